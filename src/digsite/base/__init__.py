@@ -1,0 +1,1 @@
+"""The cellar: what everything stands on, from the standard library alone."""

@@ -1,0 +1,78 @@
+"""Dotted overrides on the command line: `train.lr=3e-4 losses.0.coeff=1 ~losses.2 @extra.yaml`."""
+
+from pathlib import Path
+from typing import Any
+
+from digsite.base.errors import UsageError
+from digsite.config import yamlio
+
+Tree = dict[str, Any]
+
+
+def merge(base: Tree, over: Tree) -> Tree:
+    """`over` wins; mappings merge key by key, except that a mapping of another `kind` replaces the old one."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        same_kind = both and value.get("kind", old.get("kind")) == old.get("kind")
+        merged[key] = merge(old, value) if both and same_kind else value
+    return merged
+
+
+def apply(tree: Tree, texts: list[str] | tuple[str, ...]) -> Tree:
+    """The tree with each override applied in turn; the given tree is left alone."""
+    for text in texts:
+        tree = _apply_one(tree, text)
+    return tree
+
+
+def _apply_one(tree: Tree, text: str) -> Tree:
+    if text.startswith("@"):
+        return merge(tree, yamlio.load(Path(text[1:])))
+    if text.startswith("~"):
+        return _edit(tree, text[1:].split("."), text, delete=True)
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise UsageError(f"'{text}' is not an override.", hint="Write key.path=value, ~key.path or @file.yaml.")
+    return _edit(tree, path.split("."), text, yamlio.loads(value, where=f"The value of '{path}'"))
+
+
+def _edit(node: Any, path: list[str], text: str, value: Any = None, *, delete: bool = False) -> Any:
+    head, *rest = path
+    if isinstance(node, list):
+        return _edit_list(node, head, rest, text, value, delete)
+    if node is None:
+        node = {}
+    if not isinstance(node, dict):
+        raise UsageError(f"'{text}' goes below '{head}', where there is a plain value ({node!r}).")
+    edited = dict(node)
+    if rest:
+        edited[head] = _edit(node.get(head), rest, text, value, delete=delete)
+    elif delete:
+        edited.pop(head, None)
+    else:
+        edited[head] = value
+    return edited
+
+
+def _edit_list(node: list, head: str, rest: list[str], text: str, value: Any, delete: bool) -> list:
+    if not head.lstrip("-").isdigit() or not -len(node) <= int(head) <= len(node) - (0 if not rest and not delete else 1):
+        raise UsageError(f"'{text}': '{head}' is not a place in a list of {len(node)}.", hint=f"Use 0 to {len(node)}.")
+    index, edited = int(head), list(node)
+    if rest:
+        edited[index] = _edit(node[index], rest, text, value, delete=delete)
+    elif delete:
+        del edited[index]
+    else:
+        edited[index : index + 1] = [value]
+    return edited
+
+
+def paths(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Every leaf by its dotted path; lists count as leaves unless they hold mappings."""
+    if isinstance(tree, dict) and tree:
+        return {k: v for key, sub in tree.items() for k, v in paths(sub, f"{prefix}{key}.").items()}
+    if isinstance(tree, list) and any(isinstance(item, dict) for item in tree):
+        return {k: v for i, sub in enumerate(tree) for k, v in paths(sub, f"{prefix}{i}.").items()}
+    return {prefix[:-1]: tree}

@@ -1,0 +1,101 @@
+"""From layers of values to one validated config that remembers where each value came from."""
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from digsite.base.errors import UsageError, nearest
+from digsite.config.model import Config
+from digsite.config.overrides import Tree, apply, merge, paths
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass
+class Layers:
+    """Values in order of precedence, lowest first; `origins` maps a dotted path to the layer that set it."""
+
+    tree: Tree = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def add(self, values: Tree, origin: str) -> "Layers":
+        self.tree = merge(self.tree, values)
+        self.origins.update(dict.fromkeys(paths(values), origin))
+        return self
+
+    def override(self, texts: list[str] | tuple[str, ...]) -> "Layers":
+        before = paths(self.tree)
+        self.tree = apply(self.tree, texts)
+        changed = {path for path, value in paths(self.tree).items() if before.get(path, ...) != value}
+        named = {text.partition("=")[0] for text in texts}
+        self.origins.update(dict.fromkeys(changed | named, "command line"))
+        return self
+
+    def origin(self, path: str) -> str:
+        """The layer that set this path or the closest path above it."""
+        while path:
+            if path in self.origins:
+                return self.origins[path]
+            path = path.rpartition(".")[0]
+        return "default"
+
+
+def validate(model: type[C], tree: Tree, *, what: str = "config") -> C:
+    """The config, or one sentence about the first thing that is wrong with it."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise UsageError(_sentence(model, tree, error, what)) from None
+
+
+def _sentence(model: type[BaseModel], tree: Tree, error: ValidationError, what: str) -> str:
+    first, *others = error.errors(include_url=False)
+    path = ".".join(str(part) for part in first["loc"])
+    more = f" ({len(others)} more problem{'s' if len(others) > 1 else ''}.)" if others else ""
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        return f"Unknown key '{path}' in this {what}. {nearest(name, _siblings(model, tree, first['loc'][:-1]))}{more}"
+    if first["type"] == "missing":
+        return f"The key '{path}' is required in this {what}.{more}"
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    message = message[:1].lower() + message[1:]
+    where = f"'{path}' cannot be {_short(first['input'])}: " if path else ""
+    return f"{where}{message}.{more}" if where else f"{message[:1].upper()}{message[1:]}.{more}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _siblings(model: type[BaseModel], tree: Any, loc: tuple[int | str, ...]) -> set[str]:
+    """Field names of whatever model sits at `loc`, searched through unions and lists by name."""
+    models = [model]
+    for part in loc:
+        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
+        inner = [found for info in fields for found in _models_in(info.annotation)]
+        tagged = [m for m in models if isinstance(part, str) and _kind(m) == part]
+        models = inner or tagged or models
+    return {name for m in models for name in m.model_fields}
+
+
+def _kind(model: type[BaseModel]) -> str | None:
+    info = model.model_fields.get("kind")
+    return info.default if info else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]
+
+
+def dump(config: Config) -> Tree:
+    return config.model_dump(mode="json")
+
+
+def difference(old: Tree, new: Tree) -> dict[str, tuple[Any, Any]]:
+    """Paths at which two resolved configs differ."""
+    a, b = paths(old), paths(new)
+    return {p: (a.get(p), b.get(p)) for p in sorted(a.keys() | b.keys()) if a.get(p, ...) != b.get(p, ...)}
