@@ -1,0 +1,133 @@
+"""Files by name and hash: from DIGSITE_DATA, the user cache, or a download checked before it is kept."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from digsite.base import settings
+from digsite.base.errors import DigsiteError, NotFound
+
+TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Source:
+    file: str
+    hash: str  # "sha256:..." or "md5:...": nothing is downloaded without one
+    urls: tuple[str, ...]
+
+
+def locate(folder: str, source: Source) -> Path:
+    """The local path of a file, downloaded into the cache if need be."""
+    if found := find(folder, source.file):
+        return found
+    wanted = f"'{folder}/{source.file}'"
+    if settings.offline():
+        raise NotFound(
+            f"The file {wanted} is not on this machine and DIGSITE_OFFLINE is set.",
+            hint=f"Unset DIGSITE_OFFLINE, or put the file into {_places(folder)}.",
+        )
+    return _download(folder, source)
+
+
+def find(folder: str, file: str) -> Path | None:
+    for root in _roots():
+        if (path := root / folder / file).is_file():
+            return path
+    return None
+
+
+def _roots() -> list[Path]:
+    cache = settings.cache_dir() / "data"
+    given = settings.data_dir()
+    return [given, cache] if given else [cache]
+
+
+def _places(folder: str) -> str:
+    return " or ".join(f"'{root / folder}'" for root in _roots())
+
+
+def _urls(folder: str, source: Source) -> tuple[str, ...]:
+    """DIGSITE_MIRROR is the base address of a copy of the files, laid out like DIGSITE_DATA."""
+    mirror = os.environ.get("DIGSITE_MIRROR", "").rstrip("/")
+    return (f"{mirror}/{folder}/{source.file}",) if mirror else source.urls
+
+
+def _download(folder: str, source: Source) -> Path:
+    target = settings.cache_dir() / "data" / folder
+    problems = []
+    for url in _urls(folder, source):
+        try:
+            return _retrieve(url, source, target)
+        except (OSError, ValueError) as error:  # requests raises OSErrors, pooch a ValueError for the hash
+            problems.append(f"{url}: {_reason(error)}")
+    raise DigsiteError(
+        f"The file '{folder}/{source.file}' could not be downloaded ({'; '.join(problems)}).",
+        hint=f"Try again, or put the file into {_places(folder)}.",
+    )
+
+
+def _retrieve(url: str, source: Source, target: Path) -> Path:
+    import pooch
+
+    pooch.get_logger().setLevel("ERROR")
+    target.mkdir(parents=True, exist_ok=True)
+    with _Bar(f"{target.name}/{source.file}") as bar:
+        downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S)
+        # pooch writes to a temporary file and renames it after the hash agreed
+        return Path(pooch.retrieve(url, source.hash, fname=source.file, path=target, downloader=downloader))
+
+
+def _reason(error: Exception) -> str:
+    from requests import exceptions
+
+    if isinstance(error, ValueError) and "hash" in str(error):
+        return "what arrived has another hash than the known one, so it was thrown away"
+    if isinstance(error, exceptions.ChunkedEncodingError):
+        return "the connection broke before the file was whole"
+    if isinstance(error, exceptions.HTTPError) and error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, exceptions.Timeout):
+        return f"no answer within {TIMEOUT_S} seconds"
+    if isinstance(error, exceptions.ConnectionError):
+        return "no connection"
+    return str(error) or type(error).__name__
+
+
+class _Bar:
+    """A rich progress bar on standard error with the interface that pooch asks for."""
+
+    def __init__(self, label: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task(label, total=None)
+        self._total = 0
+
+    def __enter__(self) -> Any:  # pooch's stub knows only of tqdm
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    @property
+    def total(self) -> int:
+        return self._total
+
+    @total.setter
+    def total(self, n_bytes: int) -> None:
+        self._total = n_bytes
+        self._progress.update(self._task, total=n_bytes)
+
+    def update(self, n_bytes: int) -> None:
+        self._progress.advance(self._task, n_bytes)
+
+    def reset(self) -> None:
+        self._progress.update(self._task, completed=0)
+
+    def close(self) -> None:
+        """pooch closes the bar; the context manager does it here."""

@@ -1,0 +1,1 @@
+"""Image sets: one file each, with where its files come from and how they are read."""
