@@ -1,0 +1,44 @@
+"""The general path: torch.func turns the one-network step into a step of all, for any nn.Module."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from digsite.train.feeds import Batch
+from digsite.train.layout import Layout
+from digsite.train.losses import Loss
+
+Tensors = Mapping[str, Tensor]
+
+
+class Engine:
+    """vmap over stacked parameters, buffers and mini-batches."""
+
+    def __init__(self, model: nn.Module, layout: Layout, loss: Loss) -> None:
+        self.model, self.layout, self.loss = model, layout, loss
+
+    @staticmethod
+    def supports(model: nn.Module) -> bool:
+        return True
+
+    def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
+        """Write the gradients of every row into `out`; returns the losses (K,)."""
+
+        def one(params: dict[str, Tensor], extra: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return self.loss(functional_call(self.model, (params, extra), (x,)), y)
+
+        lead = None if batch.shared else 0
+        every = vmap(grad_and_value(one), in_dims=(0, 0, lead, lead), randomness="error")
+        grads, losses = every(self.layout.views(flat), {**buffers, **masks}, batch.x, batch.y)
+        self.layout.join(grads, out)
+        return losses.detach()
+
+    def outputs(self, flat: Tensor, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
+        """Outputs (K, B, ...) without dropout."""
+
+        def one(params: dict[str, Tensor], extra: dict[str, Tensor], batch: Tensor) -> Tensor:
+            return functional_call(self.model, (params, extra), (batch,))
+
+        every = vmap(one, in_dims=(0, 0, None if shared else 0), randomness="error")
+        return every(self.layout.views(flat), dict(buffers), x)

@@ -1,0 +1,181 @@
+"""Mini-batches for a group of members: from stored examples in each member's own order, or made on the fly."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from digsite.base.errors import UsageError
+from digsite.train.member import Member
+from digsite.train.selection import Indices, Selection, plant, rng, select
+
+BLOCK = 32  # steps whose indices are prepared at once
+ORDER_BLOCK = 4096  # examples per shuffle of a small set: one generator then serves many epochs
+
+
+@dataclass(frozen=True)
+class Batch:
+    """x and y of one step: (B, ...) when `shared`, else (K, B, ...)."""
+
+    x: Tensor
+    y: Tensor
+    shared: bool
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A stored training set."""
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Data made on the fly: `batch(step)` for all members alike, or `batch(step, member)` for each its own."""
+
+    batch: Callable[..., tuple[Tensor, Tensor]]
+    per_member: bool = False
+
+
+class Feed(Protocol):
+    def batch(self, step: int, active: int) -> Batch:
+        """The batch of `step` for the first `active` members."""
+        ...
+
+
+def as_data(data: Any) -> Examples | Stream:
+    """Accepts an image set, (x, y), a batch function, Examples or Stream."""
+    if isinstance(data, (Examples, Stream)):
+        return data
+    if callable(data):
+        return Stream(data)
+    if hasattr(data, "x_train"):
+        return Examples(data.x_train, data.y_train)
+    if isinstance(data, tuple) and len(data) == 2:
+        return Examples(*data)
+    if isinstance(data, Tensor):
+        return Examples(data, data)
+    raise UsageError(
+        f"{type(data).__name__} is no training data: pass an image set, (x, y) or a function of the step"
+    )
+
+
+class Order:
+    """The endless sequence of positions a member visits: permutation after permutation."""
+
+    def __init__(self, member: Member, n: int) -> None:
+        self.member, self.n = member, n
+        self.epochs = max(1, -(-ORDER_BLOCK // n))
+        self._cached: tuple[int, Indices] | None = None
+
+    def block(self, index: int) -> Indices:
+        if self._cached is None or self._cached[0] != index:
+            grid = np.tile(np.arange(self.n, dtype=np.int64), (self.epochs, 1))
+            shuffled = rng(self.member, "order", index).permuted(grid, axis=1, out=grid)
+            self._cached = (index, shuffled.reshape(-1))
+        return self._cached[1]
+
+    def take(self, start: int, count: int) -> Indices:
+        size, parts = self.n * self.epochs, []
+        while count > 0:
+            index, offset = divmod(start, size)
+            parts.append(self.block(index)[offset : offset + count])
+            start, count = start + len(parts[-1]), count - len(parts[-1])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class StreamFeed:
+    """Batches from a user's function."""
+
+    def __init__(self, members: Sequence[Member], stream: Stream, like: Tensor) -> None:
+        self.members, self.stream, self.like = members, stream, like
+
+    def batch(self, step: int, active: int) -> Batch:
+        if not self.stream.per_member:
+            return Batch(*map(self._place, self.stream.batch(step)), shared=True)
+        pairs = [self.stream.batch(step, member) for member in self.members[:active]]
+        x, y = (torch.stack(part) for part in zip(*pairs, strict=True))
+        return Batch(self._place(x), self._place(y), shared=False)
+
+    def _place(self, value: Tensor) -> Tensor:
+        return value.to(self.like) if value.is_floating_point() else value.to(self.like.device)
+
+
+class ExampleFeed:
+    """Batches of stored examples; members with one data seed and one subset share a single batch."""
+
+    def __init__(self, members: Sequence[Member], data: Examples, like: Tensor) -> None:
+        self.like, self.size = like, members[0].batch
+        self.shared = len({_data_recipe(member) for member in members}) == 1
+        members = members[:1] if self.shared else members
+        selections = [select(member, data.y) for member in members]
+        self.x, self.rows = _with_poison(data.x, members, selections)
+        self.x = self.x.to(like) if data.x.is_floating_point() else self.x.to(like.device)
+        self.labels = [s.labels for s in selections]
+        self.y = data.y.to(like) if data.y.is_floating_point() else data.y.to(like.device)
+        self.orders = [Order(m, len(s.rows)) for m, s in zip(members, selections, strict=True)]
+        self._block: tuple[int, Tensor, Tensor | None] | None = None
+
+    def batch(self, step: int, active: int) -> Batch:
+        rows, labels = self._prepared(step)
+        rows = rows[:active]
+        x = self.x.index_select(0, rows.reshape(-1)).view(*rows.shape, *self.x.shape[1:])
+        if labels is None:
+            y = self.y.index_select(0, rows.reshape(-1)).view(*rows.shape, *self.y.shape[1:])
+        else:
+            y = labels[:active]
+        return Batch(x[0], y[0], True) if self.shared else Batch(x, y, False)
+
+    def _prepared(self, step: int) -> tuple[Tensor, Tensor | None]:
+        index, offset = divmod(step, BLOCK)
+        if self._block is None or self._block[0] != index:
+            self._block = (index, *self._prepare(index * BLOCK))
+        _, rows, labels = self._block
+        return rows[offset], None if labels is None else labels[offset]
+
+    def _prepare(self, start: int) -> tuple[Tensor, Tensor | None]:
+        shape = (BLOCK, self.size)
+        taken = [order.take(start * self.size, BLOCK * self.size) for order in self.orders]
+        rows = np.stack([r[t].reshape(shape) for r, t in zip(self.rows, taken, strict=True)], axis=1)
+        device = self.like.device
+        if self.labels[0] is None:
+            return torch.from_numpy(rows).to(device), None
+        named = [
+            told[t].reshape(shape) for told, t in zip(self.labels, taken, strict=True) if told is not None
+        ]
+        return torch.from_numpy(rows).to(device), torch.from_numpy(np.stack(named, axis=1)).to(device)
+
+
+def make_feed(members: Sequence[Member], data: Examples | Stream, like: Tensor) -> Feed:
+    if isinstance(data, Examples):
+        return ExampleFeed(members, data, like)
+    for member in members:
+        if member.missing or member.label_noise or member.backdoor or member.fraction != 1:
+            raise UsageError(
+                "a subset, label noise or a backdoor needs stored examples, not data made on the fly"
+            )
+    return StreamFeed(members, data, like)
+
+
+def _data_recipe(member: Member) -> tuple[object, ...]:
+    return (member.order, member.fraction, member.label_noise, member.missing, member.backdoor)
+
+
+def _with_poison(
+    x: Tensor, members: Sequence[Member], selections: Sequence[Selection]
+) -> tuple[Tensor, list[Indices]]:
+    """The examples followed by every member's triggered copies, and rows that point at them."""
+    parts, end, tables = [x], len(x), []
+    for member, selection in zip(members, selections, strict=True):
+        rows = selection.rows.copy()
+        if member.backdoor is not None:
+            hit = np.flatnonzero(selection.poisoned)
+            parts.append(plant(x[torch.from_numpy(rows[hit])], member.backdoor))
+            rows[hit] = end + np.arange(len(hit))
+            end += len(hit)
+        tables.append(rows)
+    return torch.cat(parts) if len(parts) > 1 else x, tables

@@ -1,0 +1,44 @@
+"""K networks as one (K, P) matrix: one row per network, one span of columns per parameter tensor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each parameter tensor lies in a row."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Layout":
+        named = list(model.named_parameters())
+        return cls(tuple(name for name, _ in named), tuple(tuple(p.shape) for _, p in named))
+
+    @property
+    def sizes(self) -> list[int]:
+        return [prod(shape) for shape in self.shapes]
+
+    @property
+    def width(self) -> int:
+        return sum(self.sizes)
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Tensors (K, *shape) that share memory with `flat`."""
+        parts = flat.split(self.sizes, dim=-1)
+        lead = flat.shape[:-1]
+        return {n: part.view(*lead, *s) for n, part, s in zip(self.names, parts, self.shapes, strict=True)}
+
+    def join(self, tensors: Mapping[str, Tensor], out: Tensor) -> Tensor:
+        """Write (K, *shape) tensors into the rows of `out`."""
+        torch.cat([tensors[name].reshape(len(out), -1) for name in self.names], dim=1, out=out)
+        return out
+
+    def row(self, model: nn.Module) -> Tensor:
+        """The parameters of one network as a row."""
+        return torch.cat([p.detach().reshape(-1) for p in model.parameters()])

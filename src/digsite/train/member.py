@@ -1,0 +1,106 @@
+"""One member of an ensemble: everything that may differ between networks of one shape."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from digsite.base.errors import UsageError, nearest
+
+INITS = (
+    "default",
+    "he_normal",
+    "he_uniform",
+    "glorot_normal",
+    "glorot_uniform",
+    "orthogonal",
+    "normal",
+    "truncated_normal",
+)
+OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
+SCHEDULES = ("constant", "cosine", "linear")
+
+
+@dataclass(frozen=True)
+class Backdoor:
+    """A patch that, put on an image, should make the network answer `target`."""
+
+    target: int
+    row: int = 0
+    column: int = 0
+    height: int = 3
+    width: int = 2
+    value: float = 1.0
+    rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class Member:
+    """The recipe of one network; `data_seed` is its own seed unless several members share their data order."""
+
+    seed: int = 0
+    data_seed: int | None = None
+    init: str = "default"
+    init_scale: float = 1.0
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: str = "constant"
+    final_lr: float = 0.0
+    warmup: int = 0
+    dropout: float | None = None
+    batch: int = 64
+    steps: int = 1000
+    epochs: float | None = None
+    fraction: float = 1.0
+    label_noise: float = 0.0
+    missing: tuple[int, ...] = ()
+    backdoor: Backdoor | None = None
+
+    def __post_init__(self) -> None:
+        for value, accepted, what in (
+            (self.init, INITS, "init"),
+            (self.optimizer, OPTIMIZERS, "optimizer"),
+            (self.schedule, SCHEDULES, "schedule"),
+        ):
+            if value not in accepted:
+                raise UsageError(f"unknown {what} '{value}'. {nearest(value, accepted)}")
+        _check_ranges(self)
+        if self.momentum is not None and self.optimizer not in ("momentum", "rmsprop"):
+            raise UsageError(
+                f"momentum={self.momentum} has no effect with optimizer '{self.optimizer}': use 'momentum'"
+            )
+
+    @property
+    def order(self) -> int:
+        """The seed of everything about its data: subset, noise, poison and batch order."""
+        return self.seed if self.data_seed is None else self.data_seed
+
+
+def _check_ranges(member: Member) -> None:
+    for name, low, high in (
+        ("fraction", 0.0, 1.0),
+        ("label_noise", 0.0, 1.0),
+        ("lr", 0.0, float("inf")),
+        ("weight_decay", 0.0, float("inf")),
+        ("init_scale", 0.0, float("inf")),
+    ):
+        value = getattr(member, name)
+        if not low <= value <= high or (name == "fraction" and value == 0):
+            raise UsageError(f"{name}={value} is out of range: accepted is {low} to {high}")
+    if member.dropout is not None and not 0 <= member.dropout < 1:
+        raise UsageError(f"dropout={member.dropout} is out of range: accepted is 0 up to but not 1")
+    for name in ("batch", "steps"):
+        if getattr(member, name) < (1 if name == "batch" else 0):
+            raise UsageError(f"{name}={getattr(member, name)} is too small")
+
+
+def seeds(count: int, template: Member | None = None, start: int = 0) -> list[Member]:
+    """`count` members that differ by their seed alone."""
+    base = template or Member()
+    return [replace(base, seed=base.seed + start + index) for index in range(count)]
+
+
+def share_data(members: Sequence[Member], seed: int) -> list[Member]:
+    """The same members on one data order: every step they see the same mini-batch."""
+    return [replace(member, data_seed=seed) for member in members]

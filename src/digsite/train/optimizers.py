@@ -1,0 +1,110 @@
+"""The math of torch.optim on (K, P) matrices, with learning rate, decay and momentum of each row its own.
+
+Written by hand because torch.optim takes one learning rate per parameter group, which would be one kernel call per member.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from digsite.train.member import Member
+
+EPS = 1e-8
+RMS_ALPHA = 0.99
+
+
+@dataclass
+class Optimizer:
+    """State and hyperparameters of the rows of one group; rows are updated in place."""
+
+    kind: str
+    decay: Tensor
+    momentum: Tensor
+    betas: tuple[float, float]
+    slots: dict[str, Tensor] = field(default_factory=dict)
+    has_decay: bool = False
+    has_momentum: bool = False
+
+    @classmethod
+    def of(cls, members: Sequence[Member], like: Tensor) -> "Optimizer":
+        """`like` is the (K, P) parameter matrix; the members share kind and betas."""
+        kind = members[0].optimizer
+        usual = 0.9 if kind == "momentum" else 0.0
+        momentum = [usual if m.momentum is None else m.momentum for m in members]
+        decay = [m.weight_decay for m in members]
+        column = {"dtype": like.dtype, "device": like.device}
+        made = cls(
+            kind,
+            torch.tensor(decay, **column)[:, None],
+            torch.tensor(momentum, **column)[:, None],
+            members[0].betas,
+            has_decay=any(decay),
+            has_momentum=any(momentum),
+        )
+        made.slots = {name: torch.zeros_like(like) for name in made._slot_names()}
+        return made
+
+    def _slot_names(self) -> tuple[str, ...]:
+        names = {"sgd": (), "momentum": ("velocity",), "rmsprop": ("square",), "adam": ("mean", "square")}
+        extra = ("velocity",) if self.kind == "rmsprop" and self.has_momentum else ()
+        return (*names["adam" if self.kind == "adamw" else self.kind], *extra)
+
+    def step(self, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+        """One update of the first len(params) rows; `count` is 1 at the first; `grads` is used as scratch."""
+        rows = len(params)
+        slots = {name: slot[:rows] for name, slot in self.slots.items()}
+        decay, rate = self.decay[:rows], rate[:rows, None]
+        if self.has_decay and self.kind == "adamw":
+            params.mul_(1 - rate * decay)
+        elif self.has_decay:
+            grads.addcmul_(params, decay)
+        RULES[self.kind](self, params, grads, rate, slots, count)
+
+
+def _sgd(
+    _: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, slots: dict[str, Tensor], count: int
+) -> None:
+    params.addcmul_(grads, rate, value=-1)
+
+
+def _momentum(
+    own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, slots: dict[str, Tensor], count: int
+) -> None:
+    velocity = slots["velocity"].mul_(own.momentum[: len(params)]).add_(grads)
+    params.addcmul_(velocity, rate, value=-1)
+
+
+def _rmsprop(
+    own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, slots: dict[str, Tensor], count: int
+) -> None:
+    square = slots["square"].mul_(RMS_ALPHA).addcmul_(grads, grads, value=1 - RMS_ALPHA)
+    grads.div_(square.sqrt().add_(EPS))
+    if own.has_momentum:
+        grads = slots["velocity"].mul_(own.momentum[: len(params)]).add_(grads)
+    params.addcmul_(grads, rate, value=-1)
+
+
+def _adam(
+    own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, slots: dict[str, Tensor], count: int
+) -> None:
+    first, second = own.betas
+    mean, square = slots["mean"], slots["square"]
+    mean.lerp_(grads, 1 - first)
+    square.mul_(second).addcmul_(grads, grads, value=1 - second)
+    # The bias corrections go into epsilon and the rate: the same numbers as torch.optim with one pass less.
+    correction = (1 - second**count) ** 0.5
+    torch.sqrt(square, out=grads)
+    torch.div(mean, grads.add_(EPS * correction), out=grads)
+    params.addcmul_(grads, rate * (correction / (1 - first**count)), value=-1)
+
+
+Rule = Callable[[Optimizer, Tensor, Tensor, Tensor, dict[str, Tensor], int], None]
+RULES: dict[str, Rule] = {
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "rmsprop": _rmsprop,
+    "adam": _adam,
+    "adamw": _adam,
+}
