@@ -34,6 +34,11 @@ def write_json(path: Path, value: Any, *, fsync: bool = False) -> None:
     write_text(path, dumps(value, indent=2) + "\n", fsync=fsync)
 
 
+def read_json(path: Path, *, default: Any = None) -> Any:
+    """The stored value, or `default` when there is no such file."""
+    return json.loads(path.read_bytes()) if path.is_file() else default
+
+
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """JSON that every parser reads: NaN and infinities become null, NumPy scalars become numbers."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)

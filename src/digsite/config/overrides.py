@@ -34,7 +34,9 @@ def _apply_one(tree: Tree, text: str) -> Tree:
         return _edit(tree, text[1:].split("."), text, delete=True)
     path, equals, value = text.partition("=")
     if not equals or not path:
-        raise UsageError(f"'{text}' is not an override.", hint="Write key.path=value, ~key.path or @file.yaml.")
+        raise UsageError(
+            f"'{text}' is not an override.", hint="Write key.path=value, ~key.path or @file.yaml."
+        )
     return _edit(tree, path.split("."), text, yamlio.loads(value, where=f"The value of '{path}'"))
 
 
@@ -57,8 +59,12 @@ def _edit(node: Any, path: list[str], text: str, value: Any = None, *, delete: b
 
 
 def _edit_list(node: list, head: str, rest: list[str], text: str, value: Any, delete: bool) -> list:
-    if not head.lstrip("-").isdigit() or not -len(node) <= int(head) <= len(node) - (0 if not rest and not delete else 1):
-        raise UsageError(f"'{text}': '{head}' is not a place in a list of {len(node)}.", hint=f"Use 0 to {len(node)}.")
+    if not head.lstrip("-").isdigit() or not -len(node) <= int(head) <= len(node) - (
+        0 if not rest and not delete else 1
+    ):
+        raise UsageError(
+            f"'{text}': '{head}' is not a place in a list of {len(node)}.", hint=f"Use 0 to {len(node)}."
+        )
     index, edited = int(head), list(node)
     if rest:
         edited[index] = _edit(node[index], rest, text, value, delete=delete)

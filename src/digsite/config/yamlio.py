@@ -17,8 +17,12 @@ _Loader.yaml_implicit_resolvers = {
     letter: [(tag, regexp) for tag, regexp in rules if not tag.endswith((":float", ":bool", ":timestamp"))]
     for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_FLOAT = re.compile(
+    r"^[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
@@ -39,7 +43,9 @@ def load(path: Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise UsageError(f"'{path}' must hold a mapping of keys to values, but holds a {type(value).__name__}.")
+        raise UsageError(
+            f"'{path}' must hold a mapping of keys to values, but holds a {type(value).__name__}."
+        )
     return value
 
 
@@ -49,7 +55,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 # Without this PyYAML writes 0.001 as 1e-03 without a dot, which YAML 1.1 readers take for text.
-_Dumper.add_representer(float, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", _float(value)))
+_Dumper.add_representer(
+    float, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", _float(value))
+)
 
 
 def _float(value: float) -> str:

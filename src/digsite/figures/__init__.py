@@ -1,0 +1,20 @@
+"""Plots as pure functions: numbers in, Figure out; one style; data saved beside every figure."""
+
+from digsite.figures.plots import bars, curves, heatmap, histogram, scatter
+from digsite.figures.save import save_figure
+from digsite.figures.style import DIVERGING, NULL_COLOR, PALETTE, SEQUENTIAL, canvas, styled
+
+__all__ = [
+    "DIVERGING",
+    "NULL_COLOR",
+    "PALETTE",
+    "SEQUENTIAL",
+    "bars",
+    "canvas",
+    "curves",
+    "heatmap",
+    "histogram",
+    "save_figure",
+    "scatter",
+    "styled",
+]

@@ -28,7 +28,11 @@ def series(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     for record in jsonl.read(path):
         step = record.get("step", 0)
         for name, value in record.items():
-            if name not in ("step", "time") and isinstance(value, int | float) and not isinstance(value, bool):
+            if (
+                name not in ("step", "time")
+                and isinstance(value, int | float)
+                and not isinstance(value, bool)
+            ):
                 steps, values = columns.setdefault(name, ([], []))
                 steps.append(step)
                 values.append(value)

@@ -94,10 +94,15 @@ def create(root: Path, launch: dict[str, Any], *, run_id: str | None = None) -> 
     prepare_root(root)
     try:
         run.path.mkdir(parents=True, exist_ok=run_id is not None)
-        write_status(run.status_file, Status(state="planned", study=study, id=run.id, seed=launch["config"].get("seed")))
+        write_status(
+            run.status_file,
+            Status(state="planned", study=study, id=run.id, seed=launch["config"].get("seed")),
+        )
         atomic.write_text(run.launch, yamlio.dumps({"schema": SCHEMA, **launch}))
     except PermissionError:
-        raise UsageError(f"No permission to write below '{root}'.", hint="Choose another place with --runs DIR.") from None
+        raise UsageError(
+            f"No permission to write below '{root}'.", hint="Choose another place with --runs DIR."
+        ) from None
     return run
 
 
@@ -114,12 +119,16 @@ def prepare_root(root: Path) -> None:
             root.mkdir(parents=True)
             (root / ".gitignore").write_text("*\n")
         except PermissionError:
-            raise UsageError(f"No permission to create '{root}'.", hint="Choose another place with --runs DIR.") from None
+            raise UsageError(
+                f"No permission to create '{root}'.", hint="Choose another place with --runs DIR."
+            ) from None
 
 
 def read_launch(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise NotFound(f"'{path.parent}' is not a run directory: it has no {path.name}.", hint="List runs: digsite ls")
+        raise NotFound(
+            f"'{path.parent}' is not a run directory: it has no {path.name}.", hint="List runs: digsite ls"
+        )
     launch = yamlio.load(path)
     schema = launch.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA:
@@ -129,5 +138,7 @@ def read_launch(path: Path) -> dict[str, Any]:
         )
     missing = {"study", "method", "config"} - launch.keys()
     if missing:
-        raise UsageError(f"'{path}' is half written: it lacks {', '.join(sorted(missing))}.", hint="Start the run anew.")
+        raise UsageError(
+            f"'{path}' is half written: it lacks {', '.join(sorted(missing))}.", hint="Start the run anew."
+        )
     return launch

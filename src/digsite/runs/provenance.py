@@ -41,6 +41,10 @@ def _git(folder: Path) -> dict[str, Any] | None:
 
     try:
         diff = ask("diff", "HEAD", "--", str(folder.parent))
-        return {"commit": ask("rev-parse", "HEAD").strip(), "diff": diff[:DIFF_LIMIT], "diff_cut": len(diff) > DIFF_LIMIT}
+        return {
+            "commit": ask("rev-parse", "HEAD").strip(),
+            "diff": diff[:DIFF_LIMIT],
+            "diff_cut": len(diff) > DIFF_LIMIT,
+        }
     except (OSError, subprocess.SubprocessError):
         return None

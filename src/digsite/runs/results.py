@@ -38,7 +38,9 @@ class Results:
 def write_results(path: Path, results: Results) -> None:
     claims = [asdict(claim) for claim in results.claims]
     atomic.write_json(
-        path, {"schema": SCHEMA, "study": results.study, "verdict": results.verdict, "claims": claims}, fsync=True
+        path,
+        {"schema": SCHEMA, "study": results.study, "verdict": results.verdict, "claims": claims},
+        fsync=True,
     )
 
 

@@ -62,7 +62,9 @@ def read_status(path: Path) -> Status:
     try:
         stored = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return Status(state="failed", id=path.parent.name, study=path.parent.parent.name, message="no readable status")
+        return Status(
+            state="failed", id=path.parent.name, study=path.parent.parent.name, message="no readable status"
+        )
     return Status(**{key: value for key, value in stored.items() if key in _KNOWN})
 
 

@@ -1,0 +1,28 @@
+"""The families that `digsite describe` knows, and where each lives."""
+
+from importlib.util import find_spec
+
+FAMILIES = {
+    "architectures": ("digsite.models", "networks that can be built by name"),
+    "losses": ("digsite.decompose.losses", "loss terms of a decomposition"),
+    "metrics": ("digsite.decompose.metrics", "what is measured of a decomposition"),
+    "figures": ("digsite.decompose.pictures", "what is drawn of a decomposition"),
+    "gates": ("digsite.decompose.gates", "causal-importance functions"),
+    "scores": ("digsite.prune.scores", "which weights to prune"),
+    "measures": ("digsite.track.measures", "dimensionality and change of representations"),
+    "detectors": ("digsite.track.detectors", "jumps in a series"),
+    "readers": ("digsite.read.readers", "what predicts properties from weights"),
+    "methods": ("digsite.graft.methods", "ways to move a concept between networks"),
+    "saes": ("digsite.graft.saes", "sparse autoencoders"),
+}
+
+
+def present() -> dict[str, str]:
+    return {name: package for name, (package, _) in FAMILIES.items() if _exists(package)}
+
+
+def _exists(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,63 @@
+"""Plan, execute and report one run: what `run`, `resume` and `demo` share."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from digsite.runs.layout import RunDir
+from digsite.runs.results import misses, read_results
+from digsite.studies import Study
+
+
+def execute_and_report(run: RunDir, *, device: str, quiet: bool = False, deterministic: bool = False,
+                       checkpoint_every_s: float = 60.0) -> int:  # fmt: skip
+    """Returns the exit code; a finished run has its report beside it."""
+    from digsite.worker.execute import How, execute
+
+    console = _log_to_stderr(quiet)
+    try:
+        code = execute(run, How(device, quiet, checkpoint_every_s, deterministic))
+    finally:
+        logging.getLogger("digsite").removeHandler(console)
+    if code == 0:
+        write_report(run)
+    return code
+
+
+def _log_to_stderr(quiet: bool) -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setLevel(logging.ERROR if quiet else logging.INFO)
+    logging.getLogger("digsite").addHandler(handler)
+    return handler
+
+
+def write_report(run: RunDir) -> None:
+    from digsite.report import write
+
+    write([run], run.report)
+
+
+def explain_end(run: RunDir, code: int) -> None:
+    """What to do next after a run that did not finish."""
+    status = run.status()
+    if status.state == "failed":
+        click.echo(f"digsite: {status.message}", err=True)
+        click.echo(
+            f"  The traceback is in {run.error}. After mending the cause: digsite resume {run.id}", err=True
+        )
+    elif status.state == "interrupted":
+        click.echo(
+            f"digsite: {run.id} was {status.message}; continue it with: digsite resume {run.id}", err=True
+        )
+
+
+def check_expected(study: Study, run: RunDir) -> list[str]:
+    results = read_results(run.results)
+    return misses(results, study.expected) if results else ["there are no results"]
+
+
+def where(root: Path, run: RunDir) -> str:
+    return str(run.path.relative_to(root.parent) if run.path.is_relative_to(root.parent) else run.path)

@@ -1,0 +1,50 @@
+"""digsite ls"""
+
+import time
+
+import click
+
+from digsite.cli._options import json_option, runs_option
+
+
+@click.command("ls")
+@click.argument("study", required=False)
+@click.option(
+    "--state", help="Only runs in this state: planned, running, finished, failed, interrupted, killed."
+)
+@click.option("-n", "limit", default=30, show_default=True, help="At most this many; 0 for all.")
+@runs_option
+@json_option
+def command(study, state, limit, root, as_json):
+    """Runs, newest first."""
+    from dataclasses import asdict
+
+    from digsite.cli._print import print_json, print_table
+    from digsite.runs import statuses
+
+    found = [(r, s) for r, s in statuses(root) if study in (None, s.study) and state in (None, s.shown_state)]
+    shown = found[:limit] if limit else found
+    if as_json:
+        return print_json([{**asdict(s), "state": s.shown_state, "path": str(r.path)} for r, s in shown])
+    rows = [[r.id, s.study, s.shown_state, _progress(s), _ago(s.created), s.message] for r, s in shown]
+    print_table(
+        ["run", "study", "state", "progress", "started", "message"], rows, right=["progress", "started"]
+    )
+    if len(found) > len(shown):
+        click.echo(f"{len(found) - len(shown)} more: digsite ls -n 0")
+    if not found:
+        click.echo(f"No runs in '{root}' yet. Start one: digsite run STUDY (digsite list shows the studies).")
+
+
+def _progress(status) -> str:
+    if status.state == "finished":
+        return "100%"
+    return f"{100 * status.step / status.total:.0f}%" if status.total else ""
+
+
+def _ago(moment: float) -> str:
+    seconds = max(0, time.time() - moment)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return "just now"

@@ -1,0 +1,153 @@
+"""The plain plots that every room draws: numbers in, Figure out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from digsite.figures.style import NULL_COLOR, canvas, styled
+
+Band = tuple[ArrayLike, ArrayLike]
+
+
+@styled
+def curves(series: Mapping[str, tuple[ArrayLike, ArrayLike]], *, x: str, y: str, title: str = "",
+           bands: Mapping[str, Band] | None = None, nulls: Sequence[str] = (), log_x: bool = False,
+           log_y: bool = False, ax: Axes | None = None) -> Figure:  # fmt: skip
+    """Lines with optional bands; the names in `nulls` are drawn gray and dashed."""
+    figure, ax = _axes(ax)
+    for name, (xs, ys) in series.items():
+        look: dict[str, Any] = {"color": NULL_COLOR, "linestyle": "--"} if name in nulls else {}
+        (line,) = ax.plot(np.asarray(xs), np.asarray(ys), label=name, **look)
+        if bands and name in bands:
+            low, high = bands[name]
+            ax.fill_between(
+                np.asarray(xs),
+                np.asarray(low),
+                np.asarray(high),
+                color=line.get_color(),
+                alpha=0.18,
+                linewidth=0,
+            )
+    ax.set(xlabel=x, ylabel=y, title=title)
+    if log_x:
+        ax.set_xscale("log")
+    if log_y:
+        ax.set_yscale("log")
+    _legend(ax, len(series))
+    return figure
+
+
+@styled
+def heatmap(matrix: ArrayLike, *, x: str, y: str, title: str = "", unit: str = "", cmap: str | None = None,
+            centered: bool = False, ticks_x: Sequence[str] | None = None, ticks_y: Sequence[str] | None = None,
+            ax: Axes | None = None) -> Figure:  # fmt: skip
+    """A matrix with its color scale; `centered` puts white at zero."""
+    values = np.asarray(matrix, dtype=float)
+    figure, ax = _axes(ax, height=4.0)
+    limit = float(np.nanmax(np.abs(values))) if centered and values.size else None
+    image = ax.imshow(values, aspect="auto", cmap=cmap or ("RdBu_r" if centered else None),
+                      vmin=-limit if limit else None, vmax=limit or None)  # fmt: skip
+    ax.set(xlabel=x, ylabel=y, title=title)
+    ax.grid(False)
+    if ticks_x is not None:
+        ax.set_xticks(
+            range(len(ticks_x)), list(ticks_x), rotation=45 if max(map(len, ticks_x)) > 4 else 0, ha="right"
+        )
+    if ticks_y is not None:
+        ax.set_yticks(range(len(ticks_y)), list(ticks_y))
+    figure.colorbar(image, ax=ax, label=unit, shrink=0.9)
+    return figure
+
+
+@styled
+def bars(values: Mapping[str, float], *, y: str, title: str = "", lows: Mapping[str, float] | None = None,
+         highs: Mapping[str, float] | None = None, nulls: Mapping[str, float] | None = None,
+         null_label: str = "null", ax: Axes | None = None) -> Figure:  # fmt: skip
+    """Bars with intervals; a gray tick marks each bar's null."""
+    names = list(values)
+    figure, ax = _axes(ax, width=max(4.0, 1.6 + 0.55 * len(names)))
+    heights = np.array([values[name] for name in names], dtype=float)
+    ax.bar(range(len(names)), heights, width=0.62, zorder=2)
+    if lows and highs:
+        low, high = (np.array([side.get(n, values[n]) for n in names], dtype=float) for side in (lows, highs))
+        error = np.abs(np.stack([heights - low, high - heights]))
+        ax.errorbar(
+            range(len(names)),
+            heights,
+            yerror=error,
+            fmt="none",
+            ecolor="black",
+            elinewidth=1,
+            capsize=3,
+            zorder=3,
+        )
+    if nulls:
+        at = [i for i, name in enumerate(names) if name in nulls]
+        ax.hlines([nulls[names[i]] for i in at], [i - 0.4 for i in at], [i + 0.4 for i in at],
+                  color=NULL_COLOR, linewidth=2.2, label=null_label, zorder=4)  # fmt: skip
+        ax.legend()
+    ax.set_xticks(
+        range(len(names)),
+        names,
+        rotation=35 if len(names) > 4 else 0,
+        ha="right" if len(names) > 4 else "center",
+    )
+    ax.set(ylabel=y, title=title)
+    ax.grid(axis="x", visible=False)
+    return figure
+
+
+@styled
+def histogram(samples: Mapping[str, ArrayLike], *, x: str, y: str = "count", title: str = "", bins: int = 40,
+              log_y: bool = False, nulls: Sequence[str] = (), ax: Axes | None = None) -> Figure:  # fmt: skip
+    """Step histograms on shared bins."""
+    figure, ax = _axes(ax)
+    edges = np.histogram_bin_edges(
+        np.concatenate([np.ravel(np.asarray(v)) for v in samples.values()]), bins=bins
+    )
+    for name, values in samples.items():
+        look: dict[str, Any] = {"color": NULL_COLOR, "linestyle": "--"} if name in nulls else {}
+        ax.hist(
+            np.ravel(np.asarray(values)),
+            bins=list(edges),
+            histtype="step",
+            linewidth=1.5,
+            label=name,
+            log=log_y,
+            **look,
+        )
+    ax.set(xlabel=x, ylabel=y, title=title)
+    _legend(ax, len(samples))
+    return figure
+
+
+@styled
+def scatter(groups: Mapping[str, tuple[ArrayLike, ArrayLike]], *, x: str, y: str, title: str = "",
+            diagonal: bool = False, nulls: Sequence[str] = (), ax: Axes | None = None) -> Figure:  # fmt: skip
+    """Points by group; `diagonal` adds the line of equality."""
+    figure, ax = _axes(ax, height=4.0)
+    for name, (xs, ys) in groups.items():
+        look: dict[str, Any] = {"color": NULL_COLOR, "marker": "x"} if name in nulls else {"marker": "o"}
+        ax.scatter(np.asarray(xs), np.asarray(ys), s=16, alpha=0.75, linewidth=0.6, label=name, **look)
+    if diagonal:
+        ax.axline((0, 0), slope=1, color=NULL_COLOR, linewidth=1, linestyle="--")
+    ax.set(xlabel=x, ylabel=y, title=title)
+    _legend(ax, len(groups))
+    return figure
+
+
+def _axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> tuple[Figure, Axes]:
+    if ax is None:
+        return canvas(width=width, height=height)
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    return figure, ax
+
+
+def _legend(ax: Axes, n: int) -> None:
+    if n > 1:
+        ax.legend(ncols=1 + n // 7)

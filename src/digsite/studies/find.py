@@ -1,0 +1,97 @@
+"""Find studies and build their configs; nothing here needs torch until a config is validated."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from digsite.base import atomic
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.config import yamlio
+from digsite.config.resolve import Layers
+
+Size = Literal["full", "quick", "smoke"]
+ROOT = Path(__file__).parent
+ENTRY_POINTS = "digsite.studies"
+_KEYS = {"method", "purpose", "minutes", "config", "quick", "smoke", "packs", "demo"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """One folder: what to run, which question it answers, and smaller versions of it."""
+
+    name: str
+    room: str
+    folder: Path
+    method: str
+    purpose: str
+    minutes: float
+    config: dict[str, Any]
+    quick: dict[str, Any]
+    smoke: dict[str, Any]
+    packs: tuple[str, ...] = ()  # settings that one ensemble run can vary among its members
+    demo: dict[str, Any] | None = None  # overrides for `digsite demo`, when the study is part of it
+
+    def layers(self, size: Size = "full") -> Layers:
+        layers = Layers().add(self.config, "study.yaml")
+        return layers if size == "full" else layers.add(getattr(self, size), f"study.yaml ({size})")
+
+    @property
+    def expected(self) -> dict[str, Any]:
+        return atomic.read_json(self.folder / "expected.json", default={})
+
+
+def load_study(folder: Path) -> Study:
+    stored = yamlio.load(folder / "study.yaml")
+    if unknown := stored.keys() - _KEYS:
+        key = sorted(unknown)[0]
+        raise UsageError(f"Unknown key '{key}' in '{folder / 'study.yaml'}'. {nearest(key, _KEYS)}")
+    if missing := {"method", "purpose", "minutes"} - stored.keys():
+        raise UsageError(f"'{folder / 'study.yaml'}' lacks {', '.join(sorted(missing))}.")
+    return Study(
+        name=folder.name,
+        room=stored["method"].partition(".")[0],
+        folder=folder,
+        method=stored["method"],
+        purpose=stored["purpose"],
+        minutes=float(stored["minutes"]),
+        config=stored.get("config") or {},
+        quick=stored.get("quick") or {},
+        smoke=stored.get("smoke") or {},
+        packs=tuple(stored.get("packs") or ()),
+        demo=stored.get("demo"),
+    )
+
+
+def all_studies(extra: Sequence[Path] = ()) -> dict[str, Study]:
+    """Every study by name; a name in an extra folder wins, so that a user can vary a shipped one."""
+    roots = (ROOT, *map(Path, _entry_point_folders()), *extra)
+    return {folder.name: load_study(folder) for root in roots for folder in _study_folders(root)}
+
+
+def _study_folders(root: Path) -> Iterator[Path]:
+    if not root.is_dir():
+        raise NotFound(f"There is no studies folder '{root}'.")
+    for path, folders, files in os.walk(root):
+        folders.sort()
+        if "study.yaml" in files:
+            folders.clear()
+            yield Path(path)
+
+
+@cache
+def _entry_point_folders() -> tuple[str, ...]:
+    """Each entry point names a package whose folder holds studies."""
+    return tuple(
+        str(Path(point.load().__file__).parent) for point in metadata.entry_points(group=ENTRY_POINTS)
+    )
+
+
+def find_study(name: str, extra: Sequence[Path] = ()) -> Study:
+    known = all_studies(extra)
+    if name not in known:
+        raise NotFound(f"There is no study '{name}'. {nearest(name, known)}", hint="List them: digsite list")
+    return known[name]

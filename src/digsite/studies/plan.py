@@ -1,0 +1,63 @@
+"""From a study and overrides to a run directory in state `planned`: everything that starts runs comes through here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from digsite.base.errors import UsageError
+from digsite.config import resolve, yamlio
+from digsite.config.model import Config
+from digsite.config.resolve import Layers
+from digsite.runs.layout import RunDir, create
+from digsite.studies.find import Size, Study
+from digsite.worker import methods
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A validated config, ready to become a run."""
+
+    study: Study
+    config: Config
+    layers: Layers
+    size: Size
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        return resolve.dump(self.config)
+
+    def launch(self) -> dict[str, Any]:
+        """What gets pinned in the run directory."""
+        return {"study": self.study.name, "method": self.study.method, "size": self.size, "config": self.tree}
+
+
+def plan(
+    study: Study, *, size: Size = "full", config_file: Path | None = None, overrides: Sequence[str] = ()
+) -> Plan:
+    """Defaults < study.yaml < --config FILE < key.path=value."""
+    layers = study.layers(size)
+    if config_file:
+        layers.add(yamlio.load(config_file), str(config_file))
+    layers.override(list(overrides))
+    model = methods.config_class(study.method)
+    return Plan(study, resolve.validate(model, layers.tree, what=f"config of '{study.name}'"), layers, size)
+
+
+def start(planned: Plan, root: Path, *, run_id: str | None = None) -> RunDir:
+    return create(root, planned.launch(), run_id=run_id)
+
+
+def refuse_changes(run: RunDir, overrides: Sequence[str]) -> None:
+    """A resumed run keeps its config; say what would have changed."""
+    launch = run.plan()
+    layers = Layers().add(launch["config"], "launch.yaml").override(list(overrides))
+    model = methods.config_class(launch["method"])
+    wanted = resolve.dump(resolve.validate(model, layers.tree, what=f"config of '{launch['study']}'"))
+    changes = resolve.difference(launch["config"], wanted)
+    if changes:
+        listed = ", ".join(f"{path}: {old!r} -> {new!r}" for path, (old, new) in changes.items())
+        raise UsageError(
+            f"Run '{run.id}' was started with another config ({listed}) and a resumed run keeps its own.",
+            hint=f"Start a new one: digsite run {launch['study']} {' '.join(overrides)}",
+        )

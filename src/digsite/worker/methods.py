@@ -1,0 +1,43 @@
+"""From a method's name to its config and its function: `prune.clusters` is METHODS['clusters'] of digsite.prune.run."""
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from digsite.base.errors import UsageError, nearest
+from digsite.config.model import Config
+
+ROOMS = ("read", "prune", "decompose", "track", "graft", "zoo")
+
+
+def config_class(method: str) -> type[Config]:
+    return _lookup(method, "config", "CONFIGS")
+
+
+def function(method: str) -> Callable[[Any, Any], None]:
+    return _lookup(method, "run", "METHODS")
+
+
+def _lookup(method: str, module: str, table: str) -> Any:
+    package, _, name = method.rpartition(".")
+    found = getattr(_module(method, package, module), table)
+    if name not in found:
+        raise UsageError(f"'{package}' has no method '{name}'. {nearest(name, found)}")
+    return found[name]
+
+
+def _module(method: str, package: str, module: str) -> ModuleType:
+    """A room of ours, or any importable package of the user's with the same two files."""
+    path = f"digsite.{package}" if package in ROOMS else package
+    try:
+        return importlib.import_module(f"{path}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name not in (path, f"{path}.{module}", path.partition(".")[0], ""):
+            raise
+    except ValueError:  # no package at all
+        pass
+    raise UsageError(
+        f"'{method}' is not a method: there is no package '{package}' with a {module}.py.",
+        hint=f"Write room.name with a room of {', '.join(ROOMS)}, or your.package.name.",
+    )

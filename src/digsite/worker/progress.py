@@ -1,0 +1,77 @@
+"""How far a run is: `status.json` for everybody, a heartbeat, a bar on a terminal or a line every 30 seconds."""
+
+import sys
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+from digsite.runs.layout import RunDir
+from digsite.runs.status import HEARTBEAT_S, write_status
+
+LINE_EVERY_S = 30.0
+STATUS_EVERY_S = 1.0
+
+
+class Progress:
+    """Owns the status file while the run is running."""
+
+    def __init__(self, run: RunDir, *, quiet: bool = False) -> None:
+        self.run = run
+        self.quiet = quiet
+        self.status = run.status()
+        self._mutex = threading.Lock()
+        self._done = threading.Event()
+        self._written = self._printed = self._began = time.monotonic()
+        self._began_step = 0
+        self._bar = sys.stderr.isatty() and not quiet
+
+    def start(self) -> None:
+        self._write(state="running", started=self.status.started or time.time(), ended=None, message="")
+        threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
+
+    def end(self, state: str, message: str = "") -> None:
+        self._done.set()
+        if self._bar and self.status.total:
+            print(file=sys.stderr)
+        self._write(state=state, ended=time.time(), eta_s=None, message=message)
+
+    def stage(self, name: str, step: int, total: int) -> None:
+        self._began, self._began_step = time.monotonic(), step
+        self._write(stage=name, step=step, total=total, eta_s=None)
+
+    def step(self, step: int) -> None:
+        """Cheap to call every step: the file is renewed once a second."""
+        self.status = replace(self.status, step=step)
+        now = time.monotonic()
+        if now - self._written < STATUS_EVERY_S:
+            return
+        per_step = (now - self._began) / max(step - self._began_step, 1)
+        self._write(eta_s=round(per_step * (self.status.total - step), 1))
+        self._show(now)
+
+    def _show(self, now: float) -> None:
+        status = self.status
+        text = f"{status.stage or status.study}  {status.step}/{status.total}  {_left(status.eta_s)}"
+        if self._bar:
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        elif not self.quiet and now - self._printed >= LINE_EVERY_S:
+            self._printed = now
+            print(text, file=sys.stderr, flush=True)
+
+    def _beat(self) -> None:
+        while not self._done.wait(HEARTBEAT_S):
+            self._write()
+
+    def _write(self, **changes: Any) -> None:
+        with self._mutex:
+            self.status = self.status.beat(**changes)
+            write_status(self.run.status_file, self.status)
+            self._written = time.monotonic()
+
+
+def _left(eta_s: float | None) -> str:
+    if eta_s is None:
+        return ""
+    minutes, seconds = divmod(int(eta_s), 60)
+    return f"{minutes}:{seconds:02d} left"

@@ -1,0 +1,155 @@
+"""What a room's run function sees of its run: streams, a journal, artifacts, claims, resumable work."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from digsite.base import atomic, streams
+from digsite.figures import save_figure
+from digsite.runs.layout import RunDir
+from digsite.runs.results import Claim, Results, write_results
+from digsite.worker.checkpoints import Checkpoints
+from digsite.worker.progress import Progress
+from digsite.worker.signals import StopRequest
+
+T = TypeVar("T")
+State = dict[str, Any]
+VIEW_KINDS = ("curve", "matrix", "histogram", "graph", "table", "image", "components")
+
+
+class Run:
+    """The one object through which a room touches its run directory."""
+
+    def __init__(self, directory: RunDir, *, seed: int, device: torch.device, progress: Progress,
+                 request: StopRequest, checkpoint_every_s: float) -> None:  # fmt: skip
+        self.directory = directory
+        self.seed = seed
+        self.device = device
+        self._progress = progress
+        self._request = request
+        self._claims: dict[str, Claim] = {}
+        self._verdict = ""
+        self._log = logging.getLogger("digsite")
+        self._checkpoints = Checkpoints(directory, checkpoint_every_s)
+
+    @property
+    def dir(self) -> Path:
+        """For reading; write through the methods below."""
+        return self.directory.path
+
+    # --- randomness -------------------------------------------------------------------------------------
+
+    def derive(self, name: str, *indices: int) -> int:
+        return streams.derive(self.seed, name, *indices)
+
+    def generator(self, name: str, *indices: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.derive(name, *indices))
+
+    def rng(self, name: str, *indices: int) -> np.random.Generator:
+        return np.random.default_rng(self.derive(name, *indices))
+
+    # --- what the run writes ----------------------------------------------------------------------------
+
+    def log(self, step: int, **values: float) -> None:
+        """One line of the journal; tensors are taken as numbers."""
+        self._checkpoints.journal.log(step, values)
+
+    def say(self, text: str) -> None:
+        self._log.info(text)
+
+    def table(self, name: str, columns: pd.DataFrame | Mapping[str, Any]) -> None:
+        frame = columns if isinstance(columns, pd.DataFrame) else pd.DataFrame(columns)
+        with atomic.replacing(_placed(self.directory.tables, f"{name}.csv")) as path:
+            frame.to_csv(path, index=False)
+
+    def figure(self, name: str, figure: Any, data: Any = None, *, caption: str = "") -> None:
+        """PNG and SVG, the numbers behind them, and one sentence that says what to see."""
+        path = _placed(self.directory.figures, name)
+        save_figure(figure, path, caption=caption)
+        if data is not None:
+            frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
+            frame.to_csv(path.with_name(f"{path.name}.csv"), index=False)
+
+    def tensors(
+        self, name: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+    ) -> Path:
+        target = _placed(self.directory.artifacts, f"{name}.safetensors")
+        plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        with atomic.replacing(target) as path:
+            save_file(plain, path, metadata=dict(metadata or {}))
+        return target
+
+    def json(self, name: str, value: Any) -> Path:
+        target = _placed(self.directory.artifacts, f"{name}.json")
+        atomic.write_json(target, value)
+        return target
+
+    def view(self, name: str, kind: str, source: str, **options: Any) -> None:
+        """Tell the dashboard how to show an artifact: it knows kinds, not methods."""
+        assert kind in VIEW_KINDS, f"unknown view kind {kind!r}"
+        stored = {view["name"]: view for view in atomic.read_json(self.directory.views, default=[])}
+        stored[name] = {"name": name, "kind": kind, "source": source, **options}
+        atomic.write_json(self.directory.views, list(stored.values()))
+
+    def claim(self, name: str, value: float | None, *, low: float | None = None, high: float | None = None,
+              n: int | None = None, null: float | None = None, unit: str = "", note: str = "") -> None:  # fmt: skip
+        """One row of results.json: a value with its interval over n seeds or resamples, beside its null."""
+        numbers = [None if v is None else float(v) for v in (value, low, high)]
+        self._claims[name] = Claim(name, *numbers, n, None if null is None else float(null), unit, note)
+
+    def verdict(self, text: str) -> None:
+        self._verdict = text
+
+    # --- resumable work ---------------------------------------------------------------------------------
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """`compute()`'s value; a resumed run reads it back. It is read back in any case, so both see the same bytes."""
+        if not self._checkpoints.has(f"once-{name}"):
+            self.breathe()
+            self._progress.stage(name, 0, 0)
+            self._checkpoints.save(f"once-{name}", compute())
+        return self._checkpoints.load(f"once-{name}")
+
+    def steps(
+        self, n: int, save: Callable[[], State], load: Callable[[State], None], *, name: str = "steps"
+    ) -> Iterator[int]:
+        """The steps that are left of n. State is saved on a clock, on signals and at the end."""
+        key, start = f"steps-{name}", 0
+        if self._checkpoints.has(key):
+            stored = self._checkpoints.load(key)
+            start = stored["step"]
+            load(stored["state"])
+        self._progress.stage(name, start, n)
+        for step in range(start, n):
+            yield step
+            self._progress.step(step + 1)
+            if self._request.exit_code is not None or self._checkpoints.due() or step + 1 == n:
+                self._checkpoints.save(key, {"step": step + 1, "state": save()})
+                self._request.raise_if_set()
+
+    def breathe(self, done: int | None = None) -> None:
+        """For long work outside of `steps`: shows progress and leaves here if a signal asked for it."""
+        if done is not None:
+            self._progress.step(done)
+        self._request.raise_if_set()
+
+    def stage(self, name: str, total: int = 0) -> None:
+        """Name what is going on, for the status line and the dashboard."""
+        self._progress.stage(name, 0, total)
+
+    def write_results(self) -> Results:
+        results = Results(self._progress.status.study, self._verdict, tuple(self._claims.values()))
+        write_results(self.directory.results, results)
+        return results
+
+
+def _placed(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
