@@ -1,0 +1,1 @@
+"""One file per architecture: its `nn.Module` and `build(config)`."""

@@ -1,0 +1,25 @@
+"""Three 3x3 convolutions of stride 2, the mean over all places, one linear layer."""
+
+from torch import Tensor, nn
+
+from digsite.models.activations import ACTIVATIONS
+from digsite.models.configs.small_cnn import SmallCnnConfig
+
+
+class SmallCnn(nn.Module):
+    def __init__(self, config: SmallCnnConfig) -> None:
+        super().__init__()
+        inputs = [config.channels_in, config.width, config.width]
+        self.convs = nn.ModuleList(nn.Conv2d(i, config.width, 3, 2, config.padding) for i in inputs)
+        self.dropouts = nn.ModuleList(nn.Dropout(config.dropout) for _ in inputs)
+        self.head = nn.Linear(config.width, config.n_classes)
+        self.activate = ACTIVATIONS[config.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv, dropout in zip(self.convs, self.dropouts):
+            x = dropout(self.activate(conv(x)))
+        return self.head(x.mean((-2, -1)))
+
+
+def build(config: SmallCnnConfig) -> SmallCnn:
+    return SmallCnn(config)

@@ -1,0 +1,1 @@
+"""One torch-free config per architecture, named like its file in `architectures`."""

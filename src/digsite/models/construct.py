@@ -1,0 +1,24 @@
+"""From a config to a module."""
+
+from importlib import import_module
+
+import torch
+from torch import nn
+
+from digsite.config import Config
+from digsite.models.initial import init
+
+
+def build(config: Config, seed: int = 0) -> nn.Module:
+    """A module with its default initial weights; PyTorch's global generator is left as it was."""
+    model = empty(config)
+    init(model, seed)
+    return model
+
+
+def empty(config: Config) -> nn.Module:
+    """A module whose weights are about to be overwritten."""
+    kind = getattr(config, "kind", None)
+    assert isinstance(kind, str), f"{type(config).__name__} is no model config"
+    with torch.random.fork_rng(devices=[]):
+        return import_module(f"digsite.models.architectures.{kind}").build(config)
