@@ -1,0 +1,29 @@
+"""Two engines with the same integer answers: numpy everywhere, numba's compiled popcount where it is installed."""
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+
+from digsite.base.errors import UsageError
+from digsite.base.lazy import require
+
+ENGINES = ("auto", "portable", "compiled")
+# Below this many word operations the import of the compiler costs more than the portable engine's whole work.
+WORTH_COMPILING = 2_000_000
+
+
+def engine(name: str, work: int) -> ModuleType:
+    """The module that does the counting; `auto` compiles when numba is there and the work is worth it."""
+    if name not in ENGINES:
+        raise UsageError(f"Unknown engine '{name}'; accepted are {', '.join(ENGINES)}.")
+    if name == "compiled":
+        require("numba", extra="fast")
+    wanted = name == "compiled" or (name == "auto" and _compile_pays(work))
+    return importlib.import_module(f"{__name__}.{'compiled' if wanted else 'portable'}")
+
+
+def _compile_pays(work: int) -> bool:
+    if f"{__name__}.compiled" in sys.modules:
+        return True
+    return work > WORTH_COMPILING and importlib.util.find_spec("numba") is not None
