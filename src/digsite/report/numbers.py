@@ -1,0 +1,95 @@
+"""How numbers are written for people: as many digits as the interval supports, one style everywhere."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from digsite.runs.results import Claim
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Four significant digits, thin spaces between thousands, no needless exponent."""
+    if value is None:
+        return "–"
+    value = float(value)
+    if not math.isfinite(value):
+        return "not finite"
+    if value.is_integer() and abs(value) < 1e9:
+        return _minus(f"{int(value):,}".replace(",", "\u202f"))
+    if abs(value) >= 1e6 or 0 < abs(value) < 1e-4:
+        mantissa, exponent = f"{value:.{max(digits - 2, 1)}e}".split("e")
+        return f"{_minus(mantissa)}×10{_superscript(int(exponent))}"
+    return fixed(value, max(0, digits - 1 - _magnitude(value)))
+
+
+def fixed(value: float, places: int) -> str:
+    return _minus(f"{value:,.{places}f}".replace(",", "\u202f"))
+
+
+def with_unit(text: str, unit: str) -> str:
+    """A no-break space before the unit, none before a percent sign."""
+    return f"{text}{unit}" if unit == "%" else f"{text}\u00a0{unit}" if unit else text
+
+
+def claim_texts(claim: Claim) -> tuple[str, str, str]:
+    """Value, interval and null with the same number of places: two digits of the interval's half width."""
+    numbers = [v for v in (claim.value, claim.low, claim.high, claim.null) if v is not None]
+    large = any(abs(v) >= 1e6 or 0 < abs(v) < 1e-4 for v in numbers)
+    half = 0.0 if claim.low is None or claim.high is None else abs(claim.high - claim.low) / 2
+    if large or half == 0 or not math.isfinite(half):
+        show = number
+    else:
+        places = min(max(0, 1 - _magnitude(half)), 8)
+
+        def show(value: float | None) -> str:
+            return "–" if value is None else fixed(value, places)
+
+    interval = "" if claim.low is None else f"{show(claim.low)} to {show(claim.high)}"
+    value = with_unit(show(claim.value), claim.unit)
+    return value, interval, "" if claim.null is None else number(claim.null) if half == 0 else show(claim.null)
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None or seconds < 0:
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.1f}\u00a0s" if seconds < 10 else f"{seconds:.0f}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}\u00a0h {minutes:02d}\u00a0min" if hours else f"{minutes}\u00a0min {rest:02d}\u00a0s"
+
+
+def moment(seconds: float | None) -> str:
+    """UTC, to the minute, like the ids of runs."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC") if seconds else "–"
+
+
+def size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000 or unit == "GB":
+            break
+        n_bytes /= 1000
+    return f"{n_bytes:.3g}\u00a0{unit}"
+
+
+def setting(value: Any) -> str:
+    """A config value as it would be typed."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(setting, value))}]"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(abs(value))) if value else 0
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\u2212")
+
+
+def _superscript(exponent: int) -> str:
+    return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

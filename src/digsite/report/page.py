@@ -1,0 +1,86 @@
+"""From runs to one HTML file that needs nothing but a browser."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+import digsite
+from digsite.base import atomic
+from digsite.report import numbers
+from digsite.report.claims import rows
+from digsite.report.comparison import SIDE_BY_SIDE, compare
+from digsite.report.doubts import doubts
+from digsite.report.facts import Facts, gather, read_table
+from digsite.report.pictures import embedded
+from digsite.runs.layout import RunDir
+
+HERE = Path(__file__).parent
+LOOK = HERE / "assets" / "look.css"
+TABLES = 12  # tables shown in a report; each with the head of its rows
+
+
+def write(runs: list[RunDir], out: Path) -> None:
+    """One file about one run, or about several beside each other."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(out, render(runs))
+
+
+def render(runs: Sequence[RunDir]) -> str:
+    assert runs, "a report needs a run"
+    facts = [gather(run) for run in runs]
+    return _single(facts[0]) if len(facts) == 1 else _several(facts)
+
+
+def environment(*more: Path) -> Environment:
+    """Everything is escaped; a name that is not there is an error, not a blank."""
+    env = Environment(
+        loader=FileSystemLoader([*more, HERE / "templates"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(
+        number=numbers.number, duration=numbers.duration, moment=numbers.moment, setting=numbers.setting,
+        size=numbers.size, claim_texts=numbers.claim_texts,
+    )  # fmt: skip
+    env.globals.update(version=digsite.__version__)
+    return env
+
+
+@cache
+def _environment() -> Environment:
+    return environment()
+
+
+def _fill(template: str, **values: Any) -> str:
+    look = Markup(LOOK.read_text())  # our own file
+    return _environment().get_template(template).render(look=look, **values)
+
+
+def _single(facts: Facts) -> str:
+    tables = [read_table(facts.run.tables, name) for name in facts.tables[:TABLES]]
+    return _fill(
+        "report.html",
+        facts=facts,
+        rows=rows(facts.claims),
+        doubts=doubts(facts),
+        uris=embedded(list(facts.pictures)),
+        tables=tables,
+    )
+
+
+def _several(facts: list[Facts]) -> str:
+    compared = compare(facts)
+    chosen = [p for shown in compared.pictures.values() for p in shown if p]
+    return _fill(
+        "comparison_report.html",
+        compared=compared,
+        wide=len(facts) > SIDE_BY_SIDE,
+        uris=embedded(chosen) if len(facts) <= SIDE_BY_SIDE else {},
+        doubts={f.name: doubts(f) for f in facts[:SIDE_BY_SIDE]},
+    )

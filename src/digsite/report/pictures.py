@@ -1,0 +1,64 @@
+"""The figures of a run, and how they travel inside one HTML file."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+SVG_LIMIT = 400_000  # bytes; beyond this a scatter of thousands of points is better as pixels
+BUDGET = 7_500_000  # bytes of figures in one report, before base64 adds a third
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str
+    caption: str
+    svg: Path | None
+    png: Path | None
+    data: Path | None
+
+    @property
+    def file(self) -> Path | None:
+        """What to show: vectors unless they are huge."""
+        if self.svg and (not self.png or self.svg.stat().st_size <= SVG_LIMIT):
+            return self.svg
+        return self.png
+
+
+def pictures(folder: Path) -> tuple[Picture, ...]:
+    """Every figure below `figures/`, by name; links are not followed."""
+    if not folder.is_dir():
+        return ()
+    files = [p for p in sorted(folder.rglob("*")) if p.suffix in (".svg", ".png") and not p.is_symlink()]
+    stems = dict.fromkeys(p.with_suffix("") for p in files if p.is_file())
+    return tuple(_picture(stem, folder) for stem in stems)
+
+
+def _picture(stem: Path, folder: Path) -> Picture:
+    def beside(suffix: str) -> Path | None:
+        path = stem.with_name(stem.name + suffix)
+        return path if path.is_file() and not path.is_symlink() else None
+
+    text = beside(".txt")
+    caption = text.read_text(encoding="utf-8", errors="replace").strip() if text else ""
+    name = stem.relative_to(folder).as_posix()
+    return Picture(name, caption, beside(".svg"), beside(".png"), beside(".csv"))
+
+
+def data_uri(picture: Picture) -> str | None:
+    """Inside an <img>, where an SVG can neither run scripts nor fetch anything."""
+    file = picture.file
+    if file is None:
+        return None
+    kind = "image/svg+xml" if file.suffix == ".svg" else "image/png"
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def embedded(chosen: list[Picture]) -> dict[Picture, str]:
+    """Data URIs of as many figures as one file should carry, in their order."""
+    uris, spent = {}, 0
+    for picture in chosen:
+        weight = picture.file.stat().st_size if picture.file else 0
+        if picture.file and spent + weight <= BUDGET:
+            uris[picture] = data_uri(picture)
+            spent += weight
+    return uris
