@@ -29,8 +29,19 @@ def choose(
     """`engine` and `chunk` override the measured choice."""
     if engine is not None and engine not in names("digsite.train.engines"):
         raise UsageError(f"unknown engine '{engine}'. {nearest(engine, names('digsite.train.engines'))}")
+    if engine is not None and not scan("digsite.train.engines")[engine].Engine.supports(model):
+        raise UsageError(f"the engine '{engine}' cannot run {type(model).__name__}: use 'vmap' or 'loop'")
     if engine is None:
-        engine = "loop" if device.type == "cpu" and width > 100_000 else "vmap"
+        engine = "loop" if device.type == "cpu" and width > 100_000 else _best(model)
     if chunk is None:
-        chunk = 64 if device.type == "cpu" else 256
+        chunk = 256 if device.type != "cpu" else 8 if _has_convolutions(model) else 64
     return Plan(engine, chunk)
+
+
+def _best(model: nn.Module) -> str:
+    engines = scan("digsite.train.engines")
+    return next(name for name in ("mlp", "stacked", "vmap") if engines[name].Engine.supports(model))
+
+
+def _has_convolutions(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in model.modules())

@@ -1,0 +1,177 @@
+"""Straight fully connected networks with a hand-written backward pass.
+
+Written by hand because autograd's own bookkeeping and its softmax over a short last axis cost more than the arithmetic
+of networks this small. Everything between the layers is (K, features, batch), batch last.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from digsite.train.chain import Instruction, read_program
+from digsite.train.engines.stacked import Engine as StackedEngine
+from digsite.train.feeds import Batch
+from digsite.train.layout import Layout
+from digsite.train.losses import Loss, cross_entropy, mse
+
+Tensors = Mapping[str, Tensor]
+aten = torch.ops.aten
+
+
+def _relu_backward(grad: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return aten.threshold_backward(grad, after, 0)
+
+
+def _tanh_backward(grad: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return aten.tanh_backward(grad, after)
+
+
+def _sigmoid_backward(grad: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return aten.sigmoid_backward(grad, after)
+
+
+def _gelu_backward(grad: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return aten.gelu_backward(grad, before)
+
+
+# Each known activation: forward, and gradient from what came before and after it.
+ACTIVATIONS: dict[Any, tuple[Any, Any]] = {
+    **dict.fromkeys((F.relu, torch.relu, nn.ReLU), (torch.relu, _relu_backward)),
+    **dict.fromkeys((F.tanh, torch.tanh, nn.Tanh), (torch.tanh, _tanh_backward)),
+    **dict.fromkeys((F.sigmoid, torch.sigmoid, nn.Sigmoid), (torch.sigmoid, _sigmoid_backward)),
+    **dict.fromkeys((F.gelu, nn.GELU), (F.gelu, _gelu_backward)),
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Linear, then an activation and a dropout, if there are any."""
+
+    module: str
+    activation: tuple[Any, Any] | None = None
+    dropout: str = ""
+
+
+class Engine(StackedEngine):
+    """Same outputs as its parent; gradients of cross-entropy and mean squared error by hand."""
+
+    def __init__(self, model: nn.Module, layout: Layout, loss: Loss) -> None:
+        super().__init__(model, layout, loss)
+        self.layers = read_layers(self.program, model)
+        self.flat = self.program[1].kind == "flatten"
+        self.scratch: dict[tuple[int, ...], Tensor] = {}
+
+    @staticmethod
+    def supports(model: nn.Module) -> bool:
+        program = read_program(model)
+        return program is not None and bool(read_layers(program, model))
+
+    def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
+        """Write the gradients of every row into `out`; returns the losses (K,)."""
+        if not self._by_hand(batch):
+            return super().gradients(flat, buffers, batch, masks, out)
+        params, grads, size = self.layout.views(flat), self.layout.views(out), len(flat)
+        inputs, trace = self._forward(params, batch, masks, size)
+        y = batch.y.expand(size, *batch.y.shape) if batch.shared else batch.y
+        losses, grad = (_cross_entropy if self.loss is cross_entropy else _mse)(inputs[-1], y)
+        for at in reversed(range(len(self.layers))):
+            layer = self.layers[at]
+            if layer.dropout and f"{layer.dropout}.mask" in masks:
+                grad = grad * masks[f"{layer.dropout}.mask"].mT
+            if layer.activation is not None:
+                grad = layer.activation[1](grad, *trace[at])
+            self._weight_gradient(grad, inputs[at], grads[f"{layer.module}.weight"])
+            if f"{layer.module}.bias" in grads:
+                torch.sum(grad, 2, out=grads[f"{layer.module}.bias"])
+            if at:
+                grad = torch.bmm(params[f"{layer.module}.weight"].mT, grad)
+        return losses
+
+    def _by_hand(self, batch: Batch) -> bool:
+        """Anything unusual (sequences, a user's loss, soft labels) goes through autograd."""
+        lead = 1 if batch.shared else 2
+        rows = self.flat or batch.x.dim() == lead + 1
+        classes = self.loss is cross_entropy and batch.y.dim() == lead and batch.y.dtype == torch.int64
+        return rows and (classes or (self.loss is mse and batch.y.dim() == lead + 1))
+
+    def _forward(
+        self, params: Tensors, batch: Batch, masks: Tensors, size: int
+    ) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
+        """What each layer receives (the last entry is the output), and each activation's input and output."""
+        x = batch.x.flatten(1 if batch.shared else 2)
+        values, trace = [x.mT.expand(size, -1, -1) if batch.shared else x.mT], []
+        for layer in self.layers:
+            weight, bias = params[f"{layer.module}.weight"], params.get(f"{layer.module}.bias")
+            if batch.shared and len(values) == 1:
+                # One product of all members' first layers with the one mini-batch.
+                before = torch.mm(weight.reshape(-1, weight.shape[2]), x.mT).view(size, -1, len(x))
+                before = before if bias is None else before.add_(bias[:, :, None])
+            elif bias is None:
+                before = torch.bmm(weight, values[-1])
+            else:
+                before = torch.baddbmm(bias[:, :, None], weight, values[-1])
+            after = before if layer.activation is None else layer.activation[0](before)
+            trace.append((before, after))
+            mask = masks.get(f"{layer.dropout}.mask") if layer.dropout else None
+            values.append(after if mask is None else after * mask.mT)
+        return values, trace
+
+    def _weight_gradient(self, grad: Tensor, value: Tensor, out: Tensor) -> None:
+        """grad @ value^T by way of a contiguous buffer: the batched kernel is slow on strided results."""
+        shape = tuple(out.shape)
+        if shape not in self.scratch or self.scratch[shape].dtype != out.dtype:
+            self.scratch[shape] = torch.empty(shape, dtype=out.dtype, device=out.device)
+        out.copy_(torch.bmm(grad, value.mT, out=self.scratch[shape]))
+
+
+def read_layers(program: list[Instruction], model: nn.Module) -> list[Layer]:
+    """The program as [flatten] (linear [activation] [dropout])*; empty if it is anything else."""
+    layers: list[Layer] = []
+    for before, step in zip(program, program[1:], strict=False):
+        if step.inputs != (before.result,):
+            return []
+        last = layers[-1] if layers else None
+        if step.kind == "linear":
+            layers.append(Layer(step.module))
+        elif last is None:
+            if step.kind != "flatten":
+                return []
+        elif step.kind == "elementwise" and last.activation is None and not last.dropout:
+            known = ACTIVATIONS.get(_origin(step, model))
+            if known is None:
+                return []
+            layers[-1] = Layer(last.module, known)
+        elif step.kind == "dropout" and not last.dropout:
+            layers[-1] = Layer(last.module, last.activation, step.module)
+        elif step.kind != "output":
+            return []
+    return layers
+
+
+def _origin(step: Instruction, model: nn.Module) -> Any:
+    """The function or module class of an activation with default settings."""
+    if step.module:
+        layer = model.get_submodule(step.module)
+        return type(layer) if not isinstance(layer, nn.GELU) or layer.approximate == "none" else None
+    function = step.function
+    return function.func if isinstance(function, partial) and not function.keywords else None
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses (K,) and the gradient at logits (K, C, B)."""
+    logs = logits.log_softmax(1)
+    y = y[:, None]
+    losses = logs.gather(1, y).mean((1, 2)).neg_()
+    grad = logs.exp_().scatter_add_(1, y, logs.new_full((), -1).expand(y.shape))
+    return losses, grad.div_(y.shape[2])
+
+
+def _mse(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    difference = outputs - y.mT
+    share = 1 / (outputs.shape[1] * outputs.shape[2])
+    return difference.square().sum((1, 2)) * share, difference.mul_(2 * share)
