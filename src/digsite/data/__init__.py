@@ -4,17 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from digsite.data import sequences, sparse_features, stories, text
     from digsite.data.images import ImageSet, load, names
+    from digsite.data.tokenizers import load_tokenizer
 
-_HOMES = {
-    "ImageSet": "digsite.data.images",
-    "load": "digsite.data.images",
-    "names": "digsite.data.images",
-}
-__all__ = ["ImageSet", "load", "names"]
+_MODULES = ("sequences", "sparse_features", "stories", "text")
+_HOMES = {"ImageSet": "images", "load": "images", "names": "images", "load_tokenizer": "tokenizers"}
+__all__ = [
+    "ImageSet", "load", "load_tokenizer", "names", "sequences", "sparse_features", "stories", "text",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"digsite.data.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'digsite.data' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"digsite.data.{_HOMES[name]}"), name)

@@ -11,7 +11,7 @@ from digsite.models.configs.modular_transformer import ModularTransformerConfig
 from digsite.models.named_weights import NamedWeights
 
 
-class Attention(Weights):
+class Attention(NamedWeights):
     def __init__(self, config: ModularTransformerConfig) -> None:
         heads, d = config.n_heads, config.d_model
         size = d // heads
@@ -26,7 +26,7 @@ class Attention(Weights):
         return mixed @ self.W_O.T
 
 
-class FeedForward(Weights):
+class FeedForward(NamedWeights):
     def __init__(self, config: ModularTransformerConfig) -> None:
         d, inner = config.d_model, config.d_mlp
         super().__init__(W_in=(inner, d), b_in=(inner,), W_out=(d, inner), b_out=(d,))

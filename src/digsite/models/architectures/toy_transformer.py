@@ -22,7 +22,7 @@ class Norm(nn.Module):
         return F.layer_norm(x, x.shape[-1:], self.w, self.b)
 
 
-class Attention(Weights):
+class Attention(NamedWeights):
     def __init__(self, config: ToyTransformerConfig) -> None:
         h, d, s = config.n_heads, config.d_model, config.d_head
         maps = {f"W_{x}": (h, d, s) for x in "QKV"} | {f"b_{x}": (h, s) for x in "QKV"}
@@ -37,7 +37,7 @@ class Attention(Weights):
         return torch.einsum("nhps,hsd->npd", mixed, self.W_O) + self.b_O
 
 
-class FeedForward(Weights):
+class FeedForward(NamedWeights):
     def __init__(self, config: ToyTransformerConfig) -> None:
         d, m = config.d_model, config.d_mlp
         super().__init__(fan_in=-2, W_in=(d, m), b_in=(m,), W_out=(m, d), b_out=(d,))

@@ -1,0 +1,74 @@
+"""Batches of sparse features, for the toy models of superposition and of residual computation."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from digsite.base.errors import UsageError
+from digsite.config import Config, Field
+
+Kind = Literal[
+    "at_least_zero_active",
+    "exactly_one_active",
+    "exactly_two_active",
+    "exactly_three_active",
+    "exactly_four_active",
+    "exactly_five_active",
+]
+EXACTLY = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+
+
+class SparseFeatures(Config):
+    n_features: int = Field(5, gt=0, description="features of an input")
+    active: Kind = Field("at_least_zero_active", description="each on with `probability`, or exactly so many")
+    probability: float = Field(0.05, gt=0, le=1, description="probability that a feature is on")
+    low: float = Field(0.0, description="smallest value of a feature that is on")
+    high: float = Field(1.0, description="largest value of a feature that is on")
+    synced: list[list[int]] = Field([], description="groups of features that switch on together")
+
+
+def batch(
+    config: SparseFeatures, n: int, generator: torch.Generator, lead: tuple[int, ...] = ()
+) -> Float[Tensor, "*lead n features"]:
+    """`n` inputs, or `n` for each index of `lead`; drawn on the generator's device."""
+    shape = (*lead, n, config.n_features)
+    values = torch.rand(shape, generator=generator, device=generator.device)
+    values = config.low + (config.high - config.low) * values
+    return values * _active(config, shape, generator)
+
+
+def _active(config: SparseFeatures, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    draws = torch.rand(shape, generator=generator, device=generator.device)
+    if config.active == "at_least_zero_active":
+        return _sync(config, draws < config.probability)
+    count = EXACTLY[config.active.split("_")[1]]
+    if count > config.n_features:
+        raise UsageError(f"active={config.active} needs {count} features, there are {config.n_features}.")
+    if config.synced:
+        raise UsageError(f"synced groups go with at_least_zero_active, not with {config.active}.")
+    return torch.zeros_like(draws, dtype=torch.bool).scatter_(-1, draws.topk(count, -1).indices, True)
+
+
+def _sync(config: SparseFeatures, active: Tensor) -> Tensor:
+    """A group is on exactly when its first feature is."""
+    for group in config.synced:
+        active[..., group] = active[..., group[:1]]
+    return active
+
+
+def resid_targets(
+    x: Float[Tensor, "*n features"],
+    activation: Callable[[Tensor], Tensor] | None = torch.relu,
+    coefficients: Float[Tensor, "features"] | None = None,
+) -> Float[Tensor, "*n features"]:
+    """What a residual MLP is to compute: act(c x) + x, or |c x| without an activation."""
+    scaled = x if coefficients is None else x * coefficients
+    return scaled.abs() if activation is None else activation(scaled) + x
+
+
+def label_coefficients(n_features: int, generator: torch.Generator) -> Float[Tensor, "features"]:
+    """Uniform in [1, 2], as the published targets have them when they are not all one."""
+    return 1 + torch.rand(n_features, generator=generator, device=generator.device)

@@ -1,0 +1,107 @@
+"""Stories as tokens: language-model windows, and texts to classify by who holds the thing in the end."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from digsite.base.errors import UsageError
+from digsite.base.streams import derive
+from digsite.data.grammar import HOLDERS, Story, tell, vocabulary
+from digsite.data.tokenizers import WordTokenizer
+
+SPLITS = ("train", "test")
+TEST_SHARE = 0.1
+
+
+def tokenizer() -> WordTokenizer:
+    return WordTokenizer(vocabulary())
+
+
+def stories(n: int, seed: int = 0, split: str = "train") -> list[Story]:
+    """The first `n` stories of a seed; no story is in both splits, whatever the seeds."""
+    if split not in SPLITS:
+        raise UsageError(f"There is no split '{split}' of the stories.", hint="Accepted: train, test.")
+    rng = np.random.default_rng(derive(seed, f"stories/{split}"))
+    told: list[Story] = []
+    while len(told) < n:
+        story = tell(rng)
+        if _is_test(story.text) == (split == "test"):
+            told.append(story)
+    return told
+
+
+def _is_test(text: str) -> bool:
+    return blake2b(text.encode(), digest_size=1).digest()[0] < 256 * TEST_SHARE
+
+
+def entropy(told: list[Story]) -> float:
+    """Nats per token that the grammar itself needs, the end-of-story token included: no model does better."""
+    n_tokens = sum(len(story.words) + 1 for story in told)
+    return sum(sum(story.surprise) for story in told) / n_tokens
+
+
+def windows(n: int, length: int, seed: int = 0, split: str = "train") -> Int[Tensor, "n length"]:
+    """Whole stories, each after a beginning token, packed one behind the other and cut into rows."""
+    words, stream, block = tokenizer(), [], 0
+    while len(stream) < n * length:
+        for story in stories(256, derive(seed, "windows", block), split):
+            stream += [words.bos, *words.ids(story.words)]
+        block += 1
+    return torch.tensor(stream[: n * length]).view(n, length)
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """Texts of one length, filled up with `pad`, and their classes."""
+
+    x_train: Int[Tensor, "n length"]
+    y_train: Int[Tensor, "n"]
+    x_test: Int[Tensor, "m length"]
+    y_test: Int[Tensor, "m"]
+    class_names: tuple[str, ...]
+    vocab: int
+    pad: int
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def length(self) -> int:
+        return self.x_train.shape[1]
+
+
+def classification(n_train: int = 1500, n_test: int = 500, length: int = 64, seed: int = 0) -> TextSet:
+    """Who holds the thing at the end, asked before the last sentence says it; four classes of one size."""
+    words = tokenizer()
+    x_train, y_train = _labeled(n_train, length, seed, "train", words)
+    x_test, y_test = _labeled(n_test, length, seed, "test", words)
+    return TextSet(x_train, y_train, x_test, y_test, HOLDERS, words.size, words.pad)
+
+
+def _labeled(n: int, length: int, seed: int, split: str, words: WordTokenizer) -> tuple[Tensor, Tensor]:
+    """Stories that do not fit into `length` are left out, not cut: their end decides."""
+    if length < 32:
+        raise UsageError(f"A text of {length} tokens holds no story.", hint="Use a length of 32 or more.")
+    wanted = np.arange(n) % len(HOLDERS)
+    rows = torch.full((n, length), words.pad)
+    open_rows = {label: list(np.flatnonzero(wanted == label)[::-1]) for label in range(len(HOLDERS))}
+    block = 0
+    while any(open_rows.values()):
+        for story in stories(256, derive(seed, "classification", block), split):
+            label = HOLDERS.index(story.holder)
+            if story.n_body <= length and open_rows[label]:
+                rows[open_rows[label].pop(), : story.n_body] = torch.tensor(
+                    words.ids(story.words[: story.n_body])
+                )
+        block += 1
+    return rows, torch.from_numpy(wanted)
+
+
+def surprise(told: list[Story]) -> list[Float[Tensor, "words"]]:
+    """The exact nats of each word of each story, to be compared with a model's losses."""
+    return [torch.tensor(story.surprise) for story in told]

@@ -1,0 +1,199 @@
+"""From text to token ids and back: whole words, single characters, and SentencePiece files without the package."""
+
+import re
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+
+from digsite.base.errors import DigsiteError, UsageError
+
+SPACE = "▁"  # SentencePiece's sign for a space
+
+
+class Tokenizer(Protocol):
+    @property
+    def size(self) -> int: ...
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, ids: Iterable[int]) -> str: ...
+
+
+@dataclass(frozen=True)
+class WordTokenizer:
+    """Words between spaces; ids 0, 1, 2 are padding, beginning and unknown."""
+
+    words: tuple[str, ...]
+    pad: int = 0
+    bos: int = 1
+    unknown: int = 2
+
+    @property
+    def size(self) -> int:
+        return len(self.words) + 3
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words, 3)}
+
+    def ids(self, words: Iterable[str]) -> list[int]:
+        return [self._index.get(word, self.unknown) for word in words]
+
+    def encode(self, text: str) -> list[int]:
+        return [self.bos, *self.ids(text.split())]
+
+    def token(self, i: int) -> str:
+        return ("<pad>", "<s>", "<unk>", *self.words)[i]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return " ".join(self.token(i) for i in ids if i not in (self.pad, self.bos))
+
+
+@dataclass(frozen=True)
+class CharTokenizer:
+    """One id for each character of an alphabet; others are dropped."""
+
+    alphabet: str
+
+    @classmethod
+    def of(cls, text: str) -> "CharTokenizer":
+        return cls("".join(sorted(set(text))))
+
+    @property
+    def size(self) -> int:
+        return len(self.alphabet)
+
+    def encode(self, text: str) -> list[int]:
+        index = {c: i for i, c in enumerate(self.alphabet)}
+        return [index[c] for c in text if c in index]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return "".join(self.alphabet[i] for i in ids)
+
+
+@dataclass(frozen=True)
+class PieceTokenizer:
+    """SentencePiece's byte-pair encoding: merge the neighbors whose joint piece scores highest, until none is left."""
+
+    pieces: tuple[str, ...]
+    scores: tuple[float, ...]
+    unknown: int = 0
+    bos: int = 1
+    eos: int = 2
+
+    @property
+    def size(self) -> int:
+        return len(self.pieces)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {piece: i for i, piece in reversed(list(enumerate(self.pieces)))}
+
+    def encode(self, text: str) -> list[int]:
+        known: dict[str, list[int]] = {}
+        ids = [self.bos]
+        for part in self._parts(" " + text) if text else []:
+            if part not in known:
+                known[part] = self._merge([i for c in part for i in self._character(c)])
+            ids += known[part]
+        return ids
+
+    def _parts(self, text: str) -> list[str]:
+        """Stretches that no merge can join, so that each is worked on once: words, unless a piece spans two."""
+        return [text] if self._spans_words else re.findall(" [^ ]*", text)
+
+    @cached_property
+    def _spans_words(self) -> bool:
+        return any(" " in piece[1:] for piece in self.pieces)
+
+    def _merge(self, ids: list[int]) -> list[int]:
+        while True:
+            joint = [self._index.get(self.pieces[a] + self.pieces[b], -1) for a, b in pairwise(ids)]
+            best = max(range(len(joint)), key=lambda i: self._score(joint[i]), default=-1)
+            if best < 0 or joint[best] < 0:
+                return ids
+            ids[best : best + 2] = [joint[best]]
+
+    def _score(self, piece: int) -> float:
+        return self.scores[piece] if piece >= 0 else float("-inf")
+
+    def _character(self, character: str) -> list[int]:
+        if character in self._index:
+            return [self._index[character]]
+        return [self._index.get(f"<0x{byte:02X}>", self.unknown) for byte in character.encode()]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        data = b"".join(self._bytes(i) for i in ids if i not in (self.bos, self.eos))
+        return data.decode(errors="replace").removeprefix(" ")
+
+    def _bytes(self, i: int) -> bytes:
+        piece = self.pieces[i]
+        is_byte = len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+        return bytes([int(piece[3:5], 16)]) if is_byte else piece.encode()
+
+
+def load_tokenizer(path: Path) -> PieceTokenizer:
+    """A llama2.c `.bin`, a SentencePiece `.model`, or a `.vocab` table of pieces and scores."""
+    readers = {".bin": _read_bin, ".model": _read_model, ".vocab": _read_vocab}
+    if path.suffix not in readers:
+        raise UsageError(f"'{path.name}' is no tokenizer file.", hint=f"Accepted: {', '.join(readers)}.")
+    try:
+        pieces, scores = zip(*readers[path.suffix](path.read_bytes()))
+    except (struct.error, ValueError, IndexError) as error:
+        raise DigsiteError(f"'{path}' could not be read as a tokenizer ({error}).") from None
+    return PieceTokenizer(pieces, scores)
+
+
+def _read_bin(data: bytes) -> Iterator[tuple[str, float]]:
+    """The longest piece's length, then score, length and bytes of each piece."""
+    position = 4
+    while position < len(data):
+        score, length = struct.unpack_from("<fi", data, position)
+        position += 8
+        yield data[position : position + length].decode(errors="replace"), score
+        position += length
+
+
+def _read_vocab(data: bytes) -> Iterator[tuple[str, float]]:
+    for line in data.decode().removesuffix("\n").split("\n"):
+        piece, score = line.rsplit("\t", 1)
+        yield piece.replace(SPACE, " "), float(score)
+
+
+def _read_model(data: bytes) -> Iterator[tuple[str, float]]:
+    """The repeated field 1 of SentencePiece's protobuf message; read by hand to need neither package."""
+    for field, message in _fields(data):
+        if field == 1 and isinstance(message, bytes):
+            parts = dict(_fields(message))
+            piece, score = parts[1], parts.get(2, b"\0\0\0\0")
+            assert isinstance(piece, bytes) and isinstance(score, bytes)
+            yield piece.decode().replace(SPACE, " "), struct.unpack("<f", score)[0]
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Field numbers and contents of one protobuf message."""
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        kind = key & 7
+        if kind == 0:
+            value, position = _varint(data, position)
+            yield key >> 3, value
+            continue
+        if kind not in (1, 2, 5):
+            raise ValueError(f"wire type {kind} at byte {position}")
+        size, position = _varint(data, position) if kind == 2 else ({1: 8, 5: 4}[kind], position)
+        yield key >> 3, data[position : position + size]
+        position += size
+
+
+def _varint(data: Sequence[int], position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        value |= (byte & 127) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 128:
+            return value, position
