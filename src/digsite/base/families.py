@@ -2,13 +2,22 @@
 
 import importlib
 import pkgutil
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 
 def names(package: str) -> list[str]:
-    """Member names without importing them."""
-    root = importlib.import_module(package)
-    return sorted(m.name for m in pkgutil.iter_modules(root.__path__) if not m.name.startswith("_"))
+    """Member names, without importing the members or the package."""
+    return sorted(m.name for m in pkgutil.iter_modules([str(folder(package))]) if not m.name.startswith("_"))
+
+
+def folder(package: str) -> Path:
+    """Where a package lives; only its topmost parent is looked up, so that nothing heavy is loaded."""
+    top, *parts = package.split(".")
+    spec = find_spec(top)
+    assert spec and spec.submodule_search_locations, f"no package {top!r}"
+    return Path(spec.submodule_search_locations[0], *parts)
 
 
 def scan(package: str) -> dict[str, ModuleType]:

@@ -43,7 +43,7 @@ def main() -> None:
     if settings.offline():
         settings.go_offline()
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
+        sys.exit(cli.main(prog_name="digsite", standalone_mode=False) or 0)
     except DigsiteError as error:
         _fail(error.message, error.hint, error.exit_code)
     except click.ClickException as error:

@@ -1,9 +1,9 @@
 """The families that `digsite describe` knows, and where each lives."""
 
-from importlib.util import find_spec
+from digsite.base import families
 
 FAMILIES = {
-    "architectures": ("digsite.models", "networks that can be built by name"),
+    "architectures": ("digsite.models.architectures", "networks that can be built by name"),
     "losses": ("digsite.decompose.losses", "loss terms of a decomposition"),
     "metrics": ("digsite.decompose.metrics", "what is measured of a decomposition"),
     "figures": ("digsite.decompose.pictures", "what is drawn of a decomposition"),
@@ -18,11 +18,4 @@ FAMILIES = {
 
 
 def present() -> dict[str, str]:
-    return {name: package for name, (package, _) in FAMILIES.items() if _exists(package)}
-
-
-def _exists(package: str) -> bool:
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:
-        return False
+    return {name: package for name, (package, _) in FAMILIES.items() if families.folder(package).is_dir()}

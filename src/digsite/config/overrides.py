@@ -1,7 +1,7 @@
 """Dotted overrides on the command line: `train.lr=3e-4 losses.0.coeff=1 ~losses.2 @extra.yaml`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from digsite.base.errors import UsageError
 from digsite.config import yamlio
@@ -14,10 +14,14 @@ def merge(base: Tree, over: Tree) -> Tree:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        same_kind = both and value.get("kind", old.get("kind")) == old.get("kind")
-        merged[key] = merge(old, value) if both and same_kind else value
+        merged[key] = merge(old, value) if _same_kind(old, value) else value
     return merged
+
+
+def _same_kind(old: Any, value: Any) -> TypeGuard[Tree]:
+    if not (isinstance(old, dict) and isinstance(value, dict)):
+        return False
+    return value.get("kind", old.get("kind")) == old.get("kind")
 
 
 def apply(tree: Tree, texts: list[str] | tuple[str, ...]) -> Tree:
@@ -81,4 +85,4 @@ def paths(tree: Any, prefix: str = "") -> dict[str, Any]:
         return {k: v for key, sub in tree.items() for k, v in paths(sub, f"{prefix}{key}.").items()}
     if isinstance(tree, list) and any(isinstance(item, dict) for item in tree):
         return {k: v for i, sub in enumerate(tree) for k, v in paths(sub, f"{prefix}{i}.").items()}
-    return {prefix[:-1]: tree}
+    return {prefix[:-1]: tree} if prefix else {}

@@ -41,6 +41,24 @@ class Layers:
         return "default"
 
 
+def defaults(model: type[BaseModel]) -> Tree:
+    """Default values of nested configs, so that `gate.hidden=8` can set one key of a default gate.
+
+    Plain mappings are left out: a value given for one replaces it, and does not merge with it.
+    """
+    found = {name: info.default for name, info in model.model_fields.items() if not info.is_required()}
+    return {name: _nested(value) for name, value in found.items() if isinstance(value, BaseModel)}
+
+
+def _nested(config: BaseModel) -> Tree:
+    values = {name: getattr(config, name) for name in type(config).model_fields}
+    plain = {name: value for name, value in values.items() if not isinstance(value, dict | BaseModel)}
+    return {
+        **plain,
+        **{name: _nested(value) for name, value in values.items() if isinstance(value, BaseModel)},
+    }
+
+
 def validate(model: type[C], tree: Tree, *, what: str = "config") -> C:
     """The config, or one sentence about the first thing that is wrong with it."""
     try:

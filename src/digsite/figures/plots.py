@@ -78,7 +78,7 @@ def bars(values: Mapping[str, float], *, y: str, title: str = "", lows: Mapping[
         ax.errorbar(
             range(len(names)),
             heights,
-            yerror=error,
+            yerr=error,
             fmt="none",
             ecolor="black",
             elinewidth=1,

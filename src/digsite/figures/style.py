@@ -6,9 +6,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from cycler import cycler  # noqa: E402
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from cycler import cycler
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, ordered so that the first colors differ most in lightness too.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000")
@@ -16,7 +16,7 @@ NULL_COLOR = "#9A9A9A"  # chance, baselines and shuffled controls are always thi
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "semibold",

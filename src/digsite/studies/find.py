@@ -13,7 +13,7 @@ from digsite.base.errors import NotFound, UsageError, nearest
 from digsite.config import yamlio
 from digsite.config.resolve import Layers
 
-Size = Literal["full", "quick", "smoke"]
+Size = Literal["full", "quick", "smoke", "demo"]
 ROOT = Path(__file__).parent
 ENTRY_POINTS = "digsite.studies"
 _KEYS = {"method", "purpose", "minutes", "config", "quick", "smoke", "packs", "demo"}
@@ -35,9 +35,9 @@ class Study:
     packs: tuple[str, ...] = ()  # settings that one ensemble run can vary among its members
     demo: dict[str, Any] | None = None  # overrides for `digsite demo`, when the study is part of it
 
-    def layers(self, size: Size = "full") -> Layers:
-        layers = Layers().add(self.config, "study.yaml")
-        return layers if size == "full" else layers.add(getattr(self, size), f"study.yaml ({size})")
+    def layers(self, size: Size, start: Layers) -> Layers:
+        layers = start.add(self.config, "study.yaml")
+        return layers if size == "full" else layers.add(getattr(self, size) or {}, f"study.yaml ({size})")
 
     @property
     def expected(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def load_study(folder: Path) -> Study:
         quick=stored.get("quick") or {},
         smoke=stored.get("smoke") or {},
         packs=tuple(stored.get("packs") or ()),
-        demo=stored.get("demo"),
+        demo=(stored["demo"] or {}) if "demo" in stored else None,
     )
 
 

@@ -29,18 +29,20 @@ class Plan:
 
     def launch(self) -> dict[str, Any]:
         """What gets pinned in the run directory."""
-        return {"study": self.study.name, "method": self.study.method, "size": self.size, "config": self.tree}
+        study = self.study
+        return {"study": study.name, "purpose": study.purpose, "method": study.method, "size": self.size,
+                "config": self.tree}  # fmt: skip
 
 
 def plan(
     study: Study, *, size: Size = "full", config_file: Path | None = None, overrides: Sequence[str] = ()
 ) -> Plan:
     """Defaults < study.yaml < --config FILE < key.path=value."""
-    layers = study.layers(size)
+    model = methods.config_class(study.method)
+    layers = study.layers(size, Layers(resolve.defaults(model)))
     if config_file:
         layers.add(yamlio.load(config_file), str(config_file))
     layers.override(list(overrides))
-    model = methods.config_class(study.method)
     return Plan(study, resolve.validate(model, layers.tree, what=f"config of '{study.name}'"), layers, size)
 
 
@@ -51,10 +53,10 @@ def start(planned: Plan, root: Path, *, run_id: str | None = None) -> RunDir:
 def refuse_changes(run: RunDir, overrides: Sequence[str]) -> None:
     """A resumed run keeps its config; say what would have changed."""
     launch = run.plan()
-    layers = Layers().add(launch["config"], "launch.yaml").override(list(overrides))
-    model = methods.config_class(launch["method"])
-    wanted = resolve.dump(resolve.validate(model, layers.tree, what=f"config of '{launch['study']}'"))
-    changes = resolve.difference(launch["config"], wanted)
+    model, what = methods.config_class(launch["method"]), f"config of '{launch['study']}'"
+    pinned = resolve.dump(resolve.validate(model, launch["config"], what=what))
+    layers = Layers(pinned).override(list(overrides))
+    changes = resolve.difference(pinned, resolve.dump(resolve.validate(model, layers.tree, what=what)))
     if changes:
         listed = ", ".join(f"{path}: {old!r} -> {new!r}" for path, (old, new) in changes.items())
         raise UsageError(

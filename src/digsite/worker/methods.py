@@ -31,12 +31,11 @@ def _module(method: str, package: str, module: str) -> ModuleType:
     """A room of ours, or any importable package of the user's with the same two files."""
     path = f"digsite.{package}" if package in ROOMS else package
     try:
-        return importlib.import_module(f"{path}.{module}")
+        if path:
+            return importlib.import_module(f"{path}.{module}")
     except ModuleNotFoundError as error:
-        if error.name not in (path, f"{path}.{module}", path.partition(".")[0], ""):
+        if error.name not in (path, f"{path}.{module}", path.partition(".")[0]):
             raise
-    except ValueError:  # no package at all
-        pass
     raise UsageError(
         f"'{method}' is not a method: there is no package '{package}' with a {module}.py.",
         hint=f"Write room.name with a room of {', '.join(ROOMS)}, or your.package.name.",

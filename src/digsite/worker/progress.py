@@ -33,7 +33,7 @@ class Progress:
     def end(self, state: str, message: str = "") -> None:
         self._done.set()
         if self._bar and self.status.total:
-            print(file=sys.stderr)
+            _tell("\n")
         self._write(state=state, ended=time.time(), eta_s=None, message=message)
 
     def stage(self, name: str, step: int, total: int) -> None:
@@ -54,10 +54,10 @@ class Progress:
         status = self.status
         text = f"{status.stage or status.study}  {status.step}/{status.total}  {_left(status.eta_s)}"
         if self._bar:
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            _tell(f"\r\033[K{text}")
         elif not self.quiet and now - self._printed >= LINE_EVERY_S:
             self._printed = now
-            print(text, file=sys.stderr, flush=True)
+            _tell(f"{text}\n")
 
     def _beat(self) -> None:
         while not self._done.wait(HEARTBEAT_S):
@@ -68,6 +68,11 @@ class Progress:
             self.status = self.status.beat(**changes)
             write_status(self.run.status_file, self.status)
             self._written = time.monotonic()
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def _left(eta_s: float | None) -> str:

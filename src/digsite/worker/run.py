@@ -100,8 +100,9 @@ class Run:
     def claim(self, name: str, value: float | None, *, low: float | None = None, high: float | None = None,
               n: int | None = None, null: float | None = None, unit: str = "", note: str = "") -> None:  # fmt: skip
         """One row of results.json: a value with its interval over n seeds or resamples, beside its null."""
-        numbers = [None if v is None else float(v) for v in (value, low, high)]
-        self._claims[name] = Claim(name, *numbers, n, None if null is None else float(null), unit, note)
+        self._claims[name] = Claim(
+            name, _number(value), _number(low), _number(high), n, _number(null), unit, note
+        )
 
     def verdict(self, text: str) -> None:
         self._verdict = text
@@ -147,6 +148,10 @@ class Run:
         results = Results(self._progress.status.study, self._verdict, tuple(self._claims.values()))
         write_results(self.directory.results, results)
         return results
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _placed(folder: Path, name: str) -> Path:

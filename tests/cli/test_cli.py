@@ -1,0 +1,145 @@
+"""The command line from outside: help, errors, exit codes, JSON."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from digsite.base import families
+
+VERBS = families.names("digsite.cli")
+TORCH_FREE = ["--help", "--version", "ls", "list", "describe", "completion bash", "run --help", "show --help"]
+
+
+@pytest.mark.parametrize("words", TORCH_FREE)
+def test_looking_around_never_imports_torch(words):
+    code = f"import sys; sys.argv = ['digsite', *{words.split()!r}]\nimport atexit\n"
+    code += "atexit.register(lambda: print('TORCH', 'torch' in sys.modules))\nfrom digsite.cli import main; main()"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert "TORCH False" in out, out[-500:]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(cli, verb):
+    code, out, _ = cli(verb, "--help")
+    assert code == 0
+    assert out.startswith("Usage: digsite ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["rnu"], 2, "There is no verb 'rnu'. Did you mean 'run'"),
+        (["run", "countdwn"], 3, "There is no study 'countdwn'. Did you mean 'countdown'"),
+        (
+            ["run", "countdown", "stps=3"],
+            2,
+            "Unknown key 'stps' in this config of 'countdown'. Did you mean 'steps'",
+        ),
+        (["run", "countdown", "steps=-3"], 2, "'steps' cannot be -3"),
+        (["run", "countdown", "steps"], 2, "'steps' is not an override"),
+        (["run", "countdown", "--config", "none.yaml"], 3, "no config file 'none.yaml'"),
+        (["run"], 2, "No study was named"),
+        (["show", "nothing"], 3, "There is no run 'nothing'"),
+        (["describe", "lossess"], 3, "There is no family 'lossess'"),
+        (["run", "countdown", "--device", "tpu9"], 2, "'tpu9' is not a device"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_their_exit_code(cli, plugin_studies, words, code, sentence):
+    extra = ["--studies", plugin_studies] if words[0] == "run" else []
+    got, _, err = cli(*words, *extra)
+    assert got == code
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+def run_countdown(cli, plugin_studies, *words):
+    return cli("run", "countdown", "--studies", plugin_studies, "-q", *words)
+
+
+def test_run_then_look_at_it_in_every_way(cli, plugin_studies):
+    code, out, _ = run_countdown(cli, plugin_studies, "steps=3")
+    assert code == 0 and "The numbers add up" in out and "report" in out
+    code, out, _ = cli("ls", "--json")
+    (listed,) = json.loads(out)
+    assert listed["state"] == "finished" and listed["study"] == "countdown"
+    code, out, _ = cli("show", "last", "--json")
+    assert json.loads(out)["results"]["claims"][0]["name"] == "total"
+    assert cli("rm", "last", "--yes")[0] == 0
+    assert json.loads(cli("ls", "--json")[1]) == []
+
+
+def test_json_is_one_document_on_stdout(cli, plugin_studies):
+    code, out, _ = run_countdown(cli, plugin_studies, "--smoke", "--json")
+    assert code == 0 and json.loads(out)["exit_code"] == 0
+
+
+def test_sizes_and_dry_run(cli, plugin_studies):
+    code, out, _ = run_countdown(cli, plugin_studies, "--quick", "--dry-run")
+    assert code == 0 and "steps: 4" in out
+    assert cli("ls", "--json")[1].strip() == "[]"
+
+
+def test_config_show_says_where_values_come_from(cli, plugin_studies):
+    code, out, _ = cli("config", "show", "countdown", "seed=4", "--studies", plugin_studies, "--json")
+    origins = json.loads(out)["origins"]
+    assert (origins["steps"], origins["seed"], origins["sleep_s"]) == (
+        "study.yaml",
+        "command line",
+        "default",
+    )
+
+
+def test_config_schema_describes_every_key(cli, plugin_studies):
+    schema = json.loads(cli("config", "schema", "countdown", "--studies", plugin_studies)[1])
+    assert schema["properties"]["steps"]["description"] == "numbers to add up"
+
+
+def test_resume_keeps_the_config_and_shows_the_difference(cli, plugin_studies):
+    run_countdown(cli, plugin_studies, "steps=3")
+    assert cli("resume", "last", "-q")[0] == 0
+    code, _, err = cli("resume", "last", "steps=5")
+    assert code == 2 and "steps: 3 -> 5" in err
+
+
+def test_a_failed_run_says_where_its_traceback_is(cli, plugin_studies):
+    code, _, err = run_countdown(cli, plugin_studies, "fail_at=1")
+    assert code == 1
+    assert "ValueError: as asked" in err and "error.json" in err and "digsite resume" in err
+
+
+def test_check_compares_with_what_is_expected(cli, plugin_studies, tmp_path):
+    import shutil
+
+    studies = tmp_path / "studies"
+    shutil.copytree(plugin_studies, studies)
+    (studies / "countdown" / "expected.json").write_text(
+        '{"claims": {"total": {"min": 1e9, "source": "nobody"}}}'
+    )
+    code, _, err = cli("run", "countdown", "--studies", studies, "-q", "--check")
+    assert code == 4 and "expected 1e+09 to inf (nobody)" in err
+
+
+def test_exec_takes_many_runs_and_answers_each(cli, tmp_path):
+    from digsite.runs import create
+
+    launch = {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 1}}
+    paths = [create(tmp_path, launch).path for _ in range(3)]
+    code, out, _ = cli("exec", *paths)
+    assert code == 0
+    assert re.findall(r" (\d)$", out, re.M) == ["0", "0", "0"]
+
+
+def test_doctor_finds_what_is_there(cli):
+    code, out, _ = cli("doctor", "--json")
+    assert code == 0 and json.loads(out)["torch"].startswith("2.")
+
+
+def test_a_new_verb_is_one_file():
+    assert all(
+        (Path(families.importlib.import_module("digsite.cli").__file__).parent / f"{v}.py").exists()
+        for v in VERBS
+    )

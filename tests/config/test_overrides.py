@@ -1,0 +1,66 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digsite.base.errors import UsageError
+from digsite.config.overrides import apply, merge, paths
+
+keys = st.sampled_from("abc")
+trees = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(keys, inner, max_size=3), max_leaves=8
+).filter(lambda tree: isinstance(tree, dict))
+
+
+@given(trees, trees)
+def test_merge_keeps_every_value_of_the_upper_tree(low, high):
+    merged = paths(merge(low, high))
+    assert all(merged[path] == value for path, value in paths(high).items() if value != {})
+
+
+@given(trees)
+def test_merge_is_idempotent_and_empty_is_neutral(tree):
+    assert merge(tree, tree) == tree == merge(tree, {}) == merge({}, tree)
+
+
+@given(trees, keys, keys, st.integers())
+def test_an_override_sets_one_path_and_nothing_else(tree, a, b, value):
+    if isinstance(tree.get(a), int) or (b in tree.get(a, {}) and tree[a][b] == value):
+        tree = {**tree, a: {}}
+    edited = apply(tree, [f"{a}.{b}={value}"])
+    assert edited[a][b] == value
+    assert {p: v for p, v in paths(edited).items() if not p.startswith(a)} == {
+        p: v for p, v in paths(tree).items() if not p.startswith(a)
+    }
+
+
+def test_values_are_yaml_and_lists_have_places():
+    tree = {"losses": [{"coeff": 1}, {"coeff": 2}]}
+    assert apply(tree, ["losses.1.coeff=3e-4"])["losses"] == [{"coeff": 1}, {"coeff": 3e-4}]
+    assert apply(tree, ["losses.2={coeff: 5}"])["losses"][2] == {"coeff": 5}
+    assert apply(tree, ["~losses.0"])["losses"] == [{"coeff": 2}]
+    assert apply({"sizes": [1]}, ["sizes=[4, 5]"]) == {"sizes": [4, 5]}
+    assert tree == {"losses": [{"coeff": 1}, {"coeff": 2}]}
+
+
+def test_files_merge_in(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: {b: 2}")
+    assert apply({"a": {"c": 1}}, [f"@{tmp_path / 'x.yaml'}"]) == {"a": {"c": 1, "b": 2}}
+
+
+def test_a_new_kind_replaces_the_old_member():
+    assert merge({"gate": {"kind": "mlp", "hidden": 3}}, {"gate": {"kind": "linear"}}) == {
+        "gate": {"kind": "linear"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("novalue", "not an override"),
+        ("a.b=1", "below 'b', where there is a plain value"),
+        ("l.7=1", "not a place in a list"),
+    ],
+)
+def test_bad_overrides_are_named(text, words):
+    with pytest.raises(UsageError, match=words):
+        apply({"a": 1, "l": [1]}, [text])

@@ -1,0 +1,93 @@
+"""A toy model of superposition, trained, drawn and taken apart."""
+
+import time
+
+import numpy as np
+import torch
+
+from digsite.figures import curves, heatmap
+
+
+def showcase(config, run):
+    weight = (torch.randn(config.hidden, config.features, generator=run.generator("init")) * 0.5).requires_grad_()
+    bias = torch.zeros(config.features, requires_grad=True)
+    optimizer = torch.optim.Adam([weight, bias], lr=config.lr)
+    losses = train(config, run, weight, bias, optimizer)
+    overlap = (weight.T @ weight).detach()
+    draw(run, losses, overlap)
+    store(config, run, weight.detach(), bias.detach())
+    conclude(config, run, overlap, losses)
+
+
+def train(config, run, weight, bias, optimizer):
+    losses = []
+    for step in run.steps(config.steps, save=dict, load=lambda state: None):
+        g = run.generator("data", step)
+        shape = (256, config.features)
+        x = torch.rand(shape, generator=g) * (torch.rand(shape, generator=g) < 0.1)
+        loss = ((torch.relu(x @ weight.T @ weight + bias) - x) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+        if step % 5 == 0:
+            norms = weight.detach().norm(dim=0)
+            run.log(step, **{"loss": float(loss), "norm/largest": float(norms.max()), "norm/smallest": float(norms.min())})
+        if step % 100 == 0:
+            run.say(f"step {step}: loss {float(loss):.5f}")
+        time.sleep(config.sleep_s)
+    return losses
+
+
+def draw(run, losses, overlap):
+    run.figure("loss", curves({"loss": (range(len(losses)), losses)}, x="step", y="mean squared error", log_y=True),
+               {"step": range(len(losses)), "loss": losses}, caption="The loss falls and settles.")  # fmt: skip
+    run.figure("overlap", heatmap(overlap.numpy(), x="feature", y="feature", centered=True, unit="inner product"),
+               caption="Features that share a direction disturb each other.")  # fmt: skip
+    pairs = [(i, j, float(overlap[i, j])) for i in range(len(overlap)) for j in range(i)]
+    run.table("overlaps", {"feature": [p[0] for p in pairs], "other": [p[1] for p in pairs], "inner product": [p[2] for p in pairs]})
+    smooth = np.convolve(losses, np.ones(9) / 9, mode="same")
+    run.table("loss_band", {"step": range(len(losses)), "loss": smooth, "low": smooth * 0.8, "high": smooth * 1.2, "null": losses[0]})
+    run.view("loss with band", kind="curve", source="tables/loss_band.csv", x="step", y=["loss"], band=["low", "high"], null="null",
+             x_label="step", y_label="mean squared error", marks=[{"x": len(losses) // 3, "label": "a jump"}])  # fmt: skip
+    run.view("overlaps", kind="table", source="tables/overlaps.csv")
+    nodes = [{"id": i, "label": f"f{i}", "layer": i % 2} for i in range(len(overlap))]
+    edges = [{"source": i, "target": j, "weight": w} for i, j, w in pairs]
+    run.json("graph", {"nodes": nodes, "edges": edges})
+    run.view("who disturbs whom", kind="graph", source="artifacts/graph.json")
+
+
+def store(config, run, weight, bias):
+    rng = run.rng("mask")
+    density = rng.beta(2, 2, size=(config.mask_rows, 1)) * 0.6 + 0.2
+    keep = rng.random((config.mask_rows, config.mask_columns)) < density
+    packed = np.packbits(keep, axis=1, bitorder="little")
+    clusters = np.argsort(density[:, 0]) * 4 // config.mask_rows
+    run.tensors("mask", {"bits": torch.from_numpy(packed), "row_clusters": torch.from_numpy(clusters)})
+    run.view("mask", kind="matrix", source="artifacts/mask.safetensors#bits", bits=config.mask_columns,
+             row_labels="#row_clusters", x_label="input", y_label="output")  # fmt: skip
+    run.tensors("weights", {"w": weight, "b": bias, "images": torch.rand(6, 1, 8, 8, generator=run.generator("images"))})
+    run.view("W", kind="matrix", source="artifacts/weights.safetensors#w", x_label="feature", y_label="hidden", centered=True)
+    run.view("weights", kind="histogram", source="artifacts/weights.safetensors#w", x_label="weight")
+    run.view("inputs", kind="image", source="artifacts/weights.safetensors#images")
+
+
+def conclude(config, run, overlap, losses):
+    diagonal = overlap.diagonal()
+    off = overlap[~torch.eye(len(overlap), dtype=torch.bool)]
+    represented = (diagonal > 0.5).float()
+    n = len(diagonal)
+    half = 1.96 * float(represented.std()) / n**0.5
+    mean = float(represented.mean())
+    run.claim("features represented", mean, low=mean - half, high=mean + half, n=n, null=config.hidden / config.features,
+              note="share of features whose own inner product passes 0.5; null: one feature per dimension")  # fmt: skip
+    spread = 1.96 * float(off.std()) / len(off) ** 0.5
+    run.claim("interference", float(off.mean()), low=float(off.mean()) - spread, high=float(off.mean()) + spread,
+              n=len(off), null=0.0, note="mean inner product of two features")  # fmt: skip
+    run.claim("loss", losses[-1], null=losses[0], unit="MSE")
+    run.claim("features stored per dimension", float((diagonal > 0.5).sum()) / config.hidden)
+    run.verdict(f"{int(represented.sum())} of {n} features live in {config.hidden} dimensions. "
+                f"Two of them overlap by {float(off.mean()):.3f} on average.")  # fmt: skip
+
+
+METHODS = {"showcase": showcase}

@@ -1,0 +1,119 @@
+"""The worker, on the countdown: results, failures, signals, and real kills."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from digsite.base.errors import LockHeld, UsageError
+from digsite.runs import create, read_results
+from digsite.runs.journal import series
+from digsite.runs.lock import locked
+from digsite.worker.execute import How, execute, pick_device
+
+CPU = How(device="cpu", quiet=True)
+
+
+def countdown(root, run_id=None, **config):
+    launch = {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 6, **config}}
+    return create(root, launch, run_id=run_id)
+
+
+def test_a_run_writes_everything_that_it_promises(tmp_path):
+    run = countdown(tmp_path)
+    assert execute(run, CPU) == 0
+    results = read_results(run.results)
+    assert results and results["total"].n == 6 and "add up" in results.verdict
+    assert series(run.journal)["total"][0] == [0, 1, 2, 3, 4, 5]
+    assert (run.artifacts / "total.safetensors").exists()
+    assert json.loads(run.provenance.read_text())["device"] == "cpu"
+    assert run.status().state == "finished" and run.status().step == 6
+
+
+def test_the_same_config_gives_the_same_bytes(tmp_path):
+    a, b = countdown(tmp_path), countdown(tmp_path)
+    execute(a, CPU), execute(b, CPU)
+    assert a.results.read_bytes() == b.results.read_bytes()
+
+
+def test_a_failure_is_recorded_and_can_be_resumed(tmp_path, monkeypatch):
+    run = countdown(tmp_path, fail_at=3)
+    assert execute(run, CPU) == 1
+    error = json.loads(run.error.read_text())
+    assert error["message"] == "ValueError: as asked" and "Traceback" in error["traceback"]
+    assert run.status().state == "failed"
+    assert not run.results.exists()
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    run = countdown(tmp_path, full_disk_at=2)
+    assert execute(run, CPU) == 1
+    assert "is full; what was written before is whole" in run.status().message
+    assert "digsite resume" in json.loads(run.error.read_text())["message"]
+
+
+def test_a_bad_config_in_the_launch_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="'steps' cannot be -1"):
+        execute(countdown(tmp_path, steps=-1), CPU)
+
+
+def test_a_held_run_is_not_touched(tmp_path):
+    run = countdown(tmp_path)
+    with locked(run), pytest.raises(LockHeld):
+        execute(run, CPU)
+    assert run.status().state == "planned"
+
+
+def test_devices_that_are_not_there(monkeypatch):
+    assert pick_device("cpu").type == "cpu"
+    with pytest.raises(UsageError, match="'gpux' is not a device"):
+        pick_device("gpux")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UsageError, match="has no CUDA"):
+        pick_device("cuda")
+
+
+def child(run, env) -> subprocess.Popen:
+    words = [sys.executable, "-m", "digsite", "resume", str(run.path), "-q", "--checkpoint-every", "0"]
+    return subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for_step(run, process, step):
+    while run.status().step < step and process.poll() is None:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)]
+)
+def test_signals_checkpoint_and_leave_with_their_code(tmp_path, plugin_env, number, code):
+    run = countdown(tmp_path, steps=400, sleep_s=0.02)
+    process = child(run, plugin_env)
+    wait_for_step(run, process, 1)
+    process.send_signal(number)
+    assert process.wait(60) == code
+    status = run.status()
+    assert status.state == "interrupted" and 0 < status.step < 400
+    assert (run.checkpoints / "steps-steps.safetensors").exists()
+
+
+def test_killed_at_random_steps_and_resumed_ends_in_the_same_bytes(tmp_path, plugin_env):
+    """Three SIGKILLs at steps drawn from seed 7, then a resume, against one undisturbed run."""
+    whole = countdown(tmp_path, run_id="whole", steps=60, sleep_s=0.02)
+    torn = countdown(tmp_path, run_id="torn", steps=60, sleep_s=0.02)
+    execute(whole, CPU)
+    for step in sorted(random.Random(7).sample(range(1, 50), 3)):
+        process = child(torn, plugin_env)
+        wait_for_step(torn, process, step)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert torn.status().shown_state in ("killed", "planned")
+    assert execute(torn, CPU) == 0
+    assert torn.results.read_bytes() == whole.results.read_bytes()
+    assert series(torn.journal) == series(whole.journal)
+    assert not [p for p in torn.path.rglob("*") if p.name.endswith(".part") and p.name == "results.json"]

@@ -1,0 +1,44 @@
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digsite.worker import tree
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4)
+trees = st.recursive(
+    leaves,
+    lambda x: (
+        st.lists(x, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), x, max_size=3)
+        | st.tuples(x, x)
+    ),
+    max_leaves=8,
+)
+
+
+@given(trees)
+def test_plain_values_come_back_as_they_were(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("tree") / "x.safetensors"
+    tree.save(path, value)
+    assert tree.load(path) == value
+
+
+def test_tensors_and_arrays_keep_type_and_bits(tmp_path):
+    shared = torch.randn(3, 4, dtype=torch.float64)
+    value = {
+        "a": [shared, shared.T],
+        "b": (np.arange(3), torch.tensor([True])),
+        "c": np.float32(2),
+        "e": torch.zeros(0),
+    }
+    tree.save(tmp_path / "x.safetensors", value, journal="7")
+    back = tree.load(tmp_path / "x.safetensors")
+    assert torch.equal(back["a"][0], shared) and torch.equal(back["a"][1], shared.T)
+    assert (
+        isinstance(back["b"], tuple)
+        and isinstance(back["b"][0], np.ndarray)
+        and back["b"][1].dtype == torch.bool
+    )
+    assert back["c"] == 2.0 and back["e"].shape == (0,)
+    assert tree.metadata(tmp_path / "x.safetensors")["journal"] == "7"
