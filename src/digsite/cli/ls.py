@@ -17,15 +17,14 @@ from digsite.cli._options import json_option, runs_option
 @json_option
 def command(study, state, limit, root, as_json):
     """Runs, newest first."""
-    from dataclasses import asdict
-
     from digsite.cli._print import print_json, print_table
     from digsite.runs import statuses
+    from digsite.runs.shown import as_row
 
     found = [(r, s) for r, s in statuses(root) if study in (None, s.study) and state in (None, s.shown_state)]
     shown = found[:limit] if limit else found
     if as_json:
-        return print_json([{**asdict(s), "state": s.shown_state, "path": str(r.path)} for r, s in shown])
+        return print_json([as_row(run, status) for run, status in shown])
     rows = [[r.id, s.study, s.shown_state, _progress(s), _ago(s.created), s.message] for r, s in shown]
     print_table(
         ["run", "study", "state", "progress", "started", "message"], rows, right=["progress", "started"]
