@@ -1,0 +1,57 @@
+"""Rank-one parts of matrices: initial values, the residual Delta, and modules that share their parts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from digsite.decompose.gating import Draw, Shapes
+
+Init = Literal["fan", "overlap"]
+
+
+def init(shapes: Shapes, matrices: dict[str, Tensor], owners: dict[str, str], scheme: Init, draw: Draw) -> dict[str, Tensor]:
+    """V (d_in, C) and U (C, d_out) of every site that owns its parts."""
+    params = {}
+    for site, shape in shapes.items():
+        if owners[site] != site:
+            continue
+        v, u = draw(f"{site}/V", shape.d_in, shape.n), draw(f"{site}/U", shape.n, shape.d_out)
+        params |= dict(zip((f"{site}/V", f"{site}/U"), SCHEMES[scheme](v, u, matrices[site]), strict=True))
+    return params
+
+
+def _fan(v: Tensor, u: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviations 1/sqrt(d_in) and 1/sqrt(C)."""
+    return v / v.shape[0] ** 0.5, u / u.shape[0] ** 0.5
+
+
+def _overlap(v: Tensor, u: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit directions, each part scaled by its overlap with the matrix."""
+    v, u = v / v.norm(dim=0), u / u.norm(dim=1, keepdim=True)
+    return v, u * torch.einsum("ic,io,co->c", v, matrix, u)[:, None]
+
+
+SCHEMES = {"fan": _fan, "overlap": _overlap}
+
+
+def find_owners(stacked: dict[str, Tensor], tied: bool) -> dict[str, str]:
+    """Each site's owner of parts: itself, or an earlier site whose matrix is its exact transpose.
+
+    Sharing one pair of factors gives one optimizer step on the summed gradient, as a tied weight should get.
+    """
+    owners: dict[str, str] = {}
+    for site, matrix in stacked.items():
+        twins = [o for o in owners if owners[o] == o and torch.equal(stacked[o].mT, matrix)]
+        is_new = not twins or not tied or torch.equal(matrix, torch.eye(*matrix.shape[-2:]).to(matrix).expand_as(matrix))
+        owners[site] = site if is_new else twins[0]
+    return owners
+
+
+def factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> tuple[Tensor, Tensor]:
+    """(V, U) of a site; a borrower sees its owner's parts transposed."""
+    owner = owners[site]
+    v, u = params[f"{owner}/V"], params[f"{owner}/U"]
+    return (v, u) if owner == site else (u.mT, v.mT)
