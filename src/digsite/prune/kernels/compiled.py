@@ -10,6 +10,8 @@ from jaxtyping import Int, UInt64
 from numba import njit, types
 from numba.extending import intrinsic
 
+from digsite.prune.kernels.portable import GOLDEN, LEVELS, PLACES
+
 BLOCK = 64  # rows of a block; two blocks of 11008-bit rows fit the second-level cache
 
 
@@ -185,3 +187,76 @@ def nearest(
     index = np.empty((len(distances), n), np.int32)
     _select(distances, own, n, int(distances.max()), values, index)
     return values, index
+
+
+# --- trades: the portable engine's algorithm, pair by pair, with the same random numbers -------------------
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mix(x):
+    x = (x ^ (x >> numba.uint64(30))) * numba.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> numba.uint64(27))) * numba.uint64(0x94D049BB133111EB)
+    return x ^ (x >> numba.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _coins(places, key, n_words, chosen):
+    whole = np.int64(1) << LEVELS
+    chosen[:] = ~numba.uint64(0) if places >= whole else numba.uint64(0)
+    started = False
+    for place in range(LEVELS):
+        bit = (places >> place & 1) == 1 and places < whole
+        started = started or bit
+        if started:
+            for w in range(n_words):
+                fresh = _mix(key + numba.uint64(w * LEVELS + place + 1) * GOLDEN)
+                chosen[w] = chosen[w] | fresh if bit else chosen[w] & fresh
+
+
+@njit(cache=True, nogil=True)
+def _repair(chosen, differing, missing, key, n_bits):
+    attempt = chosen.shape[0] * LEVELS
+    while missing != 0:
+        attempt += 1
+        place = ((_mix(key + numba.uint64(attempt) * GOLDEN) >> PLACES) * numba.uint64(n_bits)) >> PLACES
+        word = np.int64(place >> numba.uint64(6))
+        bit = numba.uint64(1) << (place & numba.uint64(63))
+        taken = (chosen[word] & bit) != 0
+        if missing > 0 and not taken and (differing[word] & bit) != 0:
+            chosen[word] ^= bit
+            missing -= 1
+        elif missing < 0 and taken:
+            chosen[word] ^= bit
+            missing += 1
+
+
+@njit(cache=True, nogil=True)
+def _trade_pair(a, b, key, n_bits, differing, chosen):
+    n_words = a.shape[0]
+    wanted = np.int64(0)
+    free = np.int64(0)
+    for w in range(n_words):
+        differing[w] = a[w] ^ b[w]
+        free += np.int64(popcount(differing[w]))
+        wanted += np.int64(popcount(a[w] & differing[w]))
+    if free == 0:
+        return
+    _coins((2 * wanted * (1 << LEVELS) + free) // (2 * free), key, n_words, chosen)
+    count = np.int64(0)
+    for w in range(n_words):
+        chosen[w] &= differing[w]
+        count += np.int64(popcount(chosen[w]))
+    _repair(chosen, differing, wanted - count, key, n_bits)
+    for w in range(n_words):
+        common = a[w] & b[w]
+        a[w] = common | chosen[w]
+        b[w] = common | (differing[w] & ~chosen[w])
+
+
+@njit(cache=True, nogil=True)
+def trade(words, first, second, keys, n_bits):
+    """See the portable engine: the same bits for the same keys."""
+    differing = np.empty(words.shape[1], np.uint64)
+    chosen = np.empty(words.shape[1], np.uint64)
+    for pair in range(first.shape[0]):
+        _trade_pair(words[first[pair]], words[second[pair]], keys[pair], n_bits, differing, chosen)

@@ -37,3 +37,71 @@ def nearest(
         best.sort()
         index[i] = best % n_features
     return np.take_along_axis(distances, index, axis=1).astype(np.int32), index
+
+
+# --- trades -----------------------------------------------------------------------------------------------
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+LEVELS = 6  # binary places of a trade's coin
+PLACES = np.uint64(32)
+
+
+def mix(x: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+    """splitmix64's finalizer: random numbers by address, the same in both engines."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def trade(words: np.ndarray, first: np.ndarray, second: np.ndarray, keys: np.ndarray, n_bits: int) -> None:
+    """Every pair of rows redistributes the bits they do not share, each keeping its count (curveball).
+
+    A coin is thrown for every such bit, then random bits are moved until the count is right: both steps leave the
+    choice uniform among subsets of the right size.
+    """
+    a, b = words[first], words[second]
+    differing, common = a ^ b, a & b
+    wanted = np.bitwise_count(a & differing).sum(axis=1, dtype=np.int64)
+    free = np.bitwise_count(differing).sum(axis=1, dtype=np.int64)
+    places = (2 * wanted * (1 << LEVELS) + free) // np.maximum(2 * free, 1)
+    chosen = _coins(places, keys, words.shape[1]) & differing
+    _repair(chosen, differing, wanted, keys, n_bits)
+    words[first] = common | chosen
+    words[second] = common | (differing & ~chosen)
+
+
+def _coins(places: np.ndarray, keys: np.ndarray, n_words: int) -> UInt64[np.ndarray, "pairs words"]:
+    """Bits set with probability places / 2^LEVELS."""
+    everything = ~np.uint64(0)
+    chosen = np.where(places >= 1 << LEVELS, everything, np.uint64(0))[:, None].repeat(n_words, axis=1)
+    started = np.zeros(len(places), bool)
+    address = np.arange(n_words, dtype=np.uint64)
+    for place in range(LEVELS):
+        bit = (places >> place & 1).astype(bool) & (places < 1 << LEVELS)
+        started |= bit
+        if not started.any():
+            continue
+        counter = address * np.uint64(LEVELS) + np.uint64(place + 1)
+        fresh = mix(keys[started, None] + counter * GOLDEN)
+        old = chosen[started]
+        chosen[started] = np.where(bit[started, None], old | fresh, old & fresh)
+    return chosen
+
+
+def _repair(chosen: np.ndarray, differing: np.ndarray, wanted: np.ndarray, keys: np.ndarray, n_bits: int) -> None:
+    missing = wanted - np.bitwise_count(chosen).sum(axis=1, dtype=np.int64)
+    left = np.flatnonzero(missing)
+    attempt = chosen.shape[1] * LEVELS
+    while len(left):
+        attempt += 1
+        step = np.array([attempt], np.uint64) * GOLDEN  # an array wraps silently, as it should
+        place = (mix(keys[left] + step) >> PLACES) * np.uint64(n_bits) >> PLACES
+        word, bit = (place >> np.uint64(6)).astype(np.int64), np.uint64(1) << (place & np.uint64(63))
+        taken = (chosen[left, word] & bit) != 0
+        adds = (missing[left] > 0) & ((differing[left, word] & bit) != 0) & ~taken
+        drops = (missing[left] < 0) & taken
+        moved = adds | drops
+        chosen[left[moved], word[moved]] ^= bit[moved]
+        missing[left[adds]] -= 1
+        missing[left[drops]] += 1
+        left = left[missing[left] != 0]
