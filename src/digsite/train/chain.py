@@ -14,9 +14,31 @@ from digsite.train.dropout import MaskedDropout
 
 Function = Callable[..., Tensor]
 ELEMENTWISE: frozenset[Any] = frozenset(
-    (F.relu, torch.relu, F.tanh, torch.tanh, F.sigmoid, torch.sigmoid, F.gelu, F.leaky_relu, F.silu, F.elu, F.softplus)
+    (
+        F.relu,
+        torch.relu,
+        F.tanh,
+        torch.tanh,
+        F.sigmoid,
+        torch.sigmoid,
+        F.gelu,
+        F.leaky_relu,
+        F.silu,
+        F.elu,
+        F.softplus,
+    )
 )
-ELEMENTWISE_MODULES = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.LeakyReLU, nn.SiLU, nn.ELU, nn.Softplus, nn.Identity)
+ELEMENTWISE_MODULES = (
+    nn.ReLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.GELU,
+    nn.LeakyReLU,
+    nn.SiLU,
+    nn.ELU,
+    nn.Softplus,
+    nn.Identity,
+)
 POOLS: frozenset[Any] = frozenset((F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d))
 POOL_MODULES = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 ADDITIONS: frozenset[Any] = frozenset((operator.add, torch.add, operator.iadd))
@@ -101,9 +123,12 @@ def _function(node: fx.Node) -> Instruction | None:
         if not callable(target) or any(isinstance(a, fx.Node) for a in rest):
             return None
         settings = {name: value for name, value in node.kwargs.items() if name != "inplace"}
-        made = partial(_after, target, rest, **settings) if rest else partial(target, **settings)
+        made: Any = partial(_after, target, rest, **settings) if rest else partial(target, **settings)
         return Instruction(node.name, kind, inputs, function=made)
-    if node.target in ("flatten", torch.flatten) and (rest, node.kwargs) in (((1,), {}), ((), {"start_dim": 1})):
+    if node.target in ("flatten", torch.flatten) and (rest, node.kwargs) in (
+        ((1,), {}),
+        ((), {"start_dim": 1}),
+    ):
         return Instruction(node.name, "flatten", inputs)
     if node.target in ("mean", torch.mean) and _axes(node) in ((-2, -1), (2, 3)):
         return Instruction(node.name, "mean", inputs)
@@ -115,5 +140,5 @@ def _after(target: Function, rest: tuple[Any, ...], x: Tensor, **settings: Any) 
 
 
 def _axes(node: fx.Node) -> Any:
-    axes = node.args[1] if len(node.args) == 2 else node.kwargs.get("dim", ())
+    axes: Any = node.args[1] if len(node.args) == 2 else node.kwargs.get("dim", ())
     return tuple(sorted(axes)) if isinstance(axes, (tuple, list)) and len(node.kwargs) < 2 else None

@@ -7,7 +7,7 @@ from torch import nn
 
 from digsite.base.errors import UsageError, nearest
 from digsite.base.families import names, scan
-from digsite.train.engines.loop import Engine
+from digsite.train.engine import Engine
 from digsite.train.layout import Layout
 from digsite.train.losses import Loss
 

@@ -2,25 +2,30 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
 from digsite.train.chooser import choose
 from digsite.train.dropout import Masks, mask_shapes, replace_dropout
-from digsite.train.engines.loop import Engine
 from digsite.train.feeds import Examples, Feed, Stream, as_data, make_feed
 from digsite.train.group import Group
-from digsite.train.initial import initialize
-from digsite.train.layout import Layout
+from digsite.train.initial import build_seeded, initial
+from digsite.train.layout import Layout, untrained
 from digsite.train.losses import Loss, resolve
-from digsite.train.member import Member
+from digsite.train.member import Member, Model
 from digsite.train.selection import select
 
-Model = nn.Module | Callable[[], nn.Module]
+
+@dataclass(frozen=True)
+class Start:
+    """Where training begins: rows (K, P), and frozen parameters and buffers (K, ...) by name."""
+
+    flat: Tensor
+    extras: dict[str, Tensor]
 
 
 class Ensemble:
@@ -43,45 +48,38 @@ class Ensemble:
             raise UsageError("an ensemble needs at least one member")
         self.members, self.loss = list(members), resolve(loss)
         self.device, self.dtype = torch.device(device), dtype
-        self.template = deepcopy(model) if isinstance(model, nn.Module) else _build(model, members[0])
+        self.template = (
+            deepcopy(model) if isinstance(model, nn.Module) else build_seeded(model, members[0].seed)
+        )
         self.layout = Layout.of(self.template)
         self.model = deepcopy(self.template).to(self.device, dtype)
         self.rates = replace_dropout(self.model)
         data = as_data(data)
         self.totals = [_total(member, data) for member in members]
-        first = self._start(model, start)
+        first = self._initial(model)
+        _overwrite(first, self.layout, start)
         self.plan = choose(self.model, self.layout.width, members[0].batch, self.device, engine, chunk)
         self.indices = _grouping(self.members, self.totals, self.plan.chunk)
         self.groups = [self._group(index, first, data) for index in self.indices]
 
-    def _start(self, model: Model, start: Tensor | Mapping[str, Tensor] | None) -> Tensor:
-        if start is None:
-            return torch.stack([self._initial(model, member) for member in self.members])
-        if not isinstance(start, Tensor):
-            lead = len(self.members)
-            flat = torch.empty(lead, self.layout.width)
-            shapes = zip(self.layout.names, self.layout.shapes, strict=True)
-            return self.layout.join({n: start[n].detach().expand(lead, *s) for n, s in shapes}, flat)
-        return start.detach().expand(len(self.members), -1).clone()
+    def _initial(self, model: Model) -> Start:
+        rows, extras = [], []
+        scratch = deepcopy(self.template)
+        for member in self.members:
+            made = initial(model, scratch, member)
+            rows.append(self.layout.row(made))
+            extras.append({name: value.clone() for name, value in untrained(made).items()})
+        return Start(torch.stack(rows), {n: torch.stack([e[n] for e in extras]) for n in extras[0]})
 
-    def _initial(self, model: Model, member: Member) -> Tensor:
-        fresh = self.template if isinstance(model, nn.Module) else _build(model, member)
-        initialize(fresh, member, built=not isinstance(model, nn.Module))
-        return self.layout.row(fresh)
-
-    def _group(self, index: Sequence[int], first: Tensor, data: Examples | Stream) -> Group:
+    def _group(self, index: list[int], first: Start, data: Examples | Stream) -> Group:
         members = [self.members[i] for i in index]
-        flat = first[list(index)].to(self.device, self.dtype).contiguous()
-        buffers = {
-            name: value.expand(len(index), *value.shape).clone()
-            for name, value in self.model.named_buffers()
-            if not name.endswith(".mask") and name != "mask"
-        }
+        flat = first.flat[index].to(self.device, self.dtype).contiguous()
+        extras = {name: self._place(value[index]) for name, value in first.extras.items()}
         feed, masks = make_feed(members, data, flat), Masks(members, self.rates, flat)
         if masks:
             masks.shapes = self._mask_shapes(feed)
         engine = self.plan.build(self.model, self.layout, self.loss)
-        return Group(members, [self.totals[i] for i in index], flat, buffers, engine, feed, masks)
+        return Group(members, [self.totals[i] for i in index], flat, extras, engine, feed, masks)
 
     def _mask_shapes(self, feed: Feed) -> dict[str, tuple[int, ...]]:
         batch = feed.batch(0, 1)
@@ -102,7 +100,6 @@ class Ensemble:
 
     def step(self) -> None:
         """One step of every member that is not finished."""
-        self.model.train()
         for group in self.groups:
             if not group.done:
                 group.step()
@@ -122,8 +119,12 @@ class Ensemble:
 
     @property
     def params(self) -> dict[str, Tensor]:
-        """A copy of all parameters by name, (K, *shape)."""
-        return self.layout.views(self.flat)
+        """A copy of all parameters by name, (K, *shape), the frozen ones too."""
+        frozen = [name for name, p in self.template.named_parameters() if not p.requires_grad]
+        return {**self.layout.views(self.flat), **{name: self._extra(name) for name in frozen}}
+
+    def _extra(self, name: str) -> Tensor:
+        return self.gather(lambda group: group.buffers[name])
 
     @property
     def losses(self) -> Tensor:
@@ -137,12 +138,11 @@ class Ensemble:
 
     def forward(self, x: Tensor, shared: bool = True) -> Tensor:
         """Outputs (K, n, ...) of all members in evaluation mode, for one x or (K, n, ...) of their own."""
-        self.model.eval()
         parts, x = [], self._place(x)
         with torch.no_grad():
             for group, index in zip(self.groups, self.indices, strict=True):
                 own = x if shared else x[list(index)]
-                parts.append(group.engine.outputs(group.flat, group.buffers, own, shared))
+                parts.append(group.outputs(own, shared))
         joined = torch.cat(parts)
         out = torch.empty_like(joined)
         out[torch.tensor([i for index in self.indices for i in index], device=out.device)] = joined
@@ -160,10 +160,8 @@ class Ensemble:
     def module(self, index: int) -> nn.Module:
         """Member `index` as an ordinary module of its own, in evaluation mode."""
         made = deepcopy(self.template).to(self.device, self.dtype)
-        state = {name: value[index] for name, value in self.params.items()}
-        for name in self.groups[0].buffers:
-            state[name] = self.gather(lambda group, name=name: group.buffers[name])[index]
-        made.load_state_dict(state, strict=False)
+        extras = {name: self._extra(name)[index] for name in self.groups[0].buffers}
+        made.load_state_dict({**self.layout.views(self.flat[index]), **extras}, strict=False)
         return made.eval()
 
     def state(self) -> dict[str, Any]:
@@ -175,10 +173,15 @@ class Ensemble:
             group.load(state[f"group{i}"])
 
 
-def _build(factory: Callable[[], nn.Module], member: Member) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(member.seed, "init"))
-        return factory()
+def _overwrite(first: Start, layout: Layout, start: Tensor | Mapping[str, Tensor] | None) -> None:
+    """Put a user's weights, one set for all or (K, ...), in place of the drawn ones."""
+    with torch.no_grad():
+        if isinstance(start, Tensor):
+            first.flat.copy_(start)
+        elif start is not None:
+            for name, value in {**layout.views(first.flat), **first.extras}.items():
+                if name in start:
+                    value.copy_(start[name])
 
 
 def _total(member: Member, data: Examples | Stream) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from digsite.train.member import Member
 from digsite.train.selection import Indices, Selection, plant, rng, select
 
 BLOCK = 32  # steps whose indices are prepared at once
+BatchFunction = Callable[..., tuple[Tensor, Tensor]]
 ORDER_BLOCK = 4096  # examples per shuffle of a small set: one generator then serves many epochs
 
 
@@ -37,7 +38,7 @@ class Examples:
 class Stream:
     """Data made on the fly: `batch(step)` for all members alike, or `batch(step, member)` for each its own."""
 
-    batch: Callable[..., tuple[Tensor, Tensor]]
+    batch: BatchFunction
     per_member: bool = False
 
 
@@ -51,14 +52,14 @@ def as_data(data: Any) -> Examples | Stream:
     """Accepts an image set, (x, y), a batch function, Examples or Stream."""
     if isinstance(data, (Examples, Stream)):
         return data
-    if callable(data):
-        return Stream(data)
     if hasattr(data, "x_train"):
         return Examples(data.x_train, data.y_train)
     if isinstance(data, tuple) and len(data) == 2:
         return Examples(*data)
     if isinstance(data, Tensor):
         return Examples(data, data)
+    if callable(data):
+        return Stream(cast("BatchFunction", data))
     raise UsageError(
         f"{type(data).__name__} is no training data: pass an image set, (x, y) or a function of the step"
     )

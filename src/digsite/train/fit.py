@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digsite.train.ensemble import Ensemble, Model
+from digsite.train.ensemble import Ensemble
 from digsite.train.group import Group
-from digsite.train.member import Member
+from digsite.train.member import Member, Model
 
 Callback = Callable[[int, Ensemble], None]
 

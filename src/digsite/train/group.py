@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from digsite.train.dropout import Masks
-from digsite.train.engines.loop import Engine
+from digsite.train.engine import Engine
 from digsite.train.feeds import Feed
 from digsite.train.member import Member
 from digsite.train.optimizers import Optimizer
@@ -47,8 +47,16 @@ class Group:
         """How many rows still train."""
         return sum(total > self.count for total in self.totals)
 
+    def outputs(self, x: Tensor, shared: bool) -> Tensor:
+        """Outputs (K, n, ...) in evaluation mode."""
+        if self.engine.model.training:
+            self.engine.model.eval()
+        return self.engine.outputs(self.flat, self.buffers, x, shared)
+
     def step(self) -> None:
         """One step of every row that is not finished; rows that have diverged stay where they are."""
+        if not self.engine.model.training:
+            self.engine.model.train()
         n, step = self.active, self.count
         params, grads = self.flat[:n], self.grads[:n]
         batch = self.feed.batch(step, n)

@@ -1,4 +1,4 @@
-"""K networks as one (K, P) matrix: one row per network, one span of columns per parameter tensor."""
+"""K networks as one (K, P) matrix: one row per network, one span of columns per trained parameter tensor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each parameter tensor lies in a row."""
+    """Where each trained parameter lies in a row; frozen ones travel with the buffers."""
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, model: nn.Module) -> "Layout":
-        named = list(model.named_parameters())
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         return cls(tuple(name for name, _ in named), tuple(tuple(p.shape) for _, p in named))
 
     @property
@@ -41,4 +41,10 @@ class Layout:
 
     def row(self, model: nn.Module) -> Tensor:
         """The parameters of one network as a row."""
-        return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+        return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
+
+
+def untrained(model: nn.Module) -> dict[str, Tensor]:
+    """Frozen parameters and buffers: what a member has beside its row."""
+    frozen = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
+    return {**frozen, **dict(model.named_buffers())}

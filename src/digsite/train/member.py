@@ -1,20 +1,16 @@
 """One member of an ensemble: everything that may differ between networks of one shape."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from digsite.base.errors import UsageError, nearest
+from torch import nn
 
-INITS = (
-    "default",
-    "he_normal",
-    "he_uniform",
-    "glorot_normal",
-    "glorot_uniform",
-    "orthogonal",
-    "normal",
-    "truncated_normal",
-)
+from digsite.base.errors import UsageError, nearest
+from digsite.models.initial import SCHEMES
+
+Model = nn.Module | Callable[[], nn.Module]
+
+INITS = (*SCHEMES, "he", "glorot", "truncated")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "cosine", "linear")
 

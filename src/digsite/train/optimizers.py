@@ -1,6 +1,6 @@
 """The math of torch.optim on (K, P) matrices, with learning rate, decay and momentum of each row its own.
 
-Written by hand because torch.optim takes one learning rate per parameter group, which would be one kernel call per member.
+Written by hand because torch.optim takes one learning rate per parameter group: that would be a call per member.
 """
 
 from collections.abc import Callable, Sequence

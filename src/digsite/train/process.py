@@ -11,8 +11,12 @@ PAD_BYTES = 64 << 20
 
 
 def prepare_process(threads: int = 1) -> bool:
-    """Set the number of threads and tune the allocator; call it once at the start of a worker."""
+    """Set the number of threads, flush denormals and tune the allocator; call it once at the start of a worker.
+
+    Adam's second moments of unused inputs decay into denormal numbers, on which a square root is six times slower.
+    """
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
     return tune_allocator()
 
 
@@ -29,4 +33,4 @@ def tune_allocator() -> bool:
     if mallopt is None:
         return False
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, KEEP_BYTES), (M_TOP_PAD, PAD_BYTES))
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    return all(mallopt(name, value) == 1 for name, value in settings)

@@ -1,16 +1,13 @@
 """One member after the other: the fastest way for networks whose own matrices already fill the processor."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from digsite.train.engine import Tensors
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
 from digsite.train.losses import Loss
-
-Tensors = Mapping[str, Tensor]
 
 
 class Engine:
@@ -24,7 +21,6 @@ class Engine:
         return True
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
-        """Write the gradients of every row into `out`; returns the losses (K,)."""
         losses = []
         for k, row in enumerate(flat):
             params = {n: v.detach().requires_grad_() for n, v in self.layout.views(row).items()}
@@ -39,7 +35,6 @@ class Engine:
         return torch.stack(losses)
 
     def outputs(self, flat: Tensor, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
-        """Outputs (K, B, ...) without dropout."""
         rows = []
         for k, row in enumerate(flat):
             extra = {name: value[k] for name, value in buffers.items()}

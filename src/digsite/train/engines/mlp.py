@@ -4,9 +4,9 @@ Written by hand because autograd's own bookkeeping and its softmax over a short 
 of networks this small. Everything between the layers is (K, features, batch), batch last.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digsite.train.chain import Instruction, read_program
+from digsite.train.engine import Tensors
 from digsite.train.engines.stacked import Engine as StackedEngine
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
 from digsite.train.losses import Loss, cross_entropy, mse
 
-Tensors = Mapping[str, Tensor]
 aten = torch.ops.aten
 
 
@@ -72,7 +72,6 @@ class Engine(StackedEngine):
         return program is not None and bool(read_layers(program, model))
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
-        """Write the gradients of every row into `out`; returns the losses (K,)."""
         if not self._by_hand(batch):
             return super().gradients(flat, buffers, batch, masks, out)
         params, grads, size = self.layout.views(flat), self.layout.views(out), len(flat)
@@ -132,7 +131,7 @@ class Engine(StackedEngine):
 def read_layers(program: list[Instruction], model: nn.Module) -> list[Layer]:
     """The program as [flatten] (linear [activation] [dropout])*; empty if it is anything else."""
     layers: list[Layer] = []
-    for before, step in zip(program, program[1:], strict=False):
+    for before, step in pairwise(program):
         if step.inputs != (before.result,):
             return []
         last = layers[-1] if layers else None

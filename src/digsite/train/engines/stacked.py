@@ -1,6 +1,5 @@
 """Batched matrix products for Linear and grouped convolutions for Conv2d, with autograd through them."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -8,11 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digsite.train.chain import Instruction, read_program
+from digsite.train.engine import Tensors
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
 from digsite.train.losses import Loss, cross_entropy, mse
-
-Tensors = Mapping[str, Tensor]
 
 
 class Engine:
@@ -29,7 +27,6 @@ class Engine:
         return read_program(model) is not None
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
-        """Write the gradients of every row into `out`; returns the losses (K,)."""
         params = {n: v.detach().requires_grad_() for n, v in self.layout.views(flat).items()}
         outputs = self._run(params, batch.x, batch.shared, masks)
         y = batch.y.expand(len(flat), *batch.y.shape) if batch.shared else batch.y
@@ -40,7 +37,6 @@ class Engine:
         return losses.detach()
 
     def outputs(self, flat: Tensor, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
-        """Outputs (K, B, ...) without dropout."""
         return self._run(self.layout.views(flat), x, shared, {})
 
     def _run(self, params: Tensors, x: Tensor, shared: bool, masks: Tensors) -> Tensor:
@@ -81,7 +77,11 @@ class _Run:
     def _own(self, value: Value) -> Tensor:
         if value.kind == "shared":
             return value.tensor.expand(self.size, *value.tensor.shape)
-        return value.tensor if value.kind == "own" else value.tensor.unflatten(1, (self.size, -1)).transpose(0, 1)
+        return (
+            value.tensor
+            if value.kind == "own"
+            else value.tensor.unflatten(1, (self.size, -1)).transpose(0, 1)
+        )
 
     def _maps(self, value: Value) -> Tensor:
         return value.tensor if value.kind == "maps" else self._own(value).transpose(0, 1).flatten(1, 2)

@@ -1,15 +1,12 @@
 """The general path: torch.func turns the one-network step into a step of all, for any nn.Module."""
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
+from digsite.train.engine import Tensors
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
 from digsite.train.losses import Loss
-
-Tensors = Mapping[str, Tensor]
 
 
 class Engine:
@@ -23,7 +20,6 @@ class Engine:
         return True
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
-        """Write the gradients of every row into `out`; returns the losses (K,)."""
 
         def one(params: dict[str, Tensor], extra: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             return self.loss(functional_call(self.model, (params, extra), (x,)), y)
@@ -35,7 +31,6 @@ class Engine:
         return losses.detach()
 
     def outputs(self, flat: Tensor, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
-        """Outputs (K, B, ...) without dropout."""
 
         def one(params: dict[str, Tensor], extra: dict[str, Tensor], batch: Tensor) -> Tensor:
             return functional_call(self.model, (params, extra), (batch,))
