@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from digsite.models.config import MODELS, ModelConfig, parse
     from digsite.models.construct import build, empty
     from digsite.models.initial import SCHEMES, init
+    from digsite.models.pretrained import load_model, save_model, to_huggingface
     from digsite.models.shapes import SHAPES, shape
 
 _HOMES = {
@@ -19,8 +20,14 @@ _HOMES = {
     "empty": "digsite.models.construct",
     "SCHEMES": "digsite.models.initial",
     "init": "digsite.models.initial",
+    "load_model": "digsite.models.pretrained",
+    "save_model": "digsite.models.pretrained",
+    "to_huggingface": "digsite.models.pretrained",
 }
-__all__ = ["MODELS", "SCHEMES", "SHAPES", "ModelConfig", "build", "empty", "init", "parse", "shape"]
+__all__ = [
+    "MODELS", "SCHEMES", "SHAPES", "ModelConfig", "build", "empty", "init", "load_model", "parse", "save_model",
+    "shape", "to_huggingface",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

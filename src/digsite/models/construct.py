@@ -21,4 +21,6 @@ def empty(config: Config) -> nn.Module:
     kind = getattr(config, "kind", None)
     assert isinstance(kind, str), f"{type(config).__name__} is no model config"
     with torch.random.fork_rng(devices=[]):
-        return import_module(f"digsite.models.architectures.{kind}").build(config)
+        model = import_module(f"digsite.models.architectures.{kind}").build(config)
+    model.config = config  # so that a saved model says how to build it again
+    return model

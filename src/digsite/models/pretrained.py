@@ -1,0 +1,114 @@
+"""Models from references and to files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from digsite.base import atomic, families, lazy
+from digsite.base.errors import DigsiteError, UsageError
+from digsite.config import Config
+from digsite.models.architectures.gpt2 import Gpt2
+from digsite.models.architectures.llama import Llama
+from digsite.models.construct import empty
+from digsite.models.layouts import huggingface_gpt2, huggingface_llama, own
+from digsite.weights import Reference, WeightBundle, parse_reference, read_weights, write_weights
+from digsite.weights.sources import py
+
+LAYOUTS = "digsite.models.layouts"
+
+
+def load_model(reference: str | Reference) -> nn.Module:
+    """The module that a reference names, in evaluation mode; a module of the user's own is returned as it is."""
+    found = parse_reference(reference) if isinstance(reference, str) else reference
+    if found.scheme == "py":
+        return py.make(found.target)
+    return from_bundle(read_weights(found))
+
+
+def from_bundle(bundle: WeightBundle) -> nn.Module:
+    for layout in families.scan(LAYOUTS).values():
+        if layout.matches(bundle):
+            return fill(*layout.translate(bundle)).eval()
+    if "config" in bundle.meta:
+        return _transformers(bundle)
+    names = ", ".join(list(bundle.tensors)[:3])
+    raise UsageError(
+        f"The weights of '{bundle.meta.get('path', 'this model')}' ({names}, ...) do not say how they are used.",
+        hint="Name your own module with py:module:factory, or save the model with digsite.models.save_model.",
+    )
+
+
+def fill(config: Config, state: dict[str, Tensor]) -> nn.Module:
+    """A module that takes over the given tensors; they are not copied."""
+    with torch.device("meta"):
+        model = empty(config)
+    try:
+        model.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        problems = " ".join(str(error).split("\n\t")[1:3]).strip()
+        raise DigsiteError(
+            f"The tensors do not fit a {getattr(config, 'kind', 'model')}: {problems}"
+        ) from None
+    if isinstance(model, Llama) and model.config.tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    if isinstance(model, Gpt2) and model.config.tied:
+        model.lm_head.weight = model.transformer.wte.weight
+    return model
+
+
+def _transformers(bundle: WeightBundle) -> nn.Module:
+    """An architecture that only Hugging Face has; its output is an object with `logits`."""
+    transformers = lazy.require("transformers", extra="hub")
+    kind = bundle.meta["config"].get("model_type", "unknown")
+    try:
+        return transformers.AutoModelForCausalLM.from_pretrained(
+            bundle.meta["path"], local_files_only=True
+        ).eval()
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"The model type '{kind}' could not be built ({reason}).") from None
+
+
+def save_model(path: Path, model: nn.Module, meta: dict[str, Any] | None = None) -> None:
+    """Weights and config in one safetensors file, which `load_model` builds again."""
+    config = getattr(model, "config", None)
+    if not isinstance(config, Config):
+        raise UsageError(
+            f"A {type(model).__name__} has no config of ours, so it cannot be built again from a file.",
+            hint="Save its weights with digsite.weights.write_weights, and load it with py:module:factory.",
+        )
+    write_weights(path, model, {**(meta or {}), own.KEY: config.model_dump_json()})
+
+
+def to_huggingface(folder: Path, model: nn.Module) -> None:
+    """Write a folder that `transformers` opens, of a Llama or a GPT-2."""
+    state = model.state_dict()
+    if isinstance(model, Llama):
+        config, state = huggingface_llama.to_huggingface(model.config), _halves(model, state)
+    elif isinstance(model, Gpt2):
+        config, state = huggingface_gpt2.to_huggingface(model.config), huggingface_gpt2.transpose(state)
+    else:
+        raise UsageError(
+            f"A {type(model).__name__} has no Hugging Face layout.", hint="Accepted: llama, gpt2."
+        )
+    if model.config.tied:
+        del state["lm_head.weight"]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(folder / "model.safetensors", state)
+    atomic.write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+
+
+def _halves(model: Llama, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Query and key rows in Hugging Face's order."""
+    if model.config.rope == "halves":
+        return state
+    heads = {"q_proj": model.config.n_heads, "k_proj": model.config.n_kv_heads}
+
+    def reorder(name: str, tensor: Tensor) -> Tensor:
+        n = heads.get(name.split(".")[-2], 0)
+        return huggingface_llama.halves(tensor, n) if n else tensor
+
+    return {name: reorder(name, tensor) for name, tensor in state.items()}

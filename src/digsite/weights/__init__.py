@@ -1,0 +1,8 @@
+"""Weights by reference, in any format, read lazily and without executing a pickle."""
+
+from digsite.weights.bundle import WeightBundle
+from digsite.weights.reader import open_weights, read_weights
+from digsite.weights.reference import Reference, parse_reference
+from digsite.weights.writer import write_weights
+
+__all__ = ["Reference", "WeightBundle", "open_weights", "parse_reference", "read_weights", "write_weights"]

@@ -1,0 +1,81 @@
+"""Named tensors with their description; each is read from disk when it is asked for."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor on disk: what it is without reading it, and how to read it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    load: Callable[[], Tensor]
+
+
+class LazyTensors(Mapping[str, Tensor]):
+    """Looks like a dict of tensors; holds none of them."""
+
+    def __init__(self, stored: Mapping[str, Stored]) -> None:
+        self.stored = dict(stored)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.stored[name].load()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+
+@dataclass(frozen=True)
+class WeightBundle:
+    """`tied` maps each further name of a tensor to the name under which it is in `tensors`."""
+
+    tensors: Mapping[str, Tensor]
+    meta: dict[str, Any] = field(default_factory=dict)
+    tied: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for alias, name in self.tied.items():
+            assert alias not in self.tensors and name in self.tensors, f"'{alias}' is tied to '{name}'"
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape, without reading the tensor where it is on disk."""
+        name = self.tied.get(name, name)
+        if isinstance(self.tensors, LazyTensors):
+            return self.tensors.stored[name].shape
+        return tuple(self.tensors[name].shape)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All tensors in memory, tied ones under each of their names."""
+        found = dict(self.tensors.items())
+        return found | {alias: found[name] for alias, name in self.tied.items()}
+
+
+def of_module(module: nn.Module, meta: dict[str, Any] | None = None) -> WeightBundle:
+    """The parameters and persistent buffers of a module; a parameter with two names is tied."""
+    return untie({name: tensor.detach() for name, tensor in module.state_dict().items()}, meta or {})
+
+
+def untie(tensors: Mapping[str, Tensor], meta: dict[str, Any]) -> WeightBundle:
+    """Tensors that lie in the same memory in the same way are one tensor with several names."""
+    first: dict[tuple, str] = {}
+    tied = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and place in first:
+            tied[name] = first[place]
+        else:
+            first[place] = name
+    return WeightBundle({n: t for n, t in tensors.items() if n not in tied}, meta, tied)

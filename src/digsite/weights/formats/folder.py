@@ -1,0 +1,77 @@
+"""Hugging Face folders: a config, and one or several safetensors or `.bin` files with an index."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from digsite.base.errors import DigsiteError, NotFound
+from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
+from digsite.weights.formats import safetensors, torch_file
+
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+SINGLES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
+EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
+# Families whose published configs leave the flag out because tied is their default.
+TIED_BY_DEFAULT = ("gpt2", "opt", "gemma", "gemma2", "gpt_neo", "bloom")
+
+
+def matches(path: Path) -> bool:
+    return path.is_dir()
+
+
+def read(path: Path) -> WeightBundle:
+    config = _json(path / "config.json") if (path / "config.json").is_file() else {}
+    parts = [_read_file(path / name) for name in _files(path)]
+    tensors: dict[str, Stored] = {}
+    for part in parts:
+        tensors |= {name: _stored(part, name) for name in part.tensors}
+    tied = {alias: name for part in parts for alias, name in part.tied.items()}
+    tied |= _tied_head(config, tensors)
+    own = parts[0].meta if len(parts) == 1 else {}
+    meta = {**own, "format": "folder", "files": len(parts), **({"config": config} if config else {})}
+    return WeightBundle(LazyTensors(tensors), meta, tied)
+
+
+def _files(path: Path) -> list[str]:
+    for index in INDEXES:
+        if (path / index).is_file():
+            names = sorted(set(_json(path / index).get("weight_map", {}).values()))
+            if missing := [name for name in names if not (path / name).is_file()]:
+                raise NotFound(
+                    f"'{path}' lacks {len(missing)} of its {len(names)} weight files, the first is '{missing[0]}'."
+                )
+            return names
+    singles = [name for name in SINGLES if (path / name).is_file()]
+    others = sorted(p.name for p in path.glob("*.safetensors"))
+    if singles or len(others) == 1:
+        return (singles or others)[:1]
+    raise NotFound(
+        f"The folder '{path}' holds {'several weight files without an index' if others else 'no weights'}.",
+        hint=f"Name one of its files{': ' + ', '.join(others[:3]) if others else ''}.",
+    )
+
+
+def _read_file(path: Path) -> WeightBundle:
+    return safetensors.read(path) if path.suffix == ".safetensors" else torch_file.read(path)
+
+
+def _stored(part: WeightBundle, name: str) -> Stored:
+    if isinstance(part.tensors, LazyTensors):
+        return part.tensors.stored[name]
+    tensor = part.tensors[name]  # mapped from the file by torch.load, so it costs no memory yet
+    return Stored(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
+
+
+def _tied_head(config: dict[str, Any], tensors: dict[str, Stored]) -> dict[str, str]:
+    """The output map, where the config says that it is the embedding and no file holds it."""
+    tied = config.get("tie_word_embeddings", config.get("model_type") in TIED_BY_DEFAULT)
+    heads = [name for name in tensors if name.split(".")[-2:-1] == ["lm_head"]]
+    inputs = [name for name in tensors if name.endswith(EMBEDDINGS)]
+    return {"lm_head.weight": inputs[0]} if tied and not heads and len(inputs) == 1 else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise DigsiteError(f"'{path}' is not JSON ({error}).") from None

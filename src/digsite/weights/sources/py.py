@@ -1,0 +1,37 @@
+"""A user's own model: `py:module:factory`, where the factory takes nothing and gives an nn.Module."""
+
+import importlib
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.weights.bundle import WeightBundle, of_module
+
+
+def read(target: str, member: str) -> WeightBundle:
+    if member:
+        raise UsageError(f"'py:{target}' is one model, it has no member '{member}'.")
+    return of_module(make(target), {"format": "module"})
+
+
+def make(target: str) -> nn.Module:
+    """Import the module (also from the working directory) and call the factory."""
+    module_name, colon, name = target.rpartition(":")
+    if not colon:
+        raise UsageError(f"'py:{target}' names no factory.", hint="Write py:module:factory.")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise NotFound(f"There is no module '{error.name}', asked for by 'py:{target}'.") from None
+    factory = getattr(module, name, None)
+    if factory is None:
+        public = [word for word in vars(module) if not word.startswith("_")]
+        raise NotFound(f"The module '{module_name}' has no '{name}'.", hint=nearest(name, public))
+    made = factory if isinstance(factory, nn.Module) else factory()
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"'py:{target}' gives a {type(made).__name__}, not an nn.Module.")
+    return made

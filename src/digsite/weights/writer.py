@@ -1,0 +1,34 @@
+"""Safetensors with tied tensors written once, whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from digsite.base.atomic import replacing
+from digsite.weights.bundle import WeightBundle, of_module, untie
+
+
+def write_weights(
+    path: Path, weights: nn.Module | WeightBundle | Mapping[str, Tensor], meta: dict[str, Any] | None = None
+) -> WeightBundle:
+    """Write tensors and metadata; names that share memory become one tensor and an alias.
+
+    Aliases are metadata entries from the name left out to the name kept, as safetensors' own `load_model` reads them.
+    """
+    if isinstance(weights, nn.Module):
+        weights = of_module(weights)
+    bundle = weights if isinstance(weights, WeightBundle) else untie(weights, {})
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in (meta or {}).items()
+    }
+    clash = texts.keys() & bundle.tied.keys()
+    assert not clash, f"metadata and tied tensors share the names {clash}"
+    tensors = {name: tensor.contiguous() for name, tensor in bundle.tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"format": "pt", **texts, **bundle.tied})
+    return bundle
