@@ -1,0 +1,1 @@
+"""Track: how the dimensionality of a network's representations moves while it learns."""

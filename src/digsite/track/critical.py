@@ -1,0 +1,131 @@
+"""Fast periods: when layers move fast together, and whether the loss falls then more than it does anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+PERCENTILE = 90.0
+TOGETHER = 0.5
+
+
+@dataclass(frozen=True)
+class Periods:
+    """Coordination is the share of layers that are fast at a sample; the null shifts each layer's clock by chance."""
+
+    coordination: np.ndarray
+    n_critical: int
+    n_transitions: int
+    n_coordinated: int
+    highest: float
+    null_highest: float
+    p: float
+    excess: float
+
+
+@dataclass(frozen=True)
+class LossLink:
+    """`fell` is the share of fast samples at which the loss fell, `base` the share over all samples."""
+
+    fell: float | None
+    base: float
+    difference: float | None
+    low: float | None
+    high: float | None
+    lag: int
+    correlation: float
+    p: float
+
+
+def fast(values: np.ndarray, order: int = 1) -> np.ndarray:
+    """Samples where |velocity| (order 1) or |acceleration| (order 2) exceeds its own 90th percentile.
+
+    By construction a tenth of all samples: their number says nothing, only their places do.
+    """
+    change = np.abs(np.diff(values, n=order))
+    mark = np.zeros(len(values), dtype=bool)
+    mark[order:] = change > np.percentile(change, PERCENTILE)
+    return mark
+
+
+def periods(layers: Sequence[np.ndarray], rng: np.random.Generator, *, shifts: int = 200) -> Periods | None:
+    """None for fewer than two moving layers: nothing can be coordinated."""
+    if len(layers) < 2:
+        return None
+    marks = np.stack([fast(values) for values in layers])
+    turns = np.stack([fast(values, 2) for values in layers])
+    share = marks.mean(0)
+    statistic = float((share**2).mean())
+    null_stat, null_top = [], []
+    for _ in range(shifts):
+        shifted = np.stack([np.roll(mark, rng.integers(len(mark))) for mark in marks]).mean(0)
+        null_stat.append(float((shifted**2).mean()))
+        null_top.append(float(shifted.max()))
+    p = (1 + sum(null >= statistic for null in null_stat)) / (shifts + 1)
+    return Periods(
+        coordination=share,
+        n_critical=int(marks.any(0).sum()),
+        n_transitions=int(turns.any(0).sum()),
+        n_coordinated=int((share >= TOGETHER).sum()),
+        highest=float(share.max()),
+        null_highest=float(np.mean(null_top)),
+        p=float(p),
+        excess=statistic - float(np.mean(null_stat)),
+    )
+
+
+def loss_link(
+    layers: Sequence[np.ndarray],
+    loss: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    shifts: int = 200,
+    reach: int = 10,
+) -> LossLink:
+    """The share of falls at fast samples against the base rate, and the strongest lagged correlation of speeds.
+
+    A positive lag means that the representation moves first. The null shifts the loss in a circle.
+    """
+    drop = -np.diff(loss, prepend=loss[0])
+    falling = drop > 0
+    marks = np.stack([fast(values) for values in layers]).any(0) if len(layers) else np.zeros(len(loss), bool)
+    base = float(falling[1:].mean())
+    n = int(marks.sum())
+    fell = float(falling[marks].mean()) if n else None
+    error = 1.96 * np.sqrt(base * (1 - base) / n) if n else None
+    speed = (
+        _standard(np.mean([np.abs(np.diff(v, prepend=v[0])) for v in layers], axis=0))
+        if len(layers)
+        else drop * 0
+    )
+    movement = _standard(np.abs(drop))
+    lag, best = _strongest_lag(speed, movement, reach)
+    null = [
+        abs(_strongest_lag(speed, np.roll(movement, rng.integers(reach, len(loss) - reach)), reach)[1])
+        for _ in range(shifts)
+    ]
+    p = (1 + sum(value >= abs(best) for value in null)) / (shifts + 1)
+    difference = None if fell is None else fell - base
+    low, high = (
+        (None, None) if difference is None or error is None else (difference - error, difference + error)
+    )
+    return LossLink(fell, base, difference, low, high, lag, best, float(p))
+
+
+def _standard(x: np.ndarray) -> np.ndarray:
+    """Ranks rather than values: a single early plunge would decide a plain correlation."""
+    ranks = np.argsort(np.argsort(x)).astype(float)
+    spread = ranks.std()
+    return (ranks - ranks.mean()) / spread if x.std() > 0 else np.zeros_like(ranks)
+
+
+def _strongest_lag(x: np.ndarray, y: np.ndarray, reach: int) -> tuple[int, float]:
+    best = (0, 0.0)
+    for lag in range(-reach, reach + 1):
+        a, b = (x[: len(x) - lag], y[lag:]) if lag >= 0 else (x[-lag:], y[: len(y) + lag])
+        value = float((a * b).mean())
+        if abs(value) > abs(best[1]):
+            best = (lag, value)
+    return best

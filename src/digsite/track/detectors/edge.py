@@ -1,0 +1,145 @@
+"""Jumps as level changes that a smooth curve cannot make, under AR(1) noise, with a Monte-Carlo family-wise error.
+
+At each sample a step or ramp on a straight base is fitted in whitened windows of three widths. The largest z-score is
+judged by its null distribution for this length and memory. A find must also fit better than a quartic in time and in
+log time (a sigmoid, a decay and a power law bend, a jump breaks). Then it is taken out and the search is repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from digsite.track import edge_null, noise, stepfit
+from digsite.track.jumps import Change, Kind
+
+NUDGE = 12
+KINK_REACH = 24  # a kink's z-score peaks a third of a window away from it
+
+
+@dataclass(frozen=True)
+class Fit:
+    index: int
+    low: int
+    high: int
+    width: int
+    size: float
+    kind: Kind
+    sharp: bool
+
+    def profile(self, n: int) -> np.ndarray:
+        u = np.arange(n) - self.index + 0.5
+        return self.size * (np.abs(u) / stepfit.HALF if self.kind == "kink" else stepfit.rise(u, self.width))
+
+
+def detect(
+    values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
+) -> list[Change]:
+    """Level changes with family-wise error `alpha` per series; kinks are returned under their own kind.
+
+    `min_relative` is the smallest change of interest as a share of the largest absolute value.
+    """
+    rows = noise.cut_spikes(values[None, :])
+    floor = min_relative * float(np.abs(values).max())
+    barred = np.zeros(len(values), dtype=bool)
+    found: list[tuple[Fit, float]] = []
+    while len(found) < max_changes:
+        clean = rows - sum((fit.profile(len(values)) for fit, _ in found), np.zeros(len(values)))
+        index, phi, p = _strongest(clean, barred)
+        if p > alpha:
+            break
+        fit = _fit(clean[0], index, phi)
+        barred[max(index - stepfit.MARGIN, 0) : index + stepfit.MARGIN] = True
+        if fit.sharp and abs(fit.size) > floor:
+            barred[max(fit.index - stepfit.MARGIN, 0) : fit.index + stepfit.MARGIN] = True
+            found.append((fit, p))
+    return sorted(
+        (Change(f.index, f.low, f.high, f.width, p, f.kind) for f, p in found), key=lambda c: c.index
+    )
+
+
+def _strongest(clean: np.ndarray, barred: np.ndarray) -> tuple[int, float, float]:
+    phi = float(noise.memory(clean)[0])
+    scale = noise.innovation_scale(stepfit.whiten(clean, phi))
+    scale = np.maximum(scale, np.finfo(float).tiny)
+    z = np.abs(stepfit.z_scores(clean, phi, scale)[0]).max(0)
+    z[barred] = 0
+    index = int(z.argmax())
+    return index, phi, edge_null.p_value(float(z[index]), len(z), phi)
+
+
+def _fit(series: np.ndarray, index: int, phi: float) -> Fit:
+    """Best place, width and size near `index`, against a kink and against smooth curves."""
+    n = len(series)
+    start, stop = max(index - stepfit.HALF - NUDGE // 2, 0), min(index + stepfit.HALF + NUDGE // 2, n)
+    t = np.arange(start, stop)
+    u = 2 * (t - start) / (stop - 1 - start) - 1
+    y = stepfit.whiten(series[start:stop], phi)
+    base = _span(u, 2, phi)
+    places = np.arange(max(index - NUDGE, start + 4), min(index + NUDGE + 1, stop - 3))
+    gain, size, grid = _rises(t, y, base, places, phi)
+    best = int(gain.argmax())
+    residue = float(np.sum((y - base @ (base.T @ y)) ** 2))
+    bends = np.arange(max(index - KINK_REACH, start + 4), min(index + KINK_REACH + 1, stop - 3))
+    kink_gain, kink_size, kink_at = _kink(t, y, base, bends, phi)
+    straight = residue - max(float(gain[best]), kink_gain)
+    smooth = min(_residue(y, _span(v, 4, phi)) for v in (u, _log_time(t)))
+    low, high = _interval(gain, grid[:, 0], straight / max(len(y) - 5, 1))
+    width = int(grid[best, 1])
+    if kink_gain > gain[best]:
+        return Fit(kink_at, low, high, 1, kink_size, "kink", straight < smooth)
+    kind: Kind = "step" if width <= 3 else "ramp"
+    return Fit(int(grid[best, 0]), low, high, width, float(size[best]), kind, straight < smooth)
+
+
+def _span(u: np.ndarray, degree: int, phi: float) -> np.ndarray:
+    """Orthonormal basis of whitened polynomials; at phi = 1 the constant vanishes and only rounding would be left."""
+    columns = stepfit.whiten(np.stack([u**k for k in range(degree + 1)]), phi).T
+    if phi == 1:
+        columns = columns[:, 1:]
+    return np.linalg.qr(columns)[0]
+
+
+def _log_time(t: np.ndarray) -> np.ndarray:
+    s = np.log1p(t)
+    return 2 * (s - s[0]) / (s[-1] - s[0]) - 1
+
+
+def _residue(y: np.ndarray, basis: np.ndarray) -> float:
+    return float(np.sum((y - basis @ (basis.T @ y)) ** 2))
+
+
+def _rises(
+    t: np.ndarray, y: np.ndarray, base: np.ndarray, places: np.ndarray, phi: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residual sum of squares explained, and size, of each (place, width)."""
+    grid = np.array([(place, width) for place in places for width in stepfit.RISES])
+    shapes = np.stack([stepfit.rise(t - place + 0.5, width) for place, width in grid])
+    left = stepfit.whiten(shapes, phi).T
+    left = left - base @ (base.T @ left)
+    norm2 = np.maximum((left**2).sum(0), 1e-12)
+    return (left.T @ y) ** 2 / norm2, (left.T @ y) / norm2, grid
+
+
+def _kink(
+    t: np.ndarray, y: np.ndarray, base: np.ndarray, places: np.ndarray, phi: float
+) -> tuple[float, float, int]:
+    shapes = np.abs(t[None, :] - places[:, None] + 0.5) / stepfit.HALF
+    left = stepfit.whiten(shapes, phi).T
+    left = left - base @ (base.T @ left)
+    norm2 = np.maximum((left**2).sum(0), 1e-12)
+    gain = (left.T @ y) ** 2 / norm2
+    best = int(gain.argmax())
+    return float(gain[best]), float((left.T @ y)[best] / norm2[best]), int(places[best])
+
+
+def _interval(gain: np.ndarray, places: np.ndarray, variance: float) -> tuple[int, int]:
+    """Central 95 % of the posterior over places (flat prior over places and widths, Gaussian noise)."""
+    weight = np.exp((gain - gain.max()) / (2 * max(variance, np.finfo(float).tiny)))
+    order, inverse = np.unique(places, return_inverse=True)
+    share = np.bincount(inverse, weights=weight) / weight.sum()
+    mass = np.cumsum(share)
+    return int(order[np.searchsorted(mass, 0.025)]), int(
+        order[min(np.searchsorted(mass, 0.975), len(order) - 1)]
+    )

@@ -1,0 +1,1 @@
+"""The family of dimensionality measures: one file each, every one with `measure(spectrum) -> one number per stack`."""
