@@ -44,6 +44,11 @@ def _apply_one(tree: Tree, text: str) -> Tree:
     return _edit(tree, path.split("."), text, yamlio.loads(value, where=f"The value of '{path}'"))
 
 
+def put(tree: Tree, path: str, value: Any) -> Tree:
+    """The tree with one value at a dotted path."""
+    return _edit(tree, path.split("."), f"{path}={value}", value)
+
+
 def _edit(node: Any, path: list[str], text: str, value: Any = None, *, delete: bool = False) -> Any:
     head, *rest = path
     if isinstance(node, list):

@@ -1,5 +1,6 @@
 """From layers of values to one validated config that remembers where each value came from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -7,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from digsite.base.errors import UsageError, nearest
 from digsite.config.model import Config
-from digsite.config.overrides import Tree, apply, merge, paths
+from digsite.config.overrides import Tree, apply, merge, paths, put
 
 C = TypeVar("C", bound=Config)
 
@@ -22,6 +23,13 @@ class Layers:
     def add(self, values: Tree, origin: str) -> "Layers":
         self.tree = merge(self.tree, values)
         self.origins.update(dict.fromkeys(paths(values), origin))
+        return self
+
+    def set(self, values: Mapping[str, Any], origin: str) -> "Layers":
+        """Values by dotted path, already parsed."""
+        for path, value in values.items():
+            self.tree = put(self.tree, path, value)
+            self.origins[path] = origin
         return self
 
     def override(self, texts: list[str] | tuple[str, ...]) -> "Layers":

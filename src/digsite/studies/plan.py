@@ -1,6 +1,6 @@
 """From a study and overrides to a run directory in state `planned`: everything that starts runs comes through here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,19 @@ class Plan:
 
 
 def plan(
-    study: Study, *, size: Size = "full", config_file: Path | None = None, overrides: Sequence[str] = ()
+    study: Study,
+    *,
+    size: Size = "full",
+    config_file: Path | None = None,
+    values: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
 ) -> Plan:
-    """Defaults < study.yaml < --config FILE < key.path=value."""
+    """Defaults < study.yaml < --config FILE < values by dotted path < key.path=value."""
     model = methods.config_class(study.method)
     layers = study.layers(size, Layers(resolve.defaults(model)))
     if config_file:
         layers.add(yamlio.load(config_file), str(config_file))
-    layers.override(list(overrides))
+    layers.set(values or {}, "sweep").override(list(overrides))
     return Plan(study, resolve.validate(model, layers.tree, what=f"config of '{study.name}'"), layers, size)
 
 

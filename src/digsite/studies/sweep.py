@@ -1,0 +1,105 @@
+"""A sweep on disk: every run directory is planned before anything starts, under the hash of its config."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from digsite.base import atomic, ids
+from digsite.base.errors import UsageError, nearest
+from digsite.config import yamlio
+from digsite.config.overrides import paths
+from digsite.config.space import Point, Space, from_tree, from_words
+from digsite.runs import sweeps
+from digsite.runs.layout import RunDir
+from digsite.studies.find import Size, Study, find_study
+from digsite.studies.plan import Plan, plan, start
+
+_FILE_KEYS = {"global", "samples", "seed"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One planned run: its study, the point of the space, and the validated plan."""
+
+    point: Point
+    planned: Plan
+
+    @property
+    def run_id(self) -> str:
+        """From what will be run and nothing else: planning twice finds the same directory."""
+        pinned = self.planned.launch()
+        return ids.content_id(json.dumps([pinned["method"], pinned["config"]], sort_keys=True), 12)
+
+    @property
+    def pack(self) -> str:
+        """Jobs of one pack differ only in what the study can vary inside one ensemble run."""
+        leaves = paths(self.planned.tree)
+        fixed = {key: value for key, value in leaves.items() if key not in self.planned.study.packs}
+        return ids.content_id(json.dumps([self.planned.study.name, fixed], sort_keys=True, default=str), 12)
+
+
+def jobs(spaces: Mapping[str, Space], *, size: Size = "full", extra: Sequence[Path] = ()) -> list[Job]:
+    """Every point of every study's space, validated; the first wrong key stops all of it."""
+    found: dict[str, Job] = {}
+    for name, space in spaces.items():
+        study = find_study(name, extra)
+        for job in _jobs_of(study, space, size):
+            found.setdefault(f"{name}/{job.run_id}", job)
+    return list(found.values())
+
+
+def _jobs_of(study: Study, space: Space, size: Size) -> Iterator[Job]:
+    for point in space.points():
+        yield Job(point, plan(study, size=size, values=point))
+
+
+def spaces_from_words(
+    studies: Sequence[str], words: Sequence[str], *, samples: int, seed: int
+) -> dict[str, Space]:
+    space = from_words(words, samples=samples, seed=seed)
+    return dict.fromkeys(studies, space)
+
+
+def spaces_from_file(path: Path, known: Sequence[str]) -> dict[str, Space]:
+    """`global:` settings for all studies, and a block for each study, which wins."""
+    stored = yamlio.load(path)
+    studies = [key for key in stored if key not in _FILE_KEYS]
+    if not studies:
+        raise UsageError(f"'{path}' names no study.", hint="Add a block: tms_5-2: {seed: {values: [0, 1]}}")
+    for name in studies:
+        if name not in known:
+            raise UsageError(f"'{path}' has a block '{name}', which is no study. {nearest(name, known)}")
+    options = {"samples": stored.get("samples", 1), "seed": stored.get("seed", 0)}
+    shared = from_tree(stored.get("global") or {})
+    spaces = {}
+    for name in studies:
+        own = from_tree(stored[name] or {})
+        spaces[name] = Space({**shared.values, **own.values}, {**shared.drawn, **own.drawn}, **options)
+    return spaces
+
+
+def write(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweeps.Sweep:
+    """Make the run directories that are not there yet, then the plan that lists them."""
+    name = name or ids.content_id(" ".join(sorted(job.run_id for job in found)))
+    folder = root / sweeps.FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [_row(job, root) for job in found]
+    text = "".join(atomic.dumps(row) + "\n" for row in rows)
+    atomic.write_text(folder / "plan.jsonl", text)
+    return sweeps.Sweep(folder)
+
+
+def _row(job: Job, root: Path) -> dict[str, Any]:
+    study = job.planned.study
+    run = RunDir(root / study.name / job.run_id)
+    if not run.launch.exists():
+        start(job.planned, root, run_id=job.run_id)
+    return {
+        "run": f"{study.name}/{job.run_id}",
+        "study": study.name,
+        "point": job.point,
+        "pack": job.pack if study.packs else None,
+        "minutes": study.minutes,
+    }
