@@ -1,0 +1,119 @@
+"""What a graft leaves behind: an edited copy of the receiver, or the receiver with one more part beside it."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from digsite.graft.nets import head, layers, matrices, plain_net, record, shaped
+
+
+def edited(model: nn.Module) -> nn.Module:
+    return deepcopy(model).eval()
+
+
+def with_outputs(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
+    """A copy whose head has a row for every class in `classes`; added rows never win."""
+    copy = edited(model)
+    old = head(copy, name)
+    missing = max(classes) + 1 - old.out_features
+    if missing <= 0:
+        return copy
+    wide = nn.Linear(old.in_features, old.out_features + missing).to(old.weight)
+    wide.weight.data = torch.cat([old.weight.data, old.weight.new_zeros(missing, old.in_features)])
+    bias = old.weight.new_zeros(old.out_features) if old.bias is None else old.bias.data
+    wide.bias.data = torch.cat([bias, bias.new_full((missing,), -1e4)])
+    parent, _, leaf = name.rpartition(".")
+    setattr(copy.get_submodule(parent), leaf, wide)
+    return copy
+
+
+@torch.no_grad()
+def set_rows(model: nn.Module, name: str, classes: list[int], rows: Tensor, biases: Tensor) -> nn.Module:
+    """A copy of the model with these rows in its head."""
+    copy = with_outputs(model, name, classes)
+    last = head(copy, name)
+    last.weight[classes] = rows.to(last.weight)
+    last.bias[classes] = biases.to(last.bias)
+    return copy
+
+
+class ReadAll(nn.Module):
+    """New logits read linearly from every layer of the receiver."""
+
+    def __init__(self, base: nn.Module, name: str, classes: list[int], weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.base, self.name, self.classes = with_outputs(base, name, classes), name, classes
+        self.read = nn.Linear(weight.shape[1], weight.shape[0]).to(weight)
+        self.read.weight.data, self.read.bias.data = weight.clone(), bias.clone().to(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = record(self.base, x, self.name)
+        return put(seen.logits, self.classes, self.read(seen.everything))
+
+
+class Beside(nn.Module):
+    """New logits from a second network that reads the same image, or one layer of the receiver."""
+
+    def __init__(
+        self, base: nn.Module, name: str, classes: list[int], part: nn.Module, layer: int | None = None
+    ):
+        super().__init__()
+        self.base, self.name, self.classes = with_outputs(base, name, classes), name, classes
+        self.part, self.layer = part, layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.layer is None:
+            return put(self.base(shaped(self.base, x)), self.classes, self.part(shaped(self.part, x)))
+        seen = record(self.base, x, self.name)
+        return put(seen.logits, self.classes, self.part(seen.hidden[self.layer]))
+
+
+class Shifted(nn.Module):
+    """A constant on the new logits: the separate, declared calibration."""
+
+    def __init__(self, base: nn.Module, classes: list[int], shift: float) -> None:
+        super().__init__()
+        self.base, self.classes, self.shift = base, classes, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.base(x)
+        return put(logits, self.classes, logits[:, self.classes] + self.shift)
+
+
+def put(logits: Tensor, classes: list[int], values: Tensor) -> Tensor:
+    out = logits.clone()
+    out[:, classes] = values
+    return out
+
+
+def side_by_side(a: nn.Module, b: nn.Module, classes: list[int]) -> nn.Sequential:
+    """One ReLU network that holds two: block-diagonal layers, the shallower one carried on by identities."""
+    (wa, ba), (wb, bb) = matrices(a), matrices(b)
+    depth = max(len(wa), len(wb))
+    wa, ba = _deepen(wa, ba, depth)
+    wb, bb = _deepen(wb, bb, depth)
+    out = max(len(wa[-1]), max(classes) + 1)
+    top = wa[0].new_zeros(out, wa[-1].shape[1] + wb[-1].shape[1])
+    top[: len(wa[-1]), : wa[-1].shape[1]] = wa[-1]
+    bias = wa[0].new_full((out,), -1e4)
+    bias[: len(ba[-1])] = ba[-1]
+    top[classes] = 0
+    top[classes, wa[-1].shape[1] :] = wb[-1][classes]
+    bias[classes] = bb[-1][classes]
+    first = [torch.cat([wa[0], wb[0]])]
+    middle = [torch.block_diag(p, q) for p, q in zip(wa[1:-1], wb[1:-1])]
+    return plain_net([*first, *middle, top], [*(torch.cat(p) for p in zip(ba[:-1], bb[:-1])), bias])
+
+
+def _deepen(weights: list[Tensor], biases: list[Tensor], depth: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Identity layers before the head: what ReLU has made non-negative passes through unchanged."""
+    missing, width = depth - len(weights), weights[-1].shape[1]
+    eye = [torch.eye(width).to(weights[0])] * missing
+    zero = [weights[0].new_zeros(width)] * missing
+    return [*weights[:-1], *eye, weights[-1]], [*biases[:-1], *zero, biases[-1]]
+
+
+def is_bare(model: nn.Module, like: nn.Module) -> bool:
+    """Whether the grafted model has the receiver's own layers, so that it saves as one of its kind."""
+    return list(layers(model)) == list(layers(like)) and type(model) is type(like)

@@ -1,0 +1,53 @@
+"""One dictionary over several architectures, companions of the receiver among them (framework method 8)."""
+
+from torch import nn
+
+from digsite.config import Config, Field
+from digsite.graft.code_transport import fitting_images, through_codes
+from digsite.graft.nets import layers
+from digsite.graft.operate import weights_of
+from digsite.graft.pair import Message, Side
+from digsite.graft.tune import train_companion
+
+SAME_SHAPE = False
+HIDDEN = ([64, 32], [128], [64, 64, 64])  # a companion each
+
+
+class Options(Config):
+    width: int = Field(32, gt=0, description="codes of the dictionary")
+    n_architectures: int = Field(
+        3, ge=3, le=5, description="networks that share it, receiver and donor included"
+    )
+    sparsity: float = Field(0.02, ge=0, description="penalty on the mean code")
+    data: str = Field(
+        "au", pattern="^[sau]*a[sau]*$", description="images of the dictionary; companions train on a"
+    )
+    n_images: int = Field(3000, gt=0, description="at most so many images of each kind")
+
+
+def budget(options: Options) -> str:
+    return options.data
+
+
+def message(options: Options, donor: Side) -> Message:
+    return weights_of(donor)
+
+
+def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
+    images = fitting_images(receiver, options.data, options.n_images, 0)
+    mates = [companion(receiver, i) for i in range(options.n_architectures - 2)]
+    return through_codes(
+        receiver, message, images, width=options.width, sparsity=options.sparsity, companions=mates
+    )
+
+
+def companion(receiver: Side, index: int) -> nn.Module:
+    """A small network of another architecture that the receiver's owner trains on the same old classes."""
+    old = receiver.access.old(6000)
+    n_classes = list(layers(receiver.model).values())[-1].weight.shape[0]
+
+    def compute() -> nn.Module:
+        sizes = [old.x.shape[1:].numel(), *HIDDEN[index], n_classes]
+        return train_companion(sizes, old.x, old.y, receiver.generator("companion", index))
+
+    return receiver.access.lens.once(receiver.model, ("companion", index, old.key), compute)

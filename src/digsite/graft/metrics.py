@@ -1,0 +1,107 @@
+"""What a graft did, from logits and labels: transfer, preservation, false calls, separation, intervals."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from digsite.base.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All in percent. The last three are other people's definitions of specificity, under their own names."""
+
+    transfer: float
+    preservation: float
+    foreign_as_new: float
+    auc: float  # new against foreign
+    auc_old: float  # new against old
+    foreign_not_foreign: float  # the framework's: foreign inputs not called foreign
+    foreign_accuracy: float  # the legacy one: foreign inputs called foreign
+    foreign_not_new: float  # the README's, turned so that higher is better
+
+
+def margin(logits: Tensor, new: list[int]) -> Tensor:
+    """Best new logit minus best other logit: above zero, the image is called new."""
+    rest = [c for c in range(logits.shape[1]) if c not in new]
+    return logits[:, new].amax(1) - logits[:, rest].amax(1)
+
+
+def score(logits: Tensor, y: Tensor, old: list[int], new: list[int], foreign: list[int]) -> Scores:
+    called, gap = logits.argmax(1), margin(logits, new)
+    is_old, is_new, is_foreign = (torch.isin(y, torch.tensor(c, dtype=y.dtype)) for c in (old, new, foreign))
+    as_new = torch.isin(called, torch.tensor(new))
+    right = called == y
+    return Scores(
+        transfer=_percent(right[is_new]),
+        preservation=_percent(right[is_old]),
+        foreign_as_new=_percent(as_new[is_foreign]),
+        auc=_auc(gap[is_new], gap[is_foreign]),
+        auc_old=_auc(gap[is_new], gap[is_old]),
+        foreign_not_foreign=_percent(~right[is_foreign]),
+        foreign_accuracy=_percent(right[is_foreign]),
+        foreign_not_new=_percent(~as_new[is_foreign]),
+    )
+
+
+def _percent(hits: Tensor) -> float:
+    return 100.0 * hits.float().mean().item() if len(hits) else float("nan")
+
+
+def _auc(high: Tensor, low: Tensor) -> float:
+    if not len(high) or not len(low):
+        return float("nan")
+    truth = np.r_[np.ones(len(high)), np.zeros(len(low))]
+    values = torch.cat([high, low]).nan_to_num(0.0).numpy()
+    return 100.0 * float(roc_auc_score(truth, values))
+
+
+def called_new(logits: Tensor, y: Tensor, new: list[int]) -> dict[int, float]:
+    """Share of every class that is called new, in percent: one row of the F matrix."""
+    as_new = torch.isin(logits.argmax(1), torch.tensor(new))
+    return {int(c): _percent(as_new[y == c]) for c in y.unique()}
+
+
+def confusion(logits: Tensor, y: Tensor, n_classes: int) -> Tensor:
+    """Counts, true class by called class."""
+    flat = y * n_classes + logits.argmax(1).clamp(max=n_classes - 1)
+    return torch.bincount(flat, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def calibration_shift(logits: Tensor, new: list[int], rate: float) -> float:
+    """The constant on the new logits that makes `rate` of these old-class images be called new."""
+    if not 0 < rate < 1:
+        raise UsageError(f"A false-alarm rate of {rate} is out of range.", hint="Accepted: between 0 and 1.")
+    return -float(torch.quantile(margin(logits, new).double(), 1 - rate))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean and 95 % t-interval over seeds."""
+
+    mean: float
+    low: float
+    high: float
+    sd: float
+    n: int
+
+
+def interval(values: list[float]) -> Interval:
+    v = np.asarray([x for x in values if np.isfinite(x)], dtype=float)
+    if len(v) == 0:
+        return Interval(float("nan"), float("nan"), float("nan"), float("nan"), 0)
+    if len(v) == 1:
+        return Interval(v[0], v[0], v[0], 0.0, 1)
+    sd = float(v.std(ddof=1))
+    half = float(stats.t.ppf(0.975, len(v) - 1)) * sd / len(v) ** 0.5
+    return Interval(float(v.mean()), float(v.mean() - half), float(v.mean() + half), sd, len(v))
+
+
+def paired(a: list[float], b: list[float]) -> Interval:
+    """Mean difference a - b over the same seeds."""
+    assert len(a) == len(b), (len(a), len(b))
+    return interval([x - y for x, y in zip(a, b)])

@@ -1,0 +1,160 @@
+"""A network seen from outside: its layers with weights, what flows into each of them, and its head."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from digsite.base.errors import NotFound, UsageError, nearest
+
+WIDE = 2048  # an input wider than this is averaged down before it is read: a 9216-wide map would need a 10k solve
+
+
+@dataclass(frozen=True)
+class Acts:
+    """What flows into every layer after the first (the last one is the head's input), and the logits."""
+
+    hidden: tuple[Tensor, ...]
+    logits: Tensor
+
+    @property
+    def last(self) -> Tensor:
+        return self.hidden[-1]
+
+    @property
+    def everything(self) -> Tensor:
+        return torch.cat(self.hidden, dim=1)
+
+
+def layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    """Layers with a weight matrix, in the order in which the model registers them."""
+    return {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+
+
+def head_name(model: nn.Module, name: str | None = None) -> str:
+    found = layers(model)
+    linear = [n for n, m in found.items() if isinstance(m, nn.Linear)]
+    if name is not None:
+        if name not in linear:
+            raise NotFound(
+                f"The model has no linear layer '{name}' to use as its head.", hint=nearest(name, linear)
+            )
+        return name
+    if not linear or list(found)[-1] != linear[-1]:
+        raise NotFound(
+            f"No head found: the last layer of {type(model).__name__} is not linear.",
+            hint="Name the head by its path in the model: head=PATH.",
+        )
+    return linear[-1]
+
+
+def head(model: nn.Module, name: str | None = None) -> nn.Linear:
+    return model.get_submodule(head_name(model, name))  # pyright: ignore[reportReturnType]
+
+
+def reject_non_finite(model: nn.Module, role: str) -> None:
+    bad = [name for name, p in model.state_dict().items() if p.is_floating_point() and not p.isfinite().all()]
+    if bad:
+        raise UsageError(
+            f"The {role}'s weights are not finite in '{bad[0]}'.", hint="A graft needs a trained model."
+        )
+
+
+def shaped(model: nn.Module, x: Tensor) -> Tensor:
+    """Images as the model eats them: flat for a network that starts with a linear layer of that width."""
+    first = next(iter(layers(model).values()), None)
+    flat = x.shape[1:].numel()
+    if isinstance(first, nn.Linear) and x.ndim > 2 and first.in_features == flat:
+        return x.flatten(1)
+    return x
+
+
+def condense(h: Tensor) -> Tensor:
+    """One row per image: maps averaged to 4x4, tokens averaged away, very wide inputs averaged to `WIDE`."""
+    if h.ndim == 4:
+        h = F.adaptive_avg_pool2d(h, min(4, h.shape[-1])).flatten(1)
+    elif h.ndim == 3:
+        h = h.mean(1)
+    return F.adaptive_avg_pool1d(h, WIDE) if h.shape[1] > WIDE else h
+
+
+def record(model: nn.Module, x: Tensor, head: str | None = None) -> Acts:
+    """One forward pass with every layer's input kept (gradients flow when they are on)."""
+    found, last = layers(model), head_name(model, head)
+    seen: dict[str, Tensor] = {}
+    handles = [
+        m.register_forward_pre_hook(lambda _, args, name=name: seen.__setitem__(name, args[0]))
+        for name, m in list(found.items())[1:]
+    ]
+    try:
+        logits = model(shaped(model, x))
+    finally:
+        for handle in handles:
+            handle.remove()
+    penultimate = seen.pop(last).flatten(1)
+    return Acts((*(condense(h) for h in seen.values()), penultimate), logits)
+
+
+@torch.no_grad()
+def acts(model: nn.Module, x: Tensor, head: str | None = None, batch: int = 2000) -> Acts:
+    parts = [record(model.eval(), chunk, head) for chunk in x.split(batch)]
+    hidden = tuple(torch.cat(columns) for columns in zip(*(p.hidden for p in parts)))
+    return Acts(hidden, torch.cat([p.logits for p in parts]))
+
+
+@torch.no_grad()
+def predict(model: nn.Module, x: Tensor, batch: int = 2000) -> Tensor:
+    model.eval()
+    return torch.cat([model(shaped(model, chunk)) for chunk in x.split(batch)])
+
+
+def same_shape(a: nn.Module, b: nn.Module) -> bool:
+    return [tuple(m.weight.shape) for m in layers(a).values()] == [
+        tuple(m.weight.shape) for m in layers(b).values()
+    ]
+
+
+def is_plain(model: nn.Module) -> bool:
+    """True when the model is a chain of linear layers with ReLU between; checked on numbers, not on its class."""
+    chain = list(layers(model).values())
+    if not chain or not all(isinstance(m, nn.Linear) for m in chain):
+        return False
+    if any(a.out_features != b.in_features for a, b in pairwise(chain)):  # pyright: ignore[reportAttributeAccessIssue]
+        return False
+    size = chain[0].in_features  # pyright: ignore[reportAttributeAccessIssue]
+    x = torch.randn(4, size, generator=torch.Generator().manual_seed(0)).to(chain[0].weight)
+    with torch.no_grad():
+        try:
+            return torch.allclose(model.eval()(x), relu_chain(chain, x), atol=1e-5)
+        except RuntimeError:  # the model wants images, not rows
+            return False
+
+
+def relu_chain(chain: list[nn.Linear | nn.Conv2d], x: Tensor) -> Tensor:
+    for layer in chain[:-1]:
+        x = layer(x).relu()
+    return chain[-1](x)
+
+
+def plain_net(weights: list[Tensor], biases: list[Tensor]) -> nn.Sequential:
+    """A ReLU network from its matrices."""
+    parts: list[nn.Module] = [nn.Flatten()]
+    for i, (w, b) in enumerate(zip(weights, biases)):
+        layer = nn.Linear(w.shape[1], w.shape[0], device=w.device, dtype=w.dtype)
+        layer.weight.data, layer.bias.data = w.clone(), b.clone()
+        parts += [layer, nn.ReLU()] if i < len(weights) - 1 else [layer]
+    return nn.Sequential(*parts).eval()
+
+
+def matrices(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and biases of every layer (zeros for a missing bias), detached copies."""
+    found = list(layers(model).values())
+    weights = [m.weight.detach().clone() for m in found]
+    zeros = [torch.zeros(len(w), dtype=w.dtype, device=w.device) for w in weights]
+    return weights, [z if m.bias is None else m.bias.detach().clone() for m, z in zip(found, zeros)]
+
+
+def n_parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
