@@ -1,0 +1,189 @@
+import itertools
+import json
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from digsite.base.errors import DigsiteError, UsageError
+from digsite.data.sequences import modular_addition
+from digsite.data.tokenizers import load_tokenizer
+from digsite.models import build, load_model, parse, save_model, to_huggingface
+from digsite.models.configs.gpt2 import Gpt2Config
+from digsite.models.configs.llama import LlamaConfig
+
+TINY_LLAMA = {"vocab": 31, "context": 24, "d_model": 24, "d_mlp": 40, "n_layers": 2}
+
+
+def llama_config(n_heads: int, n_kv_heads: int, tied: bool, rope: str = "halves") -> LlamaConfig:
+    return LlamaConfig.model_validate(
+        {**TINY_LLAMA, "n_heads": n_heads, "n_kv_heads": n_kv_heads, "tied": tied, "rope": rope}
+    )
+
+
+def tokens(vocab: int, length: int = 17) -> torch.Tensor:
+    return torch.randint(vocab, (3, length), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("n_heads", "n_kv_heads", "tied"), [(4, 4, True), (4, 2, False), (6, 1, True)])
+@pytest.mark.parametrize("rope", ["halves", "pairs"])
+def test_llama_equals_transformers(tmp_path, n_heads, n_kv_heads, tied, rope):
+    transformers = pytest.importorskip("transformers")
+    ours = build(llama_config(n_heads, n_kv_heads, tied, rope), seed=3)
+    to_huggingface(tmp_path, ours)
+    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path).eval()
+    x = tokens(31)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x).logits, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(load_model(str(tmp_path))(x), ours(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_llama_saved_by_transformers_loads_here(tmp_path, tied):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=29, hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, rope_theta=5000.0, tie_word_embeddings=tied, attention_bias=True, mlp_bias=True,
+    )  # fmt: skip
+    torch.manual_seed(4)
+    theirs = transformers.LlamaForCausalLM(config).eval()
+    theirs.save_pretrained(tmp_path, max_shard_size="10KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    ours, x = load_model(str(tmp_path)), tokens(29)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x).logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_gpt2_equals_transformers_both_ways(tmp_path, tied):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(
+        vocab_size=29, n_positions=20, n_embd=24, n_layer=2, n_head=3, tie_word_embeddings=tied
+    )
+    torch.manual_seed(4)
+    theirs = transformers.GPT2LMHeadModel(config).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours, x = load_model(str(tmp_path / "theirs")), tokens(29)
+    to_huggingface(tmp_path / "ours", ours)
+    again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "ours").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x).logits, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(again(x).logits, theirs(x).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_another_architecture_is_left_to_transformers(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.OPTConfig(
+        vocab_size=29, hidden_size=16, ffn_dim=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=20, word_embed_proj_dim=16,
+    )  # fmt: skip
+    torch.manual_seed(4)
+    theirs = transformers.OPTForCausalLM(config).eval()
+    theirs.save_pretrained(tmp_path)
+    x = tokens(29)
+    with torch.no_grad():
+        torch.testing.assert_close(load_model(f"file:{tmp_path}")(x).logits, theirs(x).logits)
+
+
+@pytest.mark.parametrize(
+    ("folder", "tokenizer", "length", "nats"),
+    [("stories260K", "tok512.bin", 512, 1.422), ("tinystories_char_0.9M", "tok105.vocab", 257, 0.655)],
+)
+def test_published_stories_are_likely(data_dir, folder, tokenizer, length, nats):
+    model, words = (
+        load_model(f"file:{data_dir}/lm/{folder}"),
+        load_tokenizer(data_dir / "lm" / folder / tokenizer),
+    )
+    texts = json.loads((data_dir / "text/tinystories_train_first1000.json").read_text())[:60]
+    total = count = 0.0
+    with torch.no_grad():
+        for ids in (torch.tensor([words.encode(text)[:length]]) for text in texts):
+            total += float(F.cross_entropy(model(ids[:, :-1])[0], ids[0, 1:], reduction="sum"))
+            count += ids.shape[1] - 1
+    assert total / count == pytest.approx(nats, abs=6e-4)
+
+
+def test_the_raw_file_and_the_safetensors_are_one_model(data_dir):
+    folder = data_dir / "lm/stories260K"
+    a, b = load_model(str(folder / "stories260K.bin")), load_model(str(folder))
+    x = tokens(512)
+    with torch.no_grad():
+        assert torch.equal(a(x), b(x))
+
+
+def test_the_sorting_gpt_sorts_everything(data_dir):
+    model = load_model(str(data_dir / "lm/gpt_nano_sort"))
+    digits = torch.tensor(list(itertools.product(range(3), repeat=6)))
+    rows = digits
+    with torch.no_grad():
+        for _ in range(6):
+            rows = torch.cat([rows, model(rows)[:, -1].argmax(-1, keepdim=True)], 1)
+    assert torch.equal(rows[:, 6:], digits.sort(1).values)
+
+
+def test_modular_addition_networks_add(data_dir):
+    pairs, sums = modular_addition(59)
+    for path in sorted((data_dir / "modular_addition").glob("*.pt")):
+        with torch.no_grad():
+            assert torch.equal(load_model(str(path))(pairs).argmax(-1), sums), path.name
+
+
+def test_the_sorted_list_model_sorts(data_dir):
+    model = load_model(str(data_dir / "toy_transformers/sorted_list.safetensors"))
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.rand(500, 51, generator=generator).argsort(1)[:, :10]
+    answer = numbers.sort(1).values
+    rows = torch.cat([numbers, torch.full((500, 1), 51), answer], 1)
+    with torch.no_grad():
+        right = model(rows)[:, 10:20].argmax(-1) == answer
+    assert right.float().mean() > 0.995
+
+
+def test_the_first_unique_model_finds_it(data_dir):
+    model = load_model(str(data_dir / "toy_transformers/first_unique_char.safetensors"))
+    characters = torch.randint(10, (200, 19), generator=torch.Generator().manual_seed(0))
+    counts = F.one_hot(characters, 10).cumsum(1)
+    once = counts.gather(2, characters[:, None].expand(-1, 19, -1)) == 1
+    seen = torch.ones(19, 19).tril().bool()
+    first = torch.where(once & seen, torch.arange(19), 19).amin(2)
+    padded = torch.cat([characters, torch.full((200, 1), 10)], 1)
+    answer = padded.gather(1, first)
+    with torch.no_grad():
+        right = model(torch.cat([torch.full((200, 1), 10), characters], 1))[:, 1:].argmax(-1) == answer
+    assert right.float().mean() > 0.98
+
+
+def test_a_model_saved_here_is_built_again(tmp_path):
+    model = build(parse({"kind": "mlp", "sizes": [5, 4, 3], "activation": "tanh"}), seed=2)
+    save_model(tmp_path / "m.safetensors", model, {"note": "x"})
+    again, x = load_model(str(tmp_path / "m.safetensors")), torch.rand(6, 5)
+    assert torch.equal(again(x), model(x)) and again.config == model.config
+
+
+def test_a_tied_model_stays_tied(tmp_path):
+    save_model(
+        tmp_path / "m.safetensors", build(Gpt2Config(vocab=11, context=8, d_model=8, n_layers=1, n_heads=2))
+    )
+    again = load_model(str(tmp_path / "m.safetensors"))
+    assert again.lm_head.weight is again.transformer.wte.weight
+
+
+def test_weights_without_a_use_are_refused(tmp_path):
+    torch.save({"a": torch.ones(2), "b": torch.ones(3)}, tmp_path / "x.pt")
+    with pytest.raises(
+        UsageError, match=r"x\.pt.*\(a, b, \.\.\.\) do not say how they are used.*py:module:factory"
+    ):
+        load_model(str(tmp_path / "x.pt"))
+
+
+def test_a_checkpoint_with_missing_tensors_names_them(tmp_path):
+    model = build(parse({"kind": "mlp", "sizes": [5, 4, 3]}))
+    del model.layers[1]
+    save_model(tmp_path / "m.safetensors", model)
+    with pytest.raises(DigsiteError, match=r"do not fit a mlp: .*layers\.1\.weight"):
+        load_model(str(tmp_path / "m.safetensors"))
+
+
+def test_a_module_without_a_config_is_not_saved(tmp_path):
+    with pytest.raises(UsageError, match="A Linear has no config of ours"):
+        save_model(tmp_path / "m.safetensors", torch.nn.Linear(2, 2))
