@@ -38,6 +38,7 @@ def _rules(monkeypatch, tmp_path):
     monkeypatch.setenv("DIGSITE_HOME", str(tmp_path / "runs"))
     monkeypatch.setenv("DIGSITE_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(0)
+    torch.set_flush_denormal(False)  # a run executed in this process turns it on, and hypothesis notices
 
 
 @pytest.fixture(scope="session")

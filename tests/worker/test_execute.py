@@ -14,7 +14,7 @@ from digsite.base.errors import LockHeld, UsageError
 from digsite.runs import create, read_results
 from digsite.runs.journal import series
 from digsite.runs.lock import locked
-from digsite.worker.execute import How, execute, pick_device
+from digsite.worker.execute import How, execute, execute_pack
 
 CPU = How(device="cpu", quiet=True)
 
@@ -69,13 +69,17 @@ def test_a_held_run_is_not_touched(tmp_path):
     assert run.status().state == "planned"
 
 
-def test_devices_that_are_not_there(monkeypatch):
-    assert pick_device("cpu").type == "cpu"
-    with pytest.raises(UsageError, match="'gpux' is not a device"):
-        pick_device("gpux")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UsageError, match="has no CUDA"):
-        pick_device("cuda")
+def test_a_pack_gives_each_member_what_it_gets_alone(tmp_path):
+    alone = [countdown(tmp_path / "alone", seed=seed) for seed in range(3)]
+    pack = [countdown(tmp_path / "pack", seed=seed) for seed in range(3)]
+    assert [execute(run, CPU) for run in alone] == execute_pack(pack, CPU) == [0, 0, 0]
+    assert [r.results.read_bytes() for r in alone] == [r.results.read_bytes() for r in pack]
+
+
+def test_a_pack_fails_as_one(tmp_path):
+    pack = [countdown(tmp_path, seed=seed, fail_at=1) for seed in range(2)]
+    assert execute_pack(pack, CPU) == [1, 1]
+    assert {run.status().state for run in pack} == {"failed"}
 
 
 def child(run, env) -> subprocess.Popen:

@@ -22,7 +22,12 @@ def folder(package: str) -> Path:
 
 def scan(package: str) -> dict[str, ModuleType]:
     """Every member module of `package` (a dotted name), by file name."""
-    return {name: importlib.import_module(f"{package}.{name}") for name in names(package)}
+    return {name: scan_one(package, name) for name in names(package)}
+
+
+def scan_one(package: str, name: str) -> ModuleType:
+    """One member, without importing the others."""
+    return importlib.import_module(f"{package}.{name}")
 
 
 def purpose(module: ModuleType) -> str:

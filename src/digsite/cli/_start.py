@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,19 +12,26 @@ from digsite.runs.results import misses, read_results
 from digsite.studies import Study
 
 
-def execute_and_report(run: RunDir, *, device: str, quiet: bool = False, deterministic: bool = False,
-                       checkpoint_every_s: float = 60.0) -> int:  # fmt: skip
-    """Returns the exit code; a finished run has its report beside it."""
-    from digsite.worker.execute import How, execute
+def execute_and_report(
+    runs: Sequence[RunDir],
+    *,
+    device: str,
+    quiet: bool = False,
+    deterministic: bool = False,
+    checkpoint_every_s: float = 60.0,
+) -> list[int]:
+    """Returns the exit codes; a finished run has its report beside it. Several runs are one pack."""
+    from digsite.worker.execute import How, execute_pack
 
     console = _log_to_stderr(quiet)
     try:
-        code = execute(run, How(device, quiet, checkpoint_every_s, deterministic))
+        codes = execute_pack(runs, How(device, quiet, checkpoint_every_s, deterministic))
     finally:
         logging.getLogger("digsite").removeHandler(console)
-    if code == 0:
-        write_report(run)
-    return code
+    for run, code in zip(runs, codes, strict=True):
+        if code == 0:
+            write_report(run)
+    return codes
 
 
 def _log_to_stderr(quiet: bool) -> logging.Handler:

@@ -28,7 +28,7 @@ def command(root, device):
         click.secho(f"\n{number}/{len(chosen)}  {study.room}: {study.purpose}", bold=True)
         began = time.monotonic()
         run = start(plan(study, size="demo"), root)
-        code = execute_and_report(run, device=device, quiet=not sys.stderr.isatty())
+        (code,) = execute_and_report([run], device=device, quiet=not sys.stderr.isatty())
         explain_end(run, code)
         print_run(run)
         click.echo(f"took {time.monotonic() - began:.0f} s")

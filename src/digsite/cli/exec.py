@@ -12,29 +12,38 @@ from digsite.cli._options import device_option
 @click.argument("paths", nargs=-1, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @device_option
 def command(paths, device):
-    """Execute planned run directories one after the other; with none given, read their paths from stdin.
+    """Execute planned run directories one after the other; with none given, read them from stdin.
 
-    This is what launchers start. One warm process takes many runs, and answers `path exit_code` for each.
+    This is what launchers start: one warm process takes many pieces of work, a line each, and answers
+    `path exit_code` for each run. Several paths on one line, with tabs between, are one pack.
     """
-    from digsite.cli._start import execute_and_report
-    from digsite.runs import RunDir
-
-    worst = 0
-    for path in paths or (Path(line.strip()) for line in sys.stdin if line.strip()):
-        code = _answer(lambda path=path: execute_and_report(RunDir(path), device=device, quiet=True))
-        click.echo(f"{path} {code}")
-        sys.stdout.flush()
-        worst = max(worst, code)
-        if code in (75, 130, 143):
+    worst, answers = 0, sys.stdout
+    sys.stdout = sys.stderr  # whatever a run prints, the launcher reads answers and nothing else
+    lines = ([path] for path in paths) if paths else _lines()
+    for pack in lines:
+        codes = _execute(pack, device)
+        for path, code in zip(pack, codes, strict=True):
+            answers.write(f"{path} {code}\n")
+        answers.flush()
+        worst = max([worst, *codes])
+        if set(codes) & {75, 130, 143}:
             break
     sys.exit(worst)
 
 
-def _answer(execute) -> int:
+def _lines():
+    for line in sys.stdin:
+        if line.strip():
+            yield [Path(word) for word in line.rstrip("\n").split("\t")]
+
+
+def _execute(pack, device) -> list[int]:
     from digsite.base.errors import DigsiteError
+    from digsite.cli._start import execute_and_report
+    from digsite.runs import RunDir
 
     try:
-        return execute()
+        return execute_and_report([RunDir(path) for path in pack], device=device, quiet=True)
     except DigsiteError as error:
         click.echo(f"digsite: {error}", err=True)
-        return error.exit_code
+        return [error.exit_code] * len(pack)

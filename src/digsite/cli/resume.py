@@ -23,7 +23,7 @@ def command(run, overrides, root, device, checkpoint_every, quiet):
 
     found = find_run(run, root)
     refuse_changes(found, overrides)
-    code = execute_and_report(found, device=device, quiet=quiet, checkpoint_every_s=checkpoint_every)
+    (code,) = execute_and_report([found], device=device, quiet=quiet, checkpoint_every_s=checkpoint_every)
     explain_end(found, code)
     print_run(found)
     sys.exit(code)

@@ -51,8 +51,8 @@ def command(studies, overrides, room, config_file, size, root, extra, device, de
     worst, shown = 0, []
     for planned in plans:
         run = start(planned, root)
-        code = execute_and_report(run, device=device, quiet=quiet, deterministic=deterministic,
-                                  checkpoint_every_s=checkpoint_every)  # fmt: skip
+        how = {"device": device, "quiet": quiet, "deterministic": deterministic}
+        (code,) = execute_and_report([run], checkpoint_every_s=checkpoint_every, **how)
         if not as_json:
             explain_end(run, code)
             print_run(run)

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def collect(*, device: str, parent: str | None = None) -> dict[str, Any]:
     }
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
@@ -31,6 +33,7 @@ def _version(name: str) -> str | None:
         return None
 
 
+@cache  # a warm worker executes many runs of the same code
 def _git(folder: Path) -> dict[str, Any] | None:
     """Commit and uncommitted diff of the code that runs, when it runs from a checkout."""
 

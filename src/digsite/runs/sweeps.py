@@ -48,10 +48,6 @@ class Sweep:
             for row in rows
         ]
 
-    def unfinished(self) -> list[Member]:
-        """What is still to do: everything that is neither finished nor being written right now."""
-        return [m for m in self.members if m.status().shown_state not in ("finished", "running")]
-
     def counts(self) -> Counter[str]:
         return Counter(member.status().shown_state for member in self.members)
 

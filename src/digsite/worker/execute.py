@@ -2,19 +2,21 @@
 
 import errno
 import logging
-import os
 import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from digsite.base import atomic
-from digsite.base.errors import DigsiteError, UsageError
-from digsite.config import resolve
-from digsite.runs import provenance
+from digsite.base.errors import DigsiteError
+from digsite.config import Config, resolve
 from digsite.runs.layout import RunDir
 from digsite.runs.lock import locked
 from digsite.worker import methods
+from digsite.worker.process import logging_to, prepare
 from digsite.worker.progress import Progress
 from digsite.worker.run import Run
 from digsite.worker.signals import Interrupted, StopNow, StopRequest, listening
@@ -33,39 +35,61 @@ class How:
 
 def execute(directory: RunDir, how: How) -> int:
     """Run to the end, or to the first signal or error; returns the exit code."""
-    launch = directory.plan()
-    config = resolve.validate(methods.config_class(launch["method"]), launch["config"])
-    device = pick_device(how.device)
-    _prepare_torch(how)
-    with locked(directory):
-        if directory.status().state == "finished":
-            return 0
-        progress, request = Progress(directory, quiet=how.quiet), StopRequest()
-        run = Run(directory, seed=getattr(config, "seed", 0), device=device, progress=progress,
-                  request=request, checkpoint_every_s=how.checkpoint_every_s)  # fmt: skip
-        with _logging_to(directory), listening(request):
-            return _guarded(run, launch["method"], config, progress, how)
+    return execute_pack([directory], how)[0]
 
 
-def _guarded(run: Run, method: str, config: object, progress: Progress, how: How) -> int:
+def execute_pack(directories: Sequence[RunDir], how: How) -> list[int]:
+    """Runs that the room can hold in one ensemble go through it together, each into its own directory."""
+    launches = [directory.plan() for directory in directories]
+    method = launches[0]["method"]
+    pack = methods.packed(method) if len(directories) > 1 else None
+    if len(directories) > 1 and pack is None:
+        return [execute(directory, how) for directory in directories]
+    model = methods.config_class(method)
+    configs = [resolve.validate(model, launch["config"]) for launch in launches]
+    device, request = prepare(how.device, deterministic=how.deterministic), StopRequest()
+    with ExitStack() as stack:
+        for directory in directories:
+            stack.enter_context(locked(directory))
+        if all(directory.status().state == "finished" for directory in directories):
+            return [0] * len(directories)
+        runs = [_open(d, c, device, request, how) for d, c in zip(directories, configs, strict=True)]
+        for directory in directories:
+            stack.enter_context(logging_to(directory))
+        stack.enter_context(listening(request))
+        work = (
+            partial(pack, configs, runs) if pack else partial(methods.function(method), configs[0], runs[0])
+        )
+        return [_guarded(runs, work, how)] * len(runs)
+
+
+def _open(directory: RunDir, config: Config, device: torch.device, request: StopRequest, how: How) -> Run:
+    return Run(
+        directory,
+        seed=getattr(config, "seed", 0),
+        device=device,
+        progress=Progress(directory, quiet=how.quiet),
+        request=request,
+        checkpoint_every_s=how.checkpoint_every_s,
+    )
+
+
+def _guarded(runs: Sequence[Run], work: Callable[[], None], how: How) -> int:
     """The one place where every failure of a room ends: state, message and exit code agree."""
     try:
-        progress.start()
-        run.directory.error.unlink(missing_ok=True)
-        if not run.directory.provenance.exists():
-            atomic.write_json(
-                run.directory.provenance, provenance.collect(device=str(run.device), parent=how.parent)
-            )
-        run._checkpoints.rewind_journal()
-        methods.function(method)(config, run)
-        run.write_results()
-        progress.end("finished")
+        for run in runs:
+            run.begin(parent=how.parent)
+        work()
+        for run in runs:
+            run.finish()
         return 0
     except (Interrupted, StopNow) as stop:
-        progress.end("interrupted", str(stop))
+        for run in runs:
+            run.progress.end("interrupted", str(stop))
         return stop.exit_code
     except Exception as error:
-        _record_failure(run.directory, progress, _explained(error, run.directory))
+        for run in runs:
+            _record_failure(run, _explained(error, run.directory))
         return error.exit_code if isinstance(error, DigsiteError) else 1
 
 
@@ -80,53 +104,15 @@ def _explained(error: Exception, directory: RunDir) -> Exception:
     return error
 
 
-def _record_failure(directory: RunDir, progress: Progress, error: Exception) -> None:
+def _record_failure(run: Run, error: Exception) -> None:
     message = str(error) if isinstance(error, DigsiteError) else f"{type(error).__name__}: {error}"
     trace = "".join(traceback.format_exception(error))
-    logging.getLogger("digsite").error(message)
+    log = logging.getLogger("digsite")
+    log.error(message)
     try:
         atomic.write_json(
-            directory.error, {"message": message, "type": type(error).__name__, "traceback": trace}
+            run.directory.error, {"message": message, "type": type(error).__name__, "traceback": trace}
         )
-        progress.end("failed", message)
+        run.progress.end("failed", message)
     except OSError:  # a full disk cannot even take the message; the log line above is all there is
-        logging.getLogger("digsite").error(trace)
-
-
-def pick_device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"'{name}' is not a device.", hint="Use cpu, cuda or cuda:N.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            f"The device '{name}' was asked for, but this machine has no CUDA.", hint="Use --device cpu."
-        )
-    return device
-
-
-def _prepare_torch(how: How) -> None:
-    """One thread unless told otherwise: two jobs on all cores is the classic slowdown."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
-    if how.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-
-
-class _logging_to:
-    """Everything that digsite logs while a run is running also goes to its run.log."""
-
-    def __init__(self, directory: RunDir) -> None:
-        self.handler = logging.FileHandler(directory.log, delay=True)
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self.logger = logging.getLogger("digsite")
-
-    def __enter__(self) -> None:
-        self.logger.setLevel(logging.INFO)
-        self.logger.addHandler(self.handler)
-
-    def __exit__(self, *exception: object) -> None:
-        self.logger.removeHandler(self.handler)
-        self.handler.close()
+        log.error(trace)

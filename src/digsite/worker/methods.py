@@ -19,6 +19,12 @@ def function(method: str) -> Callable[[Any, Any], None]:
     return _lookup(method, "run", "METHODS")
 
 
+def packed(method: str) -> Callable[[list[Any], list[Any]], None] | None:
+    """The room's way to run several configs as one ensemble (PACKED of its run.py), if it has one."""
+    package, _, name = method.rpartition(".")
+    return getattr(_module(method, package, "run"), "PACKED", {}).get(name)
+
+
 def _lookup(method: str, module: str, table: str) -> Any:
     package, _, name = method.rpartition(".")
     found = getattr(_module(method, package, module), table)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from digsite.base import atomic, streams
 from digsite.figures import save_figure
+from digsite.runs import provenance
 from digsite.runs.layout import RunDir
 from digsite.runs.results import Claim, Results, write_results
 from digsite.worker.checkpoints import Checkpoints
@@ -31,7 +32,7 @@ class Run:
         self.directory = directory
         self.seed = seed
         self.device = device
-        self._progress = progress
+        self.progress = progress
         self._request = request
         self._claims: dict[str, Claim] = {}
         self._verdict = ""
@@ -113,7 +114,7 @@ class Run:
         """`compute()`'s value; a resumed run reads it back. It is read back in any case, so both see the same bytes."""
         if not self._checkpoints.has(f"once-{name}"):
             self.breathe()
-            self._progress.stage(name, 0, 0)
+            self.progress.stage(name, 0, 0)
             self._checkpoints.save(f"once-{name}", compute())
         return self._checkpoints.load(f"once-{name}")
 
@@ -126,10 +127,10 @@ class Run:
             stored = self._checkpoints.load(key)
             start = stored["step"]
             load(stored["state"])
-        self._progress.stage(name, start, n)
+        self.progress.stage(name, start, n)
         for step in range(start, n):
             yield step
-            self._progress.step(step + 1)
+            self.progress.step(step + 1)
             if self._request.exit_code is not None or self._checkpoints.due() or step + 1 == n:
                 self._checkpoints.save(key, {"step": step + 1, "state": save()})
                 self._request.raise_if_set()
@@ -137,17 +138,29 @@ class Run:
     def breathe(self, done: int | None = None) -> None:
         """For long work outside of `steps`: shows progress and leaves here if a signal asked for it."""
         if done is not None:
-            self._progress.step(done)
+            self.progress.step(done)
         self._request.raise_if_set()
 
     def stage(self, name: str, total: int = 0) -> None:
         """Name what is going on, for the status line and the dashboard."""
-        self._progress.stage(name, 0, total)
+        self.progress.stage(name, 0, total)
 
-    def write_results(self) -> Results:
-        results = Results(self._progress.status.study, self._verdict, tuple(self._claims.values()))
-        write_results(self.directory.results, results)
-        return results
+    # --- for the worker -----------------------------------------------------------------------------------
+
+    def begin(self, *, parent: str | None = None) -> None:
+        """Mark the run as running, and go back to what its newest checkpoint knew."""
+        self.progress.start()
+        self.directory.error.unlink(missing_ok=True)
+        if not self.directory.provenance.exists():
+            origin = provenance.collect(device=str(self.device), parent=parent)
+            atomic.write_json(self.directory.provenance, origin)
+        self._checkpoints.rewind_journal()
+
+    def finish(self) -> None:
+        """Results first, state last: whoever sees `finished` finds everything there."""
+        study = self.directory.plan()["study"]
+        write_results(self.directory.results, Results(study, self._verdict, tuple(self._claims.values())))
+        self.progress.end("finished")
 
 
 def _number(value: Any) -> float | None:

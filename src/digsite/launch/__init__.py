@@ -1,0 +1,5 @@
+"""Launchers start `digsite exec` on planned run directories; they never import what they start."""
+
+from digsite.launch.work import Options, Work, launch
+
+__all__ = ["Options", "Work", "launch"]

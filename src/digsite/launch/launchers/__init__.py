@@ -1,0 +1,1 @@
+"""One file per way to start runs: local, ray, slurm, torchrun."""

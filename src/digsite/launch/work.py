@@ -1,0 +1,74 @@
+"""What launchers share: the work that is left, cut into chunks, and the choice of a launcher by name."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from digsite.base import families
+from digsite.base.errors import UsageError, nearest
+from digsite.runs.sweeps import Member, Sweep
+
+FAMILY = "digsite.launch.launchers"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a sweep; every launcher takes the same."""
+
+    max_parallel: int = 0  # 0: as many as the launcher has workers
+    device: str = "auto"
+    fail_fast: bool = False
+    only_failed: bool = False
+    chunk: int = 0  # runs per job; 0 lets the launcher decide
+    time_limit_min: int = 0
+    partition: str = ""
+    gpus: int = 0
+    job_suffix: str = ""
+    address: str = ""
+    wait: bool = True
+
+
+@dataclass(frozen=True)
+class Work:
+    """Runs that are executed one after the other by one process; a pack goes through one ensemble."""
+
+    paths: tuple[Path, ...]
+    packed: bool = False
+
+    @property
+    def line(self) -> str:
+        """What `digsite exec` reads: one piece of work a line."""
+        return "\t".join(map(str, self.paths))
+
+
+def work_left(sweep: Sweep, *, only_failed: bool = False) -> list[Work]:
+    """Everything unfinished, or only what failed or was killed.
+
+    A pack keeps the members it was planned with, so that a retry repeats its bytes.
+    """
+    states = ("failed", "killed") if only_failed else ("planned", "failed", "killed", "interrupted")
+    todo = {member.run.path for member in sweep.members if member.status().shown_state in states}
+    packs = _packs(sweep.members)
+    pieces = [Work(tuple(m.run.path for m in group), packed=len(group) > 1) for group in packs]
+    return [piece for piece in pieces if todo & set(piece.paths)]
+
+
+def _packs(members: Sequence[Member]) -> list[list[Member]]:
+    groups: dict[str, list[Member]] = {}
+    for index, member in enumerate(members):
+        groups.setdefault(member.pack or f"alone-{index}", []).append(member)
+    return list(groups.values())
+
+
+def chunks(pieces: Sequence[Work], size: int) -> Iterator[list[Work]]:
+    for start in range(0, len(pieces), size):
+        yield list(pieces[start : start + size])
+
+
+def launch(sweep: Sweep, on: str, options: Options) -> int:
+    """Run what is left of a sweep with the launcher named `on`, for example `local:2`; returns the exit code."""
+    name, _, argument = on.partition(":")
+    known = families.names(FAMILY)
+    if name not in known:
+        raise UsageError(f"There is no launcher '{name}'. {nearest(name, known)}")
+    return families.scan_one(FAMILY, name).launch(sweep, argument, options)

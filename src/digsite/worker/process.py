@@ -1,0 +1,49 @@
+"""The process that executes runs: device, threads, determinism, and where its log lines go."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.runs.layout import RunDir
+from digsite.train import prepare_process
+
+
+def prepare(device: str, *, deterministic: bool = False) -> torch.device:
+    """One thread unless told otherwise: two jobs on all cores is the classic slowdown."""
+    prepare_process(threads=int(os.environ.get("OMP_NUM_THREADS") or 1))
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return pick_device(device)
+
+
+def pick_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"'{name}' is not a device.", hint="Use cpu, cuda or cuda:N.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        message = f"The device '{name}' was asked for, but this machine has no CUDA."
+        raise UsageError(message, hint="Use --device cpu.")
+    return device
+
+
+@contextmanager
+def logging_to(directory: RunDir) -> Iterator[None]:
+    """Everything that digsite logs while a run is running also goes to its run.log."""
+    handler = logging.FileHandler(directory.log, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("digsite")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
