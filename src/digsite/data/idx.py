@@ -29,10 +29,14 @@ def parse_idx(data: bytes, name: str) -> np.ndarray:
         raise DigsiteError(f"'{name}' is not an IDX file: it starts with {data[:4].hex() or 'nothing'}.")
     n_dimensions = data[3]
     start = 4 + 4 * n_dimensions
+    if len(data) < start:
+        raise DigsiteError(
+            f"'{name}' is damaged: it ends inside its header.", hint="Delete it and load again."
+        )
     shape = tuple(np.frombuffer(data[4:start], ">i4").tolist())
     dtype = np.dtype(TYPES[data[2]])
     expected = int(np.prod(shape)) * dtype.itemsize
-    if len(shape) != n_dimensions or len(data) - start != expected:
+    if len(data) - start != expected:
         raise DigsiteError(
             f"'{name}' is damaged: its header promises {expected} bytes of data, it has {len(data) - start}.",
             hint="Delete it and load again.",

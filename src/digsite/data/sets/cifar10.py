@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from digsite.base.errors import DigsiteError
 from digsite.data.fetch import Source, find, locate
 from digsite.data.images import ImageSet, from_numpy
 
@@ -24,7 +25,12 @@ def read() -> ImageSet:
         with np.load(subset) as a:
             train, test = (a["x_train"], a["y_train"]), (a["x_test"], a["y_test"])
         return from_numpy("cifar10", train, test, CLASSES, SUBSET_NOTE)
-    train, test = _unpack(locate("cifar10", ARCHIVE))
+    path = locate("cifar10", ARCHIVE)
+    try:
+        train, test = _unpack(path)
+    except (tarfile.TarError, EOFError, KeyError, ValueError) as error:
+        message = f"'{path}' is not the binary CIFAR-10 archive ({error})."
+        raise DigsiteError(message, hint="Delete it and load again.") from None
     return from_numpy("cifar10", train, test, CLASSES)
 
 

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.data import stories
+
+
+def test_the_seed_decides():
+    a, b, c = (stories.stories(20, seed) for seed in (3, 3, 4))
+    assert a == b != c
+    assert stories.stories(5, 3) == a[:5]
+
+
+def test_no_story_is_in_both_splits():
+    train = {s.text for seed in range(3) for s in stories.stories(400, seed)}
+    test = {s.text for seed in range(3) for s in stories.stories(400, seed, "test")}
+    assert not train & test
+
+
+def test_windows_hold_whole_stories_one_behind_the_other():
+    words, rows = stories.tokenizer(), stories.windows(6, 50, seed=1)
+    assert rows.shape == (6, 50) and rows[0, 0] == words.bos and int(rows.max()) < words.size
+    assert torch.equal(rows, stories.windows(6, 50, seed=1))
+    assert not torch.equal(rows, stories.windows(6, 50, seed=2))
+    assert words.decode(rows.flatten()[1:4].tolist()).split()[0] in (
+        "one",
+        "yesterday",
+        "last",
+        "in",
+        "after",
+    )
+    assert (rows != words.unknown).all()
+
+
+def test_the_entropy_is_the_mean_surprise():
+    told = stories.stories(3000)
+    assert 0.35 < stories.entropy(told) < 0.41
+    per_word = torch.cat(stories.surprise(told))
+    assert float(per_word.sum()) / (len(per_word) + len(told)) == pytest.approx(
+        stories.entropy(told), rel=1e-5
+    )
+
+
+def test_classes_are_of_one_size_and_the_answer_is_not_in_the_text():
+    texts = stories.classification(400, 100, length=64, seed=2)
+    assert torch.bincount(texts.y_train).tolist() == [100] * 4 and texts.length == 64
+    words = stories.tokenizer()
+    assert words.ids(["end"])[0] not in texts.x_train
+    assert int(texts.x_train.max()) < texts.vocab and (texts.x_train == texts.pad).any()
+    rows = {tuple(row) for row in texts.x_train.tolist()}
+    assert not rows & {tuple(row) for row in texts.x_test.tolist()}
+
+
+def test_counting_words_is_not_enough():
+    """The order of events decides in part: a linear reader of word counts makes an error in eight or so."""
+    from sklearn.linear_model import LogisticRegression
+
+    texts = stories.classification(1200, 400)
+    counts = [
+        np.stack([np.bincount(r, minlength=texts.vocab) for r in x]) for x in (texts.x_train, texts.x_test)
+    ]
+    reader = LogisticRegression(max_iter=2000).fit(counts[0], texts.y_train)
+    assert 0.3 < reader.score(counts[1], texts.y_test) < 0.9
+
+
+def test_bad_requests_are_named():
+    with pytest.raises(UsageError, match="no split 'validation'"):
+        stories.stories(1, split="validation")
+    with pytest.raises(UsageError, match="A text of 8 tokens holds no story"):
+        stories.classification(4, 4, length=8)
