@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from digsite.data import sequences, sparse_features, stories, text
     from digsite.data.images import ImageSet, load, names
+    from digsite.data.sparse_config import SparseFeatures
     from digsite.data.tokenizers import load_tokenizer
 
 _MODULES = ("sequences", "sparse_features", "stories", "text")
-_HOMES = {"ImageSet": "images", "load": "images", "names": "images", "load_tokenizer": "tokenizers"}
+_HOMES = {
+    "ImageSet": "images",
+    "load": "images",
+    "names": "images",
+    "load_tokenizer": "tokenizers",
+    "SparseFeatures": "sparse_config",
+}
 __all__ = [
-    "ImageSet", "load", "load_tokenizer", "names", "sequences", "sparse_features", "stories", "text",
+    "ImageSet", "SparseFeatures", "load", "load_tokenizer", "names", "sequences", "sparse_features", "stories", "text",
 ]  # fmt: skip
 
 

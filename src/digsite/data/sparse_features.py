@@ -1,33 +1,15 @@
 """Batches of sparse features, for the toy models of superposition and of residual computation."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.config import Config, Field
+from digsite.data.sparse_config import SparseFeatures
 
-Kind = Literal[
-    "at_least_zero_active",
-    "exactly_one_active",
-    "exactly_two_active",
-    "exactly_three_active",
-    "exactly_four_active",
-    "exactly_five_active",
-]
 EXACTLY = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
-
-
-class SparseFeatures(Config):
-    n_features: int = Field(5, gt=0, description="features of an input")
-    active: Kind = Field("at_least_zero_active", description="each on with `probability`, or exactly so many")
-    probability: float = Field(0.05, gt=0, le=1, description="probability that a feature is on")
-    low: float = Field(0.0, description="smallest value of a feature that is on")
-    high: float = Field(1.0, description="largest value of a feature that is on")
-    synced: list[list[int]] = Field([], description="groups of features that switch on together")
 
 
 def batch(

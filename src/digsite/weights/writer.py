@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -27,8 +28,14 @@ def write_weights(
     }
     clash = texts.keys() & bundle.tied.keys()
     assert not clash, f"metadata and tied tensors share the names {clash}"
-    tensors = {name: tensor.contiguous() for name, tensor in bundle.tensors.items()}
+    tensors = {name: _own(tensor) for name, tensor in bundle.tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         save_file(tensors, temporary, {"format": "pt", **texts, **bundle.tied})
     return bundle
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Contiguous and alone in its memory: safetensors refuses views, such as one member of a stack."""
+    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return tensor.contiguous() if whole else tensor.clone(memory_format=torch.contiguous_format)

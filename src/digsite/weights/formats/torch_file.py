@@ -1,10 +1,12 @@
 """Files of `torch.save`, read with `weights_only=True`: a pickle that would execute code is refused."""
 
 import pickle
+import pickletools
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -13,6 +15,8 @@ from digsite.base.errors import DigsiteError
 from digsite.weights.bundle import WeightBundle, untie
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "weights", "params", "module")
+N_PICKLES = 4  # an older file of torch.save is a magic number, a version, the system, and then the object
+HARMLESS = re.compile(r"torch\._utils\.|torch\.\w+Storage$|collections\.OrderedDict$")
 
 
 def matches(path: Path) -> bool:
@@ -40,16 +44,18 @@ def _load(path: Path) -> Any:
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what PyTorch warns of here becomes an error of ours below
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
         raise _refusal(path, zipped, str(error)) from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise DigsiteError(f"'{path}' is not a whole file of torch.save ({reason}).") from None
 
 
 def _refusal(path: Path, zipped: bool, reason: str) -> DigsiteError:
-    wanted = _globals(path, zipped) or re.findall(r"GLOBAL ([\w.]+)", reason)
+    wanted = _globals_of_zip(path) if zipped else _globals_of_pickle(path)
     if not wanted:
         return DigsiteError(f"'{path}' is not a whole file of torch.save ({reason.partition(chr(10))[0]}).")
     return DigsiteError(
@@ -59,13 +65,36 @@ def _refusal(path: Path, zipped: bool, reason: str) -> DigsiteError:
     )
 
 
-def _globals(path: Path, zipped: bool) -> list[str]:
-    if not zipped:
-        return []
+def _globals_of_zip(path: Path) -> list[str]:
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (RuntimeError, ValueError, KeyError, IndexError, pickle.UnpicklingError):
+    except (RuntimeError, ValueError, KeyError, IndexError, OSError, pickle.UnpicklingError):
         return []  # damaged as well; the caller says so
+
+
+def _globals_of_pickle(path: Path) -> list[str]:
+    """What a pickle would import, by reading its instructions without following them."""
+    found: set[str] = set()
+    with path.open("rb") as file:
+        try:
+            for _ in range(N_PICKLES):
+                found |= _imports(file)
+        except ValueError:
+            pass  # the end of the file, or of what is readable in it
+    return sorted(name for name in found if not HARMLESS.match(name))
+
+
+def _imports(file: BinaryIO) -> set[str]:
+    """The modules and names of one pickle."""
+    found, texts = set(), ["", ""]
+    for instruction, argument, _ in pickletools.genops(file):
+        if instruction.name in ("GLOBAL", "INST"):
+            found.add(str(argument).replace(" ", "."))
+        elif instruction.name == "STACK_GLOBAL":
+            found.add(".".join(texts[-2:]))
+        elif isinstance(argument, str):
+            texts.append(argument)
+    return found
 
 
 def _state(loaded: Any) -> tuple[Mapping[str, Any] | None, str]:
