@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from digsite.base.families import scan
 from digsite.config import Config, Field
+from digsite.models.configs.resid_mlp import ResidMlpConfig
+from digsite.models.configs.tms import TmsConfig
 
 LOSSES = scan("digsite.decompose.losses")
 GATES = scan("digsite.decompose.gates")
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 else:
     Loss = Annotated[Union[tuple(m.Settings for m in LOSSES.values())], Field(discriminator="kind")]  # noqa: UP007
     Gate = Annotated[Union[tuple(m.Settings for m in GATES.values())], Field(discriminator="kind")]  # noqa: UP007
+
+
+Toy = Annotated[TmsConfig | ResidMlpConfig, Field(discriminator="kind")]
 
 
 class FaithfulnessWarmup(Config):
@@ -29,6 +34,15 @@ class Schedule(Config):
     halflife: float = Field(1000.0, gt=0, description="steps in which the exponential schedule halves")
 
 
+def default_losses() -> dict[str, Config]:
+    recon, minimality = LOSSES["recon"].Settings, LOSSES["importance_minimality"].Settings
+    return {
+        "importance_minimality": minimality(),
+        "stochastic_recon": recon(),
+        "stochastic_recon_layerwise": recon(routing="layerwise"),
+    }
+
+
 class DecomposeConfig(Config):
     """How to decompose; what is decomposed (model, modules, data) comes beside it."""
 
@@ -41,7 +55,7 @@ class DecomposeConfig(Config):
         "leaky_hard", description="from logit to importance"
     )
     jitter: bool = Field(False, description="jitter the logits before the sigmoid, as binomial masks need")
-    losses: dict[str, Loss] = Field(default_factory=lambda: default_losses(), description="loss terms by a name of yours")
+    losses: dict[str, Loss] = Field(default_factory=default_losses, description="loss terms by a name of yours")
     compare: Literal["mse", "kl"] = Field("mse", description="distance between outputs")
     steps: int = Field(10_000, gt=0, description="optimizer steps")
     batch: int = Field(2048, gt=0, description="rows per step")
@@ -58,10 +72,51 @@ class DecomposeConfig(Config):
     autocast: bool = Field(False, description="forward passes in bfloat16")
 
 
-def default_losses() -> dict[str, Config]:
-    recon, minimality = LOSSES["recon"].Settings, LOSSES["importance_minimality"].Settings
-    return {
-        "importance_minimality": minimality(),
-        "stochastic_recon": recon(),
-        "stochastic_recon_layerwise": recon(routing="layerwise"),
-    }
+class ToyTarget(Config):
+    model: Toy = Field(default_factory=lambda: TmsConfig(), description="architecture of the target")
+    active: Literal["at_least_zero_active", "exactly_one_active", "exactly_two_active", "exactly_three_active",
+                    "exactly_four_active", "exactly_five_active"] = Field(
+        "at_least_zero_active", description="how many features of an input are on"
+    )  # fmt: skip
+    probability: float = Field(0.05, gt=0, le=1, description="probability that a feature is on")
+    low: float = Field(0.0, description="smallest value of a feature that is on")
+    high: float = Field(1.0, description="largest value of a feature that is on")
+    synced: list[list[int]] = Field([], description="groups of features that switch on together")
+    steps: int = Field(10_000, gt=0, description="training steps")
+    batch: int = Field(1024, gt=0, description="inputs per step")
+    lr: float = Field(5e-3, gt=0, description="AdamW learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay")
+    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="learning-rate schedule")
+    attempts: int = Field(3, gt=0, description="starts that a target may need before it is refused")
+
+
+class Truth(Config):
+    """What the importances of a module should look like when one feature is on at a time."""
+
+    identity: int = Field(0, ge=0, description="one component for each of so many features")
+    dense: int = Field(0, ge=0, description="so many components that are used together")
+
+
+class EarlyStop(Config):
+    checks: int = Field(0, ge=0, description="stop when all members are recovered at so many checks in a row; 0 = never")
+    tolerance: float = Field(0.2, gt=0, lt=1, description="tolerance of the pattern error")
+
+
+class ToyConfig(Config):
+    """Train toy targets, decompose them all at once, and score what was found against what is there."""
+
+    seed: int = Field(0, description="first seed")
+    seeds: int = Field(1, gt=0, description="targets, each with its own decomposition, in one stacked program")
+    target: ToyTarget = Field(ToyTarget(), description="the model to decompose and the data it lives on")
+    modules: list[str] = Field(["linear1", "linear2"], min_length=1, description="patterns over module names")
+    truth: dict[str, Truth] = Field(description="what is to be found, by pattern over module names")
+    decompose: DecomposeConfig = Field(DecomposeConfig(), description="how to decompose")
+    log_every: int = Field(100, gt=0, description="steps between lines of the journal")
+    check_every: int = Field(1000, gt=0, description="steps between scores against the truth")
+    stop: EarlyStop = Field(EarlyStop(), description="stop before the last step")
+    untrained: bool = Field(False, description="decompose an untrained target too, as a null")
+    metrics: dict[str, Any] = Field({}, description="more metrics by name, each with its settings")
+    figures: list[str] = Field(["permuted_ci", "uv", "ci_histograms"], description="figures of the first member")
+
+
+CONFIGS: dict[str, type[Config]] = {"toy": ToyConfig}

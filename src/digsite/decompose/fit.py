@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from digsite.base.errors import DigsiteError, UsageError
 from digsite.base.streams import derive
 from digsite.decompose import compiled, gating, parts, rows, schedules
 from digsite.decompose.config import LOSSES, DecomposeConfig
+from digsite.decompose.decomposition import Decomposition
 from digsite.decompose.folding import fold
 from digsite.decompose.gating import Shape
 from digsite.decompose.masks import Layout
@@ -42,10 +43,10 @@ class Fit:
                  coeffs: Tensor | None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:  # fmt: skip
         if len(problem.models) not in (1, len(seeds)):
             raise UsageError(f"There are {len(problem.models)} models for {len(seeds)} seeds: give one model or one per seed.")
-        self.config, self.seeds, self.sample = config, list(seeds), problem.sample
+        self.config, self.seeds, self.sample, self.problem = config, list(seeds), problem.sample, problem
         self.device, self.dtype = torch.device(device), dtype
-        model = problem.models[0].to(self.device, dtype)
-        self.target = Target(model, problem.modules, identity=problem.identity, output=problem.output)
+        self.target = Target(problem.models[0], problem.modules, identity=problem.identity, output=problem.output)
+        self.target.model.to(self.device, dtype)
         self.names = list(config.losses)
         self.coeffs = torch.tensor([config.losses[n].coeff for n in self.names]) if coeffs is None else coeffs
         self.coeffs = self.coeffs.to(self.device, dtype).expand(len(seeds), -1).clone()
@@ -281,6 +282,15 @@ class Fit:
 
     def member(self, k: int) -> dict[str, Tensor]:
         return {key: value[k].detach().clone() for key, value in self.params.items()}
+
+    def decomposition(self, k: int) -> Decomposition:
+        """Member k as an object of its own, on its own frozen copy of its target."""
+        problem = self.problem
+        model = problem.models[k if len(problem.models) > 1 else 0]
+        copy = Target(model, problem.modules, identity=problem.identity, output=problem.output)
+        copy.model.to(self.device, self.dtype)
+        origin = {"modules": list(problem.modules), "identity": list(problem.identity), "output": problem.output}
+        return Decomposition(replace(self.plan, target=copy), self.member(k), self.config, origin)
 
     def member_weights(self, k: int) -> dict[str, Tensor] | None:
         return {key: value[k] for key, value in self.weights.items()} if self.weights else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -42,9 +42,10 @@ class Masks:
     residual: Mapping[str, Tensor] | None = None
     routes: Mapping[str, Tensor] | None = None
 
-    def only(self, site: str) -> Masks:
-        residual = {site: self.residual[site]} if self.residual else None
-        return Masks({site: self.parts[site]}, residual)
+    def restrict(self, sites: Sequence[str]) -> Masks:
+        """Only these sites are replaced; the others keep the target's own layer."""
+        residual = {site: self.residual[site] for site in sites} if self.residual else None
+        return Masks({site: self.parts[site] for site in sites}, residual)
 
 
 def between(importance: Mapping[str, Tensor], uniform: Mapping[str, Tensor], distribution: Distribution = "uniform") -> Masks:

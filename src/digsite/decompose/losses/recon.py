@@ -47,7 +47,7 @@ def compute(settings: Settings, scene: Scene, noise: dict[str, Tensor]) -> Tenso
 def _plans(settings: Settings, scene: Scene, noise: dict[str, Tensor], sample: int) -> list[Masks]:
     drawn = _masks(settings, scene, noise, sample)
     if settings.routing == "layerwise":
-        return [drawn.only(site) for site in drawn.parts]
+        return [drawn.restrict([site]) for site in drawn.parts]
     if settings.routing == "subset":
         routes = masks.subset_routes(noise[f"{sample}/routes"], list(drawn.parts))
         return [Masks(drawn.parts, drawn.residual, routes)]

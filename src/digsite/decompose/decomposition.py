@@ -1,0 +1,134 @@
+"""One finished decomposition: its components, what they do on data, and models edited through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import UsageError, nearest
+from digsite.decompose import editing, masks, storage
+from digsite.decompose.config import DecomposeConfig
+from digsite.decompose.masks import Layout, Masks
+from digsite.decompose.parts import factors
+from digsite.decompose.scene import Plan, Scene, observe
+
+Choice = Mapping[str, Sequence[int]]  # module -> component numbers
+MASKINGS = ("ci", "rounded", "stochastic", "random", "unmasked", "zero")
+
+
+@dataclass(frozen=True)
+class Components:
+    """The rank-one parts of one module: its matrix (d_in, d_out) is V U plus the residual."""
+
+    V: Tensor
+    U: Tensor
+    weight: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        return self.weight - self.V @ self.U
+
+    @property
+    def norms(self) -> Tensor:
+        return self.V.norm(dim=0) * self.U.norm(dim=1)
+
+    def matrix(self, c: int) -> Tensor:
+        return torch.outer(self.V[:, c], self.U[c])
+
+
+class Decomposition:
+    """Reads its own frozen copy of the model; nothing here changes the model it was made from."""
+
+    def __init__(self, plan: Plan, params: Mapping[str, Tensor], config: DecomposeConfig, origin: dict[str, Any]) -> None:
+        self.plan, self.params, self.config, self.origin = plan, dict(params), config, origin
+
+    @property
+    def modules(self) -> list[str]:
+        return list(self.plan.target.sites)
+
+    @property
+    def model(self) -> nn.Module:
+        """The frozen copy of the target."""
+        return self.plan.target.model
+
+    def components(self, module: str) -> Components:
+        self._check(module)
+        v, u = factors(self.params, self.plan.owners, module)
+        return Components(v, u, self.plan.target.sites[module].matrix().detach())
+
+    @torch.no_grad()
+    def scene(self, batch: Any) -> Scene:
+        return observe(self.plan, None, self.params, batch)
+
+    def importance(self, batch: Any) -> dict[str, Tensor]:
+        """Causal importance of every component at every position, in [0, 1], by module."""
+        return self.scene(batch).importance.lower
+
+    def upper_importance(self, batch: Any) -> dict[str, Tensor]:
+        """As the sparsity loss sees it: slightly above one where a gate is saturated."""
+        return self.scene(batch).importance.upper
+
+    @torch.no_grad()
+    def output(self, batch: Any, masking: str = "ci", *, threshold: float = 0.1, generator: torch.Generator | None = None,
+               modules: Sequence[str] | None = None) -> Tensor:  # fmt: skip
+        """The model's output with components masked: by importance, rounded importance, stochastically, ..."""
+        scene = self.scene(batch)
+        drawn = self.draw(scene, masking, threshold, generator)
+        return scene.forward(drawn if modules is None else drawn.restrict(modules))
+
+    def draw(self, scene: Scene, masking: str, threshold: float = 0.1, generator: torch.Generator | None = None) -> Masks:
+        found = scene.importance.lower
+        if masking == "ci":
+            return Masks(found)
+        if masking == "rounded":
+            return Masks({m: (g > threshold).to(g.dtype) for m, g in found.items()})
+        if masking in ("unmasked", "zero"):
+            return Masks({m: torch.full_like(g, float(masking == "unmasked")) for m, g in found.items()})
+        if masking not in MASKINGS:
+            raise UsageError(f"'{masking}' is not a masking. {nearest(masking, MASKINGS)}")
+        layout = Layout({m: tuple(g.shape[:-1]) for m, g in found.items()}, {m: g.shape[-1] for m, g in found.items()}, self.plan.delta)
+        uniform = {m: torch.rand(layout.mask(m), generator=generator).to(g) for m, g in found.items()}
+        if masking == "random":
+            return Masks({m: u[..., : found[m].shape[-1]] for m, u in uniform.items()})
+        return masks.between(found, uniform)
+
+    # --- edited models ------------------------------------------------------------------------------------
+
+    def edit(self, scales: Mapping[str, Mapping[int, float]]) -> nn.Module:
+        """A copy of the model in which each named component is scaled; everything else stays, the residual too."""
+        return editing.scaled(self, scales)
+
+    def ablate(self, off: Choice) -> nn.Module:
+        """A copy of the model without these components."""
+        return self.edit({module: dict.fromkeys(numbers, 0.0) for module, numbers in off.items()})
+
+    def keep(self, on: Choice, *, residual: bool = False) -> nn.Module:
+        """A copy of the model whose named modules consist of these components alone."""
+        return editing.only(self, on, residual)
+
+    # --- files ----------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """One safetensors file: parts, gates, the target's weights, and the settings as metadata."""
+        return storage.save(self, Path(path))
+
+    @classmethod
+    def load(cls, reference: str | Path, *, model: nn.Module | None = None) -> Decomposition:
+        """From a path or `run:ID`; `model` gives the architecture when it is not one of digsite's own."""
+        return storage.load(reference, model)
+
+    def with_params(self, params: Mapping[str, Tensor]) -> Decomposition:
+        return Decomposition(self.plan, params, self.config, self.origin)
+
+    def dense(self) -> Plan:
+        """The plan without deferred products, for readers of every module's output."""
+        return replace(self.plan, deferred=frozenset())
+
+    def _check(self, module: str) -> None:
+        if module not in self.plan.target.sites:
+            raise UsageError(f"The module '{module}' was not decomposed. {nearest(module, self.modules)}")

@@ -1,0 +1,1 @@
+"""Pictures of a decomposition: one file per figure, each `draw(view) -> Figure`."""

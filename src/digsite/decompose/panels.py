@@ -1,0 +1,14 @@
+"""A row of axes, one per module."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from digsite.figures import canvas
+
+
+def panels(names: Sequence[str], *, height: float = 3.4) -> tuple[Figure, list[Axes]]:
+    figure, axes = canvas(width=3.4 * max(len(names), 1), height=height, columns=max(len(names), 1))
+    return figure, list(np.ravel(axes))

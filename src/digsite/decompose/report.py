@@ -1,0 +1,64 @@
+"""From scored members to claims with intervals over seeds, nulls beside them, and a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from digsite.decompose import truth
+from digsite.decompose.score import Row
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A value over members with its 95 % interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def summarize(rows: Sequence[Row], key: str) -> Summary:
+    """Shares get Wilson's interval, other numbers Student's over members."""
+    values = np.array([row[key] for row in rows])
+    n = len(values)
+    if key.startswith("recovered"):
+        return Summary(float(values.mean()), *truth.recovery_interval(int(values.sum()), n), n)
+    if n < 2 or values.std() == 0:
+        return Summary(float(values.mean()), None, None, n)
+    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return Summary(float(values.mean()), float(values.mean() - half), float(values.mean() + half), n)
+
+
+NOTES = {
+    "mmcs": "mean over features of the best component's cosine with the weight column",
+    "ml2r": "length of that component over the length of the column",
+    "alive_components": "components with importance above 0.1 for some single feature",
+    "components_of_size": "components with norm above 5 % of the largest",
+    "ci_l0": "components with importance above 0.1 per input",
+    "recovered_0.2": "share of members whose importances match the known solution, tolerance 0.2",
+    "recovered_0.1": "share of members whose importances match the known solution, tolerance 0.1",
+    "features_recovered": "share of features with exactly one component of their own in every module",
+    "faithfulness": "mean squared entry of W - VU",
+}
+
+
+def note(key: str) -> str:
+    return NOTES.get(key.rpartition("/")[2], "")
+
+
+def verdict(rows: Sequence[Row], modules: Sequence[str], nulls: Mapping[str, float]) -> str:
+    """Two sentences, computed."""
+    n, exact = len(rows), sum(int(row["recovered_0.2"]) for row in rows)
+    first = f"Exactly the known components were found in {exact} of {n} {'runs' if n > 1 else 'run'} (pattern error 0 at tolerance 0.2)."
+    scored = next((m for m in modules if f"{m}/mmcs" in rows[0]), None)
+    if scored is None:
+        return first
+    mmcs, ml2r = (summarize(rows, f"{scored}/{key}").value for key in ("mmcs", "ml2r"))
+    null = nulls.get(f"{scored}/mmcs")
+    beside = "" if null is None else f", where singular vectors give {null:.3f}"
+    return f"{first} Components point along the true directions of {scored} with mean cosine {mmcs:.4f}{beside}, at {ml2r:.3f} of their length."

@@ -1,0 +1,88 @@
+"""Toy targets: trained as one ensemble, each checked for what it should have learned, retrained where it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import DigsiteError
+from digsite.base.streams import derive
+from digsite.config import Config
+from digsite.data.sparse_features import SparseFeatures, batch, resid_targets
+from digsite.decompose.config import ToyTarget
+from digsite.models import build
+from digsite.train import Member, Stream, train_ensemble
+
+PROBE = 0.75  # one feature at a time is switched on at this value
+
+
+def sampler(target: ToyTarget, n: int) -> Callable[[torch.Generator], Tensor]:
+    """Batches of `n` inputs as the target was trained on."""
+    features = SparseFeatures(n_features=target.model.n_features, active=target.active, probability=target.probability,
+                              low=target.low, high=target.high, synced=target.synced)  # fmt: skip
+    return lambda generator: batch(features, n, generator)
+
+
+def ideal(target: ToyTarget, x: Tensor) -> Tensor:
+    """What the target is trained to answer."""
+    return x if target.model.kind == "tms" else resid_targets(x)
+
+
+def train(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
+    """One sound target per seed; a defective one is trained again from another start, and refused in the end."""
+    found: dict[int, nn.Module] = {}
+    for attempt in range(target.attempts):
+        left = [seed for seed in seeds if seed not in found]
+        starts = [derive(seed, "target", attempt) % 2**31 for seed in left]
+        trained = _train_once(target, starts) if left else []
+        found |= {seed: model for seed, model in zip(left, trained, strict=True) if is_sound(target, model)}
+    if missing := [seed for seed in seeds if seed not in found]:
+        raise DigsiteError(f"The targets of seeds {missing} do not do their task after {target.attempts} attempts.",
+                           hint="Train longer (target.steps), or start from zero biases (target.model.bias=zero).")  # fmt: skip
+    return [found[seed] for seed in seeds]
+
+
+def untrained(target: ToyTarget, seed: int) -> nn.Module:
+    return separate(build(target.model, derive(seed, "untrained") % 2**31))
+
+
+def _train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
+    draw = sampler(target, target.batch)
+    recipe = Member(optimizer="adamw", lr=target.lr, weight_decay=target.weight_decay, schedule=target.schedule,
+                    batch=target.batch, steps=target.steps)  # fmt: skip
+
+    def make(step: int, member: Member) -> tuple[Tensor, Tensor]:
+        x = draw(torch.Generator().manual_seed(derive(member.order, "data", step)))
+        return x, ideal(target, x)
+
+    members = [replace(recipe, seed=start) for start in starts]
+    done = train_ensemble(lambda: _start(target.model), Stream(make, per_member=True), members, loss="mse")
+    return [separate(done.ensemble.module(k)) for k in range(len(starts))]
+
+
+def _start(model: Config) -> nn.Module:
+    """Draws from torch's generator, which the trainer has seeded for the member."""
+    return build(model, int(torch.randint(2**31, ())))
+
+
+def separate(model: nn.Module) -> nn.Module:
+    """Tied maps become two layers with equal numbers, so that each is a layer to decompose."""
+    return model.untied().eval() if hasattr(model, "untied") else model.eval()  # type: ignore[operator]
+
+
+def response(target: ToyTarget, model: nn.Module) -> Tensor:
+    """(features, features): the answer to each feature alone, as a share of the ideal answer."""
+    probe = PROBE * torch.eye(target.model.n_features)
+    with torch.no_grad():
+        return model(probe) / ideal(target, probe).diagonal()
+
+
+def is_sound(target: ToyTarget, model: nn.Module) -> bool:
+    """Each feature is answered at 70 % of its ideal or more, and no other answer is above 30 %."""
+    found = response(target, model)
+    own = found.diagonal()
+    others = found - torch.diag(own)
+    return bool((own >= 0.7).all() and (others.abs() <= 0.3).all())
