@@ -133,7 +133,7 @@ def test_member_equals_plain_torch_optim(name, optimizer):
     for i in (0, 2):
         expected = plain_loop(alone[i], Ensemble(model, data, recipe, **options), recipe[i], place[i])
         # Adam turns rounding noise into steps where the true gradient is 0 (the bias of attention keys).
-        assert relative(trained.flat[i], expected) < 1e-6
+        assert relative(trained.flat[i], expected) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "transformer", "tms"])

@@ -136,13 +136,16 @@ class Ensemble:
         """The step at which a member's loss stopped being finite and it was frozen; -1 for never."""
         return self.gather(lambda group: group.diverged_at)
 
-    def forward(self, x: Tensor, shared: bool = True) -> Tensor:
-        """Outputs (K, n, ...) of all members in evaluation mode, for one x or (K, n, ...) of their own."""
+    def forward(self, x: Tensor, shared: bool = True, flat: Tensor | None = None) -> Tensor:
+        """Outputs (K, n, ...) of all members in evaluation mode, for one x or (K, n, ...) of their own.
+
+        `flat` runs other weights (K, P), such as those of a checkpoint.
+        """
         parts, x = [], self._place(x)
         with torch.no_grad():
             for group, index in zip(self.groups, self.indices, strict=True):
-                own = x if shared else x[list(index)]
-                parts.append(group.outputs(own, shared))
+                own = x if shared else x[index]
+                parts.append(group.outputs(own, shared, None if flat is None else flat[index]))
         joined = torch.cat(parts)
         out = torch.empty_like(joined)
         out[torch.tensor([i for index in self.indices for i in index], device=out.device)] = joined

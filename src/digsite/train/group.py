@@ -47,11 +47,11 @@ class Group:
         """How many rows still train."""
         return sum(total > self.count for total in self.totals)
 
-    def outputs(self, x: Tensor, shared: bool) -> Tensor:
-        """Outputs (K, n, ...) in evaluation mode."""
+    def outputs(self, x: Tensor, shared: bool, flat: Tensor | None = None) -> Tensor:
+        """Outputs (K, n, ...) in evaluation mode, of these rows or of others of the same members."""
         if self.engine.model.training:
             self.engine.model.eval()
-        return self.engine.outputs(self.flat, self.buffers, x, shared)
+        return self.engine.outputs(self.flat if flat is None else flat, self.buffers, x, shared)
 
     def step(self) -> None:
         """One step of every row that is not finished; rows that have diverged stay where they are."""

@@ -1,0 +1,25 @@
+"""How well a perfect reader would score against labels that were themselves measured on few images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from digsite.base.streams import derive
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Best expected R2 and Kendall tau."""
+
+    r2: float
+    tau: float
+
+
+def noise_ceiling(accuracy: np.ndarray, n_test: int, seed: int = 0, draws: int = 20) -> Ceiling:
+    """Measured accuracies of n_test images: R2 in closed form, tau by measuring again with binomial noise."""
+    noise = accuracy * (1 - accuracy) / n_test
+    spread = accuracy.var()
+    rng = np.random.default_rng(derive(seed, "noise-ceiling"))
+    taus = [float(kendalltau(accuracy, rng.binomial(n_test, accuracy))[0]) for _ in range(draws)]  # type: ignore[arg-type]
+    return Ceiling(float(1 - noise.mean() / spread) if spread > 0 else 0.0, float(np.mean(taus)))

@@ -1,0 +1,93 @@
+"""What a zoo is made of: how many networks, of which shapes, on which data, with which factors varied."""
+
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+
+from digsite.base import families
+from digsite.config import Config, Field
+from digsite.models.vocabulary import Activation, Count
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Range = tuple[Positive, Positive]
+FAMILIES = "digsite.zoo.families"
+
+
+class Rates(Config):
+    """Learning rates, log-uniform: about a factor of 200 for each optimizer, from too small to too large."""
+
+    sgd: Range = Field((5e-3, 1.0), description="range for plain gradient descent")
+    momentum: Range = Field((1e-3, 0.2), description="range for momentum 0.9")
+    rmsprop: Range = Field((1e-4, 2e-2), description="range for RMSprop")
+    adam: Range = Field((1e-4, 2e-2), description="range for Adam")
+    adamw: Range = Field((1e-4, 2e-2), description="range for AdamW")
+
+
+class Factors(Config):
+    """What differs between members; every choice is uniform over its list."""
+
+    activations: list[Activation] = Field(["relu", "tanh", "gelu"], description="hidden nonlinearities")
+    inits: list[str] = Field(["he", "glorot", "orthogonal", "normal"], description="initialization schemes")
+    init_std: Range = Field(
+        (0.01, 0.5), description="range of the standard deviation of init normal, log-uniform"
+    )
+    optimizers: list[Literal["sgd", "momentum", "rmsprop", "adam", "adamw"]] = Field(
+        ["sgd", "momentum", "rmsprop", "adam"], description="optimizers"
+    )
+    rates: Rates = Field(Rates.model_validate({}), description="learning rates")
+    weight_decay: Range = Field((1e-7, 1e-2), description="range of the weight decay, log-uniform")
+    dropout: tuple[Share, Share] = Field(
+        (0.05, 0.6), description="range of dropout where there is any, uniform"
+    )
+    dropout_share: Share = Field(0.73, description="share of members with dropout")
+    fractions: list[Positive] = Field([0.1, 0.25, 0.5, 1.0], description="shares of the training set")
+    noises: list[Share] = Field([0.1, 0.2, 0.4], description="shares of wrong labels where there are any")
+    noise_share: Share = Field(0.5, description="share of members with label noise")
+    missing_share: Share = Field(0.4, description="share of members that never see one class")
+    poison_share: Share = Field(0.3, description="share of members with a planted backdoor")
+    poison_rate: Share = Field(0.1, description="share of a poisoned member's images that carry its trigger")
+    trigger: Literal["random", "corner"] = Field(
+        "random", description="where the trigger is, in every member or each"
+    )
+    trigger_size: tuple[Count, Count] = Field((3, 2), description="height and width of the trigger in pixels")
+
+
+class ZooConfig(Config):
+    kind: Literal["made"] = "made"
+    seed: int = Field(0, description="seed of every recipe and network")
+    family: str = Field("mlp", description="kind of networks: a file of digsite.zoo.families")
+    members: int = Field(2000, ge=1, description="networks")
+    architectures: int = Field(0, ge=0, description="distinct random shapes; 0 draws one for each member")
+    datasets: list[str] = Field(
+        ["digits"], min_length=1, description="image sets; each member is trained on one"
+    )
+    train_size: int = Field(1000, gt=0, description="training images, from the start of the set")
+    test_size: int = Field(797, gt=0, description="test images for all scores")
+    factors: Factors = Field(Factors.model_validate({}), description="what is varied")
+    steps: int = Field(800, gt=0, description="training steps")
+    batches: list[Count] = Field([64], min_length=1, description="mini-batch sizes")
+    checkpoints: list[int] = Field(
+        [0, 25, 100, 300, 800], min_length=1, description="steps whose weights are stored"
+    )
+    shard: int = Field(250, gt=0, description="networks per file; an interrupted run resumes at the file")
+    processes: int = Field(
+        1, ge=1, description="processes with one thread each that make shards side by side"
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "ZooConfig":
+        if self.family not in (known := families.names(FAMILIES)):
+            raise ValueError(f"there is no family '{self.family}': accepted is {', '.join(known)}")
+        if sorted(set(self.checkpoints)) != self.checkpoints or self.checkpoints[-1] != self.steps:
+            raise ValueError(f"checkpoints {self.checkpoints} must rise and end with steps={self.steps}")
+        return self
+
+
+class ImportConfig(Config):
+    kind: Literal["imported"] = "imported"
+    seed: int = Field(0, description="unused: nothing is drawn")
+    source: str = Field("group_zoo", description="collection to read: a file of digsite.zoo.importers")
+
+
+CONFIGS: dict[str, type[Config]] = {"make": ZooConfig, "import": ImportConfig}

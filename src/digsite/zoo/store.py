@@ -1,0 +1,248 @@
+"""Many networks in few files: `zoo.json` says which rows of which stacked safetensors shard are whose."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from digsite.base import atomic, settings
+from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.weights.bundle import WeightBundle
+
+SCHEMA = 1
+INDEX, TABLE, BEGUN = "zoo.json", "members.csv", "begun.json"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One shape of network: its config and where each tensor lies in a row of parameters."""
+
+    model: dict[str, Any]
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    tied: dict[str, str]
+
+    @classmethod
+    def of(cls, module: nn.Module, config: dict[str, Any]) -> "Architecture":
+        """The parameters of a module in their order; those it shares between two names are tied."""
+        first: dict[int, str] = {}
+        tied = {}
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            if first.setdefault(id(parameter), name) != name:
+                tied[name] = first[id(parameter)]
+        own = list(module.named_parameters())
+        return cls(config, tuple(name for name, _ in own), tuple(tuple(p.shape) for _, p in own), tied)
+
+    @property
+    def width(self) -> int:
+        return sum(prod(shape) for shape in self.shapes)
+
+    def tensors(self, rows: Tensor) -> dict[str, Tensor]:
+        """Views (..., *shape) of rows (..., width)."""
+        parts = rows.split([prod(shape) for shape in self.shapes], dim=-1)
+        return {
+            n: part.unflatten(-1, s or (1,))
+            for n, part, s in zip(self.names, parts, self.shapes, strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class Block:
+    """Members first .. first + count - 1 have one architecture and lie in one shard."""
+
+    shard: str
+    architecture: int
+    first: int
+    count: int
+    part: int = 0  # which of the shard's parts
+
+    def key(self, step: int) -> str:
+        return f"{self.part}@{step}"
+
+
+@dataclass(frozen=True)
+class Index:
+    """What `zoo.json` says."""
+
+    name: str
+    steps: tuple[int, ...]
+    architectures: tuple[Architecture, ...]
+    blocks: tuple[Block, ...]
+    recipe: dict[str, Any]
+
+    @property
+    def n(self) -> int:
+        return sum(block.count for block in self.blocks)
+
+    def block_of(self, member: int) -> Block:
+        for block in self.blocks:
+            if block.first <= member < block.first + block.count:
+                return block
+        raise NotFound(f"The zoo '{self.name}' has no member {member}: it has {self.n}, counted from 0.")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Members of one architecture on their way into a shard: rows (n, width) by step, and their table."""
+
+    architecture: Architecture
+    first: int
+    rows: dict[int, Tensor]
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class ZooWriter:
+    """Writes shards in any order and from any process; `finish` joins their tables and makes the folder a zoo."""
+
+    folder: Path
+    name: str
+    steps: tuple[int, ...]
+    recipe: dict[str, Any]
+
+    def begin(self) -> None:
+        """Pin the recipe; a folder that was begun with another one is refused."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        begun = atomic.read_json(self.folder / BEGUN)
+        now = json.loads(atomic.dumps(self.recipe))
+        if begun is not None and begun != now:
+            changed = sorted(key for key in {*begun, *now} if begun.get(key) != now.get(key))
+            raise UsageError(
+                f"The zoo at '{self.folder}' was begun with another recipe: {', '.join(changed)} differ."
+            )
+        atomic.write_json(self.folder / BEGUN, now)
+
+    def has(self, number: int) -> bool:
+        """Whether the shard is complete: its description is written last."""
+        return (self.folder / f"{number:05d}.json").is_file() or (self.folder / INDEX).is_file()
+
+    def write(self, number: int, parts: Sequence[Part]) -> None:
+        """Store one shard; blocks of one architecture must be in one part."""
+        stem = f"{number:05d}"
+        tensors = {f"{i}@{step}": rows for i, part in enumerate(parts) for step, rows in part.rows.items()}
+        with atomic.replacing(self.folder / f"{stem}.safetensors", fsync=True) as path:
+            save_file(tensors, path)
+        with atomic.replacing(self.folder / f"{stem}.csv", fsync=True) as path:
+            pd.concat([part.table for part in parts]).to_csv(path, index=False)
+        described = [
+            {"architecture": asdict(p.architecture), "first": p.first, "count": len(p.table)} for p in parts
+        ]
+        atomic.write_json(self.folder / f"{stem}.json", described, fsync=True)
+
+    def finish(self, n_shards: int) -> Index:
+        """Join the shards' tables and descriptions into one of each."""
+        if (self.folder / INDEX).is_file():
+            return read_index(self.folder)
+        stems = [f"{number:05d}" for number in range(n_shards)]
+        described = {stem: atomic.read_json(self.folder / f"{stem}.json") for stem in stems}
+        kinds: dict[str, int] = {}
+        blocks = []
+        for stem, parts in described.items():
+            for at, part in enumerate(parts):
+                kind = kinds.setdefault(atomic.dumps(part["architecture"]), len(kinds))
+                blocks.append(Block(f"{stem}.safetensors", kind, part["first"], part["count"], at))
+        index = Index(
+            self.name,
+            self.steps,
+            tuple(_architecture(json.loads(k)) for k in kinds),
+            tuple(blocks),
+            self.recipe,
+        )
+        with atomic.replacing(self.folder / TABLE, fsync=True) as path:
+            pd.concat([pd.read_csv(self.folder / f"{stem}.csv") for stem in stems]).to_csv(path, index=False)
+        write_index(self.folder, index)
+        for leftover in [
+            *self.folder.glob("[0-9]*.csv"),
+            *self.folder.glob("[0-9]*.json"),
+            self.folder / BEGUN,
+        ]:
+            leftover.unlink()
+        return index
+
+
+def _architecture(found: dict[str, Any]) -> Architecture:
+    return Architecture(
+        found["model"], tuple(found["names"]), tuple(map(tuple, found["shapes"])), found["tied"]
+    )
+
+
+def write_index(folder: Path, index: Index) -> None:
+    atomic.write_json(folder / INDEX, {"schema": SCHEMA, **asdict(index)}, fsync=True)
+
+
+def read_index(folder: Path) -> Index:
+    """The index of a complete zoo; a folder that is none, or lacks shards, is one sentence."""
+    found = atomic.read_json(folder / INDEX)
+    if found is None:
+        raise NotFound(f"There is no zoo at '{folder}': it has no {INDEX}.", hint="List zoos: digsite zoo ls")
+    schema = found.pop("schema", None)
+    if schema != SCHEMA:
+        raise UsageError(f"The zoo at '{folder}' has schema {schema}, and this version reads {SCHEMA}.")
+    index = Index(
+        found["name"],
+        tuple(found["steps"]),
+        tuple(map(_architecture, found["architectures"])),
+        tuple(Block(**b) for b in found["blocks"]),
+        found["recipe"],
+    )
+    files = sorted({block.shard for block in index.blocks})
+    lost = [name for name in files if not (folder / name).is_file()]
+    if lost:
+        raise NotFound(
+            f"The zoo at '{folder}' lacks {len(lost)} of its {len(files)} shards, the first is '{lost[0]}'."
+        )
+    return index
+
+
+def read_rows(folder: Path, index: Index, block: Block, step: int | None = None) -> Tensor:
+    """Parameters (count, width) of a block at a checkpoint, mapped from disk and not read before they are used."""
+    step = index.steps[-1] if step is None else step
+    if step not in index.steps:
+        accepted = ", ".join(map(str, index.steps))
+        raise UsageError(f"The zoo '{index.name}' has no checkpoint at step {step}. Accepted: {accepted}.")
+    try:
+        with safe_open(folder / block.shard, framework="pt") as shard:
+            rows = shard.get_tensor(block.key(step))
+    except (SafetensorError, OSError) as error:
+        raise DigsiteError(f"The shard '{folder / block.shard}' cannot be read ({error}).") from None
+    expected = (block.count, index.architectures[block.architecture].width)
+    if tuple(rows.shape) != expected:
+        raise DigsiteError(
+            f"The shard '{folder / block.shard}' holds {tuple(rows.shape)} and not {expected}."
+        )
+    return rows
+
+
+def read_member(folder: Path, index: Index, member: int, step: int | None = None) -> WeightBundle:
+    """One network of a collection."""
+    block = index.block_of(member)
+    shape = index.architectures[block.architecture]
+    row = read_rows(folder, index, block, step)[member - block.first]
+    meta = {
+        "zoo": index.name,
+        "member": member,
+        "step": index.steps[-1] if step is None else step,
+        "model": shape.model,
+    }
+    return WeightBundle(shape.tensors(row), meta, dict(shape.tied))
+
+
+def locate(name: str) -> Path:
+    """A zoo by path, or the newest one that a run of the study `name` made."""
+    path = Path(name).expanduser()
+    if (path / INDEX).is_file():
+        return path
+    for found in (path / "zoo", path / "artifacts" / "zoo"):
+        if (found / INDEX).is_file():
+            return found
+    made = sorted((settings.runs_dir() / name).glob(f"*/artifacts/zoo/{INDEX}"))
+    if not made:
+        raise NotFound(f"There is no zoo '{name}'.", hint=f"Make it: digsite zoo make {name}")
+    return made[-1].parent

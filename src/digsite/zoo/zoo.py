@@ -1,0 +1,99 @@
+"""A stored collection of trained networks: weights mapped from disk, one table of what is true of them."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.models import build, parse
+from digsite.weights.bundle import WeightBundle
+from digsite.zoo.ceiling import Ceiling, noise_ceiling
+from digsite.zoo.split import Split, split
+from digsite.zoo.store import TABLE, Block, Index, locate, read_index, read_member, read_rows
+
+
+class Zoo:
+    """Opening reads the index alone; tables and shards are read when they are asked for."""
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.folder, self.index = folder, index
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Zoo":
+        """A zoo's folder, a run that made one, or the name of a study that did."""
+        folder = locate(str(path))
+        if not (folder / TABLE).is_file():
+            raise NotFound(f"The zoo at '{folder}' has no labels: {TABLE} is missing.")
+        return cls(folder, read_index(folder))
+
+    @property
+    def name(self) -> str:
+        return self.index.name
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The checkpoints that are stored; the last one is the trained network."""
+        return self.index.steps
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return self.index.recipe
+
+    def __len__(self) -> int:
+        return self.index.n
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """One row per member, in member order, with the number of its architecture."""
+        table = pd.read_csv(self.folder / TABLE)
+        if len(table) != len(self):
+            raise DigsiteError(
+                f"The zoo at '{self.folder}' has {len(self)} members and {len(table)} rows of labels."
+            )
+        table = table.set_index("member", drop=False).rename_axis(None).sort_index()
+        table["architecture"] = [b.architecture for b in self.index.blocks for _ in range(b.count)]
+        return table
+
+    @property
+    def params(self) -> Tensor:
+        """All trained networks as rows (members, parameters), if they have one architecture."""
+        return self.rows()
+
+    def rows(self, step: int | None = None) -> Tensor:
+        """All members' parameters at a checkpoint; without a copy where one shard holds them all."""
+        if len(self.index.architectures) > 1:
+            count = len(self.index.architectures)
+            raise UsageError(
+                f"The zoo '{self.name}' has {count} architectures, so no one matrix: use zoo.blocks()."
+            )
+        parts = [read_rows(self.folder, self.index, block, step) for block in self.index.blocks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def blocks(self, step: int | None = None) -> list[tuple[Block, Tensor]]:
+        """Parameters by block: neighbours of one architecture in one shard."""
+        return [(block, read_rows(self.folder, self.index, block, step)) for block in self.index.blocks]
+
+    def member(self, number: int, step: int | None = None) -> WeightBundle:
+        """The weights of one network by name."""
+        return read_member(self.folder, self.index, number, step)
+
+    def module(self, number: int, step: int | None = None) -> nn.Module:
+        """One network, ready to run; only for zoos whose architectures are digsite's own."""
+        bundle = self.member(number, step)
+        if "kind" not in bundle.meta["model"]:
+            raise UsageError(f"The zoo '{self.name}' was imported: its networks are weights without code.")
+        module = build(parse(bundle.meta["model"]))
+        module.load_state_dict(bundle.state_dict(), strict=False)
+        return module.eval()
+
+    def split(self, by: str = "run", test: float = 0.3, validation: float = 0.0, seed: int = 0) -> Split:
+        """Member numbers for training, validation and test, by run, dataset, recipe or architecture."""
+        return split(self.labels, by, test, validation, seed)
+
+    def ceiling(self) -> Ceiling:
+        """What a perfect reader of test accuracy would score."""
+        return noise_ceiling(self.labels["test_accuracy"].to_numpy(), int(self.labels["n_test"].iloc[0]))
