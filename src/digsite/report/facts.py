@@ -10,7 +10,7 @@ from digsite.base.errors import DigsiteError
 from digsite.config.overrides import paths
 from digsite.report.pictures import Picture, pictures
 from digsite.runs.layout import RunDir
-from digsite.runs.results import Claim, read_results
+from digsite.runs.results import Claim, Results, read_results
 from digsite.runs.status import Status
 
 
@@ -59,7 +59,7 @@ class Facts:
 
 
 def gather(run: RunDir) -> Facts:
-    launch, status, results = _launch(run), run.status(), _results(run)
+    launch, status, results = _launch(run), run.status(), results_of(run)
     return Facts(
         run=run,
         status=status,
@@ -106,7 +106,8 @@ def _launch(run: RunDir) -> dict[str, Any]:
         return {}
 
 
-def _results(run: RunDir):
+def results_of(run: RunDir) -> Results | None:
+    """The claims, or nothing when the file is broken."""
     try:
         return read_results(run.results)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):

@@ -1,0 +1,5 @@
+"""The dashboard: a local, read-only web server over a folder of runs; it never imports torch."""
+
+from digsite.serve.app import build
+
+__all__ = ["build"]

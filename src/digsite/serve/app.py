@@ -1,0 +1,68 @@
+"""The application: pages found by scanning, wrapped in the fence."""
+
+from pathlib import Path
+
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from digsite.base import families
+from digsite.base.errors import DigsiteError
+from digsite.serve.security import LOOPBACK, Fence
+from digsite.serve.site import Site, json, site
+
+THREADS = 4  # pages are quick and memory matters: every thread keeps its own heap
+
+
+def build(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None = None) -> ASGIApp:
+    """The dashboard over `root`; pass a token whenever it is bound to more than loopback."""
+    pages = families.scan("digsite.serve.pages").values()
+    app = Starlette(
+        routes=[route for page in pages for route in _guard(page.routes)],
+        exception_handlers={HTTPException: _http_error, DigsiteError: _user_error, Exception: _our_error},
+        lifespan=_few_threads,
+    )
+    app.state.site = Site.over(root)
+    return Fence(app, hosts=hosts, token=token)
+
+
+def _guard(routes: list[Route]) -> list[Route]:
+    assert all(route.methods == {"GET", "HEAD"} for route in routes), "this server only reads"
+    return routes
+
+
+class _few_threads:
+    def __init__(self, app: Starlette) -> None:
+        pass
+
+    async def __aenter__(self) -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+
+    async def __aexit__(self, *exception: object) -> None:
+        pass
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    said = {404: "There is nothing here.", 400: "That cannot be shown."}.get(error.status_code, "")
+    detail = error.detail if error.detail not in ("Not Found", "Bad Request") else ""
+    return _answer(request, error.status_code, detail or said or error.detail)
+
+
+def _user_error(request: Request, error: Exception) -> Response:
+    return _answer(request, 400, str(error))
+
+
+def _our_error(request: Request, error: Exception) -> Response:
+    """A broken file in a run must not take the dashboard down; the traceback goes to the terminal."""
+    return _answer(request, 500, f"This page failed: {type(error).__name__}. The terminal has the traceback.")
+
+
+def _answer(request: Request, status: int, message: str) -> Response:
+    if request.url.path.startswith("/api/"):
+        return json({"error": message}, status)
+    return site(request).page("error.html", status, message=message, status=status)

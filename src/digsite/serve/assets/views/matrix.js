@@ -1,0 +1,212 @@
+// A matrix of any size: drag to move, wheel or +/- to zoom, click a cell for its row's and column's neighbors.
+import { painted } from "../colors.js";
+import { css, el, get, number, themed } from "../dom.js";
+import { neighbors } from "../neighbors.js";
+import { Tiles } from "../tiles.js";
+
+const MOST = 64; // pixels a cell may grow to
+
+export async function draw(stage, data, view) {
+  const viewer = new Viewer(stage, data, view);
+  await viewer.open(data);
+}
+
+class Viewer {
+  constructor(stage, data, view) {
+    Object.assign(this, { view, data, order: { rows: "stored", columns: "stored" }, lead: data.lead.map(() => 0) });
+    this.canvas = el("canvas", { tabindex: "0", role: "application", "aria-label": `matrix ${view.name}: arrows move, plus and minus zoom, 0 shows all, Enter picks the middle cell` });
+    this.readout = el("p", { class: "readout", role: "status" });
+    this.beside = el("div", { class: "neighbors" });
+    this.bar = el("span", { class: "colorbar" });
+    stage.append(this.tools(), el("div", { class: "matrix" }, el("p", { class: "readout axis-y" }, `↓ ${data.y_label || "row"} (${number(data.rows)})   → ${data.x_label || "column"} (${number(data.columns)})`), this.canvas), this.readout, this.beside);
+    this.listen();
+    new ResizeObserver(() => this.resize()).observe(stage);
+  }
+
+  tools() {
+    const pick = (axis, names) => el("label", {}, `${axis} by`, el("select", { onchange: (e) => { this.order[axis] = e.target.value; this.reopen(); } }, ...names.map((n) => el("option", { value: n }, this.orderName(n)))));
+    const slices = this.data.lead.map((n, i) => el("label", {}, `slice ${i}`, el("input", { type: "number", min: 0, max: n - 1, value: 0, onchange: (e) => { this.lead[i] = Number(e.target.value); this.reopen(); } })));
+    const button = (label, text, action) => el("button", { type: "button", "aria-label": label, onclick: action }, text);
+    return el("div", { class: "tools" }, pick("rows", this.data.row_orders), pick("columns", this.data.column_orders), ...slices,
+      button("zoom in", "+", () => this.zoom(2)), button("zoom out", "−", () => this.zoom(0.5)), button("show all", "all", () => { this.fit(); this.paint(); }), this.bar);
+  }
+
+  orderName(name) {
+    return name === "size" ? (this.data.mask ? "density" : "mean |value|") : name;
+  }
+
+  query() {
+    const lead = this.lead.length ? `&lead=${this.lead.join(",")}` : "";
+    return `name=${encodeURIComponent(this.view.name)}&rows=${this.order.rows}&columns=${this.order.columns}${lead}`;
+  }
+
+  async reopen() {
+    try {
+      this.open(await get(`${this.view.api}/view?${this.query()}`));
+    } catch (error) {
+      this.readout.textContent = error.message;
+    }
+  }
+
+  async open(data) {
+    this.data = data;
+    this.tiles = new Tiles(`${this.view.api}/tile?${this.query()}`, data.low, data.high, () => this.paint());
+    const ramp = Float32Array.from({ length: 128 }, (_, i) => data.low + ((data.high - data.low) * i) / 127);
+    this.bar.replaceChildren(number(data.low, 3), painted(ramp, 1, 128, data.low, data.high), `${number(data.high, 3)} ${data.unit || (data.mask ? "kept" : "")}`);
+    this.idle = `mean ${number(data.mean)}, from ${number(data.min)} to ${number(data.max)}${data.broken ? `, ${data.broken} cells are not finite` : ""}`;
+    this.readout.textContent = this.idle;
+    if (!this.width) this.resize(); else this.paint();
+  }
+
+  resize() {
+    const width = this.canvas.parentElement.clientWidth;
+    if (!width || !this.data || width === this.width) return;
+    const { rows, columns } = this.data, most = this.view.large ? innerHeight * 0.68 : 420;
+    this.width = Math.min(width, Math.max(columns * MOST, 160));
+    this.height = Math.round(Math.min(Math.max((this.width * rows) / columns, Math.min(140, rows * 34)), most));
+    this.canvas.width = this.width * devicePixelRatio;
+    this.canvas.height = this.height * devicePixelRatio;
+    this.canvas.style.width = `${this.width}px`;
+    this.canvas.style.height = `${this.height}px`;
+    this.fit();
+    if (!this.themed) { this.themed = true; themed(() => this.paint()); } else this.paint();
+  }
+
+  fit() {
+    Object.assign(this, { left: 0, top: 0, sx: this.width / this.data.columns, sy: this.height / this.data.rows });
+  }
+
+  zoom(factor, x = this.width / 2, y = this.height / 2) {
+    const least = [this.width / this.data.columns, this.height / this.data.rows];
+    const next = (scale, low) => Math.min(Math.max(scale * factor, low), Math.max(MOST, low));
+    const [sx, sy] = [next(this.sx, least[0]), next(this.sy, least[1])];
+    this.left += x / this.sx - x / sx;
+    this.top += y / this.sy - y / sy;
+    Object.assign(this, { sx, sy });
+    this.paint();
+  }
+
+  clamp() {
+    this.left = Math.max(0, Math.min(this.left, this.data.columns - this.width / this.sx));
+    this.top = Math.max(0, Math.min(this.top, this.data.rows - this.height / this.sy));
+  }
+
+  paint() {
+    if (!this.tiles || !this.width || this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => { this.waiting = false; this.render(); });
+  }
+
+  level() {
+    const wanted = Math.floor(-Math.log2(Math.max(this.sx, this.sy) * devicePixelRatio));
+    return Math.max(0, Math.min(wanted, this.data.levels - 1));
+  }
+
+  render() {
+    this.clamp();
+    const context = this.canvas.getContext("2d"), level = this.level(), size = this.data.tile * 2 ** level;
+    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    context.fillStyle = css("--raised");
+    context.fillRect(0, 0, this.width, this.height);
+    context.imageSmoothingEnabled = this.sx < 1;
+    const right = Math.min(this.data.columns, this.left + this.width / this.sx), bottom = Math.min(this.data.rows, this.top + this.height / this.sy);
+    for (let row = Math.floor(this.top / size); row * size < bottom; row++) {
+      for (let column = Math.floor(this.left / size); column * size < right; column++) this.renderTile(context, level, row, column);
+    }
+    if (this.picked) this.frame(context);
+    this.canvas.dataset.level = level;
+    this.canvas.dataset.ready = String(this.tiles.busy === 0 && this.tiles.wishes.length === 0);
+    if (this.tiles.failed) this.readout.textContent = this.tiles.failed;
+  }
+
+  // A tile that is still on its way is stood in for by a coarser one.
+  renderTile(context, level, row, column) {
+    const exact = this.tiles.get(level, row, column);
+    if (exact) return this.place(context, exact.canvas, level, row, column, 0, 0, exact.columns, exact.rows);
+    for (let up = level + 1; up < this.data.levels; up++) {
+      const f = 2 ** (up - level), parent = this.tiles.peek(up, Math.floor(row / f), Math.floor(column / f));
+      if (!parent) continue;
+      const part = this.data.tile / f, x = (column % f) * part, y = (row % f) * part;
+      return this.place(context, parent.canvas, level, row, column, x, y, Math.min(part, parent.columns - x), Math.min(part, parent.rows - y));
+    }
+  }
+
+  place(context, canvas, level, row, column, x, y, w, h) {
+    if (w <= 0 || h <= 0) return;
+    const size = this.data.tile * 2 ** level, width = Math.min(size, this.data.columns - column * size), height = Math.min(size, this.data.rows - row * size);
+    context.drawImage(canvas, x, y, w, h, (column * size - this.left) * this.sx, (row * size - this.top) * this.sy, width * this.sx, height * this.sy);
+  }
+
+  frame(context) {
+    context.strokeStyle = css("--c1");
+    context.lineWidth = 1.5;
+    const x = (this.picked.column - this.left) * this.sx, y = (this.picked.row - this.top) * this.sy;
+    context.strokeRect(-2, y, this.width + 4, Math.max(this.sy, 1));
+    context.strokeRect(x, -2, Math.max(this.sx, 1), this.height + 4);
+  }
+
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const x = event.clientX - box.left, y = event.clientY - box.top;
+    const column = Math.floor(this.left + x / this.sx), row = Math.floor(this.top + y / this.sy);
+    return { x, y, row: Math.max(0, Math.min(row, this.data.rows - 1)), column: Math.max(0, Math.min(column, this.data.columns - 1)) };
+  }
+
+  hover(event) {
+    const { row, column } = this.at(event), level = this.level(), f = 2 ** level, size = this.data.tile * f;
+    const tile = this.tiles.peek(level, Math.floor(row / size), Math.floor(column / size));
+    if (!tile) return;
+    const value = tile.values[Math.floor((row % size) / f) * tile.columns + Math.floor((column % size) / f)];
+    const what = f > 1 ? `mean of ${f} × ${f} cells ${number(value)}` : number(value);
+    this.readout.textContent = `${this.named("row", row)}, ${this.named("column", column)}: ${what} ${this.data.unit || ""}`;
+  }
+
+  named(axis, i) {
+    const names = this.data[`${axis}_names`], stored = this.order[`${axis}s`] === "stored";
+    return `${axis} ${i}${names && stored ? ` (${names[i]})` : ""}`;
+  }
+
+  async pick(row, column) {
+    this.picked = { row, column };
+    this.paint();
+    try {
+      const cell = await get(`${this.view.api}/cells?${this.query()}&top=${row}&left=${column}&height=1&width=1`);
+      this.readout.textContent = `row ${cell.rows[0]}, column ${cell.columns[0]}: ${number(cell.values[0][0])} ${this.data.unit || ""}`;
+      const show = (axis, index) => neighbors(this.beside, this.view, axis, index, this.query(), (to) => axis === "rows" ? this.pick(to, column) : this.pick(row, to), this.order[axis] === "stored");
+      this.beside.replaceChildren();
+      await show("rows", cell.rows[0]);
+      await show("columns", cell.columns[0]);
+    } catch (error) {
+      this.readout.textContent = error.message;
+    }
+  }
+
+  listen() {
+    const canvas = this.canvas;
+    let drag;
+    canvas.addEventListener("wheel", (event) => { event.preventDefault(); const { x, y } = this.at(event); this.zoom(Math.exp(-event.deltaY * 0.0022), x, y); }, { passive: false });
+    canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); drag = { x: event.clientX, y: event.clientY, moved: 0 }; });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!drag) return this.hover(event);
+      const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
+      drag = { x: event.clientX, y: event.clientY, moved: drag.moved + Math.abs(dx) + Math.abs(dy) };
+      this.left -= dx / this.sx;
+      this.top -= dy / this.sy;
+      this.paint();
+    });
+    canvas.addEventListener("pointerup", (event) => { const { row, column } = this.at(event); if (drag && drag.moved < 4) this.pick(row, column); drag = undefined; });
+    canvas.addEventListener("pointerleave", () => { if (this.idle && !this.picked) this.readout.textContent = this.idle; });
+    canvas.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  key(event) {
+    const step = { ArrowLeft: [-60, 0], ArrowRight: [60, 0], ArrowUp: [0, -60], ArrowDown: [0, 60] }[event.key];
+    if (step) { this.left += step[0] / this.sx; this.top += step[1] / this.sy; this.paint(); }
+    else if (event.key === "+" || event.key === "=") this.zoom(2);
+    else if (event.key === "-") this.zoom(0.5);
+    else if (event.key === "0") { this.fit(); this.paint(); }
+    else if (event.key === "Enter") this.pick(Math.floor(this.top + this.height / 2 / this.sy), Math.floor(this.left + this.width / 2 / this.sx));
+    else return;
+    event.preventDefault();
+  }
+}

@@ -1,0 +1,105 @@
+"""Server-sent events: what changed in the list, what a running run measures and says."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from digsite.base import atomic
+from digsite.runs.layout import RunDir
+from digsite.runs.shown import as_row
+from digsite.serve.index import Index
+
+HEADERS = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
+EVERY_S = 1.0
+CHUNK = 400_000  # bytes of journal or log in one event
+ENDED = ("finished", "failed", "interrupted", "killed")
+
+
+def event(name: str, value: Any, id_: str = "") -> str:
+    head = f"id: {id_}\n" if id_ else ""
+    return f"{head}event: {name}\ndata: {atomic.dumps(value)}\n\n"
+
+
+async def list_changes(request: Request, index: Index) -> AsyncIterator[str]:
+    """The number of the list's version, whenever it moves; the page asks for the rows that it shows."""
+    seen = None
+    while not await request.is_disconnected():
+        await run_in_threadpool(index.entries)
+        if index.version != seen:
+            seen = index.version
+            yield event("list", {"version": seen})
+        await asyncio.sleep(EVERY_S)
+
+
+async def run_changes(request: Request, run: RunDir, journal: int, log: int) -> AsyncIterator[str]:
+    """New measurements, log lines and states until the run has ended and everything was told."""
+    told = None
+    while not await request.is_disconnected():
+        status = await run_in_threadpool(run.status)
+        news: list[tuple[str, Any]] = []
+        text, journal = tail(run.journal, journal)
+        if records := [line for line in text.splitlines() if line]:
+            news.append(("metrics", [r for r in map(_record, records) if r]))
+        text, log = tail(run.log, log)
+        if text:
+            news.append(("log", text))
+        shown = _shown(run, status)
+        if shown != told:
+            told = shown
+            news.append(("status", shown))
+        for name, value in news:
+            yield event(name, value, f"{journal}-{log}")
+        if not news and status.shown_state in ENDED:
+            yield event("end", {"state": status.shown_state})
+            return
+        await asyncio.sleep(EVERY_S)
+
+
+def _shown(run: RunDir, status: Any) -> dict[str, Any]:
+    row = as_row(run, status)
+    row.pop("heartbeat")  # it beats without anything having happened
+    stamps = [_stamp(path) for path in (run.figures, run.tables, run.views, run.results)]
+    return {**row, "files": stamps}
+
+
+def _stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def tail(path: Path, offset: int) -> tuple[str, int]:
+    """Whole lines after `offset`; a file that became shorter (a resumed run) is told from its new end on."""
+    if not path.is_file() or path.is_symlink():
+        return "", offset
+    size = path.stat().st_size
+    if size <= offset:
+        return "", size
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(CHUNK)
+    end = data.rfind(b"\n") + 1
+    return data[:end].decode(errors="replace"), offset + end
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def start_of_tail(path: Path, n_bytes: int = 60_000) -> int:
+    """An offset at the start of a line, so that the last `n_bytes` can be shown."""
+    if not path.is_file() or path.is_symlink():
+        return 0
+    size = path.stat().st_size
+    if size <= n_bytes:
+        return 0
+    with path.open("rb") as file:
+        file.seek(size - n_bytes)
+        return size - n_bytes + len(file.readline())

@@ -1,0 +1,46 @@
+"""What every page needs: the runs folder, its index, the templates."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from digsite.base import atomic
+from digsite.report.page import environment
+from digsite.runs.layout import RunDir
+from digsite.serve import places
+from digsite.serve.index import Index
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Site:
+    root: Path
+    index: Index
+    templates: Environment
+
+    @classmethod
+    def over(cls, root: Path) -> "Site":
+        return cls(root, Index(root), environment(HERE / "templates"))
+
+    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        return HTMLResponse(self.templates.get_template(template).render(**values), status)
+
+
+def site(request: Request) -> Site:
+    return request.app.state.site
+
+
+def run_of(request: Request) -> RunDir:
+    """The run that the address names, or 404."""
+    names = request.path_params
+    return places.run(site(request).root, names["study"], names["id"])
+
+
+def json(value: Any, status: int = 200) -> Response:
+    """The JSON of the command line: NaN and infinities are null."""
+    return Response(atomic.dumps(value), status, media_type="application/json")

@@ -1,0 +1,125 @@
+"""Lines, bands and nulls over a common axis, or points that link to runs.
+
+Source: a table, the journal (`metrics.jsonl`), or a tensor of one or two axes (one line per row).
+Options: x, y, band=[low, high] (columns or pairs of columns), null (columns), marks=[{"x", "label"}], group (a column
+that splits the rows into lines), style="points", link (a column with run names), x_label, y_label, log_x, log_y.
+"""
+
+import csv
+import math
+from typing import Any
+
+import numpy as np
+
+from digsite.serve.journals import columns, downsampled
+from digsite.serve.tensors.stored import open_tensor
+from digsite.serve.views import View
+
+POINTS = 4000
+LINES = 64
+_LABELS = ("x_label", "y_label", "log_x", "log_y", "style", "marks", "caption", "unit")
+
+
+def data(view: View, params: Any) -> dict[str, Any]:
+    suffix = view.path.suffix
+    if suffix == ".csv":
+        lines = _from_table(view)
+    elif suffix == ".jsonl":
+        lines = _from_journal(view)
+    else:
+        lines = _from_tensor(view)
+    shown = {key: view.options[key] for key in _LABELS if key in view.options}
+    return {"lines": lines[:LINES], "left_out": max(0, len(lines) - LINES), **shown}
+
+
+def _from_table(view: View) -> list[dict[str, Any]]:
+    table = read_columns(view)
+    names = list(table)
+    options = view.options
+    x_name = options.get("x") if options.get("x") in table else names[0] if names else ""
+    nulls = _listed(options.get("null"))
+    bands = _bands(options.get("band"))
+    used = {x_name, *nulls, *(c for band in bands for c in band), options.get("group"), options.get("link")}
+    wanted = [n for n in _listed(options.get("y")) or [n for n in names if n not in used] if n in table]
+    group = table.get(options.get("group", ""))
+    x = table.get(x_name, [])
+    lines = []
+    for index, name in enumerate(wanted):
+        band = bands[index] if index < len(bands) else None
+        lines += _split(name, x, table, band, group, table.get(options.get("link", "")))
+    for name in (n for n in nulls if n in table):
+        lines += [{**line, "null": True} for line in _split(name, x, table, None, group, None)]
+    return lines
+
+
+def _split(name: str, x: list, table: dict[str, list], band: Any, group: list | None, link: list | None) -> list:
+    """One line, or one per value of the group column."""
+    parts: dict[Any, list[int]] = {}
+    for i in range(len(x)):
+        parts.setdefault(group[i] if group else None, []).append(i)
+    lines = []
+    for value, rows in parts.items():
+        label = name if value is None else f"{value}" if len(parts) > 1 else name
+        line: dict[str, Any] = {"name": label, "x": [x[i] for i in rows], "y": [_number(table[name][i]) for i in rows]}
+        if band and all(side in table for side in band):
+            line["low"], line["high"] = ([_number(table[side][i]) for i in rows] for side in band)
+        if link:
+            line["link"] = [str(link[i]) for i in rows]
+        lines.append(line)
+    return lines
+
+
+def read_columns(view: View) -> dict[str, list]:
+    """A CSV file by columns; what looks like a number is one."""
+    with view.path.open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.reader(file)
+        names = next(reader, [])
+        found: dict[str, list] = {name: [] for name in names}
+        for row in reader:
+            for name, cell in zip(names, row):
+                found[name].append(_cell(cell))
+    return found
+
+
+def _from_journal(view: View) -> list[dict[str, Any]]:
+    series = columns(view.path)
+    wanted = _listed(view.options.get("y")) or list(series)
+    thin = {name: downsampled(*series[name], POINTS) for name in wanted if name in series}
+    return [{"name": name, "x": x, "y": y} for name, (x, y) in thin.items()]
+
+
+def _from_tensor(view: View) -> list[dict[str, Any]]:
+    values = np.atleast_2d(open_tensor(view.path, view.key).read().astype(float))
+    values = values.reshape(-1, values.shape[-1])[: LINES + 1]
+    x = np.arange(values.shape[1])
+    if "x" in view.options:
+        x = open_tensor(*view.sibling(str(view.options["x"]))).read().ravel()
+    names = view.options.get("names") or [str(i) for i in range(len(values))]
+    lines = []
+    for name, row in zip(names, values):
+        xs, ys = downsampled(x.tolist(), row.tolist(), POINTS)
+        lines.append({"name": str(name), "x": xs, "y": ys})
+    return lines
+
+
+def _bands(option: Any) -> list[tuple[str, str]]:
+    """["low", "high"], or a list of such pairs."""
+    if not isinstance(option, list) or not option:
+        return []
+    pairs = option if isinstance(option[0], list) else [option]
+    return [(str(p[0]), str(p[1])) for p in pairs if len(p) == 2]
+
+
+def _listed(option: Any) -> list[str]:
+    return [] if option is None else [str(o) for o in option] if isinstance(option, list) else [str(option)]
+
+
+def _cell(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, float) and math.isfinite(value) else None

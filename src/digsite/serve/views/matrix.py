@@ -1,0 +1,84 @@
+"""A matrix of any size: a summary here, the cells as tiles.
+
+Source: a tensor. Options: bits (columns of packed rows), row_order / column_order ("#key" of a permutation),
+row_labels / column_labels ("#key" of integers to group by), row_names / column_names (lists), centered,
+x_label, y_label, unit.
+"""
+
+from typing import Any
+
+import numpy as np
+from starlette.exceptions import HTTPException
+
+from digsite.base.errors import UsageError
+from digsite.serve.tensors.grid import Grid
+from digsite.serve.tensors.pyramid import TILE, Pyramid, pyramid, summary
+from digsite.serve.tensors.stored import open_tensor
+from digsite.serve.views import View
+
+_SHOWN = ("x_label", "y_label", "unit", "centered", "caption", "row_names", "column_names")
+
+
+def data(view: View, params: Any) -> dict[str, Any]:
+    grid = grid_of(view, params)
+    found = summary(grid)
+    levels = chosen(view, params).levels
+    low, high = _range(found.low, found.high, found.sample, bool(view.options.get("centered")), grid.mask)
+    return {
+        "rows": grid.shape[0], "columns": grid.shape[1], "tile": TILE, "levels": levels, "mask": grid.mask,
+        "low": low, "high": high, "min": found.low, "max": found.high, "mean": found.mean, "broken": found.broken,
+        "lead": list(grid.tensor.shape[:-2]), "row_orders": orders(view, "row"), "column_orders": orders(view, "column"),
+        **{key: view.options[key] for key in _SHOWN if key in view.options},
+    }  # fmt: skip
+
+
+def grid_of(view: View, params: Any) -> Grid:
+    tensor = open_tensor(view.path, view.key)
+    lead = [part for part in params.get("lead", "").split(",") if part]
+    if not all(part.isdigit() for part in lead):
+        raise UsageError("A slice is a list of whole numbers.")
+    indices = tuple(int(part) for part in lead) or (0,) * max(len(tensor.shape) - 2, 0)
+    return Grid(tensor, indices, int(view.options.get("bits") or 0))
+
+
+def chosen(view: View, params: Any) -> Pyramid:
+    """The pyramid in the order that the address asks for."""
+    grid = grid_of(view, params)
+    return pyramid(grid, _order(view, grid, params.get("rows", ""), 0), _order(view, grid, params.get("columns", ""), 1))
+
+
+def orders(view: View, axis: str) -> list[str]:
+    declared = [name for name in ("order", "labels") if f"{axis}_{name}" in view.options]
+    names = {"order": "given", "labels": "cluster"}
+    return ["stored", "size", *(names[d] for d in declared)]
+
+
+def _order(view: View, grid: Grid, name: str, axis: int) -> np.ndarray | None:
+    if name in ("", "stored"):
+        return None
+    size = (summary(grid).row_size, summary(grid).column_size)[axis]
+    if name == "size":
+        return np.argsort(-size, kind="stable")
+    word = ("row", "column")[axis]
+    option = view.options.get({"given": f"{word}_order", "cluster": f"{word}_labels"}.get(name, ""))
+    if option is None:
+        raise HTTPException(400, f"'{name}' is not an order of this view.")
+    values = open_tensor(*view.sibling(str(option))).read().ravel()
+    if len(values) != grid.shape[axis]:
+        raise UsageError(f"'{option}' has {len(values)} entries for {grid.shape[axis]} {word}s.")
+    if name == "cluster":  # within a cluster by density
+        return np.lexsort((-size, values))
+    if not np.array_equal(np.sort(values), np.arange(len(values))):
+        raise UsageError(f"'{option}' is not a permutation.")
+    return values.astype(np.int64)
+
+
+def _range(low: float, high: float, sample: np.ndarray, centered: bool, mask: bool) -> tuple[float, float]:
+    """Colors span the middle 99 % of the cells, so that one outlier does not whiten the rest."""
+    if mask or not sample.size:
+        return 0.0, 1.0
+    near, far = (float(q) for q in np.quantile(sample, [0.005, 0.995]))
+    if centered or (low < 0 < high and not near >= 0):
+        limit = max(abs(near), abs(far)) or max(abs(low), abs(high)) or 1.0
+        return -limit, limit
+    return (near, far) if far > near else (low, high if high > low else low + 1.0)
