@@ -74,7 +74,7 @@ def _retrieve(url: str, source: Source, target: Path) -> Path:
     pooch.get_logger().setLevel("ERROR")
     target.mkdir(parents=True, exist_ok=True)
     with _Bar(f"{target.name}/{source.file}") as bar:
-        downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S)
+        downloader: Any = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S)
         # pooch writes to a temporary file and renames it after the hash agreed
         return Path(pooch.retrieve(url, source.hash, fname=source.file, path=target, downloader=downloader))
 

@@ -10,7 +10,7 @@ N_TRAIN = 1000
 def read() -> ImageSet:
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
     images = (images.reshape(-1, 8, 8) / 16).astype(np.float32)
     # The file is ordered by writer, so a cut without shuffling would test on other hands than it trains on.
     order = np.random.default_rng(0).permutation(len(images))

@@ -11,14 +11,9 @@ class TokenMlp(nn.Module):
     def __init__(self, config: TokenMlpConfig) -> None:
         super().__init__()
         self.embed = nn.Embedding(config.vocab, config.d_embed)
-        self.mlp = Mlp(
-            MlpConfig(
-                sizes=[config.length * config.d_embed, *config.hidden, config.n_classes],
-                activation=config.activation,
-                dropout=config.dropout,
-                dropout_layers=config.dropout_layers,
-            )
-        )
+        sizes = [config.length * config.d_embed, *config.hidden, config.n_classes]
+        shared = config.model_dump(include={"activation", "dropout", "dropout_layers"})
+        self.mlp = Mlp(MlpConfig.model_validate({"sizes": sizes, **shared}))
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.mlp(self.embed(tokens))

@@ -31,20 +31,22 @@ def from_huggingface(given: dict[str, Any]) -> LlamaConfig:
     if kind != "default" or activation != "silu":
         found = f"rope_type {kind}" if kind != "default" else f"hidden_act {activation}"
         raise UsageError(f"This Llama has {found}, which is not supported.", hint="Accepted: default, silu.")
-    return LlamaConfig(
-        vocab=given["vocab_size"],
-        context=given.get("max_position_embeddings", 2048),
-        d_model=given["hidden_size"],
-        d_mlp=given["intermediate_size"],
-        n_layers=given["num_hidden_layers"],
-        n_heads=given["num_attention_heads"],
-        n_kv_heads=given.get("num_key_value_heads") or given["num_attention_heads"],
-        d_head=given.get("head_dim"),
-        tied=given.get("tie_word_embeddings", False),
-        attention_bias=given.get("attention_bias", False),
-        mlp_bias=given.get("mlp_bias", False),
-        norm_eps=given.get("rms_norm_eps", 1e-6),
-        rope_theta=rope.get("rope_theta", given.get("rope_theta", 10000.0)),
+    return LlamaConfig.model_validate(
+        {
+            "vocab": given["vocab_size"],
+            "context": given.get("max_position_embeddings", 2048),
+            "d_model": given["hidden_size"],
+            "d_mlp": given["intermediate_size"],
+            "n_layers": given["num_hidden_layers"],
+            "n_heads": given["num_attention_heads"],
+            "n_kv_heads": given.get("num_key_value_heads") or given["num_attention_heads"],
+            "d_head": given.get("head_dim"),
+            "tied": given.get("tie_word_embeddings", False),
+            "attention_bias": given.get("attention_bias", False),
+            "mlp_bias": given.get("mlp_bias", False),
+            "norm_eps": given.get("rms_norm_eps", 1e-6),
+            "rope_theta": rope.get("rope_theta", given.get("rope_theta", 10000.0)),
+        }
     )
 
 

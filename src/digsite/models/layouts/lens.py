@@ -17,15 +17,17 @@ def translate(bundle: WeightBundle) -> tuple[ToyTransformerConfig, dict[str, Ten
     vocab, width = bundle.shape("embed.W_E")
     n_heads, _, size = bundle.shape("blocks.0.attn.W_Q")
     has_mlp = "blocks.0.mlp.W_in" in bundle.tensors
-    config = ToyTransformerConfig(
-        vocab=vocab,
-        context=bundle.shape("pos_embed.W_pos")[0],
-        d_model=width,
-        d_head=size,
-        n_heads=n_heads,
-        n_layers=sum(name.endswith("attn.W_Q") for name in bundle.tensors),
-        d_mlp=bundle.shape("blocks.0.mlp.W_in")[1] if has_mlp else 0,
-        n_outputs=bundle.shape("unembed.W_U")[1],
+    config = ToyTransformerConfig.model_validate(
+        {
+            "vocab": vocab,
+            "context": bundle.shape("pos_embed.W_pos")[0],
+            "d_model": width,
+            "d_head": size,
+            "n_heads": n_heads,
+            "n_layers": sum(name.endswith("attn.W_Q") for name in bundle.tensors),
+            "d_mlp": bundle.shape("blocks.0.mlp.W_in")[1] if has_mlp else 0,
+            "n_outputs": bundle.shape("unembed.W_U")[1],
+        }
     )
     if all(getattr(config, key) == value for key, value in BRACKETS.items()):
         config = config.model_copy(update={"causal": False, "pad": 1})

@@ -42,16 +42,18 @@ def translate(bundle: WeightBundle) -> tuple[LlamaConfig, dict[str, Tensor]]:
     tied = "output.weight" not in bundle.tensors
     if tied:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    config = LlamaConfig(
-        vocab=vocab,
-        context=context,
-        d_model=width,
-        d_mlp=bundle.shape("layers.0.feed_forward.w1.weight")[0],
-        n_layers=sum(name.endswith("ffn_norm.weight") for name in bundle.tensors),
-        n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        tied=tied,
-        rope="pairs",
+    config = LlamaConfig.model_validate(
+        {
+            "vocab": vocab,
+            "context": context,
+            "d_model": width,
+            "d_mlp": bundle.shape("layers.0.feed_forward.w1.weight")[0],
+            "n_layers": sum(name.endswith("ffn_norm.weight") for name in bundle.tensors),
+            "n_heads": n_heads,
+            "n_kv_heads": n_kv_heads,
+            "tied": tied,
+            "rope": "pairs",
+        }
     )
     return config, state
 

@@ -14,12 +14,14 @@ def matches(bundle: WeightBundle) -> bool:
 
 def translate(bundle: WeightBundle) -> tuple[Gpt2Config, dict[str, Tensor]]:
     vocab, width = bundle.shape("transformer.wte.weight")
-    config = Gpt2Config(
-        vocab=vocab,
-        context=bundle.shape("transformer.wpe.weight")[0],
-        d_model=width,
-        n_layers=sum(name.endswith("ln_2.weight") for name in bundle.tensors),
-        n_heads=int(bundle.meta["n_head"]),
-        tied="lm_head.weight" not in bundle.tensors,
+    config = Gpt2Config.model_validate(
+        {
+            "vocab": vocab,
+            "context": bundle.shape("transformer.wpe.weight")[0],
+            "d_model": width,
+            "n_layers": sum(name.endswith("ln_2.weight") for name in bundle.tensors),
+            "n_heads": int(bundle.meta["n_head"]),
+            "tied": "lm_head.weight" not in bundle.tensors,
+        }
     )
     return config, bundle.state_dict()
