@@ -35,7 +35,7 @@ def method_named(name: str) -> str:
     known = families.names(FAMILY)
     member = name.replace("-", "_")
     if member not in known:
-        raise UsageError(f"There is no pruning method '{name}'.{nearest(member, known)}")
+        raise UsageError(f"There is no pruning method '{name}'. {nearest(member, known)}")
     return member
 
 

@@ -91,7 +91,7 @@ def _chosen(family: str, wanted: Iterable[str]) -> dict:
     chosen = list(wanted)
     for name in chosen:
         if name not in known:
-            raise UsageError(f"There is no {family.rsplit('.', 1)[1].rstrip('s')} '{name}'.{nearest(name, known)}")
+            raise UsageError(f"There is no {family.rsplit('.', 1)[1].rstrip('s')} '{name}'. {nearest(name, known)}")
     members = families.scan(family)
     return {name: members[name] for name in chosen}
 

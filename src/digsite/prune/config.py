@@ -1,0 +1,153 @@
+"""Configs of the pruning studies; what they share is said once."""
+
+from typing import Annotated, Literal
+
+from digsite.config import Config, Field
+
+
+class StoryModel(Config):
+    """The embedded default: a small Llama trained here on the generated story language."""
+
+    kind: Literal["stories"] = "stories"
+    d_model: int = Field(128, gt=0, description="width of the residual stream")
+    d_mlp: int = Field(352, gt=0, description="width of the feed-forward layers")
+    n_layers: int = Field(3, gt=0, description="decoder layers")
+    n_heads: int = Field(4, gt=0, description="query heads")
+    n_kv_heads: int = Field(2, gt=0, description="key and value heads")
+    context: int = Field(64, gt=8, description="longest sequence in tokens")
+    steps: int = Field(600, gt=0, description="training steps")
+    batch: int = Field(32, gt=0, description="sequences of a training step")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate of Adam, cosine schedule")
+
+
+class TrainedModel(Config):
+    """A model that is there already."""
+
+    kind: Literal["trained"] = "trained"
+    reference: str = Field(
+        "stories260K", description="a folder or file, run:, hub:, or a model's name in the data folder"
+    )
+
+
+Model = Annotated[StoryModel | TrainedModel, Field(discriminator="kind")]
+
+
+class Calibration(Config):
+    text: str = Field("", description="corpus name or text file; empty: stories, or tinystories for a trained model")
+    sequences: int = Field(64, gt=0, description="token windows that inputs are measured on")
+    length: int = Field(0, ge=0, description="tokens of a window; 0 takes the model's context, at most 128")
+
+
+class Pruning(Config):
+    """What every study of masks begins with."""
+
+    model: Model = Field(StoryModel(), description="the language model to prune")
+    method: str = Field("wanda", description="magnitude, wanda, wanda_variant, ria or sparsegpt")
+    sparsity: float = Field(0.5, gt=0, lt=1, description="share of weights that go")
+    pattern: str = Field("", description="n:m, such as 2:4, instead of a free choice of the share")
+    swap: int = Field(0, ge=0, description="most exchanges per row of the swap refinement, 0 for none")
+    calibration: Calibration = Field(Calibration(), description="the text that inputs are measured on")
+    seed: int = Field(0, ge=0, description="seed of every random draw")
+
+
+class OneMask(Pruning):
+    """A study of one matrix."""
+
+    masks: str = Field("", description="packed masks or a pruned matrix in a file, instead of pruning here")
+    layer: int = Field(1, ge=0, description="decoder layer, from 0")
+    component: str = Field("mlp.down_proj", description="map inside the layer, such as self_attn.q_proj")
+    axis: Literal["columns", "rows"] = Field("columns", description="features: input channels, or output channels")
+
+
+class Nulls(Config):
+    draws: int = Field(99, ge=1, description="masks drawn from each null model")
+    trades: int = Field(10, ge=5, description="trades of every row on the way to a same-margins draw")
+    reprune: bool = Field(True, description="also shuffle the weights inside rows and prune again")
+
+
+class SingleConfig(OneMask):
+    feature: int | None = Field(None, ge=0, description="the feature whose neighbors are clustered; none: random")
+    n_features: int = Field(128, gt=1, description="nearest features to take")
+    n_clusters: int = Field(8, gt=1, description="clusters of k-means")
+    seed: int = Field(42, ge=0, description="seed of the feature, of k-means and of the nulls")
+    nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
+
+
+class RepeatConfig(OneMask):
+    n_executions: int = Field(10, gt=1, description="random features whose neighborhoods are clustered")
+    n_features: int = Field(128, gt=1, description="nearest features to take")
+    n_clusters: int = Field(8, gt=1, description="clusters of k-means")
+    nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
+
+
+class ClustersConfig(OneMask):
+    seeds: int = Field(10, gt=0, description="reference features, each the center of one neighborhood")
+    n_similar: int = Field(128, gt=1, description="features of a neighborhood, its center included")
+    k_values: list[int] = Field([4, 8, 16], min_length=1, description="numbers of clusters")
+    clustering: Literal["kmeans", "ward", "average"] = Field("kmeans", description="how clusters are made")
+    n_init: int = Field(10, gt=0, description="starts of k-means")
+    nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
+    resamples: int = Field(4, ge=1, description="calibration sets the whole study is repeated on, for the intervals")
+    pictures: bool = Field(True, description="draw the four pictures of every seed and k")
+    output_dir: str = Field("", description="also copy pictures and metrics_summary.json into this folder")
+
+
+class ReportConfig(Pruning):
+    methods: list[str] = Field(["wanda", "sparsegpt", "magnitude"], min_length=1, description="methods to compare")
+    layers: list[int] = Field([], description="decoder layers; empty for all")
+    components: list[str] = Field([], description="maps inside the layers; empty for all")
+    references: list[str] = Field([], description="further trained models, by reference")
+    n_executions: int = Field(10, gt=0, description="random neighborhoods behind the cluster columns")
+    n_features: int = Field(64, gt=1, description="features of a neighborhood")
+    n_clusters: int = Field(8, gt=1, description="clusters of a neighborhood")
+    nulls: Nulls = Field(Nulls(reprune=False), description="what the numbers are compared with")
+
+
+class PublishedConfig(Pruning):
+    layer: int = Field(1, ge=0, description="decoder layer of the real masks")
+    component: str = Field("mlp.down_proj", description="map of the real masks")
+    n_similar: int = Field(128, gt=1, description="features of a neighborhood")
+    k_values: list[int] = Field([4, 8, 16], min_length=1, description="numbers of clusters")
+    seeds: int = Field(10, gt=0, description="reference features")
+    outputs: int = Field(1024, gt=8, description="rows of the structureless masks")
+    inputs: int = Field(2048, gt=8, description="columns of the structureless masks")
+    draws: int = Field(99, ge=1, description="same-margins masks behind the honest verdict")
+
+
+class QualityConfig(Pruning):
+    methods: list[str] = Field(
+        ["magnitude", "wanda", "ria", "sparsegpt", "wanda+swaps", "sparsegpt+swaps"],
+        min_length=1,
+        description="methods; '+swaps' adds the swap refinement, '+owl' the layer allocation",
+    )
+    levels: list[str] = Field(
+        ["50%", "60%", "70%", "2:4", "4:8"], min_length=1, description="shares in percent, or n:m"
+    )
+    draws: int = Field(5, ge=1, description="independent calibration sets, for the intervals")
+    swaps: int = Field(30, gt=0, description="most exchanges per row where a method says '+swaps'")
+    windows: int = Field(64, gt=0, description="evaluation windows")
+
+
+class ComparisonConfig(OneMask):
+    methods: list[str] = Field(["wanda", "sparsegpt", "magnitude", "ria"], min_length=2, description="methods")
+    resamples: int = Field(4, ge=2, description="calibration sets, for the noise between masks of one method")
+    sparsities: list[float] = Field([0.3, 0.7], description="other shares that the first method is compared at")
+
+
+class AttributionConfig(Pruning):
+    methods: list[str] = Field(["wanda", "sparsegpt", "magnitude", "ria"], min_length=1, description="methods")
+    layer: int = Field(1, ge=0, description="decoder layer, from 0")
+    resamples: int = Field(4, ge=2, description="calibration sets behind the per-weight keep probability")
+    nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
+
+
+CONFIGS: dict[str, type[Config]] = {
+    "single": SingleConfig,
+    "repeat": RepeatConfig,
+    "clusters": ClustersConfig,
+    "report": ReportConfig,
+    "published": PublishedConfig,
+    "quality": QualityConfig,
+    "comparison": ComparisonConfig,
+    "attribution": AttributionConfig,
+}
