@@ -187,3 +187,13 @@ def test_a_checkpoint_with_missing_tensors_names_them(tmp_path):
 def test_a_module_without_a_config_is_not_saved(tmp_path):
     with pytest.raises(UsageError, match="A Linear has no config of ours"):
         save_model(tmp_path / "m.safetensors", torch.nn.Linear(2, 2))
+
+
+def test_metadata_of_a_zoo_builds_the_member():
+    from digsite.models.pretrained import from_bundle
+    from digsite.weights import WeightBundle
+
+    model = build(parse({"kind": "gru", "n_inputs": 4, "n_hidden": 3}))
+    meta = {"model": model.config.model_dump(), "member": 7}
+    x = torch.rand(2, 5, 4)
+    assert torch.equal(from_bundle(WeightBundle(model.state_dict(), meta))(x), model.eval()(x))
