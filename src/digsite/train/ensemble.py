@@ -12,7 +12,7 @@ from digsite.base.errors import UsageError
 from digsite.train.chooser import choose
 from digsite.train.dropout import Masks, mask_shapes, replace_dropout
 from digsite.train.feeds import Examples, Feed, Stream, as_data, make_feed
-from digsite.train.group import Group
+from digsite.train.group import Group, same_update
 from digsite.train.initial import build_seeded, initial
 from digsite.train.layout import Layout, untrained
 from digsite.train.losses import Loss, resolve
@@ -196,13 +196,11 @@ def _total(member: Member, data: Examples | Stream) -> int:
 
 
 def _grouping(members: Sequence[Member], totals: Sequence[int], chunk: int) -> list[list[int]]:
-    """Member indices that can step together, longest training first, at most `chunk` in a group."""
-    kinds: dict[tuple[object, ...], list[int]] = {}
-    for index, member in enumerate(members):
-        key = (member.optimizer, member.betas, member.batch, bool(member.dropout), member.dropout is None)
-        kinds.setdefault(key, []).append(index)
+    """Member indices that step together: one batch size, longest training first, at most `chunk` in a group."""
     groups = []
-    for indices in kinds.values():
-        ordered = sorted(indices, key=lambda i: -totals[i])
-        groups += [ordered[at : at + chunk] for at in range(0, len(ordered), chunk)]
+    for size in sorted({member.batch for member in members}):
+        own = [i for i, member in enumerate(members) if member.batch == size]
+        # Members without dropout side by side: a group of them alone needs no masks.
+        own.sort(key=lambda i: (-totals[i], bool(members[i].dropout), same_update(members[i], totals[i])))
+        groups += [own[at : at + chunk] for at in range(0, len(own), chunk)]
     return groups

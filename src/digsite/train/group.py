@@ -1,4 +1,4 @@
-"""A group: members of one shape, optimizer kind and batch size that take their steps as one matrix."""
+"""A group: members of one shape and batch size that take their steps as one matrix."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,10 @@ NEVER = -1
 
 
 class Group:
-    """Rows are sorted by their number of steps, so that those still training are always the first ones."""
+    """Rows are sorted by their number of steps, so that those still training are always the first ones.
+
+    Within that order, neighbours with one kind of optimizer are updated together.
+    """
 
     def __init__(
         self,
@@ -31,7 +34,8 @@ class Group:
         assert list(totals) == sorted(totals, reverse=True), totals
         self.members, self.totals, self.flat, self.buffers = members, totals, flat, dict(buffers)
         self.engine, self.feed, self.masks = engine, feed, masks
-        self.optimizer = Optimizer.of(members, flat)
+        self.spans = _spans(members, totals)
+        self.optimizers = [Optimizer.of(members[first:end], flat[first:end]) for first, end in self.spans]
         self.rates = rate_table(members, totals, flat.dtype).to(flat.device)
         self.grads = torch.zeros_like(flat)
         self.losses = torch.full((len(members),), torch.nan, dtype=flat.dtype, device=flat.device)
@@ -66,7 +70,9 @@ class Group:
         self._mark(~torch.isfinite(losses + grads.sum(1)), step)
         dead = (self.diverged_at[:n] != NEVER).nonzero().flatten().to(params.device)
         kept = params[dead] if len(dead) else None
-        self.optimizer.step(params, grads, self.rates[step], step + 1)
+        for (first, end), optimizer in zip(self.spans, self.optimizers, strict=True):
+            if end <= n:
+                optimizer.step(params[first:end], grads[first:end], self.rates[step, first:end], step + 1)
         if kept is not None:
             params[dead] = kept
         self.losses[:n] = losses
@@ -79,7 +85,9 @@ class Group:
 
     def state(self) -> dict[str, Tensor]:
         """Everything a resumed run needs; random streams need nothing."""
-        slots = {f"slot.{name}": value for name, value in self.optimizer.slots.items()}
+        slots = {
+            f"slot.{i}.{name}": v for i, own in enumerate(self.optimizers) for name, v in own.slots.items()
+        }
         buffers = {f"buffer.{name}": value for name, value in self.buffers.items()}
         own = {"flat": self.flat, "losses": self.losses, "diverged_at": self.diverged_at}
         return {**own, **slots, **buffers, "count": torch.tensor(self.count)}
@@ -89,3 +97,15 @@ class Group:
             if name != "count":
                 value.copy_(state[name])
         self.count = int(state["count"])
+
+
+def same_update(member: Member, total: int) -> tuple[int, str, tuple[float, float]]:
+    """Members that agree in this are updated by one call."""
+    return -total, member.optimizer, member.betas
+
+
+def _spans(members: Sequence[Member], totals: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of neighbours that are updated by one call."""
+    keys = [same_update(member, total) for member, total in zip(members, totals, strict=True)]
+    starts = [at for at, key in enumerate(keys) if at == 0 or key != keys[at - 1]]
+    return list(zip(starts, [*starts[1:], len(keys)], strict=True))

@@ -52,45 +52,35 @@ class Optimizer:
         return (*names["adam" if self.kind == "adamw" else self.kind], *extra)
 
     def step(self, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
-        """One update of the first len(params) rows; `count` is 1 at the first; `grads` is used as scratch."""
-        rows = len(params)
-        slots = {name: slot[:rows] for name, slot in self.slots.items()}
-        decay, rate = self.decay[:rows], rate[:rows, None]
+        """One update of all rows; `rate` is (K,), `count` is 1 at the first; `grads` is used as scratch."""
+        rate = rate[:, None]
         if self.has_decay and self.kind == "adamw":
-            params.mul_(1 - rate * decay)
+            params.mul_(1 - rate * self.decay)
         elif self.has_decay:
-            grads.addcmul_(params, decay)
-        RULES[self.kind](self, params, grads, rate, slots, count)
+            grads.addcmul_(params, self.decay)
+        RULES[self.kind](self, params, grads, rate, count)
 
 
-def _sgd(
-    _: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, slots: dict[str, Tensor], count: int
-) -> None:
+def _sgd(_: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
     params.addcmul_(grads, rate, value=-1)
 
 
-def _momentum(
-    own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, slots: dict[str, Tensor], count: int
-) -> None:
-    velocity = slots["velocity"].mul_(own.momentum[: len(params)]).add_(grads)
+def _momentum(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+    velocity = own.slots["velocity"].mul_(own.momentum).add_(grads)
     params.addcmul_(velocity, rate, value=-1)
 
 
-def _rmsprop(
-    own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, slots: dict[str, Tensor], count: int
-) -> None:
-    square = slots["square"].mul_(RMS_ALPHA).addcmul_(grads, grads, value=1 - RMS_ALPHA)
+def _rmsprop(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+    square = own.slots["square"].mul_(RMS_ALPHA).addcmul_(grads, grads, value=1 - RMS_ALPHA)
     grads.div_(square.sqrt().add_(EPS))
     if own.has_momentum:
-        grads = slots["velocity"].mul_(own.momentum[: len(params)]).add_(grads)
+        grads = own.slots["velocity"].mul_(own.momentum).add_(grads)
     params.addcmul_(grads, rate, value=-1)
 
 
-def _adam(
-    own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, slots: dict[str, Tensor], count: int
-) -> None:
+def _adam(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
     first, second = own.betas
-    mean, square = slots["mean"], slots["square"]
+    mean, square = own.slots["mean"], own.slots["square"]
     mean.lerp_(grads, 1 - first)
     square.mul_(second).addcmul_(grads, grads, value=1 - second)
     # The bias corrections go into epsilon and the rate: the same numbers as torch.optim with one pass less.
@@ -100,7 +90,7 @@ def _adam(
     params.addcmul_(grads, rate * (correction / (1 - first**count)), value=-1)
 
 
-Rule = Callable[[Optimizer, Tensor, Tensor, Tensor, dict[str, Tensor], int], None]
+Rule = Callable[[Optimizer, Tensor, Tensor, Tensor, int], None]
 RULES: dict[str, Rule] = {
     "sgd": _sgd,
     "momentum": _momentum,
