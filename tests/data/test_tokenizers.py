@@ -92,3 +92,22 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         load_tokenizer(tmp_path / "t.bin")
     with pytest.raises(UsageError, match=r"'t\.txt' is no tokenizer file"):
         load_tokenizer(tmp_path / "t.txt")
+
+
+def test_a_tokenizer_json_and_a_folder(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.save(str(tmp_path / "tokenizer.json"))
+    read = load_tokenizer(tmp_path)
+    assert read.size == 3 and read.encode("b a c") == [1, 0, 2] and read.decode([0, 1]) == "a b"
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(DigsiteError, match="could not be read as a tokenizer"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_folder_of_a_model_names_its_tokenizer(data_dir):
+    assert load_tokenizer(data_dir / "lm/stories260K").size == 512
+    assert load_tokenizer(data_dir / "lm/tinystories_char_0.9M").size == 105
+    with pytest.raises(UsageError, match="'gpt_nano_sort' is no tokenizer file"):
+        load_tokenizer(data_dir / "lm/gpt_nano_sort")

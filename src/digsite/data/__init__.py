@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from digsite.data import sequences, sparse_features, stories, text
+    from digsite.data import hub, sequences, sparse_features, stories, text
     from digsite.data.images import ImageSet, load, names
     from digsite.data.sparse_config import SparseFeatures
     from digsite.data.tokenizers import load_tokenizer
 
-_MODULES = ("sequences", "sparse_features", "stories", "text")
+_MODULES = ("hub", "sequences", "sparse_features", "stories", "text")
 _HOMES = {
     "ImageSet": "images",
     "load": "images",
@@ -18,7 +18,8 @@ _HOMES = {
     "SparseFeatures": "sparse_config",
 }
 __all__ = [
-    "ImageSet", "SparseFeatures", "load", "load_tokenizer", "names", "sequences", "sparse_features", "stories", "text",
+    "ImageSet", "SparseFeatures", "hub", "load", "load_tokenizer", "names", "sequences", "sparse_features", "stories",
+    "text",
 ]  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 import re
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from digsite.base import lazy
 from digsite.base.errors import DigsiteError, UsageError
 
 SPACE = "▁"  # SentencePiece's sign for a space
@@ -134,16 +135,50 @@ class PieceTokenizer:
         return bytes([int(piece[3:5], 16)]) if is_byte else piece.encode()
 
 
-def load_tokenizer(path: Path) -> PieceTokenizer:
-    """A llama2.c `.bin`, a SentencePiece `.model`, or a `.vocab` table of pieces and scores."""
-    readers = {".bin": _read_bin, ".model": _read_model, ".vocab": _read_vocab}
-    if path.suffix not in readers:
-        raise UsageError(f"'{path.name}' is no tokenizer file.", hint=f"Accepted: {', '.join(readers)}.")
+@dataclass(frozen=True)
+class FastTokenizer:
+    """A Hugging Face `tokenizer.json`."""
+
+    inner: Any
+
+    @property
+    def size(self) -> int:
+        return self.inner.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        return self.inner.encode(text).ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self.inner.decode(list(ids))
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """A llama2.c `.bin`, a SentencePiece `.model`, a `.vocab` table, a `tokenizer.json`, or a folder with one."""
+    if path.is_dir():
+        found = sorted(f for f in path.iterdir() if f.name.startswith("tok") and f.suffix in READERS)
+        path = next((f for f in found if f.name == "tokenizer.json"), found[0] if found else path)
+    if path.suffix not in READERS:
+        raise UsageError(f"'{path.name}' is no tokenizer file.", hint=f"Accepted: {', '.join(READERS)}.")
     try:
-        pieces, scores = zip(*readers[path.suffix](path.read_bytes()))
+        return READERS[path.suffix](path)
     except (struct.error, ValueError, IndexError) as error:
         raise DigsiteError(f"'{path}' could not be read as a tokenizer ({error}).") from None
-    return PieceTokenizer(pieces, scores)
+
+
+def _table(read: Callable[[bytes], Iterator[tuple[str, float]]]) -> Callable[[Path], Tokenizer]:
+    def load(path: Path) -> Tokenizer:
+        pieces, scores = zip(*read(path.read_bytes()))
+        return PieceTokenizer(pieces, scores)
+
+    return load
+
+
+def _read_json(path: Path) -> Tokenizer:
+    tokenizers = lazy.require("tokenizers", extra="hub")
+    try:
+        return FastTokenizer(tokenizers.Tokenizer.from_file(str(path)))
+    except Exception as error:  # the package raises bare Exceptions
+        raise ValueError(str(error)) from None
 
 
 def _read_bin(data: bytes) -> Iterator[tuple[str, float]]:
@@ -197,3 +232,11 @@ def _varint(data: Sequence[int], position: int) -> tuple[int, int]:
         position, shift = position + 1, shift + 7
         if byte < 128:
             return value, position
+
+
+READERS: dict[str, Callable[[Path], Tokenizer]] = {
+    ".bin": _table(_read_bin),
+    ".json": _read_json,
+    ".model": _table(_read_model),
+    ".vocab": _table(_read_vocab),
+}

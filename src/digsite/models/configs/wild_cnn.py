@@ -1,12 +1,14 @@
 """A convolutional network in the manner of the CNN Wild Park: mixed kernels, activations and skips."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import model_validator
 
 from digsite.config import Config, Field
 from digsite.models.vocabulary import Activation, Count, Rate
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ACTIVATION_CHOICES: tuple[Activation, ...] = ("relu", "gelu", "tanh", "sigmoid", "leaky", "none")
 
@@ -41,7 +43,7 @@ class WildCnnConfig(Config):
 
 
 def sample(
-    rng: np.random.Generator, channels_in: int = 1, n_classes: int = 10, **fixed: Any
+    rng: "np.random.Generator", channels_in: int = 1, n_classes: int = 10, **fixed: Any
 ) -> WildCnnConfig:
     """A random member of the park: 2-5 layers, 4-64 channels, kernels 3, 5, 7, a skip into every other layer."""
     n = int(rng.integers(2, 6))
