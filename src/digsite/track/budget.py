@@ -1,0 +1,77 @@
+"""Keeps tracking below a share of the training time: work is done only when it fits, and the account is open."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+Account = Literal["forward", "decompositions"]
+# The forward pass with its cheap read-outs and the costly read-outs save up apart, so that neither starves the other.
+SHARES: dict[Account, float] = {"forward": 0.6, "decompositions": 0.4}
+
+
+class Budget:
+    """CPU seconds of training and of tracking; `share` None means no limit.
+
+    What happens before training is set-up and counted apart. CPU time is read because a busy machine must not look
+    like slow tracking; work on a GPU is seen as far as Python waits for it.
+    """
+
+    def __init__(self, share: float | None) -> None:
+        self.share = share
+        self.training_s = 0.0
+        self.setup_s = 0.0
+        self.spent: dict[Account, float] = dict.fromkeys(SHARES, 0.0)
+        self.costs: dict[str, float] = {}
+        self.skipped: Counter[str] = Counter()
+        self._left_at: float | None = None
+        self._begun = False
+        self._booked = 0.0
+
+    def arrive(self) -> None:
+        """Control comes from the training loop."""
+        now = time.process_time()
+        if self._left_at is not None and self._begun:
+            self.training_s += now - self._left_at
+        self._left_at = now
+
+    def leave(self) -> None:
+        """Control goes back to the training loop; what was not booked as work is bookkeeping of the forward account."""
+        now = time.process_time()
+        assert self._left_at is not None
+        if self._begun:
+            self.spent["forward"] += max(now - self._left_at - self._booked, 0.0)
+        else:
+            self.setup_s += now - self._left_at
+        self._left_at, self._begun, self._booked = now, True, 0.0
+
+    def affordable(self, account: Account, work: str) -> bool:
+        """Whether work of known cost fits; work of unknown cost is tried once."""
+        if self.share is None:
+            return True
+        fits = (
+            self.costs.get(work, 0.0) <= self.share * SHARES[account] * self.training_s - self.spent[account]
+        )
+        if not fits:
+            self.skipped[work] += 1
+        return fits
+
+    @contextmanager
+    def booked(self, account: Account, work: str) -> Iterator[None]:
+        """Measures a piece of work and learns its cost as a running mean."""
+        start = time.process_time()
+        yield
+        took = time.process_time() - start
+        old = self.costs.get(work)
+        self.costs[work] = took if old is None else 0.7 * old + 0.3 * took
+        if self._begun:
+            self.spent[account] += took
+            self._booked += took
+
+    @property
+    def overhead(self) -> float:
+        """Tracking time over training time so far, without set-up."""
+        return sum(self.spent.values()) / self.training_s if self.training_s > 0 else 0.0

@@ -1,0 +1,10 @@
+"""The room's studies, each from a config to a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from digsite.track.runs.as_published import as_published
+
+METHODS: dict[str, Callable[[Any, Any], None]] = {"as_published": as_published}

@@ -1,0 +1,1 @@
+"""One file per study of the room: the only files here that touch a run directory."""

@@ -1,0 +1,240 @@
+"""Two lines in any training loop: measures of every layer on a fixed probe, within a time budget."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from math import isfinite
+from types import TracebackType
+from typing import Any, Literal
+
+import pandas as pd
+from torch import Tensor, nn
+
+from digsite.base.errors import UsageError
+from digsite.track import capture, readout
+from digsite.track.budget import Budget
+from digsite.track.capture import Kind, Target
+from digsite.track.detect import jumps_of_all
+from digsite.track.jumps import Jump
+from digsite.track.probe import Probe, as_probe
+from digsite.track.records import Records
+from digsite.track.series import Series
+from digsite.track.spectrum import Grams
+
+Work = Literal["spectrum", "two_nn", "weights"]
+DEFAULT_KINDS: frozenset[Kind] = frozenset({"linear", "conv", "attention", "residual"})
+
+
+class Tracker:
+    """`with Tracker(model, probe, every=10) as tracker:` and `tracker.step(loss=...)` after each optimizer step.
+
+    A sample is taken at step 0 and then every `every` steps, or at doubling steps up to `every` first with
+    `cadence="log"`. Steps in the results are training steps. With a `budget` (a share of the training time) a sample
+    takes what fits: first the cheap read-outs of all layers, then spectra, intrinsic dimension and weights of a few
+    layers in turn. Without one, every sample is complete.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        probe: Probe | Any,
+        every: int = 10,
+        *,
+        cadence: Literal["linear", "log"] = "linear",
+        budget: float | None = 0.02,
+        kinds: Iterable[Kind] = DEFAULT_KINDS,
+        layers: Iterable[str] | None = None,
+        n_rows: int = 128,
+        seed: int = 0,
+        run: str = "",
+    ) -> None:
+        if every < 1:
+            raise UsageError(f"every={every} is not a number of steps; use 1 or more.")
+        self.model, self.every, self.cadence, self.run = model, every, cadence, run
+        self.probe = as_probe(probe, seed, n_rows)
+        self.budget = Budget(budget)
+        self.records = Records()
+        self.count = 0
+        self.notes: list[str] = []
+        self.targets = _chosen(capture.targets(model, frozenset(kinds)), layers)
+        self._first_weights = {t.name: t.module.weight.detach().clone() for t in self.targets if _matrix(t)}
+        self._backlog = readout.Backlog()
+        self._queue: deque[tuple[Work, str]] = deque()
+        self._closed = False
+        self.budget.arrive()
+        self._sample(everything=True)
+        self._find_silent()
+        self.budget.leave()
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def step(self, loss: float | Tensor | None = None, **values: float) -> None:
+        """Count one training step; measure when it is due."""
+        self.count += 1
+        if not self.due(self.count):
+            return
+        self.budget.arrive()
+        self._note(self.count, loss, values)
+        if self.budget.affordable("forward", "forward"):
+            self._sample()
+        self.budget.leave()
+
+    def observe(self, step: int, loss: float | None = None) -> None:
+        """A complete sample of the model as it is now, for callers that keep their own clock (stored checkpoints)."""
+        if step <= self.count and self.records.sampled(self.count) and step != 0:
+            raise UsageError(f"Step {step} comes after step {self.count}: the steps must go forward.")
+        self.count = step
+        self._note(step, loss, {})
+        if not self.records.sampled(step):
+            self._sample(everything=True)
+
+    def due(self, step: int) -> bool:
+        doubling = self.cadence == "log" and step < self.every and step & (step - 1) == 0
+        return doubling or step % self.every == 0
+
+    def close(self) -> None:
+        """A last complete sample, and each sample's likeness to it."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self.records.sampled(self.count):
+            self._sample(everything=True)
+        self._flush()
+        self.records.compare_with_last()
+
+    def series(self, measure: str | None = None, layer: str | None = None) -> list[Series]:
+        """Measured curves in module order, each with its training steps."""
+        self._flush()
+        depth = {target.name: target.depth for target in self.targets}
+        found = self.records.series(self.run, depth)
+        return [s for s in found if measure in (None, s.measure) and layer in (None, s.layer)]
+
+    def jumps(
+        self, measure: str = "centered/participation_ratio_variance", detector: str = "edge"
+    ) -> list[tuple[str, Jump]]:
+        """(layer, jump) over all layers, with q-values for having looked at all of them."""
+        long_enough = [s for s in self.series(measure) if len(s.values) >= 20]
+        return [(s.layer, jump) for s, jumps in jumps_of_all(long_enough, detector) for jump in jumps]
+
+    def frame(self) -> pd.DataFrame:
+        """Tidy table: run, step, layer, depth, measure, value, rows."""
+        return pd.DataFrame([row for s in self.series() for row in _tidy(s, self.probe.n_rows)])
+
+    @property
+    def overhead(self) -> float:
+        """Measured tracking time over training time, without set-up."""
+        return self.budget.overhead
+
+    def _sample(self, *, everything: bool = False) -> None:
+        with self.budget.booked("forward", "forward"):
+            captured, loss = self.probe.run(self.model, self.targets)
+            outputs = {name: table.float() for name, table in captured.outputs.items()}
+            tables = {name: table for name, table in outputs.items() if self._usable(name, table)}
+            grams = readout.grams_of(tables)
+            self._backlog.add(self.count, grams)
+            self.records.keep_geometry(self.count, grams)
+            if loss is not None:
+                self.records.add("", self.count, {"probe_loss": loss})
+            if self._backlog.full:
+                self._flush()
+        self._decompose(tables, grams, everything)
+
+    def _flush(self) -> None:
+        for name, step, values in self._backlog.read():
+            self.records.add(name, step, values)
+
+    def _decompose(self, tables: dict[str, Tensor], grams: dict[str, Grams], everything: bool) -> None:
+        """Costly read-outs in turn, so that every layer is reached even with a small budget."""
+        for _ in range(len(self._queue) or self._fill_queue(tables)):
+            work, name = self._queue[0]
+            if not everything and not self.budget.affordable("decompositions", f"{work} {name}"):
+                return
+            self._queue.rotate(-1)
+            if name in tables:
+                with self.budget.booked("decompositions", f"{work} {name}"):
+                    self.records.add(name, self.count, self._work(work, name, tables, grams))
+
+    def _work(
+        self, work: Work, name: str, tables: dict[str, Tensor], grams: dict[str, Grams]
+    ) -> readout.Values:
+        if work == "spectrum":
+            return readout.full(tables[name], grams[name])
+        if work == "two_nn":
+            return readout.dimension(grams[name])
+        module = self.model.get_submodule(name)
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        gradient = {} if weight.grad is None else {"gradient/norm": float(weight.grad.norm())}
+        return readout.weights(weight, self._first_weights[name]) | gradient
+
+    def _fill_queue(self, tables: dict[str, Tensor]) -> int:
+        works: tuple[Work, ...] = ("spectrum", "two_nn", "weights")
+        self._queue.extend(
+            (w, name) for name in tables for w in works if w != "weights" or name in self._first_weights
+        )
+        return len(self._queue)
+
+    def _note(self, step: int, loss: float | Tensor | None, values: dict[str, float]) -> None:
+        numbers = values | ({} if loss is None else {"loss": float(loss)})
+        if numbers:
+            self.records.add("", step, {name: float(value) for name, value in numbers.items()})
+
+    def _usable(self, name: str, table: Tensor) -> bool:
+        # The sum of a finite table is finite: one pass without a mask.
+        if len(table) > 1 and isfinite(float(table.sum())):
+            return True
+        self.records.hole(name, self.count)
+        self._say(
+            f"The activations of '{name}' were not finite or had one row at step {self.count}; left out."
+        )
+        return False
+
+    def _find_silent(self) -> None:
+        for target in self.targets:
+            if not self.records.seen(target.name) and not self.records.holes(target.name):
+                self._say(f"The layer '{target.name}' never ran on the probe and is not tracked.")
+
+    def _say(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            warnings.warn(text, stacklevel=4)
+
+
+def _chosen(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
+    from digsite.base.errors import nearest
+
+    if layers is not None:
+        known = {target.name for target in found}
+        for name in (layers := list(layers)):
+            if name not in known:
+                raise UsageError(f"The model has no layer '{name}' to track. {nearest(name, known)}")
+        found = [target for target in found if target.name in layers]
+    if not found:
+        raise UsageError("The model has no layer that can be tracked.", hint="Pass kinds=... or layers=...")
+    return found
+
+
+def _matrix(target: Target) -> bool:
+    weight = getattr(target.module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim > 1
+
+
+def _tidy(series: Series, n_rows: int) -> Iterator[dict[str, object]]:
+    for step, value in zip(series.steps, series.values, strict=True):
+        yield {
+            "run": series.run,
+            "step": int(step),
+            "layer": series.layer,
+            "depth": series.depth,
+            "measure": series.measure,
+            "value": value,
+            "rows": n_rows,
+        }
