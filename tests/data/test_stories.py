@@ -18,28 +18,33 @@ def test_no_story_is_in_both_splits():
     assert not train & test
 
 
-def test_windows_hold_whole_stories_one_behind_the_other():
-    words, rows = stories.tokenizer(), stories.windows(6, 50, seed=1)
-    assert rows.shape == (6, 50) and rows[0, 0] == words.bos and int(rows.max()) < words.size
-    assert torch.equal(rows, stories.windows(6, 50, seed=1))
-    assert not torch.equal(rows, stories.windows(6, 50, seed=2))
-    assert words.decode(rows.flatten()[1:4].tolist()).split()[0] in (
-        "one",
-        "yesterday",
-        "last",
-        "in",
-        "after",
+def test_every_window_begins_with_a_story():
+    words, rows = stories.tokenizer(), stories.windows(40, 50, seed=1)
+    assert rows.shape == (40, 50) and int(rows.max()) < words.size
+    assert (rows[:, 0] == words.bos).all() and (rows != words.unknown).all() and (rows != words.pad).all()
+    assert {words.token(i) for i in rows[:, 1].tolist()} <= {"one", "yesterday", "last", "in", "after"}
+    assert torch.equal(rows[:9], stories.windows(9, 50, seed=1))
+    assert not torch.equal(rows, stories.windows(40, 50, seed=2))
+
+
+def test_the_nats_of_a_window_are_those_of_its_tokens():
+    words, rows, nats = (
+        stories.tokenizer(),
+        stories.windows(60, 90, seed=1),
+        stories.window_nats(60, 90, seed=1),
     )
-    assert (rows != words.unknown).all()
+    assert nats.shape == rows.shape and not nats[rows == words.bos].any()
+    after_had_a = rows[:, :-1] == words.ids(["a"])[0]
+    assert nats[:, 1:][after_had_a].exp().round().tolist() == [10] * int(after_had_a.sum())
+    sure = rows == words.ids(["."])[0]
+    assert sure.any() and not nats[sure].any()
 
 
 def test_the_entropy_is_the_mean_surprise():
     told = stories.stories(3000)
+    total = sum(sum(story.surprise) for story in told)
+    assert stories.entropy(told) == total / sum(len(story.words) + 1 for story in told)
     assert 0.35 < stories.entropy(told) < 0.41
-    per_word = torch.cat(stories.surprise(told))
-    assert float(per_word.sum()) / (len(per_word) + len(told)) == pytest.approx(
-        stories.entropy(told), rel=1e-5
-    )
 
 
 def test_classes_are_of_one_size_and_the_answer_is_not_in_the_text():

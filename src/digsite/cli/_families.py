@@ -3,7 +3,10 @@
 from digsite.base import families
 
 FAMILIES = {
-    "architectures": ("digsite.models.architectures", "networks that can be built by name"),
+    "architectures": ("digsite.models.configs", "networks that can be built by name"),
+    "datasets": ("digsite.data.sets", "image sets that load by name"),
+    "sources": ("digsite.weights.sources", "where the weights of a model come from"),
+    "formats": ("digsite.weights.formats", "files and folders of weights that are read"),
     "losses": ("digsite.decompose.losses", "loss terms of a decomposition"),
     "metrics": ("digsite.decompose.metrics", "what is measured of a decomposition"),
     "figures": ("digsite.decompose.pictures", "what is drawn of a decomposition"),

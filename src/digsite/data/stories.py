@@ -45,13 +45,37 @@ def entropy(told: list[Story]) -> float:
 
 
 def windows(n: int, length: int, seed: int = 0, split: str = "train") -> Int[Tensor, "n length"]:
-    """Whole stories, each after a beginning token, packed one behind the other and cut into rows."""
-    words, stream, block = tokenizer(), [], 0
-    while len(stream) < n * length:
+    """Rows of whole stories, each after a beginning token; a row that is full ends in mid-story.
+
+    Every row begins with a story, so that no token lacks the words that decide it.
+    """
+    words = tokenizer()
+    rows = [
+        [i for told in row for i in (words.bos, *words.ids(told.words))]
+        for row in _rows(n, length, seed, split)
+    ]
+    return torch.tensor([row[:length] for row in rows])
+
+
+def window_nats(n: int, length: int, seed: int = 0, split: str = "train") -> Float[Tensor, "n length"]:
+    """What each token of the same windows costs at best, given the tokens before it in its row."""
+    rows = [[x for told in row for x in (0.0, *told.surprise)] for row in _rows(n, length, seed, split)]
+    return torch.tensor([row[:length] for row in rows])
+
+
+def _rows(n: int, length: int, seed: int, split: str) -> list[list[Story]]:
+    """For each row, as many stories as it takes to fill it."""
+    rows: list[list[Story]] = []
+    row, filled, block = [], 0, 0
+    while len(rows) < n:
         for story in stories(256, derive(seed, "windows", block), split):
-            stream += [words.bos, *words.ids(story.words)]
+            row.append(story)
+            filled += len(story.words) + 1
+            if filled >= length:
+                rows.append(row)
+                row, filled = [], 0
         block += 1
-    return torch.tensor(stream[: n * length]).view(n, length)
+    return rows[:n]
 
 
 @dataclass(frozen=True)
@@ -100,8 +124,3 @@ def _labeled(n: int, length: int, seed: int, split: str, words: WordTokenizer) -
                 )
         block += 1
     return rows, torch.from_numpy(wanted)
-
-
-def surprise(told: list[Story]) -> list[Float[Tensor, "words"]]:
-    """The exact nats of each word of each story, to be compared with a model's losses."""
-    return [torch.tensor(story.surprise) for story in told]

@@ -2,8 +2,11 @@
 
 from torch import Tensor, nn
 
+from digsite.base.errors import UsageError
 from digsite.models.activations import ACTIVATIONS
 from digsite.models.configs.small_cnn import SmallCnnConfig
+
+SMALLEST = 15  # 15, 7, 3, 1: what three unpadded convolutions of stride 2 leave
 
 
 class SmallCnn(nn.Module):
@@ -16,6 +19,11 @@ class SmallCnn(nn.Module):
         self.activate = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.convs[0].padding == (0, 0) and min(x.shape[-2:]) < SMALLEST:
+            size = "x".join(map(str, x.shape[-2:]))
+            raise UsageError(
+                f"An image of {size} is too small for three convolutions.", hint="Use padding=1."
+            )
         for conv, dropout in zip(self.convs, self.dropouts):
             x = dropout(self.activate(conv(x)))
         return self.head(x.mean((-2, -1)))
