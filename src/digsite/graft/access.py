@@ -45,6 +45,9 @@ class Budget:
         letters = set(match[1] + match[3]) | {"w"} | ({"k"} if match[2] else set())
         return cls(frozenset(letters), int(match[2] or 0))
 
+    def plus(self, letters: str) -> "Budget":
+        return Budget(self.letters | set(letters), self.shots)
+
     def __str__(self) -> str:
         ordered = [c for c in "sabuFt" if c in self.letters] + ([f"k{self.shots}"] if self.shots else [])
         return "".join(ordered) or "w"
@@ -167,7 +170,7 @@ class Access:
         if letter not in self.budget.letters:
             raise BudgetViolation(
                 f"A method with the budget '{self.budget}' read '{letter}' ({LETTERS[letter]}).",
-                hint=f"Declare it: budget '{Budget(self.budget.letters | {letter}, self.budget.shots)}'.",
+                hint=f"Declare it: budget '{self.budget.plus(letter)}'.",
             )
         self.read[letter] = max(self.read.get(letter, 0), len(images))
         return images

@@ -81,13 +81,19 @@ def calibration_shift(logits: Tensor, new: list[int], rate: float) -> float:
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean and 95 % t-interval over seeds."""
+    """Mean and 95 % t-interval over seeds; one seed has no interval."""
 
     mean: float
     low: float
     high: float
     sd: float
     n: int
+
+    def bounds(self) -> dict[str, float | int | None]:
+        """As the keywords of a claim."""
+        if self.n < 2:
+            return {"low": None, "high": None, "n": self.n}
+        return {"low": self.low, "high": self.high, "n": self.n}
 
 
 def interval(values: list[float]) -> Interval:

@@ -121,6 +121,12 @@ class Scorer:
             confusion(logits, self._y, max(logits.shape[1], int(self._y.max()) + 1)),
         )
 
+    def strangers(self, model: nn.Module) -> dict[int, float]:
+        """Share of each class that neither network was trained on which this model, as it is, calls new."""
+        known = torch.tensor([*self.classes.old, *self.classes.donor])
+        strange = ~torch.isin(self._y, known)
+        return called_new(predict(model, self._x[strange]), self._y[strange], list(self.classes.new))
+
     def accuracy(self, model: nn.Module, classes: list[int]) -> float:
         """Share of these classes' images called by their name, in percent."""
         keep = torch.isin(self._y, torch.tensor(classes))

@@ -52,7 +52,7 @@ def _n_to_separate(claim: Claim) -> int | None:
     assert claim.value is not None and claim.low is not None and claim.high is not None
     distance = abs(claim.value - (claim.null or 0.0))
     half = (claim.high - claim.low) / 2
-    if not claim.n or distance < half / 20:
+    if not claim.n or distance <= half / 20:
         return None
     return math.ceil(claim.n * (half / distance) ** 2)
 

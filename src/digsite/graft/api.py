@@ -1,0 +1,84 @@
+"""Three calls for a notebook: Pair, graft, inspect."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from digsite.base.errors import UsageError
+from digsite.data import ImageSet
+from digsite.graft.access import Access, Frame, Images, Lens, Pools
+from digsite.graft.calibrate import calibrated
+from digsite.graft.ledger import Entry, entry
+from digsite.graft.nets import layers
+from digsite.graft.operate import Operation, Plan, operate, plan
+from digsite.graft.pair import Pair
+from digsite.graft.task import Classes, Scorer, Split, check_knowledge, pools, split
+
+
+@dataclass(frozen=True)
+class Grafted:
+    """The grafted model, its ledger line (with data only) and everything that was measured."""
+
+    model: nn.Module
+    ledger: Entry | None
+    operation: Operation
+
+
+def graft(
+    pair: Pair,
+    method: str = "union",
+    data: ImageSet | Split | None = None,
+    *,
+    seed: int = 0,
+    calibrate: bool = False,
+    frame: Frame | None = None,
+    **options: Any,
+) -> Grafted:
+    """Move the new classes of the donor into the receiver.
+
+    With `data` the result is scored, beside the nulls and with noise in the donor's place, and `ledger` is filled.
+    Without it only methods of budget "w" can work, and nothing is known about the result.
+    """
+    chosen = plan(method, **options)
+    classes = Classes(pair.old, pair.shared, pair.new, pair.foreign)
+    if data is None:
+        return Grafted(*_blind(chosen, pair, calibrate, frame, seed))
+    parts = split(data, seed) if isinstance(data, ImageSet) else data
+    scorer, lens, held = Scorer(parts, classes), Lens(), pools(parts, classes)
+    check_knowledge(scorer, pair.receiver, pair.donor)
+    done = operate(chosen, pair, held, scorer, seed, lens=lens)
+    nulls = [
+        operate(plan(name), pair, held, scorer, seed, lens=lens) for name in ("null_dead_row", "null_novelty")
+    ]
+    outcomes = [n.outcome for n in nulls if n.outcome is not None]
+    best = max(outcomes, key=lambda o: o.calibrated.transfer)
+    model = done.model
+    if calibrate:
+        access = Access(held, chosen.budget.plus("a"), lens)
+        model = calibrated(model, list(pair.new), access)
+    return Grafted(model, entry(done, best, scorer.strangers(pair.donor)), done)
+
+
+def _blind(
+    chosen: Plan, pair: Pair, calibrate: bool, frame: Frame | None, seed: int
+) -> tuple[nn.Module, None, Operation]:
+    if chosen.budget.letters != {"w"} or calibrate:
+        need = (
+            f"'{chosen.label}' has the budget '{chosen.budget}'"
+            if chosen.budget.letters != {"w"}
+            else "Calibration"
+        )
+        raise UsageError(f"{need} and needs data.", hint="Give data=load('mnist') or another image set.")
+    empty = Images(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), "none")
+    nothing = Pools(empty, empty, empty, empty, empty, empty, frame or _guess_frame(pair.receiver))
+    done = operate(chosen, pair, nothing, None, seed)
+    return done.model, None, done
+
+
+def _guess_frame(model: nn.Module) -> Frame:
+    """A square gray image of the receiver's input size, standardized as MNIST is."""
+    first = next(iter(layers(model).values()))
+    side = round(first.in_features**0.5) if isinstance(first, nn.Linear) else 28
+    return Frame((1, side, side), -0.42, 2.82)

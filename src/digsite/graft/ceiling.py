@@ -1,0 +1,68 @@
+"""The readable-ceiling map: at which depth of the receiver a new class can still be told, before any surgery."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from digsite.graft.access import Access, Budget, Lens, Pools
+from digsite.graft.edits import Beside
+from digsite.graft.maps import fit_quality, ridge
+from digsite.graft.methods.probe_last import set_width
+from digsite.graft.nets import acts, head
+from digsite.graft.pair import Pair
+from digsite.graft.task import Scorer
+from digsite.graft.tune import fit_rows
+
+BUDGET = "saF"
+
+
+@dataclass(frozen=True)
+class Depth:
+    """One hidden layer, counted from 1; shares in percent."""
+
+    layer: int
+    width: int
+    ceiling: float  # calibrated transfer of a probe fitted on all labelled new images
+    auc: float  # new against foreign, same probe
+    map_r2: float  # how well the layer explains the donor's last features on shared images
+    row_seen: float  # share of the donor's new row inside what shared images move
+
+
+def readable_ceiling(
+    pair: Pair, pools: Pools, scorer: Scorer, lens: Lens | None = None, n_images: int = 3000
+) -> list[Depth]:
+    """For every hidden layer, the best any head could do there and what shared images let one guess without it."""
+    access = Access(pools, Budget.parse(BUDGET), lens)
+    old, new, shared = access.old(n_images), access.shots().first(n_images), access.shared(n_images)
+    mine_old, mine_new = access.lens.acts(pair.receiver, old), access.lens.acts(pair.receiver, new)
+    mine_shared = access.lens.acts(pair.receiver, shared)
+    a, b = pair.heads()
+    theirs = acts(pair.donor, shared.x, b).last
+    seen = row_inside(head(pair.donor, b).weight.detach()[list(pair.new)], theirs)
+    logits = set_width(torch.cat([mine_old.logits, mine_new.logits]), list(pair.new))
+    y = torch.cat([old.y, new.y])
+    out = []
+    for i, (h_old, h_new, h_shared) in enumerate(zip(mine_old.hidden, mine_new.hidden, mine_shared.hidden)):
+        fit = fit_rows(torch.cat([h_old, h_new]), logits, y, list(pair.new))
+        probe = nn.Linear(fit.weight.shape[1], len(pair.new))
+        probe.weight.data, probe.bias.data = fit.weight, fit.bias
+        outcome = scorer(Beside(pair.receiver, a, list(pair.new), probe, i))
+        r2 = fit_quality(theirs, ridge(h_shared, theirs)(h_shared))
+        reached = outcome.calibrated
+        out.append(Depth(i + 1, h_old.shape[1], reached.transfer, reached.auc, 100 * r2, 100 * seen))
+    return out
+
+
+def row_inside(rows: torch.Tensor, features: torch.Tensor, share: float = 0.99) -> float:
+    """Part of the rows' energy inside the principal directions that hold `share` of the features' variance."""
+    _, s, v = torch.linalg.svd(features - features.mean(0), full_matrices=False)
+    energy = s.square().cumsum(0) / s.square().sum().clamp_min(1e-12)
+    kept = v[: int((energy < share).sum()) + 1]
+    return float((rows @ kept.T).square().sum() / rows.square().sum().clamp_min(1e-12))
+
+
+def where_to_cut(depths: list[Depth], least: float = 90.0) -> int | None:
+    """The deepest layer at which the class can still be read, or none."""
+    good = [d.layer for d in depths if d.ceiling >= least]
+    return max(good) if good else None

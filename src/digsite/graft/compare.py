@@ -1,0 +1,105 @@
+"""One couple of one seed through all methods: what a comparison run computes per job, as plain numbers."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from digsite.base.errors import UsageError
+from digsite.graft.ceiling import readable_ceiling
+from digsite.graft.config import CompareConfig
+from digsite.graft.ledger import as_dict, entry
+from digsite.graft.nets import acts, same_shape
+from digsite.graft.operate import Operation, Plan, operate, plan
+from digsite.graft.task import Outcome
+from digsite.graft.theatre import Theatre, open_theatre
+
+NULLS = ("null_dead_row", "null_novelty")
+Row = dict[str, Any]
+
+
+def job(config: dict[str, Any], names: tuple[str, str], seed: int) -> dict[str, Any]:
+    """All methods and grids on this couple; a dict of numbers, strings and small tensors."""
+    torch.set_num_threads(1)
+    settings = CompareConfig.model_validate(config)
+    room = open_theatre(settings, names, seed)
+    null = _best_null(room)
+    alone = room.scorer(room.pair.receiver)
+    strange = room.scorer.strangers(room.pair.donor)
+    rows, grid, skipped = [], [], []
+    for text in settings.methods:
+        chosen = plan(text)
+        if reason := unfit(chosen, room):
+            skipped.append({"method": chosen.label, "reason": reason})
+            continue
+        rows.append(_row(_operate(chosen, room, settings), null, strange))
+    for part in settings.grids:
+        for text in part.options:
+            line = _validated(plan(f"{part.method} {text}"), room, null, strange)
+            grid.append({"grid": part.method, **line})
+    out: dict[str, Any] = {
+        "rows": rows, "grid": grid, "skipped": skipped, "receiver_preservation": alone.raw.preservation,
+        "donor_transfer": room.scorer.accuracy(room.pair.donor, list(room.classes.new)),
+        "donor_strangers": [[c, share] for c, share in strange.items()],
+    }  # fmt: skip
+    if settings.ceiling:
+        depths = readable_ceiling(room.pair, room.pools, room.scorer, room.lens)
+        out["ceiling"] = [asdict(d) for d in depths]
+    return out
+
+
+def unfit(chosen: Plan, room: Theatre) -> str:
+    """Why this method cannot run on this couple; empty when it can."""
+    if chosen.module.SAME_SHAPE and not same_shape(room.pair.receiver, room.pair.donor):
+        return "needs one shape on both sides"
+    return ""
+
+
+def _operate(chosen: Plan, room: Theatre, settings: CompareConfig) -> Operation:
+    if not getattr(chosen.module, "NEEDS_START", False):
+        return operate(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
+    other = open_theatre(settings, room.names, room.seed, common_start=True)
+    return operate(chosen, other.pair, other.pools, other.scorer, other.seed)
+
+
+def _best_null(room: Theatre) -> Outcome:
+    done = [operate(plan(n), room.pair, room.pools, room.scorer, room.seed, lens=room.lens) for n in NULLS]
+    found = [d.outcome for d in done if d.outcome is not None]
+    return max(found, key=lambda o: o.calibrated.transfer)
+
+
+def _row(done: Operation, null: Outcome, strange: dict[int, float]) -> Row:
+    assert done.outcome is not None
+    line = as_dict(entry(done, null, strange))
+    line["called_new"] = [[c, share] for c, share in done.outcome.called_new.items()]
+    line["confusion"] = done.outcome.confusion
+    return line
+
+
+def _validated(chosen: Plan, room: Theatre, null: Outcome, strange: dict[int, float]) -> Row:
+    """A grid entry: its score on the validation split, by which it is chosen, beside its test line."""
+    try:
+        done = operate(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
+    except UsageError as error:
+        return {"method": chosen.label, "validation": float("-inf"), "failed": error.message}
+    seen = room.validation(done.model)
+    return {**_row(done, null, strange), "validation": seen.calibrated.transfer}
+
+
+@torch.no_grad()
+def geometry(room: Theatre, method: str, n: int = 150) -> dict[str, Tensor]:
+    """Penultimate features before and after, in the two main directions of the receiver's own, by class."""
+    done = operate(plan(method), room.pair, room.pools, None, room.seed, lens=room.lens)
+    y = room.data.held.y
+    involved = [*room.classes.old, *room.classes.donor]
+    keep = torch.cat([(y == c).nonzero()[:n, 0] for c in sorted(set(involved))])
+    x = room.data.held.x[keep]
+    before = acts(room.pair.receiver, x).last
+    after = acts(done.model, x).last
+    if after.shape[1] != before.shape[1]:
+        after = before
+    old = torch.isin(y[keep], torch.tensor(room.classes.old))
+    center = before[old].mean(0)
+    axes = torch.linalg.svd(before[old] - center, full_matrices=False).Vh[:2]
+    return {"before": (before - center) @ axes.T, "after": (after - center) @ axes.T, "y": y[keep]}

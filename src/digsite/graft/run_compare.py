@@ -1,0 +1,150 @@
+"""A comparison run: jobs over couples and seeds, then the ledger, tables, figures and claims."""
+
+from typing import Any
+
+import pandas as pd
+import torch
+
+from digsite.graft import figures
+from digsite.graft.compare import geometry, job
+from digsite.graft.config import CompareConfig
+from digsite.graft.jobs import Ahead
+from digsite.graft.metrics import Interval, interval, paired
+from digsite.graft.summary import chosen_rows, ledger_table, mean_matrix, verdict
+from digsite.graft.theatre import open_theatre, title
+from digsite.worker.run import Run
+
+RAW = ("transfer", "preservation", "foreign_as_new", "auc")
+HIGHLIGHTS = 6  # methods in the confusion figure
+
+
+def compare(config: CompareConfig, run: Run) -> None:
+    torch.set_num_threads(1)
+    jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
+    check_system(config, run, len(jobs))
+    calls = [(config.model_dump(), pair, seed) for pair, seed in jobs]
+    results: dict[str, list[dict[str, Any]]] = {}
+    with Ahead(job, calls, config.workers) as ahead:
+        for i, (pair, seed) in enumerate(jobs):
+            name = title(pair)
+            done = run.once(f"{name}-{seed}", lambda i=i: ahead.result(i))
+            results.setdefault(name, []).append(done)
+            _log(run, i, done)
+    for name, per_seed in results.items():
+        prefix = f"{name}/" if len(results) > 1 else ""
+        report_pair(run, config, name, per_seed, prefix)
+    if config.geometry:
+        _geometry(config, run)
+    run.verdict(
+        " ".join(verdict(name, ledger_table(per_seed), per_seed) for name, per_seed in results.items())
+    )
+
+
+def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:
+    """What is about to happen, before it does."""
+    methods = len(config.methods) + sum(len(g.options) for g in config.grids)
+    run.say(
+        f"{n_jobs} couples on {config.data}, {methods} methods each, every one also with noise in the donor's place; "
+        f"{config.workers} processes of one thread, torch {torch.__version__}"
+    )
+
+
+def _log(run: Run, step: int, done: dict[str, Any]) -> None:
+    best = {row["method"]: row for row in done["rows"]}
+    run.log(step, **{f"{m}/{k}": row[k] for m, row in best.items() for k in ("transfer", "preservation")})
+    run.say(
+        f"couple {step + 1}: donor {done['donor_transfer']:.1f}, {len(best)} methods, {len(done['grid'])} grid entries"
+    )
+
+
+def report_pair(
+    run: Run, config: CompareConfig, name: str, per_seed: list[dict[str, Any]], prefix: str
+) -> None:
+    """Ledger, claims and figures of one couple over its seeds."""
+    rows = [[*d["rows"], *chosen_rows(per_seed, i)] for i, d in enumerate(per_seed)]
+    table = ledger_table(per_seed)
+    run.table(f"{prefix}ledger", table)
+    run.json(f"{prefix}ledger", ledger_document(config, name, table, per_seed))
+    run.view(f"{name} ledger", kind="table", source=f"tables/{prefix}ledger.csv")
+    if any(d["grid"] for d in per_seed):
+        run.table(f"{prefix}grid", grid_table(per_seed))
+    for method in table["method"]:
+        claims(run, f"{prefix}{method}", [_find(r, method) for r in rows])
+    receiver = [d["receiver_preservation"] for d in per_seed]
+    _claim(run, f"{prefix}receiver/preservation", interval(receiver), unit="%")
+    _figures(run, prefix, name, table, rows, per_seed)
+
+
+def _find(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
+    return next(row for row in rows if row["method"] == method)
+
+
+def claims(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
+    """Raw and calibrated values with their intervals, beside the null and the noise ablation."""
+    null = interval([r["null_transfer"] for r in rows]).mean
+    for key in RAW:
+        at = interval([r[key] for r in rows])
+        _claim(run, f"{name}/{key}", at, unit="%", null=0.0 if key == "transfer" else None)
+        at = interval([r[f"calibrated_{key}"] for r in rows])
+        _claim(run, f"{name}/calibrated/{key}", at, unit="%", null=null if key == "transfer" else None)
+    gap = paired([r["calibrated_transfer"] for r in rows], [r["noise_calibrated_transfer"] for r in rows])
+    note = f"calibrated transfer above the same pipeline with noise for a donor; budget {rows[0]['budget']}"
+    _claim(run, f"{name}/from_donor", gap, unit="points", null=0.0, note=note)
+
+
+def _claim(run: Run, name: str, at: Interval, **more: Any) -> None:
+    if at.n:
+        run.claim(name, at.mean, **at.bounds(), **more)
+
+
+def grid_table(per_seed: list[dict[str, Any]]) -> pd.DataFrame:
+    """Every grid entry with its validation and test means; the choice is by validation alone."""
+    frame = pd.DataFrame([{k: v for k, v in row.items() if k not in ("called_new", "confusion")}
+                          for d in per_seed for row in d["grid"]])  # fmt: skip
+    numbers = frame.select_dtypes("number").columns
+    return frame.groupby(["grid", "method"], sort=False)[list(numbers)].mean().reset_index()
+
+
+def ledger_document(
+    config: CompareConfig, name: str, table: pd.DataFrame, per_seed: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The graft ledger as one file: task, lines with null and ablation, ceiling, the donor's own false calls."""
+    return {
+        "pair": name, "data": config.data, "old": config.old, "shared": config.shared, "new": config.new,
+        "foreign": config.foreign, "seeds": config.seeds, "calibration_rate": config.rate,
+        "lines": table.drop(columns="cpu_s").to_dict("records"),
+        "ceiling": mean_ceiling(per_seed).to_dict("records"),
+        "donor_calls_new": pd.DataFrame([dict(map(tuple, d["donor_strangers"])) for d in per_seed]).mean().to_dict(),
+        "skipped": per_seed[0]["skipped"],
+    }  # fmt: skip
+
+
+def mean_ceiling(per_seed: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame([row for d in per_seed for row in d.get("ceiling", [])])
+    return frame if frame.empty else frame.groupby("layer").mean().reset_index()
+
+
+def _figures(
+    run: Run, prefix: str, name: str, table: pd.DataFrame, rows: list[Any], per_seed: list[Any]
+) -> None:
+    listed = table[~table["is_void"]]
+    run.figure(f"{prefix}transfer", figures.transfer_against_preservation(listed, f"{name}: raw"),
+               listed, caption="Transfer against preservation, 95 % intervals over seeds; nulls are gray.")  # fmt: skip
+    run.figure(f"{prefix}cost", figures.cost_against_transfer(listed, name), listed,
+               caption="Added parameters against transfer at equal false alarms.")  # fmt: skip
+    ceiling = mean_ceiling(per_seed)
+    if not ceiling.empty:
+        run.figure(f"{prefix}ceiling", figures.ceiling_map(ceiling, name), ceiling,
+                   caption="The best any head could do for the new class at each depth of the receiver.")  # fmt: skip
+        run.table(f"{prefix}ceiling", ceiling)
+    top = list(listed.sort_values("calibrated_transfer", ascending=False)["method"][:HIGHLIGHTS])
+    matrices = {m: mean_matrix([_find(r, m) for r in rows]) for m in top}
+    run.figure(f"{prefix}confusion", figures.confusions(matrices),
+               caption="True class by called class, percent of each row, mean over seeds.")  # fmt: skip
+
+
+def _geometry(config: CompareConfig, run: Run) -> None:
+    pair = config.pairs[0]
+    points = run.once("geometry", lambda: geometry(open_theatre(config, pair, config.seed), config.geometry))
+    run.figure("geometry", figures.concept_space(points, config.new, config.geometry),
+               caption="Penultimate features before and after, on the receiver's own main axes.")  # fmt: skip

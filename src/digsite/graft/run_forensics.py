@@ -1,0 +1,65 @@
+"""A forensics run: AUROC of planted rows by layer, beside untouched networks."""
+
+from typing import Any
+
+import pandas as pd
+
+from digsite.graft import figures
+from digsite.graft.config import ForensicsConfig
+from digsite.graft.jobs import Ahead
+from digsite.graft.metrics import interval
+from digsite.graft.planted import job
+from digsite.graft.theatre import title
+from digsite.worker.run import Run
+
+
+def forensics(config: ForensicsConfig, run: Run) -> None:
+    jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
+    frames = []
+    with Ahead(job, [(config.model_dump(), *j) for j in jobs], config.workers) as ahead:
+        for i, (pair, seed) in enumerate(jobs):
+            done: dict[str, Any] = run.once(f"{title(pair)}-{seed}", lambda i=i: ahead.result(i))
+            frames.append(pd.DataFrame(done["rows"]).assign(pair=title(pair), seed=seed))
+    table = pd.concat(frames)
+    run.table("rows", table)
+    mean = (
+        table.groupby(["pair", "case", "layer"], sort=False)[["auroc", "hits", "false_alarms"]]
+        .mean()
+        .reset_index()
+    )
+    run.table("mean", mean)
+    for name, part in mean.groupby("pair", sort=False):
+        run.figure(f"{name}-detection", figures.detection(part), part,
+                   caption="How well planted rows are told from native ones, by layer; 50 is chance.")  # fmt: skip
+    _claims(run, table, several=len(config.pairs) > 1)
+    run.verdict(verdict(mean))
+
+
+def _claims(run: Run, table: pd.DataFrame, several: bool) -> None:
+    for (pair, case, layer), part in table.groupby(["pair", "case", "layer"], sort=False):
+        at = interval(part["auroc"].tolist())
+        name = f"{str(pair) + '/' if several else ''}{str(case).replace(' ', '_')}/layer{layer}/auroc"
+        run.claim(name, at.mean, **at.bounds(), null=50.0, unit="%")
+    for pair, part in table[table["case"] == "control"].groupby("pair", sort=False):
+        name = f"{str(pair) + '/' if several else ''}false_alarms"
+        at = interval(part.groupby("seed")["false_alarms"].mean().tolist())
+        run.claim(
+            name,
+            at.mean,
+            low=at.low,
+            high=at.high,
+            n=at.n,
+            unit="%",
+            note="rows of untouched networks flagged",
+        )
+
+
+def verdict(mean: pd.DataFrame) -> str:
+    deep = mean[mean["layer"] > 1]
+    worst = deep[deep["case"] == "random"]["auroc"].min()
+    tuned = deep[deep["case"] == "tuned"]["auroc"].min()
+    quiet = mean[mean["case"] == "control"]["false_alarms"].mean()
+    return (
+        f"Planted rows are found from the weights alone with AUROC {worst:.1f} % or better beyond the first layer, "
+        f"{tuned:.1f} % after fine-tuning. Of an untouched network {quiet:.1f} % of the rows are flagged."
+    )

@@ -1,0 +1,92 @@
+"""Over the seeds: the ledger table, the chosen grid entries, and two sentences that follow from the numbers."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from digsite.graft.metrics import interval
+
+MEANS = (
+    "transfer", "preservation", "foreign_as_new", "auc", "calibrated_transfer", "calibrated_preservation",
+    "calibrated_foreign_as_new", "calibrated_auc", "noise_transfer", "noise_calibrated_transfer", "null_transfer",
+    "gain", "from_donor", "collateral", "added_parameters", "bytes_crossed", "cpu_s",
+)  # fmt: skip
+BOUNDS = ("transfer", "preservation", "calibrated_transfer", "from_donor")
+TOLERANCE = 5.0  # points of preservation that a method may cost and still be named best
+Results = list[dict[str, Any]]
+
+
+def chosen_rows(per_seed: Results, i: int) -> list[dict[str, Any]]:
+    """Of each grid, the entry that is best on the validation split over all seeds; here its lines of seed i."""
+    return [_in_seed(per_seed[i]["grid"], name, best) for name, best in choices(per_seed).items()]
+
+
+def choices(per_seed: Results) -> dict[str, str]:
+    """Grid to its chosen entry; an entry that failed on any seed is out."""
+    out: dict[str, str] = {}
+    names = dict.fromkeys(row["grid"] for d in per_seed for row in d["grid"])
+    for name in names:
+        scores: dict[str, list[float]] = {}
+        for d in per_seed:
+            for row in d["grid"]:
+                if row["grid"] == name:
+                    scores.setdefault(row["method"], []).append(row["validation"])
+        best = max(scores, key=lambda m: float(np.mean(scores[m])))
+        if np.isfinite(np.mean(scores[best])):
+            out[name] = best
+    return out
+
+
+def _in_seed(grid: list[dict[str, Any]], name: str, method: str) -> dict[str, Any]:
+    row = next(r for r in grid if r["grid"] == name and r["method"] == method)
+    return {**row, "method": name, "setting": method}
+
+
+def ledger_table(per_seed: Results) -> pd.DataFrame:
+    """One line per method: means over seeds, intervals of the main columns."""
+    lines = []
+    all_rows = [[*d["rows"], *chosen_rows(per_seed, i)] for i, d in enumerate(per_seed)]
+    for first in all_rows[0]:
+        rows = [next(r for r in seed_rows if r["method"] == first["method"]) for seed_rows in all_rows]
+        line: dict[str, Any] = {
+            "method": first["method"], "setting": first.get("setting", first["method"]), "budget": first["budget"],
+            "images_read": first["images_read"], "is_void": first["is_void"], "seeds": len(rows),
+        }  # fmt: skip
+        for key in MEANS:
+            at = interval([r[key] for r in rows])
+            line[key] = at.mean
+            if key in BOUNDS:
+                line[f"{key}_low"], line[f"{key}_high"], line[f"{key}_sd"] = at.low, at.high, at.sd
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def mean_matrix(rows: list[dict[str, Any]]) -> np.ndarray:
+    """Mean confusion in percent of each true class; classes without images stay empty."""
+    total = np.stack([np.asarray(r["confusion"], dtype=float) for r in rows]).mean(0)
+    size = total.sum(1, keepdims=True)
+    return np.where(size > 0, 100 * total / np.where(size > 0, size, 1), np.nan)
+
+
+def verdict(name: str, table: pd.DataFrame, per_seed: Results) -> str:
+    """The best method without a new-class image, and whether it came from the donor."""
+    kept = np.mean([d["receiver_preservation"] for d in per_seed]) - TOLERANCE
+    free = table[~table["budget"].str.contains("[bkFt]") & (table["bytes_crossed"] > 64)]
+    free = free[free["calibrated_preservation"] >= kept]
+    if free.empty:
+        return f"{name}: no method without images of the new class kept the old ones."
+    best = free.loc[free["calibrated_transfer"].idxmax()]
+    if len(per_seed) < 2:
+        origin = "has one seed only and is an example"
+    else:
+        origin = (
+            "comes from the donor" if best["from_donor_low"] > 0 else "is not shown to come from the donor"
+        )
+    return (
+        f"{name}: without one image of the new class '{best['method']}' (budget {best['budget']}) reaches "
+        f"{best['transfer']:.1f} % raw and {best['calibrated_transfer']:.1f} % calibrated transfer at "
+        f"{best['calibrated_preservation']:.1f} % preservation over {len(per_seed)} seed{'s' * (len(per_seed) > 1)}, "
+        f"the null {best['null_transfer']:.1f} %; "
+        f"with noise in the donor's place it reaches {best['noise_calibrated_transfer']:.1f} %, so the result {origin}."
+    )
