@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from digsite.decompose.config import DecomposeConfig
     from digsite.decompose.decomposition import Decomposition
 
-_HOMES = {"decompose": "api", "decompose_seeds": "api", "compare": "compare", "DecomposeConfig": "config", "Decomposition": "decomposition"}
+_HOMES = {
+    "decompose": "api",
+    "decompose_seeds": "api",
+    "compare": "compare",
+    "DecomposeConfig": "config",
+    "Decomposition": "decomposition",
+}
 __all__ = ["DecomposeConfig", "Decomposition", "compare", "decompose", "decompose_seeds"]
 
 

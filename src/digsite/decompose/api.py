@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +16,52 @@ from digsite.decompose.fit import Fit, Problem, Sampler
 OnStep = Callable[[int, dict[str, Tensor]], None]
 
 
-def decompose(model: nn.Module, modules: Sequence[str], *, data: Any, config: DecomposeConfig | None = None, seed: int = 0,
-              identity: Sequence[str] = (), output: str = "", device: str | torch.device = "cpu",
-              on_step: OnStep | None = None, **settings: Any) -> Decomposition:  # fmt: skip
+def decompose(
+    model: nn.Module,
+    modules: Sequence[str],
+    *,
+    data: Any,
+    config: DecomposeConfig | None = None,
+    seed: int = 0,
+    identity: Sequence[str] = (),
+    output: str = "",
+    device: str | torch.device = "cpu",
+    on_step: OnStep | None = None,
+    **settings: Any,
+) -> Decomposition:
     """Split the weights of the matching modules into rank-one components that few inputs need at once.
 
     `data` is a tensor of inputs, an iterable of batches, or a function from a torch.Generator to a batch; `settings`
     are fields of DecomposeConfig. The model must be in evaluation mode and is left as it is.
     """
-    found = decompose_seeds([model], modules, data=data, config=config, seeds=[seed], identity=identity, output=output,
-                            device=device, on_step=on_step, **settings)  # fmt: skip
+    found = decompose_seeds(
+        [model],
+        modules,
+        data=data,
+        config=config,
+        seeds=[seed],
+        identity=identity,
+        output=output,
+        device=device,
+        on_step=on_step,
+        **settings,
+    )
     return found[0]
 
 
-def decompose_seeds(models: Sequence[nn.Module], modules: Sequence[str], *, data: Any, seeds: Sequence[int],
-                    config: DecomposeConfig | None = None, identity: Sequence[str] = (), output: str = "",
-                    device: str | torch.device = "cpu", on_step: OnStep | None = None, **settings: Any) -> list[Decomposition]:  # fmt: skip
+def decompose_seeds(
+    models: Sequence[nn.Module],
+    modules: Sequence[str],
+    *,
+    data: Any,
+    seeds: Sequence[int],
+    config: DecomposeConfig | None = None,
+    identity: Sequence[str] = (),
+    output: str = "",
+    device: str | torch.device = "cpu",
+    on_step: OnStep | None = None,
+    **settings: Any,
+) -> list[Decomposition]:
     """One stacked program for one model from several seeds, or for several models of one architecture."""
     chosen = resolve(config, settings)
     problem = Problem(list(models), list(modules), as_sampler(data, chosen.batch), tuple(identity), output)
@@ -53,13 +83,16 @@ def as_sampler(data: Any, batch: int) -> Sampler:
     if isinstance(data, Tensor):
         return lambda generator: data[torch.randint(len(data), (min(batch, len(data)),), generator=generator)]
     if callable(data):
-        return data
+        return cast("Sampler", data)
     if isinstance(data, Sequence) and data:
         return lambda generator: _inputs(data[int(torch.randint(len(data), (), generator=generator))])
     if isinstance(data, Iterable):
         stream = _endless(data)
         return lambda generator: _inputs(next(stream))
-    raise UsageError(f"data is a {type(data).__name__}.", hint="Give a tensor, an iterable of batches, or a function of a generator.")
+    raise UsageError(
+        f"data is a {type(data).__name__}.",
+        hint="Give a tensor, an iterable of batches, or a function of a generator.",
+    )
 
 
 def _endless(data: Iterable[Any]) -> Iterator[Any]:
@@ -70,7 +103,10 @@ def _endless(data: Iterable[Any]) -> Iterator[Any]:
             empty = False
             yield item
         if empty:
-            raise UsageError("The data ended: it can be read only once, or holds no batch.", hint="Give a list or a DataLoader.")
+            raise UsageError(
+                "The data ended: it can be read only once, or holds no batch.",
+                hint="Give a list or a DataLoader.",
+            )
 
 
 def _inputs(item: Any) -> Tensor:

@@ -25,5 +25,3 @@ def rotated(parts: Components, generator: torch.Generator) -> Components:
     mixed = torch.randn(n, n, generator=generator, dtype=parts.V.dtype)
     rotation = torch.linalg.qr(mixed)[0].to(parts.V.device)
     return Components(parts.V @ rotation, rotation.T @ parts.U, parts.weight)
-
-

@@ -41,7 +41,11 @@ def match(a: Components, b: Components, generator: torch.Generator) -> ModuleMat
     (va, ua, kept_a), (vb, ub, kept_b) = _directions(a), _directions(b)
     rows, columns, values = _assign(va, ua, vb, ub)
     order = values.argsort(descending=True).tolist()
-    chance = float(_assign(va, ua, _random(vb, 0, generator), _random(ub, 1, generator))[2].mean()) if len(values) else 0.0
+    chance = (
+        float(_assign(va, ua, _random(vb, 0, generator), _random(ub, 1, generator))[2].mean())
+        if len(values)
+        else 0.0
+    )
     pairs = [(int(kept_a[rows[i]]), int(kept_b[columns[i]])) for i in order]
     return ModuleMatch(pairs, [float(values[i]) for i in order], len(kept_a), len(kept_b), chance)
 
@@ -56,7 +60,9 @@ def _directions(parts: Components) -> tuple[Tensor, Tensor, Tensor]:
 def _assign(va: Tensor, ua: Tensor, vb: Tensor, ub: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The cosine of two rank-one matrices is the product of the cosines of their factors."""
     cosine = ((va.T @ vb) * (ua @ ub.T)).abs()
-    rows, columns = (torch.as_tensor(index) for index in linear_sum_assignment(-cosine.detach().cpu().numpy()))
+    rows, columns = (
+        torch.as_tensor(index) for index in linear_sum_assignment(-cosine.detach().cpu().numpy())
+    )
     return rows, columns, cosine[rows, columns]
 
 

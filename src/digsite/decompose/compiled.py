@@ -1,6 +1,7 @@
 """The whole step (losses and gradients) as one compiled graph; the same function runs as it is without a compiler."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -34,10 +35,8 @@ class CompiledStep:
 def _compile(step: Step, args: Sequence[Tensor]) -> Callable[..., tuple[Tensor, list[Tensor]]]:
     graph = make_fx(step)(*args)
     compiled = torch.compile(graph, fullgraph=True, dynamic=False)
-
-    def run(*values: Tensor) -> tuple[Tensor, list[Tensor]]:
-        # One compiler process: a pool of workers would outlive a short run.
-        with torch._inductor.config.patch(compile_threads=1):
-            return compiled(*values)
-
-    return run
+    # One compiler process: a pool of workers would outlive a short run. The compiler's own deprecations are not ours.
+    with torch._inductor.config.patch(compile_threads=1), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        compiled(*args)
+    return compiled

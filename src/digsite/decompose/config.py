@@ -22,16 +22,22 @@ Toy = Annotated[TmsConfig | ResidMlpConfig, Field(discriminator="kind")]
 
 
 class FaithfulnessWarmup(Config):
-    steps: int = Field(200, ge=0, description="steps on faithfulness alone before the decomposition starts")
-    lr: float = Field(0.01, gt=0, description="learning rate of these steps")
-    weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay of these steps")
+    steps: int = Field(
+        default=200, ge=0, description="steps on faithfulness alone before the decomposition starts"
+    )
+    lr: float = Field(default=0.01, gt=0, description="learning rate of these steps")
+    weight_decay: float = Field(default=0.1, ge=0, description="AdamW weight decay of these steps")
 
 
 class Schedule(Config):
     kind: Literal["constant", "linear", "cosine", "half_cosine", "exponential"] = "constant"
-    warmup: float = Field(0.0, ge=0, le=1, description="share of training with a linear rise of the rate")
-    final: float = Field(0.0, ge=0, le=1, description="factor that the schedule ends at")
-    halflife: float = Field(1000.0, gt=0, description="steps in which the exponential schedule halves")
+    warmup: float = Field(
+        default=0.0, ge=0, le=1, description="share of training with a linear rise of the rate"
+    )
+    final: float = Field(default=0.0, ge=0, le=1, description="factor that the schedule ends at")
+    halflife: float = Field(
+        default=1000.0, gt=0, description="steps in which the exponential schedule halves"
+    )
 
 
 def default_losses() -> dict[str, Config]:
@@ -46,77 +52,115 @@ def default_losses() -> dict[str, Config]:
 class DecomposeConfig(Config):
     """How to decompose; what is decomposed (model, modules, data) comes beside it."""
 
-    C: int | dict[str, int] = Field(100, description="components per module, or by pattern over module names")
-    init: Literal["fan", "overlap"] = Field("fan", description="initial scale of the parts")
-    tied: bool = Field(True, description="modules with exactly transposed weights share their parts")
-    delta: bool = Field(True, description="the residual W - VU takes part as one more masked component")
-    gate: Gate = Field(default_factory=lambda: GATES["mlp"].Settings(), description="causal-importance function")
-    sigmoid: Literal["leaky_hard", "paper", "hard", "normal", "swish"] = Field(
-        "leaky_hard", description="from logit to importance"
+    C: int | dict[str, int] = Field(
+        default=100, description="components per module, or by pattern over module names"
     )
-    jitter: bool = Field(False, description="jitter the logits before the sigmoid, as binomial masks need")
-    losses: dict[str, Loss] = Field(default_factory=default_losses, description="loss terms by a name of yours")
-    compare: Literal["mse", "kl"] = Field("mse", description="distance between outputs")
-    steps: int = Field(10_000, gt=0, description="optimizer steps")
-    batch: int = Field(2048, gt=0, description="rows per step")
-    accumulate: int = Field(1, gt=0, description="batches per optimizer step")
-    lr: float = Field(1e-3, gt=0, description="learning rate")
-    gate_lr: float = Field(1.0, gt=0, description="factor on the rate for the gates")
-    schedule: Schedule = Field(Schedule(), description="how the rate moves")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
-    clip: float = Field(0.0, ge=0, description="gradient norm above which a member's gradient is scaled down; 0 = never")
-    faithfulness_warmup: FaithfulnessWarmup = Field(FaithfulnessWarmup(), description="first let the parts add up")
-    merge_zero_rows: bool = Field(True, description="let one row of zeros stand for all where that is exact")
-    fold: bool = Field(True, description="multiply frozen embeddings into the parts where that is exact")
-    compile: Literal["auto", "always", "never"] = Field("auto", description="compile the step; auto asks for length and a compiler")
-    autocast: bool = Field(False, description="forward passes in bfloat16")
+    init: Literal["fan", "overlap"] = Field(default="fan", description="initial scale of the parts")
+    tied: bool = Field(default=True, description="modules with exactly transposed weights share their parts")
+    delta: bool = Field(
+        default=True, description="the residual W - VU takes part as one more masked component"
+    )
+    gate: Gate = Field(default_factory=GATES["mlp"].Settings, description="causal-importance function")
+    sigmoid: Literal["leaky_hard", "paper", "hard", "normal", "swish"] = Field(
+        default="leaky_hard", description="from logit to importance"
+    )
+    jitter: bool = Field(
+        default=False, description="jitter the logits before the sigmoid, as binomial masks need"
+    )
+    losses: dict[str, Loss] = Field(
+        default_factory=default_losses, description="loss terms by a name of yours"
+    )
+    compare: Literal["mse", "kl"] = Field(default="mse", description="distance between outputs")
+    steps: int = Field(default=10_000, gt=0, description="optimizer steps")
+    batch: int = Field(default=2048, gt=0, description="rows per step")
+    accumulate: int = Field(default=1, gt=0, description="batches per optimizer step")
+    lr: float = Field(default=1e-3, gt=0, description="learning rate")
+    gate_lr: float = Field(default=1.0, gt=0, description="factor on the rate for the gates")
+    schedule: Schedule = Field(default=Schedule(), description="how the rate moves")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay")
+    clip: float = Field(
+        default=0.0,
+        ge=0,
+        description="gradient norm above which a member's gradient is scaled down; 0 = never",
+    )
+    faithfulness_warmup: FaithfulnessWarmup = Field(
+        default=FaithfulnessWarmup(), description="first let the parts add up"
+    )
+    merge_zero_rows: bool = Field(
+        default=True, description="let one row of zeros stand for all where that is exact"
+    )
+    fold: bool = Field(
+        default=True, description="multiply frozen embeddings into the parts where that is exact"
+    )
+    compile: Literal["auto", "always", "never"] = Field(
+        default="auto", description="compile the step; auto asks for length and a compiler"
+    )
+    autocast: bool = Field(default=False, description="forward passes in bfloat16")
 
 
 class ToyTarget(Config):
-    model: Toy = Field(default_factory=lambda: TmsConfig(), description="architecture of the target")
-    active: Literal["at_least_zero_active", "exactly_one_active", "exactly_two_active", "exactly_three_active",
-                    "exactly_four_active", "exactly_five_active"] = Field(
-        "at_least_zero_active", description="how many features of an input are on"
-    )  # fmt: skip
-    probability: float = Field(0.05, gt=0, le=1, description="probability that a feature is on")
-    low: float = Field(0.0, description="smallest value of a feature that is on")
-    high: float = Field(1.0, description="largest value of a feature that is on")
-    synced: list[list[int]] = Field([], description="groups of features that switch on together")
-    steps: int = Field(10_000, gt=0, description="training steps")
-    batch: int = Field(1024, gt=0, description="inputs per step")
-    lr: float = Field(5e-3, gt=0, description="AdamW learning rate")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay")
-    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="learning-rate schedule")
-    attempts: int = Field(3, gt=0, description="starts that a target may need before it is refused")
+    model: Toy = Field(default=TmsConfig(), description="architecture of the target")  # pyright: ignore[reportCallIssue]
+    active: Literal[
+        "at_least_zero_active",
+        "exactly_one_active",
+        "exactly_two_active",
+        "exactly_three_active",
+        "exactly_four_active",
+        "exactly_five_active",
+    ] = Field(default="at_least_zero_active", description="how many features of an input are on")
+    probability: float = Field(default=0.05, gt=0, le=1, description="probability that a feature is on")
+    low: float = Field(default=0.0, description="smallest value of a feature that is on")
+    high: float = Field(default=1.0, description="largest value of a feature that is on")
+    synced: list[list[int]] = Field(default=[], description="groups of features that switch on together")
+    steps: int = Field(default=10_000, gt=0, description="training steps")
+    batch: int = Field(default=1024, gt=0, description="inputs per step")
+    lr: float = Field(default=5e-3, gt=0, description="AdamW learning rate")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant", description="learning-rate schedule"
+    )
+    attempts: int = Field(default=3, gt=0, description="starts that a target may need before it is refused")
 
 
 class Truth(Config):
     """What the importances of a module should look like when one feature is on at a time."""
 
-    identity: int = Field(0, ge=0, description="one component for each of so many features")
-    dense: int = Field(0, ge=0, description="so many components that are used together")
+    identity: int = Field(default=0, ge=0, description="one component for each of so many features")
+    dense: int = Field(default=0, ge=0, description="so many components that are used together")
 
 
 class EarlyStop(Config):
-    checks: int = Field(0, ge=0, description="stop when all members are recovered at so many checks in a row; 0 = never")
-    tolerance: float = Field(0.2, gt=0, lt=1, description="tolerance of the pattern error")
+    checks: int = Field(
+        default=0,
+        ge=0,
+        description="stop when all members are recovered at so many checks in a row; 0 = never",
+    )
+    tolerance: float = Field(default=0.2, gt=0, lt=1, description="tolerance of the pattern error")
 
 
 class ToyConfig(Config):
     """Train toy targets, decompose them all at once, and score what was found against what is there."""
 
-    seed: int = Field(0, description="first seed")
-    seeds: int = Field(1, gt=0, description="targets, each with its own decomposition, in one stacked program")
-    target: ToyTarget = Field(ToyTarget(), description="the model to decompose and the data it lives on")
-    modules: list[str] = Field(["linear1", "linear2"], min_length=1, description="patterns over module names")
+    seed: int = Field(default=0, description="first seed")
+    seeds: int = Field(
+        default=1, gt=0, description="targets, each with its own decomposition, in one stacked program"
+    )
+    target: ToyTarget = Field(
+        default=ToyTarget(), description="the model to decompose and the data it lives on"
+    )
+    modules: list[str] = Field(
+        default=["linear1", "linear2"], min_length=1, description="patterns over module names"
+    )
     truth: dict[str, Truth] = Field(description="what is to be found, by pattern over module names")
-    decompose: DecomposeConfig = Field(DecomposeConfig(), description="how to decompose")
-    log_every: int = Field(100, gt=0, description="steps between lines of the journal")
-    check_every: int = Field(1000, gt=0, description="steps between scores against the truth")
-    stop: EarlyStop = Field(EarlyStop(), description="stop before the last step")
-    untrained: bool = Field(False, description="decompose an untrained target too, as a null")
-    metrics: dict[str, Any] = Field({}, description="more metrics by name, each with its settings")
-    figures: list[str] = Field(["permuted_ci", "uv", "ci_histograms"], description="figures of the first member")
+    decompose: DecomposeConfig = Field(default=DecomposeConfig(), description="how to decompose")
+    log_every: int = Field(default=100, gt=0, description="steps between lines of the journal")
+    check_every: int = Field(default=1000, gt=0, description="steps between scores against the truth")
+    stop: EarlyStop = Field(default=EarlyStop(), description="stop before the last step")
+    untrained: bool = Field(default=False, description="decompose an untrained target too, as a null")
+    metrics: dict[str, Any] = Field(default={}, description="more metrics by name, each with its settings")
+    figures: list[str] = Field(
+        default=["permuted_ci", "uv", "ci_histograms"], description="figures of the first member"
+    )
 
 
 CONFIGS: dict[str, type[Config]] = {"toy": ToyConfig}

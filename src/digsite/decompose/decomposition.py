@@ -44,7 +44,9 @@ class Components:
 class Decomposition:
     """Reads its own frozen copy of the model; nothing here changes the model it was made from."""
 
-    def __init__(self, plan: Plan, params: Mapping[str, Tensor], config: DecomposeConfig, origin: dict[str, Any]) -> None:
+    def __init__(
+        self, plan: Plan, params: Mapping[str, Tensor], config: DecomposeConfig, origin: dict[str, Any]
+    ) -> None:
         self.plan, self.params, self.config, self.origin = plan, dict(params), config, origin
 
     @property
@@ -74,14 +76,23 @@ class Decomposition:
         return self.scene(batch).importance.upper
 
     @torch.no_grad()
-    def output(self, batch: Any, masking: str = "ci", *, threshold: float = 0.1, generator: torch.Generator | None = None,
-               modules: Sequence[str] | None = None) -> Tensor:  # fmt: skip
+    def output(
+        self,
+        batch: Any,
+        masking: str = "ci",
+        *,
+        threshold: float = 0.1,
+        generator: torch.Generator | None = None,
+        modules: Sequence[str] | None = None,
+    ) -> Tensor:
         """The model's output with components masked: by importance, rounded importance, stochastically, ..."""
         scene = self.scene(batch)
         drawn = self.draw(scene, masking, threshold, generator)
         return scene.forward(drawn if modules is None else drawn.restrict(modules))
 
-    def draw(self, scene: Scene, masking: str, threshold: float = 0.1, generator: torch.Generator | None = None) -> Masks:
+    def draw(
+        self, scene: Scene, masking: str, threshold: float = 0.1, generator: torch.Generator | None = None
+    ) -> Masks:
         found = scene.importance.lower
         if masking == "ci":
             return Masks(found)
@@ -91,7 +102,11 @@ class Decomposition:
             return Masks({m: torch.full_like(g, float(masking == "unmasked")) for m, g in found.items()})
         if masking not in MASKINGS:
             raise UsageError(f"'{masking}' is not a masking. {nearest(masking, MASKINGS)}")
-        layout = Layout({m: tuple(g.shape[:-1]) for m, g in found.items()}, {m: g.shape[-1] for m, g in found.items()}, self.plan.delta)
+        layout = Layout(
+            {m: tuple(g.shape[:-1]) for m, g in found.items()},
+            {m: g.shape[-1] for m, g in found.items()},
+            self.plan.delta,
+        )
         uniform = {m: torch.rand(layout.mask(m), generator=generator).to(g) for m, g in found.items()}
         if masking == "random":
             return Masks({m: u[..., : found[m].shape[-1]] for m, u in uniform.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 def init(sizes: list[int], prefix: str, draw: Draw) -> dict[str, Tensor]:
     """He scale for hidden layers, 1/sqrt(fan in) for the last, biases zero."""
     params = {}
-    for i, (fan_in, size) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (fan_in, size) in enumerate(pairwise(sizes)):
         gain = 1 if i == len(sizes) - 2 else 2
         params[f"{prefix}w{i}"] = draw(f"{prefix}w{i}", fan_in, size) * (gain / fan_in) ** 0.5
         params[f"{prefix}b{i}"] = draw(f"{prefix}b{i}", size) * 0

@@ -42,7 +42,9 @@ def _numbers(parts: Components, numbers: Sequence[int], module: str) -> list[int
     return list(numbers)
 
 
-def _rewritten(found: Decomposition, modules: Sequence[str], change: Callable[[Components, str], Tensor]) -> nn.Module:
+def _rewritten(
+    found: Decomposition, modules: Sequence[str], change: Callable[[Components, str], Tensor]
+) -> nn.Module:
     model = plain_copy(found.model)
     for name in modules:
         weight = change(found.components(name), name).detach()

@@ -21,7 +21,9 @@ class Explanation:
     share: float  # positions with importance above 0.1
     top: list[tuple[tuple[int, ...], float]]  # (position, importance), most important first
     top_inputs: list[Any]  # what was there: the token, or the input's largest entries
-    moved: list[tuple[int, float]]  # (output, mean change when the component is switched off at those positions)
+    moved: list[
+        tuple[int, float]
+    ]  # (output, mean change when the component is switched off at those positions)
     neuron: tuple[int, float]  # column of the matrix that it resembles most, and the cosine
     singular: tuple[int, float]  # singular direction that it resembles most, and the cosine
 
@@ -35,12 +37,15 @@ def explain(found: Decomposition, module: str, component: int, batch: Tensor, n_
     parts = found.components(module)
     direction = parts.matrix(component)
     return Explanation(
-        module, component, float((g > 0.1).float().mean()),
+        module,
+        component,
+        float((g > 0.1).float().mean()),
         [(place, float(v)) for place, v in zip(places, values, strict=True)],
         [_describe(batch, place) for place in places],
         _moved(found, scene, module, component, places, n_top),
-        _nearest_neuron(direction, parts.weight), _nearest_singular(direction, parts.weight),
-    )  # fmt: skip
+        _nearest_neuron(direction, parts.weight),
+        _nearest_singular(direction, parts.weight),
+    )
 
 
 def _describe(batch: Tensor, place: tuple[int, ...]) -> Any:
@@ -52,7 +57,9 @@ def _describe(batch: Tensor, place: tuple[int, ...]) -> Any:
     return {i: round(float(row[i]), 4) for i in index}
 
 
-def _moved(found: Decomposition, scene: Any, module: str, component: int, places: list[tuple[int, ...]], n: int) -> list[tuple[int, float]]:
+def _moved(
+    found: Decomposition, scene: Any, module: str, component: int, places: list[tuple[int, ...]], n: int
+) -> list[tuple[int, float]]:
     """Output change where the component matters, all other components left as they are."""
     parts = {m: torch.ones_like(g) for m, g in scene.importance.lower.items()}
     full = scene.forward(Masks(parts))

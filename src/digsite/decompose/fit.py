@@ -39,13 +39,25 @@ class Problem:
 class Fit:
     """K decompositions in training: call `step(i)` for i in 0..steps-1, then read `member(k)`."""
 
-    def __init__(self, problem: Problem, config: DecomposeConfig, seeds: Sequence[int], *,
-                 coeffs: Tensor | None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:  # fmt: skip
+    def __init__(
+        self,
+        problem: Problem,
+        config: DecomposeConfig,
+        seeds: Sequence[int],
+        *,
+        coeffs: Tensor | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         if len(problem.models) not in (1, len(seeds)):
-            raise UsageError(f"There are {len(problem.models)} models for {len(seeds)} seeds: give one model or one per seed.")
+            raise UsageError(
+                f"There are {len(problem.models)} models for {len(seeds)} seeds: give one model or one per seed."
+            )
         self.config, self.seeds, self.sample, self.problem = config, list(seeds), problem.sample, problem
         self.device, self.dtype = torch.device(device), dtype
-        self.target = Target(problem.models[0], problem.modules, identity=problem.identity, output=problem.output)
+        self.target = Target(
+            problem.models[0], problem.modules, identity=problem.identity, output=problem.output
+        )
         self.target.model.to(self.device, dtype)
         self.names = list(config.losses)
         self.coeffs = torch.tensor([config.losses[n].coeff for n in self.names]) if coeffs is None else coeffs
@@ -91,16 +103,21 @@ class Fit:
 
     def _plan(self) -> Plan:
         owners = parts.find_owners(self.matrices, self.config.tied)
-        return Plan(self.target, owners, self.config.gate, self.config.sigmoid, self.config.delta, self.config.compare)
+        return Plan(
+            self.target, owners, self.config.gate, self.config.sigmoid, self.config.delta, self.config.compare
+        )
 
     @property
     def shapes(self) -> dict[str, Shape]:
         counts = component_counts(self.config.C, list(self.target.sites))
-        return {n: Shape(m.shape[-2], m.shape[-1], counts[self.plan.owners[n]]) for n, m in self.matrices.items()}
+        return {
+            n: Shape(m.shape[-2], m.shape[-1], counts[self.plan.owners[n]]) for n, m in self.matrices.items()
+        }
 
     def _initial(self) -> dict[str, Tensor]:
         members = []
         for k, seed in enumerate(self.seeds):
+
             def draw(name: str, *shape: int, seed: int = seed) -> Tensor:
                 return torch.randn(shape, generator=_generator(seed, f"init/{name}"), dtype=self.dtype)
 
@@ -108,7 +125,9 @@ class Fit:
             made = parts.init(self.shapes, own, self.plan.owners, self.config.init, draw)
             made |= {f"gate/{key}": v for key, v in gating.init(self.config.gate, self.shapes, draw).items()}
             members.append(made)
-        return {key: torch.stack([m[key] for m in members]).to(self.device).requires_grad_() for key in members[0]}
+        return {
+            key: torch.stack([m[key] for m in members]).to(self.device).requires_grad_() for key in members[0]
+        }
 
     def _capacity(self, first: Tensor) -> int:
         usable = self.config.merge_zero_rows and first.ndim == 2 and first.is_floating_point()
@@ -127,7 +146,11 @@ class Fit:
 
         with torch.no_grad():
             for k in range(len(self.seeds) if self.weights else 1):
-                self.target(self.member_weights(k), torch.zeros_like(first[:1]), dict.fromkeys(self.target.sites, record))
+                self.target(
+                    self.member_weights(k),
+                    torch.zeros_like(first[:1]),
+                    dict.fromkeys(self.target.sites, record),
+                )
         return all(seen)
 
     def _moments(self) -> None:
@@ -144,7 +167,10 @@ class Fit:
         n = sum(m[0].numel() for m in self.matrices.values())
         for _ in range(warm.steps):
             gaps = [m - _product(self.params, self.plan.owners, s) for s, m in self.matrices.items()]
-            loss = sum(((gap**2).sum() for gap in gaps), torch.zeros((), device=self.device, dtype=self.dtype)) / n
+            loss = (
+                sum(((gap**2).sum() for gap in gaps), torch.zeros((), device=self.device, dtype=self.dtype))
+                / n
+            )
             for value, slope in zip(own, torch.autograd.grad(loss, own), strict=True):
                 value.grad = slope
             optimizer.step()
@@ -165,7 +191,8 @@ class Fit:
         for j in range(self.config.accumulate):
             found, slopes = self._gradients(i * self.config.accumulate + j, i / self.config.steps)
             terms = terms.to(found) + found / self.config.accumulate
-            total = slopes if total is None else [a + b for a, b in zip(total, slopes, strict=True)]
+            share = [slope / self.config.accumulate for slope in slopes]
+            total = share if total is None else [a + b for a, b in zip(total, share, strict=True)]
         assert total is not None
         self._check_finite(terms, i)
         self._apply(total)
@@ -178,14 +205,17 @@ class Fit:
         knob = torch.tensor(progress, dtype=self.dtype, device=self.device)
         return self._step(x, counts, noise, self.coeffs, knob, *extra, *self.params.values())
 
-    def _forward(self, x: Tensor, counts: Tensor, noise: Tensor, coeffs: Tensor, progress: Tensor,
-                 *rest: Tensor) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    def _forward(
+        self, x: Tensor, counts: Tensor, noise: Tensor, coeffs: Tensor, progress: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """Losses (K, terms) and gradients: the function that is compiled, on tensors alone."""
         keys = list(self.weights or {})
-        weights, values = dict(zip(keys, rest, strict=False)), list(rest[len(keys):])
+        weights, values = dict(zip(keys, rest, strict=False)), list(rest[len(keys) :])
         layout = self.layout(x)
 
-        def member(x: Tensor, counts: Tensor, noise: Tensor, weights: dict[str, Tensor], params: dict[str, Tensor]) -> Tensor:
+        def member(
+            x: Tensor, counts: Tensor, noise: Tensor, weights: dict[str, Tensor], params: dict[str, Tensor]
+        ) -> Tensor:
             return self._terms(x, counts, self._split(layout, noise), weights or None, params, progress)
 
         params = dict(zip(self.params, values, strict=True))
@@ -196,12 +226,26 @@ class Fit:
             terms = vmap(member)(x, counts, noise, weights, params)
         return terms.detach(), list(torch.autograd.grad((terms * coeffs).sum(), values))
 
-    def _terms(self, x: Tensor, counts: Tensor, noise: dict[str, Tensor], weights: dict[str, Tensor] | None,
-               params: dict[str, Tensor], progress: Tensor) -> Tensor:  # fmt: skip
+    def _terms(
+        self,
+        x: Tensor,
+        counts: Tensor,
+        noise: dict[str, Tensor],
+        weights: dict[str, Tensor] | None,
+        params: dict[str, Tensor],
+        progress: Tensor,
+    ) -> Tensor:
         jitter = {k.removeprefix("jitter/"): v for k, v in noise.items() if k.startswith("jitter/")}
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.config.autocast):
-            scene = observe(self._runner, weights, params, x, rows=counts if self.capacity else None,
-                            progress=progress, jitter=jitter or None)  # fmt: skip
+            scene = observe(
+                self._runner,
+                weights,
+                params,
+                x,
+                rows=counts if self.capacity else None,
+                progress=progress,
+                jitter=jitter or None,
+            )
             return torch.stack([self._term(name, scene, noise) for name in self.names])
 
     def _term(self, name: str, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
@@ -220,7 +264,9 @@ class Fit:
 
     def _set_rate(self, i: int) -> None:
         s = self.config.schedule
-        rate = self.config.lr * schedules.factor(s.kind, i, self.config.steps, warmup=s.warmup, final=s.final, halflife=s.halflife)
+        rate = self.config.lr * schedules.factor(
+            s.kind, i, self.config.steps, warmup=s.warmup, final=s.final, halflife=s.halflife
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
 
@@ -228,8 +274,10 @@ class Fit:
         if torch.isfinite(terms).all():
             return
         member, term = (~torch.isfinite(terms)).nonzero()[0].tolist()
-        raise DigsiteError(f"The loss '{self.names[term]}' of member {member} is not finite at step {i}.",
-                           hint="The last checkpoint is kept; try a smaller lr or clip=1.")  # fmt: skip
+        raise DigsiteError(
+            f"The loss '{self.names[term]}' of member {member} is not finite at step {i}.",
+            hint="The last checkpoint is kept; try a smaller lr or clip=1.",
+        )
 
     # --- batches and random numbers -------------------------------------------------------------------------
 
@@ -259,7 +307,11 @@ class Fit:
         return self._layouts[x.shape]
 
     def _wanted(self, layout: Layout) -> dict[str, tuple[int, ...]]:
-        wanted = {f"jitter/{s}": (*layout.positions[s], layout.n[s]) for s in layout.n} if self.config.jitter else {}
+        wanted = (
+            {f"jitter/{s}": (*layout.positions[s], layout.n[s]) for s in layout.n}
+            if self.config.jitter
+            else {}
+        )
         for name, settings in self.config.losses.items():
             found = LOSSES[settings.kind].noise(settings, layout)
             wanted |= {f"{name}/{key}": shape for key, shape in found.items()}
@@ -276,7 +328,9 @@ class Fit:
     def _split(self, layout: Layout, noise: Tensor) -> dict[str, Tensor]:
         wanted = self._wanted(layout)
         pieces = noise.split([_count(shape) for shape in wanted.values()])
-        return {name: piece.reshape(shape) for (name, shape), piece in zip(wanted.items(), pieces, strict=True)}
+        return {
+            name: piece.reshape(shape) for (name, shape), piece in zip(wanted.items(), pieces, strict=True)
+        }
 
     # --- results ----------------------------------------------------------------------------------------------
 
@@ -289,7 +343,11 @@ class Fit:
         model = problem.models[k if len(problem.models) > 1 else 0]
         copy = Target(model, problem.modules, identity=problem.identity, output=problem.output)
         copy.model.to(self.device, self.dtype)
-        origin = {"modules": list(problem.modules), "identity": list(problem.identity), "output": problem.output}
+        origin = {
+            "modules": list(problem.modules),
+            "identity": list(problem.identity),
+            "output": problem.output,
+        }
         return Decomposition(replace(self.plan, target=copy), self.member(k), self.config, origin)
 
     def member_weights(self, k: int) -> dict[str, Tensor] | None:

@@ -35,7 +35,7 @@ class FoldedResidMlp(Target):
         site = self.sites.get(path)
         if site is not None and path in self._plugs:
             return self._plugs[path](site, x)
-        weight = self.model.get_submodule(path).weight.T
+        weight: Any = self.model.get_submodule(path).weight.T
         return Products(((x, weight),)) if path.endswith("mlp_out") else x @ weight
 
 
@@ -45,11 +45,12 @@ class _Stream(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor, owner: FoldedResidMlp) -> Tensor:
-        stream = Products(((x, self.inner.W_E),))  # type: ignore[arg-type]
+        embedding: Any = self.inner.W_E
+        stream = Products(((x, embedding),))
         for i, layer in enumerate(self.inner.layers):  # type: ignore[arg-type]
             hidden = layer.activate(owner.answer(f"layers.{i}.mlp_in", stream))
             stream = stream + owner.answer(f"layers.{i}.mlp_out", hidden)
-        return stream @ self.inner.W_E.T  # type: ignore[union-attr]
+        return stream @ embedding.T
 
 
 def fold(plan: Plan, config: DecomposeConfig, batch: Tensor) -> Plan:
@@ -64,7 +65,11 @@ def can_fold(target: Target, config: DecomposeConfig, batch: Tensor) -> bool:
     from digsite.models.architectures.resid_mlp import ResidMlp
 
     model = target.model
-    if not isinstance(model, ResidMlp) or model.config.bias or model.config.d_resid <= model.config.n_features:
+    if (
+        not isinstance(model, ResidMlp)
+        or model.config.bias
+        or model.config.d_resid <= model.config.n_features
+    ):
         return False
     kinds = {loss.kind for loss in config.losses.values()}
     names_fit = all(site.endswith(("mlp_in", "mlp_out")) for site in target.sites)

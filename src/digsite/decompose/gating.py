@@ -43,8 +43,9 @@ def init(settings: Config, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     return GATES[settings.kind].init(settings, shapes, draw)  # type: ignore[attr-defined]
 
 
-def logits(settings: Config, params: dict[str, Tensor], inner: dict[str, Tensor],
-           inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # fmt: skip
+def logits(
+    settings: Config, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
     return GATES[settings.kind].logits(settings, params, inner, inputs)  # type: ignore[attr-defined]
 
 
@@ -54,5 +55,6 @@ def importance(found: dict[str, Tensor], sigmoid: str, jitter: dict[str, Tensor]
         found = {site: 1.05 * value - 0.05 * jitter[site] for site, value in found.items()}
     lower, upper = sigmoids.pair(sigmoid)
     return Importance(
-        {site: lower(value) for site, value in found.items()}, {site: upper(value) for site, value in found.items()}
+        {site: lower(value) for site, value in found.items()},
+        {site: upper(value) for site, value in found.items()},
     )

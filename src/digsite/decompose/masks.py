@@ -48,7 +48,9 @@ class Masks:
         return Masks({site: self.parts[site] for site in sites}, residual)
 
 
-def between(importance: Mapping[str, Tensor], uniform: Mapping[str, Tensor], distribution: Distribution = "uniform") -> Masks:
+def between(
+    importance: Mapping[str, Tensor], uniform: Mapping[str, Tensor], distribution: Distribution = "uniform"
+) -> Masks:
     """m = g + (1 - g) r with r drawn from [0, 1] or from {0, 1}."""
     draws = {site: (u > 0.5).to(u.dtype) if distribution == "binomial" else u for site, u in uniform.items()}
     parts = {site: g + (1 - g) * draws[site][..., : g.shape[-1]] for site, g in importance.items()}

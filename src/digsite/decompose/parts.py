@@ -12,7 +12,9 @@ from digsite.decompose.gating import Draw, Shapes
 Init = Literal["fan", "overlap"]
 
 
-def init(shapes: Shapes, matrices: dict[str, Tensor], owners: dict[str, str], scheme: Init, draw: Draw) -> dict[str, Tensor]:
+def init(
+    shapes: Shapes, matrices: dict[str, Tensor], owners: dict[str, str], scheme: Init, draw: Draw
+) -> dict[str, Tensor]:
     """V (d_in, C) and U (C, d_out) of every site that owns its parts."""
     params = {}
     for site, shape in shapes.items():
@@ -45,7 +47,11 @@ def find_owners(stacked: dict[str, Tensor], tied: bool) -> dict[str, str]:
     owners: dict[str, str] = {}
     for site, matrix in stacked.items():
         twins = [o for o in owners if owners[o] == o and torch.equal(stacked[o].mT, matrix)]
-        is_new = not twins or not tied or torch.equal(matrix, torch.eye(*matrix.shape[-2:]).to(matrix).expand_as(matrix))
+        is_new = (
+            not twins
+            or not tied
+            or torch.equal(matrix, torch.eye(*matrix.shape[-2:]).to(matrix).expand_as(matrix))
+        )
         owners[site] = site if is_new else twins[0]
     return owners
 

@@ -54,11 +54,13 @@ def note(key: str) -> str:
 def verdict(rows: Sequence[Row], modules: Sequence[str], nulls: Mapping[str, float]) -> str:
     """Two sentences, computed."""
     n, exact = len(rows), sum(int(row["recovered_0.2"]) for row in rows)
-    first = f"Exactly the known components were found in {exact} of {n} {'runs' if n > 1 else 'run'} (pattern error 0 at tolerance 0.2)."
+    share = f"{exact} of {n} {'runs' if n > 1 else 'run'}"
+    first = f"Exactly the known components were found in {share} (pattern error 0 at tolerance 0.2)."
     scored = next((m for m in modules if f"{m}/mmcs" in rows[0]), None)
     if scored is None:
         return first
     mmcs, ml2r = (summarize(rows, f"{scored}/{key}").value for key in ("mmcs", "ml2r"))
     null = nulls.get(f"{scored}/mmcs")
     beside = "" if null is None else f", where singular vectors give {null:.3f}"
-    return f"{first} Components point along the true directions of {scored} with mean cosine {mmcs:.4f}{beside}, at {ml2r:.3f} of their length."
+    cosine = f"with mean cosine {mmcs:.4f}{beside}, at {ml2r:.3f} of their length"
+    return f"{first} Components point along the true directions of {scored} {cosine}."

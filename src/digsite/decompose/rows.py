@@ -1,6 +1,5 @@
 """Rows of zeros all say the same: one stands for all of them, which is exact and makes sparse batches small."""
 
-import torch
 from torch import Tensor
 
 ROUND = 32

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from digsite.base.families import scan
@@ -16,7 +15,10 @@ from digsite.decompose.fit import Fit, Problem
 from digsite.decompose.score import Row
 from digsite.decompose.storage import contents
 from digsite.decompose.view import View
-from digsite.worker.run import Run
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
 
 EVAL_BATCHES = 4
 
@@ -60,13 +62,18 @@ def train(fit: Fit, config: ToyConfig, run: Run) -> list[Row]:
     for step in run.steps(config.decompose.steps, save=save, load=load):
         terms = fit.step(step)
         if step % config.log_every == 0:
-            run.log(step, **{f"loss/{name}": float(values[: config.seeds].mean()) for name, values in terms.items()})
+            run.log(
+                step,
+                **{f"loss/{name}": float(values[: config.seeds].mean()) for name, values in terms.items()},
+            )
         if (step + 1) % config.check_every == 0:
             course.append(check(fit, config, step + 1))
             run.log(step, **{key: value for key, value in course[-1].items() if key != "step"})
             n_right[0] = n_right[0] + 1 if course[-1]["recovered"] == 1 else 0
             if config.stop.checks and n_right[0] >= config.stop.checks:
-                run.say(f"All members are recovered at {n_right[0]} checks in a row: stopped after {step + 1} steps.")
+                run.say(
+                    f"All members are recovered at {n_right[0]} checks in a row: stopped after {step + 1} steps."
+                )
                 break
     return course
 
@@ -78,7 +85,12 @@ def check(fit: Fit, config: ToyConfig, step: int) -> Row:
         probes = score.probe_importance(fit.decomposition(k), config.target.model.n_features)
         errors.append(sum(score.pattern_errors(probes, config.truth, config.stop.tolerance).values()))
     n = len(errors)
-    return {"step": step, "error_mean": sum(errors) / n, "error_max": max(errors), "recovered": sum(e == 0 for e in errors) / n}
+    return {
+        "step": step,
+        "error_mean": sum(errors) / n,
+        "error_max": max(errors),
+        "recovered": sum(e == 0 for e in errors) / n,
+    }
 
 
 def _score(found: Decomposition, config: ToyConfig, run: Run) -> Row:
@@ -86,16 +98,25 @@ def _score(found: Decomposition, config: ToyConfig, run: Run) -> Row:
     return score.score(found, config.truth, batch, config.target.model.n_features)
 
 
-def tell(config: ToyConfig, run: Run, members: list[Decomposition], rows: list[Row], course: list[Row]) -> None:
+def tell(
+    config: ToyConfig, run: Run, members: list[Decomposition], rows: list[Row], course: list[Row]
+) -> None:
     shown, own = members[0], rows[: config.seeds]
     nulls = null_scores(shown, config, run)
     if config.untrained:
         nulls |= {f"untrained/{key}": value for key, value in rows[-1].items()}
     for key in own[0]:
         _claim(run, own, key, nulls)
-    run.claim("recovered", report.summarize(own, "recovered_0.2").value, n=len(own), note="the same as recovered_0.2")
+    run.claim(
+        "recovered",
+        report.summarize(own, "recovered_0.2").value,
+        n=len(own),
+        note="the same as recovered_0.2",
+    )
     run.verdict(report.verdict(own, shown.modules, nulls))
-    run.table("members", {"member": list(range(len(rows))), **{key: [row[key] for row in rows] for key in rows[0]}})
+    run.table(
+        "members", {"member": list(range(len(rows))), **{key: [row[key] for row in rows] for key in rows[0]}}
+    )
     run.table("nulls", {"name": list(nulls), "value": list(nulls.values())})
     if course:
         run.table("course", {key: [row[key] for row in course] for key in course[0]})
@@ -120,7 +141,9 @@ def null_scores(found: Decomposition, config: ToyConfig, run: Run) -> dict[str, 
         view = score.feature_view(found, module, config.target.model.n_features)
         if view is not None:
             for prefix, make in trivial.items():
-                nulls |= {f"{prefix}{module}/{key}": value for key, value in score.matches(make(view)).items()}
+                nulls |= {
+                    f"{prefix}{module}/{key}": value for key, value in score.matches(make(view)).items()
+                }
     return nulls
 
 
@@ -131,13 +154,22 @@ def keep(run: Run, members: list[Decomposition]) -> None:
         run.tensors("decomposition" if k == 0 else f"members/{k}", tensors, metadata)
     for module in members[0].modules:
         owner = members[0].plan.owners[module]
-        run.view(f"components of {module}", kind="components", source=f"artifacts/decomposition.safetensors#parts/{owner}/V")
+        run.view(
+            f"components of {module}",
+            kind="components",
+            source=f"artifacts/decomposition.safetensors#parts/{owner}/V",
+        )
 
 
 def show(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -> None:
     sample = targets.sampler(config.target, config.decompose.batch)
-    view = View(found, lambda i: sample(run.generator("eval", i)).to(run.device), EVAL_BATCHES,
-                config.target.model.n_features, config.truth)  # fmt: skip
+    view = View(
+        found,
+        lambda i: sample(run.generator("eval", i)).to(run.device),
+        EVAL_BATCHES,
+        config.target.model.n_features,
+        config.truth,
+    )
     metrics = scan("digsite.decompose.metrics")
     measured: dict[str, float] = {}
     for name, settings in config.metrics.items():
@@ -146,21 +178,32 @@ def show(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -
         run.table("metrics", {"metric": list(measured), "value": list(measured.values())})
     draw(run, view, config.figures)
     if len(course) > 1:
-        run.figure("course", course_figure(course), caption="Pattern errors fall to zero when the components are found.")
+        run.figure(
+            "course",
+            course_figure(course),
+            caption="Pattern errors fall to zero when the components are found.",
+        )
 
 
 def draw(run: Run, view: View, names: list[str]) -> None:
     figures = scan("digsite.decompose.figures")
     for name in names:
         member = figures[name]
-        run.figure(name, member.draw(view), member.data(view) if hasattr(member, "data") else None, caption=member.CAPTION)
+        run.figure(
+            name,
+            member.draw(view),
+            member.data(view) if hasattr(member, "data") else None,
+            caption=member.CAPTION,
+        )
 
 
 def course_figure(course: list[Row]) -> Any:
     from digsite.figures import curves
 
     steps = [row["step"] for row in course]
-    series = {key.replace("_", " "): (steps, [row[key] for row in course]) for key in ("error_mean", "error_max")}
+    series = {
+        key.replace("_", " "): (steps, [row[key] for row in course]) for key in ("error_mean", "error_max")
+    }
     return curves(series, x="step", y="wrong entries of the importance pattern")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +64,11 @@ class Scene:
         """Mean over positions, rows counted as often as they stand for."""
         if self.rows is None:
             return values.mean()
-        return (values.flatten(1).mean(1) * self.rows).sum() / self.rows.sum() if values.ndim > 1 else (
-            (values * self.rows).sum() / self.rows.sum()
-        )  # fmt: skip
+        return (
+            (values.flatten(1).mean(1) * self.rows).sum() / self.rows.sum()
+            if values.ndim > 1
+            else ((values * self.rows).sum() / self.rows.sum())
+        )
 
     def _masked(self, site: Site, x: Any, masks: Masks) -> Any:
         name = site.name
@@ -101,8 +102,16 @@ def gap(output: Tensor, wanted: Tensor, compare: str) -> Tensor:
     return (output - wanted).square().mean(-1)
 
 
-def observe(plan: Plan, weights: Weights | None, params: dict[str, Tensor], x: Any, *, rows: Tensor | None = None,
-            progress: Tensor | float = 0.0, jitter: Mapping[str, Tensor] | None = None) -> Scene:  # fmt: skip
+def observe(
+    plan: Plan,
+    weights: Weights | None,
+    params: dict[str, Tensor],
+    x: Any,
+    *,
+    rows: Tensor | None = None,
+    progress: Tensor | float = 0.0,
+    jitter: dict[str, Tensor] | None = None,
+) -> Scene:
     """Run the target once, read its sites, and compute the importances of all components."""
     inputs: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
@@ -120,7 +129,22 @@ def observe(plan: Plan, weights: Weights | None, params: dict[str, Tensor], x: A
     gates = {key.removeprefix("gate/"): value for key, value in params.items() if key.startswith("gate/")}
     importance = gating.importance(gating.logits(plan.gate, gates, inner, inputs), plan.sigmoid, jitter)
     residuals = {name: matrices[name] - v @ u for name, (v, u) in factors.items()}
-    return Scene(plan, weights, params, x, rows, progress, output, inputs, inner, outputs, matrices, factors, residuals, importance)
+    return Scene(
+        plan,
+        weights,
+        params,
+        x,
+        rows,
+        progress,
+        output,
+        inputs,
+        inner,
+        outputs,
+        matrices,
+        factors,
+        residuals,
+        importance,
+    )
 
 
 def _target_output(plan: Plan, site: Site, x: Any) -> Any:

@@ -32,7 +32,9 @@ SCHEDULES: dict[str, Callable[[float, int, float], float]] = {
 }
 
 
-def factor(name: str, step: int, total: int, *, warmup: float = 0.0, final: float = 0.0, halflife: float = 1000.0) -> float:
+def factor(
+    name: str, step: int, total: int, *, warmup: float = 0.0, final: float = 0.0, halflife: float = 1000.0
+) -> float:
     """`warmup` is the share of training with a linear rise; the schedule then runs from 1 down to `final`."""
     if name not in SCHEDULES:
         raise UsageError(f"'{name}' is not a schedule. {nearest(name, SCHEDULES)}")

@@ -33,7 +33,9 @@ def probe_importance(found: Decomposition, n_features: int, *, upper: bool = Fal
     return found.upper_importance(probe) if upper else found.importance(probe)
 
 
-def pattern_errors(importance: Mapping[str, Tensor], patterns: Mapping[str, Truth], tolerance: float) -> dict[str, int]:
+def pattern_errors(
+    importance: Mapping[str, Tensor], patterns: Mapping[str, Truth], tolerance: float
+) -> dict[str, int]:
     """Entries that differ from the known solution, by module; 0 everywhere is exact recovery."""
     errors = {}
     for module, pattern in wanted(patterns, list(importance)).items():
@@ -70,7 +72,10 @@ def score(found: Decomposition, patterns: Mapping[str, Truth], batch: Tensor, n_
         row[f"recovered_{tolerance:g}"] = float(sum(errors.values()) == 0)
     row["features_recovered"] = _features_recovered(probes, patterns)
     for module in found.modules:
-        row |= {f"{module}/{key}": value for key, value in _module_scores(found, module, probes, n_features).items()}
+        row |= {
+            f"{module}/{key}": value
+            for key, value in _module_scores(found, module, probes, n_features).items()
+        }
     return row | _on_data(found, batch)
 
 
@@ -109,5 +114,3 @@ def _on_data(found: Decomposition, batch: Tensor) -> Row:
         drawn = found.draw(scene, masking, generator=torch.Generator().manual_seed(0))
         row[f"recon_{masking}"] = float(scene.distance(scene.forward(drawn)))
     return row
-
-

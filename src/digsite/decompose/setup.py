@@ -18,7 +18,9 @@ def component_counts(wanted: int | dict[str, int], sites: list[str]) -> dict[str
     for site in sites:
         found = [n for pattern, n in by_pattern.items() if fnmatch(site, pattern)]
         if not found:
-            raise UsageError(f"C says nothing about the module '{site}'.", hint="Add it, or a pattern such as '*': 100.")
+            raise UsageError(
+                f"C says nothing about the module '{site}'.", hint="Add it, or a pattern such as '*': 100."
+            )
         if found[0] < 1:
             raise UsageError(f"C = {found[0]} for the module '{site}': at least one component is needed.")
         counts[site] = found[0]
@@ -36,9 +38,14 @@ def _check_losses(config: DecomposeConfig, target: Target) -> None:
         raise UsageError("The config has no loss.", hint=f"Kinds: {', '.join(LOSSES)}.")
     for name, loss in config.losses.items():
         if loss.coeff == 0:
-            raise UsageError(f"The loss '{name}' has coefficient 0: it would be computed and thrown away.", hint=f"Remove it: ~losses.{name}")
+            raise UsageError(
+                f"The loss '{name}' has coefficient 0: it would be computed and thrown away.",
+                hint=f"Remove it: ~losses.{name}",
+            )
         if loss.kind == "embedding_recon" and len(target.sites) != 1:
-            raise UsageError(f"The loss '{name}' needs exactly one decomposed module, and there are {len(target.sites)}.")
+            raise UsageError(
+                f"The loss '{name}' needs exactly one decomposed module, and there are {len(target.sites)}."
+            )
 
 
 def _check_gate(config: DecomposeConfig, target: Target, batch: Any) -> None:
@@ -47,5 +54,7 @@ def _check_gate(config: DecomposeConfig, target: Target, batch: Any) -> None:
     for site in target.sites.values():
         if site.layer.__name__.endswith(("embedding", "conv2d")):
             kind = site.layer.__name__.rpartition(".")[2]
-            raise UsageError(f"The gate '{config.gate.kind}' reads vectors, and '{site.name}' ({kind}) is not given any.",
-                             hint="Use gate.kind=mlp or linear for this module.")  # fmt: skip
+            raise UsageError(
+                f"The gate '{config.gate.kind}' reads vectors, and '{site.name}' ({kind}) is not given any.",
+                hint="Use gate.kind=mlp or linear for this module.",
+            )

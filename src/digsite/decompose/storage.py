@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from digsite.base import atomic
 from digsite.base.errors import NotFound, UsageError
+from digsite.config import Config
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.scene import Plan
 from digsite.decompose.target import Target
@@ -34,7 +35,7 @@ def contents(found: Decomposition) -> tuple[dict[str, Tensor], dict[str, str]]:
     settings = {
         "schema": SCHEMA,
         "config": found.config.model_dump(mode="json"),
-        "model": model.model_dump(mode="json") if hasattr(model, "model_dump") else None,
+        "model": model.model_dump(mode="json") if isinstance(model, Config) else None,
         "owners": found.plan.owners,
         **found.origin,
     }
@@ -45,7 +46,11 @@ def save(found: Decomposition, path: Path) -> Path:
     tensors, metadata = contents(found)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, metadata=metadata)
+        save_file(
+            {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+            temporary,
+            metadata=metadata,
+        )
     return path
 
 
@@ -63,12 +68,19 @@ def load(reference: str | Path, model: nn.Module | None) -> Decomposition:
     target = _target(settings, state, model, path)
     plan = Plan(target, settings["owners"], config.gate, config.sigmoid, config.delta, config.compare)
     params = {k.removeprefix("parts/"): v for k, v in tensors.items() if k.startswith("parts/")}
-    return Decomposition(plan, params, config, {key: settings[key] for key in ("modules", "identity", "output")})
+    return Decomposition(
+        plan, params, config, {key: settings[key] for key in ("modules", "identity", "output")}
+    )
 
 
-def _target(settings: dict[str, Any], state: dict[str, Tensor], model: nn.Module | None, path: Path) -> Target:
+def _target(
+    settings: dict[str, Any], state: dict[str, Tensor], model: nn.Module | None, path: Path
+) -> Target:
     if model is None and settings["model"] is None:
-        raise UsageError(f"'{path}' does not say which architecture it is for.", hint="Give it: Decomposition.load(path, model=...).")
+        raise UsageError(
+            f"'{path}' does not say which architecture it is for.",
+            hint="Give it: Decomposition.load(path, model=...).",
+        )
     if model is None:
         from digsite.models import empty, parse
 
@@ -80,7 +92,11 @@ def _target(settings: dict[str, Any], state: dict[str, Tensor], model: nn.Module
 
 def locate(reference: str) -> Path:
     """A file, a folder that holds one, or `run:ID`."""
-    path = _run_folder(reference.removeprefix("run:")) if reference.startswith("run:") else Path(reference.removeprefix("file:"))
+    path = (
+        _run_folder(reference.removeprefix("run:"))
+        if reference.startswith("run:")
+        else Path(reference.removeprefix("file:"))
+    )
     if path.is_dir():
         path = path / ARTIFACT
     if not path.is_file():
@@ -89,6 +105,7 @@ def locate(reference: str) -> Path:
 
 
 def _run_folder(name: str) -> Path:
+    from digsite.base.settings import runs_dir
     from digsite.runs.listing import find_run
 
-    return find_run(name).path
+    return find_run(name, runs_dir()).path

@@ -54,7 +54,9 @@ class Target:
 
     folded = False
 
-    def __init__(self, model: nn.Module, patterns: Sequence[str], *, identity: Sequence[str] = (), output: str = "") -> None:
+    def __init__(
+        self, model: nn.Module, patterns: Sequence[str], *, identity: Sequence[str] = (), output: str = ""
+    ) -> None:
         self.model = deepcopy(model).requires_grad_(False)
         self.output = output
         self._plugs: Mapping[str, Plug] = {}
@@ -99,8 +101,10 @@ def pick(found: Any, output: str) -> Tensor:
         found = getattr(found, output)
     if not isinstance(found, Tensor):
         accepted = [key for key in dir(found) if isinstance(getattr(found, key, None), Tensor)]
-        raise UsageError(f"The model's output is a {type(found).__name__}, not a tensor.",
-                         hint=f"Name one of its attributes with output=...: {', '.join(accepted) or 'idx_0, idx_1'}.")  # fmt: skip
+        raise UsageError(
+            f"The model's output is a {type(found).__name__}, not a tensor.",
+            hint=f"Name one of its attributes with output=...: {', '.join(accepted) or 'idx_0, idx_1'}.",
+        )
     return found
 
 
@@ -128,8 +132,10 @@ def _layer(path: str, module: nn.Module) -> ModuleType:
     layer = layers.layer_of(module)
     if layer is None:
         known = ", ".join(names("digsite.decompose.layers"))
-        raise UsageError(f"The module '{path}' is a {type(module).__name__}, which cannot be decomposed.",
-                         hint=f"Supported: {known} (convolutions without groups and with zero padding).")  # fmt: skip
+        raise UsageError(
+            f"The module '{path}' is a {type(module).__name__}, which cannot be decomposed.",
+            hint=f"Supported: {known} (convolutions without groups and with zero padding).",
+        )
     return layer
 
 
@@ -138,7 +144,9 @@ def _identity_of(path: str, module: nn.Module) -> nn.Linear:
     if layer.__name__.endswith(("conv2d", "embedding")):
         raise UsageError(f"An identity goes before a dense layer, and '{path}' is a {type(module).__name__}.")
     weight = layer.matrix(module)
-    inserted = nn.Linear(weight.shape[0], weight.shape[0], bias=False, dtype=weight.dtype, device=weight.device)
+    inserted = nn.Linear(
+        weight.shape[0], weight.shape[0], bias=False, dtype=weight.dtype, device=weight.device
+    )
     inserted.weight.data = torch.eye(weight.shape[0], dtype=weight.dtype, device=weight.device)
     return inserted.requires_grad_(False)
 
@@ -148,4 +156,7 @@ def check_deterministic(target: Target, x: Any) -> None:
     with torch.no_grad():
         same = torch.equal(target(None, x), target(None, x))
     if not same:
-        raise UsageError("The target gives two different outputs for the same input.", hint="Call model.eval() first: dropout must be off.")
+        raise UsageError(
+            "The target gives two different outputs for the same input.",
+            hint="Call model.eval() first: dropout must be off.",
+        )

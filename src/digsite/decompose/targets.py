@@ -21,8 +21,14 @@ PROBE = 0.75  # one feature at a time is switched on at this value
 
 def sampler(target: ToyTarget, n: int) -> Callable[[torch.Generator], Tensor]:
     """Batches of `n` inputs as the target was trained on."""
-    features = SparseFeatures(n_features=target.model.n_features, active=target.active, probability=target.probability,
-                              low=target.low, high=target.high, synced=target.synced)  # fmt: skip
+    features = SparseFeatures(
+        n_features=target.model.n_features,
+        active=target.active,
+        probability=target.probability,
+        low=target.low,
+        high=target.high,
+        synced=target.synced,
+    )
     return lambda generator: batch(features, n, generator)
 
 
@@ -40,8 +46,10 @@ def train(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
         trained = _train_once(target, starts) if left else []
         found |= {seed: model for seed, model in zip(left, trained, strict=True) if is_sound(target, model)}
     if missing := [seed for seed in seeds if seed not in found]:
-        raise DigsiteError(f"The targets of seeds {missing} do not do their task after {target.attempts} attempts.",
-                           hint="Train longer (target.steps), or start from zero biases (target.model.bias=zero).")  # fmt: skip
+        raise DigsiteError(
+            f"The targets of seeds {missing} do not do their task after {target.attempts} attempts.",
+            hint="Train longer (target.steps), or start from zero biases (target.model.bias=zero).",
+        )
     return [found[seed] for seed in seeds]
 
 
@@ -51,8 +59,14 @@ def untrained(target: ToyTarget, seed: int) -> nn.Module:
 
 def _train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
     draw = sampler(target, target.batch)
-    recipe = Member(optimizer="adamw", lr=target.lr, weight_decay=target.weight_decay, schedule=target.schedule,
-                    batch=target.batch, steps=target.steps)  # fmt: skip
+    recipe = Member(
+        optimizer="adamw",
+        lr=target.lr,
+        weight_decay=target.weight_decay,
+        schedule=target.schedule,
+        batch=target.batch,
+        steps=target.steps,
+    )
 
     def make(step: int, member: Member) -> tuple[Tensor, Tensor]:
         x = draw(torch.Generator().manual_seed(derive(member.order, "data", step)))

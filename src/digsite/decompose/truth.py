@@ -44,7 +44,9 @@ def identity_error(importance: Matrix, n: int, tolerance: float) -> int:
 def dense_error(importance: Matrix, k: int, tolerance: float) -> int:
     """k columns must each reach one somewhere, all others must stay at zero."""
     if importance.shape[1] < k:
-        raise UsageError(f"The dense pattern needs at least {k} components, and there are {importance.shape[1]}.")
+        raise UsageError(
+            f"The dense pattern needs at least {k} components, and there are {importance.shape[1]}."
+        )
     ordered = importance[:, to_dense(importance)]
     missing = (ordered[:, :k].max(0) < 1 - tolerance).sum()
     return int(missing + (ordered[:, k:] > tolerance).sum())

@@ -13,6 +13,7 @@ from digsite.decompose import score, truth
 from digsite.decompose.config import Truth
 from digsite.decompose.decomposition import Decomposition
 
+
 @dataclass(frozen=True)
 class View:
     found: Decomposition

@@ -13,5 +13,7 @@ CAPTION = "Log counts of importances over fresh data; little mass between zero a
 def draw(view: View) -> Figure:
     figure, axes = panels(view.found.modules)
     for ax, (module, g) in zip(axes, view.importance.items(), strict=True):
-        histogram({module: g.flatten().cpu().numpy()}, x="importance", bins=100, log_y=True, title=module, ax=ax)
+        histogram(
+            {module: g.flatten().cpu().numpy()}, x="importance", bins=100, log_y=True, title=module, ax=ax
+        )
     return figure

@@ -14,5 +14,7 @@ def draw(view: View) -> Figure:
     figure, axes = panels(view.found.modules)
     for ax, (module, g) in zip(axes, view.importance.items(), strict=True):
         share = (g > 0.1).float().mean(0).cpu().numpy()
-        histogram({module: share}, x="share of positions with importance > 0.1", y="components", title=module, ax=ax)
+        histogram(
+            {module: share}, x="share of positions with importance > 0.1", y="components", title=module, ax=ax
+        )
     return figure

@@ -13,7 +13,13 @@ CAPTION = "Points on the diagonal: the important components alone answer like th
 def draw(view: View) -> Figure:
     probe = PROBE * torch.eye(view.n_features).to(next(iter(view.found.params.values())))
     wanted = view.found.scene(probe).output.diagonal().cpu().numpy()
-    answers = {name: view.found.output(probe, masking).diagonal().cpu().numpy() for name, masking in
-               (("all components", "unmasked"), ("important components", "ci"))}  # fmt: skip
-    return scatter({name: (wanted, answer) for name, answer in answers.items()}, x="target's answer to its feature",
-                   y="answer of the decomposition", diagonal=True)  # fmt: skip
+    answers = {
+        name: view.found.output(probe, masking).diagonal().cpu().numpy()
+        for name, masking in (("all components", "unmasked"), ("important components", "ci"))
+    }
+    return scatter(
+        {name: (wanted, answer) for name, answer in answers.items()},
+        x="target's answer to its feature",
+        y="answer of the decomposition",
+        diagonal=True,
+    )

@@ -18,8 +18,12 @@ def draw(view: View) -> Figure:
         if module.endswith("mlp_in"):
             groups[module] = contributions(view.found, module, view)
     if not groups:
-        raise UsageError("The figure 'neuron_contributions' is for residual MLPs: there is no module 'mlp_in'.")
-    return scatter(groups, x="neuron's contribution in the target", y="in the feature's component", diagonal=True)
+        raise UsageError(
+            "The figure 'neuron_contributions' is for residual MLPs: there is no module 'mlp_in'."
+        )
+    return scatter(
+        groups, x="neuron's contribution in the target", y="in the feature's component", diagonal=True
+    )
 
 
 def contributions(found: Decomposition, module: str, view: View) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,14 @@ def draw(view: View) -> Figure:
     figure, axes = panels(list(view.probes))
     for ax, (module, values) in zip(axes, view.probes.items(), strict=True):
         ordered = values.cpu().numpy()[:, view.order[module]]
-        heatmap(ordered[:, : _shown(ordered)], x="component (ordered)", y="feature", title=module, unit="importance", ax=ax)
+        heatmap(
+            ordered[:, : _shown(ordered)],
+            x="component (ordered)",
+            y="feature",
+            title=module,
+            unit="importance",
+            ax=ax,
+        )
     return figure
 
 

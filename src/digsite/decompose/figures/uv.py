@@ -17,11 +17,18 @@ def draw(view: View) -> Figure:
     figure, axes = panels(names)
     for ax, name in zip(axes, names, strict=True):
         factor, _, module = name.partition(" of ")
-        heatmap(_matrix(view, module, factor), x="component (ordered)", y="dimension", title=name, centered=True, ax=ax)
+        heatmap(
+            _matrix(view, module, factor),
+            x="component (ordered)",
+            y="dimension",
+            title=name,
+            centered=True,
+            ax=ax,
+        )
     return figure
 
 
-def _matrix(view: View, module: str, factor: str):  # noqa: ANN202
+def _matrix(view: View, module: str, factor: str):
     parts = view.found.components(module)
     values = parts.V if factor == "V" else parts.U.T
     return values.detach().cpu().numpy()[:, view.order[module]]

@@ -17,7 +17,7 @@ NEEDS_INPUTS = True
 
 class Settings(Config):
     kind: Literal["global_mlp"] = "global_mlp"
-    hidden: list[int] = Field([256], min_length=1, description="hidden sizes of the one MLP")
+    hidden: list[int] = Field(default=[256], min_length=1, description="hidden sizes of the one MLP")
 
 
 def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
@@ -25,8 +25,9 @@ def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     return dense.init([width, *settings.hidden, sum(shape.n for shape in shapes.values())], "", draw)
 
 
-def logits(settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor],
-           inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # fmt: skip
+def logits(
+    settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
     import torch
 
     joined = torch.cat([dense.normalized(x) for x in inputs.values()], -1)

@@ -17,27 +17,34 @@ NEEDS_INPUTS = True
 
 class Settings(Config):
     kind: Literal["global_transformer"] = "global_transformer"
-    width: int = Field(128, gt=0, description="width of the residual stream")
-    heads: int = Field(4, gt=0, description="attention heads; must divide the width")
-    blocks: int = Field(2, gt=0, description="number of blocks")
+    width: int = Field(default=128, gt=0, description="width of the residual stream")
+    heads: int = Field(default=4, gt=0, description="attention heads; must divide the width")
+    blocks: int = Field(default=2, gt=0, description="number of blocks")
 
 
 def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     width = settings.width
     params = dense.init([sum(shape.d_in for shape in shapes.values()), width], "in/", draw)
     for i in range(settings.blocks):
-        params |= dense.init([width, 3 * width], f"{i}/qkv/", draw) | dense.init([width, width], f"{i}/mix/", draw)
+        params |= dense.init([width, 3 * width], f"{i}/qkv/", draw) | dense.init(
+            [width, width], f"{i}/mix/", draw
+        )
         params |= dense.init([width, 4 * width, width], f"{i}/mlp/", draw)
     return params | dense.init([width, sum(shape.n for shape in shapes.values())], "out/", draw)
 
 
-def logits(settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor],
-           inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # fmt: skip
+def logits(
+    settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
     import torch
 
     x = dense.forward(torch.cat([dense.normalized(x) for x in inputs.values()], -1), params, "in/")
     for i in range(settings.blocks):
-        x = x + dense.forward(_attend(dense.forward(dense.normalized(x), params, f"{i}/qkv/"), settings.heads), params, f"{i}/mix/")
+        x = x + dense.forward(
+            _attend(dense.forward(dense.normalized(x), params, f"{i}/qkv/"), settings.heads),
+            params,
+            f"{i}/mix/",
+        )
         x = x + dense.forward(dense.normalized(x), params, f"{i}/mlp/")
     sizes = [acts.shape[-1] for acts in inner.values()]
     return dict(zip(inner, dense.forward(dense.normalized(x), params, "out/").split(sizes, -1), strict=True))

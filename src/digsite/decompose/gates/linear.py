@@ -26,6 +26,7 @@ def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     return params
 
 
-def logits(settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor],
-           inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # fmt: skip
+def logits(
+    settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
     return {site: acts * params[f"{site}/slope"] + params[f"{site}/bias"] for site, acts in inner.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from digsite.config import Config, Field
@@ -16,15 +17,17 @@ NEEDS_INPUTS = False
 
 class Settings(Config):
     kind: Literal["mlp"] = "mlp"
-    hidden: list[int] = Field([16], min_length=1, description="hidden sizes of each component's MLP")
-    nodes: int = Field(0, ge=0, description="tabulate each function on this many nodes and interpolate; 0 = exact")
+    hidden: list[int] = Field(default=[16], min_length=1, description="hidden sizes of each component's MLP")
+    nodes: int = Field(
+        default=0, ge=0, description="tabulate each function on this many nodes and interpolate; 0 = exact"
+    )
 
 
 def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     params = {}
     for site, shape in shapes.items():
         sizes = [1, *settings.hidden]
-        for i, (fan_in, size) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (fan_in, size) in enumerate(pairwise(sizes)):
             params[f"{site}/w{i}"] = draw(f"{site}/w{i}", shape.n, fan_in, size) * (2 / fan_in) ** 0.5
             params[f"{site}/b{i}"] = draw(f"{site}/b{i}", shape.n, size) * 0
         params[f"{site}/out"] = draw(f"{site}/out", shape.n, sizes[-1]) / sizes[-1] ** 0.5
@@ -32,11 +35,14 @@ def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     return params
 
 
-def logits(settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor],
-           inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # fmt: skip
+def logits(
+    settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
     found = {}
     for site, acts in inner.items():
-        mine = {key.removeprefix(f"{site}/"): value for key, value in params.items() if key.startswith(f"{site}/")}
+        mine = {
+            key.removeprefix(f"{site}/"): value for key, value in params.items() if key.startswith(f"{site}/")
+        }
         found[site] = _tabulated(settings, mine, acts) if settings.nodes else _exact(settings, mine, acts)
     return found
 

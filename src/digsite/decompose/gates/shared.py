@@ -17,7 +17,7 @@ NEEDS_INPUTS = True
 
 class Settings(Config):
     kind: Literal["shared"] = "shared"
-    hidden: list[int] = Field([256], min_length=1, description="hidden sizes of each module's MLP")
+    hidden: list[int] = Field(default=[256], min_length=1, description="hidden sizes of each module's MLP")
 
 
 def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
@@ -27,6 +27,7 @@ def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     return params
 
 
-def logits(settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor],
-           inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # fmt: skip
+def logits(
+    settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
     return {site: dense.forward(x, params, f"{site}/") for site, x in inputs.items()}

@@ -16,21 +16,24 @@ NEEDS_INPUTS = True
 
 class Settings(Config):
     kind: Literal["vector"] = "vector"
-    hidden: int = Field(16, gt=0, description="hidden size of each component's MLP")
+    hidden: int = Field(default=16, gt=0, description="hidden size of each component's MLP")
 
 
 def init(settings: Settings, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     params = {}
     for site, shape in shapes.items():
-        params[f"{site}/w0"] = draw(f"{site}/w0", shape.d_in, shape.n * settings.hidden) * (2 / shape.d_in) ** 0.5
+        params[f"{site}/w0"] = (
+            draw(f"{site}/w0", shape.d_in, shape.n * settings.hidden) * (2 / shape.d_in) ** 0.5
+        )
         params[f"{site}/b0"] = draw(f"{site}/b0", shape.n, settings.hidden) * 0
         params[f"{site}/out"] = draw(f"{site}/out", shape.n, settings.hidden) / settings.hidden**0.5
         params[f"{site}/bias"] = draw(f"{site}/bias", shape.n) * 0
     return params
 
 
-def logits(settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor],
-           inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # fmt: skip
+def logits(
+    settings: Settings, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
     from torch.nn import functional as F
 
     found = {}

@@ -1,4 +1,4 @@
-"""Convolutions: the matrix maps an image patch (channels x height x width) to output channels; a position is a pixel."""
+"""Convolutions: the matrix maps a patch (channels x height x width) to output channels; a position is a pixel."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

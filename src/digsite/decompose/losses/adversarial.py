@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 class Settings(Config):
     kind: Literal["adversarial"] = "adversarial"
-    coeff: float = Field(1.0, ge=0, description="coefficient in the total loss")
-    steps: int = Field(1, gt=0, description="ascent steps on the mask sources")
-    step_size: float = Field(1.0, gt=0, description="change of each source per step")
-    shared: bool = Field(True, description="one set of sources for the whole batch, or one per position")
-    routing: Literal["all", "subset"] = Field("all", description="replace all modules, or a random subset at each position")
+    coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")
+    steps: int = Field(default=1, gt=0, description="ascent steps on the mask sources")
+    step_size: float = Field(default=1.0, gt=0, description="change of each source per step")
+    shared: bool = Field(
+        default=True, description="one set of sources for the whole batch, or one per position"
+    )
+    routing: Literal["all", "subset"] = Field(
+        default="all", description="replace all modules, or a random subset at each position"
+    )
 
 
 def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:
@@ -30,7 +34,9 @@ def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:
         return (*(1 for _ in shape[:-1]), shape[-1]) if settings.shared else shape
 
     wanted = {site: sources(site) for site in layout.n}
-    return wanted | ({"routes": (*layout.shared(), len(layout.n) + 1)} if settings.routing == "subset" else {})
+    return wanted | (
+        {"routes": (*layout.shared(), len(layout.n) + 1)} if settings.routing == "subset" else {}
+    )
 
 
 def compute(settings: Settings, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
@@ -45,5 +51,7 @@ def compute(settings: Settings, scene: Scene, noise: dict[str, Tensor]) -> Tenso
     sources = {site: noise[site] for site in scene.inner}
     for _ in range(settings.steps):
         slopes = grad(loss)(sources)
-        sources = {s: (r + settings.step_size * slopes[s].sign()).clamp(0, 1).detach() for s, r in sources.items()}
+        sources = {
+            s: (r + settings.step_size * slopes[s].sign()).clamp(0, 1).detach() for s, r in sources.items()
+        }
     return loss(sources)

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 class Settings(Config):
     kind: Literal["embedding_recon"] = "embedding_recon"
-    coeff: float = Field(1.0, ge=0, description="coefficient in the total loss")
+    coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")
 
 
 def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:
     if len(layout.n) != 1:
-        raise UsageError(f"The loss 'embedding_recon' needs exactly one decomposed module, and there are {len(layout.n)}.")
+        raise UsageError(
+            f"The loss 'embedding_recon' needs exactly one decomposed module, and there are {len(layout.n)}."
+        )
     return {site: layout.mask(site) for site in layout.n}
 
 
@@ -31,6 +33,10 @@ def compute(settings: Settings, scene: Scene, noise: dict[str, Tensor]) -> Tenso
     drawn = masks.between(scene.importance.lower, noise)
     built = (scene.inner[site] * drawn.parts[site]) @ scene.factors[site][1]
     if drawn.residual is not None:
-        built = built + scene.plan.target.sites[site].read(scene.inputs[site], scene.residuals[site]) * drawn.residual[site]
+        built = (
+            built
+            + scene.plan.target.sites[site].read(scene.inputs[site], scene.residuals[site])
+            * drawn.residual[site]
+        )
     wanted = scene.plan.target.sites[site].read(scene.inputs[site], scene.matrices[site])
     return scene.mean((built - wanted).square().sum(-1))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class Settings(Config):
     kind: Literal["faithfulness"] = "faithfulness"
-    coeff: float = Field(1.0, ge=0, description="coefficient in the total loss")
+    coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")
 
 
 def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 class Settings(Config):
     kind: Literal["hidden_recon"] = "hidden_recon"
-    coeff: float = Field(1.0, ge=0, description="coefficient in the total loss")
-    masks: Literal["stochastic", "ci"] = Field("stochastic", description="random masks, or the importances themselves")
+    coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")
+    masks: Literal["stochastic", "ci"] = Field(
+        default="stochastic", description="random masks, or the importances themselves"
+    )
 
 
 def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:

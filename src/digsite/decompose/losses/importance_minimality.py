@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 
 class Settings(Config):
     kind: Literal["importance_minimality"] = "importance_minimality"
-    coeff: float = Field(1e-3, ge=0, description="coefficient in the total loss")
-    p: float = Field(1.0, gt=0, description="exponent of the importances")
-    eps: float = Field(1e-12, ge=0, description="added to importances before the power")
-    p_final: float | None = Field(None, gt=0, description="exponent that p moves to linearly; none keeps p")
-    anneal: tuple[float, float] = Field((0.0, 1.0), description="shares of training between which p moves")
-    beta: float = Field(0.0, ge=0, description="weight of the frequency term, which discourages components that always fire")
+    coeff: float = Field(default=1e-3, ge=0, description="coefficient in the total loss")
+    p: float = Field(default=1.0, gt=0, description="exponent of the importances")
+    eps: float = Field(default=1e-12, ge=0, description="added to importances before the power")
+    p_final: float | None = Field(
+        default=None, gt=0, description="exponent that p moves to linearly; none keeps p"
+    )
+    anneal: tuple[float, float] = Field(
+        default=(0.0, 1.0), description="shares of training between which p moves"
+    )
+    beta: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the frequency term, which discourages components that always fire",
+    )
 
 
 def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:
@@ -33,7 +41,11 @@ def compute(settings: Settings, scene: Scene, noise: dict[str, Tensor]) -> Tenso
 
 
 def _site(settings: Settings, scene: Scene, upper: Tensor) -> Tensor:
-    powered = upper if settings.p == 1 and settings.p_final is None else (upper + settings.eps) ** exponent(settings, scene.progress)
+    powered = (
+        upper
+        if settings.p == 1 and settings.p_final is None
+        else (upper + settings.eps) ** exponent(settings, scene.progress)
+    )
     if not settings.beta:
         return scene.mean(powered.sum(-1))
     per_component = _mean_by_component(scene, powered)

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 
 class Settings(Config):
     kind: Literal["recon"] = "recon"
-    coeff: float = Field(1.0, ge=0, description="coefficient in the total loss")
+    coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")
     masks: Literal["stochastic", "ci", "none"] = Field(
-        "stochastic", description="random between importance and one; the importances themselves; all ones"
+        default="stochastic",
+        description="random between importance and one; the importances themselves; all ones",
     )
     routing: Literal["all", "layerwise", "subset"] = Field(
-        "all", description="replace all modules; one module at a time; at each position a random subset"
+        default="all",
+        description="replace all modules; one module at a time; at each position a random subset",
     )
-    distribution: Literal["uniform", "binomial"] = Field("uniform", description="how stochastic masks are drawn")
-    samples: int = Field(1, gt=0, description="draws per step")
+    distribution: Literal["uniform", "binomial"] = Field(
+        default="uniform", description="how stochastic masks are drawn"
+    )
+    samples: int = Field(default=1, gt=0, description="draws per step")
 
 
 def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:
@@ -40,7 +44,11 @@ def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:
 
 def compute(settings: Settings, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
     samples = settings.samples if noise else 1
-    terms = [scene.distance(scene.forward(plan)) for s in range(samples) for plan in _plans(settings, scene, noise, s)]
+    terms = [
+        scene.distance(scene.forward(plan))
+        for s in range(samples)
+        for plan in _plans(settings, scene, noise, s)
+    ]
     return sum(terms[1:], terms[0]) / len(terms)
 
 

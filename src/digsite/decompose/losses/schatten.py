@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 class Settings(Config):
     kind: Literal["schatten"] = "schatten"
-    coeff: float = Field(1e-3, ge=0, description="coefficient in the total loss")
-    p: float = Field(1.0, gt=0, description="exponent of the importances")
+    coeff: float = Field(default=1e-3, ge=0, description="coefficient in the total loss")
+    p: float = Field(default=1.0, gt=0, description="exponent of the importances")
 
 
 def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:

@@ -8,8 +8,11 @@ from digsite.decompose.view import View
 
 class Settings(Config):
     kind: Literal["alive_components"] = "alive_components"
-    threshold: float = Field(0.1, ge=0, lt=1, description="importance above which a component fires")
+    threshold: float = Field(default=0.1, ge=0, lt=1, description="importance above which a component fires")
 
 
 def compute(settings: Settings, view: View) -> dict[str, float]:
-    return {f"n_alive_{settings.threshold:g}/{m}": float((g > settings.threshold).any(0).sum()) for m, g in view.importance.items()}
+    return {
+        f"n_alive_{settings.threshold:g}/{m}": float((g > settings.threshold).any(0).sum())
+        for m, g in view.importance.items()
+    }

@@ -8,7 +8,7 @@ from digsite.decompose.view import View
 
 class Settings(Config):
     kind: Literal["ci_mean_per_component"] = "ci_mean_per_component"
-    top: int = Field(5, gt=0, description="how many of the largest are given")
+    top: int = Field(default=5, gt=0, description="how many of the largest are given")
 
 
 def compute(settings: Settings, view: View) -> dict[str, float]:

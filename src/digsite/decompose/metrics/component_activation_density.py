@@ -8,7 +8,7 @@ from digsite.decompose.view import View
 
 class Settings(Config):
     kind: Literal["component_activation_density"] = "component_activation_density"
-    threshold: float = Field(0.1, ge=0, lt=1, description="importance above which a component fires")
+    threshold: float = Field(default=0.1, ge=0, lt=1, description="importance above which a component fires")
 
 
 def compute(settings: Settings, view: View) -> dict[str, float]:

@@ -11,8 +11,10 @@ from digsite.decompose.view import View
 
 class Settings(Config):
     kind: Literal["masked_recon"] = "masked_recon"
-    threshold: float = Field(0.1, ge=0, lt=1, description="importance above which rounding gives one")
-    modules: list[str] = Field([], description="replace these modules only; none given means all of them")
+    threshold: float = Field(default=0.1, ge=0, lt=1, description="importance above which rounding gives one")
+    modules: list[str] = Field(
+        default=[], description="replace these modules only; none given means all of them"
+    )
 
 
 @torch.no_grad()

@@ -12,9 +12,11 @@ from digsite.decompose.view import View
 
 class Settings(Config):
     kind: Literal["pgd_recon"] = "pgd_recon"
-    steps: int = Field(20, gt=0, description="ascent steps")
-    step_size: float = Field(0.1, gt=0, description="change of each mask source per step")
-    shared: bool = Field(True, description="one set of sources for the whole batch, or one per position")
+    steps: int = Field(default=20, gt=0, description="ascent steps")
+    step_size: float = Field(default=0.1, gt=0, description="change of each mask source per step")
+    shared: bool = Field(
+        default=True, description="one set of sources for the whole batch, or one per position"
+    )
 
 
 def compute(settings: Settings, view: View) -> dict[str, float]:
@@ -23,8 +25,15 @@ def compute(settings: Settings, view: View) -> dict[str, float]:
     for i, batch in enumerate(view.batches()):
         scene = view.found.scene(batch)
         found = scene.importance.lower
-        layout = Layout({m: tuple(g.shape[:-1]) for m, g in found.items()}, {m: g.shape[-1] for m, g in found.items()}, view.found.plan.delta)
+        layout = Layout(
+            {m: tuple(g.shape[:-1]) for m, g in found.items()},
+            {m: g.shape[-1] for m, g in found.items()},
+            view.found.plan.delta,
+        )
         generator = torch.Generator().manual_seed(i)
-        noise = {key: torch.rand(shape, generator=generator).to(batch.device) for key, shape in adversarial.noise(attack, layout).items()}
+        noise = {
+            key: torch.rand(shape, generator=generator).to(batch.device)
+            for key, shape in adversarial.noise(attack, layout).items()
+        }
         total += float(adversarial.compute(attack, scene, noise).detach()) / view.n_batches
     return {"recon/pgd": total}

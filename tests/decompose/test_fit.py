@@ -1,0 +1,192 @@
+"""Each shortcut gives the same numbers as the plain way, in float64."""
+
+import pytest
+import torch
+from torch import nn
+
+from digsite.base.errors import DigsiteError, UsageError
+from digsite.decompose import compiled
+from digsite.decompose.config import LOSSES, DecomposeConfig
+from digsite.decompose.fit import Fit, Problem
+from digsite.decompose.rows import merge_zero_rows, nonzero
+from digsite.models import build, parse
+
+TMS = ["linear1", "linear2"]
+MLP = ["layers.*.mlp_in", "layers.*.mlp_out"]
+
+
+def tms(seed: int) -> nn.Module:
+    return build(parse({"kind": "tms"}), seed).untied().double()
+
+
+def resid(seed: int = 0, layers: int = 2) -> nn.Module:
+    config = {"kind": "resid_mlp", "n_features": 6, "d_resid": 20, "d_mlp": 4, "n_layers": layers}
+    return build(parse(config), seed).double()
+
+
+def sparse(generator: torch.Generator) -> torch.Tensor:
+    x = torch.rand(200, 5, generator=generator, dtype=torch.float64)
+    return x * (torch.rand(200, 5, generator=generator) < 0.05)
+
+
+def six(generator: torch.Generator) -> torch.Tensor:
+    x = torch.rand(32, 6, generator=generator, dtype=torch.float64)
+    return x * (torch.rand(32, 6, generator=generator) < 0.2)
+
+
+def config(**settings) -> DecomposeConfig:
+    base = {"C": 7, "steps": 10, "lr": 1e-2, "compile": "never", "faithfulness_warmup": {"steps": 5}}
+    return DecomposeConfig.model_validate(base | settings)
+
+
+def every_loss() -> dict[str, dict]:
+    made = {kind: {"kind": kind} for kind in LOSSES if kind != "embedding_recon"}
+    return made | {f"{m}_{r}": {"kind": "recon", "masks": m, "routing": r} for m in ("stochastic", "ci", "none")
+                   for r in ("all", "layerwise", "subset")}  # fmt: skip
+
+
+def fit(models, seeds, sample=sparse, modules=TMS, **settings) -> Fit:
+    return Fit(Problem(models, modules, sample), config(**settings), seeds, dtype=torch.float64)
+
+
+def walk(made: Fit, steps: int = 3) -> Fit:
+    for step in range(steps):
+        made.step(step)
+    return made
+
+
+@pytest.mark.parametrize("gate", ["mlp", "linear", "vector", "shared", "global_mlp", "global_transformer"])
+def test_members_of_a_stack_are_what_they_are_alone(gate):
+    models = [tms(0), tms(1), tms(2)]
+    settings = {"losses": every_loss(), "gate": {"kind": gate}, "clip": 0.5, "jitter": True}
+    together = walk(fit(models, [10, 11, 12], **settings))
+    for k, seed in enumerate([10, 11, 12]):
+        alone = walk(fit([models[k]], [seed], **settings)).member(0)
+        for name, value in together.member(k).items():
+            torch.testing.assert_close(value, alone[name], rtol=1e-9, atol=1e-11)
+
+
+def test_one_target_from_several_seeds_gives_different_members():
+    made = walk(fit([tms(0)], [1, 2]))
+    assert not torch.allclose(made.member(0)["linear1/V"], made.member(1)["linear1/V"])
+
+
+def test_one_row_of_zeros_stands_for_all():
+    """The same masks on the rows that are kept: same losses, same gradients."""
+    made = fit([tms(0)], [3], losses=every_loss())
+    assert 0 < made.capacity < 200
+    x = sparse(torch.Generator().manual_seed(5))
+    small, counts = merge_zero_rows(x, made.capacity)
+    kept = nonzero(x)
+    big_layout, small_layout = made.layout(x[None]), made.layout(small[None])
+    big = torch.rand(1, _size(made, big_layout), dtype=torch.float64)
+    noise = made._split(big_layout, big[0])
+    rows = torch.cat([kept.nonzero()[:, 0], (~kept).nonzero()[:, 0]])[: len(small)]
+    chosen = torch.cat([(v[rows] if len(v) == len(x) else v).flatten() for v in noise.values()])[None]
+    ones = torch.ones(1, len(x), dtype=torch.float64)
+    args = (made.coeffs, torch.tensor(0.0, dtype=torch.float64), *made.params.values())
+    terms, slopes = made._forward(x[None], ones, big, *args)
+    merged_terms, merged_slopes = made._forward(small[None], counts[None], chosen, *args)
+    assert small_layout.positions != big_layout.positions
+    torch.testing.assert_close(terms, merged_terms, rtol=1e-12, atol=1e-14)
+    for a, b in zip(slopes, merged_slopes, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-13)
+
+
+def _size(made: Fit, layout) -> int:
+    return sum(torch.Size(shape).numel() for shape in made._wanted(layout).values())
+
+
+def test_zero_rows_are_kept_where_a_bias_speaks():
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 5)).double()
+    assert fit([model], [0], modules=["0", "2"]).capacity == 0
+
+
+@pytest.mark.parametrize("seeds", [[4], [4, 5]])
+def test_folding_a_frozen_embedding_changes_nothing(seeds):
+    models = [resid(seed) for seed in seeds]
+    losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "hidden_recon"}
+    folded = fit(models, seeds, six, MLP, losses=losses)
+    plain = fit(models, seeds, six, MLP, losses=losses, fold=False)
+    assert type(folded._runner.target) is not type(plain._runner.target)
+    for step in range(2):
+        a, b = folded.step(step), plain.step(step)
+        for name in a:
+            torch.testing.assert_close(a[name], b[name], rtol=1e-9, atol=1e-12)
+    for name, value in plain.member(0).items():
+        torch.testing.assert_close(folded.member(0)[name], value, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.skipif(not compiled.is_possible(), reason="no C++ compiler")
+def test_the_compiled_step_is_the_eager_step():
+    eager, fast = (walk(fit([tms(0), tms(1)], [0, 1], compile=how)) for how in ("never", "always"))
+    for name, value in eager.params.items():
+        torch.testing.assert_close(fast.params[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_accumulated_batches_are_one_large_batch():
+    one, two = (fit([tms(0)], [0], accumulate=n, merge_zero_rows=False) for n in (1, 2))
+    slopes = [one._gradients(i, 0.0)[1] for i in (0, 1)]
+    total = []
+    two._apply = total.extend  # type: ignore[method-assign]
+    two.step(0)
+    for a, b, c in zip(*slopes, total, strict=True):
+        torch.testing.assert_close((a + b) / 2, c)
+
+
+def test_a_stopped_fit_goes_on_where_it_was():
+    whole = walk(fit([tms(0)], [0]), 6)
+    first = walk(fit([tms(0)], [0]), 3)
+    second = fit([tms(0)], [0])
+    second.load(first.state())
+    for step in range(3, 6):
+        second.step(step)
+    assert all(torch.equal(value, second.params[name]) for name, value in whole.params.items())
+
+
+def test_the_caller_keeps_the_model():
+    model = tms(0).float()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    walk(fit([model], [0]))
+    assert all(
+        torch.equal(before[name], value) and value.dtype == torch.float32
+        for name, value in model.state_dict().items()
+    )
+    assert all("forward" not in module.__dict__ for module in model.modules())
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_a_loss_that_is_not_finite_is_named():
+    made = fit([tms(0)], [0])
+    with torch.no_grad():
+        made.params["linear1/V"][0, 0, 0] = float("nan")
+    with pytest.raises(DigsiteError, match="importance_minimality.*member 0.*step 0"):
+        made.step(0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "modules", "text"),
+    [
+        ({}, ["linear9"], "No module matches 'linear9'. Did you mean"),
+        ({"C": 0}, TMS, "at least one component"),
+        ({"C": {"linear1": 5}}, TMS, "nothing about the module 'linear2'"),
+        ({"losses": {}}, TMS, "no loss"),
+        ({"losses": {"a": {"kind": "recon", "coeff": 0}}}, TMS, "coefficient 0"),
+        ({"losses": {"a": {"kind": "embedding_recon"}}}, TMS, "exactly one decomposed module"),
+    ],
+)
+def test_what_cannot_be_is_said(settings, modules, text):
+    with pytest.raises(UsageError, match=text):
+        fit([tms(0)], [0], modules=modules, **settings)
+
+
+def test_a_target_with_dropout_is_refused():
+    model = nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.5), nn.Linear(4, 5)).double()
+    with pytest.raises(UsageError, match=r"model\.eval\(\)"):
+        fit([model.train()], [0], modules=["0"])
+
+
+def test_layers_that_cannot_be_decomposed_are_named():
+    model = nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4)).double()
+    with pytest.raises(UsageError, match="'1' is a LayerNorm"):
+        fit([model], [0], modules=["1"])
