@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from digsite.figures import NULL_COLOR, PALETTE, canvas, styled
+from digsite.track.critical import TOGETHER, fast
 from digsite.track.jumps import Jump
 from digsite.track.series import Series
+from digsite.track.tracked import TrackedRun
 
 
 @styled
@@ -84,3 +86,52 @@ def counts_and_null(
 
 def _colors(count: int) -> list[str]:
     return [PALETTE[i % len(PALETTE)] for i in range(count)]
+
+
+@styled
+def layer_heatmap(run: TrackedRun, measure: str, found: Sequence[tuple[Series, Sequence[Jump]]]) -> Figure:
+    """Each layer's curve as a row, scaled to its own range; ticks mark jumps."""
+    values = run.values[measure]
+    low, high = np.nanmin(values, 1, keepdims=True), np.nanmax(values, 1, keepdims=True)
+    scaled = (values - low) / np.maximum(high - low, 1e-12)
+    figure, ax = canvas(width=7.0, height=1.2 + 0.22 * len(run.layers))
+    image = ax.imshow(
+        scaled, aspect="auto", extent=(float(run.steps[0]), float(run.steps[-1]), len(run.layers) - 0.5, -0.5)
+    )
+    for series, jumps in found:
+        ax.plot(
+            [j.step for j in jumps],
+            [series.depth] * len(jumps),
+            "|",
+            color="white",
+            markersize=9,
+            markeredgewidth=2,
+        )
+    labels = [
+        f"{name}  {a:.1f}..{b:.1f}" for name, a, b in zip(run.layers, low[:, 0], high[:, 0], strict=True)
+    ]
+    ax.set_yticks(range(len(run.layers)), labels, fontsize=7)
+    ax.set(xlabel="training step", title=f"{run.name}: {measure}")
+    ax.grid(False)
+    figure.colorbar(image, ax=ax, label="share of own range")
+    return figure
+
+
+@styled
+def velocity_and_acceleration(run: TrackedRun, measure: str) -> Figure:
+    """Speeds and accelerations of the layers, and coordination with its threshold."""
+    figure, axes = canvas(3, 1, width=7.0, height=6.0, sharex=True)
+    moving = [series for series in run.series(measure) if not series.constant]
+    for series in moving:
+        scale = max(float(series.values.std()), 1e-12)
+        axes[0].plot(series.steps[1:], np.abs(np.diff(series.values)) / scale, linewidth=0.7, alpha=0.8)
+        axes[1].plot(series.steps[2:], np.abs(np.diff(series.values, n=2)) / scale, linewidth=0.7, alpha=0.8)
+    if moving:
+        axes[2].plot(run.steps, np.mean([fast(s.values) for s in moving], axis=0), color=PALETTE[0])
+    axes[2].axhline(TOGETHER, color="black", linewidth=0.8, linestyle=":", label="half of the layers")
+    axes[2].axhline(0.1, color=NULL_COLOR, linestyle="--", label="average by construction")
+    axes[2].legend()
+    axes[0].set(ylabel="|velocity| / sd", title=f"{run.name}: {measure}", yscale="log")
+    axes[1].set(ylabel="|acceleration| / sd", yscale="log")
+    axes[2].set(xlabel="training step", ylabel="share of layers that are fast")
+    return figure

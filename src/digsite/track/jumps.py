@@ -85,10 +85,10 @@ def _time_between(steps: np.ndarray, index: int) -> float:
 
 def _sizes(change: Change, values: np.ndarray, others: Sequence[Change]) -> tuple[float, float, float]:
     """Level before, size and its standard error from a line plus rise around the change, between its neighbors."""
-    edges = [0, len(values), *(other.index for other in others if other.index != change.index)]
+    edges = [other.index for other in others if other.index != change.index]
     reach = stepfit.HALF + change.width // 2
-    start = max([change.index - reach, *(e for e in edges if e <= change.index - 3)])
-    stop = min([change.index + reach, *(e for e in edges if e >= change.index + 3)])
+    start = max([change.index - reach, 0, *(e for e in edges if e <= change.index - 3)])
+    stop = min([change.index + reach, len(values), *(e for e in edges if e >= change.index + 3)])
     u = np.arange(start, stop) - change.index + 0.5
     rise = stepfit.rise(u, change.width)
     design = np.stack([np.ones_like(u), u, rise], axis=1)

@@ -51,6 +51,10 @@ class Records:
                 values = similarity.cka(stack, stack[-1:].expand_as(stack)).tolist()
                 self._values[name, "cka_to_final"] = dict(zip(steps, values, strict=True))
 
+    def values(self, layer: str, measure: str) -> Mapping[int, float]:
+        """By training step."""
+        return self._values.get((layer, measure), {})
+
     def series(self, run: str, depth: Mapping[str, int]) -> list[Series]:
         found = []
         for (layer, measure), values in self._values.items():

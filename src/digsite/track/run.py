@@ -6,5 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from digsite.track.runs.as_published import as_published
+from digsite.track.runs.grid import grid_study
 
-METHODS: dict[str, Callable[[Any, Any], None]] = {"as_published": as_published}
+METHODS: dict[str, Callable[[Any, Any], None]] = {"as_published": as_published, "grid": grid_study}

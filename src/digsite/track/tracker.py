@@ -47,6 +47,7 @@ class Tracker:
         kinds: Iterable[Kind] = DEFAULT_KINDS,
         layers: Iterable[str] | None = None,
         n_rows: int = 128,
+        weights: bool = True,
         seed: int = 0,
         run: str = "",
     ) -> None:
@@ -59,7 +60,7 @@ class Tracker:
         self.count = 0
         self.notes: list[str] = []
         self.targets = _chosen(capture.targets(model, frozenset(kinds)), layers)
-        self._first_weights = {t.name: t.module.weight.detach().clone() for t in self.targets if _matrix(t)}
+        self._first_weights = _weights(self.targets) if weights else {}
         self._backlog = readout.Backlog()
         self._queue: deque[tuple[Work, str]] = deque()
         self._closed = False
@@ -222,9 +223,10 @@ def _chosen(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
     return found
 
 
-def _matrix(target: Target) -> bool:
-    weight = getattr(target.module, "weight", None)
-    return isinstance(weight, Tensor) and weight.ndim > 1
+def _weights(found: list[Target]) -> dict[str, Tensor]:
+    """Copies of all weight matrices and kernels."""
+    weights = {target.name: getattr(target.module, "weight", None) for target in found}
+    return {name: w.detach().clone() for name, w in weights.items() if isinstance(w, Tensor) and w.ndim > 1}
 
 
 def _tidy(series: Series, n_rows: int) -> Iterator[dict[str, object]]:

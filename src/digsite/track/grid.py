@@ -1,0 +1,183 @@
+"""The original grid: eight MLPs, three CNNs and four transformers on three image sets and one of texts, 55 cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from digsite.config import Config
+from digsite.data import load, stories
+from digsite.data.images import ImageSet
+from digsite.models.config import parse
+
+TEXT = "stories"
+TEXT_LENGTH = 36
+MLPS: dict[str, list[int]] = {
+    "mlp_shallow_2": [128, 64],
+    "mlp_medium_5": [64, 64, 64, 64, 32],
+    "mlp_deep_10": [32] * 10,
+    "mlp_verydeep_15": [24] * 15,
+    "mlp_narrow": [32] * 4,
+    "mlp_medium": [128, 128, 64, 64],
+    "mlp_wide": [256, 256, 128, 128],
+    "mlp_verywide": [512, 512, 256, 256],
+}
+CNNS: dict[str, list[int]] = {
+    "cnn_shallow": [32, 64],
+    "cnn_medium": [32, 64, 128],
+    "cnn_deep": [32, 64, 128, 256],
+}
+TRANSFORMERS: dict[str, tuple[int, int]] = {  # width, layers
+    "transformer_shallow": (128, 2),
+    "transformer_medium": (128, 4),
+    "transformer_deep": (128, 6),
+    "transformer_narrow": (64, 4),
+}
+NARROW_SETS = 2  # the original ran its narrow transformer on two of its image sets
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One architecture on one data set."""
+
+    arch: str
+    dataset: str
+
+    @property
+    def family(self) -> str:
+        return self.arch.split("_")[0]
+
+    @property
+    def name(self) -> str:
+        return f"{self.arch}_{self.dataset}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set cut to the grid's size; images are (n, c, side, side), texts (n, length) tokens."""
+
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    n_classes: int
+    vocab: int = 0
+    pad: int = 0
+
+
+def cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str] = ()) -> list[Cell]:
+    """Texts go to MLPs and to the three transformers of full width, images to all."""
+    images = [name for name in sets if name != TEXT]
+    found: list[Cell] = []
+    for arch in [*MLPS, *CNNS, *TRANSFORMERS]:
+        fit = list(sets)
+        if arch in CNNS:
+            fit = images
+        if arch == "transformer_narrow":
+            fit = images[:NARROW_SETS]
+        found += [Cell(arch, dataset) for dataset in fit]
+    return [c for c in found if c.family in families and (not archs or c.arch in archs)]
+
+
+def load_task(name: str, n_train: int, side: int, seed: int) -> Task:
+    """The first examples of a set; images are averaged down to `side` pixels."""
+    if name == TEXT:
+        told = stories.classification(n_train, 500, TEXT_LENGTH, seed)
+        return Task(
+            told.x_train, told.y_train, told.x_test, told.y_test, told.n_classes, told.vocab, told.pad
+        )
+    images: ImageSet = load(name)
+    test = min(1000, len(images.x_test))
+    return Task(
+        shrink(images.x_train[:n_train], side),
+        images.y_train[:n_train],
+        shrink(images.x_test[:test], side),
+        images.y_test[:test],
+        images.n_classes,
+    )
+
+
+def shrink(images: Tensor, side: int) -> Tensor:
+    return images if images.shape[-1] <= side else F.adaptive_avg_pool2d(images, side)
+
+
+def enlarge(task: Task, side: int) -> Task:
+    """Pixels repeated up to a side: a deep CNN halves its image four times."""
+    factor = -(-side // task.x_train.shape[-1])
+    if factor == 1:
+        return task
+    grow = lambda x: x.repeat_interleave(factor, -1).repeat_interleave(factor, -2)  # noqa: E731
+    return Task(grow(task.x_train), task.y_train, grow(task.x_test), task.y_test, task.n_classes)
+
+
+def fitted(cell: Cell, task: Task) -> Task:
+    return enlarge(task, 2 ** len(CNNS[cell.arch])) if cell.family == "cnn" else task
+
+
+def model_config(cell: Cell, task: Task) -> Config:
+    """The cell's architecture for the task's shape."""
+    if cell.family == "cnn":
+        shape = tuple(task.x_train.shape[1:])
+        return parse(
+            {"kind": "cnn", "image": shape, "channels": CNNS[cell.arch], "n_classes": task.n_classes}
+        )
+    if cell.family == "transformer":
+        return parse(_transformer(cell, task))
+    hidden = MLPS[cell.arch]
+    if task.vocab:
+        text: dict[str, Any] = {"vocab": task.vocab, "length": task.x_train.shape[1], "hidden": hidden}
+        return parse({"kind": "token_mlp", **text, "n_classes": task.n_classes})
+    return parse({"kind": "mlp", "sizes": [task.x_train[0].numel(), *hidden, task.n_classes]})
+
+
+def _transformer(cell: Cell, task: Task) -> dict[str, Any]:
+    width, layers = TRANSFORMERS[cell.arch]
+    shape: dict[str, Any] = {"vocab": task.vocab, "length": task.x_train.shape[-1], "pad": task.pad}
+    if not task.vocab:
+        image = tuple(task.x_train.shape[1:])
+        shape = {"image": image, "patch": image[-1] // 2}
+    return {
+        "kind": "transformer",
+        **shape,
+        "d_model": width,
+        "d_mlp": 4 * width,
+        "n_heads": 4,
+        "n_layers": layers,
+        "norm": "post",
+        "n_classes": task.n_classes,
+    }
+
+
+def inputs(cell: Cell, x: Tensor) -> Tensor:
+    """MLPs see an image as one row."""
+    return x.flatten(1) if cell.family == "mlp" and x.is_floating_point() else x
+
+
+def targets_of(cell: Cell) -> frozenset[str]:
+    """The kinds of layers the original hooked."""
+    return (
+        frozenset({"linear", "conv"}) if cell.family != "transformer" else frozenset({"linear", "attention"})
+    )
+
+
+def seeds_of(seed: int, count: int) -> list[int]:
+    return [seed * 1000 + i for i in range(count)]
+
+
+def probe_rows(task: Task, count: int) -> tuple[Tensor, Tensor]:
+    """The first test examples, always the same."""
+    return task.x_test[:count], task.y_test[:count]
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of right answers of each member, (K, n, classes) against (n)."""
+    return (logits.argmax(-1) == labels).double().mean(-1)
+
+
+def total_parameters(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
