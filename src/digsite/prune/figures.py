@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from digsite.figures import NULL_COLOR, PALETTE, canvas, heatmap, styled
 from digsite.prune.clusters import Clustering
@@ -26,6 +28,8 @@ def cluster_sheet(
         scatter.scatter(*place[chosen].T, s=12, color=PALETTE[label % len(PALETTE)], marker="osD^"[label // 8 % 4])
     scatter.set(xlabel="t-SNE 1", ylabel="t-SNE 2", title="neighborhood, by cluster")
     heatmap(found.metrics.block, x="cluster", y="cluster", title="mean distance", unit="positions", ax=block)
+    block.xaxis.set_major_locator(MaxNLocator(integer=True))
+    block.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     return figure
 
@@ -43,6 +47,7 @@ def _sizes(ax: Axes, found: Clustering, reference: np.ndarray) -> None:
     sizes, cohesion = found.metrics.sizes, np.asarray(found.metrics.cohesion)
     ax.bar(range(len(sizes)), sizes, color=PALETTE[0], width=0.6)
     ax.set(xlabel="cluster", ylabel="features", title="sizes, and mean distance inside (points)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     twin = ax.twinx()
     twin.plot(range(len(sizes)), cohesion, "o", color=PALETTE[1])
     twin.axhline(float(reference.mean()), color=NULL_COLOR, linestyle="--", linewidth=1)
@@ -73,6 +78,8 @@ def separation_curves(
     right.plot(k_values, between, "s-", label="between")
     right.set(xlabel="clusters k", ylabel="Hamming distance (positions)", title="distances over pairs")
     right.legend()
+    for ax in (left, right):
+        ax.set_xticks(list(k_values))
     return figure
 
 
@@ -103,4 +110,38 @@ def z_chart(labels: Sequence[str], z: Sequence[float], found: Sequence[bool], ti
     ax.set_yticks(at, list(labels))
     ax.set(xlabel="z against masks with the same margins (gray: chance)", title=title)
     ax.grid(axis="y", visible=False)
+    return figure
+
+
+@styled
+def quality_curves(table: pd.DataFrame, dense: float, unit: str) -> Figure:
+    """Loss of each method at each level, with intervals; the dense model is the gray line."""
+    levels = list(dict.fromkeys(table["level"]))
+    methods = list(dict.fromkeys(table["method"]))
+    figure, ax = canvas(width=7.2, height=3.8)
+    for place, method in enumerate(methods):
+        part = table[table["method"] == method].set_index("level").reindex(levels)
+        at = np.arange(len(levels)) + (place - (len(methods) - 1) / 2) * 0.1
+        error = np.nan_to_num(np.abs(np.stack([part["loss"] - part["low"], part["high"] - part["loss"]])))
+        ax.errorbar(at, part["loss"], yerr=error, fmt="osD^vP*X"[place % 8], capsize=2, markersize=5, label=method)
+    ax.axhline(dense, color=NULL_COLOR, linestyle="--", label="dense")
+    ax.set_xticks(range(len(levels)), levels)
+    ax.set(xlabel="share pruned, or n:m", ylabel=unit)
+    ax.legend(ncols=2)
+    return figure
+
+
+@styled
+def stacked_shares(labels: Sequence[str], shares: pd.DataFrame) -> Figure:
+    """One bar per mask, split into what explains it; the unexplained rest is gray."""
+    figure, ax = canvas(width=7.2, height=1.4 + 0.24 * len(labels))
+    at, left = np.arange(len(labels))[::-1], np.zeros(len(labels))
+    for place, name in enumerate(shares):
+        color = NULL_COLOR if name == "residual" else PALETTE[place]
+        ax.barh(at, shares[name], left=left, color=color, label=str(name), height=0.7)
+        left += shares[name].to_numpy()
+    ax.set_yticks(at, list(labels))
+    ax.set(xlabel="share of the mask's variance", xlim=(0, 1))
+    ax.grid(axis="y", visible=False)
+    ax.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     return figure

@@ -120,7 +120,7 @@ def _cells(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[i
     for seed, center in enumerate(centers):
         ball = around(features, center, config.n_similar)
         bits = features.take(ball.members).unpack()
-        place = _embedding(ball, run.derive("t-sne", seed)) if config.pictures else None
+        place = embedding(ball, run.derive("t-sne", seed)) if config.pictures else None
         found = cluster_all(ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed)
         for k, one in found.items():
             rows.append(_row(seed, center, k, one, bits))
@@ -147,7 +147,7 @@ def _row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # py
     }  # fmt: skip
 
 
-def _embedding(ball: Neighborhood, seed: int) -> np.ndarray:
+def embedding(ball: Neighborhood, seed: int) -> np.ndarray:
     n = len(ball.members)
     t_sne = TSNE(
         metric="precomputed", init="random", perplexity=min(30, (n - 1) / 3), random_state=seed % 2**32, max_iter=500

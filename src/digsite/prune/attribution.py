@@ -1,0 +1,66 @@
+"""Where a mask comes from: shares of its variance that rows, columns and weight magnitude explain, one after the other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.stats import rankdata
+
+BINS = 64
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Shares of Var(M) that add up to 1: which output, which input, how large the weight, and the rest.
+
+    The rest holds what is neither: for a mask without weight updates it is interaction, since column effect and
+    magnitude act together on which weights a row gives up.
+    """
+
+    rows: float
+    columns: float
+    magnitude: float
+    joint: float
+    residual: float
+
+
+def attribute(keep: Bool[np.ndarray, "out in"], weight: Float[np.ndarray, "out in"]) -> Attribution:
+    """Row means, column means, then magnitude rank inside the row, then rank and column together."""
+    mask = keep.astype(np.float64)
+    variance = mask.var()
+    if variance == 0:
+        return Attribution(0.0, 0.0, 0.0, 0.0, 0.0)
+    rows, columns = mask.mean(axis=1, keepdims=True), mask.mean(axis=0, keepdims=True)
+    rest = mask - rows - columns + mask.mean()
+    rank = rankdata(np.abs(weight), axis=1) / weight.shape[1]
+    after_rank = rest - _explained(rest, rank)
+    # Magnitude beside column density: a cut at |w| * norm is a surface in both, which their sum cannot bend to.
+    after_both = after_rank - _explained_jointly(after_rank, rank, np.broadcast_to(columns, mask.shape))
+    return Attribution(
+        rows=float(rows.var() / variance),
+        columns=float(columns.var() / variance),
+        magnitude=float(1 - after_rank.var() / rest.var()) * float(rest.var() / variance),
+        joint=float((after_rank.var() - after_both.var()) / variance),
+        residual=float(after_both.var() / variance),
+    )
+
+
+def _explained(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Means in equally filled bins of `by`."""
+    return _bin_means(values, _bins(by, BINS))
+
+
+def _explained_jointly(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    side = 16  # 256 cells keep the fit's own degrees of freedom small beside the number of weights
+    return _bin_means(values, _bins(first, side) * side + _bins(second, side))
+
+
+def _bins(by: np.ndarray, n: int) -> np.ndarray:
+    edges = np.quantile(by, np.linspace(0, 1, n + 1)[1:-1])
+    return np.searchsorted(edges, by.ravel(), side="right")
+
+
+def _bin_means(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    counts = np.bincount(bins)
+    sums = np.bincount(bins, values.ravel())
+    return (sums / np.maximum(counts, 1))[bins].reshape(values.shape)

@@ -1,0 +1,120 @@
+"""prune-quality: what each method costs at each level, over independent calibration sets."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from digsite.base.errors import UsageError
+from digsite.prune import patterns
+from digsite.prune.calibration import Windows, windows
+from digsite.prune.config import QualityConfig
+from digsite.prune.figures import quality_curves
+from digsite.prune.language import Language
+from digsite.prune.matrix import method_named
+from digsite.prune.model import Recipe, prune_model
+from digsite.prune.patterns import Pattern
+from digsite.prune.perplexity import Perplexity, evaluate, mean_interval
+from digsite.prune.runs import masks
+from digsite.prune.source import calibration_tokens
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+
+def quality(config: QualityConfig, run: "Run") -> None:
+    dense = run.once("dense", lambda: _measure(masks.language(config, run), config))
+    run.say(f"dense: {dense['loss']:.4f} {dense['unit']}, perplexity {dense['perplexity']:.3f} at context {dense['context']}")
+    rows, cells = [], [(method, level) for level in config.levels for method in config.methods]
+    for place, (method, level) in enumerate(cells):
+        run.stage(f"{method} at {level}", len(cells))
+        for draw in range(config.draws):
+            if draw and method == "magnitude":
+                continue  # it looks at no inputs, so every draw gives the same
+            rows.append(run.once(f"{method}-{level}-{draw}", lambda m=method, lv=level, d=draw: _cell(config, run, m, lv, d)))
+        run.breathe(place + 1)
+    frame = pd.DataFrame(rows)
+    run.table("draws", frame)
+    _conclude(config, run, dense, frame)
+
+
+def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int) -> dict:
+    subject, recipe = masks.language(config, run), recipe_named(method, level, config.swaps)
+    ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe)
+    errors = [one.relative_error for one in ledger if one.relative_error is not None]
+    measured = _measure(subject, config)
+    sparsity = float(np.average([one.sparsity for one in ledger], weights=[one.keep.numel() for one in ledger]))
+    return {"method": method, "level": level, "draw": draw, **measured,
+            "sparsity": sparsity, "relative error": float(np.mean(errors))}  # fmt: skip
+
+
+def _measure(subject: Language, config: QualityConfig) -> dict:
+    held = _held_out(subject, config)
+    measured: Perplexity = evaluate(subject.model, held.tokens, n_bytes=held.n_bytes)
+    bits = measured.bits_per_byte
+    return {
+        "loss": measured.nats / math.log(2) if bits is None else bits,
+        "unit": "bits per token" if bits is None else "bits per byte",
+        "perplexity": measured.perplexity,
+        "context": measured.context,
+    }
+
+
+def _held_out(subject: Language, config: QualityConfig) -> Windows:
+    given = config.calibration
+    return windows(subject, given.text, config.windows, given.length, config.seed, "test")
+
+
+def recipe_named(method: str, level: str, swaps: int) -> Recipe:
+    name, *extras = method.split("+")
+    if unknown := set(extras) - {"swaps", "owl"}:
+        raise UsageError(f"'{method}' has an unknown addition '{min(unknown)}'; accepted are +swaps and +owl.")
+    return Recipe(
+        method_named(name), level_named(level), swap=swaps if "swaps" in extras else 0, owl="owl" in extras
+    )
+
+
+def level_named(level: str) -> Pattern:
+    """'60%' or '2:4'."""
+    if level.endswith("%"):
+        try:
+            return patterns.parse(float(level[:-1]) / 100)
+        except ValueError:
+            raise UsageError(f"'{level}' is not a level; write 60% or 2:4.") from None
+    return patterns.parse(pattern=level)
+
+
+def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFrame) -> None:
+    unit, summary = dense["unit"], []
+    run.claim("dense", dense["loss"], unit=unit, note=f"perplexity {dense['perplexity']:.3f} at context {dense['context']}")
+    for (level, method), part in frame.groupby(["level", "method"], sort=False):
+        mean, low, high = mean_interval(part["loss"].tolist())
+        note = f"perplexity {part['perplexity'].mean():.3f} at context {dense['context']}, relative layer error {part['relative error'].mean():.4f}"
+        run.claim(f"{level}/{method}", mean, low=_known(low), high=_known(high), n=len(part), null=dense["loss"], unit=unit,
+                  note=f"null: the dense model; {note}")  # fmt: skip
+        summary.append({"level": level, "method": method, "loss": mean, "low": low, "high": high,
+                        "perplexity": part["perplexity"].mean(), "context": dense["context"],
+                        "relative error": part["relative error"].mean(), "sparsity": part["sparsity"].mean()})  # fmt: skip
+    table = pd.DataFrame(summary)
+    run.table("quality", table)
+    run.view("quality", kind="table", source="tables/quality.csv")
+    run.figure("quality", quality_curves(table, dense["loss"], unit), table, caption="Loss after pruning, with intervals over calibration sets; gray: dense.")
+    run.verdict(_verdict(table, unit))
+
+
+def _verdict(table: pd.DataFrame, unit: str) -> str:
+    """Shown, not assumed: where the usual order SparseGPT < Wanda <= magnitude holds and where it does not."""
+    pivot = table.pivot(index="level", columns="method", values="loss")
+    best = ", ".join(f"{level}: {row.idxmin()} {row.min():.3f}" for level, row in pivot.iterrows())
+    parts = [f"Lowest {unit} at each level: {best}."]
+    if {"sparsegpt", "wanda", "magnitude"} <= set(pivot):
+        holds = (pivot["sparsegpt"] < pivot["wanda"]) & (pivot["wanda"] <= pivot["magnitude"])
+        kept, broken = [list(pivot.index[mask]) for mask in (holds, ~holds)]
+        parts.append(f"SparseGPT < Wanda <= magnitude holds at {', '.join(kept) or 'no level'}"
+                     + (f" and does not at {', '.join(broken)}." if broken else "."))  # fmt: skip
+    return " ".join(parts)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
