@@ -56,3 +56,11 @@ def size_options(function: Any) -> Any:
 def device_option(function: Any) -> Any:
     return click.option("--device", default=settings.device, show_default="DIGSITE_DEVICE or auto",
                         help="cpu, cuda, cuda:N or auto.")(function)  # fmt: skip
+
+
+def mirror_options(function: Any) -> Any:
+    function = click.option(
+        "--project", default="digsite", show_default=True, help="Project name at the tracker."
+    )(function)
+    return click.option("--mirror", default="", metavar="NAME",
+                        help="Copy live to wandb, tensorboard or mlflow; off by default.")(function)  # fmt: skip

@@ -1,8 +1,10 @@
 """Plan, execute and report one run: what `run`, `resume` and `demo` share."""
 
 import logging
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -69,3 +71,34 @@ def check_expected(study: Study, run: RunDir) -> list[str]:
 
 def where(root: Path, run: RunDir) -> str:
     return str(run.path.relative_to(root.parent) if run.path.is_relative_to(root.parent) else run.path)
+
+
+@contextmanager
+def mirroring(runs: Sequence[RunDir], kind: str, project: str) -> Iterator[None]:
+    """A process beside each run copies its journal to a tracker; what happens to it never touches the run."""
+    if not kind:
+        yield
+        return
+    from digsite.base.errors import UsageError, nearest
+    from digsite.mirrors import kinds
+
+    if kind not in kinds():
+        raise UsageError(f"There is no mirror '{kind}'. {nearest(kind, kinds())}")
+    words = ["mirror", "--to", kind, "--project", project, "--live"]
+    beside = [_beside(run, words) for run in runs]
+    try:
+        yield
+    finally:
+        for process in beside:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+
+
+def _beside(run: RunDir, words: list[str]) -> subprocess.Popen:
+    with (run.path / "mirror.log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "digsite", *words, str(run.path)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )

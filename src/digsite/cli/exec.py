@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from digsite.cli._options import device_option
+from digsite.cli._options import device_option, mirror_options
 
 
 @click.command("exec", hidden=True)
 @click.argument("paths", nargs=-1, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @device_option
-def command(paths, device):
+@mirror_options
+def command(paths, device, mirror, project):
     """Execute planned run directories one after the other; with none given, read them from stdin.
 
     This is what launchers start: one warm process takes many pieces of work, a line each, and answers
@@ -21,7 +22,7 @@ def command(paths, device):
     sys.stdout = sys.stderr  # whatever a run prints, the launcher reads answers and nothing else
     lines = ([path] for path in paths) if paths else _lines()
     for pack in lines:
-        codes = _execute(pack, device)
+        codes = _execute(pack, device, mirror, project)
         for path, code in zip(pack, codes, strict=True):
             answers.write(f"{path} {code}\n")
         answers.flush()
@@ -37,13 +38,15 @@ def _lines():
             yield [Path(word) for word in line.rstrip("\n").split("\t")]
 
 
-def _execute(pack, device) -> list[int]:
+def _execute(pack, device, mirror, project) -> list[int]:
     from digsite.base.errors import DigsiteError
-    from digsite.cli._start import execute_and_report
+    from digsite.cli._start import execute_and_report, mirroring
     from digsite.runs import RunDir
 
+    runs = [RunDir(path) for path in pack]
     try:
-        return execute_and_report([RunDir(path) for path in pack], device=device, quiet=True)
+        with mirroring(runs, mirror, project):
+            return execute_and_report(runs, device=device, quiet=True)
     except DigsiteError as error:
         click.echo(f"digsite: {error}", err=True)
         return [error.exit_code] * len(pack)

@@ -9,6 +9,7 @@ from digsite.cli._options import (
     complete_study,
     device_option,
     json_option,
+    mirror_options,
     runs_option,
     size_options,
     studies_option,
@@ -24,21 +25,29 @@ from digsite.cli._options import (
 @runs_option
 @studies_option
 @device_option
+@mirror_options
 @click.option(
     "--deterministic", is_flag=True, help="Only deterministic algorithms, where the device has them."
 )
-@click.option("--checkpoint-every", default=60.0, show_default=True, help="Seconds between checkpoints.")
+@click.option(
+    "--checkpoint-every",
+    "checkpoint_every_s",
+    default=60.0,
+    show_default=True,
+    help="Seconds between checkpoints.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would run; write nothing.")
 @click.option(
     "--check", is_flag=True, help="Compare the results with the study's expected.json; exit 4 on a miss."
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 @json_option
-def command(studies, overrides, room, config_file, size, root, extra, device, deterministic, checkpoint_every,
-            dry_run, check, quiet, as_json):  # fmt: skip
+def command(
+    studies, overrides, room, config_file, size, root, extra, mirror, project, dry_run, check, as_json, **how
+):
     """Run studies; config values are set as key.path=value."""
     from digsite.cli._print import print_json, print_run
-    from digsite.cli._start import check_expected, execute_and_report, explain_end
+    from digsite.cli._start import check_expected, execute_and_report, explain_end, mirroring
     from digsite.studies import find_study
     from digsite.studies.plan import plan, start
 
@@ -47,12 +56,12 @@ def command(studies, overrides, room, config_file, size, root, extra, device, de
     chosen = [find_study(name, extra) for name in _names(studies, room, extra)]
     plans = [plan(s, size=size or "full", config_file=config_file, overrides=overrides) for s in chosen]
     if dry_run:
-        return _show(plans, root, device, as_json)
+        return _show(plans, root, how["device"], as_json)
     worst, shown = 0, []
     for planned in plans:
         run = start(planned, root)
-        how = {"device": device, "quiet": quiet, "deterministic": deterministic}
-        (code,) = execute_and_report([run], checkpoint_every_s=checkpoint_every, **how)
+        with mirroring([run], mirror, project):
+            (code,) = execute_and_report([run], **how)
         if not as_json:
             explain_end(run, code)
             print_run(run)

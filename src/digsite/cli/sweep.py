@@ -9,6 +9,7 @@ from digsite.cli._options import (
     complete_study,
     device_option,
     json_option,
+    mirror_options,
     runs_option,
     size_options,
     studies_option,
@@ -59,9 +60,9 @@ def command():
 @runs_option
 @studies_option
 @device_option
+@mirror_options
 @json_option
-def start(words, file, name, on, samples, sample_seed, max_parallel, fail_fast, chunk, plan_only, dry_run,
-          size, root, extra, device, as_json):  # fmt: skip
+def start(words, file, name, on, samples, sample_seed, plan_only, dry_run, size, root, extra, as_json, **how):
     """Plan and run a sweep."""
     from digsite.launch import Options, launch
     from digsite.studies import sweep as planner
@@ -72,8 +73,7 @@ def start(words, file, name, on, samples, sample_seed, max_parallel, fail_fast, 
         return _preview(found, on, as_json)
     sweep = planner.write(found, root, name=name)
     if not plan_only:
-        options = Options(max_parallel=max_parallel, device=device, fail_fast=fail_fast, chunk=chunk)
-        code = launch(sweep, on, options)
+        code = launch(sweep, on, Options(**how))
         _print_status(sweep, as_json)
         sys.exit(code)
     _print_status(sweep, as_json)

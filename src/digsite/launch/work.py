@@ -1,5 +1,6 @@
 """What launchers share: the work that is left, cut into chunks, and the choice of a launcher by name."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,14 @@ class Options:
     job_suffix: str = ""
     address: str = ""
     wait: bool = True
+    mirror: str = ""
+    project: str = "digsite"
+
+    @property
+    def command(self) -> list[str]:
+        """The process that every launcher starts; it reads pieces of work from stdin."""
+        mirror = ["--mirror", self.mirror, "--project", self.project] if self.mirror else []
+        return [sys.executable, "-m", "digsite", "exec", "--device", self.device, *mirror]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -98,10 +97,9 @@ class Pool:
         return True
 
     def _spawn(self, index: int) -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "digsite", "exec", "--device", self.options.device]
         # Its own process group: Ctrl-C on the terminal reaches the pool, and the pool tells its children once.
         child = subprocess.Popen(
-            words,
+            self.options.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

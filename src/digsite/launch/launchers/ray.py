@@ -1,0 +1,86 @@
+"""Ray core, on a cluster or started here: one task per chunk of runs, tried again when its worker dies."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from digsite.base.errors import UsageError
+from digsite.base.lazy import require
+from digsite.launch.work import Options, Work, chunks, work_left
+from digsite.runs.sweeps import Sweep
+
+RETRIES = 3
+
+
+def launch(sweep: Sweep, argument: str, options: Options) -> int:
+    pieces = work_left(sweep, only_failed=options.only_failed)
+    if not pieces:
+        return 0
+    ray = require("ray", extra="ray")
+    _connect(ray, argument or options.address)
+    try:
+        return _run(ray, list(chunks(pieces, options.chunk or 1)), options)
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray, address: str) -> None:
+    if address and address != "auto":
+        _must_answer(address)
+    if not address:  # a cluster of our own, on loopback: no token file in the user's home folder
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    # It gets a small object store: only paths and exit codes travel through it.
+    own = {} if address else {"include_dashboard": False, "object_store_memory": 200_000_000}
+    ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, **own)
+
+
+def _must_answer(address: str) -> None:
+    """Ray tries an address that is not there for half a minute and then prints pages."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+    except (OSError, ValueError):
+        raise UsageError(
+            f"No Ray cluster answers at '{address}'.",
+            hint="Start one: ray start --head, or leave the address out.",
+        ) from None
+
+
+def _run(ray, parts: Sequence[Sequence[Work]], options: Options) -> int:
+    task = ray.remote(num_cpus=1, num_gpus=options.gpus, max_retries=RETRIES)(execute_chunk)
+    waiting = [[[str(p.absolute()) for p in piece.paths] for piece in part] for part in parts]
+    limit = options.max_parallel or len(waiting)
+    running, codes = [], []
+    while waiting or running:
+        while waiting and len(running) < limit:
+            running.append(task.remote(waiting.pop(0), options.command))
+        done, running = ray.wait(running)
+        codes += ray.get(done)
+        if options.fail_fast and codes[-1]:
+            waiting.clear()
+    return max(codes, default=0)
+
+
+def execute_chunk(pieces: list[list[str]], command: list[str]) -> int:
+    """Runs in a Ray worker: a child process does the work and dies with its worker, so no lock outlives it."""
+    text = "".join("\t".join(piece) + "\n" for piece in pieces)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command,
+        input=text,
+        text=True,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=_die_with_parent,
+    )
+    return done.returncode
+
+
+def _die_with_parent() -> None:
+    if sys.platform.startswith("linux"):
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -1,0 +1,59 @@
+"""Copy a run's journal, figures, tables and claims to a tracker: live while it runs, or all at once later."""
+
+import time
+from pathlib import Path
+
+from digsite.base import atomic, families, jsonl
+from digsite.base.errors import UsageError, nearest
+from digsite.base.settings import load_dotenv
+from digsite.mirrors.mirror import Mirror
+from digsite.runs.layout import RunDir
+from digsite.runs.results import read_results
+
+KINDS = "digsite.mirrors.kinds"
+
+
+def kinds() -> list[str]:
+    return families.names(KINDS)
+
+
+def follow(
+    run: RunDir, kind: str, *, project: str = "digsite", live: bool = False, pause_s: float = 2.0
+) -> None:
+    """Copy everything; with `live`, go on until the run has ended. Copying again goes on where it stopped."""
+    if kind not in kinds():
+        raise UsageError(f"There is no mirror '{kind}'. {nearest(kind, kinds())}")
+    load_dotenv(Path(".env"))
+    mark = run.path / f".mirror-{kind}.json"
+    offset = atomic.read_json(mark, default={"offset": 0})["offset"]
+    mirror: Mirror = families.scan_one(KINDS, kind).open_mirror(run, project)
+    while True:
+        ended = run.status().shown_state not in ("planned", "running")
+        offset = _copy_journal(run, mirror, offset)
+        atomic.write_json(mark, {"offset": offset})
+        if ended or not live:
+            break
+        time.sleep(pause_s)
+    _copy_files(run, mirror)
+    mirror.close(failed=run.status().shown_state in ("failed", "killed"))
+
+
+def _copy_journal(run: RunDir, mirror: Mirror, offset: int) -> int:
+    """A resumed run cuts its journal back: then the copy starts again from there."""
+    size = jsonl.whole_size(run.journal)
+    for record in jsonl.read(run.journal, offset=min(offset, size)):
+        step = record.pop("step", 0)
+        record.pop("time", None)
+        numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        if numbers:
+            mirror.values(step, numbers)
+    return size
+
+
+def _copy_files(run: RunDir, mirror: Mirror) -> None:
+    for path in sorted(run.figures.rglob("*.png")):
+        mirror.figure(str(path.relative_to(run.figures).with_suffix("")), path)
+    for path in sorted(run.tables.rglob("*.csv")):
+        mirror.table(str(path.relative_to(run.tables).with_suffix("")), path)
+    if results := read_results(run.results):
+        mirror.claims({claim.name: claim.value for claim in results.claims if claim.value is not None})

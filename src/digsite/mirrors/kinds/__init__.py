@@ -1,0 +1,1 @@
+"""One file per tracker; each has `open_mirror(run, project) -> Mirror`."""

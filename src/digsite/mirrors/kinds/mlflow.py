@@ -1,0 +1,44 @@
+"""MLflow: the tracking server of MLFLOW_TRACKING_URI, or a store that MLflow makes here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from digsite.base.lazy import require
+from digsite.mirrors.mirror import settings_of
+from digsite.runs.layout import RunDir
+
+PARAMETER_LIMIT = 500  # characters; MLflow refuses longer values
+
+
+class MlflowMirror:
+    def __init__(self, run: RunDir, project: str) -> None:
+        mlflow: Any = require("mlflow", extra="mlflow")
+        self.client: Any = mlflow.MlflowClient()
+        found = self.client.get_experiment_by_name(project)
+        experiment = found.experiment_id if found else self.client.create_experiment(project)
+        tags = {"digsite.run": run.id, "digsite.study": run.status().study}
+        self.id = self.client.create_run(experiment, tags=tags, run_name=run.id).info.run_id
+        for key, value in settings_of(run).items():
+            self.client.log_param(self.id, key, str(value)[:PARAMETER_LIMIT])
+
+    def values(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.client.log_metric(self.id, name, value, step=step)
+
+    def figure(self, name: str, path: Path) -> None:
+        self.client.log_artifact(self.id, str(path), "figures")
+
+    def table(self, name: str, path: Path) -> None:
+        self.client.log_artifact(self.id, str(path), "tables")
+
+    def claims(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.client.log_metric(self.id, f"claims/{name}", value)
+
+    def close(self, failed: bool) -> None:
+        self.client.set_terminated(self.id, status="FAILED" if failed else "FINISHED")
+
+
+def open_mirror(run: RunDir, project: str) -> MlflowMirror:
+    return MlflowMirror(run, project)

@@ -1,0 +1,108 @@
+"""A real SLURM on this machine alone: munged, slurmctld and slurmd on loopback, started and stopped by process id."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
+CONFIG = """
+ClusterName=digsite
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ctld_port}
+SlurmdPort={slurmd_port}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CryptoType=crypto/munge
+SlurmUser=root
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=1,bf_interval=1
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+ReturnToService=2
+KillWait=5
+OverTimeLimit=0
+MinJobAge=30
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def present() -> bool:
+    return os.geteuid() == 0 and all(shutil.which(name) for name in NEEDED)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def node(folder: Path) -> Iterator[dict[str, str]]:
+    """The environment in which sbatch reaches this node."""
+    host = socket.gethostname().partition(".")[0]
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    folder.chmod(0o755)
+    key = folder / "munge.key"
+    key.write_bytes(secrets.token_bytes(128))
+    key.chmod(0o400)
+    config = folder / "slurm.conf"
+    ports = {"ctld_port": free_port(), "slurmd_port": free_port()}
+    config.write_text(CONFIG.format(host=host, folder=folder, **ports))
+    env = {**os.environ, "SLURM_CONF": str(config)}
+    started: list[subprocess.Popen] = []
+    try:
+        for words in _daemons(folder, key, config, host):
+            started.append(
+                subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            )
+            time.sleep(1)
+        _until_idle(env)
+        yield env
+    finally:
+        subprocess.run(["scancel", "--user", "root"], env=env, capture_output=True)
+        for process in reversed(started):
+            process.terminate()
+        for process in reversed(started):
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _daemons(folder: Path, key: Path, config: Path, host: str) -> list[list[str]]:
+    munge = ["--key-file", str(key), "--socket", str(folder / "munge.socket"), "--pid-file", str(folder / "munged.pid"),
+             "--log-file", str(folder / "munged.log"), "--seed-file", str(folder / "munged.seed")]  # fmt: skip
+    return [
+        ["munged", "--foreground", "--force", *munge],
+        ["slurmctld", "-D", "-f", str(config)],
+        ["slurmd", "-D", "-f", str(config), "-N", host],
+    ]
+
+
+def _until_idle(env: dict[str, str], limit_s: float = 40) -> None:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        done = subprocess.run(["sinfo", "-h", "-o", "%T"], env=env, capture_output=True, text=True)
+        if "idle" in done.stdout:
+            return
+        time.sleep(0.5)
+    raise RuntimeError("SLURM did not come up: see slurmctld.log and slurmd.log in its folder")
