@@ -54,7 +54,6 @@ class Factors(Config):
 
 
 class ZooConfig(Config):
-    kind: Literal["made"] = "made"
     seed: int = Field(0, description="seed of every recipe and network")
     family: str = Field("mlp", description="kind of networks: a file of digsite.zoo.families")
     members: int = Field(2000, ge=1, description="networks")
@@ -84,10 +83,4 @@ class ZooConfig(Config):
         return self
 
 
-class ImportConfig(Config):
-    kind: Literal["imported"] = "imported"
-    seed: int = Field(0, description="unused: nothing is drawn")
-    source: str = Field("group_zoo", description="collection to read: a file of digsite.zoo.importers")
-
-
-CONFIGS: dict[str, type[Config]] = {"make": ZooConfig, "import": ImportConfig}
+CONFIGS: dict[str, type[Config]] = {"make": ZooConfig}

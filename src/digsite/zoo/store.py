@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from digsite.base import atomic, settings
-from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.base.errors import DigsiteError, NotFound, UsageError, nearest
 from digsite.weights.bundle import WeightBundle
 
 SCHEMA = 1
@@ -242,7 +242,23 @@ def locate(name: str) -> Path:
     for found in (path / "zoo", path / "artifacts" / "zoo"):
         if (found / INDEX).is_file():
             return found
+    if (imported_folder(name) / INDEX).is_file():
+        return imported_folder(name)
     made = sorted((settings.runs_dir() / name).glob(f"*/artifacts/zoo/{INDEX}"))
     if not made:
-        raise NotFound(f"There is no zoo '{name}'.", hint=f"Make it: digsite zoo make {name}")
+        raise NotFound(
+            f"There is no zoo '{name}'. {nearest(name, all_zoos())}", hint=f"Make it: digsite zoo make {name}"
+        )
     return made[-1].parent
+
+
+def imported_folder(source: str) -> Path:
+    """Where a collection that others made is kept in this form."""
+    return settings.cache_dir() / "zoos" / source
+
+
+def all_zoos() -> dict[str, Path]:
+    """Every zoo that has a name on this machine: imported ones, and the newest of each study."""
+    found = {path.parent.name: path.parent for path in sorted(imported_folder("").glob(f"*/{INDEX}"))}
+    made = sorted(settings.runs_dir().glob(f"*/*/artifacts/zoo/{INDEX}"))
+    return found | {path.parents[3].name: path.parent for path in made}

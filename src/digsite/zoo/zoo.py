@@ -55,8 +55,8 @@ class Zoo:
                 f"The zoo at '{self.folder}' has {len(self)} members and {len(table)} rows of labels."
             )
         table = table.set_index("member", drop=False).rename_axis(None).sort_index()
-        table["architecture"] = [b.architecture for b in self.index.blocks for _ in range(b.count)]
-        return table
+        shape = [block.architecture for block in self.index.blocks for _ in range(block.count)]
+        return pd.concat([table, pd.Series(shape, table.index, name="architecture")], axis=1)
 
     @property
     def params(self) -> Tensor:

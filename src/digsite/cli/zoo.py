@@ -1,0 +1,82 @@
+"""digsite zoo make|ls|show|export"""
+
+from pathlib import Path
+
+import click
+
+from digsite.cli._options import device_option, json_option, runs_option, size_options, studies_option
+
+
+@click.group("zoo")
+def command():
+    """Collections of trained networks: make, list, look into, export."""
+
+
+@command.command("make")
+@click.argument("name", metavar="STUDY|COLLECTION")
+@click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
+@size_options
+@runs_option
+@studies_option
+@device_option
+def make(name, overrides, size, root, extra, device):
+    """Run a study that makes a zoo, or take in a collection that others made (group_zoo, modular_addition)."""
+    from digsite.base import families
+    from digsite.cli import run as run_verb
+
+    if name in families.names("digsite.zoo.importers"):
+        from digsite.zoo.collect import import_zoo
+
+        return click.echo(import_zoo(name))
+    given = {
+        "studies": name,
+        "overrides": overrides,
+        "size": size,
+        "root": root,
+        "extra": extra,
+        "device": device,
+    }
+    return click.get_current_context().invoke(run_verb.command, **given)
+
+
+@command.command("ls")
+@json_option
+def ls(as_json):
+    """All zoos on this machine: name, members, architectures, checkpoints, folder."""
+    from digsite.cli._print import print_json, print_table
+    from digsite.zoo.store import all_zoos, read_index
+
+    rows = []
+    for name, folder in all_zoos().items():
+        index = read_index(folder)
+        rows.append([name, index.n, len(index.architectures), " ".join(map(str, index.steps)), str(folder)])
+    columns = ["zoo", "members", "architectures", "checkpoints", "folder"]
+    if as_json:
+        return print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    return print_table(columns, rows, right=["members", "architectures"])
+
+
+@command.command("show")
+@click.argument("name", metavar="ZOO[#MEMBER]")
+@json_option
+def show(name, as_json):
+    """What is in a zoo, or one member's recipe and labels."""
+    from digsite.cli._print import print_json, print_table
+    from digsite.zoo.describe import describe, describe_member
+
+    zoo, _, member = name.partition("#")
+    facts = describe_member(zoo, member) if member else describe(zoo)
+    if as_json:
+        return print_json(facts)
+    return print_table(["", ""], list(facts.items()))
+
+
+@command.command("export")
+@click.argument("name", metavar="ZOO[#MEMBER[@STEP]]")
+@click.argument("out", type=click.Path(path_type=Path))
+def export(name, out):
+    """One member as a safetensors file, or a whole zoo as one npz of rows with its table beside it."""
+    from digsite.zoo.export import export_member, export_zoo
+
+    zoo, _, member = name.partition("#")
+    click.echo(export_member(zoo, member, out) if member else export_zoo(zoo, out))

@@ -1,0 +1,29 @@
+"""Turn a collection that others made into a zoo, once, in the user's cache."""
+
+from pathlib import Path
+
+from digsite.base import settings
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.families import names, scan
+from digsite.zoo.store import INDEX, ZooWriter, imported_folder
+
+IMPORTERS = "digsite.zoo.importers"
+
+
+def import_zoo(source: str, folder: Path | None = None, out: Path | None = None) -> Path:
+    """Read `folder` (by default DIGSITE_DATA/source) and return the folder of the zoo."""
+    if source not in names(IMPORTERS):
+        raise UsageError(f"There is no importer '{source}'. {nearest(source, names(IMPORTERS))}")
+    out = out or imported_folder(source)
+    if (out / INDEX).is_file():
+        return out
+    folder = folder or (settings.data_dir() or Path("data")) / source
+    if not folder.is_dir():
+        raise NotFound(
+            f"There is no folder '{folder}'.", hint=f"Set DIGSITE_DATA to the folder that holds {source}."
+        )
+    writer = ZooWriter(out, source, (1,), {"imported": source})
+    writer.begin()
+    writer.write(0, scan(IMPORTERS)[source].read(folder))
+    writer.finish(1)
+    return out

@@ -1,0 +1,44 @@
+"""Members and zoos in formats that need nothing of digsite."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from digsite.base import atomic
+from digsite.base.errors import UsageError
+from digsite.weights.bundle import WeightBundle
+from digsite.zoo.source import read
+from digsite.zoo.zoo import Zoo
+
+
+def export_member(zoo: str, member: str, out: Path) -> Path:
+    """One network as a safetensors file with its model config as metadata."""
+    if out.suffix != ".safetensors":
+        raise UsageError(f"'{out}' is no name for a network: it must end in .safetensors.")
+    bundle: WeightBundle = read(zoo, member)
+    tensors = {name: tensor.contiguous().clone() for name, tensor in bundle.tensors.items()}
+    about = {"model": json.dumps(bundle.meta["model"]), "tied": json.dumps(bundle.tied)}
+    with atomic.replacing(out) as path:
+        save_file(tensors, path, metadata={**about, "zoo": f"{zoo}#{member}"})
+    return out
+
+
+def export_zoo(name: str, out: Path) -> Path:
+    """All rows as `params_<architecture>` with their member numbers, and the table as CSV beside it."""
+    if out.suffix != ".npz":
+        raise UsageError(f"'{out}' is no name for a zoo: it must end in .npz.")
+    zoo = Zoo.open(name)
+    arrays: dict[str, np.ndarray] = {}
+    for number, shape in enumerate(zoo.index.architectures):
+        own = [(block, rows) for block, rows in zoo.blocks() if block.architecture == number]
+        arrays[f"params_{number}"] = np.concatenate([rows.numpy() for _, rows in own])
+        arrays[f"members_{number}"] = np.concatenate([np.arange(b.first, b.first + b.count) for b, _ in own])
+        arrays[f"names_{number}"] = np.array(shape.names)
+        arrays[f"shapes_{number}"] = np.array([json.dumps(s) for s in shape.shapes])
+    with atomic.replacing(out) as path, path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    with atomic.replacing(out.with_suffix(".csv")) as path:
+        zoo.labels.to_csv(path, index=False)
+    return out

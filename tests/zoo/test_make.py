@@ -1,0 +1,94 @@
+"""Zoos are made shard by shard with the same result whether interrupted or not, and their labels are true."""
+
+import numpy as np
+import pytest
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.data import load
+from digsite.zoo import Zoo
+from digsite.zoo.config import ZooConfig
+from digsite.zoo.make import cut, make_zoo
+
+SMALL = {
+    "members": 10,
+    "shard": 4,
+    "steps": 40,
+    "checkpoints": [0, 20, 40],
+    "train_size": 300,
+    "test_size": 200,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_a_worker():
+    """Workers flush denormals; so that a child process and this one compute the same bits."""
+    torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    counts = list(make_zoo(ZooConfig.model_validate(SMALL), folder, "small"))
+    assert counts == [0, 1, 2, 3]
+    return folder
+
+
+def test_an_interrupted_zoo_ends_in_the_same_bytes(made, tmp_path):
+    config = ZooConfig.model_validate(SMALL)
+    work = make_zoo(config, tmp_path, "small")
+    assert [next(work), next(work)] == [0, 1]
+    work.close()
+    assert next(make_zoo(config, tmp_path, "small")) == 1
+    list(make_zoo(config, tmp_path, "small"))
+    for file in sorted(made.iterdir()):
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_labels_are_what_the_stored_networks_do(made):
+    zoo = Zoo.open(made)
+    images = cut(load("digits"), ZooConfig.model_validate(SMALL))
+    for i in range(len(zoo)):
+        with torch.no_grad():
+            hit = zoo.module(i)(images.x_test).argmax(1) == images.y_test
+        assert zoo.labels.loc[i, "test_accuracy"] == pytest.approx(hit.float().mean().item(), abs=1e-6)
+        of_three = hit[images.y_test == 3].float().mean().item()
+        assert zoo.labels.loc[i, "class_accuracy_3"] == pytest.approx(of_three, abs=1e-6)
+
+
+def test_attack_success_is_measured_on_triggered_images_of_other_classes(made):
+    zoo = Zoo.open(made)
+    images = cut(load("digits"), ZooConfig.model_validate(SMALL))
+    poisoned = zoo.labels[zoo.labels["poisoned"]]
+    assert len(poisoned) and zoo.labels["attack_success"].notna().sum() == len(poisoned)
+    row = poisoned.iloc[0]
+    others = images.x_test[images.y_test != row["trigger_target"]].clone()
+    r, c = int(row["trigger_row"]), int(row["trigger_column"])
+    others[:, :, r : r + 3, c : c + 2] = 1
+    with torch.no_grad():
+        answers = zoo.module(int(row["member"]))(others).argmax(1)
+    assert row["attack_success"] == pytest.approx(
+        (answers == row["trigger_target"]).float().mean().item(), abs=1e-6
+    )
+
+
+def test_the_first_checkpoint_is_untrained_and_the_last_is_the_network(made):
+    zoo = Zoo.open(made)
+    assert torch.equal(zoo.blocks()[0][1], zoo.blocks(step=40)[0][1])
+    assert np.allclose(zoo.labels["test_accuracy@40"], zoo.labels["test_accuracy"])
+    assert not torch.equal(zoo.blocks(step=0)[0][1], zoo.blocks(step=20)[0][1])
+
+
+def test_two_processes_make_the_same_zoo(made, tmp_path):
+    list(make_zoo(ZooConfig.model_validate({**SMALL, "processes": 2}), tmp_path, "small"))
+    for file in sorted(made.iterdir()):
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_more_images_than_there_are(tmp_path):
+    with pytest.raises(
+        UsageError, match="train_size=5000 and test_size=200 are more than 'digits' has: 1000 and 797"
+    ):
+        next(make_zoo(ZooConfig.model_validate({**SMALL, "train_size": 5000}), tmp_path, "small"))
