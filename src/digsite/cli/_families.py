@@ -9,7 +9,7 @@ FAMILIES = {
     "formats": ("digsite.weights.formats", "files and folders of weights that are read"),
     "losses": ("digsite.decompose.losses", "loss terms of a decomposition"),
     "metrics": ("digsite.decompose.metrics", "what is measured of a decomposition"),
-    "figures": ("digsite.decompose.pictures", "what is drawn of a decomposition"),
+    "figures": ("digsite.decompose.figures", "what is drawn of a decomposition"),
     "gates": ("digsite.decompose.gates", "causal-importance functions"),
     "scores": ("digsite.prune.scores", "which weights to prune"),
     "measures": ("digsite.track.measures", "dimensionality and change of representations"),

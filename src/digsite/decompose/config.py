@@ -163,4 +163,30 @@ class ToyConfig(Config):
     )
 
 
-CONFIGS: dict[str, type[Config]] = {"toy": ToyConfig}
+class ModelConfig(Config):
+    """Decompose a model of your own."""
+
+    seed: int = Field(default=0, description="first seed")
+    seeds: int = Field(default=1, gt=0, description="decompositions of the model, in one stacked program")
+    model: str = Field(
+        description="reference of the model: py:module:factory, file:..., zoo:NAME#123, hub:org/name"
+    )
+    modules: list[str] = Field(min_length=1, description="patterns over module names")
+    identity: list[str] = Field(default=[], description="modules before which an identity is decomposed")
+    output: str = Field(
+        default="", description="attribute of the model's output to compare, or idx_n of a tuple"
+    )
+    data: str = Field(
+        default="gaussian", description="gaussian, uniform, an image set, x.npy, or py:module:name"
+    )
+    decompose: DecomposeConfig = Field(default=DecomposeConfig(), description="how to decompose")
+    log_every: int = Field(default=100, gt=0, description="steps between lines of the journal")
+    metrics: dict[str, Any] = Field(
+        default={"ci_l0": {}, "masked_recon": {}}, description="metrics by name, each with its settings"
+    )
+    figures: list[str] = Field(
+        default=["ci_histograms", "ci_mean_per_component"], description="figures of the first member"
+    )
+
+
+CONFIGS: dict[str, type[Config]] = {"toy": ToyConfig, "model": ModelConfig}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError, nearest
 from digsite.decompose import editing, masks, storage
+from digsite.decompose.clustering import Clustering, cluster
 from digsite.decompose.config import DecomposeConfig
+from digsite.decompose.explain import Explanation, explain
 from digsite.decompose.masks import Layout, Masks
 from digsite.decompose.parts import factors
 from digsite.decompose.scene import Plan, Scene, observe
+
+if TYPE_CHECKING:
+    from digsite.decompose.compare import ModuleMatch
 
 Choice = Mapping[str, Sequence[int]]  # module -> component numbers
 MASKINGS = ("ci", "rounded", "stochastic", "random", "unmasked", "zero")
@@ -112,6 +117,23 @@ class Decomposition:
             return Masks({m: u[..., : found[m].shape[-1]] for m, u in uniform.items()})
         return masks.between(found, uniform)
 
+    # --- what the components are about ----------------------------------------------------------------------
+
+    def explain(self, module: str, component: int, batch: Tensor, n_top: int = 10) -> Explanation:
+        """Top inputs, moved outputs, nearest neuron and singular direction of one component."""
+        self._check(module)
+        return explain(self, module, component, batch, n_top)
+
+    def compare(self, other: Decomposition) -> dict[str, ModuleMatch]:
+        """Match the components of two decompositions, module by module."""
+        from digsite.decompose.compare import compare
+
+        return compare(self, other)
+
+    def cluster(self, batch: Any, *, threshold: float = 0.1, alpha: float = 1.0) -> Clustering:
+        """Components across modules that act together, as mechanisms."""
+        return cluster(self.importance(batch), threshold=threshold, alpha=alpha)
+
     # --- edited models ------------------------------------------------------------------------------------
 
     def edit(self, scales: Mapping[str, Mapping[int, float]]) -> nn.Module:
@@ -139,10 +161,6 @@ class Decomposition:
 
     def with_params(self, params: Mapping[str, Tensor]) -> Decomposition:
         return Decomposition(self.plan, params, self.config, self.origin)
-
-    def dense(self) -> Plan:
-        """The plan without deferred products, for readers of every module's output."""
-        return replace(self.plan, deferred=frozenset())
 
     def _check(self, module: str) -> None:
         if module not in self.plan.target.sites:

@@ -46,13 +46,21 @@ class Scene:
     residuals: dict[str, Tensor]
     importance: Importance
 
-    def forward(self, masks: Masks, caught: dict[str, Any] | None = None) -> Tensor:
-        """The model with the masked sites answered by their parts; `caught` collects what those sites put out."""
+    def forward(
+        self, masks: Masks, caught: dict[str, Any] | None = None, inner: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """The model with the masked sites answered by their parts.
+
+        `caught` collects what those sites put out, `inner` the inner activations of their parts before masking.
+        """
 
         def plug(site: Site, x: Any) -> Any:
-            y = self._masked(site, x, masks)
+            acts = site.read(x, self.factors[site.name][0])
+            y = self._masked(site, x, acts, masks)
             if caught is not None:
                 caught[site.name] = y
+            if inner is not None:
+                inner[site.name] = acts
             return y
 
         return self.plan.target(self.weights, self.x, dict.fromkeys(masks.parts, plug))
@@ -70,10 +78,9 @@ class Scene:
             else ((values * self.rows).sum() / self.rows.sum())
         )
 
-    def _masked(self, site: Site, x: Any, masks: Masks) -> Any:
+    def _masked(self, site: Site, x: Any, acts: Tensor, masks: Masks) -> Any:
         name = site.name
-        v, u = self.factors[name]
-        y = self._through(site, site.read(x, v) * masks.parts[name], u)
+        y = self._through(site, acts * masks.parts[name], self.factors[name][1])
         if masks.residual is not None:
             y = y + self._read(site, x, self.residuals[name]) * masks.residual[name]
         if masks.routes is not None:

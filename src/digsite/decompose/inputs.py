@@ -1,0 +1,68 @@
+"""Inputs for a model by name: an image set, random numbers, a file of rows, or a function of your own."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.decompose.api import as_sampler
+from digsite.decompose.fit import Sampler
+
+
+def sampler(name: str, model: nn.Module, batch: int) -> Sampler:
+    """`gaussian`, `uniform`, `digits` and other image sets, `x.npy`, or `py:module:name` (a tensor or a function)."""
+    if name in ("gaussian", "uniform"):
+        return _random(name, _width(model), batch)
+    if name.startswith("py:"):
+        return as_sampler(_own(name), batch)
+    if name.endswith(".npy"):
+        return as_sampler(_rows(Path(name)), batch)
+    return as_sampler(_images(name, model), batch)
+
+
+def _random(name: str, width: int, batch: int) -> Sampler:
+    draw = torch.randn if name == "gaussian" else torch.rand
+    return lambda generator: draw(batch, width, generator=generator)
+
+
+def _width(model: nn.Module) -> int:
+    first = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
+    if first is None:
+        raise UsageError(
+            "Random inputs are for models that begin with a dense layer.",
+            hint="Name the data, for example data=mnist.",
+        )
+    return first.in_features
+
+
+def _own(name: str) -> object:
+    module, _, attribute = name.removeprefix("py:").rpartition(":")
+    found = getattr(importlib.import_module(module), attribute, None) if module else None
+    if found is None:
+        raise NotFound(
+            f"There is no '{name}'.",
+            hint="Write py:module:name, where name is a tensor or a function of a torch.Generator.",
+        )
+    return found
+
+
+def _rows(path: Path) -> Tensor:
+    if not path.is_file():
+        raise NotFound(f"There is no file '{path}'.")
+    return torch.from_numpy(np.load(path, allow_pickle=False)).float()
+
+
+def _images(name: str, model: nn.Module) -> Tensor:
+    """Flat where the model begins with a dense layer."""
+    from digsite.data import load, names
+
+    if name not in names():
+        raise UsageError(f"'{name}' is not known as data. {nearest(name, [*names(), 'gaussian', 'uniform'])}")
+    x = load(name).x_train
+    first = next(m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+    return x.flatten(1) if isinstance(first, nn.Linear) else x
