@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from digsite.graft.edits import with_outputs
 from digsite.graft.nets import head, record
 from digsite.graft.pair import Side
+from digsite.graft.tune import one_cycle
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def fit_shared_codes(
     enc_b, dec_b = [torch.zeros(width) for _ in xs], [torch.zeros(x.shape[1]) for x in xs]
     learned = [p.requires_grad_() for group in (enc, dec, enc_b, dec_b) for p in group]
     solver = torch.optim.Adam(learned, lr)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(solver, lr, total_steps=steps, pct_start=0.1)
+    cycle = one_cycle(solver, lr, steps)
     prefixes = [*levels, width] if width not in levels else list(levels)
     with torch.enable_grad():
         for _ in range(steps):

@@ -45,6 +45,11 @@ def _mass(is_new: Tensor, share: float) -> Tensor:
     return torch.where(is_new, share / n_new, (1 - share) / n_old)
 
 
+def one_cycle(solver: torch.optim.Optimizer, lr: float, steps: int, rise: float = 0.2):  # noqa: ANN201
+    """Up to `lr` and down to nothing; torch's schedule cannot be shorter than ten steps."""
+    return torch.optim.lr_scheduler.OneCycleLR(solver, lr, total_steps=max(10, steps), pct_start=rise)
+
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -57,7 +62,7 @@ def fit_network(
     for p in model.parameters():
         p.requires_grad_(True)
     solver = torch.optim.Adam(model.parameters(), lr, weight_decay=decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(solver, lr, total_steps=steps, pct_start=0.2)
+    cycle = one_cycle(solver, lr, steps)
     with torch.enable_grad():
         for _ in range(steps):
             pick = torch.randint(len(x), (batch,), generator=draw)

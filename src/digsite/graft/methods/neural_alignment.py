@@ -15,6 +15,7 @@ from digsite.graft.nets import acts, record
 from digsite.graft.operate import rebuilt, weights_of
 from digsite.graft.pair import Message, Side
 from digsite.graft.shared_codes import donor_rows
+from digsite.graft.tune import one_cycle
 
 SAME_SHAPE = False
 
@@ -75,7 +76,7 @@ def learn(kind: str, mine: Tensor, theirs: Tensor, steps: int, draw: torch.Gener
     sizes = (mine.shape[1], 128, 128, theirs.shape[1]) if kind == "mlp" else (mine.shape[1], theirs.shape[1])
     net = perceptron(*sizes, draw=draw)
     solver = torch.optim.Adam(net.parameters(), 2e-3, weight_decay=1e-5)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(solver, 2e-3, total_steps=steps)
+    cycle = one_cycle(solver, 2e-3, steps)
     z = (mine - center) / scale
     with torch.enable_grad():
         for _ in range(steps):
