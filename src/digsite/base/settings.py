@@ -27,6 +27,11 @@ def data_dir() -> Path | None:
     return Path(chosen) if chosen else None
 
 
+def mirror() -> str:
+    """DIGSITE_MIRROR: the base address of a copy of the datasets, laid out like DIGSITE_DATA."""
+    return os.environ.get("DIGSITE_MIRROR", "").rstrip("/")
+
+
 def offline() -> bool:
     return _flag("DIGSITE_OFFLINE")
 

@@ -1,6 +1,5 @@
 """Files by name and hash: from DIGSITE_DATA, the user cache, or a download checked before it is kept."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,7 @@ def _places(folder: str) -> str:
 
 
 def _urls(folder: str, source: Source) -> tuple[str, ...]:
-    """DIGSITE_MIRROR is the base address of a copy of the files, laid out like DIGSITE_DATA."""
-    mirror = os.environ.get("DIGSITE_MIRROR", "").rstrip("/")
+    mirror = settings.mirror()
     return (f"{mirror}/{folder}/{source.file}",) if mirror else source.urls
 
 
