@@ -51,6 +51,13 @@ def command():
 @click.option("--sample-seed", default=0, show_default=True, help="Seed of the draws.")
 @click.option("--max-parallel", default=0, help="At most this many runs at once.")
 @click.option("--fail-fast", is_flag=True, help="Stop scheduling after the first failure.")
+@click.option("--partition", default="", help="slurm: partition.")
+@click.option(
+    "--time-limit", "time_limit_min", default=0, help="slurm: minutes per task; runs go on in a new one."
+)
+@click.option("--gpus", default=0, help="slurm and ray: GPUs per task.")
+@click.option("--job-suffix", default="", help="slurm: added to the job's name.")
+@click.option("--wait/--no-wait", default=True, help="slurm: wait for the runs, or leave after submitting.")
 @click.option(
     "--chunk", default=0, help="Runs per job on ray and slurm; default: decided from their minutes."
 )

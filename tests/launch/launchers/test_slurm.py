@@ -108,7 +108,7 @@ def test_a_time_limit_checkpoints_and_goes_on_in_a_new_job(
     """The signal comes 60 s before the limit of one minute, so at once: every job does a part, all do the whole."""
     plugin_env.update(cluster)
     root = tmp_path / "runs"
-    process = start_sweep("seed=0", "steps=400", "sleep_s=0.05", "--time-limit", 1, root=root, on="slurm")
+    process = start_sweep("seed=0", "steps=1400", "sleep_s=0.05", "--time-limit", 1, root=root, on="slurm")
     assert process.wait(280) == 0
     outcome(root)
     (log,) = [p for p in root.glob(".sweeps/s/slurm/*/*.out") if "Submitted" in p.read_text()][:1]
