@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -10,7 +11,7 @@ from digsite.decompose.schedules import SCHEDULES, factor
 def test_every_schedule_starts_at_one_and_never_grows(name):
     values = [factor(name, step, 100, halflife=20) for step in range(100)]
     assert values[0] == 1
-    assert all(a >= b for a, b in zip(values, values[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(values))
 
 
 def test_closed_forms():

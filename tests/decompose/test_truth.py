@@ -54,7 +54,9 @@ def test_patterns_that_do_not_fit_are_refused():
 
 def test_columns_as_components_match_perfectly():
     weight = torch.randn(5, 3, dtype=torch.float64)
-    found = truth.match_columns(torch.eye(5, 8, dtype=torch.float64), torch.cat([weight, torch.zeros(3, 3)]), weight)
+    found = truth.match_columns(
+        torch.eye(5, 8, dtype=torch.float64), torch.cat([weight, torch.zeros(3, 3)]), weight
+    )
     assert found.mmcs == pytest.approx(1)
     assert found.ml2r == pytest.approx(1)
 
