@@ -20,17 +20,16 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _as_in_a_worker():
+@pytest.fixture(autouse=True)
+def _as_in_a_worker(_rules):
     """Workers flush denormals; so that a child process and this one compute the same bits."""
     torch.set_flush_denormal(True)
-    yield
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
+    torch.set_flush_denormal(True)
     counts = list(make_zoo(ZooConfig.model_validate(SMALL), folder, "small"))
     assert counts == [0, 1, 2, 3]
     return folder
