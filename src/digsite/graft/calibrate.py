@@ -3,7 +3,7 @@
 from torch import nn
 
 from digsite.graft.access import Access
-from digsite.graft.edits import Shifted, edited
+from digsite.graft.edits import ReadAll, Shifted, edited
 from digsite.graft.metrics import calibration_shift
 from digsite.graft.nets import head, head_name, layers, predict
 from digsite.graft.task import RATE
@@ -17,6 +17,10 @@ def calibrated(model: nn.Module, new: list[int], access: Access, rate: float = R
     if _owns_its_logits(model):
         copy = edited(model)
         head(copy, head_name(copy)).bias.data[new] += shift
+        return copy
+    if isinstance(model, ReadAll):
+        copy = edited(model)
+        copy.get_submodule("read").bias.data += shift  # pyright: ignore[reportOperatorIssue]
         return copy
     return Shifted(model, new, shift)
 

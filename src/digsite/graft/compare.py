@@ -19,27 +19,48 @@ NULLS = ("null_dead_row", "null_novelty")
 Row = dict[str, Any]
 
 
-def job(config: dict[str, Any], names: tuple[str, str], seed: int) -> dict[str, Any]:
-    """All methods and grids on this couple; a dict of numbers, strings and small tensors."""
+def validate(config: dict[str, Any], names: tuple[str, str], seed: int) -> list[Row]:
+    """Every grid entry's calibrated transfer on the validation split of this couple; no test image is touched."""
+    torch.set_num_threads(1)
+    settings = CompareConfig.model_validate(config)
+    room = open_theatre(settings, names, seed)
+    lines = []
+    for part in settings.grids:
+        for text in part.options:
+            chosen = plan(f"{part.method} {text}")
+            line = {"grid": part.method, "text": f"{part.method} {text}", "setting": chosen.label}
+            lines.append({**line, **_validated(chosen, room)})
+    return lines
+
+
+def _validated(chosen: Plan, room: Theatre) -> dict[str, Any]:
+    try:
+        model = operate(chosen, room.pair, room.pools, None, room.seed, lens=room.lens).model
+    except UsageError as error:
+        return {"transfer": float("nan"), "preservation": float("nan"), "failed": error.message}
+    seen = room.validation(model)
+    return {"transfer": seen.calibrated.transfer, "preservation": seen.calibrated.preservation, "failed": ""}
+
+
+def job(
+    config: dict[str, Any], names: tuple[str, str], seed: int, chosen: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """All methods on this couple, and of each grid its chosen entry; a dict of numbers, strings and small tensors."""
     torch.set_num_threads(1)
     settings = CompareConfig.model_validate(config)
     room = open_theatre(settings, names, seed)
     null = _best_null(room)
     alone = room.scorer(room.pair.receiver)
     strange = room.scorer.strangers(room.pair.donor)
-    rows, grid, skipped = [], [], []
-    for text in settings.methods:
-        chosen = plan(text)
-        if reason := unfit(chosen, room):
-            skipped.append({"method": chosen.label, "reason": reason})
+    rows, skipped = [], []
+    for name, text in [*((None, t) for t in settings.methods), *(chosen or {}).items()]:
+        wanted = plan(text)
+        if reason := unfit(wanted, room):
+            skipped.append({"method": wanted.label, "reason": reason})
             continue
-        rows.append(_row(_operate(chosen, room, settings), null, strange))
-    for part in settings.grids:
-        for text in part.options:
-            line = _validated(plan(f"{part.method} {text}"), room, null, strange)
-            grid.append({"grid": part.method, **line})
+        rows.append(_row(_operate(wanted, room, settings), null, strange, name))
     out: dict[str, Any] = {
-        "rows": rows, "grid": grid, "skipped": skipped, "receiver_preservation": alone.raw.preservation,
+        "rows": rows, "skipped": skipped, "receiver_preservation": alone.raw.preservation,
         "donor_transfer": room.scorer.accuracy(room.pair.donor, list(room.classes.new)),
         "donor_strangers": [[c, share] for c, share in strange.items()],
     }  # fmt: skip
@@ -69,22 +90,13 @@ def _best_null(room: Theatre) -> Outcome:
     return max(found, key=lambda o: o.calibrated.transfer)
 
 
-def _row(done: Operation, null: Outcome, strange: dict[int, float]) -> Row:
+def _row(done: Operation, null: Outcome, strange: dict[int, float], name: str | None) -> Row:
     assert done.outcome is not None
     line = as_dict(entry(done, null, strange))
+    line["setting"], line["method"] = line["method"], name or line["method"]
     line["called_new"] = [[c, share] for c, share in done.outcome.called_new.items()]
     line["confusion"] = done.outcome.confusion
     return line
-
-
-def _validated(chosen: Plan, room: Theatre, null: Outcome, strange: dict[int, float]) -> Row:
-    """A grid entry: its score on the validation split, by which it is chosen, beside its test line."""
-    try:
-        done = operate(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
-    except UsageError as error:
-        return {"method": chosen.label, "validation": float("-inf"), "failed": error.message}
-    seen = room.validation(done.model)
-    return {**_row(done, null, strange), "validation": seen.calibrated.transfer}
 
 
 @torch.no_grad()

@@ -74,9 +74,10 @@ def _claims(run: Run, table: pd.DataFrame, nothing: list[dict[str, Any]]) -> Non
 def verdict(table: pd.DataFrame) -> str:
     own = table[table["method"] == "aligned_spatial_true_true"]
     gap = paired(own["transfer"].tolist(), own["noise_transfer"].tolist())
+    between = f" (95 % interval {gap.low:+.1f} to {gap.high:+.1f})" if gap.n > 1 else ""
     blind = table[table["method"] == "union"]["transfer"].mean()
     return (
         f"The published 87.4 % is {own['transfer'].mean():.1f} % when re-enacted on its own test images; "
-        f"with noise in the donor's place it moves by {gap.mean:+.1f} points (95 % interval {gap.low:+.1f} to {gap.high:+.1f}). "
+        f"with noise in the donor's place it moves by {gap.mean:+.1f} points{between}. "
         f"Both networks side by side, with no image at all, reach {blind:.1f} %."
     )

@@ -6,11 +6,12 @@ import pandas as pd
 import torch
 
 from digsite.graft import figures
-from digsite.graft.compare import geometry, job
+from digsite.graft.compare import geometry, job, validate
 from digsite.graft.config import CompareConfig
 from digsite.graft.jobs import Ahead
 from digsite.graft.metrics import Interval, interval, paired
-from digsite.graft.summary import chosen_rows, ledger_table, mean_matrix, verdict
+from digsite.graft.published import CLAIMS
+from digsite.graft.summary import choices, ledger_table, mean_matrix, verdict
 from digsite.graft.theatre import open_theatre, title
 from digsite.worker.run import Run
 
@@ -22,7 +23,8 @@ def compare(config: CompareConfig, run: Run) -> None:
     torch.set_num_threads(1)
     jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
     check_system(config, run, len(jobs))
-    calls = [(config.model_dump(), pair, seed) for pair, seed in jobs]
+    chosen = {title(pair): select(config, run, pair) for pair in config.pairs}
+    calls = [(config.model_dump(), pair, seed, chosen[title(pair)]) for pair, seed in jobs]
     results: dict[str, list[dict[str, Any]]] = {}
     with Ahead(job, calls, config.workers) as ahead:
         for i, (pair, seed) in enumerate(jobs):
@@ -30,6 +32,8 @@ def compare(config: CompareConfig, run: Run) -> None:
             done = run.once(f"{name}-{seed}", lambda i=i: ahead.result(i))
             results.setdefault(name, []).append(done)
             _log(run, i, done)
+            run.stage("couples", len(jobs))
+            run.breathe(i + 1)
     for name, per_seed in results.items():
         prefix = f"{name}/" if len(results) > 1 else ""
         report_pair(run, config, name, per_seed, prefix)
@@ -38,6 +42,20 @@ def compare(config: CompareConfig, run: Run) -> None:
     run.verdict(
         " ".join(verdict(name, ledger_table(per_seed), per_seed) for name, per_seed in results.items())
     )
+
+
+def select(config: CompareConfig, run: Run, pair: tuple[str, str]) -> dict[str, str]:
+    """Of each grid, the setting that is best on the validation split of the first couples."""
+    if not config.grids:
+        return {}
+    name, seeds = title(pair), [config.seed + s for s in range(min(config.select_seeds, config.seeds))]
+    with Ahead(validate, [(config.model_dump(), pair, seed) for seed in seeds], config.workers) as ahead:
+        found = [run.once(f"{name}-{s}-validation", lambda i=i: ahead.result(i)) for i, s in enumerate(seeds)]
+    frame = pd.DataFrame([line for lines in found for line in lines])
+    run.table(f"{name}-validation", frame)
+    best = choices(found)
+    run.say(f"{name}: chosen on the validation split: " + "; ".join(best.values()))
+    return best
 
 
 def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:
@@ -52,24 +70,22 @@ def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:
 def _log(run: Run, step: int, done: dict[str, Any]) -> None:
     best = {row["method"]: row for row in done["rows"]}
     run.log(step, **{f"{m}/{k}": row[k] for m, row in best.items() for k in ("transfer", "preservation")})
-    run.say(
-        f"couple {step + 1}: donor {done['donor_transfer']:.1f}, {len(best)} methods, {len(done['grid'])} grid entries"
-    )
+    run.say(f"couple {step + 1}: donor {done['donor_transfer']:.1f}, {len(best)} methods")
 
 
 def report_pair(
     run: Run, config: CompareConfig, name: str, per_seed: list[dict[str, Any]], prefix: str
 ) -> None:
     """Ledger, claims and figures of one couple over its seeds."""
-    rows = [[*d["rows"], *chosen_rows(per_seed, i)] for i, d in enumerate(per_seed)]
+    rows = [d["rows"] for d in per_seed]
     table = ledger_table(per_seed)
     run.table(f"{prefix}ledger", table)
     run.json(f"{prefix}ledger", ledger_document(config, name, table, per_seed))
     run.view(f"{name} ledger", kind="table", source=f"tables/{prefix}ledger.csv")
-    if any(d["grid"] for d in per_seed):
-        run.table(f"{prefix}grid", grid_table(per_seed))
     for method in table["method"]:
         claims(run, f"{prefix}{method}", [_find(r, method) for r in rows])
+    if not (told := published_table(table)).empty:
+        run.table(f"{prefix}published", told)
     receiver = [d["receiver_preservation"] for d in per_seed]
     _claim(run, f"{prefix}receiver/preservation", interval(receiver), unit="%")
     _figures(run, prefix, name, table, rows, per_seed)
@@ -97,12 +113,16 @@ def _claim(run: Run, name: str, at: Interval, **more: Any) -> None:
         run.claim(name, at.mean, **at.bounds(), **more)
 
 
-def grid_table(per_seed: list[dict[str, Any]]) -> pd.DataFrame:
-    """Every grid entry with its validation and test means; the choice is by validation alone."""
-    frame = pd.DataFrame([{k: v for k, v in row.items() if k not in ("called_new", "confusion")}
-                          for d in per_seed for row in d["grid"]])  # fmt: skip
-    numbers = frame.select_dtypes("number").columns
-    return frame.groupby(["grid", "method"], sort=False)[list(numbers)].mean().reset_index()
+def published_table(table: pd.DataFrame) -> pd.DataFrame:
+    """What was published about these methods beside what they do here; empty when none of them was run."""
+    lines = []
+    for _, row in table.iterrows():
+        told = next((p for name, p in CLAIMS.items() if str(row["method"]).startswith(name)), None)
+        if told is not None:
+            found = {key: row[key] for key in ("method", "setting", *RAW, "null_transfer")}
+            claim = {"published_transfer": told.transfer, "published_preservation": told.preservation}
+            lines.append({**found, **claim, "origin": told.origin})
+    return pd.DataFrame(lines)
 
 
 def ledger_document(

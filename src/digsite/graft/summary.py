@@ -17,40 +17,25 @@ TOLERANCE = 5.0  # points of preservation that a method may cost and still be na
 Results = list[dict[str, Any]]
 
 
-def chosen_rows(per_seed: Results, i: int) -> list[dict[str, Any]]:
-    """Of each grid, the entry that is best on the validation split over all seeds; here its lines of seed i."""
-    return [_in_seed(per_seed[i]["grid"], name, best) for name, best in choices(per_seed).items()]
-
-
-def choices(per_seed: Results) -> dict[str, str]:
-    """Grid to its chosen entry; an entry that failed on any seed is out."""
-    out: dict[str, str] = {}
-    names = dict.fromkeys(row["grid"] for d in per_seed for row in d["grid"])
-    for name in names:
-        scores: dict[str, list[float]] = {}
-        for d in per_seed:
-            for row in d["grid"]:
-                if row["grid"] == name:
-                    scores.setdefault(row["method"], []).append(row["validation"])
-        best = max(scores, key=lambda m: float(np.mean(scores[m])))
-        if np.isfinite(np.mean(scores[best])):
-            out[name] = best
-    return out
-
-
-def _in_seed(grid: list[dict[str, Any]], name: str, method: str) -> dict[str, Any]:
-    row = next(r for r in grid if r["grid"] == name and r["method"] == method)
-    return {**row, "method": name, "setting": method}
+def choices(validated: list[list[dict[str, Any]]]) -> dict[str, str]:
+    """Grid to the entry that is best on the validation split, mean over couples; one that failed anywhere is out."""
+    frame = pd.DataFrame([line for lines in validated for line in lines])
+    if frame.empty:
+        return {}
+    mean = (
+        frame.groupby(["grid", "text"], sort=False)["transfer"].agg(lambda v: v.mean(skipna=False)).dropna()
+    )
+    return {str(grid): str(part.idxmax()[1]) for grid, part in mean.groupby(level="grid", sort=False)}
 
 
 def ledger_table(per_seed: Results) -> pd.DataFrame:
     """One line per method: means over seeds, intervals of the main columns."""
     lines = []
-    all_rows = [[*d["rows"], *chosen_rows(per_seed, i)] for i, d in enumerate(per_seed)]
+    all_rows = [d["rows"] for d in per_seed]
     for first in all_rows[0]:
         rows = [next(r for r in seed_rows if r["method"] == first["method"]) for seed_rows in all_rows]
         line: dict[str, Any] = {
-            "method": first["method"], "setting": first.get("setting", first["method"]), "budget": first["budget"],
+            "method": first["method"], "setting": first["setting"], "budget": first["budget"],
             "images_read": first["images_read"], "is_void": first["is_void"], "seeds": len(rows),
         }  # fmt: skip
         for key in MEANS:

@@ -13,6 +13,7 @@ from digsite.graft.metrics import Scores, calibration_shift, called_new, confusi
 from digsite.graft.nets import predict
 
 HELD = 0.16  # of every class: calibration and validation, never part of a fit
+CALIBRATION = 2000  # of the receiver's held-out images set the one bias
 RATE = 0.02  # of the receiver's own images may be called new after calibration
 
 
@@ -41,12 +42,12 @@ class Split:
     std: float
 
 
-def split(images: ImageSet, seed: int, held: float = HELD) -> Split:
-    """Per class, a random `held` share is set aside; pixels are standardized by the training set."""
+def split(images: ImageSet, seed: int, held: float = HELD, *, standard: bool = True) -> Split:
+    """Per class, a random `held` share is set aside; pixels are standardized by the training set, or left alone."""
     for c in range(images.n_classes):
         if not (images.y_train == c).any():
             raise UsageError(f"The data set '{images.name}' has no training image of class {c}.")
-    mean, std = float(images.x_train.mean()), float(images.x_train.std())
+    mean, std = (float(images.x_train.mean()), float(images.x_train.std())) if standard else (0.0, 1.0)
     draw = torch.Generator().manual_seed(derive(seed, "graft/split"))
     order = torch.randperm(len(images.y_train), generator=draw)
     y = images.y_train[order]
@@ -102,7 +103,7 @@ class Scorer:
         rest = [source.of((int(c),)).first(others) for c in source.y.unique() if int(c) not in involved]
         parts = [source.of(tuple(sorted(involved))), *rest]
         self._x, self._y = torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts])
-        self._held = data.held.of(classes.old)
+        self._held = data.held.of(classes.old).first(CALIBRATION)
 
     def __call__(self, model: nn.Module, rate: float = RATE) -> Outcome:
         return self.from_logits(predict(model, self._x), predict(model, self._held.x), rate)

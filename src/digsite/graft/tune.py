@@ -45,7 +45,7 @@ def _mass(is_new: Tensor, share: float) -> Tensor:
     return torch.where(is_new, share / n_new, (1 - share) / n_old)
 
 
-def one_cycle(solver: torch.optim.Optimizer, lr: float, steps: int, rise: float = 0.2):  # noqa: ANN201
+def one_cycle(solver: torch.optim.Optimizer, lr: float, steps: int, rise: float = 0.2):
     """Up to `lr` and down to nothing; torch's schedule cannot be shorter than ten steps."""
     return torch.optim.lr_scheduler.OneCycleLR(solver, lr, total_steps=max(10, steps), pct_start=rise)
 
