@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlogy
 from torch import Tensor
 
 Bools = NDArray[np.bool_]
@@ -24,15 +25,16 @@ class Clustering:
         return next(i for i, group in enumerate(self.groups) if label in group)
 
 
-def cluster(importance: dict[str, Tensor], *, threshold: float = 0.1, alpha: float = 1.0) -> Clustering:
+def cluster(importance: dict[str, Tensor], *, threshold: float = 0.1) -> Clustering:
     """Group the components of all modules by when they act.
 
-    Describing one position costs, for every group that acts there, log2(number of groups) bits to name it and `alpha`
-    for each component that it brings in. Merging two groups saves names where they act together and wastes components
-    where only one of them is needed.
+    The description says for every group at which positions it acts, and for each of its components at which of these
+    positions it does; each yes or no costs its entropy. Merging pays where components act together and costs where
+    they do not. (The reference counts log2 of the number of groups per activation instead; that merges independent
+    components too, because fewer groups have shorter names.)
     """
     labels, acts = active(importance, threshold)
-    members, bits_apart, bits = merge(acts, alpha)
+    members, bits_apart, bits = merge(acts)
     groups = [[labels[i] for i in group] for group in members]
     return Clustering(sorted(groups, key=len, reverse=True), bits_apart, bits)
 
@@ -48,37 +50,52 @@ def active(importance: dict[str, Tensor], threshold: float) -> tuple[list[Label]
     return labels, np.stack(columns, 1) if columns else np.zeros((0, 0), dtype=bool)
 
 
-def description_length(counts: NDArray[np.float64], ranks: NDArray[np.float64], alpha: float) -> float:
-    """Bits for all positions: counts[i] positions use group i, which has ranks[i] components."""
-    return float((counts * (np.log2(max(len(counts), 1)) + alpha * ranks)).sum())
+def choices(total: NDArray[np.float64] | float, part: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Bits for saying which `part` of `total` positions are meant, at the entropy of their share."""
+    rest = np.subtract(total, part)
+    return np.asarray(_xlog2x(total) - _xlog2x(part) - _xlog2x(rest))
 
 
-def merge(acts: Bools, alpha: float) -> tuple[list[list[int]], float, float]:
-    """Greedily merge the best pair of columns as long as the description gets shorter."""
+def _xlog2x(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    return xlogy(x, x) / np.log(2)
+
+
+def group_bits(acts: Bools) -> float:
+    """The description of one group, given the columns of its members."""
+    together = float(acts.any(1).sum())
+    return float(choices(len(acts), together) + choices(together, acts.sum(0).astype(float)).sum())
+
+
+def merge(acts: Bools) -> tuple[list[list[int]], float, float]:
+    """Greedily merge the best pair of groups as long as the description gets shorter."""
     groups = [[i] for i in range(acts.shape[1])]
-    columns = acts.astype(np.float64)
-    apart = best = description_length(columns.sum(0), np.ones(len(groups)), alpha)
+    columns, counts = acts.copy(), acts.sum(0).astype(float)
+    apart = bits = sum(group_bits(acts[:, group]) for group in groups)
     while len(groups) > 1:
-        ranks = np.array([len(group) for group in groups], dtype=float)
-        i, j, length = _best_pair(columns, ranks, alpha)
-        if length >= best:
+        i, j, gain = _best_pair(columns, groups, counts)
+        if gain <= 0:
             break
-        best = length
-        groups[i] += groups.pop(j)
-        columns[:, i] = np.maximum(columns[:, i], columns[:, j])
+        bits -= gain
+        groups[i] = groups[i] + groups.pop(j)
+        columns[:, i] |= columns[:, j]
         columns = np.delete(columns, j, axis=1)
-    return groups, apart, best
+    return groups, apart, bits
 
 
 def _best_pair(
-    columns: NDArray[np.float64], ranks: NDArray[np.float64], alpha: float
+    columns: Bools, groups: list[list[int]], counts: NDArray[np.float64]
 ) -> tuple[int, int, float]:
-    """The description length after each possible merge, in closed form from counts of joint activity."""
-    together, counts, n = columns.T @ columns, columns.sum(0), len(ranks)
-    name = np.log2(n - 1) if n > 1 else 0.0
-    either = counts[:, None] + counts[None] - together
-    own = counts * (name + alpha * ranks)
-    length = own.sum() - own[:, None] - own[None] + either * (name + alpha * (ranks[:, None] + ranks[None]))
-    length[np.tril_indices(n)] = np.inf
-    i, j = np.unravel_index(int(length.argmin()), length.shape)
-    return int(i), int(j), float(length[i, j])
+    """The pair whose merge saves most bits; how often groups act together is all that this needs."""
+    on = columns.astype(np.float64)
+    own = on.sum(0)
+    either = own[:, None] + own[None] - on.T @ on
+    inside = np.stack(
+        [choices(either[i][:, None], counts[group][None]).sum(1) for i, group in enumerate(groups)]
+    )
+    alone = choices(len(columns), own) + np.array(
+        [choices(own[i], counts[group]).sum() for i, group in enumerate(groups)]
+    )
+    gain = alone[:, None] + alone[None] - (choices(len(columns), either) + inside + inside.T)
+    gain[np.tril_indices(len(groups))] = -np.inf
+    i, j = np.unravel_index(int(gain.argmax()), gain.shape)
+    return int(i), int(j), float(gain[i, j])

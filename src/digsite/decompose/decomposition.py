@@ -130,9 +130,9 @@ class Decomposition:
 
         return compare(self, other)
 
-    def cluster(self, batch: Any, *, threshold: float = 0.1, alpha: float = 1.0) -> Clustering:
+    def cluster(self, batch: Any, *, threshold: float = 0.1) -> Clustering:
         """Components across modules that act together, as mechanisms."""
-        return cluster(self.importance(batch), threshold=threshold, alpha=alpha)
+        return cluster(self.importance(batch), threshold=threshold)
 
     # --- edited models ------------------------------------------------------------------------------------
 

@@ -1,0 +1,31 @@
+"""A decomposition that is exactly right, built by hand for the network whose parts are known."""
+
+import pytest
+import torch
+
+from digsite.decompose import sample
+from digsite.decompose.config import DecomposeConfig
+from digsite.decompose.decomposition import Decomposition
+from digsite.decompose.scene import Plan
+from digsite.decompose.target import Target
+
+
+@pytest.fixture
+def exact() -> Decomposition:
+    """Component c of either layer is neuron c; component 4 is empty; importance is 1 where the neuron is on."""
+    target = Target(sample.pairs(), ["0", "2"])
+    params = {}
+    for name, site in target.sites.items():
+        weight = site.matrix()
+        params[f"{name}/V"] = torch.cat([weight, torch.zeros(len(weight), 1)], 1)
+        params[f"{name}/U"] = torch.cat([torch.eye(4), torch.zeros(1, 4)])
+        params[f"gate/{name}/slope"] = torch.full((5,), 1e4)
+        params[f"gate/{name}/bias"] = torch.zeros(5)
+    config = DecomposeConfig.model_validate({"C": 5, "gate": {"kind": "linear"}})
+    plan = Plan(target, {"0": "0", "2": "2"}, config.gate, config.sigmoid, config.delta, config.compare)
+    return Decomposition(plan, params, config, {"modules": ["0", "2"], "identity": [], "output": ""})
+
+
+@pytest.fixture
+def batch() -> torch.Tensor:
+    return sample.inputs(torch.Generator().manual_seed(0))[:200]

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.decompose import api, decompose, sample
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_data_may_be_rows_batches_or_a_function():
+    rows = torch.arange(10.0)[:, None]
+    assert api.as_sampler(rows, 4)(generator()).shape == (4, 1)
+    assert api.as_sampler([(rows, 1)], 4)(generator()).shape == (10, 1)
+    assert torch.equal(api.as_sampler([{"input_ids": rows}], 4)(generator()), rows)
+    assert api.as_sampler(sample.inputs, 4)(generator()).shape == (1024, 8)
+
+
+def test_a_loader_starts_again_and_an_empty_one_is_answered():
+    class Loader:
+        def __iter__(self):
+            return iter([torch.zeros(1), torch.ones(1)])
+
+    draw = api.as_sampler(Loader(), 4)
+    assert [float(draw(generator())) for _ in range(3)] == [0, 1, 0]
+    with pytest.raises(UsageError, match="data ended"):
+        api.as_sampler(iter([]), 4)(generator())
+    with pytest.raises(UsageError, match="data is a int"):
+        api.as_sampler(3, 4)
+
+
+def test_the_parts_of_a_known_network_are_found():
+    """Each neuron adds up two inputs: after a short run one component per used neuron carries it."""
+    losses = {
+        "few": {"kind": "importance_minimality", "coeff": 1e-2, "p": 1},
+        "all": {"kind": "recon"},
+        "each": {"kind": "recon", "routing": "layerwise"},
+    }
+    seen = []
+    settings = {
+        "C": 6,
+        "steps": 700,
+        "lr": 1e-2,
+        "losses": losses,
+        "compile": "never",
+        "gate": {"kind": "mlp", "hidden": [8]},
+        "schedule": {"kind": "cosine"},
+    }
+    watch = lambda step, terms: seen.append(float(terms["all"]))  # noqa: E731
+    found = decompose(sample.pairs(), ["2"], data=sample.inputs, on_step=watch, **settings)
+    assert sum(seen[-50:]) < 0.2 * sum(seen[:50])
+    parts = found.components("2")
+    assert parts.residual.abs().max() < 0.1
+    made = torch.stack([parts.matrix(c).flatten() for c in range(6)])
+    best = [torch.cosine_similarity(made, _unit(i)[None]).max() for i in range(4)]
+    assert min(best) > 0.97
+
+
+def _unit(i: int) -> torch.Tensor:
+    made = torch.zeros(4, 4)
+    made[i, i] = 1
+    return made.flatten()
