@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from digsite.config import Config, Field
 
@@ -67,4 +67,126 @@ class GridConfig(Config):
     heatmaps: bool = Field(True, description="draw a heat map for the first seed of each cell")
 
 
-CONFIGS: dict[str, type[Config]] = {"as_published": AsPublishedConfig, "grid": GridConfig}
+class GrokkingTask(Config):
+    """Addition modulo a prime with weight decay: memorized first, understood later."""
+
+    kind: Literal["grokking"] = "grokking"
+    modulus: int = Field(43, gt=4, description="p of a + b mod p")
+    fraction: float = Field(0.5, gt=0, lt=1, description="share of the pairs that is trained on")
+    width: int = Field(128, gt=0, description="hidden width")
+    weight_decay: float = Field(1.0, ge=0, description="AdamW's weight decay")
+
+
+class InductionTask(Config):
+    """Random strings said twice: a two-layer attention model learns to look one behind the last occurrence."""
+
+    kind: Literal["induction"] = "induction"
+    vocab: int = Field(32, gt=4, description="tokens that exist")
+    half: int = Field(12, gt=3, description="length of the string that is repeated")
+    width: int = Field(48, gt=0, description="width of the residual stream")
+    heads: int = Field(2, gt=0, description="heads of each layer")
+    batch: int = Field(32, gt=0, description="strings per step")
+
+
+class TmsTask(Config):
+    """A toy autoencoder of sparse features of falling importance: they are learned one after the other."""
+
+    kind: Literal["tms"] = "tms"
+    features: int = Field(6, gt=1, description="sparse features")
+    hidden: int = Field(3, gt=0, description="width of the bottleneck")
+    probability: float = Field(0.5, gt=0, le=1, description="chance that a feature is on")
+    importance: float = Field(
+        0.45, gt=0, le=1, description="importance of each feature relative to the one before"
+    )
+    batch: int = Field(256, gt=0, description="inputs per step")
+
+
+class DeepLinearTask(Config):
+    """A two-layer linear network on whitened inputs: its modes rise at times known in closed form."""
+
+    kind: Literal["deep_linear"] = "deep_linear"
+    strengths: list[float] = Field(
+        [6.0, 3.0, 1.5, 0.75], min_length=1, description="singular values of the target"
+    )
+    start: float = Field(1e-3, gt=0, description="strength of each mode at the start")
+    noise: float = Field(0.02, ge=0, description="standard deviation of label noise, new at each step")
+    inputs: int = Field(16, gt=0, description="input dimensions")
+
+
+class FrozenTask(Config):
+    """A network that does not learn: nothing may be found."""
+
+    kind: Literal["frozen"] = "frozen"
+
+
+class RandomLabelsTask(Config):
+    """Digits with labels drawn anew for each image at each step: gradients without anything to learn."""
+
+    kind: Literal["random_labels"] = "random_labels"
+
+
+TaskConfig = Annotated[
+    GrokkingTask | InductionTask | TmsTask | DeepLinearTask | FrozenTask | RandomLabelsTask,
+    Field(discriminator="kind"),
+]
+
+
+class TransitionConfig(Config):
+    """A training run with a known answer, tracked over several seeds."""
+
+    seed: int = Field(0, description="first seed")
+    seeds: int = Field(10, gt=0, description="networks, trained as one ensemble")
+    task: TaskConfig = Field(GrokkingTask(), description="what is learned")
+    steps: int = Field(1200, gt=0, description="training steps")
+    every: int = Field(5, gt=0, description="training steps between samples")
+    lr: float = Field(0.01, ge=0, description="learning rate")
+    rows: int = Field(96, gt=15, description="rows of the fixed probe")
+    measures: list[str] = Field(
+        [
+            "stable_rank",
+            "centered/stable_rank",
+            "centered/participation_ratio_variance",
+            "centered/entropy_rank",
+            "two_nn",
+            "weight/stable_rank",
+            "weight/norm",
+        ],
+        min_length=1,
+        description="the measures that may find the transition",
+    )
+    max_q: float = Field(
+        0.05, gt=0, lt=1, description="a jump counts when its q-value over layers is at most this"
+    )
+
+
+class MechanismsConfig(GridConfig):
+    """Phase 2: the same trainings again with checkpoints around jumps, and what changed inside."""
+
+    seeds: int = Field(5, gt=1, description="networks per cell; the units of every test")
+    sets: list[str] = Field(["digits"], min_length=1, description="image sets by name, and 'stories'")
+    archs: list[str] = Field(
+        ["mlp_medium", "cnn_medium", "transformer_shallow"],
+        description="only these shapes; empty for all fifteen",
+    )
+    steps: int = Field(1000, gt=0, description="training steps of each network")
+    every: int = Field(5, gt=0, description="training steps between samples")
+    measures: list[str] = Field(
+        ["stable_rank", "centered/participation_ratio_variance"],
+        min_length=1,
+        description="what is stored of each layer",
+    )
+    brackets: int = Field(4, gt=0, description="most jumps per network that are looked at")
+    max_q: float = Field(
+        0.05, gt=0, le=1, description="a jump counts when its q-value over layers is at most this"
+    )
+    budget_mb: float = Field(
+        64, gt=0, description="megabytes of checkpoints that the plan may ask for, per network"
+    )
+
+
+CONFIGS: dict[str, type[Config]] = {
+    "as_published": AsPublishedConfig,
+    "grid": GridConfig,
+    "transition": TransitionConfig,
+    "mechanisms": MechanismsConfig,
+}

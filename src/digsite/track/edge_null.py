@@ -77,6 +77,7 @@ def quantiles(n: int, phi: float) -> np.ndarray:
 
 def p_value(z: float, n: int, phi: float) -> float:
     """Chance that a series without a jump has a larger |z| somewhere; the tail goes on exponentially."""
+    z = min(z, 1e3)
     at, tail = quantiles(n, phi), np.log1p(-np.array(PROBS))
     if z <= at[-1]:
         return float(np.exp(np.interp(z, at, tail, left=0.0)))

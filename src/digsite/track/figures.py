@@ -12,6 +12,7 @@ from digsite.track.critical import TOGETHER, fast
 from digsite.track.jumps import Jump
 from digsite.track.series import Series
 from digsite.track.tracked import TrackedRun
+from digsite.track.windows import Window
 
 
 @styled
@@ -134,4 +135,40 @@ def velocity_and_acceleration(run: TrackedRun, measure: str) -> Figure:
     axes[0].set(ylabel="|velocity| / sd", title=f"{run.name}: {measure}", yscale="log")
     axes[1].set(ylabel="|acceleration| / sd", yscale="log")
     axes[2].set(xlabel="training step", ylabel="share of layers that are fast")
+    return figure
+
+
+@styled
+def transition(
+    run: TrackedRun,
+    channels: Sequence[str],
+    behavior: np.ndarray | None,
+    windows: Sequence[Window],
+    confirmed: Sequence[tuple[Series, Jump]],
+    most: int = 4,
+) -> Figure:
+    """Behavior above; below it the series with the surest jumps, or the first ones when there is none."""
+    keys = list(dict.fromkeys((s.measure, s.layer) for s, _ in sorted(confirmed, key=lambda x: x[1].p or 0)))[
+        :most
+    ]
+    keys = keys or [(measure, run.layers[-1]) for measure in list(run.values)[:2]]
+    figure, axes = canvas(
+        1 + len(keys), 1, width=7.0, height=1.7 * (1 + len(keys)), sharex=True, squeeze=False
+    )
+    if behavior is not None:
+        for color, name, row in zip(_colors(len(channels)), channels, behavior, strict=True):
+            axes[0, 0].plot(run.steps, row, color=color, label=name)
+        axes[0, 0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[0, 0].set(ylabel="behavior", title=run.name)
+    for ax, (measure, layer) in zip(axes[1:, 0], keys, strict=True):
+        series = next(s for s in run.series(measure) if s.layer == layer)
+        ax.plot(series.steps, series.values, color=PALETTE[0])
+        for jump in (j for s, j in confirmed if (s.measure, s.layer) == (measure, layer)):
+            ax.axvspan(jump.low, jump.high, color=PALETTE[1], alpha=0.4, linewidth=0)
+            ax.axvline(jump.step, color=PALETTE[1], linewidth=1)
+        ax.set(ylabel="value", title=f"{layer or 'model'}: {measure}")
+    for ax in axes[:, 0]:
+        for window in windows:
+            ax.axvspan(window.low, window.high, color=NULL_COLOR, alpha=0.15, linewidth=0)
+    axes[-1, 0].set_xlabel("training step")
     return figure

@@ -36,6 +36,10 @@ class Records:
     def seen(self, layer: str) -> bool:
         return layer in self._geometry
 
+    def steps(self) -> list[int]:
+        """All steps at which something was seen."""
+        return sorted({step for kept in self._geometry.values() for step in kept})
+
     def sampled(self, step: int) -> bool:
         return any(step in values for values in self._geometry.values())
 

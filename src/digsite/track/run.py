@@ -7,5 +7,12 @@ from typing import Any
 
 from digsite.track.runs.as_published import as_published
 from digsite.track.runs.grid import grid_study
+from digsite.track.runs.mechanisms import mechanisms
+from digsite.track.runs.transition import transition
 
-METHODS: dict[str, Callable[[Any, Any], None]] = {"as_published": as_published, "grid": grid_study}
+METHODS: dict[str, Callable[[Any, Any], None]] = {
+    "as_published": as_published,
+    "grid": grid_study,
+    "transition": transition,
+    "mechanisms": mechanisms,
+}

@@ -18,12 +18,14 @@ from digsite.track.budget import Budget
 from digsite.track.capture import Kind, Target
 from digsite.track.detect import jumps_of_all
 from digsite.track.jumps import Jump
+from digsite.track.online import WeightRing
 from digsite.track.probe import Probe, as_probe
 from digsite.track.records import Records
 from digsite.track.series import Series
 from digsite.track.spectrum import Grams
 
 Work = Literal["spectrum", "two_nn", "weights"]
+WATCHED = "centered/participation_ratio_variance"
 DEFAULT_KINDS: frozenset[Kind] = frozenset({"linear", "conv", "attention", "residual"})
 
 
@@ -33,7 +35,7 @@ class Tracker:
     A sample is taken at step 0 and then every `every` steps, or at doubling steps up to `every` first with
     `cadence="log"`. Steps in the results are training steps. With a `budget` (a share of the training time) a sample
     takes what fits: first the cheap read-outs of all layers, then spectra, intrinsic dimension and weights of a few
-    layers in turn. Without one, every sample is complete.
+    layers in turn. Without one, every sample is complete. A `ring` keeps recent weights and hands them out at a jump.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Tracker:
         layers: Iterable[str] | None = None,
         n_rows: int = 128,
         weights: bool = True,
+        first_step: int = 0,
+        ring: WeightRing | None = None,
         seed: int = 0,
         run: str = "",
     ) -> None:
@@ -57,7 +61,8 @@ class Tracker:
         self.probe = as_probe(probe, seed, n_rows)
         self.budget = Budget(budget)
         self.records = Records()
-        self.count = 0
+        self.ring = ring
+        self.count = first_step
         self.notes: list[str] = []
         self.targets = _chosen(capture.targets(model, frozenset(kinds)), layers)
         self._first_weights = _weights(self.targets) if weights else {}
@@ -108,19 +113,17 @@ class Tracker:
         self._closed = True
         if not self.records.sampled(self.count):
             self._sample(everything=True)
-        self._flush()
+        self._read_backlog()
         self.records.compare_with_last()
 
     def series(self, measure: str | None = None, layer: str | None = None) -> list[Series]:
         """Measured curves in module order, each with its training steps."""
-        self._flush()
+        self._read_backlog()
         depth = {target.name: target.depth for target in self.targets}
         found = self.records.series(self.run, depth)
         return [s for s in found if measure in (None, s.measure) and layer in (None, s.layer)]
 
-    def jumps(
-        self, measure: str = "centered/participation_ratio_variance", detector: str = "edge"
-    ) -> list[tuple[str, Jump]]:
+    def jumps(self, measure: str = WATCHED, detector: str = "edge") -> list[tuple[str, Jump]]:
         """(layer, jump) over all layers, with q-values for having looked at all of them."""
         long_enough = [s for s in self.series(measure) if len(s.values) >= 20]
         return [(s.layer, jump) for s, jumps in jumps_of_all(long_enough, detector) for jump in jumps]
@@ -144,13 +147,19 @@ class Tracker:
             self.records.keep_geometry(self.count, grams)
             if loss is not None:
                 self.records.add("", self.count, {"probe_loss": loss})
-            if self._backlog.full:
+            if self._backlog.full or self.ring is not None:
                 self._flush()
         self._decompose(tables, grams, everything)
 
-    def _flush(self) -> None:
+    def _read_backlog(self) -> None:
         for name, step, values in self._backlog.read():
             self.records.add(name, step, values)
+
+    def _flush(self) -> None:
+        self._read_backlog()
+        if self.ring is not None:
+            watched = {t.name: self.records.values(t.name, WATCHED).get(self.count) for t in self.targets}
+            self.ring.watch(self.count, {name: value for name, value in watched.items() if value is not None})
 
     def _decompose(self, tables: dict[str, Tensor], grams: dict[str, Grams], everything: bool) -> None:
         """Costly read-outs in turn, so that every layer is reached even with a small budget."""

@@ -62,7 +62,7 @@ def detect(
 def _strongest(clean: np.ndarray, barred: np.ndarray) -> tuple[int, float, float]:
     phi = float(noise.memory(clean)[0])
     scale = noise.innovation_scale(stepfit.whiten(clean, phi))
-    scale = np.maximum(scale, np.finfo(float).tiny)
+    scale = np.maximum(scale, 1e-9 * float(np.ptp(clean)) + np.finfo(float).tiny)
     z = np.abs(stepfit.z_scores(clean, phi, scale)[0]).max(0)
     z[barred] = 0
     index = int(z.argmax())
@@ -136,7 +136,7 @@ def _kink(
 
 def _interval(gain: np.ndarray, places: np.ndarray, variance: float) -> tuple[int, int]:
     """Central 95 % of the posterior over places (flat prior over places and widths, Gaussian noise)."""
-    weight = np.exp((gain - gain.max()) / (2 * max(variance, np.finfo(float).tiny)))
+    weight = np.exp((gain - gain.max()) / (2 * max(variance, 1e-9 * float(gain.max()), 1e-300)))
     order, inverse = np.unique(places, return_inverse=True)
     share = np.bincount(inverse, weights=weight) / weight.sum()
     mass = np.cumsum(share)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor, nn
 
 from digsite.base.errors import UsageError, nearest
+from digsite.models import build
 from digsite.track import dashboard, figures, grid, phases
 from digsite.track.config import GridConfig
 from digsite.track.detect import jumps_of_all
@@ -42,7 +45,7 @@ def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
     run.stage("training the grid", len(chosen))
     runs: list[TrackedRun] = []
     for done, cell in enumerate(chosen):
-        stored = run.once(f"cell-{cell.name}", lambda cell=cell: train_cell(config, cell, seeds))
+        stored = run.once(f"cell-{cell.name}", lambda cell=cell: train_cell(config, cell))
         runs += unpack(
             stored,
             {"name": cell.name, "family": cell.family, "arch": cell.arch, "dataset": cell.dataset},
@@ -52,23 +55,38 @@ def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
     return runs
 
 
-def train_cell(config: GridConfig, cell: Cell, seeds: list[int]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that trains one cell; the same recipe gives the same weights."""
+
+    model: nn.Module
+    data: tuple[Tensor, Tensor]
+    members: list[Member]
+    probe: Probe
+    test: tuple[Tensor, Tensor]
+
+
+def cell_recipe(config: GridConfig, cell: Cell) -> Recipe:
     task = grid.fitted(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
     batch = config.text_batch if task.vocab and cell.family == "transformer" else config.batch
-    members = [Member(seed=s, lr=config.lr, batch=batch, steps=config.steps, optimizer="adam") for s in seeds]
+    seeds = grid.seeds_of(config.seed, config.seeds)
     x, y = grid.probe_rows(task, config.rows)
-    tracker = EnsembleTracker(
-        Probe(grid.inputs(cell, x), y, n_rows=config.rows),
-        config.every,
-        kinds=grid.targets_of(cell),
-        weights=False,
+    return Recipe(
+        model=build(grid.model_config(cell, task)),
+        data=(grid.inputs(cell, task.x_train), task.y_train),
+        members=[
+            Member(seed=s, lr=config.lr, batch=batch, steps=config.steps, optimizer="adam") for s in seeds
+        ],
+        probe=Probe(grid.inputs(cell, x), y, n_rows=config.rows),
+        test=(grid.inputs(cell, task.x_test), task.y_test),
     )
-    model = grid.model_config(cell, task)
-    data = (grid.inputs(cell, task.x_train), task.y_train)
-    from digsite.models import build
 
-    trained = train_ensemble(lambda: build(model), data, members, callback=tracker, every=config.every)
-    scores = evaluate(trained.ensemble, grid.inputs(cell, task.x_test), task.y_test)
+
+def train_cell(config: GridConfig, cell: Cell) -> dict[str, Any]:
+    recipe = cell_recipe(config, cell)
+    tracker = EnsembleTracker(recipe.probe, config.every, kinds=grid.targets_of(cell), weights=False)
+    trained = train_ensemble(recipe.model, recipe.data, recipe.members, callback=tracker, every=config.every)
+    scores = evaluate(trained.ensemble, *recipe.test)
     return pack(tracker.trackers, config.measures) | {"accuracy": scores.accuracy.double()}
 
 

@@ -1,0 +1,37 @@
+"""digsite track RUN|CHECKPOINT-FOLDER|RESULTS"""
+
+from pathlib import Path
+
+import click
+
+from digsite.cli._options import json_option, runs_option
+
+
+@click.command("track")
+@click.argument("what")
+@click.option(
+    "--measures", multiple=True, help="Only measures that contain this text; may be given several times."
+)
+@click.option("--detector", default="edge", show_default=True, help="edge, zscore, trailing, pelt or kernel.")
+@runs_option
+@json_option
+def command(what, measures, detector, root, as_json):
+    """Jumps in a run's journal or in a folder of checkpoints, or an import check of a folder of results.
+
+    Checkpoints are files or folders with the step in their names; their weights are read, not their code. Results are
+    CSV and JSON files: constant series, wrong time units and undefined statistics are named.
+    """
+    from digsite.track.reading import read_target
+
+    path = Path(what)
+    if not path.exists():
+        from digsite.runs import find_run
+
+        path = find_run(what, root).path
+    found = read_target(path, measures, detector)
+    if as_json:
+        from digsite.cli._print import print_json
+
+        return print_json(found.as_json())
+    for line in found.lines():
+        click.echo(line)

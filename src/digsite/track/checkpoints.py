@@ -1,0 +1,95 @@
+"""Stored checkpoints as a training run: steps from names, weight spectra of each, and a tracker fed from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from digsite.base.errors import NotFound, UsageError
+from digsite.track import readout
+from digsite.track.members import overwrite
+from digsite.track.series import Series, make_series
+from digsite.track.tracker import Tracker
+from digsite.weights import WeightBundle, open_weights
+
+FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+
+def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
+    """Files or folders whose names end in a number, in the order of that number: step_100.safetensors, step1000/."""
+    if not folder.is_dir():
+        raise NotFound(f"There is no folder '{folder}'.")
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        step = _step(path)
+        if step is None:
+            continue
+        if step in found:
+            raise UsageError(f"'{found[step].name}' and '{path.name}' are both of step {step}.")
+        found[step] = path
+    if len(found) < 2:
+        raise UsageError(
+            f"'{folder}' holds {len(found)} checkpoints with a step in their names; two are needed.",
+            hint="Name them like step_100.safetensors or checkpoint-100/.",
+        )
+    return sorted(found.items())
+
+
+def _step(path: Path) -> int | None:
+    if path.is_file() and path.suffix not in FILES:
+        return None
+    numbers = re.findall(r"\d+", path.stem if path.is_file() else path.name)
+    return int(numbers[-1]) if numbers else None
+
+
+def weight_table(checkpoints: Iterable[tuple[int, Path]]) -> pd.DataFrame:
+    """Spectra of each weight matrix and of its change since the first checkpoint: step, layer, measure, value."""
+    first: dict[str, Tensor] = {}
+    rows = []
+    for step, path in checkpoints:
+        bundle: WeightBundle = open_weights(path)
+        for name in bundle.tensors:
+            weight = bundle.tensors[name]
+            if weight.ndim < 2 or not weight.is_floating_point():
+                continue
+            start = first.setdefault(name, weight.float())
+            if start.shape != weight.shape:
+                raise UsageError(
+                    f"'{name}' changes shape at step {step}: these are not checkpoints of one run."
+                )
+            values = readout.weights(weight.float(), start)
+            rows += [{"step": step, "layer": name, "measure": m, "value": v} for m, v in values.items()]
+    return pd.DataFrame(rows)
+
+
+def series_of(table: pd.DataFrame) -> list[Series]:
+    """One series per layer and measure of a tidy table; layers keep their order of appearance as depth."""
+    depth = {str(layer): i for i, layer in enumerate(pd.unique(table["layer"]))}
+    return [
+        make_series(
+            part["value"], part["step"], layer=str(layer), measure=str(measure), depth=depth[str(layer)]
+        )
+        for (layer, measure), part in table.groupby(["layer", "measure"], sort=False)
+    ]
+
+
+def observe_checkpoints(
+    model: nn.Module, probe: Any, states: Iterable[tuple[int, Mapping[str, Tensor]]], **options: Any
+) -> Tracker:
+    """The tracker's complete samples at stored steps, which may be spaced in any way."""
+    tracker: Tracker | None = None
+    for step, state in states:
+        overwrite(model, state)
+        if tracker is None:
+            tracker = Tracker(model, probe, budget=None, first_step=step, **options)
+        else:
+            tracker.observe(step)
+    if tracker is None:
+        raise UsageError("There are no checkpoints to observe.")
+    tracker.close()
+    return tracker

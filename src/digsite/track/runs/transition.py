@@ -1,0 +1,183 @@
+"""Study: a training with a known answer; is the transition found, and nothing else?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from digsite.base import families
+from digsite.track import figures
+from digsite.track.config import TransitionConfig
+from digsite.track.detect import jumps_of_all
+from digsite.track.jumps import Jump
+from digsite.track.members import EnsembleTracker
+from digsite.track.series import Series
+from digsite.track.tracked import TrackedRun, pack, unpack
+from digsite.track.transitions._setup import Setup
+from digsite.track.windows import Window, hits, rise_window
+from digsite.train import Ensemble, train_ensemble
+from digsite.worker.run import Run
+
+Confirmed = list[tuple[Series, Jump]]
+
+
+def transition(config: TransitionConfig, run: Run) -> None:
+    setup: Setup = families.scan("digsite.track.transitions")[config.task.kind].setup(config.task, config)
+    run.stage(f"training {config.seeds} networks")
+    stored = run.once("training", lambda: _train(config, setup))
+    names = {"name": config.task.kind, "family": "", "arch": config.task.kind, "dataset": ""}
+    runs = unpack(stored, names, [m.seed for m in setup.members])
+    confirmed = {one.name: _confirmed(one, config) for one in runs}
+    behavior = np.asarray(stored["behavior"])
+    _tables(run, runs, confirmed, behavior, setup)
+    if setup.behavior is None:
+        _null(run, runs, confirmed)
+    else:
+        _found(config, run, runs, confirmed, behavior, setup)
+    _figures(config, run, runs, confirmed, behavior, setup)
+
+
+def _train(config: TransitionConfig, setup: Setup) -> dict[str, Any]:
+    weights = any(m.startswith(("weight/", "update/")) for m in config.measures)
+    tracker = EnsembleTracker(setup.probe, config.every, kinds=setup.kinds, weights=weights)
+    behavior: list[torch.Tensor] = []
+
+    def observe(step: int, ensemble: Ensemble) -> None:
+        tracker(step, ensemble)
+        if setup.behavior is not None and len(behavior) < len(tracker.trackers[0].records.steps()):
+            behavior.append(setup.behavior(ensemble))
+
+    options: dict[str, Any] = {"loss": setup.loss, "start": setup.start}
+    train_ensemble(setup.model, setup.data, setup.members, callback=observe, every=config.every, **options)
+    rises = torch.stack(behavior, -1) if behavior else torch.zeros(len(setup.members), 0, 0)
+    return pack(tracker.trackers, config.measures) | {"behavior": rises.double()}
+
+
+def _confirmed(run: TrackedRun, config: TransitionConfig) -> Confirmed:
+    """Jumps of one run, with q-values over all of its layers and measures."""
+    series = [s for m in config.measures for s in run.series(m) if len(s.values) >= 20]
+    return [
+        (s, j) for s, jumps in jumps_of_all(series) for j in jumps if j.q is not None and j.q <= config.max_q
+    ]
+
+
+def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> None:
+    """On a null every jump is a false one."""
+    counts = [len(found) for found in confirmed.values()]
+    series = [s for one in runs for m in one.values for s in one.series(m)]
+    constant = float(np.mean([s.constant for s in series]))
+    run.claim(
+        "jumps_per_run",
+        float(np.mean(counts)),
+        n=len(runs),
+        null=0.0,
+        unit="jumps",
+        note="all layers and measures",
+    )
+    run.claim(
+        "runs_with_jumps", float(np.mean(np.array(counts) > 0)), n=len(runs), null=0.05, note="false alarms"
+    )
+    run.claim("constant_series", constant, n=len(series), note="no movement beyond rounding")
+    run.verdict(
+        f"With nothing to learn, {sum(c > 0 for c in counts)} of {len(runs)} runs show a jump "
+        f"({np.mean(counts):.2f} per run over all layers and measures). {constant:.0%} of the series are constant."
+    )
+
+
+def _found(
+    config: TransitionConfig,
+    run: Run,
+    runs: list[TrackedRun],
+    confirmed: dict[str, Confirmed],
+    behavior: np.ndarray,
+    setup: Setup,
+) -> None:
+    lines = []
+    for c, channel in enumerate(setup.channels):
+        windows = [rise_window(one.steps, behavior[i, c]) for i, one in enumerate(runs)]
+        steps = [[j.step for _, j in confirmed[one.name]] for one in runs]
+        result = hits(windows, steps, config.steps, run.rng("shifts", c))
+        name = channel.replace(" ", "_")
+        run.claim(
+            f"{name}/found",
+            result.found,
+            n=result.runs,
+            null=result.null,
+            unit="runs",
+            note=f"p = {result.p:.3f}",
+        )
+        middles = np.array([w.middle for w in windows if w is not None])
+        if len(middles):
+            span = {"low": float(middles.min()), "high": float(middles.max()), "n": len(middles)}
+            null, note = setup.truth.get(channel), _truth(setup, channel)
+            run.claim(f"{name}/step", float(np.median(middles)), **span, null=null, unit="steps", note=note)
+        lines.append(f"{channel}: {result.found} of {result.runs} runs (chance {result.null:.1f})")
+    errors = _clock_errors(runs, behavior, setup)
+    if errors:
+        worst = float(np.max(np.abs(errors)))
+        run.claim(
+            "largest_clock_error", worst, n=len(errors), null=1.0, note="relative, against the closed form"
+        )
+        lines.append(f"stage times are within {worst:.1%} of the closed form")
+    run.verdict(f"Transitions with a confirmed jump inside their 10-90 % window: {'; '.join(lines)}.")
+
+
+def _truth(setup: Setup, channel: str) -> str:
+    return "null column: the closed form" if channel in setup.truth else "middle of the rise"
+
+
+def _clock_errors(runs: list[TrackedRun], behavior: np.ndarray, setup: Setup) -> list[float]:
+    """Relative differences of half-rise times from the closed form."""
+    found = []
+    for c, channel in enumerate(setup.channels):
+        for i, one in enumerate(runs):
+            window = rise_window(one.steps, behavior[i, c])
+            if window is not None and channel in setup.truth:
+                found.append(window.middle / setup.truth[channel] - 1)
+    return found
+
+
+def _tables(
+    run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed], behavior: np.ndarray, setup: Setup
+) -> None:
+    rows = [
+        {"run": s.run, "layer": s.layer, "measure": s.measure, "direction": j.direction, **vars(j)}
+        for found in confirmed.values()
+        for s, j in found
+    ]
+    run.table("jumps", pd.DataFrame(rows))
+    windows = [
+        {
+            "run": one.name,
+            "channel": channel,
+            **(vars(w) if w else {"low": None, "middle": None, "high": None}),
+        }
+        for i, one in enumerate(runs)
+        for c, channel in enumerate(setup.channels)
+        for w in [rise_window(one.steps, behavior[i, c])]
+    ]
+    run.table("windows", pd.DataFrame(windows))
+
+
+def _figures(
+    config: TransitionConfig,
+    run: Run,
+    runs: list[TrackedRun],
+    confirmed: dict[str, Confirmed],
+    behavior: np.ndarray,
+    setup: Setup,
+) -> None:
+    first = runs[0]
+    windows = [rise_window(first.steps, behavior[0, c]) for c in range(len(setup.channels))]
+    shown: list[Window] = [w for w in windows if w is not None]
+    run.figure(
+        "transition",
+        figures.transition(
+            first, setup.channels, behavior[0] if behavior.size else None, shown, confirmed[first.name]
+        ),
+        caption="What the network can do, and the measures with confirmed jumps; bands are the 10-90 % windows.",
+    )
+    run.view("jumps", "table", "tables/jumps.csv")

@@ -1,0 +1,51 @@
+"""A string said twice: accuracy on the second time rises when induction heads form."""
+
+from __future__ import annotations
+
+import torch
+
+from digsite.base.streams import derive
+from digsite.data import sequences
+from digsite.models import build
+from digsite.models.config import parse
+from digsite.track.config import InductionTask, TransitionConfig
+from digsite.track.grid import seeds_of
+from digsite.track.probe import Probe
+from digsite.track.transitions._setup import Setup, generator
+from digsite.train import Ensemble, Member, Stream
+
+
+def setup(task: InductionTask, config: TransitionConfig) -> Setup:
+    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        draw = generator(derive(config.seed, "strings", step))
+        tokens = sequences.repeated(task.batch, task.half, task.vocab, draw)
+        return tokens, tokens
+
+    held_out = sequences.repeated(64, task.half, task.vocab, generator(derive(config.seed, "probe")))
+
+    def accuracy(ensemble: Ensemble) -> torch.Tensor:
+        """On the predictable tokens: all of the second time but the first."""
+        guesses = ensemble.forward(held_out).argmax(-1)[..., task.half : -1]
+        return (guesses == held_out[:, task.half + 1 :]).double().mean((-1, -2))[:, None]
+
+    return Setup(
+        model=build(
+            parse(
+                {
+                    "kind": "induction",
+                    "vocab": task.vocab,
+                    "context": 2 * task.half,
+                    "d_model": task.width,
+                    "n_heads": task.heads,
+                }
+            )
+        ),
+        data=Stream(batch),
+        members=[
+            Member(seed=s, lr=config.lr, steps=config.steps) for s in seeds_of(config.seed, config.seeds)
+        ],
+        probe=Probe(held_out, n_rows=config.rows, seed=config.seed),
+        loss="next_token",
+        channels=("second-time accuracy",),
+        behavior=accuracy,
+    )
