@@ -41,6 +41,7 @@ def model(config: ModelConfig, run: Run) -> None:
     run.table("members", {key: [row[key] for row in rows] for key in rows[0]})
     showing.keep(run, members)
     view = View(members[0], lambda i: sample(run.generator("eval", i)).to(run.device), 4)
+    showing.views(run, view)
     showing.measure(run, view, config.metrics)
     showing.draw(run, view, config.figures)
     run.verdict(_verdict(rows, members[0]))

@@ -154,6 +154,7 @@ def show(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -
         config.target.model.n_features,
         config.truth,
     )
+    showing.views(run, view)
     showing.measure(run, view, config.metrics)
     showing.draw(run, view, config.figures)
     if len(course) > 1:

@@ -20,12 +20,24 @@ def keep(run: Run, members: list[Decomposition]) -> None:
     for k, found in enumerate(members):
         tensors, metadata = contents(found)
         run.tensors("decomposition" if k == 0 else f"members/{k}", tensors, metadata)
-    for module in members[0].modules:
-        owner = members[0].plan.owners[module]
+
+
+def views(run: Run, view: View) -> None:
+    """How much each component is used and what for, for the dashboard; `view` looks at the first member."""
+    tensors = {f"mean/{module}": values.mean(dim=0) for module, values in view.importance.items()}
+    if view.n_features:
+        tensors |= {f"probes/{module}": values for module, values in view.probes.items()}
+    run.tensors("importance", tensors)
+    for module in view.found.modules:
+        owner = view.found.plan.owners[module]
+        probes = {"probes": f"artifacts/importance.safetensors#probes/{module}"} if view.n_features else {}
         run.view(
             f"components of {module}",
             kind="components",
             source=f"artifacts/decomposition.safetensors#parts/{owner}/V",
+            module=module,
+            importance=f"artifacts/importance.safetensors#mean/{module}",
+            **probes,
         )
 
 

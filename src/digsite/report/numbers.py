@@ -46,7 +46,11 @@ def claim_texts(claim: Claim) -> tuple[str, str, str]:
 
     interval = "" if claim.low is None else f"{show(claim.low)} to {show(claim.high)}"
     value = with_unit(show(claim.value), claim.unit)
-    return value, interval, "" if claim.null is None else number(claim.null) if half == 0 else show(claim.null)
+    return (
+        value,
+        interval,
+        "" if claim.null is None else number(claim.null) if half == 0 else show(claim.null),
+    )
 
 
 def duration(seconds: float | None) -> str:

@@ -65,4 +65,4 @@ def _our_error(request: Request, error: Exception) -> Response:
 def _answer(request: Request, status: int, message: str) -> Response:
     if request.url.path.startswith("/api/"):
         return json({"error": message}, status)
-    return site(request).page("error.html", status, message=message, status=status)
+    return site(request).page("error.html", status, message=message, code=status)

@@ -11,7 +11,9 @@ from digsite.runs.layout import RunDir
 from digsite.runs.status import Status, read_status
 
 FRESH_S = 1.0
-_SETTLED_NS = 2_000_000_000  # a folder changed less than this before its scan may change again within one tick
+_SETTLED_NS = (
+    2_000_000_000  # a folder changed less than this before its scan may change again within one tick
+)
 
 
 @dataclass(slots=True)

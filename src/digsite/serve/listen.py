@@ -44,7 +44,8 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(
-            f"Cannot listen on '{host}' port {port}: {reason}.", hint="Take a free port: digsite serve --port 0"
+            f"Cannot listen on '{host}' port {port}: {reason}.",
+            hint="Take a free port: digsite serve --port 0",
         ) from None
     return bound
 

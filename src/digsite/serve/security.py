@@ -53,7 +53,9 @@ class Fence:
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("This server only reads.", 405)
         if not self._known_host(headers.get("host", "")):
-            return PlainTextResponse("This server does not go by that name; see digsite serve --allow-host.", 421)
+            return PlainTextResponse(
+                "This server does not go by that name; see digsite serve --allow-host.", 421
+            )
         if self.token is None:
             return None
         return self._token_refusal(scope, headers, self.token)

@@ -9,7 +9,9 @@ from digsite.figures import curves, heatmap
 
 
 def showcase(config, run):
-    weight = (torch.randn(config.hidden, config.features, generator=run.generator("init")) * 0.5).requires_grad_()
+    weight = (
+        torch.randn(config.hidden, config.features, generator=run.generator("init")) * 0.5
+    ).requires_grad_()
     bias = torch.zeros(config.features, requires_grad=True)
     optimizer = torch.optim.Adam([weight, bias], lr=config.lr)
     losses = train(config, run, weight, bias, optimizer)
@@ -32,7 +34,14 @@ def train(config, run, weight, bias, optimizer):
         losses.append(float(loss))
         if step % 5 == 0:
             norms = weight.detach().norm(dim=0)
-            run.log(step, **{"loss": float(loss), "norm/largest": float(norms.max()), "norm/smallest": float(norms.min())})
+            run.log(
+                step,
+                **{
+                    "loss": float(loss),
+                    "norm/largest": float(norms.max()),
+                    "norm/smallest": float(norms.min()),
+                },
+            )
         if step % 100 == 0:
             run.say(f"step {step}: loss {float(loss):.5f}")
         time.sleep(config.sleep_s)
@@ -45,9 +54,25 @@ def draw(run, losses, overlap):
     run.figure("overlap", heatmap(overlap.numpy(), x="feature", y="feature", centered=True, unit="inner product"),
                caption="Features that share a direction disturb each other.")  # fmt: skip
     pairs = [(i, j, float(overlap[i, j])) for i in range(len(overlap)) for j in range(i)]
-    run.table("overlaps", {"feature": [p[0] for p in pairs], "other": [p[1] for p in pairs], "inner product": [p[2] for p in pairs]})
+    run.table(
+        "overlaps",
+        {
+            "feature": [p[0] for p in pairs],
+            "other": [p[1] for p in pairs],
+            "inner product": [p[2] for p in pairs],
+        },
+    )
     smooth = np.convolve(losses, np.ones(9) / 9, mode="same")
-    run.table("loss_band", {"step": range(len(losses)), "loss": smooth, "low": smooth * 0.8, "high": smooth * 1.2, "null": losses[0]})
+    run.table(
+        "loss_band",
+        {
+            "step": range(len(losses)),
+            "loss": smooth,
+            "low": smooth * 0.8,
+            "high": smooth * 1.2,
+            "null": losses[0],
+        },
+    )
     run.view("loss with band", kind="curve", source="tables/loss_band.csv", x="step", y=["loss"], band=["low", "high"], null="null",
              x_label="step", y_label="mean squared error", marks=[{"x": len(losses) // 3, "label": "a jump"}])  # fmt: skip
     run.view("overlaps", kind="table", source="tables/overlaps.csv")
@@ -66,8 +91,18 @@ def store(config, run, weight, bias):
     run.tensors("mask", {"bits": torch.from_numpy(packed), "row_clusters": torch.from_numpy(clusters)})
     run.view("mask", kind="matrix", source="artifacts/mask.safetensors#bits", bits=config.mask_columns,
              row_labels="#row_clusters", x_label="input", y_label="output")  # fmt: skip
-    run.tensors("weights", {"w": weight, "b": bias, "images": torch.rand(6, 1, 8, 8, generator=run.generator("images"))})
-    run.view("W", kind="matrix", source="artifacts/weights.safetensors#w", x_label="feature", y_label="hidden", centered=True)
+    run.tensors(
+        "weights",
+        {"w": weight, "b": bias, "images": torch.rand(6, 1, 8, 8, generator=run.generator("images"))},
+    )
+    run.view(
+        "W",
+        kind="matrix",
+        source="artifacts/weights.safetensors#w",
+        x_label="feature",
+        y_label="hidden",
+        centered=True,
+    )
     run.view("weights", kind="histogram", source="artifacts/weights.safetensors#w", x_label="weight")
     run.view("inputs", kind="image", source="artifacts/weights.safetensors#images")
 

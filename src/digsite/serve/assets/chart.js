@@ -1,6 +1,6 @@
 // Lines over a common axis with bands, nulls and marks, drawn by uPlot; labels and units on both axes.
 import uPlot from "./vendor/uPlot.js";
-import { color, css, number, themed, withAlpha } from "./dom.js";
+import { color, css, number, themed, tick, withAlpha } from "./dom.js";
 
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]]; // after eight colors the dash tells lines apart
 
@@ -10,6 +10,7 @@ export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, log
   const build = () => {
     plot?.destroy();
     const { data, series, bands } = aligned(current);
+    series[0].label = xLabel || "x";
     plot = new uPlot({
       width: Math.max(host.clientWidth, 240), height, series, bands,
       scales: { x: { time: false, distr: logX ? 3 : 1 }, y: { distr: log ? 3 : 1, range: log ? undefined : padded } },
@@ -42,7 +43,7 @@ function axis(label, size) {
   return {
     label, size, labelSize: label ? 18 : 0, labelGap: 2, labelFont: "12px system-ui, sans-serif", font: "11px system-ui, sans-serif",
     stroke: css("--soft"), grid: { stroke: css("--rule"), width: 1 }, ticks: { stroke: css("--rule"), width: 1, size: 4 },
-    values: (u, splits) => splits.map((v) => (v == null ? "" : number(v, 3).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""))),
+    values: (u, splits) => splits.map((v) => (v == null ? "" : tick(v))),
   };
 }
 

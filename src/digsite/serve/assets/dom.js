@@ -28,6 +28,12 @@ export function number(value, digits = 4) {
   return text.replace("-", "\u2212");
 }
 
+// A number on an axis: no zeros that say nothing.
+export function tick(value, digits = 3) {
+  const text = number(value, digits);
+  return /^[^e]*\.\d+$/.test(text) ? text.replace(/\.?0+$/, "") : text;
+}
+
 export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 export const color = (i) => css(`--c${i % 8}`);
 

@@ -1,5 +1,5 @@
 // Points that can be pointed at and, where they stand for runs, opened.
-import { color, el, number, svg } from "./dom.js";
+import { color, el, number, svg, tick } from "./dom.js";
 
 const MARKS = ["circle", "square", "diamond", "triangle"];
 
@@ -24,6 +24,7 @@ export function scatter(stage, { lines, xLabel, yLabel, large }) {
 }
 
 function address(link) {
+  if (link.startsWith("/zoo/")) return link;
   const path = link.replace(/^run:/, "");
   return /^[\w.-]+\/[\w.-]+$/.test(path) ? `/runs/${path}` : `/?q=${encodeURIComponent(path)}`;
 }
@@ -54,8 +55,8 @@ function ticks(low, high, n = 5) {
 }
 
 function axes(picture, x, y, { width, height, pad, xLabel, yLabel }) {
-  for (const v of x.ticks) picture.append(svg("line", { x1: x.at(v), x2: x.at(v), y1: pad.top, y2: height - pad.bottom }), svg("text", { x: x.at(v), y: height - pad.bottom + 15, "text-anchor": "middle" }, number(v, 3)));
-  for (const v of y.ticks) picture.append(svg("line", { x1: pad.left, x2: width - pad.right, y1: y.at(v), y2: y.at(v) }), svg("text", { x: pad.left - 6, y: y.at(v) + 4, "text-anchor": "end" }, number(v, 3)));
+  for (const v of x.ticks) picture.append(svg("line", { x1: x.at(v), x2: x.at(v), y1: pad.top, y2: height - pad.bottom }), svg("text", { x: x.at(v), y: height - pad.bottom + 15, "text-anchor": "middle" }, tick(v)));
+  for (const v of y.ticks) picture.append(svg("line", { x1: pad.left, x2: width - pad.right, y1: y.at(v), y2: y.at(v) }), svg("text", { x: pad.left - 6, y: y.at(v) + 4, "text-anchor": "end" }, tick(v)));
   picture.append(svg("text", { x: (pad.left + width - pad.right) / 2, y: height - 6, "text-anchor": "middle" }, xLabel),
     svg("text", { x: 12, y: (pad.top + height - pad.bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(pad.top + height - pad.bottom) / 2})` }, yLabel));
 }

@@ -48,7 +48,11 @@ def api(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """The journal by columns, thinned to `points`, and the byte from which the live stream goes on."""
     run = run_of(request)
-    points = int(request.query_params.get("points", "0") or 0) if request.query_params.get("points", "").isdigit() else 0
+    points = (
+        int(request.query_params.get("points", "0") or 0)
+        if request.query_params.get("points", "").isdigit()
+        else 0
+    )
     size = run.journal.stat().st_size if run.journal.is_file() else 0
     series = columns(run.journal)
     shown = {name: downsampled(x, y, points) if points else (x, y) for name, (x, y) in series.items()}

@@ -27,7 +27,9 @@ def page(request: Request) -> Response:
     found = listing(here.index.entries(), Query.of(request.query_params))
     lines = [Line(entry, _verdict(entry)) for entry in found.shown]
     template = "_run_rows.html" if request.query_params.get("part") == "rows" else "runs.html"
-    return here.page(template, listing=found, lines=lines, sorts=list(SORTS), version=here.index.version, here="runs")
+    return here.page(
+        template, listing=found, lines=lines, sorts=list(SORTS), version=here.index.version, here="runs"
+    )
 
 
 def _verdict(entry: Entry) -> str:

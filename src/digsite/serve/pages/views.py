@@ -22,7 +22,9 @@ def page(request: Request) -> Response:
 
 def api(request: Request) -> Response:
     view = _view(request)
-    return json({"name": view.name, "kind": view.kind, "source": view.source, **data(view, request.query_params)})
+    return json(
+        {"name": view.name, "kind": view.kind, "source": view.source, **data(view, request.query_params)}
+    )
 
 
 def tile(request: Request) -> Response:

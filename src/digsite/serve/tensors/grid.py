@@ -56,7 +56,9 @@ class Grid:
             unpacked = np.unpackbits(piece, axis=1, bitorder="little")
             return unpacked[:, left - 8 * first : right - 8 * first]
         index = self._rows(start, end)
-        piece = self.tensor.read((*index, slice(left, right)) if len(self.tensor.shape) > 1 else index)[..., :]
+        piece = self.tensor.read((*index, slice(left, right)) if len(self.tensor.shape) > 1 else index)[
+            ..., :
+        ]
         if len(self.tensor.shape) == 1:
             piece = piece[:, left:right]
         return piece if self.tensor.kind == "BOOL" else piece.astype(np.float32, copy=False)

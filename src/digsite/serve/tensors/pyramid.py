@@ -106,7 +106,9 @@ def summary(grid: Grid) -> Summary:
         low, high, total = 0.0, 1.0, float(row_size.sum())
     cells = max(n_rows * n_columns, 1)
     sample = np.concatenate(samples) if samples else np.zeros(0, np.float32)
-    return Summary(row_size / max(n_columns, 1), column_size / max(n_rows, 1), low, high, total / cells, broken, sample)
+    return Summary(
+        row_size / max(n_columns, 1), column_size / max(n_rows, 1), low, high, total / cells, broken, sample
+    )
 
 
 @lru_cache(maxsize=2)

@@ -32,7 +32,9 @@ class Stored:
         """A slice in memory; bfloat16 becomes float32. Only the touched pages are read, and none stays mapped."""
         if 0 in self.shape:
             return np.zeros(self.shape, np.float32)[index]
-        mapped = np.memmap(self.path, dtype=_TYPES[self.kind], mode="r", offset=self.start, shape=self.shape or (1,))
+        mapped = np.memmap(
+            self.path, dtype=_TYPES[self.kind], mode="r", offset=self.start, shape=self.shape or (1,)
+        )
         piece = np.array(mapped.reshape(self.shape)[index])
         del mapped
         return _from_bfloat16(piece) if self.kind == "BF16" else piece
@@ -55,7 +57,9 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
             raise UsageError(f"'{path.name}' has a broken header.") from None
     metadata = entries.pop("__metadata__", {})
     body = 8 + length
-    return {key: _entry(path, key, e, body, stat.st_size, stat.st_mtime_ns) for key, e in entries.items()}, metadata
+    return {
+        key: _entry(path, key, e, body, stat.st_size, stat.st_mtime_ns) for key, e in entries.items()
+    }, metadata
 
 
 def _entry(path: Path, key: str, entry: dict[str, Any], body: int, size: int, modified: int) -> Stored:

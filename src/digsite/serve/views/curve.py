@@ -36,7 +36,8 @@ def _from_table(view: View) -> list[dict[str, Any]]:
     table = read_columns(view)
     names = list(table)
     options = view.options
-    x_name = options.get("x") if options.get("x") in table else names[0] if names else ""
+    wished = str(options.get("x", ""))
+    x_name = wished if wished in table else names[0] if names else ""
     nulls = _listed(options.get("null"))
     bands = _bands(options.get("band"))
     used = {x_name, *nulls, *(c for band in bands for c in band), options.get("group"), options.get("link")}
@@ -52,7 +53,9 @@ def _from_table(view: View) -> list[dict[str, Any]]:
     return lines
 
 
-def _split(name: str, x: list, table: dict[str, list], band: Any, group: list | None, link: list | None) -> list:
+def _split(
+    name: str, x: list, table: dict[str, list], band: Any, group: list | None, link: list | None
+) -> list:
     """One line, or one per value of the group column."""
     parts: dict[Any, list[int]] = {}
     for i in range(len(x)):
@@ -60,7 +63,11 @@ def _split(name: str, x: list, table: dict[str, list], band: Any, group: list | 
     lines = []
     for value, rows in parts.items():
         label = name if value is None else f"{value}" if len(parts) > 1 else name
-        line: dict[str, Any] = {"name": label, "x": [x[i] for i in rows], "y": [_number(table[name][i]) for i in rows]}
+        line: dict[str, Any] = {
+            "name": label,
+            "x": [x[i] for i in rows],
+            "y": [_number(table[name][i]) for i in rows],
+        }
         if band and all(side in table for side in band):
             line["low"], line["high"] = ([_number(table[side][i]) for i in rows] for side in band)
         if link:

@@ -21,7 +21,9 @@ def data(view: View, params: Any) -> dict[str, Any]:
     tensor = open_tensor(view.path, view.key)
     first = params.get("start", "")
     start = int(first) if first.isdigit() else 0
-    pictures = _pictures(tensor.read((slice(start, start + SHOWN),)) if len(tensor.shape) == 4 else tensor.read())
+    pictures = _pictures(
+        tensor.read((slice(start, start + SHOWN),)) if len(tensor.shape) == 4 else tensor.read()
+    )
     total = tensor.shape[0] if len(tensor.shape) == 4 else 1
     return {"pictures": [_rgb(p) for p in pictures], "start": start, "total": total, **shown}
 
@@ -35,5 +37,11 @@ def _pictures(values: np.ndarray) -> np.ndarray:
 def _rgb(picture: np.ndarray) -> dict[str, Any]:
     """Bytes of a small picture: gray or the first three channels."""
     channels = picture[:3] if len(picture) >= 3 else picture[:1]
-    scaled = channels if picture.dtype == np.uint8 else np.clip(np.nan_to_num(channels.astype(float)), 0, 1) * 255
-    return {"height": picture.shape[1], "width": picture.shape[2], "channels": scaled.astype(np.uint8).reshape(len(channels), -1)}
+    scaled = (
+        channels if picture.dtype == np.uint8 else np.clip(np.nan_to_num(channels.astype(float)), 0, 1) * 255
+    )
+    return {
+        "height": picture.shape[1],
+        "width": picture.shape[2],
+        "channels": scaled.astype(np.uint8).reshape(len(channels), -1),
+    }

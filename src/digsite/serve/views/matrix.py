@@ -44,7 +44,9 @@ def grid_of(view: View, params: Any) -> Grid:
 def chosen(view: View, params: Any) -> Pyramid:
     """The pyramid in the order that the address asks for."""
     grid = grid_of(view, params)
-    return pyramid(grid, _order(view, grid, params.get("rows", ""), 0), _order(view, grid, params.get("columns", ""), 1))
+    return pyramid(
+        grid, _order(view, grid, params.get("rows", ""), 0), _order(view, grid, params.get("columns", ""), 1)
+    )
 
 
 def orders(view: View, axis: str) -> list[str]:

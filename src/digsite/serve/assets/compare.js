@@ -1,0 +1,36 @@
+// Curves of several runs on shared axes, seeds as bands on demand; figures with linked zoom.
+import { chart } from "./chart.js";
+import { color, el, get, note } from "./dom.js";
+import { linked } from "./linked.js";
+
+const host = document.querySelector("[data-curves]"), box = document.getElementById("bands");
+const { metrics } = await get(host.dataset.curves);
+const charts = new Map();
+
+for (const [name, lines] of Object.entries(metrics)) {
+  const place = el("div", { class: "chart" }, el("h3", {}, name));
+  host.append(place);
+  charts.set(name, chart(place, { lines: single(lines), xLabel: "step", sync: "compare" }));
+}
+if (!charts.size) host.append(note("Nothing was measured in these runs."));
+box.addEventListener("change", () => {
+  for (const [name, lines] of Object.entries(metrics)) charts.get(name).set(box.checked ? pooled(lines) : single(lines));
+});
+for (const row of document.querySelectorAll("[data-linked]")) linked(row);
+
+function single(lines) {
+  return lines.map((line) => ({ name: line.run.split("/")[1], x: line.x, y: line.y, color: color(line.index) }));
+}
+
+// Mean over the runs of a group at every step that all of them have; the band goes from least to greatest.
+function pooled(lines) {
+  const groups = new Map();
+  for (const line of lines) groups.set(line.group, [...(groups.get(line.group) || []), line]);
+  return [...groups.values()].map((same) => {
+    if (same.length === 1) return single(same)[0];
+    const tables = same.map((line) => new Map(line.x.map((x, i) => [x, line.y[i]])));
+    const x = same[0].x.filter((step) => tables.every((t) => t.has(step)));
+    const values = x.map((step) => tables.map((t) => t.get(step)));
+    return { name: `${same.length} seeds`, x, y: values.map((v) => v.reduce((a, b) => a + b) / v.length), low: values.map((v) => Math.min(...v)), high: values.map((v) => Math.max(...v)), color: color(same[0].index) };
+  });
+}

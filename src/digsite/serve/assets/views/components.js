@@ -1,0 +1,77 @@
+// Components of a module: switch them off one by one and see what a toy model's output loses.
+import { painted } from "../colors.js";
+import { css, el, get, note, number, svg, tick, themed } from "../dom.js";
+
+export function draw(stage, data, view) {
+  const off = new Set();
+  const grid = el("div", { class: "grid" }, ...data.components.map((c) => card(c, data, toggle)));
+  const outputs = data.toy ? new Outputs(data, view, off) : null;
+  const all = (label, choose) => el("button", { type: "button", onclick: () => { for (const node of grid.children) set(node, !choose(data.components[[...grid.children].indexOf(node)])); outputs?.refresh(); } }, label);
+  const alive = (c) => (c.importance ?? 1) > 0.01 || Boolean(c.features?.length);
+  stage.append(el("div", { class: "components" },
+    el("div", { class: "tools" }, all("all on", () => true), all("all off", () => false), all("only those in use", alive), el("span", {}, `${data.components.length} of ${data.total} components, ${data.components[0]?.importance == null ? "strongest" : "most used"} first`)),
+    outputs?.node, grid));
+  stage.append(note(data.toy ? "A component that is switched off is taken out of the weights of this module; everything else stays." : "The outputs of this model are not computed here; the cards show what each component reads and writes."));
+  outputs?.show(data);
+
+  function toggle(node) {
+    set(node, node.getAttribute("aria-pressed") === "true");
+    outputs?.refresh();
+  }
+
+  function set(node, out) {
+    const number_ = Number(node.dataset.number);
+    if (out) off.add(number_); else off.delete(number_);
+    node.setAttribute("aria-pressed", String(!out));
+  }
+}
+
+function card(c, data, toggle) {
+  const strip = (values, label) => {
+    const most = Math.max(...values.map(Math.abs), 1e-12), canvas = painted(values, 1, values.length, -most, most, "diverging");
+    canvas.setAttribute("aria-hidden", "true");
+    return [el("small", {}, label), canvas];
+  };
+  const purpose = c.features?.length ? `feature ${c.features.map((f) => `${f.feature} (${number(f.importance, 2)})`).join(", ")}` : data.probed ? "no single feature" : `reads ${c.reads_most}, writes ${c.writes_most}`;
+  const node = el("button", { class: "cell", type: "button", "aria-pressed": "true", "data-number": c.number, "aria-label": `component ${c.number}: ${purpose}` },
+    el("b", {}, `${c.number}: ${purpose}`), el("small", {}, `norm ${number(c.norm, 3)}${c.importance == null ? "" : ` · importance ${number(c.importance, 3)}`}`), ...strip(c.reads, "reads"), ...strip(c.writes, "writes"));
+  node.addEventListener("click", () => toggle(node));
+  return node;
+}
+
+class Outputs {
+  constructor(data, view, off) {
+    Object.assign(this, { view, off, asked: 0 });
+    this.feature = el("input", { type: "number", min: 0, max: data.features - 1, value: data.feature, name: "feature" });
+    this.size = el("input", { type: "range", min: -1, max: 1, step: 0.05, value: 1, name: "size" });
+    this.stage = el("div", { class: "outputs" });
+    this.node = el("div", {}, el("div", { class: "tools" }, el("label", {}, "input feature", this.feature), el("label", {}, "value", this.size)), this.stage);
+    for (const control of [this.feature, this.size]) control.addEventListener("input", () => this.refresh());
+    themed(() => this.last && this.show(this.last));
+  }
+
+  async refresh() {
+    const mine = ++this.asked;
+    const data = await get(`${this.view.api}/view?name=${encodeURIComponent(this.view.name)}&off=${[...this.off].join(",")}&feature=${this.feature.value || 0}&size=${this.size.value}`);
+    if (mine === this.asked) this.show(data);
+  }
+
+  // Bars per output feature: all components in gray outline, the chosen ones filled.
+  show(data) {
+    this.last = data;
+    const width = 760, height = 190, pad = { left: 46, right: 8, top: 12, bottom: 34 };
+    const most = Math.max(...data.before.map(Math.abs), ...data.after.map(Math.abs), 1e-9), low = Math.min(0, ...data.before, ...data.after);
+    const y = (v) => pad.top + ((most - v) / (most - low)) * (height - pad.top - pad.bottom), step = (width - pad.left - pad.right) / data.before.length;
+    const bars = data.before.flatMap((before, i) => {
+      const x = pad.left + i * step + step * 0.12, w = step * 0.76, box = (v) => ({ x, width: w, y: Math.min(y(v), y(0)), height: Math.abs(y(v) - y(0)) });
+      return [svg("rect", { ...box(data.after[i]), fill: css("--c0"), "fill-opacity": 0.8 }, svg("title", {}, `output ${i}: ${number(before)} → ${number(data.after[i])}`)), svg("rect", { ...box(before), fill: "none", stroke: css("--null"), "stroke-width": 1.5, "stroke-dasharray": "3 2" })];
+    });
+    const every = Math.ceil(data.before.length / 24);
+    const names = data.before.map((_, i) => (i % every ? null : svg("text", { x: pad.left + (i + 0.5) * step, y: height - 18, "text-anchor": "middle" }, String(i))));
+    const ticks = [low, 0, most].filter((v, i, list) => list.indexOf(v) === i).map((v) => svg("text", { x: pad.left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v)));
+    const change = Math.max(...data.before.map((b, i) => Math.abs(b - data.after[i])));
+    this.stage.replaceChildren(
+      svg("svg", { class: "parallel", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "outputs before and after" }, svg("line", { x1: pad.left, x2: width - pad.right, y1: y(0), y2: y(0) }), ...bars, ...names.filter(Boolean), ...ticks, svg("text", { x: width / 2, y: height - 3, "text-anchor": "middle" }, "output feature")),
+      el("p", { class: "readout", role: "status" }, `input feature ${data.feature} at ${number(data.size, 3)}; ${data.off.length} components off; largest change of an output ${number(change, 3)}. Dashed: all components on.`));
+  }
+}

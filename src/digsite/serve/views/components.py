@@ -1,0 +1,153 @@
+"""The rank-one components of one module: how strong, when used, what they read and write; switch some off.
+
+Source: the tensor V (d_in, components); U lies beside it under the same name. Options: module, importance (mean causal
+importance per component), probes (importance per input feature and component). The file's metadata names the target;
+a toy model's outputs are computed here, with chosen components taken out of its weights.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from digsite.base.errors import UsageError
+from digsite.serve import toys
+from digsite.serve.tensors.stored import Stored, header, open_tensor
+from digsite.serve.views import View
+
+SHOWN = 120
+CELLS = 400
+
+
+@dataclass(frozen=True)
+class Parts:
+    """V (d_in, C) and U (C, d_out) as the module uses them, and the target around it."""
+
+    module: str
+    V: np.ndarray
+    U: np.ndarray
+    kind: str
+    config: dict[str, Any]
+    weights: dict[str, np.ndarray]
+
+    @property
+    def norms(self) -> np.ndarray:
+        return np.linalg.norm(self.V, axis=0) * np.linalg.norm(self.U, axis=1)
+
+    @property
+    def toy(self) -> bool:
+        return toys.runs(self.kind, self.config) and f"{self.module}.weight" in self.weights
+
+    def without(self, off: list[int]) -> dict[str, np.ndarray]:
+        """The target's weights with components taken out of this module."""
+        change = self.V[:, off] @ self.U[off]
+        name = f"{self.module}.weight"
+        return {**self.weights, name: self.weights[name] - change.T}
+
+
+def data(view: View, params: Any) -> dict[str, Any]:
+    parts = _parts(view)
+    importance, probes = _optional(view, "importance"), _optional(view, "probes")
+    strength = parts.norms
+    used = importance if importance is not None and len(importance) == len(strength) else None
+    order = np.argsort(-(strength if used is None else used), kind="stable")[:SHOWN]
+    answer: dict[str, Any] = {
+        "module": parts.module, "total": len(strength), "toy": parts.toy, "probed": probes is not None,
+        "components": [_component(parts, int(c), used, probes) for c in order],
+        **{key: view.options[key] for key in ("caption",) if key in view.options},
+    }  # fmt: skip
+    if parts.toy:
+        answer |= _outputs(parts, params, len(strength))
+    return answer
+
+
+def _component(
+    parts: Parts, c: int, importance: np.ndarray | None, probes: np.ndarray | None
+) -> dict[str, Any]:
+    reads, writes = parts.V[:, c], parts.U[c]
+    shown: dict[str, Any] = {"number": c, "norm": parts.norms[c], "reads": _thin(reads), "writes": _thin(writes),
+                             "reads_most": int(np.abs(reads).argmax()), "writes_most": int(np.abs(writes).argmax())}  # fmt: skip
+    if importance is not None:
+        shown["importance"] = importance[c]
+    if probes is not None and c < probes.shape[1]:
+        best = np.argsort(-probes[:, c], kind="stable")[:3]
+        shown["features"] = [
+            {"feature": int(f), "importance": probes[f, c]} for f in best if probes[f, c] > 0.05
+        ]
+    return shown
+
+
+def _thin(vector: np.ndarray) -> np.ndarray:
+    """At most 48 numbers for a strip: means over neighbors."""
+    if len(vector) <= 48:
+        return vector
+    return np.array([piece.mean() for piece in np.array_split(vector, 48)])
+
+
+def _outputs(parts: Parts, params: Any, n: int) -> dict[str, Any]:
+    off = [int(c) for c in params.get("off", "").split(",") if c.isdigit() and int(c) < n]
+    features = parts.config["n_features"]
+    chosen, size = params.get("feature", "0"), params.get("size", "1")
+    feature = min(int(chosen) if chosen.isdigit() else 0, features - 1)
+    x = np.zeros((1, features))
+    x[0, feature] = _number(size)
+    before = toys.forward(parts.kind, parts.config, parts.weights, x)[0]
+    after = toys.forward(parts.kind, parts.config, parts.without(off), x)[0]
+    return {
+        "features": features,
+        "feature": feature,
+        "size": x[0, feature],
+        "off": off,
+        "before": before,
+        "after": after,
+    }
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 1.0
+    return value if abs(value) <= 1e6 else 1.0
+
+
+def _parts(view: View) -> Parts:
+    tensors, metadata = header(view.path)
+    settings = _settings(metadata)
+    owner = view.key.removeprefix("parts/").removesuffix("/V")
+    module = str(view.options.get("module", owner))
+    v = open_tensor(view.path, view.key).read().astype(float)
+    u = open_tensor(view.path, f"{view.key.removesuffix('V')}U").read().astype(float)
+    if v.ndim != 2 or u.ndim != 2 or v.shape[1] != u.shape[0]:
+        raise UsageError(f"'{view.source}' holds no rank-one components.")
+    if module != owner:  # a module tied to its owner uses the transposed product
+        v, u = u.T, v.T
+    config = settings.get("model") or {}
+    kind = str(config.get("kind", ""))
+    weights = _target(tensors) if toys.runs(kind, config) else {}
+    return Parts(module, v, u, kind, config, weights)
+
+
+def _settings(metadata: dict[str, str]) -> dict[str, Any]:
+    try:
+        return json.loads(metadata.get("decomposition", "{}")) or {}
+    except json.JSONDecodeError:
+        return {}
+
+
+def _target(tensors: dict[str, Stored]) -> dict[str, np.ndarray]:
+    return {
+        k.removeprefix("target/"): t.read().astype(float)
+        for k, t in tensors.items()
+        if k.startswith("target/")
+    }
+
+
+def _optional(view: View, name: str) -> np.ndarray | None:
+    if name not in view.options:
+        return None
+    path: Path
+    path, key = view.sibling(str(view.options[name]))
+    return open_tensor(path, key).read().astype(float)
