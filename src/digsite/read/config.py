@@ -1,0 +1,87 @@
+"""Settings of the room: the original experiment, its audit, and the zoo of group networks."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from digsite.base import families
+from digsite.config import Config, Field
+from digsite.zoo.config import ZooConfig
+
+READERS = "digsite.read.readers"
+ALL = "all"
+
+
+class NwaConfig(Config):
+    """The names from `num_models` to `model_path` are those of the original command line."""
+
+    seed: int = Field(0, description="seed of the zoo, the splits and the readers")
+    seeds: int = Field(1, ge=1, description="zoos to make and read, at seed, seed + 1 ...; intervals span them")
+    zoo: str = Field("", description="an existing zoo to read, by path or name; empty makes one from `recipe`")
+    recipe: ZooConfig = Field(ZooConfig(), description="how the zoo is made; num_models and seed overrule it")
+    num_models: int = Field(100, ge=30, description="networks in the zoo that is made")
+    val_split: float = Field(0.15, gt=0, lt=0.9, description="share of the networks that calibrates intervals")
+    test_split: float = Field(0.15, gt=0, lt=0.9, description="share of the networks that scores are measured on")
+    model_type: str = Field(ALL, description="reader to train: a reader's name, several with commas, or all")
+    batch_size: int = Field(32, ge=1, description="networks per training step of the graph network")
+    epochs: int = Field(50, ge=1, description="passes over the training networks")
+    hidden_dim: int = Field(128, ge=1, description="width of the vector that a network is summarized in")
+    num_layers: int = Field(3, ge=1, description="sweeps of messages, each forward and backward")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the graph network")
+    lr: float = Field(1e-3, gt=0, description="learning rate of the graph network")
+    weight_decay: float = Field(1e-5, ge=0, description="weight decay of the graph network")
+    use_attention: bool = Field(False, description="attention between the neurons of a layer")
+    save_model: bool = Field(False, description="store the trained readers as artifacts")
+    eval_only: bool = Field(False, description="train nothing: evaluate the reader at model_path")
+    model_path: str = Field("", description="a saved reader, for eval_only")
+    width: int = Field(32, ge=4, description="numbers per neuron in the graph network")
+    edge_dropout: float = Field(0.1, ge=0, lt=1, description="share of weights hidden from the graph network")
+    tasks: list[str] = Field([], description="properties to read; empty reads all that the zoo has labels for")
+    resamples: int = Field(200, ge=20, description="bootstrap resamples behind every interval")
+    other_splits: bool = Field(True, description="also report splits by recipe, dataset and architecture")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "NwaConfig":
+        known = [*families.names(READERS), ALL]
+        strange = [k for k in self.kinds_asked() if k not in known]
+        if strange:
+            raise ValueError(f"there is no reader '{strange[0]}': accepted is {', '.join(known)}")
+        if self.val_split + self.test_split >= 1:
+            raise ValueError(f"val_split={self.val_split} and test_split={self.test_split} leave nothing to train on")
+        if self.eval_only and not self.model_path:
+            raise ValueError("eval_only needs model_path, the reader to evaluate")
+        if self.model_path and not self.eval_only:
+            raise ValueError("model_path has no effect without eval_only")
+        return self
+
+    def kinds_asked(self) -> list[str]:
+        return [k.strip() for k in self.model_type.split(",") if k.strip()]
+
+    def kinds(self) -> list[str]:
+        """Readers to train, the cheap baselines first."""
+        asked = self.kinds_asked()
+        return families.names(READERS) if ALL in asked else asked
+
+
+class PublishedConfig(Config):
+    """The protocol as it was published: random labels, targets among the features, a graph over the batch."""
+
+    seed: int = Field(0, description="seed of everything")
+    num_models: int = Field(60, ge=10, description="networks, where the original's reported run had 10")
+    published_models: int = Field(10, ge=6, description="networks of the reported run")
+    epochs: int = Field(5, ge=1, description="training epochs of the readers, as in the reported run")
+    noise_epochs: tuple[int, int] = Field((5, 19), description="fewest and most epochs of the networks on noise")
+    honest_models: int = Field(200, ge=30, description="networks of the honest run that is shown beside it")
+    repeats: int = Field(20, ge=2, description="random splits of 7 / 1 / 2 networks")
+    honest_steps: int = Field(300, ge=1, description="training steps of the honest networks")
+
+
+class GroupZooConfig(Config):
+    seed: int = Field(0, description="seed of the null and of the folds")
+    folder: str = Field("group_zoo", description="folder of the collection inside of DIGSITE_DATA")
+    shuffles: int = Field(20, ge=2, description="shuffled group tables behind the null")
+    share: float = Field(0.05, gt=0, lt=1, description="share of weight from which an irrep counts as used")
+    networks: Literal["all", "first"] = Field("all", description="all networks, or the first of each file (tests)")
+
+
+CONFIGS: dict[str, type[Config]] = {"nwa": NwaConfig, "published": PublishedConfig, "group_zoo": GroupZooConfig}

@@ -1,0 +1,146 @@
+"""Networks with what is true of them: the population and the label of every task, from a zoo or from parts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from digsite.base.errors import UsageError
+from digsite.read.population import Group, Known, Population, group
+from digsite.read.tasks import TASKS, Task, task
+from digsite.models import build, parse
+from digsite.zoo import Zoo
+
+MIN_MODELS = 30
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """`labels` has one column per task and the recipe's own columns; NaN = not known for this member."""
+
+    population: Population
+    labels: pd.DataFrame
+    name: str = ""
+    dataset: str = ""
+
+    def __len__(self) -> int:
+        return self.population.size
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Corpus":
+        labels = self.labels.iloc[np.asarray(rows)].reset_index(drop=True)
+        return replace(self, population=self.population.take(rows), labels=labels)
+
+
+def corpus_of(zoo: Zoo | Corpus, step: int | None = None) -> Corpus:
+    """Every member of a zoo that can be read; members whose training diverged are left out."""
+    if isinstance(zoo, Corpus):
+        return zoo
+    labels = task_columns(zoo.labels, zoo.steps)
+    if step is not None and f"test_accuracy@{step}" in zoo.labels:
+        labels["test_accuracy"] = zoo.labels[f"test_accuracy@{step}"].to_numpy()
+    by_shape: dict[int, list[tuple[Any, Any]]] = {}
+    for block, rows in zoo.blocks(step):
+        by_shape.setdefault(block.architecture, []).append((block, rows))
+    groups: list[Group] = []
+    alive = np.zeros(len(zoo), dtype=bool)
+    for number, parts in by_shape.items():
+        groups += _groups(zoo.index.architectures[number], parts, alive)
+    dataset = str(labels["dataset"].iloc[0]) if "dataset" in labels and labels["dataset"].nunique() == 1 else ""
+    whole = Corpus(Population(groups, len(zoo)), labels.reset_index(drop=True), zoo.name, dataset)
+    return whole if alive.all() else whole.take(np.flatnonzero(alive))
+
+
+def _groups(architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray) -> list[Group]:
+    """One group per activation of an architecture: they differ in their symmetries."""
+    import torch
+
+    rows = np.concatenate([np.arange(b.first, b.first + b.count) for b, _ in parts])
+    flat = torch.cat([r for _, r in parts]) if len(parts) > 1 else parts[0][1]
+    finite = torch.isfinite(flat).all(1).numpy()
+    alive[rows[finite]] = True
+    if not finite.any():
+        return []
+    tensors = architecture.tensors(flat[torch.from_numpy(finite)])
+    return [group(tensors, rows[finite], known_of(architecture.model, architecture.tied))]
+
+
+def known_of(model: Mapping[str, Any], tied: Mapping[str, str] | None = None) -> Known:
+    """What a stored model config says beside the weights."""
+    activation = model.get("activation", "")
+    if "activations" in model:
+        activation = tuple(model["activations"])
+    heads = (model["n_heads"], model.get("n_kv_heads") or model["n_heads"]) if "n_heads" in model else None
+    skeleton = build(parse(dict(model))).eval() if "kind" in model else None
+    skips = tuple(model.get("skips") or ())
+    return Known(activation, heads, dict(tied or {}), skeleton, skips)
+
+
+def task_columns(table: pd.DataFrame, steps: Sequence[int] = ()) -> pd.DataFrame:
+    """A zoo's table with one further column per task that it can answer, under the task's name."""
+    out = table.copy()
+    for name, log in (("log_lr", "lr"), ("log_weight_decay", "weight_decay")):
+        if log in table:
+            out[name] = np.log10(table[log].astype(float).clip(lower=1e-12))
+    if "convergence_step" in table and steps:
+        out["convergence_epoch"] = table["convergence_step"] / max(steps)
+    if "overfitting" in table:  # spans many orders of magnitude where the best loss is tiny
+        out["overfitting"] = np.log1p(table["overfitting"].astype(float).clip(lower=0, upper=1e6))
+    if "kind" in table:
+        out["family"] = table["kind"]
+    if "fraction" in table:
+        out["train_fraction"] = table["fraction"].map(lambda f: f"{f:g}")
+    if "missing_class" in table:
+        out["missing_class"] = table["missing_class"].map(lambda c: "none" if c < 0 else str(int(c)))
+    if "label_noise" in table:
+        out["noisy_labels"] = np.where(table["label_noise"] > 0, "yes", "no")
+    if "backdoor" in table:
+        out["backdoor"] = table["backdoor"].map({0.0: "no", 1.0: "yes"})
+    return out
+
+
+def answerable(labels: pd.DataFrame, names: Sequence[str] | None = None) -> list[Task]:
+    """The tasks with their classes as these labels have them; tasks that do not vary are left out, or refused."""
+    wanted = [task(n) for n in names] if names else [t for t in TASKS.values() if t.name in labels]
+    out = []
+    for one in wanted:
+        if one.name not in labels:
+            raise UsageError(f"this zoo has no labels for '{one.name}'.", hint=f"It has: {', '.join(_having(labels))}.")
+        column = labels[one.name].dropna()
+        if column.nunique() < 2:
+            if names:
+                raise UsageError(f"'{one.name}' is the same for every network of this zoo: nothing can be learned.")
+            continue
+        if one.kind == "classification":
+            one = replace(one, classes=_classes(one, column))
+        out.append(one)
+    return out
+
+
+def _having(labels: pd.DataFrame) -> list[str]:
+    return [t for t in TASKS if t in labels]
+
+
+def _classes(one: Task, column: pd.Series) -> tuple[str, ...]:
+    if one.per_output:  # every class has its output, also one that was never missing
+        numbers = sorted({int(c) for c in column.unique() if c != "none"})
+        return (*map(str, range(max([9, *numbers]) + 1)), "none")
+    return tuple(sorted(map(str, column.unique())))
+
+
+def target(corpus: Corpus, one: Task) -> np.ndarray:
+    """(members,) numbers: the value, or the number of the class; NaN where it is not known."""
+    column = corpus.labels[one.name]
+    if one.kind == "regression":
+        return column.to_numpy(dtype=float)
+    number = {name: float(i) for i, name in enumerate(one.classes)}
+    return column.map(lambda v: number.get(str(v), np.nan) if pd.notna(v) else np.nan).to_numpy(dtype=float)
+
+
+def refuse_small(n: int, what: str) -> None:
+    if n < MIN_MODELS:
+        raise UsageError(
+            f"{n} networks are too few to {what}: at least {MIN_MODELS} are needed for a number with a meaning.",
+            hint="Make a larger zoo: digsite zoo make mlp-digits",
+        )

@@ -1,0 +1,152 @@
+"""What a trained reader is inside: features with heads, graph networks, or several of these with learned weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from digsite.read import feature_engine
+from digsite.read.corpus import Corpus, target
+from digsite.read.feature_engine import FeatureEngine
+from digsite.read.metrics import score
+from digsite.read.population import Population
+from digsite.read.readers import nwpa
+from digsite.read.tasks import Task
+
+Answers = dict[str, np.ndarray]
+Stored = tuple[dict[str, Tensor], dict[str, Any]]
+WEIGHTS_ONLY = ("neurons", "consensus", "spectra", "statistics")
+
+
+class Engine(Protocol):
+    def predict(self, population: Population) -> Answers: ...
+    def represent(self, population: Population) -> np.ndarray: ...
+    def state(self) -> Stored: ...
+
+
+@dataclass
+class NwpaEngine:
+    """One graph network for tasks about the function and one for tasks about the recipe."""
+
+    branches: list[nwpa.Branch]
+    options: nwpa.Options
+
+    def predict(self, population: Population) -> Answers:
+        return {k: v for branch in self.branches for k, v in nwpa.predict(branch, population)[0].items()}
+
+    def represent(self, population: Population) -> np.ndarray:
+        return nwpa.predict(self.branches[0], population)[1]
+
+    def state(self) -> Stored:
+        tensors = {
+            f"{b.about}|{name}": t for b in self.branches for name, t in b.net.state_dict().items()
+        }
+        branches = [
+            {"about": b.about, "center": b.center, "spread": b.spread, "shape": b.shape, "curve": b.curve,
+             "tasks": [t.name for t in b.net.tasks]} for b in self.branches
+        ]  # fmt: skip
+        return tensors, {"branches": branches, "options": asdict(self.options)}
+
+
+@dataclass
+class EnsembleEngine:
+    """A weighted mean of engines; the weights are per task and were chosen on held-out networks."""
+
+    parts: list[Engine]
+    weights: dict[str, list[float]]
+    kinds: list[str]
+
+    def predict(self, population: Population) -> Answers:
+        answers = [part.predict(population) for part in self.parts]
+        return {
+            name: np.sum([w * a[name] for w, a in zip(weights, answers)], axis=0)
+            for name, weights in self.weights.items()
+        }
+
+    def represent(self, population: Population) -> np.ndarray:
+        return self.parts[0].represent(population)
+
+    def state(self) -> Stored:
+        tensors, metas = {}, []
+        for i, part in enumerate(self.parts):
+            found, meta = part.state()
+            tensors |= {f"{i}|{k}": t for k, t in found.items()}
+            metas.append(meta)
+        return tensors, {"parts": metas, "weights": self.weights, "kinds": self.kinds}
+
+
+def fit(
+    kind: str, corpus: Corpus, tasks: Sequence[Task], seed: int, options: nwpa.Options, held_out: Corpus
+) -> Engine:
+    """`held_out` decides how the members of an ensemble are weighed, and nothing else."""
+    if kind == "nwpa":
+        abouts = dict.fromkeys(t.about for t in tasks)
+        return NwpaEngine(
+            [nwpa.fit(corpus, [t for t in tasks if t.about == a], seed, options, a) for a in abouts], options
+        )
+    if kind == "ensemble":
+        parts = [
+            feature_engine.fit(corpus, WEIGHTS_ONLY, tasks, seed),
+            fit("nwpa", corpus, tasks, seed, options, held_out),
+        ]
+        return combine(parts, ["features", "nwpa"], tasks, held_out)
+    return feature_engine.fit(corpus, [kind], tasks, seed)
+
+
+def combine(parts: list[Engine], kinds: list[str], tasks: Sequence[Task], held_out: Corpus) -> EnsembleEngine:
+    answers = [part.predict(held_out.population) for part in parts]
+    weights = {}
+    for task in tasks:
+        y = target(held_out, task)
+        known = np.isfinite(y)
+        weights[task.name] = _weigh(task, y[known], [a[task.name][known] for a in answers])
+    return EnsembleEngine(parts, weights, kinds)
+
+
+def _weigh(task: Task, y: np.ndarray, answers: list[np.ndarray]) -> list[float]:
+    """Greedy averaging (Caruana et al., 2004): ten picks with replacement, each the one that scores best."""
+    picks: list[int] = []
+    for _ in range(10):
+        scores = [_gain(task, y, [answers[j] for j in [*picks, i]]) for i in range(len(answers))]
+        picks.append(int(np.argmax(scores)))
+    return [picks.count(i) / len(picks) for i in range(len(answers))]
+
+
+def _gain(task: Task, y: np.ndarray, answers: list[np.ndarray]) -> float:
+    value = score(task, y, np.mean(answers, axis=0))[task.metric] if len(y) > 1 else 0.0
+    return value if np.isfinite(value) else -np.inf
+
+
+def restore(kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]) -> Engine:
+    if "parts" in meta:
+        parts = []
+        for i, part in enumerate(meta["parts"]):
+            mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == str(i)}
+            parts.append(restore(meta["kinds"][i], mine, part, tasks))
+        return EnsembleEngine(parts, {k: list(v) for k, v in meta["weights"].items()}, list(meta["kinds"]))
+    if "branches" in meta:
+        return _restore_nwpa(tensors, meta, tasks)
+    return feature_engine.restore(tensors, meta, tasks)
+
+
+def _restore_nwpa(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]) -> NwpaEngine:
+    options = nwpa.Options(**meta["options"])
+    by_name = {t.name: t for t in tasks}
+    branches = []
+    for stored in meta["branches"]:
+        net = nwpa.build(stored["shape"], [by_name[n] for n in stored["tasks"]], options)
+        mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == stored["about"]}
+        net.load_state_dict(mine)
+        branches.append(
+            nwpa.Branch(stored["about"], net.eval(), stored["center"], stored["spread"], stored["shape"], stored["curve"])
+        )
+    return NwpaEngine(branches, options)
+
+
+def reads_weights_only(engine: Engine) -> bool:
+    """False for engines that run the network."""
+    if isinstance(engine, EnsembleEngine):
+        return all(reads_weights_only(p) for p in engine.parts)
+    return not (isinstance(engine, FeatureEngine) and "probe" in engine.kinds)

@@ -1,0 +1,198 @@
+"""The graph network behind `nwpa`: messages along a network's own weights, pooled neuron to layer to network."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from digsite.base.errors import UsageError
+from digsite.read.edges import N_ACTIVATIONS, Batch, block_key
+from digsite.read.linear_path import IDENTITY_LIMIT, LinearPath, safe
+from digsite.read.tasks import Task
+
+_SLOTS = ("input", "first", "inner", "last", "output")
+
+
+class Sweep(nn.Module):
+    """One pass over the blocks: each target set hears its sources through every edge function."""
+
+    def __init__(self, keys: dict[str, int], width: int, dropout: float) -> None:
+        super().__init__()
+        self.mix = nn.ModuleDict({safe(k): nn.Linear(n * width, width, bias=False) for k, n in keys.items()})
+        self.own = nn.Linear(width, width)
+        self.act_shift = nn.Embedding(N_ACTIVATIONS, width)
+        self.out = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.drop = nn.Dropout(dropout)
+
+    def message(self, key: str, edges: Tensor, states: Tensor) -> Tensor:
+        """(B, functions, target, source) and (B, source, d) to (B, target, d), as one batched product."""
+        n_batch, n_functions, n_target, n_source = edges.shape
+        heard = torch.bmm(edges.reshape(n_batch, n_functions * n_target, n_source), states)
+        heard = heard.reshape(n_batch, n_functions, n_target, -1).transpose(1, 2).flatten(2)
+        return self.mix[safe(key)](heard) / n_source**0.5
+
+    def update(self, states: Tensor, message: Tensor, activation: Tensor) -> Tensor:
+        shift = self.act_shift(activation)[:, None, :]
+        hidden = F.gelu(self.norm(self.own(states) + message) + shift)
+        return states + self.drop(self.out(hidden))
+
+
+class GraphNet(nn.Module):
+    """Exactly equivariant to every permutation of hidden neurons: neurons are only summed, maximized and attended."""
+
+    def __init__(
+        self,
+        keys: dict[str, int],
+        identities: dict[str, int],
+        tasks: Sequence[Task],
+        *,
+        width: int = 48,
+        rounds: int = 2,
+        hidden: int = 128,
+        dropout: float = 0.1,
+        edge_dropout: float = 0.05,
+        signals: int = 24,
+        use_attention: bool = False,
+    ) -> None:
+        super().__init__()
+        self.keys, self.edge_dropout, self.tasks = dict(keys), edge_dropout, list(tasks)
+        self.embed = nn.ParameterDict(
+            {safe(k): nn.Parameter(torch.randn(min(n, IDENTITY_LIMIT), width) * 0.5) for k, n in identities.items()}
+        )
+        self.kind = nn.ParameterDict(
+            {k: nn.Parameter(torch.randn(width) * 0.5) for k in ("input", "hidden", "stream", "output")}
+        )
+        self.describe = nn.Linear(3, width)
+        self.forward_sweeps = nn.ModuleList(Sweep(keys, width, dropout) for _ in range(rounds))
+        self.backward_sweeps = nn.ModuleList(Sweep(keys, width, dropout) for _ in range(rounds))
+        self.attend = nn.MultiheadAttention(width, 4, batch_first=True) if use_attention else None
+        self.score = nn.Linear(width, 1)
+        self.scale_in = nn.Linear(3, 16)
+        self.path = LinearPath(identities, signals)
+        pooled = len(_SLOTS) * 3 * width + 16 + self.path.n_features
+        self.trunk = nn.Sequential(
+            nn.LayerNorm(pooled), nn.Dropout(dropout), nn.Linear(pooled, hidden), nn.GELU(), nn.Dropout(dropout)
+        )
+        self.heads = nn.ModuleDict({t.name: nn.Linear(hidden, t.n_outputs) for t in tasks})
+        self.class_heads = nn.ModuleDict(
+            {t.name: nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
+             for t in tasks if t.per_output}
+        )  # fmt: skip
+        self.log_spread = nn.ParameterDict({t.name: nn.Parameter(torch.zeros(())) for t in tasks})
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.answer(batch, self.states(batch))
+
+    def states(self, batch: Batch) -> list[Tensor]:
+        """The state of every neuron, (B, size, d) per node set."""
+        states = [self._start(batch, i) for i in range(len(batch.nodes))]
+        edges = [self._thin(e) for e in batch.edges]
+        for ahead, back in zip(self.forward_sweeps, self.backward_sweeps):
+            for targets in _waves(batch, forward=True):
+                _hear(ahead, batch, states, edges, targets, transposed=False)
+            for targets in _waves(batch, forward=False):
+                _hear(back, batch, states, edges, targets, transposed=True)
+            if self.attend is not None:
+                states = [self._attend(s, m) for s, m in zip(states, batch.masks)]
+        return states
+
+    def _start(self, batch: Batch, index: int) -> Tensor:
+        node, features = batch.graph.nodes[index], batch.nodes[index]
+        state = self.describe(features) + self.kind[node.kind]
+        if node.identity:
+            key = safe(f"{node.kind}:{node.size}")
+            if key not in self.embed:
+                raise UsageError(
+                    f"this reader has not seen networks with {node.size} {node.kind}s.",
+                    hint=f"It was trained on: {', '.join(self.embed)}.",
+                )
+            table = self.embed[key]
+            state = state + (table if len(table) == node.size else table[:1])
+        return state
+
+    def _thin(self, edges: Tensor) -> Tensor:
+        if not self.training or self.edge_dropout == 0:
+            return edges
+        keep = torch.rand(edges.shape[0], 1, *edges.shape[2:], device=edges.device) >= self.edge_dropout
+        return edges * keep / (1 - self.edge_dropout)
+
+    def _attend(self, states: Tensor, mask: Tensor) -> Tensor:
+        assert self.attend is not None
+        heard, _ = self.attend(states, states, states, key_padding_mask=mask == 0, need_weights=False)
+        return states + heard
+
+    def attention(self, states: Tensor, mask: Tensor) -> Tensor:
+        """How much each neuron counts in its layer's summary: (B, size), adding to one."""
+        scores = self.score(states)[:, :, 0].masked_fill(mask == 0, -torch.inf)
+        return scores.softmax(1)
+
+    def _layer(self, states: Tensor, mask: Tensor) -> Tensor:
+        mean = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        top = states.masked_fill(mask[:, :, None] == 0, -torch.inf).amax(1)
+        weighed = (self.attention(states, mask)[:, :, None] * states).sum(1)
+        return torch.cat([mean, top, weighed], 1)
+
+    def summary(self, batch: Batch, states: list[Tensor]) -> Tensor:
+        """One vector per network: neurons to layers, layers to five slots whatever the depth."""
+        layers = [self._layer(s, m) for s, m in zip(states, batch.masks)]
+        slots = [torch.stack([layers[i] for i in where]).mean(0) for where in _slots(batch)]
+        scales = batch.scales / 3  # NaN where a member lacks a skip that others of the batch have
+        inner = scales[:, 1:-1].nanmean(1) if scales.shape[1] > 2 else scales.mean(1)
+        shape = self.scale_in(torch.stack([scales[:, 0], inner, scales[:, -1]], 1))
+        return self.trunk(torch.cat([*slots, shape, self.path(batch)], 1))
+
+    def answer(self, batch: Batch, states: list[Tensor]) -> dict[str, Tensor]:
+        vector = self.summary(batch, states)
+        out = {}
+        for task in self.tasks:
+            logits = self.heads[task.name](vector)
+            if task.per_output:
+                logits = torch.cat([self._per_output(task, batch, states), logits[:, -1:]], 1)
+            out[task.name] = logits
+        return out
+
+    def _per_output(self, task: Task, batch: Batch, states: list[Tensor]) -> Tensor:
+        """One logit per output neuron by one shared function: which class is missing is a question about a neuron."""
+        outputs = next(s for s, n in zip(reversed(states), reversed(batch.graph.nodes)) if n.kind == "output")
+        relative = outputs - outputs.mean(1, keepdim=True)
+        return self.class_heads[task.name](torch.cat([outputs, relative], 2))[:, :, 0]
+
+
+def _hear(
+    sweep: Sweep, batch: Batch, states: list[Tensor], edges: list[Tensor], wave: list[int], transposed: bool
+) -> None:
+    """Update the one node set that all blocks of this wave lead to."""
+    blocks = batch.graph.blocks
+    at = blocks[wave[0]].source if transposed else blocks[wave[0]].target
+    total = torch.zeros_like(states[at])
+    for i in wave:
+        other = blocks[i].target if transposed else blocks[i].source
+        edge = edges[i].transpose(2, 3) if transposed else edges[i]
+        total = total + sweep.message(block_key(batch.graph, i), edge, states[other])
+    updated = sweep.update(states[at], total, batch.activations[:, at])
+    states[at] = updated * batch.masks[at][:, :, None]
+
+
+def _waves(batch: Batch, forward: bool) -> list[list[int]]:
+    """Blocks in order of computation, those into one set side by side; backwards, those out of one set."""
+    waves: list[list[int]] = []
+    order = range(len(batch.graph.blocks))
+    for i in order if forward else reversed(order):
+        block = batch.graph.blocks[i]
+        at = block.target if forward else block.source
+        last = batch.graph.blocks[waves[-1][0]] if waves else None
+        if last is not None and at == (last.target if forward else last.source):
+            waves[-1].append(i)
+        else:
+            waves.append([i])
+    return waves
+
+
+def _slots(batch: Batch) -> list[list[int]]:
+    kinds = [n.kind for n in batch.graph.nodes]
+    inputs = [i for i, k in enumerate(kinds) if k == "input"] or [0]
+    outputs = [i for i, k in enumerate(kinds) if k == "output"] or [len(kinds) - 1]
+    inner = [i for i, k in enumerate(kinds) if k in ("hidden", "stream")] or inputs
+    return [inputs, inner[:1], inner, inner[-1:], outputs]

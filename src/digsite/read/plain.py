@@ -1,0 +1,65 @@
+"""Every naming and fusing habit brought to one: plain (out, in) matrices under names that tell their role."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+_HEADED = re.compile(r"W_([QKV])$")
+
+
+def plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stacked tensors (members first) with fused, head-shaped and transposed ones split, flattened and turned."""
+    width = stream_width(tensors)
+    turned = any(
+        n.endswith("c_attn.weight") and t.shape[-1] == 3 * t.shape[-2] for n, t in tensors.items()
+    )
+    out: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        out |= _one(name, tensor, width, turned)
+    return out
+
+
+def stream_width(tensors: Mapping[str, Tensor]) -> int | None:
+    """The residual width, from the attention output or from the norms; None when there is no attention."""
+    for name, t in tensors.items():
+        if re.search(r"(W_O|o_proj\.weight|out_proj\.weight|wo\.weight)$", name):
+            return t.shape[-1] if t.ndim == 4 else t.shape[1]
+        if name.endswith("c_attn.weight"):
+            return min(t.shape[-1], t.shape[-2])
+    return None
+
+
+def _one(name: str, t: Tensor, width: int | None, turned: bool) -> dict[str, Tensor]:
+    if re.search(r"(in_proj_(weight|bias)|c_attn\.(weight|bias))$", name):
+        return _fused(name, t, turned)
+    if re.search(r"(weight|bias)_(ih|hh)_l\d+(_reverse)?$", name):
+        gates = "rzn" if t.shape[1] % 3 == 0 and t.shape[1] % 4 else "ifgo"
+        return {f"{name}[{g}]": part for g, part in zip(gates, t.chunk(len(gates), dim=1))}
+    if turned and re.search(r"(c_fc|c_proj)\.weight$", name):
+        return {name: t.transpose(1, 2)}
+    if _HEADED.search(name) and t.ndim == 4:
+        t = t if t.shape[-1] == width and t.shape[-2] != width else t.transpose(2, 3)
+        return {name: t.flatten(1, 2)}
+    if name.endswith("W_O") and t.ndim == 4:
+        return {name: t.flatten(1, 2).transpose(1, 2)}
+    return {name: _turn_named(name, t, width)}
+
+
+def _turn_named(name: str, t: Tensor, width: int | None) -> Tensor:
+    """`W_E`, `W_U`, `W_in`, `W_out` are stored either way round; the stream width decides."""
+    if width is None or t.ndim != 3 or t.shape[1] == t.shape[2]:
+        return t
+    stream_last = t.shape[2] == width
+    if re.search(r"W_(E|U|in|pos)$", name):
+        return t if stream_last else t.transpose(1, 2)
+    if name.endswith("W_out"):
+        return t.transpose(1, 2) if stream_last else t
+    return t
+
+
+def _fused(name: str, t: Tensor, turned: bool) -> dict[str, Tensor]:
+    weight = name.endswith("weight")
+    base = re.sub(r"(in_proj_|c_attn\.)(weight|bias)$", "", name)
+    t = t.transpose(1, 2) if weight and turned else t
+    return {f"{base}{r}_proj.{'weight' if weight else 'bias'}": p for r, p in zip("qkv", t.chunk(3, dim=1))}

@@ -1,0 +1,58 @@
+"""Flat weights on their principal components, as they lie: what a reader without any structure sees."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from digsite.read.population import Group, Population
+from digsite.read.table import Columns
+
+INVARIANT: tuple[str, ...] = ()
+N_COMPONENTS = 60
+State = dict[str, "Basis"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    mean: Tensor
+    directions: Tensor  # (k, parameters)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "directions": self.directions}
+
+
+def fit(population: Population, quality: np.ndarray, in_canonical_form: bool = False) -> State:
+    """One basis per shape, from that shape's members."""
+    state = {}
+    for group in population.groups:
+        flat = _flat(group)
+        mean = flat.mean(0)
+        k = min(N_COMPONENTS, len(flat) - 1)
+        if k < 1:
+            continue
+        u, s, v = torch.svd_lowrank(flat - mean, q=k, niter=2) if len(flat) > 2 * k else _small_svd(flat - mean, k)
+        state[shape_key(group)] = Basis(mean, v.T.contiguous())
+    return state
+
+
+def _small_svd(centered: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    u, s, v = torch.linalg.svd(centered, full_matrices=False)
+    return u[:, :k], s[:k], v[:k].T
+
+
+def extract(group: Group, in_canonical_form: bool = False, state: State | None = None) -> Columns:
+    basis = (state or {}).get(shape_key(group))
+    if basis is None:
+        return [], np.zeros((len(group), 0))
+    values = (_flat(group) - basis.mean) @ basis.directions.T
+    return [f"component{i}" for i in range(values.shape[1])], values.double().numpy()
+
+
+def shape_key(group: Group) -> str:
+    return ",".join("x".join(map(str, t.shape[1:])) for t in group.tensors.values())
+
+
+def _flat(group: Group) -> Tensor:
+    return torch.cat([t.flatten(1) for t in group.tensors.values()], 1)
