@@ -42,22 +42,23 @@ def interval(claim: Claim) -> str:
     return "" if claim.low is None else f"{number(claim.low)} to {number(claim.high)}"
 
 
-def print_results(results: Results) -> None:
-    rows = [
-        [c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.note]
-        for c in results.claims
-    ]
+def print_results(results: Results, *, limit: int = 30) -> None:
+    """The first claims, which rooms put in order of weight, and the verdict."""
+    shown = results.claims[:limit] if limit else results.claims
+    rows = [[c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.note] for c in shown]
     print_table(["claim", "value", "interval", "n", "null", "note"], rows, right=["value", "null", "n"])
+    if len(shown) < len(results.claims):
+        click.echo(f"{len(results.claims) - len(shown)} more claims: digsite show RUN --all")
     click.echo(results.verdict)
 
 
-def print_run(run: RunDir) -> None:
+def print_run(run: RunDir, *, limit: int = 30) -> None:
     status = run.status()
     click.echo(
         f"{status.study}  {run.id}  {status.shown_state}" + (f"  {status.message}" if status.message else "")
     )
     if results := read_results(run.results):
-        print_results(results)
+        print_results(results, limit=limit)
     elif status.total:
         click.echo(f"{status.stage} {status.step}/{status.total}")
     click.echo(f"folder  {run.path}")
