@@ -25,3 +25,12 @@ def rotated(parts: Components, generator: torch.Generator) -> Components:
     mixed = torch.randn(n, n, generator=generator, dtype=parts.V.dtype)
     rotation = torch.linalg.qr(mixed)[0].to(parts.V.device)
     return Components(parts.V @ rotation, rotation.T @ parts.U, parts.weight)
+
+
+def random_directions(parts: Components, generator: torch.Generator) -> Components:
+    """The weight split along a random orthogonal basis of what it reads or of what it writes, whichever is smaller."""
+    n_in, n_out = parts.weight.shape
+    basis = torch.linalg.qr(torch.randn(*[min(n_in, n_out)] * 2, generator=generator))[0].to(parts.weight)
+    if n_in <= n_out:
+        return Components(basis, basis.T @ parts.weight, parts.weight)
+    return Components(parts.weight @ basis, basis.T, parts.weight)

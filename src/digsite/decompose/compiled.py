@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 WORTH_STEPS = 1500  # compiling costs about as much as this many small steps save
+COMMON = 20  # times that another shape must come before it is worth a graph of its own
 Step = Callable[..., tuple[Tensor, list[Tensor]]]
 
 
@@ -22,11 +24,15 @@ class CompiledStep:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._graphs: dict[tuple[torch.Size, ...], Callable[..., tuple[Tensor, list[Tensor]]]] = {}
+        self._graphs: dict[tuple[torch.Size, ...], Step] = {}
+        self._seen: Counter[tuple[torch.Size, ...]] = Counter()
 
     def __call__(self, *args: Tensor) -> tuple[Tensor, list[Tensor]]:
         key = tuple(arg.shape for arg in args)
+        self._seen[key] += 1
         if key not in self._graphs:
+            if self._graphs and self._seen[key] < COMMON:
+                return self._step(*args)
             self._graphs[key] = _compile(self._step, args)
         with torch.no_grad():
             return self._graphs[key](*args)

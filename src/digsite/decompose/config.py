@@ -4,6 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from digsite.base.families import scan
 from digsite.config import Config, Field
+from digsite.models.configs.gpt2 import Gpt2Config
+from digsite.models.configs.induction import InductionConfig
+from digsite.models.configs.llama import LlamaConfig
+from digsite.models.configs.modular_mlp import ModularMlpConfig
 from digsite.models.configs.resid_mlp import ResidMlpConfig
 from digsite.models.configs.tms import TmsConfig
 
@@ -19,6 +23,7 @@ else:
 
 
 Toy = Annotated[TmsConfig | ResidMlpConfig, Field(discriminator="kind")]
+Language = Annotated[LlamaConfig | Gpt2Config, Field(discriminator="kind")]
 
 
 class FaithfulnessWarmup(Config):
@@ -96,6 +101,10 @@ class DecomposeConfig(Config):
         default="auto", description="compile the step; auto asks for length and a compiler"
     )
     autocast: bool = Field(default=False, description="forward passes in bfloat16")
+    checkpointing: bool = Field(
+        default=False,
+        description="compute masked passes and gates again on the way back instead of keeping their activations",
+    )
 
 
 class ToyTarget(Config):
@@ -189,4 +198,101 @@ class ModelConfig(Config):
     )
 
 
-CONFIGS: dict[str, type[Config]] = {"toy": ToyConfig, "model": ModelConfig}
+class TokenStudy(Config):
+    """What the studies of models that read tokens have in common."""
+
+    seed: int = Field(default=0, description="first seed")
+    seeds: int = Field(default=1, gt=0, description="decompositions of the target, in one stacked program")
+    modules: list[str] = Field(min_length=1, description="patterns over module names")
+    decompose: DecomposeConfig = Field(
+        default=DecomposeConfig(compare="kl"), description="how to decompose; batches are rows of tokens"
+    )
+    threshold: float = Field(
+        default=0.1, ge=0, lt=1, description="importance above which a component counts and is kept"
+    )
+    eval_batches: int = Field(default=8, gt=0, description="held-out batches that answers are judged on")
+    log_every: int = Field(default=50, gt=0, description="steps between lines of the journal")
+    metrics: dict[str, Any] = Field(
+        default={"ci_l0": {}, "alive_components": {}, "ce_and_kl": {}, "hidden_recon": {}},
+        description="more metrics by name, each with its settings",
+    )
+    figures: list[str] = Field(
+        default=["ci_histograms", "ci_mean_per_component", "token_importance"],
+        description="figures of the first member",
+    )
+
+
+class Recipe(Config):
+    """How a target is trained."""
+
+    steps: int = Field(default=2500, gt=0, description="training steps")
+    batch: int = Field(default=16, gt=0, description="rows per step")
+    lr: float = Field(default=3e-3, gt=0, description="AdamW learning rate at its highest, then cosine to zero")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
+    warmup: int = Field(default=50, ge=0, description="steps in which the rate rises")
+
+
+class Text(Config):
+    source: str = Field(
+        default="stories", description="the story language, a corpus by name, a file, or hub:DATASET"
+    )
+    column: str = Field(default="text", description="column of a hub dataset")
+    tokenizer: str = Field(
+        default="", description="file or folder of the tokenizer; none: beside the model's weights"
+    )
+    context: int = Field(default=64, gt=1, description="tokens in a row")
+    documents: int = Field(default=400, gt=0, description="texts of a corpus that are read")
+    rows: int = Field(default=4000, gt=0, description="rows of stories that are told")
+
+
+class LmConfig(TokenStudy):
+    """Decompose a language model, and ask what its components are worth beside others of the same number."""
+
+    model: str = Field(
+        default="", description="reference of the model: file:FOLDER, hub:org/name ...; none: train one here"
+    )
+    output: str = Field(default="", description="attribute of the model's output that holds the logits")
+    target: Language = Field(
+        default=LlamaConfig(d_model=64, d_mlp=172, n_layers=2),
+        description="the model that is trained here; its vocabulary and context are the data's",
+    )
+    training: Recipe = Field(default=Recipe(), description="how it is trained")
+    text: Text = Field(default=Text(), description="what the model reads")
+
+
+class HeadsConfig(TokenStudy):
+    """Decompose a small attention-only model that has learned to continue a repeated string."""
+
+    target: InductionConfig = Field(
+        default=InductionConfig(vocab=24, context=16, d_model=32, position="keys"),
+        description="the model that is trained here",
+    )
+    training: Recipe = Field(
+        default=Recipe(steps=4000, batch=128, lr=5e-3), description="how it is trained"
+    )
+
+
+class ModaddConfig(TokenStudy):
+    """Decompose a network that adds modulo a prime, and look for single frequencies in its components."""
+
+    model: str = Field(
+        default="", description="reference of a published network; none: the data folder's, or one trained here"
+    )
+    network: str = Field(
+        default="7r4zst7evs", description="which network of the data folder; 'none' trains one in any case"
+    )
+    target: ModularMlpConfig = Field(
+        default=ModularMlpConfig(modulus=29, d_embed=48, d_out=128), description="the network that is trained here"
+    )
+    training: Recipe = Field(
+        default=Recipe(steps=3000, batch=841, lr=3e-3, weight_decay=1.0), description="how it is trained"
+    )
+
+
+CONFIGS: dict[str, type[Config]] = {
+    "toy": ToyConfig,
+    "model": ModelConfig,
+    "lm": LmConfig,
+    "heads": HeadsConfig,
+    "modadd": ModaddConfig,
+}

@@ -318,11 +318,17 @@ class Fit:
         return wanted
 
     def _noise(self, layout: Layout, index: int) -> Tensor:
-        """All uniform numbers of a step, one row per member, each from the member's own stream."""
-        size = sum(_count(shape) for shape in self._wanted(layout).values())
-        noise = torch.empty(len(self.seeds), size, dtype=self.dtype)
+        """All uniform numbers of a step, one row per member.
+
+        Each member and name has its own stream, so a batch with more rows gives the first rows the same numbers, and
+        members of a stack, which share the longest batch, draw what they draw alone.
+        """
+        sizes = {name: _count(shape) for name, shape in self._wanted(layout).items()}
+        noise = torch.empty(len(self.seeds), sum(sizes.values()), dtype=self.dtype)
+        generator = torch.Generator()
         for row, seed in zip(noise, self.seeds, strict=True):
-            row.uniform_(generator=_generator(seed, "masks", index))
+            for name, piece in zip(sizes, row.split(list(sizes.values())), strict=True):
+                piece.uniform_(generator=generator.manual_seed(derive(seed, f"masks/{name}", index)))
         return noise.to(self.device)
 
     def _split(self, layout: Layout, noise: Tensor) -> dict[str, Tensor]:
