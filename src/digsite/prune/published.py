@@ -56,3 +56,13 @@ def centers_ratio(bits: Bool[np.ndarray, "features bits"], k: int, seed: int) ->
 def artefact(k: int, singletons: int) -> float:
     """What the ratio tends to when the other clusters are equally wide: k / (k - s)."""
     return k / (k - singletons) if singletons < k else float("inf")
+
+
+def chance_of_artefact(k: int, tolerance: float) -> float:
+    """Share of ratios between 1 and k, evenly spaced in their logarithm, that lie within `tolerance` of some k/(k-s).
+
+    With many clusters such values are dense, so being near one is then no evidence.
+    """
+    ratios = np.geomspace(1, k, 100_001)
+    known = np.array([artefact(k, s) for s in range(k)])
+    return float((np.abs(ratios[:, None] / known - 1).min(axis=1) <= tolerance).mean())

@@ -49,11 +49,10 @@ def walk(
     gram: bool = True,
 ) -> None:
     """Call `visit(block, statistics)` for every block, on inputs that earlier changes have already passed through."""
-    if inputs.ndim == 2 and not inputs.is_floating_point() and inputs.shape[0] == inputs.shape[1]:
-        raise UsageError(
-            f"There are as many sequences as tokens in each ({inputs.shape[0]}), so the two axes cannot be told apart.",
-            hint="Use one sequence more or less.",
-        )
+    n_sequences = len(inputs)
+    if inputs.ndim == 2 and inputs.shape[0] == inputs.shape[1]:
+        # Rotary tables (tokens, size) could not be told from a batch: one more sequence, which is not measured.
+        inputs = torch.cat([inputs, inputs[:1]])
     todo = {block.name for block in blocks}
     store = residency or InMemory()
 
@@ -63,7 +62,8 @@ def walk(
         todo.discard(block.name)
         store.load(block)
         slices = [(args, kwargs)] if block.whole else list(_sequences(len(inputs), args, kwargs))
-        visit(block, _collect(block, forward, slices, gram) if block.maps else {})
+        measured = slices if block.whole else slices[:n_sequences]
+        visit(block, _collect(block, forward, measured, gram) if block.maps else {})
         result = _join([forward(*a, **k) for a, k in slices])
         store.release(block)
         if not todo:

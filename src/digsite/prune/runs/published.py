@@ -21,6 +21,8 @@ from digsite.prune.significance import judge, null_test
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
+TOLERANCE = 0.02
+
 # The ratios of the original's report for LLaMA-7B layer 1, by matrix, for k = 4, 8 and 16.
 PUBLISHED = {
     "v_proj SparseGPT": (4.01, 8.03, 15.90),
@@ -141,12 +143,13 @@ def _claims(run: "Run", frame: pd.DataFrame) -> None:
                   note=f"z = {row['z']:.2f}, p = {row['p']:.3g}; global test z = {row['global z']:.1f}, p = {row['global p']:.3g}")  # fmt: skip
     printed = frame[frame["case"].str.startswith("printed")]
     off = (printed["ratio as published"] / printed["k/(k-s)"] - 1).abs()
-    run.claim("printed/within_7_percent_of_artefact", float((off <= 0.07).mean()), n=len(printed),
-              note="share of the printed ratios that are k/(k-s) for a whole number of singletons s, within 7 %")  # fmt: skip
+    chance = float(np.mean([published.chance_of_artefact(k, TOLERANCE) for k in printed["k"]]))
+    run.claim("printed/is_artefact", float((off <= TOLERANCE).mean()), n=len(printed), null=chance,
+              note=f"share of the printed ratios within {TOLERANCE:.0%} of k/(k-s) for a whole number of singletons; null: ratios spread evenly")  # fmt: skip
     free = enacted[enacted["structureless"]]
     worst, largest = free.loc[free["ratio as published"].idxmax()], free["z"].abs().max()
     run.verdict(
         f"Masks without any structure reach a published ratio of {worst['ratio as published']:.2f} "
-        f"('{worst['case']}', k = {worst['k']}), and {int((off <= 0.07).sum())} of {len(printed)} printed ratios are k/(k-s). "
+        f"('{worst['case']}', k = {worst['k']}), and {int((off <= TOLERANCE).sum())} of {len(printed)} printed ratios are k/(k-s) within {TOLERANCE:.0%} (chance gives {chance:.0%}). "
         f"Against masks with the same margins the pair-weighted ratio of structureless masks stays at |z| <= {largest:.1f}."
     )

@@ -1,0 +1,59 @@
+"""digsite prune MODEL"""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("prune")
+@click.argument("model")
+@click.option(
+    "--method", default="wanda", show_default=True, help="magnitude, wanda, wanda-variant, ria or sparsegpt."
+)
+@click.option("--sparsity", type=float, default=None, help="Share of weights that go, 0.5 by default.")
+@click.option("--pattern", default=None, help="n:m, such as 2:4, instead of a share.")
+@click.option("--calibration", default="", help="A corpus name or a text file.")
+@click.option(
+    "--sequences", type=click.IntRange(1), default=64, show_default=True, help="Calibration windows."
+)
+@click.option(
+    "--length", type=click.IntRange(0), default=0, help="Tokens of a window; the context, at most 128."
+)
+@click.option(
+    "--swap", type=click.IntRange(0), default=0, show_default=True, help="Most exchanges per row afterwards."
+)
+@click.option("--owl", is_flag=True, help="Give layers with more outlying scores more weights.")
+@click.option("--include", multiple=True, help="Only maps like this one; may be given several times.")
+@click.option("--exclude", multiple=True, help="Not maps like this one.")
+@click.option("--stream", is_flag=True, help="Keep one layer in memory, for models larger than that.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result.")
+def command(model, method, sparsity, pattern, calibration, sequences, length, swap, owl, include, exclude, stream,
+            seed, out):  # fmt: skip
+    """Prune a language model and keep its masks, its errors and what it lost."""
+    from digsite.base.errors import UsageError
+    from digsite.prune import patterns
+    from digsite.prune.matrix import method_named
+    from digsite.prune.model import Recipe
+    from digsite.prune.save import Job, prune_folder
+
+    if sparsity is not None and pattern:
+        raise UsageError(
+            f"Both --sparsity {sparsity} and --pattern {pattern} were given.", hint="Choose one."
+        )
+    recipe = Recipe(method_named(method), patterns.parse(sparsity, pattern), include, exclude, swap, owl)
+    job = Job(model, out, recipe, calibration, sequences, length, seed, stream)
+    done = prune_folder(job, _tell)
+    for when, measured in (("before", done.before), ("after", done.after)):
+        if measured is not None:
+            bits = f", {measured.bits_per_byte:.4f} bits per byte" if measured.bits_per_byte else ""
+            click.echo(f"{when:>6}: perplexity {measured.perplexity:.3f} at context {measured.context}{bits}")
+    click.echo(done.page)
+    click.echo(f"folder  {out}  (masks.safetensors, pruning.json, size_and_speed.md)")
+
+
+def _tell(one) -> None:
+    error = "" if one.relative_error is None else f"  relative error {one.relative_error:.5f}"
+    click.echo(
+        f"{one.name:<44} pruned {one.sparsity:.2%}{error}{'  ' + one.note if one.note else ''}", err=True
+    )

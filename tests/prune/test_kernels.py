@@ -1,0 +1,49 @@
+"""The two engines give the same bits, whatever the machine has."""
+
+import numpy as np
+import pytest
+
+from digsite.prune import kernels
+from digsite.prune.kernels import portable
+from digsite.prune.packed import pack
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    pytest.importorskip("numba")
+    return kernels.engine("compiled", 0)
+
+
+@pytest.mark.parametrize(("shape", "density"), [((38, 130), 0.5), ((21, 64), 0.07), ((30, 200), 0.95), ((2, 3), 0.5)])
+def test_trades_are_the_same_in_both_engines(compiled, shape, density):
+    rng = np.random.default_rng(5)
+    packed = pack(rng.random(shape) < density * rng.uniform(0.3, 1, shape[1]))
+    half = shape[0] // 2
+    order, keys = rng.permutation(shape[0]), rng.integers(0, 1 << 64, half, np.uint64)
+    a, b = packed.words.copy(), packed.words.copy()
+    portable.trade(a, order[:half], order[half : 2 * half], keys, shape[1])
+    compiled.trade(b, order[:half], order[half : 2 * half], keys, shape[1])
+    assert (a == b).all() and (shape[0] < 3 or (a != packed.words).any())
+
+
+def test_selection_survives_a_wrong_guess(compiled):
+    """The limit is guessed from every eighth entry; here those are all far away."""
+    row = np.arange(1000, 1800)
+    row[1::8] = np.arange(100)
+    distances = np.stack([row, np.zeros(800, int)]).astype(np.uint16)
+    for n in (1, 60, 300, 799):
+        ours = compiled.nearest(distances, np.array([9, 0]), n)
+        theirs = portable.nearest(distances, np.array([9, 0]), n)
+        assert (ours[0] == theirs[0]).all() and (ours[1] == theirs[1]).all()
+
+
+def test_long_features_do_not_overflow(compiled):
+    keep = np.zeros((3, 70_000), bool)
+    keep[1] = True
+    packed = pack(keep)
+    assert compiled.distance_matrix(packed.words)[0, 1] == 70_000 == portable.distance_matrix(packed.words)[0, 1]
+
+
+def test_the_compiler_is_left_alone_for_small_work(monkeypatch):
+    monkeypatch.delitem(kernels.sys.modules, "digsite.prune.kernels.compiled", raising=False)
+    assert kernels.engine("auto", 10).__name__.endswith("portable")
