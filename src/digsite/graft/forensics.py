@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from digsite.graft.nets import layers
 
-FLAG = 5.0  # robust standard deviations above the median row
+FLAG = 7.0  # robust standard deviations above the median row
 SMALLEST = 1e-12
 
 
@@ -48,6 +48,9 @@ def foreignness(weight: Tensor, *, first: bool = False) -> Tensor:
     if len(flat) < 3 or flat.shape[1] < 2:
         return torch.zeros(len(flat))
     sizes = flat.abs().clamp_min(SMALLEST).log()
+    sizes = (
+        sizes - sizes.median(1, keepdim=True).values
+    )  # a row's own scale says nothing about where it grew up
     second = _divergence(flat) if first else -_agreement(torch.from_numpy(rankdata(sizes.numpy(), axis=1)))
     return (_standard(-_agreement(sizes)) + _standard(second)).float()
 
@@ -62,9 +65,9 @@ def _agreement(rows: Tensor) -> Tensor:
 def _divergence(rows: Tensor) -> Tensor:
     """Relative entropy of each row's energy over inputs to the layer's usual distribution."""
     energy = rows.square()
-    usual = energy.median(0).values
-    usual = usual / usual.sum().clamp_min(SMALLEST)
     own = energy / energy.sum(1, keepdim=True).clamp_min(SMALLEST)
+    usual = own.median(0).values
+    usual = usual / usual.sum().clamp_min(SMALLEST)
     return (own * ((own + 1e-9) / (usual + 1e-6)).log()).sum(1)
 
 

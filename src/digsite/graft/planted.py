@@ -41,11 +41,17 @@ def job(config: dict[str, Any], names: tuple[str, str], seed: int) -> dict[str, 
 
 
 def found(case: str, m: Matrices, planted: list[Tensor]) -> list[dict[str, Any]]:
-    """One line per layer; a false alarm is a flagged row that was not planted."""
+    """One line per layer; a false alarm is a flagged row that was not planted.
+
+    Where more than half of a layer was replaced, the rows that stand out are the ones left from before.
+    """
     lines = []
     for report, picked in zip(inspect(plain_net(*m)), planted):
         native = torch.ones(len(report.scores), dtype=torch.bool)
         native[picked] = False
+        if 2 * len(picked) > len(native):
+            native = ~native
+            picked = (~native).nonzero()[:, 0]
         lines.append({
             "case": case, "layer": report.layer, "auroc": auroc(report.scores, picked),
             "hits": 100 * float((report.scores[picked] > FLAG).float().mean()),

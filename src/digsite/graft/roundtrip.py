@@ -29,6 +29,7 @@ class Difference:
     weight_distance: float  # relative, all layers but the head
 
 
+@torch.no_grad()
 def compare(a: nn.Module, b: nn.Module, x: Tensor, classes: list[int]) -> Difference:
     out_a, out_b = predict(a, x), predict(b, x)
     same = (out_a.argmax(1) == out_b.argmax(1)).float().mean()

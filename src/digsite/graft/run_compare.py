@@ -23,7 +23,7 @@ def compare(config: CompareConfig, run: Run) -> None:
     torch.set_num_threads(1)
     jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
     check_system(config, run, len(jobs))
-    chosen = {title(pair): select(config, run, pair) for pair in config.pairs}
+    chosen = select(config, run)
     calls = [(config.model_dump(), pair, seed, chosen[title(pair)]) for pair, seed in jobs]
     results: dict[str, list[dict[str, Any]]] = {}
     with Ahead(job, calls, config.workers) as ahead:
@@ -44,18 +44,23 @@ def compare(config: CompareConfig, run: Run) -> None:
     )
 
 
-def select(config: CompareConfig, run: Run, pair: tuple[str, str]) -> dict[str, str]:
-    """Of each grid, the setting that is best on the validation split of the first couples."""
+def select(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
+    """By pair, of each grid the setting that is best on the validation split of the first couples."""
+    out: dict[str, dict[str, str]] = {title(pair): {} for pair in config.pairs}
     if not config.grids:
-        return {}
-    name, seeds = title(pair), [config.seed + s for s in range(min(config.select_seeds, config.seeds))]
-    with Ahead(validate, [(config.model_dump(), pair, seed) for seed in seeds], config.workers) as ahead:
-        found = [run.once(f"{name}-{s}-validation", lambda i=i: ahead.result(i)) for i, s in enumerate(seeds)]
-    frame = pd.DataFrame([line for lines in found for line in lines])
-    run.table(f"{name}-validation", frame)
-    best = choices(found)
-    run.say(f"{name}: chosen on the validation split: " + "; ".join(best.values()))
-    return best
+        return out
+    seeds = range(config.seed, config.seed + min(config.select_seeds, config.seeds))
+    jobs = [(pair, seed) for pair in config.pairs for seed in seeds]
+    found: dict[str, list[list[dict[str, Any]]]] = {}
+    with Ahead(validate, [(config.model_dump(), *j) for j in jobs], config.workers) as ahead:
+        for i, (pair, seed) in enumerate(jobs):
+            lines = run.once(f"{title(pair)}-{seed}-validation", lambda i=i: ahead.result(i))
+            found.setdefault(title(pair), []).append(lines)
+    for name, lists in found.items():
+        run.table(f"{name}-validation", pd.DataFrame([line for lines in lists for line in lines]))
+        out[name] = choices(lists)
+        run.say(f"{name}: chosen on the validation split: " + "; ".join(out[name].values()))
+    return out
 
 
 def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:

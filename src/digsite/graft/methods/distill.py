@@ -17,11 +17,11 @@ SAME_SHAPE = False
 
 class Options(Config):
     data: str = Field("au", pattern="^[sau]+$", description="images used, in budget letters")
-    n_images: int = Field(6000, gt=0, description="at most so many images of each kind")
+    n_images: int = Field(4000, gt=0, description="at most so many images of each kind")
     widen: float = Field(0.5, ge=0, description="bent, cut and pieced images, as a share of the others")
     rule: Rule = Field("guarded", description="which new logit is followed, as in union")
-    steps: int = Field(250, gt=0, description="gradient steps")
-    lr: float = Field(1e-3, gt=0, description="highest learning rate")
+    steps: int = Field(150, gt=0, description="gradient steps")
+    lr: float = Field(2e-3, gt=0, description="highest learning rate")
     batch: int = Field(256, gt=0, description="images per step")
 
 

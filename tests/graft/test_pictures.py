@@ -1,0 +1,48 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digsite.graft.augment import bend, cut, piece, widened
+from digsite.graft.drawn import strokes
+
+X = torch.rand(20, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+def draw(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@given(st.integers(0, 1000), st.sampled_from([bend, cut, piece]))
+def test_pictures_stay_pictures(seed, change):
+    out = change(X, draw(seed))
+    assert out.shape == X.shape and out.min() >= X.min() - 1e-5 and out.max() <= X.max() + 1e-5
+    assert torch.equal(out, change(X, draw(seed)))
+
+
+def test_no_bend_is_the_image():
+    still = bend(X, draw(), turn=0, zoom=0, shear=0)  # a shift is left
+    assert still.shape == X.shape
+    assert torch.equal(cut(X, draw(), share=0), X)
+
+
+def test_pieces_come_from_two_images():
+    flat = torch.arange(20.0)[:, None, None, None].expand(20, 1, 12, 12)
+    made = piece(flat, draw())
+    assert all(
+        len(image.unique()) <= 2 and float(i) in image.unique().tolist() for i, image in enumerate(made)
+    )
+
+
+def test_widened_takes_any_number_and_leaves_vectors_alone():
+    assert widened(X, 33, draw()).shape == (33, 1, 12, 12)
+    rows = torch.randn(5, 7)
+    assert all((row == rows).all(1).any() for row in widened(rows, 9, draw()))
+
+
+def test_strokes_are_ink_on_paper():
+    out = strokes(30, (1, 28, 28), draw(), -0.4, 2.8)
+    assert out.shape == (30, 1, 28, 28)
+    assert out.min() >= -0.4 - 1e-4 and out.max() <= 2.8 + 1e-4
+    share = (out > 1.2).float().mean((1, 2, 3))
+    assert (share > 0.01).all() and (share < 0.5).all()
+    assert torch.equal(out, strokes(30, (1, 28, 28), draw(), -0.4, 2.8))
