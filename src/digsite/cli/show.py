@@ -7,9 +7,10 @@ from digsite.cli._options import json_option, run_argument, runs_option
 
 @click.command("show")
 @run_argument
+@click.option("--all", "everything", is_flag=True, help="Every claim, not only the first 30.")
 @runs_option
 @json_option
-def command(run, root, as_json):
+def command(run, everything, root, as_json):
     """One run: state, claims beside their nulls, verdict, files."""
     from digsite.cli._print import print_json, print_run
     from digsite.runs import find_run
@@ -18,4 +19,4 @@ def command(run, root, as_json):
     found = find_run(run, root)
     if as_json:
         return print_json(in_full(found))
-    print_run(found)
+    print_run(found, limit=0 if everything else 30)
