@@ -6,7 +6,7 @@ import socket
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from digsite.base import atomic
 
@@ -50,7 +50,8 @@ class Status:
         return "killed" if self.state == "running" and not self.alive else self.state
 
 
-_KNOWN = {f.name for f in fields(Status)}
+_NUMBERS = {"step", "total", "pid", "seed", "eta_s", "created", "started", "heartbeat", "ended"}
+_KNOWN = {f.name: (int, float) if f.name in _NUMBERS else str for f in fields(Status)}
 
 
 def write_status(path: Path, status: Status) -> None:
@@ -58,14 +59,16 @@ def write_status(path: Path, status: Status) -> None:
 
 
 def read_status(path: Path) -> Status:
-    """Unknown keys are ignored, so that an older digsite can still list newer runs."""
+    """Unknown keys are ignored, so that an older digsite can still list newer runs; so are values of a wrong type."""
     try:
         stored = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (OSError, ValueError):
+        stored = None
+    if not isinstance(stored, dict) or stored.get("state") not in get_args(State):
         return Status(
             state="failed", id=path.parent.name, study=path.parent.parent.name, message="no readable status"
         )
-    return Status(**{key: value for key, value in stored.items() if key in _KNOWN})
+    return Status(**{key: stored[key] for key, kind in _KNOWN.items() if isinstance(stored.get(key), kind)})
 
 
 def process_exists(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def downsampled(steps: list[float], values: list[float], points: int) -> Series:
     y = np.asarray(values)
     edges = np.linspace(0, len(y), buckets + 1).astype(int)
     chosen = set()
-    for start, end in zip(edges[:-1], edges[1:]):
+    for start, end in pairwise(edges):
         if end > start:
             chosen |= {start + int(np.argmin(y[start:end])), start + int(np.argmax(y[start:end]))}
     keep = sorted(chosen)

@@ -31,6 +31,7 @@ def train(config, run, weight, bias, optimizer):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        loss = loss.detach()
         losses.append(float(loss))
         if step % 5 == 0:
             norms = weight.detach().norm(dim=0)
@@ -49,10 +50,17 @@ def train(config, run, weight, bias, optimizer):
 
 
 def draw(run, losses, overlap):
-    run.figure("loss", curves({"loss": (range(len(losses)), losses)}, x="step", y="mean squared error", log_y=True),
-               {"step": range(len(losses)), "loss": losses}, caption="The loss falls and settles.")  # fmt: skip
-    run.figure("overlap", heatmap(overlap.numpy(), x="feature", y="feature", centered=True, unit="inner product"),
-               caption="Features that share a direction disturb each other.")  # fmt: skip
+    run.figure(
+        "loss",
+        curves({"loss": (range(len(losses)), losses)}, x="step", y="mean squared error", log_y=True),
+        {"step": range(len(losses)), "loss": losses},
+        caption="The loss falls and settles.",
+    )
+    run.figure(
+        "overlap",
+        heatmap(overlap.numpy(), x="feature", y="feature", centered=True, unit="inner product"),
+        caption="Features that share a direction disturb each other.",
+    )
     pairs = [(i, j, float(overlap[i, j])) for i in range(len(overlap)) for j in range(i)]
     run.table(
         "overlaps",
@@ -73,8 +81,18 @@ def draw(run, losses, overlap):
             "null": losses[0],
         },
     )
-    run.view("loss with band", kind="curve", source="tables/loss_band.csv", x="step", y=["loss"], band=["low", "high"], null="null",
-             x_label="step", y_label="mean squared error", marks=[{"x": len(losses) // 3, "label": "a jump"}])  # fmt: skip
+    run.view(
+        "loss with band",
+        kind="curve",
+        source="tables/loss_band.csv",
+        x="step",
+        y=["loss"],
+        band=["low", "high"],
+        null="null",
+        x_label="step",
+        y_label="mean squared error",
+        marks=[{"x": len(losses) // 3, "label": "a jump"}],
+    )
     run.view("overlaps", kind="table", source="tables/overlaps.csv")
     nodes = [{"id": i, "label": f"f{i}", "layer": i % 2} for i in range(len(overlap))]
     edges = [{"source": i, "target": j, "weight": w} for i, j, w in pairs]
@@ -89,8 +107,15 @@ def store(config, run, weight, bias):
     packed = np.packbits(keep, axis=1, bitorder="little")
     clusters = np.argsort(density[:, 0]) * 4 // config.mask_rows
     run.tensors("mask", {"bits": torch.from_numpy(packed), "row_clusters": torch.from_numpy(clusters)})
-    run.view("mask", kind="matrix", source="artifacts/mask.safetensors#bits", bits=config.mask_columns,
-             row_labels="#row_clusters", x_label="input", y_label="output")  # fmt: skip
+    run.view(
+        "mask",
+        kind="matrix",
+        source="artifacts/mask.safetensors#bits",
+        bits=config.mask_columns,
+        row_labels="#row_clusters",
+        x_label="input",
+        y_label="output",
+    )
     run.tensors(
         "weights",
         {"w": weight, "b": bias, "images": torch.rand(6, 1, 8, 8, generator=run.generator("images"))},
@@ -114,15 +139,31 @@ def conclude(config, run, overlap, losses):
     n = len(diagonal)
     half = 1.96 * float(represented.std()) / n**0.5
     mean = float(represented.mean())
-    run.claim("features represented", mean, low=mean - half, high=mean + half, n=n, null=config.hidden / config.features,
-              note="share of features whose own inner product passes 0.5; null: one feature per dimension")  # fmt: skip
+    run.claim(
+        "features represented",
+        mean,
+        low=mean - half,
+        high=mean + half,
+        n=n,
+        null=config.hidden / config.features,
+        note="share of features whose own inner product passes 0.5; null: one feature per dimension",
+    )
     spread = 1.96 * float(off.std()) / len(off) ** 0.5
-    run.claim("interference", float(off.mean()), low=float(off.mean()) - spread, high=float(off.mean()) + spread,
-              n=len(off), null=0.0, note="mean inner product of two features")  # fmt: skip
+    run.claim(
+        "interference",
+        float(off.mean()),
+        low=float(off.mean()) - spread,
+        high=float(off.mean()) + spread,
+        n=len(off),
+        null=0.0,
+        note="mean inner product of two features",
+    )
     run.claim("loss", losses[-1], null=losses[0], unit="MSE")
     run.claim("features stored per dimension", float((diagonal > 0.5).sum()) / config.hidden)
-    run.verdict(f"{int(represented.sum())} of {n} features live in {config.hidden} dimensions. "
-                f"Two of them overlap by {float(off.mean()):.3f} on average.")  # fmt: skip
+    run.verdict(
+        f"{int(represented.sum())} of {n} features live in {config.hidden} dimensions. "
+        f"Two of them overlap by {float(off.mean()):.3f} on average."
+    )
 
 
 METHODS = {"showcase": showcase}

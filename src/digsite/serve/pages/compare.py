@@ -22,7 +22,7 @@ def page(request: Request) -> Response:
     here = site(request)
     if not runs:
         return here.page(
-            "error.html", 400, status="compare", message="Tick the runs to compare in the list of runs."
+            "error.html", 400, code="compare", message="Tick the runs to compare in the list of runs."
         )
     return here.page("compare.html", compared=compare([gather(run) for run in runs]), here="runs",
                      query=str(request.query_params))  # fmt: skip

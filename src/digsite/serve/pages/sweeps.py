@@ -33,8 +33,8 @@ def one(request: Request) -> Response:
     name = request.query_params.get("claim", "")
     claim = name if name in compared.claims else next(iter(compared.claims), "")
     up = request.query_params.get("up") == "1"
-    return here.page("sweep.html", sweep=sweep, counts=_counts(sweep), compared=compared, claim=claim, up=up, here="sweeps",
-                     groups=ranked(compared.groups, claim, up), total=len(sweep.members), states=STATES)  # fmt: skip
+    return here.page("sweep.html", sweep=sweep, counts=_counts(sweep), compared=compared, claim=claim, up=up,
+                     here="sweeps", groups=ranked(compared.groups, claim, up), total=len(sweep.members), states=STATES)  # fmt: skip
 
 
 def api(request: Request) -> Response:

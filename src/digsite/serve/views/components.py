@@ -67,8 +67,14 @@ def _component(
     parts: Parts, c: int, importance: np.ndarray | None, probes: np.ndarray | None
 ) -> dict[str, Any]:
     reads, writes = parts.V[:, c], parts.U[c]
-    shown: dict[str, Any] = {"number": c, "norm": parts.norms[c], "reads": _thin(reads), "writes": _thin(writes),
-                             "reads_most": int(np.abs(reads).argmax()), "writes_most": int(np.abs(writes).argmax())}  # fmt: skip
+    shown: dict[str, Any] = {
+        "number": c,
+        "norm": parts.norms[c],
+        "reads": _thin(reads),
+        "writes": _thin(writes),
+        "reads_most": int(np.abs(reads).argmax()),
+        "writes_most": int(np.abs(writes).argmax()),
+    }
     if importance is not None:
         shown["importance"] = importance[c]
     if probes is not None and c < probes.shape[1]:

@@ -27,7 +27,8 @@ def data(view: View, params: Any) -> dict[str, Any]:
     return {
         "rows": grid.shape[0], "columns": grid.shape[1], "tile": TILE, "levels": levels, "mask": grid.mask,
         "low": low, "high": high, "min": found.low, "max": found.high, "mean": found.mean, "broken": found.broken,
-        "lead": list(grid.tensor.shape[:-2]), "row_orders": orders(view, "row"), "column_orders": orders(view, "column"),
+        "lead": list(grid.tensor.shape[:-2]),
+        "row_orders": orders(view, "row"), "column_orders": orders(view, "column"),
         **{key: view.options[key] for key in _SHOWN if key in view.options},
     }  # fmt: skip
 

@@ -1,0 +1,24 @@
+"""Facts about a run, read back."""
+
+from digsite.report.facts import gather, read_table, table_names
+from digsite.runs.layout import create
+
+
+def test_a_table_is_read_by_windows(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "t.csv").write_text("a,b\n" + "".join(f"{i},{i * i}\n" for i in range(30)))
+    (tmp_path / "link.csv").symlink_to(tmp_path / "sub" / "t.csv")
+    assert table_names(tmp_path) == ("sub/t",)
+    table = read_table(tmp_path, "sub/t", start=10, limit=5)
+    assert table.columns == ("a", "b") and table.total == 30
+    assert table.rows[0] == ("10", "100") and len(table.rows) == 5
+
+
+def test_a_planned_run_has_few_facts(tmp_path):
+    run = create(
+        tmp_path, {"study": "s", "method": "m.x", "config": {"seed": 7, "a": {"b": 1}}, "tags": ["one", 2]}
+    )
+    facts = gather(run)
+    assert facts.state == "planned" and facts.name == f"s/{run.id}"
+    assert facts.config == {"seed": 7, "a.b": 1} and facts.tags == ("one", "2")
+    assert facts.claims == () and facts.seconds is None and facts.tables == ()

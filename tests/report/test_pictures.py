@@ -1,0 +1,31 @@
+"""Figures inside of one file."""
+
+import base64
+
+from digsite.report import pictures as module
+from digsite.report.pictures import data_uri, embedded, pictures
+
+
+def test_vectors_unless_they_are_huge(tmp_path):
+    (tmp_path / "a.svg").write_text("<svg/>")
+    (tmp_path / "a.png").write_bytes(b"png")
+    (tmp_path / "b.svg").write_bytes(b"x" * (module.SVG_LIMIT + 1))
+    (tmp_path / "b.png").write_bytes(b"png")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "v1.2.png").write_bytes(b"png")
+    a, b, c = pictures(tmp_path)
+    assert a.file == a.svg and b.file == b.png
+    assert c.name == "sub/v1.2"
+    assert data_uri(a) == "data:image/svg+xml;base64," + base64.b64encode(b"<svg/>").decode()
+    assert str(data_uri(b)).startswith("data:image/png;base64,")
+
+
+def test_a_report_stays_small_enough_to_mail(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BUDGET", 250)
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(b"x" * 100)
+    assert [p.name for p in embedded(list(pictures(tmp_path)))] == ["a", "b"]
+
+
+def test_no_folder_no_figures(tmp_path):
+    assert pictures(tmp_path / "none") == ()
