@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
@@ -12,7 +11,7 @@ from digsite.config import Config
 from digsite.data import hub, stories, text
 from digsite.data.tokenizers import Tokenizer, load_tokenizer
 from digsite.decompose.config import LmConfig, Recipe, Text
-from digsite.decompose.tasks import Task, next_token, numbers, rows
+from digsite.decompose.tasks import Task, next_token, rows
 from digsite.models import build, empty
 from digsite.models.pretrained import from_bundle
 from digsite.train import Examples, Member, train_ensemble
@@ -91,7 +90,7 @@ def loaded_task(config: LmConfig) -> Task:
         rows(windows[cut:] if len(windows) > cut else windows, batch),
         rows(windows[:cut], batch),
         next_token,
-        lambda token: tokenizer.decode([token]) or numbers(token),
+        lambda token: tokenizer.decode([token]) or str(token),
         _logits_of(model, config.output),
     )
 
@@ -120,11 +119,3 @@ def _documents(chosen: Text) -> list[str]:
         return hub.texts(chosen.source.removeprefix("hub:"), chosen.column, limit=chosen.documents)
     return text.documents(chosen.source)[: chosen.documents]
 
-
-@torch.no_grad()
-def loss_of(task: Task, batch: Tensor) -> float:
-    from digsite.decompose.answers import judge
-    from digsite.decompose.target import pick
-
-    logits = pick(task.model(batch), task.output)
-    return judge(logits, logits, task.labels(batch)).ce

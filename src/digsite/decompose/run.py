@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from digsite.decompose.run_lm import lm
 from digsite.decompose.run_model import model
 from digsite.decompose.run_toys import toy
 
-METHODS: dict[str, Callable[[Any, Any], None]] = {"toy": toy, "model": model}
+METHODS: dict[str, Callable[[Any, Any], None]] = {"toy": toy, "model": model, "lm": lm}

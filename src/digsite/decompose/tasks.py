@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from digsite.decompose.fit import Sampler
+if TYPE_CHECKING:
+    from digsite.decompose.fit import Sampler
 
 IGNORED = -100  # label of positions at which nothing is asked
 Labels = Callable[[Tensor], Tensor]
@@ -21,7 +23,7 @@ class Task:
     sample: Sampler  # tokens (batch, positions) from a generator
     held_out: Sampler  # the same from data that the target never saw
     labels: Labels  # for tokens, the right answer at every position of the logits
-    words: Words
+    words: Words = str
     output: str = ""
     floor: float | None = None  # nats per answer that no model can beat, where it is known
 
@@ -35,6 +37,3 @@ def rows(tokens: Tensor, batch: int) -> Sampler:
     """Random rows of stored tokens."""
     return lambda generator: tokens[torch.randint(len(tokens), (batch,), generator=generator)]
 
-
-def numbers(token: int) -> str:
-    return str(token)

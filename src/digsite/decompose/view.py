@@ -21,6 +21,8 @@ class View:
     n_batches: int = 1
     n_features: int = 0
     patterns: Mapping[str, Truth] = field(default_factory=dict)
+    labels: Callable[[Tensor], Tensor] | None = None  # right answers of a token model
+    words: Callable[[int], str] = str
 
     def batches(self) -> Iterator[Tensor]:
         return (self.sample(i) for i in range(self.n_batches))
