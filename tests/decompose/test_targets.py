@@ -4,6 +4,7 @@ import torch
 from digsite.base.errors import DigsiteError
 from digsite.decompose import targets
 from digsite.decompose.config import ToyTarget
+from digsite.models import build, parse
 
 
 def target(**settings) -> ToyTarget:
@@ -28,3 +29,13 @@ def test_batches_are_as_sparse_as_asked():
     x = targets.sampler(target(probability=0.1, low=-1.0), 20_000)(torch.Generator().manual_seed(0))
     assert (x != 0).float().mean() == pytest.approx(0.1, abs=0.005)
     assert x.min() < -0.9
+
+
+def test_multiplying_the_maps_first_is_the_same_residual_mlp():
+    model = build(
+        parse({"kind": "resid_mlp", "n_features": 7, "d_resid": 30, "d_mlp": 5, "n_layers": 2})
+    ).double()
+    narrow = targets._Narrow.of(model).double()
+    x = torch.randn(9, 7, dtype=torch.float64)
+    torch.testing.assert_close(narrow(x), model(x))
+    torch.testing.assert_close(targets.separate(narrow).double()(x), model(x), rtol=1e-5, atol=1e-6)

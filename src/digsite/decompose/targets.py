@@ -13,7 +13,9 @@ from digsite.base.streams import derive
 from digsite.config import Config
 from digsite.data.sparse_features import SparseFeatures, batch, resid_targets
 from digsite.decompose.config import ToyTarget
+from digsite.decompose.products import Products
 from digsite.models import build
+from digsite.models.architectures.resid_mlp import ResidLayer, ResidMlp
 from digsite.train import Member, Stream, train_ensemble
 
 PROBE = 0.75  # one feature at a time is switched on at this value
@@ -79,11 +81,37 @@ def _train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
 
 def _start(model: Config) -> nn.Module:
     """Draws from torch's generator, which the trainer has seeded for the member."""
-    return build(model, int(torch.randint(2**31, ())))
+    made = build(model, int(torch.randint(2**31, ())))
+    return _Narrow.of(made) if isinstance(made, ResidMlp) and not made.config.bias else made
+
+
+class _Narrow(ResidMlp):
+    """A residual MLP that multiplies its maps before the batch passes: the wide stream is never written out."""
+
+    @classmethod
+    def of(cls, model: ResidMlp) -> _Narrow:
+        narrow = cls(model.config)
+        narrow.load_state_dict(model.state_dict())
+        return narrow
+
+    def forward(self, x: Tensor) -> Tensor:
+        stream = Products(((x, self.W_E),))
+        for layer in self.layers:
+            assert isinstance(layer, ResidLayer)
+            hidden = layer.activate(stream @ layer.mlp_in.weight.T)
+            stream = stream + Products(((hidden, layer.mlp_out.weight.T),))
+        return stream @ self.W_E.T
+
+    def plain(self) -> ResidMlp:
+        model = ResidMlp(self.config)
+        model.load_state_dict(self.state_dict())
+        return model
 
 
 def separate(model: nn.Module) -> nn.Module:
     """Tied maps become two layers with equal numbers, so that each is a layer to decompose."""
+    if isinstance(model, _Narrow):
+        return model.plain().eval()
     return model.untied().eval() if hasattr(model, "untied") else model.eval()  # type: ignore[operator]
 
 
