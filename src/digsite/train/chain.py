@@ -58,7 +58,7 @@ class Instruction:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, MaskedDropout) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (MaskedDropout, nn.Identity)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def read_program(model: nn.Module) -> list[Instruction] | None:
@@ -103,7 +103,7 @@ def _module_kind(layer: nn.Module) -> str | None:
         return "conv"
     if isinstance(layer, MaskedDropout):
         return "dropout"
-    if type(layer) in ELEMENTWISE_MODULES:
+    if type(layer) in ELEMENTWISE_MODULES or isinstance(layer, nn.Identity):
         return "elementwise"
     if type(layer) in POOL_MODULES:
         return "pool"

@@ -1,0 +1,47 @@
+"""Checkpoints are the weights at their steps, with and without a callback."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digsite.models import build, parse
+from digsite.train import Ensemble, Member, log_spaced, train_ensemble
+
+MODEL = build(parse({"kind": "mlp", "sizes": [9, 6, 4]}))
+DATA = torch.rand(40, 9), torch.arange(40) % 4
+MEMBERS = [Member(seed=0, steps=12, batch=8), Member(seed=1, steps=30, batch=8, optimizer="sgd", lr=0.1)]
+
+
+@given(total=st.integers(1, 10**6), count=st.integers(2, 12))
+def test_log_spaced_begins_ends_and_rises(total, count):
+    steps = log_spaced(total, count)
+    assert steps[0] == 0 and steps[-1] == total and len(steps) <= count
+    assert list(steps) == sorted(set(steps))
+
+
+def test_snapshots_are_the_weights_at_their_steps():
+    trained = train_ensemble(MODEL, DATA, MEMBERS, checkpoints=[0, 5, 20, 30])
+    stepped = Ensemble(MODEL, DATA, MEMBERS)
+    kept = {0: stepped.flat}
+    for step in range(1, 31):
+        stepped.step()
+        kept[step] = stepped.flat
+    for at, step in enumerate(trained.steps):
+        assert torch.equal(trained.snapshots[at], kept[step])
+    assert torch.equal(trained.snapshots[2, 0], kept[12][0])
+    assert torch.equal(trained.flat, trained.snapshots[-1])
+
+
+def test_callback_sees_every_step_in_lockstep_and_changes_nothing():
+    seen = []
+
+    def note(step: int, ensemble: Ensemble) -> None:
+        seen.append(step)
+        ensemble.forward(DATA[0])
+        assert ensemble.count == step
+
+    followed = train_ensemble(MODEL, DATA, MEMBERS, checkpoints=[5, 30], callback=note, every=10)
+    assert seen == [0, 10, 20, 30]
+    plain = train_ensemble(MODEL, DATA, MEMBERS, checkpoints=[5, 30])
+    assert torch.equal(followed.snapshots, plain.snapshots)
+    assert torch.equal(followed.losses, plain.losses)
