@@ -173,6 +173,8 @@ def test_a_loss_that_is_not_finite_is_named():
         ({"losses": {}}, TMS, "no loss"),
         ({"losses": {"a": {"kind": "recon", "coeff": 0}}}, TMS, "coefficient 0"),
         ({"losses": {"a": {"kind": "embedding_recon"}}}, TMS, "exactly one decomposed module"),
+        ({"losses": {"a": {"kind": "adversarial"}}, "recompute": True}, TMS, "recompute"),
+        ({"recompute": True, "compile": "always"}, TMS, "exclude each other"),
     ],
 )
 def test_what_cannot_be_is_said(settings, modules, text):
@@ -190,3 +192,12 @@ def test_layers_that_cannot_be_decomposed_are_named():
     model = nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4)).double()
     with pytest.raises(UsageError, match="'1' is a LayerNorm"):
         fit([model], [0], modules=["1"])
+
+
+def test_recomputing_saves_memory_and_changes_nothing():
+    losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "adversarial"}
+    plain, frugal = (walk(fit([tms(0)], [0], losses=losses, recompute=r)) for r in (False, True))
+    with pytest.raises(UsageError, match="one member"):
+        fit([tms(0)], [0, 1], recompute=True)
+    for name, value in plain.params.items():
+        torch.testing.assert_close(frugal.params[name], value, rtol=1e-9, atol=1e-12)

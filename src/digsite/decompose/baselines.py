@@ -6,12 +6,6 @@ import torch
 
 from digsite.decompose.decomposition import Components
 
-# Published scores of the method's predecessor (attribution-based decomposition) on the input matrix.
-PREDECESSOR = {
-    "tms_5-2": {"mmcs": 0.998, "ml2r": 0.893},
-    "tms_40-10": {"mmcs": 0.996, "ml2r": 0.935},
-}
-
 
 def svd(parts: Components) -> Components:
     """Singular directions, each with its singular value: the parts that add up to W with the least rank."""

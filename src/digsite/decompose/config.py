@@ -101,6 +101,10 @@ class DecomposeConfig(Config):
         default="auto", description="compile the step; auto asks for length and a compiler"
     )
     autocast: bool = Field(default=False, description="forward passes in bfloat16")
+    recompute: bool = Field(
+        default=False,
+        description="keep no intermediate values of gates and masked passes: less memory, more time",
+    )
     checkpointing: bool = Field(
         default=False,
         description="compute masked passes and gates again on the way back instead of keeping their activations",
@@ -227,7 +231,9 @@ class Recipe(Config):
 
     steps: int = Field(default=2500, gt=0, description="training steps")
     batch: int = Field(default=16, gt=0, description="rows per step")
-    lr: float = Field(default=3e-3, gt=0, description="AdamW learning rate at its highest, then cosine to zero")
+    lr: float = Field(
+        default=3e-3, gt=0, description="AdamW learning rate at its highest, then cosine to zero"
+    )
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
     warmup: int = Field(default=50, ge=0, description="steps in which the rate rises")
 
@@ -267,22 +273,22 @@ class HeadsConfig(TokenStudy):
         default=InductionConfig(vocab=24, context=16, d_model=32, position="keys"),
         description="the model that is trained here",
     )
-    training: Recipe = Field(
-        default=Recipe(steps=4000, batch=128, lr=5e-3), description="how it is trained"
-    )
+    training: Recipe = Field(default=Recipe(steps=4000, batch=128, lr=5e-3), description="how it is trained")
 
 
 class ModaddConfig(TokenStudy):
     """Decompose a network that adds modulo a prime, and look for single frequencies in its components."""
 
     model: str = Field(
-        default="", description="reference of a published network; none: the data folder's, or one trained here"
+        default="",
+        description="reference of a published network; none: the data folder's, or one trained here",
     )
     network: str = Field(
         default="7r4zst7evs", description="which network of the data folder; 'none' trains one in any case"
     )
     target: ModularMlpConfig = Field(
-        default=ModularMlpConfig(modulus=29, d_embed=48, d_out=128), description="the network that is trained here"
+        default=ModularMlpConfig(modulus=29, d_embed=48, d_out=128),
+        description="the network that is trained here",
     )
     training: Recipe = Field(
         default=Recipe(steps=3000, batch=841, lr=3e-3, weight_decay=1.0), description="how it is trained"

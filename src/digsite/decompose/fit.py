@@ -12,13 +12,13 @@ from torch.func import vmap
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.base.streams import derive
-from digsite.decompose import compiled, gating, parts, rows, schedules
+from digsite.decompose import compiled, gating, parallel, parts, rows, schedules
 from digsite.decompose.config import LOSSES, DecomposeConfig
 from digsite.decompose.decomposition import Decomposition
 from digsite.decompose.folding import fold
 from digsite.decompose.gating import Shape
 from digsite.decompose.masks import Layout
-from digsite.decompose.scene import Plan, Scene, observe
+from digsite.decompose.scene import Plan, Scene, frugal, observe
 from digsite.decompose.setup import check, component_counts
 from digsite.decompose.target import Target, check_deterministic
 
@@ -36,6 +36,14 @@ class Problem:
     output: str = ""
 
 
+@dataclass(frozen=True)
+class Vary:
+    """What may differ among members beside their seed: coefficients (K, losses) and factors (K) on the learning rate."""
+
+    coeffs: Tensor
+    rates: Tensor
+
+
 class Fit:
     """K decompositions in training: call `step(i)` for i in 0..steps-1, then read `member(k)`."""
 
@@ -45,7 +53,7 @@ class Fit:
         config: DecomposeConfig,
         seeds: Sequence[int],
         *,
-        coeffs: Tensor | None = None,
+        vary: Vary | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -53,6 +61,8 @@ class Fit:
             raise UsageError(
                 f"There are {len(problem.models)} models for {len(seeds)} seeds: give one model or one per seed."
             )
+        if config.recompute and len(seeds) > 1:
+            raise UsageError(f"recompute=true is for one member, and there are {len(seeds)} seeds.")
         self.config, self.seeds, self.sample, self.problem = config, list(seeds), problem.sample, problem
         self.device, self.dtype = torch.device(device), dtype
         self.target = Target(
@@ -60,8 +70,9 @@ class Fit:
         )
         self.target.model.to(self.device, dtype)
         self.names = list(config.losses)
-        self.coeffs = torch.tensor([config.losses[n].coeff for n in self.names]) if coeffs is None else coeffs
-        self.coeffs = self.coeffs.to(self.device, dtype).expand(len(seeds), -1).clone()
+        coeffs = vary.coeffs if vary else torch.tensor([config.losses[n].coeff for n in self.names])
+        self.rates = vary.rates.to(self.device, dtype) if vary else None
+        self.coeffs = coeffs.to(self.device, dtype).expand(len(seeds), -1).clone()
         self._stack_weights(problem.models)
         first = self._draw(0, 0)
         check(config, self.target, first)
@@ -103,9 +114,8 @@ class Fit:
 
     def _plan(self) -> Plan:
         owners = parts.find_owners(self.matrices, self.config.tied)
-        return Plan(
-            self.target, owners, self.config.gate, self.config.sigmoid, self.config.delta, self.config.compare
-        )
+        c = self.config
+        return Plan(self.target, owners, c.gate, c.sigmoid, c.delta, c.compare, recompute=c.recompute)
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -177,6 +187,8 @@ class Fit:
 
     def _compiles(self) -> bool:
         wanted = self.config.compile
+        if self.config.recompute:  # a compiled graph decides by itself what to keep
+            return False
         return wanted == "always" or (
             wanted == "auto" and self.config.steps >= compiled.WORTH_STEPS and compiled.is_possible()
         )
@@ -188,12 +200,15 @@ class Fit:
         self._set_rate(i)
         total: list[Tensor] | None = None
         terms = torch.zeros(())
+        rank, size = parallel.place()
         for j in range(self.config.accumulate):
-            found, slopes = self._gradients(i * self.config.accumulate + j, i / self.config.steps)
+            index = (i * self.config.accumulate + j) * size + rank
+            found, slopes = self._gradients(index, i / self.config.steps)
             terms = terms.to(found) + found / self.config.accumulate
             share = [slope / self.config.accumulate for slope in slopes]
             total = share if total is None else [a + b for a, b in zip(total, share, strict=True)]
         assert total is not None
+        parallel.average([terms, *total])
         self._check_finite(terms, i)
         self._apply(total)
         return {name: terms[:, n] for n, name in enumerate(self.names)}
@@ -246,7 +261,7 @@ class Fit:
                 progress=progress,
                 jitter=jitter or None,
             )
-            return torch.stack([self._term(name, scene, noise) for name in self.names])
+            return torch.stack([frugal(self.plan, self._term, name, scene, noise) for name in self.names])
 
     def _term(self, name: str, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
         settings = self.config.losses[name]
@@ -260,7 +275,12 @@ class Fit:
             slopes = [s * scale.reshape(-1, *([1] * (s.ndim - 1))) for s in slopes]
         for value, slope in zip(self.params.values(), slopes, strict=True):
             value.grad = slope
+        before = [value.detach().clone() for value in self.params.values()] if self.rates is not None else []
         self.optimizer.step()
+        with torch.no_grad():
+            for value, start in zip(self.params.values(), before):  # AdamW's step is linear in the rate
+                assert self.rates is not None
+                value.copy_(torch.lerp(start, value, self.rates.reshape(-1, *([1] * (value.ndim - 1)))))
 
     def _set_rate(self, i: int) -> None:
         s = self.config.schedule

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from digsite.config import Config
 from digsite.decompose import gating, parts
@@ -26,6 +28,7 @@ class Plan:
     sigmoid: str
     delta: bool
     compare: str  # mse | kl
+    recompute: bool = False
     deferred: frozenset[str] = frozenset()  # sites whose output stays a sum of products
 
 
@@ -101,6 +104,13 @@ def _fit(route: Tensor, like: Tensor) -> Tensor:
     return route.reshape(*route.shape[:-1], *([1] * missing), 1)
 
 
+def frugal(plan: Plan, function: Callable[..., Any], *args: Any) -> Any:
+    """The function's value; with `recompute` its intermediate values are computed again when gradients need them."""
+    if not plan.recompute:
+        return function(*args)
+    return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
+
+
 def gap(output: Tensor, wanted: Tensor, compare: str) -> Tensor:
     """Per position: mean squared error over entries, or KL(wanted || output) summed over classes."""
     if compare == "kl":
@@ -134,7 +144,9 @@ def observe(
     factors = {name: parts.factors(params, plan.owners, name) for name in inputs}
     inner = {name: plan.target.sites[name].read(value, factors[name][0]) for name, value in inputs.items()}
     gates = {key.removeprefix("gate/"): value for key, value in params.items() if key.startswith("gate/")}
-    importance = gating.importance(gating.logits(plan.gate, gates, inner, inputs), plan.sigmoid, jitter)
+    importance = gating.importance(
+        frugal(plan, gating.logits, plan.gate, gates, inner, inputs), plan.sigmoid, jitter
+    )
     residuals = {name: matrices[name] - v @ u for name, (v, u) in factors.items()}
     return Scene(
         plan,

@@ -19,7 +19,7 @@ def keep(run: Run, members: list[Decomposition]) -> None:
     """Every member as a file that `Decomposition.load` reads; the first under the plain name."""
     for k, found in enumerate(members):
         tensors, metadata = contents(found)
-        run.tensors("decomposition" if k == 0 else f"members/{k}", tensors, metadata)
+        run.tensors("decomposition" if k == 0 else f"member-{k}", tensors, metadata)
 
 
 def views(run: Run, view: View) -> None:

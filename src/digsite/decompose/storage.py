@@ -16,6 +16,8 @@ from digsite.config import Config
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.scene import Plan
 from digsite.decompose.target import Target
+from digsite.weights import parse_reference
+from digsite.weights.sources import run, wandb
 
 if TYPE_CHECKING:
     from digsite.decompose.decomposition import Decomposition
@@ -91,21 +93,14 @@ def _target(
 
 
 def locate(reference: str) -> Path:
-    """A file, a folder that holds one, or `run:ID`."""
-    path = (
-        _run_folder(reference.removeprefix("run:"))
-        if reference.startswith("run:")
-        else Path(reference.removeprefix("file:"))
-    )
-    if path.is_dir():
-        path = path / ARTIFACT
+    """A file, a folder that holds one, `run:ID`, `run:ID#member-3` or `wandb:...`."""
+    found = parse_reference(reference)
+    if found.scheme == "run":
+        return run.path(found.target, found.member or "decomposition")
+    if found.scheme == "wandb":
+        return wandb.fetch(found.target, found.member)
+    path = Path(found.target)
+    path = path / ARTIFACT if path.is_dir() else path
     if not path.is_file():
         raise NotFound(f"There is no decomposition at '{reference}'.")
     return path
-
-
-def _run_folder(name: str) -> Path:
-    from digsite.base.settings import runs_dir
-    from digsite.runs.listing import find_run
-
-    return find_run(name, runs_dir()).path

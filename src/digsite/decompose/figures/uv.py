@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from digsite.decompose.panels import panels
 from digsite.decompose.view import View
@@ -25,13 +27,18 @@ def draw(view: View) -> Figure:
             centered=True,
             ax=ax,
         )
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
-def _matrix(view: View, module: str, factor: str):
+def _matrix(view: View, module: str, factor: str) -> np.ndarray:
+    """Factors of equal length: their product says how much a component does, not either factor alone."""
     parts = view.found.components(module)
-    values = parts.V if factor == "V" else parts.U.T
-    return values.detach().cpu().numpy()[:, view.order[module]]
+    size = parts.norms.clamp_min(1e-12).sqrt()
+    balanced = parts.V / parts.V.norm(dim=0).clamp_min(1e-12) * size
+    if factor == "U":
+        balanced = parts.U.T / parts.U.norm(dim=1).clamp_min(1e-12) * size
+    return balanced.detach().cpu().numpy()[:, view.order[module]]
 
 
 def data(view: View) -> dict[str, Sequence[float]]:
