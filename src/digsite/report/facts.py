@@ -11,6 +11,7 @@ from digsite.config.overrides import paths
 from digsite.report.pictures import Picture, pictures
 from digsite.runs.layout import RunDir
 from digsite.runs.results import Claim, Results, read_results
+from digsite.runs.shown import files
 from digsite.runs.status import Status
 
 
@@ -81,10 +82,10 @@ def gather(run: RunDir) -> Facts:
 
 def table_names(folder: Path) -> tuple[str, ...]:
     """Names below `tables/`, without the ending."""
-    if not folder.is_dir():
+    if not folder.is_dir() or folder.is_symlink():
         return ()
-    found = (p for p in folder.rglob("*.csv") if p.is_file() and not p.is_symlink())
-    return tuple(sorted(p.relative_to(folder).with_suffix("").as_posix() for p in found))
+    found = (path for path in files(folder) if path.suffix == ".csv")
+    return tuple(sorted(path.relative_to(folder).with_suffix("").as_posix() for path in found))
 
 
 def read_table(folder: Path, name: str, *, start: int = 0, limit: int = 12) -> Table:
@@ -109,14 +110,14 @@ def _launch(run: RunDir) -> dict[str, Any]:
 def results_of(run: RunDir) -> Results | None:
     """The claims, or nothing when the file is broken."""
     try:
-        return read_results(run.results)
+        return None if run.results.is_symlink() else read_results(run.results)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
+        value = {} if path.is_symlink() else json.loads(path.read_bytes())
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return value if isinstance(value, dict) else {}

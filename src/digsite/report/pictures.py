@@ -4,6 +4,8 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 
+from digsite.runs.shown import files
+
 SVG_LIMIT = 400_000  # bytes; beyond this a scatter of thousands of points is better as pixels
 BUDGET = 7_500_000  # bytes of figures in one report, before base64 adds a third
 
@@ -26,10 +28,10 @@ class Picture:
 
 def pictures(folder: Path) -> tuple[Picture, ...]:
     """Every figure below `figures/`, by name; links are not followed."""
-    if not folder.is_dir():
+    if not folder.is_dir() or folder.is_symlink():
         return ()
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix in (".svg", ".png") and not p.is_symlink()]
-    stems = dict.fromkeys(p.with_suffix("") for p in files if p.is_file())
+    drawn = [path for path in sorted(files(folder)) if path.suffix in (".svg", ".png")]
+    stems = dict.fromkeys(path.with_suffix("") for path in drawn)
     return tuple(_picture(stem, folder) for stem in stems)
 
 

@@ -39,10 +39,12 @@ class Pyramid:
         return max(0, int(np.ceil(np.log2(max(*self.grid.shape, 1) / TILE)))) + 1
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray:
+        if not 0 <= level < self.levels:
+            raise IndexError
         size = TILE << level
         top, left = row * size, column * size
         n_rows, n_columns = self.grid.shape
-        if not (0 <= level < self.levels and 0 <= top < n_rows and 0 <= left < n_columns):
+        if not (0 <= top < n_rows and 0 <= left < n_columns):
             raise IndexError
         bottom, right = min(top + size, n_rows), min(left + size, n_columns)
         if level >= self.base_level:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,15 +56,19 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
             entries = json.loads(file.read(length))
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise UsageError(f"'{path.name}' has a broken header.") from None
-    metadata = entries.pop("__metadata__", {})
     body = 8 + length
-    return {
-        key: _entry(path, key, e, body, stat.st_size, stat.st_mtime_ns) for key, e in entries.items()
-    }, metadata
+    try:
+        metadata = entries.pop("__metadata__", {})
+        found = {
+            key: _entry(path, key, e, body, stat.st_size, stat.st_mtime_ns) for key, e in entries.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UsageError(f"'{path.name}' has a broken header.") from None
+    return found, metadata
 
 
 def _entry(path: Path, key: str, entry: dict[str, Any], body: int, size: int, modified: int) -> Stored:
-    kind, shape = entry["dtype"], tuple(entry["shape"])
+    kind, shape = entry["dtype"], tuple(map(operator.index, entry["shape"]))
     start, end = entry["data_offsets"]
     if kind not in _TYPES:
         raise UsageError(f"'{path.name}' holds {kind} in '{key}', which cannot be shown.")
