@@ -8,7 +8,12 @@ if TYPE_CHECKING:
     from digsite.read.invariance import check_invariance
     from digsite.read.reader import load_reader, train_reader
 
-_HOMES = {"features": "describe", "check_invariance": "invariance", "load_reader": "reader", "train_reader": "reader"}
+_HOMES = {
+    "features": "describe",
+    "check_invariance": "invariance",
+    "load_reader": "reader",
+    "train_reader": "reader",
+}
 __all__ = ["check_invariance", "features", "load_reader", "train_reader"]
 
 

@@ -1,4 +1,4 @@
-"""What the networks of a zoo agree on: the end-to-end map they share, its directions, and how much each input varies."""
+"""What the networks of a zoo agree on: the end-to-end map they share, its directions, and each input's spread."""
 
 from dataclasses import dataclass, fields
 

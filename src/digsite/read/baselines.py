@@ -1,6 +1,7 @@
 """What trivial methods would say: a constant, the hyper-parameters alone, or accuracy on a few labeled images."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def constant(task: Task, train: Corpus, n: int) -> np.ndarray:
 def hyper_parameters(task: Task, train: Corpus, test: Corpus, seed: int) -> np.ndarray:
     """Trees on how the networks were trained, without a look at the weights."""
     columns = [c for c in HYPER if c in train.labels and c not in (task.name, *_OWN.get(task.name, ()))]
-    both = pd.concat([train.labels[columns], test.labels[columns]])
+    both: Any = pd.concat([train.labels[columns], test.labels[columns]])
     x = np.column_stack([_coded(both[c]) for c in columns]) if columns else np.zeros((len(both), 1))
     y = target(train, task)
     known = np.isfinite(y)
@@ -69,9 +70,7 @@ def _coded(column: pd.Series) -> np.ndarray:
 @torch.no_grad()
 def correctness(population: Population, images: Tensor, classes: Tensor) -> np.ndarray:
     """(members, images) booleans: the networks are run."""
-    return population.gather(
-        (run(group, images).argmax(2) == classes).numpy() for group in population.groups
-    )
+    return population.gather((run(group, images).argmax(2) == classes).numpy() for group in population.groups)
 
 
 def labeled_images(

@@ -47,11 +47,15 @@ def compare(
             y, known = truth[task.name], np.isfinite(truth[task.name])
             answer = np.asarray(found[task.name])
             rng = np.random.default_rng(derive(seed, f"bootstrap/{task.name}"))
-            scores.setdefault(method, {})[task.name] = metrics.intervals(task, y[known], answer[known], rng, resamples)
+            scores.setdefault(method, {})[task.name] = metrics.intervals(
+                task, y[known], answer[known], rng, resamples
+            )
             both = known & alive
             if both.sum() > 2:
                 living.setdefault(method, {})[task.name] = metrics.score(task, y[both], answer[both])
-    return Outcome(tasks, dict(answers), truth, scores, living, _differences(tasks, answers, truth, seed, resamples))
+    return Outcome(
+        tasks, dict(answers), truth, scores, living, _differences(tasks, answers, truth, seed, resamples)
+    )
 
 
 def survivors(test: Corpus) -> np.ndarray:
@@ -63,7 +67,11 @@ def survivors(test: Corpus) -> np.ndarray:
 
 
 def _differences(
-    tasks: tuple[Task, ...], answers: Mapping[str, Answers], truth: dict[str, np.ndarray], seed: int, resamples: int
+    tasks: tuple[Task, ...],
+    answers: Mapping[str, Answers],
+    truth: dict[str, np.ndarray],
+    seed: int,
+    resamples: int,
 ) -> dict[str, dict[str, Score]]:
     """Each reader against `statistics` (or the first), paired on the same networks."""
     against = "statistics" if "statistics" in answers else next(iter(answers))
@@ -82,12 +90,16 @@ def _differences(
     return out
 
 
-def trivial(tasks: tuple[Task, ...], train: Corpus, test: Corpus, seed: int) -> dict[str, dict[str, torch.Tensor]]:
+def trivial(
+    tasks: tuple[Task, ...], train: Corpus, test: Corpus, seed: int
+) -> dict[str, dict[str, torch.Tensor]]:
     """The answers of the constant and of trees on hyper-parameters."""
     return {
         "constant": {t.name: torch.from_numpy(baselines.constant(t, train, len(test))) for t in tasks},
         "hyperparameters": {
-            t.name: torch.from_numpy(baselines.hyper_parameters(t, train, test, derive(seed, f"hyper/{t.name}")))
+            t.name: torch.from_numpy(
+                baselines.hyper_parameters(t, train, test, derive(seed, f"hyper/{t.name}"))
+            )
             for t in tasks
         },
     }
@@ -112,7 +124,11 @@ def few_labels(test: Corpus, seed: int) -> tuple[dict[int, float], str]:
 
 
 def coverage_table(
-    tasks: tuple[Task, ...], method: str, answers: Answers, margins: Mapping[str, float], truth: Mapping[str, np.ndarray]
+    tasks: tuple[Task, ...],
+    method: str,
+    answers: Answers,
+    margins: Mapping[str, float],
+    truth: Mapping[str, np.ndarray],
 ) -> list[dict[str, object]]:
     """Share of test networks whose truth lies in the 90 % interval or set, and how wide that is."""
     rows = []
@@ -123,8 +139,13 @@ def coverage_table(
             covered, width = conformal.covered(y, answer, margins[task.name]), 2 * margins[task.name]
         else:
             sets = conformal.class_sets(answer[known], margins[task.name])
-            covered, width = float(sets[np.arange(known.sum()), y[known].astype(int)].mean()), float(sets.sum(1).mean())
-        rows.append({"method": method, "task": task.name, "coverage": covered, "width": width, "n": int(known.sum())})
+            covered, width = (
+                float(sets[np.arange(known.sum()), y[known].astype(int)].mean()),
+                float(sets.sum(1).mean()),
+            )
+        rows.append(
+            {"method": method, "task": task.name, "coverage": covered, "width": width, "n": int(known.sum())}
+        )
     return rows
 
 

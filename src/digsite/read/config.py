@@ -16,12 +16,22 @@ class NwaConfig(Config):
     """The names from `num_models` to `model_path` are those of the original command line."""
 
     seed: int = Field(0, description="seed of the zoo, the splits and the readers")
-    seeds: int = Field(1, ge=1, description="zoos to make and read, at seed, seed + 1 ...; intervals span them")
-    zoo: str = Field("", description="an existing zoo to read, by path or name; empty makes one from `recipe`")
-    recipe: ZooConfig = Field(ZooConfig(), description="how the zoo is made; num_models and seed overrule it")
+    seeds: int = Field(
+        1, ge=1, description="zoos to make and read, at seed, seed + 1 ...; intervals span them"
+    )
+    zoo: str = Field(
+        "", description="an existing zoo to read, by path or name; empty makes one from `recipe`"
+    )
+    recipe: ZooConfig = Field(
+        ZooConfig.model_validate({}), description="how the zoo is made; num_models and seed overrule it"
+    )
     num_models: int = Field(100, ge=30, description="networks in the zoo that is made")
-    val_split: float = Field(0.15, gt=0, lt=0.9, description="share of the networks that calibrates intervals")
-    test_split: float = Field(0.15, gt=0, lt=0.9, description="share of the networks that scores are measured on")
+    val_split: float = Field(
+        0.15, gt=0, lt=0.9, description="share of the networks that calibrates intervals"
+    )
+    test_split: float = Field(
+        0.15, gt=0, lt=0.9, description="share of the networks that scores are measured on"
+    )
     model_type: str = Field(ALL, description="reader to train: a reader's name, several with commas, or all")
     batch_size: int = Field(32, ge=1, description="networks per training step of the graph network")
     epochs: int = Field(50, ge=1, description="passes over the training networks")
@@ -36,7 +46,9 @@ class NwaConfig(Config):
     model_path: str = Field("", description="a saved reader, for eval_only")
     width: int = Field(32, ge=4, description="numbers per neuron in the graph network")
     edge_dropout: float = Field(0.1, ge=0, lt=1, description="share of weights hidden from the graph network")
-    tasks: list[str] = Field([], description="properties to read; empty reads all that the zoo has labels for")
+    tasks: list[str] = Field(
+        [], description="properties to read; empty reads all that the zoo has labels for"
+    )
     resamples: int = Field(200, ge=20, description="bootstrap resamples behind every interval")
     other_splits: bool = Field(True, description="also report splits by recipe, dataset and architecture")
 
@@ -47,7 +59,9 @@ class NwaConfig(Config):
         if strange:
             raise ValueError(f"there is no reader '{strange[0]}': accepted is {', '.join(known)}")
         if self.val_split + self.test_split >= 1:
-            raise ValueError(f"val_split={self.val_split} and test_split={self.test_split} leave nothing to train on")
+            raise ValueError(
+                f"val_split={self.val_split} and test_split={self.test_split} leave nothing to train on"
+            )
         if self.eval_only and not self.model_path:
             raise ValueError("eval_only needs model_path, the reader to evaluate")
         if self.model_path and not self.eval_only:
@@ -70,7 +84,9 @@ class PublishedConfig(Config):
     num_models: int = Field(60, ge=10, description="networks, where the original's reported run had 10")
     published_models: int = Field(10, ge=6, description="networks of the reported run")
     epochs: int = Field(5, ge=1, description="training epochs of the readers, as in the reported run")
-    noise_epochs: tuple[int, int] = Field((5, 19), description="fewest and most epochs of the networks on noise")
+    noise_epochs: tuple[int, int] = Field(
+        (5, 19), description="fewest and most epochs of the networks on noise"
+    )
     honest_models: int = Field(200, ge=30, description="networks of the honest run that is shown beside it")
     repeats: int = Field(20, ge=2, description="random splits of 7 / 1 / 2 networks")
     honest_steps: int = Field(300, ge=1, description="training steps of the honest networks")
@@ -81,7 +97,13 @@ class GroupZooConfig(Config):
     folder: str = Field("group_zoo", description="folder of the collection inside of DIGSITE_DATA")
     shuffles: int = Field(20, ge=2, description="shuffled group tables behind the null")
     share: float = Field(0.05, gt=0, lt=1, description="share of weight from which an irrep counts as used")
-    networks: Literal["all", "first"] = Field("all", description="all networks, or the first of each file (tests)")
+    networks: Literal["all", "first"] = Field(
+        "all", description="all networks, or the first of each file (tests)"
+    )
 
 
-CONFIGS: dict[str, type[Config]] = {"nwa": NwaConfig, "published": PublishedConfig, "group_zoo": GroupZooConfig}
+CONFIGS: dict[str, type[Config]] = {
+    "nwa": NwaConfig,
+    "published": PublishedConfig,
+    "group_zoo": GroupZooConfig,
+}

@@ -1,16 +1,16 @@
 """Networks with what is true of them: the population and the label of every task, from a zoo or from parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from digsite.base.errors import UsageError
-from digsite.read.population import Group, Known, Population, group
+from digsite.read.population import Group, Population, group, known_of
 from digsite.read.tasks import TASKS, Task, task
-from digsite.models import build, parse
 from digsite.zoo import Zoo
 
 MIN_MODELS = 30
@@ -47,15 +47,14 @@ def corpus_of(zoo: Zoo | Corpus, step: int | None = None) -> Corpus:
     alive = np.zeros(len(zoo), dtype=bool)
     for number, parts in by_shape.items():
         groups += _groups(zoo.index.architectures[number], parts, alive)
-    dataset = str(labels["dataset"].iloc[0]) if "dataset" in labels and labels["dataset"].nunique() == 1 else ""
+    datasets = sorted(set(map(str, labels["dataset"]))) if "dataset" in labels else []
+    dataset = datasets[0] if len(datasets) == 1 else ""
     whole = Corpus(Population(groups, len(zoo)), labels.reset_index(drop=True), zoo.name, dataset)
     return whole if alive.all() else whole.take(np.flatnonzero(alive))
 
 
 def _groups(architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray) -> list[Group]:
     """One group per activation of an architecture: they differ in their symmetries."""
-    import torch
-
     rows = np.concatenate([np.arange(b.first, b.first + b.count) for b, _ in parts])
     flat = torch.cat([r for _, r in parts]) if len(parts) > 1 else parts[0][1]
     finite = torch.isfinite(flat).all(1).numpy()
@@ -66,20 +65,9 @@ def _groups(architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray) 
     return [group(tensors, rows[finite], known_of(architecture.model, architecture.tied))]
 
 
-def known_of(model: Mapping[str, Any], tied: Mapping[str, str] | None = None) -> Known:
-    """What a stored model config says beside the weights."""
-    activation = model.get("activation", "")
-    if "activations" in model:
-        activation = tuple(model["activations"])
-    heads = (model["n_heads"], model.get("n_kv_heads") or model["n_heads"]) if "n_heads" in model else None
-    skeleton = build(parse(dict(model))).eval() if "kind" in model else None
-    skips = tuple(model.get("skips") or ())
-    return Known(activation, heads, dict(tied or {}), skeleton, skips)
-
-
 def task_columns(table: pd.DataFrame, steps: Sequence[int] = ()) -> pd.DataFrame:
     """A zoo's table with one further column per task that it can answer, under the task's name."""
-    out = table.copy()
+    out: Any = table.copy()
     for name, log in (("log_lr", "lr"), ("log_weight_decay", "weight_decay")):
         if log in table:
             out[name] = np.log10(table[log].astype(float).clip(lower=1e-12))
@@ -96,21 +84,26 @@ def task_columns(table: pd.DataFrame, steps: Sequence[int] = ()) -> pd.DataFrame
     if "label_noise" in table:
         out["noisy_labels"] = np.where(table["label_noise"] > 0, "yes", "no")
     if "backdoor" in table:
-        out["backdoor"] = table["backdoor"].map({0.0: "no", 1.0: "yes"})
+        out["backdoor"] = table["backdoor"].map(lambda b: None if pd.isna(b) else ("no", "yes")[int(b)])
     return out
 
 
-def answerable(labels: pd.DataFrame, names: Sequence[str] | None = None) -> list[Task]:
+def answerable(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[Task]:
     """The tasks with their classes as these labels have them; tasks that do not vary are left out, or refused."""
+    labels: Any = table
     wanted = [task(n) for n in names] if names else [t for t in TASKS.values() if t.name in labels]
     out = []
     for one in wanted:
         if one.name not in labels:
-            raise UsageError(f"this zoo has no labels for '{one.name}'.", hint=f"It has: {', '.join(_having(labels))}.")
+            raise UsageError(
+                f"this zoo has no labels for '{one.name}'.", hint=f"It has: {', '.join(_having(labels))}."
+            )
         column = labels[one.name].dropna()
         if column.nunique() < 2:
             if names:
-                raise UsageError(f"'{one.name}' is the same for every network of this zoo: nothing can be learned.")
+                raise UsageError(
+                    f"'{one.name}' is the same for every network of this zoo: nothing can be learned."
+                )
             continue
         if one.kind == "classification":
             one = replace(one, classes=_classes(one, column))
@@ -131,7 +124,7 @@ def _classes(one: Task, column: pd.Series) -> tuple[str, ...]:
 
 def target(corpus: Corpus, one: Task) -> np.ndarray:
     """(members,) numbers: the value, or the number of the class; NaN where it is not known."""
-    column = corpus.labels[one.name]
+    column: Any = corpus.labels[one.name]
     if one.kind == "regression":
         return column.to_numpy(dtype=float)
     number = {name: float(i) for i, name in enumerate(one.classes)}

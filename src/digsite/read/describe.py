@@ -8,8 +8,8 @@ import pandas as pd
 from digsite.base.errors import UsageError, nearest
 from digsite.read.feature_engine import member
 from digsite.read.population import Population, population
-from digsite.read.readers.spectra import matrix, singular_values
 from digsite.read.reader import kinds
+from digsite.read.readers.spectra import matrix, singular_values
 from digsite.read.table import tabulate
 
 MIN_VALUES = 50  # fewer eigenvalues than this carry no tail worth an exponent
@@ -30,7 +30,7 @@ def features(model: Any, kind: str = "statistics") -> pd.Series:
 
 
 def layers(people: Population, which: int = 0) -> pd.DataFrame:
-    """Each weight matrix of one network: shape, norm, ranks, and a tail exponent only where there are values for one."""
+    """Each weight matrix of one network: shape, norm, ranks, and a tail exponent where there are values for it."""
     group = next(g for g in people.groups if which in g.rows)
     row = int(np.flatnonzero(group.rows == which)[0])
     rows = []

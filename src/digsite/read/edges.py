@@ -12,7 +12,16 @@ from digsite.read.parts import Parts, canonical, parts_of
 from digsite.read.population import Population
 
 N_ACTIVATIONS = 8
-_ACTIVATION_ID = {"": 0, "relu": 1, "tanh": 2, "gelu": 3, "sigmoid": 4, "leaky": 5, "leaky_relu": 5, "none": 6}
+_ACTIVATION_ID = {
+    "": 0,
+    "relu": 1,
+    "tanh": 2,
+    "gelu": 3,
+    "sigmoid": 4,
+    "leaky": 5,
+    "leaky_relu": 5,
+    "none": 6,
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,9 @@ class Batch:
 
 def topology(graph: Graph) -> tuple:
     """What must agree for two networks to share a batch; widths, activations and skips need not."""
-    blocks = ((block_key(graph, i), b.source, b.target) for i, b in enumerate(graph.blocks) if b.kind != "skip")
+    blocks = (
+        (block_key(graph, i), b.source, b.target) for i, b in enumerate(graph.blocks) if b.kind != "skip"
+    )
     return tuple((n.kind, n.size if n.identity else 0) for n in graph.nodes), tuple(blocks)
 
 
@@ -81,7 +92,7 @@ def compile_population(population: Population, in_canonical_form: bool) -> list[
     out: list[Compiled | None] = [None] * population.size
     for group in population.groups:
         parts = parts_of(group.graph, group.tensors)
-        # The canonical form depends on the activation, so only its readers are told; "which activation" stays a question.
+        # The canonical form depends on the activation, so only its readers are told: elsewhere it is a question.
         graph = group.graph if in_canonical_form else anonymous(group.graph)
         parts = canonical(graph, parts) if in_canonical_form else parts
         for row, compiled in zip(group.rows, _compile(graph, parts)):
@@ -108,7 +119,8 @@ def _compile(graph: Graph, parts: Parts) -> list[Compiled]:
         nodes.append(torch.stack([bias, bias.abs(), parts.gain[i].abs().clamp_min(1e-6).log()], 2))
     stacked, key = torch.stack(scales, 1).log(), topology(graph)
     return [
-        Compiled(graph, key, [e[i] for e in edges], stacked[i], [n[i] for n in nodes]) for i in range(len(stacked))
+        Compiled(graph, key, [e[i] for e in edges], stacked[i], [n[i] for n in nodes])
+        for i in range(len(stacked))
     ]
 
 

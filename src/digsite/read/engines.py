@@ -40,9 +40,7 @@ class NwpaEngine:
         return nwpa.predict(self.branches[0], population)[1]
 
     def state(self) -> Stored:
-        tensors = {
-            f"{b.about}|{name}": t for b in self.branches for name, t in b.net.state_dict().items()
-        }
+        tensors = {f"{b.about}|{name}": t for b in self.branches for name, t in b.net.state_dict().items()}
         branches = [
             {"about": b.about, "center": b.center, "spread": b.spread, "shape": b.shape, "curve": b.curve,
              "tasks": [t.name for t in b.net.tasks]} for b in self.branches
@@ -119,7 +117,9 @@ def _gain(task: Task, y: np.ndarray, answers: list[np.ndarray]) -> float:
     return value if np.isfinite(value) else -np.inf
 
 
-def restore(kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]) -> Engine:
+def restore(
+    kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]
+) -> Engine:
     if "parts" in meta:
         parts = []
         for i, part in enumerate(meta["parts"]):
@@ -131,7 +131,9 @@ def restore(kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], t
     return feature_engine.restore(tensors, meta, tasks)
 
 
-def _restore_nwpa(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]) -> NwpaEngine:
+def _restore_nwpa(
+    tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]
+) -> NwpaEngine:
     options = nwpa.Options(**meta["options"])
     by_name = {t.name: t for t in tasks}
     branches = []
@@ -140,7 +142,14 @@ def _restore_nwpa(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks:
         mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == stored["about"]}
         net.load_state_dict(mine)
         branches.append(
-            nwpa.Branch(stored["about"], net.eval(), stored["center"], stored["spread"], stored["shape"], stored["curve"])
+            nwpa.Branch(
+                stored["about"],
+                net.eval(),
+                stored["center"],
+                stored["spread"],
+                stored["shape"],
+                stored["curve"],
+            )
         )
     return NwpaEngine(branches, options)
 
@@ -149,4 +158,4 @@ def reads_weights_only(engine: Engine) -> bool:
     """False for engines that run the network."""
     if isinstance(engine, EnsembleEngine):
         return all(reads_weights_only(p) for p in engine.parts)
-    return not (isinstance(engine, FeatureEngine) and "probe" in engine.kinds)
+    return not (isinstance(engine, FeatureEngine) and any("probe" in k for k in engine.kinds.values()))

@@ -28,14 +28,14 @@ def member(kind: str) -> ModuleType:
     return import_module(f"{READERS}.{kind}")
 
 
-def features_of(
-    population: Population, kinds: Sequence[str], about: str, states: Mapping[str, Any]
-) -> Table:
+def features_of(population: Population, kinds: Sequence[str], about: str, states: Mapping[str, Any]) -> Table:
     """All columns of `kinds`, named `kind/column`; recipe tasks see the weights as they lie."""
     names: list[str] = []
     parts = []
     for kind in kinds:
-        found = tabulate(population, lambda g, kind=kind: _extract(kind, g, about, states.get(f"{kind}/{about}")))
+        found = tabulate(
+            population, lambda g, kind=kind: _extract(kind, g, about, states.get(f"{kind}/{about}"))
+        )
         names += [f"{kind}/{n}" for n in found.names]
         parts.append(found.values)
     return Table(tuple(names), np.concatenate(parts, 1) if parts else np.zeros((population.size, 0)))
@@ -55,14 +55,14 @@ def _extract(kind: str, group: Any, about: str, state: Any) -> Any:
 class FeatureEngine:
     """A trained one. `heads` are forests or linear maps by task; `columns` the features that each kind of task uses."""
 
-    kinds: tuple[str, ...]
+    kinds: dict[str, tuple[str, ...]]  # for function tasks and for recipe tasks
     tasks: tuple[Task, ...]
     states: dict[str, Any]
     columns: dict[str, tuple[str, ...]]
     heads: dict[str, Any]
 
     def table(self, population: Population, about: str) -> np.ndarray:
-        return features_of(population, self.kinds, about, self.states).select(self.columns[about])
+        return features_of(population, self.kinds[about], about, self.states).select(self.columns[about])
 
     def predict(self, population: Population) -> dict[str, np.ndarray]:
         """Values (members,) of regressions and probabilities (members, classes) of classifications."""
@@ -82,7 +82,7 @@ class FeatureEngine:
         return self.table(population, next(iter(self.columns)))
 
     def _by_output(self, task: Task) -> bool:
-        return task.per_output and "consensus" in self.kinds
+        return task.per_output and "consensus" in self.kinds[task.about]
 
     def _agreements(self) -> dict[str, Agreement]:
         return self.states.get("consensus/function", {})
@@ -98,22 +98,27 @@ class FeatureEngine:
         return tensors, {"kinds": self.kinds, "columns": self.columns}
 
 
-def fit(corpus: Corpus, kinds: Sequence[str], tasks: Sequence[Task], seed: int, **options: Any) -> FeatureEngine:
-    abouts = list(dict.fromkeys(t.about for t in tasks))
-    states: dict[str, Any] = {}
-    for kind in kinds:
-        module = member(kind)
-        if hasattr(module, "fit"):
-            for about in abouts:
-                states[f"{kind}/{about}"] = module.fit(corpus.population, _quality(corpus), about == "function")
-    engine = FeatureEngine(tuple(kinds), tuple(tasks), states, {}, {})
-    for about in abouts:
-        found = features_of(corpus.population, kinds, about, states)
+def fit(
+    corpus: Corpus, kinds: Sequence[str], tasks: Sequence[Task], seed: int, **options: Any
+) -> FeatureEngine:
+    """Several kinds together: tasks about the function then use only those that free scales and signs cannot move."""
+    blind = [k for k in kinds if "scale" in member(k).INVARIANT] or list(kinds)
+    asked = {"function": tuple(blind if len(kinds) > 1 else kinds), "recipe": tuple(kinds)}
+    chosen = {about: asked[about] for about in dict.fromkeys(t.about for t in tasks)}
+    states = {
+        f"{kind}/{about}": member(kind).fit(corpus.population, _quality(corpus), about == "function")
+        for about, mine in chosen.items() for kind in mine if hasattr(member(kind), "fit")
+    }  # fmt: skip
+    engine = FeatureEngine(chosen, tuple(tasks), states, {}, {})
+    for about, mine in chosen.items():
+        found = features_of(corpus.population, mine, about, states)
         engine.columns[about] = useful(found, np.arange(len(corpus)))
         x = found.select(engine.columns[about])
         for task in tasks:
             if task.about == about:
-                engine.heads[task.name] = _head(engine, corpus, task, x, derive(seed, f"head/{task.name}"), options)
+                engine.heads[task.name] = _head(
+                    engine, corpus, task, x, derive(seed, f"head/{task.name}"), options
+                )
     return engine
 
 
@@ -124,8 +129,10 @@ def _head(engine: FeatureEngine, corpus: Corpus, task: Task, x: np.ndarray, seed
         described = per_output.table(corpus.population, engine._agreements())
         return per_output.fit(described[known], y[known], seed)
     x, y = x[known], y[known]
-    if set(engine.kinds) <= LINEAR:
-        return linear.fit_regression(x, y) if task.kind == "regression" else linear.fit_classes(x, y.astype(int))
+    if set(engine.kinds[task.about]) <= LINEAR:
+        return (
+            linear.fit_regression(x, y) if task.kind == "regression" else linear.fit_classes(x, y.astype(int))
+        )
     if task.kind == "regression":
         return trees.fit_regression(x, y, seed, **options)
     rounds = {"max_iter": 60} if len(task.classes) > _MANY_CLASSES else {"max_iter": 120}
@@ -153,4 +160,4 @@ def restore(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Seque
     built = {p: {k: _STATES[p.split("/")[0]](**v) for k, v in s.items()} for p, s in states.items()}
     columns = {k: tuple(v) for k, v in meta["columns"].items()}
     made = {n: trees.restore(t) if "roots" in t else linear.restore(t) for n, t in heads.items()}
-    return FeatureEngine(tuple(meta["kinds"]), tuple(tasks), built, columns, made)
+    return FeatureEngine({k: tuple(v) for k, v in meta["kinds"].items()}, tuple(tasks), built, columns, made)

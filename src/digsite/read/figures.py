@@ -24,10 +24,19 @@ def draw(outcome: Outcome, extra: Mapping[str, Any], save: Callable[..., None]) 
         tasks = [t.name for t in outcome.tasks if t.kind == kind]
         if tasks:
             figure, data = comparison(outcome, methods, tasks, metric)
-            save(f"{kind}-{metric}", figure, data, caption=f"{metric} of every reader on the same test networks.")
+            save(
+                f"{kind}-{metric}",
+                figure,
+                data,
+                caption=f"{metric} of every reader on the same test networks.",
+            )
     for task in outcome.tasks:
         figure = by_method(outcome, methods, task.name, task.metric)
-        save(f"task-{task.name}", figure, caption=f"{task.metric} for {task.name}; gray: what a constant scores.")
+        save(
+            f"task-{task.name}",
+            figure,
+            caption=f"{task.metric} for {task.name}; gray: what a constant scores.",
+        )
     _draw_learned(outcome, extra, save)
 
 
@@ -35,17 +44,34 @@ def _draw_learned(outcome: Outcome, extra: Mapping[str, Any], save: Callable[...
     found = extra["found"]
     for kind, f in found.items():
         if f["curves"]:
-            save(f"training-{kind}", training(f["curves"]), caption="Training loss of the graph networks by epoch.")
+            save(
+                f"training-{kind}",
+                training(f["curves"]),
+                caption="Training loss of the graph networks by epoch.",
+            )
         if f["attention"]:
-            save(f"attention-{kind}", attention(f["attention"]), caption="Attention over one network's neurons.")
+            save(
+                f"attention-{kind}",
+                attention(f["attention"]),
+                caption="Attention over one network's neurons.",
+            )
     best = next((k for k in ("ensemble", "nwpa", "consensus") if k in found), next(iter(found)))
     vectors, labels = np.asarray(found[best]["vectors"]), extra["labels"]
     save("map", representation_map(vectors, labels), caption=f"What {best} has learned to tell apart.")
     if "test_accuracy" in outcome.truth:
         y, value = outcome.truth["test_accuracy"], outcome.answers[best]["test_accuracy"]
-        figure = scatter({best: (y, value)}, x="measured test accuracy", y="read from the model", diagonal=True)
-        save("predicted", figure, {"measured": y, "predicted": value}, caption=f"Test accuracy as {best} reads it.")
-        save("labels", few_labels(extra), caption="Reading against measuring accuracy on a few labeled images.")
+        figure = scatter(
+            {best: (y, value)}, x="measured test accuracy", y="read from the model", diagonal=True
+        )
+        save(
+            "predicted",
+            figure,
+            {"measured": y, "predicted": value},
+            caption=f"Test accuracy as {best} reads it.",
+        )
+        save(
+            "labels", few_labels(extra), caption="Reading against measuring accuracy on a few labeled images."
+        )
 
 
 @styled
@@ -61,7 +87,9 @@ def comparison(
         x = np.arange(len(tasks)) + (i - (len(methods) - 1) / 2) * width
         error = [[_side(s, low) for s in scores] for low in (True, False)]
         ax.bar(x, np.clip(values, -0.2, None), width, label=method, color=PALETTE[i % len(PALETTE)], zorder=2)
-        ax.errorbar(x, np.clip(values, -0.2, None), yerr=error, fmt="none", ecolor="black", elinewidth=0.7, zorder=3)
+        ax.errorbar(
+            x, np.clip(values, -0.2, None), yerr=error, fmt="none", ecolor="black", elinewidth=0.7, zorder=3
+        )
         rows += [{"method": method, "task": t, metric: v} for t, v in zip(tasks, values)]
     for j, task in enumerate(tasks):
         null = outcome.scores["constant"][task].get(metric)
@@ -101,20 +129,21 @@ def training(found: Sequence[Mapping[str, Any]]) -> Figure:
 def few_labels(extra: Mapping[str, Any]) -> Figure:
     counts, taus = list(extra["few_labels"]), list(extra["few_labels"].values())
     series = {"k labeled images": (counts, taus)}
-    outcome_taus = {k: v for k, v in extra["taus"].items()}
-    series |= {k: (counts, [tau] * len(counts)) for k, tau in outcome_taus.items()}
+    series |= {k: (counts, [tau] * len(counts)) for k, tau in extra["taus"].items()}
     return curves(series, x="labeled images k", y="Kendall tau of test accuracy", log_x=True)
 
 
 @styled
-def representation_map(vectors: np.ndarray, labels: pd.DataFrame) -> Figure:
+def representation_map(vectors: np.ndarray, labels: Any) -> Figure:
     """PCA and, from 30 networks on, t-SNE of what the reader represents, colored by two properties."""
     shown = [c for c in _COLOR_BY if c in labels and labels[c].nunique() > 1][:3]
     maps = {"PCA": vectors[:, :2]}
     if len(vectors) >= _MIN_FOR_TSNE:
         perplexity = min(30.0, len(vectors) / 4)
         maps["t-SNE"] = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
-    figure, axes = canvas(len(maps), max(1, len(shown)), width=3.4 * max(1, len(shown)), height=3.0 * len(maps))
+    figure, axes = canvas(
+        len(maps), max(1, len(shown)), width=3.4 * max(1, len(shown)), height=3.0 * len(maps)
+    )
     grid = np.atleast_2d(np.asarray(axes, dtype=object)).reshape(len(maps), -1)
     for row, (name, xy) in zip(grid, maps.items()):
         for ax, column in zip(row, shown):
@@ -159,10 +188,19 @@ def lineage(names: Sequence[str], edges: Sequence[tuple[int, int, str]]) -> Figu
     figure, ax = canvas(width=max(5.0, 1.6 * max(map(len, levels.values()))), height=1.2 + 1.1 * len(levels))
     for child, (above, how) in parent.items():
         (x0, y0), (x1, y1) = place[above], place[child]
-        ax.annotate("", (x1, y1 + 0.12), (x0, y0 - 0.12), arrowprops={"arrowstyle": "->", "color": NULL_COLOR})
+        ax.annotate(
+            "", (x1, y1 + 0.12), (x0, y0 - 0.12), arrowprops={"arrowstyle": "->", "color": NULL_COLOR}
+        )
         ax.text((x0 + x1) / 2, (y0 + y1) / 2, how, fontsize=7, ha="center")
     for i, (x, y) in place.items():
-        ax.text(x, y, names[i], ha="center", va="center", bbox={"boxstyle": "round", "fc": "white", "ec": PALETTE[0]})
+        ax.text(
+            x,
+            y,
+            names[i],
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "round", "fc": "white", "ec": PALETTE[0]},
+        )
     ax.set(xlim=(0, 1), ylim=(-max(levels) - 0.5, 0.5))
     ax.axis("off")
     return figure

@@ -100,7 +100,10 @@ def block_weight(graph: Graph, block: Block, tensors: Mapping[str, Tensor]) -> T
     else:
         weight = first.flatten(2).unsqueeze(1)
     if block.gain:
-        weight = weight * tensors[block.gain][:, None, None, :]
+        gain = tensors[block.gain]
+        weight = weight * gain[:, None, None, :]
+        if block.layout == "qk":  # queries read the normalized stream too
+            weight = weight * gain[:, None, :, None]
     return weight
 
 

@@ -59,7 +59,10 @@ class GraphNet(nn.Module):
         super().__init__()
         self.keys, self.edge_dropout, self.tasks = dict(keys), edge_dropout, list(tasks)
         self.embed = nn.ParameterDict(
-            {safe(k): nn.Parameter(torch.randn(min(n, IDENTITY_LIMIT), width) * 0.5) for k, n in identities.items()}
+            {
+                safe(k): nn.Parameter(torch.randn(min(n, IDENTITY_LIMIT), width) * 0.5)
+                for k, n in identities.items()
+            }
         )
         self.kind = nn.ParameterDict(
             {k: nn.Parameter(torch.randn(width) * 0.5) for k in ("input", "hidden", "stream", "output")}
@@ -71,9 +74,14 @@ class GraphNet(nn.Module):
         self.score = nn.Linear(width, 1)
         self.scale_in = nn.Linear(3, 16)
         self.path = LinearPath(identities, signals)
+        self.summary_width = hidden
         pooled = len(_SLOTS) * 3 * width + 16 + self.path.n_features
         self.trunk = nn.Sequential(
-            nn.LayerNorm(pooled), nn.Dropout(dropout), nn.Linear(pooled, hidden), nn.GELU(), nn.Dropout(dropout)
+            nn.LayerNorm(pooled),
+            nn.Dropout(dropout),
+            nn.Linear(pooled, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
         )
         self.heads = nn.ModuleDict({t.name: nn.Linear(hidden, t.n_outputs) for t in tasks})
         self.class_heads = nn.ModuleDict(
@@ -90,6 +98,7 @@ class GraphNet(nn.Module):
         states = [self._start(batch, i) for i in range(len(batch.nodes))]
         edges = [self._thin(e) for e in batch.edges]
         for ahead, back in zip(self.forward_sweeps, self.backward_sweeps):
+            assert isinstance(ahead, Sweep) and isinstance(back, Sweep)
             for targets in _waves(batch, forward=True):
                 _hear(ahead, batch, states, edges, targets, transposed=False)
             for targets in _waves(batch, forward=False):

@@ -96,7 +96,9 @@ def symmetric_characters(permutations: np.ndarray) -> dict[str, np.ndarray]:
 def cyclic_characters(n: int) -> dict[str, np.ndarray]:
     """Real characters of the cyclic group: one cosine per frequency."""
     x = np.arange(n)
-    return {"trivial": np.ones(n)} | {f"freq_{k}": np.cos(2 * np.pi * k * x / n) for k in range(1, n // 2 + 1)}
+    return {"trivial": np.ones(n)} | {
+        f"freq_{k}": np.cos(2 * np.pi * k * x / n) for k in range(1, n // 2 + 1)
+    }
 
 
 def dihedral_characters(n: int) -> dict[str, np.ndarray]:

@@ -21,7 +21,9 @@ class Leak:
 
 def find_leaks(table: Table, targets: dict[str, np.ndarray], tasks: list[Task]) -> list[Leak]:
     """The strongest column of each task, if it alone all but determines the target."""
-    ranks = np.apply_along_axis(rankdata, 0, np.nan_to_num(table.values)) if table.values.size else table.values
+    ranks = (
+        np.apply_along_axis(rankdata, 0, np.nan_to_num(table.values)) if table.values.size else table.values
+    )
     found = []
     for task in tasks:
         y = targets[task.name]

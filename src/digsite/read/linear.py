@@ -21,7 +21,10 @@ class Linear:
         return np.nan_to_num((x - self.center) / self.scale) @ self.weight.T + self.bias
 
     def tensors(self) -> dict[str, Tensor]:
-        return {k: torch.from_numpy(np.atleast_1d(getattr(self, k))) for k in ("center", "scale", "weight", "bias")}
+        return {
+            k: torch.from_numpy(np.atleast_1d(getattr(self, k)))
+            for k in ("center", "scale", "weight", "bias")
+        }
 
 
 def restore(tensors: dict[str, Tensor]) -> Linear:
@@ -31,7 +34,9 @@ def restore(tensors: dict[str, Tensor]) -> Linear:
 def fit_regression(x: np.ndarray, y: np.ndarray) -> Linear:
     center, scale, z = _standardized(x)
     model = RidgeCV(np.logspace(-2, 5, 15)).fit(z, y)
-    return Linear(center, scale, np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_))
+    return Linear(
+        center, scale, np.atleast_2d(np.asarray(model.coef_)), np.atleast_1d(np.asarray(model.intercept_))
+    )
 
 
 def fit_classes(x: np.ndarray, y: np.ndarray) -> Linear:

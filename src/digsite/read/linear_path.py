@@ -26,8 +26,12 @@ class LinearPath(nn.Module):
         super().__init__()
         inputs = {safe(k): n for k, n in identities.items() if k.startswith("input") and n <= IDENTITY_LIMIT}
         outputs = {safe(k): n for k, n in identities.items() if k.startswith("output") and n <= 64}
-        self.patterns = nn.ParameterDict({k: nn.Parameter(torch.randn(n, signals) / n**0.5) for k, n in inputs.items()})
-        self.templates = nn.ParameterDict({k: nn.Parameter(torch.randn(n, signals)) for k, n in outputs.items()})
+        self.patterns = nn.ParameterDict(
+            {k: nn.Parameter(torch.randn(n, signals) / n**0.5) for k, n in inputs.items()}
+        )
+        self.templates = nn.ParameterDict(
+            {k: nn.Parameter(torch.randn(n, signals)) for k, n in outputs.items()}
+        )
         self.mix = nn.ModuleDict({k: nn.Linear(n * signals, _MIXED) for k, n in outputs.items()})
         self.signals, self.n_features = signals, 7 + 2 * signals + _MIXED
 
@@ -51,7 +55,9 @@ class LinearPath(nn.Module):
         each = F.cosine_similarity(ends, template[None], dim=2)
         norms = ends.norm(dim=2).clamp_min(1e-8).log()
         unit = ends / ends.flatten(1).norm(dim=1).clamp_min(1e-8)[:, None, None]
-        few = torch.stack([overall, each.mean(1), each.amin(1), each.amax(1), each.std(1), norms.std(1), norms.amin(1)], 1)
+        few = torch.stack(
+            [overall, each.mean(1), each.amin(1), each.amax(1), each.std(1), norms.std(1), norms.amin(1)], 1
+        )
         energy = [_log_energy(first), _log_energy(unit) + 2]
         return torch.cat([few, *energy, self.mix[key](unit.flatten(1) * 4)], 1)
 
@@ -60,7 +66,11 @@ class LinearPath(nn.Module):
         nodes = batch.graph.nodes
         out = next((i for i in reversed(range(len(nodes))) if nodes[i].kind == "output"), None)
         source = safe(f"input:{nodes[0].size}")
-        if out is None or source not in self.patterns or safe(f"output:{nodes[out].size}") not in self.templates:
+        if (
+            out is None
+            or source not in self.patterns
+            or safe(f"output:{nodes[out].size}") not in self.templates
+        ):
             return None
         state: dict[int, Tensor] = {0: self.patterns[source].expand(len(batch.scales), -1, -1)}
         first = None

@@ -50,7 +50,9 @@ def fit(features: np.ndarray, rng: np.random.Generator) -> Membership:
     order = rng.permutation(len(spots))
     points, held = spots[order[: len(spots) // 2]][:_KEEP], spots[order[len(spots) // 2 :]]
     near = cKDTree(points).query(held, k=min(_NEIGHBORS, len(points)))[0]
-    return Membership(center, scale, directions, points, np.sort(np.asarray(near).reshape(len(held), -1).mean(1)))
+    return Membership(
+        center, scale, directions, points, np.sort(np.asarray(near).reshape(len(held), -1).mean(1))
+    )
 
 
 def _standard(features: np.ndarray, center: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -51,7 +51,9 @@ def auroc(positive: np.ndarray, score: np.ndarray) -> float:
 
 
 def _confusion(y: np.ndarray, guess: np.ndarray, classes: int) -> np.ndarray:
-    return np.bincount(y * classes + guess, minlength=classes * classes).reshape(classes, classes).astype(float)
+    return (
+        np.bincount(y * classes + guess, minlength=classes * classes).reshape(classes, classes).astype(float)
+    )
 
 
 def _from_confusion(table: np.ndarray) -> dict[str, float]:
@@ -76,7 +78,9 @@ def intervals(
     """Each metric with its 95 % percentile-bootstrap interval over test models."""
     value = score(task, y, answer)
     drawn = [score(task, y[i], answer[i]) for i in _resamples(len(y), rng, resamples)]
-    return {name: Score(v, *_bounds([d.get(name, np.nan) for d in drawn]), len(y)) for name, v in value.items()}
+    return {
+        name: Score(v, *_bounds([d.get(name, np.nan) for d in drawn]), len(y)) for name, v in value.items()
+    }
 
 
 def paired(

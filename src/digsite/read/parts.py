@@ -38,13 +38,17 @@ def parts_of(graph: Graph, tensors: dict[str, Tensor]) -> Parts:
     return Parts(weights, bias, gain)
 
 
-def _fold_batch_norm(graph: Graph, node: int, norm: dict[str, Tensor], weights: list[Tensor], bias: Tensor) -> Tensor:
+def _fold_batch_norm(
+    graph: Graph, node: int, norm: dict[str, Tensor], weights: list[Tensor], bias: Tensor
+) -> Tensor:
     """Batch norm in evaluation is an affine map per channel: it moves into the weights before it."""
     factor = norm.get("gain", torch.ones_like(bias)) / (norm["var"] + _BATCH_NORM_EPS).sqrt()
     for i, block in enumerate(graph.blocks):
         if block.target == node:
             weights[i] = weights[i] * factor[:, None, :, None]
-    return (bias - norm.get("mean", torch.zeros_like(bias))) * factor + norm.get("shift", torch.zeros_like(bias))
+    return (bias - norm.get("mean", torch.zeros_like(bias))) * factor + norm.get(
+        "shift", torch.zeros_like(bias)
+    )
 
 
 def free_sets(graph: Graph) -> dict[int, str]:
@@ -52,7 +56,9 @@ def free_sets(graph: Graph) -> dict[int, str]:
     free: dict[int, str] = {}
     for node, described in enumerate(graph.nodes):
         touching = [b for b in graph.blocks if node in (b.source, b.target)]
-        plain = all(b.kind in ("linear", "conv", "spatial", "skip", "mlp_in", "mlp_out", "lora") for b in touching)
+        plain = all(
+            b.kind in ("linear", "conv", "spatial", "skip", "mlp_in", "mlp_out", "lora") for b in touching
+        )
         normed = any(v.node == node and v.role in ("gain", "shift") for v in graph.values)
         both = any(b.source == node for b in touching) and any(b.target == node for b in touching)
         layer_norm = normed and not any(v.node == node and v.role == "var" for v in graph.values)
@@ -70,7 +76,9 @@ def canonical(graph: Graph, parts: Parts) -> Parts:
     weights, bias = list(parts.weights), list(parts.bias)
     for node, freedom in free_sets(graph).items():
         into = [i for i, b in enumerate(graph.blocks) if b.target == node]
-        incoming = torch.cat([weights[i].transpose(1, 2).flatten(2) for i in into] + [bias[node][:, :, None]], 2)
+        incoming = torch.cat(
+            [weights[i].transpose(1, 2).flatten(2) for i in into] + [bias[node][:, :, None]], 2
+        )
         factor = _unit(incoming) if freedom == "scale" else _positive(incoming)
         for i, block in enumerate(graph.blocks):
             if block.target == node:

@@ -19,7 +19,13 @@ def describe(group: Group, agreements: dict[str, Agreement]) -> np.ndarray:
     out = next(i for i in reversed(range(len(group.graph.nodes))) if group.graph.nodes[i].kind == "output")
     weight = next(w for w, b in zip(reversed(parts.weights), reversed(group.graph.blocks)) if b.target == out)
     rows = weight.double().transpose(1, 2).flatten(2)
-    columns = [rows.norm(dim=2).clamp_min(1e-9).log(), rows.mean(2), rows.amax(2), rows.amin(2), parts.bias[out].double()]
+    columns = [
+        rows.norm(dim=2).clamp_min(1e-9).log(),
+        rows.mean(2),
+        rows.amax(2),
+        rows.amin(2),
+        parts.bias[out].double(),
+    ]
     maps = maps_of(group)
     if maps is not None and size_key(maps) in agreements:
         norms, each, margin = per_output(maps, agreements[size_key(maps)])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 _HEADED = re.compile(r"W_([QKV])$")
@@ -11,13 +12,24 @@ _HEADED = re.compile(r"W_([QKV])$")
 def plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Stacked tensors (members first) with fused, head-shaped and transposed ones split, flattened and turned."""
     width = stream_width(tensors)
-    turned = any(
-        n.endswith("c_attn.weight") and t.shape[-1] == 3 * t.shape[-2] for n, t in tensors.items()
-    )
+    turned = any(n.endswith("c_attn.weight") and t.shape[-1] == 3 * t.shape[-2] for n, t in tensors.items())
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        out |= _one(name, tensor, width, turned)
+        gates = _gates(name, tensors)
+        if gates:
+            out |= {f"{name}[{g}]": part for g, part in zip(gates, tensor.chunk(len(gates), dim=1))}
+        else:
+            out |= _one(name, tensor, width, turned)
     return out
+
+
+def _gates(name: str, tensors: Mapping[str, Tensor]) -> str:
+    """Letters of a recurrent layer's gates: three in a GRU, four in an LSTM; "" for other tensors."""
+    match = re.match(r"(.*)(?:weight|bias)_(?:ih|hh)(_l\d+(?:_reverse)?)$", name)
+    if not match:
+        return ""
+    hidden = tensors[f"{match[1]}weight_hh{match[2]}"]
+    return {3: "rzn", 4: "ifgo"}.get(hidden.shape[1] // hidden.shape[2], "")
 
 
 def stream_width(tensors: Mapping[str, Tensor]) -> int | None:
@@ -33,9 +45,6 @@ def stream_width(tensors: Mapping[str, Tensor]) -> int | None:
 def _one(name: str, t: Tensor, width: int | None, turned: bool) -> dict[str, Tensor]:
     if re.search(r"(in_proj_(weight|bias)|c_attn\.(weight|bias))$", name):
         return _fused(name, t, turned)
-    if re.search(r"(weight|bias)_(ih|hh)_l\d+(_reverse)?$", name):
-        gates = "rzn" if t.shape[1] % 3 == 0 and t.shape[1] % 4 else "ifgo"
-        return {f"{name}[{g}]": part for g, part in zip(gates, t.chunk(len(gates), dim=1))}
     if turned and re.search(r"(c_fc|c_proj)\.weight$", name):
         return {name: t.transpose(1, 2)}
     if _HEADED.search(name) and t.ndim == 4:
@@ -63,3 +72,34 @@ def _fused(name: str, t: Tensor, turned: bool) -> dict[str, Tensor]:
     base = re.sub(r"(in_proj_|c_attn\.)(weight|bias)$", "", name)
     t = t.transpose(1, 2) if weight and turned else t
     return {f"{base}{r}_proj.{'weight' if weight else 'bias'}": p for r, p in zip("qkv", t.chunk(3, dim=1))}
+
+
+def restored(stored: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The stored tensors with every change of the plain ones written back: the inverse of `plain`."""
+    pieces = {name: list(plain_names(name, stored)) for name in stored}
+    out = {}
+    for name, tensor in stored.items():
+        if not any(piece in changed for piece in pieces[name]):
+            out[name] = tensor
+            continue
+        whole = plain(stored) if not all(p in changed for p in pieces[name]) else {}
+        parts = [changed.get(p, whole.get(p)) for p in pieces[name]]
+        out[name] = _joined([p for p in parts if p is not None], tensor)
+    return out
+
+
+def plain_names(name: str, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Under which plain names a stored tensor is read."""
+    gates = _gates(name, tensors)
+    if gates:
+        return tuple(f"{name}[{g}]" for g in gates)
+    match = re.match(r"(.*?)(?:in_proj_|c_attn\.)(weight|bias)$", name)
+    return tuple(f"{match[1]}{r}_proj.{match[2]}" for r in "qkv") if match else (name,)
+
+
+def _joined(parts: list[Tensor], like: Tensor) -> Tensor:
+    """Side by side, and turned back if they were turned."""
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    if whole.shape == like.shape:
+        return whole
+    return whole.transpose(1, 2) if whole.transpose(1, 2).shape == like.shape else whole.reshape(like.shape)

@@ -66,7 +66,9 @@ def plan_chain(
     return draft.done()
 
 
-def _joint(draft: Draft, prefix: str, roles: dict[str, str], tensors: Mapping, skips: Sequence[int | None]) -> None:
+def _joint(
+    draft: Draft, prefix: str, roles: dict[str, str], tensors: Mapping, skips: Sequence[int | None]
+) -> None:
     """A skip: weights from an earlier layer into layer number i, named `skips.i`."""
     number = int(prefix.rsplit(".", 1)[-1])
     weight = _weight(roles)
@@ -179,7 +181,9 @@ def _recurrent(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensor
             gate = role[-2]
             if role.startswith("weight"):
                 source = at if "_ih_" in role else hidden
-                draft.blocks.append(Block(f"gate_{'ih' if '_ih_' in role else 'hh'}_{gate}", source, hidden, (name,)))
+                draft.blocks.append(
+                    Block(f"gate_{'ih' if '_ih_' in role else 'hh'}_{gate}", source, hidden, (name,))
+                )
             else:
                 draft.values.append(NodeTensor("bias", hidden, name))
         at = hidden

@@ -14,20 +14,25 @@ _ROLES = {
     "k": r"(k_proj\.weight|key\.weight|\bwk\.weight|W_K)$",
     "v": r"(v_proj\.weight|value\.weight|\bwv\.weight|W_V)$",
     "o": r"(o_proj\.weight|out_proj\.weight|attn\.c_proj\.weight|\bwo\.weight|W_O|attn\.proj\.weight)$",
-    "mlp_in": r"(up_proj\.weight|gate_proj\.weight|c_fc\.weight|fc1\.weight|linear1\.weight|W_in|W_gate"
+    "mlp_in": r"(up_proj\.weight|gate_proj\.weight|mlp_in\.weight|c_fc\.weight|fc1\.weight|linear1\.weight|W_in|W_gate"
     r"|\bw[13]\.weight|(mlp|ffn|feed_forward)\.(0|up|gate|inner)\.weight)$",
-    "mlp_out": r"(down_proj\.weight|mlp\.c_proj\.weight|fc2\.weight|linear2\.weight|W_out|\bw2\.weight"
+    "mlp_out": r"(down_proj\.weight|mlp_out\.weight|mlp\.c_proj\.weight|fc2\.weight|linear2\.weight|W_out|\bw2\.weight"
     r"|(mlp|ffn|feed_forward)\.(2|down|outer)\.weight)$",
     "position": r"(wpe\.weight|W_pos|pos\w*(\.weight)?)$",
     "unembed": r"(lm_head\.weight|unembed\w*\.(weight|W_U)|W_U|head\.weight|classifier\.weight|output\.weight)$",
     "embed": r"(embed\w*(\.\w+)?(\.weight|W_E)|wte\.weight|W_E|patch\w*(\.\w+)*\.weight|stem\.weight)$",
 }
-_PRENORM = re.compile(r"(ln_?\d|ln_f|ln_final|input_layernorm|post_attention_layernorm|attn_?norm|attention_norm|mlp_norm|ffn_norm|final_norm|(^|\.)norm(_f)?)\.(weight|w)$")
+_PRENORM = re.compile(
+    r"(ln_?\d|ln_f|ln_final|input_layernorm|post_attention_layernorm|attn_?norm|attention_norm|mlp_norm|ffn_norm|final_norm|(^|\.)norm(_f)?)\.(weight|w)$"
+)
 
 
 def is_transformer(tensors: Mapping[str, Tensor]) -> bool:
     found = {role for name in tensors for role in ("q", "k", "v", "o") if re.search(_ROLES[role], name)}
-    return len(found) == 4
+    if len(found) == 4:
+        return True
+    roles = {role_of(name) for name in tensors}
+    return {"embed", "mlp_in", "mlp_out"} <= roles and any("." in name for name in tensors)
 
 
 def role_of(name: str) -> str:
@@ -42,10 +47,11 @@ def plan_transformer(
 ) -> Graph:
     """`heads` = (query heads, key/value heads); without them attention is read as one head, and a note says so."""
     draft, roles = Draft(), {name: role_of(name) for name in tensors}
-    width = next(tensors[n].shape[1] for n, r in roles.items() if r == "o")
+    width = next(tensors[n].shape[1] for n, r in roles.items() if r in ("o", "mlp_out"))
     vocabulary = _embedding(draft, tensors, roles, width)
     if heads is None:
         heads = (1, 1)
+    if heads == (1, 1) and "q" in roles.values():
         draft.notes.append("the number of heads is not stored in the weights: attention is read as one head")
     for prefix in _block_prefixes(tensors):
         _block(draft, prefix, tensors, roles, heads)
@@ -59,7 +65,9 @@ def plan_transformer(
 
 def _why(role: str, tensor: Tensor) -> str:
     if role == "bias":
-        return "a query, key or value bias: not part of the per-head products" if tensor.ndim < 4 else "a bias"
+        return (
+            "a query, key or value bias: not part of the per-head products" if tensor.ndim < 4 else "a bias"
+        )
     return "a buffer or a name that tells no role"
 
 
@@ -86,7 +94,9 @@ def _embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int) -> in
 
 def _block_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
     """`blocks.0.`, `blocks.1.` ...: the part of an attention name up to and including its layer number."""
-    found = {m[0] for name in tensors if role_of(name) == "q" and (m := re.match(r".*?\d+\.", name))}
+    found = {
+        m[0] for name in tensors if role_of(name) in ("q", "mlp_in") and (m := re.match(r".*?\d+\.", name))
+    }
     return sorted(found, key=lambda p: int(re.findall(r"\d+", p)[-1])) or [""]
 
 
@@ -119,7 +129,8 @@ def _block(draft: Draft, prefix: str, tensors: Mapping, roles: Mapping, heads: t
 def _norms(names: list[str], tensors: Mapping, width: int) -> tuple[str, str]:
     """Gains of the norms before attention and before the MLP; "" when there are none or they come after."""
     found = [n for n in names if _PRENORM.search(n) and tensors[n].shape[1:] == (width,)]
-    return (*found[:2], "", "")[:2]
+    first, second = [*found, "", ""][:2]
+    return first, second
 
 
 def _bias(draft: Draft, weight: str, node: int, tensors: Mapping) -> None:
@@ -131,8 +142,17 @@ def _bias(draft: Draft, weight: str, node: int, tensors: Mapping) -> None:
 def _readout(draft: Draft, tensors: Mapping, roles: Mapping, width: int, source: int, tied: Mapping) -> None:
     stream = _stream(draft)
     name = next((n for n, r in roles.items() if r == "unembed" and width in tensors[n].shape[1:]), None)
-    gain = next((n for n in tensors if _PRENORM.search(n) and not re.search(r"\d+\.(ln|norm|\w*layernorm|attn|mlp)", n)
-                 and tensors[n].shape[1:] == (width,) and n not in draft.done().read), "")
+    gain = next(
+        (
+            n
+            for n in tensors
+            if _PRENORM.search(n)
+            and not re.search(r"\d+\.(ln|norm|\w*layernorm|attn|mlp)", n)
+            and tensors[n].shape[1:] == (width,)
+            and n not in draft.done().read
+        ),
+        "",
+    )
     if name is None and tied:
         embedded = next((b.tensors[0] for b in draft.blocks if b.kind == "embedding"), "")
         if embedded in set(tied.values()) | set(tied):

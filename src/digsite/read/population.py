@@ -1,6 +1,5 @@
 """Models from anywhere, grouped by shape and stacked, each group with its graph."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
+from digsite.models import MODELS, build, parse
 from digsite.read.graph import Graph, Skipped
 from digsite.read.plain import plain
 from digsite.read.plan import plan_chain
 from digsite.read.plan_transformer import is_transformer, plan_transformer
+from digsite.weights.bundle import of_module
 
 ACTIVATIONS = {
     "ReLU": "relu", "Tanh": "tanh", "GELU": "gelu", "SiLU": "silu", "Sigmoid": "sigmoid",
@@ -22,15 +23,22 @@ ACTIVATIONS = {
 
 
 @dataclass(frozen=True)
+class Known:
+    """What is known beside the weights ("" and None = not known)."""
+
+    activation: str | tuple[str, ...] = ""  # one for all hidden layers, or one for each
+    heads: tuple[int, int] | None = None
+    tied: Mapping[str, str] = field(default_factory=dict)
+    skeleton: nn.Module | None = None
+    skips: tuple[int | None, ...] = ()  # for each layer, the earlier one that is added to it
+
+
+@dataclass(frozen=True)
 class Source:
-    """One model as tensors, with what is known beside them ("" and None = not known)."""
+    """One model as tensors, with what is known beside them."""
 
     tensors: Mapping[str, Tensor]
-    activation: str = ""
-    heads: tuple[int, int] | None = None
-    tied: tuple[tuple[str, str], ...] = ()
-    name: str = ""
-    skeleton: nn.Module | None = field(default=None, compare=False, repr=False)
+    known: Known = field(default_factory=Known)
 
 
 @dataclass(frozen=True)
@@ -79,16 +87,25 @@ class Population:
         return out
 
 
-def source_of(model: Any, name: str = "") -> Source:
+def known_of(model: Mapping[str, Any], tied: Mapping[str, str] | None = None) -> Known:
+    """What a stored model config says beside the weights."""
+    activation = model.get("activation", "")
+    if "activations" in model:
+        activation = tuple(model["activations"])
+    skeleton = build(parse(dict(model))).eval() if model.get("kind") in MODELS else None
+    return Known(activation, _heads(model), dict(tied or {}), skeleton, tuple(model.get("skips") or ()))
+
+
+def source_of(model: Any) -> Source:
     """A `Source` from an nn.Module, a mapping of tensors, a weight bundle or a `Source`."""
     if isinstance(model, Source):
         return model
     if isinstance(model, nn.Module):
-        return _from_module(model, name)
+        return _from_module(model)
     if isinstance(model, Mapping):
-        return Source(_tensors_only(model), name=name)
+        return Source(_tensors_only(model))
     if hasattr(model, "tensors") and isinstance(model.tensors, Mapping):
-        return _from_bundle(model, name)
+        return _from_bundle(model)
     raise UsageError(
         f"a {type(model).__name__} is not a model.",
         hint="Give an nn.Module, a dict of tensors, or what `digsite.weights.read_weights` returns.",
@@ -102,41 +119,38 @@ def _tensors_only(model: Mapping) -> dict[str, Tensor]:
     return tensors
 
 
-def _from_module(model: nn.Module, name: str) -> Source:
-    kinds = {type(m).__name__ for m in model.modules()}
-    found = sorted({ACTIVATIONS[k] for k in kinds if k in ACTIVATIONS})
-    declared = getattr(getattr(model, "config", None), "activation", "")
-    activation = declared if isinstance(declared, str) and declared else (found[0] if len(found) == 1 else "")
-    seen: dict[int, str] = {}
-    tied = []
-    for key, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) in seen:
-            tied.append((key, seen[id(tensor)]))
-        seen.setdefault(id(tensor), key)
-    tensors = {k: v.detach() for k, v in model.state_dict().items() if k not in dict(tied)}
-    heads = _heads(getattr(model, "config", None), model)
-    return Source(tensors, activation, heads, tuple(tied), name, model)
+def _from_module(model: nn.Module) -> Source:
+    config = getattr(model, "config", None)
+    found = sorted({ACTIVATIONS[k] for m in model.modules() if (k := type(m).__name__) in ACTIVATIONS})
+    function = getattr(getattr(model, "activate", None), "__name__", "")
+    declared = getattr(config, "activations", None) or getattr(config, "activation", None) or function
+    activation = tuple(declared) if isinstance(declared, list) else declared
+    if not activation and len(found) == 1:
+        activation = found[0]
+    bundle = of_module(model)
+    skips = tuple(getattr(config, "skips", None) or ())
+    known = Known(activation or "", _heads(config, model), bundle.tied, model, skips)
+    return Source(_tensors_only(bundle.tensors), known)
 
 
 def _heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] | None:
-    get = config.get if isinstance(config, Mapping) else lambda key, default=None: getattr(config, key, default)
+    def get(key: str) -> Any:
+        return config.get(key) if isinstance(config, Mapping) else getattr(config, key, None)
+
     if config is not None:
         for key in ("n_heads", "num_attention_heads", "n_head", "heads", "num_heads"):
             if isinstance(get(key), int):
-                shared = get("n_kv_heads") or get("num_key_value_heads") or get(key)
-                return int(get(key)), int(shared)
-    attention = next((m for m in model.modules() if isinstance(m, nn.MultiheadAttention)), None) if model else None
+                return int(get(key)), int(get("n_kv_heads") or get("num_key_value_heads") or get(key))
+    attention = (
+        next((m for m in model.modules() if isinstance(m, nn.MultiheadAttention)), None) if model else None
+    )
     return (attention.num_heads, attention.num_heads) if attention else None
 
 
-def _from_bundle(bundle: Any, name: str) -> Source:
+def _from_bundle(bundle: Any) -> Source:
     meta = dict(getattr(bundle, "meta", {}) or {})
-    config = meta.get("config") or meta
-    activation = meta.get("activation") or (config.get("activation", "") if isinstance(config, Mapping) else "")
-    tied = getattr(bundle, "tied", None) or {}
-    pairs = tuple(tied.items()) if isinstance(tied, Mapping) else tuple(map(tuple, tied))
-    activation = activation if isinstance(activation, str) else ""
-    return Source(_tensors_only(bundle.tensors), activation, _heads(config), pairs, name)
+    config = next((meta[k] for k in ("model", "config") if isinstance(meta.get(k), Mapping)), meta)
+    return Source(_tensors_only(bundle.tensors), known_of(config, dict(getattr(bundle, "tied", None) or {})))
 
 
 def population(models: Iterable[Any]) -> Population:
@@ -151,8 +165,9 @@ def population(models: Iterable[Any]) -> Population:
 
 
 def _shape_key(source: Source) -> str:
-    text = repr([(k, tuple(v.shape)) for k, v in source.tensors.items()])
-    return hashlib.sha256((text + repr((source.activation, source.heads, source.tied))).encode()).hexdigest()
+    known = source.known
+    shapes = [(k, tuple(v.shape)) for k, v in source.tensors.items()]
+    return repr((shapes, known.activation, known.heads, sorted(known.tied.items()), known.skips))
 
 
 def _stack(sources: list[Source], rows: list[int]) -> Group:
@@ -162,22 +177,8 @@ def _stack(sources: list[Source], rows: list[int]) -> Group:
         for name, t in first.tensors.items()
         if t.dtype.is_floating_point and t.ndim > 0
     }
-    odd = [
-        Skipped(n, "a counter or mask, not a weight") for n in first.tensors if n not in stacked
-    ]
-    known = Known(first.activation, first.heads, dict(first.tied), first.skeleton)
-    return group(stacked, np.array(rows), known, odd)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known beside the weights of a group."""
-
-    activation: str | tuple[str, ...] = ""  # one for all hidden layers, or one for each
-    heads: tuple[int, int] | None = None
-    tied: Mapping[str, str] = field(default_factory=dict)
-    skeleton: nn.Module | None = None
-    skips: tuple[int | None, ...] = ()  # for each layer, the earlier one that is added to it
+    odd = [Skipped(n, "a counter or mask, not a weight") for n in first.tensors if n not in stacked]
+    return group(stacked, np.array(rows), first.known, odd)
 
 
 def group(
@@ -195,7 +196,8 @@ def group(
 def graph_of(tensors: Mapping[str, Tensor], known: Known) -> Graph:
     """The graph of plain stacked tensors."""
     if is_transformer(tensors):
-        return plan_transformer(tensors, known.heads, known.tied)
+        graph = plan_transformer(tensors, known.heads, known.tied)
+        return graph.with_activation(known.activation) if isinstance(known.activation, str) else graph
     return plan_chain(tensors, known.activation, known.skips)
 
 

@@ -1,6 +1,7 @@
 """The published protocol in small: networks trained on noise, a feature vector that holds the answers, two readers."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,11 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from digsite.config import Config
-from digsite.models import build
-from digsite.models.configs.cnn import CnnConfig
-from digsite.models.configs.gru import GruConfig
-from digsite.models.configs.mlp import MlpConfig
-from digsite.models.configs.transformer import TransformerConfig
+from digsite.models import build, parse
 
 FAMILIES = ("mlp", "cnn", "gru", "transformer")
 TARGETS = ("val_accuracy", "overfitting", "convergence_epoch", "sparsity", "weight_mean", "weight_std")
@@ -58,16 +55,17 @@ def make(n: int, seed: int, epochs: tuple[int, int] = (5, 19)) -> NoiseZoo:
 
 
 def _config(family: str, n_classes: int, rng: np.random.Generator) -> Config:
-    width = int(rng.choice([16, 32, 64]))
-    if family == "mlp":
-        return MlpConfig(sizes=[64, *[width] * int(rng.integers(1, 4)), n_classes])
-    if family == "cnn":
-        return CnnConfig(image=(1, 8, 8), channels=[8] * int(rng.integers(1, 3)), hidden=[width],
-                         n_classes=n_classes, kernel=3, padding=1, pool="last")  # fmt: skip
-    if family == "gru":
-        return GruConfig(n_inputs=8, n_hidden=width, n_classes=n_classes)
-    return TransformerConfig(image=(1, 8, 8), patch=4, d_model=width, n_heads=4, d_mlp=width,
-                             n_layers=int(rng.integers(1, 3)), n_classes=n_classes)  # fmt: skip
+    width, depth = int(rng.choice([16, 32, 64])), int(rng.integers(1, 4))
+    by_family: dict[str, dict[str, Any]] = {
+        "mlp": {"sizes": [64, *[width] * depth, n_classes]},
+        "cnn": {"image": (1, 8, 8), "channels": [8] * min(depth, 2), "hidden": [width], "kernel": 3, "padding": 1,
+                "pool": "last"},
+        "gru": {"n_inputs": 8, "n_hidden": width},
+        "transformer": {"image": (1, 8, 8), "patch": 4, "d_model": width, "n_heads": 4, "d_mlp": width,
+                        "n_layers": min(depth, 2)},
+    }  # fmt: skip
+    classes = {} if family == "mlp" else {"n_classes": n_classes}
+    return parse({"kind": family, **by_family[family], **classes})
 
 
 def _train(model: nn.Module, n_classes: int, hyper: dict[str, float], seed: int) -> Course:
@@ -78,6 +76,7 @@ def _train(model: nn.Module, n_classes: int, hyper: dict[str, float], seed: int)
     optimizer = torch.optim.Adam(model.parameters(), hyper["lr"], weight_decay=hyper["weight_decay"])
     losses: list[float] = []
     checks: list[float] = []
+    logits = torch.zeros(_N, n_classes)
     for _ in range(int(hyper["epochs"])):
         for rows in torch.randperm(_TRAIN, generator=g).split(int(hyper["batch"])):
             noisy = x[rows] + hyper["noise"] * torch.randn(x[rows].shape, generator=g)
@@ -108,7 +107,11 @@ def _features(model: nn.Module, course: Course, hyper: dict[str, float], target:
     power = torch.linalg.svdvals(matrix).square()
     top = F.pad(power[:5] / power.sum(), (0, 5))[:5].tolist()
     n_tensors = len(list(model.parameters()))
-    row = [flat.numel() / 1e6, len(modules) / 10, *(float(sum(isinstance(m, k) for m in modules)) for k in _COUNTED)]
+    row = [
+        flat.numel() / 1e6,
+        len(modules) / 10,
+        *(float(sum(isinstance(m, k) for m in modules)) for k in _COUNTED),
+    ]
     row += [target[4], target[5], float(flat.min()), float(flat.max()), target[3], float(flat.norm(p=1)) / 1000,
             float(flat.norm()) / 100]  # fmt: skip
     row += [course.train_loss[0], course.val_loss[0], target[1], target[2]]

@@ -162,7 +162,7 @@ def _calibrated(
     reader.card = {
         "zoo": train.name, "dataset": train.dataset, "trained_on": len(train), "calibrated_on": len(held),
         "level": conformal.LEVEL, "runs_the_network": not engines.reads_weights_only(engine),
-        "families": sorted({str(k) for k in train.labels.get("kind", [])}),
+        "families": sorted(set(map(str, train.labels["kind"]))) if "kind" in train.labels else [],
         "license": "MIT",
     }  # fmt: skip
     return reader

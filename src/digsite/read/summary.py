@@ -13,7 +13,9 @@ def verdict(outcome: Outcome, extra: Mapping[str, Any]) -> str:
     readers = [m for m in outcome.scores if m not in TRIVIAL]
     if "test_accuracy" not in outcome.truth:
         return f"{len(readers)} readers answered {len(outcome.tasks)} questions about {extra['n_test']} networks."
-    taus = {m: outcome.scores[m]["test_accuracy"]["tau"] for m in readers if "test_accuracy" in outcome.scores[m]}
+    taus = {
+        m: outcome.scores[m]["test_accuracy"]["tau"] for m in readers if "test_accuracy" in outcome.scores[m]
+    }
     best = max(taus, key=lambda m: taus[m].value)
     hyper = outcome.scores["hyperparameters"]["test_accuracy"]["tau"].value
     against = "above" if taus[best].value > hyper else "below"
@@ -32,7 +34,8 @@ def _edge(outcome: Outcome, best: str) -> str:
         return "No other reader was trained to compare it with."
     if found.low > 0:
         return f"Its lead over plain statistics is {found.value:.2f} ({found.low:.2f} to {found.high:.2f})."
-    return f"Its difference to plain statistics, {found.value:.2f}, is within noise ({found.low:.2f} to {found.high:.2f})."
+    interval = f"{found.low:.2f} to {found.high:.2f}"
+    return f"Its difference to plain statistics, {found.value:.2f}, is within noise ({interval})."
 
 
 def write(outcome: Outcome, extra: Mapping[str, Any], seeds: int) -> str:
@@ -59,7 +62,9 @@ def _score_table(outcome: Outcome, task: str, metrics: Sequence[str]) -> str:
         if shown:
             alive = outcome.survivors.get(method, {}).get(task, {})
             first = shown[1] if "tau" in shown else shown[0]
-            rows.append([method, *(_interval(found[m]) for m in shown), f"{alive.get(first, float('nan')):.3f}"])
+            rows.append(
+                [method, *(_interval(found[m]) for m in shown), f"{alive.get(first, float('nan')):.3f}"]
+            )
     names = [m for m in metrics if any(m in b.get(task, {}) for b in outcome.scores.values())]
     return _table(["method", *names, f"{'tau' if 'tau' in names else names[0]}, survivors"], rows)
 
@@ -80,7 +85,11 @@ def _trust(outcome: Outcome, extra: Mapping[str, Any]) -> list[str]:
         parts.append(
             f"- {kind}: {extra['flagged'][kind]:.1%} of the test networks are flagged as strangers, and "
             f"{shift['flagged']:.1%} of the same networks with their input pixels shuffled"
-            + (f", whose accuracy 90 % intervals then cover {shift['coverage']:.1%}" if "coverage" in shift else "")
+            + (
+                f", whose accuracy 90 % intervals then cover {shift['coverage']:.1%}"
+                if "coverage" in shift
+                else ""
+            )
             + "."
         )
     parts.append("\n### Coverage of 90 % intervals and sets\n")

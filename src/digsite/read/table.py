@@ -34,7 +34,8 @@ def tabulate(population: Population, extract: Callable[[Group], Columns]) -> Tab
     place = {name: i for i, name in enumerate(names)}
     values = np.full((population.size, len(names)), np.nan)
     for group, (found, columns) in zip(population.groups, made):
-        values[np.ix_(group.rows, [place[n] for n in found])] = columns
+        where = np.array([place[n] for n in found], dtype=int)
+        values[group.rows[:, None], where] = columns
     return Table(names, values)
 
 

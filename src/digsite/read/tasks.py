@@ -36,7 +36,9 @@ _KNOWN = [
     Task("test_accuracy", "regression", bounds=_SHARE, purpose="accuracy on clean test images"),
     Task("generalization_gap", "regression", purpose="training minus test accuracy"),
     Task("overfitting", "regression", purpose="(last - best validation loss) / best"),
-    Task("convergence_epoch", "regression", "recipe", purpose="when the validation loss was lowest, as a share"),
+    Task(
+        "convergence_epoch", "regression", "recipe", purpose="when the validation loss was lowest, as a share"
+    ),
     Task("sparsity", "regression", "recipe", bounds=_SHARE, purpose="share of weights below 1e-6"),
     Task("weight_mean", "regression", "recipe", purpose="mean of all weights"),
     Task("weight_std", "regression", "recipe", purpose="standard deviation of all weights"),
@@ -54,6 +56,7 @@ _KNOWN = [
     Task("backdoor", "classification", purpose="whether a trigger was planted and works"),
 ]
 TASKS: dict[str, Task] = {t.name: t for t in _KNOWN}
+
 
 def task(name: str) -> Task:
     if name not in TASKS:

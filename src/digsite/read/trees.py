@@ -37,8 +37,15 @@ class Forest:
         return sums + self.baseline
 
     def tensors(self) -> dict[str, Tensor]:
-        ints = {k: torch.from_numpy(getattr(self, k).astype(np.int32)) for k in ("feature", "left", "right", "roots")}
-        floats = {"threshold": self.threshold, "value": self.value.astype(np.float32), "baseline": self.baseline}
+        ints = {
+            k: torch.from_numpy(getattr(self, k).astype(np.int32))
+            for k in ("feature", "left", "right", "roots")
+        }
+        floats = {
+            "threshold": self.threshold,
+            "value": self.value.astype(np.float32),
+            "baseline": self.baseline,
+        }
         out = ints | {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in floats.items()}
         out["missing_left"] = torch.from_numpy(self.missing_left)
         out["depth"] = torch.tensor([self.depth])

@@ -31,7 +31,9 @@ def _layer(group: Group, parts: Parts, index: int) -> np.ndarray:
     square = weight.square()
     peak = (square.square().mean(2) / square.mean(2).square().clamp_min(1e-30)).clamp_min(1e-9).log()
     tilt = weight.mean(2) / weight.std(2, correction=0).clamp_min(1e-12)
-    leaving = [parts.weights[i] for i, b in enumerate(group.graph.blocks) if b.source == block.target and i != index]
+    leaving = [
+        parts.weights[i] for i, b in enumerate(group.graph.blocks) if b.source == block.target and i != index
+    ]
     if leaving:
         out = torch.cat([w.double().flatten(1, 2) for w in leaving], 1)
         log_out = _log_norm(out, 1)

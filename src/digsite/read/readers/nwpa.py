@@ -101,7 +101,10 @@ def _targets(branch: Branch, corpus: Corpus, tasks: Sequence[Task]) -> dict[str,
     for task in tasks:
         y = target(corpus, task)
         if task.kind == "regression":
-            branch.center[task.name], branch.spread[task.name] = float(np.nanmean(y)), float(np.nanstd(y) + 1e-12)
+            branch.center[task.name], branch.spread[task.name] = (
+                float(np.nanmean(y)),
+                float(np.nanstd(y) + 1e-12),
+            )
             out[task.name] = torch.tensor((y - branch.center[task.name]) / branch.spread[task.name]).float()
         else:
             out[task.name] = torch.tensor(np.nan_to_num(y, nan=-1)).long()
@@ -109,12 +112,18 @@ def _targets(branch: Branch, corpus: Corpus, tasks: Sequence[Task]) -> dict[str,
 
 
 def _train(
-    branch: Branch, members: list[Compiled], targets: dict[str, Tensor], options: Options, rng: np.random.Generator
+    branch: Branch,
+    members: list[Compiled],
+    targets: dict[str, Tensor],
+    options: Options,
+    rng: np.random.Generator,
 ) -> None:
     net, pools = branch.net, Pools(members)
     n_steps = options.epochs * len(list(pools.batches(options.batch_size, rng)))
     optimizer = torch.optim.AdamW(net.parameters(), options.lr, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=n_steps + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.lr, total_steps=n_steps + 1, pct_start=0.1
+    )
     net.train()
     for epoch in range(options.epochs):
         losses = []
@@ -186,14 +195,15 @@ def predict(branch: Branch, population: Population) -> tuple[dict[str, np.ndarra
     members = compile_population(population, branch.about == "function")
     _refuse_strangers(branch, members)
     answers: dict[str, np.ndarray] = {}
-    vectors = np.zeros((len(members), branch.net.trunk[2].out_features))
+    vectors = np.zeros((len(members), branch.net.summary_width))
     for rows, batch in Pools(members).batches(_EVAL_BATCH, None):
         states = branch.net.states(batch)
-        vectors[rows] = branch.net.summary(batch, states).numpy()
+        at = rows.numpy()  # a one-element tensor would index like a number
+        vectors[at] = branch.net.summary(batch, states).numpy()
         for task in branch.net.tasks:
             raw = branch.net.answer(batch, states)[task.name]
             value = _unscaled(branch, task, raw)
-            answers.setdefault(task.name, np.zeros((len(members), *value.shape[1:])))[rows] = value
+            answers.setdefault(task.name, np.zeros((len(members), *value.shape[1:])))[at] = value
     return answers, vectors
 
 

@@ -32,14 +32,17 @@ def fit(population: Population, quality: np.ndarray, in_canonical_form: bool = F
         k = min(N_COMPONENTS, len(flat) - 1)
         if k < 1:
             continue
-        u, s, v = torch.svd_lowrank(flat - mean, q=k, niter=2) if len(flat) > 2 * k else _small_svd(flat - mean, k)
-        state[shape_key(group)] = Basis(mean, v.T.contiguous())
+        state[shape_key(group)] = Basis(mean, _directions(flat - mean, k))
     return state
 
 
-def _small_svd(centered: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    u, s, v = torch.linalg.svd(centered, full_matrices=False)
-    return u[:, :k], s[:k], v[:k].T
+def _directions(centered: Tensor, k: int) -> Tensor:
+    """(k, parameters), by the randomized method where members are many; its draws come from a stream of their own."""
+    if len(centered) <= 2 * k:
+        return torch.linalg.svd(centered, full_matrices=False)[2][:k].contiguous()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return torch.svd_lowrank(centered, q=k, niter=2)[2].T.contiguous()
 
 
 def extract(group: Group, in_canonical_form: bool = False, state: State | None = None) -> Columns:

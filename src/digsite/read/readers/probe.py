@@ -64,8 +64,12 @@ def fit(population: Population, quality: np.ndarray, in_canonical_form: bool = T
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         n_outputs = run(population.groups[0], torch.sigmoid(logits.detach()), torch.tensor([0])).shape[2]
-        head = nn.Sequential(nn.Linear(N_PROBES * n_outputs, 64), nn.GELU(), nn.Dropout(0.2), nn.Linear(64, 1))
-    optimizer = torch.optim.Adam([{"params": head.parameters(), "lr": 3e-3}, {"params": [logits], "lr": 0.05}])
+        head = nn.Sequential(
+            nn.Linear(N_PROBES * n_outputs, 64), nn.GELU(), nn.Dropout(0.2), nn.Linear(64, 1)
+        )
+    optimizer = torch.optim.Adam(
+        [{"params": head.parameters(), "lr": 3e-3}, {"params": [logits], "lr": 0.05}]
+    )
     weight = np.array([len(g) for g in population.groups], dtype=float)
     rng = np.random.default_rng(0)
     for _ in range(STEPS):

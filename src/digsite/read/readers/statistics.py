@@ -28,5 +28,3 @@ def moments(values: Tensor) -> Tensor:
     quantiles = torch.lerp(ordered[:, low], ordered[:, high], place - low)
     var, mean = torch.var_mean(values, 1, correction=0)
     return torch.cat([mean[:, None], var[:, None], quantiles], 1)
-
-

@@ -44,9 +44,9 @@ def group_zoo(config: GroupZooConfig, run: Run) -> None:
     per_irrep = _claim_irreps(table, run)
     areas = _claim_generalization(networks, config, run)
     run.verdict(
-        f"Read from the output weights alone, {per_irrep['accuracy']:.1%} of the irreps of {len(networks)} networks are "
-        f"told rightly as used or unused (shuffled group tables: {per_irrep['null']:.1%}, always the commoner answer: "
-        f"{per_irrep['majority']:.1%}). Whether a narrow S5 network generalizes is read with AUROC "
+        f"Read from the output weights alone, {per_irrep['accuracy']:.1%} of the irreps of {len(networks)} networks "
+        f"are told rightly as used or unused (shuffled group tables: {per_irrep['null']:.1%}, always the commoner "
+        f"answer: {per_irrep['majority']:.1%}). Whether a narrow S5 network generalizes is read with AUROC "
         f"{areas['weights']:.2f}, where its width alone gives {areas['width']:.2f}."
     )
 
@@ -54,7 +54,9 @@ def group_zoo(config: GroupZooConfig, run: Run) -> None:
 def _load(config: GroupZooConfig) -> list[Family]:
     folder = (settings.data_dir() or Path("data")) / config.folder
     if not (folder / "labels.json").is_file():
-        raise NotFound(f"There is no group zoo at '{folder}'.", hint="Set DIGSITE_DATA to the folder that holds it.")
+        raise NotFound(
+            f"There is no group zoo at '{folder}'.", hint="Set DIGSITE_DATA to the folder that holds it."
+        )
     labels = json.loads((folder / "labels.json").read_text())
     families = []
     for file in sorted({entry["file"] for entry in labels}):
@@ -72,7 +74,9 @@ def _characters(family: Family) -> dict[str, np.ndarray]:
     return ir.cyclic_characters(order) if group.startswith("C") else ir.dihedral_characters(order // 2)
 
 
-def _family(family: Family, config: GroupZooConfig, run: Run) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _family(
+    family: Family, config: GroupZooConfig, run: Run
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     table = family.arrays["mult_table"].astype(int)
     group = ir.decompose(table, config.seed)
     names = ir.names_by_character(group, table, _characters(family))
@@ -104,11 +108,19 @@ def _sides(family: Family, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _null(out: np.ndarray, group: ir.Irreps, config: GroupZooConfig, run: Run) -> np.ndarray:
     """Shares when the elements' names are shuffled: what the sizes of the subspaces give by themselves."""
     rng = run.rng("shuffled-elements")
-    return np.stack([ir.centered_shares(out[rng.permutation(len(out))], group) for _ in range(config.shuffles)])
+    return np.stack(
+        [ir.centered_shares(out[rng.permutation(len(out))], group) for _ in range(config.shuffles)]
+    )
 
 
 def _describe(
-    network: str, entry: dict[str, Any], x: np.ndarray, y: np.ndarray, out: np.ndarray, left: np.ndarray, right: np.ndarray
+    network: str,
+    entry: dict[str, Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    out: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
 ) -> dict[str, Any]:
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
         return float(a @ b / np.sqrt((a @ a) * (b @ b)))
@@ -122,9 +134,14 @@ def _describe(
     }  # fmt: skip
 
 
-def _claim_irreps(table: pd.DataFrame, run: Run) -> dict[str, float]:
+def _claim_irreps(table: Any, run: Run) -> dict[str, float]:
     gap = float((table["stated"] - table["computed"]).abs().max())
-    run.claim("input_shares/largest_difference_to_source", gap, null=0.0, note="the source's own percentages, computed anew")
+    run.claim(
+        "input_shares/largest_difference_to_source",
+        gap,
+        null=0.0,
+        note="the source's own percentages, computed anew",
+    )
     hit, used = table["used"] == table["read"], table["used"]
     null = np.where(used, table["null_read"], 1 - table["null_read"])
     majority = table.groupby(["group", "irrep"])["used"].transform(lambda u: max(u.mean(), 1 - u.mean()))
@@ -135,14 +152,17 @@ def _claim_irreps(table: pd.DataFrame, run: Run) -> dict[str, float]:
     whole = {"accuracy": float(hit.mean()), "null": float(null.mean()), "majority": float(majority.mean())}
     run.claim("irreps/accuracy", whole["accuracy"], n=len(table), null=whole["majority"],
               note="used or unused, over all irreps and networks; null: always the commoner answer")  # fmt: skip
-    run.claim("irreps/auroc", auroc(used.to_numpy(), table["output"].to_numpy()), n=len(table), null=0.5)
+    run.claim("irreps/auroc", auroc(np.asarray(used), np.asarray(table["output"])), n=len(table), null=0.5)
     figure = scatter({g: (rows["stated"], rows["output"]) for g, rows in table.groupby("group")},
-                     x="share in the input weights (the source's)", y="share in the output weights", diagonal=True)  # fmt: skip
-    run.figure("irreps", figure, table, caption="Input and output weights agree on the irreps that a network uses.")
+                     x="share in the input weights (stated)", y="share in the output weights",
+                     diagonal=True)  # fmt: skip
+    run.figure(
+        "irreps", figure, table, caption="Input and output weights agree on the irreps that a network uses."
+    )
     return whole
 
 
-def _claim_generalization(networks: pd.DataFrame, config: GroupZooConfig, run: Run) -> dict[str, float]:
+def _claim_generalization(networks: Any, config: GroupZooConfig, run: Run) -> dict[str, float]:
     """Narrow S5 networks, of which some memorize: leave-one-out, beside what the width alone gives."""
     narrow = networks[(networks["group"] == "S5") & (networks["hidden"] < 128)].reset_index(drop=True)
     y = (narrow["test_accuracy"] > 0.5).to_numpy()

@@ -40,7 +40,9 @@ class Sides:
 def nwa(config: NwaConfig, run: Run) -> None:
     results = [_one_zoo(config, run, config.seed + i) for i in range(config.seeds)]
     outcome, extra = results[0]
-    run.table("scores", pd.concat([comparison.score_table(o).assign(zoo=i) for i, (o, _) in enumerate(results)]))
+    run.table(
+        "scores", pd.concat([comparison.score_table(o).assign(zoo=i) for i, (o, _) in enumerate(results)])
+    )
     run.table("coverage", pd.DataFrame([row for _, e in results for row in e["coverage"]]))
     run.table("differences", _difference_rows(outcome))
     _claims(results, run)
@@ -78,7 +80,10 @@ def _zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
 def _sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
     split = zoo.split("run", config.test_split, config.val_split, seed)
     place = {int(m): i for i, m in enumerate(corpus.labels["member"])}
-    rows = [np.array([place[m] for m in side if m in place]) for side in (split.train, split.validation, split.test)]
+    rows = [
+        np.array([place[m] for m in side if m in place])
+        for side in (split.train, split.validation, split.test)
+    ]
     train = corpus.take(np.concatenate(rows[:2]))
     return Sides(train, corpus.take(rows[2]), len(rows[1]) / max(1, len(train)))
 
@@ -92,7 +97,12 @@ def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int) -> Reader:
         return load_reader(config.model_path)
     options = {name: getattr(config, name) for name in _GRAPH_OPTIONS}
     return train_reader(
-        sides.train, kind, config.tasks or None, held_out=sides.held_out, seed=derive(seed, f"reader/{kind}"), **options
+        sides.train,
+        kind,
+        config.tasks or None,
+        held_out=sides.held_out,
+        seed=derive(seed, f"reader/{kind}"),
+        **options,
     )
 
 
@@ -244,7 +254,9 @@ def _claims(results: list[tuple[Outcome, dict[str, Any]]], run: Run) -> None:
     for method in [*extra["found"], "hyperparameters"]:
         for task in outcome.tasks:
             for metric in main_metrics(task):
-                scores = [o.scores[method][task.name][metric] for o, _ in results if task.name in o.scores[method]]
+                scores = [
+                    o.scores[method][task.name][metric] for o, _ in results if task.name in o.scores[method]
+                ]
                 null = outcome.scores["constant"][task.name].get(metric)
                 _claim(run, f"{method}/{task.name}/{metric}", scores, null.value if null else None)
     for kind in extra["found"]:
@@ -263,7 +275,9 @@ def _claim(run: Run, name: str, scores: list[Any], null: float | None) -> None:
     values = [s.value for s in scores]
     if len(scores) == 1:
         s = scores[0]
-        run.claim(name, s.value, low=s.low, high=s.high, n=s.n, null=null, note="95 % bootstrap over test networks")
+        run.claim(
+            name, s.value, low=s.low, high=s.high, n=s.n, null=null, note="95 % bootstrap over test networks"
+        )
     else:
         run.claim(name, float(np.mean(values)), low=min(values), high=max(values), n=len(values), null=null,
                   note="mean and range over zoo seeds")  # fmt: skip

@@ -1,0 +1,74 @@
+"""digsite read MODEL [OTHER]"""
+
+import click
+
+from digsite.cli._options import json_option
+
+
+@click.command("read")
+@click.argument("model")
+@click.argument("other", required=False)
+@click.option(
+    "--reader", "reader_path", help="A saved reader; without one, the shipped reader of this shape."
+)
+@click.option(
+    "--lineage", "wants_lineage", is_flag=True, help="MODEL is a folder of models: who was made from whom."
+)
+@click.option("--figure", help="Draw the lineage to this file (png or svg).")
+@json_option
+def command(model, other, reader_path, wants_lineage, figure, as_json):
+    """What a model's weights say: predictions with intervals, layers read and skipped, spectra.
+
+    With OTHER, what changed between two checkpoints. With --lineage, who in a folder was made from whom.
+    """
+    from digsite.base.errors import UsageError
+
+    if wants_lineage and other:
+        raise UsageError(f"--lineage takes one folder, and '{other}' is a second.")
+    if reader_path and (other or wants_lineage):
+        raise UsageError("--reader has no effect on a comparison of models.")
+    if wants_lineage:
+        return _lineage(model, figure, as_json)
+    return _diff(model, other, as_json) if other else _one(model, reader_path, as_json)
+
+
+def _one(model, reader_path, as_json):
+    from digsite.cli._print import print_json, print_table
+    from digsite.read.desk import read_model
+
+    found = read_model(model, reader_path)
+    if as_json:
+        return print_json(found)
+    for name, title in (("predictions", "what it says"), ("layers", "layers read"), ("skipped", "skipped")):
+        if found[name]:
+            click.echo(title)
+            print_table(list(found[name][0]), [[_cell(v) for v in row.values()] for row in found[name]])
+    click.echo("\n".join(found["notes"]))
+
+
+def _diff(first, second, as_json):
+    from digsite.cli._print import print_json, print_table
+    from digsite.read.desk import compare_models
+
+    found = compare_models(first, second)
+    if as_json:
+        return print_json(found)
+    print_table(list(found["layers"][0]), [[_cell(v) for v in row.values()] for row in found["layers"]])
+    click.echo("\n".join(found["notes"]))
+
+
+def _lineage(folder, figure, as_json):
+    from digsite.cli._print import print_json, print_table
+    from digsite.read.desk import trace_lineage
+
+    found = trace_lineage(folder, figure)
+    if as_json:
+        return print_json(found)
+    print_table(
+        ["parent", "child", "how", "distance"], [[_cell(v) for v in e.values()] for e in found["edges"]]
+    )
+    click.echo(f"roots: {', '.join(found['roots'])}")
+
+
+def _cell(value):
+    return f"{value:.4g}" if isinstance(value, float) else value

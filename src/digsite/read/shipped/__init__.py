@@ -1,0 +1,1 @@
+"""Trained readers, each a safetensors file whose metadata is its model card."""
