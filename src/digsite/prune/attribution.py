@@ -39,7 +39,7 @@ def attribute(keep: Bool[np.ndarray, "out in"], weight: Float[np.ndarray, "out i
     return Attribution(
         rows=float(rows.var() / variance),
         columns=float(columns.var() / variance),
-        magnitude=float(1 - after_rank.var() / rest.var()) * float(rest.var() / variance),
+        magnitude=float((rest.var() - after_rank.var()) / variance),
         joint=float((after_rank.var() - after_both.var()) / variance),
         residual=float(after_both.var() / variance),
     )

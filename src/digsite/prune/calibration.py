@@ -28,14 +28,19 @@ def window_length(language: Language, length: int) -> int:
     return length or min(language.context, LONGEST)
 
 
-def windows(language: Language, corpus: str, n: int, length: int, seed: int, split: str = "train") -> Windows:
-    """`n` windows drawn without replacement; calibration ('train') and evaluation ('test') never share a document."""
+def windows(
+    language: Language, corpus: str, n: int, length: int, seed: int, split: str = "train", *, fewer: bool = False
+) -> Windows:
+    """`n` windows drawn without replacement; calibration ('train') and evaluation ('test') never share a document.
+
+    With `fewer`, a text that has fewer gives what it has.
+    """
     length = window_length(language, length)
     if language.tokenizer is None:
         if corpus:
             raise UsageError(f"The text '{corpus}' cannot be read: this model knows only the generated stories.")
         return Windows(stories.windows(n, length, derive(seed, f"calibration/{split}"), split), None)
-    rows = _cut(language, _half(text.documents(corpus or "tinystories"), split), length, n, seed)
+    rows = _cut(language, _half(text.documents(corpus or "tinystories"), split), length, n, seed, fewer)
     decoded = [language.tokenizer.decode(row[1:].tolist()) for row in rows]
     return Windows(rows, sum(len(part.encode()) for part in decoded))
 
@@ -48,7 +53,9 @@ def _half(documents: list[str], split: str) -> list[str]:
     return documents[:cut] if split == "train" else documents[cut:]
 
 
-def _cut(language: Language, documents: list[str], length: int, n: int, seed: int) -> Int[Tensor, "n length"]:
+def _cut(
+    language: Language, documents: list[str], length: int, n: int, seed: int, fewer: bool
+) -> Int[Tensor, "n length"]:
     """Beginnings of documents first, as the model has seen them in training; later windows only if those run out."""
     assert language.tokenizer is not None
     order = np.random.default_rng(seed).permutation(len(documents))
@@ -66,6 +73,6 @@ def _cut(language: Language, documents: list[str], length: int, n: int, seed: in
             f"The calibration text is shorter than one window of {length} tokens.",
             hint="Give more text, or a smaller length.",
         )
-    if len(found) < n:
+    if len(found) < n and not fewer:
         raise UsageError(f"The text has {len(found)} windows of {length} tokens, and {n} were asked for.")
     return torch.tensor(found)

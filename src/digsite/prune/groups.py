@@ -29,7 +29,7 @@ class GroupReport:
 def cells(keep: Bool[np.ndarray, "features bits"], size: int = GROUP) -> Int[np.ndarray, "groups bits"]:
     """Kept weights in every (group, position) cell; a last incomplete group is left out."""
     whole = len(keep) // size
-    return keep[: whole * size].reshape(whole, size, -1).sum(axis=1)
+    return keep[: whole * size].reshape(whole, size, keep.shape[1]).sum(axis=1)
 
 
 def coherence(keep: Bool[np.ndarray, "features bits"], size: int = GROUP) -> float:

@@ -53,7 +53,8 @@ def linear_map(name: str, module: nn.Module) -> LinearMap | None:
 
 
 def linear_maps(module: nn.Module, prefix: str) -> list[LinearMap]:
-    found = (linear_map(f"{prefix}.{name}" if name else prefix, child) for name, child in module.named_modules())
+    named = ((".".join(filter(None, (prefix, name))), child) for name, child in module.named_modules())
+    found = (linear_map(name, child) for name, child in named)
     return [one for one in found if one is not None]
 
 
@@ -71,7 +72,8 @@ def blocks(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str]
     for pattern in (*include, *exclude):
         if not any(_matches(name, pattern) for name in names):
             raise UsageError(f"No map is called '{pattern}'. {nearest(pattern, components(names))}")
-    return [Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in whole]
+    chosen = [Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in whole]
+    return [block for block in chosen if block.maps or stack is not None]
 
 
 def components(names: Sequence[str]) -> list[str]:
@@ -104,7 +106,7 @@ def decoder_stack(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    return fnmatch(name, pattern) or name == pattern or name.endswith("." + pattern) or component(name) == pattern
+    return fnmatch(name, pattern) or fnmatch(component(name), pattern) or name.endswith("." + pattern)
 
 
 def _chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

@@ -39,14 +39,14 @@ class StoredMasks(Mapping[str, np.ndarray]):
         return np.unpackbits(stored.numpy(), axis=1, count=columns, bitorder="little").view(bool)
 
     def __contains__(self, name: object) -> bool:
-        return name in list(self)
+        return any(name == known for known in self)
 
     def __iter__(self) -> Iterator[str]:
         names = self._bundle.tensors
         return iter(self._shapes) if self.packed else (name for name in names if len(self._bundle.shape(name)) == 2)
 
     def __len__(self) -> int:
-        return len(list(self))
+        return sum(1 for _ in self)
 
     def find(self, layer: int, component: str) -> str:
         """The map of a layer; a file with a single matrix needs no name."""

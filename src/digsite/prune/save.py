@@ -93,7 +93,7 @@ def _calibration(job: Job, language: Language) -> Tensor | None:
 
 def _evaluation(job: Job, language: Language) -> Windows | None:
     try:
-        return windows(language, job.text, job.evaluation_windows, job.length, job.seed, "test")
+        return windows(language, job.text, job.evaluation_windows, job.length, job.seed, "test", fewer=True)
     except UsageError:  # too little text to hold any back: the ledger still says what pruning did
         return None
 

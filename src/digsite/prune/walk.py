@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.prune.inputs import InputStatistics
+from digsite.prune.inputs import InputStatistics, collect
 from digsite.prune.layers import Block, LinearMap
 
 Statistics = dict[str, InputStatistics]
@@ -107,6 +107,10 @@ def _redirected(blocks: list[Block], step: Callable[..., Any]) -> Iterator[None]
 
 def _collect(block: Block, forward: Callable[..., Any], slices: list[tuple], gram: bool) -> Statistics:
     """Run the block on every slice; maps that read the very same tensor (q, k and v) share their statistics."""
+    if block.whole:
+        inputs = slices[0][0][0]
+        inputs = inputs.flatten(0, -3) if inputs.ndim > 3 else inputs
+        return {block.name: collect(inputs, gram=gram, name=f"'{block.name}'")}
     found: Statistics = {}
     owner: dict[str, str] = {}
     seen: dict[int, tuple[str, Tensor]] = {}
@@ -115,12 +119,11 @@ def _collect(block: Block, forward: Callable[..., Any], slices: list[tuple], gra
         def take(module: nn.Module, args: tuple) -> None:
             tensor = args[0]
             if one.name not in owner:
-                owner[one.name] = seen.get(id(tensor), (one.name, tensor))[0]
-                seen.setdefault(id(tensor), (one.name, tensor))
+                owner[one.name] = seen.setdefault(id(tensor), (one.name, tensor))[0]
                 if owner[one.name] == one.name:
                     found[one.name] = InputStatistics.empty(tensor.shape[-1], gram=gram, device=tensor.device)
             if owner[one.name] == one.name:
-                _add(found[one.name], tensor, block.whole)
+                found[one.name].update(tensor)
 
         return take
 
@@ -133,14 +136,6 @@ def _collect(block: Block, forward: Callable[..., Any], slices: list[tuple], gra
         for handle in handles:
             handle.remove()
     return {name: found[first].checked(f"'{name}'") for name, first in owner.items()}
-
-
-def _add(statistics: InputStatistics, tensor: Tensor, whole: bool) -> None:
-    if whole and tensor.ndim == 3:
-        for sequence in tensor:
-            statistics.update(sequence)
-    else:
-        statistics.update(tensor)
 
 
 def _sequences(n: int, args: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[tuple, dict[str, Any]]]:

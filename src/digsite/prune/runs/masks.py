@@ -72,5 +72,6 @@ def copy_out(run: "Run", folder: str) -> None:
     if not folder:
         return
     target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
     for path in [*run.dir.glob("figures/*.png"), *run.dir.glob("artifacts/metrics_summary.json")]:
         atomic.write_bytes(target / path.name, path.read_bytes())

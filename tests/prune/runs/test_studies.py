@@ -1,0 +1,88 @@
+"""What the smokes of the studies do not say by themselves: names of claims, files, masks from a file, repeatability."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from digsite.prune.maskstore import read_masks, write_masks
+from digsite.runs import read_results
+
+
+def claims(run):
+    return {claim.name: claim for claim in read_results(run.results).claims}
+
+
+def test_mask_clusters_claims_its_ratios_beside_nulls_and_repeats_itself(smoke, tmp_path):
+    run = smoke("mask-clusters", f"output_dir={tmp_path / 'out'}")
+    found = claims(run)
+    for k in (4, 8):
+        claim = found[f"separation_ratio/k={k}"]
+        assert claim.null is not None and claim.n == 2 and claim.low <= claim.value <= claim.high
+        assert all(name in claim.note for name in ("coin_flips", "margins", "reprune", "z = ", "q = "))
+    summary = json.loads((run.path / "artifacts" / "metrics_summary.json").read_text())
+    assert set(summary) == {"seed_0", "summary"} and set(summary["seed_0"]["k_4"]) == {
+        "mean_within", "mean_between", "separation_ratio", "cluster_sizes", "inertia"}  # fmt: skip
+    pictures = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"metrics_summary.json", "seed0_k4.png", "separation.png"} <= pictures
+    assert read_masks(run.path / "artifacts" / "mask.safetensors").provenance["settings"]["layer"] == 1
+    again = smoke("mask-clusters", "pictures=false")
+    assert claims(again) == found
+
+
+def test_a_mask_from_a_file_needs_no_model(smoke, tmp_path):
+    keep = np.random.default_rng(0).random((40, 30)) < 0.5
+    write_masks(tmp_path / "m.safetensors", {"layers.1.mlp.down_proj": keep}, {})
+    run = smoke("mask-clusters", f"masks={tmp_path / 'm.safetensors'}", "pictures=false")
+    found = claims(run)
+    assert "reprune" not in found["separation_ratio/k=4"].note and found["separation_ratio/k=4"].n == 1
+    assert "no structure beyond densities" in read_results(run.results).verdict
+
+
+def test_the_single_study_prints_every_distance(smoke, capfd):
+    run = smoke("mask-clusters-single", "feature=3", "n_features=10")
+    log = (run.path / "run.log").read_text()
+    assert "feature 3: 10 nearest" in log and "cluster sizes" in log
+    rows = (run.path / "tables" / "distances.csv").read_text().splitlines()
+    assert len(rows) == 11 and rows[0] == "feature,hamming,share,cluster"
+
+
+def test_the_repeated_study_writes_the_originals_fields(smoke):
+    run = smoke("mask-clusters-repeat")
+    summary = json.loads((run.path / "artifacts" / "repeat_summary.json").read_text())
+    assert {"matrix_name", "matrix_shape", "n_executions", "n_features", "n_clusters", "aggregated_metrics",
+            "individual_metrics", "seed"} == set(summary)  # fmt: skip
+    one = summary["individual_metrics"][0]
+    assert {"main_feature_idx", "hamming_min", "hamming_max", "hamming_mean", "hamming_std", "mean_within_cluster",
+            "mean_between_cluster", "separation_ratio", "total_inertia", "cluster_sizes", "cluster_balance_std"} <= set(one)  # fmt: skip
+    values = [row["separation_ratio"] for row in summary["individual_metrics"]]
+    assert summary["aggregated_metrics"]["separation_ratio_std"] == pytest.approx(np.std(values))
+
+
+def test_the_audit_knows_structureless_masks(smoke):
+    found = claims(smoke("masks-as-published"))
+    worst = max(claim.value for name, claim in found.items() if "noise" in name and "as_published" in name)
+    assert worst > 1.3, "masks without structure look clustered in the published numbers"
+    assert found["printed/is_artefact"].value > found["printed/is_artefact"].null
+
+
+def test_quality_tells_the_context_and_the_order(smoke):
+    run = smoke("prune-quality")
+    found = claims(run)
+    assert "at context 32" in found["dense"].note and found["50%/wanda"].n == 2 and found["50%/magnitude"].n == 1
+    assert "SparseGPT < Wanda <= magnitude holds at" in read_results(run.results).verdict
+
+
+def test_a_killed_study_ends_in_the_same_bytes(smoke):
+    """Resume after everything but the last lines is done: read back, not computed again."""
+    first = smoke("mask-comparison")
+    before = first.results.read_bytes()
+    first.results.unlink()
+    status = json.loads((first.path / "status.json").read_text())
+    (first.path / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    from digsite.worker.execute import How, execute
+
+    assert execute(first, How(device="cpu", quiet=True)) == 0
+    assert first.results.read_bytes() == before
+    shutil.rmtree(first.path)

@@ -1,0 +1,85 @@
+"""Whole folders, in memory and streamed: the same masks, loadable results, everything beside them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.data import stories
+from digsite.models import build
+from digsite.models import parse as parse_model
+from digsite.prune.language import load_language
+from digsite.prune.maskstore import read_masks
+from digsite.prune.model import Recipe
+from digsite.prune.patterns import parse
+from digsite.prune.perplexity import evaluate
+from digsite.prune.save import Job, prune_folder
+from digsite.prune.shards import entries
+from digsite.prune.streaming import Streamed, open_streamed
+from digsite.weights import write_weights
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
+def test_a_streamed_model_is_the_model_pruned_in_memory(folders, corpus, tmp_path, family):
+    recipe = Recipe("wanda", parse(pattern="2:4"))
+    jobs = [Job(str(folders / family), tmp_path / kind, recipe, str(corpus), 4, 20, stream=kind == "streamed")
+            for kind in ("whole", "streamed")]  # fmt: skip
+    whole, streamed = (prune_folder(job) for job in jobs)
+    masks = read_masks(tmp_path / "streamed" / "masks.safetensors")
+    assert len(masks) == len(whole.ledger) > 7
+    for one in whole.ledger:
+        assert (masks[one.name] == one.keep.numpy()).all()
+    models = [load_language(str(tmp_path / kind)).model for kind in ("whole", "streamed")]
+    for (name, a), (_, b) in zip(models[0].named_parameters(), models[1].named_parameters()):
+        assert torch.equal(a, b), name
+    assert whole.after is not None and whole.after.context == 20 and streamed.after is None
+
+
+def test_everything_is_beside_the_weights(folders, corpus, tmp_path):
+    done = prune_folder(Job(str(folders / "llama"), tmp_path / "out", Recipe("sparsegpt"), str(corpus), 4, 20))
+    told = json.loads((tmp_path / "out" / "pruning.json").read_text())
+    assert told["provenance"]["method"] == "sparsegpt" and len(told["provenance"]["model_hash"]) == 24
+    assert told["after"]["context"] == 20 and told["before"]["bits_per_byte"] > 0 and len(told["ledger"]) == 14
+    page = (tmp_path / "out" / "size_and_speed.md").read_text()
+    assert "unchanged by pruning" in page and "expect no speedup" in page and done.page == page
+    again = load_language(str(tmp_path / "out"))
+    assert again.tokenizer is not None
+    zeros = np.mean([float((again.model.get_submodule(one.name).weight == 0).float().mean()) for one in done.ledger])
+    assert zeros == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_model_of_ours_is_written_as_ours(tmp_path):
+    config = {"vocab": stories.tokenizer().size, "d_model": 16, "d_mlp": 24, "n_layers": 2, "n_heads": 2,
+              "n_kv_heads": 1, "context": 24}  # fmt: skip
+    model = build(parse_model({"kind": "llama", **config}))
+    write_weights(tmp_path / "in" / "model.safetensors", model, {"digsite.model": model.config.model_dump(mode="json")})
+    done = prune_folder(Job(str(tmp_path / "in" / "model.safetensors"), tmp_path / "out", Recipe("magnitude"),
+                            evaluation_windows=2))  # fmt: skip
+    assert done.provenance["calibration_hash"] is None
+    assert load_language(str(tmp_path / "out" / "model.safetensors")).context == 24
+
+
+def test_a_full_folder_is_not_written_over(folders, tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(UsageError, match="is not empty"):
+        prune_folder(Job(str(folders / "llama"), tmp_path, Recipe()))
+
+
+def test_streaming_leaves_nothing_in_memory(folders):
+    language, stored = open_streamed(folders / "llama")
+    assert all(p.is_meta for p in language.model.parameters()) and stored == entries(folders / "llama")
+    residency = Streamed(language.model, stored, None)
+    with torch.no_grad():
+        from digsite.prune import layers
+        from digsite.prune.walk import walk
+
+        alive = []
+        walk(language.model, layers.blocks(language.model), torch.randint(0, 300, (3, 9)),
+             lambda block, _: alive.append([n for n, p in language.model.named_parameters() if not p.is_meta]),
+             residency=residency)  # fmt: skip
+    assert all(name.startswith(f"model.layers.{i}.") for i, names in enumerate(alive) for name in names)
+    residency.close()
+    whole = load_language(str(folders / "llama"))
+    assert evaluate(whole.model, torch.randint(0, 300, (2, 9))).nats > 0
