@@ -14,8 +14,9 @@ from digsite.decompose.view import View
 from digsite.models import build, parse
 
 METRICS, FIGURES = scan("digsite.decompose.metrics"), scan("digsite.decompose.figures")
-TOY_METRICS = [name for name in METRICS if not name.startswith(("ce_", "lm_", "kl_"))]
-TOY_FIGURES = [name for name in FIGURES if not name.startswith("lm_")]
+TOKENS = ("ce_and_kl", "embedding_recon", "token_importance")  # for models that read tokens
+TOY_METRICS = [name for name in METRICS if name not in TOKENS]
+TOY_FIGURES = [name for name in FIGURES if name not in TOKENS]
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,9 @@ def test_the_identity_metric_needs_known_features(view):
     blind = View(view.found, view.sample)
     with pytest.raises(UsageError, match="features and solution are known"):
         METRICS["identity_ci_error"].compute(METRICS["identity_ci_error"].Settings(), blind)
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_members_for_tokens_say_so(name, view):
+    with pytest.raises(UsageError, match=r"token|embedding"):
+        METRICS[name].compute(METRICS[name].Settings(), view) if name in METRICS else FIGURES[name].draw(view)

@@ -1,4 +1,4 @@
-"""Mean importance of each component, largest first, as quantiles by module."""
+"""Mean importance of the most used components, by module."""
 
 from typing import Literal
 
