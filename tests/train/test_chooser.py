@@ -7,21 +7,24 @@ from digsite.base.errors import UsageError
 from digsite.models import build, parse
 from digsite.train.chooser import choose
 from digsite.train.dropout import replace_dropout
+from digsite.train.layout import Layout
 
 CPU = torch.device("cpu")
 
 
-def plan(kind: str, engine: str | None = None, chunk: int | None = None, **fields):
+def plan(kind: str, engine: str | None = None, chunk: int | None = None, count: int = 16, **fields):
     model = build(parse({"kind": kind, **fields}))
     replace_dropout(model)
-    return choose(model, sum(p.numel() for p in model.parameters()), 32, CPU, engine, chunk)
+    return choose(model, Layout.of(model), count, CPU, engine, chunk)
 
 
 def test_each_kind_has_its_engine():
     assert plan("mlp").engine == "mlp"
     assert plan("small_cnn").engine == "stacked"
     assert plan("transformer", d_model=16).engine == "vmap"
-    assert plan("mlp", sizes=[784, 512, 10]).engine == "loop"
+    assert plan("transformer", d_model=16, count=2).engine == "loop"
+    assert plan("transformer", d_model=128).engine == "loop"
+    assert plan("mlp").chunk > plan("mlp", sizes=[784, 512, 10]).chunk == 4
 
 
 def test_overrides_and_refusals():

@@ -1,4 +1,4 @@
-"""Which engine, and how many members at once: by measurement for the kinds of networks, overridable."""
+"""Which engine, and how many members at once: rules from measurements (`bench/train.py`), overridable."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,16 @@ import torch
 from torch import nn
 
 from digsite.base.errors import UsageError, nearest
-from digsite.base.families import names, scan
+from digsite.base.families import scan
 from digsite.train.engine import Engine
 from digsite.train.layout import Layout
 from digsite.train.losses import Loss
+
+ENGINES = "digsite.train.engines"
+LARGE = 100_000  # parameters
+FEW = 4  # members
+CACHE_FLOATS = 400_000  # parameters of all members together: 1.6 MB, and three times that with Adam's moments
+GPU_FLOATS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -20,28 +26,38 @@ class Plan:
     chunk: int
 
     def build(self, model: nn.Module, layout: Layout, loss: Loss) -> Engine:
-        return scan("digsite.train.engines")[self.engine].Engine(model, layout, loss)
+        return scan(ENGINES)[self.engine].Engine(model, layout, loss)
 
 
 def choose(
-    model: nn.Module, width: int, batch: int, device: torch.device, engine: str | None, chunk: int | None
+    model: nn.Module, layout: Layout, count: int, device: torch.device, engine: str | None, chunk: int | None
 ) -> Plan:
-    """`engine` and `chunk` override the measured choice."""
-    if engine is not None and engine not in names("digsite.train.engines"):
-        raise UsageError(f"unknown engine '{engine}'. {nearest(engine, names('digsite.train.engines'))}")
-    if engine is not None and not scan("digsite.train.engines")[engine].Engine.supports(model):
-        raise UsageError(f"the engine '{engine}' cannot run {type(model).__name__}: use 'vmap' or 'loop'")
+    """For `count` members; `engine` and `chunk` override the rules."""
+    engines = scan(ENGINES)
     if engine is None:
-        engine = "loop" if device.type == "cpu" and width > 100_000 else _best(model)
-    if chunk is None:
-        chunk = 256 if device.type != "cpu" else 8 if _has_convolutions(model) else 64
-    return Plan(engine, chunk)
+        engine = _best(model, layout.width, count, device)
+    elif engine not in engines:
+        raise UsageError(f"unknown engine '{engine}'. {nearest(engine, engines)}")
+    elif not engines[engine].Engine.supports(model):
+        raise UsageError(f"the engine '{engine}' cannot run {type(model).__name__}: use 'vmap' or 'loop'")
+    return Plan(engine, chunk or _chunk(engine, layout.width, device))
 
 
-def _best(model: nn.Module) -> str:
-    engines = scan("digsite.train.engines")
-    return next(name for name in ("mlp", "stacked", "vmap") if engines[name].Engine.supports(model))
+def _best(model: nn.Module, width: int, count: int, device: torch.device) -> str:
+    """Known layers are fastest by their own kernels at any size. torch.func costs two plain steps for one member,
+    draws level at four, and gains nothing on a CPU once a network alone fills the processor."""
+    engines = scan(ENGINES)
+    for name in ("mlp", "stacked"):
+        if engines[name].Engine.supports(model):
+            return name
+    small = width <= LARGE and count >= FEW
+    return "vmap" if small or (device.type != "cpu" and count > 1) else "loop"
 
 
-def _has_convolutions(model: nn.Module) -> bool:
-    return any(isinstance(module, nn.Conv2d) for module in model.modules())
+def _chunk(engine: str, width: int, device: torch.device) -> int:
+    """On a CPU: as many members as stay in cache, beyond which nothing is gained; on a GPU: as fit."""
+    if device.type != "cpu":
+        return max(1, min(1024, GPU_FLOATS // width))
+    if engine == "mlp":
+        return max(4, min(128, CACHE_FLOATS // width))
+    return {"stacked": 8, "vmap": 16, "loop": 64}[engine]

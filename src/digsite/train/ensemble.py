@@ -58,7 +58,7 @@ class Ensemble:
         self.totals = [_total(member, data) for member in members]
         first = self._initial(model)
         _overwrite(first, self.layout, start)
-        self.plan = choose(self.model, self.layout.width, members[0].batch, self.device, engine, chunk)
+        self.plan = choose(self.model, self.layout, len(members), self.device, engine, chunk)
         self.indices = _grouping(self.members, self.totals, self.plan.chunk)
         self.groups = [self._group(index, first, data) for index in self.indices]
 

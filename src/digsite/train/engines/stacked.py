@@ -108,11 +108,12 @@ class _Run:
         assert isinstance(layer, nn.Conv2d)
         weight, bias = self.params[f"{step.module}.weight"], self.params.get(f"{step.module}.bias")
         weight, bias = weight.flatten(0, 1), None if bias is None else bias.flatten()
-        # Shared images need no groups: one dense convolution makes the maps of all members.
-        groups, x = (1, value.tensor) if value.kind == "shared" else (self.size, self._maps(value))
+        # Grouped for shared images too: one dense convolution would make all maps, but takes 1.4 times as long.
         # Channels last is what makes grouped convolutions fast on a CPU: 1.4 times at 16 members.
-        x = x.contiguous(memory_format=torch.channels_last)
-        return Value(F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups), "maps")
+        x = self._maps(value).contiguous(memory_format=torch.channels_last)
+        return Value(
+            F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, self.size), "maps"
+        )
 
     def dropout(self, step: Instruction, value: Value) -> Value:
         mask = self.masks.get(f"{step.module}.mask")
