@@ -1,0 +1,38 @@
+"""digsite decompose on a model by reference."""
+
+from digsite.decompose import Decomposition, sample
+
+SMALL = (
+    "decompose.steps=4",
+    "decompose.batch=64",
+    "decompose.compile=never",
+    "decompose.C=6",
+    "metrics={}",
+    "figures=[]",
+    "seeds=1",
+)
+PAIRS = "py:digsite.decompose.sample:pairs"
+INPUTS = "py:digsite.decompose.sample:inputs"
+
+
+def test_a_model_becomes_a_run_that_loads(cli, tmp_path):
+    code, out, err = cli("decompose", PAIRS, "--modules", "0,2", "--data", INPUTS, "--runs", tmp_path, *SMALL)
+    assert code == 0, err
+    assert "of 6 in 0" in out
+    (run,) = (tmp_path / "own_model").iterdir()
+    assert Decomposition.load(run, model=sample.pairs()).modules == ["0", "2"]
+
+
+def test_a_pattern_without_a_match_is_one_sentence(cli, tmp_path):
+    code, _, err = cli(
+        "decompose", PAIRS, "--modules", "layer9", "--data", INPUTS, "--runs", tmp_path, *SMALL
+    )
+    assert code == 2
+    assert "No module matches 'layer9'" in err
+
+
+def test_a_wrong_setting_is_answered_before_anything_runs(cli, tmp_path):
+    code, _, err = cli("decompose", PAIRS, "--modules", "0", "--runs", tmp_path, "decompose.stepz=4")
+    assert code == 2
+    assert "Did you mean 'steps'" in err
+    assert not list(tmp_path.iterdir())
