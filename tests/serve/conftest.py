@@ -19,7 +19,7 @@ def execute_showcase(root: Path, *overrides: str) -> RunDir:
 
     studies = Path(__file__).parents[1] / "plugin" / "studies"
     run = start(plan(find_study("showcase", [studies]), size="smoke", overrides=overrides), root)
-    assert execute_and_report(run, device="cpu", quiet=True) == 0
+    assert execute_and_report([run], device="cpu", quiet=True) == [0]
     return run
 
 
@@ -83,5 +83,7 @@ def planned(root):
     return make
 
 
-def address(run: RunDir) -> str:
-    return f"/runs/{run.path.parent.name}/{run.id}"
+@pytest.fixture
+def address():
+    """The path of a run's page."""
+    return lambda run: f"/runs/{run.path.parent.name}/{run.id}"

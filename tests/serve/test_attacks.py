@@ -1,7 +1,6 @@
 """Attacks on the dashboard: paths, links, hosts, tokens, and markup in everything that a run can say."""
 
 import json
-import os
 from html.parser import HTMLParser
 from urllib.parse import quote
 
@@ -14,7 +13,6 @@ from digsite.base import families
 from digsite.runs.results import Claim, Results, write_results
 from digsite.serve import build
 from digsite.serve.security import COOKIE
-from tests.serve.conftest import address
 
 ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'"
 
@@ -51,7 +49,7 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("path", OUTSIDE)
 @pytest.mark.parametrize("place", ["files", "tables", "views"])
-def test_no_path_leads_out_of_the_run(served, planned, root, path, place):
+def test_no_path_leads_out_of_the_run(served, planned, root, path, place, address):
     run = planned()
     run.log.write_text("log")
     run.lock.write_text("")
@@ -71,14 +69,14 @@ def test_no_run_is_named_by_a_path(served, planned, root, path):
     run = planned()
     hidden = root / ".trash" / "study" / run.id
     hidden.parent.mkdir(parents=True)
-    os.rename(run.path, hidden)
+    run.path.rename(hidden)
     for start in ("/runs", "/api/runs", "/zoo"):
         assert served.get(f"{start}/{path}/{run.id}").status_code == 404
         assert served.get(f"{start}/study/{path}").status_code == 404
     assert served.get(f"/compare?run={path}/{run.id}").status_code == 404
 
 
-def test_links_are_refused_wherever_they_stand(served, planned, root):
+def test_links_are_refused_wherever_they_stand(served, planned, root, address):
     run = planned(views=[{"name": "v", "kind": "table", "source": "tables/link.csv"}])
     secret = root.parent / "secret"
     secret.mkdir()
@@ -107,7 +105,7 @@ def test_links_are_refused_wherever_they_stand(served, planned, root):
     "source",
     ["../../other.csv", "/etc/passwd", "launch.yaml", ".lock", "tables/../launch.yaml", "", "x.csv#"],
 )
-def test_a_view_cannot_point_outside(served, planned, source):
+def test_a_view_cannot_point_outside(served, planned, source, address):
     run = planned(
         views=[
             {"name": "v", "kind": kind, "source": source} for kind in families.names("digsite.serve.views")
@@ -119,10 +117,15 @@ def test_a_view_cannot_point_outside(served, planned, source):
         assert answer.status_code in (400, 404), (kind, answer.text)
 
 
-def test_nothing_that_a_run_says_becomes_markup(served, planned, root):
-    run = planned("study", config={"seed": 0, "note": ATTACK, ATTACK: ATTACK}, launch={"tags": [ATTACK], "purpose": ATTACK},
-                  views=[{"name": ATTACK, "kind": "table", "source": ATTACK, "title": ATTACK, "caption": ATTACK}],
-                  message=ATTACK, stage=ATTACK)  # fmt: skip
+def test_nothing_that_a_run_says_becomes_markup(served, planned, root, address):
+    run = planned(
+        "study",
+        config={"seed": 0, "note": ATTACK, ATTACK: ATTACK},
+        launch={"tags": [ATTACK], "purpose": ATTACK},
+        views=[{"name": ATTACK, "kind": "table", "source": ATTACK, "title": ATTACK, "caption": ATTACK}],
+        message=ATTACK,
+        stage=ATTACK,
+    )
     run.log.write_text(ATTACK + "\n")
     run.journal.write_text(json.dumps({"step": 0, ATTACK: 1.0}) + "\n")
     write_results(
@@ -137,8 +140,16 @@ def test_nothing_that_a_run_says_becomes_markup(served, planned, root):
     )
     (run.figures / "f.txt").write_text(ATTACK)
     base = address(run)
-    pages = ["/", f"/?q={quote(ATTACK)}&where={quote(ATTACK)}&tag={quote(ATTACK)}&study={quote(ATTACK)}", base, f"{base}/report",
-             f"{base}/tables/t", f"{base}/views/{quote(ATTACK)}", f"/compare?run=study/{run.id}", f"/runs/{quote(ATTACK)}/x"]  # fmt: skip
+    pages = [
+        "/",
+        f"/?q={quote(ATTACK)}&where={quote(ATTACK)}&tag={quote(ATTACK)}&study={quote(ATTACK)}",
+        base,
+        f"{base}/report",
+        f"{base}/tables/t",
+        f"{base}/views/{quote(ATTACK)}",
+        f"/compare?run=study/{run.id}",
+        f"/runs/{quote(ATTACK)}/x",
+    ]
     for path in pages:
         answer = served.get(path)
         tags = Tags(answer.text).found
@@ -150,7 +161,7 @@ def test_nothing_that_a_run_says_becomes_markup(served, planned, root):
         assert ATTACK not in answer.text, path
 
 
-def test_files_of_a_run_cannot_run_in_the_browser(served, planned):
+def test_files_of_a_run_cannot_run_in_the_browser(served, planned, address):
     run = planned()
     run.figures.mkdir()
     (run.figures / "f.svg").write_text(
@@ -198,7 +209,7 @@ def test_only_known_hosts_are_answered(served, host, code):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_nothing_can_be_changed(served, planned, method):
+def test_nothing_can_be_changed(served, planned, method, address):
     run = planned()
     for path in ("/", address(run), f"/api{address(run)}"):
         assert served.request(method, path).status_code == 405
@@ -249,7 +260,7 @@ def test_with_a_token_addresses_are_known_hosts_but_foreign_names_are_not(guarde
         b"\x03" + b"\x00" * 7 + b"{{{",
     ],
 )
-def test_a_broken_tensor_file_costs_its_own_view_only(served, planned, content):
+def test_a_broken_tensor_file_costs_its_own_view_only(served, planned, content, address):
     run = planned(views=[{"name": "v", "kind": "matrix", "source": "artifacts/x.safetensors#w"}])
     run.artifacts.mkdir()
     (run.artifacts / "x.safetensors").write_bytes(content)
@@ -270,7 +281,7 @@ def test_a_broken_tensor_file_costs_its_own_view_only(served, planned, content):
         7,
     ],
 )
-def test_a_lying_header_is_not_believed(served, planned, entry):
+def test_a_lying_header_is_not_believed(served, planned, entry, address):
     run = planned(views=[{"name": "v", "kind": "matrix", "source": "artifacts/x.safetensors#w"}])
     run.artifacts.mkdir()
     header = json.dumps({"w": entry}).encode()
@@ -291,7 +302,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("content", BROKEN)
-def test_a_broken_run_does_not_take_the_list_down(served, planned, content):
+def test_a_broken_run_does_not_take_the_list_down(served, planned, content, address):
     bad, good = planned(), planned()
     for path in (bad.status_file, bad.results, bad.views, bad.provenance, bad.journal, bad.error):
         path.write_bytes(content)
@@ -306,7 +317,7 @@ def test_a_broken_run_does_not_take_the_list_down(served, planned, content):
         assert served.get(path).status_code == 200, path
 
 
-def test_wild_queries_are_harmless(served, planned):
+def test_wild_queries_are_harmless(served, planned, address):
     run = planned(views=[{"name": "m", "kind": "matrix", "source": "artifacts/x.safetensors#w"}])
     run.artifacts.mkdir()
     save_file({"w": np.ones((4, 5), np.float32)}, run.artifacts / "x.safetensors")

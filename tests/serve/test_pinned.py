@@ -12,9 +12,11 @@ WORDS = st.text("abcdefgh_", min_size=1, max_size=6)
 LEAVES = st.one_of(st.integers(-99, 99), st.floats(-1e3, 1e3), st.booleans(), WORDS)
 TREES = st.recursive(
     st.dictionaries(WORDS, LEAVES, min_size=1, max_size=3),
-    lambda inner: st.dictionaries(WORDS, st.one_of(inner, LEAVES, st.lists(inner, min_size=1, max_size=2)), min_size=1, max_size=3),
+    lambda inner: st.dictionaries(
+        WORDS, st.one_of(inner, LEAVES, st.lists(inner, min_size=1, max_size=2)), min_size=1, max_size=3
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 def plain(path):

@@ -10,8 +10,16 @@ from digsite.serve.query import PER_PAGE, Query, listing
 @pytest.fixture
 def entries(root, planned):
     for i in range(PER_PAGE + 5):
-        planned("alpha" if i % 2 else "beta", f"run{i:03d}", created=float(i), started=float(i), ended=i + (i % 7),
-                state="failed" if i == 4 else "finished", message="lost a disk" if i == 4 else "", config={"seed": i})  # fmt: skip
+        planned(
+            "alpha" if i % 2 else "beta",
+            f"run{i:03d}",
+            created=float(i),
+            started=float(i),
+            ended=i + (i % 7),
+            state="failed" if i == 4 else "finished",
+            message="lost a disk" if i == 4 else "",
+            config={"seed": i},
+        )
     return Index(root).entries()
 
 
@@ -21,9 +29,18 @@ def found(entries, text):
 
 @pytest.mark.parametrize(
     ("text", "n"),
-    [("", 55), ("study=alpha", 27), ("state=failed", 1), ("q=DISK+lost", 1), ("q=beta+run00", 5), ("where=seed%3C3", 3),
-     ("where=seed%3C3&study=beta", 2), ("study=none", 0), ("where=nonsense", 55)],
-)  # fmt: skip
+    [
+        ("", 55),
+        ("study=alpha", 27),
+        ("state=failed", 1),
+        ("q=DISK+lost", 1),
+        ("q=beta+run00", 5),
+        ("where=seed%3C3", 3),
+        ("where=seed%3C3&study=beta", 2),
+        ("study=none", 0),
+        ("where=nonsense", 55),
+    ],
+)
 def test_filters(entries, text, n):
     assert found(entries, text).found == n
 

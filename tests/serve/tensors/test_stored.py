@@ -10,8 +10,18 @@ from safetensors.torch import save_file
 from digsite.base.errors import NotFound, UsageError
 from digsite.serve.tensors.stored import header, open_tensor
 
-TYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
-         torch.uint8, torch.bool]  # fmt: skip
+TYPES = [
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+]
 
 
 @pytest.mark.parametrize("dtype", TYPES)

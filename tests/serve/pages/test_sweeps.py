@@ -1,0 +1,73 @@
+"""Sweeps, planned by the planner."""
+
+import json
+
+import pytest
+
+from digsite.report.comparison import Group
+from digsite.runs.results import Claim, Results, write_results
+from digsite.serve.pages.sweeps import ranked
+
+
+@pytest.fixture
+def swept(root, planned):
+    """A plan over two settings and three seeds, with claims; one run was removed since."""
+    rows = []
+    for lr in (0.1, 0.2):
+        for seed in range(3):
+            run = planned("s", config={"lr": lr, "seed": seed})
+            write_results(run.results, Results("s", "", (Claim("score", lr * 10 + seed * 0.01),)))
+            rows.append(
+                {
+                    "run": f"s/{run.id}",
+                    "study": "s",
+                    "point": {"lr": lr, "seed": seed},
+                    "pack": None,
+                    "minutes": 1,
+                }
+            )
+    rows.append({"run": "s/gone", "study": "s", "point": {"lr": 0.3, "seed": 0}, "pack": None, "minutes": 1})
+    rows.append({"run": "../../etc", "study": "s", "point": {}, "pack": None, "minutes": 1})
+    folder = root / ".sweeps" / "first"
+    folder.mkdir(parents=True)
+    (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_the_list_and_the_page(served, swept):
+    assert "first" in served.get("/sweeps").text
+    page = served.get("/sweeps/first?claim=score").text
+    assert page.index("0.2") < page.index("0.1</td>")
+    assert "6 of 8 runs are shown" in page
+    up = served.get("/sweeps/first?claim=score&up=1").text
+    assert up.index("0.1</td>") < up.index("0.2</td>")
+
+
+def test_the_lines_of_the_parallel_coordinates(served, swept):
+    answer = served.get("/api/sweeps/first").json()
+    assert answer["settings"] == ["lr", "seed"]
+    assert len(answer["runs"]) == 6
+    assert answer["runs"][0]["claims"] == {"score": 1.0} and answer["runs"][0]["settings"] == {
+        "lr": 0.1,
+        "seed": 0,
+    }
+
+
+def test_no_sweep_of_that_name(served, swept):
+    for name in ("second", "..", "%2e%2e", "first%2f..%2ffirst"):
+        assert served.get(f"/sweeps/{name}").status_code in (404, 200 if name == ".." else 404)
+
+
+def test_a_linked_sweep_is_none(served, swept, root):
+    (root / ".sweeps" / "link").symlink_to(swept)
+    assert "link<" not in served.get("/sweeps").text
+    assert served.get("/sweeps/link").status_code == 404
+
+
+def test_settings_without_the_claim_come_last():
+    groups = tuple(
+        Group({"a": i}, (), {"c": Claim("c", v)} if v is not None else {})
+        for i, v in enumerate([1.0, None, 3.0])
+    )
+    assert [g.settings["a"] for g in ranked(groups, "c", False)] == [2, 0, 1]
+    assert [g.settings["a"] for g in ranked(groups, "c", True)] == [0, 2, 1]

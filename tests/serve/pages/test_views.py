@@ -1,0 +1,76 @@
+"""Views over the wire: tiles, cells, neighbors."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+
+@pytest.fixture
+def mask(run):
+    stored = load_file(run.artifacts / "mask.safetensors")
+    columns = run.plan()["config"]["mask_columns"]
+    keep = np.unpackbits(stored["bits"].numpy(), axis=1, count=columns, bitorder="little")
+    return keep, stored["row_clusters"].numpy()
+
+
+def tile(client, run, query):
+    answer = client.get(f"/api/runs/showcase/{run.id}/tile?{query}")
+    assert answer.status_code == 200, answer.text
+    shape = int(answer.headers["x-rows"]), int(answer.headers["x-columns"])
+    return np.frombuffer(answer.content, "<f4").reshape(shape)
+
+
+def test_the_summary_of_a_mask(client, run, mask, address):
+    keep, _ = mask
+    answer = client.get(f"/api{address(run)}/view?name=mask").json()
+    assert (answer["rows"], answer["columns"]) == keep.shape
+    assert answer["mean"] == pytest.approx(keep.mean())
+    assert answer["row_orders"] == ["stored", "size", "cluster"] and answer["column_orders"] == [
+        "stored",
+        "size",
+    ]
+
+
+def test_tiles_of_a_mask(client, run, mask):
+    keep, _ = mask
+    assert np.array_equal(tile(client, run, "name=mask&level=0&row=0&column=1"), keep[:256, 256:512])
+    coarse = tile(client, run, "name=mask&level=2&row=0&column=0")
+    assert coarse.shape == (64, 175)
+    assert np.allclose(coarse, keep.reshape(64, 4, 175, 4).mean(axis=(1, 3)))
+
+
+def test_a_mask_sorted_by_cluster_then_density(client, run, mask, address):
+    keep, clusters = mask
+    order = np.lexsort((-keep.mean(axis=1), clusters))
+    query = "name=mask&rows=cluster"
+    assert np.array_equal(tile(client, run, f"{query}&level=0&row=0&column=0"), keep[order][:256, :256])
+    cell = client.get(f"/api{address(run)}/cells?{query}&top=5&left=7&height=2&width=3").json()
+    assert cell["rows"] == list(order[5:7]) and cell["columns"] == [7, 8, 9]
+    assert np.array_equal(cell["values"], keep[order][5:7, 7:10])
+
+
+def test_neighbors_are_named_as_stored(client, run, mask, address):
+    keep, _ = mask
+    answer = client.get(f"/api{address(run)}/near?name=mask&axis=columns&index=3&k=4&rows=cluster").json()
+    distances = (keep[:, 3:4] != keep).sum(axis=0)
+    assert answer["distance"] == [int(distances[i]) for i in answer["neighbors"]]
+    assert answer["measure"] == "differing bits" and len(answer["null"]) == 4
+
+
+def test_only_matrices_have_tiles(client, run, address):
+    assert client.get(f"/api{address(run)}/tile?name=overlaps").status_code == 400
+    assert client.get(f"/api{address(run)}/tile?name=none").status_code == 404
+
+
+def test_the_page_of_a_view(client, run, address):
+    page = client.get(f"{address(run)}/views/who%20disturbs%20whom").text
+    assert 'data-kind="graph"' in page
+    assert client.get(f"{address(run)}/views/none").status_code == 404
+
+
+def test_weights_are_centered(client, run, address):
+    answer = client.get(f"/api{address(run)}/view?name=W").json()
+    weights = load_file(run.artifacts / "weights.safetensors")["w"]
+    assert answer["low"] == -answer["high"] and answer["high"] > 0
+    assert answer["max"] == pytest.approx(float(torch.max(weights)))
