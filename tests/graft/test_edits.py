@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -7,7 +9,7 @@ from digsite.graft.nets import plain_net
 
 def net(*sizes: int, seed: int = 0) -> nn.Sequential:
     draw = torch.Generator().manual_seed(seed)
-    pairs = list(zip(sizes[:-1], sizes[1:]))
+    pairs = list(pairwise(sizes))
     return plain_net(
         [torch.randn(o, i, generator=draw) for i, o in pairs],
         [torch.randn(o, generator=draw) for _, o in pairs],

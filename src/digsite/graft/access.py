@@ -78,7 +78,7 @@ class Images:
 class Frame:
     """The format of an image: anybody who has the network knows that much."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     low: float
     high: float
 

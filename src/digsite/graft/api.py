@@ -64,13 +64,11 @@ def graft(
 def _blind(
     chosen: Plan, pair: Pair, calibrate: bool, frame: Frame | None, seed: int
 ) -> tuple[nn.Module, None, Operation]:
-    if chosen.budget.letters != {"w"} or calibrate:
-        need = (
-            f"'{chosen.label}' has the budget '{chosen.budget}'"
-            if chosen.budget.letters != {"w"}
-            else "Calibration"
-        )
-        raise UsageError(f"{need} and needs data.", hint="Give data=load('mnist') or another image set.")
+    hint = "Give data=load('mnist') or another image set."
+    if chosen.budget.letters != {"w"}:
+        raise UsageError(f"'{chosen.label}' has the budget '{chosen.budget}' and needs data.", hint=hint)
+    if calibrate:
+        raise UsageError("Calibration needs data.", hint=hint)
     empty = Images(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), "none")
     nothing = Pools(empty, empty, empty, empty, empty, empty, frame or _guess_frame(pair.receiver))
     done = operate(chosen, pair, nothing, None, seed)

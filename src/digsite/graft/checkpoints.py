@@ -45,7 +45,7 @@ def from_chain(bundle: WeightBundle) -> nn.Module:
 def mlp(weights: list[Tensor], biases: list[Tensor]) -> nn.Module:
     """A network of our own kind, which saves with its config."""
     sizes = [weights[0].shape[1], *(len(w) for w in weights)]
-    model = build(MlpConfig(sizes=sizes))
+    model = build(MlpConfig.model_validate({"sizes": sizes}))
     for layer, w, b in zip(layers(model).values(), weights, biases):
         layer.weight.data = w.clone()
         layer.bias = nn.Parameter(b.clone())

@@ -23,7 +23,7 @@ def fitting_images(receiver: Side, letters: str, n_images: int, n_widened: int) 
 
 def through_codes(
     receiver: Side, message: Message, images: Images, *, width: int, sparsity: float,
-    levels: tuple[int, ...] = (), companions: list[nn.Module] | None = None, steps: int = 400,
+    levels: tuple[int, ...] = (), companions: list[nn.Module] | None = None, steps: int = 250,
 ) -> nn.Module:  # fmt: skip
     """A joint dictionary of receiver, donor and companions; the receiver's code decoded as the donor's features."""
     donor, name = rebuilt(receiver, message), receiver.pair.heads()[1]

@@ -46,19 +46,23 @@ class Recipe:
     least: int = 400
 
 
-def network(name: str, image: tuple[int, int, int], n_classes: int) -> Config:
+def network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
     if name in MLPS:
         hidden = MLPS[name]
         sizes = [image[0] * image[1] * image[2], *hidden, n_classes]
-        return MlpConfig(sizes=sizes, dropout=0.2, dropout_layers=max(0, len(hidden) - 1))
+        return MlpConfig.model_validate(
+            {"sizes": sizes, "dropout": 0.2, "dropout_layers": max(0, len(hidden) - 1)}
+        )
     if name in CNNS:
         channels, hidden = CNNS[name]
-        return CnnConfig(
-            image=image, channels=channels, padding=0, pool="last", hidden=hidden, n_classes=n_classes,
-            conv_dropout=0.25, dropout=0.5,
-        )  # fmt: skip
+        shape = {"image": image, "channels": channels, "padding": 0, "pool": "last", "hidden": hidden}
+        return CnnConfig.model_validate(
+            {**shape, "n_classes": n_classes, "conv_dropout": 0.25, "dropout": 0.5}
+        )
     if name == "transformer":
-        return TransformerConfig(image=image, patch=image[1] // 4, n_classes=n_classes)
+        return TransformerConfig.model_validate(
+            {"image": image, "patch": image[1] // 4, "n_classes": n_classes}
+        )
     raise NotFound(f"There is no network '{name}'.", hint=nearest(name, NETWORKS))
 
 
@@ -91,7 +95,7 @@ def couple(
     """Receiver and donor of this seed, trained on what each of them owns."""
     shape = tuple(data.train.x.shape[1:])
     n_classes = int(data.train.y.max()) + 1
-    configs = [network(name, shape, n_classes) for name in names]  # pyright: ignore[reportArgumentType]
+    configs = [network(name, shape, n_classes) for name in names]
     start = None
     if common_start:
         known = {*classes.old, *classes.donor}
@@ -113,12 +117,12 @@ def rebuilt_couple(
     n_classes = int(data.train.y.max()) + 1
     nets: dict[str, nn.Module] = {}
     for role, name in zip(("receiver", "donor"), names):
-        nets[role] = build(network(name, shape, n_classes)).eval()  # pyright: ignore[reportArgumentType]
+        nets[role] = build(network(name, shape, n_classes)).eval()
         nets[role].load_state_dict(states[role])
         nets[role].requires_grad_(False)
     start = None
     if "start" in states:
-        start = build(network(names[0], shape, n_classes)).eval()  # pyright: ignore[reportArgumentType]
+        start = build(network(names[0], shape, n_classes)).eval()
         start.load_state_dict(states["start"])
     return Pair(
         nets["receiver"],

@@ -8,7 +8,7 @@ CHUNK = 500  # images drawn at once: the distance field is (images, points, heig
 
 
 def strokes(
-    n: int, shape: tuple[int, int, int], draw: torch.Generator, low: float = 0.0, high: float = 1.0
+    n: int, shape: tuple[int, ...], draw: torch.Generator, low: float = 0.0, high: float = 1.0
 ) -> Tensor:
     """One to three random cubic curves of random thickness per image, from `low` (paper) to `high` (ink)."""
     parts = [_chunk(min(CHUNK, n - at), shape[1:], draw) for at in range(0, n, CHUNK)]
@@ -16,7 +16,7 @@ def strokes(
     return low + (high - low) * ink
 
 
-def _chunk(n: int, size: tuple[int, int], draw: torch.Generator) -> Tensor:
+def _chunk(n: int, size: tuple[int, ...], draw: torch.Generator) -> Tensor:
     height, width = size
     unit = min(size) / 28  # thickness and margins are those of a pen on 28 pixels
     rows, columns = torch.arange(height).float(), torch.arange(width).float()

@@ -69,7 +69,7 @@ def cost_against_transfer(table: pd.DataFrame, title: str) -> Figure:
                 color=colors[kind],
                 label=label,
             )
-    ax.axhline(float(table["null_transfer"].mean()), color=NULL_COLOR, linestyle="--", linewidth=1)
+    ax.axhline(float(np.mean(table["null_transfer"])), color=NULL_COLOR, linestyle="--", linewidth=1)
     ax.set_xscale("log")
     ax.set(xlabel="added parameters + 1", ylabel="calibrated transfer (%)", title=title)
     ax.legend(fontsize=7)

@@ -1,5 +1,7 @@
 """Two weight sets made into one: average, REPAIR, task arithmetic, TIES."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +59,11 @@ def repaired(model: nn.Module, x: Tensor, a: nn.Module, b: nn.Module, share: flo
 def _moments(model: nn.Module, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and spread of each unit's pre-activation."""
     kept: list[Tensor] = []
-    handle = layers(model)[name].register_forward_hook(lambda _m, _i, out: kept.append(out))
+
+    def keep(_module: nn.Module, _inputs: Any, out: Tensor) -> None:
+        kept.append(out)
+
+    handle = layers(model)[name].register_forward_hook(keep)
     model(shaped(model, x))
     handle.remove()
     out = kept[0].transpose(0, 1).flatten(1)

@@ -1,6 +1,7 @@
 """What a graft did, from logits and labels: transfer, preservation, false calls, separation, intervals."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ class Interval:
     sd: float
     n: int
 
-    def bounds(self) -> dict[str, float | int | None]:
+    def bounds(self) -> dict[str, Any]:
         """As the keywords of a claim."""
         if self.n < 2:
             return {"low": None, "high": None, "n": self.n}

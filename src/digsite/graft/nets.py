@@ -1,5 +1,6 @@
 """A network seen from outside: its layers with weights, what flows into each of them, and its head."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -84,10 +85,11 @@ def record(model: nn.Module, x: Tensor, head: str | None = None) -> Acts:
     """One forward pass with every layer's input kept (gradients flow when they are on)."""
     found, last = layers(model), head_name(model, head)
     seen: dict[str, Tensor] = {}
-    handles = [
-        m.register_forward_pre_hook(lambda _, args, name=name: seen.__setitem__(name, args[0]))
-        for name, m in list(found.items())[1:]
-    ]
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _module, inputs: seen.__setitem__(name, inputs[0])
+
+    handles = [m.register_forward_pre_hook(keep(name)) for name, m in list(found.items())[1:]]
     try:
         logits = model(shaped(model, x))
     finally:
@@ -118,13 +120,13 @@ def same_shape(a: nn.Module, b: nn.Module) -> bool:
 
 def is_plain(model: nn.Module) -> bool:
     """True when the model is a chain of linear layers with ReLU between; checked on numbers, not on its class."""
-    chain = list(layers(model).values())
-    if not chain or not all(isinstance(m, nn.Linear) for m in chain):
+    found = list(layers(model).values())
+    chain = [m for m in found if isinstance(m, nn.Linear)]
+    if not chain or len(chain) < len(found):
         return False
-    if any(a.out_features != b.in_features for a, b in pairwise(chain)):  # pyright: ignore[reportAttributeAccessIssue]
+    if any(a.out_features != b.in_features for a, b in pairwise(chain)):
         return False
-    size = chain[0].in_features  # pyright: ignore[reportAttributeAccessIssue]
-    x = torch.randn(4, size, generator=torch.Generator().manual_seed(0)).to(chain[0].weight)
+    x = torch.randn(4, chain[0].in_features, generator=torch.Generator().manual_seed(0)).to(chain[0].weight)
     with torch.no_grad():
         try:
             return torch.allclose(model.eval()(x), relu_chain(chain, x), atol=1e-5)
@@ -132,7 +134,7 @@ def is_plain(model: nn.Module) -> bool:
             return False
 
 
-def relu_chain(chain: list[nn.Linear | nn.Conv2d], x: Tensor) -> Tensor:
+def relu_chain(chain: list[nn.Linear], x: Tensor) -> Tensor:
     for layer in chain[:-1]:
         x = layer(x).relu()
     return chain[-1](x)

@@ -71,7 +71,7 @@ def without_donor(settings: AuditConfig, names: tuple[str, str], seed: int) -> d
     room = open_theatre(settings, names, seed)
     recipe = Recipe(settings.epochs, settings.batch, settings.lr, settings.weight_decay, settings.least_steps)
     shape = tuple(room.data.train.x.shape[1:])
-    config = network(names[1], shape, int(room.data.train.y.max()) + 1)  # pyright: ignore[reportArgumentType]
+    config = network(names[1], shape, int(room.data.train.y.max()) + 1)
     other = train(config, room.pools.old, seed + 1, recipe)
     pair = replace(room.pair, donor=other)
     done = operate(plan("precomputed_alignment"), pair, room.pools, room.scorer, seed)

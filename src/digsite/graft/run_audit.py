@@ -9,6 +9,7 @@ from digsite.graft.jobs import Ahead
 from digsite.graft.metrics import interval, paired
 from digsite.graft.published import CLAIMS, FRAMEWORK
 from digsite.graft.reenact import job
+from digsite.graft.summary import groups
 from digsite.graft.theatre import title
 from digsite.worker.run import Run
 
@@ -37,12 +38,12 @@ def nothing_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def claims_table(table: pd.DataFrame) -> pd.DataFrame:
     """Published beside measured, one line per pair and re-enacted step."""
     lines = []
-    for (pair, method), part in table.groupby(["pair", "method"], sort=False):
+    for (pair, method), part in groups(table, "pair", "method"):
         found = next((p for name, p in CLAIMS.items() if str(method).startswith(name)), None)
         at, kept = interval(part["transfer"].tolist()), interval(part["preservation"].tolist())
         lines.append({
             "pair": pair, "method": method, "what": part["what"].iloc[0], "budget": part["budget"].iloc[0],
-            "void": bool(part["is_void"].iloc[0]),
+            "void": "t" in str(part["budget"].iloc[0]),
             "published_transfer": found.transfer if found else None,
             "published_preservation": found.preservation if found else None,
             "origin": found.origin if found else "",
@@ -56,8 +57,8 @@ def claims_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _claims(run: Run, table: pd.DataFrame, nothing: list[dict[str, Any]]) -> None:
-    several = table["pair"].nunique() > 1
-    for (pair, method), part in table.groupby(["pair", "method"], sort=False):
+    several = len(set(table["pair"].tolist())) > 1
+    for (pair, method), part in groups(table, "pair", "method"):
         name = f"{pair}/{method}" if several else str(method)
         note = str(part["what"].iloc[0])
         for key in ("transfer", "preservation", "foreign_as_new", "noise_transfer"):

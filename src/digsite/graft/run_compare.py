@@ -152,7 +152,7 @@ def mean_ceiling(per_seed: list[dict[str, Any]]) -> pd.DataFrame:
 def _figures(
     run: Run, prefix: str, name: str, table: pd.DataFrame, rows: list[Any], per_seed: list[Any]
 ) -> None:
-    listed = table[~table["is_void"]]
+    listed = pd.DataFrame(table[~table["is_void"]])
     run.figure(f"{prefix}transfer", figures.transfer_against_preservation(listed, f"{name}: raw"),
                listed, caption="Transfer against preservation, 95 % intervals over seeds; nulls are gray.")  # fmt: skip
     run.figure(f"{prefix}cost", figures.cost_against_transfer(listed, name), listed,
@@ -162,7 +162,7 @@ def _figures(
         run.figure(f"{prefix}ceiling", figures.ceiling_map(ceiling, name), ceiling,
                    caption="The best any head could do for the new class at each depth of the receiver.")  # fmt: skip
         run.table(f"{prefix}ceiling", ceiling)
-    top = list(listed.sort_values("calibrated_transfer", ascending=False)["method"][:HIGHLIGHTS])
+    top = list(listed.nlargest(HIGHLIGHTS, "calibrated_transfer")["method"])
     matrices = {m: mean_matrix([_find(r, m) for r in rows]) for m in top}
     run.figure(f"{prefix}confusion", figures.confusions(matrices),
                caption="True class by called class, percent of each row, mean over seeds.")  # fmt: skip

@@ -1,6 +1,7 @@
 """Sparse autoencoders of every kind, trained as one ensemble on the receiver's features, saved in both layouts."""
 
 from itertools import product
+from typing import Any
 
 import pandas as pd
 
@@ -9,6 +10,7 @@ from digsite.graft.dictionaries import Sae, Spec, kinds, quality, train_saes
 from digsite.graft.metrics import interval
 from digsite.graft.nets import acts
 from digsite.graft.sae_files import ARCHITECTURES, save_saelens, save_sparsify
+from digsite.graft.summary import groups
 from digsite.graft.theatre import open_theatre
 from digsite.worker.run import Run
 
@@ -27,7 +29,7 @@ def dictionaries(config: DictionariesConfig, run: Run) -> None:
     held = acts(room.pair.receiver, room.pools.held_old.x).last
     wanted = specs(config)
 
-    def compute() -> list[dict[str, object]]:
+    def compute() -> list[dict[str, Any]]:
         trained = train_saes(train, wanted, steps=config.steps, seed=config.seed)
         return [{"params": {k: v[0] for k, v in s.stacked().items()}, "scale": s.scale} for s in trained]
 
@@ -35,7 +37,7 @@ def dictionaries(config: DictionariesConfig, run: Run) -> None:
     lines = [{**vars(s.spec), **quality(s, held)} for s in saes]
     table = pd.DataFrame(lines)
     run.table("dictionaries", table)
-    for key, part in table.groupby(["kind", "width", "sparsity"], sort=False):
+    for key, part in groups(table, "kind", "width", "sparsity"):
         name = "_".join(map(str, key))
         for measure in ("explained", "open_codes", "dead_frac"):
             at = interval(part[measure].tolist())

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from digsite.graft import figures
@@ -9,6 +10,7 @@ from digsite.graft.config import ForensicsConfig
 from digsite.graft.jobs import Ahead
 from digsite.graft.metrics import interval
 from digsite.graft.planted import job
+from digsite.graft.summary import groups
 from digsite.graft.theatre import title
 from digsite.worker.run import Run
 
@@ -36,13 +38,13 @@ def forensics(config: ForensicsConfig, run: Run) -> None:
 
 
 def _claims(run: Run, table: pd.DataFrame, several: bool) -> None:
-    for (pair, case, layer), part in table.groupby(["pair", "case", "layer"], sort=False):
+    for (pair, case, layer), part in groups(table, "pair", "case", "layer"):
         at = interval(part["auroc"].tolist())
         name = f"{str(pair) + '/' if several else ''}{str(case).replace(' ', '_')}/layer{layer}/auroc"
         run.claim(name, at.mean, **at.bounds(), null=50.0, unit="%")
-    for pair, part in table[table["case"] == "control"].groupby("pair", sort=False):
+    for (pair,), part in groups(pd.DataFrame(table[table["case"] == "control"]), "pair"):
         name = f"{str(pair) + '/' if several else ''}false_alarms"
-        at = interval(part.groupby("seed")["false_alarms"].mean().tolist())
+        at = interval([float(np.mean(one["false_alarms"])) for _, one in groups(part, "seed")])
         run.claim(
             name,
             at.mean,

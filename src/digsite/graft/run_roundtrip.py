@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from digsite.graft.jobs import Ahead
 from digsite.graft.metrics import interval
 from digsite.graft.operate import operate, plan
 from digsite.graft.roundtrip import compare, pruned, quantized, removed
+from digsite.graft.summary import groups
 from digsite.graft.theatre import Theatre, open_theatre, title
 from digsite.worker.run import Run
 
@@ -73,12 +75,12 @@ def roundtrip(config: RoundtripConfig, run: Run) -> None:
     back, alive = pd.concat(returned), pd.concat(survived)
     run.table("returned", back)
     run.table("survived", alive)
-    for (pair, method), part in back.groupby(["pair", "method"], sort=False):
+    for (pair, method), part in groups(back, "pair", "method"):
         _claim(run, f"{pair}/{method}/agreement_after_removal", part["agreement"].tolist(), null=100.0)
         _claim(run, f"{pair}/{method}/transfer_after_removal", part["transfer_left"].tolist(), null=0.0)
     keys = ["pair", "method", "order", "change", "amount"]
     mean = alive.groupby(keys, sort=False)[["transfer", "preservation"]].mean().reset_index()
-    for key, part in alive.groupby(keys, sort=False):
+    for key, part in groups(alive, *keys):
         pair, method, order, change, amount = map(str, key)
         where = "grafted" if order.startswith("graft") else "receiver"
         _claim(run, f"{pair}/{method}/{where}_{change}_{amount}/transfer", part["transfer"].tolist())
@@ -99,9 +101,11 @@ def _claim(run: Run, name: str, values: list[float], null: float | None = None) 
 
 
 def _verdict(back: pd.DataFrame) -> str:
-    mean = back.groupby("method", sort=False)[["agreement", "transfer_left"]].mean()
-    words = [f"'{m}' agrees on {row['agreement']:.1f} % of held-out inputs" for m, row in mean.iterrows()]
+    words, left = [], []
+    for (method,), part in groups(back, "method"):
+        words.append(f"'{method}' agrees on {part['agreement'].mean():.1f} % of held-out inputs")
+        left.append(float(np.mean(part["transfer_left"])))
     return (
         "With the graft taken out again, the network beside the original receiver: " + ", ".join(words)
-        + f". Transfer left: at most {mean['transfer_left'].max():.1f} %."
+        + f". Transfer left: at most {max(left):.1f} %."
     )  # fmt: skip

@@ -65,8 +65,8 @@ def fit_shared_codes(
             loss.backward()
             solver.step()
             cycle.step()
-    parts = [[p.detach() for p in group] for group in (enc, enc_b, dec, dec_b)]
-    return SharedCodes(*parts, center, scale)
+    e, eb, d, db = ([p.detach() for p in group] for group in (enc, enc_b, dec, dec_b))
+    return SharedCodes(e, eb, d, db, center, scale)
 
 
 class CodeReader(nn.Module):
@@ -79,7 +79,7 @@ class CodeReader(nn.Module):
         self.base, self.name = with_outputs(side.model, side.head, side.new), side.head
         self.classes = side.new
         enc = shared.encode_w[mine] / shared.scale[mine]
-        self.encode = nn.Linear(*enc.shape)
+        self.encode = nn.Linear(enc.shape[0], enc.shape[1])
         self.encode.weight.data = enc.T.clone()
         self.encode.bias.data = shared.encode_b[mine] - shared.center[mine] @ enc
         out = row * shared.scale[donor]

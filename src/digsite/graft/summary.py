@@ -1,5 +1,6 @@
 """Over the seeds: the ledger table, the chosen grid entries, and two sentences that follow from the numbers."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,23 @@ TOLERANCE = 5.0  # points of preservation that a method may cost and still be na
 Results = list[dict[str, Any]]
 
 
+def groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """Parts of a table by its keys, in the order of their first rows."""
+    for key, part in frame.groupby(list(keys), sort=False):
+        yield (key if isinstance(key, tuple) else (key,)), pd.DataFrame(part)
+
+
 def choices(validated: list[list[dict[str, Any]]]) -> dict[str, str]:
     """Grid to the entry that is best on the validation split, mean over couples; one that failed anywhere is out."""
     frame = pd.DataFrame([line for lines in validated for line in lines])
     if frame.empty:
         return {}
-    mean = (
-        frame.groupby(["grid", "text"], sort=False)["transfer"].agg(lambda v: v.mean(skipna=False)).dropna()
-    )
-    return {str(grid): str(part.idxmax()[1]) for grid, part in mean.groupby(level="grid", sort=False)}
+    mean = {key: float(np.mean(part["transfer"].to_numpy())) for key, part in groups(frame, "grid", "text")}
+    best: dict[str, str] = {}
+    for (grid, text), value in mean.items():
+        if np.isfinite(value) and (grid not in best or value > mean[grid, best[grid]]):
+            best[grid] = text
+    return best
 
 
 def ledger_table(per_seed: Results) -> pd.DataFrame:
@@ -57,11 +66,11 @@ def mean_matrix(rows: list[dict[str, Any]]) -> np.ndarray:
 def verdict(name: str, table: pd.DataFrame, per_seed: Results) -> str:
     """The best method without a new-class image, and whether it came from the donor."""
     kept = np.mean([d["receiver_preservation"] for d in per_seed]) - TOLERANCE
-    free = table[~table["budget"].str.contains("[bkFt]") & (table["bytes_crossed"] > 64)]
-    free = free[free["calibrated_preservation"] >= kept]
+    blind = ~table["budget"].str.contains("[bkFt]") & (table["bytes_crossed"] > 64)
+    free = pd.DataFrame(table[blind & (table["calibrated_preservation"] >= kept)])
     if free.empty:
         return f"{name}: no method without images of the new class kept the old ones."
-    best = free.loc[free["calibrated_transfer"].idxmax()]
+    best = free.sort_values("calibrated_transfer").to_dict("records")[-1]
     if len(per_seed) < 2:
         origin = "has one seed only and is an example"
     else:

@@ -34,11 +34,14 @@ def message(options: Options, donor: Side) -> Message:
 def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
     order = classes(options.order, receiver.new)
     if options.parallel:
-        together = multi_concept.Options(
-            source=",".join(map(str, order)), install=",".join(map(str, order)), data=options.data
+        named = ",".join(map(str, order))
+        together = multi_concept.Options.model_validate(
+            {"source": named, "install": named, "data": options.data}
         )
         return multi_concept.apply(together, receiver, message)
-    settings = DistillOptions(data=options.data, n_images=options.n_images, steps=options.steps)
+    settings = DistillOptions.model_validate(
+        {"data": options.data, "n_images": options.n_images, "steps": options.steps}
+    )
     model, known = receiver.model, list(receiver.pair.old)
     for i, c in enumerate(order):
         left = tuple(f for f in (*receiver.pair.foreign, *receiver.pair.new) if f != c and f not in known)

@@ -27,6 +27,7 @@ class ToAnchors(nn.Module):
     """Cosines to the anchors, then a linear read-out."""
 
     anchors: Tensor
+    center: Tensor
 
     def __init__(self, anchors: Tensor, center: Tensor, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
