@@ -129,7 +129,7 @@ class ZooWriter:
         tensors = {f"{i}@{step}": rows for i, part in enumerate(parts) for step, rows in part.rows.items()}
         with atomic.replacing(self.folder / f"{stem}.safetensors", fsync=True) as path:
             save_file(tensors, path)
-        with atomic.replacing(self.folder / f"{stem}.csv", fsync=True) as path:
+        with atomic.replacing(self.folder / f"{stem}.csv") as path:
             pd.concat([part.table for part in parts]).to_csv(path, index=False)
         described = [
             {"architecture": asdict(p.architecture), "first": p.first, "count": len(p.table)} for p in parts
@@ -155,8 +155,7 @@ class ZooWriter:
             tuple(blocks),
             self.recipe,
         )
-        with atomic.replacing(self.folder / TABLE, fsync=True) as path:
-            pd.concat([pd.read_csv(self.folder / f"{stem}.csv") for stem in stems]).to_csv(path, index=False)
+        atomic.write_text(self.folder / TABLE, _joined([self.folder / f"{stem}.csv" for stem in stems]))
         write_index(self.folder, index)
         for leftover in [
             *self.folder.glob("[0-9]*.csv"),
@@ -165,6 +164,15 @@ class ZooWriter:
         ]:
             leftover.unlink()
         return index
+
+
+def _joined(tables: Sequence[Path]) -> str:
+    """One table of several; where the columns agree, as is usual, without parsing a number."""
+    texts = [path.read_text() for path in tables]
+    heads = {text.partition("\n")[0] for text in texts}
+    if len(heads) > 1:
+        return pd.concat([pd.read_csv(path) for path in tables]).to_csv(index=False)
+    return "".join([f"{heads.pop()}\n", *(text.partition("\n")[2] for text in texts)])
 
 
 def _architecture(found: dict[str, Any]) -> Architecture:
