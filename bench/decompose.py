@@ -40,7 +40,7 @@ def make(study: str, members: int, **changes) -> Fit:
     return Fit(problem, settings, list(range(members)))
 
 
-def milliseconds(fit: Fit, seconds: float = 6.0) -> float:
+def milliseconds(fit: Fit, seconds: float = 4.0) -> float:
     """CPU time per step and member, after the first steps (which compile)."""
     for step in range(2):
         fit.step(step)
@@ -86,7 +86,7 @@ def matmul_gflops() -> float:
 def gate_gflops(study: str, ms: float) -> float:
     """Arithmetic of the gates alone, 30 operations per entry of batch x C x hidden for value and gradient of a GELU."""
     fit = make(study, 1, gate=gate(study, 0), compile="never")
-    rows = fit.batch(0)[0].shape[1]
+    rows = fit.draws.batch(0)[0].shape[1]
     entries = sum(rows * shape.n * sum(fit.config.gate.hidden) for shape in fit.shapes.values())
     return 30 * entries / (ms * 1e-3) / 1e9
 

@@ -74,13 +74,13 @@ def test_one_target_from_several_seeds_gives_different_members():
 def test_one_row_of_zeros_stands_for_all():
     """The same masks on the rows that are kept: same losses, same gradients."""
     made = fit([tms(0)], [3], losses=every_loss())
-    assert 0 < made.capacity < 200
+    assert 0 < made.draws.capacity < 200
     x = sparse(torch.Generator().manual_seed(5))
-    small, counts = merge_zero_rows(x, made.capacity)
+    small, counts = merge_zero_rows(x, made.draws.capacity)
     kept = nonzero(x)
     big_layout, small_layout = made.layout(x[None]), made.layout(small[None])
     big = torch.rand(1, _size(made, big_layout), dtype=torch.float64)
-    noise = made._split(big_layout, big[0])
+    noise = made.draws.split(big_layout, big[0])
     rows = torch.cat([kept.nonzero()[:, 0], (~kept).nonzero()[:, 0]])[: len(small)]
     chosen = torch.cat([(v[rows] if len(v) == len(x) else v).flatten() for v in noise.values()])[None]
     ones = torch.ones(1, len(x), dtype=torch.float64)
@@ -94,12 +94,12 @@ def test_one_row_of_zeros_stands_for_all():
 
 
 def _size(made: Fit, layout) -> int:
-    return sum(torch.Size(shape).numel() for shape in made._wanted(layout).values())
+    return sum(torch.Size(shape).numel() for shape in made.draws.wanted(layout).values())
 
 
 def test_zero_rows_are_kept_where_a_bias_speaks():
     model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 5)).double()
-    assert fit([model], [0], modules=["0", "2"]).capacity == 0
+    assert fit([model], [0], modules=["0", "2"]).draws.capacity == 0
 
 
 @pytest.mark.parametrize("seeds", [[4], [4, 5]])

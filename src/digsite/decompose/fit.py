@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from digsite.base.errors import DigsiteError, UsageError
-from digsite.base.streams import derive
-from digsite.decompose import compiled, gating, parallel, parts, rows, schedules
+from digsite.decompose import compiled, gating, parallel, parts, schedules, stacks
 from digsite.decompose.config import LOSSES, DecomposeConfig
 from digsite.decompose.decomposition import Decomposition
+from digsite.decompose.draws import Draws, Sampler, generator
 from digsite.decompose.folding import fold
 from digsite.decompose.gating import Shape
 from digsite.decompose.masks import Layout
@@ -22,7 +22,7 @@ from digsite.decompose.scene import Plan, Scene, frugal, observe
 from digsite.decompose.setup import check, component_counts
 from digsite.decompose.target import Target, check_deterministic
 
-Sampler = Callable[[torch.Generator], Tensor]  # one batch (B, ...) from a generator
+__all__ = ["Fit", "Problem", "Sampler", "Vary"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Vary:
-    """What may differ among members beside their seed: coefficients (K, losses) and factors (K) on the learning rate."""
+    """What may differ among members beside their seed: coefficients (K, losses), factors (K) on the learning rate."""
 
     coeffs: Tensor
     rates: Tensor
@@ -73,44 +73,24 @@ class Fit:
         coeffs = vary.coeffs if vary else torch.tensor([config.losses[n].coeff for n in self.names])
         self.rates = vary.rates.to(self.device, dtype) if vary else None
         self.coeffs = coeffs.to(self.device, dtype).expand(len(seeds), -1).clone()
-        self._stack_weights(problem.models)
-        first = self._draw(0, 0)
+        self.draws = Draws(problem.sample, self.seeds, config, self.device, dtype)
+        self.weights = stacks.stack_weights(self.target, problem.models)
+        first = self.draws.one(0, 0)
+        self.matrices = stacks.stack_matrices(self.target, self.weights, len(seeds), first)
         check(config, self.target, first)
         check_deterministic(self.target, first)
         self.plan = self._plan()
         self._runner = fold(self.plan, config, first)
-        self.capacity = self._capacity(first)
+        if self._may_merge(first):
+            self.draws.make_room()
         self.params = self._initial()
         self._moments()
         self._layouts: dict[torch.Size, Layout] = {}
-        self._warm_up()
+        own = {k: v for k, v in self.params.items() if not k.startswith("gate/")}
+        parts.learn_to_add_up(own, self.matrices, self.plan.owners, config.faithfulness_warmup)
         self._step = compiled.CompiledStep(self._forward) if self._compiles() else self._forward
 
     # --- construction -------------------------------------------------------------------------------------
-
-    def _stack_weights(self, models: Sequence[nn.Module]) -> None:
-        """Several targets differ by their weights; a single one keeps them in the module."""
-        self.weights: dict[str, Tensor] | None = None
-        matrices = {name: w.expand(len(self.seeds), *w.shape) for name, w in self.target.matrices().items()}
-        if len(models) > 1:
-            states = [dict(m.named_parameters()) | dict(m.named_buffers()) for m in models]
-            own = self.target.weights()
-            self.weights = {k: torch.stack([s[k].detach().to(own[k]) for s in states]) for k in own}
-            each = [self._matrices_of(k) for k in range(len(models))]
-            matrices = {name: torch.stack([m[name] for m in each]) for name in each[0]}
-        self.matrices = matrices
-
-    def _matrices_of(self, member: int) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-
-        def record(site: Any, x: Any) -> Any:
-            found[site.name] = site.matrix().clone()
-            return site.original(x)
-
-        weights = self.member_weights(member)
-        with torch.no_grad():
-            self.target(weights, self._draw(0, 0), dict.fromkeys(self.target.sites, record))
-        return {name: found[name] for name in self.target.sites}
 
     def _plan(self) -> Plan:
         owners = parts.find_owners(self.matrices, self.config.tied)
@@ -129,7 +109,7 @@ class Fit:
         for k, seed in enumerate(self.seeds):
 
             def draw(name: str, *shape: int, seed: int = seed) -> Tensor:
-                return torch.randn(shape, generator=_generator(seed, f"init/{name}"), dtype=self.dtype)
+                return torch.randn(shape, generator=generator(seed, f"init/{name}"), dtype=self.dtype)
 
             own = {name: matrix[k].cpu() for name, matrix in self.matrices.items()}
             made = parts.init(self.shapes, own, self.plan.owners, self.config.init, draw)
@@ -139,29 +119,10 @@ class Fit:
             key: torch.stack([m[key] for m in members]).to(self.device).requires_grad_() for key in members[0]
         }
 
-    def _capacity(self, first: Tensor) -> int:
-        usable = self.config.merge_zero_rows and first.ndim == 2 and first.is_floating_point()
-        if not usable or not self._zero_is_silent(first):
-            return 0
-        needed = max(rows.rows_needed(self._draw(k, 0)) for k in range(len(self.seeds)))
-        return needed if needed < 0.95 * len(first) else 0
-
-    def _zero_is_silent(self, first: Tensor) -> bool:
-        """All sites read zeros when the input is zero, so no mask can change the output there."""
-        seen: list[bool] = []
-
-        def record(site: Any, x: Tensor) -> Tensor:
-            seen.append(not bool(x.any()))
-            return site.original(x)
-
-        with torch.no_grad():
-            for k in range(len(self.seeds) if self.weights else 1):
-                self.target(
-                    self.member_weights(k),
-                    torch.zeros_like(first[:1]),
-                    dict.fromkeys(self.target.sites, record),
-                )
-        return all(seen)
+    def _may_merge(self, first: Tensor) -> bool:
+        if not self.config.merge_zero_rows or first.ndim != 2 or not first.is_floating_point():
+            return False
+        return stacks.is_silent_at_zero(self.target, self.weights, len(self.seeds), first)
 
     def _moments(self) -> None:
         gates = [v for k, v in self.params.items() if k.startswith("gate/")]
@@ -169,21 +130,6 @@ class Fit:
         decay = self.config.weight_decay
         groups = [{"params": own, "share": 1.0}, {"params": gates, "share": self.config.gate_lr}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, weight_decay=decay, fused=True)
-
-    def _warm_up(self) -> None:
-        warm = self.config.faithfulness_warmup
-        own = [v for k, v in self.params.items() if not k.startswith("gate/")]
-        optimizer = torch.optim.AdamW(own, lr=warm.lr, weight_decay=warm.weight_decay)
-        n = sum(m[0].numel() for m in self.matrices.values())
-        for _ in range(warm.steps):
-            gaps = [m - _product(self.params, self.plan.owners, s) for s, m in self.matrices.items()]
-            loss = (
-                sum(((gap**2).sum() for gap in gaps), torch.zeros((), device=self.device, dtype=self.dtype))
-                / n
-            )
-            for value, slope in zip(own, torch.autograd.grad(loss, own), strict=True):
-                value.grad = slope
-            optimizer.step()
 
     def _compiles(self) -> bool:
         wanted = self.config.compile
@@ -214,8 +160,8 @@ class Fit:
         return {name: terms[:, n] for n, name in enumerate(self.names)}
 
     def _gradients(self, index: int, progress: float) -> tuple[Tensor, list[Tensor]]:
-        x, counts = self.batch(index)
-        noise = self._noise(self.layout(x), index)
+        x, counts = self.draws.batch(index)
+        noise = self.draws.noise(self.layout(x), index)
         extra = list(self.weights.values()) if self.weights else []
         knob = torch.tensor(progress, dtype=self.dtype, device=self.device)
         return self._step(x, counts, noise, self.coeffs, knob, *extra, *self.params.values())
@@ -231,7 +177,7 @@ class Fit:
         def member(
             x: Tensor, counts: Tensor, noise: Tensor, weights: dict[str, Tensor], params: dict[str, Tensor]
         ) -> Tensor:
-            return self._terms(x, counts, self._split(layout, noise), weights or None, params, progress)
+            return self._terms(x, counts, self.draws.split(layout, noise), weights or None, params, progress)
 
         params = dict(zip(self.params, values, strict=True))
         if len(self.seeds) == 1:
@@ -257,7 +203,7 @@ class Fit:
                 weights,
                 params,
                 x,
-                rows=counts if self.capacity else None,
+                rows=counts if self.draws.capacity else None,
                 progress=progress,
                 jitter=jitter or None,
             )
@@ -299,23 +245,6 @@ class Fit:
             hint="The last checkpoint is kept; try a smaller lr or clip=1.",
         )
 
-    # --- batches and random numbers -------------------------------------------------------------------------
-
-    def batch(self, index: int) -> tuple[Tensor, Tensor]:
-        """(K, B, ...) and how many rows each row stands for."""
-        drawn = [self._draw(k, index) for k in range(len(self.seeds))]
-        if not self.capacity:
-            x = torch.stack(drawn)
-            return x, torch.ones(x.shape[:2], device=self.device, dtype=self.dtype)
-        merged = [rows.merge_zero_rows(x, self.capacity) for x in drawn]
-        size = max(len(x) for x, _ in merged)
-        padded = [(_pad(x, size), _pad(c, size)) for x, c in merged]
-        return torch.stack([x for x, _ in padded]), torch.stack([c for _, c in padded])
-
-    def _draw(self, k: int, index: int) -> Tensor:
-        x = self.sample(_generator(self.seeds[k], "data", index)).to(self.device)
-        return x.to(self.dtype) if x.is_floating_point() else x
-
     def layout(self, x: Tensor) -> Layout:
         """Positions of every site for batches of this shape, found by one pass."""
         if x.shape not in self._layouts:
@@ -325,38 +254,6 @@ class Fit:
             n = {site: inner.shape[-1] for site, inner in scene.inner.items()}
             self._layouts[x.shape] = Layout(positions, n, self.config.delta)
         return self._layouts[x.shape]
-
-    def _wanted(self, layout: Layout) -> dict[str, tuple[int, ...]]:
-        wanted = (
-            {f"jitter/{s}": (*layout.positions[s], layout.n[s]) for s in layout.n}
-            if self.config.jitter
-            else {}
-        )
-        for name, settings in self.config.losses.items():
-            found = LOSSES[settings.kind].noise(settings, layout)
-            wanted |= {f"{name}/{key}": shape for key, shape in found.items()}
-        return wanted
-
-    def _noise(self, layout: Layout, index: int) -> Tensor:
-        """All uniform numbers of a step, one row per member.
-
-        Each member and name has its own stream, so a batch with more rows gives the first rows the same numbers, and
-        members of a stack, which share the longest batch, draw what they draw alone.
-        """
-        sizes = {name: _count(shape) for name, shape in self._wanted(layout).items()}
-        noise = torch.empty(len(self.seeds), sum(sizes.values()), dtype=self.dtype)
-        generator = torch.Generator()
-        for row, seed in zip(noise, self.seeds, strict=True):
-            for name, piece in zip(sizes, row.split(list(sizes.values())), strict=True):
-                piece.uniform_(generator=generator.manual_seed(derive(seed, f"masks/{name}", index)))
-        return noise.to(self.device)
-
-    def _split(self, layout: Layout, noise: Tensor) -> dict[str, Tensor]:
-        wanted = self._wanted(layout)
-        pieces = noise.split([_count(shape) for shape in wanted.values()])
-        return {
-            name: piece.reshape(shape) for (name, shape), piece in zip(wanted.items(), pieces, strict=True)
-        }
 
     # --- results ----------------------------------------------------------------------------------------------
 
@@ -377,7 +274,7 @@ class Fit:
         return Decomposition(replace(self.plan, target=copy), self.member(k), self.config, origin)
 
     def member_weights(self, k: int) -> dict[str, Tensor] | None:
-        return {key: value[k] for key, value in self.weights.items()} if self.weights else None
+        return stacks.member(self.weights, k)
 
     def state(self) -> dict[str, Any]:
         moments = self.optimizer.state_dict()["state"]
@@ -388,20 +285,3 @@ class Fit:
             for key, value in state["params"].items():
                 self.params[key].copy_(value)
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state["moments"]})
-
-
-def _generator(seed: int, name: str, *indices: int) -> torch.Generator:
-    return torch.Generator().manual_seed(derive(seed, name, *indices))
-
-
-def _product(params: dict[str, Tensor], owners: dict[str, str], site: str) -> Tensor:
-    v, u = parts.factors(params, owners, site)
-    return v @ u
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel()
-
-
-def _pad(x: Tensor, size: int) -> Tensor:
-    return x if len(x) == size else torch.cat([x, x.new_zeros(size - len(x), *x.shape[1:])])

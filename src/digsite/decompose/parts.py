@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from digsite.decompose.config import FaithfulnessWarmup
 from digsite.decompose.gating import Draw, Shapes
 
 Init = Literal["fan", "overlap"]
@@ -61,3 +62,24 @@ def factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> tup
     owner = owners[site]
     v, u = params[f"{owner}/V"], params[f"{owner}/U"]
     return (v, u) if owner == site else (u.mT, v.mT)
+
+
+def learn_to_add_up(
+    params: dict[str, Tensor], matrices: dict[str, Tensor], owners: dict[str, str], warm: FaithfulnessWarmup
+) -> None:
+    """First steps on faithfulness alone, in place; the parts of K members at once."""
+    optimizer = torch.optim.AdamW(list(params.values()), lr=warm.lr, weight_decay=warm.weight_decay)
+    n = sum(matrix[0].numel() for matrix in matrices.values())
+    for _ in range(warm.steps):
+        gaps = [matrix - _product(params, owners, site) for site, matrix in matrices.items()]
+        loss = torch.stack([gap.square().sum() for gap in gaps]).sum() / n
+        for value, slope in zip(
+            params.values(), torch.autograd.grad(loss, list(params.values())), strict=True
+        ):
+            value.grad = slope
+        optimizer.step()
+
+
+def _product(params: dict[str, Tensor], owners: dict[str, str], site: str) -> Tensor:
+    v, u = factors(params, owners, site)
+    return v @ u
