@@ -1,73 +1,48 @@
-"""A toy study stopped in the middle and resumed ends in the same bytes."""
+"""Toy studies: runs of a pack end as they do alone, also when they differ in more than the seed."""
 
 import pytest
 
-from digsite.decompose import Decomposition
-from digsite.decompose.fit import Fit
-from digsite.runs import read_results
-from digsite.studies import find_study
-from digsite.studies.plan import plan, start
-from digsite.worker.execute import How, execute
+from digsite.runs import create, read_results
+from digsite.runs.journal import series
+from digsite.worker.execute import How, execute, execute_pack
+
+CPU = How(device="cpu", quiet=True)
+SMALL = {
+    "seeds": 2,
+    "target": {"model": {"kind": "tms", "bias": "zero"}, "steps": 600, "batch": 256},
+    "truth": {"linear*": {"identity": 5}},
+    "check_every": 20,
+    "figures": [],
+}
 
 
-def planned(root):
-    return start(
-        plan(
-            find_study("tms_5-2"), size="smoke", overrides=["seeds=2", "decompose.steps=24", "check_every=6"]
-        ),
-        root,
-    )
+def planned(root, seed: int, lr: float = 3e-3, coeff: float = 3e-3, **config):
+    losses = {
+        "importance_minimality": {"kind": "importance_minimality", "coeff": coeff},
+        "recon": {"kind": "recon"},
+    }
+    own = {"C": 8, "steps": 40, "batch": 256, "lr": lr, "losses": losses, "compile": "never"}
+    launch = {
+        "study": "t",
+        "method": "decompose.toy",
+        "config": {**SMALL, **config, "seed": seed, "decompose": own},
+    }
+    return create(root, launch)
 
 
-def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path, monkeypatch):
-    whole, stopped = planned(tmp_path / "a"), planned(tmp_path / "b")
-    often = How(device="cpu", quiet=True, checkpoint_every_s=0)
-    assert execute(whole, often) == 0
-    step = Fit.step
-
-    def fails(self, i):
-        if i == 14:
-            raise RuntimeError("the machine went away")
-        return step(self, i)
-
-    monkeypatch.setattr(Fit, "step", fails)
-    assert execute(stopped, often) == 1
-    monkeypatch.setattr(Fit, "step", step)
-    assert execute(stopped, often) == 0
-    assert stopped.results.read_bytes() == whole.results.read_bytes()
-    course = "tables/course.csv"
-    assert (stopped.path / course).read_bytes() == (whole.path / course).read_bytes()
+VARIED = [{"seed": 0}, {"seed": 1, "lr": 6e-3}, {"seed": 2, "coeff": 1e-2}]
 
 
-def test_what_a_toy_study_claims(tmp_path):
-    run = planned(tmp_path)
-    assert execute(run, How(device="cpu", quiet=True)) == 0
-    claims = {claim.name: claim for claim in read_results(run.results).claims}
-    for name in ("linear1/mmcs", "linear1/ml2r", "linear1/alive_components", "linear1/ci_l0", "faithfulness",
-                 "features_recovered", "recovered_0.2"):  # fmt: skip
-        assert claims[name].n == 2, name
-    assert 0.5 < claims["linear1/mmcs"].null < 1
-    found = Decomposition.load(run.path)
-    assert found.modules == ["linear1", "linear2"]
-    assert (run.figures / "permuted_ci.png").stat().st_size > 5_000
-
-
-def test_an_unknown_figure_is_answered(tmp_path):
-    planned_run = start(
-        plan(find_study("tms_5-2"), size="smoke", overrides=["figures=[uvs]", "decompose.steps=2"]), tmp_path
-    )
-    assert execute(planned_run, How(device="cpu", quiet=True)) != 0
-    assert "'uvs' is not a figure" in planned_run.status().message
-
-
-@pytest.mark.parametrize("stop", ["stop.checks=1", "stop.checks=0"])
-def test_recovered_members_stop_early_when_asked(tmp_path, stop, monkeypatch):
-    from digsite.decompose import run_toys
-
-    right = {"step": 1.0, "error_mean": 0.0, "error_max": 0.0, "recovered": 1.0}
-    monkeypatch.setattr(run_toys, "check", lambda fit, config, step: right | {"step": step})
-    overrides = ["decompose.steps=12", "check_every=4", "metrics={}", "figures=[]", stop]
-    run = start(plan(find_study("tms_5-2"), size="smoke", overrides=overrides), tmp_path)
-    assert execute(run, How(device="cpu", quiet=True)) == 0
-    rows = (run.path / "tables/course.csv").read_text().splitlines()[1:]
-    assert len(rows) == (1 if stop.endswith("1") else 3)
+@pytest.mark.parametrize("stop", [{}, {"stop": {"checks": 1, "tolerance": 0.999}}])
+def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stop):
+    alone = [planned(tmp_path / "alone", **varied, **stop) for varied in VARIED]
+    pack = [planned(tmp_path / "pack", **varied, **stop) for varied in VARIED]
+    assert [execute(run, CPU) for run in alone] == execute_pack(pack, CPU) == [0, 0, 0]
+    for one, packed in zip(alone, pack):
+        expected, got = read_results(one.results), read_results(packed.results)
+        assert [c.name for c in got.claims] == [c.name for c in expected.claims]
+        for a, b in zip(expected.claims, got.claims):
+            assert b.value == pytest.approx(a.value, rel=2e-3, abs=1e-4), a.name
+        losses = [series(run.journal)["loss/recon"] for run in (one, packed)]
+        assert losses[0][0] == losses[1][0]
+        assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-4)

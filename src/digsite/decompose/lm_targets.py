@@ -118,4 +118,3 @@ def _documents(chosen: Text) -> list[str]:
     if chosen.source.startswith("hub:"):
         return hub.texts(chosen.source.removeprefix("hub:"), chosen.column, limit=chosen.documents)
     return text.documents(chosen.source)[: chosen.documents]
-

@@ -5,6 +5,7 @@ from typing import Any
 
 from digsite.decompose.run_lm import lm
 from digsite.decompose.run_model import model
-from digsite.decompose.run_toys import toy
+from digsite.decompose.run_toys import toy, toys
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {"toy": toy, "model": model, "lm": lm}
+PACKED: dict[str, Callable[[list[Any], list[Any]], None]] = {"toy": toys}

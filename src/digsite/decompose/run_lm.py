@@ -19,7 +19,9 @@ def lm(config: LmConfig, run: Run) -> None:
     sentence = run_tokens.verdict(rows, members)
     ce = report.summarize(rows, "ce/target")
     if task.floor is not None:
-        note = "nats per token of the target; the null is the story grammar's own entropy, which no model beats"
+        note = (
+            "nats per token of the target; the null is the story grammar's own entropy, which no model beats"
+        )
         run.claim("ce/target", ce.value, low=ce.low, high=ce.high, n=ce.n, null=task.floor, note=note)
     run.verdict(f"{sentence} The target answers at {ce.value:.2f} nats per token.")
 

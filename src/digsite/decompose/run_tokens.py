@@ -137,4 +137,3 @@ def verdict(rows: Sequence[Row], members: list[Decomposition]) -> str:
         f"With {value('ci_l0'):.1f} of {total} components at a position, {kept:.1%} of the divergence that switching "
         f"them all off causes is recovered; with as many singular parts {svd:.1%}."
     )
-

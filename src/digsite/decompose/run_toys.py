@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from digsite.decompose import baselines, report, score, showing, targets
 from digsite.decompose.config import ToyConfig
 from digsite.decompose.decomposition import Components, Decomposition
-from digsite.decompose.fit import Fit, Problem
+from digsite.decompose.fit import Fit, Problem, Vary
 from digsite.decompose.score import Row
 from digsite.decompose.view import View
 
@@ -21,65 +23,135 @@ if TYPE_CHECKING:
 EVAL_BATCHES = 4
 
 
+@dataclass
+class Group:
+    """The members of one run among those of all runs that are stacked."""
+
+    config: ToyConfig
+    run: Run
+    seeds: list[int]
+    first: int
+    course: list[Row] = field(default_factory=list)
+    n_right: int = 0
+    kept: list[dict[str, Tensor]] | None = None  # parameters at the step at which this run stopped
+
+    @property
+    def trained(self) -> slice:
+        return slice(self.first, self.first + len(self.seeds))
+
+    @property
+    def names(self) -> list[int]:
+        """Seeds of all members, the one with an untrained target last."""
+        return [*self.seeds, *([self.run.derive("member", -1) % 2**31] if self.config.untrained else [])]
+
+    @property
+    def members(self) -> range:
+        return range(self.first, self.first + len(self.names))
+
+
 def toy(config: ToyConfig, run: Run) -> None:
-    seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
-    models = load_targets(config, seeds, run)
-    names = [*seeds, *([run.derive("member", -1) % 2**31] if config.untrained else [])]
+    toys([config], [run])
+
+
+def toys(configs: list[ToyConfig], runs: list[Run]) -> None:
+    """Runs that differ by seed, loss coefficients or learning rate, in one stacked program; each as if alone."""
+    groups: list[Group] = []
+    for config, run in zip(configs, runs, strict=True):
+        seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
+        groups.append(Group(config, run, seeds, groups[-1].members.stop if groups else 0))
+    fit = stack(groups)
+    train(fit, groups)
+    for group in groups:
+        conclude(fit, group)
+
+
+def conclude(fit: Fit, group: Group) -> None:
+    config, run, members = group.config, group.run, found(fit, group)
+    rows = run.once("scores", lambda: [_score(each, config, run) for each in members])
+    tell(config, run, members, rows, group.course)
+
+
+def stack(groups: list[Group]) -> Fit:
+    config, run = groups[0].config, groups[0].run
+    models = load_targets(groups)
     sample = targets.sampler(config.target, config.decompose.batch)
-    fit = Fit(Problem(models, config.modules, sample), config.decompose, names, device=run.device)
-    course = train(fit, config, run)
-    members = [fit.decomposition(k) for k in range(len(names))]
-    rows = run.once("scores", lambda: [_score(found, config, run) for found in members])
-    tell(config, run, members, rows, course)
+    owners = [group.config.decompose for group in groups for _ in group.members]
+    vary = None
+    if any(own != config.decompose for own in owners):
+        coeffs = torch.tensor([[loss.coeff for loss in own.losses.values()] for own in owners])
+        vary = Vary(coeffs, torch.tensor([own.lr / config.decompose.lr for own in owners]))
+    names = [name for group in groups for name in group.names]
+    return Fit(Problem(models, config.modules, sample), config.decompose, names, vary=vary, device=run.device)
 
 
-def load_targets(config: ToyConfig, seeds: list[int], run: Run) -> list[nn.Module]:
-    states = run.once("targets", lambda: [m.state_dict() for m in targets.train(config.target, seeds)])
+def load_targets(groups: list[Group]) -> list[nn.Module]:
+    """In the order of the members: all trained targets at once, kept by the first run."""
+    config, seeds = groups[0].config, [seed for group in groups for seed in group.seeds]
+    train_all = lambda: [m.state_dict() for m in targets.train(config.target, seeds)]  # noqa: E731
+    states = iter(groups[0].run.once("targets", train_all))
     models = []
-    for state in states:
-        model = targets.untrained(config.target, 0)
-        model.load_state_dict(state)
-        models.append(model)
-    if config.untrained:
-        models.append(targets.untrained(config.target, config.seed))
+    for group in groups:
+        for _ in group.seeds:
+            models.append(targets.untrained(config.target, 0))
+            models[-1].load_state_dict(next(states))
+        if group.config.untrained:
+            models.append(targets.untrained(config.target, group.config.seed))
     return models
 
 
-def train(fit: Fit, config: ToyConfig, run: Run) -> list[Row]:
-    """The course of the errors; all members step together, and stop together if they may."""
-    course: list[Row] = []
-    n_right = [0]
+def train(fit: Fit, groups: list[Group]) -> None:
+    """All members step together; the members of a run may stop together."""
+    config, leader = groups[0].config, groups[0].run
 
     def save() -> dict[str, Any]:
-        return {"fit": fit.state(), "course": course, "right": n_right[0]}
+        for group in groups[1:]:
+            group.run.mark()
+        return {"fit": fit.state(), "groups": [[g.course, g.n_right, g.kept] for g in groups]}
 
     def load(state: dict[str, Any]) -> None:
         fit.load(state["fit"])
-        course[:], n_right[0] = state["course"], state["right"]
+        for group, stored in zip(groups, state["groups"], strict=True):
+            group.course, group.n_right, group.kept = stored
 
-    for step in run.steps(config.decompose.steps, save=save, load=load):
+    for step in leader.steps(config.decompose.steps, save=save, load=load):
         terms = fit.step(step)
-        if step % config.log_every == 0:
-            run.log(
-                step,
-                **{f"loss/{name}": float(values[: config.seeds].mean()) for name, values in terms.items()},
-            )
-        if (step + 1) % config.check_every == 0:
-            course.append(check(fit, config, step + 1))
-            run.log(step, **{key: value for key, value in course[-1].items() if key != "step"})
-            n_right[0] = n_right[0] + 1 if course[-1]["recovered"] == 1 else 0
-            if config.stop.checks and n_right[0] >= config.stop.checks:
-                run.say(
-                    f"All members are recovered at {n_right[0]} checks in a row: stopped after {step + 1} steps."
-                )
-                break
-    return course
+        for group in groups:
+            if group.kept is None:
+                follow(fit, group, step, terms)
+        if all(group.kept is not None for group in groups):
+            break
 
 
-def check(fit: Fit, config: ToyConfig, step: int) -> Row:
-    """Pattern errors of the members, in the middle of training."""
-    errors = []
-    for k in range(config.seeds):
+def follow(fit: Fit, group: Group, step: int, terms: dict[str, Tensor]) -> None:
+    """One run's journal and its scores against the truth; its parameters are kept where it stops."""
+    config, run = group.config, group.run
+    run.progress.step(step + 1)
+    if step % config.log_every == 0:
+        run.log(
+            step, **{f"loss/{name}": float(values[group.trained].mean()) for name, values in terms.items()}
+        )
+    if (step + 1) % config.check_every:
+        return
+    group.course.append(check(fit, group, step + 1))
+    run.log(step, **{key: value for key, value in group.course[-1].items() if key != "step"})
+    group.n_right = group.n_right + 1 if group.course[-1]["recovered"] == 1 else 0
+    if config.stop.checks and group.n_right >= config.stop.checks:
+        times = f"{group.n_right} checks in a row"
+        run.say(f"All members are recovered at {times}: stopped after {step + 1} steps.")
+        group.kept = [fit.member(k) for k in group.members]
+
+
+def found(fit: Fit, group: Group) -> list[Decomposition]:
+    members = [fit.decomposition(k) for k in group.members]
+    if group.kept is None:
+        return members
+    return [each.with_params(params) for each, params in zip(members, group.kept, strict=True)]
+
+
+def check(fit: Fit, group: Group, step: int) -> Row:
+    """Pattern errors of a run's members, in the middle of training."""
+    config, errors = group.config, []
+    for k in group.members[: config.seeds]:
         probes = score.probe_importance(fit.decomposition(k), config.target.model.n_features)
         errors.append(sum(score.pattern_errors(probes, config.truth, config.stop.tolerance).values()))
     n = len(errors)

@@ -36,4 +36,3 @@ def next_token(tokens: Tensor) -> Tensor:
 def rows(tokens: Tensor, batch: int) -> Sampler:
     """Random rows of stored tokens."""
     return lambda generator: tokens[torch.randint(len(tokens), (batch,), generator=generator)]
-

@@ -135,6 +135,10 @@ class Run:
                 self._checkpoints.save(key, {"step": step + 1, "state": save()})
                 self._request.raise_if_set()
 
+    def mark(self) -> None:
+        """Remember how long the journal is, for runs whose state is in the checkpoints of the pack's first run."""
+        self._checkpoints.save("mark", {})
+
     def breathe(self, done: int | None = None) -> None:
         """For long work outside of `steps`: shows progress and leaves here if a signal asked for it."""
         if done is not None:

@@ -36,9 +36,7 @@ def _measured(settings: Settings, view: View, only: list[str] | None, prefix: st
     kl: dict[str, float] = {}
     for i, batch in enumerate(view.batches()):
         scene, labels = view.found.scene(batch), view.labels(batch)
-        found = answers.maskings(
-            view.found, scene, labels, threshold=settings.threshold, seed=i, only=only
-        )
+        found = answers.maskings(view.found, scene, labels, threshold=settings.threshold, seed=i, only=only)
         for name, answer in found.items():
             ce[name] = ce.get(name, 0.0) + answer.ce / view.n_batches
             kl[name] = kl.get(name, 0.0) + answer.kl / view.n_batches
