@@ -26,12 +26,15 @@ class Sweep(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
 
-    def message(self, key: str, edges: Tensor, states: Tensor) -> Tensor:
-        """(B, functions, target, source) and (B, source, d) to (B, target, d), as one batched product."""
+    def message(self, key: str, edges: Tensor, states: Tensor, sources: Tensor) -> Tensor:
+        """(B, functions, target, source) and (B, source, d) to (B, target, d), as one batched product.
+
+        `sources` counts the real ones, (B,): padding must not weaken a message.
+        """
         n_batch, n_functions, n_target, n_source = edges.shape
         heard = torch.bmm(edges.reshape(n_batch, n_functions * n_target, n_source), states)
         heard = heard.reshape(n_batch, n_functions, n_target, -1).transpose(1, 2).flatten(2)
-        return self.mix[safe(key)](heard) / n_source**0.5
+        return self.mix[safe(key)](heard) / sources.sqrt()[:, None, None]
 
     def update(self, states: Tensor, message: Tensor, activation: Tensor) -> Tensor:
         shift = self.act_shift(activation)[:, None, :]
@@ -179,23 +182,33 @@ def _hear(
     for i in wave:
         other = blocks[i].target if transposed else blocks[i].source
         edge = edges[i].transpose(2, 3) if transposed else edges[i]
-        total = total + sweep.message(block_key(batch.graph, i), edge, states[other])
+        count = batch.masks[other].sum(1)
+        total = total + sweep.message(block_key(batch.graph, i), edge, states[other], count)
     updated = sweep.update(states[at], total, batch.activations[:, at])
     states[at] = updated * batch.masks[at][:, :, None]
 
 
 def _waves(batch: Batch, forward: bool) -> list[list[int]]:
-    """Blocks in order of computation, those into one set side by side; backwards, those out of one set."""
+    """Blocks in order of computation, those into one set side by side; backwards, those out of one set.
+
+    A skip joins the wave of the layer that it ends (or begins) at, so that having one adds no update.
+    """
+
+    def end(i: int) -> int:
+        return blocks[i].target if forward else blocks[i].source
+
+    blocks = batch.graph.blocks
+    order = range(len(blocks)) if forward else reversed(range(len(blocks)))
     waves: list[list[int]] = []
-    order = range(len(batch.graph.blocks))
-    for i in order if forward else reversed(order):
-        block = batch.graph.blocks[i]
-        at = block.target if forward else block.source
-        last = batch.graph.blocks[waves[-1][0]] if waves else None
-        if last is not None and at == (last.target if forward else last.source):
+    for i in order:
+        if blocks[i].kind == "skip":
+            continue
+        if waves and end(i) == end(waves[-1][0]):
             waves[-1].append(i)
         else:
             waves.append([i])
+    for i in (i for i, b in enumerate(blocks) if b.kind == "skip"):
+        next(w for w in waves if end(w[0]) == end(i)).append(i)
     return waves
 
 

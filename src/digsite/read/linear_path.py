@@ -49,7 +49,7 @@ class LinearPath(nn.Module):
         found = self._ends(batch)
         if found is None:
             return batch.scales.new_zeros(len(batch.scales), self.n_features)
-        key, first, ends = found
+        key, first, rows, ends = found
         template = self.templates[key]
         overall = F.cosine_similarity(ends.flatten(1), template.flatten()[None], dim=1)
         each = F.cosine_similarity(ends, template[None], dim=2)
@@ -58,11 +58,11 @@ class LinearPath(nn.Module):
         few = torch.stack(
             [overall, each.mean(1), each.amin(1), each.amax(1), each.std(1), norms.std(1), norms.amin(1)], 1
         )
-        energy = [_log_energy(first), _log_energy(unit) + 2]
+        energy = [_log_energy(first, rows), _log_energy(unit, ends.new_full((len(ends),), ends.shape[1])) + 2]
         return torch.cat([few, *energy, self.mix[key](unit.flatten(1) * 4)], 1)
 
-    def _ends(self, batch: Batch) -> tuple[str, Tensor, Tensor] | None:
-        """The outputs' key, what arrives at the first hidden set, and at the outputs less its mean over them."""
+    def _ends(self, batch: Batch) -> tuple[str, Tensor, Tensor, Tensor] | None:
+        """The outputs' key, what arrives at the first hidden set and its size, and at the outputs less their mean."""
         nodes = batch.graph.nodes
         out = next((i for i in reversed(range(len(nodes))) if nodes[i].kind == "output"), None)
         source = safe(f"input:{nodes[0].size}")
@@ -73,18 +73,20 @@ class LinearPath(nn.Module):
         ):
             return None
         state: dict[int, Tensor] = {0: self.patterns[source].expand(len(batch.scales), -1, -1)}
-        first = None
+        first, rows = None, batch.scales
         for block, edges in zip(batch.graph.blocks, batch.edges):
             if block.source not in state or block.source == block.target:
                 continue
-            sent = torch.bmm(edges[:, 0], state[block.source]) / edges.shape[3] ** 0.5
+            count = batch.masks[block.source].sum(1).sqrt()
+            sent = torch.bmm(edges[:, 0], state[block.source]) / count[:, None, None]
             state[block.target] = state[block.target] + sent if block.target in state else sent
-            first = state[block.target] if first is None else first
+            if first is None:
+                first, rows = state[block.target], batch.masks[block.target].sum(1)
         if out not in state or first is None:
             return None
-        return safe(f"output:{nodes[out].size}"), first, state[out] - state[out].mean(1, keepdim=True)
+        return safe(f"output:{nodes[out].size}"), first, rows, state[out] - state[out].mean(1, keepdim=True)
 
 
-def _log_energy(values: Tensor) -> Tensor:
-    """(B, signals): mean square over neurons, whatever their order."""
-    return values.square().mean(1).clamp_min(1e-8).log() / 2
+def _log_energy(values: Tensor, count: Tensor) -> Tensor:
+    """(B, signals): mean square over the real neurons, whatever their order."""
+    return (values.square().sum(1) / count[:, None]).clamp_min(1e-8).log() / 2

@@ -23,12 +23,23 @@ def permutation(group: Group, rng: np.random.Generator) -> Change | None:
     graph, tensors = group.graph, dict(group.tensors)
     moved = False
     for node, described in enumerate(graph.nodes):
-        if described.identity or (described.kind == "stream" and _norm_shift_is_hidden(group)):
+        if described.identity or node in _grouped(group) or (described.kind == "stream" and _norm_shift_is_hidden(group)):
             continue
         order = torch.from_numpy(rng.permutation(described.size))
         _reorder(graph, tensors, node, order)
         moved = True
     return tensors if moved else None
+
+
+def _grouped(group: Group) -> set[int]:
+    """Sets at either end of a grouped convolution: its channels move only in blocks, so they are left alone."""
+    nodes = group.graph.nodes
+    return {
+        end
+        for b in group.graph.blocks
+        if b.layout == "conv" and group.tensors[b.tensors[0]].shape[2] != nodes[b.source].size
+        for end in (b.source, b.target)
+    }
 
 
 def _norm_shift_is_hidden(group: Group) -> bool:
@@ -70,7 +81,7 @@ def _side(block: Block, target: bool) -> tuple[str, int]:
 
 def _rescale(group: Group, freedom: str, draw: Callable[[int], np.ndarray]) -> Change | None:
     graph, tensors = group.graph, dict(group.tensors)
-    nodes = [n for n, f in free_sets(graph).items() if f == freedom]
+    nodes = [n for n, f in free_sets(graph).items() if f == freedom and n not in _grouped(group)]
     for node in nodes:
         factor = torch.from_numpy(draw(graph.nodes[node].size)).to(next(iter(tensors.values())))
         for block in graph.blocks:
@@ -123,7 +134,7 @@ def heads(group: Group, rng: np.random.Generator) -> Change | None:
         n_shared = qk.heads[1]
         if n_shared == 1:
             continue
-        order = torch.from_numpy(rng.permutation(n_shared))
+        order = torch.from_numpy(np.roll(np.arange(n_shared), 1 + rng.integers(n_shared - 1)))  # never as it was
         for weight in (*qk.tensors, vo.tensors[1]):
             for name in _with_bias(weight, tensors):
                 tensors[name] = tensors[name].unflatten(1, (n_shared, -1))[:, order].flatten(1, 2)
