@@ -63,7 +63,7 @@ def _rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
     ax.bar(at, table["rate"], color=PALETTE[0], width=0.65)
     spread = np.nan_to_num(table["rate"] - table["low"])
     ax.errorbar(at, table["rate"], yerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=3)
-    ax.axhline(null, color=NULL_COLOR, linestyle="--", label="shuffled increments")
+    ax.axhline(null, color=NULL_COLOR, linestyle="--", label="smoothed series, new noise")
     long = len(table) > 4
     ax.set_xticks(
         at, [str(x) for x in table[key]], rotation=40 if long else 0, ha="right" if long else "center"
@@ -197,7 +197,10 @@ def _top_layers(ax: Axes, mine: pd.DataFrame, result: Phase1, family: str) -> No
     runs = result.layers[result.layers.family == family].groupby(["arch_name", "layer"]).size()
     if len(runs):
         ax.axvline(
-            float(per_layer * runs.mean()), color=NULL_COLOR, linestyle="--", label="shuffled increments"
+            float(per_layer * runs.mean()),
+            color=NULL_COLOR,
+            linestyle="--",
+            label="smoothed series, new noise",
         )
         ax.legend(loc="lower right")
     ax.set(xlabel="jumps over all runs", title=f"{family}: layers with most jumps")

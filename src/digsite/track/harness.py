@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from digsite.track.edge_null import ar1
+from digsite.track.edge_null import ar
 from digsite.track.jumps import Change
 
 Detector = Callable[[np.ndarray], list[Change]]
@@ -33,13 +33,14 @@ def nulls(n: int, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]
     white = {name: curve + rng.standard_normal((count, n)) for name, curve in base.items()}
     return {
         "white": white["flat"],
-        "AR(1) 0.8": ar1(0.8, count, n, rng),
+        "AR(1) 0.8": ar((0.8, 0.0), count, n, rng),
         "linear ramp": white["ramp"],
         "exponential decay": white["decay"],
         "sigmoid": white["sigmoid"],
         "noise falling 4 to 1": rng.standard_normal((count, n)) * np.linspace(4, 1, n),
-        "random walk": ar1(1.0, count, n, rng),
-        "decay + AR(1) 0.8": base["decay"] + ar1(0.8, count, n, rng),
+        "random walk": ar((1.0, 0.0), count, n, rng),
+        "smooth walk": ar((1.0, 0.6), count, n, rng),
+        "decay + AR(1) 0.8": base["decay"] + ar((0.8, 0.0), count, n, rng),
         "power-law start": white["power"],
         "t3 tails": rng.standard_t(3, (count, n)),
         "noiseless decay": base["decay"] + 1e-13 * rng.standard_normal((count, n)),
@@ -83,7 +84,7 @@ def planted(
     thirds = ((0.28, 0.38), (0.62, 0.72)) if n >= 200 else ((0.38, 0.62),)
     places = np.stack([rng.integers(int(a * n), int(b * n), count) for a, b in thirds], 1)
     signs = rng.choice([-1.0, 1.0], size=count)
-    rows = bases(n)[base] + ar1(phi, count, n, rng)
+    rows = bases(n)[base] + ar((phi, 0.0), count, n, rng)
     for row, pair, sign in zip(rows, places, signs, strict=True):
         for place, direction in zip(pair, (sign, -sign), strict=False):
             u = t - place + 0.5

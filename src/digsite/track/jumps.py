@@ -54,7 +54,7 @@ class Jump:
 
 def measured(change: Change, values: np.ndarray, steps: np.ndarray, others: Sequence[Change] = ()) -> Jump:
     """Add size with interval, speed, and the times in training steps."""
-    before, size, error = _sizes(change, values, others)
+    before, size, error = level_change(change, values, others)
     at = _time_between(steps, change.index)
     duration = max(float(np.mean(np.diff(steps))) * change.width, np.finfo(float).tiny)
     scale = abs(before) if before else np.finfo(float).tiny
@@ -83,7 +83,7 @@ def _time_between(steps: np.ndarray, index: int) -> float:
     return float(steps[min(index, len(steps) - 1)])
 
 
-def _sizes(change: Change, values: np.ndarray, others: Sequence[Change]) -> tuple[float, float, float]:
+def level_change(change: Change, values: np.ndarray, others: Sequence[Change]) -> tuple[float, float, float]:
     """Level before, size and its standard error from a line plus rise around the change, between its neighbors."""
     edges = [other.index for other in others if other.index != change.index]
     reach = stepfit.HALF + change.width // 2

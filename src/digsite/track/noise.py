@@ -1,4 +1,4 @@
-"""What the noise of a series is like: spikes cut back, local scale, and AR(1) memory, all blind to trends and steps."""
+"""What the noise of a series is like: spikes cut back, local scale, and memory, all blind to trends and steps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ LAGS = (1, 2, 3, 4, 6)
 # Standard deviation of x - median_filter(x, 9), clipped at four medians, for white Gaussian x; by Monte Carlo.
 CENTERED_SD = 0.946
 HUBER_K = 1.5
+GRID = np.linspace(0, 1, 51)
 # E[min(z^2, k^2)] for a standard normal and k = 1.5: makes the clipped variance consistent.
 HUBER_BETA = 0.7785
 
@@ -75,7 +76,7 @@ def innovation_scale(innovations: np.ndarray) -> np.ndarray:
     return local_scale(level - running_median(level, CENTER)) / CENTERED_SD
 
 
-def memory(rows: np.ndarray) -> np.ndarray:
+def root(rows: np.ndarray) -> np.ndarray:
     """The AR(1) coefficient of each row from its robust variogram: gamma(h) is proportional to 1 - phi^h.
 
     Increments are taken about their local median, so a trend drops out and a step is a few outliers among many.
@@ -83,10 +84,19 @@ def memory(rows: np.ndarray) -> np.ndarray:
     scale = np.maximum(local_scale(np.diff(rows)), np.finfo(float).tiny)
     gamma = np.stack([_increment_variance(rows, lag, scale) for lag in LAGS], axis=-1)
     ratios = np.log(np.maximum(gamma[:, 1:], 1e-12) / np.maximum(gamma[:, :1], 1e-12))
-    grid = np.linspace(0, 1, 101)
-    shape = np.stack([sum(grid**k for k in range(lag)) for lag in LAGS[1:]], axis=-1)
+    shape = np.stack([sum(GRID**k for k in range(lag)) for lag in LAGS[1:]], axis=-1)
     misfit = ((ratios[:, None, :] - np.log(shape)[None]) ** 2).sum(-1)
-    return grid[misfit.argmin(-1)]
+    return GRID[misfit.argmin(-1)]
+
+
+def memory(rows: np.ndarray) -> np.ndarray:
+    """(rows, 2): two roots of the noise's recursion, the second from what the first leaves over.
+
+    Training curves sampled finely are smoother than a random walk: their increments have a memory of their own.
+    """
+    first = root(rows)
+    rest = rows[:, 1:] - first[:, None] * rows[:, :-1]
+    return np.stack([first, root(rest)], axis=-1)
 
 
 def _increment_variance(rows: np.ndarray, lag: int, scale: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.signal import lfilter, savgol_filter
 
-from digsite.track import convergence, critical
+from digsite.track import convergence, critical, noise
 from digsite.track.detect import detectors, jumps_of, jumps_of_all
 from digsite.track.jumps import Jump
 from digsite.track.series import Series
@@ -154,27 +155,33 @@ def labels(run: TrackedRun) -> dict[str, Any]:
 
 
 def detector_table(runs: Sequence[TrackedRun], measure: str, edge: Found) -> pd.DataFrame:
-    """Jumps per layer series by every detector, beside what it finds when each series' increments are shuffled.
-
-    Shuffled increments keep the distribution of changes and lose their order: a random walk without a jump.
-    """
+    """Jumps per layer series by every detector, beside its finds in surrogates of the same series without jumps."""
     rng = np.random.default_rng(0)
     series = [s for s, _ in edge]
+    smooth = [surrogate(s, rng) for s in series[:: max(len(series) // 100, 1)] if not s.constant]
     rows = []
     for name in detectors():
         counts = (
             [len(jumps) for _, jumps in edge] if name == "edge" else [len(jumps_of(s, name)) for s in series]
         )
-        null = [len(jumps_of(_shuffled(s, rng), name)) for s in series[:60]]
-        rows.append(
-            {"detector": name, "per_series": float(np.mean(counts)), "null_per_series": float(np.mean(null))}
-        )
+        null = [len(jumps_of(s, name)) for s in smooth]
+        rate = float(np.mean(null)) if null else 0.0
+        rows.append({"detector": name, "per_series": float(np.mean(counts)), "null_per_series": rate})
     return pd.DataFrame(rows)
 
 
-def _shuffled(series: Series, rng: np.random.Generator) -> Series:
-    steps = rng.permutation(np.diff(series.values))
-    return Series(series.steps, series.values[0] + np.r_[0.0, np.cumsum(steps)])
+def surrogate(series: Series, rng: np.random.Generator) -> Series:
+    """The smoothed course of a series with new AR(1) noise of the old memory and local strength."""
+    values = series.values
+    course = savgol_filter(values, min(41, len(values) // 2 * 2 - 1), 2)
+    rest = values - course
+    power = float(rest @ rest)
+    memory = float(np.clip(rest[1:] @ rest[:-1] / power, 0, 0.98)) if power > 0 else 0.0
+    shocks = noise.local_scale((rest[1:] - memory * rest[:-1])[None])[0] * rng.standard_normal(
+        len(values) - 1
+    )
+    again = lfilter([1.0], [1.0, -memory], np.r_[rest[0], shocks])
+    return Series(series.steps, course + np.asarray(again))
 
 
 def rate_by(jumps: pd.DataFrame, layers: pd.DataFrame, key: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Least squares for a step or ramp on a straight base under AR(1) noise, at every sample and several widths."""
+"""Least squares for a step or ramp on a straight base under AR(2) noise, at every sample and several widths."""
 
 from __future__ import annotations
 
@@ -18,30 +18,39 @@ def rise(u: np.ndarray, width: int) -> np.ndarray:
     return np.clip(u / width + 0.5, 0, 1) if width > 1 else (u > 0).astype(float)
 
 
-def whiten(columns: np.ndarray, phi: float) -> np.ndarray:
-    """x_t - phi x_(t-1) along the last axis, one sample shorter."""
-    return columns[..., 1:] - phi * columns[..., :-1]
+Memory = tuple[
+    float, float
+]  # the two real roots of the noise's recursion; (0, 0) is white, (1, 0) a random walk
+LOST = 2  # samples that whitening takes from the start
 
 
-@lru_cache(maxsize=1024)
-def kernel(half: int, width: int, phi: float) -> np.ndarray:
+def whiten(columns: np.ndarray, memory: Memory) -> np.ndarray:
+    """(1 - a L)(1 - b L) x along the last axis, two samples shorter."""
+    for root in memory:
+        columns = columns[..., 1:] - root * columns[..., :-1]
+    return columns
+
+
+@lru_cache(maxsize=8192)
+def kernel(half: int, width: int, memory: Memory) -> np.ndarray:
     """The unit vector whose product with a whitened window is the step's z-score on unit-variance innovations."""
-    u = np.arange(-half - 1, half) + 0.5
-    base = np.linalg.qr(np.stack([np.ones(2 * half), u[1:] / half], axis=1))[0]
-    template = whiten(rise(u, width), phi)
+    u = np.arange(-half - LOST, half) + 0.5
+    base = np.linalg.qr(np.stack([np.ones(2 * half), u[LOST:] / half], axis=1))[0]
+    template = whiten(rise(u, width), memory)
     left = template - base @ (base.T @ template)
     return left / np.linalg.norm(left)
 
 
-def z_scores(rows: np.ndarray, phi: float, scale: np.ndarray) -> np.ndarray:
+def z_scores(rows: np.ndarray, memory: Memory, scale: np.ndarray) -> np.ndarray:
     """(rows, templates, n): z-score of a level change between sample i-1 and i; zero where the window does not fit."""
-    whitened = whiten(rows, phi)
+    whitened = whiten(rows, memory)
     n = rows.shape[-1]
     out = np.zeros((len(rows), len(TEMPLATES), n))
     for k, (half, width) in enumerate(TEMPLATES):
-        if n - 1 < 2 * half:
+        if n - LOST < 2 * half:
             continue
         view = np.lib.stride_tricks.sliding_window_view(whitened, 2 * half, axis=-1)
-        z = view @ kernel(half, width, phi)
-        out[:, k, half + 1 : half + 1 + z.shape[-1]] = z / scale[:, half : half + z.shape[-1]]
+        z = view @ kernel(half, width, memory)
+        places = slice(half + LOST, half + LOST + z.shape[-1])
+        out[:, k, places] = z / scale[:, half : half + z.shape[-1]]
     return out

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import savgol_filter
+from scipy.stats import binom
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,43 @@ def hits(
 
 def _inside(window: Window, jumps: np.ndarray) -> bool:
     return bool(((jumps >= window.low) & (jumps <= window.high)).any())
+
+
+@dataclass(frozen=True)
+class Course:
+    """One layer's measure: in how many runs its fastest sustained change lies in the window, and by chance."""
+
+    layer: str
+    measure: str
+    found: int
+    runs: int
+    chance: float
+    p: float
+
+
+def steepest(values: np.ndarray, steps: np.ndarray, *, skip: int = 5) -> float | None:
+    """The step of the fastest sustained change, after the first samples; None for a series with holes or no course.
+
+    A transition that takes many samples is no jump: the curve is smooth and only its steepest place can be dated.
+    """
+    if len(values) < 30 or not np.isfinite(values).all() or np.ptp(values) == 0:
+        return None
+    width = max(len(values) // 10 // 2 * 2 + 1, 5)
+    velocity = np.abs(savgol_filter(values, width, 1, deriv=1))
+    return float(steps[skip + int(velocity[skip:].argmax())])
+
+
+def course(
+    layer: str,
+    measure: str,
+    windows: Sequence[Window | None],
+    places: Sequence[float | None],
+    total: float,
+    tests: int,
+) -> Course:
+    """`p` is binomial against the windows' share of training, corrected for `tests` curves that were looked at."""
+    pairs = [(w, at) for w, at in zip(windows, places, strict=True) if w is not None and at is not None]
+    found = sum(w.low <= at <= w.high for w, at in pairs)
+    share = float(np.mean([(w.high - w.low) / total for w, _ in pairs])) if pairs else 0.0
+    p = min(1.0, tests * float(binom.sf(found - 1, len(pairs), share))) if pairs else 1.0
+    return Course(layer, measure, found, len(pairs), share * len(pairs), p)

@@ -1,8 +1,9 @@
-"""Jumps as level changes that a smooth curve cannot make, under AR(1) noise, with a Monte-Carlo family-wise error.
+"""Jumps as level changes that a smooth curve cannot make, under AR(2) noise, with a Monte-Carlo family-wise error.
 
 At each sample a step or ramp on a straight base is fitted in whitened windows of three widths. The largest z-score is
 judged by its null distribution for this length and memory. A find must also fit better than a quartic in time and in
 log time (a sigmoid, a decay and a power law bend, a jump breaks). Then it is taken out and the search is repeated.
+What is left must also stand out from the series' wander on either side.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from digsite.track import edge_null, noise, stepfit
-from digsite.track.jumps import Change, Kind
+from digsite.track.jumps import Change, Kind, level_change
+from digsite.track.stepfit import Memory
 
 NUDGE = 12
 KINK_REACH = 24  # a kink's z-score peaks a third of a window away from it
@@ -46,45 +48,53 @@ def detect(
     found: list[tuple[Fit, float]] = []
     while len(found) < max_changes:
         clean = rows - sum((fit.profile(len(values)) for fit, _ in found), np.zeros(len(values)))
-        index, phi, p = _strongest(clean, barred)
+        index, memory, p = _strongest(clean, barred)
         if p > alpha:
             break
-        fit = _fit(clean[0], index, phi)
+        fit = _fit(clean[0], index, memory)
         barred[max(index - stepfit.MARGIN, 0) : index + stepfit.MARGIN] = True
         if fit.sharp and abs(fit.size) > floor:
             barred[max(fit.index - stepfit.MARGIN, 0) : fit.index + stepfit.MARGIN] = True
             found.append((fit, p))
-    return sorted(
-        (Change(f.index, f.low, f.high, f.width, p, f.kind) for f, p in found), key=lambda c: c.index
-    )
+    changes = [Change(f.index, f.low, f.high, f.width, p, f.kind) for f, p in found]
+    return sorted((c for c in changes if _stands_out(c, values, changes)), key=lambda c: c.index)
 
 
-def _strongest(clean: np.ndarray, barred: np.ndarray) -> tuple[int, float, float]:
-    phi = float(noise.memory(clean)[0])
-    scale = noise.innovation_scale(stepfit.whiten(clean, phi))
+def _stands_out(change: Change, values: np.ndarray, others: list[Change]) -> bool:
+    """The level must differ beyond its wander on either side: one large increment of a walk is no jump."""
+    if change.kind == "kink":
+        return True
+    _, size, error = level_change(change, values, others)
+    return abs(size) > 1.96 * error
+
+
+def _strongest(clean: np.ndarray, barred: np.ndarray) -> tuple[int, Memory, float]:
+    first, second = noise.memory(clean)[0].tolist()
+    memory = (first, second)
+    scale = noise.innovation_scale(stepfit.whiten(clean, memory))
     scale = np.maximum(scale, 1e-9 * float(np.ptp(clean)) + np.finfo(float).tiny)
-    z = np.abs(stepfit.z_scores(clean, phi, scale)[0]).max(0)
+    z = np.abs(stepfit.z_scores(clean, memory, scale)[0]).max(0)
     z[barred] = 0
     index = int(z.argmax())
-    return index, phi, edge_null.p_value(float(z[index]), len(z), phi)
+    return index, memory, edge_null.p_value(float(z[index]), len(z), memory)
 
 
-def _fit(series: np.ndarray, index: int, phi: float) -> Fit:
+def _fit(series: np.ndarray, index: int, memory: Memory) -> Fit:
     """Best place, width and size near `index`, against a kink and against smooth curves."""
     n = len(series)
     start, stop = max(index - stepfit.HALF - NUDGE // 2, 0), min(index + stepfit.HALF + NUDGE // 2, n)
     t = np.arange(start, stop)
     u = 2 * (t - start) / (stop - 1 - start) - 1
-    y = stepfit.whiten(series[start:stop], phi)
-    base = _span(u, 2, phi)
+    y = stepfit.whiten(series[start:stop], memory)
+    base = _span(u, 2, memory)
     places = np.arange(max(index - NUDGE, start + 4), min(index + NUDGE + 1, stop - 3))
-    gain, size, grid = _rises(t, y, base, places, phi)
+    gain, size, grid = _rises(t, y, base, places, memory)
     best = int(gain.argmax())
     residue = float(np.sum((y - base @ (base.T @ y)) ** 2))
     bends = np.arange(max(index - KINK_REACH, start + 4), min(index + KINK_REACH + 1, stop - 3))
-    kink_gain, kink_size, kink_at = _kink(t, y, base, bends, phi)
+    kink_gain, kink_size, kink_at = _kink(t, y, base, bends, memory)
     straight = residue - max(float(gain[best]), kink_gain)
-    smooth = min(_residue(y, _span(v, 4, phi)) for v in (u, _log_time(t)))
+    smooth = min(_residue(y, _span(v, 4, memory)) for v in (u, _log_time(t)))
     low, high = _interval(gain, grid[:, 0], straight / max(len(y) - 5, 1))
     width = int(grid[best, 1])
     if kink_gain > gain[best]:
@@ -93,12 +103,10 @@ def _fit(series: np.ndarray, index: int, phi: float) -> Fit:
     return Fit(int(grid[best, 0]), low, high, width, float(size[best]), kind, straight < smooth)
 
 
-def _span(u: np.ndarray, degree: int, phi: float) -> np.ndarray:
-    """Orthonormal basis of whitened polynomials; at phi = 1 the constant vanishes and only rounding would be left."""
-    columns = stepfit.whiten(np.stack([u**k for k in range(degree + 1)]), phi).T
-    if phi == 1:
-        columns = columns[:, 1:]
-    return np.linalg.qr(columns)[0]
+def _span(u: np.ndarray, degree: int, memory: Memory) -> np.ndarray:
+    """Orthonormal basis of whitened polynomials; a unit root makes one of them vanish, and it is left out."""
+    columns = stepfit.whiten(np.stack([u**k for k in range(degree + 1)]), memory).T
+    return np.linalg.qr(columns[:, sum(r == 1 for r in memory) :])[0]
 
 
 def _log_time(t: np.ndarray) -> np.ndarray:
@@ -111,22 +119,22 @@ def _residue(y: np.ndarray, basis: np.ndarray) -> float:
 
 
 def _rises(
-    t: np.ndarray, y: np.ndarray, base: np.ndarray, places: np.ndarray, phi: float
+    t: np.ndarray, y: np.ndarray, base: np.ndarray, places: np.ndarray, memory: Memory
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Residual sum of squares explained, and size, of each (place, width)."""
     grid = np.array([(place, width) for place in places for width in stepfit.RISES])
     shapes = np.stack([stepfit.rise(t - place + 0.5, width) for place, width in grid])
-    left = stepfit.whiten(shapes, phi).T
+    left = stepfit.whiten(shapes, memory).T
     left = left - base @ (base.T @ left)
     norm2 = np.maximum((left**2).sum(0), 1e-12)
     return (left.T @ y) ** 2 / norm2, (left.T @ y) / norm2, grid
 
 
 def _kink(
-    t: np.ndarray, y: np.ndarray, base: np.ndarray, places: np.ndarray, phi: float
+    t: np.ndarray, y: np.ndarray, base: np.ndarray, places: np.ndarray, memory: Memory
 ) -> tuple[float, float, int]:
     shapes = np.abs(t[None, :] - places[:, None] + 0.5) / stepfit.HALF
-    left = stepfit.whiten(shapes, phi).T
+    left = stepfit.whiten(shapes, memory).T
     left = left - base @ (base.T @ left)
     norm2 = np.maximum((left**2).sum(0), 1e-12)
     gain = (left.T @ y) ** 2 / norm2

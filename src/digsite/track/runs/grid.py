@@ -96,7 +96,7 @@ def claims(run: Run, runs: list[TrackedRun], result: Phase1) -> None:
     for row in phases.rate_by(result.jumps, result.layers, "family").itertuples():
         run.claim(
             f"jumps_per_layer/{row.family}", row.rate, low=row.low, high=row.high, n=int(row.runs),
-            null=float(edge.null_per_series), unit="jumps", note="null: the same series with shuffled increments",
+            null=float(edge.null_per_series), unit="jumps", note="null: smoothed series, new noise",
         )  # fmt: skip
     for name, low, high in (("early", 0, 0.1), ("mid", 0.1, 0.5), ("late", 0.5, 1.01)):
         inside = result.jumps.phase.between(low, high, inclusive="left")
@@ -158,7 +158,7 @@ def verdict(runs: list[TrackedRun], result: Phase1) -> str:
     kinds = "fall into no clusters" if result.kinds.k == 1 else f"fall into {result.kinds.k} clusters"
     return (
         f"In {len(runs)} runs the calibrated test finds {edge.per_series:.2f} jumps per layer "
-        f"where shuffled increments give {edge.null_per_series:.2f}; "
+        f"where smoothed series with new noise give {edge.null_per_series:.2f}; "
         f"the original rule finds {zscore.per_series:.1f} against {zscore.null_per_series:.1f}. "
         f"{late:.0%} of the calibrated jumps lie in the second half of training, and they {kinds}."
     )

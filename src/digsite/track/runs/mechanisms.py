@@ -50,7 +50,7 @@ def mechanisms(config: MechanismsConfig, run: Run) -> None:
         for one, found in zip(members, jumps, strict=True):
             per_layer.setdefault(cell.family, []).append(len(found) / len(one.layers))
             plans[one.name] = _plan(config, cell, found).as_json()
-        windows = _windows(config, members, jumps, run.rng("windows", len(plans)))
+        windows = _windows(config, jumps, run.rng("windows", len(plans)))
         rows += run.once(f"moments-{cell.name}", lambda c=cell, w=windows: _measure(config, run, c, w))
         _pictures(config, run, cell, windows)
     table = pd.DataFrame(rows)
@@ -75,14 +75,11 @@ def _plan(config: MechanismsConfig, cell: Cell, found: list[tuple[str, Jump]]) -
 
 
 def _windows(
-    config: MechanismsConfig,
-    members: list[TrackedRun],
-    jumps: list[list[tuple[str, Jump]]],
-    rng: np.random.Generator,
+    config: MechanismsConfig, jumps: list[list[tuple[str, Jump]]], rng: np.random.Generator
 ) -> list[Window]:
     """The surest jumps of each member, and for each a window of equal width at a random time without a jump."""
     found = []
-    for i, (one, own) in enumerate(zip(members, jumps, strict=True)):
+    for i, own in enumerate(jumps):
         planned = plan.plan_checkpoints(own[: config.brackets], config.steps, max_q=1.0)
         for bracket in planned.brackets:
             before, after = _on_grid(bracket.before, bracket.after, config)
@@ -155,28 +152,21 @@ def rerun(
 def _answers(run: Run, table: pd.DataFrame, per_layer: dict[str, list[float]]) -> None:
     """The three questions of the original, each with effect, interval, null and a verdict that may be withheld."""
     rng = run.rng("tests")
+    heads = _excess(table, "transformer", "specialization", rng)
+    families = questions.contrast(per_layer.get("cnn", []), per_layer.get("mlp", []), rng)
     asked = {
-        "heads specialize at transformer jumps": (_excess(table, "transformer", "specialization", rng), "specialization"),
-        "CNN layers jump more often than MLP layers": (
-            questions.contrast(per_layer.get("cnn", []), per_layer.get("mlp", []), rng), "jumps per layer"),
+        "heads specialize at transformer jumps": (heads, "specialization"),
+        "CNN layers jump more often than MLP layers": (families, "jumps per layer"),
         "the loss falls more at early jumps than at late ones": (_early_late(table, rng), "loss"),
-    }  # fmt: skip
+    }
     rows = []
     for question, (found, unit) in asked.items():
         answer = found.answer(SMALLEST[unit])
         rows.append({"question": question, "unit": unit, "answer": answer, **asdict(found)})
         value = found.value if np.isfinite(found.value) else None
         low, high = ((x if np.isfinite(x) else None) for x in (found.low, found.high))
-        run.claim(
-            question,
-            value,
-            low=low,
-            high=high,
-            n=found.n,
-            null=0.0,
-            unit=unit,
-            note=f"{answer}, p = {found.p:.3f}",
-        )
+        note = f"{answer}, p = {found.p:.3f}"
+        run.claim(question, value, low=low, high=high, n=found.n, null=0.0, unit=unit, note=note)
     for measure in ("relative_weight_change", "update_stable_rank", "sparsity", "selectivity/information"):
         for family in sorted(per_layer):
             found = _excess(table, family, measure, rng)

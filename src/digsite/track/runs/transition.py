@@ -17,7 +17,7 @@ from digsite.track.members import EnsembleTracker
 from digsite.track.series import Series
 from digsite.track.tracked import TrackedRun, pack, unpack
 from digsite.track.transitions._setup import Setup
-from digsite.track.windows import Window, hits, rise_window
+from digsite.track.windows import Course, Window, course, hits, rise_window, steepest
 from digsite.train import Ensemble, train_ensemble
 from digsite.worker.run import Run
 
@@ -95,34 +95,70 @@ def _found(
     behavior: np.ndarray,
     setup: Setup,
 ) -> None:
-    lines = []
+    lines, courses = [], []
     for c, channel in enumerate(setup.channels):
         windows = [rise_window(one.steps, behavior[i, c]) for i, one in enumerate(runs)]
-        steps = [[j.step for _, j in confirmed[one.name]] for one in runs]
-        result = hits(windows, steps, config.steps, run.rng("shifts", c))
         name = channel.replace(" ", "_")
+        _jump_claim(config, run, runs, confirmed, windows, name)
+        best = _courses(config, runs, windows)
+        courses += [{"channel": channel, **vars(one)} for one in best]
+        if not best or not best[0].runs:
+            continue
+        first = best[0]
+        note = f"{first.layer} {first.measure}, corrected p = {first.p:.2g}"
         run.claim(
-            f"{name}/found",
-            result.found,
-            n=result.runs,
-            null=result.null,
-            unit="runs",
-            note=f"p = {result.p:.3f}",
+            f"{name}/steepest_in_window", first.found, n=first.runs, null=first.chance, unit="runs", note=note
         )
         middles = np.array([w.middle for w in windows if w is not None])
-        if len(middles):
-            span = {"low": float(middles.min()), "high": float(middles.max()), "n": len(middles)}
-            null, note = setup.truth.get(channel), _truth(setup, channel)
-            run.claim(f"{name}/step", float(np.median(middles)), **span, null=null, unit="steps", note=note)
-        lines.append(f"{channel}: {result.found} of {result.runs} runs (chance {result.null:.1f})")
+        span = {"low": float(middles.min()), "high": float(middles.max()), "n": len(middles)}
+        null, note = setup.truth.get(channel), _truth(setup, channel)
+        run.claim(f"{name}/step", float(np.median(middles)), **span, null=null, unit="steps", note=note)
+        lines.append(f"{channel} in {first.found} of {first.runs} runs (chance {first.chance:.1f})")
+    run.table("courses", pd.DataFrame(courses))
     errors = _clock_errors(runs, behavior, setup)
+    head = "The fastest change of the best measure lies in the 10-90 % window of "
+    text = (
+        head + "; ".join(lines) + "." if lines else "No behavior has risen: there is no transition to find."
+    )
     if errors:
         worst = float(np.max(np.abs(errors)))
         run.claim(
             "largest_clock_error", worst, n=len(errors), null=1.0, note="relative, against the closed form"
         )
-        lines.append(f"stage times are within {worst:.1%} of the closed form")
-    run.verdict(f"Transitions with a confirmed jump inside their 10-90 % window: {'; '.join(lines)}.")
+        text += f" Stage times are within {worst:.1%} of the closed form."
+    run.verdict(text)
+
+
+def _jump_claim(
+    config: TransitionConfig,
+    run: Run,
+    runs: list[TrackedRun],
+    confirmed: dict[str, Confirmed],
+    windows: list[Window | None],
+    name: str,
+) -> None:
+    """Abrupt events: a transition that takes many samples is a course, not a jump, and need not be among them."""
+    steps = [[j.step for _, j in confirmed[one.name]] for one in runs]
+    result = hits(windows, steps, config.steps, run.rng(f"shifts/{name}"))
+    note = f"runs with a confirmed jump in the window, p = {result.p:.3f} against shifted jumps"
+    run.claim(f"{name}/jump_in_window", result.found, n=result.runs, null=result.null, unit="runs", note=note)
+
+
+def _courses(config: TransitionConfig, runs: list[TrackedRun], windows: list[Window | None]) -> list[Course]:
+    """All curves, those that date the transition in most runs first."""
+    pairs = [(layer, k, m) for m in config.measures for k, layer in enumerate(runs[0].layers)]
+    found = [
+        course(
+            layer,
+            m,
+            windows,
+            [steepest(one.values[m][k], one.steps) for one in runs],
+            config.steps,
+            len(pairs),
+        )
+        for layer, k, m in pairs
+    ]
+    return sorted(found, key=lambda one: (one.p, -one.found))
 
 
 def _truth(setup: Setup, channel: str) -> str:
