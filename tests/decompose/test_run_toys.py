@@ -46,3 +46,23 @@ def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stop):
         losses = [series(run.journal)["loss/recon"] for run in (one, packed)]
         assert losses[0][0] == losses[1][0]
         assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("errors", "stop", "text"),
+    [
+        ([3, 0, 0], {"checks": 2}, "recovered at 2 checks"),
+        ([0, 3, 0], {"checks": 2}, ""),
+        ([9, 5, 5, 6], {"patience": 2}, "not fallen for 2 checks"),
+        ([9, 5, 5, 4], {"patience": 2}, ""),
+        ([5, 5], {"patience": 2}, ""),
+        ([0, 0, 0], {}, ""),
+    ],
+)
+def test_reasons_to_stop(errors, stop, text):
+    from digsite.decompose.config import EarlyStop
+    from digsite.decompose.run_toys import reason_to_stop
+
+    course = [{"error_mean": float(e), "recovered": float(e == 0)} for e in errors]
+    why = reason_to_stop(course, EarlyStop(**stop))
+    assert (text in why) and bool(why) == bool(text)

@@ -105,10 +105,6 @@ class DecomposeConfig(Config):
         default=False,
         description="keep no intermediate values of gates and masked passes: less memory, more time",
     )
-    checkpointing: bool = Field(
-        default=False,
-        description="compute masked passes and gates again on the way back instead of keeping their activations",
-    )
 
 
 class ToyTarget(Config):
@@ -147,6 +143,9 @@ class EarlyStop(Config):
         default=0,
         ge=0,
         description="stop when all members are recovered at so many checks in a row; 0 = never",
+    )
+    patience: int = Field(
+        default=0, ge=0, description="stop when the errors have not fallen for so many checks; 0 = never"
     )
     tolerance: float = Field(default=0.2, gt=0, lt=1, description="tolerance of the pattern error")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.decompose import baselines, report, score, showing, targets
-from digsite.decompose.config import ToyConfig
+from digsite.decompose.config import EarlyStop, ToyConfig
 from digsite.decompose.decomposition import Components, Decomposition
 from digsite.decompose.fit import Fit, Problem, Vary
 from digsite.decompose.score import Row
@@ -32,7 +32,6 @@ class Group:
     seeds: list[int]
     first: int
     course: list[Row] = field(default_factory=list)
-    n_right: int = 0
     kept: list[dict[str, Tensor]] | None = None  # parameters at the step at which this run stopped
 
     @property
@@ -106,12 +105,12 @@ def train(fit: Fit, groups: list[Group]) -> None:
     def save() -> dict[str, Any]:
         for group in groups[1:]:
             group.run.mark()
-        return {"fit": fit.state(), "groups": [[g.course, g.n_right, g.kept] for g in groups]}
+        return {"fit": fit.state(), "groups": [[g.course, g.kept] for g in groups]}
 
     def load(state: dict[str, Any]) -> None:
         fit.load(state["fit"])
         for group, stored in zip(groups, state["groups"], strict=True):
-            group.course, group.n_right, group.kept = stored
+            group.course, group.kept = stored
 
     for step in leader.steps(config.decompose.steps, save=save, load=load):
         terms = fit.step(step)
@@ -134,11 +133,27 @@ def follow(fit: Fit, group: Group, step: int, terms: dict[str, Tensor]) -> None:
         return
     group.course.append(check(fit, group, step + 1))
     run.log(step, **{key: value for key, value in group.course[-1].items() if key != "step"})
-    group.n_right = group.n_right + 1 if group.course[-1]["recovered"] == 1 else 0
-    if config.stop.checks and group.n_right >= config.stop.checks:
-        times = f"{group.n_right} checks in a row"
-        run.say(f"All members are recovered at {times}: stopped after {step + 1} steps.")
+    if why := reason_to_stop(group.course, config.stop):
+        run.say(f"{why}: stopped after {step + 1} steps.")
         group.kept = [fit.member(k) for k in group.members]
+
+
+def reason_to_stop(course: list[Row], stop: EarlyStop) -> str:
+    """Recovered at the last checks, or no fewer errors than before them; empty to go on."""
+    if (
+        stop.checks
+        and len(course) >= stop.checks
+        and all(row["recovered"] == 1 for row in course[-stop.checks :])
+    ):
+        return f"All members are recovered at {stop.checks} checks in a row"
+    errors = [row["error_mean"] for row in course]
+    if (
+        stop.patience
+        and len(errors) > stop.patience
+        and min(errors[-stop.patience :]) >= min(errors[: -stop.patience])
+    ):
+        return f"The errors have not fallen for {stop.patience} checks"
+    return ""
 
 
 def found(fit: Fit, group: Group) -> list[Decomposition]:
