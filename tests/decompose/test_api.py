@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from digsite.base.errors import UsageError
 from digsite.decompose import api, decompose, sample
@@ -61,3 +62,37 @@ def _unit(i: int) -> torch.Tensor:
     made = torch.zeros(4, 4)
     made[i, i] = 1
     return made.flatten()
+
+
+@pytest.mark.parametrize(
+    ("model", "modules", "data", "settings"),
+    [
+        (
+            nn.Sequential(nn.Embedding(11, 6), nn.Linear(6, 11)),
+            ["0", "1"],
+            torch.randint(11, (40, 7)),
+            {"compare": "kl"},
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)),
+            ["0", "3"],
+            torch.rand(40, 1, 6, 6),
+            {},
+        ),
+    ],
+)
+def test_tokens_and_images_are_decomposed_too(model, modules, data, settings):
+    losses = {
+        "few": {"kind": "importance_minimality", "coeff": 1e-4},
+        "some": {"kind": "recon", "routing": "subset"},
+        "hidden": {"kind": "hidden_recon"},
+    }
+    seen: list[float] = []
+    found = decompose(model, modules, data=data, C=8, steps=60, batch=32, lr=1e-2, losses=losses, compile="never",
+                      on_step=lambda step, terms: seen.append(float(terms["some"])), **settings)  # fmt: skip
+    assert sum(seen[-10:]) < sum(seen[:10])
+    places = found.importance(data[:4])[modules[0]].shape
+    assert places == ((4, 7, 8) if settings else (4, 4, 4, 8))
+    torch.testing.assert_close(
+        found.ablate({modules[0]: []})(data[:4]), model(data[:4]), rtol=1e-4, atol=1e-5
+    )
