@@ -131,3 +131,15 @@ def test_jobs_give_the_same_in_one_process_and_in_two():
 def test_a_resumed_run_starts_nothing_it_does_not_need():
     with Ahead(abs, [(i,) for i in range(4)], 2) as ahead:
         assert ahead.result(3) == 3 and not ahead._futures
+
+
+def test_a_signal_ends_waiting_and_the_processes():
+    import time
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Ahead(time.sleep, [(30,), (30,)], 2, stop) as ahead:
+        ahead.result(0)
+    children = list(((ahead._pool and getattr(ahead._pool, "_processes", None)) or {}).values())
+    assert all(not child.is_alive() for child in children)

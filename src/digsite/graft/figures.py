@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from digsite.figures import NULL_COLOR, PALETTE, canvas, curves, heatmap
+from digsite.figures import NULL_COLOR, PALETTE, canvas, curves, heatmap, styled
 
 KINDS = (
     ("null", "^null_|^random_"),
@@ -24,27 +24,28 @@ def _kind(row: pd.Series) -> int:
     return 3 if set("kF") & set(letters) else 2 if "b" in letters else 1
 
 
+def _reach(part: pd.DataFrame, key: str) -> np.ndarray:
+    """Distances from the mean to both ends of its interval."""
+    return np.abs(np.stack([part[key] - part[f"{key}_low"], part[f"{key}_high"] - part[key]]))
+
+
+@styled
 def transfer_against_preservation(table: pd.DataFrame, title: str) -> Figure:
     """One point per method with its intervals, colored by what it was allowed to see."""
     figure, ax = canvas(width=7.0, height=4.6)
     kinds = table.apply(_kind, axis=1)
     colors = [NULL_COLOR, *PALETTE[:3]]
     for kind, (label, _) in enumerate(KINDS):
-        part = table[kinds == kind]
+        part = pd.DataFrame(table[kinds == kind])
         if part.empty:
             continue
-        x = np.stack([part["transfer"] - part["transfer_low"], part["transfer_high"] - part["transfer"]])
-        y = np.stack(
-            [
-                part["preservation"] - part["preservation_low"],
-                part["preservation_high"] - part["preservation"],
-            ]
-        )
-        ax.errorbar(part["transfer"], part["preservation"], xerr=np.abs(x), yerr=np.abs(y), fmt="o", ms=4,
+        x, y = (_reach(part, key) for key in ("transfer", "preservation"))
+        ax.errorbar(part["transfer"], part["preservation"], xerr=x, yerr=y, fmt="o", ms=4,
                     lw=0.7, color=colors[kind], label=label)  # fmt: skip
-    for _, row in table.nlargest(5, "transfer").iterrows():
-        ax.annotate(row["method"], (row["transfer"], row["preservation"]), fontsize=6, xytext=(3, 3),
-                    textcoords="offset points")  # fmt: skip
+    best = pd.DataFrame(table[kinds == 1]).nlargest(6, "transfer")
+    lines = [f"{t:5.1f}  {m}" for m, t in zip(best["method"], best["transfer"])]
+    ax.text(0.5, 0.5, "best without an image of the new class\n" + "\n".join(lines), transform=ax.transAxes,
+            fontsize=7, family="monospace", va="center", ha="center")  # fmt: skip
     ax.set(
         xlabel="transfer (% of new-class images)", ylabel="preservation (% of old-class images)", title=title
     )
@@ -54,6 +55,7 @@ def transfer_against_preservation(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+@styled
 def cost_against_transfer(table: pd.DataFrame, title: str) -> Figure:
     """Added parameters against calibrated transfer, the null as a line."""
     figure, ax = canvas(width=6.4, height=4.2)
@@ -91,6 +93,7 @@ def ceiling_map(ceiling: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+@styled
 def confusions(matrices: Mapping[str, np.ndarray]) -> Figure:
     """Small multiples: true class by called class."""
     n = max(1, len(matrices))
@@ -98,11 +101,13 @@ def confusions(matrices: Mapping[str, np.ndarray]) -> Figure:
     figure.clear()
     for i, (name, matrix) in enumerate(matrices.items()):
         ax = figure.add_subplot(-(-n // 3), min(n, 3), i + 1)
-        heatmap(matrix, x="called", y="true", title=name, unit="%", ax=ax)
+        names = [str(c) for c in range(len(matrix))]
+        heatmap(matrix, x="called", y="true", title=name, unit="%", ticks_x=names, ticks_y=names, ax=ax)
         ax.title.set_fontsize(7)
     return figure
 
 
+@styled
 def concept_space(points: Mapping[str, Tensor], new: Sequence[int], method: str) -> Figure:
     """Features before and after a graft; the new class in color, the others in gray shades."""
     figure, _ = canvas(width=8.0, height=3.8)

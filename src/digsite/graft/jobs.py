@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any
@@ -12,11 +13,19 @@ Call = tuple[Any, ...]
 class Ahead:
     """`result(i)` is `work(*calls[i])`; while it is waited for, the next ones run beside it.
 
-    Nothing is started before it is needed, so a resumed run only computes what is missing.
+    Nothing is started before it is needed, so a resumed run only computes what is missing. `breathe` is called
+    while waiting; when it raises (a signal asked the run to end), the processes are ended too.
     """
 
-    def __init__(self, work: Callable[..., Any], calls: Sequence[Call], workers: int) -> None:
+    def __init__(
+        self,
+        work: Callable[..., Any],
+        calls: Sequence[Call],
+        workers: int,
+        breathe: Callable[[], object] | None = None,
+    ) -> None:
         self.work, self.calls, self.workers = work, calls, min(workers, len(calls))
+        self.breathe = breathe or (lambda: None)
         self._futures: dict[int, Future[Any]] = {}
         self._pool: ProcessPoolExecutor | None = None
 
@@ -26,8 +35,12 @@ class Ahead:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=error is None, cancel_futures=True)
+        if self._pool is None:
+            return
+        if error is not None:  # a pool has no public way to stop a running job before Python 3.14
+            for process in list(getattr(self._pool, "_processes", {}).values()):
+                process.terminate()
+        self._pool.shutdown(wait=error is None, cancel_futures=True)
 
     def result(self, i: int) -> Any:
         if self.workers < 2:
@@ -37,4 +50,11 @@ class Ahead:
         for j in range(i, min(i + self.workers, len(self.calls))):
             if j not in self._futures:
                 self._futures[j] = self._pool.submit(self.work, *self.calls[j])
-        return self._futures.pop(i).result()
+        future = self._futures.pop(i)
+        while True:
+            try:
+                return future.result(timeout=0.5)
+            except NotYet:
+                if future.done():  # the job itself timed out on something
+                    raise
+                self.breathe()

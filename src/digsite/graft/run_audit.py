@@ -17,7 +17,7 @@ from digsite.worker.run import Run
 def audit(config: AuditConfig, run: Run) -> None:
     jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
     frames, nothing = [], []
-    with Ahead(job, [(config.model_dump(), *j) for j in jobs], config.workers) as ahead:
+    with Ahead(job, [(config.model_dump(), *j) for j in jobs], config.workers, run.breathe) as ahead:
         for i, (pair, seed) in enumerate(jobs):
             done: dict[str, Any] = run.once(f"{title(pair)}-{seed}", lambda i=i: ahead.result(i))
             frames.append(pd.DataFrame(done["rows"]).assign(pair=title(pair), seed=seed))

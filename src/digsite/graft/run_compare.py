@@ -26,7 +26,7 @@ def compare(config: CompareConfig, run: Run) -> None:
     chosen = select(config, run)
     calls = [(config.model_dump(), pair, seed, chosen[title(pair)]) for pair, seed in jobs]
     results: dict[str, list[dict[str, Any]]] = {}
-    with Ahead(job, calls, config.workers) as ahead:
+    with Ahead(job, calls, config.workers, run.breathe) as ahead:
         for i, (pair, seed) in enumerate(jobs):
             name = title(pair)
             done = run.once(f"{name}-{seed}", lambda i=i: ahead.result(i))
@@ -52,7 +52,7 @@ def select(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
     seeds = range(config.seed, config.seed + min(config.select_seeds, config.seeds))
     jobs = [(pair, seed) for pair in config.pairs for seed in seeds]
     found: dict[str, list[list[dict[str, Any]]]] = {}
-    with Ahead(validate, [(config.model_dump(), *j) for j in jobs], config.workers) as ahead:
+    with Ahead(validate, [(config.model_dump(), *j) for j in jobs], config.workers, run.breathe) as ahead:
         for i, (pair, seed) in enumerate(jobs):
             lines = run.once(f"{title(pair)}-{seed}-validation", lambda i=i: ahead.result(i))
             found.setdefault(title(pair), []).append(lines)

@@ -66,7 +66,7 @@ def through(room: Theatre, text: str, model: nn.Module, settings: RoundtripConfi
 def roundtrip(config: RoundtripConfig, run: Run) -> None:
     jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
     returned, survived = [], []
-    with Ahead(job, [(config.model_dump(), *j) for j in jobs], config.workers) as ahead:
+    with Ahead(job, [(config.model_dump(), *j) for j in jobs], config.workers, run.breathe) as ahead:
         for i, (pair, seed) in enumerate(jobs):
             done: dict[str, Any] = run.once(f"{title(pair)}-{seed}", lambda i=i: ahead.result(i))
             tags = {"pair": title(pair), "seed": seed}
@@ -84,11 +84,8 @@ def roundtrip(config: RoundtripConfig, run: Run) -> None:
         pair, method, order, change, amount = map(str, key)
         where = "grafted" if order.startswith("graft") else "receiver"
         _claim(run, f"{pair}/{method}/{where}_{change}_{amount}/transfer", part["transfer"].tolist())
-    first = mean[
-        (mean["change"] == "pruned")
-        & (mean["order"] == "graft, then change")
-        & (mean["pair"] == mean["pair"][0])
-    ]
+    thinned = (mean["change"] == "pruned") & (mean["order"] == "graft, then change")
+    first = pd.DataFrame(mean[thinned & (mean["pair"] == back["pair"].iloc[0])])
     if not first.empty:
         run.figure("survival", figures.survival(first, "amount", "share of weights pruned away"), first,
                    caption="Transfer that is left when the grafted network is pruned by size.")  # fmt: skip
