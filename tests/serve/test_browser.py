@@ -1,0 +1,350 @@
+"""A real Chromium clicks through a real server: every page, live runs, zoomed masks, toggled components, no scripts."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+PLUGIN = Path(__file__).parents[1] / "plugin"
+SHOTS = os.environ.get("DIGSITE_SCREENSHOTS")  # a folder for people to look at; none by default
+
+
+def digsite(*words, root):
+    path = os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])
+    return [sys.executable, "-m", "digsite", *map(str, words), "--runs", str(root)], {
+        **os.environ,
+        "PYTHONPATH": path,
+    }
+
+
+def start(*words, root, **options):
+    command, env = digsite(*words, root=root)
+    return subprocess.Popen(command, env=env, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Runs of three rooms, a sweep and a zoo, all made by the command line."""
+    root = tmp_path_factory.mktemp("browser") / "runs"
+    studies = ("--studies", PLUGIN / "studies")
+    jobs = [
+        start("run", "tms_5-2,mlp-digits", "--smoke", "--quiet", root=root),
+        start("run", "showcase", "--smoke", "--quiet", "mask_rows=1024", "mask_columns=2752", *studies, root=root),
+        start("sweep", "showcase", "lr=0.01,0.03", "seed=0..1", "steps=40", "--on", "local:1", *studies, root=root,
+              stdout=subprocess.DEVNULL),
+    ]  # fmt: skip
+    assert [job.wait(250) for job in jobs] == [0, 0, 0]
+    return root
+
+
+@pytest.fixture(scope="module")
+def site(root):
+    server = start("serve", "--port", 0, root=root, stdout=subprocess.PIPE, bufsize=1)
+    assert server.stdout is not None
+    found = re.search(r"http://[\d.:]+/", server.stdout.readline())
+    assert found
+    yield found[0].rstrip("/")
+    server.terminate()
+    server.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, site):
+    """Open a path; a script error, a refused resource or a foreign address fails the test at its end."""
+    contexts, problems = [], []
+
+    def go(path="/", **context):
+        contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith((site, "data:", "blob:")) else problems.append(r.url),
+        )
+        page.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.goto(site + path)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+def shot(page, name):
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+
+
+def newest(root, study):
+    return f"/runs/{study}/{max(p.name for p in (root / study).iterdir() if p.name.startswith('20'))}"
+
+
+def ready(page):
+    page.wait_for_selector(".matrix canvas[data-ready=true]")
+
+
+def test_filter_sort_and_open(open_page, root):
+    page = open_page("/")
+    rows = page.locator("table.runs tbody tr")
+    assert rows.count() == 7
+    page.fill("input[name=q]", "tms")
+    page.wait_for_function("() => document.querySelectorAll('table.runs tbody tr').length === 1")
+    assert page.url.endswith("?q=tms")
+    page.fill("input[name=q]", "")
+    page.fill("input[name=where]", "lr=0.03")
+    page.wait_for_function("() => document.querySelectorAll('table.runs tbody tr').length === 2")
+    page.fill("input[name=where]", "")
+    page.select_option("select[name=study]", "showcase")
+    page.wait_for_function("() => document.querySelectorAll('table.runs tbody tr').length === 5")
+    page.click("th >> text=run")
+    shot(page, "runs")
+    page.click("table.runs tbody tr:first-child td.mono a")
+    assert page.locator("h1").inner_text().startswith("How many sparse features")
+
+
+def test_every_kind_of_view_is_drawn(open_page, root):
+    page = open_page(newest(root, "showcase"))
+    page.wait_for_selector(".charts .uplot canvas")
+    views = page.locator(".view")
+    for i in range(views.count()):
+        views.nth(i).scroll_into_view_if_needed()
+        kind = views.nth(i).get_attribute("data-kind")
+        drawn = {
+            "table": "tbody tr",
+            "graph": "svg.graph circle",
+            "image": ".pictures canvas",
+            "matrix": "canvas[data-ready=true]",
+        }
+        views.nth(i).locator(drawn.get(kind, ".uplot canvas")).first.wait_for()
+    assert page.locator(".stage .note", has_text="cannot be drawn").count() == 0
+    shot(page, "run")
+
+
+def test_a_graph_and_a_table_answer_to_keys(open_page, root):
+    page = open_page(newest(root, "showcase") + "/views/who%20disturbs%20whom")
+    page.locator("svg.graph g[tabindex]").nth(1).focus()
+    assert "edges" in page.locator(".readout").inner_text()
+    page = open_page(newest(root, "showcase") + "/views/overlaps")
+    page.locator("th button", has_text="inner product").press("Enter")
+    page.wait_for_selector("th[aria-sort=ascending]")
+    cells = [float(t) for t in page.locator("tbody td:nth-child(3)").all_inner_texts()]
+    assert cells == sorted(cells)
+
+
+def test_a_mask_is_zoomed_to_its_cells_and_neighbors_are_shown(open_page, root):
+    page = open_page(newest(root, "showcase") + "/views/mask")
+    ready(page)
+    canvas = page.locator(".matrix canvas")
+    assert int(canvas.get_attribute("data-level")) >= 1
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for _ in range(6):
+        page.mouse.wheel(0, -400)
+        page.wait_for_timeout(60)
+    page.wait_for_selector(".matrix canvas[data-level='0'][data-ready=true]")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector(".neighbors table >> nth=1", state="attached")
+    assert "expected by chance" in page.locator(".neighbors").first.inner_text()
+    assert re.match(r"row \d+, column \d+: [01]", page.locator("p.readout[role=status]").inner_text())
+    page.mouse.down()
+    page.mouse.move(box["x"] + 50, box["y"] + 50, steps=4)
+    page.mouse.up()
+    ready(page)
+    shot(page, "mask")
+
+
+def test_a_mask_sorted_by_cluster_looks_sorted(open_page, root):
+    page = open_page(newest(root, "showcase") + "/views/mask")
+    ready(page)
+    before = page.locator(".matrix canvas").evaluate("c => c.toDataURL()")
+    page.locator("label", has_text="rows by").locator("select").select_option("cluster")
+    page.wait_for_function("b => document.querySelector('.matrix canvas').toDataURL() !== b", arg=before)
+    ready(page)
+    shot(page, "mask-sorted")
+
+
+def test_a_matrix_answers_to_keys(open_page, root):
+    page = open_page(newest(root, "showcase") + "/views/mask")
+    ready(page)
+    canvas = page.locator(".matrix canvas")
+    canvas.focus()
+    for key in ("+", "+", "+", "ArrowRight", "ArrowDown", "Enter"):
+        canvas.press(key)
+    page.wait_for_selector(".neighbors table >> nth=1", state="attached")
+    canvas.press("0")
+    ready(page)
+    assert int(canvas.get_attribute("data-level")) >= 1
+
+
+def test_switching_a_component_off_changes_the_outputs(open_page, root):
+    page = open_page(newest(root, "tms_5-2") + "/views/components%20of%20linear1")
+    page.wait_for_selector(".components .cell")
+    readout = page.locator(".components .readout")
+    assert "0 components off; largest change of an output 0." in readout.inner_text()
+    page.locator(".components .cell").first.click()
+    page.wait_for_function(
+        "() => document.querySelector('.components .readout').textContent.includes('1 components off')"
+    )
+    page.fill("input[name=feature]", "3")
+    page.wait_for_function(
+        "() => document.querySelector('.components .readout').textContent.includes('input feature 3')"
+    )
+    page.locator("button", has_text="all off").press("Enter")
+    page.wait_for_function(
+        "() => document.querySelector('.components .readout').textContent.includes('20 components off')"
+    )
+    assert page.locator(".cell[aria-pressed=false]").count() == 20
+    shot(page, "components")
+
+
+def test_ticked_runs_are_compared(open_page, root):
+    page = open_page("/?study=showcase")
+    for i in range(4):
+        page.locator("input[name=run]").nth(i).check()
+    page.click("text=Compare the ticked runs")
+    page.wait_for_selector("[data-curves] .uplot canvas")
+    page.check("#bands")
+    page.wait_for_selector("text=2 seeds")
+    frames = page.locator("[data-linked]").first.locator(".zoomable")
+    frames.first.scroll_into_view_if_needed()
+    frames.first.hover()
+    page.mouse.wheel(0, -500)
+    moved = frames.evaluate_all("all => new Set(all.map(f => f.firstElementChild.style.transform)).size")
+    assert moved == 1 and "scale(1)" not in frames.first.locator("img").get_attribute("style")
+    shot(page, "compare")
+
+
+def test_at_most_eight_can_be_ticked(open_page, root, site):
+    page = open_page("/")
+    page.evaluate(
+        "() => { const r = document.querySelector('table.runs tbody'); for (let i = 0; i < 4; i++) r.append(r.firstElementChild.cloneNode(true)); r.querySelectorAll('input').forEach((b, i) => b.value = 'x' + i); }"
+    )
+    boxes = page.locator("input[name=run]")
+    for i in range(8):
+        boxes.nth(i).check()
+    assert boxes.nth(8).is_disabled()
+
+
+def test_a_sweep_in_parallel_coordinates(open_page, root):
+    page = open_page("/sweeps")
+    page.click("main table a")
+    page.wait_for_selector("svg.parallel path")
+    assert page.locator("svg.parallel path").count() == 4
+    axis = page.locator("svg.parallel rect[cursor]").first
+    box = axis.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3, steps=4)
+    page.mouse.up()
+    assert page.locator("svg.parallel path.dim").count() == 2
+    shot(page, "sweep")
+
+
+def test_a_zoo_from_map_to_weights(open_page, root):
+    page = open_page("/zoo")
+    shot(page, "zoos")
+    page.click("main table th a")
+    page.wait_for_selector("svg.scatter circle")
+    shot(page, "zoo")
+    page.locator("svg.scatter a").nth(2).focus()
+    assert "/zoo/" in page.locator(".readout").inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("canvas.weights")
+    page.wait_for_selector(".uplot canvas")
+    assert re.match(r"Member \d+", page.locator("h1").inner_text())
+    shot(page, "member")
+
+
+def test_a_running_run_moves_by_itself(open_page, root):
+    job = start("run", "showcase", "--smoke", "--quiet", "steps=150", "sleep_s=0.08", "label=live", "--studies",
+                PLUGIN / "studies", root=root, stdout=subprocess.DEVNULL)  # fmt: skip
+    try:
+        page = open_page("/?where=label%3Dlive")
+        page.wait_for_selector(".state-running")
+        page.wait_for_selector("table.runs progress")
+        first = int(page.locator("table.runs progress").get_attribute("value"))
+        page.wait_for_function(
+            "f => Number(document.querySelector('table.runs progress')?.value) > f", arg=first
+        )
+        page.click("table.runs tbody td.mono a")
+        page.wait_for_selector(".charts .uplot")
+        seen = page.locator("#progress small").inner_text()
+        page.wait_for_function("s => document.querySelector('#progress small').textContent !== s", arg=seen)
+        shot(page, "running")
+        assert job.wait(120) == 0
+        page.wait_for_selector(".meta .state-finished")
+        page.wait_for_selector(".verdict")
+    finally:
+        job.kill()
+
+
+@pytest.mark.parametrize("path", ["/", "/sweeps", "/zoo", "run", "view", "table", "compare"])
+def test_pages_work_without_scripts(open_page, root, path):
+    run = newest(root, "showcase")
+    named = {
+        "run": run,
+        "view": f"{run}/views/mask",
+        "table": f"{run}/tables/overlaps",
+        "compare": f"/compare?run={run[6:]}",
+    }
+    page = open_page(named.get(path, path), java_script_enabled=False)
+    assert page.locator("nav.top a").count() == 4
+    if path == "/":
+        page.fill("input[name=q]", "showcase")
+        page.click("text=Filter")
+        assert "q=showcase" in page.url and page.locator("table.runs tbody tr").count() >= 5
+        page.locator("input[name=run]").first.check()
+        page.click("text=Compare the ticked runs")
+        assert "What differs in the configs" in page.content()
+    if path == "run":
+        assert page.locator("#figures img").count() == 2 and "step 0: loss" in page.content()
+        shot(page, "run-without-scripts")
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (3840, 2160)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone_and_wall(open_page, root, width, height, scheme):
+    for path, name in (
+        ("/", "runs"),
+        (newest(root, "showcase"), "run"),
+        (newest(root, "showcase") + "/views/mask", "mask"),
+    ):
+        page = open_page(path, viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.wait_for_timeout(600)
+        overflow = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert overflow <= 0, f"{name} is {overflow} px too wide"
+        shot(page, f"{name}-{width}-{scheme}")
+
+
+def test_the_report_is_a_paper(open_page, root):
+    page = open_page(newest(root, "tms_5-2"))
+    page.click("nav.contents >> text=Report")
+    assert page.locator("h2").first.inner_text() == "What was found"
+    page.emulate_media(media="print")
+    shot(page, "report")
