@@ -1,6 +1,7 @@
 """Plan, execute and report one run: what `run`, `resume` and `demo` share."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,9 +32,14 @@ def execute_and_report(
     finally:
         logging.getLogger("digsite").removeHandler(console)
     for run, code in zip(runs, codes, strict=True):
-        if code == 0:
+        if code == 0 and leads():
             write_report(run)
     return codes
+
+
+def leads() -> bool:
+    """Of several processes that torchrun starts for one run, the first writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _log_to_stderr(quiet: bool) -> logging.Handler:

@@ -9,3 +9,4 @@ from digsite.decompose.run_toys import toy, toys
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {"toy": toy, "model": model, "lm": lm}
 PACKED: dict[str, Callable[[list[Any], list[Any]], None]] = {"toy": toys}
+PARALLEL = frozenset(METHODS)  # gradients are means over the processes that torchrun starts

@@ -16,10 +16,12 @@ from digsite.config import Config, resolve
 from digsite.runs.layout import RunDir
 from digsite.runs.lock import locked
 from digsite.worker import methods
+from digsite.worker.follower import Follower, SilentProgress
 from digsite.worker.process import logging_to, prepare
 from digsite.worker.progress import Progress
 from digsite.worker.run import Run
 from digsite.worker.signals import Interrupted, StopNow, StopRequest, listening
+from digsite.worker.world import World, from_environment, joined
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,21 @@ def execute_pack(directories: Sequence[RunDir], how: How) -> list[int]:
         return [execute(directory, how) for directory in directories]
     model = methods.config_class(method)
     configs = [resolve.validate(model, launch["config"]) for launch in launches]
-    device, request = prepare(how.device, deterministic=how.deterministic), StopRequest()
+    world = from_environment()
+    if not methods.parallel(method):
+        if not world.leads:  # one process is all that this method can use
+            return [0] * len(directories)
+        world = World()
+    device = world.device(prepare(how.device, deterministic=how.deterministic))
+    request = StopRequest()
     with ExitStack() as stack:
-        for directory in directories:
+        for directory in directories if world.leads else []:
             stack.enter_context(locked(directory))
         if all(directory.status().state == "finished" for directory in directories):
             return [0] * len(directories)
-        runs = [_open(d, c, device, request, how) for d, c in zip(directories, configs, strict=True)]
-        for directory in directories:
+        stack.enter_context(joined(world, device))
+        runs = [_open(d, c, device, request, how, world) for d, c in zip(directories, configs, strict=True)]
+        for directory in directories if world.leads else []:
             stack.enter_context(logging_to(directory))
         stack.enter_context(listening(request))
         work = (
@@ -63,14 +72,18 @@ def execute_pack(directories: Sequence[RunDir], how: How) -> list[int]:
         return [_guarded(runs, work, how)] * len(runs)
 
 
-def _open(directory: RunDir, config: Config, device: torch.device, request: StopRequest, how: How) -> Run:
-    return Run(
+def _open(
+    directory: RunDir, config: Config, device: torch.device, request: StopRequest, how: How, world: World
+) -> Run:
+    kind, progress = (Run, Progress) if world.leads else (Follower, SilentProgress)
+    return kind(
         directory,
         seed=getattr(config, "seed", 0),
         device=device,
-        progress=Progress(directory, quiet=how.quiet),
+        progress=progress(directory, quiet=how.quiet),
         request=request,
         checkpoint_every_s=how.checkpoint_every_s,
+        world=world,
     )
 
 
@@ -88,7 +101,7 @@ def _guarded(runs: Sequence[Run], work: Callable[[], None], how: How) -> int:
             run.progress.end("interrupted", str(stop))
         return stop.exit_code
     except Exception as error:
-        for run in runs:
+        for run in runs if runs[0].world.leads else []:
             _record_failure(run, _explained(error, run.directory))
         return error.exit_code if isinstance(error, DigsiteError) else 1
 

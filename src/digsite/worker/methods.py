@@ -25,6 +25,12 @@ def packed(method: str) -> Callable[[list[Any], list[Any]], None] | None:
     return getattr(_module(method, package, "run"), "PACKED", {}).get(name)
 
 
+def parallel(method: str) -> bool:
+    """Whether several processes may run the method together (PARALLEL of the room's run.py)."""
+    package, _, name = method.rpartition(".")
+    return name in getattr(_module(method, package, "run"), "PARALLEL", ())
+
+
 def _lookup(method: str, module: str, table: str) -> Any:
     package, _, name = method.rpartition(".")
     found = getattr(_module(method, package, module), table)

@@ -18,9 +18,11 @@ from digsite.runs.results import Claim, Results, write_results
 from digsite.worker.checkpoints import Checkpoints
 from digsite.worker.progress import Progress
 from digsite.worker.signals import StopRequest
+from digsite.worker.world import World
 
 T = TypeVar("T")
 State = dict[str, Any]
+ALONE = World()
 VIEW_KINDS = ("curve", "matrix", "histogram", "graph", "table", "image", "components")
 
 
@@ -28,11 +30,12 @@ class Run:
     """The one object through which a room touches its run directory."""
 
     def __init__(self, directory: RunDir, *, seed: int, device: torch.device, progress: Progress,
-                 request: StopRequest, checkpoint_every_s: float) -> None:  # fmt: skip
+                 request: StopRequest, checkpoint_every_s: float, world: World = ALONE) -> None:  # fmt: skip
         self.directory = directory
         self.seed = seed
         self.device = device
         self.progress = progress
+        self.world = world
         self._request = request
         self._claims: dict[str, Claim] = {}
         self._verdict = ""
@@ -116,6 +119,7 @@ class Run:
             self.breathe()
             self.progress.stage(name, 0, 0)
             self._checkpoints.save(f"once-{name}", compute())
+        self.world.wait()
         return self._checkpoints.load(f"once-{name}")
 
     def steps(
@@ -131,13 +135,17 @@ class Run:
         for step in range(start, n):
             yield step
             self.progress.step(step + 1)
+            self._request.exit_code = self.world.agree(self._request.exit_code)
             if self._request.exit_code is not None or self._checkpoints.due() or step + 1 == n:
-                self._checkpoints.save(key, {"step": step + 1, "state": save()})
+                self._save(key, {"step": step + 1, "state": save()})
                 self._request.raise_if_set()
 
     def mark(self) -> None:
         """Remember how long the journal is, for runs whose state is in the checkpoints of the pack's first run."""
-        self._checkpoints.save("mark", {})
+        self._save("mark", {})
+
+    def _save(self, name: str, state: State) -> None:
+        self._checkpoints.save(name, state)
 
     def breathe(self, done: int | None = None) -> None:
         """For long work outside of `steps`: shows progress and leaves here if a signal asked for it."""

@@ -1,0 +1,69 @@
+"""The processes that work on one run together, as torchrun starts them: all compute, only the first writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+PATIENCE = timedelta(days=2)  # the others wait while the first trains a target alone
+
+
+@dataclass(frozen=True)
+class World:
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def device(self, chosen: torch.device) -> torch.device:
+        """Each process of a machine takes the GPU of its number."""
+        own = self.size > 1 and chosen.type == "cuda" and chosen.index is None
+        return torch.device("cuda", self.local_rank) if own else chosen
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def agree(self, exit_code: int | None) -> int | None:
+        """The same answer in every process: the highest exit code that a signal to any of them asked for."""
+        if self.size == 1:
+            return exit_code
+        highest = torch.tensor(exit_code or 0, device=_device())
+        distributed.all_reduce(highest, op=distributed.ReduceOp.MAX)
+        return int(highest) or None
+
+
+def from_environment() -> World:
+    """RANK, WORLD_SIZE and LOCAL_RANK; alone without them."""
+    rank, size, local = (int(os.environ.get(name) or 0) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    return World(rank, max(size, 1), local)
+
+
+@contextmanager
+def joined(world: World, device: torch.device) -> Iterator[None]:
+    """A process group for as long as the run takes."""
+    if world.size == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def _device() -> torch.device:
+    """What the group's backend can send."""
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
