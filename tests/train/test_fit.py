@@ -8,7 +8,7 @@ from digsite.models import build, parse
 from digsite.train import Ensemble, Member, log_spaced, train_ensemble
 
 MODEL = build(parse({"kind": "mlp", "sizes": [9, 6, 4]}))
-DATA = torch.rand(40, 9), torch.arange(40) % 4
+DATA = torch.rand(40, 9, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 4
 MEMBERS = [Member(seed=0, steps=12, batch=8), Member(seed=1, steps=30, batch=8, optimizer="sgd", lr=0.1)]
 
 

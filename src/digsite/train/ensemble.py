@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from digsite.base.errors import UsageError
 from digsite.train.chooser import choose
 from digsite.train.dropout import Masks, mask_shapes, replace_dropout
-from digsite.train.feeds import Examples, Feed, Stream, as_data, make_feed
+from digsite.train.feeds import Examples, Feed, Pool, Stream, as_data, make_feed, prepare
 from digsite.train.group import Group, same_update
 from digsite.train.initial import build_seeded, initial
 from digsite.train.layout import Layout, untrained
@@ -60,7 +60,8 @@ class Ensemble:
         _overwrite(first, self.layout, start)
         self.plan = choose(self.model, self.layout, len(members), self.device, engine, chunk)
         self.indices = _grouping(self.members, self.totals, self.plan.chunk)
-        self.groups = [self._group(index, first, data) for index in self.indices]
+        source = prepare(self.members, data, torch.empty(0, device=self.device, dtype=self.dtype))
+        self.groups = [self._group(index, first, source) for index in self.indices]
 
     def _initial(self, model: Model) -> Start:
         rows, extras = [], []
@@ -71,11 +72,11 @@ class Ensemble:
             extras.append({name: value.clone() for name, value in untrained(made).items()})
         return Start(torch.stack(rows), {n: torch.stack([e[n] for e in extras]) for n in extras[0]})
 
-    def _group(self, index: list[int], first: Start, data: Examples | Stream) -> Group:
+    def _group(self, index: list[int], first: Start, source: Pool | Stream) -> Group:
         members = [self.members[i] for i in index]
         flat = first.flat[index].to(self.device, self.dtype).contiguous()
         extras = {name: self._place(value[index]) for name, value in first.extras.items()}
-        feed, masks = make_feed(members, data, flat), Masks(members, self.rates, flat)
+        feed, masks = make_feed(members, source, index, flat), Masks(members, self.rates, flat)
         if masks:
             masks.shapes = self._mask_shapes(feed)
         engine = self.plan.build(self.model, self.layout, self.loss)

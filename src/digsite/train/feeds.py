@@ -10,7 +10,7 @@ from torch import Tensor
 
 from digsite.base.errors import UsageError
 from digsite.train.member import Member
-from digsite.train.selection import Indices, Selection, plant, rng, select
+from digsite.train.selection import Indices, plant, rng, select
 
 BLOCK = 32  # steps whose indices are prepared at once
 BatchFunction = Callable[..., tuple[Tensor, Tensor]]
@@ -97,28 +97,50 @@ class StreamFeed:
 
     def batch(self, step: int, active: int) -> Batch:
         if not self.stream.per_member:
-            return Batch(*map(self._place, self.stream.batch(step)), shared=True)
+            return Batch(*(_placed(part, self.like) for part in self.stream.batch(step)), shared=True)
         pairs = [self.stream.batch(step, member) for member in self.members[:active]]
         x, y = (torch.stack(part) for part in zip(*pairs, strict=True))
-        return Batch(self._place(x), self._place(y), shared=False)
+        return Batch(_placed(x, self.like), _placed(y, self.like), shared=False)
 
-    def _place(self, value: Tensor) -> Tensor:
-        return value.to(self.like) if value.is_floating_point() else value.to(self.like.device)
+
+@dataclass(frozen=True)
+class Pool:
+    """All members' examples in one place: the stored ones, then each poisoned member's triggered copies."""
+
+    x: Tensor
+    y: Tensor
+    rows: list[Indices]
+    labels: list[Indices | None]
+
+    @classmethod
+    def of(cls, members: Sequence[Member], data: Examples, like: Tensor) -> "Pool":
+        parts, end, tables = [data.x], len(data.x), []
+        selections = [select(member, data.y) for member in members]
+        for member, selection in zip(members, selections, strict=True):
+            rows = selection.rows.copy()
+            if member.backdoor is not None:
+                hit = np.flatnonzero(selection.poisoned)
+                parts.append(plant(data.x[torch.from_numpy(rows[hit])], member.backdoor))
+                rows[hit] = end + np.arange(len(hit))
+                end += len(hit)
+            tables.append(rows)
+        x = torch.cat(parts) if len(parts) > 1 else data.x
+        return cls(_placed(x, like), _placed(data.y, like), tables, [s.labels for s in selections])
 
 
 class ExampleFeed:
-    """Batches of stored examples; members with one data seed and one subset share a single batch."""
+    """Batches of stored examples; members with one data seed and one subset share a single batch.
 
-    def __init__(self, members: Sequence[Member], data: Examples, like: Tensor) -> None:
-        self.like, self.size = like, members[0].batch
+    `index` says which members of the pool these are.
+    """
+
+    def __init__(self, members: Sequence[Member], pool: Pool, index: Sequence[int]) -> None:
+        self.x, self.y, self.size = pool.x, pool.y, members[0].batch
         self.shared = len({_data_recipe(member) for member in members}) == 1
-        members = members[:1] if self.shared else members
-        selections = [select(member, data.y) for member in members]
-        self.x, self.rows = _with_poison(data.x, members, selections)
-        self.x = self.x.to(like) if data.x.is_floating_point() else self.x.to(like.device)
-        self.labels = [s.labels for s in selections]
-        self.y = data.y.to(like) if data.y.is_floating_point() else data.y.to(like.device)
-        self.orders = [Order(m, len(s.rows)) for m, s in zip(members, selections, strict=True)]
+        own = list(zip(members, index, strict=True))[: 1 if self.shared else None]
+        self.rows = [pool.rows[i] for _, i in own]
+        self.labels = [pool.labels[i] for _, i in own]
+        self.orders = [Order(member, len(pool.rows[i])) for member, i in own]
         self._block: tuple[int, Tensor, Tensor | None] | None = None
 
     def batch(self, step: int, active: int) -> Batch:
@@ -142,7 +164,7 @@ class ExampleFeed:
         shape = (BLOCK, self.size)
         taken = [order.take(start * self.size, BLOCK * self.size) for order in self.orders]
         rows = np.stack([r[t].reshape(shape) for r, t in zip(self.rows, taken, strict=True)], axis=1)
-        device = self.like.device
+        device = self.x.device
         if self.labels[0] is None:
             return torch.from_numpy(rows).to(device), None
         named = [
@@ -151,32 +173,27 @@ class ExampleFeed:
         return torch.from_numpy(rows).to(device), torch.from_numpy(np.stack(named, axis=1)).to(device)
 
 
-def make_feed(members: Sequence[Member], data: Examples | Stream, like: Tensor) -> Feed:
+def prepare(members: Sequence[Member], data: Examples | Stream, like: Tensor) -> Pool | Stream:
+    """What the feeds of all groups share."""
     if isinstance(data, Examples):
-        return ExampleFeed(members, data, like)
+        return Pool.of(members, data, like)
     for member in members:
         if member.missing or member.label_noise or member.backdoor or member.fraction != 1:
             raise UsageError(
                 "a subset, label noise or a backdoor needs stored examples, not data made on the fly"
             )
-    return StreamFeed(members, data, like)
+    return data
+
+
+def make_feed(members: Sequence[Member], source: Pool | Stream, index: Sequence[int], like: Tensor) -> Feed:
+    if isinstance(source, Pool):
+        return ExampleFeed(members, source, index)
+    return StreamFeed(members, source, like)
 
 
 def _data_recipe(member: Member) -> tuple[object, ...]:
     return (member.order, member.fraction, member.label_noise, member.missing, member.backdoor)
 
 
-def _with_poison(
-    x: Tensor, members: Sequence[Member], selections: Sequence[Selection]
-) -> tuple[Tensor, list[Indices]]:
-    """The examples followed by every member's triggered copies, and rows that point at them."""
-    parts, end, tables = [x], len(x), []
-    for member, selection in zip(members, selections, strict=True):
-        rows = selection.rows.copy()
-        if member.backdoor is not None:
-            hit = np.flatnonzero(selection.poisoned)
-            parts.append(plant(x[torch.from_numpy(rows[hit])], member.backdoor))
-            rows[hit] = end + np.arange(len(hit))
-            end += len(hit)
-        tables.append(rows)
-    return torch.cat(parts) if len(parts) > 1 else x, tables
+def _placed(value: Tensor, like: Tensor) -> Tensor:
+    return value.to(like) if value.is_floating_point() else value.to(like.device)
