@@ -4,6 +4,7 @@ import torch
 from digsite.read.edges import batch_of, block_key, compile_population, edge_functions, topology
 from digsite.read.population import population
 from digsite.read.readers import nwpa
+from digsite.read.shape import shape_of
 from digsite.read.tasks import TASKS
 from digsite.models import build, parse
 
@@ -35,7 +36,7 @@ def test_padding_and_missing_skips_change_no_answer():
     members = compile_population(people, True)
     assert len({topology(m.graph) for m in members}) == 1
     torch.manual_seed(0)
-    net = nwpa.build(nwpa.shape_of(members), (TASKS["test_accuracy"],), nwpa.Options(num_layers=2)).eval()
+    net = nwpa.build(shape_of(people), (TASKS["test_accuracy"],), nwpa.Options(num_layers=2)).eval()
     together = net(batch_of(members))["test_accuracy"]
     alone = torch.cat([net(batch_of([m]))["test_accuracy"] for m in members])
     assert torch.allclose(together, alone, atol=1e-5)

@@ -3,12 +3,12 @@ import pytest
 import read_networks
 import torch
 
-from digsite.read.edges import compile_population
 from digsite.read.invariance import check_invariance
 from digsite.read.population import population
 from digsite.read.readers import nwpa
 from digsite.read.table import tabulate
 from digsite.read.readers import statistics
+from digsite.read.shape import shape_of
 from digsite.read.tasks import TASKS
 
 
@@ -18,8 +18,7 @@ class Untrained:
     tasks = (TASKS["test_accuracy"],)
 
     def __init__(self, model):
-        members = compile_population(population([model]), True)
-        shape = nwpa.shape_of(members)
+        shape = shape_of(population([model]))
         net = nwpa.build(shape, self.tasks, nwpa.Options(num_layers=2, width=16, use_attention=True)).eval()
         self.branch = nwpa.Branch("function", net, {"test_accuracy": 0.0}, {"test_accuracy": 1.0}, shape, [])
 

@@ -13,6 +13,7 @@ from digsite.read.feature_engine import FeatureEngine
 from digsite.read.metrics import score
 from digsite.read.population import Population
 from digsite.read.readers import nwpa
+from digsite.read.shape import Shape
 from digsite.read.tasks import Task
 
 Answers = dict[str, np.ndarray]
@@ -42,7 +43,7 @@ class NwpaEngine:
     def state(self) -> Stored:
         tensors = {f"{b.about}|{name}": t for b in self.branches for name, t in b.net.state_dict().items()}
         branches = [
-            {"about": b.about, "center": b.center, "spread": b.spread, "shape": b.shape, "curve": b.curve,
+            {"about": b.about, "center": b.center, "spread": b.spread, "shape": vars(b.shape), "curve": b.curve,
              "tasks": [t.name for t in b.net.tasks]} for b in self.branches
         ]  # fmt: skip
         return tensors, {"branches": branches, "options": asdict(self.options)}
@@ -138,7 +139,8 @@ def _restore_nwpa(
     by_name = {t.name: t for t in tasks}
     branches = []
     for stored in meta["branches"]:
-        net = nwpa.build(stored["shape"], [by_name[n] for n in stored["tasks"]], options)
+        shape = Shape(**stored["shape"])
+        net = nwpa.build(shape, [by_name[n] for n in stored["tasks"]], options)
         mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == stored["about"]}
         net.load_state_dict(mine)
         branches.append(
@@ -147,7 +149,7 @@ def _restore_nwpa(
                 net.eval(),
                 stored["center"],
                 stored["spread"],
-                stored["shape"],
+                shape,
                 stored["curve"],
             )
         )

@@ -15,6 +15,7 @@ from digsite.read.agreement import Agreement
 from digsite.read.corpus import Corpus, target
 from digsite.read.population import Population
 from digsite.read.readers import pca, probe
+from digsite.read.shape import Shape, shape_of
 from digsite.read.table import Table, tabulate, useful
 from digsite.read.tasks import Task
 
@@ -60,12 +61,14 @@ class FeatureEngine:
     states: dict[str, Any]
     columns: dict[str, tuple[str, ...]]
     heads: dict[str, Any]
+    shape: Shape
 
     def table(self, population: Population, about: str) -> np.ndarray:
         return features_of(population, self.kinds[about], about, self.states).select(self.columns[about])
 
     def predict(self, population: Population) -> dict[str, np.ndarray]:
         """Values (members,) of regressions and probabilities (members, classes) of classifications."""
+        self.shape.refuse_strangers(shape_of(population))
         tables = {about: self.table(population, about) for about in self.columns}
         out = {}
         for task in self.tasks:
@@ -95,7 +98,7 @@ class FeatureEngine:
                 tensors |= {f"states|{place}|{key}|{n}": t for n, t in value.tensors().items()}
         for name, head in self.heads.items():
             tensors |= {f"heads|{name}|{n}": t for n, t in head.tensors().items()}
-        return tensors, {"kinds": self.kinds, "columns": self.columns}
+        return tensors, {"kinds": self.kinds, "columns": self.columns, "shape": vars(self.shape)}
 
 
 def fit(
@@ -109,7 +112,7 @@ def fit(
         f"{kind}/{about}": member(kind).fit(corpus.population, _quality(corpus), about == "function")
         for about, mine in chosen.items() for kind in mine if hasattr(member(kind), "fit")
     }  # fmt: skip
-    engine = FeatureEngine(chosen, tuple(tasks), states, {}, {})
+    engine = FeatureEngine(chosen, tuple(tasks), states, {}, {}, shape_of(corpus.population))
     for about, mine in chosen.items():
         found = features_of(corpus.population, mine, about, states)
         engine.columns[about] = useful(found, np.arange(len(corpus)))
@@ -148,6 +151,13 @@ def _quality(corpus: Corpus) -> np.ndarray:
     return np.nan_to_num(lead) if np.nansum(lead) > 0 else np.ones(len(corpus))
 
 
+def _rebuilt(place: str, tensors: Mapping[str, Tensor]) -> Any:
+    """Stored in half the digits that the arithmetic uses; flat weights and probes are float32 to begin with."""
+    kind = place.split("/")[0]
+    wide = kind == "consensus"
+    return _STATES[kind](**{k: t.double() if wide else t for k, t in tensors.items()})
+
+
 def restore(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]) -> FeatureEngine:
     states: dict[str, dict[str, dict[str, Tensor]]] = {}
     heads: dict[str, dict[str, Tensor]] = {}
@@ -157,7 +167,8 @@ def restore(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Seque
             states.setdefault(rest[0], {}).setdefault(rest[1], {})[rest[2]] = tensor
         elif what == "heads":
             heads.setdefault(rest[0], {})[rest[1]] = tensor
-    built = {p: {k: _STATES[p.split("/")[0]](**v) for k, v in s.items()} for p, s in states.items()}
+    built = {p: {k: _rebuilt(p, v) for k, v in s.items()} for p, s in states.items()}
     columns = {k: tuple(v) for k, v in meta["columns"].items()}
     made = {n: trees.restore(t) if "roots" in t else linear.restore(t) for n, t in heads.items()}
-    return FeatureEngine({k: tuple(v) for k, v in meta["kinds"].items()}, tuple(tasks), built, columns, made)
+    kinds = {k: tuple(v) for k, v in meta["kinds"].items()}
+    return FeatureEngine(kinds, tuple(tasks), built, columns, made, Shape(**meta["shape"]))

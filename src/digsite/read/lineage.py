@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import networkx as nx
 import numpy as np
@@ -11,7 +12,7 @@ from digsite.base.errors import UsageError
 
 RELATED = 0.9  # distance over the joint norm; independent networks lie at 1
 _LEVELS = 300  # a tensor of fewer different values was quantized
-_MERGED = 0.25  # a merge lies this much nearer to the mean of two models than to either
+_MERGED = 0.05  # a merge is off the middle of its parents by less than this share of their distance
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,32 @@ def lineage(weights: Sequence[np.ndarray]) -> Lineage:
     zeros = (flat == 0).mean(1)
     levels = np.array([len(np.unique(row[row != 0])) for row in flat])
     tails = np.array([kurtosis(row[row != 0]) if (row != 0).any() else 0.0 for row in flat])
+    merged = _merges(flat, distances)
+    made = {child for child, *_ in merged}
+    own = [i for i in range(len(flat)) if i not in made]
     graph = nx.DiGraph()
-    graph.add_nodes_from(range(-1, len(flat)))
-    for i in range(len(flat)):
+    graph.add_nodes_from([-1, *own])
+    for i in own:
         graph.add_edge(-1, i, weight=RELATED + 1e-3 * _lateness(i, zeros, levels, tails))
-        for j in range(len(flat)):
+        for j in own:
             if i != j and distances[i, j] < RELATED:
                 graph.add_edge(i, j, weight=distances[i, j] + _uphill(i, j, zeros, levels, tails))
     tree = nx.minimum_spanning_arborescence(graph)
     edges = [_edge(i, j, distances, zeros, levels) for i, j in tree.edges if i >= 0]
-    merged = [_merge(e, flat, distances) for e in edges]
-    return Lineage(
-        tuple(j for i, j in tree.edges if i < 0), tuple(e for pair in merged for e in pair), distances
-    )
+    edges += [Edge(p, c, "merged", float(distances[p, c])) for c, *parents in merged for p in parents]
+    return Lineage(tuple(j for i, j in tree.edges if i < 0), tuple(edges), distances)
+
+
+def _merges(flat: np.ndarray, distances: np.ndarray) -> list[tuple[int, int, int]]:
+    """(child, one, other) where a model lies at the middle of two others, far nearer than they are to each other."""
+    found = []
+    for c in range(len(flat)):
+        for a, b in combinations([i for i in range(len(flat)) if i != c and distances[i, c] < RELATED], 2):
+            apart = np.linalg.norm(flat[a] - flat[b])
+            if np.linalg.norm(flat[c] - (flat[a] + flat[b]) / 2) < _MERGED * apart:
+                found.append((c, a, b))
+                break
+    return found
 
 
 def _distances(flat: np.ndarray) -> np.ndarray:
@@ -82,20 +96,3 @@ def _edge(i: int, j: int, distances: np.ndarray, zeros: np.ndarray, levels: np.n
     elif zeros[j] > zeros[i] + 0.01:
         how = "pruned"
     return Edge(i, j, how, float(distances[i, j]))
-
-
-def _merge(edge: Edge, flat: np.ndarray, distances: np.ndarray) -> list[Edge]:
-    """A second parent, if the child lies much nearer to the mean of two models than to its one parent."""
-    if edge.how != "fine-tuned":
-        return [edge]
-    child, size = flat[edge.child], np.linalg.norm(flat[edge.child])
-    alone = np.linalg.norm(child - flat[edge.parent]) / size
-    best, gap = -1, np.inf
-    for k in range(len(flat)):
-        if k not in (edge.parent, edge.child) and distances[k, edge.child] < RELATED:
-            found = np.linalg.norm(child - (flat[edge.parent] + flat[k]) / 2) / size
-            best, gap = (k, found) if found < gap else (best, gap)
-    if best < 0 or gap > _MERGED * alone:
-        return [edge]
-    other = Edge(best, edge.child, "merged", float(distances[best, edge.child]))
-    return [Edge(edge.parent, edge.child, "merged", edge.distance), other]

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from digsite.base.errors import UsageError
 from digsite.base.streams import derive
 from digsite.read.agreement import MIN_INPUTS, learn
 from digsite.read.corpus import Corpus, target
-from digsite.read.edges import Batch, Compiled, batch_of, block_key, compile_population
+from digsite.read.edges import Batch, Compiled, batch_of, compile_population
 from digsite.read.graphnet import GraphNet
 from digsite.read.population import Population
+from digsite.read.shape import Shape, shape_of
 from digsite.read.tasks import Task
 
 INVARIANT = ("permutation", "scale", "sign")
@@ -45,27 +45,13 @@ class Branch:
     net: GraphNet
     center: dict[str, float]
     spread: dict[str, float]
-    shape: dict[str, Any]
+    shape: Shape
     curve: list[dict[str, float]]
-
-
-def shape_of(members: Sequence[Compiled]) -> dict[str, Any]:
-    """What the training networks are made of: kinds of blocks and sizes of inputs and outputs."""
-    keys: dict[str, int] = {}
-    identities: dict[str, int] = {}
-    for m in {m.key: m for m in members}.values():
-        for node in m.graph.nodes:
-            if node.identity:
-                identities[f"{node.kind}:{node.size}"] = node.size
-    for m in members:
-        for i, edges in enumerate(m.edges):
-            keys[block_key(m.graph, i)] = edges.shape[0]
-    return {"keys": dict(sorted(keys.items())), "identities": dict(sorted(identities.items()))}
 
 
 def fit(corpus: Corpus, tasks: Sequence[Task], seed: int, options: Options, about: str) -> Branch:
     members = compile_population(corpus.population, about == "function")
-    shape = shape_of(members)
+    shape = shape_of(corpus.population)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, f"nwpa/{about}"))
         branch = Branch(about, build(shape, tasks, options), {}, {}, shape, [])
@@ -75,9 +61,9 @@ def fit(corpus: Corpus, tasks: Sequence[Task], seed: int, options: Options, abou
     return branch
 
 
-def build(shape: Mapping[str, Any], tasks: Sequence[Task], options: Options) -> GraphNet:
+def build(shape: Shape, tasks: Sequence[Task], options: Options) -> GraphNet:
     return GraphNet(
-        shape["keys"], shape["identities"], tasks, width=options.width, rounds=options.num_layers,
+        dict(shape.keys), dict(shape.identities), tasks, width=options.width, rounds=options.num_layers,
         hidden=options.hidden_dim, dropout=options.dropout, edge_dropout=options.edge_dropout,
         signals=options.signals, use_attention=options.use_attention,
     )  # fmt: skip
@@ -192,8 +178,8 @@ def multitask_loss(net: GraphNet, answers: Mapping[str, Tensor], targets: Mappin
 @torch.no_grad()
 def predict(branch: Branch, population: Population) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Answers by task, and the vector that each network is summarized in."""
+    branch.shape.refuse_strangers(shape_of(population))
     members = compile_population(population, branch.about == "function")
-    _refuse_strangers(branch, members)
     answers: dict[str, np.ndarray] = {}
     vectors = np.zeros((len(members), branch.net.summary_width))
     for rows, batch in Pools(members).batches(_EVAL_BATCH, None):
@@ -211,18 +197,6 @@ def _unscaled(branch: Branch, task: Task, raw: Tensor) -> np.ndarray:
     if task.kind == "regression":
         return (raw[:, 0] * branch.spread[task.name] + branch.center[task.name]).double().numpy()
     return raw.double().softmax(1).numpy()
-
-
-def _refuse_strangers(branch: Branch, members: list[Compiled]) -> None:
-    found = shape_of(members)
-    strange = [k for k in found["keys"] if k not in branch.shape["keys"]]
-    strange += [k for k in found["identities"] if k not in branch.shape["identities"]]
-    if strange:
-        seen = ", ".join([*branch.shape["keys"], *branch.shape["identities"]])
-        raise UsageError(
-            f"this reader was trained for another family: it has never seen {', '.join(map(repr, strange))}.",
-            hint=f"It knows: {seen}.",
-        )
 
 
 @torch.no_grad()
