@@ -48,6 +48,10 @@ class Budget:
             self.setup_s += now - self._left_at
         self._left_at, self._begun, self._booked = now, True, 0.0
 
+    def resume(self) -> None:
+        """After other work: what has passed since the last step was not training."""
+        self._left_at = time.process_time()
+
     def affordable(self, account: Account, work: str) -> bool:
         """Whether work of known cost fits; work of unknown cost is tried once."""
         if self.share is None:

@@ -1,0 +1,169 @@
+"""Detectors on nulls and planted jumps, overhead of tracking, speed of the spectra; `--full`: 200 series a cell."""
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from time import process_time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from digsite.base import families
+from digsite.models import build, parse
+from digsite.track import Probe, Tracker, harness, spectrum
+
+MODELS: dict[str, tuple[dict, int, tuple[int, ...], int]] = {  # config, batch, input shape, probe inputs
+    "small MLP": ({"kind": "mlp", "sizes": [784, 256, 128, 10]}, 64, (784,), 48),
+    "wide MLP": ({"kind": "mlp", "sizes": [784, 512, 512, 512, 512, 10]}, 128, (784,), 64),
+    "CNN": ({"kind": "cnn", "image": (3, 32, 32), "channels": [32, 64, 128]}, 64, (3, 32, 32), 16),
+    "transformer": (
+        {"kind": "transformer", "image": (1, 28, 28), "d_model": 128, "d_mlp": 512, "n_layers": 2},
+        32,
+        (1, 28, 28),
+        8,
+    ),
+}
+Hook = Callable[[int, Tensor], object]
+
+
+def detectors(sizes: list[int], count: int, seed: int = 1) -> None:
+    members = {name: module.detect for name, module in families.scan("digsite.track.detectors").items()}
+    for n in sizes:
+        rng = np.random.default_rng(seed)
+        few = max(count // 4, 10)
+        print(f"\nfalse detections per series | share with one, n = {n} ({count} series; others {few})")
+        print(f"{'null':<24}" + "".join(f"{name:>16}" for name in members))
+        for null, rows in harness.nulls(n, count, rng).items():
+            cells = [
+                harness.false_alarms(d, rows if name == "edge" else rows[:few]) for name, d in members.items()
+            ]
+            print(f"{null:<24}" + "".join(f"{c.per_series:9.2f} {c.share:6.3f}" for c in cells), flush=True)
+        print(f"\nrecall within 5 samples (false per series), jumps of 3, 5 and 8 sd, n = {n}")
+        for size in (3.0, 5.0, 8.0):
+            table = harness.recall_table(members, n, few, size, rng)
+            for row in harness.recall_table({"edge": members["edge"]}, n, count, size, rng):
+                others = [r for r in table if all(r[k] == row[k] for k in ("base", "width", "memory"))]
+                rest = "  ".join(
+                    f"{r['detector']} {r['recall']:.2f} ({r['false_per_series']:.1f})" for r in others
+                )
+                label = f"{size:.0f} sd {row['base']:<6} over {row['width']:>2}, memory {row['memory']}"
+                print(f"{label:<36} edge {row['recall']:.3f} ({row['false_per_series']:.2f}), "
+                      f"interval holds {row['covered']:.2f} | {rest}", flush=True)  # fmt: skip
+
+
+def spectra_speed() -> None:
+    a = (
+        torch.randn(512, 4096, generator=torch.Generator().manual_seed(0)) * torch.linspace(1, 0.01, 4096)
+        + 0.3
+    )
+    spectrum.spectrum(a)
+    full = fastest(lambda: torch.linalg.svd(a, full_matrices=False))
+    values_only = fastest(lambda: torch.linalg.svdvals(a))
+    ours = fastest(lambda: spectrum.spectrum(a))
+    error = (spectrum.spectrum(a).singular - torch.linalg.svdvals(a.double())).abs().max()
+    error = float(error / torch.linalg.matrix_norm(a.double(), 2))
+    print(f"\nspectra of 512 x 4096: {ours * 1e3:.0f} ms, error {error:.1e} of s1")
+    print(f"full SVD {full * 1e3:.0f} ms, {full / ours:.1f} times as long; "
+          f"singular values only {values_only * 1e3:.0f} ms, {values_only / ours:.1f} times")  # fmt: skip
+
+
+def fastest(work: Callable[[], object], times: int = 3) -> float:
+    took = []
+    for _ in range(times):
+        start = process_time()
+        work()
+        took.append(process_time() - start)
+    return min(took)
+
+
+def loop(model: nn.Module, batch: int, shape: tuple[int, ...]) -> Callable[[int, Hook | None], float]:
+    """A plain training loop on random data; returns CPU seconds per step."""
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(1024, *shape, generator=draw), torch.randint(0, 10, (1024,), generator=draw)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+
+    def run(steps: int, after: Hook | None) -> float:
+        start = process_time()
+        for step in range(steps):
+            at = (step * batch) % (1024 - batch)
+            loss = nn.functional.cross_entropy(model(x[at : at + batch]), y[at : at + batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if after is not None:
+                after(step, loss.detach())
+        return (process_time() - start) / steps
+
+    return run
+
+
+def overhead(blocks: int) -> None:
+    """Untracked, tracked within a budget of 2 % and 4.5 %, tracked completely, and the successor package."""
+    print(
+        "\noverhead of tracking every 10 steps, all measures, one thread (CPU time, medians of interleaved blocks)"
+    )
+    upstream = "" if importlib.util.find_spec("ndt") else " (the package ndt is not installed: not measured)"
+    print(f"{'model':<12}{'step':>9}   budget 2 %    budget 5 %    no budget    successor{upstream}")
+    for name, (spec, batch, shape, inputs) in MODELS.items():
+        model = build(parse(spec))
+        run = loop(model, batch, shape)
+        per_step = run(10, None)
+        steps = max(int(2.0 / per_step / 10) * 10, 30)
+        trackers = {share: tracker(model, shape, inputs, share) for share in (0.02, 0.045, None)}
+        plain: list[float] = []
+        took: dict[object, list[float]] = {share: [] for share in trackers} | {"ndt": []}
+        for _ in range(blocks):
+            plain.append(run(steps, None))
+            for share, one in trackers.items():
+                one.budget.resume()
+                took[share].append(run(steps, lambda _, loss, one=one: one.step(loss)))
+            if not upstream:
+                took["ndt"].append(successor(model, run, steps))
+        base = float(np.median(plain))
+        cells = [
+            f"{np.median(took[share]) / base - 1:+7.1%} ({samples(one)})" for share, one in trackers.items()
+        ]
+        other = f"{np.median(took['ndt']) / base - 1:+7.1%}" if took["ndt"] else ""
+        print(f"{name:<12}{base * 1e3:6.1f} ms  {'  '.join(cells)}  {other}", flush=True)
+        own = ", ".join(f"{one.overhead:.1%}" for one in trackers.values())
+        print(f"{'':<12}the trackers' own accounts: {own}; in brackets: share of due samples taken")
+
+
+def tracker(model: nn.Module, shape: tuple[int, ...], inputs: int, share: float | None) -> Tracker:
+    draw = torch.Generator().manual_seed(1)
+    x, y = torch.randn(inputs, *shape, generator=draw), torch.randint(0, 10, (inputs,), generator=draw)
+    return Tracker(model, Probe(x, y, n_rows=min(64, max(inputs, 48))), every=10, budget=share)
+
+
+def samples(one: Tracker) -> str:
+    taken = len(one.records.steps()) - 1
+    return f"{taken / max(one.count // one.every, 1):.0%}"
+
+
+def successor(model: nn.Module, run: Callable[[int, Hook | None], float], steps: int) -> float:
+    """The tracker of the package this room grew out of, at the same cadence."""
+    ndt = importlib.import_module("ndt")
+    one = ndt.HighFrequencyTracker(model, sampling_frequency=10)
+    try:
+        return run(steps, lambda step, loss: one.log(step, float(loss)))
+    finally:
+        one.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="200 series per cell, n = 100, 400 and 2,000")
+    parser.add_argument("--only", choices=["detectors", "overhead", "spectra"], help="one part")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.only in (None, "spectra"):
+        spectra_speed()
+    if arguments.only in (None, "overhead"):
+        overhead(5 if arguments.full else 3)
+    if arguments.only in (None, "detectors"):
+        detectors([100, 400, 2000] if arguments.full else [100], 200 if arguments.full else 40)
+
+
+if __name__ == "__main__":
+    main()
