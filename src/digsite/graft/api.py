@@ -49,11 +49,7 @@ def graft(
     scorer, lens, held = Scorer(parts, classes), Lens(), pools(parts, classes)
     check_knowledge(scorer, pair.receiver, pair.donor)
     done = operate(chosen, pair, held, scorer, seed, lens=lens)
-    nulls = [
-        operate(plan(name), pair, held, scorer, seed, lens=lens) for name in ("null_dead_row", "null_novelty")
-    ]
-    outcomes = [n.outcome for n in nulls if n.outcome is not None]
-    best = max(outcomes, key=lambda o: o.calibrated.transfer)
+    best = best_null(pair, held, scorer, seed, lens)
     model = done.model
     if calibrate:
         access = Access(held, chosen.budget.plus("a"), lens)

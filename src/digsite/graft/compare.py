@@ -11,11 +11,10 @@ from digsite.graft.ceiling import readable_ceiling
 from digsite.graft.config import CompareConfig
 from digsite.graft.ledger import as_dict, entry
 from digsite.graft.nets import acts, same_shape
-from digsite.graft.operate import Operation, Plan, operate, plan
+from digsite.graft.operate import Operation, Plan, best_null, operate, plan
 from digsite.graft.task import Outcome
 from digsite.graft.theatre import Theatre, open_theatre
 
-NULLS = ("null_dead_row", "null_novelty")
 Row = dict[str, Any]
 
 
@@ -49,7 +48,7 @@ def job(
     torch.set_num_threads(1)
     settings = CompareConfig.model_validate(config)
     room = open_theatre(settings, names, seed)
-    null = _best_null(room)
+    null = best_null(room.pair, room.pools, room.scorer, room.seed, room.lens)
     alone = room.scorer(room.pair.receiver)
     strange = room.scorer.strangers(room.pair.donor)
     rows, skipped = [], []
@@ -82,12 +81,6 @@ def _operate(chosen: Plan, room: Theatre, settings: CompareConfig) -> Operation:
         return operate(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
     other = open_theatre(settings, room.names, room.seed, common_start=True)
     return operate(chosen, other.pair, other.pools, other.scorer, other.seed)
-
-
-def _best_null(room: Theatre) -> Outcome:
-    done = [operate(plan(n), room.pair, room.pools, room.scorer, room.seed, lens=room.lens) for n in NULLS]
-    found = [d.outcome for d in done if d.outcome is not None]
-    return max(found, key=lambda o: o.calibrated.transfer)
 
 
 def _row(done: Operation, null: Outcome, strange: dict[int, float], name: str | None) -> Row:

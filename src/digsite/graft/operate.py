@@ -17,6 +17,7 @@ from digsite.graft.pair import Message, Pair, Side
 from digsite.graft.task import Outcome, Scorer
 
 PACKAGE = "digsite.graft.methods"
+NULLS = ("null_dead_row", "null_novelty", "null_novelty rule=softmax", "null_novelty rule=mahalanobis")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,12 @@ def operate(
     return Operation(
         chosen, model, outcome, ablation, message.n_bytes, dict(receiver.access.read), added, cpu_s
     )
+
+
+def best_null(pair: Pair, pools: Pools, scorer: Scorer, seed: int = 0, lens: Lens | None = None) -> Outcome:
+    """The null that transfers most at equal false alarms: no method is compared with a weaker one."""
+    done = [operate(plan(n), pair, pools, scorer, seed, lens=lens, ablate=False).outcome for n in NULLS]
+    return max((d for d in done if d is not None), key=lambda o: o.calibrated.transfer)
 
 
 def weights_of(side: Side) -> Message:

@@ -9,7 +9,7 @@ from digsite.graft.compare import unfit
 from digsite.graft.config import AuditConfig
 from digsite.graft.couples import Recipe, network, train
 from digsite.graft.ledger import as_dict, entry
-from digsite.graft.operate import operate, plan
+from digsite.graft.operate import best_null, operate, plan
 from digsite.graft.task import pools
 from digsite.graft.theatre import open_theatre
 
@@ -45,8 +45,7 @@ def job(config: dict[str, Any], names: tuple[str, str], seed: int) -> dict[str, 
     settings = AuditConfig.model_validate(config)
     room = open_theatre(settings, names, seed)
     leaking = pools(room.data, room.classes, leak=True)
-    null = operate(plan("null_dead_row"), room.pair, room.pools, room.scorer, seed, lens=room.lens).outcome
-    assert null is not None
+    null = best_null(room.pair, room.pools, room.scorer, seed, room.lens)
     rows = []
     for text, what in STEPS:
         chosen = plan(text)
