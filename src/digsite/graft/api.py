@@ -12,7 +12,7 @@ from digsite.graft.access import Access, Frame, Images, Lens, Pools
 from digsite.graft.calibrate import calibrated
 from digsite.graft.ledger import Entry, entry
 from digsite.graft.nets import layers
-from digsite.graft.operate import Operation, Plan, operate, plan
+from digsite.graft.operate import Operation, Plan, best_null, operate, plan
 from digsite.graft.pair import Pair
 from digsite.graft.task import Classes, Scorer, Split, check_knowledge, pools, split
 
