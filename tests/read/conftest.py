@@ -12,7 +12,14 @@ from digsite.zoo.make import make_zoo
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory) -> Zoo:
     folder = tmp_path_factory.mktemp("zoo")
-    recipe = {"members": 90, "steps": 80, "checkpoints": [0, 80], "shard": 90, "train_size": 400, "test_size": 300}
+    recipe = {
+        "members": 90,
+        "steps": 80,
+        "checkpoints": [0, 80],
+        "shard": 90,
+        "train_size": 400,
+        "test_size": 300,
+    }
     list(make_zoo(ZooConfig.model_validate(recipe), folder, "small"))
     return Zoo.open(folder)
 

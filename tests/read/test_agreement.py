@@ -14,7 +14,9 @@ def test_good_networks_set_the_template():
     quality = torch.tensor([1.0, 1.0, 0.0, 0.0])
     found = learn(people, quality)["16x4"]
     maps = maps_of(people.groups[0])
-    assert torch.allclose((maps.unit * found.template).sum((1, 2)).sign(), torch.tensor([1.0, 1, -1, -1]).double())
+    assert torch.allclose(
+        (maps.unit * found.template).sum((1, 2)).sign(), torch.tensor([1.0, 1, -1, -1]).double()
+    )
     assert torch.allclose(found.map_basis.T @ found.map_basis, torch.eye(16).double(), atol=1e-8)
 
 

@@ -20,7 +20,10 @@ def test_too_few_networks_give_an_infinite_interval():
 
 def test_coverage_on_fresh_draws():
     rng = np.random.default_rng(0)
-    hits = [conformal.covered(rng.normal(size=300), np.zeros(300), conformal.margin(rng.normal(size=300))) for _ in range(50)]
+    hits = [
+        conformal.covered(rng.normal(size=300), np.zeros(300), conformal.margin(rng.normal(size=300)))
+        for _ in range(50)
+    ]
     assert abs(np.mean(hits) - 0.9) < 0.01
 
 

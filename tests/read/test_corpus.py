@@ -20,9 +20,15 @@ def test_weights_and_labels_stay_together(zoo, corpus):
 
 
 def test_task_columns_are_what_they_say():
-    table = pd.DataFrame({"lr": [0.01], "fraction": [0.5], "missing_class": [-1], "label_noise": [0.0], "backdoor": [np.nan]})
+    table = pd.DataFrame(
+        {"lr": [0.01], "fraction": [0.5], "missing_class": [-1], "label_noise": [0.0], "backdoor": [np.nan]}
+    )
     found = task_columns(table)
-    assert found["log_lr"][0] == -2 and found["train_fraction"][0] == "0.5" and found["missing_class"][0] == "none"
+    assert (
+        found["log_lr"][0] == -2
+        and found["train_fraction"][0] == "0.5"
+        and found["missing_class"][0] == "none"
+    )
     assert found["noisy_labels"][0] == "no" and pd.isna(found["backdoor"][0])
 
 
@@ -44,7 +50,10 @@ def test_ambiguous_backdoors_are_left_out(corpus):
     ("call", "words"),
     [
         (lambda labels: answerable(labels, ["family"]), "the same for every network"),
-        (lambda labels: answerable(labels.drop(columns="optimizer"), ["optimizer"]), "no labels for 'optimizer'"),
+        (
+            lambda labels: answerable(labels.drop(columns="optimizer"), ["optimizer"]),
+            "no labels for 'optimizer'",
+        ),
         (lambda labels: refuse_small(29, "train a reader"), "29 networks are too few"),
     ],
 )

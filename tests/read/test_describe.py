@@ -17,7 +17,9 @@ def test_features_are_a_named_row():
     assert row["layer0/weight_mean"] == pytest.approx(float(weight.mean()), abs=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "words"), [("spectrum", "spectra"), ("nwpa", "learns from a zoo"), ("pca", "learns")])
+@pytest.mark.parametrize(
+    ("kind", "words"), [("spectrum", "spectra"), ("nwpa", "learns from a zoo"), ("pca", "learns")]
+)
 def test_refusals(kind, words):
     with pytest.raises(UsageError, match=words):
         features(read_networks.make("relu mlp"), kind)

@@ -1,12 +1,12 @@
 import read_networks
 import torch
 
+from digsite.models import build, parse
 from digsite.read.edges import batch_of, block_key, compile_population, edge_functions, topology
 from digsite.read.population import population
 from digsite.read.readers import nwpa
 from digsite.read.shape import shape_of
 from digsite.read.tasks import TASKS
-from digsite.models import build, parse
 
 
 def test_one_tap_gives_the_weight_itself_first():
@@ -17,7 +17,9 @@ def test_one_tap_gives_the_weight_itself_first():
 
 def test_order_of_shared_taps_does_not_matter():
     weight = torch.randn(1, 4, 3, 3)
-    assert torch.allclose(edge_functions(weight, True), edge_functions(weight[:, [2, 0, 3, 1]], True), atol=1e-6)
+    assert torch.allclose(
+        edge_functions(weight, True), edge_functions(weight[:, [2, 0, 3, 1]], True), atol=1e-6
+    )
 
 
 def test_order_of_kernel_taps_matters():
@@ -30,7 +32,9 @@ def test_padding_and_missing_skips_change_no_answer():
     base = {"kind": "wild_cnn", "activations": ["relu"] * 3}
     models = [
         build(parse({**base, "channels": c, "skips": s}), i)
-        for i, (c, s) in enumerate([([4, 8, 4], [None, 0, None]), ([6, 4, 10], [None] * 3), ([5, 5, 5], [None, None, 0])])
+        for i, (c, s) in enumerate(
+            [([4, 8, 4], [None, 0, None]), ([6, 4, 10], [None] * 3), ([5, 5, 5], [None, None, 0])]
+        )
     ]
     people = population(models)
     members = compile_population(people, True)

@@ -11,7 +11,9 @@ from digsite.read.symmetries import SYMMETRIES, changed
 
 
 def test_it_is_the_network_without_its_nonlinearities():
-    model = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Linear(5, 4, bias=False), nn.Linear(4, 3, bias=False))
+    model = nn.Sequential(
+        nn.Linear(6, 5, bias=False), nn.Linear(5, 4, bias=False), nn.Linear(4, 3, bias=False)
+    )
     group = population([model]).groups[0]
     found = end_to_end(group.graph, parts_of(group.graph, group.tensors))
     assert torch.allclose(found[0].float(), model(torch.eye(6)).T, atol=1e-6)

@@ -30,7 +30,9 @@ def test_weights_go_to_the_engine_that_is_right(sides):
     assert np.allclose(sum(found.weights["test_accuracy"]), 1)
 
 
-@pytest.mark.parametrize("kind", ["statistics", "pca", "spectra", "neurons", "consensus", "probe", "nwpa", "ensemble"])
+@pytest.mark.parametrize(
+    "kind", ["statistics", "pca", "spectra", "neurons", "consensus", "probe", "nwpa", "ensemble"]
+)
 def test_every_kind_survives_storage(kind, sides):
     """The contract of the family: fit, answer in the right shapes, represent, store, restore, answer the same."""
     train, test = sides[0], sides[1].take(np.arange(6))

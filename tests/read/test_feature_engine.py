@@ -29,5 +29,9 @@ def test_shuffled_labels_teach_nothing(sides):
         from digsite.read.corpus import target
         from digsite.read.metrics import score
 
-        taus.append(score(reader.tasks[0], target(test, reader.tasks[0]), reader.answers(test)["test_accuracy"])["tau"])
+        taus.append(
+            score(reader.tasks[0], target(test, reader.tasks[0]), reader.answers(test)["test_accuracy"])[
+                "tau"
+            ]
+        )
     assert abs(np.mean(taus)) < 0.25

@@ -12,7 +12,9 @@ def _graph(block: Block, source: int, target: int) -> Graph:
 
 def test_grouped_convolution_becomes_its_full_one():
     weight = torch.randn(1, 6, 2, 3, 3)
-    full = block_weight(_graph(Block("conv", 0, 1, ("w",), "conv"), 4, 6), Block("conv", 0, 1, ("w",), "conv"), {"w": weight})
+    full = block_weight(
+        _graph(Block("conv", 0, 1, ("w",), "conv"), 4, 6), Block("conv", 0, 1, ("w",), "conv"), {"w": weight}
+    )
     x = torch.randn(5, 4, 3, 3)
     grouped = torch.nn.functional.conv2d(x, weight[0], groups=2)[:, :, 0, 0]
     assert torch.allclose(torch.einsum("toi,nit->no", full[0], x.flatten(2)), grouped, atol=1e-5)
@@ -24,7 +26,9 @@ def test_head_products_are_what_attention_scores_with():
     products = block_weight(Graph((NodeSet("s", 6, "stream"),), (block,)), block, {"q": q, "k": k})
     x, y = torch.randn(6), torch.randn(6)
     heads_q, heads_k = (q[0] @ x).reshape(4, 2), (k[0] @ y).reshape(2, 2).repeat_interleave(2, 0)
-    assert torch.allclose(torch.einsum("i,hij,j->h", x, products[0], y), (heads_q * heads_k).sum(1) / 2**0.5, atol=1e-5)
+    assert torch.allclose(
+        torch.einsum("i,hij,j->h", x, products[0], y), (heads_q * heads_k).sum(1) / 2**0.5, atol=1e-5
+    )
 
 
 def test_low_rank_product():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import read_networks
 import torch
@@ -8,7 +10,6 @@ from digsite.read.population import population
 from digsite.read.readers import nwpa
 from digsite.read.shape import shape_of
 from digsite.read.tasks import TASKS
-from dataclasses import replace
 
 CLASS = replace(TASKS["missing_class"], classes=("0", "1", "2", "3", "none"))
 
@@ -51,7 +52,6 @@ def test_attention_shares_add_to_one():
 
 
 def test_unknown_input_size_is_a_sentence():
-    members = compile_population(population([read_networks.make("gelu mlp")]), True)
     net = _net("gelu mlp")
     wide = torch.nn.Sequential(torch.nn.Linear(20, 12), torch.nn.GELU(), torch.nn.Linear(12, 4))
     with pytest.raises(UsageError, match="20 inputs"):

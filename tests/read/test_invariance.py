@@ -5,10 +5,9 @@ import torch
 
 from digsite.read.invariance import check_invariance
 from digsite.read.population import population
-from digsite.read.readers import nwpa
-from digsite.read.table import tabulate
-from digsite.read.readers import statistics
+from digsite.read.readers import nwpa, statistics
 from digsite.read.shape import shape_of
+from digsite.read.table import tabulate
 from digsite.read.tasks import TASKS
 
 

@@ -33,10 +33,21 @@ def test_s5_has_its_seven_by_name():
     group = irreps.decompose(table)
     names = irreps.names_by_character(group, table, irreps.symmetric_characters(permutations))
     sizes = dict(zip(names, group.dimensions))
-    assert sizes == {"trivial": 1, "sign": 1, "standard": 16, "standard_sign": 16, "s5_5d_a": 25, "s5_5d_b": 25, "s5_6d": 36}
+    assert sizes == {
+        "trivial": 1,
+        "sign": 1,
+        "standard": 16,
+        "standard_sign": 16,
+        "s5_5d_a": 25,
+        "s5_5d_b": 25,
+        "s5_6d": 36,
+    }
 
 
-@pytest.mark.parametrize(("table", "known"), [(_cyclic(9), irreps.cyclic_characters(9)), (_dihedral(7), irreps.dihedral_characters(7))])
+@pytest.mark.parametrize(
+    ("table", "known"),
+    [(_cyclic(9), irreps.cyclic_characters(9)), (_dihedral(7), irreps.dihedral_characters(7))],
+)
 def test_names_are_one_to_one(table, known):
     names = irreps.names_by_character(irreps.decompose(table), table, known)
     assert sorted(names) == sorted(known)

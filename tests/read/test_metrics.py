@@ -21,7 +21,9 @@ def test_classification_scores_agree_with_scikit_learn(seed, classes):
     y, answer = rng.integers(0, classes, 30), rng.dirichlet(np.ones(classes), 30)
     found = metrics.score(_classification(classes), y.astype(float), answer)
     labels = list(range(classes))
-    p, r, f, _ = precision_recall_fscore_support(y, answer.argmax(1), labels=labels, average="weighted", zero_division=0)
+    p, r, f, _ = precision_recall_fscore_support(
+        y, answer.argmax(1), labels=labels, average="weighted", zero_division=0
+    )
     assert found["accuracy"] == pytest.approx(accuracy_score(y, answer.argmax(1)))
     assert (found["precision"], found["recall"], found["f1"]) == pytest.approx((p, r, f))
 

@@ -35,7 +35,9 @@ def test_canonical_form_forgets_scales_and_signs(seed, name):
         tensors = SYMMETRIES[symmetry](group, np.random.default_rng(seed))
         if tensors is None:
             continue
-        a, b = (canonical(group.graph, parts_of(group.graph, g.tensors)) for g in (group, changed(group, tensors)))
+        a, b = (
+            canonical(group.graph, parts_of(group.graph, g.tensors)) for g in (group, changed(group, tensors))
+        )
         assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(a.weights + a.bias, b.weights + b.bias))
 
 
@@ -44,7 +46,9 @@ def test_batch_norm_folds_into_the_convolution_before_it():
     group = population([model]).groups[0]
     parts = parts_of(group.graph, group.tensors)
     x = torch.randn(2, 1, 5, 5)
-    folded = torch.nn.functional.conv2d(x, parts.weights[0][0].permute(1, 2, 0).reshape(6, 1, 3, 3), parts.bias[1][0], padding=1)
+    folded = torch.nn.functional.conv2d(
+        x, parts.weights[0][0].permute(1, 2, 0).reshape(6, 1, 3, 3), parts.bias[1][0], padding=1
+    )
     assert torch.allclose(folded, model.bn1(model.conv1(x)), atol=1e-5)
 
 

@@ -32,5 +32,9 @@ def test_unknown_head_count_is_said():
 
 
 def test_roles():
-    names = {"model.embed_tokens.weight": "embed", "h.0.mlp.c_proj.weight": "mlp_out", "lm_head.weight": "unembed"}
+    names = {
+        "model.embed_tokens.weight": "embed",
+        "h.0.mlp.c_proj.weight": "mlp_out",
+        "lm_head.weight": "unembed",
+    }
     assert {n: role_of(n) for n in names} == names

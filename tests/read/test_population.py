@@ -16,7 +16,9 @@ def test_mixed_shapes_are_grouped_and_keep_their_places():
     assert [g.rows.tolist() for g in people.groups] == [[0, 2], [1]]
     taken = people.take([2, 1])
     assert sorted((g.rows.tolist(), g.graph.nodes[1].size) for g in taken.groups) == [([0], 5), ([1], 6)]
-    assert people.gather(torch.full((len(g), 1), float(i)).numpy() for i, g in enumerate(people.groups)).ravel().tolist() == [0, 1, 0]
+    assert people.gather(
+        torch.full((len(g), 1), float(i)).numpy() for i, g in enumerate(people.groups)
+    ).ravel().tolist() == [0, 1, 0]
 
 
 def test_activation_of_a_module_is_found():
@@ -25,7 +27,9 @@ def test_activation_of_a_module_is_found():
 
 
 def test_bundle_brings_its_config():
-    bundle = WeightBundle(dict(_mlp(5).state_dict()), {"model": {"kind": "mlp", "sizes": [4, 5, 3], "activation": "tanh"}})
+    bundle = WeightBundle(
+        dict(_mlp(5).state_dict()), {"model": {"kind": "mlp", "sizes": [4, 5, 3], "activation": "tanh"}}
+    )
     known = source_of(bundle).known
     assert known.activation == "tanh" and known.skeleton is not None
     assert known_of({"format": "x"}).skeleton is None

@@ -14,7 +14,9 @@ TASKS = ["test_accuracy", "optimizer", "missing_class"]
 
 @pytest.fixture(scope="module")
 def readers(sides):
-    return {k: train_reader(sides[0], k, TASKS, epochs=2, width=16, hidden_dim=24) for k in ("consensus", "nwpa")}
+    return {
+        k: train_reader(sides[0], k, TASKS, epochs=2, width=16, hidden_dim=24) for k in ("consensus", "nwpa")
+    }
 
 
 @pytest.mark.parametrize("kind", ["consensus", "nwpa"])
@@ -99,4 +101,6 @@ def test_unknown_kind_and_too_few_networks(sides):
 
 
 def test_all_kinds_are_listed():
-    assert {"statistics", "pca", "spectra", "neurons", "consensus", "probe", "nwpa", "ensemble"} <= set(kinds())
+    assert {"statistics", "pca", "spectra", "neurons", "consensus", "probe", "nwpa", "ensemble"} <= set(
+        kinds()
+    )

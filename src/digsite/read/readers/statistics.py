@@ -23,7 +23,7 @@ def extract(group: Group) -> Columns:
 def moments(values: Tensor) -> Tensor:
     """(members, 7): mean, variance and quantiles of each row."""
     ordered = values.sort(1).values
-    place = torch.tensor(_AT) * (values.shape[1] - 1)
+    place = torch.tensor(_AT, dtype=values.dtype) * (values.shape[1] - 1)
     low, high = place.floor().long(), place.ceil().long()
     quantiles = torch.lerp(ordered[:, low], ordered[:, high], place - low)
     var, mean = torch.var_mean(values, 1, correction=0)

@@ -48,7 +48,9 @@ def nwa(config: NwaConfig, run: Run) -> None:
     _claims(results, run)
     figures.draw(outcome, extra, run.figure)
     text = summary.write(outcome, extra, config.seeds)
-    atomic.write_text(run.dir / "artifacts" / "results.md", text)
+    folder = run.dir / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(folder / "results.md", text)
     run.verdict(summary.verdict(outcome, extra))
 
 

@@ -1,0 +1,53 @@
+import numpy as np
+import torch
+
+from digsite.read.corpus import answerable
+from digsite.read.edges import compile_population
+from digsite.read.readers import nwpa
+
+OPTIONS = nwpa.Options(epochs=3, width=16, hidden_dim=16, batch_size=16)
+
+
+def _fit(train, seed=0):
+    return nwpa.fit(
+        train, answerable(train.labels, ["test_accuracy", "missing_class"]), seed, OPTIONS, "function"
+    )
+
+
+def test_training_lowers_the_loss_and_repeats_exactly(sides):
+    a, b = _fit(sides[0]), _fit(sides[0])
+    assert a.curve[-1]["loss"] < a.curve[0]["loss"]
+    x, y = (nwpa.predict(m, sides[1].population)[0]["test_accuracy"] for m in (a, b))
+    assert np.array_equal(x, y)
+
+
+def test_global_generator_is_left_alone(sides):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    _fit(sides[0])
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_every_member_is_in_one_batch(sides):
+    pools = nwpa.Pools(compile_population(sides[0].population, True))
+    rows = torch.cat([r for r, _ in pools.batches(16, np.random.default_rng(0))])
+    assert sorted(rows.tolist()) == list(range(len(sides[0])))
+
+
+def test_task_weights_are_learned(sides):
+    assert any(float(s.detach()) != 0 for s in _fit(sides[0]).net.log_spread.values())
+
+
+def test_unknown_labels_are_passed_over(sides):
+    train = sides[0]
+    labels = train.labels.copy()
+    labels.loc[::2, "test_accuracy"] = np.nan
+    branch = _fit(type(train)(train.population, labels))
+    assert np.isfinite(branch.curve[-1]["loss"])
+
+
+def test_attention_of_one_network(sides):
+    layers = nwpa.attention(_fit(sides[0]), sides[1].population)
+    assert [len(layer["share"]) for layer in layers] == [64, 32, 16, 10]
+    assert all(np.isclose(sum(layer["share"]), 1) for layer in layers)

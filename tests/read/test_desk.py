@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import read_networks
+import torch
+from safetensors.torch import save_file
+
+from digsite.base.errors import NotFound, UsageError
+from digsite.read import desk, train_reader
+
+
+@pytest.fixture(scope="module")
+def reader_path(sides, tmp_path_factory):
+    reader = train_reader(sides[0], "consensus", ["test_accuracy", "init"])
+    return str(reader.save(tmp_path_factory.mktemp("reader") / "r.safetensors"))
+
+
+def _file(folder, tensors, name="m.safetensors"):
+    save_file({k: t.contiguous() for k, t in tensors.items()}, folder / name)
+    return f"file:{folder / name}"
+
+
+def test_member_of_a_zoo(zoo, reader_path):
+    found = desk.read_model(f"zoo:{zoo.folder}#3", reader_path)
+    assert {p["property"] for p in found["predictions"]} == {"test_accuracy", "init"}
+    assert len(found["layers"]) == 3 and any("zoo" in n for n in found["notes"])
+
+
+def test_single_layer_gets_no_number(tmp_path, reader_path):
+    found = desk.read_model(_file(tmp_path, {"w.weight": torch.randn(10, 64)}), reader_path)
+    assert found["predictions"] == [] and any("single layer" in n for n in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"a.weight": torch.full((4, 3), torch.nan)}, "NaN or infinite"),
+        ({"a.weight": torch.zeros(0, 3)}, "length zero"),
+        ({"a.bias": torch.zeros(3)}, "no weight matrix"),
+        ({"a.weight": torch.randn(9, 30), "b.weight": torch.randn(10, 9)}, "another family"),
+    ],
+)
+def test_refusals(tensors, words, tmp_path, reader_path):
+    with pytest.raises(UsageError, match=words):
+        desk.read_model(_file(tmp_path, tensors), reader_path)
+
+
+def test_two_checkpoints(tmp_path):
+    state = read_networks.make("relu mlp").state_dict()
+    other = {k: t + 0.1 if k == "layers.1.weight" else t for k, t in state.items()}
+    found = desk.compare_models(_file(tmp_path, state), _file(tmp_path, other, "n.safetensors"))
+    assert (
+        found["verdict"] == "changed"
+        and "the networks were not run: only weights are at hand." in found["notes"]
+    )
+
+
+def test_lineage_of_a_folder(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    base = torch.randn(40, 40, generator=g)
+    _file(tmp_path, {"w": base}, "base.safetensors")
+    _file(tmp_path, {"w": torch.where(base.abs() < 0.5, 0.0, base)}, "small.safetensors")
+    (tmp_path / "README.md").write_text("models")
+    found = desk.trace_lineage(str(tmp_path), str(tmp_path / "tree.png"))
+    assert found["roots"] == ["base"]
+    assert [(e["parent"], e["child"], e["how"]) for e in found["edges"]] == [("base", "small", "pruned")]
+    assert (tmp_path / "tree.png").is_file()
+
+
+def test_empty_folder_and_no_folder(tmp_path):
+    with pytest.raises(UsageError, match="at least two"):
+        desk.trace_lineage(str(tmp_path))
+    with pytest.raises(NotFound):
+        desk.trace_lineage(str(tmp_path / "none"))
+
+
+def test_numbers_are_plain(zoo, reader_path):
+    value = desk.read_model(f"zoo:{zoo.folder}#0", reader_path)["predictions"][0]["value"]
+    assert isinstance(value, float) and np.isfinite(value)
