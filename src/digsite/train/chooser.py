@@ -58,6 +58,6 @@ def _chunk(engine: str, width: int, device: torch.device) -> int:
     """On a CPU: as many members as stay in cache, beyond which nothing is gained; on a GPU: as fit."""
     if device.type != "cpu":
         return max(1, min(1024, GPU_FLOATS // width))
-    if engine == "mlp":
+    if engine in ("mlp", "vmap"):
         return max(4, min(128, CACHE_FLOATS // width))
-    return {"stacked": 8, "vmap": 16, "loop": 64}[engine]
+    return {"stacked": 8, "loop": 64}[engine]
