@@ -258,7 +258,7 @@ class LmConfig(TokenStudy):
     )
     output: str = Field(default="", description="attribute of the model's output that holds the logits")
     target: Language = Field(
-        default=LlamaConfig(d_model=64, d_mlp=172, n_layers=2),
+        default=LlamaConfig(d_model=64, d_mlp=172, n_layers=2),  # pyright: ignore[reportCallIssue]
         description="the model that is trained here; its vocabulary and context are the data's",
     )
     training: Recipe = Field(default=Recipe(), description="how it is trained")
@@ -266,31 +266,32 @@ class LmConfig(TokenStudy):
 
 
 class HeadsConfig(TokenStudy):
-    """Decompose a small attention-only model that has learned to continue a repeated string."""
+    """Decompose a small attention-only model that has learned to continue strings that repeat themselves."""
 
     target: InductionConfig = Field(
-        default=InductionConfig(vocab=24, context=16, d_model=32, position="keys"),
+        default=InductionConfig(vocab=24, context=16, d_model=32, position="keys"),  # pyright: ignore[reportCallIssue]
         description="the model that is trained here",
     )
-    training: Recipe = Field(default=Recipe(steps=4000, batch=128, lr=5e-3), description="how it is trained")
+    training: Recipe = Field(
+        default=Recipe(steps=3000, batch=128, lr=5e-3), description="how the target is trained"
+    )
+    rows: int = Field(default=20_000, gt=0, description="strings that it is trained on")
+    demand: bool = Field(default=True, description="refuse a target that has not learned to copy")
 
 
 class ModaddConfig(TokenStudy):
     """Decompose a network that adds modulo a prime, and look for single frequencies in its components."""
 
-    model: str = Field(
-        default="",
-        description="reference of a published network; none: the data folder's, or one trained here",
-    )
     network: str = Field(
-        default="7r4zst7evs", description="which network of the data folder; 'none' trains one in any case"
+        default="7r4zst7evs",
+        description="published network of the data folder, where it is there; none: one is trained here",
     )
     target: ModularMlpConfig = Field(
-        default=ModularMlpConfig(modulus=29, d_embed=48, d_out=128),
+        default=ModularMlpConfig(modulus=29, d_embed=48, d_out=128),  # pyright: ignore[reportCallIssue]
         description="the network that is trained here",
     )
     training: Recipe = Field(
-        default=Recipe(steps=3000, batch=841, lr=3e-3, weight_decay=1.0), description="how it is trained"
+        default=Recipe(steps=3000, batch=512, lr=3e-3, weight_decay=1.0), description="how it is trained"
     )
 
 

@@ -3,10 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+from digsite.decompose.run_heads import heads
 from digsite.decompose.run_lm import lm
+from digsite.decompose.run_modadd import modadd
 from digsite.decompose.run_model import model
 from digsite.decompose.run_toys import toy, toys
 
-METHODS: dict[str, Callable[[Any, Any], None]] = {"toy": toy, "model": model, "lm": lm}
+METHODS: dict[str, Callable[[Any, Any], None]] = {
+    "toy": toy,
+    "model": model,
+    "lm": lm,
+    "heads": heads,
+    "modadd": modadd,
+}
 PACKED: dict[str, Callable[[list[Any], list[Any]], None]] = {"toy": toys}
 PARALLEL = frozenset(METHODS)  # gradients are means over the processes that torchrun starts

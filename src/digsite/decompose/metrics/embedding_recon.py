@@ -1,4 +1,4 @@
-"""What masked embeddings lose of the embedding: error as a share of the vectors' variance over the tokens that occur."""
+"""What masked embeddings lose of the embedding: error as a share of the vectors' variance."""
 
 from typing import Literal
 
