@@ -54,7 +54,8 @@ def root(tmp_path) -> Path:
 
 
 @pytest.fixture
-def served(root):
+def served(root, monkeypatch):
+    monkeypatch.setattr("digsite.serve.index.FRESH_S", 0.0)  # runs are made after the server has started
     with TestClient(build(root), base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 

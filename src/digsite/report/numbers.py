@@ -40,6 +40,8 @@ def claim_texts(claim: Claim) -> tuple[str, str, str]:
         show = number
     else:
         places = min(max(0, 1 - _magnitude(half)), 8)
+        while places < 8 and any(v and not round(v, places) for v in numbers):
+            places += 1  # a bound just beside zero keeps its side
 
         def show(value: float | None) -> str:
             return "–" if value is None else fixed(value, places)
@@ -74,6 +76,14 @@ def size(n_bytes: float) -> str:
             break
         n_bytes /= 1000
     return f"{n_bytes:.3g}\u00a0{unit}"
+
+
+def cell(text: str) -> str:
+    """A number of a table in six digits; everything else as it is."""
+    try:
+        return f"{float(text):.6g}" if len(text) > 9 and "." in text else text
+    except ValueError:
+        return text
 
 
 def setting(value: Any) -> str:

@@ -47,6 +47,7 @@ def environment(*more: Path) -> Environment:
     env.filters.update(
         number=numbers.number, duration=numbers.duration, moment=numbers.moment, setting=numbers.setting,
         size=numbers.size, claim_texts=numbers.claim_texts,
+        cell=numbers.cell,
     )  # fmt: skip
     env.globals.update(version=digsite.__version__)
     return env

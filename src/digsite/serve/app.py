@@ -1,5 +1,7 @@
 """The application: pages found by scanning, wrapped in the fence."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio.to_thread
@@ -24,7 +26,7 @@ def build(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None = N
     app = Starlette(
         routes=[route for page in pages for route in _guard(page.routes)],
         exception_handlers={HTTPException: _http_error, DigsiteError: _user_error, Exception: _our_error},
-        lifespan=_few_threads,
+        lifespan=_lifespan,
     )
     app.state.site = Site.over(root)
     return Fence(app, hosts=hosts, token=token)
@@ -35,15 +37,11 @@ def _guard(routes: list[Route]) -> list[Route]:
     return routes
 
 
-class _few_threads:
-    def __init__(self, app: Starlette) -> None:
-        pass
-
-    async def __aenter__(self) -> None:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-
-    async def __aexit__(self, *exception: object) -> None:
-        pass
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.site.index.entries()  # so that the first visitor need not wait for it
+    yield
 
 
 def _http_error(request: Request, error: Exception) -> Response:

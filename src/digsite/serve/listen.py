@@ -41,6 +41,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound = socket.socket(family)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(128)  # whoever is quicker than the server waits instead of being refused
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(

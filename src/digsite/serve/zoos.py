@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from digsite.report.facts import read_table
+from digsite.report.numbers import cell
 from digsite.runs.layout import RunDir
 from digsite.serve import places
 from digsite.serve.site import Site, run_of, site
@@ -90,7 +91,7 @@ class ZooFolder:
 
     def labels(self, number: int) -> dict[str, str]:
         table = read_table(self.folder, "members", start=number, limit=1)
-        return {name: _short(cell) for name, cell in zip(table.columns, table.rows[0])} if table.rows else {}
+        return {name: cell(text) for name, text in zip(table.columns, table.rows[0])} if table.rows else {}
 
     def layer(self, number: int, name: str) -> dict[str, Any]:
         for weights in self.member(number):
@@ -115,14 +116,6 @@ def _shown(weights: Weights) -> dict[str, Any]:
         answer["singular_values"] = np.linalg.svd(matrix, compute_uv=False)
         answer["noise_edge"] = float(matrix.std() * (np.sqrt(matrix.shape[0]) + np.sqrt(matrix.shape[1])))
     return answer
-
-
-def _short(cell: str) -> str:
-    """Six digits of a measurement say enough."""
-    try:
-        return cell if len(cell) < 9 or "." not in cell else f"{float(cell):.6g}"
-    except ValueError:
-        return cell
 
 
 def zoos_of(here: Site) -> list[ZooFolder]:

@@ -5,7 +5,8 @@ import { color, css, number, themed, tick, withAlpha } from "./dom.js";
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]]; // after eight colors the dash tells lines apart
 
 // lines: [{name, x, y, low?, high?, null?, color?}]; returns {set(lines), plot()}.
-export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, logY = false, marks = [], height = 220, sync = "" }) {
+export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, logY = false, marks = [], height: base = 220, sync = "" }) {
+  const height = base * unit();
   let plot, current = lines, log = logY;
   const build = () => {
     plot?.destroy();
@@ -39,9 +40,13 @@ function padded(u, low, high) {
   return [low - pad, high + pad];
 }
 
-function axis(label, size) {
+// Canvas texts grow with the page's own font, for walls and phones alike.
+const unit = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 15;
+
+function axis(label, plain) {
+  const u = unit(), size = plain * u, font = (px) => `${Math.round(px * u)}px system-ui, sans-serif`;
   return {
-    label, size, labelSize: label ? 18 : 0, labelGap: 2, labelFont: "12px system-ui, sans-serif", font: "11px system-ui, sans-serif",
+    label, size, labelSize: label ? 18 * u : 0, labelGap: 2, labelFont: font(12), font: font(11),
     stroke: css("--soft"), grid: { stroke: css("--rule"), width: 1 }, ticks: { stroke: css("--rule"), width: 1, size: 4 },
     values: (u, splits) => splits.map((v) => (v == null ? "" : tick(v))),
   };
@@ -79,7 +84,7 @@ function drawMarks(u, marks) {
   ctx.strokeStyle = css("--c1");
   ctx.fillStyle = css("--soft");
   ctx.setLineDash([4, 3]);
-  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.font = `${11 * unit() * devicePixelRatio}px system-ui, sans-serif`;
   for (const mark of marks) {
     const x = u.valToPos(mark.x, "x", true);
     if (x < bbox.left || x > bbox.left + bbox.width) continue;

@@ -1,6 +1,11 @@
 // A table that sorts by any column and finds text.
 import { el, note } from "../dom.js";
 
+// Six digits are enough for the eye; the file has them all.
+function short(cell) {
+  return cell.length > 9 && cell.includes(".") && Number.isFinite(Number(cell)) ? String(Number(Number(cell).toPrecision(6))) : cell;
+}
+
 export function draw(stage, data) {
   let rows = data.rows, by = -1, up = true;
   const body = el("tbody");
@@ -9,7 +14,7 @@ export function draw(stage, data) {
   const fill = () => {
     const word = find.value.toLowerCase();
     const fitting = rows.filter((row) => !word || row.some((cell) => cell.toLowerCase().includes(word)));
-    body.replaceChildren(...fitting.slice(0, 500).map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, cell)))));
+    body.replaceChildren(...fitting.slice(0, 500).map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, short(cell))))));
   };
   function sort(i) {
     up = by === i ? !up : true;
