@@ -9,7 +9,7 @@ from digsite.track.activations import measures
 
 def test_every_member_is_there_raw_and_centered() -> None:
     found = spectra(torch.randn(200, 12), warn=False)
-    assert {name for name in measures()} <= set(found)
+    assert set(measures()) <= set(found)
     assert {f"centered/{name}" for name in measures()} <= set(found)
     assert {"mean_share", "two_nn"} <= set(found)
 

@@ -55,7 +55,11 @@ def test_multihead_attention_in_an_encoder_layer_is_seen() -> None:
 
 
 def test_own_transformer_has_patterns_attention_and_residual_stream() -> None:
-    model = build(parse({"kind": "transformer", "image": (1, 8, 8), "patch": 4, "d_model": 8, "n_heads": 2, "d_mlp": 16}))
+    model = build(
+        parse(
+            {"kind": "transformer", "image": (1, 8, 8), "patch": 4, "d_model": 8, "n_heads": 2, "d_mlp": 16}
+        )
+    )
     found = capture.targets(model)
     assert {t.kind for t in found} >= {"linear", "attention", "residual", "norm"}
     captured, _ = Probe(torch.randn(5, 1, 8, 8), n_rows=100).run(model, found, patterns=True)

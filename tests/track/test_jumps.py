@@ -30,9 +30,10 @@ def test_ramps_keep_their_width_in_steps() -> None:
 
 
 def test_q_values_are_benjamini_hochberg_over_all_series() -> None:
-    base = dict(step=1.0, low=1.0, high=1.0, before=1.0, after=2.0, change=1.0, change_low=0.0, change_high=2.0)
-    rest = dict(relative_change=1.0, width=1.0, speed=1.0, phase=0.5, kind="step", index=1)
-    jumps = [Jump(**base, **rest, p=p, q=p) for p in (0.001, 0.02, 0.04)]
+    where = {"step": 1.0, "low": 1.0, "high": 1.0, "width": 1.0, "speed": 1.0, "phase": 0.5, "index": 1}
+    size = {"before": 1.0, "after": 2.0, "change": 1.0, "change_low": 0.0, "change_high": 2.0}
+    rest = {**where, **size, "relative_change": 1.0, "kind": "step"}
+    jumps = [Jump(**rest, p=p, q=p) for p in (0.001, 0.02, 0.04)]
     found = [j.q for j in pooled(jumps, 10)]
     assert found == pytest.approx(false_discovery_control(np.r_[0.001, 0.02, 0.04, np.ones(7)])[:3])
-    assert pooled([Jump(**base, **rest, p=None, q=None)], 3)[0].q is None
+    assert pooled([Jump(**rest, p=None, q=None)], 3)[0].q is None

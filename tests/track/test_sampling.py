@@ -21,7 +21,9 @@ def draws(n: int, count: int) -> list[torch.Tensor]:
 @pytest.mark.parametrize("centered", [True, False])
 def test_the_correction_takes_the_bias_off(centered: bool) -> None:
     plain = np.mean([_plain(x, centered) for x in draws(40, 150)])
-    fixed = np.mean([float(sampling.unbiased_participation(grams(x), centered=centered)) for x in draws(40, 150)])
+    fixed = np.mean(
+        [float(sampling.unbiased_participation(grams(x), centered=centered)) for x in draws(40, 150)]
+    )
     assert plain < 0.65 * TRUE
     assert fixed == pytest.approx(TRUE, rel=0.06)
 

@@ -37,6 +37,7 @@ def test_hsic_is_the_mean_over_all_quadruples() -> None:
     draw = torch.Generator().manual_seed(0)
     k, m = (gram(torch.randn(6, 3, generator=draw, dtype=torch.float64)) for _ in range(2))
     terms = [
-        k[i, j] * m[i, j] + k[i, j] * m[q, r] - 2 * k[i, j] * m[i, q] for i, j, q, r in permutations(range(6), 4)
+        k[i, j] * m[i, j] + k[i, j] * m[q, r] - 2 * k[i, j] * m[i, q]
+        for i, j, q, r in permutations(range(6), 4)
     ]
     assert float(hsic(k, m)) == pytest.approx(float(torch.stack(terms).mean()))

@@ -189,4 +189,5 @@ CONFIGS: dict[str, type[Config]] = {
     "grid": GridConfig,
     "transition": TransitionConfig,
     "mechanisms": MechanismsConfig,
+    "report": MechanismsConfig,
 }

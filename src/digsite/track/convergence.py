@@ -32,11 +32,11 @@ class LayerOrder:
     layers: int
 
 
-def settled(series: Series, error: float = 0.0, *, width: float = 3.0) -> Settled:
+def settled(series: Series, error: float = 0.0) -> Settled:
     """The earliest step after which the series stays within a band of its final level.
 
-    The band is `width` standard deviations of the last tenth of the run, or `width` probe errors where those are
-    larger. A series whose last tenth still drifts by more than its own scatter has not converged.
+    The band is as wide as noise of this many samples reaches, in standard deviations of the last tenth of the run, or
+    in probe errors where those are larger. A series whose last tenth drifts by more than its scatter has not converged.
     """
     if series.constant:
         return Settled(float(series.steps[0]), "constant", 0.0)
@@ -44,7 +44,7 @@ def settled(series: Series, error: float = 0.0, *, width: float = 3.0) -> Settle
     tail = values[-max(int(TAIL_SHARE * len(values)), 8) :]
     scatter = float(np.std(np.diff(tail)) / np.sqrt(2))
     spread = max(scatter, error)
-    band = width * max(spread, float(np.std(tail - _line(tail))))
+    band = float(np.sqrt(2 * np.log(len(values))) + 0.5) * max(spread, float(np.std(tail - _line(tail))))
     if _drifts(tail, spread):
         return Settled(None, "not converged", band)
     level = float(np.median(tail))

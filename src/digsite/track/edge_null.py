@@ -21,7 +21,7 @@ FIRST_BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 SECOND_BINS = (0.0, 0.15, 0.3, 0.5, 0.7, 0.9)
 PROBS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
 BURN_IN = 200
-FEWEST = 100  # simulated series behind each stored row
+FEWEST = 60  # simulated series behind each stored row
 
 
 def ar(memory: Memory, count: int, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 from digsite.track.runs.as_published import as_published
 from digsite.track.runs.grid import grid_study
 from digsite.track.runs.mechanisms import mechanisms
+from digsite.track.runs.report import report
 from digsite.track.runs.transition import transition
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
@@ -15,4 +16,5 @@ METHODS: dict[str, Callable[[Any, Any], None]] = {
     "grid": grid_study,
     "transition": transition,
     "mechanisms": mechanisms,
+    "report": report,
 }

@@ -38,13 +38,27 @@ class Window:
     layer: str
 
 
+@dataclass(frozen=True)
+class Examined:
+    """Changes across windows, jumps per layer of each network by family, and checkpoint plans."""
+
+    windows: pd.DataFrame
+    per_layer: dict[str, list[float]]
+    plans: dict[str, Any]
+
+
 def mechanisms(config: MechanismsConfig, run: Run) -> None:
-    runs = trained_grid(config, run)
-    cells = grid.cells(config.sets, config.families, config.archs)
+    found = examine(config, run, trained_grid(config, run))
+    rows = answers(run, found)
+    run.verdict("; ".join(f"{row['question']}: {row['answer']} (n = {row['n']})" for row in rows) + ".")
+
+
+def examine(config: MechanismsConfig, run: Run, runs: list[TrackedRun]) -> Examined:
+    """Plan, train again and look inside, cell by cell."""
     rows: list[dict[str, Any]] = []
     per_layer: dict[str, list[float]] = {}
     plans: dict[str, Any] = {}
-    for cell in cells:
+    for cell in grid.cells(config.sets, config.families, config.archs):
         members = [one for one in runs if one.arch == cell.arch and one.dataset == cell.dataset]
         jumps = [_confirmed(one, config) for one in members]
         for one, found in zip(members, jumps, strict=True):
@@ -56,7 +70,7 @@ def mechanisms(config: MechanismsConfig, run: Run) -> None:
     table = pd.DataFrame(rows)
     run.json("checkpoint_plan", plans)
     run.table("moments", table)
-    _answers(run, table, per_layer)
+    return Examined(table, per_layer, plans)
 
 
 def _confirmed(one: TrackedRun, config: MechanismsConfig) -> list[tuple[str, Jump]]:
@@ -149,9 +163,9 @@ def rerun(
     return kept, trained.ensemble.module(0), recipe.probe
 
 
-def _answers(run: Run, table: pd.DataFrame, per_layer: dict[str, list[float]]) -> None:
+def answers(run: Run, examined: Examined) -> list[dict[str, Any]]:
     """The three questions of the original, each with effect, interval, null and a verdict that may be withheld."""
-    rng = run.rng("tests")
+    table, per_layer, rng = examined.windows, examined.per_layer, run.rng("tests")
     heads = _excess(table, "transformer", "specialization", rng)
     families = questions.contrast(per_layer.get("cnn", []), per_layer.get("mlp", []), rng)
     asked = {
@@ -186,7 +200,7 @@ def _answers(run: Run, table: pd.DataFrame, per_layer: dict[str, list[float]]) -
             pd.DataFrame(rows),
             caption="Effects with 95 % intervals.",
         )
-    run.verdict("; ".join(f"{row['question']}: {row['answer']} (n = {row['n']})" for row in rows) + ".")
+    return rows
 
 
 def _excess(table: pd.DataFrame, family: str, measure: str, rng: np.random.Generator) -> questions.Effect:
