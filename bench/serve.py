@@ -100,8 +100,9 @@ class Server:
 def show(what: str, value: float, unit: str, limit: float | None, note: str = "") -> bool:
     """One line of the table; the limit is the number to reach."""
     met = limit is None or value <= limit
+    goal = "" if limit is None else f"<= {limit:g}"
     print(
-        f"{what:58} {value:9.1f} {unit:4} {'' if limit is None else f'<= {limit:g}':9} {'' if met else 'MISSED':7}{note}",
+        f"{what:58} {value:9.1f} {unit:4} {goal:9} {'' if met else 'MISSED':7}{note}",
         flush=True,
     )
     return met
@@ -130,8 +131,11 @@ def matrix_lines(server: Server, run: RunDir, name: str) -> list[bool]:
     base = f"/api/runs/mask/{run.id}"
     tiles = [f"{base}/tile?name={name}&level=3&row={r}&column={c}" for r in range(2) for c in range(6)]
     opened = server.timed(f"{base}/view?name={name}", *tiles)
-    zoomed = [server.timed(*(f"{base}/tile?name={name}&level={level}&row={r}&column={c}" for r in (1, 2) for c in (1, 2, 3)))
-              for level in (2, 1, 0)]  # fmt: skip
+    around = [(r, c) for r in (1, 2) for c in (1, 2, 3)]
+    zoomed = [
+        server.timed(*(f"{base}/tile?name={name}&level={level}&row={r}&column={c}" for r, c in around))
+        for level in (2, 1, 0)
+    ]
     sorted_ = server.timed(
         f"{base}/view?name={name}&rows=size&columns=size", *(f"{t}&rows=size&columns=size" for t in tiles)
     )

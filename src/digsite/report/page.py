@@ -20,6 +20,7 @@ from digsite.runs.layout import RunDir
 
 HERE = Path(__file__).parent
 LOOK = HERE / "assets" / "look.css"
+BRIEF = 3  # figures shown in a notebook
 TABLES = 12  # tables shown in a report; each with the head of its rows
 
 
@@ -33,6 +34,14 @@ def render(runs: Sequence[RunDir]) -> str:
     assert runs, "a report needs a run"
     facts = [gather(run) for run in runs]
     return _single(facts[0]) if len(facts) == 1 else _several(facts)
+
+
+def brief(run: RunDir) -> str:
+    """The answer, its claims and the first figures: what a notebook shows."""
+    facts = gather(run)
+    return _fill(
+        "brief.html", facts=facts, rows=rows(facts.claims), uris=embedded(list(facts.pictures[:BRIEF]))
+    )
 
 
 def environment(*more: Path) -> Environment:

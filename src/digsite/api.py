@@ -1,0 +1,86 @@
+"""digsite from a notebook: `digsite.run("tms_5-2", steps=200)` does what the command line does and returns the run."""
+
+from pathlib import Path
+from typing import Any
+
+from digsite.base import settings
+from digsite.base.errors import DigsiteError, UsageError
+from digsite.config.overrides import paths
+from digsite.report.opened import Run
+from digsite.runs import find_run, statuses
+from digsite.studies import find_study
+from digsite.studies.find import Size
+from digsite.studies.plan import Plan, plan
+
+__all__ = ["Run", "list_runs", "list_studies", "open_run", "run"]
+
+
+def run(
+    study: str,
+    *,
+    size: Size = "full",
+    runs: Path | str | None = None,
+    device: str | None = None,
+    studies: Path | str | None = None,
+    overrides: tuple[str, ...] = (),
+    **settings_: Any,
+) -> Run:
+    """Run a study with some settings changed; a setting may be named by the end of its path (`steps`)."""
+    from digsite.studies.plan import start
+    from digsite.worker.execute import How, execute
+
+    found = find_study(study, [Path(studies)] if studies else [])
+    base = plan(found, size=size)
+    changes = [*overrides, *(f"{place(base, name)}={_typed(value)}" for name, value in settings_.items())]
+    directory = start(plan(found, size=size, overrides=changes), Path(runs) if runs else settings.runs_dir())
+    code = execute(directory, How(device or settings.device(), quiet=True))
+    if code:
+        raise DigsiteError(
+            f"The run '{directory.id}' did not finish: {directory.status().message}",
+            hint=f"Its folder is {directory.path}; after mending the cause: digsite resume {directory.id}",
+        )
+    from digsite.report import write
+
+    write([directory], directory.report)
+    return Run(directory)
+
+
+def place(base: Plan, name: str) -> str:
+    """The path of a setting: itself, or the one path that ends in it, the room's own section first."""
+    name = name.replace("__", ".")
+    known = paths(base.tree)
+    if name in known or any(path.startswith(f"{name}.") for path in known):
+        return name
+    ends = [path for path in known if path.endswith(f".{name}")]
+    own = [path for path in ends if path == f"{base.study.room}.{name}"]
+    if len(own or ends) == 1:
+        return (own or ends)[0]
+    if ends:
+        raise UsageError(
+            f"'{name}' could be {', '.join(ends)}.", hint="Write the whole path with __ for the dots."
+        )
+    return name  # the config's own check says what is accepted
+
+
+def _typed(value: Any) -> str:
+    """As it would be written on the command line."""
+    from digsite.base.atomic import dumps
+
+    return str(value) if isinstance(value, Path) else dumps(value)
+
+
+def open_run(name: str = "last", *, runs: Path | str | None = None) -> Run:
+    """A run by path, id, a part of its id, or `last`."""
+    return Run(find_run(name, Path(runs) if runs else settings.runs_dir()))
+
+
+def list_runs(root: Path | str | None = None) -> list[Run]:
+    """Every run, newest first."""
+    return [Run(directory) for directory, _ in statuses(Path(root) if root else settings.runs_dir())]
+
+
+def list_studies() -> dict[str, str]:
+    """Names of the studies with the question that each answers."""
+    from digsite.studies import all_studies
+
+    return {name: study.purpose for name, study in all_studies().items()}

@@ -1,0 +1,79 @@
+"""digsite from a notebook."""
+
+import subprocess
+import sys
+
+import pytest
+
+import digsite
+from digsite.base.errors import DigsiteError, UsageError
+
+
+def test_a_run_comes_back_as_an_object(tmp_path, plugin_studies):
+    run = digsite.run("countdown", steps=3, runs=tmp_path / "runs", studies=plugin_studies, device="cpu")
+    assert run.state == "finished" and run.config["steps"] == 3
+    assert run["total"] == run.claims["total"].value
+    assert run.metrics()["total"][0] == [0, 1, 2]
+    assert "add up to" in run.verdict and run.id in repr(run)
+    assert run.directory.report.is_file()
+    assert digsite.open_run("last", runs=tmp_path / "runs").id == run.id
+    assert [r.id for r in digsite.list_runs(tmp_path / "runs")] == [run.id]
+
+
+def test_tables_figures_and_the_picture(tmp_path, plugin_studies):
+    run = digsite.run("showcase", size="smoke", runs=tmp_path / "runs", studies=plugin_studies, device="cpu")
+    assert len(run.table("overlaps")) == 10 and run.tables == ("loss_band", "overlaps")
+    assert set(run.figures) == {"loss", "overlap"}
+    html = run._repr_html_()
+    assert html.startswith("<iframe sandbox srcdoc=") and "<script" not in html
+    assert "features represented" in html and html.count("data:image/") == 2
+
+
+def test_the_same_numbers_as_the_command_line(tmp_path, cli, plugin_studies):
+    run = digsite.run("countdown", steps=4, seed=3, runs=tmp_path / "a", studies=plugin_studies, device="cpu")
+    code, _, _ = cli(
+        "run",
+        "countdown",
+        "steps=4",
+        "seed=3",
+        "--studies",
+        plugin_studies,
+        "--runs",
+        tmp_path / "b",
+        "--quiet",
+    )
+    assert code == 0
+    (other,) = digsite.list_runs(tmp_path / "b")
+    assert run.directory.results.read_bytes() == other.directory.results.read_bytes()
+
+
+def test_a_setting_is_found_by_the_end_of_its_path():
+    from digsite.api import place
+    from digsite.studies import find_study
+    from digsite.studies.plan import plan
+
+    base = plan(find_study("tms_5-2"))
+    assert place(base, "steps") == "decompose.steps"  # the room's own section before the target's
+    assert place(base, "target__steps") == "target.steps"
+    assert place(base, "seeds") == "seeds"
+    assert place(base, "n_hidden") == "target.model.n_hidden"
+    with pytest.raises(UsageError, match="'coeff' could be"):
+        place(base, "coeff")
+
+
+def test_mistakes_are_said(tmp_path, plugin_studies):
+    with pytest.raises(UsageError, match="Did you mean 'steps'"):
+        digsite.run("countdown", stps=3, runs=tmp_path, studies=plugin_studies)
+    with pytest.raises(DigsiteError, match="did not finish: ValueError: as asked"):
+        digsite.run("countdown", fail_at=1, runs=tmp_path, studies=plugin_studies)
+    with pytest.raises(AttributeError, match="no attribute 'walk'"):
+        digsite.walk  # noqa: B018
+
+
+def test_importing_costs_nothing():
+    code = "import sys, digsite; assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_studies_by_question():
+    assert digsite.list_studies()["tms_5-2"].endswith("?")
