@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from digsite.decompose import equal_l0, report, showing, token_scores
+from digsite.decompose import equal_l0, memory, report, showing, token_scores
 from digsite.decompose.compare import compare
 from digsite.decompose.config import TokenStudy
 from digsite.decompose.decomposition import MASKINGS, Decomposition
@@ -33,13 +33,16 @@ NOTES = {
 
 def decompose(config: TokenStudy, task: Task, run: Run) -> list[Decomposition]:
     seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
-    problem = Problem([task.model], config.modules, task.sample, output=task.output)
-    fit = Fit(problem, config.decompose, seeds, device=run.device)
+    fit = Fit(problem_of(config, task), config.decompose, seeds, device=run.device)
     for step in run.steps(config.decompose.steps, save=fit.state, load=fit.load):
         terms = fit.step(step)
         if step % config.log_every == 0:
             run.log(step, **{f"loss/{name}": float(values.mean()) for name, values in terms.items()})
     return [fit.decomposition(k) for k in range(len(seeds))]
+
+
+def problem_of(config: TokenStudy, task: Task) -> Problem:
+    return Problem([task.model], config.modules, task.sample, output=task.output)
 
 
 def tell(config: TokenStudy, task: Task, run: Run, members: list[Decomposition]) -> list[Row]:
@@ -54,6 +57,7 @@ def tell(config: TokenStudy, task: Task, run: Run, members: list[Decomposition])
     stability(run, members)
     run.table("scores", {key: [row[key] for row in rows] for key in rows[0]})
     rival_figure(run, rows)
+    memory_table(config, task, run)
     showing.keep(run, members)
     view = View(members[0], lambda i: batches[i], len(batches), labels=task.labels, words=task.words)
     showing.measure(run, view, config.metrics)
@@ -81,6 +85,14 @@ def place(key: str) -> int:
     """The number of components and what they recover come first; Python's sort leaves the rest in its order."""
     families = ("ci_l0", "kl_recovered/", "ce_recovered/", "accuracy/")
     return next((i for i, family in enumerate(families) if key.startswith(family)), len(families))
+
+
+def memory_table(config: TokenStudy, task: Task, run: Run) -> None:
+    """At the chosen number of components and below, never above: more might not fit."""
+    n = config.decompose.C
+    if isinstance(n, int):
+        counts = sorted({max(1, n // 4), max(1, n // 2), n})
+        run.table("memory", memory.by_components(problem_of(config, task), config.decompose, counts, run.device))
 
 
 def is_headline(key: str) -> bool:
