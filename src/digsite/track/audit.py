@@ -51,8 +51,9 @@ def check_folder(folder: Path) -> list[Finding]:
         table = pd.read_csv(path)
         tables[name] = table
         findings += check_table(table, name)
-        if _first(table, STEP_NAMES) and not _is_event_list(table):
-            ends[path.name.split(".")[0]] = float(pd.to_numeric(table[_first(table, STEP_NAMES)]).max())
+        step = _first(table, STEP_NAMES)
+        if step is not None and not _is_event_list(table):
+            ends[path.name.split(".")[0]] = float(np.max(table[step].to_numpy(float)))
     for name, table in tables.items():
         if _is_event_list(table):
             findings += list(check_event_units(table, ends, name))
@@ -66,9 +67,9 @@ def check_table(table: pd.DataFrame, file: str) -> list[Finding]:
         return list(_holes(table, file))
     findings = list(_holes(table, file))
     run = _first(table, RUN_NAMES)
-    if run is not None and table[run].nunique() > 1:
+    if run is not None and len(set(table[run])) > 1:
         findings.append(
-            Finding("note", file, run, f"holds {table[run].nunique()} runs; they are read one by one")
+            Finding("note", file, run, f"holds {len(set(table[run]))} runs; they are read one by one")
         )
     keys = [c for c in (run, _first(table, LAYER_NAMES)) if c]
     groups = table.groupby(keys, sort=False) if keys else [("", table)]
@@ -108,7 +109,7 @@ def check_event_units(table: pd.DataFrame, ends: dict[str, float], file: str) ->
     if step is None:
         return
     if "phase" in table:
-        reach = float(table["phase"].max())
+        reach = float(np.max(table["phase"].to_numpy(float)))
         if reach < 0.5:
             yield Finding(
                 "doubt",
@@ -118,10 +119,11 @@ def check_event_units(table: pd.DataFrame, ends: dict[str, float], file: str) ->
             )
     if run is None or not ends:
         return
-    known = table[table[run].isin(list(ends))]
-    if known.empty:
+    pairs = zip(table[step].to_numpy(float), table[run], strict=True)
+    shares = [at / ends[name] for at, name in pairs if name in ends]
+    if not shares:
         return
-    share = float((known[step] / known[run].map(ends)).max())
+    share = max(shares)
     if share < 0.5:
         yield Finding(
             "wrong",

@@ -69,12 +69,11 @@ def weight_table(checkpoints: Iterable[tuple[int, Path]]) -> pd.DataFrame:
 
 def series_of(table: pd.DataFrame) -> list[Series]:
     """One series per layer and measure of a tidy table; layers keep their order of appearance as depth."""
-    depth = {str(layer): i for i, layer in enumerate(pd.unique(table["layer"]))}
+    depth = {name: i for i, name in enumerate(dict.fromkeys(map(str, table["layer"])))}
+    groups: Any = table.groupby(["layer", "measure"], sort=False)
     return [
-        make_series(
-            part["value"], part["step"], layer=str(layer), measure=str(measure), depth=depth[str(layer)]
-        )
-        for (layer, measure), part in table.groupby(["layer", "measure"], sort=False)
+        make_series(part["value"], part["step"], layer=layer, measure=measure, depth=depth[layer])
+        for (layer, measure), part in groups
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -138,8 +139,8 @@ def _periods(run: PublishedRun, measure: str, rng: np.random.Generator) -> criti
 
 def concentration_rows(recorded: pd.DataFrame, found: Found, families: dict[str, str]) -> list[Row]:
     """Jumps per run of CNN against MLP, and where in a transformer they sit."""
-    per_run = recorded.groupby(["family", "experiment"]).size().groupby("family").mean()
-    transformer = recorded[recorded.family == "transformer"]
+    per_run: Any = recorded.groupby(["family", "experiment"]).size().groupby("family").mean()
+    transformer: Any = recorded[recorded.family == "transformer"]
     linear2 = float(transformer.layer.str.endswith("linear2").mean()) if len(transformer) else None
     mine = [(s, j) for s, jumps in found for j in jumps if families[s.run] == "transformer"]
     layers = [s for s, _ in found if families[s.run] == "transformer"]

@@ -136,7 +136,9 @@ class TransitionConfig(Config):
 
     seed: int = Field(0, description="first seed")
     seeds: int = Field(10, gt=0, description="networks, trained as one ensemble")
-    task: TaskConfig = Field(GrokkingTask(), description="what is learned")
+    task: TaskConfig = Field(
+        default_factory=lambda: GrokkingTask.model_validate({}), description="what is learned"
+    )
     steps: int = Field(1200, gt=0, description="training steps")
     every: int = Field(5, gt=0, description="training steps between samples")
     lr: float = Field(0.01, ge=0, description="learning rate")

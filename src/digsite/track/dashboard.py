@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from digsite.track.phases import Phase1, rate_by
 from digsite.track.tracked import TrackedRun
 
 FAMILIES = ("mlp", "cnn", "transformer")
-COLORS = dict(zip(FAMILIES, PALETTE, strict=False))
+COLORS: dict[str, str] = dict(zip(FAMILIES, PALETTE, strict=False))
 
 
 @styled
@@ -52,7 +53,7 @@ def architecture_page(result: Phase1) -> Figure:
     """For each family: jump times above, the layers that jump most below (full names, no merging)."""
     figure, axes = canvas(2, 3, width=13.5, height=7.6)
     for k, family in enumerate(FAMILIES):
-        mine = result.jumps[result.jumps.family == family]
+        mine: Any = result.jumps[result.jumps.family == family]
         _phases(axes[0, k], mine.phase.to_numpy(float), f"{family}: {len(mine)} jumps")
         _top_layers(axes[1, k], mine, result, family)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
@@ -91,9 +92,10 @@ def write_table(count: int = 250, seed: int = 0) -> None:
 def _table() -> RegularGridInterpolator:
     stored = json.loads(TABLE.read_text())["quantiles"]
     sizes = sorted(stored, key=int)
+    beyond: Any = None  # SciPy's word for going on linearly
     axes = (np.log([int(n) for n in sizes]), np.array(FIRST_BINS), np.array(SECOND_BINS))
     return RegularGridInterpolator(
-        axes, np.array([stored[n] for n in sizes]), bounds_error=False, fill_value=None
+        axes, np.array([stored[n] for n in sizes]), bounds_error=False, fill_value=beyond
     )
 
 

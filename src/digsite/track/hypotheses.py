@@ -38,8 +38,9 @@ class Hypothesis:
 
 def hypotheses(result: Phase1, rng: np.random.Generator) -> list[Hypothesis]:
     """One unit per run; a run without jumps says nothing about when they happen."""
-    per_run = result.layers.groupby(["experiment", "family"]).size().rename("layers").reset_index()
-    counts = result.jumps.groupby("experiment").size() if len(result.jumps) else pd.Series(dtype=int)
+    sizes: Any = result.layers.groupby(["experiment", "family"]).size()
+    per_run = sizes.rename("layers").reset_index()
+    counts: Any = result.jumps.groupby("experiment").size() if len(result.jumps) else pd.Series(dtype=int)
     per_run["rate"] = per_run.experiment.map(counts).fillna(0) / per_run.layers
     null = float(result.detectors.set_index("detector").loc["edge"].null_per_series)
     early, late = (_share_per_run(result, low, high) for low, high in ((0, 0.1), (0.5, 1.01)))

@@ -186,7 +186,8 @@ def surrogate(series: Series, rng: np.random.Generator) -> Series:
 
 def rate_by(jumps: pd.DataFrame, layers: pd.DataFrame, key: str) -> pd.DataFrame:
     """Jumps per layer series by a column, mean over runs with a 95 % interval from the spread between runs."""
-    per_run = layers.groupby([key, "experiment"]).size().rename("layers").to_frame()
+    sizes: Any = layers.groupby([key, "experiment"]).size()
+    per_run = sizes.rename("layers").to_frame()
     per_run["jumps"] = jumps.groupby([key, "experiment"]).size() if len(jumps) else 0
     rate = (per_run["jumps"].fillna(0) / per_run["layers"]).groupby(key)
     error = 1.96 * rate.std(ddof=1) / np.sqrt(rate.size())

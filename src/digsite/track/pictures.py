@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ def attention_heads(before: Tensor, after: Tensor, steps: tuple[int, int], examp
     heads = before.shape[1]
     figure, axes = canvas(2, heads, width=1.9 * heads + 1, height=4.0, squeeze=False)
     top = float(max(before[example].max(), after[example].max()))
+    image: Any = None
     for row, (pattern, step) in enumerate(zip((before, after), steps, strict=True)):
         for head in range(heads):
             ax = axes[row, head]
@@ -55,6 +57,7 @@ def activation_heatmaps(before: Tensor, after: Tensor, labels: Tensor, steps: tu
     scaled = [(t - t.mean(0)) / np.maximum(t.std(0), 1e-6) for t in tables]
     order = np.argsort(scaled[1].argmax(0), kind="stable")
     figure, axes = canvas(2, 1, width=7.0, height=4.2)
+    image: Any = None
     for ax, table, step in zip(axes, scaled, steps, strict=True):
         image = ax.imshow(table[:, order], aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5)
         ax.set(ylabel="class", title=f"step {step}")

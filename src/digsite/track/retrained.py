@@ -9,7 +9,7 @@ from torch import nn
 
 from digsite.data import load
 from digsite.models import build
-from digsite.models.configs.mlp import MlpConfig
+from digsite.models.config import parse
 from digsite.track import capture
 from digsite.track.probe import Probe
 from digsite.track.published import RECORDED, PublishedRun
@@ -21,7 +21,7 @@ BATCH = 32
 def runs(seed: int, steps: int, every: int) -> list[PublishedRun]:
     """One MLP on the bundled digits: Adam at 1e-3, batches of 32, the first 160 test images as the probe."""
     digits = load("digits")
-    model = build(MlpConfig(sizes=[64, 64, 32, 10]), seed)
+    model = build(parse({"kind": "mlp", "sizes": [64, 64, 32, 10]}), seed)
     wrapped = nn.Sequential(nn.Flatten(), model)
     probe = Probe(digits.x_test[:PROBE_ROWS], n_rows=PROBE_ROWS)
     found = capture.targets(wrapped, frozenset({"linear"}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,8 @@ def _kmeans(x: np.ndarray, k: int, seed: int) -> tuple[float, np.ndarray]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct points than clusters is an answer here
-        fit = KMeans(k, n_init=4, random_state=seed).fit(x)
+        settings: Any = {"n_init": 4, "random_state": seed}
+        fit: Any = KMeans(k, **settings).fit(x)
     return float(fit.inertia_), np.asarray(fit.labels_)
 
 

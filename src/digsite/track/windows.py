@@ -86,7 +86,7 @@ def steepest(values: np.ndarray, steps: np.ndarray, *, skip: int = 5) -> float |
     if len(values) < 30 or not np.isfinite(values).all() or np.ptp(values) == 0:
         return None
     width = max(len(values) // 10 // 2 * 2 + 1, 5)
-    velocity = np.abs(savgol_filter(values, width, 1, deriv=1))
+    velocity = np.abs(np.asarray(savgol_filter(values, width, 1, deriv=1), dtype=float))
     return float(steps[skip + int(velocity[skip:].argmax())])
 
 

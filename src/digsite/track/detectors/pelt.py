@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -24,4 +25,5 @@ def breakpoints(values: np.ndarray, kernel: str, bics: float, min_size: int) -> 
         return []
     scaled = (values / noise)[:, None]
     penalty = bics * np.log(len(values))
-    return [int(i) for i in KernelCPD(kernel=kernel, min_size=min_size).fit(scaled).predict(pen=penalty)[:-1]]
+    method: Any = KernelCPD(kernel=kernel, min_size=min_size)
+    return [int(i) for i in method.fit(scaled).predict(pen=penalty)[:-1]]

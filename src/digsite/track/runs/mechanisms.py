@@ -132,13 +132,13 @@ def _measure(config: MechanismsConfig, run: Run, cell: Cell, windows: list[Windo
     kept, model, probe = rerun(config, cell, {(w.member, s) for w in windows for s in (w.before, w.after)})
     rows = []
     for k, window in enumerate(windows):
-        ends = [kept[window.member, step] for step in (window.before, window.after)]
+        before, after = (kept[window.member, step] for step in (window.before, window.after))
         draw = run.generator(f"moments-{cell.name}", k)
         seen = []
-        for step, state in zip((window.before, window.after), ends, strict=True):
+        for step, state in ((window.before, before), (window.after, after)):
             overwrite(model, state)
             seen.append(moments.look(model, probe, step, draw))
-        change = moments.difference(*seen) | moments.weights_moved(*ends, draw)
+        change = moments.difference(seen[0], seen[1]) | moments.weights_moved(before, after, draw)
         rows.append(
             {"family": cell.family, "arch": cell.arch, "dataset": cell.dataset, **asdict(window), **change}
         )

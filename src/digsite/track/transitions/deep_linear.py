@@ -38,11 +38,12 @@ def setup(task: DeepLinearTask, config: TransitionConfig) -> Setup:
         product = params["1.weight"] @ params["0.weight"]
         return (torch.einsum("im,kij,jm->km", left, product, right) / strengths).double()
 
-    model = nn.Sequential(nn.Linear(d, modes, bias=False), nn.Linear(modes, d, bias=False))
+    first, second = nn.Linear(d, modes, bias=False), nn.Linear(modes, d, bias=False)
+    model = nn.Sequential(first, second)
     root = math.sqrt(task.start)
     with torch.no_grad():
-        model[0].weight.copy_(root * right.T)
-        model[1].weight.copy_(root * left)
+        first.weight.copy_(root * right.T)
+        second.weight.copy_(root * left)
     row = torch.cat([p.detach().flatten() for p in model.parameters()])
     members = [
         Member(seed=s, lr=config.lr, optimizer="sgd", steps=config.steps)
