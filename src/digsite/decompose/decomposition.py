@@ -58,6 +58,17 @@ class Decomposition:
     def modules(self) -> list[str]:
         return list(self.plan.target.sites)
 
+    def _repr_html_(self) -> str:
+        """In a notebook: modules with their components, and how strong those are."""
+        from digsite.figures import curves
+        from digsite.figures.notebook import card
+
+        norms = {module: self.components(module).norms.detach().sort(descending=True).values for module in self.modules}
+        facts = {module: f"{len(values)} components" for module, values in norms.items()}
+        ranked = {module: (range(1, len(v) + 1), v.cpu().numpy()) for module, v in list(norms.items())[:8]}
+        figure = curves(ranked, x="component, strongest first", y="norm of V times norm of U", log_y=True)
+        return card("Decomposition", facts, figure)
+
     @property
     def model(self) -> nn.Module:
         """The frozen copy of the target."""

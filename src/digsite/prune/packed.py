@@ -37,6 +37,17 @@ class PackedMask:
         bits = np.unpackbits(self.words.view(np.uint8), axis=1, count=self.n_bits, bitorder="little")
         return bits.view(bool)
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the shape, the density and how it is spread over features."""
+        from digsite.figures import histogram
+        from digsite.figures.notebook import card
+
+        kept = self.counts() / self.n_bits
+        facts = {"features": self.n_features, "bits": self.n_bits, "kept": f"{kept.mean():.4f}",
+                 "kept per feature": f"{kept.min():.4f} to {kept.max():.4f}", "bytes": self.nbytes}  # fmt: skip
+        figure = histogram({"features": kept}, x="share of a feature's weights that is kept")
+        return card("Packed mask", facts, figure)
+
     def transposed(self) -> "PackedMask":
         return pack(self.unpack().T)
 

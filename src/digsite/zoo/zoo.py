@@ -43,6 +43,18 @@ class Zoo:
     def recipe(self) -> dict[str, Any]:
         return self.index.recipe
 
+    def _repr_html_(self) -> str:
+        """In a notebook: what is in it, and how good its networks are."""
+        from digsite.figures import histogram
+        from digsite.figures.notebook import card
+
+        kinds = ", ".join(sorted({str(a.model.get("kind", "model")) for a in self.index.architectures}))
+        facts = {"networks": len(self), "architectures": f"{len(self.index.architectures)} ({kinds})",
+                 "checkpoints at step": ", ".join(map(str, self.steps))}  # fmt: skip
+        accuracy = self.labels.get("test_accuracy")
+        figure = None if accuracy is None else histogram({"networks": accuracy}, x="test accuracy", bins=20)
+        return card(f"Zoo {self.name}", facts, figure)
+
     def __len__(self) -> int:
         return self.index.n
 
