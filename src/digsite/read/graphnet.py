@@ -34,7 +34,11 @@ class Sweep(nn.Module):
         n_batch, n_functions, n_target, n_source = edges.shape
         heard = torch.bmm(edges.reshape(n_batch, n_functions * n_target, n_source), states)
         heard = heard.reshape(n_batch, n_functions, n_target, -1).transpose(1, 2).flatten(2)
-        return self.mix[safe(key)](heard) / sources.sqrt()[:, None, None]
+        mix = self.mix[safe(key)]
+        assert isinstance(mix, nn.Linear)
+        if n_source == int(sources.min()):  # nothing is padded: the divisor joins the small matrix
+            return F.linear(heard, mix.weight / n_source**0.5)
+        return mix(heard) / sources.sqrt()[:, None, None]
 
     def update(self, states: Tensor, message: Tensor, activation: Tensor) -> Tensor:
         shift = self.act_shift(activation)[:, None, :]
