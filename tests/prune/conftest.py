@@ -27,7 +27,15 @@ def mlp():
 @pytest.fixture
 def llama():
     """A maker of the same small Llama again and again."""
-    config = {"kind": "llama", "vocab": 40, "d_model": 16, "d_mlp": 24, "n_heads": 2, "n_kv_heads": 1, "context": 24}
+    config = {
+        "kind": "llama",
+        "vocab": 40,
+        "d_model": 16,
+        "d_mlp": 24,
+        "n_heads": 2,
+        "n_kv_heads": 1,
+        "context": 24,
+    }
     return lambda n_layers=2: build(parse({**config, "n_layers": n_layers}))
 
 
@@ -44,7 +52,13 @@ def folders(tmp_path_factory):
     transformers = pytest.importorskip("transformers")
     root = tmp_path_factory.mktemp("hf")
     torch.manual_seed(0)
-    small = {"vocab_size": 300, "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    small = {
+        "vocab_size": 300,
+        "max_position_embeddings": 32,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
     made = {
         "llama": transformers.LlamaForCausalLM(
             transformers.LlamaConfig(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
@@ -68,5 +82,9 @@ def folders(tmp_path_factory):
 def corpus(tmp_path_factory):
     """Twelve documents of text, as a JSON list."""
     path = tmp_path_factory.mktemp("text") / "documents.json"
-    path.write_text("[" + ", ".join(f'"A dog number {i} went to the hill and saw {i * 7} birds there."' for i in range(12)) + "]")
+    path.write_text(
+        "["
+        + ", ".join(f'"A dog number {i} went to the hill and saw {i * 7} birds there."' for i in range(12))
+        + "]"
+    )
     return path

@@ -27,7 +27,9 @@ def test_a_cut_at_size_times_norm_is_joint():
     found = shares(score > np.median(score, axis=1, keepdims=True))
     assert found.rows == 0 and found.columns > 0.1 and found.magnitude > 0.2 and found.joint > 0.05
     assert found.residual < 0.2
-    assert shares(score > np.median(score, axis=1, keepdims=True), RNG.standard_normal(W.shape)).magnitude < 0.03
+    assert (
+        shares(score > np.median(score, axis=1, keepdims=True), RNG.standard_normal(W.shape)).magnitude < 0.03
+    )
 
 
 def test_a_constant_mask_has_no_causes():

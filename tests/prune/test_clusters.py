@@ -24,7 +24,9 @@ def test_numbers_are_means_over_pairs(method):
     assert found.metrics.within == pytest.approx(within) and found.metrics.between == pytest.approx(between)
     assert found.metrics.separation == pytest.approx(between / within)
     assert sum(found.metrics.sizes) == 30 and found.metrics.block.shape[0] == len(found.metrics.sizes)
-    assert found.metrics.silhouette == pytest.approx(silhouette_score(DISTANCES, found.labels, metric="precomputed"))
+    assert found.metrics.silhouette == pytest.approx(
+        silhouette_score(DISTANCES, found.labels, metric="precomputed")
+    )
 
 
 def test_a_singleton_is_listed_and_never_counts_as_perfect():

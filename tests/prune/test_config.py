@@ -15,11 +15,17 @@ def test_the_originals_options_have_their_names_and_values():
     config = ClustersConfig()
     assert (config.method, config.layer, config.component) == ("wanda", 1, "mlp.down_proj")
     assert (config.seeds, config.n_similar, config.k_values, config.output_dir) == (10, 128, [4, 8, 16], "")
-    assert (CONFIGS["single"]().seed, CONFIGS["single"]().n_features, CONFIGS["single"]().n_clusters) == (42, 128, 8)
+    assert (CONFIGS["single"]().seed, CONFIGS["single"]().n_features, CONFIGS["single"]().n_clusters) == (
+        42,
+        128,
+        8,
+    )
     assert CONFIGS["repeat"]().n_executions == 10
 
 
-@pytest.mark.parametrize("bad", [{"sparsity": 1.0}, {"n_similar": 1}, {"nulls": {"trades": 2}}, {"k_values": []}])
+@pytest.mark.parametrize(
+    "bad", [{"sparsity": 1.0}, {"n_similar": 1}, {"nulls": {"trades": 2}}, {"k_values": []}]
+)
 def test_numbers_out_of_range_are_refused(bad):
     with pytest.raises(ValidationError):
         ClustersConfig(**bad)

@@ -19,7 +19,9 @@ def test_every_picture_shows_its_data_and_names_its_axes():
     found, distances = cluster_features(KEEP, 10, "rows"), distance_matrix(pack(KEEP))
     place = np.random.default_rng(1).random((20, 2))
     sheet = figures.cluster_sheet(KEEP, found, place, distances, "x")
-    curves = figures.separation_curves([2, 4], ([1, 2], [0.9, np.nan], [1.1, np.nan]), {"margins": np.ones((9, 2))}, [3, 2], [4, 4])
+    curves = figures.separation_curves(
+        [2, 4], ([1, 2], [0.9, np.nan], [1.1, np.nan]), {"margins": np.ones((9, 2))}, [3, 2], [4, 4]
+    )
     table = pd.DataFrame({"level": ["50%", "2:4"] * 2, "method": ["a", "a", "b", "b"], "loss": [1.0, 2, 3, 4],
                           "low": [0.9, np.nan, 2, 3], "high": [1.1, np.nan, 4, 5]})  # fmt: skip
     shares = pd.DataFrame({"rows": [0.2, 0.5], "residual": [0.8, 0.5]})
@@ -27,7 +29,9 @@ def test_every_picture_shows_its_data_and_names_its_axes():
                       (figures.z_chart(["a", "b"], [1.0, 5.0], [False, True]), 1),
                       (figures.quality_curves(table, 0.8, "bits"), 1), (figures.stacked_shares(["a", "b"], shares), 1)):  # fmt: skip
         axes = drawn(figure)
-        named = [ax for ax in axes if ax.get_label() != "<colorbar>" and "gray: all pairs" not in ax.get_ylabel()]
+        named = [
+            ax for ax in axes if ax.get_label() != "<colorbar>" and "gray: all pairs" not in ax.get_ylabel()
+        ]
         assert len(axes) >= n and all(ax.get_xlabel() for ax in named)
 
 

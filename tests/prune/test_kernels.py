@@ -14,7 +14,9 @@ def compiled():
     return kernels.engine("compiled", 0)
 
 
-@pytest.mark.parametrize(("shape", "density"), [((38, 130), 0.5), ((21, 64), 0.07), ((30, 200), 0.95), ((2, 3), 0.5)])
+@pytest.mark.parametrize(
+    ("shape", "density"), [((38, 130), 0.5), ((21, 64), 0.07), ((30, 200), 0.95), ((2, 3), 0.5)]
+)
 def test_trades_are_the_same_in_both_engines(compiled, shape, density):
     rng = np.random.default_rng(5)
     packed = pack(rng.random(shape) < density * rng.uniform(0.3, 1, shape[1]))
@@ -41,9 +43,23 @@ def test_long_features_do_not_overflow(compiled):
     keep = np.zeros((3, 70_000), bool)
     keep[1] = True
     packed = pack(keep)
-    assert compiled.distance_matrix(packed.words)[0, 1] == 70_000 == portable.distance_matrix(packed.words)[0, 1]
+    assert (
+        compiled.distance_matrix(packed.words)[0, 1] == 70_000 == portable.distance_matrix(packed.words)[0, 1]
+    )
 
 
 def test_the_compiler_is_left_alone_for_small_work(monkeypatch):
     monkeypatch.delitem(kernels.sys.modules, "digsite.prune.kernels.compiled", raising=False)
     assert kernels.engine("auto", 10).__name__.endswith("portable")
+
+
+@pytest.mark.parametrize("values", [2, 7, 10_000])
+def test_limits_of_rows_cut_the_same_set(compiled, values):
+    scores = np.random.default_rng(values).integers(0, values, (9, 57)).astype(np.float32) / 8
+    for k in (1, 20, 56, 57):
+        for engine in (compiled, portable):
+            limits, tied = engine.row_limits(scores, k)
+            counts = (scores <= limits).sum(1)
+            assert (counts >= k).all() and ((counts > k) == tied).all()
+            assert (np.sort(scores, axis=1)[:, k - 1] <= limits[:, 0]).all()
+            assert ((scores < limits).sum(1) < k)[tied].all()

@@ -9,7 +9,9 @@ from digsite.weights import write_weights
 
 def test_a_model_of_ours_comes_back(llama, tokens, tmp_path):
     model = llama()
-    write_weights(tmp_path / "model.safetensors", model, {"digsite.model": model.config.model_dump(mode="json")})
+    write_weights(
+        tmp_path / "model.safetensors", model, {"digsite.model": model.config.model_dump(mode="json")}
+    )
     found = load_language(str(tmp_path / "model.safetensors"))
     assert found.context == 24 and found.tokenizer is None
     assert torch.equal(found.model(tokens()), model(tokens()))

@@ -10,7 +10,10 @@ def test_decoder_layers_hold_their_maps_and_the_head_stays(llama):
     found = layers.blocks(llama())
     assert [block.name for block in found] == ["model.layers.0", "model.layers.1"]
     assert len(found[0].maps) == 7 and not any("lm_head" in one.name for block in found for one in block.maps)
-    assert layers.component(found[1].maps[0].name) == "self_attn.q_proj" and layers.layer_number(found[1].maps[0].name) == 1
+    assert (
+        layers.component(found[1].maps[0].name) == "self_attn.q_proj"
+        and layers.layer_number(found[1].maps[0].name) == 1
+    )
 
 
 def test_a_plain_network_is_one_block_per_map(mlp):
@@ -18,7 +21,11 @@ def test_a_plain_network_is_one_block_per_map(mlp):
 
 
 def test_only_some_maps(llama):
-    names = [m.name for b in layers.blocks(llama(), include=["mlp.*", "*.q_proj"], exclude=["up_proj"]) for m in b.maps]
+    names = [
+        m.name
+        for b in layers.blocks(llama(), include=["mlp.*", "*.q_proj"], exclude=["up_proj"])
+        for m in b.maps
+    ]
     assert {layers.component(n) for n in names} == {"mlp.gate_proj", "mlp.down_proj", "self_attn.q_proj"}
     with pytest.raises(UsageError, match="No map is called 'mlp.donw_proj'. Did you mean 'mlp.down_proj'"):
         layers.blocks(llama(), include=["mlp.donw_proj"])

@@ -30,21 +30,30 @@ def test_pruned_weights_are_masks_too(tmp_path):
     weight = torch.tensor([[0.0, -1.0], [2.0, 0.0]])
     write_weights(tmp_path / "w.safetensors", {"w": weight, "bias": torch.ones(2)})
     found = read_masks(tmp_path / "w.safetensors")
-    assert list(found) == ["w"] and (found["w"] == [[False, True], [True, False]]).all() and found.find(7, "any") == "w"
+    assert (
+        list(found) == ["w"]
+        and (found["w"] == [[False, True], [True, False]]).all()
+        and found.find(7, "any") == "w"
+    )
 
 
 def test_masks_of_another_model_are_refused(stored):
     found = read_masks(stored)
-    right = {name: (5, 13) for name in MASKS}
+    right = dict.fromkeys(MASKS, (5, 13))
     found.check_model(right)
-    with pytest.raises(UsageError, match=r"another model: 'model.layers.1.mlp.down_proj' is \(5, 13\) in the file and has shape \(5, 14\)"):
+    with pytest.raises(
+        UsageError,
+        match=r"another model: 'model.layers.1.mlp.down_proj' is \(5, 13\) in the file and has shape \(5, 14\)",
+    ):
         found.check_model(right | {"model.layers.1.mlp.down_proj": (5, 14)})
     with pytest.raises(UsageError, match="does not exist in the model"):
         found.check_model({})
 
 
 def test_a_component_that_is_not_there_is_answered(stored, tmp_path):
-    with pytest.raises(UsageError, match="no mask of layer 0 'mlp.donw_proj'. Did you mean 'layer 0 mlp.down_proj'"):
+    with pytest.raises(
+        UsageError, match="no mask of layer 0 'mlp.donw_proj'. Did you mean 'layer 0 mlp.down_proj'"
+    ):
         read_masks(stored).find(0, "mlp.donw_proj")
     with pytest.raises(NotFound, match="no mask of 'x'"):
         read_masks(stored)["x"]

@@ -10,7 +10,9 @@ from digsite.prune.patterns import parse
 
 def inputs_of(model, tokens, name):
     seen = []
-    handle = model.get_submodule(name).register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    handle = model.get_submodule(name).register_forward_pre_hook(
+        lambda _, args: seen.append(args[0].detach())
+    )
     with torch.no_grad():
         model(tokens)
     handle.remove()
@@ -25,7 +27,10 @@ def test_a_model_is_its_matrices_pruned_in_order(llama, tokens, method):
     other = llama()
     for layer in (0, 1):
         names = [one.name for one in layers.blocks(other)[layer].maps]
-        done = {n: prune_matrix(other.get_submodule(n).weight.detach(), inputs_of(other, batch, n), method, 0.5) for n in names}
+        done = {
+            n: prune_matrix(other.get_submodule(n).weight.detach(), inputs_of(other, batch, n), method, 0.5)
+            for n in names
+        }
         for name, pruned in done.items():
             other.get_submodule(name).weight.data = pruned.weight
             line = next(one for one in ledger if one.name == name)

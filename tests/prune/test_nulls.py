@@ -47,7 +47,9 @@ def test_margins_reach_every_mask_equally_often():
     seen = Counter(margins.walk(start, 6, np.random.default_rng(i)).unpack().tobytes() for i in range(1200))
     expected = 1200 / 6
     assert len(seen) == 6
-    assert sum((n - expected) ** 2 / expected for n in seen.values()) < 20.5  # chi-square, 5 degrees, p = 0.001
+    assert (
+        sum((n - expected) ** 2 / expected for n in seen.values()) < 20.5
+    )  # chi-square, 5 degrees, p = 0.001
 
 
 def test_margins_forget_the_mask():

@@ -26,7 +26,9 @@ def test_features_are_rows_or_columns():
     keep = np.arange(12).reshape(3, 4) % 2 == 0
     assert (features_of(keep, "rows").unpack() == keep).all()
     assert (features_of(pack(keep), "columns").unpack() == keep.T).all()
-    assert (features_of(np.array([[0.0, -2.0], [3.0, 0.0]]), "rows").unpack() == [[False, True], [True, False]]).all()
+    assert (
+        features_of(np.array([[0.0, -2.0], [3.0, 0.0]]), "rows").unpack() == [[False, True], [True, False]]
+    ).all()
 
 
 def test_bad_input_is_named():

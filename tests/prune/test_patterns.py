@@ -10,7 +10,9 @@ from digsite.prune import patterns
 from digsite.prune.patterns import Pattern
 
 # Few distinct values, so that ties are the rule.
-scores = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(2, 24)), elements=st.integers(0, 5).map(float))
+scores = arrays(
+    np.float32, st.tuples(st.integers(1, 6), st.integers(2, 24)), elements=st.integers(0, 5).map(float)
+)
 
 
 @given(scores, st.floats(0.01, 0.99))

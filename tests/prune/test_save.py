@@ -38,15 +38,21 @@ def test_a_streamed_model_is_the_model_pruned_in_memory(folders, corpus, tmp_pat
 
 
 def test_everything_is_beside_the_weights(folders, corpus, tmp_path):
-    done = prune_folder(Job(str(folders / "llama"), tmp_path / "out", Recipe("sparsegpt"), str(corpus), 4, 20))
+    done = prune_folder(
+        Job(str(folders / "llama"), tmp_path / "out", Recipe("sparsegpt"), str(corpus), 4, 20)
+    )
     told = json.loads((tmp_path / "out" / "pruning.json").read_text())
     assert told["provenance"]["method"] == "sparsegpt" and len(told["provenance"]["model_hash"]) == 24
-    assert told["after"]["context"] == 20 and told["before"]["bits_per_byte"] > 0 and len(told["ledger"]) == 14
+    assert (
+        told["after"]["context"] == 20 and told["before"]["bits_per_byte"] > 0 and len(told["ledger"]) == 14
+    )
     page = (tmp_path / "out" / "size_and_speed.md").read_text()
     assert "unchanged by pruning" in page and "expect no speedup" in page and done.page == page
     again = load_language(str(tmp_path / "out"))
     assert again.tokenizer is not None
-    zeros = np.mean([float((again.model.get_submodule(one.name).weight == 0).float().mean()) for one in done.ledger])
+    zeros = np.mean(
+        [float((again.model.get_submodule(one.name).weight == 0).float().mean()) for one in done.ledger]
+    )
     assert zeros == pytest.approx(0.5, abs=0.03)
 
 
@@ -54,7 +60,9 @@ def test_a_model_of_ours_is_written_as_ours(tmp_path):
     config = {"vocab": stories.tokenizer().size, "d_model": 16, "d_mlp": 24, "n_layers": 2, "n_heads": 2,
               "n_kv_heads": 1, "context": 24}  # fmt: skip
     model = build(parse_model({"kind": "llama", **config}))
-    write_weights(tmp_path / "in" / "model.safetensors", model, {"digsite.model": model.config.model_dump(mode="json")})
+    write_weights(
+        tmp_path / "in" / "model.safetensors", model, {"digsite.model": model.config.model_dump(mode="json")}
+    )
     done = prune_folder(Job(str(tmp_path / "in" / "model.safetensors"), tmp_path / "out", Recipe("magnitude"),
                             evaluation_windows=2))  # fmt: skip
     assert done.provenance["calibration_hash"] is None

@@ -12,14 +12,22 @@ from digsite.prune.patterns import parse
 from digsite.prune.scores import Settings
 
 METHODS = families.names(FAMILY)
-CASES = [("50%", 0.5, None), ("30%", 0.3, None), ("70%", 0.7, None), ("2:4", None, "2:4"), ("1:4", None, "1:4")]
+CASES = [
+    ("50%", 0.5, None),
+    ("30%", 0.3, None),
+    ("70%", 0.7, None),
+    ("2:4", None, "2:4"),
+    ("1:4", None, "1:4"),
+]
 
 
 def case(seed: int, kind: str = "outliers", shape: tuple[int, int] = (24, 64)):
     g = torch.Generator().manual_seed(seed)
     out, n = shape
     weight = torch.randn(out, n, generator=g)
-    inputs = torch.randn(6, 50, n, generator=g) @ (torch.eye(n) + 0.3 * torch.randn(n, n, generator=g) / n**0.5)
+    inputs = torch.randn(6, 50, n, generator=g) @ (
+        torch.eye(n) + 0.3 * torch.randn(n, n, generator=g) / n**0.5
+    )
     if kind == "outliers":
         inputs = inputs * torch.exp(torch.randn(n, generator=g))
     if kind == "dead":
@@ -37,7 +45,9 @@ def groups_of(scores: np.ndarray, pattern: str) -> np.ndarray:
 
 def rows_of(scores: np.ndarray, ratio: float) -> np.ndarray:
     pruned = np.zeros_like(scores, bool)
-    np.put_along_axis(pruned, np.argsort(scores, axis=1, kind="stable")[:, : int(scores.shape[1] * ratio)], True, axis=1)
+    np.put_along_axis(
+        pruned, np.argsort(scores, axis=1, kind="stable")[:, : int(scores.shape[1] * ratio)], True, axis=1
+    )
     return pruned
 
 
@@ -102,7 +112,12 @@ def exact_sparsegpt(weight, inputs, ratio, pattern, block=128):
     return pruned, w
 
 
-EXACT = {"magnitude": exact_magnitude, "wanda": exact_wanda, "wanda_variant": exact_wanda_variant, "ria": exact_ria}
+EXACT = {
+    "magnitude": exact_magnitude,
+    "wanda": exact_wanda,
+    "wanda_variant": exact_wanda_variant,
+    "ria": exact_ria,
+}
 
 
 @pytest.mark.parametrize("name", sorted(EXACT))

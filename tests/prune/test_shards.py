@@ -16,7 +16,9 @@ TENSORS = {
 def test_tensors_are_read_as_safetensors_reads_them(tmp_path):
     save_file(TENSORS, tmp_path / "x.safetensors", {"format": "pt"})
     found = entries(tmp_path)
-    assert sorted(found) == sorted(TENSORS) and weights_bytes(found) == sum(t.nbytes for t in TENSORS.values())
+    assert sorted(found) == sorted(TENSORS) and weights_bytes(found) == sum(
+        t.nbytes for t in TENSORS.values()
+    )
     for name, entry in found.items():
         assert torch.equal(entry.read(), TENSORS[name]) and entry.read().dtype == TENSORS[name].dtype
 
@@ -32,7 +34,9 @@ def test_what_is_written_has_an_index_and_its_companions(tmp_path):
     writer.finish(source)
     index = json.loads((out / INDEX).read_text())
     assert sorted(index["weight_map"]) == sorted(TENSORS) and len(set(index["weight_map"].values())) > 1
-    assert all(torch.equal(load_file(out / file)[name], TENSORS[name]) for name, file in index["weight_map"].items())
+    assert all(
+        torch.equal(load_file(out / file)[name], TENSORS[name]) for name, file in index["weight_map"].items()
+    )
     assert (out / "config.json").exists() and (out / "tokenizer.model").exists()
 
 

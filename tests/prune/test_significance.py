@@ -24,17 +24,27 @@ def test_densities_fool_coin_flips_but_not_margins():
     dense = RNG.random((48, 64)) < np.linspace(0.05, 0.95, 64)
     against_coins = null_test(dense, "coin_flips", "rows", ["phi_spread", "nearest_hamming"], draws=19)
     assert all(test.p == 1 / 20 for test in against_coins)
-    assert all(test.p > 0.05 for test in null_test(dense, "margins", "rows", ["phi_spread", "top_singular"], draws=19))
+    assert all(
+        test.p > 0.05
+        for test in null_test(dense, "margins", "rows", ["phi_spread", "top_singular"], draws=19)
+    )
 
 
 def test_p_values_of_null_masks_are_uniform():
-    p = [null_test(RNG.random((12, 20)) < 0.5, axis="rows", statistics=["phi_spread"], draws=9, seed=i)[0].p for i in range(30)]
+    p = [
+        null_test(RNG.random((12, 20)) < 0.5, axis="rows", statistics=["phi_spread"], draws=9, seed=i)[0].p
+        for i in range(30)
+    ]
     assert 0.35 < np.mean(p) < 0.75 and np.mean(np.array(p) <= 0.1) < 0.3
 
 
 def test_one_test_by_hand():
     test = judge("x", "margins", "rows", 3.0, [1.0, 2.0, 3.0, 4.0], "upper")
-    assert test.p == 3 / 5 and test.z == pytest.approx(0.5 / np.std([1, 2, 3, 4], ddof=1)) and test.effect == pytest.approx(0.2)
+    assert (
+        test.p == 3 / 5
+        and test.z == pytest.approx(0.5 / np.std([1, 2, 3, 4], ddof=1))
+        and test.effect == pytest.approx(0.2)
+    )
     assert judge("x", "n", "rows", 1.0, [2.0, 3.0], "lower").p == 1 / 3
     flat = judge("x", "n", "rows", 5.0, [5.0, 5.0], "upper")
     assert flat.p == 1.0 and flat.z == 0.0

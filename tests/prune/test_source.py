@@ -17,7 +17,9 @@ def state():
 def test_training_is_repeatable_and_the_model_comes_back(state):
     assert all(torch.equal(a, b) for a, b in zip(state.values(), source.story_model(SMALL, 0).values()))
     language = source.language_of(SMALL, state)
-    assert language.context == 16 and torch.equal(language.model.state_dict()["model.norm.weight"], state["model.norm.weight"])
+    assert language.context == 16 and torch.equal(
+        language.model.state_dict()["model.norm.weight"], state["model.norm.weight"]
+    )
 
 
 def test_masks_carry_what_made_them(state):

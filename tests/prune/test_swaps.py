@@ -29,7 +29,9 @@ def test_one_swap_is_the_best_swap():
                 other = keep[row].clone()
                 other[back], other[out] = True, False
                 best = torch.minimum(best, error(weight[row : row + 1], other[None], gram)[0])
-        torch.testing.assert_close(error(weight[row : row + 1], refined[row : row + 1], gram)[0], best, rtol=1e-5, atol=1e-8)
+        torch.testing.assert_close(
+            error(weight[row : row + 1], refined[row : row + 1], gram)[0], best, rtol=1e-5, atol=1e-8
+        )
     assert made <= len(weight)
 
 
@@ -55,4 +57,6 @@ def test_a_tiny_row_reaches_the_optimum():
     refined, _ = swaps.refine(weight, keep, gram, Pattern(0.5))
     every = [torch.tensor([i in pair for i in range(4)]) for pair in combinations(range(4), 2)]
     best = torch.stack([error(weight, mask.expand(12, 4), gram) for mask in every]).amin(0)
-    assert (error(weight, refined, gram) <= best * (1 + 1e-5)).float().mean() > 0.7  # one-swap optima are nearly all global here
+    assert (
+        error(weight, refined, gram) <= best * (1 + 1e-5)
+    ).float().mean() > 0.7  # one-swap optima are nearly all global here

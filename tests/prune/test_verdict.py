@@ -21,6 +21,8 @@ def test_structure_says_which_where_and_whether_weights_matter():
     ratios = judge_all([judge("separation/k=4", "margins", "columns", 0.4, NULL, "upper")])
     text = sentence("q_proj", SEEN, judged, ratios)
     assert "structure beyond densities, top singular of rows at z = " in text
-    assert "does also give it" in text and "Clusters are no tighter than densities make them (k=4: 0.400" in text
+    assert (
+        "does also give it" in text and "Clusters are no tighter than densities make them (k=4: 0.400" in text
+    )
     tight = judge_all([judge("separation/k=4", "margins", "columns", 4.0, NULL, "upper")])
     assert "Clusters are tighter than densities make them for 1 of 1 k" in sentence("q", SEEN, judged, tight)

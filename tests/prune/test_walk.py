@@ -24,7 +24,9 @@ def test_every_map_sees_the_inputs_of_the_whole_model(llama, tokens, n):
     assert len(seen) == 14
     for name in ("model.layers.0.self_attn.k_proj", "model.layers.1.mlp.down_proj"):
         assert seen[name].n_sequences == n and seen[name].n_tokens == n * 16
-        torch.testing.assert_close(seen[name].gram.double() * n, by_hand(model, batch, name), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            seen[name].gram.double() * n, by_hand(model, batch, name), rtol=1e-4, atol=1e-6
+        )
     shared = [seen[f"model.layers.0.self_attn.{p}_proj"] for p in "qkv"]
     assert shared[0] is shared[1] is shared[2], "one tensor, one measurement"
 
@@ -39,7 +41,9 @@ def test_later_layers_see_what_was_changed_before(llama, tokens):
 
     walk(model, layers.blocks(model), batch, visit)
     name = "model.layers.1.self_attn.q_proj"
-    torch.testing.assert_close(seen[name].gram.double() * 5, by_hand(model, batch, name), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        seen[name].gram.double() * 5, by_hand(model, batch, name), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_the_model_is_as_it_was_and_the_vocabulary_is_never_computed(llama, tokens):

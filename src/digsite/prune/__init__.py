@@ -21,7 +21,16 @@ _HOMES = {
     "prune_matrix": "matrix",
     "prune_model": "model",
 }
-__all__ = ["PackedMask", "Recipe", "cluster_features", "neighbours", "null_test", "pack", "prune_matrix", "prune_model"]
+__all__ = [
+    "PackedMask",
+    "Recipe",
+    "cluster_features",
+    "neighbours",
+    "null_test",
+    "pack",
+    "prune_matrix",
+    "prune_model",
+]
 
 
 def __getattr__(name: str) -> Any:

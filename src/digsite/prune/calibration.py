@@ -24,12 +24,21 @@ class Windows:
 
 def window_length(language: Language, length: int) -> int:
     if length > language.context:
-        raise UsageError(f"A window of {length} tokens is longer than the model's context of {language.context}.")
+        raise UsageError(
+            f"A window of {length} tokens is longer than the model's context of {language.context}."
+        )
     return length or min(language.context, LONGEST)
 
 
 def windows(
-    language: Language, corpus: str, n: int, length: int, seed: int, split: str = "train", *, fewer: bool = False
+    language: Language,
+    corpus: str,
+    n: int,
+    length: int,
+    seed: int,
+    split: str = "train",
+    *,
+    fewer: bool = False,
 ) -> Windows:
     """`n` windows drawn without replacement; calibration ('train') and evaluation ('test') never share a document.
 
@@ -38,7 +47,9 @@ def windows(
     length = window_length(language, length)
     if language.tokenizer is None:
         if corpus:
-            raise UsageError(f"The text '{corpus}' cannot be read: this model knows only the generated stories.")
+            raise UsageError(
+                f"The text '{corpus}' cannot be read: this model knows only the generated stories."
+            )
         return Windows(stories.windows(n, length, derive(seed, f"calibration/{split}"), split), None)
     rows = _cut(language, _half(text.documents(corpus or "tinystories"), split), length, n, seed, fewer)
     decoded = [language.tokenizer.decode(row[1:].tolist()) for row in rows]

@@ -25,7 +25,9 @@ class ClusterMetrics:
     between: float
     separation: float
     silhouette: float
-    block: Float[np.ndarray, "k k"]  # mean distance between clusters, inside them on the diagonal (NaN: singleton)
+    block: Float[
+        np.ndarray, "k k"
+    ]  # mean distance between clusters, inside them on the diagonal (NaN: singleton)
 
     @property
     def cohesion(self) -> list[float]:

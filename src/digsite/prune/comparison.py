@@ -76,7 +76,9 @@ class FeatureAgreement:
     hamming: Float[np.ndarray, "features"]
 
 
-def per_feature(a: Bool[np.ndarray, "out in"], b: Bool[np.ndarray, "out in"], axis: str = "columns") -> FeatureAgreement:
+def per_feature(
+    a: Bool[np.ndarray, "out in"], b: Bool[np.ndarray, "out in"], axis: str = "columns"
+) -> FeatureAgreement:
     along = 0 if axis == "columns" else 1
     shared, kept_a, kept_b = (m.sum(axis=along).astype(float) for m in (a & b, a, b))
     union = kept_a + kept_b - shared

@@ -33,7 +33,9 @@ Model = Annotated[StoryModel | TrainedModel, Field(discriminator="kind")]
 
 
 class Calibration(Config):
-    text: str = Field("", description="corpus name or text file; empty: stories, or tinystories for a trained model")
+    text: str = Field(
+        "", description="corpus name or text file; empty: stories, or tinystories for a trained model"
+    )
     sequences: int = Field(64, gt=0, description="token windows that inputs are measured on")
     length: int = Field(0, ge=0, description="tokens of a window; 0 takes the model's context, at most 128")
 
@@ -56,7 +58,9 @@ class OneMask(Pruning):
     masks: str = Field("", description="packed masks or a pruned matrix in a file, instead of pruning here")
     layer: int = Field(1, ge=0, description="decoder layer, from 0")
     component: str = Field("mlp.down_proj", description="map inside the layer, such as self_attn.q_proj")
-    axis: Literal["columns", "rows"] = Field("columns", description="features: input channels, or output channels")
+    axis: Literal["columns", "rows"] = Field(
+        "columns", description="features: input channels, or output channels"
+    )
 
 
 class Nulls(Config):
@@ -66,7 +70,9 @@ class Nulls(Config):
 
 
 class SingleConfig(OneMask):
-    feature: int | None = Field(None, ge=0, description="the feature whose neighbors are clustered; none: random")
+    feature: int | None = Field(
+        None, ge=0, description="the feature whose neighbors are clustered; none: random"
+    )
     n_features: int = Field(128, gt=1, description="nearest features to take")
     n_clusters: int = Field(8, gt=1, description="clusters of k-means")
     seed: int = Field(42, ge=0, description="seed of the feature, of k-means and of the nulls")
@@ -87,13 +93,17 @@ class ClustersConfig(OneMask):
     clustering: Literal["kmeans", "ward", "average"] = Field("kmeans", description="how clusters are made")
     n_init: int = Field(10, gt=0, description="starts of k-means")
     nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
-    resamples: int = Field(4, ge=1, description="calibration sets the whole study is repeated on, for the intervals")
+    resamples: int = Field(
+        4, ge=1, description="calibration sets the whole study is repeated on, for the intervals"
+    )
     pictures: bool = Field(True, description="draw the four pictures of every seed and k")
     output_dir: str = Field("", description="also copy pictures and metrics_summary.json into this folder")
 
 
 class ReportConfig(Pruning):
-    methods: list[str] = Field(["wanda", "sparsegpt", "magnitude"], min_length=1, description="methods to compare")
+    methods: list[str] = Field(
+        ["wanda", "sparsegpt", "magnitude"], min_length=1, description="methods to compare"
+    )
     layers: list[int] = Field([], description="decoder layers; empty for all")
     components: list[str] = Field([], description="maps inside the layers; empty for all")
     references: list[str] = Field([], description="further trained models, by reference")
@@ -129,13 +139,19 @@ class QualityConfig(Pruning):
 
 
 class ComparisonConfig(OneMask):
-    methods: list[str] = Field(["wanda", "sparsegpt", "magnitude", "ria"], min_length=2, description="methods")
+    methods: list[str] = Field(
+        ["wanda", "sparsegpt", "magnitude", "ria"], min_length=2, description="methods"
+    )
     resamples: int = Field(4, ge=2, description="calibration sets, for the noise between masks of one method")
-    sparsities: list[float] = Field([0.3, 0.7], description="other shares that the first method is compared at")
+    sparsities: list[float] = Field(
+        [0.3, 0.7], description="other shares that the first method is compared at"
+    )
 
 
 class AttributionConfig(Pruning):
-    methods: list[str] = Field(["wanda", "sparsegpt", "magnitude", "ria"], min_length=1, description="methods")
+    methods: list[str] = Field(
+        ["wanda", "sparsegpt", "magnitude", "ria"], min_length=1, description="methods"
+    )
     layer: int = Field(1, ge=0, description="decoder layer, from 0")
     resamples: int = Field(4, ge=2, description="calibration sets behind the per-weight keep probability")
     nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")

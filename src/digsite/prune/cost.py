@@ -67,7 +67,9 @@ def page(costs: Sequence[Cost], matmul: Mapping[str, float] | None = None) -> st
     if matmul:
         lines += [f"- measured {name}: {value:.2f}x the dense speed" for name, value in matmul.items()]
     else:
-        lines.append("- measured matrix products: none, this machine has no 2:4 hardware; expect no speedup from dense zeros")
+        lines.append(
+            "- measured matrix products: none, this machine has no 2:4 hardware; expect no speedup from dense zeros"
+        )
     return "\n".join(lines) + "\n"
 
 

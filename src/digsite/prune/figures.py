@@ -25,7 +25,9 @@ def cluster_sheet(
     _sizes(sizes, found, reference)
     for label in np.unique(found.labels):
         chosen = found.labels == label
-        scatter.scatter(*place[chosen].T, s=12, color=PALETTE[label % len(PALETTE)], marker="osD^"[label // 8 % 4])
+        scatter.scatter(
+            *place[chosen].T, s=12, color=PALETTE[label % len(PALETTE)], marker="osD^"[label // 8 % 4]
+        )
     scatter.set(xlabel="t-SNE 1", ylabel="t-SNE 2", title="neighborhood, by cluster")
     heatmap(found.metrics.block, x="cluster", y="cluster", title="mean distance", unit="positions", ax=block)
     block.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -69,7 +71,9 @@ def separation_curves(
     for place, (name, drawn) in enumerate(nulls.items()):
         edges = np.quantile(drawn, [0.025, 0.975], axis=0)
         left.fill_between(k_values, *edges, color=NULL_COLOR, alpha=0.25 + 0.12 * place, linewidth=0)
-        left.plot(k_values, drawn.mean(axis=0), color=NULL_COLOR, linestyle=("--", ":", "-.")[place % 3], label=name)
+        left.plot(
+            k_values, drawn.mean(axis=0), color=NULL_COLOR, linestyle=("--", ":", "-.")[place % 3], label=name
+        )
     error = np.nan_to_num(np.abs(np.stack([mean - low, high - mean])))
     left.errorbar(k_values, mean, yerr=error, marker="o", capsize=3, label="mask")
     left.set(xlabel="clusters k", ylabel="between / within", title="separation ratio")
@@ -123,7 +127,9 @@ def quality_curves(table: pd.DataFrame, dense: float, unit: str) -> Figure:
         part = table[table["method"] == method].set_index("level").reindex(levels)
         at = np.arange(len(levels)) + (place - (len(methods) - 1) / 2) * 0.1
         error = np.nan_to_num(np.abs(np.stack([part["loss"] - part["low"], part["high"] - part["loss"]])))
-        ax.errorbar(at, part["loss"], yerr=error, fmt="osD^vP*X"[place % 8], capsize=2, markersize=5, label=method)
+        ax.errorbar(
+            at, part["loss"], yerr=error, fmt="osD^vP*X"[place % 8], capsize=2, markersize=5, label=method
+        )
     ax.axhline(dense, color=NULL_COLOR, linestyle="--", label="dense")
     ax.set_xticks(range(len(levels)), levels)
     ax.set(xlabel="share pruned, or n:m", ylabel=unit)

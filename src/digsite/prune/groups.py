@@ -53,7 +53,9 @@ def report(keep: Bool[np.ndarray, "features bits"], order: str = "natural", size
 ORDERS = ("natural", "density", "hamming")
 
 
-def arrange(keep: Bool[np.ndarray, "features bits"], order: str, size: int = GROUP) -> Int[np.ndarray, "features"]:
+def arrange(
+    keep: Bool[np.ndarray, "features bits"], order: str, size: int = GROUP
+) -> Int[np.ndarray, "features"]:
     """A permutation of the features: as they are, by density, or greedily grouped by Hamming distance."""
     assert order in ORDERS, f"unknown order {order!r}"
     if order == "natural":

@@ -46,12 +46,16 @@ def neighbours(
     return (values[0], index[0]) if query is not None and np.ndim(query) == 0 else (values, index)
 
 
-def _one_by_one(kernels: ModuleType, words: np.ndarray, wanted: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _one_by_one(
+    kernels: ModuleType, words: np.ndarray, wanted: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
     values = np.empty((len(wanted), n), np.int32)
     index = np.empty((len(wanted), n), np.int32)
     for place, feature in enumerate(wanted):
         row = kernels.row_distances(words[feature], words)
-        values[place], index[place] = (found[0] for found in kernels.nearest(row[None], wanted[place : place + 1], n))
+        values[place], index[place] = (
+            found[0] for found in kernels.nearest(row[None], wanted[place : place + 1], n)
+        )
     return values, index
 
 

@@ -42,5 +42,8 @@ def group_test(
     features = features_of(keep, axis)
     labels = group_labels(features.n_features, n_groups)
     seen = contrast(View(features), labels).difference
-    drawn = [contrast(View(features_of(d, axis)), labels).difference for d in margins.draws(Observed(pack(keep)), draws, seed)]
+    drawn = [
+        contrast(View(features_of(d, axis)), labels).difference
+        for d in margins.draws(Observed(pack(keep)), draws, seed)
+    ]
     return judge("head_contrast", "margins", axis, seen, drawn, "upper")

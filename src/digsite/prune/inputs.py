@@ -24,7 +24,9 @@ class InputStatistics:
     n_tokens: int = 0
 
     @classmethod
-    def empty(cls, n_inputs: int, *, gram: bool = True, device: torch.device | str = "cpu") -> "InputStatistics":
+    def empty(
+        cls, n_inputs: int, *, gram: bool = True, device: torch.device | str = "cpu"
+    ) -> "InputStatistics":
         hessian = torch.zeros(n_inputs, n_inputs, device=device) if gram else None
         return cls(torch.zeros(n_inputs, device=device), hessian)
 
@@ -60,7 +62,9 @@ class InputStatistics:
     def checked(self, name: str = "the layer") -> "InputStatistics":
         """These statistics, if they can be used: some tokens were seen and every number is finite."""
         if self.n_tokens == 0:
-            raise UsageError(f"No calibration inputs reached {name}.", hint="Check that the layer is used in the forward.")
+            raise UsageError(
+                f"No calibration inputs reached {name}.", hint="Check that the layer is used in the forward."
+            )
         bad = (~self.square_norms.isfinite()).nonzero().flatten()
         if len(bad):
             raise UsageError(
@@ -71,10 +75,14 @@ class InputStatistics:
         return self
 
 
-def collect(inputs: Float[Tensor, "... tokens inputs"], *, gram: bool = True, name: str = "the layer") -> InputStatistics:
+def collect(
+    inputs: Float[Tensor, "... tokens inputs"], *, gram: bool = True, name: str = "the layer"
+) -> InputStatistics:
     """Statistics of (tokens, inputs), or of (sequences, tokens, inputs) taken one sequence at a time."""
     if inputs.ndim not in (2, 3) or 0 in inputs.shape:
-        raise UsageError(f"Inputs are (tokens, in) or (sequences, tokens, in); got shape {tuple(inputs.shape)}.")
+        raise UsageError(
+            f"Inputs are (tokens, in) or (sequences, tokens, in); got shape {tuple(inputs.shape)}."
+        )
     statistics = InputStatistics.empty(inputs.shape[-1], gram=gram, device=inputs.device)
     for sequence in inputs if inputs.ndim == 3 else inputs[None]:
         statistics.update(sequence)

@@ -20,7 +20,11 @@ class KMeans:
 
 
 def kmeans(
-    distances: Int[np.ndarray, "points points"], k: int, rng: np.random.Generator, n_init: int = 10, most: int = 100
+    distances: Int[np.ndarray, "points points"],
+    k: int,
+    rng: np.random.Generator,
+    n_init: int = 10,
+    most: int = 100,
 ) -> KMeans:
     """Lloyd's algorithm from k-means++ starts, all starts at once; the lowest inertia wins, ties to the first."""
     if not 1 <= k <= len(distances):
@@ -38,7 +42,9 @@ def kmeans(
     return KMeans(labels[best], float(inertias[best]), labels, inertias)
 
 
-def _starts(distances: np.ndarray, k: int, n_init: int, rng: np.random.Generator) -> Int[np.ndarray, "starts k"]:
+def _starts(
+    distances: np.ndarray, k: int, n_init: int, rng: np.random.Generator
+) -> Int[np.ndarray, "starts k"]:
     """k-means++: the next center is drawn with probability proportional to the squared distance, which Hamming is."""
     n = len(distances)
     centers = np.empty((n_init, k), np.int64)

@@ -101,7 +101,9 @@ def _heads(bundle: WeightBundle) -> tuple[int, int]:
     try:
         return int(bundle.meta["n_heads"]), int(bundle.meta["n_kv_heads"])
     except KeyError:
-        raise UsageError("The weights do not say how many heads the model has (n_heads, n_kv_heads).") from None
+        raise UsageError(
+            "The weights do not say how many heads the model has (n_heads, n_kv_heads)."
+        ) from None
 
 
 def _tokenizer_beside(path: Path) -> Tokenizer | None:

@@ -65,14 +65,18 @@ def blocks(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str]
         whole = [Block(one.name, one.module, [one]) for one in linear_maps(model, "")]
     else:
         path, layers = stack
-        whole = [Block(f"{path}.{i}", layer, linear_maps(layer, f"{path}.{i}")) for i, layer in enumerate(layers)]
+        whole = [
+            Block(f"{path}.{i}", layer, linear_maps(layer, f"{path}.{i}")) for i, layer in enumerate(layers)
+        ]
     if not any(block.maps for block in whole):
         raise UsageError("The model has no linear map that could be pruned.")
     names = [one.name for block in whole for one in block.maps]
     for pattern in (*include, *exclude):
         if not any(_matches(name, pattern) for name in names):
             raise UsageError(f"No map is called '{pattern}'. {nearest(pattern, components(names))}")
-    chosen = [Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in whole]
+    chosen = [
+        Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in whole
+    ]
     return [block for block in chosen if block.maps or stack is not None]
 
 

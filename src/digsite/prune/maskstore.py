@@ -15,6 +15,7 @@ from torch import Tensor
 from digsite.base import atomic
 from digsite.base.errors import NotFound, UsageError, nearest
 from digsite.prune import layers
+from digsite.prune.packed import PackedMask, features_of
 from digsite.weights import WeightBundle, open_weights
 
 KIND = "digsite.masks"
@@ -43,7 +44,11 @@ class StoredMasks(Mapping[str, np.ndarray]):
 
     def __iter__(self) -> Iterator[str]:
         names = self._bundle.tensors
-        return iter(self._shapes) if self.packed else (name for name in names if len(self._bundle.shape(name)) == 2)
+        return (
+            iter(self._shapes)
+            if self.packed
+            else (name for name in names if len(self._bundle.shape(name)) == 2)
+        )
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -72,15 +77,26 @@ class StoredMasks(Mapping[str, np.ndarray]):
                 )
 
 
-def packed_tensors(masks: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
+Masks = Mapping[str, np.ndarray] | Mapping[str, PackedMask]
+
+
+def packed_tensors(
+    masks: Masks, provenance: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a mask file."""
-    bits = {name: torch.from_numpy(np.packbits(keep, axis=1, bitorder="little")) for name, keep in masks.items()}
-    shapes = {name: list(keep.shape) for name, keep in masks.items()}
-    texts = {"kind": KIND, "shapes": json.dumps(shapes), "provenance": json.dumps(dict(provenance), sort_keys=True)}
+    packed = {name: features_of(mask, "rows") for name, mask in masks.items()}
+    bits = {
+        name: torch.from_numpy(mask.words.view(np.uint8)[:, : -(-mask.n_bits // 8)].copy()) for name, mask in packed.items()
+    }
+    texts = {
+        "kind": KIND,
+        "shapes": json.dumps({name: list(mask.shape) for name, mask in packed.items()}),
+        "provenance": json.dumps(dict(provenance), sort_keys=True),
+    }
     return bits, texts
 
 
-def write_masks(path: Path, masks: Mapping[str, np.ndarray], provenance: Mapping[str, Any]) -> None:
+def write_masks(path: Path, masks: Masks, provenance: Mapping[str, Any]) -> None:
     tensors, metadata = packed_tensors(masks, provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replacing(path) as temporary:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
@@ -10,6 +11,7 @@ from digsite.base.errors import UsageError
 from digsite.prune import allocation, matrix
 from digsite.prune.inputs import InputStatistics
 from digsite.prune.layers import Block, LinearMap, blocks
+from digsite.prune.packed import PackedMask, pack
 from digsite.prune.patterns import Pattern
 from digsite.prune.scores import Settings, wanda
 from digsite.prune.walk import InMemory, Residency, Statistics, walk
@@ -31,18 +33,24 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.owl and self.pattern.structured:
-            raise UsageError(f"OWL gives layers different sparsities, and the pattern {self.pattern} fixes one for all.")
+            raise UsageError(
+                f"OWL gives layers different sparsities, and the pattern {self.pattern} fixes one for all."
+            )
 
 
 @dataclass(frozen=True)
 class PrunedMap:
-    """One line of the ledger, and the mask it is about."""
+    """One line of the ledger, and the mask it is about: in bits, since the masks of a whole model are held."""
 
     name: str
-    keep: Bool[Tensor, "out in"]
+    mask: PackedMask
     sparsity: float
     relative_error: float | None
     note: str = ""
+
+    @property
+    def keep(self) -> Bool[Tensor, "out in"]:
+        return torch.from_numpy(self.mask.unpack())
 
 
 def prune_model(
@@ -83,13 +91,21 @@ def _without_inputs(found: Sequence[Block], recipe: Recipe, visit: Callable, sto
         store.release(block)
 
 
-def _prune_map(one: LinearMap, inputs: InputStatistics | None, recipe: Recipe, ratio: float | None) -> PrunedMap:
+def _prune_map(
+    one: LinearMap, inputs: InputStatistics | None, recipe: Recipe, ratio: float | None
+) -> PrunedMap:
     pattern = recipe.pattern if ratio is None else Pattern(ratio)
     done = matrix.prune_matrix(
-        one.weight, inputs, recipe.method, pattern=pattern, swap=recipe.swap, settings=recipe.settings, name=one.name
+        one.weight,
+        inputs,
+        recipe.method,
+        pattern=pattern,
+        swap=recipe.swap,
+        settings=recipe.settings,
+        name=one.name,
     )
     one.replace(done.weight)
-    return PrunedMap(one.name, done.keep, done.sparsity, done.relative_error, done.note)
+    return PrunedMap(one.name, pack(done.keep.cpu().numpy()), done.sparsity, done.relative_error, done.note)
 
 
 def _ratios(

@@ -25,7 +25,9 @@ class PublishedMetrics:
         return self.between / self.within if self.within > 0 else float("inf")
 
 
-def separation(bits: Bool[np.ndarray, "features bits"], labels: Int[np.ndarray, "features"], seed: int) -> PublishedMetrics:
+def separation(
+    bits: Bool[np.ndarray, "features bits"], labels: Int[np.ndarray, "features"], seed: int
+) -> PublishedMetrics:
     """Distances are shares of positions. The original drew its pairs unseeded; `seed` makes the audit repeatable."""
     groups = [bits[labels == label] for label in np.unique(labels)]
     rng = np.random.default_rng(seed)
@@ -40,7 +42,9 @@ def _sampled(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:
     return float((a[pairs // len(b)] != b[pairs % len(b)]).mean())
 
 
-def cluster_weights(weights: Float[np.ndarray, "features positions"], k: int, seed: int) -> Int[np.ndarray, "features"]:
+def cluster_weights(
+    weights: Float[np.ndarray, "features positions"], k: int, seed: int
+) -> Int[np.ndarray, "features"]:
     """The original clustered the pruned weights, and measured the masks."""
     return KMeans(k, n_init=10, random_state=seed % 2**32).fit(weights).labels_
 

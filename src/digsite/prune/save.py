@@ -80,9 +80,9 @@ def _streamed(job: Job, tell: Callable[[PrunedMap], None] | None) -> Outcome:
 
 
 def _table_hash(stored: dict) -> str:
-    """A streamed model is never whole in memory: names and shapes and the ends of its tensors stand for it."""
-    ends = [entry.read().flatten()[:16].float() for _, entry in sorted(stored.items())]
-    return tensor_hash(*ends)
+    """A streamed model is never whole in memory: the beginnings of its tensors stand for it."""
+    # Copies: a slice would keep its whole tensor.
+    return tensor_hash(*(entry.read().flatten()[:16].clone() for _, entry in sorted(stored.items())))
 
 
 def _calibration(job: Job, language: Language) -> Tensor | None:
@@ -112,7 +112,9 @@ def _write_model(job: Job, language: Language) -> None:
         write_weights(job.out / "model.safetensors", model, meta)
     if language.folder is not None:
         source = language.folder if language.folder.is_dir() else language.folder.parent
-        copy_beside(source, job.out, ("tokenizer*", "tok*", "vocab*", "merges.txt", "special_tokens_map.json"))
+        copy_beside(
+            source, job.out, ("tokenizer*", "tok*", "vocab*", "merges.txt", "special_tokens_map.json")
+        )
 
 
 def _finish(
@@ -126,9 +128,11 @@ def _finish(
         "swap": job.recipe.swap, "owl": job.recipe.owl, "settings": vars(job.recipe.settings),
         "versions": {name: _version(name) for name in PACKAGES},
     }  # fmt: skip
-    write_masks(job.out / "masks.safetensors", {one.name: one.keep.numpy() for one in ledger}, provenance)
+    write_masks(job.out / "masks.safetensors", {one.name: one.mask for one in ledger}, provenance)
     costs = [cost.cost(one.name, one.keep.numpy(), 4) for one in ledger]
-    page = cost.page(costs, cost.measure_two_four(torch.ones_like(ledger[0].keep, dtype=torch.half)) if ledger else None)
+    page = cost.page(
+        costs, cost.measure_two_four(torch.ones_like(ledger[0].keep, dtype=torch.half)) if ledger else None
+    )
     atomic.write_text(job.out / "size_and_speed.md", page)
     rows = [{"name": one.name, "layer": layers.layer_number(one.name), "component": layers.component(one.name),
              "sparsity": one.sparsity, "relative_error": one.relative_error, "note": one.note} for one in ledger]  # fmt: skip

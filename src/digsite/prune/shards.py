@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from digsite.base import atomic
@@ -44,7 +43,9 @@ class Entry:
             file.seek(self.start)
             got = file.readinto(memoryview(buffer.numpy())) if self.nbytes else 0
         if got != self.nbytes:
-            raise DigsiteError(f"'{self.file}' is cut short: {self.nbytes} bytes were expected and {got} are there.")
+            raise DigsiteError(
+                f"'{self.file}' is cut short: {self.nbytes} bytes were expected and {got} are there."
+            )
         return buffer.view(self.dtype).view(self.shape)
 
 
@@ -91,20 +92,36 @@ class ShardWriter:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"model-{len(set(self._where.values())) + 1:05d}.safetensors"
-        plain = {key: value.contiguous() for key, value in self._waiting.items()}
         with atomic.replacing(self.folder / name) as path:
-            save_file(plain, path, {"format": "pt", **self.metadata})
-        self._where |= dict.fromkeys(plain, name)
-        self._total += sum(t.nbytes for t in plain.values())
+            write_tensors(path, self._waiting, {"format": "pt", **self.metadata})
+        self._where |= dict.fromkeys(self._waiting, name)
+        self._total += sum(t.nbytes for t in self._waiting.values())
         self._waiting = {}
 
     def finish(self, source: Path | None = None) -> None:
         self.flush()
         atomic.write_json(
-            self.folder / INDEX, {"metadata": {"total_size": self._total}, "weight_map": dict(sorted(self._where.items()))}
+            self.folder / INDEX,
+            {"metadata": {"total_size": self._total}, "weight_map": dict(sorted(self._where.items()))},
         )
         if source is not None:
             copy_beside(source, self.folder)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """The format's own writer makes two copies of everything; a layer at a time is all there is room for here."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    with path.open("wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for tensor in tensors.values():
+            file.write(memoryview(tensor.detach().contiguous().flatten().view(torch.uint8).numpy()))
 
 
 def copy_beside(source: Path, folder: Path, patterns: Iterable[str] = COPIED) -> None:

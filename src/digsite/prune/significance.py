@@ -77,7 +77,8 @@ def null_test(
     seen = _all(members, packed, axis, engine)
     drawn = [_all(members, draw, axis, engine) for draw in model.draws(source, draws, seed)]
     return [
-        judge(name, null, axis, seen[name], [values[name] for values in drawn], members[name].TAIL) for name in members
+        judge(name, null, axis, seen[name], [values[name] for values in drawn], members[name].TAIL)
+        for name in members
     ]
 
 
@@ -91,7 +92,9 @@ def _chosen(family: str, wanted: Iterable[str]) -> dict:
     chosen = list(wanted)
     for name in chosen:
         if name not in known:
-            raise UsageError(f"There is no {family.rsplit('.', 1)[1].rstrip('s')} '{name}'. {nearest(name, known)}")
+            raise UsageError(
+                f"There is no {family.rsplit('.', 1)[1].rstrip('s')} '{name}'. {nearest(name, known)}"
+            )
     members = families.scan(family)
     return {name: members[name] for name in chosen}
 

@@ -37,7 +37,12 @@ class MaskedMap:
     def prune_again(self, weight: Float[Tensor, "out in"]) -> Bool[Tensor, "out in"]:
         recipe = self.recipe
         return prune_matrix(
-            weight, self.inputs, recipe.method, pattern=recipe.pattern, swap=recipe.swap, settings=recipe.settings
+            weight,
+            self.inputs,
+            recipe.method,
+            pattern=recipe.pattern,
+            swap=recipe.swap,
+            settings=recipe.settings,
         ).keep
 
 
@@ -46,7 +51,12 @@ def story_model(config: StoryModel, seed: int) -> dict[str, Tensor]:
     model = build(parse(_llama(config)), seed)
     rows = stories.windows(TRAINING_WINDOWS, config.context, seed)
     member = Member(
-        seed=seed, lr=config.lr, batch=config.batch, steps=config.steps, schedule="cosine", warmup=min(20, config.steps)
+        seed=seed,
+        lr=config.lr,
+        batch=config.batch,
+        steps=config.steps,
+        schedule="cosine",
+        warmup=min(20, config.steps),
     )
     return train_ensemble(model, rows, [member], loss="next_token").ensemble.module(0).state_dict()
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from digsite.prune.language import Language, hugging_face
 from digsite.prune.layers import Block, blocks, decoder_stack
@@ -33,7 +35,7 @@ class Streamed:
         if self.writer is not None:
             for name, parameter in block.module.named_parameters():
                 stored = self._stored_name(f"{block.name}.{name}")
-                self.writer.add({stored: parameter.detach().to(self.stored[stored].dtype, copy=True)})
+                self.writer.add({stored: parameter.detach().to(self.stored[stored].dtype)})
             self.writer.flush()
         _empty(block.module)
 
@@ -58,7 +60,11 @@ class Streamed:
     def _fill(self, module: nn.Module, prefix: str, recurse: bool = True) -> None:
         for name, parameter in list(module.named_parameters(recurse=recurse)):
             if parameter.is_meta:
-                _put(module, name, self.stored[self._stored_name(f"{prefix}.{name}" if prefix else name)].read().float())
+                _put(
+                    module,
+                    name,
+                    self.stored[self._stored_name(f"{prefix}.{name}" if prefix else name)].read().float(),
+                )
 
     def _stored_name(self, name: str) -> str:
         """Some folders leave out the outer module's name (GPT-2's `transformer.`)."""
@@ -79,6 +85,16 @@ def _empty(module: nn.Module, recurse: bool = True) -> None:
         _put(module, name, torch.empty_like(parameter, device="meta"))
 
 
+class _EmptyIsMeta(TorchFunctionMode):
+    """`torch.empty`, from which weight matrices are made, takes no memory; computed buffers stay real."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.empty:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
 @contextmanager
 def hollow_parameters() -> Iterator[None]:
     """Modules made inside get parameters without memory, and real buffers (rotary tables are not in any file)."""
@@ -90,7 +106,8 @@ def hollow_parameters() -> Iterator[None]:
 
     nn.Module.register_parameter = register
     try:
-        yield
+        with _EmptyIsMeta():
+            yield
     finally:
         nn.Module.register_parameter = original
 
@@ -107,5 +124,3 @@ def open_streamed(folder: Path) -> tuple[Language, dict[str, Entry]]:
     language = hugging_face(folder, load)
     assert decoder_stack(language.model) is not None, "a streamed model has decoder layers"
     return language, entries(folder)
-
-

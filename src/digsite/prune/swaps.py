@@ -31,7 +31,9 @@ def refine(
     return torch.cat(done), total
 
 
-def _refine_rows(weight: Tensor, keep: Tensor, gram: Tensor, pattern: Pattern, max_swaps: int) -> tuple[Tensor, int]:
+def _refine_rows(
+    weight: Tensor, keep: Tensor, gram: Tensor, pattern: Pattern, max_swaps: int
+) -> tuple[Tensor, int]:
     active, total = torch.arange(len(weight)), 0
     for _ in range(max_swaps):
         gain, back, out = _best_exchange(weight[active], keep[active], gram, pattern)
@@ -50,7 +52,9 @@ def _row_error(weight: Tensor, keep: Tensor, gram: Tensor) -> Tensor:
     return (lost @ gram * lost).sum(1)
 
 
-def _best_exchange(weight: Tensor, keep: Tensor, gram: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor, Tensor]:
+def _best_exchange(
+    weight: Tensor, keep: Tensor, gram: Tensor, pattern: Pattern
+) -> tuple[Tensor, Tensor, Tensor]:
     """Per row: change of lost^T G lost for the best exchange, the input taken back, the input given up."""
     lost = weight.masked_fill(keep, 0)
     slope, curve = 2 * weight * (lost @ gram), weight**2 * gram.diag()

@@ -25,7 +25,9 @@ def judge_all(tests: Sequence[Test]) -> list[Judged]:
     return [Judged(test, q) for test, q in zip(tests, adjusted(list(tests)))]
 
 
-def sentence(name: str, densities: Densities, judged: Sequence[Judged], separations: Sequence[Judged] = ()) -> str:
+def sentence(
+    name: str, densities: Densities, judged: Sequence[Judged], separations: Sequence[Judged] = ()
+) -> str:
     """Two sentences: is there structure that the margins do not make, and are the clusters part of it?"""
     margins = [one for one in judged if one.test.null == "margins"]
     found = [one for one in margins if one.found]
@@ -65,7 +67,9 @@ def _weight_part(best: Judged, judged: Sequence[Judged]) -> str:
 
 def _clusters(separations: Sequence[Judged]) -> str:
     tighter = [one for one in separations if one.found]
-    values = ", ".join(f"{one.test.statistic.partition('/')[2]}: {one.test.observed:.3f}" for one in separations)
+    values = ", ".join(
+        f"{one.test.statistic.partition('/')[2]}: {one.test.observed:.3f}" for one in separations
+    )
     null = ", ".join(f"{one.test.null_mean:.3f}" for one in separations)
     if tighter:
         return f"Clusters are tighter than densities make them for {len(tighter)} of {len(separations)} k ({values}; same margins give {null})."

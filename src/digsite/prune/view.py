@@ -65,4 +65,9 @@ class View:
         total = max(rows.sum(), 1.0)
         seen = (self.mask.unpack() @ columns.astype(np.float32)).astype(np.float64) / total
         gram = self.overlaps.astype(np.float64)
-        return gram - np.outer(seen, rows) - np.outer(rows, seen) + np.outer(rows, rows) * (columns @ columns) / total**2
+        return (
+            gram
+            - np.outer(seen, rows)
+            - np.outer(rows, seen)
+            + np.outer(rows, rows) * (columns @ columns) / total**2
+        )

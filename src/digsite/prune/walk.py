@@ -80,7 +80,9 @@ def walk(
         finally:
             model.train(was_training)
     if todo:
-        raise UsageError(f"The forward pass never reached {len(todo)} of {len(blocks)} layers, first '{min(todo)}'.")
+        raise UsageError(
+            f"The forward pass never reached {len(todo)} of {len(blocks)} layers, first '{min(todo)}'."
+        )
 
 
 def _call(model: nn.Module, inputs: Tensor) -> None:

@@ -70,7 +70,9 @@ def test_the_audit_knows_structureless_masks(smoke):
 def test_quality_tells_the_context_and_the_order(smoke):
     run = smoke("prune-quality")
     found = claims(run)
-    assert "at context 32" in found["dense"].note and found["50%/wanda"].n == 2 and found["50%/magnitude"].n == 1
+    assert (
+        "at context 32" in found["dense"].note and found["50%/wanda"].n == 2 and found["50%/magnitude"].n == 1
+    )
     assert "SparseGPT < Wanda <= magnitude holds at" in read_results(run.results).verdict
 
 

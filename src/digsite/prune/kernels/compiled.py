@@ -6,7 +6,7 @@ separately and does not say which of two equal distances comes first.
 
 import numba
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Float, Int, UInt64
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -101,7 +101,7 @@ def distance_matrix(words: UInt64[np.ndarray, "features words"]) -> Int[np.ndarr
 def _count_at_most(row, limit):
     count = np.int32(0)
     for value in row:
-        count += np.int32(value <= limit)
+        count = np.int32(count + (value <= limit))  # numba would widen the sum to 64 bits, and the lanes with it
     return count
 
 
@@ -187,6 +187,33 @@ def nearest(
     index = np.empty((len(distances), n), np.int32)
     _select(distances, own, n, int(distances.max()), values, index)
     return values, index
+
+
+@njit(cache=True, nogil=True)
+def _limits(bits, k, limits, tied):
+    """Bisection over bit patterns: they order as the non-negative floats do, and each probe is one vectorized pass."""
+    for r in range(bits.shape[0]):
+        row = bits[r]
+        low, high, count = np.int64(row.min()), np.int64(row.max()), np.int64(-1)
+        while low < high:
+            middle = (low + high) >> 1
+            count = np.int64(_count_at_most(row, np.int32(middle)))
+            if count == k:
+                low = middle
+                break
+            if count > k:
+                high = middle
+            else:
+                low = middle + 1
+        limits[r] = low
+        tied[r] = count != k and _count_at_most(row, np.int32(low)) > k
+
+
+def row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per row of non-negative scores, a limit that at least k are at or below, and whether ties make it more than k."""
+    limits, tied = np.empty(len(scores), np.int32), np.empty(len(scores), bool)
+    _limits(scores.view(np.int32), k, limits, tied)
+    return limits.view(np.float32)[:, None], tied
 
 
 # --- trades: the portable engine's algorithm, pair by pair, with the same random numbers -------------------

@@ -1,12 +1,14 @@
 """The numpy engine: XOR and `bitwise_count` in cache-sized blocks."""
 
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Float, Int, UInt64
 
 BLOCK_BYTES = 1 << 21  # a block of differences stays in the second-level cache
 
 
-def row_distances(query: UInt64[np.ndarray, "words"], words: UInt64[np.ndarray, "features words"]) -> np.ndarray:
+def row_distances(
+    query: UInt64[np.ndarray, "words"], words: UInt64[np.ndarray, "features words"]
+) -> np.ndarray:
     return np.bitwise_count(query ^ words).sum(axis=1, dtype=np.int32)
 
 
@@ -37,6 +39,13 @@ def nearest(
         best.sort()
         index[i] = best % n_features
     return np.take_along_axis(distances, index, axis=1).astype(np.int32), index
+
+
+def row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per row, the k-th smallest, and whether the next one equals it."""
+    parted = np.partition(scores, k - 1, axis=1)
+    limits = parted[:, k - 1 : k].copy()
+    return limits, parted[:, k:].min(axis=1, initial=np.inf) == limits[:, 0]
 
 
 # --- trades -----------------------------------------------------------------------------------------------
@@ -88,7 +97,9 @@ def _coins(places: np.ndarray, keys: np.ndarray, n_words: int) -> UInt64[np.ndar
     return chosen
 
 
-def _repair(chosen: np.ndarray, differing: np.ndarray, wanted: np.ndarray, keys: np.ndarray, n_bits: int) -> None:
+def _repair(
+    chosen: np.ndarray, differing: np.ndarray, wanted: np.ndarray, keys: np.ndarray, n_bits: int
+) -> None:
     missing = wanted - np.bitwise_count(chosen).sum(axis=1, dtype=np.int64)
     left = np.flatnonzero(missing)
     attempt = chosen.shape[1] * LEVELS

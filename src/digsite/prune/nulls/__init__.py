@@ -20,7 +20,9 @@ class Observed:
     engine: str = "auto"
 
 
-def random_bits(rng: np.random.Generator, shape: tuple[int, int], probability: float, n_bits: int) -> np.ndarray:
+def random_bits(
+    rng: np.random.Generator, shape: tuple[int, int], probability: float, n_bits: int
+) -> np.ndarray:
     """Words of independent bits, each set with `probability` (to 16 binary places), zero past n_bits."""
     places = round(probability * 65536)
     if places >= 65536:

@@ -25,14 +25,19 @@ def attribution(config: AttributionConfig, run: "Run") -> None:
     rows, tests = [], []
     for method in map(method_named, config.methods):
         subject = layers.blocks(masks.language(config, run).model)
-        wanted = [(config.layer, layers.component(one.name)) for one in subject[min(config.layer, len(subject) - 1)].maps]
+        wanted = [
+            (config.layer, layers.component(one.name))
+            for one in subject[min(config.layer, len(subject) - 1)].maps
+        ]
         draws = [masks.masked(config, run, wanted, method=method, draw=d) for d in range(config.resamples)]
         for place, one in enumerate(draws[0]):
             run.stage(f"{method} {one.name}", len(wanted))
             keep = one.keep.numpy()
             again = [draw[place].keep.numpy() for draw in draws]
             shares = vars(attribute(keep, one.weight.numpy()))
-            shuffled = np.random.default_rng(run.derive("shuffle", place)).permuted(one.weight.numpy(), axis=1)
+            shuffled = np.random.default_rng(run.derive("shuffle", place)).permuted(
+                one.weight.numpy(), axis=1
+            )
             rows.append({"method": method, "component": layers.component(one.name), **shares,
                          "magnitude, shuffled": attribute(keep, shuffled).magnitude,
                          "decided by data": decided_by_data(again), "undecided": _undecided(again)})  # fmt: skip
@@ -60,7 +65,11 @@ def _conclude(run: "Run", frame: pd.DataFrame, judged: list) -> None:
             null = float(row["magnitude, shuffled"]) if share == "magnitude" else None
             run.claim(f"{method}/{share}", float(row[share]), null=null, n=int((frame["method"] == method).sum()),
                       unit="share of Var(M)", note="mean over the layer's maps" + ("; null: weights shuffled inside rows" if null is not None else ""))  # fmt: skip
-        run.claim(f"{method}/decided_by_data", float(row["decided by data"]), note="weights on which all calibration sets agree")
+        run.claim(
+            f"{method}/decided_by_data",
+            float(row["decided by data"]),
+            note="weights on which all calibration sets agree",
+        )
     labels = [f"{row.method} {row.component}" for row in frame.itertuples()]
     run.figure("shares", stacked_shares(labels, frame[list(SHARES)]), frame,
                caption="What explains each mask: outputs, inputs, the weight's size, size and input together, and the rest.")  # fmt: skip

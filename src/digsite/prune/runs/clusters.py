@@ -69,13 +69,19 @@ def _null_separations(
     """Mean ratio over the same centers in every null mask: (draws, ks) per null."""
     members = families.scan(NULLS)
     wanted = ["coin_flips", "margins"] + (["reprune"] if config.nulls.reprune and origin else [])
-    source = masks.observed(origin, config.nulls.trades) if origin else Observed(pack(keep), trades=config.nulls.trades)
+    source = (
+        masks.observed(origin, config.nulls.trades)
+        if origin
+        else Observed(pack(keep), trades=config.nulls.trades)
+    )
 
     def compute(null: str) -> Callable[[], dict]:
         def inner() -> dict:
             run.stage(f"null {null}", config.nulls.draws)
             rows = []
-            for i, draw in enumerate(members[null].draws(source, config.nulls.draws, run.derive("null", i_of[null]))):
+            for i, draw in enumerate(
+                members[null].draws(source, config.nulls.draws, run.derive("null", i_of[null]))
+            ):
                 rows.append(np.nanmean(_ratios(config, features_of(draw, config.axis), centers), axis=0))
                 run.breathe(i + 1)
             return {"means": np.stack(rows)}
@@ -91,13 +97,22 @@ def _judge(
     observed: np.ndarray, drawn: dict[str, np.ndarray],
 ) -> tuple[list[Judged], list[Judged]]:  # fmt: skip
     """Global tests on both axes and the ratios, with one false discovery rate over all of them."""
-    source = masks.observed(origin, config.nulls.trades) if origin else Observed(pack(keep), trades=config.nulls.trades)
+    source = (
+        masks.observed(origin, config.nulls.trades)
+        if origin
+        else Observed(pack(keep), trades=config.nulls.trades)
+    )
     tests = []
     for null in drawn:
         for axis in ("rows", "columns"):
             run.stage(f"tests on {axis} against {null}")
             tests += null_test(
-                keep, null, axis, draws=config.nulls.draws, seed=run.derive(f"test-{null}-{axis}"), observed=source
+                keep,
+                null,
+                axis,
+                draws=config.nulls.draws,
+                seed=run.derive(f"test-{null}-{axis}"),
+                observed=source,
             )
     seen = np.nanmean(observed[0], axis=0)
     for place, k in enumerate(config.k_values):
@@ -121,12 +136,20 @@ def _cells(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[i
         ball = around(features, center, config.n_similar)
         bits = features.take(ball.members).unpack()
         place = embedding(ball, run.derive("t-sne", seed)) if config.pictures else None
-        found = cluster_all(ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed)
+        found = cluster_all(
+            ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed
+        )
         for k, one in found.items():
             rows.append(_row(seed, center, k, one, bits))
             if place is not None:
-                picture = figures.cluster_sheet(bits, one, place, ball.distances, f"feature {center}, k = {k}")
-                run.figure(f"seed{seed}_k{k}", picture, caption=f"Seed {seed}: the neighborhood of feature {center} in {k} clusters.")
+                picture = figures.cluster_sheet(
+                    bits, one, place, ball.distances, f"feature {center}, k = {k}"
+                )
+                run.figure(
+                    f"seed{seed}_k{k}",
+                    picture,
+                    caption=f"Seed {seed}: the neighborhood of feature {center} in {k} clusters.",
+                )
         run.breathe(seed + 1)
     frame = pd.DataFrame(rows)
     run.table("clusters", frame)
@@ -150,24 +173,40 @@ def _row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # py
 def embedding(ball: Neighborhood, seed: int) -> np.ndarray:
     n = len(ball.members)
     t_sne = TSNE(
-        metric="precomputed", init="random", perplexity=min(30, (n - 1) / 3), random_state=seed % 2**32, max_iter=500
+        metric="precomputed",
+        init="random",
+        perplexity=min(30, (n - 1) / 3),
+        random_state=seed % 2**32,
+        max_iter=500,
     )
     return t_sne.fit_transform(ball.distances.astype(np.float32))
 
 
 def _summarize(
-    config: ClustersConfig, run: "Run", cells: pd.DataFrame, observed: np.ndarray, drawn: dict[str, np.ndarray]
+    config: ClustersConfig,
+    run: "Run",
+    cells: pd.DataFrame,
+    observed: np.ndarray,
+    drawn: dict[str, np.ndarray],
 ) -> None:
     """The summary pictures and the original's metrics_summary.json."""
     by_k = cells.groupby("k")[["within", "between", "separation"]]
     spread = by_k.agg(["mean", "std", "min", "max"])
     mean = by_k.mean().loc[config.k_values]
-    intervals = [mean_interval(np.nanmean(observed[:, :, place], axis=1).tolist()) for place in range(len(config.k_values))]
+    intervals = [
+        mean_interval(np.nanmean(observed[:, :, place], axis=1).tolist())
+        for place in range(len(config.k_values))
+    ]
     lows, highs = [i[1] for i in intervals], [i[2] for i in intervals]
     picture = figures.separation_curves(
         config.k_values, (mean["separation"], lows, highs), drawn, mean["within"], mean["between"]
     )
-    run.figure("separation", picture, mean.reset_index(), caption="Separation ratio over k beside its nulls (95 % ranges).")
+    run.figure(
+        "separation",
+        picture,
+        mean.reset_index(),
+        caption="Separation ratio over k beside its nulls (95 % ranges).",
+    )
     summary = {f"seed_{seed}": {f"k_{row.k}": _original_fields(row) for row in part.itertuples()}
                for seed, part in cells.groupby("seed")}  # fmt: skip
     ratios = {f"k_{k}": spread.loc[k, "separation"].to_dict() for k in config.k_values}
@@ -196,11 +235,19 @@ def _claim(
             note=f"nulls: {others}; against same margins z = {test.test.z:.2f}, q = {test.q:.3g}; interval over calibration sets",
         )  # fmt: skip
         published_mean = cells.loc[cells["k"] == k, "ratio as published"].mean()
-        run.claim(f"ratio_as_published/k={k}", published_mean, note="singletons count as perfect clusters: not evidence")
+        run.claim(
+            f"ratio_as_published/k={k}",
+            published_mean,
+            note="singletons count as perfect clusters: not evidence",
+        )
     seen: Densities = densities(keep)
     run.claim("density/margins_share", seen.margins, null=1 / keep.shape[0] + 1 / keep.shape[1],
               note="share of the mask's variance that row and column densities explain")  # fmt: skip
-    run.figure("densities", figures.density_picture(keep, config.component), caption="Row and column densities, beside coin flips.")
+    run.figure(
+        "densities",
+        figures.density_picture(keep, config.component),
+        caption="Row and column densities, beside coin flips.",
+    )
 
 
 def _known(value: float) -> float | None:

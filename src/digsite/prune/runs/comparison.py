@@ -33,7 +33,10 @@ def comparison(config: ComparisonConfig, run: "Run") -> None:
 
 def _draws(config: ComparisonConfig, run: "Run", method: str) -> list[np.ndarray]:
     wanted = [(config.layer, config.component)]
-    return [masks.masked(config, run, wanted, method=method, draw=d)[0].keep.numpy() for d in range(config.resamples)]
+    return [
+        masks.masked(config, run, wanted, method=method, draw=d)[0].keep.numpy()
+        for d in range(config.resamples)
+    ]
 
 
 def _fresh(config: ComparisonConfig, run: "Run", method: str) -> dict:

@@ -30,7 +30,9 @@ def language(config: Pruning, run: "Run") -> Language:
     return source.language_of(model, state)
 
 
-def masked(config: Pruning, run: "Run", wanted: Wanted, *, method: str | None = None, draw: int = 0) -> list[MaskedMap]:
+def masked(
+    config: Pruning, run: "Run", wanted: Wanted, *, method: str | None = None, draw: int = 0
+) -> list[MaskedMap]:
     """Masks of the wanted maps from one calibration draw."""
     recipe = source.recipe_of(config, method)
 
@@ -65,6 +67,10 @@ def read_one(config: OneMask) -> tuple[str, np.ndarray]:
 def store_mask(run: "Run", name: str, keep: np.ndarray, config: Pruning) -> None:
     tensors, metadata = packed_tensors({name: keep}, {"settings": config.model_dump(mode="json")})
     run.tensors("mask", tensors, metadata)
+    run.view(
+        "mask", kind="matrix", source=f"artifacts/mask.safetensors#{name}", bits=keep.shape[1],
+        x_label="input", y_label="output", title=f"Mask of {name}",
+    )  # fmt: skip
 
 
 def copy_out(run: "Run", folder: str) -> None:

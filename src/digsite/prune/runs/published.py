@@ -79,19 +79,30 @@ def _audit(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
     """Per k: the published ratio with clusters from weights, its singletons, and the honest ratio and tests."""
     columns, size = features_of(case.keep, "columns"), min(config.n_similar, case.keep.shape[1])
     centers = run.rng(f"centers-{case.name}").integers(columns.n_features, size=config.seeds).tolist()
-    published_rows = [_published(config, case, columns, center, seed, size) for seed, center in enumerate(centers)]
+    published_rows = [
+        _published(config, case, columns, center, seed, size) for seed, center in enumerate(centers)
+    ]
     seen = np.nanmean(separations(columns, centers, size, config.k_values, seed=config.seed), axis=0)
     drawn = [
-        np.nanmean(separations(features_of(draw, "columns"), centers, size, config.k_values, seed=config.seed), axis=0)
+        np.nanmean(
+            separations(features_of(draw, "columns"), centers, size, config.k_values, seed=config.seed),
+            axis=0,
+        )
         for draw in margins.draws(Observed(pack(case.keep)), config.draws, run.derive(f"null-{case.name}"))
     ]
     (top,) = null_test(
-        case.keep, "margins", statistics=["top_singular"], draws=config.draws, seed=run.derive(f"top-{case.name}")
+        case.keep,
+        "margins",
+        statistics=["top_singular"],
+        draws=config.draws,
+        seed=run.derive(f"top-{case.name}"),
     )
     rows = []
     for place, k in enumerate(config.k_values):
         ratio, singles = np.mean([[r[place][0], r[place][1]] for r in published_rows], axis=0)
-        test = judge(f"separation/k={k}", "margins", "columns", seen[place], [d[place] for d in drawn], "upper")
+        test = judge(
+            f"separation/k={k}", "margins", "columns", seen[place], [d[place] for d in drawn], "upper"
+        )
         rows.append(
             {
                 "case": case.name, "k": k, "structureless": case.structureless, "ratio as published": float(ratio),
@@ -103,7 +114,9 @@ def _audit(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
     return rows
 
 
-def _published(config: PublishedConfig, case: Case, columns, center: int, seed: int, size: int) -> list[tuple[float, int]]:  # pyright: ignore[reportMissingParameterType]
+def _published(
+    config: PublishedConfig, case: Case, columns, center: int, seed: int, size: int
+) -> list[tuple[float, int]]:  # pyright: ignore[reportMissingParameterType]
     ball = around(columns, center, size)
     bits, weights = columns.take(ball.members).unpack(), case.weight.T[ball.members]
     found = []
@@ -126,7 +139,9 @@ def _printed_cases() -> list[dict]:
 
 def _picture(run: "Run", frame: pd.DataFrame) -> None:
     groups = {}
-    for name, part in frame.groupby(frame["case"].str.startswith("printed").map({True: "printed", False: "re-enacted"})):
+    for name, part in frame.groupby(
+        frame["case"].str.startswith("printed").map({True: "printed", False: "re-enacted"})
+    ):
         groups[str(name)] = (part["k/(k-s)"], part["ratio as published"])
     picture = scatter(groups, x="k / (k - singletons)", y="ratio as published", diagonal=True,
                       title="the published ratio counts singletons")  # fmt: skip

@@ -25,14 +25,21 @@ if TYPE_CHECKING:
 
 def quality(config: QualityConfig, run: "Run") -> None:
     dense = run.once("dense", lambda: _measure(masks.language(config, run), config))
-    run.say(f"dense: {dense['loss']:.4f} {dense['unit']}, perplexity {dense['perplexity']:.3f} at context {dense['context']}")
+    run.say(
+        f"dense: {dense['loss']:.4f} {dense['unit']}, perplexity {dense['perplexity']:.3f} at context {dense['context']}"
+    )
     rows, cells = [], [(method, level) for level in config.levels for method in config.methods]
     for place, (method, level) in enumerate(cells):
         run.stage(f"{method} at {level}", len(cells))
         for draw in range(config.draws):
             if draw and method == "magnitude":
                 continue  # it looks at no inputs, so every draw gives the same
-            rows.append(run.once(f"{method}-{level}-{draw}", lambda m=method, lv=level, d=draw: _cell(config, run, m, lv, d)))
+            rows.append(
+                run.once(
+                    f"{method}-{level}-{draw}",
+                    lambda m=method, lv=level, d=draw: _cell(config, run, m, lv, d),
+                )
+            )
         run.breathe(place + 1)
     frame = pd.DataFrame(rows)
     run.table("draws", frame)
@@ -44,7 +51,9 @@ def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int)
     ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe)
     errors = [one.relative_error for one in ledger if one.relative_error is not None]
     measured = _measure(subject, config)
-    sparsity = float(np.average([one.sparsity for one in ledger], weights=[one.keep.numel() for one in ledger]))
+    sparsity = float(
+        np.average([one.sparsity for one in ledger], weights=[one.mask.n_features * one.mask.n_bits for one in ledger])
+    )
     return {"method": method, "level": level, "draw": draw, **measured,
             "sparsity": sparsity, "relative error": float(np.mean(errors))}  # fmt: skip
 
@@ -69,7 +78,9 @@ def _held_out(subject: Language, config: QualityConfig) -> Windows:
 def recipe_named(method: str, level: str, swaps: int) -> Recipe:
     name, *extras = method.split("+")
     if unknown := set(extras) - {"swaps", "owl"}:
-        raise UsageError(f"'{method}' has an unknown addition '{min(unknown)}'; accepted are +swaps and +owl.")
+        raise UsageError(
+            f"'{method}' has an unknown addition '{min(unknown)}'; accepted are +swaps and +owl."
+        )
     return Recipe(
         method_named(name), level_named(level), swap=swaps if "swaps" in extras else 0, owl="owl" in extras
     )
@@ -87,7 +98,12 @@ def level_named(level: str) -> Pattern:
 
 def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFrame) -> None:
     unit, summary = dense["unit"], []
-    run.claim("dense", dense["loss"], unit=unit, note=f"perplexity {dense['perplexity']:.3f} at context {dense['context']}")
+    run.claim(
+        "dense",
+        dense["loss"],
+        unit=unit,
+        note=f"perplexity {dense['perplexity']:.3f} at context {dense['context']}",
+    )
     for (level, method), part in frame.groupby(["level", "method"], sort=False):
         mean, low, high = mean_interval(part["loss"].tolist())
         note = f"perplexity {part['perplexity'].mean():.3f} at context {dense['context']}, relative layer error {part['relative error'].mean():.4f}"
@@ -99,7 +115,12 @@ def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFram
     table = pd.DataFrame(summary)
     run.table("quality", table)
     run.view("quality", kind="table", source="tables/quality.csv")
-    run.figure("quality", quality_curves(table, dense["loss"], unit), table, caption="Loss after pruning, with intervals over calibration sets; gray: dense.")
+    run.figure(
+        "quality",
+        quality_curves(table, dense["loss"], unit),
+        table,
+        caption="Loss after pruning, with intervals over calibration sets; gray: dense.",
+    )
     run.verdict(_verdict(table, unit))
 
 

@@ -30,13 +30,17 @@ def report(config: ReportConfig, run: "Run") -> None:
     rows, tests = [], []
     for model, settings in _models(config):
         for method in map(method_named, config.methods):
-            part = run.once(f"part-{model}-{method}", lambda m=model, s=settings, w=method: _part(s, run, m, w))
+            part = run.once(
+                f"part-{model}-{method}", lambda m=model, s=settings, w=method: _part(s, run, m, w)
+            )
             rows += part["rows"]
             tests += [Test(**test) for test in part["tests"]]
     judged = judge_all(tests)
     frame = pd.DataFrame(rows)
     run.table("masks", frame)
-    run.table("tests", test_table(judged).assign(mask=[row["mask"] for row in rows for _ in range(row["n_tests"])]))
+    run.table(
+        "tests", test_table(judged).assign(mask=[row["mask"] for row in rows for _ in range(row["n_tests"])])
+    )
     run.view("masks", kind="table", source="tables/masks.csv")
     run.view("tests", kind="table", source="tables/tests.csv")
     _claims(config, run, rows, judged)
@@ -44,7 +48,10 @@ def report(config: ReportConfig, run: "Run") -> None:
 
 def _models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
     first = config.model.reference if isinstance(config.model, TrainedModel) else "stories"
-    others = [(name, config.model_copy(update={"model": TrainedModel(reference=name)})) for name in config.references]
+    others = [
+        (name, config.model_copy(update={"model": TrainedModel(reference=name)}))
+        for name in config.references
+    ]
     return [(first, config), *others]
 
 
@@ -112,7 +119,9 @@ def _row(config: ReportConfig, model: str, method: str, one: MaskedMap) -> dict:
     seen, columns = densities(keep), features_of(keep, "columns")
     size = min(config.n_features, columns.n_features)
     rng = np.random.default_rng(config.seed)
-    balls = [around(columns, int(c), size) for c in rng.integers(columns.n_features, size=config.n_executions)]
+    balls = [
+        around(columns, int(c), size) for c in rng.integers(columns.n_features, size=config.n_executions)
+    ]
     found = [cluster_distances(ball.distances, min(config.n_clusters, size // 2)).metrics for ball in balls]
     return {
         "mask": f"{model} {method} {one.name}", "model": model, "method": method,
@@ -136,7 +145,9 @@ def _claims(config: ReportConfig, run: "Run", rows: list[dict], judged: list[Jud
         place += row["n_tests"]
         margins = [one for one in own if one.test.null == "margins"]
         top = next(one for one in margins if one.test.statistic == "top_singular")
-        label = f"{row['method']} {row['layer']}.{row['component']}" + (f" ({row['model']})" if config.references else "")
+        label = f"{row['method']} {row['layer']}.{row['component']}" + (
+            f" ({row['model']})" if config.references else ""
+        )
         run.claim(f"{row['model']}/{row['method']}/{row['layer']}.{row['component']}/top_singular", top.test.observed,
                   null=top.test.null_mean, note=f"z = {top.test.z:.2f}, q = {top.q:.3g} against same margins")  # fmt: skip
         z_labels.append(label)

@@ -42,10 +42,16 @@ def single(config: SingleConfig, run: "Run") -> None:
         features.take(ball.members).unpack(), found, embedding(ball, run.derive("t-sne")), ball.distances,
         f"feature {center}, k = {config.n_clusters}",
     )  # fmt: skip
-    run.figure("clusters", sheet, caption=f"The neighborhood of feature {center} in {config.n_clusters} clusters.")
+    run.figure(
+        "clusters", sheet, caption=f"The neighborhood of feature {center} in {config.n_clusters} clusters."
+    )
     seen = _metrics(ball, found, features.n_bits)
-    tests = _against_nulls(config, run, [center], keep, origin, {name: [value] for name, value in seen.items()})
-    _conclude(config, run, name, keep, tests, {metric: (value, None, None) for metric, value in seen.items()}, 1)
+    tests = _against_nulls(
+        config, run, [center], keep, origin, {name: [value] for name, value in seen.items()}
+    )
+    _conclude(
+        config, run, name, keep, tests, {metric: (value, None, None) for metric, value in seen.items()}, 1
+    )
     _claim_published(run, features, ball, config.n_clusters, config.seed)
 
 
@@ -72,7 +78,9 @@ def repeat(config: RepeatConfig, run: "Run") -> None:
               note="between centers over within, Euclidean: cluster sizes alone move it, so it is not evidence")  # fmt: skip
 
 
-def _cluster(features: PackedMask, center: int, size: int, k: int, seed: int) -> tuple[Neighborhood, Clustering]:
+def _cluster(
+    features: PackedMask, center: int, size: int, k: int, seed: int
+) -> tuple[Neighborhood, Clustering]:
     """The original takes the nearest `size` features and the feature itself."""
     ball = around(features, center, size + 1)
     return ball, cluster_distances(ball.distances, k, seed=seed)
@@ -92,7 +100,11 @@ def _against_nulls(
     seen: dict[str, list[float]],
 ) -> list[Test]:  # fmt: skip
     """The mean of every metric over the same features in every null mask."""
-    source = masks.observed(origin, config.nulls.trades) if origin else Observed(pack(keep), trades=config.nulls.trades)
+    source = (
+        masks.observed(origin, config.nulls.trades)
+        if origin
+        else Observed(pack(keep), trades=config.nulls.trades)
+    )
     wanted = ["coin_flips", "margins"] + (["reprune"] if config.nulls.reprune and origin else [])
     tests = []
     for null in wanted:
@@ -114,7 +126,9 @@ def _draw(
         features = features_of(draw, config.axis)
         rows = []
         for place, center in enumerate(centers):
-            ball, found = _cluster(features, center, config.n_features, config.n_clusters, config.seed + place)
+            ball, found = _cluster(
+                features, center, config.n_features, config.n_clusters, config.seed + place
+            )
             rows.append(_metrics(ball, found, features.n_bits))
         for metric in METRICS:
             means[metric].append(float(np.mean([row[metric] for row in rows])))
@@ -149,7 +163,9 @@ def _claim_published(run: "Run", features: PackedMask, ball: Neighborhood, k: in
 def _tell(run: "Run", center: int, ball: Neighborhood, found: Clustering) -> None:
     """The original's console tables."""
     metrics = found.metrics
-    run.say(f"feature {center}: {len(ball.members) - 1} nearest, Hamming {ball.to_center[1]} to {ball.to_center[-1]}")
+    run.say(
+        f"feature {center}: {len(ball.members) - 1} nearest, Hamming {ball.to_center[1]} to {ball.to_center[-1]}"
+    )
     for start in range(1, len(ball.members), 8):
         pairs = zip(ball.members[start : start + 8], ball.to_center[start : start + 8])
         run.say("  " + "  ".join(f"{member:>5}: {distance:<5}" for member, distance in pairs))
@@ -181,7 +197,9 @@ def _fields(center: int, ball: Neighborhood, found: Clustering, features: Packed
     }
 
 
-def _write_summary(config: RepeatConfig, run: "Run", name: str, keep: np.ndarray, frame: pd.DataFrame) -> None:
+def _write_summary(
+    config: RepeatConfig, run: "Run", name: str, keep: np.ndarray, frame: pd.DataFrame
+) -> None:
     numbers = frame.drop(columns=["main_feature_idx", "cluster_sizes"])
     aggregated = {f"{column}_{kind}": float(getattr(numbers[column], kind)(**({"ddof": 0} if kind == "std" else {})))
                   for column in numbers for kind in ("mean", "std")}  # fmt: skip

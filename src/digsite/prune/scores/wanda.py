@@ -9,7 +9,7 @@ from digsite.prune.patterns import Pattern, prune_groups, prune_rows
 from digsite.prune.scores import Decision, Settings, masked
 
 NEEDS = "norms"
-ROWS = 64  # of a block
+ROWS = 32  # of a block: 1.4 MB of scores for 11008 inputs
 
 
 def score(weight: Tensor, inputs: InputStatistics | None, settings: Settings) -> Tensor:
@@ -24,10 +24,14 @@ def prune(weight: Tensor, inputs: InputStatistics | None, pattern: Pattern, sett
     return masked(weight, row_mask(weight, inputs.norms, pattern.ratio))
 
 
-def row_mask(weight: Float[Tensor, "out in"], norms: Float[Tensor, "in"], ratio: float) -> Bool[Tensor, "out in"]:
-    """True where a weight goes. Rows are taken a block at a time, so scores never leave the cache."""
+def row_mask(
+    weight: Float[Tensor, "out in"], norms: Float[Tensor, "in"], ratio: float
+) -> Bool[Tensor, "out in"]:
+    """True where a weight goes. Rows are taken a block at a time into one buffer, so scores never leave the cache."""
     pruned = torch.empty(weight.shape, dtype=torch.bool, device=weight.device)
+    scores = torch.empty(ROWS, weight.shape[1], dtype=torch.promote_types(weight.dtype, norms.dtype), device=weight.device)
     for start in range(0, len(weight), ROWS):
-        block = weight[start : start + ROWS].abs() * norms.reshape(1, -1)
-        pruned[start : start + ROWS] = prune_rows(block, ratio)
+        rows = weight[start : start + ROWS]
+        block = torch.mul(rows, norms, out=scores[: len(rows)]).abs_()
+        prune_rows(block, ratio, out=pruned[start : start + ROWS])
     return pruned
