@@ -17,7 +17,7 @@ export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, log
       scales: { x: { time: false, distr: logX ? 3 : 1 }, y: { distr: log ? 3 : 1, range: log ? undefined : padded } },
       axes: [axis(xLabel, 40), axis(yLabel, 62)],
       cursor: sync ? { sync: { key: sync } } : {},
-      hooks: { draw: [(u) => drawMarks(u, marks)] },
+      hooks: { draw: [(u) => drawMarks(u, marks)], setSeries: [withBand] },
       legend: { live: true },
     }, data, host);
     keyboardLegend(host);
@@ -32,6 +32,12 @@ export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, log
     },
     toggleLog() { log = !log; build(); return log; },
   };
+}
+
+// A line that is switched off takes its band along.
+function withBand(u, i, { show }) {
+  if (show == null) return;
+  for (const side of [i + 1, i + 2]) if (u.series[side]?.class === "band" && u.series[i].class !== "band") u.setSeries(side, { show });
 }
 
 function padded(u, low, high) {
@@ -62,7 +68,7 @@ function aligned(lines) {
       const at = series.length;
       for (const [side, name] of [[line.high, "high"], [line.low, "low"]]) {
         ys.push(side);
-        series.push({ label: `${line.name} ${name}`, stroke: withAlpha(stroke, 0.25), width: 1, spanGaps: true, value: (u, v) => number(v), points: { show: false } });
+        series.push({ label: `${line.name} ${name}`, class: "band", stroke: withAlpha(stroke, 0.25), width: 1, spanGaps: true, value: (u, v) => number(v), points: { show: false } });
       }
       bands.push({ series: [at, at + 1], fill: withAlpha(stroke, 0.15) });
     }

@@ -18,6 +18,7 @@ from digsite.track.grid import Cell
 from digsite.track.members import EnsembleTracker
 from digsite.track.phases import Phase1
 from digsite.track.probe import Probe
+from digsite.track.runs.showing import show_courses
 from digsite.track.tracked import TrackedRun, pack, unpack
 from digsite.train import Member, evaluate, train_ensemble
 from digsite.worker.run import Run
@@ -232,4 +233,6 @@ def _figures(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase
         dashboard.architecture_page(result),
         caption="Six panels on the architecture families.",
     )
+    steps = {str(key): list(group["step"]) for key, group in result.jumps.groupby("experiment")}
+    show_courses(run, runs, name, steps)
     run.view("jumps", "table", "tables/all_jumps_detailed.csv")

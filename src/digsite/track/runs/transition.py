@@ -14,6 +14,7 @@ from digsite.track.config import TransitionConfig
 from digsite.track.detect import jumps_of_all
 from digsite.track.jumps import Jump
 from digsite.track.members import EnsembleTracker
+from digsite.track.runs.showing import show_courses
 from digsite.track.series import Series
 from digsite.track.tracked import TrackedRun, pack, unpack
 from digsite.track.transitions._setup import Setup
@@ -216,4 +217,6 @@ def _figures(
         ),
         caption="What the network can do, and the measures with confirmed jumps; bands are the 10-90 % windows.",
     )
+    for measure in list(first.values)[:3]:
+        show_courses(run, runs, measure, {})
     run.view("jumps", "table", "tables/jumps.csv")
