@@ -39,3 +39,9 @@ def crossed() -> Theatre:
 @pytest.fixture(scope="session")
 def convolutional() -> Theatre:
     return made(("cnn_bottleneck", "cnn_bottleneck"))
+
+
+@pytest.fixture(scope="session")
+def mixed() -> Theatre:
+    """A receiver that eats rows and a donor that eats images."""
+    return made(("simple", "transformer"))

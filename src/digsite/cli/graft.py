@@ -1,5 +1,6 @@
 """digsite graft DONOR RECEIVER, digsite graft --inspect MODEL"""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -17,20 +18,28 @@ def classes(text: str) -> tuple[int, ...]:
 @click.command("graft")
 @click.argument("donor", required=False)
 @click.argument("receiver", required=False)
-@click.option("--inspect", "inspected", metavar="MODEL", help="Say which rows look as if they came from elsewhere.")
+@click.option(
+    "--inspect", "inspected", metavar="MODEL", help="Say which rows look as if they came from elsewhere."
+)
 @click.option("--new-class", "new", default="4", show_default=True, help="What the receiver should learn.")
 @click.option("--old", default="0,1,2,3", show_default=True, help="What the receiver knows.")
 @click.option("--shared", default="2,3", show_default=True, help="What both know.")
 @click.option("--foreign", default="5", show_default=True, help="What the donor alone knows and keeps.")
-@click.option("--method", default="union", show_default=True, help='A method with options: "ridge_all data=au".')
+@click.option(
+    "--method", default="union", show_default=True, help='A method with options: "ridge_all data=au".'
+)
 @click.option("--data", default="", help="Image set, for methods that need one and for the ledger.")
 @click.option("--pixels", type=click.Choice(["standard", "raw"]), default="standard", show_default=True,
               help="What the models eat: standardized pixels, or 0 to 1.")  # fmt: skip
-@click.option("--head", "heads", default=",", metavar="RECEIVER,DONOR", help="Names of the heads, where not the last.")
+@click.option(
+    "--head", "heads", default=",", metavar="RECEIVER,DONOR", help="Names of the heads, where not the last."
+)
 @click.option("--calibrate", is_flag=True, help="Set one bias on the receiver's held-out images.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="A .safetensors file for the grafted model.")
-def command(donor, receiver, inspected, new, old, shared, foreign, method, data, pixels, heads, calibrate, seed, out):
+def command(
+    donor, receiver, inspected, new, old, shared, foreign, method, data, pixels, heads, calibrate, seed, out
+):
     """Move a class from DONOR into RECEIVER and print the ledger; or inspect a model for grafted rows."""
     from digsite.base.errors import UsageError
     from digsite.graft.checkpoints import open_model, write_model
@@ -38,9 +47,9 @@ def command(donor, receiver, inspected, new, old, shared, foreign, method, data,
     if inspected:
         return _inspect(open_model(inspected))
     if not donor or not receiver:
-        raise UsageError("A graft needs a donor and a receiver.", hint="digsite graft DONOR RECEIVER --out FILE")
-    from dataclasses import asdict
-
+        raise UsageError(
+            "A graft needs a donor and a receiver.", hint="digsite graft DONOR RECEIVER --out FILE"
+        )
     from digsite.data import load
     from digsite.graft import Pair, graft
     from digsite.graft.task import split
@@ -52,6 +61,8 @@ def command(donor, receiver, inspected, new, old, shared, foreign, method, data,
     )  # fmt: skip
     images = split(load(data), seed, standard=pixels == "standard") if data else None
     done = graft(pair, method, images, seed=seed, calibrate=calibrate)
+    for depth in done.ceiling:
+        click.echo(f"ceiling at layer {depth.layer:<11}{depth.ceiling:.2f}")
     line = asdict(done.ledger) if done.ledger else {"method": method, "scored": False}
     for key, value in line.items():
         click.echo(f"{key:<28}{value:.2f}" if isinstance(value, float) else f"{key:<28}{value}")
@@ -64,4 +75,6 @@ def _inspect(model) -> None:
 
     for layer in inspect(model):
         rows = ", ".join(map(str, layer.flagged[:20])) + (" ..." if len(layer.flagged) > 20 else "")
-        click.echo(f"{layer.name:<24}{len(layer.scores):>6} rows  {len(layer.flagged):>5} look foreign  {rows}")
+        click.echo(
+            f"{layer.name:<24}{len(layer.scores):>6} rows  {len(layer.flagged):>5} look foreign  {rows}"
+        )

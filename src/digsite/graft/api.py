@@ -10,6 +10,7 @@ from digsite.base.errors import UsageError
 from digsite.data import ImageSet
 from digsite.graft.access import Access, Frame, Images, Lens, Pools
 from digsite.graft.calibrate import calibrated
+from digsite.graft.ceiling import Depth, readable_ceiling
 from digsite.graft.ledger import Entry, entry
 from digsite.graft.nets import layers
 from digsite.graft.operate import Operation, Plan, best_null, operate, plan
@@ -19,11 +20,12 @@ from digsite.graft.task import Classes, Scorer, Split, check_knowledge, pools, s
 
 @dataclass(frozen=True)
 class Grafted:
-    """The grafted model, its ledger line (with data only) and everything that was measured."""
+    """The grafted model and everything that was measured; ledger and ceiling with data only."""
 
     model: nn.Module
     ledger: Entry | None
     operation: Operation
+    ceiling: tuple[Depth, ...] = ()
 
 
 def graft(
@@ -48,13 +50,14 @@ def graft(
     parts = split(data, seed) if isinstance(data, ImageSet) else data
     scorer, lens, held = Scorer(parts, classes), Lens(), pools(parts, classes)
     check_knowledge(scorer, pair.receiver, pair.donor)
+    depths = tuple(readable_ceiling(pair, held, scorer, lens)) if pair.shared else ()
     done = operate(chosen, pair, held, scorer, seed, lens=lens)
     best = best_null(pair, held, scorer, seed, lens)
     model = done.model
     if calibrate:
         access = Access(held, chosen.budget.plus("a"), lens)
         model = calibrated(model, list(pair.new), access)
-    return Grafted(model, entry(done, best, scorer.strangers(pair.donor)), done)
+    return Grafted(model, entry(done, best, scorer.strangers(pair.donor)), done, depths)
 
 
 def _blind(

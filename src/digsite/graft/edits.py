@@ -5,7 +5,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from digsite.graft.nets import head, layers, matrices, plain_net, record, shaped
+from digsite.graft.nets import Composite, head, layers, matrices, plain_net, record, shaped
 
 
 def edited(model: nn.Module) -> nn.Module:
@@ -38,7 +38,7 @@ def set_rows(model: nn.Module, name: str, classes: list[int], rows: Tensor, bias
     return copy
 
 
-class ReadAll(nn.Module):
+class ReadAll(Composite):
     """New logits read linearly from every layer of the receiver."""
 
     def __init__(self, base: nn.Module, name: str, classes: list[int], weight: Tensor, bias: Tensor) -> None:
@@ -52,7 +52,7 @@ class ReadAll(nn.Module):
         return put(seen.logits, self.classes, self.read(seen.everything))
 
 
-class Beside(nn.Module):
+class Beside(Composite):
     """New logits from a second network that reads the same image, or one layer of the receiver."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Beside(nn.Module):
         return put(seen.logits, self.classes, self.part(seen.hidden[self.layer]))
 
 
-class Shifted(nn.Module):
+class Shifted(Composite):
     """A constant on the new logits: the separate, declared calibration."""
 
     def __init__(self, base: nn.Module, classes: list[int], shift: float) -> None:
@@ -77,7 +77,7 @@ class Shifted(nn.Module):
         self.base, self.classes, self.shift = base, classes, shift
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.base(x)
+        logits = self.base(shaped(self.base, x))
         return put(logits, self.classes, logits[:, self.classes] + self.shift)
 
 

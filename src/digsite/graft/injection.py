@@ -12,7 +12,7 @@ from digsite.base.errors import UsageError
 from digsite.graft.access import Images
 from digsite.graft.dictionaries import Sae, Spec, train_saes
 from digsite.graft.edits import with_outputs
-from digsite.graft.nets import head, record
+from digsite.graft.nets import Composite, head, record
 from digsite.graft.pair import Message, Side
 
 N_SHARED, N_NEW = 2042, 1000  # images as in the published runs: all shared test images, 50 steps of 20
@@ -87,7 +87,7 @@ def perceptron(*sizes: int, draw: torch.Generator) -> nn.Sequential:
     return nn.Sequential(*parts[:-1])
 
 
-class Injected(nn.Module):
+class Injected(Composite):
     """The receiver with its penultimate features edited before its own head reads them."""
 
     def __init__(self, side: Side, sae: Sae) -> None:

@@ -63,8 +63,14 @@ def reject_non_finite(model: nn.Module, role: str) -> None:
         )
 
 
+class Composite(nn.Module):
+    """A network made of others: it takes images as they are and shapes them for each of its parts."""
+
+
 def shaped(model: nn.Module, x: Tensor) -> Tensor:
     """Images as the model eats them: flat for a network that starts with a linear layer of that width."""
+    if isinstance(model, Composite):
+        return x
     first = next(iter(layers(model).values()), None)
     flat = x.shape[1:].numel()
     if isinstance(first, nn.Linear) and x.ndim > 2 and first.in_features == flat:
@@ -130,7 +136,7 @@ def is_plain(model: nn.Module) -> bool:
     with torch.no_grad():
         try:
             return torch.allclose(model.eval()(x), relu_chain(chain, x), atol=1e-5)
-        except RuntimeError:  # the model wants images, not rows
+        except (RuntimeError, IndexError, ValueError):  # the model wants images, not rows
             return False
 
 

@@ -75,7 +75,15 @@ def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:
 def _log(run: Run, step: int, done: dict[str, Any]) -> None:
     best = {row["method"]: row for row in done["rows"]}
     run.log(step, **{f"{m}/{k}": row[k] for m, row in best.items() for k in ("transfer", "preservation")})
-    run.say(f"couple {step + 1}: donor {done['donor_transfer']:.1f}, {len(best)} methods")
+    run.say(
+        f"couple {step + 1}: donor {done['donor_transfer']:.1f}, {len(best)} methods{ceiling_words(done)}"
+    )
+
+
+def ceiling_words(done: dict[str, Any]) -> str:
+    """The readable ceiling by depth, in one line."""
+    depths = [f"{d['layer']}: {d['ceiling']:.0f} %" for d in done.get("ceiling", [])]
+    return f"; best of any head by layer of the receiver, {', '.join(depths)}" if depths else ""
 
 
 def report_pair(
@@ -87,6 +95,10 @@ def report_pair(
     run.table(f"{prefix}ledger", table)
     run.json(f"{prefix}ledger", ledger_document(config, name, table, per_seed))
     run.view(f"{name} ledger", kind="table", source=f"tables/{prefix}ledger.csv")
+    run.view(
+        f"{name} plane", kind="curve", style="points", source=f"tables/{prefix}ledger.csv", x="transfer",
+        y="preservation", group="method", x_label="transfer (%)", y_label="preservation (%)",
+    )  # fmt: skip
     for method in table["method"]:
         claims(run, f"{prefix}{method}", [_find(r, method) for r in rows])
     if not (told := published_table(table)).empty:

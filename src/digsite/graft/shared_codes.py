@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.graft.edits import with_outputs
-from digsite.graft.nets import head, record
+from digsite.graft.nets import Composite, head, record
 from digsite.graft.pair import Side
 from digsite.graft.tune import one_cycle
 
@@ -69,7 +69,7 @@ def fit_shared_codes(
     return SharedCodes(e, eb, d, db, center, scale)
 
 
-class CodeReader(nn.Module):
+class CodeReader(Composite):
     """New logits from the shared code of the receiver's features: encode, decode as the donor, the donor's row."""
 
     def __init__(

@@ -11,7 +11,7 @@ from digsite.graft.code_transport import fitting_images
 from digsite.graft.edits import with_outputs
 from digsite.graft.injection import perceptron
 from digsite.graft.maps import rotation
-from digsite.graft.nets import acts, record
+from digsite.graft.nets import Composite, acts, record
 from digsite.graft.operate import rebuilt, weights_of
 from digsite.graft.pair import Message, Side
 from digsite.graft.shared_codes import donor_rows
@@ -41,7 +41,7 @@ def message(options: Options, donor: Side) -> Message:
     return weights_of(donor)
 
 
-class Mapped(nn.Module):
+class Mapped(Composite):
     def __init__(self, side: Side, carry: nn.Module, row: Tensor, bias: Tensor, everything: bool) -> None:
         super().__init__()
         self.base, self.name = with_outputs(side.model, side.head, side.new), side.head

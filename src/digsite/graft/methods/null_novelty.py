@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from digsite.config import Config, Field
 from digsite.graft.edits import with_outputs
-from digsite.graft.nets import record
+from digsite.graft.nets import Composite, record
 from digsite.graft.pair import Message, Side
 
 SAME_SHAPE = False
@@ -25,7 +25,7 @@ def message(options: Options, donor: Side) -> Message:
     return Message({})
 
 
-class Novelty(nn.Module):
+class Novelty(Composite):
     """margin = level - familiarity, so that calibration alone sets where old ends and new begins."""
 
     mean: Tensor

@@ -10,7 +10,7 @@ from digsite.config import Config, Field
 from digsite.graft.dictionaries import Spec, train_saes
 from digsite.graft.edits import set_rows
 from digsite.graft.maps import ridge, rotation
-from digsite.graft.nets import head, record
+from digsite.graft.nets import Composite, head, record
 from digsite.graft.pair import Message, Side
 from digsite.graft.rows import head_rows
 
@@ -54,7 +54,7 @@ def message(options: Options, donor: Side) -> Message:
     return Message({**head_rows(donor).tensors, **tensors})
 
 
-class Vector(nn.Module):
+class Vector(Composite):
     """The receiver with one vector (or a few) added to its penultimate features."""
 
     def __init__(

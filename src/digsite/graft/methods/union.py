@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from digsite.config import Config, Field
 from digsite.graft.edits import put, side_by_side, with_outputs
-from digsite.graft.nets import is_plain, shaped
+from digsite.graft.nets import Composite, is_plain, shaped
 from digsite.graft.operate import rebuilt, weights_of
 from digsite.graft.pair import Message, Pair, Side
 
@@ -30,7 +30,7 @@ def message(options: Options, donor: Side) -> Message:
     return weights_of(donor)
 
 
-class Union(nn.Module):
+class Union(Composite):
     def __init__(self, a: nn.Module, b: nn.Module, head: str, pair: Pair, rule: str) -> None:
         super().__init__()
         self.a, self.b, self.pair, self.rule = with_outputs(a, head, list(pair.new)), b, pair, rule
