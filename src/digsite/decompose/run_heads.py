@@ -70,7 +70,9 @@ def _check(task: Task, tokens: Tensor, config: HeadsConfig) -> None:
 
 
 @torch.no_grad()
-def _attention(config: HeadsConfig, task: Task, run: Run, found: Decomposition) -> dict[str, object]:
+def _attention(
+    config: HeadsConfig, task: Task, run: Run, found: Decomposition
+) -> dict[str, dict[str, float]]:
     tokens = run_tokens.held_out(config, task, run)[0]
     scene = found.scene(tokens)
     masks = found.draw(scene, "rounded", config.threshold)
