@@ -64,8 +64,18 @@ def graphs() -> None:
         if faiss:
             faiss.omp_set_num_threads(1)
             others["faiss IndexBinaryFlat"] = clock(lambda p=packed: faiss_graph(faiss, p))
-        line(f"graph of 128 neighbors, {n} x {bits} bits, compiled", fast, others, "must: faster than faiss; aim: 4x")
-        line(f"graph of 128 neighbors, {n} x {bits} bits, numpy", slow, {"scikit-learn": sklearn}, "must: 20x scikit-learn")
+        line(
+            f"graph of 128 neighbors, {n} x {bits} bits, compiled",
+            fast,
+            others,
+            "must: faster than faiss; aim: 4x",
+        )
+        line(
+            f"graph of 128 neighbors, {n} x {bits} bits, numpy",
+            slow,
+            {"scikit-learn": sklearn},
+            "must: 20x scikit-learn",
+        )
         one = clock(lambda p=packed: neighbours(p, 128, "rows", 5, engine="compiled"), 20)
         plain = clock(lambda p=packed: neighbours(p, 128, "rows", 5, engine="portable"), 20)
         loop = clock(lambda k=keep: original_query(torch.from_numpy(k.T.astype(np.float32)), 5), 1)
@@ -122,7 +132,12 @@ def sparsegpt() -> None:
         return prune_matrix(weight, collect(inputs), "sparsegpt", 0.5, measure=False).weight
 
     assert torch.equal(ours() == 0, theirs() == 0), "the masks differ from the reference"
-    line("SparseGPT 2048 x 2048, 4096 tokens, same mask", clock(ours), {"reference": clock(theirs)}, "must: 1x; aim: 1.5x")
+    line(
+        "SparseGPT 2048 x 2048, 4096 tokens, same mask",
+        clock(ours),
+        {"reference": clock(theirs)},
+        "must: 1x; aim: 1.5x",
+    )
 
 
 class Quiet:
@@ -174,7 +189,11 @@ def original_seed(weights: torch.Tensor, center: int) -> None:
             labels = KMeans(k, n_init=10, random_state=42).fit(points).labels_
         groups = [np.flatnonzero(labels == c) for c in range(k)]
         for group in groups:
-            [float((bits[:, a] != bits[:, b]).float().mean()) for i, a in enumerate(group) for b in group[i + 1 :]]
+            [
+                float((bits[:, a] != bits[:, b]).float().mean())
+                for i, a in enumerate(group)
+                for b in group[i + 1 :]
+            ]
         for i, one in enumerate(groups):
             for other in groups[i + 1 :]:
                 pairs = [(a, b) for a in one for b in other][:50]
@@ -198,7 +217,10 @@ def memory() -> None:
         for stream in (True, False):
             done = child(Path(root), budget, stream)
             how = "streamed" if stream else "whole (to see that the limit bites)"
-            print(f"model of {size >> 20} MiB in {budget >> 20} MiB beyond the interpreter, {how}: {done}", flush=True)
+            print(
+                f"model of {size >> 20} MiB in {budget >> 20} MiB beyond the interpreter, {how}: {done}",
+                flush=True,
+            )
 
 
 def big_model(folder: Path, n_layers: int = 24, d: int = 512, wide: int = 1408, vocab: int = 512) -> int:
@@ -213,8 +235,13 @@ def big_model(folder: Path, n_layers: int = 24, d: int = 512, wide: int = 1408, 
              "mlp.gate_proj": (wide, d), "mlp.up_proj": (wide, d), "mlp.down_proj": (d, wide)}  # fmt: skip
     total = 0
     for i in range(n_layers):
-        layer = {f"model.layers.{i}.{name}.weight": torch.randn(shape) * 0.02 for name, shape in sizes.items()}
-        layer |= {f"model.layers.{i}.{name}.weight": torch.ones(d) for name in ("input_layernorm", "post_attention_layernorm")}
+        layer = {
+            f"model.layers.{i}.{name}.weight": torch.randn(shape) * 0.02 for name, shape in sizes.items()
+        }
+        layer |= {
+            f"model.layers.{i}.{name}.weight": torch.ones(d)
+            for name in ("input_layernorm", "post_attention_layernorm")
+        }
         save_file(layer, folder / f"model-{i:05d}.safetensors", {"format": "pt"})
         total += sum(t.nbytes for t in layer.values())
     rest = {"model.embed_tokens.weight": torch.randn(vocab, d) * 0.02, "model.norm.weight": torch.ones(d)}
@@ -226,12 +253,27 @@ def big_model(folder: Path, n_layers: int = 24, d: int = 512, wide: int = 1408, 
 
 
 def _names(i: int, sizes: dict) -> list[str]:
-    return [f"model.layers.{i}.{name}.weight" for name in (*sizes, "input_layernorm", "post_attention_layernorm")]
+    return [
+        f"model.layers.{i}.{name}.weight" for name in (*sizes, "input_layernorm", "post_attention_layernorm")
+    ]
 
 
 def child(root: Path, budget: int, stream: bool) -> str:
-    words = [sys.executable, __file__, "--limited", str(root / "model"), str(root / f"out{stream}"), str(budget), str(int(stream))]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144"})
+    words = [
+        sys.executable,
+        __file__,
+        "--limited",
+        str(root / "model"),
+        str(root / f"out{stream}"),
+        str(budget),
+        str(int(stream)),
+    ]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144"},
+    )
     last = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     return (last or ["no output"])[-1][:150]
 
@@ -247,18 +289,30 @@ def limited(folder: str, out: str, budget: int, stream: bool) -> None:
     text.write_text("Once upon a time there was a small dog. " * 40)
     # Libraries load more of themselves at their first use; that is not the model's memory.
     big_model(Path(out) / "warm", 2, 64, 96)
-    prune_folder(Job(str(Path(out) / "warm"), Path(out) / "warm-out", Recipe("wanda"), str(text), 4, 64, stream=stream))
+    prune_folder(
+        Job(str(Path(out) / "warm"), Path(out) / "warm-out", Recipe("wanda"), str(text), 4, 64, stream=stream)
+    )
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + budget, used + budget))
     done = prune_folder(Job(folder, Path(out) / "pruned", Recipe("wanda"), str(text), 4, 64, stream=stream))
-    print(f"completed, {len(done.ledger)} maps, mean sparsity {np.mean([one.sparsity for one in done.ledger]):.2f}")
+    print(
+        f"completed, {len(done.ledger)} maps, mean sparsity {np.mean([one.sparsity for one in done.ledger]):.2f}"
+    )
 
 
 def quality() -> None:
     """The quality tables of both TinyStories models; each run resumes where it stopped."""
     for name in ("stories260K", "tinystories_char_0.9M"):
         subprocess.run(
-            [sys.executable, "-m", "digsite", "run", "prune-quality", "model.kind=trained", f"model.reference={name}"]
+            [
+                sys.executable,
+                "-m",
+                "digsite",
+                "run",
+                "prune-quality",
+                "model.kind=trained",
+                f"model.reference={name}",
+            ]
         )
 
 
@@ -274,7 +328,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     compiled.distance_matrix(np.zeros((5, 1), np.uint64))  # compile outside of the clock
-    sections = [graphs, curveball, wanda_mask, sparsegpt, study, memory] + ([quality] if arguments.full else [])
+    sections = [graphs, curveball, wanda_mask, sparsegpt, study, memory] + (
+        [quality] if arguments.full else []
+    )
     for section in sections:
         if not arguments.only or section.__name__ in arguments.only:
             section()

@@ -80,13 +80,12 @@ class StoredMasks(Mapping[str, np.ndarray]):
 Masks = Mapping[str, np.ndarray] | Mapping[str, PackedMask]
 
 
-def packed_tensors(
-    masks: Masks, provenance: Mapping[str, Any]
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+def packed_tensors(masks: Masks, provenance: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a mask file."""
     packed = {name: features_of(mask, "rows") for name, mask in masks.items()}
     bits = {
-        name: torch.from_numpy(mask.words.view(np.uint8)[:, : -(-mask.n_bits // 8)].copy()) for name, mask in packed.items()
+        name: torch.from_numpy(mask.words.view(np.uint8)[:, : -(-mask.n_bits // 8)].copy())
+        for name, mask in packed.items()
     }
     texts = {
         "kind": KIND,

@@ -77,7 +77,9 @@ def prune_matrix(
 
 def relative_error(before: Tensor, after: Tensor, gram: Float[Tensor, "in in"]) -> float:
     """Squared error of the layer's output over its squared size, from X^T X."""
-    size, lost = (float(((w @ gram) * w).sum(dtype=torch.float64)) for w in (before.float(), (before - after).float()))
+    size, lost = (
+        float(((w @ gram) * w).sum(dtype=torch.float64)) for w in (before.float(), (before - after).float())
+    )
     return lost / size if size > 0 else 0.0
 
 

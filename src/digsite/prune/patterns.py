@@ -64,7 +64,9 @@ def prune_rows(
     if count == 0:
         return pruned.fill_(False)
     threshold, tied = _kth_of_rows(scores, count)
-    if scores.device.type == "cpu" and scores.dtype != torch.bfloat16:  # torch's broadcast comparison is ten times slower
+    if (
+        scores.device.type == "cpu" and scores.dtype != torch.bfloat16
+    ):  # torch's broadcast comparison is ten times slower
         np.less_equal(scores.numpy(), threshold.numpy(), out=pruned.numpy())
     else:
         torch.le(scores, threshold, out=pruned)
@@ -74,7 +76,9 @@ def prune_rows(
     return pruned
 
 
-def _kth_of_rows(scores: Float[Tensor, "out in"], k: int) -> tuple[Float[Tensor, "out 1"], Bool[Tensor, "out"]]:
+def _kth_of_rows(
+    scores: Float[Tensor, "out in"], k: int
+) -> tuple[Float[Tensor, "out 1"], Bool[Tensor, "out"]]:
     """A limit that k of every row are at or below, and the rows where ties put more there.
 
     torch's own selection is some ten times slower on a CPU.

@@ -101,7 +101,9 @@ def distance_matrix(words: UInt64[np.ndarray, "features words"]) -> Int[np.ndarr
 def _count_at_most(row, limit):
     count = np.int32(0)
     for value in row:
-        count = np.int32(count + (value <= limit))  # numba would widen the sum to 64 bits, and the lanes with it
+        count = np.int32(
+            count + (value <= limit)
+        )  # numba would widen the sum to 64 bits, and the lanes with it
     return count
 
 

@@ -52,7 +52,10 @@ def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int)
     errors = [one.relative_error for one in ledger if one.relative_error is not None]
     measured = _measure(subject, config)
     sparsity = float(
-        np.average([one.sparsity for one in ledger], weights=[one.mask.n_features * one.mask.n_bits for one in ledger])
+        np.average(
+            [one.sparsity for one in ledger],
+            weights=[one.mask.n_features * one.mask.n_bits for one in ledger],
+        )
     )
     return {"method": method, "level": level, "draw": draw, **measured,
             "sparsity": sparsity, "relative error": float(np.mean(errors))}  # fmt: skip

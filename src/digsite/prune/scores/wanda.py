@@ -29,7 +29,9 @@ def row_mask(
 ) -> Bool[Tensor, "out in"]:
     """True where a weight goes. Rows are taken a block at a time into one buffer, so scores never leave the cache."""
     pruned = torch.empty(weight.shape, dtype=torch.bool, device=weight.device)
-    scores = torch.empty(ROWS, weight.shape[1], dtype=torch.promote_types(weight.dtype, norms.dtype), device=weight.device)
+    scores = torch.empty(
+        ROWS, weight.shape[1], dtype=torch.promote_types(weight.dtype, norms.dtype), device=weight.device
+    )
     for start in range(0, len(weight), ROWS):
         rows = weight[start : start + ROWS]
         block = torch.mul(rows, norms, out=scores[: len(rows)]).abs_()
