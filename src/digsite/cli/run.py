@@ -36,6 +36,7 @@ from digsite.cli._options import (
     show_default=True,
     help="Seconds between checkpoints.",
 )
+@click.option("--tag", "tags", multiple=True, help="A word to find the run by; may be given several times.")
 @click.option("--dry-run", is_flag=True, help="Show what would run; write nothing.")
 @click.option(
     "--check", is_flag=True, help="Compare the results with the study's expected.json; exit 4 on a miss."
@@ -43,7 +44,7 @@ from digsite.cli._options import (
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 @json_option
 def command(
-    studies, overrides, room, config_file, size, root, extra, mirror, project, dry_run, check, as_json, **how
+    studies, overrides, room, config_file, size, root, extra, mirror, project, tags, dry_run, check, as_json, **how
 ):
     """Run studies; config values are set as key.path=value."""
     from digsite.cli._print import print_json, print_run
@@ -59,7 +60,7 @@ def command(
         return _show(plans, root, how["device"], as_json)
     worst, shown = 0, []
     for planned in plans:
-        run = start(planned, root)
+        run = start(planned, root, tags=tags)
         with mirroring([run], mirror, project):
             (code,) = execute_and_report([run], **how)
         if not as_json:

@@ -38,10 +38,12 @@ def listen(root: Path, *, host: str, port: int, names: Sequence[str] = (), token
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(128)  # whoever is quicker than the server waits instead of being refused
+        with contextlib.ExitStack() as undo:
+            bound = undo.enter_context(socket.socket(family))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            bound.listen(128)  # whoever is quicker than the server waits instead of being refused
+            undo.pop_all()
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(

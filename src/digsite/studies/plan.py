@@ -51,8 +51,10 @@ def plan(
     return Plan(study, resolve.validate(model, layers.tree, what=f"config of '{study.name}'"), layers, size)
 
 
-def start(planned: Plan, root: Path, *, run_id: str | None = None) -> RunDir:
-    return create(root, planned.launch(), run_id=run_id)
+def start(planned: Plan, root: Path, *, run_id: str | None = None, tags: Sequence[str] = ()) -> RunDir:
+    """Tags are words for finding the run again; they are no part of the config."""
+    launch = planned.launch()
+    return create(root, {**launch, "tags": list(tags)} if tags else launch, run_id=run_id)
 
 
 def refuse_changes(run: RunDir, overrides: Sequence[str]) -> None:

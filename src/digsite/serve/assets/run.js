@@ -92,7 +92,8 @@ function listen(charts, offset) {
   stream.addEventListener("status", (event) => {
     const status = JSON.parse(event.data);
     progress(status);
-    files ??= String(status.files);
+    if (files && files !== String(status.files)) renew(["found", "figures", "tables"]);
+    files = String(status.files);
     if (["finished", "failed", "interrupted", "killed"].includes(status.state)) ended(stream);
   });
   stream.addEventListener("end", () => ended(stream));
@@ -109,6 +110,16 @@ function progress(status) {
   const badge = page.querySelector(".meta .state");
   badge.className = `state state-${status.state}`;
   badge.textContent = status.state;
+}
+
+// Sections that got new files are taken from a fresh page; charts and views stay as they are.
+async function renew(names) {
+  const fresh = new DOMParser().parseFromString(await (await fetch(base)).text(), "text/html");
+  for (const name of names) {
+    const now = fresh.getElementById(name), old = document.getElementById(name);
+    if (now && old) old.replaceWith(now);
+    else if (now) document.getElementById("config").before(now);
+  }
 }
 
 // The page of an ended run says more than the live one: take it, and stay where the reader is.
