@@ -310,8 +310,7 @@ def quality() -> None:
                 "digsite",
                 "run",
                 "prune-quality",
-                "model.kind=trained",
-                f"model.reference={name}",
+                f"model={name}",
             ]
         )
 

@@ -1,6 +1,6 @@
 """Configs of the pruning studies; what they share is said once."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from digsite.config import Config, Field
 
@@ -8,7 +8,6 @@ from digsite.config import Config, Field
 class StoryModel(Config):
     """The embedded default: a small Llama trained here on the generated story language."""
 
-    kind: Literal["stories"] = "stories"
     d_model: int = Field(128, gt=0, description="width of the residual stream")
     d_mlp: int = Field(352, gt=0, description="width of the feed-forward layers")
     n_layers: int = Field(3, gt=0, description="decoder layers")
@@ -18,18 +17,6 @@ class StoryModel(Config):
     steps: int = Field(600, gt=0, description="training steps")
     batch: int = Field(32, gt=0, description="sequences of a training step")
     lr: float = Field(3e-3, gt=0, description="peak learning rate of Adam, cosine schedule")
-
-
-class TrainedModel(Config):
-    """A model that is there already."""
-
-    kind: Literal["trained"] = "trained"
-    reference: str = Field(
-        "stories260K", description="a folder or file, run:, hub:, or a model's name in the data folder"
-    )
-
-
-Model = Annotated[StoryModel | TrainedModel, Field(discriminator="kind")]
 
 
 class Calibration(Config):
@@ -43,7 +30,11 @@ class Calibration(Config):
 class Pruning(Config):
     """What every study of masks begins with."""
 
-    model: Model = Field(StoryModel(), description="the language model to prune")
+    model: str = Field(
+        "stories",
+        description="'stories' trains one here; a folder or file, run:, hub:, or a name in the data folder",
+    )
+    story: StoryModel = Field(StoryModel(), description="the model that 'stories' trains")
     method: str = Field("wanda", description="magnitude, wanda, wanda_variant, ria or sparsegpt")
     sparsity: float = Field(0.5, gt=0, lt=1, description="share of weights that go")
     pattern: str = Field("", description="n:m, such as 2:4, instead of a free choice of the share")

@@ -12,7 +12,7 @@ from digsite.data import stories
 from digsite.models import build, parse
 from digsite.prune import layers, patterns
 from digsite.prune.calibration import windows
-from digsite.prune.config import Pruning, StoryModel, TrainedModel
+from digsite.prune.config import Pruning, StoryModel
 from digsite.prune.inputs import InputStatistics
 from digsite.prune.language import Language, load_language
 from digsite.prune.matrix import method_named, prune_matrix
@@ -66,13 +66,13 @@ def _llama(config: StoryModel) -> dict:
     return {"kind": "llama", "vocab": stories.tokenizer().size, **sizes}
 
 
-def language_of(config: StoryModel | TrainedModel, state: dict[str, Tensor] | None) -> Language:
-    if isinstance(config, TrainedModel):
-        return load_language(config.reference)
-    assert state is not None
-    model = build(parse(_llama(config)))
+def language_of(config: Pruning, state: dict[str, Tensor] | None) -> Language:
+    """The dense model; `state` is the embedded one's, where it is meant."""
+    if state is None:
+        return load_language(config.model)
+    model = build(parse(_llama(config.story)))
     model.load_state_dict(state)
-    return Language(model, None, config.context)
+    return Language(model, None, config.story.context)
 
 
 def recipe_of(config: Pruning, method: str | None = None) -> Recipe:

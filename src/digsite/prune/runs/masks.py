@@ -8,7 +8,7 @@ import numpy as np
 
 from digsite.base import atomic
 from digsite.prune import source
-from digsite.prune.config import OneMask, Pruning, StoryModel
+from digsite.prune.config import OneMask, Pruning
 from digsite.prune.language import Language
 from digsite.prune.maskstore import packed_tensors, read_masks
 from digsite.prune.nulls import Observed
@@ -23,11 +23,10 @@ Wanted = Sequence[tuple[int, str]] | None
 
 def language(config: Pruning, run: "Run") -> Language:
     """A fresh copy of the dense model; the embedded one is trained once per run."""
-    model = config.model
     state = None
-    if isinstance(model, StoryModel):
-        state = run.once("model", lambda: source.story_model(model, config.seed))
-    return source.language_of(model, state)
+    if config.model == "stories":
+        state = run.once("model", lambda: source.story_model(config.story, config.seed))
+    return source.language_of(config, state)
 
 
 def masked(
@@ -41,7 +40,7 @@ def masked(
         tokens = source.calibration_tokens(subject, config, draw)
         return [source.as_state(one) for one in source.masked_maps(subject, recipe, tokens, wanted)]
 
-    name = f"masks-{recipe.method}-{draw}"
+    name = f"masks-{config.model}-{recipe.method}-{draw}".replace("/", "_")
     return [source.from_state(state, recipe) for state in run.once(name, compute)]
 
 

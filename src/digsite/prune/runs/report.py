@@ -7,7 +7,7 @@ import pandas as pd
 
 from digsite.prune import figures, groups, layers
 from digsite.prune.clusters import cluster_distances
-from digsite.prune.config import ReportConfig, TrainedModel
+from digsite.prune.config import ReportConfig
 from digsite.prune.densities import densities
 from digsite.prune.heads import group_test
 from digsite.prune.language import Language
@@ -47,19 +47,14 @@ def report(config: ReportConfig, run: "Run") -> None:
 
 
 def _models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
-    first = config.model.reference if isinstance(config.model, TrainedModel) else "stories"
-    others = [
-        (name, config.model_copy(update={"model": TrainedModel(reference=name)}))
-        for name in config.references
-    ]
-    return [(first, config), *others]
+    return [(name, config.model_copy(update={"model": name})) for name in (config.model, *config.references)]
 
 
 def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
     """All wanted masks of one method on one model."""
     subject = masks.language(config, run)
     wanted = _wanted(config, subject)
-    found = _masked(config, run, method, wanted, model)
+    found = masks.masked(config, run, wanted, method=method)
     heads = _head_counts(subject)
     rows, tests = [], []
     for place, one in enumerate(found):
@@ -69,16 +64,6 @@ def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
         rows.append(_row(config, model, method, one) | {"n_tests": len(own)})
         run.breathe(place + 1)
     return {"rows": rows, "tests": tests}
-
-
-def _masked(config: ReportConfig, run: "Run", method: str, wanted: list, model: str) -> list[MaskedMap]:
-    if model == "stories":
-        return masks.masked(config, run, wanted, method=method)
-    from digsite.prune import source
-
-    subject = source.language_of(config.model, None)
-    tokens = source.calibration_tokens(subject, config)
-    return source.masked_maps(subject, source.recipe_of(config, method), tokens, wanted)
 
 
 def _wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
