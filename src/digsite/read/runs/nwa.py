@@ -45,6 +45,7 @@ def nwa(config: NwaConfig, run: Run) -> None:
     )
     run.table("coverage", pd.DataFrame([row for _, e in results for row in e["coverage"]]))
     run.table("differences", _difference_rows(outcome))
+    _views(outcome, run)
     _claims(results, run)
     figures.draw(outcome, extra, run.figure)
     text = summary.write(outcome, extra, config.seeds)
@@ -52,6 +53,26 @@ def nwa(config: NwaConfig, run: Run) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "results.md", text)
     run.verdict(summary.verdict(outcome, extra))
+
+
+def _views(outcome: Outcome, run: Run) -> None:
+    """Tables to sort, and every reader's predictions against the truth for the first number that was read."""
+    for name in ("scores", "coverage", "differences"):
+        run.view(name, kind="table", source=f"tables/{name}.csv")
+    task = next((t.name for t in outcome.tasks if t.kind == "regression"), None)
+    if task is None:
+        return
+    truth = outcome.truth[task]
+    frames = [
+        pd.DataFrame({"reader": method, "truth": truth, "predicted": np.asarray(found[task], dtype=float)})
+        for method, found in outcome.answers.items()
+        if task in found
+    ]
+    run.table("predictions", pd.concat(frames))
+    run.view(
+        f"predicted {task}", kind="curve", style="points", source="tables/predictions.csv", x="truth", y="predicted",
+        group="reader", x_label=f"true {task}", y_label=f"predicted {task}",
+    )  # fmt: skip
 
 
 def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[Outcome, dict[str, Any]]:
