@@ -145,12 +145,11 @@ def transition(
     behavior: np.ndarray | None,
     windows: Sequence[Window],
     confirmed: Sequence[tuple[Series, Jump]],
-    most: int = 4,
+    courses: Sequence[tuple[str, str]] = (),
 ) -> Figure:
-    """Behavior above; below it the series with the surest jumps, or the first ones when there is none."""
-    keys = list(dict.fromkeys((s.measure, s.layer) for s, _ in sorted(confirmed, key=lambda x: x[1].p or 0)))[
-        :most
-    ]
+    """Behavior above; below it the (measure, layer) that date it best, and those with the surest jumps."""
+    sure = [(s.measure, s.layer) for s, _ in sorted(confirmed, key=lambda pair: pair[1].p or 0)]
+    keys = list(dict.fromkeys([*courses[:3], *sure[:2]]))
     keys = keys or [(measure, run.layers[-1]) for measure in list(run.values)[:2]]
     figure, axes = canvas(
         1 + len(keys), 1, width=7.0, height=1.7 * (1 + len(keys)), sharex=True, squeeze=False

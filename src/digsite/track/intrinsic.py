@@ -17,15 +17,16 @@ def squared_distances(grams: Grams) -> Float[Tensor, "*stack n n"]:
 def two_nn(squared: Float[Tensor, "n n"]) -> float:
     """Maximum likelihood of d from P(r2/r1 > m) = m^-d; (N - 1) / sum log m is its unbiased form.
 
-    Rows with a twin (distance at rounding level) carry no ratio and are left out; nan when fewer than ten remain.
+    Of rows that are equal up to rounding one stays; nan when fewer than ten are left.
     """
-    off = squared.double().clone().fill_diagonal_(torch.inf)
-    nearest = off.topk(2, dim=-1, largest=False).values
     floor = 64 * torch.finfo(squared.dtype).eps * squared.max()
-    ratios = 0.5 * torch.log(nearest[:, 1] / nearest[:, 0])[nearest[:, 0] > floor]
-    if len(ratios) < 10 or float(ratios.sum()) == 0:
+    twins = (squared <= floor).tril(-1).any(-1)
+    apart = squared[~twins][:, ~twins].double()
+    if len(apart) < 10:
         return float("nan")
-    return float((len(ratios) - 1) / ratios.sum())
+    nearest = apart.fill_diagonal_(torch.inf).topk(2, dim=-1, largest=False).values
+    logs = 0.5 * torch.log(nearest[:, 1] / nearest[:, 0])
+    return float((len(logs) - 1) / logs.sum()) if float(logs.sum()) > 0 else float("nan")
 
 
 def two_nn_scan(

@@ -210,12 +210,23 @@ def _figures(
     first = runs[0]
     windows = [rise_window(first.steps, behavior[0, c]) for c in range(len(setup.channels))]
     shown: list[Window] = [w for w in windows if w is not None]
+    dated = (
+        _courses(config, runs, [rise_window(r.steps, behavior[i, 0]) for i, r in enumerate(runs)])
+        if shown
+        else []
+    )
+    picture = figures.transition(
+        first,
+        setup.channels,
+        behavior[0] if behavior.size else None,
+        shown,
+        confirmed[first.name],
+        [(one.measure, one.layer) for one in dated],
+    )
     run.figure(
         "transition",
-        figures.transition(
-            first, setup.channels, behavior[0] if behavior.size else None, shown, confirmed[first.name]
-        ),
-        caption="What the network can do, and the measures with confirmed jumps; bands are the 10-90 % windows.",
+        picture,
+        caption="What the network can do, and the curves that date it best; gray bands are the 10-90 % windows.",
     )
     for measure in list(first.values)[:3]:
         show_courses(run, runs, measure, {})
