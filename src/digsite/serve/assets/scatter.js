@@ -20,7 +20,7 @@ export function scatter(stage, { lines, xLabel, yLabel, large }) {
     picture.append(node);
   }
   const legend = el("div", { class: "tools" }, ...(lines.length > 1 ? lines.map((line, i) => el("span", {}, el("i", { class: `dot dot-${i % 8}` }), line.name)) : []));
-  stage.append(picture, readout, legend);
+  stage.append(legend, picture, readout);
 }
 
 function address(link) {
