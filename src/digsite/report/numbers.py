@@ -19,7 +19,8 @@ def number(value: float | None, digits: int = 4) -> str:
     if abs(value) >= 1e6 or 0 < abs(value) < 1e-4:
         mantissa, exponent = f"{value:.{max(digits - 2, 1)}e}".split("e")
         return f"{_minus(mantissa)}×10{_superscript(int(exponent))}"
-    return fixed(value, max(0, digits - 1 - _magnitude(value)))
+    said = len(repr(value).partition(".")[2])  # 0.5 is not 0.5000
+    return fixed(value, min(said, max(0, digits - 1 - _magnitude(value))))
 
 
 def fixed(value: float, places: int) -> str:
