@@ -113,3 +113,18 @@ def test_figures_that_are_links_are_left_alone(spoiled, tmp_path):
     (tmp_path / "secret.svg").write_text("secret")
     (spoiled.figures / "link.svg").symlink_to(tmp_path / "secret.svg")
     assert [p.name for p in pictures(spoiled.figures)] == ["f"]
+
+
+def test_runs_of_different_methods_are_answered_one_after_the_other(tmp_path):
+    from digsite.runs import create
+
+    runs = [
+        create(
+            tmp_path,
+            {"study": name, "method": f"{name}.x", "purpose": f"Is {name} so?", "config": {"seed": 1}},
+        )
+        for name in ("first", "second")
+    ]
+    page = render(runs)
+    assert page.index("Is first so?") < page.index("Is second so?")
+    assert "What differs in the configs" not in page

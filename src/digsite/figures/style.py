@@ -19,7 +19,7 @@ DIVERGING = "RdBu_r"
 RC: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.labelsize": 9,
     "axes.spines.top": False,

@@ -33,7 +33,9 @@ def write(runs: list[RunDir], out: Path) -> None:
 def render(runs: Sequence[RunDir]) -> str:
     assert runs, "a report needs a run"
     facts = [gather(run) for run in runs]
-    return _single(facts[0]) if len(facts) == 1 else _several(facts)
+    if len(facts) == 1:
+        return _single(facts[0])
+    return _several(facts) if len({f.method for f in facts}) == 1 else _collection(facts)
 
 
 def brief(run: RunDir) -> str:
@@ -82,6 +84,15 @@ def _single(facts: Facts) -> str:
         uris=embedded(list(facts.pictures)),
         tables=tables,
     )
+
+
+def _collection(facts: list[Facts]) -> str:
+    """Different methods have no settings or claims to compare: one question after the other."""
+    entries = [
+        {"facts": f, "rows": rows(f.claims), "doubts": doubts(f), "uris": embedded(list(f.pictures[:BRIEF]))}
+        for f in facts
+    ]
+    return _fill("collection.html", entries=entries)
 
 
 def _several(facts: list[Facts]) -> str:
