@@ -17,7 +17,20 @@ from digsite.track.series import check_steps, is_constant
 STEP_NAMES = ("step", "steps", "global_step", "iteration")
 LAYER_NAMES = ("layer", "layer_name", "module")
 RUN_NAMES = ("run", "experiment", "experiment_name", "model")
-NOT_MEASURES = {"sample", "epoch", "index", "loss", "grad_norm", "cluster", *STEP_NAMES}
+NOT_MEASURES = {
+    "sample",
+    "epoch",
+    "index",
+    "loss",
+    "grad_norm",
+    "cluster",
+    "seed",
+    "depth",
+    "rows",
+    *STEP_NAMES,
+}
+EVENTS = {"magnitude", "relative_change"}  # columns of lists of events: their rows are no series
+FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,8 @@ def check_table(table: pd.DataFrame, file: str) -> list[Finding]:
     constants: dict[str, int] = {}
     count = 0
     for key, part in groups:
+        if len(part) < FEWEST:
+            continue
         count += 1
         where = " / ".join(map(str, key)) if isinstance(key, tuple) else str(key)
         try:
@@ -169,7 +184,7 @@ def _holes(table: pd.DataFrame, file: str) -> Iterator[Finding]:
 
 
 def _is_event_list(table: pd.DataFrame) -> bool:
-    return "magnitude" in table.columns
+    return bool(EVENTS & set(table.columns))
 
 
 def _first(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:

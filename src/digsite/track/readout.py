@@ -69,7 +69,8 @@ class Backlog:
 
 
 def light(stack: Grams) -> dict[str, Tensor]:
-    """What needs no decomposition, for any leading axes."""
+    """What needs no decomposition, for any leading axes; in double precision, as centering cancels digits."""
+    stack = Grams(stack.rows.double(), stack.n_features)
     flat = stack.centered
     out = {
         "participation_ratio_variance": stack.energy.square() / stack.energy2.clamp_min(1e-30),

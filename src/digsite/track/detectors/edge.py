@@ -17,6 +17,7 @@ from digsite.track.jumps import Change, Kind, level_change
 from digsite.track.stepfit import Memory
 
 NUDGE = 12
+MISSES = 12  # places that bend and do not break, before the search is given up
 KINK_REACH = 24  # a kink's z-score peaks a third of a window away from it
 
 
@@ -46,10 +47,10 @@ def detect(
     floor = min_relative * float(np.abs(values).max())
     barred = np.zeros(len(values), dtype=bool)
     found: list[tuple[Fit, float]] = []
-    while len(found) < max_changes:
+    for _ in range(max_changes + MISSES):
         clean = rows - sum((fit.profile(len(values)) for fit, _ in found), np.zeros(len(values)))
         index, memory, p = _strongest(clean, barred)
-        if p > alpha:
+        if p > alpha or len(found) == max_changes:
             break
         fit = _fit(clean[0], index, memory)
         barred[max(index - stepfit.MARGIN, 0) : index + stepfit.MARGIN] = True

@@ -66,25 +66,30 @@ def _confirmed(run: TrackedRun, config: TransitionConfig) -> Confirmed:
 
 
 def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> None:
-    """On a null every jump is a false one."""
-    counts = [len(found) for found in confirmed.values()]
+    """On a null every jump is a false one; weights are counted apart, they are measured without noise."""
+    sides = {"activations": False, "weights": True}
+    counts = {
+        side: [
+            sum(s.measure.startswith("weight/") == weights for s, _ in found) for found in confirmed.values()
+        ]
+        for side, weights in sides.items()
+    }
     series = [s for one in runs for m in one.values for s in one.series(m)]
     constant = float(np.mean([s.constant for s in series]))
+    for side, numbers in counts.items():
+        mean = float(np.mean(numbers))
+        run.claim(
+            f"jumps_per_run/{side}", mean, n=len(runs), null=0.0, unit="jumps", note="all layers and measures"
+        )
+    either = [a + b for a, b in zip(*counts.values(), strict=True)]
     run.claim(
-        "jumps_per_run",
-        float(np.mean(counts)),
-        n=len(runs),
-        null=0.0,
-        unit="jumps",
-        note="all layers and measures",
-    )
-    run.claim(
-        "runs_with_jumps", float(np.mean(np.array(counts) > 0)), n=len(runs), null=0.05, note="false alarms"
+        "runs_with_jumps", float(np.mean(np.array(either) > 0)), n=len(runs), null=0.05, note="false alarms"
     )
     run.claim("constant_series", constant, n=len(series), note="no movement beyond rounding")
     run.verdict(
-        f"With nothing to learn, {sum(c > 0 for c in counts)} of {len(runs)} runs show a jump "
-        f"({np.mean(counts):.2f} per run over all layers and measures). {constant:.0%} of the series are constant."
+        f"With nothing to learn, {sum(map(bool, either))} of {len(runs)} runs show a jump: "
+        f"{np.mean(counts['activations']):.2f} per run in measures of activations and "
+        f"{np.mean(counts['weights']):.2f} in measures of weights. {constant:.0%} of the series are constant."
     )
 
 
