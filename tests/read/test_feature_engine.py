@@ -13,7 +13,7 @@ def test_function_tasks_of_several_kinds_use_only_blind_features(sides):
 
 def test_labels_decide_what_counts_as_quality(sides):
     corpus = sides[0]
-    quality = feature_engine._quality(corpus)
+    quality = feature_engine.quality(corpus)
     best = int(np.argmax(corpus.labels["test_accuracy"]))
     assert quality[best] == quality.max() > 0 and (quality == 0).any()
 

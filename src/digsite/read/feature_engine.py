@@ -109,7 +109,7 @@ def fit(
     asked = {"function": tuple(blind if len(kinds) > 1 else kinds), "recipe": tuple(kinds)}
     chosen = {about: asked[about] for about in dict.fromkeys(t.about for t in tasks)}
     states = {
-        f"{kind}/{about}": member(kind).fit(corpus.population, _quality(corpus), about == "function")
+        f"{kind}/{about}": member(kind).fit(corpus.population, quality(corpus), about == "function")
         for about, mine in chosen.items() for kind in mine if hasattr(member(kind), "fit")
     }  # fmt: skip
     engine = FeatureEngine(chosen, tuple(tasks), states, {}, {}, shape_of(corpus.population))
@@ -142,7 +142,7 @@ def _head(engine: FeatureEngine, corpus: Corpus, task: Task, x: np.ndarray, seed
     return trees.fit_classes(x, y.astype(int), seed, **(rounds | options))
 
 
-def _quality(corpus: Corpus) -> np.ndarray:
+def quality(corpus: Corpus) -> np.ndarray:
     """Members above the middle count, by how far: good networks agree, bad ones each fail in their own way."""
     if "test_accuracy" not in corpus.labels:
         return np.ones(len(corpus))

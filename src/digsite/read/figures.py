@@ -80,7 +80,7 @@ def comparison(
 ) -> tuple[Figure, pd.DataFrame]:
     """Grouped bars: one group per task, one bar per reader, whiskers for 95 %."""
     figure, ax = canvas(width=max(5.0, 1.5 * len(tasks)), height=3.6)
-    rows, width = [], 0.8 / len(methods)
+    rows, width = [], min(0.8 / len(methods), 0.25)
     for i, method in enumerate(methods):
         scores = [outcome.scores[method].get(t, {}).get(metric) for t in tasks]
         values = [s.value if s else np.nan for s in scores]

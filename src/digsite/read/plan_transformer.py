@@ -95,7 +95,9 @@ def _embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int) -> in
 def _block_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
     """`blocks.0.`, `blocks.1.` ...: the part of an attention name up to and including its layer number."""
     found = {
-        m[0] for name in tensors if role_of(name) in ("q", "mlp_in") and (m := re.match(r"(.*?\.)?\d+\.", name))
+        m[0]
+        for name in tensors
+        if role_of(name) in ("q", "mlp_in") and (m := re.match(r"(.*?\.)?\d+\.", name))
     }
     return sorted(found, key=lambda p: int(re.findall(r"\d+", p)[-1])) or [""]
 

@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from digsite.base.errors import NotFound, UsageError, nearest
 from digsite.base.families import names
 from digsite.base.streams import derive
-from digsite.read import conformal, engines, membership
+from digsite.read import alignment, conformal, engines, membership
+from digsite.read.alignment import Alignment
 from digsite.read.corpus import Corpus, answerable, corpus_of, refuse_small, target
 from digsite.read.engines import Answers, Engine
-from digsite.read.feature_engine import READERS
+from digsite.read.feature_engine import READERS, quality
 from digsite.read.membership import OUTSIDE, Membership
 from digsite.read.population import Population, population
 from digsite.read.readers.nwpa import Options
@@ -48,6 +49,7 @@ class Reader:
     engine: Engine
     margins: dict[str, float]
     zoo: Membership
+    alignment: Alignment
     card: dict[str, Any]
 
     def answers(self, models: Any) -> Answers:
@@ -62,12 +64,16 @@ class Reader:
         """Values with 90 % intervals (classes with 90 % sets), and whether each network looks like the zoo's."""
         people = _population(models)
         answers = self.answers(people)
-        p_values = self.zoo.p_values(self.engine.represent(people))
+        p_values = self.p_values(people)
         rows = [
             {"model": i, **row, "in_zoo": bool(p_values[i] >= OUTSIDE)}
             for i in range(people.size) for row in (self._row(t, answers[t.name][i]) for t in self.tasks)
         ]  # fmt: skip
         return Predictions(pd.DataFrame(rows), answers, p_values)
+
+    def p_values(self, people: Population) -> np.ndarray:
+        """How ordinary each network is among those of the zoo: by what the reader sees, and by what the zoo agrees on."""
+        return np.minimum(self.zoo.p_values(self.engine.represent(people)), self.alignment.p_values(people))
 
     def _row(self, task: Task, answer: Any) -> dict[str, Any]:
         margin = self.margins[task.name]
@@ -89,6 +95,7 @@ class Reader:
         tensors, meta = self.engine.state()
         tensors = {f"engine|{k}": t for k, t in tensors.items()}
         tensors |= {f"zoo|{k}": t for k, t in self.zoo.tensors().items()}
+        tensors |= {f"alignment|{k}": t for k, t in self.alignment.tensors().items()}
         about = {
             "schema": SCHEMA, "kind": self.kind, "tasks": [asdict(t) for t in self.tasks], "engine": meta,
             "margins": self.margins, "card": self.card,
@@ -149,7 +156,8 @@ def _calibrated(
     kind: str, tasks: tuple[Task, ...], engine: Engine, train: Corpus, held: Corpus, rng: np.random.Generator
 ) -> Reader:
     zoo = membership.fit(engine.represent(train.population), rng)
-    reader = Reader(kind, tasks, engine, {}, zoo, {})
+    aligned = alignment.fit(train.population, quality(train), 0)
+    reader = Reader(kind, tasks, engine, {}, zoo, aligned, {})
     answers = reader.answers(held.population)
     for task in tasks:
         y = target(held, task)
@@ -183,10 +191,15 @@ def load_reader(path: str | Path) -> Reader:
     if about["schema"] != SCHEMA:
         raise UsageError(f"the reader '{path}' has schema {about['schema']}, this version reads {SCHEMA}.")
     tasks = tuple(_task(t) for t in about["tasks"])
-    inside = {k.removeprefix("engine|"): t for k, t in tensors.items() if k.startswith("engine|")}
+    inside = _under(tensors, "engine|")
     engine = engines.restore(about["kind"], inside, about["engine"], tasks)
-    zoo = membership.restore({k.removeprefix("zoo|"): t for k, t in tensors.items() if k.startswith("zoo|")})
-    return Reader(about["kind"], tasks, engine, about["margins"], zoo, about["card"])
+    zoo = membership.restore(_under(tensors, "zoo|"))
+    aligned = alignment.restore(_under(tensors, "alignment|"))
+    return Reader(about["kind"], tasks, engine, about["margins"], zoo, aligned, about["card"])
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
 
 
 def _task(stored: dict[str, Any]) -> Task:

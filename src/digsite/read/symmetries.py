@@ -23,7 +23,11 @@ def permutation(group: Group, rng: np.random.Generator) -> Change | None:
     graph, tensors = group.graph, dict(group.tensors)
     moved = False
     for node, described in enumerate(graph.nodes):
-        if described.identity or node in _grouped(group) or (described.kind == "stream" and _norm_shift_is_hidden(group)):
+        if (
+            described.identity
+            or node in _grouped(group)
+            or (described.kind == "stream" and _norm_shift_is_hidden(group))
+        ):
             continue
         order = torch.from_numpy(rng.permutation(described.size))
         _reorder(graph, tensors, node, order)
@@ -134,7 +138,9 @@ def heads(group: Group, rng: np.random.Generator) -> Change | None:
         n_shared = qk.heads[1]
         if n_shared == 1:
             continue
-        order = torch.from_numpy(np.roll(np.arange(n_shared), 1 + rng.integers(n_shared - 1)))  # never as it was
+        order = torch.from_numpy(
+            np.roll(np.arange(n_shared), 1 + rng.integers(n_shared - 1))
+        )  # never as it was
         for weight in (*qk.tensors, vo.tensors[1]):
             for name in _with_bias(weight, tensors):
                 tensors[name] = tensors[name].unflatten(1, (n_shared, -1))[:, order].flatten(1, 2)

@@ -143,7 +143,7 @@ def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int) -> di
         return {
             "tasks": [t.name for t in reader.tasks], "classes": {t.name: list(t.classes) for t in reader.tasks},
             "answers": {k: torch.from_numpy(v) for k, v in answers.items()}, "margins": reader.margins,
-            "p_values": torch.from_numpy(reader.zoo.p_values(vectors)), "vectors": _few(vectors),
+            "p_values": torch.from_numpy(reader.p_values(sides.test.population)), "vectors": _few(vectors),
             "card": reader.card, "curves": _curves(reader), "attention": _attention(reader, sides.test),
             "shift": _shift(reader, shifted),
         }  # fmt: skip
@@ -194,7 +194,7 @@ def _shift(reader: Reader, shifted: Corpus | None) -> dict[str, Any]:
     """The share of shuffled-pixel networks that is flagged, and how often their accuracy is still covered."""
     if shifted is None:
         return {}
-    p_values = reader.zoo.p_values(reader.engine.represent(shifted.population))
+    p_values = reader.p_values(shifted.population)
     out: dict[str, Any] = {"flagged": float((p_values < 0.01).mean())}
     by_name = {t.name: t for t in reader.tasks}
     if "test_accuracy" in by_name:
