@@ -117,7 +117,13 @@ def list_lines(server: Server) -> list[bool]:
     everything = server.timed("/api/runs")
     wall = " wall {:.0f} ms".format
     return [
-        show(f"list of {RUNS} runs, first time after the start", first[0], "ms", None, wall(first[1])),
+        show(
+            f"first answer, with the one scan of {RUNS} runs at the start",
+            first[0],
+            "ms",
+            None,
+            wall(first[1]),
+        ),
         show("list, afterwards", settled[0], "ms", 100, wall(settled[1])),
         show("list, searched and filtered by state", filtered[0], "ms", 100, wall(filtered[1])),
         show("list, filtered by config, first time", config[0], "ms", None, wall(config[1])),

@@ -40,7 +40,10 @@ def _guard(routes: list[Route]) -> list[Route]:
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-    app.state.site.index.entries()  # so that the first visitor need not wait for it
+    here: Site = app.state.site  # what the first visitor would wait for is done before
+    here.index.entries()
+    for name in here.templates.list_templates():
+        here.templates.get_template(name)
     yield
 
 
