@@ -34,12 +34,14 @@ class Pruning(Config):
         "stories",
         description="'stories' trains one here; a folder or file, run:, hub:, or a name in the data folder",
     )
-    story: StoryModel = Field(StoryModel(), description="the model that 'stories' trains")
+    story: StoryModel = Field(default_factory=StoryModel, description="the model that 'stories' trains")
     method: str = Field("wanda", description="magnitude, wanda, wanda_variant, ria or sparsegpt")
     sparsity: float = Field(0.5, gt=0, lt=1, description="share of weights that go")
     pattern: str = Field("", description="n:m, such as 2:4, instead of a free choice of the share")
     swap: int = Field(0, ge=0, description="most exchanges per row of the swap refinement, 0 for none")
-    calibration: Calibration = Field(Calibration(), description="the text that inputs are measured on")
+    calibration: Calibration = Field(
+        default_factory=Calibration, description="the text that inputs are measured on"
+    )
     seed: int = Field(0, ge=0, description="seed of every random draw")
 
 
@@ -67,14 +69,14 @@ class SingleConfig(OneMask):
     n_features: int = Field(128, gt=1, description="nearest features to take")
     n_clusters: int = Field(8, gt=1, description="clusters of k-means")
     seed: int = Field(42, ge=0, description="seed of the feature, of k-means and of the nulls")
-    nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
+    nulls: Nulls = Field(default_factory=Nulls, description="what the numbers are compared with")
 
 
 class RepeatConfig(OneMask):
     n_executions: int = Field(10, gt=1, description="random features whose neighborhoods are clustered")
     n_features: int = Field(128, gt=1, description="nearest features to take")
     n_clusters: int = Field(8, gt=1, description="clusters of k-means")
-    nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
+    nulls: Nulls = Field(default_factory=Nulls, description="what the numbers are compared with")
 
 
 class ClustersConfig(OneMask):
@@ -83,7 +85,7 @@ class ClustersConfig(OneMask):
     k_values: list[int] = Field([4, 8, 16], min_length=1, description="numbers of clusters")
     clustering: Literal["kmeans", "ward", "average"] = Field("kmeans", description="how clusters are made")
     n_init: int = Field(10, gt=0, description="starts of k-means")
-    nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
+    nulls: Nulls = Field(default_factory=Nulls, description="what the numbers are compared with")
     resamples: int = Field(
         4, ge=1, description="calibration sets the whole study is repeated on, for the intervals"
     )
@@ -101,7 +103,9 @@ class ReportConfig(Pruning):
     n_executions: int = Field(10, gt=0, description="random neighborhoods behind the cluster columns")
     n_features: int = Field(64, gt=1, description="features of a neighborhood")
     n_clusters: int = Field(8, gt=1, description="clusters of a neighborhood")
-    nulls: Nulls = Field(Nulls(reprune=False), description="what the numbers are compared with")
+    nulls: Nulls = Field(
+        Nulls.model_validate({"reprune": False}), description="what the numbers are compared with"
+    )
 
 
 class PublishedConfig(Pruning):
@@ -145,7 +149,7 @@ class AttributionConfig(Pruning):
     )
     layer: int = Field(1, ge=0, description="decoder layer, from 0")
     resamples: int = Field(4, ge=2, description="calibration sets behind the per-weight keep probability")
-    nulls: Nulls = Field(Nulls(), description="what the numbers are compared with")
+    nulls: Nulls = Field(default_factory=Nulls, description="what the numbers are compared with")
 
 
 CONFIGS: dict[str, type[Config]] = {

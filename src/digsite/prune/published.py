@@ -46,12 +46,12 @@ def cluster_weights(
     weights: Float[np.ndarray, "features positions"], k: int, seed: int
 ) -> Int[np.ndarray, "features"]:
     """The original clustered the pruned weights, and measured the masks."""
-    return KMeans(k, n_init=10, random_state=seed % 2**32).fit(weights).labels_
+    return np.asarray(KMeans(k, n_init=10, random_state=seed % 2**32).fit(weights).labels_)  # pyright: ignore[reportArgumentType]
 
 
 def centers_ratio(bits: Bool[np.ndarray, "features bits"], k: int, seed: int) -> float:
     """The single and repeated scripts' ratio: mean center distance over mean point-to-center distance, Euclidean."""
-    found = KMeans(k, n_init=10, random_state=seed % 2**32).fit(bits.astype(float))
+    found = KMeans(k, n_init=10, random_state=seed % 2**32).fit(bits.astype(float))  # pyright: ignore[reportArgumentType]
     own = np.linalg.norm(bits - found.cluster_centers_[found.labels_], axis=1).mean()
     apart = pdist(found.cluster_centers_).mean()
     return float(apart / own) if own > 0 else float("inf")

@@ -41,7 +41,7 @@ class Entry:
         buffer = torch.empty(self.nbytes, dtype=torch.uint8)
         with self.file.open("rb") as file:
             file.seek(self.start)
-            got = file.readinto(memoryview(buffer.numpy())) if self.nbytes else 0
+            got = file.readinto(buffer.numpy().data) if self.nbytes else 0
         if got != self.nbytes:
             raise DigsiteError(
                 f"'{self.file}' is cut short: {self.nbytes} bytes were expected and {got} are there."
@@ -125,7 +125,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     with path.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for tensor in tensors.values():
-            file.write(memoryview(tensor.detach().contiguous().flatten().view(torch.uint8).numpy()))
+            file.write(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 def copy_beside(source: Path, folder: Path, patterns: Iterable[str] = COPIED) -> None:

@@ -56,7 +56,7 @@ class View:
         if len(residual) <= DENSE:
             return float(np.sqrt(max(np.linalg.eigvalsh(residual)[-1], 0.0)))
         start = np.ones(len(residual)) + np.arange(len(residual)) / len(residual)
-        top = eigsh(residual, k=1, v0=start, tol=1e-6, return_eigenvectors=False)
+        top = eigsh(residual, k=1, v0=start, tol=1e-6, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
         return float(np.sqrt(max(top[0], 0.0)))
 
     def _residual_gram(self) -> Float[np.ndarray, "features features"]:

@@ -4,6 +4,8 @@ Written by hand because no package gives exact all-pairs neighbours with a state
 separately and does not say which of two equal distances comes first.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 from jaxtyping import Float, Int, UInt64
@@ -16,11 +18,14 @@ BLOCK = 64  # rows of a block; two blocks of 11008-bit rows fit the second-level
 
 
 @intrinsic
-def popcount(typing_context, word):  # pyright: ignore[reportMissingParameterType]
-    def codegen(context, builder, signature, arguments):  # pyright: ignore[reportMissingParameterType]
+def _popcount(typing_context: Any, word: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), codegen
+
+
+popcount: Any = _popcount  # called with the word alone: numba supplies the context
 
 
 @njit(cache=True, nogil=True)

@@ -63,7 +63,7 @@ def _conclude(run: "Run", frame: pd.DataFrame, judged: list) -> None:
     for method, row in means.iterrows():
         for share in SHARES:
             null = float(row["magnitude, shuffled"]) if share == "magnitude" else None
-            run.claim(f"{method}/{share}", float(row[share]), null=null, n=int((frame["method"] == method).sum()),
+            run.claim(f"{method}/{share}", float(row[share]), null=null, n=int(np.sum(frame["method"] == method)),
                       unit="share of Var(M)", note="mean over the layer's maps" + ("; null: weights shuffled inside rows" if null is not None else ""))  # fmt: skip
         run.claim(
             f"{method}/decided_by_data",

@@ -1,6 +1,6 @@
 """mask-clusters: neighborhoods of several features in k clusters, beside three null models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,26 +69,30 @@ def _null_separations(
     """Mean ratio over the same centers in every null mask: (draws, ks) per null."""
     members = families.scan(NULLS)
     wanted = ["coin_flips", "margins"] + (["reprune"] if config.nulls.reprune and origin else [])
-    source = (
-        masks.observed(origin, config.nulls.trades)
-        if origin
-        else Observed(pack(keep), trades=config.nulls.trades)
-    )
+    features = features_of(keep, config.axis)
+    along = Observed(
+        features, trades=config.nulls.trades
+    )  # no draw has to be turned: its rows are the features
+
+    def drawn(null: str) -> Iterator[PackedMask]:
+        seed = run.derive("null", sorted(members).index(null))
+        if null == "reprune":
+            assert origin is not None
+            whole = members[null].draws(masks.observed(origin, config.nulls.trades), config.nulls.draws, seed)
+            return (features_of(draw, config.axis) for draw in whole)
+        return members[null].draws(along, config.nulls.draws, seed)
 
     def compute(null: str) -> Callable[[], dict]:
         def inner() -> dict:
             run.stage(f"null {null}", config.nulls.draws)
             rows = []
-            for i, draw in enumerate(
-                members[null].draws(source, config.nulls.draws, run.derive("null", i_of[null]))
-            ):
-                rows.append(np.nanmean(_ratios(config, features_of(draw, config.axis), centers), axis=0))
+            for i, draw in enumerate(drawn(null)):
+                rows.append(np.nanmean(_ratios(config, draw, centers), axis=0))
                 run.breathe(i + 1)
             return {"means": np.stack(rows)}
 
         return inner
 
-    i_of = {null: place for place, null in enumerate(sorted(members))}
     return {null: run.once(f"null-{null}", compute(null))["means"] for null in wanted}
 
 

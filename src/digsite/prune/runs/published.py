@@ -150,21 +150,21 @@ def _picture(run: "Run", frame: pd.DataFrame) -> None:
 
 
 def _claims(run: "Run", frame: pd.DataFrame) -> None:
-    enacted = frame[~frame["case"].str.startswith("printed")]
+    enacted = pd.DataFrame(frame[~frame["case"].str.startswith("printed")])
     for row in enacted.to_dict("records"):
         run.claim(f"{row['case']}/ratio_as_published/k={row['k']}", row["ratio as published"], null=row["k/(k-s)"],
                   note=f"null: k/(k-s) with {row['singletons']:.1f} singletons")  # fmt: skip
         run.claim(f"{row['case']}/separation/k={row['k']}", row["honest ratio"], null=row["same-margins ratio"],
                   note=f"z = {row['z']:.2f}, p = {row['p']:.3g}; global test z = {row['global z']:.1f}, p = {row['global p']:.3g}")  # fmt: skip
-    printed = frame[frame["case"].str.startswith("printed")]
-    off = (printed["ratio as published"] / printed["k/(k-s)"] - 1).abs()
+    printed = pd.DataFrame(frame[frame["case"].str.startswith("printed")])
+    off = np.abs(printed["ratio as published"].to_numpy() / printed["k/(k-s)"].to_numpy() - 1)
     chance = float(np.mean([published.chance_of_artefact(k, TOLERANCE) for k in printed["k"]]))
-    run.claim("printed/is_artefact", float((off <= TOLERANCE).mean()), n=len(printed), null=chance,
+    run.claim("printed/is_artefact", float(np.mean(off <= TOLERANCE)), n=len(printed), null=chance,
               note=f"share of the printed ratios within {TOLERANCE:.0%} of k/(k-s) for a whole number of singletons; null: ratios spread evenly")  # fmt: skip
     free = enacted[enacted["structureless"]]
     worst, largest = free.loc[free["ratio as published"].idxmax()], free["z"].abs().max()
     run.verdict(
         f"Masks without any structure reach a published ratio of {worst['ratio as published']:.2f} "
-        f"('{worst['case']}', k = {worst['k']}), and {int((off <= TOLERANCE).sum())} of {len(printed)} printed ratios are k/(k-s) within {TOLERANCE:.0%} (chance gives {chance:.0%}). "
+        f"('{worst['case']}', k = {worst['k']}), and {int(np.sum(off <= TOLERANCE))} of {len(printed)} printed ratios are k/(k-s) within {TOLERANCE:.0%} (chance gives {chance:.0%}). "
         f"Against masks with the same margins the pair-weighted ratio of structureless masks stays at |z| <= {largest:.1f}."
     )

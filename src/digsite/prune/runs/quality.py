@@ -107,7 +107,8 @@ def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFram
         unit=unit,
         note=f"perplexity {dense['perplexity']:.3f} at context {dense['context']}",
     )
-    for (level, method), part in frame.groupby(["level", "method"], sort=False):
+    for key, part in frame.groupby(["level", "method"], sort=False):
+        level, method = key  # pyright: ignore[reportGeneralTypeIssues]
         mean, low, high = mean_interval(part["loss"].tolist())
         note = f"perplexity {part['perplexity'].mean():.3f} at context {dense['context']}, relative layer error {part['relative error'].mean():.4f}"
         run.claim(f"{level}/{method}", mean, low=_known(low), high=_known(high), n=len(part), null=dense["loss"], unit=unit,
@@ -134,7 +135,9 @@ def _verdict(table: pd.DataFrame, unit: str) -> str:
     parts = [f"Lowest {unit} at each level: {best}."]
     if {"sparsegpt", "wanda", "magnitude"} <= set(pivot):
         holds = (pivot["sparsegpt"] < pivot["wanda"]) & (pivot["wanda"] <= pivot["magnitude"])
-        kept, broken = [list(pivot.index[mask]) for mask in (holds, ~holds)]
+        kept, broken = (
+            [str(level) for level, ok in holds.items() if ok == wanted] for wanted in (True, False)
+        )
         parts.append(f"SparseGPT < Wanda <= magnitude holds at {', '.join(kept) or 'no level'}"
                      + (f" and does not at {', '.join(broken)}." if broken else "."))  # fmt: skip
     return " ".join(parts)
