@@ -10,6 +10,7 @@ from digsite.models import build
 from digsite.models.config import parse
 from digsite.track.config import InductionTask, TransitionConfig
 from digsite.track.grid import seeds_of
+from digsite.track.mechanisms.induction import prefix_matching
 from digsite.track.probe import Probe
 from digsite.track.transitions._setup import Setup, generator
 from digsite.train import Ensemble, Member, Stream
@@ -26,7 +27,20 @@ def setup(task: InductionTask, config: TransitionConfig) -> Setup:
     def accuracy(ensemble: Ensemble) -> torch.Tensor:
         """On the predictable tokens: all of the second time but the first."""
         guesses = ensemble.forward(held_out).argmax(-1)[..., task.half : -1]
-        return (guesses == held_out[:, task.half + 1 :]).double().mean((-1, -2))[:, None]
+        return (guesses == held_out[:, task.half + 1 :]).double().mean((-1, -2))
+
+    def matching(ensemble: Ensemble) -> torch.Tensor:
+        """The best head's attention to what followed the token's earlier occurrence."""
+        best = []
+        for i in range(len(ensemble.members)):
+            captured, _ = Probe(held_out[:16]).run(ensemble.module(i), [], patterns=True)
+            best.append(
+                max(float(prefix_matching(p, held_out[:16]).max()) for p in captured.patterns.values())
+            )
+        return torch.tensor(best, dtype=torch.float64)
+
+    def behavior(ensemble: Ensemble) -> torch.Tensor:
+        return torch.stack([accuracy(ensemble), matching(ensemble)], 1)
 
     return Setup(
         model=build(
@@ -46,6 +60,6 @@ def setup(task: InductionTask, config: TransitionConfig) -> Setup:
         ],
         probe=Probe(held_out, n_rows=config.rows, seed=config.seed),
         loss="next_token",
-        channels=("second-time accuracy",),
-        behavior=accuracy,
+        channels=("second-time accuracy", "prefix matching"),
+        behavior=behavior,
     )
