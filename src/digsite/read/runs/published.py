@@ -77,18 +77,16 @@ def _answers_in_question(zoo: NoiseZoo, config: PublishedConfig, run: Run) -> li
     order = np.random.default_rng(run.derive("folds")).permutation(len(x))
     half, rest = order[: len(x) // 2], order[len(x) // 2 :]
     kept = [c for c in range(protocol.WIDTH) if c not in leaked]
-    varied = [t for t in range(len(TARGETS)) if y[:, t].std() > 0]
-    with_answers, without = (
-        float(np.mean([_ridge(x[:, cols], y[:, t], half, rest) for t in varied]))
-        for cols in (list(range(protocol.WIDTH)), kept)
-    )
+    varied = [t for t in range(len(TARGETS)) if y[:, t].std() > 0 and columns[TARGETS[t]]]
+    with_answers = float(np.mean([_ridge(x[:, columns[TARGETS[t]]], y[:, t], half, rest) for t in varied]))
+    without = float(np.mean([_ridge(x[:, kept], y[:, t], half, rest) for t in varied]))
     return [
         _defect("leak/targets_in_input", sum(bool(c) for c in columns.values()), 0.0,
                 "Regression targets that are, number for number, columns of the input vector."),
         _defect("leak/r2_with_answers", with_answers, None,
-                "Mean R2 of a ridge on the published vector, half of the networks held out."),
+                "Mean R2 of a ridge on each target's own column of the input, half of the networks held out."),
         _defect("leak/r2_without_answers", without, None,
-                "The same ridge after the leaked columns are taken out."),
+                "The same on the published vector after the leaked columns are taken out."),
     ]  # fmt: skip
 
 
