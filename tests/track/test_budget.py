@@ -1,0 +1,37 @@
+"""The account: work that does not fit is skipped, and other work between steps is not training."""
+
+import time
+
+from digsite.track.budget import Budget
+
+
+def burn(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def test_no_limit_affords_all_and_a_small_share_does_not() -> None:
+    assert Budget(None).affordable("forward", "anything")
+    tight = Budget(0.01)
+    tight.arrive()
+    with tight.booked("forward", "work"):
+        burn(0.01)
+    tight.leave()
+    tight.arrive()
+    assert not tight.affordable("forward", "work")
+    assert tight.skipped["work"] == 1
+    assert tight.affordable("decompositions", "never tried")
+
+
+def test_set_up_is_counted_apart_and_resume_forgets_other_work() -> None:
+    budget = Budget(0.5)
+    budget.arrive()
+    with budget.booked("forward", "first"):
+        burn(0.01)
+    budget.leave()
+    assert budget.setup_s > 0 and budget.overhead == 0
+    burn(0.05)
+    budget.resume()
+    budget.arrive()
+    assert budget.training_s < 0.02
