@@ -67,14 +67,15 @@ def test_rows_of_a_confusion_are_shares(done):
 
 
 def test_the_choice_is_by_validation_and_failures_are_out():
-    def line(text: str, value: float) -> dict:
-        return {"grid": "g", "text": text, "transfer": value}
+    def line(text: str, value: float, kept: float = 97.0) -> dict:
+        return {"grid": "g", "text": text, "transfer": value, "preservation": kept}
 
     lists = [
         [line("a", 50), line("b", 60), line("c", 99)],
         [line("a", 90), line("b", 60), line("c", float("nan"))],
     ]
     assert choices(lists) == {"g": "a"} and choices([[]]) == {}
+    assert choices([[line("a", 50), line("greedy", 99, kept=70)]]) == {"g": "a"}
 
 
 def test_validation_touches_no_test_image(monkeypatch):

@@ -14,6 +14,7 @@ MEANS = (
     "gain", "from_donor", "collateral", "added_parameters", "bytes_crossed", "cpu_s",
 )  # fmt: skip
 BOUNDS = ("transfer", "preservation", "calibrated_transfer", "from_donor")
+SLACK = 3.0  # points of preservation that a setting may cost and still be chosen
 TOLERANCE = 5.0  # points of preservation that a method may cost and still be named best
 Results = list[dict[str, Any]]
 
@@ -25,16 +26,25 @@ def groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[Any, ...], p
 
 
 def choices(validated: list[list[dict[str, Any]]]) -> dict[str, str]:
-    """Grid to the entry that is best on the validation split, mean over couples; one that failed anywhere is out."""
+    """Grid to the setting with the best transfer on the validation split, mean over couples.
+
+    One that failed anywhere is out, and so is one that keeps less of the old classes than the best keeper minus `SLACK`.
+    """
     frame = pd.DataFrame([line for lines in validated for line in lines])
     if frame.empty:
         return {}
-    mean = {key: float(np.mean(part["transfer"].to_numpy())) for key, part in groups(frame, "grid", "text")}
-    best: dict[str, str] = {}
-    for (grid, text), value in mean.items():
-        if np.isfinite(value) and (grid not in best or value > mean[grid, best[grid]]):
-            best[grid] = text
-    return best
+    out: dict[str, str] = {}
+    for (grid,), part in groups(frame, "grid"):
+        means = {
+            text: (float(np.mean(one["transfer"].to_numpy())), float(np.mean(one["preservation"].to_numpy())))
+            for (text,), one in groups(part, "text")
+        }
+        whole = {text: pair for text, pair in means.items() if np.isfinite(pair).all()}
+        floor = max((kept for _, kept in whole.values()), default=0.0) - SLACK
+        good = {text: moved for text, (moved, kept) in whole.items() if kept >= floor}
+        if good:
+            out[grid] = max(good, key=lambda text: good[text])
+    return out
 
 
 def ledger_table(per_seed: Results) -> pd.DataFrame:
