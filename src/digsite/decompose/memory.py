@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -31,6 +30,7 @@ def _row(problem: Problem, config: DecomposeConfig, n: int, recompute: bool, dev
         update={
             "C": n,
             "recompute": recompute,
+            "accumulate": 1,
             "compile": "never",
             "faithfulness_warmup": FaithfulnessWarmup(steps=0),
         }

@@ -36,9 +36,11 @@ def heads(config: HeadsConfig, run: Run) -> None:
                 note=f"mean attention of the best head to {KEYS[key]}, {note}; null: evenly spread",
             )
     accuracy = [report.summarize(scored, f"accuracy/{kind}").value for kind in ("target", "rounded")]
+    before, after = (attention[kind]["induction"] for kind in ("target", "rounded"))
     run.verdict(
         f"{run_tokens.verdict(scored, members)} Repeated tokens are continued rightly in {accuracy[1]:.1%} of cases by "
-        f"these components and in {accuracy[0]:.1%} by the target."
+        f"these components and in {accuracy[0]:.1%} by the target; attention to the tokens that followed the cue is "
+        f"{after:.2f} beside {before:.2f}."
     )
 
 
