@@ -34,13 +34,16 @@ class Pruning(Config):
         "stories",
         description="'stories' trains one here; a folder or file, run:, hub:, or a name in the data folder",
     )
-    story: StoryModel = Field(default_factory=StoryModel, description="the model that 'stories' trains")
+    story: StoryModel = Field(
+        default_factory=lambda: StoryModel.model_validate({}), description="the model that 'stories' trains"
+    )
     method: str = Field("wanda", description="magnitude, wanda, wanda_variant, ria or sparsegpt")
     sparsity: float = Field(0.5, gt=0, lt=1, description="share of weights that go")
     pattern: str = Field("", description="n:m, such as 2:4, instead of a free choice of the share")
     swap: int = Field(0, ge=0, description="most exchanges per row of the swap refinement, 0 for none")
     calibration: Calibration = Field(
-        default_factory=Calibration, description="the text that inputs are measured on"
+        default_factory=lambda: Calibration.model_validate({}),
+        description="the text that inputs are measured on",
     )
     seed: int = Field(0, ge=0, description="seed of every random draw")
 
@@ -69,14 +72,18 @@ class SingleConfig(OneMask):
     n_features: int = Field(128, gt=1, description="nearest features to take")
     n_clusters: int = Field(8, gt=1, description="clusters of k-means")
     seed: int = Field(42, ge=0, description="seed of the feature, of k-means and of the nulls")
-    nulls: Nulls = Field(default_factory=Nulls, description="what the numbers are compared with")
+    nulls: Nulls = Field(
+        default_factory=lambda: Nulls.model_validate({}), description="what the numbers are compared with"
+    )
 
 
 class RepeatConfig(OneMask):
     n_executions: int = Field(10, gt=1, description="random features whose neighborhoods are clustered")
     n_features: int = Field(128, gt=1, description="nearest features to take")
     n_clusters: int = Field(8, gt=1, description="clusters of k-means")
-    nulls: Nulls = Field(default_factory=Nulls, description="what the numbers are compared with")
+    nulls: Nulls = Field(
+        default_factory=lambda: Nulls.model_validate({}), description="what the numbers are compared with"
+    )
 
 
 class ClustersConfig(OneMask):
@@ -85,7 +92,9 @@ class ClustersConfig(OneMask):
     k_values: list[int] = Field([4, 8, 16], min_length=1, description="numbers of clusters")
     clustering: Literal["kmeans", "ward", "average"] = Field("kmeans", description="how clusters are made")
     n_init: int = Field(10, gt=0, description="starts of k-means")
-    nulls: Nulls = Field(default_factory=Nulls, description="what the numbers are compared with")
+    nulls: Nulls = Field(
+        default_factory=lambda: Nulls.model_validate({}), description="what the numbers are compared with"
+    )
     resamples: int = Field(
         4, ge=1, description="calibration sets the whole study is repeated on, for the intervals"
     )
@@ -149,7 +158,9 @@ class AttributionConfig(Pruning):
     )
     layer: int = Field(1, ge=0, description="decoder layer, from 0")
     resamples: int = Field(4, ge=2, description="calibration sets behind the per-weight keep probability")
-    nulls: Nulls = Field(default_factory=Nulls, description="what the numbers are compared with")
+    nulls: Nulls = Field(
+        default_factory=lambda: Nulls.model_validate({}), description="what the numbers are compared with"
+    )
 
 
 CONFIGS: dict[str, type[Config]] = {

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from digsite.base.errors import UsageError
-from digsite.prune import patterns
+from digsite.prune import layers, patterns
 from digsite.prune.calibration import Windows, windows
 from digsite.prune.config import QualityConfig
 from digsite.prune.figures import quality_curves
@@ -28,7 +28,8 @@ def quality(config: QualityConfig, run: "Run") -> None:
     run.say(
         f"dense: {dense['loss']:.4f} {dense['unit']}, perplexity {dense['perplexity']:.3f} at context {dense['context']}"
     )
-    rows, cells = [], [(method, level) for level in config.levels for method in config.methods]
+    levels = [level for level in config.levels if _fits(level, config, run)]
+    rows, cells = [], [(method, level) for level in levels for method in config.methods]
     for place, (method, level) in enumerate(cells):
         run.stage(f"{method} at {level}", len(cells))
         for draw in range(config.draws):
@@ -44,6 +45,16 @@ def quality(config: QualityConfig, run: "Run") -> None:
     frame = pd.DataFrame(rows)
     run.table("draws", frame)
     _conclude(config, run, dense, frame)
+
+
+def _fits(level: str, config: QualityConfig, run: "Run") -> bool:
+    """Whether an n:m pattern divides every map of this model; one that does not is left out and said."""
+    pattern = level_named(level)
+    maps = [one for block in layers.blocks(masks.language(config, run).model) for one in block.maps]
+    odd = [one.name for one in maps if pattern.structured and one.weight.shape[1] % pattern.m]
+    if odd:
+        run.say(f"{level} is left out: it does not divide the inputs of {len(odd)} maps, first {odd[0]}")
+    return not odd
 
 
 def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int) -> dict:
@@ -136,7 +147,8 @@ def _verdict(table: pd.DataFrame, unit: str) -> str:
     if {"sparsegpt", "wanda", "magnitude"} <= set(pivot):
         holds = (pivot["sparsegpt"] < pivot["wanda"]) & (pivot["wanda"] <= pivot["magnitude"])
         kept, broken = (
-            [str(level) for level, ok in holds.items() if ok == wanted] for wanted in (True, False)
+            [str(level) for level, ok in zip(pivot.index, np.asarray(holds).tolist()) if ok is wanted]
+            for wanted in (True, False)
         )
         parts.append(f"SparseGPT < Wanda <= magnitude holds at {', '.join(kept) or 'no level'}"
                      + (f" and does not at {', '.join(broken)}." if broken else "."))  # fmt: skip
