@@ -12,7 +12,9 @@ HERE = Path(__file__).parent
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="only these files, without .py")
-    parser.add_argument("--full", action="store_true", help="published step counts and quality tables: hours, resumes")
+    parser.add_argument(
+        "--full", action="store_true", help="published step counts and quality tables: hours, resumes"
+    )
     arguments = parser.parse_args()
     files = sorted(p for p in HERE.glob("*.py") if p.name != "run.py" and not p.name.startswith("_"))
     worst = 0

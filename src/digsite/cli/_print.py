@@ -45,7 +45,10 @@ def interval(claim: Claim) -> str:
 def print_results(results: Results, *, limit: int = 30) -> None:
     """The first claims, which rooms put in order of weight, and the verdict."""
     shown = results.claims[:limit] if limit else results.claims
-    rows = [[c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.note] for c in shown]
+    rows = [
+        [c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.note]
+        for c in shown
+    ]
     print_table(["claim", "value", "interval", "n", "null", "note"], rows, right=["value", "null", "n"])
     if len(shown) < len(results.claims):
         click.echo(f"{len(results.claims) - len(shown)} more claims: digsite show RUN --all")

@@ -14,6 +14,7 @@ EXTRAS = {
     "search": ("optuna",),
     "fast": ("numba", "faiss"),
     "umap": ("umap",),
+    "lightning": ("lightning",),
 }
 SCHEDULERS = ("sbatch", "squeue", "sacct", "ray", "torchrun")
 

@@ -44,7 +44,20 @@ from digsite.cli._options import (
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 @json_option
 def command(
-    studies, overrides, room, config_file, size, root, extra, mirror, project, tags, dry_run, check, as_json, **how
+    studies,
+    overrides,
+    room,
+    config_file,
+    size,
+    root,
+    extra,
+    mirror,
+    project,
+    tags,
+    dry_run,
+    check,
+    as_json,
+    **how,
 ):
     """Run studies; config values are set as key.path=value."""
     from digsite.cli._print import print_json, print_run
