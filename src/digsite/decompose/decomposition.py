@@ -63,7 +63,10 @@ class Decomposition:
         from digsite.figures import curves
         from digsite.figures.notebook import card
 
-        norms = {module: self.components(module).norms.detach().sort(descending=True).values for module in self.modules}
+        norms = {
+            module: self.components(module).norms.detach().sort(descending=True).values
+            for module in self.modules
+        }
         facts = {module: f"{len(values)} components" for module, values in norms.items()}
         ranked = {module: (range(1, len(v) + 1), v.cpu().numpy()) for module, v in list(norms.items())[:8]}
         figure = curves(ranked, x="component, strongest first", y="norm of V times norm of U", log_y=True)

@@ -92,7 +92,9 @@ def memory_table(config: TokenStudy, task: Task, run: Run) -> None:
     n = config.decompose.C
     if isinstance(n, int):
         counts = sorted({max(1, n // 4), max(1, n // 2), n})
-        run.table("memory", memory.by_components(problem_of(config, task), config.decompose, counts, run.device))
+        run.table(
+            "memory", memory.by_components(problem_of(config, task), config.decompose, counts, run.device)
+        )
 
 
 def is_headline(key: str) -> bool:

@@ -31,4 +31,7 @@ def test_an_untrained_network_is_read_as_bad_and_with_its_symmetries():
 
 
 def test_no_reader_pretends_to_know_other_shapes():
-    assert desk.shipped_for(population([torch.nn.Sequential(torch.nn.Linear(9, 4), torch.nn.Linear(4, 2))])) is None
+    assert (
+        desk.shipped_for(population([torch.nn.Sequential(torch.nn.Linear(9, 4), torch.nn.Linear(4, 2))]))
+        is None
+    )
