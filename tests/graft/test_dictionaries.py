@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from digsite.base.errors import NotFound, UsageError
-from digsite.graft.dictionaries import Spec, kinds, quality, train_saes
+from digsite.graft.dictionaries import Spec, kinds, principal, quality, train_saes
 from digsite.graft.sae_files import load_sae, save_saelens, save_sparsify
 
 KNOB = {"topk": 3.0, "batch_topk": 3.0}
@@ -98,3 +98,9 @@ def test_bad_requests():
         train_saes(DATA, [Spec("topkk")])
     with pytest.raises(UsageError, match="too few"):
         train_saes(DATA[:1], [Spec()])
+
+
+def test_principal_directions_explain_everything_at_full_rank_and_nothing_at_rank_zero():
+    x = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+    assert principal(x, x, 6) == pytest.approx(1.0, abs=1e-5)
+    assert principal(x, x, 0) == pytest.approx(0.0, abs=1e-5)

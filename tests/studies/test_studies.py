@@ -27,7 +27,9 @@ def test_a_study_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
-def test_smoke(name, smoke):
+def test_smoke(name, smoke, request, monkeypatch):
+    if STUDIES[name].needs:
+        monkeypatch.setenv("DIGSITE_DATA", str(request.getfixturevalue("data_dir")))
     run = smoke(name)
     results = read_results(run.results)
     assert results and results.claims and results.verdict.strip()

@@ -23,7 +23,11 @@ def command(room, extra, as_json):
         )
     print_table(
         ["room", "study", "minutes", "question"],
-        [[s.room, s.name, f"{s.minutes:g}", s.purpose] for s in chosen],
+        [[s.room, s.name, f"{s.minutes:g}", s.purpose + _needs(s)] for s in chosen],
         right=["minutes"],
     )
     click.echo("Run one: digsite run STUDY [--quick]")
+
+
+def _needs(study) -> str:
+    return f" (needs {', '.join(study.needs)} in DIGSITE_DATA)" if study.needs else ""

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from digsite.graft.config import DictionariesConfig
-from digsite.graft.dictionaries import Sae, Spec, kinds, quality, train_saes
+from digsite.graft.dictionaries import Sae, Spec, kinds, principal, quality, train_saes
 from digsite.graft.metrics import interval
 from digsite.graft.nets import acts
 from digsite.graft.sae_files import ARCHITECTURES, save_saelens, save_sparsify
@@ -41,7 +41,13 @@ def dictionaries(config: DictionariesConfig, run: Run) -> None:
         name = "_".join(map(str, key))
         for measure in ("explained", "open_codes", "dead_frac"):
             at = interval(part[measure].tolist())
-            run.claim(f"{name}/{measure}", at.mean, **at.bounds())
+            null = (
+                principal(train, held, round(part["open_codes"].mean())) if measure == "explained" else None
+            )
+            note = (
+                "null: as many principal directions as codes are open on average" if null is not None else ""
+            )
+            run.claim(f"{name}/{measure}", at.mean, **at.bounds(), null=null, note=note)
     for sae in saes:
         _write(run, sae)
     best = table.sort_values("explained").iloc[-1]

@@ -16,7 +16,7 @@ from digsite.config.resolve import Layers
 Size = Literal["full", "quick", "smoke", "demo"]
 ROOT = Path(__file__).parent
 ENTRY_POINTS = "digsite.studies"
-_KEYS = {"method", "purpose", "minutes", "config", "quick", "smoke", "packs", "demo"}
+_KEYS = {"method", "purpose", "minutes", "config", "quick", "smoke", "packs", "demo", "needs"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Study:
     quick: dict[str, Any]
     smoke: dict[str, Any]
     packs: tuple[str, ...] = ()  # settings that one ensemble run can vary among its members
+    needs: tuple[str, ...] = ()  # folders of DIGSITE_DATA without which the study cannot run
     demo: dict[str, Any] | None = None  # overrides for `digsite demo`, when the study is part of it
 
     def layers(self, size: Size, start: Layers) -> Layers:
@@ -62,6 +63,7 @@ def load_study(folder: Path) -> Study:
         quick=stored.get("quick") or {},
         smoke=stored.get("smoke") or {},
         packs=tuple(stored.get("packs") or ()),
+        needs=tuple(stored.get("needs") or ()),
         demo=(stored["demo"] or {}) if "demo" in stored else None,
     )
 
