@@ -107,13 +107,13 @@ def _train_group(
 @torch.no_grad()
 def principal(train: Tensor, held: Tensor, rank: int) -> float:
     """Variance of `held` that the first `rank` principal directions of `train` explain: what a dictionary must beat."""
-    train, held = train.detach(), held.detach()
     center = train.mean(0)
     directions = torch.linalg.svd(train - center, full_matrices=False).Vh[:rank]
     left = (held - center) - (held - center) @ directions.T @ directions
     return float(1 - left.square().sum() / (held - held.mean(0)).square().sum().clamp_min(1e-12))
 
 
+@torch.no_grad()
 def quality(sae: Sae, x: Tensor) -> dict[str, float]:
     """Explained variance, codes open per input, share of codes never open."""
     z = sae.encode(x)
