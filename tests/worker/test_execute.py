@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 import pytest
 
 from digsite.base.errors import LockHeld, UsageError
-from digsite.runs import create, read_results
+from digsite.runs import RunDir, create, read_results
 from digsite.runs.journal import series
 from digsite.runs.lock import locked
 from digsite.worker.execute import How, execute, execute_pack
@@ -55,6 +56,33 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     assert execute(run, CPU) == 1
     assert "is full; what was written before is whole" in run.status().message
     assert "digsite resume" in json.loads(run.error.read_text())["message"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system with no room to speak of."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(place)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_really_fills_up_is_one_sentence_and_the_run_goes_on_elsewhere(
+    small_disk, tmp_path, caplog
+):
+    run = countdown(small_disk, steps=3000)
+    assert execute(run, How(device="cpu", quiet=True, checkpoint_every_s=0.05)) == 1
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "is full; what was written before is whole" in said and "Traceback" not in said
+    moved = tmp_path / "elsewhere" / run.id
+    shutil.copytree(run.path, moved)
+    assert execute(RunDir(moved), CPU) == 0
+    assert read_results(moved / "results.json")["total"].n == 3000
 
 
 def test_a_bad_config_in_the_launch_file_is_refused(tmp_path):

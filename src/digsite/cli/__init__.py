@@ -1,5 +1,6 @@
 """The command line: one file per verb, found by scanning; a verb imports what it needs when it is called."""
 
+import errno
 import importlib
 import sys
 
@@ -60,6 +61,10 @@ def main() -> None:
         sys.exit(0)
     except PermissionError as error:
         _fail(f"No permission for '{error.filename}'.", "", 2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail("The disk is full; what was written before is whole.", "Free some space and try again.", 1)
 
 
 def _fail(message: str, hint: str, code: int) -> None:

@@ -107,7 +107,8 @@ def _guarded(runs: Sequence[Run], work: Callable[[], None], how: How) -> int:
 
 
 def _explained(error: Exception, directory: RunDir) -> Exception:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    # safetensors reports a full disk in an error of its own, as text
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
         full = DigsiteError(
             f"The disk that holds '{directory.path}' is full; what was written before is whole.",
             hint=f"Free some space, then: digsite resume {directory.id}",
@@ -127,5 +128,5 @@ def _record_failure(run: Run, error: Exception) -> None:
             run.directory.error, {"message": message, "type": type(error).__name__, "traceback": trace}
         )
         run.progress.end("failed", message)
-    except OSError:  # a full disk cannot even take the message; the log line above is all there is
-        log.error(trace)
+    except OSError:  # a full disk cannot even take the message; its one line is on the terminal
+        pass

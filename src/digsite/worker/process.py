@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -34,10 +34,21 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+class _RunLog(logging.FileHandler):
+    """A log file that is quiet about a full disk: the run itself says it, once."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logging_to(directory: RunDir) -> Iterator[None]:
     """Everything that digsite logs while a run is running also goes to its run.log."""
-    handler = logging.FileHandler(directory.log, delay=True)
+    handler = _RunLog(directory.log, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("digsite")
     logger.setLevel(logging.INFO)
