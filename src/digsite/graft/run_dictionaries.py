@@ -41,9 +41,8 @@ def dictionaries(config: DictionariesConfig, run: Run) -> None:
         name = "_".join(map(str, key))
         for measure in ("explained", "open_codes", "dead_frac"):
             at = interval(part[measure].tolist())
-            null = (
-                principal(train, held, round(part["open_codes"].mean())) if measure == "explained" else None
-            )
+            rank = round(sum(part["open_codes"].tolist()) / len(part))
+            null = principal(train, held, rank) if measure == "explained" else None
             note = (
                 "null: as many principal directions as codes are open on average" if null is not None else ""
             )
