@@ -123,6 +123,7 @@ def _record_failure(run: Run, error: Exception) -> None:
     trace = "".join(traceback.format_exception(error))
     log = logging.getLogger("digsite")
     log.error(message)
+    run.progress.stop()
     try:
         atomic.write_json(
             run.directory.error, {"message": message, "type": type(error).__name__, "traceback": trace}

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +31,12 @@ class Progress:
         self._write(state="running", started=self.status.started or time.time(), ended=None, message="")
         threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
 
-    def end(self, state: str, message: str = "") -> None:
+    def stop(self) -> None:
+        """No more heartbeats, even when the last status cannot be written."""
         self._done.set()
+
+    def end(self, state: str, message: str = "") -> None:
+        self.stop()
         if self._bar and self.status.total:
             _tell("\n")
         self._write(state=state, ended=time.time(), eta_s=None, message=message)
@@ -61,7 +66,8 @@ class Progress:
 
     def _beat(self) -> None:
         while not self._done.wait(HEARTBEAT_S):
-            self._write()
+            with suppress(OSError):  # a full disk is the run's to report, and the next beat may succeed
+                self._write()
 
     def _write(self, **changes: Any) -> None:
         with self._mutex:
