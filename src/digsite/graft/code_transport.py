@@ -3,12 +3,31 @@
 import torch
 from torch import Tensor, nn
 
+from digsite.config import Config, Field
 from digsite.graft.access import Images
 from digsite.graft.augment import widened
 from digsite.graft.nets import acts
-from digsite.graft.operate import rebuilt
+from digsite.graft.operate import rebuilt, weights_of
 from digsite.graft.pair import Message, Side
 from digsite.graft.shared_codes import CodeReader, donor_rows, fit_shared_codes
+
+
+class Fitting(Config):
+    """Options of a method that fits one dictionary on images of its budget."""
+
+    data: str = Field("au", pattern="^[sau]+$", description="images of the fit, in budget letters")
+    n_images: int = Field(3000, gt=0, description="at most so many images of each kind")
+    n_widened: int = Field(0, ge=0, description="more images, bent, cut and pieced together from those")
+
+
+def budget(options: Fitting) -> str:
+    """What such a method may touch: the images that it fits on."""
+    return options.data
+
+
+def message(options: Fitting, donor: Side) -> Message:
+    """What such a method takes from the donor: its weights."""
+    return weights_of(donor)
 
 
 def fitting_images(receiver: Side, letters: str, n_images: int, n_widened: int) -> Images:
