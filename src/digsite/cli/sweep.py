@@ -30,6 +30,13 @@ class _Sweep(click.Group):
         return super().parse_args(ctx, args)
 
 
+fresh_code_option = click.option(
+    "--fresh-code",
+    is_flag=True,
+    help="Go on with today's code, not with the copy that travels with the sweep.",
+)
+
+
 @click.group("sweep", cls=_Sweep)
 def command():
     """Many runs of one or several studies: STUDY key=v1,v2 seed=0..4.
@@ -61,6 +68,7 @@ def command():
 @click.option(
     "--chunk", default=0, help="Runs per job on ray and slurm; default: decided from their minutes."
 )
+@fresh_code_option
 @click.option("--plan-only", is_flag=True, help="Write the run directories and stop.")
 @click.option("--dry-run", is_flag=True, help="Show the table, the count and an estimate; write nothing.")
 @size_options
@@ -69,7 +77,22 @@ def command():
 @device_option
 @mirror_options
 @json_option
-def start(words, file, name, on, samples, sample_seed, plan_only, dry_run, size, root, extra, as_json, **how):
+def start(
+    words,
+    file,
+    name,
+    on,
+    samples,
+    sample_seed,
+    fresh_code,
+    plan_only,
+    dry_run,
+    size,
+    root,
+    extra,
+    as_json,
+    **how,
+):
     """Plan and run a sweep."""
     from digsite.launch import Options, launch
     from digsite.studies import sweep as planner
@@ -79,6 +102,11 @@ def start(words, file, name, on, samples, sample_seed, plan_only, dry_run, size,
     if dry_run:
         return _preview(found, on, as_json)
     sweep = planner.write(found, root, name=name)
+    if not planner.pin_code(sweep, found, renew=fresh_code):
+        click.echo(
+            "digsite: the code has changed; this sweep goes on with its own copy, or with --fresh-code",
+            err=True,
+        )
     if not plan_only:
         code = launch(sweep, on, Options(**how))
         _print_status(sweep, as_json)
@@ -130,15 +158,19 @@ def status(name, root, as_json):
 @click.argument("name", default="last")
 @click.option("--on", default="local:1", show_default=True, help="local:N, ray, slurm or torchrun:N.")
 @click.option("--failed", is_flag=True, help="Only failed and killed runs.")
+@fresh_code_option
 @runs_option
 @device_option
 @json_option
-def retry(name, on, failed, root, device, as_json):
+def retry(name, on, failed, fresh_code, root, device, as_json):
     """Run again what did not finish."""
     from digsite.launch import Options, launch
+    from digsite.runs import snapshot
     from digsite.runs.sweeps import find_sweep
 
     sweep = find_sweep(name, root)
+    if fresh_code:
+        snapshot.renew(sweep.folder)
     code = launch(sweep, on, Options(device=device, only_failed=failed))
     _print_status(sweep, as_json)
     sys.exit(code)

@@ -36,7 +36,7 @@ class Drawn:
 class Space:
     """A grid over listed values; drawn values are sampled `samples` times at every grid point."""
 
-    values: dict[str, list[Any]]
+    values: dict[str, Sequence[Any]]
     drawn: dict[str, Drawn]
     samples: int = 1
     seed: int = 0
@@ -69,7 +69,7 @@ class Space:
 
 def from_words(words: Sequence[str], *, samples: int = 1, seed: int = 0) -> Space:
     """The space that `key=values` words describe."""
-    values: dict[str, list[Any]] = {}
+    values: dict[str, Sequence[Any]] = {}
     drawn: dict[str, Drawn] = {}
     for word in words:
         path, equals, text = word.partition("=")
@@ -83,10 +83,10 @@ def from_words(words: Sequence[str], *, samples: int = 1, seed: int = 0) -> Spac
     return Space(values, drawn, samples, seed)
 
 
-def _source(path: str, text: str) -> list[Any] | Drawn:
+def _source(path: str, text: str) -> Sequence[Any] | Drawn:
     if found := _RANGE.match(text):
         first, last = map(int, found.groups())
-        return list(range(first, last + 1))
+        return range(first, last + 1)  # not a list: a billion of them is refused before it is made
     if found := _DRAWN.match(text):
         return drawn_from(path, found[1] == "log", found[2], found[3])
     return yamlio.loads(f"[{text}]", where=f"The values of '{path}'")
@@ -104,7 +104,7 @@ def drawn_from(path: str, log: bool, low: Any, high: Any) -> Drawn:
 
 def from_tree(tree: Mapping[str, Any], *, samples: int = 1, seed: int = 0) -> Space:
     """The space of one block of a sweep file: leaves are `{values: [...]}` or `{distribution, min, max}`."""
-    values: dict[str, list[Any]] = {}
+    values: dict[str, Sequence[Any]] = {}
     drawn: dict[str, Drawn] = {}
     for path, leaf in _leaves(tree):
         if "values" in leaf:

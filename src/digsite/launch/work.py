@@ -1,5 +1,6 @@
 """What launchers share: the work that is left, cut into chunks, and the choice of a launcher by name."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from digsite.base import families
 from digsite.base.errors import UsageError, nearest
+from digsite.runs import snapshot
 from digsite.runs.sweeps import Member, Sweep
 
 FAMILY = "digsite.launch.launchers"
@@ -67,6 +69,14 @@ def _packs(members: Sequence[Member]) -> list[list[Member]]:
     for index, member in enumerate(members):
         groups.setdefault(member.pack or f"alone-{index}", []).append(member)
     return list(groups.values())
+
+
+def settings(sweep: Sweep) -> dict[str, str]:
+    """What every started process gets in its environment: one thread, and the code that the sweep was planned with."""
+    code = snapshot.pinned(sweep.folder)
+    path = os.pathsep.join(filter(None, [str(code or ""), os.environ.get("PYTHONPATH")]))
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    return {"OMP_NUM_THREADS": threads, **({"PYTHONPATH": path} if path else {})}
 
 
 def chunks(pieces: Sequence[Work], size: int) -> Iterator[list[Work]]:

@@ -8,8 +8,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from digsite.base import atomic
+
 PACKAGES = ("digsite", "torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors", "pydantic")
 DIFF_LIMIT = 200_000
+SNAPSHOT = "git.json"  # lies beside a copied package
 
 
 def collect(*, device: str, parent: str | None = None) -> dict[str, Any]:
@@ -20,7 +23,7 @@ def collect(*, device: str, parent: str | None = None) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": device,
         "packages": {name: _version(name) for name in PACKAGES},
-        "git": _git(Path(__file__).parent),
+        "git": _git(Path(__file__).parents[1]),
         "parent": parent,
     }
 
@@ -35,19 +38,24 @@ def _version(name: str) -> str | None:
 
 @cache  # a warm worker executes many runs of the same code
 def _git(folder: Path) -> dict[str, Any] | None:
-    """Commit and uncommitted diff of the code that runs, when it runs from a checkout."""
+    """The record of the checkout, or the one that travels with a sweep's copy of the code."""
+    carried = atomic.read_json(folder.parent / SNAPSHOT)
+    return carried.get(folder.name) if carried else git_record(folder)
 
-    def ask(*words: str) -> str:
+
+def git_record(folder: Path) -> dict[str, Any] | None:
+    """Commit and uncommitted diff of a package, when it lies in a checkout."""
+    commit, diff = ask_git(folder, "rev-parse", "HEAD"), ask_git(folder, "diff", "HEAD", "--", ".")
+    if commit is None or diff is None:
+        return None
+    return {"commit": commit.strip(), "diff": diff[:DIFF_LIMIT], "diff_cut": len(diff) > DIFF_LIMIT}
+
+
+def ask_git(folder: Path, *words: str) -> str | None:
+    """What git answers about a folder; None without git, a checkout or a commit."""
+    try:
         return subprocess.run(
             ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=True
         ).stdout
-
-    try:
-        diff = ask("diff", "HEAD", "--", str(folder.parent))
-        return {
-            "commit": ask("rev-parse", "HEAD").strip(),
-            "diff": diff[:DIFF_LIMIT],
-            "diff_cut": len(diff) > DIFF_LIMIT,
-        }
     except (OSError, subprocess.SubprocessError):
         return None

@@ -11,10 +11,11 @@ from digsite.base.errors import UsageError, nearest
 from digsite.config import yamlio
 from digsite.config.overrides import paths
 from digsite.config.space import Point, Space, from_tree, from_words
-from digsite.runs import sweeps
+from digsite.runs import snapshot, sweeps
 from digsite.runs.layout import RunDir
 from digsite.studies.find import Size, Study, find_study
 from digsite.studies.plan import Plan, plan, start
+from digsite.worker import methods
 
 _FILE_KEYS = {"global", "samples", "seed"}
 
@@ -89,6 +90,12 @@ def write(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweep
     text = "".join(atomic.dumps(row) + "\n" for row in rows)
     atomic.write_text(folder / "plan.jsonl", text)
     return sweeps.Sweep(folder)
+
+
+def pin_code(sweep: sweeps.Sweep, found: Sequence[Job], *, renew: bool = False) -> bool:
+    """A copy of digsite and of the user's packages travels with the sweep; False when today's code is another."""
+    packages = {job.planned.study.room for job in found} - set(methods.ROOMS)
+    return snapshot.pin(sweep.folder, {"digsite", *packages}, renew=renew)
 
 
 def _row(job: Job, root: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from digsite.base.errors import UsageError
-from digsite.launch.work import Options, Work, work_left
+from digsite.launch.work import Options, Work, settings, work_left
 from digsite.runs.sweeps import Sweep
 
 RETRIES = 2  # a worker that dies takes its piece of work with it; twice is bad luck, three times is the work
@@ -17,7 +17,7 @@ RETRIES = 2  # a worker that dies takes its piece of work with it; twice is bad 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
     work = work_left(sweep, only_failed=options.only_failed)
-    return Pool(work, _workers(argument, options), options).run()
+    return Pool(work, _workers(argument, options), options, settings(sweep)).run()
 
 
 def _workers(argument: str, options: Options) -> int:
@@ -32,12 +32,13 @@ def _workers(argument: str, options: Options) -> int:
 class Pool:
     """Threads that each feed one child process; the first signal stops scheduling, then the children."""
 
-    def __init__(self, work: Sequence[Work], n: int, options: Options) -> None:
+    def __init__(self, work: Sequence[Work], n: int, options: Options, env: dict[str, str]) -> None:
         self.work: queue.SimpleQueue[tuple[Work, int]] = queue.SimpleQueue()
         for piece in work:
             self.work.put((piece, 0))
         self.n = min(n, len(work))
         self.options = options
+        self.env = env
         self.stopped: int | None = None
         self.codes: list[int] = []
         self.children: dict[int, subprocess.Popen[str]] = {}
@@ -118,8 +119,8 @@ class Pool:
         self.children.pop(index, None)
 
     def _environment(self, index: int) -> dict[str, str]:
-        """One thread per child, and the GPUs shared out in turn."""
-        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+        """The GPUs are shared out in turn."""
+        environment = {**os.environ, **self.env}
         visible = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
         if visible and self.n > 1:
             environment["CUDA_VISIBLE_DEVICES"] = visible[index % len(visible)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from digsite.base.errors import UsageError
 from digsite.base.lazy import require
-from digsite.launch.work import Options, Work, chunks, work_left
+from digsite.launch.work import Options, Work, chunks, settings, work_left
 from digsite.runs.sweeps import Sweep
 
 RETRIES = 3
@@ -23,7 +23,7 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
     ray = require("ray", extra="ray")
     _connect(ray, argument or options.address)
     try:
-        return _run(ray, list(chunks(pieces, options.chunk or 1)), options)
+        return _run(ray, list(chunks(pieces, options.chunk or 1)), options, settings(sweep))
     finally:
         ray.shutdown()
 
@@ -50,14 +50,14 @@ def _must_answer(address: str) -> None:
         ) from None
 
 
-def _run(ray, parts: Sequence[Sequence[Work]], options: Options) -> int:
+def _run(ray, parts: Sequence[Sequence[Work]], options: Options, env: dict[str, str]) -> int:
     task = ray.remote(num_cpus=1, num_gpus=options.gpus, max_retries=RETRIES)(execute_chunk)
     waiting = [[[str(p.absolute()) for p in piece.paths] for piece in part] for part in parts]
     limit = options.max_parallel or len(waiting)
     running, codes = [], []
     while waiting or running:
         while waiting and len(running) < limit:
-            running.append(task.remote(waiting.pop(0), options.command))
+            running.append(task.remote(waiting.pop(0), options.command, env))
         done, running = ray.wait(running)
         codes += ray.get(done)
         if options.fail_fast and codes[-1]:
@@ -65,15 +65,14 @@ def _run(ray, parts: Sequence[Sequence[Work]], options: Options) -> int:
     return max(codes, default=0)
 
 
-def execute_chunk(pieces: list[list[str]], command: list[str]) -> int:
+def execute_chunk(pieces: list[list[str]], command: list[str], env: dict[str, str]) -> int:
     """Runs in a Ray worker: a child process does the work and dies with its worker, so no lock outlives it."""
     text = "".join("\t".join(piece) + "\n" for piece in pieces)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command,
         input=text,
         text=True,
-        env=environment,
+        env={**os.environ, **env},
         stdout=subprocess.DEVNULL,
         preexec_fn=_die_with_parent,
     )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from digsite.base.errors import UsageError
-from digsite.launch.work import Options, Work, chunks, work_left
+from digsite.launch.work import Options, Work, chunks, settings, work_left
 from digsite.runs.sweeps import Sweep
 
 MAX_ARRAY = 1000  # SLURM's default MaxArraySize is 1001
@@ -26,7 +26,7 @@ SCRIPT = """#!/bin/bash
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@{warning}
 {options}
-export OMP_NUM_THREADS=1 DIGSITE_RESUBMITS=$((${{DIGSITE_RESUBMITS:-0}} + 1))
+export {settings} DIGSITE_RESUBMITS=$((${{DIGSITE_RESUBMITS:-0}} + 1))
 cd {cwd}
 {command} < {folder}/chunk_$SLURM_ARRAY_TASK_ID.txt &
 pid=$!
@@ -94,6 +94,7 @@ def job_script(sweep: Sweep, folder: Path, n: int, options: Options) -> str:
         parallel=f"%{options.max_parallel}" if options.max_parallel else "",
         folder=shlex.quote(str(folder)),
         cwd=shlex.quote(str(Path.cwd())),
+        settings=" ".join(f"{k}={shlex.quote(v)}" for k, v in settings(sweep).items()),
         command=shlex.join(options.command),
         warning=WARNING_S,
         resubmits=MAX_RESUBMITS,

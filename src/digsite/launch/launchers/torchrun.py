@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from digsite.base.errors import UsageError
-from digsite.launch.work import Options, Work, work_left
+from digsite.launch.work import Options, Work, settings, work_left
 from digsite.runs.layout import RunDir
 from digsite.runs.sweeps import Sweep
 
@@ -18,9 +18,9 @@ MEET = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.
 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
-    n, codes = processes(argument), [0]
+    n, codes, env = processes(argument), [0], {**os.environ, **settings(sweep)}
     for piece in work_left(sweep, only_failed=options.only_failed):
-        codes.append(run(command(piece, n, options), piece))
+        codes.append(run(command(piece, n, options), piece, env))
         if codes[-1] == REQUEUE or (codes[-1] and options.fail_fast):
             break
     return max(codes)
@@ -42,11 +42,10 @@ def command(piece: Work, n: int, options: Options) -> list[str]:
     return [*starter, *words, *(["--packed"] if piece.packed else []), *map(str, piece.paths)]
 
 
-def run(words: list[str], piece: Work) -> int:
+def run(words: list[str], piece: Work, env: dict[str, str]) -> int:
     """torchrun has one code for all failures, so the answer is read from the run directories."""
-    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     # Its own process group: Ctrl-C on the terminal would reach every process, and then torchrun would tell them again.
-    child = subprocess.Popen(words, env=environment, stdout=sys.stderr, process_group=0)
+    child = subprocess.Popen(words, env=env, stdout=sys.stderr, process_group=0)
     with _passed_on(child):
         code = child.wait()
     states = [RunDir(path).status().state for path in piece.paths]
