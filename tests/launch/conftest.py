@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+import slurm_node
+
 from digsite.runs.sweeps import Sweep, find_sweep
 
 
@@ -51,3 +54,19 @@ def children_of():
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    if not slurm_node.present():
+        pytest.skip("SLURM is not installed here: tests/install-system-packages.sh")
+    with slurm_node.node(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.fixture
+def on_slurm(slurm, monkeypatch, plugin_env) -> int:
+    """Commands of this test reach the node; the process id is the one under which its jobs run."""
+    monkeypatch.setenv("SLURM_CONF", slurm[0])
+    plugin_env["SLURM_CONF"] = slurm[0]
+    return slurm[1]

@@ -54,8 +54,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def node(folder: Path) -> Iterator[dict[str, str]]:
-    """The environment in which sbatch reaches this node."""
+def node(folder: Path) -> Iterator[tuple[str, int]]:
+    """The SLURM_CONF with which sbatch reaches this node, and the process under which its jobs run."""
     host = socket.gethostname().partition(".")[0]
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
@@ -75,7 +75,7 @@ def node(folder: Path) -> Iterator[dict[str, str]]:
             )
             time.sleep(1)
         _until_idle(env)
-        yield env
+        yield str(config), started[-1].pid
     finally:
         subprocess.run(["scancel", "--user", "root"], env=env, capture_output=True)
         for process in reversed(started):

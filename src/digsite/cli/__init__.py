@@ -59,9 +59,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except PermissionError as error:
-        _fail(f"No permission for '{error.filename}'.", "", 2)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            _fail(f"No permission for '{error.filename}'.", "", 2)
         if error.errno != errno.ENOSPC:
             raise
         _fail("The disk is full; what was written before is whole.", "Free some space and try again.", 1)

@@ -85,11 +85,9 @@ def mirroring(runs: Sequence[RunDir], kind: str, project: str) -> Iterator[None]
     if not kind:
         yield
         return
-    from digsite.base.errors import UsageError, nearest
-    from digsite.mirrors import kinds
+    from digsite.mirrors import refuse_unknown
 
-    if kind not in kinds():
-        raise UsageError(f"There is no mirror '{kind}'. {nearest(kind, kinds())}")
+    refuse_unknown(kind)
     words = ["mirror", "--to", kind, "--project", project, "--live"]
     beside = [_beside(run, words) for run in runs]
     try:

@@ -56,6 +56,10 @@ def command():
     "--samples", default=1, show_default=True, help="Draws per grid point, for log(a,b) and uniform(a,b)."
 )
 @click.option("--sample-seed", default=0, show_default=True, help="Seed of the draws.")
+@click.option(
+    "--minimize", metavar="CLAIM", help="Search adaptively for settings that make this claim least."
+)
+@click.option("--maximize", metavar="CLAIM", help="The same for greatest; --samples says how many are tried.")
 @click.option("--max-parallel", default=0, help="At most this many runs at once.")
 @click.option("--fail-fast", is_flag=True, help="Stop scheduling after the first failure.")
 @click.option("--partition", default="", help="slurm: partition.")
@@ -77,41 +81,82 @@ def command():
 @device_option
 @mirror_options
 @json_option
-def start(
-    words,
-    file,
-    name,
-    on,
-    samples,
-    sample_seed,
-    fresh_code,
-    plan_only,
-    dry_run,
-    size,
-    root,
-    extra,
-    as_json,
-    **how,
-):
+def start(words, file, name, samples, sample_seed, minimize, maximize, size, root, extra, **rest):
     """Plan and run a sweep."""
-    from digsite.launch import Options, launch
+    from digsite.mirrors import refuse_unknown
     from digsite.studies import sweep as planner
 
+    if rest["mirror"]:
+        refuse_unknown(rest["mirror"])
     spaces = _spaces(words, file, samples, sample_seed, extra)
+    if minimize or maximize:
+        goal = {"claim": minimize or maximize, "direction": "minimize" if minimize else "maximize",
+                "trials": samples, "seed": sample_seed}  # fmt: skip
+        return _search(spaces, goal, size or "full", root, name, extra, **rest)
     found = planner.jobs(spaces, size=size or "full", extra=extra)
-    if dry_run:
-        return _preview(found, on, as_json)
-    sweep = planner.write(found, root, name=name)
-    if not planner.pin_code(sweep, found, renew=fresh_code):
+    if rest["dry_run"]:
+        return _preview(found, rest["on"], rest["as_json"])
+    _launched(planner.write(found, root, name=name), **rest)
+
+
+def _launched(sweep, *, on, fresh_code, plan_only, as_json, dry_run, **how) -> None:
+    from digsite.launch import Options, launch
+
+    _pin_code(sweep, fresh_code)
+    code = 0 if plan_only else launch(sweep, on, Options(**how))
+    _print_status(sweep, as_json)
+    sys.exit(code)
+
+
+def _pin_code(sweep, fresh: bool) -> None:
+    from digsite.studies.sweep import pin_code
+
+    if not pin_code(sweep, renew=fresh):
         click.echo(
-            "digsite: the code has changed; this sweep goes on with its own copy, or with --fresh-code",
+            "digsite: the code has changed; the sweep goes on with its own copy, or with --fresh-code",
             err=True,
         )
-    if not plan_only:
-        code = launch(sweep, on, Options(**how))
-        _print_status(sweep, as_json)
-        sys.exit(code)
-    _print_status(sweep, as_json)
+
+
+def _search(
+    spaces, goal, size, root, name, extra, *, on, fresh_code, plan_only, as_json, dry_run, **how
+) -> None:
+    from digsite.base.errors import UsageError
+    from digsite.launch import Options, launch
+    from digsite.studies import find_study
+    from digsite.studies.search import Goal, Search
+
+    if len(spaces) != 1 or plan_only or dry_run:
+        raise UsageError("A search is of one study, and what it will try is not known before it runs.")
+    ((study, space),) = spaces.items()
+
+    def execute(sweep) -> int:
+        _pin_code(sweep, fresh_code)
+        return launch(sweep, on, Options(**how))
+
+    search = Search(find_study(study, extra), space, Goal(**goal), size=size)
+    code, trials = search.run(root, execute, name)
+    _print_trials(trials, goal, as_json)
+    sys.exit(code)
+
+
+def _print_trials(trials, goal, as_json) -> None:
+    from digsite.cli._print import number, print_json, print_table
+
+    sign = 1 if goal["direction"] == "minimize" else -1
+    best = sorted(trials, key=lambda t: (t.value is None, sign * (t.value or 0)))
+    if as_json:
+        return print_json(
+            [{"point": t.point, "value": t.value, "runs": [j.run_id for j in t.jobs]} for t in best]
+        )
+    rows = [
+        [*t.point.values(), len(t.jobs), number(t.value) if t.value is not None else "failed"]
+        for t in best[:20]
+    ]
+    print_table([*(best[0].point if best else []), "runs", goal["claim"]], rows)
+    click.echo(
+        f"{len(best)} settings tried; the best of many looks better than it is: repeat it with fresh seeds."
+    )
 
 
 def _spaces(words, file, samples, seed, extra):
@@ -165,12 +210,10 @@ def status(name, root, as_json):
 def retry(name, on, failed, fresh_code, root, device, as_json):
     """Run again what did not finish."""
     from digsite.launch import Options, launch
-    from digsite.runs import snapshot
     from digsite.runs.sweeps import find_sweep
 
     sweep = find_sweep(name, root)
-    if fresh_code:
-        snapshot.renew(sweep.folder)
+    _pin_code(sweep, fresh_code)
     code = launch(sweep, on, Options(device=device, only_failed=failed))
     _print_status(sweep, as_json)
     sys.exit(code)

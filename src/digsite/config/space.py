@@ -47,7 +47,7 @@ class Space:
 
     def points(self) -> Iterator[Point]:
         """Every point, the last key moving fastest; draws depend on (seed, index) alone."""
-        self._check()
+        self.check()
         repeats = self.samples if self.drawn else 1
         for index, chosen in enumerate(itertools.product(*self.values.values())):
             for repeat in range(repeats):
@@ -55,7 +55,7 @@ class Space:
                 drawn = {path: source.draw(rng) for path, source in self.drawn.items()}
                 yield {**dict(zip(self.values, chosen, strict=True)), **drawn}
 
-    def _check(self) -> None:
+    def check(self) -> None:
         empty = [path for path, values in self.values.items() if not values]
         if empty or not (self.values or self.drawn):
             named = f" '{empty[0]}' has no values." if empty else ""

@@ -1,5 +1,5 @@
 """Copies of a run for the trackers that people already watch: off by default, and a dead tracker never stops a run."""
 
-from digsite.mirrors.follow import KINDS, follow, kinds
+from digsite.mirrors.follow import KINDS, follow, kinds, refuse_unknown
 
-__all__ = ["KINDS", "follow", "kinds"]
+__all__ = ["KINDS", "follow", "kinds", "refuse_unknown"]

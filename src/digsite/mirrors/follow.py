@@ -17,12 +17,16 @@ def kinds() -> list[str]:
     return families.names(KINDS)
 
 
+def refuse_unknown(kind: str) -> None:
+    if kind not in kinds():
+        raise UsageError(f"There is no mirror '{kind}'. {nearest(kind, kinds())}")
+
+
 def follow(
     run: RunDir, kind: str, *, project: str = "digsite", live: bool = False, pause_s: float = 2.0
 ) -> None:
     """Copy everything; with `live`, go on until the run has ended. Copying again goes on where it stopped."""
-    if kind not in kinds():
-        raise UsageError(f"There is no mirror '{kind}'. {nearest(kind, kinds())}")
+    refuse_unknown(kind)
     load_dotenv(Path(".env"))
     mark = run.path / f".mirror-{kind}.json"
     offset = atomic.read_json(mark, default={"offset": 0})["offset"]

@@ -1,5 +1,8 @@
 """The run directory: one folder holds everything about one run, and every file in it has one writer."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,18 +95,25 @@ def create(root: Path, launch: dict[str, Any], *, run_id: str | None = None) -> 
     folder = root / study
     run = RunDir(folder / run_id) if run_id else _fresh(folder)
     prepare_root(root)
-    try:
+    with _explained(root, "write below"):
         run.path.mkdir(parents=True, exist_ok=run_id is not None)
         write_status(
             run.status_file,
             Status(state="planned", study=study, id=run.id, seed=launch["config"].get("seed")),
         )
         atomic.write_text(run.launch, yamlio.dumps({"schema": SCHEMA, **launch}))
-    except PermissionError:
-        raise UsageError(
-            f"No permission to write below '{root}'.", hint="Choose another place with --runs DIR."
-        ) from None
     return run
+
+
+@contextmanager
+def _explained(root: Path, wish: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        message = f"No permission to {wish} '{root}'."
+        raise UsageError(message, hint="Choose another place with --runs DIR.") from None
 
 
 def _fresh(folder: Path) -> RunDir:
@@ -115,13 +125,9 @@ def _fresh(folder: Path) -> RunDir:
 def prepare_root(root: Path) -> None:
     """Runs are results, not sources: a new root ignores itself in git."""
     if not root.exists():
-        try:
+        with _explained(root, "create"):
             root.mkdir(parents=True)
             (root / ".gitignore").write_text("*\n")
-        except PermissionError:
-            raise UsageError(
-                f"No permission to create '{root}'.", hint="Choose another place with --runs DIR."
-            ) from None
 
 
 def read_launch(path: Path) -> dict[str, Any]:

@@ -60,12 +60,6 @@ def pin(sweep: Path, names: Iterable[str], *, renew: bool = False) -> bool:
     return now == fingerprint
 
 
-def renew(sweep: Path) -> None:
-    """Let the sweep go on with today's code of the packages that it was planned with."""
-    if code := pinned(sweep):
-        pin(sweep, json.loads((code / provenance.SNAPSHOT).read_bytes()), renew=True)
-
-
 def pinned(sweep: Path) -> Path | None:
     """The folder that jobs of this sweep import from, if it has one."""
     fingerprint = _pinned_fingerprint(sweep)

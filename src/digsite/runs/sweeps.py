@@ -30,7 +30,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Sweep:
+    """All runs of a plan, or the part of them that is named."""
+
     folder: Path
+    only: frozenset[str] = frozenset()  # run ids
 
     @property
     def name(self) -> str:
@@ -46,6 +49,7 @@ class Sweep:
         return [
             Member(RunDir(self.root / row["run"]), row["study"], row["point"], row["pack"], row["minutes"])
             for row in rows
+            if not self.only or row["run"].rpartition("/")[2] in self.only
         ]
 
     def counts(self) -> Counter[str]:

@@ -84,17 +84,17 @@ def spaces_from_file(path: Path, known: Sequence[str]) -> dict[str, Space]:
 def write(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweeps.Sweep:
     """Make the run directories that are not there yet, then the plan that lists them."""
     name = name or ids.content_id(" ".join(sorted(job.run_id for job in found)))
+    text = "".join(atomic.dumps(_row(job, root)) + "\n" for job in found)
     folder = root / sweeps.FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [_row(job, root) for job in found]
-    text = "".join(atomic.dumps(row) + "\n" for row in rows)
     atomic.write_text(folder / "plan.jsonl", text)
     return sweeps.Sweep(folder)
 
 
-def pin_code(sweep: sweeps.Sweep, found: Sequence[Job], *, renew: bool = False) -> bool:
+def pin_code(sweep: sweeps.Sweep, *, renew: bool = False) -> bool:
     """A copy of digsite and of the user's packages travels with the sweep; False when today's code is another."""
-    packages = {job.planned.study.room for job in found} - set(methods.ROOMS)
+    plans = {member.study: member.run for member in sweep.members}
+    packages = {run.plan()["method"].partition(".")[0] for run in plans.values()} - set(methods.ROOMS)
     return snapshot.pin(sweep.folder, {"digsite", *packages}, renew=renew)
 
 

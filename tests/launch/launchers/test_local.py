@@ -87,7 +87,7 @@ def test_the_number_of_workers_is_checked():
 def test_twenty_random_kills_anywhere(tmp_path, start_sweep, outcome, children_of):
     """Moments and victims from seed 11: planner, pool and workers alike."""
     rng = random.Random(11)
-    words = ("seed=0..1", "steps=20..27", "sleep_s=0.02")
+    words = ("seed=0..1", "steps=20..49", "sleep_s=0.02")
     start_sweep(*words, root=tmp_path / "whole").wait(300)
     torn = tmp_path / "torn"
     for _ in range(20):

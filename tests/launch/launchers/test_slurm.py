@@ -1,7 +1,6 @@
 """SLURM: the script by itself, and a real single-node SLURM under the marker `scheduler`."""
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from digsite.launch.launchers import slurm
 from digsite.launch.work import Options, work_left
 from digsite.runs.sweeps import find_sweep
 from digsite.studies import sweep as planner
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import slurm_node
 
 
 @pytest.fixture
@@ -62,25 +58,8 @@ def test_a_refused_job_says_what_slurm_said(monkeypatch, tmp_path):
         slurm.submit(tmp_path / "job.sh")
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    if not slurm_node.present():
-        pytest.skip("SLURM is not installed here: tests/install-system-packages.sh")
-    with slurm_node.node(tmp_path_factory.mktemp("slurm")) as env:
-        yield {"SLURM_CONF": env["SLURM_CONF"]}
-
-
-@pytest.fixture
-def on_cluster(cluster, monkeypatch):
-    for key, value in cluster.items():
-        monkeypatch.setenv(key, value)
-
-
 @pytest.mark.scheduler
-def test_an_array_of_real_runs_ends_as_it_does_locally(
-    on_cluster, tmp_path, start_sweep, outcome, plugin_env, cluster
-):
-    plugin_env.update(cluster)
+def test_an_array_of_real_runs_ends_as_it_does_locally(on_slurm, tmp_path, start_sweep, outcome):
     words = ("seed=0..1", "steps=2..4")
     assert start_sweep(*words, root=tmp_path / "local").wait(120) == 0
     assert start_sweep(*words, "--chunk", 1, root=tmp_path / "slurm", on="slurm").wait(180) == 0
@@ -88,8 +67,7 @@ def test_an_array_of_real_runs_ends_as_it_does_locally(
 
 
 @pytest.mark.scheduler
-def test_a_cancelled_job_is_taken_up_again(on_cluster, tmp_path, start_sweep, outcome, plugin_env, cluster):
-    plugin_env.update(cluster)
+def test_a_cancelled_job_is_taken_up_again(on_slurm, tmp_path, start_sweep, outcome):
     words, root = ("seed=0", "steps=300,301", "sleep_s=0.05", "--chunk", 1), tmp_path / "runs"
     process = start_sweep(*words, root=root, on="slurm")
     wait_until_running(root)
@@ -102,11 +80,8 @@ def test_a_cancelled_job_is_taken_up_again(on_cluster, tmp_path, start_sweep, ou
 
 
 @pytest.mark.scheduler
-def test_a_time_limit_checkpoints_and_goes_on_in_a_new_job(
-    on_cluster, tmp_path, start_sweep, outcome, plugin_env, cluster
-):
+def test_a_time_limit_checkpoints_and_goes_on_in_a_new_job(on_slurm, tmp_path, start_sweep, outcome):
     """The signal comes 60 s before the limit of one minute, so at once: every job does a part, all do the whole."""
-    plugin_env.update(cluster)
     root = tmp_path / "runs"
     process = start_sweep("seed=0", "steps=1400", "sleep_s=0.05", "--time-limit", 1, root=root, on="slurm")
     assert process.wait(280) == 0

@@ -1,0 +1,110 @@
+"""Every launcher ends the same sweep with the same bytes, also when its processes are killed on the way."""
+
+import importlib.util
+import inspect
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from digsite.base import families
+from digsite.launch.work import FAMILY, Options
+from digsite.runs.status import Status, write_status
+from digsite.studies import sweep as planner
+
+LAUNCHERS = families.names(FAMILY)
+WHERE = {"local": "local:2", "torchrun": "torchrun:2"}
+HERE = {"ray": importlib.util.find_spec("ray"), "slurm": shutil.which("sbatch")}
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_launcher_takes_a_sweep_and_has_nothing_to_do_when_it_is_done(name, plugin_studies, tmp_path):
+    if not HERE.get(name, True):
+        pytest.skip(f"there is no {name} here")
+    launch = families.scan_one(FAMILY, name).launch
+    assert list(inspect.signature(launch).parameters) == ["sweep", "argument", "options"]
+    spaces = planner.spaces_from_words(["countdown"], ["seed=0,1"], samples=1, seed=0)
+    sweep = planner.write(planner.jobs(spaces, extra=[plugin_studies]), tmp_path)
+    for member in sweep.members:
+        write_status(member.run.status_file, Status("finished"))
+    assert launch(sweep, "", Options()) == 0
+
+
+@pytest.mark.scheduler
+def test_every_launcher_gives_the_same_results(tmp_path, start_sweep, outcome, on_slurm):
+    """Runs with files of their own, packs, and several chunks."""
+    found = {}
+    for name in LAUNCHERS:
+        root, words = tmp_path / name, ("seed=0,1", "steps=3..5", "--chunk", 1)
+        assert start_sweep(*words, root=root, on=WHERE.get(name, name)).wait(250) == 0, name
+        found[name] = outcome(root)
+    assert len(found) >= 4 and len(found["local"]) == 6
+    assert all(each == found["local"] for each in found.values())
+
+
+@pytest.mark.scheduler
+@pytest.mark.timeout(1500)
+def test_twenty_kills_on_ray_and_slurm(tmp_path, start_sweep, outcome, children_of, on_slurm):
+    """Moments and victims from seed 5: planner, launcher, Ray's processes, job scripts and the runs themselves."""
+    pytest.importorskip("ray")
+    rng = random.Random(5)
+    words, torn = ("seed=0,1", "steps=20..59", "sleep_s=0.01", "--chunk", 2), tmp_path / "torn"
+    hit = {
+        one_kill(start_sweep(*words, root=torn, on=on), torn, rng, children_of, on_slurm)
+        for on in ("slurm", "ray") * 10
+    }
+    assert len(hit) >= 3, hit
+    wait_until(
+        lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout.strip(), 120
+    )
+    assert start_sweep(*words, root=torn).wait(250) == 0
+    assert start_sweep(*words, root=tmp_path / "whole").wait(250) == 0
+    assert outcome(torn) == outcome(tmp_path / "whole")
+
+
+def one_kill(process, root, rng, children_of, slurmd: int) -> str:
+    """At a moment after up to one more run has begun; returns the name of what was killed."""
+    goal = count(root) + rng.randint(0, 1)
+    wait_until(lambda: process.poll() is not None or count(root) >= goal, 60)
+    time.sleep(rng.uniform(0, 0.6))
+    own, jobs = [process.pid, *children_of(process.pid)], children_of(slurmd)
+    victim = rng.choice([*own, *jobs])
+    name = name_of(victim)
+    kill(victim)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:  # Ray waits a minute for a dead head: its launcher is killed too
+        for pid in own:
+            kill(pid)
+        process.wait(60)
+    return name
+
+
+def count(root) -> int:
+    """Runs that have begun."""
+    return len(list(root.glob("countdown/*/metrics.jsonl")))
+
+
+def wait_until(happened, limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
