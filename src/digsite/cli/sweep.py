@@ -222,10 +222,16 @@ def retry(name, on, failed, fresh_code, root, device, as_json):
 @command.command("report")
 @click.argument("name", default="last")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write it; default: beside the plan.")
+@click.option(
+    "--to", "kind", default="", metavar="wandb", help="A W&B report of the mirrored runs instead of HTML."
+)
+@click.option("--project", default="digsite", show_default=True, help="Project name at the tracker.")
+@click.option("--entity", default="", help="W&B user or team; without it the report becomes a file.")
 @runs_option
-def report(name, out, root):
+def report(name, out, kind, project, entity, root):
     """One HTML file about all finished runs of a sweep."""
     from digsite.base.errors import NotFound
+    from digsite.mirrors.wandb_report import publish, refuse_other
     from digsite.report import write
     from digsite.runs.sweeps import find_sweep
 
@@ -234,6 +240,12 @@ def report(name, out, root):
     if not finished:
         raise NotFound(
             f"No run of sweep '{sweep.name}' has finished yet.", hint=f"digsite sweep status {sweep.name}"
+        )
+    if kind:
+        refuse_other(kind)
+        stored = out or sweep.folder / "wandb-report.json"
+        return click.echo(
+            publish(finished, stored, title=f"sweep {sweep.name}", project=project, entity=entity)
         )
     out = out or sweep.folder / "report.html"
     write(finished, out)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 import digsite
 from digsite.base import atomic
 from digsite.report import numbers
+from digsite.report.aggregated import aggregated
 from digsite.report.claims import rows
 from digsite.report.comparison import SIDE_BY_SIDE, compare
 from digsite.report.doubts import doubts
@@ -101,6 +102,7 @@ def _several(facts: list[Facts]) -> str:
     return _fill(
         "comparison_report.html",
         compared=compared,
+        aggregated=aggregated(compared) if len(compared.groups) < len(facts) or len(facts) > 2 else [],
         wide=len(facts) > SIDE_BY_SIDE,
         uris=embedded(chosen) if len(facts) <= SIDE_BY_SIDE else {},
         doubts={f.name: doubts(f) for f in facts[:SIDE_BY_SIDE]},

@@ -51,8 +51,11 @@ def data_uri(picture: Picture) -> str | None:
     file = picture.file
     if file is None:
         return None
-    kind = "image/svg+xml" if file.suffix == ".svg" else "image/png"
-    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    return uri(file.read_bytes(), "image/svg+xml" if file.suffix == ".svg" else "image/png")
+
+
+def uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def embedded(chosen: list[Picture]) -> dict[Picture, str]:
