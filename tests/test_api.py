@@ -47,20 +47,6 @@ def test_the_same_numbers_as_the_command_line(tmp_path, cli, plugin_studies):
     assert run.directory.results.read_bytes() == other.directory.results.read_bytes()
 
 
-def test_a_setting_is_found_by_the_end_of_its_path():
-    from digsite.api import place
-    from digsite.studies import find_study
-    from digsite.studies.plan import plan
-
-    base = plan(find_study("tms_5-2"))
-    assert place(base, "steps") == "decompose.steps"  # the room's own section before the target's
-    assert place(base, "target__steps") == "target.steps"
-    assert place(base, "seeds") == "seeds"
-    assert place(base, "n_hidden") == "target.model.n_hidden"
-    with pytest.raises(UsageError, match="'coeff' could be"):
-        place(base, "coeff")
-
-
 def test_mistakes_are_said(tmp_path, plugin_studies):
     with pytest.raises(UsageError, match="Did you mean 'steps'"):
         digsite.run("countdown", stps=3, runs=tmp_path, studies=plugin_studies)

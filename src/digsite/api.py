@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from digsite.base import settings
-from digsite.base.errors import DigsiteError, UsageError
-from digsite.config.overrides import paths
+from digsite.base.errors import DigsiteError
 from digsite.report.opened import Run
 from digsite.runs import find_run, statuses
 from digsite.studies import find_study
 from digsite.studies.find import Size
-from digsite.studies.plan import Plan, plan
+from digsite.studies.plan import plan
 
 __all__ = ["Run", "list_runs", "list_studies", "open_run", "run"]
 
@@ -30,8 +29,8 @@ def run(
     from digsite.worker.execute import How, execute
 
     found = find_study(study, [Path(studies)] if studies else [])
-    base = plan(found, size=size)
-    changes = [*overrides, *(f"{place(base, name)}={_typed(value)}" for name, value in settings_.items())]
+    named = (f"{name.replace('__', '.')}={_typed(value)}" for name, value in settings_.items())
+    changes = [*overrides, *named]
     directory = start(plan(found, size=size, overrides=changes), Path(runs) if runs else settings.runs_dir())
     code = execute(directory, How(device or settings.device(), quiet=True))
     if code:
@@ -43,23 +42,6 @@ def run(
 
     write([directory], directory.report)
     return Run(directory)
-
-
-def place(base: Plan, name: str) -> str:
-    """The path of a setting: itself, or the one path that ends in it, the room's own section first."""
-    name = name.replace("__", ".")
-    known = paths(base.tree)
-    if name in known or any(path.startswith(f"{name}.") for path in known):
-        return name
-    ends = [path for path in known if path.endswith(f".{name}")]
-    own = [path for path in ends if path == f"{base.study.room}.{name}"]
-    if len(own or ends) == 1:
-        return (own or ends)[0]
-    if ends:
-        raise UsageError(
-            f"'{name}' could be {', '.join(ends)}.", hint="Write the whole path with __ for the dots."
-        )
-    return name  # the config's own check says what is accepted
 
 
 def _typed(value: Any) -> str:

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from digsite.base.errors import UsageError
 from digsite.config import resolve, yamlio
 from digsite.config.model import Config
+from digsite.config.naming import place
+from digsite.config.overrides import paths
 from digsite.config.resolve import Layers
 from digsite.runs.layout import RunDir, create
 from digsite.studies.find import Size, Study
@@ -47,8 +50,38 @@ def plan(
     layers = study.layers(size, Layers(resolve.defaults(model)))
     if config_file:
         layers.add(yamlio.load(config_file), str(config_file))
-    layers.set(values or {}, "sweep").override(list(overrides))
-    return Plan(study, resolve.validate(model, layers.tree, what=f"config of '{study.name}'"), layers, size)
+    names = _Names(study, model, layers)
+    layers.set({names.path(name): value for name, value in (values or {}).items()}, "sweep")
+    layers.override([names.override(text) for text in overrides])
+    return Plan(study, resolve.validate(model, layers.tree, what=names.what), layers, size)
+
+
+class _Names:
+    """Settings by their whole path, also where only its end was written."""
+
+    def __init__(self, study: Study, model: type[Config], layers: Layers) -> None:
+        self.study, self.model, self.layers = study, model, layers
+
+    def path(self, name: str) -> str:
+        if name.partition(".")[0] in self.model.model_fields:
+            return name  # the usual case, and the only one in which a new key can be meant
+        return place(name, self.known, section=self.study.room, what=self.what)
+
+    def override(self, text: str) -> str:
+        if text.startswith("@"):
+            return text
+        sign, name = ("~", text[1:]) if text.startswith("~") else ("", text)
+        name, equals, value = name.partition("=")
+        return f"{sign}{self.path(name)}{equals}{value}" if equals or sign else text
+
+    @property
+    def what(self) -> str:
+        return f"config of '{self.study.name}'"
+
+    @cached_property
+    def known(self) -> set[str]:
+        """Every path of the config as it stands before these settings."""
+        return set(paths(resolve.dump(resolve.validate(self.model, self.layers.tree, what=self.what))))
 
 
 def start(planned: Plan, root: Path, *, run_id: str | None = None, tags: Sequence[str] = ()) -> RunDir:

@@ -1,0 +1,30 @@
+import pytest
+
+from digsite.base.errors import UsageError
+from digsite.studies import all_studies, find_study
+from digsite.studies.plan import plan
+
+
+@pytest.mark.parametrize("overrides", [["steps=7"], ["decompose.steps=7"]])
+def test_a_setting_may_be_named_by_the_end_of_its_path(overrides):
+    planned = plan(find_study("tms_5-2"), overrides=overrides)
+    assert planned.tree["decompose"]["steps"] == 7
+    assert planned.layers.origin("decompose.steps") == "command line"
+
+
+def test_also_in_a_sweep_and_when_deleting():
+    planned = plan(find_study("tms_5-2"), values={"C": 30}, overrides=["~stochastic_recon_layerwise"])
+    assert planned.tree["decompose"]["C"] == 30
+    assert "stochastic_recon_layerwise" not in planned.tree["decompose"]["losses"]
+
+
+def test_a_slip_is_answered_with_the_whole_path():
+    with pytest.raises(
+        UsageError, match=r"Unknown key 'step' in this config of 'tms_5-2'. Did you mean 'decompose.steps'"
+    ):
+        plan(find_study("tms_5-2"), overrides=["step=3"])
+
+
+def test_every_study_can_be_planned_as_it_stands():
+    for study in all_studies().values():
+        assert plan(study).tree
