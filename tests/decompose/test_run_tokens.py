@@ -56,6 +56,22 @@ def test_tables_and_figures_are_there(finished):
         assert (finished.figures / f"{name}.png").exists() and (finished.figures / f"{name}.csv").exists()
 
 
+def test_the_dashboard_gets_what_each_component_changes(finished):
+    from safetensors.torch import load_file
+
+    effects = load_file(finished.artifacts / "effects.safetensors")
+    words = json.loads((finished.artifacts / "words.json").read_text())
+    views = json.loads(finished.views.read_text())
+    assert effects["prompts"].shape == effects["answers"].shape == (2, 24)
+    for view in views:
+        if view["kind"] == "components":
+            name = view["module"]
+            assert effects[f"kl/{name}"].shape == effects[f"first/{name}"].shape == (6, 2, 24)
+            assert {view[key].partition("#")[2] for key in ("kl", "first", "numbers")} <= set(effects)
+            assert {str(token) for token in effects[f"first/{name}"].unique().tolist()} <= set(words)
+    assert sum(view["kind"] == "components" for view in views) == 4
+
+
 def test_one_seed_has_intervals_over_batches(tmp_path):
     run = planned(tmp_path, seeds=1, metrics={}, figures=[])
     assert execute(run, CPU) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,11 @@ def _rewritten(
         site = found.plan.target.sites[name]
         if site.is_identity:
             raise UsageError(f"'{name}' is an inserted identity: the model has no layer to write it to.")
-        site.layer.assign(model.get_submodule(site.path), weight)
+        module: Any = model.get_submodule(site.path)
+        module.weight = nn.Parameter(
+            module.weight.detach().clone()
+        )  # a tied weight changes in this module alone
+        site.layer.assign(module, weight)
     return model
 
 

@@ -60,6 +60,7 @@ def tell(config: TokenStudy, task: Task, run: Run, members: list[Decomposition])
     memory_table(config, task, run)
     showing.keep(run, members)
     view = View(members[0], lambda i: batches[i], len(batches), labels=task.labels, words=task.words)
+    showing.views(run, view)
     showing.measure(run, view, config.metrics)
     showing.draw(run, view, config.figures)
     return rows

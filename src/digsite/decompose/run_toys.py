@@ -198,7 +198,9 @@ def tell(
         n=len(own),
         note="the same as recovered_0.2",
     )
-    run.verdict(report.verdict(own, shown.modules, nulls))
+    run.verdict(
+        report.verdict(own, shown.modules, nulls), on=["recovered", "*/mmcs", "*/ml2r", "*/alive_components"]
+    )
     run.table(
         "members", {"member": list(range(len(rows))), **{key: [row[key] for row in rows] for key in rows[0]}}
     )

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from digsite.base.errors import UsageError, nearest
 from digsite.base.families import scan
+from digsite.decompose import effects
 from digsite.decompose.decomposition import Decomposition
 from digsite.decompose.storage import contents
 from digsite.decompose.view import View
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
+
+PROMPTS, COMPONENTS = 4, 120  # that the dashboard can switch off, one at a time
 
 
 def keep(run: Run, members: list[Decomposition]) -> None:
@@ -28,17 +33,37 @@ def views(run: Run, view: View) -> None:
     if view.n_features:
         tensors |= {f"probes/{module}": values for module, values in view.probes.items()}
     run.tensors("importance", tensors)
+    if view.labels is not None:
+        keep_effects(run, view)
     for module in view.found.modules:
         owner = view.found.plan.owners[module]
-        probes = {"probes": f"artifacts/importance.safetensors#probes/{module}"} if view.n_features else {}
-        run.view(
-            f"components of {module}",
-            kind="components",
-            source=f"artifacts/decomposition.safetensors#parts/{owner}/V",
-            module=module,
-            importance=f"artifacts/importance.safetensors#mean/{module}",
-            **probes,
-        )
+        options = {"module": module, "importance": f"artifacts/importance.safetensors#mean/{module}"}
+        if view.n_features:
+            options["probes"] = f"artifacts/importance.safetensors#probes/{module}"
+        if view.labels is not None:
+            options |= {
+                key: f"artifacts/effects.safetensors#{key}/{module}" for key in ("kl", "numbers", "first")
+            }
+            options |= {key: f"artifacts/effects.safetensors#{key}" for key in ("prompts", "answers")}
+            options["words"] = "artifacts/words.json"
+        source = f"artifacts/decomposition.safetensors#parts/{owner}/V"
+        run.view(f"components of {module}", kind="components", source=source, **options)
+
+
+def keep_effects(run: Run, view: View) -> None:
+    """What leaving out one component changes on a few prompts; the dashboard has no model to ask."""
+    prompts = view.sample(0)[:PROMPTS]
+    scene = view.found.scene(prompts)
+    answers = effects.first_answers(scene)
+    tensors, said = {"prompts": prompts, "answers": answers}, [prompts, answers]
+    for module in view.found.modules:
+        numbers = effects.most_used(scene, module, COMPONENTS)
+        found = effects.of_components(scene, module, numbers)
+        tensors |= {f"kl/{module}": found.kl, f"numbers/{module}": numbers, f"first/{module}": found.first}
+        said.append(found.first)
+    run.tensors("effects", tensors)
+    tokens = torch.cat([each.flatten() for each in said]).unique().tolist()
+    run.json("words", {str(token): view.words(token) for token in tokens})
 
 
 def measure(run: Run, view: View, chosen: Mapping[str, Any]) -> dict[str, float]:
