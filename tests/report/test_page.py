@@ -83,7 +83,7 @@ def test_a_report_says_everything(tmp_path):
     page = out.read_text()
     results = json.loads(run.results.read_text())
     for text in ("How many sparse features", results["verdict"].split(".")[0], "interference", "mask_columns",
-                 "What would change this answer", "clear of null", run.id, "numpy", "10 rows"):  # fmt: skip
+                 "What would change this answer", "above null", run.id, "numpy", "10 rows"):  # fmt: skip
         assert text in page, text
     assert page.count("<figure>") == 2
     assert len(page) < 10_000_000
@@ -94,7 +94,8 @@ def test_a_comparison_shows_differences_before_claims(tmp_path):
     assert (
         page.index("What differs in the configs") < page.index("What was found") < page.index("Shared config")
     )
-    assert page.count("<figure>") == 4
+    beside, together = page.split("All runs together")
+    assert beside.count("<figure>") == 4 and "band from least to greatest" in together
 
 
 def test_many_runs_become_rows(tmp_path):

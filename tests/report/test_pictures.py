@@ -20,6 +20,15 @@ def test_vectors_unless_they_are_huge(tmp_path):
     assert str(data_uri(b)).startswith("data:image/png;base64,")
 
 
+def test_the_order_drawn_comes_before_the_alphabet(tmp_path):
+    for name in "abcd":
+        (tmp_path / f"{name}.png").write_bytes(b"png")
+    (tmp_path / "order.json").write_text('["c", "a", 7, "gone"]')
+    assert [p.name for p in pictures(tmp_path)] == ["c", "a", "b", "d"]
+    (tmp_path / "order.json").write_text("{broken")
+    assert [p.name for p in pictures(tmp_path)] == ["a", "b", "c", "d"]
+
+
 def test_a_report_stays_small_enough_to_mail(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BUDGET", 250)
     for name in "abc":

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -11,7 +12,7 @@ from digsite.graft.config import CompareConfig
 from digsite.graft.jobs import Ahead
 from digsite.graft.metrics import Interval, interval, paired
 from digsite.graft.published import CLAIMS
-from digsite.graft.summary import choices, ledger_table, mean_matrix, verdict
+from digsite.graft.summary import best_blind, choices, ledger_table, mean_matrix, verdict
 from digsite.graft.theatre import open_theatre, title
 from digsite.worker.run import Run
 
@@ -34,14 +35,16 @@ def compare(config: CompareConfig, run: Run) -> None:
             _log(run, i, done)
             run.stage("couples", len(jobs))
             run.breathe(i + 1)
+    told, grounds = [], []
     for name, per_seed in results.items():
         prefix = f"{name}/" if len(results) > 1 else ""
         report_pair(run, config, name, per_seed, prefix)
+        best = best_blind(ledger_table(per_seed), per_seed)
+        told.append(verdict(name, best, per_seed))
+        grounds += [f"{prefix}{best['method']}/*"] if best else []
     if config.geometry:
         _geometry(config, run)
-    run.verdict(
-        " ".join(verdict(name, ledger_table(per_seed), per_seed) for name, per_seed in results.items())
-    )
+    run.verdict(" ".join(told), on=grounds)
 
 
 def select(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
@@ -174,10 +177,23 @@ def _figures(
         run.figure(f"{prefix}ceiling", figures.ceiling_map(ceiling, name), ceiling,
                    caption="The best any head could do for the new class at each depth of the receiver.")  # fmt: skip
         run.table(f"{prefix}ceiling", ceiling)
+        run.view(
+            f"{name} ceiling", kind="curve", source=f"tables/{prefix}ceiling.csv", x="layer", y=["ceiling", "auc", "map_r2"],
+            x_label="hidden layer of the receiver", y_label="%",
+            caption="ceiling: the best calibrated transfer of any head at this depth; auc: new class against foreign; map_r2: explained of the donor's last layer",
+        )  # fmt: skip
+    matrices = {m: mean_matrix([_find(r, m) for r in rows]) for m in listed["method"]}
     top = list(listed.nlargest(HIGHLIGHTS, "calibrated_transfer")["method"])
-    matrices = {m: mean_matrix([_find(r, m) for r in rows]) for m in top}
-    run.figure(f"{prefix}confusion", figures.confusions(matrices),
+    run.figure(f"{prefix}confusion", figures.confusions({m: matrices[m] for m in top}),
                caption="True class by called class, percent of each row, mean over seeds.")  # fmt: skip
+    if matrices:
+        stacked = torch.tensor(np.stack(list(matrices.values())), dtype=torch.float32)
+        run.tensors(f"{prefix}confusion", {"percent": stacked})
+        run.view(
+            f"{name} confusion", kind="matrix", source=f"artifacts/{prefix}confusion.safetensors#percent",
+            lead_names=list(matrices), x_label="called class", y_label="true class", unit="%",
+            caption="Percent of each true class, mean over seeds.",
+        )  # fmt: skip
 
 
 def _geometry(config: CompareConfig, run: Run) -> None:

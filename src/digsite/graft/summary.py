@@ -73,14 +73,18 @@ def mean_matrix(rows: list[dict[str, Any]]) -> np.ndarray:
     return np.where(size > 0, 100 * total / np.where(size > 0, size, 1), np.nan)
 
 
-def verdict(name: str, table: pd.DataFrame, per_seed: Results) -> str:
-    """The best method without a new-class image, and whether it came from the donor."""
+def best_blind(table: pd.DataFrame, per_seed: Results) -> dict[str, Any] | None:
+    """The ledger's line of the method that transfers most without a new-class image and keeps the old classes."""
     kept = np.mean([d["receiver_preservation"] for d in per_seed]) - TOLERANCE
     blind = ~table["budget"].str.contains("[bkFt]") & (table["bytes_crossed"] > 64)
     free = pd.DataFrame(table[blind & (table["calibrated_preservation"] >= kept)])
-    if free.empty:
+    return None if free.empty else free.sort_values("calibrated_transfer").to_dict("records")[-1]
+
+
+def verdict(name: str, best: dict[str, Any] | None, per_seed: Results) -> str:
+    """That method, and whether what it moved came from the donor."""
+    if best is None:
         return f"{name}: no method without images of the new class kept the old ones."
-    best = free.sort_values("calibrated_transfer").to_dict("records")[-1]
     if len(per_seed) < 2:
         origin = "has one seed only and is an example"
     else:

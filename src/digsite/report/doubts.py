@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from digsite.report.claims import clear_of_null
+from digsite.report.claims import beside_null
 from digsite.report.facts import Facts
 from digsite.report.numbers import claim_texts
 from digsite.runs.results import Claim
@@ -26,9 +26,9 @@ def _about_state(facts: Facts) -> Iterator[str]:
 
 def _about_claims(facts: Facts) -> Iterator[str]:
     claims = [c for c in facts.claims if c.value is not None]
-    for claim in (c for c in claims if clear_of_null(c) is False):
+    for claim in (c for c in claims if beside_null(c) == "covers"):
         yield _not_told_apart(claim)
-    if strong := [c for c in claims if clear_of_null(c) is True]:
+    if strong := [c for c in claims if beside_null(c) in ("above", "below")]:
         yield _closest_call(strong)
     if bare := [c.name for c in claims if c.low is None]:
         yield f"Without an interval, so one more seed could move it: {_listed(bare)}."

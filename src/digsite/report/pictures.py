@@ -1,6 +1,7 @@
 """The figures of a run, and how they travel inside one HTML file."""
 
 import base64
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +28,21 @@ class Picture:
 
 
 def pictures(folder: Path) -> tuple[Picture, ...]:
-    """Every figure below `figures/`, by name; links are not followed."""
+    """Every figure below `figures/`, in the order drawn; links are not followed."""
     if not folder.is_dir() or folder.is_symlink():
         return ()
-    drawn = [path for path in sorted(files(folder)) if path.suffix in (".svg", ".png")]
-    stems = dict.fromkeys(path.with_suffix("") for path in drawn)
-    return tuple(_picture(stem, folder) for stem in stems)
+    images = [path for path in sorted(files(folder)) if path.suffix in (".svg", ".png")]
+    found = [_picture(stem, folder) for stem in dict.fromkeys(path.with_suffix("") for path in images)]
+    place = {name: i for i, name in enumerate(_order(folder))}
+    return tuple(sorted(found, key=lambda picture: place.get(picture.name, len(place))))
+
+
+def _order(folder: Path) -> list[str]:
+    try:
+        stored = json.loads((folder / "order.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [name for name in stored if isinstance(name, str)] if isinstance(stored, list) else []
 
 
 def _picture(stem: Path, folder: Path) -> Picture:

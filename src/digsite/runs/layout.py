@@ -58,6 +58,11 @@ class RunDir:
         return self.path / "figures"
 
     @property
+    def figure_order(self) -> Path:
+        """Names of the figures in the order drawn, the telling one first."""
+        return self.figures / "order.json"
+
+    @property
     def artifacts(self) -> Path:
         return self.path / "artifacts"
 

@@ -20,6 +20,8 @@ class Claim:
     null: float | None = None
     unit: str = ""
     note: str = ""
+    null_low: float | None = None  # where the null is drawn many times: its own 95 % interval
+    null_high: float | None = None
 
 
 @dataclass(frozen=True)

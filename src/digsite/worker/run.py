@@ -1,7 +1,8 @@
 """What a room's run function sees of its run: streams, a journal, artifacts, claims, resumable work."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ class Run:
         self.world = world
         self._request = request
         self._claims: dict[str, Claim] = {}
-        self._verdict = ""
+        self._verdict, self._grounds = "", ()
         self._log = logging.getLogger("digsite")
         self._checkpoints = Checkpoints(directory, checkpoint_every_s)
 
@@ -73,9 +74,12 @@ class Run:
             frame.to_csv(path, index=False)
 
     def figure(self, name: str, figure: Any, data: Any = None, *, caption: str = "") -> None:
-        """PNG and SVG, the numbers behind them, and one sentence that says what to see."""
+        """PNG and SVG, the numbers behind them, and one sentence that says what to see; shown in the order drawn."""
         path = _placed(self.directory.figures, name)
         save_figure(figure, path, caption=caption)
+        drawn = atomic.read_json(self.directory.figure_order, default=[])
+        if name not in drawn:
+            atomic.write_json(self.directory.figure_order, [*drawn, name])
         if data is not None:
             frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
             frame.to_csv(path.with_name(f"{path.name}.csv"), index=False)
@@ -102,14 +106,17 @@ class Run:
         atomic.write_json(self.directory.views, list(stored.values()))
 
     def claim(self, name: str, value: float | None, *, low: float | None = None, high: float | None = None,
-              n: int | None = None, null: float | None = None, unit: str = "", note: str = "") -> None:  # fmt: skip
+              n: int | None = None, null: float | None = None, unit: str = "", note: str = "",
+              null_low: float | None = None, null_high: float | None = None) -> None:  # fmt: skip
         """One row of results.json: a value with its interval over n seeds or resamples, beside its null."""
         self._claims[name] = Claim(
-            name, _number(value), _number(low), _number(high), n, _number(null), unit, note
-        )
+            name, _number(value), _number(low), _number(high), n, _number(null), unit, note,
+            _number(null_low), _number(null_high),
+        )  # fmt: skip
 
-    def verdict(self, text: str) -> None:
-        self._verdict = text
+    def verdict(self, text: str, on: Sequence[str] = ()) -> None:
+        """The answer in two sentences, and the claims (names or patterns) it rests on: those are listed first."""
+        self._verdict, self._grounds = text, tuple(on)
 
     # --- resumable work ---------------------------------------------------------------------------------
 
@@ -171,7 +178,9 @@ class Run:
     def finish(self) -> None:
         """Results first, state last: whoever sees `finished` finds everything there."""
         study = self.directory.plan()["study"]
-        write_results(self.directory.results, Results(study, self._verdict, tuple(self._claims.values())))
+        first = [name for pattern in self._grounds for name in self._claims if fnmatchcase(name, pattern)]
+        claims = tuple(self._claims[name] for name in dict.fromkeys([*first, *self._claims]))
+        write_results(self.directory.results, Results(study, self._verdict, claims))
         self.progress.end("finished")
 
 

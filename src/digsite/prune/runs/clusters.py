@@ -37,7 +37,7 @@ def clusters(config: ClustersConfig, run: "Run") -> None:
     _summarize(config, run, cells, observed, drawn)
     _claim(config, run, keep, observed, drawn, ratios, cells)
     masks.copy_out(run, config.output_dir)
-    run.verdict(sentence(name, densities(keep), judged, ratios))
+    run.verdict(sentence(name, densities(keep), judged, ratios), on=["separation_ratio/*", "density/*"])
 
 
 def _centers(config: ClustersConfig, run: "Run", keep: np.ndarray) -> list[int]:
@@ -233,10 +233,12 @@ def _claim(
         mean, low, high = mean_interval(per_draw.tolist())
         test = next(one for one in ratios if one.test.statistic == f"separation/k={k}")
         others = ", ".join(f"{null} {means[:, place].mean():.4f}" for null, means in drawn.items())
+        edges = np.quantile(drawn["margins"][:, place], [0.025, 0.975])
         run.claim(
             f"separation_ratio/k={k}", mean, low=_known(low), high=_known(high), n=len(per_draw),
-            null=float(drawn["margins"][:, place].mean()), unit="between / within",
-            note=f"nulls: {others}; against same margins z = {test.test.z:.2f}, q = {test.q:.3g}; interval over calibration sets",
+            null=float(drawn["margins"][:, place].mean()), null_low=float(edges[0]), null_high=float(edges[1]),
+            note=f"between / within; nulls: {others}; against same margins z = {test.test.z:.2f}, "
+            f"q = {test.q:.3g}; interval over calibration sets, the null's over draws",
         )  # fmt: skip
         published_mean = cells.loc[cells["k"] == k, "ratio as published"].mean()
         run.claim(

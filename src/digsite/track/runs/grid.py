@@ -30,7 +30,7 @@ def grid_study(config: GridConfig, run: Run) -> None:
     _tables(config, run, runs, result)
     _figures(config, run, runs, result)
     claims(run, runs, result)
-    run.verdict(verdict(runs, result))
+    run.verdict(verdict(runs, result), on=["jumps_per_layer/*"])
 
 
 def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
