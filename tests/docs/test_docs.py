@@ -1,7 +1,7 @@
 """The documentation is true: Python blocks run, commands parse down to their config keys, links lead somewhere.
 
 Python blocks of one page share their names and a folder, so that a tutorial may build on itself. A block that is a
-fragment and not a program says so with ```python fragment.
+fragment and not a program says so with ```python fragment; one that is a file, with file=PATH, is written there.
 """
 
 import re
@@ -31,7 +31,15 @@ def page_id(path: Path) -> str:
 
 def blocks(path: Path, language: str) -> list[str]:
     found = BLOCK.findall(path.read_text())
-    return [body for kind, words, body in found if kind == language and "fragment" not in words]
+    return [
+        body for kind, words, body in found if kind == language and not re.search("fragment|file=", words)
+    ]
+
+
+def files(path: Path) -> dict[str, str]:
+    """Blocks that are files, by their path."""
+    return {words.split("file=")[1].split()[0]: body
+            for _, words, body in BLOCK.findall(path.read_text()) if "file=" in words}  # fmt: skip
 
 
 def commands(path: Path) -> list[list[str]]:
@@ -50,6 +58,10 @@ def commands(path: Path) -> list[list[str]]:
 @pytest.mark.parametrize("path", [p for p in PAGES if blocks(p, "python")], ids=page_id)
 def test_python_blocks_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, body in files(path).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(body)
     names: dict[str, object] = {"__name__": "__docs__"}
     for body in blocks(path, "python"):
         exec(compile(body, page_id(path), "exec"), names)
@@ -80,7 +92,7 @@ def parse(command: click.Command, words: list[str]) -> None:
 def check_study(rest: list[str]) -> None:
     known = all_studies([ROOT / "tests" / "plugin" / "studies"])
     names = [w for w in rest if not w.startswith("-")]
-    if "--all" in rest or not names or names[0].isupper():
+    if "--studies" in rest or "--all" in rest or not names or names[0].isupper():
         return
     overrides = [w for w in names[1:] if "=" in w]
     for study in names[0].split(","):

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,10 +74,13 @@ def node(folder: Path) -> Iterator[tuple[str, int]]:
                 subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             )
             time.sleep(1)
-        _until_idle(env)
+        assert _until(env, "sinfo", lambda text: "idle" in text), (
+            "SLURM did not come up: see the logs in its folder"
+        )
         yield str(config), started[-1].pid
     finally:
         subprocess.run(["scancel", "--user", "root"], env=env, capture_output=True)
+        _until(env, "squeue", lambda text: not text.strip())  # a step outlives its daemon
         for process in reversed(started):
             process.terminate()
         for process in reversed(started):
@@ -98,11 +101,10 @@ def _daemons(folder: Path, key: Path, config: Path, host: str) -> list[list[str]
     ]
 
 
-def _until_idle(env: dict[str, str], limit_s: float = 40) -> None:
+def _until(env: dict[str, str], command: str, fits: Callable[[str], bool], limit_s: float = 40) -> bool:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        done = subprocess.run(["sinfo", "-h", "-o", "%T"], env=env, capture_output=True, text=True)
-        if "idle" in done.stdout:
-            return
+        if fits(subprocess.run([command, "-h", "-o", "%T"], env=env, capture_output=True, text=True).stdout):
+            return True
         time.sleep(0.5)
-    raise RuntimeError("SLURM did not come up: see slurmctld.log and slurmd.log in its folder")
+    return False

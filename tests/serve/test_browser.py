@@ -1,11 +1,13 @@
 """A real Chromium clicks through a real server: every page, live runs, zoomed masks, toggled components, no scripts."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -36,7 +38,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("browser") / "runs"
     studies = ("--studies", PLUGIN / "studies")
     jobs = [
-        start("run", "tms_5-2,mlp-digits", "--smoke", "--quiet", root=root),
+        start("run", "tms_5-2,mlp-digits,lm_mlp", "--smoke", "--quiet", root=root),
         start("run", "showcase", "--smoke", "--quiet", "mask_rows=1024", "mask_columns=2752", *studies, root=root),
         start("sweep", "showcase", "lr=0.01,0.03", "seed=0..1", "steps=40", "--on", "local:1", *studies, root=root,
               stdout=subprocess.DEVNULL),
@@ -110,7 +112,7 @@ def ready(page):
 def test_filter_sort_and_open(open_page, root):
     page = open_page("/")
     rows = page.locator("table.runs tbody tr")
-    assert rows.count() == 7
+    assert rows.count() == 8
     page.fill("input[name=q]", "tms")
     page.wait_for_function("() => document.querySelectorAll('table.runs tbody tr').length === 1")
     assert page.url.endswith("?q=tms")
@@ -219,6 +221,44 @@ def test_switching_a_component_off_changes_the_outputs(open_page, root):
     )
     assert page.locator(".cell[aria-pressed=false]").count() == 20
     shot(page, "components")
+
+
+def test_one_component_of_a_language_model_is_switched_off(open_page, root):
+    path = newest(root, "lm_mlp")
+    views = json.loads((root / path[6:] / "views.json").read_text())
+    name = next(view["name"] for view in views if "kl" in view)
+    page = open_page(f"{path}/views/{quote(name, safe='')}")
+    page.wait_for_selector(".prompt .token")
+    assert page.locator(".token.moved").count() == 0
+    page.locator(".components .cell").first.click()
+    page.wait_for_function(
+        "() => document.querySelector('.components .readout').textContent.includes('off:')"
+    )
+    page.locator(".components .cell").nth(1).click()
+    page.wait_for_function("() => document.querySelectorAll('.cell[aria-pressed=false]').length === 1")
+    assert "answers change" in page.locator(".components .readout").inner_text()
+    shot(page, "prompts")
+
+
+def test_a_slider_goes_through_the_steps(open_page, root):
+    page = open_page(newest(root, "showcase") + "/views/singular%20values%20while%20training")
+    slider = page.locator("input[type=range]")
+    slider.wait_for()
+    before = page.locator(".uplot canvas").evaluate("c => c.toDataURL()")
+    assert page.locator("output").inner_text() == "training step 30"
+    for _ in range(3):
+        slider.press("ArrowLeft")
+    assert page.locator("output").inner_text() == "training step 0"
+    page.wait_for_function("b => document.querySelector('.uplot canvas').toDataURL() !== b", arg=before)
+    shot(page, "scrub")
+
+
+def test_slices_of_a_matrix_are_chosen_by_name(open_page, root):
+    page = open_page(newest(root, "showcase") + "/views/products")
+    ready(page)
+    before = page.locator(".matrix canvas").evaluate("c => c.toDataURL()")
+    page.select_option("select[name=slice]", label="absolute")
+    page.wait_for_function("b => document.querySelector('.matrix canvas').toDataURL() !== b", arg=before)
 
 
 def test_ticked_runs_are_compared(open_page, root):

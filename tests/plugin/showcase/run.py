@@ -14,14 +14,31 @@ def showcase(config, run):
     ).requires_grad_()
     bias = torch.zeros(config.features, requires_grad=True)
     optimizer = torch.optim.Adam([weight, bias], lr=config.lr)
-    losses = train(config, run, weight, bias, optimizer)
+    spectra = {}
+    losses = train(config, run, weight, bias, optimizer, spectra)
+    show_spectra(run, spectra)
     overlap = (weight.T @ weight).detach()
     draw(run, losses, overlap)
     store(config, run, weight.detach(), bias.detach())
     conclude(config, run, overlap, losses)
 
 
-def train(config, run, weight, bias, optimizer):
+def show_spectra(run, spectra):
+    stacked = torch.stack(list(spectra.values())).unsqueeze(1)  # (steps, one line, singular values)
+    run.tensors("spectra", {"values": stacked, "steps": torch.tensor(list(spectra))})
+    run.view(
+        "singular values while training",
+        kind="curve",
+        source="artifacts/spectra.safetensors#values",
+        scrub="#steps",
+        scrub_label="training step",
+        names=["singular values"],
+        x_label="rank",
+        y_label="singular value",
+    )
+
+
+def train(config, run, weight, bias, optimizer, spectra):
     losses = []
     for step in run.steps(config.steps, save=dict, load=lambda state: None):
         g = run.generator("data", step)
@@ -33,6 +50,8 @@ def train(config, run, weight, bias, optimizer):
         optimizer.step()
         loss = loss.detach()
         losses.append(float(loss))
+        if step % 10 == 0:
+            spectra[step] = torch.linalg.svdvals(weight.detach())
         if step % 5 == 0:
             norms = weight.detach().norm(dim=0)
             run.log(
@@ -118,7 +137,12 @@ def store(config, run, weight, bias):
     )
     run.tensors(
         "weights",
-        {"w": weight, "b": bias, "images": torch.rand(6, 1, 8, 8, generator=run.generator("images"))},
+        {
+            "w": weight,
+            "b": bias,
+            "products": torch.stack([weight.T @ weight, (weight.T @ weight).abs()]),
+            "images": torch.rand(6, 1, 8, 8, generator=run.generator("images")),
+        },
     )
     run.view(
         "W",
@@ -127,6 +151,14 @@ def store(config, run, weight, bias):
         x_label="feature",
         y_label="hidden",
         centered=True,
+    )
+    run.view(
+        "products",
+        kind="matrix",
+        source="artifacts/weights.safetensors#products",
+        lead_names=["signed", "absolute"],
+        x_label="feature",
+        y_label="feature",
     )
     run.view("weights", kind="histogram", source="artifacts/weights.safetensors#w", x_label="weight")
     run.view("inputs", kind="image", source="artifacts/weights.safetensors#images")

@@ -27,6 +27,8 @@ def view(planned):
     rng = np.random.default_rng(0)
     tensors = {
         "line": np.arange(5.0),
+        "slices": np.arange(24.0).reshape(4, 2, 3),
+        "steps": np.array([0, 10, 100, 1000]),
         "lines": rng.normal(size=(3, 9)),
         "images": rng.random((4, 3, 6, 5)),
         "gray": rng.random((6, 5)),
@@ -140,3 +142,21 @@ def test_senseless_declarations_are_left_out(planned):
         ]
     )
     assert [v.name for v in views_of(run)] == ["a"]
+
+
+def test_a_slider_goes_along_the_slices_of_a_tensor(view):
+    options = {
+        "scrub": "#steps",
+        "scrub_label": "training step",
+        "names": ["layer1", "edge"],
+        "null": ["edge"],
+    }
+    last = view("curve", "artifacts/x.safetensors#slices", **options)
+    assert last["at"] == 3 and list(last["slices"]) == [0, 10, 100, 1000] and list(last["range"]) == [0, 23]
+    first = view("curve", "artifacts/x.safetensors#slices", {"at": "0"}, **options)
+    assert [line["y"] for line in first["lines"]] == [[0, 1, 2], [3, 4, 5]]
+    assert [line["null"] for line in first["lines"]] == [False, True]
+    assert view("curve", "artifacts/x.safetensors#slices", {"at": "99"}, **options)["at"] == 3
+    assert view("curve", "artifacts/x.safetensors#slices", {"at": "-1"}, **options)["at"] == 3
+    with pytest.raises(UsageError, match="for 4 slices"):
+        view("curve", "artifacts/x.safetensors#lines", scrub="#steps")

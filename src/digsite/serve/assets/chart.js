@@ -5,7 +5,7 @@ import { color, css, number, themed, tick, withAlpha } from "./dom.js";
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]]; // after eight colors the dash tells lines apart
 
 // lines: [{name, x, y, low?, high?, null?, color?}]; returns {set(lines), plot()}.
-export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, logY = false, marks = [], height: base = 220, sync = "" }) {
+export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, logY = false, marks = [], height: base = 220, sync = "", range = null }) {
   const height = base * unit();
   let plot, current = lines, log = logY;
   const build = () => {
@@ -14,7 +14,7 @@ export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, log
     series[0].label = xLabel || "x";
     plot = new uPlot({
       width: Math.max(host.clientWidth, 240), height, series, bands,
-      scales: { x: { time: false, distr: logX ? 3 : 1 }, y: { distr: log ? 3 : 1, range: log ? undefined : padded } },
+      scales: { x: { time: false, distr: logX ? 3 : 1 }, y: { distr: log ? 3 : 1, range: log ? undefined : range ? () => padded(null, ...range) : padded } },
       axes: [axis(xLabel, 40), axis(yLabel, 62)],
       cursor: sync ? { sync: { key: sync } } : {},
       hooks: { draw: [(u) => drawMarks(u, marks)], setSeries: [withBand] },

@@ -2,7 +2,8 @@
 
 Source: the tensor V (d_in, components); U lies beside it under the same name. Options: module, importance (mean causal
 importance per component), probes (importance per input feature and component). The file's metadata names the target;
-a toy model's outputs are computed here, with chosen components taken out of its weights.
+a toy model's outputs are computed here, with chosen components taken out of its weights. For a language model the run has
+stored what each of the most used components does to its answers: prompts, answers, numbers, kl, first, words.
 """
 
 import json
@@ -14,6 +15,7 @@ import numpy as np
 
 from digsite.base.errors import UsageError
 from digsite.serve import toys
+from digsite.serve.prompts import effects_of
 from digsite.serve.tensors.stored import Stored, header, open_tensor
 from digsite.serve.views import View
 
@@ -48,7 +50,7 @@ class Parts:
 
 
 def data(view: View, params: Any) -> dict[str, Any]:
-    parts = _parts(view)
+    parts, effects = _parts(view), effects_of(view)
     importance, probes = _optional(view, "importance"), _optional(view, "probes")
     strength = parts.norms
     used = importance if importance is not None and len(importance) == len(strength) else None
@@ -60,6 +62,10 @@ def data(view: View, params: Any) -> dict[str, Any]:
     }  # fmt: skip
     if parts.toy:
         answer |= _outputs(parts, params, len(strength))
+    if effects:
+        summaries = effects.summaries()
+        answer["components"] = [{**c, **summaries.get(c["number"], {})} for c in answer["components"]]
+        answer |= effects.without(next(iter(_off(params, len(strength))), None))
     return answer
 
 
@@ -93,7 +99,7 @@ def _thin(vector: np.ndarray) -> np.ndarray:
 
 
 def _outputs(parts: Parts, params: Any, n: int) -> dict[str, Any]:
-    off = [int(c) for c in params.get("off", "").split(",") if c.isdigit() and int(c) < n]
+    off = _off(params, n)
     features = parts.config["n_features"]
     chosen, size = params.get("feature", "0"), params.get("size", "1")
     feature = min(int(chosen) if chosen.isdigit() else 0, features - 1)
@@ -109,6 +115,10 @@ def _outputs(parts: Parts, params: Any, n: int) -> dict[str, Any]:
         "before": before,
         "after": after,
     }
+
+
+def _off(params: Any, n: int) -> list[int]:
+    return [int(c) for c in params.get("off", "").split(",") if c.isdigit() and int(c) < n]
 
 
 def _number(text: str) -> float:

@@ -1,6 +1,7 @@
 """Lines, bands and nulls over a common axis, or points that link to runs.
 
-Source: a table, the journal (`metrics.jsonl`), or a tensor of one or two axes (one line per row).
+Source: a table, the journal (`metrics.jsonl`), or a tensor of one or two axes (one line per row). With scrub="#steps" the
+tensor has one more axis in front, and a slider goes along it.
 Options: x, y, band=[low, high] (columns or pairs of columns), null (columns), marks=[{"x", "label"}], group (a column
 that splits the rows into lines), style="points", link (a column with run names), x_label, y_label, log_x, log_y.
 """
@@ -11,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from digsite.base.errors import UsageError
 from digsite.serve.journals import columns, downsampled
 from digsite.serve.tensors.stored import open_tensor
 from digsite.serve.views import View
 
 POINTS = 4000
 LINES = 64
+SLICES = 64  # of a scrubbed tensor are looked at for the range of its axis
 _LABELS = ("x_label", "y_label", "log_x", "log_y", "style", "marks", "caption", "unit")
 
 
@@ -26,10 +29,15 @@ def data(view: View, params: Any) -> dict[str, Any]:
         lines = _from_table(view)
     elif suffix == ".jsonl":
         lines = _from_journal(view)
+    elif "scrub" in view.options:
+        return _scrubbed(view, params.get("at", ""))
     else:
         lines = _from_tensor(view)
-    shown = {key: view.options[key] for key in _LABELS if key in view.options}
-    return {"lines": lines[:LINES], "left_out": max(0, len(lines) - LINES), **shown}
+    return {"lines": lines[:LINES], "left_out": max(0, len(lines) - LINES), **_labels(view)}
+
+
+def _labels(view: View) -> dict[str, Any]:
+    return {key: view.options[key] for key in _LABELS if key in view.options}
 
 
 def _from_table(view: View) -> list[dict[str, Any]]:
@@ -95,17 +103,38 @@ def _from_journal(view: View) -> list[dict[str, Any]]:
     return [{"name": name, "x": x, "y": y} for name, (x, y) in thin.items()]
 
 
+def _scrubbed(view: View, wish: str) -> dict[str, Any]:
+    """One slice of a tensor (slices, lines, points), and the values along the first axis; the last one if none is asked for."""
+    tensor = open_tensor(view.path, view.key)
+    along = open_tensor(*view.sibling(str(view.options["scrub"]))).read().ravel()
+    if len(tensor.shape) < 2 or len(along) != tensor.shape[0]:
+        raise UsageError(f"'{view.source}' has shape {list(tensor.shape)} for {len(along)} slices.")
+    at = min(int(wish), len(along) - 1) if wish.isdigit() else len(along) - 1
+    values = tensor.read((slice(0, None, max(1, len(along) // SLICES)),)).astype(float)
+    finite = values[np.isfinite(values)]
+    return {
+        "lines": _rows(view, tensor.read((at,)).astype(float))[:LINES],
+        "slices": along, "at": at, "scrub_label": view.options.get("scrub_label", "slice"),
+        "range": [finite.min(), finite.max()] if finite.size else None, "left_out": 0, **_labels(view),
+    }  # fmt: skip
+
+
 def _from_tensor(view: View) -> list[dict[str, Any]]:
-    values = np.atleast_2d(open_tensor(view.path, view.key).read().astype(float))
+    return _rows(view, open_tensor(view.path, view.key).read().astype(float))
+
+
+def _rows(view: View, values: np.ndarray) -> list[dict[str, Any]]:
+    values = np.atleast_2d(values)
     values = values.reshape(-1, values.shape[-1])[: LINES + 1]
     x = np.arange(values.shape[1])
     if "x" in view.options:
         x = open_tensor(*view.sibling(str(view.options["x"]))).read().ravel()
     names = view.options.get("names") or [str(i) for i in range(len(values))]
+    nulls = _listed(view.options.get("null"))
     lines = []
     for name, row in zip(names, values):
         xs, ys = downsampled(x.tolist(), row.tolist(), POINTS)
-        lines.append({"name": str(name), "x": xs, "y": ys})
+        lines.append({"name": str(name), "x": xs, "y": ys, "null": str(name) in nulls})
     return lines
 
 

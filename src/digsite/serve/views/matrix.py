@@ -1,8 +1,8 @@
 """A matrix of any size: a summary here, the cells as tiles.
 
 Source: a tensor. Options: bits (columns of packed rows), row_order / column_order ("#key" of a permutation),
-row_labels / column_labels ("#key" of integers to group by), row_names / column_names (lists), centered,
-x_label, y_label, unit.
+row_labels / column_labels ("#key" of integers to group by), row_names / column_names (lists), lead_names (names of the
+slices, when there is one more axis), centered, x_label, y_label, unit.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from digsite.serve.tensors.pyramid import TILE, Pyramid, pyramid, summary
 from digsite.serve.tensors.stored import open_tensor
 from digsite.serve.views import View
 
-_SHOWN = ("x_label", "y_label", "unit", "centered", "caption", "row_names", "column_names")
+_SHOWN = ("x_label", "y_label", "unit", "centered", "caption", "row_names", "column_names", "lead_names")
 
 
 def data(view: View, params: Any) -> dict[str, Any]:

@@ -1,21 +1,25 @@
 // Components of a module: switch them off one by one and see what a toy model's output loses.
 import { painted } from "../colors.js";
 import { css, el, get, note, number, svg, tick, themed } from "../dom.js";
+import { Prompts } from "../prompts.js";
 
 export function draw(stage, data, view) {
-  const off = new Set();
-  const grid = el("div", { class: "grid" }, ...data.components.map((c) => card(c, data, toggle)));
-  const outputs = data.toy ? new Outputs(data, view, off) : null;
-  const all = (label, choose) => el("button", { type: "button", onclick: () => { for (const node of grid.children) set(node, !choose(data.components[[...grid.children].indexOf(node)])); outputs?.refresh(); } }, label);
+  const off = new Set(), one = Boolean(data.prompts); // effects of several components of a language model do not add up
+  const cards = data.components.map((c) => card(c, data, toggle));
+  const outputs = data.toy ? new Outputs(data, view, off) : one ? new Answers(data, view, off) : null;
+  const all = (label, choose) => el("button", { type: "button", onclick: () => { cards.forEach((node, i) => set(node, !choose(data.components[i]))); outputs?.refresh(); } }, label);
   const alive = (c) => (c.importance ?? 1) > 0.01 || Boolean(c.features?.length);
+  const several = one ? [] : [all("all off", () => false), all("only those in use", alive)];
   stage.append(el("div", { class: "components" },
-    el("div", { class: "tools" }, all("all on", () => true), all("all off", () => false), all("only those in use", alive), el("span", {}, `${data.components.length} of ${data.total} components, ${data.components[0]?.importance == null ? "strongest" : "most used"} first`)),
-    outputs?.node, grid));
-  stage.append(note(data.toy ? "A component that is switched off is taken out of the weights of this module; everything else stays." : "The outputs of this model are not computed here; the cards show what each component reads and writes."));
+    el("div", { class: "tools" }, all("all on", () => true), ...several, el("span", {}, `${data.components.length} of ${data.total} components, ${data.components[0]?.importance == null ? "strongest" : "most used"} first`)),
+    outputs?.node, el("div", { class: "grid" }, ...cards)));
+  stage.append(note(outputs ? "A component that is switched off is taken out of the weights of this module; everything else stays." : "The outputs of this model are not computed here; the cards show what each component reads and writes."));
   outputs?.show(data);
 
   function toggle(node) {
-    set(node, node.getAttribute("aria-pressed") === "true");
+    const out = node.getAttribute("aria-pressed") === "true";
+    if (one) for (const other of cards) set(other, false);
+    set(node, out);
     outputs?.refresh();
   }
 
@@ -33,10 +37,24 @@ function card(c, data, toggle) {
     return [el("small", {}, label), canvas];
   };
   const purpose = c.features?.length ? `feature ${c.features.map((f) => `${f.feature} (${number(f.importance, 2)})`).join(", ")}` : data.probed ? "no single feature" : `reads ${c.reads_most}, writes ${c.writes_most}`;
+  const effect = c.kl == null ? null : el("small", {}, `without it ${number(c.kl, 2)} nats, ${number(c.changed)} answers change`);
   const node = el("button", { class: "cell", type: "button", "aria-pressed": "true", "data-number": c.number, "aria-label": `component ${c.number}: ${purpose}` },
-    el("b", {}, `${c.number}: ${purpose}`), el("small", {}, `norm ${number(c.norm, 3)}${c.importance == null ? "" : ` · importance ${number(c.importance, 3)}`}`), ...strip(c.reads, "reads"), ...strip(c.writes, "writes"));
+    el("b", {}, `${c.number}: ${purpose}`), el("small", {}, `norm ${number(c.norm, 3)}${c.importance == null ? "" : ` · importance ${number(c.importance, 3)}`}`), effect, ...strip(c.reads, "reads"), ...strip(c.writes, "writes"));
   node.addEventListener("click", () => toggle(node));
   return node;
+}
+
+class Answers extends Prompts {
+  constructor(data, view, off) {
+    super(data);
+    Object.assign(this, { view, off, asked: 0 });
+  }
+
+  async refresh() {
+    const mine = ++this.asked;
+    const data = await get(`${this.view.api}/view?name=${encodeURIComponent(this.view.name)}&off=${[...this.off].join(",")}`);
+    if (mine === this.asked) this.show(data);
+  }
 }
 
 class Outputs {

@@ -25,10 +25,17 @@ class Viewer {
 
   tools() {
     const pick = (axis, names) => el("label", {}, `${axis} by`, el("select", { onchange: (e) => { this.order[axis] = e.target.value; this.reopen(); } }, ...names.map((n) => el("option", { value: n }, this.orderName(n)))));
-    const slices = this.data.lead.map((n, i) => el("label", {}, `slice ${i}`, el("input", { type: "number", min: 0, max: n - 1, value: 0, onchange: (e) => { this.lead[i] = Number(e.target.value); this.reopen(); } })));
+    const slices = this.data.lead.map((n, i) => this.slice(n, i));
     const button = (label, text, action) => el("button", { type: "button", "aria-label": label, onclick: action }, text);
     return el("div", { class: "tools" }, pick("rows", this.data.row_orders), pick("columns", this.data.column_orders), ...slices,
       button("zoom in", "+", () => this.zoom(2)), button("zoom out", "−", () => this.zoom(0.5)), button("show all", "all", () => { this.fit(); this.paint(); }), this.bar);
+  }
+
+  slice(n, i) {
+    const names = this.data.lead.length === 1 && this.data.lead_names;
+    const onchange = (e) => { this.lead[i] = Number(e.target.value); this.reopen(); };
+    if (names) return el("label", {}, "of", el("select", { onchange, name: "slice" }, ...names.map((name, value) => el("option", { value }, name))));
+    return el("label", {}, `slice ${i}`, el("input", { type: "number", min: 0, max: n - 1, value: 0, onchange }));
   }
 
   orderName(name) {
