@@ -37,7 +37,9 @@ class GridConfig(Config):
     steps: int = Field(2000, gt=0, description="training steps of each network")
     every: int = Field(10, gt=0, description="training steps between samples")
     batch: int = Field(32, gt=0, description="images per step")
-    text_batch: int = Field(8, gt=0, description="texts per step: a text has 36 tokens, an image 4 patches")
+    text_batch: int = Field(
+        4, gt=0, description="texts per step of a transformer: 36 tokens each, where an image has 4 patches"
+    )
     lr: float = Field(1e-3, gt=0, description="Adam's learning rate")
     n_train: int = Field(1500, gt=0, description="training examples")
     side: int = Field(8, gt=0, description="images are averaged down to this many pixels a side")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -84,6 +85,7 @@ def cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str] = (
     return [c for c in found if c.family in families and (not archs or c.arch in archs)]
 
 
+@lru_cache(maxsize=4)  # fifteen cells share a set
 def load_task(name: str, n_train: int, side: int, seed: int) -> Task:
     """The first examples of a set; images are averaged down to `side` pixels."""
     if name == TEXT:
