@@ -2,28 +2,63 @@
 
 The plain way is the reference's: gates as einsums, every row, embeddings not folded, no compiler. To measure a checkout
 of the reference in the same run, set DIGSITE_REFERENCE_STEP to a Python file with `milliseconds(study, steps, batch)`.
+With --full every study is run as shipped, too, and what it reached stands beside what is published; a second call goes
+on where the first was stopped.
 """
 
 import argparse
 import importlib.util
 import os
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from digsite.base.families import scan
+from digsite.decompose import run_toys, score
+from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.fit import Fit, Problem
 from digsite.decompose.gates import mlp
 from digsite.decompose.targets import sampler, untrained
+from digsite.figures.save import save_figure
+from digsite.models import build, parse
+from digsite.runs.listing import runs_in
+from digsite.runs.results import bounds, read_results
 from digsite.studies import find_study
 from digsite.studies.plan import plan
 
 torch.set_num_threads(1)
-QUICK = ("tms_5-2", "tms_40-10", "resid_mlp1")
+EMBEDDING = "ss_emb"  # at the reference's sizes, not at those of our study
+QUICK = ("tms_5-2", "tms_40-10", "resid_mlp1", EMBEDDING)
 FULL = (*QUICK, "tms_5-2-id", "tms_40-10-id", "resid_mlp2", "resid_mlp3")
+STUDIES = (
+    *("tms_5-2", "tms_5-2-id", "tms_40-10", "tms_40-10-id", "resid_mlp1"),
+    *("ss_emb", "lm_attn", "lm_mlp", "ih", "modadd", "resid_mlp2", "resid_mlp3"),
+)
+RUNS = Path("runs") / "bench"
 PLAIN = {"fold": False, "merge_zero_rows": False, "compile": "never"}
+STORY = {
+    "kind": "llama",
+    "vocab": 4096,
+    "context": 512,
+    "d_model": 128,
+    "d_mlp": 341,
+    "n_layers": 4,
+    "n_kv_heads": 2,
+}
+ORIGINAL = {
+    "C": 100, "delta": False, "gate": {"kind": "mlp", "hidden": [1]}, "compare": "kl", "batch": 4, "lr": 1e-4,
+    "faithfulness_warmup": {"steps": 0}, "losses": {
+        "faithfulness": {"kind": "faithfulness"},
+        "importance_minimality": {"kind": "importance_minimality", "coeff": 1e-6, "p": 2},
+        "stochastic_recon_layerwise": {"kind": "recon", "routing": "layerwise"},
+    },
+}  # fmt: skip
 
 
 def einsum_gate(settings, params, acts):
@@ -33,8 +68,13 @@ def einsum_gate(settings, params, acts):
 
 
 def make(study: str, members: int, **changes) -> Fit:
+    changes = {"compile": "always", **changes}
+    if study == EMBEDDING:
+        settings = DecomposeConfig.model_validate(ORIGINAL).model_copy(update=changes)
+        tokens = lambda generator: torch.randint(4096, (4, 512), generator=generator)  # noqa: E731
+        return Fit(Problem([build(parse(STORY), 0).eval()], ["model.embed_tokens"], tokens), settings, [0])
     config = plan(find_study(study)).config
-    settings = config.decompose.model_copy(update={"compile": "always", **changes})
+    settings = config.decompose.model_copy(update=changes)
     models = [untrained(config.target, seed) for seed in range(members)]
     problem = Problem(models, config.modules, sampler(config.target, settings.batch))
     return Fit(problem, settings, list(range(members)))
@@ -52,8 +92,9 @@ def milliseconds(fit: Fit, seconds: float = 2.0) -> float:
 
 
 def gate(study: str, nodes: int):
-    found = plan(find_study(study)).config.decompose.gate
-    return found.model_copy(update={"nodes": nodes})
+    if study == EMBEDDING:
+        return mlp.Settings(hidden=[1], nodes=nodes)
+    return plan(find_study(study)).config.decompose.gate.model_copy(update={"nodes": nodes})
 
 
 def plain(study: str) -> float:
@@ -74,21 +115,24 @@ def reference(study: str) -> float | None:
     return module.milliseconds(study, 5, None)
 
 
-def matmul_gflops() -> float:
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+def product_gflops(rows: int, inner: int, columns: int) -> float:
+    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
     a @ b
-    start = time.process_time()
-    for _ in range(10):
+    start, n = time.process_time(), 0
+    while time.process_time() - start < 0.3:
         a @ b
-    return 10 * 2 * 1024**3 / (time.process_time() - start) / 1e9
+        n += 1
+    return n * 2 * rows * inner * columns / (time.process_time() - start) / 1e9
 
 
-def gate_gflops(study: str, ms: float) -> float:
-    """Arithmetic of the gates alone, 30 operations per entry of batch x C x hidden for value and gradient of a GELU."""
-    fit = make(study, 1, gate=gate(study, 0), compile="never")
-    rows = fit.draws.batch(0)[0].shape[1]
+def arithmetic(study: str) -> tuple[float, float]:
+    """Billions of operations of a step in matrix products, and in gates (30 for a GELU's value and slope)."""
+    fit = make(study, 1, gate=gate(study, 0), compile="never", recompute="never")
+    with FlopCounterMode(display=False) as counter:
+        fit._gradients(0, 0.0)
+    rows = fit.draws.batch(0)[0][0].shape[: 2 if study == EMBEDDING else 1].numel()
     entries = sum(rows * shape.n * sum(fit.config.gate.hidden) for shape in fit.shapes.values())
-    return 30 * entries / (ms * 1e-3) / 1e9
+    return counter.get_total_flops() / 1e9, 30 * entries / 1e9
 
 
 def row(study: str) -> str:
@@ -98,20 +142,70 @@ def row(study: str) -> str:
         "plain": plain(study),
         "eager": milliseconds(make(study, 1, gate=gate(study, 0), compile="never")),
         "exact": exact,
-        "tabulated": milliseconds(make(study, 1, gate=gate(study, 256))),
+        "tabulated": None if study == EMBEDDING else milliseconds(make(study, 1, gate=gate(study, 256))),
         "8 at once": milliseconds(make(study, 8, gate=gate(study, 0))) if study == QUICK[0] else None,
     }
     base = numbers["reference"] or numbers["plain"]
     cells = [f"{v:9.2f} {base / v:5.1f}x" if v else " " * 16 for v in numbers.values()]
-    return f"{study:<13}" + " ".join(cells) + f" {gate_gflops(study, exact):8.1f}"
+    products, gates = arithmetic(study)
+    return f"{study:<13}" + " ".join(cells) + f" {(products + gates) / exact * 1e3:8.1f}"
+
+
+def own_cost(study: str) -> str:
+    """What checks, scores, metrics and figures take of a whole run as shipped."""
+    config = plan(find_study(study)).config
+    fit = make(study, 1)
+    step = milliseconds(fit, 1.0) / 1e3
+    found, n = fit.decomposition(0), config.target.model.n_features
+    batch = fit.sample(torch.Generator())
+    check = seconds(lambda: score.pattern_errors(score.probe_importance(found, n), config.truth, 0.2))
+    scores = seconds(lambda: score.score(found, config.truth, batch, n))
+    view = run_toys.View(found, lambda i: batch, run_toys.EVAL_BATCHES, n, config.truth)
+    with TemporaryDirectory() as folder:
+        shown = seconds(lambda: show(view, config, Path(folder)))
+    members = config.seeds + config.untrained
+    checks = config.decompose.steps // config.check_every * config.seeds * check
+    own, steps = checks + members * scores + shown, members * config.decompose.steps * step
+    return f"{study:<13} {own:6.1f} s of {own + steps:7.0f} s: {own / (own + steps):.1%}   (must <= 5 %)"
+
+
+def show(view, config, folder: Path) -> None:
+    metrics, figures = (scan(f"digsite.decompose.{family}") for family in ("metrics", "figures"))
+    for name, settings in config.metrics.items():
+        metrics[name].compute(metrics[name].Settings(**settings), view)
+    for name in config.figures:
+        save_figure(figures[name].draw(view), folder / name)
+
+
+def seconds(work) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def quality(study: str) -> None:
-    """The shipped study in full, checked against what it should reach; a stopped one goes on with `digsite resume`."""
-    words = [sys.executable, "-m", "digsite", "run", study, "--check", "--quiet"]
-    start = time.time()
-    code = subprocess.run(words, cwd=Path.cwd()).returncode
-    print(f"{study}: exit code {code} after {(time.time() - start) / 60:.0f} min\n", flush=True)
+    """The shipped study, run to its end or taken from an earlier call, beside what it should reach."""
+    began = children_cpu()
+    words = ["sweep", study, "seed=0", "--on", "local:1", "--runs", str(RUNS)]
+    code = subprocess.run([sys.executable, "-m", "digsite", *words], stdout=subprocess.DEVNULL).returncode
+    found = [run for run in runs_in(RUNS) if run.path.parent.name == study]
+    results = read_results(found[0].results) if found and not code else None
+    if results is None:
+        print(f"{study}: did not finish (exit code {code})\n", flush=True)
+        return
+    print(f"{study}: {results.verdict}")
+    for name, rule in find_study(study).expected.get("claims", {}).items():
+        claim, (low, high) = results[name], bounds(rule)
+        interval = "" if claim.low is None else f"{claim.low:.4g} to {claim.high:.4g}"
+        verdict = "yes" if low <= claim.value <= high else "NO"
+        print(f"  {name:<34}{claim.value:>9.4g}  {interval:<18}{verdict:<4}{rule['source']}")
+    members = results[next(iter(find_study(study).expected["claims"]))].n or 1
+    print(f"  {children_cpu() - began:.0f} CPU seconds in this call, {members} members\n", flush=True)
 
 
 def main() -> int:
@@ -122,11 +216,20 @@ def main() -> int:
         "CPU milliseconds per step and member, and how many times faster than the first column that is filled\n"
     )
     names = ("reference", "plain", "eager", "exact", "tabulated", "8 at once")
-    print(f"{'':<13}" + " ".join(f"{name:>16}" for name in names) + "  GFLOP/s of the gates")
+    print(f"{'':<13}" + " ".join(f"{name:>16}" for name in names) + "  GFLOP/s of 'exact'")
     for study in FULL if full else QUICK:
         print(row(study), flush=True)
-    print(f"\nA plain matrix product reaches {matmul_gflops():.1f} GFLOP/s here on one thread.")
-    for study in FULL if full else ():
+    shapes = ((1024, 1024, 1024), (1456, 100, 100), (1056, 5, 20))
+    reached = ", ".join(f"{product_gflops(*shape):.1f} at {'x'.join(map(str, shape))}" for shape in shapes)
+    print(f"\nPlain matrix products reach, in GFLOP/s: {reached}.")
+    print("\nChecks, scores, metrics and figures of a whole run, CPU seconds:\n")
+    for study in ("tms_5-2", "tms_40-10", "resid_mlp1"):
+        print(own_cost(study), flush=True)
+    if full:
+        print(
+            "\nStudies as shipped: value, interval, whether it is as expected, and where the expectation is from\n"
+        )
+    for study in STUDIES if full else ():
         quality(study)
     return 0
 

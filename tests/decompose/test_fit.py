@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from digsite.base.errors import DigsiteError, UsageError
-from digsite.decompose import compiled
+from digsite.decompose import compiled, kept
 from digsite.decompose.config import LOSSES, DecomposeConfig
 from digsite.decompose.fit import Fit, Problem
 from digsite.decompose.rows import merge_zero_rows, nonzero
@@ -173,8 +173,8 @@ def test_a_loss_that_is_not_finite_is_named():
         ({"losses": {}}, TMS, "no loss"),
         ({"losses": {"a": {"kind": "recon", "coeff": 0}}}, TMS, "coefficient 0"),
         ({"losses": {"a": {"kind": "embedding_recon"}}}, TMS, "exactly one decomposed module"),
-        ({"losses": {"a": {"kind": "adversarial"}}, "recompute": True}, TMS, "recompute"),
-        ({"recompute": True, "compile": "always"}, TMS, "exclude each other"),
+        ({"losses": {"a": {"kind": "adversarial"}}, "recompute": "always"}, TMS, "recompute"),
+        ({"recompute": "always", "compile": "always"}, TMS, "exclude each other"),
     ],
 )
 def test_what_cannot_be_is_said(settings, modules, text):
@@ -196,10 +196,25 @@ def test_layers_that_cannot_be_decomposed_are_named():
 
 def test_recomputing_saves_memory_and_changes_nothing():
     losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "adversarial"}
-    plain, frugal = (walk(fit([tms(0)], [0], losses=losses, recompute=r)) for r in (False, True))
+    plain, frugal = (walk(fit([tms(0)], [0], losses=losses, recompute=r)) for r in ("never", "always"))
     with pytest.raises(UsageError, match="one member"):
-        fit([tms(0)], [0, 1], recompute=True)
+        fit([tms(0)], [0, 1], recompute="always")
     for name, value in plain.params.items():
+        torch.testing.assert_close(frugal.params[name], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("gate", ["mlp", "vector", "shared", "global_mlp"])
+def test_a_step_that_would_keep_too_much_is_recomputed(gate):
+    losses = {"a": {"kind": "importance_minimality"}, "b": {"kind": "recon", "routing": "layerwise"}}
+    made = fit([resid()], [0], six, MLP, losses=losses, gate={"kind": gate})
+    expected = kept.expected_bytes(made)
+    assert not made.plan.recompute
+    assert expected == pytest.approx(kept.kept_bytes(made, *made.draws.batch(0)), rel=0.01)
+    frugal = fit([resid()], [0], six, MLP, losses=losses, gate={"kind": gate}, keep_gb=expected / 2e9)
+    assert frugal.plan.recompute
+    assert kept.kept_bytes(frugal, *frugal.draws.batch(0)) < 0.7 * expected
+    walk(frugal)
+    for name, value in walk(made).params.items():
         torch.testing.assert_close(frugal.params[name], value, rtol=1e-9, atol=1e-12)
 
 

@@ -1,5 +1,7 @@
 """Toy studies: runs of a pack end as they do alone, also when they differ in more than the seed."""
 
+import json
+
 import pytest
 
 from digsite.runs import create, read_results
@@ -43,6 +45,8 @@ def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stop):
         assert [c.name for c in got.claims] == [c.name for c in expected.claims]
         for a, b in zip(expected.claims, got.claims):
             assert b.value == pytest.approx(a.value, rel=2e-3, abs=1e-4), a.name
+        assert got["linear1/mmcs/svd"].value == got["linear1/mmcs"].null
+        assert {"linear1/mmcs/rotated", "linear2/ml2r/rotated"} <= {c.name for c in got.claims}
         losses = [series(run.journal)["loss/recon"] for run in (one, packed)]
         assert losses[0][0] == losses[1][0]
         assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-4)
@@ -66,3 +70,10 @@ def test_reasons_to_stop(errors, stop, text):
     course = [{"error_mean": float(e), "recovered": float(e == 0)} for e in errors]
     why = reason_to_stop(course, EarlyStop(**stop))
     assert (text in why) and bool(why) == bool(text)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint_before(tmp_path):
+    run = planned(tmp_path, seed=0, lr=1e30)
+    assert execute(run, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 1
+    assert "is not finite at step 1" in json.loads(run.error.read_text())["message"]
+    assert list(run.path.glob("checkpoints/steps*"))

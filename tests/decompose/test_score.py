@@ -52,7 +52,7 @@ def test_summaries_have_intervals_over_members():
 
 def test_the_verdict_is_computed():
     row = {"recovered_0.2": 1.0, "linear1/mmcs": 0.9991, "linear1/ml2r": 1.001}
-    text = report.verdict([row, row], ["linear1"], {"linear1/mmcs": 0.7})
+    text = report.verdict([row, row], ["linear1"], {"linear1/mmcs/svd": 0.7})
     assert "2 of 2 runs" in text
     assert "0.9991" in text
     assert "0.700" in text

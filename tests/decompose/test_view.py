@@ -24,9 +24,9 @@ def view() -> View:
     model = build(parse({"kind": "resid_mlp", "n_features": 6, "d_resid": 12, "d_mlp": 4}))
     found = decompose(model, ["layers.*.mlp_*"], data=torch.randn(64, 6), C=8, steps=3, batch=16)
     patterns = {"*mlp_in": Truth(identity=6), "*mlp_out": Truth(dense=4)}
-    return View(
-        found, lambda i: torch.randn(32, 6, generator=torch.Generator().manual_seed(i)), 2, 6, patterns
-    )
+    sample = lambda i: torch.randn(32, 6, generator=torch.Generator().manual_seed(i))  # noqa: E731
+    course = [{"step": 3 * i, "error_mean": 9.0 - i, "error_max": 9.0} for i in range(3)]
+    return View(found, sample, 2, 6, patterns, course=course)
 
 
 @pytest.mark.parametrize("name", TOY_METRICS)
@@ -62,6 +62,11 @@ def test_the_identity_metric_needs_known_features(view):
     blind = View(view.found, view.sample)
     with pytest.raises(UsageError, match="features and solution are known"):
         METRICS["identity_ci_error"].compute(METRICS["identity_ci_error"].Settings(), blind)
+
+
+def test_the_course_needs_checks(view):
+    with pytest.raises(UsageError, match="checks its importances"):
+        FIGURES["course"].draw(View(view.found, view.sample))
 
 
 @pytest.mark.parametrize("name", TOKENS)

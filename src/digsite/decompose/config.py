@@ -101,9 +101,13 @@ class DecomposeConfig(Config):
         default="auto", description="compile the step; auto asks for length and a compiler"
     )
     autocast: bool = Field(default=False, description="forward passes in bfloat16")
-    recompute: bool = Field(
-        default=False,
-        description="keep no intermediate values of gates and masked passes: less memory, more time",
+    recompute: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="keep no intermediate values of gates and masked passes: less memory, more time; "
+        "auto: where an eager step of one member would keep more than keep_gb",
+    )
+    keep_gb: float = Field(
+        default=4.0, gt=0, description="memory that one step may keep before recompute=auto acts"
     )
 
 
@@ -171,7 +175,7 @@ class ToyConfig(Config):
     untrained: bool = Field(default=False, description="decompose an untrained target too, as a null")
     metrics: dict[str, Any] = Field(default={}, description="more metrics by name, each with its settings")
     figures: list[str] = Field(
-        default=["permuted_ci", "uv", "ci_histograms"], description="figures of the first member"
+        default=["permuted_ci", "uv", "ci_histograms", "course"], description="figures of the first member"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -51,10 +51,9 @@ def _rewritten(
         site = found.plan.target.sites[name]
         if site.is_identity:
             raise UsageError(f"'{name}' is an inserted identity: the model has no layer to write it to.")
-        module: Any = model.get_submodule(site.path)
-        module.weight = nn.Parameter(
-            module.weight.detach().clone()
-        )  # a tied weight changes in this module alone
+        module = model.get_submodule(site.path)
+        # A tied weight changes in the named module alone.
+        module.weight = nn.Parameter(torch.as_tensor(module.weight).detach().clone())
         site.layer.assign(module, weight)
     return model
 

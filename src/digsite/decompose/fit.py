@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from digsite.base.errors import DigsiteError, UsageError
-from digsite.decompose import compiled, gating, parallel, parts, schedules, stacks
+from digsite.decompose import compiled, gating, kept, parallel, parts, schedules, stacks
 from digsite.decompose.config import LOSSES, DecomposeConfig
 from digsite.decompose.decomposition import Decomposition
 from digsite.decompose.draws import Draws, Sampler, generator
@@ -61,8 +61,8 @@ class Fit:
             raise UsageError(
                 f"There are {len(problem.models)} models for {len(seeds)} seeds: give one model or one per seed."
             )
-        if config.recompute and len(seeds) > 1:
-            raise UsageError(f"recompute=true is for one member, and there are {len(seeds)} seeds.")
+        if config.recompute == "always" and len(seeds) > 1:
+            raise UsageError(f"recompute=always is for one member, and there are {len(seeds)} seeds.")
         self.config, self.seeds, self.sample, self.problem = config, list(seeds), problem.sample, problem
         self.device, self.dtype = torch.device(device), dtype
         self.target = Target(
@@ -89,13 +89,17 @@ class Fit:
         own = {k: v for k, v in self.params.items() if not k.startswith("gate/")}
         parts.learn_to_add_up(own, self.matrices, self.plan.owners, config.faithfulness_warmup)
         self._step = compiled.CompiledStep(self._forward) if self._compiles() else self._forward
+        if self._must_recompute():
+            self.plan, self._runner = (replace(plan, recompute=True) for plan in (self.plan, self._runner))
 
     # --- construction -------------------------------------------------------------------------------------
 
     def _plan(self) -> Plan:
         owners = parts.find_owners(self.matrices, self.config.tied)
         c = self.config
-        return Plan(self.target, owners, c.gate, c.sigmoid, c.delta, c.compare, recompute=c.recompute)
+        return Plan(
+            self.target, owners, c.gate, c.sigmoid, c.delta, c.compare, recompute=c.recompute == "always"
+        )
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -131,9 +135,17 @@ class Fit:
         groups = [{"params": own, "share": 1.0}, {"params": gates, "share": self.config.gate_lr}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, weight_decay=decay, fused=True)
 
+    def _must_recompute(self) -> bool:
+        """A compiled graph decides by itself what to keep; stacked members and attacks cannot compute again."""
+        if self.config.recompute != "auto" or self._step != self._forward or len(self.seeds) > 1:
+            return False
+        if any(loss.kind == "adversarial" for loss in self.config.losses.values()):
+            return False
+        return kept.expected_bytes(self) > self.config.keep_gb * 1e9
+
     def _compiles(self) -> bool:
         wanted = self.config.compile
-        if self.config.recompute:  # a compiled graph decides by itself what to keep
+        if self.plan.recompute:
             return False
         return wanted == "always" or (
             wanted == "auto" and self.config.steps >= compiled.WORTH_STEPS and compiled.is_possible()
@@ -160,7 +172,12 @@ class Fit:
         return {name: terms[:, n] for n, name in enumerate(self.names)}
 
     def _gradients(self, index: int, progress: float) -> tuple[Tensor, list[Tensor]]:
-        x, counts = self.draws.batch(index)
+        return self.gradients(*self.draws.batch(index), index, progress)
+
+    def gradients(
+        self, x: Tensor, counts: Tensor, index: int, progress: float
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Losses (K, terms) and slopes of all parameters on one batch."""
         noise = self.draws.noise(self.layout(x), index)
         extra = list(self.weights.values()) if self.weights else []
         knob = torch.tensor(progress, dtype=self.dtype, device=self.device)

@@ -60,7 +60,7 @@ def verdict(rows: Sequence[Row], modules: Sequence[str], nulls: Mapping[str, flo
     if scored is None:
         return first
     mmcs, ml2r = (summarize(rows, f"{scored}/{key}").value for key in ("mmcs", "ml2r"))
-    null = nulls.get(f"{scored}/mmcs")
+    null = nulls.get(f"{scored}/mmcs/svd")
     beside = "" if null is None else f", where singular vectors give {null:.3f}"
     cosine = f"with mean cosine {mmcs:.4f}{beside}, at {ml2r:.3f} of their length"
     return f"{first} Components point along the true directions of {scored} {cosine}."

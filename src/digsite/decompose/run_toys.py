@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 
 EVAL_BATCHES = 4
+RIVALS = {
+    "svd": "singular vectors of the same weights",
+    "rotated": "the found components mixed by a random rotation",
+    "untrained": "the same method on a target that was not trained",
+}
+RIVAL_SCORES = ("error_0.2", "/mmcs", "/ml2r", "/alive_components")
 
 
 @dataclass
@@ -189,9 +195,13 @@ def tell(
     shown, own = members[0], rows[: config.seeds]
     nulls = null_scores(shown, config, run)
     if config.untrained:
-        nulls |= {f"untrained/{key}": value for key, value in rows[-1].items()}
+        nulls |= {f"{key}/untrained": value for key, value in rows[-1].items()}
     for key in own[0]:
         _claim(run, own, key, nulls)
+    for name, value in nulls.items():
+        key, _, rival = name.rpartition("/")
+        if key.endswith(RIVAL_SCORES):
+            run.claim(name, value, note=RIVALS[rival])
     run.claim(
         "recovered",
         report.summarize(own, "recovered_0.2").value,
@@ -213,7 +223,7 @@ def tell(
 
 def _claim(run: Run, rows: list[Row], key: str, nulls: dict[str, float]) -> None:
     found = report.summarize(rows, key)
-    null = nulls.get(key, nulls.get(f"untrained/{key}"))
+    null = nulls.get(f"{key}/svd", nulls.get(f"{key}/untrained"))
     run.claim(key, found.value, low=found.low, high=found.high, n=found.n, null=null, note=report.note(key))
 
 
@@ -221,16 +231,15 @@ def null_scores(found: Decomposition, config: ToyConfig, run: Run) -> dict[str, 
     """Scores of trivial decompositions of the same weights: singular vectors, rotated components."""
     nulls: dict[str, float] = {}
     trivial: dict[str, Callable[[Components], Components]] = {
-        "": baselines.svd,
-        "rotated/": lambda parts: baselines.rotated(parts, run.generator("rotation")),
+        "svd": baselines.svd,
+        "rotated": lambda parts: baselines.rotated(parts, run.generator("rotation")),
     }
     for module in found.modules:
         view = score.feature_view(found, module, config.target.model.n_features)
         if view is not None:
-            for prefix, make in trivial.items():
-                nulls |= {
-                    f"{prefix}{module}/{key}": value for key, value in score.matches(make(view)).items()
-                }
+            for name, make in trivial.items():
+                scores = score.matches(make(view))
+                nulls |= {f"{module}/{key}/{name}": value for key, value in scores.items()}
     return nulls
 
 
@@ -242,20 +251,8 @@ def show(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -
         EVAL_BATCHES,
         config.target.model.n_features,
         config.truth,
+        course=course,
     )
     showing.views(run, view)
     showing.measure(run, view, config.metrics)
     showing.draw(run, view, config.figures)
-    if len(course) > 1:
-        caption = "Pattern errors fall to zero when the components are found."
-        run.figure("course", course_figure(course), caption=caption)
-
-
-def course_figure(course: list[Row]) -> Any:
-    from digsite.figures import curves
-
-    steps = [row["step"] for row in course]
-    series = {
-        key.replace("_", " "): (steps, [row[key] for row in course]) for key in ("error_mean", "error_max")
-    }
-    return curves(series, x="step", y="wrong entries of the importance pattern")

@@ -144,9 +144,7 @@ def observe(
     factors = {name: parts.factors(params, plan.owners, name) for name in inputs}
     inner = {name: plan.target.sites[name].read(value, factors[name][0]) for name, value in inputs.items()}
     gates = {key.removeprefix("gate/"): value for key, value in params.items() if key.startswith("gate/")}
-    importance = gating.importance(
-        frugal(plan, gating.logits, plan.gate, gates, inner, inputs), plan.sigmoid, jitter
-    )
+    importance = gating.importance(_logits(plan, gates, inner, inputs), plan.sigmoid, jitter)
     residuals = {name: matrices[name] - v @ u for name, (v, u) in factors.items()}
     return Scene(
         plan,
@@ -164,6 +162,18 @@ def observe(
         residuals,
         importance,
     )
+
+
+def _logits(
+    plan: Plan, gates: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Any]
+) -> dict[str, Tensor]:
+    """Site by site, so that recomputing holds the values of one site at a time; global gates need all at once."""
+    groups = [list(inner)] if plan.gate.kind.startswith("global") else [[site] for site in inner]
+    found: dict[str, Tensor] = {}
+    for sites in groups:
+        some = ({site: values[site] for site in sites} for values in (inner, inputs))
+        found |= frugal(plan, gating.logits, plan.gate, gates, *some)
+    return found
 
 
 def _target_output(plan: Plan, site: Site, x: Any) -> Any:

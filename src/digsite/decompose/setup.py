@@ -29,9 +29,9 @@ def component_counts(wanted: int | dict[str, int], sites: list[str]) -> dict[str
 
 def check(config: DecomposeConfig, target: Target, batch: torch.Tensor) -> None:
     component_counts(config.C, list(target.sites))
-    if config.recompute and config.compile == "always":
+    if config.recompute == "always" and config.compile == "always":
         raise UsageError(
-            "recompute=true and compile=always exclude each other.", hint="Leave compile at auto."
+            "recompute=always and compile=always exclude each other.", hint="Leave compile at auto."
         )
     _check_losses(config, target)
     _check_gate(config, target, batch)
@@ -46,8 +46,8 @@ def _check_losses(config: DecomposeConfig, target: Target) -> None:
                 f"The loss '{name}' has coefficient 0: it would be computed and thrown away.",
                 hint=f"Remove it: ~losses.{name}",
             )
-        if loss.kind == "adversarial" and config.recompute:
-            raise UsageError(f"The loss '{name}' (adversarial) cannot be combined with recompute=true.")
+        if loss.kind == "adversarial" and config.recompute == "always":
+            raise UsageError(f"The loss '{name}' (adversarial) cannot be combined with recompute=always.")
         if loss.kind == "embedding_recon" and len(target.sites) != 1:
             raise UsageError(
                 f"The loss '{name}' needs exactly one decomposed module, and there are {len(target.sites)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,6 +23,7 @@ class View:
     patterns: Mapping[str, Truth] = field(default_factory=dict)
     labels: Callable[[Tensor], Tensor] | None = None  # right answers of a token model
     words: Callable[[int], str] = str
+    course: Sequence[score.Row] = ()  # checks against the truth, over the steps of a toy study
 
     def batches(self) -> Iterator[Tensor]:
         return (self.sample(i) for i in range(self.n_batches))
