@@ -255,7 +255,8 @@ def locate(name: str) -> Path:
     made = sorted((settings.runs_dir() / name).glob(f"*/artifacts/zoo/{INDEX}"))
     if not made:
         raise NotFound(
-            f"There is no zoo '{name}'. {nearest(name, all_zoos())}", hint=f"Make it: digsite zoo make {name}"
+            f"There is no zoo '{name}'. {nearest(name, all_zoos())}".strip(),
+            hint="List zoos: digsite zoo ls; what can be made: digsite list",
         )
     return made[-1].parent
 
