@@ -74,7 +74,8 @@ def make(study: str, members: int, **changes) -> Fit:
         tokens = lambda generator: torch.randint(4096, (4, 512), generator=generator)  # noqa: E731
         return Fit(Problem([build(parse(STORY), 0).eval()], ["model.embed_tokens"], tokens), settings, [0])
     config = plan(find_study(study)).config
-    settings = config.decompose.model_copy(update=changes)
+    published = {"batch": 4096 if study.startswith("tms") else 2048}
+    settings = config.decompose.model_copy(update={**published, **changes})
     models = [untrained(config.target, seed) for seed in range(members)]
     problem = Problem(models, config.modules, sampler(config.target, settings.batch))
     return Fit(problem, settings, list(range(members)))
@@ -154,7 +155,7 @@ def row(study: str) -> str:
 def own_cost(study: str) -> str:
     """What checks, scores, metrics and figures take of a whole run as shipped."""
     config = plan(find_study(study)).config
-    fit = make(study, 1)
+    fit = make(study, 1, batch=config.decompose.batch)
     step = milliseconds(fit, 1.0) / 1e3
     found, n = fit.decomposition(0), config.target.model.n_features
     batch = fit.sample(torch.Generator())

@@ -7,7 +7,7 @@ from torch import nn
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.decompose import compiled, kept
 from digsite.decompose.config import LOSSES, DecomposeConfig
-from digsite.decompose.fit import Fit, Problem
+from digsite.decompose.fit import Fit, Problem, Vary
 from digsite.decompose.rows import merge_zero_rows, nonzero
 from digsite.models import build, parse
 
@@ -142,6 +142,21 @@ def test_a_stopped_fit_goes_on_where_it_was():
     for step in range(3, 6):
         second.step(step)
     assert all(torch.equal(value, second.params[name]) for name, value in whole.params.items())
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_members_that_stay_in_a_smaller_stack_become_the_same(models):
+    seeds, vary = [4, 5, 6], Vary(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1.0, 0.5, 0.25]))
+    problem = Problem([tms(k) for k in range(models)], TMS, sparse)
+    settings = config(losses={"a": {"kind": "recon"}})
+    whole, part = (Fit(problem, settings, seeds, vary=vary, dtype=torch.float64) for _ in range(2))
+    walk(whole, 6)
+    walk(part, 3).keep([2, 0])
+    for step in range(3, 6):
+        part.step(step)
+    for at, k in enumerate([2, 0]):
+        for name, value in whole.member(k).items():
+            torch.testing.assert_close(part.member(at)[name], value, rtol=1e-9, atol=1e-11)
 
 
 def test_the_caller_keeps_the_model():

@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from digsite.decompose import run_toys
+from digsite.decompose.fit import Fit
 from digsite.runs import create, read_results
 from digsite.runs.journal import series
 from digsite.worker.execute import How, execute, execute_pack
+from digsite.worker.run import Run
 
 CPU = How(device="cpu", quiet=True)
 SMALL = {
@@ -14,6 +17,7 @@ SMALL = {
     "target": {"model": {"kind": "tms", "bias": "zero"}, "steps": 600, "batch": 256},
     "truth": {"linear*": {"identity": 5}},
     "check_every": 20,
+    "log_every": 10,
     "figures": [],
 }
 
@@ -35,11 +39,34 @@ def planned(root, seed: int, lr: float = 3e-3, coeff: float = 3e-3, **config):
 VARIED = [{"seed": 0}, {"seed": 1, "lr": 6e-3}, {"seed": 2, "coeff": 1e-2}]
 
 
-@pytest.mark.parametrize("stop", [{}, {"stop": {"checks": 1, "tolerance": 0.999}}])
-def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stop):
-    alone = [planned(tmp_path / "alone", **varied, **stop) for varied in VARIED]
-    pack = [planned(tmp_path / "pack", **varied, **stop) for varied in VARIED]
-    assert [execute(run, CPU) for run in alone] == execute_pack(pack, CPU) == [0, 0, 0]
+AT_ONCE = {"stop": {"patience": 1}, "untrained": True}
+LATER = {"untrained": True}
+
+
+@pytest.mark.parametrize("stops", [[{}, {}, {}], [AT_ONCE, LATER, AT_ONCE]])
+def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stops, monkeypatch):
+    alone, pack = (
+        [planned(tmp_path / where, **varied, **stop) for varied, stop in zip(VARIED, stops)]
+        for where in ("alone", "pack")
+    )
+    enough = lambda course, stop: "enough" if stop.patience == len(course) else ""  # noqa: E731
+    monkeypatch.setattr(run_toys, "reason_to_stop", enough)
+    assert [execute(run, CPU) for run in alone] == [0, 0, 0]
+    sizes, keep, log = [], Fit.keep, Run.log
+
+    def fail_once(run, step, **values):
+        if step == 30 and "failed" not in sizes:
+            sizes.append("failed")
+            raise KeyError("as if killed")
+        log(run, step, **values)
+
+    monkeypatch.setattr(Fit, "keep", lambda fit, members: sizes.append(members) or keep(fit, members))
+    monkeypatch.setattr(Run, "log", fail_once)
+    often = How(device="cpu", quiet=True, checkpoint_every_s=0.0)
+    assert execute_pack(pack, often) == [1, 1, 1]
+    assert execute_pack(pack, CPU) == [0, 0, 0]
+    gone = [[3, 4, 5]] if stops[0] else []  # two of three runs have left the stack, also after the failure
+    assert sizes == [*gone, "failed", *gone]
     for one, packed in zip(alone, pack):
         expected, got = read_results(one.results), read_results(packed.results)
         assert [c.name for c in got.claims] == [c.name for c in expected.claims]
@@ -65,10 +92,9 @@ def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stop):
 )
 def test_reasons_to_stop(errors, stop, text):
     from digsite.decompose.config import EarlyStop
-    from digsite.decompose.run_toys import reason_to_stop
 
     course = [{"error_mean": float(e), "recovered": float(e == 0)} for e in errors]
-    why = reason_to_stop(course, EarlyStop(**stop))
+    why = run_toys.reason_to_stop(course, EarlyStop(**stop))
     assert (text in why) and bool(why) == bool(text)
 
 

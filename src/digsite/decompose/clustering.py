@@ -21,9 +21,6 @@ class Clustering:
     bits_apart: float
     bits: float
 
-    def group_of(self, label: Label) -> int:
-        return next(i for i, group in enumerate(self.groups) if label in group)
-
 
 def cluster(importance: dict[str, Tensor], *, threshold: float = 0.1) -> Clustering:
     """Group the components of all modules by when they act.

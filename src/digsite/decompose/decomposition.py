@@ -90,10 +90,6 @@ class Decomposition:
         """Causal importance of every component at every position, in [0, 1], by module."""
         return self.scene(batch).importance.lower
 
-    def upper_importance(self, batch: Any) -> dict[str, Tensor]:
-        """As the sparsity loss sees it: slightly above one where a gate is saturated."""
-        return self.scene(batch).importance.upper
-
     @torch.no_grad()
     def output(
         self,
@@ -172,9 +168,6 @@ class Decomposition:
     def load(cls, reference: str | Path, *, model: nn.Module | None = None) -> Decomposition:
         """From a path or `run:ID`; `model` gives the architecture when it is not one of digsite's own."""
         return storage.load(reference, model)
-
-    def with_params(self, params: Mapping[str, Tensor]) -> Decomposition:
-        return Decomposition(self.plan, params, self.config, self.origin)
 
     def _check(self, module: str) -> None:
         if module not in self.plan.target.sites:

@@ -277,10 +277,33 @@ class Fit:
     def member(self, k: int) -> dict[str, Tensor]:
         return {key: value[k].detach().clone() for key, value in self.params.items()}
 
+    def keep(self, members: Sequence[int]) -> None:
+        """Only these members stay in the stack; what they become does not change."""
+        index = torch.tensor(members, device=self.device)
+        state = self.state()
+        self.seeds = [self.seeds[k] for k in members]
+        self.draws.seeds = self.seeds
+        if len(self.problem.models) > 1:
+            self.problem = replace(self.problem, models=[self.problem.models[k] for k in members])
+        self.weights = {k: v[index] for k, v in self.weights.items()} if self.weights else None
+        self.coeffs = self.coeffs[index]
+        self.rates = None if self.rates is None else self.rates[index]
+        self.params = {k: v[index].requires_grad_() for k, v in state["params"].items()}
+        self._moments()
+        moments = {
+            i: {name: value[index] if value.ndim else value for name, value in moment.items()}
+            for i, moment in state["moments"].items()
+        }
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+
     def decomposition(self, k: int) -> Decomposition:
-        """Member k as an object of its own, on its own frozen copy of its target."""
+        """Member k as an object of its own."""
+        models = self.problem.models
+        return self.on(models[k if len(models) > 1 else 0], self.member(k))
+
+    def on(self, model: nn.Module, params: dict[str, Tensor]) -> Decomposition:
+        """A decomposition of `model`, on a frozen copy of its own."""
         problem = self.problem
-        model = problem.models[k if len(problem.models) > 1 else 0]
         copy = Target(model, problem.modules, identity=problem.identity, output=problem.output)
         copy.model.to(self.device, self.dtype)
         origin = {
@@ -288,7 +311,7 @@ class Fit:
             "identity": list(problem.identity),
             "output": problem.output,
         }
-        return Decomposition(replace(self.plan, target=copy), self.member(k), self.config, origin)
+        return Decomposition(replace(self.plan, target=copy), params, self.config, origin)
 
     def member_weights(self, k: int) -> dict[str, Tensor] | None:
         return stacks.member(self.weights, k)

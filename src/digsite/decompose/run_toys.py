@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,14 +36,15 @@ class Group:
 
     config: ToyConfig
     run: Run
-    seeds: list[int]
-    first: int
+    models: list[nn.Module]  # trained targets, then the untrained one
+    first: int = 0
+    stacked: bool = True
     course: list[Row] = field(default_factory=list)
     kept: list[dict[str, Tensor]] | None = None  # parameters at the step at which this run stopped
 
     @property
-    def trained(self) -> slice:
-        return slice(self.first, self.first + len(self.seeds))
+    def seeds(self) -> list[int]:
+        return seeds_of(self.config, self.run)
 
     @property
     def names(self) -> list[int]:
@@ -50,8 +52,16 @@ class Group:
         return [*self.seeds, *([self.run.derive("member", -1) % 2**31] if self.config.untrained else [])]
 
     @property
+    def trained(self) -> slice:
+        return slice(self.first, self.first + self.config.seeds)
+
+    @property
     def members(self) -> range:
-        return range(self.first, self.first + len(self.names))
+        return range(self.first, self.first + len(self.models))
+
+
+def seeds_of(config: ToyConfig, run: Run) -> list[int]:
+    return [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
 
 
 def toy(config: ToyConfig, run: Run) -> None:
@@ -60,48 +70,47 @@ def toy(config: ToyConfig, run: Run) -> None:
 
 def toys(configs: list[ToyConfig], runs: list[Run]) -> None:
     """Runs that differ by seed, loss coefficients or learning rate, in one stacked program; each as if alone."""
-    groups: list[Group] = []
+    trained = iter(trained_targets(configs, runs))
+    groups = []
     for config, run in zip(configs, runs, strict=True):
-        seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
-        groups.append(Group(config, run, seeds, groups[-1].members.stop if groups else 0))
+        blank = [targets.untrained(config.target, config.seed)] if config.untrained else []
+        groups.append(Group(config, run, [*islice(trained, config.seeds), *blank]))
+    place(groups)
     fit = stack(groups)
     train(fit, groups)
     for group in groups:
         conclude(fit, group)
 
 
-def conclude(fit: Fit, group: Group) -> None:
-    config, run, members = group.config, group.run, found(fit, group)
-    rows = run.once("scores", lambda: [_score(each, config, run) for each in members])
-    tell(config, run, members, rows, group.course)
+def trained_targets(configs: list[ToyConfig], runs: list[Run]) -> list[nn.Module]:
+    """All of them are trained at once, and kept by the first run."""
+    target = configs[0].target
+    seeds = [seed for config, run in zip(configs, runs, strict=True) for seed in seeds_of(config, run)]
+    states = runs[0].once("targets", lambda: [m.state_dict() for m in targets.train(target, seeds)])
+    models = [targets.untrained(target, 0) for _ in states]
+    for model, state in zip(models, states, strict=True):
+        model.load_state_dict(state)
+    return models
+
+
+def place(groups: list[Group]) -> None:
+    """Where the members of each run are in the stack."""
+    n = 0
+    for group in groups:
+        group.first, n = n, n + len(group.models)
 
 
 def stack(groups: list[Group]) -> Fit:
     config, run = groups[0].config, groups[0].run
-    models = load_targets(groups)
     sample = targets.sampler(config.target, config.decompose.batch)
-    owners = [group.config.decompose for group in groups for _ in group.members]
+    owners = [group.config.decompose for group in groups for _ in group.models]
     vary = None
     if any(own != config.decompose for own in owners):
         coeffs = torch.tensor([[loss.coeff for loss in own.losses.values()] for own in owners])
         vary = Vary(coeffs, torch.tensor([own.lr / config.decompose.lr for own in owners]))
+    models = [model for group in groups for model in group.models]
     names = [name for group in groups for name in group.names]
     return Fit(Problem(models, config.modules, sample), config.decompose, names, vary=vary, device=run.device)
-
-
-def load_targets(groups: list[Group]) -> list[nn.Module]:
-    """In the order of the members: all trained targets at once, kept by the first run."""
-    config, seeds = groups[0].config, [seed for group in groups for seed in group.seeds]
-    train_all = lambda: [m.state_dict() for m in targets.train(config.target, seeds)]  # noqa: E731
-    states = iter(groups[0].run.once("targets", train_all))
-    models = []
-    for group in groups:
-        for _ in group.seeds:
-            models.append(targets.untrained(config.target, 0))
-            models[-1].load_state_dict(next(states))
-        if group.config.untrained:
-            models.append(targets.untrained(config.target, group.config.seed))
-    return models
 
 
 def train(fit: Fit, groups: list[Group]) -> None:
@@ -111,20 +120,35 @@ def train(fit: Fit, groups: list[Group]) -> None:
     def save() -> dict[str, Any]:
         for group in groups[1:]:
             group.run.mark()
-        return {"fit": fit.state(), "groups": [[g.course, g.kept] for g in groups]}
+        return {"fit": fit.state(), "groups": [[g.course, g.kept, g.stacked] for g in groups]}
 
     def load(state: dict[str, Any]) -> None:
-        fit.load(state["fit"])
         for group, stored in zip(groups, state["groups"], strict=True):
-            group.course, group.kept = stored
+            group.course, group.kept, _ = stored
+        restack(fit, groups, [stacked for _, _, stacked in state["groups"]])
+        fit.load(state["fit"])
 
     for step in leader.steps(config.decompose.steps, save=save, load=load):
         terms = fit.step(step)
         for group in groups:
             if group.kept is None:
                 follow(fit, group, step, terms)
-        if all(group.kept is not None for group in groups):
+        going = [group.kept is None for group in groups]
+        if not any(going):
             break
+        # Each size of the stack may cost a compilation, so it is halved and not thinned out.
+        if 2 * sum(len(g.models) for g, goes in zip(groups, going, strict=True) if goes) <= len(fit.seeds):
+            restack(fit, groups, going)
+
+
+def restack(fit: Fit, groups: list[Group], stays: list[bool]) -> None:
+    """Runs that have stopped leave the stack."""
+    inside = [group for group, stay in zip(groups, stays, strict=True) if stay]
+    if len(inside) < sum(group.stacked for group in groups):
+        fit.keep([k for group in inside for k in group.members])
+    for group, stay in zip(groups, stays, strict=True):
+        group.stacked = stay
+    place(inside)
 
 
 def follow(fit: Fit, group: Group, step: int, terms: dict[str, Tensor]) -> None:
@@ -162,11 +186,12 @@ def reason_to_stop(course: list[Row], stop: EarlyStop) -> str:
     return ""
 
 
-def found(fit: Fit, group: Group) -> list[Decomposition]:
-    members = [fit.decomposition(k) for k in group.members]
-    if group.kept is None:
-        return members
-    return [each.with_params(params) for each, params in zip(members, group.kept, strict=True)]
+def conclude(fit: Fit, group: Group) -> None:
+    config, run = group.config, group.run
+    params = group.kept or [fit.member(k) for k in group.members]
+    members = [fit.on(model, own) for model, own in zip(group.models, params, strict=True)]
+    rows = run.once("scores", lambda: [_score(each, config, run) for each in members])
+    tell(config, run, members, rows, group.course)
 
 
 def check(fit: Fit, group: Group, step: int) -> Row:

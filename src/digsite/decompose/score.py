@@ -26,11 +26,10 @@ def wanted(patterns: Mapping[str, Truth], modules: list[str]) -> dict[str, Truth
     return {m: t for m, t in found.items() if t is not None}
 
 
-def probe_importance(found: Decomposition, n_features: int, *, upper: bool = False) -> dict[str, Tensor]:
+def probe_importance(found: Decomposition, n_features: int) -> dict[str, Tensor]:
     """(features, C) by module: importances when one feature at a time is on."""
     device = next(iter(found.params.values()))
-    probe = PROBE * torch.eye(n_features).to(device)
-    return found.upper_importance(probe) if upper else found.importance(probe)
+    return found.importance(PROBE * torch.eye(n_features).to(device))
 
 
 def pattern_errors(

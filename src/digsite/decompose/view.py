@@ -39,10 +39,6 @@ class View:
         return score.probe_importance(self.found, self.n_features)
 
     @cached_property
-    def upper_probes(self) -> dict[str, Tensor]:
-        return score.probe_importance(self.found, self.n_features, upper=True)
-
-    @cached_property
     def order(self) -> dict[str, list[int]]:
         """The column order in which a module's components are shown."""
         patterns = score.wanted(self.patterns, list(self.probes))
