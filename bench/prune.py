@@ -4,9 +4,11 @@ The reference SparseGPT is compared where a copy is: DIGSITE_SPARSEGPT names the
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from pathlib import Path
 from time import process_time
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import save_file
 from sklearn.cluster import KMeans
@@ -31,8 +34,15 @@ from digsite.prune.neighborhood import separations
 from digsite.prune.nulls import Observed, margins
 from digsite.prune.packed import features_of, pack
 from digsite.prune.scores.wanda import row_mask
+from digsite.runs import RunDir, read_results
+from digsite.runs.listing import runs_in
 
 SHAPES = ((4096, 11008), (11008, 4096))
+RUNS = Path("runs") / "bench"
+QUALITY = ("windows=32", "calibration.sequences=24")  # of 128 tokens each: less than the study takes by itself
+    "windows=64",
+    "calibration.sequences=32",
+)  # of 128 tokens each: half of what the study takes by itself
 SAMPLE = 128  # queries from which slow ways are extrapolated
 
 
@@ -302,18 +312,49 @@ def limited(folder: str, out: str, budget: int, stream: bool) -> None:
 
 
 def quality() -> None:
-    """The quality tables of both TinyStories models; each run resumes where it stopped."""
-    for name in ("stories260K", "tinystories_char_0.9M"):
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "digsite",
-                "run",
-                "prune-quality",
-                f"model={name}",
-            ]
+    """What each method costs both TinyStories models, bits per byte with intervals; an interrupted table is resumed."""
+    for model in ("stories260K", "tinystories_char_0.9M"):
+        root = RUNS / f"prune-quality-{model}"
+        begun = list(runs_in(root))
+        words = (
+            ["resume", str(begun[0].path)] if begun else ["run", "prune-quality", f"model={model}", *QUALITY]
         )
+        if not begun or not begun[0].results.is_file():
+            subprocess.run(
+                [sys.executable, "-m", "digsite", *words, "--runs", str(root), "--quiet"], check=True
+            )
+        print_quality(model, next(runs_in(root)))
+
+
+def print_quality(model: str, run: RunDir) -> None:
+    table = pd.read_csv(run.tables / "quality.csv")
+    table["shown"] = [
+        f"{row.loss:.3f}" + ("" if np.isnan(row.low) else f" +- {row.high - row.loss:.3f}")
+        for row in table.itertuples()
+    ]
+    results = read_results(run.results)
+    assert results is not None
+    dense = results["dense"]
+    print(f"\n{model}: dense {dense.value:.4f} {dense.unit}, {dense.note}; +- is 95 % over calibration draws")
+    print(table.pivot(index="method", columns="level", values="shown").to_string(), flush=True)
+    print(results.verdict)
+
+
+def setting() -> None:
+    """What the figures depend on."""
+    names = ("torch", "numpy", "scipy", "scikit-learn", "numba", "faiss-cpu", "transformers")
+    versions = [f"{name} {_version(name)}" for name in names]
+    print(
+        f"{torch.get_num_threads()} thread, {platform.machine()}, {os.cpu_count()} cores; {', '.join(versions)}",
+        flush=True,
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 def main() -> None:
@@ -327,6 +368,7 @@ def main() -> None:
         return limited(folder, out, int(budget), stream == "1")
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    setting()
     compiled.distance_matrix(np.zeros((5, 1), np.uint64))  # compile outside of the clock
     sections = [graphs, curveball, wanda_mask, sparsegpt, study, memory] + (
         [quality] if arguments.full else []

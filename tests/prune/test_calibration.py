@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.data.tokenizers import CharTokenizer
+from digsite.data.tokenizers import CharTokenizer, PieceTokenizer
 from digsite.prune.calibration import windows
 from digsite.prune.language import Language
 
@@ -34,6 +34,15 @@ def test_both_splits_share_no_document(reader, corpus):
 
 def test_bytes_are_those_behind_the_predicted_tokens(reader, corpus):
     assert windows(reader, corpus, 5, 8, 0).n_bytes == 5 * 7
+
+
+def test_an_unknown_character_is_one_byte(tmp_path):
+    """And not the five letters of its name."""
+    (tmp_path / "lines.txt").write_text("ab\nab\nab\nab\n" * 8)
+    pieces = ("<unk>", "<s>", "</s>", " ", "a", "b")
+    reader = Language(MODEL, PieceTokenizer(pieces, (0.0,) * len(pieces)), 16)
+    found = windows(reader, str(tmp_path / "lines.txt"), 1, 14, 0)
+    assert (found.tokens == 0).sum() == 4 and found.n_bytes == 12, "beginning and leading space have no byte"
 
 
 def test_later_windows_are_used_when_beginnings_run_out(reader, corpus):

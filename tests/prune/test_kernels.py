@@ -63,3 +63,23 @@ def test_limits_of_rows_cut_the_same_set(compiled, values):
             assert (counts >= k).all() and ((counts > k) == tied).all()
             assert (np.sort(scores, axis=1)[:, k - 1] <= limits[:, 0]).all()
             assert ((scores < limits).sum(1) < k)[tied].all()
+
+
+@pytest.mark.parametrize("kind", ["distinct", "ties", "zeros", "infinite"])
+def test_both_engines_prune_the_same_weights_of_a_row(compiled, kind):
+    scores = np.abs(np.random.default_rng(3).standard_normal((40, 257))).astype(np.float32)
+    if kind == "ties":
+        scores = np.round(scores * 4) / 4
+    if kind == "zeros":
+        scores[:, ::3] = 0
+        scores[5] = 0
+    if kind == "infinite":
+        scores[:, 7], scores[3, :200] = np.inf, np.inf
+    for k in (1, 77, 128, 256):
+        found = []
+        for engine in (portable, compiled):
+            limits, tied = engine.row_limits(scores, k)
+            pruned = scores <= limits
+            assert ((pruned.sum(axis=1) > k) == tied).all() and (pruned.sum(axis=1) >= k).all()
+            found.append(pruned)
+        assert (found[0] == found[1]).all()

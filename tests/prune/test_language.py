@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.prune.language import load_language, located
 from digsite.prune.perplexity import evaluate, logits_of
 from digsite.weights import write_weights
@@ -19,11 +19,11 @@ def test_a_model_of_ours_comes_back(llama, tokens, tmp_path):
 
 def test_weights_without_a_config_are_refused(tmp_path):
     write_weights(tmp_path / "x.safetensors", {"a": torch.ones(2, 2)})
-    with pytest.raises(UsageError, match="no config"):
+    with pytest.raises(UsageError, match="do not say how they are used"):
         load_language(str(tmp_path / "x.safetensors"))
     write_weights(tmp_path / "y.safetensors", {"tok_embeddings.weight": torch.ones(4, 2),
                                                "layers.0.feed_forward.w3.weight": torch.ones(3, 2)})  # fmt: skip
-    with pytest.raises(UsageError, match="how many heads"):
+    with pytest.raises(DigsiteError, match="does not say its 'n_heads'"):
         load_language(str(tmp_path / "y.safetensors"))
 
 

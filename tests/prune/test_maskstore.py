@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from digsite.base.errors import NotFound, UsageError
-from digsite.prune.maskstore import read_masks, tensor_hash, write_masks
+from digsite.prune.maskstore import model_hash, read_masks, tensor_hash, write_masks
 from digsite.weights import write_weights
 
 MASKS = {
@@ -50,6 +50,19 @@ def test_masks_of_another_model_are_refused(stored):
         found.check_model({})
 
 
+def test_masks_of_other_weights_are_refused_though_the_shapes_agree(stored):
+    found, right = read_masks(stored), dict.fromkeys(MASKS, (5, 13))
+    found.check_model(right, "ab")
+    with pytest.raises(UsageError, match="made from weights ab, and these are cd"):
+        found.check_model(right, "cd")
+
+
+def test_a_model_has_one_hash_in_any_order_and_type():
+    a, b = torch.ones(2, 3), torch.zeros(3)
+    assert model_hash([("x", a), ("y", b)]) == model_hash([("y", b), ("x", a.bfloat16())])
+    assert model_hash([("x", a), ("y", b)]) != model_hash([("x", a), ("y", b + 1)])
+
+
 def test_a_component_that_is_not_there_is_answered(stored, tmp_path):
     with pytest.raises(
         UsageError, match="no mask of layer 0 'mlp.donw_proj'. Did you mean 'layer 0 mlp.down_proj'"
@@ -64,4 +77,4 @@ def test_a_component_that_is_not_there_is_answered(stored, tmp_path):
 
 def test_hashes_tell_values_shapes_and_types_apart():
     a = torch.arange(6.0)
-    assert len({tensor_hash(x) for x in (a, a.view(2, 3), a.double(), a + 1)}) == 4
+    assert len({tensor_hash([x]) for x in (a, a.view(2, 3), a.double(), a + 1)}) == 4

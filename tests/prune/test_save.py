@@ -1,6 +1,7 @@
 """Whole folders, in memory and streamed: the same masks, loadable results, everything beside them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,23 @@ def test_a_model_of_ours_is_written_as_ours(tmp_path):
                             evaluation_windows=2))  # fmt: skip
     assert done.provenance["calibration_hash"] is None
     assert load_language(str(tmp_path / "out" / "model.safetensors")).context == 24
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_masks_of_a_file_are_applied_to_their_model_and_to_no_other(folders, corpus, tmp_path, stream):
+    first = prune_folder(Job(str(folders / "llama"), tmp_path / "first", Recipe("wanda"), str(corpus), 4, 20))
+    file = tmp_path / "first" / "masks.safetensors"
+    job = Job(
+        str(folders / "llama"), tmp_path / "again", Recipe(), str(corpus), 4, 20, stream=stream, masks=file
+    )
+    again = prune_folder(job)
+    for a, b in zip(first.ledger, again.ledger):
+        assert a.name == b.name and (a.mask.words == b.mask.words).all()
+        assert a.relative_error == pytest.approx(b.relative_error)
+    with pytest.raises(UsageError, match="masks are of another model"):
+        prune_folder(replace(job, reference=str(folders / "gpt2"), out=tmp_path / "other"))
+    with pytest.raises(UsageError, match="masks are of another model: they were made from"):
+        prune_folder(replace(job, reference=str(tmp_path / "first"), out=tmp_path / "third"))
 
 
 def test_a_full_folder_is_not_written_over(folders, tmp_path):

@@ -26,10 +26,14 @@ import click
 @click.option("--include", multiple=True, help="Only maps like this one; may be given several times.")
 @click.option("--exclude", multiple=True, help="Not maps like this one.")
 @click.option("--stream", is_flag=True, help="Keep one layer in memory, for models larger than that.")
+@click.option(
+    "--masks", type=click.Path(exists=True, path_type=Path), default=None,
+    help="Apply the masks of this file, which must be of this model, instead of making new ones.",
+)  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result.")
 def command(model, method, sparsity, pattern, calibration, sequences, length, swap, owl, include, exclude, stream,
-            seed, out):  # fmt: skip
+            masks, seed, out):  # fmt: skip
     """Prune a language model and keep its masks, its errors and what it lost."""
     from digsite.base.errors import UsageError
     from digsite.prune import patterns
@@ -41,8 +45,12 @@ def command(model, method, sparsity, pattern, calibration, sequences, length, sw
         raise UsageError(
             f"Both --sparsity {sparsity} and --pattern {pattern} were given.", hint="Choose one."
         )
+    if masks and (sparsity is not None or pattern):
+        raise UsageError(
+            "The file of --masks says what goes; --sparsity and --pattern cannot be given with it."
+        )
     recipe = Recipe(method_named(method), patterns.parse(sparsity, pattern), include, exclude, swap, owl)
-    job = Job(model, out, recipe, calibration, sequences, length, seed, stream)
+    job = Job(model, out, recipe, calibration, sequences, length, seed, stream, masks)
     done = prune_folder(job, _tell)
     for when, measured in (("before", done.before), ("after", done.after)):
         if measured is not None:

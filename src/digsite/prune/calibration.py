@@ -10,6 +10,7 @@ from torch import Tensor
 from digsite.base.errors import UsageError
 from digsite.base.streams import derive
 from digsite.data import stories, text
+from digsite.data.tokenizers import Tokenizer
 from digsite.prune.language import Language
 
 LONGEST = 128  # tokens of a window where nothing else is said
@@ -52,8 +53,14 @@ def windows(
             )
         return Windows(stories.windows(n, length, derive(seed, f"calibration/{split}"), split), None)
     rows = _cut(language, _half(text.documents(corpus or "tinystories"), split), length, n, seed, fewer)
-    decoded = [language.tokenizer.decode(row[1:].tolist()) for row in rows]
-    return Windows(rows, sum(len(part.encode()) for part in decoded))
+    return Windows(rows, sum(_bytes(language.tokenizer, row[1:].tolist()) for row in rows))
+
+
+def _bytes(tokenizer: Tokenizer, ids: list[int]) -> int:
+    """An unknown character counts as one byte: the tokens do not say which one it was."""
+    unknown = getattr(tokenizer, "unknown", getattr(tokenizer, "unk_token_id", None))
+    known = [i for i in ids if i != unknown]
+    return len(tokenizer.decode(known).encode()) + len(ids) - len(known)
 
 
 def _half(documents: list[str], split: str) -> list[str]:

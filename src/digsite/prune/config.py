@@ -98,6 +98,10 @@ class ClustersConfig(OneMask):
     resamples: int = Field(
         4, ge=1, description="calibration sets the whole study is repeated on, for the intervals"
     )
+    bootstraps: int = Field(
+        10, ge=1, description="resamples of positions that clusters should come back from"
+    )
+    null_pairs: int = Field(10, ge=1, description="pairs of same-margins masks that clusters are compared in")
     pictures: bool = Field(True, description="draw the four pictures of every seed and k")
     output_dir: str = Field("", description="also copy pictures and metrics_summary.json into this folder")
 
@@ -130,7 +134,11 @@ class PublishedConfig(Pruning):
 
 class QualityConfig(Pruning):
     methods: list[str] = Field(
-        ["magnitude", "wanda", "ria", "sparsegpt", "wanda+swaps", "sparsegpt+swaps"],
+        [
+            f"{method}{swaps}"
+            for method in ("magnitude", "wanda", "ria", "sparsegpt")
+            for swaps in ("", "+swaps")
+        ],
         min_length=1,
         description="methods; '+swaps' adds the swap refinement, '+owl' the layer allocation",
     )
@@ -139,7 +147,7 @@ class QualityConfig(Pruning):
     )
     draws: int = Field(5, ge=1, description="independent calibration sets, for the intervals")
     swaps: int = Field(30, gt=0, description="most exchanges per row where a method says '+swaps'")
-    windows: int = Field(64, gt=0, description="evaluation windows")
+    windows: int = Field(128, gt=0, description="evaluation windows")
 
 
 class ComparisonConfig(OneMask):

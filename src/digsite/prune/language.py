@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from digsite.base.errors import UsageError
 from digsite.base.lazy import require
 from digsite.data.fetch import find
 from digsite.data.tokenizers import Tokenizer, load_tokenizer
-from digsite.models import empty, parse
-from digsite.weights import WeightBundle, read_weights
+from digsite.models.pretrained import from_bundle
+from digsite.weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -26,33 +25,15 @@ class Language:
     folder: Path | None = None
 
 
-# llama2.c's names of the maps of a layer, and ours, which are Hugging Face's
-NAMES = {
-    "attention.wq": "self_attn.q_proj",
-    "attention.wk": "self_attn.k_proj",
-    "attention.wv": "self_attn.v_proj",
-    "attention.wo": "self_attn.o_proj",
-    "feed_forward.w1": "mlp.gate_proj",
-    "feed_forward.w2": "mlp.down_proj",
-    "feed_forward.w3": "mlp.up_proj",
-    "attention_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-}
-
-
 def load_language(reference: str) -> Language:
     bundle = read_weights(located(reference))
-    if own := bundle.meta.get("digsite.model"):
-        return _own(bundle, own)
     folder = Path(str(bundle.meta.get("path", "")))
-    if "tok_embeddings.weight" in bundle.tensors:
-        return _llama2c(bundle, folder)
     if "model_type" in bundle.meta.get("config", {}):
         return hugging_face(folder)
-    raise UsageError(
-        f"'{reference}' is not a language model that can be run: it has no config.",
-        hint="Name a Hugging Face folder, a llama2.c model, or a run that stored its model.",
-    )
+    model: Any = from_bundle(bundle)
+    for parameter in model.parameters():  # the file's own memory must not be pruned
+        parameter.data = parameter.data.clone()
+    return Language(model, _tokenizer_beside(folder), int(getattr(model.config, "context", 256)), folder)
 
 
 def located(reference: str) -> str:
@@ -62,48 +43,6 @@ def located(reference: str) -> str:
     path = Path(reference.removeprefix("file:"))
     bare = path.is_dir() and not (path / "config.json").is_file() and (path / "model.safetensors").is_file()
     return str(path / "model.safetensors") if bare else reference
-
-
-def _own(bundle: WeightBundle, config: dict[str, Any]) -> Language:
-    parsed = parse(config)
-    model = empty(parsed)
-    model.load_state_dict(bundle.state_dict())
-    return Language(model, None, int(getattr(parsed, "context", 256)))
-
-
-def _llama2c(bundle: WeightBundle, folder: Path) -> Language:
-    tensors = {_renamed(name): tensor.clone() for name, tensor in bundle.state_dict().items()}
-    head = {} if "lm_head.weight" in tensors else {"lm_head.weight": tensors["model.embed_tokens.weight"]}
-    heads, shared = _heads(bundle)
-    vocab, d_model = tensors["model.embed_tokens.weight"].shape
-    context = int(bundle.meta.get("max_seq_len", 256))
-    config = {
-        "kind": "llama", "vocab": vocab, "d_model": d_model, "context": context,
-        "d_mlp": len(tensors["model.layers.0.mlp.up_proj.weight"]),
-        "n_layers": 1 + max(int(n.split(".")[2]) for n in tensors if n.startswith("model.layers.")),
-        "n_heads": heads, "n_kv_heads": shared, "tied": bool(head), "rope": "pairs",
-    }  # fmt: skip
-    model = empty(parse(config))
-    model.load_state_dict(tensors | head)
-    return Language(model, _tokenizer_beside(folder), context, folder)
-
-
-def _renamed(name: str) -> str:
-    if name == "output.weight":
-        return "lm_head.weight"
-    for old, new in NAMES.items():
-        name = name.replace(f"{old}.weight", f"{new}.weight")
-    name = name.replace("tok_embeddings", "embed_tokens")
-    return name if name.startswith("lm_head") else f"model.{name}"
-
-
-def _heads(bundle: WeightBundle) -> tuple[int, int]:
-    try:
-        return int(bundle.meta["n_heads"]), int(bundle.meta["n_kv_heads"])
-    except KeyError:
-        raise UsageError(
-            "The weights do not say how many heads the model has (n_heads, n_kv_heads)."
-        ) from None
 
 
 def _tokenizer_beside(path: Path) -> Tokenizer | None:

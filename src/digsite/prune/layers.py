@@ -20,9 +20,12 @@ class LinearMap:
     transposed: bool  # GPT-2's Conv1D stores (in, out)
 
     @property
+    def stored(self) -> Tensor:
+        return self.module.weight.detach()  # pyright: ignore[reportCallIssue]
+
+    @property
     def weight(self) -> Float[Tensor, "out in"]:
-        stored = self.module.weight.detach()  # pyright: ignore[reportCallIssue]
-        return stored.t().contiguous() if self.transposed else stored
+        return self.stored.t().contiguous() if self.transposed else self.stored
 
     def replace(self, weight: Float[Tensor, "out in"]) -> None:
         with torch.no_grad():
@@ -78,6 +81,15 @@ def blocks(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str]
         Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in whole
     ]
     return [block for block in chosen if block.maps or stack is not None]
+
+
+def all_maps(model: nn.Module) -> list[LinearMap]:
+    return [one for block in blocks(model) for one in block.maps]
+
+
+def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """(out, in) of every map, by its name."""
+    return {one.name: tuple(one.weight.shape) for one in all_maps(model)}
 
 
 def components(names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ class StoredMasks(Mapping[str, np.ndarray]):
             )
         return found[0]
 
-    def check_model(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuse masks of another model: every map must be there, with this shape."""
+    def check_model(self, shapes: Mapping[str, tuple[int, ...]], fingerprint: str = "") -> None:
+        """Refuse masks of another model: every map must be there with this shape, and the weights be the same."""
         for name in self:
             shape = tuple(self._shapes[name]) if self.packed else self._bundle.shape(name)
             if shapes.get(name) != shape:
@@ -75,6 +75,12 @@ class StoredMasks(Mapping[str, np.ndarray]):
                 raise UsageError(
                     f"These masks are of another model: '{name}' is {shape} in the file and {have} in the model."
                 )
+        made_from = self.provenance.get("model_hash") or fingerprint
+        if fingerprint and made_from != fingerprint:
+            raise UsageError(
+                f"These masks are of another model: they were made from weights {made_from}, and these are {fingerprint}.",
+                hint=f"Name the model they were made from: '{self.provenance.get('model', 'unknown')}'.",
+            )
 
 
 Masks = Mapping[str, np.ndarray] | Mapping[str, PackedMask]
@@ -110,7 +116,12 @@ def read_masks(path: Path) -> StoredMasks:
     return masks
 
 
-def tensor_hash(*tensors: Tensor) -> str:
+def model_hash(maps: Iterable[tuple[str, Tensor]]) -> str:
+    """A short fingerprint of a model's prunable maps; equal for one model whole in memory and streamed."""
+    return tensor_hash(weight.float() for _, weight in sorted(maps, key=lambda pair: pair[0]))
+
+
+def tensor_hash(tensors: Iterable[Tensor]) -> str:
     """A short fingerprint of weights or tokens, for provenance."""
     digest = hashlib.blake2b(digest_size=12)
     for tensor in tensors:

@@ -75,6 +75,15 @@ def prune_matrix(
     return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
 
 
+def apply_mask(
+    weight: Float[Tensor, "out in"], keep: Bool[Tensor, "out in"], inputs: InputStatistics | None = None
+) -> PrunedMatrix:
+    """A mask that was made before; weights that stay are left as they are."""
+    pruned = weight.masked_fill(~keep, 0)
+    error = None if inputs is None else relative_error(weight, pruned, inputs.gram)
+    return PrunedMatrix(keep, pruned, error)
+
+
 def relative_error(before: Tensor, after: Tensor, gram: Float[Tensor, "in in"]) -> float:
     """Squared error of the layer's output over its squared size, from X^T X."""
     size, lost = (

@@ -1,8 +1,9 @@
 """Prune a whole model layer by layer, each calibrated on the output of the pruned layers before it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
@@ -58,33 +59,40 @@ def prune_model(
     inputs: Tensor | None,
     recipe: Recipe,
     *,
+    masks: Mapping[str, np.ndarray] | None = None,
     residency: Residency | None = None,
     on_map: Callable[[PrunedMap], None] | None = None,
 ) -> list[PrunedMap]:
-    """Prune in place. `inputs` are token rows (sequences, tokens), or whatever batch the model takes."""
+    """Prune in place. `inputs` are token rows (sequences, tokens), or whatever batch the model takes.
+
+    With `masks`, made before and checked by the caller, the recipe only says which maps.
+    """
     found = blocks(model, recipe.include, recipe.exclude)
     ledger: list[PrunedMap] = []
     ratios = _ratios(model, found, inputs, recipe, residency)
 
     def visit(block: Block, statistics: Statistics) -> None:
         for one in block.maps:
-            ledger.append(_prune_map(one, statistics.get(one.name), recipe, ratios.get(block.name)))
+            if masks is not None and one.name not in masks:
+                continue
+            mask = None if masks is None else torch.from_numpy(masks[one.name])
+            ledger.append(_prune_map(one, statistics.get(one.name), recipe, ratios.get(block.name), mask))
             if on_map:
                 on_map(ledger[-1])
 
     if inputs is None:
-        _without_inputs(found, recipe, visit, residency or InMemory())
+        if masks is None and (matrix.needs(recipe.method) or recipe.swap):
+            raise UsageError(
+                f"The method '{recipe.method}' looks at inputs, and there is no calibration data.",
+                hint="Give --calibration, or use the method magnitude.",
+            )
+        _without_inputs(found, visit, residency or InMemory())
     else:
         walk(model, found, inputs, visit, residency=residency)
     return ledger
 
 
-def _without_inputs(found: Sequence[Block], recipe: Recipe, visit: Callable, store: Residency) -> None:
-    if matrix.needs(recipe.method) or recipe.swap:
-        raise UsageError(
-            f"The method '{recipe.method}' looks at inputs, and there is no calibration data.",
-            hint="Give --calibration, or use the method magnitude.",
-        )
+def _without_inputs(found: Sequence[Block], visit: Callable, store: Residency) -> None:
     for block in found:
         store.load(block)
         visit(block, {})
@@ -92,18 +100,16 @@ def _without_inputs(found: Sequence[Block], recipe: Recipe, visit: Callable, sto
 
 
 def _prune_map(
-    one: LinearMap, inputs: InputStatistics | None, recipe: Recipe, ratio: float | None
+    one: LinearMap, inputs: InputStatistics | None, recipe: Recipe, ratio: float | None, mask: Tensor | None
 ) -> PrunedMap:
-    pattern = recipe.pattern if ratio is None else Pattern(ratio)
-    done = matrix.prune_matrix(
-        one.weight,
-        inputs,
-        recipe.method,
-        pattern=pattern,
-        swap=recipe.swap,
-        settings=recipe.settings,
-        name=one.name,
-    )
+    if mask is not None:
+        done = matrix.apply_mask(one.weight, mask, inputs)
+    else:
+        pattern = recipe.pattern if ratio is None else Pattern(ratio)
+        done = matrix.prune_matrix(
+            one.weight, inputs, recipe.method, pattern=pattern, swap=recipe.swap, settings=recipe.settings,
+            name=one.name,
+        )  # fmt: skip
     one.replace(done.weight)
     return PrunedMap(one.name, pack(done.keep.cpu().numpy()), done.sparsity, done.relative_error, done.note)
 

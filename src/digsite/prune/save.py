@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from digsite.base import atomic
-from digsite.base.errors import UsageError
+from digsite.base.errors import NotFound, UsageError
 from digsite.prune import cost, layers, matrix, perplexity
 from digsite.prune.calibration import Windows, windows
 from digsite.prune.language import Language, load_language, located
-from digsite.prune.maskstore import tensor_hash, write_masks
+from digsite.prune.maskstore import StoredMasks, model_hash, read_masks, tensor_hash, write_masks
 from digsite.prune.model import PrunedMap, Recipe, prune_model
 from digsite.prune.shards import ShardWriter, copy_beside
 from digsite.prune.streaming import Streamed, open_streamed
@@ -34,6 +34,7 @@ class Job:
     length: int = 0
     seed: int = 0
     stream: bool = False
+    masks: Path | None = None  # apply these instead of making new ones
     evaluation_windows: int = 32
 
 
@@ -55,11 +56,11 @@ def prune_folder(job: Job, tell: Callable[[PrunedMap], None] | None = None) -> O
 
 def _in_memory(job: Job, tell: Callable[[PrunedMap], None] | None) -> Outcome:
     language = load_language(job.reference)
-    tokens = _calibration(job, language)
-    held = _evaluation(job, language)
+    fingerprint = model_hash((one.name, one.stored) for one in layers.all_maps(language.model))
+    masks = _given_masks(job, language, fingerprint)
+    tokens, held = _calibration(job, language), _evaluation(job, language)
     before = _evaluate(language, held)
-    fingerprint = tensor_hash(*(p.detach() for p in language.model.parameters()))
-    ledger = prune_model(language.model, tokens, job.recipe, on_map=tell)
+    ledger = prune_model(language.model, tokens, job.recipe, masks=masks, on_map=tell)
     after = _evaluate(language, held)
     _write_model(job, language)
     return _finish(job, ledger, before, after, fingerprint, tokens)
@@ -72,21 +73,26 @@ def _streamed(job: Job, tell: Callable[[PrunedMap], None] | None) -> Outcome:
     tokens = _calibration(job, language)
     writer = ShardWriter(job.out)
     residency = Streamed(language.model, stored, writer)
+    fingerprint = model_hash(residency.read_maps())
+    masks = _given_masks(job, language, fingerprint)
     residency.write_rest()
-    ledger = prune_model(language.model, tokens, job.recipe, residency=residency, on_map=tell)
+    ledger = prune_model(language.model, tokens, job.recipe, masks=masks, residency=residency, on_map=tell)
     residency.close()
     writer.finish(folder)
-    return _finish(job, ledger, None, None, _table_hash(stored), tokens)
+    return _finish(job, ledger, None, None, fingerprint, tokens)
 
 
-def _table_hash(stored: dict) -> str:
-    """A streamed model is never whole in memory: the beginnings of its tensors stand for it."""
-    # Copies: a slice would keep its whole tensor.
-    return tensor_hash(*(entry.read().flatten()[:16].clone() for _, entry in sorted(stored.items())))
+def _given_masks(job: Job, language: Language, fingerprint: str) -> StoredMasks | None:
+    if job.masks is None:
+        return None
+    stored = read_masks(job.masks)
+    stored.check_model(layers.shapes(language.model), fingerprint)
+    return stored
 
 
 def _calibration(job: Job, language: Language) -> Tensor | None:
-    if not matrix.needs(job.recipe.method) and not job.text and not job.recipe.swap and not job.recipe.owl:
+    needed = job.masks is None and matrix.needs(job.recipe.method)
+    if not needed and not job.text and not job.recipe.swap and not job.recipe.owl:
         return None
     return windows(language, job.text, job.sequences, job.length, job.seed).tokens
 
@@ -94,7 +100,10 @@ def _calibration(job: Job, language: Language) -> Tensor | None:
 def _evaluation(job: Job, language: Language) -> Windows | None:
     try:
         return windows(language, job.text, job.evaluation_windows, job.length, job.seed, "test", fewer=True)
-    except UsageError:  # too little text to hold any back: the ledger still says what pruning did
+    except (
+        UsageError,
+        NotFound,
+    ):  # no text, or too little to hold any back: the ledger says what pruning did
         return None
 
 
@@ -123,8 +132,8 @@ def _finish(
 ) -> Outcome:  # fmt: skip
     provenance = {
         "model": job.reference, "model_hash": fingerprint, "calibration": job.text or "default",
-        "calibration_hash": tensor_hash(tokens) if tokens is not None else None, "seed": job.seed,
-        "method": job.recipe.method, "pattern": str(job.recipe.pattern), "ratio": job.recipe.pattern.ratio,
+        "calibration_hash": tensor_hash([tokens]) if tokens is not None else None, "seed": job.seed,
+        "masks": str(job.masks) if job.masks else None, "method": job.recipe.method, "pattern": str(job.recipe.pattern), "ratio": job.recipe.pattern.ratio,
         "swap": job.recipe.swap, "owl": job.recipe.owl, "settings": vars(job.recipe.settings),
         "versions": {name: _version(name) for name in PACKAGES},
     }  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from digsite.prune.language import Language, hugging_face
-from digsite.prune.layers import Block, blocks, decoder_stack
+from digsite.prune.layers import Block, all_maps, blocks, decoder_stack
 from digsite.prune.shards import Entry, ShardWriter, entries
 
 
@@ -34,10 +34,15 @@ class Streamed:
     def release(self, block: Block) -> None:
         if self.writer is not None:
             for name, parameter in block.module.named_parameters():
-                stored = self._stored_name(f"{block.name}.{name}")
+                stored = self.stored_name(f"{block.name}.{name}")
                 self.writer.add({stored: parameter.detach().to(self.stored[stored].dtype)})
             self.writer.flush()
         _empty(block.module)
+
+    def read_maps(self) -> Iterator[tuple[str, Tensor]]:
+        """The weights of the prunable maps, one after the other in the order of their names."""
+        for one in sorted(all_maps(self.model), key=lambda one: one.name):
+            yield one.name, self.stored[self.stored_name(f"{one.name}.weight")].read()
 
     def write_rest(self) -> None:
         """Everything that is not in a layer, as it was."""
@@ -63,10 +68,10 @@ class Streamed:
                 _put(
                     module,
                     name,
-                    self.stored[self._stored_name(f"{prefix}.{name}" if prefix else name)].read().float(),
+                    self.stored[self.stored_name(f"{prefix}.{name}" if prefix else name)].read().float(),
                 )
 
-    def _stored_name(self, name: str) -> str:
+    def stored_name(self, name: str) -> str:
         """Some folders leave out the outer module's name (GPT-2's `transformer.`)."""
         if name in self.stored:
             return name

@@ -1,6 +1,6 @@
 """Swap refinement: exchange one pruned and one kept weight of a row wherever that lowers the layer's output error.
 
-The exact best exchange of every row comes from X^T X alone (SparseSwaps, arXiv 2512.10922); weights are not updated.
+What an exchange changes comes exactly from X^T X (SparseSwaps, arXiv 2512.10922); weights are not updated.
 """
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from digsite.prune.patterns import Pattern
 
 PAIR_BUDGET = 1 << 24  # exchanges weighed at once
+PROMISING = 32  # inputs on either side of the exchanges that are weighed first
 
 
 def refine(
@@ -36,9 +37,7 @@ def _refine_rows(
 ) -> tuple[Tensor, int]:
     active, total = torch.arange(len(weight)), 0
     for _ in range(max_swaps):
-        gain, back, out = _best_exchange(weight[active], keep[active], gram, pattern)
-        # Rounding must not be mistaken for progress: a swap counts if it lowers the row's error visibly.
-        better = gain < -1e-6 * _row_error(weight[active], keep[active], gram).clamp(min=1e-30)
+        better, back, out = _best_exchange(weight[active], keep[active], gram, pattern)
         active, back, out = active[better], back[better], out[better]
         if len(active) == 0:
             break
@@ -47,25 +46,49 @@ def _refine_rows(
     return keep, total
 
 
-def _row_error(weight: Tensor, keep: Tensor, gram: Tensor) -> Tensor:
-    lost = weight.masked_fill(keep, 0)
-    return (lost @ gram * lost).sum(1)
-
-
 def _best_exchange(
     weight: Tensor, keep: Tensor, gram: Tensor, pattern: Pattern
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Per row: change of lost^T G lost for the best exchange, the input taken back, the input given up."""
+    """Per row: whether an exchange lowers lost^T G lost, the input it takes back, the input it gives up.
+
+    An exchange among the promising is tried first; a row is left alone only when no exchange at all helps it.
+    """
     lost = weight.masked_fill(keep, 0)
-    slope, curve = 2 * weight * (lost @ gram), weight**2 * gram.diag()
+    pull = lost @ gram
+    slope, curve = 2 * weight * pull, weight**2 * gram.diag()
     take_back = torch.where(keep, torch.inf, curve - slope)
     give_up = torch.where(keep, curve + slope, torch.inf)
+    # Rounding must not be mistaken for progress: a swap counts if it lowers the row's error visibly.
+    enough = -1e-6 * (lost * pull).sum(1).clamp(min=1e-30)
     if pattern.structured:
-        return _best_in_groups(weight, gram, take_back, give_up, pattern.m)
-    change = take_back[:, :, None] + give_up[:, None, :]
-    change -= 2 * weight[:, :, None] * weight[:, None, :] * gram
+        gain, back, out = _best_in_groups(weight, gram, take_back, give_up, pattern.m)
+        return gain < enough, back, out
+    gain, back, out = _best_among(weight, gram, take_back, give_up, PROMISING)
+    stuck = gain >= enough
+    if stuck.any():
+        gain[stuck], back[stuck], out[stuck] = _best_among(
+            weight[stuck], gram, take_back[stuck], give_up[stuck], weight.shape[1]
+        )
+    return gain < enough, back, out
+
+
+def _best_among(
+    weight: Tensor, gram: Tensor, take_back: Tensor, give_up: Tensor, most: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best exchange between the `most` inputs that are best to take back and those best to give up by themselves."""
+    backs, outs = (
+        cost.topk(min(most, int(cost.isfinite().sum(1).max())), dim=1, largest=False)
+        for cost in (take_back, give_up)
+    )
+    change = backs.values[:, :, None] + outs.values[:, None, :]
+    w_back, w_out = weight.gather(1, backs.indices), weight.gather(1, outs.indices)
+    change -= (
+        2 * w_back[:, :, None] * w_out[:, None, :] * gram[backs.indices[:, :, None], outs.indices[:, None, :]]
+    )
     best = change.flatten(1).min(dim=1)
-    return best.values, best.indices // weight.shape[1], best.indices % weight.shape[1]
+    width = change.shape[2]
+    back = backs.indices.gather(1, (best.indices // width)[:, None]).squeeze(1)
+    return best.values, back, outs.indices.gather(1, (best.indices % width)[:, None]).squeeze(1)
 
 
 def _best_in_groups(

@@ -5,8 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
+from digsite.base.errors import UsageError
+from digsite.prune.config import CONFIGS
 from digsite.prune.maskstore import read_masks, write_masks
+from digsite.prune.runs import masks
 from digsite.runs import read_results
 
 
@@ -24,6 +28,13 @@ def test_mask_clusters_claims_its_ratios_beside_nulls_and_repeats_itself(smoke, 
     summary = json.loads((run.path / "artifacts" / "metrics_summary.json").read_text())
     assert set(summary) == {"seed_0", "summary"} and set(summary["seed_0"]["k_4"]) == {
         "mean_within", "mean_between", "separation_ratio", "cluster_sizes", "inertia"}  # fmt: skip
+    for kind in ("bootstrap", "calibration"):
+        stable = found[f"ari/{kind}/k=4"]
+        assert -1 <= stable.value <= 1 and stable.null_low <= stable.null <= stable.null_high
+    labels = safe_open(run.path / "artifacts" / "mask.safetensors", "np")
+    assert set(labels.get_tensor("column_labels").tolist()) == set(range(8))
+    view = next(one for one in json.loads((run.path / "views.json").read_text()) if one["name"] == "mask")
+    assert view["row_labels"] == "#row_labels" and view["column_labels"] == "#column_labels"
     pictures = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"metrics_summary.json", "seed0_k4.png", "separation.png"} <= pictures
     assert read_masks(run.path / "artifacts" / "mask.safetensors").provenance["settings"]["layer"] == 1
@@ -38,6 +49,26 @@ def test_a_mask_from_a_file_needs_no_model(smoke, tmp_path):
     found = claims(run)
     assert "reprune" not in found["separation_ratio/k=4"].note and found["separation_ratio/k=4"].n == 1
     assert "no structure beyond densities" in read_results(run.results).verdict
+
+
+def test_masks_of_another_model_are_refused(folders, tmp_path):
+    """By a study, and by the command line that would apply them."""
+    keep = np.random.default_rng(0).random((40, 30)) < 0.5
+    write_masks(tmp_path / "m.safetensors", {"model.layers.1.mlp.down_proj": keep}, {})
+    config = CONFIGS["clusters"].model_validate(
+        {"masks": str(tmp_path / "m.safetensors"), "model": str(folders / "llama")}
+    )
+    with pytest.raises(UsageError, match=r"another model: 'model.layers.1.mlp.down_proj' is \(40, 30\)"):
+        masks.read_one(config)
+
+
+def test_the_command_line_refuses_masks_of_another_model(folders, tmp_path, cli):
+    write_masks(tmp_path / "m.safetensors", {"model.layers.0.mlp.down_proj": np.ones((4, 4), bool)}, {})
+    words = ("prune", folders / "llama", "--masks", tmp_path / "m.safetensors", "--out", tmp_path / "out")
+    code, _, said = cli(*words)
+    assert code == 2 and "These masks are of another model" in said
+    code, _, said = cli(*words, "--sparsity", "0.5")
+    assert code == 2 and "cannot be given with it" in said
 
 
 def test_the_single_study_prints_every_distance(smoke, capfd):

@@ -17,6 +17,7 @@ from digsite.prune.nulls import Observed
 from digsite.prune.packed import PackedMask, features_of, pack
 from digsite.prune.perplexity import mean_interval
 from digsite.prune.runs import masks
+from digsite.prune.runs.stability import claim_stability
 from digsite.prune.runs.tables import test_table
 from digsite.prune.significance import NULLS, judge, null_test
 from digsite.prune.source import MaskedMap
@@ -36,6 +37,7 @@ def clusters(config: ClustersConfig, run: "Run") -> None:
     cells = _cells(config, run, keep, centers)
     _summarize(config, run, cells, observed, drawn)
     _claim(config, run, keep, observed, drawn, ratios, cells)
+    claim_stability(config, run, keep, centers)
     masks.copy_out(run, config.output_dir)
     run.verdict(sentence(name, densities(keep), judged, ratios), on=["separation_ratio/*", "density/*"])
 

@@ -5,18 +5,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from digsite.base import atomic
-from digsite.prune import source
+from digsite.prune import layers, source
+from digsite.prune.clusters import cluster_features
 from digsite.prune.config import OneMask, Pruning
 from digsite.prune.language import Language
-from digsite.prune.maskstore import packed_tensors, read_masks
+from digsite.prune.maskstore import model_hash, packed_tensors, read_masks
 from digsite.prune.nulls import Observed
 from digsite.prune.packed import pack
 from digsite.prune.source import MaskedMap
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
+
+SHOWN_CLUSTERS = 8
+MOST_CLUSTERED = 4096
 
 Wanted = Sequence[tuple[int, str]] | None
 
@@ -58,18 +63,34 @@ def one_mask(config: OneMask, run: "Run", draw: int = 0) -> tuple[str, np.ndarra
 
 
 def read_one(config: OneMask) -> tuple[str, np.ndarray]:
+    """A mask from a file; where a trained model is named beside it, the file must be of that model."""
     stored = read_masks(Path(config.masks))
+    if config.model != "stories":
+        model = source.language_of(config, None).model
+        weights = ((one.name, one.stored) for one in layers.all_maps(model))
+        stored.check_model(layers.shapes(model), model_hash(weights))
     name = stored.find(config.layer, config.component)
     return name, stored[name]
 
 
 def store_mask(run: "Run", name: str, keep: np.ndarray, config: Pruning) -> None:
+    """The mask, with clusters of its rows and columns that the dashboard can sort it by."""
     tensors, metadata = packed_tensors({name: keep}, {"settings": config.model_dump(mode="json")})
-    run.tensors("mask", tensors, metadata)
+    labels = {f"{axis}_labels": _labels(keep, f"{axis}s") for axis in ("row", "column")}
+    found = {key: torch.from_numpy(value) for key, value in labels.items() if value is not None}
+    run.tensors("mask", tensors | found, metadata)
     run.view(
         "mask", kind="matrix", source=f"artifacts/mask.safetensors#{name}", bits=keep.shape[1],
-        x_label="input", y_label="output", title=f"Mask of {name}",
+        x_label="input", y_label="output", title=f"Mask of {name}", **{key: f"#{key}" for key in found},
     )  # fmt: skip
+
+
+def _labels(keep: np.ndarray, axis: str) -> np.ndarray | None:
+    """Clusters for the eye; None where all pairs of features would be too many to look at."""
+    n = keep.shape[0] if axis == "rows" else keep.shape[1]
+    if n > MOST_CLUSTERED:
+        return None
+    return cluster_features(keep, min(SHOWN_CLUSTERS, n), axis, n_init=3).labels.astype(np.int32)
 
 
 def copy_out(run: "Run", folder: str) -> None:

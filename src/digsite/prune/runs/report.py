@@ -9,7 +9,7 @@ from digsite.prune import figures, groups, layers
 from digsite.prune.clusters import cluster_distances
 from digsite.prune.config import ReportConfig
 from digsite.prune.densities import densities
-from digsite.prune.heads import group_test
+from digsite.prune.heads import HeadCounts, group_test, head_counts, structure_of
 from digsite.prune.language import Language
 from digsite.prune.matrix import method_named
 from digsite.prune.neighborhood import around
@@ -22,8 +22,6 @@ from digsite.prune.verdict import Judged, judge_all
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
-
-BY_HEAD = ("q_proj", "k_proj", "v_proj")
 
 
 def report(config: ReportConfig, run: "Run") -> None:
@@ -55,7 +53,7 @@ def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
     subject = masks.language(config, run)
     wanted = _wanted(config, subject)
     found = masks.masked(config, run, wanted, method=method)
-    heads = _head_counts(subject)
+    heads = head_counts(subject.model)
     rows, tests = [], []
     for place, one in enumerate(found):
         run.stage(f"{model} {method} {one.name}", len(found))
@@ -75,15 +73,7 @@ def _wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
     ]
 
 
-def _head_counts(subject: Language) -> dict[str, int]:
-    """Query and key/value heads, where the model says how many it has."""
-    config = getattr(subject.model, "config", None)
-    queries = getattr(config, "n_heads", getattr(config, "num_attention_heads", 0))
-    shared = getattr(config, "n_kv_heads", getattr(config, "num_key_value_heads", queries))
-    return {"q_proj": queries, "k_proj": shared, "v_proj": shared}
-
-
-def _tests(config: ReportConfig, run: "Run", one: MaskedMap, heads: dict[str, int]) -> list[Test]:
+def _tests(config: ReportConfig, run: "Run", one: MaskedMap, heads: HeadCounts) -> list[Test]:
     keep, source = one.keep.numpy(), masks.observed(one, config.nulls.trades)
     seed, draws = run.derive(f"tests-{one.name}"), config.nulls.draws
     nulls = ["margins"] + (["reprune"] if config.nulls.reprune else [])
@@ -93,10 +83,10 @@ def _tests(config: ReportConfig, run: "Run", one: MaskedMap, heads: dict[str, in
         for axis in ("rows", "columns")
         for test in null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
     ]
-    count = heads.get(one.name.rsplit(".", 1)[-1], 0)
-    if count > 1:
-        tests.append(group_test(keep, count, draws=draws, seed=seed))
-    return tests
+    return tests + [
+        group_test(keep, n, axis, draws=draws, seed=seed, n_parts=parts)
+        for n, axis, parts in structure_of(one.name, heads)
+    ]
 
 
 def _row(config: ReportConfig, model: str, method: str, one: MaskedMap) -> dict:
