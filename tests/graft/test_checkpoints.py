@@ -26,10 +26,10 @@ def test_a_plain_graft_comes_back_from_its_file(room, tmp_path, text):
 
 
 def test_a_reader_of_all_layers_of_a_deep_network_is_one_network(crossed):
-    from digsite.graft.edits import ReadAll
+    from digsite.graft.edits import Beside
 
     deep, x = crossed.pair.donor, crossed.data.test.x[:20]
-    model = ReadAll(deep, crossed.pair.heads()[1], [7], torch.randn(1, 256 + 256 + 128), torch.randn(1))
+    model = Beside(deep, crossed.pair.heads()[1], [7], torch.nn.Linear(256 + 256 + 128, 1))
     flat = as_mlp(model)
     assert flat is not None
     torch.testing.assert_close(predict(flat, x), predict(model, x), atol=1e-3, rtol=1e-3)

@@ -45,16 +45,15 @@ def test_read_all_reads_every_layer():
     a, x = net(6, 5, 4, 3), torch.randn(9, 6)
     h1 = a[1](x).relu()
     h2 = a[3](h1).relu()
-    weight, bias = torch.randn(1, 9), torch.randn(1)
-    model = edits.ReadAll(a, "5", [1], weight, bias)
-    torch.testing.assert_close(model(x)[:, 1], (torch.cat([h1, h2], 1) @ weight.T + bias)[:, 0])
+    part = nn.Linear(9, 1)
+    model = edits.Beside(a, "5", [1], part)
+    torch.testing.assert_close(model(x)[:, 1:2], part(torch.cat([h1, h2], 1)))
     torch.testing.assert_close(model(x)[:, [0, 2]], a(x)[:, [0, 2]])
 
 
 def test_beside_and_shifted():
-    a, b, x = net(6, 5, 4), net(6, 3, 1, seed=2), torch.randn(9, 6)
-    both = edits.Beside(a, "3", [3], b)
-    torch.testing.assert_close(both(x)[:, 3:], b(x))
-    torch.testing.assert_close(edits.Shifted(both, [3], 2.0)(x)[:, 3:], b(x) + 2)
-    part = nn.Linear(5, 1)
-    torch.testing.assert_close(edits.Beside(a, "3", [3], part, 0)(x)[:, 3:], part(a[1](x).relu()))
+    a, part, x = net(6, 5, 4), nn.Linear(5, 1), torch.randn(9, 6)
+    both = edits.Beside(a, "3", [3], part, 0)
+    torch.testing.assert_close(both(x)[:, 3:], part(a[1](x).relu()))
+    torch.testing.assert_close(edits.Shifted(both, [3], 2.0)(x)[:, 3:], part(a[1](x).relu()) + 2)
+    assert both.base is a  # many grafts of one receiver are scored in one pass through it

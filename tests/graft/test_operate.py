@@ -5,7 +5,7 @@ import torch
 
 from digsite.base.errors import NotFound, UsageError
 from digsite.graft.ledger import Unlisted, as_dict, entry
-from digsite.graft.operate import blank, operate, plan, rebuilt, sides, weights_of
+from digsite.graft.operate import blank, operate, plan, rebuilt, sides, whole_donor
 
 
 def test_a_plan_is_a_name_with_options():
@@ -48,7 +48,7 @@ def test_neither_side_sees_the_others_weights(room):
 def test_the_donor_is_put_together_from_the_message(room):
     donor, receiver = sides(plan("union"), room.pair, room.pools, 0)
     x = torch.randn(3, 1, 8, 8)
-    again = rebuilt(receiver, weights_of(donor))
+    again = rebuilt(receiver, whole_donor(None, donor))
     torch.testing.assert_close(again(x), room.pair.donor(x))
     assert torch.equal(blank(room.pair.donor)(x), torch.zeros(3, 10))
 

@@ -104,8 +104,8 @@ class Lens:
     kept: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     models: dict[int, nn.Module] = field(default_factory=dict)
 
-    def acts(self, model: nn.Module, images: Images) -> Acts:
-        return self.once(model, ("acts", images.key), lambda: acts(model, images.x))
+    def acts(self, model: nn.Module, images: Images, head: str | None = None) -> Acts:
+        return self.once(model, ("acts", images.key, head), lambda: acts(model, images.x, head))
 
     def once(self, model: nn.Module, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
         self.models[id(model)] = model

@@ -3,9 +3,9 @@
 from torch import nn
 
 from digsite.graft.access import Access
-from digsite.graft.edits import ReadAll, Shifted, edited
+from digsite.graft.edits import Beside, Shifted, edited
 from digsite.graft.metrics import calibration_shift
-from digsite.graft.nets import head, head_name, layers, predict
+from digsite.graft.nets import Composite, head, layers, predict
 from digsite.graft.task import RATE
 
 BUDGET = "a"
@@ -14,21 +14,17 @@ BUDGET = "a"
 def calibrated(model: nn.Module, new: list[int], access: Access, rate: float = RATE) -> nn.Module:
     """The model with `rate` of the held-out old images called new; the bias of its head where it has its own."""
     shift = calibration_shift(predict(model, access.held_old().x), new, rate)
-    if _owns_its_logits(model):
-        copy = edited(model)
-        head(copy, head_name(copy)).bias.data[new] += shift
-        return copy
-    if isinstance(model, ReadAll):
-        copy = edited(model)
-        copy.get_submodule("read").bias.data += shift  # pyright: ignore[reportOperatorIssue]
-        return copy
-    return Shifted(model, new, shift)
+    copy = edited(model)
+    last, rows = _writer(copy, new)
+    if last is None or last.bias is None:
+        return Shifted(model, new, shift)
+    last.bias.data[rows] += shift
+    return copy
 
 
-def _owns_its_logits(model: nn.Module) -> bool:
-    """True for a plain receiver or union, whose last layer writes all logits."""
-    name = list(layers(model))[-1]
-    return (
-        not name.startswith(("base.", "part.", "read", "a.", "b.", "carry", "encode"))
-        and head(model).bias is not None
-    )
+def _writer(model: nn.Module, new: list[int]) -> tuple[nn.Linear | None, list[int]]:
+    """The layer that writes the new logits, where the model has one of its own, and its rows for them."""
+    if isinstance(model, Beside):
+        last = list(layers(model.part).values())[-1]
+        return (last if isinstance(last, nn.Linear) else None), [model.classes.index(c) for c in new]
+    return (None if isinstance(model, Composite) else head(model)), new

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from digsite.graft.access import Access, Budget, Lens, Pools
 from digsite.graft.edits import Beside
 from digsite.graft.maps import fit_quality, ridge
-from digsite.graft.methods.probe_last import set_width
-from digsite.graft.nets import acts, head
+from digsite.graft.nets import head
 from digsite.graft.pair import Pair
 from digsite.graft.task import Scorer
 from digsite.graft.tune import fit_rows
@@ -35,19 +33,16 @@ def readable_ceiling(
     """For every hidden layer, the best any head could do there and what shared images let one guess without it."""
     access = Access(pools, Budget.parse(BUDGET), lens)
     old, new, shared = access.old(n_images), access.shots().first(n_images), access.shared(n_images)
-    mine_old, mine_new = access.lens.acts(pair.receiver, old), access.lens.acts(pair.receiver, new)
-    mine_shared = access.lens.acts(pair.receiver, shared)
     a, b = pair.heads()
-    theirs = acts(pair.donor, shared.x, b).last
+    mine_old, mine_new, mine_shared = (access.lens.acts(pair.receiver, x, a) for x in (old, new, shared))
+    theirs = access.lens.acts(pair.donor, shared, b).last
     seen = row_inside(head(pair.donor, b).weight.detach()[list(pair.new)], theirs)
-    logits = set_width(torch.cat([mine_old.logits, mine_new.logits]), list(pair.new))
+    logits = torch.cat([mine_old.logits, mine_new.logits])
     y = torch.cat([old.y, new.y])
     out = []
     for i, (h_old, h_new, h_shared) in enumerate(zip(mine_old.hidden, mine_new.hidden, mine_shared.hidden)):
         fit = fit_rows(torch.cat([h_old, h_new]), logits, y, list(pair.new))
-        probe = nn.Linear(fit.weight.shape[1], len(pair.new))
-        probe.weight.data, probe.bias.data = fit.weight, fit.bias
-        outcome = scorer(Beside(pair.receiver, a, list(pair.new), probe, i))
+        outcome = scorer(Beside(pair.receiver, a, list(pair.new), fit.layer(), i))
         r2 = fit_quality(theirs, ridge(h_shared, theirs)(h_shared))
         reached = outcome.calibrated
         out.append(Depth(i + 1, h_old.shape[1], reached.transfer, reached.auc, 100 * r2, 100 * seen))

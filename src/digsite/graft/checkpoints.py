@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.graft.edits import Beside, ReadAll, with_outputs
+from digsite.graft.edits import Beside, with_outputs
 from digsite.graft.nets import head, is_plain, layers, matrices
 from digsite.models import build
 from digsite.models.configs.mlp import MlpConfig
@@ -56,15 +56,13 @@ def as_mlp(model: nn.Module) -> nn.Module | None:
     """The same function as one plain ReLU network, where it has that form."""
     if is_plain(model):
         return mlp(*matrices(model))
-    if isinstance(model, ReadAll | Beside) and is_plain(model.base):
-        return _absorbed(model)
+    if isinstance(model, Beside) and model.layer is None and is_plain(model.base):
+        return _absorbed(model, model.part) if isinstance(model.part, nn.Linear) else None
     return None
 
 
-def _absorbed(model: ReadAll | Beside) -> nn.Module | None:
+def _absorbed(model: Beside, read: nn.Linear) -> nn.Module:
     """A linear reader of all layers becomes rows of the head: what it reads is carried up by identities."""
-    if not isinstance(model, ReadAll):
-        return None
     weights, biases = matrices(with_outputs(model.base, model.name, model.classes))
     wide_w, wide_b, carried = [weights[0]], [biases[0]], 0
     for w, b in zip(weights[1:-1], biases[1:-1]):
@@ -75,7 +73,7 @@ def _absorbed(model: ReadAll | Beside) -> nn.Module | None:
         wide_b.append(torch.cat([torch.zeros(carried), b]))
     top = torch.cat([torch.zeros(len(weights[-1]), carried), weights[-1]], dim=1)
     bias = biases[-1].clone()
-    top[model.classes], bias[model.classes] = model.read.weight.data, model.read.bias.data
+    top[model.classes], bias[model.classes] = read.weight.data, read.bias.data
     return mlp([*wide_w, top], [*wide_b, bias])
 
 

@@ -1,57 +1,32 @@
-"""The nine framework ideas share this: the donor's rows read through a code that both networks write."""
+"""The donor's rows read through a code that both networks write: what four of the framework's methods share."""
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from digsite.config import Config, Field
 from digsite.graft.access import Images
-from digsite.graft.augment import widened
-from digsite.graft.nets import acts
-from digsite.graft.operate import rebuilt, weights_of
+from digsite.graft.edits import Beside
+from digsite.graft.fitting import donor_acts
+from digsite.graft.operate import rebuilt
 from digsite.graft.pair import Message, Side
-from digsite.graft.shared_codes import CodeReader, donor_rows, fit_shared_codes
+from digsite.graft.rows import rows_of
+from digsite.graft.shared_codes import Features, fit_shared_codes
 
-
-class Fitting(Config):
-    """Options of a method that fits one dictionary on images of its budget."""
-
-    data: str = Field("au", pattern="^[sau]+$", description="images of the fit, in budget letters")
-    n_images: int = Field(3000, gt=0, description="at most so many images of each kind")
-    n_widened: int = Field(0, ge=0, description="more images, bent, cut and pieced together from those")
-
-
-def budget(options: Fitting) -> str:
-    """What such a method may touch: the images that it fits on."""
-    return options.data
-
-
-def message(options: Fitting, donor: Side) -> Message:
-    """What such a method takes from the donor: its weights."""
-    return weights_of(donor)
-
-
-def fitting_images(receiver: Side, letters: str, n_images: int, n_widened: int) -> Images:
-    """The budget's images and, if wanted, more made from them."""
-    images = receiver.access.mixed(letters, n_images)
-    if not n_widened:
-        return images
-    extra: Tensor = widened(images.x, n_widened, receiver.generator("widened"))
-    unknown = torch.full((n_widened,), -1, dtype=images.y.dtype)
-    return Images(torch.cat([images.x, extra]), torch.cat([images.y, unknown]), f"{images.key}*{n_widened}")
+KEPT = 128  # principal directions that stand for a network's features while a dictionary is fitted
 
 
 def through_codes(
-    receiver: Side, message: Message, images: Images, *, width: int, sparsity: float,
+    receiver: Side, sent: Message, images: Images, *, width: int, sparsity: float,
     levels: tuple[int, ...] = (), companions: list[nn.Module] | None = None, steps: int = 250,
 ) -> nn.Module:  # fmt: skip
     """A joint dictionary of receiver, donor and companions; the receiver's code decoded as the donor's features."""
-    donor, name = rebuilt(receiver, message), receiver.pair.heads()[1]
-    features = [
-        receiver.access.lens.acts(receiver.model, images).everything,
-        acts(donor, images.x, name).last,
-    ]
-    features += [acts(net, images.x).everything for net in companions or []]
+    lens, mates = receiver.access.lens, companions or []
+
+    def summary(model: nn.Module) -> Features:
+        seen = lens.acts(model, images, receiver.head if model is receiver.model else None)
+        return lens.once(model, ("features", images.key), lambda: Features.of(seen.everything, KEPT))
+
+    theirs = Features.of(donor_acts(receiver, sent, images).last, KEPT)
     draw = receiver.generator("codes", width)
-    shared = fit_shared_codes(features, width, sparsity, draw, levels=levels, steps=steps)
-    row, bias = donor_rows(donor, name, receiver.new)
-    return CodeReader(receiver, shared, 0, row, bias, 1)
+    parts = [summary(receiver.model), theirs, *(summary(net) for net in mates)]
+    shared = fit_shared_codes(parts, width, sparsity, draw, levels=levels, steps=steps)
+    row, bias = rows_of(rebuilt(receiver, sent), receiver.pair.heads()[1], receiver.new)
+    return Beside(receiver.model, receiver.head, receiver.new, shared.reader(0, 1, row, bias))

@@ -13,7 +13,7 @@ from digsite.graft.ledger import as_dict, entry
 from digsite.graft.nets import acts, same_shape
 from digsite.graft.operate import Operation, Plan, best_null, operate, plan
 from digsite.graft.task import Outcome
-from digsite.graft.theatre import Theatre, open_theatre
+from digsite.graft.theatre import Theatre, open_theatre, with_common_start
 
 Row = dict[str, Any]
 
@@ -62,6 +62,7 @@ def job(
         "rows": rows, "skipped": skipped, "receiver_preservation": alone.raw.preservation,
         "donor_transfer": room.scorer.accuracy(room.pair.donor, list(room.classes.new)),
         "donor_strangers": [[c, share] for c, share in strange.items()],
+        "confusion": {"receiver": alone.confusion, "donor": room.scorer(room.pair.donor).confusion},
     }  # fmt: skip
     if settings.ceiling:
         depths = readable_ceiling(room.pair, room.pools, room.scorer, room.lens)
@@ -79,8 +80,8 @@ def unfit(chosen: Plan, room: Theatre) -> str:
 def _operate(chosen: Plan, room: Theatre, settings: CompareConfig) -> Operation:
     if not getattr(chosen.module, "NEEDS_START", False):
         return operate(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
-    other = open_theatre(settings, room.names, room.seed, common_start=True)
-    return operate(chosen, other.pair, other.pools, other.scorer, other.seed)
+    other = room.lens.once(room.pair.receiver, ("start",), lambda: with_common_start(settings, room))
+    return operate(chosen, other.pair, other.pools, other.scorer, other.seed, lens=other.lens)
 
 
 def _row(done: Operation, null: Outcome, strange: dict[int, float], name: str | None) -> Row:

@@ -1,6 +1,6 @@
 """The networks of the task by name, and how a receiver and a donor of them are trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -35,6 +35,9 @@ CNNS = {  # channels, then fully connected widths
 NETWORKS = (*MLPS, *CNNS, "transformer")
 
 
+PARTS = (0.5, 0.25)  # of the time: a common start, and each fine-tuning of it, which should stay near
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained; `least` steps are taken however few the images."""
@@ -44,6 +47,10 @@ class Recipe:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     least: int = 400
+
+    def part(self, share: float) -> "Recipe":
+        """The same for a share of the time."""
+        return replace(self, epochs=share * self.epochs, least=max(1, round(share * self.least)))
 
 
 def network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
@@ -100,7 +107,8 @@ def couple(
     if common_start:
         known = {*classes.old, *classes.donor}
         rest = tuple(int(c) for c in data.train.y.unique() if int(c) not in known)
-        start = train(configs[0], data.train.of(rest), derive(seed, "graft/start"), recipe)
+        first, recipe = (recipe.part(share) for share in PARTS)
+        start = train(configs[0], data.train.of(rest), derive(seed, "graft/start"), first)
     owned = [data.train.of(classes.old), data.train.of(classes.donor)]
     nets = [
         train(config, images, derive(seed, f"graft/{role}"), recipe, start)

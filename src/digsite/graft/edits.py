@@ -5,7 +5,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from digsite.graft.nets import Composite, head, layers, matrices, plain_net, record, shaped
+from digsite.graft.nets import Acts, Composite, head, matrices, plain_net, record, shaped
 
 
 def edited(model: nn.Module) -> nn.Module:
@@ -13,12 +13,12 @@ def edited(model: nn.Module) -> nn.Module:
 
 
 def with_outputs(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
-    """A copy whose head has a row for every class in `classes`; added rows never win."""
-    copy = edited(model)
-    old = head(copy, name)
+    """The model itself where its head has a row for every class, else a copy with more of them, which never win."""
+    old = head(model, name)
     missing = max(classes) + 1 - old.out_features
     if missing <= 0:
-        return copy
+        return model
+    copy = edited(model)
     wide = nn.Linear(old.in_features, old.out_features + missing).to(old.weight)
     wide.weight.data = torch.cat([old.weight.data, old.weight.new_zeros(missing, old.in_features)])
     bias = old.weight.new_zeros(old.out_features) if old.bias is None else old.bias.data
@@ -31,42 +31,45 @@ def with_outputs(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
 @torch.no_grad()
 def set_rows(model: nn.Module, name: str, classes: list[int], rows: Tensor, biases: Tensor) -> nn.Module:
     """A copy of the model with these rows in its head."""
-    copy = with_outputs(model, name, classes)
+    copy = edited(with_outputs(model, name, classes))
     last = head(copy, name)
     last.weight[classes] = rows.to(last.weight)
     last.bias[classes] = biases.to(last.bias)
     return copy
 
 
-class ReadAll(Composite):
-    """New logits read linearly from every layer of the receiver."""
+class Reading(Composite):
+    """The receiver as it was, and logits worked out from what flows through it.
 
-    def __init__(self, base: nn.Module, name: str, classes: list[int], weight: Tensor, bias: Tensor) -> None:
+    Whoever scores many of these runs the receiver once and asks each for its `answer`.
+    """
+
+    def __init__(self, base: nn.Module, name: str, classes: list[int]) -> None:
         super().__init__()
         self.base, self.name, self.classes = with_outputs(base, name, classes), name, classes
-        self.read = nn.Linear(weight.shape[1], weight.shape[0]).to(weight)
-        self.read.weight.data, self.read.bias.data = weight.clone(), bias.clone().to(weight)
+
+    def values(self, seen: Acts) -> Tensor:
+        """The new logits."""
+        raise NotImplementedError
+
+    def answer(self, seen: Acts) -> Tensor:
+        return put(seen.logits, self.classes, self.values(seen))
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = record(self.base, x, self.name)
-        return put(seen.logits, self.classes, self.read(seen.everything))
+        return self.answer(record(self.base, x, self.name))
 
 
-class Beside(Composite):
-    """New logits from a second network that reads the same image, or one layer of the receiver."""
+class Beside(Reading):
+    """New logits from a second network that reads one layer of the receiver, or all of them."""
 
     def __init__(
         self, base: nn.Module, name: str, classes: list[int], part: nn.Module, layer: int | None = None
-    ):
-        super().__init__()
-        self.base, self.name, self.classes = with_outputs(base, name, classes), name, classes
+    ) -> None:
+        super().__init__(base, name, classes)
         self.part, self.layer = part, layer
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.layer is None:
-            return put(self.base(shaped(self.base, x)), self.classes, self.part(shaped(self.part, x)))
-        seen = record(self.base, x, self.name)
-        return put(seen.logits, self.classes, self.part(seen.hidden[self.layer]))
+    def values(self, seen: Acts) -> Tensor:
+        return self.part(seen.everything if self.layer is None else seen.hidden[self.layer])
 
 
 class Shifted(Composite):
@@ -112,8 +115,3 @@ def _deepen(weights: list[Tensor], biases: list[Tensor], depth: int) -> tuple[li
     eye = [torch.eye(width).to(weights[0])] * missing
     zero = [weights[0].new_zeros(width)] * missing
     return [*weights[:-1], *eye, weights[-1]], [*biases[:-1], *zero, biases[-1]]
-
-
-def is_bare(model: nn.Module, like: nn.Module) -> bool:
-    """Whether the grafted model has the receiver's own layers, so that it saves as one of its kind."""
-    return list(layers(model)) == list(layers(like)) and type(model) is type(like)

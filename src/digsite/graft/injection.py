@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from digsite.base.errors import UsageError
 from digsite.graft.access import Images
 from digsite.graft.dictionaries import Sae, Spec, train_saes
-from digsite.graft.edits import with_outputs
-from digsite.graft.nets import Composite, head, record
+from digsite.graft.edits import Reading
+from digsite.graft.nets import Acts, head
 from digsite.graft.pair import Message, Side
 
 N_SHARED, N_NEW = 2042, 1000  # images as in the published runs: all shared test images, 50 steps of 20
@@ -31,7 +31,7 @@ def autoencoder(side: Side, width: int, epochs: int) -> Sae:
     images = side.access.shared(N_SHARED)
 
     def compute() -> Sae:
-        last = side.access.lens.acts(side.model, images).last
+        last = side.acts(images).last
         steps = max(100, epochs * len(images) // 128)
         spec = Spec("bottleneck", width, 0.05, side.derive("sae"))
         return train_saes(last, [spec], steps=steps, seed=side.seed)[0]
@@ -41,7 +41,7 @@ def autoencoder(side: Side, width: int, epochs: int) -> Sae:
 
 @torch.no_grad()
 def codes(side: Side, sae: Sae, images: Images) -> Tensor:
-    return sae.encode(side.access.lens.acts(side.model, images).last)
+    return sae.encode(side.acts(images).last)
 
 
 def donor_codes(donor: Side, width: int, epochs: int) -> Message:
@@ -87,13 +87,11 @@ def perceptron(*sizes: int, draw: torch.Generator) -> nn.Sequential:
     return nn.Sequential(*parts[:-1])
 
 
-class Injected(Composite):
+class Injected(Reading):
     """The receiver with its penultimate features edited before its own head reads them."""
 
     def __init__(self, side: Side, sae: Sae) -> None:
-        super().__init__()
-        self.base, self.name = with_outputs(side.model, side.head, side.new), side.head
-        self.base.requires_grad_(False)
+        super().__init__(side.model, side.head, side.new)
         self.sae = sae
 
     def presence(self, z: Tensor) -> Tensor:
@@ -108,8 +106,8 @@ class Injected(Composite):
         p = self.presence(z)
         return head(self.base, self.name)(self.edit(h, z, p)), p
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.read(record(self.base, x, self.name).last)[0]
+    def answer(self, seen: Acts) -> Tensor:
+        return self.read(seen.last)[0]
 
 
 @dataclass(frozen=True)
@@ -130,11 +128,10 @@ class Recipe:
 
 def fit(model: Injected, side: Side, recipe: Recipe, learned: Callable[[str], bool]) -> nn.Module:
     """Adam on the parameters that `learned` names, on labelled new images and (where weighted) old ones."""
-    lens = side.access.lens
     new = side.access.shots().first(N_NEW)
-    h_new, y_new = lens.acts(side.model, new).last, new.y
+    h_new, y_new = side.acts(new).last, new.y
     old = side.access.old(4000) if recipe.n_old else None
-    h_old = lens.acts(side.model, old).last if old else None
+    h_old = side.acts(old).last if old else None
     chosen = [p.requires_grad_() for name, p in model.named_parameters() if learned(name)]
     solver, draw = torch.optim.Adam(chosen, recipe.lr), side.generator("injection")
     top = head(model.base, model.name)

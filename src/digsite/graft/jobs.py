@@ -47,7 +47,7 @@ class Ahead:
             return self.work(*self.calls[i])
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
-        for j in range(i, min(i + self.workers, len(self.calls))):
+        for j in range(i, min(i + self.workers + 1, len(self.calls))):  # one waits, so that nobody idles
             if j not in self._futures:
                 self._futures[j] = self._pool.submit(self.work, *self.calls[j])
         future = self._futures.pop(i)

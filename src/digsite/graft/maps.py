@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -16,25 +16,44 @@ class Affine:
     def __call__(self, x: Tensor) -> Tensor:
         return x @ self.weight.T + self.bias
 
+    def layer(self) -> nn.Linear:
+        out = nn.Linear(self.weight.shape[1], self.weight.shape[0]).to(self.weight)
+        out.weight.data, out.bias.data = self.weight.clone(), self.bias.clone().to(self.weight)
+        return out
+
     def then_rows(self, rows: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
         """Rows that read y, rewritten so that they read x."""
         return rows @ self.weight, rows @ self.bias + biases
 
 
-def ridge(x: Tensor, y: Tensor, strength: float = 1e-3, weights: Tensor | None = None) -> Affine:
-    """Least squares with an unpenalized offset; `strength` is relative to the mean squared feature."""
-    x64, y64 = x.double(), y.double()
-    mass = (
-        torch.ones(len(x64), 1, dtype=torch.float64) if weights is None else weights.double().reshape(-1, 1)
-    )
-    total = mass.sum()
-    mx, my = (mass * x64).sum(0) / total, (mass * y64).sum(0) / total
-    xc, yc = x64 - mx, y64 - my
-    gram = (mass * xc).T @ xc
-    lift = strength * gram.diagonal().mean().clamp_min(1e-12)
-    gram.diagonal().add_(lift)
-    w = torch.linalg.solve(gram, (mass * xc).T @ yc).T
-    return Affine(w.to(x.dtype), (my - w @ mx).to(x.dtype))
+@dataclass(frozen=True)
+class Design:
+    """The features of a ridge regression, factored once for any number of targets; the offset is not penalized."""
+
+    x: Tensor
+    mean: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, strength: float) -> "Design":
+        """`strength` is relative to the mean squared feature."""
+        x64 = x.double()
+        mean = x64.mean(0)
+        x64 -= mean
+        gram = x64.T @ x64
+        gram.diagonal().add_(strength * gram.diagonal().mean().clamp_min(1e-12))
+        return cls(x, mean, torch.linalg.cholesky(gram))
+
+    def onto(self, y: Tensor) -> Affine:
+        y64 = y.double()
+        middle = y64.mean(0)
+        w = torch.cholesky_solve(self.x.double().T @ (y64 - middle), self.factor).T
+        return Affine(w.to(y.dtype), (middle - w @ self.mean).to(y.dtype))
+
+
+def ridge(x: Tensor, y: Tensor, strength: float = 1e-3) -> Affine:
+    """Least squares with an unpenalized offset."""
+    return Design.of(x, strength).onto(y)
 
 
 def rotation(x: Tensor, y: Tensor, *, centered: bool = True) -> Affine:

@@ -142,20 +142,17 @@ def best_null(pair: Pair, pools: Pools, scorer: Scorer, seed: int = 0, lens: Len
     return max((d for d in done if d is not None), key=lambda o: o.calibrated.transfer)
 
 
-def weights_of(side: Side) -> Message:
-    """The whole donor as a message."""
-    return Message({k: v.detach().clone() for k, v in side.model.state_dict().items()})
+def whole_donor(options: Any, donor: Side) -> Message:
+    """The `message` of a method that takes all of the donor's weights."""
+    return Message({k: v.detach().clone() for k, v in donor.model.state_dict().items()})
 
 
 def rebuilt(receiver: Side, message: Message) -> nn.Module:
-    """The donor put together again on the receiver's side from what crossed."""
-    copy = deepcopy(receiver.pair.donor)
-    copy.load_state_dict({k: message.tensors[k] for k in copy.state_dict()})
-    for p in copy.parameters():
-        p.requires_grad_(False)
-    return copy.eval()
+    """The donor put together again on the receiver's side from what crossed; the same object for the same numbers."""
 
+    def compute() -> nn.Module:
+        copy = deepcopy(receiver.pair.donor)
+        copy.load_state_dict({k: message.tensors[k] for k in copy.state_dict()})
+        return copy.requires_grad_(False).eval()
 
-def common_start(receiver: Side) -> nn.Module:
-    assert receiver.pair.start is not None, "check_fit lets no pair without a start through"
-    return receiver.pair.start
+    return receiver.access.lens.once(receiver.model, ("donor", message.digest), compute)

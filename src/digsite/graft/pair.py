@@ -1,14 +1,15 @@
 """The task: a receiver, a donor and which classes each of them knows."""
 
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.base.streams import derive
-from digsite.graft.access import Access
-from digsite.graft.nets import head, head_name, reject_non_finite
+from digsite.graft.access import Access, Images
+from digsite.graft.nets import Acts, head, head_name, reject_non_finite
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,15 @@ class Message:
     def n_bytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in self.tensors.values())
 
+    @property
+    def digest(self) -> bytes:
+        """The same for the same numbers."""
+        found = blake2b(digest_size=16)
+        for name, t in self.tensors.items():
+            found.update(name.encode())
+            found.update(t.contiguous().numpy().tobytes())
+        return found.digest()
+
     def noise(self, seed: int) -> "Message":
         """The same numbers in a random order: sizes and scales stay, what the donor knew is gone."""
         draw = torch.Generator().manual_seed(seed)
@@ -101,6 +111,10 @@ class Side:
     @property
     def new(self) -> list[int]:
         return list(self.pair.new)
+
+    def acts(self, images: Images) -> Acts:
+        """What flows through this side's model, computed once per set of images."""
+        return self.access.lens.acts(self.model, images, self.head)
 
     def derive(self, name: str, *indices: int) -> int:
         return derive(self.seed, f"graft/{name}", *indices)

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from digsite.graft.edits import Beside, ReadAll, Shifted, edited, with_outputs
+from digsite.graft.edits import Reading, Shifted, edited, with_outputs
 from digsite.graft.nets import head, head_name, layers, predict, same_shape
 
 
 def removed(model: nn.Module, new: list[int]) -> nn.Module:
     """The graft taken out: an added part is dropped, a head row is silenced; moved weights stay moved."""
-    if isinstance(model, Shifted | Beside | ReadAll):
+    if isinstance(model, Shifted | Reading):
         return removed(model.base, new)
     name = head_name(model)
-    copy = with_outputs(edited(model), name, new)
+    copy = edited(with_outputs(model, name, new))
     last = head(copy, name)
     last.weight.data[new], last.bias.data[new] = 0.0, -1e4
     return copy

@@ -10,13 +10,17 @@ from digsite.graft.pair import Message, Side
 Picks = dict[int, Tensor]  # layer -> row numbers
 
 
+def rows_of(model: nn.Module, name: str, classes: list[int]) -> tuple[Tensor, Tensor]:
+    """A head's rows and biases for these classes."""
+    last = head(model, name)
+    bias = torch.zeros(last.out_features) if last.bias is None else last.bias.detach()
+    return last.weight.detach()[classes].clone(), bias[classes].clone()
+
+
 def head_rows(donor: Side) -> Message:
     """The donor's head rows and biases for the new classes."""
-    last = head(donor.model, donor.head)
-    bias = torch.zeros(last.out_features) if last.bias is None else last.bias.detach()
-    return Message(
-        {"head/weight": last.weight.detach()[donor.new].clone(), "head/bias": bias[donor.new].clone()}
-    )
+    weight, bias = rows_of(donor.model, donor.head, donor.new)
+    return Message({"head/weight": weight, "head/bias": bias})
 
 
 def head_importance(donor: Side) -> Tensor:

@@ -9,8 +9,9 @@ from digsite.base.errors import UsageError
 from digsite.base.streams import derive
 from digsite.data import ImageSet
 from digsite.graft.access import Frame, Images, Pools
+from digsite.graft.edits import Reading
 from digsite.graft.metrics import Scores, calibration_shift, called_new, confusion, score
-from digsite.graft.nets import predict
+from digsite.graft.nets import Acts, acts, predict
 
 HELD = 0.16  # of every class: calibration and validation, never part of a fit
 CALIBRATION = 2000  # of the receiver's held-out images set the one bias
@@ -104,9 +105,21 @@ class Scorer:
         parts = [source.of(tuple(sorted(involved))), *rest]
         self._x, self._y = torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts])
         self._held = data.held.of(classes.old).first(CALIBRATION)
+        self._last: tuple[nn.Module, tuple[Acts, Acts]] | None = None
 
     def __call__(self, model: nn.Module, rate: float = RATE) -> Outcome:
+        if isinstance(model, Reading):
+            return self.from_logits(*self._answers(model), rate)
         return self.from_logits(predict(model, self._x), predict(model, self._held.x), rate)
+
+    @torch.no_grad()
+    def _answers(self, model: Reading) -> tuple[Tensor, Tensor]:
+        """Most grafts leave the receiver as it was: what flows through it is computed once for all of them."""
+        if self._last is None or self._last[0] is not model.base:
+            flows = (acts(model.base, x, model.name) for x in (self._x, self._held.x))
+            self._last = (model.base, (next(flows), next(flows)))
+        test, held = (model.eval().answer(seen) for seen in self._last[1])
+        return test, held
 
     def from_logits(self, logits: Tensor, held: Tensor, rate: float = RATE) -> Outcome:
         c, new = self.classes, list(self.classes.new)

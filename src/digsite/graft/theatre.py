@@ -7,7 +7,7 @@ import torch
 from digsite.data import ImageSet, load
 from digsite.graft.access import Lens, Pools
 from digsite.graft.config import TaskConfig
-from digsite.graft.couples import Recipe, couple, rebuilt_couple, states
+from digsite.graft.couples import PARTS, Recipe, couple, rebuilt_couple, states
 from digsite.graft.pair import Pair
 from digsite.graft.store import kept
 from digsite.graft.task import Classes, Scorer, Split, check_knowledge, pools, split
@@ -28,26 +28,36 @@ class Theatre:
     lens: Lens = field(default_factory=Lens)
 
 
-def open_theatre(
-    config: TaskConfig, names: tuple[str, str], seed: int, *, common_start: bool = False
-) -> Theatre:
+def open_theatre(config: TaskConfig, names: tuple[str, str], seed: int) -> Theatre:
     """Loads, splits, trains (or reads from the cache) and checks that each side knows what it should."""
     data = split(reduced(load(config.data), config.max_train), seed, config.held)
     classes = Classes(tuple(config.old), tuple(config.shared), tuple(config.new), tuple(config.foreign))
+    pair = _trained(config, names, seed, data, classes)
+    scorer, validation = Scorer(data, classes), Scorer(data, classes, validation=True)
+    check_knowledge(validation, pair.receiver, pair.donor)
+    return Theatre(names, seed, data, classes, pair, pools(data, classes), scorer, validation)
+
+
+def with_common_start(config: TaskConfig, room: Theatre) -> Theatre:
+    """The same with both networks fine-tuned from one, on the same images."""
+    pair = _trained(config, room.names, room.seed, room.data, room.classes, common_start=True)
+    return replace(room, pair=pair, lens=Lens())
+
+
+def _trained(
+    config: TaskConfig, names: tuple[str, str], seed: int, data: Split, classes: Classes, *,
+    common_start: bool = False,
+) -> Pair:  # fmt: skip
     recipe = Recipe(config.epochs, config.batch, config.lr, config.weight_decay, config.least_steps)
     named = {
         "data": config.data, "max_train": config.max_train, "held": config.held, "seed": seed, "names": names,
         "classes": [classes.old, classes.shared, classes.new, classes.foreign], "recipe": vars(recipe),
-        "common_start": common_start,
+        "common_start": PARTS if common_start else False,
     }  # fmt: skip
     stored = kept(
         named, lambda: states(couple(names, data, classes, seed, recipe, common_start=common_start))
     )
-    pair = rebuilt_couple(names, data, classes, stored)
-    scorer, validation = Scorer(data, classes), Scorer(data, classes, validation=True)
-    if not common_start:
-        check_knowledge(validation, pair.receiver, pair.donor)
-    return Theatre(names, seed, data, classes, pair, pools(data, classes), scorer, validation)
+    return rebuilt_couple(names, data, classes, stored)
 
 
 def reduced(images: ImageSet, per_class: int) -> ImageSet:

@@ -25,8 +25,7 @@ def message(options: Options, donor: Side) -> Message:
     pair, n = donor.pair, options.n_images
     new = donor.access.donor(pair.new, n)
     rest = donor.access.donor((*pair.shared, *pair.foreign), n)
-    lens = donor.access.lens
-    high, low = lens.acts(donor.model, new).hidden, lens.acts(donor.model, rest).hidden
+    high, low = donor.acts(new).hidden, donor.acts(rest).hidden
     widths = [len(m.weight) for m in layers(donor.model).values()][:-1]
     picks = {}
     for layer, (on, off) in enumerate(zip(high, low)):

@@ -3,47 +3,37 @@
 import torch
 from torch import Tensor, nn
 
-from digsite.config import Config, Field
-from digsite.graft.code_transport import fitting_images
-from digsite.graft.edits import ReadAll
+from digsite.config import Field
+from digsite.graft.edits import Beside
+from digsite.graft.fitting import Fitting, budget, donor_acts, fitting_images, message, regressed
 from digsite.graft.maps import Affine, ridge
 from digsite.graft.nets import acts, predict, record
-from digsite.graft.operate import rebuilt, weights_of
+from digsite.graft.operate import rebuilt
 from digsite.graft.pair import Message, Side
 
+__all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
 SAME_SHAPE = False
 
 
-class Options(Config):
+class Options(Fitting):
+    n_images: int = Field(2000, gt=0, description="at most so many images of each kind")
     epsilon: float = Field(0.1, gt=0, description="largest change of a pixel, in units of the whole range")
     rounds: int = Field(2, gt=0, description="times the images are bent and the map is fitted again")
-    data: str = Field(
-        "au", pattern="^[sau]+$", description="images that the map is fitted on, in budget letters"
-    )
-    n_images: int = Field(2000, gt=0, description="at most so many images of each kind")
 
 
-def budget(options: Options) -> str:
-    return options.data
-
-
-def message(options: Options, donor: Side) -> Message:
-    return weights_of(donor)
-
-
-def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
-    images = fitting_images(receiver, options.data, options.n_images, 0)
-    donor, frame = rebuilt(receiver, message), receiver.access.frame
+def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
+    images = fitting_images(options, receiver)
+    donor, frame = rebuilt(receiver, sent), receiver.access.frame
     step = options.epsilon * (frame.high - frame.low)
-    h = [receiver.access.lens.acts(receiver.model, images).everything]
-    y = [predict(donor, images.x)[:, receiver.new]]
-    read = ridge(h[0], y[0], 3e-3)
+    h = [receiver.acts(images).everything]
+    y = [donor_acts(receiver, sent, images).logits[:, receiver.new]]
+    read = regressed(receiver, images, y[0], 3e-3)
     for _ in range(options.rounds):
         bent = attack(receiver, read, donor, images.x, step).clamp(frame.low, frame.high)
         h.append(acts(receiver.model, bent, receiver.head).everything)
         y.append(predict(donor, bent)[:, receiver.new])
         read = ridge(torch.cat(h), torch.cat(y), 3e-3)
-    return ReadAll(receiver.model, receiver.head, receiver.new, read.weight, read.bias)
+    return Beside(receiver.model, receiver.head, receiver.new, read.layer())
 
 
 def attack(

@@ -5,9 +5,10 @@ from torch import nn
 from digsite.config import Config, Field
 from digsite.graft.edits import edited
 from digsite.graft.merging import mixed
-from digsite.graft.operate import weights_of
+from digsite.graft.operate import whole_donor as message
 from digsite.graft.pair import Message, Side
 
+__all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
 SAME_SHAPE = True
 
 
@@ -19,12 +20,8 @@ def budget(options: Options) -> str:
     return "w"
 
 
-def message(options: Options, donor: Side) -> Message:
-    return weights_of(donor)
-
-
-def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
+def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
     model = edited(receiver.model)
-    theirs = dict(zip(model.state_dict(), message.tensors.values()))  # same shapes, the names may differ
+    theirs = dict(zip(model.state_dict(), sent.tensors.values()))  # same shapes, the names may differ
     model.load_state_dict(mixed(dict(model.state_dict()), theirs, options.share))
     return model

@@ -3,7 +3,8 @@
 from torch import nn
 
 from digsite.config import Field
-from digsite.graft.code_transport import Fitting, budget, fitting_images, message, through_codes
+from digsite.graft.code_transport import through_codes
+from digsite.graft.fitting import Fitting, budget, fitting_images, message
 from digsite.graft.pair import Message, Side
 
 __all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
@@ -16,5 +17,5 @@ class Options(Fitting):
 
 
 def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
-    images = fitting_images(receiver, options.data, options.n_images, options.n_widened)
+    images = fitting_images(options, receiver)
     return through_codes(receiver, sent, images, width=options.width, sparsity=options.sparsity)

@@ -3,54 +3,46 @@
 import torch
 from torch import Tensor, nn
 
-from digsite.config import Config, Field
-from digsite.graft.augment import widened
-from digsite.graft.edits import with_outputs
+from digsite.config import Field
+from digsite.graft.access import Images
+from digsite.graft.edits import edited, put, with_outputs
+from digsite.graft.fitting import Fitting, budget, donor_acts, fitting_images, message
 from digsite.graft.methods.union import Rule, new_logits
-from digsite.graft.nets import predict
-from digsite.graft.operate import rebuilt, weights_of
 from digsite.graft.pair import Message, Side
-from digsite.graft.tune import fit_network
+from digsite.graft.tune import fit_network, wide_enough
 
+__all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
 SAME_SHAPE = False
 
 
-class Options(Config):
-    data: str = Field("au", pattern="^[sau]+$", description="images used, in budget letters")
-    n_images: int = Field(4000, gt=0, description="at most so many images of each kind")
-    widen: float = Field(0.5, ge=0, description="bent, cut and pieced images, as a share of the others")
+class Options(Fitting):
+    n_widened: int = Field(4000, ge=0, description="more images, bent, cut and pieced together from those")
     rule: Rule = Field("guarded", description="which new logit is followed, as in union")
     steps: int = Field(150, gt=0, description="gradient steps")
     lr: float = Field(2e-3, gt=0, description="highest learning rate")
     batch: int = Field(256, gt=0, description="images per step")
 
 
-def budget(options: Options) -> str:
-    return options.data
+def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
+    images, draw = fitting_images(options, receiver), receiver.generator("distill")
+    return follow(receiver, sent, images, options.rule, draw, options.steps, options.lr, options.batch)
 
 
-def message(options: Options, donor: Side) -> Message:
-    return weights_of(donor)
-
-
-def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
-    x = receiver.access.mixed(options.data, options.n_images).x
-    n_wide = round(options.widen * len(x))
-    if n_wide:
-        x = torch.cat([x, widened(x, n_wide, receiver.generator("widened"))])
-    model = with_outputs(receiver.model, receiver.head, receiver.new)
-    target = predict(model, x)
-    target[:, receiver.new] = new_logits(
-        target, predict(rebuilt(receiver, message), x), receiver.pair, options.rule
-    )
-    loss = follow(receiver)
-    draw = receiver.generator("distill")
+def follow(
+    receiver: Side, sent: Message, images: Images, rule: Rule, draw: torch.Generator,
+    steps: int, lr: float, batch: int,
+) -> nn.Module:  # fmt: skip
+    """A copy of the receiver fitted to its own old logits and the new ones that `rule` makes of both networks'."""
+    model = edited(with_outputs(receiver.model, receiver.head, receiver.new))
+    mine = wide_enough(receiver.acts(images).logits, receiver.new)
+    theirs = donor_acts(receiver, sent, images).logits
+    target = put(mine, receiver.new, new_logits(mine, theirs, receiver.pair, rule))
     return fit_network(
-        model, x, target, loss, steps=options.steps, lr=options.lr, batch=options.batch, draw=draw
+        model, images.x, target, distance(receiver), steps=steps, lr=lr, batch=batch, draw=draw
     )
 
 
-def follow(receiver: Side):
+def distance(receiver: Side):
     """Squared distance to the target logits: old and new count alike, outputs nobody uses a tenth."""
     old, new = list(receiver.pair.old), receiver.new
 

@@ -4,23 +4,22 @@ import torch
 from torch import nn
 
 from digsite.config import Config, Field
+from digsite.graft.access import Images
 from digsite.graft.drawn import strokes
-from digsite.graft.edits import with_outputs
 from digsite.graft.methods.distill import follow
-from digsite.graft.methods.union import Rule, new_logits
-from digsite.graft.nets import predict
-from digsite.graft.operate import rebuilt, weights_of
+from digsite.graft.methods.union import Rule
+from digsite.graft.operate import whole_donor as message
 from digsite.graft.pair import Message, Side
-from digsite.graft.tune import fit_network
 
+__all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
 SAME_SHAPE = False
 
 
 class Options(Config):
-    n_images: int = Field(6000, gt=0, description="pictures to draw")
+    n_images: int = Field(5000, gt=0, description="pictures to draw")
     rule: Rule = Field("guarded", description="which new logit is followed, as in union")
-    steps: int = Field(300, gt=0, description="gradient steps")
-    lr: float = Field(1e-3, gt=0, description="highest learning rate")
+    steps: int = Field(200, gt=0, description="gradient steps")
+    lr: float = Field(2e-3, gt=0, description="highest learning rate")
     batch: int = Field(256, gt=0, description="pictures per step")
 
 
@@ -28,18 +27,17 @@ def budget(options: Options) -> str:
     return "w"
 
 
-def message(options: Options, donor: Side) -> Message:
-    return weights_of(donor)
+def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
+    images, draw = pictures(receiver, options.n_images), receiver.generator("distill-strokes")
+    return follow(receiver, sent, images, options.rule, draw, options.steps, options.lr, options.batch)
 
 
-def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
-    frame = receiver.access.frame
-    x = strokes(options.n_images, frame.shape, receiver.generator("strokes"), frame.low, frame.high)
-    model = with_outputs(receiver.model, receiver.head, receiver.new)
-    target = predict(model, x)
-    target[:, receiver.new] = new_logits(
-        target, predict(rebuilt(receiver, message), x), receiver.pair, options.rule
-    )
-    draw: torch.Generator = receiver.generator("distill-strokes")
-    steps, batch = options.steps, options.batch
-    return fit_network(model, x, target, follow(receiver), steps=steps, lr=options.lr, batch=batch, draw=draw)
+def pictures(receiver: Side, n: int) -> Images:
+    """Drawn once for all that want as many."""
+    frame, key = receiver.access.frame, f"strokes/{receiver.seed}:{n}"
+
+    def compute() -> Images:
+        x = strokes(n, frame.shape, receiver.generator("strokes"), frame.low, frame.high)
+        return Images(x, torch.full((n,), -1), key)
+
+    return receiver.access.lens.once(receiver.model, (key,), compute)

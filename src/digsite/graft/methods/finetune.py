@@ -4,39 +4,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from digsite.config import Config, Field
-from digsite.graft.edits import with_outputs
-from digsite.graft.methods.probe_last import examples
+from digsite.config import Field
+from digsite.graft.edits import edited, with_outputs
+from digsite.graft.labelled import Labelled, budget, examples, message
 from digsite.graft.pair import Message, Side
 from digsite.graft.tune import fit_network
 
+__all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
 SAME_SHAPE = False
 
 
-class Options(Config):
-    k: int = Field(20, ge=0, description="labelled images per new class; 0 for all of them")
+class Options(Labelled):
     n_old: int = Field(4000, gt=0, description="old-class images replayed")
     share: float = Field(0.3, gt=0, lt=1, description="share of new images in what is seen")
     steps: int = Field(200, gt=0, description="gradient steps")
     lr: float = Field(5e-4, gt=0, description="highest learning rate")
 
 
-def budget(options: Options) -> str:
-    return f"ak{options.k}" if options.k else "aF"
-
-
-def message(options: Options, donor: Side) -> Message:
-    return Message({})
-
-
-def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
-    images = examples(receiver, options.n_old)
+def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
+    images = examples(options, receiver)
     is_new = torch.isin(images.y, torch.tensor(receiver.new))
     n_old = int((~is_new).sum())
     want = round(options.share * n_old / (1 - options.share))
     new_rows = is_new.nonzero()[:, 0]
     index = torch.cat([(~is_new).nonzero()[:, 0], new_rows[torch.arange(want) % len(new_rows)]])
-    model = with_outputs(receiver.model, receiver.head, receiver.new)
+    model = edited(with_outputs(receiver.model, receiver.head, receiver.new))
     draw = receiver.generator("finetune")
 
     def loss(out: Tensor, y: Tensor) -> Tensor:

@@ -22,4 +22,4 @@ def message(options: Options, donor: Side) -> Message:
 
 
 def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
-    return with_outputs(edited(receiver.model), receiver.head, receiver.new)
+    return edited(with_outputs(receiver.model, receiver.head, receiver.new))

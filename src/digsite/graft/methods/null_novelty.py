@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from digsite.config import Config, Field
-from digsite.graft.edits import with_outputs
-from digsite.graft.nets import Composite, record
+from digsite.graft.edits import Reading
+from digsite.graft.nets import Acts
 from digsite.graft.pair import Message, Side
 
 SAME_SHAPE = False
@@ -25,16 +25,15 @@ def message(options: Options, donor: Side) -> Message:
     return Message({})
 
 
-class Novelty(Composite):
+class Novelty(Reading):
     """margin = level - familiarity, so that calibration alone sets where old ends and new begins."""
 
     mean: Tensor
     precision: Tensor
 
     def __init__(self, base: nn.Module, side: Side, rule: str, last: Tensor, y: Tensor) -> None:
-        super().__init__()
-        self.base, self.name, self.rule = with_outputs(base, side.head, side.new), side.head, rule
-        self.old, self.new = list(side.pair.old), side.new
+        super().__init__(base, side.head, side.new)
+        self.rule, self.old = rule, list(side.pair.old)
         centers = torch.stack([last[y == c].mean(0) for c in self.old])
         spread = torch.cat([last[y == c] - m for c, m in zip(self.old, centers)])
         cov = spread.T @ spread / len(spread)
@@ -52,17 +51,14 @@ class Novelty(Composite):
         away = last[:, None] - self.mean
         return -torch.einsum("nci,ij,ncj->nc", away, self.precision, away).amin(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        seen = record(self.base, x, self.name)
-        logits = seen.logits.clone()
-        best = logits[:, self.old].amax(1, keepdim=True)
-        logits[:, self.new] = best + self.level - self.familiarity(logits, seen.last)[:, None]
-        return logits
+    def values(self, seen: Acts) -> Tensor:
+        best = seen.logits[:, self.old].amax(1, keepdim=True)
+        return best + self.level - self.familiarity(seen.logits, seen.last)[:, None]
 
 
 def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
     old = receiver.access.old(4000)
-    seen = receiver.access.lens.acts(receiver.model, old)
+    seen = receiver.acts(old)
     model = Novelty(receiver.model, receiver, options.rule, seen.last, old.y)
     known = model.familiarity(seen.logits, seen.last)
     model.level = float(known.quantile(0.005))  # as left by the method: 0.5 % of its own images look new

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from digsite.config import Config, Field
 from digsite.graft.dictionaries import Spec, train_saes
-from digsite.graft.edits import set_rows
+from digsite.graft.edits import Reading, put, set_rows
 from digsite.graft.maps import ridge, rotation
-from digsite.graft.nets import Composite, head, record
+from digsite.graft.nets import Acts, head
 from digsite.graft.pair import Message, Side
 from digsite.graft.rows import head_rows
 
@@ -38,7 +38,7 @@ def dictionary(side: Side, width: int):
     images = side.access.shared(N_SHARED)
 
     def compute():
-        last = side.access.lens.acts(side.model, images).last
+        last = side.acts(images).last
         return train_saes(last, [Spec("l1", width, 0.05, side.derive("dictionary"))], seed=side.seed)[0]
 
     return side.access.lens.once(side.model, ("l1", width, images.key), compute)
@@ -47,21 +47,21 @@ def dictionary(side: Side, width: int):
 @torch.no_grad()
 def message(options: Options, donor: Side) -> Message:
     """The donor's codes and features of shared and of its own new-class images, and its row."""
-    lens, sae = donor.access.lens, dictionary(donor, options.width)
-    shared = lens.acts(donor.model, donor.access.shared(N_SHARED)).last
-    new = lens.acts(donor.model, donor.access.donor(donor.pair.new, N_NEW)).last
+    sae = dictionary(donor, options.width)
+    shared = donor.acts(donor.access.shared(N_SHARED)).last
+    new = donor.acts(donor.access.donor(donor.pair.new, N_NEW)).last
     tensors = {"shared": shared, "new": new, "shared/codes": sae.encode(shared), "new/codes": sae.encode(new)}
     return Message({**head_rows(donor).tensors, **tensors})
 
 
-class Vector(Composite):
+class Vector(Reading):
     """The receiver with one vector (or a few) added to its penultimate features."""
 
     def __init__(
         self, base: nn.Module, name: str, new: list[int], form: Form, parts: dict[str, Tensor]
     ) -> None:
-        super().__init__()
-        self.base, self.name, self.new, self.form = base, name, new, form
+        super().__init__(base, name, new)
+        self.form: Form = form
         for key, value in parts.items():
             self.register_buffer(key, value)
 
@@ -75,20 +75,19 @@ class Vector(Composite):
             return (h @ gate + offset)[:, None] / gate.norm().clamp_min(1e-6) * delta
         return h @ self.get_buffer("read").T @ self.get_buffer("write")
 
-    def forward(self, x: Tensor) -> Tensor:
-        seen = record(self.base, x, self.name)
+    def answer(self, seen: Acts) -> Tensor:
         if self.form == "bias":
-            out = seen.logits.clone()
-            out[:, self.new] += self.get_buffer("delta").norm()
-            return out
+            return put(
+                seen.logits, self.classes, seen.logits[:, self.classes] + self.get_buffer("delta").norm()
+            )
         return head(self.base, self.name)(seen.last + self.added(seen.last))
 
 
 @torch.no_grad()
 def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
-    lens, t, sae = receiver.access.lens, message.tensors, dictionary(receiver, options.width)
-    mine = lens.acts(receiver.model, receiver.access.shared(N_SHARED)).last
-    old = lens.acts(receiver.model, receiver.access.old(3000)).last
+    t, sae = message.tensors, dictionary(receiver, options.width)
+    mine = receiver.acts(receiver.access.shared(N_SHARED)).last
+    old = receiver.acts(receiver.access.old(3000)).last
     turn = rotation(t["shared/codes"], sae.encode(mine), centered=False).weight
     gap = t["new/codes"].mean(0) - t["shared/codes"].mean(0)
     turned = gap @ turn.T

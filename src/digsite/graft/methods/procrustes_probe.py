@@ -31,18 +31,18 @@ def budget(options: Options) -> str:
 
 def message(options: Options, donor: Side) -> Message:
     """The probe and the head row of the donor, and its features of the shared images."""
-    lens, classes = donor.access.lens, (*donor.pair.shared, *donor.pair.foreign, *donor.new)
+    classes = (*donor.pair.shared, *donor.pair.foreign, *donor.new)
     own = donor.access.donor(classes, 6000)
-    seen = lens.acts(donor.model, own)
+    seen = donor.acts(own)
     flat = torch.zeros_like(seen.logits)  # a probe: new against the rest, beside constant logits
     probe = fit_rows(seen.last, flat, own.y, donor.new)
-    shared = lens.acts(donor.model, donor.access.shared(2000)).last
+    shared = donor.acts(donor.access.shared(2000)).last
     return Message({**rows.head_rows(donor).tensors, "probe": probe.weight, "shared": shared})
 
 
 def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
     t = message.tensors
-    mine = receiver.access.lens.acts(receiver.model, receiver.access.shared(2000)).last
+    mine = receiver.acts(receiver.access.shared(2000)).last
     turn = rotation(t["shared"], mine, centered=False).weight  # receiver = turn @ donor
     turn = turn.T if options.as_published else turn
     probe = _unit(t["probe"] @ turn.T)

@@ -1,5 +1,6 @@
 """The donor's units first brought into the receiver's order, then its row, its cascade or an average taken."""
 
+from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -11,9 +12,11 @@ from digsite.graft.alignment import Orders, by_activations, by_weights, permuted
 from digsite.graft.edits import edited, set_rows
 from digsite.graft.merging import mixed, repaired
 from digsite.graft.nets import acts, is_plain, layers, matrices
-from digsite.graft.operate import rebuilt, weights_of
+from digsite.graft.operate import rebuilt
+from digsite.graft.operate import whole_donor as message
 from digsite.graft.pair import Message, Side
 
+__all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
 SAME_SHAPE = True
 
 
@@ -31,14 +34,10 @@ def budget(options: Options) -> str:
     return options.data or "w"
 
 
-def message(options: Options, donor: Side) -> Message:
-    return weights_of(donor)
-
-
-def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
+def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
     if not is_plain(receiver.model):
         raise UsageError("'rebasin' needs plain ReLU networks.", hint="Use distill or ridge_all.")
-    donor = rebuilt(receiver, message)
+    donor = rebuilt(receiver, sent)
     x = receiver.access.mixed(options.data, options.n_images).x if options.data else None
     weights, biases = matrices(donor)
     ordered = write(donor, *permuted(weights, biases, _orders(options, receiver, donor, x)))
@@ -47,12 +46,13 @@ def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
         model = edited(receiver.model)
         model.load_state_dict(state)
         return repaired(model, x, receiver.model, ordered, 0.5) if options.repair and x is not None else model
-    side = Side(ordered, receiver.pair.heads()[1], receiver.pair, receiver.access, receiver.seed)
+    name = receiver.pair.heads()[1]
     if options.take == "cascade":
+        side = replace(receiver, model=ordered, head=name)
         picks = rows.cascade(ordered, rows.head_importance(side), 24, [6, 4, 3])
         return rows.implant(receiver, rows.transplant(side, picks))
-    top = rows.head_rows(side).under("head/")
-    return set_rows(receiver.model, receiver.head, receiver.new, top["weight"], top["bias"])
+    top = rows.rows_of(ordered, name, receiver.new)
+    return set_rows(receiver.model, receiver.head, receiver.new, *top)
 
 
 def _orders(options: Options, receiver: Side, donor: nn.Module, x: Tensor | None) -> Orders:

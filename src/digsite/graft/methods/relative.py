@@ -50,7 +50,7 @@ def message(options: Options, donor: Side) -> Message:
     y = torch.cat([p.y for p in parts])
     anchors = donor.access.mixed(options.data, options.n_anchors)
     seen = acts(donor.model, torch.cat([p.x for p in parts]), donor.head)
-    base = acts(donor.model, anchors.x, donor.head).last
+    base = donor.acts(anchors).last
     width = base.shape[0]
     scale = ToAnchors(base, base.mean(0), torch.zeros(1, width), torch.zeros(1))
     fit = fit_rows(scale.describe(seen.last), seen.logits, y, donor.new)
@@ -59,6 +59,6 @@ def message(options: Options, donor: Side) -> Message:
 
 def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
     anchors = receiver.access.mixed(options.data, options.n_anchors)
-    mine = acts(receiver.model, anchors.x, receiver.head).last
+    mine = receiver.acts(anchors).last
     part = ToAnchors(mine, mine.mean(0), message.tensors["weight"], message.tensors["bias"])
     return Beside(receiver.model, receiver.head, receiver.new, part, -1)

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 from digsite.config import Config, Field
 from digsite.graft.edits import put, side_by_side, with_outputs
 from digsite.graft.nets import Composite, is_plain, shaped
-from digsite.graft.operate import rebuilt, weights_of
+from digsite.graft.operate import rebuilt
+from digsite.graft.operate import whole_donor as message
 from digsite.graft.pair import Message, Pair, Side
 
+__all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
 SAME_SHAPE = False
 Rule = Literal["logit", "margin", "guarded"]
 
@@ -24,10 +26,6 @@ class Options(Config):
 
 def budget(options: Options) -> str:
     return "w"
-
-
-def message(options: Options, donor: Side) -> Message:
-    return weights_of(donor)
 
 
 class Union(Composite):
@@ -54,8 +52,8 @@ def new_logits(a: Tensor, b: Tensor, pair: Pair, rule: str) -> Tensor:
     return lead.minimum(b[:, new] + yardstick)
 
 
-def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
-    donor = rebuilt(receiver, message)
+def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
+    donor = rebuilt(receiver, sent)
     if options.rule == "logit" and is_plain(receiver.model) and is_plain(donor):
         return side_by_side(receiver.model, donor, receiver.new)
     return Union(receiver.model, donor, receiver.head, receiver.pair, options.rule)

@@ -2,42 +2,34 @@
 
 from torch import nn
 
-from digsite.config import Config, Field
-from digsite.graft.code_transport import fitting_images, through_codes
+from digsite.config import Field
+from digsite.graft.code_transport import through_codes
+from digsite.graft.fitting import Fitting, budget, fitting_images, message
 from digsite.graft.nets import layers
-from digsite.graft.operate import weights_of
 from digsite.graft.pair import Message, Side
 from digsite.graft.tune import train_companion
 
+__all__ = ["SAME_SHAPE", "Options", "apply", "budget", "message"]
 SAME_SHAPE = False
 HIDDEN = ([64, 32], [128], [64, 64, 64])  # a companion each
 
 
-class Options(Config):
+class Options(Fitting):
+    data: str = Field(
+        "au", pattern="^[sau]*a[sau]*$", description="images of the dictionary; companions train on a"
+    )
     width: int = Field(32, gt=0, description="codes of the dictionary")
     n_architectures: int = Field(
         3, ge=3, le=5, description="networks that share it, receiver and donor included"
     )
     sparsity: float = Field(0.02, ge=0, description="penalty on the mean code")
-    data: str = Field(
-        "au", pattern="^[sau]*a[sau]*$", description="images of the dictionary; companions train on a"
-    )
-    n_images: int = Field(3000, gt=0, description="at most so many images of each kind")
 
 
-def budget(options: Options) -> str:
-    return options.data
-
-
-def message(options: Options, donor: Side) -> Message:
-    return weights_of(donor)
-
-
-def apply(options: Options, receiver: Side, message: Message) -> nn.Module:
-    images = fitting_images(receiver, options.data, options.n_images, 0)
+def apply(options: Options, receiver: Side, sent: Message) -> nn.Module:
     mates = [companion(receiver, i) for i in range(options.n_architectures - 2)]
+    images = fitting_images(options, receiver)
     return through_codes(
-        receiver, message, images, width=options.width, sparsity=options.sparsity, companions=mates
+        receiver, sent, images, width=options.width, sparsity=options.sparsity, companions=mates
     )
 
 
