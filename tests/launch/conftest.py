@@ -1,7 +1,10 @@
 """Sweeps of the countdown, and what they must end in."""
 
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,17 @@ def outcome():
 
 
 @pytest.fixture
+def kill():
+    """SIGKILL, if it is still there: a planner's call of git may be gone a moment later."""
+
+    def end(pid: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    return end
+
+
+@pytest.fixture
 def children_of():
     """Process ids of all descendants, read from /proc."""
 
@@ -65,8 +79,8 @@ def slurm(tmp_path_factory):
 
 
 @pytest.fixture
-def on_slurm(slurm, monkeypatch, plugin_env) -> int:
-    """Commands of this test reach the node; the process id is the one under which its jobs run."""
-    monkeypatch.setenv("SLURM_CONF", slurm[0])
-    plugin_env["SLURM_CONF"] = slurm[0]
-    return slurm[1]
+def on_slurm(slurm, monkeypatch, plugin_env) -> str:
+    """Commands of this test reach the node; returned is its configuration file."""
+    monkeypatch.setenv("SLURM_CONF", slurm)
+    plugin_env["SLURM_CONF"] = slurm
+    return slurm

@@ -54,8 +54,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def node(folder: Path) -> Iterator[tuple[str, int]]:
-    """The SLURM_CONF with which sbatch reaches this node, and the process under which its jobs run."""
+def node(folder: Path) -> Iterator[str]:
+    """The SLURM_CONF with which sbatch reaches this node."""
     host = socket.gethostname().partition(".")[0]
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
@@ -77,7 +77,7 @@ def node(folder: Path) -> Iterator[tuple[str, int]]:
         assert _until(env, "sinfo", lambda text: "idle" in text), (
             "SLURM did not come up: see the logs in its folder"
         )
-        yield str(config), started[-1].pid
+        yield str(config)
     finally:
         subprocess.run(["scancel", "--user", "root"], env=env, capture_output=True)
         _until(env, "squeue", lambda text: not text.strip())  # a step outlives its daemon

@@ -83,6 +83,7 @@ def command():
 @json_option
 def start(words, file, name, samples, sample_seed, minimize, maximize, size, root, extra, **rest):
     """Plan and run a sweep."""
+    from digsite.cli._search import one_goal, search
     from digsite.mirrors import refuse_unknown
     from digsite.studies import sweep as planner
 
@@ -90,9 +91,8 @@ def start(words, file, name, samples, sample_seed, minimize, maximize, size, roo
         refuse_unknown(rest["mirror"])
     spaces = _spaces(words, file, samples, sample_seed, extra)
     if minimize or maximize:
-        goal = {"claim": minimize or maximize, "direction": "minimize" if minimize else "maximize",
-                "trials": samples, "seed": sample_seed}  # fmt: skip
-        return _search(spaces, goal, size or "full", root, name, extra, **rest)
+        goal = one_goal(minimize, maximize, trials=samples, seed=sample_seed)
+        return search(spaces, goal, size or "full", root, name, extra, **rest)
     found = planner.jobs(spaces, size=size or "full", extra=extra)
     if rest["dry_run"]:
         return _preview(found, rest["on"], rest["as_json"])
@@ -100,63 +100,13 @@ def start(words, file, name, samples, sample_seed, minimize, maximize, size, roo
 
 
 def _launched(sweep, *, on, fresh_code, plan_only, as_json, dry_run, **how) -> None:
+    from digsite.cli._search import pin_code
     from digsite.launch import Options, launch
 
-    _pin_code(sweep, fresh_code)
+    pin_code(sweep, fresh_code)
     code = 0 if plan_only else launch(sweep, on, Options(**how))
     _print_status(sweep, as_json)
     sys.exit(code)
-
-
-def _pin_code(sweep, fresh: bool) -> None:
-    from digsite.studies.sweep import pin_code
-
-    if not pin_code(sweep, renew=fresh):
-        click.echo(
-            "digsite: the code has changed; the sweep goes on with its own copy, or with --fresh-code",
-            err=True,
-        )
-
-
-def _search(
-    spaces, goal, size, root, name, extra, *, on, fresh_code, plan_only, as_json, dry_run, **how
-) -> None:
-    from digsite.base.errors import UsageError
-    from digsite.launch import Options, launch
-    from digsite.studies import find_study
-    from digsite.studies.search import Goal, Search
-
-    if len(spaces) != 1 or plan_only or dry_run:
-        raise UsageError("A search is of one study, and what it will try is not known before it runs.")
-    ((study, space),) = spaces.items()
-
-    def execute(sweep) -> int:
-        _pin_code(sweep, fresh_code)
-        return launch(sweep, on, Options(**how))
-
-    search = Search(find_study(study, extra), space, Goal(**goal), size=size)
-    code, trials = search.run(root, execute, name)
-    _print_trials(trials, goal, as_json)
-    sys.exit(code)
-
-
-def _print_trials(trials, goal, as_json) -> None:
-    from digsite.cli._print import number, print_json, print_table
-
-    sign = 1 if goal["direction"] == "minimize" else -1
-    best = sorted(trials, key=lambda t: (t.value is None, sign * (t.value or 0)))
-    if as_json:
-        return print_json(
-            [{"point": t.point, "value": t.value, "runs": [j.run_id for j in t.jobs]} for t in best]
-        )
-    rows = [
-        [*t.point.values(), len(t.jobs), number(t.value) if t.value is not None else "failed"]
-        for t in best[:20]
-    ]
-    print_table([*(best[0].point if best else []), "runs", goal["claim"]], rows)
-    click.echo(
-        f"{len(best)} settings tried; the best of many looks better than it is: repeat it with fresh seeds."
-    )
 
 
 def _spaces(words, file, samples, seed, extra):
@@ -209,11 +159,12 @@ def status(name, root, as_json):
 @json_option
 def retry(name, on, failed, fresh_code, root, device, as_json):
     """Run again what did not finish."""
+    from digsite.cli._search import pin_code
     from digsite.launch import Options, launch
     from digsite.runs.sweeps import find_sweep
 
     sweep = find_sweep(name, root)
-    _pin_code(sweep, fresh_code)
+    pin_code(sweep, fresh_code)
     code = launch(sweep, on, Options(device=device, only_failed=failed))
     _print_status(sweep, as_json)
     sys.exit(code)

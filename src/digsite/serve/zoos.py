@@ -18,7 +18,7 @@ from digsite.serve import places
 from digsite.serve.site import Site, run_of, site
 from digsite.serve.tensors.stored import open_tensor
 
-FOLDER = "artifacts/zoo"
+FOLDERS = ("artifacts/zoo", "artifacts/zoo-0")  # what a zoo study makes, and the first zoo of a reading study
 MATRIX = 40_000  # cells of a layer that are sent whole
 
 
@@ -93,6 +93,17 @@ class ZooFolder:
         table = read_table(self.folder, "members", start=number, limit=1)
         return {name: cell(text) for name, text in zip(table.columns, table.rows[0])} if table.rows else {}
 
+    def predictions(self, number: int) -> list[dict[str, str]]:
+        """What the readers of the same run say about a member, with their intervals."""
+        try:
+            places.file(self.run.tables, "networks.csv")
+        except HTTPException:
+            return []
+        table = read_table(self.run.tables, "networks", limit=100_000)
+        rows = (dict(zip(table.columns, row)) for row in table.rows)
+        ending = f"{self.run.id}/{self.folder.relative_to(self.run.path).as_posix()}#{number}"
+        return [row for row in rows if row.get("network", "").endswith(ending)]
+
     def layer(self, number: int, name: str) -> dict[str, Any]:
         for weights in self.member(number):
             if weights.name == name:
@@ -130,8 +141,12 @@ def find_zoo(request: Request) -> ZooFolder:
 
 
 def _open(here: Site, run: RunDir) -> ZooFolder | None:
+    return next((zoo for name in FOLDERS if (zoo := _open_folder(run, name))), None)
+
+
+def _open_folder(run: RunDir, name: str) -> ZooFolder | None:
     try:
-        folder = places.inside(run.path, FOLDER)
+        folder = places.inside(run.path, name)
         index = json.loads(places.file(folder, "zoo.json").read_bytes())
         assert {"blocks", "architectures", "steps"} <= index.keys()
     except (HTTPException, OSError, json.JSONDecodeError, UnicodeDecodeError, AssertionError, AttributeError):

@@ -2,10 +2,8 @@
 
 import importlib.util
 import inspect
-import os
 import random
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -49,16 +47,25 @@ def test_every_launcher_gives_the_same_results(tmp_path, start_sweep, outcome, o
 
 @pytest.mark.scheduler
 @pytest.mark.timeout(1500)
-def test_twenty_kills_on_ray_and_slurm(tmp_path, start_sweep, outcome, children_of, on_slurm):
+def test_twenty_kills_on_ray_and_slurm(tmp_path, start_sweep, outcome, children_of, kill, on_slurm):
     """Moments and victims from seed 5: planner, launcher, Ray's processes, job scripts and the runs themselves."""
     pytest.importorskip("ray")
-    rng = random.Random(5)
-    words, torn = ("seed=0,1", "steps=20..59", "sleep_s=0.01", "--chunk", 2), tmp_path / "torn"
-    hit = {
-        one_kill(start_sweep(*words, root=torn, on=on), torn, rng, children_of, on_slurm)
-        for on in ("slurm", "ray") * 10
-    }
-    assert len(hit) >= 4, hit
+    rng, torn = random.Random(5), tmp_path / "torn"
+    words, hit = ("seed=0,1", "steps=20..59", "sleep_s=0.01", "--chunk", 2), set()
+    for on in ("slurm", "ray") * 10:
+        process = start_sweep(*words, root=torn, on=on)
+        wait_for_a_moment(process, torn, rng)
+        own = [process.pid, *children_of(process.pid)]
+        by_kind = {kind_of(pid): pid for pid in [*own, *jobs_of(on_slurm)]}
+        hit.add(chosen := rng.choice(sorted(by_kind)))
+        kill(by_kind[chosen])
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:  # Ray waits a minute for a dead head: its launcher is killed too
+            for pid in own:
+                kill(pid)
+            process.wait(60)
+    assert hit >= {"launcher", "run", "job script", "Ray worker"}, hit
     wait_until(
         lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout.strip(), 120
     )
@@ -67,22 +74,11 @@ def test_twenty_kills_on_ray_and_slurm(tmp_path, start_sweep, outcome, children_
     assert outcome(torn) == outcome(tmp_path / "whole")
 
 
-def one_kill(process, root, rng, children_of, slurmd: int) -> str:
-    """One time in four while it plans and starts, else when work has begun; returns the name of what was killed."""
+def wait_for_a_moment(process, root, rng) -> None:
+    """One time in four while it plans and starts, else when work goes on."""
     before, early = measured(root), rng.random() < 0.25
     wait_until(lambda: early or process.poll() is not None or measured(root) != before, 60)
     time.sleep(rng.uniform(0, 1.5))
-    own, jobs = [process.pid, *children_of(process.pid)], children_of(slurmd)
-    victim = rng.choice([*own, *jobs])
-    name = name_of(victim)
-    kill(victim)
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:  # Ray waits a minute for a dead head: its launcher is killed too
-        for pid in own:
-            kill(pid)
-        process.wait(60)
-    return name
 
 
 def measured(root) -> int:
@@ -96,15 +92,22 @@ def wait_until(happened, limit_s: float) -> None:
         time.sleep(0.1)
 
 
-def name_of(pid: int) -> str:
+def jobs_of(configuration: str) -> list[int]:
+    """Processes of SLURM jobs; they are no children of its daemon."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    told = {pid: read(pid, "environ") for pid in pids}
+    return [pid for pid, text in told.items() if configuration.encode() in text and b"SLURM_JOB_ID=" in text]
+
+
+def kind_of(pid: int) -> str:
+    marks = {b"slurm_script": "job script", b"digsite\0exec": "run", b"digsite\0sweep": "launcher", b"ray::": "Ray worker",
+             b"raylet": "raylet", b"gcs_server": "gcs_server"}  # fmt: skip
+    command = read(pid, "cmdline")
+    return next((kind for mark, kind in marks.items() if mark in command), "another")
+
+
+def read(pid: int, what: str) -> bytes:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/{what}").read_bytes()
     except OSError:
-        return ""
-
-
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+        return b""

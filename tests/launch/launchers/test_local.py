@@ -1,6 +1,5 @@
 """The local pool, with real processes and real kills."""
 
-import os
 import random
 import signal
 import time
@@ -34,16 +33,16 @@ def test_a_pool_finishes_everything_and_calling_again_does_nothing(tmp_path, sta
 
 
 @pytest.mark.parametrize("victim", ["pool", "worker"])
-def test_a_killed_process_loses_nothing(tmp_path, start_sweep, outcome, children_of, victim):
+def test_a_killed_process_loses_nothing(tmp_path, start_sweep, outcome, children_of, kill, victim):
     start_sweep(*WORDS, root=tmp_path / "whole").wait(120)
     torn = tmp_path / "torn"
     process = start_sweep(*WORDS, root=torn)
     wait_for_progress(torn, process, 0.05)
     family = children_of(process.pid)
-    os.kill(process.pid if victim == "pool" else family[0], signal.SIGKILL)
+    kill(process.pid if victim == "pool" else family[0])
     if victim == "pool":
         for pid in family:  # their pipe is gone; make sure that none finishes the work on its own
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
     process.wait(120)
     assert start_sweep(*WORDS, root=torn).wait(120) == 0
     assert outcome(torn) == outcome(tmp_path / "whole")
@@ -84,7 +83,7 @@ def test_the_number_of_workers_is_checked():
 
 
 @pytest.mark.slow
-def test_twenty_random_kills_anywhere(tmp_path, start_sweep, outcome, children_of):
+def test_twenty_random_kills_anywhere(tmp_path, start_sweep, outcome, children_of, kill):
     """Moments and victims from seed 11: planner, pool and workers alike."""
     rng = random.Random(11)
     words = ("seed=0..1", "steps=20..49", "sleep_s=0.02")
@@ -94,9 +93,9 @@ def test_twenty_random_kills_anywhere(tmp_path, start_sweep, outcome, children_o
         process = start_sweep(*words, root=torn)
         time.sleep(rng.uniform(0.2, 4.0))
         family = [process.pid, *children_of(process.pid)]
-        os.kill(rng.choice(family), signal.SIGKILL)
+        kill(rng.choice(family))
         if process.poll() is None and rng.random() < 0.5:
-            os.kill(process.pid, signal.SIGKILL)
+            kill(process.pid)
         process.wait(300)
     assert start_sweep(*words, root=torn).wait(300) == 0
     assert outcome(torn) == outcome(tmp_path / "whole")

@@ -65,3 +65,18 @@ def test_what_is_not_there(visitor, zoo):
 def test_a_run_without_a_zoo_has_none(client, run):
     assert client.get(f"/zoo/showcase/{run.id}").status_code == 404
     assert "No zoos here yet" in client.get("/zoo").text
+
+
+def test_a_member_shows_what_readers_of_its_run_say(visitor, zoo):
+    zoo.tables.mkdir(exist_ok=True)
+    network = f"zoo:runs/mlp-digits/{zoo.id}/artifacts/zoo#3"
+    text = f"reader,network,truth,predicted,low,high\nstatistics,{network},0.5,0.625,0.4,0.8\n<b>,{network}1,0,0,0,0\n"
+    (zoo.tables / "networks.csv").write_text(text)
+    page = visitor.get(f"/zoo/mlp-digits/{zoo.id}/3").text
+    assert (
+        "What its weights say" in page
+        and "0.625" in page
+        and "0.4 to 0.8" in page
+        and "&lt;b&gt;" not in page
+    )
+    assert "What its weights say" not in visitor.get(f"/zoo/mlp-digits/{zoo.id}/4").text

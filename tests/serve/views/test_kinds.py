@@ -160,3 +160,16 @@ def test_a_slider_goes_along_the_slices_of_a_tensor(view):
     assert view("curve", "artifacts/x.safetensors#slices", {"at": "-1"}, **options)["at"] == 3
     with pytest.raises(UsageError, match="for 4 slices"):
         view("curve", "artifacts/x.safetensors#lines", scrub="#steps")
+
+
+def test_points_have_intervals_and_names_and_lead_to_the_members_of_a_zoo(view, planned):
+    found = view("curve", "tables/t.csv", x="a", y="b", band=["low", "high"], label="step", style="points")
+    (line,) = found["lines"]
+    assert line["label"] == ["0", "1", "2", "3", "4", "5"] and line["low"][0] == -1 and "link" not in line
+    run = planned()
+    run.tables.mkdir()
+    rows = "".join(f"{i},{i},zoo:/any/where/nwa/{run.id}/artifacts/zoo-0#{i}\n" for i in range(3))
+    (run.tables / "n.csv").write_text("truth,predicted,network\n" + rows)
+    options = {"x": "truth", "y": "predicted", "label": "network", "style": "points"}
+    (line,) = data(View(run, "v", "curve", "tables/n.csv", options), {})["lines"]
+    assert line["link"] == [f"/zoo/nwa/{run.id}/{i}" for i in range(3)]

@@ -34,8 +34,9 @@ pid=$!
 trap 'kill -USR1 $pid' USR1 TERM
 wait $pid; code=$?
 while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
-# 75 means: checkpoint written, please run me again. A new job, because SLURM holds requeued ones for two minutes.
-if [ $code = 75 ] && [ $DIGSITE_RESUBMITS -lt {resubmits} ]; then
+# 75 means: checkpoint written, please run me again; 138: told to stop (USR1) before it had started to listen.
+# A new job, because SLURM holds requeued ones for two minutes.
+if {{ [ $code = 75 ] || [ $code = 138 ]; }} && [ $DIGSITE_RESUBMITS -lt {resubmits} ]; then
   sbatch --array=$SLURM_ARRAY_TASK_ID --export=ALL {folder}/job.sh
 fi
 exit $code

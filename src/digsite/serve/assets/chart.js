@@ -2,6 +2,8 @@
 import uPlot from "./vendor/uPlot.js";
 import { color, css, number, themed, tick, withAlpha } from "./dom.js";
 
+const WHOLE = [1, 2, 5].flatMap((m) => [...Array(9)].map((_, power) => m * 10 ** power)).sort((a, b) => a - b); // layers and steps have no halves
+const whole = (lines) => lines.every((line) => line.x.every(Number.isInteger));
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]]; // after eight colors the dash tells lines apart
 
 // lines: [{name, x, y, low?, high?, null?, color?}]; returns {set(lines), plot()}.
@@ -10,12 +12,12 @@ export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, log
   let plot, current = lines, log = logY;
   const build = () => {
     plot?.destroy();
-    const { data, series, bands } = aligned(current);
+    const { data, series, bands } = aligned(current, log);
     series[0].label = xLabel || "x";
     plot = new uPlot({
       width: Math.max(host.clientWidth, 240), height, series, bands,
       scales: { x: { time: false, distr: logX ? 3 : 1 }, y: { distr: log ? 3 : 1, range: log ? undefined : range ? () => padded(null, ...range) : padded } },
-      axes: [axis(xLabel, 40), axis(yLabel, 62)],
+      axes: [{ ...axis(xLabel, 40), ...(whole(current) ? { incrs: WHOLE } : {}) }, axis(yLabel, 62)],
       cursor: sync ? { sync: { key: sync } } : {},
       hooks: { draw: [(u) => drawMarks(u, marks)], setSeries: [withBand] },
       legend: { live: true },
@@ -28,7 +30,7 @@ export function chart(host, { lines, xLabel = "", yLabel = "", logX = false, log
     set(next) {
       const same = next.length === current.length && next.every((line, i) => line.name === current[i].name);
       current = next;
-      if (same) plot.setData(aligned(next).data); else build();
+      if (same) plot.setData(aligned(next, log).data); else build();
     },
     toggleLog() { log = !log; build(); return log; },
   };
@@ -58,16 +60,17 @@ function axis(label, plain) {
   };
 }
 
-function aligned(lines) {
+function aligned(lines, log) {
+  const shown = (values) => (log ? values.map((v) => (v > 0 ? v : null)) : values); // a logarithm has no place for zero
   const tables = [], series = [{ value: (u, v) => number(v) }], bands = [];
   lines.forEach((line, i) => {
     const stroke = line.null ? css("--null") : line.color || color(i);
-    const ys = [line.y];
+    const ys = [shown(line.y)];
     series.push({ label: line.name, stroke, width: 1.6, dash: line.null ? [5, 4] : DASHES[Math.floor(i / 8) % 4], spanGaps: true, value: (u, v) => number(v), points: { show: line.x.length < 40, size: 5 } });
     if (line.low && line.high) {
       const at = series.length;
       for (const [side, name] of [[line.high, "high"], [line.low, "low"]]) {
-        ys.push(side);
+        ys.push(shown(side));
         series.push({ label: `${line.name} ${name}`, class: "band", stroke: withAlpha(stroke, 0.25), width: 1, spanGaps: true, value: (u, v) => number(v), points: { show: false } });
       }
       bands.push({ series: [at, at + 1], fill: withAlpha(stroke, 0.15) });

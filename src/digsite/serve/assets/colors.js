@@ -17,6 +17,9 @@ const TABLES = { sequential: table(VIRIDIS), diverging: table(AROUND_ZERO) };
 
 export const scaleFor = (low, high) => (low < 0 && Math.abs(low + high) < 1e-6 * (high - low) ? "diverging" : "sequential");
 
+// Whether a text on this color must be white: viridis is dark at its low end, the other scale at both.
+export const isDark = (share, low, high) => (scaleFor(low, high) === "diverging" ? Math.abs(share - 0.5) > 0.32 : share < 0.6);
+
 // A canvas with one pixel per value; what is not a number stays empty.
 export function painted(values, rows, columns, low, high, scale = scaleFor(low, high)) {
   const canvas = document.createElement("canvas");

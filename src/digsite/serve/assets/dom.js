@@ -50,6 +50,9 @@ export async function get(url) {
 
 export const note = (text) => el("p", { class: "note" }, text);
 
+// Width of a picture in its own units: as wide as its place, so that its texts keep their size on a phone.
+export const fitting = (host, most = 960) => Math.max(300, Math.min(most, Math.round(host.clientWidth) || most));
+
 // Runs `draw` now and again whenever the color scheme changes.
 export function themed(draw) {
   draw();

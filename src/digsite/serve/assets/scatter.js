@@ -1,20 +1,27 @@
 // Points that can be pointed at and, where they stand for runs, opened.
-import { color, el, number, svg, tick } from "./dom.js";
+import { color, el, fitting, number, svg, tick } from "./dom.js";
 
 const MARKS = ["circle", "square", "diamond", "triangle"];
 
 export function scatter(stage, { lines, xLabel, yLabel, large }) {
-  const points = lines.flatMap((line, group) => line.x.map((x, i) => ({ x, y: line.y[i], group, name: line.name, link: line.link?.[i] })))
+  const points = lines.flatMap((line, group) => line.x.map((x, i) => ({ x, y: line.y[i], low: line.low?.[i], high: line.high?.[i], group, name: line.name, label: line.label?.[i], link: line.link?.[i] })))
     .filter((p) => Number.isFinite(p.x) && Number.isFinite(p.y));
-  const width = 720, height = large ? 520 : 360, pad = { left: 58, right: 16, top: 12, bottom: 44 };
-  const [x, y] = [scale(points.map((p) => p.x), pad.left, width - pad.right), scale(points.map((p) => p.y), height - pad.bottom, pad.top)];
+  const width = fitting(stage, 720), height = large ? Math.min(520, width) : 360, pad = { left: 58, right: 16, top: 12, bottom: 44 };
+  const heights = points.flatMap((p) => [p.y, p.low, p.high]).filter(Number.isFinite);
+  const [x, y] = [scale(points.map((p) => p.x), pad.left, width - pad.right), scale(heights, height - pad.bottom, pad.top)];
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "parallel scatter", role: "img", "aria-label": `${yLabel} against ${xLabel}` });
   axes(picture, x, y, { width, height, pad, xLabel, yLabel });
   const readout = el("p", { class: "readout" });
   for (const p of points) {
     const dot = mark(MARKS[Math.floor(p.group / 8) % 4], x.at(p.x), y.at(p.y), color(p.group));
-    const say = () => { readout.textContent = `${p.name}: ${number(p.x)}, ${number(p.y)}${p.link ? ` · ${p.link}` : ""}`; };
-    const node = p.link ? svg("a", { href: address(p.link) }, dot) : dot;
+    const bar = Number.isFinite(p.low) && Number.isFinite(p.high) ? svg("line", { class: "interval", x1: x.at(p.x), x2: x.at(p.x), y1: y.at(p.low), y2: y.at(p.high), stroke: color(p.group) }) : null;
+    const interval = bar ? ` (${number(p.low)} to ${number(p.high)})` : "", called = p.label ?? p.link;
+    const say = () => {
+      readout.textContent = `${p.name}: ${number(p.x)}, ${number(p.y)}${interval}${called ? ` · ${called}` : ""}`;
+      if (p.label != null) document.dispatchEvent(new CustomEvent("pick", { detail: p.label }));
+    };
+    const node = svg(p.link ? "a" : "g", p.link ? { href: address(p.link), "aria-label": called } : {}, bar, dot);
+    if (p.label != null) document.addEventListener("pick", ({ detail }) => node.classList.toggle("picked", detail === p.label));
     node.addEventListener("pointerenter", say);
     node.addEventListener("focus", say);
     picture.append(node);

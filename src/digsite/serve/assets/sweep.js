@@ -73,5 +73,5 @@ function group(a, lines) {
 }
 
 function shortened(name) {
-  return name.length > 20 ? `…${name.slice(-19)}` : name;
+  return name.length > 18 ? `…${name.slice(-17)}` : name;
 }

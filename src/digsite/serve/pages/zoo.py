@@ -38,7 +38,13 @@ def member(request: Request) -> Response:
     number = request.path_params["number"]
     found = zoo.member(number)
     return here.page(
-        "member.html", zoo=zoo, number=number, found=found, labels=zoo.labels(number), here="zoo"
+        "member.html",
+        zoo=zoo,
+        number=number,
+        found=found,
+        labels=zoo.labels(number),
+        predictions=zoo.predictions(number),
+        here="zoo",
     )
 
 

@@ -3,11 +3,13 @@
 Source: a table, the journal (`metrics.jsonl`), or a tensor of one or two axes (one line per row). With scrub="#steps" the
 tensor has one more axis in front, and a slider goes along it.
 Options: x, y, band=[low, high] (columns or pairs of columns), null (columns), marks=[{"x", "label"}], group (a column
-that splits the rows into lines), style="points", link (a column with run names), x_label, y_label, log_x, log_y.
+that splits the rows into lines), style="points", link (a column with run names), label (a column that names each point; the
+same name is marked in every view of the page), x_label, y_label, log_x, log_y.
 """
 
 import csv
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from digsite.serve.views import View
 POINTS = 4000
 LINES = 64
 SLICES = 64  # of a scrubbed tensor are looked at for the range of its axis
+_ZOO = re.compile(r"^zoo:(?:.*/)?([\w.-]+/[\w.-]+)/artifacts/zoo(?:-0)?#(\d+)$")
 _LABELS = ("x_label", "y_label", "log_x", "log_y", "style", "marks", "caption", "unit")
 
 
@@ -48,40 +51,51 @@ def _from_table(view: View) -> list[dict[str, Any]]:
     x_name = wished if wished in table else names[0] if names else ""
     nulls = _listed(options.get("null"))
     bands = _bands(options.get("band"))
-    used = {x_name, *nulls, *(c for band in bands for c in band), options.get("group"), options.get("link")}
+    split = {name: table.get(options.get(name, "")) for name in ("group", "link", "label")}
+    used = {x_name, *nulls, *(c for band in bands for c in band), *(options.get(name) for name in split)}
     wanted = [n for n in _listed(options.get("y")) or [n for n in names if n not in used] if n in table]
-    group = table.get(options.get("group", ""))
     x = table.get(x_name, [])
     lines = []
     for index, name in enumerate(wanted):
         band = bands[index] if index < len(bands) else None
-        lines += _split(name, x, table, band, group, table.get(options.get("link", "")))
+        lines += _split(name, x, table, band, split)
     for name in (n for n in nulls if n in table):
-        lines += [{**line, "null": True} for line in _split(name, x, table, None, group, None)]
+        lines += [{**line, "null": True} for line in _split(name, x, table, None, {"group": split["group"]})]
     return lines
 
 
-def _split(
-    name: str, x: list, table: dict[str, list], band: Any, group: list | None, link: list | None
-) -> list:
+def _split(name: str, x: list, table: dict[str, list], band: Any, split: dict[str, list | None]) -> list:
     """One line, or one per value of the group column."""
     parts: dict[Any, list[int]] = {}
+    group, label = split["group"], split.get("label")
+    link = split.get("link") or [_member(str(one)) for one in label or ()]
     for i in range(len(x)):
         parts.setdefault(group[i] if group else None, []).append(i)
     lines = []
     for value, rows in parts.items():
-        label = name if value is None else f"{value}" if len(parts) > 1 else name
         line: dict[str, Any] = {
-            "name": label,
+            "name": name if value is None else f"{value}" if len(parts) > 1 else name,
             "x": [x[i] for i in rows],
             "y": [_number(table[name][i]) for i in rows],
         }
         if band and all(side in table for side in band):
             line["low"], line["high"] = ([_number(table[side][i]) for i in rows] for side in band)
-        if link:
+        if label:
+            line["label"] = [_plain(label[i]) for i in rows]
+        if link and None not in link:
             line["link"] = [str(link[i]) for i in rows]
         lines.append(line)
     return lines
+
+
+def _plain(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _member(reference: str) -> str | None:
+    """The page of a zoo's member, when a run below this folder has made the zoo."""
+    found = _ZOO.match(reference)
+    return f"/zoo/{found[1]}/{found[2]}" if found else None
 
 
 def read_columns(view: View) -> dict[str, list]:

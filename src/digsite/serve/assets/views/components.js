@@ -1,6 +1,6 @@
 // Components of a module: switch them off one by one and see what a toy model's output loses.
 import { painted } from "../colors.js";
-import { css, el, get, note, number, svg, tick, themed } from "../dom.js";
+import { css, el, fitting, get, note, number, svg, tick, themed } from "../dom.js";
 import { Prompts } from "../prompts.js";
 
 export function draw(stage, data, view) {
@@ -77,14 +77,14 @@ class Outputs {
   // Bars per output feature: all components in gray outline, the chosen ones filled.
   show(data) {
     this.last = data;
-    const width = 760, height = 190, pad = { left: 46, right: 8, top: 12, bottom: 34 };
+    const width = fitting(this.stage, 760), height = 190, pad = { left: 46, right: 8, top: 12, bottom: 34 };
     const most = Math.max(...data.before.map(Math.abs), ...data.after.map(Math.abs), 1e-9), low = Math.min(0, ...data.before, ...data.after);
     const y = (v) => pad.top + ((most - v) / (most - low)) * (height - pad.top - pad.bottom), step = (width - pad.left - pad.right) / data.before.length;
     const bars = data.before.flatMap((before, i) => {
       const x = pad.left + i * step + step * 0.12, w = step * 0.76, box = (v) => ({ x, width: w, y: Math.min(y(v), y(0)), height: Math.abs(y(v) - y(0)) });
       return [svg("rect", { ...box(data.after[i]), fill: css("--c0"), "fill-opacity": 0.8 }, svg("title", {}, `output ${i}: ${number(before)} → ${number(data.after[i])}`)), svg("rect", { ...box(before), fill: "none", stroke: css("--null"), "stroke-width": 1.5, "stroke-dasharray": "3 2" })];
     });
-    const every = Math.ceil(data.before.length / 24);
+    const every = Math.ceil(data.before.length / (width / 32));
     const names = data.before.map((_, i) => (i % every ? null : svg("text", { x: pad.left + (i + 0.5) * step, y: height - 18, "text-anchor": "middle" }, String(i))));
     const ticks = [low, 0, most].filter((v, i, list) => list.indexOf(v) === i).map((v) => svg("text", { x: pad.left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v)));
     const change = Math.max(...data.before.map((b, i) => Math.abs(b - data.after[i])));

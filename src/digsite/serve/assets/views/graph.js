@@ -1,11 +1,9 @@
 // Nodes and weighted edges: layers from left to right where nodes have one, a circle otherwise.
-import { el, note, number, svg } from "../dom.js";
-
-const WIDTH = 760;
+import { el, fitting, note, number, svg } from "../dom.js";
 
 export function draw(stage, data) {
   if (!data.nodes.length) return stage.append(note("There are no nodes."));
-  const { places, height } = layout(data.nodes);
+  const width = fitting(stage, 760), { places, height } = layout(data.nodes, width);
   const strongest = Math.max(...data.edges.map((e) => Math.abs(e.weight ?? 1)), 1e-12);
   const readout = el("p", { class: "readout" }, "Point at a node, or reach it with Tab, to see its edges.");
   const edges = data.edges.filter((e) => places.has(e.source) && places.has(e.target)).map((e) => {
@@ -27,11 +25,11 @@ export function draw(stage, data) {
     for (const name of ["pointerleave", "blur"]) group.addEventListener(name, dark);
     return group;
   });
-  stage.append(svg("svg", { class: "graph", viewBox: `0 0 ${WIDTH} ${height}` }, ...edges.map((e) => e.line), ...nodes), readout,
+  stage.append(svg("svg", { class: "graph", viewBox: `0 0 ${width} ${height}` }, ...edges.map((e) => e.line), ...nodes), readout,
     note(`Blue and solid: positive; orange and dashed: negative; the widest edge is ${number(strongest, 3)}.${data.left_out ? ` The ${data.left_out} weakest edges are left out.` : ""}`));
 }
 
-function layout(nodes) {
+function layout(nodes, width) {
   const layers = new Map();
   for (const node of nodes) layers.set(node.layer ?? null, [...(layers.get(node.layer ?? null) || []), node]);
   const places = new Map();
@@ -39,13 +37,13 @@ function layout(nodes) {
     const height = 460, radius = Math.min(190, 60 + nodes.length * 8);
     nodes.forEach((node, i) => {
       const angle = (2 * Math.PI * i) / nodes.length - Math.PI / 2;
-      places.set(node.id, { x: node.x ?? WIDTH / 2 + 1.5 * radius * Math.cos(angle), y: node.y ?? height / 2 + radius * Math.sin(angle) });
+      places.set(node.id, { x: node.x ?? width / 2 + Math.min(1.5 * radius, width / 2 - 40) * Math.cos(angle), y: node.y ?? height / 2 + radius * Math.sin(angle) });
     });
     return { places, height };
   }
   const tallest = Math.max(...[...layers.values()].map((layer) => layer.length)), height = Math.min(900, Math.max(260, 42 * tallest));
   [...layers.keys()].sort((a, b) => (a ?? 0) - (b ?? 0)).forEach((key, column) => {
-    const layer = layers.get(key), x = 60 + (column * (WIDTH - 120)) / (layers.size - 1);
+    const layer = layers.get(key), x = 60 + (column * (width - 120)) / (layers.size - 1);
     layer.forEach((node, i) => places.set(node.id, { x, y: 30 + ((i + 0.5) * (height - 50)) / layer.length }));
   });
   return { places, height };

@@ -1,5 +1,5 @@
 // A matrix of any size: drag to move, wheel or +/- to zoom, click a cell for its row's and column's neighbors.
-import { painted } from "../colors.js";
+import { isDark, painted } from "../colors.js";
 import { css, el, get, number, themed } from "../dom.js";
 import { neighbors } from "../neighbors.js";
 import { Tiles } from "../tiles.js";
@@ -120,6 +120,7 @@ class Viewer {
     for (let row = Math.floor(this.top / size); row * size < bottom; row++) {
       for (let column = Math.floor(this.left / size); column * size < right; column++) this.renderTile(context, level, row, column);
     }
+    if (this.sx >= 34 && this.sy >= 18 && !this.data.mask) this.figures(context);
     if (this.picked) this.frame(context);
     this.canvas.dataset.level = level;
     this.canvas.dataset.ready = String(this.tiles.busy === 0 && this.tiles.wishes.length === 0);
@@ -142,6 +143,24 @@ class Viewer {
     if (w <= 0 || h <= 0) return;
     const size = this.data.tile * 2 ** level, width = Math.min(size, this.data.columns - column * size), height = Math.min(size, this.data.rows - row * size);
     context.drawImage(canvas, x, y, w, h, (column * size - this.left) * this.sx, (row * size - this.top) * this.sy, width * this.sx, height * this.sy);
+  }
+
+  // Cells that are large enough say their value.
+  figures(context) {
+    const tile = this.tiles.peek(0, Math.floor(this.top / this.data.tile), Math.floor(this.left / this.data.tile)), size = this.data.tile;
+    if (!tile) return;
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    for (let row = Math.floor(this.top); row < Math.min(this.data.rows, this.top + this.height / this.sy); row++) {
+      for (let column = Math.floor(this.left); column < Math.min(this.data.columns, this.left + this.width / this.sx); column++) {
+        if (Math.floor(row / size) !== Math.floor(this.top / size) || Math.floor(column / size) !== Math.floor(this.left / size)) continue;
+        const value = tile.values[(row % size) * tile.columns + (column % size)], share = (value - this.data.low) / (this.data.high - this.data.low || 1);
+        if (!Number.isFinite(value)) continue;
+        context.fillStyle = isDark(share, this.data.low, this.data.high) ? "#fff" : "#111";
+        context.fillText(number(value, 3), (column + 0.5 - this.left) * this.sx, (row + 0.5 - this.top) * this.sy);
+      }
+    }
   }
 
   frame(context) {
