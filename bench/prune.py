@@ -39,10 +39,10 @@ from digsite.runs.listing import runs_in
 
 SHAPES = ((4096, 11008), (11008, 4096))
 RUNS = Path("runs") / "bench"
-QUALITY = ("windows=32", "calibration.sequences=24")  # of 128 tokens each: less than the study takes by itself
-    "windows=64",
-    "calibration.sequences=32",
-)  # of 128 tokens each: half of what the study takes by itself
+QUALITY = (
+    "windows=32",
+    "calibration.sequences=24",
+)  # of 128 tokens each: less than the study takes by itself
 SAMPLE = 128  # queries from which slow ways are extrapolated
 
 

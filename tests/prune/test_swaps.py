@@ -60,3 +60,28 @@ def test_a_tiny_row_reaches_the_optimum():
     assert (
         error(weight, refined, gram) <= best * (1 + 1e-5)
     ).float().mean() > 0.7  # one-swap optima are nearly all global here
+
+
+def test_a_row_is_left_alone_only_when_no_exchange_helps(monkeypatch):
+    """Whatever was weighed first: with one promising input on either side, most rows need the whole search."""
+    monkeypatch.setattr(swaps, "PROMISING", 1)
+    weight, gram, keep = case(4, rows=5, n=12)
+    refined, made = swaps.refine(weight, keep, gram, Pattern(0.5))
+    again, more = swaps.refine(weight, refined, gram, Pattern(0.5), max_swaps=1)
+    assert made > 5 and more == 0 and torch.equal(again, refined)
+    after = error(weight, refined, gram)
+    for row, (back, out) in (
+        (r, pair) for r in range(5) for pair in ((b, o) for b in range(12) for o in range(12))
+    ):
+        if not refined[row, back] and refined[row, out]:
+            other = refined[row].clone()
+            other[back], other[out] = True, False
+            assert error(weight[row : row + 1], other[None], gram)[0] >= after[row] * (1 - 1e-5)
+
+
+def test_rows_with_nothing_pruned_or_nothing_kept_are_left_alone():
+    weight, gram, keep = case(5)
+    for state in (True, False):
+        keep[:] = state
+        refined, made = swaps.refine(weight, keep, gram, Pattern(0.5))
+        assert made == 0 and (refined == state).all()

@@ -77,7 +77,7 @@ def _best_among(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The best exchange between the `most` inputs that are best to take back and those best to give up by themselves."""
     backs, outs = (
-        cost.topk(min(most, int(cost.isfinite().sum(1).max())), dim=1, largest=False)
+        cost.topk(min(most, max(1, int(cost.isfinite().sum(1).max()))), dim=1, largest=False)
         for cost in (take_back, give_up)
     )
     change = backs.values[:, :, None] + outs.values[:, None, :]
