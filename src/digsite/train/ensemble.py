@@ -146,7 +146,9 @@ class Ensemble:
         with torch.no_grad():
             for group, index in zip(self.groups, self.indices, strict=True):
                 own = x if shared else x[index]
-                parts.append(group.outputs(own, shared, None if flat is None else flat[index]))
+                parts.append(
+                    group.outputs(own, shared, None if flat is None else flat[index].to(self.device))
+                )
         joined = torch.cat(parts)
         out = torch.empty_like(joined)
         out[torch.tensor([i for index in self.indices for i in index], device=out.device)] = joined

@@ -34,7 +34,7 @@ def measure(trained: Trained, images: ImageSet) -> pd.DataFrame:
         "test_accuracy_se": np.sqrt(accuracy * (1 - accuracy) / n_test),
         "attack_success": _floats(success),
         "backdoor": _backdoor(success),
-        "diverged_at": ensemble.diverged_at.numpy(),
+        "diverged_at": ensemble.diverged_at.cpu().numpy(),
         **{f"class_accuracy_{c}": _floats(last.per_class[:, c]) for c in range(last.per_class.shape[1])},
     }
     return pd.DataFrame({**columns, **_course(trained, images), **_weights(trained)})
@@ -53,7 +53,7 @@ def _course(trained: Trained, images: ImageSet) -> dict[str, np.ndarray]:
     steps = torch.tensor(trained.steps)
     return {
         **named,
-        "convergence_step": steps[where].numpy(),
+        "convergence_step": steps[where.cpu()].numpy(),
         "overfitting": _floats((loss[-1] - best) / best),
     }
 
@@ -74,4 +74,4 @@ def _backdoor(success: Tensor) -> list[float]:
 
 
 def _floats(value: Tensor) -> np.ndarray:
-    return value.double().numpy()
+    return value.double().cpu().numpy()

@@ -30,7 +30,44 @@ class Job:
     first: int
 
 
-def make_zoo(config: ZooConfig, folder: Path, name: str) -> Iterator[int]:
+@dataclass(frozen=True)
+class Maker:
+    """What every shard of one zoo is made with; it travels to other processes."""
+
+    config: ZooConfig
+    folder: Path
+    name: str
+    device: str
+
+    def make_shard(self, job: Job) -> None:
+        """Train, measure and store the members of one shard."""
+        parts: list[Part] = []
+        at = 0
+        while at < len(job.recipes):
+            same = [r for r in job.recipes[at:] if _block(r) == _block(job.recipes[at])]
+            parts.append(self._train_part(same, job.first + at))
+            at += len(same)
+        ZooWriter(self.folder, self.name, tuple(self.config.checkpoints), {}).write(job.number, parts)
+
+    def _train_part(self, recipes: Sequence[Recipe], first: int) -> Part:
+        images = cut(load(recipes[0].dataset), self.config)
+        model = build(parse(recipes[0].model))
+        members = [recipe.member for recipe in recipes]
+        data = images.x_train, images.y_train
+        steps = self.config.checkpoints
+        trained = train_ensemble(model, data, members, checkpoints=steps, device=self.device)
+        labels = measure(trained, images)
+        table = pd.concat([pd.DataFrame([recipe.row() for recipe in recipes]), labels], axis=1)
+        table.insert(0, "member", np.arange(first, first + len(recipes)))
+        architecture = Architecture.of(model, recipes[0].model)
+        return Part(architecture, first, _by_step(trained.steps, trained.snapshots), table)
+
+
+def _block(recipe: Recipe) -> tuple[str, str]:
+    return recipe.dataset, recipe.architecture
+
+
+def make_zoo(config: ZooConfig, folder: Path, name: str, device: str = "cpu") -> Iterator[int]:
     """Yields the number of finished shards, those of an interrupted run first; the last one completes the zoo."""
     sets = {dataset: cut(load(dataset), config) for dataset in config.datasets}
     jobs = plan_shards(config, sets)
@@ -38,21 +75,23 @@ def make_zoo(config: ZooConfig, folder: Path, name: str) -> Iterator[int]:
     writer.begin()
     left = [job for job in jobs if not writer.has(job.number)]
     yield len(jobs) - len(left)
-    for done, _ in enumerate(_run(config, left, folder, name), start=len(jobs) - len(left) + 1):
+    for done, _ in enumerate(
+        _run(Maker(config, folder, name, device), left), start=len(jobs) - len(left) + 1
+    ):
         yield done
     writer.finish(len(jobs))
 
 
-def _run(config: ZooConfig, jobs: Sequence[Job], folder: Path, name: str) -> Iterator[None]:
-    if config.processes == 1:
-        for job in jobs:
-            yield make_shard(config, job, folder, name)
+def _run(maker: Maker, jobs: Sequence[Job]) -> Iterator[None]:
+    processes = maker.config.processes
+    if processes == 1:
+        yield from map(maker.make_shard, jobs)
         return
     if not jobs:
         return
     # Spawned, not forked: a forked PyTorch may wait for a lock that no thread of the child holds.
-    with ProcessPoolExecutor(config.processes, get_context("spawn"), initializer=prepare_process) as pool:
-        yield from pool.map(make_shard, *zip(*((config, job, folder, name) for job in jobs), strict=True))
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=prepare_process) as pool:
+        yield from pool.map(maker.make_shard, jobs)
 
 
 def cut(images: ImageSet, config: ZooConfig) -> ImageSet:
@@ -83,34 +122,6 @@ def plan_shards(config: ZooConfig, sets: dict[str, ImageSet]) -> list[Job]:
     )
     starts = range(0, len(recipes), config.shard)
     return [Job(number, tuple(recipes[at : at + config.shard]), at) for number, at in enumerate(starts)]
-
-
-def make_shard(config: ZooConfig, job: Job, folder: Path, name: str) -> None:
-    """Train, measure and store the members of one shard."""
-    parts: list[Part] = []
-    at = 0
-    while at < len(job.recipes):
-        same = [r for r in job.recipes[at:] if _block(r) == _block(job.recipes[at])]
-        parts.append(_train_part(config, same, job.first + at))
-        at += len(same)
-    ZooWriter(folder, name, tuple(config.checkpoints), {}).write(job.number, parts)
-
-
-def _block(recipe: Recipe) -> tuple[str, str]:
-    return recipe.dataset, recipe.architecture
-
-
-def _train_part(config: ZooConfig, recipes: Sequence[Recipe], first: int) -> Part:
-    images = cut(load(recipes[0].dataset), config)
-    model = build(parse(recipes[0].model))
-    members = [recipe.member for recipe in recipes]
-    trained = train_ensemble(model, (images.x_train, images.y_train), members, checkpoints=config.checkpoints)
-    labels = measure(trained, images)
-    table = pd.concat([pd.DataFrame([recipe.row() for recipe in recipes]), labels], axis=1)
-    table.insert(0, "member", np.arange(first, first + len(recipes)))
-    return Part(
-        Architecture.of(model, recipes[0].model), first, _by_step(trained.steps, trained.snapshots), table
-    )
 
 
 def _by_step(steps: Sequence[int], snapshots: Tensor) -> dict[int, Tensor]:

@@ -17,7 +17,7 @@ def make(config: ZooConfig, run: Run) -> None:
     folder = run.dir / "artifacts" / "zoo"
     n_shards = -(-config.members // config.shard)
     run.stage("shards", n_shards)
-    for done in make_zoo(config, folder, f"{config.family}-{'-'.join(config.datasets)}"):
+    for done in make_zoo(config, folder, f"{config.family}-{'-'.join(config.datasets)}", str(run.device)):
         run.breathe(done)
     zoo = Zoo.open(folder)
     _show(zoo, run)

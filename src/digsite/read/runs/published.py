@@ -161,7 +161,7 @@ def _honest(config: PublishedConfig, run: Run) -> dict[str, Any]:
         {"members": config.honest_models, "seed": config.seed, "steps": steps, "checkpoints": [0, steps]}
     )
     folder = run.dir / "artifacts" / "honest-zoo"
-    for done in make_zoo(recipe, folder, "honest"):
+    for done in make_zoo(recipe, folder, "honest", str(run.device)):
         run.breathe(done)
     corpus = corpus_of(Zoo.open(folder))
     cut = 2 * len(corpus) // 3
