@@ -66,6 +66,7 @@ def command():
 @click.option(
     "--time-limit", "time_limit_min", default=0, help="slurm: minutes per task; runs go on in a new one."
 )
+@click.option("--cpus", default=1, help="Threads per run, and CPUs per task on slurm and ray.")
 @click.option("--gpus", default=0, help="slurm and ray: GPUs per task.")
 @click.option("--job-suffix", default="", help="slurm: added to the job's name.")
 @click.option("--wait/--no-wait", default=True, help="slurm: wait for the runs, or leave after submitting.")

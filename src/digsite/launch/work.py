@@ -25,6 +25,7 @@ class Options:
     chunk: int = 0  # runs per job; 0 lets the launcher decide
     time_limit_min: int = 0
     partition: str = ""
+    cpus: int = 1
     gpus: int = 0
     job_suffix: str = ""
     address: str = ""
@@ -71,11 +72,11 @@ def _packs(members: Sequence[Member]) -> list[list[Member]]:
     return list(groups.values())
 
 
-def settings(sweep: Sweep) -> dict[str, str]:
-    """What every started process gets in its environment: one thread, and the code that the sweep was planned with."""
+def settings(sweep: Sweep, options: Options) -> dict[str, str]:
+    """What every started process gets in its environment: its threads, and the code that the sweep was planned with."""
     code = snapshot.pinned(sweep.folder)
     path = os.pathsep.join(filter(None, [str(code or ""), os.environ.get("PYTHONPATH")]))
-    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    threads = str(options.cpus) if options.cpus > 1 else os.environ.get("OMP_NUM_THREADS", "1")
     return {"OMP_NUM_THREADS": threads, **({"PYTHONPATH": path} if path else {})}
 
 

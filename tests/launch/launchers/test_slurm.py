@@ -20,13 +20,16 @@ def sweep(plugin_studies, tmp_path):
 
 
 def test_the_script_names_everything_that_was_asked_for(sweep):
-    options = Options(max_parallel=3, time_limit_min=5, partition="short", gpus=1, job_suffix="-x", chunk=2)
+    options = Options(
+        max_parallel=3, time_limit_min=5, partition="short", cpus=4, gpus=1, job_suffix="-x", chunk=2
+    )
     script = slurm.write_job(sweep, work_left(sweep), options)
     text = script.read_text()
     for line in (
         "--array=0-2%3",
         "--time=5",
         "--partition=short",
+        "--cpus-per-task=4",
         "--gpus-per-task=1",
         f"--job-name=digsite-{sweep.name}-x",
     ):

@@ -17,7 +17,7 @@ RETRIES = 2  # a worker that dies takes its piece of work with it; twice is bad 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
     work = work_left(sweep, only_failed=options.only_failed)
-    return Pool(work, _workers(argument, options), options, settings(sweep)).run()
+    return Pool(work, _workers(argument, options), options, settings(sweep, options)).run()
 
 
 def _workers(argument: str, options: Options) -> int:

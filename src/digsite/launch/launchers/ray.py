@@ -23,7 +23,7 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
     ray = require("ray", extra="ray")
     _connect(ray, argument or options.address)
     try:
-        return _run(ray, list(chunks(pieces, options.chunk or 1)), options, settings(sweep))
+        return _run(ray, list(chunks(pieces, options.chunk or 1)), options, settings(sweep, options))
     finally:
         ray.shutdown()
 
@@ -51,7 +51,7 @@ def _must_answer(address: str) -> None:
 
 
 def _run(ray, parts: Sequence[Sequence[Work]], options: Options, env: dict[str, str]) -> int:
-    task = ray.remote(num_cpus=1, num_gpus=options.gpus, max_retries=RETRIES)(execute_chunk)
+    task = ray.remote(num_cpus=options.cpus, num_gpus=options.gpus, max_retries=RETRIES)(execute_chunk)
     waiting = [[[str(p.absolute()) for p in piece.paths] for piece in part] for part in parts]
     limit = options.max_parallel or len(waiting)
     running, codes = [], []

@@ -22,7 +22,7 @@ SCRIPT = """#!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --array=0-{last}{parallel}
 #SBATCH --output={folder}/%A_%a.out
-#SBATCH --cpus-per-task=1
+#SBATCH --cpus-per-task={cpus}
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@{warning}
 {options}
@@ -95,8 +95,9 @@ def job_script(sweep: Sweep, folder: Path, n: int, options: Options) -> str:
         parallel=f"%{options.max_parallel}" if options.max_parallel else "",
         folder=shlex.quote(str(folder)),
         cwd=shlex.quote(str(Path.cwd())),
-        settings=" ".join(f"{k}={shlex.quote(v)}" for k, v in settings(sweep).items()),
+        settings=" ".join(f"{k}={shlex.quote(v)}" for k, v in settings(sweep, options).items()),
         command=shlex.join(options.command),
+        cpus=options.cpus,
         warning=WARNING_S,
         resubmits=MAX_RESUBMITS,
         options="\n".join(f"#SBATCH {flag}={value}" for flag, value in extra.items() if value),

@@ -18,7 +18,7 @@ MEET = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.
 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
-    n, codes, env = processes(argument), [0], {**os.environ, **settings(sweep)}
+    n, codes, env = processes(argument), [0], {**os.environ, **settings(sweep, options)}
     for piece in work_left(sweep, only_failed=options.only_failed):
         codes.append(run(command(piece, n, options), piece, env))
         if codes[-1] == REQUEUE or (codes[-1] and options.fail_fast):
