@@ -35,7 +35,7 @@ def spectra(activations: Float[Tensor, "n d"], *, warn: bool = True) -> dict[str
             unbiased = sampling.unbiased_participation(rows, centered=centered)
             out[prefix + "participation_ratio_unbiased"] = float(unbiased)
     out["mean_share"] = float(rows.mean_share)
-    out["two_nn"] = intrinsic.two_nn(intrinsic.squared_distances(rows)) if len(table) > 2 else float("nan")
+    out["two_nn"] = float(intrinsic.two_nn(intrinsic.squared_distances(rows)))
     dimension = out["centered/participation_ratio_variance"]
     if warn and sampling.capped(dimension, len(table)):
         warnings.warn(

@@ -52,25 +52,26 @@ class Budget:
         """After other work: what has passed since the last step was not training."""
         self._left_at = time.process_time()
 
-    def affordable(self, account: Account, work: str) -> bool:
-        """Whether work of known cost fits; work of unknown cost is tried once."""
+    def affordable(self, account: Account, work: str, wanted: int = 1) -> int:
+        """How many of the wanted units of work fit; of work of unknown cost one is tried."""
         if self.share is None:
-            return True
-        fits = (
-            self.costs.get(work, 0.0) <= self.share * SHARES[account] * self.training_s - self.spent[account]
-        )
-        if not fits:
-            self.skipped[work] += 1
+            return wanted
+        cost = self.costs.get(work, 0.0)
+        if cost == 0:
+            return min(wanted, 1)
+        left = self.share * SHARES[account] * self.training_s - self.spent[account]
+        fits = min(wanted, max(int(left / cost), 0))
+        self.skipped[work] += wanted - fits
         return fits
 
     @contextmanager
-    def booked(self, account: Account, work: str) -> Iterator[None]:
-        """Measures a piece of work and learns its cost as a running mean."""
+    def booked(self, account: Account, work: str, units: int = 1) -> Iterator[None]:
+        """Measures a piece of work and learns the cost of a unit as a running mean."""
         start = time.process_time()
         yield
         took = time.process_time() - start
         old = self.costs.get(work)
-        self.costs[work] = took if old is None else 0.7 * old + 0.3 * took
+        self.costs[work] = took / units if old is None else 0.7 * old + 0.3 * took / units
         if self._begun:
             self.spent[account] += took
             self._booked += took

@@ -1,8 +1,9 @@
-"""From tables of rows to named numbers: cheap Gram read-outs of many layers and samples at once, spectra by layer."""
+"""From tables of rows to named numbers: many layers and samples at once, as the price of small tensors is the call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,59 +14,111 @@ from digsite.track.sampling import unbiased_participation
 from digsite.track.spectrum import Grams, Spectrum
 
 Values = dict[str, float]
+KEPT = 32  # singular values of each layer and sample that are kept
 
 
-def grams_of(tables: Mapping[str, Tensor]) -> dict[str, Grams]:
-    return {name: Grams(table @ table.mT, table.shape[-1]) for name, table in tables.items()}
+@dataclass(frozen=True)
+class Seen:
+    """A layer at one sample: the Gram of its rows, and raw and centered of its columns where those are fewer."""
+
+    layer: str
+    step: int
+    rows: Grams
+    columns: Tensor | None = None
+
+    @property
+    def side(self) -> int:
+        return self.rows.n if self.columns is None else self.columns.shape[-1]
+
+    @property
+    def pair(self) -> Tensor:
+        return (
+            torch.stack([self.rows.rows, self.rows.centered.rows]) if self.columns is None else self.columns
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was read of a layer at a step; `singular` are the largest singular values of the centered rows."""
+
+    layer: str
+    step: int
+    values: Values
+    singular: Tensor | None = None
+
+
+def seen(layer: str, step: int, table: Tensor) -> Seen:
+    n, d = table.shape
+    rows = Grams(table @ table.mT, d)
+    if n <= d:
+        return Seen(layer, step, rows)
+    mean, product = table.mean(0), table.mT @ table
+    return Seen(layer, step, rows, torch.stack([product, product - n * torch.outer(mean, mean)]))
 
 
 class Backlog:
-    """Gram matrices of several samples, read out together: many small operations become few larger ones."""
+    """Samples that wait to be read out together: many small operations become few larger ones."""
 
     def __init__(self, size: int = 8) -> None:
         self.size = size
-        self.waiting: list[tuple[int, dict[str, Grams]]] = []
+        self.waiting: list[Seen] = []
         self._first: dict[str, Tensor] = {}
         self._previous: dict[str, Tensor] = {}
 
-    def add(self, step: int, grams: dict[str, Grams]) -> None:
-        self.waiting.append((step, grams))
+    @property
+    def steps(self) -> list[int]:
+        return sorted({one.step for one in self.waiting})
 
     @property
     def full(self) -> bool:
-        return len(self.waiting) >= self.size
+        return len(self.steps) >= self.size
 
-    def read(self) -> list[tuple[str, int, Values]]:
-        """(layer, step, values) of all waiting samples."""
-        groups: dict[tuple[int, str], list[int]] = {}
-        for at, (_, grams) in enumerate(self.waiting):
-            for name, g in grams.items():
-                groups.setdefault((g.n, name), []).append(at)
-        together: dict[tuple[int, tuple[int, ...]], list[str]] = {}
-        for (n, name), places in groups.items():
-            together.setdefault((n, tuple(places)), []).append(name)
-        found = [row for (_, places), names in together.items() for row in self._group(names, places)]
-        self.waiting.clear()
-        return found
+    def cheap(self) -> list[Row]:
+        """What needs no decomposition, of everything that waits; to be asked once."""
+        return [row for part in grouped(self.waiting, lambda s: s.rows.n) for row in self._likenesses(part)]
 
-    def _group(self, names: list[str], places: tuple[int, ...]) -> list[tuple[str, int, Values]]:
-        """Layers with equal numbers of rows that were seen at the same samples."""
-        now = torch.stack([torch.stack([self.waiting[at][1][name].rows for name in names]) for at in places])
-        stack = Grams(now, now.shape[-1])
-        values = light(stack)
-        if stack.n > 3:
-            first = torch.stack([self._first.setdefault(name, now[0, i]) for i, name in enumerate(names)])
-            before = torch.stack([self._previous.get(name, now[0, i]) for i, name in enumerate(names)])
-            past = torch.cat([before[None], now[:-1]])
-            values["cka_to_init"] = similarity.cka(now, first.expand_as(now))
+    def costly(self, steps: Collection[int]) -> list[Row]:
+        """Spectra and intrinsic dimensions at some of the steps."""
+        chosen = [one for one in self.waiting if one.step in steps]
+        spectra = [row for part in grouped(chosen, lambda s: s.side) for row in spectra_of(part)]
+        return spectra + [row for part in grouped(chosen, lambda s: s.rows.n) for row in dimensions_of(part)]
+
+    def _likenesses(self, part: list[Seen]) -> list[Row]:
+        now = torch.stack([one.rows.rows for one in part])
+        values = light(Grams(now, now.shape[-1]))
+        first = torch.stack([self._first.setdefault(one.layer, one.rows.rows) for one in part])
+        past = torch.stack([self._before(one) for one in part])
+        if now.shape[-1] > 3:
+            values["cka_to_init"] = similarity.cka(now, first)
             values["cka_to_previous"] = similarity.cka(now, past)
-        self._previous |= {name: now[-1, i] for i, name in enumerate(names)}
-        table = torch.stack(list(values.values())).tolist()
-        return [
-            (name, self.waiting[at][0], {key: table[k][s][i] for k, key in enumerate(values)})
-            for s, at in enumerate(places)
-            for i, name in enumerate(names)
-        ]
+        return _rows(part, values)
+
+    def _before(self, one: Seen) -> Tensor:
+        """The layer's Gram at the sample before, which is from now on this one."""
+        before = self._previous.get(one.layer, one.rows.rows)
+        self._previous[one.layer] = one.rows.rows
+        return before
+
+
+def grouped(waiting: Iterable[Seen], size: Callable[[Seen], int]) -> list[list[Seen]]:
+    """Those of one size side by side, in the order they came."""
+    found: dict[int, list[Seen]] = {}
+    for one in waiting:
+        found.setdefault(size(one), []).append(one)
+    return list(found.values())
+
+
+def _rows(part: Sequence[Seen], values: Mapping[str, Tensor], singular: Tensor | None = None) -> list[Row]:
+    numbers = torch.stack([value.double() for value in values.values()], -1).tolist()
+    return [
+        Row(
+            one.layer,
+            one.step,
+            dict(zip(values, row, strict=True)),
+            None if singular is None else singular[i],
+        )
+        for i, (one, row) in enumerate(zip(part, numbers, strict=True))
+    ]
 
 
 def light(stack: Grams) -> dict[str, Tensor]:
@@ -82,26 +135,19 @@ def light(stack: Grams) -> dict[str, Tensor]:
     return out
 
 
-def full(table: Tensor, grams: Grams) -> Values:
-    """Every measure of one layer, raw and centered, through the smaller Gram."""
-    pair = torch.stack([grams.rows, grams.centered.rows]) if grams.n <= table.shape[-1] else _columns(table)
-    squared = torch.linalg.eigvalsh(pair).flip(-1).clamp_min(0).double()
-    both = Spectrum(squared, grams.n, grams.n_features)
-    out: Values = {}
+def spectra_of(part: list[Seen]) -> list[Row]:
+    """Every measure of layers with equal sides, raw and centered, through the smaller Gram."""
+    pairs = torch.stack([one.pair for one in part], 1)
+    both = Spectrum(torch.linalg.eigvalsh(pairs).flip(-1).clamp_min(0).double(), part[0].rows.n, part[0].side)
+    values: dict[str, Tensor] = {}
     for name, member in measures().items():
-        raw, centered = member.measure(both).tolist()
-        out[name], out[f"centered/{name}"] = raw, centered
-    return out
+        values[name], values[f"centered/{name}"] = member.measure(both)
+    return _rows(part, values, both.singular[1, :, :KEPT].float())
 
 
-def _columns(table: Tensor) -> Tensor:
-    mean = table.mean(0)
-    product = table.mT @ table
-    return torch.stack([product, product - len(table) * torch.outer(mean, mean)])
-
-
-def dimension(grams: Grams) -> Values:
-    return {"two_nn": intrinsic.two_nn(intrinsic.squared_distances(grams))}
+def dimensions_of(part: list[Seen]) -> list[Row]:
+    stack = Grams(torch.stack([one.rows.rows for one in part]), part[0].rows.n_features)
+    return _rows(part, {"two_nn": intrinsic.two_nn(intrinsic.squared_distances(stack))})
 
 
 def weights(now: Tensor, first: Tensor) -> Values:

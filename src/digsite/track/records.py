@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from digsite.track import similarity
+from digsite.track.readout import Row, Seen
 from digsite.track.series import Series, make_series
-from digsite.track.spectrum import Grams
 
 GEOMETRY_ROWS = 48  # of each sample's Gram, kept so that everything can be compared with the end
 
@@ -21,10 +21,17 @@ class Records:
         self._values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         self._holes: dict[str, list[int]] = defaultdict(list)
         self._geometry: dict[str, dict[int, Tensor]] = defaultdict(dict)
+        self.singular: dict[str, dict[int, Tensor]] = defaultdict(dict)
 
     def add(self, layer: str, step: int, values: Mapping[str, float]) -> None:
         for measure, value in values.items():
             self._values[layer, measure][step] = value
+
+    def take(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.add(row.layer, row.step, row.values)
+            if row.singular is not None:
+                self.singular[row.layer][row.step] = row.singular
 
     def hole(self, layer: str, step: int) -> None:
         """A sample that could not be measured; it stays in the series as a marked hole."""
@@ -43,9 +50,9 @@ class Records:
     def sampled(self, step: int) -> bool:
         return any(step in values for values in self._geometry.values())
 
-    def keep_geometry(self, step: int, grams: Mapping[str, Grams]) -> None:
-        for name, g in grams.items():
-            self._geometry[name][step] = g.rows[:GEOMETRY_ROWS, :GEOMETRY_ROWS].clone()
+    def keep_geometry(self, fresh: Iterable[Seen]) -> None:
+        for one in fresh:
+            self._geometry[one.layer][one.step] = one.rows.rows[:GEOMETRY_ROWS, :GEOMETRY_ROWS].clone()
 
     def compare_with_last(self) -> None:
         for name, kept in self._geometry.items():

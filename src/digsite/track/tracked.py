@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from digsite.track.readout import KEPT
 from digsite.track.series import Series, make_series
 from digsite.track.tracker import Tracker
 
@@ -27,6 +29,7 @@ class TrackedRun:
     values: dict[str, np.ndarray] = field(repr=False)  # measure -> (layers, samples)
     loss: np.ndarray = field(repr=False)  # on the fixed probe
     accuracy: float | None = None
+    spectra: Tensor | None = field(default=None, repr=False)  # (samples, layers, largest), of the first seed
 
     def series(self, measure: str) -> list[Series]:
         return [
@@ -41,6 +44,7 @@ def pack(trackers: Sequence[Tracker], measures: Sequence[str]) -> dict[str, Any]
     layers = [t.name for t in first.targets if first.records.seen(t.name)]
     steps = first.series(measures[0], layers[0])[0].steps
     return {
+        "spectra": _singular(first, layers, steps),
         "layers": layers,
         "steps": torch.as_tensor(steps),
         "loss": torch.stack([_row(t, "", "probe_loss", steps) for t in trackers]),
@@ -51,7 +55,18 @@ def pack(trackers: Sequence[Tracker], measures: Sequence[str]) -> dict[str, Any]
     }
 
 
-def _row(tracker: Tracker, layer: str, measure: str, steps: np.ndarray) -> torch.Tensor:
+def _singular(tracker: Tracker, layers: Sequence[str], steps: np.ndarray) -> Tensor:
+    """Largest centered singular values, (samples, layers, KEPT); nan where there are fewer or none was taken."""
+    out = torch.full((len(steps), len(layers), KEPT), torch.nan)
+    for k, layer in enumerate(layers):
+        found = tracker.records.singular[layer]
+        for i, step in enumerate(steps):
+            values = found.get(int(step), torch.empty(0))
+            out[i, k, : len(values)] = values
+    return out
+
+
+def _row(tracker: Tracker, layer: str, measure: str, steps: np.ndarray) -> Tensor:
     """A sample that is missing becomes a hole."""
     found = tracker.records.values(layer, measure)
     return torch.tensor([found.get(int(step), float("nan")) for step in steps], dtype=torch.float64)
@@ -71,6 +86,7 @@ def unpack(stored: dict[str, Any], labels: dict[str, str], seeds: Sequence[int])
             values={m: np.asarray(v[i], dtype=float) for m, v in stored["values"].items()},
             loss=np.asarray(stored["loss"][i], dtype=float),
             accuracy=float(stored["accuracy"][i]) if "accuracy" in stored else None,
+            spectra=stored["spectra"] if i == 0 else None,
         )
         for i, seed in enumerate(seeds)
     ]

@@ -22,9 +22,7 @@ from digsite.track.online import WeightRing
 from digsite.track.probe import Probe, as_probe
 from digsite.track.records import Records
 from digsite.track.series import Series
-from digsite.track.spectrum import Grams
 
-Work = Literal["spectrum", "two_nn", "weights"]
 WATCHED = "centered/participation_ratio_variance"
 DEFAULT_KINDS: frozenset[Kind] = frozenset({"linear", "conv", "attention", "residual"})
 
@@ -34,8 +32,9 @@ class Tracker:
 
     A sample is taken at step 0 and then every `every` steps, or at doubling steps up to `every` first with
     `cadence="log"`. Steps in the results are training steps. With a `budget` (a share of the training time) a sample
-    takes what fits: first the cheap read-outs of all layers, then spectra, intrinsic dimension and weights of a few
-    layers in turn. Without one, every sample is complete. A `ring` keeps recent weights and hands them out at a jump.
+    takes what fits: first the cheap read-outs of all layers, then spectra and intrinsic dimensions at some samples and
+    weights of a few layers in turn. Without one, every sample is complete; weights, which are measured without noise,
+    are read at every `weights_every`-th. A `ring` keeps recent weights and hands them out at a jump.
     """
 
     def __init__(
@@ -50,6 +49,7 @@ class Tracker:
         layers: Iterable[str] | None = None,
         n_rows: int = 128,
         weights: bool = True,
+        weights_every: int = 10,
         first_step: int = 0,
         ring: WeightRing | None = None,
         seed: int = 0,
@@ -66,8 +66,10 @@ class Tracker:
         self.notes: list[str] = []
         self.targets = _chosen(capture.targets(model, frozenset(kinds)), layers)
         self._first_weights = _weights(self.targets) if weights else {}
+        self.weights_every = weights_every
         self._backlog = readout.Backlog()
-        self._queue: deque[tuple[Work, str]] = deque()
+        self._samples = 0
+        self._queue: deque[str] = deque()
         self._closed = False
         self.budget.arrive()
         self._sample(everything=True)
@@ -113,7 +115,8 @@ class Tracker:
         self._closed = True
         if not self.records.sampled(self.count):
             self._sample(everything=True)
-        self._read_backlog()
+        self._weigh(everything=True)
+        self._read_backlog(everything=True)
         self.records.compare_with_last()
 
     def series(self, measure: str | None = None, layer: str | None = None) -> list[Series]:
@@ -140,57 +143,52 @@ class Tracker:
     def _sample(self, *, everything: bool = False) -> None:
         with self.budget.booked("forward", "forward"):
             captured, loss = self.probe.run(self.model, self.targets)
-            outputs = {name: table.float() for name, table in captured.outputs.items()}
-            tables = {name: table for name, table in outputs.items() if self._usable(name, table)}
-            grams = readout.grams_of(tables)
-            self._backlog.add(self.count, grams)
-            self.records.keep_geometry(self.count, grams)
+            tables = {name: table.float() for name, table in captured.outputs.items()}
+            fresh = [readout.seen(k, self.count, t) for k, t in tables.items() if self._usable(k, t)]
+            self._backlog.waiting += fresh
+            self.records.keep_geometry(fresh)
             if loss is not None:
                 self.records.add("", self.count, {"probe_loss": loss})
-            if self._backlog.full or self.ring is not None:
-                self._flush()
-        self._decompose(tables, grams, everything)
+        if self._backlog.full or self.ring is not None:
+            self._read_backlog()
+            self._watch()
+        self._weigh(everything)
 
-    def _read_backlog(self) -> None:
-        for name, step, values in self._backlog.read():
-            self.records.add(name, step, values)
+    def _read_backlog(self, *, everything: bool = False) -> None:
+        """Cheap numbers of all waiting samples, spectra of as many as fit, evenly spaced."""
+        steps = self._backlog.steps
+        if not steps:
+            return
+        with self.budget.booked("forward", "cheap", len(steps)):
+            self.records.take(self._backlog.cheap())
+        fits = len(steps) if everything else self.budget.affordable("decompositions", "spectra", len(steps))
+        if fits:
+            with self.budget.booked("decompositions", "spectra", fits):
+                chosen = [steps[(i + 1) * len(steps) // fits - 1] for i in range(fits)]
+                self.records.take(self._backlog.costly(chosen))
+        self._backlog.waiting.clear()
 
-    def _flush(self) -> None:
-        self._read_backlog()
+    def _watch(self) -> None:
         if self.ring is not None:
             watched = {t.name: self.records.values(t.name, WATCHED).get(self.count) for t in self.targets}
             self.ring.watch(self.count, {name: value for name, value in watched.items() if value is not None})
 
-    def _decompose(self, tables: dict[str, Tensor], grams: dict[str, Grams], everything: bool) -> None:
-        """Costly read-outs in turn, so that every layer is reached even with a small budget."""
-        for _ in range(len(self._queue) or self._fill_queue(tables)):
-            work, name = self._queue[0]
-            if not everything and not self.budget.affordable("decompositions", f"{work} {name}"):
-                return
-            self._queue.rotate(-1)
-            if name in tables:
-                with self.budget.booked("decompositions", f"{work} {name}"):
-                    self.records.add(name, self.count, self._work(work, name, tables, grams))
+    def _weigh(self, everything: bool) -> None:
+        """Weights in turn, so that every layer is reached even with a small budget."""
+        if everything or self._samples % self.weights_every == 0:
+            self._queue.extend(name for name in self._first_weights if self._unread(name))
+        self._samples += 1
+        while self._queue and (everything or self.budget.affordable("decompositions", self._queue[0])):
+            name = self._queue.popleft()
+            with self.budget.booked("decompositions", name):
+                weight = self.model.get_submodule(name).weight
+                assert isinstance(weight, Tensor)
+                gradient = {} if weight.grad is None else {"gradient/norm": float(weight.grad.norm())}
+                values = readout.weights(weight, self._first_weights[name])
+                self.records.add(name, self.count, values | gradient)
 
-    def _work(
-        self, work: Work, name: str, tables: dict[str, Tensor], grams: dict[str, Grams]
-    ) -> readout.Values:
-        if work == "spectrum":
-            return readout.full(tables[name], grams[name])
-        if work == "two_nn":
-            return readout.dimension(grams[name])
-        module = self.model.get_submodule(name)
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        gradient = {} if weight.grad is None else {"gradient/norm": float(weight.grad.norm())}
-        return readout.weights(weight, self._first_weights[name]) | gradient
-
-    def _fill_queue(self, tables: dict[str, Tensor]) -> int:
-        works: tuple[Work, ...] = ("spectrum", "two_nn", "weights")
-        self._queue.extend(
-            (w, name) for name in tables for w in works if w != "weights" or name in self._first_weights
-        )
-        return len(self._queue)
+    def _unread(self, name: str) -> bool:
+        return name not in self._queue and self.count not in self.records.values(name, "weight/norm")
 
     def _note(self, step: int, loss: float | Tensor | None, values: dict[str, float]) -> None:
         numbers = values | ({} if loss is None else {"loss": float(loss)})

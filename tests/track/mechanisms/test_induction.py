@@ -36,6 +36,15 @@ def test_copying() -> None:
     assert sum(noise) / 10 == pytest.approx(0, abs=0.15)
 
 
+def test_a_head_that_copies_and_one_that_does_not() -> None:
+    """With orthogonal tokens, a head that hands on what it sees copies, and one that writes minus that suppresses."""
+    embed = torch.eye(8)
+    value = torch.eye(8)
+    output = torch.diag(torch.tensor([1.0] * 4 + [-1.0] * 4))
+    circuits = induction.head_circuits(embed, value, output, embed, n_heads=2)
+    assert [induction.copying(circuit) for circuit in circuits] == pytest.approx([1, -1])
+
+
 def test_in_context_score() -> None:
     losses = torch.linspace(3, 1, 20).expand(4, 20)
     assert induction.in_context_score(losses, 0, 19) == pytest.approx(-2)

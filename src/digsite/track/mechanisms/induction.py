@@ -48,6 +48,19 @@ def copying(ov_circuit: Float[Tensor, "token token"]) -> float:
     return float(values.real.sum() / values.abs().sum().clamp_min(1e-300))
 
 
+def head_circuits(
+    embed: Float[Tensor, "token d"],
+    value: Float[Tensor, "d d"],
+    output: Float[Tensor, "d d"],
+    unembed: Float[Tensor, "token d"],
+    n_heads: int,
+) -> Float[Tensor, "head token token"]:
+    """What each head writes to the logits when it looks at a token; weights as nn.Linear holds them, norms left out."""
+    values = value.unflatten(0, (n_heads, -1))
+    outputs = output.unflatten(1, (n_heads, -1)).movedim(1, 0)
+    return unembed @ outputs @ values @ embed.T
+
+
 def in_context_score(losses: Float[Tensor, "batch position"], early: int, late: int) -> float:
     """Loss at a late position minus loss at an early one: more negative is more learning in context."""
     return float((losses[:, late] - losses[:, early]).mean())

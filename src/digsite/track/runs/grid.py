@@ -18,7 +18,7 @@ from digsite.track.grid import Cell
 from digsite.track.members import EnsembleTracker
 from digsite.track.phases import Phase1
 from digsite.track.probe import Probe
-from digsite.track.runs.showing import show_courses
+from digsite.track.runs.showing import show_courses, show_spectra
 from digsite.track.tracked import TrackedRun, pack, unpack
 from digsite.train import Member, evaluate, train_ensemble
 from digsite.worker.run import Run
@@ -235,4 +235,5 @@ def _figures(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase
     )
     steps = {str(key): list(group["step"]) for key, group in result.jumps.groupby("experiment")}
     show_courses(run, runs, name, steps)
+    show_spectra(run, runs)
     run.view("jumps", "table", "tables/all_jumps_detailed.csv")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from digsite.track.tracked import TrackedRun
 
@@ -31,6 +32,23 @@ def show_courses(
             f"{name}: {measure}", kind="curve", source=f"tables/courses/{arch}-{dataset}.csv", x="step",
             y=list(seeds[0].layers), x_label="training step", y_label=measure.replace("_", " "),
             marks=[{"x": float(step), "label": "jump"} for step in steps], **options,
+        )  # fmt: skip
+
+
+def show_spectra(run: Run, runs: Sequence[TrackedRun]) -> None:
+    """Singular values of each layer at a step, with a slider along training, of the first seed of each kind."""
+    for (arch, dataset), (first, *_) in list(_alike(runs).items())[:SHOWN]:
+        if first.spectra is None:
+            continue
+        largest = first.spectra.amax(-1, keepdim=True)
+        share = (first.spectra / largest).masked_fill(first.spectra <= 0, torch.nan)
+        name = f"spectra/{arch}-{dataset}" if dataset else f"spectra/{arch}"
+        run.tensors(name, {"spectra": share, "steps": torch.as_tensor(first.steps).long()})
+        run.view(
+            f"{arch}{' on ' if dataset else ''}{dataset}: spectra at a step", kind="curve",
+            source=f"artifacts/{name}.safetensors#spectra", scrub="#steps", scrub_label="training step",
+            names=list(first.layers), x_label="singular value of the centered activations",
+            y_label="share of the largest", log_y=True,
         )  # fmt: skip
 
 

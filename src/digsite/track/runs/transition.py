@@ -14,7 +14,7 @@ from digsite.track.config import TransitionConfig
 from digsite.track.detect import jumps_of_all
 from digsite.track.jumps import Jump
 from digsite.track.members import EnsembleTracker
-from digsite.track.runs.showing import show_courses
+from digsite.track.runs.showing import show_courses, show_spectra
 from digsite.track.series import Series
 from digsite.track.tracked import TrackedRun, pack, unpack
 from digsite.track.transitions._setup import Setup
@@ -235,4 +235,5 @@ def _figures(
     )
     for measure in list(first.values)[:3]:
         show_courses(run, runs, measure, {})
+    show_spectra(run, runs)
     run.view("jumps", "table", "tables/jumps.csv")

@@ -10,7 +10,7 @@ from digsite.models import build
 from digsite.models.config import parse
 from digsite.track.config import InductionTask, TransitionConfig
 from digsite.track.grid import seeds_of
-from digsite.track.mechanisms.induction import prefix_matching
+from digsite.track.mechanisms.induction import copying, head_circuits, prefix_matching
 from digsite.track.probe import Probe
 from digsite.track.transitions._setup import Setup, generator
 from digsite.train import Ensemble, Member, Stream
@@ -40,7 +40,7 @@ def setup(task: InductionTask, config: TransitionConfig) -> Setup:
         return torch.tensor(best, dtype=torch.float64)
 
     def behavior(ensemble: Ensemble) -> torch.Tensor:
-        return torch.stack([accuracy(ensemble), matching(ensemble)], 1)
+        return torch.stack([accuracy(ensemble), matching(ensemble), _copying(ensemble, task.heads)], 1)
 
     return Setup(
         model=build(
@@ -60,6 +60,18 @@ def setup(task: InductionTask, config: TransitionConfig) -> Setup:
         ],
         probe=Probe(held_out, n_rows=config.rows, seed=config.seed),
         loss="next_token",
-        channels=("second-time accuracy", "prefix matching"),
+        channels=("second-time accuracy", "prefix matching", "copying"),
         behavior=behavior,
     )
+
+
+def _copying(ensemble: Ensemble, heads: int) -> torch.Tensor:
+    """The best copying score among the heads of the last layer."""
+    p = ensemble.params
+    last = max(int(name.split(".")[1]) for name in p if name.startswith("layers."))
+    value, output = (p[f"layers.{last}.{side}_proj.weight"] for side in "vo")
+    best = []
+    for i in range(len(ensemble.members)):
+        circuits = head_circuits(p["embed.weight"][i], value[i], output[i], p["unembed.weight"][i], heads)
+        best.append(max(copying(circuit) for circuit in circuits))
+    return torch.tensor(best, dtype=torch.float64)
