@@ -6,10 +6,11 @@ import torch
 
 from digsite.base import families
 from digsite.base.errors import UsageError
+from digsite.prune import kernels
 from digsite.prune.inputs import collect
 from digsite.prune.matrix import FAMILY, prune_matrix
 from digsite.prune.patterns import parse
-from digsite.prune.scores import Settings
+from digsite.prune.scores import Settings, sparsegpt
 
 METHODS = families.names(FAMILY)
 CASES = [
@@ -138,6 +139,18 @@ def test_sparsegpt_equals_an_exact_implementation(_, ratio, pattern):
         pruned, exact = exact_sparsegpt(weight, inputs, ratio, pattern)
         assert (~found.keep.numpy() == pruned).all()
         assert np.linalg.norm(found.weight.numpy() - exact) <= 1e-5 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("pattern", [None, "2:4", "4:8"])
+def test_both_engines_update_the_same_bits(monkeypatch, pattern):
+    compiled = pytest.importorskip("numba") and kernels.engine("compiled", 0)
+    for seed, shape in ((1, (30, 200)), (2, (700, 64))):
+        weight, inputs = case(seed, "outliers", shape)
+        found = []
+        for engine in (kernels.engine("portable", 0), compiled):
+            monkeypatch.setattr(sparsegpt, "engine", lambda *_, engine=engine: engine)
+            found.append(prune_matrix(weight, inputs, "sparsegpt", 0.6, pattern))
+        assert torch.equal(found[0].weight, found[1].weight) and torch.equal(found[0].keep, found[1].keep)
 
 
 def test_sparsegpt_with_uncorrelated_inputs_is_magnitude_times_norm():

@@ -14,6 +14,8 @@ from numba.extending import intrinsic
 
 from digsite.prune.kernels.portable import GOLDEN, LEVELS, PLACES
 
+STRETCH = 512  # rows of a column that are worked on at once
+INFINITE = 0x7F800000  # the bits of the float infinity
 BLOCK = 64  # rows of a block; two blocks of 11008-bit rows fit the second-level cache
 
 
@@ -197,23 +199,50 @@ def nearest(
 
 
 @njit(cache=True, nogil=True)
+def _limit(row, k, guess, step):
+    """A value that exactly k of the row are at or below, or, where ties forbid it, the smallest with more.
+
+    Each probe is one vectorized pass. Its place is interpolated between the last two, which for a spread-out row takes
+    a third of the passes of bisection; every second probe bisects, so that no row can make it crawl.
+    """
+    low, below = np.int64(-1), np.int64(0)
+    high, above = np.int64(INFINITE), np.int64(row.shape[0])
+    probe = guess
+    passes = 0
+    while True:
+        count = np.int64(_count_at_most(row, np.int32(probe)))
+        if count == k:
+            return probe, count
+        if count < k:
+            low, below = probe, count
+        else:
+            high, above = probe, count
+        if high - low <= 1:
+            return high, above
+        passes += 1
+        if passes <= 3:  # the neighbor's threshold and density are better known than the far ends
+            probe = probe + np.int64(step * (k - count))
+        elif passes % 2:
+            probe = low + np.int64((high - low) * ((k - below) / (above - below)))
+        else:
+            probe = (low + high) >> 1
+        probe = min(max(probe, low + 1), high - 1)
+
+
+@njit(cache=True, nogil=True)
 def _limits(bits, k, limits, tied):
-    """Bisection over bit patterns: they order as the non-negative floats do, and each probe is one vectorized pass."""
+    """Over bit patterns: they order as the non-negative floats do. Rows are alike, so each starts where the last ended."""
+    n = bits.shape[1]
+    ordered = np.sort(bits[0])
+    guess = np.int64(ordered[k - 1])
+    around = max(1, min(k - 1, n - k) // 8)
+    step = (np.float64(ordered[min(k - 1 + around, n - 1)]) - np.float64(ordered[max(k - 1 - around, 0)])) / (
+        2 * around
+    )
     for r in range(bits.shape[0]):
-        row = bits[r]
-        low, high, count = np.int64(row.min()), np.int64(row.max()), np.int64(-1)
-        while low < high:
-            middle = (low + high) >> 1
-            count = np.int64(_count_at_most(row, np.int32(middle)))
-            if count == k:
-                low = middle
-                break
-            if count > k:
-                high = middle
-            else:
-                low = middle + 1
-        limits[r] = low
-        tied[r] = count != k and _count_at_most(row, np.int32(low)) > k
+        guess, count = _limit(bits[r], k, guess, step)
+        limits[r] = guess
+        tied[r] = count > k
 
 
 def row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -221,6 +250,38 @@ def row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray,
     limits, tied = np.empty(len(scores), np.int32), np.empty(len(scores), bool)
     _limits(scores.view(np.int32), k, limits, tied)
     return limits.view(np.float32)[:, None], tied
+
+
+# --- SparseGPT's block: errors are paid in the order of the columns, product and difference rounded one by one ---------
+
+
+@njit(cache=True, nogil=True)
+def _pay(columns, inverse, errors, j, debtors, start, stop):
+    """Column j takes up the errors of some columns before it, a stretch of rows that stays in the first-level cache."""
+    for i in debtors:
+        share = inverse[i, j]
+        for r in range(start, stop):
+            columns[j, r] -= share * errors[i, r]
+
+
+@njit(cache=True, nogil=True)
+def catch_up(columns, inverse, errors, first, last):
+    for start in range(0, columns.shape[1], STRETCH):
+        stop = min(start + STRETCH, columns.shape[1])
+        for j in range(first, last):
+            _pay(columns, inverse, errors, j, range(first), start, stop)
+
+
+@njit(cache=True, nogil=True)
+def sweep(columns, inverse, pruned, errors, first, last):
+    for start in range(0, columns.shape[1], STRETCH):
+        stop = min(start + STRETCH, columns.shape[1])
+        for j in range(first, last):
+            _pay(columns, inverse, errors, j, range(first, j), start, stop)
+            for r in range(start, stop):
+                kept = np.float32(0) if pruned[j, r] else columns[j, r]
+                errors[j, r] = (columns[j, r] - kept) / inverse[j, j]
+                columns[j, r] = kept
 
 
 # --- trades: the portable engine's algorithm, pair by pair, with the same random numbers -------------------

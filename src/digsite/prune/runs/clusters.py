@@ -139,28 +139,28 @@ def _cells(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[i
     features, rows = features_of(keep, config.axis), []
     run.stage("clusters", len(centers))
     for seed, center in enumerate(centers):
-        ball = around(features, center, config.n_similar)
-        bits = features.take(ball.members).unpack()
-        place = embedding(ball, run.derive("t-sne", seed)) if config.pictures else None
-        found = cluster_all(
-            ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed
-        )
-        for k, one in found.items():
-            rows.append(_row(seed, center, k, one, bits))
-            if place is not None:
-                picture = figures.cluster_sheet(
-                    bits, one, place, ball.distances, f"feature {center}, k = {k}"
-                )
-                run.figure(
-                    f"seed{seed}_k{k}",
-                    picture,
-                    caption=f"Seed {seed}: the neighborhood of feature {center} in {k} clusters.",
-                )
+        rows += run.once(f"cells-{seed}", lambda s=seed, c=center: _cells_of(config, run, features, s, c))
         run.breathe(seed + 1)
     frame = pd.DataFrame(rows)
     run.table("clusters", frame)
     run.view("clusters", kind="table", source="tables/clusters.csv")
     return frame
+
+
+def _cells_of(config: ClustersConfig, run: "Run", features: PackedMask, seed: int, center: int) -> list[dict]:
+    ball = around(features, center, config.n_similar)
+    bits, rows = features.take(ball.members).unpack(), []
+    place = embedding(ball, run.derive("t-sne", seed)) if config.pictures else None
+    found = cluster_all(ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed)
+    for k, one in found.items():
+        rows.append(_row(seed, center, k, one, bits))
+        if place is not None:
+            run.figure(
+                f"seed{seed}_k{k}",
+                figures.cluster_sheet(bits, one, place, ball.distances, f"feature {center}, k = {k}"),
+                caption=f"Seed {seed}: the neighborhood of feature {center} in {k} clusters.",
+            )
+    return rows
 
 
 def _row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # pyright: ignore[reportMissingParameterType]
@@ -205,7 +205,7 @@ def _summarize(
     ]
     lows, highs = [i[1] for i in intervals], [i[2] for i in intervals]
     picture = figures.separation_curves(
-        config.k_values, (mean["separation"], lows, highs), drawn, mean["within"], mean["between"]
+        config.k_values, ([i[0] for i in intervals], lows, highs), drawn, mean["within"], mean["between"]
     )
     run.figure(
         "separation",

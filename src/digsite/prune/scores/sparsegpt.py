@@ -1,11 +1,14 @@
 """SparseGPT: prune a column at a time and let the later columns make up for the error (arXiv 2301.00774)."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from digsite.base.errors import UsageError
 from digsite.prune.inputs import InputStatistics
+from digsite.prune.kernels import engine
 from digsite.prune.patterns import Pattern, prune_groups, prune_together
 from digsite.prune.scores import Decision, Settings
 
@@ -58,24 +61,42 @@ def _prune_block(
 ) -> tuple[Tensor, Bool[Tensor, "out block"], Tensor]:
     """New weights, what was pruned and the scaled errors of one block of columns.
 
-    The block is held transposed: one column is then contiguous, and its rank-one update streams through memory.
-    Product and subtraction stay two roundings, as in the published implementation, so masks can agree bit for bit.
+    The block is held transposed: one column is then contiguous, and what it passes on streams through memory.
     """
-    columns = weight.t().contiguous()
-    diagonal = inverse.diag()
-    pruned = torch.zeros_like(columns, dtype=torch.bool)
-    if not pattern.structured:
-        pruned = prune_together(weight**2 / diagonal.reshape(1, -1) ** 2, pattern.ratio).t().contiguous()
-    errors, update = torch.empty_like(columns), torch.empty_like(columns)
-    for i in range(len(columns)):
-        if pattern.structured and i % pattern.m == 0:
-            group = slice(i, i + pattern.m)
-            scores = columns[group].t() ** 2 / diagonal[group].reshape(1, -1) ** 2
-            pruned[group] = prune_groups(scores, pattern).t()
+    columns, inverse = weight.t().contiguous(), inverse.contiguous()
+    errors, pruned = torch.empty_like(columns), torch.zeros_like(columns, dtype=torch.bool)
+    width = pattern.m if pattern.structured else len(columns)
+    catch_up, sweep = _steps(columns)
+    for first in range(0, len(columns), width):
+        group = slice(first, first + width)
+        catch_up(columns, inverse, errors, first, first + width)
+        scores = columns[group].t() ** 2 / inverse.diag()[group].reshape(1, -1) ** 2
+        pruned[group] = (
+            prune_groups(scores, pattern) if pattern.structured else prune_together(scores, pattern.ratio)
+        ).t()
+        sweep(columns, inverse, pruned, errors, first, first + width)
+    return columns.t(), pruned.t(), errors.t().contiguous()
+
+
+def _steps(columns: Tensor) -> tuple[Callable[..., None], Callable[..., None]]:
+    """The compiled steps take every column's debts when its turn comes; the others pass errors on at once."""
+    if columns.device.type == "cpu":
+        kernel = engine("auto", columns.numel() * len(columns))
+        if hasattr(kernel, "sweep"):
+            return tuple(
+                lambda *given, step=step: step(*(g.numpy() if isinstance(g, Tensor) else g for g in given))
+                for step in (kernel.catch_up, kernel.sweep)
+            )  # pyright: ignore[reportReturnType]
+    return lambda *_: None, _sweep
+
+
+def _sweep(columns: Tensor, inverse: Tensor, pruned: Tensor, errors: Tensor, first: int, last: int) -> None:
+    """Product and subtraction stay two roundings, as in the published implementation, so masks can agree bit for bit."""
+    update = torch.empty_like(columns)
+    for i in range(first, last):
         kept = columns[i].masked_fill(pruned[i], 0)
-        torch.div(columns[i] - kept, diagonal[i], out=errors[i])
+        torch.div(columns[i] - kept, inverse[i, i], out=errors[i])
         if i + 1 < len(columns):
             torch.mul(inverse[i, i + 1 :, None], errors[i], out=update[i + 1 :])
             columns[i + 1 :] -= update[i + 1 :]
         columns[i] = kept
-    return columns.t(), pruned.t(), errors.t().contiguous()
