@@ -1,6 +1,6 @@
 // Lines over a common axis with bands, nulls and marks, drawn by uPlot; labels and units on both axes.
 import uPlot from "./vendor/uPlot.js";
-import { color, css, number, themed, tick, withAlpha } from "./dom.js";
+import { color, css, number, themed, tick, unit, withAlpha } from "./dom.js";
 
 const WHOLE = [1, 2, 5].flatMap((m) => [...Array(9)].map((_, power) => m * 10 ** power)).sort((a, b) => a - b); // layers and steps have no halves
 const whole = (lines) => lines.every((line) => line.x.every(Number.isInteger));
@@ -47,9 +47,6 @@ function padded(u, low, high) {
   const pad = (high - low || Math.abs(high) || 1) * 0.06;
   return [low - pad, high + pad];
 }
-
-// Canvas texts grow with the page's own font, for walls and phones alike.
-const unit = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 15;
 
 function axis(label, plain) {
   const u = unit(), size = plain * u, font = (px) => `${Math.round(px * u)}px system-ui, sans-serif`;

@@ -50,6 +50,9 @@ export async function get(url) {
 
 export const note = (text) => el("p", { class: "note" }, text);
 
+// Canvas texts and cells grow with the page's own font, for walls and phones alike.
+export const unit = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 15;
+
 // Width of a picture in its own units: as wide as its place, so that its texts keep their size on a phone.
 export const fitting = (host, most = 960) => Math.max(300, Math.min(most, Math.round(host.clientWidth) || most));
 

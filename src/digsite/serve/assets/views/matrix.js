@@ -1,10 +1,10 @@
 // A matrix of any size: drag to move, wheel or +/- to zoom, click a cell for its row's and column's neighbors.
 import { isDark, painted } from "../colors.js";
-import { css, el, get, number, themed } from "../dom.js";
+import { css, el, get, number, themed, unit } from "../dom.js";
 import { neighbors } from "../neighbors.js";
 import { Tiles } from "../tiles.js";
 
-const MOST = 64; // pixels a cell may grow to
+const most = () => 64 * unit(); // pixels a cell may grow to
 
 export async function draw(stage, data, view) {
   const viewer = new Viewer(stage, data, view);
@@ -68,9 +68,9 @@ class Viewer {
   resize() {
     const width = this.canvas.parentElement.clientWidth;
     if (!width || !this.data || width === this.width) return;
-    const { rows, columns } = this.data, most = this.view.large ? innerHeight * 0.68 : 420;
-    this.width = Math.min(width, Math.max(columns * MOST, 160));
-    this.height = Math.round(Math.min(Math.max((this.width * rows) / columns, Math.min(140, rows * 34)), most));
+    const { rows, columns } = this.data, tallest = this.view.large ? innerHeight * 0.68 : 420;
+    this.width = Math.min(width, Math.max(columns * most(), 160));
+    this.height = Math.round(Math.min(Math.max((this.width * rows) / columns, Math.min(140, rows * 34) * unit()), tallest));
     this.canvas.width = this.width * devicePixelRatio;
     this.canvas.height = this.height * devicePixelRatio;
     this.canvas.style.width = `${this.width}px`;
@@ -85,7 +85,7 @@ class Viewer {
 
   zoom(factor, x = this.width / 2, y = this.height / 2) {
     const least = [this.width / this.data.columns, this.height / this.data.rows];
-    const next = (scale, low) => Math.min(Math.max(scale * factor, low), Math.max(MOST, low));
+    const next = (scale, low) => Math.min(Math.max(scale * factor, low), Math.max(most(), low));
     const [sx, sy] = [next(this.sx, least[0]), next(this.sy, least[1])];
     this.left += x / this.sx - x / sx;
     this.top += y / this.sy - y / sy;
@@ -120,7 +120,7 @@ class Viewer {
     for (let row = Math.floor(this.top / size); row * size < bottom; row++) {
       for (let column = Math.floor(this.left / size); column * size < right; column++) this.renderTile(context, level, row, column);
     }
-    if (this.sx >= 34 && this.sy >= 18 && !this.data.mask) this.figures(context);
+    if (this.sx >= 34 * unit() && this.sy >= 18 * unit() && !this.data.mask) this.figures(context);
     if (this.picked) this.frame(context);
     this.canvas.dataset.level = level;
     this.canvas.dataset.ready = String(this.tiles.busy === 0 && this.tiles.wishes.length === 0);
@@ -149,7 +149,7 @@ class Viewer {
   figures(context) {
     const tile = this.tiles.peek(0, Math.floor(this.top / this.data.tile), Math.floor(this.left / this.data.tile)), size = this.data.tile;
     if (!tile) return;
-    context.font = "11px system-ui, sans-serif";
+    context.font = `${Math.round(11 * unit())}px system-ui, sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     for (let row = Math.floor(this.top); row < Math.min(this.data.rows, this.top + this.height / this.sy); row++) {
