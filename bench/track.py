@@ -112,7 +112,7 @@ def overhead(blocks: int) -> None:
         steps = max(int(2.0 / per_step / 10) * 10, 30)
         trackers = {share: tracker(model, shape, inputs, share) for share in (0.02, 0.045, None)}
         plain: list[float] = []
-        took: dict[object, list[float]] = {share: [] for share in trackers} | {"ndt": []}
+        took: dict[object, list[float]] = {share: [] for share in (*trackers, "ndt")}
         for _ in range(blocks):
             plain.append(run(steps, None))
             for share, one in trackers.items():

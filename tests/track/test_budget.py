@@ -24,6 +24,17 @@ def test_no_limit_affords_all_and_a_small_share_does_not() -> None:
     assert tight.affordable("decompositions", "never tried")
 
 
+def test_as_many_units_as_fit_and_one_of_unknown_cost() -> None:
+    budget = Budget(0.5)
+    assert budget.affordable("decompositions", "spectra", 8) == 1
+    assert Budget(None).affordable("decompositions", "spectra", 8) == 8
+    with budget.booked("decompositions", "spectra", 4):
+        burn(0.02)
+    assert budget.costs["spectra"] < 0.01
+    budget.training_s = 0.1  # 0.4 of the half of it: 20 ms, of which each unit takes 5
+    assert 2 <= budget.affordable("decompositions", "spectra", 8) <= 4
+
+
 def test_set_up_is_counted_apart_and_resume_forgets_other_work() -> None:
     budget = Budget(0.5)
     budget.arrive()

@@ -8,8 +8,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from digsite.base.errors import NotFound, UsageError
-from digsite.track import checkpoint_steps, observe_checkpoints, weight_change
-from digsite.track.checkpoints import series_of, weight_table
+from digsite.data import load
+from digsite.models import build, parse
+from digsite.models.pretrained import load_model, save_model
+from digsite.track import checkpoint_steps, observe_checkpoints, spectra, weight_change
+from digsite.track.checkpoints import activation_series, series_of, weight_table
 
 
 def stored(folder: Path, steps: list[int]) -> dict[int, torch.Tensor]:
@@ -61,3 +64,42 @@ def test_a_tracker_over_states() -> None:
     assert tracker.series("stable_rank")[0].steps.tolist() == [3, 8, 100]
     with pytest.raises(UsageError, match="no checkpoints"):
         observe_checkpoints(model, torch.randn(30, 4), [])
+
+
+def saved(folder: Path, config: dict, steps: list[int]) -> None:
+    model = build(parse(config))
+    for step in steps:
+        with torch.no_grad():
+            next(p for p in model.parameters() if p.ndim == 2)[:, :2].mul_(2)
+        save_model(folder / f"step_{step}.safetensors", model)
+
+
+def test_activations_of_stored_networks(tmp_path: Path) -> None:
+    """What comes out is what the tracker sees of the same networks."""
+    saved(tmp_path, {"kind": "mlp", "sizes": [64, 12, 10]}, [0, 10, 30])
+    found = {(s.layer, s.measure): s for s in activation_series(checkpoint_steps(tmp_path), "digits")}
+    series = found["layers.0", "centered/stable_rank"]
+    assert series.steps.tolist() == [0, 10, 30] and not series.constant
+    model = load_model(f"file:{tmp_path / 'step_30.safetensors'}")
+    with torch.no_grad():
+        hidden = model.layers[0](load("digits").x_test[:128].flatten(1))
+    assert series.values[-1] == pytest.approx(spectra(hidden, warn=False)["centered/stable_rank"], rel=1e-3)
+
+
+def test_tokens_for_language_models(tmp_path: Path) -> None:
+    saved(tmp_path, {"kind": "induction", "vocab": 9, "context": 64, "d_model": 8, "n_heads": 2}, [1, 2])
+    assert any(s.layer == "layers.0" for s in activation_series(checkpoint_steps(tmp_path), "repeated"))
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ("digts", "no probe 'digts'.*Did you mean 'digits'"),
+        ("repeated", "reads none"),
+        ("digits", "does not fit a Mlp"),
+    ],
+)
+def test_probes_that_do_not_fit(tmp_path: Path, probe: str, message: str) -> None:
+    saved(tmp_path, {"kind": "mlp", "sizes": [5, 4, 3]}, [0, 1])
+    with pytest.raises(UsageError, match=message):
+        activation_series(checkpoint_steps(tmp_path), probe)

@@ -53,3 +53,8 @@ def test_results_and_the_verb(tmp_path: Path) -> None:
     assert shown.exit_code == 0 and "bare NaN" in shown.output and "1 of them wrong" in shown.output
     data = CliRunner().invoke(command, [str(tmp_path), "--json"])
     assert json.loads(data.output)["findings"][0]["severity"] == "wrong"
+
+
+def test_a_probe_needs_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no checkpoints"):
+        read_target(tmp_path, [], "edge", "digits")

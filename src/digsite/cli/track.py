@@ -12,13 +12,19 @@ from digsite.cli._options import json_option, runs_option
 @click.option(
     "--measures", multiple=True, help="Only measures that contain this text; may be given several times."
 )
+@click.option(
+    "--probe",
+    default="",
+    help="Run checkpoints on an image set by name, on stories, or on repeated tokens: activations besides weights.",
+)
 @click.option("--detector", default="edge", show_default=True, help="edge, zscore, trailing, pelt or kernel.")
 @runs_option
 @json_option
-def command(what, measures, detector, root, as_json):
+def command(what, measures, probe, detector, root, as_json):
     """Jumps in a run's journal or in a folder of checkpoints, or an import check of a folder of results.
 
-    Checkpoints are files or folders with the step in their names; their weights are read, not their code. Results are
+    Checkpoints are files or folders with the step in their names; their weights are read, and with --probe also the
+    activations of networks that say what they are (saved by digsite or in a Hugging Face layout). Results are
     CSV and JSON files: constant series, wrong time units and undefined statistics are named.
     """
     from digsite.track.reading import read_target
@@ -28,7 +34,7 @@ def command(what, measures, detector, root, as_json):
         from digsite.runs import find_run
 
         path = find_run(what, root).path
-    found = read_target(path, measures, detector)
+    found = read_target(path, measures, detector, probe)
     if as_json:
         from digsite.cli._print import print_json
 

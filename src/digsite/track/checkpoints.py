@@ -11,8 +11,10 @@ import pandas as pd
 from torch import Tensor, nn
 
 from digsite.base.errors import NotFound, UsageError
+from digsite.models.pretrained import load_model
 from digsite.track import readout
 from digsite.track.members import overwrite
+from digsite.track.named_probes import named_probe
 from digsite.track.series import Series, make_series
 from digsite.track.tracker import Tracker
 from digsite.weights import WeightBundle, open_weights
@@ -75,6 +77,17 @@ def series_of(table: pd.DataFrame) -> list[Series]:
         make_series(part["value"], part["step"], layer=layer, measure=measure, depth=depth[layer])
         for (layer, measure), part in groups
     ]
+
+
+def activation_series(checkpoints: Iterable[tuple[int, Path]], probe: str) -> list[Series]:
+    """Measures of each layer's activations on a named probe; every checkpoint must say what its network is."""
+    states, model = [], None
+    for step, path in checkpoints:
+        loaded = load_model(f"file:{path}")
+        model = model or loaded
+        states.append((step, loaded.state_dict()))
+    assert model is not None
+    return observe_checkpoints(model, named_probe(probe, model), states, weights=False).series()
 
 
 def observe_checkpoints(

@@ -54,7 +54,8 @@ class Jump:
 
 def measured(change: Change, values: np.ndarray, steps: np.ndarray, others: Sequence[Change] = ()) -> Jump:
     """Add size with interval, speed, and the times in training steps."""
-    before, size, error = level_change(change, values, others)
+    size_of = excursion if change.kind == "spike" else level_change
+    before, size, error = size_of(change, values, others)
     at = _time_between(steps, change.index)
     duration = max(float(np.mean(np.diff(steps))) * change.width, np.finfo(float).tiny)
     scale = abs(before) if before else np.finfo(float).tiny
@@ -101,6 +102,15 @@ def level_change(change: Change, values: np.ndarray, others: Sequence[Change]) -
     inflate = (1 + memory) / (1 - memory)  # variance of a mean under AR(1) against independence
     error = np.sqrt(sigma2 * inflate * np.linalg.pinv(design.T @ design)[2, 2])
     return float(coef[0] - 0.5 * change.width * coef[1]), float(coef[2]), float(error)
+
+
+def excursion(change: Change, values: np.ndarray, others: Sequence[Change]) -> tuple[float, float, float]:
+    """Level around a spike, its height and the standard error from its neighbors."""
+    stop = change.index + change.width
+    around = np.r_[values[max(change.index - 4, 0) : change.index], values[stop : stop + 4]]
+    peak = values[change.index : stop]
+    height = peak[np.abs(peak - np.median(around)).argmax()] - np.median(around)
+    return float(np.median(around)), float(height), float(around.std(ddof=1))
 
 
 def pooled(jumps: Sequence[Jump], tests: int) -> list[Jump]:

@@ -50,8 +50,8 @@ class EnsembleTracker:
 
 
 def overwrite(module: nn.Module, params: Mapping[str, Tensor]) -> None:
-    """Copies values into a module's parameters of the same names."""
-    own = dict(module.named_parameters())
+    """Copies values into a module's parameters and buffers of the same names."""
+    own = module.state_dict()
     with torch.no_grad():
         for name, value in params.items():
             own[name].copy_(value)

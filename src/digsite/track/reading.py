@@ -47,13 +47,19 @@ class Reading:
         return [head, *(_line(s, j) for s, jumps in self.found for j in jumps)]
 
 
-def read_target(path: Path, measures: Sequence[str], detector: str) -> Reading:
+def read_target(path: Path, measures: Sequence[str], detector: str, probe: str = "") -> Reading:
     """A run directory has launch.yaml, checkpoints have steps in their names, all else is results."""
     if (path / "launch.yaml").is_file():
         return _judged("run", journal_series(path / "metrics.jsonl"), measures, detector)
     if path.is_dir() and _looks_like_checkpoints(path):
-        table = checkpoints.weight_table(checkpoints.checkpoint_steps(path))
-        return _judged("checkpoints", checkpoints.series_of(table), measures, detector)
+        stored = checkpoints.checkpoint_steps(path)
+        series = checkpoints.series_of(checkpoints.weight_table(stored))
+        series += checkpoints.activation_series(stored, probe) if probe else []
+        return _judged("checkpoints", series, measures, detector)
+    if probe:
+        raise UsageError(
+            f"'{path}' holds no checkpoints, so there is nothing to see the probe '{probe}' with."
+        )
     return Reading("results", findings=audit.check_folder(path))
 
 

@@ -1,8 +1,11 @@
 """Courses for the dashboard."""
 
-import numpy as np
+from dataclasses import replace
 
-from digsite.track.runs.showing import course, show_courses
+import numpy as np
+import torch
+
+from digsite.track.runs.showing import course, show_courses, show_spectra
 from digsite.track.tracked import TrackedRun
 
 
@@ -15,7 +18,10 @@ def tracked(name, shift, steps=(0, 10, 20)):
 
 class Recorder:
     def __init__(self):
-        self.tables, self.views = {}, []
+        self.tables, self.views, self.kept = {}, [], {}
+
+    def tensors(self, name, tensors):
+        self.kept[name] = tensors
 
     def table(self, name, frame):
         self.tables[name] = frame
@@ -47,3 +53,20 @@ def test_jumps_become_marks_and_other_grids_stay_out():
     assert name == "narrow on digits: rank"
     assert options["marks"] == [{"x": 10.0, "label": "jump"}]
     assert list(run.tables["courses/narrow-digits"]["a greatest"]) == [2, 3, 4]
+
+
+def test_spectra_of_the_first_seed_with_a_slider_along_training():
+    spectra = torch.tensor([[[4.0, 2.0, 0.0], [1.0, 0.5, 0.25]]]).expand(3, 2, 3)
+    run = Recorder()
+    show_spectra(run, [replace(tracked("x", 0.0), spectra=spectra), tracked("y", 1.0)])
+    ((_, options),) = run.views
+    kept = run.kept["spectra/narrow-digits"]
+    assert kept["steps"].tolist() == [0, 10, 20] and options["names"] == ["a", "b"]
+    assert kept["spectra"][0, 1].tolist() == [1, 0.5, 0.25]
+    assert kept["spectra"][0, 0, 1] == 0.5 and kept["spectra"][0, 0, 2].isnan()
+
+
+def test_runs_without_spectra_are_left_out():
+    run = Recorder()
+    show_spectra(run, [tracked("x", 0.0)])
+    assert run.views == []

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from digsite.track import edge_null, noise, stepfit
+from digsite.track import edge_null, noise, spikes, stepfit
 from digsite.track.jumps import Change, Kind, level_change
 from digsite.track.stepfit import Memory
 
 NUDGE = 12
+NEAR = 2  # samples beyond the rise: what looks like a spike there belongs to it
 MISSES = 12  # places that bend and do not break, before the search is given up
 KINK_REACH = 24  # a kink's z-score peaks a third of a window away from it
 
@@ -39,7 +40,7 @@ class Fit:
 def detect(
     values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
 ) -> list[Change]:
-    """Level changes with family-wise error `alpha` per series; kinks are returned under their own kind.
+    """Level changes with family-wise error `alpha` per series; kinks and spikes are returned under their own kinds.
 
     `min_relative` is the smallest change of interest as a share of the largest absolute value.
     """
@@ -58,7 +59,13 @@ def detect(
             barred[max(fit.index - stepfit.MARGIN, 0) : fit.index + stepfit.MARGIN] = True
             found.append((fit, p))
     changes = [Change(f.index, f.low, f.high, f.width, p, f.kind) for f, p in found]
-    return sorted((c for c in changes if _stands_out(c, values, changes)), key=lambda c: c.index)
+    kept = [c for c in changes if _stands_out(c, values, changes)]
+    apart = [
+        s
+        for s in spikes.find(values, alpha)
+        if all(abs(s.index - c.index) > NEAR + c.width // 2 for c in kept)
+    ]
+    return sorted(kept + apart, key=lambda c: c.index)
 
 
 def _stands_out(change: Change, values: np.ndarray, others: list[Change]) -> bool:
