@@ -69,6 +69,7 @@ def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stops, monkeypatch):
     assert sizes == [*gone, "failed", *gone]
     for one, packed in zip(alone, pack):
         expected, got = read_results(one.results), read_results(packed.results)
+        assert expected and got
         assert [c.name for c in got.claims] == [c.name for c in expected.claims]
         for a, b in zip(expected.claims, got.claims):
             assert b.value == pytest.approx(a.value, rel=2e-3, abs=1e-4), a.name
