@@ -55,3 +55,12 @@ def test_a_sequence_of_classes(room):
     test = room.data.test.of((4, 5))
     right = (predict(second, test.x).argmax(1) == test.y).float().mean()
     assert right > 0.6
+
+
+def test_what_comes_back_shares_nothing_with_the_callers_networks(room):
+    done = graft(room.pair, "ridge_all data=s n_images=50", room.data).model
+    x = room.data.test.x[:5]
+    before = predict(room.pair.receiver, x)
+    for p in done.parameters():
+        p.data.zero_()
+    assert torch.equal(predict(room.pair.receiver, x), before)

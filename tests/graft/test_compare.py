@@ -7,7 +7,6 @@ import torch
 from digsite.graft import figures
 from digsite.graft.compare import geometry, job, validate
 from digsite.graft.config import AuditConfig, CompareConfig, ForensicsConfig
-from digsite.graft.jobs import Ahead
 from digsite.graft.planted import found
 from digsite.graft.planted import job as plant_job
 from digsite.graft.published import FRAMEWORK, LEGACY
@@ -53,7 +52,7 @@ def test_pictures_and_words(done):
         figures.transfer_against_preservation(table, "t"),
         figures.cost_against_transfer(table, "t"),
         figures.ceiling_map(mean_ceiling(done), "t"),
-        figures.confusions({"union": mean_matrix([d["rows"][1] for d in done])}),
+        figures.confusions({"union": mean_matrix([d["rows"][1]["confusion"] for d in done])}),
     ):
         assert figure.axes
     told = published_table(table)
@@ -62,7 +61,7 @@ def test_pictures_and_words(done):
 
 
 def test_rows_of_a_confusion_are_shares(done):
-    matrix = mean_matrix([d["rows"][1] for d in done])
+    matrix = mean_matrix([d["rows"][1]["confusion"] for d in done])
     sums = np.nansum(matrix, axis=1)
     assert np.allclose(sums[:6], 100) and np.isnan(matrix).sum() in (0, *range(10, 100, 10))
 
@@ -122,26 +121,3 @@ def test_an_audit_marks_its_leaks():
 def test_published_numbers_say_where_they_came_from():
     assert len(LEGACY) == 12 and len(FRAMEWORK) == 9 and all(p.origin for p in (*LEGACY, *FRAMEWORK))
     assert sum("generator" in p.origin for p in FRAMEWORK) == 9
-
-
-def test_jobs_give_the_same_in_one_process_and_in_two():
-    calls = [(i,) for i in range(4)]
-    with Ahead(abs, calls, 1) as one, Ahead(abs, calls, 2) as two:
-        assert [one.result(i) for i in range(4)] == [two.result(i) for i in range(4)] == [0, 1, 2, 3]
-
-
-def test_a_resumed_run_starts_nothing_it_does_not_need():
-    with Ahead(abs, [(i,) for i in range(4)], 2) as ahead:
-        assert ahead.result(3) == 3 and not ahead._futures
-
-
-def test_a_signal_ends_waiting_and_the_processes():
-    import time
-
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), Ahead(time.sleep, [(30,), (30,)], 2, stop) as ahead:
-        ahead.result(0)
-    children = list(((ahead._pool and getattr(ahead._pool, "_processes", None)) or {}).values())
-    assert all(not child.is_alive() for child in children)

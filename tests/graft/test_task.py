@@ -4,6 +4,8 @@ import torch
 from digsite.base.errors import UsageError
 from digsite.graft.task import CALIBRATION, Classes, Scorer, check_knowledge, split
 
+CLASSES = Classes((0, 1, 2, 3), (2, 3), (4,), (5,))
+
 
 def rows(images) -> set[bytes]:
     return {row.numpy().tobytes() for row in images.x}
@@ -68,6 +70,12 @@ def test_calibration_holds_on_its_own_images(room):
     held = predict(room.pair.receiver, room.pools.held_old.x)
     held[:, 4] += out.shift
     assert (held.argmax(1) == 4).float().mean().item() == pytest.approx(0.02, abs=0.02)
+
+
+def test_the_rate_of_false_alarms_is_the_one_asked_for(room):
+    few, many = (Scorer(room.data, CLASSES, rate=rate)(room.pair.receiver) for rate in (0.02, 0.2))
+    assert many.shift > few.shift and many.calibrated.preservation < few.calibrated.preservation
+    assert many.calibrated.transfer >= few.calibrated.transfer
 
 
 def test_donor_and_receiver_must_differ_in_what_they_know(room):

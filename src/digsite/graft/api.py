@@ -1,6 +1,6 @@
 """Three calls for a notebook: Pair, graft, inspect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from digsite.data import ImageSet
 from digsite.graft.access import Access, Frame, Images, Lens, Pools
 from digsite.graft.calibrate import calibrated
 from digsite.graft.ceiling import Depth, readable_ceiling
+from digsite.graft.edits import edited
 from digsite.graft.ledger import Entry, entry
 from digsite.graft.nets import layers
 from digsite.graft.operate import Operation, Plan, best_null, operate, plan
@@ -44,6 +45,7 @@ def graft(
     Without it only methods of budget "w" can work, and nothing is known about the result.
     """
     chosen = plan(method, **options)
+    pair = replace(pair, receiver=_own(pair.receiver), donor=_own(pair.donor))
     classes = Classes(pair.old, pair.shared, pair.new, pair.foreign)
     if data is None:
         return Grafted(*_blind(chosen, pair, calibrate, frame, seed))
@@ -58,6 +60,11 @@ def graft(
         access = Access(held, chosen.budget.plus("a"), lens)
         model = calibrated(model, list(pair.new), access)
     return Grafted(model, entry(done, best, scorer.strangers(pair.donor)), done, depths)
+
+
+def _own(model: nn.Module) -> nn.Module:
+    """A frozen copy: what comes back shares nothing with the caller's networks."""
+    return edited(model).requires_grad_(False)
 
 
 def _blind(

@@ -1,13 +1,39 @@
 """Jobs worked off in a few processes, a little ahead of the one that is asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any
 
+from digsite.graft.config import TaskConfig
+from digsite.graft.theatre import title
+from digsite.worker.run import Run
+
 Call = tuple[Any, ...]
+Couple = tuple[tuple[str, str], int]  # names of receiver and donor, seed
+
+
+def couples(config: TaskConfig, seeds: int | None = None) -> list[Couple]:
+    """Every pair of every seed, or of the first few."""
+    n = min(seeds or config.seeds, config.seeds)
+    return [(pair, config.seed + s) for pair in config.pairs for s in range(n)]
+
+
+def worked(
+    run: Run, config: TaskConfig, work: Callable[..., Any], jobs: Sequence[Couple], *,
+    more: Callable[[str], tuple[Any, ...]] = lambda name: (), stage: str = "couples",
+) -> Iterator[tuple[str, int, Any]]:  # fmt: skip
+    """Each couple's title, seed and `work(config, names, seed, *more(title))`, stored; a resumed run reads it back."""
+    calls = [(config.model_dump(), pair, seed, *more(title(pair))) for pair, seed in jobs]
+    run.stage(stage, len(jobs))
+    with Ahead(work, calls, config.workers, run.breathe) as ahead:
+        for i, (pair, seed) in enumerate(jobs):
+            name = title(pair)
+            done = run.once(f"{name}-{seed}-{stage}", lambda i=i: ahead.result(i), announce=False)
+            yield name, seed, done
+            run.breathe(i + 1)
 
 
 class Ahead:

@@ -5,23 +5,19 @@ from typing import Any
 import pandas as pd
 
 from digsite.graft.config import AuditConfig
-from digsite.graft.jobs import Ahead
+from digsite.graft.jobs import couples, worked
 from digsite.graft.metrics import interval, paired
 from digsite.graft.published import CLAIMS, FRAMEWORK
 from digsite.graft.reenact import job
 from digsite.graft.summary import groups
-from digsite.graft.theatre import title
 from digsite.worker.run import Run
 
 
 def audit(config: AuditConfig, run: Run) -> None:
-    jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
     frames, nothing = [], []
-    with Ahead(job, [(config.model_dump(), *j) for j in jobs], config.workers, run.breathe) as ahead:
-        for i, (pair, seed) in enumerate(jobs):
-            done: dict[str, Any] = run.once(f"{title(pair)}-{seed}", lambda i=i: ahead.result(i))
-            frames.append(pd.DataFrame(done["rows"]).assign(pair=title(pair), seed=seed))
-            nothing.append({"pair": title(pair), "seed": seed, **done["no_donor"]})
+    for name, seed, done in worked(run, config, job, couples(config)):
+        frames.append(pd.DataFrame(done["rows"]).assign(pair=name, seed=seed))
+        nothing.append({"pair": name, "seed": seed, **done["no_donor"]})
     table = pd.concat(frames)
     run.table("reenactment", table)
     run.table("no_donor", nothing_table(nothing))

@@ -9,7 +9,7 @@ import torch
 from digsite.graft import figures
 from digsite.graft.compare import geometry, job, validate
 from digsite.graft.config import CompareConfig
-from digsite.graft.jobs import Ahead
+from digsite.graft.jobs import couples, worked
 from digsite.graft.metrics import Interval, interval, paired
 from digsite.graft.published import CLAIMS
 from digsite.graft.summary import best_blind, choices, ledger_table, mean_matrix, verdict
@@ -17,24 +17,19 @@ from digsite.graft.theatre import open_theatre, title
 from digsite.worker.run import Run
 
 RAW = ("transfer", "preservation", "foreign_as_new", "auc")
-HIGHLIGHTS = 6  # methods in the confusion figure
+HIGHLIGHTS = 5  # methods in the confusion figure, beside the donor
+DONOR = "the donor itself"
 
 
 def compare(config: CompareConfig, run: Run) -> None:
     torch.set_num_threads(1)
-    jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
+    jobs = couples(config)
     check_system(config, run, len(jobs))
     chosen = select(config, run)
-    calls = [(config.model_dump(), pair, seed, chosen[title(pair)]) for pair, seed in jobs]
     results: dict[str, list[dict[str, Any]]] = {}
-    with Ahead(job, calls, config.workers, run.breathe) as ahead:
-        for i, (pair, seed) in enumerate(jobs):
-            name = title(pair)
-            done = run.once(f"{name}-{seed}", lambda i=i: ahead.result(i))
-            results.setdefault(name, []).append(done)
-            _log(run, i, done)
-            run.stage("couples", len(jobs))
-            run.breathe(i + 1)
+    for i, (name, _, done) in enumerate(worked(run, config, job, jobs, more=lambda name: (chosen[name],))):
+        results.setdefault(name, []).append(done)
+        _log(run, i, done)
     told, grounds = [], []
     for name, per_seed in results.items():
         prefix = f"{name}/" if len(results) > 1 else ""
@@ -52,13 +47,10 @@ def select(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
     out: dict[str, dict[str, str]] = {title(pair): {} for pair in config.pairs}
     if not config.grids:
         return out
-    seeds = range(config.seed, config.seed + min(config.select_seeds, config.seeds))
-    jobs = [(pair, seed) for pair in config.pairs for seed in seeds]
+    jobs = couples(config, config.select_seeds)
     found: dict[str, list[list[dict[str, Any]]]] = {}
-    with Ahead(validate, [(config.model_dump(), *j) for j in jobs], config.workers, run.breathe) as ahead:
-        for i, (pair, seed) in enumerate(jobs):
-            lines = run.once(f"{title(pair)}-{seed}-validation", lambda i=i: ahead.result(i))
-            found.setdefault(title(pair), []).append(lines)
+    for name, _, lines in worked(run, config, validate, jobs, stage="validation"):
+        found.setdefault(name, []).append(lines)
     for name, lists in found.items():
         run.table(f"{name}-validation", pd.DataFrame([line for lines in lists for line in lines]))
         out[name] = choices(lists)
@@ -182,18 +174,18 @@ def _figures(
             x_label="hidden layer of the receiver", y_label="%",
             caption="ceiling: the best calibrated transfer of any head at this depth; auc: new class against foreign; map_r2: explained of the donor's last layer",
         )  # fmt: skip
-    matrices = {m: mean_matrix([_find(r, m) for r in rows]) for m in listed["method"]}
-    top = list(listed.nlargest(HIGHLIGHTS, "calibrated_transfer")["method"])
+    matrices = {DONOR: mean_matrix([d["confusion"]["donor"] for d in per_seed])}
+    matrices |= {m: mean_matrix([_find(r, m)["confusion"] for r in rows]) for m in listed["method"]}
+    top = [DONOR, *listed.nlargest(HIGHLIGHTS, "calibrated_transfer")["method"]]
     run.figure(f"{prefix}confusion", figures.confusions({m: matrices[m] for m in top}),
                caption="True class by called class, percent of each row, mean over seeds.")  # fmt: skip
-    if matrices:
-        stacked = torch.tensor(np.stack(list(matrices.values())), dtype=torch.float32)
-        run.tensors(f"{prefix}confusion", {"percent": stacked})
-        run.view(
-            f"{name} confusion", kind="matrix", source=f"artifacts/{prefix}confusion.safetensors#percent",
-            lead_names=list(matrices), x_label="called class", y_label="true class", unit="%",
-            caption="Percent of each true class, mean over seeds.",
-        )  # fmt: skip
+    stacked = torch.tensor(np.stack(list(matrices.values())), dtype=torch.float32)
+    run.tensors(f"{prefix}confusion", {"percent": stacked})
+    run.view(
+        f"{name} confusion", kind="matrix", source=f"artifacts/{prefix}confusion.safetensors#percent",
+        lead_names=list(matrices), x_label="called class", y_label="true class", unit="%",
+        caption="Percent of each true class, mean over seeds; what the donor itself calls new is inherited.",
+    )  # fmt: skip
 
 
 def _geometry(config: CompareConfig, run: Run) -> None:

@@ -1,28 +1,20 @@
 """A forensics run: AUROC of planted rows by layer, beside untouched networks."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from digsite.graft import figures
 from digsite.graft.config import ForensicsConfig
-from digsite.graft.jobs import Ahead
+from digsite.graft.jobs import couples, worked
 from digsite.graft.metrics import interval
 from digsite.graft.planted import job
 from digsite.graft.summary import groups
-from digsite.graft.theatre import title
 from digsite.worker.run import Run
 
 
 def forensics(config: ForensicsConfig, run: Run) -> None:
-    jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
-    frames = []
-    with Ahead(job, [(config.model_dump(), *j) for j in jobs], config.workers, run.breathe) as ahead:
-        for i, (pair, seed) in enumerate(jobs):
-            done: dict[str, Any] = run.once(f"{title(pair)}-{seed}", lambda i=i: ahead.result(i))
-            frames.append(pd.DataFrame(done["rows"]).assign(pair=title(pair), seed=seed))
-    table = pd.concat(frames)
+    found = worked(run, config, job, couples(config))
+    table = pd.concat([pd.DataFrame(done["rows"]).assign(pair=name, seed=seed) for name, seed, done in found])
     run.table("rows", table)
     mean = (
         table.groupby(["pair", "case", "layer"], sort=False)[["auroc", "hits", "false_alarms"]]

@@ -10,12 +10,12 @@ from torch import nn
 
 from digsite.graft import figures
 from digsite.graft.config import RoundtripConfig
-from digsite.graft.jobs import Ahead
+from digsite.graft.jobs import couples, worked
 from digsite.graft.metrics import interval
 from digsite.graft.operate import operate, plan
 from digsite.graft.roundtrip import compare, pruned, quantized, removed
 from digsite.graft.summary import groups
-from digsite.graft.theatre import Theatre, open_theatre, title
+from digsite.graft.theatre import Theatre, open_theatre
 from digsite.worker.run import Run
 
 Rows = list[dict[str, Any]]
@@ -64,14 +64,10 @@ def through(room: Theatre, text: str, model: nn.Module, settings: RoundtripConfi
 
 
 def roundtrip(config: RoundtripConfig, run: Run) -> None:
-    jobs = [(pair, config.seed + s) for pair in config.pairs for s in range(config.seeds)]
     returned, survived = [], []
-    with Ahead(job, [(config.model_dump(), *j) for j in jobs], config.workers, run.breathe) as ahead:
-        for i, (pair, seed) in enumerate(jobs):
-            done: dict[str, Any] = run.once(f"{title(pair)}-{seed}", lambda i=i: ahead.result(i))
-            tags = {"pair": title(pair), "seed": seed}
-            returned.append(pd.DataFrame(done["returned"]).assign(**tags))
-            survived.append(pd.DataFrame(done["survived"]).assign(**tags))
+    for name, seed, done in worked(run, config, job, couples(config)):
+        returned.append(pd.DataFrame(done["returned"]).assign(pair=name, seed=seed))
+        survived.append(pd.DataFrame(done["survived"]).assign(pair=name, seed=seed))
     back, alive = pd.concat(returned), pd.concat(survived)
     run.table("returned", back)
     run.table("survived", alive)

@@ -66,9 +66,9 @@ def ledger_table(per_seed: Results) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def mean_matrix(rows: list[dict[str, Any]]) -> np.ndarray:
+def mean_matrix(counts: list[Any]) -> np.ndarray:
     """Mean confusion in percent of each true class; classes without images stay empty."""
-    total = np.stack([np.asarray(r["confusion"], dtype=float) for r in rows]).mean(0)
+    total = np.stack([np.asarray(one, dtype=float) for one in counts]).mean(0)
     size = total.sum(1, keepdims=True)
     return np.where(size > 0, 100 * total / np.where(size > 0, size, 1), np.nan)
 

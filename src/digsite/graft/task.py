@@ -97,8 +97,16 @@ class Outcome:
 class Scorer:
     """Runs a model on held-out images; nothing it computes goes back into a method."""
 
-    def __init__(self, data: Split, classes: Classes, *, validation: bool = False, others: int = 200) -> None:
-        self.classes = classes
+    def __init__(
+        self,
+        data: Split,
+        classes: Classes,
+        *,
+        rate: float = RATE,
+        validation: bool = False,
+        others: int = 200,
+    ) -> None:
+        self.classes, self.rate = classes, rate
         source = data.held if validation else data.test
         involved = {*classes.old, *classes.donor}
         rest = [source.of((int(c),)).first(others) for c in source.y.unique() if int(c) not in involved]
@@ -107,10 +115,10 @@ class Scorer:
         self._held = data.held.of(classes.old).first(CALIBRATION)
         self._last: tuple[nn.Module, tuple[Acts, Acts]] | None = None
 
-    def __call__(self, model: nn.Module, rate: float = RATE) -> Outcome:
+    def __call__(self, model: nn.Module) -> Outcome:
         if isinstance(model, Reading):
-            return self.from_logits(*self._answers(model), rate)
-        return self.from_logits(predict(model, self._x), predict(model, self._held.x), rate)
+            return self.from_logits(*self._answers(model))
+        return self.from_logits(predict(model, self._x), predict(model, self._held.x))
 
     @torch.no_grad()
     def _answers(self, model: Reading) -> tuple[Tensor, Tensor]:
@@ -121,9 +129,9 @@ class Scorer:
         test, held = (model.eval().answer(seen) for seen in self._last[1])
         return test, held
 
-    def from_logits(self, logits: Tensor, held: Tensor, rate: float = RATE) -> Outcome:
+    def from_logits(self, logits: Tensor, held: Tensor) -> Outcome:
         c, new = self.classes, list(self.classes.new)
-        shift = calibration_shift(held, new, rate)
+        shift = calibration_shift(held, new, self.rate)
         moved = logits.clone()
         moved[:, new] += shift
         sets = (list(c.old), new, list(c.foreign))

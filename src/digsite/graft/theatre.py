@@ -33,7 +33,8 @@ def open_theatre(config: TaskConfig, names: tuple[str, str], seed: int) -> Theat
     data = split(reduced(load(config.data), config.max_train), seed, config.held)
     classes = Classes(tuple(config.old), tuple(config.shared), tuple(config.new), tuple(config.foreign))
     pair = _trained(config, names, seed, data, classes)
-    scorer, validation = Scorer(data, classes), Scorer(data, classes, validation=True)
+    scorer = Scorer(data, classes, rate=config.rate)
+    validation = Scorer(data, classes, rate=config.rate, validation=True)
     check_knowledge(validation, pair.receiver, pair.donor)
     return Theatre(names, seed, data, classes, pair, pools(data, classes), scorer, validation)
 

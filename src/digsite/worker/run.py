@@ -120,11 +120,15 @@ class Run:
 
     # --- resumable work ---------------------------------------------------------------------------------
 
-    def once(self, name: str, compute: Callable[[], T]) -> T:
-        """`compute()`'s value; a resumed run reads it back. It is read back in any case, so both see the same bytes."""
+    def once(self, name: str, compute: Callable[[], T], *, announce: bool = True) -> T:
+        """`compute()`'s value; a resumed run reads it back. It is read back in any case, so both see the same bytes.
+
+        Without `announce` it is a part of the stage that was named before.
+        """
         if not self._checkpoints.has(f"once-{name}"):
             self.breathe()
-            self.progress.stage(name, 0, 0)
+            if announce:
+                self.progress.stage(name, 0, 0)
             self._checkpoints.save(f"once-{name}", compute())
         self.world.wait()
         return self._checkpoints.load(f"once-{name}")
