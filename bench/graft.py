@@ -34,7 +34,7 @@ METHODS = [
 
 
 def quality(data: str, seeds: int) -> None:
-    config = CompareConfig(data=data, methods=METHODS, ceiling=True, geometry="")
+    config = CompareConfig.model_validate({"data": data, "methods": METHODS, "geometry": ""})
     for pair in (("mega", "mega"), ("wide", "deep")):
         done = [job(config.model_dump(), pair, seed) for seed in range(seeds)]
         print(f"\n{data}: {pair[0]} <- {pair[1]}, {seeds} seed(s); receiver alone "
@@ -57,7 +57,7 @@ def quality(data: str, seeds: int) -> None:
 
 def forensics(data: str, seeds: int) -> None:
     """AUROC by layer with its 95 % interval, and how many native rows are flagged with nothing and with a graft there."""
-    config = ForensicsConfig(data=data)
+    config = ForensicsConfig.model_validate({"data": data})
     rows = [
         row
         for seed in range(seeds)

@@ -5,7 +5,7 @@ from digsite.graft.jobs import Ahead, couples, worked
 
 
 def test_every_pair_of_every_seed():
-    config = TaskConfig(pairs=[("a", "a"), ("b", "c")], seed=3, seeds=2)
+    config = TaskConfig.model_validate({"pairs": [("a", "a"), ("b", "c")], "seed": 3, "seeds": 2})
     assert couples(config) == [(("a", "a"), 3), (("a", "a"), 4), (("b", "c"), 3), (("b", "c"), 4)]
     assert couples(config, 1) == [(("a", "a"), 3), (("b", "c"), 3)]
 
@@ -31,7 +31,8 @@ class Stored:
 
 
 def test_what_is_stored_is_not_worked_again():
-    config, run, asked = TaskConfig(pairs=[("a", "a"), ("b", "c")], seeds=2, workers=1), Stored(), []
+    config = TaskConfig.model_validate({"pairs": [("a", "a"), ("b", "c")], "seeds": 2, "workers": 1})
+    run, asked = Stored(), []
     run.stored["a-1-couples"] = 7
 
     def work(_config, names, seed, more):
