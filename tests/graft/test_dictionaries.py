@@ -104,3 +104,16 @@ def test_principal_directions_explain_everything_at_full_rank_and_nothing_at_ran
     x = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
     assert principal(x, x, 6) == pytest.approx(1.0, abs=1e-5)
     assert principal(x, x, 0) == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change", [{"activation": "groupmax"}, {"transcode": True}, {"skip_connection": True}]
+)
+def test_a_sparsify_coder_of_another_make(change, tmp_path):
+    import json
+
+    save_sparsify(trained("topk", steps=2), tmp_path)
+    cfg = json.loads((tmp_path / "cfg.json").read_text())
+    (tmp_path / "cfg.json").write_text(json.dumps({**cfg, **change}))
+    with pytest.raises(UsageError, match="is not read"):
+        load_sae(tmp_path)

@@ -77,6 +77,7 @@ def load_sae(folder: Path) -> Sae:
         raise NotFound(f"There is no 'cfg.json' in '{folder}'.", hint="Give a SAELens or sparsify folder.")
     cfg = json.loads((folder / "cfg.json").read_text())
     if (folder / "sae.safetensors").is_file():
+        _reject_others(cfg)
         t = load_file(folder / "sae.safetensors")
         enc = t["encoder.weight"].T.contiguous()
         params = {
@@ -92,6 +93,15 @@ def load_sae(folder: Path) -> Sae:
             f"There are no weights in '{folder}'.", hint="Looked for sae_weights and sae.safetensors."
         )
     return _from_saelens(cfg, load_file(weights))
+
+
+def _reject_others(cfg: dict[str, Any]) -> None:
+    """What a sparsify folder may also hold and what is no autoencoder of ours."""
+    if (activation := cfg.get("activation", "topk")) != "topk":
+        raise UsageError(f"sparsify activation '{activation}' is not read, only 'topk'.")
+    for key in ("transcode", "skip_connection"):
+        if cfg.get(key):
+            raise UsageError(f"A sparsify coder with '{key}' is not read, only plain autoencoders.")
 
 
 def _from_saelens(cfg: dict[str, Any], t: dict[str, Tensor]) -> Sae:
