@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from digsite.figures import NULL_COLOR, PALETTE, canvas, curves, heatmap, styled
+from digsite.graft.summary import TOLERANCE
 
 KINDS = (
     ("null", "^null_|^random_"),
@@ -42,7 +43,8 @@ def transfer_against_preservation(table: pd.DataFrame, title: str) -> Figure:
         x, y = (_reach(part, key) for key in ("transfer", "preservation"))
         ax.errorbar(part["transfer"], part["preservation"], xerr=x, yerr=y, fmt="o", ms=4,
                     lw=0.7, color=colors[kind], label=label)  # fmt: skip
-    best = pd.DataFrame(table[kinds == 1]).nlargest(6, "transfer")
+    kept = table["preservation"] >= table["preservation"].max() - TOLERANCE
+    best = pd.DataFrame(table[(kinds == 1) & kept]).nlargest(6, "transfer")
     lines = [f"{t:5.1f}  {m}" for m, t in zip(best["method"], best["transfer"])]
     ax.text(0.5, 0.5, "best without an image of the new class\n" + "\n".join(lines), transform=ax.transAxes,
             fontsize=7, family="monospace", va="center", ha="center")  # fmt: skip
