@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
+from digsite.track import jumps
 from digsite.track.jumps import Change, Jump, measured, pooled
 
 
@@ -37,3 +38,12 @@ def test_q_values_are_benjamini_hochberg_over_all_series() -> None:
     found = [j.q for j in pooled(jumps, 10)]
     assert found == pytest.approx(false_discovery_control(np.r_[0.001, 0.02, 0.04, np.ones(7)])[:3])
     assert pooled([Jump(**rest, p=None, q=None)], 3)[0].q is None
+
+
+def test_a_staircase_has_neighbors_that_do_not_vary() -> None:
+    """Rows of equal values are common in whole-number measures, and their correlation is not defined."""
+    assert jumps._neighbors_agree(np.array([1.0, 0.0, 0.0, 0.0, 0.0])) == 0
+    wave = np.sin(np.arange(60) / 9)
+    truth = np.corrcoef(wave[1:], wave[:-1])[0, 1]
+    assert jumps._neighbors_agree(wave) == pytest.approx(min(truth, 0.95))
+    assert jumps._neighbors_agree((-1.0) ** np.arange(60)) == 0  # never below zero

@@ -97,11 +97,17 @@ def level_change(change: Change, values: np.ndarray, others: Sequence[Change]) -
     coef, *_ = np.linalg.lstsq(design, piece, rcond=None)
     residual = piece - design @ coef
     sigma2 = float(residual @ residual) / max(len(u) - 3, 1)
-    memory = float(np.corrcoef(residual[1:], residual[:-1])[0, 1]) if sigma2 > 0 and len(u) > 4 else 0.0
-    memory = float(np.clip(np.nan_to_num(memory), 0, 0.95))
+    memory = _neighbors_agree(residual)
     inflate = (1 + memory) / (1 - memory)  # variance of a mean under AR(1) against independence
     error = np.sqrt(sigma2 * inflate * np.linalg.pinv(design.T @ design)[2, 2])
     return float(coef[0] - 0.5 * change.width * coef[1]), float(coef[2]), float(error)
+
+
+def _neighbors_agree(residual: np.ndarray) -> float:
+    """Correlation of neighboring residuals, between 0 and 0.95; 0 where one side does not vary."""
+    now, before = residual[1:] - residual[1:].mean(), residual[:-1] - residual[:-1].mean()
+    spread = float(np.sqrt((now @ now) * (before @ before)))
+    return float(np.clip(now @ before / spread, 0, 0.95)) if spread > 0 else 0.0
 
 
 def excursion(change: Change, values: np.ndarray, others: Sequence[Change]) -> tuple[float, float, float]:

@@ -182,10 +182,11 @@ def _tables(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1
 
 
 def _by_measure(config: GridConfig, runs: list[TrackedRun]) -> pd.DataFrame:
-    """Calibrated jumps per layer series of every stored measure: do measures agree?"""
+    """Calibrated jumps per layer series of every stored measure, in the first seed: do measures agree?"""
+    first = [r for r in runs if r.seed == runs[0].seed]
     rows = []
     for measure in config.measures:
-        series = [s for r in runs for s in r.series(measure) if len(s.values) >= 20]
+        series = [s for r in first for s in r.series(measure) if len(s.values) >= 20]
         found = jumps_of_all(series)
         constant = sum(s.constant for s in series)
         counts = [len(jumps) for _, jumps in found]
