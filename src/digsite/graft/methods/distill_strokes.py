@@ -16,10 +16,10 @@ SAME_SHAPE = False
 
 
 class Options(Config):
-    n_images: int = Field(5000, gt=0, description="pictures to draw")
+    n_images: int = Field(6000, gt=0, description="pictures to draw")
     rule: Rule = Field("guarded", description="which new logit is followed, as in union")
-    steps: int = Field(200, gt=0, description="gradient steps")
-    lr: float = Field(2e-3, gt=0, description="highest learning rate")
+    steps: int = Field(300, gt=0, description="gradient steps")
+    lr: float = Field(1e-3, gt=0, description="highest learning rate")
     batch: int = Field(256, gt=0, description="pictures per step")
 
 
