@@ -111,7 +111,7 @@ def _phases(ax: Axes, phase: np.ndarray, title: str) -> None:
     ax.axhline(len(phase) / 50, color=NULL_COLOR, linestyle="--", label="even spread")
     for line in (0.1, 0.5):
         ax.axvline(line, color="black", linewidth=0.6, linestyle=":")
-    early = f", {np.mean(phase < 0.1):.0%} in the first tenth" if len(phase) else ""
+    early = f", {np.mean(phase < 0.1):.0%} in the first 10%" if len(phase) else ""
     ax.set(xlabel="share of training done", ylabel="jumps", title=title + early)
     ax.legend()
 
@@ -203,5 +203,5 @@ def _top_layers(ax: Axes, mine: pd.DataFrame, result: Phase1, family: str) -> No
             linestyle="--",
             label="smoothed series, new noise",
         )
-        ax.legend(loc="lower right")
+        ax.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
     ax.set(xlabel="jumps over all runs", title=f"{family}: layers with most jumps")

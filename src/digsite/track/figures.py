@@ -112,7 +112,7 @@ def layer_heatmap(run: TrackedRun, measure: str, found: Sequence[tuple[Series, S
         f"{name}  {a:.1f}..{b:.1f}" for name, a, b in zip(run.layers, low[:, 0], high[:, 0], strict=True)
     ]
     ax.set_yticks(range(len(run.layers)), labels, fontsize=7)
-    ax.set(xlabel="training step", title=f"{run.name}: {measure}")
+    ax.set(xlabel="training step", title=f"{run.name}\n{measure}")
     ax.grid(False)
     figure.colorbar(image, ax=ax, label="share of own range")
     return figure
