@@ -28,7 +28,7 @@ def build(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None = N
         exception_handlers={HTTPException: _http_error, DigsiteError: _user_error, Exception: _our_error},
         lifespan=_lifespan,
     )
-    app.state.site = Site.over(root)
+    app.state.site = _warmed(Site.over(root))
     return Fence(app, hosts=hosts, token=token)
 
 
@@ -40,11 +40,15 @@ def _guard(routes: list[Route]) -> list[Route]:
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-    here: Site = app.state.site  # what the first visitor would wait for is done before
+    yield
+
+
+def _warmed(here: Site) -> Site:
+    """What the first visitor would wait for is done before the address is printed."""
     here.index.entries()
     for name in here.templates.list_templates():
         here.templates.get_template(name)
-    yield
+    return here
 
 
 def _http_error(request: Request, error: Exception) -> Response:
