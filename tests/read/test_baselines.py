@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 
 from digsite.read import baselines
 from digsite.read.corpus import answerable
@@ -41,3 +42,16 @@ def test_networks_really_run_on_images(zoo, corpus):
     module = zoo.module(int(few.labels["member"][3]))
     expected = (module(images.x_test[:100]).argmax(1) == images.y_test[:100]).numpy()
     assert np.array_equal(correct[3], expected)
+
+
+def test_ceiling_where_sgd_and_momentum_share_some_rates():
+    effective = np.tile(np.linspace(-2, 0, 201), 2)
+    kind = np.repeat(["sgd", "momentum"], 201)
+    effective[kind == "momentum"] += 1  # the two share half of their effective rates
+    labels = pd.DataFrame(
+        {"optimizer": kind, "log_effective_lr": effective, "log_lr": effective - (kind == "momentum")}
+    )
+    found = baselines.momentum_ceiling(labels)
+    assert abs(found["optimizer/accuracy"] - 0.75) < 0.01
+    assert abs(found["log_lr/r2"] - (1 - 0.5 * 0.25 / labels["log_lr"].var())) < 0.02
+    assert baselines.momentum_ceiling(labels[kind == "sgd"]) == {}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from digsite.read import trees
-from digsite.read.agreement import Agreement, Maps, learn, maps_of, size_key
+from digsite.read.agreement import Maps, learn, maps_of, size_key
 from digsite.read.population import Population
 from digsite.read.trees import Forest
 
@@ -21,9 +21,9 @@ _TOP, _FOLDS, _ROUNDS = 8, 4, 80
 
 @dataclass(frozen=True)
 class Alignment:
-    """`residuals` are agreement minus an expectation learned from other networks, sorted, by size of map."""
+    """By size of map: the mean map, and agreement minus what was expected, of other networks and sorted."""
 
-    agreements: dict[str, Agreement]
+    templates: dict[str, Tensor]
     forests: dict[str, Forest]
     residuals: dict[str, np.ndarray]
 
@@ -40,24 +40,25 @@ class Alignment:
         return out
 
     def _short(self, maps: Maps, key: str) -> np.ndarray:
-        return _agreement(maps, self.agreements[key]) - self.forests[key].raw(_strength(maps))[:, 0]
+        return _agreement(maps, self.templates[key]) - self.forests[key].raw(_strength(maps))[:, 0]
 
     def tensors(self) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
         for key in self.forests:
-            out |= {f"{key}|zoo|{n}": t for n, t in self.agreements[key].tensors().items()}
+            out[f"{key}|template|all"] = self.templates[key]
             out |= {f"{key}|forest|{n}": t for n, t in self.forests[key].tensors().items()}
             out[f"{key}|residuals|all"] = torch.from_numpy(self.residuals[key])
         return out
 
 
 def fit(train: Population, quality: np.ndarray, seed: int) -> Alignment:
-    agreements = learn(train, torch.from_numpy(np.asarray(quality, dtype=np.float64)))
-    rows, answers = _rows(train, agreements)
+    agreed = learn(train, torch.from_numpy(np.asarray(quality, dtype=np.float64)))
+    templates = {key: zoo.template for key, zoo in agreed.items()}
+    rows, answers = _rows(train, templates)
     enough = [k for k in rows if len(rows[k]) >= 5 * _FOLDS]
     forests = {k: trees.fit_regression(rows[k], answers[k], seed, max_iter=_ROUNDS) for k in enough}
     residuals = {k: np.sort(_held_out_residuals(rows[k], answers[k], seed)) for k in enough}
-    return Alignment({k: agreements[k] for k in enough}, forests, residuals)
+    return Alignment({k: templates[k] for k in enough}, forests, residuals)
 
 
 def _held_out_residuals(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
@@ -70,19 +71,19 @@ def _held_out_residuals(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     return out
 
 
-def _rows(population: Population, agreements: dict[str, Agreement]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _rows(population: Population, templates: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
     rows: dict[str, list[np.ndarray]] = {}
     answers: dict[str, list[np.ndarray]] = {}
     for group in population.groups:
         maps = maps_of(group)
-        if maps is not None and size_key(maps) in agreements:
+        if maps is not None and size_key(maps) in templates:
             rows.setdefault(size_key(maps), []).append(_strength(maps))
-            answers.setdefault(size_key(maps), []).append(_agreement(maps, agreements[size_key(maps)]))
+            answers.setdefault(size_key(maps), []).append(_agreement(maps, templates[size_key(maps)]))
     return {k: np.concatenate(v) for k, v in rows.items()}, {k: np.concatenate(v) for k, v in answers.items()}
 
 
-def _agreement(maps: Maps, zoo: Agreement) -> np.ndarray:
-    return (maps.unit * zoo.template).sum((1, 2)).numpy()
+def _agreement(maps: Maps, template: Tensor) -> np.ndarray:
+    return (maps.unit * template).sum((1, 2)).numpy()
 
 
 def _strength(maps: Maps) -> np.ndarray:
@@ -100,6 +101,6 @@ def restore(tensors: dict[str, Tensor]) -> Alignment:
     for name, tensor in tensors.items():
         key, what, rest = name.split("|")
         parts.setdefault(key, {}).setdefault(what, {})[rest] = tensor
-    zoos = {k: Agreement(**{n: t.double() for n, t in p["zoo"].items()}) for k, p in parts.items()}
+    templates = {k: p["template"]["all"].double() for k, p in parts.items()}
     forests = {k: trees.restore(p["forest"]) for k, p in parts.items()}
-    return Alignment(zoos, forests, {k: p["residuals"]["all"].numpy() for k, p in parts.items()})
+    return Alignment(templates, forests, {k: p["residuals"]["all"].numpy() for k, p in parts.items()})

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import kendalltau
+from sklearn.metrics import r2_score
 from torch import Tensor
 
 from digsite.read import trees
@@ -21,7 +22,7 @@ HYPER = (
 )  # fmt: skip
 # A task's own column, and those that would give it away, are not hyper-parameters for that task.
 _OWN: Mapping[str, tuple[str, ...]] = {
-    "log_lr": ("lr",), "log_weight_decay": ("weight_decay",), "dropout": ("dropout",),
+    "log_lr": ("lr",), "log_effective_lr": ("lr",), "log_weight_decay": ("weight_decay",), "dropout": ("dropout",),
     "label_noise": ("label_noise",), "noisy_labels": ("label_noise",), "train_fraction": ("fraction",),
     "missing_class": ("missing_class",), "backdoor": ("poisoned", "trigger_target"), "family": ("kind",),
     "init": ("init", "init_scale"),
@@ -85,6 +86,28 @@ def labeled_images(
         ]
         taus[k] = float(np.nanmean(found))
     return taus
+
+
+def momentum_ceiling(labels: pd.DataFrame) -> dict[str, float]:
+    """Best scores of a reader that knows everything but whether a step was plain SGD's or one of momentum 0.9.
+
+    Both add up to the same weights when momentum's rate is a tenth of SGD's; only rates outside of the range that the
+    two share then tell which it was. Empty where a zoo lacks one of them.
+    """
+    if not {"optimizer", "log_lr", "log_effective_lr"} <= set(labels):
+        return {}
+    kind, rate, steps = (labels[c].to_numpy() for c in ("optimizer", "log_lr", "log_effective_lr"))
+    plain, heavy = kind == "sgd", kind == "momentum"
+    if not plain.any() or not heavy.any():
+        return {}
+    low, high = (f([g(steps[m]) for m in (plain, heavy)]) for f, g in ((max, np.min), (min, np.max)))
+    unclear = (plain | heavy) & (steps >= low) & (steps <= high)
+    share = float(heavy[unclear].mean()) if unclear.any() else 0.0
+    guess = np.where(unclear, steps - share, rate)
+    return {
+        "log_lr/r2": float(r2_score(rate, guess)),
+        "optimizer/accuracy": float(1 - unclear.mean() * min(share, 1 - share)),
+    }
 
 
 def worth(tau: float, by_count: Mapping[int, float]) -> float:

@@ -1,6 +1,6 @@
 """Networks with what is true of them: the population and the label of every task, from a zoo or from parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,24 +68,32 @@ def _groups(architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray) 
 def task_columns(table: pd.DataFrame, steps: Sequence[int] = ()) -> pd.DataFrame:
     """A zoo's table with one further column per task that it can answer, under the task's name."""
     out: Any = table.copy()
-    for name, log in (("log_lr", "lr"), ("log_weight_decay", "weight_decay")):
-        if log in table:
-            out[name] = np.log10(table[log].astype(float).clip(lower=1e-12))
+    for name, (needed, made) in _DERIVED.items():
+        if set(needed) <= set(table):
+            out[name] = made(*(table[n] for n in needed))
     if "convergence_step" in table and steps:
         out["convergence_epoch"] = table["convergence_step"] / max(steps)
-    if "overfitting" in table:  # spans many orders of magnitude where the best loss is tiny
-        out["overfitting"] = np.log1p(table["overfitting"].astype(float).clip(lower=0, upper=1e6))
-    if "kind" in table:
-        out["family"] = table["kind"]
-    if "fraction" in table:
-        out["train_fraction"] = table["fraction"].map(lambda f: f"{f:g}")
-    if "missing_class" in table:
-        out["missing_class"] = table["missing_class"].map(lambda c: "none" if c < 0 else str(int(c)))
-    if "label_noise" in table:
-        out["noisy_labels"] = np.where(table["label_noise"] > 0, "yes", "no")
-    if "backdoor" in table:
-        out["backdoor"] = table["backdoor"].map(lambda b: None if pd.isna(b) else ("no", "yes")[int(b)])
     return out
+
+
+def _log10(column: pd.Series) -> Any:
+    return np.log10(column.astype(float).clip(lower=1e-12))
+
+
+# Task: the columns of a zoo's table that it comes from, and how.
+_DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+    "log_lr": (("lr",), _log10),
+    # A sum of steps cannot tell momentum 0.9 from a rate ten times as large.
+    "log_effective_lr": (("lr", "optimizer"), lambda lr, kind: _log10(lr) + (kind == "momentum")),
+    "log_weight_decay": (("weight_decay",), _log10),
+    # Spans many orders of magnitude where the best loss is tiny.
+    "overfitting": (("overfitting",), lambda x: np.log1p(x.astype(float).clip(lower=0, upper=1e6))),
+    "family": (("kind",), lambda kind: kind),
+    "train_fraction": (("fraction",), lambda x: x.map(lambda f: f"{f:g}")),
+    "missing_class": (("missing_class",), lambda x: x.map(lambda c: "none" if c < 0 else str(int(c)))),
+    "noisy_labels": (("label_noise",), lambda x: np.where(x > 0, "yes", "no")),
+    "backdoor": (("backdoor",), lambda x: x.map(lambda b: None if pd.isna(b) else ("no", "yes")[int(b)])),
+}
 
 
 def answerable(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[Task]:

@@ -1,6 +1,6 @@
 """Blocks of weights as a few fixed functions per pair of neurons, padded so that many networks share one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +45,13 @@ class Batch:
     nodes: list[Tensor]
     masks: list[Tensor]  # (B, size), 1 where a neuron is real
     activations: Tensor  # (B, sets)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        edges, nodes, masks = (list(map(change, part)) for part in (self.edges, self.nodes, self.masks))
+        return Batch(self.graph, edges, change(self.scales), nodes, masks, change(self.activations))
+
+    def to(self, device: str) -> "Batch":
+        return self.map(lambda tensor: tensor.to(device))
 
 
 def topology(graph: Graph) -> tuple:

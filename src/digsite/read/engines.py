@@ -1,7 +1,7 @@
 """What a trained reader is inside: features with heads, graph networks, or several of these with learned weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,9 @@ from digsite.read.tasks import Task
 
 Answers = dict[str, np.ndarray]
 Stored = tuple[dict[str, Tensor], dict[str, Any]]
-WEIGHTS_ONLY = ("neurons", "consensus", "spectra", "statistics")
+WEIGHTS_ONLY = ("neurons", "consensus", "spectra", "statistics", "traces")
+ALL_FEATURES = "features"  # trees over the columns of WEIGHTS_ONLY side by side: no reader of its own
+MADE_OF = {"ensemble": (ALL_FEATURES, "nwpa"), "hybrid": (ALL_FEATURES, "nwpa", "probe")}
 
 
 class Engine(Protocol):
@@ -76,22 +78,40 @@ class EnsembleEngine:
         return tensors, {"parts": metas, "weights": self.weights, "kinds": self.kinds}
 
 
+@dataclass
+class Parts:
+    """Engines that were fitted to one corpus, by kind, so that readers made of others share them."""
+
+    device: str = "cpu"
+    ready: dict[str, Engine] = field(default_factory=dict)
+
+
 def fit(
-    kind: str, corpus: Corpus, tasks: Sequence[Task], seed: int, options: nwpa.Options, held_out: Corpus
-) -> Engine:
+    kind: str, corpus: Corpus, tasks: Sequence[Task], seed: int, options: nwpa.Options, held_out: Corpus, parts: Parts
+) -> Engine:  # fmt: skip
     """`held_out` decides how the members of an ensemble are weighed, and nothing else."""
-    if kind == "nwpa":
-        abouts = dict.fromkeys(t.about for t in tasks)
-        return NwpaEngine(
-            [nwpa.fit(corpus, [t for t in tasks if t.about == a], seed, options, a) for a in abouts], options
-        )
-    if kind == "ensemble":
-        parts = [
-            feature_engine.fit(corpus, WEIGHTS_ONLY, tasks, seed),
-            fit("nwpa", corpus, tasks, seed, options, held_out),
-        ]
-        return combine(parts, ["features", "nwpa"], tasks, held_out)
-    return feature_engine.fit(corpus, [kind], tasks, seed)
+
+    def ready(kind: str) -> Engine:
+        if kind not in parts.ready:
+            parts.ready[kind] = made(kind)
+        return parts.ready[kind]
+
+    def made(kind: str) -> Engine:
+        if kind in MADE_OF:
+            return combine([ready(k) for k in MADE_OF[kind]], list(MADE_OF[kind]), tasks, held_out)
+        if kind == "nwpa":
+            return _fit_nwpa(corpus, tasks, seed, options, parts.device)
+        return feature_engine.fit(corpus, WEIGHTS_ONLY if kind == ALL_FEATURES else [kind], tasks, seed)
+
+    return ready(kind)
+
+
+def _fit_nwpa(
+    corpus: Corpus, tasks: Sequence[Task], seed: int, options: nwpa.Options, device: str
+) -> NwpaEngine:
+    abouts = dict.fromkeys(t.about for t in tasks)
+    fitted = [nwpa.fit(corpus, [t for t in tasks if t.about == a], seed, options, a, device) for a in abouts]
+    return NwpaEngine(fitted, options)
 
 
 def combine(parts: list[Engine], kinds: list[str], tasks: Sequence[Task], held_out: Corpus) -> EnsembleEngine:

@@ -18,7 +18,7 @@ from digsite.base.streams import derive
 from digsite.read import alignment, conformal, engines, membership
 from digsite.read.alignment import Alignment
 from digsite.read.corpus import Corpus, answerable, corpus_of, refuse_small, target
-from digsite.read.engines import Answers, Engine
+from digsite.read.engines import Answers, Engine, Parts
 from digsite.read.feature_engine import READERS, quality
 from digsite.read.membership import OUTSIDE, Membership
 from digsite.read.population import Population, population
@@ -26,7 +26,7 @@ from digsite.read.readers.nwpa import Options
 from digsite.read.tasks import TASKS, Task
 from digsite.zoo import Zoo
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,10 @@ class Reader:
             "schema": SCHEMA, "kind": self.kind, "tasks": [asdict(t) for t in self.tasks], "engine": meta,
             "margins": self.margins, "card": self.card,
         }  # fmt: skip
-        plain = {k: _slim(k, t).contiguous().clone() for k, t in tensors.items()}
+        # Half the digits are plenty.
+        plain = {
+            k: (t.float() if t.dtype == torch.float64 else t).contiguous().clone() for k, t in tensors.items()
+        }
         return plain, {"digsite_reader": json.dumps(about)}
 
     def save(self, path: str | Path) -> Path:
@@ -108,11 +111,6 @@ class Reader:
         tensors, about = self.packed()
         save_file(tensors, path, metadata=about)
         return Path(path)
-
-
-def _slim(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """Half the size where half the digits are plenty; thresholds of trees decide by all of theirs."""
-    return tensor.float() if tensor.dtype == torch.float64 and "threshold" not in name else tensor
 
 
 def _population(models: Any) -> Population:
@@ -136,9 +134,13 @@ def train_reader(
     *,
     held_out: float = 0.2,
     seed: int = 0,
+    parts: Parts | None = None,
     **options: Any,
 ) -> Reader:
-    """Learn to read from a zoo. `held_out` of its networks calibrate the intervals and are learned from by nothing."""
+    """Learn to read from a zoo. `held_out` of its networks calibrate the intervals and are learned from by nothing.
+
+    Several readers of one zoo and seed share what they have in common through `parts`, which also names the device that graph networks are trained on.
+    """
     if kind not in kinds():
         raise UsageError(f"There is no reader '{kind}'.", hint=nearest(kind, kinds()))
     corpus = corpus_of(zoo)
@@ -148,7 +150,7 @@ def train_reader(
     n_held = max(10, round(held_out * len(corpus)))
     train, held = corpus.take(np.sort(order[n_held:])), corpus.take(np.sort(order[:n_held]))
     asked = tuple(answerable(train.labels, tasks))
-    engine = engines.fit(kind, train, asked, seed, Options(**options), held)
+    engine = engines.fit(kind, train, asked, seed, Options(**options), held, parts or Parts())
     return _calibrated(kind, asked, engine, train, held, np.random.default_rng(derive(seed, "membership")))
 
 

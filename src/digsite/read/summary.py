@@ -75,6 +75,8 @@ def _trust(outcome: Outcome, extra: Mapping[str, Any]) -> list[str]:
     parts = [
         f"- A perfect reader would score R2 {ceiling['r2']:.3f} and tau {ceiling['tau']:.3f}: "
         "accuracy was itself measured on finitely many images.",
+        *(f"- A reader that knows all but whether SGD ran with momentum 0.9 and a tenth of the rate scores {name} "
+          f"{value:.3f}." for name, value in extra["momentum_ceiling"].items()),
         "- Leak check: " + ("; ".join(f"`{k['task']}` can be read off `{k['column']}` alone ({k['strength']:.3f})"
                                       for k in leaks) if leaks else "no target follows from a single input column")
         + ".",

@@ -43,6 +43,7 @@ _KNOWN = [
     Task("weight_mean", "regression", "recipe", purpose="mean of all weights"),
     Task("weight_std", "regression", "recipe", purpose="standard deviation of all weights"),
     Task("log_lr", "regression", "recipe", purpose="log10 of the learning rate"),
+    Task("log_effective_lr", "regression", "recipe", purpose="log10 of the learning rate / (1 - momentum)"),
     Task("log_weight_decay", "regression", "recipe", purpose="log10 of the weight decay"),
     Task("dropout", "regression", "recipe", bounds=_SHARE, purpose="dropout rate in training"),
     Task("label_noise", "regression", bounds=_SHARE, purpose="share of training labels replaced at random"),

@@ -37,25 +37,29 @@ class Forest:
         return sums + self.baseline
 
     def tensors(self) -> dict[str, Tensor]:
-        ints = {
-            k: torch.from_numpy(getattr(self, k).astype(np.int32))
-            for k in ("feature", "left", "right", "roots")
-        }
-        floats = {
-            "threshold": self.threshold,
-            "value": self.value.astype(np.float32),
-            "baseline": self.baseline,
-        }
-        out = ints | {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in floats.items()}
-        out["missing_left"] = torch.from_numpy(self.missing_left)
-        out["depth"] = torch.tensor([self.depth])
-        return out
+        """In 11 bytes a node: children as steps from their parent, and a leaf's value in place of a threshold."""
+        own = np.arange(len(self.feature))
+        leaf = self.left == own
+        stored = {
+            "feature": self.feature.astype(np.int16),
+            "left": (self.left - own).astype(np.int16), "right": (self.right - own).astype(np.int16),
+            "number": np.where(leaf, self.value, self.threshold).astype(np.float32),
+            "missing_left": self.missing_left, "roots": self.roots.astype(np.int32), "baseline": self.baseline,
+            "depth": np.array([self.depth]),
+        }  # fmt: skip
+        return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in stored.items()}
 
 
 def restore(tensors: dict[str, Tensor]) -> Forest:
-    arrays = {k: t.numpy() for k, t in tensors.items()}
-    depth = int(arrays.pop("depth")[0])
-    return Forest(depth=depth, **arrays)
+    found = {k: t.numpy() for k, t in tensors.items()}
+    own, number = np.arange(len(found["feature"])), found["number"].astype(np.float64)
+    leaf = found["left"] == 0
+    return Forest(
+        feature=found["feature"].astype(int), threshold=np.where(leaf, 0.0, number),
+        left=own + found["left"], right=own + found["right"], value=np.where(leaf, number, 0.0),
+        missing_left=found["missing_left"], roots=found["roots"].astype(int), baseline=found["baseline"],
+        depth=int(found["depth"][0]),
+    )  # fmt: skip
 
 
 def fit_regression(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
@@ -79,12 +83,18 @@ def probabilities(forest: Forest, x: np.ndarray) -> np.ndarray:
 
 
 def _defaults(seed: int, n: int) -> dict[str, Any]:
-    """Leaves of 20 networks in a large zoo, fewer in a small one."""
+    """Leaves of 20 networks in a large zoo, fewer in a small one; more than 32 bins cost time and add nothing."""
     return {
         "min_samples_leaf": int(np.clip(n // 20, 2, 20)),
-        "max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 15, "max_features": 0.3,
+        "max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 15, "max_features": 0.3, "max_bins": 32,
         "early_stopping": False, "random_state": seed % 2**32,
     }  # fmt: skip
+
+
+def _rounded_up(threshold: np.ndarray) -> np.ndarray:
+    """As stored, so that a saved forest decides as the trained one: up, as a threshold may be a value of the data."""
+    near = threshold.astype(np.float32)
+    return np.where(near < threshold, np.nextafter(near, np.float32(np.inf)), near).astype(np.float64)
 
 
 def _export(model: Any) -> Forest:
@@ -97,7 +107,7 @@ def _export(model: Any) -> Forest:
             nodes = tree.nodes
             leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
             parts["feature"].append(np.where(leaf, 0, nodes["feature_idx"]))
-            parts["threshold"].append(nodes["num_threshold"].astype(np.float64))
+            parts["threshold"].append(_rounded_up(nodes["num_threshold"]))
             parts["left"].append(np.where(leaf, own, nodes["left"]) + offset)
             parts["right"].append(np.where(leaf, own, nodes["right"]) + offset)
             parts["value"].append(np.where(leaf, nodes["value"], 0.0))

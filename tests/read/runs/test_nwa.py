@@ -1,3 +1,7 @@
+import json
+
+import pandas as pd
+
 from digsite.runs import read_results
 
 
@@ -15,6 +19,9 @@ def test_smoke_claims_and_files(smoke):
     assert "Leak check" in text and "perfect reader" in text and "| nwpa |" in text
     figures = {p.stem for p in (run.path / "figures").glob("*.png")}
     assert {"map", "predicted", "labels", "training-nwpa", "attention-nwpa", "regression-tau"} <= figures
+    networks = pd.read_csv(run.path / "tables" / "networks.csv")
+    assert (networks["low"] <= networks["high"]).all() and networks["network"].str.contains("zoo-0#").all()
+    assert {"zoo map", "predicted test_accuracy"} <= {v["name"] for v in json.loads(run.views.read_text())}
     stored = sorted((run.path / "artifacts").glob("reader-*.safetensors"))
     again = smoke("nwa", "eval_only=true", f"model_path={stored[0]}")
     kept = _claims(again)["stored/test_accuracy/tau"].value

@@ -41,7 +41,7 @@ def _layer(group: Group, parts: Parts, index: int) -> np.ndarray:
         log_out = torch.full_like(log_in, torch.nan)
     measures = [log_in, parts.bias[block.target].double(), peak, tilt, log_out, log_in + log_out]
     together = ((log_in - log_in.mean(1, keepdim=True)) * (log_out - log_out.mean(1, keepdim=True))).mean(1)
-    return torch.cat([*map(digest, measures), together[:, None], _shape(weight.flatten(1))], 1).numpy()
+    return torch.cat([*map(digest, measures), together[:, None], weight_shape(weight.flatten(1))], 1).numpy()
 
 
 def digest(values: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def digest(values: Tensor) -> Tensor:
     return torch.cat([quantiles, values.mean(1, keepdim=True), values.std(1, correction=0, keepdim=True)], 1)
 
 
-def _shape(values: Tensor) -> Tensor:
+def weight_shape(values: Tensor) -> Tensor:
     """The form of a weight distribution whatever its scale: initial schemes leave it in weights that moved little."""
     spread = values.std(1, correction=0, keepdim=True).clamp_min(1e-12)
     unit = ((values - values.mean(1, keepdim=True)) / spread).abs()

@@ -49,15 +49,20 @@ class Branch:
     curve: list[dict[str, float]]
 
 
-def fit(corpus: Corpus, tasks: Sequence[Task], seed: int, options: Options, about: str) -> Branch:
+def fit(
+    corpus: Corpus, tasks: Sequence[Task], seed: int, options: Options, about: str, device: str = "cpu"
+) -> Branch:
     members = compile_population(corpus.population, about == "function")
     shape = shape_of(corpus.population)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, f"nwpa/{about}"))
         branch = Branch(about, build(shape, tasks, options), {}, {}, shape, [])
         _start(branch, corpus)
-        targets = _targets(branch, corpus, tasks)
-        _train(branch, members, targets, options, np.random.default_rng(derive(seed, f"order/{about}")))
+        targets = {k: t.to(device) for k, t in _targets(branch, corpus, tasks).items()}
+        pools = Pools(members, device)
+        branch.net.to(device)
+        _train(branch, pools, targets, options, np.random.default_rng(derive(seed, f"order/{about}")))
+        branch.net.cpu()  # a reader answers anywhere
     return branch
 
 
@@ -99,12 +104,12 @@ def _targets(branch: Branch, corpus: Corpus, tasks: Sequence[Task]) -> dict[str,
 
 def _train(
     branch: Branch,
-    members: list[Compiled],
+    pools: "Pools",
     targets: dict[str, Tensor],
     options: Options,
     rng: np.random.Generator,
 ) -> None:
-    net, pools = branch.net, Pools(members)
+    net = branch.net
     n_steps = options.epochs * len(list(pools.batches(options.batch_size, rng)))
     optimizer = torch.optim.AdamW(net.parameters(), options.lr, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -114,7 +119,7 @@ def _train(
     for epoch in range(options.epochs):
         losses = []
         for rows, batch in pools.batches(options.batch_size, rng):
-            loss = multitask_loss(net, net(batch), {k: t[rows] for k, t in targets.items()})
+            loss = multitask_loss(net, net(batch), {k: t[rows.to(t.device)] for k, t in targets.items()})
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -128,14 +133,14 @@ def _train(
 class Pools:
     """Members by topology, each pool padded and stacked once; a batch is an index into it."""
 
-    def __init__(self, members: list[Compiled], limit: int = 4096) -> None:
+    def __init__(self, members: list[Compiled], device: str = "cpu", limit: int = 4096) -> None:
         rows: dict[tuple, list[int]] = {}
         for i, m in enumerate(members):
             rows.setdefault(m.key, []).append(i)
-        self.members = members
+        self.members, self.device = members, device
         self.rows = [np.array(r) for r in rows.values()]
         uniform = [len({tuple(n.size for n in members[i].graph.nodes) for i in r}) == 1 for r in self.rows]
-        self.stacked = [batch_of([members[i] for i in r]) if u and len(r) <= limit else None
+        self.stacked = [batch_of([members[i] for i in r]).to(device) if u and len(r) <= limit else None
                         for r, u in zip(self.rows, uniform)]  # fmt: skip
 
     def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[tuple[Tensor, Batch]]:
@@ -152,10 +157,9 @@ class Pools:
     def _batch(self, pool: int, chosen: np.ndarray) -> Batch:
         whole = self.stacked[pool]
         if whole is None:
-            return batch_of([self.members[i] for i in self.rows[pool][chosen]])
-        at = torch.from_numpy(chosen)
-        return Batch(whole.graph, [e[at] for e in whole.edges], whole.scales[at], [n[at] for n in whole.nodes],
-                     [m[at] for m in whole.masks], whole.activations[at])  # fmt: skip
+            return batch_of([self.members[i] for i in self.rows[pool][chosen]]).to(self.device)
+        at = torch.from_numpy(chosen).to(self.device)
+        return whole.map(lambda tensor: tensor[at])
 
 
 def multitask_loss(net: GraphNet, answers: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """The original experiment, made honest: make a zoo, train every reader, compare, draw, write."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,15 @@ from digsite.read import baselines, comparison, figures, summary
 from digsite.read.comparison import Outcome
 from digsite.read.config import NwaConfig
 from digsite.read.corpus import Corpus, corpus_of, refuse_small, target
+from digsite.read.engines import MADE_OF, Parts
 from digsite.read.feature_engine import features_of
 from digsite.read.leaks import find_leaks
-from digsite.read.metrics import main_metrics
+from digsite.read.membership import OUTSIDE
+from digsite.read.metrics import score
 from digsite.read.reader import Reader, load_reader, train_reader
-from digsite.read.tasks import Task
+from digsite.read.readers.nwpa import attention
+from digsite.read.runs import nwa_report as report
+from digsite.read.tasks import TASKS, Task
 from digsite.worker.run import Run
 from digsite.zoo import Zoo
 from digsite.zoo.make import make_zoo
@@ -44,9 +48,9 @@ def nwa(config: NwaConfig, run: Run) -> None:
         "scores", pd.concat([comparison.score_table(o).assign(zoo=i) for i, (o, _) in enumerate(results)])
     )
     run.table("coverage", pd.DataFrame([row for _, e in results for row in e["coverage"]]))
-    run.table("differences", _difference_rows(outcome))
-    _views(outcome, run)
-    _claims(results, run)
+    run.table("differences", report.differences(outcome))
+    report.views(outcome, extra, run)
+    report.claims(results, run)
     figures.draw(outcome, extra, run.figure)
     text = summary.write(outcome, extra, config.seeds)
     folder = run.dir / "artifacts"
@@ -55,32 +59,13 @@ def nwa(config: NwaConfig, run: Run) -> None:
     run.verdict(summary.verdict(outcome, extra), on=["*/test_accuracy/tau", "*/test_accuracy/r2"])
 
 
-def _views(outcome: Outcome, run: Run) -> None:
-    """Tables to sort, and every reader's predictions against the truth for the first number that was read."""
-    for name in ("scores", "coverage", "differences"):
-        run.view(name, kind="table", source=f"tables/{name}.csv")
-    task = next((t.name for t in outcome.tasks if t.kind == "regression"), None)
-    if task is None:
-        return
-    truth = outcome.truth[task]
-    frames = [
-        pd.DataFrame({"reader": method, "truth": truth, "predicted": np.asarray(found[task], dtype=float)})
-        for method, found in outcome.answers.items()
-        if task in found
-    ]
-    run.table("predictions", pd.concat(frames))
-    run.view(
-        f"predicted {task}", kind="curve", style="points", source="tables/predictions.csv", x="truth", y="predicted",
-        group="reader", x_label=f"true {task}", y_label=f"predicted {task}",
-    )  # fmt: skip
-
-
 def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[Outcome, dict[str, Any]]:
     zoo = _zoo(config, run, seed)
     corpus = corpus_of(zoo)
     refuse_small(len(corpus), "compare readers")
     sides = _sides(config, zoo, corpus, seed)
-    found = {kind: _read(config, run, sides, kind, seed) for kind in _kinds(config)}
+    parts = Parts(str(run.device))
+    found = {kind: _read(config, run, sides, kind, seed, parts) for kind in _kinds(config)}
     tasks = found[next(iter(found))]["tasks"]
     answers = {kind: f["answers"] for kind, f in found.items()}
     answers |= run.once(f"trivial-{seed}", lambda: comparison.trivial(tasks, sides.train, sides.test, seed))
@@ -95,7 +80,7 @@ def _zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
     recipe = config.recipe.model_copy(update={"members": config.num_models, "seed": seed})
     folder = run.dir / "artifacts" / f"zoo-{seed}"
     run.stage("zoo", -(-recipe.members // recipe.shard))
-    for done in make_zoo(recipe, folder, f"{recipe.family}-{'-'.join(recipe.datasets)}"):
+    for done in make_zoo(recipe, folder, f"{recipe.family}-{'-'.join(recipe.datasets)}", str(run.device)):
         run.breathe(done)
     return Zoo.open(folder)
 
@@ -112,10 +97,11 @@ def _sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
 
 
 def _kinds(config: NwaConfig) -> list[str]:
-    return ["stored"] if config.eval_only else config.kinds()
+    """Those that are made of others last, so that a part is shared and not made twice."""
+    return ["stored"] if config.eval_only else sorted(config.kinds(), key=lambda kind: kind in MADE_OF)
 
 
-def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int) -> Reader:
+def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: Parts) -> Reader:
     if config.eval_only:
         return load_reader(config.model_path)
     options = {name: getattr(config, name) for name in _GRAPH_OPTIONS}
@@ -124,16 +110,17 @@ def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int) -> Reader:
         kind,
         config.tasks or None,
         held_out=sides.held_out,
-        seed=derive(seed, f"reader/{kind}"),
+        seed=derive(seed, "reader"),
+        parts=parts,
         **options,
     )
 
 
-def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int) -> dict[str, Any]:
+def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int, parts: Parts) -> dict[str, Any]:
     """Train one reader (or read back what a resumed run already knows) and let it answer on the test networks."""
 
     def compute() -> dict[str, Any]:
-        reader = _reader(config, sides, kind, seed)
+        reader = _reader(config, sides, kind, seed, parts)
         answers = reader.answers(sides.test)
         shifted = comparison.shuffled_inputs(sides.test, seed)
         vectors = reader.engine.represent(sides.test.population)
@@ -157,11 +144,7 @@ def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int) -> di
 
 
 def _tasks(found: dict[str, Any]) -> tuple[Task, ...]:
-    from dataclasses import replace
-
-    from digsite.read.tasks import task
-
-    return tuple(replace(task(n), classes=tuple(found["classes"][n])) for n in found["tasks"])
+    return tuple(replace(TASKS[n], classes=tuple(found["classes"][n])) for n in found["tasks"])
 
 
 def _few(vectors: np.ndarray) -> torch.Tensor:
@@ -184,8 +167,6 @@ def _curves(reader: Reader) -> list[dict[str, Any]]:
 
 
 def _attention(reader: Reader, test: Corpus) -> list[dict[str, Any]]:
-    from digsite.read.readers.nwpa import attention
-
     branches = _branches(reader)
     return attention(branches[0], test.take([0]).population) if branches else []
 
@@ -195,7 +176,7 @@ def _shift(reader: Reader, shifted: Corpus | None) -> dict[str, Any]:
     if shifted is None:
         return {}
     p_values = reader.p_values(shifted.population)
-    out: dict[str, Any] = {"flagged": float((p_values < 0.01).mean())}
+    out: dict[str, Any] = {"flagged": float((p_values < OUTSIDE).mean())}
     by_name = {t.name: t for t in reader.tasks}
     if "test_accuracy" in by_name:
         y, value = target(shifted, by_name["test_accuracy"]), reader.answers(shifted)["test_accuracy"]
@@ -220,9 +201,10 @@ def _extra(
         "ceiling": {"r2": ceiling.r2, "tau": ceiling.tau},
         "worth": {k: baselines.worth(outcome.scores[k]["test_accuracy"]["tau"].value, labels) for k in readers},
         "leaks": _leaks(sides.train, list(tasks)), "shift": {k: f["shift"] for k, f in found.items() if f["shift"]},
-        "flagged": {k: float((np.asarray(f["p_values"]) < 0.01).mean()) for k, f in found.items()},
+        "flagged": {k: float((np.asarray(f["p_values"]) < OUTSIDE).mean()) for k, f in found.items()},
         "taus": {k: outcome.scores[k]["test_accuracy"]["tau"].value for k in readers},
         "found": found, "labels": sides.test.labels, "n_train": len(sides.train), "n_test": len(sides.test),
+        "folder": zoo.folder, "momentum_ceiling": baselines.momentum_ceiling(sides.test.labels),
         "splits": run.once(f"splits-{seed}", lambda: _other_splits(config, zoo, sides)),
         "runs": {k: bool(f["card"]["runs_the_network"]) for k, f in found.items()},
     }  # fmt: skip
@@ -254,53 +236,8 @@ def _other_splits(config: NwaConfig, zoo: Zoo, sides: Sides) -> list[dict[str, A
         for kind in ("statistics", "neurons"):
             reader = train_reader(train, kind, ["test_accuracy"], seed=config.seed)
             y, value = target(test, reader.tasks[0]), reader.answers(test)["test_accuracy"]
-            from digsite.read.metrics import score
-
             found = score(reader.tasks[0], y, value)
             inside = np.abs(y - value) <= reader.margins["test_accuracy"]
             rows.append({"split": by, "method": kind, "r2": found["r2"], "tau": found["tau"],
                          "coverage": float(inside.mean()), "n": len(test)})  # fmt: skip
     return rows
-
-
-def _difference_rows(outcome: Outcome) -> pd.DataFrame:
-    rows = [
-        {"method": m, "task": t, "difference": s.value, "low": s.low, "high": s.high, "n": s.n}
-        for m, by_task in outcome.differences.items() for t, s in by_task.items()
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["method", "task", "difference", "low", "high", "n"])
-
-
-def _claims(results: list[tuple[Outcome, dict[str, Any]]], run: Run) -> None:
-    """`<reader>/<task>/<metric>`: one zoo with its bootstrap interval, or the mean over zoos with their range."""
-    outcome, extra = results[0]
-    for method in [*extra["found"], "hyperparameters"]:
-        for task in outcome.tasks:
-            for metric in main_metrics(task):
-                scores = [
-                    o.scores[method][task.name][metric] for o, _ in results if task.name in o.scores[method]
-                ]
-                null = outcome.scores["constant"][task.name].get(metric)
-                _claim(run, f"{method}/{task.name}/{metric}", scores, null.value if null else None)
-    for kind in extra["found"]:
-        values = [r["coverage"] for _, e in results for r in e["coverage"] if r["method"] == kind]
-        run.claim(f"{kind}/coverage", float(np.mean(values)), null=0.9, n=len(values), note="mean over tasks")
-        shifted = [e["shift"][kind]["flagged"] for _, e in results if kind in e["shift"]]
-        if shifted:
-            flagged = [e["flagged"][kind] for _, e in results]
-            run.claim(f"{kind}/flagged_when_pixels_shuffled", float(np.mean(shifted)), null=float(np.mean(flagged)),
-                      n=len(shifted), note="null: share of the zoo's own test networks that is flagged")  # fmt: skip
-    for name, value in extra["worth"].items():
-        run.claim(f"{name}/worth_labeled_images", value, note=extra["few_labels_how"])
-
-
-def _claim(run: Run, name: str, scores: list[Any], null: float | None) -> None:
-    values = [s.value for s in scores]
-    if len(scores) == 1:
-        s = scores[0]
-        run.claim(
-            name, s.value, low=s.low, high=s.high, n=s.n, null=null, note="95 % bootstrap over test networks"
-        )
-    else:
-        run.claim(name, float(np.mean(values)), low=min(values), high=max(values), n=len(values), null=null,
-                  note="mean and range over zoo seeds")  # fmt: skip
