@@ -1,5 +1,6 @@
 """What the tests say, in plain words; 'no structure beyond densities' is an answer like any other."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,23 @@ class Judged:
 
 def judge_all(tests: Sequence[Test]) -> list[Judged]:
     return [Judged(test, q) for test, q in zip(tests, adjusted(list(tests)))]
+
+
+def resolution(judged: Sequence[Judged]) -> str:
+    """What this many draws can find at all: p is never below 1 / (draws + 1), and q grows with the number of tests."""
+    least = min(1 / (one.test.draws + 1) for one in judged)
+    needed = math.ceil(least * len(judged) / LEVEL - 1e-9)
+    if needed <= 1:
+        return ""
+    best = max(judged, key=lambda one: one.test.z)
+    draws = math.ceil(len(judged) / LEVEL)
+    unless = (
+        f" unless {needed} of {len(judged)} tests are as extreme as can be" if needed <= len(judged) else ""
+    )
+    return (
+        f" With these draws nothing can be found{unless}; the largest z is {best.test.z:.1f} "
+        f"({best.test.statistic.replace('_', ' ')} of {best.test.axis}), and draws={draws} could find it alone."
+    )
 
 
 def sentence(

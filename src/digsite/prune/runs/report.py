@@ -18,7 +18,7 @@ from digsite.prune.runs import masks
 from digsite.prune.runs.tables import test_table
 from digsite.prune.significance import Test, null_test
 from digsite.prune.source import MaskedMap
-from digsite.prune.verdict import Judged, judge_all
+from digsite.prune.verdict import Judged, judge_all, resolution
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -133,13 +133,16 @@ def _claims(config: ReportConfig, run: "Run", rows: list[dict], judged: list[Jud
     picture = figures.z_chart(z_labels, z_values, z_found, "largest singular value")
     run.figure("structure", picture, {"mask": z_labels, "z": z_values, "found": z_found},
                caption="Orange: structure that row and column densities do not make (q <= 0.05 over all tests).")  # fmt: skip
-    run.verdict(_verdict(rows, structured, len(judged)))
+    run.verdict(_verdict(rows, structured, judged))
 
 
-def _verdict(rows: list[dict], structured: list[str], n_tests: int) -> str:
+def _verdict(rows: list[dict], structured: list[str], judged: list[Judged]) -> str:
+    n_tests = len(judged)
     share = np.mean([row["margins' share of variance"] for row in rows])
     base = f"Densities explain {share:.1%} of the masks' variance on average."
     if not structured:
-        return f"No structure beyond densities in any of {len(rows)} masks ({n_tests} tests, false discovery rate 5 %). {base}"
+        weak = resolution(judged)
+        what = "No structure beyond densities was found" if weak else "No structure beyond densities"
+        return f"{what} in any of {len(rows)} masks ({n_tests} tests, false discovery rate 5 %).{weak} {base}"
     shown = ", ".join(structured[:6]) + (" and others" if len(structured) > 6 else "")
     return f"Structure beyond densities in {len(structured)} of {len(rows)} masks: {shown} ({n_tests} tests, false discovery rate 5 %). {base}"
