@@ -111,7 +111,7 @@ def _phases(ax: Axes, phase: np.ndarray, title: str) -> None:
     ax.axhline(len(phase) / 50, color=NULL_COLOR, linestyle="--", label="even spread")
     for line in (0.1, 0.5):
         ax.axvline(line, color="black", linewidth=0.6, linestyle=":")
-    early = f", {np.mean(phase < 0.1):.0%} in the first 10%" if len(phase) else ""
+    early = f", {np.mean(phase < 0.1):.0%} before 0.1" if len(phase) else ""
     ax.set(xlabel="share of training done", ylabel="jumps", title=title + early)
     ax.legend()
 
