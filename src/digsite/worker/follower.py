@@ -43,7 +43,7 @@ class Follower(Run):
     def view(self, name: str, kind: str, source: str, **options: Any) -> None:
         pass
 
-    def once(self, name: str, compute: Callable[[], T]) -> T:
+    def once(self, name: str, compute: Callable[[], T], *, announce: bool = True) -> T:
         """What the first process computed."""
         self.world.wait()
         return self._checkpoints.load(f"once-{name}")
