@@ -20,12 +20,12 @@ def test_shares_are_those_of_the_config():
     assert len({m.seed for m in members}) == 3000
     assert np.mean([m.backdoor is not None for m in members]) == pytest.approx(0.3, abs=0.03)
     assert np.mean([bool(m.missing) for m in members]) == pytest.approx(0.4, abs=0.03)
-    assert np.mean([m.label_noise > 0 for m in members]) == pytest.approx(0.5, abs=0.03)
+    assert np.mean([m.label_noise > 0 for m in members]) == pytest.approx(0.6, abs=0.03)
     places = {(m.backdoor.row, m.backdoor.column) for m in members if m.backdoor}
     assert len(places) == 6 * 7
     rates = np.log([m.lr for m in members if m.optimizer == "adam"])
-    assert np.exp(rates.min()) >= 1e-4 and np.exp(rates.max()) <= 2e-2
-    assert np.median(rates) == pytest.approx(np.log(np.sqrt(1e-4 * 2e-2)), abs=0.2)
+    assert np.exp(rates.min()) >= 5e-5 and np.exp(rates.max()) <= 1e-2
+    assert np.median(rates) == pytest.approx(np.log(np.sqrt(5e-5 * 1e-2)), abs=0.2)
 
 
 def test_a_recipe_depends_on_its_number_alone():

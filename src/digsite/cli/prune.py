@@ -27,7 +27,7 @@ import click
 @click.option("--exclude", multiple=True, help="Not maps like this one.")
 @click.option("--stream", is_flag=True, help="Keep one layer in memory, for models larger than that.")
 @click.option(
-    "--masks", type=click.Path(exists=True, path_type=Path), default=None,
+    "--masks", type=click.Path(path_type=Path), default=None,
     help="Apply the masks of this file, which must be of this model, instead of making new ones.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True)

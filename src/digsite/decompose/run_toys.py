@@ -159,7 +159,7 @@ def follow(fit: Fit, group: Group, step: int, terms: dict[str, Tensor]) -> None:
         run.log(
             step, **{f"loss/{name}": float(values[group.trained].mean()) for name, values in terms.items()}
         )
-    if (step + 1) % config.check_every:
+    if (step + 1) % config.check_every and step + 1 < config.decompose.steps:
         return
     group.course.append(check(fit, group, step + 1))
     run.log(step, **{key: value for key, value in group.course[-1].items() if key != "step"})
