@@ -277,6 +277,10 @@ class Fit:
     def member(self, k: int) -> dict[str, Tensor]:
         return {key: value[k].detach().clone() for key, value in self.params.items()}
 
+    @property
+    def compiled(self) -> bool:
+        return isinstance(self._step, compiled.CompiledStep)
+
     def keep(self, members: Sequence[int]) -> None:
         """Only these members stay in the stack; what they become does not change."""
         index = torch.tensor(members, device=self.device)

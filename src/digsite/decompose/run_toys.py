@@ -136,8 +136,9 @@ def train(fit: Fit, groups: list[Group]) -> None:
         going = [group.kept is None for group in groups]
         if not any(going):
             break
-        # Each size of the stack may cost a compilation, so it is halved and not thinned out.
-        if 2 * sum(len(g.models) for g, goes in zip(groups, going, strict=True) if goes) <= len(fit.seeds):
+        left = sum(len(g.models) for g, goes in zip(groups, going, strict=True) if goes)
+        # Each size of the stack costs a compilation where steps are compiled: then it is halved and not thinned out.
+        if left < len(fit.seeds) and (2 * left <= len(fit.seeds) or not fit.compiled):
             restack(fit, groups, going)
 
 
