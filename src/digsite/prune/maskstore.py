@@ -117,8 +117,9 @@ def read_masks(path: Path) -> StoredMasks:
 
 
 def model_hash(maps: Iterable[tuple[str, Tensor]]) -> str:
-    """A short fingerprint of a model's prunable maps; equal for one model whole in memory and streamed."""
-    return tensor_hash(weight.float() for _, weight in sorted(maps, key=lambda pair: pair[0]))
+    """The same for a model in memory and for one that is streamed, of which one map at a time is there."""
+    each = sorted((name, tensor_hash([weight.float()])) for name, weight in maps)
+    return hashlib.blake2b(repr(each).encode(), digest_size=12).hexdigest()
 
 
 def tensor_hash(tensors: Iterable[Tensor]) -> str:
