@@ -2,7 +2,7 @@ import pytest
 
 from digsite.base.errors import UsageError
 from digsite.studies import all_studies, find_study
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan, refuse_changes, start
 
 
 @pytest.mark.parametrize("overrides", [["steps=7"], ["decompose.steps=7"]])
@@ -28,3 +28,11 @@ def test_a_slip_is_answered_with_the_whole_path():
 def test_every_study_can_be_planned_as_it_stands():
     for study in all_studies().values():
         assert plan(study).tree
+
+
+def test_a_resumed_run_says_what_would_change_also_by_short_names(tmp_path):
+    run = start(plan(find_study("tms_5-2"), size="smoke"), tmp_path)
+    kept = run.plan()["config"]["decompose"]["C"]
+    refuse_changes(run, [f"C={kept}"])
+    with pytest.raises(UsageError, match=rf"decompose.C: {kept} -> {kept + 1}"):
+        refuse_changes(run, [f"C={kept + 1}"])

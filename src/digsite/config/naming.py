@@ -11,7 +11,7 @@ def place(name: str, leaves: Iterable[str], *, section: str = "", what: str = "c
     known = _nodes(leaves)
     ends = sorted(path for path in known if f".{path}".endswith(f".{name}"))
     own = [path for path in (name, f"{section}.{name}") if path in ends]
-    if len(own or ends) > 1 and not own:
+    if len(ends) > 1 and not own:
         raise UsageError(f"'{name}' could be {', '.join(ends)} in this {what}.", hint="Write the whole path.")
     if not ends:
         raise UsageError(f"Unknown key '{name}' in this {what}. {_accepted(name, known, section)}")

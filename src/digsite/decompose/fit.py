@@ -137,7 +137,7 @@ class Fit:
 
     def _must_recompute(self) -> bool:
         """A compiled graph decides by itself what to keep; stacked members and attacks cannot compute again."""
-        if self.config.recompute != "auto" or self._step != self._forward or len(self.seeds) > 1:
+        if self.config.recompute != "auto" or self.is_compiled or len(self.seeds) > 1:
             return False
         if any(loss.kind == "adversarial" for loss in self.config.losses.values()):
             return False
@@ -278,7 +278,7 @@ class Fit:
         return {key: value[k].detach().clone() for key, value in self.params.items()}
 
     @property
-    def compiled(self) -> bool:
+    def is_compiled(self) -> bool:
         return isinstance(self._step, compiled.CompiledStep)
 
     def keep(self, members: Sequence[int]) -> None:

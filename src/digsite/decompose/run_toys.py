@@ -138,7 +138,7 @@ def train(fit: Fit, groups: list[Group]) -> None:
             break
         left = sum(len(g.models) for g, goes in zip(groups, going, strict=True) if goes)
         # Each size of the stack costs a compilation where steps are compiled: then it is halved and not thinned out.
-        if left < len(fit.seeds) and (2 * left <= len(fit.seeds) or not fit.compiled):
+        if left < len(fit.seeds) and (2 * left <= len(fit.seeds) or not fit.is_compiled):
             restack(fit, groups, going)
 
 

@@ -50,7 +50,7 @@ def plan(
     layers = study.layers(size, Layers(resolve.defaults(model)))
     if config_file:
         layers.add(yamlio.load(config_file), str(config_file))
-    names = _Names(study, model, layers)
+    names = _Names(model, layers, study.room, f"config of '{study.name}'")
     layers.set({names.path(name): value for name, value in (values or {}).items()}, "sweep")
     layers.override([names.override(text) for text in overrides])
     return Plan(study, resolve.validate(model, layers.tree, what=names.what), layers, size)
@@ -59,13 +59,13 @@ def plan(
 class _Names:
     """Settings by their whole path, also where only its end was written."""
 
-    def __init__(self, study: Study, model: type[Config], layers: Layers) -> None:
-        self.study, self.model, self.layers = study, model, layers
+    def __init__(self, model: type[Config], layers: Layers, room: str, what: str) -> None:
+        self.model, self.layers, self.room, self.what = model, layers, room, what
 
     def path(self, name: str) -> str:
         if name.partition(".")[0] in self.model.model_fields:
             return name  # the usual case, and the only one in which a new key can be meant
-        return place(name, self.known, section=self.study.room, what=self.what)
+        return place(name, self.known, section=self.room, what=self.what)
 
     def override(self, text: str) -> str:
         if text.startswith("@"):
@@ -73,10 +73,6 @@ class _Names:
         sign, name = ("~", text[1:]) if text.startswith("~") else ("", text)
         name, equals, value = name.partition("=")
         return f"{sign}{self.path(name)}{equals}{value}" if equals or sign else text
-
-    @property
-    def what(self) -> str:
-        return f"config of '{self.study.name}'"
 
     @cached_property
     def known(self) -> set[str]:
@@ -95,7 +91,9 @@ def refuse_changes(run: RunDir, overrides: Sequence[str]) -> None:
     launch = run.plan()
     model, what = methods.config_class(launch["method"]), f"config of '{launch['study']}'"
     pinned = resolve.dump(resolve.validate(model, launch["config"], what=what))
-    layers = Layers(pinned).override(list(overrides))
+    layers = Layers(pinned)
+    names = _Names(model, layers, launch["method"].partition(".")[0], what)
+    layers.override([names.override(text) for text in overrides])
     changes = resolve.difference(pinned, resolve.dump(resolve.validate(model, layers.tree, what=what)))
     if changes:
         listed = ", ".join(f"{path}: {old!r} -> {new!r}" for path, (old, new) in changes.items())
