@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from digsite.train import Member
+from digsite.train import Member, optimizers
 from digsite.train.optimizers import Optimizer
 
 TORCH = {
@@ -19,7 +19,9 @@ TORCH = {
 
 @pytest.mark.parametrize("kind", TORCH)
 @pytest.mark.parametrize("decays", [(0.0, 0.0), (0.0, 0.1)])
-def test_rows_equal_torch(kind, decays):
+@pytest.mark.parametrize("wide", [False, True])
+def test_rows_equal_torch(kind, decays, wide, monkeypatch):
+    monkeypatch.setattr(optimizers, "WIDE", 0 if wide else 10**9)
     momenta = {"momentum": (0.9, 0.5), "rmsprop": (0.0, 0.7)}.get(kind, (None, None))
     members = [
         Member(optimizer=kind, lr=lr, weight_decay=wd, momentum=m, betas=(0.8, 0.95))

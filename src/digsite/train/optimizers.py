@@ -1,6 +1,7 @@
 """The math of torch.optim on (K, P) matrices, with learning rate, decay and momentum of each row its own.
 
 Written by hand because torch.optim takes one learning rate per parameter group: that would be a call per member.
+Wide rows of Adam are the exception: there the call costs nothing, and torch's kernel reads each number once.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,9 @@ from digsite.train.member import Member
 
 EPS = 1e-8
 RMS_ALPHA = 0.99
+# Numbers in a row from which a kernel call per row beats five passes over all rows (measured: 1.4x here, 2x from 50,000).
+# A matter of the row alone, so that a member trains the same whoever it is stacked with.
+WIDE = 20_000
 
 
 @dataclass
@@ -53,12 +57,23 @@ class Optimizer:
 
     def step(self, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
         """One update of all rows; `rate` is (K,), `count` is 1 at the first; `grads` is used as scratch."""
+        if self.kind in ("adam", "adamw") and params.shape[1] >= WIDE:
+            return self._step_wide(params, grads, rate, count)
         rate = rate[:, None]
         if self.has_decay and self.kind == "adamw":
             params.mul_(1 - rate * self.decay)
         elif self.has_decay:
             grads.addcmul_(params, self.decay)
         RULES[self.kind](self, params, grads, rate, count)
+
+    def _step_wide(self, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+        kernel = torch._fused_adam_ if self.kind == "adam" else torch._fused_adamw_
+        steps = [torch.tensor(float(count), device=params.device)]
+        mean, square = self.slots["mean"], self.slots["square"]
+        rates, decays = rate.tolist(), self.decay.flatten().tolist()
+        for p, g, m, v, lr, decay in zip(params, grads, mean, square, rates, decays, strict=True):
+            kernel([p], [g], [m], [v], [], steps, lr=lr, beta1=self.betas[0], beta2=self.betas[1],
+                   weight_decay=decay, eps=EPS, amsgrad=False, maximize=False)  # fmt: skip
 
 
 def _sgd(_: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
