@@ -61,6 +61,9 @@ class OneMask(Pruning):
 
 class Nulls(Config):
     draws: int = Field(99, ge=1, description="masks drawn from each null model")
+    most_draws: int = Field(
+        9999, ge=1, description="draws for tests that are beyond nearly all of these; `draws` for no more"
+    )
     trades: int = Field(10, ge=5, description="trades of every row on the way to a same-margins draw")
     reprune: bool = Field(True, description="also shuffle the weights inside rows and prune again")
 

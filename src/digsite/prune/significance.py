@@ -33,6 +33,11 @@ class Test:
     draws: int
 
     @property
+    def as_extreme(self) -> int:
+        """Draws at least as extreme as what was seen."""
+        return round(self.p * (self.draws + 1)) - 1
+
+    @property
     def z(self) -> float:
         """0 where the null does not vary: then it says nothing."""
         return (self.observed - self.null_mean) / self.null_std if self.null_std > 0 else 0.0

@@ -1,5 +1,7 @@
 """mask-attribution: which part of a mask is the output, the input, the weight's size, and what is left to explain?"""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,8 @@ from digsite.prune.config import AttributionConfig
 from digsite.prune.figures import stacked_shares
 from digsite.prune.matrix import method_named
 from digsite.prune.runs import masks
-from digsite.prune.significance import null_test
+from digsite.prune.sharpen import sharpened
+from digsite.prune.significance import Test, null_test
 from digsite.prune.verdict import judge_all
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ SHARES = ("rows", "columns", "magnitude", "joint", "residual")
 
 
 def attribution(config: AttributionConfig, run: "Run") -> None:
-    rows, tests = [], []
+    rows, trials = [], []
     for method in map(method_named, config.methods):
         subject = layers.blocks(masks.language(config, run).model)
         wanted = [
@@ -42,10 +45,17 @@ def attribution(config: AttributionConfig, run: "Run") -> None:
                          "magnitude, shuffled": attribute(keep, shuffled).magnitude,
                          "decided by data": decided_by_data(again), "undecided": _undecided(again)})  # fmt: skip
             source = masks.observed(one, config.nulls.trades)
-            tests += null_test(keep, statistics=["top_singular"], draws=config.nulls.draws,
-                               seed=run.derive(f"top-{method}", place), observed=source)  # fmt: skip
+            seed = run.derive(f"top-{method}", place)
+            trials.append(partial(null_test, keep, statistics=["top_singular"], seed=seed, observed=source))
             run.breathe(place + 1)
-    _conclude(run, pd.DataFrame(rows), judge_all(tests))
+    _conclude(run, pd.DataFrame(rows), judge_all(_tests(config, trials)))
+
+
+def _tests(config: AttributionConfig, trials: list[partial[list[Test]]]) -> list[Test]:
+    def at(wanted: Sequence[int], draws: int) -> list[Test]:
+        return [trials[i](draws=draws)[0] for i in wanted]
+
+    return sharpened(at(range(len(trials)), config.nulls.draws), at, config.nulls.most_draws)
 
 
 def _undecided(draws: list[np.ndarray]) -> float:

@@ -19,7 +19,8 @@ from digsite.prune.perplexity import mean_interval
 from digsite.prune.runs import masks
 from digsite.prune.runs.stability import claim_stability
 from digsite.prune.runs.tables import test_table
-from digsite.prune.significance import NULLS, judge, null_test
+from digsite.prune.sharpen import sharpened
+from digsite.prune.significance import NULLS, Test, judge, null_test
 from digsite.prune.source import MaskedMap
 from digsite.prune.verdict import Judged, judge_all, sentence
 
@@ -108,18 +109,7 @@ def _judge(
         if origin
         else Observed(pack(keep), trades=config.nulls.trades)
     )
-    tests = []
-    for null in drawn:
-        for axis in ("rows", "columns"):
-            run.stage(f"tests on {axis} against {null}")
-            tests += null_test(
-                keep,
-                null,
-                axis,
-                draws=config.nulls.draws,
-                seed=run.derive(f"test-{null}-{axis}"),
-                observed=source,
-            )
+    tests = _global_tests(config, run, keep, source, list(drawn))
     seen = np.nanmean(observed[0], axis=0)
     for place, k in enumerate(config.k_values):
         for null, means in drawn.items():
@@ -132,6 +122,27 @@ def _judge(
         [one for one in judged if one not in separate],
         [one for one in separate if one.test.null == "margins"],
     )
+
+
+def _global_tests(
+    config: ClustersConfig, run: "Run", keep: np.ndarray, source: Observed, nulls: list[str]
+) -> list[Test]:
+    """Every statistic of both axes against every null, with more draws where these settle nothing."""
+
+    def trial(null: str, axis: str, draws: int) -> list[Test]:
+        run.stage(f"tests on {axis} against {draws} draws of {null}")
+        seed = run.derive(f"test-{null}-{axis}")
+        return null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
+
+    def again(wanted: list[int], draws: int) -> list[Test]:
+        of = [(tests[i].null, tests[i].axis) for i in wanted]
+        made = {one: {test.statistic: test for test in trial(*one, draws)} for one in dict.fromkeys(of)}
+        return [made[one][tests[i].statistic] for one, i in zip(of, wanted, strict=True)]
+
+    tests = [
+        t for null in nulls for axis in ("rows", "columns") for t in trial(null, axis, config.nulls.draws)
+    ]
+    return sharpened(tests, again, config.nulls.most_draws)
 
 
 def _cells(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[int]) -> pd.DataFrame:

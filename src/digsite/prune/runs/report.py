@@ -1,5 +1,8 @@
 """mask-report: methods, layers, components and models in one table, every statistic beside its null, one FDR over all."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +16,11 @@ from digsite.prune.heads import HeadCounts, group_test, head_counts, structure_o
 from digsite.prune.language import Language
 from digsite.prune.matrix import method_named
 from digsite.prune.neighborhood import around
+from digsite.prune.nulls import Observed
 from digsite.prune.packed import features_of
 from digsite.prune.runs import masks
 from digsite.prune.runs.tables import test_table
+from digsite.prune.sharpen import sharpened
 from digsite.prune.significance import Test, null_test
 from digsite.prune.source import MaskedMap
 from digsite.prune.verdict import Judged, judge_all, resolution
@@ -24,17 +29,39 @@ if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 
+Trial = Callable[[int], list[Test]]  # so many draws of one null, and every statistic of one mask against them
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test was made: the mask's row in the table, the trial of that mask, the statistic of the trial."""
+
+    row: int
+    trial: int
+    statistic: int
+
+
 def report(config: ReportConfig, run: "Run") -> None:
-    rows, tests = [], []
+    rows, tests, places = [], [], []
     for model, settings in _models(config):
         for method in map(method_named, config.methods):
             part = run.once(
                 f"part-{model}-{method}", lambda m=model, s=settings, w=method: _part(s, run, m, w)
             )
-            rows += part["rows"]
-            tests += [Test(**test) for test in part["tests"]]
-    judged = judge_all(tests)
-    frame = pd.DataFrame(rows)
+            for row, trials in zip(part["rows"], part["trials"], strict=True):
+                places += [
+                    Place(len(rows), t, s) for t, found in enumerate(trials) for s, _ in enumerate(found)
+                ]
+                tests += [Test(**test) for found in trials for test in found]
+                rows.append(row)
+    judged = judge_all(
+        sharpened(
+            tests,
+            lambda wanted, n: _again(config, run, rows, [places[i] for i in wanted], n),
+            config.nulls.most_draws,
+        )
+    )
+    frame = pd.DataFrame(rows).drop(columns="place")
     run.table("masks", frame)
     run.table(
         "tests", test_table(judged).assign(mask=[row["mask"] for row in rows for _ in range(row["n_tests"])])
@@ -54,14 +81,39 @@ def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
     wanted = _wanted(config, subject)
     found = masks.masked(config, run, wanted, method=method)
     heads = head_counts(subject.model)
-    rows, tests = [], []
+    rows, made = [], []
     for place, one in enumerate(found):
         run.stage(f"{model} {method} {one.name}", len(found))
-        own = _tests(config, run, one, heads)
-        tests += [vars(test) for test in own]
-        rows.append(_row(config, model, method, one) | {"n_tests": len(own)})
+        made.append(
+            [[vars(test) for test in trial(config.nulls.draws)] for trial in _trials(config, run, one, heads)]
+        )
+        rows.append(_row(config, model, method, one) | {"place": place, "n_tests": sum(map(len, made[-1]))})
         run.breathe(place + 1)
-    return {"rows": rows, "tests": tests}
+    return {"rows": rows, "trials": made}
+
+
+def _again(config: ReportConfig, run: "Run", rows: list[dict], places: list[Place], draws: int) -> list[Test]:
+    """These tests with more draws; tests of one trial share them."""
+    settings = dict(_models(config))
+    made: dict[tuple[int, int], list[Test]] = {}
+    run.stage(f"{len(places)} tests with {draws} draws", len(places))
+    for n, place in enumerate(places):
+        key, row = (place.row, place.trial), rows[place.row]
+        if key not in made:
+            own = settings[row["model"]]
+            found = run.once(
+                f"trial-{place.row}-{place.trial}-{draws}",
+                lambda c=own, r=row, t=place.trial: [vars(test) for test in _trial(c, run, r, t)(draws)],
+            )
+            made[key] = [Test(**test) for test in found]
+        run.breathe(n + 1)
+    return [made[place.row, place.trial][place.statistic] for place in places]
+
+
+def _trial(config: ReportConfig, run: "Run", row: dict, index: int) -> Trial:
+    subject = masks.language(config, run)
+    one = masks.masked(config, run, _wanted(config, subject), method=row["method"])[row["place"]]
+    return _trials(config, run, one, head_counts(subject.model))[index]
 
 
 def _wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
@@ -73,20 +125,21 @@ def _wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
     ]
 
 
-def _tests(config: ReportConfig, run: "Run", one: MaskedMap, heads: HeadCounts) -> list[Test]:
+def _trials(config: ReportConfig, run: "Run", one: MaskedMap, heads: HeadCounts) -> list[Trial]:
     keep, source = one.keep.numpy(), masks.observed(one, config.nulls.trades)
-    seed, draws = run.derive(f"tests-{one.name}"), config.nulls.draws
+    seed = run.derive(f"tests-{one.name}")
     nulls = ["margins"] + (["reprune"] if config.nulls.reprune else [])
-    tests = [
-        test
-        for null in nulls
-        for axis in ("rows", "columns")
-        for test in null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
-    ]
-    return tests + [
-        group_test(keep, n, axis, draws=draws, seed=seed, n_parts=parts)
-        for n, axis, parts in structure_of(one.name, heads)
-    ]
+    return [
+        partial(_against, keep, null, axis, seed, source) for null in nulls for axis in ("rows", "columns")
+    ] + [partial(_by_head, keep, n, axis, seed, parts) for n, axis, parts in structure_of(one.name, heads)]
+
+
+def _against(keep: np.ndarray, null: str, axis: str, seed: int, source: Observed, draws: int) -> list[Test]:
+    return null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
+
+
+def _by_head(keep: np.ndarray, n: int, axis: str, seed: int, parts: int, draws: int) -> list[Test]:
+    return [group_test(keep, n, axis, draws=draws, seed=seed, n_parts=parts)]
 
 
 def _row(config: ReportConfig, model: str, method: str, one: MaskedMap) -> dict:
