@@ -22,6 +22,12 @@ def test_merge_is_idempotent_and_empty_is_neutral(tree):
     assert merge(tree, tree) == tree == merge(tree, {}) == merge({}, tree)
 
 
+def test_a_layer_takes_a_key_away():
+    base = {"metrics": {"ci_l0": {}, "pgd_recon": {}}}
+    assert merge(base, {"metrics": {"~pgd_recon": None, "~unknown": None}}) == {"metrics": {"ci_l0": {}}}
+    assert merge({}, {"metrics": {"~pgd_recon": None}}) == {"metrics": {}}
+
+
 @given(trees, keys, keys, st.integers())
 def test_an_override_sets_one_path_and_nothing_else(tree, a, b, value):
     if isinstance(tree.get(a), int) or (b in tree.get(a, {}) and tree[a][b] == value):

@@ -10,11 +10,19 @@ Tree = dict[str, Any]
 
 
 def merge(base: Tree, over: Tree) -> Tree:
-    """`over` wins; mappings merge key by key, except that a mapping of another `kind` replaces the old one."""
+    """`over` wins; mappings merge key by key, except that a mapping of another `kind` replaces the old one.
+
+    `~key: null` takes the key away.
+    """
     merged = dict(base)
     for key, value in over.items():
+        if str(key).startswith("~"):
+            merged.pop(key[1:], None)
+            continue
         old = merged.get(key)
-        merged[key] = merge(old, value) if _same_kind(old, value) else value
+        if isinstance(value, dict):
+            value = merge(old if _same_kind(old, value) else {}, value)
+        merged[key] = value
     return merged
 
 

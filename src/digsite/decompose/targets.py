@@ -59,8 +59,28 @@ def untrained(target: ToyTarget, seed: int) -> nn.Module:
     return separate(build(target.model, derive(seed, "untrained") % 2**31))
 
 
+class Batches:
+    """Training data of every member, from its own streams; many small batches are drawn in one call."""
+
+    AT_ONCE = 2**17  # numbers
+
+    def __init__(self, target: ToyTarget) -> None:
+        self.target = target
+        self.n = max(1, self.AT_ONCE // (target.batch * target.model.n_features))
+        self.draw = sampler(target, self.n * target.batch)
+        self.drawn: dict[int, tuple[int, Tensor, Tensor]] = {}
+
+    def __call__(self, step: int, member: Member) -> tuple[Tensor, Tensor]:
+        block, place = divmod(step, self.n)
+        if self.drawn.get(member.order, (-1,))[0] != block:
+            x = self.draw(torch.Generator().manual_seed(derive(member.order, "data", block)))
+            x = x.reshape(self.n, self.target.batch, -1)
+            self.drawn[member.order] = (block, x, ideal(self.target, x))
+        _, x, y = self.drawn[member.order]
+        return x[place], y[place]
+
+
 def _train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
-    draw = sampler(target, target.batch)
     recipe = Member(
         optimizer="adamw",
         lr=target.lr,
@@ -70,12 +90,10 @@ def _train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
         steps=target.steps,
     )
 
-    def make(step: int, member: Member) -> tuple[Tensor, Tensor]:
-        x = draw(torch.Generator().manual_seed(derive(member.order, "data", step)))
-        return x, ideal(target, x)
-
     members = [replace(recipe, seed=start) for start in starts]
-    done = train_ensemble(lambda: _start(target.model), Stream(make, per_member=True), members, loss="mse")
+    done = train_ensemble(
+        lambda: _start(target.model), Stream(Batches(target), per_member=True), members, loss="mse"
+    )
     return [separate(done.ensemble.module(k)) for k in range(len(starts))]
 
 

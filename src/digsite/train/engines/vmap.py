@@ -1,7 +1,8 @@
 """The general path: torch.func turns the one-network step into a step of all, for any nn.Module."""
 
+import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 
 from digsite.train.engine import Tensors
 from digsite.train.feeds import Batch
@@ -24,10 +25,15 @@ class Engine:
         def one(params: dict[str, Tensor], extra: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             return self.loss(functional_call(self.model, (params, extra), (x,)), y)
 
+        # Only the way forward is mapped: plain autograd through it costs a third of vmap over torch.func.grad.
+        params = {n: v.detach().requires_grad_() for n, v in self.layout.views(flat).items()}
         lead = None if batch.shared else 0
-        every = vmap(grad_and_value(one), in_dims=(0, 0, lead, lead), randomness="error")
-        grads, losses = every(self.layout.views(flat), {**buffers, **masks}, batch.x, batch.y)
-        self.layout.join(grads, out)
+        losses = vmap(one, in_dims=(0, 0, lead, lead), randomness="error")(
+            params, {**buffers, **masks}, batch.x, batch.y
+        )
+        leaves = list(params.values())
+        grads = torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True)
+        self.layout.join(dict(zip(self.layout.names, grads, strict=True)), out)
         return losses.detach()
 
     def outputs(self, flat: Tensor, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
