@@ -28,6 +28,11 @@ def test_more_data_does_not_help_a_value_that_sits_on_its_null():
     assert "would only make that surer" in text
 
 
+def test_many_weak_claims_are_counted_and_not_spelled_out():
+    texts = about(*(Claim(f"gap{i}", 0.1, -0.1, 0.3, 10, 0.0) for i in range(7)))
+    assert len(texts) == 5 and texts[-1] == "So for 3 more: gap4, gap5, gap6."
+
+
 def test_the_closest_call_is_named():
     texts = about(Claim("easy", 1.0, 0.99, 1.01, 5, 0.0), Claim("hard", 1.0, 0.5, 1.5, 5, 0.2))
     assert len(texts) == 1 and "hard" in texts[0] and "1.6 times" in texts[0]

@@ -13,6 +13,7 @@ from digsite.read.comparison import Outcome
 from digsite.read.metrics import Score
 
 TRIVIAL = ("constant", "hyperparameters")
+MARKS = "os^D"  # one for every round through the palette
 _COLOR_BY = ("test_accuracy", "activation", "optimizer", "init", "family")
 _MIN_FOR_TSNE = 30
 
@@ -42,19 +43,14 @@ def draw(outcome: Outcome, extra: Mapping[str, Any], save: Callable[..., None]) 
 
 def _draw_learned(outcome: Outcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
     found = extra["found"]
-    for kind, f in found.items():
-        if f["curves"]:
-            save(
-                f"training-{kind}",
-                training(f["curves"]),
-                caption="Training loss of the graph networks by epoch.",
-            )
-        if f["attention"]:
-            save(
-                f"attention-{kind}",
-                attention(f["attention"]),
-                caption="Attention over one network's neurons.",
-            )
+    graph = next(
+        (f for f in found.values() if f["curves"]), None
+    )  # readers made of it share one graph network
+    if graph is not None:
+        save("training", training(graph["curves"]), caption="Training loss of the graph networks by epoch.")
+        if graph["attention"]:
+            picture = attention(graph["attention"])
+            save("attention", picture, caption="Attention over one network's neurons.")
     best = next((k for k in ("ensemble", "nwpa", "consensus") if k in found), next(iter(found)))
     vectors, labels = np.asarray(found[best]["vectors"]), extra["labels"]
     save("map", representation_map(vectors, labels), caption=f"What {best} has learned to tell apart.")
@@ -78,26 +74,25 @@ def _draw_learned(outcome: Outcome, extra: Mapping[str, Any], save: Callable[...
 def comparison(
     outcome: Outcome, methods: Sequence[str], tasks: Sequence[str], metric: str
 ) -> tuple[Figure, pd.DataFrame]:
-    """Grouped bars: one group per task, one bar per reader, whiskers for 95 %."""
-    figure, ax = canvas(width=max(5.0, 1.5 * len(tasks)), height=3.6)
-    rows, width = [], min(0.8 / len(methods), 0.25)
+    """One line per task, one mark per reader with its 95 % interval, a gray bar for the constant."""
+    figure, ax = canvas(width=7.5, height=max(2.4, 1.2 + 0.42 * len(tasks)))
+    rows, step = [], 0.7 / len(methods)
     for i, method in enumerate(methods):
         scores = [outcome.scores[method].get(t, {}).get(metric) for t in tasks]
         values = [s.value if s else np.nan for s in scores]
-        x = np.arange(len(tasks)) + (i - (len(methods) - 1) / 2) * width
+        y = np.arange(len(tasks)) + (i - (len(methods) - 1) / 2) * step
         error = [[_side(s, low) for s in scores] for low in (True, False)]
-        ax.bar(x, np.clip(values, -0.2, None), width, label=method, color=PALETTE[i % len(PALETTE)], zorder=2)
-        ax.errorbar(
-            x, np.clip(values, -0.2, None), yerr=error, fmt="none", ecolor="black", elinewidth=0.7, zorder=3
-        )
+        ax.errorbar(np.clip(values, -0.2, None), y, xerr=error, fmt=MARKS[i // len(PALETTE)], ms=3.5,
+                    elinewidth=0.8, color=PALETTE[i % len(PALETTE)], label=method)  # fmt: skip
         rows += [{"method": method, "task": t, metric: v} for t, v in zip(tasks, values)]
     for j, task in enumerate(tasks):
         null = outcome.scores["constant"][task].get(metric)
         if null is not None:
-            ax.hlines(null.value, j - 0.45, j + 0.45, color=NULL_COLOR, linewidth=2, zorder=4)
-    ax.set_xticks(range(len(tasks)), tasks, rotation=25, ha="right")
-    ax.set(ylabel=f"{metric} (gray: constant)")
-    ax.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.25))
+            ax.vlines(null.value, j - 0.42, j + 0.42, color=NULL_COLOR, linewidth=2)
+    ax.set_yticks(range(len(tasks)), tasks)
+    ax.invert_yaxis()
+    ax.set(xlabel=f"{metric} (gray: constant)")
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure, pd.DataFrame(rows)
 
 

@@ -13,19 +13,24 @@ def verdict(outcome: Outcome, extra: Mapping[str, Any]) -> str:
     readers = [m for m in outcome.scores if m not in TRIVIAL]
     if "test_accuracy" not in outcome.truth:
         return f"{len(readers)} readers answered {len(outcome.tasks)} questions about {extra['n_test']} networks."
-    taus = {
-        m: outcome.scores[m]["test_accuracy"]["tau"] for m in readers if "test_accuracy" in outcome.scores[m]
-    }
-    best = max(taus, key=lambda m: taus[m].value)
+    best = leading(outcome)
+    tau = outcome.scores[best]["test_accuracy"]["tau"]
     hyper = outcome.scores["hyperparameters"]["test_accuracy"]["tau"].value
-    against = "above" if taus[best].value > hyper else "below"
+    against = "above" if tau.value > hyper else "below"
     how = "running them on synthetic inputs" if extra["runs"].get(best) else "from the weights only"
     text = (
-        f"{best} ranks {extra['n_test']} unseen networks by test accuracy with tau {taus[best].value:.2f} "
-        f"({taus[best].low:.2f} to {taus[best].high:.2f}), {how}: as well as measuring on "
+        f"{best} ranks {extra['n_test']} unseen networks by test accuracy with tau {tau.value:.2f} "
+        f"({tau.low:.2f} to {tau.high:.2f}), {how}: as well as measuring on "
         f"{extra['worth'][best]:.0f} labeled images, and {against} what the hyper-parameters alone tell ({hyper:.2f}). "
     )
     return text + _edge(outcome, best)
+
+
+def leading(outcome: Outcome) -> str:
+    """The reader with the best tau on test accuracy; the last one where accuracy was not asked for."""
+    readers = [m for m in outcome.scores if m not in TRIVIAL]
+    ranked = [m for m in readers if "test_accuracy" in outcome.scores[m]]
+    return max(ranked, key=lambda m: outcome.scores[m]["test_accuracy"]["tau"].value, default=readers[-1])
 
 
 def _edge(outcome: Outcome, best: str) -> str:

@@ -8,7 +8,7 @@ from digsite.report.facts import Facts
 from digsite.report.numbers import claim_texts
 from digsite.runs.results import Claim
 
-SHOWN = 4  # names listed before "and n more"
+SHOWN = 4  # sentences of one kind, and names listed, before "and n more"
 
 
 def doubts(facts: Facts) -> list[str]:
@@ -26,8 +26,10 @@ def _about_state(facts: Facts) -> Iterator[str]:
 
 def _about_claims(facts: Facts) -> Iterator[str]:
     claims = [c for c in facts.claims if c.value is not None]
-    for claim in (c for c in claims if beside_null(c) == "covers"):
-        yield _not_told_apart(claim)
+    weak = [c for c in claims if beside_null(c) == "covers"]  # what the verdict rests on comes first
+    yield from map(_not_told_apart, weak[:SHOWN])
+    if more := [c.name for c in weak[SHOWN:]]:
+        yield f"So for {len(more)} more: {_listed(more)}."
     if strong := [c for c in claims if beside_null(c) in ("above", "below")]:
         yield _closest_call(strong)
     if bare := [c.name for c in claims if c.low is None]:

@@ -18,7 +18,7 @@ def test_smoke_claims_and_files(smoke):
     text = (run.path / "artifacts" / "results.md").read_text()
     assert "Leak check" in text and "perfect reader" in text and "| nwpa |" in text
     figures = {p.stem for p in (run.path / "figures").glob("*.png")}
-    assert {"map", "predicted", "labels", "training-nwpa", "attention-nwpa", "regression-tau"} <= figures
+    assert {"map", "predicted", "labels", "training", "attention", "regression-tau"} <= figures
     networks = pd.read_csv(run.path / "tables" / "networks.csv")
     assert (networks["low"] <= networks["high"]).all() and networks["network"].str.contains("zoo-0#").all()
     assert {"zoo map", "predicted test_accuracy"} <= {v["name"] for v in json.loads(run.views.read_text())}

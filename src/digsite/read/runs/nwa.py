@@ -56,7 +56,9 @@ def nwa(config: NwaConfig, run: Run) -> None:
     folder = run.dir / "artifacts"
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "results.md", text)
-    run.verdict(summary.verdict(outcome, extra), on=["*/test_accuracy/tau", "*/test_accuracy/r2"])
+    best = summary.leading(outcome)
+    grounds = [f"{m}/test_accuracy/{metric}" for m in (best, "*") for metric in ("tau", "r2")]
+    run.verdict(summary.verdict(outcome, extra), on=grounds)
 
 
 def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[Outcome, dict[str, Any]]:

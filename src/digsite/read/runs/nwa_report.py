@@ -8,6 +8,7 @@ import pandas as pd
 from digsite.read.comparison import Outcome
 from digsite.read.membership import OUTSIDE
 from digsite.read.metrics import Score, main_metrics
+from digsite.read.summary import leading
 from digsite.worker.run import Run
 
 Results = list[tuple[Outcome, dict[str, Any]]]
@@ -32,17 +33,17 @@ def views(outcome: Outcome, extra: dict[str, Any], run: Run) -> None:
     if task is None:
         return
     tables = {kind: _networks(kind, task, outcome, extra) for kind in extra["found"]}
-    last = list(tables)[-1]
+    best = leading(outcome)
     run.table("networks", pd.concat(tables.values()))
-    run.table("map", tables[last])
+    run.table("map", tables[best])
     points = {"kind": "curve", "style": "points", "label": "network"}
     run.view(
-        f"predicted {task}", **points, source="tables/networks.csv", x="truth", y="predicted", band=["low", "high"],
-        group="reader", x_label=f"true {task}", y_label=f"predicted {task}",
+        f"predicted {task}", **points, source="tables/map.csv", x="truth", y="predicted", band=["low", "high"],
+        group="in_zoo", x_label=f"true {task}", y_label=f"{task} as {best} reads it, 90 % intervals",
     )  # fmt: skip
     run.view(
         "zoo map", **points, source="tables/map.csv", x="map_x", y="map_y", group="activation",
-        x_label=f"first component of what {last} represents", y_label="second component",
+        x_label=f"first component of what {best} represents", y_label="second component",
     )  # fmt: skip
 
 
