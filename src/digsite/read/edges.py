@@ -98,7 +98,8 @@ def compile_population(population: Population, in_canonical_form: bool) -> list[
     """Every member ready for batching, in the population's order."""
     out: list[Compiled | None] = [None] * population.size
     for group in population.groups:
-        parts = parts_of(group.graph, group.tensors)
+        # Doubles: the products of layers of a network that exploded do not fit into floats.
+        parts = parts_of(group.graph, {name: value.double() for name, value in group.tensors.items()})
         # The canonical form depends on the activation, so only its readers are told: elsewhere it is a question.
         graph = group.graph if in_canonical_form else anonymous(group.graph)
         parts = canonical(graph, parts) if in_canonical_form else parts
@@ -115,7 +116,7 @@ def _compile(graph: Graph, parts: Parts) -> list[Compiled]:
     scales, edges = [], []
     for block, weight in zip(graph.blocks, parts.weights):
         scale = weight.square().mean((1, 2, 3)).sqrt().clamp_min(1e-8)
-        edges.append(edge_functions(weight / scale[:, None, None, None], block.kind in ("qk", "vo")))
+        edges.append(edge_functions(weight / scale[:, None, None, None], block.kind in ("qk", "vo")).float())
         scales.append(scale)
     nodes = []
     for i in range(len(graph.nodes)):
@@ -123,8 +124,8 @@ def _compile(graph: Graph, parts: Parts) -> list[Compiled]:
         unit = torch.stack(into).mean(0)[:, None] if into else 1.0
         bias = parts.bias[i] / unit
         bias = torch.sign(bias) * torch.log1p(bias.abs())
-        nodes.append(torch.stack([bias, bias.abs(), parts.gain[i].abs().clamp_min(1e-6).log()], 2))
-    stacked, key = torch.stack(scales, 1).log(), topology(graph)
+        nodes.append(torch.stack([bias, bias.abs(), parts.gain[i].abs().clamp_min(1e-6).log()], 2).float())
+    stacked, key = torch.stack(scales, 1).log().float(), topology(graph)
     return [
         Compiled(graph, key, [e[i] for e in edges], stacked[i], [n[i] for n in nodes])
         for i in range(len(stacked))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -51,3 +53,19 @@ def test_attention_of_one_network(sides):
     layers = nwpa.attention(_fit(sides[0]), sides[1].population)
     assert [len(layer["share"]) for layer in layers] == [64, 32, 16, 10]
     assert all(np.isclose(sum(layer["share"]), 1) for layer in layers)
+
+
+def test_a_network_that_exploded_does_not_spoil_the_others(sides):
+    people = sides[0].population
+    group = people.groups[0]
+    name = next(n for n, v in group.tensors.items() if v.ndim > 2)
+    tensors = {n: v.clone() for n, v in group.tensors.items()}
+    for value in tensors.values():
+        value[0] *= 1e18
+    train = replace(
+        sides[0], population=replace(people, groups=[replace(group, tensors=tensors), *people.groups[1:]])
+    )
+    assert train.population.groups[0].tensors[name][0].abs().max() > 1e15
+    branch = _fit(train)
+    assert np.isfinite(branch.curve[-1]["loss"])
+    assert np.isfinite(nwpa.predict(branch, sides[1].population)[0]["test_accuracy"]).all()
