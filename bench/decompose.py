@@ -75,6 +75,8 @@ def make(study: str, members: int, **changes) -> Fit:
         return Fit(Problem([build(parse(STORY), 0).eval()], ["model.embed_tokens"], tokens), settings, [0])
     config = plan(find_study(study)).config
     published = {"batch": 4096 if study.startswith("tms") else 2048}
+    if study.startswith("tms_5-2"):
+        published["C"] = 20
     settings = config.decompose.model_copy(update={**published, **changes})
     models = [untrained(config.target, seed) for seed in range(members)]
     problem = Problem(models, config.modules, sampler(config.target, settings.batch))
