@@ -50,28 +50,33 @@ def test_every_launcher_gives_the_same_results(tmp_path, start_sweep, outcome, o
 def test_twenty_kills_on_ray_and_slurm(tmp_path, start_sweep, outcome, children_of, kill, on_slurm):
     """Moments and victims from seed 5: planner, launcher, Ray's processes, job scripts and the runs themselves."""
     pytest.importorskip("ray")
-    rng, torn = random.Random(5), tmp_path / "torn"
-    words, hit = ("seed=0,1", "steps=20..59", "sleep_s=0.01", "--chunk", 2), set()
-    for on in ("slurm", "ray") * 10:
-        process = start_sweep(*words, root=torn, on=on)
-        wait_for_a_moment(process, torn, rng)
-        own = [process.pid, *children_of(process.pid)]
-        by_kind = {kind_of(pid): pid for pid in [*own, *jobs_of(on_slurm)]}
-        hit.add(chosen := rng.choice(sorted(by_kind)))
-        kill(by_kind[chosen])
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:  # Ray waits a minute for a dead head: its launcher is killed too
-            for pid in own:
-                kill(pid)
-            process.wait(60)
+    rng, hit = random.Random(5), set()
+    words = ("seed=0,1", "steps=20..59", "sleep_s=0.05", "--chunk", 2)
+    for on in ("ray", "slurm"):
+        for _ in range(10):
+            process = start_sweep(*words, root=tmp_path / on, on=on)
+            wait_for_a_moment(process, tmp_path / on, rng)
+            own = [process.pid, *children_of(process.pid)]
+            by_kind = {kind_of(pid): pid for pid in [*own, *jobs_of(on_slurm)]}
+            hit.add(
+                chosen := rng.choice(sorted(by_kind.keys() - hit) or sorted(by_kind))
+            )  # every kind comes up
+            kill(by_kind[chosen])
+            try:
+                process.wait(15)
+            except (
+                subprocess.TimeoutExpired
+            ):  # Ray waits a minute for a dead head: its launcher is killed too
+                for pid in own:
+                    kill(pid)
+                process.wait(60)
     assert hit >= {"launcher", "run", "job script", "Ray worker"}, hit
     wait_until(
         lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout.strip(), 120
     )
-    assert start_sweep(*words, root=torn).wait(250) == 0
-    assert start_sweep(*words, root=tmp_path / "whole").wait(250) == 0
-    assert outcome(torn) == outcome(tmp_path / "whole")
+    for root in ("ray", "slurm", "whole"):
+        assert start_sweep(*words, root=tmp_path / root).wait(250) == 0
+    assert outcome(tmp_path / "ray") == outcome(tmp_path / "slurm") == outcome(tmp_path / "whole")
 
 
 def wait_for_a_moment(process, root, rng) -> None:
