@@ -74,7 +74,8 @@ def cut_spikes(rows: np.ndarray, medians: float = 4.0) -> np.ndarray:
     middle = running_median(rows - trend, 5) + trend
     off = rows - middle
     pieces, at = windows(np.abs(off))
-    pieces = np.minimum(pieces, 4 * _typical(pieces)[..., None])  # one huge spike would carry half the mean away
+    # One huge spike would carry half the mean away.
+    pieces = np.minimum(pieces, 4 * _typical(pieces)[..., None])
     cap = medians * spread_knots(_typical(pieces), at, rows.shape[-1])
     return middle + np.clip(off, -cap, cap)
 
