@@ -7,9 +7,8 @@ from digsite.prune.significance import Test
 from digsite.prune.verdict import LEVEL
 
 FEW = 3  # this many draws as extreme as the mask settle a test: more draws would not make it significant
-Again = Callable[
-    [list[int], int], list[Test]
-]  # tests by index, made again with so many draws from the same stream
+# Tests by index, made again with so many draws from the same stream.
+Again = Callable[[list[int], int], list[Test]]
 
 
 def sharpened(tests: Sequence[Test], again: Again, most: int) -> list[Test]:

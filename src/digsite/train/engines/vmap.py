@@ -25,7 +25,7 @@ class Engine:
         def one(params: dict[str, Tensor], extra: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             return self.loss(functional_call(self.model, (params, extra), (x,)), y)
 
-        # Only the way forward is mapped: plain autograd through it costs a third of vmap over torch.func.grad.
+        # Only the way forward is mapped: a tenth to a sixth cheaper than vmap over torch.func.grad (small TMS networks).
         params = {n: v.detach().requires_grad_() for n, v in self.layout.views(flat).items()}
         lead = None if batch.shared else 0
         losses = vmap(one, in_dims=(0, 0, lead, lead), randomness="error")(
