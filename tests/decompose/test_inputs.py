@@ -28,7 +28,9 @@ def test_what_is_not_there_is_answered():
         draw("digitz")
     with pytest.raises(NotFound, match="no file"):
         draw("nothing.npy")
-    with pytest.raises(NotFound, match="py:module:name"):
+    with pytest.raises(NotFound, match="has no 'nothing'"):
         draw("py:digsite.decompose.sample:nothing")
+    with pytest.raises(UsageError, match="with one argument: too many positional arguments"):
+        draw("py:digsite.decompose.sample:pairs")
     with pytest.raises(UsageError, match="begin with a dense layer"):
         draw("gaussian", nn.Conv2d(1, 2, 3))

@@ -84,6 +84,11 @@ def test_llama_folders_of_hugging_face_become_ours(tmp_path):
     assert lm_targets._logits_of(model, "") == ""
 
 
+def test_a_text_without_a_model_for_it_is_refused():
+    with pytest.raises(ValueError, match="the one that is trained here reads stories"):
+        config(text={"source": "hub:someone/something"})
+
+
 def test_what_is_missing_is_said(tmp_path):
     made = build(parse({**SMALL, "vocab": 30, "context": 32}), 0)
     to_huggingface(tmp_path, made)

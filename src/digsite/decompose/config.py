@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
+from pydantic import model_validator
+
 from digsite.base.families import scan
 from digsite.config import Config, Field
 from digsite.models.configs.gpt2 import Gpt2Config
@@ -267,6 +269,15 @@ class LmConfig(TokenStudy):
     )
     training: Recipe = Field(default=Recipe(), description="how it is trained")
     text: Text = Field(default=Text(), description="what the model reads")
+
+    @model_validator(mode="after")
+    def _speaks(self) -> "LmConfig":
+        if not self.model and self.text.source != "stories":
+            raise ValueError(
+                f"the text '{self.text.source}' (text.source) is for a model that model= names; "
+                "the one that is trained here reads stories"
+            )
+        return self
 
 
 class HeadsConfig(TokenStudy):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from digsite.base.errors import NotFound, UsageError, nearest
 from digsite.decompose.api import as_sampler
 from digsite.decompose.fit import Sampler
+from digsite.weights.sources import py
 
 
 def sampler(name: str, model: nn.Module, batch: int) -> Sampler:
@@ -19,7 +20,7 @@ def sampler(name: str, model: nn.Module, batch: int) -> Sampler:
     if name in ("gaussian", "uniform"):
         return _random(name, _width(model), batch)
     if name.startswith("py:"):
-        return as_sampler(_own(name), batch)
+        return as_sampler(_own(name.removeprefix("py:")), batch)
     if name.endswith(".npy"):
         return as_sampler(_rows(Path(name)), batch)
     return as_sampler(_images(name, model), batch)
@@ -40,14 +41,17 @@ def _width(model: nn.Module) -> int:
     return first.in_features
 
 
-def _own(name: str) -> object:
-    module, _, attribute = name.removeprefix("py:").rpartition(":")
-    found = getattr(importlib.import_module(module), attribute, None) if module else None
-    if found is None:
-        raise NotFound(
-            f"There is no '{name}'.",
-            hint="Write py:module:name, where name is a tensor or a function of a torch.Generator.",
-        )
+def _own(target: str) -> object:
+    """A tensor, or a function that one generator is enough for."""
+    found = py.find(target)
+    if callable(found):
+        try:
+            signature(found).bind(torch.Generator())
+        except TypeError as error:
+            raise UsageError(
+                f"The function 'py:{target}' cannot be called with one argument: {error}.",
+                hint="It gets a torch.Generator and gives a batch of inputs.",
+            ) from None
     return found
 
 

@@ -29,7 +29,7 @@ def test_a_factory_or_a_module(here):
 
 
 def test_mistakes_are_named(here):
-    with pytest.raises(UsageError, match="names no factory"):
+    with pytest.raises(UsageError, match="names nothing in a module"):
         read_weights("py:nets_of_mine")
     with pytest.raises(NotFound, match="no module 'nets_of_yours'"):
         read_weights("py:nets_of_yours:make")

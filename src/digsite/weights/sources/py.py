@@ -17,21 +17,26 @@ def read(target: str, member: str) -> WeightBundle:
 
 
 def make(target: str) -> nn.Module:
-    """Import the module (also from the working directory) and call the factory."""
+    """Call the factory."""
+    factory = find(target)
+    made = factory if isinstance(factory, nn.Module) or not callable(factory) else factory()
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"'py:{target}' gives a {type(made).__name__}, not an nn.Module.")
+    return made
+
+
+def find(target: str) -> object:
+    """What a module (also one in the working directory) has under this name."""
     module_name, colon, name = target.rpartition(":")
     if not colon:
-        raise UsageError(f"'py:{target}' names no factory.", hint="Write py:module:factory.")
+        raise UsageError(f"'py:{target}' names nothing in a module.", hint="Write py:module:name.")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise NotFound(f"There is no module '{error.name}', asked for by 'py:{target}'.") from None
-    factory = getattr(module, name, None)
-    if factory is None:
+    if not hasattr(module, name):
         public = [word for word in vars(module) if not word.startswith("_")]
         raise NotFound(f"The module '{module_name}' has no '{name}'.", hint=nearest(name, public))
-    made = factory if isinstance(factory, nn.Module) else factory()
-    if not isinstance(made, nn.Module):
-        raise UsageError(f"'py:{target}' gives a {type(made).__name__}, not an nn.Module.")
-    return made
+    return getattr(module, name)
