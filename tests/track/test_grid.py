@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from digsite.base.errors import UsageError
 from digsite.models import build
 from digsite.track import grid
 
@@ -15,6 +16,8 @@ def test_fifty_five_cells() -> None:
     assert [sum(c.family == f for c in cells) for f in FAMILIES] == [32, 9, 14]
     assert len(grid.cells(["digits"], ["cnn"])) == 3
     assert [c.arch for c in grid.cells(["digits"], FAMILIES, ["mlp_wide"])] == ["mlp_wide"]
+    with pytest.raises(UsageError, match="'mlp_wider' is not a shape of the grid. Did you mean 'mlp_wide'"):
+        grid.cells(["digits"], FAMILIES, ["mlp_wider"])
 
 
 @pytest.mark.parametrize("dataset", ["digits", grid.TEXT])

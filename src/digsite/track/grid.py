@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from digsite.base.errors import UsageError, nearest
 from digsite.config import Config
 from digsite.data import load, stories
 from digsite.data.images import ImageSet
@@ -73,9 +74,13 @@ class Task:
 
 def cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str] = ()) -> list[Cell]:
     """Texts go to MLPs and to the three transformers of full width, images to all."""
+    shapes = [*MLPS, *CNNS, *TRANSFORMERS]
+    for arch in archs:
+        if arch not in shapes:
+            raise UsageError(f"'{arch}' is not a shape of the grid. {nearest(arch, shapes)}")
     images = [name for name in sets if name != TEXT]
     found: list[Cell] = []
-    for arch in [*MLPS, *CNNS, *TRANSFORMERS]:
+    for arch in shapes:
         fit = list(sets)
         if arch in CNNS:
             fit = images
