@@ -3,7 +3,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from digsite.base.errors import UsageError
 from digsite.decompose import truth
@@ -75,8 +74,3 @@ def test_small_components_do_not_win_among_the_alive():
     assert truth.match_columns(v, u, weight).mmcs == pytest.approx(1)
     assert truth.match_columns(v, u, weight, alive_only=True).mmcs < 0.97
     assert truth.alive(v, u) == 2
-
-
-def test_the_interval_is_wilsons():
-    expected = binomtest(19, 20).proportion_ci(method="wilson")
-    assert truth.recovery_interval(19, 20) == (expected.low, expected.high)

@@ -1,12 +1,10 @@
 import math
 
-import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 
-from digsite.prune.perplexity import evaluate, logits_of, mean_interval
+from digsite.prune.perplexity import evaluate, logits_of
 
 
 class Always(nn.Module):
@@ -36,11 +34,3 @@ def test_logits_are_found_inside_an_output():
             return Output()
 
     assert logits_of(Model(), torch.zeros(1, 2, dtype=torch.long)).shape == (1, 2, 3)
-
-
-def test_the_interval_is_students():
-    values = [1.0, 1.4, 1.1, 0.9, 1.3]
-    mean, low, high = mean_interval(values)
-    expected = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
-    assert (low, high) == pytest.approx(expected) and mean == pytest.approx(np.mean(values))
-    assert math.isnan(mean_interval([2.0])[1])

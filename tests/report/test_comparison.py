@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from digsite.report.comparison import compare, pool, t_quantile
+from digsite.report.comparison import compare, pool
 from digsite.report.facts import Facts
 from digsite.runs.layout import RunDir
 from digsite.runs.results import Claim
@@ -18,11 +18,6 @@ def facts(run_id, config, claims=()):
 
     return Facts(RunDir(Path("/nowhere/study") / run_id), Status("finished"), "finished", "study", "a.b", "full", "",
                  (), config, "", tuple(claims), {}, {}, (), ())  # fmt: skip
-
-
-@given(st.integers(1, 400))
-def test_t_quantiles_are_scipys(degrees):
-    assert t_quantile(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=3e-4)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))

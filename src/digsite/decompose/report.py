@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import stats
-
-from digsite.decompose import truth
+from digsite.base.intervals import student, wilson
 from digsite.decompose.score import Row
 
 
@@ -24,16 +22,24 @@ class Summary:
 
 def summarize(rows: Sequence[Row], key: str) -> Summary:
     """Shares get Wilson's interval, other numbers Student's over members."""
-    values = np.array([row[key] for row in rows])
+    values = [row[key] for row in rows]
     n = len(values)
     if key.startswith("recovered"):
-        return Summary(float(values.mean()), *truth.recovery_interval(int(values.sum()), n), n)
-    if n < 2 or values.std() == 0:
-        return Summary(float(values.mean()), None, None, n)
-    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
-    return Summary(float(values.mean()), float(values.mean() - half), float(values.mean() + half), n)
+        return Summary(sum(values) / n, *wilson(round(sum(values)), n), n)
+    mean, low, high = student(values, *possible(key))
+    return Summary(mean, low, high, n) if low != high else Summary(mean, None, None, n)
 
 
+def possible(key: str) -> tuple[float, float]:
+    """The least and the most that a value of this name can be; intervals end there."""
+    if key.startswith("ce_recovered/"):
+        return -math.inf, math.inf
+    if key.startswith("kl_recovered/"):
+        return -math.inf, 1.0
+    return 0.0, 1.0 if key.startswith("accuracy/") or key.rpartition("/")[2] in SHARES else math.inf
+
+
+SHARES = ("mmcs", "mmcs_alive", "features_recovered", "stability", "single_frequency")
 NOTES = {
     "mmcs": "mean over features of the best component's cosine with the weight column",
     "ml2r": "length of that component over the length of the column",

@@ -94,11 +94,3 @@ def alive(v: Tensor, u: Tensor) -> int:
     """Components of non-negligible norm."""
     norms = v.norm(dim=0) * u.norm(dim=1)
     return int((norms > ALIVE_SHARE * norms.max()).sum())
-
-
-def recovery_interval(recovered: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(recovered, n).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from digsite.base.errors import UsageError
+from digsite.base.intervals import student
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def interval(values: list[float]) -> Interval:
         return Interval(float("nan"), float("nan"), float("nan"), float("nan"), 0)
     if len(v) == 1:
         return Interval(v[0], v[0], v[0], 0.0, 1)
-    sd = float(v.std(ddof=1))
-    half = float(stats.t.ppf(0.975, len(v) - 1)) * sd / len(v) ** 0.5
-    return Interval(float(v.mean()), float(v.mean() - half), float(v.mean() + half), sd, len(v))
+    mean, low, high = student(v.tolist())
+    assert low is not None and high is not None
+    return Interval(mean, low, high, float(v.std(ddof=1)), len(v))
 
 
 def paired(a: list[float], b: list[float]) -> Interval:

@@ -1,7 +1,6 @@
 """How well a language model predicts text: nats per token, perplexity at a context length, bits per byte."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,15 +53,3 @@ def logits_of(model: nn.Module, tokens: Int[Tensor, "n tokens"]) -> Float[Tensor
     """The logits of our models, which are the output, or of Hugging Face's, which are inside it."""
     output = model(tokens)
     return output if isinstance(output, Tensor) else output.logits
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and Student's interval over independent repeats; with one repeat the interval is not known (NaN)."""
-    from scipy.stats import t
-
-    sample = np.asarray(values, dtype=float)
-    mean = float(sample.mean())
-    if len(sample) < 2:
-        return mean, math.nan, math.nan
-    half = float(t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample)))
-    return mean, mean - half, mean + half

@@ -1,11 +1,11 @@
 """Several runs beside each other: what differs in their configs first, then what they claim."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from digsite.base.intervals import student
 from digsite.report.claims import Row, row
 from digsite.report.facts import Facts
 from digsite.report.pictures import Picture
@@ -13,11 +13,6 @@ from digsite.runs.results import Claim
 
 SIDE_BY_SIDE = 8  # more runs than this become rows of a table instead of columns
 SEEDS = ("seed", "seeds")
-
-# 97.5 % points of Student's t for 1 to 30 degrees of freedom: SciPy would cost the server 50 MB for this.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
-      2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048,
-      2.045, 2.042)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,16 +87,5 @@ def pool(claims: Sequence[Claim]) -> Claim:
     null = statistics.fmean(nulls) if nulls else None
     if not values:
         return Claim(claims[0].name, None, null=null, unit=claims[0].unit)
-    mean, low, high = statistics.fmean(values), None, None
-    if len(values) > 1:
-        half = t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-        low, high = mean - half, mean + half
+    mean, low, high = student(values)
     return Claim(claims[0].name, mean, low, high, len(values), null, claims[0].unit)
-
-
-def t_quantile(degrees: int) -> float:
-    """Beyond the table three terms of the Cornish-Fisher expansion are exact to four digits."""
-    if degrees <= len(_T):
-        return _T[degrees - 1]
-    z = 1.959964
-    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)

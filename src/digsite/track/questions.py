@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from digsite.base.intervals import student
+
 Answer = Literal["yes", "no", "not decidable with this power"]
 EXACT = 12  # up to this many seeds all sign flips are counted
 
@@ -34,16 +36,13 @@ class Effect:
 
 def effect(values: Sequence[float], rng: np.random.Generator) -> Effect:
     """One value per seed; fewer than two have no interval."""
-    from scipy.stats import t
-
     x = np.asarray([v for v in values if np.isfinite(v)], dtype=float)
     if len(x) == 0:
         return Effect(float("nan"), float("-inf"), float("inf"), 1.0, 0)
-    mean = float(x.mean())
-    if len(x) < 2:
+    mean, low, high = student(x.tolist())
+    if low is None or high is None:
         return Effect(mean, float("-inf"), float("inf"), 1.0, 1)
-    reach = float(t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
-    return Effect(mean, mean - reach, mean + reach, _sign_flip(x, rng), len(x))
+    return Effect(mean, low, high, _sign_flip(x, rng), len(x))
 
 
 def _sign_flip(x: np.ndarray, rng: np.random.Generator) -> float:

@@ -9,13 +9,13 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_rand_score
 
 from digsite.base import families
+from digsite.base.intervals import student
 from digsite.prune import figures, published
 from digsite.prune.config import ClustersConfig
 from digsite.prune.densities import Densities, densities
 from digsite.prune.neighborhood import Neighborhood, around, cluster_all, separations
 from digsite.prune.nulls import Observed
 from digsite.prune.packed import PackedMask, features_of, pack
-from digsite.prune.perplexity import mean_interval
 from digsite.prune.runs import masks
 from digsite.prune.runs.stability import claim_stability
 from digsite.prune.runs.tables import test_table
@@ -211,8 +211,7 @@ def _summarize(
     spread = by_k.agg(["mean", "std", "min", "max"])
     mean = by_k.mean().loc[config.k_values]
     intervals = [
-        mean_interval(np.nanmean(observed[:, :, place], axis=1).tolist())
-        for place in range(len(config.k_values))
+        student(np.nanmean(observed[:, :, place], axis=1).tolist()) for place in range(len(config.k_values))
     ]
     lows, highs = [i[1] for i in intervals], [i[2] for i in intervals]
     picture = figures.separation_curves(
@@ -243,12 +242,12 @@ def _claim(
 ) -> None:  # fmt: skip
     for place, k in enumerate(config.k_values):
         per_draw = np.nanmean(observed[:, :, place], axis=1)
-        mean, low, high = mean_interval(per_draw.tolist())
+        mean, low, high = student(per_draw.tolist())
         test = next(one for one in ratios if one.test.statistic == f"separation/k={k}")
         others = ", ".join(f"{null} {means[:, place].mean():.4f}" for null, means in drawn.items())
         edges = np.quantile(drawn["margins"][:, place], [0.025, 0.975])
         run.claim(
-            f"separation_ratio/k={k}", mean, low=_known(low), high=_known(high), n=len(per_draw),
+            f"separation_ratio/k={k}", mean, low=low, high=high, n=len(per_draw),
             null=float(drawn["margins"][:, place].mean()), null_low=float(edges[0]), null_high=float(edges[1]),
             note=f"between / within; nulls: {others}; against same margins z = {test.test.z:.2f}, "
             f"q = {test.q:.3g}; interval over calibration sets, the null's over draws",
@@ -267,7 +266,3 @@ def _claim(
         figures.density_picture(keep, config.component),
         caption="Row and column densities, beside coin flips.",
     )
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value

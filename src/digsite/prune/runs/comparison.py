@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from digsite.base.intervals import student
 from digsite.figures import heatmap
 from digsite.prune.comparison import decided_by_data, overlap, per_feature
 from digsite.prune.config import ComparisonConfig
 from digsite.prune.matrix import method_named
-from digsite.prune.perplexity import mean_interval
 from digsite.prune.runs import masks
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _across_draws(run: "Run", drawn: dict[str, list[np.ndarray]]) -> None:
                   null=_agree_by_chance(draws), note="share of weights on which all calibration sets agree")  # fmt: skip
     for a, b in combinations(drawn, 2):
         pairs = [overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
-        mean, low, high = mean_interval([p.jaccard for p in pairs])
+        mean, low, high = student([p.jaccard for p in pairs])
         run.claim(f"{a}~{b}/jaccard", mean, low=low, high=high, n=len(pairs),
                   null=float(np.mean([p.expected_jaccard for p in pairs])),
                   note=f"kappa beyond margins {np.mean([p.kappa for p in pairs]):.3f}")  # fmt: skip

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from digsite.base.errors import UsageError
+from digsite.base.intervals import student
 from digsite.prune import layers, patterns
 from digsite.prune.calibration import Windows, windows
 from digsite.prune.config import QualityConfig
@@ -15,7 +16,7 @@ from digsite.prune.language import Language
 from digsite.prune.matrix import method_named
 from digsite.prune.model import Recipe, prune_model
 from digsite.prune.patterns import Pattern
-from digsite.prune.perplexity import Perplexity, evaluate, mean_interval
+from digsite.prune.perplexity import Perplexity, evaluate
 from digsite.prune.runs import masks
 from digsite.prune.source import calibration_tokens
 
@@ -120,14 +121,14 @@ def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFram
     )
     for key, part in frame.groupby(["level", "method"], sort=False):
         level, method = key  # pyright: ignore[reportGeneralTypeIssues]
-        mean, low, high = mean_interval(part["loss"].tolist())
+        mean, low, high = student(part["loss"].tolist())
         note = f"perplexity {part['perplexity'].mean():.3f} at context {dense['context']}, relative layer error {part['relative error'].mean():.4f}"
-        run.claim(f"{level}/{method}", mean, low=_known(low), high=_known(high), n=len(part), null=dense["loss"], unit=unit,
+        run.claim(f"{level}/{method}", mean, low=low, high=high, n=len(part), null=dense["loss"], unit=unit,
                   note=f"null: the dense model; {note}")  # fmt: skip
         summary.append({"level": level, "method": method, "loss": mean, "low": low, "high": high,
                         "perplexity": part["perplexity"].mean(), "context": dense["context"],
                         "relative error": part["relative error"].mean(), "sparsity": part["sparsity"].mean()})  # fmt: skip
-    table = pd.DataFrame(summary)
+    table = pd.DataFrame(summary).astype({"low": float, "high": float})
     run.table("quality", table)
     run.view("quality", kind="table", source="tables/quality.csv")
     run.figure(
@@ -153,7 +154,3 @@ def _verdict(table: pd.DataFrame, unit: str) -> str:
         parts.append(f"SparseGPT < Wanda <= magnitude holds at {', '.join(kept) or 'no level'}"
                      + (f" and does not at {', '.join(broken)}." if broken else "."))  # fmt: skip
     return " ".join(parts)
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value

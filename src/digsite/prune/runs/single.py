@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from digsite.base import families
+from digsite.base.intervals import student
 from digsite.prune import figures, published
 from digsite.prune.clusters import Clustering, cluster_distances
 from digsite.prune.config import OneMask, RepeatConfig, SingleConfig
@@ -13,7 +14,6 @@ from digsite.prune.densities import densities
 from digsite.prune.neighborhood import Neighborhood, around
 from digsite.prune.nulls import Observed
 from digsite.prune.packed import PackedMask, features_of, pack
-from digsite.prune.perplexity import mean_interval
 from digsite.prune.runs import masks
 from digsite.prune.runs.clusters import embedding
 from digsite.prune.runs.tables import test_table
@@ -72,7 +72,7 @@ def repeat(config: RepeatConfig, run: "Run") -> None:
     seen = {"separation": frame["separation_ratio"], "silhouette": frame["silhouette"],
             "nearest": frame["hamming_min"] / features.n_bits, "farthest": frame["hamming_max"] / features.n_bits}  # fmt: skip
     tests = _against_nulls(config, run, centers, keep, origin, {k: v.tolist() for k, v in seen.items()})
-    intervals = {metric: mean_interval(values.tolist()) for metric, values in seen.items()}
+    intervals = {metric: student(values.tolist()) for metric, values in seen.items()}
     _conclude(config, run, name, keep, tests, intervals, config.n_executions)
     run.claim("ratio_as_published", float(np.mean(frame["ratio_as_published"])),
               note="between centers over within, Euclidean: cluster sizes alone move it, so it is not evidence")  # fmt: skip
