@@ -132,9 +132,10 @@ def rival_figure(run: Run, rows: Sequence[Row]) -> None:
     found = {name.replace("_", " "): report.summarize(rows, f"kl_recovered/{name}") for name in names}
     figure = bars(
         {name: each.value for name, each in found.items()},
-        y="KL to the target recovered",
+        y="share of the KL recovered",
         lows={name: each.value if each.low is None else each.low for name, each in found.items()},
         highs={name: each.value if each.high is None else each.high for name, each in found.items()},
+        gray=list(found)[2:],
     )
     columns = {
         "kind": list(found),
@@ -142,7 +143,7 @@ def rival_figure(run: Run, rows: Sequence[Row]) -> None:
         "low": [each.low for each in found.values()],
         "high": [each.high for each in found.values()],
     }
-    caption = "1 is the target itself, 0 all components off; all but 'ci' keep the same number of parts."
+    caption = "1 is the target itself, 0 all components off; all but 'ci' keep the same number of parts; gray: rivals."
     run.figure("equal_l0", figure, columns, caption=caption)
 
 

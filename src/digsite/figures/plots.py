@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from digsite.figures.style import NULL_COLOR, canvas, styled
+from digsite.figures.style import NULL_COLOR, PALETTE, canvas, styled
 
 Band = tuple[ArrayLike, ArrayLike]
 
@@ -66,12 +66,13 @@ def heatmap(matrix: ArrayLike, *, x: str, y: str, title: str = "", unit: str = "
 @styled
 def bars(values: Mapping[str, float], *, y: str, title: str = "", lows: Mapping[str, float] | None = None,
          highs: Mapping[str, float] | None = None, nulls: Mapping[str, float] | None = None,
-         null_label: str = "null", ax: Axes | None = None) -> Figure:  # fmt: skip
-    """Bars with intervals; a gray tick marks each bar's null."""
+         null_label: str = "null", gray: Sequence[str] = (), ax: Axes | None = None) -> Figure:  # fmt: skip
+    """Bars with intervals; a gray tick marks each bar's null, and bars named in `gray` are nulls themselves."""
     names = list(values)
     figure, ax = _axes(ax, width=max(4.0, 1.6 + 0.55 * len(names)))
     heights = np.array([values[name] for name in names], dtype=float)
-    ax.bar(range(len(names)), heights, width=0.62, zorder=2)
+    colors = [NULL_COLOR if name in gray else PALETTE[0] for name in names]
+    ax.bar(range(len(names)), heights, width=0.62, zorder=2, color=colors)
     if lows and highs:
         low, high = (np.array([side.get(n, values[n]) for n in names], dtype=float) for side in (lows, highs))
         error = np.abs(np.stack([heights - low, high - heights]))
