@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.read.corpus import answerable, corpus_of, refuse_small, target, task_columns
+from digsite.read.corpus import answerable, corpus_of, refuse_small, target, task_columns, with_earlier
+from digsite.zoo import Zoo
 
 
 def test_weights_and_labels_stay_together(zoo, corpus):
@@ -64,3 +65,30 @@ def test_refusals(corpus, call, words):
 
 def test_a_corpus_passes_through(corpus):
     assert corpus_of(corpus) is corpus
+
+
+def test_earlier_checkpoints_are_of_the_same_runs_and_tell_accuracy_alone(zoo, corpus):
+    mine = corpus.take([3, 40, 7])
+    grown = with_earlier(mine, [corpus_of(zoo, 0)])
+    assert len(grown) == 6 and sorted(grown.labels["run"]) == sorted([*mine.labels["run"]] * 2)
+    tasks = {t.name: t for t in answerable(grown.labels)}
+    assert np.isfinite(target(grown, tasks["test_accuracy"])).all()
+    assert all(np.isnan(target(grown, t)[3:]).all() for t in tasks.values() if t.name != "test_accuracy")
+    for row in range(3, 6):
+        number = int(grown.labels["member"][row])
+        group = next(g for g in grown.population.groups if row in g.rows)
+        found = group.tensors["layers.0.weight"][list(group.rows).index(row)]
+        assert torch.equal(found, zoo.member(number, 0).tensors["layers.0.weight"])
+        assert grown.labels["test_accuracy"][row] == zoo.labels["test_accuracy@0"].iloc[number]
+
+
+def test_without_earlier_checkpoints_nothing_changes(corpus):
+    same = with_earlier(corpus, [])
+    assert same.labels is corpus.labels and len(same) == len(corpus)
+
+
+def test_accuracy_of_a_checkpoint_that_was_not_measured_is_not_known(zoo):
+    table = zoo.labels.drop(columns="test_accuracy@0")
+    bare = Zoo(zoo.folder, zoo.index)
+    bare.__dict__["labels"] = table
+    assert corpus_of(bare, 0).labels["test_accuracy"].isna().all()

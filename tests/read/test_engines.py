@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
+from digsite.base.errors import UsageError
 from digsite.base.families import names
 from digsite.read import engines
 from digsite.read.config import READERS
-from digsite.read.corpus import answerable, target
+from digsite.read.corpus import answerable, corpus_of, target, with_earlier
+from digsite.read.readers import nwpa
 from digsite.read.readers.nwpa import Options
 
 
@@ -47,3 +49,34 @@ def test_every_kind_survives_storage(kind, sides):
     back = engines.restore(kind, tensors, meta, tasks).predict(test.population)
     assert all(np.allclose(answers[k], back[k], atol=1e-6) for k in answers)
     assert engines.reads_weights_only(engine) == (kind not in ("probe", "hybrid"))
+
+
+def test_a_task_of_its_own_is_answered_by_the_mean_of_its_networks(sides):
+    train, test = sides[0], sides[1].take(np.arange(6))
+    tasks = answerable(train.labels, ["test_accuracy", "label_noise", "init"])
+    options = Options(epochs=1, width=16, hidden_dim=16, own=("test_accuracy",), nets=2)
+    engine = engines.fit("nwpa", train, tasks, 0, options, test, engines.Parts())
+    assert [[t.name for t in b.net.tasks] for b in engine.branches] == [
+        ["test_accuracy"], ["test_accuracy"], ["label_noise"], ["init"],
+    ]  # fmt: skip
+    each = [nwpa.predict(b, test.population)[0]["test_accuracy"] for b in engine.branches[:2]]
+    found = engine.predict(test.population)["test_accuracy"]
+    assert not np.allclose(each[0], each[1])
+    assert np.allclose(found, (each[0] + each[1]) / 2)
+    back = engines.restore("nwpa", *engine.state(), tasks).predict(test.population)["test_accuracy"]
+    assert np.allclose(found, back, atol=1e-6)
+
+
+def test_a_graph_network_learns_from_those_whose_answer_is_known(sides, zoo):
+    grown = with_earlier(sides[0], [corpus_of(zoo, 0)])
+    tasks = {t.name: t for t in answerable(grown.labels, ["test_accuracy", "init"])}
+    assert len(engines._labeled(grown, [tasks["init"]])) == len(sides[0])
+    assert len(engines._labeled(grown, list(tasks.values()))) == 2 * len(sides[0])
+
+
+def test_graph_networks_of_an_older_form_are_a_sentence(sides):
+    tasks = answerable(sides[0].labels, ["test_accuracy"])
+    options = Options(epochs=1, width=16, hidden_dim=16)
+    tensors, meta = engines.fit("nwpa", sides[0], tasks, 0, options, sides[1], engines.Parts()).state()
+    with pytest.raises(UsageError, match="older form"):
+        engines.restore("nwpa", tensors, {k: v for k, v in meta.items() if k != "form"}, tasks)

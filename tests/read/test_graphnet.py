@@ -1,11 +1,14 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import read_networks
 import torch
 
 from digsite.base.errors import UsageError
 from digsite.read.edges import batch_of, compile_population
+from digsite.read.graphnet import _facts, _joined_message, _one_message
+from digsite.read.node_features import NAMES
 from digsite.read.population import population
 from digsite.read.readers import nwpa
 from digsite.read.shape import shape_of
@@ -64,3 +67,32 @@ def test_edge_dropout_only_in_training():
     assert torch.equal(net(batch)["test_accuracy"], net(batch)["test_accuracy"])
     net.train()
     assert not torch.equal(net(batch)["test_accuracy"], net(batch)["test_accuracy"])
+
+
+def test_joined_blocks_say_what_they_say_one_by_one():
+    members = compile_population(population([read_networks.make("wild cnn")]), True)
+    net, batch = _net("wild cnn"), batch_of(members)
+    sweep, skips = net.forward_sweeps[0], [i for i, b in enumerate(batch.graph.blocks) if b.kind == "skip"]
+    states = [torch.randn(1, n.size, 32) for n in batch.graph.nodes]
+    heard = [states[batch.graph.blocks[i].source] for i in skips]
+    masks = [batch.masks[batch.graph.blocks[i].source] for i in skips]
+    edges = [batch.edges[i][:, :, :4] for i in skips]
+    joined = _joined_message(sweep, "skip:inner", edges, heard, masks)
+    single = [_one_message(sweep, "skip:inner", [e], [h], [m]) for e, h, m in zip(edges, heard, masks)]
+    assert len(skips) == 2 and torch.allclose(joined, sum(single), atol=1e-5)
+
+
+def test_facts_name_the_activations_and_the_depth():
+    (member,) = compile_population(population([read_networks.make("wild cnn")]), True)
+    (facts,) = _facts(batch_of([member]))
+    assert facts[1] == pytest.approx(2 / 3) and facts[2] == pytest.approx(1 / 3)  # two layers relu, one tanh
+    assert facts[-1] == pytest.approx(np.log(3)) and facts[:-1].sum() == pytest.approx(1)
+
+
+def test_usual_numbers_are_centred_and_constants_kept():
+    net = _net("gelu mlp")
+    nodes = torch.cat([torch.randn(50, len(NAMES) - 1) * 3 + 2, torch.full((50, 1), 7.0)], 1)
+    net.get_used_to([nodes])
+    middle, spread = net.usual
+    assert torch.allclose(middle, nodes.mean(0), atol=1e-5)
+    assert torch.allclose(spread[:-1], nodes[:, :-1].std(0, correction=0), atol=1e-5) and spread[-1] == 1

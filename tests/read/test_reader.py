@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 
 from digsite.base.errors import NotFound, UsageError
 from digsite.read import check_invariance, load_reader, train_reader
-from digsite.read.corpus import target
+from digsite.read.corpus import corpus_of, target
 from digsite.read.metrics import score
 from digsite.read.reader import kinds
 
@@ -104,3 +104,14 @@ def test_all_kinds_are_listed():
     assert {"statistics", "pca", "spectra", "neurons", "consensus", "probe", "nwpa", "ensemble"} <= set(
         kinds()
     )
+
+
+def test_earlier_checkpoints_are_learned_from_and_calibrate_nothing(zoo, sides):
+    plain, more = (
+        train_reader(sides[0], "statistics", ["test_accuracy", "optimizer"], earlier=earlier)
+        for earlier in ((), (corpus_of(zoo, 0),))
+    )
+    a, b = plain.answers(sides[1]), more.answers(sides[1])
+    assert np.array_equal(a["optimizer"], b["optimizer"])  # at a checkpoint only the accuracy is known
+    assert not np.array_equal(a["test_accuracy"], b["test_accuracy"])
+    assert more.card == plain.card

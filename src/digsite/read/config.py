@@ -46,6 +46,11 @@ class NwaConfig(Config):
     model_path: str = Field("", description="a saved reader, for eval_only")
     width: int = Field(32, ge=4, description="numbers per neuron in the graph network")
     edge_dropout: float = Field(0.1, ge=0, lt=1, description="share of weights hidden from the graph network")
+    own: list[str] = Field([], description="tasks that share no graph network with others")
+    nets: int = Field(1, ge=1, description="graph networks for each of those, their answers averaged")
+    earlier: list[int] = Field(
+        [], description="steps of earlier checkpoints whose accuracy every reader learns from too"
+    )
     tasks: list[str] = Field(
         [], description="properties to read; empty reads all that the zoo has labels for"
     )

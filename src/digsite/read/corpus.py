@@ -38,8 +38,9 @@ def corpus_of(zoo: Zoo | Corpus, step: int | None = None) -> Corpus:
     if isinstance(zoo, Corpus):
         return zoo
     labels = task_columns(zoo.labels, zoo.steps)
-    if step is not None and f"test_accuracy@{step}" in zoo.labels:
-        labels["test_accuracy"] = zoo.labels[f"test_accuracy@{step}"].to_numpy()
+    if step is not None and step != zoo.steps[-1]:
+        measured = f"test_accuracy@{step}" in zoo.labels
+        labels["test_accuracy"] = zoo.labels[f"test_accuracy@{step}"].to_numpy() if measured else np.nan
     by_shape: dict[int, list[tuple[Any, Any]]] = {}
     for block, rows in zoo.blocks(step):
         by_shape.setdefault(block.architecture, []).append((block, rows))
@@ -51,6 +52,19 @@ def corpus_of(zoo: Zoo | Corpus, step: int | None = None) -> Corpus:
     dataset = datasets[0] if len(datasets) == 1 else ""
     whole = Corpus(Population(groups, len(zoo)), labels.reset_index(drop=True), zoo.name, dataset)
     return whole if alive.all() else whole.take(np.flatnonzero(alive))
+
+
+def with_earlier(corpus: Corpus, earlier: Sequence[Corpus]) -> Corpus:
+    """The networks, and what their own runs were at earlier checkpoints: of those only the accuracy is known then."""
+    people, labels, size = list(corpus.population.groups), [corpus.labels], len(corpus)
+    for other in earlier:
+        mine = other.take(np.flatnonzero(other.labels["run"].isin(corpus.labels["run"])))
+        others = [t for t in TASKS if t in mine.labels and t != "test_accuracy"]
+        people += [replace(g, rows=g.rows + size) for g in mine.population.groups]
+        labels.append(mine.labels.assign(**dict.fromkeys(others, np.nan)))
+        size += len(mine)
+    table = pd.concat(labels, ignore_index=True) if earlier else corpus.labels
+    return replace(corpus, population=Population(people, size), labels=table)
 
 
 def _groups(architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray) -> list[Group]:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from digsite.read.graph import Graph
+from digsite.read.graph import Graph, NodeSet
+from digsite.read.node_features import node_features
 from digsite.read.parts import Parts, canonical, parts_of
 from digsite.read.population import Population
 
@@ -32,7 +33,7 @@ class Compiled:
     key: tuple
     edges: list[Tensor]
     scales: Tensor  # (blocks,)
-    nodes: list[Tensor]  # (size, 3) per set: bias, |bias|, log gain
+    nodes: list[Tensor]  # (size, features) per set, see `node_features`
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,7 @@ def _compile(graph: Graph, parts: Parts) -> list[Compiled]:
         scale = weight.square().mean((1, 2, 3)).sqrt().clamp_min(1e-8)
         edges.append(edge_functions(weight / scale[:, None, None, None], block.kind in ("qk", "vo")).float())
         scales.append(scale)
-    nodes = []
-    for i in range(len(graph.nodes)):
-        into = [s for s, b in zip(scales, graph.blocks) if b.target == i]
-        unit = torch.stack(into).mean(0)[:, None] if into else 1.0
-        bias = parts.bias[i] / unit
-        bias = torch.sign(bias) * torch.log1p(bias.abs())
-        nodes.append(torch.stack([bias, bias.abs(), parts.gain[i].abs().clamp_min(1e-6).log()], 2).float())
+    nodes = [n.float() for n in node_features(graph, parts)]
     stacked, key = torch.stack(scales, 1).log().float(), topology(graph)
     return [
         Compiled(graph, key, [e[i] for e in edges], stacked[i], [n[i] for n in nodes])
@@ -152,8 +147,15 @@ def batch_of(members: Sequence[Compiled]) -> Batch:
     for i, size in enumerate(sizes):
         real = torch.tensor([m.graph.nodes[i].size for m in members])
         masks.append((torch.arange(size) < real[:, None]).float())
-    ids = [[_ACTIVATION_ID.get(n.activation, 7) for n in m.graph.nodes] for m in members]
-    return Batch(graph, edges, torch.stack(scales, 1), nodes, masks, torch.tensor(ids))
+    ids = torch.stack([activation_ids(m.graph.nodes) for m in members])
+    return Batch(graph, edges, torch.stack(scales, 1), nodes, masks, ids)
+
+
+def activation_ids(nodes: Sequence[NodeSet]) -> Tensor:
+    """The number of each set's activation; 0 where none is named, the last one for those without a number."""
+    return torch.tensor(
+        [_ACTIVATION_ID.get(n.activation, N_ACTIVATIONS - 1) for n in nodes], dtype=torch.long
+    )
 
 
 def _union(members: Sequence[Compiled]) -> tuple[Graph, list[dict[int, int]]]:

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from digsite.base.errors import UsageError
+from digsite.base.streams import derive
 from digsite.read import feature_engine
 from digsite.read.corpus import Corpus, target
 from digsite.read.feature_engine import FeatureEngine
@@ -31,24 +33,30 @@ class Engine(Protocol):
 
 @dataclass
 class NwpaEngine:
-    """One graph network for tasks about the function and one for tasks about the recipe."""
+    """One graph network for tasks about the function, one for those about the recipe, `nets` for each of `own`."""
 
     branches: list[nwpa.Branch]
     options: nwpa.Options
 
     def predict(self, population: Population) -> Answers:
-        return {k: v for branch in self.branches for k, v in nwpa.predict(branch, population)[0].items()}
+        found: dict[str, list[np.ndarray]] = {}
+        for branch in self.branches:
+            for task, answer in nwpa.predict(branch, population)[0].items():
+                found.setdefault(task, []).append(answer)
+        return {task: np.mean(each, axis=0) for task, each in found.items()}
 
     def represent(self, population: Population) -> np.ndarray:
         return nwpa.predict(self.branches[0], population)[1]
 
     def state(self) -> Stored:
-        tensors = {f"{b.about}|{name}": t for b in self.branches for name, t in b.net.state_dict().items()}
+        tensors = {
+            f"{i}|{name}": t for i, b in enumerate(self.branches) for name, t in b.net.state_dict().items()
+        }
         branches = [
             {"about": b.about, "center": b.center, "spread": b.spread, "shape": vars(b.shape), "curve": b.curve,
              "tasks": [t.name for t in b.net.tasks]} for b in self.branches
         ]  # fmt: skip
-        return tensors, {"branches": branches, "options": asdict(self.options)}
+        return tensors, {"branches": branches, "options": asdict(self.options), "form": nwpa.FORM}
 
 
 @dataclass
@@ -109,9 +117,26 @@ def fit(
 def _fit_nwpa(
     corpus: Corpus, tasks: Sequence[Task], seed: int, options: nwpa.Options, device: str
 ) -> NwpaEngine:
-    abouts = dict.fromkeys(t.about for t in tasks)
-    fitted = [nwpa.fit(corpus, [t for t in tasks if t.about == a], seed, options, a, device) for a in abouts]
+    fitted = [
+        nwpa.fit(_labeled(corpus, mine), mine, derive(seed, "net", i), options, mine[0].about, device)
+        for mine in _together(tasks, options.own)
+        for i in range(options.nets if mine[0].name in options.own else 1)
+    ]
     return NwpaEngine(fitted, options)
+
+
+def _together(tasks: Sequence[Task], own: Sequence[str]) -> list[list[Task]]:
+    """Tasks by the network that answers them: each of `own` alone, the others of a kind in one."""
+    found: dict[str, list[Task]] = {}
+    for task in tasks:
+        found.setdefault(task.name if task.name in own else task.about, []).append(task)
+    return list(found.values())
+
+
+def _labeled(corpus: Corpus, tasks: Sequence[Task]) -> Corpus:
+    """The networks of which the answer to any of the tasks is known."""
+    known = np.isfinite(np.stack([target(corpus, task) for task in tasks])).any(0)
+    return corpus if known.all() else corpus.take(np.flatnonzero(known))
 
 
 def combine(parts: list[Engine], kinds: list[str], tasks: Sequence[Task], held_out: Corpus) -> EnsembleEngine:
@@ -155,13 +180,15 @@ def restore(
 def _restore_nwpa(
     tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]
 ) -> NwpaEngine:
+    if meta.get("form") != nwpa.FORM:
+        raise UsageError("the graph networks of this reader are of an older form.", hint="Train it again.")
     options = nwpa.Options(**meta["options"])
     by_name = {t.name: t for t in tasks}
     branches = []
-    for stored in meta["branches"]:
+    for i, stored in enumerate(meta["branches"]):
         shape = Shape(**stored["shape"])
         net = nwpa.build(shape, [by_name[n] for n in stored["tasks"]], options)
-        mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == stored["about"]}
+        mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == str(i)}
         net.load_state_dict(mine)
         branches.append(
             nwpa.Branch(

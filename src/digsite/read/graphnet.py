@@ -9,9 +9,13 @@ from torch.nn import functional as F
 from digsite.base.errors import UsageError
 from digsite.read.edges import N_ACTIVATIONS, Batch, block_key
 from digsite.read.linear_path import IDENTITY_LIMIT, LinearPath, safe
+from digsite.read.node_features import NAMES
 from digsite.read.tasks import Task
 
 _SLOTS = ("input", "first", "inner", "last", "output")
+_POOLS = 4  # mean, maximum, attention, spread
+_TINY = 1e-4  # keeps the gradient of a root finite where all neurons agree
+_FAR = 5.0  # a neuron's numbers are cut at so many spreads: an exploded network must not drown the others
 
 
 class Sweep(nn.Module):
@@ -26,19 +30,14 @@ class Sweep(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
 
-    def message(self, key: str, edges: Tensor, states: Tensor, sources: Tensor) -> Tensor:
-        """(B, functions, target, source) and (B, source, d) to (B, target, d), as one batched product.
-
-        `sources` counts the real ones, (B,): padding must not weaken a message.
-        """
+    def message(self, key: str, edges: Tensor, states: Tensor, share: float = 1.0) -> Tensor:
+        """(B, functions, target, source) and (B, source, d) to (B, target, d), as one batched product times `share`."""
         n_batch, n_functions, n_target, n_source = edges.shape
         heard = torch.bmm(edges.reshape(n_batch, n_functions * n_target, n_source), states)
         heard = heard.reshape(n_batch, n_functions, n_target, -1).transpose(1, 2).flatten(2)
         mix = self.mix[safe(key)]
         assert isinstance(mix, nn.Linear)
-        if n_source == int(sources.min()):  # nothing is padded: the divisor joins the small matrix
-            return F.linear(heard, mix.weight / n_source**0.5)
-        return mix(heard) / sources.sqrt()[:, None, None]
+        return F.linear(heard, mix.weight * share)
 
     def update(self, states: Tensor, message: Tensor, activation: Tensor) -> Tensor:
         shift = self.act_shift(activation)[:, None, :]
@@ -74,7 +73,9 @@ class GraphNet(nn.Module):
         self.kind = nn.ParameterDict(
             {k: nn.Parameter(torch.randn(width) * 0.5) for k in ("input", "hidden", "stream", "output")}
         )
-        self.describe = nn.Linear(3, width)
+        self.usual: Tensor
+        self.register_buffer("usual", torch.stack([torch.zeros(len(NAMES)), torch.ones(len(NAMES))]))
+        self.describe = nn.Linear(len(NAMES), width)
         self.forward_sweeps = nn.ModuleList(Sweep(keys, width, dropout) for _ in range(rounds))
         self.backward_sweeps = nn.ModuleList(Sweep(keys, width, dropout) for _ in range(rounds))
         self.attend = nn.MultiheadAttention(width, 4, batch_first=True) if use_attention else None
@@ -82,7 +83,7 @@ class GraphNet(nn.Module):
         self.scale_in = nn.Linear(3, 16)
         self.path = LinearPath(identities, signals)
         self.summary_width = hidden
-        pooled = len(_SLOTS) * 3 * width + 16 + self.path.n_features
+        pooled = len(_SLOTS) * _POOLS * width + 16 + N_ACTIVATIONS + 1 + self.path.n_features
         self.trunk = nn.Sequential(
             nn.LayerNorm(pooled),
             nn.Dropout(dropout),
@@ -96,6 +97,12 @@ class GraphNet(nn.Module):
              for t in tasks if t.per_output}
         )  # fmt: skip
         self.log_spread = nn.ParameterDict({t.name: nn.Parameter(torch.zeros(())) for t in tasks})
+
+    def get_used_to(self, nodes: Sequence[Tensor]) -> None:
+        """Learn the middle and spread of every number that describes a neuron; what never varies is left as it is."""
+        every = torch.cat(list(nodes)).clamp(-1e3, 1e3)
+        spread = every.std(0, correction=0)
+        self.usual.copy_(torch.stack([every.mean(0), torch.where(spread > 1e-3, spread, 1.0)]))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.answer(batch, self.states(batch))
@@ -116,7 +123,8 @@ class GraphNet(nn.Module):
 
     def _start(self, batch: Batch, index: int) -> Tensor:
         node, features = batch.graph.nodes[index], batch.nodes[index]
-        state = self.describe(features) + self.kind[node.kind]
+        middle, spread = self.usual
+        state = self.describe(((features - middle) / spread).clamp(-_FAR, _FAR)) + self.kind[node.kind]
         if node.identity:
             key = safe(f"{node.kind}:{node.size}")
             if key not in self.embed:
@@ -145,10 +153,12 @@ class GraphNet(nn.Module):
         return scores.softmax(1)
 
     def _layer(self, states: Tensor, mask: Tensor) -> Tensor:
-        mean = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
-        top = states.masked_fill(mask[:, :, None] == 0, -torch.inf).amax(1)
-        weighed = (self.attention(states, mask)[:, :, None] * states).sum(1)
-        return torch.cat([mean, top, weighed], 1)
+        """(B, 4 d): mean, maximum, attended mean and spread over the real neurons."""
+        shares = torch.stack([mask / mask.sum(1, keepdim=True), self.attention(states, mask)], 1)
+        mean, weighed = torch.bmm(shares, states).unbind(1)
+        top = (states if mask.all() else states.masked_fill(mask[:, :, None] == 0, -torch.inf)).amax(1)
+        away = torch.bmm(shares[:, :1], (states - mean[:, None]).square())[:, 0]
+        return torch.cat([mean, top, weighed, (away + _TINY).sqrt()], 1)
 
     def summary(self, batch: Batch, states: list[Tensor]) -> Tensor:
         """One vector per network: neurons to layers, layers to five slots whatever the depth."""
@@ -157,7 +167,7 @@ class GraphNet(nn.Module):
         scales = batch.scales / 3  # NaN where a member lacks a skip that others of the batch have
         inner = scales[:, 1:-1].nanmean(1) if scales.shape[1] > 2 else scales.mean(1)
         shape = self.scale_in(torch.stack([scales[:, 0], inner, scales[:, -1]], 1))
-        return self.trunk(torch.cat([*slots, shape, self.path(batch)], 1))
+        return self.trunk(torch.cat([*slots, shape, _facts(batch), self.path(batch)], 1))
 
     def answer(self, batch: Batch, states: list[Tensor]) -> dict[str, Tensor]:
         vector = self.summary(batch, states)
@@ -182,14 +192,38 @@ def _hear(
     """Update the one node set that all blocks of this wave lead to."""
     blocks = batch.graph.blocks
     at = blocks[wave[0]].source if transposed else blocks[wave[0]].target
-    total = torch.zeros_like(states[at])
+    alike: dict[str, list[int]] = {}
     for i in wave:
-        other = blocks[i].target if transposed else blocks[i].source
-        edge = edges[i].transpose(2, 3) if transposed else edges[i]
-        count = batch.masks[other].sum(1)
-        total = total + sweep.message(block_key(batch.graph, i), edge, states[other], count)
+        alike.setdefault(block_key(batch.graph, i), []).append(i)
+    total = None
+    for key, mine in alike.items():
+        others = [blocks[i].target if transposed else blocks[i].source for i in mine]
+        parts = [edges[i].transpose(2, 3) if transposed else edges[i] for i in mine]
+        message = _one_message if len(mine) == 1 else _joined_message
+        told = message(sweep, key, parts, [states[o] for o in others], [batch.masks[o] for o in others])
+        total = told if total is None else total + told
+    assert total is not None
     updated = sweep.update(states[at], total, batch.activations[:, at])
-    states[at] = updated * batch.masks[at][:, :, None]
+    mask = batch.masks[at]
+    states[at] = updated if mask.all() else updated * mask[:, :, None]
+
+
+def _one_message(
+    sweep: Sweep, key: str, edges: list[Tensor], states: list[Tensor], masks: list[Tensor]
+) -> Tensor:
+    """Divided by the root of the number of real sources: padding must not weaken a message."""
+    count, padded = masks[0].sum(1), masks[0].shape[1]
+    if padded == int(count.min()):  # nothing is padded: the divisor joins the small matrix
+        return sweep.message(key, edges[0], states[0], padded**-0.5)
+    return sweep.message(key, edges[0], states[0]) / count.sqrt()[:, None, None]
+
+
+def _joined_message(
+    sweep: Sweep, key: str, edges: list[Tensor], states: list[Tensor], masks: list[Tensor]
+) -> Tensor:
+    """Blocks that share their parameters are one block from all their sources: one product in place of many."""
+    heard = [s / m.sum(1).sqrt()[:, None, None] for s, m in zip(states, masks)]
+    return sweep.message(key, torch.cat(edges, 3), torch.cat(heard, 1))
 
 
 def _waves(batch: Batch, forward: bool) -> list[list[int]]:
@@ -214,6 +248,15 @@ def _waves(batch: Batch, forward: bool) -> list[list[int]]:
     for i in (i for i, b in enumerate(blocks) if b.kind == "skip"):
         next(w for w in waves if end(w[0]) == end(i)).append(i)
     return waves
+
+
+def _facts(batch: Batch) -> Tensor:
+    """(B, activations + 1): the share of the hidden sets that apply each activation, and how many there are."""
+    hidden = [i for i, n in enumerate(batch.graph.nodes) if not n.identity]
+    if not hidden:
+        return batch.scales.new_zeros(len(batch.scales), N_ACTIVATIONS + 1)
+    shares = F.one_hot(batch.activations[:, hidden], N_ACTIVATIONS).to(batch.scales).mean(1)
+    return torch.cat([shares, torch.full_like(shares[:, :1], len(hidden)).log()], 1)
 
 
 def _slots(batch: Batch) -> list[list[int]]:

@@ -17,7 +17,7 @@ from digsite.base.families import names
 from digsite.base.streams import derive
 from digsite.read import alignment, conformal, engines, membership
 from digsite.read.alignment import Alignment
-from digsite.read.corpus import Corpus, answerable, corpus_of, refuse_small, target
+from digsite.read.corpus import Corpus, answerable, corpus_of, refuse_small, target, with_earlier
 from digsite.read.engines import Answers, Engine, Parts
 from digsite.read.feature_engine import READERS, quality
 from digsite.read.membership import OUTSIDE, Membership
@@ -135,9 +135,13 @@ def train_reader(
     held_out: float = 0.2,
     seed: int = 0,
     parts: Parts | None = None,
+    earlier: Sequence[Corpus] = (),
     **options: Any,
 ) -> Reader:
     """Learn to read from a zoo. `held_out` of its networks calibrate the intervals and are learned from by nothing.
+
+    `earlier` holds the zoo at earlier checkpoints (`corpus_of(zoo, step)`): accuracy is learned from those as well, of
+    the very runs that are learned from and of no other.
 
     Several readers of one zoo and seed share what they have in common through `parts`, which also names the device that graph networks are trained on.
     """
@@ -150,7 +154,8 @@ def train_reader(
     n_held = max(10, round(held_out * len(corpus)))
     train, held = corpus.take(np.sort(order[n_held:])), corpus.take(np.sort(order[:n_held]))
     asked = tuple(answerable(train.labels, tasks))
-    engine = engines.fit(kind, train, asked, seed, Options(**options), held, parts or Parts())
+    grown = with_earlier(train, earlier)
+    engine = engines.fit(kind, grown, asked, seed, Options(**options), held, parts or Parts())
     return _calibrated(kind, asked, engine, train, held, np.random.default_rng(derive(seed, "membership")))
 
 

@@ -36,3 +36,22 @@ def test_several_zoos_give_a_mean_and_a_range(smoke):
 def test_a_zoo_that_exists_is_read(zoo, smoke):
     claims = _claims(smoke("nwa", f"zoo={zoo.folder}", "model_type=spectra", "tasks=[test_accuracy]"))
     assert claims["spectra/test_accuracy/r2"].n == 27
+
+
+def test_a_task_of_its_own_and_earlier_checkpoints(smoke):
+    settings = (
+        "model_type=statistics,nwpa",
+        "own=[test_accuracy]",
+        "nets=2",
+        "earlier=[0]",
+        "save_model=true",
+    )
+    run = smoke("nwa", *settings)
+    claims = _claims(run)
+    assert claims["nwpa/test_accuracy/tau"].n == claims["statistics/test_accuracy/tau"].n == 18
+    journal = run.journal.read_text()
+    assert "nwpa/test_accuracy/loss" in journal and "nwpa/recipe/loss" in journal
+    (stored,) = (run.path / "artifacts").glob("reader-nwpa-*.safetensors")
+    again = smoke("nwa", "eval_only=true", f"model_path={stored}")
+    kept = _claims(again)["stored/test_accuracy/tau"].value
+    assert kept == claims["nwpa/test_accuracy/tau"].value

@@ -19,7 +19,9 @@ from digsite.read.shape import Shape, shape_of
 from digsite.read.tasks import Task
 
 INVARIANT = ("permutation", "scale", "sign")
+FORM = 2  # of what is stored; counted up where an older reader can no longer be loaded
 _EVAL_BATCH = 256
+_ROOM = 10_000_000  # padded weights of all members of a pool, at most
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Options:
     edge_dropout: float = 0.1
     signals: int = 24
     use_attention: bool = False
+    own: Sequence[str] = ()  # tasks that share no graph network with others
+    nets: int = 1  # for each of those: trained from other random starts, their answers averaged
 
 
 @dataclass
@@ -58,6 +62,7 @@ def fit(
         torch.manual_seed(derive(seed, f"nwpa/{about}"))
         branch = Branch(about, build(shape, tasks, options), {}, {}, shape, [])
         _start(branch, corpus)
+        branch.net.get_used_to([nodes for member in members for nodes in member.nodes])
         targets = {k: t.to(device) for k, t in _targets(branch, corpus, tasks).items()}
         pools = Pools(members, device)
         branch.net.to(device)
@@ -139,9 +144,17 @@ class Pools:
             rows.setdefault(m.key, []).append(i)
         self.members, self.device = members, device
         self.rows = [np.array(r) for r in rows.values()]
-        uniform = [len({tuple(n.size for n in members[i].graph.nodes) for i in r}) == 1 for r in self.rows]
-        self.stacked = [batch_of([members[i] for i in r]).to(device) if u and len(r) <= limit else None
-                        for r, u in zip(self.rows, uniform)]  # fmt: skip
+        self.stacked = [self._stack([members[i] for i in r], limit) for r in self.rows]
+
+    def _stack(self, members: list[Compiled], limit: int) -> Batch | None:
+        """All in one, unless padding every one to the widest would fill the memory."""
+        every = list(zip(*([n.size for n in m.graph.nodes] for m in members)))
+        widest = np.array([max(sizes) for sizes in every])
+        uniform = all(len(set(sizes)) == 1 for sizes in every)
+        padded = len(members) * np.outer(widest, widest).sum()  # a skip may join any two sets
+        if len(members) > limit or not (uniform or padded <= _ROOM):
+            return None
+        return batch_of(members).to(self.device)
 
     def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[tuple[Tensor, Batch]]:
         """All members once, in batches of one topology each; shuffled if `rng` is given."""

@@ -1,5 +1,6 @@
 """The original experiment, made honest: make a zoo, train every reader, compare, draw, write."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,17 +29,18 @@ from digsite.zoo import Zoo
 from digsite.zoo.make import make_zoo
 
 _GRAPH_OPTIONS = ("epochs", "batch_size", "lr", "weight_decay", "hidden_dim", "width", "num_layers", "dropout",
-                  "edge_dropout", "use_attention")  # fmt: skip
+                  "edge_dropout", "use_attention", "own", "nets")  # fmt: skip
 _LEAK_KINDS = ("statistics", "spectra", "neurons")
 
 
 @dataclass(frozen=True)
 class Sides:
-    """`train` holds the calibration networks too; a reader sets `held_out` of it aside."""
+    """`train` holds the calibration networks too; a reader sets `held_out` of it aside. `earlier`: see train_reader."""
 
     train: Corpus
     test: Corpus
     held_out: float
+    earlier: tuple[Corpus, ...]
 
 
 def nwa(config: NwaConfig, run: Run) -> None:
@@ -95,7 +97,8 @@ def _sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
         for side in (split.train, split.validation, split.test)
     ]
     train = corpus.take(np.concatenate(rows[:2]))
-    return Sides(train, corpus.take(rows[2]), len(rows[1]) / max(1, len(train)))
+    earlier = tuple(corpus_of(zoo, step) for step in config.earlier)
+    return Sides(train, corpus.take(rows[2]), len(rows[1]) / max(1, len(train)), earlier)
 
 
 def _kinds(config: NwaConfig) -> list[str]:
@@ -114,6 +117,7 @@ def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: Parts)
         held_out=sides.held_out,
         seed=derive(seed, "reader"),
         parts=parts,
+        earlier=sides.earlier,
         **options,
     )
 
@@ -133,7 +137,7 @@ def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int, parts
             "tasks": [t.name for t in reader.tasks], "classes": {t.name: list(t.classes) for t in reader.tasks},
             "answers": {k: torch.from_numpy(v) for k, v in answers.items()}, "margins": reader.margins,
             "p_values": torch.from_numpy(reader.p_values(sides.test.population)), "vectors": _few(vectors),
-            "card": reader.card, "curves": _curves(reader), "attention": _attention(reader, sides.test),
+            "card": reader.card, "curves": _curves(reader, config.own), "attention": _attention(reader, sides.test),
             "shift": _shift(reader, shifted),
         }  # fmt: skip
 
@@ -164,8 +168,13 @@ def _branches(reader: Reader) -> list[Any]:
     return []
 
 
-def _curves(reader: Reader) -> list[dict[str, Any]]:
-    return [{"about": b.about, "points": b.curve} for b in _branches(reader)]
+def _curves(reader: Reader, own: Sequence[str]) -> list[dict[str, Any]]:
+    """By kind of question, and by task for those that have networks of their own: of these the first."""
+    shared: dict[str, list[dict[str, float]]] = {}
+    for branch in _branches(reader):
+        names = [t.name for t in branch.net.tasks]
+        shared.setdefault(names[0] if names[0] in own else branch.about, branch.curve)
+    return [{"about": name, "points": points} for name, points in shared.items()]
 
 
 def _attention(reader: Reader, test: Corpus) -> list[dict[str, Any]]:
