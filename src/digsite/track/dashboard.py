@@ -62,7 +62,7 @@ def architecture_page(result: Phase1) -> Figure:
 def _rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
     at = np.arange(len(table))
     ax.bar(at, table["rate"], color=PALETTE[0], width=0.65)
-    spread = np.nan_to_num(table["rate"] - table["low"])
+    spread = np.nan_to_num(np.stack([table["rate"] - table["low"], table["high"] - table["rate"]]))
     ax.errorbar(at, table["rate"], yerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=3)
     ax.axhline(null, color=NULL_COLOR, linestyle="--", label="smoothed series, new noise")
     long = len(table) > 4
@@ -70,7 +70,8 @@ def _rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
         at, [str(x) for x in table[key]], rotation=40 if long else 0, ha="right" if long else "center"
     )
     ax.set(ylabel="jumps per layer")
-    ax.legend()
+    ax.set_ylim(top=1.2 * ax.get_ylim()[1])  # the legend's place
+    ax.legend(loc="upper left")
 
 
 def _orders(ax: Axes, result: Phase1) -> None:

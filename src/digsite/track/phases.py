@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter, savgol_filter
 
+from digsite.base.intervals import student
 from digsite.track import convergence, critical, noise
 from digsite.track.detect import detectors, jumps_of, jumps_of_all
 from digsite.track.jumps import Jump
@@ -189,12 +190,10 @@ def rate_by(jumps: pd.DataFrame, layers: pd.DataFrame, key: str) -> pd.DataFrame
     sizes: Any = layers.groupby([key, "experiment"]).size()
     per_run = sizes.rename("layers").to_frame()
     per_run["jumps"] = jumps.groupby([key, "experiment"]).size() if len(jumps) else 0
-    rate = (per_run["jumps"].fillna(0) / per_run["layers"]).groupby(key)
-    error = 1.96 * rate.std(ddof=1) / np.sqrt(rate.size())
-    mean = rate.mean()
-    return pd.DataFrame(
-        {"rate": mean, "low": mean - error, "high": mean + error, "runs": rate.size()}
-    ).reset_index()
+    rates = (per_run["jumps"].fillna(0) / per_run["layers"]).groupby(key)
+    rows = [(name, *student(values.tolist(), least=0), len(values)) for name, values in rates]
+    table = pd.DataFrame(rows, columns=[key, "rate", "low", "high", "runs"])
+    return table.astype({"low": float, "high": float})
 
 
 def clustering_summary(kinds: Typology) -> dict[str, Any]:
