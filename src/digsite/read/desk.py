@@ -36,10 +36,11 @@ def read_model(reference: str, reader_path: str | None = None) -> dict[str, Any]
         "skipped": [{"tensor": s.tensor, "reason": s.reason} for s in graph.skipped],
         "notes": list(graph.notes),
     }
+    named = load_reader(reader_path) if reader_path else None  # a wrong path is said before anything else
     if len(graph.blocks) < 2:
         found["notes"].append("a single layer: there is no network around it, so nothing is predicted.")
         return found
-    reader = load_reader(reader_path) if reader_path else shipped_for(people)
+    reader = named or shipped_for(people)
     if reader is None:
         found["notes"].append(
             "no shipped reader knows networks of this shape: train one with `digsite run nwa`."
