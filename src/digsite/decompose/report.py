@@ -32,14 +32,16 @@ def summarize(rows: Sequence[Row], key: str) -> Summary:
 
 def possible(key: str) -> tuple[float, float]:
     """The least and the most that a value of this name can be; intervals end there."""
-    if key.startswith("ce_recovered/"):
+    parts = set(key.split("/"))
+    if parts & SIGNED:
         return -math.inf, math.inf
-    if key.startswith("kl_recovered/"):
+    if "kl_recovered" in parts:
         return -math.inf, 1.0
-    return 0.0, 1.0 if key.startswith("accuracy/") or key.rpartition("/")[2] in SHARES else math.inf
+    return 0.0, 1.0 if parts & SHARES else math.inf
 
 
-SHARES = ("mmcs", "mmcs_alive", "features_recovered", "stability", "single_frequency")
+SIGNED = {"ce_recovered", "ce_difference"}
+SHARES = {"accuracy", "mmcs", "mmcs_alive", "features_recovered", "stability", "single_frequency"}
 NOTES = {
     "mmcs": "mean over features of the best component's cosine with the weight column",
     "ml2r": "length of that component over the length of the column",
