@@ -66,6 +66,17 @@ def test_members_of_a_stack_are_what_they_are_alone(gate):
             torch.testing.assert_close(value, alone[name], rtol=1e-9, atol=1e-11)
 
 
+def test_members_that_would_leave_the_cache_step_one_by_one(monkeypatch):
+    losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "adversarial"}
+    models = [tms(0), tms(1)]
+    stacked = walk(fit(models, [4, 5], losses=losses))
+    monkeypatch.setattr("digsite.decompose.fit.STACKED_MB", 0)
+    alone = walk(fit(models, [4, 5], losses=losses))
+    assert alone.one_by_one and not stacked.one_by_one
+    for name, value in stacked.params.items():
+        torch.testing.assert_close(alone.params[name], value, rtol=1e-9, atol=1e-11)
+
+
 def test_one_target_from_several_seeds_gives_different_members():
     made = walk(fit([tms(0)], [1, 2]))
     assert not torch.allclose(made.member(0)["linear1/V"], made.member(1)["linear1/V"])
@@ -84,9 +95,9 @@ def test_one_row_of_zeros_stands_for_all():
     rows = torch.cat([kept.nonzero()[:, 0], (~kept).nonzero()[:, 0]])[: len(small)]
     chosen = torch.cat([(v[rows] if len(v) == len(x) else v).flatten() for v in noise.values()])[None]
     ones = torch.ones(1, len(x), dtype=torch.float64)
-    args = (made.coeffs, torch.tensor(0.0, dtype=torch.float64), *made.params.values())
-    terms, slopes = made._forward(x[None], ones, big, *args)
-    merged_terms, merged_slopes = made._forward(small[None], counts[None], chosen, *args)
+    start, args = torch.tensor(0.0, dtype=torch.float64), (made.coeffs, *made.params.values())
+    terms, slopes = made._forward(start, x[None], ones, big, *args)
+    merged_terms, merged_slopes = made._forward(start, small[None], counts[None], chosen, *args)
     assert small_layout.positions != big_layout.positions
     torch.testing.assert_close(terms, merged_terms, rtol=1e-12, atol=1e-14)
     for a, b in zip(slopes, merged_slopes, strict=True):
@@ -211,9 +222,8 @@ def test_layers_that_cannot_be_decomposed_are_named():
 
 def test_recomputing_saves_memory_and_changes_nothing():
     losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "adversarial"}
-    plain, frugal = (walk(fit([tms(0)], [0], losses=losses, recompute=r)) for r in ("never", "always"))
-    with pytest.raises(UsageError, match="one member"):
-        fit([tms(0)], [0, 1], recompute="always")
+    plain, frugal = (walk(fit([tms(0)], [0, 1], losses=losses, recompute=r)) for r in ("never", "always"))
+    assert frugal.one_by_one and not plain.one_by_one
     for name, value in plain.params.items():
         torch.testing.assert_close(frugal.params[name], value, rtol=1e-9, atol=1e-12)
 

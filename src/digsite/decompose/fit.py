@@ -24,6 +24,8 @@ from digsite.decompose.target import Target, check_deterministic
 
 __all__ = ["Fit", "Problem", "Sampler", "Vary"]
 
+STACKED_MB = 25  # what a member's step may keep for its way back and still gain from being stacked
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -61,8 +63,6 @@ class Fit:
             raise UsageError(
                 f"There are {len(problem.models)} models for {len(seeds)} seeds: give one model or one per seed."
             )
-        if config.recompute == "always" and len(seeds) > 1:
-            raise UsageError(f"recompute=always is for one member, and there are {len(seeds)} seeds.")
         self.config, self.seeds, self.sample, self.problem = config, list(seeds), problem.sample, problem
         self.device, self.dtype = torch.device(device), dtype
         self.target = Target(
@@ -88,9 +88,8 @@ class Fit:
         self._layouts: dict[torch.Size, Layout] = {}
         own = {k: v for k, v in self.params.items() if not k.startswith("gate/")}
         parts.learn_to_add_up(own, self.matrices, self.plan.owners, config.faithfulness_warmup)
-        self._step = compiled.CompiledStep(self._forward) if self._compiles() else self._forward
-        if self._must_recompute():
-            self.plan, self._runner = (replace(plan, recompute=True) for plan in (self.plan, self._runner))
+        self._step, self.one_by_one = self._forward, True
+        self._choose_how(kept.expected_bytes(self))
 
     # --- construction -------------------------------------------------------------------------------------
 
@@ -135,13 +134,17 @@ class Fit:
         groups = [{"params": own, "share": 1.0}, {"params": gates, "share": self.config.gate_lr}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, weight_decay=decay, fused=True)
 
-    def _must_recompute(self) -> bool:
-        """A compiled graph decides by itself what to keep; stacked members and attacks cannot compute again."""
-        if self.config.recompute != "auto" or self.is_compiled or len(self.seeds) > 1:
-            return False
-        if any(loss.kind == "adversarial" for loss in self.config.losses.values()):
-            return False
-        return kept.expected_bytes(self) > self.config.keep_gb * 1e9
+    def _choose_how(self, needed: float) -> None:
+        """Compiled or not, recomputing or not, stacked or one by one, by what a member keeps for its way back.
+
+        A compiled graph decides by itself what to keep. Stacking saves calls, not arithmetic: on a CPU it loses once a
+        member's step leaves the cache.
+        """
+        if self._compiles():
+            self._step = compiled.CompiledStep(self._forward)
+        elif self.config.recompute == "auto" and needed > self.config.keep_gb * 1e9:
+            self.plan, self._runner = (replace(plan, recompute=True) for plan in (self.plan, self._runner))
+        self.one_by_one = self.plan.recompute or (self.device.type == "cpu" and needed > STACKED_MB * 1e6)
 
     def _compiles(self) -> bool:
         wanted = self.config.compile
@@ -181,12 +184,16 @@ class Fit:
         noise = self.draws.noise(self.layout(x), index)
         extra = list(self.weights.values()) if self.weights else []
         knob = torch.tensor(progress, dtype=self.dtype, device=self.device)
-        return self._step(x, counts, noise, self.coeffs, knob, *extra, *self.params.values())
+        stacked = [x, counts, noise, self.coeffs, *extra, *self.params.values()]
+        if not self.one_by_one:
+            return self._step(knob, *stacked)
+        each = [self._step(knob, *(value[k : k + 1] for value in stacked)) for k in range(len(self.seeds))]
+        return torch.cat([terms for terms, _ in each]), [torch.cat(s) for s in zip(*(s for _, s in each))]
 
     def _forward(
-        self, x: Tensor, counts: Tensor, noise: Tensor, coeffs: Tensor, progress: Tensor, *rest: Tensor
+        self, progress: Tensor, x: Tensor, counts: Tensor, noise: Tensor, coeffs: Tensor, *rest: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Losses (K, terms) and gradients: the function that is compiled, on tensors alone."""
+        """Losses (members, terms) and gradients: the function that is compiled, on tensors alone."""
         keys = list(self.weights or {})
         weights, values = dict(zip(keys, rest, strict=False)), list(rest[len(keys) :])
         layout = self.layout(x)
@@ -197,7 +204,7 @@ class Fit:
             return self._terms(x, counts, self.draws.split(layout, noise), weights or None, params, progress)
 
         params = dict(zip(self.params, values, strict=True))
-        if len(self.seeds) == 1:
+        if len(x) == 1:
             first = {k: v[0] for k, v in params.items()}
             terms = member(x[0], counts[0], noise[0], {k: v[0] for k, v in weights.items()}, first)[None]
         else:

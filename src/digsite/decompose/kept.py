@@ -31,9 +31,14 @@ def kept_bytes(fit: Fit, x: Tensor, counts: Tensor) -> int:
 
 
 def expected_bytes(fit: Fit) -> float:
-    """What a whole batch would keep, from two and four of its rows: the batch itself might not fit."""
+    """What a member's whole batch would keep, from two and four of its rows: the batch itself might not fit.
+
+    Zero where a loss attacks: its inner gradients cannot be watched.
+    """
+    if any(loss.kind == "adversarial" for loss in fit.config.losses.values()):
+        return 0.0
     x, counts = fit.draws.batch(0)
     if x.shape[1] <= 4:
-        return kept_bytes(fit, x, counts)
-    two, four = (kept_bytes(fit, x[:, :n], counts[:, :n]) for n in (2, 4))
+        return kept_bytes(fit, x, counts) / len(fit.seeds)
+    two, four = (kept_bytes(fit, x[:, :n], counts[:, :n]) / len(fit.seeds) for n in (2, 4))
     return two + (four - two) / 2 * (x.shape[1] - 2)
