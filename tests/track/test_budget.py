@@ -46,3 +46,29 @@ def test_set_up_is_counted_apart_and_resume_forgets_other_work() -> None:
     budget.resume()
     budget.arrive()
     assert budget.training_s < 0.02
+
+
+def test_slower_steps_after_work_are_booked_as_tracking() -> None:
+    """Work leaves cold caches: two steps of 8 ms among eight of 4 ms cost 8 ms."""
+    budget = Budget(0.5)
+    budget.arrive()
+    budget.leave()
+    for _ in range(10):
+        step(budget, 0.002)
+    budget.arrive()
+    plain = budget.training_s
+    with budget.booked("forward", "work"):
+        burn(0.001)
+    budget.leave()
+    before = budget.spent["forward"]
+    for seconds in (*[0.008] * 2, *[0.004] * 7):
+        step(budget, seconds)
+    burn(0.004)
+    budget.arrive()
+    assert 0.007 < budget.spent["forward"] - before < 0.009
+    assert 0.038 < budget.training_s - plain < 0.042
+
+
+def step(budget: Budget, seconds: float) -> None:
+    burn(seconds)
+    budget.pass_by()

@@ -11,6 +11,7 @@ from typing import Literal
 Account = Literal["forward", "decompositions"]
 # The forward pass with its cheap read-outs and the costly read-outs save up apart, so that neither starves the other.
 SHARES: dict[Account, float] = {"forward": 0.6, "decompositions": 0.4}
+SLOW = 2  # training steps that find the caches as the work left them
 
 
 class Budget:
@@ -28,15 +29,33 @@ class Budget:
         self.costs: dict[str, float] = {}
         self.skipped: Counter[str] = Counter()
         self._left_at: float | None = None
+        self._steps = 0  # since then
+        self._slow_until = 0.0
         self._begun = False
         self._booked = 0.0
+        self._worked = False
+
+    def pass_by(self) -> None:
+        """A training step that is not measured has ended."""
+        self._steps += 1
+        if self._steps == SLOW:
+            self._slow_until = time.process_time()
 
     def arrive(self) -> None:
         """Control comes from the training loop."""
         now = time.process_time()
         if self._left_at is not None and self._begun:
-            self.training_s += now - self._left_at
-        self._left_at = now
+            lost = self._lost(now)
+            self.spent["forward"] += lost
+            self.training_s += now - self._left_at - lost
+        self._left_at, self._steps = now, 0
+
+    def _lost(self, now: float) -> float:
+        """What the first steps after work took longer than those that followed: cold caches are tracking's doing."""
+        followed = self._steps + 1 - SLOW
+        if not self._worked or followed < SLOW or self._left_at is None:
+            return 0.0
+        return self._slow_until - self._left_at - SLOW * (now - self._slow_until) / followed
 
     def leave(self) -> None:
         """Control goes back to the training loop; what was not booked as work is bookkeeping of the forward account."""
@@ -46,11 +65,12 @@ class Budget:
             self.spent["forward"] += max(now - self._left_at - self._booked, 0.0)
         else:
             self.setup_s += now - self._left_at
+        self._worked = self._begun and self._booked > 0
         self._left_at, self._begun, self._booked = now, True, 0.0
 
     def resume(self) -> None:
         """After other work: what has passed since the last step was not training."""
-        self._left_at = time.process_time()
+        self._left_at, self._steps, self._worked = time.process_time(), 0, False
 
     def affordable(self, account: Account, work: str, wanted: int = 1) -> int:
         """How many of the wanted units of work fit; of work of unknown cost one is tried."""

@@ -94,10 +94,19 @@ def as_probe(probe: Any, seed: int = 0, n_rows: int = 128) -> Probe:
 @contextmanager
 def evaluating(model: nn.Module) -> Any:
     """Evaluation mode, and each module's own mode back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    switched = [module for module in model.modules() if module.training]
+    for module in switched:
+        _set_mode(module, False)
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in switched:
+            _set_mode(module, True)
+
+
+def _set_mode(module: nn.Module, training: bool) -> None:
+    """Past nn.Module's setter, which looks for parameters first: a tenth of a small network's forward pass."""
+    if "training" in vars(module):
+        vars(module)["training"] = training
+    else:  # a scripted module keeps it elsewhere
+        module.training = training

@@ -11,7 +11,7 @@ from torch import Tensor
 from digsite.track import intrinsic, similarity
 from digsite.track.activations import measures
 from digsite.track.sampling import unbiased_participation
-from digsite.track.spectrum import Grams, Spectrum
+from digsite.track.spectrum import Grams, Spectrum, squared_singular
 
 Values = dict[str, float]
 KEPT = 32  # singular values of each layer and sample that are kept
@@ -153,10 +153,7 @@ def dimensions_of(part: list[Seen]) -> list[Row]:
 def weights(now: Tensor, first: Tensor) -> Values:
     """Spectra of a weight matrix and of what was added to it since the start; kernels count as their input patch."""
     w, update = now.detach().flatten(1), (now - first).detach().flatten(1)
-    side = min(w.shape)
-    pair = torch.stack([w, update])
-    product = pair @ pair.mT if w.shape[0] == side else pair.mT @ pair
-    both = Spectrum(torch.linalg.eigvalsh(product).flip(-1).clamp_min(0).double(), *w.shape)
+    both = Spectrum(torch.stack([squared_singular(w), squared_singular(update)]), *w.shape)
     norms = both.squared.sum(-1).sqrt().tolist()
     out: Values = {
         "weight/norm": norms[0],

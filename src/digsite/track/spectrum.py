@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import scipy.linalg
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -101,6 +102,21 @@ def spectrum(table: Float[Tensor, "n d"], *, centered: bool = False) -> Spectrum
             product = product - n * torch.outer(mean, mean)
         values = torch.linalg.eigvalsh(product.double()).flip(-1).clamp_min(0)
     return Spectrum(values, n, d)
+
+
+def squared_singular(table: Float[Tensor, "n d"]) -> Float[Tensor, "k"]:
+    """Squared singular values, largest first, through one triangle of the smaller Gram: half the product.
+
+    SciPy's solver, because torch's takes a fourth longer past 200 rows; on a GPU, torch's own.
+    """
+    short = table if table.shape[0] <= table.shape[1] else table.mT
+    if table.device.type == "cpu" and table.dtype == torch.float32:
+        triangle = scipy.linalg.blas.ssyrk(1.0, short.contiguous().numpy().T, trans=1, lower=1)
+        found = scipy.linalg.eigvalsh(triangle, driver="ev", check_finite=False, overwrite_a=True)
+        values = torch.from_numpy(found)
+    else:
+        values = torch.linalg.eigvalsh(short @ short.mT)
+    return values.flip(-1).clamp_min(0).double()
 
 
 def top_energy(

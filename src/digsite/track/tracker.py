@@ -88,7 +88,7 @@ class Tracker:
         """Count one training step; measure when it is due."""
         self.count += 1
         if not self.due(self.count):
-            return
+            return self.budget.pass_by()
         self.budget.arrive()
         self._note(self.count, loss, values)
         if self.budget.affordable("forward", "forward"):
