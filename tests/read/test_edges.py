@@ -12,7 +12,7 @@ from digsite.read.tasks import TASKS
 def test_one_tap_gives_the_weight_itself_first():
     weight = torch.randn(2, 1, 3, 4)
     found = edge_functions(weight, False)
-    assert torch.equal(found[:, 0], weight[:, 0]) and torch.equal(found[:, 1], weight[:, 0].abs())
+    assert torch.equal(found[:, :, 0], weight[:, 0]) and torch.equal(found[:, :, 1], weight[:, 0].abs())
 
 
 def test_order_of_shared_taps_does_not_matter():

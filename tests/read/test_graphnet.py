@@ -7,7 +7,7 @@ import torch
 
 from digsite.base.errors import UsageError
 from digsite.read.edges import batch_of, compile_population
-from digsite.read.graphnet import _facts, _joined_message, _one_message
+from digsite.read.graphnet import Sweep, _facts, _message
 from digsite.read.node_features import NAMES
 from digsite.read.population import population
 from digsite.read.readers import nwpa
@@ -69,17 +69,30 @@ def test_edge_dropout_only_in_training():
     assert not torch.equal(net(batch)["test_accuracy"], net(batch)["test_accuracy"])
 
 
-def test_joined_blocks_say_what_they_say_one_by_one():
+@pytest.mark.parametrize("backward", [False, True])
+def test_joined_blocks_say_what_they_say_one_by_one(backward):
     members = compile_population(population([read_networks.make("wild cnn")]), True)
     net, batch = _net("wild cnn"), batch_of(members)
     sweep, skips = net.forward_sweeps[0], [i for i, b in enumerate(batch.graph.blocks) if b.kind == "skip"]
     states = [torch.randn(1, n.size, 32) for n in batch.graph.nodes]
-    heard = [states[batch.graph.blocks[i].source] for i in skips]
-    masks = [batch.masks[batch.graph.blocks[i].source] for i in skips]
-    edges = [batch.edges[i][:, :, :4] for i in skips]
-    joined = _joined_message(sweep, "skip:inner", edges, heard, masks)
-    single = [_one_message(sweep, "skip:inner", [e], [h], [m]) for e, h, m in zip(edges, heard, masks)]
+    ends = [batch.graph.blocks[i].target if backward else batch.graph.blocks[i].source for i in skips]
+    heard, masks = [states[e] for e in ends], [batch.masks[e] for e in ends]
+    n = 4  # neurons at the other end, as if all led to the same set
+    edges = [batch.edges[i][..., :n] if backward else batch.edges[i][:, :n] for i in skips]
+    joined = _message(sweep, "skip:inner", edges, heard, masks, backward)
+    single = [_message(sweep, "skip:inner", [e], [h], [m], backward) for e, h, m in zip(edges, heard, masks)]
     assert len(skips) == 2 and torch.allclose(joined, sum(single), atol=1e-5)
+
+
+def test_both_ways_every_function_is_mixed_by_the_same_matrix():
+    sweep = Sweep({"linear:inner": 3}, 8, 0.0).double()
+    edges = torch.randn(2, 5, 3, 7, dtype=torch.float64)
+    mix = sweep.mix["linear_inner"].weight.reshape(8, 3, 8)
+    above, below = (torch.randn(2, n, 8, dtype=torch.float64) for n in (7, 5))
+    ahead = torch.einsum("btfs,bsd,efd->bte", edges, above, mix) / 2
+    back = torch.einsum("btfs,btd,efd->bse", edges, below, mix) / 2
+    torch.testing.assert_close(sweep.gathered("linear:inner", edges, above, 0.5), ahead)
+    torch.testing.assert_close(sweep.sent_back("linear:inner", edges, below, 0.5), back)
 
 
 def test_facts_name_the_activations_and_the_depth():

@@ -11,7 +11,7 @@ from digsite.read.shape import shape_of
 def test_counts_the_functions_that_edges_have(name):
     people = population([read_networks.make(name)])
     shape, member = shape_of(people), compile_population(people, True)[0]
-    assert sorted(set(shape.keys.values())) == sorted({len(e) for e in member.edges})
+    assert sorted(set(shape.keys.values())) == sorted({e.shape[1] for e in member.edges})
 
 
 def test_strangers_are_named():

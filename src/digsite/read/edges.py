@@ -27,7 +27,7 @@ _ACTIVATION_ID = {
 
 @dataclass(frozen=True)
 class Compiled:
-    """One network: `edges[i]` is (functions, target, source) of block i, `scales[i]` the log of its typical weight."""
+    """One network: `edges[i]` is (target, functions, source) of block i, `scales[i]` the log of its typical weight."""
 
     graph: Graph
     key: tuple
@@ -38,7 +38,10 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Batch:
-    """Networks of one topology: (B, functions, target, source) per block and (B, size, ...) per node set."""
+    """Networks of one topology: (B, target, functions, source) per block and (B, size, ...) per node set.
+
+    In this order a message either way is a product of what lies in memory as it is: no copy.
+    """
 
     graph: Graph
     edges: list[Tensor]
@@ -72,7 +75,7 @@ def block_key(graph: Graph, index: int) -> str:
 
 
 def edge_functions(weight: Tensor, shared: bool) -> Tensor:
-    """(members, taps, target, source) to (members, functions, target, source).
+    """(members, taps, target, source) to (members, target, functions, source).
 
     `shared` taps (attention heads) are summed after the functions, so their order cannot matter. Ordered taps (a
     kernel's places) are first reduced to moments: sum, spread, two slopes and curvature, which name no grid size.
@@ -80,7 +83,7 @@ def edge_functions(weight: Tensor, shared: bool) -> Tensor:
     taps = weight.shape[1]
     if taps == 1 or shared:
         functions = [weight, weight.abs(), weight.square(), (4 * weight).tanh()]
-        return torch.stack([f.sum(1) for f in functions], 1) / taps**0.5
+        return torch.stack([f.sum(1) for f in functions], 2) / taps**0.5
     side = round(taps**0.5)
     at = torch.linspace(-1, 1, side, dtype=weight.dtype) if side * side == taps else None
     total, size, rms = weight.sum(1), weight.abs().mean(1), weight.square().mean(1).sqrt()
@@ -92,7 +95,7 @@ def edge_functions(weight: Tensor, shared: bool) -> Tensor:
         radius = x.square() + y.square()
         moments = [x, y, radius - radius.mean()]
     slopes = [torch.einsum("ntij,t->nij", weight, m) for m in moments]
-    return torch.stack([total / taps**0.5, size, rms, *(s / taps**0.5 for s in slopes)], 1)
+    return torch.stack([total / taps**0.5, size, rms, *(s / taps**0.5 for s in slopes)], 2)
 
 
 def compile_population(population: Population, in_canonical_form: bool) -> list[Compiled]:
@@ -137,9 +140,9 @@ def batch_of(members: Sequence[Compiled]) -> Batch:
     edges, scales = [], []
     for i, block in enumerate(graph.blocks):
         like = next(m.edges[p[i]] for m, p in zip(members, places) if i in p)
-        absent = like.new_zeros(len(like), 1, 1)
+        absent = like.new_zeros(1, like.shape[1], 1)
         parts = [m.edges[p[i]] if i in p else absent for m, p in zip(members, places)]
-        edges.append(_pad(parts, (sizes[block.target], sizes[block.source])))
+        edges.append(_pad(parts, (sizes[block.target], like.shape[1], sizes[block.source])))
         nothing = torch.tensor(torch.nan)
         scales.append(torch.stack([m.scales[p[i]] if i in p else nothing for m, p in zip(members, places)]))
     nodes = [_pad([m.nodes[i].T for m in members], (size,)).transpose(1, 2) for i, size in enumerate(sizes)]

@@ -30,14 +30,28 @@ class Sweep(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
 
-    def message(self, key: str, edges: Tensor, states: Tensor, share: float = 1.0) -> Tensor:
-        """(B, functions, target, source) and (B, source, d) to (B, target, d), as one batched product times `share`."""
-        n_batch, n_functions, n_target, n_source = edges.shape
-        heard = torch.bmm(edges.reshape(n_batch, n_functions * n_target, n_source), states)
-        heard = heard.reshape(n_batch, n_functions, n_target, -1).transpose(1, 2).flatten(2)
+    def gathered(self, key: str, edges: Tensor, states: Tensor, share: float = 1.0) -> Tensor:
+        """Along the weights, (B, target, functions, source) and (B, source, d) to (B, target, d), times `share`.
+
+        Heard first and mixed then, against the weights the other way round: what lies between has as many rows as
+        there are targets, and in most networks those are the fewer.
+        """
+        n_batch, n_target, n_functions, n_source = edges.shape
+        heard = torch.bmm(edges.reshape(n_batch, n_target * n_functions, n_source), states)
+        return F.linear(heard.reshape(n_batch, n_target, -1), self._mix(key).weight * share)
+
+    def sent_back(self, key: str, edges: Tensor, states: Tensor, share: float = 1.0) -> Tensor:
+        """Against the weights: the same edges and (B, target, d) to (B, source, d)."""
+        n_batch, n_target, n_functions, n_source = edges.shape
+        width = states.shape[2]
+        mix = self._mix(key).weight.reshape(width, n_functions, width).transpose(0, 1).flatten(0, 1)
+        sent = F.linear(states, mix * share).reshape(n_batch, n_target * n_functions, width)
+        return torch.bmm(edges.reshape(n_batch, n_target * n_functions, n_source).mT, sent)
+
+    def _mix(self, key: str) -> nn.Linear:
         mix = self.mix[safe(key)]
         assert isinstance(mix, nn.Linear)
-        return F.linear(heard, mix.weight * share)
+        return mix
 
     def update(self, states: Tensor, message: Tensor, activation: Tensor) -> Tensor:
         shift = self.act_shift(activation)[:, None, :]
@@ -114,9 +128,9 @@ class GraphNet(nn.Module):
         for ahead, back in zip(self.forward_sweeps, self.backward_sweeps):
             assert isinstance(ahead, Sweep) and isinstance(back, Sweep)
             for targets in _waves(batch, forward=True):
-                _hear(ahead, batch, states, edges, targets, transposed=False)
+                _hear(ahead, batch, states, edges, targets, backward=False)
             for targets in _waves(batch, forward=False):
-                _hear(back, batch, states, edges, targets, transposed=True)
+                _hear(back, batch, states, edges, targets, backward=True)
             if self.attend is not None:
                 states = [self._attend(s, m) for s, m in zip(states, batch.masks)]
         return states
@@ -139,7 +153,8 @@ class GraphNet(nn.Module):
     def _thin(self, edges: Tensor) -> Tensor:
         if not self.training or self.edge_dropout == 0:
             return edges
-        keep = torch.rand(edges.shape[0], 1, *edges.shape[2:], device=edges.device) >= self.edge_dropout
+        n_batch, n_target, _, n_source = edges.shape
+        keep = torch.rand(n_batch, n_target, 1, n_source, device=edges.device) >= self.edge_dropout
         return edges * keep / (1 - self.edge_dropout)
 
     def _attend(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -187,20 +202,21 @@ class GraphNet(nn.Module):
 
 
 def _hear(
-    sweep: Sweep, batch: Batch, states: list[Tensor], edges: list[Tensor], wave: list[int], transposed: bool
+    sweep: Sweep, batch: Batch, states: list[Tensor], edges: list[Tensor], wave: list[int], backward: bool
 ) -> None:
     """Update the one node set that all blocks of this wave lead to."""
     blocks = batch.graph.blocks
-    at = blocks[wave[0]].source if transposed else blocks[wave[0]].target
+    at = blocks[wave[0]].source if backward else blocks[wave[0]].target
     alike: dict[str, list[int]] = {}
     for i in wave:
         alike.setdefault(block_key(batch.graph, i), []).append(i)
     total = None
     for key, mine in alike.items():
-        others = [blocks[i].target if transposed else blocks[i].source for i in mine]
-        parts = [edges[i].transpose(2, 3) if transposed else edges[i] for i in mine]
-        message = _one_message if len(mine) == 1 else _joined_message
-        told = message(sweep, key, parts, [states[o] for o in others], [batch.masks[o] for o in others])
+        others = [blocks[i].target if backward else blocks[i].source for i in mine]
+        told = _message(
+            sweep, key, [edges[i] for i in mine], [states[o] for o in others],
+            [batch.masks[o] for o in others], backward,
+        )  # fmt: skip
         total = told if total is None else total + told
     assert total is not None
     updated = sweep.update(states[at], total, batch.activations[:, at])
@@ -208,22 +224,23 @@ def _hear(
     states[at] = updated if mask.all() else updated * mask[:, :, None]
 
 
-def _one_message(
-    sweep: Sweep, key: str, edges: list[Tensor], states: list[Tensor], masks: list[Tensor]
-) -> Tensor:
-    """Divided by the root of the number of real sources: padding must not weaken a message."""
-    count, padded = masks[0].sum(1), masks[0].shape[1]
-    if padded == int(count.min()):  # nothing is padded: the divisor joins the small matrix
-        return sweep.message(key, edges[0], states[0], padded**-0.5)
-    return sweep.message(key, edges[0], states[0]) / count.sqrt()[:, None, None]
-
-
-def _joined_message(
-    sweep: Sweep, key: str, edges: list[Tensor], states: list[Tensor], masks: list[Tensor]
+def _message(
+    sweep: Sweep, key: str, edges: list[Tensor], states: list[Tensor], masks: list[Tensor], backward: bool
 ) -> Tensor:
     """Blocks that share their parameters are one block from all their sources: one product in place of many."""
-    heard = [s / m.sum(1).sqrt()[:, None, None] for s, m in zip(states, masks)]
-    return sweep.message(key, torch.cat(edges, 3), torch.cat(heard, 1))
+    said, share = _said(states, masks)
+    joined = edges[0] if len(edges) == 1 else torch.cat(edges, 1 if backward else 3)
+    return (sweep.sent_back if backward else sweep.gathered)(key, joined, said, share)
+
+
+def _said(states: list[Tensor], masks: list[Tensor]) -> tuple[Tensor, float]:
+    """The states one below the other, divided by the roots of their numbers of real neurons; and a factor.
+
+    Padding must not weaken a message. Where a single set has none, the divisor is the factor, and joins a small matrix.
+    """
+    if len(masks) == 1 and bool(masks[0].all()):
+        return states[0], masks[0].shape[1] ** -0.5
+    return torch.cat([s / m.sum(1).sqrt()[:, None, None] for s, m in zip(states, masks)], 1), 1.0
 
 
 def _waves(batch: Batch, forward: bool) -> list[list[int]]:

@@ -78,7 +78,7 @@ class LinearPath(nn.Module):
             if block.source not in state or block.source == block.target:
                 continue
             count = batch.masks[block.source].sum(1).sqrt()
-            sent = torch.bmm(edges[:, 0], state[block.source]) / count[:, None, None]
+            sent = torch.bmm(edges[:, :, 0], state[block.source]) / count[:, None, None]
             state[block.target] = state[block.target] + sent if block.target in state else sent
             if first is None:
                 first, rows = state[block.target], batch.masks[block.target].sum(1)
