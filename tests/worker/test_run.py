@@ -32,3 +32,17 @@ def test_figures_are_shown_in_the_order_drawn(run):
     for name in ("telling", "detail", "also", "detail"):
         run.figure(name, curves({"x": ([0, 1], [0, 1])}, x="x", y="y"))
     assert [picture.name for picture in gather(run.directory).pictures] == ["telling", "detail", "also"]
+
+
+def test_work_done_once_inside_a_counting_stage_does_not_reset_the_count(run):
+    """Once a grid of 55 cells said "29/0" and promised to end before it began."""
+    run.stage("cells", 2)
+    run.once("cell-a", lambda: {"x": torch.ones(1)})
+    run.breathe(1)
+    run.once("cell-b", lambda: {"x": torch.ones(1)})
+    status = run.progress.status
+    assert (status.stage, status.step, status.total) == ("cell-b", 1, 2)
+    run.breathe(2)
+    run.once("summary", lambda: {"x": torch.ones(1)})
+    status = run.progress.status
+    assert (status.stage, status.step, status.total) == ("summary", 0, 0)

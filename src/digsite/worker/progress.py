@@ -45,6 +45,13 @@ class Progress:
         self._began, self._began_step = time.monotonic(), step
         self._write(stage=name, step=step, total=total, eta_s=None)
 
+    def part(self, name: str) -> None:
+        """A piece of work; inside a stage that counts, the count goes on."""
+        if self.status.step < self.status.total:
+            self._write(stage=name)
+        else:
+            self.stage(name, 0, 0)
+
     def step(self, step: int) -> None:
         """Cheap to call every step: the file is renewed once a second."""
         self.status = replace(self.status, step=step)
@@ -52,12 +59,14 @@ class Progress:
         if now - self._written < STATUS_EVERY_S:
             return
         per_step = (now - self._began) / max(step - self._began_step, 1)
-        self._write(eta_s=round(per_step * (self.status.total - step), 1))
+        left = self.status.total - step
+        self._write(eta_s=round(per_step * left, 1) if left >= 0 else None)
         self._show(now)
 
     def _show(self, now: float) -> None:
         status = self.status
-        text = f"{status.stage or status.study}  {status.step}/{status.total}  {_left(status.eta_s)}"
+        of = f"/{status.total}" if status.total else ""
+        text = f"{status.stage or status.study}  {status.step}{of}  {_left(status.eta_s)}"
         if self._bar:
             _tell(f"\r\033[K{text}")
         elif not self.quiet and now - self._printed >= LINE_EVERY_S:

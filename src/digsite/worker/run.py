@@ -123,12 +123,12 @@ class Run:
     def once(self, name: str, compute: Callable[[], T], *, announce: bool = True) -> T:
         """`compute()`'s value; a resumed run reads it back. It is read back in any case, so both see the same bytes.
 
-        Without `announce` it is a part of the stage that was named before.
+        Without `announce` the stage that was named before keeps its name, too.
         """
         if not self._checkpoints.has(f"once-{name}"):
             self.breathe()
             if announce:
-                self.progress.stage(name, 0, 0)
+                self.progress.part(name)
             self._checkpoints.save(f"once-{name}", compute())
         self.world.wait()
         return self._checkpoints.load(f"once-{name}")
