@@ -88,7 +88,7 @@ class Fit:
         self._layouts: dict[torch.Size, Layout] = {}
         own = {k: v for k, v in self.params.items() if not k.startswith("gate/")}
         parts.learn_to_add_up(own, self.matrices, self.plan.owners, config.faithfulness_warmup)
-        self._step, self.one_by_one = self._forward, True
+        self._step, self.one_by_one = self._forward, False
         self._choose_how(kept.expected_bytes(self))
 
     # --- construction -------------------------------------------------------------------------------------
@@ -185,9 +185,9 @@ class Fit:
         extra = list(self.weights.values()) if self.weights else []
         knob = torch.tensor(progress, dtype=self.dtype, device=self.device)
         stacked = [x, counts, noise, self.coeffs, *extra, *self.params.values()]
-        if not self.one_by_one:
+        if len(x) == 1 or not self.one_by_one:
             return self._step(knob, *stacked)
-        each = [self._step(knob, *(value[k : k + 1] for value in stacked)) for k in range(len(self.seeds))]
+        each = [self._step(knob, *(value[k : k + 1] for value in stacked)) for k in range(len(x))]
         return torch.cat([terms for terms, _ in each]), [torch.cat(s) for s in zip(*(s for _, s in each))]
 
     def _forward(

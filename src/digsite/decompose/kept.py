@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def kept_bytes(fit: Fit, x: Tensor, counts: Tensor) -> int:
     """Storage that autograd holds in one step; parameters and the target's weights left out."""
-    ours = {value.untyped_storage().data_ptr() for value in fit.params.values()}
-    ours |= {value.untyped_storage().data_ptr() for value in fit.target.weights().values()}
+    own = [*fit.params.values(), *fit.target.weights().values(), *(fit.weights or {}).values()]
+    ours = {value.untyped_storage().data_ptr() for value in own}
     kept: dict[int, int] = {}
     alive: list[Tensor] = []  # so that no address is used twice
 
@@ -37,8 +37,8 @@ def expected_bytes(fit: Fit) -> float:
     """
     if any(loss.kind == "adversarial" for loss in fit.config.losses.values()):
         return 0.0
-    x, counts = fit.draws.batch(0)
+    x, counts = (drawn[:1] for drawn in fit.draws.batch(0))
     if x.shape[1] <= 4:
-        return kept_bytes(fit, x, counts) / len(fit.seeds)
-    two, four = (kept_bytes(fit, x[:, :n], counts[:, :n]) / len(fit.seeds) for n in (2, 4))
+        return kept_bytes(fit, x, counts)
+    two, four = (kept_bytes(fit, x[:, :n], counts[:, :n]) for n in (2, 4))
     return two + (four - two) / 2 * (x.shape[1] - 2)
