@@ -9,6 +9,10 @@ from digsite.base import atomic
 from digsite.runs.layout import RunDir
 from digsite.runs.results import Claim, Results, read_results
 
+NAME_WIDTH = (
+    32  # of the first column is kept even where the terminal is narrow: names that break are hard to read
+)
+
 
 def print_json(value: Any) -> None:
     click.echo(atomic.dumps(value, indent=2))
@@ -22,8 +26,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    longest = max((len(str(row[0])) for row in rows), default=0)
+    for i, name in enumerate(columns):
+        whole = i == 0 and longest <= NAME_WIDTH
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*[Text("" if cell is None else str(cell)) for cell in row])
     console = Console()
