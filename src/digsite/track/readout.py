@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,12 +29,6 @@ class Seen:
     @property
     def side(self) -> int:
         return self.rows.n if self.columns is None else self.columns.shape[-1]
-
-    @property
-    def pair(self) -> Tensor:
-        return (
-            torch.stack([self.rows.rows, self.rows.centered.rows]) if self.columns is None else self.columns
-        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,9 @@ class Backlog:
     def costly(self, steps: Collection[int]) -> list[Row]:
         """Spectra and intrinsic dimensions at some of the steps."""
         chosen = [one for one in self.waiting if one.step in steps]
-        spectra = [row for part in grouped(chosen, lambda s: s.side) for row in spectra_of(part)]
+        spectra = [
+            row for part in grouped(chosen, lambda s: (s.side, s.columns is None)) for row in spectra_of(part)
+        ]
         return spectra + [row for part in grouped(chosen, lambda s: s.rows.n) for row in dimensions_of(part)]
 
     def _likenesses(self, part: list[Seen]) -> list[Row]:
@@ -100,11 +96,11 @@ class Backlog:
         return before
 
 
-def grouped(waiting: Iterable[Seen], size: Callable[[Seen], int]) -> list[list[Seen]]:
-    """Those of one size side by side, in the order they came."""
-    found: dict[int, list[Seen]] = {}
+def grouped(waiting: Iterable[Seen], kind: Callable[[Seen], Hashable]) -> list[list[Seen]]:
+    """Those of one kind side by side, in the order they came."""
+    found: dict[Hashable, list[Seen]] = {}
     for one in waiting:
-        found.setdefault(size(one), []).append(one)
+        found.setdefault(kind(one), []).append(one)
     return list(found.values())
 
 
@@ -137,12 +133,21 @@ def light(stack: Grams) -> dict[str, Tensor]:
 
 def spectra_of(part: list[Seen]) -> list[Row]:
     """Every measure of layers with equal sides, raw and centered, through the smaller Gram."""
-    pairs = torch.stack([one.pair for one in part], 1)
-    both = Spectrum(torch.linalg.eigvalsh(pairs).flip(-1).clamp_min(0).double(), part[0].rows.n, part[0].side)
+    both = Spectrum(
+        torch.linalg.eigvalsh(_pairs(part)).flip(-1).clamp_min(0).double(), part[0].rows.n, part[0].side
+    )
     values: dict[str, Tensor] = {}
     for name, member in measures().items():
         values[name], values[f"centered/{name}"] = member.measure(both)
     return _rows(part, values, both.singular[1, :, :KEPT].float())
+
+
+def _pairs(part: list[Seen]) -> Tensor:
+    """(2, layers, side, side), raw and centered; centering many at once costs what centering one does."""
+    if part[0].columns is not None:
+        return torch.stack([one.columns for one in part if one.columns is not None], 1)
+    raw = Grams(torch.stack([one.rows.rows for one in part]), part[0].rows.n_features)
+    return torch.stack([raw.rows, raw.centered.rows])
 
 
 def dimensions_of(part: list[Seen]) -> list[Row]:
