@@ -3,7 +3,7 @@
 import base64
 
 from digsite.report import pictures as module
-from digsite.report.pictures import data_uri, embedded, pictures
+from digsite.report.pictures import albums, data_uri, embedded, pictures
 
 
 def test_vectors_unless_they_are_huge(tmp_path):
@@ -38,3 +38,12 @@ def test_a_report_stays_small_enough_to_mail(tmp_path, monkeypatch):
 
 def test_no_folder_no_figures(tmp_path):
     assert pictures(tmp_path / "none") == ()
+
+
+def test_many_figures_of_one_kind_come_after_those_that_stand_for_themselves(tmp_path):
+    for name in ("maps/a", "maps/b", "maps/c", "maps/d", "few/e", "summary"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.png").write_bytes(b"png")
+    loose, many = albums(pictures(tmp_path))
+    assert sorted(p.name for p in loose) == ["few/e", "summary"]
+    assert [p.name for p in many["maps"]] == ["maps/a", "maps/b", "maps/c", "maps/d"]

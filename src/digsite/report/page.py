@@ -16,7 +16,7 @@ from digsite.report.claims import rows
 from digsite.report.comparison import SIDE_BY_SIDE, compare
 from digsite.report.doubts import doubts
 from digsite.report.facts import Facts, gather, read_table
-from digsite.report.pictures import embedded
+from digsite.report.pictures import albums, embedded
 from digsite.runs.layout import RunDir
 
 HERE = Path(__file__).parent
@@ -77,12 +77,15 @@ def _fill(template: str, **values: Any) -> str:
 
 def _single(facts: Facts) -> str:
     tables = [read_table(facts.run.tables, name) for name in facts.tables[:TABLES]]
+    loose, many = albums(facts.pictures)
     return _fill(
         "report.html",
         facts=facts,
         rows=rows(facts.claims),
         doubts=doubts(facts),
-        uris=embedded(list(facts.pictures)),
+        loose=loose,
+        albums=many,
+        uris=embedded([*loose, *(picture for mine in many.values() for picture in mine)]),
         tables=tables,
     )
 

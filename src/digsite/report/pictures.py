@@ -2,12 +2,14 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from digsite.runs.shown import files
 
 SVG_LIMIT = 400_000  # bytes; beyond this a scatter of thousands of points is better as pixels
+ALBUM = 4  # figures in one folder from which on they are shown small, side by side
 BUDGET = 7_500_000  # bytes of figures in one report, before base64 adds a third
 
 
@@ -54,6 +56,15 @@ def _picture(stem: Path, folder: Path) -> Picture:
     caption = text.read_text(encoding="utf-8", errors="replace").strip() if text else ""
     name = stem.relative_to(folder).as_posix()
     return Picture(name, caption, beside(".svg"), beside(".png"), beside(".csv"))
+
+
+def albums(shown: Sequence[Picture]) -> tuple[list[Picture], dict[str, list[Picture]]]:
+    """Figures that stand for themselves, and by folder those that are many of one kind."""
+    found: dict[str, list[Picture]] = {}
+    for picture in shown:
+        found.setdefault(picture.name.rpartition("/")[0], []).append(picture)
+    many = {folder: mine for folder, mine in found.items() if folder and len(mine) >= ALBUM}
+    return [p for p in shown if p.name.rpartition("/")[0] not in many], many
 
 
 def data_uri(picture: Picture) -> str | None:

@@ -195,22 +195,15 @@ def _by_measure(config: GridConfig, runs: list[TrackedRun]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _heatmaps(run: Run, shown: list[TrackedRun], name: str, result: Phase1) -> None:
+    for one in shown:
+        picture = figures.layer_heatmap(one, name, [j for j in result.found if j[0].run == one.name])
+        caption = f"{name} of each layer against its own range; ticks are jumps."
+        run.figure(f"heatmaps/{one.name}", picture, caption=caption)
+
+
 def _figures(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1) -> None:
     name = config.measure
-    if config.heatmaps:
-        for one in [r for r in runs if r.seed == runs[0].seed]:
-            picture = figures.layer_heatmap(one, name, [j for j in result.found if j[0].run == one.name])
-            run.figure(
-                f"heatmaps/{one.name}",
-                picture,
-                caption=f"{name} of each layer against its own range; ticks are jumps.",
-            )
-    busiest = max(runs, key=lambda r: sum(len(j) for s, j in result.found if s.run == r.name))
-    run.figure(
-        "velocity",
-        figures.velocity_and_acceleration(busiest, name),
-        caption="Speed and change of speed of each layer, and the share of layers that are fast at once.",
-    )
     phase = {
         f: result.jumps.phase[result.jumps.family == f].to_numpy(float)
         for f in sorted(set(result.jumps.family))
@@ -234,6 +227,14 @@ def _figures(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase
         dashboard.architecture_page(result),
         caption="Six panels on the architecture families.",
     )
+    busiest = max(runs, key=lambda r: sum(len(j) for s, j in result.found if s.run == r.name))
+    run.figure(
+        "velocity",
+        figures.velocity_and_acceleration(busiest, name),
+        caption="Speed and change of speed of each layer, and the share of layers that are fast at once.",
+    )
+    if config.heatmaps:
+        _heatmaps(run, [r for r in runs if r.seed == runs[0].seed], name, result)
     steps = {str(key): list(group["step"]) for key, group in result.jumps.groupby("experiment")}
     show_courses(run, runs, name, steps)
     show_spectra(run, runs)
