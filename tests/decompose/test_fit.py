@@ -220,6 +220,14 @@ def test_layers_that_cannot_be_decomposed_are_named():
         fit([model], [0], modules=["1"])
 
 
+def test_only_what_can_be_decomposed_is_suggested():
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 5)).double()
+    with pytest.raises(UsageError, match=r"Accepted: 0, 2\.$"):
+        fit([model], [0], modules=["layers.*"])
+    with pytest.raises(UsageError, match=r"No layer of this model can be decomposed\.$"):
+        fit([nn.Sequential(nn.ReLU()).double()], [0], modules=["layers.*"])
+
+
 def test_recomputing_saves_memory_and_changes_nothing():
     losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "adversarial"}
     plain, frugal = (walk(fit([tms(0)], [0, 1], losses=losses, recompute=r)) for r in ("never", "always"))

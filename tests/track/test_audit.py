@@ -77,6 +77,9 @@ def test_holes_and_bare_nan(tmp_path: Path) -> None:
 def test_nothing_to_check(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no CSV or JSON"):
         audit.check_folder(tmp_path)
+    (tmp_path / "a.py").write_text("1")
+    with pytest.raises(UsageError, match="is no CSV or JSON"):
+        audit.check_folder(tmp_path / "a.py")
     with pytest.raises(NotFound, match="no folder"):
         audit.check_folder(tmp_path / "none")
 

@@ -1,6 +1,6 @@
 """A frozen copy of a model whose matching layers can be answered by someone else, call by call."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -111,8 +111,9 @@ def pick(found: Any, output: str) -> Tensor:
 def find_sites(model: nn.Module, patterns: Sequence[str], identity: Sequence[str] = ()) -> Iterator[Site]:
     """Sites in the order of the modules; identities come before their module."""
     paths = [name for name, _ in model.named_modules() if name]
-    chosen = {path for pattern in patterns for path in _matching(pattern, paths)}
-    padded = {path for pattern in identity for path in _matching(pattern, paths)}
+    fit = [path for path in paths if layers.layer_of(model.get_submodule(path)) is not None]
+    chosen = {path for pattern in patterns for path in _matching(pattern, paths, fit)}
+    padded = {path for pattern in identity for path in _matching(pattern, paths, fit)}
     for path in paths:
         module = model.get_submodule(path)
         if path in padded:
@@ -121,10 +122,12 @@ def find_sites(model: nn.Module, patterns: Sequence[str], identity: Sequence[str
             yield Site(path, path, module, _layer(path, module))
 
 
-def _matching(pattern: str, paths: Iterable[str]) -> list[str]:
+def _matching(pattern: str, paths: Sequence[str], fit: Sequence[str]) -> list[str]:
+    """Of what does not match, the nearest that could be decomposed is named."""
     found = [path for path in paths if fnmatch(path, pattern)]
     if not found:
-        raise UsageError(f"No module matches '{pattern}'. {nearest(pattern, paths)}")
+        near = nearest(pattern, fit) or "No layer of this model can be decomposed."
+        raise UsageError(f"No module matches '{pattern}'. {near}")
     return found
 
 

@@ -50,9 +50,10 @@ def check_folder(folder: Path) -> list[Finding]:
     """Every CSV and JSON below a folder, and the units across files: events later than the runs' samples allow."""
     if not folder.exists():
         raise NotFound(f"There is no folder '{folder}'.")
-    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if _kind(p))
+    inside = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    files = [path for path in inside if _kind(path)]
     if not files:
-        raise UsageError(f"'{folder}' holds no CSV or JSON.")
+        raise UsageError(f"'{folder}' {'is' if folder.is_file() else 'holds'} no CSV or JSON.")
     findings: list[Finding] = []
     ends: dict[str, float] = {}
     tables = {}
