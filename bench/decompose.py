@@ -9,8 +9,6 @@ on where the first was stopped.
 import argparse
 import importlib.util
 import os
-import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from _studies import children_cpu, shipped
 from digsite.base.families import scan
 from digsite.decompose import run_toys, score
 from digsite.decompose.config import DecomposeConfig
@@ -27,8 +26,7 @@ from digsite.decompose.gates import mlp
 from digsite.decompose.targets import sampler, untrained
 from digsite.figures.save import save_figure
 from digsite.models import build, parse
-from digsite.runs.listing import runs_in
-from digsite.runs.results import bounds, read_results
+from digsite.runs.results import bounds
 from digsite.studies import find_study
 from digsite.studies.plan import plan
 
@@ -41,7 +39,6 @@ STUDIES = (
     *("tms_5-2", "tms_5-2-id", "tms_40-10", "tms_40-10-id", "resid_mlp1"),
     *("ss_emb", "lm_attn", "lm_mlp", "ih", "modadd", "resid_mlp2", "resid_mlp3"),
 )
-RUNS = Path("runs") / "bench"
 PLAIN = {"fold": False, "merge_zero_rows": False, "compile": "never"}
 STORY = {
     "kind": "llama",
@@ -188,20 +185,11 @@ def seconds(work) -> float:
     return time.process_time() - start
 
 
-def children_cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def quality(study: str) -> None:
-    """The shipped study, run to its end or taken from an earlier call, beside what it should reach."""
+    """What the shipped study reached beside what it should reach."""
     began = children_cpu()
-    words = ["sweep", study, "seed=0", "--on", "local:1", "--runs", str(RUNS)]
-    code = subprocess.run([sys.executable, "-m", "digsite", *words], stdout=subprocess.DEVNULL).returncode
-    found = [run for run in runs_in(RUNS) if run.path.parent.name == study]
-    results = read_results(found[0].results) if found and not code else None
+    results = shipped(study)
     if results is None:
-        print(f"{study}: did not finish (exit code {code})\n", flush=True)
         return
     print(f"{study}: {results.verdict}")
     for name, rule in find_study(study).expected.get("claims", {}).items():

@@ -1,6 +1,7 @@
 """Seconds of CPU to describe 2,000 networks, and a reader's training step beside an edge-list graph network's.
 
-`--full` makes three zoos of 2,000 networks, trains every reader on each and prints what was reached beside the goals.
+`--full` makes three zoos of 2,000 networks, trains every reader on each and prints what was reached beside the goals; then
+the studies of known trigger places, of convolutional networks and of published ones.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from _studies import tell
 from digsite.models import build, parse
 from digsite.read.describe import layers
 from digsite.read.edges import compile_population
@@ -33,6 +35,7 @@ from digsite.zoo.make import make_zoo
 
 torch.set_num_threads(1)
 SIZES, WIDTH, NETS = (64, 32, 16, 10), 48, 64
+STUDIES = ("nwa-corner-trigger", "nwa-small-cnn", "nwa-wild-cnn", "group-zoo")
 GOALS = {  # claim: (must, aim)
     "ensemble/test_accuracy/tau": (0.75, 0.80), "ensemble/test_accuracy/r2": (0.89, 0.92),
     "hybrid/test_accuracy/tau": (0.77, 0.83), "ensemble/init/accuracy": (0.87, 0.92),
@@ -212,6 +215,8 @@ def main() -> None:
         if full:
             for line in quality(Path(folder)):
                 print(line, flush=True)
+    for study in STUDIES if full else ():
+        tell(study, first=16)
 
 
 if __name__ == "__main__":

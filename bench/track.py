@@ -1,4 +1,6 @@
-"""Detectors on nulls and planted jumps, overhead of tracking, speed of the spectra; `--full`: 200 series a cell."""
+"""Detectors on nulls and planted jumps, overhead of tracking, speed of the spectra; `--full`: 200 series a cell,
+and the studies as shipped.
+"""
 
 import argparse
 import importlib.util
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from _studies import tell
 from digsite.base import families
 from digsite.models import build, parse
 from digsite.track import Probe, Tracker, harness, spectrum
@@ -163,6 +166,10 @@ def main() -> None:
         overhead(5 if arguments.full else 3)
     if arguments.only in (None, "detectors"):
         detectors([100, 400, 2000] if arguments.full else [100], 200 if arguments.full else 40)
+    if arguments.full and arguments.only is None:
+        for study in ("grokking", "track-frozen", "track-random-labels"):
+            tell(study)
+        tell("ndt", "sets=[mnist,fashion_mnist,usps,stories]")  # the original's 55 cells: 40 CPU-minutes
 
 
 if __name__ == "__main__":
