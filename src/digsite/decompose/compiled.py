@@ -12,7 +12,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 WORTH_STEPS = 1500  # compiling costs about as much as this many small steps save
 COMMON = 20  # times that another shape must come before it is worth a graph of its own
 Step = Callable[..., tuple[Tensor, list[Tensor]]]
-aten = torch.ops.aten
 
 
 def is_possible() -> bool:
@@ -40,29 +39,10 @@ class CompiledStep:
 
 
 def _compile(step: Step, args: Sequence[Tensor]) -> Callable[..., tuple[Tensor, list[Tensor]]]:
-    graph = make_fx(step, decomposition_table=GELU)(*args)
+    graph = make_fx(step)(*args)
     compiled = torch.compile(graph, fullgraph=True, dynamic=False)
     # One compiler process: a pool of workers would outlive a short run. The compiler's own deprecations are not ours.
     with torch._inductor.config.patch(compile_threads=1), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         compiled(*args)
     return compiled
-
-
-def _share_below(x: Tensor) -> Tensor:
-    return 0.5 + 0.5 * torch.erf(x * 0.5**0.5)
-
-
-def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
-    return x * _share_below(x) if approximate == "none" else NotImplemented
-
-
-def _gelu_slope(grad: Tensor, x: Tensor, *, approximate: str = "none") -> Tensor:
-    if approximate != "none":
-        return NotImplemented
-    density = torch.exp(-0.5 * x * x) / (2 * torch.pi) ** 0.5
-    return grad * (_share_below(x) + x * density)
-
-
-# Written out, the compiler computes the error function less often; a fifth of a step with many wide gates.
-GELU = {aten.gelu.default: _gelu, aten.gelu_backward.default: _gelu_slope}
