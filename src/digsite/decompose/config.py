@@ -93,6 +93,12 @@ class DecomposeConfig(Config):
     faithfulness_warmup: FaithfulnessWarmup = Field(
         default=FaithfulnessWarmup(), description="first let the parts add up"
     )
+    retire: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of training after which components that no input uses are set to zero; 0 = never",
+    )
     merge_zero_rows: bool = Field(
         default=True, description="let one row of zeros stand for all where that is exact"
     )

@@ -18,6 +18,7 @@ from digsite.decompose.draws import Draws, Sampler, generator
 from digsite.decompose.folding import fold
 from digsite.decompose.gating import Shape
 from digsite.decompose.masks import Layout
+from digsite.decompose.retiring import retire
 from digsite.decompose.scene import Plan, Scene, frugal, observe
 from digsite.decompose.setup import check, component_counts
 from digsite.decompose.target import Target, check_deterministic
@@ -159,6 +160,8 @@ class Fit:
     def step(self, i: int) -> dict[str, Tensor]:
         """One optimizer step; the loss terms by name, one number per member."""
         self._set_rate(i)
+        if i and i == round(self.config.retire * self.config.steps):
+            retire(self)
         total: list[Tensor] | None = None
         terms = torch.zeros(())
         rank, size = parallel.place()

@@ -1,0 +1,51 @@
+"""Components that no input uses are set to zero; the residual takes over what they held.
+
+They carry next to nothing, but they point somewhere: left in, they win matches against what a component should look like.
+Zero is a fixed point of the step, so they stay out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from digsite.decompose.scene import observe
+
+if TYPE_CHECKING:
+    from digsite.decompose.fit import Fit
+
+LOOKS = 4  # batches that are looked at
+FIRES = 0.1  # a component is used if its importance is above this anywhere in them
+
+
+@torch.no_grad()
+def retire(fit: Fit) -> None:
+    """In place, for all members."""
+    for owner, used in _used(fit).items():
+        for end, axis in (("V", -2), ("U", -1)):
+            value = fit.params[f"{owner}/{end}"]
+            idle = ~used.unsqueeze(axis)
+            moments = fit.optimizer.state[value]
+            for tensor in (value, *(moments[m] for m in ("exp_avg", "exp_avg_sq") if moments)):
+                tensor.masked_fill_(idle, 0.0)
+
+
+def _used(fit: Fit) -> dict[str, Tensor]:
+    """(K, C) by owner of parts: whether any site that shares them uses the component."""
+    used: dict[str, Tensor] = {}
+    for index in range(LOOKS):
+        x, _ = fit.draws.batch(index)
+        for site, fires in _fires(fit, x).items():
+            owner = fit.plan.owners[site]
+            used[owner] = used.get(owner, torch.zeros_like(fires)) | fires
+    return used
+
+
+def _fires(fit: Fit, x: Tensor) -> dict[str, Tensor]:
+    scenes = [observe(fit.plan, fit.member_weights(k), fit.member(k), x[k]) for k in range(len(x))]
+    return {
+        site: torch.stack([s.importance.lower[site].flatten(0, -2).amax(0) > FIRES for s in scenes])
+        for site in fit.plan.target.sites
+    }
