@@ -50,7 +50,10 @@ def test_unused_components_are_zero_from_the_chosen_step_to_the_last():
 
 def test_what_they_held_passes_to_the_residual():
     fit = walk(made([3]), 0, 3)
-    before, whole = fit.decomposition(0).components("linear1"), fit.decomposition(0).components("linear1").weight
+    before, whole = (
+        fit.decomposition(0).components("linear1"),
+        fit.decomposition(0).components("linear1").weight,
+    )
     retire(fit)
     after = fit.decomposition(0).components("linear1")
     torch.testing.assert_close(after.V @ after.U + after.residual, whole)

@@ -99,6 +99,13 @@ def test_weights_and_updates() -> None:
     assert {"gradient/norm", "weight/spectral_norm"} <= {s.measure for s in tracker.series(layer="0")}
 
 
+def test_weights_are_read_at_doubling_samples_then_at_every_fourth() -> None:
+    model = net()
+    tracker = Tracker(model, PROBE, every=2, budget=None, weights_every=4)
+    train(model, tracker, 20)
+    assert tracker.series("weight/norm", "0")[0].steps.tolist() == [0, 2, 4, 8, 16]
+
+
 def test_a_layer_that_never_runs_is_named() -> None:
     class Lazy(nn.Module):
         def __init__(self) -> None:
@@ -128,6 +135,8 @@ def test_nan_activations_leave_a_marked_hole() -> None:
     series = tracker.series("stable_rank", "0")[0]
     assert series.holes == 1
     assert series.steps.tolist() == [0, 1, 3]
+    assert 2 not in tracker.series("weight/norm", "0")[0].steps
+    assert any("weights of '0' were not finite" in note for note in tracker.notes)
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ class Tracker:
     A sample is taken at step 0 and then every `every` steps, or at doubling steps up to `every` first with
     `cadence="log"`. Steps in the results are training steps. With a `budget` (a share of the training time) a sample
     takes what fits: first the cheap read-outs of all layers, then spectra and intrinsic dimensions at some samples and
-    weights of a few layers in turn. Without one, every sample is complete; weights, which are measured without noise,
-    are read at every `weights_every`-th. A `ring` keeps recent weights and hands them out at a jump.
+    weights of a few layers in turn. Without one, every sample is complete; weights, which are measured without noise and
+    cost most, are read at doubling samples and then at every `weights_every`-th. A `ring` keeps recent weights and hands
+    them out at a jump.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Tracker:
         layers: Iterable[str] | None = None,
         n_rows: int = 128,
         weights: bool = True,
-        weights_every: int = 10,
+        weights_every: int = 40,
         first_step: int = 0,
         ring: WeightRing | None = None,
         seed: int = 0,
@@ -105,8 +106,7 @@ class Tracker:
             self._sample(everything=True)
 
     def due(self, step: int) -> bool:
-        doubling = self.cadence == "log" and step < self.every and step & (step - 1) == 0
-        return doubling or step % self.every == 0
+        return step % self.every == 0 or (self.cadence == "log" and _doubles(step, self.every))
 
     def close(self) -> None:
         """A last complete sample, and each sample's likeness to it."""
@@ -175,17 +175,22 @@ class Tracker:
 
     def _weigh(self, everything: bool) -> None:
         """Weights in turn, so that every layer is reached even with a small budget."""
-        if everything or self._samples % self.weights_every == 0:
+        n, every = self._samples, self.weights_every
+        if everything or n % every == 0 or _doubles(n, every):
             self._queue.extend(name for name in self._first_weights if self._unread(name))
         self._samples += 1
         while self._queue and (everything or self.budget.affordable("decompositions", self._queue[0])):
             name = self._queue.popleft()
             with self.budget.booked("decompositions", name):
-                weight = self.model.get_submodule(name).weight
-                assert isinstance(weight, Tensor)
-                gradient = {} if weight.grad is None else {"gradient/norm": float(weight.grad.norm())}
-                values = readout.weights(weight, self._first_weights[name])
-                self.records.add(name, self.count, values | gradient)
+                self._read_weights(name)
+
+    def _read_weights(self, name: str) -> None:
+        weight = self.model.get_submodule(name).weight
+        assert isinstance(weight, Tensor)
+        if not isfinite(float(weight.detach().sum())):
+            return self._leave_out(f"The weights of '{name}' were not finite", name)
+        gradient = {} if weight.grad is None else {"gradient/norm": float(weight.grad.norm())}
+        self.records.add(name, self.count, readout.weights(weight, self._first_weights[name]) | gradient)
 
     def _unread(self, name: str) -> bool:
         return name not in self._queue and self.count not in self.records.values(name, "weight/norm")
@@ -199,11 +204,12 @@ class Tracker:
         # The sum of a finite table is finite: one pass without a mask.
         if len(table) > 1 and isfinite(float(table.sum())):
             return True
-        self.records.hole(name, self.count)
-        self._say(
-            f"The activations of '{name}' were not finite or had one row at step {self.count}; left out."
-        )
+        self._leave_out(f"The activations of '{name}' were not finite or had one row", name)
         return False
+
+    def _leave_out(self, why: str, name: str) -> None:
+        self.records.hole(name, self.count)
+        self._say(f"{why} at step {self.count}; left out.")
 
     def _find_silent(self) -> None:
         for target in self.targets:
@@ -214,6 +220,11 @@ class Tracker:
         if text not in self.notes:
             self.notes.append(text)
             warnings.warn(text, stacklevel=4)
+
+
+def _doubles(n: int, below: int) -> bool:
+    """1, 2, 4, 8, ... below a number."""
+    return n < below and n & (n - 1) == 0
 
 
 def _chosen(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
