@@ -130,7 +130,7 @@ def arithmetic(study: str) -> tuple[float, float]:
     """Billions of operations of a step in matrix products, and in gates (30 for a GELU's value and slope)."""
     fit = make(study, 1, gate=gate(study, 0), compile="never", recompute="never")
     with FlopCounterMode(display=False) as counter:
-        fit._gradients(0, 0.0)
+        fit.gradients(*fit.draws.batch(0), 0, 0.0)
     rows = fit.draws.batch(0)[0][0].shape[: 2 if study == EMBEDDING else 1].numel()
     entries = sum(rows * shape.n * sum(fit.config.gate.hidden) for shape in fit.shapes.values())
     return counter.get_total_flops() / 1e9, 30 * entries / 1e9
@@ -158,7 +158,7 @@ def own_cost(study: str) -> str:
     fit = make(study, 1, batch=config.decompose.batch)
     per_step = milliseconds(fit, 1.0) / 1e3
     found, n = fit.decomposition(0), config.target.model.n_features
-    batch = fit.sample(torch.Generator())
+    batch = fit.problem.sample(torch.Generator())
     check = seconds(lambda: score.pattern_errors(score.probe_importance(found, n), config.truth, 0.2))
     scores = seconds(lambda: score.score(found, config.truth, batch, n))
     course = [{"step": step, "error_mean": 1.0, "error_max": 1.0} for step in range(5)]

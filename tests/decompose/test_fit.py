@@ -70,9 +70,9 @@ def test_members_that_would_leave_the_cache_step_one_by_one(monkeypatch):
     losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "adversarial"}
     models = [tms(0), tms(1)]
     stacked = walk(fit(models, [4, 5], losses=losses))
-    monkeypatch.setattr("digsite.decompose.fit.STACKED_MB", 0)
+    monkeypatch.setattr("digsite.decompose.program.STACKED_MB", 0)
     alone = walk(fit(models, [4, 5], losses=losses))
-    assert alone.one_by_one and not stacked.one_by_one
+    assert alone.program.one_by_one and not stacked.program.one_by_one
     for name, value in stacked.params.items():
         torch.testing.assert_close(alone.params[name], value, rtol=1e-9, atol=1e-11)
 
@@ -89,15 +89,16 @@ def test_one_row_of_zeros_stands_for_all():
     x = sparse(torch.Generator().manual_seed(5))
     small, counts = merge_zero_rows(x, made.draws.capacity)
     kept = nonzero(x)
-    big_layout, small_layout = made.layout(x[None]), made.layout(small[None])
+    program, params = made.program, made.member(0)
+    big_layout, small_layout = program.layout(x, None, params), program.layout(small, None, params)
     big = torch.rand(1, _size(made, big_layout), dtype=torch.float64)
     noise = made.draws.split(big_layout, big[0])
     rows = torch.cat([kept.nonzero()[:, 0], (~kept).nonzero()[:, 0]])[: len(small)]
     chosen = torch.cat([(v[rows] if len(v) == len(x) else v).flatten() for v in noise.values()])[None]
     ones = torch.ones(1, len(x), dtype=torch.float64)
     start, args = torch.tensor(0.0, dtype=torch.float64), (made.coeffs, *made.params.values())
-    terms, slopes = made._forward(start, x[None], ones, big, *args)
-    merged_terms, merged_slopes = made._forward(start, small[None], counts[None], chosen, *args)
+    terms, slopes = program._forward(start, x[None], ones, big, *args)
+    merged_terms, merged_slopes = program._forward(start, small[None], counts[None], chosen, *args)
     assert small_layout.positions != big_layout.positions
     torch.testing.assert_close(terms, merged_terms, rtol=1e-12, atol=1e-14)
     for a, b in zip(slopes, merged_slopes, strict=True):
@@ -119,7 +120,7 @@ def test_folding_a_frozen_embedding_changes_nothing(seeds):
     losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "hidden_recon"}
     folded = fit(models, seeds, six, MLP, losses=losses)
     plain = fit(models, seeds, six, MLP, losses=losses, fold=False)
-    assert type(folded._runner.target) is not type(plain._runner.target)
+    assert type(folded.program.runner.target) is not type(plain.program.runner.target)
     for step in range(2):
         a, b = folded.step(step), plain.step(step)
         for name in a:
@@ -137,9 +138,9 @@ def test_the_compiled_step_is_the_eager_step():
 
 def test_accumulated_batches_are_one_large_batch():
     one, two = (fit([tms(0)], [0], accumulate=n, merge_zero_rows=False) for n in (1, 2))
-    slopes = [one._gradients(i, 0.0)[1] for i in (0, 1)]
+    slopes = [one.gradients(*one.draws.batch(i), i, 0.0)[1] for i in (0, 1)]
     total = []
-    two._apply = total.extend  # type: ignore[method-assign]
+    two.updates.apply = lambda slopes, i: total.extend(slopes)  # type: ignore[method-assign]
     two.step(0)
     for a, b, c in zip(*slopes, total, strict=True):
         torch.testing.assert_close((a + b) / 2, c)
@@ -231,7 +232,7 @@ def test_only_what_can_be_decomposed_is_suggested():
 def test_recomputing_saves_memory_and_changes_nothing():
     losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "adversarial"}
     plain, frugal = (walk(fit([tms(0)], [0, 1], losses=losses, recompute=r)) for r in ("never", "always"))
-    assert frugal.one_by_one and not plain.one_by_one
+    assert frugal.program.one_by_one and not plain.program.one_by_one
     for name, value in plain.params.items():
         torch.testing.assert_close(frugal.params[name], value, rtol=1e-9, atol=1e-12)
 

@@ -24,12 +24,8 @@ FIRES = 0.1  # a component is used if its importance is above this anywhere in t
 def retire(fit: Fit) -> None:
     """In place, for all members."""
     for owner, used in _used(fit).items():
-        for end, axis in (("V", -2), ("U", -1)):
-            value = fit.params[f"{owner}/{end}"]
-            idle = ~used.unsqueeze(axis)
-            moments = fit.optimizer.state[value]
-            for tensor in (value, *(moments[m] for m in ("exp_avg", "exp_avg_sq") if moments)):
-                tensor.masked_fill_(idle, 0.0)
+        fit.updates.clear(f"{owner}/V", ~used[:, None])
+        fit.updates.clear(f"{owner}/U", ~used[..., None])
 
 
 def _used(fit: Fit) -> dict[str, Tensor]:
