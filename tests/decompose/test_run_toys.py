@@ -104,3 +104,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint_before
     assert execute(run, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 1
     assert "is not finite at step 1" in json.loads(run.error.read_text())["message"]
     assert list(run.path.glob("checkpoints/steps*"))
+
+
+def test_a_truth_that_the_target_cannot_have_is_refused_before_the_first_step(tmp_path):
+    run = planned(tmp_path, 0, truth={"linear*": {"identity": 7}})
+    assert execute(run, CPU) == 2
+    assert run.status().message == "The identity pattern is for 7 features, and the model has 5."
+    assert run.status().step == 0

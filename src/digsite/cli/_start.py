@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from digsite.base.errors import UsageError
 from digsite.runs.layout import RunDir
 from digsite.runs.results import misses, read_results
 from digsite.studies import Study
@@ -42,9 +43,17 @@ def leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+class _Plain(logging.Formatter):
+    """Messages as they are; what ended a run looks like every other error of the command line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        return f"digsite: {text}" if record.levelno >= logging.ERROR else text
+
+
 def _log_to_stderr(quiet: bool) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Plain())
     handler.setLevel(logging.ERROR if quiet else logging.INFO)
     logging.getLogger("digsite").addHandler(handler)
     return handler
@@ -59,8 +68,8 @@ def write_report(run: RunDir) -> None:
 def explain_end(run: RunDir, code: int) -> None:
     """What to do next after a run that did not finish."""
     status = run.status()
-    if status.state == "failed":
-        click.echo(f"digsite: {status.message}", err=True)
+    if status.state == "failed" and code != UsageError.exit_code:
+        # After a wrong setting only a new run helps: this one keeps its own.
         click.echo(
             f"  The traceback is in {run.error}. After mending the cause: digsite resume {run.id}", err=True
         )

@@ -77,6 +77,7 @@ def toys(configs: list[ToyConfig], runs: list[Run]) -> None:
         groups.append(Group(config, run, [*islice(trained, config.seeds), *blank]))
     place(groups)
     fit = stack(groups)
+    check(fit, groups[0], 0)  # a truth that the modules cannot have is refused before the first step
     train(fit, groups)
     for group in groups:
         conclude(fit, group)
