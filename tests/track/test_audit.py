@@ -74,6 +74,21 @@ def test_holes_and_bare_nan(tmp_path: Path) -> None:
     assert "d.json" not in found
 
 
+def test_short_empty_and_impossible_series_are_named(tmp_path: Path) -> None:
+    one = series(layers=("x",)).rename(columns={"rank": "stable_rank"})
+    write(tmp_path, "short.csv", one.head(9))
+    write(tmp_path, "empty.csv", one.assign(stable_rank=np.nan))
+    write(tmp_path, "percent.csv", one.assign(stable_rank=one["stable_rank"] / 100))
+    write(tmp_path, "right.csv", one)
+    found = {f.file: f.what for f in audit.check_folder(tmp_path)}
+    assert found["short.csv"] == "9 samples are too few to look for jumps; 20 are needed"
+    assert found["empty.csv"] == "no finite value in 1 of 1 series"
+    assert (
+        found["percent.csv"] == "below 1 in 1 of 1 series, which no dimension can be: is it in other units?"
+    )
+    assert "right.csv" not in found
+
+
 def test_nothing_to_check(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no CSV or JSON"):
         audit.check_folder(tmp_path)

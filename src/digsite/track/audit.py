@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.track.published import lenient_json
-from digsite.track.series import check_steps, is_constant
+from digsite.track.table_checks import RUN_NAMES, STEP_NAMES, Finding, check_table, first, holes
 
-STEP_NAMES = ("step", "steps", "global_step", "iteration")
-LAYER_NAMES = ("layer", "layer_name", "module")
-RUN_NAMES = ("run", "experiment", "experiment_name", "model")
-NOT_MEASURES = {
-    "sample",
-    "epoch",
-    "index",
-    "loss",
-    "grad_norm",
-    "cluster",
-    "seed",
-    "depth",
-    "rows",
-    *STEP_NAMES,
-}
 EVENTS = {"magnitude", "relative_change"}  # columns of lists of events: their rows are no series
-FEWEST = 3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to know about a file before its numbers are used."""
-
-    severity: Literal["wrong", "doubt", "note"]
-    file: str
-    where: str
-    what: str
-
-    def row(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -64,9 +33,12 @@ def check_folder(folder: Path) -> list[Finding]:
             continue
         table = pd.read_csv(path)
         tables[name] = table
+        if _is_event_list(table):
+            findings += list(holes(table, name))
+            continue
         findings += check_table(table, name)
-        step = _first(table, STEP_NAMES)
-        if step is not None and not _is_event_list(table):
+        step = first(table, STEP_NAMES)
+        if step is not None:
             ends[path.name.split(".")[0]] = float(np.max(table[step].to_numpy(float)))
     for name, table in tables.items():
         if _is_event_list(table):
@@ -74,54 +46,9 @@ def check_folder(folder: Path) -> list[Finding]:
     return findings
 
 
-def check_table(table: pd.DataFrame, file: str) -> list[Finding]:
-    """A table of series: one row per step, or per step and layer."""
-    step = _first(table, STEP_NAMES)
-    if step is None or _is_event_list(table):
-        return list(_holes(table, file))
-    findings = list(_holes(table, file))
-    run = _first(table, RUN_NAMES)
-    if run is not None and len(set(table[run])) > 1:
-        findings.append(
-            Finding("note", file, run, f"holds {len(set(table[run]))} runs; they are read one by one")
-        )
-    keys = [c for c in (run, _first(table, LAYER_NAMES)) if c]
-    groups = table.groupby(keys, sort=False) if keys else [("", table)]
-    constants: dict[str, int] = {}
-    count = 0
-    for key, part in groups:
-        if len(part) < FEWEST:
-            continue
-        count += 1
-        where = " / ".join(map(str, key)) if isinstance(key, tuple) else str(key)
-        try:
-            check_steps(part[step].to_numpy(float), len(part))
-        except UsageError as error:
-            findings.append(Finding("wrong", file, where, error.message))
-        for measure in measure_columns(table):
-            values = part[measure].to_numpy(float)
-            constants[measure] = constants.get(measure, 0) + is_constant(values[np.isfinite(values)])
-    findings += [
-        Finding(
-            "wrong" if constant == count else "doubt",
-            file,
-            measure,
-            f"constant up to rounding in {constant} of {count} series: jumps and settling times say nothing",
-        )
-        for measure, constant in constants.items()
-        if constant
-    ]
-    return findings
-
-
-def measure_columns(table: pd.DataFrame) -> list[str]:
-    numeric = table.select_dtypes("number").columns
-    return [name for name in numeric if name not in NOT_MEASURES]
-
-
 def check_event_units(table: pd.DataFrame, ends: dict[str, float], file: str) -> Iterator[Finding]:
     """A list of events whose times never reach the later part of any run was timed in other units."""
-    step, run = _first(table, STEP_NAMES), _first(table, RUN_NAMES)
+    step, run = first(table, STEP_NAMES), first(table, RUN_NAMES)
     if step is None:
         return
     if "phase" in table:
@@ -172,24 +99,8 @@ def usable(findings: list[Finding]) -> None:
             )
 
 
-def _holes(table: pd.DataFrame, file: str) -> Iterator[Finding]:
-    for name in table.select_dtypes("number").columns:
-        holes = int((~np.isfinite(table[name].to_numpy(float))).sum())
-        if holes:
-            yield Finding(
-                "doubt",
-                file,
-                name,
-                f"{holes} of {len(table)} values are missing or not finite; they are left out",
-            )
-
-
 def _is_event_list(table: pd.DataFrame) -> bool:
     return bool(EVENTS & set(table.columns))
-
-
-def _first(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in table.columns), None)
 
 
 def _kind(path: Path) -> str | None:

@@ -11,7 +11,7 @@ import pandas as pd
 from digsite.base import settings
 from digsite.base.errors import NotFound
 from digsite.track import comparison, figures, published, retrained
-from digsite.track.audit import check_table
+from digsite.track.table_checks import check_table
 from digsite.track.config import AsPublishedConfig
 from digsite.track.detect import jumps_of_all
 from digsite.track.jumps import Jump
