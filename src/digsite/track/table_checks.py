@@ -44,11 +44,11 @@ def check_table(table: pd.DataFrame, file: str) -> list[Finding]:
     findings = list(holes(table, file))
     if step is None:
         return findings
-    if run is not None and (runs := table[run].nunique()) > 1:
+    if run is not None and (runs := len(set(table[run]))) > 1:
         findings.append(Finding("note", file, run, f"holds {runs} runs; they are read one by one"))
     series = {where: part for where, part in _series(table, run) if len(part) >= FEWEST}
     for where, part in series.items():
-        findings += _steps(part[step], file, where)
+        findings += _steps(part[step].to_numpy(float), file, where)
     return findings + [f for measure in measure_columns(table) for f in _values(series, measure, file)]
 
 
@@ -58,12 +58,12 @@ def _series(table: pd.DataFrame, run: str | None) -> Iterator[tuple[str, pd.Data
         yield " / ".join(map(str, key)) if isinstance(key, tuple) else str(key), part
 
 
-def _steps(steps: pd.Series, file: str, where: str) -> Iterator[Finding]:
+def _steps(steps: np.ndarray, file: str, where: str) -> Iterator[Finding]:
     if len(steps) < MINIMUM:
         what = f"{len(steps)} samples are too few to look for jumps; {MINIMUM} are needed"
         yield Finding("doubt", file, where, what)
     try:
-        check_steps(steps.to_numpy(float), len(steps))
+        check_steps(steps, len(steps))
     except UsageError as error:
         yield Finding("wrong", file, where, error.message)
 

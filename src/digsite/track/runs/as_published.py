@@ -11,12 +11,12 @@ import pandas as pd
 from digsite.base import settings
 from digsite.base.errors import NotFound
 from digsite.track import comparison, figures, published, retrained
-from digsite.track.table_checks import check_table
 from digsite.track.config import AsPublishedConfig
 from digsite.track.detect import jumps_of_all
 from digsite.track.jumps import Jump
 from digsite.track.published import COUNT_KEYS, RECORDED, PublishedRun
 from digsite.track.series import Series
+from digsite.track.table_checks import check_table
 from digsite.worker.run import Run
 
 
