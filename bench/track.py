@@ -28,6 +28,7 @@ MODELS: dict[str, tuple[dict, int, tuple[int, ...], int]] = {  # config, batch, 
     ),
 }
 Hook = Callable[[int, Tensor], object]
+PIECE = 50  # steps
 
 
 def detectors(sizes: list[int], count: int, seed: int = 1) -> None:
@@ -101,34 +102,33 @@ def loop(model: nn.Module, batch: int, shape: tuple[int, ...]) -> Callable[[int,
     return run
 
 
-def overhead(blocks: int) -> None:
-    """Untracked, tracked within a budget of 2 % and 4.5 %, tracked completely, and the successor package."""
-    print(
-        "\noverhead of tracking every 10 steps, all measures, one thread (CPU time, medians of interleaved blocks)"
-    )
+def overhead(rounds: int) -> None:
+    """Untracked, untracked again (what the machine's noise is), tracked within budgets and completely, the successor.
+
+    They take turns in pieces of 50 steps for at least 80 samples, in which all weights are read twice.
+    """
+    print("\noverhead of tracking every 10 steps, all measures, one thread (CPU time, taking turns)")
     upstream = "" if importlib.util.find_spec("ndt") else " (the package ndt is not installed: not measured)"
-    print(f"{'model':<12}{'step':>9}   budget 2 %    budget 5 %    no budget    successor{upstream}")
+    print(f"{'model':<12}{'step':>9}   noise   budget 2 %    budget 5 %    no budget    successor{upstream}")
     for name, (spec, batch, shape, inputs) in MODELS.items():
         model = build(parse(spec))
         run = loop(model, batch, shape)
-        per_step = run(10, None)
-        steps = max(int(2.0 / per_step / 10) * 10, 30)
+        run(10, None)
         trackers = {share: tracker(model, shape, inputs, share) for share in (0.02, 0.045, None)}
-        plain: list[float] = []
-        took: dict[object, list[float]] = {share: [] for share in (*trackers, "ndt")}
-        for _ in range(blocks):
-            plain.append(run(steps, None))
+        took: dict[object, list[float]] = {who: [] for who in ("plain", "again", *trackers, "ndt")}
+        for _ in range(max(rounds, int(2.0 / run(10, None) / PIECE))):
+            took["plain"].append(run(PIECE, None))
+            took["again"].append(run(PIECE, None))
             for share, one in trackers.items():
                 one.budget.resume()
-                took[share].append(run(steps, lambda _, loss, one=one: one.step(loss)))
+                took[share].append(run(PIECE, lambda _, loss, one=one: one.step(loss)))
             if not upstream:
-                took["ndt"].append(successor(model, run, steps))
-        base = float(np.median(plain))
-        cells = [
-            f"{np.median(took[share]) / base - 1:+7.1%} ({samples(one)})" for share, one in trackers.items()
-        ]
-        other = f"{np.median(took['ndt']) / base - 1:+7.1%}" if took["ndt"] else ""
-        print(f"{name:<12}{base * 1e3:6.1f} ms  {'  '.join(cells)}  {other}", flush=True)
+                took["ndt"].append(successor(model, run, PIECE))
+        base = float(np.mean(took["plain"]))
+        more = {who: f"{np.mean(times) / base - 1:+6.1%}" for who, times in took.items() if times}
+        cells = [f"{more[share]} ({samples(one):>4})" for share, one in trackers.items()]
+        row = f"{more['again']}  {'  '.join(cells)}  {more.get('ndt', '')}"
+        print(f"{name:<12}{base * 1e3:6.1f} ms  {row}", flush=True)
         own = ", ".join(f"{one.overhead:.1%}" for one in trackers.values())
         print(f"{'':<12}the trackers' own accounts: {own}; in brackets: share of due samples taken")
 
@@ -163,7 +163,7 @@ def main() -> None:
     if arguments.only in (None, "spectra"):
         spectra_speed()
     if arguments.only in (None, "overhead"):
-        overhead(5 if arguments.full else 3)
+        overhead(32 if arguments.full else 16)
     if arguments.only in (None, "detectors"):
         detectors([100, 400, 2000] if arguments.full else [100], 200 if arguments.full else 40)
     if arguments.full and arguments.only is None:

@@ -34,8 +34,8 @@ class Tracker:
     `cadence="log"`. Steps in the results are training steps. With a `budget` (a share of the training time) a sample
     takes what fits: first the cheap read-outs of all layers, then spectra and intrinsic dimensions at some samples and
     weights of a few layers in turn. Without one, every sample is complete; weights, which are measured without noise and
-    cost most, are read at doubling samples and then at every `weights_every`-th. A `ring` keeps recent weights and hands
-    them out at a jump.
+    cost most, are read at every `weights_every`-th. A `ring` keeps recent weights and hands them out
+    at a jump.
     """
 
     def __init__(
@@ -106,7 +106,8 @@ class Tracker:
             self._sample(everything=True)
 
     def due(self, step: int) -> bool:
-        return step % self.every == 0 or (self.cadence == "log" and _doubles(step, self.every))
+        doubling = self.cadence == "log" and step < self.every and step & (step - 1) == 0
+        return doubling or step % self.every == 0
 
     def close(self) -> None:
         """A last complete sample, and each sample's likeness to it."""
@@ -175,8 +176,7 @@ class Tracker:
 
     def _weigh(self, everything: bool) -> None:
         """Weights in turn, so that every layer is reached even with a small budget."""
-        n, every = self._samples, self.weights_every
-        if everything or n % every == 0 or _doubles(n, every):
+        if everything or self._samples % self.weights_every == 0:
             self._queue.extend(name for name in self._first_weights if self._unread(name))
         self._samples += 1
         while self._queue and (everything or self.budget.affordable("decompositions", self._queue[0])):
@@ -220,11 +220,6 @@ class Tracker:
         if text not in self.notes:
             self.notes.append(text)
             warnings.warn(text, stacklevel=4)
-
-
-def _doubles(n: int, below: int) -> bool:
-    """1, 2, 4, 8, ... below a number."""
-    return n < below and n & (n - 1) == 0
 
 
 def _chosen(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
