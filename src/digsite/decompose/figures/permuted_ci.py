@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from digsite.decompose.panels import panels
+from digsite.decompose.panels import panels, shown
 from digsite.decompose.view import View
 from digsite.figures import heatmap, styled
 
@@ -18,7 +17,7 @@ def draw(view: View) -> Figure:
     for ax, (module, values) in zip(axes, view.probes.items(), strict=True):
         ordered = values.cpu().numpy()[:, view.order[module]]
         heatmap(
-            ordered[:, : _shown(ordered)],
+            ordered[:, : shown(ordered.max(0), len(ordered))],
             x="component (ordered)",
             y="feature",
             title=module,
@@ -32,11 +31,7 @@ def data(view: View) -> dict[str, Sequence[float]]:
     columns = {}
     for module, values in view.probes.items():
         ordered = values.cpu().numpy()[:, view.order[module]]
-        columns |= {f"{module}/{c}": ordered[:, c].tolist() for c in range(_shown(ordered))}
+        columns |= {
+            f"{module}/{c}": ordered[:, c].tolist() for c in range(shown(ordered.max(0), len(ordered)))
+        }
     return columns
-
-
-def _shown(ordered: np.ndarray) -> int:
-    """All used columns and a few of the unused."""
-    used = np.flatnonzero(ordered.max(0) > 0.01)
-    return min(ordered.shape[1], max(ordered.shape[0], int(used[-1]) + 1 if used.size else 0) + 3)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from digsite.decompose.panels import panels
+from digsite.decompose.panels import panels, shown
 from digsite.decompose.view import View
 from digsite.figures import heatmap, styled
 
@@ -33,12 +33,13 @@ def draw(view: View) -> Figure:
 
 def _matrix(view: View, module: str, factor: str) -> np.ndarray:
     """Factors of equal length: their product says how much a component does, not either factor alone."""
-    parts = view.found.components(module)
+    parts, order = view.found.components(module), view.order[module]
+    drawn = order[: shown(parts.norms.detach().cpu().numpy()[order])]
     size = parts.norms.clamp_min(1e-12).sqrt()
     balanced = parts.V / parts.V.norm(dim=0).clamp_min(1e-12) * size
     if factor == "U":
         balanced = parts.U.T / parts.U.norm(dim=1).clamp_min(1e-12) * size
-    return balanced.detach().cpu().numpy()[:, view.order[module]]
+    return balanced.detach().cpu().numpy()[:, drawn]
 
 
 def data(view: View) -> dict[str, Sequence[float]]:
