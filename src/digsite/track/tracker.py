@@ -33,9 +33,8 @@ class Tracker:
     A sample is taken at step 0 and then every `every` steps, or at doubling steps up to `every` first with
     `cadence="log"`. Steps in the results are training steps. With a `budget` (a share of the training time) a sample
     takes what fits: first the cheap read-outs of all layers, then spectra and intrinsic dimensions at some samples and
-    weights of a few layers in turn. Without one, every sample is complete; weights, which are measured without noise and
-    cost most, are read at every `weights_every`-th. A `ring` keeps recent weights and hands them out
-    at a jump.
+    weights of a few layers in turn. Without one, every sample is complete; weights, measured without noise and dear, are
+    read at every `weights_every`-th. A `ring` keeps recent weights and hands them out at a jump.
     """
 
     def __init__(
