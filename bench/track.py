@@ -109,7 +109,7 @@ def overhead(rounds: int) -> None:
     """
     print("\noverhead of tracking every 10 steps, all measures, one thread (CPU time, taking turns)")
     upstream = "" if importlib.util.find_spec("ndt") else " (the package ndt is not installed: not measured)"
-    print(f"{'model':<12}{'step':>9}   noise   budget 2 %    budget 5 %    no budget    successor{upstream}")
+    print(f"{'model':<12}{'step':>9}   noise   budget 2 %  budget 4.5 %    no budget    successor{upstream}")
     for name, (spec, batch, shape, inputs) in MODELS.items():
         model = build(parse(spec))
         run = loop(model, batch, shape)

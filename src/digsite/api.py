@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from digsite.base import settings
-from digsite.base.errors import DigsiteError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.report.opened import Run
 from digsite.runs import find_run, statuses
 from digsite.studies import find_study
@@ -34,9 +34,10 @@ def run(
     directory = start(plan(found, size=size, overrides=changes), Path(runs) if runs else settings.runs_dir())
     code = execute(directory, How(device or settings.device(), quiet=True))
     if code:
+        again = f"; after mending the cause: digsite resume {directory.id}"
         raise DigsiteError(
             f"The run '{directory.id}' did not finish: {directory.status().message}",
-            hint=f"Its folder is {directory.path}; after mending the cause: digsite resume {directory.id}",
+            hint=f"Its folder is {directory.path}" + ("." if code == UsageError.exit_code else again),
         )
     from digsite.report import write
 

@@ -12,6 +12,7 @@ from digsite.config import Config
 from digsite.decompose import sigmoids
 
 GATES = scan("digsite.decompose.gates")
+USED = 0.1  # a component counts as used where its importance is above this
 Draw = Callable[..., Tensor]  # draw(name, *shape): standard normal numbers from a named stream
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from digsite.decompose.gating import USED
 from digsite.decompose.scene import observe
 
 if TYPE_CHECKING:
     from digsite.decompose.fit import Fit
 
 LOOKS = 4  # batches that are looked at
-FIRES = 0.1  # a component is used if its importance is above this anywhere in them
 
 
 @torch.no_grad()
@@ -33,15 +33,15 @@ def _used(fit: Fit) -> dict[str, Tensor]:
     used: dict[str, Tensor] = {}
     for index in range(LOOKS):
         x, _ = fit.draws.batch(index)
-        for site, fires in _fires(fit, x).items():
+        for site, uses in _used_in(fit, x).items():
             owner = fit.plan.owners[site]
-            used[owner] = used.get(owner, torch.zeros_like(fires)) | fires
+            used[owner] = used.get(owner, torch.zeros_like(uses)) | uses
     return used
 
 
-def _fires(fit: Fit, x: Tensor) -> dict[str, Tensor]:
+def _used_in(fit: Fit, x: Tensor) -> dict[str, Tensor]:
     scenes = [observe(fit.plan, fit.member_weights(k), fit.member(k), x[k]) for k in range(len(x))]
     return {
-        site: torch.stack([s.importance.lower[site].flatten(0, -2).amax(0) > FIRES for s in scenes])
+        site: torch.stack([s.importance.lower[site].flatten(0, -2).amax(0) > USED for s in scenes])
         for site in fit.plan.target.sites
     }

@@ -12,8 +12,9 @@ from digsite.decompose.compare import compare
 from digsite.decompose.config import ModelConfig
 from digsite.decompose.decomposition import MASKINGS, Decomposition
 from digsite.decompose.fit import Fit, Problem
+from digsite.decompose.gating import USED
 from digsite.decompose.losses.faithfulness import residual_mean
-from digsite.decompose.score import ALIVE_IMPORTANCE, Row
+from digsite.decompose.score import Row
 from digsite.decompose.view import View
 from digsite.models.pretrained import load_model
 
@@ -53,8 +54,8 @@ def score(found: Decomposition, batch: Tensor) -> Row:
     scene = found.scene(batch)
     row: Row = {"faithfulness": float(residual_mean(scene.residuals))}
     for module, g in scene.importance.lower.items():
-        row[f"{module}/ci_l0"] = float((g > ALIVE_IMPORTANCE).sum(-1).float().mean())
-        row[f"{module}/alive_components"] = float((g > ALIVE_IMPORTANCE).flatten(0, -2).any(0).sum())
+        row[f"{module}/ci_l0"] = float((g > USED).sum(-1).float().mean())
+        row[f"{module}/alive_components"] = float((g > USED).flatten(0, -2).any(0).sum())
     for masking in MASKINGS:
         drawn = found.draw(scene, masking, generator=torch.Generator().manual_seed(0))
         row[f"recon_{masking}"] = float(scene.distance(scene.forward(drawn)))

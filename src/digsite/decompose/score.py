@@ -12,11 +12,11 @@ from torch import Tensor
 from digsite.decompose import truth
 from digsite.decompose.config import Truth
 from digsite.decompose.decomposition import Components, Decomposition
+from digsite.decompose.gating import USED
 from digsite.decompose.losses.faithfulness import residual_mean
 from digsite.decompose.targets import PROBE
 
 TOLERANCES = (0.1, 0.2)
-ALIVE_IMPORTANCE = 0.1
 Row = dict[str, float]
 
 
@@ -89,7 +89,7 @@ def _module_scores(found: Decomposition, module: str, probes: Mapping[str, Tenso
     parts = found.components(module)
     row: Row = {
         "components_of_size": float(truth.alive(parts.V, parts.U)),
-        "alive_components": float((probes[module] > ALIVE_IMPORTANCE).any(0).sum()),
+        "alive_components": float((probes[module] > USED).any(0).sum()),
     }
     view = feature_view(found, module, n_features)
     if view is not None:
@@ -108,7 +108,7 @@ def _on_data(found: Decomposition, batch: Tensor) -> Row:
     scene = found.scene(batch)
     row: Row = {"faithfulness": float(residual_mean(scene.residuals))}
     for module, g in scene.importance.lower.items():
-        row[f"{module}/ci_l0"] = float((g > ALIVE_IMPORTANCE).sum(-1).float().mean())
+        row[f"{module}/ci_l0"] = float((g > USED).sum(-1).float().mean())
     for masking in ("ci", "stochastic", "zero"):
         drawn = found.draw(scene, masking, generator=torch.Generator().manual_seed(0))
         row[f"recon_{masking}"] = float(scene.distance(scene.forward(drawn)))

@@ -25,24 +25,23 @@ def check_folder(folder: Path) -> list[Finding]:
         raise UsageError(f"'{folder}' {'is' if folder.is_file() else 'holds'} no CSV or JSON.")
     findings: list[Finding] = []
     ends: dict[str, float] = {}
-    tables = {}
+    events: dict[str, pd.DataFrame] = {}
     for path in files:
         name = str(path.relative_to(folder)) if path != folder else path.name
         if _kind(path) == "json":
             findings += list(check_json(path.read_text(), name))
             continue
         table = pd.read_csv(path)
-        tables[name] = table
         if _is_event_list(table):
+            events[name] = table
             findings += list(holes(table, name))
             continue
         findings += check_table(table, name)
         step = first(table, STEP_NAMES)
         if step is not None:
             ends[path.name.split(".")[0]] = float(np.max(table[step].to_numpy(float)))
-    for name, table in tables.items():
-        if _is_event_list(table):
-            findings += list(check_event_units(table, ends, name))
+    for name, table in events.items():
+        findings += list(check_event_units(table, ends, name))
     return findings
 
 
