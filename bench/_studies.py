@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from digsite.runs.listing import runs_in
-from digsite.runs.results import Results, read_results
+from digsite.record.listing import runs_in
+from digsite.record.results import Results, read_results
 
 RUNS = Path("runs") / "bench"
 

@@ -19,14 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from _studies import children_cpu, shipped
 from digsite.base.families import scan
-from digsite.decompose import run_toys, score
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.fit import Fit, Problem
-from digsite.decompose.gates import mlp
-from digsite.decompose.targets import sampler, untrained
+from digsite.decompose.core.fit import Fit, Problem
+from digsite.decompose.core.gates import mlp
+from digsite.decompose.experiments import toys as run_toys
+from digsite.decompose.judge import score
+from digsite.decompose.subjects.targets import sampler, untrained
 from digsite.figures.save import save_figure
 from digsite.models import build, parse
-from digsite.runs.results import bounds
+from digsite.record.results import bounds
 from digsite.studies import find_study
 from digsite.studies.plan import plan
 
@@ -50,13 +51,19 @@ STORY = {
     "n_kv_heads": 2,
 }
 ORIGINAL = {
-    "C": 100, "delta": False, "gate": {"kind": "mlp", "hidden": [1]}, "compare": "kl", "batch": 4, "lr": 1e-4,
-    "faithfulness_warmup": {"steps": 0}, "losses": {
+    "C": 100,
+    "delta": False,
+    "gate": {"kind": "mlp", "hidden": [1]},
+    "compare": "kl",
+    "batch": 4,
+    "lr": 1e-4,
+    "faithfulness_warmup": {"steps": 0},
+    "losses": {
         "faithfulness": {"kind": "faithfulness"},
         "importance_minimality": {"kind": "importance_minimality", "coeff": 1e-6, "p": 2},
         "stochastic_recon_layerwise": {"kind": "recon", "routing": "layerwise"},
     },
-}  # fmt: skip
+}
 
 
 def einsum_gate(settings, params, acts):

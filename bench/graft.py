@@ -9,10 +9,10 @@ import pandas as pd
 
 from digsite.base.errors import DigsiteError
 from digsite.data import load
-from digsite.graft.compare import job
 from digsite.graft.config import CompareConfig, ForensicsConfig
-from digsite.graft.metrics import interval
-from digsite.graft.planted import job as forensic_job
+from digsite.graft.core.metrics import interval
+from digsite.graft.judge.compare import job
+from digsite.graft.judge.planted import job as forensic_job
 from digsite.studies import find_study
 from digsite.studies.plan import plan
 
@@ -28,17 +28,28 @@ TARGETS = (
     ("null, calibrated", "null_dead_row", "calibrated_", "", ""),
 )
 METHODS = [
-    "null_dead_row", "null_novelty", "distill data=au", "union", "union rule=guarded", "distill_strokes", "cascade",
-    "ridge_all data=s n_widened=4000 rule=guarded", "aligned_spatial", "probe_all k=20", "finetune k=0",
-]  # fmt: skip
+    "null_dead_row",
+    "null_novelty",
+    "distill data=au",
+    "union",
+    "union rule=guarded",
+    "distill_strokes",
+    "cascade",
+    "ridge_all data=s n_widened=4000 rule=guarded",
+    "aligned_spatial",
+    "probe_all k=20",
+    "finetune k=0",
+]
 
 
 def quality(data: str, seeds: int) -> None:
     config = CompareConfig.model_validate({"data": data, "methods": METHODS, "geometry": ""})
     for pair in (("mega", "mega"), ("wide", "deep")):
         done = [job(config.model_dump(), pair, seed) for seed in range(seeds)]
-        print(f"\n{data}: {pair[0]} <- {pair[1]}, {seeds} seed(s); receiver alone "
-              f"P {interval([d['receiver_preservation'] for d in done]).mean:.1f}")  # fmt: skip
+        print(
+            f"\n{data}: {pair[0]} <- {pair[1]}, {seeds} seed(s); receiver alone "
+            f"P {interval([d['receiver_preservation'] for d in done]).mean:.1f}"
+        )
         print(f"{'case':<40}{'T':>14}{'P':>8}{'F':>8}{'noise T':>9}   must       aim")
         for case, method, kind, must, aim in TARGETS:
             rows = [r for d in done for r in d["rows"] if r["method"] == method]
@@ -81,8 +92,10 @@ def speed(data: str) -> None:
     for pair in (("mega", "mega"), ("wide", "deep")):
         start, wall = process_time(), time()
         done = job(config.model_dump(), pair, 0)
-        print(f"{len(done['rows'])} methods with ablations, {pair[0]} <- {pair[1]}, one seed: "
-              f"{process_time() - start:.0f} CPU-seconds ({time() - wall:.0f} s by the wall clock)")  # fmt: skip
+        print(
+            f"{len(done['rows'])} methods with ablations, {pair[0]} <- {pair[1]}, one seed: "
+            f"{process_time() - start:.0f} CPU-seconds ({time() - wall:.0f} s by the wall clock)"
+        )
 
 
 def main() -> None:

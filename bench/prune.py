@@ -26,16 +26,16 @@ from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from digsite.base import atomic
-from digsite.prune.hamming import neighbours
-from digsite.prune.inputs import collect
-from digsite.prune.kernels import compiled
-from digsite.prune.matrix import prune_matrix
-from digsite.prune.neighborhood import separations
-from digsite.prune.nulls import Observed, margins
-from digsite.prune.packed import features_of, pack
-from digsite.prune.scores.wanda import row_mask
-from digsite.runs import RunDir, read_results
-from digsite.runs.listing import runs_in
+from digsite.prune.core.hamming import neighbours
+from digsite.prune.core.inputs import collect
+from digsite.prune.core.kernels import compiled
+from digsite.prune.core.matrix import prune_matrix
+from digsite.prune.core.neighborhood import separations
+from digsite.prune.core.packed import features_of, pack
+from digsite.prune.core.scores.wanda import row_mask
+from digsite.prune.judge.nulls import Observed, margins
+from digsite.record import RunDir, read_results
+from digsite.record.listing import runs_in
 
 SHAPES = ((4096, 11008), (11008, 4096))
 RUNS = Path("runs") / "bench"
@@ -116,8 +116,12 @@ def wanda_mask() -> None:
         return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, True)
 
     assert torch.equal(row_mask(weight, norms, 0.5), sort_and_scatter())
-    line("Wanda mask, 4096 x 11008", clock(lambda: row_mask(weight, norms, 0.5)),
-         {"sort and scatter": clock(sort_and_scatter, 1)}, "must: 10x; aim: 40x")  # fmt: skip
+    line(
+        "Wanda mask, 4096 x 11008",
+        clock(lambda: row_mask(weight, norms, 0.5)),
+        {"sort and scatter": clock(sort_and_scatter, 1)},
+        "must: 10x; aim: 40x",
+    )
 
 
 def sparsegpt() -> None:
@@ -185,8 +189,12 @@ def study() -> None:
             separations(draw, centers, 128, [4, 8, 16], engine="compiled")
 
     original = clock(lambda: original_seed((weight * keep), centers[0]), 1) * 10
-    line("multi-seed study, 4096 x 11008, 99 nulls included", clock(ours, 1),
-         {"the original's, re-enacted": original, "the original's logged 4 CPU-minutes": 240.0}, "must: 20x")  # fmt: skip
+    line(
+        "multi-seed study, 4096 x 11008, 99 nulls included",
+        clock(ours, 1),
+        {"the original's, re-enacted": original, "the original's logged 4 CPU-minutes": 240.0},
+        "must: 20x",
+    )
 
 
 def original_seed(weights: torch.Tensor, center: int) -> None:
@@ -216,8 +224,12 @@ def curveball() -> None:
     packed = pack(np.random.default_rng(0).random((4096, 11008), dtype=np.float32) < 0.5)
     rng = np.random.default_rng(0)
     fast = clock(lambda: margins.walk(packed, 5, rng, "compiled"))
-    line("same-margins mask, 4096 x 11008, 5 trades a row", fast,
-         {"numpy engine": clock(lambda: margins.walk(packed, 5, rng, "portable"), 1)}, "the usual numpy way: 1.7 s")  # fmt: skip
+    line(
+        "same-margins mask, 4096 x 11008, 5 trades a row",
+        fast,
+        {"numpy engine": clock(lambda: margins.walk(packed, 5, rng, "portable"), 1)},
+        "the usual numpy way: 1.7 s",
+    )
 
 
 def memory() -> None:
@@ -236,14 +248,31 @@ def memory() -> None:
 
 def big_model(folder: Path, n_layers: int = 24, d: int = 512, wide: int = 1408, vocab: int = 512) -> int:
     folder.mkdir(parents=True)
-    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": d, "intermediate_size": wide,
-              "num_hidden_layers": n_layers, "num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": vocab,
-              "max_position_embeddings": 128, "tie_word_embeddings": True, "torch_dtype": "float32"}  # fmt: skip
+    config = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": d,
+        "intermediate_size": wide,
+        "num_hidden_layers": n_layers,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 8,
+        "vocab_size": vocab,
+        "max_position_embeddings": 128,
+        "tie_word_embeddings": True,
+        "torch_dtype": "float32",
+    }
     (folder / "config.json").write_text(json.dumps(config))
     pieces = ["<unk>\t0", "<s>\t0", "</s>\t0", *(f"<0x{byte:02X}>\t0" for byte in range(256))]
     (folder / "tok.vocab").write_text("\n".join(pieces) + "\n")
-    sizes = {"self_attn.q_proj": (d, d), "self_attn.k_proj": (d, d), "self_attn.v_proj": (d, d), "self_attn.o_proj": (d, d),
-             "mlp.gate_proj": (wide, d), "mlp.up_proj": (wide, d), "mlp.down_proj": (d, wide)}  # fmt: skip
+    sizes = {
+        "self_attn.q_proj": (d, d),
+        "self_attn.k_proj": (d, d),
+        "self_attn.v_proj": (d, d),
+        "self_attn.o_proj": (d, d),
+        "mlp.gate_proj": (wide, d),
+        "mlp.up_proj": (wide, d),
+        "mlp.down_proj": (d, wide),
+    }
     total = 0
     for i in range(n_layers):
         layer = {
@@ -293,8 +322,8 @@ def limited(folder: str, out: str, budget: int, stream: bool) -> None:
     """In a process of its own: imports first, then the limit."""
     from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401
 
-    from digsite.prune.model import Recipe
-    from digsite.prune.save import Job, prune_folder
+    from digsite.prune.api import Job, prune_folder
+    from digsite.prune.core.model import Recipe
 
     text = Path(folder) / "text.txt"
     text.write_text("Once upon a time there was a small dog. " * 40)

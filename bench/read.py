@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from _studies import tell
 from digsite.models import build, parse
-from digsite.read.describe import layers
-from digsite.read.edges import compile_population
-from digsite.read.graphnet import GraphNet
-from digsite.read.population import Known, Population, group, population
-from digsite.read.readers import neurons, nwpa, spectra, statistics
-from digsite.read.shape import shape_of
-from digsite.read.tasks import TASKS
-from digsite.runs import read_results
+from digsite.read.core.edges import compile_population
+from digsite.read.core.graphnet import GraphNet
+from digsite.read.core.population import Known, Population, group, population
+from digsite.read.core.readers import neurons, nwpa, spectra, statistics
+from digsite.read.core.shape import shape_of
+from digsite.read.core.tasks import TASKS
+from digsite.read.judge.describe import layers
+from digsite.record import read_results
 from digsite.studies import find_study
 from digsite.studies.plan import plan, start
 from digsite.worker.execute import How, execute
@@ -37,12 +37,16 @@ torch.set_num_threads(1)
 SIZES, WIDTH, NETS = (64, 32, 16, 10), 48, 64
 STUDIES = ("nwa-corner-trigger", "nwa-small-cnn", "nwa-wild-cnn", "group-zoo")
 GOALS = {  # claim: (must, aim)
-    "ensemble/test_accuracy/tau": (0.75, 0.80), "ensemble/test_accuracy/r2": (0.89, 0.92),
-    "hybrid/test_accuracy/tau": (0.77, 0.83), "ensemble/init/accuracy": (0.87, 0.92),
-    "ensemble/activation/accuracy": (0.84, 0.90), "ensemble/optimizer/accuracy": (0.67, 0.75),
-    "ensemble/log_lr/r2": (0.88, 0.92), "ensemble/missing_class/accuracy": (0.77, 0.88),
+    "ensemble/test_accuracy/tau": (0.75, 0.80),
+    "ensemble/test_accuracy/r2": (0.89, 0.92),
+    "hybrid/test_accuracy/tau": (0.77, 0.83),
+    "ensemble/init/accuracy": (0.87, 0.92),
+    "ensemble/activation/accuracy": (0.84, 0.90),
+    "ensemble/optimizer/accuracy": (0.67, 0.75),
+    "ensemble/log_lr/r2": (0.88, 0.92),
+    "ensemble/missing_class/accuracy": (0.77, 0.88),
     "ensemble/backdoor/auroc": (0.70, 0.85),
-}  # fmt: skip
+}
 
 
 def networks(count: int) -> Population:
@@ -145,8 +149,15 @@ def edge_list(people: Population) -> tuple[Tensor, Tensor]:
 def training_step() -> None:
     people = networks(NETS)
     (_, batch), *_ = nwpa.Pools(compile_population(people, True)).batches(NETS, None)
-    net = GraphNet(dict(shape_of(people).keys), dict(shape_of(people).identities), [TASKS["test_accuracy"]],
-                   width=WIDTH, rounds=1, dropout=0, edge_dropout=0)  # fmt: skip
+    net = GraphNet(
+        dict(shape_of(people).keys),
+        dict(shape_of(people).identities),
+        [TASKS["test_accuracy"]],
+        width=WIDTH,
+        rounds=1,
+        dropout=0,
+        edge_dropout=0,
+    )
     ends, weights = edge_list(people)
 
     def step(model: nn.Module, call: Callable[[], Tensor]) -> None:

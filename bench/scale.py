@@ -29,7 +29,7 @@ def timed(words: list[str]) -> tuple[float, float]:
 
 def trivial(root: Path, n: int) -> None:
     from digsite.launch import Options, launch
-    from digsite.runs import statuses
+    from digsite.record import statuses
     from digsite.studies import sweep
 
     began = time.process_time()

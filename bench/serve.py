@@ -19,14 +19,18 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from digsite.base import atomic
+from digsite.record.layout import RunDir, create
+from digsite.record.results import Claim
+from digsite.record.status import Status, write_status
 from digsite.report import write
-from digsite.runs.layout import RunDir, create
-from digsite.runs.results import Claim
-from digsite.runs.status import Status, write_status
 
 RUNS, ROWS, COLUMNS = 5000, 4096, 11008
-CONFIG = {"seed": 0, "train": {"lr": 0.01, "steps": 2000, "batch": 256}, "model": {"kind": "tms", "n_features": 5},
-          "losses": [{"kind": "recon", "coeff": 1.0}, {"kind": "sparsity", "coeff": 0.003}]}  # fmt: skip
+CONFIG = {
+    "seed": 0,
+    "train": {"lr": 0.01, "steps": 2000, "batch": 256},
+    "model": {"kind": "tms", "n_features": 5},
+    "losses": [{"kind": "recon", "coeff": 1.0}, {"kind": "sparsity", "coeff": 0.003}],
+}
 
 CLAIM = Claim("score", 0.5, 0.1, 0.9, 5, 0.0)
 
@@ -37,8 +41,12 @@ def make_runs(root: Path) -> None:
         run = create(root, {"study": f"study-{i % 10}", "method": "a.b", "size": "full", "config": config})
         state = ("finished", "finished", "finished", "failed", "planned")[i % 5]
         moment = 1.7e9 + i
-        write_status(run.status_file, Status(state, f"study-{i % 10}", run.id, i, created=moment, started=moment,
-                                             ended=moment + i % 100))  # fmt: skip
+        write_status(
+            run.status_file,
+            Status(
+                state, f"study-{i % 10}", run.id, i, created=moment, started=moment, ended=moment + i % 100
+            ),
+        )
         if state == "finished":
             verdict = "The score is what it is. Nothing more."
             atomic.write_json(
@@ -58,8 +66,14 @@ def make_mask(root: Path) -> RunDir:
     }
     save_file(tensors, run.artifacts / "m.safetensors")
     source = "artifacts/m.safetensors#"
-    run.views.write_text(json.dumps([{"name": "bits", "kind": "matrix", "source": f"{source}bits", "bits": COLUMNS},
-                                     {"name": "w", "kind": "matrix", "source": f"{source}w"}]))  # fmt: skip
+    run.views.write_text(
+        json.dumps(
+            [
+                {"name": "bits", "kind": "matrix", "source": f"{source}bits", "bits": COLUMNS},
+                {"name": "w", "kind": "matrix", "source": f"{source}w"},
+            ]
+        )
+    )
     return run
 
 
@@ -101,10 +115,7 @@ def show(what: str, value: float, unit: str, limit: float | None, note: str = ""
     """One line of the table; the limit is the number to reach."""
     met = limit is None or value <= limit
     goal = "" if limit is None else f"<= {limit:g}"
-    print(
-        f"{what:66} {value:9.1f} {unit:4} {goal:9} {'' if met else 'MISSED':7}{note}",
-        flush=True,
-    )
+    print(f"{what:66} {value:9.1f} {unit:4} {goal:9} {'' if met else 'MISSED':7}{note}", flush=True)
     return met
 
 

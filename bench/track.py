@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from _studies import tell
 from digsite.base import families
 from digsite.models import build, parse
-from digsite.track import Probe, Tracker, harness, spectrum
+from digsite.track import Probe, Tracker
+from digsite.track.core import spectrum
+from digsite.track.judge import harness
 
 MODELS: dict[str, tuple[dict, int, tuple[int, ...], int]] = {  # config, batch, input shape, probe inputs
     "small MLP": ({"kind": "mlp", "sizes": [784, 256, 128, 10]}, 64, (784,), 48),
@@ -32,7 +34,7 @@ PIECE = 50  # steps
 
 
 def detectors(sizes: list[int], count: int, seed: int = 1) -> None:
-    members = {name: module.detect for name, module in families.scan("digsite.track.detectors").items()}
+    members = {name: module.detect for name, module in families.scan("digsite.track.core.detectors").items()}
     for n in sizes:
         rng = np.random.default_rng(seed)
         few = max(count // 4, 10)
@@ -52,8 +54,11 @@ def detectors(sizes: list[int], count: int, seed: int = 1) -> None:
                     f"{r['detector']} {r['recall']:.2f} ({r['false_per_series']:.1f})" for r in others
                 )
                 label = f"{size:.0f} sd {row['base']:<6} over {row['width']:>2}, memory {row['memory']}"
-                print(f"{label:<36} edge {row['recall']:.3f} ({row['false_per_series']:.2f}), "
-                      f"interval holds {row['covered']:.2f} | {rest}", flush=True)  # fmt: skip
+                print(
+                    f"{label:<36} edge {row['recall']:.3f} ({row['false_per_series']:.2f}), "
+                    f"interval holds {row['covered']:.2f} | {rest}",
+                    flush=True,
+                )
 
 
 def spectra_speed() -> None:
@@ -68,8 +73,10 @@ def spectra_speed() -> None:
     error = (spectrum.spectrum(a).singular - torch.linalg.svdvals(a.double())).abs().max()
     error = float(error / torch.linalg.matrix_norm(a.double(), 2))
     print(f"\nspectra of 512 x 4096: {ours * 1e3:.0f} ms, error {error:.1e} of s1")
-    print(f"full SVD {full * 1e3:.0f} ms, {full / ours:.1f} times as long; "
-          f"singular values only {values_only * 1e3:.0f} ms, {values_only / ours:.1f} times")  # fmt: skip
+    print(
+        f"full SVD {full * 1e3:.0f} ms, {full / ours:.1f} times as long; "
+        f"singular values only {values_only * 1e3:.0f} ms, {values_only / ours:.1f} times"
+    )
 
 
 def fastest(work: Callable[[], object], times: int = 3) -> float:

@@ -1,22 +1,17 @@
 """One workbench for the insides of neural networks."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-__all__ = ["Decomposition", "Run", "Zoo", "list_runs", "list_studies", "open_run", "run"]
+from digsite.base.public import lazy_names
+from digsite.base.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from digsite.api import Run, list_runs, list_studies, open_run, run
-    from digsite.decompose import Decomposition
-    from digsite.zoo import Zoo
+    from digsite.api import Run as Run
+    from digsite.api import list_runs as list_runs
+    from digsite.api import list_studies as list_studies
+    from digsite.api import open_run as open_run
+    from digsite.api import run as run
+    from digsite.decompose import Decomposition as Decomposition
+    from digsite.zoo import Zoo as Zoo
 
-_HOMES = {"Decomposition": "digsite.decompose", "Zoo": "digsite.zoo"}
-
-
-def __getattr__(name: str) -> Any:
-    """Loaded when asked for: `import digsite` costs nothing and never imports torch."""
-    import importlib
-
-    if name in __all__:
-        return getattr(importlib.import_module(_HOMES.get(name, "digsite.api")), name)
-    raise AttributeError(f"module 'digsite' has no attribute '{name}'")
+__all__, __dir__, __getattr__ = lazy_names(__name__, __file__)

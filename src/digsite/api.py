@@ -5,8 +5,8 @@ from typing import Any
 
 from digsite.base import settings
 from digsite.base.errors import DigsiteError, UsageError
+from digsite.record import find_run, statuses
 from digsite.report.opened import Run
-from digsite.runs import find_run, statuses
 from digsite.studies import find_study
 from digsite.studies.find import Size
 from digsite.studies.plan import plan

@@ -124,7 +124,7 @@ def test_check_compares_with_what_is_expected(cli, plugin_studies, tmp_path):
 
 
 def test_exec_takes_many_runs_and_answers_each(cli, tmp_path):
-    from digsite.runs import create
+    from digsite.record import create
 
     launch = {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 1}}
     paths = [create(tmp_path, launch).path for _ in range(3)]

@@ -1,6 +1,7 @@
 """digsite decompose on a model by reference."""
 
-from digsite.decompose import Decomposition, sample
+from digsite.decompose import Decomposition
+from digsite.decompose.subjects import sample
 
 SMALL = (
     "decompose.steps=4",
@@ -11,8 +12,8 @@ SMALL = (
     "figures=[]",
     "seeds=1",
 )
-PAIRS = "py:digsite.decompose.sample:pairs"
-INPUTS = "py:digsite.decompose.sample:inputs"
+PAIRS = "py:digsite.decompose.subjects.sample:pairs"
+INPUTS = "py:digsite.decompose.subjects.sample:inputs"
 
 
 def test_a_model_becomes_a_run_that_loads(cli, tmp_path):

@@ -4,15 +4,27 @@ import json
 
 import pytest
 
-from digsite.runs.layout import RunDir
+from digsite.record.layout import RunDir
 
 
 @pytest.fixture
 def runs(cli, tmp_path, plugin_studies):
     root = tmp_path / "runs"
     for seed in (0, 1):
-        code, _, _ = cli("run", "countdown", f"seed={seed}", "--tag", f"tag{seed}", "--tag", "both", "--quiet",
-                         "--studies", plugin_studies, "--runs", root)  # fmt: skip
+        code, _, _ = cli(
+            "run",
+            "countdown",
+            f"seed={seed}",
+            "--tag",
+            f"tag{seed}",
+            "--tag",
+            "both",
+            "--quiet",
+            "--studies",
+            plugin_studies,
+            "--runs",
+            root,
+        )
         assert code == 0
     return root
 
@@ -33,8 +45,10 @@ def test_several_into_a_file(cli, runs, tmp_path):
 def test_a_sweep_by_its_name(cli, runs, tmp_path):
     folder = runs / ".sweeps" / "mine"
     folder.mkdir(parents=True)
-    rows = [{"run": f"countdown/{p.name}", "study": "countdown", "point": {}, "pack": None, "minutes": 1}
-            for p in (runs / "countdown").iterdir()]  # fmt: skip
+    rows = [
+        {"run": f"countdown/{p.name}", "study": "countdown", "point": {}, "pack": None, "minutes": 1}
+        for p in (runs / "countdown").iterdir()
+    ]
     (folder / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "sweep.html"
     code, _, _ = cli("report", "mine", "--out", out, "--runs", runs)

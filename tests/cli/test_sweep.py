@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from digsite.runs.sweeps import find_sweep
+from digsite.record.sweeps import find_sweep
 
 
 @pytest.fixture
@@ -34,7 +34,11 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["countdown", "stps=1,2"], 2, "Unknown key 'stps' in this config of 'countdown'. Did you mean 'steps'"),
+        (
+            ["countdown", "stps=1,2"],
+            2,
+            "Unknown key 'stps' in this config of 'countdown'. Did you mean 'steps'",
+        ),
         (["countdown", "steps=-1,2"], 2, "'steps' cannot be -1"),
         (["countdwn", "steps=1,2"], 3, "no study 'countdwn'. Did you mean 'countdown'"),
         (["countdown"], 2, "The grid is empty"),
@@ -53,7 +57,7 @@ def free_port() -> int:
         (["retry", "nothing"], 3, "no sweep 'nothing'"),
         (["countdown", "seed=1,2", "--minimize", "total", "--dry-run"], 2, "A search is of one study"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_get_one_sentence(sweep, words, code, sentence):
     got, _, err = sweep(*words)
     assert (got, sentence in err) == (code, True), err

@@ -10,9 +10,21 @@ from digsite.config import yamlio
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-3", 0.001), ("1E5", 1e5), ("5", 5), ("-.5", -0.5), ("no", "no"), ("on", "on"), ("true", True), ("~", None),
-     ("2026-01-01", "2026-01-01"), ("[1, 2e-1]", [1, 0.2]), ("1.", 1.0), ("'1'", "1")],
-)  # fmt: skip
+    [
+        ("1e-3", 0.001),
+        ("1E5", 1e5),
+        ("5", 5),
+        ("-.5", -0.5),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("~", None),
+        ("2026-01-01", "2026-01-01"),
+        ("[1, 2e-1]", [1, 0.2]),
+        ("1.", 1.0),
+        ("'1'", "1"),
+    ],
+)
 def test_scalars_read_as_people_write_them(text, value):
     read = yamlio.loads(text)
     assert read == value

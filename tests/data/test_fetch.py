@@ -136,9 +136,11 @@ def test_a_whole_set_comes_from_a_mirror(server, monkeypatch):
     """`load("mnist")` from the first socket to the tensors, on a small set of our own with its own hashes."""
     rng = np.random.default_rng(0)
     arrays = [
-        rng.integers(0, 256, (30, 28, 28), np.uint8), rng.integers(0, 10, 30, np.uint8),
-        rng.integers(0, 256, (9, 28, 28), np.uint8), rng.integers(0, 10, 9, np.uint8),
-    ]  # fmt: skip
+        rng.integers(0, 256, (30, 28, 28), np.uint8),
+        rng.integers(0, 10, 30, np.uint8),
+        rng.integers(0, 256, (9, 28, 28), np.uint8),
+        rng.integers(0, 10, 9, np.uint8),
+    ]
     sources = []
     for source, values in zip(mnist.SOURCES, arrays):
         data = idx(values)

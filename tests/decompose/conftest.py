@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from digsite.decompose import sample
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.decomposition import Decomposition
-from digsite.decompose.scene import Plan
-from digsite.decompose.target import Target
+from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.core.scene import Plan
+from digsite.decompose.core.target import Target
+from digsite.decompose.subjects import sample
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from digsite.base.errors import UsageError
-from digsite.decompose import api, decompose, sample
+from digsite.decompose import decompose
+from digsite.decompose.subjects import inputs, sample
 
 
 def generator() -> torch.Generator:
@@ -12,10 +13,10 @@ def generator() -> torch.Generator:
 
 def test_data_may_be_rows_batches_or_a_function():
     rows = torch.arange(10.0)[:, None]
-    assert api.as_sampler(rows, 4)(generator()).shape == (4, 1)
-    assert api.as_sampler([(rows, 1)], 4)(generator()).shape == (10, 1)
-    assert torch.equal(api.as_sampler([{"input_ids": rows}], 4)(generator()), rows)
-    assert api.as_sampler(sample.inputs, 4)(generator()).shape == (1024, 8)
+    assert inputs.as_sampler(rows, 4)(generator()).shape == (4, 1)
+    assert inputs.as_sampler([(rows, 1)], 4)(generator()).shape == (10, 1)
+    assert torch.equal(inputs.as_sampler([{"input_ids": rows}], 4)(generator()), rows)
+    assert inputs.as_sampler(sample.inputs, 4)(generator()).shape == (1024, 8)
 
 
 def test_a_loader_starts_again_and_an_empty_one_is_answered():
@@ -23,12 +24,12 @@ def test_a_loader_starts_again_and_an_empty_one_is_answered():
         def __iter__(self):
             return iter([torch.zeros(1), torch.ones(1)])
 
-    draw = api.as_sampler(Loader(), 4)
+    draw = inputs.as_sampler(Loader(), 4)
     assert [float(draw(generator())) for _ in range(3)] == [0, 1, 0]
     with pytest.raises(UsageError, match="data ended"):
-        api.as_sampler(iter([]), 4)(generator())
+        inputs.as_sampler(iter([]), 4)(generator())
     with pytest.raises(UsageError, match="data is a int"):
-        api.as_sampler(3, 4)
+        inputs.as_sampler(3, 4)
 
 
 def test_the_parts_of_a_known_network_are_found():
@@ -88,8 +89,19 @@ def test_tokens_and_images_are_decomposed_too(model, modules, data, settings):
         "hidden": {"kind": "hidden_recon"},
     }
     seen: list[float] = []
-    found = decompose(model, modules, data=data, C=8, steps=60, batch=32, lr=1e-2, losses=losses, compile="never",
-                      on_step=lambda step, terms: seen.append(float(terms["some"])), **settings)  # fmt: skip
+    found = decompose(
+        model,
+        modules,
+        data=data,
+        C=8,
+        steps=60,
+        batch=32,
+        lr=1e-2,
+        losses=losses,
+        compile="never",
+        on_step=lambda step, terms: seen.append(float(terms["some"])),
+        **settings,
+    )
     assert sum(seen[-10:]) < sum(seen[:10])
     places = found.importance(data[:4])[modules[0]].shape
     assert places == ((4, 7, 8) if settings else (4, 4, 4, 8))

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from digsite.decompose.config import GATES, LOSSES
-from digsite.decompose.masks import Layout
-from digsite.decompose.scene import Plan, Scene, observe
-from digsite.decompose.target import Target
+from digsite.decompose.core.masks import Layout
+from digsite.decompose.core.scene import Plan, Scene, observe
+from digsite.decompose.core.target import Target
 from digsite.models import build, parse
 
 OWNERS = {"linear1": "linear1", "linear2": "linear2"}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from digsite.launch import Options
-from digsite.prune.patterns import Pattern
+from digsite.prune.core.patterns import Pattern
 from digsite.studies import sweep as planner
 
 PAGE = Path(__file__).parents[2] / "docs" / "add.md"

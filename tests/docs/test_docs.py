@@ -38,8 +38,11 @@ def blocks(path: Path, language: str) -> list[str]:
 
 def files(path: Path) -> dict[str, str]:
     """Blocks that are files, by their path."""
-    return {words.split("file=")[1].split()[0]: body
-            for _, words, body in BLOCK.findall(path.read_text()) if "file=" in words}  # fmt: skip
+    return {
+        words.split("file=")[1].split()[0]: body
+        for _, words, body in BLOCK.findall(path.read_text())
+        if "file=" in words
+    }
 
 
 def commands(path: Path) -> list[list[str]]:

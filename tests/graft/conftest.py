@@ -3,9 +3,9 @@
 import pytest
 
 from digsite.data import load
-from digsite.graft.couples import Recipe, couple
-from digsite.graft.task import Classes, Scorer, pools, split
-from digsite.graft.theatre import Theatre
+from digsite.graft.core.task import Classes, Scorer, pools, split
+from digsite.graft.subjects.couples import Recipe, couple
+from digsite.graft.subjects.theatre import Theatre
 
 CLASSES = Classes((0, 1, 2, 3), (2, 3), (4,), (5,))
 RECIPE = Recipe(batch=64, least=150, epochs=1, lr=3e-3)

@@ -3,7 +3,7 @@ import torch
 
 from digsite.base.errors import UsageError
 from digsite.graft import Pair, graft, inspect
-from digsite.graft.nets import predict
+from digsite.graft.core.nets import predict
 
 
 def test_with_data_a_graft_fills_its_ledger(room):

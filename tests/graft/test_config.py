@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from digsite.graft.config import CONFIGS, GRIDS, SURGERY, CompareConfig, TaskConfig, method_names
-from digsite.graft.operate import method_names as imported_names
+from digsite.graft.core.operate import method_names as imported_names
 
 
 def test_method_names_need_no_import():
@@ -18,9 +18,16 @@ def test_sets_stand_for_lists():
 
 def test_the_nine_have_the_originals_grid_sizes():
     assert {k: len(v) for k, v in GRIDS.items()} == {
-        "precomputed_alignment": 13, "neural_alignment": 6, "concept_dimension": 27, "sparsity_optimization": 10,
-        "hierarchical": 5, "multi_concept": 4, "adversarial": 5, "universal": 4, "continual": 4,
-    }  # fmt: skip
+        "precomputed_alignment": 13,
+        "neural_alignment": 6,
+        "concept_dimension": 27,
+        "sparsity_optimization": 10,
+        "hierarchical": 5,
+        "multi_concept": 4,
+        "adversarial": 5,
+        "universal": 4,
+        "continual": 4,
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digsite.graft.augment import bend, cut, piece, widened
-from digsite.graft.drawn import strokes
+from digsite.graft.core.augment import bend, cut, piece, widened
+from digsite.graft.core.drawn import strokes
 
 X = torch.rand(20, 1, 12, 12, generator=torch.Generator().manual_seed(0))
 

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import slurm_node
 
-from digsite.runs.sweeps import Sweep, find_sweep
+from digsite.record.sweeps import Sweep, find_sweep
 
 
 @pytest.fixture
@@ -20,8 +20,22 @@ def start_sweep(plugin_env, plugin_studies, tmp_path):
     """Start `digsite sweep countdown ...` as a process of its own."""
 
     def start(*words: object, root: Path = tmp_path / "runs", on: str = "local:2") -> subprocess.Popen:
-        command = [sys.executable, "-m", "digsite", "sweep", "countdown", *map(str, words), "--on", on,
-                   "--runs", str(root), "--studies", str(plugin_studies), "--name", "s"]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "digsite",
+            "sweep",
+            "countdown",
+            *map(str, words),
+            "--on",
+            on,
+            "--runs",
+            str(root),
+            "--studies",
+            str(plugin_studies),
+            "--name",
+            "s",
+        ]
         env = {**plugin_env, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

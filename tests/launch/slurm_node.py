@@ -92,8 +92,18 @@ def node(folder: Path) -> Iterator[str]:
 
 
 def _daemons(folder: Path, key: Path, config: Path, host: str) -> list[list[str]]:
-    munge = ["--key-file", str(key), "--socket", str(folder / "munge.socket"), "--pid-file", str(folder / "munged.pid"),
-             "--log-file", str(folder / "munged.log"), "--seed-file", str(folder / "munged.seed")]  # fmt: skip
+    munge = [
+        "--key-file",
+        str(key),
+        "--socket",
+        str(folder / "munge.socket"),
+        "--pid-file",
+        str(folder / "munged.pid"),
+        "--log-file",
+        str(folder / "munged.log"),
+        "--seed-file",
+        str(folder / "munged.seed"),
+    ]
     return [
         ["munged", "--foreground", "--force", *munge],
         ["slurmctld", "-D", "-f", str(config)],

@@ -44,6 +44,12 @@ def test_every_command_of_the_page_works(tmp_path, on_slurm):
         words = [smaller.get(word, word) for word in words]
         if STARTS.match(" ".join(words)):
             words = [*(word for word in words if word != "--quick"), "--smoke"]
-        done = subprocess.run([sys.executable, "-m", "digsite", *words], cwd=tmp_path, env=env, text=True,
-                              capture_output=True, timeout=600)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "digsite", *words],
+            cwd=tmp_path,
+            env=env,
+            text=True,
+            capture_output=True,
+            timeout=600,
+        )
         assert done.returncode == 0, (words, done.stdout[-500:], done.stderr[-1500:])

@@ -2,7 +2,7 @@ import pytest
 
 from digsite.base.errors import UsageError
 from digsite.launch.work import Options, chunks, launch, work_left
-from digsite.runs.status import Status, write_status
+from digsite.record.status import Status, write_status
 from digsite.studies import sweep as planner
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from digsite.base.errors import UsageError
 from digsite.mirrors import follow, kinds
-from digsite.runs.journal import series
+from digsite.record.journal import series
 
 
 class Recorder:
@@ -32,7 +32,7 @@ class Recorder:
 
 @pytest.fixture
 def finished(tmp_path):
-    from digsite.runs import create
+    from digsite.record import create
     from digsite.worker.execute import How, execute
 
     run = create(tmp_path, {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 3}})

@@ -6,7 +6,7 @@ import pytest
 
 from digsite.base.errors import DigsiteError
 from digsite.mirrors import wandb_report
-from digsite.runs import create
+from digsite.record import create
 from digsite.worker.execute import How, execute
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -18,8 +18,12 @@ def runs(tmp_path):
     made = []
     for seed in (0, 1):
         for steps in (2, 3):
-            launch = {"study": "countdown", "purpose": "Do they add up?", "method": "countdown.countdown",
-                      "config": {"steps": steps, "seed": seed}}  # fmt: skip
+            launch = {
+                "study": "countdown",
+                "purpose": "Do they add up?",
+                "method": "countdown.countdown",
+                "config": {"steps": steps, "seed": seed},
+            }
             made.append(create(tmp_path, launch))
             assert execute(made[-1], How(device="cpu", quiet=True)) == 0
     return made
@@ -34,9 +38,11 @@ def test_the_file_holds_text_runs_and_panels_that_wandb_reads_back(runs, tmp_pat
     assert wandb_report.publish(runs, out, title="sweep s", project="p", entity="me") == str(out)
     stored = json.loads(out.read_text())
     model = internal.ReportViewspec(
-        display_name=stored["displayName"], description=stored["description"],
-        project=internal.Project(name="p", entity_name="me"), spec=json.dumps(stored["spec"]),
-    )  # fmt: skip
+        display_name=stored["displayName"],
+        description=stored["description"],
+        project=internal.Project(name="p", entity_name="me"),
+        spec=json.dumps(stored["spec"]),
+    )
     text, grid = api.Report._from_model(model).blocks
     assert "Do they add up?" in text.text and "| 2 | 2 |" in text.text
     assert all(run.id in grid.runsets[0].filters for run in runs)

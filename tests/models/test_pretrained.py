@@ -42,9 +42,17 @@ def test_llama_equals_transformers(tmp_path, n_heads, n_kv_heads, tied, rope):
 def test_llama_saved_by_transformers_loads_here(tmp_path, tied):
     transformers = pytest.importorskip("transformers")
     config = transformers.LlamaConfig(
-        vocab_size=29, hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, rope_theta=5000.0, tie_word_embeddings=tied, attention_bias=True, mlp_bias=True,
-    )  # fmt: skip
+        vocab_size=29,
+        hidden_size=24,
+        intermediate_size=36,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        rope_theta=5000.0,
+        tie_word_embeddings=tied,
+        attention_bias=True,
+        mlp_bias=True,
+    )
     torch.manual_seed(4)
     theirs = transformers.LlamaForCausalLM(config).eval()
     theirs.save_pretrained(tmp_path, max_shard_size="10KB")
@@ -74,9 +82,14 @@ def test_gpt2_equals_transformers_both_ways(tmp_path, tied):
 def test_another_architecture_is_left_to_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
     config = transformers.OPTConfig(
-        vocab_size=29, hidden_size=16, ffn_dim=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=20, word_embed_proj_dim=16,
-    )  # fmt: skip
+        vocab_size=29,
+        hidden_size=16,
+        ffn_dim=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=20,
+        word_embed_proj_dim=16,
+    )
     torch.manual_seed(4)
     theirs = transformers.OPTForCausalLM(config).eval()
     theirs.save_pretrained(tmp_path)

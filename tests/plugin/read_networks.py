@@ -11,21 +11,41 @@ CONFIGS = {
     "gelu mlp": {"kind": "mlp", "sizes": [16, 12, 8, 4], "activation": "gelu"},
     "small cnn": {"kind": "small_cnn", "width": 6},
     "wild cnn": {
-        "kind": "wild_cnn", "channels": [4, 6, 4], "activations": ["relu", "relu", "tanh"], "skips": [None, 0, 1],
+        "kind": "wild_cnn",
+        "channels": [4, 6, 4],
+        "activations": ["relu", "relu", "tanh"],
+        "skips": [None, 0, 1],
     },
     "flat cnn": {"kind": "cnn", "image": (1, 8, 8), "channels": [4, 6], "hidden": [8]},
     "gru": {"kind": "gru", "n_inputs": 8, "n_hidden": 6},
     "post-norm transformer": {
-        "kind": "transformer", "image": (1, 8, 8), "patch": 4, "d_model": 8, "n_heads": 2, "d_mlp": 12,
+        "kind": "transformer",
+        "image": (1, 8, 8),
+        "patch": 4,
+        "d_model": 8,
+        "n_heads": 2,
+        "d_mlp": 12,
     },
     "pre-norm transformer": {
-        "kind": "transformer", "image": (1, 8, 8), "patch": 4, "d_model": 8, "n_heads": 2, "d_mlp": 12, "norm": "pre",
+        "kind": "transformer",
+        "image": (1, 8, 8),
+        "patch": 4,
+        "d_model": 8,
+        "n_heads": 2,
+        "d_mlp": 12,
+        "norm": "pre",
     },
     "llama with shared keys": {
-        "kind": "llama", "d_model": 16, "n_heads": 4, "n_kv_heads": 2, "d_mlp": 24, "n_layers": 2, "vocab": 20,
+        "kind": "llama",
+        "d_model": 16,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "d_mlp": 24,
+        "n_layers": 2,
+        "vocab": 20,
     },
     "gpt2": {"kind": "gpt2", "d_model": 16, "n_heads": 2, "n_layers": 2, "vocab": 20, "context": 16},
-}  # fmt: skip
+}
 
 
 class NormedCnn(nn.Module):

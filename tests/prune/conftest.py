@@ -61,16 +61,31 @@ def folders(tmp_path_factory):
     }
     made = {
         "llama": transformers.LlamaForCausalLM(
-            transformers.LlamaConfig(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-                                     num_key_value_heads=1, **small)
+            transformers.LlamaConfig(
+                hidden_size=16,
+                intermediate_size=24,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                **small,
+            )
         ),
         "gpt2": transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=300, n_positions=32, bos_token_id=1, eos_token_id=2)
+            transformers.GPT2Config(
+                n_embd=16, n_layer=2, n_head=2, vocab_size=300, n_positions=32, bos_token_id=1, eos_token_id=2
+            )
         ),
         "opt": transformers.OPTForCausalLM(
-            transformers.OPTConfig(hidden_size=16, ffn_dim=24, num_hidden_layers=2, num_attention_heads=2, word_embed_proj_dim=16, **small)
+            transformers.OPTConfig(
+                hidden_size=16,
+                ffn_dim=24,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                word_embed_proj_dim=16,
+                **small,
+            )
         ),
-    }  # fmt: skip
+    }
     for name, model in made.items():
         model.save_pretrained(root / name, max_shard_size="10KB")
         pieces = ["<unk>\t0", "<s>\t0", "</s>\t0", *(f"<0x{byte:02X}>\t0" for byte in range(256)), "▁\t0"]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from digsite.prune import kernels
-from digsite.prune.kernels import portable
-from digsite.prune.packed import pack
+from digsite.prune.core import kernels
+from digsite.prune.core.kernels import portable
+from digsite.prune.core.packed import pack
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_long_features_do_not_overflow(compiled):
 
 
 def test_the_compiler_is_left_alone_for_small_work(monkeypatch):
-    monkeypatch.delitem(kernels.sys.modules, "digsite.prune.kernels.compiled", raising=False)
+    monkeypatch.delitem(kernels.sys.modules, "digsite.prune.core.kernels.compiled", raising=False)
     assert kernels.engine("auto", 10).__name__.endswith("portable")
 
 

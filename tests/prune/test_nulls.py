@@ -6,10 +6,10 @@ import torch
 
 from digsite.base import families
 from digsite.base.errors import UsageError
-from digsite.prune.matrix import prune_matrix
-from digsite.prune.nulls import Observed, coin_flips, margins, padding, random_bits, reprune
-from digsite.prune.packed import pack
-from digsite.prune.significance import NULLS
+from digsite.prune.core.matrix import prune_matrix
+from digsite.prune.core.packed import pack
+from digsite.prune.judge.nulls import Observed, coin_flips, margins, padding, random_bits, reprune
+from digsite.prune.judge.significance import NULLS
 
 RNG = np.random.default_rng(0)
 W = torch.randn(20, 32, generator=torch.Generator().manual_seed(0))

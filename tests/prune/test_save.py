@@ -11,22 +11,24 @@ from digsite.base.errors import UsageError
 from digsite.data import stories
 from digsite.models import build
 from digsite.models import parse as parse_model
-from digsite.prune.language import load_language
-from digsite.prune.maskstore import read_masks
-from digsite.prune.model import Recipe
-from digsite.prune.patterns import parse
-from digsite.prune.perplexity import evaluate
-from digsite.prune.save import Job, prune_folder
-from digsite.prune.shards import entries
-from digsite.prune.streaming import Streamed, open_streamed
+from digsite.prune.api import Job, prune_folder
+from digsite.prune.core.model import Recipe
+from digsite.prune.core.patterns import parse
+from digsite.prune.judge.perplexity import evaluate
+from digsite.prune.subjects.language import load_language
+from digsite.prune.subjects.maskstore import read_masks
+from digsite.prune.subjects.shards import entries
+from digsite.prune.subjects.streaming import Streamed, open_streamed
 from digsite.weights import write_weights
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
 def test_a_streamed_model_is_the_model_pruned_in_memory(folders, corpus, tmp_path, family):
     recipe = Recipe("wanda", parse(pattern="2:4"))
-    jobs = [Job(str(folders / family), tmp_path / kind, recipe, str(corpus), 4, 20, stream=kind == "streamed")
-            for kind in ("whole", "streamed")]  # fmt: skip
+    jobs = [
+        Job(str(folders / family), tmp_path / kind, recipe, str(corpus), 4, 20, stream=kind == "streamed")
+        for kind in ("whole", "streamed")
+    ]
     whole, streamed = (prune_folder(job) for job in jobs)
     masks = read_masks(tmp_path / "streamed" / "masks.safetensors")
     assert len(masks) == len(whole.ledger) > 7
@@ -58,14 +60,27 @@ def test_everything_is_beside_the_weights(folders, corpus, tmp_path):
 
 
 def test_a_model_of_ours_is_written_as_ours(tmp_path):
-    config = {"vocab": stories.tokenizer().size, "d_model": 16, "d_mlp": 24, "n_layers": 2, "n_heads": 2,
-              "n_kv_heads": 1, "context": 24}  # fmt: skip
+    config = {
+        "vocab": stories.tokenizer().size,
+        "d_model": 16,
+        "d_mlp": 24,
+        "n_layers": 2,
+        "n_heads": 2,
+        "n_kv_heads": 1,
+        "context": 24,
+    }
     model = build(parse_model({"kind": "llama", **config}))
     write_weights(
         tmp_path / "in" / "model.safetensors", model, {"digsite.model": model.config.model_dump(mode="json")}
     )
-    done = prune_folder(Job(str(tmp_path / "in" / "model.safetensors"), tmp_path / "out", Recipe("magnitude"),
-                            evaluation_windows=2))  # fmt: skip
+    done = prune_folder(
+        Job(
+            str(tmp_path / "in" / "model.safetensors"),
+            tmp_path / "out",
+            Recipe("magnitude"),
+            evaluation_windows=2,
+        )
+    )
     assert done.provenance["calibration_hash"] is None
     assert load_language(str(tmp_path / "out" / "model.safetensors")).context == 24
 
@@ -98,13 +113,17 @@ def test_streaming_leaves_nothing_in_memory(folders):
     assert all(p.is_meta for p in language.model.parameters()) and stored == entries(folders / "llama")
     residency = Streamed(language.model, stored, None)
     with torch.no_grad():
-        from digsite.prune import layers
-        from digsite.prune.walk import walk
+        from digsite.prune.core import layers
+        from digsite.prune.core.walk import walk
 
         alive = []
-        walk(language.model, layers.blocks(language.model), torch.randint(0, 300, (3, 9)),
-             lambda block, _: alive.append([n for n, p in language.model.named_parameters() if not p.is_meta]),
-             residency=residency)  # fmt: skip
+        walk(
+            language.model,
+            layers.blocks(language.model),
+            torch.randint(0, 300, (3, 9)),
+            lambda block, _: alive.append([n for n, p in language.model.named_parameters() if not p.is_meta]),
+            residency=residency,
+        )
     assert all(name.startswith(f"model.layers.{i}.") for i, names in enumerate(alive) for name in names)
     residency.close()
     whole = load_language(str(folders / "llama"))

@@ -6,11 +6,11 @@ import torch
 
 from digsite.base import families
 from digsite.base.errors import UsageError
-from digsite.prune import kernels
-from digsite.prune.inputs import collect
-from digsite.prune.matrix import FAMILY, prune_matrix
-from digsite.prune.patterns import parse
-from digsite.prune.scores import Settings, sparsegpt
+from digsite.prune.core import kernels
+from digsite.prune.core.inputs import collect
+from digsite.prune.core.matrix import FAMILY, prune_matrix
+from digsite.prune.core.patterns import parse
+from digsite.prune.core.scores import Settings, sparsegpt
 
 METHODS = families.names(FAMILY)
 CASES = [

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from digsite.base import families
-from digsite.prune.packed import pack
-from digsite.prune.significance import STATISTICS
-from digsite.prune.view import View
+from digsite.prune.core.packed import pack
+from digsite.prune.judge.significance import STATISTICS
+from digsite.prune.judge.views import View
 
 RNG = np.random.default_rng(0)
 PLAIN = RNG.random((64, 96)) < 0.5

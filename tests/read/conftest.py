@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digsite.read.corpus import Corpus, corpus_of
+from digsite.read.core.corpus import Corpus, corpus_of
 from digsite.zoo import Zoo
 from digsite.zoo.config import ZooConfig
 from digsite.zoo.make import make_zoo

@@ -5,10 +5,21 @@ from digsite.read.config import CONFIGS, NwaConfig
 
 # The options of the original command line and their defaults.
 ORIGINAL = {
-    "num_models": 100, "val_split": 0.15, "test_split": 0.15, "batch_size": 32, "epochs": 50, "hidden_dim": 128,
-    "num_layers": 3, "dropout": 0.1, "lr": 0.001, "weight_decay": 1e-5, "use_attention": False, "save_model": False,
-    "eval_only": False, "model_path": "",
-}  # fmt: skip
+    "num_models": 100,
+    "val_split": 0.15,
+    "test_split": 0.15,
+    "batch_size": 32,
+    "epochs": 50,
+    "hidden_dim": 128,
+    "num_layers": 3,
+    "dropout": 0.1,
+    "lr": 0.001,
+    "weight_decay": 1e-5,
+    "use_attention": False,
+    "save_model": False,
+    "eval_only": False,
+    "model_path": "",
+}
 
 
 def test_original_options_keep_their_names_and_defaults():

@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from digsite.base.errors import NotFound, UsageError
-from digsite.read import desk, train_reader
+from digsite.read import api as desk
+from digsite.read import train_reader
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@ import base64
 import pytest
 
 from digsite.base import atomic, jsonl
+from digsite.record import create
+from digsite.record.status import Status, write_status
 from digsite.report import write
 from digsite.report.aggregated import aggregated
 from digsite.report.comparison import compare
 from digsite.report.facts import gather
-from digsite.runs import create
-from digsite.runs.status import Status, write_status
 
 
 @pytest.fixture
@@ -20,8 +20,16 @@ def runs(tmp_path):
                 tmp_path, {"study": "s", "method": "a.b", "config": {"lr": lr, "seed": seed, "kind": "x"}}
             )
             write_status(run.status_file, Status("finished", "s", run.id))
-            claim = {"name": "score", "value": lr + seed / 100, "low": None, "high": None, "n": 1, "null": 0.0,
-                     "unit": "", "note": ""}  # fmt: skip
+            claim = {
+                "name": "score",
+                "value": lr + seed / 100,
+                "low": None,
+                "high": None,
+                "n": 1,
+                "null": 0.0,
+                "unit": "",
+                "note": "",
+            }
             atomic.write_json(run.results, {"schema": 1, "study": "s", "verdict": "So.", "claims": [claim]})
             for step in range(5):
                 jsonl.append(run.journal, {"step": step, "loss": lr * step + seed})

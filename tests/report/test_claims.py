@@ -2,8 +2,8 @@
 
 import pytest
 
+from digsite.record.results import Claim
 from digsite.report.claims import beside_null, row
-from digsite.runs.results import Claim
 
 
 @pytest.mark.parametrize(

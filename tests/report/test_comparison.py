@@ -6,18 +6,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from digsite.record.layout import RunDir
+from digsite.record.results import Claim
+from digsite.record.status import Status
 from digsite.report.comparison import compare, pool
 from digsite.report.facts import Facts
-from digsite.runs.layout import RunDir
-from digsite.runs.results import Claim
-from digsite.runs.status import Status
 
 
 def facts(run_id, config, claims=()):
     from pathlib import Path
 
-    return Facts(RunDir(Path("/nowhere/study") / run_id), Status("finished"), "finished", "study", "a.b", "full", "",
-                 (), config, "", tuple(claims), {}, {}, (), ())  # fmt: skip
+    return Facts(
+        RunDir(Path("/nowhere/study") / run_id),
+        Status("finished"),
+        "finished",
+        "study",
+        "a.b",
+        "full",
+        "",
+        (),
+        config,
+        "",
+        tuple(claims),
+        {},
+        {},
+        (),
+        (),
+    )
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))

@@ -4,16 +4,31 @@ from pathlib import Path
 
 import pytest
 
+from digsite.record.layout import RunDir
+from digsite.record.results import Claim
+from digsite.record.status import Status
 from digsite.report.doubts import doubts
 from digsite.report.facts import Facts
-from digsite.runs.layout import RunDir
-from digsite.runs.results import Claim
-from digsite.runs.status import Status
 
 
 def about(*claims, state="finished", size="full", provenance=None):
-    facts = Facts(RunDir(Path("/nowhere/study/id")), Status(state), state, "study", "a.b", size, "", (), {}, "",
-                  claims, provenance or {}, {}, (), ())  # fmt: skip
+    facts = Facts(
+        RunDir(Path("/nowhere/study/id")),
+        Status(state),
+        state,
+        "study",
+        "a.b",
+        size,
+        "",
+        (),
+        {},
+        "",
+        claims,
+        provenance or {},
+        {},
+        (),
+        (),
+    )
     return doubts(facts)
 
 

@@ -1,7 +1,7 @@
 """Facts about a run, read back."""
 
+from digsite.record.layout import create
 from digsite.report.facts import gather, read_table, table_names
-from digsite.runs.layout import create
 
 
 def test_a_table_is_read_by_windows(tmp_path):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from digsite.record.results import Claim
 from digsite.report.numbers import claim_texts, duration, moment, number, setting, size, with_unit
-from digsite.runs.results import Claim
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from digsite.record.layout import RunDir, create
+from digsite.record.results import Claim, Results, write_results
+from digsite.record.status import Status, write_status
 from digsite.report import render, write
 from digsite.report.pictures import pictures
-from digsite.runs.layout import RunDir, create
-from digsite.runs.results import Claim, Results, write_results
-from digsite.runs.status import Status, write_status
 
 ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'"
 EXTERNAL = re.compile(r"""(?:src|href|action|url)\s*[=(]\s*["']?\s*(?:https?:)?//""", re.I)
@@ -29,8 +29,17 @@ class Tags(HTMLParser):
 @pytest.fixture
 def spoiled(tmp_path) -> RunDir:
     """A run that puts markup wherever text can go."""
-    run = create(tmp_path, {"study": "bad", "method": ATTACK, "purpose": ATTACK, "size": "full", "tags": [ATTACK],
-                            "config": {"seed": 0, "note": ATTACK, ATTACK: 1}})  # fmt: skip
+    run = create(
+        tmp_path,
+        {
+            "study": "bad",
+            "method": ATTACK,
+            "purpose": ATTACK,
+            "size": "full",
+            "tags": [ATTACK],
+            "config": {"seed": 0, "note": ATTACK, ATTACK: 1},
+        },
+    )
     write_status(run.status_file, Status("finished", study="bad", id=run.id, message=ATTACK))
     claims = (Claim(ATTACK, 1.0, 0.5, 1.5, 3, 0.0, ATTACK, ATTACK),)
     write_results(run.results, Results("bad", ATTACK, claims))
@@ -82,8 +91,17 @@ def test_a_report_says_everything(tmp_path):
     write([run], out)
     page = out.read_text()
     results = json.loads(run.results.read_text())
-    for text in ("How many sparse features", results["verdict"].split(".")[0], "interference", "mask_columns",
-                 "What would change this answer", "above null", run.id, "numpy", "10 rows"):  # fmt: skip
+    for text in (
+        "How many sparse features",
+        results["verdict"].split(".")[0],
+        "interference",
+        "mask_columns",
+        "What would change this answer",
+        "above null",
+        run.id,
+        "numpy",
+        "10 rows",
+    ):
         assert text in page, text
     assert page.count("<figure>") == 2
     assert len(page) < 10_000_000
@@ -117,7 +135,7 @@ def test_figures_that_are_links_are_left_alone(spoiled, tmp_path):
 
 
 def test_runs_of_different_methods_are_answered_one_after_the_other(tmp_path):
-    from digsite.runs import create
+    from digsite.record import create
 
     runs = [
         create(

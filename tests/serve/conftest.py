@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from digsite.runs.layout import RunDir, create
-from digsite.runs.status import Status, write_status
+from digsite.record.layout import RunDir, create
+from digsite.record.status import Status, write_status
 from digsite.serve import build
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from starlette.testclient import TestClient
 
 from digsite.base import families
-from digsite.runs.results import Claim, Results, write_results
+from digsite.record.results import Claim, Results, write_results
 from digsite.serve import build
 from digsite.serve.security import COOKIE
 

@@ -13,8 +13,15 @@ import pytest
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PLUGIN = Path(__file__).parents[1] / "plugin"
 SHOTS = os.environ.get("DIGSITE_SCREENSHOTS")  # a folder for people to look at; none by default
 
@@ -39,10 +46,29 @@ def root(tmp_path_factory):
     studies = ("--studies", PLUGIN / "studies")
     jobs = [
         start("run", "tms_5-2,mlp-digits,lm_mlp", "--smoke", "--quiet", root=root),
-        start("run", "showcase", "--smoke", "--quiet", "mask_rows=1024", "mask_columns=2752", *studies, root=root),
-        start("sweep", "showcase", "lr=0.01,0.03", "seed=0..1", "steps=40", "--on", "local:1", *studies, root=root,
-              stdout=subprocess.DEVNULL),
-    ]  # fmt: skip
+        start(
+            "run",
+            "showcase",
+            "--smoke",
+            "--quiet",
+            "mask_rows=1024",
+            "mask_columns=2752",
+            *studies,
+            root=root,
+        ),
+        start(
+            "sweep",
+            "showcase",
+            "lr=0.01,0.03",
+            "seed=0..1",
+            "steps=40",
+            "--on",
+            "local:1",
+            *studies,
+            root=root,
+            stdout=subprocess.DEVNULL,
+        ),
+    ]
     assert [job.wait(250) for job in jobs] == [0, 0, 0]
     return root
 
@@ -320,8 +346,19 @@ def test_a_zoo_from_map_to_weights(open_page, root):
 
 
 def test_a_running_run_moves_by_itself(open_page, root):
-    job = start("run", "showcase", "--smoke", "--quiet", "steps=150", "sleep_s=0.08", "label=live", "--studies",
-                PLUGIN / "studies", root=root, stdout=subprocess.DEVNULL)  # fmt: skip
+    job = start(
+        "run",
+        "showcase",
+        "--smoke",
+        "--quiet",
+        "steps=150",
+        "sleep_s=0.08",
+        "label=live",
+        "--studies",
+        PLUGIN / "studies",
+        root=root,
+        stdout=subprocess.DEVNULL,
+    )
     try:
         page = open_page("/?where=label%3Dlive")
         page.wait_for_selector(".state-running")

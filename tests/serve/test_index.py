@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from digsite.runs.status import Status, read_status, write_status
+from digsite.record.status import Status, read_status, write_status
 from digsite.serve import index as module
 from digsite.serve.index import Index
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from digsite.base import jsonl
-from digsite.runs.status import Status, read_status, write_status
+from digsite.record.status import Status, read_status, write_status
 from digsite.serve import live
 from digsite.serve.index import Index
 from digsite.serve.live import list_changes, run_changes, start_of_tail, tail

@@ -19,8 +19,15 @@ def view(planned):
         kl[1, 0, 0] = 0.6
         first = np.full((2, 2, answers), 3)
         first[1, 0, 0] = 2
-        tensors = {"parts/m/V": np.eye(4), "parts/m/U": np.eye(4), "prompts": np.array([[1, 2, 3], [3, 2, 1]]),
-                   "answers": np.full((2, answers), 3), "numbers": np.array([2, 0]), "kl": kl, "first": first}  # fmt: skip
+        tensors = {
+            "parts/m/V": np.eye(4),
+            "parts/m/U": np.eye(4),
+            "prompts": np.array([[1, 2, 3], [3, 2, 1]]),
+            "answers": np.full((2, answers), 3),
+            "numbers": np.array([2, 0]),
+            "kl": kl,
+            "first": first,
+        }
         save_file(
             tensors,
             run.artifacts / "d.safetensors",

@@ -4,8 +4,8 @@ import pytest
 
 from digsite.base.errors import MissingExtra, UsageError
 from digsite.config.space import from_words
-from digsite.runs.results import Claim
-from digsite.runs.sweeps import Sweep
+from digsite.record.results import Claim
+from digsite.record.sweeps import Sweep
 from digsite.studies import find_study
 from digsite.studies.search import Goal, Search
 
@@ -23,7 +23,7 @@ class Bowl:
         from math import log10
 
         from digsite.base import atomic
-        from digsite.runs.status import Status, write_status
+        from digsite.record.status import Status, write_status
 
         for member in sweep.members:
             if member.status().state == "finished":
@@ -75,7 +75,7 @@ def test_a_search_that_was_stopped_ends_as_the_undisturbed_one(search, tmp_path)
 
 
 def test_failed_settings_are_told_as_failed(search, tmp_path):
-    from digsite.runs.status import Status, write_status
+    from digsite.record.status import Status, write_status
 
     def fail(sweep):
         for member in sweep.members:
@@ -99,8 +99,24 @@ def test_what_cannot_be_searched_is_named(search, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_real_search_on_a_local_pool(cli, plugin_studies, plugin_env, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", plugin_env["PYTHONPATH"])
-    words = ("sweep", "countdown", "steps=1,2,3", "fail_at=-1,0", "seed=0,1", "--minimize", "total", "--samples", "6",
-             "--studies", plugin_studies, "--runs", tmp_path / "runs", "--on", "local:2", "--json")  # fmt: skip
+    words = (
+        "sweep",
+        "countdown",
+        "steps=1,2,3",
+        "fail_at=-1,0",
+        "seed=0,1",
+        "--minimize",
+        "total",
+        "--samples",
+        "6",
+        "--studies",
+        plugin_studies,
+        "--runs",
+        tmp_path / "runs",
+        "--on",
+        "local:2",
+        "--json",
+    )
     import json
 
     code, out, err = cli(*words)

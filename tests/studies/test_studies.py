@@ -3,7 +3,7 @@
 import pytest
 
 from digsite.base.errors import NotFound, UsageError
-from digsite.runs import read_results
+from digsite.record import read_results
 from digsite.studies import all_studies, find_study
 from digsite.studies.plan import plan
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from digsite.base.errors import UsageError
-from digsite.track.reading import read_target
+from digsite.track.api import read_target
 
 
 def journal(folder: Path) -> Path:

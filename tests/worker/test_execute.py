@@ -12,9 +12,9 @@ import time
 import pytest
 
 from digsite.base.errors import LockHeld, UsageError
-from digsite.runs import RunDir, create, read_results
-from digsite.runs.journal import series
-from digsite.runs.lock import locked
+from digsite.record import RunDir, create, read_results
+from digsite.record.journal import series
+from digsite.record.lock import locked
 from digsite.worker.execute import How, execute, execute_pack
 
 CPU = How(device="cpu", quiet=True)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from digsite.figures import curves
+from digsite.record import create
 from digsite.report.facts import gather
-from digsite.runs import create
 from digsite.worker.progress import Progress
 from digsite.worker.run import Run
 from digsite.worker.signals import StopRequest
@@ -14,8 +14,14 @@ from digsite.worker.signals import StopRequest
 @pytest.fixture
 def run(tmp_path) -> Run:
     directory = create(tmp_path, {"study": "s", "method": "countdown.countdown", "config": {}})
-    return Run(directory, seed=0, device=torch.device("cpu"), progress=Progress(directory, quiet=True),
-               request=StopRequest(), checkpoint_every_s=60)  # fmt: skip
+    return Run(
+        directory,
+        seed=0,
+        device=torch.device("cpu"),
+        progress=Progress(directory, quiet=True),
+        request=StopRequest(),
+        checkpoint_every_s=60,
+    )
 
 
 def test_the_claims_that_the_verdict_rests_on_come_first(run):

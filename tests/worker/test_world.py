@@ -2,7 +2,7 @@
 
 import torch
 
-from digsite.runs import create
+from digsite.record import create
 from digsite.worker import methods
 from digsite.worker.execute import How, execute
 from digsite.worker.follower import Follower, SilentProgress
@@ -49,8 +49,14 @@ def test_a_follower_writes_nothing(tmp_path):
     )
     before = {path: path.stat().st_mtime_ns for path in directory.path.rglob("*")}
     progress = SilentProgress(directory, quiet=True)
-    run = Follower(directory, seed=0, device=torch.device("cpu"), progress=progress, request=StopRequest(),
-                   checkpoint_every_s=0)  # fmt: skip
+    run = Follower(
+        directory,
+        seed=0,
+        device=torch.device("cpu"),
+        progress=progress,
+        request=StopRequest(),
+        checkpoint_every_s=0,
+    )
     run.begin()
     run.stage("work", 3)
     for step in run.steps(3, save=dict, load=lambda state: None):

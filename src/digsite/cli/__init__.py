@@ -6,9 +6,9 @@ import sys
 
 import click
 
-import digsite
 from digsite.base import families, settings
 from digsite.base.errors import DigsiteError, nearest
+from digsite.base.version import __version__
 
 
 class _Verbs(click.Group):
@@ -31,7 +31,7 @@ class _Verbs(click.Group):
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(digsite.__version__, prog_name="digsite")
+@click.version_option(__version__, prog_name="digsite")
 def cli() -> None:
     """Open a neural network and see what is inside, each answer beside its null.
 

@@ -10,16 +10,23 @@ from digsite.base import settings
 
 def runs_option(function: Any) -> Any:
     return click.option(
-        "--runs", "root", type=click.Path(path_type=Path, file_okay=False), default=settings.runs_dir,
-        show_default="DIGSITE_HOME or ./runs", help="Folder that holds the runs.",
-    )(function)  # fmt: skip
+        "--runs",
+        "root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=settings.runs_dir,
+        show_default="DIGSITE_HOME or ./runs",
+        help="Folder that holds the runs.",
+    )(function)
 
 
 def studies_option(function: Any) -> Any:
     return click.option(
-        "--studies", "extra", multiple=True, type=click.Path(path_type=Path, file_okay=False),
+        "--studies",
+        "extra",
+        multiple=True,
+        type=click.Path(path_type=Path, file_okay=False),
         help="Another folder of studies; may be given several times.",
-    )(function)  # fmt: skip
+    )(function)
 
 
 def json_option(function: Any) -> Any:
@@ -35,7 +42,7 @@ def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from digsite.runs import runs_in
+    from digsite.record import runs_in
 
     return [run.id for run in runs_in(settings.runs_dir()) if run.id.startswith(incomplete)]
 
@@ -54,13 +61,21 @@ def size_options(function: Any) -> Any:
 
 
 def device_option(function: Any) -> Any:
-    return click.option("--device", default=settings.device, show_default="DIGSITE_DEVICE or auto",
-                        help="cpu, cuda, cuda:N or auto.")(function)  # fmt: skip
+    return click.option(
+        "--device",
+        default=settings.device,
+        show_default="DIGSITE_DEVICE or auto",
+        help="cpu, cuda, cuda:N or auto.",
+    )(function)
 
 
 def mirror_options(function: Any) -> Any:
     function = click.option(
         "--project", default="digsite", show_default=True, help="Project name at the tracker."
     )(function)
-    return click.option("--mirror", default="", metavar="NAME",
-                        help="Copy live to wandb, tensorboard or mlflow; off by default.")(function)  # fmt: skip
+    return click.option(
+        "--mirror",
+        default="",
+        metavar="NAME",
+        help="Copy live to wandb, tensorboard or mlflow; off by default.",
+    )(function)

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from digsite.base import atomic
-from digsite.runs.layout import RunDir
-from digsite.runs.results import Claim, Results, read_results
+from digsite.record.layout import RunDir
+from digsite.record.results import Claim, Results, read_results
 
 NAME_WIDTH = (
     32  # of the first column is kept even where the terminal is narrow: names that break are hard to read

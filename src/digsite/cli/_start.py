@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from digsite.base.errors import UsageError
-from digsite.runs.layout import RunDir
-from digsite.runs.results import misses, read_results
+from digsite.record.layout import RunDir
+from digsite.record.results import misses, read_results
 from digsite.studies import Study
 
 

@@ -14,8 +14,13 @@ from digsite.cli._options import device_option, runs_option
     metavar="PATTERNS",
     help="Modules to decompose: names or patterns, comma separated.",
 )
-@click.option("--data", default="gaussian", show_default=True, metavar="DATA",
-              help="An image set, x.npy, py:module:name, gaussian or uniform.")  # fmt: skip
+@click.option(
+    "--data",
+    default="gaussian",
+    show_default=True,
+    metavar="DATA",
+    help="An image set, x.npy, py:module:name, gaussian or uniform.",
+)
 @click.option("--quick", "size", flag_value="quick", help="Fewer steps: a first answer.")
 @runs_option
 @device_option

@@ -35,7 +35,7 @@ def command(root, as_json):
 def _versions() -> dict[str, str]:
     import platform
 
-    from digsite.runs.provenance import PACKAGES, _version
+    from digsite.record.provenance import PACKAGES, _version
 
     return {"python": platform.python_version(), **{name: _version(name) or "missing" for name in PACKAGES}}
 

@@ -46,7 +46,7 @@ def _lines():
 def _execute(pack, device, mirror, project) -> list[int]:
     from digsite.base.errors import DigsiteError
     from digsite.cli._start import execute_and_report, leads, mirroring
-    from digsite.runs import RunDir
+    from digsite.record import RunDir
 
     runs = [RunDir(path) for path in pack]
     try:

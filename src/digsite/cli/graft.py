@@ -29,8 +29,13 @@ def classes(text: str) -> tuple[int, ...]:
     "--method", default="union", show_default=True, help='A method with options: "ridge_all data=au".'
 )
 @click.option("--data", default="", help="Image set, for methods that need one and for the ledger.")
-@click.option("--pixels", type=click.Choice(["standard", "raw"]), default="standard", show_default=True,
-              help="What the models eat: standardized pixels, or 0 to 1.")  # fmt: skip
+@click.option(
+    "--pixels",
+    type=click.Choice(["standard", "raw"]),
+    default="standard",
+    show_default=True,
+    help="What the models eat: standardized pixels, or 0 to 1.",
+)
 @click.option(
     "--head", "heads", default=",", metavar="RECEIVER,DONOR", help="Names of the heads, where not the last."
 )
@@ -42,7 +47,7 @@ def command(
 ):
     """Move a class from DONOR into RECEIVER and print the ledger; or inspect a model for grafted rows."""
     from digsite.base.errors import UsageError
-    from digsite.graft.checkpoints import open_model, write_model
+    from digsite.graft.subjects.checkpoints import open_model, write_model
 
     if inspected:
         return _inspect(open_model(inspected))
@@ -52,13 +57,19 @@ def command(
         )
     from digsite.data import load
     from digsite.graft import Pair, graft
-    from digsite.graft.task import split
+    from digsite.graft.core.task import split
 
     mine, _, theirs = heads.partition(",")
     pair = Pair(
-        open_model(receiver), open_model(donor), classes(old), classes(shared), classes(new), classes(foreign),
-        mine or None, theirs or None,
-    )  # fmt: skip
+        open_model(receiver),
+        open_model(donor),
+        classes(old),
+        classes(shared),
+        classes(new),
+        classes(foreign),
+        mine or None,
+        theirs or None,
+    )
     images = split(load(data), seed, standard=pixels == "standard") if data else None
     done = graft(pair, method, images, seed=seed, calibrate=calibrate)
     for depth in done.ceiling:

@@ -18,8 +18,8 @@ from digsite.cli._options import json_option, runs_option
 def command(study, state, limit, root, as_json):
     """Runs, newest first."""
     from digsite.cli._print import print_json, print_table
-    from digsite.runs import statuses
-    from digsite.runs.shown import as_row
+    from digsite.record import statuses
+    from digsite.record.shown import as_row
 
     found = [(r, s) for r, s in statuses(root) if study in (None, s.study) and state in (None, s.shown_state)]
     shown = found[:limit] if limit else found

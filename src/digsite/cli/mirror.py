@@ -14,7 +14,7 @@ from digsite.cli._options import run_argument, runs_option
 def command(run, kind, project, live, root):
     """Copy a run to the tracker that your team watches."""
     from digsite.mirrors import follow
-    from digsite.runs import find_run
+    from digsite.record import find_run
 
     found = find_run(run, root)
     follow(found, kind, project=project, live=live)

@@ -27,19 +27,36 @@ import click
 @click.option("--exclude", multiple=True, help="Not maps like this one.")
 @click.option("--stream", is_flag=True, help="Keep one layer in memory, for models larger than that.")
 @click.option(
-    "--masks", type=click.Path(path_type=Path), default=None,
+    "--masks",
+    type=click.Path(path_type=Path),
+    default=None,
     help="Apply the masks of this file, which must be of this model, instead of making new ones.",
-)  # fmt: skip
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result.")
-def command(model, method, sparsity, pattern, calibration, sequences, length, swap, owl, include, exclude, stream,
-            masks, seed, out):  # fmt: skip
+def command(
+    model,
+    method,
+    sparsity,
+    pattern,
+    calibration,
+    sequences,
+    length,
+    swap,
+    owl,
+    include,
+    exclude,
+    stream,
+    masks,
+    seed,
+    out,
+):
     """Prune a language model and keep its masks, its errors and what it lost."""
     from digsite.base.errors import UsageError
-    from digsite.prune import patterns
-    from digsite.prune.matrix import method_named
-    from digsite.prune.model import Recipe
-    from digsite.prune.save import Job, prune_folder
+    from digsite.prune.api import Job, prune_folder
+    from digsite.prune.core import patterns
+    from digsite.prune.core.matrix import method_named
+    from digsite.prune.core.model import Recipe
 
     if sparsity is not None and pattern:
         raise UsageError(

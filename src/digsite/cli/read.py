@@ -34,7 +34,7 @@ def command(model, other, reader_path, wants_lineage, figure, as_json):
 
 def _one(model, reader_path, as_json):
     from digsite.cli._print import print_json, print_table
-    from digsite.read.desk import read_model
+    from digsite.read.api import read_model
 
     found = read_model(model, reader_path)
     if as_json:
@@ -48,7 +48,7 @@ def _one(model, reader_path, as_json):
 
 def _diff(first, second, as_json):
     from digsite.cli._print import print_json, print_table
-    from digsite.read.desk import compare_models
+    from digsite.read.api import compare_models
 
     found = compare_models(first, second)
     if as_json:
@@ -59,7 +59,7 @@ def _diff(first, second, as_json):
 
 def _lineage(folder, figure, as_json):
     from digsite.cli._print import print_json, print_table
-    from digsite.read.desk import trace_lineage
+    from digsite.read.api import trace_lineage
 
     found = trace_lineage(folder, figure)
     if as_json:

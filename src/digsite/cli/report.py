@@ -8,13 +8,17 @@ import click
 from digsite.cli._options import complete_run, json_option, runs_option
 
 if TYPE_CHECKING:
-    from digsite.runs import RunDir
+    from digsite.record import RunDir
 
 
 @click.command("report")
 @click.argument("runs", metavar="RUN|SWEEP...", nargs=-1, required=True, shell_complete=complete_run)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None,
-              help="The file to write.  [default: report.html of the run; for several: ./comparison.html]")  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="The file to write.  [default: report.html of the run; for several: ./comparison.html]",
+)
 @runs_option
 @json_option
 def command(runs, out, root, as_json):
@@ -33,8 +37,8 @@ def command(runs, out, root, as_json):
 def _named(name: str, root: Path) -> list["RunDir"]:
     """A run, or the members of a sweep of that very name."""
     from digsite.base.errors import UsageError
-    from digsite.runs import find_run
-    from digsite.runs.sweeps import sweeps_in
+    from digsite.record import find_run
+    from digsite.record.sweeps import sweeps_in
 
     for sweep in sweeps_in(root):
         if sweep.name == name:

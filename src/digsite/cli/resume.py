@@ -18,7 +18,7 @@ def command(run, overrides, root, device, checkpoint_every, quiet):
     """Continue a run from its last checkpoint; its config stays as pinned."""
     from digsite.cli._print import print_run
     from digsite.cli._start import execute_and_report, explain_end
-    from digsite.runs import find_run
+    from digsite.record import find_run
     from digsite.studies.plan import refuse_changes
 
     found = find_run(run, root)

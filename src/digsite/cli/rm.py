@@ -12,8 +12,8 @@ from digsite.cli._options import complete_run, runs_option
 def command(names, yes, root):
     """Move runs to the trash folder inside the runs folder."""
     from digsite.base.errors import LockHeld
-    from digsite.runs import find_run
-    from digsite.runs.listing import trash
+    from digsite.record import find_run
+    from digsite.record.listing import trash
 
     found = [find_run(name, root) for name in names]
     for run in found:

@@ -12,8 +12,12 @@ from digsite.cli._options import runs_option
 @click.option(
     "--port", default=8477, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
 )
-@click.option("--host", default="127.0.0.1", show_default=True,
-              help="Address to listen on; anything but loopback asks visitors for a random token.")  # fmt: skip
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; anything but loopback asks visitors for a random token.",
+)
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Another name that this server goes by.")
 @click.option(
     "--token", "with_token", is_flag=True, help="Ask for a token on loopback too (shared machines)."

@@ -13,8 +13,8 @@ from digsite.cli._options import json_option, run_argument, runs_option
 def command(run, everything, root, as_json):
     """One run: state, claims beside their nulls, verdict, files."""
     from digsite.cli._print import print_json, print_run
-    from digsite.runs import find_run
-    from digsite.runs.shown import in_full
+    from digsite.record import find_run
+    from digsite.record.shown import in_full
 
     found = find_run(run, root)
     if as_json:

@@ -145,7 +145,7 @@ def _preview(found, on, as_json) -> None:
 @json_option
 def status(name, root, as_json):
     """States of a sweep's runs, read from their directories."""
-    from digsite.runs.sweeps import find_sweep
+    from digsite.record.sweeps import find_sweep
 
     _print_status(find_sweep(name, root), as_json)
 
@@ -162,7 +162,7 @@ def retry(name, on, failed, fresh_code, root, device, as_json):
     """Run again what did not finish."""
     from digsite.cli._search import pin_code
     from digsite.launch import Options, launch
-    from digsite.runs.sweeps import find_sweep
+    from digsite.record.sweeps import find_sweep
 
     sweep = find_sweep(name, root)
     pin_code(sweep, fresh_code)
@@ -184,8 +184,8 @@ def report(name, out, kind, project, entity, root):
     """One HTML file about all finished runs of a sweep."""
     from digsite.base.errors import NotFound
     from digsite.mirrors.wandb_report import publish, refuse_other
+    from digsite.record.sweeps import find_sweep
     from digsite.report import write
-    from digsite.runs.sweeps import find_sweep
 
     sweep = find_sweep(name, root)
     finished = [m.run for m in sweep.members if m.status().state == "finished"]
@@ -206,7 +206,7 @@ def report(name, out, kind, project, entity, root):
 
 def _print_status(sweep, as_json) -> None:
     from digsite.cli._print import number, print_json, print_table
-    from digsite.runs import read_results
+    from digsite.record import read_results
 
     rows = []
     for member in sweep.members:
@@ -216,8 +216,16 @@ def _print_status(sweep, as_json) -> None:
         runs = [{"run": str(m.run.path), "point": m.point, "state": s.shown_state} for m, s, _ in rows]
         return print_json({"sweep": sweep.name, "counts": dict(sweep.counts()), "runs": runs})
     varied = sweep.varied()
-    shown = [[m.study, m.run.id, *[m.point.get(p) for p in varied], s.shown_state,
-              f"{c.name} {number(c.value)}" if c else s.message] for m, s, c in rows]  # fmt: skip
+    shown = [
+        [
+            m.study,
+            m.run.id,
+            *[m.point.get(p) for p in varied],
+            s.shown_state,
+            f"{c.name} {number(c.value)}" if c else s.message,
+        ]
+        for m, s, c in rows
+    ]
     print_table(["study", "run", *varied, "state", "result"], shown[:100])
     counts = ", ".join(f"{n} {state}" for state, n in sweep.counts().most_common())
     click.echo(f"sweep {sweep.name}: {counts}")

@@ -27,11 +27,11 @@ def command(what, measures, probe, detector, root, as_json):
     activations of networks that say what they are (saved by digsite or in a Hugging Face layout). Results are
     CSV and JSON files: constant series, wrong time units and undefined statistics are named.
     """
-    from digsite.track.reading import read_target
+    from digsite.track.api import read_target
 
     path = Path(what)
     if not path.exists():
-        from digsite.runs import find_run
+        from digsite.record import find_run
 
         path = find_run(what, root).path
     found = read_target(path, measures, detector, probe)

@@ -1,31 +1,19 @@
 """Datasets by name: images, sparse features, stories, text; nothing heavy is imported before it is used."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from digsite.base.public import lazy_names
 
 if TYPE_CHECKING:
-    from digsite.data import hub, sequences, sparse_features, stories, text
-    from digsite.data.images import ImageSet, load, names
-    from digsite.data.sparse_config import SparseFeatures
-    from digsite.data.tokenizers import load_tokenizer
+    from digsite.data import hub as hub
+    from digsite.data import sequences as sequences
+    from digsite.data import sparse_features as sparse_features
+    from digsite.data import stories as stories
+    from digsite.data import text as text
+    from digsite.data.images import ImageSet as ImageSet
+    from digsite.data.images import load as load
+    from digsite.data.images import names as names
+    from digsite.data.sparse_config import SparseFeatures as SparseFeatures
+    from digsite.data.tokenizers import load_tokenizer as load_tokenizer
 
-_MODULES = ("hub", "sequences", "sparse_features", "stories", "text")
-_HOMES = {
-    "ImageSet": "images",
-    "load": "images",
-    "names": "images",
-    "load_tokenizer": "tokenizers",
-    "SparseFeatures": "sparse_config",
-}
-__all__ = [
-    "ImageSet", "SparseFeatures", "hub", "load", "load_tokenizer", "names", "sequences", "sparse_features", "stories",
-    "text",
-]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"digsite.data.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'digsite.data' has no attribute {name!r}")
-    return getattr(import_module(f"digsite.data.{_HOMES[name]}"), name)
+__all__, __dir__, __getattr__ = lazy_names(__name__, __file__)

@@ -13,9 +13,23 @@ GIRLS = ("anna", "ella", "lily", "mia", "nora", "rosa", "sara", "zoe")
 BOYS = ("ben", "finn", "jack", "leo", "max", "noah", "sam", "tom")
 PLACES = ("barn", "beach", "farm", "forest", "garden", "lake", "market", "park", "river", "school")
 THINGS = (
-    "ball", "bell", "book", "box", "cake", "coin", "drum", "flag", "hat", "key", "kite", "lamp", "map", "ring",
-    "shell", "toy",
-)  # fmt: skip
+    "ball",
+    "bell",
+    "book",
+    "box",
+    "cake",
+    "coin",
+    "drum",
+    "flag",
+    "hat",
+    "key",
+    "kite",
+    "lamp",
+    "map",
+    "ring",
+    "shell",
+    "toy",
+)
 LOOKS = ("big", "blue", "green", "little", "new", "old", "red", "shiny", "strange", "white")
 TIMES = (("one", "day"), ("yesterday",), ("last", "week"), ("in", "the", "morning"), ("after", "lunch"))
 NEXT = (("then",), ("soon",), ("so",), ("but",))

@@ -1,26 +1,14 @@
 """Stochastic parameter decomposition: which simple parts add up to these weights, and which does each input use?"""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from digsite.base.public import lazy_names
 
 if TYPE_CHECKING:
-    from digsite.decompose.api import decompose, decompose_seeds
-    from digsite.decompose.compare import compare
-    from digsite.decompose.config import DecomposeConfig
-    from digsite.decompose.decomposition import Decomposition
+    from digsite.decompose.api import decompose as decompose
+    from digsite.decompose.api import decompose_seeds as decompose_seeds
+    from digsite.decompose.config import DecomposeConfig as DecomposeConfig
+    from digsite.decompose.core.compare import compare as compare
+    from digsite.decompose.core.decomposition import Decomposition as Decomposition
 
-_HOMES = {
-    "decompose": "api",
-    "decompose_seeds": "api",
-    "compare": "compare",
-    "DecomposeConfig": "config",
-    "Decomposition": "decomposition",
-}
-__all__ = ["DecomposeConfig", "Decomposition", "compare", "decompose", "decompose_seeds"]
-
-
-def __getattr__(name: str) -> Any:
-    """Settings load without torch, so nothing is imported before it is asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'digsite.decompose' has no attribute {name!r}")
-    return getattr(import_module(f"digsite.decompose.{_HOMES[name]}"), name)
+__all__, __dir__, __getattr__ = lazy_names(__name__, __file__)

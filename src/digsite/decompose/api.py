@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from digsite.base.errors import UsageError
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.decomposition import Decomposition
-from digsite.decompose.fit import Fit, Problem, Sampler
+from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.core.fit import Fit, Problem
+from digsite.decompose.subjects.inputs import as_sampler
 
 OnStep = Callable[[int, dict[str, Tensor]], None]
 
@@ -76,41 +76,3 @@ def decompose_seeds(
 def resolve(config: DecomposeConfig | None, settings: dict[str, Any]) -> DecomposeConfig:
     base = (config or DecomposeConfig()).model_dump()
     return DecomposeConfig.model_validate(base | settings)
-
-
-def as_sampler(data: Any, batch: int) -> Sampler:
-    """A function from a generator to one batch."""
-    if isinstance(data, Tensor):
-        return lambda generator: data[torch.randint(len(data), (min(batch, len(data)),), generator=generator)]
-    if callable(data):
-        return cast("Sampler", data)
-    if isinstance(data, Sequence) and data:
-        return lambda generator: _inputs(data[int(torch.randint(len(data), (), generator=generator))])
-    if isinstance(data, Iterable):
-        stream = _endless(data)
-        return lambda generator: _inputs(next(stream))
-    raise UsageError(
-        f"data is a {type(data).__name__}.",
-        hint="Give a tensor, an iterable of batches, or a function of a generator.",
-    )
-
-
-def _endless(data: Iterable[Any]) -> Iterator[Any]:
-    """Start again at the end, as a loader does each epoch."""
-    while True:
-        empty = True
-        for item in data:
-            empty = False
-            yield item
-        if empty:
-            raise UsageError(
-                "The data ended: it can be read only once, or holds no batch.",
-                hint="Give a list or a DataLoader.",
-            )
-
-
-def _inputs(item: Any) -> Tensor:
-    """Loaders give tensors, (inputs, labels), or dictionaries of a tokenizer."""
-    if isinstance(item, dict):
-        return item["input_ids"]
-    return item[0] if isinstance(item, tuple | list) else item

@@ -13,8 +13,8 @@ from digsite.models.configs.modular_mlp import ModularMlpConfig
 from digsite.models.configs.resid_mlp import ResidMlpConfig
 from digsite.models.configs.tms import TmsConfig
 
-LOSSES = scan("digsite.decompose.losses")
-GATES = scan("digsite.decompose.gates")
+LOSSES = scan("digsite.decompose.core.losses")
+GATES = scan("digsite.decompose.core.gates")
 
 if TYPE_CHECKING:
     Loss = Any

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from digsite.decompose.run_heads import heads
-from digsite.decompose.run_lm import lm
-from digsite.decompose.run_modadd import modadd
-from digsite.decompose.run_model import model
-from digsite.decompose.run_toys import toy, toys
+from digsite.decompose.experiments.heads import heads
+from digsite.decompose.experiments.lm import lm
+from digsite.decompose.experiments.modadd import modadd
+from digsite.decompose.experiments.model import model
+from digsite.decompose.experiments.toys import toy, toys
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
     "toy": toy,

@@ -14,9 +14,18 @@ Band = tuple[ArrayLike, ArrayLike]
 
 
 @styled
-def curves(series: Mapping[str, tuple[ArrayLike, ArrayLike]], *, x: str, y: str, title: str = "",
-           bands: Mapping[str, Band] | None = None, nulls: Sequence[str] = (), log_x: bool = False,
-           log_y: bool = False, ax: Axes | None = None) -> Figure:  # fmt: skip
+def curves(
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    bands: Mapping[str, Band] | None = None,
+    nulls: Sequence[str] = (),
+    log_x: bool = False,
+    log_y: bool = False,
+    ax: Axes | None = None,
+) -> Figure:
     """Lines with optional bands; the names in `nulls` are drawn gray and dashed."""
     figure, ax = _axes(ax)
     for name, (xs, ys) in series.items():
@@ -42,15 +51,30 @@ def curves(series: Mapping[str, tuple[ArrayLike, ArrayLike]], *, x: str, y: str,
 
 
 @styled
-def heatmap(matrix: ArrayLike, *, x: str, y: str, title: str = "", unit: str = "", cmap: str | None = None,
-            centered: bool = False, ticks_x: Sequence[str] | None = None, ticks_y: Sequence[str] | None = None,
-            ax: Axes | None = None) -> Figure:  # fmt: skip
+def heatmap(
+    matrix: ArrayLike,
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    unit: str = "",
+    cmap: str | None = None,
+    centered: bool = False,
+    ticks_x: Sequence[str] | None = None,
+    ticks_y: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
     """A matrix with its color scale; `centered` puts white at zero."""
     values = np.asarray(matrix, dtype=float)
     figure, ax = _axes(ax, height=4.0)
     limit = float(np.nanmax(np.abs(values))) if centered and values.size else None
-    image = ax.imshow(values, aspect="auto", cmap=cmap or ("RdBu_r" if centered else None),
-                      vmin=-limit if limit else None, vmax=limit or None)  # fmt: skip
+    image = ax.imshow(
+        values,
+        aspect="auto",
+        cmap=cmap or ("RdBu_r" if centered else None),
+        vmin=-limit if limit else None,
+        vmax=limit or None,
+    )
     ax.set(xlabel=x, ylabel=y, title=title)
     ax.grid(False)
     if ticks_x is not None:
@@ -64,9 +88,18 @@ def heatmap(matrix: ArrayLike, *, x: str, y: str, title: str = "", unit: str = "
 
 
 @styled
-def bars(values: Mapping[str, float], *, y: str, title: str = "", lows: Mapping[str, float] | None = None,
-         highs: Mapping[str, float] | None = None, nulls: Mapping[str, float] | None = None,
-         null_label: str = "null", gray: Sequence[str] = (), ax: Axes | None = None) -> Figure:  # fmt: skip
+def bars(
+    values: Mapping[str, float],
+    *,
+    y: str,
+    title: str = "",
+    lows: Mapping[str, float] | None = None,
+    highs: Mapping[str, float] | None = None,
+    nulls: Mapping[str, float] | None = None,
+    null_label: str = "null",
+    gray: Sequence[str] = (),
+    ax: Axes | None = None,
+) -> Figure:
     """Bars with intervals; a gray tick marks each bar's null, and bars named in `gray` are nulls themselves."""
     names = list(values)
     figure, ax = _axes(ax, width=max(4.0, 1.6 + 0.55 * len(names)))
@@ -76,20 +109,19 @@ def bars(values: Mapping[str, float], *, y: str, title: str = "", lows: Mapping[
     if lows and highs:
         low, high = (np.array([side.get(n, values[n]) for n in names], dtype=float) for side in (lows, highs))
         error = np.abs(np.stack([heights - low, high - heights]))
-        ax.errorbar(
-            range(len(names)),
-            heights,
-            yerr=error,
-            fmt="none",
-            ecolor="black",
-            elinewidth=1,
-            capsize=3,
-            zorder=3,
-        )
+        style = {"fmt": "none", "ecolor": "black", "elinewidth": 1, "capsize": 3, "zorder": 3}
+        ax.errorbar(range(len(names)), heights, yerr=error, **style)
     if nulls:
         at = [i for i, name in enumerate(names) if name in nulls]
-        ax.hlines([nulls[names[i]] for i in at], [i - 0.4 for i in at], [i + 0.4 for i in at],
-                  color=NULL_COLOR, linewidth=2.2, label=null_label, zorder=4)  # fmt: skip
+        ax.hlines(
+            [nulls[names[i]] for i in at],
+            [i - 0.4 for i in at],
+            [i + 0.4 for i in at],
+            color=NULL_COLOR,
+            linewidth=2.2,
+            label=null_label,
+            zorder=4,
+        )
         ax.legend()
     ax.set_xticks(
         range(len(names)),
@@ -103,8 +135,17 @@ def bars(values: Mapping[str, float], *, y: str, title: str = "", lows: Mapping[
 
 
 @styled
-def histogram(samples: Mapping[str, ArrayLike], *, x: str, y: str = "count", title: str = "", bins: int = 40,
-              log_y: bool = False, nulls: Sequence[str] = (), ax: Axes | None = None) -> Figure:  # fmt: skip
+def histogram(
+    samples: Mapping[str, ArrayLike],
+    *,
+    x: str,
+    y: str = "count",
+    title: str = "",
+    bins: int = 40,
+    log_y: bool = False,
+    nulls: Sequence[str] = (),
+    ax: Axes | None = None,
+) -> Figure:
     """Step histograms on shared bins."""
     figure, ax = _axes(ax)
     edges = np.histogram_bin_edges(
@@ -127,8 +168,16 @@ def histogram(samples: Mapping[str, ArrayLike], *, x: str, y: str = "count", tit
 
 
 @styled
-def scatter(groups: Mapping[str, tuple[ArrayLike, ArrayLike]], *, x: str, y: str, title: str = "",
-            diagonal: bool = False, nulls: Sequence[str] = (), ax: Axes | None = None) -> Figure:  # fmt: skip
+def scatter(
+    groups: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    diagonal: bool = False,
+    nulls: Sequence[str] = (),
+    ax: Axes | None = None,
+) -> Figure:
     """Points by group; `diagonal` adds the line of equality."""
     figure, ax = _axes(ax, height=4.0)
     for name, (xs, ys) in groups.items():

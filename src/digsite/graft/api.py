@@ -8,15 +8,15 @@ from torch import nn
 
 from digsite.base.errors import UsageError
 from digsite.data import ImageSet
-from digsite.graft.access import Access, Frame, Images, Lens, Pools
-from digsite.graft.calibrate import calibrated
-from digsite.graft.ceiling import Depth, readable_ceiling
-from digsite.graft.edits import edited
-from digsite.graft.ledger import Entry, entry
-from digsite.graft.nets import layers
-from digsite.graft.operate import Operation, Plan, best_null, operate, plan
-from digsite.graft.pair import Pair
-from digsite.graft.task import Classes, Scorer, Split, check_knowledge, pools, split
+from digsite.graft.core.access import Access, Frame, Images, Lens, Pools
+from digsite.graft.core.calibrate import calibrated
+from digsite.graft.core.edits import edited
+from digsite.graft.core.nets import layers
+from digsite.graft.core.operate import Operation, Plan, best_null, operate, plan
+from digsite.graft.core.pair import Pair
+from digsite.graft.core.task import Classes, Scorer, Split, check_knowledge, pools, split
+from digsite.graft.judge.ceiling import Depth, readable_ceiling
+from digsite.graft.judge.ledger import Entry, entry
 
 
 @dataclass(frozen=True)

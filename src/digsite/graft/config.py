@@ -9,57 +9,117 @@ from pydantic import field_validator, model_validator
 from digsite.base.errors import nearest
 from digsite.config import Config, Field
 
-METHOD_FOLDER = Path(__file__).parent / "methods"
+METHOD_FOLDER = Path(__file__).parent / "core" / "methods"
 SURGERY = (
-    "direct_copy", "procrustes_probe", "procrustes_probe as_published=true", "importance", "gradual_blend", "pathway",
-    "activation_selective", "cascade", "gradient_injection", "preserved_injection", "vector_space",
-    "vector_space as_published=true", "cross_vector", "aligned_spatial", "aligned_spatial as_published=true",
-)  # fmt: skip
+    "direct_copy",
+    "procrustes_probe",
+    "procrustes_probe as_published=true",
+    "importance",
+    "gradual_blend",
+    "pathway",
+    "activation_selective",
+    "cascade",
+    "gradient_injection",
+    "preserved_injection",
+    "vector_space",
+    "vector_space as_published=true",
+    "cross_vector",
+    "aligned_spatial",
+    "aligned_spatial as_published=true",
+)
 NULLS = (
-    "null_dead_row", "null_novelty", "null_novelty rule=softmax", "null_novelty rule=mahalanobis", "random_row",
+    "null_dead_row",
+    "null_novelty",
+    "null_novelty rule=softmax",
+    "null_novelty rule=mahalanobis",
+    "random_row",
     "random_transplant",
-)  # fmt: skip
+)
 HONEST = (
-    "union", "union rule=margin", "union rule=guarded", "distill_strokes", "distill data=au", "distill data=a",
-    "distill data=s", "ridge_last data=s", "ridge_last data=au", "ridge_all data=s", "ridge_all data=a",
-    "ridge_all data=u", "ridge_all data=s n_widened=4000 rule=guarded",
-    "ridge_all data=au n_widened=6000 rule=guarded", "branch data=s", "branch data=a", "branch data=au",
-    "branch layer=2 data=a", "rebasin match=weights take=row", "rebasin match=acts data=s take=row",
-    "rebasin match=acts data=a take=cascade", "rebasin match=acts data=s take=average",
-    "rebasin match=acts data=s take=average repair=true", "relative data=s", "relative data=u", "average",
-    "task_arithmetic scale=0.3", "task_arithmetic scale=1.0", "ties", "probe_last k=1", "probe_last k=5",
-    "probe_last k=20", "probe_last k=0", "probe_all k=1", "probe_all k=5", "probe_all k=20", "finetune k=20",
+    "union",
+    "union rule=margin",
+    "union rule=guarded",
+    "distill_strokes",
+    "distill data=au",
+    "distill data=a",
+    "distill data=s",
+    "ridge_last data=s",
+    "ridge_last data=au",
+    "ridge_all data=s",
+    "ridge_all data=a",
+    "ridge_all data=u",
+    "ridge_all data=s n_widened=4000 rule=guarded",
+    "ridge_all data=au n_widened=6000 rule=guarded",
+    "branch data=s",
+    "branch data=a",
+    "branch data=au",
+    "branch layer=2 data=a",
+    "rebasin match=weights take=row",
+    "rebasin match=acts data=s take=row",
+    "rebasin match=acts data=a take=cascade",
+    "rebasin match=acts data=s take=average",
+    "rebasin match=acts data=s take=average repair=true",
+    "relative data=s",
+    "relative data=u",
+    "average",
+    "task_arithmetic scale=0.3",
+    "task_arithmetic scale=1.0",
+    "ties",
+    "probe_last k=1",
+    "probe_last k=5",
+    "probe_last k=20",
+    "probe_last k=0",
+    "probe_all k=1",
+    "probe_all k=5",
+    "probe_all k=20",
+    "finetune k=20",
     "finetune k=0",
-)  # fmt: skip
+)
 GRIDS: dict[str, list[str]] = {
     "precomputed_alignment": [
         f"form={form} width={width} sparsity={sparsity}"
         for form, width, sparsity in (
-            ("gate", 32, 0.03), ("gate", 32, 0.05), ("gate", 32, 0.08), ("gate", 48, 0.03), ("gate", 48, 0.05),
-            ("gate", 48, 0.08), ("gate", 64, 0.03), ("gate", 64, 0.05), ("gate", 64, 0.08), ("delta", 48, 0.05),
-            ("rank1", 48, 0.05), ("lowrank", 48, 0.05), ("bias", 48, 0.05),
+            ("gate", 32, 0.03),
+            ("gate", 32, 0.05),
+            ("gate", 32, 0.08),
+            ("gate", 48, 0.03),
+            ("gate", 48, 0.05),
+            ("gate", 48, 0.08),
+            ("gate", 64, 0.03),
+            ("gate", 64, 0.05),
+            ("gate", 64, 0.08),
+            ("delta", 48, 0.05),
+            ("rank1", 48, 0.05),
+            ("lowrank", 48, 0.05),
+            ("bias", 48, 0.05),
         )
     ],
     "neural_alignment": [
-        f"map={kind} layers={layers}" for kind in ("linear", "mlp", "orthogonal") for layers in ("last", "all")
+        f"map={kind} layers={layers}"
+        for kind in ("linear", "mlp", "orthogonal")
+        for layers in ("last", "all")
     ],
     "concept_dimension": [
         f"width={width} sparsity={sparsity}"
-        for width in (8, 12, 16, 20, 24, 32, 48, 64, 96) for sparsity in (0.03, 0.05, 0.08)
+        for width in (8, 12, 16, 20, 24, 32, 48, 64, 96)
+        for sparsity in (0.03, 0.05, 0.08)
     ],
     "sparsity_optimization": [
         f"sparsity={s}" for s in (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.2, 0.3)
     ],
-    "hierarchical": [f"levels={levels}" for levels in ("48,24", "64,32", "72,36,18", "96,48,24", "80,40,20,10")],
-    "multi_concept": ["source=4 install=4", "source=4,5 install=4", "source=4 install=4,5", "source=4,5 install=4,5"],
+    "hierarchical": [
+        f"levels={levels}" for levels in ("48,24", "64,32", "72,36,18", "96,48,24", "80,40,20,10")
+    ],
+    "multi_concept": [
+        "source=4 install=4",
+        "source=4,5 install=4",
+        "source=4 install=4,5",
+        "source=4,5 install=4,5",
+    ],
     "adversarial": [f"epsilon={e}" for e in (0.05, 0.1, 0.15, 0.2, 0.3)],
-    "universal": [
-        f"width={width} n_architectures={n}" for width, n in ((32, 3), (48, 3), (64, 4), (96, 5))
-    ],
-    "continual": [
-        "order=4", "order=4,5", "order=5,4", "order=4,5 parallel=true",
-    ],
-}  # fmt: skip
+    "universal": [f"width={width} n_architectures={n}" for width, n in ((32, 3), (48, 3), (64, 4), (96, 5))],
+    "continual": ["order=4", "order=4,5", "order=5,4", "order=4,5 parallel=true"],
+}
 
 
 def method_names() -> list[str]:

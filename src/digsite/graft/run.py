@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from digsite.graft.run_audit import audit
-from digsite.graft.run_compare import compare
-from digsite.graft.run_dictionaries import dictionaries
-from digsite.graft.run_forensics import forensics
-from digsite.graft.run_roundtrip import roundtrip
+from digsite.graft.experiments.audit import audit
+from digsite.graft.experiments.compare import compare
+from digsite.graft.experiments.dictionaries import dictionaries
+from digsite.graft.experiments.forensics import forensics
+from digsite.graft.experiments.roundtrip import roundtrip
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
     "compare": compare,

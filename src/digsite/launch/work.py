@@ -8,8 +8,8 @@ from pathlib import Path
 
 from digsite.base import families
 from digsite.base.errors import UsageError, nearest
-from digsite.runs import snapshot
-from digsite.runs.sweeps import Member, Sweep
+from digsite.record import snapshot
+from digsite.record.sweeps import Member, Sweep
 
 FAMILY = "digsite.launch.launchers"
 

@@ -7,8 +7,8 @@ from digsite.base import atomic, families, jsonl
 from digsite.base.errors import UsageError, nearest
 from digsite.base.settings import load_dotenv
 from digsite.mirrors.mirror import Mirror
-from digsite.runs.layout import RunDir
-from digsite.runs.results import read_results
+from digsite.record.layout import RunDir
+from digsite.record.results import read_results
 
 KINDS = "digsite.mirrors.kinds"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from digsite.config.overrides import paths
-from digsite.runs.layout import RunDir
+from digsite.record.layout import RunDir
 
 
 class Mirror(Protocol):

@@ -9,12 +9,12 @@ from typing import Any
 from digsite.base import atomic, settings
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.base.lazy import require
+from digsite.record.journal import series
+from digsite.record.layout import RunDir
 from digsite.report.claims import row
 from digsite.report.comparison import Comparison, compare
 from digsite.report.facts import gather
 from digsite.report.numbers import setting
-from digsite.runs.journal import series
-from digsite.runs.layout import RunDir
 
 PANELS = 12
 

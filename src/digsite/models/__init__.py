@@ -1,37 +1,21 @@
 """Architectures: a torch-free config and a plain `nn.Module` for each, built by `build(config)`."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from digsite.base.public import lazy_names
 
 if TYPE_CHECKING:
-    from digsite.models.config import MODELS, ModelConfig, parse
-    from digsite.models.construct import build, empty
-    from digsite.models.initial import SCHEMES, init
-    from digsite.models.pretrained import load_model, save_model, to_huggingface
-    from digsite.models.shapes import SHAPES, shape
+    from digsite.models.config import MODELS as MODELS
+    from digsite.models.config import ModelConfig as ModelConfig
+    from digsite.models.config import parse as parse
+    from digsite.models.construct import build as build
+    from digsite.models.construct import empty as empty
+    from digsite.models.initial import SCHEMES as SCHEMES
+    from digsite.models.initial import init as init
+    from digsite.models.pretrained import load_model as load_model
+    from digsite.models.pretrained import save_model as save_model
+    from digsite.models.pretrained import to_huggingface as to_huggingface
+    from digsite.models.shapes import SHAPES as SHAPES
+    from digsite.models.shapes import shape as shape
 
-_HOMES = {
-    "MODELS": "digsite.models.config",
-    "ModelConfig": "digsite.models.config",
-    "parse": "digsite.models.config",
-    "SHAPES": "digsite.models.shapes",
-    "shape": "digsite.models.shapes",
-    "build": "digsite.models.construct",
-    "empty": "digsite.models.construct",
-    "SCHEMES": "digsite.models.initial",
-    "init": "digsite.models.initial",
-    "load_model": "digsite.models.pretrained",
-    "save_model": "digsite.models.pretrained",
-    "to_huggingface": "digsite.models.pretrained",
-}
-__all__ = [
-    "MODELS", "SCHEMES", "SHAPES", "ModelConfig", "build", "empty", "init", "load_model", "parse", "save_model",
-    "shape", "to_huggingface",
-]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    """Configs load without torch, so nothing is imported before it is asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'digsite.models' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__all__, __dir__, __getattr__ = lazy_names(__name__, __file__)

@@ -1,40 +1,17 @@
 """Which weights can go, and what structure is in the pattern of what stays?"""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from digsite.base.public import lazy_names
 
 if TYPE_CHECKING:
-    from digsite.prune.clusters import cluster_features
-    from digsite.prune.hamming import neighbours
-    from digsite.prune.matrix import prune_matrix
-    from digsite.prune.model import Recipe, prune_model
-    from digsite.prune.packed import PackedMask, pack
-    from digsite.prune.significance import null_test
+    from digsite.prune.core.clusters import cluster_features as cluster_features
+    from digsite.prune.core.hamming import neighbours as neighbours
+    from digsite.prune.core.matrix import prune_matrix as prune_matrix
+    from digsite.prune.core.model import Recipe as Recipe
+    from digsite.prune.core.model import prune_model as prune_model
+    from digsite.prune.core.packed import PackedMask as PackedMask
+    from digsite.prune.core.packed import pack as pack
+    from digsite.prune.judge.significance import null_test as null_test
 
-_HOMES = {
-    "PackedMask": "packed",
-    "Recipe": "model",
-    "cluster_features": "clusters",
-    "neighbours": "hamming",
-    "null_test": "significance",
-    "pack": "packed",
-    "prune_matrix": "matrix",
-    "prune_model": "model",
-}
-__all__ = [
-    "PackedMask",
-    "Recipe",
-    "cluster_features",
-    "neighbours",
-    "null_test",
-    "pack",
-    "prune_matrix",
-    "prune_model",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """The room's config loads without torch, so nothing is imported before it is asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'digsite.prune' has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__all__, __dir__, __getattr__ = lazy_names(__name__, __file__)

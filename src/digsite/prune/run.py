@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from digsite.prune.runs.attribution import attribution
-from digsite.prune.runs.clusters import clusters
-from digsite.prune.runs.comparison import comparison
-from digsite.prune.runs.published import as_published
-from digsite.prune.runs.quality import quality
-from digsite.prune.runs.report import report
-from digsite.prune.runs.single import repeat, single
+from digsite.prune.experiments.attribution import attribution
+from digsite.prune.experiments.clusters import clusters
+from digsite.prune.experiments.comparison import comparison
+from digsite.prune.experiments.published import as_published
+from digsite.prune.experiments.quality import quality
+from digsite.prune.experiments.report import report
+from digsite.prune.experiments.single import repeat, single
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
     "single": single,

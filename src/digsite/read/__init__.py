@@ -1,24 +1,13 @@
 """Read: what a model's weights say about it, with a number for how far to trust the answer."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from digsite.base.public import lazy_names
 
 if TYPE_CHECKING:
-    from digsite.read.describe import features
-    from digsite.read.invariance import check_invariance
-    from digsite.read.reader import load_reader, train_reader
+    from digsite.read.core.reader import load_reader as load_reader
+    from digsite.read.core.reader import train_reader as train_reader
+    from digsite.read.judge.describe import features as features
+    from digsite.read.judge.invariance import check_invariance as check_invariance
 
-_HOMES = {
-    "features": "describe",
-    "check_invariance": "invariance",
-    "load_reader": "reader",
-    "train_reader": "reader",
-}
-__all__ = ["check_invariance", "features", "load_reader", "train_reader"]
-
-
-def __getattr__(name: str) -> Any:
-    """Configs load without torch, so nothing is imported before it is asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'digsite.read' has no attribute {name!r}")
-    return getattr(import_module(f"digsite.read.{_HOMES[name]}"), name)
+__all__, __dir__, __getattr__ = lazy_names(__name__, __file__)

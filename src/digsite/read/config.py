@@ -8,7 +8,7 @@ from digsite.base import families
 from digsite.config import Config, Field
 from digsite.zoo.config import ZooConfig
 
-READERS = "digsite.read.readers"
+READERS = "digsite.read.core.readers"
 ALL = "all"
 
 

@@ -1,7 +1,7 @@
 """The methods of this room."""
 
-from digsite.read.runs.group_zoo import group_zoo
-from digsite.read.runs.nwa import nwa
-from digsite.read.runs.published import published
+from digsite.read.experiments.group_zoo import group_zoo
+from digsite.read.experiments.nwa import nwa
+from digsite.read.experiments.published import published
 
 METHODS = {"nwa": nwa, "published": published, "group_zoo": group_zoo}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+from digsite.record.journal import series
 from digsite.report.comparison import Comparison, Group, pool
 from digsite.report.facts import Facts
 from digsite.report.numbers import setting
 from digsite.report.pictures import uri
-from digsite.runs.journal import series
 
 CLAIMS, SETTINGS, MEASURED, GROUPS = 4, 3, 4, 8  # more of each makes a report that nobody reads
 POINTS = 300
@@ -56,8 +56,14 @@ def _claim_figure(path: str, name: str, pooled: dict[float, Any]) -> Drawn:
     nulls = [claim.null for claim in pooled.values()]
     if None not in nulls:
         lines["null"] = (xs, nulls)
-    figure = curves(lines, x=path, y=name, bands={name: (low, high)}, nulls=["null"],
-                    log_x=min(xs) > 0 and max(xs) / min(xs) >= 30)  # fmt: skip
+    figure = curves(
+        lines,
+        x=path,
+        y=name,
+        bands={name: (low, high)},
+        nulls=["null"],
+        log_x=min(xs) > 0 and max(xs) / min(xs) >= 30,
+    )
     n = sum(claim.n or 1 for claim in pooled.values())
     return _drawn(
         figure, f"{name} by {path}", f"Mean over runs with the same {path} and its 95 % interval; {n} values."
@@ -79,8 +85,11 @@ def _courses(compared: Comparison) -> Iterator[Drawn]:
                 label = _label(group)
                 lines[label], bands[label] = (steps, mean), (low, high)
         if lines:
-            yield _drawn(curves(lines, x="step", y=name, bands=bands), f"{name} over time",
-                         f"Mean over the runs of each setting, band from least to greatest; {len(lines)} settings.")  # fmt: skip
+            yield _drawn(
+                curves(lines, x="step", y=name, bands=bands),
+                f"{name} over time",
+                f"Mean over the runs of each setting, band from least to greatest; {len(lines)} settings.",
+            )
 
 
 def _course(members: Sequence[Facts], read: dict[str, Any], name: str) -> tuple[list[float], ...]:

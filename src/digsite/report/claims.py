@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from digsite.record.results import Claim
 from digsite.report.numbers import claim_texts
-from digsite.runs.results import Claim
 
 
 @dataclass(frozen=True)

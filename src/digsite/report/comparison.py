@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from digsite.base.intervals import student
+from digsite.record.results import Claim
 from digsite.report.claims import Row, row
 from digsite.report.facts import Facts
 from digsite.report.pictures import Picture
-from digsite.runs.results import Claim
 
 SIDE_BY_SIDE = 8  # more runs than this become rows of a table instead of columns
 SEEDS = ("seed", "seeds")
@@ -50,9 +50,11 @@ def compare(runs: Sequence[Facts]) -> Comparison:
         differing=differing,
         shared={path: values[0] for path, values in columns.items() if path not in differing},
         claims={name: tuple(row(f[name]) if name in f else None for f in found) for name in names},
-        pictures={name: tuple(d.get(name) for d in drawn) for name in dict.fromkeys(n for d in drawn for n in d)},
+        pictures={
+            name: tuple(d.get(name) for d in drawn) for name in dict.fromkeys(n for d in drawn for n in d)
+        },
         groups=_groups(runs, [path for path in differing if path not in SEEDS]),
-    )  # fmt: skip
+    )
 
 
 def _differ(values: tuple[Any, ...]) -> bool:

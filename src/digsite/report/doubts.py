@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator
 
+from digsite.record.results import Claim
 from digsite.report.claims import beside_null
 from digsite.report.facts import Facts
 from digsite.report.numbers import claim_texts
-from digsite.runs.results import Claim
 
 SHOWN = 4  # sentences of one kind, and names listed, before "and n more"
 
@@ -70,8 +70,10 @@ def _closest_call(claims: list[Claim]) -> str:
     times = margin(closest)
     far = f"{times:.1f} times" if times < 1000 else "more than 1000 times"
     which = "The closest call" if len(claims) > 1 else "The claim"
-    return (f"{which} that still clears its null is {closest.name}: {value} ({interval}) beside {null}, "
-            f"{far} its half interval away; an error in the null of that size would undo it.")  # fmt: skip
+    return (
+        f"{which} that still clears its null is {closest.name}: {value} ({interval}) beside {null}, "
+        f"{far} its half interval away; an error in the null of that size would undo it."
+    )
 
 
 def _about_code(facts: Facts) -> Iterator[str]:

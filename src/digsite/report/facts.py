@@ -8,11 +8,11 @@ from typing import Any
 
 from digsite.base.errors import DigsiteError
 from digsite.config.overrides import paths
+from digsite.record.layout import RunDir
+from digsite.record.results import Claim, Results, read_results
+from digsite.record.shown import files
+from digsite.record.status import Status
 from digsite.report.pictures import Picture, pictures
-from digsite.runs.layout import RunDir
-from digsite.runs.results import Claim, Results, read_results
-from digsite.runs.shown import files
-from digsite.runs.status import Status
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from digsite.runs.results import Claim
+from digsite.record.results import Claim
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -5,11 +5,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from digsite.record.journal import series
+from digsite.record.layout import RunDir
+from digsite.record.results import Claim
 from digsite.report.facts import Facts, gather
 from digsite.report.page import brief
-from digsite.runs.journal import series
-from digsite.runs.layout import RunDir
-from digsite.runs.results import Claim
 
 
 class Run:

@@ -8,8 +8,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-import digsite
 from digsite.base import atomic
+from digsite.base.version import __version__
+from digsite.record.layout import RunDir
 from digsite.report import numbers
 from digsite.report.aggregated import aggregated
 from digsite.report.claims import rows
@@ -17,7 +18,6 @@ from digsite.report.comparison import SIDE_BY_SIDE, compare
 from digsite.report.doubts import doubts
 from digsite.report.facts import Facts, gather, read_table
 from digsite.report.pictures import albums, embedded
-from digsite.runs.layout import RunDir
 
 HERE = Path(__file__).parent
 LOOK = HERE / "assets" / "look.css"
@@ -57,11 +57,15 @@ def environment(*more: Path) -> Environment:
         lstrip_blocks=True,
     )
     env.filters.update(
-        number=numbers.number, duration=numbers.duration, moment=numbers.moment, setting=numbers.setting,
-        size=numbers.size, claim_texts=numbers.claim_texts,
+        number=numbers.number,
+        duration=numbers.duration,
+        moment=numbers.moment,
+        setting=numbers.setting,
+        size=numbers.size,
+        claim_texts=numbers.claim_texts,
         cell=numbers.cell,
-    )  # fmt: skip
-    env.globals.update(version=digsite.__version__)
+    )
+    env.globals.update(version=__version__)
     return env
 
 

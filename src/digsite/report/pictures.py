@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from digsite.runs.shown import files
+from digsite.record.shown import files
 
 SVG_LIMIT = 400_000  # bytes; beyond this a scatter of thousands of points is better as pixels
 ALBUM = 4  # figures in one folder from which on they are shown small, side by side

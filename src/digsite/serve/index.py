@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from digsite.runs.layout import RunDir
-from digsite.runs.status import Status, read_status
+from digsite.record.layout import RunDir
+from digsite.record.status import Status, read_status
 
 FRESH_S = 1.0
 _SETTLED_NS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digsite.runs.journal import series
+from digsite.record.journal import series
 
 Series = tuple[list[float], list[float]]
 

@@ -14,8 +14,15 @@ from digsite.serve.security import LOOPBACK
 __all__ = ["LOOPBACK", "listen"]
 
 
-def listen(root: Path, *, host: str, port: int, names: Sequence[str] = (), token: str | None = None,
-           ready: Callable[[str], None]) -> None:  # fmt: skip
+def listen(
+    root: Path,
+    *,
+    host: str,
+    port: int,
+    names: Sequence[str] = (),
+    token: str | None = None,
+    ready: Callable[[str], None],
+) -> None:
     bound = _bind(host, port)
     hosts = LOOPBACK | {host, *(name.lower() for name in names)}
     if token:

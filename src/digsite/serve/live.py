@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from digsite.base import atomic
-from digsite.runs.layout import RunDir
-from digsite.runs.shown import as_row
+from digsite.record.layout import RunDir
+from digsite.record.shown import as_row
 from digsite.serve.index import Index
 
 HEADERS = {"content-type": "text/event-stream", "x-accel-buffering": "no"}

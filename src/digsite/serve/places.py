@@ -5,7 +5,7 @@ from pathlib import Path
 
 from starlette.exceptions import HTTPException
 
-from digsite.runs.layout import RunDir
+from digsite.record.layout import RunDir
 
 
 def inside(root: Path, relative: str) -> Path:

@@ -35,9 +35,13 @@ class Effects:
         if len(found):
             kl, first = self.kl[found[0]], self.first[found[0]]
         return {
-            "prompts": self._said(self.prompts), "answers": self._said(self.answers), "first": self._said(first),
-            "kl": kl, "most": self.kl.max(initial=0.0), "off": [component] if len(found) else [],
-        }  # fmt: skip
+            "prompts": self._said(self.prompts),
+            "answers": self._said(self.answers),
+            "first": self._said(first),
+            "kl": kl,
+            "most": self.kl.max(initial=0.0),
+            "off": [component] if len(found) else [],
+        }
 
     def _said(self, tokens: np.ndarray) -> list[list[str]]:
         return [[self.words.get(str(int(token)), str(int(token))) for token in row] for row in tokens]
@@ -47,8 +51,10 @@ def effects_of(view: View) -> Effects | None:
     """What the view declares; older runs declare nothing of this."""
     if not {"kl", "first", "prompts", "answers", "numbers", "words"} <= view.options.keys():
         return None
-    read = {name: open_tensor(*view.sibling(str(view.options[name]))).read()
-            for name in ("prompts", "answers", "numbers", "kl", "first")}  # fmt: skip
+    read = {
+        name: open_tensor(*view.sibling(str(view.options[name]))).read()
+        for name in ("prompts", "answers", "numbers", "kl", "first")
+    }
     shape = (len(read["numbers"]), *read["answers"].shape)
     if (
         read["kl"].shape != shape

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from digsite.base import atomic
+from digsite.record.layout import RunDir
 from digsite.report.page import environment
-from digsite.runs.layout import RunDir
 from digsite.serve import places
 from digsite.serve.index import Index
 

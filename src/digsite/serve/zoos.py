@@ -11,9 +11,9 @@ import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from digsite.record.layout import RunDir
 from digsite.report.facts import read_table
 from digsite.report.numbers import cell
-from digsite.runs.layout import RunDir
 from digsite.serve import places
 from digsite.serve.site import Site, run_of, site
 from digsite.serve.tensors.stored import open_tensor

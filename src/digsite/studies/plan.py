@@ -12,7 +12,7 @@ from digsite.config.model import Config
 from digsite.config.naming import place
 from digsite.config.overrides import paths
 from digsite.config.resolve import Layers
-from digsite.runs.layout import RunDir, create
+from digsite.record.layout import RunDir, create
 from digsite.studies.find import Size, Study
 from digsite.worker import methods
 
@@ -33,8 +33,13 @@ class Plan:
     def launch(self) -> dict[str, Any]:
         """What gets pinned in the run directory."""
         study = self.study
-        return {"study": study.name, "purpose": study.purpose, "method": study.method, "size": self.size,
-                "config": self.tree}  # fmt: skip
+        return {
+            "study": study.name,
+            "purpose": study.purpose,
+            "method": study.method,
+            "size": self.size,
+            "config": self.tree,
+        }
 
 
 def plan(

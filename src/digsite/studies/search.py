@@ -10,8 +10,8 @@ from digsite.base import ids, streams
 from digsite.base.errors import UsageError, nearest
 from digsite.base.lazy import require
 from digsite.config.space import Point, Space
-from digsite.runs.results import read_results
-from digsite.runs.sweeps import Sweep
+from digsite.record.results import read_results
+from digsite.record.sweeps import Sweep
 from digsite.studies import sweep as planner
 from digsite.studies.find import Size, Study
 from digsite.studies.plan import plan
@@ -92,9 +92,11 @@ class Search:
     def _recorded(self, trial: Trial) -> Any:
         states = self.optuna.trial.TrialState
         return self.optuna.trial.create_trial(
-            params=trial.asked, distributions=self._distributions(), value=trial.value,
+            params=trial.asked,
+            distributions=self._distributions(),
+            value=trial.value,
             state=states.FAIL if trial.value is None else states.COMPLETE,
-        )  # fmt: skip
+        )
 
     def _trial(self, asked: dict[str, Any]) -> Trial:
         point = {path: self.values[path][at] if path in self.values else at for path, at in asked.items()}

@@ -11,8 +11,8 @@ from digsite.base.errors import UsageError, nearest
 from digsite.config import yamlio
 from digsite.config.overrides import paths
 from digsite.config.space import Point, Space, from_tree, from_words
-from digsite.runs import snapshot, sweeps
-from digsite.runs.layout import RunDir
+from digsite.record import snapshot, sweeps
+from digsite.record.layout import RunDir
 from digsite.studies.find import Size, Study, find_study
 from digsite.studies.plan import Plan, plan, start
 from digsite.worker import methods

@@ -72,8 +72,21 @@ class Optimizer:
         mean, square = self.slots["mean"], self.slots["square"]
         rates, decays = rate.tolist(), self.decay.flatten().tolist()
         for p, g, m, v, lr, decay in zip(params, grads, mean, square, rates, decays, strict=True):
-            kernel([p], [g], [m], [v], [], steps, lr=lr, beta1=self.betas[0], beta2=self.betas[1],
-                   weight_decay=decay, eps=EPS, amsgrad=False, maximize=False)  # fmt: skip
+            kernel(
+                [p],
+                [g],
+                [m],
+                [v],
+                [],
+                steps,
+                lr=lr,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=decay,
+                eps=EPS,
+                amsgrad=False,
+                maximize=False,
+            )
 
 
 def _sgd(_: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:

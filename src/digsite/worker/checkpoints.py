@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from digsite.runs.journal import Journal
-from digsite.runs.layout import RunDir
+from digsite.record.journal import Journal
+from digsite.record.layout import RunDir
 from digsite.worker import tree
 
 

@@ -13,8 +13,8 @@ import torch
 from digsite.base import atomic
 from digsite.base.errors import DigsiteError
 from digsite.config import Config, resolve
-from digsite.runs.layout import RunDir
-from digsite.runs.lock import locked
+from digsite.record.layout import RunDir
+from digsite.record.lock import locked
 from digsite.worker import methods
 from digsite.worker.follower import Follower, SilentProgress
 from digsite.worker.process import logging_to, prepare

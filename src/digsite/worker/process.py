@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.runs.layout import RunDir
+from digsite.record.layout import RunDir
 from digsite.train import prepare_process
 
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from digsite.runs.layout import RunDir
-from digsite.runs.status import HEARTBEAT_S, write_status
+from digsite.record.layout import RunDir
+from digsite.record.status import HEARTBEAT_S, write_status
 
 LINE_EVERY_S = 30.0
 STATUS_EVERY_S = 1.0

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from digsite.base import atomic, streams
 from digsite.figures import save_figure
-from digsite.runs import provenance
-from digsite.runs.layout import RunDir
-from digsite.runs.results import Claim, Results, write_results
+from digsite.record import provenance
+from digsite.record.layout import RunDir
+from digsite.record.results import Claim, Results, write_results
 from digsite.worker.checkpoints import Checkpoints
 from digsite.worker.progress import Progress
 from digsite.worker.signals import StopRequest
@@ -30,8 +30,17 @@ VIEW_KINDS = ("curve", "matrix", "histogram", "graph", "table", "image", "compon
 class Run:
     """The one object through which a room touches its run directory."""
 
-    def __init__(self, directory: RunDir, *, seed: int, device: torch.device, progress: Progress,
-                 request: StopRequest, checkpoint_every_s: float, world: World = ALONE) -> None:  # fmt: skip
+    def __init__(
+        self,
+        directory: RunDir,
+        *,
+        seed: int,
+        device: torch.device,
+        progress: Progress,
+        request: StopRequest,
+        checkpoint_every_s: float,
+        world: World = ALONE,
+    ) -> None:
         self.directory = directory
         self.seed = seed
         self.device = device
@@ -105,14 +114,33 @@ class Run:
         stored[name] = {"name": name, "kind": kind, "source": source, **options}
         atomic.write_json(self.directory.views, list(stored.values()))
 
-    def claim(self, name: str, value: float | None, *, low: float | None = None, high: float | None = None,
-              n: int | None = None, null: float | None = None, unit: str = "", note: str = "",
-              null_low: float | None = None, null_high: float | None = None) -> None:  # fmt: skip
+    def claim(
+        self,
+        name: str,
+        value: float | None,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        n: int | None = None,
+        null: float | None = None,
+        unit: str = "",
+        note: str = "",
+        null_low: float | None = None,
+        null_high: float | None = None,
+    ) -> None:
         """One row of results.json: a value with its interval over n seeds or resamples, beside its null."""
         self._claims[name] = Claim(
-            name, _number(value), _number(low), _number(high), n, _number(null), unit, note,
-            _number(null_low), _number(null_high),
-        )  # fmt: skip
+            name,
+            _number(value),
+            _number(low),
+            _number(high),
+            n,
+            _number(null),
+            unit,
+            note,
+            _number(null_low),
+            _number(null_high),
+        )
 
     def verdict(self, text: str, on: Sequence[str] = ()) -> None:
         """The answer in two sentences, and the claims (names or patterns) it rests on: those are listed first."""

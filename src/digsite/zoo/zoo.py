@@ -49,8 +49,11 @@ class Zoo:
         from digsite.figures.notebook import card
 
         kinds = ", ".join(sorted({str(a.model.get("kind", "model")) for a in self.index.architectures}))
-        facts = {"networks": len(self), "architectures": f"{len(self.index.architectures)} ({kinds})",
-                 "checkpoints at step": ", ".join(map(str, self.steps))}  # fmt: skip
+        facts = {
+            "networks": len(self),
+            "architectures": f"{len(self.index.architectures)} ({kinds})",
+            "checkpoints at step": ", ".join(map(str, self.steps)),
+        }
         accuracy = self.labels.get("test_accuracy")
         figure = None if accuracy is None else histogram({"networks": accuracy}, x="test accuracy", bins=20)
         return card(f"Zoo {self.name}", facts, figure)

@@ -12,7 +12,7 @@ import pytest
 
 from digsite.base import families
 from digsite.launch.work import FAMILY, Options
-from digsite.runs.status import Status, write_status
+from digsite.record.status import Status, write_status
 from digsite.studies import sweep as planner
 
 LAUNCHERS = families.names(FAMILY)
@@ -105,8 +105,14 @@ def jobs_of(configuration: str) -> list[int]:
 
 
 def kind_of(pid: int) -> str:
-    marks = {b"slurm_script": "job script", b"digsite\0exec": "run", b"digsite\0sweep": "launcher", b"ray::": "Ray worker",
-             b"raylet": "raylet", b"gcs_server": "gcs_server"}  # fmt: skip
+    marks = {
+        b"slurm_script": "job script",
+        b"digsite\0exec": "run",
+        b"digsite\0sweep": "launcher",
+        b"ray::": "Ray worker",
+        b"raylet": "raylet",
+        b"gcs_server": "gcs_server",
+    }
     command = read(pid, "cmdline")
     return next((kind for mark, kind in marks.items() if mark in command), "another")
 

@@ -9,7 +9,7 @@ import pytest
 from digsite.base.errors import UsageError
 from digsite.launch.launchers import local
 from digsite.launch.work import Options
-from digsite.runs.sweeps import find_sweep
+from digsite.record.sweeps import find_sweep
 
 WORDS = ("seed=0..1", "steps=6..9", "sleep_s=0.03")
 

@@ -9,7 +9,7 @@ import pytest
 from digsite.base.errors import UsageError
 from digsite.launch.launchers import slurm
 from digsite.launch.work import Options, work_left
-from digsite.runs.sweeps import find_sweep
+from digsite.record.sweeps import find_sweep
 from digsite.studies import sweep as planner
 
 

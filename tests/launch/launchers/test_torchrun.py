@@ -12,7 +12,7 @@ import pytest
 from digsite.base.errors import UsageError
 from digsite.launch.launchers import torchrun
 from digsite.launch.work import Options, Work
-from digsite.runs.sweeps import find_sweep
+from digsite.record.sweeps import find_sweep
 
 
 def test_a_piece_of_work_becomes_one_call_of_torchrun():
@@ -40,8 +40,12 @@ def start(root: Path, on: str, **settings: object) -> subprocess.Popen:
     ]
     overrides = [f"decompose.{key}={value}" for key, value in settings.items()]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "digsite", "sweep", *words, *overrides], env=env,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "digsite", "sweep", *words, *overrides],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 @pytest.mark.scheduler

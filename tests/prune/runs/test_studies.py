@@ -9,9 +9,9 @@ from safetensors import safe_open
 
 from digsite.base.errors import UsageError
 from digsite.prune.config import CONFIGS
-from digsite.prune.maskstore import read_masks, write_masks
-from digsite.prune.runs import masks
-from digsite.runs import read_results
+from digsite.prune.experiments import masks
+from digsite.prune.subjects.maskstore import read_masks, write_masks
+from digsite.record import read_results
 
 
 def claims(run):
@@ -27,7 +27,12 @@ def test_mask_clusters_claims_its_ratios_beside_nulls_and_repeats_itself(smoke, 
         assert all(name in claim.note for name in ("coin_flips", "margins", "reprune", "z = ", "q = "))
     summary = json.loads((run.path / "artifacts" / "metrics_summary.json").read_text())
     assert set(summary) == {"seed_0", "summary"} and set(summary["seed_0"]["k_4"]) == {
-        "mean_within", "mean_between", "separation_ratio", "cluster_sizes", "inertia"}  # fmt: skip
+        "mean_within",
+        "mean_between",
+        "separation_ratio",
+        "cluster_sizes",
+        "inertia",
+    }
     for kind in ("bootstrap", "calibration"):
         stable = found[f"ari/{kind}/k=4"]
         assert -1 <= stable.value <= 1 and stable.null_low <= stable.null <= stable.null_high
@@ -82,11 +87,30 @@ def test_the_single_study_prints_every_distance(smoke, capfd):
 def test_the_repeated_study_writes_the_originals_fields(smoke):
     run = smoke("mask-clusters-repeat")
     summary = json.loads((run.path / "artifacts" / "repeat_summary.json").read_text())
-    assert {"matrix_name", "matrix_shape", "n_executions", "n_features", "n_clusters", "aggregated_metrics",
-            "individual_metrics", "seed"} == set(summary)  # fmt: skip
+    assert {
+        "matrix_name",
+        "matrix_shape",
+        "n_executions",
+        "n_features",
+        "n_clusters",
+        "aggregated_metrics",
+        "individual_metrics",
+        "seed",
+    } == set(summary)
     one = summary["individual_metrics"][0]
-    assert {"main_feature_idx", "hamming_min", "hamming_max", "hamming_mean", "hamming_std", "mean_within_cluster",
-            "mean_between_cluster", "separation_ratio", "total_inertia", "cluster_sizes", "cluster_balance_std"} <= set(one)  # fmt: skip
+    assert {
+        "main_feature_idx",
+        "hamming_min",
+        "hamming_max",
+        "hamming_mean",
+        "hamming_std",
+        "mean_within_cluster",
+        "mean_between_cluster",
+        "separation_ratio",
+        "total_inertia",
+        "cluster_sizes",
+        "cluster_balance_std",
+    } <= set(one)
     values = [row["separation_ratio"] for row in summary["individual_metrics"]]
     assert summary["aggregated_metrics"]["separation_ratio_std"] == pytest.approx(np.std(values))
 

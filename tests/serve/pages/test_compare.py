@@ -1,6 +1,6 @@
 """Runs beside each other."""
 
-from digsite.runs.layout import RunDir
+from digsite.record.layout import RunDir
 
 
 def query(made, n=4):

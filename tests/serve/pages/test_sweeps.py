@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from digsite.record.results import Claim, Results, write_results
 from digsite.report.comparison import Group
-from digsite.runs.results import Claim, Results, write_results
 from digsite.serve.pages.sweeps import ranked
 
 

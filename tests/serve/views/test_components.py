@@ -5,7 +5,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from digsite.decompose.decomposition import Decomposition
+from digsite.decompose.core.decomposition import Decomposition
 from digsite.serve import build
 from digsite.serve.views import data, find_view
 

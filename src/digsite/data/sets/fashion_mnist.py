@@ -6,8 +6,17 @@ from digsite.data.images import ImageSet
 
 BASE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 def _source(file: str, sha256: str) -> Source:

@@ -2,8 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from digsite.decompose.panels import panels
-from digsite.decompose.view import View
+from digsite.decompose.figures._panels import panels
+from digsite.decompose.judge.views import View
 from digsite.figures import histogram, styled
 
 CAPTION = "Log counts of importances over fresh data; little mass between zero and one means clean decisions."

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from digsite.decompose.view import View
+from digsite.decompose.judge.views import View
 from digsite.figures import curves
 
 CAPTION = "A cliff separates components in use from spares; a long slope means that pieces are shared."

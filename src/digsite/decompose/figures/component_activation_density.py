@@ -2,8 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from digsite.decompose.panels import panels
-from digsite.decompose.view import View
+from digsite.decompose.figures._panels import panels
+from digsite.decompose.judge.views import View
 from digsite.figures import histogram, styled
 
 CAPTION = "Components of one feature each fire as often as their feature is on."

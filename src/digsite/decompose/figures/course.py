@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from digsite.base.errors import UsageError
-from digsite.decompose.view import View
+from digsite.decompose.judge.views import View
 from digsite.figures import curves, styled
 
 CAPTION = "Pattern errors fall to zero when the components are found."

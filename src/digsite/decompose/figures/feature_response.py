@@ -3,8 +3,8 @@
 import torch
 from matplotlib.figure import Figure
 
-from digsite.decompose.targets import PROBE
-from digsite.decompose.view import View
+from digsite.decompose.judge.views import View
+from digsite.decompose.subjects.targets import PROBE
 from digsite.figures import scatter
 
 CAPTION = "Points on the diagonal: the important components alone answer like the target."

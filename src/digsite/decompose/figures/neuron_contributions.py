@@ -5,8 +5,8 @@ import torch
 from matplotlib.figure import Figure
 
 from digsite.base.errors import UsageError
-from digsite.decompose.decomposition import Decomposition
-from digsite.decompose.view import View
+from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.judge.views import View
 from digsite.figures import scatter
 
 CAPTION = "Each point is a neuron and a feature; points near the diagonal keep the target's weights."

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from digsite.decompose.panels import panels, shown
-from digsite.decompose.view import View
+from digsite.decompose.figures._panels import panels, shown
+from digsite.decompose.judge.views import View
 from digsite.figures import heatmap, styled
 
 CAPTION = "Each row switches one feature on; one bright cell per row is one component per feature."

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.decompose.panels import panels
-from digsite.decompose.view import View
+from digsite.decompose.figures._panels import panels
+from digsite.decompose.judge.views import View
 from digsite.figures import heatmap, styled
 
 CAPTION = "Bright cells: components that a token needs; a component with few bright rows is about few tokens."

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from digsite.decompose.panels import panels, shown
-from digsite.decompose.view import View
+from digsite.decompose.figures._panels import panels, shown
+from digsite.decompose.judge.views import View
 from digsite.figures import heatmap, styled
 
 CAPTION = "Columns are components; unused ones are blank, used ones each read and write one direction."

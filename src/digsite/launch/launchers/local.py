@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from digsite.base.errors import UsageError
 from digsite.launch.work import Options, Work, settings, work_left
-from digsite.runs.sweeps import Sweep
+from digsite.record.sweeps import Sweep
 
 RETRIES = 2  # a worker that dies takes its piece of work with it; twice is bad luck, three times is the work
 

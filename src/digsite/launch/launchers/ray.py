@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from digsite.base.errors import UsageError
 from digsite.base.lazy import require
 from digsite.launch.work import Options, Work, chunks, settings, work_left
-from digsite.runs.sweeps import Sweep
+from digsite.record.sweeps import Sweep
 
 RETRIES = 3
 

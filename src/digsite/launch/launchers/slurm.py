@@ -11,7 +11,7 @@ from pathlib import Path
 
 from digsite.base.errors import UsageError
 from digsite.launch.work import Options, Work, chunks, settings, work_left
-from digsite.runs.sweeps import Sweep
+from digsite.record.sweeps import Sweep
 
 MAX_ARRAY = 1000  # SLURM's default MaxArraySize is 1001
 CHUNK_MINUTES = 30.0  # short runs share a task, so that 10,000 runs do not become 10,000 jobs

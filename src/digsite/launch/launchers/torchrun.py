@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from digsite.base.errors import UsageError
 from digsite.launch.work import Options, Work, settings, work_left
-from digsite.runs.layout import RunDir
-from digsite.runs.sweeps import Sweep
+from digsite.record.layout import RunDir
+from digsite.record.sweeps import Sweep
 
 REQUEUE = 75
 # Loopback by number: the name of this machine may lead nowhere.

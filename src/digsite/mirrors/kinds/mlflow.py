@@ -6,7 +6,7 @@ from typing import Any
 
 from digsite.base.lazy import require
 from digsite.mirrors.mirror import settings_of
-from digsite.runs.layout import RunDir
+from digsite.record.layout import RunDir
 
 PARAMETER_LIMIT = 500  # characters; MLflow refuses longer values
 

@@ -7,7 +7,7 @@ from typing import Any
 from digsite.base import settings
 from digsite.base.lazy import require
 from digsite.mirrors.mirror import settings_of
-from digsite.runs.layout import RunDir
+from digsite.record.layout import RunDir
 
 
 class WandbMirror:

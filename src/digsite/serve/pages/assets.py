@@ -15,8 +15,9 @@ KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 def asset(request: Request) -> Response:
     name = request.path_params["path"]
     path = LOOK if name == "look.css" else places.file(ASSETS, name)
-    return FileResponse(path, media_type=KINDS.get(path.suffix, "text/plain"),
-                        headers={"cache-control": "max-age=60"})  # fmt: skip
+    return FileResponse(
+        path, media_type=KINDS.get(path.suffix, "text/plain"), headers={"cache-control": "max-age=60"}
+    )
 
 
 routes = [Route("/assets/{path:path}", asset)]

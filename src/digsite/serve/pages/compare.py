@@ -5,10 +5,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from digsite.record.layout import RunDir
 from digsite.report.comparison import SIDE_BY_SIDE, compare
 from digsite.report.facts import gather
 from digsite.report.page import render
-from digsite.runs.layout import RunDir
 from digsite.serve import places
 from digsite.serve.journals import columns, downsampled
 from digsite.serve.pages.run import PAPER
@@ -24,8 +24,12 @@ def page(request: Request) -> Response:
         return here.page(
             "error.html", 400, code="compare", message="Tick the runs to compare in the list of runs."
         )
-    return here.page("compare.html", compared=compare([gather(run) for run in runs]), here="runs",
-                     query=str(request.query_params))  # fmt: skip
+    return here.page(
+        "compare.html",
+        compared=compare([gather(run) for run in runs]),
+        here="runs",
+        query=str(request.query_params),
+    )
 
 
 def report(request: Request) -> Response:

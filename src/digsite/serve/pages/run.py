@@ -4,12 +4,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from digsite.record.layout import RunDir
+from digsite.record.shown import in_full
 from digsite.report.claims import rows
 from digsite.report.doubts import doubts
 from digsite.report.facts import gather, read_table
 from digsite.report.page import render
-from digsite.runs.layout import RunDir
-from digsite.runs.shown import in_full
 from digsite.serve import places
 from digsite.serve.journals import columns, downsampled
 from digsite.serve.live import HEADERS, run_changes, start_of_tail, tail
@@ -74,8 +74,14 @@ def table(request: Request) -> Response:
     places.file(run.tables, f"{name}.csv")
     start = request.query_params.get("start", "0")
     window = read_table(run.tables, name, start=int(start) if start.isdigit() else 0, limit=ROWS)
-    return site(request).page("table.html", run=run, table=window, start=int(start) if start.isdigit() else 0,
-                              step=ROWS, here="runs")  # fmt: skip
+    return site(request).page(
+        "table.html",
+        run=run,
+        table=window,
+        start=int(start) if start.isdigit() else 0,
+        step=ROWS,
+        here="runs",
+    )
 
 
 def report(request: Request) -> Response:

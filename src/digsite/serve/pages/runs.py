@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from digsite.record.shown import as_row
 from digsite.report.facts import results_of
-from digsite.runs.shown import as_row
 from digsite.serve.index import Entry
 from digsite.serve.live import HEADERS, list_changes
 from digsite.serve.query import SORTS, Query, listing

@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from digsite.record.sweeps import Sweep, sweeps_in
 from digsite.report.comparison import Group, compare
 from digsite.report.facts import Facts, gather
-from digsite.runs.sweeps import Sweep, sweeps_in
 from digsite.serve import places
 from digsite.serve.site import Site, json, site
 
@@ -33,8 +33,18 @@ def one(request: Request) -> Response:
     name = request.query_params.get("claim", "")
     claim = name if name in compared.claims else next(iter(compared.claims), "")
     up = request.query_params.get("up") == "1"
-    return here.page("sweep.html", sweep=sweep, counts=_counts(sweep), compared=compared, claim=claim, up=up,
-                     here="sweeps", groups=ranked(compared.groups, claim, up), total=len(sweep.members), states=STATES)  # fmt: skip
+    return here.page(
+        "sweep.html",
+        sweep=sweep,
+        counts=_counts(sweep),
+        compared=compared,
+        claim=claim,
+        up=up,
+        here="sweeps",
+        groups=ranked(compared.groups, claim, up),
+        total=len(sweep.members),
+        states=STATES,
+    )
 
 
 def api(request: Request) -> Response:

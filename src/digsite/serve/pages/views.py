@@ -62,8 +62,16 @@ def near(request: Request) -> Response:
     if index >= grid.shape[axis == "columns"]:
         raise HTTPException(400, f"There are only {grid.shape[axis == 'columns']} {axis}.")
     found = nearest(grid, axis, index, k)
-    return json({"axis": axis, "index": index, "measure": found.measure, "neighbors": found.index,
-                 "distance": found.value, "null": found.null})  # fmt: skip
+    return json(
+        {
+            "axis": axis,
+            "index": index,
+            "measure": found.measure,
+            "neighbors": found.index,
+            "distance": found.value,
+            "null": found.null,
+        }
+    )
 
 
 def _view(request: Request, kind: str = "") -> View:

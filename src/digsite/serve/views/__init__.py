@@ -8,7 +8,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from digsite.base import families
-from digsite.runs.layout import RunDir
+from digsite.record.layout import RunDir
 from digsite.serve import places
 
 ENDINGS = (".safetensors", ".json", ".csv", ".jsonl", ".png", ".svg")

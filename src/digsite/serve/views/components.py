@@ -56,10 +56,13 @@ def data(view: View, params: Any) -> dict[str, Any]:
     used = importance if importance is not None and len(importance) == len(strength) else None
     order = np.argsort(-(strength if used is None else used), kind="stable")[:SHOWN]
     answer: dict[str, Any] = {
-        "module": parts.module, "total": len(strength), "toy": parts.toy, "probed": probes is not None,
+        "module": parts.module,
+        "total": len(strength),
+        "toy": parts.toy,
+        "probed": probes is not None,
         "components": [_component(parts, int(c), used, probes) for c in order],
         **{key: view.options[key] for key in ("caption",) if key in view.options},
-    }  # fmt: skip
+    }
     if parts.toy:
         answer |= _outputs(parts, params, len(strength))
     if effects:

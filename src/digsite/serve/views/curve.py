@@ -128,9 +128,13 @@ def _scrubbed(view: View, wish: str) -> dict[str, Any]:
     finite = values[np.isfinite(values)]
     return {
         "lines": _rows(view, tensor.read((at,)).astype(float))[:LINES],
-        "slices": along, "at": at, "scrub_label": view.options.get("scrub_label", "slice"),
-        "range": [finite.min(), finite.max()] if finite.size else None, "left_out": 0, **_labels(view),
-    }  # fmt: skip
+        "slices": along,
+        "at": at,
+        "scrub_label": view.options.get("scrub_label", "slice"),
+        "range": [finite.min(), finite.max()] if finite.size else None,
+        "left_out": 0,
+        **_labels(view),
+    }
 
 
 def _from_tensor(view: View) -> list[dict[str, Any]]:

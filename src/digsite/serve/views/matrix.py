@@ -25,12 +25,22 @@ def data(view: View, params: Any) -> dict[str, Any]:
     levels = chosen(view, params).levels
     low, high = _range(found.low, found.high, found.sample, bool(view.options.get("centered")), grid.mask)
     return {
-        "rows": grid.shape[0], "columns": grid.shape[1], "tile": TILE, "levels": levels, "mask": grid.mask,
-        "low": low, "high": high, "min": found.low, "max": found.high, "mean": found.mean, "broken": found.broken,
+        "rows": grid.shape[0],
+        "columns": grid.shape[1],
+        "tile": TILE,
+        "levels": levels,
+        "mask": grid.mask,
+        "low": low,
+        "high": high,
+        "min": found.low,
+        "max": found.high,
+        "mean": found.mean,
+        "broken": found.broken,
         "lead": list(grid.tensor.shape[:-2]),
-        "row_orders": orders(view, "row"), "column_orders": orders(view, "column"),
+        "row_orders": orders(view, "row"),
+        "column_orders": orders(view, "column"),
         **{key: view.options[key] for key in _SHOWN if key in view.options},
-    }  # fmt: skip
+    }
 
 
 def grid_of(view: View, params: Any) -> Grid:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from digsite.base import settings
 from digsite.base.errors import NotFound, nearest
-from digsite.runs.listing import find_run
+from digsite.record.listing import find_run
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reader import open_weights
 

@@ -1,0 +1,287 @@
+"""Train K decompositions as one stacked program: of K targets, or of one target from K seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from digsite.base.errors import DigsiteError, UsageError
+from digsite.decompose.config import DecomposeConfig
+from digsite.decompose.core import gating, parallel, parts, stacks
+from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.core.draws import Draws, Sampler, generator
+from digsite.decompose.core.folding import fold
+from digsite.decompose.core.gating import USED, Shape
+from digsite.decompose.core.program import Program
+from digsite.decompose.core.scene import Plan, observe
+from digsite.decompose.core.setup import check, component_counts
+from digsite.decompose.core.target import Target, check_deterministic
+from digsite.decompose.core.updates import Updates
+
+__all__ = ["Fit", "Problem", "Sampler", "Vary"]
+LOOKS = 4  # batches that are looked at, before components that no input uses are retired
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is decomposed: one model, or K models of one architecture; the modules; where batches come from."""
+
+    models: Sequence[nn.Module]
+    modules: Sequence[str]
+    sample: Sampler
+    identity: Sequence[str] = ()
+    output: str = ""
+
+    def target(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> Target:
+        """A frozen copy of a model, with its sites found."""
+        made = Target(model, self.modules, identity=self.identity, output=self.output)
+        made.model.to(device, dtype)
+        return made
+
+
+@dataclass(frozen=True)
+class Vary:
+    """What may differ among members beside their seed: coefficients (K, losses), factors (K) on the learning rate."""
+
+    coeffs: Tensor
+    rates: Tensor
+
+
+class Fit:
+    """K decompositions in training: call `step(i)` for i in 0..steps-1, then read `member(k)`."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        config: DecomposeConfig,
+        seeds: Sequence[int],
+        *,
+        vary: Vary | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if len(problem.models) not in (1, len(seeds)):
+            raise UsageError(
+                f"There are {len(problem.models)} models for {len(seeds)} seeds: give one model or one per seed."
+            )
+        self.config, self.seeds, self.problem = config, list(seeds), problem
+        self.device, self.dtype = torch.device(device), dtype
+        self.target = problem.target(problem.models[0], self.device, dtype)
+        coeffs = vary.coeffs if vary else torch.tensor([loss.coeff for loss in config.losses.values()])
+        self.coeffs = coeffs.to(self.device, dtype).expand(len(seeds), -1).clone()
+        self.draws = Draws(problem.sample, self.seeds, config, self.device, dtype)
+        self.weights = stacks.stack_weights(self.target, problem.models)
+        first = self.draws.one(0, 0)
+        self.matrices = stacks.stack_matrices(self.target, self.weights, len(seeds), first)
+        check(config, self.target, first)
+        check_deterministic(self.target, first)
+        if self._may_merge(first):
+            self.draws.make_room()
+        plan = self._plan()
+        self.shapes = self._shapes(plan)
+        rates = vary.rates.to(self.device, dtype) if vary else None
+        self.updates = Updates(self._initial(plan), config, rates)
+        names = list(self.weights or {}), list(self.params)
+        self.program = Program(plan, fold(plan, config, first), config, self.draws, names)
+        own = {k: v for k, v in self.params.items() if not k.startswith("gate/")}
+        parts.learn_to_add_up(own, self.matrices, plan.owners, config.faithfulness_warmup)
+        self.program.choose_how(expected_bytes(self))
+
+    # --- construction -------------------------------------------------------------------------------------
+
+    def _plan(self) -> Plan:
+        owners = parts.find_owners(self.matrices, self.config.tied)
+        c = self.config
+        return Plan(
+            self.target, owners, c.gate, c.sigmoid, c.delta, c.compare, recompute=c.recompute == "always"
+        )
+
+    def _shapes(self, plan: Plan) -> dict[str, Shape]:
+        counts = component_counts(self.config.C, list(self.target.sites))
+        return {n: Shape(m.shape[-2], m.shape[-1], counts[plan.owners[n]]) for n, m in self.matrices.items()}
+
+    def _initial(self, plan: Plan) -> dict[str, Tensor]:
+        members = []
+        for k, seed in enumerate(self.seeds):
+
+            def draw(name: str, *shape: int, seed: int = seed) -> Tensor:
+                return torch.randn(shape, generator=generator(seed, f"init/{name}"), dtype=self.dtype)
+
+            own = {name: matrix[k].cpu() for name, matrix in self.matrices.items()}
+            made = parts.init(self.shapes, own, plan.owners, self.config.init, draw)
+            made |= {f"gate/{key}": v for key, v in gating.init(self.config.gate, self.shapes, draw).items()}
+            members.append(made)
+        return {
+            key: torch.stack([m[key] for m in members]).to(self.device).requires_grad_() for key in members[0]
+        }
+
+    def _may_merge(self, first: Tensor) -> bool:
+        if not self.config.merge_zero_rows or first.ndim != 2 or not first.is_floating_point():
+            return False
+        return stacks.is_silent_at_zero(self.target, self.weights, len(self.seeds), first)
+
+    # --- one step -----------------------------------------------------------------------------------------
+
+    def step(self, i: int) -> dict[str, Tensor]:
+        """One optimizer step; the loss terms by name, one number per member."""
+        if i and i == round(self.config.retire * self.config.steps):
+            retire(self)
+        total: list[Tensor] | None = None
+        terms = torch.zeros(())
+        rank, size = parallel.place()
+        for j in range(self.config.accumulate):
+            index = (i * self.config.accumulate + j) * size + rank
+            found, slopes = self.gradients(*self.draws.batch(index), index, i / self.config.steps)
+            terms = terms.to(found) + found / self.config.accumulate
+            share = [slope / self.config.accumulate for slope in slopes]
+            total = share if total is None else [a + b for a, b in zip(total, share, strict=True)]
+        assert total is not None
+        parallel.average([terms, *total])
+        self._check_finite(terms, i)
+        self.updates.apply(total, i)
+        return {name: terms[:, n] for n, name in enumerate(self.config.losses)}
+
+    def gradients(
+        self, x: Tensor, counts: Tensor, index: int, progress: float
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Losses (K, terms) and slopes of all parameters on one batch."""
+        return self.program.gradients(
+            (x, counts), self.coeffs, self.weights, self.params, index=index, progress=progress
+        )
+
+    def _check_finite(self, terms: Tensor, i: int) -> None:
+        if torch.isfinite(terms).all():
+            return
+        member, term = (~torch.isfinite(terms)).nonzero()[0].tolist()
+        raise DigsiteError(
+            f"The loss '{list(self.config.losses)[term]}' of member {member} is not finite at step {i}.",
+            hint="The last checkpoint is kept; try a smaller lr or clip=1.",
+        )
+
+    # --- results ----------------------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> Plan:
+        return self.program.plan
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """(K, ...) by name."""
+        return self.updates.params
+
+    @property
+    def is_compiled(self) -> bool:
+        return self.program.is_compiled
+
+    def member(self, k: int) -> dict[str, Tensor]:
+        return {key: value[k].detach().clone() for key, value in self.params.items()}
+
+    def member_weights(self, k: int) -> dict[str, Tensor] | None:
+        return stacks.member(self.weights, k)
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Only these members stay in the stack; what they become does not change."""
+        index = torch.tensor(members, device=self.device)
+        self.seeds = self.draws.seeds = [self.seeds[k] for k in members]
+        if len(self.problem.models) > 1:
+            self.problem = replace(self.problem, models=[self.problem.models[k] for k in members])
+        self.weights = {k: v[index] for k, v in self.weights.items()} if self.weights else None
+        self.coeffs = self.coeffs[index]
+        self.updates = self.updates.of(index)
+
+    def decomposition(self, k: int) -> Decomposition:
+        """Member k as an object of its own."""
+        models = self.problem.models
+        return self.on(models[k if len(models) > 1 else 0], self.member(k))
+
+    def on(self, model: nn.Module, params: dict[str, Tensor]) -> Decomposition:
+        """A decomposition of `model`, on a frozen copy of its own."""
+        problem = self.problem
+        target = problem.target(model, self.device, self.dtype)
+        origin = {
+            "modules": list(problem.modules),
+            "identity": list(problem.identity),
+            "output": problem.output,
+        }
+        return Decomposition(replace(self.plan, target=target), params, self.config, origin)
+
+    def state(self) -> dict[str, Any]:
+        return self.updates.state()
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.updates.load(state)
+
+
+# --- components that no input uses ---------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def retire(fit: Fit) -> None:
+    """Set to zero, in place and for all members, the components that no input uses; the residual takes over.
+
+    They carry next to nothing, but they point somewhere: left in, they win matches against what a component should
+    look like. Zero is a fixed point of the step, so they stay out.
+    """
+    for owner, used in _used(fit).items():
+        fit.updates.clear(f"{owner}/V", ~used[:, None])
+        fit.updates.clear(f"{owner}/U", ~used[..., None])
+
+
+def _used(fit: Fit) -> dict[str, Tensor]:
+    """(K, C) by owner of parts: whether any site that shares them uses the component."""
+    used: dict[str, Tensor] = {}
+    for index in range(LOOKS):
+        x, _ = fit.draws.batch(index)
+        for site, uses in _used_in(fit, x).items():
+            owner = fit.plan.owners[site]
+            used[owner] = used.get(owner, torch.zeros_like(uses)) | uses
+    return used
+
+
+def _used_in(fit: Fit, x: Tensor) -> dict[str, Tensor]:
+    scenes = [observe(fit.plan, fit.member_weights(k), fit.member(k), x[k]) for k in range(len(x))]
+    return {
+        site: torch.stack([s.importance.lower[site].flatten(0, -2).amax(0) > USED for s in scenes])
+        for site in fit.plan.target.sites
+    }
+
+
+# --- what one step keeps in memory for the way back -----------------------------------------------------------
+
+
+def kept_bytes(fit: Fit, x: Tensor, counts: Tensor) -> int:
+    """Storage that autograd holds in one step; parameters and the target's weights left out."""
+    own = [*fit.params.values(), *fit.target.weights().values(), *(fit.weights or {}).values()]
+    ours = {value.untyped_storage().data_ptr() for value in own}
+    kept: dict[int, int] = {}
+    alive: list[Tensor] = []  # so that no address is used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in ours:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        fit.gradients(x, counts, 0, 0.0)
+    return sum(kept.values())
+
+
+def expected_bytes(fit: Fit) -> float:
+    """What a member's whole batch would keep, from two and four of its rows: the batch itself might not fit.
+
+    Zero where a loss attacks: its inner gradients cannot be watched.
+    """
+    if any(loss.kind == "adversarial" for loss in fit.config.losses.values()):
+        return 0.0
+    x, counts = (drawn[:1] for drawn in fit.draws.batch(0))
+    if x.shape[1] <= 4:
+        return kept_bytes(fit, x, counts)
+    two, four = (kept_bytes(fit, x[:, :n], counts[:, :n]) for n in (2, 4))
+    return two + (four - two) / 2 * (x.shape[1] - 2)

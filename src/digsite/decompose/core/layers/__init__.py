@@ -1,0 +1,13 @@
+"""Layers that can be decomposed: each is one matrix (d_in, d_out) read at positions; one file per kind."""
+
+from types import ModuleType
+
+from torch import nn
+
+from digsite.base.families import scan
+
+
+def layer_of(module: nn.Module) -> ModuleType | None:
+    """The family member that handles `module`, or None when its kind is not supported."""
+    members = scan("digsite.decompose.core.layers").values()
+    return next((member for member in members if member.matches(module)), None)

@@ -1,0 +1,66 @@
+"""What a decomposition asks of its config and target before it starts."""
+
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.decompose.config import LOSSES, DecomposeConfig
+from digsite.decompose.core import gating
+from digsite.decompose.core.target import Target
+
+
+def component_counts(wanted: int | dict[str, int], sites: list[str]) -> dict[str, int]:
+    """Components of every site; with patterns, the first that matches counts."""
+    by_pattern = {"*": wanted} if isinstance(wanted, int) else wanted
+    counts = {}
+    for site in sites:
+        found = [n for pattern, n in by_pattern.items() if fnmatch(site, pattern)]
+        if not found:
+            raise UsageError(
+                f"C says nothing about the module '{site}'.", hint="Add it, or a pattern such as '*': 100."
+            )
+        if found[0] < 1:
+            raise UsageError(f"C = {found[0]} for the module '{site}': at least one component is needed.")
+        counts[site] = found[0]
+    return counts
+
+
+def check(config: DecomposeConfig, target: Target, batch: torch.Tensor) -> None:
+    component_counts(config.C, list(target.sites))
+    if config.recompute == "always" and config.compile == "always":
+        raise UsageError(
+            "recompute=always and compile=always exclude each other.", hint="Leave compile at auto."
+        )
+    _check_losses(config, target)
+    _check_gate(config, target, batch)
+
+
+def _check_losses(config: DecomposeConfig, target: Target) -> None:
+    if not config.losses:
+        raise UsageError("The config has no loss.", hint=f"Kinds: {', '.join(LOSSES)}.")
+    for name, loss in config.losses.items():
+        if loss.coeff == 0:
+            raise UsageError(
+                f"The loss '{name}' has coefficient 0: it would be computed and thrown away.",
+                hint=f"Remove it: ~losses.{name}",
+            )
+        if loss.kind == "adversarial" and config.recompute == "always":
+            raise UsageError(f"The loss '{name}' (adversarial) cannot be combined with recompute=always.")
+        if loss.kind == "embedding_recon" and len(target.sites) != 1:
+            raise UsageError(
+                f"The loss '{name}' needs exactly one decomposed module, and there are {len(target.sites)}."
+            )
+
+
+def _check_gate(config: DecomposeConfig, target: Target, batch: Any) -> None:
+    if not gating.needs_inputs(config.gate):
+        return
+    for site in target.sites.values():
+        if site.layer.__name__.endswith(("embedding", "conv2d")):
+            kind = site.layer.__name__.rpartition(".")[2]
+            raise UsageError(
+                f"The gate '{config.gate.kind}' reads vectors, and '{site.name}' ({kind}) is not given any.",
+                hint="Use gate.kind=mlp or linear for this module.",
+            )

@@ -1,0 +1,165 @@
+"""A frozen copy of a model whose matching layers can be answered by someone else, call by call."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from digsite.base.errors import UsageError, nearest
+from digsite.base.families import names
+from digsite.decompose.core import layers
+from digsite.decompose.core.layers import linear
+
+IDENTITY = ".pre_identity"
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One matrix that is decomposed: a layer of the model, or an identity inserted before one."""
+
+    name: str
+    path: str
+    module: nn.Module
+    layer: ModuleType
+
+    @property
+    def is_identity(self) -> bool:
+        return self.name.endswith(IDENTITY)
+
+    def matrix(self) -> Tensor:
+        """(d_in, d_out); inside of a call it is the matrix of the weights given to that call."""
+        return self.layer.matrix(self.module)
+
+    def read(self, x: Any, weight: Tensor) -> Any:
+        return self.layer.read(self.module, x, weight)
+
+    def original(self, x: Any) -> Any:
+        return x if self.is_identity else self.layer.finish(self.module, self.read(x, self.matrix()))
+
+
+Plug = Callable[[Site, Any], Any]
+
+
+class Target:
+    """The copy: call it with weights, an input and the sites to be answered by plugs."""
+
+    folded = False
+
+    def __init__(
+        self, model: nn.Module, patterns: Sequence[str], *, identity: Sequence[str] = (), output: str = ""
+    ) -> None:
+        self.model = deepcopy(model).requires_grad_(False)
+        self.output = output
+        self._plugs: Mapping[str, Plug] = {}
+        self.sites = {site.name: site for site in find_sites(self.model, patterns, identity)}
+        for path in dict.fromkeys(site.path for site in self.sites.values()):
+            module = self.model.get_submodule(path)
+            # On the instance, so that parameter names stay what they are.
+            module.forward = partial(self._answer, path, module.forward)  # type: ignore[method-assign]
+
+    def weights(self) -> dict[str, Tensor]:
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+
+    def matrices(self) -> dict[str, Tensor]:
+        return {name: site.matrix().detach() for name, site in self.sites.items()}
+
+    def __call__(self, weights: Weights | None, x: Any, plugs: Mapping[str, Plug] | None = None) -> Tensor:
+        with self._plugged(plugs or {}):
+            args = x if isinstance(x, tuple) else (x,)
+            found = self.model(*args) if weights is None else functional_call(self.model, dict(weights), args)
+        return pick(found, self.output)
+
+    @contextmanager
+    def _plugged(self, plugs: Mapping[str, Plug]) -> Iterator[None]:
+        before, self._plugs = self._plugs, plugs
+        try:
+            yield
+        finally:
+            self._plugs = before
+
+    def _answer(self, path: str, original: Callable[[Any], Any], x: Any) -> Any:
+        before = path + IDENTITY
+        if before in self._plugs:
+            x = self._plugs[before](self.sites[before], x)
+        return self._plugs[path](self.sites[path], x) if path in self._plugs else original(x)
+
+
+def pick(found: Any, output: str) -> Tensor:
+    """The tensor to compare: the output itself, one of its attributes, or `idx_n` of a tuple."""
+    if output.startswith("idx_"):
+        found = found[int(output.removeprefix("idx_"))]
+    elif output:
+        found = getattr(found, output)
+    if not isinstance(found, Tensor):
+        accepted = [key for key in dir(found) if isinstance(getattr(found, key, None), Tensor)]
+        raise UsageError(
+            f"The model's output is a {type(found).__name__}, not a tensor.",
+            hint=f"Name one of its attributes with output=...: {', '.join(accepted) or 'idx_0, idx_1'}.",
+        )
+    return found
+
+
+def find_sites(model: nn.Module, patterns: Sequence[str], identity: Sequence[str] = ()) -> Iterator[Site]:
+    """Sites in the order of the modules; identities come before their module."""
+    paths = [name for name, _ in model.named_modules() if name]
+    fit = [path for path in paths if layers.layer_of(model.get_submodule(path)) is not None]
+    chosen = {path for pattern in patterns for path in _matching(pattern, paths, fit)}
+    padded = {path for pattern in identity for path in _matching(pattern, paths, fit)}
+    for path in paths:
+        module = model.get_submodule(path)
+        if path in padded:
+            yield Site(path + IDENTITY, path, _identity_of(path, module), linear)
+        if path in chosen:
+            yield Site(path, path, module, _layer(path, module))
+
+
+def _matching(pattern: str, paths: Sequence[str], fit: Sequence[str]) -> list[str]:
+    """Of what does not match, the nearest that could be decomposed is named."""
+    found = [path for path in paths if fnmatch(path, pattern)]
+    if not found:
+        near = nearest(pattern, fit) or "No layer of this model can be decomposed."
+        raise UsageError(f"No module matches '{pattern}'. {near}")
+    return found
+
+
+def _layer(path: str, module: nn.Module) -> ModuleType:
+    layer = layers.layer_of(module)
+    if layer is None:
+        known = ", ".join(names("digsite.decompose.core.layers"))
+        raise UsageError(
+            f"The module '{path}' is a {type(module).__name__}, which cannot be decomposed.",
+            hint=f"Supported: {known} (convolutions without groups and with zero padding).",
+        )
+    return layer
+
+
+def _identity_of(path: str, module: nn.Module) -> nn.Linear:
+    layer = _layer(path, module)
+    if layer.__name__.endswith(("conv2d", "embedding")):
+        raise UsageError(f"An identity goes before a dense layer, and '{path}' is a {type(module).__name__}.")
+    weight = layer.matrix(module)
+    inserted = nn.Linear(
+        weight.shape[0], weight.shape[0], bias=False, dtype=weight.dtype, device=weight.device
+    )
+    inserted.weight.data = torch.eye(weight.shape[0], dtype=weight.dtype, device=weight.device)
+    return inserted.requires_grad_(False)
+
+
+def check_deterministic(target: Target, x: Any) -> None:
+    """A target that answers differently twice has dropout or the like switched on."""
+    with torch.no_grad():
+        same = torch.equal(target(None, x), target(None, x))
+    if not same:
+        raise UsageError(
+            "The target gives two different outputs for the same input.",
+            hint="Call model.eval() first: dropout must be off.",
+        )

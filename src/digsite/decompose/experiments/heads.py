@@ -1,0 +1,87 @@
+"""Induction heads: a model that continues repeating strings, decomposed; do its two heads survive in the parts?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from digsite.base.errors import DigsiteError
+from digsite.decompose.config import HeadsConfig
+from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.experiments import tokens as run_tokens
+from digsite.decompose.judge import verdict as report
+from digsite.decompose.judge.answers import judge
+from digsite.decompose.subjects import induction, lm_targets
+from digsite.decompose.subjects.tasks import Task, rows
+from digsite.models import empty
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+KEYS = {"previous": "the token before", "induction": "tokens that followed the cue"}
+LEARNED = 0.9  # accuracy below which a target is no target
+
+
+def heads(config: HeadsConfig, run: Run) -> None:
+    task = prepare(config, run)
+    members = run_tokens.decompose(config, task, run)
+    scored = run_tokens.tell(config, task, run, members)
+    attention = run.once("attention", lambda: _attention(config, task, run, members[0]))
+    for key in ("previous", "induction"):
+        for kind, note in (("target", "in the target"), ("rounded", "with the important components alone")):
+            run.claim(
+                f"{key}_attention/{kind}",
+                attention[kind][key],
+                null=attention["chance"][key],
+                note=f"mean attention of the best head to {KEYS[key]}, {note}; null: evenly spread",
+            )
+    accuracy = [report.summarize(scored, f"accuracy/{kind}").value for kind in ("target", "rounded")]
+    before, after = (attention[kind]["induction"] for kind in ("target", "rounded"))
+    run.verdict(
+        f"{run_tokens.verdict(scored, members)} Repeated tokens are continued rightly in {accuracy[1]:.1%} of cases by "
+        f"these components and in {accuracy[0]:.1%} by the target; attention to the tokens that followed the cue is "
+        f"{after:.2f} beside {before:.2f}."
+    )
+
+
+def prepare(config: HeadsConfig, run: Run) -> Task:
+    t = config.target
+    stored = induction.strings(config.rows, t.context, t.vocab, run.generator("strings"))
+    state = run.once(
+        "target", lambda: lm_targets.train(t, (stored, stored), config.training, run.derive("target") % 2**31)
+    )
+    model = empty(t)
+    model.load_state_dict(state)
+    batch = config.decompose.batch
+    fresh = induction.strings(4000, t.context, t.vocab, run.generator("held out"))
+    task = Task(model.eval(), rows(stored, batch), rows(fresh, batch), induction.labels)
+    _check(task, fresh, config)
+    return task
+
+
+@torch.no_grad()
+def _check(task: Task, tokens: Tensor, config: HeadsConfig) -> None:
+    logits = task.model(tokens)
+    found = judge(logits, logits, task.labels(tokens)).accuracy
+    if found < LEARNED and config.demand:
+        raise DigsiteError(
+            f"The target continues only {found:.1%} of repeated tokens rightly: it has not learned to copy.",
+            hint="Train longer (training.steps), or accept it as it is with demand=false.",
+        )
+
+
+@torch.no_grad()
+def _attention(
+    config: HeadsConfig, task: Task, run: Run, found: Decomposition
+) -> dict[str, dict[str, float]]:
+    tokens = run_tokens.held_out(config, task, run)[0]
+    scene = found.scene(tokens)
+    masks = found.draw(scene, "rounded", config.threshold)
+    seen = {}
+    for kind, plan in (("target", None), ("rounded", masks)):
+        with induction.watched(found.model) as patterns:
+            found.model(tokens) if plan is None else scene.forward(plan)
+        seen[kind] = induction.attention(tokens, patterns)
+    return {**seen, "chance": induction.chance(tokens)}

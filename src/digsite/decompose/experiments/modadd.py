@@ -1,0 +1,100 @@
+"""Modular addition: networks whose solution is made of few frequencies; is each component one of them?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from digsite.data import fetch, sequences
+from digsite.decompose.config import ModaddConfig
+from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.experiments import tokens as run_tokens
+from digsite.decompose.judge import baselines, fourier, token_scores
+from digsite.decompose.judge import verdict as report
+from digsite.decompose.subjects import lm_targets
+from digsite.decompose.subjects.tasks import Task
+from digsite.models import empty
+from digsite.models.architectures.modular_mlp import ModularMlp
+from digsite.models.pretrained import load_model
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+
+def modadd(config: ModaddConfig, run: Run) -> None:
+    model, where = _network(config, run)
+    task = prepare(config, model)
+    members = run_tokens.decompose(config, task, run)
+    scored = run_tokens.tell(config, task, run, members)
+    batches = run_tokens.held_out(config, task, run)
+    found = run.once("fourier", lambda: [_single(each, batches, config.threshold, run) for each in members])
+    sentence = ""
+    for module in found[0]:
+        rows = [each[module] for each in found]
+        one = report.summarize(rows, "found")
+        null = report.summarize(rows, "svd").value
+        note = f"mean share of a living component's power at one frequency; null: singular parts; {where}"
+        run.claim(
+            f"{module}/single_frequency", one.value, low=one.low, high=one.high, n=one.n, null=null, note=note
+        )
+        share = (
+            f"{one.value:.0%} of a component's power is at one frequency ({null:.0%} of a singular part's)"
+        )
+        sentence += f" In {module} {share}."
+    table = [{"member": k, "module": m, **row} for k, each in enumerate(found) for m, row in each.items()]
+    run.table("fourier", pd.DataFrame(table))
+    run.verdict(f"{run_tokens.verdict(scored, members)}{sentence}")
+
+
+def _network(config: ModaddConfig, run: Run) -> tuple[nn.Module, str]:
+    path = fetch.find("modular_addition", f"model_{config.network}.pt") if config.network != "none" else None
+    if path:
+        return load_model(f"file:{path}"), f"published network {config.network}"
+    pairs, answers = sequences.modular_addition(config.target.modulus)
+    seed = run.derive("target") % 2**31
+    state = run.once(
+        "target",
+        lambda: lm_targets.train(config.target, (pairs, answers), config.training, seed, "cross_entropy"),
+    )
+    model = empty(config.target)
+    model.load_state_dict(state)
+    return model.eval(), "network trained here"
+
+
+def prepare(config: ModaddConfig, model: nn.Module) -> Task:
+    modulus = modulus_of(model)
+    pairs, _ = sequences.modular_addition(modulus)
+
+    def draw(generator: torch.Generator) -> Tensor:
+        return pairs[torch.randint(len(pairs), (config.decompose.batch,), generator=generator)]
+
+    return Task(model, draw, draw, lambda rows: rows.sum(1) % modulus)
+
+
+def modulus_of(model: nn.Module) -> int:
+    assert isinstance(model, ModularMlp), f"a {type(model).__name__} has no layers that can be decomposed"
+    return model.config.modulus
+
+
+def _single(
+    found: Decomposition, batches: list[Tensor], threshold: float, run: Run
+) -> dict[str, dict[str, float]]:
+    """By module, of living components, singular parts and rotated components."""
+    alive = token_scores.living(found, batches, threshold)
+    embedding = found.model.get_parameter("embed.weight")
+    modulus = modulus_of(found.model)
+    rows = {}
+    for module in found.modules:
+        parts = found.components(module)
+        one = fourier.single(parts, embedding, modulus, alive[module] > 0)
+        if one is not None:
+            others = {
+                "svd": baselines.svd(parts),
+                "rotated": baselines.rotated(parts, run.generator("rotation")),
+            }
+            row = {name: fourier.single(other, embedding, modulus) for name, other in others.items()}
+            rows[module] = {"found": one, **row, "noise": fourier.chance(modulus)}
+    return rows

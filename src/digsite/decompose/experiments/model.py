@@ -1,0 +1,91 @@
+"""Decompose any model that a reference names, on data that a reference names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from digsite.decompose.config import ModelConfig
+from digsite.decompose.core.compare import compare
+from digsite.decompose.core.decomposition import MASKINGS, Decomposition
+from digsite.decompose.core.fit import Fit, Problem
+from digsite.decompose.core.gating import USED
+from digsite.decompose.core.losses.faithfulness import residual_mean
+from digsite.decompose.experiments import showing
+from digsite.decompose.judge import verdict as report
+from digsite.decompose.judge.score import Row
+from digsite.decompose.judge.views import View
+from digsite.decompose.subjects import inputs
+from digsite.models.pretrained import load_model
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+
+def model(config: ModelConfig, run: Run) -> None:
+    target = load_model(config.model).eval()
+    sample = inputs.sampler(config.data, target, config.decompose.batch)
+    seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
+    problem = Problem([target], config.modules, sample, tuple(config.identity), config.output)
+    fit = Fit(problem, config.decompose, seeds, device=run.device)
+    for step in run.steps(config.decompose.steps, save=fit.state, load=fit.load):
+        terms = fit.step(step)
+        if step % config.log_every == 0:
+            run.log(step, **{f"loss/{name}": float(values.mean()) for name, values in terms.items()})
+    members = [fit.decomposition(k) for k in range(len(seeds))]
+    batch = sample(run.generator("eval", 0)).to(run.device)
+    rows = run.once("scores", lambda: [score(found, batch) for found in members])
+    for key in rows[0]:
+        found = report.summarize(rows, key)
+        run.claim(key, found.value, low=found.low, high=found.high, n=found.n, note=report.note(key))
+    _stability(run, members)
+    run.table("members", {key: [row[key] for row in rows] for key in rows[0]})
+    showing.keep(run, members)
+    view = View(members[0], lambda i: sample(run.generator("eval", i)).to(run.device), 4)
+    showing.views(run, view)
+    showing.measure(run, view, config.metrics)
+    showing.draw(run, view, config.figures)
+    run.verdict(_verdict(rows, members[0]))
+
+
+@torch.no_grad()
+def score(found: Decomposition, batch: Tensor) -> Row:
+    """How faithful, how sparse, and how well each masking keeps the output."""
+    scene = found.scene(batch)
+    row: Row = {"faithfulness": float(residual_mean(scene.residuals))}
+    for module, g in scene.importance.lower.items():
+        row[f"{module}/ci_l0"] = float((g > USED).sum(-1).float().mean())
+        row[f"{module}/alive_components"] = float((g > USED).flatten(0, -2).any(0).sum())
+    for masking in MASKINGS:
+        drawn = found.draw(scene, masking, generator=torch.Generator().manual_seed(0))
+        row[f"recon_{masking}"] = float(scene.distance(scene.forward(drawn)))
+    return row
+
+
+def _stability(run: Run, members: list[Decomposition]) -> None:
+    """Do two seeds find the same components? Beside random directions."""
+    if len(members) < 2:
+        return
+    for module, match in compare(members[0], members[1]).items():
+        run.claim(
+            f"{module}/stability",
+            match.stability,
+            null=match.chance,
+            note="mean cosine of components matched across two seeds",
+        )
+
+
+def _verdict(rows: list[Row], found: Decomposition) -> str:
+    def mean(key: str) -> float:
+        return report.summarize(rows, key).value
+
+    used = ", ".join(
+        f"{mean(f'{m}/ci_l0'):.1f} of {len(found.components(m).U)} in {m}" for m in found.modules
+    )
+    kept = 1 - mean("recon_ci") / max(mean("recon_zero"), 1e-30)
+    return (
+        f"An input needs on average {used}. "
+        f"With only these the output keeps {kept:.1%} of what switching all components off destroys."
+    )

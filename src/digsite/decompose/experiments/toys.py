@@ -1,0 +1,288 @@
+"""Toy studies: train targets, decompose all of them at once, score against the truth, claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from digsite.decompose.config import EarlyStop, ToyConfig
+from digsite.decompose.core.decomposition import Components, Decomposition
+from digsite.decompose.core.fit import Fit, Problem, Vary
+from digsite.decompose.experiments import showing
+from digsite.decompose.judge import baselines, score
+from digsite.decompose.judge import verdict as report
+from digsite.decompose.judge.score import Row
+from digsite.decompose.judge.views import View
+from digsite.decompose.subjects import targets
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+
+EVAL_BATCHES = 4
+RIVALS = {
+    "svd": "singular vectors of the same weights",
+    "rotated": "the found components mixed by a random rotation",
+    "untrained": "the same method on a target that was not trained",
+}
+RIVAL_SCORES = ("error_0.2", "/mmcs", "/ml2r", "/alive_components")
+
+
+@dataclass
+class Group:
+    """The members of one run among those of all runs that are stacked."""
+
+    config: ToyConfig
+    run: Run
+    models: list[nn.Module]  # trained targets, then the untrained one
+    first: int = 0
+    stacked: bool = True
+    course: list[Row] = field(default_factory=list)
+    kept: list[dict[str, Tensor]] | None = None  # parameters at the step at which this run stopped
+
+    @property
+    def seeds(self) -> list[int]:
+        return seeds_of(self.config, self.run)
+
+    @property
+    def names(self) -> list[int]:
+        """Seeds of all members, the one with an untrained target last."""
+        return [*self.seeds, *([self.run.derive("member", -1) % 2**31] if self.config.untrained else [])]
+
+    @property
+    def trained(self) -> slice:
+        return slice(self.first, self.first + self.config.seeds)
+
+    @property
+    def members(self) -> range:
+        return range(self.first, self.first + len(self.models))
+
+
+def seeds_of(config: ToyConfig, run: Run) -> list[int]:
+    return [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
+
+
+def toy(config: ToyConfig, run: Run) -> None:
+    toys([config], [run])
+
+
+def toys(configs: list[ToyConfig], runs: list[Run]) -> None:
+    """Runs that differ by seed, loss coefficients or learning rate, in one stacked program; each as if alone."""
+    trained = iter(trained_targets(configs, runs))
+    groups = []
+    for config, run in zip(configs, runs, strict=True):
+        blank = [targets.untrained(config.target, config.seed)] if config.untrained else []
+        groups.append(Group(config, run, [*islice(trained, config.seeds), *blank]))
+    place(groups)
+    fit = stack(groups)
+    check(fit, groups[0], 0)  # a truth that the modules cannot have is refused before the first step
+    train(fit, groups)
+    for group in groups:
+        conclude(fit, group)
+
+
+def trained_targets(configs: list[ToyConfig], runs: list[Run]) -> list[nn.Module]:
+    """All of them are trained at once, and kept by the first run."""
+    target = configs[0].target
+    seeds = [seed for config, run in zip(configs, runs, strict=True) for seed in seeds_of(config, run)]
+    states = runs[0].once("targets", lambda: [m.state_dict() for m in targets.train(target, seeds)])
+    models = [targets.untrained(target, 0) for _ in states]
+    for model, state in zip(models, states, strict=True):
+        model.load_state_dict(state)
+    return models
+
+
+def place(groups: list[Group]) -> None:
+    """Where the members of each run are in the stack."""
+    n = 0
+    for group in groups:
+        group.first, n = n, n + len(group.models)
+
+
+def stack(groups: list[Group]) -> Fit:
+    config, run = groups[0].config, groups[0].run
+    sample = targets.sampler(config.target, config.decompose.batch)
+    owners = [group.config.decompose for group in groups for _ in group.models]
+    vary = None
+    if any(own != config.decompose for own in owners):
+        coeffs = torch.tensor([[loss.coeff for loss in own.losses.values()] for own in owners])
+        vary = Vary(coeffs, torch.tensor([own.lr / config.decompose.lr for own in owners]))
+    models = [model for group in groups for model in group.models]
+    names = [name for group in groups for name in group.names]
+    return Fit(Problem(models, config.modules, sample), config.decompose, names, vary=vary, device=run.device)
+
+
+def train(fit: Fit, groups: list[Group]) -> None:
+    """All members step together; the members of a run may stop together."""
+    config, leader = groups[0].config, groups[0].run
+
+    def save() -> dict[str, Any]:
+        for group in groups[1:]:
+            group.run.mark()
+        return {"fit": fit.state(), "groups": [[g.course, g.kept, g.stacked] for g in groups]}
+
+    def load(state: dict[str, Any]) -> None:
+        for group, stored in zip(groups, state["groups"], strict=True):
+            group.course, group.kept, _ = stored
+        restack(fit, groups, [stacked for _, _, stacked in state["groups"]])
+        fit.load(state["fit"])
+
+    for step in leader.steps(config.decompose.steps, save=save, load=load):
+        terms = fit.step(step)
+        for group in groups:
+            if group.kept is None:
+                follow(fit, group, step, terms)
+        going = [group.kept is None for group in groups]
+        if not any(going):
+            break
+        left = sum(len(g.models) for g, goes in zip(groups, going, strict=True) if goes)
+        # Each size of the stack costs a compilation where steps are compiled: then it is halved and not thinned out.
+        if left < len(fit.seeds) and (2 * left <= len(fit.seeds) or not fit.is_compiled):
+            restack(fit, groups, going)
+
+
+def restack(fit: Fit, groups: list[Group], stays: list[bool]) -> None:
+    """Runs that have stopped leave the stack."""
+    inside = [group for group, stay in zip(groups, stays, strict=True) if stay]
+    if len(inside) < sum(group.stacked for group in groups):
+        fit.keep([k for group in inside for k in group.members])
+    for group, stay in zip(groups, stays, strict=True):
+        group.stacked = stay
+    place(inside)
+
+
+def follow(fit: Fit, group: Group, step: int, terms: dict[str, Tensor]) -> None:
+    """One run's journal and its scores against the truth; its parameters are kept where it stops."""
+    config, run = group.config, group.run
+    run.progress.step(step + 1)
+    if step % config.log_every == 0:
+        run.log(
+            step, **{f"loss/{name}": float(values[group.trained].mean()) for name, values in terms.items()}
+        )
+    if (step + 1) % config.check_every and step + 1 < config.decompose.steps:
+        return
+    group.course.append(check(fit, group, step + 1))
+    run.log(step, **{key: value for key, value in group.course[-1].items() if key != "step"})
+    if why := reason_to_stop(group.course, config.stop):
+        run.say(f"{why}: stopped after {step + 1} steps.")
+        group.kept = [fit.member(k) for k in group.members]
+
+
+def reason_to_stop(course: list[Row], stop: EarlyStop) -> str:
+    """Recovered at the last checks, or no fewer errors than before them; empty to go on."""
+    if (
+        stop.checks
+        and len(course) >= stop.checks
+        and all(row["recovered"] == 1 for row in course[-stop.checks :])
+    ):
+        return f"All members are recovered at {stop.checks} checks in a row"
+    errors = [row["error_mean"] for row in course]
+    if (
+        stop.patience
+        and len(errors) > stop.patience
+        and min(errors[-stop.patience :]) >= min(errors[: -stop.patience])
+    ):
+        return f"The errors have not fallen for {stop.patience} checks"
+    return ""
+
+
+def conclude(fit: Fit, group: Group) -> None:
+    config, run = group.config, group.run
+    params = group.kept or [fit.member(k) for k in group.members]
+    members = [fit.on(model, own) for model, own in zip(group.models, params, strict=True)]
+    rows = run.once("scores", lambda: [_score(each, config, run) for each in members])
+    tell(config, run, members, rows, group.course)
+
+
+def check(fit: Fit, group: Group, step: int) -> Row:
+    """Pattern errors of a run's members, in the middle of training."""
+    config, errors = group.config, []
+    for k in group.members[: config.seeds]:
+        probes = score.probe_importance(fit.decomposition(k), config.target.model.n_features)
+        errors.append(sum(score.pattern_errors(probes, config.truth, config.stop.tolerance).values()))
+    n = len(errors)
+    return {
+        "step": step,
+        "error_mean": sum(errors) / n,
+        "error_max": max(errors),
+        "recovered": sum(e == 0 for e in errors) / n,
+    }
+
+
+def _score(found: Decomposition, config: ToyConfig, run: Run) -> Row:
+    batch = targets.sampler(config.target, config.decompose.batch)(run.generator("eval", 0)).to(run.device)
+    return score.score(found, config.truth, batch, config.target.model.n_features)
+
+
+def tell(
+    config: ToyConfig, run: Run, members: list[Decomposition], rows: list[Row], course: list[Row]
+) -> None:
+    shown, own = members[0], rows[: config.seeds]
+    nulls = null_scores(shown, config, run)
+    if config.untrained:
+        nulls |= {f"{key}/untrained": value for key, value in rows[-1].items()}
+    for key in own[0]:
+        _claim(run, own, key, nulls)
+    for name, value in nulls.items():
+        key, _, rival = name.rpartition("/")
+        if key.endswith(RIVAL_SCORES):
+            run.claim(name, value, note=RIVALS[rival])
+    run.claim(
+        "recovered",
+        report.summarize(own, "recovered_0.2").value,
+        n=len(own),
+        note="the same as recovered_0.2",
+    )
+    run.verdict(
+        report.verdict(own, shown.modules, nulls), on=["recovered", "*/mmcs", "*/ml2r", "*/alive_components"]
+    )
+    run.table(
+        "members", {"member": list(range(len(rows))), **{key: [row[key] for row in rows] for key in rows[0]}}
+    )
+    run.table("nulls", {"name": list(nulls), "value": list(nulls.values())})
+    if course:
+        run.table("course", {key: [row[key] for row in course] for key in course[0]})
+    showing.keep(run, members[: config.seeds])
+    show(config, run, shown, course)
+
+
+def _claim(run: Run, rows: list[Row], key: str, nulls: dict[str, float]) -> None:
+    found = report.summarize(rows, key)
+    null = nulls.get(f"{key}/svd", nulls.get(f"{key}/untrained"))
+    run.claim(key, found.value, low=found.low, high=found.high, n=found.n, null=null, note=report.note(key))
+
+
+def null_scores(found: Decomposition, config: ToyConfig, run: Run) -> dict[str, float]:
+    """Scores of trivial decompositions of the same weights: singular vectors, rotated components."""
+    nulls: dict[str, float] = {}
+    trivial: dict[str, Callable[[Components], Components]] = {
+        "svd": baselines.svd,
+        "rotated": lambda parts: baselines.rotated(parts, run.generator("rotation")),
+    }
+    for module in found.modules:
+        view = score.feature_view(found, module, config.target.model.n_features)
+        if view is not None:
+            for name, make in trivial.items():
+                scores = score.matches(make(view))
+                nulls |= {f"{module}/{key}/{name}": value for key, value in scores.items()}
+    return nulls
+
+
+def show(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -> None:
+    sample = targets.sampler(config.target, config.decompose.batch)
+    view = View(
+        found,
+        lambda i: sample(run.generator("eval", i)).to(run.device),
+        EVAL_BATCHES,
+        config.target.model.n_features,
+        config.truth,
+        course=course,
+    )
+    showing.views(run, view)
+    showing.measure(run, view, config.metrics)
+    showing.draw(run, view, config.figures)

@@ -1,0 +1,111 @@
+"""Inputs for a model by name: an image set, random numbers, a file of rows, or a function of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.decompose.core.fit import Sampler
+from digsite.weights.sources import py
+
+
+def sampler(name: str, model: nn.Module, batch: int) -> Sampler:
+    """`gaussian`, `uniform`, `digits` and other image sets, `x.npy`, or `py:module:name` (a tensor or a function)."""
+    if name in ("gaussian", "uniform"):
+        return _random(name, _width(model), batch)
+    if name.startswith("py:"):
+        return as_sampler(_own(name.removeprefix("py:")), batch)
+    if name.endswith(".npy"):
+        return as_sampler(_rows(Path(name)), batch)
+    return as_sampler(_images(name, model), batch)
+
+
+def _random(name: str, width: int, batch: int) -> Sampler:
+    draw = torch.randn if name == "gaussian" else torch.rand
+    return lambda generator: draw(batch, width, generator=generator)
+
+
+def _width(model: nn.Module) -> int:
+    first = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
+    if first is None:
+        raise UsageError(
+            "Random inputs are for models that begin with a dense layer.",
+            hint="Name the data, for example data=mnist.",
+        )
+    return first.in_features
+
+
+def _own(target: str) -> object:
+    """A tensor, or a function that one generator is enough for."""
+    found = py.find(target)
+    if callable(found):
+        try:
+            signature(found).bind(torch.Generator())
+        except TypeError as error:
+            raise UsageError(
+                f"The function 'py:{target}' cannot be called with one argument: {error}.",
+                hint="It gets a torch.Generator and gives a batch of inputs.",
+            ) from None
+    return found
+
+
+def _rows(path: Path) -> Tensor:
+    if not path.is_file():
+        raise NotFound(f"There is no file '{path}'.")
+    return torch.from_numpy(np.load(path, allow_pickle=False)).float()
+
+
+def _images(name: str, model: nn.Module) -> Tensor:
+    """Flat where the model begins with a dense layer."""
+    from digsite.data import load, names
+
+    if name not in names():
+        raise UsageError(f"'{name}' is not known as data. {nearest(name, [*names(), 'gaussian', 'uniform'])}")
+    x = load(name).x_train
+    first = next(m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+    return x.flatten(1) if isinstance(first, nn.Linear) else x
+
+
+def as_sampler(data: Any, batch: int) -> Sampler:
+    """A function from a generator to one batch."""
+    if isinstance(data, Tensor):
+        return lambda generator: data[torch.randint(len(data), (min(batch, len(data)),), generator=generator)]
+    if callable(data):
+        return cast("Sampler", data)
+    if isinstance(data, Sequence) and data:
+        return lambda generator: _inputs(data[int(torch.randint(len(data), (), generator=generator))])
+    if isinstance(data, Iterable):
+        stream = _endless(data)
+        return lambda generator: _inputs(next(stream))
+    raise UsageError(
+        f"data is a {type(data).__name__}.",
+        hint="Give a tensor, an iterable of batches, or a function of a generator.",
+    )
+
+
+def _endless(data: Iterable[Any]) -> Iterator[Any]:
+    """Start again at the end, as a loader does each epoch."""
+    while True:
+        empty = True
+        for item in data:
+            empty = False
+            yield item
+        if empty:
+            raise UsageError(
+                "The data ended: it can be read only once, or holds no batch.",
+                hint="Give a list or a DataLoader.",
+            )
+
+
+def _inputs(item: Any) -> Tensor:
+    """Loaders give tensors, (inputs, labels), or dictionaries of a tokenizer."""
+    if isinstance(item, dict):
+        return item["input_ids"]
+    return item[0] if isinstance(item, tuple | list) else item

@@ -1,0 +1,148 @@
+"""Toy targets: trained as one ensemble, each checked for what it should have learned, retrained where it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import DigsiteError
+from digsite.base.streams import derive
+from digsite.config import Config
+from digsite.data.sparse_features import SparseFeatures, batch, resid_targets
+from digsite.decompose.config import ToyTarget
+from digsite.decompose.core.products import Products
+from digsite.models import build
+from digsite.models.architectures.resid_mlp import ResidLayer, ResidMlp
+from digsite.train import Member, Stream, train_ensemble
+
+PROBE = 0.75  # one feature at a time is switched on at this value
+
+
+def sampler(target: ToyTarget, n: int) -> Callable[[torch.Generator], Tensor]:
+    """Batches of `n` inputs as the target was trained on."""
+    features = SparseFeatures(
+        n_features=target.model.n_features,
+        active=target.active,
+        probability=target.probability,
+        low=target.low,
+        high=target.high,
+        synced=target.synced,
+    )
+    return lambda generator: batch(features, n, generator)
+
+
+def ideal(target: ToyTarget, x: Tensor) -> Tensor:
+    """What the target is trained to answer."""
+    return x if target.model.kind == "tms" else resid_targets(x)
+
+
+def train(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
+    """One sound target per seed; a defective one is trained again from another start, and refused in the end."""
+    found: dict[int, nn.Module] = {}
+    for attempt in range(target.attempts):
+        left = [seed for seed in seeds if seed not in found]
+        starts = [derive(seed, "target", attempt) % 2**31 for seed in left]
+        trained = _train_once(target, starts) if left else []
+        found |= {seed: model for seed, model in zip(left, trained, strict=True) if is_sound(target, model)}
+    if missing := [seed for seed in seeds if seed not in found]:
+        raise DigsiteError(
+            f"The targets of seeds {missing} do not do their task after {target.attempts} attempts.",
+            hint="Train longer (target.steps), or start from zero biases (target.model.bias=zero).",
+        )
+    return [found[seed] for seed in seeds]
+
+
+def untrained(target: ToyTarget, seed: int) -> nn.Module:
+    return separate(build(target.model, derive(seed, "untrained") % 2**31))
+
+
+class Batches:
+    """Training data of every member, from its own streams; many small batches are drawn in one call."""
+
+    AT_ONCE = 2**17  # numbers
+
+    def __init__(self, target: ToyTarget) -> None:
+        self.target = target
+        self.n = max(1, self.AT_ONCE // (target.batch * target.model.n_features))
+        self.draw = sampler(target, self.n * target.batch)
+        self.drawn: dict[int, tuple[int, Tensor, Tensor]] = {}
+
+    def __call__(self, step: int, member: Member) -> tuple[Tensor, Tensor]:
+        block, place = divmod(step, self.n)
+        if self.drawn.get(member.order, (-1,))[0] != block:
+            x = self.draw(torch.Generator().manual_seed(derive(member.order, "data", block)))
+            x = x.reshape(self.n, self.target.batch, -1)
+            self.drawn[member.order] = (block, x, ideal(self.target, x))
+        _, x, y = self.drawn[member.order]
+        return x[place], y[place]
+
+
+def _train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
+    recipe = Member(
+        optimizer="adamw",
+        lr=target.lr,
+        weight_decay=target.weight_decay,
+        schedule=target.schedule,
+        batch=target.batch,
+        steps=target.steps,
+    )
+
+    members = [replace(recipe, seed=start) for start in starts]
+    done = train_ensemble(
+        lambda: _start(target.model), Stream(Batches(target), per_member=True), members, loss="mse"
+    )
+    return [separate(done.ensemble.module(k)) for k in range(len(starts))]
+
+
+def _start(model: Config) -> nn.Module:
+    """Draws from torch's generator, which the trainer has seeded for the member."""
+    made = build(model, int(torch.randint(2**31, ())))
+    return _Narrow.of(made) if isinstance(made, ResidMlp) and not made.config.bias else made
+
+
+class _Narrow(ResidMlp):
+    """A residual MLP that multiplies its maps before the batch passes: the wide stream is never written out."""
+
+    @classmethod
+    def of(cls, model: ResidMlp) -> _Narrow:
+        narrow = cls(model.config)
+        narrow.load_state_dict(model.state_dict())
+        return narrow
+
+    def forward(self, x: Tensor) -> Tensor:
+        stream = Products(((x, self.W_E),))
+        for layer in self.layers:
+            assert isinstance(layer, ResidLayer)
+            hidden = layer.activate(stream @ layer.mlp_in.weight.T)
+            stream = stream + Products(((hidden, layer.mlp_out.weight.T),))
+        return stream @ self.W_E.T
+
+    def plain(self) -> ResidMlp:
+        model = ResidMlp(self.config)
+        model.load_state_dict(self.state_dict())
+        return model
+
+
+def separate(model: nn.Module) -> nn.Module:
+    """Tied maps become two layers with equal numbers, so that each is a layer to decompose."""
+    if isinstance(model, _Narrow):
+        return model.plain().eval()
+    return model.untied().eval() if hasattr(model, "untied") else model.eval()  # type: ignore[operator]
+
+
+def response(target: ToyTarget, model: nn.Module) -> Tensor:
+    """(features, features): the answer to each feature alone, as a share of the ideal answer."""
+    probe = PROBE * torch.eye(target.model.n_features)
+    with torch.no_grad():
+        return model(probe) / ideal(target, probe).diagonal()
+
+
+def is_sound(target: ToyTarget, model: nn.Module) -> bool:
+    """Each feature is answered at 70 % of its ideal or more, and no other answer is above 30 %."""
+    found = response(target, model)
+    own = found.diagonal()
+    others = found - torch.diag(own)
+    return bool((own >= 0.7).all() and (others.abs() <= 0.3).all())

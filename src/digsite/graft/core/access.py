@@ -1,0 +1,190 @@
+"""The access budget as an object: a method is handed exactly the data it declared, and a read beyond that raises."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import UsageError
+from digsite.graft.core.nets import Acts, acts
+
+T = TypeVar("T")
+
+LETTERS = {
+    "w": "weights of both networks",
+    "s": "images of the shared classes",
+    "a": "the receiver's own old-class images",
+    "u": "unlabelled images of other classes",
+    "b": "the donor's own images, the new class among them",
+    "k": "N labelled images of the new class (kN)",
+    "F": "all labelled training images of the new class",
+    "t": "TEST images of the new class: a leak, only for re-enacting published protocols",
+}
+
+
+class BudgetViolation(UsageError):
+    """A method read what it had not declared."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Which data a method may touch, written in letters: "w", "au", "sbk20"."""
+
+    letters: frozenset[str]
+    shots: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        match = re.fullmatch(r"([wsaubFt]*)(?:k(\d+))?([wsaubFt]*)", text)
+        if match is None:
+            hint = "Letters: " + "; ".join(f"{k} = {v}" for k, v in LETTERS.items()) + "."
+            raise UsageError(f"'{text}' is no access budget.", hint=hint)
+        letters = set(match[1] + match[3]) | {"w"} | ({"k"} if match[2] else set())
+        return cls(frozenset(letters), int(match[2] or 0))
+
+    def plus(self, letters: str) -> "Budget":
+        return Budget(self.letters | set(letters), self.shots)
+
+    def __str__(self) -> str:
+        ordered = [c for c in "sabuFt" if c in self.letters] + ([f"k{self.shots}"] if self.shots else [])
+        return "".join(ordered) or "w"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with labels (-1 where the reader may not know them) and a name for caches."""
+
+    x: Tensor
+    y: Tensor
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def first(self, n: int | None) -> "Images":
+        if n is None or n >= len(self):
+            return self
+        return Images(self.x[:n], self.y[:n], f"{self.key}:{n}")
+
+    def of(self, classes: tuple[int, ...] | list[int]) -> "Images":
+        keep = torch.isin(self.y, torch.tensor(classes))
+        return Images(self.x[keep], self.y[keep], f"{self.key}/{','.join(map(str, classes))}")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The format of an image: anybody who has the network knows that much."""
+
+    shape: tuple[int, ...]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Everything there is, one pool per letter; `held_old` is kept from every fit, for calibration alone."""
+
+    old: Images
+    held_old: Images
+    shared: Images
+    proxy: Images
+    donor: Images
+    new: Images
+    frame: Frame
+    leak: Images | None = None
+
+
+@dataclass
+class Lens:
+    """Computes a thing once per (model, images) and keeps it; models are held so that ids stay unique."""
+
+    kept: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    models: dict[int, nn.Module] = field(default_factory=dict)
+
+    def acts(self, model: nn.Module, images: Images, head: str | None = None) -> Acts:
+        return self.once(model, ("acts", images.key, head), lambda: acts(model, images.x, head))
+
+    def once(self, model: nn.Module, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
+        self.models[id(model)] = model
+        address = (id(model), *key)
+        if address not in self.kept:
+            self.kept[address] = compute()
+        return self.kept[address]
+
+    def forget(self, model: nn.Module) -> None:
+        """Drop what was kept for a model that is no longer needed."""
+        self.kept = {k: v for k, v in self.kept.items() if k[0] != id(model)}
+        self.models.pop(id(model), None)
+
+
+class Access:
+    """Hands out declared data and counts what was read."""
+
+    def __init__(self, pools: Pools, budget: Budget, lens: Lens | None = None) -> None:
+        self._pools, self.budget = pools, budget
+        self.lens = lens or Lens()
+        self.read: dict[str, int] = {}
+
+    @property
+    def frame(self) -> Frame:
+        return self._pools.frame
+
+    def shared(self, limit: int | None = None) -> Images:
+        return self._open("s", self._pools.shared.first(limit))
+
+    def old(self, limit: int | None = None) -> Images:
+        return self._open("a", self._pools.old.first(limit))
+
+    def held_old(self) -> Images:
+        return self._open("a", self._pools.held_old)
+
+    def proxy(self, limit: int | None = None) -> Images:
+        images = self._open("u", self._pools.proxy.first(limit))
+        return Images(images.x, torch.full_like(images.y, -1), images.key)
+
+    def donor(self, classes: tuple[int, ...] | list[int] | None = None, limit: int | None = None) -> Images:
+        images = self._pools.donor if classes is None else self._pools.donor.of(classes)
+        return self._open("b", images.first(limit))
+
+    def shots(self) -> Images:
+        """The labelled images of the new class that the budget allows: kN, F, or (re-enactments) test images."""
+        if "t" in self.budget.letters:
+            if self._pools.leak is None:
+                raise BudgetViolation("Test images are closed to every method outside of a re-enactment.")
+            return self._open("t", self._pools.leak)
+        if "F" in self.budget.letters:
+            return self._open("F", self._pools.new)
+        return self._open("k", few(self._pools.new, self.budget.shots))
+
+    def mixed(self, letters: str, limit: int) -> Images:
+        """The pools named by `letters`, `limit` images of each, as one set."""
+        openers = {"s": self.shared, "a": self.old, "u": self.proxy}
+        parts = [openers[letter](limit) for letter in letters]
+        key = "+".join(p.key for p in parts)
+        return Images(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]), key)
+
+    def _open(self, letter: str, images: Images) -> Images:
+        if letter not in self.budget.letters:
+            raise BudgetViolation(
+                f"A method with the budget '{self.budget}' read '{letter}' ({LETTERS[letter]}).",
+                hint=f"Declare it: budget '{self.budget.plus(letter)}'.",
+            )
+        self.read[letter] = max(self.read.get(letter, 0), len(images))
+        return images
+
+
+def few(pool: Images, n_per_class: int) -> Images:
+    """The first n images of each class in the pool."""
+    classes = pool.y.unique().tolist()
+    picks = [(pool.y == c).nonzero()[:n_per_class, 0] for c in classes]
+    if not picks or min(map(len, picks)) < n_per_class:
+        least = min(map(len, picks), default=0)
+        raise UsageError(
+            f"{n_per_class} labelled images of each new class were asked for, the data holds {least}.",
+            hint=f"Accepted: at most {least}.",
+        )
+    index = torch.cat(picks)
+    return Images(pool.x[index], pool.y[index], f"{pool.key}@{n_per_class}")

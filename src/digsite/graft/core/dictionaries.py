@@ -1,0 +1,126 @@
+"""Sparse autoencoders trained as one ensemble over width, sparsity and seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from digsite.base import families
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.streams import derive
+
+PACKAGE = "digsite.graft.core.saes"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One autoencoder: its kind, how many codes, its sparsity (a penalty, or codes that stay on), its seed."""
+
+    kind: str = "topk"
+    width: int = 64
+    sparsity: float = 8.0
+    seed: int = 0
+
+
+def kinds() -> list[str]:
+    return families.names(PACKAGE)
+
+
+def kind_module(kind: str):
+    if kind not in kinds():
+        raise NotFound(f"There is no kind of autoencoder '{kind}'.", hint=nearest(kind, kinds()))
+    return families.scan(PACKAGE)[kind]
+
+
+class Sae(nn.Module):
+    """A trained autoencoder. Inputs are divided by `scale` on the way in and multiplied on the way out."""
+
+    scale: Tensor
+
+    def __init__(self, spec: Spec, params: dict[str, Tensor], scale: Tensor) -> None:
+        super().__init__()
+        self.spec, self.kind = spec, kind_module(spec.kind)
+        self.params = nn.ParameterDict({k.replace("/", "__"): v.detach().clone() for k, v in params.items()})
+        self.register_buffer("scale", scale.detach().clone())
+
+    def stacked(self) -> dict[str, Tensor]:
+        return {k.replace("__", "/"): v[None] for k, v in self.params.items()}
+
+    def encode(self, x: Tensor) -> Tensor:
+        knob = torch.tensor([self.spec.sparsity])
+        return self.kind.encode(self.stacked(), (x / self.scale)[None], knob)[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.kind.decode(self.stacked(), z[None])[0] * self.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+
+def train_saes(
+    x: Tensor, specs: Sequence[Spec], *, steps: int = 300, lr: float = 1e-3, batch: int = 128, seed: int = 0
+) -> list[Sae]:
+    """All members together: one optimizer step of the summed losses moves each as if it were alone.
+
+    Members of one kind and width are stacked; the order of batches is the same for all.
+    """
+    if len(x) < 2:
+        raise UsageError(
+            f"{len(x)} activations are too few to train an autoencoder.", hint="At least 2 are needed."
+        )
+    scale = x.std().clamp_min(1e-6)
+    groups: dict[tuple[str, int], list[int]] = {}
+    for i, spec in enumerate(specs):
+        groups.setdefault((spec.kind, spec.width), []).append(i)
+    out: dict[int, Sae] = {}
+    for index in groups.values():
+        out.update(
+            zip(index, _train_group(x / scale, [specs[i] for i in index], scale, steps, lr, batch, seed))
+        )
+    return [out[i] for i in range(len(specs))]
+
+
+def _train_group(
+    x: Tensor, specs: list[Spec], scale: Tensor, steps: int, lr: float, batch: int, seed: int
+) -> list[Sae]:
+    kind, d = kind_module(specs[0].kind), x.shape[1]
+    drawn = [
+        kind.init(d, s.width, torch.Generator().manual_seed(derive(s.seed, "graft/sae", s.width)))
+        for s in specs
+    ]
+    params = {k: torch.stack([p[k] for p in drawn]) for k in drawn[0]}
+    if "b_dec" in params:
+        params["b_dec"] += x.mean(0)
+    knob = torch.tensor([s.sparsity for s in specs])
+    solver = torch.optim.Adam([p.requires_grad_() for p in params.values()], lr)
+    draw = torch.Generator().manual_seed(derive(seed, "graft/sae-batches"))
+    with torch.enable_grad():
+        for _ in range(steps):
+            rows = x[torch.randint(len(x), (min(batch, len(x)),), generator=draw)]
+            solver.zero_grad(set_to_none=True)
+            kind.loss(params, rows.expand(len(specs), -1, -1), knob).sum().backward()
+            solver.step()
+    return [Sae(s, {k: v[i].detach() for k, v in params.items()}, scale) for i, s in enumerate(specs)]
+
+
+@torch.no_grad()
+def principal(train: Tensor, held: Tensor, rank: int) -> float:
+    """Variance of `held` that the first `rank` principal directions of `train` explain: what a dictionary must beat."""
+    center = train.mean(0)
+    directions = torch.linalg.svd(train - center, full_matrices=False).Vh[:rank]
+    left = (held - center) - (held - center) @ directions.T @ directions
+    return float(1 - left.square().sum() / (held - held.mean(0)).square().sum().clamp_min(1e-12))
+
+
+@torch.no_grad()
+def quality(sae: Sae, x: Tensor) -> dict[str, float]:
+    """Explained variance, codes open per input, share of codes never open."""
+    z = sae.encode(x)
+    left = (sae.decode(z) - x).square().sum() / (x - x.mean(0)).square().sum().clamp_min(1e-12)
+    is_open = z > 0
+    return {
+        "explained": float(1 - left),
+        "open_codes": float(is_open.float().sum(1).mean()),
+        "dead_frac": float((~is_open.any(0)).float().mean()),
+    }

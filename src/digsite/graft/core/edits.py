@@ -1,0 +1,117 @@
+"""What a graft leaves behind: an edited copy of the receiver, or the receiver with one more part beside it."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from digsite.graft.core.nets import Acts, Composite, head, matrices, plain_net, record, shaped
+
+
+def edited(model: nn.Module) -> nn.Module:
+    return deepcopy(model).eval()
+
+
+def with_outputs(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
+    """The model itself where its head has a row for every class, else a copy with more of them, which never win."""
+    old = head(model, name)
+    missing = max(classes) + 1 - old.out_features
+    if missing <= 0:
+        return model
+    copy = edited(model)
+    wide = nn.Linear(old.in_features, old.out_features + missing).to(old.weight)
+    wide.weight.data = torch.cat([old.weight.data, old.weight.new_zeros(missing, old.in_features)])
+    bias = old.weight.new_zeros(old.out_features) if old.bias is None else old.bias.data
+    wide.bias.data = torch.cat([bias, bias.new_full((missing,), -1e4)])
+    parent, _, leaf = name.rpartition(".")
+    setattr(copy.get_submodule(parent), leaf, wide)
+    return copy
+
+
+@torch.no_grad()
+def set_rows(model: nn.Module, name: str, classes: list[int], rows: Tensor, biases: Tensor) -> nn.Module:
+    """A copy of the model with these rows in its head."""
+    copy = edited(with_outputs(model, name, classes))
+    last = head(copy, name)
+    last.weight[classes] = rows.to(last.weight)
+    last.bias[classes] = biases.to(last.bias)
+    return copy
+
+
+class Reading(Composite):
+    """The receiver as it was, and logits worked out from what flows through it.
+
+    Whoever scores many of these runs the receiver once and asks each for its `answer`.
+    """
+
+    def __init__(self, base: nn.Module, name: str, classes: list[int]) -> None:
+        super().__init__()
+        self.base, self.name, self.classes = with_outputs(base, name, classes), name, classes
+
+    def values(self, seen: Acts) -> Tensor:
+        """The new logits."""
+        raise NotImplementedError
+
+    def answer(self, seen: Acts) -> Tensor:
+        return put(seen.logits, self.classes, self.values(seen))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(record(self.base, x, self.name))
+
+
+class Beside(Reading):
+    """New logits from a second network that reads one layer of the receiver, or all of them."""
+
+    def __init__(
+        self, base: nn.Module, name: str, classes: list[int], part: nn.Module, layer: int | None = None
+    ) -> None:
+        super().__init__(base, name, classes)
+        self.part, self.layer = part, layer
+
+    def values(self, seen: Acts) -> Tensor:
+        return self.part(seen.everything if self.layer is None else seen.hidden[self.layer])
+
+
+class Shifted(Composite):
+    """A constant on the new logits: the separate, declared calibration."""
+
+    def __init__(self, base: nn.Module, classes: list[int], shift: float) -> None:
+        super().__init__()
+        self.base, self.classes, self.shift = base, classes, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.base(shaped(self.base, x))
+        return put(logits, self.classes, logits[:, self.classes] + self.shift)
+
+
+def put(logits: Tensor, classes: list[int], values: Tensor) -> Tensor:
+    out = logits.clone()
+    out[:, classes] = values
+    return out
+
+
+def side_by_side(a: nn.Module, b: nn.Module, classes: list[int]) -> nn.Sequential:
+    """One ReLU network that holds two: block-diagonal layers, the shallower one carried on by identities."""
+    (wa, ba), (wb, bb) = matrices(a), matrices(b)
+    depth = max(len(wa), len(wb))
+    wa, ba = _deepen(wa, ba, depth)
+    wb, bb = _deepen(wb, bb, depth)
+    out = max(len(wa[-1]), max(classes) + 1)
+    top = wa[0].new_zeros(out, wa[-1].shape[1] + wb[-1].shape[1])
+    top[: len(wa[-1]), : wa[-1].shape[1]] = wa[-1]
+    bias = wa[0].new_full((out,), -1e4)
+    bias[: len(ba[-1])] = ba[-1]
+    top[classes] = 0
+    top[classes, wa[-1].shape[1] :] = wb[-1][classes]
+    bias[classes] = bb[-1][classes]
+    first = [torch.cat([wa[0], wb[0]])]
+    middle = [torch.block_diag(p, q) for p, q in zip(wa[1:-1], wb[1:-1])]
+    return plain_net([*first, *middle, top], [*(torch.cat(p) for p in zip(ba[:-1], bb[:-1])), bias])
+
+
+def _deepen(weights: list[Tensor], biases: list[Tensor], depth: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Identity layers before the head: what ReLU has made non-negative passes through unchanged."""
+    missing, width = depth - len(weights), weights[-1].shape[1]
+    eye = [torch.eye(width).to(weights[0])] * missing
+    zero = [weights[0].new_zeros(width)] * missing
+    return [*weights[:-1], *eye, weights[-1]], [*biases[:-1], *zero, biases[-1]]

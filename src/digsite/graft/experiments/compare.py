@@ -1,0 +1,250 @@
+"""A comparison run: jobs over couples and seeds, then the ledger, tables, figures and claims."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from digsite.graft.config import CompareConfig
+from digsite.graft.core.metrics import Interval, interval, paired
+from digsite.graft.experiments.jobs import couples, worked
+from digsite.graft.figures import ledger as figures
+from digsite.graft.judge.compare import geometry, job, validate
+from digsite.graft.judge.published import CLAIMS
+from digsite.graft.judge.summary import best_blind, choices, ledger_table, mean_matrix, verdict
+from digsite.graft.subjects.theatre import open_theatre, title
+from digsite.worker.run import Run
+
+RAW = ("transfer", "preservation", "foreign_as_new", "auc")
+HIGHLIGHTS = 5  # methods in the confusion figure, beside the donor
+DONOR = "the donor itself"
+
+
+def compare(config: CompareConfig, run: Run) -> None:
+    torch.set_num_threads(1)
+    jobs = couples(config)
+    check_system(config, run, len(jobs))
+    chosen = select(config, run)
+    results: dict[str, list[dict[str, Any]]] = {}
+    for i, (name, _, done) in enumerate(worked(run, config, job, jobs, more=lambda name: (chosen[name],))):
+        results.setdefault(name, []).append(done)
+        _log(run, i, done)
+    told, grounds = [], []
+    for name, per_seed in results.items():
+        prefix = f"{name}/" if len(results) > 1 else ""
+        report_pair(run, config, name, per_seed, prefix)
+        best = best_blind(ledger_table(per_seed), per_seed)
+        told.append(verdict(name, best, per_seed))
+        grounds += [f"{prefix}{best['method']}/*"] if best else []
+    if config.geometry:
+        _geometry(config, run)
+    run.verdict(" ".join(told), on=grounds)
+
+
+def select(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
+    """By pair, of each grid the setting that is best on the validation split of the first couples."""
+    out: dict[str, dict[str, str]] = {title(pair): {} for pair in config.pairs}
+    if not config.grids:
+        return out
+    jobs = couples(config, config.select_seeds)
+    found: dict[str, list[list[dict[str, Any]]]] = {}
+    for name, _, lines in worked(run, config, validate, jobs, stage="validation"):
+        found.setdefault(name, []).append(lines)
+    for name, lists in found.items():
+        run.table(f"{name}-validation", pd.DataFrame([line for lines in lists for line in lines]))
+        out[name] = choices(lists)
+        run.say(f"{name}: chosen on the validation split: " + "; ".join(out[name].values()))
+    return out
+
+
+def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:
+    """What is about to happen, before it does."""
+    methods = len(config.methods) + sum(len(g.options) for g in config.grids)
+    run.say(
+        f"{n_jobs} couples on {config.data}, {methods} methods each, every one also with noise in the donor's place; "
+        f"{config.workers} processes of one thread, torch {torch.__version__}"
+    )
+
+
+def _log(run: Run, step: int, done: dict[str, Any]) -> None:
+    best = {row["method"]: row for row in done["rows"]}
+    run.log(step, **{f"{m}/{k}": row[k] for m, row in best.items() for k in ("transfer", "preservation")})
+    run.say(
+        f"couple {step + 1}: donor {done['donor_transfer']:.1f}, {len(best)} methods{ceiling_words(done)}"
+    )
+
+
+def ceiling_words(done: dict[str, Any]) -> str:
+    """The readable ceiling by depth, in one line."""
+    depths = [f"{d['layer']}: {d['ceiling']:.0f} %" for d in done.get("ceiling", [])]
+    return f"; best of any head by layer of the receiver, {', '.join(depths)}" if depths else ""
+
+
+def report_pair(
+    run: Run, config: CompareConfig, name: str, per_seed: list[dict[str, Any]], prefix: str
+) -> None:
+    """Ledger, claims and figures of one couple over its seeds."""
+    rows = [d["rows"] for d in per_seed]
+    table = ledger_table(per_seed)
+    run.table(f"{prefix}ledger", table)
+    run.json(f"{prefix}ledger", ledger_document(config, name, table, per_seed))
+    run.view(f"{name} ledger", kind="table", source=f"tables/{prefix}ledger.csv")
+    run.view(
+        f"{name} plane",
+        kind="curve",
+        style="points",
+        source=f"tables/{prefix}ledger.csv",
+        x="transfer",
+        y="preservation",
+        group="method",
+        x_label="transfer (%)",
+        y_label="preservation (%)",
+    )
+    for method in table["method"]:
+        claims(run, f"{prefix}{method}", [_find(r, method) for r in rows])
+    if not (told := published_table(table)).empty:
+        run.table(f"{prefix}published", told)
+    receiver = [d["receiver_preservation"] for d in per_seed]
+    _claim(run, f"{prefix}receiver/preservation", interval(receiver), unit="%")
+    _figures(run, prefix, name, table, rows, per_seed)
+
+
+def _find(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
+    return next(row for row in rows if row["method"] == method)
+
+
+def claims(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
+    """Raw and calibrated values with their intervals, beside the null and the noise ablation."""
+    null = interval([r["null_transfer"] for r in rows]).mean
+    for key in RAW:
+        at = interval([r[key] for r in rows])
+        _claim(run, f"{name}/{key}", at, unit="%", null=0.0 if key == "transfer" else None)
+        at = interval([r[f"calibrated_{key}"] for r in rows])
+        _claim(run, f"{name}/calibrated/{key}", at, unit="%", null=null if key == "transfer" else None)
+    gap = paired([r["calibrated_transfer"] for r in rows], [r["noise_calibrated_transfer"] for r in rows])
+    note = f"calibrated transfer above the same pipeline with noise for a donor; budget {rows[0]['budget']}"
+    _claim(run, f"{name}/from_donor", gap, unit="points", null=0.0, note=note)
+
+
+def _claim(run: Run, name: str, at: Interval, **more: Any) -> None:
+    if at.n:
+        run.claim(name, at.mean, **at.bounds(), **more)
+
+
+def published_table(table: pd.DataFrame) -> pd.DataFrame:
+    """What was published about these methods beside what they do here; empty when none of them was run."""
+    lines = []
+    for _, row in table.iterrows():
+        told = next((p for name, p in CLAIMS.items() if str(row["method"]).startswith(name)), None)
+        if told is not None:
+            found = {key: row[key] for key in ("method", "setting", *RAW, "null_transfer")}
+            claim = {"published_transfer": told.transfer, "published_preservation": told.preservation}
+            lines.append({**found, **claim, "origin": told.origin})
+    return pd.DataFrame(lines)
+
+
+def ledger_document(
+    config: CompareConfig, name: str, table: pd.DataFrame, per_seed: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The graft ledger as one file: task, lines with null and ablation, ceiling, the donor's own false calls."""
+    return {
+        "pair": name,
+        "data": config.data,
+        "old": config.old,
+        "shared": config.shared,
+        "new": config.new,
+        "foreign": config.foreign,
+        "seeds": config.seeds,
+        "calibration_rate": config.rate,
+        "lines": table.drop(columns="cpu_s").to_dict("records"),
+        "ceiling": mean_ceiling(per_seed).to_dict("records"),
+        "donor_calls_new": pd.DataFrame([dict(map(tuple, d["donor_strangers"])) for d in per_seed])
+        .mean()
+        .to_dict(),
+        "skipped": per_seed[0]["skipped"],
+    }
+
+
+def mean_ceiling(per_seed: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame([row for d in per_seed for row in d.get("ceiling", [])])
+    return frame if frame.empty else frame.groupby("layer").mean().reset_index()
+
+
+def _figures(
+    run: Run, prefix: str, name: str, table: pd.DataFrame, rows: list[Any], per_seed: list[Any]
+) -> None:
+    listed = pd.DataFrame(table[~table["is_void"]])
+    run.figure(
+        f"{prefix}transfer",
+        figures.transfer_against_preservation(listed, f"{name}: raw"),
+        listed,
+        caption="Transfer against preservation, 95 % intervals over seeds; nulls are gray.",
+    )
+    run.figure(
+        f"{prefix}cost",
+        figures.cost_against_transfer(listed, name),
+        listed,
+        caption="Added parameters against transfer at equal false alarms.",
+    )
+    _show_ceiling(run, prefix, name, per_seed)
+    _show_confusion(run, prefix, name, listed, rows, per_seed)
+
+
+def _show_ceiling(run: Run, prefix: str, name: str, per_seed: list[Any]) -> None:
+    """How well any head could tell the new class at each depth of the receiver, where that was measured."""
+    ceiling = mean_ceiling(per_seed)
+    if not ceiling.empty:
+        run.figure(
+            f"{prefix}ceiling",
+            figures.ceiling_map(ceiling, name),
+            ceiling,
+            caption="The best any head could do for the new class at each depth of the receiver.",
+        )
+        run.table(f"{prefix}ceiling", ceiling)
+        run.view(
+            f"{name} ceiling",
+            kind="curve",
+            source=f"tables/{prefix}ceiling.csv",
+            x="layer",
+            y=["ceiling", "auc", "map_r2"],
+            x_label="hidden layer of the receiver",
+            y_label="%",
+            caption="ceiling: the best calibrated transfer of any head at this depth; auc: new class against foreign; map_r2: explained of the donor's last layer",
+        )
+
+
+def _show_confusion(
+    run: Run, prefix: str, name: str, listed: pd.DataFrame, rows: list[Any], per_seed: list[Any]
+) -> None:
+    """What is called what, of the donor and of the methods that carry most over."""
+    matrices = {DONOR: mean_matrix([d["confusion"]["donor"] for d in per_seed])}
+    matrices |= {m: mean_matrix([_find(r, m)["confusion"] for r in rows]) for m in listed["method"]}
+    top = [DONOR, *listed.nlargest(HIGHLIGHTS, "calibrated_transfer")["method"]]
+    run.figure(
+        f"{prefix}confusion",
+        figures.confusions({m: matrices[m] for m in top}),
+        caption="True class by called class, percent of each row, mean over seeds.",
+    )
+    stacked = torch.tensor(np.stack(list(matrices.values())), dtype=torch.float32)
+    run.tensors(f"{prefix}confusion", {"percent": stacked})
+    run.view(
+        f"{name} confusion",
+        kind="matrix",
+        source=f"artifacts/{prefix}confusion.safetensors#percent",
+        lead_names=list(matrices),
+        x_label="called class",
+        y_label="true class",
+        unit="%",
+        caption="Percent of each true class, mean over seeds; what the donor itself calls new is inherited.",
+    )
+
+
+def _geometry(config: CompareConfig, run: Run) -> None:
+    pair = config.pairs[0]
+    points = run.once("geometry", lambda: geometry(open_theatre(config, pair, config.seed), config.geometry))
+    run.figure(
+        "geometry",
+        figures.concept_space(points, config.new, config.geometry),
+        caption="Penultimate features before and after, on the receiver's own main axes.",
+    )

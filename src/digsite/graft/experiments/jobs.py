@@ -1,0 +1,91 @@
+"""Jobs worked off in a few processes, a little ahead of the one that is asked for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any
+
+from digsite.graft.config import TaskConfig
+from digsite.graft.subjects.theatre import title
+from digsite.worker.run import Run
+
+Call = tuple[Any, ...]
+Couple = tuple[tuple[str, str], int]  # names of receiver and donor, seed
+
+
+def couples(config: TaskConfig, seeds: int | None = None) -> list[Couple]:
+    """Every pair of every seed, or of the first few."""
+    n = min(seeds or config.seeds, config.seeds)
+    return [(pair, config.seed + s) for pair in config.pairs for s in range(n)]
+
+
+def worked(
+    run: Run,
+    config: TaskConfig,
+    work: Callable[..., Any],
+    jobs: Sequence[Couple],
+    *,
+    more: Callable[[str], tuple[Any, ...]] = lambda name: (),
+    stage: str = "couples",
+) -> Iterator[tuple[str, int, Any]]:
+    """Each couple's title, seed and `work(config, names, seed, *more(title))`, stored; a resumed run reads it back."""
+    calls = [(config.model_dump(), pair, seed, *more(title(pair))) for pair, seed in jobs]
+    run.stage(stage, len(jobs))
+    with Ahead(work, calls, config.workers, run.breathe) as ahead:
+        for i, (pair, seed) in enumerate(jobs):
+            name = title(pair)
+            done = run.once(f"{name}-{seed}-{stage}", lambda i=i: ahead.result(i), announce=False)
+            yield name, seed, done
+            run.breathe(i + 1)
+
+
+class Ahead:
+    """`result(i)` is `work(*calls[i])`; while it is waited for, the next ones run beside it.
+
+    Nothing is started before it is needed, so a resumed run only computes what is missing. `breathe` is called
+    while waiting; when it raises (a signal asked the run to end), the processes are ended too.
+    """
+
+    def __init__(
+        self,
+        work: Callable[..., Any],
+        calls: Sequence[Call],
+        workers: int,
+        breathe: Callable[[], object] | None = None,
+    ) -> None:
+        self.work, self.calls, self.workers = work, calls, min(workers, len(calls))
+        self.breathe = breathe or (lambda: None)
+        self._futures: dict[int, Future[Any]] = {}
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Ahead":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._pool is None:
+            return
+        if error is not None:  # a pool has no public way to stop a running job before Python 3.14
+            for process in list(getattr(self._pool, "_processes", {}).values()):
+                process.terminate()
+        self._pool.shutdown(wait=error is None, cancel_futures=True)
+
+    def result(self, i: int) -> Any:
+        if self.workers < 2:
+            return self.work(*self.calls[i])
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+        for j in range(i, min(i + self.workers + 1, len(self.calls))):  # one waits, so that nobody idles
+            if j not in self._futures:
+                self._futures[j] = self._pool.submit(self.work, *self.calls[j])
+        future = self._futures.pop(i)
+        while True:
+            try:
+                return future.result(timeout=0.5)
+            except NotYet:
+                if future.done():  # the job itself timed out on something
+                    raise
+                self.breathe()

@@ -1,0 +1,126 @@
+"""A round-trip run: graft, remove, compare; grafts into pruned and quantized receivers; pruning of grafted networks."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from digsite.graft.config import RoundtripConfig
+from digsite.graft.core.metrics import interval
+from digsite.graft.core.operate import operate, plan
+from digsite.graft.experiments.jobs import couples, worked
+from digsite.graft.figures import ledger as figures
+from digsite.graft.judge.roundtrip import compare, pruned, quantized, removed
+from digsite.graft.judge.summary import groups
+from digsite.graft.subjects.theatre import Theatre, open_theatre
+from digsite.worker.run import Run
+
+Rows = list[dict[str, Any]]
+
+
+def job(config: dict[str, Any], names: tuple[str, str], seed: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    settings = RoundtripConfig.model_validate(config)
+    room = open_theatre(settings, names, seed)
+    returned: Rows = []
+    survived: Rows = []
+    for text in settings.methods:
+        model = operate(plan(text), room.pair, room.pools, None, seed, lens=room.lens).model
+        label = plan(text).label
+        returned.append({"method": label, **there_and_back(room, model)})
+        survived += [{"method": label, **line} for line in through(room, text, model, settings)]
+    return {"returned": returned, "survived": survived}
+
+
+def there_and_back(room: Theatre, model: nn.Module) -> dict[str, float]:
+    """The receiver against the network that had a graft and lost it."""
+    held = room.pools.held_old.x
+    away = compare(room.pair.receiver, removed(model, list(room.classes.new)), held, list(room.classes.old))
+    after = room.scorer(removed(model, list(room.classes.new))).raw
+    return {
+        "agreement": away.agreement,
+        "logit_distance": away.logit_distance,
+        "weight_distance": away.weight_distance,
+        "transfer_left": after.transfer,
+        "preservation": after.preservation,
+    }
+
+
+def through(room: Theatre, text: str, model: nn.Module, settings: RoundtripConfig) -> Rows:
+    """Transfer and preservation after the grafted network, or before it the receiver, was thinned out."""
+    changes = [("pruned", s, lambda m, s=s: pruned(m, s)) for s in settings.sparsities]
+    changes += [("bits", float(b), lambda m, b=b: quantized(m, b)) for b in settings.bits]
+    lines: Rows = []
+    for kind, amount, change in changes:
+        after = room.scorer(change(model)).raw
+        thin = replace(room.pair, receiver=change(room.pair.receiver))
+        into = operate(plan(text), thin, room.pools, room.scorer, room.seed, ablate=False).outcome
+        assert into is not None
+        lines.append(
+            {
+                "order": "graft, then change",
+                "change": kind,
+                "amount": amount,
+                "transfer": after.transfer,
+                "preservation": after.preservation,
+            }
+        )
+        lines.append(
+            {
+                "order": "change, then graft",
+                "change": kind,
+                "amount": amount,
+                "transfer": into.raw.transfer,
+                "preservation": into.raw.preservation,
+            }
+        )
+    return lines
+
+
+def roundtrip(config: RoundtripConfig, run: Run) -> None:
+    returned, survived = [], []
+    for name, seed, done in worked(run, config, job, couples(config)):
+        returned.append(pd.DataFrame(done["returned"]).assign(pair=name, seed=seed))
+        survived.append(pd.DataFrame(done["survived"]).assign(pair=name, seed=seed))
+    back, alive = pd.concat(returned), pd.concat(survived)
+    run.table("returned", back)
+    run.table("survived", alive)
+    for (pair, method), part in groups(back, "pair", "method"):
+        _claim(run, f"{pair}/{method}/agreement_after_removal", part["agreement"].tolist(), null=100.0)
+        _claim(run, f"{pair}/{method}/transfer_after_removal", part["transfer_left"].tolist(), null=0.0)
+    keys = ["pair", "method", "order", "change", "amount"]
+    mean = alive.groupby(keys, sort=False)[["transfer", "preservation"]].mean().reset_index()
+    for key, part in groups(alive, *keys):
+        pair, method, order, change, amount = map(str, key)
+        where = "grafted" if order.startswith("graft") else "receiver"
+        _claim(run, f"{pair}/{method}/{where}_{change}_{amount}/transfer", part["transfer"].tolist())
+    thinned = (mean["change"] == "pruned") & (mean["order"] == "graft, then change")
+    first = pd.DataFrame(mean[thinned & (mean["pair"] == back["pair"].iloc[0])])
+    if not first.empty:
+        run.figure(
+            "survival",
+            figures.survival(first, "amount", "share of weights pruned away"),
+            first,
+            caption="Transfer that is left when the grafted network is pruned by size.",
+        )
+    run.verdict(_verdict(back))
+
+
+def _claim(run: Run, name: str, values: list[float], null: float | None = None) -> None:
+    at = interval(values)
+    run.claim(name, at.mean, **at.bounds(), null=null, unit="%")
+
+
+def _verdict(back: pd.DataFrame) -> str:
+    words, left = [], []
+    for (method,), part in groups(back, "method"):
+        words.append(f"'{method}' agrees on {part['agreement'].mean():.1f} % of held-out inputs")
+        left.append(float(np.mean(part["transfer_left"])))
+    return (
+        "With the graft taken out again, the network beside the original receiver: "
+        + ", ".join(words)
+        + f". Transfer left: at most {max(left):.1f} %."
+    )

@@ -1,0 +1,187 @@
+"""Pictures of the graft room: tables in, Figures out."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from digsite.figures import NULL_COLOR, PALETTE, canvas, curves, heatmap, styled
+from digsite.graft.judge.summary import TOLERANCE
+
+KINDS = (
+    ("null", "^null_|^random_"),
+    ("no image of the new class", "^[wsau]+$"),
+    ("the donor's new-class images", "b"),
+    ("labelled new-class images", "[kF]"),
+)
+
+
+COLORS = (NULL_COLOR, *PALETTE[:3])
+RANKED = 14  # methods in the ranking
+
+
+def _kind(row: pd.Series) -> int:
+    if str(row["method"]).startswith(("null_", "random_")):
+        return 0
+    letters = str(row["budget"])
+    return 3 if set("kF") & set(letters) else 2 if "b" in letters else 1
+
+
+def _reach(part: pd.DataFrame, key: str) -> np.ndarray:
+    """Distances from the mean to both ends of its interval."""
+    return np.abs(np.stack([part[key] - part[f"{key}_low"], part[f"{key}_high"] - part[key]]))
+
+
+@styled
+def transfer_against_preservation(table: pd.DataFrame, title: str) -> Figure:
+    """All methods on the plane, colored by what they were allowed to see; beside it those that keep the old classes."""
+    figure, _ = canvas(width=9.6, height=4.6)
+    figure.clear()
+    plane, ranks = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    _plane(plane, table)
+    plane.set_title(title)
+    _ranking(ranks, table)
+    return figure
+
+
+def _plane(ax: Axes, table: pd.DataFrame) -> None:
+    kinds = table.apply(_kind, axis=1)
+    for kind, (label, _) in enumerate(KINDS):
+        part = pd.DataFrame(table[kinds == kind])
+        if part.empty:
+            continue
+        x, y = (_reach(part, key) for key in ("transfer", "preservation"))
+        _, _, bars = ax.errorbar(
+            part["transfer"],
+            part["preservation"],
+            xerr=x,
+            yerr=y,
+            fmt="o",
+            ms=4,
+            lw=0.6,
+            color=COLORS[kind],
+            label=label,
+        )
+        for bar in bars:
+            bar.set_alpha(0.35)
+    ax.set(xlabel="transfer (% of new-class images)", ylabel="preservation (% of old-class images)")
+    ax.set_xlim(-3, 103)
+    ax.set_ylim(max(0.0, float(np.min(table["preservation"])) - 3), 101)
+    ax.legend(loc="lower right", fontsize=7)
+
+
+def _ranking(ax: Axes, table: pd.DataFrame) -> None:
+    """The best by transfer, and the best null for comparison."""
+    kept = pd.DataFrame(table[table["preservation"] >= table["preservation"].max() - TOLERANCE])
+    ranked = kept.sort_values("transfer")
+    null = ranked.apply(_kind, axis=1) == 0
+    best = pd.DataFrame(pd.concat([ranked[null].tail(1), ranked[~null].tail(RANKED)]))
+    place = np.arange(len(best))
+    for i, (_, row), reach in zip(place, best.iterrows(), _reach(best, "transfer").T):
+        ax.errorbar(row["transfer"], i, xerr=reach[:, None], fmt="o", ms=4, lw=1, color=COLORS[_kind(row)])
+    ax.set_yticks(place, [f"{m}  {b}" for m, b in zip(best["method"], best["budget"])], fontsize=7)
+    ax.set_xlim(max(0.0, float(np.min(best["transfer"])) - 5), 101)
+    ax.set(xlabel="transfer (%), interval over seeds")
+    ax.set_title(f"within {TOLERANCE:g} points of the best preservation", fontsize=8)
+
+
+@styled
+def cost_against_transfer(table: pd.DataFrame, title: str) -> Figure:
+    """Added parameters against calibrated transfer, the null as a line."""
+    figure, ax = canvas(width=6.4, height=4.2)
+    kinds = table.apply(_kind, axis=1)
+    for kind, (label, _) in enumerate(KINDS):
+        part = table[kinds == kind]
+        if not part.empty:
+            x, y = part["added_parameters"], part["calibrated_transfer"]
+            ax.scatter(x, y, s=18, color=COLORS[kind], label=label)
+    ax.axhline(float(np.mean(table["null_transfer"])), color=NULL_COLOR, linestyle="--", linewidth=1)
+    ax.set_xscale("symlog", linthresh=100)
+    ax.set(xlabel="added parameters", ylabel="calibrated transfer (%)", title=title)
+    ax.legend(fontsize=7)
+    return figure
+
+
+def ceiling_map(ceiling: pd.DataFrame, title: str) -> Figure:
+    """By depth: the ceiling of any head, and what shared images let one guess of it."""
+    layer = ceiling["layer"].to_numpy()
+    series = {
+        "ceiling, calibrated transfer": (layer, ceiling["ceiling"].to_numpy()),
+        "AUC new against foreign": (layer, ceiling["auc"].to_numpy()),
+        "explained of the donor's last layer": (layer, ceiling["map_r2"].to_numpy()),
+    }
+    figure = curves(
+        series, x="hidden layer of the receiver", y="%", title=f"{title}: where the new class can be read"
+    )
+    figure.axes[0].set_xticks(layer)
+    return figure
+
+
+@styled
+def confusions(matrices: Mapping[str, np.ndarray]) -> Figure:
+    """Small multiples: true class by called class, as far as a class is called at all."""
+    n = max(1, len(matrices))
+    figure, _ = canvas(width=2.4 * min(n, 3), height=2.5 * -(-n // 3))
+    figure.clear()
+    called = np.flatnonzero(sum(matrix.sum(axis=0) for matrix in matrices.values()))
+    for i, (name, matrix) in enumerate(matrices.items()):
+        ax = figure.add_subplot(-(-n // 3), min(n, 3), i + 1)
+        names = [str(c) for c in range(len(matrix))]
+        heatmap(
+            matrix[:, called],
+            x="called",
+            y="true",
+            title=name,
+            unit="%",
+            ticks_x=[names[c] for c in called],
+            ticks_y=names,
+            ax=ax,
+        )
+        ax.title.set_fontsize(7)
+    return figure
+
+
+@styled
+def concept_space(points: Mapping[str, Tensor], new: Sequence[int], method: str) -> Figure:
+    """Features before and after a graft; the new class in color, the others in gray shades."""
+    figure, _ = canvas(width=8.0, height=3.8)
+    figure.clear()
+    y = points["y"].numpy()
+    for i, when in enumerate(("before", "after")):
+        ax = figure.add_subplot(1, 2, i + 1)
+        for j, c in enumerate(sorted(set(y.tolist()))):
+            part = points[when].numpy()[y == c]
+            ax.scatter(
+                part[:, 0],
+                part[:, 1],
+                s=6,
+                alpha=0.6,
+                color=PALETTE[j % len(PALETTE)],
+                label=f"{c} (new)" if c in new else str(c),
+            )
+        ax.set(xlabel="first axis", ylabel="second axis", title=f"{when} {method}")
+        ax.legend(fontsize=6, markerscale=2)
+    return figure
+
+
+def detection(table: pd.DataFrame) -> Figure:
+    """AUROC of grafted rows by layer, one line per way of planting; 50 is chance."""
+    cases = table.groupby("case", sort=False)
+    series = {str(case): (part["layer"].to_numpy(), part["auroc"].to_numpy()) for case, part in cases}
+    figure = curves(
+        series, x="hidden layer", y="AUROC (%)", title="Grafted rows from weights alone", nulls=["control"]
+    )
+    figure.axes[0].axhline(50, color=NULL_COLOR, linestyle=":", linewidth=1)
+    figure.axes[0].set_xticks(sorted(set(table["layer"])))
+    return figure
+
+
+def survival(table: pd.DataFrame, x: str, label: str) -> Figure:
+    """Transfer of each method as the network is pruned or coarsened."""
+    series = {
+        str(m): (p[x].to_numpy(), p["transfer"].to_numpy()) for m, p in table.groupby("method", sort=False)
+    }
+    return curves(series, x=label, y="transfer (%)", title="Does the graft live through it?")

@@ -1,0 +1,71 @@
+"""Graft, take out again, compare; and whether a graft lives through pruning and quantization."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from digsite.graft.core.edits import Reading, Shifted, edited, with_outputs
+from digsite.graft.core.nets import head, head_name, layers, predict, same_shape
+
+
+def removed(model: nn.Module, new: list[int]) -> nn.Module:
+    """The graft taken out: an added part is dropped, a head row is silenced; moved weights stay moved."""
+    if isinstance(model, Shifted | Reading):
+        return removed(model.base, new)
+    name = head_name(model)
+    copy = edited(with_outputs(model, name, new))
+    last = head(copy, name)
+    last.weight.data[new], last.bias.data[new] = 0.0, -1e4
+    return copy
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a network is from another one of its shape."""
+
+    agreement: float  # percent of inputs called alike
+    logit_distance: float  # root mean square over the compared classes
+    weight_distance: float  # relative, all layers but the head
+
+
+@torch.no_grad()
+def compare(a: nn.Module, b: nn.Module, x: Tensor, classes: list[int]) -> Difference:
+    out_a, out_b = predict(a, x), predict(b, x)
+    same = (out_a.argmax(1) == out_b.argmax(1)).float().mean()
+    gap = (out_a[:, classes] - out_b[:, classes]).square().mean().sqrt()
+    return Difference(100 * float(same), float(gap), _weight_distance(a, b))
+
+
+def _weight_distance(a: nn.Module, b: nn.Module) -> float:
+    """Not a number between networks of two shapes."""
+    if not same_shape(a, b):
+        return float("nan")
+    pairs = list(zip(layers(a).values(), layers(b).values()))[:-1]
+    moved = torch.stack([(p.weight - q.weight).square().sum() for p, q in pairs]).sum()
+    size = torch.stack([p.weight.square().sum() for p, _ in pairs]).sum()
+    return float((moved / size).sqrt())
+
+
+@torch.no_grad()
+def pruned(model: nn.Module, share: float) -> nn.Module:
+    """The `share` smallest weights of each layer but the head set to zero."""
+    copy = edited(model)
+    for layer in list(layers(copy).values())[:-1]:
+        size = layer.weight.abs().flatten()
+        n = round(share * len(size))
+        if n:
+            layer.weight[layer.weight.abs() <= size.kthvalue(n).values] = 0
+    return copy
+
+
+@torch.no_grad()
+def quantized(model: nn.Module, bits: int) -> nn.Module:
+    """Weights rounded to `bits` bits, one scale per row (symmetric)."""
+    copy = edited(model)
+    steps = 2 ** (bits - 1) - 1
+    for layer in layers(copy).values():
+        flat = layer.weight.flatten(1)
+        scale = flat.abs().amax(1, keepdim=True).clamp_min(1e-12) / steps
+        layer.weight.copy_(((flat / scale).round() * scale).reshape(layer.weight.shape))
+    return copy

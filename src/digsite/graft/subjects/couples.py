@@ -1,0 +1,148 @@
+"""The networks of the task by name, and how a receiver and a donor of them are trained."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from digsite.base.errors import NotFound, nearest
+from digsite.base.streams import derive
+from digsite.config import Config
+from digsite.graft.core.access import Images
+from digsite.graft.core.pair import Pair
+from digsite.graft.core.task import Classes, Split
+from digsite.models import build
+from digsite.models.configs.cnn import CnnConfig
+from digsite.models.configs.mlp import MlpConfig
+from digsite.models.configs.transformer import TransformerConfig
+from digsite.train import Member, train_ensemble
+
+MLPS = {
+    "simple": [64, 32],
+    "mega": [512, 256, 128, 64],
+    "wide": [512, 128],
+    "deep": [256, 256, 128],
+    "super_wide": [2048],
+    "very_deep": [64] * 6,
+}
+CNNS = {  # channels, then fully connected widths
+    "cnn_base": ([32, 64], [128]),
+    "cnn_wide": ([64, 128], [256]),
+    "cnn_deep": ([32, 64, 64], [128, 64]),
+    "cnn_bottleneck": ([32, 64], [64]),
+    "cnn_pyramid": ([32, 64], [256, 128]),
+}
+NETWORKS = (*MLPS, *CNNS, "transformer")
+
+
+PARTS = (0.5, 0.25)  # of the time: a common start, and each fine-tuning of it, which should stay near
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; `least` steps are taken however few the images."""
+
+    epochs: float = 8
+    batch: int = 256
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    least: int = 400
+
+    def part(self, share: float) -> "Recipe":
+        """The same for a share of the time."""
+        return replace(self, epochs=share * self.epochs, least=max(1, round(share * self.least)))
+
+
+def network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
+    if name in MLPS:
+        hidden = MLPS[name]
+        sizes = [image[0] * image[1] * image[2], *hidden, n_classes]
+        return MlpConfig.model_validate(
+            {"sizes": sizes, "dropout": 0.2, "dropout_layers": max(0, len(hidden) - 1)}
+        )
+    if name in CNNS:
+        channels, hidden = CNNS[name]
+        shape = {"image": image, "channels": channels, "padding": 0, "pool": "last", "hidden": hidden}
+        return CnnConfig.model_validate(
+            {**shape, "n_classes": n_classes, "conv_dropout": 0.25, "dropout": 0.5}
+        )
+    if name == "transformer":
+        return TransformerConfig.model_validate(
+            {"image": image, "patch": image[1] // 4, "n_classes": n_classes}
+        )
+    raise NotFound(f"There is no network '{name}'.", hint=nearest(name, NETWORKS))
+
+
+def train(
+    config: Config, images: Images, seed: int, recipe: Recipe, start: nn.Module | None = None
+) -> nn.Module:
+    """One network on these images, from its own initial weights or from `start`."""
+    steps = max(recipe.least, round(recipe.epochs * len(images) / recipe.batch))
+    member = Member(
+        seed=seed,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        batch=min(recipe.batch, len(images)),
+        steps=steps,
+    )
+    origin = None if start is None else dict(start.named_parameters())
+    trained = train_ensemble(build(config, seed), (images.x, images.y), [member], start=origin)
+    return trained.ensemble.module(0).requires_grad_(False).eval()
+
+
+def couple(
+    names: tuple[str, str],
+    data: Split,
+    classes: Classes,
+    seed: int,
+    recipe: Recipe,
+    *,
+    common_start: bool = False,
+) -> Pair:
+    """Receiver and donor of this seed, trained on what each of them owns."""
+    shape = tuple(data.train.x.shape[1:])
+    n_classes = int(data.train.y.max()) + 1
+    configs = [network(name, shape, n_classes) for name in names]
+    start = None
+    if common_start:
+        known = {*classes.old, *classes.donor}
+        rest = tuple(int(c) for c in data.train.y.unique() if int(c) not in known)
+        first, recipe = (recipe.part(share) for share in PARTS)
+        start = train(configs[0], data.train.of(rest), derive(seed, "graft/start"), first)
+    owned = [data.train.of(classes.old), data.train.of(classes.donor)]
+    nets = [
+        train(config, images, derive(seed, f"graft/{role}"), recipe, start)
+        for config, images, role in zip(configs, owned, ("receiver", "donor"))
+    ]
+    return Pair(nets[0], nets[1], classes.old, classes.shared, classes.new, classes.foreign, start=start)
+
+
+def rebuilt_couple(
+    names: tuple[str, str], data: Split, classes: Classes, states: dict[str, dict[str, torch.Tensor]]
+) -> Pair:
+    """The same couple from stored weights."""
+    shape = tuple(data.train.x.shape[1:])
+    n_classes = int(data.train.y.max()) + 1
+    nets: dict[str, nn.Module] = {}
+    for role, name in zip(("receiver", "donor"), names):
+        nets[role] = build(network(name, shape, n_classes)).eval()
+        nets[role].load_state_dict(states[role])
+        nets[role].requires_grad_(False)
+    start = None
+    if "start" in states:
+        start = build(network(names[0], shape, n_classes)).eval()
+        start.load_state_dict(states["start"])
+    return Pair(
+        nets["receiver"],
+        nets["donor"],
+        classes.old,
+        classes.shared,
+        classes.new,
+        classes.foreign,
+        start=start,
+    )
+
+
+def states(pair: Pair) -> dict[str, dict[str, torch.Tensor]]:
+    found = {"receiver": pair.receiver, "donor": pair.donor, "start": pair.start}
+    return {role: dict(net.state_dict()) for role, net in found.items() if net is not None}

@@ -1,0 +1,138 @@
+"""Sparse autoencoders read and written in two common layouts: SAELens and sparsify."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from digsite.base.atomic import write_json
+from digsite.base.errors import NotFound, UsageError
+from digsite.graft.core.dictionaries import Sae, Spec
+
+ARCHITECTURES = {"l1": "standard", "topk": "topk", "batch_topk": "jumprelu", "jumprelu": "jumprelu"}
+
+
+def plain(sae: Sae) -> dict[str, Tensor]:
+    """The four matrices with the input scale folded in; the published bottleneck has no such form."""
+    if sae.spec.kind == "bottleneck":
+        raise UsageError(
+            "A 'bottleneck' autoencoder has two layers on each side and fits neither layout.",
+            hint=f"Accepted: {', '.join(ARCHITECTURES)}.",
+        )
+    p = {k: v.detach() for k, v in sae.params.items()}
+    out = {
+        "W_enc": p["W_enc"],
+        "b_enc": p["b_enc"] * sae.scale,
+        "W_dec": p["W_dec"],
+        "b_dec": p["b_dec"] * sae.scale,
+    }
+    if "threshold" in p:
+        out["threshold"] = p["threshold"].expand(len(p["b_enc"])) * sae.scale
+    return {k: v.contiguous().clone() for k, v in out.items()}
+
+
+def save_saelens(sae: Sae, folder: Path) -> None:
+    """`cfg.json` and `sae_weights.safetensors`; batch-top-k is stored as the threshold network it has become."""
+    tensors = plain(sae)
+    d, m = tensors["W_enc"].shape
+    cfg: dict[str, Any] = {
+        "architecture": ARCHITECTURES[sae.spec.kind],
+        "d_in": d,
+        "d_sae": m,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": False,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {"written_by": "digsite", "kind": sae.spec.kind},
+    }
+    if sae.spec.kind == "topk":
+        cfg["k"] = int(sae.spec.sparsity)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "sae_weights.safetensors")
+    write_json(folder / "cfg.json", cfg)
+
+
+def save_sparsify(sae: Sae, folder: Path) -> None:
+    """`cfg.json` and `sae.safetensors`; that layout knows top-k only and subtracts the decoder bias first."""
+    if sae.spec.kind != "topk":
+        raise UsageError(f"The sparsify layout holds top-k autoencoders only, not '{sae.spec.kind}'.")
+    t = plain(sae)
+    shifted = t["b_enc"] + t["b_dec"] @ t["W_enc"]
+    tensors = {
+        "encoder.weight": t["W_enc"].T,
+        "encoder.bias": shifted,
+        "W_dec": t["W_dec"],
+        "b_dec": t["b_dec"],
+    }
+    cfg = {
+        "expansion_factor": 0,
+        "normalize_decoder": False,
+        "num_latents": t["W_enc"].shape[1],
+        "k": int(sae.spec.sparsity),
+        "multi_topk": False,
+        "skip_connection": False,
+        "d_in": t["W_enc"].shape[0],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "sae.safetensors")
+    write_json(folder / "cfg.json", cfg)
+
+
+def load_sae(folder: Path) -> Sae:
+    """Either layout, told apart by its file names."""
+    if not (folder / "cfg.json").is_file():
+        raise NotFound(f"There is no 'cfg.json' in '{folder}'.", hint="Give a SAELens or sparsify folder.")
+    cfg = json.loads((folder / "cfg.json").read_text())
+    if (folder / "sae.safetensors").is_file():
+        _reject_others(cfg)
+        t = load_file(folder / "sae.safetensors")
+        enc = t["encoder.weight"].T.contiguous()
+        params = {
+            "W_enc": enc,
+            "b_enc": t["encoder.bias"] - t["b_dec"] @ enc,
+            "W_dec": t["W_dec"],
+            "b_dec": t["b_dec"],
+        }
+        return _made("topk", params, float(cfg["k"]))
+    weights = folder / "sae_weights.safetensors"
+    if not weights.is_file():
+        raise NotFound(
+            f"There are no weights in '{folder}'.", hint="Looked for sae_weights and sae.safetensors."
+        )
+    return _from_saelens(cfg, load_file(weights))
+
+
+def _reject_others(cfg: dict[str, Any]) -> None:
+    """What a sparsify folder may also hold and what is no autoencoder of ours."""
+    if (activation := cfg.get("activation", "topk")) != "topk":
+        raise UsageError(f"sparsify activation '{activation}' is not read, only 'topk'.")
+    for key in ("transcode", "skip_connection"):
+        if cfg.get(key):
+            raise UsageError(f"A sparsify coder with '{key}' is not read, only plain autoencoders.")
+
+
+def _from_saelens(cfg: dict[str, Any], t: dict[str, Tensor]) -> Sae:
+    architecture = cfg.get("architecture", "standard")
+    kinds = {"standard": "l1", "topk": "topk", "jumprelu": "jumprelu"}
+    if architecture not in kinds:
+        raise UsageError(
+            f"SAELens architecture '{architecture}' is not read.", hint=f"Accepted: {', '.join(kinds)}."
+        )
+    if cfg.get("normalize_activations", "none") != "none":
+        raise UsageError(f"normalize_activations '{cfg['normalize_activations']}' is not read, only 'none'.")
+    if cfg.get("apply_b_dec_to_input"):
+        t["b_enc"] = t["b_enc"] - t["b_dec"] @ t["W_enc"]
+    if architecture == "topk":
+        k = cfg.get("k") or cfg.get("activation_fn_kwargs", {}).get("k")
+        return _made("topk", t, float(k))
+    return _made(kinds[architecture], t, 0.0)
+
+
+def _made(kind: str, params: dict[str, Tensor], sparsity: float) -> Sae:
+    known = {"W_enc", "b_enc", "W_dec", "b_dec", "threshold"}
+    kept = {k: v.float() for k, v in params.items() if k in known}
+    return Sae(Spec(kind, kept["W_enc"].shape[1], sparsity), kept, torch.ones(()))

@@ -1,0 +1,85 @@
+"""Everything one operation needs, made from a config: images split, couples trained or read back, scorers."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from digsite.data import ImageSet, load
+from digsite.graft.config import TaskConfig
+from digsite.graft.core.access import Lens, Pools
+from digsite.graft.core.pair import Pair
+from digsite.graft.core.task import Classes, Scorer, Split, check_knowledge, pools, split
+from digsite.graft.subjects.couples import PARTS, Recipe, couple, rebuilt_couple, states
+from digsite.graft.subjects.store import kept
+
+
+@dataclass(frozen=True)
+class Theatre:
+    """One couple of one seed with its data."""
+
+    names: tuple[str, str]
+    seed: int
+    data: Split
+    classes: Classes
+    pair: Pair
+    pools: Pools
+    scorer: Scorer
+    validation: Scorer
+    lens: Lens = field(default_factory=Lens)
+
+
+def open_theatre(config: TaskConfig, names: tuple[str, str], seed: int) -> Theatre:
+    """Loads, splits, trains (or reads from the cache) and checks that each side knows what it should."""
+    data = split(reduced(load(config.data), config.max_train), seed, config.held)
+    classes = Classes(tuple(config.old), tuple(config.shared), tuple(config.new), tuple(config.foreign))
+    pair = _trained(config, names, seed, data, classes)
+    scorer = Scorer(data, classes, rate=config.rate)
+    validation = Scorer(data, classes, rate=config.rate, validation=True)
+    check_knowledge(validation, pair.receiver, pair.donor)
+    return Theatre(names, seed, data, classes, pair, pools(data, classes), scorer, validation)
+
+
+def with_common_start(config: TaskConfig, room: Theatre) -> Theatre:
+    """The same with both networks fine-tuned from one, on the same images."""
+    pair = _trained(config, room.names, room.seed, room.data, room.classes, common_start=True)
+    return replace(room, pair=pair, lens=Lens())
+
+
+def _trained(
+    config: TaskConfig,
+    names: tuple[str, str],
+    seed: int,
+    data: Split,
+    classes: Classes,
+    *,
+    common_start: bool = False,
+) -> Pair:
+    recipe = Recipe(config.epochs, config.batch, config.lr, config.weight_decay, config.least_steps)
+    named = {
+        "data": config.data,
+        "max_train": config.max_train,
+        "held": config.held,
+        "seed": seed,
+        "names": names,
+        "classes": [classes.old, classes.shared, classes.new, classes.foreign],
+        "recipe": vars(recipe),
+        "common_start": PARTS if common_start else False,
+    }
+    stored = kept(
+        named, lambda: states(couple(names, data, classes, seed, recipe, common_start=common_start))
+    )
+    return rebuilt_couple(names, data, classes, stored)
+
+
+def reduced(images: ImageSet, per_class: int) -> ImageSet:
+    """The first images of each class; the test set stays whole."""
+    if not per_class:
+        return images
+    keep = torch.cat([(images.y_train == c).nonzero()[:per_class, 0] for c in range(images.n_classes)])
+    keep = keep.sort().values
+    return replace(images, x_train=images.x_train[keep], y_train=images.y_train[keep])
+
+
+def title(names: tuple[str, str]) -> str:
+    """How a pair is called in claims and tables."""
+    return names[0] if names[0] == names[1] else f"{names[0]}_from_{names[1]}"

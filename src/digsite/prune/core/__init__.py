@@ -1,0 +1,1 @@
+"""The method itself, pure functions on tensors, and its families."""

@@ -1,0 +1,123 @@
+"""Prune one matrix: scores, pattern, optional swaps, and the relative error of the layer's output."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from digsite.base import families
+from digsite.base.errors import UsageError, nearest
+from digsite.prune.core import patterns, swaps
+from digsite.prune.core.inputs import InputStatistics, collect
+from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.scores import Decision, Settings
+
+FAMILY = "digsite.prune.core.scores"
+
+
+@dataclass(frozen=True)
+class PrunedMatrix:
+    """`relative_error` is |X W^T - X W'^T|^2 / |X W^T|^2 on the calibration inputs; None without inputs."""
+
+    keep: Bool[Tensor, "out in"]
+    weight: Float[Tensor, "out in"]
+    relative_error: float | None
+    note: str = ""
+
+    @property
+    def sparsity(self) -> float:
+        return 1.0 - float(self.keep.float().mean())
+
+
+def method_named(name: str) -> str:
+    """The family member's name; dashes are as good as underscores."""
+    known = families.names(FAMILY)
+    member = name.replace("-", "_")
+    if member not in known:
+        raise UsageError(f"There is no pruning method '{name}'. {nearest(member, known)}")
+    return member
+
+
+def needs(method: str) -> str:
+    """What a method must know of its inputs: nothing (''), their 'norms', or the whole 'gram' matrix."""
+    return families.scan(FAMILY)[method_named(method)].NEEDS
+
+
+def prune_matrix(
+    weight: Float[Tensor, "out in"],
+    inputs: Float[Tensor, "... tokens in"] | InputStatistics | None = None,
+    method: str = "wanda",
+    sparsity: float | None = None,
+    pattern: str | Pattern | None = None,
+    *,
+    swap: int = 0,
+    settings: Settings | None = None,
+    name: str = "the matrix",
+    measure: bool = True,
+) -> PrunedMatrix:
+    """Prune `weight` (out, in) by `sparsity`, or in an n:m `pattern`; `swap` is the most exchanges per row after it.
+
+    `measure=False` leaves out the relative error, which for a quick method costs more than the pruning.
+    """
+    chosen = pattern if isinstance(pattern, Pattern) else patterns.parse(sparsity, pattern)
+    member = families.scan(FAMILY)[method_named(method)]
+    statistics = _statistics(weight, inputs, name, member.NEEDS, method, swap)
+    chosen.fits(weight.shape[1], name)
+    with torch.no_grad():
+        decision = member.prune(weight.detach(), statistics, chosen, settings or Settings())
+        if swap:
+            assert statistics is not None
+            decision = _swapped(weight.detach(), decision, statistics, chosen, swap)
+    error = None
+    if measure and statistics is not None and statistics.hessian is not None:
+        error = relative_error(weight.detach(), decision.weight, statistics.gram)
+    return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
+
+
+def apply_mask(
+    weight: Float[Tensor, "out in"], keep: Bool[Tensor, "out in"], inputs: InputStatistics | None = None
+) -> PrunedMatrix:
+    """A mask that was made before; weights that stay are left as they are."""
+    pruned = weight.masked_fill(~keep, 0)
+    error = None if inputs is None else relative_error(weight, pruned, inputs.gram)
+    return PrunedMatrix(keep, pruned, error)
+
+
+def relative_error(before: Tensor, after: Tensor, gram: Float[Tensor, "in in"]) -> float:
+    """Squared error of the layer's output over its squared size, from X^T X."""
+    size, lost = (
+        float(((w @ gram) * w).sum(dtype=torch.float64)) for w in (before.float(), (before - after).float())
+    )
+    return lost / size if size > 0 else 0.0
+
+
+def _statistics(
+    weight: Tensor, inputs: Tensor | InputStatistics | None, name: str, need: str, method: str, swap: int
+) -> InputStatistics | None:
+    if weight.ndim != 2:
+        raise UsageError(f"A weight is a matrix (out, in); {name} has shape {tuple(weight.shape)}.")
+    if not weight.isfinite().all():
+        raise UsageError(f"The weight of {name} holds NaN or infinity; nothing was pruned.")
+    if inputs is None:
+        if need or swap:
+            raise UsageError(
+                f"The method '{method}'{' with swaps' if swap else ''} looks at inputs, and none were given for {name}.",
+                hint="Give inputs (tokens, in), or use method='magnitude' without swaps.",
+            )
+        return None
+    statistics = inputs.checked(name) if isinstance(inputs, InputStatistics) else collect(inputs, name=name)
+    if statistics.n_inputs != weight.shape[1]:
+        raise UsageError(
+            f"{name} has {weight.shape[1]} inputs, but the given inputs have {statistics.n_inputs}."
+        )
+    return statistics
+
+
+def _swapped(
+    weight: Tensor, decision: Decision, inputs: InputStatistics, pattern: Pattern, most: int
+) -> Decision:
+    """Swaps start from the mask alone: the method's own weight update, if it had one, is for another mask."""
+    keep, made = swaps.refine(weight, decision.keep, inputs.gram, pattern, most)
+    note = "; ".join(filter(None, [decision.note, f"{made} swaps"]))
+    return Decision(keep, weight.masked_fill(~keep, 0), note)

@@ -1,0 +1,305 @@
+"""mask-clusters: neighborhoods of several features in k clusters, beside three null models."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.manifold import TSNE
+from sklearn.metrics import adjusted_rand_score
+
+from digsite.base import families
+from digsite.base.intervals import student
+from digsite.prune.config import ClustersConfig
+from digsite.prune.core.neighborhood import Neighborhood, around, cluster_all, separations
+from digsite.prune.core.packed import PackedMask, features_of, pack
+from digsite.prune.experiments import masks
+from digsite.prune.experiments.stability import claim_stability
+from digsite.prune.experiments.tables import test_table
+from digsite.prune.figures import masks as figures
+from digsite.prune.judge import published
+from digsite.prune.judge.densities import Densities, densities
+from digsite.prune.judge.nulls import Observed
+from digsite.prune.judge.sharpen import sharpened
+from digsite.prune.judge.significance import NULLS, Test, judge, null_test
+from digsite.prune.judge.verdict import Judged, judge_all, sentence
+from digsite.prune.subjects.source import MaskedMap
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+
+def clusters(config: ClustersConfig, run: "Run") -> None:
+    name, keep, origin = masks.one_mask(config, run)
+    masks.store_mask(run, name, keep, config)
+    centers = _centers(config, run, keep)
+    observed = _seen_again(config, run, keep, centers)
+    drawn = _null_separations(config, run, keep, origin, centers)
+    judged, ratios = _judge(config, run, keep, origin, observed, drawn)
+    cells = _cells(config, run, keep, centers)
+    _summarize(config, run, cells, observed, drawn)
+    _claim(config, run, keep, observed, drawn, ratios, cells)
+    claim_stability(config, run, keep, centers)
+    masks.copy_out(run, config.output_dir)
+    run.verdict(sentence(name, densities(keep), judged, ratios), on=["separation_ratio/*", "density/*"])
+
+
+def _centers(config: ClustersConfig, run: "Run", keep: np.ndarray) -> list[int]:
+    n_features = keep.shape[1] if config.axis == "columns" else keep.shape[0]
+    return [int(run.rng("reference", seed).integers(n_features)) for seed in range(config.seeds)]
+
+
+def _ratios(config: ClustersConfig, features: PackedMask, centers: list[int]) -> np.ndarray:
+    return separations(
+        features,
+        centers,
+        config.n_similar,
+        config.k_values,
+        method=config.clustering,
+        n_init=config.n_init,
+        seed=config.seed,
+    )
+
+
+def _seen_again(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[int]) -> np.ndarray:
+    """Ratios (resamples, centers, ks): the same features in masks from independent calibration sets."""
+
+    def compute(draw: int) -> Callable[[], dict]:
+        mask = keep if draw == 0 else masks.one_mask(config, run, draw)[1]
+        return lambda: {"ratios": _ratios(config, features_of(mask, config.axis), centers)}
+
+    draws = range(1 if config.masks else config.resamples)
+    return np.stack([run.once(f"ratios-{draw}", compute(draw))["ratios"] for draw in draws])
+
+
+def _null_separations(
+    config: ClustersConfig, run: "Run", keep: np.ndarray, origin: MaskedMap | None, centers: list[int]
+) -> dict[str, np.ndarray]:
+    """Mean ratio over the same centers in every null mask: (draws, ks) per null."""
+    members = families.scan(NULLS)
+    wanted = ["coin_flips", "margins"] + (["reprune"] if config.nulls.reprune and origin else [])
+    features = features_of(keep, config.axis)
+    along = Observed(
+        features, trades=config.nulls.trades
+    )  # no draw has to be turned: its rows are the features
+
+    def drawn(null: str) -> Iterator[PackedMask]:
+        seed = run.derive("null", sorted(members).index(null))
+        if null == "reprune":
+            assert origin is not None
+            whole = members[null].draws(masks.observed(origin, config.nulls.trades), config.nulls.draws, seed)
+            return (features_of(draw, config.axis) for draw in whole)
+        return members[null].draws(along, config.nulls.draws, seed)
+
+    def compute(null: str) -> Callable[[], dict]:
+        def inner() -> dict:
+            run.stage(f"null {null}", config.nulls.draws)
+            rows = []
+            for i, draw in enumerate(drawn(null)):
+                rows.append(np.nanmean(_ratios(config, draw, centers), axis=0))
+                run.breathe(i + 1)
+            return {"means": np.stack(rows)}
+
+        return inner
+
+    return {null: run.once(f"null-{null}", compute(null))["means"] for null in wanted}
+
+
+def _judge(
+    config: ClustersConfig,
+    run: "Run",
+    keep: np.ndarray,
+    origin: MaskedMap | None,
+    observed: np.ndarray,
+    drawn: dict[str, np.ndarray],
+) -> tuple[list[Judged], list[Judged]]:
+    """Global tests on both axes and the ratios, with one false discovery rate over all of them."""
+    source = (
+        masks.observed(origin, config.nulls.trades)
+        if origin
+        else Observed(pack(keep), trades=config.nulls.trades)
+    )
+    tests = _global_tests(config, run, keep, source, list(drawn))
+    seen = np.nanmean(observed[0], axis=0)
+    for place, k in enumerate(config.k_values):
+        for null, means in drawn.items():
+            tests.append(judge(f"separation/k={k}", null, config.axis, seen[place], means[:, place], "upper"))
+    judged = judge_all(tests)
+    run.table("tests", test_table(judged))
+    run.view("tests", kind="table", source="tables/tests.csv")
+    separate = [one for one in judged if one.test.statistic.startswith("separation/")]
+    return (
+        [one for one in judged if one not in separate],
+        [one for one in separate if one.test.null == "margins"],
+    )
+
+
+def _global_tests(
+    config: ClustersConfig, run: "Run", keep: np.ndarray, source: Observed, nulls: list[str]
+) -> list[Test]:
+    """Every statistic of both axes against every null, with more draws where these settle nothing."""
+
+    def trial(null: str, axis: str, draws: int) -> list[Test]:
+        run.stage(f"tests on {axis} against {draws} draws of {null}")
+        seed = run.derive(f"test-{null}-{axis}")
+        return null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
+
+    def again(wanted: list[int], draws: int) -> list[Test]:
+        of = [(tests[i].null, tests[i].axis) for i in wanted]
+        made = {one: {test.statistic: test for test in trial(*one, draws)} for one in dict.fromkeys(of)}
+        return [made[one][tests[i].statistic] for one, i in zip(of, wanted, strict=True)]
+
+    tests = [
+        t for null in nulls for axis in ("rows", "columns") for t in trial(null, axis, config.nulls.draws)
+    ]
+    return sharpened(tests, again, config.nulls.most_draws)
+
+
+def _cells(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[int]) -> pd.DataFrame:
+    """One line per (seed, k), with its pictures."""
+    features, rows = features_of(keep, config.axis), []
+    run.stage("clusters", len(centers))
+    for seed, center in enumerate(centers):
+        rows += run.once(f"cells-{seed}", lambda s=seed, c=center: _cells_of(config, run, features, s, c))
+        run.breathe(seed + 1)
+    frame = pd.DataFrame(rows)
+    run.table("clusters", frame)
+    run.view("clusters", kind="table", source="tables/clusters.csv")
+    return frame
+
+
+def _cells_of(config: ClustersConfig, run: "Run", features: PackedMask, seed: int, center: int) -> list[dict]:
+    ball = around(features, center, config.n_similar)
+    bits, rows = features.take(ball.members).unpack(), []
+    place = embedding(ball, run.derive("t-sne", seed)) if config.pictures else None
+    found = cluster_all(ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed)
+    for k, one in found.items():
+        rows.append(_row(seed, center, k, one, bits))
+        if place is not None:
+            run.figure(
+                f"seed{seed}_k{k}",
+                figures.cluster_sheet(bits, one, place, ball.distances, f"feature {center}, k = {k}"),
+                caption=f"Seed {seed}: the neighborhood of feature {center} in {k} clusters.",
+            )
+    return rows
+
+
+def _row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # pyright: ignore[reportMissingParameterType]
+    metrics = found.metrics
+    again = found.starts if found.starts is not None else []
+    agreement = [adjusted_rand_score(found.labels, other) for other in again]
+    return {
+        "seed": seed,
+        "feature": center,
+        "k": k,
+        "separation": metrics.separation,
+        "within": metrics.within,
+        "between": metrics.between,
+        "singletons": metrics.n_singletons,
+        "silhouette": metrics.silhouette,
+        "ari over starts": float(np.mean(agreement)) if agreement else float("nan"),
+        "sizes": " ".join(map(str, sorted(metrics.sizes, reverse=True))),
+        "inertia": found.inertia,
+        "ratio as published": published.separation(bits, found.labels, seed).ratio,
+    }
+
+
+def embedding(ball: Neighborhood, seed: int) -> np.ndarray:
+    n = len(ball.members)
+    t_sne = TSNE(
+        metric="precomputed",
+        init="random",
+        perplexity=min(30, (n - 1) / 3),
+        random_state=seed % 2**32,
+        max_iter=500,
+    )
+    return t_sne.fit_transform(ball.distances.astype(np.float32))
+
+
+def _summarize(
+    config: ClustersConfig,
+    run: "Run",
+    cells: pd.DataFrame,
+    observed: np.ndarray,
+    drawn: dict[str, np.ndarray],
+) -> None:
+    """The summary pictures and the original's metrics_summary.json."""
+    by_k = cells.groupby("k")[["within", "between", "separation"]]
+    spread = by_k.agg(["mean", "std", "min", "max"])
+    mean = by_k.mean().loc[config.k_values]
+    intervals = [
+        student(np.nanmean(observed[:, :, place], axis=1).tolist()) for place in range(len(config.k_values))
+    ]
+    lows, highs = [i[1] for i in intervals], [i[2] for i in intervals]
+    picture = figures.separation_curves(
+        config.k_values, ([i[0] for i in intervals], lows, highs), drawn, mean["within"], mean["between"]
+    )
+    run.figure(
+        "separation",
+        picture,
+        mean.reset_index(),
+        caption="Separation ratio over k beside its nulls (95 % ranges).",
+    )
+    summary = {
+        f"seed_{seed}": {f"k_{row.k}": _original_fields(row) for row in part.itertuples()}
+        for seed, part in cells.groupby("seed")
+    }
+    ratios = {f"k_{k}": spread.loc[k, "separation"].to_dict() for k in config.k_values}
+    run.json("metrics_summary", {**summary, "summary": {"separation_ratios_by_k": ratios}})
+
+
+def _original_fields(row) -> dict:  # pyright: ignore[reportMissingParameterType]
+    return {
+        "mean_within": row.within,
+        "mean_between": row.between,
+        "separation_ratio": row.separation,
+        "cluster_sizes": [int(size) for size in row.sizes.split()],
+        "inertia": row.inertia,
+    }
+
+
+def _claim(
+    config: ClustersConfig,
+    run: "Run",
+    keep: np.ndarray,
+    observed: np.ndarray,
+    drawn: dict[str, np.ndarray],
+    ratios: list[Judged],
+    cells: pd.DataFrame,
+) -> None:
+    for place, k in enumerate(config.k_values):
+        per_draw = np.nanmean(observed[:, :, place], axis=1)
+        mean, low, high = student(per_draw.tolist())
+        test = next(one for one in ratios if one.test.statistic == f"separation/k={k}")
+        others = ", ".join(f"{null} {means[:, place].mean():.4f}" for null, means in drawn.items())
+        edges = np.quantile(drawn["margins"][:, place], [0.025, 0.975])
+        run.claim(
+            f"separation_ratio/k={k}",
+            mean,
+            low=low,
+            high=high,
+            n=len(per_draw),
+            null=float(drawn["margins"][:, place].mean()),
+            null_low=float(edges[0]),
+            null_high=float(edges[1]),
+            note=f"between / within; nulls: {others}; against same margins z = {test.test.z:.2f}, "
+            f"q = {test.q:.3g}; interval over calibration sets, the null's over draws",
+        )
+        published_mean = cells.loc[cells["k"] == k, "ratio as published"].mean()
+        run.claim(
+            f"ratio_as_published/k={k}",
+            published_mean,
+            note="singletons count as perfect clusters: not evidence",
+        )
+    seen: Densities = densities(keep)
+    run.claim(
+        "density/margins_share",
+        seen.margins,
+        null=1 / keep.shape[0] + 1 / keep.shape[1],
+        note="share of the mask's variance that row and column densities explain",
+    )
+    run.figure(
+        "densities",
+        figures.density_picture(keep, config.component),
+        caption="Row and column densities, beside coin flips.",
+    )

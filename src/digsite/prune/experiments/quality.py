@@ -1,0 +1,182 @@
+"""prune-quality: what each method costs at each level, over independent calibration sets."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from digsite.base.errors import UsageError
+from digsite.base.intervals import student
+from digsite.prune.config import QualityConfig
+from digsite.prune.core import layers, patterns
+from digsite.prune.core.matrix import method_named
+from digsite.prune.core.model import Recipe, prune_model
+from digsite.prune.core.patterns import Pattern
+from digsite.prune.experiments import masks
+from digsite.prune.figures.masks import quality_curves
+from digsite.prune.judge.perplexity import Perplexity, evaluate
+from digsite.prune.subjects.calibration import Windows, windows
+from digsite.prune.subjects.language import Language
+from digsite.prune.subjects.source import calibration_tokens
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+
+def quality(config: QualityConfig, run: "Run") -> None:
+    dense = run.once("dense", lambda: _measure(masks.language(config, run), config))
+    run.say(
+        f"dense: {dense['loss']:.4f} {dense['unit']}, perplexity {dense['perplexity']:.3f} at context {dense['context']}"
+    )
+    levels = [level for level in config.levels if _fits(level, config, run)]
+    rows, cells = [], [(method, level) for level in levels for method in config.methods]
+    for place, (method, level) in enumerate(cells):
+        run.stage(f"{method} at {level}", len(cells))
+        for draw in range(config.draws):
+            if draw and method == "magnitude":
+                continue  # it looks at no inputs, so every draw gives the same
+            rows.append(
+                run.once(
+                    f"{method}-{level}-{draw}",
+                    lambda m=method, lv=level, d=draw: _cell(config, run, m, lv, d),
+                )
+            )
+        run.breathe(place + 1)
+    frame = pd.DataFrame(rows)
+    run.table("draws", frame)
+    _conclude(config, run, dense, frame)
+
+
+def _fits(level: str, config: QualityConfig, run: "Run") -> bool:
+    """Whether an n:m pattern divides every map of this model; one that does not is left out and said."""
+    pattern = level_named(level)
+    maps = [one for block in layers.blocks(masks.language(config, run).model) for one in block.maps]
+    odd = [one.name for one in maps if pattern.structured and one.weight.shape[1] % pattern.m]
+    if odd:
+        run.say(f"{level} is left out: it does not divide the inputs of {len(odd)} maps, first {odd[0]}")
+    return not odd
+
+
+def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int) -> dict:
+    subject, recipe = masks.language(config, run), recipe_named(method, level, config.swaps)
+    ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe)
+    errors = [one.relative_error for one in ledger if one.relative_error is not None]
+    measured = _measure(subject, config)
+    sparsity = float(
+        np.average(
+            [one.sparsity for one in ledger],
+            weights=[one.mask.n_features * one.mask.n_bits for one in ledger],
+        )
+    )
+    return {
+        "method": method,
+        "level": level,
+        "draw": draw,
+        **measured,
+        "sparsity": sparsity,
+        "relative error": float(np.mean(errors)),
+    }
+
+
+def _measure(subject: Language, config: QualityConfig) -> dict:
+    held = _held_out(subject, config)
+    measured: Perplexity = evaluate(subject.model, held.tokens, n_bytes=held.n_bytes)
+    bits = measured.bits_per_byte
+    return {
+        "loss": measured.nats / math.log(2) if bits is None else bits,
+        "unit": "bits per token" if bits is None else "bits per byte",
+        "perplexity": measured.perplexity,
+        "context": measured.context,
+    }
+
+
+def _held_out(subject: Language, config: QualityConfig) -> Windows:
+    given = config.calibration
+    return windows(subject, given.text, config.windows, given.length, config.seed, "test")
+
+
+def recipe_named(method: str, level: str, swaps: int) -> Recipe:
+    name, *extras = method.split("+")
+    if unknown := set(extras) - {"swaps", "owl"}:
+        raise UsageError(
+            f"'{method}' has an unknown addition '{min(unknown)}'; accepted are +swaps and +owl."
+        )
+    return Recipe(
+        method_named(name), level_named(level), swap=swaps if "swaps" in extras else 0, owl="owl" in extras
+    )
+
+
+def level_named(level: str) -> Pattern:
+    """'60%' or '2:4'."""
+    if level.endswith("%"):
+        try:
+            return patterns.parse(float(level[:-1]) / 100)
+        except ValueError:
+            raise UsageError(f"'{level}' is not a level; write 60% or 2:4.") from None
+    return patterns.parse(pattern=level)
+
+
+def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFrame) -> None:
+    unit, summary = dense["unit"], []
+    run.claim(
+        "dense",
+        dense["loss"],
+        unit=unit,
+        note=f"perplexity {dense['perplexity']:.3f} at context {dense['context']}",
+    )
+    for key, part in frame.groupby(["level", "method"], sort=False):
+        level, method = key  # pyright: ignore[reportGeneralTypeIssues]
+        mean, low, high = student(part["loss"].tolist())
+        note = f"perplexity {part['perplexity'].mean():.3f} at context {dense['context']}, relative layer error {part['relative error'].mean():.4f}"
+        run.claim(
+            f"{level}/{method}",
+            mean,
+            low=low,
+            high=high,
+            n=len(part),
+            null=dense["loss"],
+            unit=unit,
+            note=f"null: the dense model; {note}",
+        )
+        summary.append(
+            {
+                "level": level,
+                "method": method,
+                "loss": mean,
+                "low": low,
+                "high": high,
+                "perplexity": part["perplexity"].mean(),
+                "context": dense["context"],
+                "relative error": part["relative error"].mean(),
+                "sparsity": part["sparsity"].mean(),
+            }
+        )
+    table = pd.DataFrame(summary).astype({"low": float, "high": float})
+    run.table("quality", table)
+    run.view("quality", kind="table", source="tables/quality.csv")
+    run.figure(
+        "quality",
+        quality_curves(table, dense["loss"], unit),
+        table,
+        caption="Loss after pruning, with intervals over calibration sets; gray: dense.",
+    )
+    run.verdict(_verdict(table, unit))
+
+
+def _verdict(table: pd.DataFrame, unit: str) -> str:
+    """Shown, not assumed: where the usual order SparseGPT < Wanda <= magnitude holds and where it does not."""
+    pivot = table.pivot(index="level", columns="method", values="loss")
+    best = ", ".join(f"{level}: {row.idxmin()} {row.min():.3f}" for level, row in pivot.iterrows())
+    parts = [f"Lowest {unit} at each level: {best}."]
+    if {"sparsegpt", "wanda", "magnitude"} <= set(pivot):
+        holds = (pivot["sparsegpt"] < pivot["wanda"]) & (pivot["wanda"] <= pivot["magnitude"])
+        kept, broken = (
+            [str(level) for level, ok in zip(pivot.index, np.asarray(holds).tolist()) if ok is wanted]
+            for wanted in (True, False)
+        )
+        parts.append(
+            f"SparseGPT < Wanda <= magnitude holds at {', '.join(kept) or 'no level'}"
+            + (f" and does not at {', '.join(broken)}." if broken else ".")
+        )
+    return " ".join(parts)

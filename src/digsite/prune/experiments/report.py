@@ -1,0 +1,218 @@
+"""mask-report: methods, layers, components and models in one table, every statistic beside its null, one FDR over all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from digsite.prune.config import ReportConfig
+from digsite.prune.core import groups, layers
+from digsite.prune.core.clusters import cluster_distances
+from digsite.prune.core.matrix import method_named
+from digsite.prune.core.neighborhood import around
+from digsite.prune.core.packed import features_of
+from digsite.prune.experiments import masks
+from digsite.prune.experiments.tables import test_table
+from digsite.prune.figures import masks as figures
+from digsite.prune.judge.densities import densities
+from digsite.prune.judge.heads import HeadCounts, group_test, head_counts, structure_of
+from digsite.prune.judge.nulls import Observed
+from digsite.prune.judge.sharpen import sharpened
+from digsite.prune.judge.significance import Test, null_test
+from digsite.prune.judge.verdict import Judged, judge_all, resolution
+from digsite.prune.subjects.language import Language
+from digsite.prune.subjects.source import MaskedMap
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+
+Trial = Callable[[int], list[Test]]  # so many draws of one null, and every statistic of one mask against them
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test was made: the mask's row in the table, the trial of that mask, the statistic of the trial."""
+
+    row: int
+    trial: int
+    statistic: int
+
+
+def report(config: ReportConfig, run: "Run") -> None:
+    rows, tests, places = [], [], []
+    for model, settings in _models(config):
+        for method in map(method_named, config.methods):
+            part = run.once(
+                f"part-{model}-{method}", lambda m=model, s=settings, w=method: _part(s, run, m, w)
+            )
+            for row, trials in zip(part["rows"], part["trials"], strict=True):
+                places += [
+                    Place(len(rows), t, s) for t, found in enumerate(trials) for s, _ in enumerate(found)
+                ]
+                tests += [Test(**test) for found in trials for test in found]
+                rows.append(row)
+    judged = judge_all(
+        sharpened(
+            tests,
+            lambda wanted, n: _again(config, run, rows, [places[i] for i in wanted], n),
+            config.nulls.most_draws,
+        )
+    )
+    frame = pd.DataFrame(rows).drop(columns="place")
+    run.table("masks", frame)
+    run.table(
+        "tests", test_table(judged).assign(mask=[row["mask"] for row in rows for _ in range(row["n_tests"])])
+    )
+    run.view("masks", kind="table", source="tables/masks.csv")
+    run.view("tests", kind="table", source="tables/tests.csv")
+    _claims(config, run, rows, judged)
+
+
+def _models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
+    return [(name, config.model_copy(update={"model": name})) for name in (config.model, *config.references)]
+
+
+def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
+    """All wanted masks of one method on one model."""
+    subject = masks.language(config, run)
+    wanted = _wanted(config, subject)
+    found = masks.masked(config, run, wanted, method=method)
+    heads = head_counts(subject.model)
+    rows, made = [], []
+    for place, one in enumerate(found):
+        run.stage(f"{model} {method} {one.name}", len(found))
+        made.append(
+            [[vars(test) for test in trial(config.nulls.draws)] for trial in _trials(config, run, one, heads)]
+        )
+        rows.append(_row(config, model, method, one) | {"place": place, "n_tests": sum(map(len, made[-1]))})
+        run.breathe(place + 1)
+    return {"rows": rows, "trials": made}
+
+
+def _again(config: ReportConfig, run: "Run", rows: list[dict], places: list[Place], draws: int) -> list[Test]:
+    """These tests with more draws; tests of one trial share them."""
+    settings = dict(_models(config))
+    made: dict[tuple[int, int], list[Test]] = {}
+    run.stage(f"{len(places)} tests with {draws} draws", len(places))
+    for n, place in enumerate(places):
+        key, row = (place.row, place.trial), rows[place.row]
+        if key not in made:
+            own = settings[row["model"]]
+            found = run.once(
+                f"trial-{place.row}-{place.trial}-{draws}",
+                lambda c=own, r=row, t=place.trial: [vars(test) for test in _trial(c, run, r, t)(draws)],
+            )
+            made[key] = [Test(**test) for test in found]
+        run.breathe(n + 1)
+    return [made[place.row, place.trial][place.statistic] for place in places]
+
+
+def _trial(config: ReportConfig, run: "Run", row: dict, index: int) -> Trial:
+    subject = masks.language(config, run)
+    one = masks.masked(config, run, _wanted(config, subject), method=row["method"])[row["place"]]
+    return _trials(config, run, one, head_counts(subject.model))[index]
+
+
+def _wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
+    found = layers.blocks(subject.model)
+    return [
+        (layer, component)
+        for layer in config.layers or range(len(found))
+        for component in config.components or [layers.component(one.name) for one in found[layer].maps]
+    ]
+
+
+def _trials(config: ReportConfig, run: "Run", one: MaskedMap, heads: HeadCounts) -> list[Trial]:
+    keep, source = one.keep.numpy(), masks.observed(one, config.nulls.trades)
+    seed = run.derive(f"tests-{one.name}")
+    nulls = ["margins"] + (["reprune"] if config.nulls.reprune else [])
+    return [
+        partial(_against, keep, null, axis, seed, source) for null in nulls for axis in ("rows", "columns")
+    ] + [partial(_by_head, keep, n, axis, seed, parts) for n, axis, parts in structure_of(one.name, heads)]
+
+
+def _against(keep: np.ndarray, null: str, axis: str, seed: int, source: Observed, draws: int) -> list[Test]:
+    return null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
+
+
+def _by_head(keep: np.ndarray, n: int, axis: str, seed: int, parts: int, draws: int) -> list[Test]:
+    return [group_test(keep, n, axis, draws=draws, seed=seed, n_parts=parts)]
+
+
+def _row(config: ReportConfig, model: str, method: str, one: MaskedMap) -> dict:
+    keep = one.keep.numpy()
+    seen, columns = densities(keep), features_of(keep, "columns")
+    size = min(config.n_features, columns.n_features)
+    rng = np.random.default_rng(config.seed)
+    balls = [
+        around(columns, int(c), size) for c in rng.integers(columns.n_features, size=config.n_executions)
+    ]
+    found = [cluster_distances(ball.distances, min(config.n_clusters, size // 2)).metrics for ball in balls]
+    return {
+        "mask": f"{model} {method} {one.name}",
+        "model": model,
+        "method": method,
+        "layer": layers.layer_number(one.name),
+        "component": layers.component(one.name),
+        "shape": "x".join(map(str, keep.shape)),
+        "relative error": one.relative_error,
+        "density": seen.density,
+        "row densities 5-95 %": "{:.2f}-{:.2f}".format(*seen.rows),
+        "column densities 5-95 %": "{:.2f}-{:.2f}".format(*seen.columns),
+        "margins' share of variance": seen.margins,
+        "hamming nearest": float(np.mean([ball.to_center[1] for ball in balls])),
+        "hamming farthest": float(np.mean([ball.to_center[-1] for ball in balls])),
+        "separation": float(np.mean([m.separation for m in found])),
+        "silhouette": float(np.mean([m.silhouette for m in found])),
+        "singletons": float(np.mean([m.n_singletons for m in found])),
+        "block coherence": groups.coherence(keep.T),
+        "block coherence, density order": groups.report(keep.T, "density").coherence,
+        "p^8": groups.expected_coherence(keep),
+    }
+
+
+def _claims(config: ReportConfig, run: "Run", rows: list[dict], judged: list[Judged]) -> None:
+    place, z_labels, z_values, z_found, structured = 0, [], [], [], []
+    for row in rows:
+        own = judged[place : place + row["n_tests"]]
+        place += row["n_tests"]
+        margins = [one for one in own if one.test.null == "margins"]
+        top = next(one for one in margins if one.test.statistic == "top_singular")
+        label = f"{row['method']} {row['layer']}.{row['component']}" + (
+            f" ({row['model']})" if config.references else ""
+        )
+        run.claim(
+            f"{row['model']}/{row['method']}/{row['layer']}.{row['component']}/top_singular",
+            top.test.observed,
+            null=top.test.null_mean,
+            note=f"z = {top.test.z:.2f}, q = {top.q:.3g} against same margins",
+        )
+        z_labels.append(label)
+        z_values.append(top.test.z)
+        z_found.append(top.found)
+        if any(one.found for one in margins):
+            structured.append(label)
+    picture = figures.z_chart(z_labels, z_values, z_found, "largest singular value")
+    run.figure(
+        "structure",
+        picture,
+        {"mask": z_labels, "z": z_values, "found": z_found},
+        caption="Orange: structure that row and column densities do not make (q <= 0.05 over all tests).",
+    )
+    run.verdict(_verdict(rows, structured, judged))
+
+
+def _verdict(rows: list[dict], structured: list[str], judged: list[Judged]) -> str:
+    n_tests = len(judged)
+    share = np.mean([row["margins' share of variance"] for row in rows])
+    base = f"Densities explain {share:.1%} of the masks' variance on average."
+    if not structured:
+        weak = resolution(judged)
+        what = "No structure beyond densities was found" if weak else "No structure beyond densities"
+        return f"{what} in any of {len(rows)} masks ({n_tests} tests, false discovery rate 5 %).{weak} {base}"
+    shown = ", ".join(structured[:6]) + (" and others" if len(structured) > 6 else "")
+    return f"Structure beyond densities in {len(structured)} of {len(rows)} masks: {shown} ({n_tests} tests, false discovery rate 5 %). {base}"

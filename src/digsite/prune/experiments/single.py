@@ -1,0 +1,261 @@
+"""mask-clusters-single and mask-clusters-repeat: neighborhoods of one or of N features, every distance and metric."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from digsite.base import families
+from digsite.base.intervals import student
+from digsite.prune.config import OneMask, RepeatConfig, SingleConfig
+from digsite.prune.core.clusters import Clustering, cluster_distances
+from digsite.prune.core.neighborhood import Neighborhood, around
+from digsite.prune.core.packed import PackedMask, features_of, pack
+from digsite.prune.experiments import masks
+from digsite.prune.experiments.clusters import embedding
+from digsite.prune.experiments.tables import test_table
+from digsite.prune.figures import masks as figures
+from digsite.prune.judge import published
+from digsite.prune.judge.densities import densities
+from digsite.prune.judge.nulls import Observed
+from digsite.prune.judge.significance import NULLS, Test, judge
+from digsite.prune.judge.verdict import judge_all, sentence
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+METRICS = {"separation": "upper", "silhouette": "upper", "nearest": "lower", "farthest": "lower"}
+
+
+def single(config: SingleConfig, run: "Run") -> None:
+    """One feature: all its distances, its clusters, and what the nulls give for the same feature."""
+    name, keep, origin = masks.one_mask(config, run)
+    features = features_of(keep, config.axis)
+    center = config.feature
+    if center is None:
+        center = int(run.rng("feature").integers(features.n_features))
+    ball, found = _cluster(features, center, config.n_features, config.n_clusters, config.seed)
+    _tell(run, center, ball, found)
+    run.table(
+        "distances",
+        {
+            "feature": ball.members[1:],
+            "hamming": ball.to_center[1:],
+            "share": ball.to_center[1:] / features.n_bits,
+            "cluster": found.labels[1:],
+        },
+    )
+    run.view("distances", kind="table", source="tables/distances.csv")
+    sheet = figures.cluster_sheet(
+        features.take(ball.members).unpack(),
+        found,
+        embedding(ball, run.derive("t-sne")),
+        ball.distances,
+        f"feature {center}, k = {config.n_clusters}",
+    )
+    run.figure(
+        "clusters", sheet, caption=f"The neighborhood of feature {center} in {config.n_clusters} clusters."
+    )
+    seen = _metrics(ball, found, features.n_bits)
+    tests = _against_nulls(
+        config, run, [center], keep, origin, {name: [value] for name, value in seen.items()}
+    )
+    _conclude(
+        config, run, name, keep, tests, {metric: (value, None, None) for metric, value in seen.items()}, 1
+    )
+    _claim_published(run, features, ball, config.n_clusters, config.seed)
+
+
+def repeat(config: RepeatConfig, run: "Run") -> None:
+    """N random features: mean and standard deviation of every metric, as the original's JSON has them."""
+    name, keep, origin = masks.one_mask(config, run)
+    features = features_of(keep, config.axis)
+    centers = run.rng("features").integers(features.n_features, size=config.n_executions).tolist()
+    rows = []
+    for place, center in enumerate(centers):
+        ball, found = _cluster(features, center, config.n_features, config.n_clusters, config.seed + place)
+        rows.append(_fields(center, ball, found, features))
+        run.breathe(place + 1)
+    frame = pd.DataFrame(rows)
+    run.table("executions", frame)
+    run.view("executions", kind="table", source="tables/executions.csv")
+    _write_summary(config, run, name, keep, frame)
+    seen = {
+        "separation": frame["separation_ratio"],
+        "silhouette": frame["silhouette"],
+        "nearest": frame["hamming_min"] / features.n_bits,
+        "farthest": frame["hamming_max"] / features.n_bits,
+    }
+    tests = _against_nulls(config, run, centers, keep, origin, {k: v.tolist() for k, v in seen.items()})
+    intervals = {metric: student(values.tolist()) for metric, values in seen.items()}
+    _conclude(config, run, name, keep, tests, intervals, config.n_executions)
+    run.claim(
+        "ratio_as_published",
+        float(np.mean(frame["ratio_as_published"])),
+        note="between centers over within, Euclidean: cluster sizes alone move it, so it is not evidence",
+    )
+
+
+def _cluster(
+    features: PackedMask, center: int, size: int, k: int, seed: int
+) -> tuple[Neighborhood, Clustering]:
+    """The original takes the nearest `size` features and the feature itself."""
+    ball = around(features, center, size + 1)
+    return ball, cluster_distances(ball.distances, k, seed=seed)
+
+
+def _metrics(ball: Neighborhood, found: Clustering, n_bits: int) -> dict[str, float]:
+    return {
+        "separation": found.metrics.separation,
+        "silhouette": found.metrics.silhouette,
+        "nearest": float(ball.to_center[1] / n_bits),
+        "farthest": float(ball.to_center[-1] / n_bits),
+    }
+
+
+def _against_nulls(
+    config: SingleConfig | RepeatConfig,
+    run: "Run",
+    centers: list[int],
+    keep: np.ndarray,
+    origin: Any,
+    seen: dict[str, list[float]],
+) -> list[Test]:
+    """The mean of every metric over the same features in every null mask."""
+    source = (
+        masks.observed(origin, config.nulls.trades)
+        if origin
+        else Observed(pack(keep), trades=config.nulls.trades)
+    )
+    wanted = ["coin_flips", "margins"] + (["reprune"] if config.nulls.reprune and origin else [])
+    tests = []
+    for null in wanted:
+        drawn = run.once(f"null-{null}", lambda null=null: _draw(config, run, null, source, centers))
+        tests += [
+            judge(metric, null, config.axis, float(np.mean(seen[metric])), drawn[metric], tail)
+            for metric, tail in METRICS.items()
+        ]
+    return tests
+
+
+def _draw(
+    config: SingleConfig | RepeatConfig, run: "Run", null: str, source: Observed, centers: list[int]
+) -> dict[str, list[float]]:
+    means: dict[str, list[float]] = {metric: [] for metric in METRICS}
+    run.stage(f"null {null}", config.nulls.draws)
+    drawn = families.scan(NULLS)[null].draws(source, config.nulls.draws, run.derive(f"null-{null}"))
+    for i, draw in enumerate(drawn):
+        features = features_of(draw, config.axis)
+        rows = []
+        for place, center in enumerate(centers):
+            ball, found = _cluster(
+                features, center, config.n_features, config.n_clusters, config.seed + place
+            )
+            rows.append(_metrics(ball, found, features.n_bits))
+        for metric in METRICS:
+            means[metric].append(float(np.mean([row[metric] for row in rows])))
+        run.breathe(i + 1)
+    return means
+
+
+def _conclude(
+    config: OneMask,
+    run: "Run",
+    name: str,
+    keep: np.ndarray,
+    tests: list[Test],
+    seen: dict[str, tuple],
+    n: int,
+) -> None:
+    judged = judge_all(tests)
+    run.table("tests", test_table(judged))
+    run.view("tests", kind="table", source="tables/tests.csv")
+    for one in judged:
+        if one.test.null == "margins":
+            value, low, high = seen[one.test.statistic]
+            run.claim(
+                one.test.statistic,
+                value,
+                low=low,
+                high=high,
+                n=n,
+                null=one.test.null_mean,
+                note=f"null: same margins; z = {one.test.z:.2f}, q = {one.q:.3g}"
+                + ("; interval over reference features, which says nothing about the mask" if n > 1 else ""),
+            )
+    masks.store_mask(run, name, keep, config)
+    run.verdict(sentence(name, densities(keep), judged))
+
+
+def _claim_published(run: "Run", features: PackedMask, ball: Neighborhood, k: int, seed: int) -> None:
+    ratio = published.centers_ratio(features.take(ball.members).unpack(), k, seed)
+    run.claim("ratio_as_published", ratio, note="between centers over within, Euclidean: not evidence")
+
+
+def _tell(run: "Run", center: int, ball: Neighborhood, found: Clustering) -> None:
+    """The original's console tables."""
+    metrics = found.metrics
+    run.say(
+        f"feature {center}: {len(ball.members) - 1} nearest, Hamming {ball.to_center[1]} to {ball.to_center[-1]}"
+    )
+    for start in range(1, len(ball.members), 8):
+        pairs = zip(ball.members[start : start + 8], ball.to_center[start : start + 8])
+        run.say("  " + "  ".join(f"{member:>5}: {distance:<5}" for member, distance in pairs))
+    run.say(f"cluster sizes {metrics.sizes}, {metrics.n_singletons} singletons")
+    run.say(
+        f"within {metrics.within:.1f}, between {metrics.between:.1f}, ratio {metrics.separation:.3f}, "
+        f"silhouette {metrics.silhouette:.3f}, inertia {found.inertia:.1f}"
+    )
+
+
+def _fields(center: int, ball: Neighborhood, found: Clustering, features: PackedMask) -> dict[str, Any]:
+    distances, metrics = ball.to_center[1:], found.metrics
+    return {
+        "main_feature_idx": int(center),
+        "hamming_min": int(distances.min()),
+        "hamming_max": int(distances.max()),
+        "hamming_mean": float(distances.mean()),
+        "hamming_std": float(distances.std()),
+        "hamming_range": int(distances.max() - distances.min()),
+        "mean_within_cluster": metrics.within,
+        "mean_between_cluster": metrics.between,
+        "separation_ratio": metrics.separation,
+        "silhouette": metrics.silhouette,
+        "total_inertia": found.inertia,
+        "cluster_balance_std": float(np.std(metrics.sizes)),
+        "n_singletons": metrics.n_singletons,
+        "ratio_as_published": published.centers_ratio(
+            features.take(ball.members).unpack(), len(metrics.sizes), int(center)
+        ),
+        "cluster_sizes": " ".join(map(str, metrics.sizes)),
+    }
+
+
+def _write_summary(
+    config: RepeatConfig, run: "Run", name: str, keep: np.ndarray, frame: pd.DataFrame
+) -> None:
+    numbers = frame.drop(columns=["main_feature_idx", "cluster_sizes"])
+    aggregated = {
+        f"{column}_{kind}": float(getattr(numbers[column], kind)(**({"ddof": 0} if kind == "std" else {})))
+        for column in numbers
+        for kind in ("mean", "std")
+    }
+    individual = [
+        {**row, "cluster_sizes": [int(s) for s in row["cluster_sizes"].split()]}
+        for row in frame.to_dict("records")
+    ]
+    run.json(
+        "repeat_summary",
+        {
+            "matrix_name": name,
+            "matrix_shape": list(keep.shape),
+            "n_executions": config.n_executions,
+            "n_features": config.n_features,
+            "n_clusters": config.n_clusters,
+            "seed": config.seed,
+            "aggregated_metrics": aggregated,
+            "individual_metrics": individual,
+        },
+    )
+    for column in numbers:
+        run.say(f"{column:>22}  {aggregated[column + '_mean']:12.4f} +- {aggregated[column + '_std']:.4f}")

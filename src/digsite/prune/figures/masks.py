@@ -1,0 +1,153 @@
+"""The room's pictures: neighborhoods in clusters, densities, and numbers beside their nulls."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from digsite.figures import NULL_COLOR, PALETTE, canvas, heatmap, styled
+from digsite.prune.core.clusters import Clustering
+
+BORDER = "#D00000"
+
+
+@styled
+def cluster_sheet(
+    bits: np.ndarray, found: Clustering, place: np.ndarray, reference: np.ndarray, title: str
+) -> Figure:
+    """Four views of one clustering: sorted spy plot, sizes and cohesion, t-SNE, distances between clusters."""
+    figure, axes = canvas(2, 2, width=9.0, height=7.0)
+    (spy, sizes), (scatter, block) = axes
+    _spy(spy, bits, found.labels)
+    _sizes(sizes, found, reference)
+    for label in np.unique(found.labels):
+        chosen = found.labels == label
+        scatter.scatter(
+            *place[chosen].T, s=12, color=PALETTE[label % len(PALETTE)], marker="osD^"[label // 8 % 4]
+        )
+    scatter.set(xlabel="t-SNE 1", ylabel="t-SNE 2", title="neighborhood, by cluster")
+    heatmap(found.metrics.block, x="cluster", y="cluster", title="mean distance", unit="positions", ax=block)
+    block.xaxis.set_major_locator(MaxNLocator(integer=True))
+    block.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle(title)
+    return figure
+
+
+def _spy(ax: Axes, bits: np.ndarray, labels: np.ndarray) -> None:
+    order = np.argsort(labels, kind="stable")
+    ax.imshow(bits[order], aspect="auto", cmap="Greys", interpolation="none", rasterized=True)
+    for edge in np.flatnonzero(np.diff(labels[order])) + 0.5:
+        ax.axhline(edge, color=BORDER, linewidth=0.9)
+    ax.set(xlabel="position", ylabel="feature, sorted by cluster", title="kept weights (black)")
+    ax.grid(False)
+
+
+def _sizes(ax: Axes, found: Clustering, reference: np.ndarray) -> None:
+    sizes, cohesion = found.metrics.sizes, np.asarray(found.metrics.cohesion)
+    ax.bar(range(len(sizes)), sizes, color=PALETTE[0], width=0.6)
+    ax.set(xlabel="cluster", ylabel="features", title="sizes, and mean distance inside (points)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    twin = ax.twinx()
+    twin.plot(range(len(sizes)), cohesion, "o", color=PALETTE[1])
+    twin.axhline(float(reference.mean()), color=NULL_COLOR, linestyle="--", linewidth=1)
+    twin.set_ylabel("distance inside (gray: all pairs)")
+    twin.grid(False)
+
+
+@styled
+def separation_curves(
+    k_values: Sequence[int],
+    observed: tuple[Sequence[float], Sequence[float], Sequence[float]],
+    nulls: Mapping[str, np.ndarray],
+    within: Sequence[float],
+    between: Sequence[float],
+) -> Figure:
+    """Ratio over k with error bars beside the nulls' 95 % range; distances within and between over k."""
+    figure, (left, right) = canvas(1, 2, width=9.0, height=3.4)
+    mean, low, high = (np.asarray(values, dtype=float) for values in observed)
+    for place, (name, drawn) in enumerate(nulls.items()):
+        edges = np.quantile(drawn, [0.025, 0.975], axis=0)
+        left.fill_between(k_values, *edges, color=NULL_COLOR, alpha=0.25 + 0.12 * place, linewidth=0)
+        left.plot(
+            k_values, drawn.mean(axis=0), color=NULL_COLOR, linestyle=("--", ":", "-.")[place % 3], label=name
+        )
+    error = np.nan_to_num(np.abs(np.stack([mean - low, high - mean])))
+    left.errorbar(k_values, mean, yerr=error, marker="o", capsize=3, label="mask")
+    left.set(xlabel="clusters k", ylabel="between / within", title="separation ratio")
+    left.legend()
+    right.plot(k_values, within, "o-", label="within")
+    right.plot(k_values, between, "s-", label="between")
+    right.set(xlabel="clusters k", ylabel="Hamming distance (positions)", title="distances over pairs")
+    right.legend()
+    for ax in (left, right):
+        ax.set_xticks(list(k_values))
+    return figure
+
+
+@styled
+def density_picture(keep: np.ndarray, name: str) -> Figure:
+    """How full rows and columns are, beside what coin flips of the same density spread to."""
+    figure, axes = canvas(1, 2, width=9.0, height=3.2)
+    density = keep.mean()
+    for ax, axis, title in ((axes[0], 1, "rows (outputs)"), (axes[1], 0, "columns (inputs)")):
+        values, n = keep.mean(axis=axis), keep.shape[axis]
+        ax.hist(values, bins=40, histtype="step", linewidth=1.5)
+        half = 1.96 * np.sqrt(density * (1 - density) / n)
+        ax.axvspan(density - half, density + half, color=NULL_COLOR, alpha=0.3, label="95 % of coin flips")
+        ax.set(xlabel="share of weights kept", ylabel="count", title=title)
+        ax.legend()
+    figure.suptitle(name)
+    return figure
+
+
+@styled
+def z_chart(labels: Sequence[str], z: Sequence[float], found: Sequence[bool], title: str = "") -> Figure:
+    """z against same margins; filled where the false discovery rate allows to call it structure."""
+    figure, ax = canvas(width=6.4, height=1.2 + 0.26 * len(labels))
+    at = np.arange(len(labels))[::-1]
+    ax.axvspan(-1.96, 1.96, color=NULL_COLOR, alpha=0.25)
+    colors = [PALETTE[1] if one else NULL_COLOR for one in found]
+    ax.barh(at, z, color=colors, height=0.6)
+    ax.set_yticks(at, list(labels))
+    ax.set(xlabel="z against masks with the same margins (gray: chance)", title=title)
+    ax.grid(axis="y", visible=False)
+    return figure
+
+
+@styled
+def quality_curves(table: pd.DataFrame, dense: float, unit: str) -> Figure:
+    """Loss of each method at each level, with intervals; the dense model is the gray line."""
+    levels = list(dict.fromkeys(table["level"]))
+    methods = list(dict.fromkeys(table["method"]))
+    figure, ax = canvas(width=7.2, height=3.8)
+    for place, method in enumerate(methods):
+        part = table[table["method"] == method].set_index("level").reindex(levels)
+        at = np.arange(len(levels)) + (place - (len(methods) - 1) / 2) * 0.1
+        error = np.nan_to_num(np.abs(np.stack([part["loss"] - part["low"], part["high"] - part["loss"]])))
+        ax.errorbar(
+            at, part["loss"], yerr=error, fmt="osD^vP*X"[place % 8], capsize=2, markersize=5, label=method
+        )
+    ax.axhline(dense, color=NULL_COLOR, linestyle="--", label="dense")
+    ax.set_xticks(range(len(levels)), levels)
+    ax.set(xlabel="share pruned, or n:m", ylabel=unit)
+    ax.legend(ncols=2)
+    return figure
+
+
+@styled
+def stacked_shares(labels: Sequence[str], shares: pd.DataFrame) -> Figure:
+    """One bar per mask, split into what explains it; the unexplained rest is gray."""
+    figure, ax = canvas(width=7.2, height=1.4 + 0.24 * len(labels))
+    at, left = np.arange(len(labels))[::-1], np.zeros(len(labels))
+    for place, name in enumerate(shares):
+        color = NULL_COLOR if name == "residual" else PALETTE[place]
+        ax.barh(at, shares[name], left=left, color=color, label=str(name), height=0.7)
+        left += shares[name].to_numpy()
+    ax.set_yticks(at, list(labels))
+    ax.set(xlabel="share of the mask's variance", xlim=(0, 1))
+    ax.grid(axis="y", visible=False)
+    ax.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    return figure

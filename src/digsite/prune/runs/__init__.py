@@ -1,1 +1,0 @@
-"""The functions behind the room's studies: only these touch a run directory."""

@@ -1,0 +1,131 @@
+"""Masks in one safetensors file: packed bits, shapes, and where they come from."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from safetensors.torch import save_file
+from torch import Tensor
+
+from digsite.base import atomic
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.prune.core import layers
+from digsite.prune.core.packed import PackedMask, features_of
+from digsite.weights import WeightBundle, open_weights
+
+KIND = "digsite.masks"
+
+
+class StoredMasks(Mapping[str, np.ndarray]):
+    """Boolean matrices by the names of their maps, unpacked when asked for. A matrix of weights counts as its nonzeros."""
+
+    def __init__(self, bundle: WeightBundle) -> None:
+        self._bundle = bundle
+        self.packed = bundle.meta.get("kind") == KIND
+        self._shapes: dict[str, list[int]] = bundle.meta.get("shapes", {})
+        self.provenance: dict[str, Any] = bundle.meta.get("provenance", {})
+
+    def __getitem__(self, name: str) -> Bool[np.ndarray, "out in"]:
+        if name not in self:
+            raise NotFound(f"There is no mask of '{name}' in the file. {nearest(name, list(self))}")
+        stored = self._bundle.tensors[name]
+        if not self.packed:
+            return (stored != 0).numpy()
+        _, columns = self._shapes[name]
+        return np.unpackbits(stored.numpy(), axis=1, count=columns, bitorder="little").view(bool)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == known for known in self)
+
+    def __iter__(self) -> Iterator[str]:
+        names = self._bundle.tensors
+        return (
+            iter(self._shapes)
+            if self.packed
+            else (name for name in names if len(self._bundle.shape(name)) == 2)
+        )
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def find(self, layer: int, component: str) -> str:
+        """The map of a layer; a file with a single matrix needs no name."""
+        names = list(self)
+        if len(names) == 1:
+            return names[0]
+        found = [n for n in names if layers.component(n) == component and layers.layer_number(n) == layer]
+        if not found:
+            known = [f"layer {layers.layer_number(n)} {layers.component(n)}" for n in names]
+            raise UsageError(
+                f"The file has no mask of layer {layer} '{component}'. {nearest(f'layer {layer} {component}', known)}"
+            )
+        return found[0]
+
+    def check_model(self, shapes: Mapping[str, tuple[int, ...]], fingerprint: str = "") -> None:
+        """Refuse masks of another model: every map must be there with this shape, and the weights be the same."""
+        for name in self:
+            shape = tuple(self._shapes[name]) if self.packed else self._bundle.shape(name)
+            if shapes.get(name) != shape:
+                have = f"has shape {shapes[name]}" if name in shapes else "does not exist"
+                raise UsageError(
+                    f"These masks are of another model: '{name}' is {shape} in the file and {have} in the model."
+                )
+        made_from = self.provenance.get("model_hash") or fingerprint
+        if fingerprint and made_from != fingerprint:
+            raise UsageError(
+                f"These masks are of another model: they were made from weights {made_from}, and these are {fingerprint}.",
+                hint=f"Name the model they were made from: '{self.provenance.get('model', 'unknown')}'.",
+            )
+
+
+Masks = Mapping[str, np.ndarray] | Mapping[str, PackedMask]
+
+
+def packed_tensors(masks: Masks, provenance: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a mask file."""
+    packed = {name: features_of(mask, "rows") for name, mask in masks.items()}
+    bits = {
+        name: torch.from_numpy(mask.words.view(np.uint8)[:, : -(-mask.n_bits // 8)].copy())
+        for name, mask in packed.items()
+    }
+    texts = {
+        "kind": KIND,
+        "shapes": json.dumps({name: list(mask.shape) for name, mask in packed.items()}),
+        "provenance": json.dumps(dict(provenance), sort_keys=True),
+    }
+    return bits, texts
+
+
+def write_masks(path: Path, masks: Masks, provenance: Mapping[str, Any]) -> None:
+    tensors, metadata = packed_tensors(masks, provenance)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def read_masks(path: Path) -> StoredMasks:
+    """A mask file of ours, or any file or folder of pruned weights."""
+    masks = StoredMasks(open_weights(path))
+    if not len(masks):
+        raise UsageError(f"'{path}' holds no matrix, so no mask.")
+    return masks
+
+
+def model_hash(maps: Iterable[tuple[str, Tensor]]) -> str:
+    """The same for a model in memory and for one that is streamed, of which one map at a time is there."""
+    each = sorted((name, tensor_hash([weight.float()])) for name, weight in maps)
+    return hashlib.blake2b(repr(each).encode(), digest_size=12).hexdigest()
+
+
+def tensor_hash(tensors: Iterable[Tensor]) -> str:
+    """A short fingerprint of weights or tokens, for provenance."""
+    digest = hashlib.blake2b(digest_size=12)
+    for tensor in tensors:
+        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,150 @@
+"""Hugging Face weight folders read and written a tensor at a time, without mapping whole files into memory.
+
+A mapped file counts against an address-space limit in full, so a model larger than the limit could not even be opened;
+the format is a length, a JSON table of offsets and raw bytes, which a seek and a read serve.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from digsite.base import atomic
+from digsite.base.errors import DigsiteError, NotFound
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+INDEX = "model.safetensors.index.json"
+COPIED = ("*.json", "*.model", "*.txt", "*.jinja", "*.bin.json")
+
+
+@dataclass(frozen=True)
+class Entry:
+    file: Path
+    start: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def read(self) -> Tensor:
+        buffer = torch.empty(self.nbytes, dtype=torch.uint8)
+        with self.file.open("rb") as file:
+            file.seek(self.start)
+            got = file.readinto(buffer.numpy().data) if self.nbytes else 0
+        if got != self.nbytes:
+            raise DigsiteError(
+                f"'{self.file}' is cut short: {self.nbytes} bytes were expected and {got} are there."
+            )
+        return buffer.view(self.dtype).view(self.shape)
+
+
+def entries(folder: Path) -> dict[str, Entry]:
+    """Every tensor of a folder's safetensors files, by name."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise NotFound(
+            f"The folder '{folder}' holds no safetensors files.",
+            hint="Streaming reads safetensors; convert .bin weights first.",
+        )
+    return {name: entry for file in files for name, entry in _table(file).items()}
+
+
+def _table(file: Path) -> dict[str, Entry]:
+    with file.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if not 2 <= length <= file.stat().st_size:
+            raise DigsiteError(f"'{file}' is not a safetensors file.")
+        header = json.loads(handle.read(length))
+    return {
+        name: Entry(file, 8 + length + one["data_offsets"][0], DTYPES[one["dtype"]], tuple(one["shape"]))
+        for name, one in header.items()
+        if name != "__metadata__"
+    }
+
+
+@dataclass
+class ShardWriter:
+    """Writes tensors as they come and, at the end, the index and the other files that make the folder loadable."""
+
+    folder: Path
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    flush_bytes: int = 64 << 20
+    _waiting: dict[str, Tensor] = field(default_factory=dict)
+    _where: dict[str, str] = field(default_factory=dict)
+    _total: int = 0
+
+    def add(self, tensors: Mapping[str, Tensor]) -> None:
+        self._waiting |= tensors
+        if sum(t.nbytes for t in self._waiting.values()) >= self.flush_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._waiting:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"model-{len(set(self._where.values())) + 1:05d}.safetensors"
+        with atomic.replacing(self.folder / name) as path:
+            write_tensors(path, self._waiting, {"format": "pt", **self.metadata})
+        self._where |= dict.fromkeys(self._waiting, name)
+        self._total += sum(t.nbytes for t in self._waiting.values())
+        self._waiting = {}
+
+    def finish(self, source: Path | None = None) -> None:
+        self.flush()
+        atomic.write_json(
+            self.folder / INDEX,
+            {"metadata": {"total_size": self._total}, "weight_map": dict(sorted(self._where.items()))},
+        )
+        if source is not None:
+            copy_beside(source, self.folder)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """The format's own writer makes two copies of everything; a layer at a time is all there is room for here."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {
+            "dtype": names[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    with path.open("wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for tensor in tensors.values():
+            file.write(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def copy_beside(source: Path, folder: Path, patterns: Iterable[str] = COPIED) -> None:
+    """Config and tokenizer files, without the weights or their index."""
+    for pattern in patterns:
+        for path in source.glob(pattern):
+            if not path.name.endswith(".index.json"):
+                shutil.copyfile(path, folder / path.name)
+
+
+def weights_bytes(found: Mapping[str, Any]) -> int:
+    return sum(entry.nbytes for entry in found.values())

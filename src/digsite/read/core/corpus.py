@@ -1,0 +1,161 @@
+"""Networks with what is true of them: the population and the label of every task, from a zoo or from parts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.read.core.population import Group, Population, group, known_of
+from digsite.read.core.tasks import TASKS, Task, task
+from digsite.zoo import Zoo
+
+MIN_MODELS = 30
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """`labels` has one column per task and the recipe's own columns; NaN = not known for this member."""
+
+    population: Population
+    labels: pd.DataFrame
+    name: str = ""
+    dataset: str = ""
+
+    def __len__(self) -> int:
+        return self.population.size
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Corpus":
+        labels = self.labels.iloc[np.asarray(rows)].reset_index(drop=True)
+        return replace(self, population=self.population.take(rows), labels=labels)
+
+
+def corpus_of(zoo: Zoo | Corpus, step: int | None = None) -> Corpus:
+    """Every member of a zoo that can be read; members whose training diverged are left out."""
+    if isinstance(zoo, Corpus):
+        return zoo
+    labels = task_columns(zoo.labels, zoo.steps)
+    if step is not None and step != zoo.steps[-1]:
+        measured = f"test_accuracy@{step}" in zoo.labels
+        labels["test_accuracy"] = zoo.labels[f"test_accuracy@{step}"].to_numpy() if measured else np.nan
+    by_shape: dict[int, list[tuple[Any, Any]]] = {}
+    for block, rows in zoo.blocks(step):
+        by_shape.setdefault(block.architecture, []).append((block, rows))
+    groups: list[Group] = []
+    alive = np.zeros(len(zoo), dtype=bool)
+    for number, parts in by_shape.items():
+        groups += _groups(zoo.index.architectures[number], parts, alive)
+    datasets = sorted(set(map(str, labels["dataset"]))) if "dataset" in labels else []
+    dataset = datasets[0] if len(datasets) == 1 else ""
+    whole = Corpus(Population(groups, len(zoo)), labels.reset_index(drop=True), zoo.name, dataset)
+    return whole if alive.all() else whole.take(np.flatnonzero(alive))
+
+
+def with_earlier(corpus: Corpus, earlier: Sequence[Corpus]) -> Corpus:
+    """The networks, and what their own runs were at earlier checkpoints: of those only the accuracy is known then."""
+    people, labels, size = list(corpus.population.groups), [corpus.labels], len(corpus)
+    for other in earlier:
+        mine = other.take(np.flatnonzero(other.labels["run"].isin(corpus.labels["run"])))
+        others = [t for t in TASKS if t in mine.labels and t != "test_accuracy"]
+        people += [replace(g, rows=g.rows + size) for g in mine.population.groups]
+        labels.append(mine.labels.assign(**dict.fromkeys(others, np.nan)))
+        size += len(mine)
+    table = pd.concat(labels, ignore_index=True) if earlier else corpus.labels
+    return replace(corpus, population=Population(people, size), labels=table)
+
+
+def _groups(architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray) -> list[Group]:
+    """One group per activation of an architecture: they differ in their symmetries."""
+    rows = np.concatenate([np.arange(b.first, b.first + b.count) for b, _ in parts])
+    flat = torch.cat([r for _, r in parts]) if len(parts) > 1 else parts[0][1]
+    finite = torch.isfinite(flat).all(1).numpy()
+    alive[rows[finite]] = True
+    if not finite.any():
+        return []
+    tensors = architecture.tensors(flat[torch.from_numpy(finite)])
+    return [group(tensors, rows[finite], known_of(architecture.model, architecture.tied))]
+
+
+def task_columns(table: pd.DataFrame, steps: Sequence[int] = ()) -> pd.DataFrame:
+    """A zoo's table with one further column per task that it can answer, under the task's name."""
+    out: Any = table.copy()
+    for name, (needed, made) in _DERIVED.items():
+        if set(needed) <= set(table):
+            out[name] = made(*(table[n] for n in needed))
+    if "convergence_step" in table and steps:
+        out["convergence_epoch"] = table["convergence_step"] / max(steps)
+    return out
+
+
+def _log10(column: pd.Series) -> Any:
+    return np.log10(column.astype(float).clip(lower=1e-12))
+
+
+# Task: the columns of a zoo's table that it comes from, and how.
+_DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+    "log_lr": (("lr",), _log10),
+    # A sum of steps cannot tell momentum 0.9 from a rate ten times as large.
+    "log_effective_lr": (("lr", "optimizer"), lambda lr, kind: _log10(lr) + (kind == "momentum")),
+    "log_weight_decay": (("weight_decay",), _log10),
+    # Spans many orders of magnitude where the best loss is tiny.
+    "overfitting": (("overfitting",), lambda x: np.log1p(x.astype(float).clip(lower=0, upper=1e6))),
+    "family": (("kind",), lambda kind: kind),
+    "train_fraction": (("fraction",), lambda x: x.map(lambda f: f"{f:g}")),
+    "missing_class": (("missing_class",), lambda x: x.map(lambda c: "none" if c < 0 else str(int(c)))),
+    "noisy_labels": (("label_noise",), lambda x: np.where(x > 0, "yes", "no")),
+    "backdoor": (("backdoor",), lambda x: x.map(lambda b: None if pd.isna(b) else ("no", "yes")[int(b)])),
+}
+
+
+def answerable(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[Task]:
+    """The tasks with their classes as these labels have them; tasks that do not vary are left out, or refused."""
+    labels: Any = table
+    wanted = [task(n) for n in names] if names else [t for t in TASKS.values() if t.name in labels]
+    out = []
+    for one in wanted:
+        if one.name not in labels:
+            raise UsageError(
+                f"this zoo has no labels for '{one.name}'.", hint=f"It has: {', '.join(_having(labels))}."
+            )
+        column = labels[one.name].dropna()
+        if column.nunique() < 2:
+            if names:
+                raise UsageError(
+                    f"'{one.name}' is the same for every network of this zoo: nothing can be learned."
+                )
+            continue
+        if one.kind == "classification":
+            one = replace(one, classes=_classes(one, column))
+        out.append(one)
+    return out
+
+
+def _having(labels: pd.DataFrame) -> list[str]:
+    return [t for t in TASKS if t in labels]
+
+
+def _classes(one: Task, column: pd.Series) -> tuple[str, ...]:
+    if one.per_output:  # every class has its output, also one that was never missing
+        numbers = sorted({int(c) for c in column.unique() if c != "none"})
+        return (*map(str, range(max([9, *numbers]) + 1)), "none")
+    return tuple(sorted(map(str, column.unique())))
+
+
+def target(corpus: Corpus, one: Task) -> np.ndarray:
+    """(members,) numbers: the value, or the number of the class; NaN where it is not known."""
+    column: Any = corpus.labels[one.name]
+    if one.kind == "regression":
+        return column.to_numpy(dtype=float)
+    number = {name: float(i) for i, name in enumerate(one.classes)}
+    return column.map(lambda v: number.get(str(v), np.nan) if pd.notna(v) else np.nan).to_numpy(dtype=float)
+
+
+def refuse_small(n: int, what: str) -> None:
+    if n < MIN_MODELS:
+        raise UsageError(
+            f"{n} networks are too few to {what}: at least {MIN_MODELS} are needed for a number with a meaning.",
+            hint="Make a larger zoo: digsite zoo make mlp-digits",
+        )

@@ -1,0 +1,171 @@
+"""The graph of a transformer: one stream of neurons that every block reads and writes."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from digsite.read.core.graph import Block, Graph, NodeTensor
+from digsite.read.core.plan import Draft
+
+_BIAS = r"(\.bias|b_[A-Z]\w*|\.b)$"
+_ROLES = {
+    "q": r"(q_proj\.weight|query\.weight|\bwq\.weight|W_Q)$",
+    "k": r"(k_proj\.weight|key\.weight|\bwk\.weight|W_K)$",
+    "v": r"(v_proj\.weight|value\.weight|\bwv\.weight|W_V)$",
+    "o": r"(o_proj\.weight|out_proj\.weight|attn\.c_proj\.weight|\bwo\.weight|W_O|attn\.proj\.weight)$",
+    "mlp_in": r"(up_proj\.weight|gate_proj\.weight|mlp_in\.weight|c_fc\.weight|fc1\.weight|linear1\.weight|W_in|W_gate"
+    r"|\bw[13]\.weight|(mlp|ffn|feed_forward)\.(0|up|gate|inner)\.weight)$",
+    "mlp_out": r"(down_proj\.weight|mlp_out\.weight|mlp\.c_proj\.weight|fc2\.weight|linear2\.weight|W_out|\bw2\.weight"
+    r"|(mlp|ffn|feed_forward)\.(2|down|outer)\.weight)$",
+    "position": r"(wpe\.weight|W_pos|pos\w*(\.weight)?)$",
+    "unembed": r"(lm_head\.weight|unembed\w*\.(weight|W_U)|W_U|head\.weight|classifier\.weight|output\.weight)$",
+    "embed": r"(embed\w*(\.\w+)?(\.weight|W_E)|wte\.weight|W_E|patch\w*(\.\w+)*\.weight|stem\.weight)$",
+}
+_PRENORM = re.compile(
+    r"(ln_?\d|ln_f|ln_final|input_layernorm|post_attention_layernorm|attn_?norm|attention_norm|mlp_norm|ffn_norm|final_norm|(^|\.)norm(_f)?)\.(weight|w)$"
+)
+
+
+def is_transformer(tensors: Mapping[str, Tensor]) -> bool:
+    found = {role for name in tensors for role in ("q", "k", "v", "o") if re.search(_ROLES[role], name)}
+    if len(found) == 4:
+        return True
+    roles = {role_of(name) for name in tensors}
+    return {"embed", "mlp_in", "mlp_out"} <= roles and any("." in name for name in tensors)
+
+
+def role_of(name: str) -> str:
+    """q, k, v, o, mlp_in, mlp_out, embed, position, unembed, norm, bias, or "" when the name says nothing."""
+    if re.search(_BIAS, name):
+        return "bias"
+    return next((role for role, pattern in _ROLES.items() if re.search(pattern, name)), "")
+
+
+def plan_transformer(
+    tensors: Mapping[str, Tensor], heads: tuple[int, int] | None, tied: Mapping[str, str] | None = None
+) -> Graph:
+    """`heads` = (query heads, key/value heads); without them attention is read as one head, and a note says so."""
+    draft, roles = Draft(), {name: role_of(name) for name in tensors}
+    width = next(tensors[n].shape[1] for n, r in roles.items() if r in ("o", "mlp_out"))
+    vocabulary = _embedding(draft, tensors, roles, width)
+    if heads is None:
+        heads = (1, 1)
+    if heads == (1, 1) and "q" in roles.values():
+        draft.notes.append("the number of heads is not stored in the weights: attention is read as one head")
+    for prefix in _block_prefixes(tensors):
+        _block(draft, prefix, tensors, roles, heads)
+    _readout(draft, tensors, roles, width, vocabulary, tied or {})
+    used = set(draft.done().read) | {s.tensor for s in draft.skipped}
+    for name in tensors:
+        if name not in used:
+            draft.skip(name, _why(roles[name], tensors[name]))
+    return draft.done()
+
+
+def _why(role: str, tensor: Tensor) -> str:
+    if role == "bias":
+        return (
+            "a query, key or value bias: not part of the per-head products" if tensor.ndim < 4 else "a bias"
+        )
+    return "a buffer or a name that tells no role"
+
+
+def _embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int) -> int:
+    """The input set and the stream; returns the input set."""
+    name = next((n for n, r in roles.items() if r == "embed" and width in tensors[n].shape[1:]), None)
+    if name is None:
+        draft.notes.append("no token embedding found: the stream has no input block")
+        draft.add("stream", width, "stream")
+        return 0
+    t = tensors[name]
+    turned = t.ndim == 3 and t.shape[2] == width and t.shape[1] != width
+    size = t.shape[1] if turned else t.shape[2]
+    source = draft.add("tokens", size, "input")
+    stream = draft.add("stream", width, "stream")
+    layout = "conv" if t.ndim > 3 else ("io" if turned else "oi")
+    draft.blocks.append(Block("embedding", source, stream, (name,), layout))
+    position = next((n for n, r in roles.items() if r == "position" and tensors[n].shape[-1] == width), None)
+    if position and tensors[position].ndim == 3:
+        at = draft.add("positions", tensors[position].shape[1], "input")
+        draft.blocks.append(Block("position", at, stream, (position,), "io"))
+    return source
+
+
+def _block_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
+    """`blocks.0.`, `blocks.1.` ...: the part of an attention name up to and including its layer number."""
+    found = {
+        m[0]
+        for name in tensors
+        if role_of(name) in ("q", "mlp_in") and (m := re.match(r"(.*?\.)?\d+\.", name))
+    }
+    return sorted(found, key=lambda p: int(re.findall(r"\d+", p)[-1])) or [""]
+
+
+def _stream(draft: Draft) -> int:
+    return next(i for i, n in enumerate(draft.nodes) if n.kind == "stream")
+
+
+def _block(draft: Draft, prefix: str, tensors: Mapping, roles: Mapping, heads: tuple[int, int]) -> None:
+    stream = _stream(draft)
+    mine = [n for n in tensors if n.startswith(prefix)]
+    by_role = {r: [n for n in mine if roles[n] == r] for r in _ROLES}
+    first, second = _norms(mine, tensors, draft.nodes[stream].size)
+    q, k, v, o = (next(iter(by_role[r]), "") for r in "qkvo")
+    if q and k:
+        draft.blocks.append(Block("qk", stream, stream, (q, k), "qk", heads, gain=first))
+    if v and o:
+        draft.blocks.append(Block("vo", stream, stream, (o, v), "vo", heads, gain=first))
+        _bias(draft, o, stream, tensors)
+    if by_role["mlp_in"]:
+        hidden = draft.add(f"{prefix}mlp", tensors[by_role["mlp_in"][0]].shape[1])
+        for i, name in enumerate(by_role["mlp_in"]):
+            kind = "mlp_gate" if "gate" in name or name.endswith("w1.weight") else f"mlp_in{i or ''}"
+            draft.blocks.append(Block(kind, stream, hidden, (name,), "oi", gain=second))
+            _bias(draft, name, hidden, tensors)
+        for name in by_role["mlp_out"]:
+            draft.blocks.append(Block("mlp_out", hidden, stream, (name,), "oi"))
+            _bias(draft, name, stream, tensors)
+
+
+def _norms(names: list[str], tensors: Mapping, width: int) -> tuple[str, str]:
+    """Gains of the norms before attention and before the MLP; "" when there are none or they come after."""
+    found = [n for n in names if _PRENORM.search(n) and tensors[n].shape[1:] == (width,)]
+    first, second = [*found, "", ""][:2]
+    return first, second
+
+
+def _bias(draft: Draft, weight: str, node: int, tensors: Mapping) -> None:
+    name = re.sub(r"weight$", "bias", re.sub(r"W_(O|in|out)$", r"b_\1", weight))
+    if name != weight and name in tensors and tensors[name].shape[1:] == (draft.nodes[node].size,):
+        draft.values.append(NodeTensor("bias", node, name))
+
+
+def _readout(draft: Draft, tensors: Mapping, roles: Mapping, width: int, source: int, tied: Mapping) -> None:
+    stream = _stream(draft)
+    name = next((n for n, r in roles.items() if r == "unembed" and width in tensors[n].shape[1:]), None)
+    gain = next(
+        (
+            n
+            for n in tensors
+            if _PRENORM.search(n)
+            and not re.search(r"\d+\.(ln|norm|\w*layernorm|attn|mlp)", n)
+            and tensors[n].shape[1:] == (width,)
+            and n not in draft.done().read
+        ),
+        "",
+    )
+    if name is None and tied:
+        embedded = next((b.tensors[0] for b in draft.blocks if b.kind == "embedding"), "")
+        if embedded in set(tied.values()) | set(tied):
+            out = draft.add("logits", draft.nodes[source].size, "output")
+            draft.blocks.append(Block("unembedding", stream, out, (embedded,), "oi", gain=gain))
+        return
+    if name is None:
+        draft.notes.append("no output matrix found: the graph ends at the stream")
+        return
+    t = tensors[name]
+    turned = t.shape[1] == width and t.shape[2] != width
+    out = draft.add("logits", t.shape[2] if turned else t.shape[1], "output")
+    draft.blocks.append(Block("unembedding", stream, out, (name,), "io" if turned else "oi", gain=gain))
+    _bias(draft, name, out, tensors)

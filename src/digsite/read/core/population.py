@@ -1,0 +1,224 @@
+"""Models from anywhere, grouped by shape and stacked, each group with its graph."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import UsageError
+from digsite.models import MODELS, build, parse
+from digsite.read.core.graph import Graph, Skipped
+from digsite.read.core.plain import plain
+from digsite.read.core.plan import plan_chain
+from digsite.read.core.plan_transformer import is_transformer, plan_transformer
+from digsite.weights.bundle import of_module
+
+ACTIVATIONS = {
+    "ReLU": "relu",
+    "Tanh": "tanh",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "Sigmoid": "sigmoid",
+    "LeakyReLU": "leaky_relu",
+    "Identity": "identity",
+    "ELU": "elu",
+    "Softplus": "softplus",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known beside the weights ("" and None = not known)."""
+
+    activation: str | tuple[str, ...] = ""  # one for all hidden layers, or one for each
+    heads: tuple[int, int] | None = None
+    tied: Mapping[str, str] = field(default_factory=dict)
+    skeleton: nn.Module | None = None
+    skips: tuple[int | None, ...] = ()  # for each layer, the earlier one that is added to it
+
+
+@dataclass(frozen=True)
+class Source:
+    """One model as tensors, with what is known beside them."""
+
+    tensors: Mapping[str, Tensor]
+    known: Known = field(default_factory=Known)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks of equal shapes: stacked tensors, their graph, and their places in the population."""
+
+    graph: Graph
+    tensors: dict[str, Tensor]
+    rows: np.ndarray
+    stored: dict[str, Tensor]  # under their own names, for running the networks
+    skeleton: nn.Module | None = None  # a module of this shape; None where only weights are known
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, keep: np.ndarray, rows: np.ndarray) -> "Group":
+        """The members set in the boolean `keep`, at new places."""
+        index = torch.from_numpy(np.flatnonzero(keep))
+        tensors = {k: t[index] for k, t in self.tensors.items()}
+        stored = {k: t[index] for k, t in self.stored.items()}
+        return Group(self.graph, tensors, rows, stored, self.skeleton)
+
+
+@dataclass(frozen=True)
+class Population:
+    groups: list[Group]
+    size: int
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Population":
+        """The named members, renumbered in the order given."""
+        place = np.full(self.size, -1)
+        place[np.asarray(rows)] = np.arange(len(rows))
+        groups = []
+        for group in self.groups:
+            keep = place[group.rows] >= 0
+            if keep.any():
+                groups.append(group.take(keep, place[group.rows[keep]]))
+        return Population(groups, len(rows))
+
+    def gather(self, per_group: Iterable[np.ndarray]) -> np.ndarray:
+        """Rows computed group by group, put back in the population's order."""
+        parts = list(per_group)
+        out = np.full((self.size, *parts[0].shape[1:]), np.nan, dtype=parts[0].dtype)
+        for group, part in zip(self.groups, parts):
+            out[group.rows] = part
+        return out
+
+
+def known_of(model: Mapping[str, Any], tied: Mapping[str, str] | None = None) -> Known:
+    """What a stored model config says beside the weights."""
+    activation = model.get("activation", "")
+    if "activations" in model:
+        activation = tuple(model["activations"])
+    skeleton = build(parse(dict(model))).eval() if model.get("kind") in MODELS else None
+    return Known(activation, _heads(model), dict(tied or {}), skeleton, tuple(model.get("skips") or ()))
+
+
+def source_of(model: Any) -> Source:
+    """A `Source` from an nn.Module, a mapping of tensors, a weight bundle or a `Source`."""
+    if isinstance(model, Source):
+        return model
+    if isinstance(model, nn.Module):
+        return _from_module(model)
+    if isinstance(model, Mapping):
+        return Source(_tensors_only(model))
+    if hasattr(model, "tensors") and isinstance(model.tensors, Mapping):
+        return _from_bundle(model)
+    raise UsageError(
+        f"a {type(model).__name__} is not a model.",
+        hint="Give an nn.Module, a dict of tensors, or what `digsite.weights.read_weights` returns.",
+    )
+
+
+def _tensors_only(model: Mapping) -> dict[str, Tensor]:
+    tensors = {str(k): v.detach() for k, v in model.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise UsageError("there is no tensor in this dict.", hint="A state dict maps names to tensors.")
+    return tensors
+
+
+def _from_module(model: nn.Module) -> Source:
+    config = getattr(model, "config", None)
+    found = sorted({ACTIVATIONS[k] for m in model.modules() if (k := type(m).__name__) in ACTIVATIONS})
+    function = getattr(getattr(model, "activate", None), "__name__", "")
+    declared = getattr(config, "activations", None) or getattr(config, "activation", None) or function
+    activation = tuple(declared) if isinstance(declared, list) else declared
+    if not activation and len(found) == 1:
+        activation = found[0]
+    bundle = of_module(model)
+    skips = tuple(getattr(config, "skips", None) or ())
+    known = Known(activation or "", _heads(config, model), bundle.tied, model, skips)
+    return Source(_tensors_only(bundle.tensors), known)
+
+
+def _heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] | None:
+    def get(key: str) -> Any:
+        return config.get(key) if isinstance(config, Mapping) else getattr(config, key, None)
+
+    if config is not None:
+        for key in ("n_heads", "num_attention_heads", "n_head", "heads", "num_heads"):
+            if isinstance(get(key), int):
+                return int(get(key)), int(get("n_kv_heads") or get("num_key_value_heads") or get(key))
+    attention = (
+        next((m for m in model.modules() if isinstance(m, nn.MultiheadAttention)), None) if model else None
+    )
+    return (attention.num_heads, attention.num_heads) if attention else None
+
+
+def _from_bundle(bundle: Any) -> Source:
+    meta = dict(getattr(bundle, "meta", {}) or {})
+    config = next((meta[k] for k in ("model", "config") if isinstance(meta.get(k), Mapping)), meta)
+    return Source(_tensors_only(bundle.tensors), known_of(config, dict(getattr(bundle, "tied", None) or {})))
+
+
+def population(models: Iterable[Any]) -> Population:
+    """Stack models of equal shapes; each is checked once on the way in."""
+    sources = [source_of(m) for m in models]
+    if not sources:
+        raise UsageError("there is no model to read.", hint="Give at least one.")
+    groups: dict[str, list[int]] = {}
+    for i, source in enumerate(sources):
+        groups.setdefault(_shape_key(source), []).append(i)
+    return Population([_stack([sources[i] for i in rows], rows) for rows in groups.values()], len(sources))
+
+
+def _shape_key(source: Source) -> str:
+    known = source.known
+    shapes = [(k, tuple(v.shape)) for k, v in source.tensors.items()]
+    return repr((shapes, known.activation, known.heads, sorted(known.tied.items()), known.skips))
+
+
+def _stack(sources: list[Source], rows: list[int]) -> Group:
+    first = sources[0]
+    stacked = {
+        name: torch.stack([s.tensors[name].to(torch.float32) for s in sources])
+        for name, t in first.tensors.items()
+        if t.dtype.is_floating_point and t.ndim > 0
+    }
+    odd = [Skipped(n, "a counter or mask, not a weight") for n in first.tensors if n not in stacked]
+    return group(stacked, np.array(rows), first.known, odd)
+
+
+def group(
+    stacked: Mapping[str, Tensor], rows: np.ndarray, known: Known | None = None, odd: Sequence[Skipped] = ()
+) -> Group:
+    """A group from stacked tensors (members first): named plainly, checked, planned."""
+    known = known or Known()
+    tensors = plain(stacked)
+    graph = graph_of(tensors, known)
+    _check(graph, tensors)
+    graph = replace(graph, skipped=(*graph.skipped, *odd))
+    return Group(graph, {n: tensors[n] for n in graph.read}, rows, dict(stacked), known.skeleton)
+
+
+def graph_of(tensors: Mapping[str, Tensor], known: Known) -> Graph:
+    """The graph of plain stacked tensors."""
+    if is_transformer(tensors):
+        graph = plan_transformer(tensors, known.heads, known.tied)
+        return graph.with_activation(known.activation) if isinstance(known.activation, str) else graph
+    return plan_chain(tensors, known.activation, known.skips)
+
+
+def _check(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
+    empty = next((n for n, t in tensors.items() if 0 in t.shape), None)
+    if empty:
+        raise UsageError(f"{empty!r} has a side of length zero: {tuple(tensors[empty].shape[1:])}.")
+    if not graph.blocks:
+        reasons = "; ".join(f"{s.tensor}: {s.reason}" for s in graph.skipped[:3])
+        raise UsageError("no weight matrix was found in this model.", hint=reasons)
+    for name in graph.read:
+        bad = int((~torch.isfinite(tensors[name])).sum())
+        if bad:
+            raise UsageError(
+                f"{name!r} holds {bad} values that are NaN or infinite: a diverged model cannot be read.",
+                hint="Drop it, or take an earlier checkpoint.",
+            )

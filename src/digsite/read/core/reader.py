@@ -1,0 +1,228 @@
+"""A trained reader: predictions with intervals, a flag for strangers, and a file that holds all of it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.families import names
+from digsite.base.streams import derive
+from digsite.read.core import alignment, conformal, engines, membership
+from digsite.read.core.alignment import Alignment
+from digsite.read.core.corpus import Corpus, answerable, corpus_of, refuse_small, target, with_earlier
+from digsite.read.core.engines import Answers, Engine, Parts
+from digsite.read.core.feature_engine import READERS, quality
+from digsite.read.core.membership import OUTSIDE, Membership
+from digsite.read.core.population import Population, population
+from digsite.read.core.readers.nwpa import Options
+from digsite.read.core.tasks import TASKS, Task
+from digsite.zoo import Zoo
+
+SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """`table` has one row per network and task: task, value, low, high (or the set of classes), in_zoo."""
+
+    table: pd.DataFrame
+    answers: Answers
+    p_values: np.ndarray
+
+    @property
+    def in_zoo(self) -> np.ndarray:
+        return self.p_values >= OUTSIDE
+
+
+@dataclass
+class Reader:
+    kind: str
+    tasks: tuple[Task, ...]
+    engine: Engine
+    margins: dict[str, float]
+    zoo: Membership
+    alignment: Alignment
+    card: dict[str, Any]
+
+    def answers(self, models: Any) -> Answers:
+        """Bare values and probabilities by task, clipped to what is possible."""
+        found = self.engine.predict(_population(models))
+        for task in self.tasks:
+            if task.bounds:
+                found[task.name] = found[task.name].clip(*task.bounds)
+        return found
+
+    def predict(self, models: Any) -> Predictions:
+        """Values with 90 % intervals (classes with 90 % sets), and whether each network looks like the zoo's."""
+        people = _population(models)
+        answers = self.answers(people)
+        p_values = self.p_values(people)
+        rows = [
+            {"model": i, **row, "in_zoo": bool(p_values[i] >= OUTSIDE)}
+            for i in range(people.size)
+            for row in (self._row(t, answers[t.name][i]) for t in self.tasks)
+        ]
+        return Predictions(pd.DataFrame(rows), answers, p_values)
+
+    def p_values(self, people: Population) -> np.ndarray:
+        """How ordinary each network is among those of the zoo: by what the reader sees, and by what the zoo agrees on."""
+        return np.minimum(self.zoo.p_values(self.engine.represent(people)), self.alignment.p_values(people))
+
+    def _row(self, task: Task, answer: Any) -> dict[str, Any]:
+        margin = self.margins[task.name]
+        if task.kind == "regression":
+            low, high = float(answer) - margin, float(answer) + margin
+            if task.bounds:
+                low, high = max(low, task.bounds[0]), min(high, task.bounds[1])
+            return {"task": task.name, "value": float(answer), "low": low, "high": high, "set": ""}
+        chosen = conformal.class_sets(answer[None], margin)[0]
+        best = int(answer.argmax())
+        classes = [c for c, inside in zip(task.classes, chosen) if inside]
+        return {
+            "task": task.name,
+            "value": task.classes[best],
+            "low": float(answer[best]),
+            "high": float(answer[best]),
+            "set": " ".join(classes),
+        }
+
+    def packed(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """Tensors, and metadata that is the model card."""
+        tensors, meta = self.engine.state()
+        tensors = {f"engine|{k}": t for k, t in tensors.items()}
+        tensors |= {f"zoo|{k}": t for k, t in self.zoo.tensors().items()}
+        tensors |= {f"alignment|{k}": t for k, t in self.alignment.tensors().items()}
+        about = {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "tasks": [asdict(t) for t in self.tasks],
+            "engine": meta,
+            "margins": self.margins,
+            "card": self.card,
+        }
+        # Half the digits are plenty.
+        plain = {
+            k: (t.float() if t.dtype == torch.float64 else t).contiguous().clone() for k, t in tensors.items()
+        }
+        return plain, {"digsite_reader": json.dumps(about)}
+
+    def save(self, path: str | Path) -> Path:
+        """One safetensors file."""
+        tensors, about = self.packed()
+        save_file(tensors, path, metadata=about)
+        return Path(path)
+
+
+def _population(models: Any) -> Population:
+    if isinstance(models, Population):
+        return models
+    if isinstance(models, Corpus | Zoo):
+        return corpus_of(models).population
+    is_many = isinstance(models, Iterable) and not isinstance(models, dict | torch.nn.Module)
+    return population(models if is_many else [models])
+
+
+def kinds() -> list[str]:
+    """Every reader that can be trained."""
+    return [*names(READERS)]
+
+
+def train_reader(
+    zoo: Zoo | Corpus,
+    kind: str = "nwpa",
+    tasks: Sequence[str] | None = None,
+    *,
+    held_out: float = 0.2,
+    seed: int = 0,
+    parts: Parts | None = None,
+    earlier: Sequence[Corpus] = (),
+    **options: Any,
+) -> Reader:
+    """Learn to read from a zoo. `held_out` of its networks calibrate the intervals and are learned from by nothing.
+
+    `earlier` holds the zoo at earlier checkpoints (`corpus_of(zoo, step)`): accuracy is learned from those as well, of
+    the very runs that are learned from and of no other.
+
+    Several readers of one zoo and seed share what they have in common through `parts`, which also names the device that graph networks are trained on.
+    """
+    if kind not in kinds():
+        raise UsageError(f"There is no reader '{kind}'.", hint=nearest(kind, kinds()))
+    corpus = corpus_of(zoo)
+    refuse_small(len(corpus), "train a reader")
+    rng = np.random.default_rng(derive(seed, "held-out"))
+    order = rng.permutation(len(corpus))
+    n_held = max(10, round(held_out * len(corpus)))
+    train, held = corpus.take(np.sort(order[n_held:])), corpus.take(np.sort(order[:n_held]))
+    asked = tuple(answerable(train.labels, tasks))
+    grown = with_earlier(train, earlier)
+    engine = engines.fit(kind, grown, asked, seed, Options(**options), held, parts or Parts())
+    return _calibrated(kind, asked, engine, train, held, np.random.default_rng(derive(seed, "membership")))
+
+
+def _calibrated(
+    kind: str, tasks: tuple[Task, ...], engine: Engine, train: Corpus, held: Corpus, rng: np.random.Generator
+) -> Reader:
+    zoo = membership.fit(engine.represent(train.population), rng)
+    aligned = alignment.fit(train.population, quality(train), 0)
+    reader = Reader(kind, tasks, engine, {}, zoo, aligned, {})
+    answers = reader.answers(held.population)
+    for task in tasks:
+        y = target(held, task)
+        known = np.isfinite(y)
+        if task.kind == "regression":
+            reader.margins[task.name] = conformal.margin(y[known] - answers[task.name][known])
+        else:
+            of_truth = answers[task.name][known, y[known].astype(int)]
+            reader.margins[task.name] = conformal.threshold(of_truth)
+    reader.card = {
+        "zoo": train.name,
+        "dataset": train.dataset,
+        "trained_on": len(train),
+        "calibrated_on": len(held),
+        "level": conformal.LEVEL,
+        "runs_the_network": not engines.reads_weights_only(engine),
+        "families": sorted(set(map(str, train.labels["kind"]))) if "kind" in train.labels else [],
+        "license": "MIT",
+    }
+    return reader
+
+
+def load_reader(path: str | Path) -> Reader:
+    path = Path(path)
+    if not path.is_file():
+        raise NotFound(f"There is no reader at '{path}'.", hint="Train one: digsite run nwa")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("digsite_reader", "null"))
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"'{path}' is not a reader: {error}.") from None
+    if about is None:
+        raise UsageError(f"'{path}' is a safetensors file but not a reader: it has no reader's metadata.")
+    if about["schema"] != SCHEMA:
+        raise UsageError(f"the reader '{path}' has schema {about['schema']}, this version reads {SCHEMA}.")
+    tasks = tuple(_task(t) for t in about["tasks"])
+    inside = _under(tensors, "engine|")
+    engine = engines.restore(about["kind"], inside, about["engine"], tasks)
+    zoo = membership.restore(_under(tensors, "zoo|"))
+    aligned = alignment.restore(_under(tensors, "alignment|"))
+    return Reader(about["kind"], tasks, engine, about["margins"], zoo, aligned, about["card"])
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
+def _task(stored: dict[str, Any]) -> Task:
+    known = TASKS.get(stored["name"])
+    bounds = tuple(stored["bounds"]) if stored["bounds"] else None
+    fresh = Task(**{**stored, "classes": tuple(stored["classes"]), "bounds": bounds})
+    return replace(known, classes=fresh.classes) if known else fresh

@@ -1,0 +1,133 @@
+"""Gradient-boosted trees as plain arrays, so that a trained reader is a safetensors file and not a pickle."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from torch import Tensor
+
+_FIELDS = ("feature", "threshold", "left", "right", "value")
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Nodes of all trees end to end; `roots` is (rounds, outputs). A leaf points to itself."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    value: np.ndarray
+    missing_left: np.ndarray
+    roots: np.ndarray
+    baseline: np.ndarray
+    depth: int
+
+    def raw(self, x: np.ndarray) -> np.ndarray:
+        """(members, outputs): the sum over trees, found by walking all of them at once."""
+        at = np.broadcast_to(self.roots.ravel(), (len(x), self.roots.size)).copy()
+        rows = np.arange(len(x))[:, None]
+        for _ in range(self.depth):
+            cell = x[rows, self.feature[at]]
+            go_left = np.where(np.isnan(cell), self.missing_left[at], cell <= self.threshold[at])
+            at = np.where(go_left, self.left[at], self.right[at])
+        sums = self.value[at].reshape(len(x), *self.roots.shape).sum(1)
+        return sums + self.baseline
+
+    def tensors(self) -> dict[str, Tensor]:
+        """In 11 bytes a node: children as steps from their parent, and a leaf's value in place of a threshold."""
+        own = np.arange(len(self.feature))
+        leaf = self.left == own
+        stored = {
+            "feature": self.feature.astype(np.int16),
+            "left": (self.left - own).astype(np.int16),
+            "right": (self.right - own).astype(np.int16),
+            "number": np.where(leaf, self.value, self.threshold).astype(np.float32),
+            "missing_left": self.missing_left,
+            "roots": self.roots.astype(np.int32),
+            "baseline": self.baseline,
+            "depth": np.array([self.depth]),
+        }
+        return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in stored.items()}
+
+
+def restore(tensors: dict[str, Tensor]) -> Forest:
+    found = {k: t.numpy() for k, t in tensors.items()}
+    own, number = np.arange(len(found["feature"])), found["number"].astype(np.float64)
+    leaf = found["left"] == 0
+    return Forest(
+        feature=found["feature"].astype(int),
+        threshold=np.where(leaf, 0.0, number),
+        left=own + found["left"],
+        right=own + found["right"],
+        value=np.where(leaf, number, 0.0),
+        missing_left=found["missing_left"],
+        roots=found["roots"].astype(int),
+        baseline=found["baseline"],
+        depth=int(found["depth"][0]),
+    )
+
+
+def fit_regression(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
+    model = HistGradientBoostingRegressor(**(_defaults(seed, len(x)) | options))
+    return _export(model.fit(x, y))
+
+
+def fit_classes(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
+    """`y` counts from 0 and every class occurs."""
+    model = HistGradientBoostingClassifier(**(_defaults(seed, len(x)) | options))
+    return _export(model.fit(x, y))
+
+
+def probabilities(forest: Forest, x: np.ndarray) -> np.ndarray:
+    """(members, classes) from one raw score per class, or from the one score of a yes/no question."""
+    raw = forest.raw(x)
+    if raw.shape[1] == 1:
+        raw = np.concatenate([np.zeros_like(raw), raw], 1)
+    raw = np.exp(raw - raw.max(1, keepdims=True))
+    return raw / raw.sum(1, keepdims=True)
+
+
+def _defaults(seed: int, n: int) -> dict[str, Any]:
+    """Leaves of 20 networks in a large zoo, fewer in a small one; more than 32 bins cost time and add nothing."""
+    return {
+        "min_samples_leaf": int(np.clip(n // 20, 2, 20)),
+        "max_iter": 200,
+        "learning_rate": 0.06,
+        "max_leaf_nodes": 15,
+        "max_features": 0.3,
+        "max_bins": 32,
+        "early_stopping": False,
+        "random_state": seed % 2**32,
+    }
+
+
+def _rounded_up(threshold: np.ndarray) -> np.ndarray:
+    """As stored, so that a saved forest decides as the trained one: up, as a threshold may be a value of the data."""
+    near = threshold.astype(np.float32)
+    return np.where(near < threshold, np.nextafter(near, np.float32(np.inf)), near).astype(np.float64)
+
+
+def _export(model: Any) -> Forest:
+    """scikit-learn keeps its trees in private arrays; a test holds this copy to `predict`."""
+    parts: dict[str, list[np.ndarray]] = {k: [] for k in (*_FIELDS, "missing_left")}
+    roots, offset, depth = [], 0, 0
+    for round_ in model._predictors:
+        row = []
+        for tree in round_:
+            nodes = tree.nodes
+            leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
+            parts["feature"].append(np.where(leaf, 0, nodes["feature_idx"]))
+            parts["threshold"].append(_rounded_up(nodes["num_threshold"]))
+            parts["left"].append(np.where(leaf, own, nodes["left"]) + offset)
+            parts["right"].append(np.where(leaf, own, nodes["right"]) + offset)
+            parts["value"].append(np.where(leaf, nodes["value"], 0.0))
+            parts["missing_left"].append(nodes["missing_go_to_left"].astype(bool))
+            row.append(offset)
+            offset, depth = offset + len(nodes), max(depth, int(nodes["depth"].max()))
+        roots.append(row)
+    joined = {k: np.concatenate(v) for k, v in parts.items()}
+    baseline = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1, -1)
+    return Forest(roots=np.array(roots), baseline=baseline, depth=depth, **joined)

@@ -1,0 +1,242 @@
+"""Networks that compose group elements: which irreps they use, read from the output weights, and do they generalize."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from digsite.base import settings
+from digsite.base.errors import NotFound
+from digsite.figures import bars, scatter
+from digsite.read.config import GroupZooConfig
+from digsite.read.core.metrics import auroc
+from digsite.read.subjects import irreps as ir
+from digsite.worker.run import Run
+
+_FEATURES = ("in_out", "left_right", "concentration_in", "concentration_out", "log_norm_in", "log_norm_out")
+
+
+@dataclass(frozen=True)
+class Family:
+    """The networks of one file."""
+
+    file: str
+    arrays: dict[str, np.ndarray]
+    labels: list[dict[str, Any]]
+
+
+def group_zoo(config: GroupZooConfig, run: Run) -> None:
+    rows, generalizing = [], []
+    families = _load(config)
+    run.stage("networks", len(families))
+    for i, family in enumerate(families):
+        used, described = _family(family, config, run)
+        rows += used
+        generalizing += described
+        run.breathe(i + 1)
+    table, networks = pd.DataFrame(rows), pd.DataFrame(generalizing)
+    run.table("irreps", table)
+    run.table("networks", networks)
+    per_irrep = _claim_irreps(table, run)
+    areas = _claim_generalization(networks, config, run)
+    run.verdict(
+        f"Read from the output weights alone, {per_irrep['accuracy']:.1%} of the irreps of {len(networks)} networks "
+        f"are told rightly as used or unused (shuffled group tables: {per_irrep['null']:.1%}, always the commoner "
+        f"answer: {per_irrep['majority']:.1%}). Whether a narrow S5 network generalizes is read with AUROC "
+        f"{areas['weights']:.2f}, where its width alone gives {areas['width']:.2f}."
+    )
+
+
+def _load(config: GroupZooConfig) -> list[Family]:
+    folder = (settings.data_dir() or Path("data")) / config.folder
+    if not (folder / "labels.json").is_file():
+        raise NotFound(
+            f"There is no group zoo at '{folder}'.", hint="Set DIGSITE_DATA to the folder that holds it."
+        )
+    labels = json.loads((folder / "labels.json").read_text())
+    families = []
+    for file in sorted({entry["file"] for entry in labels}):
+        mine = sorted((e for e in labels if e["file"] == file), key=lambda e: e["index"])
+        with np.load(folder / file, allow_pickle=False) as stored:
+            arrays = {k: stored[k] for k in stored.files}
+        families.append(Family(file, arrays, mine[:1] if config.networks == "first" else mine))
+    return families
+
+
+def _characters(family: Family) -> dict[str, np.ndarray]:
+    group, order = family.labels[0]["group"], len(family.arrays["mult_table"])
+    if group == "S5":
+        return ir.symmetric_characters(family.arrays["permutations"].astype(int))
+    return ir.cyclic_characters(order) if group.startswith("C") else ir.dihedral_characters(order // 2)
+
+
+def _family(
+    family: Family, config: GroupZooConfig, run: Run
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    table = family.arrays["mult_table"].astype(int)
+    group = ir.decompose(table, config.seed)
+    names = ir.names_by_character(group, table, _characters(family))
+    used, described = [], []
+    for entry in family.labels:
+        x, y, out = _sides(family, entry["index"])
+        shares_x, shares_y, shares_out = (ir.shares(m, group) for m in (x, y, out))
+        null = _null(out, group, config, run)
+        own = ir.centered_shares(out, group)
+        network = f"{family.file.removesuffix('.npz')}/{entry['seed']}"
+        for i, name in enumerate(names):
+            stated = float(entry["summary"][f"percent_x_embed_{name}_rep"])
+            used.append(
+                {
+                    "network": network,
+                    "group": entry["group"],
+                    "irrep": name,
+                    "stated": stated,
+                    "computed": shares_x[i],
+                    "output": own[i],
+                    "used": stated > config.share,
+                    "read": own[i] > config.share,
+                    "null_read": float((null[:, i] > config.share).mean()),
+                }
+            )
+        described.append(_describe(network, entry, shares_x, shares_y, shares_out, x, out))
+    return used, described
+
+
+def _sides(family: Family, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the hidden layer receives for each left and right element, and what each output reads: (n, hidden)."""
+    a = {k: family.arrays[k][index].astype(np.float64) for k in ("W_x", "W_y", "W", "W_U")}
+    e = a["W_x"].shape[1]
+    return a["W_x"] @ a["W"][:e], a["W_y"] @ a["W"][e:], a["W_U"].T
+
+
+def _null(out: np.ndarray, group: ir.Irreps, config: GroupZooConfig, run: Run) -> np.ndarray:
+    """Shares when the elements' names are shuffled: what the sizes of the subspaces give by themselves."""
+    rng = run.rng("shuffled-elements")
+    return np.stack(
+        [ir.centered_shares(out[rng.permutation(len(out))], group) for _ in range(config.shuffles)]
+    )
+
+
+def _describe(
+    network: str,
+    entry: dict[str, Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    out: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+) -> dict[str, Any]:
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+    return {
+        "network": network,
+        "group": entry["group"],
+        "hidden": entry["hidden_dim"],
+        "test_accuracy": float(entry["summary"]["test_acc"]),
+        "in_out": cosine(x, out),
+        "left_right": cosine(x, y),
+        "concentration_in": float((x**2).sum()),
+        "concentration_out": float((out**2).sum()),
+        "log_norm_in": float(np.log(np.linalg.norm(left))),
+        "log_norm_out": float(np.log(np.linalg.norm(right))),
+    }
+
+
+def _claim_irreps(table: Any, run: Run) -> dict[str, float]:
+    gap = float((table["stated"] - table["computed"]).abs().max())
+    run.claim(
+        "input_shares/largest_difference_to_source",
+        gap,
+        null=0.0,
+        note="the source's own percentages, computed anew",
+    )
+    hit, used = table["used"] == table["read"], table["used"]
+    null = np.where(used, table["null_read"], 1 - table["null_read"])
+    majority = table.groupby(["group", "irrep"])["used"].transform(lambda u: max(u.mean(), 1 - u.mean()))
+    for (group, name), rows in table[table["group"] == "S5"].groupby(["group", "irrep"]):
+        at = rows.index
+        run.claim(
+            f"{group}/{name}/accuracy",
+            float(hit[at].mean()),
+            n=len(at),
+            null=float(majority[at].mean()),
+            note="null: always the commoner answer",
+        )
+    whole = {"accuracy": float(hit.mean()), "null": float(null.mean()), "majority": float(majority.mean())}
+    run.claim(
+        "irreps/accuracy",
+        whole["accuracy"],
+        n=len(table),
+        null=whole["majority"],
+        note="used or unused, over all irreps and networks; null: always the commoner answer",
+    )
+    run.claim("irreps/auroc", auroc(np.asarray(used), np.asarray(table["output"])), n=len(table), null=0.5)
+    figure = scatter(
+        {g: (rows["stated"], rows["output"]) for g, rows in table.groupby("group")},
+        x="share in the input weights (stated)",
+        y="share in the output weights",
+        diagonal=True,
+    )
+    run.figure(
+        "irreps", figure, table, caption="Input and output weights agree on the irreps that a network uses."
+    )
+    return whole
+
+
+def _claim_generalization(networks: Any, config: GroupZooConfig, run: Run) -> dict[str, float]:
+    """Narrow S5 networks, of which some memorize: leave-one-out, beside what the width alone gives."""
+    narrow = networks[(networks["group"] == "S5") & (networks["hidden"] < 128)].reset_index(drop=True)
+    y = (narrow["test_accuracy"] > 0.5).to_numpy()
+    if y.sum() < 2 or (~y).sum() < 2:
+        run.say("too few narrow networks of both kinds to score generalization")
+        return {"weights": float("nan"), "width": float("nan")}
+    areas = {
+        "weights": auroc(y, _leave_one_out(narrow[list(_FEATURES)].to_numpy(), y)),
+        "width": auroc(y, narrow["hidden"].to_numpy(dtype=float)),
+        "in_out": auroc(y, narrow["in_out"].to_numpy()),
+    }
+    rng = run.rng("bootstrap")
+    low, high = _area_interval(y, _leave_one_out(narrow[list(_FEATURES)].to_numpy(), y), rng)
+    run.claim(
+        "generalizes/auroc",
+        areas["weights"],
+        low=low,
+        high=high,
+        n=len(y),
+        null=areas["width"],
+        note="narrow S5 networks, leave-one-out; null: hidden width alone",
+    )
+    run.claim(
+        "generalizes/in_out_agreement_auroc",
+        areas["in_out"],
+        n=len(y),
+        null=0.5,
+        note="one number, nothing learned: do input and output weights use the same irreps",
+    )
+    run.figure(
+        "generalizes",
+        bars(areas, y="AUROC", nulls=dict.fromkeys(areas, 0.5), null_label="chance"),
+        caption="Does a narrow S5 network generalize? Read from its weights.",
+    )
+    return areas
+
+
+def _leave_one_out(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    out = np.zeros(len(y))
+    for i in range(len(y)):
+        rest = np.arange(len(y)) != i
+        center, scale = x[rest].mean(0), x[rest].std(0) + 1e-9
+        model = LogisticRegression(C=1.0, max_iter=500).fit((x[rest] - center) / scale, y[rest])
+        out[i] = model.decision_function((x[i : i + 1] - center) / scale)[0]
+    return out
+
+
+def _area_interval(y: np.ndarray, score: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    drawn = [auroc(y[i], score[i]) for i in rng.integers(0, len(y), (400, len(y)))]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,290 @@
+"""The original experiment, made honest: make a zoo, train every reader, compare, draw, write."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from digsite.base import atomic
+from digsite.base.errors import UsageError
+from digsite.base.streams import derive
+from digsite.read.config import NwaConfig
+from digsite.read.core.corpus import Corpus, corpus_of, refuse_small, target
+from digsite.read.core.engines import MADE_OF, Parts
+from digsite.read.core.feature_engine import features_of
+from digsite.read.core.membership import OUTSIDE
+from digsite.read.core.metrics import score
+from digsite.read.core.reader import Reader, load_reader, train_reader
+from digsite.read.core.readers.nwpa import attention
+from digsite.read.core.tasks import TASKS, Task
+from digsite.read.experiments import nwa_report as report
+from digsite.read.figures import readers as figures
+from digsite.read.judge import baselines, comparison, summary
+from digsite.read.judge.comparison import Outcome
+from digsite.read.judge.leaks import find_leaks
+from digsite.worker.run import Run
+from digsite.zoo import Zoo
+from digsite.zoo.make import make_zoo
+
+_GRAPH_OPTIONS = (
+    "epochs",
+    "batch_size",
+    "lr",
+    "weight_decay",
+    "hidden_dim",
+    "width",
+    "num_layers",
+    "dropout",
+    "edge_dropout",
+    "use_attention",
+    "own",
+    "nets",
+)
+_LEAK_KINDS = ("statistics", "spectra", "neurons")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """`train` holds the calibration networks too; a reader sets `held_out` of it aside. `earlier`: see train_reader."""
+
+    train: Corpus
+    test: Corpus
+    held_out: float
+    earlier: tuple[Corpus, ...]
+
+
+def nwa(config: NwaConfig, run: Run) -> None:
+    results = [_one_zoo(config, run, config.seed + i) for i in range(config.seeds)]
+    outcome, extra = results[0]
+    run.table(
+        "scores", pd.concat([comparison.score_table(o).assign(zoo=i) for i, (o, _) in enumerate(results)])
+    )
+    run.table("coverage", pd.DataFrame([row for _, e in results for row in e["coverage"]]))
+    run.table("differences", report.differences(outcome))
+    report.views(outcome, extra, run)
+    report.claims(results, run)
+    figures.draw(outcome, extra, run.figure)
+    text = summary.write(outcome, extra, config.seeds)
+    folder = run.dir / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(folder / "results.md", text)
+    best = summary.leading(outcome)
+    grounds = [f"{m}/test_accuracy/{metric}" for m in (best, "*") for metric in ("tau", "r2")]
+    run.verdict(summary.verdict(outcome, extra), on=grounds)
+
+
+def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[Outcome, dict[str, Any]]:
+    zoo = _zoo(config, run, seed)
+    corpus = corpus_of(zoo)
+    refuse_small(len(corpus), "compare readers")
+    sides = _sides(config, zoo, corpus, seed)
+    parts = Parts(str(run.device))
+    found = {kind: _read(config, run, sides, kind, seed, parts) for kind in _kinds(config)}
+    tasks = found[next(iter(found))]["tasks"]
+    answers = {kind: f["answers"] for kind, f in found.items()}
+    answers |= run.once(f"trivial-{seed}", lambda: comparison.trivial(tasks, sides.train, sides.test, seed))
+    answers = {m: {k: np.asarray(v) for k, v in a.items()} for m, a in answers.items()}
+    outcome = comparison.compare(tasks, answers, sides.test, seed, config.resamples)
+    return outcome, _extra(config, run, sides, found, outcome, seed, zoo)
+
+
+def _zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
+    if config.zoo:
+        return Zoo.open(config.zoo)
+    recipe = config.recipe.model_copy(update={"members": config.num_models, "seed": seed})
+    folder = run.dir / "artifacts" / f"zoo-{seed}"
+    run.stage("zoo", -(-recipe.members // recipe.shard))
+    for done in make_zoo(recipe, folder, f"{recipe.family}-{'-'.join(recipe.datasets)}", str(run.device)):
+        run.breathe(done)
+    return Zoo.open(folder)
+
+
+def _sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
+    split = zoo.split("run", config.test_split, config.val_split, seed)
+    place = {int(m): i for i, m in enumerate(corpus.labels["member"])}
+    rows = [
+        np.array([place[m] for m in side if m in place])
+        for side in (split.train, split.validation, split.test)
+    ]
+    train = corpus.take(np.concatenate(rows[:2]))
+    earlier = tuple(corpus_of(zoo, step) for step in config.earlier)
+    return Sides(train, corpus.take(rows[2]), len(rows[1]) / max(1, len(train)), earlier)
+
+
+def _kinds(config: NwaConfig) -> list[str]:
+    """Those that are made of others last, so that a part is shared and not made twice."""
+    return ["stored"] if config.eval_only else sorted(config.kinds(), key=lambda kind: kind in MADE_OF)
+
+
+def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: Parts) -> Reader:
+    if config.eval_only:
+        return load_reader(config.model_path)
+    options = {name: getattr(config, name) for name in _GRAPH_OPTIONS}
+    return train_reader(
+        sides.train,
+        kind,
+        config.tasks or None,
+        held_out=sides.held_out,
+        seed=derive(seed, "reader"),
+        parts=parts,
+        earlier=sides.earlier,
+        **options,
+    )
+
+
+def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int, parts: Parts) -> dict[str, Any]:
+    """Train one reader (or read back what a resumed run already knows) and let it answer on the test networks."""
+
+    def compute() -> dict[str, Any]:
+        reader = _reader(config, sides, kind, seed, parts)
+        answers = reader.answers(sides.test)
+        shifted = comparison.shuffled_inputs(sides.test, seed)
+        vectors = reader.engine.represent(sides.test.population)
+        if config.save_model:
+            tensors, about = reader.packed()
+            run.tensors(f"reader-{kind}-{seed}", tensors, about)
+        return {
+            "tasks": [t.name for t in reader.tasks],
+            "classes": {t.name: list(t.classes) for t in reader.tasks},
+            "answers": {k: torch.from_numpy(v) for k, v in answers.items()},
+            "margins": reader.margins,
+            "p_values": torch.from_numpy(reader.p_values(sides.test.population)),
+            "vectors": _few(vectors),
+            "card": reader.card,
+            "curves": _curves(reader, config.own),
+            "attention": _attention(reader, sides.test),
+            "shift": _shift(reader, shifted),
+        }
+
+    found = run.once(f"{kind}-{seed}", compute)
+    run.say(f"{kind}: trained and answered")
+    for curve in found["curves"]:
+        for point in curve["points"]:
+            run.log(int(point["epoch"]), **{f"{kind}/{curve['about']}/loss": point["loss"]})
+    return found | {"tasks": _tasks(found)}
+
+
+def _tasks(found: dict[str, Any]) -> tuple[Task, ...]:
+    return tuple(replace(TASKS[n], classes=tuple(found["classes"][n])) for n in found["tasks"])
+
+
+def _few(vectors: np.ndarray) -> torch.Tensor:
+    """Representations for the maps: their first 32 principal components."""
+    z = np.nan_to_num((vectors - np.nanmean(vectors, 0)) / (np.nanstd(vectors, 0) + 1e-9)).clip(-6, 6)
+    u, s, _ = np.linalg.svd(z - z.mean(0), full_matrices=False)
+    return torch.from_numpy(u[:, :32] * s[:32])
+
+
+def _branches(reader: Reader) -> list[Any]:
+    engine: Any = reader.engine
+    for part in [engine, *getattr(engine, "parts", [])]:
+        if hasattr(part, "branches"):
+            return part.branches
+    return []
+
+
+def _curves(reader: Reader, own: Sequence[str]) -> list[dict[str, Any]]:
+    """By kind of question, and by task for those that have networks of their own: of these the first."""
+    shared: dict[str, list[dict[str, float]]] = {}
+    for branch in _branches(reader):
+        names = [t.name for t in branch.net.tasks]
+        shared.setdefault(names[0] if names[0] in own else branch.about, branch.curve)
+    return [{"about": name, "points": points} for name, points in shared.items()]
+
+
+def _attention(reader: Reader, test: Corpus) -> list[dict[str, Any]]:
+    branches = _branches(reader)
+    return attention(branches[0], test.take([0]).population) if branches else []
+
+
+def _shift(reader: Reader, shifted: Corpus | None) -> dict[str, Any]:
+    """The share of shuffled-pixel networks that is flagged, and how often their accuracy is still covered."""
+    if shifted is None:
+        return {}
+    p_values = reader.p_values(shifted.population)
+    out: dict[str, Any] = {"flagged": float((p_values < OUTSIDE).mean())}
+    by_name = {t.name: t for t in reader.tasks}
+    if "test_accuracy" in by_name:
+        y, value = target(shifted, by_name["test_accuracy"]), reader.answers(shifted)["test_accuracy"]
+        out["coverage"] = float((np.abs(y - value) <= reader.margins["test_accuracy"]).mean())
+    return out
+
+
+def _extra(
+    config: NwaConfig, run: Run, sides: Sides, found: dict[str, Any], outcome: Outcome, seed: int, zoo: Zoo
+) -> dict[str, Any]:
+    """What stands beside the scores: few labels, ceiling, coverage, leaks, shift, other splits."""
+    tasks = outcome.tasks
+    coverage = [
+        row
+        for kind, f in found.items()
+        for row in comparison.coverage_table(tasks, kind, outcome.answers[kind], f["margins"], outcome.truth)
+    ]
+    labels, how = comparison.few_labels(sides.test, seed)
+    ceiling = zoo.ceiling()
+    readers = [k for k in found if "test_accuracy" in outcome.scores.get(k, {})]
+    return {
+        "coverage": coverage,
+        "few_labels": labels,
+        "few_labels_how": how,
+        "ceiling": {"r2": ceiling.r2, "tau": ceiling.tau},
+        "worth": {
+            k: baselines.worth(outcome.scores[k]["test_accuracy"]["tau"].value, labels) for k in readers
+        },
+        "leaks": _leaks(sides.train, list(tasks)),
+        "shift": {k: f["shift"] for k, f in found.items() if f["shift"]},
+        "flagged": {k: float((np.asarray(f["p_values"]) < OUTSIDE).mean()) for k, f in found.items()},
+        "taus": {k: outcome.scores[k]["test_accuracy"]["tau"].value for k in readers},
+        "found": found,
+        "labels": sides.test.labels,
+        "n_train": len(sides.train),
+        "n_test": len(sides.test),
+        "folder": zoo.folder,
+        "momentum_ceiling": baselines.momentum_ceiling(sides.test.labels),
+        "splits": run.once(f"splits-{seed}", lambda: _other_splits(config, zoo, sides)),
+        "runs": {k: bool(f["card"]["runs_the_network"]) for k, f in found.items()},
+    }
+
+
+def _leaks(train: Corpus, tasks: list[Task]) -> list[dict[str, Any]]:
+    """Columns of plain features that give a target away, as the weights lie."""
+    sample = train.take(np.arange(min(len(train), 500)))
+    table = features_of(sample.population, _LEAK_KINDS, "recipe", {})
+    targets = {t.name: target(sample, t) for t in tasks}
+    return [vars(leak) for leak in find_leaks(table, targets, tasks)]
+
+
+def _other_splits(config: NwaConfig, zoo: Zoo, sides: Sides) -> list[dict[str, Any]]:
+    """Test accuracy again where whole recipes, data sets or architectures are new to the reader."""
+    if not config.other_splits or "test_accuracy" not in sides.test.labels:
+        return []
+    corpus = corpus_of(zoo)
+    place = {int(m): i for i, m in enumerate(corpus.labels["member"])}
+    rows = []
+    for by in ("run", "recipe", "dataset", "architecture"):
+        try:
+            split = zoo.split(by, config.test_split, 0.0, config.seed)
+        except UsageError:  # the zoo has one data set, or one architecture
+            continue
+        train, test = (corpus.take([place[m] for m in s if m in place]) for s in (split.train, split.test))
+        if len(train) < 30 or len(test) < 5:
+            continue
+        for kind in ("statistics", "neurons"):
+            reader = train_reader(train, kind, ["test_accuracy"], seed=config.seed)
+            y, value = target(test, reader.tasks[0]), reader.answers(test)["test_accuracy"]
+            found = score(reader.tasks[0], y, value)
+            inside = np.abs(y - value) <= reader.margins["test_accuracy"]
+            rows.append(
+                {
+                    "split": by,
+                    "method": kind,
+                    "r2": found["r2"],
+                    "tau": found["tau"],
+                    "coverage": float(inside.mean()),
+                    "n": len(test),
+                }
+            )
+    return rows

@@ -1,0 +1,218 @@
+"""The room's pictures: comparison bars, curves, maps of learned representations, predictions, attention."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+
+from digsite.figures import NULL_COLOR, PALETTE, bars, canvas, curves, heatmap, scatter, styled
+from digsite.read.core.metrics import Score
+from digsite.read.judge.comparison import TRIVIAL, Outcome
+
+MARKS = "os^D"  # one for every round through the palette
+_COLOR_BY = ("test_accuracy", "activation", "optimizer", "init", "family")
+_MIN_FOR_TSNE = 30
+
+
+def draw(outcome: Outcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
+    """Every figure of the experiment, each handed to `save(name, figure, data, caption=...)`."""
+    methods = [m for m in outcome.scores if m not in TRIVIAL]
+    for kind, metric in (("regression", "r2"), ("regression", "tau"), ("classification", "accuracy")):
+        tasks = [t.name for t in outcome.tasks if t.kind == kind]
+        if tasks:
+            figure, data = comparison(outcome, methods, tasks, metric)
+            save(
+                f"{kind}-{metric}",
+                figure,
+                data,
+                caption=f"{metric} of every reader on the same test networks.",
+            )
+    for task in outcome.tasks:
+        figure = by_method(outcome, methods, task.name, task.metric)
+        save(
+            f"task-{task.name}",
+            figure,
+            caption=f"{task.metric} for {task.name}; gray: what a constant scores.",
+        )
+    _draw_learned(outcome, extra, save)
+
+
+def _draw_learned(outcome: Outcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
+    found = extra["found"]
+    graph = next(
+        (f for f in found.values() if f["curves"]), None
+    )  # readers made of it share one graph network
+    if graph is not None:
+        save("training", training(graph["curves"]), caption="Training loss of the graph networks by epoch.")
+        if graph["attention"]:
+            picture = attention(graph["attention"])
+            save("attention", picture, caption="Attention over one network's neurons.")
+    best = next((k for k in ("ensemble", "nwpa", "consensus") if k in found), next(iter(found)))
+    vectors, labels = np.asarray(found[best]["vectors"]), extra["labels"]
+    save("map", representation_map(vectors, labels), caption=f"What {best} has learned to tell apart.")
+    if "test_accuracy" in outcome.truth:
+        y, value = outcome.truth["test_accuracy"], outcome.answers[best]["test_accuracy"]
+        figure = scatter(
+            {best: (y, value)}, x="measured test accuracy", y="read from the model", diagonal=True
+        )
+        save(
+            "predicted",
+            figure,
+            {"measured": y, "predicted": value},
+            caption=f"Test accuracy as {best} reads it.",
+        )
+        save(
+            "labels", few_labels(extra), caption="Reading against measuring accuracy on a few labeled images."
+        )
+
+
+@styled
+def comparison(
+    outcome: Outcome, methods: Sequence[str], tasks: Sequence[str], metric: str
+) -> tuple[Figure, pd.DataFrame]:
+    """One line per task, one mark per reader with its 95 % interval, a gray bar for the constant."""
+    figure, ax = canvas(width=7.5, height=max(2.4, 1.2 + 0.42 * len(tasks)))
+    rows, step = [], 0.7 / len(methods)
+    for i, method in enumerate(methods):
+        scores = [outcome.scores[method].get(t, {}).get(metric) for t in tasks]
+        values = [s.value if s else np.nan for s in scores]
+        y = np.arange(len(tasks)) + (i - (len(methods) - 1) / 2) * step
+        error = [[_side(s, low) for s in scores] for low in (True, False)]
+        ax.errorbar(
+            np.clip(values, -0.2, None),
+            y,
+            xerr=error,
+            fmt=MARKS[i // len(PALETTE)],
+            ms=3.5,
+            elinewidth=0.8,
+            color=PALETTE[i % len(PALETTE)],
+            label=method,
+        )
+        rows += [{"method": method, "task": t, metric: v} for t, v in zip(tasks, values)]
+    for j, task in enumerate(tasks):
+        null = outcome.scores["constant"][task].get(metric)
+        if null is not None:
+            ax.vlines(null.value, j - 0.42, j + 0.42, color=NULL_COLOR, linewidth=2)
+    ax.set_yticks(range(len(tasks)), tasks)
+    ax.invert_yaxis()
+    ax.set(xlabel=f"{metric} (gray: constant)")
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure, pd.DataFrame(rows)
+
+
+def _side(s: Score | None, low: bool) -> float:
+    if s is None or not np.isfinite(s.low):
+        return 0.0
+    return max(0.0, s.value - s.low) if low else max(0.0, s.high - s.value)
+
+
+def by_method(outcome: Outcome, methods: Sequence[str], task: str, metric: str) -> Figure:
+    """One task: every reader and the hyper-parameters, beside the constant."""
+    shown = [m for m in [*methods, "hyperparameters"] if metric in outcome.scores.get(m, {}).get(task, {})]
+    scores = {m: outcome.scores[m][task][metric] for m in shown}
+    null = outcome.scores["constant"][task].get(metric)
+    return bars(
+        {m: s.value for m, s in scores.items()},
+        y=f"{task}: {metric}",
+        lows={m: s.low for m, s in scores.items()},
+        highs={m: s.high for m, s in scores.items()},
+        nulls=dict.fromkeys(shown, null.value) if null and np.isfinite(null.value) else None,
+        null_label="constant",
+    )
+
+
+def training(found: Sequence[Mapping[str, Any]]) -> Figure:
+    series = {
+        c["about"]: ([p["epoch"] for p in c["points"]], [p["loss"] for p in c["points"]]) for c in found
+    }
+    return curves(series, x="epoch", y="multi-task loss")
+
+
+def few_labels(extra: Mapping[str, Any]) -> Figure:
+    counts, taus = list(extra["few_labels"]), list(extra["few_labels"].values())
+    series = {"k labeled images": (counts, taus)}
+    series |= {k: (counts, [tau] * len(counts)) for k, tau in extra["taus"].items()}
+    return curves(series, x="labeled images k", y="Kendall tau of test accuracy", log_x=True)
+
+
+@styled
+def representation_map(vectors: np.ndarray, labels: Any) -> Figure:
+    """PCA and, from 30 networks on, t-SNE of what the reader represents, colored by two properties."""
+    shown = [c for c in _COLOR_BY if c in labels and labels[c].nunique() > 1][:3]
+    maps = {"PCA": vectors[:, :2]}
+    if len(vectors) >= _MIN_FOR_TSNE:
+        perplexity = min(30.0, len(vectors) / 4)
+        maps["t-SNE"] = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
+    figure, axes = canvas(
+        len(maps), max(1, len(shown)), width=3.4 * max(1, len(shown)), height=3.0 * len(maps)
+    )
+    grid = np.atleast_2d(np.asarray(axes, dtype=object)).reshape(len(maps), -1)
+    for row, (name, xy) in zip(grid, maps.items()):
+        for ax, column in zip(row, shown):
+            _color(ax, xy, labels[column], name)
+    return figure
+
+
+def _color(ax: Any, xy: np.ndarray, column: pd.Series, name: str) -> None:
+    if pd.api.types.is_numeric_dtype(column):
+        points = ax.scatter(*xy.T, c=column, s=10, cmap="viridis")
+        ax.figure.colorbar(points, ax=ax, shrink=0.8)
+    else:
+        for i, value in enumerate(sorted(column.astype(str).unique())):
+            chosen = (column.astype(str) == value).to_numpy()
+            ax.scatter(*xy[chosen].T, s=10, color=PALETTE[i % len(PALETTE)], label=value)
+        ax.legend(fontsize=7)
+    ax.set(xlabel=f"{name} 1", ylabel=f"{name} 2", title=column.name)
+
+
+def attention(layers: Sequence[Mapping[str, Any]]) -> Figure:
+    """One row per node set, one cell per neuron, times their number: 1 is an equal share."""
+    widest = max(len(layer["share"]) for layer in layers)
+    matrix = np.full((len(layers), widest), np.nan)
+    for row, layer in zip(matrix, layers):
+        share = np.sort(np.asarray(layer["share"]))[::-1]
+        row[: len(share)] = share * len(share)
+    return heatmap(
+        matrix,
+        x="neuron, most attended first",
+        y="layer",
+        unit="attention x neurons",
+        ticks_y=[str(layer["layer"]) for layer in layers],
+    )
+
+
+@styled
+def lineage(names: Sequence[str], edges: Sequence[tuple[int, int, str]]) -> Figure:
+    """A tree of models, roots on top; the word on an edge says what was done."""
+    parent = {child: (above, how) for above, child, how in edges}
+    depth = {i: _depth(i, parent) for i in range(len(names))}
+    levels: dict[int, list[int]] = {}
+    for i, d in depth.items():
+        levels.setdefault(d, []).append(i)
+    place = {i: ((k + 1) / (len(row) + 1), -d) for d, row in levels.items() for k, i in enumerate(row)}
+    figure, ax = canvas(width=max(5.0, 1.6 * max(map(len, levels.values()))), height=1.2 + 1.1 * len(levels))
+    for child, (above, how) in parent.items():
+        (x0, y0), (x1, y1) = place[above], place[child]
+        ax.annotate(
+            "", (x1, y1 + 0.12), (x0, y0 - 0.12), arrowprops={"arrowstyle": "->", "color": NULL_COLOR}
+        )
+        ax.text((x0 + x1) / 2, (y0 + y1) / 2, how, fontsize=7, ha="center")
+    for i, (x, y) in place.items():
+        ax.text(
+            x,
+            y,
+            names[i],
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "round", "fc": "white", "ec": PALETTE[0]},
+        )
+    ax.set(xlim=(0, 1), ylim=(-max(levels) - 0.5, 0.5))
+    ax.axis("off")
+    return figure
+
+
+def _depth(i: int, parent: Mapping[int, tuple[int, str]]) -> int:
+    return 0 if i not in parent else 1 + _depth(parent[i][0], parent)

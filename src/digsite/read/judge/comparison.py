@@ -1,0 +1,199 @@
+"""Several readers on the same test networks: scores, baselines, coverage, and what changes under shift."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+
+from digsite.base.errors import DigsiteError
+from digsite.base.streams import derive
+from digsite.data import load
+from digsite.read.core import conformal, metrics
+from digsite.read.core.corpus import Corpus, target
+from digsite.read.core.engines import Answers
+from digsite.read.core.metrics import Score
+from digsite.read.core.tasks import Task
+from digsite.read.judge import baselines
+
+TRIVIAL = ("constant", "hyperparameters")  # baselines, which no verdict may call a reader
+
+
+ALIVE = 2.0  # a network is alive from this multiple of the accuracy of guessing
+_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that is reported, by method and task."""
+
+    tasks: tuple[Task, ...]
+    answers: dict[str, Answers]
+    truth: dict[str, np.ndarray]
+    scores: dict[str, dict[str, dict[str, Score]]]
+    survivors: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    differences: dict[str, dict[str, Score]] = field(default_factory=dict)
+
+
+def compare(
+    tasks: tuple[Task, ...], answers: Mapping[str, Answers], test: Corpus, seed: int, resamples: int
+) -> Outcome:
+    """Every method scored on the same networks and the same resamples."""
+    truth = {t.name: target(test, t) for t in tasks}
+    alive = survivors(test)
+    scores: dict[str, dict[str, dict[str, Score]]] = {}
+    living: dict[str, dict[str, dict[str, float]]] = {}
+    for method, found in answers.items():
+        for task in tasks:
+            if task.name not in found:
+                continue
+            y, known = truth[task.name], np.isfinite(truth[task.name])
+            answer = np.asarray(found[task.name])
+            rng = np.random.default_rng(derive(seed, f"bootstrap/{task.name}"))
+            scores.setdefault(method, {})[task.name] = metrics.intervals(
+                task, y[known], answer[known], rng, resamples
+            )
+            both = known & alive
+            if both.sum() > 2:
+                living.setdefault(method, {})[task.name] = metrics.score(task, y[both], answer[both])
+    return Outcome(
+        tasks, dict(answers), truth, scores, living, _differences(tasks, answers, truth, seed, resamples)
+    )
+
+
+def survivors(test: Corpus) -> np.ndarray:
+    """Networks that learned something: a zoo of dead and living ones inflates R2."""
+    if "test_accuracy" not in test.labels:
+        return np.ones(len(test), dtype=bool)
+    n_classes = sum(c.startswith("class_accuracy_") for c in test.labels) or 10
+    return test.labels["test_accuracy"].to_numpy(dtype=float) >= ALIVE / n_classes
+
+
+def _differences(
+    tasks: tuple[Task, ...],
+    answers: Mapping[str, Answers],
+    truth: dict[str, np.ndarray],
+    seed: int,
+    resamples: int,
+) -> dict[str, dict[str, Score]]:
+    """Each reader against `statistics` (or the first), paired on the same networks."""
+    against = "statistics" if "statistics" in answers else next(iter(answers))
+    out: dict[str, dict[str, Score]] = {}
+    for method in answers:
+        for task in tasks:
+            if method == against or task.name not in answers[method] or task.name not in answers[against]:
+                continue
+            metric = "tau" if task.kind == "regression" else "accuracy"
+            y, known = truth[task.name], np.isfinite(truth[task.name])
+            rng = np.random.default_rng(derive(seed, f"bootstrap/{task.name}"))
+            out.setdefault(method, {})[task.name] = metrics.paired(
+                task,
+                y[known],
+                np.asarray(answers[method][task.name])[known],
+                np.asarray(answers[against][task.name])[known],
+                metric,
+                rng,
+                resamples // 2,
+            )
+    return out
+
+
+def trivial(
+    tasks: tuple[Task, ...], train: Corpus, test: Corpus, seed: int
+) -> dict[str, dict[str, torch.Tensor]]:
+    """The answers of the constant and of trees on hyper-parameters."""
+    return {
+        "constant": {t.name: torch.from_numpy(baselines.constant(t, train, len(test))) for t in tasks},
+        "hyperparameters": {
+            t.name: torch.from_numpy(
+                baselines.hyper_parameters(t, train, test, derive(seed, f"hyper/{t.name}"))
+            )
+            for t in tasks
+        },
+    }
+
+
+def few_labels(test: Corpus, seed: int) -> tuple[dict[int, float], str]:
+    """Tau of accuracy measured on k labeled images; and how it was measured."""
+    accuracy = test.labels["test_accuracy"].to_numpy(dtype=float)
+    rng = np.random.default_rng(derive(seed, "labeled-images"))
+    runnable = all(g.skeleton is not None for g in test.population.groups)
+    if test.dataset and runnable:
+        try:
+            images = load(test.dataset)
+        except DigsiteError:
+            images = None
+        if images is not None:
+            pick = torch.from_numpy(rng.permutation(len(images.y_test))[:_IMAGES])
+            correct = baselines.correctness(test.population, images.x_test[pick], images.y_test[pick])
+            return baselines.labeled_images(correct, accuracy, rng), "networks run on test images"
+    drawn = rng.random((len(test), max(baselines.COUNTS))) < accuracy[:, None]
+    return baselines.labeled_images(drawn, accuracy, rng), "binomial draws: the images are not at hand"
+
+
+def coverage_table(
+    tasks: tuple[Task, ...],
+    method: str,
+    answers: Answers,
+    margins: Mapping[str, float],
+    truth: Mapping[str, np.ndarray],
+) -> list[dict[str, object]]:
+    """Share of test networks whose truth lies in the 90 % interval or set, and how wide that is."""
+    rows = []
+    for task in tasks:
+        y, answer = truth[task.name], np.asarray(answers[task.name])
+        known = np.isfinite(y)
+        if task.kind == "regression":
+            covered, width = conformal.covered(y, answer, margins[task.name]), 2 * margins[task.name]
+        else:
+            sets = conformal.class_sets(answer[known], margins[task.name])
+            covered, width = (
+                float(sets[np.arange(known.sum()), y[known].astype(int)].mean()),
+                float(sets.sum(1).mean()),
+            )
+        rows.append(
+            {"method": method, "task": task.name, "coverage": covered, "width": width, "n": int(known.sum())}
+        )
+    return rows
+
+
+def shuffled_inputs(test: Corpus, seed: int) -> Corpus | None:
+    """The same networks as if trained on images with shuffled pixels: an exact, known shift of the data.
+
+    Their accuracy on those images is what it was, and every weight but the order of the inputs too.
+    """
+    graph = test.population.groups[0].graph
+    first = next((b for b in graph.blocks if graph.nodes[b.source].kind == "input"), None)
+    if first is None or first.kind != "linear" or graph.nodes[first.source].size < 8:
+        return None
+    rng = np.random.default_rng(derive(seed, "shuffled-pixels"))
+    order = torch.from_numpy(rng.permutation(graph.nodes[first.source].size))
+    groups = []
+    for group in test.population.groups:
+        name = first.tensors[0]
+        tensors = {k: t[..., order] if k == name else t for k, t in group.tensors.items()}
+        stored = {k: t[..., order] if k == name else t for k, t in group.stored.items()}
+        groups.append(type(group)(group.graph, tensors, group.rows, stored, group.skeleton))
+    return Corpus(type(test.population)(groups, len(test)), test.labels, f"{test.name}, pixels shuffled", "")
+
+
+def score_table(outcome: Outcome) -> pd.DataFrame:
+    rows = []
+    for method, by_task in outcome.scores.items():
+        for name, found in by_task.items():
+            for metric, s in found.items():
+                alive = outcome.survivors.get(method, {}).get(name, {}).get(metric, np.nan)
+                rows.append(
+                    {
+                        "method": method,
+                        "task": name,
+                        "metric": metric,
+                        "value": s.value,
+                        "low": s.low,
+                        "high": s.high,
+                        "survivors": alive,
+                        "n": s.n,
+                    }
+                )
+    return pd.DataFrame(rows)

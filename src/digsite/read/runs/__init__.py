@@ -1,1 +1,0 @@
-"""The parts of `run.py` that touch a run directory, one file per method."""

@@ -1,0 +1,68 @@
+"""Finding runs: a scan of folders, no database, 5,000 runs in well under a second."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from digsite.base.errors import NotFound, nearest
+from digsite.record.layout import RunDir
+from digsite.record.status import Status, read_status
+
+TRASH = ".trash"
+
+
+def runs_in(root: Path) -> Iterator[RunDir]:
+    """Every run below `root`, newest id first within its study; a folder without a launch file is none."""
+    for study in _folders(root):
+        for run in sorted(_folders(study), key=lambda p: p.name, reverse=True):
+            if (run / "launch.yaml").is_file():
+                yield RunDir(run)
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(Path(e.path) for e in entries if not e.name.startswith(".") and e.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def statuses(root: Path) -> list[tuple[RunDir, Status]]:
+    """Runs with their states, newest first."""
+    found = [(run, read_status(run.status_file)) for run in runs_in(root)]
+    return sorted(found, key=lambda pair: pair[1].created, reverse=True)
+
+
+def find_run(name: str, root: Path) -> RunDir:
+    """A run by path, by `study/id`, by id, by a unique part of it, or `last`."""
+    name = name.removeprefix("run:")
+    if (Path(name) / "launch.yaml").is_file():
+        return RunDir(Path(name))
+    if (root / name / "launch.yaml").is_file():
+        return RunDir(root / name)
+    if name == "last" and (everything := statuses(root)):
+        return everything[0][0]
+    known = list(runs_in(root))
+    exact = [run for run in known if run.id == name]
+    matches = exact or [run for run in known if name in f"{run.path.parent.name}/{run.id}"]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        listed = ", ".join(run.id for run in matches[:5])
+        raise NotFound(f"'{name}' fits {len(matches)} runs: {listed}.", hint="Give more of the id.")
+    raise NotFound(
+        f"There is no run '{name}' in '{root}'. {nearest(name, [r.id for r in known])}".strip(),
+        hint="List runs: digsite ls",
+    )
+
+
+def trash(run: RunDir) -> Path:
+    """Move a run to the trash folder of its root; nothing is deleted here."""
+    bin_ = run.path.parent.parent / TRASH / run.path.parent.name
+    bin_.mkdir(parents=True, exist_ok=True)
+    target = bin_ / run.id
+    while target.exists():
+        target = target.with_name(f"{target.name}+")
+    shutil.move(run.path, target)
+    return target

@@ -1,0 +1,122 @@
+"""What a path holds, a run, checkpoints or somebody's results, and what the room says about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from digsite.base.errors import UsageError
+from digsite.track.core.detect import jumps_of_all
+from digsite.track.core.jumps import Jump
+from digsite.track.core.series import MINIMUM, Series
+from digsite.track.subjects import audit, checkpoints
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Series with their jumps, or findings of an import check."""
+
+    kind: str
+    found: list[tuple[Series, list[Jump]]] = field(default_factory=list)
+    short: int = 0
+    findings: list[audit.Finding] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        jumps = [_described(s, j) for s, jumps in self.found for j in jumps]
+        return {
+            "kind": self.kind,
+            "series": len(self.found),
+            "too_short": self.short,
+            "constant": sum(s.constant for s, _ in self.found),
+            "jumps": jumps,
+            "findings": [finding.row() for finding in self.findings],
+        }
+
+    def lines(self) -> list[str]:
+        if self.kind == "results":
+            shown = [f"{f.severity:<6} {f.file}  {f.where}: {f.what}" for f in self.findings]
+            wrong = sum(f.severity == "wrong" for f in self.findings)
+            return [*shown, f"{len(self.findings)} findings, {wrong} of them wrong"]
+        constant = sum(s.constant for s, _ in self.found)
+        head = f"{self.kind}: {len(self.found)} series, {constant} constant, {self.short} too short for jumps"
+        return [head, *(_line(s, j) for s, jumps in self.found for j in jumps)]
+
+
+def read_target(path: Path, measures: Sequence[str], detector: str, probe: str = "") -> Reading:
+    """A run directory has launch.yaml, checkpoints have steps in their names, all else is results."""
+    if (path / "launch.yaml").is_file():
+        return _judged("run", journal_series(path / "metrics.jsonl"), measures, detector)
+    if path.is_dir() and _looks_like_checkpoints(path):
+        stored = checkpoints.checkpoint_steps(path)
+        series = checkpoints.series_of(checkpoints.weight_table(stored))
+        series += checkpoints.activation_series(stored, probe) if probe else []
+        return _judged("checkpoints", series, measures, detector)
+    if probe:
+        raise UsageError(
+            f"'{path}' holds no checkpoints, so there is nothing to see the probe '{probe}' with."
+        )
+    return Reading("results", findings=audit.check_folder(path))
+
+
+def journal_series(path: Path) -> list[Series]:
+    """Each journaled number over its training steps."""
+    if not path.is_file():
+        raise UsageError(f"'{path.parent.name}' has no journal: nothing was measured during training.")
+    rows = []
+    for line in path.read_text().splitlines():
+        entry = json.loads(line) if line.endswith("}") else {}
+        step = entry.pop("step", None)
+        rows += [
+            {
+                "step": step,
+                "layer": name.rpartition("/")[0],
+                "measure": name.rpartition("/")[2],
+                "value": value,
+            }
+            for name, value in entry.items()
+            if step is not None
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and name != "time"
+        ]
+    if not rows:
+        raise UsageError(f"The journal of '{path.parent.name}' holds no numbers by training step.")
+    table = pd.DataFrame(rows).drop_duplicates(["step", "layer", "measure"], keep="last").sort_values("step")
+    return checkpoints.series_of(table)
+
+
+def _judged(kind: str, series: list[Series], measures: Sequence[str], detector: str) -> Reading:
+    chosen = [s for s in series if not measures or any(m in s.measure for m in measures)]
+    if not chosen:
+        known = ", ".join(sorted({s.measure for s in series}))
+        raise UsageError(
+            f"No measure contains {' or '.join(map(repr, measures))}.", hint=f"There are: {known}."
+        )
+    long_enough = [s for s in chosen if len(s.values) >= MINIMUM]
+    return Reading(kind, jumps_of_all(long_enough, detector), len(chosen) - len(long_enough))
+
+
+def _looks_like_checkpoints(path: Path) -> bool:
+    return any(child.suffix in checkpoints.FILES for child in path.iterdir()) or any(
+        grandchild.suffix in checkpoints.FILES
+        for child in path.iterdir()
+        if child.is_dir()
+        for grandchild in child.iterdir()
+    )
+
+
+def _described(series: Series, jump: Jump) -> dict[str, Any]:
+    return {"layer": series.layer, "measure": series.measure, "direction": jump.direction, **asdict(jump)}
+
+
+def _line(series: Series, jump: Jump) -> str:
+    q = "" if jump.q is None else f"  q {jump.q:.3f}"
+    return (
+        f"{series.layer or 'model'} {series.measure}: {jump.kind} {jump.direction} at step {jump.step:g} "
+        f"[{jump.low:g}, {jump.high:g}], {jump.before:.4g} to {jump.after:.4g} ({jump.relative_change:+.1%}){q}"
+    )

@@ -1,0 +1,57 @@
+"""Tracking all members of an ensemble in training: one tracker each, fed from the stacked parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from digsite.track.core.probe import Probe
+from digsite.track.core.series import Series
+from digsite.track.core.tracker import Tracker
+from digsite.train import Ensemble
+
+
+class EnsembleTracker:
+    """A callback for `train_ensemble(..., callback=tracker, every=tracker.every)`; each sample is complete."""
+
+    def __init__(
+        self, probe: Probe | Any, every: int = 10, *, names: Sequence[str] = (), **options: Any
+    ) -> None:
+        self.probe, self.every, self.names, self.options = probe, every, names, options
+        self.trackers: list[Tracker] = []
+        self._modules: list[nn.Module] = []
+
+    def __call__(self, step: int, ensemble: Ensemble) -> None:
+        if not self.trackers:
+            self._begin(ensemble)
+        elif step > self.trackers[0].count:
+            params = ensemble.params
+            losses = ensemble.losses.tolist()
+            for i, (tracker, module) in enumerate(zip(self.trackers, self._modules, strict=True)):
+                overwrite(module, {name: value[i] for name, value in params.items()})
+                tracker.observe(step, losses[i])
+        if ensemble.done:
+            for tracker in self.trackers:
+                tracker.close()
+
+    def _begin(self, ensemble: Ensemble) -> None:
+        self._modules = [ensemble.module(i) for i in range(len(ensemble.members))]
+        names = self.names or [f"seed{member.seed}" for member in ensemble.members]
+        self.trackers = [
+            Tracker(module, self.probe, self.every, budget=None, run=name, **self.options)
+            for module, name in zip(self._modules, names, strict=True)
+        ]
+
+    def series(self, measure: str | None = None) -> list[Series]:
+        return [series for tracker in self.trackers for series in tracker.series(measure)]
+
+
+def overwrite(module: nn.Module, params: Mapping[str, Tensor]) -> None:
+    """Copies values into a module's parameters and buffers of the same names."""
+    own = module.state_dict()
+    with torch.no_grad():
+        for name, value in params.items():
+            own[name].copy_(value)

@@ -1,0 +1,254 @@
+"""Two lines in any training loop: measures of every layer on a fixed probe, within a time budget."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from math import isfinite
+from types import TracebackType
+from typing import Any, Literal
+
+import pandas as pd
+from torch import Tensor, nn
+
+from digsite.base.errors import UsageError
+from digsite.track.core import capture, readout
+from digsite.track.core.budget import Budget
+from digsite.track.core.capture import Kind, Target
+from digsite.track.core.detect import jumps_of_all
+from digsite.track.core.jumps import Jump
+from digsite.track.core.online import WeightRing
+from digsite.track.core.probe import Probe, as_probe
+from digsite.track.core.records import Records
+from digsite.track.core.series import Series
+
+WATCHED = "centered/participation_ratio_variance"
+DEFAULT_KINDS: frozenset[Kind] = frozenset({"linear", "conv", "attention", "residual"})
+
+
+class Tracker:
+    """`with Tracker(model, probe, every=10) as tracker:` and `tracker.step(loss=...)` after each optimizer step.
+
+    A sample is taken at step 0 and then every `every` steps, or at doubling steps up to `every` first with
+    `cadence="log"`. Steps in the results are training steps. With a `budget` (a share of the training time) a sample
+    takes what fits: first the cheap read-outs of all layers, then spectra and intrinsic dimensions at some samples and
+    weights of a few layers in turn. Without one, every sample is complete; weights, measured without noise and dear, are
+    read at every `weights_every`-th. A `ring` keeps recent weights and hands them out at a jump.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        probe: Probe | Any,
+        every: int = 10,
+        *,
+        cadence: Literal["linear", "log"] = "linear",
+        budget: float | None = 0.02,
+        kinds: Iterable[Kind] = DEFAULT_KINDS,
+        layers: Iterable[str] | None = None,
+        n_rows: int = 128,
+        weights: bool = True,
+        weights_every: int = 40,
+        first_step: int = 0,
+        ring: WeightRing | None = None,
+        seed: int = 0,
+        run: str = "",
+    ) -> None:
+        if every < 1:
+            raise UsageError(f"every={every} is not a number of steps; use 1 or more.")
+        self.model, self.every, self.cadence, self.run = model, every, cadence, run
+        self.probe = as_probe(probe, seed, n_rows)
+        self.budget = Budget(budget)
+        self.records = Records()
+        self.ring = ring
+        self.count = first_step
+        self.notes: list[str] = []
+        self.targets = _chosen(capture.targets(model, frozenset(kinds)), layers)
+        self._first_weights = _weights(self.targets) if weights else {}
+        self.weights_every = weights_every
+        self._backlog = readout.Backlog()
+        self._samples = 0
+        self._queue: deque[str] = deque()
+        self._closed = False
+        self.budget.arrive()
+        self._sample(everything=True)
+        self._find_silent()
+        self.budget.leave()
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def step(self, loss: float | Tensor | None = None, **values: float) -> None:
+        """Count one training step; measure when it is due."""
+        self.count += 1
+        if not self.due(self.count):
+            return self.budget.pass_by()
+        self.budget.arrive()
+        self._note(self.count, loss, values)
+        if self.budget.affordable("forward", "forward"):
+            self._sample()
+        self.budget.leave()
+
+    def observe(self, step: int, loss: float | None = None) -> None:
+        """A complete sample of the model as it is now, for callers that keep their own clock (stored checkpoints)."""
+        if step <= self.count and self.records.sampled(self.count) and step != 0:
+            raise UsageError(f"Step {step} comes after step {self.count}: the steps must go forward.")
+        self.count = step
+        self._note(step, loss, {})
+        if not self.records.sampled(step):
+            self._sample(everything=True)
+
+    def due(self, step: int) -> bool:
+        doubling = self.cadence == "log" and step < self.every and step & (step - 1) == 0
+        return doubling or step % self.every == 0
+
+    def close(self) -> None:
+        """A last complete sample, and each sample's likeness to it."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self.records.sampled(self.count):
+            self._sample(everything=True)
+        self._weigh(everything=True)
+        self._read_backlog(everything=True)
+        self.records.compare_with_last()
+
+    def series(self, measure: str | None = None, layer: str | None = None) -> list[Series]:
+        """Measured curves in module order, each with its training steps."""
+        self._read_backlog()
+        depth = {target.name: target.depth for target in self.targets}
+        found = self.records.series(self.run, depth)
+        return [s for s in found if measure in (None, s.measure) and layer in (None, s.layer)]
+
+    def jumps(self, measure: str = WATCHED, detector: str = "edge") -> list[tuple[str, Jump]]:
+        """(layer, jump) over all layers, with q-values for having looked at all of them."""
+        long_enough = [s for s in self.series(measure) if len(s.values) >= 20]
+        return [(s.layer, jump) for s, jumps in jumps_of_all(long_enough, detector) for jump in jumps]
+
+    def frame(self) -> pd.DataFrame:
+        """Tidy table: run, step, layer, depth, measure, value, rows."""
+        return pd.DataFrame([row for s in self.series() for row in _tidy(s, self.probe.n_rows)])
+
+    @property
+    def overhead(self) -> float:
+        """Measured tracking time over training time, without set-up."""
+        return self.budget.overhead
+
+    def _sample(self, *, everything: bool = False) -> None:
+        with self.budget.booked("forward", "forward"):
+            captured, loss = self.probe.run(self.model, self.targets)
+            tables = {name: table.float() for name, table in captured.outputs.items()}
+            fresh = [readout.seen(k, self.count, t) for k, t in tables.items() if self._usable(k, t)]
+            self._backlog.waiting += fresh
+            self.records.keep_geometry(fresh)
+            if loss is not None:
+                self.records.add("", self.count, {"probe_loss": loss})
+        if self._backlog.full or self.ring is not None:
+            self._read_backlog()
+            self._watch()
+        self._weigh(everything)
+
+    def _read_backlog(self, *, everything: bool = False) -> None:
+        """Cheap numbers of all waiting samples, spectra of as many as fit, evenly spaced."""
+        steps = self._backlog.steps
+        if not steps:
+            return
+        with self.budget.booked("forward", "cheap", len(steps)):
+            self.records.take(self._backlog.cheap())
+        fits = len(steps) if everything else self.budget.affordable("decompositions", "spectra", len(steps))
+        if fits:
+            with self.budget.booked("decompositions", "spectra", fits):
+                chosen = [steps[(i + 1) * len(steps) // fits - 1] for i in range(fits)]
+                self.records.take(self._backlog.costly(chosen))
+        self._backlog.waiting.clear()
+
+    def _watch(self) -> None:
+        if self.ring is not None:
+            watched = {t.name: self.records.values(t.name, WATCHED).get(self.count) for t in self.targets}
+            self.ring.watch(self.count, {name: value for name, value in watched.items() if value is not None})
+
+    def _weigh(self, everything: bool) -> None:
+        """Weights in turn, so that every layer is reached even with a small budget."""
+        if everything or self._samples % self.weights_every == 0:
+            self._queue.extend(name for name in self._first_weights if self._unread(name))
+        self._samples += 1
+        while self._queue and (everything or self.budget.affordable("decompositions", self._queue[0])):
+            name = self._queue.popleft()
+            with self.budget.booked("decompositions", name):
+                self._read_weights(name)
+
+    def _read_weights(self, name: str) -> None:
+        weight = self.model.get_submodule(name).weight
+        assert isinstance(weight, Tensor)
+        if not isfinite(float(weight.detach().sum())):
+            return self._leave_out(f"The weights of '{name}' were not finite", name)
+        gradient = {} if weight.grad is None else {"gradient/norm": float(weight.grad.norm())}
+        self.records.add(name, self.count, readout.weights(weight, self._first_weights[name]) | gradient)
+
+    def _unread(self, name: str) -> bool:
+        return name not in self._queue and self.count not in self.records.values(name, "weight/norm")
+
+    def _note(self, step: int, loss: float | Tensor | None, values: dict[str, float]) -> None:
+        numbers = values | ({} if loss is None else {"loss": float(loss)})
+        if numbers:
+            self.records.add("", step, {name: float(value) for name, value in numbers.items()})
+
+    def _usable(self, name: str, table: Tensor) -> bool:
+        # The sum of a finite table is finite: one pass without a mask.
+        if len(table) > 1 and isfinite(float(table.sum())):
+            return True
+        self._leave_out(f"The activations of '{name}' were not finite or had one row", name)
+        return False
+
+    def _leave_out(self, why: str, name: str) -> None:
+        self.records.hole(name, self.count)
+        self._say(f"{why} at step {self.count}; left out.")
+
+    def _find_silent(self) -> None:
+        for target in self.targets:
+            if not self.records.seen(target.name) and not self.records.holes(target.name):
+                self._say(f"The layer '{target.name}' never ran on the probe and is not tracked.")
+
+    def _say(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            warnings.warn(text, stacklevel=4)
+
+
+def _chosen(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
+    from digsite.base.errors import nearest
+
+    if layers is not None:
+        known = {target.name for target in found}
+        for name in (layers := list(layers)):
+            if name not in known:
+                raise UsageError(f"The model has no layer '{name}' to track. {nearest(name, known)}")
+        found = [target for target in found if target.name in layers]
+    if not found:
+        raise UsageError("The model has no layer that can be tracked.", hint="Pass kinds=... or layers=...")
+    return found
+
+
+def _weights(found: list[Target]) -> dict[str, Tensor]:
+    """Copies of all weight matrices and kernels."""
+    weights = {target.name: getattr(target.module, "weight", None) for target in found}
+    return {name: w.detach().clone() for name, w in weights.items() if isinstance(w, Tensor) and w.ndim > 1}
+
+
+def _tidy(series: Series, n_rows: int) -> Iterator[dict[str, object]]:
+    for step, value in zip(series.steps, series.values, strict=True):
+        yield {
+            "run": series.run,
+            "step": int(step),
+            "layer": series.layer,
+            "depth": series.depth,
+            "measure": series.measure,
+            "value": value,
+            "rows": n_rows,
+        }

@@ -1,0 +1,282 @@
+"""Study: what changed inside the networks at their jumps, against windows of the same width at other times."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from digsite.models import build
+from digsite.track.config import MechanismsConfig
+from digsite.track.core.detect import jumps_of_all
+from digsite.track.core.jumps import Jump
+from digsite.track.core.members import overwrite
+from digsite.track.core.probe import Probe
+from digsite.track.experiments.grid import cell_recipe, trained_grid
+from digsite.track.figures import moments as pictures
+from digsite.track.judge import moments, plan, questions
+from digsite.track.subjects import grid
+from digsite.track.subjects.grid import Cell
+from digsite.track.subjects.tracked import TrackedRun
+from digsite.train import Ensemble, train_ensemble
+from digsite.worker.run import Run
+
+SMALLEST = {"specialization": 0.02, "jumps per layer": 0.1, "loss": 0.02}
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of training of one member, around a jump or at a random time."""
+
+    member: int
+    before: int
+    after: int
+    jump: bool
+    phase: float
+    layer: str
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Changes across windows, jumps per layer of each network by family, and checkpoint plans."""
+
+    windows: pd.DataFrame
+    per_layer: dict[str, list[float]]
+    plans: dict[str, Any]
+
+
+def mechanisms(config: MechanismsConfig, run: Run) -> None:
+    found = examine(config, run, trained_grid(config, run))
+    rows = answers(run, found)
+    run.verdict("; ".join(f"{row['question']}: {row['answer']} (n = {row['n']})" for row in rows) + ".")
+
+
+def examine(config: MechanismsConfig, run: Run, runs: list[TrackedRun]) -> Examined:
+    """Plan, train again and look inside, cell by cell."""
+    rows: list[dict[str, Any]] = []
+    per_layer: dict[str, list[float]] = {}
+    plans: dict[str, Any] = {}
+    for cell in grid.cells(config.sets, config.families, config.archs):
+        members = [one for one in runs if one.arch == cell.arch and one.dataset == cell.dataset]
+        jumps = [_confirmed(one, config) for one in members]
+        for one, found in zip(members, jumps, strict=True):
+            per_layer.setdefault(cell.family, []).append(len(found) / len(one.layers))
+            plans[one.name] = _plan(config, cell, found).as_json()
+        windows = _windows(config, jumps, run.rng("windows", len(plans)))
+        rows += run.once(f"moments-{cell.name}", lambda c=cell, w=windows: _measure(config, run, c, w))
+        _pictures(config, run, cell, windows)
+    table = pd.DataFrame(rows)
+    run.json("checkpoint_plan", plans)
+    run.table("moments", table)
+    return Examined(table, per_layer, plans)
+
+
+def _confirmed(one: TrackedRun, config: MechanismsConfig) -> list[tuple[str, Jump]]:
+    pairs = [(s.layer, j) for s, jumps in jumps_of_all(one.series(config.measure)) for j in jumps]
+    sure = [(layer, j) for layer, j in pairs if j.q is not None and j.q <= config.max_q]
+    return sorted(sure, key=lambda pair: (pair[1].q or 0.0, -abs(pair[1].relative_change)))
+
+
+def _plan(config: MechanismsConfig, cell: Cell, found: list[tuple[str, Jump]]) -> plan.CheckpointPlan:
+    task = grid.fitted(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
+    size = 4 * grid.total_parameters(build(grid.model_config(cell, task)))
+    budget = int(config.budget_mb * 2**20)
+    return plan.plan_checkpoints(
+        found, config.steps, max_q=config.max_q, checkpoint_bytes=size, budget_bytes=max(budget, 3 * size)
+    )
+
+
+def _windows(
+    config: MechanismsConfig, jumps: list[list[tuple[str, Jump]]], rng: np.random.Generator
+) -> list[Window]:
+    """The surest jumps of each member, and for each a window of equal width at a random time without a jump."""
+    found = []
+    for i, own in enumerate(jumps):
+        planned = plan.plan_checkpoints(own[: config.brackets], config.steps, max_q=1.0)
+        for bracket in planned.brackets:
+            before, after = _on_grid(bracket.before, bracket.after, config)
+            found.append(Window(i, before, after, True, bracket.jump_step / config.steps, bracket.layer))
+            start = _elsewhere(before, after, [j.step for _, j in own], config, rng)
+            if start is not None:
+                phase = (start + after - before) / config.steps
+                found.append(Window(i, start, start + after - before, False, phase, bracket.layer))
+    return found
+
+
+def _on_grid(before: int, after: int, config: MechanismsConfig) -> tuple[int, int]:
+    low = before // config.every * config.every
+    high = min(-(-after // config.every) * config.every, config.steps)
+    return low, max(high, low + config.every) if high <= low else high
+
+
+def _elsewhere(
+    before: int, after: int, jumps: list[float], config: MechanismsConfig, rng: np.random.Generator
+) -> int | None:
+    """A start within a third of training of the jump, so that a jump is compared with its own phase."""
+    width, third = after - before, config.steps // 3
+    low, high = max(before - third, 0), min(before + third, config.steps - width)
+    choices = [
+        s
+        for s in range(low // config.every * config.every, high, config.every)
+        if not any(s - config.every <= j <= s + width + config.every for j in jumps)
+    ]
+    return int(rng.choice(choices)) if choices else None
+
+
+def _measure(config: MechanismsConfig, run: Run, cell: Cell, windows: list[Window]) -> list[dict[str, Any]]:
+    """Train again from the same seeds, keep the planned weights, and look at each window's two ends."""
+    if not windows:
+        return []
+    kept, model, probe = rerun(config, cell, {(w.member, s) for w in windows for s in (w.before, w.after)})
+    rows = []
+    for k, window in enumerate(windows):
+        before, after = (kept[window.member, step] for step in (window.before, window.after))
+        draw = run.generator(f"moments-{cell.name}", k)
+        seen = []
+        for step, state in ((window.before, before), (window.after, after)):
+            overwrite(model, state)
+            seen.append(moments.look(model, probe, step, draw))
+        change = moments.difference(seen[0], seen[1]) | moments.weights_moved(before, after, draw)
+        rows.append(
+            {"family": cell.family, "arch": cell.arch, "dataset": cell.dataset, **asdict(window), **change}
+        )
+    return rows
+
+
+def rerun(
+    config: MechanismsConfig, cell: Cell, wanted: set[tuple[int, int]]
+) -> tuple[dict[tuple[int, int], dict[str, Tensor]], nn.Module, Probe]:
+    """Weights of (member, step); training is deterministic, so they are those of the first pass."""
+    recipe = cell_recipe(config, cell)
+    steps = {step for _, step in wanted}
+    kept: dict[tuple[int, int], dict[str, Tensor]] = {}
+
+    def keep(step: int, ensemble: Ensemble) -> None:
+        if step in steps:
+            params = ensemble.params
+            for member in {m for m, s in wanted if s == step}:
+                kept[member, step] = {name: value[member].clone() for name, value in params.items()}
+
+    trained = train_ensemble(recipe.model, recipe.data, recipe.members, callback=keep, every=config.every)
+    return kept, trained.ensemble.module(0), recipe.probe
+
+
+def answers(run: Run, examined: Examined) -> list[dict[str, Any]]:
+    """The three questions of the original, each with effect, interval, null and a verdict that may be withheld."""
+    table, per_layer, rng = examined.windows, examined.per_layer, run.rng("tests")
+    heads = _excess(table, "transformer", "specialization", rng)
+    families = questions.contrast(per_layer.get("cnn", []), per_layer.get("mlp", []), rng)
+    asked = {
+        "heads specialize at transformer jumps": (heads, "specialization"),
+        "CNN layers jump more often than MLP layers": (families, "jumps per layer"),
+        "the loss falls more at early jumps than at late ones": (_early_late(table, rng), "loss"),
+    }
+    rows = []
+    for question, (found, unit) in asked.items():
+        answer = found.answer(SMALLEST[unit])
+        rows.append({"question": question, "unit": unit, "answer": answer, **asdict(found)})
+        value = found.value if np.isfinite(found.value) else None
+        low, high = ((x if np.isfinite(x) else None) for x in (found.low, found.high))
+        note = f"{answer}, p = {found.p:.3f}"
+        run.claim(question, value, low=low, high=high, n=found.n, null=0.0, unit=unit, note=note)
+    for measure in ("relative_weight_change", "update_stable_rank", "sparsity", "selectivity/information"):
+        for family in sorted(per_layer):
+            found = _excess(table, family, measure, rng)
+            if found.n > 1:
+                run.claim(
+                    f"{family}/{measure}",
+                    found.value,
+                    low=found.low,
+                    high=found.high,
+                    n=found.n,
+                    null=0.0,
+                    note=f"at jumps minus at matched windows, p = {found.p:.3f}",
+                )
+    run.table("questions", pd.DataFrame(rows))
+    known = {
+        q: (f.value, f.low, f.high)
+        for q, (f, _) in asked.items()
+        if np.isfinite([f.value, f.low, f.high]).all()
+    }
+    if known:
+        run.figure(
+            "questions",
+            pictures.effects(known, "effect"),
+            pd.DataFrame(rows),
+            caption="Effects with 95 % intervals.",
+        )
+    return rows
+
+
+def _excess(table: pd.DataFrame, family: str, measure: str, rng: np.random.Generator) -> questions.Effect:
+    """At jumps minus at matched windows, one value per network."""
+    if table.empty or measure not in table:
+        return questions.effect([], rng)
+    mine = table[table.family == family]
+    means = mine.groupby(["dataset", "arch", "member", "jump"])[measure].mean().unstack("jump")
+    if True not in means or False not in means:
+        return questions.effect([], rng)
+    return questions.effect((means[True] - means[False]).dropna().tolist(), rng)
+
+
+def _early_late(table: pd.DataFrame, rng: np.random.Generator) -> questions.Effect:
+    """Fall of the probe loss beyond matched windows at jumps in the first half, minus that in the second."""
+    if table.empty or "loss" not in table:
+        return questions.contrast([], [], rng)
+    excess = {}
+    for early in (True, False):
+        part = table[(table.phase < 0.5) == early]
+        means = part.groupby(["arch", "dataset", "member", "jump"])["loss"].mean().unstack("jump")
+        both = True in means and False in means
+        excess[early] = (means[False] - means[True]).dropna().tolist() if both else []
+    return questions.contrast(excess[True], excess[False], rng)
+
+
+def _pictures(config: MechanismsConfig, run: Run, cell: Cell, windows: list[Window]) -> None:
+    """Before and after the first network's surest jump; without a jump, the first tenth of training."""
+    mine = [w for w in windows if w.jump and w.member == 0]
+    first = mine[0] if mine else Window(0, 0, max(config.steps // 10, config.every), False, 0.0, "")
+    steps = (first.before // config.every * config.every, first.after // config.every * config.every)
+    course = sorted(
+        {*steps, *range(0, config.steps + 1, max(config.steps // 20 // config.every, 1) * config.every)}
+    )
+    kept, model, probe = rerun(config, cell, {(0, step) for step in course})
+    seen: dict[int, moments.Moment] = {}
+    for step in course:
+        overwrite(model, kept[0, step])
+        seen[step] = moments.look(model, probe, step, run.generator("pictures"), deep=False)
+    before, after = seen[steps[0]], seen[steps[1]]
+    name = f"{cell.arch}_{cell.dataset}"
+    if before.patterns:
+        place = next(iter(before.patterns))
+        picture = pictures.attention_heads(before.patterns[place], after.patterns[place], steps)
+        run.figure(f"{name}/heads", picture, caption=f"Attention of {place} before and after.")
+        lines = {p: [seen[s].numbers[f"{p}/entropy"] for s in course] for p in before.patterns}
+        run.figure(
+            f"{name}/entropy",
+            pictures.entropy_evolution(course, lines, [w.phase * config.steps for w in mine]),
+            caption="Attention entropy in shares of ln(keys); dotted lines are confirmed jumps.",
+        )
+    kernels = [n for n, w in kept[0, steps[0]].items() if w.ndim == 4]
+    if kernels:
+        pair = [kept[0, s][kernels[0]] for s in steps]
+        run.figure(
+            f"{name}/filters",
+            pictures.filters(pair[0], pair[1], steps),
+            caption="First filters before and after.",
+        )
+    labels = probe.labels
+    fitting = [n for n, t in before.activations.items() if labels is not None and len(t) == len(labels)]
+    if len(fitting) > 1 and labels is not None:
+        layer = fitting[-2]
+        picture = pictures.activation_heatmaps(
+            before.activations[layer], after.activations[layer], labels, steps
+        )
+        run.figure(f"{name}/activations", picture, caption=f"Class means of {layer} before and after.")
+    for label, step in zip(("before", "after"), steps, strict=True):
+        if torch.stack([w.float().abs().sum() for w in kept[0, step].values()]).isfinite().all():
+            run.tensors(f"checkpoints/{name}_{label}", kept[0, step], {"step": str(step), "member": "0"})

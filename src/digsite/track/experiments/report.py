@@ -1,0 +1,96 @@
+"""Study: both phases in one report: dashboard, architecture page, and hypotheses with computed verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from digsite.track.config import MechanismsConfig
+from digsite.track.experiments.grid import claims, trained_grid
+from digsite.track.experiments.mechanisms import Examined, answers, examine
+from digsite.track.figures import dashboard
+from digsite.track.judge import phases
+from digsite.track.judge.hypotheses import Hypothesis, hypotheses
+from digsite.track.judge.phases import Phase1
+from digsite.track.subjects.tracked import TrackedRun
+from digsite.worker.run import Run
+
+
+def report(config: MechanismsConfig, run: Run) -> None:
+    runs = trained_grid(config, run)
+    result = phases.phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
+    examined = examine(config, run, runs)
+    claims(run, runs, result)
+    asked = answers(run, examined)
+    tested = hypotheses(result, run.rng("hypotheses"))
+    table = pd.DataFrame([*(h.row() for h in tested), *(_as_hypothesis(row) for row in asked)])
+    run.table("hypotheses", table)
+    run.table("all_jumps_detailed", result.jumps)
+    run.json(
+        "integrated_report", phases.without_holes(_integrated(config, runs, result, examined, tested, asked))
+    )
+    run.figure("executive_dashboard", dashboard.dashboard(runs, result), caption="Ten panels on one page.")
+    run.figure("architectures", dashboard.architecture_page(result), caption="Six panels on the families.")
+    run.view("hypotheses", "table", "tables/hypotheses.csv")
+    counted = Counter(table.answer)
+    yes = [h.claim for h in tested if h.answer == "yes"]
+    run.verdict(
+        f"Of {len(table)} hypotheses {counted['yes']} hold, {counted['no']} do not, and "
+        f"{counted['not decidable with this power']} cannot be decided with {len(runs)} runs."
+        + (f" Supported: {'; '.join(yes)}." if yes else "")
+    )
+
+
+def _as_hypothesis(row: dict[str, Any]) -> dict[str, Any]:
+    """A question of phase 2 in the columns of the hypothesis table."""
+    shown = {key: row[key] for key in ("answer", "low", "high", "p", "n")}
+    return {
+        "hypothesis": row["question"],
+        "value": row["value"],
+        "null": 0.0,
+        "effect": row["value"],
+        **shown,
+    }
+
+
+def _integrated(
+    config: MechanismsConfig,
+    runs: list[TrackedRun],
+    result: Phase1,
+    examined: Examined,
+    tested: list[Hypothesis],
+    asked: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """integrated_report.json: every number beside its null, nothing typed in."""
+    detectors = result.detectors.set_index("detector").to_dict("index")
+    accuracy = [one.accuracy for one in runs if one.accuracy is not None]
+    return {
+        "metadata": {
+            "total_experiments": len(runs),
+            "seeds": config.seeds,
+            "measure": config.measure,
+            "unit_of_time": "training steps",
+            "mean_accuracy": float(np.mean(accuracy)) if accuracy else None,
+        },
+        "phase_1_findings": {
+            "jumps": {"total": len(result.jumps), "per_layer_series": detectors},
+            "convergence": result.convergence.order.value_counts().to_dict(),
+            "layers": result.layers.kind.value_counts().to_dict(),
+            "clusters": phases.clustering_summary(result.kinds),
+            "runs_coordinated_p05": int((result.critical.coordination_p < 0.05).sum())
+            if len(result.critical)
+            else 0,
+        },
+        "phase_2_findings": {
+            "windows": len(examined.windows),
+            "jumps_per_layer": {
+                family: float(np.mean(values)) for family, values in examined.per_layer.items()
+            },
+            "questions": asked,
+        },
+        "hypotheses_tested": [h.row() | {"effect_detail": asdict(h.effect)} for h in tested],
+    }

@@ -1,0 +1,173 @@
+"""Pictures of the room: series with jumps, jump times, claims beside their nulls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from digsite.figures import NULL_COLOR, PALETTE, canvas, styled
+from digsite.track.core.jumps import Jump
+from digsite.track.core.series import Series
+from digsite.track.judge.critical import TOGETHER, fast
+from digsite.track.judge.windows import Window
+from digsite.track.subjects.tracked import TrackedRun
+
+
+@styled
+def series_with_jumps(
+    series: Sequence[Series], jumps: Sequence[Sequence[Jump]], *, y: str, title: str = ""
+) -> Figure:
+    """Curves over training steps; a band marks the interval of each jump's place."""
+    figure, ax = canvas(width=6.4, height=3.2)
+    for color, one, found in zip(_colors(len(series)), series, jumps, strict=True):
+        ax.plot(one.steps, one.values, color=color, label=one.layer or one.run)
+        for jump in found:
+            ax.axvspan(jump.low, jump.high, color=color, alpha=0.25, linewidth=0)
+    ax.set(xlabel="training step", ylabel=y, title=title)
+    if len(series) <= 10:
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+@styled
+def recorded_and_repaired(
+    steps: np.ndarray, recorded: np.ndarray, repaired: np.ndarray, layer: str
+) -> Figure:
+    """The published column minus one, and the true stable rank of the same layer."""
+    figure, axes = canvas(2, 1, width=6.4, height=4.4, sharex=True)
+    axes[0].plot(steps, recorded - 1, color=NULL_COLOR)
+    axes[0].set(ylabel="recorded value - 1", title=f"{layer}: the recorded stable rank is one up to rounding")
+    axes[1].plot(steps, repaired, color=PALETTE[0])
+    axes[1].set(xlabel="training step", ylabel="stable rank", title="the same layer repaired")
+    return figure
+
+
+@styled
+def phase_histograms(phases: Mapping[str, np.ndarray], title: str = "") -> Figure:
+    """When jumps happen, one panel per way of finding them; the dashed line is an even spread."""
+    figure, axes = canvas(
+        len(phases), 1, width=6.4, height=1.5 * len(phases) + 0.6, sharex=True, squeeze=False
+    )
+    bins = np.linspace(0, 1, 41)
+    for color, ax, (name, values) in zip(_colors(len(phases)), axes[:, 0], phases.items(), strict=True):
+        ax.hist(values, bins=bins.tolist(), color=color)
+        ax.axhline(len(values) / 40, color=NULL_COLOR, linestyle="--", label="even spread")
+        ax.set(ylabel="jumps", title=f"{name} (n = {len(values)})")
+    axes[0, 0].legend()
+    axes[-1, 0].set_xlabel("share of training done")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+@styled
+def counts_and_null(
+    names: Sequence[str], counts: Mapping[str, Sequence[float]], null: Sequence[float], y: str
+) -> Figure:
+    """Grouped bars per name with the null as a gray tick behind each group."""
+    figure, ax = canvas(width=6.4, height=3.2)
+    width, at = 0.8 / len(counts), np.arange(len(names))
+    for k, (color, (label, values)) in enumerate(zip(_colors(len(counts)), counts.items(), strict=True)):
+        ax.bar(
+            np.arange(len(names)) + (k - (len(counts) - 1) / 2) * width,
+            values,
+            width * 0.92,
+            color=color,
+            label=label,
+        )
+    at = np.arange(len(names))
+    ax.hlines(null, at - 0.45, at + 0.45, color=NULL_COLOR, linewidth=2, label="noise, by the published rule")
+    ax.set_xticks(at, list(names))
+    ax.set(ylabel=y)
+    ax.legend()
+    return figure
+
+
+def _colors(count: int) -> list[str]:
+    return [PALETTE[i % len(PALETTE)] for i in range(count)]
+
+
+@styled
+def layer_heatmap(run: TrackedRun, measure: str, found: Sequence[tuple[Series, Sequence[Jump]]]) -> Figure:
+    """Each layer's curve as a row, scaled to its own range; ticks mark jumps."""
+    values = run.values[measure]
+    low, high = np.nanmin(values, 1, keepdims=True), np.nanmax(values, 1, keepdims=True)
+    scaled = (values - low) / np.maximum(high - low, 1e-12)
+    figure, ax = canvas(width=7.0, height=1.2 + 0.22 * len(run.layers))
+    image = ax.imshow(
+        scaled, aspect="auto", extent=(float(run.steps[0]), float(run.steps[-1]), len(run.layers) - 0.5, -0.5)
+    )
+    for series, jumps in found:
+        ax.plot(
+            [j.step for j in jumps],
+            [series.depth] * len(jumps),
+            "|",
+            color="white",
+            markersize=9,
+            markeredgewidth=2,
+        )
+    labels = [
+        f"{name}  {a:.1f}..{b:.1f}" for name, a, b in zip(run.layers, low[:, 0], high[:, 0], strict=True)
+    ]
+    ax.set_yticks(range(len(run.layers)), labels, fontsize=7)
+    ax.set(xlabel="training step", title=f"{run.name}\n{measure}")
+    ax.grid(False)
+    figure.colorbar(image, ax=ax, label="share of own range")
+    return figure
+
+
+@styled
+def velocity_and_acceleration(run: TrackedRun, measure: str) -> Figure:
+    """Speeds and accelerations of the layers, and coordination with its threshold."""
+    figure, axes = canvas(3, 1, width=7.0, height=6.0, sharex=True)
+    moving = [series for series in run.series(measure) if not series.constant]
+    for series in moving:
+        scale = max(float(series.values.std()), 1e-12)
+        axes[0].plot(series.steps[1:], np.abs(np.diff(series.values)) / scale, linewidth=0.7, alpha=0.8)
+        axes[1].plot(series.steps[2:], np.abs(np.diff(series.values, n=2)) / scale, linewidth=0.7, alpha=0.8)
+    if moving:
+        axes[2].plot(run.steps, np.mean([fast(s.values) for s in moving], axis=0), color=PALETTE[0])
+    axes[2].axhline(TOGETHER, color="black", linewidth=0.8, linestyle=":", label="half of the layers")
+    axes[2].axhline(0.1, color=NULL_COLOR, linestyle="--", label="average by construction")
+    axes[2].legend()
+    axes[0].set(ylabel="|velocity| / sd", title=f"{run.name}: {measure}", yscale="log")
+    axes[1].set(ylabel="|acceleration| / sd", yscale="log")
+    axes[2].set(xlabel="training step", ylabel="share of layers that are fast")
+    return figure
+
+
+@styled
+def transition(
+    run: TrackedRun,
+    channels: Sequence[str],
+    behavior: np.ndarray | None,
+    windows: Sequence[Window],
+    confirmed: Sequence[tuple[Series, Jump]],
+    courses: Sequence[tuple[str, str]] = (),
+) -> Figure:
+    """Behavior above; below it the (measure, layer) that date it best, and those with the surest jumps."""
+    sure = [(s.measure, s.layer) for s, _ in sorted(confirmed, key=lambda pair: pair[1].p or 0)]
+    keys = list(dict.fromkeys([*courses[:3], *sure[:2]]))
+    keys = keys or [(measure, run.layers[-1]) for measure in list(run.values)[:2]]
+    figure, axes = canvas(
+        1 + len(keys), 1, width=7.0, height=1.7 * (1 + len(keys)), sharex=True, squeeze=False
+    )
+    if behavior is not None:
+        for color, name, row in zip(_colors(len(channels)), channels, behavior, strict=True):
+            axes[0, 0].plot(run.steps, row, color=color, label=name)
+        axes[0, 0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[0, 0].set(ylabel="behavior", title=run.name)
+    for ax, (measure, layer) in zip(axes[1:, 0], keys, strict=True):
+        series = next(s for s in run.series(measure) if s.layer == layer)
+        ax.plot(series.steps, series.values, color=PALETTE[0])
+        for jump in (j for s, j in confirmed if (s.measure, s.layer) == (measure, layer)):
+            ax.axvspan(jump.low, jump.high, color=PALETTE[1], alpha=0.4, linewidth=0)
+            ax.axvline(jump.step, color=PALETTE[1], linewidth=1)
+        ax.set(ylabel="value", title=f"{layer or 'model'}: {measure}")
+    for ax in axes[:, 0]:
+        for window in windows:
+            ax.axvspan(window.low, window.high, color=NULL_COLOR, alpha=0.15, linewidth=0)
+    axes[-1, 0].set_xlabel("training step")
+    return figure

@@ -1,0 +1,245 @@
+"""The analyses of phase 1 on tracked runs: jumps, convergence, critical periods, typology, as tables without holes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.signal import lfilter, savgol_filter
+
+from digsite.base.intervals import student
+from digsite.track.core import noise
+from digsite.track.core.detect import detectors, jumps_of, jumps_of_all
+from digsite.track.core.jumps import Jump
+from digsite.track.core.series import Series
+from digsite.track.judge import convergence, critical
+from digsite.track.judge.typology import FEATURES, Typology, features, typology
+from digsite.track.subjects.tracked import TrackedRun
+
+Found = list[tuple[Series, list[Jump]]]
+EARLY, LATE = 1 / 3, 2 / 3
+
+
+@dataclass(frozen=True)
+class Phase1:
+    """Everything phase 1 says about a set of runs."""
+
+    found: Found
+    jumps: pd.DataFrame
+    convergence: pd.DataFrame
+    layers: pd.DataFrame
+    critical: pd.DataFrame
+    kinds: Typology
+    detectors: pd.DataFrame
+
+
+def phase1(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator, seed: int) -> Phase1:
+    by_name = {run.name: run for run in runs}
+    found = jumps_of_all(series for run in runs for series in run.series(measure))
+    together = {run.name: _coordination(run, measure) for run in runs}
+    flat = [(series, jump) for series, jumps in found for jump in jumps]
+    depths = [series.depth / max(len(by_name[series.run].layers) - 1, 1) for series, _ in flat]
+    shared = [float(together[series.run][jump.index]) for series, jump in flat]
+    kinds = typology(features([jump for _, jump in flat], depths, shared), seed)
+    table = pd.DataFrame(
+        [
+            _jump_row(by_name[series.run], series, jump, shared[i], int(kinds.labels[i]))
+            for i, (series, jump) in enumerate(flat)
+        ],
+        columns=JUMP_COLUMNS,
+    )
+    orders, layers = _convergence(runs, measure, rng)
+    return Phase1(
+        found,
+        table,
+        orders,
+        layers,
+        _critical(runs, measure, rng),
+        kinds,
+        detector_table(runs, measure, found),
+    )
+
+
+JUMP_COLUMNS = (
+    "experiment",
+    "family",
+    "arch_name",
+    "dataset",
+    "seed",
+    "layer",
+    "depth",
+    "step",
+    "low",
+    "high",
+    "before",
+    "after",
+    "change",
+    "change_low",
+    "change_high",
+    "relative_change",
+    "width",
+    "speed",
+    "phase",
+    "phase_category",
+    "direction",
+    "kind",
+    "p",
+    "q",
+    "coordination",
+    "cluster",
+)
+
+
+def _jump_row(
+    run: TrackedRun, series: Series, jump: Jump, coordination: float, cluster: int
+) -> dict[str, Any]:
+    row = asdict(jump) | {"direction": jump.direction, "phase_category": category(jump.phase)}
+    row.pop("index")
+    return {
+        "experiment": run.name,
+        "family": run.family,
+        "arch_name": run.arch,
+        "dataset": run.dataset,
+        "seed": run.seed,
+        "layer": series.layer,
+        "depth": series.depth,
+        **row,
+        "coordination": coordination,
+        "cluster": cluster,
+    }
+
+
+def category(phase: float) -> str:
+    return "early" if phase < EARLY else "late" if phase > LATE else "mid"
+
+
+def _moving(run: TrackedRun, measure: str) -> list[np.ndarray]:
+    return [s.values for s in run.series(measure) if not s.constant and s.holes == 0]
+
+
+def _coordination(run: TrackedRun, measure: str) -> np.ndarray:
+    moving = _moving(run, measure)
+    return np.mean([critical.fast(v) for v in moving], axis=0) if moving else np.zeros(len(run.steps))
+
+
+def _convergence(
+    runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row per run with its order of layers, and one per layer with its settling step."""
+    orders, layers = [], []
+    for run in runs:
+        settled = [convergence.settled(series) for series in run.series(measure)]
+        order = convergence.layer_order([s.step for s in settled], rng)
+        counts = {f"n_{kind.replace(' ', '_')}": sum(s.kind == kind for s in settled) for kind in KINDS}
+        orders.append(labels(run) | asdict(order) | counts)
+        layers += [
+            labels(run) | {"layer": layer, "depth": depth, **asdict(s)}
+            for depth, (layer, s) in enumerate(zip(run.layers, settled, strict=True))
+        ]
+    return pd.DataFrame(orders), pd.DataFrame(layers)
+
+
+KINDS = ("constant", "converged", "not converged")
+
+
+def _critical(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator) -> pd.DataFrame:
+    rows = []
+    for run in runs:
+        moving = _moving(run, measure)
+        found = critical.periods(moving, rng)
+        if found is None:
+            continue
+        link = critical.loss_link(moving, run.loss, rng) if np.isfinite(run.loss).all() else None
+        rows.append(
+            labels(run)
+            | {
+                "total_critical_steps": found.n_critical,
+                "total_transitions": found.n_transitions,
+                "num_coordinated_periods": found.n_coordinated,
+                "max_coordination": found.highest,
+                "max_coordination_null": found.null_highest,
+                "mean_coordination": float(found.coordination.mean()),
+                "coordination_p": found.p,
+            }
+            | ({f"loss_{key}": value for key, value in asdict(link).items()} if link else {})
+        )
+    return pd.DataFrame(rows)
+
+
+def labels(run: TrackedRun) -> dict[str, Any]:
+    return {
+        "experiment": run.name,
+        "family": run.family,
+        "arch_name": run.arch,
+        "dataset": run.dataset,
+        "seed": run.seed,
+    }
+
+
+def detector_table(runs: Sequence[TrackedRun], measure: str, edge: Found) -> pd.DataFrame:
+    """Jumps per layer series by every detector, beside its finds in surrogates of the same series without jumps."""
+    rng = np.random.default_rng(0)
+    series = [s for s, _ in edge]
+    smooth = [surrogate(s, rng) for s in series[:: max(len(series) // 100, 1)] if not s.constant]
+    rows = []
+    for name in detectors():
+        counts = (
+            [len(jumps) for _, jumps in edge] if name == "edge" else [len(jumps_of(s, name)) for s in series]
+        )
+        null = [len(jumps_of(s, name)) for s in smooth]
+        rate = float(np.mean(null)) if null else 0.0
+        rows.append({"detector": name, "per_series": float(np.mean(counts)), "null_per_series": rate})
+    return pd.DataFrame(rows)
+
+
+def surrogate(series: Series, rng: np.random.Generator) -> Series:
+    """The smoothed course of a series with new AR(1) noise of the old memory and local strength."""
+    values = series.values
+    course = savgol_filter(values, min(41, len(values) // 2 * 2 - 1), 2)
+    rest = values - course
+    power = float(rest @ rest)
+    memory = float(np.clip(rest[1:] @ rest[:-1] / power, 0, 0.98)) if power > 0 else 0.0
+    shocks = noise.local_scale((rest[1:] - memory * rest[:-1])[None])[0] * rng.standard_normal(
+        len(values) - 1
+    )
+    again = lfilter([1.0], [1.0, -memory], np.r_[rest[0], shocks])
+    return Series(series.steps, course + np.asarray(again))
+
+
+def rate_by(jumps: pd.DataFrame, layers: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Jumps per layer series by a column, mean over runs with a 95 % interval from the spread between runs."""
+    sizes: Any = layers.groupby([key, "experiment"]).size()
+    per_run = sizes.rename("layers").to_frame()
+    per_run["jumps"] = jumps.groupby([key, "experiment"]).size() if len(jumps) else 0
+    rates = (per_run["jumps"].fillna(0) / per_run["layers"]).groupby(key)
+    rows = [(name, *student(values.tolist(), least=0), len(values)) for name, values in rates]
+    table = pd.DataFrame(rows, columns=[key, "rate", "low", "high", "runs"])
+    return table.astype({"low": float, "high": float})
+
+
+def clustering_summary(kinds: Typology) -> dict[str, Any]:
+    """For jump_clustering_results.json: one kind means no clusters."""
+    sizes = {str(c): int((kinds.labels == c).sum()) for c in range(kinds.k)}
+    return {
+        "n_clusters": kinds.k,
+        "answer": "no clusters" if kinds.k == 1 else f"{kinds.k} clusters",
+        "cluster_sizes": sizes,
+        "features": list(FEATURES),
+        "centers": [list(map(float, center)) for center in kinds.centers] if kinds.k > 1 else [],
+        "gap": list(kinds.gaps),
+        "silhouette": kinds.silhouette,
+    }
+
+
+def without_holes(value: Any) -> Any:
+    """For JSON: undefined numbers become null."""
+    if isinstance(value, Mapping):
+        return {str(key): without_holes(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_holes(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,107 @@
+"""Stored checkpoints as a training run: steps from names, weight spectra of each, and a tracker fed from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from digsite.base.errors import NotFound, UsageError
+from digsite.models.pretrained import load_model
+from digsite.track.core import readout
+from digsite.track.core.members import overwrite
+from digsite.track.core.series import Series, make_series
+from digsite.track.core.tracker import Tracker
+from digsite.track.subjects.named_probes import named_probe
+from digsite.weights import WeightBundle, open_weights
+
+FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+
+def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
+    """Files or folders whose names end in a number, in the order of that number: step_100.safetensors, step1000/."""
+    if not folder.is_dir():
+        raise NotFound(f"There is no folder '{folder}'.")
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        step = _step(path)
+        if step is None:
+            continue
+        if step in found:
+            raise UsageError(f"'{found[step].name}' and '{path.name}' are both of step {step}.")
+        found[step] = path
+    if len(found) < 2:
+        raise UsageError(
+            f"'{folder}' holds {len(found)} checkpoints with a step in their names; two are needed.",
+            hint="Name them like step_100.safetensors or checkpoint-100/.",
+        )
+    return sorted(found.items())
+
+
+def _step(path: Path) -> int | None:
+    if path.is_file() and path.suffix not in FILES:
+        return None
+    numbers = re.findall(r"\d+", path.stem if path.is_file() else path.name)
+    return int(numbers[-1]) if numbers else None
+
+
+def weight_table(checkpoints: Iterable[tuple[int, Path]]) -> pd.DataFrame:
+    """Spectra of each weight matrix and of its change since the first checkpoint: step, layer, measure, value."""
+    first: dict[str, Tensor] = {}
+    rows = []
+    for step, path in checkpoints:
+        bundle: WeightBundle = open_weights(path)
+        for name in bundle.tensors:
+            weight = bundle.tensors[name]
+            if weight.ndim < 2 or not weight.is_floating_point():
+                continue
+            start = first.setdefault(name, weight.float())
+            if start.shape != weight.shape:
+                raise UsageError(
+                    f"'{name}' changes shape at step {step}: these are not checkpoints of one run."
+                )
+            values = readout.weights(weight.float(), start)
+            rows += [{"step": step, "layer": name, "measure": m, "value": v} for m, v in values.items()]
+    return pd.DataFrame(rows)
+
+
+def series_of(table: pd.DataFrame) -> list[Series]:
+    """One series per layer and measure of a tidy table; layers keep their order of appearance as depth."""
+    depth = {name: i for i, name in enumerate(dict.fromkeys(map(str, table["layer"])))}
+    groups: Any = table.groupby(["layer", "measure"], sort=False)
+    return [
+        make_series(part["value"], part["step"], layer=layer, measure=measure, depth=depth[layer])
+        for (layer, measure), part in groups
+    ]
+
+
+def activation_series(checkpoints: Iterable[tuple[int, Path]], probe: str) -> list[Series]:
+    """Measures of each layer's activations on a named probe; every checkpoint must say what its network is."""
+    states, model = [], None
+    for step, path in checkpoints:
+        loaded = load_model(f"file:{path}")
+        model = model or loaded
+        states.append((step, loaded.state_dict()))
+    assert model is not None
+    return observe_checkpoints(model, named_probe(probe, model), states, weights=False).series()
+
+
+def observe_checkpoints(
+    model: nn.Module, probe: Any, states: Iterable[tuple[int, Mapping[str, Tensor]]], **options: Any
+) -> Tracker:
+    """The tracker's complete samples at stored steps, which may be spaced in any way."""
+    tracker: Tracker | None = None
+    for step, state in states:
+        overwrite(model, state)
+        if tracker is None:
+            tracker = Tracker(model, probe, budget=None, first_step=step, **options)
+        else:
+            tracker.observe(step)
+    if tracker is None:
+        raise UsageError("There are no checkpoints to observe.")
+    tracker.close()
+    return tracker

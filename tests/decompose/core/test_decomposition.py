@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.decompose.core.decomposition import MASKINGS, Decomposition
+from digsite.decompose.subjects import sample
+
+
+def test_importance_says_which_neurons_an_input_needs(exact, batch):
+    found = exact.importance(batch)["0"]
+    on = sample.pairs()[0](batch) > 5e-5  # the fixture's gates rise to one within 1e-4
+    assert torch.equal(found[:, :4] > 0.5, on)
+    assert not found[:, 4].any()
+
+
+def test_important_components_alone_give_the_output(exact, batch):
+    wanted = sample.pairs()(batch)
+    for masking in ("ci", "rounded", "stochastic", "unmasked"):
+        torch.testing.assert_close(exact.output(batch, masking), wanted, atol=1e-3, rtol=0)
+    assert not exact.output(batch, "zero").any()
+    assert (exact.output(batch, "random") - wanted).abs().max() > 0.05
+
+
+def test_only_the_named_modules_are_replaced(exact, batch):
+    torch.testing.assert_close(exact.output(batch, "zero", modules=[]), sample.pairs()(batch))
+
+
+def test_an_unknown_masking_or_module_is_answered(exact, batch):
+    with pytest.raises(UsageError, match="stochastic"):
+        exact.output(batch, "stochastik")
+    with pytest.raises(UsageError, match="'7' was not decomposed"):
+        exact.components("7")
+    assert len(MASKINGS) == 6
+
+
+def test_switching_a_component_off_silences_its_neuron(exact, batch):
+    changed = exact.ablate({"0": [1]})(batch)
+    wanted = sample.pairs()(batch)
+    assert not changed[:, 1].any()
+    torch.testing.assert_close(changed[:, [0, 2, 3]], wanted[:, [0, 2, 3]])
+    torch.testing.assert_close(exact.edit({"2": {3: 2.0}})(batch)[:, 3], 2 * wanted[:, 3])
+
+
+def test_keeping_one_component_leaves_one_output(exact, batch):
+    assert exact.keep({"0": [2]})(batch).any(0).tolist() == [False, False, True, False]
+
+
+def test_edits_come_without_hooks_and_leave_the_copy_alone(exact, batch):
+    before = exact.output(batch)
+    changed = exact.ablate({"0": [0]})
+    assert all("forward" not in module.__dict__ for module in changed.modules())
+    torch.testing.assert_close(exact.output(batch), before)
+
+
+def test_a_component_that_is_not_there_is_answered(exact):
+    with pytest.raises(UsageError, match="components 0 to 4, not 9"):
+        exact.ablate({"0": [9]})
+
+
+def test_saved_and_loaded_it_is_the_same(exact, batch, tmp_path):
+    path = exact.save(tmp_path / "found.safetensors")
+    with pytest.raises(UsageError, match="model="):
+        Decomposition.load(path)
+    again = Decomposition.load(path, model=sample.pairs())
+    assert torch.equal(again.output(batch), exact.output(batch))
+    assert again.config == exact.config
+
+
+def test_clusters_join_what_acts_together(exact, batch):
+    groups = exact.cluster(batch).groups
+    assert sorted(sorted(g) for g in groups) == [[("0", c), ("2", c)] for c in range(4)]

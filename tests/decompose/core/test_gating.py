@@ -1,0 +1,78 @@
+"""One contract for every gate, and the closed forms of the cheap ones."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from digsite.decompose.config import GATES
+from digsite.decompose.core import gating
+from digsite.decompose.core.gates import mlp
+from digsite.decompose.core.gating import Shape
+
+SHAPES = {"a": Shape(6, 4, 5), "b": Shape(4, 3, 7)}
+
+
+def draw(name: str, *shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(sum(map(ord, name)))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def example(lead: tuple[int, ...] = (8,)):
+    inputs = {s: draw(f"x{s}", *lead, shape.d_in) for s, shape in SHAPES.items()}
+    return {s: draw(f"h{s}", *lead, shape.n) for s, shape in SHAPES.items()}, inputs
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("lead", [(8,), (3, 5)])
+def test_every_gate_gives_one_logit_per_component_and_learns(kind, lead):
+    settings = GATES[kind].Settings()
+    params = {k: v.requires_grad_() for k, v in gating.init(settings, SHAPES, draw).items()}
+    inner, inputs = example(lead)
+    found = gating.logits(settings, params, inner, inputs)
+    assert {s: v.shape for s, v in found.items()} == {s: v.shape for s, v in inner.items()}
+    sum(v.sin().sum() for v in found.values()).backward()
+    assert all(p.grad is not None for p in params.values())
+
+
+@pytest.mark.parametrize("kind", [k for k in GATES if not k.startswith("global")])
+def test_local_gates_look_at_one_position(kind):
+    settings = GATES[kind].Settings()
+    params = gating.init(settings, SHAPES, draw)
+    inner, inputs = example()
+    whole = gating.logits(settings, params, inner, inputs)
+    part = gating.logits(
+        settings, params, {s: v[2:4] for s, v in inner.items()}, {s: v[2:4] for s, v in inputs.items()}
+    )
+    for site in whole:
+        torch.testing.assert_close(whole[site][2:4], part[site])
+
+
+def test_the_mlp_gate_is_the_einsum_that_it_replaces():
+    settings = mlp.Settings(hidden=[4, 3])
+    params = {k: v + 0.1 for k, v in gating.init(settings, SHAPES, draw).items()}
+    inner, inputs = example()
+    found = gating.logits(settings, params, inner, inputs)["a"]
+    x = F.gelu(torch.einsum("bc,ch->bch", inner["a"], params["a/w0"][:, 0]) + params["a/b0"])
+    x = F.gelu(torch.einsum("bch,chk->bck", x, params["a/w1"]) + params["a/b1"])
+    torch.testing.assert_close(found, torch.einsum("bch,ch->bc", x, params["a/out"]) + params["a/bias"])
+
+
+def test_tabulated_gates_are_close_and_get_closer():
+    inner, inputs = example((4000,))
+    params = gating.init(mlp.Settings(), SHAPES, draw)
+    exact = gating.logits(mlp.Settings(), params, inner, inputs)["a"]
+    gaps = [
+        (gating.logits(mlp.Settings(nodes=n), params, inner, inputs)["a"] - exact).abs().max()
+        for n in (64, 256)
+    ]
+    assert (
+        gaps[1] < 2e-3
+    )  # the range is seven standard deviations here; error falls with the square of the spacing
+    assert gaps[1] < gaps[0] / 8
+
+
+def test_jitter_spreads_logits_upward_and_down():
+    found = gating.importance(
+        {"a": torch.full((2, 2), 0.5)}, "leaky_hard", {"a": torch.tensor([[0.0, 1.0]] * 2)}
+    )
+    torch.testing.assert_close(found.lower["a"][0], torch.tensor([0.525, 0.475]))

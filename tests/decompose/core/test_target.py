@@ -1,0 +1,82 @@
+"""Layers answered by parts that add up to their matrix give the model's own output."""
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from digsite.base.errors import UsageError
+from digsite.decompose.core.target import Target, find_sites, pick
+
+
+def conv() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4))
+
+
+def text() -> nn.Module:
+    return nn.Sequential(nn.Embedding(11, 6), Conv1D(5, 6), nn.Tanh(), nn.Linear(5, 3))
+
+
+MODELS = {
+    "dense": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.randn(7, 4)),
+    "conv": (conv, torch.randn(7, 2, 6, 6)),
+    "text": (text, torch.randint(11, (7, 9))),
+}
+PATTERNS = {"dense": ["0", "2"], "conv": ["0", "3"], "text": ["0", "1", "3"]}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_that_add_up_change_nothing(name):
+    make, x = MODELS[name]
+    model = make().double() if x.is_floating_point() else make()
+    x = x.double() if x.is_floating_point() else x
+    patterns = PATTERNS[name]
+    target = Target(model, patterns)
+
+    def plug(site, value, shift=0.0):
+        u, s, vh = torch.linalg.svd(site.matrix(), full_matrices=False)
+        return site.layer.finish(site.module, site.read(value, u * s) @ vh + shift)
+
+    expected = model(x)
+    torch.testing.assert_close(
+        target(None, x, dict.fromkeys(target.sites, plug)), expected, rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(target(None, x), expected)
+    moved = target(None, x, {patterns[-1]: lambda site, value: plug(site, value, 1.0)})
+    torch.testing.assert_close(moved, expected + 1, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_assigning_a_matrix_and_reading_it_back(name):
+    model = MODELS[name][0]()
+    for site in find_sites(model, PATTERNS[name]):
+        wanted = torch.randn_like(site.matrix())
+        site.layer.assign(site.module, wanted)
+        torch.testing.assert_close(site.matrix(), wanted)
+
+
+def test_an_identity_before_a_layer_is_a_site_of_its_own():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    target, x = Target(model, ["0"], identity=["2"]), torch.randn(5, 4)
+    assert list(target.sites) == ["0", "2.pre_identity"]
+    assert torch.equal(target.sites["2.pre_identity"].matrix(), torch.eye(3))
+    doubled = target(None, x, {"2.pre_identity": lambda site, value: 2 * value})
+    torch.testing.assert_close(doubled, model[2](2 * model[1](model[0](x))))
+
+
+def test_plugs_are_gone_after_a_call_and_after_an_error():
+    target, x = Target(nn.Sequential(nn.Linear(4, 3)), ["0"]), torch.randn(5, 4)
+    before = target(None, x)
+    with pytest.raises(ZeroDivisionError):
+        target(None, x, {"0": lambda site, value: 1 / 0})
+    assert torch.equal(target(None, x), before)
+
+
+def test_outputs_are_picked_by_attribute_or_number():
+    class Output:
+        logits = torch.ones(2)
+
+    assert torch.equal(pick(Output(), "logits"), torch.ones(2))
+    assert torch.equal(pick((1, torch.zeros(2)), "idx_1"), torch.zeros(2))
+    with pytest.raises(UsageError, match="logits"):
+        pick(Output(), "")

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from digsite.base.errors import UsageError
+from digsite.graft.core import metrics
+
+LOGITS = torch.tensor([[5.0, 0, 0, 0], [0, 5, 0, 0], [0, 0, 5, 0], [5, 0, 4, 0], [0, 0, 5, 1], [0, 0, 1, 5]])
+Y = torch.tensor([0, 1, 2, 2, 3, 3])  # old 0 and 1, new 2, foreign 3
+
+
+def test_scores_by_hand():
+    s = metrics.score(LOGITS, Y, [0, 1], [2], [3])
+    assert (s.transfer, s.preservation, s.foreign_as_new) == (50, 100, 50)
+    assert (s.foreign_not_foreign, s.foreign_accuracy, s.foreign_not_new) == (50, 50, 50)
+    # margins: new 5 and -1, foreign 4 and -4, so 3 of 4 pairs are in order
+    assert s.auc == 75 and s.auc_old == 100
+
+
+def test_no_foreign_images_is_not_a_number():
+    assert np.isnan(metrics.score(LOGITS[:4], Y[:4], [0, 1], [2], [3]).auc)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.01, 0.02, 0.1]))
+def test_calibration_gives_the_rate_it_promises(seed, rate):
+    logits = torch.randn(1000, 4, generator=torch.Generator().manual_seed(seed))
+    shift = metrics.calibration_shift(logits, [3], rate)
+    moved = logits + torch.tensor([0, 0, 0, shift])
+    assert abs((moved.argmax(1) == 3).float().mean().item() - rate) <= 0.002
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -1.0])
+def test_a_rate_out_of_range(rate):
+    with pytest.raises(UsageError, match="out of range"):
+        metrics.calibration_shift(LOGITS, [2], rate)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=8))
+def test_interval_is_the_t_interval(values):
+    at = metrics.interval(values)
+    if np.std(values) > 1e-9:
+        low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+        assert at.low == pytest.approx(low, abs=1e-4) and at.high == pytest.approx(high, abs=1e-4)
+    assert at.mean == pytest.approx(np.mean(values), abs=1e-9)
+
+
+def test_one_seed_has_no_interval():
+    assert metrics.interval([3.0]).bounds() == {"low": None, "high": None, "n": 1}
+    assert metrics.interval([]).n == 0
+
+
+def test_paired_differences():
+    assert metrics.paired([3.0, 5.0], [1.0, 2.0]).mean == 2.5
+
+
+def test_rows_of_the_f_matrix_and_confusion():
+    assert metrics.called_new(LOGITS, Y, [2]) == {0: 0.0, 1: 0.0, 2: 50.0, 3: 50.0}
+    assert metrics.confusion(LOGITS, Y, 4).tolist() == [
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [1, 0, 1, 0],
+        [0, 0, 1, 1],
+    ]

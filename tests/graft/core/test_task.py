@@ -1,0 +1,106 @@
+import pytest
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.graft.core.task import CALIBRATION, Classes, Scorer, check_knowledge, split
+
+CLASSES = Classes((0, 1, 2, 3), (2, 3), (4,), (5,))
+
+
+def rows(images) -> set[bytes]:
+    return {row.numpy().tobytes() for row in images.x}
+
+
+def test_nobody_sees_what_is_held_out(room):
+    held, test = rows(room.data.held), rows(room.data.test)
+    for pool in (room.pools.old, room.pools.shared, room.pools.proxy, room.pools.donor, room.pools.new):
+        assert not rows(pool) & held and not rows(pool) & test
+
+
+def test_each_pool_holds_its_classes(room):
+    found = {
+        name: set(getattr(room.pools, name).y.tolist())
+        for name in ("old", "held_old", "shared", "proxy", "donor", "new")
+    }
+    assert found == {
+        "old": {0, 1, 2, 3},
+        "held_old": {0, 1, 2, 3},
+        "shared": {2, 3},
+        "proxy": {6, 7, 8, 9},
+        "donor": {2, 3, 4, 5},
+        "new": {4},
+    }
+    assert room.pools.leak is None
+
+
+def test_every_class_gives_its_share_to_the_held_out(room):
+    for c in range(10):
+        held, train = (int((part.y == c).sum()) for part in (room.data.held, room.data.train))
+        assert held / (held + train) == pytest.approx(0.16, abs=0.01)
+
+
+def test_pixels_are_standardized_by_the_training_set(room):
+    x = torch.cat([room.data.train.x, room.data.held.x])
+    assert abs(float(x.mean())) < 1e-4 and abs(float(x.std()) - 1) < 1e-3
+    assert room.pools.frame.low == pytest.approx(float(x.min()), abs=1e-5)
+
+
+def test_raw_pixels_stay(room):
+    from digsite.data import load
+
+    assert float(split(load("digits"), 0, standard=False).train.x.max()) == 1
+
+
+def test_two_seeds_hold_out_different_images(room):
+    from digsite.data import load
+
+    assert rows(split(load("digits"), 1).held) != rows(room.data.held)
+
+
+def test_the_scorer_knows_the_receiver(room):
+    alone = room.scorer(room.pair.receiver)
+    assert alone.raw.preservation > 90 and alone.raw.transfer == 0
+    assert room.scorer.accuracy(room.pair.donor, [4]) > 80
+    called = room.scorer.from_logits(
+        torch.eye(10)[[4] * len(room.scorer._y)], torch.eye(10)[[0] * CALIBRATION]
+    )
+    assert called.raw.transfer == 100 and called.raw.preservation == 0
+
+
+def test_calibration_holds_on_its_own_images(room):
+    from digsite.graft.core.nets import predict
+
+    out = room.scorer(room.pair.receiver)
+    held = predict(room.pair.receiver, room.pools.held_old.x)
+    held[:, 4] += out.shift
+    assert (held.argmax(1) == 4).float().mean().item() == pytest.approx(0.02, abs=0.02)
+
+
+def test_the_rate_of_false_alarms_is_the_one_asked_for(room):
+    few, many = (Scorer(room.data, CLASSES, rate=rate)(room.pair.receiver) for rate in (0.02, 0.2))
+    assert many.shift > few.shift and many.calibrated.preservation < few.calibrated.preservation
+    assert many.calibrated.transfer >= few.calibrated.transfer
+
+
+def test_donor_and_receiver_must_differ_in_what_they_know(room):
+    with pytest.raises(UsageError, match="donor does not know class 4"):
+        check_knowledge(room.validation, room.pair.receiver, room.pair.receiver)
+    with pytest.raises(UsageError, match="receiver already knows class 4"):
+        check_knowledge(room.validation, room.pair.donor, room.pair.donor)
+
+
+def test_a_data_set_without_a_class():
+    from dataclasses import replace
+
+    from digsite.data import load
+
+    images = load("digits")
+    keep = images.y_train != 7
+    with pytest.raises(UsageError, match="no training image of class 7"):
+        split(replace(images, x_train=images.x_train[keep], y_train=images.y_train[keep]), 0)
+
+
+def test_strangers_are_classes_neither_saw(room):
+    assert set(room.scorer.strangers(room.pair.donor)) == {6, 7, 8, 9}
+    assert Classes((0, 1), (1,), (4,), (5,)).donor == (1, 4, 5)
+    assert isinstance(room.scorer, Scorer)

@@ -1,0 +1,123 @@
+"""Runs of the room at their smallest, and the numbers between jobs and claims."""
+
+import numpy as np
+import pytest
+import torch
+
+from digsite.graft.config import AuditConfig, CompareConfig, ForensicsConfig
+from digsite.graft.experiments.compare import mean_ceiling, published_table
+from digsite.graft.figures import ledger as figures
+from digsite.graft.judge.compare import geometry, job, validate
+from digsite.graft.judge.planted import found
+from digsite.graft.judge.planted import job as plant_job
+from digsite.graft.judge.published import FRAMEWORK, LEGACY
+from digsite.graft.judge.reenact import job as audit_job
+from digsite.graft.judge.summary import best_blind, choices, ledger_table, mean_matrix, verdict
+
+SMALL = {"least_steps": 60, "epochs": 1, "batch": 64, "workers": 1}
+PAIR = ("simple", "simple")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    import os
+
+    os.environ["DIGSITE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    config = CompareConfig(
+        methods=["null_dead_row", "union", "cascade", "aligned_spatial epochs=1 steps=2"], **SMALL
+    )
+    chosen = {"sparsity_optimization": "sparsity_optimization sparsity=0.1 n_images=100"}
+    return [job(config.model_dump(), PAIR, seed, chosen) for seed in (0, 1)]
+
+
+def test_a_table_has_every_method_with_its_ablation(done):
+    table = ledger_table(done)
+    assert list(table["method"]) == [
+        "null_dead_row",
+        "union",
+        "cascade",
+        "aligned_spatial_1_2",
+        "sparsity_optimization",
+    ]
+    assert (table["seeds"] == 2).all() and table["noise_transfer"].notna().all()
+    assert table.loc[1, "transfer"] == pytest.approx(np.mean([d["rows"][1]["transfer"] for d in done]))
+    assert table["setting"].iloc[-1].startswith("sparsity_optimization_0.1")
+
+
+def test_pictures_and_words(done):
+    table = ledger_table(done)
+    told = verdict("simple", best_blind(table, done), done)
+    assert "union" in told or "no method" in told
+    for figure in (
+        figures.transfer_against_preservation(table, "t"),
+        figures.cost_against_transfer(table, "t"),
+        figures.ceiling_map(mean_ceiling(done), "t"),
+        figures.confusions({"union": mean_matrix([d["rows"][1]["confusion"] for d in done])}),
+    ):
+        assert figure.axes
+    told = published_table(table)
+    assert set(told["method"]) == {"cascade", "aligned_spatial_1_2", "sparsity_optimization"}
+    assert told.set_index("method").loc["cascade", "published_transfer"] == 51.93
+
+
+def test_rows_of_a_confusion_are_shares(done):
+    matrix = mean_matrix([d["rows"][1]["confusion"] for d in done])
+    sums = np.nansum(matrix, axis=1)
+    assert np.allclose(sums[:6], 100) and np.isnan(matrix).sum() in (0, *range(10, 100, 10))
+
+
+def test_the_choice_is_by_validation_and_failures_are_out():
+    def line(text: str, value: float, kept: float = 97.0) -> dict:
+        return {"grid": "g", "text": text, "transfer": value, "preservation": kept}
+
+    lists = [
+        [line("a", 50), line("b", 60), line("c", 99)],
+        [line("a", 90), line("b", 60), line("c", float("nan"))],
+    ]
+    assert choices(lists) == {"g": "a"} and choices([[]]) == {}
+    assert choices([[line("a", 50), line("greedy", 99, kept=70)]]) == {"g": "a"}
+
+
+def test_validation_touches_no_test_image(monkeypatch):
+    from digsite.graft.core.task import Scorer
+
+    opened = []
+    call = Scorer.__call__
+    monkeypatch.setattr(Scorer, "__call__", lambda self, *a, **k: opened.append(self) or call(self, *a, **k))
+    options = {"grids": [{"method": "multi_concept", "options": ["n_images=50", "source=77"]}]}
+    lines = validate(CompareConfig.model_validate({**SMALL, **options}).model_dump(), PAIR, 0)
+    assert lines[0]["transfer"] >= 0 and "no class that the donor could bring" in lines[1]["failed"]
+    assert len(opened) == 1
+
+
+def test_geometry_is_centered_on_the_old_classes(room):
+    points = geometry(room, "ridge_last data=s")
+    old = torch.isin(points["y"], torch.tensor([0, 1, 2, 3]))
+    assert points["before"][old].mean(0).abs().max() < 1e-3
+    assert torch.equal(points["before"], points["after"])  # a row in the head moves no features
+    assert figures.concept_space(points, [4], "ridge_last").axes
+
+
+def test_planted_rows_have_a_line_per_case_and_layer():
+    rows = plant_job(ForensicsConfig(**SMALL).model_dump(), PAIR, 0)["rows"]
+    assert len(rows) == 8 * 2 and all(0 <= r["auroc"] <= 100 for r in rows)
+
+
+def test_a_majority_of_planted_rows_turns_the_question_round():
+    weights = [torch.randn(20, 30), torch.randn(3, 20)]
+    case = (weights, [torch.zeros(20), torch.zeros(3)])
+    most, few = found("x", case, [torch.arange(15)]), found("x", case, [torch.arange(15, 20)])
+    assert most == few
+
+
+def test_an_audit_marks_its_leaks():
+    out = audit_job(AuditConfig(**SMALL).model_dump(), PAIR, 0)
+    rows = {r["method"]: r for r in out["rows"]}
+    assert rows["aligned_spatial_true_true"]["is_void"] and not rows["aligned_spatial"]["is_void"]
+    assert rows["union"]["legacy_specificity"] <= 100
+    assert out["no_donor"]["donor_knows"] < 50
+
+
+def test_published_numbers_say_where_they_came_from():
+    assert len(LEGACY) == 12 and len(FRAMEWORK) == 9 and all(p.origin for p in (*LEGACY, *FRAMEWORK))
+    assert sum("generator" in p.origin for p in FRAMEWORK) == 9

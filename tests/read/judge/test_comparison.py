@@ -1,0 +1,58 @@
+import numpy as np
+import torch
+
+from digsite.read.core.corpus import answerable, target
+from digsite.read.core.readers import probe
+from digsite.read.judge import comparison
+
+
+def _answers(test, tasks):
+    y = target(test, tasks[0])
+    rng = np.random.default_rng(0)
+    return {
+        "statistics": {"test_accuracy": rng.normal(size=len(y))},
+        "oracle": {"test_accuracy": y},
+        "constant": {"test_accuracy": np.full(len(y), y.mean())},
+    }
+
+
+def test_all_methods_are_scored_on_the_same_networks(sides):
+    test = sides[1]
+    tasks = tuple(answerable(test.labels, ["test_accuracy"]))
+    found = comparison.compare(tasks, _answers(test, tasks), test, 0, 30)
+    assert found.scores["oracle"]["test_accuracy"]["tau"].value > 0.999
+    assert found.scores["constant"]["test_accuracy"]["tau"].value == 0
+    assert found.differences["oracle"]["test_accuracy"].low > 0.3
+    table = comparison.score_table(found)
+    assert set(table["method"]) == {"statistics", "oracle", "constant"}
+
+
+def test_dead_networks_are_no_survivors(sides):
+    alive = comparison.survivors(sides[1])
+    accuracy = sides[1].labels["test_accuracy"].to_numpy()
+    assert (accuracy[alive] >= 0.2).all() and (accuracy[~alive] < 0.2).all()
+
+
+def test_shuffled_pixels_keep_the_function_on_shuffled_images(sides):
+    test = sides[1].take(np.arange(4))
+    shifted = comparison.shuffled_inputs(test, 3)
+    x = torch.rand(6, 1, 8, 8)
+    order = torch.from_numpy(np.random.default_rng(comparison.derive(3, "shuffled-pixels")).permutation(64))
+    for a, b in zip(test.population.groups, shifted.population.groups):
+        shuffled = x.flatten(1)[:, order].reshape(6, 1, 8, 8)
+        assert torch.allclose(probe.run(a, x), probe.run(b, shuffled), atol=1e-5)
+
+
+def test_coverage_counts():
+    class Task:
+        name, kind = "x", "regression"
+
+    rows = comparison.coverage_table(
+        (Task,), "m", {"x": np.zeros(4)}, {"x": 1.0}, {"x": np.array([0.5, 2, -0.2, np.nan])}
+    )
+    assert rows[0]["coverage"] == 2 / 3 and rows[0]["n"] == 3
+
+
+def test_few_labels_run_the_networks(sides):
+    taus, how = comparison.few_labels(sides[1], 0)
+    assert how == "networks run on test images" and taus[128] > taus[2]
