@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from digsite.base.families import scan
 from digsite.config import Config, Field
+from digsite.config.members import check_settings, named
 from digsite.models.configs.gpt2 import Gpt2Config
 from digsite.models.configs.induction import InductionConfig
 from digsite.models.configs.llama import LlamaConfig
@@ -24,6 +25,18 @@ else:
     Gate = Annotated[Union[tuple(m.Settings for m in GATES.values())], Field(discriminator="kind")]  # noqa: UP007
 
 
+METRICS = "digsite.decompose.judge.metrics"
+Figure = Annotated[str, named("figure", "digsite.decompose.figures")]
+Metric = Annotated[str, named("metric", METRICS)]
+
+
+def _read_settings(chosen: dict[str, Any]) -> dict[str, Any]:
+    """A slip in a metric's settings shows when the run is planned."""
+    check_settings(METRICS, chosen)
+    return chosen
+
+
+Metrics = Annotated[dict[Metric, Any], AfterValidator(_read_settings)]
 Toy = Annotated[TmsConfig | ResidMlpConfig, Field(discriminator="kind")]
 Language = Annotated[LlamaConfig | Gpt2Config, Field(discriminator="kind")]
 
@@ -181,8 +194,8 @@ class ToyConfig(Config):
     check_every: int = Field(default=1000, gt=0, description="steps between scores against the truth")
     stop: EarlyStop = Field(default=EarlyStop(), description="stop before the last step")
     untrained: bool = Field(default=False, description="decompose an untrained target too, as a null")
-    metrics: dict[str, Any] = Field(default={}, description="more metrics by name, each with its settings")
-    figures: list[str] = Field(
+    metrics: Metrics = Field(default={}, description="more metrics by name, each with its settings")
+    figures: list[Figure] = Field(
         default=["permuted_ci", "uv", "ci_histograms", "course"], description="figures of the first member"
     )
 
@@ -205,10 +218,10 @@ class ModelConfig(Config):
     )
     decompose: DecomposeConfig = Field(default=DecomposeConfig(), description="how to decompose")
     log_every: int = Field(default=100, gt=0, description="steps between lines of the journal")
-    metrics: dict[str, Any] = Field(
+    metrics: Metrics = Field(
         default={"ci_l0": {}, "masked_recon": {}}, description="metrics by name, each with its settings"
     )
-    figures: list[str] = Field(
+    figures: list[Figure] = Field(
         default=["ci_histograms", "ci_mean_per_component"], description="figures of the first member"
     )
 
@@ -227,11 +240,11 @@ class TokenStudy(Config):
     )
     eval_batches: int = Field(default=8, gt=0, description="held-out batches that answers are judged on")
     log_every: int = Field(default=50, gt=0, description="steps between lines of the journal")
-    metrics: dict[str, Any] = Field(
+    metrics: Metrics = Field(
         default={"ci_l0": {}, "alive_components": {}, "ce_and_kl": {}, "hidden_recon": {}},
         description="more metrics by name, each with its settings",
     )
-    figures: list[str] = Field(
+    figures: list[Figure] = Field(
         default=["ci_histograms", "ci_mean_per_component", "token_importance"],
         description="figures of the first member",
     )

@@ -2,14 +2,33 @@
 
 import pkgutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import field_validator, model_validator
 
 from digsite.base.errors import nearest
 from digsite.config import Config, Field
+from digsite.config.members import named
 
 METHOD_FOLDER = Path(__file__).parent / "core" / "methods"
+MLPS = {
+    "simple": [64, 32],
+    "mega": [512, 256, 128, 64],
+    "wide": [512, 128],
+    "deep": [256, 256, 128],
+    "super_wide": [2048],
+    "very_deep": [64] * 6,
+}
+CNNS = {  # channels, then fully connected widths
+    "cnn_base": ([32, 64], [128]),
+    "cnn_wide": ([64, 128], [256]),
+    "cnn_deep": ([32, 64, 64], [128, 64]),
+    "cnn_bottleneck": ([32, 64], [64]),
+    "cnn_pyramid": ([32, 64], [256, 128]),
+}
+NETWORKS = (*MLPS, *CNNS, "transformer")
+Network = Annotated[str, named("network", NETWORKS)]
+ImageSet = Annotated[str, named("image set", "digsite.data.sets")]
 SURGERY = (
     "direct_copy",
     "procrustes_probe",
@@ -139,12 +158,12 @@ class TaskConfig(Config):
 
     seed: int = Field(0, ge=0, description="seed of everything random")
     seeds: int = Field(1, gt=0, description="pairs, each freshly trained, that results are averaged over")
-    data: str = Field("digits", description="image set: digits, mnist, fashion_mnist, ...")
+    data: ImageSet = Field("digits", description="image set: digits, mnist, fashion_mnist, ...")
     old: list[int] = Field([0, 1, 2, 3], min_length=1, description="classes that the receiver knows")
     shared: list[int] = Field([2, 3], description="classes that both know")
     new: list[int] = Field([4], min_length=1, description="classes that the donor alone knows and are moved")
     foreign: list[int] = Field([5], description="classes that the donor alone knows and are not moved")
-    pairs: list[tuple[str, str]] = Field(
+    pairs: list[tuple[Network, Network]] = Field(
         [("simple", "simple")], min_length=1, description="receiver and donor by network name"
     )
     epochs: float = Field(8, gt=0, description="training passes over a network's own images")

@@ -1,8 +1,24 @@
 """Configs of the pruning studies; what they share is said once."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from digsite.base.errors import nearest
 from digsite.config import Config, Field
+from digsite.config.members import named
+
+ADDED = ("", "swaps", "owl")  # what may follow a plus
+
+
+def bare_method(text: str) -> str:
+    """`sparse-gpt+swaps` -> `sparse_gpt`: dashes are as good as underscores, and what follows a plus is how."""
+    method, *added = text.split("+")
+    if strange := [word for word in added if word not in ADDED]:
+        raise ValueError(f"'{text}' adds '{strange[0]}'. {nearest(strange[0], ADDED[1:])}")
+    return method.replace("-", "_")
+
+
+Method = Annotated[str, named("pruning method", "digsite.prune.core.scores", clean=bare_method)]
+Level = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?%|\d+:\d+)$")]
 
 
 class StoryModel(Config):
@@ -37,9 +53,11 @@ class Pruning(Config):
     story: StoryModel = Field(
         default_factory=lambda: StoryModel.model_validate({}), description="the model that 'stories' trains"
     )
-    method: str = Field("wanda", description="magnitude, wanda, wanda_variant, ria or sparsegpt")
+    method: Method = Field("wanda", description="magnitude, wanda, wanda_variant, ria or sparsegpt")
     sparsity: float = Field(0.5, gt=0, lt=1, description="share of weights that go")
-    pattern: str = Field("", description="n:m, such as 2:4, instead of a free choice of the share")
+    pattern: str = Field(
+        "", pattern=r"^(\d+:\d+)?$", description="n:m, such as 2:4, instead of a free choice of the share"
+    )
     swap: int = Field(0, ge=0, description="most exchanges per row of the swap refinement, 0 for none")
     calibration: Calibration = Field(
         default_factory=lambda: Calibration.model_validate({}),
@@ -110,7 +128,7 @@ class ClustersConfig(OneMask):
 
 
 class ReportConfig(Pruning):
-    methods: list[str] = Field(
+    methods: list[Method] = Field(
         ["wanda", "sparsegpt", "magnitude"], min_length=1, description="methods to compare"
     )
     layers: list[int] = Field([], description="decoder layers; empty for all")
@@ -136,7 +154,7 @@ class PublishedConfig(Pruning):
 
 
 class QualityConfig(Pruning):
-    methods: list[str] = Field(
+    methods: list[Method] = Field(
         [
             f"{method}{swaps}"
             for method in ("magnitude", "wanda", "ria", "sparsegpt")
@@ -145,7 +163,7 @@ class QualityConfig(Pruning):
         min_length=1,
         description="methods; '+swaps' adds the swap refinement, '+owl' the layer allocation",
     )
-    levels: list[str] = Field(
+    levels: list[Level] = Field(
         ["50%", "60%", "70%", "2:4", "4:8"], min_length=1, description="shares in percent, or n:m"
     )
     draws: int = Field(5, ge=1, description="independent calibration sets, for the intervals")
@@ -154,7 +172,7 @@ class QualityConfig(Pruning):
 
 
 class ComparisonConfig(OneMask):
-    methods: list[str] = Field(
+    methods: list[Method] = Field(
         ["wanda", "sparsegpt", "magnitude", "ria"], min_length=2, description="methods"
     )
     resamples: int = Field(4, ge=2, description="calibration sets, for the noise between masks of one method")
@@ -164,7 +182,7 @@ class ComparisonConfig(OneMask):
 
 
 class AttributionConfig(Pruning):
-    methods: list[str] = Field(
+    methods: list[Method] = Field(
         ["wanda", "sparsegpt", "magnitude", "ria"], min_length=1, description="methods"
     )
     layer: int = Field(1, ge=0, description="decoder layer, from 0")

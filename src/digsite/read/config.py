@@ -1,15 +1,17 @@
 """Settings of the room: the original experiment, its audit, and the zoo of group networks."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import model_validator
 
 from digsite.base import families
 from digsite.config import Config, Field
+from digsite.config.members import named
 from digsite.zoo.config import ZooConfig
 
 READERS = "digsite.read.core.readers"
 ALL = "all"
+Asked = Annotated[str, named("task", "digsite.read.core.tasks:TASKS")]
 
 
 class NwaConfig(Config):
@@ -51,7 +53,7 @@ class NwaConfig(Config):
     earlier: list[int] = Field(
         [], description="steps of earlier checkpoints whose accuracy every reader learns from too"
     )
-    tasks: list[str] = Field(
+    tasks: list[Asked] = Field(
         [], description="properties to read; empty reads all that the zoo has labels for"
     )
     resamples: int = Field(200, ge=20, description="bootstrap resamples behind every interval")

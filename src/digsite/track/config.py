@@ -5,6 +5,45 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from digsite.config import Config, Field
+from digsite.config.members import list_names, named
+
+TEXT = "stories"
+MLPS: dict[str, list[int]] = {
+    "mlp_shallow_2": [128, 64],
+    "mlp_medium_5": [64, 64, 64, 64, 32],
+    "mlp_deep_10": [32] * 10,
+    "mlp_verydeep_15": [24] * 15,
+    "mlp_narrow": [32] * 4,
+    "mlp_medium": [128, 128, 64, 64],
+    "mlp_wide": [256, 256, 128, 128],
+    "mlp_verywide": [512, 512, 256, 256],
+}
+CNNS: dict[str, list[int]] = {
+    "cnn_shallow": [32, 64],
+    "cnn_medium": [32, 64, 128],
+    "cnn_deep": [32, 64, 128, 256],
+}
+TRANSFORMERS: dict[str, tuple[int, int]] = {  # width, layers
+    "transformer_shallow": (128, 2),
+    "transformer_medium": (128, 4),
+    "transformer_deep": (128, 6),
+    "transformer_narrow": (64, 4),
+}
+SIMILAR = ("cka_to_init", "cka_to_previous", "cka_to_final")
+WEIGHTS = ("stable_rank", "participation_ratio_variance", "entropy_rank", "spectral_norm")
+
+
+def measure_names() -> list[str]:
+    """What can be asked of a layer: the family, raw and centered, and what needs no spectrum or another network."""
+    members = list_names(["digsite.track.core.measures"])
+    of_weights = [f"{what}/{name}" for what in ("weight", "update") for name in ("norm", *WEIGHTS)]
+    others = ["mean_share", "two_nn", "centered/participation_ratio_unbiased", "update/relative"]
+    return [*members, *(f"centered/{name}" for name in members), *others, *SIMILAR, *of_weights]
+
+
+Measure = Annotated[str, named("measure", measure_names)]
+DataSet = Annotated[str, named("data set", "digsite.data.sets", [TEXT])]
+Shape = Annotated[str, named("architecture", MLPS, CNNS, TRANSFORMERS)]
 
 
 class AsPublishedConfig(Config):
@@ -25,7 +64,7 @@ class GridConfig(Config):
 
     seed: int = Field(0, description="first seed; every member has its own")
     seeds: int = Field(3, gt=0, description="networks per cell, trained as one ensemble")
-    sets: list[str] = Field(
+    sets: list[DataSet] = Field(
         ["digits", "stories"],
         min_length=1,
         description="image sets by name, and 'stories' for texts to classify",
@@ -33,7 +72,7 @@ class GridConfig(Config):
     families: list[Literal["mlp", "cnn", "transformer"]] = Field(
         ["mlp", "cnn", "transformer"], min_length=1, description="architecture families"
     )
-    archs: list[str] = Field([], description="only these shapes; empty for all fifteen")
+    archs: list[Shape] = Field([], description="only these shapes; empty for all fifteen")
     steps: int = Field(2000, gt=0, description="training steps of each network")
     every: int = Field(10, gt=0, description="training steps between samples")
     batch: int = Field(32, gt=0, description="images per step")
@@ -44,11 +83,11 @@ class GridConfig(Config):
     n_train: int = Field(1500, gt=0, description="training examples")
     side: int = Field(8, gt=0, description="images are averaged down to this many pixels a side")
     rows: int = Field(96, gt=15, description="rows of the fixed probe")
-    measure: str = Field(
+    measure: Measure = Field(
         "centered/participation_ratio_variance",
         description="the measure whose jumps, order and periods are analyzed",
     )
-    measures: list[str] = Field(
+    measures: list[Measure] = Field(
         [
             "stable_rank",
             "participation_ratio",
@@ -145,7 +184,7 @@ class TransitionConfig(Config):
     every: int = Field(5, gt=0, description="training steps between samples")
     lr: float = Field(0.01, ge=0, description="learning rate")
     rows: int = Field(96, gt=15, description="rows of the fixed probe")
-    measures: list[str] = Field(
+    measures: list[Measure] = Field(
         [
             "stable_rank",
             "centered/stable_rank",
@@ -167,14 +206,14 @@ class MechanismsConfig(GridConfig):
     """Phase 2: the same trainings again with checkpoints around jumps, and what changed inside."""
 
     seeds: int = Field(5, gt=1, description="networks per cell; the units of every test")
-    sets: list[str] = Field(["digits"], min_length=1, description="image sets by name, and 'stories'")
-    archs: list[str] = Field(
+    sets: list[DataSet] = Field(["digits"], min_length=1, description="image sets by name, and 'stories'")
+    archs: list[Shape] = Field(
         ["mlp_medium", "cnn_medium", "transformer_shallow"],
         description="only these shapes; empty for all fifteen",
     )
     steps: int = Field(1000, gt=0, description="training steps of each network")
     every: int = Field(5, gt=0, description="training steps between samples")
-    measures: list[str] = Field(
+    measures: list[Measure] = Field(
         ["stable_rank", "centered/participation_ratio_variance"],
         min_length=1,
         description="what is stored of each layer",

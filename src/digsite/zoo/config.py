@@ -6,12 +6,28 @@ from pydantic import model_validator
 
 from digsite.base import families
 from digsite.config import Config, Field
+from digsite.config.members import named
 from digsite.models.vocabulary import Activation, Count
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Range = tuple[Positive, Positive]
 FAMILIES = "digsite.zoo.families"
+SCHEMES = (  # of digsite.models.initial, which needs torch
+    "default",
+    "he",
+    "he_normal",
+    "he_uniform",
+    "glorot",
+    "glorot_normal",
+    "glorot_uniform",
+    "orthogonal",
+    "normal",
+    "truncated",
+    "truncated_normal",
+)
+ImageSet = Annotated[str, named("image set", "digsite.data.sets")]
+Scheme = Annotated[str, named("initialization scheme", SCHEMES)]
 
 
 class Rates(Config):
@@ -32,7 +48,9 @@ class Factors(Config):
     """What differs between members; every choice is uniform over its list."""
 
     activations: list[Activation] = Field(["relu", "tanh", "gelu"], description="hidden nonlinearities")
-    inits: list[str] = Field(["he", "glorot", "orthogonal", "normal"], description="initialization schemes")
+    inits: list[Scheme] = Field(
+        ["he", "glorot", "orthogonal", "normal"], description="initialization schemes"
+    )
     init_std: Range = Field(
         (0.01, 0.5), description="range of the standard deviation of init normal, log-uniform"
     )
@@ -62,7 +80,7 @@ class ZooConfig(Config):
     family: str = Field("mlp", description="kind of networks: a file of digsite.zoo.families")
     members: int = Field(2000, ge=1, description="networks")
     architectures: int = Field(0, ge=0, description="distinct random shapes; 0 draws one for each member")
-    datasets: list[str] = Field(
+    datasets: list[ImageSet] = Field(
         ["digits"], min_length=1, description="image sets; each member is trained on one"
     )
     train_size: int = Field(1000, gt=0, description="training images, from the start of the set")

@@ -12,7 +12,7 @@ import sys, torch
 from torch import distributed as dist
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.fit import Fit, Problem
-from digsite.decompose import sample
+from digsite.decompose.subjects import sample
 rank, size, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
 if size > 1:

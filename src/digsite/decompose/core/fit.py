@@ -17,6 +17,7 @@ from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.draws import Draws, Sampler, generator
 from digsite.decompose.core.folding import fold
 from digsite.decompose.core.gating import USED, Shape
+from digsite.decompose.core.losses import loss_tag
 from digsite.decompose.core.program import Program
 from digsite.decompose.core.scene import Plan, observe
 from digsite.decompose.core.setup import check, component_counts
@@ -278,7 +279,7 @@ def expected_bytes(fit: Fit) -> float:
 
     Zero where a loss attacks: its inner gradients cannot be watched.
     """
-    if any(loss.kind == "adversarial" for loss in fit.config.losses.values()):
+    if any(loss_tag(loss.kind, "ATTACKS") for loss in fit.config.losses.values()):
         return 0.0
     x, counts = (drawn[:1] for drawn in fit.draws.batch(0))
     if x.shape[1] <= 4:

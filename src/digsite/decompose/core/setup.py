@@ -8,6 +8,7 @@ import torch
 from digsite.base.errors import UsageError
 from digsite.decompose.config import LOSSES, DecomposeConfig
 from digsite.decompose.core import gating
+from digsite.decompose.core.losses import loss_tag
 from digsite.decompose.core.target import Target
 
 
@@ -46,9 +47,9 @@ def _check_losses(config: DecomposeConfig, target: Target) -> None:
                 f"The loss '{name}' has coefficient 0: it would be computed and thrown away.",
                 hint=f"Remove it: ~losses.{name}",
             )
-        if loss.kind == "adversarial" and config.recompute == "always":
-            raise UsageError(f"The loss '{name}' (adversarial) cannot be combined with recompute=always.")
-        if loss.kind == "embedding_recon" and len(target.sites) != 1:
+        if loss_tag(loss.kind, "ATTACKS") and config.recompute == "always":
+            raise UsageError(f"The loss '{name}' ({loss.kind}) cannot be combined with recompute=always.")
+        if loss_tag(loss.kind, "ONE_MODULE") and len(target.sites) != 1:
             raise UsageError(
                 f"The loss '{name}' needs exactly one decomposed module, and there are {len(target.sites)}."
             )

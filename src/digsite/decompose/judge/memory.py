@@ -9,6 +9,7 @@ from torch import Tensor
 
 from digsite.decompose.config import DecomposeConfig, FaithfulnessWarmup
 from digsite.decompose.core.fit import Fit, Problem, kept_bytes
+from digsite.decompose.core.losses import loss_tag
 
 MB = 1e6
 
@@ -17,7 +18,7 @@ def by_components(
     problem: Problem, config: DecomposeConfig, counts: Sequence[int], device: Any = "cpu"
 ) -> dict[str, list[float]]:
     """A row for each count, with and without recomputation where the losses allow it; measured, not estimated."""
-    attacks = any(loss.kind == "adversarial" for loss in config.losses.values())
+    attacks = any(loss_tag(loss.kind, "ATTACKS") for loss in config.losses.values())
     kinds = [False] if attacks else [True] if config.recompute == "always" else [False, True]
     rows = [_row(problem, config, n, recompute, device) for n in counts for recompute in kinds]
     return {key: [row[key] for row in rows] for key in rows[0]}

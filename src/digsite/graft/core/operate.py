@@ -33,6 +33,10 @@ class Plan:
     def budget(self) -> Budget:
         return Budget.parse(self.module.budget(self.options))
 
+    def tag(self, name: str) -> Any:
+        """What the method says under a tag of its family, such as SAME_SHAPE."""
+        return families.read_tag(PACKAGE, self.name, name)
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -55,7 +59,7 @@ def method_names() -> list[str]:
 def method(name: str) -> ModuleType:
     if name not in method_names():
         raise NotFound(f"There is no graft method '{name}'.", hint=nearest(name, method_names()))
-    return families.scan(PACKAGE)[name]
+    return families.scan_one(PACKAGE, name)
 
 
 def plan(text: str, **given: Any) -> Plan:
@@ -79,13 +83,13 @@ def plan(text: str, **given: Any) -> Plan:
 
 def check_fit(chosen: Plan, pair: Pair) -> None:
     """Shapes and classes that this method cannot work with."""
-    if chosen.module.SAME_SHAPE and not same_shape(pair.receiver, pair.donor):
+    if chosen.tag("SAME_SHAPE") and not same_shape(pair.receiver, pair.donor):
         others = [n for n in method_names() if not method(n).SAME_SHAPE]
         raise UsageError(
             f"'{chosen.name}' needs two networks of one shape, and receiver and donor differ.",
             hint=f"Across architectures: {', '.join(others)}.",
         )
-    if getattr(chosen.module, "NEEDS_START", False) and pair.start is None:
+    if chosen.tag("NEEDS_START") and pair.start is None:
         raise UsageError(
             f"'{chosen.name}' needs the network from which both were fine-tuned, and the pair has none.",
             hint="Give it: Pair(..., start=model).",

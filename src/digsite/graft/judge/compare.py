@@ -74,13 +74,13 @@ def job(
 
 def unfit(chosen: Plan, room: Theatre) -> str:
     """Why this method cannot run on this couple; empty when it can."""
-    if chosen.module.SAME_SHAPE and not same_shape(room.pair.receiver, room.pair.donor):
+    if chosen.tag("SAME_SHAPE") and not same_shape(room.pair.receiver, room.pair.donor):
         return "needs one shape on both sides"
     return ""
 
 
 def _operate(chosen: Plan, room: Theatre, settings: CompareConfig) -> Operation:
-    if not getattr(chosen.module, "NEEDS_START", False):
+    if not chosen.tag("NEEDS_START"):
         return operate(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
     other = room.lens.once(room.pair.receiver, ("start",), lambda: with_common_start(settings, room))
     return operate(chosen, other.pair, other.pools, other.scorer, other.seed, lens=other.lens)

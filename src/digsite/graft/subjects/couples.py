@@ -8,6 +8,7 @@ from torch import nn
 from digsite.base.errors import NotFound, nearest
 from digsite.base.streams import derive
 from digsite.config import Config
+from digsite.graft.config import CNNS, MLPS, NETWORKS
 from digsite.graft.core.access import Images
 from digsite.graft.core.pair import Pair
 from digsite.graft.core.task import Classes, Split
@@ -16,24 +17,6 @@ from digsite.models.configs.cnn import CnnConfig
 from digsite.models.configs.mlp import MlpConfig
 from digsite.models.configs.transformer import TransformerConfig
 from digsite.train import Member, train_ensemble
-
-MLPS = {
-    "simple": [64, 32],
-    "mega": [512, 256, 128, 64],
-    "wide": [512, 128],
-    "deep": [256, 256, 128],
-    "super_wide": [2048],
-    "very_deep": [64] * 6,
-}
-CNNS = {  # channels, then fully connected widths
-    "cnn_base": ([32, 64], [128]),
-    "cnn_wide": ([64, 128], [256]),
-    "cnn_deep": ([32, 64, 64], [128, 64]),
-    "cnn_bottleneck": ([32, 64], [64]),
-    "cnn_pyramid": ([32, 64], [256, 128]),
-}
-NETWORKS = (*MLPS, *CNNS, "transformer")
-
 
 PARTS = (0.5, 0.25)  # of the time: a common start, and each fine-tuning of it, which should stay near
 

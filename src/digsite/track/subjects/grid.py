@@ -16,30 +16,9 @@ from digsite.config import Config
 from digsite.data import load, stories
 from digsite.data.images import ImageSet
 from digsite.models.config import parse
+from digsite.track.config import CNNS, MLPS, TEXT, TRANSFORMERS
 
-TEXT = "stories"
 TEXT_LENGTH = 36
-MLPS: dict[str, list[int]] = {
-    "mlp_shallow_2": [128, 64],
-    "mlp_medium_5": [64, 64, 64, 64, 32],
-    "mlp_deep_10": [32] * 10,
-    "mlp_verydeep_15": [24] * 15,
-    "mlp_narrow": [32] * 4,
-    "mlp_medium": [128, 128, 64, 64],
-    "mlp_wide": [256, 256, 128, 128],
-    "mlp_verywide": [512, 512, 256, 256],
-}
-CNNS: dict[str, list[int]] = {
-    "cnn_shallow": [32, 64],
-    "cnn_medium": [32, 64, 128],
-    "cnn_deep": [32, 64, 128, 256],
-}
-TRANSFORMERS: dict[str, tuple[int, int]] = {  # width, layers
-    "transformer_shallow": (128, 2),
-    "transformer_medium": (128, 4),
-    "transformer_deep": (128, 6),
-    "transformer_narrow": (64, 4),
-}
 NARROW_SETS = 2  # the original ran its narrow transformer on two of its image sets
 
 

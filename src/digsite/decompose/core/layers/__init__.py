@@ -1,10 +1,22 @@
 """Layers that can be decomposed: each is one matrix (d_in, d_out) read at positions; one file per kind."""
 
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any, Protocol
 
 from torch import nn
 
 from digsite.base.families import scan
+
+
+class Member(Protocol):
+    """What a file of this folder has."""
+
+    matches: Callable[..., bool]
+    matrix: Callable[..., Any]
+    read: Callable[..., Any]
+    finish: Callable[..., Any]
+    assign: Callable[..., None]
 
 
 def layer_of(module: nn.Module) -> ModuleType | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from digsite.decompose.core.scene import Scene
 
 
+ATTACKS = True
+
+
 class Settings(Config):
     kind: Literal["adversarial"] = "adversarial"
     coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")

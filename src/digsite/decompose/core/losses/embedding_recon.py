@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from digsite.decompose.core.scene import Scene
 
 
+ONE_MODULE = True
+
+
 class Settings(Config):
     kind: Literal["embedding_recon"] = "embedding_recon"
     coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")

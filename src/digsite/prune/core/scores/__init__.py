@@ -1,9 +1,18 @@
 """One file per way to choose which weights go; each has `prune(weight, inputs, pattern, settings) -> Decision`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+
+class Member(Protocol):
+    """What a file of this folder has."""
+
+    NEEDS: Any  # which statistics of the inputs it reads
+    prune: Callable[..., Any]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from digsite.prune.core.packed import PackedMask
+
+
+class Member(Protocol):
+    """What a file of this folder has."""
+
+    draws: Callable[..., Any]
 
 
 @dataclass(frozen=True)
