@@ -146,7 +146,8 @@ def method_names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules([str(METHOD_FOLDER)]) if not m.name.startswith("_"))
 
 
-def _known(text: str) -> str:
+def known_method(text: str) -> str:
+    """The text as it is, if its first word is a graft method."""
     name = text.split()[0] if text.split() else text
     if name not in method_names():
         raise ValueError(f"there is no graft method '{name}'. {nearest(name, method_names())}")
@@ -196,7 +197,7 @@ class GridConfig(Config):
     @field_validator("method")
     @classmethod
     def _method_exists(cls, value: str) -> str:
-        return _known(value)
+        return known_method(value)
 
 
 class CompareConfig(TaskConfig):
@@ -233,7 +234,7 @@ class CompareConfig(TaskConfig):
     @field_validator("methods")
     @classmethod
     def _methods_exist(cls, value: list[str]) -> list[str]:
-        return [_known(v) for v in value]
+        return [known_method(v) for v in value]
 
 
 class AuditConfig(TaskConfig):
@@ -250,19 +251,6 @@ class ForensicsConfig(TaskConfig):
     tuned_lr: float = Field(1e-4, gt=0, description="learning rate of that fine-tuning")
 
 
-class RoundtripConfig(TaskConfig):
-    """Graft, remove, compare; graft into pruned and quantized receivers; prune what was grafted."""
-
-    methods: list[str] = Field(
-        ["distill", "union rule=guarded", "ridge_all data=au n_widened=6000 rule=guarded"],
-        description="methods with options",
-    )
-    sparsities: list[float] = Field(
-        [0.0, 0.5, 0.8, 0.9], description="shares of weights that are pruned away"
-    )
-    bits: list[int] = Field([8, 4], description="bits that weights are rounded to")
-
-
 class DictionariesConfig(TaskConfig):
     """Sparse autoencoders of every kind on the receiver's penultimate features, as one ensemble."""
 
@@ -277,6 +265,5 @@ CONFIGS: dict[str, type[Config]] = {
     "compare": CompareConfig,
     "audit": AuditConfig,
     "forensics": ForensicsConfig,
-    "roundtrip": RoundtripConfig,
     "dictionaries": DictionariesConfig,
 }

@@ -7,12 +7,10 @@ from digsite.graft.experiments.audit import audit
 from digsite.graft.experiments.compare import compare
 from digsite.graft.experiments.dictionaries import dictionaries
 from digsite.graft.experiments.forensics import forensics
-from digsite.graft.experiments.roundtrip import roundtrip
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
     "compare": compare,
     "audit": audit,
     "forensics": forensics,
-    "roundtrip": roundtrip,
     "dictionaries": dictionaries,
 }

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from digsite.base import atomic
 from digsite.base.errors import NotFound, UsageError, nearest
 from digsite.config import yamlio
+from digsite.config.aliases import current_method, current_study
 from digsite.config.resolve import Layers
 
 Size = Literal["full", "quick", "smoke", "demo"]
@@ -54,7 +55,7 @@ def load_study(folder: Path) -> Study:
         raise UsageError(f"'{folder / 'study.yaml'}' lacks {', '.join(sorted(missing))}.")
     return Study(
         name=folder.name,
-        room=stored["method"].partition(".")[0],
+        room=current_method(stored["method"]).partition(".")[0],
         folder=folder,
         method=stored["method"],
         purpose=stored["purpose"],
@@ -94,6 +95,7 @@ def _entry_point_folders() -> tuple[str, ...]:
 
 def find_study(name: str, extra: Sequence[Path] = ()) -> Study:
     known = all_studies(extra)
+    name = name if name in known else current_study(name)
     if name not in known:
         raise NotFound(f"There is no study '{name}'. {nearest(name, known)}", hint="List them: digsite list")
     return known[name]

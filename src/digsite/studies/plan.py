@@ -8,6 +8,7 @@ from typing import Any
 
 from digsite.base.errors import UsageError
 from digsite.config import resolve, yamlio
+from digsite.config.aliases import current_method, current_settings
 from digsite.config.model import Config
 from digsite.config.naming import place
 from digsite.config.overrides import paths
@@ -55,6 +56,7 @@ def plan(
     layers = study.layers(size, Layers(resolve.defaults(model)))
     if config_file:
         layers.add(yamlio.load(config_file), str(config_file))
+    layers.tree = current_settings(current_method(study.method), layers.tree)
     names = _Names(model, layers, study.room, f"config of '{study.name}'")
     layers.set({names.path(name): value for name, value in (values or {}).items()}, "sweep")
     layers.override([names.override(text) for text in overrides])
@@ -95,7 +97,11 @@ def refuse_changes(run: RunDir, overrides: Sequence[str]) -> None:
     """A resumed run keeps its config; say what would have changed."""
     launch = run.plan()
     model, what = methods.config_class(launch["method"]), f"config of '{launch['study']}'"
-    pinned = resolve.dump(resolve.validate(model, launch["config"], what=what))
+    pinned = resolve.dump(
+        resolve.validate(
+            model, current_settings(current_method(launch["method"]), launch["config"]), what=what
+        )
+    )
     layers = Layers(pinned)
     names = _Names(model, layers, launch["method"].partition(".")[0], what)
     layers.override([names.override(text) for text in overrides])

@@ -94,7 +94,7 @@ def write(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweep
 def pin_code(sweep: sweeps.Sweep, *, renew: bool = False) -> bool:
     """A copy of digsite and of the user's packages travels with the sweep; False when today's code is another."""
     plans = {member.study: member.run for member in sweep.members}
-    packages = {run.plan()["method"].partition(".")[0] for run in plans.values()} - set(methods.ROOMS)
+    packages = {run.plan()["method"].partition(".")[0] for run in plans.values()} - set(methods.find_rooms())
     return snapshot.pin(sweep.folder, {"digsite", *packages}, renew=renew)
 
 

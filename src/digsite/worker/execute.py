@@ -13,6 +13,7 @@ import torch
 from digsite.base import atomic
 from digsite.base.errors import DigsiteError
 from digsite.config import Config, resolve
+from digsite.config.aliases import current_method, current_settings
 from digsite.record.layout import RunDir
 from digsite.record.lock import locked
 from digsite.worker import methods
@@ -48,7 +49,8 @@ def execute_pack(directories: Sequence[RunDir], how: How) -> list[int]:
     if len(directories) > 1 and pack is None:
         return [execute(directory, how) for directory in directories]
     model = methods.config_class(method)
-    configs = [resolve.validate(model, launch["config"]) for launch in launches]
+    trees = [current_settings(current_method(method), launch["config"]) for launch in launches]
+    configs = [resolve.validate(model, tree) for tree in trees]
     world = from_environment()
     if not methods.parallel(method):
         if not world.leads:  # one process is all that this method can use

@@ -6,9 +6,15 @@ from types import ModuleType
 from typing import Any
 
 from digsite.base.errors import UsageError, nearest
+from digsite.base.families import folder
+from digsite.config.aliases import current_method
 from digsite.config.model import Config
 
-ROOMS = ("read", "prune", "decompose", "track", "graft", "zoo")
+
+def find_rooms() -> list[str]:
+    """Packages of ours whose methods a study may name: those with a `config.py` and a `run.py`."""
+    home = folder("digsite")
+    return sorted(path.parent.name for path in home.glob("*/run.py") if (path.parent / "config.py").exists())
 
 
 def config_class(method: str) -> type[Config]:
@@ -21,18 +27,18 @@ def function(method: str) -> Callable[[Any, Any], None]:
 
 def packed(method: str) -> Callable[[list[Any], list[Any]], None] | None:
     """The room's way to run several configs as one ensemble (PACKED of its run.py), if it has one."""
-    package, _, name = method.rpartition(".")
+    package, _, name = current_method(method).rpartition(".")
     return getattr(_module(method, package, "run"), "PACKED", {}).get(name)
 
 
 def parallel(method: str) -> bool:
     """Whether several processes may run the method together (PARALLEL of the room's run.py)."""
-    package, _, name = method.rpartition(".")
+    package, _, name = current_method(method).rpartition(".")
     return name in getattr(_module(method, package, "run"), "PARALLEL", ())
 
 
 def _lookup(method: str, module: str, table: str) -> Any:
-    package, _, name = method.rpartition(".")
+    package, _, name = current_method(method).rpartition(".")
     found = getattr(_module(method, package, module), table)
     if name not in found:
         raise UsageError(f"'{package}' has no method '{name}'. {nearest(name, found)}")
@@ -41,7 +47,7 @@ def _lookup(method: str, module: str, table: str) -> Any:
 
 def _module(method: str, package: str, module: str) -> ModuleType:
     """A room of ours, or any importable package of the user's with the same two files."""
-    path = f"digsite.{package}" if package in ROOMS else package
+    path = f"digsite.{package}" if package in find_rooms() else package
     try:
         if path:
             return importlib.import_module(f"{path}.{module}")
@@ -50,5 +56,5 @@ def _module(method: str, package: str, module: str) -> ModuleType:
             raise
     raise UsageError(
         f"'{method}' is not a method: there is no package '{package}' with a {module}.py.",
-        hint=f"Write room.name with a room of {', '.join(ROOMS)}, or your.package.name.",
+        hint=f"Write room.name with a room of {', '.join(find_rooms())}, or your.package.name.",
     )

@@ -8,14 +8,14 @@ import pandas as pd
 import torch
 from torch import nn
 
-from digsite.graft.config import RoundtripConfig
 from digsite.graft.core.metrics import interval
 from digsite.graft.core.operate import operate, plan
 from digsite.graft.experiments.jobs import couples, worked
 from digsite.graft.figures import ledger as figures
-from digsite.graft.judge.roundtrip import compare, pruned, quantized, removed
 from digsite.graft.judge.summary import groups
 from digsite.graft.subjects.theatre import Theatre, open_theatre
+from digsite.joint.config import SurvivalConfig
+from digsite.joint.judge.survival import compare, pruned, quantized, removed
 from digsite.worker.run import Run
 
 Rows = list[dict[str, Any]]
@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 
 def job(config: dict[str, Any], names: tuple[str, str], seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    settings = RoundtripConfig.model_validate(config)
+    settings = SurvivalConfig.model_validate(config)
     room = open_theatre(settings, names, seed)
     returned: Rows = []
     survived: Rows = []
@@ -49,7 +49,7 @@ def there_and_back(room: Theatre, model: nn.Module) -> dict[str, float]:
     }
 
 
-def through(room: Theatre, text: str, model: nn.Module, settings: RoundtripConfig) -> Rows:
+def through(room: Theatre, text: str, model: nn.Module, settings: SurvivalConfig) -> Rows:
     """Transfer and preservation after the grafted network, or before it the receiver, was thinned out."""
     changes = [("pruned", s, lambda m, s=s: pruned(m, s)) for s in settings.sparsities]
     changes += [("bits", float(b), lambda m, b=b: quantized(m, b)) for b in settings.bits]
@@ -80,7 +80,7 @@ def through(room: Theatre, text: str, model: nn.Module, settings: RoundtripConfi
     return lines
 
 
-def roundtrip(config: RoundtripConfig, run: Run) -> None:
+def survival(config: SurvivalConfig, run: Run) -> None:
     returned, survived = [], []
     for name, seed, done in worked(run, config, job, couples(config)):
         returned.append(pd.DataFrame(done["returned"]).assign(pair=name, seed=seed))

@@ -5,7 +5,7 @@ import torch
 
 from digsite.graft.core.nets import layers, predict
 from digsite.graft.core.operate import operate, plan
-from digsite.graft.judge.roundtrip import compare, pruned, quantized, removed
+from digsite.joint.judge.survival import compare, pruned, quantized, removed
 
 
 @pytest.mark.parametrize("text", ["union", "direct_copy", "ridge_all data=s n_images=50", "branch data=s"])

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from digsite.graft.core.edits import Reading, Shifted, edited, with_outputs
 from digsite.graft.core.nets import head, head_name, layers, predict, same_shape
+from digsite.prune import prune_matrix
 
 
 def removed(model: nn.Module, new: list[int]) -> nn.Module:
@@ -49,13 +50,15 @@ def _weight_distance(a: nn.Module, b: nn.Module) -> float:
 
 @torch.no_grad()
 def pruned(model: nn.Module, share: float) -> nn.Module:
-    """The `share` smallest weights of each layer but the head set to zero."""
+    """The `share` smallest weights of each layer but the head set to zero, by the prune room's own magnitude."""
     copy = edited(model)
-    for layer in list(layers(copy).values())[:-1]:
-        size = layer.weight.abs().flatten()
-        n = round(share * len(size))
-        if n:
-            layer.weight[layer.weight.abs() <= size.kthvalue(n).values] = 0
+    if not share:
+        return copy
+    for name, layer in list(layers(copy).items())[:-1]:
+        flat = layer.weight.flatten(1)
+        layer.weight.copy_(
+            prune_matrix(flat, None, "magnitude", share, name=name).weight.view_as(layer.weight)
+        )
     return copy
 
 

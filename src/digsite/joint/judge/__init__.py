@@ -1,0 +1,1 @@
+"""Scores, nulls, rivals and the verdict in words."""
