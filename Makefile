@@ -64,5 +64,5 @@ $(VENV)/.test: $(VENV)/.core
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.test
-	$(PIP) --group browser --editable '.[tensorboard,mlflow,wandb,ray,slurm,search]'
+	$(PIP) --group browser --editable '.[tensorboard,mlflow,wandb,ray,search]'
 	@touch $@

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from digsite.base import settings
 from digsite.base.errors import DigsiteError, NotFound
+from digsite.config.folders import cache_dir
 from digsite.data import load
 from digsite.data.fetch import Source, find, locate
 from digsite.data.sets import mnist
@@ -55,7 +55,7 @@ def _no_data_folder(monkeypatch):
 
 
 def cached() -> list[str]:
-    root = settings.cache_dir()
+    root = cache_dir()
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()) if root.exists() else []
 
 

@@ -13,14 +13,6 @@ def runs_dir() -> Path:
     return Path(os.environ.get("DIGSITE_HOME") or "runs")
 
 
-def cache_dir() -> Path:
-    """DIGSITE_CACHE, or the user's cache folder."""
-    if chosen := os.environ.get("DIGSITE_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "digsite"
-
-
 def data_dir() -> Path | None:
     """DIGSITE_DATA: a folder that already holds the datasets."""
     chosen = os.environ.get("DIGSITE_DATA")

@@ -10,10 +10,8 @@ EXTRAS = {
     "tensorboard": ("tensorboardX",),
     "mlflow": ("mlflow",),
     "ray": ("ray",),
-    "slurm": ("submitit",),
     "search": ("optuna",),
     "fast": ("numba", "faiss"),
-    "umap": ("umap",),
     "lightning": ("lightning",),
 }
 SCHEDULERS = ("sbatch", "squeue", "sacct", "ray", "torchrun")
@@ -76,6 +74,7 @@ def _schedulers() -> dict[str, str]:
 def _places(root) -> dict[str, str]:
     from digsite.base import settings
     from digsite.base.errors import DigsiteError
+    from digsite.config.folders import cache_dir
 
     try:
         writable = _write_test(root)
@@ -84,7 +83,7 @@ def _places(root) -> dict[str, str]:
     return {
         "runs folder": f"{root} ({writable})",
         "data folder": str(settings.data_dir() or "not set (DIGSITE_DATA)"),
-        "cache folder": str(settings.cache_dir()),
+        "cache folder": str(cache_dir()),
         "offline": "yes (DIGSITE_OFFLINE)" if settings.offline() else "no",
     }
 

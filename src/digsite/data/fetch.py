@@ -6,6 +6,7 @@ from typing import Any
 
 from digsite.base import settings
 from digsite.base.errors import DigsiteError, NotFound
+from digsite.config.folders import cache_dir
 
 TIMEOUT_S = 30
 
@@ -38,7 +39,7 @@ def find(folder: str, file: str) -> Path | None:
 
 
 def _roots() -> list[Path]:
-    cache = settings.cache_dir() / "data"
+    cache = cache_dir() / "data"
     given = settings.data_dir()
     return [given, cache] if given else [cache]
 
@@ -53,7 +54,7 @@ def _urls(folder: str, source: Source) -> tuple[str, ...]:
 
 
 def _download(folder: str, source: Source) -> Path:
-    target = settings.cache_dir() / "data" / folder
+    target = cache_dir() / "data" / folder
     problems = []
     for url in _urls(folder, source):
         try:

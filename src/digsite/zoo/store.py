@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from digsite.base import atomic, settings
 from digsite.base.errors import DigsiteError, NotFound, UsageError, nearest
+from digsite.config.folders import cache_dir
 from digsite.weights.bundle import WeightBundle
 
 SCHEMA = 1
@@ -263,7 +264,7 @@ def locate(name: str) -> Path:
 
 def imported_folder(source: str) -> Path:
     """Where a collection that others made is kept in this form."""
-    return settings.cache_dir() / "zoos" / source
+    return cache_dir() / "zoos" / source
 
 
 def all_zoos() -> dict[str, Path]:

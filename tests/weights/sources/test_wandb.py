@@ -3,8 +3,8 @@ import sys
 import pytest
 import torch
 
-from digsite.base import settings
 from digsite.base.errors import MissingExtra, NotFound, UsageError
+from digsite.config.folders import cache_dir
 from digsite.weights import read_weights, write_weights
 
 
@@ -23,7 +23,7 @@ def test_what_was_fetched_before_is_read_offline(monkeypatch):
     monkeypatch.setenv("DIGSITE_OFFLINE", "1")
     with pytest.raises(NotFound, match="not in the local cache and DIGSITE_OFFLINE is set"):
         read_weights("wandb:me/project/runs/abc")
-    folder = settings.cache_dir() / "wandb/me/project/runs/abc"
+    folder = cache_dir() / "wandb/me/project/runs/abc"
     write_weights(folder / "model.safetensors", {"w": torch.ones(2)})
     assert list(read_weights("wandb:me/project/runs/abc").tensors) == ["w"]
     write_weights(folder / "other.safetensors", {"v": torch.ones(2)})

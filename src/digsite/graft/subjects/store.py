@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from digsite.base.atomic import replacing
-from digsite.base.settings import cache_dir
 from digsite.base.version import __version__
+from digsite.config.folders import cache_dir
 
 States = dict[str, dict[str, Tensor]]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from digsite.base import lazy, settings
 from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.config.folders import cache_dir
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reader import open_weights
 
@@ -22,7 +23,7 @@ def fetch(target: str, member: str = "") -> Path:
             f"'wandb:{target}' names neither a run nor an artifact.",
             hint="Write wandb:entity/project/runs/id or wandb:entity/project/name:version.",
         )
-    folder = settings.cache_dir() / "wandb" / target.replace(":", "-")
+    folder = cache_dir() / "wandb" / target.replace(":", "-")
     if settings.offline():
         return _stored(folder, target, member)
     wandb = lazy.require("wandb", extra="wandb")
