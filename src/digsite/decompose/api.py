@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from digsite.config.resolve import validate
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
@@ -74,5 +75,6 @@ def decompose_seeds(
 
 
 def resolve(config: DecomposeConfig | None, settings: dict[str, Any]) -> DecomposeConfig:
+    """`config`, or the default one, with some settings changed; a slip is answered with the nearest name."""
     base = (config or DecomposeConfig()).model_dump()
-    return DecomposeConfig.model_validate(base | settings)
+    return validate(DecomposeConfig, base | settings, what="decomposition's settings")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from digsite.base import atomic
 from digsite.base.errors import NotFound, UsageError, nearest
@@ -38,6 +38,9 @@ class Study:
     demo: dict[str, Any] | None = None  # overrides for `digsite demo`, when the study is part of it
 
     def layers(self, size: Size, start: Layers) -> Layers:
+        """`start` with the study's config, and with what its `size` overrides."""
+        if size not in get_args(Size):
+            raise UsageError(f"There is no size '{size}' of a study. {nearest(size, get_args(Size))}")
         layers = start.add(self.config, "study.yaml")
         return layers if size == "full" else layers.add(getattr(self, size) or {}, f"study.yaml ({size})")
 
