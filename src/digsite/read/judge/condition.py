@@ -1,0 +1,178 @@
+"""What state are a network's weights in: pruned, rounded, dead, doubled, with rows that stand out?
+
+Each finding is set against what a random matrix of the same shape would show, so that "stands out" means something: the
+largest of many robust z-scores is large by chance alone, and a few equal values are nothing in a small matrix.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+PATTERNS = ((1, 2), (2, 4), (4, 8))  # n of every m consecutive inputs are kept
+GRIDS = (4, 8)  # bits of a per-row grid that is looked for
+LEVEL = 0.01
+_ROWS_READ = 4096  # rows of a matrix that rows' own grids are looked for in
+_NULL_DRAWS = 400
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One tensor: its share of exact zeros, an n:m pattern, the coarsest number format or grid that holds all values,
+    rows that are zero throughout, and the row whose norm stands out most with its p-value among random rows.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    not_finite: int
+    zeros: float
+    pattern: str  # such as "2:4", empty where there is none
+    pattern_p: float  # chance of the pattern in a random mask of as many zeros
+    grid: str  # "bfloat16", "float16", "8 bits a row" ..., empty for full precision
+    dead_rows: int
+    outlier: int
+    outlier_z: float
+    outlier_p: float
+
+
+def check_condition(name: str, weight: Tensor) -> Condition:
+    """What one tensor `weight` (rows are outputs) shows; vectors are read as one row."""
+    flat = weight.detach().float()
+    flat = flat.flatten(1) if flat.ndim > 1 else flat[None]
+    bad = int((~torch.isfinite(flat)).sum())
+    flat = torch.nan_to_num(flat, 0.0, 0.0, 0.0)
+    zeros = float((flat == 0).float().mean())
+    pattern, pattern_p = find_pattern(flat, zeros)
+    z, row, p = find_outlier(flat)
+    return Condition(
+        name,
+        tuple(weight.shape),
+        bad,
+        zeros,
+        pattern,
+        pattern_p,
+        find_grid(flat),
+        count_dead_rows(flat),
+        row,
+        z,
+        p,
+    )
+
+
+def find_pattern(flat: Float[Tensor, "rows columns"], zeros: float) -> tuple[str, float]:
+    """The n:m pattern that all groups of consecutive inputs keep, and its chance among masks of as many zeros.
+
+    A denser pattern is implied by a sparser one of the same share (1:2 keeps 2:4), so the strictest is named.
+    """
+    if not 0.2 < zeros < 0.99:
+        return "", 1.0
+    for kept, group in PATTERNS:
+        if flat.shape[1] % group:
+            continue
+        counts = (flat == 0).reshape(len(flat), -1, group).sum(-1)
+        if int(counts.min()) >= group - kept:
+            chance = sum(
+                math.comb(group, k) * zeros**k * (1 - zeros) ** (group - k)
+                for k in range(group - kept, group + 1)
+            )
+            return f"{kept}:{group}", float(np.exp(counts.numel() * math.log(max(chance, 1e-300))))
+    return "", 1.0
+
+
+def find_grid(flat: Float[Tensor, "rows columns"]) -> str:
+    """The coarsest format that holds every value exactly; a random float32 fits bfloat16 once in 65,536 draws.
+
+    A grid of few levels a row, up to a scale of the row's own, is what rounding to 8 or 4 bits leaves.
+    """
+    values = flat[flat != 0]
+    if len(values) < 64:
+        return ""
+    rows = flat[:_ROWS_READ]
+    for bits in GRIDS:
+        most = max(len(torch.unique(row)) for row in rows[:: max(1, len(rows) // 32)])
+        if most <= 2**bits and flat.shape[1] >= 4 * 2**bits:
+            return f"{bits} bits a row"
+    for dtype, word in ((torch.bfloat16, "bfloat16"), (torch.float16, "float16")):
+        if torch.equal(values.to(dtype).float(), values):
+            return word
+    return ""
+
+
+def count_dead_rows(flat: Float[Tensor, "rows columns"]) -> int:
+    """Outputs that nothing feeds; a vector has none."""
+    return int((flat.abs().amax(1) == 0).sum()) if len(flat) > 1 else 0
+
+
+def find_outlier(flat: Float[Tensor, "rows columns"]) -> tuple[float, int, float]:
+    """The largest robust z of the rows' log norms, its row, and how often random rows show as large a one.
+
+    Norms of random rows are nearly normal, so the null is the largest robust z of as many normal numbers.
+    """
+    norms = flat.norm(dim=1)
+    alive = norms > 0
+    if int(alive.sum()) < 8:
+        return 0.0, 0, 1.0
+    logs = norms.clamp_min(1e-30).log()
+    middle = logs[alive].median()
+    spread = 1.4826 * (logs[alive] - middle).abs().median().clamp_min(1e-12)
+    z = ((logs - middle).abs() / spread).masked_fill(~alive, 0.0)
+    row = int(z.argmax())
+    return float(z[row]), row, chance_of_largest(float(z[row]), int(alive.sum()))
+
+
+def chance_of_largest(z: float, n: int) -> float:
+    """How often the largest robust z of `n` normal numbers is `z` or more; beyond the draws, by the normal tail."""
+    drawn = draw_largest(n if n < 64 else 64 * round(n / 64))
+    seen = (1 + int((drawn >= z).sum())) / (len(drawn) + 1)
+    if seen > 2 / len(drawn):
+        return seen
+    return min(
+        seen, n * math.erfc(z / 1.25 / math.sqrt(2))
+    )  # robust spreads of few rows are short by a fifth at most
+
+
+@lru_cache(maxsize=64)
+def draw_largest(n: int) -> np.ndarray:
+    """Largest robust z-scores of `n` normal numbers, 400 draws from a fixed seed."""
+    rng = np.random.default_rng(n)
+    drawn = rng.standard_normal((_NULL_DRAWS if n <= 4096 else 40, n))
+    middle = np.median(drawn, 1, keepdims=True)
+    spread = 1.4826 * np.median(np.abs(drawn - middle), 1, keepdims=True)
+    return (np.abs(drawn - middle) / spread).max(1)
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Two matrices of one shape that are closer than matrices that were drawn apart."""
+
+    first: str
+    second: str
+    cosine: float
+    p: float
+    equal: bool
+
+
+def find_twins(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> list[Twins]:
+    """Pairs of matrices of one shape whose cosine is beyond chance: a layer that was copied, or never moved apart.
+
+    The null is exact enough: the cosine of two independent centered matrices of n entries is normal with spread
+    1 / sqrt(n). The p-value is corrected for the number of pairs that were looked at.
+    """
+    groups: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
+    for name, tensor in dict(tensors).items():
+        if tensor.ndim > 1 and min(tensor.shape) > 3:
+            centered = tensor.detach().float().flatten()
+            groups.setdefault(tuple(tensor.shape), []).append((name, centered - centered.mean()))
+    pairs = [(a, b) for members in groups.values() for i, a in enumerate(members) for b in members[i + 1 :]]
+    found = []
+    for (first, a), (second, b) in pairs:
+        cosine = float(a @ b / (a.norm() * b.norm()).clamp_min(1e-30))
+        p = min(1.0, len(pairs) * math.erfc(abs(cosine) * math.sqrt(len(a) / 2)))
+        if abs(cosine) > 0.5 and p < LEVEL:
+            found.append(Twins(first, second, cosine, p, bool(torch.equal(a, b))))
+    return sorted(found, key=lambda pair: -abs(pair.cosine))
