@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from digsite.graft.config import CONFIGS, GRIDS, SURGERY, CompareConfig, TaskConfig, method_names
+from digsite.config import Config
+from digsite.graft.config import CONFIGS, GRIDS, SURGERY, CompareConfig, method_names
 from digsite.graft.core.operate import method_names as imported_names
 
 
@@ -50,4 +51,4 @@ def test_configs_and_methods_have_the_same_names():
     from digsite.graft.run import METHODS
 
     assert set(CONFIGS) == set(METHODS)
-    assert all(issubclass(c, TaskConfig) for c in CONFIGS.values())
+    assert all(issubclass(c, Config) for c in CONFIGS.values())

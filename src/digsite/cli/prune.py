@@ -23,6 +23,12 @@ import click
     "--swap", type=click.IntRange(0), default=0, show_default=True, help="Most exchanges per row afterwards."
 )
 @click.option("--owl", is_flag=True, help="Give layers with more outlying scores more weights.")
+@click.option(
+    "--repair",
+    multiple=True,
+    help="What is done to the weights that stay: least_squares, sub_block, block, admm, ...; may be given several times.",
+)
+@click.option("--allocation", default="", help="How much goes where: owl, sensitivity or evolution.")
 @click.option("--include", multiple=True, help="Only maps like this one; may be given several times.")
 @click.option("--exclude", multiple=True, help="Not maps like this one.")
 @click.option("--stream", is_flag=True, help="Keep one layer in memory, for models larger than that.")
@@ -44,6 +50,8 @@ def command(
     length,
     swap,
     owl,
+    repair,
+    allocation,
     include,
     exclude,
     stream,
@@ -66,7 +74,8 @@ def command(
         raise UsageError(
             "The file of --masks says what goes; --sparsity and --pattern cannot be given with it."
         )
-    recipe = Recipe(method_named(method), patterns.parse(sparsity, pattern), include, exclude, swap, owl)
+    recipe = Recipe(method_named(method), patterns.parse(sparsity, pattern), include, exclude, swap, owl,
+                    repair=repair, allocation=allocation)  # fmt: skip
     job = Job(model, out, recipe, calibration, sequences, length, seed, stream, masks)
     done = prune_folder(job, _tell)
     for when, measured in (("before", done.before), ("after", done.after)):

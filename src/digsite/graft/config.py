@@ -2,13 +2,13 @@
 
 import pkgutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
 from digsite.base.errors import nearest
 from digsite.config import Config, Field
-from digsite.config.members import named
+from digsite.config.members import list_names, named
 
 METHOD_FOLDER = Path(__file__).parent / "core" / "methods"
 MLPS = {
@@ -261,9 +261,108 @@ class DictionariesConfig(TaskConfig):
     steps: int = Field(300, gt=0, description="gradient steps")
 
 
+class StoriesConfig(Config):
+    """Small story models trained here, several seeds at once."""
+
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    seeds: int = Field(5, gt=0, description="models of each kind, that intervals are over")
+    d_model: int = Field(48, gt=0, description="width of the stream")
+    d_mlp: int = Field(96, gt=0, description="neurons of a gated MLP")
+    n_layers: int = Field(2, gt=0, description="blocks")
+    n_heads: int = Field(4, gt=0, description="query heads")
+    n_kv_heads: int = Field(
+        2, gt=0, description="key and value heads, each shared by n_heads / n_kv_heads queries"
+    )
+    context: int = Field(36, gt=8, description="tokens of a window")
+    batch: int = Field(16, gt=0, description="windows of a step")
+    steps: int = Field(400, gt=0, description="training steps of the start")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate of the start")
+    tuned_steps: int = Field(120, gt=0, description="training steps of a skill")
+    tuned_lr: float = Field(1e-3, gt=0, description="peak learning rate of a skill")
+    held: int = Field(300, gt=0, description="fresh windows to score on")
+
+
+class MergeStoriesConfig(StoriesConfig):
+    """Two skills merged in every way."""
+
+    methods: dict[Annotated[str, named("merge", "digsite.graft.core.merges")], list[str]] = Field(
+        {
+            "average": [],
+            "slerp": [],
+            "task_arithmetic": [f"scale={s}" for s in (0.6, 0.8, 1.0, 1.2)],
+            "ties": [f"scale={s} keep={k}" for s in (0.8, 1.0, 1.4) for k in (0.2, 0.5, 1.0)],
+            "dare": [f"scale={s} drop={d}" for s in (0.8, 1.0, 1.2) for d in (0.2, 0.5)],
+            "fisher": [],
+            "regmean": [f"shrink={s}" for s in (0.7, 0.9, 1.0)],
+        },
+        description="ways to merge, each with the settings to choose from on a member that is not reported",
+    )
+    evidence: int = Field(64, gt=0, description="windows that Fisher information and X^T X are measured on")
+    null_draws: int = Field(3, gt=0, description="draws of every null")
+
+
+class RebasinStoriesConfig(StoriesConfig):
+    """Pairs of seeds brought into one basis, and a skill carried from one to the other."""
+
+    matched: int = Field(128, gt=0, description="windows that models are matched on")
+    scales: list[float] = Field(
+        [0.5, 1.0, 1.5],
+        min_length=1,
+        description="of the carried change, chosen on a pair that is not reported",
+    )
+
+
+class DictionaryTruthConfig(Config):
+    """Dictionaries on activations whose features are known."""
+
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    seeds: int = Field(5, gt=0, description="worlds of each kind, that intervals are over")
+    reseeds: int = Field(
+        3, gt=0, description="trainings of every dictionary on one world: the reseeding noise"
+    )
+    worlds: list[Literal["independent", "correlated", "hierarchical"]] = Field(
+        ["independent", "correlated", "hierarchical"],
+        min_length=1,
+        description="how features are on together",
+    )
+    n_features: int = Field(64, gt=3, description="true features")
+    width: int = Field(32, gt=1, description="dimensions; fewer than features is superposition")
+    mean_on: float = Field(4.0, gt=0, description="features that are on at a time, on average")
+    codes: int = Field(64, gt=1, description="codes of every dictionary")
+    samples: int = Field(16384, gt=1, description="activations to train on")
+    held: int = Field(4096, gt=3, description="fresh activations to score on")
+    steps: int = Field(1500, gt=0, description="gradient steps")
+    batch: int = Field(256, gt=0, description="activations of a step")
+    lr: float = Field(3e-3, gt=0, description="learning rate of Adam")
+    knobs: dict[str, list[float]] = Field(
+        {
+            "l1": [0.1, 0.3, 1.0],
+            "topk": [3, 4, 6],
+            "batch_topk": [3, 4, 6],
+            "jumprelu": [0.1, 0.3, 1.0],
+            "bottleneck": [0.01, 0.1],
+        },
+        description="sparsities of every kind to choose from, on a world that is not scored",
+    )
+
+    @field_validator("knobs")
+    @classmethod
+    def _every_kind_has_one(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
+        known = list_names(["digsite.graft.core.saes"])
+        for kind in (*value, *known):
+            if kind not in known:
+                raise ValueError(f"there is no kind of dictionary '{kind}'. {nearest(kind, known)}")
+            if not value.get(kind):
+                raise ValueError(f"the kind '{kind}' has no sparsity to choose from; give knobs.{kind}=[0.1]")
+        return value
+
+
 CONFIGS: dict[str, type[Config]] = {
     "compare": CompareConfig,
     "audit": AuditConfig,
     "forensics": ForensicsConfig,
     "dictionaries": DictionariesConfig,
+    "dictionary_truth": DictionaryTruthConfig,
+    "merge_stories": MergeStoriesConfig,
+    "rebasin_stories": RebasinStoriesConfig,
 }

@@ -93,7 +93,8 @@ def _given_masks(job: Job, language: Language, fingerprint: str) -> StoredMasks 
 
 def _calibration(job: Job, language: Language) -> Tensor | None:
     needed = job.masks is None and matrix.needs(job.recipe.method)
-    if not needed and not job.text and not job.recipe.swap and not job.recipe.owl:
+    wanted = (job.text, job.recipe.swap, job.recipe.owl, job.recipe.repair, job.recipe.allocation)
+    if not needed and not any(wanted):
         return None
     return windows(language, job.text, job.sequences, job.length, job.seed).tokens
 
@@ -147,6 +148,8 @@ def _finish(
         "ratio": job.recipe.pattern.ratio,
         "swap": job.recipe.swap,
         "owl": job.recipe.owl,
+        "repair": list(job.recipe.repair),
+        "allocation": job.recipe.allocation,
         "settings": vars(job.recipe.settings),
         "versions": {name: _version(name) for name in PACKAGES},
     }

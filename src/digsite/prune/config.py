@@ -4,16 +4,21 @@ from typing import Annotated, Literal
 
 from digsite.base.errors import nearest
 from digsite.config import Config, Field
-from digsite.config.members import named
+from digsite.config.members import list_names, named
 
-ADDED = ("", "swaps", "owl")  # what may follow a plus
+AFTER = (
+    "digsite.prune.core.repair",
+    "digsite.prune.core.budget",
+)  # families whose members may follow a plus, and:
+ADDED = ("", "swaps", "owl")
 
 
 def bare_method(text: str) -> str:
     """`sparse-gpt+swaps` -> `sparse_gpt`: dashes are as good as underscores, and what follows a plus is how."""
     method, *added = text.split("+")
-    if strange := [word for word in added if word not in ADDED]:
-        raise ValueError(f"'{text}' adds '{strange[0]}'. {nearest(strange[0], ADDED[1:])}")
+    known = [*ADDED, *list_names(AFTER)]
+    if strange := [word for word in added if word.replace("-", "_") not in known]:
+        raise ValueError(f"'{text}' adds '{strange[0]}'. {nearest(strange[0], known[1:])}")
     return method.replace("-", "_")
 
 
@@ -192,6 +197,30 @@ class AttributionConfig(Pruning):
     )
 
 
+class MaskTruthConfig(Config):
+    """Programs hidden in wider networks, and pruners that should find them."""
+
+    seed: int = Field(0, ge=0, description="seed of the added weights and of the null")
+    programs: list[str] = Field(
+        ["hist", "reverse", "sort", "sort_unique", "count_less_freq", "neighbours", "detect_pattern"],
+        min_length=1,
+        description="compiled programs of the data folder that choose among values",
+    )
+    factor: int = Field(2, gt=1, description="how many times as wide the hiding network is")
+    inputs: int = Field(128, gt=1, description="inputs of full length to calibrate and to answer on")
+    methods: list[Method] = Field(
+        ["magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "wanda+swaps", "wanda+admm"],
+        min_length=1,
+        description="methods; +swaps and +admm change the mask",
+    )
+    slacks: list[float] = Field(
+        [1.0, 2.0], min_length=1, description="weights kept, in times the needed ones"
+    )
+    swaps: int = Field(30, gt=0, description="most exchanges per row where a method says '+swaps'")
+    epochs: int = Field(20, gt=0, description="passes over the inputs where a method says '+admm'")
+    draws: int = Field(5, gt=0, description="random masks of the null")
+
+
 CONFIGS: dict[str, type[Config]] = {
     "single": SingleConfig,
     "repeat": RepeatConfig,
@@ -201,4 +230,5 @@ CONFIGS: dict[str, type[Config]] = {
     "quality": QualityConfig,
     "comparison": ComparisonConfig,
     "attribution": AttributionConfig,
+    "mask_truth": MaskTruthConfig,
 }

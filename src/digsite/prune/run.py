@@ -6,6 +6,7 @@ from typing import Any
 from digsite.prune.experiments.attribution import attribution
 from digsite.prune.experiments.clusters import clusters
 from digsite.prune.experiments.comparison import comparison
+from digsite.prune.experiments.mask_truth import mask_truth
 from digsite.prune.experiments.published import as_published
 from digsite.prune.experiments.quality import quality
 from digsite.prune.experiments.report import report
@@ -20,4 +21,5 @@ METHODS: dict[str, Callable[[Any, Any], None]] = {
     "quality": quality,
     "comparison": comparison,
     "attribution": attribution,
+    "mask_truth": mask_truth,
 }

@@ -5,9 +5,16 @@ from digsite.graft.experiments.jobs import Ahead, couples, worked
 
 
 def test_every_pair_of_every_seed():
-    config = TaskConfig.model_validate({"pairs": [("a", "a"), ("b", "c")], "seed": 3, "seeds": 2})
-    assert couples(config) == [(("a", "a"), 3), (("a", "a"), 4), (("b", "c"), 3), (("b", "c"), 4)]
-    assert couples(config, 1) == [(("a", "a"), 3), (("b", "c"), 3)]
+    config = TaskConfig.model_validate(
+        {"pairs": [("simple", "simple"), ("deep", "wide")], "seed": 3, "seeds": 2}
+    )
+    assert couples(config) == [
+        (("simple", "simple"), 3),
+        (("simple", "simple"), 4),
+        (("deep", "wide"), 3),
+        (("deep", "wide"), 4),
+    ]
+    assert couples(config, 1) == [(("simple", "simple"), 3), (("deep", "wide"), 3)]
 
 
 class Stored:
@@ -31,20 +38,22 @@ class Stored:
 
 
 def test_what_is_stored_is_not_worked_again():
-    config = TaskConfig.model_validate({"pairs": [("a", "a"), ("b", "c")], "seeds": 2, "workers": 1})
+    config = TaskConfig.model_validate(
+        {"pairs": [("simple", "simple"), ("deep", "wide")], "seeds": 2, "workers": 1}
+    )
     run, asked = Stored(), []
-    run.stored["a-1-couples"] = 7
+    run.stored["simple-1-couples"] = 7
 
     def work(_config, names, seed, more):
         asked.append((names, seed, more))
         return seed + 10
 
     found = list(worked(run, config, work, couples(config), more=lambda name: (f"for {name}",)))  # pyright: ignore[reportArgumentType]
-    assert found == [("a", 0, 10), ("a", 1, 7), ("b_from_c", 0, 10), ("b_from_c", 1, 11)]
+    assert found == [("simple", 0, 10), ("simple", 1, 7), ("deep_from_wide", 0, 10), ("deep_from_wide", 1, 11)]
     assert asked == [
-        (("a", "a"), 0, "for a"),
-        (("b", "c"), 0, "for b_from_c"),
-        (("b", "c"), 1, "for b_from_c"),
+        (("simple", "simple"), 0, "for simple"),
+        (("deep", "wide"), 0, "for deep_from_wide"),
+        (("deep", "wide"), 1, "for deep_from_wide"),
     ]
     assert run.told == [("couples", 4), 1, 2, 3, 4]
 

@@ -1,1 +1,1 @@
-"""The method itself, pure functions on tensors, and its families."""
+"""The pure methods of pruning: tensors in, tensors or frozen dataclasses out."""

@@ -1,5 +1,6 @@
 """Prune one matrix: scores, pattern, optional swaps, and the relative error of the layer's output."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,8 @@ from digsite.base.errors import UsageError, nearest
 from digsite.prune.core import patterns, swaps
 from digsite.prune.core.inputs import InputStatistics, collect
 from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.repair import FAMILY as REPAIRS
+from digsite.prune.core.repair import RepairSettings, repairs_at
 from digsite.prune.core.scores import Decision, Settings
 
 FAMILY = "digsite.prune.core.scores"
@@ -53,11 +56,15 @@ def prune_matrix(
     *,
     swap: int = 0,
     settings: Settings | None = None,
+    repair: Sequence[str] = (),
+    repair_settings: RepairSettings | None = None,
     name: str = "the matrix",
     measure: bool = True,
 ) -> PrunedMatrix:
     """Prune `weight` (out, in) by `sparsity`, or in an n:m `pattern`; `swap` is the most exchanges per row after it.
 
+    `repair` names what is done to the kept weights afterwards (`least_squares`, `swaps`); repairs of blocks and of whole
+    models are for `prune_model` and are passed over here.
     `measure=False` leaves out the relative error, which for a quick method costs more than the pruning.
     """
     chosen = pattern if isinstance(pattern, Pattern) else patterns.parse(sparsity, pattern)
@@ -69,6 +76,8 @@ def prune_matrix(
         if swap:
             assert statistics is not None
             decision = _swapped(weight.detach(), decision, statistics, chosen, swap)
+        decision = _settled(weight.detach(), decision, statistics, chosen)
+        decision = _repaired(weight.detach(), decision, statistics, chosen, repair, repair_settings, name)
     error = None
     if measure and statistics is not None and statistics.hessian is not None:
         error = relative_error(weight.detach(), decision.weight, statistics.gram)
@@ -76,12 +85,22 @@ def prune_matrix(
 
 
 def apply_mask(
-    weight: Float[Tensor, "out in"], keep: Bool[Tensor, "out in"], inputs: InputStatistics | None = None
+    weight: Float[Tensor, "out in"],
+    keep: Bool[Tensor, "out in"],
+    inputs: InputStatistics | None = None,
+    *,
+    pattern: Pattern | None = None,
+    repair: Sequence[str] = (),
+    repair_settings: RepairSettings | None = None,
 ) -> PrunedMatrix:
-    """A mask that was made before; weights that stay are left as they are."""
-    pruned = weight.masked_fill(~keep, 0)
-    error = None if inputs is None else relative_error(weight, pruned, inputs.gram)
-    return PrunedMatrix(keep, pruned, error)
+    """A mask that was made before; weights that stay are left as they are, but for the named repairs."""
+    decision = Decision(keep, weight.masked_fill(~keep, 0))
+    kind = pattern or Pattern(1.0 - float(keep.float().mean()))
+    decision = _repaired(weight, decision, inputs, kind, repair, repair_settings, "the matrix")
+    error = None
+    if inputs is not None and inputs.hessian is not None:
+        error = relative_error(weight, decision.weight, inputs.gram)
+    return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
 
 
 def relative_error(before: Tensor, after: Tensor, gram: Float[Tensor, "in in"]) -> float:
@@ -112,6 +131,39 @@ def _statistics(
             f"{name} has {weight.shape[1]} inputs, but the given inputs have {statistics.n_inputs}."
         )
     return statistics
+
+
+def _settled(
+    weight: Tensor, decision: Decision, inputs: InputStatistics | None, pattern: Pattern
+) -> Decision:
+    """The mask with the very count that an allocation gave this map; a weight that comes back has its dense value."""
+    if pattern.count is None or pattern.count == int((~decision.keep).sum()):
+        return decision
+    scores = weight.abs() if inputs is None else weight.abs() * inputs.norms
+    keep = ~patterns.settle_count(scores, ~decision.keep, pattern.count)
+    back = keep & ~decision.keep
+    return Decision(keep, torch.where(back, weight, decision.weight).masked_fill(~keep, 0), decision.note)
+
+
+def _repaired(
+    weight: Tensor,
+    decision: Decision,
+    inputs: InputStatistics | None,
+    pattern: Pattern,
+    repair: Sequence[str],
+    settings: RepairSettings | None,
+    name: str,
+) -> Decision:
+    """The repairs of single maps, in the order in which they are named."""
+    for member in repairs_at("map", repair):
+        if inputs is None or inputs.hessian is None:
+            raise UsageError(
+                f"The repair '{member}' fits on inputs, and none were given for {name}.",
+                hint="Give inputs (tokens, in), or --calibration.",
+            )
+        module = families.scan_one(REPAIRS, member)
+        decision = module.repair_map(weight, decision, inputs, pattern, settings or RepairSettings())
+    return decision
 
 
 def _swapped(

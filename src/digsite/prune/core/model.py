@@ -1,19 +1,25 @@
 """Prune a whole model layer by layer, each calibrated on the output of the pruned layers before it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from digsite.base import families
 from digsite.base.errors import UsageError
 from digsite.prune.core import allocation, matrix
+from digsite.prune.core.budget import FAMILY as ALLOCATIONS
+from digsite.prune.core.budget import BudgetSettings, allocation_named, meet_exactly
+from digsite.prune.core.budget_question import ask_about
 from digsite.prune.core.inputs import InputStatistics
 from digsite.prune.core.layers import Block, LinearMap, blocks
 from digsite.prune.core.packed import PackedMask, pack
 from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.repair import RepairSettings, level_of, repair_named, repairs_at
+from digsite.prune.core.repairing import Chosen, Repaired, prune_and_repair
 from digsite.prune.core.scores import Settings, wanda
 from digsite.prune.core.walk import InMemory, Residency, Statistics, walk
 
@@ -31,8 +37,22 @@ class Recipe:
     owl_threshold: float = 5.0
     owl_spread: float = 0.08
     settings: Settings = field(default_factory=Settings)
+    repair: tuple[str, ...] = ()
+    repair_settings: RepairSettings = field(default_factory=RepairSettings)
+    allocation: str = ""
+    budget_settings: BudgetSettings = field(default_factory=BudgetSettings)
 
     def __post_init__(self) -> None:
+        for name in self.repair:  # a mistyped repair is said before an hour of pruning, not after it
+            repair_named(name)
+        if self.allocation:
+            allocation_named(self.allocation)
+        if self.allocation and self.pattern.structured:
+            raise UsageError(
+                f"The allocation '{self.allocation}' gives maps different sparsities, and the pattern {self.pattern} "
+                "fixes one for all.",
+                hint="Give --sparsity instead of --pattern, or leave out the allocation.",
+            )
         if self.owl and self.pattern.structured:
             raise UsageError(
                 f"OWL gives layers different sparsities, and the pattern {self.pattern} fixes one for all."
@@ -62,34 +82,74 @@ def prune_model(
     masks: Mapping[str, np.ndarray] | None = None,
     residency: Residency | None = None,
     on_map: Callable[[PrunedMap], None] | None = None,
+    costs: dict[str, float] | None = None,
+    counts: Mapping[str, int] | None = None,
+    measure: bool = True,
 ) -> list[PrunedMap]:
     """Prune in place. `inputs` are token rows (sequences, tokens), or whatever batch the model takes.
 
-    With `masks`, made before and checked by the caller, the recipe only says which maps.
+    With `masks`, made before and checked by the caller, the recipe only says which maps. `costs` takes up the CPU-seconds
+    of the mask and of every repair, by name. `counts` says how many weights of every map go, where that is known better
+    than by one sparsity or an allocation. `measure=False` leaves out relative errors where only they need X^T X.
     """
     found = blocks(model, recipe.include, recipe.exclude)
     ledger: list[PrunedMap] = []
-    ratios = _ratios(model, found, inputs, recipe, residency)
+    patterns = (
+        _patterns(model, found, inputs, recipe, residency) if counts is None else _counted(found, counts)
+    )
 
-    def visit(block: Block, statistics: Statistics) -> None:
+    def visit(block: Block, statistics: Statistics) -> dict[str, Chosen]:
+        chosen = {}
         for one in block.maps:
-            if masks is not None and one.name not in masks:
-                continue
-            mask = None if masks is None else torch.from_numpy(masks[one.name])
-            ledger.append(_prune_map(one, statistics.get(one.name), recipe, ratios.get(block.name), mask))
-            if on_map:
-                on_map(ledger[-1])
+            if masks is None or one.name in masks:
+                mask = None if masks is None else torch.from_numpy(masks[one.name])
+                pattern = patterns.get(one.name, recipe.pattern)
+                ledger.append(_prune_map(one, statistics.get(one.name), recipe, pattern, mask))
+                chosen[one.name] = Chosen(ledger[-1].keep, pattern)
+                if on_map:
+                    on_map(ledger[-1])
+        return chosen
 
     if inputs is None:
-        if masks is None and (matrix.needs(recipe.method) or recipe.swap):
-            raise UsageError(
-                f"The method '{recipe.method}' looks at inputs, and there is no calibration data.",
-                hint="Give --calibration, or use the method magnitude.",
-            )
+        _check_inputs_unneeded(recipe, masks is not None)
         _without_inputs(found, visit, residency or InMemory())
-    else:
-        walk(model, found, inputs, visit, residency=residency)
-    return ledger
+        return ledger
+    steps = (recipe.repair, recipe.repair_settings)
+    with_gram = measure or _reads_grams(recipe)
+    repaired = prune_and_repair(
+        model, found, inputs, *steps, visit, residency=residency, costs=costs, gram=with_gram
+    )
+    return [_after_repair(line, repaired[line.name], recipe) for line in ledger]
+
+
+def _reads_grams(recipe: Recipe) -> bool:
+    """Whether the method, the swaps or a repair of single maps needs X^T X, beside the errors of the ledger."""
+    return matrix.needs(recipe.method) == "gram" or bool(recipe.swap or repairs_at("map", recipe.repair))
+
+
+def _check_inputs_unneeded(recipe: Recipe, has_masks: bool) -> None:
+    """Without calibration data only methods that look at no inputs can run, and nothing can be repaired."""
+    if recipe.repair:
+        raise UsageError(
+            f"The repair '{recipe.repair[0]}' fits on inputs, and there is no calibration data.",
+            hint="Give --calibration, or leave out the repair.",
+        )
+    if not has_masks and (matrix.needs(recipe.method) or recipe.swap):
+        raise UsageError(
+            f"The method '{recipe.method}' looks at inputs, and there is no calibration data.",
+            hint="Give --calibration, or use the method magnitude.",
+        )
+
+
+def _after_repair(line: PrunedMap, repaired: Repaired, recipe: Recipe) -> PrunedMap:
+    """The ledger's line with the mask and the error that the repairs left."""
+    later = [name for name in recipe.repair if level_of(name) != "map"]
+    if not later:
+        return line
+    note = "; ".join(filter(None, [line.note, f"then {', '.join(later)}"]))
+    mask = pack(repaired.keep.cpu().numpy())
+    sparsity = 1.0 - float(repaired.keep.float().mean())
+    return replace(line, mask=mask, sparsity=sparsity, relative_error=repaired.relative_error, note=note)
 
 
 def _without_inputs(found: Sequence[Block], visit: Callable, store: Residency) -> None:
@@ -100,12 +160,13 @@ def _without_inputs(found: Sequence[Block], visit: Callable, store: Residency) -
 
 
 def _prune_map(
-    one: LinearMap, inputs: InputStatistics | None, recipe: Recipe, ratio: float | None, mask: Tensor | None
+    one: LinearMap, inputs: InputStatistics | None, recipe: Recipe, pattern: Pattern, mask: Tensor | None
 ) -> PrunedMap:
     if mask is not None:
-        done = matrix.apply_mask(one.weight, mask, inputs)
+        done = matrix.apply_mask(
+            one.weight, mask, inputs, repair=recipe.repair, repair_settings=recipe.repair_settings
+        )
     else:
-        pattern = recipe.pattern if ratio is None else Pattern(ratio)
         done = matrix.prune_matrix(
             one.weight,
             inputs,
@@ -113,10 +174,41 @@ def _prune_map(
             pattern=pattern,
             swap=recipe.swap,
             settings=recipe.settings,
+            repair=recipe.repair,
+            repair_settings=recipe.repair_settings,
             name=one.name,
         )
     one.replace(done.weight)
     return PrunedMap(one.name, pack(done.keep.cpu().numpy()), done.sparsity, done.relative_error, done.note)
+
+
+def _counted(found: list[Block], counts: Mapping[str, int]) -> dict[str, Pattern]:
+    """Exact counts as patterns; the ratio that methods start from stays inside (0, 1)."""
+    patterns = {}
+    for one in (one for block in found for one in block.maps):
+        size = one.weight.numel()
+        ratio = min(max(counts[one.name] / size, 1 / size), 1 - 1 / size)
+        patterns[one.name] = Pattern(ratio, count=counts[one.name])
+    return patterns
+
+
+def _patterns(
+    model: nn.Module, found: list[Block], inputs: Tensor | None, recipe: Recipe, residency: Residency | None
+) -> dict[str, Pattern]:
+    """What an allocation gives every map: a sparsity and, but for the older `owl`, an exact count of weights."""
+    if recipe.owl:
+        ratios = _ratios(model, found, inputs, recipe, residency)
+        return {one.name: Pattern(ratios[block.name]) for block in found for one in block.maps}
+    if not recipe.allocation:
+        return {}
+    if inputs is None:
+        raise UsageError(f"The allocation '{recipe.allocation}' measures, and there is no calibration data.")
+    settings, sparsity = recipe.budget_settings, recipe.pattern.ratio
+    member = families.scan_one(ALLOCATIONS, allocation_named(recipe.allocation))
+    question = ask_about(model, found, inputs, sparsity, rows=settings.rows, residency=residency)
+    low, high = question.limits(settings.spread)
+    counts = meet_exactly(member.allocate(question, settings), question.sizes, sparsity, least=low, most=high)
+    return {name: Pattern(count / question.sizes[name], count=count) for name, count in counts.items()}
 
 
 def _ratios(

@@ -14,11 +14,15 @@ from digsite.prune.core.kernels import engine
 
 @dataclass(frozen=True)
 class Pattern:
-    """`ratio` of the weights go; with `m`, exactly n of every m consecutive inputs of a row do."""
+    """`ratio` of the weights go; with `m`, exactly n of every m consecutive inputs of a row do.
+
+    `count`, from an allocation, is how many weights of the matrix go, to the weight: methods round each in its own way.
+    """
 
     ratio: float
     n: int = 0
     m: int = 0
+    count: int | None = None
 
     @property
     def structured(self) -> bool:
@@ -116,3 +120,16 @@ def violations(keep: Bool[Tensor, "out in"], pattern: Pattern) -> int:
     assert pattern.structured, "only an n:m pattern can be violated"
     kept = keep.reshape(keep.shape[0], -1, pattern.m).sum(-1)
     return int((kept > pattern.m - pattern.n).sum())
+
+
+def settle_count(
+    scores: Float[Tensor, "out in"], pruned: Bool[Tensor, "out in"], count: int
+) -> Bool[Tensor, "out in"]:
+    """`pruned` with exactly `count` weights: the lowest-scored kept ones go too, or the highest-scored pruned ones stay."""
+    missing = count - int(pruned.sum())
+    settled = pruned.clone().flatten()
+    if missing > 0:
+        settled[scores.masked_fill(pruned, torch.inf).flatten().topk(missing, largest=False).indices] = True
+    elif missing < 0:
+        settled[scores.masked_fill(~pruned, -torch.inf).flatten().topk(-missing).indices] = False
+    return settled.view_as(pruned)

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from digsite.base import families
 from digsite.base.errors import UsageError
 from digsite.base.intervals import student
 from digsite.prune.config import QualityConfig
 from digsite.prune.core import layers, patterns
+from digsite.prune.core.budget import FAMILY as ALLOCATIONS
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.model import Recipe, prune_model
 from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.repair import FAMILY as REPAIRS
+from digsite.prune.core.repair import RepairSettings
 from digsite.prune.experiments import masks
 from digsite.prune.figures.masks import quality_curves
 from digsite.prune.judge.perplexity import Perplexity, evaluate
@@ -60,7 +64,8 @@ def _fits(level: str, config: QualityConfig, run: "Run") -> bool:
 
 def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int) -> dict:
     subject, recipe = masks.language(config, run), recipe_named(method, level, config.swaps)
-    ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe)
+    spent: dict[str, float] = {}
+    ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe, costs=spent)
     errors = [one.relative_error for one in ledger if one.relative_error is not None]
     measured = _measure(subject, config)
     sparsity = float(
@@ -75,7 +80,9 @@ def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int)
         "draw": draw,
         **measured,
         "sparsity": sparsity,
-        "relative error": float(np.mean(errors)),
+        "relative error": float(np.mean(errors)) if errors else math.nan,
+        "cpu seconds": sum(spent.values()),
+        "cost": ", ".join(f"{k} {v:.1f}" for k, v in spent.items()),
     }
 
 
@@ -96,14 +103,28 @@ def _held_out(subject: Language, config: QualityConfig) -> Windows:
     return windows(subject, given.text, config.windows, given.length, config.seed, "test")
 
 
-def recipe_named(method: str, level: str, swaps: int) -> Recipe:
+def recipe_named(method: str, level: str, swaps: int, repairs_with: RepairSettings | None = None) -> Recipe:
+    """'wanda+swaps+sub_block+evolution' at a level: a method, then repairs and at most one allocation in any order."""
     name, *extras = method.split("+")
-    if unknown := set(extras) - {"swaps", "owl"}:
+    repairs, allocations = families.names(REPAIRS), families.names(ALLOCATIONS)
+    known = {"swaps", "owl", *repairs, *allocations}
+    if unknown := set(extras) - known:
         raise UsageError(
-            f"'{method}' has an unknown addition '{min(unknown)}'; accepted are +swaps and +owl."
+            f"'{method}' has an unknown addition '{min(unknown)}'; accepted are +{', +'.join(sorted(known))}."
+        )
+    chosen = [extra for extra in extras if extra in allocations and extra != "owl"]
+    if len(chosen) > 1:
+        raise UsageError(
+            f"'{method}' names two allocations, {' and '.join(chosen)}; one at most is accepted."
         )
     return Recipe(
-        method_named(name), level_named(level), swap=swaps if "swaps" in extras else 0, owl="owl" in extras
+        method_named(name),
+        level_named(level),
+        swap=swaps if "swaps" in extras else 0,
+        owl="owl" in extras,
+        repair=tuple(extra for extra in extras if extra in repairs and extra != "swaps"),
+        allocation="".join(chosen),
+        repair_settings=repairs_with or RepairSettings(),
     )
 
 

@@ -1,0 +1,165 @@
+"""Bring one Llama into another's basis: match what both compute on the same tokens, part by part.
+
+The stream first, from what both carry after every block; then in each layer groups of heads and heads inside them by what
+they write into the (matched) stream, the value spaces and rotary planes inside a head, and the neurons of the MLP by when
+they fire. Every step is an assignment or a Procrustes problem and is solved exactly; no gradient is taken.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from digsite.graft.core.alignment import assign, correlation
+from digsite.graft.core.llama_symmetries import (
+    LayerSymmetry,
+    LlamaShape,
+    State,
+    Symmetry,
+    apply_symmetry,
+    identity_symmetry,
+    rotary_places,
+)
+
+KINDS = ("rotation", "permutation")
+
+
+@dataclass
+class Seen:
+    """What a model computes on some tokens: the stream after every block, and per layer what goes into o and down and
+    what q, k and v say; all (tokens, width)."""
+
+    stream: list[Tensor] = field(default_factory=list)
+    mixed: list[Tensor] = field(default_factory=list)
+    fired: list[Tensor] = field(default_factory=list)
+    said: dict[str, list[Tensor]] = field(default_factory=lambda: {"q": [], "k": [], "v": []})
+
+
+@torch.no_grad()
+def watch_llama(model: nn.Module, rows: Int[Tensor, "n length"]) -> Seen:
+    """Run the model once and keep what matching needs."""
+    seen, inner, handles = Seen(), model.get_submodule("model"), []
+
+    def keep(into: list[Tensor]) -> Callable[..., None]:
+        return lambda _m, _a, out: into.append(
+            (out if isinstance(out, Tensor) else out[0]).flatten(0, -2).float()
+        )
+
+    def keep_input(into: list[Tensor]) -> Callable[..., None]:
+        return lambda _m, args: into.append(args[0].flatten(0, -2).float())
+
+    handles.append(inner.get_submodule("embed_tokens").register_forward_hook(keep(seen.stream)))
+    layers: Any = inner.get_submodule("layers")
+    for layer in layers:
+        handles.append(layer.register_forward_hook(keep(seen.stream)))
+        handles.append(layer.self_attn.o_proj.register_forward_pre_hook(keep_input(seen.mixed)))
+        handles.append(layer.mlp.down_proj.register_forward_pre_hook(keep_input(seen.fired)))
+        handles += [
+            getattr(layer.self_attn, f"{name}_proj").register_forward_hook(keep(into))
+            for name, into in seen.said.items()
+        ]
+    try:
+        model(rows)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def match_llamas(
+    mine: Seen, theirs: Seen, weights: State, shape: LlamaShape, other: State, kind: str = "rotation"
+) -> Symmetry:
+    """The symmetry that brings the other model (`theirs`, `other`) nearest to the first one (`mine`, `weights`).
+
+    `kind` is 'rotation' (stream and value spaces turned freely; weights must be folded) or 'permutation'.
+    """
+    assert kind in KINDS, kind
+    stream = _match_bases(_stacked(mine.stream), _stacked(theirs.stream), kind)
+    start = identity_symmetry(shape, len(stream), mine.fired[0].shape[1])
+    layers = tuple(
+        _match_layer(i, mine, theirs, weights, other, shape, stream, kind) for i in range(shape.n_layers)
+    )
+    assert len(layers) == len(start.layers)
+    return Symmetry(stream, layers)
+
+
+def _stacked(stream: list[Tensor]) -> Tensor:
+    """All blocks' streams as one set of samples, every token at length one, as the norms see it."""
+    return torch.cat([x / x.norm(dim=1, keepdim=True).clamp_min(1e-9) for x in stream])
+
+
+def _match_bases(mine: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"], kind: str) -> Float[Tensor, "d d"]:
+    """Q with theirs @ Q nearest to mine: Procrustes, or the best permutation."""
+    if kind == "rotation":
+        u, _, v = torch.linalg.svd(theirs.T @ mine)
+        return u @ v
+    order = assign(correlation(mine, theirs))
+    return torch.eye(len(order))[order].T
+
+
+def _match_layer(
+    i: int,
+    mine: Seen,
+    theirs: Seen,
+    weights: State,
+    other: State,
+    shape: LlamaShape,
+    stream: Tensor,
+    kind: str,
+) -> LayerSymmetry:
+    kv, per, size = shape.n_kv_heads, shape.per_group, shape.d_head
+    name = f"model.layers.{i}.self_attn.o_proj.weight"
+    writes = _head_writes(mine.mixed[i], weights[name], shape)
+    comes = _head_writes(theirs.mixed[i], stream.T @ other[name], shape)
+    flat = correlation(writes.flatten(0, 1).flatten(1).T, comes.flatten(0, 1).flatten(1).T).view(
+        kv, per, kv, per
+    )
+    inside = [[assign(flat[a, :, b]) for b in range(kv)] for a in range(kv)]
+    score = torch.tensor(
+        [[float(flat[a, torch.arange(per), b, inside[a][b]].sum()) for b in range(kv)] for a in range(kv)]
+    )
+    groups = assign(score)
+    heads = torch.stack([inside[a][int(groups[a])] for a in range(kv)])
+    v_mine, v_theirs = (s.said["v"][i].view(-1, kv, size) for s in (mine, theirs))
+    k_mine, k_theirs = (s.said["k"][i].view(-1, kv, size) for s in (mine, theirs))
+    values = torch.stack([_match_bases(v_mine[:, a], v_theirs[:, int(groups[a])], kind).T for a in range(kv)])
+    turns = torch.stack([_angles(k_mine[:, a], k_theirs[:, int(groups[a])], shape) for a in range(kv)])
+    neurons = assign(correlation(mine.fired[i], theirs.fired[i]))
+    return LayerSymmetry(
+        groups, heads, values, turns if kind == "rotation" else torch.zeros_like(turns), neurons
+    )
+
+
+def _head_writes(mixed: Tensor, out: Tensor, shape: LlamaShape) -> Float[Tensor, "kv per n width"]:
+    """What every head adds to the stream, token by token."""
+    heads = mixed.view(len(mixed), shape.n_kv_heads, shape.per_group, shape.d_head)
+    columns = out.view(out.shape[0], shape.n_kv_heads, shape.per_group, shape.d_head)
+    return torch.einsum("ngps,wgps->gpnw", heads, columns)
+
+
+def _angles(
+    mine: Float[Tensor, "n size"], theirs: Float[Tensor, "n size"], shape: LlamaShape
+) -> Float[Tensor, "half"]:
+    """By how much each rotary plane of their keys must be turned to lie on mine."""
+    first, second = rotary_places(shape)
+    a, b = (torch.complex(x[:, first], x[:, second]) for x in (mine, theirs))
+    return torch.angle((a * b.conj()).sum(0))
+
+
+def rebased(
+    model: nn.Module,
+    other: nn.Module,
+    rows: Int[Tensor, "n length"],
+    shape: LlamaShape,
+    kind: str = "rotation",
+) -> tuple[State, State, Symmetry]:
+    """Weights of the first model, of the other one in the first one's basis, and the symmetry between them.
+
+    For rotations both models must have their norms folded already (load `folded` weights into untied modules).
+    """
+    mine, theirs = (dict(m.state_dict()) for m in (model, other))
+    symmetry = match_llamas(watch_llama(model, rows), watch_llama(other, rows), mine, shape, theirs, kind)
+    return mine, apply_symmetry(theirs, symmetry, shape), symmetry

@@ -1,0 +1,96 @@
+"""Several fine-tuned models made into one: one file per way, all on named weights of one shape.
+
+A member has `merge(parents, evidence, settings) -> weights`. `NEEDS` says what of the evidence it reads: 'start' (the
+weights that all parents were tuned from), 'fisher' (how sharply each parent's loss depends on each weight), 'grams' (what
+each parent's linear maps read), or nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from digsite.base import families
+from digsite.base.errors import UsageError, nearest
+
+FAMILY = "digsite.graft.core.merges"
+State = dict[str, Tensor]
+
+
+class Member(Protocol):
+    """What a file of this folder has."""
+
+    NEEDS: Any  # of the evidence: 'start', 'fisher', 'grams'
+    merge: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known beside the parents' weights."""
+
+    start: State | None = None
+    fisher: Sequence[Mapping[str, Tensor]] = ()
+    grams: Sequence[Mapping[str, Tensor]] = ()
+
+
+@dataclass(frozen=True)
+class MergeSettings:
+    """Numbers of the merges, with the published defaults."""
+
+    scale: float = 1.0  # of the summed changes: task arithmetic, TIES, DARE
+    keep: float = 0.2  # TIES: share of each change that is trimmed to
+    drop: float = 0.5  # DARE: chance that a weight's change is dropped, the others growing to make up for it
+    shrink: float = 0.9  # RegMean: what is kept of the off-diagonal of X^T X
+    shares: tuple[float, ...] = field(default=())  # of the parents, equal if empty
+    seed: int = 0
+
+    def shares_of(self, n: int) -> list[float]:
+        given = self.shares or (1 / n,) * n
+        if len(given) != n:
+            raise UsageError(f"{len(given)} shares were given for {n} parents.")
+        return [share / sum(given) for share in given]
+
+
+def merge_models(
+    method: str,
+    parents: Sequence[State],
+    evidence: Evidence | None = None,
+    settings: MergeSettings | None = None,
+) -> State:
+    """Merge parents of one architecture by a member of the family, after checking that they are of one architecture."""
+    known, name = families.names(FAMILY), method.replace("-", "_")
+    if name not in known:
+        raise UsageError(f"There is no way to merge called '{method}'. {nearest(name, known)}")
+    _check_alike(parents)
+    member, evidence = families.scan_one(FAMILY, name), evidence or Evidence()
+    for need in member.NEEDS:
+        if not getattr(evidence, need):
+            raise UsageError(
+                f"The merge '{name}' reads the parents' {need}, and it was not given.",
+                hint="Use average or slerp, which need the weights alone.",
+            )
+    return member.merge([dict(parent) for parent in parents], evidence, settings or MergeSettings())
+
+
+def _check_alike(parents: Sequence[State]) -> None:
+    if len(parents) < 2:
+        raise UsageError(f"A merge takes two models or more, and {len(parents)} was given.")
+    first = parents[0]
+    for other in parents[1:]:
+        odd = sorted(set(first) ^ set(other))
+        if odd:
+            raise UsageError(
+                f"The parents are not of one architecture: {len(odd)} weights are in one only, first '{odd[0]}'.",
+                hint="Models of different depth, or with tied and untied embeddings, cannot be merged weight by weight.",
+            )
+        for name, weight in first.items():
+            if weight.shape != other[name].shape:
+                raise UsageError(
+                    f"The weight '{name}' is {tuple(weight.shape)} in one parent and {tuple(other[name].shape)} in another.",
+                    hint="Another width or tokenizer cannot be merged weight by weight.",
+                )
+            if not (weight.isfinite().all() and other[name].isfinite().all()):
+                raise UsageError(
+                    f"The weight '{name}' of a parent holds NaN or infinity; nothing was merged."
+                )

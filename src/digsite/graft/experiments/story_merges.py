@@ -1,0 +1,195 @@
+"""merge-stories: two story models with different skills made into one, every way beside its nulls, over seeds."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from digsite.base.intervals import student
+from digsite.graft.config import MergeStoriesConfig
+from digsite.graft.core.merge_evidence import measure_fisher, measure_grams
+from digsite.graft.core.merges import Evidence, MergeSettings, State, merge_models
+from digsite.graft.subjects.story_models import speaker, state_of, story_module, train_story_models
+from digsite.graft.subjects.story_skills import SKILLS, skill_accuracy, told_with
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+NULLS = ("best single parent", "random merge weights", "shuffled donor")
+
+
+def merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
+    """Choose each method's settings on one ensemble member, report on all others."""
+    run.stage("training", 3)
+    flat = run.once("models", lambda: train_story_models(config, config.seeds + 1))
+    held = {
+        skill: told_with((skill,), config.held, config.context, config.seed + 2, "test", table=config.seed)
+        for skill in SKILLS
+    }
+    bench = _Bench(config, run, flat, held)
+    chosen = run.once("settings", bench.choose_settings)
+    rows = []
+    for member in range(1, config.seeds + 1):
+        run.stage(f"member {member}", config.seeds)
+        rows += run.once(f"member-{member}", lambda m=member: bench.score_member(m, chosen))
+        run.breathe(member)
+    frame = pd.DataFrame(rows)
+    run.table("merges", frame)
+    _conclude(run, frame, chosen)
+
+
+class _Bench:
+    """The parents of every member, and what a merge of them knows."""
+
+    def __init__(
+        self, config: MergeStoriesConfig, run: "Run", flat: Mapping[str, Tensor], held: Mapping[str, Tensor]
+    ) -> None:
+        self.config, self.run, self.flat, self.held = config, run, flat, held
+        self.module = story_module(config)
+
+    def states(self, member: int) -> tuple[State, list[State]]:
+        """The start of a member and its parents, one per skill."""
+        start, *parents = (state_of(self.module, self.flat[name][member]) for name in ("start", *SKILLS))
+        return start, parents
+
+    def accuracies(self, state: State) -> dict[str, float]:
+        speak = speaker(self.module, state)
+        return {skill: 100 * skill_accuracy(skill, speak, self.held[skill]) for skill in SKILLS}
+
+    def evidence(self, member: int) -> Evidence:
+        """Each parent looks at text of its own skill only, as its owner would."""
+        config, (start, parents) = self.config, self.states(member)
+        fisher, grams = [], []
+        for skill, parent in zip(SKILLS, parents, strict=True):
+            rows = told_with((skill,), config.evidence, config.context, config.seed + 3, table=config.seed)
+            loaded = _loaded(self.module, parent)
+            fisher.append(measure_fisher(loaded, rows, self.run.generator(f"fisher-{skill}", member)))
+            grams.append(measure_grams(loaded, rows))
+        return Evidence(start, fisher, grams)
+
+    def choose_settings(self) -> dict[str, dict[str, float]]:
+        """For every method the settings whose worse skill is best on member 0, which is reported nowhere."""
+        _, parents = self.states(0)
+        evidence, best = self.evidence(0), {}
+        whole = [self.accuracies(parent)[skill] for skill, parent in zip(SKILLS, parents, strict=True)]
+        for method, grid in self.config.methods.items():
+            tried = []
+            for text in grid or [""]:
+                settings = _settings(text)
+                found = self.accuracies(merge_models(method, parents, evidence, MergeSettings(**settings)))
+                tried.append(
+                    (min(found[s] / max(w, 1e-9) for s, w in zip(SKILLS, whole, strict=True)), settings)
+                )
+            best[method] = max(tried, key=lambda pair: pair[0])[1]
+        return best
+
+    def score_member(self, member: int, chosen: Mapping[str, dict[str, float]]) -> list[dict]:
+        start, parents = self.states(member)
+        evidence = self.evidence(member)
+        whole = {s: self.accuracies(p)[s] for s, p in zip(SKILLS, parents, strict=True)}
+        rows = []
+
+        def scored(name: str, state: State, draw: int = 0) -> None:
+            found = self.accuracies(state)
+            # A parent that never learned its skill has nothing that could be kept.
+            kept = {f"{s} kept": 100 * found[s] / whole[s] if whole[s] else 0.0 for s in SKILLS}
+            rows.append(
+                {
+                    "member": member,
+                    "merge": name,
+                    "draw": draw,
+                    **found,
+                    **kept,
+                    "worse kept": min(kept.values()),
+                }
+            )
+
+        scored("start", start)
+        for skill, parent in zip(SKILLS, parents, strict=True):
+            scored(f"parent: {skill}", parent)
+        for method, settings in chosen.items():
+            scored(method, merge_models(method, parents, evidence, MergeSettings(**settings)))
+        draw = self.run.generator("nulls", member)
+        for i in range(self.config.null_draws):
+            scored("random merge weights", _randomly_weighed(parents, draw), i)
+            scored(
+                "shuffled donor",
+                merge_models(
+                    "task_arithmetic",
+                    [parents[0], _shuffled(start, parents[1], draw)],
+                    evidence,
+                    MergeSettings(**chosen.get("task_arithmetic", {})),
+                ),
+                i,
+            )
+        return rows
+
+
+def _settings(text: str) -> dict[str, float]:
+    """'scale=0.7 keep=0.5' as numbers."""
+    return {key: float(value) for key, value in (word.split("=") for word in text.split())}
+
+
+def _loaded(module: nn.Module, state: State) -> nn.Module:
+    module.load_state_dict(state)
+    return module
+
+
+def _randomly_weighed(parents: list[State], draw: torch.Generator) -> State:
+    """Every tensor between the parents, its place drawn: what a merge is that knows nothing."""
+    return {
+        name: torch.lerp(weight, parents[1][name], float(torch.rand(1, generator=draw)))
+        for name, weight in parents[0].items()
+    }
+
+
+def _shuffled(start: State, parent: State, draw: torch.Generator) -> State:
+    """A donor whose change has the same numbers at other places."""
+    out = {}
+    for name, weight in start.items():
+        change = (parent[name] - weight).flatten()
+        out[name] = weight + change[torch.randperm(len(change), generator=draw)].view_as(weight)
+    return out
+
+
+def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, float]]) -> None:
+    per_seed = frame.groupby(["merge", "member"], sort=False).mean(numeric_only=True).drop(columns="draw")
+    parents = per_seed.loc[[name for name in per_seed.index.levels[0] if name.startswith("parent")]]
+    single = parents.groupby("member")["worse kept"].max()
+    nulls = {NULLS[0]: float(single.mean())} | {
+        name: float(per_seed.loc[name]["worse kept"].mean()) for name in NULLS[1:]
+    }
+    null, lines = max(nulls.values()), []
+    for name in dict.fromkeys(frame["merge"]):
+        mine = per_seed.loc[name]
+        line: dict = {
+            "merge": name,
+            "settings": " ".join(f"{k}={v:g}" for k, v in chosen.get(name, {}).items()),
+        }
+        for column in (*(f"{s} kept" for s in SKILLS), "worse kept"):
+            mean, low, high = student(mine[column].tolist(), 0.0)
+            line |= {column: mean, f"{column} low": low, f"{column} high": high}
+        lines.append(line)
+        if name in chosen:
+            run.claim(
+                f"{name}/worse_kept",
+                line["worse kept"],
+                low=line["worse kept low"],
+                high=line["worse kept high"],
+                n=len(mine),
+                null=null,
+                unit="% of the parent",
+                note="the worse kept of the two skills; null: the best of "
+                + ", ".join(f"{k} {v:.1f}" for k, v in nulls.items()),
+            )
+    table = pd.DataFrame(lines)
+    run.table("summary", table)
+    run.view("summary", kind="table", source="tables/summary.csv")
+    best = table[table["merge"].isin(chosen)].sort_values("worse kept").iloc[-1]
+    run.verdict(
+        f"'{best['merge']}' keeps most: {best['facts kept']:.1f} % of the facts and {best['order kept']:.1f} % of the second "
+        f"grammar of the parents that have them; without a method {null:.1f} % of the worse skill are kept.",
+        on=[f"{best['merge']}/worse_kept"],
+    )

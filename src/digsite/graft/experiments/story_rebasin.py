@@ -1,0 +1,162 @@
+"""rebasin-stories: two seeds of a story model on one line, before and after they share a basis, and a skill carried over."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from digsite.base.intervals import student
+from digsite.graft.config import RebasinStoriesConfig
+from digsite.graft.core.llama_matching import KINDS, match_llamas, watch_llama
+from digsite.graft.core.llama_symmetries import LlamaShape, State, Symmetry, apply_symmetry, folded
+from digsite.graft.judge.barrier import measure_barrier
+from digsite.graft.subjects.story_models import mean_loss, speaker, state_of, story_module, train_story_models
+from digsite.graft.subjects.story_skills import SKILLS, skill_accuracy, told_with
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+WAYS = ("as they are", *KINDS)
+
+
+def rebasin_stories(config: RebasinStoriesConfig, run: "Run") -> None:
+    """Member i is brought into the basis of member 0; member 1 is for choosing the scale of what is carried."""
+    run.stage("training", 3)
+    flat = run.once("models", lambda: train_story_models(config, config.seeds + 2))
+    pair = _Pairs(config, run, dict(flat))
+    barriers, carried = [], []
+    for member in range(2, config.seeds + 2):
+        run.stage(f"pair 0 and {member}", config.seeds)
+        barriers += run.once(f"barrier-{member}", lambda m=member: pair.barriers(m))
+        carried += run.once(f"carried-{member}", lambda m=member: pair.carry(m))
+        run.breathe(member - 1)
+    _conclude(run, pd.DataFrame(barriers), pd.DataFrame(carried))
+
+
+class _Pairs:
+    """Folded weights of every member and skill, and the symmetry that brings a member into the basis of member 0."""
+
+    def __init__(self, config: RebasinStoriesConfig, run: "Run", flat: dict[str, Tensor]) -> None:
+        self.config, self.run, self.flat = config, run, flat
+        self.module = story_module(config)
+        self.shape = LlamaShape.of(self.module.config)
+        seed, length = config.seed, config.context
+        self.rows = told_with((), config.matched, length, seed + 4)
+        self.held = told_with((), config.held, length, seed + 5, "test")
+        self.skilled = {s: told_with((s,), config.held, length, seed + 2, "test", table=seed) for s in SKILLS}
+
+    def weights(self, name: str, member: int) -> State:
+        return folded(state_of(self.module, self.flat[name][member]), self.shape)
+
+    def symmetry(self, member: int, kind: str) -> Symmetry:
+        """From what both starts compute on the same windows; no skill is looked at."""
+        states = [self.weights("start", 0), self.weights("start", member)]
+        seen = []
+        for state in states:
+            self.module.load_state_dict(state)
+            seen.append(watch_llama(self.module, self.rows))
+        return match_llamas(seen[0], seen[1], states[0], self.shape, states[1], kind)
+
+    def moved(self, member: int, way: str, name: str = "start") -> State:
+        state = self.weights(name, member)
+        return state if way not in KINDS else apply_symmetry(state, self.symmetry(member, way), self.shape)
+
+    def barriers(self, member: int) -> list[dict]:
+        mine = self.weights("start", 0)
+        rows = []
+        for way in WAYS:
+            line = measure_barrier(
+                lambda s: mean_loss(self.module, s, self.held), mine, self.moved(member, way)
+            )
+            rows.append(
+                {
+                    "member": member,
+                    "way": way,
+                    "barrier": line.height,
+                    **{f"loss at {at:g}": loss for at, loss in zip(line.points, line.losses, strict=True)},
+                }
+            )
+        return rows
+
+    def carry(self, member: int) -> list[dict]:
+        """Align, then add: what member i learned of a skill, in the basis of member 0, added to member 0's start."""
+        return [
+            {"member": member, "skill": skill, **self._carried(member, skill, self._best_scale(skill))}
+            for skill in SKILLS
+        ]
+
+    def _best_scale(self, skill: str) -> float:
+        tried = {scale: self._carried(1, skill, scale)["rotation"] for scale in self.config.scales}
+        return max(tried, key=lambda scale: tried[scale])
+
+    def _carried(self, member: int, skill: str, scale: float) -> dict[str, float]:
+        start = self.weights("start", 0)
+        rows = {
+            "own skill": self._accuracy(self.weights(skill, 0), skill),
+            "start": self._accuracy(start, skill),
+            "scale": scale,
+        }
+        for way in WAYS:
+            before, after = self.moved(member, way), self.moved(member, way, skill)
+            change = {name: after[name] - before[name] for name in start}
+            rows[way] = self._accuracy({name: w + scale * change[name] for name, w in start.items()}, skill)
+        draw = self.run.generator("shuffled-change", member)
+        shuffled = {
+            n: c.flatten()[torch.randperm(c.numel(), generator=draw)].view_as(c) for n, c in change.items()
+        }
+        rows["shuffled"] = self._accuracy(
+            {name: w + scale * shuffled[name] for name, w in start.items()}, skill
+        )
+        return rows
+
+    def _accuracy(self, state: State, skill: str) -> float:
+        return 100 * skill_accuracy(skill, speaker(self.module, state), self.skilled[skill])
+
+
+def _conclude(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame) -> None:
+    run.table("barriers", barriers)
+    run.table("carried", carried)
+    for name in ("barriers", "carried"):
+        run.view(name, kind="table", source=f"tables/{name}.csv")
+    before = barriers[barriers["way"] == WAYS[0]].set_index("member")["barrier"]
+    share = {}
+    for way in KINDS:
+        after = barriers[barriers["way"] == way].set_index("member")["barrier"]
+        mean, low, high = student(after.tolist())
+        share[way] = float(after.mean() / before.mean())
+        run.claim(
+            f"barrier/{way}",
+            mean,
+            low=low,
+            high=high,
+            n=len(after),
+            null=float(before.mean()),
+            unit="nats",
+            note=f"null: the models as they are; {share[way]:.0%} of it",
+        )
+    for skill, part in carried.groupby("skill", sort=False):
+        for way in KINDS:
+            mean, low, high = student(part[way].tolist(), 0.0, 100.0)
+            null = max(float(part[name].mean()) for name in ("start", WAYS[0], "shuffled"))
+            run.claim(
+                f"carried/{skill}/{way}",
+                mean,
+                low=low,
+                high=high,
+                n=len(part),
+                null=null,
+                unit="% right",
+                note=f"null: the best of no change, the change unaligned and shuffled; own training {part['own skill'].mean():.1f}",
+            )
+    best = min(share, key=lambda way: share[way])
+    run.verdict(
+        f"The barrier between two seeds is {before.mean():.2f} nats as they are and {share[best]:.0%} of that in one basis "
+        f"({best}); a skill carried over in that basis is right in "
+        + " and ".join(
+            f"{part[best].mean():.0f} % ({skill}; unaligned {part[WAYS[0]].mean():.0f} %)"
+            for skill, part in carried.groupby("skill", sort=False)
+        )
+        + ".",
+        on=[f"barrier/{best}"],
+    )

@@ -1,0 +1,39 @@
+"""The barrier between two models: how far the loss on the line between them rises above the line between their losses."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """`losses` at `points` of the way from the first model to the second; `height` is the largest excess over the chord."""
+
+    points: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def height(self) -> float:
+        ends = self.losses[0], self.losses[-1]
+        return max(
+            loss - ((1 - at) * ends[0] + at * ends[1])
+            for at, loss in zip(self.points, self.losses, strict=True)
+        )
+
+
+def measure_barrier(
+    loss_of: Callable[[dict[str, Tensor]], float],
+    first: Mapping[str, Tensor],
+    second: Mapping[str, Tensor],
+    points: tuple[float, ...] = POINTS,
+) -> Barrier:
+    """The loss of (1 - t) first + t second at every point t; both ends are among the points."""
+    assert points[0] == 0.0 and points[-1] == 1.0, "both ends belong to the line"
+    between = (
+        {name: torch.lerp(weight, second[name], at) for name, weight in first.items()} for at in points
+    )
+    return Barrier(points, tuple(loss_of(state) for state in between))

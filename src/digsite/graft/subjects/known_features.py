@@ -1,0 +1,110 @@
+"""Activations whose features are known: what a dictionary should find, written down before anything is trained.
+
+A world has more features than dimensions (superposition), each with a direction, a rate and a mean strength. Which of
+them are on together is drawn: independently, in correlated groups, or in a hierarchy in which a child is on only where its
+parent is. Real activations have all three, and each breaks a sparse autoencoder in its own way: correlated features get
+merged, parents get absorbed into their children (after SynthSAEBench, arXiv 2602.14687).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from digsite.base.errors import UsageError
+from digsite.base.streams import derive
+
+KINDS = ("independent", "correlated", "hierarchical")
+
+
+@dataclass(frozen=True)
+class World:
+    """`directions` are unit rows; `rates` how often a feature is on; `groups` which features share a common cause;
+    `parents` names each feature's parent, -1 for none."""
+
+    kind: str
+    directions: Float[Tensor, "features width"]
+    rates: Float[Tensor, "features"]
+    strengths: Float[Tensor, "features"]
+    groups: Int[Tensor, "features"]
+    parents: Int[Tensor, "features"]
+    correlation: float
+    noise: float
+
+    @property
+    def n_features(self) -> int:
+        return len(self.directions)
+
+
+def draw_world(
+    kind: str = "independent",
+    n_features: int = 64,
+    width: int = 32,
+    *,
+    mean_on: float = 4.0,
+    correlation: float = 0.6,
+    group: int = 4,
+    noise: float = 0.02,
+    seed: int = 0,
+) -> World:
+    """A world of `n_features` in `width` dimensions, of which `mean_on` are on at a time (in a hierarchy fewer: a child
+    needs its parent). Rates fall as a power law, as those of words do; `group` features share a cause or a parent."""
+    if kind not in KINDS:
+        raise UsageError(f"There is no world '{kind}'; accepted are {', '.join(KINDS)}.")
+    if n_features < group or width < 2:
+        raise UsageError(f"A world of {n_features} features in {width} dimensions holds no group of {group}.")
+    draw = torch.Generator().manual_seed(derive(seed, f"graft/world/{kind}"))
+    directions = torch.randn(n_features, width, generator=draw)
+    rates = 1.0 / (torch.arange(n_features) + 3.0) ** 0.7
+    rates = (rates * mean_on / rates.sum()).clamp(max=0.5)[torch.randperm(n_features, generator=draw)]
+    groups = torch.arange(n_features) // group
+    parents = torch.full((n_features,), -1)
+    if kind == "hierarchical":
+        parents = torch.where(torch.arange(n_features) % group == 0, -1, groups * group)
+        # A parent is on at least as often as all its children together would need it.
+        rates[parents < 0] = rates[parents < 0].clamp(min=0.1)
+    return World(
+        kind,
+        directions / directions.norm(dim=1, keepdim=True),
+        rates,
+        0.75 + 0.5 * torch.rand(n_features, generator=draw),
+        groups,
+        parents,
+        correlation,
+        noise,
+    )
+
+
+def draw_codes(world: World, n: int, seed: int = 0) -> Float[Tensor, "n features"]:
+    """How strongly every feature is on in each of `n` samples; 0 where it is off."""
+    draw = torch.Generator().manual_seed(derive(seed, "graft/world-codes"))
+    own = torch.randn(n, world.n_features, generator=draw)
+    if (
+        world.kind == "correlated"
+    ):  # a common cause per group, so that the chance of each alone stays its rate
+        causes = torch.randn(n, int(world.groups.max()) + 1, generator=draw)[:, world.groups]
+        own = world.correlation**0.5 * causes + (1 - world.correlation) ** 0.5 * own
+    chance = world.rates
+    if (
+        world.kind == "hierarchical"
+    ):  # given the parent: so often that the rate comes out, at most half of the time
+        child = world.parents >= 0
+        chance = torch.where(
+            child, (world.rates / world.rates[world.parents.clamp(min=0)]).clamp(max=0.5), chance
+        )
+    on = own > torch.special.ndtri(1 - chance.double()).float()
+    if world.kind == "hierarchical":
+        on = on & ((world.parents < 0) | on[:, world.parents.clamp(min=0)])
+    sizes = world.strengths * (0.5 + torch.rand(n, world.n_features, generator=draw))
+    return on * sizes
+
+
+def draw_activations(
+    world: World, n: int, seed: int = 0
+) -> tuple[Float[Tensor, "n width"], Float[Tensor, "n features"]]:
+    """Activations and the codes behind them; the noise is that of a fresh stream."""
+    codes = draw_codes(world, n, seed)
+    draw = torch.Generator().manual_seed(derive(seed, "graft/world-noise"))
+    noise = world.noise * torch.randn(n, world.directions.shape[1], generator=draw)
+    return codes @ world.directions + noise, codes

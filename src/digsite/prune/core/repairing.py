@@ -1,0 +1,126 @@
+"""Prune a model block by block and repair it on the way, beside the dense model that it was."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from digsite.base import families
+from digsite.base.errors import UsageError
+from digsite.prune.core.inputs import InputStatistics
+from digsite.prune.core.layers import Block
+from digsite.prune.core.matrix import relative_error
+from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.repair import FAMILY, RepairSettings, Subject, repairs_at
+from digsite.prune.core.two_streams import Passage, walk_both
+from digsite.prune.core.walk import Residency, Statistics, walk
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What pruning one map decided: its mask, and the pattern that the mask obeys."""
+
+    keep: Bool[Tensor, "out in"]
+    pattern: Pattern
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """A map after all repairs; `relative_error` is None where a later repair of the whole model made it stale."""
+
+    keep: Bool[Tensor, "out in"]
+    relative_error: float | None
+
+
+PruneBlock = Callable[[Block, Statistics], dict[str, Chosen]]
+
+
+def prune_and_repair(
+    model: nn.Module,
+    blocks: list[Block],
+    inputs: Tensor,
+    repairs: Sequence[str],
+    settings: RepairSettings,
+    prune_block: PruneBlock,
+    *,
+    residency: Residency | None = None,
+    costs: dict[str, float] | None = None,
+    gram: bool = True,
+) -> dict[str, Repaired]:
+    """Call `prune_block` for every block as `walk` does, and the named repairs of blocks and of the model after it.
+
+    `gram=False` leaves out X^T X where neither the method nor a repair of maps reads it; errors are then not measured.
+    `costs` takes up CPU-seconds: 'mask' for pruning (with the repairs of single maps), and every repair by its name.
+    """
+    spent: dict[str, float] = {} if costs is None else costs
+    at_blocks, at_model = repairs_at("block", repairs), repairs_at("model", repairs)
+    if at_model and residency is not None:
+        raise UsageError(
+            f"The repair '{at_model[0]}' needs the whole model in memory, which a streamed one is not.",
+            hint="Use repairs of maps and blocks with --stream: least_squares, sub_block, block.",
+        )
+    dense = copy.deepcopy(model) if at_model else None
+    chosen: dict[str, tuple[Chosen, float | None]] = {}
+
+    def visit(block: Block, statistics: Statistics, passage: Passage | None = None) -> None:
+        chosen.update(_prune_one_block(block, statistics, passage, at_blocks, settings, prune_block, spent))
+
+    with charged(spent, "forward passes", minus=("mask", *at_blocks)):
+        if at_blocks:
+            walk_both(
+                model, blocks, inputs, lambda p, s: visit(p.block, s, p), residency=residency,
+                gram=gram, precision=settings.precision,
+            )  # fmt: skip
+        else:
+            walk(model, blocks, inputs, visit, residency=residency, gram=gram)
+    keeps = {name: one.keep for name, (one, _) in chosen.items()}
+    maps = {one.name: one for block in blocks for one in block.maps}
+    for name in at_model:
+        subjects = [Subject(maps[n], keep, chosen[n][0].pattern) for n, keep in keeps.items()]
+        with charged(spent, name):
+            keeps = families.scan_one(FAMILY, name).repair_model(model, dense, inputs, subjects, settings)
+    return {name: Repaired(keeps[name], None if at_model else error) for name, (_, error) in chosen.items()}
+
+
+def _prune_one_block(
+    block: Block,
+    statistics: Statistics,
+    passage: Passage | None,
+    repairs: Sequence[str],
+    settings: RepairSettings,
+    prune_block: PruneBlock,
+    spent: dict[str, float],
+) -> dict[str, tuple[Chosen, float | None]]:
+    """Prune the block, repair it, and measure what every map now does to its inputs."""
+    before = {one.name: one.weight.clone() for one in block.maps}
+    with charged(spent, "mask"):
+        made = prune_block(block, statistics)
+    for name in repairs if passage is not None else []:
+        with charged(spent, name):
+            member = families.scan_one(FAMILY, name)
+            member.repair_block(passage, before, {n: c.keep for n, c in made.items()}, settings)
+    return {
+        one.name: (made[one.name], _error(before[one.name], one.weight, statistics.get(one.name)))
+        for one in block.maps if one.name in made
+    }  # fmt: skip
+
+
+def _error(before: Tensor, after: Tensor, inputs: InputStatistics | None) -> float | None:
+    if inputs is None or inputs.hessian is None:
+        return None
+    return relative_error(before, after, inputs.gram)
+
+
+@contextmanager
+def charged(spent: dict[str, float], name: str, minus: Sequence[str] = ()) -> Iterator[None]:
+    """Add the CPU-seconds spent inside to `spent[name]`, less what was charged to `minus` meanwhile."""
+    start, others = time.process_time(), sum(spent.get(m, 0.0) for m in minus)
+    try:
+        yield
+    finally:
+        inside = sum(spent.get(m, 0.0) for m in minus) - others
+        spent[name] = spent.get(name, 0.0) + time.process_time() - start - inside

@@ -1,0 +1,123 @@
+"""mask-truth: pruners on programs hidden among weights that cannot matter, scored by what they keep."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from digsite.base.intervals import student
+from digsite.prune.config import MaskTruthConfig
+from digsite.prune.core.model import prune_model
+from digsite.prune.core.repair import RepairSettings
+from digsite.prune.experiments.quality import recipe_named
+from digsite.prune.judge.mask_truth import random_mask, right_counts, score_mask, share_answered
+from digsite.prune.subjects.compiled import Hidden, hide_program
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+NULL = "chance"
+
+
+def mask_truth(config: MaskTruthConfig, run: "Run") -> None:
+    """Every method keeps the right number of weights in every map (and `slack` times as many): are they the right ones?"""
+    rows = []
+    for place, program in enumerate(config.programs):
+        run.stage(program, len(config.programs))
+        rows += run.once(program, lambda p=program: _score_program(config, run, p))
+        run.breathe(place + 1)
+    frame = pd.DataFrame(rows)
+    run.table("masks", frame)
+    _conclude(run, frame)
+
+
+def _score_program(config: MaskTruthConfig, run: "Run", program: str) -> list[dict]:
+    rows = []
+    hidden = hide_program(program, config.factor, config.seed, config.inputs)
+    dense = {name: p.detach().clone() for name, p in hidden.model.named_parameters()}
+    for slack in config.slacks:
+        counts = right_counts(hidden.needed, slack)
+        for method in config.methods:
+            hidden.model.load_state_dict(dense)
+            keep = _keep(config, method, hidden, counts)
+            rows.append(_line(program, method, slack, hidden, keep, _answered(hidden)))
+        for draw in range(config.draws):
+            hidden.model.load_state_dict(dense)
+            keep = random_mask(hidden.needed, hidden.idle, counts, run.generator(f"chance-{program}", draw))
+            _mask(hidden, keep)
+            rows.append(_line(program, NULL, slack, hidden, keep, _answered(hidden)))
+    return rows
+
+
+def _keep(
+    config: MaskTruthConfig, method: str, hidden: Hidden, counts: dict[str, int]
+) -> dict[str, torch.Tensor]:
+    recipe = recipe_named(
+        method, "50%", config.swaps, RepairSettings(epochs=config.epochs, rows=16, learning_rate=1e-2)
+    )
+    ledger = prune_model(hidden.model, hidden.inputs, recipe, counts=counts)
+    return {one.name: one.keep for one in ledger}
+
+
+def _mask(hidden: Hidden, keep: dict[str, torch.Tensor]) -> None:
+    with torch.no_grad():
+        for name, mask in keep.items():
+            hidden.model.get_submodule(name).weight.mul_(mask)  # pyright: ignore[reportCallIssue]
+
+
+def _answered(hidden: Hidden) -> float:
+    with torch.no_grad():
+        return 100 * share_answered(hidden.model(hidden.inputs), hidden.wanted)
+
+
+def _line(program: str, method: str, slack: float, hidden: Hidden, keep: dict, answered: float) -> dict:
+    score = score_mask(keep, hidden.needed, hidden.idle)
+    return {
+        "program": program,
+        "method": method,
+        "slack": slack,
+        "precision": 100 * score.precision,
+        "recall": 100 * score.recall,
+        "kept": score.kept,
+        "answered": answered,
+    }
+
+
+def _conclude(run: "Run", frame: pd.DataFrame) -> None:
+    """Intervals over programs; the null keeps as many weights at random among those that are not zero."""
+    lines = []
+    for slack, part in frame.groupby("slack", sort=False):
+        null = (
+            part[part["method"] == NULL].groupby("program")[["precision", "recall", "answered"]].mean().mean()
+        )
+        for method, mine in part.groupby("method", sort=False):
+            per_program = mine.groupby("program")[["precision", "recall", "answered"]].mean()
+            line: dict = {"slack": slack, "method": method}
+            for column in per_program:
+                mean, low, high = student(per_program[column].tolist(), 0.0, 100.0)
+                line |= {column: mean, f"{column} low": low, f"{column} high": high}
+                if method != NULL:
+                    run.claim(
+                        f"{slack:g}x/{method}/{column}",
+                        mean,
+                        low=low,
+                        high=high,
+                        n=len(per_program),
+                        null=float(null[column]),
+                        unit="%",
+                        note="over programs; null: as many weights at random",
+                    )
+            lines.append(line)
+    table = pd.DataFrame(lines)
+    run.table("summary", table)
+    run.view("summary", kind="table", source="tables/summary.csv")
+    first = table[table["slack"] == table["slack"].iloc[0]].set_index("method")
+    rivals = first.drop(index=NULL)
+    best = str(rivals["recall"].idxmax())
+    run.verdict(
+        f"Given the right number of weights in every map, '{best}' keeps {rivals['recall'].max():.0f} % of those that matter, "
+        f"'{rivals['recall'].idxmin()}' {rivals['recall'].min():.0f} %, and a random choice {first.loc[NULL, 'recall']:.0f} %; "
+        f"the pruned program still answers in {rivals.loc[best, 'answered']:.0f} % of positions "
+        f"(random choice {first.loc[NULL, 'answered']:.0f} %).",
+        on=[f"*/{best}/recall", f"*/{best}/answered"],
+    )

@@ -1,0 +1,117 @@
+"""A symmetry changes weights and no answer; a model that was moved by one is brought back exactly."""
+
+import pytest
+import torch
+
+from digsite.base.errors import UsageError
+from digsite.graft.core.llama_matching import rebased
+from digsite.graft.core.llama_symmetries import (
+    LayerSymmetry,
+    LlamaShape,
+    Symmetry,
+    apply_symmetry,
+    folded,
+    rotary_places,
+)
+from digsite.graft.judge.barrier import Barrier, measure_barrier
+from digsite.models import build, parse
+
+
+def llama(rope="halves", seed=0, tied=False):
+    config = {
+        "kind": "llama",
+        "vocab": 30,
+        "d_model": 16,
+        "d_mlp": 24,
+        "n_layers": 2,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "context": 16,
+        "tied": tied,
+        "rope": rope,
+    }
+    model = build(parse(config), seed)
+    with torch.no_grad():
+        g = torch.Generator().manual_seed(seed)
+        for name, p in model.named_parameters():
+            p.copy_(
+                torch.rand(p.shape, generator=g) + 0.5
+                if "norm" in name
+                else torch.randn(p.shape, generator=g) * 0.4
+            )
+    return model
+
+
+def rows(n=40):
+    return torch.randint(0, 30, (n, 12), generator=torch.Generator().manual_seed(3))
+
+
+def said(model, state):
+    with torch.no_grad():
+        return torch.func.functional_call(model, state, rows())
+
+
+def drawn(shape: LlamaShape, seed: int, rotate: bool) -> Symmetry:
+    g = torch.Generator().manual_seed(seed)
+    order = lambda n: torch.randperm(n, generator=g)  # noqa: E731
+    turn = lambda n: torch.linalg.qr(torch.randn(n, n, generator=g)).Q if rotate else torch.eye(n)[order(n)]  # noqa: E731
+    layers = tuple(
+        LayerSymmetry(
+            order(2),
+            torch.stack([order(2) for _ in range(2)]),
+            torch.stack([turn(4) for _ in range(2)]),
+            torch.rand(2, 2, generator=g) * 6 * rotate,
+            order(24),
+        )
+        for _ in range(2)
+    )
+    return Symmetry(turn(16), layers)
+
+
+@pytest.mark.parametrize("rope", ["halves", "pairs"])
+@pytest.mark.parametrize("rotate", [True, False])
+def test_a_symmetry_changes_no_answer(rope, rotate):
+    model = llama(rope)
+    shape = LlamaShape.of(model.config)
+    state = dict(model.state_dict())
+    wanted = said(model, state)
+    ready = folded(state, shape)
+    torch.testing.assert_close(said(model, ready), wanted, rtol=1e-4, atol=1e-4)
+    moved = apply_symmetry(ready if rotate else state, drawn(shape, 1, rotate), shape)
+    torch.testing.assert_close(said(model, moved), wanted, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(
+        moved["model.layers.0.mlp.down_proj.weight"], state["model.layers.0.mlp.down_proj.weight"]
+    )
+
+
+@pytest.mark.parametrize("kind", ["rotation", "permutation"])
+def test_a_moved_model_is_brought_back(kind):
+    model, other = llama(), llama()
+    shape = LlamaShape.of(model.config)
+    ready = folded(dict(model.state_dict()), shape)
+    model.load_state_dict(ready)
+    other.load_state_dict(apply_symmetry(ready, drawn(shape, 2, kind == "rotation"), shape))
+    mine, back, _ = rebased(model, other, rows(), shape, kind)
+    for name, weight in mine.items():
+        torch.testing.assert_close(back[name], weight, rtol=1e-2, atol=2e-3)
+
+
+def test_gains_cannot_be_rotated():
+    model = llama()
+    shape = LlamaShape.of(model.config)
+    with pytest.raises(UsageError, match="call folded"):
+        apply_symmetry(dict(model.state_dict()), drawn(shape, 3, True), shape)
+    with pytest.raises(UsageError, match="no key and value heads"):
+        LlamaShape.of(object())
+
+
+def test_rotary_planes_cover_a_head():
+    for pairs in (True, False):
+        first, second = rotary_places(LlamaShape(1, 2, 1, 8, pairs))
+        assert sorted([*first.tolist(), *second.tolist()]) == list(range(8))
+
+
+def test_a_barrier_is_measured_over_the_chord():
+    assert Barrier((0.0, 0.5, 1.0), (1.0, 4.0, 3.0)).height == 2.0
+    flat = measure_barrier(lambda s: float(s["w"]), {"w": torch.tensor(1.0)}, {"w": torch.tensor(5.0)})
+    assert flat.height == pytest.approx(0.0) and flat.losses[2] == pytest.approx(3.0)
