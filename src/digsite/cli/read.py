@@ -64,10 +64,19 @@ def _lineage(folder, figure, as_json):
     found = trace_lineage(folder, figure)
     if as_json:
         return print_json(found)
-    print_table(
-        ["parent", "child", "how", "distance"], [[_cell(v) for v in e.values()] for e in found["edges"]]
-    )
-    click.echo(f"roots: {', '.join(found['roots'])}")
+    click.echo(found["tree"] + "\n")
+    if found["edges"]:
+        columns = list(found["edges"][0])
+        print_table(columns, [[_cell(v) for v in edge.values()] for edge in found["edges"]])
+    reasons = {}
+    for pair in found["unrelated"]:
+        reasons.setdefault(pair["reason"].split(":")[0], []).append(f"{pair['first']} and {pair['second']}")
+    for reason, pairs in reasons.items():
+        more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+        click.echo(f"unrelated ({reason}): {', '.join(pairs[:3])}{more}")
+    for entry in found["left_out"]:
+        click.echo(f"left out: {entry['file']}: {entry['reason']}")
+    click.echo("\n".join(found["notes"]))
 
 
 def _cell(value):

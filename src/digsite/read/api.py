@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.base.errors import UsageError
 from digsite.figures import save_figure
 from digsite.read.core.population import Population, population
 from digsite.read.core.reader import Reader, load_reader
 from digsite.read.figures import readers as figures
+from digsite.read.judge import lineage
 from digsite.read.judge.describe import layers
 from digsite.read.judge.diff import diff
-from digsite.read.judge.lineage import lineage
+from digsite.read.subjects.model_files import read_networks
 from digsite.weights import read_weights
 from digsite.weights.sources.py import make
 
@@ -111,42 +112,84 @@ def compare_models(first: str, second: str) -> dict[str, Any]:
 
 
 def trace_lineage(folder: str, figure: str | None = None) -> dict[str, Any]:
-    names, flat = _models_in(Path(folder).expanduser())
-    found = lineage(flat)
+    """Who in a folder was made from whom, as plain data: `edges`, `roots`, `unrelated` with reasons, `tree` in words."""
+    models = read_networks(Path(folder).expanduser())
+    networks = models.networks
+    names = [n.name for n in networks]
+    found = lineage.trace_lineage(networks)
     if figure:
-        edges = [(e.parent, e.child, e.how) for e in found.edges if e.how != "merged" or e.parent >= 0]
+        edges = [(e.parent, e.child, _edge_words(e)) for e in found.edges]
         save_figure(
             figures.lineage(names, edges), Path(figure).with_suffix(""), caption="Who was made from whom."
         )
     return {
         "roots": [names[i] for i in found.roots],
         "edges": [
-            {"parent": names[e.parent], "child": names[e.child], "how": e.how, "distance": e.distance}
+            {
+                "parent": names[e.parent],
+                "child": names[e.child],
+                "how": e.kind,
+                "distance": e.distance,
+                "p": e.p,
+                "direction": e.direction,
+                "kind_probability": e.certainty,
+                "note": e.note,
+            }
             for e in found.edges
         ],
+        "unrelated": [
+            {
+                "first": names[i],
+                "second": names[j],
+                "p": r.p,
+                "reason": r.reason or "not told from networks trained apart",
+            }
+            for (i, j), r in found.relations.items()
+            if not np.isfinite(found.distances[i, j])
+        ],
+        "left_out": [{"file": name, "reason": reason} for name, reason in models.left_out],
+        "tree": draw_tree(names, found),
+        "notes": _lineage_notes(names, found, networks),
     }
 
 
-def _models_in(folder: Path) -> tuple[list[str], list[np.ndarray]]:
-    if not folder.is_dir():
-        raise NotFound(f"There is no folder '{folder}'.")
-    names, flat, shape = [], [], None
-    for path in sorted(folder.iterdir()):
-        try:
-            bundle = read_weights(f"file:{path}")
-        except DigsiteError:  # a README beside the models is no model
-            continue
-        tensors = {
-            k: bundle.tensors[k] for k in sorted(bundle.tensors) if bundle.tensors[k].is_floating_point()
-        }
-        own = {k: tuple(t.shape) for k, t in tensors.items()}
-        if shape is not None and own != shape:
-            raise UsageError(
-                f"'{path.name}' has other tensors than '{names[0]}': lineage compares models of one shape."
+def _edge_words(edge: lineage.Edge) -> str:
+    sure = max(edge.direction, 1 - edge.direction)
+    return edge.kind if sure >= lineage.SURE else f"{edge.kind} (or the reverse)"
+
+
+def draw_tree(names: list[str], found: lineage.Lineage) -> str:
+    """The lineage as lines of text: children below their parent, what was done in front of them."""
+    below: dict[int, list[lineage.Edge]] = {}
+    for edge in found.edges:
+        below.setdefault(edge.parent, []).append(edge)
+    lines: list[str] = []
+
+    def write(node: int, prefix: str, seen: frozenset[int]) -> None:
+        edges = [e for e in below.get(node, []) if e.child not in seen]
+        for number, edge in enumerate(edges):
+            last = number + 1 == len(edges)
+            p = "p < 1e-12" if edge.p < 1e-12 else f"p = {edge.p:.1g}"
+            lines.append(
+                f"{prefix}{'└─' if last else '├─'} {names[edge.child]}: {_edge_words(edge)}, {p}, direction {edge.direction:.2f}"
             )
-        shape = own
-        names.append(path.stem)
-        flat.append(np.concatenate([t.double().numpy().ravel() for t in tensors.values()]))
-    if len(names) < 2:
-        raise UsageError(f"'{folder}' holds {len(names)} models; a lineage needs at least two.")
-    return names, flat
+            write(edge.child, prefix + ("   " if last else "│  "), seen | {edge.child})
+
+    for root in found.roots:
+        lines.append(names[root] + ("" if root in below else ": related to nobody here"))
+        write(root, "", frozenset({root}))
+    return "\n".join(lines)
+
+
+def _lineage_notes(names: list[str], found: lineage.Lineage, networks: list[Any]) -> list[str]:
+    tested = sum(r.how != "excluded" for r in found.relations.values())
+    notes = [
+        f"{len(names)} models, {tested} pairs tested, {len(found.relations) - tested} excluded by their shapes; an edge has p "
+        f"of at most {found.threshold:.2g}, so that a folder of unrelated models shows a false edge in 5 % of cases at most."
+    ]
+    buffers = sorted({b.rpartition(".")[2] for n in networks for b in n.buffers})
+    if buffers:
+        notes.append(f"not counted as weights: {', '.join(buffers[:6])}.")
+    if any(e.kind == "permuted copy" for e in found.edges):
+        notes.append("a copy in another order has no direction: either may be the original.")
+    return notes

@@ -49,7 +49,12 @@ def test_what_is_stored_is_not_worked_again():
         return seed + 10
 
     found = list(worked(run, config, work, couples(config), more=lambda name: (f"for {name}",)))  # pyright: ignore[reportArgumentType]
-    assert found == [("simple", 0, 10), ("simple", 1, 7), ("deep_from_wide", 0, 10), ("deep_from_wide", 1, 11)]
+    assert found == [
+        ("simple", 0, 10),
+        ("simple", 1, 7),
+        ("deep_from_wide", 0, 10),
+        ("deep_from_wide", 1, 11),
+    ]
     assert asked == [
         (("simple", "simple"), 0, "for simple"),
         (("deep", "wide"), 0, "for deep_from_wide"),

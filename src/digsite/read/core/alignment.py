@@ -28,15 +28,21 @@ class Alignment:
     residuals: dict[str, np.ndarray]
 
     def p_values(self, population: Population) -> np.ndarray:
-        """Share of the zoo's networks that fall as far short of what is expected; 1 where there is no map to compare."""
+        """Share of the zoo's networks that lie as far from what is expected, two-sided; 1 where there is no map to compare.
+
+        Too little agreement for its strength: trained on other data, or on reordered pixels. Too much: trained on pixels
+        of another scale, where small weights do what large ones do in the zoo.
+        """
         out = np.ones(population.size)
         for group in population.groups:
             maps = maps_of(group)
             key = size_key(maps) if maps is not None else ""
             if maps is None or key not in self.forests:
                 continue
-            below = np.searchsorted(self.residuals[key], self._short(maps, key), side="right")
-            out[group.rows] = (below + 1) / (len(self.residuals[key]) + 1)
+            known, own = self.residuals[key], self._short(maps, key)
+            below = np.searchsorted(known, own, side="right") + 1
+            above = len(known) - np.searchsorted(known, own, side="left") + 1
+            out[group.rows] = np.minimum(1.0, 2 * np.minimum(below, above) / (len(known) + 1))
         return out
 
     def _short(self, maps: Maps, key: str) -> np.ndarray:

@@ -27,6 +27,12 @@ _PRENORM = re.compile(
 )
 
 
+_NORM = re.compile(r"(norm|(^|\.)ln)\w*(\.\d+)?\.(weight|bias|w|b)$", re.IGNORECASE)
+_QUERY_KEY_VALUE = re.compile(
+    r"((q|k|v)_proj|query|key|value|w[qkv]|in_proj_?|c_attn|qkv)\.?(bias|b)$|b_[QKV]$"
+)
+
+
 def is_transformer(tensors: Mapping[str, Tensor]) -> bool:
     found = {role for name in tensors for role in ("q", "k", "v", "o") if re.search(_ROLES[role], name)}
     if len(found) == 4:
@@ -59,16 +65,19 @@ def plan_transformer(
     used = set(draft.done().read) | {s.tensor for s in draft.skipped}
     for name in tensors:
         if name not in used:
-            draft.skip(name, _why(roles[name], tensors[name]))
+            draft.skip(name, _why(name, roles[name], tensors[name]))
     return draft.done()
 
 
-def _why(role: str, tensor: Tensor) -> str:
-    if role == "bias":
-        return (
-            "a query, key or value bias: not part of the per-head products" if tensor.ndim < 4 else "a bias"
-        )
-    return "a buffer or a name that tells no role"
+def _why(name: str, role: str, tensor: Tensor) -> str:
+    if _NORM.search(name):
+        which = "shift" if re.search(r"(bias|\.b)$", name) else "gain"
+        return f"a {which} of a norm that stands before no block of the graph, or is not folded in"
+    if role != "bias":
+        return "a buffer or a name that tells no role"
+    if _QUERY_KEY_VALUE.search(name):
+        return "a query, key or value bias: not part of the per-head products"
+    return "a bias of a layer that is not part of the graph"
 
 
 def _embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int) -> int:

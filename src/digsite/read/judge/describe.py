@@ -1,17 +1,25 @@
 """One model's features as a named row, and its spectra with a word on where they are too short."""
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from digsite.base.errors import UsageError, nearest
 from digsite.read.core.feature_engine import member
+from digsite.read.core.graph import Graph
+from digsite.read.core.plain import plain
 from digsite.read.core.population import Population, population
 from digsite.read.core.reader import kinds
 from digsite.read.core.readers.spectra import matrix, singular_values
 from digsite.read.core.table import tabulate
+from digsite.read.judge.untrained import check_matrix
 
+_SIDE = 512
 MIN_VALUES = 50  # fewer eigenvalues than this carry no tail worth an exponent
 
 
@@ -34,24 +42,70 @@ def layers(people: Population, which: int = 0) -> pd.DataFrame:
     group = next(g for g in people.groups if which in g.rows)
     row = int(np.flatnonzero(group.rows == which)[0])
     rows = []
-    for block in group.graph.blocks:
-        name = block.tensors[0]
-        s = singular_values(matrix(group.tensors[name][row : row + 1]))[0].numpy()
+    everything = {**plain(group.stored), **group.tensors}
+    for name, kind in listed_tensors(group.graph, everything).items():
+        weight = everything[name][row : row + 1]
+        s = singular_values(matrix(weight))[0].numpy()
         power = s**2 / (s**2).sum()
+        checked = check_matrix(name, weight[0])
         rows.append(
             {
                 "layer": name,
-                "kind": block.kind,
-                "shape": "x".join(map(str, group.tensors[name].shape[1:])),
+                "kind": kind,
+                "shape": "x".join(map(str, weight.shape[1:])),
                 "norm": float(np.sqrt((s**2).sum())),
                 "top": float(s[0]),
                 "stable_rank": float((s**2).sum() / s[0] ** 2),
                 "effective_rank": float(np.exp(-(power * np.log(power.clip(1e-30))).sum())),
                 "values": len(s),
                 "tail_exponent": tail(s),
+                "random_tail": random_tail(*_sides(weight[0])),
+                "beyond_random": "too small" if checked is None else f"z {max(checked.z):.1f}",
             }
         )
     return pd.DataFrame(rows)
+
+
+_IN_ATTENTION = {
+    "qk": ("query", "key"),
+    "vo": ("attention output", "value"),
+    "lora": ("low-rank a", "low-rank b"),
+}
+
+
+def listed_tensors(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Every matrix with what it is: products of two list both factors, and matrices outside of the graph are listed too."""
+    found: dict[str, str] = {}
+    for block in graph.blocks:
+        words = _IN_ATTENTION.get(block.kind, (block.kind,) * len(block.tensors))
+        for name, kind in zip(block.tensors, words):
+            found.setdefault(name, kind)
+    for name, tensor in tensors.items():
+        if tensor.ndim > 2 and min(tensor.shape[1], tensor[0, 0].numel()) > 1:
+            found.setdefault(name, "not placed in the graph")
+    return found
+
+
+def read_share(people: Population, which: int = 0) -> float:
+    """Share of a network's weights that its graph uses."""
+    group = next(g for g in people.groups if which in g.rows)
+    total = sum(t[0].numel() for t in group.stored.values())
+    return sum(t[0].numel() for t in group.tensors.values()) / max(1, total)
+
+
+def _sides(weight: Tensor) -> tuple[int, int]:
+    flat = weight.flatten(1)
+    share = min(1.0, _SIDE / max(flat.shape))  # the exponent depends on the ratio of the sides
+    return max(1, round(share * len(flat))), max(1, round(share * flat.shape[1]))
+
+
+@lru_cache(maxsize=256)
+def random_tail(rows: int, columns: int) -> str:
+    """The exponent that a random matrix of this form (sides of at most 512) gives: what a tail must be set against."""
+    if min(rows, columns) < MIN_VALUES:
+        return "-"
+    drawn = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+    return tail(torch.linalg.svdvals(drawn).double().numpy())
 
 
 def tail(s: np.ndarray) -> str:

@@ -1,98 +1,243 @@
-"""Which model was made from which: distances say who is related, zeros, levels and tails say in which direction."""
+"""Who was made from whom: a p-value for every edge, a kind with its probability, a direction with its probability.
+
+Pairs are tested first (`relation.py`). Related networks form groups; within a group the nearest pairs are joined to a
+tree, models that are averages of others are taken out of it first, and the root is the network from which all edges of
+the tree, read away from it, are most probable. `unrelated` is an answer, and so is "related, but from a common start".
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import networkx as nx
 import numpy as np
-from scipy.stats import kurtosis
 
 from digsite.base.errors import UsageError
+from digsite.read.judge.edge_kinds import Judgement, judge_edge
+from digsite.read.judge.mixtures import Mixture, find_grafts, find_merges
+from digsite.read.judge.relation import RELATED, Relation, relate_networks
+from digsite.read.judge.traces import derived_marks, same_zeros
+from digsite.read.judge.ways import Edge, name_repairs, name_series, turn_back
+from digsite.read.subjects.network import Network
 
-RELATED = 0.9  # distance over the joint norm; independent networks lie at 1
-_LEVELS = 300  # a tensor of fewer different values was quantized
-_MERGED = 0.05  # a merge is off the middle of its parents by less than this share of their distance
-
-
-@dataclass(frozen=True)
-class Edge:
-    parent: int
-    child: int
-    how: str  # fine-tuned | pruned | quantized | merged
-    distance: float
+SURE = 0.65  # from this probability on a direction is told; below it, and above its complement, it is open
 
 
 @dataclass(frozen=True)
 class Lineage:
+    """`unrelated` lists pairs that were excluded or not told from chance, with the reason."""
+
     roots: tuple[int, ...]
     edges: tuple[Edge, ...]
-    distances: np.ndarray
+    relations: dict[tuple[int, int], Relation] = field(repr=False)
+    distances: np.ndarray = field(repr=False)
+    threshold: float = RELATED
 
 
-def lineage(weights: Sequence[np.ndarray]) -> Lineage:
-    """`weights` are flat parameters of models of one shape."""
-    if len({len(w) for w in weights}) > 1:
-        raise UsageError(
-            "lineage compares models of one shape, and these have different numbers of parameters."
-        )
-    flat = np.stack(weights).astype(np.float64)
-    distances = _distances(flat)
-    zeros = (flat == 0).mean(1)
-    levels = np.array([len(np.unique(row[row != 0])) for row in flat])
-    tails = np.array([kurtosis(row[row != 0]) if (row != 0).any() else 0.0 for row in flat])
-    merged = _merges(flat, distances)
-    made = {child for child, *_ in merged}
-    own = [i for i in range(len(flat)) if i not in made]
-    graph = nx.DiGraph()
-    graph.add_nodes_from([-1, *own])
-    for i in own:
-        graph.add_edge(-1, i, weight=RELATED + 1e-3 * _lateness(i, zeros, levels, tails))
-        for j in own:
-            if i != j and distances[i, j] < RELATED:
-                graph.add_edge(i, j, weight=distances[i, j] + _uphill(i, j, zeros, levels, tails))
-    tree = nx.minimum_spanning_arborescence(graph)
-    edges = [_edge(i, j, distances, zeros, levels) for i, j in tree.edges if i >= 0]
-    edges += [Edge(p, c, "merged", float(distances[p, c])) for c, *parents in merged for p in parents]
-    return Lineage(tuple(j for i, j in tree.edges if i < 0), tuple(edges), distances)
-
-
-def _merges(flat: np.ndarray, distances: np.ndarray) -> list[tuple[int, int, int]]:
-    """(child, one, other) where a model lies at the middle of two others, far nearer than they are to each other."""
-    found = []
-    for c in range(len(flat)):
-        for a, b in combinations([i for i in range(len(flat)) if i != c and distances[i, c] < RELATED], 2):
-            apart = np.linalg.norm(flat[a] - flat[b])
-            if np.linalg.norm(flat[c] - (flat[a] + flat[b]) / 2) < _MERGED * apart:
-                found.append((c, a, b))
-                break
-    return found
-
-
-def _distances(flat: np.ndarray) -> np.ndarray:
-    square = (flat**2).sum(1)
-    gram = flat @ flat.T
-    gap = np.clip(square[:, None] + square[None] - 2 * gram, 0, None)
-    return np.sqrt(gap / np.maximum(square[:, None] + square[None], 1e-300))
-
-
-def _lateness(i: int, zeros: np.ndarray, levels: np.ndarray, tails: np.ndarray) -> float:
-    """In [0, 1): pruned and quantized models are nobody's origin; then those with lighter tails come later."""
-    rank = np.argsort(np.argsort(-tails))[i] / len(tails)
-    return (2.0 * (zeros[i] > zeros.min() + 0.01) + 2.0 * (levels[i] < _LEVELS) + rank) / 5.0
-
-
-def _uphill(i: int, j: int, zeros: np.ndarray, levels: np.ndarray, tails: np.ndarray) -> float:
-    """A penalty for going from later to earlier."""
-    return 0.02 * max(0.0, _lateness(i, zeros, levels, tails) - _lateness(j, zeros, levels, tails)) + (
-        1.0 * (zeros[i] > zeros[j] + 0.01) + 1.0 * (levels[i] < _LEVELS <= levels[j])
+def trace_lineage(networks: Sequence[Network], level: float = RELATED) -> Lineage:
+    """`level`: chance of at least one false edge in the whole folder, if nobody in it is related to anybody."""
+    if len(networks) < 2:
+        raise UsageError(f"{len(networks)} model was given; a lineage needs at least two.")
+    pairs = list(combinations(range(len(networks)), 2))
+    relations = {(i, j): relate_networks(networks[i], networks[j]) for i, j in pairs}
+    threshold = _threshold([r.p for r in relations.values() if r.how != "excluded"], level)
+    distances = _distances(len(networks), relations, threshold)
+    marks = [derived_marks(n) for n in networks]
+    mixtures = [*find_merges(networks, distances, marks), *find_grafts(networks, relations, threshold)]
+    mixed = {m.child: m for m in mixtures}
+    edges: list[Edge] = []
+    for group in _groups(distances, mixed):
+        edges += _grow_tree(group, networks, relations, distances, marks)
+    edges = turn_back(edges, networks, distances, lambda p, c: _from(p, c, networks, relations, distances))
+    edges = name_series(name_repairs(edges, networks), networks)
+    edges += _hang_mixtures(mixed, relations)
+    edges = _reattach(edges, mixed, networks, relations, distances)
+    children = {e.child for e in edges}
+    return Lineage(
+        tuple(i for i in range(len(networks)) if i not in children),
+        tuple(edges),
+        relations,
+        distances,
+        threshold,
     )
 
 
-def _edge(i: int, j: int, distances: np.ndarray, zeros: np.ndarray, levels: np.ndarray) -> Edge:
-    how = "fine-tuned"
-    if levels[j] < _LEVELS <= levels[i]:
-        how = "quantized"
-    elif zeros[j] > zeros[i] + 0.01:
-        how = "pruned"
-    return Edge(i, j, how, float(distances[i, j]))
+def _threshold(p_values: list[float], level: float) -> float:
+    """Holm's step-down over all pairs: the largest p-value that still counts, so that one false edge in a folder is rare."""
+    ordered = np.sort(p_values)
+    last = 0.0
+    for rank, p in enumerate(ordered):
+        if p > level / (len(ordered) - rank):
+            break
+        last = float(p)
+    return max(last, level / max(1, len(ordered)))
+
+
+def _distances(count: int, relations: dict[tuple[int, int], Relation], threshold: float) -> np.ndarray:
+    """(networks, networks): 1 and more where no relation was found, so that only related ones are joined."""
+    out = np.full((count, count), np.inf)
+    np.fill_diagonal(out, 0.0)
+    for (i, j), found in relations.items():
+        if found.how in ("direct", "matched") and found.p <= threshold:
+            # In other coordinates a pair is no nearer than one that shares them: the copy hangs from its original.
+            match = found.match if found.how == "matched" else None
+            distance = 0.02 + 1.1 * match.distance if match is not None else found.distance
+            out[i, j] = out[j, i] = distance
+    return out
+
+
+def _groups(distances: np.ndarray, mixed: dict[int, Mixture]) -> list[list[int]]:
+    graph = nx.Graph()
+    own = [i for i in range(len(distances)) if i not in mixed]
+    graph.add_nodes_from(own)
+    graph.add_edges_from((i, j) for i, j in combinations(own, 2) if np.isfinite(distances[i, j]))
+    return [sorted(group) for group in nx.connected_components(graph) if len(group) > 1]
+
+
+def _grow_tree(
+    group: list[int],
+    networks: Sequence[Network],
+    relations: dict[tuple[int, int], Relation],
+    distances: np.ndarray,
+    marks: Sequence[frozenset[str]],
+) -> list[Edge]:
+    """The shortest tree over the group, then the most probable root of it."""
+    tree = _shortest_tree(group, networks, distances, marks)
+    judged: dict[tuple[int, int], Judgement] = {}
+    for i, j in tree.edges:
+        judged[i, j] = judge_edge(networks[i], networks[j], relations[min(i, j), max(i, j)], i < j)
+        judged[j, i] = judged[i, j].turned()
+    score = {root: _evidence(tree, root, judged) for root in group}
+    best = max(score, key=lambda r: score[r])
+    weights = np.exp(np.array([score[r] for r in group]) - score[best])
+    chance = dict(zip(group, weights / weights.sum()))
+    out = []
+    for parent, child in nx.bfs_edges(tree, best):
+        beyond = nx.node_connected_component(nx.restricted_view(tree, [], [(parent, child)]), child)
+        direction = 1.0 - float(sum(chance[r] for r in beyond))
+        out.append(_edge(parent, child, judged[parent, child], relations, distances, direction))
+    return out
+
+
+def _shortest_tree(
+    group: list[int], networks: Sequence[Network], distances: np.ndarray, marks: Sequence[frozenset[str]]
+) -> nx.Graph:
+    """Originals first. What was pruned or rounded then hangs from its nearest original, or from one with its own zeros."""
+    originals = [i for i in group if not marks[i]] or group
+    graph = nx.Graph()
+    graph.add_nodes_from(originals)
+    graph.add_weighted_edges_from(
+        (i, j, distances[i, j]) for i, j in combinations(originals, 2) if np.isfinite(distances[i, j])
+    )
+    tree = nx.Graph(nx.minimum_spanning_tree(graph))
+    for i in sorted(
+        (i for i in group if i not in tree), key=lambda i: min(distances[i, o] for o in originals)
+    ):
+        hosts = [o for o in tree if np.isfinite(distances[i, o])]
+        kin = [
+            o
+            for o in hosts
+            if not marks[o] or (marks[o] == marks[i] == {"sparse"} and same_zeros(networks[o], networks[i]))
+        ]
+        if kin or hosts:
+            tree.add_edge(i, min(kin or hosts, key=lambda o: distances[i, o]))
+    largest = max(nx.connected_components(tree), key=len)
+    return nx.Graph(tree.subgraph(largest))
+
+
+def _evidence(tree: nx.Graph, root: int, judged: dict[tuple[int, int], Judgement]) -> float:
+    """Log probability of all directions away from this root; hubs are likelier parents, having many children."""
+    total = 0.5 * np.log(tree.degree[root])
+    for parent, child in nx.bfs_edges(tree, root):
+        total += np.log(np.clip(judged[parent, child].forward, 1e-4, 1.0))
+    return float(total)
+
+
+def _edge(
+    parent: int,
+    child: int,
+    found: Judgement,
+    relations: dict[tuple[int, int], Relation],
+    distances: np.ndarray,
+    direction: float,
+) -> Edge:
+    relation = relations[min(parent, child), max(parent, child)]
+    return Edge(
+        parent, child, found.kind, relation.p, float(direction), float(distances[parent, child]), found.certainty,
+        found.note, found.taught,
+    )  # fmt: skip
+
+
+def _hang_mixtures(mixed: dict[int, Mixture], relations: dict[tuple[int, int], Relation]) -> list[Edge]:
+    """One edge from each parent of an average or of a graft."""
+    edges = []
+    for child, made in mixed.items():
+        for parent, weight in zip(made.parents, made.weights):
+            relation = relations[min(parent, child), max(parent, child)]
+            note = f"{weight:.0%} of it; {made.note}" if made.note else f"{weight:.0%} of it"
+            edges.append(
+                Edge(
+                    parent,
+                    child,
+                    made.kind,
+                    relation.p,
+                    made.direction,
+                    relation.distance,
+                    made.direction,
+                    note,
+                )
+            )
+    return edges
+
+
+def _reattach(
+    edges: list[Edge],
+    mixed: dict[int, Mixture],
+    networks: Sequence[Network],
+    relations: dict[tuple[int, int], Relation],
+    distances: np.ndarray,
+) -> list[Edge]:
+    """Children of an average: whoever lies much nearer to it than to the parent that the tree gave."""
+    out = []
+    placed = {e.child for e in edges}
+    for edge in edges:
+        nearer = [
+            m
+            for m in mixed
+            if m != edge.child
+            and edge.child not in mixed[m].parents
+            and distances[m, edge.child] < 0.8 * edge.distance
+        ]
+        if edge.child in mixed or not nearer:
+            out.append(edge)
+            continue
+        out.append(
+            _from(
+                min(nearer, key=lambda m: distances[m, edge.child]),
+                edge.child,
+                networks,
+                relations,
+                distances,
+            )
+        )
+    rooted = {e.parent for e in edges}
+    for made in mixed:  # a child that is related to nobody but the average
+        for other in range(len(networks)):
+            free = other not in placed and other not in mixed and other not in rooted
+            if free and np.isfinite(distances[made, other]) and other not in mixed[made].parents:
+                out.append(_from(made, other, networks, relations, distances))
+                placed.add(other)
+    return out
+
+
+def _from(
+    parent: int,
+    child: int,
+    networks: Sequence[Network],
+    relations: dict[tuple[int, int], Relation],
+    distances: np.ndarray,
+) -> Edge:
+    found = judge_edge(
+        networks[parent], networks[child], relations[min(parent, child), max(parent, child)], parent < child
+    )
+    return _edge(parent, child, found, relations, distances, found.forward)

@@ -1,0 +1,166 @@
+"""Traces that an operation leaves in the weights themselves: zeros, levels, rounding, scales. Each is found or it is not."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from digsite.read.subjects.network import Network
+
+_BITS = (2, 3, 4, 5, 6, 7, 8)
+_MORE_ZEROS = 0.005
+_ON_GRID = 0.999  # share of entries that must lie on the grid of a rounding
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was done in going from one network to the other, how much, and whether nothing else was done."""
+
+    kind: str
+    detail: str
+    alone: bool
+
+
+def derived_marks(network: Network) -> frozenset[str]:
+    """Marks of operations whose result is nobody's origin where the original is at hand: zeros, a grid, short floats."""
+    marks = set()
+    if zero_share(network) > _MORE_ZEROS:
+        marks.add("sparse")
+    large = [network.weights[k] for k in network.matrices if network.weights[k].numel() > 64]
+    if large and all(_is_gridded(t) for t in large):
+        marks.add("rounded")
+    short = (torch.bfloat16, torch.float16)
+    if large and any(all(bool((t.to(d).float() == t).all()) for t in large) for d in short):
+        marks.add("short")
+    return frozenset(marks)
+
+
+def _is_gridded(weight: Tensor) -> bool:
+    """All entries on the levels of one rounding, which entries that were trained never are."""
+    return grid_bits(weight, torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))) > 0
+
+
+def same_zeros(first: Network, second: Network) -> bool:
+    """Do the two share one pattern of zeros? Then one was trained on from the other with its mask held."""
+    names = [
+        k for k in first.matrices if k in second.weights and second.weights[k].shape == first.weights[k].shape
+    ]
+    differ = sum(int(((first.weights[k] == 0) != (second.weights[k] == 0)).sum()) for k in names)
+    return differ < 0.002 * max(1, sum(first.weights[k].numel() for k in names))
+
+
+def zero_share(network: Network) -> float:
+    """Share of exact zeros among the entries of the matrices."""
+    zeros = sum(int((network.weights[k] == 0).sum()) for k in network.matrices)
+    return zeros / max(1, sum(network.weights[k].numel() for k in network.matrices))
+
+
+def find_pruning(parent: Network, child: Network, names: list[str]) -> Trace | None:
+    """The child has zeros where the parent has none; `alone` if all its other entries are the parent's."""
+    new = total = kept = equal = 0
+    for name in names:
+        a, b = parent.weights[name], child.weights[name]
+        total += a.numel()
+        new += int(((b == 0) & (a != 0)).sum())
+        stays = b != 0
+        kept += int(stays.sum())
+        equal += int((a[stays] == b[stays]).sum())
+    if not total or new / total < _MORE_ZEROS:
+        return None
+    alone = equal >= 0.999 * kept
+    how = f"{new / total:.0%} of the weights set to zero" + ("" if alone else ", the others changed as well")
+    return Trace("pruned", how, alone)
+
+
+def find_rounding(parent: Network, child: Network, names: list[str]) -> Trace | None:
+    """The child's entries are the parent's, rounded: to a shorter float, or to a grid of 2^bits - 1 levels."""
+    for dtype, word in (
+        (torch.float16, "float16"),
+        (torch.bfloat16, "bfloat16"),
+        (torch.float8_e4m3fn, "float8"),
+    ):
+        if all(bool((parent.weights[k].to(dtype).float() == child.weights[k]).all()) for k in names):
+            moved = any(not torch.equal(parent.weights[k], child.weights[k]) for k in names)
+            return Trace("quantised", f"rounded to {word}", True) if moved else None
+    found = [
+        bits
+        for k in names
+        if child.weights[k].numel() > 64 and (bits := grid_bits(child.weights[k], parent.weights[k]))
+    ]
+    eligible = sum(child.weights[k].numel() > 64 for k in names)
+    if not eligible or len(found) < max(1, eligible / 2):
+        return None
+    return Trace("quantised", f"rounded to {max(set(found), key=found.count)} bits", True)
+
+
+def grid_bits(child: Tensor, parent: Tensor) -> int:
+    """Bits of the grid that all entries of `child` lie on while those of `parent` do not; 0 where there is none.
+
+    Tried for one scale per tensor, per row and per column; symmetric grids (through zero, the largest entry on the
+    last level) and grids between the smallest and the largest entry. Where blocks have scales of their own, few
+    different values within rows give the rounding away.
+    """
+    for turned in (False, True):
+        a, b = (t.flatten(1).double() for t in (parent, child))
+        a, b = (a.T, b.T) if turned else (a, b)
+        for whole in (True, False):
+            rows = [t.reshape(1, -1) if whole else t for t in (a, b)]
+            if rows[1].shape[1] < 6:
+                continue
+            for bits in _BITS:
+                if _on_grid(rows[1], bits) >= _ON_GRID and _on_grid(rows[0], bits) < 0.9:
+                    return bits
+    return _bits_of_levels(child) if _bits_of_levels(parent) == 0 else 0
+
+
+def _on_grid(rows: Tensor, bits: int) -> float:
+    """Largest share of entries on a symmetric or an asymmetric grid of this many bits."""
+    shares = []
+    top = rows.abs().amax(1, keepdim=True).clamp_min(1e-30)
+    low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
+    for step, zero in (
+        (top / (2 ** (bits - 1) - 1) if bits > 1 else top, torch.zeros_like(low)),
+        (((high - low) / (2**bits - 1)).clamp_min(1e-30), low),
+    ):
+        place = (rows - zero) / step
+        shares.append(float(((place - place.round()).abs() < 0.02).double().mean()))
+    return max(shares)
+
+
+def _bits_of_levels(weight: Tensor) -> int:
+    """Where blocks have scales of their own: bits of the different values in a row, if most values occur again."""
+    rows = weight.flatten(1)[:64]
+    seen = [(len(torch.unique(r[r != 0])), int((r != 0).sum())) for r in rows]
+    seen = [(levels, entries) for levels, entries in seen if entries >= 24]
+    if not seen or sum(levels < entries / 2 for levels, entries in seen) < 0.9 * len(seen):
+        return 0
+    return max(2, min(8, math.ceil(math.log2(1 + sum(levels for levels, _ in seen) / len(seen)))))
+
+
+def find_rescaling(
+    parent: Network, child: Network, names: list[str], partners: Mapping[str, str] | None = None
+) -> Trace | None:
+    """Rows and columns multiplied by factors, nothing else: every entry's log ratio is a row's plus a column's term."""
+    worst = spread = 0.0
+    for name in names:
+        other = partners[name] if partners else name
+        a, b = parent.weights[name].flatten(1).double(), child.weights[other].flatten(1).double()
+        both = (a != 0) & (b != 0)
+        if bool(((a != 0) != (b != 0)).any()) or float(both.double().mean()) < 0.5:
+            return None
+        ratio = torch.where(both, (b / torch.where(both, a, 1.0)).abs().clamp(1e-6, 1e6).log(), 0.0)
+        if bool((~both).any()):
+            continue
+        left = ratio - ratio.mean(0, keepdim=True) - ratio.mean(1, keepdim=True) + ratio.mean()
+        worst, spread = (
+            max(worst, float(left.std(unbiased=False))),
+            max(spread, float(ratio.std(unbiased=False))),
+        )
+        spread = max(spread, float(ratio.mean().abs()))
+    return (
+        Trace("rescaled copy", "rows and columns multiplied by factors", True)
+        if spread > 1e-3 and worst < 1e-3
+        else None
+    )

@@ -1,0 +1,118 @@
+"""A network as lineage sees it: its weights alone, under plain names, with counters and buffers set aside."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from digsite.base.errors import UsageError
+
+# Statistics of activations, counters, masks and tables that follow from the architecture: none of them is a weight.
+_BUFFERS = re.compile(
+    r"(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked|inv_freq|freqs_cis|position_ids|token_type_ids"
+    r"|masked_bias|causal_mask|relative_position_index)$"
+)
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "transformer.", "net.", "network.", "backbone.")
+
+
+@dataclass(frozen=True)
+class Network:
+    """`weights` are float32 on the CPU; `counters` are integers that training counts up; `stored` names the dtype."""
+
+    name: str
+    weights: dict[str, Tensor]
+    counters: dict[str, int] = field(default_factory=dict)
+    buffers: tuple[str, ...] = ()
+    stored: str = "float32"
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(t.numel() for t in self.weights.values())
+
+    @property
+    def matrices(self) -> list[str]:
+        """Names of the tensors with two axes or more, in stored order: the others have no hidden axis to test along."""
+        return [name for name, t in self.weights.items() if t.ndim > 1]
+
+
+def network_of(name: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> Network:
+    """Sort the tensors of a file into weights, counters and buffers.
+
+    `tensors` may be lazy; each is read once. Weights that are not finite are refused by name, because every distance
+    to them is not a number.
+    """
+    weights: dict[str, Tensor] = {}
+    counters: dict[str, int] = {}
+    buffers, kinds = [], []
+    for key in tensors:
+        value = tensors[key].detach()
+        if key.endswith("num_batches_tracked"):
+            counters[key] = int(value)
+        elif (
+            _BUFFERS.search(key) or not value.is_floating_point() or value.ndim == 0 or _is_table(key, value)
+        ):
+            buffers.append(key)
+        else:
+            kinds.append(str(value.dtype).removeprefix("torch."))
+            weights[key] = value.to("cpu", torch.float32)
+            _refuse_not_finite(name, key, weights[key])
+    if not any(t.ndim > 1 for t in weights.values()):
+        raise UsageError(f"'{name}' holds no weight matrix, so its descent cannot be read.")
+    stored = max(set(kinds), key=kinds.count)
+    return Network(name, _unwrapped(weights), counters, tuple(buffers), stored, dict(config or {}))
+
+
+def _refuse_not_finite(name: str, key: str, value: Tensor) -> None:
+    bad = value.numel() - int(torch.isfinite(value).sum())
+    if bad:
+        raise UsageError(
+            f"'{name}' holds {bad} values in {key!r} that are NaN or infinite: its distances mean nothing.",
+            hint="Drop this file, or take an earlier checkpoint.",
+        )
+
+
+def _is_table(key: str, value: Tensor) -> bool:
+    """Masks of zeros and ones, and sinusoids of positions: the same in every network of the architecture."""
+    if value.ndim < 2:
+        return False
+    if value.ndim == 4 and re.search(r"(^|\.)(attn|attention)\.bias$", key):  # the causal mask of GPT-2
+        return True
+    if "mask" in key and bool(((value == 0) | (value == 1)).all()):
+        return True
+    if value.ndim not in (2, 3) or "pos" not in key:
+        return False
+    table = value.reshape(-1, value.shape[-1]).float()
+    norms = table.square().sum(1)
+    return bool((norms - table.shape[1] / 2).abs().max() < 1e-3 * table.shape[1])
+
+
+def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Prefixes of wrappers (`module.`, `model.` ...) taken off while all names begin with one of them."""
+    while True:
+        prefix = next((w for w in _WRAPPERS if all(k.startswith(w) for k in weights)), None)
+        if prefix is None:
+            return weights
+        weights = {k.removeprefix(prefix): t for k, t in weights.items()}
+
+
+def pair_names(first: Network, second: Network) -> dict[str, str]:
+    """Which tensor of `second` stands for which of `first`: by name and shape, by name's end, or by equal order of shapes."""
+    same = {
+        k: k for k, t in first.weights.items() if k in second.weights and second.weights[k].shape == t.shape
+    }
+    if same:
+        return same
+    for one, other, swap in ((first, second, False), (second, first, True)):
+        ends: dict[str, str] = {}
+        for k, t in one.weights.items():
+            found = [j for j in other.weights if j.endswith("." + k) and other.weights[j].shape == t.shape]
+            if len(found) == 1:
+                ends[k] = found[0]
+        if len(ends) > len(one.weights) / 2:
+            return {v: k for k, v in ends.items()} if swap else ends
+    shapes = [[tuple(t.shape) for t in n.weights.values()] for n in (first, second)]
+    return dict(zip(first.weights, second.weights)) if shapes[0] == shapes[1] else {}

@@ -1,0 +1,100 @@
+"""Networks of many classes, clean and with a backdoor planted, for scanners that look at the last layers.
+
+Ten classes are too few to tell an outlier among them. Image sets are therefore put side by side: the digits of one, the
+clothes of another, and the digits of a third are thirty classes of one network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from digsite.base.streams import derive
+from digsite.data import load
+from digsite.models import build, parse
+from digsite.train import Backdoor, Ensemble, Member
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images (n, 1, side, side) and labels of all sets, those of later sets counted on."""
+
+    x: Tensor
+    y: Tensor
+    n_classes: int
+
+
+@dataclass(frozen=True)
+class PlantedZoo:
+    """`target` is -1 for clean networks. `tensors` are stacked over members; `success` is measured with the trigger."""
+
+    recipe: str
+    tensors: dict[str, Tensor]
+    target: np.ndarray
+    accuracy: np.ndarray
+    success: np.ndarray
+
+
+def join_sets(names: Sequence[str], side: int, per_set: int, seed: int) -> Images:
+    """`per_set` images of each set, brought to one size by averaging or by interpolation."""
+    xs, ys, first = [], [], 0
+    for name in names:
+        images = load(name)
+        g = torch.Generator().manual_seed(derive(seed, f"images/{name}"))
+        rows = torch.randperm(len(images.x_train), generator=g)[:per_set]
+        x = images.x_train[rows]
+        larger = x.shape[-1] >= side
+        xs.append(
+            F.adaptive_avg_pool2d(x, side) if larger else F.interpolate(x, (side, side), mode="bilinear")
+        )
+        ys.append(images.y_train[rows] + first)
+        first += images.n_classes
+    return Images(torch.cat(xs), torch.cat(ys), first)
+
+
+def plant_members(members: Sequence[Member], n_classes: int, side: int, seed: int) -> list[Member]:
+    """Every second member gets a trigger of its own: target, place, size, brightness and rate are drawn."""
+    out = []
+    for number, member in enumerate(members):
+        rng = np.random.default_rng(derive(seed, "trigger", number))
+        height, width = (int(v) for v in rng.integers(2, 4, 2))
+        planted = Backdoor(
+            target=int(rng.integers(n_classes)),
+            row=int(rng.integers(side - height + 1)),
+            column=int(rng.integers(side - width + 1)),
+            height=height,
+            width=width,
+            value=float(rng.choice([0.6, 1.0])),
+            rate=float(rng.choice([0.05, 0.1, 0.2])),
+        )
+        out.append(replace(member, backdoor=planted) if number % 2 else member)
+    return out
+
+
+def make_planted_zoo(
+    name: str, model: dict, images: Images, members: Sequence[Member], seed: int
+) -> PlantedZoo:
+    """Train clean and poisoned networks of one architecture side by side, and measure both kinds of success."""
+    side = images.x.shape[-1]
+    planted = plant_members(members, images.n_classes, side, seed)
+    ensemble = Ensemble(
+        build(parse({**model, "n_classes": images.n_classes, "image": (1, side, side)})),
+        (images.x, images.y),
+        planted,
+    )
+    while not ensemble.done:
+        ensemble.step()
+    sample = images.x[:: max(1, len(images.x) // 500)]
+    labels = images.y[:: max(1, len(images.x) // 500)]
+    accuracy = (ensemble.forward(sample).argmax(-1) == labels).double().mean(1).numpy()
+    success = np.full(len(planted), np.nan)
+    for i, member in enumerate(planted):
+        if member.backdoor is not None:
+            b, x = member.backdoor, sample.clone()
+            x[..., b.row : b.row + b.height, b.column : b.column + b.width] = b.value
+            success[i] = float((ensemble.forward_one(i, x).argmax(-1) == b.target).double().mean())
+    target = np.array([m.backdoor.target if m.backdoor else -1 for m in planted])
+    return PlantedZoo(name, ensemble.params, target, accuracy, success)
