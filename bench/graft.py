@@ -18,12 +18,18 @@ from digsite.studies.plan import plan
 
 # (case, method, raw or calibrated, least and aimed transfer / preservation)
 TARGETS = (
-    ("no new-class image, same size (au)", "distill_au", "", "91 / 99", "96 / 99"),
-    ("the same, calibrated", "distill_au", "calibrated_", "98 / 98", "99 / 98.5"),
-    ("weights only, any size", "union_guarded", "", "95 / 99", "97 / 99"),
+    ("no new-class image, same size (au)", "distill_data=au", "", "91 / 99", "96 / 99"),
+    ("the same, calibrated", "distill_data=au", "calibrated_", "98 / 98", "99 / 98.5"),
+    ("weights only, any size", "union_rule=guarded", "", "95 / 99", "97 / 99"),
     ("weights only, same size", "distill_strokes", "", "80 / 86", "85 / 97"),
     ("weights only, same size, no prior", "cascade", "", "", ""),
-    ("shared classes only, calibrated", "ridge_all_s_4000_guarded", "calibrated_", "92 / 98", "95 / 98.5"),
+    (
+        "shared classes only, calibrated",
+        "ridge_all_data=s_n_widened=4000_rule=guarded",
+        "calibrated_",
+        "92 / 98",
+        "95 / 98.5",
+    ),
     ("published method, on training images", "aligned_spatial", "", "", "87.4 / 97.2 published"),
     ("null, calibrated", "null_dead_row", "calibrated_", "", ""),
 )

@@ -67,7 +67,7 @@ def test_run_then_look_at_it_in_every_way(cli, plugin_studies):
     (listed,) = json.loads(out)
     assert listed["state"] == "finished" and listed["study"] == "countdown"
     code, out, _ = cli("show", "last", "--json")
-    assert json.loads(out)["results"]["claims"][0]["name"] == "total"
+    assert json.loads(out)["results"]["measurements"][0]["name"] == "total"
     assert cli("rm", "last", "--yes")[0] == 0
     assert json.loads(cli("ls", "--json")[1]) == []
 
@@ -143,3 +143,39 @@ def test_a_new_verb_is_one_file():
         (Path(families.importlib.import_module("digsite.cli").__file__).parent / f"{v}.py").exists()
         for v in VERBS
     )
+
+
+def test_a_check_that_compares_nothing_says_so_and_leaves_with_4(cli, plugin_studies):
+    code, _, err = cli("run", "countdown", "--studies", plugin_studies, "-q", "--check")
+    assert code == 4 and "Nothing was compared: 'countdown' expects no value of its full size" in err
+
+
+def test_a_mirror_that_is_not_installed_stops_the_run_before_it_starts(
+    cli, plugin_studies, monkeypatch, tmp_path
+):
+    import sys
+
+    import digsite.mirrors  # noqa: F401
+
+    monkeypatch.setattr(sys.modules["digsite.mirrors.follow"], "find_spec", lambda name: None)
+    words = (
+        "run",
+        "countdown",
+        "--studies",
+        plugin_studies,
+        "--mirror",
+        "wandb",
+        "--runs",
+        tmp_path / "none",
+    )
+    code, out, err = cli(*words)
+    assert (
+        code == 2
+        and "needs the package 'wandb', which is not installed" in err
+        and not (tmp_path / "none").exists()
+    )
+
+
+def test_a_range_belongs_to_a_sweep(cli, plugin_studies):
+    code, _, err = cli("run", "countdown", "--studies", plugin_studies, "seed=0-4")
+    assert code == 2 and "'seed' cannot be '0-4'" in err and "0..4, for digsite sweep" in err

@@ -19,7 +19,7 @@ INPUTS = "py:digsite.decompose.subjects.sample:inputs"
 def test_a_model_becomes_a_run_that_loads(cli, tmp_path):
     code, out, err = cli("decompose", PAIRS, "--modules", "0,2", "--data", INPUTS, "--runs", tmp_path, *SMALL)
     assert code == 0, err
-    assert "of 6 in 0" in out
+    assert "of 6 parts in '0'" in out
     (run,) = (tmp_path / "own_model").iterdir()
     assert Decomposition.load(run, model=sample.pairs()).modules == ["0", "2"]
 
@@ -36,4 +36,10 @@ def test_a_wrong_setting_is_answered_before_anything_runs(cli, tmp_path):
     code, _, err = cli("decompose", PAIRS, "--modules", "0", "--runs", tmp_path, "decompose.stepz=4")
     assert code == 2
     assert "Did you mean 'steps'" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_is_not_there_makes_no_run(cli, tmp_path):
+    code, _, err = cli("decompose", "missing.pt", "--modules", "0", "--runs", tmp_path, *SMALL)
+    assert code == 3 and "There is no model file 'missing.pt'." in err and "resume" not in err
     assert not list(tmp_path.iterdir())

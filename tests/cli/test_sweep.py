@@ -150,3 +150,9 @@ def test_a_plan_on_a_full_disk(sweep, tmp_path):
 def test_json_lists_every_run(sweep):
     code, out, _ = sweep("countdown", "seed=0,1", "--plan-only", "--json")
     assert code == 0 and json.loads(out)["counts"] == {"planned": 2}
+
+
+def test_a_mistyped_launcher_leaves_no_run_behind(sweep, tmp_path):
+    code, _, err = sweep("countdown", "seed=0..4", "--on", "locl:2")
+    assert code == 2 and "There is no launcher 'locl'. Did you mean 'local'" in err
+    assert not (tmp_path / "runs").exists()

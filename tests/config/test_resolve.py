@@ -65,3 +65,17 @@ def test_dump_and_difference():
     a, b = (dump(validate(Study, tree)) for tree in ({}, {"lr": 0.5}))
     assert difference(a, b) == {"lr": (1e-3, 0.5)}
     assert difference(a, a) == {}
+
+
+@pytest.mark.parametrize("text", ["seed=0-4", "seed=0..4", "seed='7'", "layers=[1-3]"])
+def test_text_is_not_taken_for_a_number(text):
+    """`seed=0-4` once ran a single run, with seed -4."""
+
+    class Seeded(Config):
+        seed: int = Field(0, description="seed")
+        layers: list[int] = Field([], description="layers")
+
+    with pytest.raises(UsageError, match="text and not a number") as error:
+        validate(Seeded, Layers().override([text]).tree)
+    assert ("0..4" in str(error.value)) == ("4" in text)
+    assert validate(Seeded, Layers().override(["seed=1e3"]).tree).seed == 1000

@@ -1,13 +1,16 @@
 """Mirrors copy a finished or a running run, and are read back with their trackers' own readers."""
 
 import importlib.util
+import sys
 import time
 
 import pytest
 
-from digsite.base.errors import UsageError
-from digsite.mirrors import follow, kinds
+from digsite.base.errors import MissingExtra, UsageError
+from digsite.mirrors import follow, kinds, refuse_unknown
+from digsite.mirrors.mirror import numbers_of
 from digsite.record.journal import series
+from digsite.record.results import Claim, Results
 
 
 class Recorder:
@@ -25,6 +28,9 @@ class Recorder:
 
     def claims(self, values):
         self.log.append(("claims", dict(values)))
+
+    def answer(self, question, verdict, hero):
+        self.log.append(("answer", verdict))
 
     def close(self, failed):
         self.ended = failed
@@ -50,17 +56,39 @@ def recorder(monkeypatch):
 
 def test_everything_is_copied_once(finished, recorder):
     follow(finished, "tensorboard")
-    assert [entry[0] for entry in recorder.log] == [0, 1, 2, "claims"]
+    assert [entry[0] for entry in recorder.log] == [0, 1, 2, "claims", "answer"]
     assert recorder.ended is False
     recorder.log.clear()
     follow(finished, "tensorboard")
-    assert [entry[0] for entry in recorder.log] == ["claims"]
+    assert [entry[0] for entry in recorder.log] == ["claims", "answer"]
 
 
 def test_an_unknown_tracker_is_named(finished):
     assert {"wandb", "tensorboard", "mlflow"} <= set(kinds())
     with pytest.raises(UsageError, match="no mirror 'wandbb'.*Did you mean 'wandb'"):
         follow(finished, "wandbb")
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_the_run(monkeypatch):
+    """Once `run --mirror wandb` ended with 0 and had copied nothing."""
+    monkeypatch.setattr(sys.modules["digsite.mirrors.follow"], "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="'wandb', which is not installed.*digsite\\[wandb\\]"):
+        refuse_unknown("wandb")
+
+
+def test_headline_claims_and_measurements_are_told_apart():
+    claims = (Claim("a", 0.9, 0.8, 1.0, 5, 0.5), Claim("b", 0.7, 0.6, 0.8, 5, 0.5), Claim("c", 3.0))
+    assert numbers_of(Results("s", "So.", claims, headline=("a",))) == {
+        "headline/a": 0.9,
+        "headline/a/low": 0.8,
+        "headline/a/high": 1.0,
+        "headline/a/null": 0.5,
+        "claims/b": 0.7,
+        "claims/b/low": 0.6,
+        "claims/b/high": 0.8,
+        "claims/b/null": 0.5,
+        "measurements/c": 3.0,
+    }
 
 
 def needs(module):

@@ -47,7 +47,11 @@ def test_the_file_holds_text_runs_and_panels_that_wandb_reads_back(runs, tmp_pat
     assert "Do they add up?" in text.text and "| 2 | 2 |" in text.text
     assert all(run.id in grid.runsets[0].filters for run in runs)
     assert [type(panel).__name__ for panel in grid.panels] == ["ParallelCoordinatesPlot", "LinePlot"]
-    assert {column.metric.name for column in grid.panels[0].columns} == {"seed", "steps", "claims/total"}
+    assert {column.metric.name for column in grid.panels[0].columns} == {
+        "seed",
+        "steps",
+        "measurements/total",
+    }
     assert grid.panels[1].y[0].name == "total"
 
 

@@ -35,14 +35,25 @@ def facts(run_id, config, claims=()):
     )
 
 
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))
-def test_pooling_is_scipys_interval(values):
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=6))
+def test_pooled_shares_get_the_exact_interval_of_all_their_trials(hits):
+    """Three runs of 40 of 40 were once "1 to 1"."""
+    pooled = pool([Claim("a", h / 40, 0.1, 0.9, 40, 0.5, kind="share") for h in hits])
+    exact = stats.binomtest(sum(hits), 40 * len(hits)).proportion_ci(method="exact")
+    assert (pooled.low, pooled.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert pooled.n == 40 * len(hits) and pooled.low < pooled.high
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=5, max_size=20, unique=True))
+def test_pooled_numbers_are_the_median_between_two_of_them(values):
     pooled = pool([Claim("a", v, null=1.0) for v in values])
-    error = stats.sem(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), error) if error else (values[0],) * 2
-    assert pooled.n == len(values) and pooled.null == 1.0
-    assert pooled.value == pytest.approx(np.mean(values), abs=1e-9)
-    assert (pooled.low, pooled.high) == pytest.approx((low, high), rel=1e-3, abs=1e-3 * (error or 1))
+    assert pooled.value == pytest.approx(float(np.median(values))) and pooled.null == 1.0
+    assert pooled.low in values and pooled.high in values
+
+
+def test_a_few_runs_are_shown_as_points():
+    pooled = pool([Claim("a", 1.0, kind="median"), Claim("a", 1.0, kind="median")])
+    assert (pooled.low, pooled.high, pooled.points) == (None, None, (1.0, 1.0))
 
 
 def test_one_run_keeps_its_own_interval():

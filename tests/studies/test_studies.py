@@ -1,13 +1,24 @@
 """Every study that is found: its smoke runs for real, its README and expectations are in order."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from digsite.base.errors import NotFound, UsageError
+from digsite.config import yamlio
 from digsite.record import read_results
+from digsite.record.results import misses
+from digsite.record.verdict import NAMES
+from digsite.report.pictures import pictures
 from digsite.studies import all_studies, find_study
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan, start
+from digsite.worker.execute import How, execute
+from digsite.worker.run import shown_columns
 
 STUDIES = all_studies()
+ASKED = yamlio.load(Path(__file__).parent / "questions.yaml")  # each question beside words of its verdict
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
@@ -22,8 +33,28 @@ def test_a_study_says_what_it_is(name):
     study = STUDIES[name]
     assert study.purpose.strip() and study.minutes > 0
     assert len((study.folder / "README.md").read_text()) > 100
-    for claim, rule in study.expected.get("claims", {}).items():
-        assert rule["source"], claim
+    for rules in study.expected.values():
+        for claim, rule in rules.items():
+            assert rule["source"], claim
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_a_study_expects_at_least_two_values(name):
+    """Once 21 of 51 expected nothing, and `--check` said so to nobody."""
+    assert sum(map(len, STUDIES[name].expected.values())) >= 2
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_question_and_verdict_lie_side_by_side(name):
+    """Whoever changes a question looks at its verdict again; `test_smoke` looks for the words."""
+    assert ASKED[name]["question"] == STUDIES[name].purpose.strip()
+    assert ASKED[name]["said"]
+
+
+def test_no_two_studies_of_one_method_share_a_verdict():
+    """`graft-surgery`, `graft-injection` and `graft-all` once answered three questions with one sentence."""
+    graft = [ASKED[name]["said"] for name in ("graft-surgery", "graft-injection", "graft-all", "graft-quick")]
+    assert len({tuple(words) for words in graft}) == 4
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
@@ -33,7 +64,46 @@ def test_smoke(name, smoke, request, monkeypatch):
     run = smoke(name)
     results = read_results(run.results)
     assert results and results.claims and results.verdict.strip()
-    assert any(claim.null is not None or claim.note for claim in results.claims), "no claim without its null"
+    check_answer(name, results)
+    check_views(json.loads(run.views.read_text()) if run.views.exists() else [])
+    assert results.hero in {picture.name for picture in pictures(run.figures)}, "no figure shows the answer"
+    assert misses(results, {"claims": STUDIES[name].expected.get("smoke", {})}) == []
+
+
+def check_answer(name, results):
+    """Every claim has its null, interval and title; every number of the verdict is one of them; it says what was asked."""
+    assert 1 <= len(results.headline) <= 5
+    for claim in results.claims:
+        if not claim.is_measurement:
+            assert claim.low <= claim.high and claim.null_is, claim.name
+    for claim in results.leading:
+        assert len(claim.title) > 10 and claim.title != claim.name, claim.name
+    known = {claim.name for claim in results.claims}
+    assert all(cited.claim in known for cited in results.cited)
+    if any(letter.isdigit() for letter in NAMES.sub("", results.verdict)):
+        assert results.cited
+    for word in ASKED[name]["said"]:
+        assert re.search(word, results.verdict, re.I), f"{results.verdict!r} does not speak of {word!r}"
+
+
+def check_views(views):
+    """All studies of `track.transition` once drew three measures from one table that was overwritten."""
+    shown = [shown_columns(view) for view in views]
+    assert len(set(shown)) == len(shown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_quick(name, tmp_path, request, monkeypatch):
+    """`nwa-small-cnn --quick` once died after its zoo was trained, and no test ran it."""
+    if STUDIES[name].needs:
+        monkeypatch.setenv("DIGSITE_DATA", str(request.getfixturevalue("data_dir")))
+    run = start(plan(STUDIES[name], size="quick"), tmp_path / "runs")
+    assert execute(run, How(device="cpu", quiet=True)) == 0, run.error.read_text()
+    results = read_results(run.results)
+    assert results
+    check_answer(name, results)
+    assert misses(results, {"claims": STUDIES[name].expected.get("quick", {})}) == []
 
 
 def test_an_extra_folder_and_a_mistyped_name(plugin_studies, tmp_path):

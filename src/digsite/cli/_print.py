@@ -1,11 +1,14 @@
 """Tables and results on the terminal."""
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from digsite.base import atomic
+from digsite.base.errors import DigsiteError
 from digsite.record.layout import RunDir
 from digsite.record.results import Claim, Results, read_results
 
@@ -48,28 +51,89 @@ def interval(claim: Claim) -> str:
     return "" if claim.low is None else f"{number(claim.low)} to {number(claim.high)}"
 
 
-def print_results(results: Results, *, limit: int = 30) -> None:
-    """The first claims, which rooms put in order of weight, and the verdict."""
-    shown = results.claims[:limit] if limit else results.claims
-    rows = [
-        [c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.note]
-        for c in shown
+def print_answer(results: Results, question: str = "") -> None:
+    """The verdict first, then at most seven lines: the question and the headline, numbers under each other."""
+    width = max(60, min(shutil.get_terminal_size((80, 24)).columns, 100))
+    click.echo(textwrap.fill(results.verdict, width))
+    if question:
+        click.echo(textwrap.fill(question, width, max_lines=2, placeholder=" …"))
+    for line in headline_lines(results, width):
+        click.echo(line)
+
+
+def headline_lines(results: Results, width: int) -> list[str]:
+    """One line per claim of the headline: title, value, interval, null; the title gives way where it must."""
+    from digsite.report.numbers import claim_texts
+
+    cells = []
+    for claim in results.leading:
+        value, ends, null = (text.replace("\u00a0", " ") for text in claim_texts(claim))
+        if not ends and len(claim.points) > 1:
+            ends = f"{len(claim.points)} seeds"
+        cells.append((claim.says, value, f"({ends})" if ends else "", f"null {null}" if null else "no null"))
+    if not cells:
+        return []
+    wide = [max(len(row[i]) for row in cells) for i in (1, 2, 3)]
+    left = max(20, width - sum(wide) - 6)
+    return [
+        f"  {textwrap.shorten(title, left - 1, placeholder='…'):<{left - 1}} "
+        f"{value:>{wide[0]}} {ends:<{wide[1]}} {null:<{wide[2]}}".rstrip()
+        for title, value, ends, null in cells
     ]
-    print_table(["claim", "value", "interval", "n", "null", "note"], rows, right=["value", "null", "n"])
-    if len(shown) < len(results.claims):
-        click.echo(f"{len(results.claims) - len(shown)} more claims: digsite show RUN --all")
-    click.echo(results.verdict)
 
 
-def print_run(run: RunDir, *, limit: int = 30) -> None:
+def print_results(results: Results) -> None:
+    """Every claim, then every measurement, as tables."""
+    rows = [
+        [c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.title or c.note]
+        for c in results.claims
+        if not c.is_measurement
+    ]
+    columns = ["claim", "value", "interval", "n", "null", "what"]
+    if rows:
+        print_table(columns, rows, right=["value", "null", "n"])
+    bare = [
+        [c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.title or c.note]
+        for c in results.measurements
+    ]
+    if bare:
+        print_table(["measurement", *columns[1:]], bare, right=["value", "null", "n"])
+
+
+def print_run(run: RunDir, *, everything: bool = False) -> None:
+    """The answer, then where it is; a run without an answer says how far it is."""
     status = run.status()
+    results = read_results(run.results)
+    if results:
+        print_answer(results, str(_launch(run).get("purpose", "")))
+        if everything:
+            print_results(results)
+        else:
+            click.echo(_kept_back(results, run.id))
     click.echo(
         f"{status.study}  {run.id}  {status.shown_state}" + (f"  {status.message}" if status.message else "")
     )
-    if results := read_results(run.results):
-        print_results(results, limit=limit)
-    elif status.total:
+    if not results and status.total:
         click.echo(f"{status.stage} {status.step}/{status.total}")
     click.echo(f"folder  {run.path}")
     if run.report.exists():
         click.echo(f"report  {run.report}")
+
+
+def _kept_back(results: Results, run_id: str) -> str:
+    """What the headline leaves out, and the command that shows it."""
+    others = (
+        len(results.claims)
+        - len(results.measurements)
+        - len([claim for claim in results.leading if not claim.is_measurement])
+    )
+    parts = ((others, "other claim"), (len(results.measurements), "measurement"))
+    counted = [f"{n} {word}{'s' * (n > 1)}" for n, word in parts if n]
+    return f"  {' and '.join(counted) or 'Everything'}: digsite show {run_id} --all"
+
+
+def _launch(run: RunDir) -> dict[str, Any]:
+    try:
+        return run.plan()
+    except DigsiteError:
+        return {}

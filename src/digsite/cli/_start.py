@@ -80,8 +80,14 @@ def explain_end(run: RunDir, code: int) -> None:
 
 
 def check_expected(study: Study, run: RunDir) -> list[str]:
+    """Lines about what is not as expected; a study that expects nothing was not checked, and says so."""
     results = read_results(run.results)
-    return misses(results, study.expected) if results else ["there are no results"]
+    size = str(run.plan().get("size", "full"))
+    rules = study.expected_of(size)
+    if not rules:
+        return [f"Nothing was compared: '{study.name}' expects no value of its {size} size (expected.json)."]
+    missed = misses(results, {"claims": rules}) if results else ["there are no results"]
+    return ["Not as expected:", *missed] if missed else []
 
 
 def where(root: Path, run: RunDir) -> str:

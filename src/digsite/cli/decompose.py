@@ -31,7 +31,9 @@ def command(model, overrides, modules, data, size, root, device):
     decompose.C=50 decompose.steps=5000 seeds=2.
     """
     from digsite.cli import run
+    from digsite.weights import refuse_missing
 
+    refuse_missing(model)
     given = [f"model={model}", f"modules=[{', '.join(map(repr, modules.split(',')))}]", f"data={data}"]
     click.get_current_context().invoke(
         run.command, studies="own_model", overrides=(*given, *overrides), size=size, root=root, device=device

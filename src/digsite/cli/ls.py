@@ -1,5 +1,6 @@
 """digsite ls"""
 
+import textwrap
 import time
 
 import click
@@ -25,14 +26,22 @@ def command(study, state, limit, root, as_json):
     shown = found[:limit] if limit else found
     if as_json:
         return print_json([as_row(run, status) for run, status in shown])
-    rows = [[r.id, s.study, s.shown_state, _progress(s), _ago(s.created), s.message] for r, s in shown]
+    rows = [[r.id, s.study, s.shown_state, _progress(s), _ago(s.created), _answer(r, s)] for r, s in shown]
     print_table(
-        ["run", "study", "state", "progress", "started", "message"], rows, right=["progress", "started"]
+        ["run", "study", "state", "progress", "started", "answer"], rows, right=["progress", "started"]
     )
     if len(found) > len(shown):
         click.echo(f"{len(found) - len(shown)} more: digsite ls -n 0")
     if not found:
         click.echo(f"No runs in '{root}' yet. Start one: digsite run STUDY (digsite list shows the studies).")
+
+
+def _answer(run, status) -> str:
+    """The first words of the verdict, or what happened instead."""
+    from digsite.report.facts import results_of
+
+    results = results_of(run) if status.state == "finished" else None
+    return textwrap.shorten(results.verdict, 60, placeholder=" …") if results else status.message
 
 
 def _progress(status) -> str:

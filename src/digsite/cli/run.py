@@ -60,8 +60,10 @@ def command(
     **how,
 ):
     """Run studies; config values are set as key.path=value."""
+    from digsite.base.errors import ExpectationFailed
     from digsite.cli._print import print_json, print_run
     from digsite.cli._start import check_expected, execute_and_report, explain_end, mirroring
+    from digsite.mirrors import refuse_unknown
     from digsite.studies import find_study
     from digsite.studies.plan import plan, start
 
@@ -71,6 +73,8 @@ def command(
     plans = [plan(s, size=size or "full", config_file=config_file, overrides=overrides) for s in chosen]
     if dry_run:
         return _show(plans, root, how["device"], as_json)
+    if mirror:
+        refuse_unknown(mirror)
     worst, shown = 0, []
     for planned in plans:
         run = start(planned, root, tags=tags)
@@ -81,8 +85,8 @@ def command(
             print_run(run)
         shown.append({"run": str(run.path), "exit_code": code, **_results(run)})
         if code == 0 and check and (missed := check_expected(planned.study, run)):
-            click.echo("\n".join(["Not as expected:", *missed]), err=True)
-            code = 4
+            click.echo("\n".join(missed), err=True)
+            code = ExpectationFailed.exit_code
         worst = max(worst, code)
         if code in (75, 130, 143):
             break

@@ -7,11 +7,11 @@ from digsite.cli._options import json_option, run_argument, runs_option
 
 @click.command("show")
 @run_argument
-@click.option("--all", "everything", is_flag=True, help="Every claim, not only the first 30.")
+@click.option("--all", "everything", is_flag=True, help="Every claim and measurement, not only the headline.")
 @runs_option
 @json_option
 def command(run, everything, root, as_json):
-    """One run: state, claims beside their nulls, verdict, files."""
+    """One run: its answer, the claims that it leads with beside their nulls, where its files are."""
     from digsite.cli._print import print_json, print_run
     from digsite.record import find_run
     from digsite.record.shown import in_full
@@ -19,4 +19,4 @@ def command(run, everything, root, as_json):
     found = find_run(run, root)
     if as_json:
         return print_json(in_full(found))
-    print_run(found, limit=0 if everything else 30)
+    print_run(found, everything=everything)

@@ -84,12 +84,13 @@ def command():
 @json_option
 def start(words, file, name, samples, sample_seed, minimize, maximize, size, root, extra, **rest):
     """Plan and run a sweep."""
+    from digsite import launch, mirrors
     from digsite.cli._search import one_goal, search
-    from digsite.mirrors import refuse_unknown
     from digsite.studies import sweep as planner
 
+    launch.refuse_unknown(rest["on"])
     if rest["mirror"]:
-        refuse_unknown(rest["mirror"])
+        mirrors.refuse_unknown(rest["mirror"])
     spaces = _spaces(words, file, samples, sample_seed, extra)
     if minimize or maximize:
         goal = one_goal(minimize, maximize, trials=samples, seed=sample_seed)
@@ -161,9 +162,10 @@ def status(name, root, as_json):
 def retry(name, on, failed, fresh_code, root, device, as_json):
     """Run again what did not finish."""
     from digsite.cli._search import pin_code
-    from digsite.launch import Options, launch
+    from digsite.launch import Options, launch, refuse_unknown
     from digsite.record.sweeps import find_sweep
 
+    refuse_unknown(on)
     sweep = find_sweep(name, root)
     pin_code(sweep, fresh_code)
     code = launch(sweep, on, Options(device=device, only_failed=failed))
@@ -211,7 +213,13 @@ def _print_status(sweep, as_json) -> None:
     rows = []
     for member in sweep.members:
         results = read_results(member.run.results)
-        rows.append((member, member.status(), results.claims[0] if results and results.claims else None))
+        rows.append(
+            (
+                member,
+                member.status(),
+                next(iter(results.leading or results.claims), None) if results else None,
+            )
+        )
     if as_json:
         runs = [{"run": str(m.run.path), "point": m.point, "state": s.shown_state} for m, s, _ in rows]
         return print_json({"sweep": sweep.name, "counts": dict(sweep.counts()), "runs": runs})

@@ -77,7 +77,9 @@ def validate(model: type[C], tree: Tree, *, what: str = "config") -> C:
 
 def _sentence(model: type[BaseModel], tree: Tree, error: ValidationError, what: str) -> str:
     first, *others = error.errors(include_url=False)
-    path = ".".join(str(part) for part in first["loc"]).removesuffix(".[key]")
+    about = first.get("ctx", {}) if first["type"] == "text_for_number" else {}
+    path = ".".join(str(part) for part in (*first["loc"], *([about["field"]] if about else [])))
+    path = path.removesuffix(".[key]")
     more = f" ({len(others)} more problem{'s' if len(others) > 1 else ''}.)" if others else ""
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
@@ -86,7 +88,7 @@ def _sentence(model: type[BaseModel], tree: Tree, error: ValidationError, what: 
         return f"The key '{path}' is required in this {what}.{more}"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     message = message[:1].lower() + message[1:]
-    where = f"'{path}' cannot be {_short(first['input'])}: " if path else ""
+    where = f"'{path}' cannot be {_short(about.get('given', first['input']))}: " if path else ""
     message += "" if message.endswith("?") else "."
     return f"{where}{message}{more}" if where else f"{message[:1].upper()}{message[1:]}{more}"
 

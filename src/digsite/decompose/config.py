@@ -329,10 +329,27 @@ class ModaddConfig(TokenStudy):
     )
 
 
+class SpdPublishedConfig(Config):
+    """The published cosines beside random parts, on targets of the same shapes."""
+
+    seed: int = Field(default=0, description="first seed")
+    seeds: int = Field(default=9, gt=0, description="targets of each shape")
+    targets: dict[str, ToyTarget] = Field(
+        default={
+            "tms_5-2": ToyTarget.model_validate({"model": {"kind": "tms", "n_features": 5, "n_hidden": 2}}),
+            "tms_40-10": ToyTarget.model_validate(
+                {"model": {"kind": "tms", "n_features": 40, "n_hidden": 10}, "steps": 3000, "batch": 2048}
+            ),
+        },
+        description="the toy model of each published row",
+    )
+
+
 CONFIGS: dict[str, type[Config]] = {
     "toy": ToyConfig,
     "model": ModelConfig,
     "lm": LmConfig,
     "heads": HeadsConfig,
     "modadd": ModaddConfig,
+    "published": SpdPublishedConfig,
 }

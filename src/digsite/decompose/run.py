@@ -7,6 +7,7 @@ from digsite.decompose.experiments.heads import heads
 from digsite.decompose.experiments.lm import lm
 from digsite.decompose.experiments.modadd import modadd
 from digsite.decompose.experiments.model import model
+from digsite.decompose.experiments.published import published
 from digsite.decompose.experiments.toys import toy, toys
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
@@ -15,6 +16,7 @@ METHODS: dict[str, Callable[[Any, Any], None]] = {
     "lm": lm,
     "heads": heads,
     "modadd": modadd,
+    "published": published,
 }
 PACKED: dict[str, Callable[[list[Any], list[Any]], None]] = {"toy": toys}
 PARALLEL = frozenset(METHODS)  # gradients are means over the processes that torchrun starts

@@ -2,7 +2,7 @@
 
 from digsite.figures.plots import bars, curves, heatmap, histogram, scatter
 from digsite.figures.save import save_figure
-from digsite.figures.style import DIVERGING, NULL_COLOR, PALETTE, SEQUENTIAL, canvas, styled
+from digsite.figures.style import DIVERGING, NULL_COLOR, PALETTE, SEQUENTIAL, canvas, place_legend, styled
 
 __all__ = [
     "DIVERGING",
@@ -14,6 +14,7 @@ __all__ = [
     "curves",
     "heatmap",
     "histogram",
+    "place_legend",
     "save_figure",
     "scatter",
     "styled",

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from digsite.figures.style import NULL_COLOR, PALETTE, canvas, styled
+from digsite.figures.style import NULL_COLOR, PALETTE, canvas, place_legend, styled
 
 Band = tuple[ArrayLike, ArrayLike]
 
@@ -122,7 +122,7 @@ def bars(
             label=null_label,
             zorder=4,
         )
-        ax.legend()
+        place_legend(ax)
     ax.set_xticks(
         range(len(names)),
         names,
@@ -200,4 +200,4 @@ def _axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> tuple[
 
 def _legend(ax: Axes, n: int) -> None:
     if n > 1:
-        ax.legend(ncols=1 + n // 7)
+        place_legend(ax, ncols=1 + n // 7)

@@ -209,6 +209,9 @@ class CompareConfig(TaskConfig):
     grids: list[GridConfig] = Field(
         [], description="methods with settings; the best on the validation split is reported on the test set"
     )
+    asks: Literal["blind", "surgery", "injection", "any"] = Field(
+        "blind", description="which methods the verdict is about: without new-class images, a family, or all"
+    )
     select_seeds: int = Field(1, gt=0, description="couples whose validation split chooses among settings")
     ceiling: bool = Field(True, description="map at which layer the new class can still be read")
     geometry: str = Field("distill", description="the method whose feature space is drawn before and after")

@@ -1,5 +1,5 @@
 """Launchers start `digsite exec` on planned run directories; they never import what they start."""
 
-from digsite.launch.work import Options, Work, launch
+from digsite.launch.work import Options, Work, launch, refuse_unknown
 
-__all__ = ["Options", "Work", "launch"]
+__all__ = ["Options", "Work", "launch", "refuse_unknown"]

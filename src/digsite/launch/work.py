@@ -85,10 +85,15 @@ def chunks(pieces: Sequence[Work], size: int) -> Iterator[list[Work]]:
         yield list(pieces[start : start + size])
 
 
-def launch(sweep: Sweep, on: str, options: Options) -> int:
-    """Run what is left of a sweep with the launcher named `on`, for example `local:2`; returns the exit code."""
-    name, _, argument = on.partition(":")
-    known = families.names(FAMILY)
+def refuse_unknown(on: str) -> None:
+    """Before anything is planned: a mistyped launcher must not leave run directories behind."""
+    name, known = on.partition(":")[0], families.names(FAMILY)
     if name not in known:
         raise UsageError(f"There is no launcher '{name}'. {nearest(name, known)}")
+
+
+def launch(sweep: Sweep, on: str, options: Options) -> int:
+    """Run what is left of a sweep with the launcher named `on`, for example `local:2`; returns the exit code."""
+    refuse_unknown(on)
+    name, _, argument = on.partition(":")
     return families.scan_one(FAMILY, name).launch(sweep, argument, options)

@@ -1,12 +1,13 @@
 """Copy a run's journal, figures, tables and claims to a tracker: live while it runs, or all at once later."""
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from digsite.base import atomic, families, jsonl
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import MissingExtra, UsageError, nearest
 from digsite.base.settings import load_dotenv
-from digsite.mirrors.mirror import Mirror
+from digsite.mirrors.mirror import Mirror, numbers_of
 from digsite.record.layout import RunDir
 from digsite.record.results import read_results
 
@@ -18,8 +19,15 @@ def kinds() -> list[str]:
 
 
 def refuse_unknown(kind: str) -> None:
+    """Before a run starts: a tracker that is unknown or not installed would copy nothing and say nothing."""
     if kind not in kinds():
         raise UsageError(f"There is no mirror '{kind}'. {nearest(kind, kinds())}")
+    tracker, extra = getattr(families.scan_one(KINDS, kind), "NEEDS", ("", ""))
+    if tracker and find_spec(tracker) is None:
+        raise MissingExtra(
+            f"The mirror '{kind}' needs the package '{tracker}', which is not installed.",
+            hint=f"Install it: pip install 'digsite[{extra}]'",
+        )
 
 
 def follow(
@@ -60,4 +68,7 @@ def _copy_files(run: RunDir, mirror: Mirror) -> None:
     for path in sorted(run.tables.rglob("*.csv")):
         mirror.table(str(path.relative_to(run.tables).with_suffix("")), path)
     if results := read_results(run.results):
-        mirror.claims({claim.name: claim.value for claim in results.claims if claim.value is not None})
+        mirror.claims(numbers_of(results))
+        hero = run.figures / f"{results.hero}.png"
+        question = str(run.plan().get("purpose", ""))
+        mirror.answer(question, results.verdict, hero if results.hero and hero.is_file() else None)

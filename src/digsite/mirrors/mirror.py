@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from digsite.config.overrides import paths
 from digsite.record.layout import RunDir
+from digsite.record.results import Results
 
 
 class Mirror(Protocol):
@@ -17,7 +18,21 @@ class Mirror(Protocol):
 
     def claims(self, values: Mapping[str, float]) -> None: ...
 
+    def answer(self, question: str, verdict: str, hero: Path | None) -> None: ...
+
     def close(self, failed: bool) -> None: ...
+
+
+def numbers_of(results: Results) -> dict[str, float]:
+    """Headline, other claims with their ends and nulls, then measurements, as flat keys."""
+    led = {claim.name for claim in results.leading}
+    flat: dict[str, float | None] = {}
+    for claim in results.claims:
+        where = "headline" if claim.name in led else "measurements" if claim.is_measurement else "claims"
+        flat[f"{where}/{claim.name}"] = claim.value
+        if where != "measurements":
+            flat |= {f"{where}/{claim.name}/{end}": getattr(claim, end) for end in ("low", "high", "null")}
+    return {key: value for key, value in flat.items() if value is not None}
 
 
 def settings_of(run: RunDir) -> dict[str, Any]:

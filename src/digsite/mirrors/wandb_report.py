@@ -41,7 +41,7 @@ def compose(runs: Sequence[RunDir], *, title: str, project: str, entity: str) ->
     measured = list(dict.fromkeys(name for run in runs[:20] for name in series(run.journal)))
     lines = [api.LinePlot(x="step", y=[name]) for name in measured[:PANELS]]
     axes = [api.Config(path) for path in compared.differing] + [
-        api.SummaryMetric(f"claims/{n}") for n in compared.claims
+        api.SummaryMetric(f"{_place(compared, n)}/{n}") for n in compared.claims
     ]
     columns = [api.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes[:PANELS]]
     panels = [*([api.ParallelCoordinatesPlot(columns=columns)] if len(columns) > 1 else []), *lines]
@@ -78,6 +78,13 @@ def as_markdown(compared: Comparison) -> str:
     lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows]]
     note = "Means over seeds with 95 % intervals; null is what chance or a trivial baseline gives."
     return "\n".join([*dict.fromkeys(run.purpose for run in compared.runs), "", *lines, "", note])
+
+
+def _place(compared: Comparison, name: str) -> str:
+    """Where a mirror puts a value: the headline is what it leads with."""
+    if any(name == claim.name for run in compared.runs for claim in run.leading):
+        return "headline"
+    return "measurements" if name in compared.measured else "claims"
 
 
 def _said(claim: Any) -> str:

@@ -56,6 +56,10 @@ class NwaConfig(Config):
     tasks: list[Asked] = Field(
         [], description="properties to read; empty reads all that the zoo has labels for"
     )
+    asks: str = Field("test_accuracy", description="the property that the verdict is about")
+    reader: str = Field(
+        "", description="reader that the verdict is about; empty: the best on calibration networks"
+    )
     resamples: int = Field(200, ge=20, description="bootstrap resamples behind every interval")
     other_splits: bool = Field(True, description="also report splits by recipe, dataset and architecture")
 

@@ -30,7 +30,7 @@ def aggregated(compared: Comparison) -> list[Drawn]:
 def _claims(compared: Comparison) -> Iterator[Drawn]:
     """Means over all runs with the same value of one setting, whatever their other settings are."""
     for path in [p for p in compared.groups[0].settings if _numeric(compared, p)][:SETTINGS]:
-        for name in list(compared.claims)[:CLAIMS]:
+        for name in [*compared.backed, *compared.measured][:CLAIMS]:
             by_value: dict[float, list[Any]] = {}
             for run in compared.runs:
                 found = [claim for claim in run.claims if claim.name == name and claim.value is not None]
@@ -66,7 +66,9 @@ def _claim_figure(path: str, name: str, pooled: dict[float, Any]) -> Drawn:
     )
     n = sum(claim.n or 1 for claim in pooled.values())
     return _drawn(
-        figure, f"{name} by {path}", f"Mean over runs with the same {path} and its 95 % interval; {n} values."
+        figure,
+        f"{name} by {path}",
+        f"Over runs with the same {path}, with the interval of its kind; {n} values.",
     )
 
 

@@ -1,10 +1,13 @@
 """A claim as a row that people read: texts, a small picture of value, interval and null, and what stands or falls."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from digsite.record.results import Claim
-from digsite.report.numbers import claim_texts
+from digsite.report.numbers import claim_texts, number, with_unit
+
+MARGIN = 4.0  # percent of a picture's width that stays free on each side
 
 
 @dataclass(frozen=True)
@@ -15,11 +18,14 @@ class Picture:
     low: float | None
     high: float | None
     null: tuple[float, float] | None  # a point is an interval without width
+    points: tuple[float, ...] = ()
+    rivals: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Row:
-    name: str
+    name: str  # the id
+    title: str
     value: str
     interval: str
     null: str
@@ -27,16 +33,47 @@ class Row:
     note: str
     picture: Picture | None
     beside_null: str  # "above", "below", "covers", or "" where nobody can say
+    outcome: str = ""  # "better than the null", "worse ...", "not told apart ...": what the side means
+    null_is: str = ""
+    rivals: tuple[tuple[str, str, str], ...] = ()  # name, value, note
+    p: str = ""
 
 
-def rows(claims: tuple[Claim, ...]) -> list[Row]:
+@dataclass(frozen=True)
+class Axis:
+    """Claims on one axis: pictures in their order, ticks (percent, text), and what the axis is."""
+
+    pictures: tuple[Picture | None, ...]
+    ticks: tuple[tuple[float, str], ...]
+    caption: str
+
+
+def rows(claims: Sequence[Claim]) -> list[Row]:
     return [row(claim) for claim in claims]
 
 
 def row(claim: Claim) -> Row:
     value, interval, null = claim_texts(claim)
     n = "" if claim.n is None else str(claim.n)
-    return Row(claim.name, value, interval, null, n, claim.note, _picture(claim), beside_null(claim))
+    if not interval and len(claim.points) > 1:
+        interval = f"points {', '.join(number(point, 3) for point in sorted(claim.points))}"
+    rivals = tuple((r.name, with_unit(number(r.value), claim.unit), r.note) for r in claim.rivals)
+    side = beside_null(claim)
+    return Row(
+        claim.name,
+        claim.says,
+        value,
+        interval,
+        null,
+        n,
+        claim.note,
+        _picture(claim),
+        side,
+        _outcome(claim, side),
+        claim.null_is,
+        rivals,
+        "" if claim.p is None else f"corrected p = {claim.p:.2g}",
+    )
 
 
 def beside_null(claim: Claim) -> str:
@@ -47,20 +84,91 @@ def beside_null(claim: Claim) -> str:
     return "above" if claim.low > null[1] else "below" if claim.high < null[0] else "covers"
 
 
+def _outcome(claim: Claim, side: str) -> str:
+    if side == "covers":
+        return "not told apart from the null"
+    if not side or not claim.better:
+        return f"{side} the null" if side else ""
+    return (
+        "better than the null" if (side == "above") == (claim.better == "higher") else "worse than the null"
+    )
+
+
 def _null(claim: Claim) -> tuple[float, float] | None:
     low, high = (claim.null if end is None else end for end in (claim.null_low, claim.null_high))
     return None if low is None or high is None else (low, high)
 
 
+def _marks(claim: Claim) -> list[float]:
+    rivals = [rival.value for rival in claim.rivals]
+    ends = (claim.value, claim.low, claim.high, *(_null(claim) or ()), *claim.points, *rivals)
+    return [end for end in ends if end is not None]
+
+
 def _picture(claim: Claim) -> Picture | None:
-    null = _null(claim)
-    points = [v for v in (claim.value, claim.low, claim.high, *(null or ())) if v is not None]
+    points = _marks(claim)
     if claim.value is None or len(points) < 2 or not all(map(math.isfinite, points)):
         return None
-    left, width = min(points), max(points) - min(points)
+    return _drawn(claim, min(points), max(points) - min(points))
 
+
+def _drawn(claim: Claim, left: float, width: float, sign: float = 1.0) -> Picture:
     def place(value: float) -> float:
-        return 50.0 if not width else round(4 + 92 * (value - left) / width, 2)
+        if not width:
+            return 50.0
+        share = (value - left) / width
+        return round(MARGIN + (100 - 2 * MARGIN) * (share if sign > 0 else 1 - share), 2)
 
-    low, high = (None if end is None else place(end) for end in (claim.low, claim.high))
-    return Picture(place(claim.value), low, high, null and (place(null[0]), place(null[1])))
+    assert claim.value is not None
+    ends = [None if end is None else place(end) for end in (claim.low, claim.high)]
+    null = _null(claim)
+    low, high = ends if sign > 0 else ends[::-1]
+    beside = null and tuple(sorted((place(null[0]), place(null[1]))))
+    rivals = tuple(place(rival.value) for rival in claim.rivals if rival.value is not None)
+    return Picture(
+        place(claim.value),
+        low,
+        high,
+        beside and (beside[0], beside[1]),
+        tuple(map(place, claim.points)),
+        rivals,
+    )
+
+
+def common_axis(claims: Sequence[Claim]) -> Axis | None:
+    """Claims of one unit on their own scale; of several units around their nulls, better to the right.
+
+    `claims`: the headline, in order. None where nothing can be drawn.
+    """
+    known = [
+        c for c in claims if c.value is not None and len(_marks(c)) > 1 and all(map(math.isfinite, _marks(c)))
+    ]
+    if not known:
+        return None
+    units = {(c.unit, c.kind == "difference") for c in known}
+    return _own_scale(claims, known) if len(units) == 1 else _around_nulls(claims, known)
+
+
+def _own_scale(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:
+    marks = [mark for claim in known for mark in _marks(claim)]
+    low, high = min(marks), max(marks)
+    if low >= 0 and high <= 1:
+        low, high = (0.0, 1.0) if high - low > 0.2 else (low, high)
+    width = high - low
+    pictures = tuple(_drawn(c, low, width) if c in known else None for c in claims)
+    ends = ((MARGIN, low), (50.0, low + width / 2), (100 - MARGIN, high))
+    ticks = tuple((at, with_unit(number(value, 3), known[0].unit)) for at, value in ends)
+    return Axis(pictures, ticks, "one scale for all rows")
+
+
+def _around_nulls(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:
+    pictures: list[Picture | None] = []
+    for claim in claims:
+        if claim not in known or claim.null is None:
+            pictures.append(None)
+            continue
+        reach = max(abs(mark - claim.null) for mark in _marks(claim)) or 1.0
+        sign = -1.0 if claim.better == "lower" else 1.0
+        pictures.append(_drawn(claim, claim.null - reach, 2 * reach, sign))
+    ticks = ((50.0, "null"), (100 - MARGIN, "better"))
+    return Axis(tuple(pictures), ticks, "each row in its own unit around its null, better to the right")

@@ -1,11 +1,12 @@
 """Several runs beside each other: what differs in their configs first, then what they claim."""
 
+import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from digsite.base.intervals import student
+from digsite.base.intervals import exact_share, seed_interval
 from digsite.record.results import Claim
 from digsite.report.claims import Row, row
 from digsite.report.facts import Facts
@@ -21,7 +22,7 @@ class Group:
 
     settings: dict[str, Any]
     members: tuple[Facts, ...]
-    claims: dict[str, Claim]  # means over the members, with 95 % intervals when there are two or more
+    claims: dict[str, Claim]  # pooled over the members
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,24 @@ class Comparison:
     claims: dict[str, tuple[Row | None, ...]]
     pictures: dict[str, tuple[Picture | None, ...]]
     groups: tuple[Group, ...]
+
+    @property
+    def backed(self) -> dict[str, tuple[Row | None, ...]]:
+        """Claims with null and interval in at least one run, headlines first."""
+        return {name: shown for name, shown in self.claims.items() if name not in self.measured}
+
+    @property
+    def only_measured(self) -> dict[str, tuple[Row | None, ...]]:
+        return {name: shown for name, shown in self.claims.items() if name in self.measured}
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """What is a measurement in every run that has it."""
+        bare = {c.name for run in self.runs for c in run.claims if c.is_measurement}
+        led = {name for run in self.runs for name in run.headline}
+        return frozenset(
+            bare - led - {c.name for run in self.runs for c in run.claims if not c.is_measurement}
+        )
 
     @property
     def studies(self) -> tuple[str, ...]:
@@ -81,13 +100,40 @@ def _pooled(runs: list[Facts]) -> dict[str, Claim]:
 
 
 def pool(claims: Sequence[Claim]) -> Claim:
-    """The mean over runs with Student's interval; one run keeps its own interval."""
+    """One claim over several runs, with the interval that its kind has; one run keeps its own.
+
+    Shares of counted trials are added up, so that three runs of 40 of 40 give the interval of 120 of 120. Everything
+    else is one value per run.
+    """
+    first = claims[0]
     if len(claims) == 1:
-        return claims[0]
+        return first
     values = [c.value for c in claims if c.value is not None]
     nulls = [c.null for c in claims if c.null is not None]
     null = statistics.fmean(nulls) if nulls else None
+    same = replace(
+        first, null=null, null_low=None, null_high=None, note="", p=None, rivals=(), points=(), n=None
+    )
     if not values:
-        return Claim(claims[0].name, None, null=null, unit=claims[0].unit)
-    mean, low, high = student(values)
-    return Claim(claims[0].name, mean, low, high, len(values), null, claims[0].unit)
+        return replace(same, value=None, low=None, high=None)
+    whole = 100.0 if first.unit == "%" else 1.0
+    if hits := _hits(claims, whole):
+        found, n = hits
+        low, high = exact_share(found, n)
+        return replace(same, value=whole * found / n, low=whole * low, high=whole * high, n=n)
+    least, most = (0.0, whole) if first.kind == "share" else (-math.inf, math.inf)
+    over = seed_interval(values, first.kind or "median", least=least, most=most)
+    return replace(same, value=over.value, low=over.low, high=over.high, n=over.n, points=over.points)
+
+
+def _hits(claims: Sequence[Claim], whole: float) -> tuple[int, int] | None:
+    """Hits and trials of a share that was counted in every run; None where it was not."""
+    found, n = 0.0, 0
+    for claim in claims:
+        if claim.kind != "share" or claim.value is None or not claim.n:
+            return None
+        hits = claim.value / whole * claim.n
+        if abs(hits - round(hits)) > 1e-6:
+            return None
+        found, n = found + round(hits), n + claim.n
+    return round(found), n

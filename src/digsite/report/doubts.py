@@ -1,12 +1,11 @@
 """What would change the answer: computed from intervals, nulls, sizes and provenance, never a stock phrase."""
 
-import math
 from collections.abc import Iterator
 
 from digsite.record.results import Claim
 from digsite.report.claims import beside_null
 from digsite.report.facts import Facts
-from digsite.report.numbers import claim_texts
+from digsite.report.numbers import claim_texts, rounded
 
 SHOWN = 4  # sentences of one kind, and names listed, before "and n more"
 
@@ -25,55 +24,68 @@ def _about_state(facts: Facts) -> Iterator[str]:
 
 
 def _about_claims(facts: Facts) -> Iterator[str]:
-    claims = [c for c in facts.claims if c.value is not None]
-    weak = [c for c in claims if beside_null(c) == "covers"]  # what the verdict rests on comes first
+    """Of claims, never of measurements: these are descriptions and say so where they are shown."""
+    claims = [c for c in facts.claims if not c.is_measurement]
+    weak = [c for c in claims if beside_null(c) == "covers"]  # the headline comes first
     yield from map(_not_told_apart, weak[:SHOWN])
-    if more := [c.name for c in weak[SHOWN:]]:
+    if more := [c.says for c in weak[SHOWN:]]:
         yield f"So for {len(more)} more: {_listed(more)}."
     if strong := [c for c in claims if beside_null(c) in ("above", "below")]:
         yield _closest_call(strong)
-    if bare := [c.name for c in claims if c.low is None]:
-        yield f"Without an interval, so one more seed could move it: {_listed(bare)}."
-    if no_null := [c.name for c in claims if c.null is None]:
-        yield f"Without a null to compare with, so read it as a description: {_listed(no_null)}."
-    if missing := [c.name for c in facts.claims if c.value is None]:
+    if bare := [c.says for c in facts.leading if c.is_measurement and c.value is not None]:
+        yield f"No interval or no null in this run, so only a measurement: {_listed(bare)}."
+    if missing := [c.says for c in facts.claims if c.value is None]:
         yield f"Could not be computed in this run: {_listed(missing)}."
 
 
 def _not_told_apart(claim: Claim) -> str:
     value, interval, null = claim_texts(claim)
-    text = f"{claim.name} cannot be told apart from its null: {value} ({interval}) beside {null}"
+    text = f"{claim.says}: not told apart from its null, {value} ({interval}) beside {null}"
     needed = _n_to_separate(claim)
-    if needed is None:
-        return f"{text}; the value sits on its null, and more data would only make that surer."
-    return f"{text}; at this spread it would take about n = {needed} instead of {claim.n} to tell."
+    return f"{text}; about {needed} times the n would tell." if needed else f"{text}."
 
 
-def _n_to_separate(claim: Claim) -> int | None:
-    """An interval's half width shrinks with the root of n."""
+def _n_to_separate(claim: Claim) -> str:
+    """How many times the data, to one significant digit: the near side of the interval shrinks with the root of n.
+
+    Silence where less than half more would do (that is within what an interval may be off), or where more than a
+    hundred times would be needed: then nobody can tell.
+    """
     assert claim.value is not None and claim.low is not None and claim.high is not None
-    distance = abs(claim.value - (claim.null or 0.0))
-    half = (claim.high - claim.low) / 2
-    if not claim.n or distance <= half / 20:
-        return None
-    return math.ceil(claim.n * (half / distance) ** 2)
+    null = _null_edge(claim)
+    near = claim.value - claim.low if claim.value > null else claim.high - claim.value
+    distance = abs(claim.value - null)
+    if not claim.n or distance <= 0 or near <= 0:
+        return ""
+    times = (near / distance) ** 2
+    return rounded(times) if 1.5 <= times <= 100 else ""
+
+
+def _null_edge(claim: Claim) -> float:
+    """The near end of the null's own interval, where it has one."""
+    assert claim.value is not None and claim.null is not None
+    above = claim.value > claim.null
+    end = claim.null_high if above else claim.null_low
+    return claim.null if end is None else end
 
 
 def _closest_call(claims: list[Claim]) -> str:
     def margin(claim: Claim) -> float:
-        assert claim.value is not None and claim.null is not None
-        assert claim.low is not None and claim.high is not None
-        return abs(claim.value - claim.null) / max((claim.high - claim.low) / 2, 1e-12)
+        """Distance from the null to the near end of the interval, in widths of that side."""
+        assert claim.value is not None and claim.low is not None and claim.high is not None
+        null = _null_edge(claim)
+        near, gap = (
+            (claim.value - claim.low, claim.low - null)
+            if claim.value > null
+            else (claim.high - claim.value, null - claim.high)
+        )
+        return gap / max(near, 1e-12)
 
     closest = min(claims, key=margin)
     value, interval, null = claim_texts(closest)
-    times = margin(closest)
-    far = f"{times:.1f} times" if times < 1000 else "more than 1000 times"
+    side = beside_null(closest)
     which = "The closest call" if len(claims) > 1 else "The claim"
-    return (
-        f"{which} that still clears its null is {closest.name}: {value} ({interval}) beside {null}, "
-        f"{far} its half interval away; an error in the null of that size would undo it."
-    )
+    return f"{which}: {closest.says}, {value} ({interval}), lies {side} its null {null}."
 
 
 def _about_code(facts: Facts) -> Iterator[str]:

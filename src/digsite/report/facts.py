@@ -9,7 +9,7 @@ from typing import Any
 from digsite.base.errors import DigsiteError
 from digsite.config.overrides import paths
 from digsite.record.layout import RunDir
-from digsite.record.results import Claim, Results, read_results
+from digsite.record.results import Claim, Results, leading, read_results
 from digsite.record.shown import files
 from digsite.record.status import Status
 from digsite.report.pictures import Picture, pictures
@@ -42,6 +42,29 @@ class Facts:
     error: dict[str, Any]
     pictures: tuple[Picture, ...]
     tables: tuple[str, ...]
+    headline: tuple[str, ...] = ()  # ids of the claims that the answer leads with
+    hero: str = ""  # the figure that shows it
+
+    @property
+    def leading(self) -> tuple[Claim, ...]:
+        return leading(self.claims, self.headline)
+
+    @property
+    def others(self) -> tuple[Claim, ...]:
+        """Claims beside the headline."""
+        shown = {claim.name for claim in self.leading}
+        return tuple(c for c in self.claims if not c.is_measurement and c.name not in shown)
+
+    @property
+    def measurements(self) -> tuple[Claim, ...]:
+        shown = {claim.name for claim in self.leading}
+        return tuple(c for c in self.claims if c.is_measurement and c.name not in shown)
+
+    @property
+    def hero_picture(self) -> Picture | None:
+        """The named figure; of a run that names none, the first drawn."""
+        named = [picture for picture in self.pictures if picture.name == self.hero]
+        return (named or [*self.pictures, None])[0]
 
     @property
     def id(self) -> str:
@@ -77,6 +100,8 @@ def gather(run: RunDir) -> Facts:
         error=_json(run.error),
         pictures=pictures(run.figures),
         tables=table_names(run.tables),
+        headline=results.headline if results else (),
+        hero=results.hero if results else "",
     )
 
 
@@ -111,7 +136,7 @@ def results_of(run: RunDir) -> Results | None:
     """The claims, or nothing when the file is broken."""
     try:
         return None if run.results.is_symlink() else read_results(run.results)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -32,6 +32,11 @@ def with_unit(text: str, unit: str) -> str:
     return f"{text}{unit}" if unit == "%" else f"{text}\u00a0{unit}" if unit else text
 
 
+def rounded(value: float | None) -> str:
+    """One significant digit, for what is only roughly so."""
+    return "–" if value is None else number(float(f"{value:.1g}"), 1)
+
+
 def claim_texts(claim: Claim) -> tuple[str, str, str]:
     """Value, interval and null with the same number of places: two digits of the interval's half width."""
     numbers = [v for v in (claim.value, claim.low, claim.high, claim.null) if v is not None]

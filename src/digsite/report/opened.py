@@ -44,7 +44,17 @@ class Run:
 
     @property
     def claims(self) -> dict[str, Claim]:
+        """Claims and measurements, in order of weight."""
         return {claim.name: claim for claim in self.facts.claims}
+
+    @property
+    def headline(self) -> dict[str, Claim]:
+        """What the answer leads with."""
+        return {claim.name: claim for claim in self.facts.leading}
+
+    @property
+    def measurements(self) -> dict[str, Claim]:
+        return {claim.name: claim for claim in self.facts.claims if claim.is_measurement}
 
     def __getitem__(self, claim: str) -> float | None:
         """The value of one claim."""
@@ -79,6 +89,6 @@ class Run:
 
     def _repr_html_(self) -> str:
         """In a frame of its own, so that the notebook's style and ours leave each other alone."""
-        height = 260 + 34 * min(len(self.facts.claims), 25) + (330 if self.facts.pictures else 0)
+        height = 300 + 95 * len(self.facts.leading) + (330 if self.facts.pictures else 0)
         page = escape(brief(self.directory), quote=True)
         return f'<iframe sandbox srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'

@@ -13,11 +13,12 @@ from digsite.base.version import __version__
 from digsite.record.layout import RunDir
 from digsite.report import numbers
 from digsite.report.aggregated import aggregated
-from digsite.report.claims import rows
+from digsite.report.claims import common_axis, rows
 from digsite.report.comparison import SIDE_BY_SIDE, compare
 from digsite.report.doubts import doubts
 from digsite.report.facts import Facts, gather, read_table
-from digsite.report.pictures import albums, embedded
+from digsite.report.glossary import explained_words
+from digsite.report.pictures import Picture, albums, embedded
 
 HERE = Path(__file__).parent
 LOOK = HERE / "assets" / "look.css"
@@ -42,9 +43,23 @@ def render(runs: Sequence[RunDir]) -> str:
 def brief(run: RunDir) -> str:
     """The answer, its claims and the first figures: what a notebook shows."""
     facts = gather(run)
-    return _fill(
-        "brief.html", facts=facts, rows=rows(facts.claims), uris=embedded(list(facts.pictures[:BRIEF]))
-    )
+    return _fill("brief.html", facts=facts, **told(facts), uris=embedded(_hero_first(facts)[:BRIEF]))
+
+
+def told(facts: Facts) -> dict[str, Any]:
+    """What every page says of a run's claims: the headline on one axis, then the others, then measurements."""
+    return {
+        "leading": rows(facts.leading),
+        "axis": common_axis(facts.leading),
+        "others": rows(facts.others),
+        "measurements": rows(facts.measurements),
+        "hero": facts.hero_picture,
+    }
+
+
+def _hero_first(facts: Facts) -> list[Picture]:
+    hero = facts.hero_picture
+    return [*([hero] if hero else []), *(picture for picture in facts.pictures if picture != hero)]
 
 
 def environment(*more: Path) -> Environment:
@@ -65,7 +80,7 @@ def environment(*more: Path) -> Environment:
         claim_texts=numbers.claim_texts,
         cell=numbers.cell,
     )
-    env.globals.update(version=__version__)
+    env.globals.update(version=__version__, words=explained_words())
     return env
 
 
@@ -85,11 +100,13 @@ def _single(facts: Facts) -> str:
     return _fill(
         "report.html",
         facts=facts,
-        rows=rows(facts.claims),
+        **told(facts),
         doubts=doubts(facts),
-        loose=loose,
+        loose=[picture for picture in loose if picture != facts.hero_picture],
         albums=many,
-        uris=embedded([*loose, *(picture for mine in many.values() for picture in mine)]),
+        uris=embedded(
+            [*_hero_first(facts)[:1], *loose, *(picture for mine in many.values() for picture in mine)]
+        ),
         tables=tables,
     )
 
@@ -97,8 +114,7 @@ def _single(facts: Facts) -> str:
 def _collection(facts: list[Facts]) -> str:
     """Different methods have no settings or claims to compare: one question after the other."""
     entries = [
-        {"facts": f, "rows": rows(f.claims), "doubts": doubts(f), "uris": embedded(list(f.pictures[:BRIEF]))}
-        for f in facts
+        {"facts": f, **told(f), "doubts": doubts(f), "uris": embedded(_hero_first(f)[:BRIEF])} for f in facts
     ]
     return _fill("collection.html", entries=entries)
 

@@ -46,7 +46,13 @@ class Study:
 
     @property
     def expected(self) -> dict[str, Any]:
+        """`claims` of the full study, and of smaller sizes (`quick`, `smoke`, `demo`) where these were measured."""
         return atomic.read_json(self.folder / "expected.json", default={})
+
+    def expected_of(self, size: str) -> dict[str, Any]:
+        """The rules of one size, by claim; a size without its own is held to those of the full study."""
+        own = self.expected.get(size)
+        return own if own else self.expected.get("claims", {}) if size != "smoke" else {}
 
 
 def load_study(folder: Path) -> Study:

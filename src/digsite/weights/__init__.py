@@ -2,7 +2,15 @@
 
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reader import open_weights, read_weights
-from digsite.weights.reference import Reference, parse_reference
+from digsite.weights.reference import Reference, parse_reference, refuse_missing
 from digsite.weights.writer import write_weights
 
-__all__ = ["Reference", "WeightBundle", "open_weights", "parse_reference", "read_weights", "write_weights"]
+__all__ = [
+    "Reference",
+    "WeightBundle",
+    "open_weights",
+    "parse_reference",
+    "read_weights",
+    "refuse_missing",
+    "write_weights",
+]

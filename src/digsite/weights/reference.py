@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from digsite.base import families
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, nearest
 
 SOURCES = "digsite.weights.sources"
 PLUGINS = (
@@ -25,6 +26,19 @@ class Reference:
 
 def schemes() -> list[str]:
     return sorted({*families.names(SOURCES), *(point.name for point in metadata.entry_points(group=PLUGINS))})
+
+
+def refuse_missing(text: str) -> None:
+    """Before a run is made for it: a model file that is not there is a slip and not a failed run.
+
+    `text`: a model reference; only files can be looked for without loading anything.
+    """
+    found = parse_reference(text)
+    if found.scheme == "file" and not Path(found.target).expanduser().exists():
+        raise NotFound(
+            f"There is no model file '{found.target}'.",
+            hint=f"A model is file:PATH, or one of {', '.join(f'{name}:' for name in schemes())}",
+        )
 
 
 def parse_reference(text: str) -> Reference:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,22 @@ import torch
 from safetensors.torch import save_file
 
 from digsite.base import atomic, streams
+from digsite.base.errors import DigsiteError
+from digsite.base.intervals import Interval, exact_share
 from digsite.figures import save_figure
 from digsite.record import provenance
 from digsite.record.layout import RunDir
-from digsite.record.results import Claim, Results, write_results
+from digsite.record.results import (
+    About,
+    Claim,
+    Results,
+    Rival,
+    as_rival,
+    make_claim,
+    strongest_rival,
+    write_results,
+)
+from digsite.record.verdict import fill_verdict
 from digsite.worker.checkpoints import Checkpoints
 from digsite.worker.progress import Progress
 from digsite.worker.signals import StopRequest
@@ -24,6 +36,8 @@ from digsite.worker.world import World
 T = TypeVar("T")
 State = dict[str, Any]
 ALONE = World()
+MOST_IN_HEADLINE = 5
+LABELS = {"name", "title", "caption", "x_label", "y_label", "scrub_label", "unit", "marks", "log_y", "null"}
 VIEW_KINDS = ("curve", "matrix", "histogram", "graph", "table", "image", "components")
 
 
@@ -49,6 +63,8 @@ class Run:
         self._request = request
         self._claims: dict[str, Claim] = {}
         self._verdict, self._grounds = "", ()
+        self._headline, self._hero = (), ""
+        self._written: set[str] = set()  # tables and artifacts of this process: one name is one thing
         self._log = logging.getLogger("digsite")
         self._checkpoints = Checkpoints(directory, checkpoint_every_s)
 
@@ -79,12 +95,12 @@ class Run:
 
     def table(self, name: str, columns: pd.DataFrame | Mapping[str, Any]) -> None:
         frame = columns if isinstance(columns, pd.DataFrame) else pd.DataFrame(columns)
-        with atomic.replacing(_placed(self.directory.tables, f"{name}.csv")) as path:
+        with atomic.replacing(self._once_named(self.directory.tables / f"{name}.csv")) as path:
             frame.to_csv(path, index=False)
 
     def figure(self, name: str, figure: Any, data: Any = None, *, caption: str = "") -> None:
         """PNG and SVG, the numbers behind them, and one sentence that says what to see; shown in the order drawn."""
-        path = _placed(self.directory.figures, name)
+        path = self._once_named(self.directory.figures / name)
         save_figure(figure, path, caption=caption)
         drawn = atomic.read_json(self.directory.figure_order, default=[])
         if name not in drawn:
@@ -96,55 +112,85 @@ class Run:
     def tensors(
         self, name: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
     ) -> Path:
-        target = _placed(self.directory.artifacts, f"{name}.safetensors")
+        target = self._once_named(self.directory.artifacts / f"{name}.safetensors")
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         with atomic.replacing(target) as path:
             save_file(plain, path, metadata=dict(metadata or {}))
         return target
 
     def json(self, name: str, value: Any) -> Path:
-        target = _placed(self.directory.artifacts, f"{name}.json")
+        target = self._once_named(self.directory.artifacts / f"{name}.json")
         atomic.write_json(target, value)
         return target
 
     def view(self, name: str, kind: str, source: str, **options: Any) -> None:
         """Tell the dashboard how to show an artifact: it knows kinds, not methods."""
         assert kind in VIEW_KINDS, f"unknown view kind {kind!r}"
+        self._once_named(self.directory.path / "views" / name, folder=False)
         stored = {view["name"]: view for view in atomic.read_json(self.directory.views, default=[])}
+        same = [
+            old
+            for old, view in stored.items()
+            if old != name
+            and shown_columns(view) == shown_columns({"kind": kind, "source": source, **options})
+        ]
+        if same:
+            raise WrittenTwice(
+                f"The views '{same[0]}' and '{name}' show the same columns of '{source}'.",
+                hint="Store what the second one should show, and name it as its source.",
+            )
         stored[name] = {"name": name, "kind": kind, "source": source, **options}
         atomic.write_json(self.directory.views, list(stored.values()))
 
     def claim(
         self,
         name: str,
-        value: float | None,
+        value: float | None = None,
         *,
-        low: float | None = None,
-        high: float | None = None,
-        n: int | None = None,
-        null: float | None = None,
-        unit: str = "",
-        note: str = "",
-        null_low: float | None = None,
-        null_high: float | None = None,
-    ) -> None:
-        """One row of results.json: a value with its interval over n seeds or resamples, beside its null."""
-        self._claims[name] = Claim(
-            name,
-            _number(value),
-            _number(low),
-            _number(high),
-            n,
-            _number(null),
-            unit,
-            note,
-            _number(null_low),
-            _number(null_high),
-        )
+        interval: Interval | None = None,
+        rivals: Mapping[str, float | Rival | None] | None = None,
+        **about: Unpack[About],
+    ) -> Claim:
+        """A value with its interval over n seeds or resamples, beside its null; without either it is a measurement.
+
+        `interval`: from `base.intervals.seed_interval`, in place of value, low, high and n. `rivals`: name -> value; with
+        `better` and no null of its own the strongest of them is the null. `about`: see `record.results.About`. What is
+        not a number becomes a hole.
+        """
+        if interval is not None:
+            value = interval.value if value is None else value
+            about |= {"low": interval.low, "high": interval.high, "n": interval.n or about.get("n")}
+        beside = tuple(as_rival(key, given) for key, given in (rivals or {}).items())
+        if about.get("null") is None and (strongest := strongest_rival(beside, about.get("better", ""))):
+            said = about.get("null_is") or f"the strongest rival: {strongest.name}"
+            about |= {"null": strongest.value, "null_is": said}
+        if name in self._claims:
+            raise WrittenTwice(f"This run has claimed '{name}' already.", hint="Name what differs in the id.")
+        points = () if interval is None else interval.points
+        self._claims[name] = make_claim(name, value, rivals=beside, points=points, **about)
+        return self._claims[name]
+
+    def claim_share(self, name: str, hits: int, n: int, **about: Unpack[About]) -> Claim:
+        """A share that was counted: `hits` of `n`, with the exact interval; of none at all it is a hole."""
+        low, high = exact_share(hits, n) if n else (None, None)
+        shown: About = {"low": low, "high": high, "n": n, "kind": "share", **about}
+        return self.claim(name, hits / n if n else None, **shown)
+
+    def headline(self, claims: Sequence[str], hero: str = "") -> None:
+        """What the answer is shown with: one to five claims by id or pattern, and the figure that shows it."""
+        self._headline, self._hero = tuple(claims), hero
 
     def verdict(self, text: str, on: Sequence[str] = ()) -> None:
-        """The answer in two sentences, and the claims (names or patterns) it rests on: those are listed first."""
+        """The answer in two sentences, its numbers written with `digsite.record.verdict.cite`.
+
+        `on`: claims (names or patterns) that it rests on; they are listed after the headline. The sentence is filled in
+        and checked when the run finishes: a number that is no claim or measurement of the run is refused.
+        """
         self._verdict, self._grounds = text, tuple(on)
+
+    def told(self, text: str) -> str:
+        """A sentence with its cited numbers filled in from the claims made so far, for a document of the room's own."""
+        return fill_verdict(text, tuple(self._claims.values()))[0]
 
     # --- resumable work ---------------------------------------------------------------------------------
 
@@ -210,17 +256,51 @@ class Run:
     def finish(self) -> None:
         """Results first, state last: whoever sees `finished` finds everything there."""
         study = self.directory.plan()["study"]
-        first = [name for pattern in self._grounds for name in self._claims if fnmatchcase(name, pattern)]
-        claims = tuple(self._claims[name] for name in dict.fromkeys([*first, *self._claims]))
-        write_results(self.directory.results, Results(study, self._verdict, claims))
+        headline = self._named(self._headline)[:MOST_IN_HEADLINE]
+        ordered = [
+            self._claims[name]
+            for name in dict.fromkeys([*headline, *self._named(self._grounds), *self._claims])
+        ]
+        claims = sorted(ordered, key=lambda claim: (claim.name not in headline, claim.is_measurement))
+        verdict, cited = fill_verdict(self._verdict, claims)
+        write_results(
+            self.directory.results,
+            Results(study, verdict, tuple(claims), tuple(headline), self._shown_hero(), cited),
+        )
         self.progress.end("finished")
 
+    def _named(self, patterns: Sequence[str]) -> list[str]:
+        """Ids of claims, in the order of the patterns."""
+        return [
+            name
+            for pattern in patterns
+            for name in self._claims
+            if name == pattern or fnmatchcase(name, pattern)
+        ]
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    def _shown_hero(self) -> str:
+        """The named figure, or else the first one drawn."""
+        drawn = atomic.read_json(self.directory.figure_order, default=[])
+        assert not self._hero or self._hero in drawn, f"the hero {self._hero!r} was not drawn"
+        return self._hero or next(iter(drawn), "")
+
+    def _once_named(self, path: Path, *, folder: bool = True) -> Path:
+        """One name holds one thing: a table that is overwritten would be shown under the wrong title."""
+        key = path.relative_to(self.dir).as_posix()
+        if key in self._written:
+            raise WrittenTwice(
+                f"This run has written '{key}' already.", hint="Give the second one a name of its own."
+            )
+        self._written.add(key)
+        if folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
 
-def _placed(folder: Path, name: str) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+class WrittenTwice(DigsiteError):
+    """Two things of one run under one name."""
+
+
+def shown_columns(view: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a view draws, whatever it is called: two views of one run must differ in this."""
+    return tuple(f"{key}={view[key]!r}" for key in sorted(view.keys() - LABELS))

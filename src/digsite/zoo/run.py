@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from digsite.base.intervals import seed_interval
+from digsite.record.verdict import cite
 from digsite.worker.run import Run
 from digsite.zoo import figures
 from digsite.zoo.config import ZooConfig
@@ -43,32 +45,66 @@ def _claim(zoo: Zoo, run: Run) -> None:
     accuracy, n = columns["test_accuracy"], len(zoo)
     chance = 1 / sum(name.startswith("class_accuracy_") for name in columns)
     low, middle, high = np.quantile(accuracy, [0.1, 0.5, 0.9]).tolist()
-    spread = "interval: the middle 80 % of the members; null: guessing"
-    run.claim("test_accuracy/median", middle, low=low, high=high, n=n, null=chance, note=spread)
+    run.claim("members", n, kind="count", title="Networks of the zoo")
+    run.claim("architectures", len(zoo.index.architectures), kind="count", title="Architectures among them")
+    over = seed_interval(accuracy.tolist(), "median")
+    run.claim(
+        "test_accuracy/median",
+        middle,
+        low=over.low,
+        high=over.high,
+        n=n,
+        null=chance,
+        kind="median",
+        better="higher",
+        null_is="guessing",
+        title="Test accuracy of the median network",
+    )
+    run.claim("test_accuracy/tenth", low, title="Test accuracy below which a tenth of the networks are")
+    run.claim("test_accuracy/ninth", high, title="Test accuracy above which a tenth of the networks are")
     for name in ("train_accuracy", "generalization_gap", "calibration_error"):
-        bounds = np.quantile(columns[name], [0.1, 0.5, 0.9]).tolist()
-        run.claim(f"{name}/median", bounds[1], low=bounds[0], high=bounds[2], n=n)
+        over = seed_interval(columns[name].tolist(), "median")
+        run.claim(
+            f"{name}/median",
+            over.value,
+            interval=over,
+            kind="median",
+            title=f"{name.replace('_', ' ')}, median",
+        )
     ceiling = zoo.ceiling()
-    note = "what a perfect reader of test accuracy scores, as the labels are measured on few images"
-    run.claim("ceiling/r2", ceiling.r2, n=n, null=0.0, note=note)
-    run.claim("ceiling/tau", ceiling.tau, n=n, null=0.0, note=note)
+    note = "the labels are measured on few images"
+    run.claim("ceiling/r2", ceiling.r2, n=n, title="R2 of a perfect reader of test accuracy", note=note)
+    run.claim(
+        "ceiling/tau", ceiling.tau, n=n, title="Kendall's tau of a perfect reader of test accuracy", note=note
+    )
     _claim_failures(columns, run, chance)
+    run.headline(["test_accuracy/median", "dead", "diverged"], hero="courses")
     run.verdict(
-        f"{n} networks of {len(zoo.index.architectures)} architectures, median test accuracy {middle:.2f} "
-        f"(10 % below {low:.2f}, 10 % above {high:.2f}). "
-        f"A perfect reader would reach R2 {ceiling.r2:.3f} and tau {ceiling.tau:.3f} on these labels."
+        f"{cite('members')} networks of {cite('architectures')} architectures, median test accuracy "
+        f"{cite('test_accuracy/median', style='.2f')} where guessing gives {cite('test_accuracy/median', 'null', '.2f')} (a "
+        f"tenth below {cite('test_accuracy/tenth', style='.2f')}, a tenth above {cite('test_accuracy/ninth', style='.2f')}). "
+        f"A perfect reader would reach R2 {cite('ceiling/r2', style='.3f')} and tau {cite('ceiling/tau', style='.3f')} on "
+        "these labels."
     )
 
 
 def _claim_failures(columns: dict[str, np.ndarray], run: Run, chance: float) -> None:
+    """Shares of networks with something wrong, counted: each has the exact interval of its hits."""
     n, poisoned = len(columns["poisoned"]), columns["poisoned"].astype(bool)
-    works = float((columns["backdoor"][poisoned] == 1).mean()) if poisoned.any() else None
-    note = "share of poisoned members above 0.8 attack success"
-    run.claim("backdoor/works", works, n=int(poisoned.sum()), note=note)
-    note = "frozen at the step where their loss stopped being finite"
-    run.claim("diverged", float((columns["diverged_at"] >= 0).sum()), n=n, null=0.0, note=note)
-    dead = float((columns["test_accuracy"] < 2 * chance).mean())
-    run.claim("dead", dead, n=n, note="share of members below twice the accuracy of guessing")
+    if poisoned.any():
+        works = columns["backdoor"][poisoned] == 1
+        _claim_share(
+            run, "backdoor/works", works, "Poisoned networks whose backdoor works (success above 0.8)"
+        )
+    _claim_share(run, "diverged", columns["diverged_at"] >= 0, "Networks whose loss stopped being finite")
+    _claim_share(
+        run, "dead", columns["test_accuracy"] < 2 * chance, "Networks below twice the accuracy of guessing"
+    )
+    assert n == len(columns["diverged_at"])
+
+
+def _claim_share(run: Run, name: str, hit: np.ndarray, title: str) -> None:
+    run.claim_share(name, int(hit.sum()), len(hit), title=title)
 
 
 METHODS = {"make": make}

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from digsite.decompose.experiments import tokens as run_tokens
+from digsite.decompose.judge import equal_l0
 from digsite.record import create, read_results
 from digsite.worker.execute import How, execute
 from digsite.worker.run import Run
@@ -40,8 +41,9 @@ def finished(tmp_path_factory):
 
 def test_claims_stand_beside_singular_parts_and_the_grammar(finished):
     results = read_results(finished.results)
-    assert results["kl_recovered/rounded"].null == results["kl_recovered/svd"].value
-    assert results["kl_recovered/svd"].null is None
+    claim = results["kl_recovered/rounded"]
+    assert {rival.name for rival in claim.rivals} == set(equal_l0.RIVALS)
+    assert claim.null == max(rival.value for rival in claim.rivals)  # the strongest, `largest` among them
     assert results["ce/target"].null and results["ce/target"].null < results["ce/target"].value
     assert results["ci_l0"].n == 2 and "model.embed_tokens/stability" in [c.name for c in results.claims]
     assert "recovered" in results.verdict
@@ -98,6 +100,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path, finished, monkeypat
 def test_headlines_come_in_order():
     keys = [
         "faithfulness",
+        "accuracy/target",
         "accuracy/svd",
         "ce_recovered/ci",
         "kl_recovered/ci",

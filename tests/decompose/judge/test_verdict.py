@@ -21,9 +21,11 @@ def test_what_a_quantity_can_be(key, least, most):
     assert possible(key) == (least, most)
 
 
-def test_an_interval_ends_where_the_quantity_does():
-    rows = [{"accuracy/ci": 0.9, "ce_difference/ci": -0.2}, {"accuracy/ci": 1.0, "ce_difference/ci": -0.1}]
-    assert summarize(rows, "accuracy/ci").high == 1
-    below = summarize(rows, "ce_difference/ci")
-    assert below.low is not None and below.high is not None and below.low < -0.15 < below.high
-    assert summarize(rows[:1], "accuracy/ci").low is None
+def test_two_members_are_points_and_five_have_an_interval():
+    rows = [{"accuracy/ci": 0.9 + i / 50, "ce_difference/ci": -0.2} for i in range(5)]
+    assert (
+        summarize(rows[:2], "accuracy/ci").low is None and len(summarize(rows[:2], "accuracy/ci").points) == 2
+    )
+    found = summarize(rows, "accuracy/ci")
+    assert (found.low, found.value, found.high) == pytest.approx((0.9, 0.94, 0.98))
+    assert summarize(rows, "ce_difference/ci").low is None  # all agree: no interval without width

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from digsite.figures import curves, heatmap
+from digsite.record.verdict import cite
 
 
 def showcase(config, run):
@@ -178,7 +179,11 @@ def conclude(config, run, overlap, losses):
         high=mean + half,
         n=n,
         null=config.hidden / config.features,
-        note="share of features whose own inner product passes 0.5; null: one feature per dimension",
+        title="Features with a direction of their own",
+        kind="share",
+        better="higher",
+        null_is="one feature per dimension",
+        note="share of features whose own inner product passes 0.5",
     )
     spread = 1.96 * float(off.std()) / len(off) ** 0.5
     run.claim(
@@ -192,9 +197,11 @@ def conclude(config, run, overlap, losses):
     )
     run.claim("loss", losses[-1], null=losses[0], unit="MSE")
     run.claim("features stored per dimension", float((diagonal > 0.5).sum()) / config.hidden)
+    run.claim("dimensions", config.hidden)
+    run.headline(["features represented", "interference"], hero="overlap")
     run.verdict(
-        f"{int(represented.sum())} of {n} features live in {config.hidden} dimensions. "
-        f"Two of them overlap by {float(off.mean()):.3f} on average."
+        f"{cite('features represented', 'hits')} of {cite('features represented', 'n')} features live in "
+        f"{cite('dimensions')} dimensions. Two of them overlap by {cite('interference', style='.3f')} on average."
     )
 
 

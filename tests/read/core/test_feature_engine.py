@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from digsite.read.core import feature_engine
+from digsite.read.core import feature_engine, trees
 from digsite.read.core.corpus import answerable
 from digsite.read.core.reader import train_reader
 
@@ -35,3 +36,26 @@ def test_shuffled_labels_teach_nothing(sides):
             ]
         )
     assert abs(np.mean(taus)) < 0.25
+
+
+@pytest.mark.parametrize("kind", ["statistics", "pca", "consensus"])
+def test_a_class_that_training_never_showed_keeps_its_column(sides, kind):
+    """`nwa-small-cnn --quick` made its zoo and died here: a class of the calibration networks was in no training one."""
+    train, test = sides
+    (task,) = answerable(train.labels, ["missing_class"])
+    gone = next(c for c in task.classes if (train.labels["missing_class"] == c).any() and c != "none")
+    rest = train.take(np.flatnonzero(train.labels["missing_class"] != gone))
+    engine = feature_engine.fit(rest, [kind], [task], 0, **({} if kind == "pca" else {"max_iter": 3}))
+    answer = engine.predict(test.population)["missing_class"]
+    assert answer.shape == (len(test), len(task.classes)) and np.isfinite(answer).all()
+    assert np.allclose(answer.sum(1), 1)
+    if kind == "statistics":
+        assert (answer[:, task.classes.index(gone)] == 0).all()
+    again = feature_engine.restore(*engine.state(), [task])
+    assert np.allclose(again.predict(test.population)["missing_class"], answer, atol=1e-5)
+
+
+def test_columns_of_classes_stand_where_they_belong():
+    widened = trees.widened(np.array([[0.2, 0.8]]), (1, 3), 4)
+    assert widened.tolist() == [[0.0, 0.2, 0.0, 0.8]]
+    assert trees.widened(np.array([[0.2, 0.8]]), (0, 1), 2).tolist() == [[0.2, 0.8]]

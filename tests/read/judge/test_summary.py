@@ -3,31 +3,33 @@ from types import SimpleNamespace
 import numpy as np
 
 from digsite.read.core.metrics import Score
+from digsite.read.core.tasks import TASKS
 from digsite.read.judge import summary
 
 
-def _outcome(best, statistics):
-    taus = {"nwpa": best, "statistics": statistics, "constant": 0.0, "hyperparameters": 0.6}
+def _outcome(best, statistics, hyper=0.6):
+    taus = {"nwpa": best, "statistics": statistics, "constant": 0.0, "hyperparameters": hyper}
     score = {m: {"test_accuracy": {"tau": Score(v, v - 0.1, v + 0.1, 50)}} for m, v in taus.items()}
-    lead = Score(best - statistics, best - statistics - 0.05, best - statistics + 0.05, 50)
     return SimpleNamespace(
-        scores=score,
-        truth={"test_accuracy": np.zeros(3)},
-        differences={"nwpa": {"test_accuracy": lead}},
-        tasks=[],
-        survivors={},
+        scores=score, truth={"test_accuracy": np.zeros(3)}, tasks=[TASKS["test_accuracy"]], survivors={}
     )
 
 
-EXTRA = {"n_test": 50, "worth": {"nwpa": 12.0, "statistics": 3.0}, "runs": {}}
+def _extra(nwpa, statistics):
+    found = {
+        "nwpa": {"margins": {"test_accuracy": nwpa}},
+        "statistics": {"margins": {"test_accuracy": statistics}},
+    }
+    return {"n_test": 50, "worth": {"nwpa": 12.0, "statistics": 3.0}, "runs": {}, "found": found}
 
 
-def test_sentences_follow_the_numbers():
-    assert "above what the hyper-parameters" in summary.verdict(_outcome(0.8, 0.4), EXTRA)
-    assert "lead over plain statistics is 0.40" in summary.verdict(_outcome(0.8, 0.4), EXTRA)
-    assert "below what the hyper-parameters" in summary.verdict(_outcome(0.5, 0.48), EXTRA)
-    assert "within noise" in summary.verdict(_outcome(0.5, 0.48), EXTRA)
+def test_the_strongest_rival_is_named_be_it_a_reader_or_hyper_parameters():
+    """On a mixed zoo it once said that no other reader was trained, when one was better."""
+    said = summary.verdict(_outcome(0.8, 0.4), _extra(0.1, 0.2))
+    assert said.startswith("'nwpa' ranks") and "'hyperparameters', reaches" in said
+    assert "'statistics', reaches" in summary.verdict(_outcome(0.8, 0.9), _extra(0.1, 0.2))
 
 
-def test_the_best_reader_is_named_even_when_it_is_the_plain_one():
-    assert summary.verdict(_outcome(0.3, 0.5), EXTRA).startswith("statistics ranks")
+def test_the_leading_reader_is_chosen_on_calibration_networks():
+    assert summary.leading(_outcome(0.3, 0.5), _extra(0.1, 0.2), "test_accuracy") == "nwpa"
+    assert summary.leading(_outcome(0.5, 0.3), _extra(0.2, 0.1), "test_accuracy") == "statistics"

@@ -41,3 +41,13 @@ def test_hsic_is_the_mean_over_all_quadruples() -> None:
         for i, j, q, r in permutations(range(6), 4)
     ]
     assert float(hsic(k, m)) == pytest.approx(float(torch.stack(terms).mean()))
+
+
+def test_a_side_without_geometry_is_a_hole_and_no_number_of_5e37() -> None:
+    x = torch.randn(64, 20, generator=torch.Generator().manual_seed(0))
+    for flat in (torch.ones(64, 20), torch.ones(64, 20) + 1e-7 * x, torch.zeros(64, 20)):
+        assert torch.isnan(cka(gram(x), gram(flat))) and torch.isnan(cka(gram(flat), gram(x)))
+    alone = torch.zeros(64, 20)
+    alone[0, 0] = 1.0  # one row differs from all others: the debiased norm is noise around zero
+    value = float(cka(gram(x), gram(alone)))
+    assert np.isnan(value) or abs(value) <= 1.5

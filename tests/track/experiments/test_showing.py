@@ -52,7 +52,7 @@ def test_jumps_become_marks_and_other_grids_stay_out():
     ((name, options),) = run.views
     assert name == "narrow on digits: rank"
     assert options["marks"] == [{"x": 10.0, "label": "jump"}]
-    assert list(run.tables["courses/narrow-digits"]["a greatest"]) == [2, 3, 4]
+    assert list(run.tables["courses/narrow-digits-rank"]["a greatest"]) == [2, 3, 4]
 
 
 def test_spectra_of_the_first_seed_with_a_slider_along_training():

@@ -51,3 +51,24 @@ def test_a_lag_is_found() -> None:
     loss = -np.cumsum(np.roll(speed, 4))
     found = critical.loss_link([values], loss, rng, shifts=50)
     assert found.lag == 4 and found.p < 0.05
+
+
+def test_layers_of_other_seeds_are_a_null_that_knows_of_the_transient() -> None:
+    rng = np.random.default_rng(0)
+
+    def decays() -> list[np.ndarray]:
+        time = np.arange(200)
+        return [np.exp(-time / rng.uniform(5, 50)) + 0.002 * rng.standard_normal(200) for _ in range(6)]
+
+    nets = [decays() for _ in range(8)]
+    shifted = [critical.periods(net, rng, shifts=60) for net in nets]
+    beside = [
+        critical.periods(net, rng, shifts=60, elsewhere=[o for o in nets if o is not net]) for net in nets
+    ]
+    assert all(
+        found is not None and found.p < 0.05 for found in shifted
+    )  # every one is "coordinated" in a circle
+    assert sum(found is not None and found.p < 0.05 for found in beside) <= 2
+    bursts = [layers(s, True) for s in range(6)]
+    real = critical.periods(bursts[0], rng, elsewhere=bursts[1:])
+    assert real is not None and real.p < 0.02

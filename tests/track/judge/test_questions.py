@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
 
-from digsite.track.judge.questions import contrast, effect
+from digsite.track.judge.questions import contrast, effect, holm
 
 RNG = np.random.default_rng(0)
 
 
-def test_interval_is_students() -> None:
+def test_the_interval_is_between_two_of_the_sorted_units() -> None:
     x = np.random.default_rng(1).normal(1, 1, 9)
     found = effect(x.tolist(), RNG)
-    truth = ttest_1samp(x, 0).confidence_interval()
-    assert (found.low, found.high) == pytest.approx((truth.low, truth.high))
+    ordered = sorted(x)
+    assert (found.low, found.value, found.high) == pytest.approx((ordered[1], ordered[4], ordered[7]))
 
 
 def test_sign_flips_are_exact_for_few_units() -> None:
@@ -36,3 +35,9 @@ def test_answers() -> None:
     assert effect([3.0, -2.0, 1.0], RNG).answer(0.1) == "not decidable with this power"
     assert effect([], RNG).answer(0.1) == "not decidable with this power"
     assert contrast([1.0], [2.0, 3.0], RNG).answer(0.1) == "not decidable with this power"
+
+
+def test_holm_is_statsmodels_step_down() -> None:
+    """Worked by hand: p times the number of tests that are left, never falling."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]

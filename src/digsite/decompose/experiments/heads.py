@@ -11,11 +11,11 @@ from digsite.base.errors import DigsiteError
 from digsite.decompose.config import HeadsConfig
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.experiments import tokens as run_tokens
-from digsite.decompose.judge import verdict as report
 from digsite.decompose.judge.answers import judge
 from digsite.decompose.subjects import induction, lm_targets
 from digsite.decompose.subjects.tasks import Task, rows
 from digsite.models import empty
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -35,14 +35,16 @@ def heads(config: HeadsConfig, run: Run) -> None:
                 f"{key}_attention/{kind}",
                 attention[kind][key],
                 null=attention["chance"][key],
-                note=f"mean attention of the best head to {KEYS[key]}, {note}; null: evenly spread",
+                title=f"Attention of the best head to {KEYS[key]}, {note}",
+                kind="share",
+                better="higher",
+                null_is="attention evenly spread",
             )
-    accuracy = [report.summarize(scored, f"accuracy/{kind}").value for kind in ("target", "rounded")]
-    before, after = (attention[kind]["induction"] for kind in ("target", "rounded"))
     run.verdict(
-        f"{run_tokens.verdict(scored, members)} Repeated tokens are continued rightly in {accuracy[1]:.1%} of cases by "
-        f"these components and in {accuracy[0]:.1%} by the target; attention to the tokens that followed the cue is "
-        f"{after:.2f} beside {before:.2f}."
+        f"{run_tokens.verdict(scored)} Repeated tokens are continued rightly in {cite('accuracy/rounded', style='.1%')} of "
+        f"cases by these parts and in {cite('accuracy/target', style='.1%')} by the target; attention to the tokens that "
+        f"followed the cue is {cite('induction_attention/rounded', style='.2f')} beside "
+        f"{cite('induction_attention/target', style='.2f')}."
     )
 
 

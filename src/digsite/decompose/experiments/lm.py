@@ -9,6 +9,7 @@ from digsite.decompose.experiments import tokens as run_tokens
 from digsite.decompose.judge import verdict as report
 from digsite.decompose.subjects import lm_targets
 from digsite.decompose.subjects.tasks import Task
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -18,14 +19,21 @@ def lm(config: LmConfig, run: Run) -> None:
     task = prepare(config, run)
     members = run_tokens.decompose(config, task, run)
     rows = run_tokens.tell(config, task, run, members)
-    sentence = run_tokens.verdict(rows, members)
     ce = report.summarize(rows, "ce/target")
-    if task.floor is not None:
-        note = (
-            "nats per token of the target; the null is the story grammar's own entropy, which no model beats"
-        )
-        run.claim("ce/target", ce.value, low=ce.low, high=ce.high, n=ce.n, null=task.floor, note=note)
-    run.verdict(f"{sentence} The target answers at {ce.value:.2f} nats per token.")
+    floor = {"null": task.floor, "null_is": "the story grammar's own entropy, which no model beats"}
+    run.claim(
+        "ce/target",
+        ce.value,
+        interval=ce,
+        kind="median",
+        unit="nats",
+        better="lower",
+        title="Cross-entropy of the target per token",
+        **(floor if task.floor is not None else {}),
+    )
+    run.verdict(
+        f"{run_tokens.verdict(rows)} The target answers at {cite('ce/target', style='.2f')} nats per token."
+    )
 
 
 def prepare(config: LmConfig, run: Run) -> Task:

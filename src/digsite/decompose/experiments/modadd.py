@@ -19,6 +19,7 @@ from digsite.decompose.subjects.tasks import Task
 from digsite.models import empty
 from digsite.models.architectures.modular_mlp import ModularMlp
 from digsite.models.pretrained import load_model
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -35,18 +36,25 @@ def modadd(config: ModaddConfig, run: Run) -> None:
     for module in found[0]:
         rows = [each[module] for each in found]
         one = report.summarize(rows, "found")
-        null = report.summarize(rows, "svd").value
-        note = f"mean share of a living component's power at one frequency; null: singular parts; {where}"
+        beside = {name: report.summarize(rows, name).value for name in ("svd", "rotated", "noise")}
+        key = f"{module}/single_frequency"
         run.claim(
-            f"{module}/single_frequency", one.value, low=one.low, high=one.high, n=one.n, null=null, note=note
+            key,
+            one.value,
+            interval=one,
+            kind="share",
+            better="higher",
+            rivals=beside,
+            note=where,
+            title=f"Power of a living part at its main frequency, {module}",
         )
-        share = (
-            f"{one.value:.0%} of a component's power is at one frequency ({null:.0%} of a singular part's)"
+        sentence += (
+            f" In {module} {cite(key, style='.0%')} of a part's power is at one frequency, "
+            f"where the strongest rival gives {cite(key, 'null', '.0%')}."
         )
-        sentence += f" In {module} {share}."
     table = [{"member": k, "module": m, **row} for k, each in enumerate(found) for m, row in each.items()]
     run.table("fourier", pd.DataFrame(table))
-    run.verdict(f"{run_tokens.verdict(scored, members)}{sentence}")
+    run.verdict(f"{run_tokens.verdict(scored)}{sentence}")
 
 
 def _network(config: ModaddConfig, run: Run) -> tuple[nn.Module, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from digsite.base.intervals import seed_interval
 from digsite.decompose.config import ModelConfig
 from digsite.decompose.core.compare import compare
 from digsite.decompose.core.decomposition import MASKINGS, Decomposition
@@ -19,6 +20,7 @@ from digsite.decompose.judge.score import Row
 from digsite.decompose.judge.views import View
 from digsite.decompose.subjects import inputs
 from digsite.models.pretrained import load_model
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -38,8 +40,7 @@ def model(config: ModelConfig, run: Run) -> None:
     batch = sample(run.generator("eval", 0)).to(run.device)
     rows = run.once("scores", lambda: [score(found, batch) for found in members])
     for key in rows[0]:
-        found = report.summarize(rows, key)
-        run.claim(key, found.value, low=found.low, high=found.high, n=found.n, note=report.note(key))
+        report.claim_score(run, rows, key)
     _stability(run, members)
     run.table("members", {key: [row[key] for row in rows] for key in rows[0]})
     showing.keep(run, members)
@@ -47,7 +48,7 @@ def model(config: ModelConfig, run: Run) -> None:
     showing.views(run, view)
     showing.measure(run, view, config.metrics)
     showing.draw(run, view, config.figures)
-    run.verdict(_verdict(rows, members[0]))
+    run.verdict(_verdict(run, rows, members[0]))
 
 
 @torch.no_grad()
@@ -73,19 +74,33 @@ def _stability(run: Run, members: list[Decomposition]) -> None:
             f"{module}/stability",
             match.stability,
             null=match.chance,
-            note="mean cosine of components matched across two seeds",
+            title=f"Cosine of the parts of two seeds, matched, {module}",
+            better="higher",
+            null_is="random directions",
         )
 
 
-def _verdict(rows: list[Row], found: Decomposition) -> str:
-    def mean(key: str) -> float:
-        return report.summarize(rows, key).value
-
-    used = ", ".join(
-        f"{mean(f'{m}/ci_l0'):.1f} of {len(found.components(m).U)} in {m}" for m in found.modules
+def _verdict(run: Run, rows: list[Row], found: Decomposition) -> str:
+    zero = report.summarize(rows, "recon_zero").value
+    kept = [1 - row["recon_ci"] / max(row["recon_zero"], 1e-30) for row in rows]
+    over = seed_interval(kept, "median", most=1.0)
+    run.claim(
+        "output_kept",
+        over.value,
+        interval=over,
+        kind="share",
+        better="higher",
+        title="Output kept by the parts that are needed",
+        note=f"of what all parts off destroy ({zero:.3g})",
     )
-    kept = 1 - mean("recon_ci") / max(mean("recon_zero"), 1e-30)
+    used = []
+    for module in found.modules:
+        total = len(found.components(module).U)
+        run.claim(f"{module}/components", total, kind="count", title=f"Parts made, {module}")
+        used.append(
+            f"{cite(f'{module}/ci_l0', style='.1f')} of {cite(f'{module}/components')} parts in '{module}'"
+        )
     return (
-        f"An input needs on average {used}. "
-        f"With only these the output keeps {kept:.1%} of what switching all components off destroys."
+        f"An input needs on average {', '.join(used)}. "
+        f"With only these the output keeps {cite('output_kept')} of what switching all parts off destroys."
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from digsite.base.intervals import FEWEST
 from digsite.decompose.config import TokenStudy
 from digsite.decompose.core.compare import compare
-from digsite.decompose.core.decomposition import MASKINGS, Decomposition
+from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.experiments import showing
 from digsite.decompose.judge import equal_l0, memory, token_scores
@@ -19,17 +19,22 @@ from digsite.decompose.judge.score import Row
 from digsite.decompose.judge.views import View
 from digsite.decompose.subjects.tasks import Task
 from digsite.figures import bars
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
+TITLES = {
+    "kl_recovered": "Divergence from the target recovered by the needed parts",
+    "ce_recovered": "Cross-entropy recovered by the needed parts",
+    "accuracy": "Right answers with the needed parts alone",
+}
 NOTES = {
     "rounded": "components with importance above the threshold, and nothing else",
     "ci": "every component times its importance",
     "stochastic": "random masks between importance and one, residual included",
     "random": "uniformly random masks",
     "unmasked": "all components, without the residual",
-    **{name: f"{text}; as many as the decomposition keeps there" for name, text in equal_l0.RIVALS.items()},
 }
 
 
@@ -53,9 +58,15 @@ def tell(config: TokenStudy, task: Task, run: Run, members: list[Decomposition])
     scored = run.once(
         "scores", lambda: [token_scores.score(found, task, batches, config.threshold) for found in members]
     )
-    # With one seed the interval is over held-out batches, and says so.
-    rows = [token_scores.mean(each) for each in scored] if len(scored) > 1 else scored[0]
-    claim(run, rows, "" if len(scored) > 1 else "; interval over held-out batches")
+    rows, over = told_rows(scored)
+    run.claim(
+        "components/total",
+        sum(len(members[0].components(module).U) for module in members[0].modules),
+        kind="count",
+        title="Parts made, all modules",
+    )
+    claim(run, rows, over)
+    run.headline(["kl_recovered/rounded", "accuracy/rounded", "ce_recovered/rounded"], hero="equal_l0")
     stability(run, members)
     run.table("scores", {key: [row[key] for row in rows] for key in rows[0]})
     rival_figure(run, rows)
@@ -72,21 +83,29 @@ def held_out(config: TokenStudy, task: Task, run: Run) -> list[Tensor]:
     return [task.held_out(run.generator("eval", i)).to(run.device) for i in range(config.eval_batches)]
 
 
+def told_rows(scored: Sequence[Sequence[Row]]) -> tuple[list[Row], str]:
+    """One row per seed where there are enough of them for an interval; else one per held-out batch, and it says so."""
+    if len(scored) >= FEWEST:
+        return [token_scores.mean(each) for each in scored], ""
+    batches = [token_scores.mean(rows) for rows in zip(*scored, strict=True)]
+    seeds = "one seed" if len(scored) == 1 else f"the mean of {len(scored)} seeds"
+    return batches, f"interval over held-out batches of {seeds}"
+
+
 def claim(run: Run, rows: Sequence[Row], over: str) -> None:
-    """The headline numbers; each masking of the decomposition stands beside singular parts of the same number."""
+    """Headline numbers; the rounded masks stand beside every rival that keeps as many parts."""
     for key in sorted(filter(is_headline, rows[0]), key=place):
         family, _, name = key.rpartition("/")
-        found = report.summarize(rows, key)
-        note = NOTES.get(name, report.note(key)) + (over if len(rows) > 1 else "")
-        run.claim(
-            key,
-            _number(found.value),
-            low=_number(found.low),
-            high=_number(found.high),
-            n=found.n,
-            null=_null(rows, family, name),
-            note=note.removeprefix("; "),
-        )
+        beside: dict[str, Any] = {"note": "; ".join(filter(None, (NOTES.get(name, ""), over)))}
+        if name == "rounded":
+            beside |= {"rivals": rivals_of(rows, family), "title": TITLES[family]}
+        report.claim_score(run, rows, key, **beside)
+
+
+def rivals_of(rows: Sequence[Row], family: str) -> dict[str, float]:
+    """What each rival of equal number reaches on one score, by its name."""
+    known = {name: f"{family}/{name}" for name in equal_l0.RIVALS}
+    return {name: report.summarize(rows, key).value for name, key in known.items() if key in rows[0]}
 
 
 def place(key: str) -> int:
@@ -106,32 +125,27 @@ def memory_table(config: TokenStudy, task: Task, run: Run) -> None:
 
 
 def is_headline(key: str) -> bool:
-    """The rest is in the table of scores."""
+    """The rest is in the table of scores, and the rivals are rows of the claims that they rival."""
     family, _, name = key.rpartition("/")
-    if family in ("ce", "kl"):
+    if family in ("ce", "kl") or name in equal_l0.RIVALS:
         return False
     if family == "accuracy":
-        return name in ("target", "rounded", "svd")
+        return name in ("target", "rounded")
     return name not in ("random", "unmasked")
-
-
-def _null(rows: Sequence[Row], family: str, name: str) -> float | None:
-    beside = f"{family}/svd"
-    if name not in (*MASKINGS, *equal_l0.RIVALS) or name in ("svd", "zero") or beside not in rows[0]:
-        return None
-    return _number(report.summarize(rows, beside).value)
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
 
 
 def stability(run: Run, members: list[Decomposition]) -> None:
     """Do two seeds find the same components? Beside random directions."""
     if len(members) > 1:
-        note = "mean cosine of components matched across the first two seeds"
         for module, match in compare(members[0], members[1]).items():
-            run.claim(f"{module}/stability", match.stability, null=match.chance, note=note)
+            run.claim(
+                f"{module}/stability",
+                match.stability,
+                null=match.chance,
+                null_is="random directions",
+                better="higher",
+                title=f"Cosine of the parts of two seeds, matched, {module}",
+            )
 
 
 def rival_figure(run: Run, rows: Sequence[Row]) -> None:
@@ -154,15 +168,12 @@ def rival_figure(run: Run, rows: Sequence[Row]) -> None:
     run.figure("equal_l0", figure, columns, caption=caption)
 
 
-def verdict(rows: Sequence[Row], members: list[Decomposition]) -> str:
-    """How many components answer how well, and whether singular parts of the same number do better."""
-
-    def value(key: str) -> float:
-        return report.summarize(rows, key).value
-
-    total = sum(len(members[0].components(module).U) for module in members[0].modules)
-    kept, svd = value("kl_recovered/rounded"), value("kl_recovered/svd")
+def verdict(rows: Sequence[Row]) -> str:
+    """How many parts answer how well, and whether the strongest rival of the same number does better."""
+    rivals = rivals_of(rows, "kl_recovered")
+    strongest = max(rivals, key=lambda name: rivals[name])
     return (
-        f"With {value('ci_l0'):.1f} of {total} components at a position, {kept:.1%} of the divergence that switching "
-        f"them all off causes is recovered; with as many singular parts {svd:.1%}."
+        f"With {cite('ci_l0', style='.1f')} of {cite('components/total')} parts at a position, "
+        f"{cite('kl_recovered/rounded', style='.1%')} of the divergence that switching them all off causes is recovered; "
+        f"the strongest rival of as many parts, '{strongest}', recovers {cite('kl_recovered/rounded', 'null', '.1%')}."
     )

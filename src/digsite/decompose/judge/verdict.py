@@ -1,33 +1,23 @@
-"""From scored members to claims with intervals over seeds, nulls beside them, and a verdict in words."""
+"""From scored members to claims with intervals over seeds, their rivals beside them, and a verdict in words."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from digsite.base.intervals import student, wilson
+from digsite.base.intervals import Interval, seed_interval
 from digsite.decompose.judge.score import Row
+from digsite.record.verdict import cite
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A value over members with its 95 % interval."""
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-
-
-def summarize(rows: Sequence[Row], key: str) -> Summary:
-    """Shares get Wilson's interval, other numbers Student's over members."""
-    values = [row[key] for row in rows]
-    n = len(values)
-    if key.startswith("recovered"):
-        return Summary(sum(values) / n, *wilson(round(sum(values)), n), n)
-    mean, low, high = student(values, *possible(key))
-    return Summary(mean, low, high, n) if low != high else Summary(mean, None, None, n)
+def summarize(rows: Sequence[Row], key: str) -> Interval:
+    """A score over members with the interval of its kind: hits exactly, counts and everything else by the median."""
+    least, most = possible(key)
+    return seed_interval([row[key] for row in rows], kind_of(key), least=least, most=most)
 
 
 def possible(key: str) -> tuple[float, float]:
@@ -37,38 +27,70 @@ def possible(key: str) -> tuple[float, float]:
         return -math.inf, math.inf
     if "kl_recovered" in parts:
         return -math.inf, 1.0
-    return 0.0, 1.0 if parts & SHARES else math.inf
+    return 0.0, 1.0 if parts & SHARES or key.startswith("recovered") else math.inf
+
+
+def kind_of(key: str) -> str:
+    """Of a score by name: which interval it has, and how it is written."""
+    name = key.rpartition("/")[2]
+    if name.startswith("recovered") or name == "features_recovered":
+        return "share"
+    return "count" if name.startswith(("error_", "alive_comp", "components_of")) else "median"
 
 
 SIGNED = {"ce_recovered", "ce_difference"}
 SHARES = {"accuracy", "mmcs", "mmcs_alive", "features_recovered", "stability", "single_frequency"}
-NOTES = {
-    "mmcs": "mean over features of the best component's cosine with the weight column",
-    "ml2r": "length of that component over the length of the column",
-    "alive_components": "components with importance above 0.1 for some single feature",
-    "components_of_size": "components with norm above 5 % of the largest",
-    "ci_l0": "components with importance above 0.1 per input",
-    "recovered_0.2": "share of members whose importances match the known solution, tolerance 0.2",
-    "recovered_0.1": "share of members whose importances match the known solution, tolerance 0.1",
-    "features_recovered": "share of features with exactly one component of their own in every module",
-    "faithfulness": "mean squared entry of W - VU",
+LOWER = ("error_", "faithfulness", "recon_", "ci_l0", "ce", "kl")
+TITLES = {
+    "mmcs": "Cosine of the closest part with each true direction",
+    "ml2r": "Length of that part over the length of the true column",
+    "alive_components": "Parts that some single feature needs",
+    "components_of_size": "Parts with norm above 5 % of the largest",
+    "ci_l0": "Parts that an input needs, on average",
+    "recovered_0.2": "Seeds in which exactly the known parts were found",
+    "recovered_0.1": "The same with tolerance 0.1",
+    "error_0.2": "Entries of the importance pattern that are wrong",
+    "error_0.1": "The same with tolerance 0.1",
+    "features_recovered": "Features with exactly one part of their own in every module",
+    "faithfulness": "Mean squared entry of W minus the sum of the parts",
 }
 
 
+def title_of(key: str) -> str:
+    module, _, name = key.rpartition("/")
+    title = TITLES.get(name, "")
+    return f"{title}, {module}" if title and module else title
+
+
 def note(key: str) -> str:
-    return NOTES.get(key.rpartition("/")[2], "")
+    return TITLES.get(key.rpartition("/")[2], "")
 
 
-def verdict(rows: Sequence[Row], modules: Sequence[str], nulls: Mapping[str, float]) -> str:
-    """Two sentences, computed."""
-    n, exact = len(rows), sum(int(row["recovered_0.2"]) for row in rows)
-    share = f"{exact} of {n} {'runs' if n > 1 else 'run'}"
-    first = f"Exactly the known components were found in {share} (pattern error 0 at tolerance 0.2)."
-    scored = next((m for m in modules if f"{m}/mmcs" in rows[0]), None)
+def claim_score(run: Run, rows: Sequence[Row], key: str, **beside: Any) -> Interval:
+    """One score of all members as a claim.
+
+    `beside`: null, null_is, rivals or note, as `Run.claim` takes them.
+    """
+    over = summarize(rows, key)
+    name = key.rpartition("/")[2]
+    better = "lower" if name.startswith(LOWER) else "" if kind_of(key) == "count" else "higher"
+    more = {"title": title_of(key), "better": better, **beside}
+    run.claim(key, over.value, interval=over, kind=kind_of(key), **more)
+    return over
+
+
+def verdict(rows: Sequence[Row], modules: Sequence[str], rivals: Mapping[str, Mapping[str, float]]) -> str:
+    """Recovery and pattern error lead; the cosine stands beside its strongest rival, which in a plane is nearly one."""
+    first = (
+        f"Exactly the known parts were found in {cite('recovered_0.2', 'hits')} of {cite('recovered_0.2', 'n')} seeds; "
+        f"in the median seed {cite('error_0.2')} entries of the importance pattern are wrong."
+    )
+    scored = next((m for m in modules if rivals.get(f"{m}/mmcs")), None)
     if scored is None:
         return first
-    mmcs, ml2r = (summarize(rows, f"{scored}/{key}").value for key in ("mmcs", "ml2r"))
-    null = nulls.get(f"{scored}/mmcs/svd")
-    beside = "" if null is None else f", where singular vectors give {null:.3f}"
-    cosine = f"with mean cosine {mmcs:.4f}{beside}, at {ml2r:.3f} of their length"
-    return f"{first} Components point along the true directions of {scored} {cosine}."
+    key = f"{scored}/mmcs"
+    strongest = max(rivals[key], key=lambda name: rivals[key][name])
+    return (
+        f"{first} The parts point along the true directions of {scored} with cosine {cite(key, style='.4f')}, where the "
+        f"strongest rival, '{strongest}', gives {cite(key, 'null', '.4f')}."
+    )

@@ -1,7 +1,6 @@
 """What a graft did, from logits and labels: transfer, preservation, false calls, separation, intervals."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.base.intervals import student
+from digsite.base.intervals import Interval, seed_interval
 
 
 @dataclass(frozen=True)
@@ -80,35 +79,12 @@ def calibration_shift(logits: Tensor, new: list[int], rate: float) -> float:
     return -float(torch.quantile(margin(logits, new).double(), 1 - rate))
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Mean and 95 % t-interval over seeds; one seed has no interval."""
-
-    mean: float
-    low: float
-    high: float
-    sd: float
-    n: int
-
-    def bounds(self) -> dict[str, Any]:
-        """As the keywords of a claim."""
-        if self.n < 2:
-            return {"low": None, "high": None, "n": self.n}
-        return {"low": self.low, "high": self.high, "n": self.n}
-
-
 def interval(values: list[float]) -> Interval:
-    v = np.asarray([x for x in values if np.isfinite(x)], dtype=float)
-    if len(v) == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), float("nan"), 0)
-    if len(v) == 1:
-        return Interval(v[0], v[0], v[0], 0.0, 1)
-    mean, low, high = student(v.tolist())
-    assert low is not None and high is not None
-    return Interval(mean, low, high, float(v.std(ddof=1)), len(v))
+    """Percentages over seeds: their median with the interval that skew and a failed seed leave standing."""
+    return seed_interval(values, "median", least=0.0, most=100.0)
 
 
 def paired(a: list[float], b: list[float]) -> Interval:
-    """Mean difference a - b over the same seeds."""
+    """Differences a - b over the same seeds."""
     assert len(a) == len(b), (len(a), len(b))
-    return interval([x - y for x, y in zip(a, b)])
+    return seed_interval([x - y for x, y in zip(a, b)], "difference")

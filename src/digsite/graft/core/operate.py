@@ -11,6 +11,7 @@ from torch import nn
 
 from digsite.base import families
 from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.config.model import read_words
 from digsite.graft.core.access import Access, Budget, Lens, Pools
 from digsite.graft.core.nets import n_parameters, same_shape
 from digsite.graft.core.pair import Message, Pair, Side
@@ -71,14 +72,19 @@ def plan(text: str, **given: Any) -> Plan:
     options: dict[str, Any] = {**dict(word.split("=", 1) for word in words), **given}
     module = method(name)
     try:
-        parsed = module.Options.model_validate(options)
+        parsed = module.Options.model_validate(read_words(module.Options, options))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UsageError(
             f"Option '{key}' of '{name}': {first['msg']}.", hint=nearest(key, module.Options.model_fields)
         ) from None
-    return Plan("_".join([name, *(str(v).replace(",", "-") for v in options.values())]), name, module, parsed)
+    return Plan(label_of(name, options), name, module, parsed)
+
+
+def label_of(name: str, options: dict[str, Any]) -> str:
+    """Names and values of all options that were given: values alone once merged two experiments into one label."""
+    return "_".join([name, *(f"{key}={str(value).replace(',', '-')}" for key, value in options.items())])
 
 
 def check_fit(chosen: Plan, pair: Pair) -> None:

@@ -149,6 +149,11 @@ class Scorer:
         strange = ~torch.isin(self._y, known)
         return called_new(predict(model, self._x[strange]), self._y[strange], list(self.classes.new))
 
+    def taken_for(self, model: nn.Module, classes: list[int], called: int) -> float:
+        """Share of these classes' images that are called by another class's name, in percent."""
+        keep = torch.isin(self._y, torch.tensor(classes))
+        return 100.0 * (predict(model, self._x[keep]).argmax(1) == called).float().mean().item()
+
     def accuracy(self, model: nn.Module, classes: list[int]) -> float:
         """Share of these classes' images called by their name, in percent."""
         keep = torch.isin(self._y, torch.tensor(classes))
@@ -161,5 +166,11 @@ def check_knowledge(scorer: Scorer, receiver: nn.Module, donor: nn.Module) -> No
     for c in scorer.classes.new:
         if (known := scorer.accuracy(donor, [c])) < 50:
             raise UsageError(f"The donor does not know class {c}: it names {known:.0f} % of its images.")
+        others = [o for o in scorer.classes.donor if o not in scorer.classes.new]
+        if others and (wrong := scorer.taken_for(donor, others, c)) > 50:
+            raise UsageError(
+                f"The donor does not know class {c}: it calls {wrong:.0f} % of its other classes {c} as well.",
+                hint="An untrained network answers one class for everything; give a trained donor.",
+            )
         if (known := scorer.accuracy(receiver, [c])) > 50:
             raise UsageError(f"The receiver already knows class {c}: it names {known:.0f} % of its images.")

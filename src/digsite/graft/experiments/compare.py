@@ -7,12 +7,12 @@ import pandas as pd
 import torch
 
 from digsite.graft.config import CompareConfig
-from digsite.graft.core.metrics import Interval, interval, paired
+from digsite.graft.core.metrics import interval, paired
 from digsite.graft.experiments.jobs import couples, worked
 from digsite.graft.figures import ledger as figures
 from digsite.graft.judge.compare import geometry, job, validate
 from digsite.graft.judge.published import CLAIMS
-from digsite.graft.judge.summary import best_blind, choices, ledger_table, mean_matrix, verdict
+from digsite.graft.judge.summary import choices, claim_best, ledger_table, mean_matrix, rivals_of
 from digsite.graft.subjects.theatre import open_theatre, title
 from digsite.worker.run import Run
 
@@ -30,16 +30,16 @@ def compare(config: CompareConfig, run: Run) -> None:
     for i, (name, _, done) in enumerate(worked(run, config, job, jobs, more=lambda name: (chosen[name],))):
         results.setdefault(name, []).append(done)
         _log(run, i, done)
-    told, grounds = [], []
+    told, headline = [], []
     for name, per_seed in results.items():
         prefix = f"{name}/" if len(results) > 1 else ""
         report_pair(run, config, name, per_seed, prefix)
-        best = best_blind(ledger_table(per_seed), per_seed)
-        told.append(verdict(name, best, per_seed))
-        grounds += [f"{prefix}{best['method']}/*"] if best else []
+        told.append(claim_best(run, per_seed, ledger_table(per_seed), config.asks, prefix, name))
+        headline += [f"{prefix}best/transfer", f"{prefix}best/from_donor"]
     if config.geometry:
         _geometry(config, run)
-    run.verdict(" ".join(told), on=grounds)
+    run.headline(headline)
+    run.verdict(" ".join(told), on=["*best/preservation"])
 
 
 def select(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
@@ -106,7 +106,14 @@ def report_pair(
     if not (told := published_table(table)).empty:
         run.table(f"{prefix}published", told)
     receiver = [d["receiver_preservation"] for d in per_seed]
-    _claim(run, f"{prefix}receiver/preservation", interval(receiver), unit="%")
+    _claim(
+        run,
+        f"{prefix}receiver/preservation",
+        receiver,
+        unit="%",
+        kind="share",
+        title="Old classes before the graft",
+    )
     _figures(run, prefix, name, table, rows, per_seed)
 
 
@@ -114,22 +121,54 @@ def _find(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
     return next(row for row in rows if row["method"] == method)
 
 
+WORDS = {
+    "transfer": "New class recognized",
+    "preservation": "Old classes kept",
+    "foreign_as_new": "Foreign class taken for the new one",
+    "auc": "Separation of the new class from the old ones (AUROC)",
+}
+
+
 def claims(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
-    """Raw and calibrated values with their intervals, beside the null and the noise ablation."""
-    null = interval([r["null_transfer"] for r in rows]).mean
-    for key in RAW:
-        at = interval([r[key] for r in rows])
-        _claim(run, f"{name}/{key}", at, unit="%", null=0.0 if key == "transfer" else None)
-        at = interval([r[f"calibrated_{key}"] for r in rows])
-        _claim(run, f"{name}/calibrated/{key}", at, unit="%", null=null if key == "transfer" else None)
+    """Raw and calibrated values with their intervals; the calibrated transfer stands beside its rivals."""
+    method = name.rpartition("/")[2]
+    for key, what in WORDS.items():
+        _claim(
+            run,
+            f"{name}/{key}",
+            [r[key] for r in rows],
+            title=f"{what}, '{method}', raw",
+            unit="%",
+            kind="share",
+        )
+        beside: dict[str, Any] = {
+            "title": f"{what}, '{method}'",
+            "unit": "%",
+            "kind": "share",
+            "better": "higher",
+        }
+        if key == "transfer":
+            beside["rivals"] = rivals_of(rows)
+        _claim(run, f"{name}/calibrated/{key}", [r[f"calibrated_{key}"] for r in rows], **beside)
     gap = paired([r["calibrated_transfer"] for r in rows], [r["noise_calibrated_transfer"] for r in rows])
-    note = f"calibrated transfer above the same pipeline with noise for a donor; budget {rows[0]['budget']}"
-    _claim(run, f"{name}/from_donor", gap, unit="points", null=0.0, note=note)
+    run.claim(
+        f"{name}/from_donor",
+        gap.value,
+        interval=gap,
+        unit="points",
+        null=0.0,
+        kind="difference",
+        better="higher",
+        null_is="noise in the donor's place",
+        title=f"Transfer beyond noise, '{method}'",
+        note=f"budget {rows[0]['budget']}",
+    )
 
 
-def _claim(run: Run, name: str, at: Interval, **more: Any) -> None:
+def _claim(run: Run, name: str, values: list[float], **more: Any) -> None:
+    at = interval(values)
     if at.n:
-        run.claim(name, at.mean, **at.bounds(), **more)
+        run.claim(name, at.value, interval=at, **more)
 
 
 def published_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,14 +5,22 @@ from typing import Any
 
 import pandas as pd
 
+from digsite.base.intervals import Interval, seed_interval
 from digsite.graft.config import DictionariesConfig
 from digsite.graft.core.dictionaries import Sae, Spec, kinds, principal, quality, train_saes
-from digsite.graft.core.metrics import interval
 from digsite.graft.core.nets import acts
+from digsite.graft.figures import ledger as figures
 from digsite.graft.judge.summary import groups
 from digsite.graft.subjects.sae_files import ARCHITECTURES, save_saelens, save_sparsify
 from digsite.graft.subjects.theatre import open_theatre
+from digsite.record.verdict import cite
 from digsite.worker.run import Run
+
+MEASURES = {
+    "explained": "Variance of held-out features that is explained",
+    "open_codes": "Codes open on average",
+    "dead_frac": "Codes that never open",
+}
 
 
 def specs(config: DictionariesConfig) -> list[Spec]:
@@ -38,23 +46,42 @@ def dictionaries(config: DictionariesConfig, run: Run) -> None:
     lines = [{**vars(s.spec), **quality(s, held)} for s in saes]
     table = pd.DataFrame(lines)
     run.table("dictionaries", table)
+    reached: dict[str, float] = {}
     for key, part in groups(table, "kind", "width", "sparsity"):
         name = "_".join(map(str, key))
-        for measure in ("explained", "open_codes", "dead_frac"):
-            at = interval(part[measure].tolist())
+        for measure, what in MEASURES.items():
+            at = interval_of(part[measure].tolist())
             rank = round(sum(part["open_codes"].tolist()) / len(part))
-            null = principal(train, held, rank) if measure == "explained" else None
-            note = (
-                "null: as many principal directions as codes are open on average" if null is not None else ""
-            )
-            run.claim(f"{name}/{measure}", at.mean, **at.bounds(), null=null, note=note)
+            beside: dict[str, Any] = {}
+            if measure == "explained":
+                beside = {
+                    "null": principal(train, held, rank),
+                    "better": "higher",
+                    "kind": "share",
+                    "null_is": "as many principal directions as codes are open",
+                }
+                reached[f"{name}/explained"] = at.value
+            run.claim(f"{name}/{measure}", at.value, interval=at, title=f"{what}, '{name}'", **beside)
     for sae in saes:
         _write(run, sae)
-    best = table.sort_values("explained").iloc[-1]
-    run.verdict(
-        f"{len(saes)} autoencoders of {len(kinds())} kinds were trained as one ensemble. The best explains "
-        f"{100 * best['explained']:.1f} % of held-out features ('{best['kind']}', {best['width']} codes)."
+    best = max(reached, key=lambda name: reached[name])
+    run.claim("autoencoders", len(saes), kind="count", title="Autoencoders trained as one ensemble")
+    run.figure(
+        "plane",
+        figures.codes_against_explained(table),
+        table,
+        caption="Sparse autoencoders: codes that are open against what they explain of held-out features.",
     )
+    run.headline([best], hero="plane")
+    run.verdict(
+        f"Of {cite('autoencoders')} sparse autoencoders '{best.rpartition('/')[0]}' explains most of held-out features, "
+        f"{cite(best, style='.1%')}, where as many principal directions as it has open codes explain "
+        f"{cite(best, 'null', '.1%')}."
+    )
+
+
+def interval_of(values: list[float]) -> Interval:
+    return seed_interval(values, "median")
 
 
 def _write(run: Run, sae: Sae) -> None:

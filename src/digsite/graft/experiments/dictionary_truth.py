@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from digsite.base.intervals import student
+from digsite.base.intervals import Interval, seed_interval
+from digsite.figures import bars
 from digsite.graft.config import DictionaryTruthConfig
 from digsite.graft.core.dictionaries import Spec, kinds, train_saes
 from digsite.graft.core.directions import directions_of
@@ -20,6 +22,7 @@ from digsite.graft.judge.dictionary_truth import (
     score_truth,
 )
 from digsite.graft.subjects.known_features import World, draw_activations, draw_world
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -134,26 +137,59 @@ def _conclude(run: "Run", frame: pd.DataFrame) -> None:
             line: dict = {"world": world, "dictionary": name}
             for score in SCORES:
                 per_world = mine.groupby("seed")[score]
-                least, most = LIMITS[score]
-                mean, low, high = student(per_world.mean().tolist(), least, most)
                 noise = float(np.sqrt(per_world.var(ddof=1).mean())) if mine["reseed"].nunique() > 1 else None
-                line |= {score: mean, f"{score} low": low, f"{score} high": high, f"{score} reseeding": noise}
+                least, most = LIMITS[score]
+                over = seed_interval(per_world.mean().tolist(), "median", least=least, most=most)
+                line |= {score: over.value, f"{score} low": over.low, f"{score} high": over.high}
+                line[f"{score} reseeding"] = noise
                 if score != "open_codes" and name not in NULLS:
-                    moved = "" if noise is None else f"; reseeding alone moves it by {noise:.3f} (sd)"
-                    run.claim(
-                        f"{world}/{name}/{score}",
-                        mean,
-                        low=low,
-                        high=high,
-                        n=len(per_world),
-                        null=float(max(null[score].mean(), rival[score].mean())),
-                        note=f"null: the better of random and principal directions{moved}",
-                    )
+                    rivals = {NULLS[0]: float(null[score].median()), NULLS[1]: float(rival[score].median())}
+                    _claim_score(run, f"{world}/{name}/{score}", over, rivals, noise)
             lines.append(line)
     table = pd.DataFrame(lines)
     run.table("scores", table)
     run.view("scores", kind="table", source="tables/scores.csv")
+    run.figure(
+        "found",
+        _picture(table),
+        table,
+        caption="Features found by kind of dictionary and world; gray: nulls.",
+    )
+    run.headline(
+        [f"{world}/{_best(part)}/mcc" for world, part in table.groupby("world", sort=False)], hero="found"
+    )
     run.verdict(_verdict(table))
+
+
+WORDS = {
+    "mcc": "True features found (mean cosine of matched directions)",
+    "f1": "Codes that open where their feature is on (F1)",
+    "explained": "Variance of held-out activations explained",
+}
+
+
+def _claim_score(
+    run: "Run", name: str, over: Interval, rivals: dict[str, float], noise: float | None
+) -> None:
+    """A score over worlds beside directions that saw nothing or only variance."""
+    world, kind, score = name.split("/")
+    note = "" if noise is None else f"reseeding alone moves it by {noise:.3f} (sd)"
+    title = f"{WORDS[score]}, '{kind}', {world} worlds"
+    run.claim(name, interval=over, kind="median", better="higher", rivals=rivals, title=title, note=note)
+
+
+def _best(part: pd.DataFrame) -> str:
+    trained = part[~part["dictionary"].isin(NULLS)]
+    return str(trained.loc[trained["mcc"].idxmax(), "dictionary"])
+
+
+def _picture(table: pd.DataFrame) -> Figure:
+    several = table["world"].nunique() > 1
+    names = [
+        f"{row.dictionary}, {row.world}" if several else str(row.dictionary) for row in table.itertuples()
+    ]
+    gray = [name for name in names if name.startswith(NULLS)]
+    return bars(dict(zip(names, table["mcc"], strict=True)), y="true features found (MCC)", gray=gray)
 
 
 def _verdict(table: pd.DataFrame) -> str:
@@ -161,15 +197,16 @@ def _verdict(table: pd.DataFrame) -> str:
     parts = []
     for world, part in table.groupby("world", sort=False):
         trained = part[~part["dictionary"].isin(NULLS)]
-        best, rebuilt = (trained.loc[trained[score].idxmax()] for score in ("mcc", "explained"))
-        null = float(part[part["dictionary"].isin(NULLS)]["mcc"].max())
+        best, rebuilt = _best(part), str(trained.loc[trained["explained"].idxmax(), "dictionary"])
+        mcc = cite(f"{world}/{rebuilt}/mcc", style=".2f")
         same = (
             "which also rebuilds best"
-            if best["dictionary"] == rebuilt["dictionary"]
-            else (f"while '{rebuilt['dictionary']}' rebuilds best and has {rebuilt['mcc']:.2f}")
+            if best == rebuilt
+            else f"while '{rebuilt}' rebuilds best and has {mcc}"
         )
+        claim = f"{world}/{best}/mcc"
         parts.append(
-            f"{world}: '{best['dictionary']}' finds most (MCC {best['mcc']:.2f}, F1 {best['f1']:.2f}; "
-            f"directions that saw nothing or only variance {null:.2f}), {same}"
+            f"{world}: '{best}' finds most (MCC {cite(claim, style='.2f')}, F1 {cite(f'{world}/{best}/f1', style='.2f')}; "
+            f"directions that saw nothing or only variance {cite(claim, 'null', '.2f')}), {same}"
         )
     return ". ".join(parts) + "."

@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
+from digsite.figures import bars
 from digsite.graft.config import MergeStoriesConfig
 from digsite.graft.core.merge_evidence import measure_fisher, measure_grams
 from digsite.graft.core.merges import Evidence, MergeSettings, State, merge_models
 from digsite.graft.subjects.story_models import speaker, state_of, story_module, train_story_models
 from digsite.graft.subjects.story_skills import SKILLS, skill_accuracy, told_with
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -161,7 +164,7 @@ def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, fl
     nulls = {NULLS[0]: float(single.mean())} | {
         name: float(per_seed.loc[name]["worse kept"].mean()) for name in NULLS[1:]
     }
-    null, lines = max(nulls.values()), []
+    lines = []
     for name in dict.fromkeys(frame["merge"]):
         mine = per_seed.loc[name]
         line: dict = {
@@ -169,27 +172,39 @@ def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, fl
             "settings": " ".join(f"{k}={v:g}" for k, v in chosen.get(name, {}).items()),
         }
         for column in (*(f"{s} kept" for s in SKILLS), "worse kept"):
-            mean, low, high = student(mine[column].tolist(), 0.0)
-            line |= {column: mean, f"{column} low": low, f"{column} high": high}
+            over = seed_interval(mine[column].tolist(), "median")
+            line |= {column: over.value, f"{column} low": over.low, f"{column} high": over.high}
         lines.append(line)
         if name in chosen:
-            run.claim(
-                f"{name}/worse_kept",
-                line["worse kept"],
-                low=line["worse kept low"],
-                high=line["worse kept high"],
-                n=len(mine),
-                null=null,
-                unit="% of the parent",
-                note="the worse kept of the two skills; null: the best of "
-                + ", ".join(f"{k} {v:.1f}" for k, v in nulls.items()),
-            )
+            _claim_kept(run, name, mine, nulls)
     table = pd.DataFrame(lines)
     run.table("summary", table)
     run.view("summary", kind="table", source="tables/summary.csv")
-    best = table[table["merge"].isin(chosen)].sort_values("worse kept").iloc[-1]
-    run.verdict(
-        f"'{best['merge']}' keeps most: {best['facts kept']:.1f} % of the facts and {best['order kept']:.1f} % of the second "
-        f"grammar of the parents that have them; without a method {null:.1f} % of the worse skill are kept.",
-        on=[f"{best['merge']}/worse_kept"],
+    best = str(table[table["merge"].isin(chosen)].sort_values("worse kept").iloc[-1]["merge"])
+    run.figure(
+        "kept", _picture(table), table, caption="What every merge keeps of its worse skill; gray: no method."
     )
+    run.headline([f"{best}/worse_kept", *(f"{best}/{skill}_kept" for skill in SKILLS)], hero="kept")
+    kept = " and ".join(f"{cite(f'{best}/{skill}_kept', style='.1f')} % of '{skill}'" for skill in SKILLS)
+    run.verdict(
+        f"'{best}' keeps most: {kept} of the parents that have these skills; without a method the strongest rival keeps "
+        f"{cite(f'{best}/worse_kept', 'null', '.1f')} % of the worse skill.",
+        on=[f"{best}/worse_kept"],
+    )
+
+
+def _claim_kept(run: "Run", name: str, mine: pd.DataFrame, nulls: dict[str, float]) -> None:
+    """What one merge keeps of its worse skill beside merging without a method, and of each skill."""
+    about = {"unit": "% of the parent", "better": "higher"}
+    over = seed_interval(mine["worse kept"].tolist(), "median")
+    title = f"Worse of the two skills that '{name}' keeps"
+    run.claim(f"{name}/worse_kept", interval=over, kind="median", rivals=nulls, title=title, **about)
+    for skill in SKILLS:
+        over = seed_interval(mine[f"{skill} kept"].tolist(), "median")
+        title = f"Of the skill '{skill}' that '{name}' keeps"
+        run.claim(f"{name}/{skill}_kept", interval=over, kind="median", title=title, **about)
+
+
+def _picture(table: pd.DataFrame) -> Figure:
+    values = dict(zip(table["merge"], table["worse kept"], strict=True))
+    return bars(values, y="% of the worse skill kept", gray=[name for name in values if name in NULLS])

@@ -6,13 +6,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
+from digsite.figures import bars
 from digsite.graft.config import RebasinStoriesConfig
 from digsite.graft.core.llama_matching import KINDS, match_llamas, watch_llama
 from digsite.graft.core.llama_symmetries import LlamaShape, State, Symmetry, apply_symmetry, folded
 from digsite.graft.judge.barrier import measure_barrier
 from digsite.graft.subjects.story_models import mean_loss, speaker, state_of, story_module, train_story_models
 from digsite.graft.subjects.story_skills import SKILLS, skill_accuracy, told_with
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -120,43 +122,55 @@ def _conclude(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame) -> None
     for name in ("barriers", "carried"):
         run.view(name, kind="table", source=f"tables/{name}.csv")
     before = barriers[barriers["way"] == WAYS[0]].set_index("member")["barrier"]
-    share = {}
-    for way in KINDS:
-        after = barriers[barriers["way"] == way].set_index("member")["barrier"]
-        mean, low, high = student(after.tolist())
-        share[way] = float(after.mean() / before.mean())
-        run.claim(
-            f"barrier/{way}",
-            mean,
-            low=low,
-            high=high,
-            n=len(after),
-            null=float(before.mean()),
-            unit="nats",
-            note=f"null: the models as they are; {share[way]:.0%} of it",
-        )
+    _claim_barriers(run, barriers, before)
     for skill, part in carried.groupby("skill", sort=False):
         for way in KINDS:
-            mean, low, high = student(part[way].tolist(), 0.0, 100.0)
-            null = max(float(part[name].mean()) for name in ("start", WAYS[0], "shuffled"))
-            run.claim(
-                f"carried/{skill}/{way}",
-                mean,
-                low=low,
-                high=high,
-                n=len(part),
-                null=null,
-                unit="% right",
-                note=f"null: the best of no change, the change unaligned and shuffled; own training {part['own skill'].mean():.1f}",
-            )
-    best = min(share, key=lambda way: share[way])
+            _claim_carried(run, str(skill), part, way)
+    medians = {way: barriers[barriers["way"] == way]["barrier"].median() for way in KINDS}
+    best = min(medians, key=lambda way: medians[way])
+    values = {way: float(barriers[barriers["way"] == way]["barrier"].median()) for way in WAYS}
+    run.figure("barriers", bars(values, y="barrier (nats)", gray=[WAYS[0]]), barriers,
+               caption="Height of the loss between two seeds, as they are (gray) and in one basis.")  # fmt: skip
+    skills = list(dict.fromkeys(carried["skill"]))
+    run.headline([f"barrier/{best}", *(f"carried/{skill}/{best}" for skill in skills)], hero="barriers")
+    told = " and ".join(
+        f"{cite(f'carried/{skill}/{best}', style='.0f')} % ('{skill}'; without that basis at best "
+        f"{cite(f'carried/{skill}/{best}', 'null', '.0f')} %)"
+        for skill in skills
+    )
     run.verdict(
-        f"The barrier between two seeds is {before.mean():.2f} nats as they are and {share[best]:.0%} of that in one basis "
-        f"({best}); a skill carried over in that basis is right in "
-        + " and ".join(
-            f"{part[best].mean():.0f} % ({skill}; unaligned {part[WAYS[0]].mean():.0f} %)"
-            for skill, part in carried.groupby("skill", sort=False)
-        )
-        + ".",
+        f"The barrier between two seeds is {cite(f'barrier/{best}', 'null', '.2f')} nats as they are and "
+        f"{cite(f'barrier/{best}', style='.2f')} in one basis ('{best}'); a skill carried over in that basis is right in {told}.",
         on=[f"barrier/{best}"],
+    )
+
+
+def _claim_barriers(run: "Run", barriers: pd.DataFrame, before: pd.Series) -> None:
+    """How high the loss is between two seeds in one basis, beside the models as they are."""
+    for way in KINDS:
+        after = barriers[barriers["way"] == way].set_index("member")["barrier"]
+        about = {
+            "null": float(before.median()),
+            "null_is": "the models as they are",
+            "unit": "nats",
+            "better": "lower",
+        }
+        title = f"Barrier between two seeds in one basis, {way}"
+        over = seed_interval(after.tolist(), "median")
+        run.claim(f"barrier/{way}", interval=over, kind="median", title=title, **about)
+
+
+def _claim_carried(run: "Run", skill: str, part: pd.DataFrame, way: str) -> None:
+    """What a carried skill answers rightly, beside no change, the change unaligned, and the change shuffled."""
+    rivals = {name: float(part[name].median()) for name in ("start", WAYS[0], "shuffled")}
+    over = seed_interval(part[way].tolist(), "median", least=0.0, most=100.0)
+    run.claim(
+        f"carried/{skill}/{way}",
+        interval=over,
+        kind="median",
+        unit="%",
+        better="higher",
+        rivals=rivals,
+        title=f"Right answers after carrying '{skill}' over, {way}",
+        note=f"own training {part['own skill'].median():.1f}",
     )

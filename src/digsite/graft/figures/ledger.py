@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from digsite.figures import NULL_COLOR, PALETTE, canvas, curves, heatmap, styled
+from digsite.figures import NULL_COLOR, PALETTE, canvas, curves, heatmap, place_legend, scatter, styled
 from digsite.graft.judge.summary import TOLERANCE
 
 KINDS = (
@@ -101,7 +101,7 @@ def cost_against_transfer(table: pd.DataFrame, title: str) -> Figure:
     ax.axhline(float(np.mean(table["null_transfer"])), color=NULL_COLOR, linestyle="--", linewidth=1)
     ax.set_xscale("symlog", linthresh=100)
     ax.set(xlabel="added parameters", ylabel="calibrated transfer (%)", title=title)
-    ax.legend(fontsize=7)
+    place_legend(ax, fontsize=7)
     return figure
 
 
@@ -163,7 +163,7 @@ def concept_space(points: Mapping[str, Tensor], new: Sequence[int], method: str)
                 label=f"{c} (new)" if c in new else str(c),
             )
         ax.set(xlabel="first axis", ylabel="second axis", title=f"{when} {method}")
-        ax.legend(fontsize=6, markerscale=2)
+        place_legend(ax, fontsize=6, markerscale=2)
     return figure
 
 
@@ -185,3 +185,22 @@ def survival(table: pd.DataFrame, x: str, label: str) -> Figure:
         str(m): (p[x].to_numpy(), p["transfer"].to_numpy()) for m, p in table.groupby("method", sort=False)
     }
     return curves(series, x=label, y="transfer (%)", title="Does the graft live through it?")
+
+
+def published_beside_measured(table: pd.DataFrame) -> Figure:
+    """Steps of the published protocol: what was printed against what they give; `table` has a line per pair and step."""
+    known = table[table["published_transfer"].notna()]
+    groups = {
+        f"{pair}": (part["published_transfer"].astype(float), part["transfer"].astype(float))
+        for pair, part in known.groupby("pair", sort=False)
+    }
+    return scatter(groups, x="published transfer (%)", y="transfer here (%)", diagonal=True)
+
+
+def codes_against_explained(table: pd.DataFrame) -> Figure:
+    """Sparse autoencoders on the plane of how many codes are open and how much they explain; one color per kind."""
+    groups = {
+        str(kind): (part["open_codes"], 100 * part["explained"])
+        for kind, part in table.groupby("kind", sort=False)
+    }
+    return scatter(groups, x="codes open on average", y="explained of held-out features (%)")

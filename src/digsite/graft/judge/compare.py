@@ -1,6 +1,6 @@
 """One couple of one seed through all methods: what a comparison run computes per job, as plain numbers."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -57,11 +57,12 @@ def job(
         if reason := unfit(wanted, room):
             skipped.append({"method": wanted.label, "reason": reason})
             continue
-        rows.append(_row(_operate(wanted, room, settings), null, strange, name))
+        rows.append(_row(_operate(wanted, room, settings), null, strange, name, blind_outcome(wanted, room)))
     out: dict[str, Any] = {
         "rows": rows,
         "skipped": skipped,
         "receiver_preservation": alone.raw.preservation,
+        "n_new_images": int(torch.isin(room.data.test.y, torch.tensor(room.classes.new)).sum()),
         "donor_transfer": room.scorer.accuracy(room.pair.donor, list(room.classes.new)),
         "donor_strangers": [[c, share] for c, share in strange.items()],
         "confusion": {"receiver": alone.confusion, "donor": room.scorer(room.pair.donor).confusion},
@@ -86,9 +87,30 @@ def _operate(chosen: Plan, room: Theatre, settings: CompareConfig) -> Operation:
     return operate(chosen, other.pair, other.pools, other.scorer, other.seed, lens=other.lens)
 
 
-def _row(done: Operation, null: Outcome, strange: dict[int, float], name: str | None) -> Row:
+def blind_outcome(wanted: Plan, room: Theatre) -> Outcome | None:
+    """The same operation with a donor of the same recipe that never saw the new class; None for what uses no donor.
+
+    Noise is not enough of an ablation: a real network's features help to recognize a class that it does not know.
+    """
+    if room.blind is None or (wanted.module.SAME_SHAPE and not same_shape(room.pair.receiver, room.blind)):
+        return None
+    if getattr(wanted.module, "NEEDS_START", False):
+        return None
+    pair = replace(room.pair, donor=room.blind)
+    try:
+        return operate(wanted, pair, room.pools, room.scorer, room.seed, ablate=False).outcome
+    except UsageError:
+        return None
+
+
+def _row(
+    done: Operation, null: Outcome, strange: dict[int, float], name: str | None, blind: Outcome | None
+) -> Row:
     assert done.outcome is not None
     line = as_dict(entry(done, null, strange))
+    line["blind_calibrated_transfer"] = (
+        line["noise_calibrated_transfer"] if blind is None else blind.calibrated.transfer
+    )
     line["setting"], line["method"] = line["method"], name or line["method"]
     line["called_new"] = [[c, share] for c, share in done.outcome.called_new.items()]
     line["confusion"] = done.outcome.confusion

@@ -1,12 +1,20 @@
 """Over the seeds: the ledger table, the chosen grid entries, and two sentences that follow from the numbers."""
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from digsite.graft.core.metrics import interval
+from digsite.base.errors import DigsiteError
+from digsite.base.intervals import Interval, exact_share
+from digsite.graft.config import GRIDS, SURGERY
+from digsite.graft.core.metrics import interval, paired
+from digsite.record.verdict import cite
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
 
 MEANS = (
     "transfer",
@@ -19,6 +27,7 @@ MEANS = (
     "calibrated_auc",
     "noise_transfer",
     "noise_calibrated_transfer",
+    "blind_calibrated_transfer",
     "null_transfer",
     "gain",
     "from_donor",
@@ -34,8 +43,11 @@ Results = list[dict[str, Any]]
 
 
 def groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
-    """Parts of a table by its keys, in the order of their first rows."""
+    """Parts of a table by its keys, in the order of their first rows; one label is one setting."""
     for key, part in frame.groupby(list(keys), sort=False):
+        if "method" in keys and "setting" in part and len(set(part["setting"])) > 1:
+            unlike = " and ".join(map(repr, dict.fromkeys(part["setting"])))
+            raise UnlikeSettings(f"The label {key} stands for {unlike}: these are different experiments.")
         yield (key if isinstance(key, tuple) else (key,)), pd.DataFrame(part)
 
 
@@ -62,7 +74,7 @@ def choices(validated: list[list[dict[str, Any]]]) -> dict[str, str]:
 
 
 def ledger_table(per_seed: Results) -> pd.DataFrame:
-    """One line per method: means over seeds, intervals of the main columns."""
+    """One line per method: medians over seeds, intervals of the main columns."""
     lines = []
     all_rows = [d["rows"] for d in per_seed]
     for first in all_rows[0]:
@@ -77,9 +89,12 @@ def ledger_table(per_seed: Results) -> pd.DataFrame:
         }
         for key in MEANS:
             at = interval([r[key] for r in rows])
-            line[key] = at.mean
+            line[key] = at.value
             if key in BOUNDS:
-                line[f"{key}_low"], line[f"{key}_high"], line[f"{key}_sd"] = at.low, at.high, at.sd
+                line[f"{key}_low"], line[f"{key}_high"] = (
+                    at.value if end is None else end for end in (at.low, at.high)
+                )
+                line[f"{key}_sd"] = float(np.std([r[key] for r in rows], ddof=1)) if len(rows) > 1 else 0.0
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -91,28 +106,118 @@ def mean_matrix(counts: list[Any]) -> np.ndarray:
     return np.where(size > 0, 100 * total / np.where(size > 0, size, 1), np.nan)
 
 
-def best_blind(table: pd.DataFrame, per_seed: Results) -> dict[str, Any] | None:
-    """The ledger's line of the method that transfers most without a new-class image and keeps the old classes."""
-    kept = np.mean([d["receiver_preservation"] for d in per_seed]) - TOLERANCE
-    blind = ~table["budget"].str.contains("[bkFt]") & (table["bytes_crossed"] > 64)
-    free = pd.DataFrame(table[blind & (table["calibrated_preservation"] >= kept)])
-    return None if free.empty else free.sort_values("calibrated_transfer").to_dict("records")[-1]
+ASKED = {
+    "blind": "the best method without an image of the new class",
+    "surgery": "the best of the twelve surgery methods",
+    "injection": "the best of the nine injection methods",
+    "any": "the best method that keeps the old classes",
+}
+FAMILIES = {"surgery": {text.split()[0] for text in SURGERY}, "injection": set(GRIDS)}
 
 
-def verdict(name: str, best: dict[str, Any] | None, per_seed: Results) -> str:
-    """That method, and whether what it moved came from the donor."""
-    if best is None:
-        return f"{name}: no method without images of the new class kept the old ones."
-    if len(per_seed) < 2:
-        origin = "has one seed only and is an example"
-    else:
-        origin = (
-            "comes from the donor" if best["from_donor_low"] > 0 else "is not shown to come from the donor"
+class UnlikeSettings(DigsiteError):
+    """Rows of two experiments under one label."""
+
+
+def candidates(table: pd.DataFrame, asks: str) -> list[str]:
+    """Methods that a study's question is about: never nulls, never what has read test images."""
+    real = ~table["is_void"] & ~table["method"].str.startswith(("null_", "random_"))
+    if asks == "blind":
+        real &= ~table["budget"].str.contains("[bkFt]") & (table["bytes_crossed"] > 64)
+    if asks in FAMILIES:
+        real &= table["method"].map(
+            lambda name: any(name == f or name.startswith(f"{f}_") for f in FAMILIES[asks])
         )
-    return (
-        f"{name}: without one image of the new class '{best['method']}' (budget {best['budget']}) reaches "
-        f"{best['transfer']:.1f} % raw and {best['calibrated_transfer']:.1f} % calibrated transfer at "
-        f"{best['calibrated_preservation']:.1f} % preservation over {len(per_seed)} seed{'s' * (len(per_seed) > 1)}, "
-        f"the null {best['null_transfer']:.1f} %; "
-        f"with noise in the donor's place it reaches {best['noise_calibrated_transfer']:.1f} %, so the result {origin}."
+    return table[real]["method"].tolist()
+
+
+def chosen_elsewhere(per_seed: Results, names: list[str]) -> list[dict[str, Any]]:
+    """Of each seed the row of the method that is best on the other seeds: no method is chosen on what scores it.
+
+    `per_seed`: what each couple gave. `names`: the candidates. With one seed there is no other, and the choice is made
+    on the seed itself; whoever claims the result says so.
+    """
+    rows = []
+    for i, own in enumerate(per_seed):
+        others = [d for k, d in enumerate(per_seed) if k != i] or [own]
+        floor = float(np.mean([d["receiver_preservation"] for d in others])) - TOLERANCE
+        means = {}
+        for name in names:
+            seen = [r for d in others for r in d["rows"] if r["method"] == name]
+            if seen and np.mean([r["calibrated_preservation"] for r in seen]) >= floor:
+                means[name] = float(np.mean([r["calibrated_transfer"] for r in seen]))
+        if means:
+            best = max(means, key=lambda name: means[name])
+            rows.append(next(r for r in own["rows"] if r["method"] == best))
+    return rows
+
+
+def claim_best(run: "Run", per_seed: Results, table: pd.DataFrame, asks: str, prefix: str, name: str) -> str:
+    """The headline of one couple, and its sentence: the best method that was asked for, beside its strongest rival."""
+    names = candidates(table, asks)
+    rows = chosen_elsewhere(per_seed, names)
+    if not rows:
+        return f"'{name}': {ASKED[asks]} does not keep the old classes."
+    honest = chosen_elsewhere(per_seed, [n for n in candidates(table, "blind") if n not in names])
+    rivals = rivals_of(rows)
+    if honest:
+        other = interval([r["calibrated_transfer"] for r in honest]).value
+        rivals["the best other method without its images"] = other
+    over, how = _over_seeds_or_images(per_seed, [r["calibrated_transfer"] for r in rows])
+    share = {"unit": "%", "kind": "share", "better": "higher"}
+    title = f"New class recognized with {ASKED[asks]}, at equal false alarms"
+    run.claim(f"{prefix}best/transfer", interval=over, rivals=rivals, title=title, note=how, **share)
+    donor = [max(r["noise_calibrated_transfer"], r["blind_calibrated_transfer"]) for r in rows]
+    gap = paired([r["calibrated_transfer"] for r in rows], donor)
+    run.claim(
+        f"{prefix}best/from_donor",
+        interval=gap,
+        unit="points",
+        kind="difference",
+        null=0.0,
+        better="higher",
+        title="Of that, what the donor knows",
+        null_is="no more than from noise or from a donor that never saw the class",
     )
+    kept = interval([r["calibrated_preservation"] for r in rows])
+    run.claim(f"{prefix}best/preservation", interval=kept, title="Old classes that are kept with it", **share)
+    return best_sentence(prefix, name, asks, rows, rivals, gap)
+
+
+def rivals_of(rows: Results) -> dict[str, float]:
+    """What a graft stands beside: its own pipeline without the donor's knowledge, and no graft at all."""
+    columns = {
+        "noise in the donor's place": "noise_calibrated_transfer",
+        "a donor that never saw the class": "blind_calibrated_transfer",
+        "novelty alone, no donor": "null_transfer",
+    }
+    return {name: interval([r[column] for r in rows]).value for name, column in columns.items()}
+
+
+def _over_seeds_or_images(per_seed: Results, values: list[float]) -> tuple[Interval, str]:
+    """Over seeds where there are enough; of a single couple over its held-out images of the new class."""
+    if len(values) > 1:
+        return interval(values), f"the method of each seed was chosen on the others; {len(values)} seeds"
+    n = per_seed[0]["n_new_images"]
+    low, high = exact_share(round(values[0] * n / 100), n)
+    how = "one couple, chosen and scored on the same images; the interval is over these images"
+    return Interval(values[0], 100 * low, 100 * high, n), how
+
+
+def best_sentence(
+    prefix: str, name: str, asks: str, rows: Results, rivals: dict[str, float], gap: Interval
+) -> str:
+    """What was asked, its strongest rival, and whether the donor is behind it."""
+    strongest = max(rivals, key=lambda key: rivals[key])
+    used = Counter(r["method"] for r in rows)
+    which = " or ".join(f"'{method}'" for method, _ in used.most_common(2))
+    best = f"{prefix}best/transfer"
+    first = (
+        f"'{name}': {ASKED[asks]} ({which}) recognizes {cite(best)} of the new class at equal false alarms and keeps "
+        f"{cite(f'{prefix}best/preservation')} of the old ones; its strongest rival, {strongest}, {cite(best, 'null')}."
+    )
+    if gap.low is None:
+        few = "One seed is an example" if len(rows) == 1 else "So few seeds are examples"
+        return f"{first} {few}: whether this comes from the donor is not decided."
+    words = "comes from the donor" if gap.low > 0 else "is not shown to come from the donor"
+    return f"{first} It {words}: {cite(f'{prefix}best/from_donor')} beyond noise and a donor that never saw the class."

@@ -100,6 +100,20 @@ def couple(
     return Pair(nets[0], nets[1], classes.old, classes.shared, classes.new, classes.foreign, start=start)
 
 
+def blind_donor(name: str, data: Split, classes: Classes, seed: int, recipe: Recipe) -> nn.Module:
+    """A donor of the same shape, images and recipe, except that it never saw the new class: a null for every method."""
+    shape, n_classes = tuple(data.train.x.shape[1:]), int(data.train.y.max()) + 1
+    known = tuple(c for c in classes.donor if c not in classes.new)
+    return train(network(name, shape, n_classes), data.train.of(known), derive(seed, "graft/blind"), recipe)
+
+
+def rebuilt_network(name: str, data: Split, state: dict[str, torch.Tensor]) -> nn.Module:
+    """A network of this name from stored weights."""
+    made = build(network(name, tuple(data.train.x.shape[1:]), int(data.train.y.max()) + 1)).eval()
+    made.load_state_dict(state)
+    return made.requires_grad_(False)
+
+
 def rebuilt_couple(
     names: tuple[str, str], data: Split, classes: Classes, states: dict[str, dict[str, torch.Tensor]]
 ) -> Pair:

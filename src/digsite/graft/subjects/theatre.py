@@ -3,13 +3,22 @@
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import nn
 
 from digsite.data import ImageSet, load
 from digsite.graft.config import TaskConfig
 from digsite.graft.core.access import Lens, Pools
 from digsite.graft.core.pair import Pair
 from digsite.graft.core.task import Classes, Scorer, Split, check_knowledge, pools, split
-from digsite.graft.subjects.couples import PARTS, Recipe, couple, rebuilt_couple, states
+from digsite.graft.subjects.couples import (
+    PARTS,
+    Recipe,
+    blind_donor,
+    couple,
+    rebuilt_couple,
+    rebuilt_network,
+    states,
+)
 from digsite.graft.subjects.store import kept
 
 
@@ -25,6 +34,7 @@ class Theatre:
     pools: Pools
     scorer: Scorer
     validation: Scorer
+    blind: nn.Module | None = None  # a donor of the same recipe that never saw the new class
     lens: Lens = field(default_factory=Lens)
 
 
@@ -32,16 +42,16 @@ def open_theatre(config: TaskConfig, names: tuple[str, str], seed: int) -> Theat
     """Loads, splits, trains (or reads from the cache) and checks that each side knows what it should."""
     data = split(reduced(load(config.data), config.max_train), seed, config.held)
     classes = Classes(tuple(config.old), tuple(config.shared), tuple(config.new), tuple(config.foreign))
-    pair = _trained(config, names, seed, data, classes)
+    pair, blind = _trained(config, names, seed, data, classes)
     scorer = Scorer(data, classes, rate=config.rate)
     validation = Scorer(data, classes, rate=config.rate, validation=True)
     check_knowledge(validation, pair.receiver, pair.donor)
-    return Theatre(names, seed, data, classes, pair, pools(data, classes), scorer, validation)
+    return Theatre(names, seed, data, classes, pair, pools(data, classes), scorer, validation, blind)
 
 
 def with_common_start(config: TaskConfig, room: Theatre) -> Theatre:
     """The same with both networks fine-tuned from one, on the same images."""
-    pair = _trained(config, room.names, room.seed, room.data, room.classes, common_start=True)
+    pair, _ = _trained(config, room.names, room.seed, room.data, room.classes, common_start=True)
     return replace(room, pair=pair, lens=Lens())
 
 
@@ -53,7 +63,7 @@ def _trained(
     classes: Classes,
     *,
     common_start: bool = False,
-) -> Pair:
+) -> tuple[Pair, nn.Module | None]:
     recipe = Recipe(config.epochs, config.batch, config.lr, config.weight_decay, config.least_steps)
     named = {
         "data": config.data,
@@ -64,11 +74,18 @@ def _trained(
         "classes": [classes.old, classes.shared, classes.new, classes.foreign],
         "recipe": vars(recipe),
         "common_start": PARTS if common_start else False,
+        "blind": not common_start,
     }
-    stored = kept(
-        named, lambda: states(couple(names, data, classes, seed, recipe, common_start=common_start))
-    )
-    return rebuilt_couple(names, data, classes, stored)
+
+    def compute() -> dict[str, dict[str, torch.Tensor]]:
+        found = states(couple(names, data, classes, seed, recipe, common_start=common_start))
+        if common_start:
+            return found
+        return found | {"blind": dict(blind_donor(names[1], data, classes, seed, recipe).state_dict())}
+
+    stored = kept(named, compute)
+    pair = rebuilt_couple(names, data, classes, stored)
+    return pair, rebuilt_network(names[1], data, stored["blind"]) if "blind" in stored else None
 
 
 def reduced(images: ImageSet, per_class: int) -> ImageSet:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -16,6 +15,7 @@ from digsite.graft.judge.summary import groups
 from digsite.graft.subjects.theatre import Theatre, open_theatre
 from digsite.joint.config import SurvivalConfig
 from digsite.joint.judge.survival import compare, pruned, quantized, removed
+from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
 Rows = list[dict[str, Any]]
@@ -89,14 +89,31 @@ def survival(config: SurvivalConfig, run: Run) -> None:
     run.table("returned", back)
     run.table("survived", alive)
     for (pair, method), part in groups(back, "pair", "method"):
-        _claim(run, f"{pair}/{method}/agreement_after_removal", part["agreement"].tolist(), null=100.0)
-        _claim(run, f"{pair}/{method}/transfer_after_removal", part["transfer_left"].tolist(), null=0.0)
+        _claim(
+            run,
+            f"{pair}/{method}/agreement_after_removal",
+            part["agreement"].tolist(),
+            null=100.0,
+            title=f"Held-out inputs on which the receiver answers as before, '{method}' taken out",
+        )
+        _claim(
+            run,
+            f"{pair}/{method}/transfer_after_removal",
+            part["transfer_left"].tolist(),
+            null=0.0,
+            title=f"New class still recognized, '{method}' taken out",
+        )
     keys = ["pair", "method", "order", "change", "amount"]
     mean = alive.groupby(keys, sort=False)[["transfer", "preservation"]].mean().reset_index()
     for key, part in groups(alive, *keys):
         pair, method, order, change, amount = map(str, key)
         where = "grafted" if order.startswith("graft") else "receiver"
-        _claim(run, f"{pair}/{method}/{where}_{change}_{amount}/transfer", part["transfer"].tolist())
+        _claim(
+            run,
+            f"{pair}/{method}/{where}_{change}_{amount}/transfer",
+            part["transfer"].tolist(),
+            title=f"New class recognized, '{method}', {where} {change} {amount}",
+        )
     thinned = (mean["change"] == "pruned") & (mean["order"] == "graft, then change")
     first = pd.DataFrame(mean[thinned & (mean["pair"] == back["pair"].iloc[0])])
     if not first.empty:
@@ -106,21 +123,26 @@ def survival(config: SurvivalConfig, run: Run) -> None:
             first,
             caption="Transfer that is left when the grafted network is pruned by size.",
         )
+    run.headline(
+        ["*/agreement_after_removal", "*/transfer_after_removal"], hero="survival" if not first.empty else ""
+    )
     run.verdict(_verdict(back))
 
 
-def _claim(run: Run, name: str, values: list[float], null: float | None = None) -> None:
+def _claim(run: Run, name: str, values: list[float], null: float | None = None, title: str = "") -> None:
     at = interval(values)
-    run.claim(name, at.mean, **at.bounds(), null=null, unit="%")
+    run.claim(name, at.value, interval=at, null=null, unit="%", kind="share", title=title)
 
 
 def _verdict(back: pd.DataFrame) -> str:
-    words, left = [], []
-    for (method,), part in groups(back, "method"):
-        words.append(f"'{method}' agrees on {part['agreement'].mean():.1f} % of held-out inputs")
-        left.append(float(np.mean(part["transfer_left"])))
+    words, left = [], {}
+    for (pair, method), part in groups(back, "pair", "method"):
+        name = f"{pair}/{method}"
+        words.append(f"'{method}' agrees on {cite(f'{name}/agreement_after_removal')} of held-out inputs")
+        left[f"{name}/transfer_after_removal"] = interval(part["transfer_left"].tolist()).value
+    most = max(left, key=lambda name: left[name])
     return (
         "With the graft taken out again, the network beside the original receiver: "
         + ", ".join(words)
-        + f". Transfer left: at most {max(left):.1f} %."
+        + f". Transfer left: at most {cite(most)}."
     )

@@ -10,6 +10,8 @@ from digsite.record.layout import RunDir
 
 PARAMETER_LIMIT = 500  # characters; MLflow refuses longer values
 
+NEEDS = ("mlflow", "mlflow")  # the tracker's package, and the extra that brings it
+
 
 class MlflowMirror:
     def __init__(self, run: RunDir, project: str) -> None:
@@ -34,7 +36,13 @@ class MlflowMirror:
 
     def claims(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self.client.log_metric(self.id, f"claims/{name}", value)
+            self.client.log_metric(self.id, name, value)
+
+    def answer(self, question: str, verdict: str, hero: Path | None) -> None:
+        """MLflow shows its own note first on a run's page."""
+        self.client.set_tag(self.id, "mlflow.note.content", f"**{question}**\n\n{verdict}")
+        if hero:
+            self.client.log_artifact(self.id, str(hero), "hero")
 
     def close(self, failed: bool) -> None:
         self.client.set_terminated(self.id, status="FAILED" if failed else "FINISHED")

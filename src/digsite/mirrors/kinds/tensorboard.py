@@ -8,6 +8,8 @@ from digsite.base.lazy import require
 from digsite.mirrors.mirror import settings_of
 from digsite.record.layout import RunDir
 
+NEEDS = ("tensorboardX", "tensorboard")  # the tracker's package, and the extra that brings it
+
 
 class TensorBoardMirror:
     def __init__(self, run: RunDir) -> None:
@@ -36,7 +38,14 @@ class TensorBoardMirror:
 
     def claims(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self.writer.add_scalar(f"claims/{name}", value, 0)
+            self.writer.add_scalar(name, value, 0)
+
+    def answer(self, question: str, verdict: str, hero: Path | None) -> None:
+        self.writer.add_text("answer", f"**{question}**\n\n{verdict}")
+        if hero:
+            import matplotlib.image
+
+            self.writer.add_image("hero", matplotlib.image.imread(hero)[..., :3], 0, dataformats="HWC")
 
     def close(self, failed: bool) -> None:
         self.writer.close()

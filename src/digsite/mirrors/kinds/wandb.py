@@ -9,6 +9,8 @@ from digsite.base.lazy import require
 from digsite.mirrors.mirror import settings_of
 from digsite.record.layout import RunDir
 
+NEEDS = ("wandb", "wandb")  # the tracker's package, and the extra that brings it
+
 
 class WandbMirror:
     def __init__(self, run: RunDir, project: str) -> None:
@@ -43,7 +45,13 @@ class WandbMirror:
         self.run.log({f"tables/{name}": self.wandb.Table(columns=list(frame), data=rows)})
 
     def claims(self, values: Mapping[str, float]) -> None:
-        self.run.summary.update({f"claims/{name}": value for name, value in values.items()})
+        self.run.summary.update(dict(values))
+
+    def answer(self, question: str, verdict: str, hero: Path | None) -> None:
+        self.run.notes = f"{question}\n\n{verdict}"
+        self.run.summary.update({"question": question, "verdict": verdict})
+        if hero:
+            self.run.log({"hero": self.wandb.Image(str(hero))})
 
     def close(self, failed: bool) -> None:
         self.run.finish(exit_code=int(failed))

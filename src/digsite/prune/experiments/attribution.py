@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from digsite.base.intervals import seed_interval
 from digsite.prune.config import AttributionConfig
 from digsite.prune.core import layers
 from digsite.prune.core.matrix import method_named
@@ -16,11 +17,19 @@ from digsite.prune.judge.attribution import attribute
 from digsite.prune.judge.comparison import decided_by_data, keep_probability
 from digsite.prune.judge.sharpen import sharpened
 from digsite.prune.judge.significance import Test, null_test
-from digsite.prune.judge.verdict import judge_all
+from digsite.prune.judge.verdict import claim_share, judge_all
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
+WORDS = {
+    "rows": "output",
+    "columns": "input",
+    "magnitude": "size of the weight",
+    "joint": "size and input together",
+    "residual": "unexplained rest",
+}
 SHARES = ("rows", "columns", "magnitude", "joint", "residual")
 
 
@@ -77,22 +86,28 @@ def _conclude(run: "Run", frame: pd.DataFrame, judged: list) -> None:
     run.table("attribution", frame)
     run.view("attribution", kind="table", source="tables/attribution.csv")
     means = frame.groupby("method", sort=False)[[*SHARES, "magnitude, shuffled", "decided by data"]].mean()
-    for method, row in means.iterrows():
+    for method in means.index:
+        part = frame[frame["method"] == method]
         for share in SHARES:
-            null = float(row["magnitude, shuffled"]) if share == "magnitude" else None
+            over = seed_interval(part[share].tolist(), "median")
+            shuffled = seed_interval(part["magnitude, shuffled"].tolist(), "median").value
+            beside = (
+                {"null": shuffled, "null_is": "weights shuffled inside rows"} if share == "magnitude" else {}
+            )
             run.claim(
                 f"{method}/{share}",
-                float(row[share]),
-                null=null,
-                n=int(np.sum(frame["method"] == method)),
-                unit="share of Var(M)",
-                note="mean over the layer's maps"
-                + ("; null: weights shuffled inside rows" if null is not None else ""),
+                float(part[share].mean()),
+                interval=over,
+                kind="share",
+                **beside,
+                title=f"Variance of a {method} mask that the {WORDS[share]} explains",
+                note="over the layer's maps",
             )
         run.claim(
             f"{method}/decided_by_data",
-            float(row["decided by data"]),
-            note="weights on which all calibration sets agree",
+            float(part["decided by data"].mean()),
+            kind="share",
+            title=f"Weights on which all calibration sets agree, {method}",
         )
     labels = [f"{row.method} {row.component}" for row in frame.itertuples()]
     run.figure(
@@ -102,9 +117,13 @@ def _conclude(run: "Run", frame: pd.DataFrame, judged: list) -> None:
         caption="What explains each mask: outputs, inputs, the weight's size, size and input together, and the rest.",
     )
     parts = [
-        f"{method}: magnitude {row['magnitude']:.0%}, input {row['columns']:.0%}, output {row['rows']:.0%}, "
-        f"size and input together {row['joint']:.0%}, unexplained {row['residual']:.0%}"
-        for method, row in means.iterrows()
+        f"{method}: "
+        + ", ".join(f"{WORDS[share]} {cite(f'{method}/{share}', style='.0%')}" for share in SHARES)
+        for method in means.index
     ]
-    found = sum(one.found for one in judged)
-    run.verdict("; ".join(parts) + f". Structure beyond densities in {found} of {len(judged)} masks.")
+    claim_share(run, "masks/structured", judged, "Masks with structure that their densities do not make")
+    run.headline([*(f"{method}/magnitude" for method in means.index), "masks/structured"], hero="shares")
+    run.verdict(
+        "; ".join(parts) + f". Structure beyond densities in {cite('masks/structured', 'hits')} of "
+        f"{cite('masks/structured', 'n')} masks."
+    )

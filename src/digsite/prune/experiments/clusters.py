@@ -9,7 +9,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_rand_score
 
 from digsite.base import families
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
 from digsite.prune.config import ClustersConfig
 from digsite.prune.core.neighborhood import Neighborhood, around, cluster_all, separations
 from digsite.prune.core.packed import PackedMask, features_of, pack
@@ -22,7 +22,7 @@ from digsite.prune.judge.densities import Densities, densities
 from digsite.prune.judge.nulls import Observed
 from digsite.prune.judge.sharpen import sharpened
 from digsite.prune.judge.significance import NULLS, Test, judge, null_test
-from digsite.prune.judge.verdict import Judged, judge_all, sentence
+from digsite.prune.judge.verdict import Judged, claim_share, claim_tests, judge_all, sentence
 from digsite.prune.subjects.source import MaskedMap
 
 if TYPE_CHECKING:
@@ -39,9 +39,25 @@ def clusters(config: ClustersConfig, run: "Run") -> None:
     cells = _cells(config, run, keep, centers)
     _summarize(config, run, cells, observed, drawn)
     _claim(config, run, keep, observed, drawn, ratios, cells)
+    claim_tests(run, judged)
+    claim_share(
+        run,
+        "tests/found",
+        [one for one in judged if one.test.null == "margins"],
+        "Tests that find structure beyond densities",
+    )
+    claim_share(
+        run,
+        "clusters/tighter",
+        ratios,
+        "Numbers of clusters at which they are tighter than densities make them",
+    )
     claim_stability(config, run, keep, centers)
     masks.copy_out(run, config.output_dir)
-    run.verdict(sentence(name, densities(keep), judged, ratios), on=["separation_ratio/*", "density/*"])
+    run.headline(
+        ["separation_excess/*", f"top_singular/{config.axis}/margins", "tests/found"], hero="separation"
+    )
+    run.verdict(sentence(name, judged, ratios), on=["separation_ratio/*", "density/*"])
 
 
 def _centers(config: ClustersConfig, run: "Run", keep: np.ndarray) -> list[int]:
@@ -227,13 +243,9 @@ def _summarize(
     by_k = cells.groupby("k")[["within", "between", "separation"]]
     spread = by_k.agg(["mean", "std", "min", "max"])
     mean = by_k.mean().loc[config.k_values]
-    intervals = [
-        student(np.nanmean(observed[:, :, place], axis=1).tolist()) for place in range(len(config.k_values))
-    ]
-    lows, highs = [i[1] for i in intervals], [i[2] for i in intervals]
-    picture = figures.separation_curves(
-        config.k_values, ([i[0] for i in intervals], lows, highs), drawn, mean["within"], mean["between"]
-    )
+    per_draw = np.nanmean(observed, axis=1)  # (calibration sets, ks)
+    spread_of = (per_draw[0].tolist(), per_draw.min(axis=0).tolist(), per_draw.max(axis=0).tolist())
+    picture = figures.separation_curves(config.k_values, spread_of, drawn, mean["within"], mean["between"])
     run.figure(
         "separation",
         picture,
@@ -258,6 +270,18 @@ def _original_fields(row) -> dict:  # pyright: ignore[reportMissingParameterType
     }
 
 
+def claim_densities(run: "Run", keep: np.ndarray, seen: Densities) -> None:
+    """How much of a mask its row and column densities explain, beside what they do by chance."""
+    run.claim(
+        "density/margins_share",
+        seen.margins,
+        null=1 / keep.shape[0] + 1 / keep.shape[1],
+        kind="share",
+        null_is="coin flips of the same shape",
+        title="Variance of the mask that row and column densities explain",
+    )
+
+
 def _claim(
     config: ClustersConfig,
     run: "Run",
@@ -268,38 +292,53 @@ def _claim(
     cells: pd.DataFrame,
 ) -> None:
     for place, k in enumerate(config.k_values):
-        per_draw = np.nanmean(observed[:, :, place], axis=1)
-        mean, low, high = student(per_draw.tolist())
+        per_draw = np.nanmean(observed[:, :, place], axis=1).tolist()
         test = next(one for one in ratios if one.test.statistic == f"separation/k={k}")
-        others = ", ".join(f"{null} {means[:, place].mean():.4f}" for null, means in drawn.items())
-        edges = np.quantile(drawn["margins"][:, place], [0.025, 0.975])
-        run.claim(
-            f"separation_ratio/k={k}",
-            mean,
-            low=low,
-            high=high,
-            n=len(per_draw),
-            null=float(drawn["margins"][:, place].mean()),
-            null_low=float(edges[0]),
-            null_high=float(edges[1]),
-            note=f"between / within; nulls: {others}; against same margins z = {test.test.z:.2f}, "
-            f"q = {test.q:.3g}; interval over calibration sets, the null's over draws",
-        )
+        nulls = {name: means[:, place] for name, means in drawn.items()}
+        _claim_separation(run, k, per_draw, nulls, test.q)
         published_mean = cells.loc[cells["k"] == k, "ratio as published"].mean()
-        run.claim(
-            f"ratio_as_published/k={k}",
-            published_mean,
-            note="singletons count as perfect clusters: not evidence",
-        )
+        title, note = f"The published ratio, k={k}", "singletons count as perfect clusters: not evidence"
+        run.claim(f"ratio_as_published/k={k}", published_mean, kind="ratio", title=title, note=note)
     seen: Densities = densities(keep)
-    run.claim(
-        "density/margins_share",
-        seen.margins,
-        null=1 / keep.shape[0] + 1 / keep.shape[1],
-        note="share of the mask's variance that row and column densities explain",
-    )
+    claim_densities(run, keep, seen)
     run.figure(
         "densities",
         figures.density_picture(keep, config.component),
         caption="Row and column densities, beside coin flips.",
+    )
+
+
+def _claim_separation(
+    run: "Run", k: int, per_draw: list[float], nulls: dict[str, np.ndarray], q: float
+) -> None:
+    """The ratio of one number of clusters beside its nulls, and by how much it is beyond the same densities."""
+    null, value = nulls["margins"], per_draw[0]
+    low, high = np.quantile(null, [0.025, 0.975]).tolist()
+    others = ", ".join(f"{name} {draws.mean():.4f}" for name, draws in nulls.items())
+    run.claim(
+        f"separation_ratio/k={k}",
+        value,
+        interval=seed_interval(per_draw, "ratio"),
+        null=float(null.mean()),
+        null_low=low,
+        null_high=high,
+        null_is="masks with the same densities",
+        p=q,
+        kind="ratio",
+        better="higher",
+        title=f"Distance between over within clusters, k={k}",
+        note=f"means of the nulls: {others}; repeats are calibration sets",
+    )
+    run.claim(
+        f"separation_excess/k={k}",
+        value - float(null.mean()),
+        low=value - high,
+        high=value - low,
+        n=len(null),
+        null=0.0,
+        null_is="masks with the same densities",
+        p=q,
+        kind="difference",
+        better="higher",
+        title=f"Separation of {k} clusters beyond what densities make",
     )

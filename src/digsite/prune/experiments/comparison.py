@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
 from digsite.figures import heatmap
 from digsite.prune.config import ComparisonConfig
 from digsite.prune.core.matrix import method_named
 from digsite.prune.experiments import masks
 from digsite.prune.judge.comparison import decided_by_data, overlap, per_feature
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -78,36 +79,41 @@ def _pair_table(config: ComparisonConfig, run: "Run", everything: dict[str, np.n
     )
 
 
+MARGINS = "independent masks with these densities"
+FORCED = "agreement that densities force"
+
+
 def _across_draws(run: "Run", drawn: dict[str, list[np.ndarray]]) -> None:
     """Noise of the calibration, per method; between methods, the interval over draws."""
     for method, draws in drawn.items():
-        pairs = [overlap(a, b) for a, b in combinations(draws, 2)]
+        pairs, n = [overlap(a, b) for a, b in combinations(draws, 2)], len(draws)
+        by_chance = float(np.mean([p.expected_jaccard for p in pairs]))
+        title = f"Overlap of {method} masks from two calibration sets"
+        jaccard = float(np.mean([p.jaccard for p in pairs]))
+        name = f"{method}/jaccard_between_calibrations"
         run.claim(
-            f"{method}/jaccard_between_calibrations",
-            float(np.mean([p.jaccard for p in pairs])),
-            n=len(draws),
-            null=float(np.mean([p.expected_jaccard for p in pairs])),
-            note="null: independent masks with these margins",
+            name, jaccard, n=n, null=by_chance, null_is=MARGINS, kind="share", better="higher", title=title
         )
+        title = f"Weights on which all calibration sets agree, {method}"
+        agreed, beside = decided_by_data(draws), {"null": _agree_by_chance(draws), "null_is": MARGINS}
+        run.claim(f"{method}/decided_by_data", agreed, n=n, kind="share", title=title, **beside)
+        title = f"Agreement of {method} with itself on another calibration set"
+        kappa = float(np.mean([p.kappa for p in pairs]))
+        name = f"{method}/kappa_between_calibrations"
         run.claim(
-            f"{method}/decided_by_data",
-            decided_by_data(draws),
-            n=len(draws),
-            null=_agree_by_chance(draws),
-            note="share of weights on which all calibration sets agree",
+            name, kappa, n=n, null=0.0, null_is=FORCED, kind="correlation", better="higher", title=title
         )
     for a, b in combinations(drawn, 2):
         pairs = [overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
-        mean, low, high = student([p.jaccard for p in pairs])
+        over = seed_interval([p.jaccard for p in pairs], "median")
+        by_chance = float(np.mean([p.expected_jaccard for p in pairs]))
+        title = f"Overlap of {a} and {b}"
         run.claim(
-            f"{a}~{b}/jaccard",
-            mean,
-            low=low,
-            high=high,
-            n=len(pairs),
-            null=float(np.mean([p.expected_jaccard for p in pairs])),
-            note=f"kappa beyond margins {np.mean([p.kappa for p in pairs]):.3f}",
+            f"{a}~{b}/jaccard", interval=over, kind="share", null=by_chance, null_is=MARGINS, title=title
         )
+        over = seed_interval([p.kappa for p in pairs], "correlation")
+        title = f"Agreement of {a} and {b} beyond densities"
+        run.claim(f"{a}~{b}/kappa", interval=over, kind="correlation", null=0.0, null_is=FORCED, title=title)
 
 
 def _agree_by_chance(draws: list[np.ndarray]) -> float:
@@ -117,12 +123,16 @@ def _agree_by_chance(draws: list[np.ndarray]) -> float:
 
 
 def _verdict(run: "Run", drawn: dict[str, list[np.ndarray]], methods: list[str]) -> None:
-    noise = {m: float(np.mean([overlap(a, b).kappa for a, b in combinations(drawn[m], 2)])) for m in methods}
-    cross = {(a, b): overlap(drawn[a][0], drawn[b][0]).kappa for a, b in combinations(methods, 2)}
+    def kappa(a: str, b: str) -> float:
+        pairs = [overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
+        return seed_interval([p.kappa for p in pairs], "correlation").value
+
+    cross = {(a, b): kappa(a, b) for a, b in combinations(methods, 2)}
     near, far = max(cross, key=lambda pair: cross[pair]), min(cross, key=lambda pair: cross[pair])
+    noise = ", ".join(f"{m} {cite(f'{m}/kappa_between_calibrations', style='.2f')}" for m in methods)
+    ids = {pair: f"{pair[0]}~{pair[1]}/kappa" for pair in cross}
+    run.headline(list(dict.fromkeys([ids[near], ids[far]])), hero="kappa")
     run.verdict(
-        f"Beyond densities, {near[0]} and {near[1]} agree most (kappa {cross[near]:.2f}) and {far[0]} and {far[1]} least "
-        f"({cross[far]:.2f}). Two calibration sets of one method agree at kappa "
-        + ", ".join(f"{m} {value:.2f}" for m, value in noise.items())
-        + "."
+        f"Beyond densities, {near[0]} and {near[1]} agree most (kappa {cite(ids[near], style='.2f')}) and {far[0]} and "
+        f"{far[1]} least ({cite(ids[far], style='.2f')}). Two calibration sets of one method agree at kappa {noise}."
     )

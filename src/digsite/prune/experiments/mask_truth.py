@@ -5,18 +5,25 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
+from digsite.figures import bars
 from digsite.prune.config import MaskTruthConfig
 from digsite.prune.core.model import prune_model
 from digsite.prune.core.repair import RepairSettings
 from digsite.prune.experiments.quality import recipe_named
 from digsite.prune.judge.mask_truth import random_mask, right_counts, score_mask, share_answered
 from digsite.prune.subjects.compiled import Hidden, hide_program
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 NULL = "chance"
+WORDS = {
+    "precision": "Kept weights that are needed",
+    "recall": "Needed weights that are kept",
+    "answered": "Positions that the pruned program still answers rightly",
+}
 
 
 def mask_truth(config: MaskTruthConfig, run: "Run") -> None:
@@ -88,24 +95,29 @@ def _conclude(run: "Run", frame: pd.DataFrame) -> None:
     lines = []
     for slack, part in frame.groupby("slack", sort=False):
         null = (
-            part[part["method"] == NULL].groupby("program")[["precision", "recall", "answered"]].mean().mean()
+            part[part["method"] == NULL]
+            .groupby("program")[["precision", "recall", "answered"]]
+            .mean()
+            .median()
         )
         for method, mine in part.groupby("method", sort=False):
             per_program = mine.groupby("program")[["precision", "recall", "answered"]].mean()
             line: dict = {"slack": slack, "method": method}
             for column in per_program:
-                mean, low, high = student(per_program[column].tolist(), 0.0, 100.0)
-                line |= {column: mean, f"{column} low": low, f"{column} high": high}
+                over = seed_interval(per_program[column].tolist(), "median", least=0.0, most=100.0)
+                line |= {column: over.value, f"{column} low": over.low, f"{column} high": over.high}
                 if method != NULL:
+                    title = f"{WORDS[column]}, '{method}', {slack:g} times the right number"
                     run.claim(
                         f"{slack:g}x/{method}/{column}",
-                        mean,
-                        low=low,
-                        high=high,
-                        n=len(per_program),
+                        interval=over,
                         null=float(null[column]),
+                        null_is="as many weights at random",
                         unit="%",
-                        note="over programs; null: as many weights at random",
+                        kind="median",
+                        better="higher",
+                        title=title,
+                        note="over programs",
                     )
             lines.append(line)
     table = pd.DataFrame(lines)
@@ -113,11 +125,15 @@ def _conclude(run: "Run", frame: pd.DataFrame) -> None:
     run.view("summary", kind="table", source="tables/summary.csv")
     first = table[table["slack"] == table["slack"].iloc[0]].set_index("method")
     rivals = first.drop(index=NULL)
-    best = str(rivals["recall"].idxmax())
+    best, worst = str(rivals["recall"].idxmax()), str(rivals["recall"].idxmin())
+    recall, answered = (f"{table['slack'].iloc[0]:g}x/{best}/{score}" for score in ("recall", "answered"))
+    last = f"{table['slack'].iloc[0]:g}x/{worst}/recall"
+    run.figure("recall", bars(first["recall"].to_dict(), y="needed weights that are kept (%)", gray=[NULL]), table,
+               caption="Of the weights that matter, how many each method keeps; gray: as many at random.")  # fmt: skip
+    run.headline([recall, answered], hero="recall")
     run.verdict(
-        f"Given the right number of weights in every map, '{best}' keeps {rivals['recall'].max():.0f} % of those that matter, "
-        f"'{rivals['recall'].idxmin()}' {rivals['recall'].min():.0f} %, and a random choice {first.loc[NULL, 'recall']:.0f} %; "
-        f"the pruned program still answers in {rivals.loc[best, 'answered']:.0f} % of positions "
-        f"(random choice {first.loc[NULL, 'answered']:.0f} %).",
+        f"Given the right number of weights in every map, '{best}' keeps {cite(recall, style='.0f')} % of those that matter, "
+        f"'{worst}' {cite(last, style='.0f')} %, and a random choice {cite(recall, 'null', '.0f')} %; the pruned program still "
+        f"answers in {cite(answered, style='.0f')} % of positions (random choice {cite(answered, 'null', '.0f')} %).",
         on=[f"*/{best}/recall", f"*/{best}/answered"],
     )

@@ -17,6 +17,7 @@ from digsite.prune.experiments import masks
 from digsite.prune.judge import published
 from digsite.prune.judge.nulls import Observed, margins
 from digsite.prune.judge.significance import judge, null_test
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -176,33 +177,55 @@ def _picture(run: "Run", frame: pd.DataFrame) -> None:
 
 def _claims(run: "Run", frame: pd.DataFrame) -> None:
     enacted = pd.DataFrame(frame[~frame["case"].str.startswith("printed")])
-    for row in enacted.to_dict("records"):
-        run.claim(
-            f"{row['case']}/ratio_as_published/k={row['k']}",
-            row["ratio as published"],
-            null=row["k/(k-s)"],
-            note=f"null: k/(k-s) with {row['singletons']:.1f} singletons",
-        )
-        run.claim(
-            f"{row['case']}/separation/k={row['k']}",
-            row["honest ratio"],
-            null=row["same-margins ratio"],
-            note=f"z = {row['z']:.2f}, p = {row['p']:.3g}; global test z = {row['global z']:.1f}, p = {row['global p']:.3g}",
-        )
+    _claim_enacted(run, enacted)
     printed = pd.DataFrame(frame[frame["case"].str.startswith("printed")])
     off = np.abs(printed["ratio as published"].to_numpy() / printed["k/(k-s)"].to_numpy() - 1)
-    chance = float(np.mean([published.chance_of_artefact(k, TOLERANCE) for k in printed["k"]]))
-    run.claim(
+    run.claim_share(
         "printed/is_artefact",
-        float(np.mean(off <= TOLERANCE)),
-        n=len(printed),
-        null=chance,
-        note=f"share of the printed ratios within {TOLERANCE:.0%} of k/(k-s) for a whole number of singletons; null: ratios spread evenly",
+        int(np.sum(off <= TOLERANCE)),
+        len(printed),
+        null=float(np.mean([published.chance_of_artefact(k, TOLERANCE) for k in printed["k"]])),
+        null_is="ratios spread evenly",
+        title="Printed ratios that are k/(k-s), the number of singletons alone",
+        note=f"within {TOLERANCE:.0%} of it for a whole number of singletons",
     )
     free = enacted[enacted["structureless"]]
-    worst, largest = free.loc[free["ratio as published"].idxmax()], free["z"].abs().max()
+    worst = free.loc[free["ratio as published"].idxmax()]
+    title = "Largest z of a structureless mask against the same densities"
+    largest = float(free["z"].abs().max())
+    run.claim("structureless/largest_z", largest, unit="sd", n=len(free), better="lower", title=title)
+    reached = f"{worst['case']}/ratio_as_published/k={worst['k']}"
+    artefact = "printed/is_artefact"
+    run.headline([artefact, "structureless/largest_z"], hero="artefact")
     run.verdict(
-        f"Masks without any structure reach a published ratio of {worst['ratio as published']:.2f} "
-        f"('{worst['case']}', k = {worst['k']}), and {int(np.sum(off <= TOLERANCE))} of {len(printed)} printed ratios are k/(k-s) within {TOLERANCE:.0%} (chance gives {chance:.0%}). "
-        f"Against masks with the same margins the pair-weighted ratio of structureless masks stays at |z| <= {largest:.1f}."
+        f"{cite(artefact, 'hits')} of {cite(artefact, 'n')} printed ratios are k/(k-s), the number of singletons and "
+        f"nothing else (chance gives {cite(artefact, 'null', '.0%')}). A mask without any structure reaches "
+        f"{cite(reached, style='.2f')} ('{worst['case']}', k={worst['k']}); against masks with the same densities it "
+        f"stays within {cite('structureless/largest_z', style='.1f')} standard deviations."
     )
+
+
+def _claim_enacted(run: "Run", enacted: pd.DataFrame) -> None:
+    """The published ratio and the honest one of every re-enacted case."""
+    for row in enacted.to_dict("records"):
+        case, k = row["case"], row["k"]
+        run.claim(
+            f"{case}/ratio_as_published/k={k}",
+            row["ratio as published"],
+            null=row["k/(k-s)"],
+            null_is="k/(k-s), the singletons alone",
+            kind="ratio",
+            title=f"Published ratio, {case}, k={k}",
+            note=f"{row['singletons']:.1f} singletons",
+        )
+        run.claim(
+            f"{case}/separation/k={k}",
+            row["honest ratio"],
+            null=row["same-margins ratio"],
+            null_is="masks with the same densities",
+            p=row["p"],
+            kind="ratio",
+            better="higher",
+            title=f"Distance between over within clusters, {case}, k={k}",
+            note=f"z = {row['z']:.2f}; global test z = {row['global z']:.1f}, p = {row['global p']:.3g}",
+        )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from digsite.base import families
 from digsite.base.errors import UsageError
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
 from digsite.prune.config import QualityConfig
 from digsite.prune.core import layers, patterns
 from digsite.prune.core.budget import FAMILY as ALLOCATIONS
@@ -23,6 +23,7 @@ from digsite.prune.judge.perplexity import Perplexity, evaluate
 from digsite.prune.subjects.calibration import Windows, windows
 from digsite.prune.subjects.language import Language
 from digsite.prune.subjects.source import calibration_tokens
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -140,33 +141,22 @@ def level_named(level: str) -> Pattern:
 
 def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFrame) -> None:
     unit, summary = dense["unit"], []
-    run.claim(
-        "dense",
-        dense["loss"],
-        unit=unit,
-        note=f"perplexity {dense['perplexity']:.3f} at context {dense['context']}",
-    )
+    note = f"perplexity {dense['perplexity']:.3f} at context {dense['context']}"
+    run.claim("dense", dense["loss"], unit=unit, better="lower", title="Loss of the dense model", note=note)
     for key, part in frame.groupby(["level", "method"], sort=False):
         level, method = key  # pyright: ignore[reportGeneralTypeIssues]
-        mean, low, high = student(part["loss"].tolist())
+        over = seed_interval(part["loss"].tolist(), "median")
         note = f"perplexity {part['perplexity'].mean():.3f} at context {dense['context']}, relative layer error {part['relative error'].mean():.4f}"
-        run.claim(
-            f"{level}/{method}",
-            mean,
-            low=low,
-            high=high,
-            n=len(part),
-            null=dense["loss"],
-            unit=unit,
-            note=f"null: the dense model; {note}",
-        )
+        beside = {"null": dense["loss"], "null_is": "the dense model", "unit": unit, "better": "lower"}
+        title = f"Loss after {method} at {level}"
+        run.claim(f"{level}/{method}", interval=over, kind="median", title=title, note=note, **beside)
         summary.append(
             {
                 "level": level,
                 "method": method,
-                "loss": mean,
-                "low": low,
-                "high": high,
+                "loss": over.value,
+                "low": over.low,
+                "high": over.high,
                 "perplexity": part["perplexity"].mean(),
                 "context": dense["context"],
                 "relative error": part["relative error"].mean(),
@@ -182,18 +172,54 @@ def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFram
         table,
         caption="Loss after pruning, with intervals over calibration sets; gray: dense.",
     )
-    run.verdict(_verdict(table, unit))
+    margin = _claim_margins(run, frame, unit)
+    run.headline([f"{level}/best_beside_second" for level in margin], hero="quality")
+    run.verdict(_verdict(table, unit, margin))
 
 
-def _verdict(table: pd.DataFrame, unit: str) -> str:
+def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, tuple[str, str]]:
+    """By level the two best methods, and how much they differ on the same calibration sets; 0 is no difference."""
+    found = {}
+    for level, part in frame.groupby("level", sort=False):
+        losses = part.pivot(index="draw", columns="method", values="loss").ffill()  # magnitude has one draw
+        order = losses.median().sort_values().index
+        if len(order) < 2:
+            continue
+        best, second = map(str, order[:2])
+        over = seed_interval((losses[second] - losses[best]).tolist(), "difference")
+        found[str(level)] = (best, second)
+        run.claim(
+            f"{level}/best_beside_second",
+            over.value,
+            interval=over,
+            null=0.0,
+            unit=unit,
+            kind="difference",
+            better="higher",
+            null_is="no difference",
+            note="on the same calibration sets, loss of the second minus the best",
+            title=f"Loss that {best} saves beside {second} at {level}",
+        )
+    return found
+
+
+def _verdict(table: pd.DataFrame, unit: str, margin: dict[str, tuple[str, str]]) -> str:
     """Shown, not assumed: where the usual order SparseGPT < Wanda <= magnitude holds and where it does not."""
     pivot = table.pivot(index="level", columns="method", values="loss")
-    best = ", ".join(f"{level}: {row.idxmin()} {row.min():.3f}" for level, row in pivot.iterrows())
-    parts = [f"Lowest {unit} at each level: {best}."]
+    best = ", ".join(
+        f"'{level}' {row.idxmin()} {cite(f'{level}/{row.idxmin()}', style='.3f')}"
+        + (
+            f", {cite(f'{level}/best_beside_second', style='.3f')} below {margin[str(level)][1]}"
+            if str(level) in margin
+            else ""
+        )
+        for level, row in pivot.iterrows()
+    )
+    parts = [f"Lowest {unit} at each level (dense {cite('dense', style='.3f')}): {best}."]
     if {"sparsegpt", "wanda", "magnitude"} <= set(pivot):
         holds = (pivot["sparsegpt"] < pivot["wanda"]) & (pivot["wanda"] <= pivot["magnitude"])
         kept, broken = (
-            [str(level) for level, ok in zip(pivot.index, np.asarray(holds).tolist()) if ok is wanted]
+            [f"'{level}'" for level, ok in zip(pivot.index, np.asarray(holds).tolist()) if ok is wanted]
             for wanted in (True, False)
         )
         parts.append(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from digsite.base.intervals import seed_interval
 from digsite.prune.config import ReportConfig
 from digsite.prune.core import groups, layers
 from digsite.prune.core.clusters import cluster_distances
@@ -22,9 +23,19 @@ from digsite.prune.judge.heads import HeadCounts, group_test, head_counts, struc
 from digsite.prune.judge.nulls import Observed
 from digsite.prune.judge.sharpen import sharpened
 from digsite.prune.judge.significance import Test, null_test
-from digsite.prune.judge.verdict import Judged, judge_all, resolution
+from digsite.prune.judge.verdict import (
+    LEVEL,
+    WORDS,
+    Judged,
+    claim_resolution,
+    claim_share,
+    claim_tests,
+    judge_all,
+    test_id,
+)
 from digsite.prune.subjects.language import Language
 from digsite.prune.subjects.source import MaskedMap
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -176,43 +187,60 @@ def _row(config: ReportConfig, model: str, method: str, one: MaskedMap) -> dict:
 
 
 def _claims(config: ReportConfig, run: "Run", rows: list[dict], judged: list[Judged]) -> None:
-    place, z_labels, z_values, z_found, structured = 0, [], [], [], []
+    place, z, structured, ids = 0, {"mask": [], "z": [], "found": []}, [], []
     for row in rows:
         own = judged[place : place + row["n_tests"]]
         place += row["n_tests"]
-        margins = [one for one in own if one.test.null == "margins"]
-        top = next(one for one in margins if one.test.statistic == "top_singular")
+        where = f"{row['model']}/{row['method']}/{row['layer']}.{row['component']}"
         label = f"{row['method']} {row['layer']}.{row['component']}" + (
             f" ({row['model']})" if config.references else ""
         )
-        run.claim(
-            f"{row['model']}/{row['method']}/{row['layer']}.{row['component']}/top_singular",
-            top.test.observed,
-            null=top.test.null_mean,
-            note=f"z = {top.test.z:.2f}, q = {top.q:.3g} against same margins",
-        )
-        z_labels.append(label)
-        z_values.append(top.test.z)
-        z_found.append(top.found)
-        if any(one.found for one in margins):
-            structured.append(label)
-    picture = figures.z_chart(z_labels, z_values, z_found, "largest singular value")
-    run.figure(
-        "structure",
-        picture,
-        {"mask": z_labels, "z": z_values, "found": z_found},
-        caption="Orange: structure that row and column densities do not make (q <= 0.05 over all tests).",
-    )
-    run.verdict(_verdict(rows, structured, judged))
+        margins = [one for one in own if one.test.null == "margins"]
+        top = next(one for one in margins if one.test.statistic == "top_singular")
+        _claim_mask(run, own, top, where, label)
+        ids += [test_id(one, f"{where}/") for one in own]
+        for key, value in (("mask", label), ("z", top.test.z), ("found", top.found)):
+            z[key].append(value)
+        if found := [one for one in margins if one.found]:
+            structured.append((label, where, max(found, key=lambda one: abs(one.test.z))))
+    picture = figures.z_chart(z["mask"], z["z"], z["found"], "largest singular value")
+    caption = "Orange: structure that row and column densities do not make (q <= 0.05 over all tests)."
+    run.figure("structure", picture, z, caption=caption)
+    claim_share(run, "tests/found", judged, "Tests that find structure beyond the densities")
+    title, null_is = "Masks with structure that their densities do not make", "false discoveries let through"
+    run.claim_share("masks/structured", len(structured), len(rows), null=LEVEL, null_is=null_is, title=title)
+    over = seed_interval([row["margins' share of variance"] for row in rows], "mean", least=0.0, most=1.0)
+    title = "Variance of a mask that row and column densities explain"
+    run.claim("density/margins_share", interval=over, kind="share", note="interval over masks", title=title)
+    run.headline(["masks/structured", "tests/found", "density/margins_share"], hero="structure")
+    run.verdict(_verdict(run, structured, judged, ids))
 
 
-def _verdict(rows: list[dict], structured: list[str], judged: list[Judged]) -> str:
-    n_tests = len(judged)
-    share = np.mean([row["margins' share of variance"] for row in rows])
-    base = f"Densities explain {share:.1%} of the masks' variance on average."
+def _claim_mask(run: "Run", own: list[Judged], top: Judged, where: str, label: str) -> None:
+    """All tests of one mask, and the statistic that was chosen before looking."""
+    beside = {"null": top.test.null_mean, "null_is": "masks with the same densities", "p": top.q}
+    title = f"Largest singular value, {label}"
+    run.claim(f"{where}/top_singular", top.test.observed, better="higher", title=title, **beside)
+    claim_tests(run, own, f"{where}/", asked="", name=label)
+
+
+def _verdict(
+    run: "Run", structured: list[tuple[str, str, Judged]], judged: list[Judged], ids: list[str]
+) -> str:
+    """Only masks with a test that was found are named, each with that test."""
+    base = f"Densities explain {cite('density/margins_share')} of a mask's variance on average."
+    tests = f"{cite('tests/found', 'n')} tests, a false discovery rate of {cite('tests/found', 'null')}"
     if not structured:
-        weak = resolution(judged)
+        weak = claim_resolution(run, judged, ids)
         what = "No structure beyond densities was found" if weak else "No structure beyond densities"
-        return f"{what} in any of {len(rows)} masks ({n_tests} tests, false discovery rate 5 %).{weak} {base}"
-    shown = ", ".join(structured[:6]) + (" and others" if len(structured) > 6 else "")
-    return f"Structure beyond densities in {len(structured)} of {len(rows)} masks: {shown} ({n_tests} tests, false discovery rate 5 %). {base}"
+        return f"{what} in any of {cite('masks/structured', 'n')} masks ({tests}).{weak} {base}"
+    named = "; ".join(
+        f"'{label}' by the {WORDS.get(one.test.statistic, one.test.statistic).lower()} of {one.test.axis}, "
+        f"z = {cite(test_id(one, f'{where}/'), style='.1f')}"
+        for label, where, one in structured[:3]
+    )
+    more = " and others" if len(structured) > 3 else ""
+    return (
+        f"Structure beyond densities in {cite('masks/structured', 'hits')} of {cite('masks/structured', 'n')} masks "
+        f"({tests}): {named}{more}. {base}"
+    )

@@ -6,24 +6,31 @@ import numpy as np
 import pandas as pd
 
 from digsite.base import families
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
+from digsite.figures import curves
 from digsite.prune.config import OneMask, RepeatConfig, SingleConfig
 from digsite.prune.core.clusters import Clustering, cluster_distances
 from digsite.prune.core.neighborhood import Neighborhood, around
 from digsite.prune.core.packed import PackedMask, features_of, pack
 from digsite.prune.experiments import masks
-from digsite.prune.experiments.clusters import embedding
+from digsite.prune.experiments.clusters import claim_densities, embedding
 from digsite.prune.experiments.tables import test_table
 from digsite.prune.figures import masks as figures
 from digsite.prune.judge import published
 from digsite.prune.judge.densities import densities
 from digsite.prune.judge.nulls import Observed
 from digsite.prune.judge.significance import NULLS, Test, judge
-from digsite.prune.judge.verdict import judge_all, sentence
+from digsite.prune.judge.verdict import claim_share, claim_tests, judge_all, sentence
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
+METRIC_WORDS = {
+    "separation": "Distance between over within clusters",
+    "silhouette": "Silhouette",
+    "nearest": "Distance to the nearest feature",
+    "farthest": "Distance to the farthest feature",
+}
 METRICS = {"separation": "upper", "silhouette": "upper", "nearest": "lower", "farthest": "lower"}
 
 
@@ -87,13 +94,27 @@ def repeat(config: RepeatConfig, run: "Run") -> None:
         "farthest": frame["hamming_max"] / features.n_bits,
     }
     tests = _against_nulls(config, run, centers, keep, origin, {k: v.tolist() for k, v in seen.items()})
-    intervals = {metric: student(values.tolist()) for metric, values in seen.items()}
+    over = {metric: seed_interval(values.tolist(), "median") for metric, values in seen.items()}
+    intervals = {metric: (float(np.mean(seen[metric])), at.low, at.high) for metric, at in over.items()}
+    run.figure(
+        "spread", _spread(seen), frame, caption="Every metric over the reference features, by its rank."
+    )
     _conclude(config, run, name, keep, tests, intervals, config.n_executions)
     run.claim(
         "ratio_as_published",
         float(np.mean(frame["ratio_as_published"])),
+        kind="ratio",
+        title="The published ratio",
         note="between centers over within, Euclidean: cluster sizes alone move it, so it is not evidence",
     )
+
+
+def _spread(seen: dict[str, Any]) -> Any:
+    """Sorted values of each metric: how much one neighborhood differs from the next."""
+    lines = {
+        METRIC_WORDS[name]: (list(range(1, len(values) + 1)), sorted(values)) for name, values in seen.items()
+    }
+    return curves(lines, x="reference feature, sorted", y="value")
 
 
 def _cluster(
@@ -180,11 +201,22 @@ def _conclude(
                 high=high,
                 n=n,
                 null=one.test.null_mean,
-                note=f"null: same margins; z = {one.test.z:.2f}, q = {one.q:.3g}"
-                + ("; interval over reference features, which says nothing about the mask" if n > 1 else ""),
+                p=one.q,
+                null_is="masks with the same densities",
+                title=f"{METRIC_WORDS[one.test.statistic]} of the neighborhood",
+                note="interval over reference features, which says nothing about the mask" if n > 1 else "",
             )
+    claim_tests(run, judged, asked="separation")
+    claim_share(
+        run,
+        "tests/found",
+        [one for one in judged if one.test.null == "margins"],
+        "Tests that find structure beyond densities",
+    )
+    claim_densities(run, keep, densities(keep))
     masks.store_mask(run, name, keep, config)
-    run.verdict(sentence(name, densities(keep), judged))
+    run.headline([f"separation/{config.axis}/margins", "tests/found"])
+    run.verdict(sentence(name, judged))
 
 
 def _claim_published(run: "Run", features: PackedMask, ball: Neighborhood, k: int, seed: int) -> None:

@@ -43,7 +43,9 @@ def claim_stability(config: ClustersConfig, run: "Run", keep: np.ndarray, center
                 null=float(null[kind][:, place].mean()),
                 null_low=float(low),
                 null_high=float(high),
-                note="adjusted Rand index with the clusters of "
-                + ("resampled positions" if kind == "bootstrap" else "other calibration sets")
-                + "; null: masks with the same margins",
+                kind="correlation",
+                better="higher",
+                null_is="masks with the same densities",
+                title=f"Clusters that come back, k={k} (adjusted Rand index): "
+                + ("resampled positions" if kind == "bootstrap" else "other calibration sets"),
             )

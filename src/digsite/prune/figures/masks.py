@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from digsite.figures import NULL_COLOR, PALETTE, canvas, heatmap, styled
+from digsite.figures import NULL_COLOR, PALETTE, canvas, heatmap, place_legend, styled
 from digsite.prune.core.clusters import Clustering
 
 BORDER = "#D00000"
@@ -77,11 +77,11 @@ def separation_curves(
     error = np.nan_to_num(np.abs(np.stack([mean - low, high - mean])))
     left.errorbar(k_values, mean, yerr=error, marker="o", capsize=3, label="mask")
     left.set(xlabel="clusters k", ylabel="between / within", title="separation ratio")
-    left.legend()
+    place_legend(left)
     right.plot(k_values, within, "o-", label="within")
     right.plot(k_values, between, "s-", label="between")
     right.set(xlabel="clusters k", ylabel="Hamming distance (positions)", title="distances over pairs")
-    right.legend()
+    place_legend(right)
     for ax in (left, right):
         ax.set_xticks(list(k_values))
     return figure
@@ -98,7 +98,7 @@ def density_picture(keep: np.ndarray, name: str) -> Figure:
         half = 1.96 * np.sqrt(density * (1 - density) / n)
         ax.axvspan(density - half, density + half, color=NULL_COLOR, alpha=0.3, label="95 % of coin flips")
         ax.set(xlabel="share of weights kept", ylabel="count", title=title)
-        ax.legend()
+        place_legend(ax)
     figure.suptitle(name)
     return figure
 
@@ -133,7 +133,7 @@ def quality_curves(table: pd.DataFrame, dense: float, unit: str) -> Figure:
     ax.axhline(dense, color=NULL_COLOR, linestyle="--", label="dense")
     ax.set_xticks(range(len(levels)), levels)
     ax.set(xlabel="share pruned, or n:m", ylabel=unit)
-    ax.legend(ncols=2)
+    place_legend(ax, ncols=2)
     return figure
 
 

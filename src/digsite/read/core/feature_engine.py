@@ -1,7 +1,7 @@
 """Readers that turn a network into a row of numbers and learn from rows: features, then trees or a linear map."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -62,6 +62,9 @@ class FeatureEngine:
     columns: dict[str, tuple[str, ...]]
     heads: dict[str, Any]
     shape: Shape
+    seen: dict[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # classes of each task that training showed
 
     def table(self, population: Population, about: str) -> np.ndarray:
         return features_of(population, self.kinds[about], about, self.states).select(self.columns[about])
@@ -78,7 +81,8 @@ class FeatureEngine:
             elif self._by_output(task):
                 out[task.name] = per_output.predict(head, per_output.table(population, self._agreements()))
             else:
-                out[task.name] = trees.probabilities(head, x)
+                found, n = trees.probabilities(head, x), len(task.classes)
+                out[task.name] = trees.widened(found, self.seen.get(task.name, tuple(range(n))), n)
         return out
 
     def represent(self, population: Population) -> np.ndarray:
@@ -98,7 +102,12 @@ class FeatureEngine:
                 tensors |= {f"states|{place}|{key}|{n}": t for n, t in value.tensors().items()}
         for name, head in self.heads.items():
             tensors |= {f"heads|{name}|{n}": t for n, t in head.tensors().items()}
-        return tensors, {"kinds": self.kinds, "columns": self.columns, "shape": vars(self.shape)}
+        return tensors, {
+            "kinds": self.kinds,
+            "columns": self.columns,
+            "shape": vars(self.shape),
+            "seen": self.seen,
+        }
 
 
 def fit(
@@ -121,6 +130,9 @@ def fit(
         x = found.select(engine.columns[about])
         for task in tasks:
             if task.about == about:
+                if task.kind == "classification":
+                    y = target(corpus, task)
+                    engine.seen[task.name] = tuple(np.unique(y[np.isfinite(y)]).astype(int).tolist())
                 engine.heads[task.name] = _head(
                     engine, corpus, task, x, derive(seed, f"head/{task.name}"), options
                 )
@@ -136,12 +148,17 @@ def _head(engine: FeatureEngine, corpus: Corpus, task: Task, x: np.ndarray, seed
     x, y = x[known], y[known]
     if set(engine.kinds[task.about]) <= LINEAR:
         return (
-            linear.fit_regression(x, y) if task.kind == "regression" else linear.fit_classes(x, y.astype(int))
+            linear.fit_regression(x, y) if task.kind == "regression" else linear.fit_classes(x, _ordered(y))
         )
     if task.kind == "regression":
         return trees.fit_regression(x, y, seed, **options)
     rounds = {"max_iter": 60} if len(task.classes) > _MANY_CLASSES else {"max_iter": 120}
-    return trees.fit_classes(x, y.astype(int), seed, **(rounds | options))
+    return trees.fit_classes(x, _ordered(y), seed, **(rounds | options))
+
+
+def _ordered(y: np.ndarray) -> np.ndarray:
+    """Numbers of the classes that occur, from 0 on without a gap."""
+    return np.unique(y, return_inverse=True)[1]
 
 
 def quality(corpus: Corpus) -> np.ndarray:
@@ -173,4 +190,5 @@ def restore(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Seque
     columns = {k: tuple(v) for k, v in meta["columns"].items()}
     made = {n: trees.restore(t) if "roots" in t else linear.restore(t) for n, t in heads.items()}
     kinds = {k: tuple(v) for k, v in meta["kinds"].items()}
-    return FeatureEngine(kinds, tuple(tasks), built, columns, made, Shape(**meta["shape"]))
+    seen = {k: tuple(v) for k, v in meta.get("seen", {}).items()}
+    return FeatureEngine(kinds, tuple(tasks), built, columns, made, Shape(**meta["shape"]), seen)

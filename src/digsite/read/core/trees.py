@@ -1,5 +1,6 @@
 """Gradient-boosted trees as plain arrays, so that a trained reader is a safetensors file and not a pickle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,18 @@ def probabilities(forest: Forest, x: np.ndarray) -> np.ndarray:
         raw = np.concatenate([np.zeros_like(raw), raw], 1)
     raw = np.exp(raw - raw.max(1, keepdims=True))
     return raw / raw.sum(1, keepdims=True)
+
+
+def widened(probabilities: np.ndarray, seen: Sequence[int], n_classes: int) -> np.ndarray:
+    """(members, n_classes): a column of zeros for each class that training never showed.
+
+    `probabilities`: (members, len(seen)), with a column for each class of `seen`, in order.
+    """
+    if probabilities.shape[1] == n_classes:
+        return probabilities
+    out = np.zeros((len(probabilities), n_classes))
+    out[:, list(seen)] = probabilities[:, : len(seen)]
+    return out
 
 
 def _defaults(seed: int, n: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Networks that compose group elements: which irreps they use, read from the output weights, and do they generalize."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from sklearn.linear_model import LogisticRegression
 
 from digsite.base import settings
 from digsite.base.errors import NotFound
+from digsite.base.intervals import FEWEST
 from digsite.figures import bars, scatter
 from digsite.read.config import GroupZooConfig
 from digsite.read.core.metrics import auroc
 from digsite.read.subjects import irreps as ir
+from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
 _FEATURES = ("in_out", "left_right", "concentration_in", "concentration_out", "log_norm_in", "log_norm_out")
@@ -41,14 +44,23 @@ def group_zoo(config: GroupZooConfig, run: Run) -> None:
     table, networks = pd.DataFrame(rows), pd.DataFrame(generalizing)
     run.table("irreps", table)
     run.table("networks", networks)
-    per_irrep = _claim_irreps(table, run)
-    areas = _claim_generalization(networks, config, run)
-    run.verdict(
-        f"Read from the output weights alone, {per_irrep['accuracy']:.1%} of the irreps of {len(networks)} networks "
-        f"are told rightly as used or unused (shuffled group tables: {per_irrep['null']:.1%}, always the commoner "
-        f"answer: {per_irrep['majority']:.1%}). Whether a narrow S5 network generalizes is read with AUROC "
-        f"{areas['weights']:.2f}, where its width alone gives {areas['width']:.2f}."
+    _claim_irreps(table, run)
+    scored = _claim_generalization(networks, config, run)
+    run.claim("networks", len(networks), kind="count", title="Networks of the collection")
+    run.headline(["irreps/accuracy", "irreps/auroc", "generalizes/auroc"], hero="irreps")
+    text = (
+        f"Read from the output weights alone, {cite('irreps/accuracy', style='.1%')} of the irreps of {cite('networks')} "
+        f"networks are told rightly as used or unused (shuffled group tables: "
+        f"{cite('irreps/accuracy', 'shuffled group tables', '.1%')}, always the commoner answer: "
+        f"{cite('irreps/accuracy', 'always the commoner answer', '.1%')})."
     )
+    narrow = (
+        f" Whether a narrow S5 network generalizes is read with AUROC {cite('generalizes/auroc', style='.2f')}, where its "
+        f"width alone gives {cite('generalizes/auroc', 'hidden width alone', '.2f')}."
+        if scored
+        else " There are too few narrow S5 networks of both kinds to ask whether they generalize."
+    )
+    run.verdict(text + narrow)
 
 
 def _load(config: GroupZooConfig) -> list[Family]:
@@ -147,13 +159,15 @@ def _describe(
     }
 
 
-def _claim_irreps(table: Any, run: Run) -> dict[str, float]:
+def _claim_irreps(table: Any, run: Run) -> None:
     gap = float((table["stated"] - table["computed"]).abs().max())
     run.claim(
         "input_shares/largest_difference_to_source",
         gap,
         null=0.0,
-        note="the source's own percentages, computed anew",
+        null_is="the source's own percentages",
+        title="Largest difference to the percentages published with the networks",
+        better="lower",
     )
     hit, used = table["used"] == table["read"], table["used"]
     null = np.where(used, table["null_read"], 1 - table["null_read"])
@@ -165,17 +179,30 @@ def _claim_irreps(table: Any, run: Run) -> dict[str, float]:
             float(hit[at].mean()),
             n=len(at),
             null=float(majority[at].mean()),
-            note="null: always the commoner answer",
+            kind="share",
+            null_is="always the commoner answer",
+            title=f"Networks read rightly on irrep {name} of {group}",
         )
-    whole = {"accuracy": float(hit.mean()), "null": float(null.mean()), "majority": float(majority.mean())}
-    run.claim(
-        "irreps/accuracy",
-        whole["accuracy"],
-        n=len(table),
-        null=whole["majority"],
-        note="used or unused, over all irreps and networks; null: always the commoner answer",
-    )
-    run.claim("irreps/auroc", auroc(np.asarray(used), np.asarray(table["output"])), n=len(table), null=0.5)
+    rivals = {
+        "shuffled group tables": float(null.mean()),
+        "always the commoner answer": float(majority.mean()),
+    }
+    _claim_overall(table, rivals, run)
+
+
+def _claim_overall(table: Any, rivals: dict[str, float], run: Run) -> None:
+    """Over all irreps and networks, with intervals over networks."""
+    rng, n = run.rng("irreps"), table["network"].nunique()
+    hits = lambda rows: float((rows["used"] == rows["read"]).mean())  # noqa: E731
+    low, high = _over_networks(table, hits, rng)
+    about = {"low": low, "high": high, "n": n, "better": "higher", "note": "bootstrap over networks"}
+    title = "Irreps told rightly as used or unused"
+    run.claim("irreps/accuracy", hits(table), rivals=rivals, kind="share", title=title, **about)
+    area = lambda rows: auroc(np.asarray(rows["used"]), np.asarray(rows["output"]))  # noqa: E731
+    low, high = _over_networks(table, area, rng)
+    about |= {"low": low, "high": high, "null": 0.5, "null_is": "guessing"}
+    title = "Telling used from unused irreps (AUROC)"
+    run.claim("irreps/auroc", area(table), kind="correlation", title=title, **about)
     figure = scatter(
         {g: (rows["stated"], rows["output"]) for g, rows in table.groupby("group")},
         x="share in the input weights (stated)",
@@ -185,16 +212,32 @@ def _claim_irreps(table: Any, run: Run) -> dict[str, float]:
     run.figure(
         "irreps", figure, table, caption="Input and output weights agree on the irreps that a network uses."
     )
-    return whole
 
 
-def _claim_generalization(networks: Any, config: GroupZooConfig, run: Run) -> dict[str, float]:
-    """Narrow S5 networks, of which some memorize: leave-one-out, beside what the width alone gives."""
+def _over_networks(
+    table: Any, value: Callable[[Any], float], rng: np.random.Generator
+) -> tuple[float | None, float | None]:
+    """95 % bootstrap interval with whole networks drawn anew: irreps of one network are not independent."""
+    parts = [rows for _, rows in table.groupby("network", sort=False)]
+    if len(parts) < FEWEST:
+        return None, None
+    drawn = [
+        value(pd.concat([parts[i] for i in rng.integers(len(parts), size=len(parts))])) for _ in range(200)
+    ]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _claim_generalization(networks: Any, config: GroupZooConfig, run: Run) -> bool:
+    """Narrow S5 networks, of which some memorize: leave-one-out, beside what the width alone gives.
+
+    False where there are too few of both kinds: then nothing is claimed and no sentence speaks of it.
+    """
     narrow = networks[(networks["group"] == "S5") & (networks["hidden"] < 128)].reset_index(drop=True)
     y = (narrow["test_accuracy"] > 0.5).to_numpy()
     if y.sum() < 2 or (~y).sum() < 2:
         run.say("too few narrow networks of both kinds to score generalization")
-        return {"weights": float("nan"), "width": float("nan")}
+        return False
     areas = {
         "weights": auroc(y, _leave_one_out(narrow[list(_FEATURES)].to_numpy(), y)),
         "width": auroc(y, narrow["hidden"].to_numpy(dtype=float)),
@@ -208,22 +251,32 @@ def _claim_generalization(networks: Any, config: GroupZooConfig, run: Run) -> di
         low=low,
         high=high,
         n=len(y),
-        null=areas["width"],
-        note="narrow S5 networks, leave-one-out; null: hidden width alone",
+        kind="correlation",
+        better="higher",
+        rivals={"hidden width alone": areas["width"]},
+        note="narrow S5 networks, leave-one-out",
+        title="Telling networks that generalize from those that memorize (AUROC)",
     )
+    low, high = _area_interval(y, narrow["in_out"].to_numpy(), rng)
     run.claim(
         "generalizes/in_out_agreement_auroc",
         areas["in_out"],
+        low=low,
+        high=high,
         n=len(y),
         null=0.5,
-        note="one number, nothing learned: do input and output weights use the same irreps",
+        kind="correlation",
+        better="higher",
+        null_is="guessing",
+        note="one number, nothing learned",
+        title="The same from the agreement of input and output weights alone (AUROC)",
     )
     run.figure(
         "generalizes",
         bars(areas, y="AUROC", nulls=dict.fromkeys(areas, 0.5), null_label="chance"),
         caption="Does a narrow S5 network generalize? Read from its weights.",
     )
-    return areas
+    return True
 
 
 def _leave_one_out(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -67,13 +67,18 @@ def nwa(config: NwaConfig, run: Run) -> None:
     report.views(outcome, extra, run)
     report.claims(results, run)
     figures.draw(outcome, extra, run.figure)
-    text = summary.write(outcome, extra, config.seeds)
+    task = summary.asked_task(outcome, config.asks)
+    best, metric = summary.leading(outcome, extra, task.name), summary.headline_metric(task)
+    run.headline(
+        [f"{best}/{task.name}/{metric}", f"{best}/{task.name}/coverage", f"{best}/{task.name}/r2"],
+        hero=f"task-{task.name}",
+    )
+    answer = summary.verdict(outcome, extra, config.asks)
+    run.verdict(answer, on=[f"*/{task.name}/*"])
     folder = run.dir / "artifacts"
     folder.mkdir(parents=True, exist_ok=True)
+    text = summary.write(outcome, extra, config.seeds, run.told(answer))
     atomic.write_text(folder / "results.md", text)
-    best = summary.leading(outcome)
-    grounds = [f"{m}/test_accuracy/{metric}" for m in (best, "*") for metric in ("tau", "r2")]
-    run.verdict(summary.verdict(outcome, extra), on=grounds)
 
 
 def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[Outcome, dict[str, Any]]:
@@ -228,6 +233,7 @@ def _extra(
     readers = [k for k in found if "test_accuracy" in outcome.scores.get(k, {})]
     return {
         "coverage": coverage,
+        "reader": config.reader,
         "few_labels": labels,
         "few_labels_how": how,
         "ceiling": {"r2": ceiling.r2, "tau": ceiling.tau},

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from digsite.base.intervals import seed_interval
 from digsite.read.core.membership import OUTSIDE
 from digsite.read.core.metrics import Score, main_metrics
 from digsite.read.judge.comparison import Outcome
-from digsite.read.judge.summary import leading
+from digsite.read.judge.summary import asked_task, leading, rivals_of
 from digsite.worker.run import Run
 
 Results = list[tuple[Outcome, dict[str, Any]]]
@@ -33,7 +34,7 @@ def views(outcome: Outcome, extra: dict[str, Any], run: Run) -> None:
     if task is None:
         return
     tables = {kind: _networks(kind, task, outcome, extra) for kind in extra["found"]}
-    best = leading(outcome)
+    best = leading(outcome, extra, asked_task(outcome, task).name)
     run.table("networks", pd.concat(tables.values()))
     run.table("map", tables[best])
     points = {"kind": "curve", "style": "points", "label": "network"}
@@ -54,7 +55,7 @@ def views(outcome: Outcome, extra: dict[str, Any], run: Run) -> None:
         source="tables/map.csv",
         x="map_x",
         y="map_y",
-        group="activation",
+        group="optimizer",
         x_label=f"first component of what {best} represents",
         y_label="second component",
     )
@@ -90,20 +91,52 @@ def differences(outcome: Outcome) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "task", "difference", "low", "high", "n"])
 
 
+METRIC_WORDS = {
+    "r2": "R2 of {purpose}",
+    "tau": "Ranking by {purpose} (Kendall's tau)",
+    "accuracy": "Networks of which the {purpose} is named rightly",
+    "auroc": "Telling {purpose} (AUROC)",
+}
+
+
 def claims(results: Results, run: Run) -> None:
-    """`<reader>/<task>/<metric>`: one zoo with its bootstrap interval, or the mean over zoos with their range."""
+    """`<reader>/<task>/<metric>`: the reader that leads a task claims it beside all others; theirs are measurements."""
     outcome, extra = results[0]
-    for method in [*extra["found"], "hyperparameters"]:
-        for task in outcome.tasks:
-            for metric in main_metrics(task):
+    for task in outcome.tasks:
+        best = leading(outcome, extra, task.name)
+        for metric in main_metrics(task):
+            for method in [*extra["found"], "hyperparameters"]:
                 scores = [
                     o.scores[method][task.name][metric] for o, _ in results if task.name in o.scores[method]
                 ]
-                null = outcome.scores["constant"][task.name].get(metric)
-                _claim(run, f"{method}/{task.name}/{metric}", scores, null.value if null else None)
+                beside: dict[str, Any] = {}
+                if method == best:
+                    beside = {"rivals": rivals_of(outcome, best, task.name, metric), "better": "higher"}
+                _claim(
+                    run,
+                    f"{method}/{task.name}/{metric}",
+                    scores,
+                    METRIC_WORDS[metric].format(purpose=task.purpose or task.name),
+                    **beside,
+                )
+        _claim_coverage(run, extra, best, task.name)
+    _claim_trust(results, run)
+
+
+def _claim_trust(results: Results, run: Run) -> None:
+    """How far every reader can be trusted: its intervals, its flag for strangers, what it is worth."""
+    _, extra = results[0]
     for kind in extra["found"]:
         values = [r["coverage"] for _, e in results for r in e["coverage"] if r["method"] == kind]
-        run.claim(f"{kind}/coverage", float(np.mean(values)), null=0.9, n=len(values), note="mean over tasks")
+        run.claim(
+            f"{kind}/coverage",
+            float(np.mean(values)),
+            null=0.9,
+            n=len(values),
+            kind="share",
+            null_is="as stated",
+            title=f"Intervals of {kind} that hold the truth, mean over tasks",
+        )
         shifted = [e["shift"][kind]["flagged"] for _, e in results if kind in e["shift"]]
         if shifted:
             flagged = [e["flagged"][kind] for _, e in results]
@@ -112,36 +145,63 @@ def claims(results: Results, run: Run) -> None:
                 float(np.mean(shifted)),
                 null=float(np.mean(flagged)),
                 n=len(shifted),
-                note="null: share of the zoo's own test networks that is flagged",
+                kind="share",
+                better="higher",
+                null_is="the zoo's own test networks",
+                title=f"Networks flagged as strangers by {kind} when their pixels are shuffled",
             )
     for name in extra["momentum_ceiling"]:
         values = [e["momentum_ceiling"][name] for _, e in results]
         run.claim(
             f"ceiling/{name}",
             float(np.mean(values)),
-            low=min(values),
-            high=max(values),
             n=len(values),
+            title=f"Ceiling of {name}",
             note="knows all but whether SGD ran with momentum 0.9 and a tenth of the rate",
         )
     for name, value in extra["worth"].items():
-        run.claim(f"{name}/worth_labeled_images", value, note=extra["few_labels_how"])
+        run.claim(
+            f"{name}/worth_labeled_images",
+            value,
+            kind="count",
+            note=extra["few_labels_how"],
+            title=f"Labeled images that tell as much as {name}",
+        )
 
 
-def _claim(run: Run, name: str, scores: list[Score], null: float | None) -> None:
+def _claim_coverage(run: Run, extra: dict[str, Any], reader: str, task: str) -> None:
+    """How often the leading reader's 90 % intervals hold the truth, counted over test networks."""
+    found = next((r for r in extra["coverage"] if (r["method"], r["task"]) == (reader, task)), None)
+    if found is not None and found["n"]:
+        hits, beside = round(found["coverage"] * found["n"]), {"null": 0.9, "null_is": "as stated"}
+        title = f"Intervals for {task} that hold the truth"
+        run.claim_share(f"{reader}/{task}/coverage", hits, found["n"], title=title, **beside)
+
+
+def _claim(run: Run, name: str, scores: list[Score], title: str = "", **beside: Any) -> None:
+    """One zoo with its bootstrap interval; several zoos as repeats, which few of them leave as points."""
     values = [s.value for s in scores]
     if len(scores) == 1:
         s = scores[0]
         run.claim(
-            name, s.value, low=s.low, high=s.high, n=s.n, null=null, note="95 % bootstrap over test networks"
+            name,
+            s.value,
+            low=s.low,
+            high=s.high,
+            n=s.n,
+            title=title,
+            kind="correlation",
+            **beside,
+            note="bootstrap over test networks",
         )
     else:
+        over = seed_interval(values, "correlation")
         run.claim(
             name,
             float(np.mean(values)),
-            low=min(values),
-            high=max(values),
-            n=len(values),
-            null=null,
-            note="mean and range over zoo seeds",
+            interval=over,
+            title=title,
+            kind="correlation",
+            **beside,
+            note=f"mean over {len(values)} zoos",
         )

@@ -11,10 +11,11 @@ from digsite.base.streams import derive
 from digsite.figures import bars, scatter
 from digsite.read.config import PublishedConfig
 from digsite.read.core.corpus import corpus_of, target
-from digsite.read.core.metrics import score
+from digsite.read.core.metrics import intervals
 from digsite.read.core.reader import train_reader
 from digsite.read.judge import published as protocol
 from digsite.read.judge.published import TARGETS, NoiseZoo
+from digsite.record.verdict import cite
 from digsite.worker.run import Run
 from digsite.zoo import Zoo
 from digsite.zoo.config import ZooConfig
@@ -35,22 +36,50 @@ def published(config: PublishedConfig, run: Run) -> None:
         *_two_test_networks(zoo, config, run),
     ]
     run.table("defects", {key: [f[key] for f in found] for key in ("name", "sentence", "value", "should_be")})
-    for f in found:
-        run.claim(f["name"], f["value"], null=f["should_be"], note=f["sentence"])
-    honest = run.once("honest", lambda: _honest(config, run))
-    run.claim(
-        "honest/test_accuracy/tau", honest["tau"], n=honest["n"], null=0.0, note="consensus reader, same size"
-    )
-    run.claim(
-        "honest/test_accuracy/r2", honest["r2"], n=honest["n"], null=0.0, note="consensus reader, same size"
-    )
+    _claims(found, run.once("honest", lambda: _honest(config, run)), run)
     _draw(zoo, found, run)
-    value = {f["name"]: f["value"] for f in found}
+    run.headline(
+        ["leak/targets_in_input", "two_test_networks/accuracy_spread", "honest/test_accuracy/tau"],
+        hero="leak",
+    )
     run.verdict(
-        f"Of the six published targets {value['leak/targets_in_input']:.0f} are columns of the reader's own "
-        f"input, and with two test networks the accuracy of one method varies by a standard deviation of "
-        f"{value['two_test_networks/accuracy_spread']:.2f} between splits. "
-        f"An honest zoo of {honest['made']} networks gives tau {honest['tau']:.2f} for test accuracy from weights."
+        f"Of the {cite('published/targets')} published targets {cite('leak/targets_in_input')} are columns of the reader's "
+        f"own input, and with two test networks the accuracy of one method varies by a standard deviation of "
+        f"{cite('two_test_networks/accuracy_spread', style='.2f')} between splits. An honest zoo of "
+        f"{cite('honest/networks')} networks gives tau {cite('honest/test_accuracy/tau', style='.2f')} for test accuracy "
+        "from weights."
+    )
+
+
+def _claims(found: list[dict[str, Any]], honest: dict[str, Any], run: Run) -> None:
+    """Each defect beside what it should be, and what an honest zoo gives."""
+    for f in found:
+        run.claim(
+            f["name"],
+            f["value"],
+            null=f["should_be"],
+            null_is="what it should be",
+            note=f["sentence"],
+            title=f["name"].replace("_", " ").replace("/", ": "),
+        )
+    for metric in ("tau", "r2"):
+        s = honest[metric]
+        run.claim(
+            f"honest/test_accuracy/{metric}",
+            s["value"],
+            low=s["low"],
+            high=s["high"],
+            n=honest["n"],
+            null=0.0,
+            kind="correlation",
+            better="higher",
+            null_is="nothing read",
+            note="consensus reader, same size",
+            title=f"Test accuracy read from the weights of an honest zoo ({metric})",
+        )
+    run.claim("honest/networks", honest["made"], kind="count", title="Networks of the honest zoo")
+    run.claim(
+        "published/targets", len(TARGETS), kind="count", title="Regression targets of the published protocol"
     )
 
 
@@ -193,8 +222,10 @@ def _honest(config: PublishedConfig, run: Run) -> dict[str, Any]:
     cut = 2 * len(corpus) // 3
     reader = train_reader(corpus.take(np.arange(cut)), "consensus", ["test_accuracy"], seed=config.seed)
     test = corpus.take(np.arange(cut, len(corpus)))
-    found = score(reader.tasks[0], target(test, reader.tasks[0]), reader.answers(test)["test_accuracy"])
-    return {"tau": found["tau"], "r2": found["r2"], "n": len(test), "made": len(corpus)}
+    rng = np.random.default_rng(derive(config.seed, "honest/bootstrap"))
+    y = target(test, reader.tasks[0])
+    found = intervals(reader.tasks[0], y, reader.answers(test)["test_accuracy"], rng)
+    return {"tau": vars(found["tau"]), "r2": vars(found["r2"]), "n": len(test), "made": len(corpus)}
 
 
 def _draw(zoo: NoiseZoo, found: list[dict[str, Any]], run: Run) -> None:

@@ -8,12 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
-from digsite.figures import NULL_COLOR, PALETTE, bars, canvas, curves, heatmap, scatter, styled
+from digsite.figures import NULL_COLOR, PALETTE, bars, canvas, curves, heatmap, place_legend, scatter, styled
 from digsite.read.core.metrics import Score
 from digsite.read.judge.comparison import TRIVIAL, Outcome
 
 MARKS = "os^D"  # one for every round through the palette
-_COLOR_BY = ("test_accuracy", "activation", "optimizer", "init", "family")
+# Not the activation or the family: every reader is given these, and a map of them would show nothing that it learned.
+_COLOR_BY = ("test_accuracy", "optimizer", "init", "dropout")
 _MIN_FOR_TSNE = 30
 
 
@@ -99,6 +100,8 @@ def comparison(
     ax.set_yticks(range(len(tasks)), tasks)
     ax.invert_yaxis()
     ax.set(xlabel=f"{metric} (gray: constant)")
+    if metric == "r2":  # one wild interval would squeeze all others: R2 has no least value
+        ax.set_xlim(-0.25, 1.02)
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure, pd.DataFrame(rows)
 
@@ -164,7 +167,7 @@ def _color(ax: Any, xy: np.ndarray, column: pd.Series, name: str) -> None:
         for i, value in enumerate(sorted(column.astype(str).unique())):
             chosen = (column.astype(str) == value).to_numpy()
             ax.scatter(*xy[chosen].T, s=10, color=PALETTE[i % len(PALETTE)], label=value)
-        ax.legend(fontsize=7)
+        place_legend(ax, fontsize=7)
     ax.set(xlabel=f"{name} 1", ylabel=f"{name} 2", title=column.name)
 
 

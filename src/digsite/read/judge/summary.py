@@ -3,50 +3,79 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from digsite.read.core.metrics import Score
+from digsite.read.core.tasks import Task
 from digsite.read.judge.comparison import TRIVIAL, Outcome
+from digsite.record.verdict import cite
 
 
-def verdict(outcome: Outcome, extra: Mapping[str, Any]) -> str:
-    """Which reader leads, by how much over statistics and hyper-parameters, and what that is worth."""
-    readers = [m for m in outcome.scores if m not in TRIVIAL]
-    if "test_accuracy" not in outcome.truth:
-        return f"{len(readers)} readers answered {len(outcome.tasks)} questions about {extra['n_test']} networks."
-    best = leading(outcome)
-    tau = outcome.scores[best]["test_accuracy"]["tau"]
-    hyper = outcome.scores["hyperparameters"]["test_accuracy"]["tau"].value
-    against = "above" if tau.value > hyper else "below"
-    how = "running them on synthetic inputs" if extra["runs"].get(best) else "from the weights only"
-    text = (
-        f"{best} ranks {extra['n_test']} unseen networks by test accuracy with tau {tau.value:.2f} "
-        f"({tau.low:.2f} to {tau.high:.2f}), {how}: as well as measuring on "
-        f"{extra['worth'][best]:.0f} labeled images, and {against} what the hyper-parameters alone tell ({hyper:.2f}). "
+def verdict(outcome: Outcome, extra: Mapping[str, Any], asks: str = "test_accuracy") -> str:
+    """What was asked, answered by the reader that was best on calibration networks, beside its strongest rival."""
+    task = asked_task(outcome, asks)
+    best, metric = leading(outcome, extra, task.name), headline_metric(task)
+    key = f"{best}/{task.name}/{metric}"
+    how = "running them on synthetic inputs" if extra["runs"].get(best) else "from the weights alone"
+    rivals = rivals_of(outcome, best, task.name, metric)
+    strongest = max(rivals, key=lambda name: rivals[name])
+    first = (
+        f"'{best}' {VERBS[metric].format(task=task.purpose or task.name)} for {cite(key, 'n')} unseen networks with "
+        f"{NAMES[metric]} {cite(key, style='.2f')} ({cite(key, 'interval', '.2f')}), {how}; the strongest rival, "
+        f"'{strongest}', reaches {cite(key, 'null', '.2f')}."
     )
-    return text + _edge(outcome, best)
+    trust = f"{best}/{task.name}/coverage"
+    second = (
+        f" Its intervals hold the truth in {cite(trust)} of cases." if extra.get("intervals", True) else ""
+    )
+    if task.name == "test_accuracy" and best in extra["worth"]:
+        worth = cite(f"{best}/worth_labeled_images", style=".0f")
+        return f"{first} That is as much as measuring on {worth} labeled images tells.{second}"
+    return first + second
 
 
-def leading(outcome: Outcome) -> str:
-    """The reader with the best tau on test accuracy; the last one where accuracy was not asked for."""
-    readers = [m for m in outcome.scores if m not in TRIVIAL]
-    ranked = [m for m in readers if "test_accuracy" in outcome.scores[m]]
-    return max(ranked, key=lambda m: outcome.scores[m]["test_accuracy"]["tau"].value, default=readers[-1])
+VERBS = {"tau": "ranks {task}", "r2": "reads {task}", "accuracy": "names {task}", "auroc": "tells {task}"}
+NAMES = {"tau": "tau", "r2": "R2", "accuracy": "accuracy", "auroc": "AUROC"}
 
 
-def _edge(outcome: Outcome, best: str) -> str:
-    found = outcome.differences.get(best, {}).get("test_accuracy")
-    if found is None:
-        return "No other reader was trained to compare it with."
-    if found.low > 0:
-        return f"Its lead over plain statistics is {found.value:.2f} ({found.low:.2f} to {found.high:.2f})."
-    interval = f"{found.low:.2f} to {found.high:.2f}"
-    return f"Its difference to plain statistics, {found.value:.2f}, is within noise ({interval})."
+def asked_task(outcome: Outcome, asks: str) -> Task:
+    """The task that the study asks about; the first one where it was not read."""
+    return next((task for task in outcome.tasks if task.name == asks), outcome.tasks[0])
 
 
-def write(outcome: Outcome, extra: Mapping[str, Any], seeds: int) -> str:
-    """The whole document; where several zoos were made, its tables are of the first."""
+def headline_metric(task: Task) -> str:
+    if task.kind == "regression":
+        return "tau"
+    return "auroc" if len(task.classes) == 2 else "accuracy"
+
+
+def rivals_of(outcome: Outcome, reader: str, task: str, metric: str) -> dict[str, float]:
+    """What every other method reaches: readers, trees on hyper-parameters, a constant."""
+    found = {m: outcome.scores[m].get(task, {}).get(metric) for m in outcome.scores if m != reader}
+    return {m: s.value for m, s in found.items() if s is not None and np.isfinite(s.value)}
+
+
+def leading(outcome: Outcome, extra: Mapping[str, Any], task: str) -> str:
+    """The reader of a task that was best on the networks that calibrate intervals; no test network chooses it.
+
+    There a regression's 90 % margin is least, and a classification gives the truth at least that probability.
+    """
+    readers = [m for m in outcome.scores if m not in TRIVIAL and task in outcome.scores[m]]
+    if extra.get("reader") in readers:
+        return str(extra["reader"])
+    margins = {m: extra["found"][m]["margins"].get(task) for m in readers if m in extra["found"]}
+    known = {m: margin for m, margin in margins.items() if margin is not None}
+    if not known:
+        return readers[-1]
+    least = next(t for t in outcome.tasks if t.name == task).kind == "regression"
+    return (min if least else max)(known, key=lambda m: known[m])
+
+
+def write(outcome: Outcome, extra: Mapping[str, Any], seeds: int, answer: str) -> str:
+    """The whole document, led by the run's `answer`; where several zoos were made, its tables are of the first."""
     parts = [
         "# Reading networks\n",
-        verdict(outcome, extra) + "\n",
+        answer + "\n",
         f"{extra['n_train']} networks to learn from (calibration included), {extra['n_test']} to test on"
         + (f"; the first of {seeds} zoos.\n" if seeds > 1 else ".\n"),
     ]

@@ -6,10 +6,9 @@ from starlette.routing import Route
 
 from digsite.record.layout import RunDir
 from digsite.record.shown import in_full
-from digsite.report.claims import rows
 from digsite.report.doubts import doubts
 from digsite.report.facts import gather, read_table
-from digsite.report.page import render
+from digsite.report.page import render, told
 from digsite.serve import places
 from digsite.serve.journals import columns, downsampled
 from digsite.serve.live import HEADERS, run_changes, start_of_tail, tail
@@ -30,7 +29,7 @@ def page(request: Request) -> Response:
     return site(request).page(
         "run.html",
         facts=facts,
-        rows=rows(facts.claims),
+        **told(facts),
         doubts=doubts(facts),
         views=views_of(run),
         log=log,

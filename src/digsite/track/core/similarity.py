@@ -14,11 +14,23 @@ def hsic(left: Float[Tensor, "*stack n n"], right: Float[Tensor, "*stack n n"]) 
     return _hsic(left, right, _Sums.of(left), _Sums.of(right))
 
 
+NO_GEOMETRY = 50  # rounding errors of a Gram matrix' mean square; a debiased norm below that is no geometry
+MOST = 1.5  # debiased values may pass 1 by chance, but beyond this the denominator was noise
+
+
 def cka(left: Float[Tensor, "*stack n n"], right: Float[Tensor, "*stack n n"]) -> Float[Tensor, "*stack"]:
-    """1 for equal geometry, 0 on average for independent noise (the biased form gives .92 at n = 64, d = 768)."""
+    """1 for equal geometry, 0 on average for independent noise (the biased form gives .92 at n = 64, d = 768).
+
+    A hole (nan) where one side has no geometry of its own: its debiased norm is not above what rounding and chance leave,
+    and dividing by it once gave 5e37 in 698 of 9,999 samples of a network.
+    """
     a, b = _Sums.of(left), _Sums.of(right)
-    own = _hsic(left, left, a, a).clamp_min(0) * _hsic(right, right, b, b).clamp_min(0)
-    return _hsic(left, right, a, b) / own.sqrt().clamp_min(torch.finfo(left.dtype).tiny)
+    own = [_hsic(matrix, matrix, sums, sums) for matrix, sums in ((left, a), (right, b))]
+    rounding = NO_GEOMETRY * torch.finfo(left.dtype).eps
+    floor = [rounding * matrix.square().mean((-2, -1)) for matrix in (left, right)]
+    there = (own[0] > floor[0]) & (own[1] > floor[1])
+    found = _hsic(left, right, a, b) / (own[0] * own[1]).clamp_min(0).sqrt()
+    return torch.where(there & (found.abs() <= MOST), found, torch.nan)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from digsite.base import settings
 from digsite.base.errors import NotFound
+from digsite.record.verdict import cite
 from digsite.track.config import AsPublishedConfig
 from digsite.track.core.detect import jumps_of_all
 from digsite.track.core.jumps import Jump
@@ -34,12 +35,17 @@ def as_published(config: AsPublishedConfig, run: Run) -> None:
     _claims(run, recorded, repaired, calibrated, rows, len(found))
     _tables(run, runs, recorded, repaired, calibrated, rows)
     _figures(run, runs, recorded, repaired, calibrated, rows)
-    noise = next(row.null for row in rows if row.claim == "jumps")
+    run.headline(["late_share/edge", "early_share/true_time", "false_alarms/edge"])
+    late = (
+        f", {cite('late_share/edge', style='.0%')} of them in the second half of training"
+        if len(calibrated)
+        else ""
+    )
     run.verdict(
-        f"The recorded stable rank is constant to rounding, and the published rule marks {len(recorded)} places in it; "
-        f"on the repaired series the same rule marks {len(repaired)}, where noise alone gives {noise:.0f}. "
-        f"A test with a family-wise error of 5 % keeps {len(calibrated)} level changes, "
-        f"{_share(calibrated, 0.5, 1.01):.0%} of them in the second half of training."
+        f"The recorded stable rank is constant to rounding, and the published rule marks {cite('published_jumps')} places in "
+        f"it; on the repaired series the same rule marks {cite('repaired_jumps/zscore')}, where noise alone gives "
+        f"{cite('published_jumps', 'null', '.0f')}. A test with a family-wise error of {cite('false_alarms/edge', 'null', '.0%')} "
+        f"keeps {cite('repaired_jumps/edge')} level changes{late}."
     )
 
 
@@ -83,37 +89,56 @@ def _claims(
     n_series: int,
 ) -> None:
     noise = next(row.null for row in rows if row.claim == "jumps")
+    marked = {"null": noise, "null_is": "what the rule marks on white noise", "kind": "count"}
     run.claim(
-        "published_jumps", len(recorded), null=noise, unit="jumps", note="published rule, recorded column"
+        "published_jumps", len(recorded), **marked, title="Jumps by the published rule in the recorded column"
     )
     for family in COUNT_KEYS:
         if (count := int((recorded.family == family).sum())) or family in set(recorded.family):
             null = next(row.null for row in rows if row.claim == f"jumps/{family}")
-            run.claim(f"published_jumps/{family}", count, null=null, unit="jumps")
+            run.claim(
+                f"published_jumps/{family}",
+                count,
+                null=null,
+                null_is="white noise",
+                kind="count",
+                title=f"Of these in {family} networks",
+            )
     run.claim(
         "repaired_jumps/zscore",
         len(repaired),
-        null=noise,
-        unit="jumps",
-        note="same rule, repaired stable rank",
+        **marked,
+        title="Jumps by the published rule in the repaired stable rank",
     )
     run.claim(
         "repaired_jumps/edge",
         len(calibrated),
         null=0.05 * n_series,
-        unit="jumps",
-        note="null: series with a false alarm expected at a family-wise error of 5 % each",
+        null_is="one false alarm in twenty series",
+        kind="count",
+        title="Level changes that a calibrated test keeps",
     )
-    run.claim(
-        "early_share/published_time",
-        _early(recorded.published_phase),
-        null=0.1,
-        note="sample index over steps",
+    _claim_shares(run, recorded, calibrated, n_series)
+
+
+def _claim_shares(run: Run, recorded: pd.DataFrame, calibrated: pd.DataFrame, n_series: int) -> None:
+    """Where in training jumps lie, and in how many series there is one: counted, with exact intervals."""
+    evenly = {"null_is": "spread evenly over training"}
+    found = calibrated.groupby(["experiment", "layer"]).ngroups if len(calibrated) else 0
+    title, null_is = (
+        "Series in which the calibrated test keeps a level change",
+        "the stated rate of false alarms",
     )
-    run.claim(
-        "early_share/true_time", _early(recorded.phase), null=0.1, note="first tenth of training, true steps"
-    )
-    run.claim("late_share/edge", _share(calibrated, 0.5, 1.01), null=0.5, note="second half of training")
+    run.claim_share("false_alarms/edge", found, n_series, null=0.05, null_is=null_is, title=title)
+    title = "Published jumps in the first tenth, by sample index over steps"
+    early = int((recorded.published_phase < 0.1).sum())
+    run.claim_share("early_share/published_time", early, len(recorded), null=0.1, title=title, **evenly)
+    title = "Published jumps in the first tenth of training, by true steps"
+    early = int((recorded.phase < 0.1).sum())
+    run.claim_share("early_share/true_time", early, len(recorded), null=0.1, title=title, **evenly)
+    late = int((calibrated.phase >= 0.5).sum()) if len(calibrated) else 0
+    title = "Calibrated level changes in the second half"
+    run.claim_share("late_share/edge", late, len(calibrated), null=0.5, title=title, **evenly)
 
 
 def _early(phases: pd.Series) -> float:

@@ -10,7 +10,9 @@ import pandas as pd
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError, nearest
+from digsite.base.intervals import seed_interval
 from digsite.models import build
+from digsite.record.verdict import cite
 from digsite.track.config import GridConfig
 from digsite.track.core.detect import jumps_of_all
 from digsite.track.core.members import EnsembleTracker
@@ -33,6 +35,9 @@ def grid_study(config: GridConfig, run: Run) -> None:
     _tables(config, run, runs, result)
     _figures(config, run, runs, result)
     claims(run, runs, result)
+    run.headline(
+        ["jumps_per_layer/*", "share_of_jumps/late", "runs_with_coordination"], hero="jumps_per_architecture"
+    )
     run.verdict(verdict(runs, result), on=["jumps_per_layer/*"])
 
 
@@ -95,87 +100,93 @@ def train_cell(config: GridConfig, cell: Cell) -> dict[str, Any]:
 
 
 def claims(run: Run, runs: list[TrackedRun], result: Phase1) -> None:
-    """Rates with intervals over runs, beside what the detector finds in shuffled increments."""
-    edge = result.detectors.set_index("detector").loc["edge"]
-    for row in phases.rate_by(result.jumps, result.layers, "family").itertuples():
-        run.claim(
-            f"jumps_per_layer/{row.family}",
-            row.rate,
-            low=row.low,
-            high=row.high,
-            n=int(row.runs),
-            null=float(edge.null_per_series),
-            unit="jumps",
-            note="null: smoothed series, new noise",
-        )
+    """Rates with intervals over networks, beside what the detector finds in smoothed series with new noise."""
+    claim_rates(run, result)
+    run.claim("networks", len(runs), kind="count", title="Networks trained")
+    phase = result.jumps.phase if len(result.jumps) else pd.Series(dtype=float)
     for name, low, high in (("early", 0, 0.1), ("mid", 0.1, 0.5), ("late", 0.5, 1.01)):
-        inside = result.jumps.phase.between(low, high, inclusive="left")
-        share = float(inside.mean()) if len(result.jumps) else None
-        run.claim(
-            f"share_of_jumps/{name}",
-            share,
-            null=min(high, 1) - low,
-            n=len(result.jumps),
-            note="share of training",
-        )
+        hits = int(phase.between(low, high, inclusive="left").sum())
+        beside = {"null": min(high, 1) - low, "null_is": "spread evenly over training"}
+        title = f"Jumps in the {PARTS_OF_TRAINING[name]} of training"
+        run.claim_share(f"share_of_jumps/{name}", hits, len(phase), title=title, **beside)
     claim_coordination(run, result)
-    settled = result.layers.kind.value_counts(normalize=True)
-    run.claim(
-        "layers_converged",
-        float(settled.get("converged", 0.0)),
-        n=len(result.layers),
-        note="stays in its band",
-    )
-    orders = result.convergence.order.value_counts()
-    for name in ("bottom-up", "top-down", "simultaneous"):
-        null = 0.025 * len(runs) if name != "simultaneous" else None
+    claim_settling(run, result)
+    title, null_is = "Kinds of jumps by the gap statistic", "one kind of jump"
+    run.claim("jump_clusters", result.kinds.k, null=1, null_is=null_is, kind="count", title=title)
+
+
+def claim_rates(run: Run, result: Phase1) -> None:
+    """Jumps per layer, by family and by detector."""
+    table = result.detectors.set_index("detector")
+    edge, zscore = table.loc["edge"], table.loc["zscore"]
+    null_is = "false alarms in smoothed series with new noise"
+    false = {"null": float(edge.null_per_series), "null_is": null_is, "unit": "jumps"}
+    for row in phases.rate_by(result.jumps, result.layers, "family").to_dict("records"):
         run.claim(
-            f"runs/{name}",
-            int(orders.get(name, 0)),
-            n=len(runs),
-            null=null,
-            note="permutation over depth, p < .05",
+            f"jumps_per_layer/{row['family']}",
+            row["median"],
+            low=row["low"],
+            high=row["high"],
+            n=int(row["runs"]),
+            kind="median",
+            better="higher",
+            title=f"Jumps per layer, {row['family']} (median network)",
+            note=f"mean {row['rate']:.3g}",
+            **false,
         )
-    run.claim("jump_clusters", result.kinds.k, null=1, note="gap statistic; 1 means no clusters")
+    title = "Jumps per layer, calibrated test"
+    run.claim("jumps_per_layer/edge", float(edge.per_series), title=title, **false)
+    false |= {"null": float(zscore.null_per_series), "title": "Jumps per layer, the original's rule"}
+    run.claim("jumps_per_layer/zscore", float(zscore.per_series), **false)
 
 
 def claim_coordination(run: Run, result: Phase1) -> None:
-    """Whether layers move fast together, and whether the loss falls when they do."""
-    coordinated = result.critical
+    """Whether layers move fast together, and whether the loss falls when they do, beside networks of other seeds."""
+    critical = result.critical
+    coordinated = critical[critical.other_seeds > 0] if len(critical) else critical
     if len(coordinated):
-        beyond = float((coordinated.coordination_p < 0.05).mean())
-        run.claim(
-            "runs_with_coordination",
-            beyond,
-            null=0.05,
-            n=len(coordinated),
-            note="beyond circular shifts, p < .05",
-        )
-        link = coordinated.loss_difference.dropna()
-        error = 1.96 * float(link.std(ddof=1)) / np.sqrt(len(link)) if len(link) > 1 else None
-        mean = float(link.mean())
-        low, high = (None, None) if error is None else (mean - error, mean + error)
+        hits = int((coordinated.coordination_p < 0.05).sum())
+        beside = {"null": 0.05, "null_is": "the level of the test"}
+        title = "Networks whose layers are fast together beyond layers of other seeds"
+        run.claim_share("runs_with_coordination", hits, len(coordinated), title=title, **beside)
+        over = seed_interval(coordinated.loss_difference.dropna().tolist(), "difference")
         run.claim(
             "loss_falls_at_fast_samples",
-            mean,
-            low=low,
-            high=high,
-            n=len(link),
+            over.value,
+            interval=over,
             null=0.0,
-            note="share minus base rate",
+            kind="difference",
+            null_is="losses of other seeds at the same samples",
+            title="Falls of the loss at fast samples, beyond other seeds'",
         )
+
+
+def claim_settling(run: Run, result: Phase1) -> None:
+    """How many layers settle, and in which order those of one network do."""
+    settled, orders = result.layers.kind == "converged", result.convergence.order
+    title = "Layers that settle and stay in their band"
+    run.claim_share("layers_converged", int(settled.sum()), len(settled), title=title)
+    for name in ("bottom-up", "top-down", "simultaneous"):
+        tested = {"null": 0.025, "null_is": "the level of the permutation test"}
+        beside = tested if name != "simultaneous" else {}
+        title = f"Networks whose layers settle {name}"
+        run.claim_share(f"runs/{name}", int((orders == name).sum()), len(orders), title=title, **beside)
+
+
+PARTS_OF_TRAINING = {"early": "first tenth", "mid": "middle, from a tenth to a half", "late": "second half"}
 
 
 def verdict(runs: list[TrackedRun], result: Phase1) -> str:
-    edge = result.detectors.set_index("detector").loc["edge"]
-    zscore = result.detectors.set_index("detector").loc["zscore"]
-    late = float((result.jumps.phase >= 0.5).mean()) if len(result.jumps) else 0.0
-    kinds = "fall into no clusters" if result.kinds.k == 1 else f"fall into {result.kinds.k} clusters"
+    kinds = "fall into no clusters" if result.kinds.k == 1 else f"fall into {cite('jump_clusters')} clusters"
+    late = (
+        f"{cite('share_of_jumps/late', style='.0%')} of the calibrated jumps lie in the second half of training, and they {kinds}."
+        if len(result.jumps)
+        else "No jump is left."
+    )
     return (
-        f"In {len(runs)} runs the calibrated test finds {edge.per_series:.2f} jumps per layer "
-        f"where smoothed series with new noise give {edge.null_per_series:.2f}; "
-        f"the original rule finds {zscore.per_series:.1f} against {zscore.null_per_series:.1f}. "
-        f"{late:.0%} of the calibrated jumps lie in the second half of training, and they {kinds}."
+        f"In {cite('networks')} networks the calibrated test finds {cite('jumps_per_layer/edge', style='.2f')} jumps per layer "
+        f"where smoothed series with new noise give {cite('jumps_per_layer/edge', 'null', '.2f')}; the original rule finds "
+        f"{cite('jumps_per_layer/zscore', style='.1f')} against {cite('jumps_per_layer/zscore', 'null', '.1f')}. {late}"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.models import build
+from digsite.record.verdict import cite
 from digsite.track.config import MechanismsConfig
 from digsite.track.core.detect import jumps_of_all
 from digsite.track.core.jumps import Jump
@@ -51,8 +53,9 @@ class Examined:
 
 def mechanisms(config: MechanismsConfig, run: Run) -> None:
     found = examine(config, run, trained_grid(config, run))
-    rows = answers(run, found)
-    run.verdict("; ".join(f"{row['question']}: {row['answer']} (n = {row['n']})" for row in rows) + ".")
+    rows = answers(run, found, ask(run, found))
+    run.headline([row["question"] for row in rows])
+    run.verdict("; ".join(question_words(row) for row in rows) + ".")
 
 
 def examine(config: MechanismsConfig, run: Run, runs: list[TrackedRun]) -> Examined:
@@ -165,37 +168,53 @@ def rerun(
     return kept, trained.ensemble.module(0), recipe.probe
 
 
-def answers(run: Run, examined: Examined) -> list[dict[str, Any]]:
-    """The three questions of the original, each with effect, interval, null and a verdict that may be withheld."""
+Asked = dict[str, tuple[questions.Effect, str]]
+
+
+def ask(run: Run, examined: Examined) -> Asked:
+    """The three questions of the original: effect and unit of each."""
     table, per_layer, rng = examined.windows, examined.per_layer, run.rng("tests")
     heads = _excess(table, "transformer", "specialization", rng)
     families = questions.contrast(per_layer.get("cnn", []), per_layer.get("mlp", []), rng)
-    asked = {
+    return {
         "heads specialize at transformer jumps": (heads, "specialization"),
         "CNN layers jump more often than MLP layers": (families, "jumps per layer"),
         "the loss falls more at early jumps than at late ones": (_early_late(table, rng), "loss"),
     }
+
+
+def question_words(row: dict[str, Any]) -> str:
+    """The question, its answer, and the corrected p behind it where there was anything to test."""
+    tested = f", corrected {cite(row['question'], 'p')}" if row["n"] > 1 else ""
+    return f"{row['question']}: {row['answer']} (n = {cite(row['question'], 'n')}{tested})"
+
+
+def answers(run: Run, examined: Examined, asked: Asked, beside: Sequence[float] = ()) -> list[dict[str, Any]]:
+    """Each question with effect, interval, null and a verdict that may be withheld, corrected for all tests made.
+
+    `asked`: from `ask`. `beside`: p of the other tests in the same table.
+    """
+    corrected = questions.holm([*(found.p for found, _ in asked.values()), *beside])
     rows = []
-    for question, (found, unit) in asked.items():
-        answer = found.answer(SMALLEST[unit])
-        rows.append({"question": question, "unit": unit, "answer": answer, **asdict(found)})
+    for (question, (found, unit)), p in zip(asked.items(), corrected):
+        answer = replace(found, p=p).answer(SMALLEST[unit])
+        rows.append({"question": question, "unit": unit, "answer": answer, **asdict(found), "corrected_p": p})
         value = found.value if np.isfinite(found.value) else None
-        low, high = ((x if np.isfinite(x) else None) for x in (found.low, found.high))
-        note = f"{answer}, p = {found.p:.3f}"
-        run.claim(question, value, low=low, high=high, n=found.n, null=0.0, unit=unit, note=note)
-    for measure in ("relative_weight_change", "update_stable_rank", "sparsity", "selectivity/information"):
-        for family in sorted(per_layer):
-            found = _excess(table, family, measure, rng)
-            if found.n > 1:
-                run.claim(
-                    f"{family}/{measure}",
-                    found.value,
-                    low=found.low,
-                    high=found.high,
-                    n=found.n,
-                    null=0.0,
-                    note=f"at jumps minus at matched windows, p = {found.p:.3f}",
-                )
+        run.claim(
+            question,
+            value,
+            low=found.low,
+            high=found.high,
+            n=found.n,
+            null=0.0,
+            unit=unit,
+            p=p,
+            kind="difference",
+            better="higher",
+            null_is="no difference",
+            title=question[:1].upper() + question[1:],
+        )
+    claim_measures(run, examined)
     run.table("questions", pd.DataFrame(rows))
     known = {
         q: (f.value, f.low, f.high)
@@ -210,6 +229,27 @@ def answers(run: Run, examined: Examined) -> list[dict[str, Any]]:
             caption="Effects with 95 % intervals.",
         )
     return rows
+
+
+def claim_measures(run: Run, examined: Examined) -> None:
+    """What else changes at jumps, family by family, beside windows of the same width at other times."""
+    table, rng = examined.windows, run.rng("measures")
+    for measure in ("relative_weight_change", "update_stable_rank", "sparsity", "selectivity/information"):
+        for family in sorted(examined.per_layer):
+            found = _excess(table, family, measure, rng)
+            if found.n > 1:
+                run.claim(
+                    f"{family}/{measure}",
+                    found.value,
+                    low=found.low,
+                    high=found.high,
+                    n=found.n,
+                    null=0.0,
+                    kind="difference",
+                    null_is="windows of the same width at other times",
+                    title=f"{measure.replace('_', ' ')} at jumps, {family}",
+                    note=f"p = {found.p:.3f}, one of many",
+                )
 
 
 def _excess(table: pd.DataFrame, family: str, measure: str, rng: np.random.Generator) -> questions.Effect:

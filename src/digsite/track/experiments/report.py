@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from digsite.record.verdict import cite
 from digsite.track.config import MechanismsConfig
 from digsite.track.experiments.grid import claims, trained_grid
-from digsite.track.experiments.mechanisms import Examined, answers, examine
+from digsite.track.experiments.mechanisms import Examined, answers, ask, examine
 from digsite.track.figures import dashboard
 from digsite.track.judge import phases
 from digsite.track.judge.hypotheses import Hypothesis, hypotheses
@@ -25,8 +26,10 @@ def report(config: MechanismsConfig, run: Run) -> None:
     result = phases.phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
     examined = examine(config, run, runs)
     claims(run, runs, result)
-    asked = answers(run, examined)
-    tested = hypotheses(result, run.rng("hypotheses"))
+    questions = ask(run, examined)
+    ps = [found.p for found, _ in questions.values()]
+    tested = hypotheses(result, run.rng("hypotheses"), beside=ps)
+    asked = answers(run, examined, questions, beside=[test.effect.p for test in tested])
     table = pd.DataFrame([*(h.row() for h in tested), *(_as_hypothesis(row) for row in asked)])
     run.table("hypotheses", table)
     run.table("all_jumps_detailed", result.jumps)
@@ -37,17 +40,50 @@ def report(config: MechanismsConfig, run: Run) -> None:
     run.figure("architectures", dashboard.architecture_page(result), caption="Six panels on the families.")
     run.view("hypotheses", "table", "tables/hypotheses.csv")
     counted = Counter(table.answer)
-    yes = [h.claim for h in tested if h.answer == "yes"]
+    for answer, name in (("yes", "hold"), ("no", "do_not"), ("not decidable with this power", "undecided")):
+        run.claim(
+            f"hypotheses/{name}",
+            counted[answer],
+            n=len(table),
+            kind="count",
+            title=f"Hypotheses answered '{answer}'",
+        )
+    run.claim(
+        "hypotheses", len(table), kind="count", title="Hypotheses tested, all corrected for together (Holm)"
+    )
+    for test in tested:
+        _claim_hypothesis(run, test)
+    yes = [f"{h.claim} (corrected {cite(h.claim, 'p')})" for h in tested if h.answer == "yes"]
+    run.headline([h.claim for h in sorted(tested, key=lambda h: h.corrected)[:3]], hero="executive_dashboard")
     run.verdict(
-        f"Of {len(table)} hypotheses {counted['yes']} hold, {counted['no']} do not, and "
-        f"{counted['not decidable with this power']} cannot be decided with {len(runs)} runs."
-        + (f" Supported: {'; '.join(yes)}." if yes else "")
+        f"Of {cite('hypotheses')} hypotheses, corrected for all of them, {cite('hypotheses/hold')} hold, "
+        f"{cite('hypotheses/do_not')} do not, and {cite('hypotheses/undecided')} cannot be decided with {cite('networks')} "
+        "networks." + (f" Supported: {'; '.join(yes)}." if yes else "")
+    )
+
+
+def _claim_hypothesis(run: Run, test: Hypothesis) -> None:
+    """The value minus its null, which is what the detector or other seeds give without the effect."""
+    found = test.effect
+    run.claim(
+        test.claim,
+        found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        null=0.0,
+        p=test.corrected,
+        kind="difference",
+        better="higher",
+        null_is="the detector's false alarms, or networks of other seeds",
+        title=test.claim[:1].upper() + test.claim[1:],
+        note=f"{test.value:.3g} beside {test.null:.3g}: {test.answer}",
     )
 
 
 def _as_hypothesis(row: dict[str, Any]) -> dict[str, Any]:
     """A question of phase 2 in the columns of the hypothesis table."""
-    shown = {key: row[key] for key in ("answer", "low", "high", "p", "n")}
+    shown = {key: row[key] for key in ("answer", "low", "high", "p", "n", "corrected_p")}
     return {
         "hypothesis": row["question"],
         "value": row["value"],

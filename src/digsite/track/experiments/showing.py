@@ -24,14 +24,15 @@ def show_courses(
     """`jumps` are steps by the name of a run."""
     for (arch, dataset), seeds in list(_alike(runs).items())[:SHOWN]:
         name = f"{arch} on {dataset}"
+        stored = f"courses/{arch}-{dataset}-{measure.replace('/', '_')}"
         table, bands = course(seeds, measure)
-        run.table(f"courses/{arch}-{dataset}", table)
+        run.table(stored, table)
         steps = sorted({step for one in seeds for step in jumps.get(one.name, ())})[:MARKS]
         options: dict[str, Any] = {"band": bands} if bands else {}
         run.view(
             f"{name}: {measure}",
             kind="curve",
-            source=f"tables/courses/{arch}-{dataset}.csv",
+            source=f"tables/{stored}.csv",
             x="step",
             y=list(seeds[0].layers),
             x_label="training step",

@@ -9,6 +9,8 @@ import pandas as pd
 import torch
 
 from digsite.base import families
+from digsite.base.intervals import seed_interval
+from digsite.record.verdict import cite
 from digsite.track.config import TransitionConfig
 from digsite.track.core.detect import jumps_of_all
 from digsite.track.core.jumps import Jump
@@ -22,6 +24,7 @@ from digsite.track.subjects.transitions._setup import Setup
 from digsite.train import Ensemble, train_ensemble
 from digsite.worker.run import Run
 
+LEVEL = 0.05  # of a corrected p, from which on a moment counts as found
 Confirmed = list[tuple[Series, Jump]]
 
 
@@ -79,19 +82,34 @@ def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> 
     series = [s for one in runs for m in one.values for s in one.series(m)]
     constant = float(np.mean([s.constant for s in series]))
     for side, numbers in counts.items():
-        mean = float(np.mean(numbers))
+        over = seed_interval([float(n) for n in numbers], "count", least=0.0)
         run.claim(
-            f"jumps_per_run/{side}", mean, n=len(runs), null=0.0, unit="jumps", note="all layers and measures"
+            f"jumps_per_run/{side}",
+            float(np.mean(numbers)),
+            interval=over,
+            unit="jumps",
+            kind="count",
+            better="lower",
+            title=f"Jumps found per network in measures of {side}, where there are none",
         )
     either = [a + b for a, b in zip(*counts.values(), strict=True)]
+    hit = sum(n > 0 for n in either)
+    beside = {"null": 0.05, "null_is": "the stated rate of false alarms", "better": "lower"}
+    title = "Networks without a transition in which a jump is found"
+    run.claim_share("runs_with_jumps", hit, len(runs), title=title, **beside)
     run.claim(
-        "runs_with_jumps", float(np.mean(np.array(either) > 0)), n=len(runs), null=0.05, note="false alarms"
+        "constant_series",
+        constant,
+        n=len(series),
+        kind="share",
+        title="Series without movement beyond rounding",
     )
-    run.claim("constant_series", constant, n=len(series), note="no movement beyond rounding")
+    run.headline(["runs_with_jumps", "jumps_per_run/*"])
     run.verdict(
-        f"With nothing to learn, {sum(map(bool, either))} of {len(runs)} runs show a jump: "
-        f"{np.mean(counts['activations']):.2f} per run in measures of activations and "
-        f"{np.mean(counts['weights']):.2f} in measures of weights. {constant:.0%} of the series are constant."
+        f"With nothing to learn, {cite('runs_with_jumps', 'hits')} of {cite('runs_with_jumps', 'n')} networks show a jump, "
+        f"where {cite('runs_with_jumps', 'null', '.0%')} may: {cite('jumps_per_run/activations', style='.2f')} per network in "
+        f"measures of activations and {cite('jumps_per_run/weights', style='.2f')} in measures of weights. "
+        f"{cite('constant_series', style='.0%')} of the series are constant."
     )
 
 
@@ -103,38 +121,72 @@ def _found(
     behavior: np.ndarray,
     setup: Setup,
 ) -> None:
-    lines, courses = [], []
+    lines, courses, headline = [], [], []
     for c, channel in enumerate(setup.channels):
         windows = [rise_window(one.steps, behavior[i, c]) for i, one in enumerate(runs)]
         name = channel.replace(" ", "_")
+        risen, title = sum(w is not None for w in windows), f"Networks in which {channel} rises"
+        run.claim_share(f"{name}/risen", risen, len(runs), title=title)
         _jump_claim(config, run, runs, confirmed, windows, name)
         best = _courses(config, runs, windows)
         courses += [{"channel": channel, **vars(one)} for one in best]
         if not best or not best[0].runs:
             continue
         first = best[0]
-        note = f"{first.layer} {first.measure}, corrected p = {first.p:.2g}"
+        _claim_course(run, first, name, channel)
+        middles = [w.middle for w in windows if w is not None]
+        over = seed_interval(middles, "median")
         run.claim(
-            f"{name}/steepest_in_window", first.found, n=first.runs, null=first.chance, unit="runs", note=note
+            f"{name}/step",
+            over.value,
+            interval=over,
+            unit="steps",
+            kind="median",
+            null=setup.truth.get(channel),
+            null_is="closed form",
+            title=f"Training step at which {channel} has risen halfway",
+            note=_truth(setup, channel),
         )
-        middles = np.array([w.middle for w in windows if w is not None])
-        span = {"low": float(middles.min()), "high": float(middles.max()), "n": len(middles)}
-        null, note = setup.truth.get(channel), _truth(setup, channel)
-        run.claim(f"{name}/step", float(np.median(middles)), **span, null=null, unit="steps", note=note)
-        lines.append(f"{channel} in {first.found} of {first.runs} runs (chance {first.chance:.1f})")
+        headline += [f"{name}/steepest_in_window", f"{name}/step"]
+        lines.append(_course_words(first, name, channel))
     run.table("courses", pd.DataFrame(courses))
     errors = _clock_errors(runs, behavior, setup)
-    head = "The fastest change of the best measure lies in the 10-90 % window of "
-    text = (
-        head + "; ".join(lines) + "." if lines else "No behavior has risen: there is no transition to find."
-    )
+    text = " ".join(lines) or "No behavior has risen: there is no transition to find."
     if errors:
-        worst = float(np.max(np.abs(errors)))
-        run.claim(
-            "largest_clock_error", worst, n=len(errors), null=1.0, note="relative, against the closed form"
-        )
-        text += f" Stage times are within {worst:.1%} of the closed form."
+        worst, beside = float(np.max(np.abs(errors))), {"null": 1.0, "null_is": "a stage that is never seen"}
+        title = "Largest error of a stage's time against the closed form"
+        name, more = "largest_clock_error", {"kind": "share", "better": "lower", **beside}
+        run.claim(name, worst, n=len(errors), title=title, **more)
+        text += f" Stage times are within {cite('largest_clock_error')} of the closed form."
+    run.headline(headline or ["*/risen"])
     run.verdict(text)
+
+
+def _claim_course(run: Run, first: Course, name: str, channel: str) -> None:
+    """The best of all curves that were looked at, with a p that is corrected for having looked at all of them."""
+    run.claim_share(
+        f"{name}/steepest_in_window",
+        first.found,
+        first.runs,
+        null=first.chance / first.runs,
+        null_is="a random moment of training",
+        p=first.p,
+        better="higher",
+        title=f"Networks whose fastest change lies where {channel} rises",
+        note=f"{first.layer} {first.measure}",
+    )
+
+
+def _course_words(first: Course, name: str, channel: str) -> str:
+    """Found only where the corrected p says so: two of two networks are no evidence among a hundred curves."""
+    claim = f"{name}/steepest_in_window"
+    counted = f"in {cite(claim, 'hits')} of {cite(claim, 'n')} networks, corrected {cite(claim, 'p')}"
+    if first.p < LEVEL:
+        return (
+            f"The moment of {channel} is found: the fastest change of '{first.layer} {first.measure}' lies where it rises "
+            f"({counted}; chance {cite(claim, 'null', '.0%')})."
+        )
+    return f"The moment of {channel} is not told from chance: the best of all curves changes fastest there {counted}."
 
 
 def _jump_claim(
@@ -148,8 +200,18 @@ def _jump_claim(
     """Abrupt events: a transition that takes many samples is a course, not a jump, and need not be among them."""
     steps = [[j.step for _, j in confirmed[one.name]] for one in runs]
     result = hits(windows, steps, config.steps, run.rng(f"shifts/{name}"))
-    note = f"runs with a confirmed jump in the window, p = {result.p:.3f} against shifted jumps"
-    run.claim(f"{name}/jump_in_window", result.found, n=result.runs, null=result.null, unit="runs", note=note)
+    if not result.runs:
+        return
+    run.claim_share(
+        f"{name}/jump_in_window",
+        result.found,
+        result.runs,
+        null=result.null / result.runs,
+        null_is="the same jumps moved by chance",
+        p=result.p,
+        better="higher",
+        title=f"Networks with a confirmed jump where {name.replace('_', ' ')} rises",
+    )
 
 
 def _courses(config: TransitionConfig, runs: list[TrackedRun], windows: list[Window | None]) -> list[Course]:

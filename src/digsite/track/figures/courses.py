@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from digsite.figures import NULL_COLOR, PALETTE, canvas, styled
+from digsite.figures import NULL_COLOR, PALETTE, canvas, place_legend, styled
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import Series
 from digsite.track.judge.critical import TOGETHER, fast
@@ -55,7 +55,7 @@ def phase_histograms(phases: Mapping[str, np.ndarray], title: str = "") -> Figur
         ax.hist(values, bins=bins.tolist(), color=color)
         ax.axhline(len(values) / 40, color=NULL_COLOR, linestyle="--", label="even spread")
         ax.set(ylabel="jumps", title=f"{name} (n = {len(values)})")
-    axes[0, 0].legend()
+    place_legend(axes[0, 0])
     axes[-1, 0].set_xlabel("share of training done")
     if title:
         figure.suptitle(title)
@@ -81,7 +81,7 @@ def counts_and_null(
     ax.hlines(null, at - 0.45, at + 0.45, color=NULL_COLOR, linewidth=2, label="noise, by the published rule")
     ax.set_xticks(at, list(names))
     ax.set(ylabel=y)
-    ax.legend()
+    place_legend(ax)
     return figure
 
 
@@ -131,7 +131,7 @@ def velocity_and_acceleration(run: TrackedRun, measure: str) -> Figure:
         axes[2].plot(run.steps, np.mean([fast(s.values) for s in moving], axis=0), color=PALETTE[0])
     axes[2].axhline(TOGETHER, color="black", linewidth=0.8, linestyle=":", label="half of the layers")
     axes[2].axhline(0.1, color=NULL_COLOR, linestyle="--", label="average by construction")
-    axes[2].legend()
+    place_legend(axes[2])
     axes[0].set(ylabel="|velocity| / sd", title=f"{run.name}: {measure}", yscale="log")
     axes[1].set(ylabel="|acceleration| / sd", yscale="log")
     axes[2].set(xlabel="training step", ylabel="share of layers that are fast")

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from digsite.figures import NULL_COLOR, PALETTE, canvas, styled
+from digsite.figures import NULL_COLOR, PALETTE, canvas, place_legend, styled
 from digsite.track.judge.phases import Phase1, rate_by
 from digsite.track.subjects.tracked import TrackedRun
 
@@ -61,9 +61,9 @@ def architecture_page(result: Phase1) -> Figure:
 
 def _rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
     at = np.arange(len(table))
-    ax.bar(at, table["rate"], color=PALETTE[0], width=0.65)
-    spread = np.nan_to_num(np.stack([table["rate"] - table["low"], table["high"] - table["rate"]]))
-    ax.errorbar(at, table["rate"], yerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=3)
+    ax.bar(at, table["median"], color=PALETTE[0], width=0.65)
+    spread = np.nan_to_num(np.stack([table["median"] - table["low"], table["high"] - table["median"]]))
+    ax.errorbar(at, table["median"], yerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=3)
     ax.axhline(null, color=NULL_COLOR, linestyle="--", label="smoothed series, new noise")
     long = len(table) > 4
     ax.set_xticks(
@@ -83,7 +83,7 @@ def _orders(ax: Axes, result: Phase1) -> None:
     )
     ax.set_xticks(range(4), names, rotation=20)
     ax.set(ylabel="runs", title="A  order in which layers settle")
-    ax.legend()
+    place_legend(ax)
 
 
 def _thirds(ax: Axes, result: Phase1) -> None:
@@ -96,7 +96,7 @@ def _thirds(ax: Axes, result: Phase1) -> None:
     ax.axhline(total / 3, color=NULL_COLOR, linestyle="--", label="even spread")
     ax.set_xticks(range(3), ["early", "mid", "late"])
     ax.set(ylabel="jumps", title="B  thirds of training")
-    ax.legend()
+    place_legend(ax)
 
 
 def _coordinated(ax: Axes, result: Phase1) -> None:
@@ -104,7 +104,7 @@ def _coordinated(ax: Axes, result: Phase1) -> None:
     ax.hist(p, bins=np.linspace(0, 1, 21).tolist(), color=PALETTE[3])
     ax.axhline(len(p) / 20, color=NULL_COLOR, linestyle="--", label="no coordination")
     ax.set(xlabel="p against circular shifts", ylabel="runs", title="D  layers fast together")
-    ax.legend()
+    place_legend(ax)
 
 
 def _phases(ax: Axes, phase: np.ndarray, title: str) -> None:
@@ -114,7 +114,7 @@ def _phases(ax: Axes, phase: np.ndarray, title: str) -> None:
         ax.axvline(line, color="black", linewidth=0.6, linestyle=":")
     early = f", {np.mean(phase < 0.1):.0%} before 0.1" if len(phase) else ""
     ax.set(xlabel="share of training done", ylabel="jumps", title=title + early)
-    ax.legend()
+    place_legend(ax)
 
 
 def _phases_by_family(ax: Axes, result: Phase1) -> None:
@@ -130,7 +130,7 @@ def _phases_by_family(ax: Axes, result: Phase1) -> None:
             )
     ax.plot([0, 1], [0, 1], color=NULL_COLOR, linestyle="--", label="even spread")
     ax.set(xlabel="share of training done", ylabel="share of jumps so far", title="F  when, by family")
-    ax.legend()
+    place_legend(ax)
 
 
 def _sizes(ax: Axes, result: Phase1) -> None:
@@ -166,7 +166,7 @@ def _loss(ax: Axes, result: Phase1) -> None:
     ax.set_xticks(range(3), FAMILIES)
     ax.set_xlim(-0.5, 2.5)
     ax.set(ylabel="share of falls minus base rate", title="I  loss at fast samples")
-    ax.legend()
+    place_legend(ax)
 
 
 def _words(ax: Axes, runs: Sequence[TrackedRun], result: Phase1) -> None:

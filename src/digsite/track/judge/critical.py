@@ -50,19 +50,33 @@ def fast(values: np.ndarray, order: int = 1) -> np.ndarray:
     return mark
 
 
-def periods(layers: Sequence[np.ndarray], rng: np.random.Generator, *, shifts: int = 200) -> Periods | None:
-    """None for fewer than two moving layers: nothing can be coordinated."""
+def periods(
+    layers: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    *,
+    shifts: int = 200,
+    elsewhere: Sequence[Sequence[np.ndarray]] | None = None,
+) -> Periods | None:
+    """None for fewer than two moving layers: nothing can be coordinated.
+
+    `layers`: one series per layer of one network. `elsewhere`: the same layers of networks trained from other seeds; then
+    the null puts layers of different networks together. Every training curve starts with a transient, so layers that
+    know nothing of each other are fast at the same time, and a null that shifts them in a circle calls that coordination.
+    """
     if len(layers) < 2:
         return None
     marks = np.stack([fast(values) for values in layers])
     turns = np.stack([fast(values, 2) for values in layers])
     share = marks.mean(0)
     statistic = float((share**2).mean())
+    strangers = (
+        None if elsewhere is None else np.stack([[fast(v) for v in other] for other in (layers, *elsewhere)])
+    )
     null_stat, null_top = [], []
     for _ in range(shifts):
-        shifted = np.stack([np.roll(mark, rng.integers(len(mark))) for mark in marks]).mean(0)
-        null_stat.append(float((shifted**2).mean()))
-        null_top.append(float(shifted.max()))
+        mixed = _shifted(marks, rng) if strangers is None else _strangers(strangers, rng)
+        null_stat.append(float((mixed.mean(0) ** 2).mean()))
+        null_top.append(float(mixed.mean(0).max()))
     p = (1 + sum(null >= statistic for null in null_stat)) / (shifts + 1)
     return Periods(
         coordination=share,
@@ -76,6 +90,17 @@ def periods(layers: Sequence[np.ndarray], rng: np.random.Generator, *, shifts: i
     )
 
 
+def _shifted(marks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.stack([np.roll(mark, rng.integers(len(mark))) for mark in marks])
+
+
+def _strangers(marks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(layers, samples) from `marks` (networks, layers, samples): neighbors in the result come from different networks."""
+    n, n_layers = marks.shape[:2]
+    order = np.concatenate([rng.permutation(n) for _ in range(-(-n_layers // n) + 1)])
+    return np.stack([marks[order[layer], layer] for layer in range(n_layers)])
+
+
 def loss_link(
     layers: Sequence[np.ndarray],
     loss: np.ndarray,
@@ -83,10 +108,13 @@ def loss_link(
     *,
     shifts: int = 200,
     reach: int = 10,
+    elsewhere: Sequence[np.ndarray] | None = None,
 ) -> LossLink:
     """The share of falls at fast samples against the base rate, and the strongest lagged correlation of speeds.
 
-    A positive lag means that the representation moves first. The null shifts the loss in a circle.
+    A positive lag means that the representation moves first. The null of the correlation shifts the loss in a circle.
+    `elsewhere`: losses of networks trained from other seeds, on the same steps; then the base rate is theirs at the same
+    samples, because any loss falls early, when any representation is fast.
     """
     drop = -np.diff(loss, prepend=loss[0])
     falling = drop > 0
@@ -94,6 +122,8 @@ def loss_link(
     base = float(falling[1:].mean())
     n = int(marks.sum())
     fell = float(falling[marks].mean()) if n else None
+    if elsewhere is not None and len(elsewhere) and n:
+        base = float(np.mean([(-np.diff(other, prepend=other[0]) > 0)[marks].mean() for other in elsewhere]))
     error = 1.96 * np.sqrt(base * (1 - base) / n) if n else None
     speed = (
         _standard(np.mean([np.abs(np.diff(v, prepend=v[0])) for v in layers], axis=0))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter, savgol_filter
 
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
 from digsite.track.core import noise
 from digsite.track.core.detect import detectors, jumps_of, jumps_of_all
 from digsite.track.core.jumps import Jump
@@ -146,13 +146,21 @@ KINDS = ("constant", "converged", "not converged")
 
 
 def _critical(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator) -> pd.DataFrame:
+    """Coordination of layers, and the loss at fast samples, each beside networks of other seeds of the same cell."""
     rows = []
     for run in runs:
         moving = _moving(run, measure)
-        found = critical.periods(moving, rng)
+        others = [other for other in runs if other is not run and _same_cell(run, other, measure)]
+        strangers = [_moving(other, measure) for other in others]
+        found = critical.periods(moving, rng, elsewhere=strangers or None)
         if found is None:
             continue
-        link = critical.loss_link(moving, run.loss, rng) if np.isfinite(run.loss).all() else None
+        losses = [other.loss for other in others if np.isfinite(other.loss).all()]
+        link = (
+            critical.loss_link(moving, run.loss, rng, elsewhere=losses)
+            if np.isfinite(run.loss).all()
+            else None
+        )
         rows.append(
             labels(run)
             | {
@@ -162,11 +170,23 @@ def _critical(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator
                 "max_coordination": found.highest,
                 "max_coordination_null": found.null_highest,
                 "mean_coordination": float(found.coordination.mean()),
+                "coordination_excess": found.excess,
                 "coordination_p": found.p,
+                "other_seeds": len(strangers),
             }
             | ({f"loss_{key}": value for key, value in asdict(link).items()} if link else {})
         )
     return pd.DataFrame(rows)
+
+
+def _same_cell(run: TrackedRun, other: TrackedRun, measure: str) -> bool:
+    """Another seed of the same architecture on the same data, with the same layers moving at the same steps."""
+    return (
+        (run.arch, run.dataset) == (other.arch, other.dataset)
+        and np.array_equal(run.steps, other.steps)
+        and [s.layer for s in run.series(measure) if not s.constant and s.holes == 0]
+        == [s.layer for s in other.series(measure) if not s.constant and s.holes == 0]
+    )
 
 
 def labels(run: TrackedRun) -> dict[str, Any]:
@@ -186,13 +206,19 @@ def detector_table(runs: Sequence[TrackedRun], measure: str, edge: Found) -> pd.
     smooth = [surrogate(s, rng) for s in series[:: max(len(series) // 100, 1)] if not s.constant]
     rows = []
     for name in detectors():
-        counts = (
-            [len(jumps) for _, jumps in edge] if name == "edge" else [len(jumps_of(s, name)) for s in series]
-        )
-        null = [len(jumps_of(s, name)) for s in smooth]
-        rate = float(np.mean(null)) if null else 0.0
-        rows.append({"detector": name, "per_series": float(np.mean(counts)), "null_per_series": rate})
+        found = [jumps for _, jumps in edge] if name == "edge" else [jumps_of(s, name) for s in series]
+        null = [jumps_of(s, name) for s in smooth]
+        line: dict[str, Any] = {"detector": name}
+        for part, (low, high) in PARTS.items():
+            for side, lists in (("", found), ("null_", null)):
+                counts = [sum(low <= jump.phase < high for jump in jumps) for jumps in lists]
+                line[f"{side}{part}per_series"] = float(np.mean(counts)) if counts else 0.0
+        rows.append(line)
     return pd.DataFrame(rows)
+
+
+# Of training: all of it, its first tenth, its second half. Where false alarms fall is not where jumps would by chance.
+PARTS = {"": (-np.inf, np.inf), "early_": (0.0, 0.1), "late_": (0.5, 1.01)}
 
 
 def surrogate(series: Series, rng: np.random.Generator) -> Series:
@@ -210,13 +236,17 @@ def surrogate(series: Series, rng: np.random.Generator) -> Series:
 
 
 def rate_by(jumps: pd.DataFrame, layers: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Jumps per layer series by a column, mean over runs with a 95 % interval from the spread between runs."""
+    """Jumps per layer series by a column: mean over runs, and the median with its 95 % interval."""
     sizes: Any = layers.groupby([key, "experiment"]).size()
     per_run = sizes.rename("layers").to_frame()
     per_run["jumps"] = jumps.groupby([key, "experiment"]).size() if len(jumps) else 0
     rates = (per_run["jumps"].fillna(0) / per_run["layers"]).groupby(key)
-    rows = [(name, *student(values.tolist(), least=0), len(values)) for name, values in rates]
-    table = pd.DataFrame(rows, columns=[key, "rate", "low", "high", "runs"])
+    over = {name: seed_interval(values.tolist(), "median", least=0.0) for name, values in rates}
+    rows = [
+        (name, float(values.mean()), over[name].value, over[name].low, over[name].high, len(values))
+        for name, values in rates
+    ]
+    table = pd.DataFrame(rows, columns=[key, "rate", "median", "low", "high", "runs"])
     return table.astype({"low": float, "high": float})
 
 
