@@ -96,3 +96,21 @@ def run_smoke(study_name: str, root: Path, *overrides: str):
 @pytest.fixture
 def smoke(tmp_path):
     return lambda name, *overrides: run_smoke(name, tmp_path / "runs", *overrides)
+
+
+@pytest.fixture(scope="session")
+def transformers():
+    """The library, quiet: what it prints is not what is tested here."""
+    found = pytest.importorskip("transformers")
+    found.logging.set_verbosity_error()
+    found.logging.disable_progress_bar()
+    return found
+
+
+@pytest.fixture(scope="session")
+def family_folders(tmp_path_factory, transformers):
+    """A folder of a tiny network of every family that people bring, as its own library saves it."""
+    from model_families import FAMILIES, write_family
+
+    root = tmp_path_factory.mktemp("families")
+    return {family: write_family(root / family, family, transformers) for family in FAMILIES}

@@ -6,6 +6,12 @@ from digsite.base.public import lazy_names
 from digsite.base.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    # The rooms can be called: digsite.prune(model, data)
+    from digsite import decompose as decompose
+    from digsite import graft as graft
+    from digsite import prune as prune
+    from digsite import read as read
+    from digsite import track as track
     from digsite.api import Run as Run
     from digsite.api import list_runs as list_runs
     from digsite.api import list_studies as list_studies

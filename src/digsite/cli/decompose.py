@@ -21,10 +21,13 @@ from digsite.cli._options import device_option, runs_option
     metavar="DATA",
     help="An image set, x.npy, py:module:name, gaussian or uniform.",
 )
+@click.option(
+    "--text", default="", metavar="TEXT", help="A corpus or a text file, for models that read tokens."
+)
 @click.option("--quick", "size", flag_value="quick", help="Fewer steps: a first answer.")
 @runs_option
 @device_option
-def command(model, overrides, modules, data, size, root, device):
+def command(model, overrides, modules, data, text, size, root, device):
     """Split weights of a model into simple parts, and learn which parts an input uses.
 
     MODEL is py:module:factory, file:PATH, zoo:NAME#123 or hub:org/name. Settings are key.path=value, such as
@@ -34,6 +37,10 @@ def command(model, overrides, modules, data, size, root, device):
     from digsite.weights import refuse_missing
 
     refuse_missing(model)
+    if text:
+        data = f"text:{text}"
+        if not any(word.startswith("decompose.compare=") for word in overrides):
+            overrides = ("decompose.compare=kl", *overrides)
     given = [f"model={model}", f"modules=[{', '.join(map(repr, modules.split(',')))}]", f"data={data}"]
     click.get_current_context().invoke(
         run.command, studies="own_model", overrides=(*given, *overrides), size=size, root=root, device=device

@@ -28,7 +28,11 @@ def classes(text: str) -> tuple[int, ...]:
 @click.option(
     "--method", default="union", show_default=True, help='A method with options: "ridge_all data=au".'
 )
-@click.option("--data", default="", help="Image set, for methods that need one and for the ledger.")
+@click.option(
+    "--data",
+    default="",
+    help="Image set by name, or FILE.npz of your own (x, y), for methods that need one and for the ledger.",
+)
 @click.option(
     "--pixels",
     type=click.Choice(["standard", "raw"]),
@@ -72,6 +76,10 @@ def command(
     )
     images = split(load(data), seed, standard=pixels == "standard") if data else None
     done = graft(pair, method, images, seed=seed, calibrate=calibrate)
+    if done.ledger:
+        from digsite.graft.judge.ledger import say_gain
+
+        click.echo(say_gain(done.ledger))
     for depth in done.ceiling:
         click.echo(f"ceiling at layer {depth.layer:<11}{depth.ceiling:.2f}")
     line = asdict(done.ledger) if done.ledger else {"method": method, "scored": False}

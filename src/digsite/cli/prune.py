@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from digsite.cli._options import device_option
+
 
 @click.command("prune")
 @click.argument("model")
@@ -12,12 +14,22 @@ import click
 )
 @click.option("--sparsity", type=float, default=None, help="Share of weights that go, 0.5 by default.")
 @click.option("--pattern", default=None, help="n:m, such as 2:4, instead of a share.")
-@click.option("--calibration", default="", help="A corpus name or a text file.")
 @click.option(
-    "--sequences", type=click.IntRange(1), default=64, show_default=True, help="Calibration windows."
+    "--calibration",
+    default="",
+    help="A corpus or a text file; for other models an image set or folder, FILE.npy of inputs, or py:module:name.",
 )
 @click.option(
-    "--length", type=click.IntRange(0), default=0, help="Tokens of a window; the context, at most 128."
+    "--sequences",
+    type=click.IntRange(0),
+    default=0,
+    help="Calibration windows (rows, images); 128, as published.",
+)
+@click.option(
+    "--length",
+    type=click.IntRange(0),
+    default=0,
+    help="Tokens of a window; the context, at most 2048, as published.",
 )
 @click.option(
     "--swap", type=click.IntRange(0), default=0, show_default=True, help="Most exchanges per row afterwards."
@@ -39,6 +51,7 @@ import click
     help="Apply the masks of this file, which must be of this model, instead of making new ones.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@device_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result.")
 def command(
     model,
@@ -57,9 +70,14 @@ def command(
     stream,
     masks,
     seed,
+    device,
     out,
 ):
-    """Prune a language model and keep its masks, its errors and what it lost."""
+    """Prune a model of any family and keep its masks, its errors and what it lost.
+
+    MODEL is a folder, a file, hub:org/name, run:ID or py:module:factory. An interrupted pruning goes on where it was
+    when the same command is given again.
+    """
     from digsite.base.errors import UsageError
     from digsite.prune.api import Job, prune_folder
     from digsite.prune.core import patterns
@@ -74,16 +92,38 @@ def command(
         raise UsageError(
             "The file of --masks says what goes; --sparsity and --pattern cannot be given with it."
         )
-    recipe = Recipe(method_named(method), patterns.parse(sparsity, pattern), include, exclude, swap, owl,
-                    repair=repair, allocation=allocation)  # fmt: skip
-    job = Job(model, out, recipe, calibration, sequences, length, seed, stream, masks)
-    done = prune_folder(job, _tell)
+    recipe = Recipe(
+        method_named(method),
+        patterns.parse(sparsity, pattern),
+        include,
+        exclude,
+        swap,
+        owl,
+        repair=repair,
+        allocation=allocation,
+    )
+    job = Job(model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device(device))
+    _report(prune_folder(job, _tell, lambda line: click.echo(line, err=True)), out)
+
+
+def _report(done, out) -> None:
     for when, measured in (("before", done.before), ("after", done.after)):
         if measured is not None:
             bits = f", {measured.bits_per_byte:.4f} bits per byte" if measured.bits_per_byte else ""
             click.echo(f"{when:>6}: perplexity {measured.perplexity:.3f} at context {measured.context}{bits}")
+    if done.drift is not None:
+        click.echo(done.drift.sentence())
+    for line in done.notes[-3:]:
+        if line.startswith(("pruned", "not ")) or " maps (" in line:
+            click.echo(line)
     click.echo(done.page)
     click.echo(f"folder  {out}  (masks.safetensors, pruning.json, size_and_speed.md)")
+
+
+def _device(name: str) -> str:
+    from digsite.worker.process import pick_device
+
+    return str(pick_device(name))
 
 
 def _tell(one) -> None:

@@ -39,11 +39,14 @@ def _one(model, reader_path, as_json):
     found = read_model(model, reader_path)
     if as_json:
         return print_json(found)
+    for note in found["notes"]:
+        if note.startswith("not "):  # what was not understood, before any answer
+            click.echo(note)
     for name, title in (("predictions", "what it says"), ("layers", "layers read"), ("skipped", "skipped")):
         if found[name]:
             click.echo(title)
             print_table(list(found[name][0]), [[_cell(v) for v in row.values()] for row in found[name]])
-    click.echo("\n".join(found["notes"]))
+    click.echo("\n".join(note for note in found["notes"] if not note.startswith("not ")))
 
 
 def _diff(first, second, as_json):

@@ -1,4 +1,4 @@
-"""digsite track RUN|CHECKPOINT-FOLDER|RESULTS"""
+"""digsite track RUN|CHECKPOINT-FOLDER|RESULTS|MODEL MODEL ..."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from digsite.cli._options import json_option, runs_option
 
 
 @click.command("track")
-@click.argument("what")
+@click.argument("what", nargs=-1, required=True)
 @click.option(
     "--measures", multiple=True, help="Only measures that contain this text; may be given several times."
 )
@@ -25,16 +25,20 @@ def command(what, measures, probe, detector, root, as_json):
 
     Checkpoints are files or folders with the step in their names; their weights are read, and with --probe also the
     activations of networks that say what they are (saved by digsite or in a Hugging Face layout). Results are
-    CSV and JSON files: constant series, wrong time units and undefined statistics are named.
+    CSV and JSON files: constant series, wrong time units and undefined statistics are named. Several models by reference
+    are the checkpoints of one training, in the order in which they are named.
     """
-    from digsite.track.api import read_target
+    from digsite.track.api import read_references, read_target
 
-    path = Path(what)
-    if not path.exists():
-        from digsite.record import find_run
+    if len(what) > 1:
+        found = read_references(what, measures, detector)
+    else:
+        path = Path(what[0])
+        if not path.exists():
+            from digsite.record import find_run
 
-        path = find_run(what, root).path
-    found = read_target(path, measures, detector, probe)
+            path = find_run(what[0], root).path
+        found = read_target(path, measures, detector, probe)
     if as_json:
         from digsite.cli._print import print_json
 

@@ -15,19 +15,26 @@ def command():
 @command.command("make")
 @click.argument("name", metavar="STUDY|COLLECTION")
 @click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
+@click.option(
+    "--from", "folder", type=click.Path(path_type=Path), help="The folder of a collection that others made."
+)
 @size_options
 @runs_option
 @studies_option
 @device_option
-def make(name, overrides, size, root, extra, device):
-    """Run a study that makes a zoo, or take in a collection that others made (group_zoo, modular_addition)."""
+def make(name, overrides, folder, size, root, extra, device):
+    """Run a study that makes a zoo, or take in a collection that others made.
+
+    Collections: group_zoo, modular_addition, small_cnn_zoo (as published), checkpoint_tree (a folder of state dicts).
+    """
     from digsite.base import families
     from digsite.cli import run as run_verb
 
     if name in families.names("digsite.zoo.importers"):
         from digsite.zoo.collect import import_zoo
 
-        return click.echo(import_zoo(name))
+        out = None if folder is None else Path(root) / "zoos" / f"{name}-{folder.name}"
+        return click.echo(import_zoo(name, folder, out))
     given = {
         "studies": name,
         "overrides": overrides,

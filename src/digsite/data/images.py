@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from digsite.base import families
-from digsite.base.errors import NotFound, nearest
+from digsite.base.edge import one_sentence
+from digsite.base.errors import NotFound, UsageError, nearest
 
 PACKAGE = "digsite.data.sets"
 
@@ -68,7 +70,45 @@ def names() -> list[str]:
 
 
 def load(name: str) -> ImageSet:
-    """`digits` is bundled; the others come from DIGSITE_DATA, the user cache, or a verified download."""
+    """`digits` is bundled; the others come from DIGSITE_DATA, the user cache, or a verified download.
+
+    A path to a `.npz` is a set of one's own: x_train, y_train, x_test, y_test, or x and y, of which a fifth is held out.
+    """
+    if name.endswith(".npz"):
+        return read_own(Path(name).expanduser())
     if name not in names():
         raise NotFound(f"There is no image set '{name}'.", hint=nearest(name, names()))
     return import_module(f"{PACKAGE}.{name}").read()
+
+
+def read_own(path: Path) -> ImageSet:
+    """Images of a `.npz` as (n, height, width), with channels last or first, or flat rows of a square image."""
+    if not path.is_file():
+        raise NotFound(f"There is no file '{path}'.")
+    with one_sentence(f"Reading the images of '{path}'"), np.load(path, allow_pickle=False) as arrays:
+        found = {key: arrays[key] for key in arrays.files}
+    if {"x_train", "y_train", "x_test", "y_test"} <= found.keys():
+        parts = [found[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+    elif {"x", "y"} <= found.keys():
+        order = np.random.default_rng(0).permutation(len(found["x"]))
+        cut = max(1, len(order) // 5)
+        parts = [found[key][rows] for rows in (order[cut:], order[:cut]) for key in ("x", "y")]
+    else:
+        raise UsageError(
+            f"'{path}' has the arrays {', '.join(sorted(found)[:6])}.",
+            hint="Images of one's own are x and y, or x_train, y_train, x_test and y_test.",
+        )
+    with one_sentence(f"Using the arrays of '{path}' as images and labels"):
+        x_train, y_train, x_test, y_test = parts
+        classes = tuple(str(c) for c in range(int(max(y_train.max(), y_test.max())) + 1))
+        return from_numpy(path.stem, (_as_images(x_train), y_train), (_as_images(x_test), y_test), classes)
+
+
+def _as_images(x: np.ndarray) -> np.ndarray:
+    """(n, h, w) or (n, h, w, c), from rows or from channels first."""
+    if x.ndim == 2:
+        side = round(x.shape[1] ** 0.5)
+        return x.reshape(len(x), side, -1)
+    if x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[3] not in (1, 3):
+        return x.transpose(0, 2, 3, 1)
+    return x

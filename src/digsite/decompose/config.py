@@ -214,7 +214,8 @@ class ModelConfig(Config):
         default="", description="attribute of the model's output to compare, or idx_n of a tuple"
     )
     data: str = Field(
-        default="gaussian", description="gaussian, uniform, an image set, x.npy, or py:module:name"
+        default="gaussian",
+        description="gaussian, uniform, an image set, x.npy, text:CORPUS, or py:module:name",
     )
     decompose: DecomposeConfig = Field(default=DecomposeConfig(), description="how to decompose")
     log_every: int = Field(default=100, gt=0, description="steps between lines of the journal")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from digsite.base.errors import UsageError
-from digsite.data import ImageSet
+from digsite.data import ImageSet, load
 from digsite.graft.core.access import Access, Frame, Images, Lens, Pools
 from digsite.graft.core.calibrate import calibrated
 from digsite.graft.core.edits import edited
@@ -16,7 +16,7 @@ from digsite.graft.core.operate import Operation, Plan, best_null, operate, plan
 from digsite.graft.core.pair import Pair
 from digsite.graft.core.task import Classes, Scorer, Split, check_knowledge, pools, split
 from digsite.graft.judge.ceiling import Depth, readable_ceiling
-from digsite.graft.judge.ledger import Entry, entry
+from digsite.graft.judge.ledger import Entry, entry, say_gain
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,36 @@ class Grafted:
     operation: Operation
     ceiling: tuple[Depth, ...] = ()
 
+    @property
+    def verdict(self) -> str:
+        """One sentence whose first word is the sign of the gain; without data nothing is known."""
+        return say_gain(self.ledger) if self.ledger else "Unknown: no data, so the graft was not scored."
 
-def graft(
+
+def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
+    """`graft(pair, method, data)`, or in one line `graft(donor, receiver, method, data, new=..., old=...)`.
+
+    Donor and receiver are modules or references; `data` is an image set, its name, or a `.npz` of one's own. `old` are the
+    classes of the receiver, `new` what it should learn, `shared` what both know, `foreign` what the donor alone keeps.
+    """
+    if isinstance(pair, Pair):
+        return graft_pair(pair, *others, **named)
+    if not others or not isinstance(others[0], str | nn.Module):
+        raise UsageError(
+            "A graft needs a donor and a receiver.", hint="graft(donor, receiver, data=..., new=(4,))"
+        )
+    from digsite.graft.subjects.checkpoints import open_model
+
+    donor, receiver = (open_model(one) if isinstance(one, str) else one for one in (pair, others[0]))
+    classes = {key: named.pop(key) for key in ("old", "shared", "new", "foreign") if key in named}
+    classes = {key: (value,) if isinstance(value, int) else tuple(value) for key, value in classes.items()}
+    return graft_pair(Pair(receiver, donor, **classes), *others[1:], **named)
+
+
+def graft_pair(
     pair: Pair,
     method: str = "union",
-    data: ImageSet | Split | None = None,
+    data: ImageSet | Split | str | None = None,
     *,
     seed: int = 0,
     calibrate: bool = False,
@@ -45,6 +70,7 @@ def graft(
     Without it only methods of budget "w" can work, and nothing is known about the result.
     """
     chosen = plan(method, **options)
+    data = load(data) if isinstance(data, str) else data
     pair = replace(pair, receiver=_own(pair.receiver), donor=_own(pair.donor))
     classes = Classes(pair.old, pair.shared, pair.new, pair.foreign)
     if data is None:

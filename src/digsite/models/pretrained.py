@@ -4,20 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from digsite.base import atomic, families, lazy
-from digsite.base.errors import DigsiteError, UsageError
+from digsite.base import atomic
+from digsite.base.errors import UsageError
 from digsite.config import Config
 from digsite.models.architectures.gpt2 import Gpt2
 from digsite.models.architectures.llama import Llama
-from digsite.models.construct import empty
+from digsite.models.assemble import UNKNOWN_USE, assemble, unknown_use
 from digsite.models.layouts import huggingface_gpt2, huggingface_llama, own
+from digsite.models.opening.opened import open_folder
 from digsite.weights import Reference, WeightBundle, parse_reference, read_weights, write_weights
 from digsite.weights.sources import py
-
-LAYOUTS = "digsite.models.layouts"
 
 
 def load_model(reference: str | Reference) -> nn.Module:
@@ -29,47 +27,13 @@ def load_model(reference: str | Reference) -> nn.Module:
 
 
 def from_bundle(bundle: WeightBundle) -> nn.Module:
-    for layout in families.scan(LAYOUTS).values():
-        if layout.matches(bundle):
-            return fill(*layout.translate(bundle)).eval()
+    """The network of a bundle: of a layout that we know, or as its Hugging Face folder says."""
+    known = assemble(bundle)
+    if known is not None:
+        return known
     if "config" in bundle.meta:
-        return _transformers(bundle)
-    names = ", ".join(list(bundle.tensors)[:3])
-    raise UsageError(
-        f"The weights of '{bundle.meta.get('path', 'this model')}' ({names}, ...) do not say how they are used.",
-        hint="Name your own module with py:module:factory, or save the model with digsite.models.save_model.",
-    )
-
-
-def fill(config: Config, state: dict[str, Tensor]) -> nn.Module:
-    """A module that takes over the given tensors; they are not copied."""
-    with torch.device("meta"):
-        model = empty(config)
-    try:
-        model.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        problems = " ".join(str(error).split("\n\t")[1:3]).strip()
-        raise DigsiteError(
-            f"The tensors do not fit a {getattr(config, 'kind', 'model')}: {problems}"
-        ) from None
-    if isinstance(model, Llama) and model.config.tied:
-        model.lm_head.weight = model.model.embed_tokens.weight
-    if isinstance(model, Gpt2) and model.config.tied:
-        model.lm_head.weight = model.transformer.wte.weight
-    return model
-
-
-def _transformers(bundle: WeightBundle) -> nn.Module:
-    """An architecture that only Hugging Face has; its output is an object with `logits`."""
-    transformers = lazy.require("transformers", extra="hub")
-    kind = bundle.meta["config"].get("model_type", "unknown")
-    try:
-        return transformers.AutoModelForCausalLM.from_pretrained(
-            bundle.meta["path"], local_files_only=True
-        ).eval()
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"The model type '{kind}' could not be built ({reason}).") from None
+        return open_folder(bundle).answering("be run")
+    raise UsageError(unknown_use(bundle), hint=UNKNOWN_USE)
 
 
 def save_model(path: Path, model: nn.Module, meta: dict[str, Any] | None = None) -> None:

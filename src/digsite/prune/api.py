@@ -1,42 +1,50 @@
-"""Prune a model by reference and leave a folder: weights, masks, ledger, perplexity, size and speed, provenance."""
+"""Prune a model by reference and leave a folder: weights, masks, ledger, what it cost, size and speed, provenance."""
 
 import importlib.metadata
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from digsite.base import atomic
-from digsite.base.errors import NotFound, UsageError
+from digsite.base.errors import UsageError
+from digsite.models.opening import Opened, of_module, one_batch, one_sentence, open_model, quiet_libraries
+from digsite.models.opening.batches import Batch
 from digsite.prune.core import layers, matrix
-from digsite.prune.core.model import PrunedMap, Recipe, prune_model
+from digsite.prune.core.layers import LinearMap
+from digsite.prune.core.matrix import method_named
+from digsite.prune.core.model import PrunedMap, Recipe, prune_maps, prune_model
+from digsite.prune.core.patterns import parse
 from digsite.prune.judge import cost, perplexity
-from digsite.prune.subjects.calibration import Windows, windows
-from digsite.prune.subjects.language import Language, load_language, located
+from digsite.prune.judge.drift import Drift, has_logits, measure_drift, outputs_of
+from digsite.prune.judge.foretold import say_cost, say_coverage, say_result
+from digsite.prune.subjects.calibration import PUBLISHED, Windows
+from digsite.prune.subjects.data import (
+    Job,
+    calibration_data,
+    hash_batch,
+    held_out_data,
+    move_batch,
+    part_rows,
+)
+from digsite.prune.subjects.folders import LooseWeights, copy_side_files, write_model
+from digsite.prune.subjects.language import Language, as_language, located
 from digsite.prune.subjects.maskstore import StoredMasks, model_hash, read_masks, tensor_hash, write_masks
-from digsite.prune.subjects.shards import ShardWriter, copy_beside
+from digsite.prune.subjects.progress import KeptProgress, is_unfinished
+from digsite.prune.subjects.shards import ShardWriter
 from digsite.prune.subjects.streaming import Streamed, open_streamed
 from digsite.weights import write_weights
 
 PACKAGES = ("digsite", "torch", "numpy", "transformers")
 
-
-@dataclass(frozen=True)
-class Job:
-    reference: str
-    out: Path
-    recipe: Recipe
-    text: str = ""
-    sequences: int = 64
-    length: int = 0
-    seed: int = 0
-    stream: bool = False
-    masks: Path | None = None  # apply these instead of making new ones
-    evaluation_windows: int = 32
+Tell = Callable[[PrunedMap], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -46,41 +54,221 @@ class Outcome:
     after: perplexity.Perplexity | None
     page: str
     provenance: dict[str, Any]
+    drift: Drift | None = None
+    notes: tuple[str, ...] = ()
 
 
-def prune_folder(job: Job, tell: Callable[[PrunedMap], None] | None = None) -> Outcome:
-    """Everything `digsite prune` does."""
-    if job.out.exists() and any(job.out.iterdir()):
+@dataclass(frozen=True)
+class Pruned:
+    """A pruned model in memory, with its ledger as a table and what pruning did to its output."""
+
+    model: nn.Module
+    lines: list[PrunedMap]
+    notes: tuple[str, ...]
+    before: perplexity.Perplexity | None
+    after: perplexity.Perplexity | None
+    drift: Drift | None
+
+    @property
+    def ledger(self) -> pd.DataFrame:
+        """One row for each map: what share went, and what that did to the map's output."""
+        rows = [(one.name, one.sparsity, one.relative_error, one.note) for one in self.lines]
+        return pd.DataFrame(rows, columns=["name", "sparsity", "relative_error", "note"])
+
+    def __repr__(self) -> str:
+        lines = [*self.notes]
+        if self.before is not None and self.after is not None:
+            lines.append(f"perplexity {self.before.perplexity:.3f} before, {self.after.perplexity:.3f} after")
+        return "\n".join([*lines, *([self.drift.sentence()] if self.drift is not None else [])])
+
+
+def prune_folder(job: Job, tell: Tell | None = None, say: Say | None = None) -> Outcome:
+    """Everything `digsite prune` does; `tell` gets each pruned map, `say` what a reader should know before and after."""
+    if job.out.exists() and any(job.out.iterdir()) and not is_unfinished(job.out):
         raise UsageError(f"The folder '{job.out}' is not empty.", hint="Name a new folder with --out.")
-    return _streamed(job, tell) if job.stream else _in_memory(job, tell)
+    speak = say or (lambda _: None)
+    with quiet_libraries():
+        if job.stream:
+            return _streamed(job, tell, speak)
+        opened = open_model(located(job.reference))
+        for note in opened.notes:
+            speak(note)
+        if opened.module is None:
+            return _loose(job, opened, tell, speak)
+        return _in_memory(job, as_language(opened), tell, speak)
 
 
-def _in_memory(job: Job, tell: Callable[[PrunedMap], None] | None) -> Outcome:
-    language = load_language(job.reference)
+def prune(
+    model: nn.Module | str,
+    data: Any = None,
+    *,
+    method: str = "wanda",
+    sparsity: float | None = None,
+    pattern: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    swap: int = 0,
+    owl: bool = False,
+    sequences: int = 0,
+    length: int = 0,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Pruned:
+    """Prune a module or a model by reference, in one line: `digsite.prune(model, loader).model`.
+
+    `data` is what the model takes: a tensor, a dict batch, a DataLoader of these (of its first rows, the last quarter is
+    held out to score on), or for a reference also the name of a text, of images or of a file. A module is copied first;
+    `include` and `exclude` are patterns over the names of its maps. `sequences`, `length` and `seed` choose from a text.
+    """
+    recipe = Recipe(method_named(method), parse(sparsity, pattern), tuple(include), tuple(exclude), swap, owl)
+    name, text = (one if isinstance(one, str) else "" for one in (model, data))
+    job = Job(name or "your module", Path(), recipe, text, sequences, length, seed, device=device)
+    with quiet_libraries():
+        opened = open_model(located(model)) if isinstance(model, str) else of_module(deepcopy(model))
+        language = as_language(opened)
+        chosen = _chosen_maps(job, language.model)
+        if isinstance(model, str) and (data is None or isinstance(data, str)):
+            batch, held = calibration_data(job, language), held_out_data(job, language)
+        else:
+            batch, held = part_rows(one_batch(data))
+        language.model.to(device)
+        before, dense = _evaluate(language, held, device)
+        with one_sentence("Running the model on the data", "Check that it is what this model takes."):
+            ledger = prune_model(language.model, move_batch(batch, device), recipe)
+        after, pruned = _evaluate(language, held, device)
+    drift = (
+        None if dense is None or pruned is None else measure_drift(dense, pruned, has_logits(language.model))
+    )
+    notes = (*opened.notes, say_coverage(language.model, language.kind, chosen), *say_result(ledger))
+    return Pruned(language.model, ledger, notes, before, after, drift)
+
+
+def _in_memory(job: Job, language: Language, tell: Tell | None, say: Say) -> Outcome:
+    chosen = _chosen_maps(job, language.model)
+    notes = _introduce(language, chosen, say)
     fingerprint = model_hash((one.name, one.stored) for one in layers.all_maps(language.model))
     masks = _given_masks(job, language, fingerprint)
-    tokens, held = _calibration(job, language), _evaluation(job, language)
-    before = _evaluate(language, held)
-    ledger = prune_model(language.model, tokens, job.recipe, masks=masks, on_map=tell)
-    after = _evaluate(language, held)
-    _write_model(job, language)
-    return _finish(job, ledger, before, after, fingerprint, tokens)
+    batch = calibration_data(job, language)
+    language.model.to(job.device)
+    if batch is not None:
+        say(say_cost(batch, chosen, _exact(job), job.device, job.sequences or PUBLISHED[0]))
+    held = held_out_data(job, language)
+    before, dense = _evaluate(language, held, job.device)
+    progress = _progress(job, fingerprint, batch, say)
+    with one_sentence("Running the model on the calibration data", DATA_HINT):
+        ledger = prune_model(
+            language.model,
+            move_batch(batch, job.device),
+            job.recipe,
+            masks=masks,
+            on_map=tell,
+            progress=progress,
+        )
+    after, pruned = _evaluate(language, held, job.device)
+    drift = None
+    if dense is not None and pruned is not None:
+        drift = measure_drift(dense, pruned, has_logits(language.model))
+    language.model.to("cpu")
+    write_model(job.out, language)
+    done = _finish(job, ledger, before, after, fingerprint, batch, drift, notes)
+    progress.clear()
+    return done
 
 
-def _streamed(job: Job, tell: Callable[[PrunedMap], None] | None) -> Outcome:
-    """One layer in memory at a time. Perplexity would read everything twice more, so it is left to the result."""
+DATA_HINT = "Check that --calibration is what this model takes."
+
+
+def _streamed(job: Job, tell: Tell | None, say: Say) -> Outcome:
+    """One layer in memory at a time. Scoring would read everything twice more, so it is left to the result."""
     folder = Path(located(job.reference).removeprefix("file:"))
     language, stored = open_streamed(folder)
-    tokens = _calibration(job, language)
+    chosen = _chosen_maps(job, language.model)
+    notes = _introduce(language, chosen, say)
+    batch = calibration_data(job, language)
     writer = ShardWriter(job.out)
-    residency = Streamed(language.model, stored, writer)
+    residency = Streamed(language.model, stored, writer, job.device)
     fingerprint = model_hash(residency.read_maps())
     masks = _given_masks(job, language, fingerprint)
+    if batch is not None:
+        say(say_cost(batch, chosen, _exact(job), job.device, job.sequences or PUBLISHED[0]))
+    progress = _progress(job, fingerprint, batch, say)
+    with one_sentence("Running the model on the calibration data", DATA_HINT):
+        ledger = prune_model(
+            language.model,
+            move_batch(batch, job.device),
+            job.recipe,
+            masks=masks,
+            residency=residency,
+            on_map=tell,
+            progress=progress,
+        )
     residency.write_rest()
-    ledger = prune_model(language.model, tokens, job.recipe, masks=masks, residency=residency, on_map=tell)
     residency.close()
-    writer.finish(folder)
-    return _finish(job, ledger, None, None, fingerprint, tokens)
+    writer.finish()
+    copy_side_files(folder, job.out)
+    done = _finish(job, ledger, None, None, fingerprint, batch, None, notes)
+    progress.clear()
+    return done
+
+
+def _loose(job: Job, opened: Opened, tell: Tell | None, say: Say) -> Outcome:
+    """Weights that no module runs: whatever looks at no inputs can still be done to their matrices."""
+    if job.masks is None and (matrix.needs(job.recipe.method) or job.recipe.swap or job.recipe.owl):
+        opened.need_module(f"be pruned with {job.recipe.method}, which looks at inputs")
+    assert opened.bundle is not None
+    weights = LooseWeights(opened.bundle)
+    maps = [
+        LinearMap(name, weights, False, name)
+        for name, tensor in weights.state().items()
+        if tensor.ndim == 2 and tensor.is_floating_point() and min(tensor.shape) > 1 and not _is_table(name)
+    ]
+    if not maps:
+        raise UsageError(f"'{job.reference}' has no matrix that could be pruned.")
+    total = sum(tensor.numel() for tensor in weights.state().values())
+    covered = sum(one.size for one in maps)
+    note = (
+        f"weights only ({opened.why_not.rstrip('.')}): {len(maps)} matrices hold {covered / total:.1%} of {total:,} "
+        "numbers, as they are stored; nothing was run"
+    )
+    say(note)
+    fingerprint = model_hash((one.name, one.stored) for one in maps)
+    masks = None
+    if job.masks is not None:
+        masks = read_masks(job.masks)
+        masks.check_model({one.name: tuple(one.weight.shape) for one in maps}, fingerprint)
+    ledger = prune_maps(maps, job.recipe, masks, tell)
+    write_weights(job.out / "model.safetensors", weights.state())
+    return _finish(job, ledger, None, None, fingerprint, None, None, (note,))
+
+
+def _is_table(name: str) -> bool:
+    return any(word in name.lower() for word in ("embed", "wte", "wpe", "token_embd", "position"))
+
+
+def _chosen_maps(job: Job, model: torch.nn.Module) -> list[LinearMap]:
+    """The maps to prune, after a check that the pattern fits every one of them: before anything is run."""
+    found = [m for block in layers.blocks(model, job.recipe.include, job.recipe.exclude) for m in block.maps]
+    pattern = job.recipe.pattern
+    odd = (
+        [one for one in found if pattern.structured and one.n_inputs % pattern.m] if job.masks is None else []
+    )
+    if odd:
+        raise UsageError(
+            f"The pattern {pattern} does not divide the inputs of {len(odd)} of {len(found)} maps, first the "
+            f"{odd[0].n_inputs} inputs of {odd[0].name}.",
+            hint=f"Leave them out (--exclude '{layers.component(odd[0].name)}'), or give an unstructured --sparsity.",
+        )
+    return found
+
+
+def _introduce(language: Language, chosen: Sequence[LinearMap], say: Say) -> tuple[str, ...]:
+    note = say_coverage(language.model, language.kind, chosen)
+    say(note)
+    return (*(language.opened.notes if language.opened is not None else ()), note)
+
+
+def _exact(job: Job) -> bool:
+    return matrix.needs(job.recipe.method) == "gram" or bool(job.recipe.swap)
 
 
 def _given_masks(job: Job, language: Language, fingerprint: str) -> StoredMasks | None:
@@ -91,41 +279,25 @@ def _given_masks(job: Job, language: Language, fingerprint: str) -> StoredMasks 
     return stored
 
 
-def _calibration(job: Job, language: Language) -> Tensor | None:
-    needed = job.masks is None and matrix.needs(job.recipe.method)
-    wanted = (job.text, job.recipe.swap, job.recipe.owl, job.recipe.repair, job.recipe.allocation)
-    if not needed and not any(wanted):
-        return None
-    return windows(language, job.text, job.sequences, job.length, job.seed).tokens
+def _evaluate(
+    language: Language, held: Windows | Batch | None, device: str
+) -> tuple[perplexity.Perplexity | None, Tensor | None]:
+    """Perplexity of a causal model on text, the main output of any other."""
+    if held is None:
+        return None, None
+    if isinstance(held, Windows):
+        return perplexity.evaluate(language.model, held.tokens.to(device), n_bytes=held.n_bytes), None
+    return None, outputs_of(language.model, move_batch(held, device))  # pyright: ignore[reportArgumentType]
 
 
-def _evaluation(job: Job, language: Language) -> Windows | None:
-    try:
-        return windows(language, job.text, job.evaluation_windows, job.length, job.seed, "test", fewer=True)
-    except (
-        UsageError,
-        NotFound,
-    ):  # no text, or too little to hold any back: the ledger says what pruning did
-        return None
-
-
-def _evaluate(language: Language, held: Windows | None) -> perplexity.Perplexity | None:
-    return None if held is None else perplexity.evaluate(language.model, held.tokens, n_bytes=held.n_bytes)
-
-
-def _write_model(job: Job, language: Language) -> None:
-    model: Any = language.model
-    job.out.mkdir(parents=True, exist_ok=True)
-    if hasattr(model, "save_pretrained"):
-        model.save_pretrained(job.out, safe_serialization=True)
-    else:
-        meta = {"digsite.model": model.config.model_dump(mode="json")} if hasattr(model, "config") else {}
-        write_weights(job.out / "model.safetensors", model, meta)
-    if language.folder is not None:
-        source = language.folder if language.folder.is_dir() else language.folder.parent
-        copy_beside(
-            source, job.out, ("tokenizer*", "tok*", "vocab*", "merges.txt", "special_tokens_map.json")
-        )
+def _progress(job: Job, fingerprint: str, batch: Batch | None, say: Say) -> KeptProgress:
+    whose = tensor_hash(
+        [torch.tensor(list(f"{fingerprint} {job.recipe} {job.masks} {hash_batch(batch)}".encode()))]
+    )
+    progress = KeptProgress(job.out, whose)
+    if n := progress.n_finished:
+        say(f"resumed: {n} layers were finished before")
+    return progress
 
 
 def _finish(
@@ -134,25 +306,11 @@ def _finish(
     before: perplexity.Perplexity | None,
     after: perplexity.Perplexity | None,
     fingerprint: str,
-    tokens: Tensor | None,
+    batch: Batch | None,
+    drift: Drift | None,
+    notes: Sequence[str],
 ) -> Outcome:
-    provenance = {
-        "model": job.reference,
-        "model_hash": fingerprint,
-        "calibration": job.text or "default",
-        "calibration_hash": tensor_hash([tokens]) if tokens is not None else None,
-        "seed": job.seed,
-        "masks": str(job.masks) if job.masks else None,
-        "method": job.recipe.method,
-        "pattern": str(job.recipe.pattern),
-        "ratio": job.recipe.pattern.ratio,
-        "swap": job.recipe.swap,
-        "owl": job.recipe.owl,
-        "repair": list(job.recipe.repair),
-        "allocation": job.recipe.allocation,
-        "settings": vars(job.recipe.settings),
-        "versions": {name: _version(name) for name in PACKAGES},
-    }
+    provenance = _provenance(job, fingerprint, batch)
     write_masks(job.out / "masks.safetensors", {one.name: one.mask for one in ledger}, provenance)
     costs = [cost.cost(one.name, one.keep.numpy(), 4) for one in ledger]
     page = cost.page(
@@ -170,9 +328,37 @@ def _finish(
         }
         for one in ledger
     ]
-    told = {"provenance": provenance, "ledger": rows, "before": _told(before), "after": _told(after)}
+    told = {
+        "provenance": provenance,
+        "notes": list(notes),
+        "ledger": rows,
+        "before": _told(before),
+        "after": _told(after),
+        "drift": vars(drift) if drift else None,
+    }
     atomic.write_text(job.out / "pruning.json", json.dumps(told, indent=2) + "\n")
-    return Outcome(ledger, before, after, page, provenance)
+    return Outcome(ledger, before, after, page, provenance, drift, (*notes, *say_result(ledger)))
+
+
+def _provenance(job: Job, fingerprint: str, batch: Batch | None) -> dict[str, Any]:
+    """Everything that is needed to make these masks again."""
+    return {
+        "model": job.reference,
+        "model_hash": fingerprint,
+        "calibration": job.text or "default",
+        "calibration_hash": hash_batch(batch),
+        "seed": job.seed,
+        "masks": str(job.masks) if job.masks else None,
+        "method": job.recipe.method,
+        "pattern": str(job.recipe.pattern),
+        "ratio": job.recipe.pattern.ratio,
+        "swap": job.recipe.swap,
+        "owl": job.recipe.owl,
+        "repair": list(job.recipe.repair),
+        "allocation": job.recipe.allocation,
+        "settings": vars(job.recipe.settings),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
 
 
 def _told(measured: perplexity.Perplexity | None) -> dict[str, Any] | None:

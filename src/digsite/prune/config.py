@@ -139,6 +139,10 @@ class ReportConfig(Pruning):
     layers: list[int] = Field([], description="decoder layers; empty for all")
     components: list[str] = Field([], description="maps inside the layers; empty for all")
     references: list[str] = Field([], description="further trained models, by reference")
+    masks: str = Field(
+        "",
+        description="masks of one's own instead: a file of matrices (.npy, .pt, masks.safetensors) or a folder",
+    )
     n_executions: int = Field(10, gt=0, description="random neighborhoods behind the cluster columns")
     n_features: int = Field(64, gt=1, description="features of a neighborhood")
     n_clusters: int = Field(8, gt=1, description="clusters of a neighborhood")

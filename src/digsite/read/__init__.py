@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from digsite.base.callable_room import make_callable
 from digsite.base.public import lazy_names
 
 if TYPE_CHECKING:
@@ -11,3 +12,4 @@ if TYPE_CHECKING:
     from digsite.read.judge.invariance import check_invariance as check_invariance
 
 __all__, __dir__, __getattr__ = lazy_names(__name__, __file__)
+make_callable(__name__, "digsite.read.api:read")

@@ -1,10 +1,12 @@
 """The room on a user's own models: what `digsite read` prints, as plain data."""
 
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from digsite.base.errors import UsageError
 from digsite.figures import save_figure
@@ -17,25 +19,52 @@ from digsite.read.judge.diff import diff
 from digsite.read.subjects.model_files import read_networks
 from digsite.weights import read_weights
 from digsite.weights.sources.py import make
+from digsite.weights.unread import understood
 
 SHIPPED = "digsite.read.subjects.shipped"
 
 
-def open_model(reference: str) -> Any:
-    """A module for `py:`, which can be run; weights for everything else."""
+@dataclass(frozen=True)
+class ReadModel:
+    """What was read, as tables; `notes` begin with what was not understood."""
+
+    model: str
+    layers: pd.DataFrame
+    skipped: pd.DataFrame
+    predictions: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        head = f"{self.model}: {len(self.layers)} layers read, {len(self.skipped)} tensors skipped"
+        return "\n".join([head, *self.notes])
+
+
+def read(model: Any, reader: str | None = None) -> ReadModel:
+    """What the weights of a module, a state dict or a reference say: `digsite.read("model.safetensors").layers`."""
+    found = read_model(model, reader)
+    tables = (pd.DataFrame(found[key]) for key in ("layers", "skipped", "predictions"))
+    name = model if isinstance(model, str) else f"a {type(model).__name__}"
+    return ReadModel(name, *tables, tuple(found["notes"]))
+
+
+def open_model(reference: Any) -> Any:
+    """A module for `py:`, which can be run; weights for everything else; what is no reference is taken as it is."""
+    if not isinstance(reference, str):
+        return reference
     return make(reference.removeprefix("py:")) if reference.startswith("py:") else read_weights(reference)
 
 
-def read_model(reference: str, reader_path: str | None = None) -> dict[str, Any]:
+def read_model(reference: Any, reader_path: str | None = None) -> dict[str, Any]:
     """Predictions, layers, what was skipped, and sentences on how far to trust it."""
-    people = population([open_model(reference)])
+    opened = open_model(reference)
+    people = population([opened])
     graph = people.groups[0].graph
     found: dict[str, Any] = {
-        "model": reference,
+        "model": reference if isinstance(reference, str) else type(reference).__name__,
         "predictions": [],
         "layers": layers(people).to_dict("records"),
         "skipped": [{"tensor": s.tensor, "reason": s.reason} for s in graph.skipped],
-        "notes": list(graph.notes),
+        "notes": [*understood(opened), *graph.notes],
     }
     named = load_reader(reader_path) if reader_path else None  # a wrong path is said before anything else
     if len(graph.blocks) < 2:

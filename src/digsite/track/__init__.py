@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from digsite.base.callable_room import make_callable
 from digsite.base.public import lazy_names
 
 if TYPE_CHECKING:
@@ -31,3 +32,4 @@ if TYPE_CHECKING:
     from digsite.track.subjects.checkpoints import observe_checkpoints as observe_checkpoints
 
 __all__, __dir__, __getattr__ = lazy_names(__name__, __file__)
+make_callable(__name__, "digsite.track.api:track")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
 from digsite.base.errors import UsageError
 from digsite.track.core.detect import jumps_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import MINIMUM, Series
 from digsite.track.subjects import audit, checkpoints
+from digsite.weights import WeightBundle, read_weights
+from digsite.weights.bundle import of_module
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Reading:
             "jumps": jumps,
             "findings": [finding.row() for finding in self.findings],
         }
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row for each jump."""
+        return pd.DataFrame([_described(s, j) for s, jumps in self.found for j in jumps])
 
     def lines(self) -> list[str]:
         if self.kind == "results":
@@ -61,6 +70,34 @@ def read_target(path: Path, measures: Sequence[str], detector: str, probe: str =
             f"'{path}' holds no checkpoints, so there is nothing to see the probe '{probe}' with."
         )
     return Reading("results", findings=audit.check_folder(path))
+
+
+def track(what: Any, *, measures: Sequence[str] = (), detector: str = "edge", probe: str = "") -> Reading:
+    """Jumps in a run or a folder of checkpoints (a path), or in a series of models (references, modules, state dicts).
+
+    What comes back has `found` (series with their jumps), `table` (one row for each jump) and `lines()`.
+    """
+    if isinstance(what, str | Path):
+        return read_target(Path(what), measures, detector, probe)
+    models = list(what)
+    if all(isinstance(one, str | Path) for one in models):
+        return read_references([str(one) for one in models], measures, detector)
+    bundles = [of_module(m) if isinstance(m, nn.Module) else WeightBundle(dict(m)) for m in models]
+    table = checkpoints.weight_table(enumerate(bundles))
+    return _judged("checkpoints", checkpoints.series_of(table), measures, detector)
+
+
+def read_references(references: Sequence[str], measures: Sequence[str], detector: str) -> Reading:
+    """Models by reference, in the order of the training: their steps are the numbers in their names, else places."""
+    bundles = [read_weights(reference) for reference in references]
+    numbers = [
+        re.findall(r"\d+", reference.rpartition("/")[2].rpartition("@")[2]) for reference in references
+    ]
+    steps = [int(found[-1]) for found in numbers if found]
+    if len(steps) != len(bundles) or sorted(set(steps)) != steps:
+        steps = list(range(len(bundles)))
+    table = checkpoints.weight_table(zip(steps, bundles, strict=True))
+    return _judged("checkpoints", checkpoints.series_of(table), measures, detector)
 
 
 def journal_series(path: Path) -> list[Series]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -61,6 +62,31 @@ class WeightBundle:
         """All tensors in memory, tied ones under each of their names."""
         found = dict(self.tensors.items())
         return found | {alias: found[name] for alias, name in self.tied.items()}
+
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+
+
+def dtype_named(bundle: WeightBundle, name: str) -> torch.dtype | None:
+    """The data type of a tensor, without reading it where it is on disk; None for a name that torch does not have."""
+    if isinstance(bundle.tensors, LazyTensors):
+        stored = bundle.tensors.stored[name].dtype
+        found = DTYPES.get(stored, getattr(torch, stored, None))
+        return found if isinstance(found, torch.dtype) else None
+    return bundle.tensors[name].dtype
 
 
 def of_module(module: nn.Module, meta: dict[str, Any] | None = None) -> WeightBundle:

@@ -4,6 +4,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from digsite.base import families
+from digsite.base.edge import one_sentence
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reference import PLUGINS, SOURCES, Reference, parse_reference
@@ -31,7 +32,8 @@ def open_weights(path: Path) -> WeightBundle:
         raise NotFound(f"There is no file or folder '{path}'.")
     for form in families.scan(FORMATS).values():
         if form.matches(path):
-            bundle = form.read(path)
+            with one_sentence(f"Reading '{path}'", "The file is damaged, or not what its beginning says."):
+                bundle = form.read(path)
             if not bundle.tensors:
                 raise DigsiteError(f"'{path}' holds no tensors.")
             return WeightBundle(bundle.tensors, {"path": str(path), **bundle.meta}, bundle.tied)

@@ -78,3 +78,20 @@ def test_a_component_that_is_not_there_is_answered(stored, tmp_path):
 def test_hashes_tell_values_shapes_and_types_apart():
     a = torch.arange(6.0)
     assert len({tensor_hash([x]) for x in (a, a.view(2, 3), a.double(), a + 1)}) == 4
+
+
+def test_masks_of_ones_own_are_matrices_in_files_or_a_folder_of_them(tmp_path):
+    from digsite.prune.subjects.maskstore import given_masks
+
+    keep = np.arange(24).reshape(4, 6) % 2 == 0
+    np.save(tmp_path / "first.npy", keep)
+    torch.save(torch.from_numpy(keep * 1.5), tmp_path / "second.pt")
+    np.savez(tmp_path / "two.npz", a=keep, dense=np.ones((3, 3)), b=~keep)
+    (tmp_path / "notes.txt").write_text("not a mask")
+    found = {one.name: one.keep.numpy() for one in given_masks(tmp_path)}
+    assert list(found) == ["first", "second", "two/a", "two/b"], "a matrix without zeros is no mask"
+    assert all((mask == (keep if name != "two/b" else ~keep)).all() for name, mask in found.items())
+    assert [one.name for one in given_masks(tmp_path / "first.npy")] == ["first"]
+    np.save(tmp_path / "first.npy", np.ones((3, 3)))
+    with pytest.raises(UsageError, match="holds no mask"):
+        given_masks(tmp_path / "first.npy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from digsite.base.intervals import seed_interval
 from digsite.decompose.config import ModelConfig
@@ -19,7 +19,7 @@ from digsite.decompose.judge import verdict as report
 from digsite.decompose.judge.score import Row
 from digsite.decompose.judge.views import View
 from digsite.decompose.subjects import inputs
-from digsite.models.pretrained import load_model
+from digsite.models.opening import one_sentence, open_model
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 
 def model(config: ModelConfig, run: Run) -> None:
-    target = load_model(config.model).eval()
-    sample = inputs.sampler(config.data, target, config.decompose.batch)
+    opened = open_model(config.model)
+    for note in opened.notes:
+        run.say(note)
+    target = opened.answering("be decomposed").eval()
+    sample = inputs.opened_sampler(config.data, opened, target, config.decompose.batch)
+    _try_once(config, target, sample(run.generator("eval", 0)))
     seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
     problem = Problem([target], config.modules, sample, tuple(config.identity), config.output)
     fit = Fit(problem, config.decompose, seeds, device=run.device)
@@ -49,6 +53,15 @@ def model(config: ModelConfig, run: Run) -> None:
     showing.measure(run, view, config.metrics)
     showing.draw(run, view, config.figures)
     run.verdict(_verdict(run, rows, members[0]))
+
+
+@torch.no_grad()
+def _try_once(config: ModelConfig, target: nn.Module, batch: Tensor) -> None:
+    """The data must be what the model takes: said before the work and in one sentence."""
+    with one_sentence(
+        f"Running '{config.model}' on {tuple(batch.shape)} of '{config.data}'", "Name data that it takes."
+    ):
+        target(batch[:1] if isinstance(batch, Tensor) else batch)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +12,51 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.data import text
 from digsite.decompose.core.fit import Sampler
+from digsite.models.opening import Opened, one_batch, one_sentence, quiet_libraries, take_data
 from digsite.weights.sources import py
+
+MAIN_INPUTS = ("input_ids", "pixel_values", "input_features", "input_values", "inputs", "x")
+TEXT = "text:"
+LONGEST = 64  # tokens of a row where the model's context is longer
+MOST_ROWS = 4096
+TOKEN_KINDS = ("causal", "masked", "encoder", "encoder-decoder")
+
+
+def opened_sampler(name: str, opened: Opened, model: nn.Module, batch: int) -> Sampler:
+    """Inputs for a model that was opened by reference: also `text:CORPUS` for what reads tokens, and images in the
+    size, the channels and the scale that its folder asks for.
+    """
+    if name.startswith(TEXT):
+        return as_sampler(text_rows(name.removeprefix(TEXT), opened), batch)
+    if opened.kind in TOKEN_KINDS and not name.endswith(".npy") and not name.startswith("py:"):
+        raise UsageError(
+            f"'{opened.reference}' reads token ids, and '{name}' is none.",
+            hint="Give --text CORPUS-OR-FILE, or --data ids.npy.",
+        )
+    if opened.kind in ("images", "sound") and not name.startswith("py:"):
+        found = take_data(opened, name, MOST_ROWS, 0)
+        if not isinstance(found, dict):
+            raise UsageError(
+                f"'{name}' is not what '{opened.reference}' takes.", hint="Give --data FILE.npy or images."
+            )
+        return as_sampler(next(iter(found.values())), batch)
+    return sampler(name, model, batch)
+
+
+def text_rows(corpus: str, opened: Opened) -> Tensor:
+    """Rows of token ids from a corpus or a text file, by the model's own tokenizer."""
+    if opened.kind not in TOKEN_KINDS:
+        raise UsageError(f"'{opened.reference}' reads no text.", hint="Give --data instead of --text.")
+    if opened.tokenizer is None:
+        raise UsageError(
+            f"'{opened.reference}' has no tokenizer, so no text can be turned into what it reads.",
+            hint="Put its tokenizer into the folder, or give token ids: --data ids.npy.",
+        )
+    with quiet_libraries():
+        rows = text.windows(text.documents(corpus), opened.tokenizer, min(opened.context, LONGEST))
+    return rows[:MOST_ROWS]
 
 
 def sampler(name: str, model: nn.Module, batch: int) -> Sampler:
@@ -59,7 +102,9 @@ def _own(target: str) -> object:
 def _rows(path: Path) -> Tensor:
     if not path.is_file():
         raise NotFound(f"There is no file '{path}'.")
-    return torch.from_numpy(np.load(path, allow_pickle=False)).float()
+    with one_sentence(f"Reading '{path}'"):
+        rows = torch.from_numpy(np.load(path, allow_pickle=False))
+    return rows.float() if rows.is_floating_point() else rows.long()
 
 
 def _images(name: str, model: nn.Module) -> Tensor:
@@ -75,6 +120,8 @@ def _images(name: str, model: nn.Module) -> Tensor:
 
 def as_sampler(data: Any, batch: int) -> Sampler:
     """A function from a generator to one batch."""
+    if isinstance(data, Mapping):
+        data = _inputs(data)
     if isinstance(data, Tensor):
         return lambda generator: data[torch.randint(len(data), (min(batch, len(data)),), generator=generator)]
     if callable(data):
@@ -105,7 +152,15 @@ def _endless(data: Iterable[Any]) -> Iterator[Any]:
 
 
 def _inputs(item: Any) -> Tensor:
-    """Loaders give tensors, (inputs, labels), or dictionaries of a tokenizer."""
-    if isinstance(item, dict):
-        return item["input_ids"]
-    return item[0] if isinstance(item, tuple | list) else item
+    """Loaders give tensors, (inputs, labels), or dictionaries of a tokenizer or an image processor."""
+    if not isinstance(item, Mapping):
+        return item[0] if isinstance(item, tuple | list) else item
+    batch = one_batch(item)
+    assert isinstance(batch, dict)
+    mask = batch.get("attention_mask")
+    if mask is not None and not bool(mask.all()):
+        raise UsageError(
+            "The batch is padded, and parts must be learned on rows without padding.",
+            hint="Give rows of one length: tokenizer(..., truncation=True, max_length=N) on texts of at least N tokens.",
+        )
+    return next((batch[key] for key in MAIN_INPUTS if key in batch), next(iter(batch.values())))

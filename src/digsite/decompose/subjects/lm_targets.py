@@ -13,11 +13,9 @@ from digsite.data.tokenizers import Tokenizer, load_tokenizer
 from digsite.decompose.config import LmConfig, Recipe, Text
 from digsite.decompose.subjects.tasks import Task, next_token, rows
 from digsite.models import build, empty
-from digsite.models.pretrained import from_bundle
+from digsite.models.opening import open_model
 from digsite.train import Examples, Member, train_ensemble
 from digsite.train.losses import Loss
-from digsite.weights import read_weights
-from digsite.weights.sources import py
 
 HELD_OUT = 0.1  # share of a corpus' rows that are kept for judging
 STORY_SEEDS = {"train": 0, "test": 1}
@@ -91,21 +89,15 @@ def loaded_task(config: LmConfig) -> Task:
         rows(windows[:cut], batch),
         next_token,
         lambda token: tokenizer.decode([token]) or str(token),
-        _logits_of(model, config.output),
+        config.output,
     )
 
 
 def _load(reference: str) -> tuple[nn.Module, Path | None]:
-    if reference.startswith("py:"):
-        return py.make(reference.removeprefix("py:")), None
-    bundle = read_weights(reference)
-    path = Path(str(bundle.meta.get("path", "")))
-    return from_bundle(bundle), path if path.is_dir() else path.parent
-
-
-def _logits_of(model: nn.Module, output: str) -> str:
-    """Models of Hugging Face answer with an object; ours with the logits themselves."""
-    return output or ("logits" if hasattr(model, "generation_config") else "")
+    opened = open_model(reference)
+    folder = opened.folder
+    model = opened.answering("be decomposed")
+    return model, folder if folder is None or folder.is_dir() else folder.parent
 
 
 def _tokenizer(path: str, folder: Path | None, model: str) -> Tokenizer:

@@ -73,3 +73,16 @@ def entry(operation: Operation, null: Outcome, donor_called_new: dict[int, float
 
 def as_dict(line: Entry) -> dict[str, Any]:
     return asdict(line)
+
+
+def say_gain(line: Entry) -> str:
+    """The verdict in one sentence, whose first word is the sign of the gain over the best null."""
+    compared = f"{line.calibrated_transfer:.1f} % of the new class against {line.null_transfer:.1f} % of the best null"
+    if line.is_void:
+        return f"Void: the method has read test images, so its gain of {line.gain:+.1f} points says nothing."
+    if line.gain < 0:
+        return f"Negative: the graft is {-line.gain:.1f} points below what no donor gives ({compared})."
+    noise = f"{line.from_donor:+.1f} of them from what the donor knew"
+    if line.gain == 0:
+        return f"None: the graft gains nothing over what no donor gives ({compared})."
+    return f"Gain: {line.gain:.1f} points at equal false alarms ({compared}), {noise}."

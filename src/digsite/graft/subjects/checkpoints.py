@@ -10,21 +10,47 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.graft.core.edits import Beside, with_outputs
-from digsite.graft.core.nets import head, is_plain, layers, matrices
-from digsite.models import build
+from digsite.graft.core.nets import Composite, head, is_plain, layers, matrices
+from digsite.models import build, opening
 from digsite.models.configs.mlp import MlpConfig
-from digsite.models.pretrained import load_model, save_model
+from digsite.models.pretrained import save_model
 from digsite.weights import WeightBundle, parse_reference, read_weights, write_weights
 
 LEDGER = "digsite.graft"
+NOT_CLASSIFIERS = {
+    "causal": "a language model",
+    "masked": "a language model",
+    "encoder": "an encoder of text",
+    "encoder-decoder": "an encoder-decoder",
+    "sound": "a model of sounds",
+}
 
 
 def open_model(reference: str) -> nn.Module:
     """A model by reference; bare matrices that chain are read as a ReLU network."""
-    if parse_reference(reference).scheme == "py":
-        return load_model(reference).eval()
-    bundle = read_weights(reference)
-    return from_chain(bundle) if _is_chain(bundle) else load_model(reference).eval()
+    if parse_reference(reference).scheme != "py":
+        bundle = read_weights(reference)
+        if _is_chain(bundle):
+            return from_chain(bundle)
+    opened = opening.open_model(reference)
+    if opened.kind in NOT_CLASSIFIERS:
+        raise UsageError(
+            f"'{reference}' is {NOT_CLASSIFIERS[opened.kind]}, and a graft moves a class between classifiers.",
+            hint="Give two networks whose last layer has one output for each class.",
+        )
+    module = opened.answering("be grafted").eval()
+    return ResizingImages(opened, module) if opened.kind == "images" else module
+
+
+class ResizingImages(Composite):
+    """A vision model of transformers as a classifier of images in [0, 1] of any size."""
+
+    def __init__(self, opened: opening.Opened, inner: nn.Module) -> None:
+        super().__init__()
+        self.opened, self.inner = opened, inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(opening.feed_images(self.opened, x)["pixel_values"])
 
 
 def _is_chain(bundle: WeightBundle) -> bool:

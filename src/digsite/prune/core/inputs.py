@@ -16,19 +16,28 @@ class InputStatistics:
 
     `square_norms` is the mean over sequences of every input channel's squared norm (Wanda), `hessian` is
     (2/n) sum X^T X (SparseGPT). Both follow the published recurrences step for step, so masks can agree bit for bit.
+    `sample` holds some evenly spaced inputs: where nothing needs X^T X, which costs more than the pruning itself, the
+    output error is measured on them.
     """
 
     square_norms: Float[Tensor, "inputs"]
     hessian: Float[Tensor, "inputs inputs"] | None
     n_sequences: int = 0
     n_tokens: int = 0
+    sample: Float[Tensor, "tokens inputs"] | None = None
+    per_batch: int = 0  # inputs of each batch that go into the sample
 
     @classmethod
     def empty(
-        cls, n_inputs: int, *, gram: bool = True, device: torch.device | str = "cpu"
+        cls, n_inputs: int, *, gram: bool = True, device: torch.device | str = "cpu", per_batch: int = 0
     ) -> "InputStatistics":
         hessian = torch.zeros(n_inputs, n_inputs, device=device) if gram else None
-        return cls(torch.zeros(n_inputs, device=device), hessian)
+        return cls(torch.zeros(n_inputs, device=device), hessian, per_batch=per_batch)
+
+    @classmethod
+    def unknown(cls, n_inputs: int, device: torch.device | str = "cpu") -> "InputStatistics":
+        """Inputs of equal size and no correlation, for a map that no data reached: methods then go by magnitude."""
+        return cls(torch.ones(n_inputs, device=device), 2 * torch.eye(n_inputs, device=device), 1, 1)
 
     @property
     def n_inputs(self) -> int:
@@ -56,6 +65,10 @@ class InputStatistics:
             scaled = math.sqrt(2 / seen) * columns.float()
             self.hessian *= self.n_sequences / seen
             self.hessian += scaled.matmul(scaled.t())
+        if self.per_batch:
+            step = max(1, columns.shape[1] // self.per_batch)
+            some = columns[:, ::step][:, : self.per_batch].t().float()
+            self.sample = some.clone() if self.sample is None else torch.cat([self.sample, some])
         self.n_sequences = seen
         self.n_tokens += columns.shape[1]
 
@@ -76,14 +89,19 @@ class InputStatistics:
 
 
 def collect(
-    inputs: Float[Tensor, "... tokens inputs"], *, gram: bool = True, name: str = "the layer"
+    inputs: Float[Tensor, "... tokens inputs"],
+    *,
+    gram: bool = True,
+    name: str = "the layer",
+    per_batch: int = 0,
 ) -> InputStatistics:
     """Statistics of (tokens, inputs), or of (sequences, tokens, inputs) taken one sequence at a time."""
     if inputs.ndim not in (2, 3) or 0 in inputs.shape:
         raise UsageError(
             f"Inputs are (tokens, in) or (sequences, tokens, in); got shape {tuple(inputs.shape)}."
         )
-    statistics = InputStatistics.empty(inputs.shape[-1], gram=gram, device=inputs.device)
+    per_batch = per_batch * len(inputs) if inputs.ndim == 2 else per_batch
+    statistics = InputStatistics.empty(inputs.shape[-1], gram=gram, device=inputs.device, per_batch=per_batch)
     for sequence in inputs if inputs.ndim == 3 else inputs[None]:
         statistics.update(sequence)
     return statistics.checked(name)

@@ -1,6 +1,6 @@
-"""Where a model's prunable maps are: decoder layers, and the linear maps inside them."""
+"""Where a model's prunable maps are: stacks of layers, and the linear maps inside them, fused ones included."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -13,28 +13,66 @@ from digsite.base.errors import UsageError, nearest
 
 @dataclass(frozen=True)
 class LinearMap:
-    """A map y = x W^T, whichever way round its module stores W."""
+    """A map y = x W^T, whichever way round it is stored and whatever else its parameter holds.
+
+    `parameter` is its name in `module`; `expert` picks one matrix of a stack, `rows` some rows of a matrix (the query
+    part of a fused in-projection). `routed` maps see only the tokens that a router sends them.
+    """
 
     name: str
     module: nn.Module
     transposed: bool  # GPT-2's Conv1D stores (in, out)
+    parameter: str = "weight"
+    expert: int | None = None
+    rows: tuple[int, int] | None = None
+
+    @property
+    def tensor(self) -> Tensor:
+        """The whole parameter that this map is, or is a part of."""
+        return getattr(self.module, self.parameter)
+
+    @property
+    def key(self) -> str:
+        """The full name of the parameter in the model's state."""
+        if self.expert is not None:
+            return self.name.removesuffix(f"{self.expert}.{self.parameter}") + self.parameter
+        path = self.name if self.rows is None else self.name.rpartition(".in_proj.")[0]
+        return f"{path}.{self.parameter}" if path else self.parameter
+
+    @property
+    def routed(self) -> bool:
+        return self.expert is not None
 
     @property
     def stored(self) -> Tensor:
-        return self.module.weight.detach()  # pyright: ignore[reportCallIssue]
+        return self.part_of(self.tensor.detach())
+
+    def part_of(self, whole: Tensor) -> Tensor:
+        """This map's part of a tensor like its parameter."""
+        if self.expert is not None:
+            return whole[self.expert]
+        return whole if self.rows is None else whole[self.rows[0] : self.rows[1]]
 
     @property
     def weight(self) -> Float[Tensor, "out in"]:
         return self.stored.t().contiguous() if self.transposed else self.stored
 
+    @property
+    def n_inputs(self) -> int:
+        return self.stored.shape[0 if self.transposed else 1]
+
+    @property
+    def size(self) -> int:
+        return self.stored.numel()
+
     def replace(self, weight: Float[Tensor, "out in"]) -> None:
         with torch.no_grad():
-            self.module.weight.copy_(weight.t() if self.transposed else weight)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            self.stored.copy_(weight.t() if self.transposed else weight)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One step of the sequential pass: a decoder layer, or a single map of a plain network."""
+    """One step of the sequential pass: a layer of a stack, or a single map of a plain network."""
 
     name: str
     module: nn.Module
@@ -46,45 +84,173 @@ class Block:
         return len(self.maps) == 1 and self.maps[0].module is self.module
 
 
+@dataclass(frozen=True)
+class LeftAlone:
+    """Parameters that no map covers: why, how many, and which share of the model they are."""
+
+    reason: str
+    n_parameters: int
+    share: float
+    example: str
+
+
 def linear_map(name: str, module: nn.Module) -> LinearMap | None:
-    """Exactly nn.Linear, as the published implementations have it, or transformers' Conv1D."""
-    if type(module) is nn.Linear:
+    """Exactly nn.Linear, as the published implementations have it, or transformers' Conv1D.
+
+    Quantized subclasses hold something else under `weight`; the one subclass that torch itself puts into
+    nn.MultiheadAttention is a plain map under another name.
+    """
+    if type(module) is nn.Linear or type(module).__name__ == "NonDynamicallyQuantizableLinear":
         return LinearMap(name, module, transposed=False)
     if type(module).__name__ == "Conv1D" and getattr(module, "nf", None) is not None:
         return LinearMap(name, module, transposed=True)
     return None
 
 
+def maps_of(name: str, module: nn.Module) -> list[LinearMap]:
+    """The maps whose weights this very module holds: one, the experts of a fused stack, or q, k and v."""
+    single = linear_map(name, module)
+    if single is not None:
+        return [single]
+    if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+        width = module.embed_dim
+        return [
+            LinearMap(
+                f"{name}.in_proj.{part}", module, False, "in_proj_weight", rows=(i * width, (i + 1) * width)
+            )
+            for i, part in enumerate("qkv")
+        ]
+    return _expert_maps(name, module)
+
+
+def _expert_maps(name: str, module: nn.Module) -> list[LinearMap]:
+    """Experts stored as one tensor (experts, out, in), or (experts, in, out) where the module says so."""
+    n_experts = getattr(module, "num_experts", None)
+    stacks = [
+        (key, p)
+        for key, p in module.named_parameters(recurse=False)
+        if p.ndim == 3 and len(p) == n_experts and p.is_floating_point() and not key.endswith("bias")
+    ]
+    return [
+        LinearMap(f"{name}.{expert}.{key}", module, _stored_in_out(module, key, p), key, expert=expert)
+        for key, p in stacks
+        for expert in range(len(p))
+    ]
+
+
+def _stored_in_out(module: nn.Module, key: str, stack: Tensor) -> bool:
+    """What the module declares; else the residual width, which is the input of all maps but the last."""
+    declared = getattr(module, "is_transposed", None)
+    if declared is not None:
+        return bool(declared)
+    width = getattr(module, "hidden_size", getattr(module, "hidden_dim", None))
+    if width not in stack.shape[1:] or stack.shape[1] == stack.shape[2]:
+        return False
+    return (stack.shape[1] == width) != ("down" in key)
+
+
 def linear_maps(module: nn.Module, prefix: str) -> list[LinearMap]:
+    """Every map inside `module`, itself included, named from `prefix`."""
     named = ((".".join(filter(None, (prefix, name))), child) for name, child in module.named_modules())
-    found = (linear_map(name, child) for name, child in named)
-    return [one for one in found if one is not None]
+    return [one for name, child in named for one in maps_of(name, child)]
 
 
 def blocks(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Block]:
-    """The decoder layers with the maps to prune in each; without decoder layers, every map is a block of its own."""
-    stack = decoder_stack(model)
-    if stack is None:
-        whole = [Block(one.name, one.module, [one]) for one in linear_maps(model, "")]
-    else:
-        path, layers = stack
-        whole = [
-            Block(f"{path}.{i}", layer, linear_maps(layer, f"{path}.{i}")) for i, layer in enumerate(layers)
-        ]
-    if not any(block.maps for block in whole):
-        raise UsageError("The model has no linear map that could be pruned.")
-    names = [one.name for block in whole for one in block.maps]
+    """The layers of every stack with the maps to prune in each; without stacks, every map is a block of its own.
+
+    Maps outside of the stacks (heads, poolers) stay, as published, unless `include` names them.
+    """
+    stacks = layer_stacks(model)
+    inside = [
+        Block(f"{path}.{i}", layer, linear_maps(layer, f"{path}.{i}"))
+        for path, layers in stacks
+        for i, layer in enumerate(layers)
+    ]
+    outside = [Block(one.name, one.module, [one]) for one in _maps_outside(model, stacks)]
+    if not any(block.maps for block in (*inside, *outside)):
+        raise UsageError(
+            "The model has no linear map that could be pruned.",
+            hint="Its other parameters (convolutions, recurrent or custom weights) are left alone.",
+        )
+    names = [one.name for block in (*inside, *outside) for one in block.maps]
     for pattern in (*include, *exclude):
         if not any(_matches(name, pattern) for name in names):
             raise UsageError(f"No map is called '{pattern}'. {nearest(pattern, components(names))}")
     chosen = [
-        Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in whole
+        Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in inside
     ]
-    return [block for block in chosen if block.maps or stack is not None]
+    extra = [b for b in outside if _chosen(b.name, include, exclude) and (include or not stacks)]
+    return [*chosen, *extra]
+
+
+def _maps_outside(model: nn.Module, stacks: Sequence[tuple[str, nn.ModuleList]]) -> list[LinearMap]:
+    paths = tuple(f"{path}." for path, _ in stacks)
+    return [one for one in linear_maps(model, "") if not f"{one.name}.".startswith(paths)]
+
+
+def layer_stacks(model: nn.Module) -> list[tuple[str, nn.ModuleList]]:
+    """The outermost lists of layers that hold linear maps: one of a decoder, two of an encoder-decoder."""
+    found: list[tuple[str, nn.ModuleList]] = []
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.ModuleList) or not len(module):
+            continue
+        if any(name.startswith(f"{path}.") for path, _ in found):
+            continue  # a list inside a layer: the experts of a mixture
+        if all(linear_map("", child) is None for child in module) and all(linear_maps(c, "") for c in module):
+            found.append((name, module))
+    return found
+
+
+def decoder_stack(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
+    """The longest stack."""
+    return max(layer_stacks(model), key=lambda pair: len(pair[1]), default=None)
 
 
 def all_maps(model: nn.Module) -> list[LinearMap]:
     return [one for block in blocks(model) for one in block.maps]
+
+
+def left_alone(model: nn.Module, maps: Sequence[LinearMap]) -> list[LeftAlone]:
+    """What pruning `maps` does not touch, by reason, largest first; a tied parameter counts once."""
+    covered = {id(one.tensor) for one in maps}
+    total, groups = 0, {}
+    for name, owner, key, parameter in _parameters(model):
+        total += parameter.numel()
+        if id(parameter) not in covered:
+            n, example = groups.get(reason := _reason(owner, key, parameter), (0, name))
+            groups[reason] = (n + parameter.numel(), example)
+    found = [LeftAlone(reason, n, n / max(total, 1), example) for reason, (n, example) in groups.items()]
+    return sorted(found, key=lambda one: -one.n_parameters)
+
+
+def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+    seen: set[int] = set()
+    for path, module in model.named_modules():
+        for key, parameter in module.named_parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield ".".join(filter(None, (path, key))), module, key, parameter
+
+
+def _reason(owner: nn.Module, key: str, parameter: Tensor) -> str:
+    if parameter.ndim < 2:
+        return "biases and norms"
+    if (
+        isinstance(owner, nn.Embedding)
+        or "embed" in type(owner).__name__.lower()
+        or "embed" in key
+        or "pos" in key
+    ):
+        return "embeddings"
+    if maps_of("", owner):
+        return "maps outside of the layers or excluded"
+    if type(owner).__module__ == "torch.nn.modules.conv":
+        return "convolutions"
+    if isinstance(owner, nn.RNNBase | nn.RNNCellBase):
+        return "recurrent weights"
+    return (
+        "routers" if "router" in type(owner).__name__.lower() else f"other weights of {type(owner).__name__}"
+    )
 
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -106,19 +272,6 @@ def component(name: str) -> str:
 def layer_number(name: str) -> int:
     numbers = [int(word) for word in name.split(".") if word.isdigit()]
     return numbers[0] if numbers else 0
-
-
-def decoder_stack(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
-    """The longest list of equal modules that hold linear maps."""
-    found = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList)
-        and len({type(child) for child in module}) == 1
-        and linear_map("", module[0]) is None
-        and linear_maps(module[0], "")
-    ]
-    return max(found, key=lambda pair: len(pair[1]), default=None)
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -78,9 +78,7 @@ def prune_matrix(
             decision = _swapped(weight.detach(), decision, statistics, chosen, swap)
         decision = _settled(weight.detach(), decision, statistics, chosen)
         decision = _repaired(weight.detach(), decision, statistics, chosen, repair, repair_settings, name)
-    error = None
-    if measure and statistics is not None and statistics.hessian is not None:
-        error = relative_error(weight.detach(), decision.weight, statistics.gram)
+    error = output_error(weight.detach(), decision.weight, statistics) if measure else None
     return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
 
 
@@ -97,10 +95,21 @@ def apply_mask(
     decision = Decision(keep, weight.masked_fill(~keep, 0))
     kind = pattern or Pattern(1.0 - float(keep.float().mean()))
     decision = _repaired(weight, decision, inputs, kind, repair, repair_settings, "the matrix")
-    error = None
-    if inputs is not None and inputs.hessian is not None:
-        error = relative_error(weight, decision.weight, inputs.gram)
+    error = output_error(weight, decision.weight, inputs)
     return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
+
+
+def output_error(before: Tensor, after: Tensor, inputs: InputStatistics | None) -> float | None:
+    """Relative error of the layer's output: exact where X^T X is known, else on the sampled inputs; None without."""
+    if inputs is None or (inputs.hessian is None and inputs.sample is None):
+        return None
+    if inputs.hessian is not None:
+        return relative_error(before, after, inputs.gram)
+    size, lost = (
+        float(((w @ inputs.sample.t()) ** 2).sum(dtype=torch.float64))
+        for w in (before.float(), (before - after).float())
+    )
+    return lost / size if size > 0 else 0.0
 
 
 def relative_error(before: Tensor, after: Tensor, gram: Float[Tensor, "in in"]) -> float:

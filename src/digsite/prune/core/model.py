@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from digsite.base import families
 from digsite.base.errors import UsageError
+from digsite.models.opening.batches import one_batch
 from digsite.prune.core import allocation, matrix
 from digsite.prune.core.budget import FAMILY as ALLOCATIONS
 from digsite.prune.core.budget import BudgetSettings, allocation_named, meet_exactly
@@ -21,7 +23,10 @@ from digsite.prune.core.patterns import Pattern
 from digsite.prune.core.repair import RepairSettings, level_of, repair_named, repairs_at
 from digsite.prune.core.repairing import Chosen, Repaired, prune_and_repair
 from digsite.prune.core.scores import Settings, wanda
-from digsite.prune.core.walk import InMemory, Residency, Statistics, walk
+from digsite.prune.core.walk import Batch, InMemory, Residency, Statistics, walk
+
+SAMPLE = 512  # inputs on which an output error is measured where X^T X is not needed
+UNROUTED = "no calibration token was routed to this expert: pruned by magnitude"
 
 
 @dataclass(frozen=True)
@@ -74,52 +79,111 @@ class PrunedMap:
         return torch.from_numpy(self.mask.unpack())
 
 
+class Progress:
+    """What is finished already; this one remembers nothing."""
+
+    def has(self, block: Block) -> bool:
+        return False
+
+    def restore(self, block: Block) -> list[PrunedMap]:
+        raise NotImplementedError
+
+    def keep(self, block: Block, lines: Sequence[PrunedMap]) -> None: ...
+
+
 def prune_model(
     model: nn.Module,
-    inputs: Tensor | None,
+    inputs: Any,
     recipe: Recipe,
     *,
     masks: Mapping[str, np.ndarray] | None = None,
     residency: Residency | None = None,
     on_map: Callable[[PrunedMap], None] | None = None,
+    progress: Progress | None = None,
     costs: dict[str, float] | None = None,
     counts: Mapping[str, int] | None = None,
     measure: bool = True,
 ) -> list[PrunedMap]:
-    """Prune in place. `inputs` are token rows (sequences, tokens), or whatever batch the model takes.
+    """Prune in place. `inputs` are token rows (sequences, tokens), a batch, a dict of arguments, or a loader of these.
 
-    With `masks`, made before and checked by the caller, the recipe only says which maps. `costs` takes up the CPU-seconds
-    of the mask and of every repair, by name. `counts` says how many weights of every map go, where that is known better
+    With `masks`, made before and checked by the caller, the recipe only says which maps. `progress` gives back what an
+    interrupted run had finished, and keeps what this one finishes. `costs` takes up the CPU-seconds of the mask and of
+    every repair, by name. `counts` says how many weights of every map go, where that is known better
     than by one sparsity or an allocation. `measure=False` leaves out relative errors where only they need X^T X.
     """
     found = blocks(model, recipe.include, recipe.exclude)
-    ledger: list[PrunedMap] = []
+    inputs = one_batch(inputs)
     patterns = (
         _patterns(model, found, inputs, recipe, residency) if counts is None else _counted(found, counts)
     )
-
-    def visit(block: Block, statistics: Statistics) -> dict[str, Chosen]:
-        chosen = {}
-        for one in block.maps:
-            if masks is None or one.name in masks:
-                mask = None if masks is None else torch.from_numpy(masks[one.name])
-                pattern = patterns.get(one.name, recipe.pattern)
-                ledger.append(_prune_map(one, statistics.get(one.name), recipe, pattern, mask))
-                chosen[one.name] = Chosen(ledger[-1].keep, pattern)
-                if on_map:
-                    on_map(ledger[-1])
-        return chosen
-
+    ledger = _Ledger(recipe, patterns, masks, progress or Progress(), on_map, inputs is not None)
     if inputs is None:
         _check_inputs_unneeded(recipe, masks is not None)
-        _without_inputs(found, visit, residency or InMemory())
-        return ledger
-    steps = (recipe.repair, recipe.repair_settings)
-    with_gram = measure or _reads_grams(recipe)
+        _without_inputs(found, ledger.prune_block, residency or InMemory())
+        return ledger.lines
+    exact, missed = _reads_grams(recipe), []
     repaired = prune_and_repair(
-        model, found, inputs, *steps, visit, residency=residency, costs=costs, gram=with_gram
+        model,
+        found,
+        inputs,
+        recipe.repair,
+        recipe.repair_settings,
+        ledger.prune_block,
+        residency=residency,
+        costs=costs,
+        gram=exact,
+        sample=SAMPLE if measure and not exact else 0,
+        known=ledger.done.has,
+        missed=missed,
     )
-    return [_after_repair(line, repaired[line.name], recipe) for line in ledger]
+    _name_missed(found, missed, ledger.tell)
+    return [_after_repair(line, repaired.get(line.name), recipe) for line in ledger.lines]
+
+
+@dataclass
+class _Ledger:
+    """The lines of a pruning as they are made, block by block."""
+
+    recipe: Recipe
+    patterns: Mapping[str, Pattern]
+    masks: Mapping[str, np.ndarray] | None
+    done: Progress
+    on_map: Callable[[PrunedMap], None] | None
+    has_data: bool
+    lines: list[PrunedMap] = field(default_factory=list)
+
+    def tell(self, line: PrunedMap) -> PrunedMap:
+        self.lines.append(line)
+        if self.on_map:
+            self.on_map(line)
+        return line
+
+    def prune_block(self, block: Block, statistics: Statistics) -> dict[str, Chosen]:
+        """Prune the maps of a block, or take them from what an interrupted run has left."""
+        if self.done.has(block):
+            made = [self.tell(line) for line in self.done.restore(block)]
+        else:
+            wanted = [one for one in block.maps if self.masks is None or one.name in self.masks]
+            made = [self._prune(one, _seen_or_unknown(one, statistics, self.has_data)) for one in wanted]
+            self.done.keep(block, made)
+        return {line.name: Chosen(line.keep, self._pattern(line.name)) for line in made}
+
+    def _pattern(self, name: str) -> Pattern:
+        return self.patterns.get(name, self.recipe.pattern)
+
+    def _prune(self, one: LinearMap, seen: InputStatistics | str | None) -> PrunedMap:
+        mask = None if self.masks is None else torch.from_numpy(self.masks[one.name])
+        return self.tell(_prune_map(one, seen, self.recipe, self._pattern(one.name), mask))
+
+
+def _name_missed(
+    found: Sequence[Block], missed: Sequence[str], tell: Callable[[PrunedMap], PrunedMap]
+) -> None:
+    """Layers that the data never reached are lines of the ledger too; if that is all of them, nothing was pruned."""
+    if len(missed) == len(found):
+        raise UsageError(f"The forward pass on this data reaches none of the {len(found)} layers.")
+    for one in (one for block in found if block.name in missed for one in block.maps):
+        tell(_left(one, "left as it is: this data never reaches it"))
 
 
 def _reads_grams(recipe: Recipe) -> bool:
@@ -141,10 +205,41 @@ def _check_inputs_unneeded(recipe: Recipe, has_masks: bool) -> None:
         )
 
 
-def _after_repair(line: PrunedMap, repaired: Repaired, recipe: Recipe) -> PrunedMap:
+def _seen_or_unknown(one: LinearMap, statistics: Statistics, data: bool) -> InputStatistics | str | None:
+    """Statistics, stand-ins for an expert that no token was routed to, or why there are none."""
+    if one.name in statistics or not data:
+        return statistics.get(one.name)
+    if one.routed:
+        return UNROUTED
+    return "left as it is: no product with it was seen, so its inputs are not known"
+
+
+def _left(one: LinearMap, reason: str) -> PrunedMap:
+    return PrunedMap(one.name, pack(np.ones(tuple(one.weight.shape), bool)), 0.0, None, reason)
+
+
+def prune_maps(
+    maps: Sequence[LinearMap],
+    recipe: Recipe,
+    masks: Mapping[str, np.ndarray] | None = None,
+    on_map: Callable[[PrunedMap], None] | None = None,
+) -> list[PrunedMap]:
+    """Prune matrices that no model holds, by a method that looks at no inputs, or with masks of their own."""
+    ledger = []
+    for one in maps:
+        if masks is not None and one.name not in masks:
+            continue
+        mask = None if masks is None else torch.from_numpy(masks[one.name])
+        ledger.append(_prune_map(one, None, recipe, recipe.pattern, mask))
+        if on_map:
+            on_map(ledger[-1])
+    return ledger
+
+
+def _after_repair(line: PrunedMap, repaired: Repaired | None, recipe: Recipe) -> PrunedMap:
     """The ledger's line with the mask and the error that the repairs left."""
     later = [name for name in recipe.repair if level_of(name) != "map"]
-    if not later:
+    if not later or repaired is None:
         return line
     note = "; ".join(filter(None, [line.note, f"then {', '.join(later)}"]))
     mask = pack(repaired.keep.cpu().numpy())
@@ -160,8 +255,17 @@ def _without_inputs(found: Sequence[Block], visit: Callable, store: Residency) -
 
 
 def _prune_map(
-    one: LinearMap, inputs: InputStatistics | None, recipe: Recipe, pattern: Pattern, mask: Tensor | None
+    one: LinearMap,
+    inputs: InputStatistics | str | None,
+    recipe: Recipe,
+    pattern: Pattern,
+    mask: Tensor | None,
 ) -> PrunedMap:
+    note = ""
+    if isinstance(inputs, str):
+        if inputs != UNROUTED:
+            return _left(one, inputs)
+        note, inputs = UNROUTED, InputStatistics.unknown(one.n_inputs, one.stored.device)
     if mask is not None:
         done = matrix.apply_mask(
             one.weight, mask, inputs, repair=recipe.repair, repair_settings=recipe.repair_settings
@@ -179,7 +283,14 @@ def _prune_map(
             name=one.name,
         )
     one.replace(done.weight)
-    return PrunedMap(one.name, pack(done.keep.cpu().numpy()), done.sparsity, done.relative_error, done.note)
+    error = None if note else done.relative_error
+    return PrunedMap(
+        one.name,
+        pack(done.keep.cpu().numpy()),
+        done.sparsity,
+        error,
+        "; ".join(filter(None, [note, done.note])),
+    )
 
 
 def _counted(found: list[Block], counts: Mapping[str, int]) -> dict[str, Pattern]:
@@ -193,7 +304,7 @@ def _counted(found: list[Block], counts: Mapping[str, int]) -> dict[str, Pattern
 
 
 def _patterns(
-    model: nn.Module, found: list[Block], inputs: Tensor | None, recipe: Recipe, residency: Residency | None
+    model: nn.Module, found: list[Block], inputs: Any, recipe: Recipe, residency: Residency | None
 ) -> dict[str, Pattern]:
     """What an allocation gives every map: a sparsity and, but for the older `owl`, an exact count of weights."""
     if recipe.owl:
@@ -203,6 +314,10 @@ def _patterns(
         return {}
     if inputs is None:
         raise UsageError(f"The allocation '{recipe.allocation}' measures, and there is no calibration data.")
+    if not isinstance(inputs, Tensor):
+        raise UsageError(
+            f"The allocation '{recipe.allocation}' measures on token rows, which this model does not take alone."
+        )
     settings, sparsity = recipe.budget_settings, recipe.pattern.ratio
     member = families.scan_one(ALLOCATIONS, allocation_named(recipe.allocation))
     question = ask_about(model, found, inputs, sparsity, rows=settings.rows, residency=residency)
@@ -212,7 +327,7 @@ def _patterns(
 
 
 def _ratios(
-    model: nn.Module, found: list[Block], inputs: Tensor | None, recipe: Recipe, residency: Residency | None
+    model: nn.Module, found: list[Block], inputs: Batch | None, recipe: Recipe, residency: Residency | None
 ) -> dict[str, float]:
     """OWL's sparsity of every layer, from one pass through the dense model."""
     if not recipe.owl:
@@ -222,7 +337,11 @@ def _ratios(
     shares: dict[str, float] = {}
 
     def measure(block: Block, statistics: Statistics) -> None:
-        scores = [wanda.score(one.weight, statistics[one.name], recipe.settings) for one in block.maps]
+        scores = [
+            wanda.score(one.weight, statistics[one.name], recipe.settings)
+            for one in block.maps
+            if one.name in statistics
+        ]
         shares[block.name] = allocation.outlier_share(scores, recipe.owl_threshold) if scores else 0.0
 
     walk(model, found, inputs, measure, residency=residency, gram=False)

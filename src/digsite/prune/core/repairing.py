@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from digsite.base import families
 from digsite.base.errors import UsageError
-from digsite.prune.core.inputs import InputStatistics
-from digsite.prune.core.layers import Block
-from digsite.prune.core.matrix import relative_error
+from digsite.prune.core.layers import Block, linear_map
+from digsite.prune.core.matrix import output_error
 from digsite.prune.core.patterns import Pattern
 from digsite.prune.core.repair import FAMILY, RepairSettings, Subject, repairs_at
 from digsite.prune.core.two_streams import Passage, walk_both
-from digsite.prune.core.walk import Residency, Statistics, walk
+from digsite.prune.core.walk import Batch, Residency, Statistics, walk
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ PruneBlock = Callable[[Block, Statistics], dict[str, Chosen]]
 def prune_and_repair(
     model: nn.Module,
     blocks: list[Block],
-    inputs: Tensor,
+    inputs: Batch,
     repairs: Sequence[str],
     settings: RepairSettings,
     prune_block: PruneBlock,
@@ -50,10 +49,14 @@ def prune_and_repair(
     residency: Residency | None = None,
     costs: dict[str, float] | None = None,
     gram: bool = True,
+    sample: int = 0,
+    known: Callable[[Block], bool] = lambda block: False,
+    missed: list[str] | None = None,
 ) -> dict[str, Repaired]:
     """Call `prune_block` for every block as `walk` does, and the named repairs of blocks and of the model after it.
 
-    `gram=False` leaves out X^T X where neither the method nor a repair of maps reads it; errors are then not measured.
+    `gram=False` leaves out X^T X where neither the method nor a repair of maps reads it; errors are then measured on the
+    `sample` of inputs that the walk keeps. `known` and `missed` are the walk's.
     `costs` takes up CPU-seconds: 'mask' for pruning (with the repairs of single maps), and every repair by its name.
     """
     spent: dict[str, float] = {} if costs is None else costs
@@ -62,6 +65,11 @@ def prune_and_repair(
         raise UsageError(
             f"The repair '{at_model[0]}' needs the whole model in memory, which a streamed one is not.",
             hint="Use repairs of maps and blocks with --stream: least_squares, sub_block, block.",
+        )
+    if (at_blocks or at_model) and (odd := _not_called(blocks, inputs)):
+        raise UsageError(
+            f"The repairs of blocks and models take token rows and maps that are modules; {odd}.",
+            hint="Repairs of single maps (least_squares, swaps) work here.",
         )
     dense = copy.deepcopy(model) if at_model else None
     chosen: dict[str, tuple[Chosen, float | None]] = {}
@@ -76,7 +84,17 @@ def prune_and_repair(
                 gram=gram, precision=settings.precision,
             )  # fmt: skip
         else:
-            walk(model, blocks, inputs, visit, residency=residency, gram=gram)
+            walk(
+                model,
+                blocks,
+                inputs,
+                visit,
+                residency=residency,
+                gram=gram,
+                sample=sample,
+                known=known,
+                missed=missed,
+            )
     keeps = {name: one.keep for name, (one, _) in chosen.items()}
     maps = {one.name: one for block in blocks for one in block.maps}
     for name in at_model:
@@ -84,6 +102,14 @@ def prune_and_repair(
         with charged(spent, name):
             keeps = families.scan_one(FAMILY, name).repair_model(model, dense, inputs, subjects, settings)
     return {name: Repaired(keeps[name], None if at_model else error) for name, (_, error) in chosen.items()}
+
+
+def _not_called(blocks: Sequence[Block], inputs: Batch) -> str:
+    """Why the dense network cannot be carried beside this one; nothing where it can."""
+    if not isinstance(inputs, Tensor):
+        return "this model takes several inputs by name"
+    fused = [one.name for block in blocks for one in block.maps if linear_map(one.name, one.module) is None]
+    return f"{len(fused)} maps are parts of a fused one, first {fused[0]}" if fused else ""
 
 
 def _prune_one_block(
@@ -96,7 +122,7 @@ def _prune_one_block(
     spent: dict[str, float],
 ) -> dict[str, tuple[Chosen, float | None]]:
     """Prune the block, repair it, and measure what every map now does to its inputs."""
-    before = {one.name: one.weight.clone() for one in block.maps}
+    before = {one.name: one.weight.clone() for one in block.maps} if repairs else {}
     with charged(spent, "mask"):
         made = prune_block(block, statistics)
     for name in repairs if passage is not None else []:
@@ -104,15 +130,9 @@ def _prune_one_block(
             member = families.scan_one(FAMILY, name)
             member.repair_block(passage, before, {n: c.keep for n, c in made.items()}, settings)
     return {
-        one.name: (made[one.name], _error(before[one.name], one.weight, statistics.get(one.name)))
+        one.name: (made[one.name], output_error(before[one.name], one.weight, statistics.get(one.name)) if repairs else None)
         for one in block.maps if one.name in made
     }  # fmt: skip
-
-
-def _error(before: Tensor, after: Tensor, inputs: InputStatistics | None) -> float | None:
-    if inputs is None or inputs.hessian is None:
-        return None
-    return relative_error(before, after, inputs.gram)
 
 
 @contextmanager

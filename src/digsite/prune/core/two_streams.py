@@ -20,11 +20,12 @@ from digsite.prune.core.walk import (
     InMemory,
     Residency,
     Statistics,
-    _call,
     _collect,
     _Done,
     _join,
+    _plain_kernels,
     _redirected,
+    run_batch,
 )
 
 Call = tuple[tuple, dict[str, Any]]
@@ -118,9 +119,9 @@ def walk_both(
 
     was_training = model.training
     model.eval()
-    with _redirected(blocks, step):
+    with _redirected(blocks, step), _plain_kernels(model):
         try:
-            _call(model, doubled)
+            run_batch(model, doubled)
         except _Done:
             pass
         finally:

@@ -5,8 +5,9 @@ is rebuilt by hand. All sequences travel together and each block takes them one 
 one block's activations.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.prune.core.inputs import InputStatistics, collect
-from digsite.prune.core.layers import Block, LinearMap
+from digsite.prune.core.layers import Block, LinearMap, linear_map
+from digsite.prune.core.weight_calls import WeightCalls
 
 Statistics = dict[str, InputStatistics]
 Visit = Callable[[Block, Statistics], None]
+Batch = Tensor | Mapping[str, Any]
 
 
 class Residency(Protocol):
@@ -38,61 +41,129 @@ class _Done(Exception):
     """The last block has run: what follows (final norm, vocabulary) is not needed."""
 
 
+class _Seen(Exception):
+    """The last map of a block has its inputs: what it would make of them is not needed."""
+
+
 @torch.no_grad()
 def walk(
     model: nn.Module,
     blocks: list[Block],
-    inputs: Tensor,
+    inputs: Batch,
     visit: Visit,
     *,
     residency: Residency | None = None,
     gram: bool = True,
+    sample: int = 0,
+    known: Callable[[Block], bool] = lambda block: False,
+    missed: list[str] | None = None,
 ) -> None:
-    """Call `visit(block, statistics)` for every block, on inputs that earlier changes have already passed through."""
-    n_sequences = len(inputs)
-    if inputs.ndim == 2 and inputs.shape[0] == inputs.shape[1]:
-        # Rotary tables (tokens, size) could not be told from a batch: one more sequence, which is not measured.
-        inputs = torch.cat([inputs, inputs[:1]])
+    """Call `visit(block, statistics)` for every block, on inputs that earlier changes have already passed through.
+
+    `inputs` is a batch, or what the model's forward takes by name. A block that is `known` is not measured: its visit
+    gets no statistics. `gram` collects X^T X of every map, `sample` keeps about that many of its inputs. Blocks that
+    this forward pass never reaches are an error, or go into `missed` where it is given.
+    """
+    n_sequences, inputs = _unmistakable(inputs)
     todo = {block.name for block in blocks}
     store = residency or InMemory()
+    in_order = not _batch_first(model)
 
     def step(block: Block, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         if block.name not in todo:  # a block used twice in one forward is changed at its first use
             return forward(*args, **kwargs)
         todo.discard(block.name)
         store.load(block)
-        slices = [(args, kwargs)] if block.whole else list(_sequences(len(inputs), args, kwargs))
-        measured = slices if block.whole else slices[:n_sequences]
-        visit(block, _collect(block, forward, measured, gram) if block.maps else {})
+        one_piece = block.whole or in_order
+        slices = [(args, kwargs)] if one_piece else list(_sequences(n_rows_of(inputs), args, kwargs))
+        measured = slices[: len(slices) if one_piece else n_sequences]
+        wanted = bool(block.maps) and not known(block)
+        visit(block, _collect(block, forward, measured, gram, -(-sample // n_sequences)) if wanted else {})
+        if not todo:
+            store.release(block)
+            raise _Done
         result = _join([forward(*a, **k) for a, k in slices])
         store.release(block)
-        if not todo:
-            raise _Done
         return result
 
     was_training = model.training
     model.eval()
-    with _redirected(blocks, step):
+    with _redirected(blocks, step), _plain_kernels(model):
         try:
-            _call(model, inputs)
+            run_batch(model, inputs)
         except _Done:
             pass
         finally:
             model.train(was_training)
-    if todo:
+    _note_missed(blocks, todo, missed)
+
+
+def _note_missed(blocks: list[Block], todo: set[str], missed: list[str] | None) -> None:
+    if missed is not None:
+        missed += [block.name for block in blocks if block.name in todo]
+    elif todo:
         raise UsageError(
             f"The forward pass never reached {len(todo)} of {len(blocks)} layers, first '{min(todo)}'."
         )
 
 
-def _call(model: nn.Module, inputs: Tensor) -> None:
+def n_rows_of(inputs: Batch) -> int:
+    """How many sequences, images or rows a batch has."""
+    if isinstance(inputs, Tensor):
+        return len(inputs)
+    return next(len(value) for value in inputs.values() if isinstance(value, Tensor) and value.ndim)
+
+
+def _unmistakable(inputs: Batch) -> tuple[int, Batch]:
+    """Rotary tables (tokens, size) could not be told from a batch of as many: one more row, which is not measured."""
+    n = n_rows_of(inputs)
+    if isinstance(inputs, Tensor):
+        clash = inputs.ndim == 2 and inputs.shape[0] == inputs.shape[1]
+        return n, torch.cat([inputs, inputs[:1]]) if clash else inputs
+    batched = {k: v for k, v in inputs.items() if isinstance(v, Tensor) and v.ndim and len(v) == n}
+    if not any(n in value.shape[1:] for value in batched.values()):
+        return n, inputs
+    return n, {**inputs, **{key: torch.cat([value, value[:1]]) for key, value in batched.items()}}
+
+
+def _batch_first(model: nn.Module) -> bool:
+    """Attention of torch itself puts tokens first unless told otherwise; then sequences cannot be cut apart."""
+    return all(getattr(module, "batch_first", True) for module in model.modules())
+
+
+def run_batch(model: nn.Module, inputs: Batch) -> Any:
+    """One forward pass without a cache: named inputs as far as the forward takes them, a bare batch as it is."""
     config = getattr(model, "config", None)
     # A key-value cache would be filled by the first of the two passes and read by the second.
-    model(inputs, use_cache=False) if hasattr(config, "use_cache") else model(inputs)
+    extra = {"use_cache": False} if hasattr(config, "use_cache") else {}
+    if isinstance(inputs, Tensor):
+        return model(inputs, **extra)
+    taken = signature(model.forward).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    return model(**{key: value for key, value in {**inputs, **extra}.items() if anything or key in taken})
+
+
+@contextmanager
+def _plain_kernels(model: nn.Module) -> Iterator[None]:
+    """Experts one after the other and no fused encoder layer: the same numbers by products that can be watched."""
+    key = "_experts_implementation"
+    configs = {id(c): c for m in model.modules() if hasattr(c := getattr(m, "config", None), key)}
+    before = {place: getattr(config, key) for place, config in configs.items()}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        for config in configs.values():
+            setattr(config, key, "eager")
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for place, config in configs.items():
+            setattr(config, key, before[place])
 
 
 @contextmanager
 def _redirected(blocks: list[Block], step: Callable[..., Any]) -> Iterator[None]:
+    own = {id(block.module): block.module.__dict__.get("forward") for block in blocks}
     try:
         for block in blocks:
             original = block.module.forward
@@ -105,39 +176,91 @@ def _redirected(blocks: list[Block], step: Callable[..., Any]) -> Iterator[None]
     finally:
         for block in blocks:
             block.module.__dict__.pop("forward", None)
+            if (before := own[id(block.module)]) is not None:
+                block.module.forward = before
 
 
-def _collect(block: Block, forward: Callable[..., Any], slices: list[tuple], gram: bool) -> Statistics:
-    """Run the block on every slice; maps that read the very same tensor (q, k and v) share their statistics."""
-    if block.whole:
-        inputs = slices[0][0][0]
+def _collect(
+    block: Block, forward: Callable[..., Any], slices: list[tuple], gram: bool, per_batch: int = 0
+) -> Statistics:
+    """Run the block on every slice; maps that read the very same tensor (q, k and v) share their statistics.
+
+    Maps that no module call shows on the first slice (a kernel takes their weight, or no token was routed to them) are
+    watched for in the matrix products of all of them.
+    """
+    if block.whole and block.maps[0].parameter == "weight":
+        inputs = slices[0][0][0] if slices[0][0] else next(iter(slices[0][1].values()))
         inputs = inputs.flatten(0, -3) if inputs.ndim > 3 else inputs
-        return {block.name: collect(inputs, gram=gram, name=f"'{block.name}'")}
-    found: Statistics = {}
-    owner: dict[str, str] = {}
-    seen: dict[int, tuple[str, Tensor]] = {}
-
-    def hook(one: LinearMap) -> Callable[..., None]:
-        def take(module: nn.Module, args: tuple) -> None:
-            tensor = args[0]
-            if one.name not in owner:
-                owner[one.name] = seen.setdefault(id(tensor), (one.name, tensor))[0]
-                if owner[one.name] == one.name:
-                    found[one.name] = InputStatistics.empty(tensor.shape[-1], gram=gram, device=tensor.device)
-            if owner[one.name] == one.name:
-                found[one.name].update(tensor)
-
-        return take
-
-    handles = [one.module.register_forward_pre_hook(hook(one)) for one in block.maps]
+        return {block.name: collect(inputs, gram=gram, name=f"'{block.name}'", per_batch=per_batch)}
+    ledger = _Ledger(gram, per_batch)
+    called = [one for one in block.maps if linear_map(one.name, one.module) is not None]
+    handles = [one.module.register_forward_pre_hook(ledger.hook(one)) for one in called]
+    handles += [one.module.register_forward_hook(ledger.leave) for one in called]
     try:
-        for args, kwargs in slices:
-            forward(*args, **kwargs)
-            seen.clear()
+        for place, (args, kwargs) in enumerate(slices):
+            unseen = [one for one in block.maps if one.name not in ledger.called]
+            with ExitStack() as watching:
+                if place == 0 or unseen:
+                    watching.enter_context(WeightCalls(block.maps, ledger.take, ledger.by_module))
+                _until_seen(forward, args, kwargs)
+            if place == 0:
+                ledger.stop_after_the_last(block.maps)
+            ledger.seen.clear()
     finally:
         for handle in handles:
             handle.remove()
-    return {name: found[first].checked(f"'{name}'") for name, first in owner.items()}
+    return {name: ledger.found[first].checked(f"'{name}'") for name, first in ledger.owner.items()}
+
+
+def _until_seen(forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> None:
+    with suppress(_Seen):
+        forward(*args, **kwargs)
+
+
+class _Ledger:
+    """What the maps of one block have read so far; `owner` names the map whose statistics a map shares."""
+
+    def __init__(self, gram: bool, per_batch: int) -> None:
+        self.gram, self.per_batch = gram, per_batch
+        self.found: Statistics = {}
+        self.owner: dict[str, str] = {}
+        self.called: set[str] = set()  # by their module
+        self.seen: dict[int, tuple[str, Tensor]] = {}
+        self.order: list[str] = []
+        self.inside: LinearMap | None = None
+        self.last: str | None = None
+
+    def hook(self, one: LinearMap) -> Callable[..., None]:
+        def enter(module: nn.Module, args: tuple) -> None:
+            self.called.add(one.name)
+            self.order.append(one.name)
+            self.take(one, args[0])
+            if one.name == self.last:
+                raise _Seen
+            self.inside = one
+
+        return enter
+
+    def leave(self, *_: Any) -> None:
+        self.inside = None
+
+    def by_module(self, one: LinearMap) -> bool:
+        return self.inside is not None and self.inside.name == one.name
+
+    def take(self, one: LinearMap, tensor: Tensor) -> None:
+        if one.name not in self.owner:
+            self.owner[one.name] = self.seen.setdefault(id(tensor), (one.name, tensor))[0]
+            if self.owner[one.name] == one.name:
+                self.found[one.name] = InputStatistics.empty(
+                    tensor.shape[-1], gram=self.gram, device=tensor.device, per_batch=self.per_batch
+                )
+        if self.owner[one.name] == one.name:
+            self.found[one.name].update(tensor)
+
+    def stop_after_the_last(self, maps: list[LinearMap]) -> None:
+        """Where every map was called once by its module, the last one's output (a quarter of the work) is left out."""
+        if len(self.order) == len(self.called) == len(maps):
+            self.last = self.order[-1]
 
 
 def _sequences(n: int, args: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[tuple, dict[str, Any]]]:

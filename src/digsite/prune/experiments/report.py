@@ -1,8 +1,9 @@
 """mask-report: methods, layers, components and models in one table, every statistic beside its null, one FDR over all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from digsite.prune.core import groups, layers
 from digsite.prune.core.clusters import cluster_distances
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.neighborhood import around
-from digsite.prune.core.packed import features_of
+from digsite.prune.core.packed import features_of, pack
 from digsite.prune.experiments import masks
 from digsite.prune.experiments.tables import test_table
 from digsite.prune.figures import masks as figures
@@ -34,6 +35,7 @@ from digsite.prune.judge.verdict import (
     test_id,
 )
 from digsite.prune.subjects.language import Language
+from digsite.prune.subjects.maskstore import GivenMask, given_masks
 from digsite.prune.subjects.source import MaskedMap
 from digsite.record.verdict import cite
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 
+GIVEN = "given"
 Trial = Callable[[int], list[Test]]  # so many draws of one null, and every statistic of one mask against them
 
 
@@ -56,7 +59,7 @@ class Place:
 def report(config: ReportConfig, run: "Run") -> None:
     rows, tests, places = [], [], []
     for model, settings in _models(config):
-        for method in map(method_named, config.methods):
+        for method in [GIVEN] if config.masks else map(method_named, config.methods):
             part = run.once(
                 f"part-{model}-{method}", lambda m=model, s=settings, w=method: _part(s, run, m, w)
             )
@@ -84,15 +87,14 @@ def report(config: ReportConfig, run: "Run") -> None:
 
 
 def _models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
+    if config.masks:
+        return [(Path(config.masks).name, config)]
     return [(name, config.model_copy(update={"model": name})) for name in (config.model, *config.references)]
 
 
 def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
     """All wanted masks of one method on one model."""
-    subject = masks.language(config, run)
-    wanted = _wanted(config, subject)
-    found = masks.masked(config, run, wanted, method=method)
-    heads = head_counts(subject.model)
+    found, heads = _masks(config, run, method)
     rows, made = [], []
     for place, one in enumerate(found):
         run.stage(f"{model} {method} {one.name}", len(found))
@@ -102,6 +104,16 @@ def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
         rows.append(_row(config, model, method, one) | {"place": place, "n_tests": sum(map(len, made[-1]))})
         run.breathe(place + 1)
     return {"rows": rows, "trials": made}
+
+
+def _masks(
+    config: ReportConfig, run: "Run", method: str
+) -> tuple[Sequence[MaskedMap | GivenMask], HeadCounts | None]:
+    """The masks that this method makes of the config's model, with its heads; or masks of one's own, of no model."""
+    if config.masks:
+        return given_masks(Path(config.masks).expanduser()), None
+    subject = masks.language(config, run)
+    return masks.masked(config, run, _wanted(config, subject), method=method), head_counts(subject.model)
 
 
 def _again(config: ReportConfig, run: "Run", rows: list[dict], places: list[Place], draws: int) -> list[Test]:
@@ -123,9 +135,8 @@ def _again(config: ReportConfig, run: "Run", rows: list[dict], places: list[Plac
 
 
 def _trial(config: ReportConfig, run: "Run", row: dict, index: int) -> Trial:
-    subject = masks.language(config, run)
-    one = masks.masked(config, run, _wanted(config, subject), method=row["method"])[row["place"]]
-    return _trials(config, run, one, head_counts(subject.model))[index]
+    found, heads = _masks(config, run, row["method"])
+    return _trials(config, run, found[row["place"]], heads)[index]
 
 
 def _wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
@@ -137,13 +148,20 @@ def _wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
     ]
 
 
-def _trials(config: ReportConfig, run: "Run", one: MaskedMap, heads: HeadCounts) -> list[Trial]:
-    keep, source = one.keep.numpy(), masks.observed(one, config.nulls.trades)
+def _trials(
+    config: ReportConfig, run: "Run", one: MaskedMap | GivenMask, heads: HeadCounts | None
+) -> list[Trial]:
+    keep, trades = one.keep.numpy(), config.nulls.trades
+    made_here = isinstance(one, MaskedMap)
+    source = masks.observed(one, trades) if made_here else Observed(pack(keep), trades=trades)
     seed = run.derive(f"tests-{one.name}")
-    nulls = ["margins"] + (["reprune"] if config.nulls.reprune else [])
+    nulls = ["margins"] + (["reprune"] if config.nulls.reprune and made_here else [])
     return [
         partial(_against, keep, null, axis, seed, source) for null in nulls for axis in ("rows", "columns")
-    ] + [partial(_by_head, keep, n, axis, seed, parts) for n, axis, parts in structure_of(one.name, heads)]
+    ] + [
+        partial(_by_head, keep, n, axis, seed, parts)
+        for n, axis, parts in (structure_of(one.name, heads) if heads is not None else ())
+    ]
 
 
 def _against(keep: np.ndarray, null: str, axis: str, seed: int, source: Observed, draws: int) -> list[Test]:
@@ -154,7 +172,7 @@ def _by_head(keep: np.ndarray, n: int, axis: str, seed: int, parts: int, draws: 
     return [group_test(keep, n, axis, draws=draws, seed=seed, n_parts=parts)]
 
 
-def _row(config: ReportConfig, model: str, method: str, one: MaskedMap) -> dict:
+def _row(config: ReportConfig, model: str, method: str, one: MaskedMap | GivenMask) -> dict:
     keep = one.keep.numpy()
     seen, columns = densities(keep), features_of(keep, "columns")
     size = min(config.n_features, columns.n_features)

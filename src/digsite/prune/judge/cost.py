@@ -45,7 +45,7 @@ def cost(name: str, keep: Bool[np.ndarray, "out in"], value_bytes: int) -> Cost:
         two_four_bytes=size // 2 * value_bytes + size // 8 if valid else None,
         coherence=groups.coherence(columns),
         expected_coherence=groups.expected_coherence(columns),
-        density_order=groups.report(columns, "density").coherence,
+        density_order=groups.coherence(columns[groups.arrange(columns, "density")]),
     )
 
 

@@ -11,9 +11,11 @@ from digsite.base.errors import UsageError
 from digsite.base.streams import derive
 from digsite.data import stories, text
 from digsite.data.tokenizers import Tokenizer
+from digsite.models.opening import quiet_libraries
 from digsite.prune.subjects.language import Language
 
 LONGEST = 128  # tokens of a window where nothing else is said
+PUBLISHED = (128, 2048)  # sequences and tokens of each, in the papers; a model's context may be shorter
 HELD_OUT = 0.5  # share of a corpus that is kept for evaluation
 
 
@@ -40,19 +42,27 @@ def windows(
     split: str = "train",
     *,
     fewer: bool = False,
+    pack: bool = False,
 ) -> Windows:
     """`n` windows drawn without replacement; calibration ('train') and evaluation ('test') never share a document.
 
-    With `fewer`, a text that has fewer gives what it has.
+    With `fewer`, a text that has fewer gives what it has. With `pack`, documents follow each other inside a window, as
+    in published calibration sets: short ones can then fill long windows.
     """
     length = window_length(language, length)
     if language.tokenizer is None:
+        if not language.knows_stories:
+            raise UsageError(
+                "This model has no tokenizer, so no text can be turned into what it reads.",
+                hint="Put its tokenizer into the folder, give token ids (--calibration ids.npy), or prune by magnitude.",
+            )
         if corpus:
             raise UsageError(
                 f"The text '{corpus}' cannot be read: this model knows only the generated stories."
             )
         return Windows(stories.windows(n, length, derive(seed, f"calibration/{split}"), split), None)
-    rows = _cut(language, _half(text.documents(corpus or "tinystories"), split), length, n, seed, fewer)
+    cut = _pack if pack else _cut
+    rows = cut(language, _half(text.documents(corpus or "tinystories"), split), length, n, seed, fewer)
     return Windows(rows, sum(_bytes(language.tokenizer, row[1:].tolist()) for row in rows))
 
 
@@ -71,6 +81,25 @@ def _half(documents: list[str], split: str) -> list[str]:
     return documents[:cut] if split == "train" else documents[cut:]
 
 
+def _pack(
+    language: Language, documents: list[str], length: int, n: int, seed: int, fewer: bool
+) -> Int[Tensor, "n length"]:
+    """Documents in a random order, one behind the other, cut every `length` tokens."""
+    stream: list[int] = []
+    for index in np.random.default_rng(seed).permutation(len(documents)):
+        stream += _encoded(language, documents[index])
+        if len(stream) >= n * length:
+            break
+    return _enough(
+        [stream[s : s + length] for s in range(0, len(stream) - length + 1, length)][:n], length, n, fewer
+    )
+
+
+def _encoded(language: Language, document: str) -> list[int]:
+    with quiet_libraries():  # a long document is longer than the context, and the library says so each time
+        return list(language.tokenizer.encode(document))
+
+
 def _cut(
     language: Language, documents: list[str], length: int, n: int, seed: int, fewer: bool
 ) -> Int[Tensor, "n length"]:
@@ -79,13 +108,16 @@ def _cut(
     order = np.random.default_rng(seed).permutation(len(documents))
     first, later = [], []
     for index in order:
-        ids = language.tokenizer.encode(documents[index])
+        ids = _encoded(language, documents[index])
         pieces = [ids[s : s + length] for s in range(0, len(ids) - length + 1, length)]
         first += pieces[:1]
         later += pieces[1:]
         if len(first) >= n:
             break
-    found = [*first, *later][:n]
+    return _enough([*first, *later][:n], length, n, fewer)
+
+
+def _enough(found: list[list[int]], length: int, n: int, fewer: bool) -> Int[Tensor, "n length"]:
     if not found:
         raise UsageError(
             f"The calibration text is shorter than one window of {length} tokens.",

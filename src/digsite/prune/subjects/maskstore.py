@@ -3,22 +3,24 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool
-from safetensors.torch import save_file
 from torch import Tensor
 
 from digsite.base import atomic
 from digsite.base.errors import NotFound, UsageError, nearest
 from digsite.prune.core import layers
 from digsite.prune.core.packed import PackedMask, features_of
+from digsite.prune.subjects.shards import write_tensors
 from digsite.weights import WeightBundle, open_weights
 
 KIND = "digsite.masks"
+MASK_FILES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 
 
 class StoredMasks(Mapping[str, np.ndarray]):
@@ -105,7 +107,7 @@ def write_masks(path: Path, masks: Masks, provenance: Mapping[str, Any]) -> None
     tensors, metadata = packed_tensors(masks, provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        write_tensors(temporary, tensors, metadata)  # the format's own writer has no fixed order of metadata
 
 
 def read_masks(path: Path) -> StoredMasks:
@@ -114,6 +116,44 @@ def read_masks(path: Path) -> StoredMasks:
     if not len(masks):
         raise UsageError(f"'{path}' holds no matrix, so no mask.")
     return masks
+
+
+@dataclass(frozen=True)
+class GivenMask:
+    """A mask of somebody's own: nothing is known of what made it."""
+
+    name: str
+    keep: Bool[Tensor, "out in"]
+    relative_error: None = None
+
+
+def given_masks(path: Path) -> list[GivenMask]:
+    """Every matrix of a file, or of all files of a folder that can be read, as a mask: its nonzeros are kept.
+
+    A matrix without a zero is no mask, and neither is one that keeps nothing.
+    """
+    if not path.exists():
+        raise NotFound(f"There is no file or folder '{path}' of masks.")
+    files = (
+        sorted(p for p in path.iterdir() if p.is_file() and p.suffix in MASK_FILES)
+        if path.is_dir()
+        else [path]
+    )
+    found: list[GivenMask] = []
+    for file in files:
+        stored = StoredMasks(open_weights(file))
+        names = list(stored)
+        for name in names:
+            keep = torch.from_numpy(stored[name].copy())
+            if 0 < int(keep.sum()) < keep.numel():
+                label = file.stem if len(names) == 1 else name if len(files) == 1 else f"{file.stem}/{name}"
+                found.append(GivenMask(label, keep))
+    if not found:
+        raise UsageError(
+            f"'{path}' holds no mask: no matrix that has both zeros and nonzeros.",
+            hint=f"A mask is a matrix in a file ({', '.join(MASK_FILES)}), or a folder of such files.",
+        )
+    return found
 
 
 def model_hash(maps: Iterable[tuple[str, Tensor]]) -> str:

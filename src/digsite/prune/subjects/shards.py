@@ -5,8 +5,7 @@ the format is a length, a JSON table of offsets and raw bytes, which a seek and 
 """
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 INDEX = "model.safetensors.index.json"
-COPIED = ("*.json", "*.model", "*.txt", "*.jinja", "*.bin.json")
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,18 @@ def _table(file: Path) -> dict[str, Entry]:
         length = int.from_bytes(handle.read(8), "little")
         if not 2 <= length <= file.stat().st_size:
             raise DigsiteError(f"'{file}' is not a safetensors file.")
-        header = json.loads(handle.read(length))
+        try:
+            header = json.loads(handle.read(length))
+        except ValueError as error:
+            raise DigsiteError(f"'{file}' is not a whole safetensors file ({error}).") from None
+    tensors = {name: one for name, one in header.items() if name != "__metadata__"}
+    if odd := sorted({str(one["dtype"]) for one in tensors.values()} - DTYPES.keys()):
+        raise DigsiteError(
+            f"'{file}' stores {odd[0]}, which cannot be computed with.", hint="Convert it to bf16 first."
+        )
     return {
         name: Entry(file, 8 + length + one["data_offsets"][0], DTYPES[one["dtype"]], tuple(one["shape"]))
-        for name, one in header.items()
-        if name != "__metadata__"
+        for name, one in tensors.items()
     }
 
 
@@ -108,14 +113,12 @@ class ShardWriter:
         self._total += sum(t.nbytes for t in self._waiting.values())
         self._waiting = {}
 
-    def finish(self, source: Path | None = None) -> None:
+    def finish(self) -> None:
         self.flush()
         atomic.write_json(
             self.folder / INDEX,
             {"metadata": {"total_size": self._total}, "weight_map": dict(sorted(self._where.items()))},
         )
-        if source is not None:
-            copy_beside(source, self.folder)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -136,14 +139,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         file.write(len(head).to_bytes(8, "little") + head)
         for tensor in tensors.values():
             file.write(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
-
-
-def copy_beside(source: Path, folder: Path, patterns: Iterable[str] = COPIED) -> None:
-    """Config and tokenizer files, without the weights or their index."""
-    for pattern in patterns:
-        for path in source.glob(pattern):
-            if not path.name.endswith(".index.json"):
-                shutil.copyfile(path, folder / path.name)
 
 
 def weights_bytes(found: Mapping[str, Any]) -> int:

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from digsite.prune.core.layers import Block, all_maps, blocks, decoder_stack
-from digsite.prune.subjects.language import Language, hugging_face
+from digsite.base.errors import UsageError
+from digsite.models.opening import Opened, huggingface, one_sentence, quiet_libraries
+from digsite.models.opening.tokenizers import tokenizer_beside
+from digsite.prune.core.layers import Block, all_maps, blocks, layer_stacks
+from digsite.prune.subjects.language import Language, as_language
 from digsite.prune.subjects.shards import Entry, ShardWriter, entries
 
 
@@ -20,9 +23,13 @@ class Streamed:
     Weights outside of the layers (embeddings) are read for their own call only.
     """
 
-    def __init__(self, model: nn.Module, stored: dict[str, Entry], writer: ShardWriter | None) -> None:
-        self.model, self.stored, self.writer = model, stored, writer
+    def __init__(
+        self, model: nn.Module, stored: dict[str, Entry], writer: ShardWriter | None, device: str = "cpu"
+    ) -> None:
+        self.model, self.stored, self.writer, self.device = model, stored, writer, device
         self.inside = tuple(f"{block.name}." for block in blocks(model))
+        self.written: set[str] = set()
+        self._refuse_other_names()
         self._handles = [
             handle
             for name, module in model.named_modules()
@@ -37,22 +44,34 @@ class Streamed:
         if self.writer is not None:
             for name, parameter in block.module.named_parameters():
                 stored = self.stored_name(f"{block.name}.{name}")
-                self.writer.add({stored: parameter.detach().to(self.stored[stored].dtype)})
+                self.writer.add({stored: parameter.detach().to("cpu", self.stored[stored].dtype)})
+                self.written.add(stored)
             self.writer.flush()
         _empty(block.module)
 
     def read_maps(self) -> Iterator[tuple[str, Tensor]]:
         """The weights of the prunable maps, one after the other in the order of their names."""
         for one in sorted(all_maps(self.model), key=lambda one: one.name):
-            yield one.name, self.stored[self.stored_name(f"{one.name}.weight")].read()
+            yield one.name, one.part_of(self.stored[self.stored_name(one.key)].read())
 
     def write_rest(self) -> None:
-        """Everything that is not in a layer, as it was."""
+        """Everything that no layer wrote, as it was: embeddings, heads, buffers."""
         if self.writer is None:
             return
         for name, entry in self.stored.items():
-            if not name.startswith(self.inside):
+            if name not in self.written:
                 self.writer.add({name: entry.read()})
+
+    def _refuse_other_names(self) -> None:
+        """A folder may store its weights under other names than its modules have (experts one by one)."""
+        names = [name for name, _ in self.model.named_parameters() if name.startswith(self.inside)]
+        odd = [n for n in names if n not in self.stored and n.partition(".")[2] not in self.stored]
+        if odd:
+            raise UsageError(
+                f"This folder cannot be streamed: it stores {len(odd)} of its tensors under other names than the module "
+                f"has, first '{odd[0]}'.",
+                hint="Prune it without --stream.",
+            )
 
     def close(self) -> None:
         for handle in self._handles:
@@ -70,7 +89,10 @@ class Streamed:
                 _put(
                     module,
                     name,
-                    self.stored[self.stored_name(f"{prefix}.{name}" if prefix else name)].read().float(),
+                    self.stored[self.stored_name(f"{prefix}.{name}" if prefix else name)]
+                    .read()
+                    .float()
+                    .to(self.device),
                 )
 
     def stored_name(self, name: str) -> str:
@@ -121,13 +143,30 @@ def hollow_parameters() -> Iterator[None]:
 
 def open_streamed(folder: Path) -> tuple[Language, dict[str, Entry]]:
     """A Hugging Face model whose weights stay on disk."""
-
-    def load(config: object) -> nn.Module:
-        from transformers import AutoModelForCausalLM
-
-        with hollow_parameters():
-            return AutoModelForCausalLM.from_config(config)
-
-    language = hugging_face(folder, load)
-    assert decoder_stack(language.model) is not None, "a streamed model has decoder layers"
-    return language, entries(folder)
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            f"'{folder}' cannot be streamed: only Hugging Face folders of safetensors are.",
+            hint="Prune it without --stream.",
+        )
+    stored = entries(folder)
+    with quiet_libraries():
+        config = huggingface.read_config(folder)
+        made: Any = huggingface.model_class(config, None)
+        with one_sentence(f"Building the empty {made.__name__} of '{folder}'"), hollow_parameters():
+            model = made._from_config(config).eval()
+        tokenizer = huggingface.read_tokenizer(folder) or tokenizer_beside(folder)
+    if not layer_stacks(model):
+        raise UsageError(
+            f"A {made.__name__} has no stack of layers to stream.", hint="Prune it without --stream."
+        )
+    opened = Opened(
+        str(folder),
+        huggingface.kind_of(model),
+        model,
+        None,
+        tokenizer,
+        folder,
+        huggingface.context_of(config),
+        processor=huggingface.read_processor(folder),
+    )
+    return as_language(opened), stored

@@ -19,7 +19,7 @@ from digsite.track.core.tracker import Tracker
 from digsite.track.subjects.named_probes import named_probe
 from digsite.weights import WeightBundle, open_weights
 
-FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf", ".h5", ".keras")
 
 
 def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
@@ -49,12 +49,12 @@ def _step(path: Path) -> int | None:
     return int(numbers[-1]) if numbers else None
 
 
-def weight_table(checkpoints: Iterable[tuple[int, Path]]) -> pd.DataFrame:
+def weight_table(checkpoints: Iterable[tuple[int, Path | WeightBundle]]) -> pd.DataFrame:
     """Spectra of each weight matrix and of its change since the first checkpoint: step, layer, measure, value."""
     first: dict[str, Tensor] = {}
     rows = []
     for step, path in checkpoints:
-        bundle: WeightBundle = open_weights(path)
+        bundle = path if isinstance(path, WeightBundle) else open_weights(path)
         for name in bundle.tensors:
             weight = bundle.tensors[name]
             if weight.ndim < 2 or not weight.is_floating_point():

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from digsite.base.errors import DigsiteError
 from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
+from digsite.weights.fp8 import dequantized
 
 
 def matches(path: Path) -> bool:
@@ -25,7 +26,7 @@ def read(path: Path) -> WeightBundle:
     except SafetensorError as error:
         raise DigsiteError(f"'{path}' is not a whole safetensors file ({error}).") from None
     names = file.offset_keys()
-    tensors = {name: _stored(file, name) for name in names}
+    tensors = dequantized({name: _stored(file, name) for name in names})
     texts = file.metadata() or {}
     # The convention of safetensors.torch.save_model: the name that was left out, and the one that was kept.
     tied = {alias: name for alias, name in texts.items() if name in tensors and alias not in tensors}

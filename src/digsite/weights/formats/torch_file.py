@@ -4,7 +4,8 @@ import pickle
 import pickletools
 import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from digsite.base.errors import DigsiteError
 from digsite.weights.bundle import WeightBundle, untie
+from digsite.weights.unread import unread
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "weights", "params", "module")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "weights", "params", "module", "net", "network", "ema")
+OTHERS = ("optim", "scheduler", "scaler", "rng")  # parts of a checkpoint that hold tensors and no weights
+DEEPEST = 6
 N_PICKLES = 4  # an older file of torch.save is a magic number, a version, the system, and then the object
 HARMLESS = re.compile(r"torch\._utils\.|torch\.\w+Storage$|collections\.OrderedDict$")
 
@@ -24,25 +28,36 @@ def matches(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         head = file.read(4)
-    return (head == b"PK\3\4" and path.suffix != ".npz") or (head[:1] == b"\x80" and head[1:2] <= b"\5")
+    return (head == b"PK\3\4" and path.suffix not in (".npz", ".keras")) or (
+        head[:1] == b"\x80" and head[1:2] <= b"\5"
+    )
 
 
 def read(path: Path) -> WeightBundle:
+    """A state dict, a checkpoint with one inside, a bare tensor, or a list of tensors."""
     loaded = _load(path)
-    state, inside = _state(loaded)
+    state, inside = _state(loaded, path.stem)
     if state is None:
         raise DigsiteError(
             f"'{path}' holds a {type(loaded).__name__} without named tensors, so it is not a state dict.",
             hint="Save it with torch.save(model.state_dict(), path).",
         )
-    skipped = sorted(name for name, value in state.items() if not isinstance(value, Tensor))
-    meta = {"format": "torch", "inside": inside, "skipped": skipped}
-    return untie({name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}, meta)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {n: t.dequantize() if t.is_quantized else t for n, t in tensors.items()}
+    tensors = {n: t.to_dense() if t.layout is not torch.strided else t for n, t in tensors.items()}
+    left = {n: unread(f"a {type(v).__name__}") for n, v in state.items() if not isinstance(v, Tensor)}
+    meta = {"format": "torch", "inside": inside, "skipped": sorted(left), "unread": left}
+    return untie({name: value.detach() for name, value in tensors.items()}, meta)
 
 
 def _load(path: Path) -> Any:
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
+    if zipped and _is_program(path):
+        raise DigsiteError(
+            f"'{path}' is a TorchScript archive: its weights come with a program, and loading it would load the program.",
+            hint="Save the weights alone: torch.save(torch.jit.load(path).state_dict(), new_path).",
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what PyTorch warns of here becomes an error of ours below
@@ -52,6 +67,16 @@ def _load(path: Path) -> Any:
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise DigsiteError(f"'{path}' is not a whole file of torch.save ({reason}).") from None
+
+
+def _is_program(path: Path) -> bool:
+    """TorchScript: code of the network beside its constants."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = [name.split("/", 1)[-1] for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+    return "constants.pkl" in parts and any(part.startswith("code/") for part in parts)
 
 
 def _refusal(path: Path, zipped: bool, reason: str) -> DigsiteError:
@@ -97,12 +122,29 @@ def _imports(file: BinaryIO) -> set[str]:
     return found
 
 
-def _state(loaded: Any) -> tuple[Mapping[str, Any] | None, str]:
-    """The dict of tensors: the file's own, or inside one of the usual wrappers."""
+def _state(loaded: Any, stem: str) -> tuple[Mapping[str, Any] | None, str]:
+    """The dict of tensors: the file's own, or inside one of the usual wrappers; a bare tensor by the file's name."""
+    if isinstance(loaded, Tensor):
+        return {stem: loaded}, ""
+    if isinstance(loaded, list | tuple) and any(isinstance(value, Tensor) for value in loaded):
+        return {f"{stem}.{i}": value for i, value in enumerate(loaded)}, ""
     if not isinstance(loaded, Mapping):
         return None, ""
     for wrapper in WRAPPERS:
         inner = loaded.get(wrapper)
         if isinstance(inner, Mapping) and any(isinstance(v, Tensor) for v in inner.values()):
             return inner, wrapper
-    return (loaded, "") if any(isinstance(v, Tensor) for v in loaded.values()) else (None, "")
+    if any(isinstance(v, Tensor) for v in loaded.values()):
+        return {str(name): value for name, value in loaded.items()}, ""
+    nested = dict(_nested(loaded, "", DEEPEST))
+    return (nested, "nested dicts") if nested else (None, "")
+
+
+def _nested(loaded: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of dicts inside dicts, by dotted names; the optimizer's are none of the network's."""
+    for key, value in loaded.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, Mapping) and depth and not any(word in name.lower() for word in OTHERS):
+            yield from _nested(value, f"{name}.", depth - 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from digsite.base.edge import one_sentence
 from digsite.base.errors import NotFound, UsageError, nearest
 from digsite.weights.bundle import WeightBundle, of_module
 
@@ -19,7 +20,8 @@ def read(target: str, member: str) -> WeightBundle:
 def make(target: str) -> nn.Module:
     """Call the factory."""
     factory = find(target)
-    made = factory if isinstance(factory, nn.Module) or not callable(factory) else factory()
+    with one_sentence(f"Making 'py:{target}'"):
+        made = factory if isinstance(factory, nn.Module) or not callable(factory) else factory()
     if not isinstance(made, nn.Module):
         raise UsageError(f"'py:{target}' gives a {type(made).__name__}, not an nn.Module.")
     return made
@@ -33,9 +35,14 @@ def find(target: str) -> object:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise NotFound(f"There is no module '{error.name}', asked for by 'py:{target}'.") from None
+        with one_sentence(f"Importing '{module_name}', asked for by 'py:{target}',"):
+            module = importlib.import_module(module_name)
+    except UsageError as error:
+        if isinstance(error.__cause__, ModuleNotFoundError):
+            raise NotFound(
+                f"There is no module '{error.__cause__.name}', asked for by 'py:{target}'."
+            ) from None
+        raise
     if not hasattr(module, name):
         public = [word for word in vars(module) if not word.startswith("_")]
         raise NotFound(f"The module '{module_name}' has no '{name}'.", hint=nearest(name, public))

@@ -1,0 +1,106 @@
+"""Any opened module as a function from one tensor to one tensor, for methods that ask for nothing more."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from digsite.base.errors import UsageError
+
+MAIN = ("logits", "last_hidden_state", "pooler_output", "image_embeds", "text_embeds")
+PLAIN = "digsite_plain_forward"
+
+
+def main_output(output: Any) -> Tensor:
+    """The main tensor of what a forward pass gives: logits where there are any, else hidden states, else the first."""
+    if isinstance(output, Tensor):
+        return output
+    values = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
+    for name in MAIN:
+        if isinstance(values.get(name), Tensor):
+            return values[name]
+    listed = list(values.values()) if values else list(output) if isinstance(output, tuple | list) else []
+    tensors = [value for value in listed if isinstance(value, Tensor) and value.is_floating_point()]
+    if not tensors:
+        raise UsageError(f"The model gives a {type(output).__name__}, which holds no tensor of numbers.")
+    return tensors[0]
+
+
+def answering(module: Any, kind: str) -> nn.Module:
+    """The same module, whose forward now takes its main input alone and gives its main output.
+
+    Called by name it is what it was. An encoder-decoder is given one row for both sides: its halves. The names of its parts stay what they are, so
+    patterns over modules and saved states fit. Modules of the user's own are returned as they are.
+    """
+    if (
+        kind == "own"
+        or not hasattr(module, "config")
+        or PLAIN in vars(module)
+        or not hasattr(module, "main_input_name")
+    ):
+        return module
+    module.__dict__[PLAIN] = (module.forward, _use_plain_attention(module))
+    module.forward = partial(_answer, kind, _start_token(module.config), _takes_cache(module), module.forward)
+    return module
+
+
+@contextmanager
+def answered(opened: Any) -> Iterator[nn.Module]:
+    """`answering` for as long as it is needed; the user's module is then what it was."""
+    module = opened.need_module("be run")
+    was_plain = PLAIN not in vars(module)
+    try:
+        yield answering(module, opened.kind)
+    finally:
+        if was_plain and PLAIN in vars(module):
+            _, before = module.__dict__.pop(PLAIN)
+            del module.__dict__["forward"]
+            for config, implementation in before:
+                config._attn_implementation = implementation
+
+
+def _use_plain_attention(module: nn.Module) -> list[tuple[Any, str]]:
+    """Fused attention has no rule for stacked members: torch would take them one by one and warn each time."""
+    configs = {
+        id(c): c for m in module.modules() if hasattr(c := getattr(m, "config", None), "_attn_implementation")
+    }
+    before = [
+        (config, config._attn_implementation) for config in configs.values() if config._attn_implementation
+    ]
+    for config, _ in before:
+        config._attn_implementation = "eager"
+    return before
+
+
+def _takes_cache(module: Any) -> bool:
+    return "use_cache" in signature(module.forward).parameters or hasattr(module.config, "use_cache")
+
+
+def _answer(
+    kind: str, start: int, cached: bool, original: Callable[..., Any], *args: Any, **named: Any
+) -> Any:
+    if named or len(args) != 1:  # called by name, as its library calls it
+        return original(*args, **named)
+    (x,) = args
+    extra = {"use_cache": False} if cached and kind != "images" else {}
+    if kind == "encoder-decoder":
+        half = x.shape[1] // 2
+        first = torch.full((len(x), 1), start, dtype=x.dtype, device=x.device)
+        decoder = torch.cat([first, x[:, half:-1]], dim=1)
+        return main_output(original(input_ids=x[:, :half], decoder_input_ids=decoder, **extra))
+    if kind == "sound":
+        ids = torch.full((len(x), 1), start, dtype=torch.long, device=x.device)
+        return main_output(original(x, decoder_input_ids=ids, **extra))
+    return main_output(original(x, **extra))
+
+
+def _start_token(config: Any) -> int:
+    for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    return 0

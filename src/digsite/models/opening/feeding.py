@@ -1,0 +1,218 @@
+"""What a module eats, made from token rows, images or sounds: a dict of named inputs for every family."""
+
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.lazy import require
+from digsite.base.streams import derive
+from digsite.models.opening.batches import Batch, one_batch
+from digsite.models.opening.edge import one_sentence, quiet_libraries
+from digsite.models.opening.opened import Opened
+from digsite.weights.sources import py
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+SPOKEN = 8  # tokens of the model's own that a decoder reads where no text was given
+MASKED_SHARE = 0.15
+
+
+def feed_tokens(opened: Opened, rows: Tensor) -> dict[str, Tensor]:
+    """Named inputs from token rows (n, tokens), by the model's kind.
+
+    An encoder-decoder reads the first half of a row and its decoder the second, shifted by one as in training. A
+    masked model gets the share of masks that it was trained with, at places that depend on the row's place alone.
+    """
+    if opened.kind == "encoder-decoder":
+        half = rows.shape[1] // 2
+        return {"input_ids": rows[:, :half], "decoder_input_ids": _shifted(opened, rows[:, half:])}
+    if opened.kind == "masked":
+        return {"input_ids": _masked(opened, rows)}
+    return {"input_ids": rows}
+
+
+def _shifted(opened: Opened, rows: Tensor) -> Tensor:
+    return torch.cat([torch.full((len(rows), 1), _start_token(opened.module)), rows[:, :-1]], dim=1)
+
+
+def _start_token(module: Any) -> int:
+    config = module.config
+    for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    return 0
+
+
+def _masked(opened: Opened, rows: Tensor) -> Tensor:
+    token = getattr(opened.tokenizer, "mask_token_id", None)
+    if token is None:
+        return rows
+    draw = torch.Generator().manual_seed(derive(0, "masked tokens"))
+    hidden = torch.rand(rows.shape, generator=draw) < MASKED_SHARE
+    return rows.masked_fill(hidden, token)
+
+
+def feed_images(opened: Opened, images: Tensor) -> dict[str, Tensor]:
+    """`pixel_values` from images (n, channels, height, width) in [0, 1]: size, channels and scale as the folder says."""
+    config: Any = opened.need_module("be fed").config
+    size = _image_size(opened, config)
+    channels = int(getattr(config, "num_channels", 3))
+    if images.shape[1] != channels:
+        images = images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+    if tuple(images.shape[2:]) != size:
+        images = F.interpolate(images, size=size, mode="bilinear", antialias=False)
+    mean, std = (opened.processor.get(key, [0.5] * channels) for key in ("image_mean", "image_std"))
+    shape = (1, channels, 1, 1)
+    pixels = (images - torch.tensor(mean).reshape(shape)) / torch.tensor(std).reshape(shape)
+    return with_decoder(opened, {"pixel_values": pixels.float()})
+
+
+def _image_size(opened: Opened, config: Any) -> tuple[int, int]:
+    given = getattr(config, "image_size", None) or opened.processor.get("size") or 224
+    if isinstance(given, dict):
+        given = (
+            given.get("height", given.get("shortest_edge", 224)),
+            given.get("width", given.get("shortest_edge", 224)),
+        )
+    return (given, given) if isinstance(given, int) else (int(given[0]), int(given[1]))
+
+
+def feed_sound(opened: Opened, path: Path) -> dict[str, Tensor]:
+    """Features of the `.wav` files of a folder by the folder's own feature extractor, or an array of features."""
+    module: Any = opened.need_module("be fed")
+    if path.suffix in (".npy", ".npz"):
+        return with_decoder(opened, {module.main_input_name: read_arrays(path).float()})
+    files = sorted(path.glob("*.wav")) if path.is_dir() else [path]
+    if not files or opened.folder is None or not (opened.folder / "preprocessor_config.json").is_file():
+        raise UsageError(
+            f"'{path}' cannot be turned into what '{opened.reference}' hears.",
+            hint="Give a .npy of its input features, or .wav files and a folder with a preprocessor_config.json.",
+        )
+    transformers = require("transformers", extra="hub")
+    with quiet_libraries(), one_sentence(f"Reading the sounds of '{path}'"):
+        extract = transformers.AutoFeatureExtractor.from_pretrained(
+            opened.folder, local_files_only=True, trust_remote_code=False
+        )
+        sounds = [_samples(file) for file in files]
+        made = extract(sounds, sampling_rate=extract.sampling_rate, return_tensors="pt", padding=True)
+    return with_decoder(opened, {module.main_input_name: made[module.main_input_name].float()})
+
+
+def _samples(path: Path) -> np.ndarray:
+    with wave.open(str(path)) as file:
+        raw = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
+    return raw.mean(1).astype(np.float32) / 32768
+
+
+@torch.no_grad()
+def with_decoder(opened: Opened, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """For a decoder that was given no text: the tokens that the dense model itself writes, one after the other."""
+    module: Any = opened.module
+    if not getattr(module.config, "is_encoder_decoder", False):
+        return inputs
+    n = len(next(iter(inputs.values())))
+    ids = torch.full((n, 1), _start_token(module))
+    with one_sentence(f"Running '{opened.reference}' on its own output"):
+        for _ in range(SPOKEN):
+            output = module(**inputs, decoder_input_ids=ids, use_cache=False)
+            logits = getattr(output, "logits", None)
+            if logits is None:
+                ids = torch.cat([ids, ids[:, :1]], dim=1)
+                continue
+            ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
+    return {**inputs, "decoder_input_ids": ids}
+
+
+def read_arrays(path: Path) -> Tensor:
+    """The array of a `.npy`, or the first inputs of a `.npz`; ids stay whole numbers."""
+    if not path.is_file():
+        raise NotFound(f"There is no file '{path}'.")
+    with one_sentence(f"Reading '{path}'"):
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return torch.from_numpy(loaded)
+        names = [name for name in loaded.files if loaded[name].ndim > 1] or list(loaded.files)
+        preferred = [name for name in names if name in ("input_ids", "inputs", "tokens", "ids", "x")] or names
+        found = torch.from_numpy(loaded[preferred[0]])
+    return found.long() if not found.is_floating_point() else found
+
+
+def take_data(opened: Opened, data: str, n: int, seed: int, split: str = "train") -> Batch | None:
+    """A batch for anything but text: an image set or folder by name, arrays, sounds, or `py:module:name`.
+
+    None where `data` names none of these, so that it can be a text.
+    """
+    if data.startswith("py:"):
+        return one_batch(_called(py.find(data.removeprefix("py:"))), n)
+    path = Path(data).expanduser()
+    if path.suffix in (".npy", ".npz"):
+        return _arrays(opened, _half(read_arrays(path), split)[:n])
+    if opened.kind == "sound":
+        return feed_sound(opened, path)
+    if path.is_dir() and any(path.glob(f"*{end}") for end in PICTURES):
+        return feed_images(opened, _pictures(path, n, opened))
+    return _named_images(opened, data, n, seed, split)
+
+
+def _called(found: Any) -> Any:
+    return found() if callable(found) and not isinstance(found, Tensor | nn.Module) else found
+
+
+def _half(rows: Tensor, split: str) -> Tensor:
+    middle = max(1, len(rows) // 2)
+    return rows[:middle] if split == "train" or len(rows) < 2 else rows[middle:]
+
+
+def _arrays(opened: Opened, rows: Tensor) -> Batch:
+    if opened.kind in ("causal", "masked", "encoder", "encoder-decoder"):
+        if rows.is_floating_point() or rows.ndim != 2:
+            raise UsageError(
+                f"'{opened.reference}' takes rows of token ids, and the array is {tuple(rows.shape)} {rows.dtype}."
+            )
+        return feed_tokens(opened, rows.long())
+    if opened.kind in ("images", "sound"):
+        module: Any = opened.module
+        return with_decoder(opened, {module.main_input_name: rows.float()})
+    return rows
+
+
+def _named_images(opened: Opened, data: str, n: int, seed: int, split: str) -> Batch | None:
+    from digsite.data import load, names
+
+    if data not in names():
+        if opened.kind == "images":
+            raise UsageError(f"'{data}' is not known as images. {nearest(data, names())}")
+        return None
+    images = load(data)
+    x = images.x_train if split == "train" else images.x_test
+    order = torch.randperm(
+        len(x), generator=torch.Generator().manual_seed(derive(seed, f"calibration/{split}"))
+    )
+    chosen = x[order[:n]]
+    if opened.kind == "images":
+        return feed_images(opened, chosen)
+    return _flat_for(opened, chosen) if opened.kind == "own" else None
+
+
+def _flat_for(opened: Opened, images: Tensor) -> Tensor:
+    """Flat where the module begins with a dense layer."""
+    module = opened.need_module("be fed")
+    first = next((m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d)), None)
+    return images.flatten(1) if isinstance(first, nn.Linear) else images
+
+
+def _pictures(folder: Path, n: int, opened: Opened) -> Tensor:
+    images = require("PIL.Image", extra="hub")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)[:n]
+    size = _image_size(opened, opened.need_module("be fed").config)
+    with one_sentence(f"Reading the pictures of '{folder}'"):
+        arrays = [
+            np.asarray(images.open(f).convert("RGB").resize(size[::-1]), np.float32) / 255 for f in files
+        ]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)

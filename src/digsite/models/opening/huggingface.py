@@ -1,0 +1,173 @@
+"""Hugging Face folders of any architecture that transformers itself has; their own code is never run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from digsite.base.errors import UsageError, nearest
+from digsite.base.lazy import require
+from digsite.models.opening.edge import one_sentence
+from digsite.weights import WeightBundle
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+CONTEXTS = ("max_position_embeddings", "n_positions", "max_target_positions", "n_ctx", "max_sequence_length")
+DEFAULT_CONTEXT = 2048
+MANY_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+Load = Callable[[Any, type], nn.Module]
+
+
+def read_config(folder: Path) -> Any:
+    """The folder's config as transformers reads it; a model that brings its own code is refused here."""
+    transformers = require("transformers", extra="hub")
+    given = json.loads((folder / "config.json").read_text())
+    kind = str(given.get("model_type", ""))
+    known = transformers.models.auto.configuration_auto.CONFIG_MAPPING_NAMES
+    if kind not in known:
+        code = sorted(path.name for path in folder.glob("*.py"))
+        brings = (
+            f" It brings its own code ({code[0]}), which is never run." if code or "auto_map" in given else ""
+        )
+        raise UsageError(
+            f"The architecture '{kind}' of '{folder}' is not one that transformers {transformers.__version__} has.{brings}",
+            hint=nearest(kind, known),
+        )
+    with one_sentence(f"Reading the config of '{folder}'"):
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def model_class(config: Any, bundle: WeightBundle | None) -> type:
+    """The class that the config names. Where it names none, the weights tell whether there is a language-model head.
+
+    A head that the folder does not have is never added: it would be random.
+    """
+    transformers = require("transformers", extra="hub")
+    for name in config.architectures or ():
+        if found := getattr(transformers, name, None):
+            return found
+    auto = transformers.models.auto.modeling_auto
+    names = list(bundle.tensors) if bundle is not None else []
+    has_head = any("lm_head" in name for name in [*names, *(bundle.tied if bundle is not None else ())])
+    causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    if causal and (has_head or getattr(config, "tie_word_embeddings", False)):
+        return getattr(transformers, causal)
+    plain = auto.MODEL_MAPPING_NAMES.get(config.model_type)
+    if not plain:
+        raise UsageError(f"The config of a '{config.model_type}' does not name its architecture.")
+    return getattr(transformers, plain if isinstance(plain, str) else plain[0])
+
+
+def build_module(folder: Path, bundle: WeightBundle) -> tuple[nn.Module, str]:
+    """The module in float32 with every weight from the folder, and a sentence on weights it has no use for.
+
+    transformers fills what a checkpoint lacks with random numbers; such a checkpoint is refused.
+    """
+    config = read_config(folder)
+    made = model_class(config, bundle)
+    _reject_quantized(config, folder)
+    with one_sentence(f"Opening '{folder}' as a {made.__name__}"):
+        loaded: tuple[nn.Module, dict[str, Any]] = made.from_pretrained(  # pyright: ignore[reportAttributeAccessIssue]
+            folder,
+            config=config,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=None,
+        )
+    module, info = loaded
+    refuse_incomplete(folder, module, info)
+    return module.eval(), _unused(info, bundle)
+
+
+def refuse_incomplete(folder: Path, module: nn.Module, info: dict[str, Any]) -> None:
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    missing = sorted(key for key in info.get("missing_keys", ()) if key in parameters)
+    wrong = sorted(str(one[0] if isinstance(one, tuple) else one) for one in info.get("mismatched_keys", ()))
+    for names, what in ((missing, "lacks"), (wrong, "has other shapes for")):
+        if names:
+            raise UsageError(
+                f"'{folder}' is incomplete: it {what} {len(names)} of the {len(parameters)} tensors of a "
+                f"{type(module).__name__}, first '{names[0]}'.",
+                hint="Loading it anyway would fill them with random numbers; get the whole checkpoint.",
+            )
+
+
+def _reject_quantized(config: Any, folder: Path) -> None:
+    given = getattr(config, "quantization_config", None)
+    if given:
+        method = given.get("quant_method", "unknown") if isinstance(given, dict) else type(given).__name__
+        raise UsageError(
+            f"'{folder}' is quantized ({method}), and its modules need kernels that are not here.",
+            hint="Its weights can be read; to run it, save it dequantized.",
+        )
+
+
+def _unused(info: dict[str, Any], bundle: WeightBundle) -> str:
+    unused = [key for key in info.get("unexpected_keys", ()) if key in bundle.tensors]
+    if not unused:
+        return ""
+    sizes = {name: _count(bundle.shape(name)) for name in bundle.tensors}
+    share = sum(sizes[name] for name in unused) / max(sum(sizes.values()), 1)
+    return (
+        f"not used by the network: {len(unused)} tensors, {share:.1%} of the numbers, first '{min(unused)}'"
+    )
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    n = 1
+    for side in shape:
+        n *= side
+    return n
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer, or None where it has none."""
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return None
+    transformers = require("transformers", extra="hub")
+    with one_sentence(f"Reading the tokenizer of '{folder}'"):
+        return transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+
+
+def read_processor(folder: Path) -> dict[str, Any]:
+    """What the folder says about its images or sounds."""
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return {}
+    with one_sentence(f"Reading '{path}'"):
+        found = json.loads(path.read_text())
+    return found if isinstance(found, dict) else {}
+
+
+def kind_of(module: Any) -> str:
+    """How a module of transformers is fed, from its main input and its config."""
+    main, config = getattr(module, "main_input_name", "input_ids"), module.config
+    if main == "pixel_values":
+        return "images"
+    if main in ("input_features", "input_values"):
+        return "sound"
+    if getattr(config, "is_encoder_decoder", False):
+        return "encoder-decoder"
+    name = type(module).__name__
+    if name.endswith("ForMaskedLM") or name.endswith("ForPreTraining"):
+        return "masked"
+    transformers = require("transformers", extra="hub")
+    causal = set(transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    return "causal" if name in causal else "encoder"
+
+
+def context_of(config: Any) -> int:
+    """Most tokens of a sequence, where the config says."""
+    for source in (config, getattr(config, "text_config", None)):
+        for name in CONTEXTS:
+            value = getattr(source, name, None)
+            if isinstance(value, int) and 0 < value < 2**31:
+                return value
+    return DEFAULT_CONTEXT

@@ -1,0 +1,145 @@
+"""A model by reference: its weights, where possible a module that runs, and what kind of thing it eats."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.base.lazy import require
+from digsite.models.assemble import UNKNOWN_USE, assemble, unknown_use
+from digsite.models.opening import huggingface
+from digsite.models.opening.answering import answering
+from digsite.models.opening.edge import one_sentence, quiet_libraries
+from digsite.models.opening.tokenizers import tokenizer_beside
+from digsite.weights import WeightBundle, parse_reference, read_weights
+from digsite.weights.sources import py
+from digsite.weights.unread import understood
+
+DEFAULT_CONTEXT = 256
+
+
+@dataclass(frozen=True)
+class Opened:
+    """`module` is None where only weights are known, and `why_not` says why. `kind` says how the module is fed:
+
+    causal, masked or encoder (token ids), encoder-decoder (ids and decoder ids), images, sound, or own (whatever the
+    user's module takes). `notes` are what a reader must know first: what was not understood, and its share.
+    """
+
+    reference: str
+    kind: str
+    module: nn.Module | None = None
+    bundle: WeightBundle | None = None
+    tokenizer: Any = None
+    folder: Path | None = None
+    context: int = DEFAULT_CONTEXT
+    why_not: str = ""
+    notes: tuple[str, ...] = ()
+    processor: dict[str, Any] = field(default_factory=dict)
+
+    def need_module(self, purpose: str) -> nn.Module:
+        """The module, or one sentence on why there is none."""
+        if self.module is None:
+            raise UsageError(f"'{self.reference}' cannot {purpose}: {self.why_not}.", hint=NO_MODULE)
+        return self.module
+
+    def answering(self, purpose: str) -> nn.Module:
+        """The module as a function from its main input to its main output."""
+        return answering(self.need_module(purpose), self.kind)
+
+
+NO_MODULE = "Weights alone can be read and compared, and pruned with --method magnitude."
+
+
+def open_model(reference: str) -> Opened:
+    """Weights and, where something knows how they are used, a module in evaluation mode, in float32.
+
+    No code of a folder is run, no pickle is followed, nothing is asked, and whatever fails inside of a library or of
+    the user's factory is one sentence.
+    """
+    found = parse_reference(reference)
+    if found.scheme == "py":
+        return of_module(py.make(found.target).eval(), reference)
+    bundle = read_weights(_bare_name(reference))
+    notes = tuple(understood(bundle))
+    folder = Path(str(bundle.meta.get("path", "."))) if "path" in bundle.meta else None
+    if "model_type" in bundle.meta.get("config", {}) and folder is not None and folder.is_dir():
+        return _of_folder(reference, bundle, folder, notes)
+    return _of_layout(reference, bundle, folder, notes)
+
+
+def _bare_name(reference: str) -> str:
+    """`org/name` that is no path but a model of the hub's local cache is said, not guessed."""
+    found = parse_reference(reference)
+    path = Path(found.target).expanduser()
+    if found.scheme == "file" and not path.exists() and ":" not in reference:
+        looks_like_a_name = reference.count("/") == 1 and not reference.startswith((".", "/", "~"))
+        hint = f"A model of the hub is named hub:{reference}." if looks_like_a_name else ""
+        raise NotFound(f"There is no file or folder '{found.target}'.", hint=hint)
+    return reference
+
+
+def of_module(module: nn.Module, reference: str = "your module") -> Opened:
+    """A module at hand: transformers' own say what they eat, any other gets what it is given."""
+    config = getattr(module, "config", None)
+    if hasattr(module, "main_input_name") and hasattr(config, "model_type"):
+        return Opened(reference, huggingface.kind_of(module), module, context=huggingface.context_of(config))
+    context = getattr(config, "context", DEFAULT_CONTEXT)
+    return Opened(reference, "own", module, context=context if isinstance(context, int) else DEFAULT_CONTEXT)
+
+
+def open_folder(bundle: WeightBundle) -> Opened:
+    """What a bundle that was read from a Hugging Face folder is."""
+    path = Path(str(bundle.meta.get("path", "")))
+    if not path.is_dir():
+        raise UsageError(
+            f"'{path}' says that it is a {bundle.meta['config'].get('model_type')}, but it is no Hugging Face folder."
+        )
+    return _of_folder(str(bundle.meta.get("reference", path)), bundle, path, tuple(understood(bundle)))
+
+
+def _of_folder(reference: str, bundle: WeightBundle, folder: Path, notes: tuple[str, ...]) -> Opened:
+    require("transformers", extra="hub")
+    with quiet_libraries():
+        module, unused = huggingface.build_module(folder, bundle)
+        tokenizer = huggingface.read_tokenizer(folder)
+    more = (unused,) if unused else ()
+    return Opened(
+        reference,
+        huggingface.kind_of(module),
+        module,
+        bundle,
+        tokenizer or tokenizer_beside(folder),
+        folder,
+        huggingface.context_of(module.config),
+        notes=(*notes, *more),
+        processor=huggingface.read_processor(folder),
+    )
+
+
+def _of_layout(reference: str, bundle: WeightBundle, folder: Path | None, notes: tuple[str, ...]) -> Opened:
+    try:
+        with one_sentence(f"Building the network of '{reference}'"):
+            module: Any = assemble(bundle)
+            if module is None:
+                raise UsageError(unknown_use(bundle), hint=UNKNOWN_USE)
+    except DigsiteError as error:
+        why = error.message.rstrip(".")
+        return Opened(reference, "weights", None, bundle, folder=folder, why_not=why, notes=notes)
+    for parameter in module.parameters():  # the file's own memory must not be changed
+        parameter.data = parameter.data.clone().float()
+    config = getattr(module, "config", None)
+    causal = getattr(config, "kind", "") in ("llama", "gpt2")
+    context = getattr(config, "context", DEFAULT_CONTEXT)
+    return Opened(
+        reference,
+        "causal" if causal else "own",
+        module,
+        bundle,
+        tokenizer_beside(folder) if folder is not None and causal else None,
+        folder,
+        context if isinstance(context, int) else DEFAULT_CONTEXT,
+        notes=notes,
+    )

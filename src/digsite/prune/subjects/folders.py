@@ -1,0 +1,125 @@
+"""A pruned model back into a folder like the one it came from: data types, side files and names as they were."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from digsite.base import atomic
+from digsite.models.opening import one_sentence, quiet_libraries
+from digsite.prune.subjects.language import Language
+from digsite.weights import WeightBundle, write_weights
+from digsite.weights.bundle import dtype_named
+
+WEIGHT_FILES = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".h5",
+    ".msgpack",
+    ".onnx",
+    ".gguf",
+    ".ckpt",
+    ".npz",
+    ".ot",
+)
+SKIPPED_FOLDERS = ("onnx", "openvino", "coreml")  # the dense weights once more
+BESIDE_OURS = ("tokenizer*", "tok*", "vocab*", "merges.txt", "special_tokens_map.json")
+
+
+def write_model(folder: Path, language: Language) -> None:
+    """The pruned module in the layout, the data types and the company in which it was opened."""
+    model: Any = language.model
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle = language.opened.bundle if language.opened is not None else None
+    if hasattr(model, "save_pretrained"):
+        _write_pretrained(folder, model, bundle)
+        if language.folder is not None:
+            copy_side_files(language.folder, folder)
+        return
+    meta = {"digsite.model": model.config.model_dump(mode="json")} if hasattr(model, "config") else {}
+    write_weights(folder / "model.safetensors", model, meta)
+    if language.folder is not None:
+        source = language.folder if language.folder.is_dir() else language.folder.parent
+        for pattern in BESIDE_OURS:
+            for path in source.glob(pattern):
+                shutil.copyfile(path, folder / path.name)
+
+
+def _write_pretrained(folder: Path, model: Any, bundle: WeightBundle | None) -> None:
+    stored = stored_dtypes(bundle) if bundle is not None else {}
+    floating = Counter()
+    for name, dtype in stored.items():
+        if dtype.is_floating_point and bundle is not None:
+            floating[dtype] += _count(bundle.shape(name))
+    if floating and (main := floating.most_common(1)[0][0]).itemsize >= 2:
+        model.to(main)
+    with quiet_libraries(), one_sentence(f"Saving the pruned {type(model).__name__}"):
+        model.save_pretrained(folder)
+    _restore_dtypes(folder, stored)
+
+
+def stored_dtypes(bundle: WeightBundle) -> dict[str, torch.dtype]:
+    """The data type of every tensor on disk, without reading it where that is not needed."""
+    found = {name: dtype_named(bundle, name) for name in bundle.tensors}
+    return {name: dtype for name, dtype in found.items() if dtype is not None}
+
+
+def _restore_dtypes(folder: Path, stored: dict[str, torch.dtype]) -> None:
+    """A model is cast as a whole; tensors that were of another type on disk get theirs back."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meta = file.metadata()
+        wrong = [
+            n for n, t in tensors.items() if stored.get(n, t.dtype) != t.dtype and stored[n].itemsize >= 2
+        ]
+        if wrong:
+            with atomic.replacing(path) as temporary:
+                save_file(
+                    {n: t.to(stored[n]) if n in wrong else t for n, t in tensors.items()}, temporary, meta
+                )
+
+
+def copy_side_files(source: Path, folder: Path) -> None:
+    """Everything beside the weights, byte for byte: configs, tokenizer, chat template, generation settings, licence.
+
+    Code (`.py`) is left behind, and so are other copies of the dense weights.
+    """
+    if not source.is_dir():
+        return
+    for path in sorted(source.iterdir()):
+        if path.name.startswith(".") or path.suffix == ".py" or path.name.endswith(".index.json"):
+            continue
+        if path.is_file() and path.suffix not in WEIGHT_FILES:
+            shutil.copyfile(path, folder / path.name)
+        if path.is_dir() and path.name not in SKIPPED_FOLDERS:
+            shutil.copytree(
+                path, folder / path.name, ignore=shutil.ignore_patterns("*.py", ".*"), dirs_exist_ok=True
+            )
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    n = 1
+    for side in shape:
+        n *= side
+    return n
+
+
+class LooseWeights(nn.Module):
+    """Tensors without a network, under their own names (dots included)."""
+
+    def __init__(self, bundle: WeightBundle) -> None:
+        super().__init__()
+        self.names = list(bundle.tensors)
+        for name in self.names:
+            self.__dict__[name] = bundle.tensors[name].clone()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {name: self.__dict__[name] for name in self.names}

@@ -1,0 +1,312 @@
+"""ONNX files: the weights of the graph, named by the node that uses them; the graph is read and never executed."""
+
+import mmap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from digsite.base.errors import DigsiteError, NotFound
+from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
+from digsite.weights.protobuf import Value, read_fields, unpacked
+from digsite.weights.unread import unread
+
+# TensorProto.DataType, as numpy has it; bfloat16 (16) and fp8 are made from their bytes.
+KINDS = {
+    1: "<f4",
+    2: "u1",
+    3: "i1",
+    4: "<u2",
+    5: "<i2",
+    6: "<i4",
+    7: "<i8",
+    9: "?",
+    10: "<f2",
+    11: "<f8",
+    12: "<u4",
+    13: "<u8",
+}
+TYPED = {4: "<f4", 10: "<f8"}  # fields of numbers that are not in raw bytes
+SMALL = 2  # numbers: shapes, axes and scales of the graph's arithmetic
+MOST_ENTRIES = 200_000
+
+
+@dataclass
+class _Tensor:
+    name: str = ""
+    shape: list[int] = field(default_factory=list)
+    kind: int = 0
+    raw: memoryview | None = None
+    typed: list[Value] = field(default_factory=list)
+    typed_field: int = 0
+    outside: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Node:
+    kind: str = ""
+    name: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+    tensors: dict[str, _Tensor] = field(default_factory=dict)
+
+
+def matches(path: Path) -> bool:
+    return path.is_file() and path.suffix == ".onnx"
+
+
+def read(path: Path) -> WeightBundle:
+    """Initializers as (out, in): what a MatMul stores as (in, out) is turned, and the metadata says which were."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise DigsiteError(f"'{path}' is empty.")
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    graph = next((value for number, value in read_fields(data) if number == 7), None)
+    if not isinstance(graph, memoryview):
+        raise DigsiteError(f"'{path}' is no ONNX model: it has no graph.")
+    tensors, nodes = _parts(graph)
+    for node in nodes:
+        if node.kind == "Constant" and "value" in node.tensors and node.outputs:
+            tensors[node.outputs[0]] = node.tensors["value"]
+    return _bundle(path, tensors, nodes)
+
+
+def _parts(graph: memoryview) -> tuple[dict[str, _Tensor], list[_Node]]:
+    tensors: dict[str, _Tensor] = {}
+    nodes: list[_Node] = []
+    for number, value in read_fields(graph):
+        if number == 5 and isinstance(value, memoryview):
+            found = _tensor(value)
+            tensors[found.name] = found
+        elif number == 1 and isinstance(value, memoryview):
+            nodes.append(_node(value))
+        if len(tensors) + len(nodes) > MOST_ENTRIES:
+            raise DigsiteError(f"The graph has more than {MOST_ENTRIES:,} entries.")
+    return tensors, nodes
+
+
+def _tensor(data: memoryview) -> _Tensor:
+    found = _Tensor()
+    for number, value in read_fields(data):
+        if number == 1:
+            found.shape += unpacked(value)
+        elif number == 2 and isinstance(value, int):
+            found.kind = value
+        elif number == 8 and isinstance(value, memoryview):
+            found.name = bytes(value).decode(errors="replace")
+        elif number == 9 and isinstance(value, memoryview):
+            found.raw = value
+        elif number in (4, 5, 7, 10, 11):
+            found.typed.append(value)
+            found.typed_field = number
+        elif number == 13 and isinstance(value, memoryview):
+            key, text = _pair(value)
+            found.outside[key] = text
+    return found
+
+
+def _pair(data: memoryview) -> tuple[str, str]:
+    texts = {
+        number: bytes(value).decode(errors="replace")
+        for number, value in read_fields(data)
+        if not isinstance(value, int)
+    }
+    return texts.get(1, ""), texts.get(2, "")
+
+
+def _node(data: memoryview) -> _Node:
+    found = _Node()
+    for number, value in read_fields(data):
+        if isinstance(value, int):
+            continue
+        if number == 5:
+            _attribute(found, value)
+        elif number in (1, 2, 3, 4):
+            text = bytes(value).decode(errors="replace")
+            if number == 1:
+                found.inputs.append(text)
+            elif number == 2:
+                found.outputs.append(text)
+            else:
+                setattr(found, "name" if number == 3 else "kind", text)
+    return found
+
+
+def _attribute(node: _Node, data: memoryview) -> None:
+    name, number, tensor = "", None, None
+    for key, value in read_fields(data):
+        if key == 1 and isinstance(value, memoryview):
+            name = bytes(value).decode(errors="replace")
+        elif key == 3 and isinstance(value, int):
+            number = value
+        elif key == 5 and isinstance(value, memoryview):
+            tensor = _tensor(value)
+    if number is not None:
+        node.numbers[name] = number
+    if tensor is not None:
+        node.tensors[name] = tensor
+
+
+def _bundle(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node]) -> WeightBundle:
+    stored: dict[str, Stored] = {}
+    left: dict[str, dict[str, Any]] = {}
+    turned: list[str] = []
+    used = {name: (node, place) for node in reversed(nodes) for place, name in enumerate(node.inputs)}
+    for name, tensor in tensors.items():
+        load, dtype, reason = _loader(path, tensor, used.get(name), tensors)
+        n = _count(tensor.shape)
+        if reason and n > SMALL:
+            left[name] = unread(reason, tensor.shape)
+        use = used.get(name)
+        if (
+            load is None
+            or n <= SMALL
+            or (use is not None and use[0].kind == "DequantizeLinear" and use[1] > 0)
+        ):
+            continue
+        turn = _is_turned(tensor, used.get(name))
+        known = _unused_name(_readable(name, used.get(name)), stored)
+        shape = tuple(reversed(tensor.shape)) if turn else tuple(tensor.shape)
+        stored[known] = Stored(shape, dtype, partial(_turned, load) if turn else load)
+        turned += [known] if turn else []
+    return WeightBundle(
+        LazyTensors(stored), {"format": "onnx", "turned": turned, "unread": left, "nodes": len(nodes)}
+    )
+
+
+def _turned(load: Callable[[], Tensor]) -> Tensor:
+    return load().t().contiguous()
+
+
+def _is_turned(tensor: _Tensor, use: tuple[_Node, int] | None) -> bool:
+    if use is None or len(tensor.shape) != 2:
+        return False
+    node, place = use
+    return place == 1 and (
+        node.kind == "MatMul" or (node.kind == "Gemm" and not node.numbers.get("transB", 0))
+    )
+
+
+def _readable(name: str, use: tuple[_Node, int] | None) -> str:
+    """Exporters number their MatMul weights; the path of the node says more: /encoder/fc1/MatMul is encoder.fc1."""
+    if use is None or not name.startswith(("onnx::", "_v_", "val_")):
+        return name
+    node, place = use
+    path = [part for part in node.name.split("/") if part][:-1]
+    if not path:
+        return name
+    return ".".join(path) + (".weight" if place == 1 else ".bias")
+
+
+def _unused_name(name: str, taken: dict[str, Stored]) -> str:
+    n = 1
+    known = name
+    while known in taken:
+        n += 1
+        known = f"{name}#{n}"
+    return known
+
+
+def _loader(
+    path: Path, tensor: _Tensor, use: tuple[_Node, int] | None, tensors: dict[str, _Tensor]
+) -> tuple[Callable[[], Tensor] | None, str, str]:
+    """How to read it, its type, and why it is not read where it is not."""
+    if tensor.kind == 16:
+        return partial(_bfloat, path, tensor), "BF16", ""
+    if tensor.kind not in KINDS:
+        return None, "", f"data type {tensor.kind} of ONNX is not known"
+    if use is not None and use[0].kind == "DequantizeLinear" and use[1] == 0:
+        return _dequantizer(path, tensor, use[0], tensors)
+    if tensor.kind in (2, 3) and len(tensor.shape) > 1:
+        return None, "", "quantized, and its scale is applied inside the graph"
+    dtype = str(np.dtype(KINDS[tensor.kind]))
+    return partial(_load, path, tensor), dtype, ""
+
+
+def _dequantizer(
+    path: Path, tensor: _Tensor, node: _Node, tensors: dict[str, _Tensor]
+) -> tuple[Callable[[], Tensor] | None, str, str]:
+    scale = tensors.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    zero = tensors.get(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scale is None:
+        return None, "", "quantized by a scale that the graph computes"
+
+    def load() -> Tensor:
+        shape = [1] * len(tensor.shape)
+        factor = _load(path, scale)
+        if factor.numel() > 1:
+            shape[node.numbers.get("axis", 1)] = factor.numel()
+        offset = (
+            _load(path, zero).float().reshape(shape if zero.shape and factor.numel() > 1 else [])
+            if zero
+            else 0.0
+        )
+        return (_load(path, tensor).float() - offset) * factor.float().reshape(
+            shape if factor.numel() > 1 else []
+        )
+
+    return load, "float32", ""
+
+
+def _load(path: Path, tensor: _Tensor) -> Tensor:
+    dtype = np.dtype(KINDS[tensor.kind])
+    if tensor.outside:
+        values = np.frombuffer(_outside(path, tensor), dtype)
+    elif tensor.raw is not None:
+        values = np.frombuffer(tensor.raw, dtype)
+    else:
+        values = np.array(list(_typed(tensor, dtype)), dtype)
+    if values.size != _count(tensor.shape):
+        raise DigsiteError(
+            f"'{tensor.name}' has {values.size} numbers where its shape {tensor.shape} needs {_count(tensor.shape)}."
+        )
+    if values.dtype.kind == "u" and values.dtype.itemsize > 1:
+        values = values.astype(np.int64)
+    return torch.from_numpy(values.reshape(tensor.shape).copy())
+
+
+def _bfloat(path: Path, tensor: _Tensor) -> Tensor:
+    raw = _outside(path, tensor) if tensor.outside else tensor.raw
+    if raw is None:
+        raw = np.array([n for value in tensor.typed for n in unpacked(value)], "<u2").tobytes()
+    return torch.frombuffer(bytearray(raw), dtype=torch.bfloat16).reshape(tensor.shape)
+
+
+def _typed(tensor: _Tensor, dtype: np.dtype) -> Iterator[Any]:
+    for value in tensor.typed:
+        if tensor.typed_field in TYPED and isinstance(value, memoryview):
+            yield from np.frombuffer(value, TYPED[tensor.typed_field]).tolist()
+        else:
+            numbers = np.array(unpacked(value), np.uint64).astype(np.int64)
+            yield from (
+                numbers.astype(np.uint16).view(np.float16) if dtype == np.float16 else numbers
+            ).tolist()
+
+
+def _outside(path: Path, tensor: _Tensor) -> bytes:
+    """Bytes in a file beside the model; a path that leaves the folder is refused."""
+    folder = path.parent.resolve()
+    file = (folder / tensor.outside.get("location", "")).resolve()
+    if not file.is_relative_to(folder):
+        raise DigsiteError(
+            f"'{path}' points outside of its folder for '{tensor.name}': '{tensor.outside['location']}'."
+        )
+    if not file.is_file():
+        raise NotFound(f"'{path}' keeps '{tensor.name}' in '{file.name}', which is not beside it.")
+    start, size = int(tensor.outside.get("offset", 0)), int(tensor.outside.get("length", -1))
+    with file.open("rb") as handle:
+        handle.seek(start)
+        return handle.read(size)
+
+
+def _count(shape: list[int]) -> int:
+    n = 1
+    for side in shape:
+        n *= side
+    return n
