@@ -26,7 +26,7 @@ def test_tables_figures_and_the_picture(tmp_path, plugin_studies):
     assert set(run.figures) == {"loss", "overlap"}
     html = run._repr_html_()
     assert html.startswith("<iframe sandbox srcdoc=") and "<script" not in html
-    assert "features represented" in html and html.count("data:image/") == 2
+    assert "Features with a direction of their own" in html and html.count("data:image/") == 2
 
 
 def test_the_same_numbers_as_the_command_line(tmp_path, cli, plugin_studies):

@@ -22,10 +22,20 @@ def test_names_are_not_broken_on_a_narrow_terminal(monkeypatch, capsys):
 
 def answered(n: int) -> Results:
     claims = tuple(
-        Claim(f"reader/task{i}/metric", 0.9 - i / 50, 0.81, 0.95, 120, 0.5, title=f"Networks of which property {i} is read "
-              "rightly from nothing but the weights", kind="share", better="higher", null_is="guessing")
+        Claim(
+            f"reader/task{i}/metric",
+            0.9 - i / 50,
+            0.81,
+            0.95,
+            120,
+            0.5,
+            title=f"Networks of which property {i} is read rightly from nothing but the weights",
+            kind="share",
+            better="higher",
+            null_is="guessing",
+        )
         for i in range(n)
-    )  # fmt: skip
+    )
     bare = tuple(Claim(f"measured/{i}", float(i)) for i in range(40))
     said = "It can be read with 90.0 %, which is more than guessing gives, and the sentence goes on for two lines."
     return Results("s", said, (*claims, *bare), headline=tuple(c.name for c in claims[:5]), hero="f")

@@ -73,7 +73,7 @@ def digsite(checkout: Path, *words: str) -> subprocess.CompletedProcess:
 def versions(checkout: Path) -> dict[str, set[float]]:
     found: dict[str, set[float]] = {}
     for member in find_sweep("s", checkout.parent / "runs").members:
-        results = atomic.read_json(member.run.results, default={"claims": [{"value": None}]})
+        results = atomic.read_json(member.run.results, default={"measurements": [{"value": None}]})
         found.setdefault(member.status().state, set()).add(results["measurements"][0]["value"])
     return found
 

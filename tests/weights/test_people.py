@@ -36,9 +36,11 @@ def test_onnx_by_its_own_package(tmp_path):
     parts += [(draw.normal(size=(2, 5)).astype(np.float16), "h"), (small, "loose")]
     tensors = [numpy_helper.from_array(array, name) for array, name in parts]
     tensors.append(helper.make_tensor("bf", onnx.TensorProto.BFLOAT16, (2, 2), [1.0, 2.0, 3.0, -4.0]))
-    nodes = [helper.make_node("Gemm", ["x", "g", "b"], ["y"], transB=1),
-             helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=0),
-             helper.make_node("MatMulInteger", ["x", "loose"], ["v"])]  # fmt: skip
+    nodes = [
+        helper.make_node("Gemm", ["x", "g", "b"], ["y"], transB=1),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=0),
+        helper.make_node("MatMulInteger", ["x", "loose"], ["v"]),
+    ]
     ends = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in "xy"]
     onnx.save(
         helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)), tmp_path / "x.onnx"
@@ -59,8 +61,10 @@ def test_gguf_names_what_it_does_not_know(tmp_path):
     found = open_weights(tmp_path / "x.gguf")
     weight = found.tensors["blk.0.weight"]
     assert weight.shape == (4, 64) and torch.equal(weight[0, :32], 0.5 * torch.arange(32.0))
-    assert understood(found) == ["not understood: 1 of 2 entries, 50.0% of the numbers, first 'blk.1.weight' "
-                                 "(quantization kind 99 of GGUF is not known)"]  # fmt: skip
+    assert understood(found) == [
+        "not understood: 1 of 2 entries, 50.0% of the numbers, first 'blk.1.weight' "
+        "(quantization kind 99 of GGUF is not known)"
+    ]
 
 
 @pytest.mark.parametrize("name", ["x.onnx", "x.gguf", "x.npz", "x.npy", "x.pt", "x.safetensors"])

@@ -58,14 +58,28 @@ def small_cnn_folder(folder, networks):
             ]
         if not layout:
             for name, tensor in parts:
-                layout.append({"varname": name, "start_idx": start, "end_idx": start + tensor.numel(),
-                               "shape": str(tuple(tensor.shape))})  # fmt: skip
+                layout.append(
+                    {
+                        "varname": name,
+                        "start_idx": start,
+                        "end_idx": start + tensor.numel(),
+                        "shape": str(tuple(tensor.shape)),
+                    }
+                )
                 start += tensor.numel()
         flat = torch.cat([tensor.flatten() for _, tensor in parts])
         for step, scale in ((0, 0.0), (86, 1.0)):
             rows.append((flat * scale).numpy())
-            metrics.append({"config.activation": net.config.activation, "config.learning_rate": 0.01, "modeldir": f"m{k}",
-                            "step": step, "test_accuracy": 0.1 * k, "train_accuracy": 0.2 * k})  # fmt: skip
+            metrics.append(
+                {
+                    "config.activation": net.config.activation,
+                    "config.learning_rate": 0.01,
+                    "modeldir": f"m{k}",
+                    "step": step,
+                    "test_accuracy": 0.1 * k,
+                    "train_accuracy": 0.2 * k,
+                }
+            )
     np.save(folder / "weights.npy", np.stack(rows))
     pd.DataFrame(metrics).to_csv(folder / "metrics.csv.gz")
     pd.DataFrame(layout).to_csv(folder / "layout.csv")

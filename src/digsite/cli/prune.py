@@ -78,11 +78,23 @@ def command(
     MODEL is a folder, a file, hub:org/name, run:ID or py:module:factory. An interrupted pruning goes on where it was
     when the same command is given again.
     """
-    from digsite.base.errors import UsageError
     from digsite.prune.api import Job, prune_folder
     from digsite.prune.core import patterns
     from digsite.prune.core.matrix import method_named
     from digsite.prune.core.model import Recipe
+
+    _refuse_both(sparsity, pattern, masks)
+    how = patterns.parse(sparsity, pattern)
+    recipe = Recipe(
+        method_named(method), how, include, exclude, swap, owl, repair=repair, allocation=allocation
+    )
+    job = Job(model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device(device))
+    _report(prune_folder(job, _tell, lambda line: click.echo(line, err=True)), out)
+
+
+def _refuse_both(sparsity, pattern, masks) -> None:
+    """Two ways to say what goes cannot both be meant."""
+    from digsite.base.errors import UsageError
 
     if sparsity is not None and pattern:
         raise UsageError(
@@ -92,18 +104,6 @@ def command(
         raise UsageError(
             "The file of --masks says what goes; --sparsity and --pattern cannot be given with it."
         )
-    recipe = Recipe(
-        method_named(method),
-        patterns.parse(sparsity, pattern),
-        include,
-        exclude,
-        swap,
-        owl,
-        repair=repair,
-        allocation=allocation,
-    )
-    job = Job(model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device(device))
-    _report(prune_folder(job, _tell, lambda line: click.echo(line, err=True)), out)
 
 
 def _report(done, out) -> None:

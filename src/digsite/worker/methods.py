@@ -14,7 +14,8 @@ from digsite.config.model import Config
 def find_rooms() -> list[str]:
     """Packages of ours whose methods a study may name: those with a `config.py` and a `run.py`."""
     home = folder("digsite")
-    return sorted(path.parent.name for path in home.glob("*/run.py") if (path.parent / "config.py").exists())
+    rooms = (path.parent for path in home.glob("*/run.py") if (path.parent / "config.py").exists())
+    return sorted(room.name for room in rooms if room.name != "cli")  # whose two files are verbs
 
 
 def config_class(method: str) -> type[Config]:

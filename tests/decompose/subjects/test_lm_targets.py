@@ -80,19 +80,12 @@ def test_a_model_that_only_hugging_face_has(tmp_path):
     torch.manual_seed(0)
     transformers.GPTNeoXForCausalLM(settings).save_pretrained(tmp_path)
     model, folder = lm_targets._load(f"file:{tmp_path}")
-    assert folder == tmp_path and lm_targets._logits_of(model, "") == "logits"
+    assert folder == tmp_path
     tokens = torch.randint(30, (4, 8), generator=torch.Generator().manual_seed(0))
     found = decompose(
-        model,
-        ["gpt_neox.layers.*.mlp.dense*"],
-        data=tokens,
-        output="logits",
-        C=5,
-        steps=2,
-        batch=4,
-        compare="kl",
+        model, ["gpt_neox.layers.*.mlp.dense*"], data=tokens, C=5, steps=2, batch=4, compare="kl"
     )
-    torch.testing.assert_close(found.scene(tokens).output, model(tokens).logits)
+    torch.testing.assert_close(found.scene(tokens).output, model(tokens))
 
 
 def test_llama_folders_of_hugging_face_become_ours(tmp_path):
@@ -101,7 +94,6 @@ def test_llama_folders_of_hugging_face_become_ours(tmp_path):
     model, _ = lm_targets._load(f"file:{tmp_path}")
     tokens = torch.arange(10)[None]
     torch.testing.assert_close(model(tokens), made(tokens))
-    assert lm_targets._logits_of(model, "") == ""
 
 
 def test_a_text_without_a_model_for_it_is_refused():

@@ -10,7 +10,7 @@ from digsite.graft.judge.ledger import Unlisted, as_dict, entry
 
 def test_a_plan_is_a_name_with_options():
     chosen = plan("ridge_all data=au n_images=10", strength=0.5)
-    assert chosen.label == "ridge_all_au_10_0.5" and chosen.options.n_images == 10
+    assert chosen.label == "ridge_all_data=au_n_images=10_strength=0.5" and chosen.options.n_images == 10
     assert str(chosen.budget) == "au"
 
 

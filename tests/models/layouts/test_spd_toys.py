@@ -11,8 +11,12 @@ from digsite.models import load_model
 def tied_tms() -> dict[str, torch.Tensor]:
     """Two names of one memory, the second transposed, and one square layer between."""
     first = torch.randn(2, 5)
-    return {"linear1.weight": first, "linear2.weight": first.T, "linear2.bias": torch.randn(5),
-            "hidden_layers.0.weight": torch.randn(2, 2)}  # fmt: skip
+    return {
+        "linear1.weight": first,
+        "linear2.weight": first.T,
+        "linear2.bias": torch.randn(5),
+        "hidden_layers.0.weight": torch.randn(2, 2),
+    }
 
 
 @pytest.mark.parametrize("prefix", ["", "target_model."])

@@ -1,11 +1,39 @@
+"""What the tests of a mask say in words; its numbers are claims of the run."""
+
 import numpy as np
 
-from digsite.prune.judge.densities import densities
+from digsite.prune.judge import verdict
 from digsite.prune.judge.significance import Test, judge
-from digsite.prune.judge.verdict import judge_all, resolution, sentence
+from digsite.prune.judge.verdict import claim_resolution, claim_share, claim_tests, judge_all, sentence
+from digsite.record.results import Claim, make_claim
+from digsite.record.verdict import fill_verdict
 
-SEEN = densities(np.random.default_rng(0).random((20, 30)) < 0.5)
 NULL = np.linspace(0, 1, 99)
+
+
+class Noted:
+    """What a verdict needs of a run: somewhere to put its claims."""
+
+    def __init__(self) -> None:
+        self.claims: dict[str, Claim] = {}
+
+    def claim(self, name, value=None, **about):
+        self.claims[name] = make_claim(
+            name, value, **{k: v for k, v in about.items() if k not in ("interval", "rivals")}
+        )
+        return self.claims[name]
+
+    def claim_share(self, name, hits, n, **about):
+        return self.claim(name, hits / n, low=0.0, high=1.0, n=n, kind="share", **about)
+
+
+def said(judged, separations=()):
+    """The sentence as the run would print it."""
+    run = Noted()
+    run.claim("density/margins_share", 0.1, kind="share", title="density")
+    claim_tests(run, [*judged, *separations])
+    claim_share(run, "tests/found", judged, "tests that found something")
+    return fill_verdict(sentence("q_proj", judged, separations), tuple(run.claims.values()))[0]
 
 
 def test_no_structure_is_an_answer():
@@ -15,25 +43,19 @@ def test_no_structure_is_an_answer():
             judge("top_singular", "coin_flips", "rows", 9.0, NULL, "upper"),
         ]
     )
-    text = sentence("q_proj", SEEN, judged)
-    assert text.startswith("q_proj: no structure beyond densities (smallest q = ") and "1 tests" in text
+    assert said(judged).startswith("'q_proj': no structure beyond densities (smallest corrected p = ")
 
 
-def test_structure_says_which_where_and_whether_weights_matter():
+def test_structure_says_which_and_where():
     judged = judge_all(
         [
             judge("top_singular", "margins", "rows", 9.0, NULL, "upper"),
             judge("top_singular", "reprune", "rows", 0.2, NULL, "upper"),
         ]
     )
-    ratios = judge_all([judge("separation/k=4", "margins", "columns", 0.4, NULL, "upper")])
-    text = sentence("q_proj", SEEN, judged, ratios)
-    assert "structure beyond densities, top singular of rows at z = " in text
-    assert (
-        "does also give it" in text and "Clusters are no tighter than densities make them (k=4: 0.400" in text
-    )
-    tight = judge_all([judge("separation/k=4", "margins", "columns", 4.0, NULL, "upper")])
-    assert "Clusters are tighter than densities make them for 1 of 1 k" in sentence("q", SEEN, judged, tight)
+    text = said(judged)
+    assert text.startswith("'q_proj': structure beyond densities, ") and "of rows at z = " in text
+    assert "does also give it" in text
 
 
 def test_too_few_draws_for_so_many_tests_are_said():
@@ -43,11 +65,9 @@ def test_too_few_draws_for_so_many_tests_are_said():
             + [Test("phi_spread", "margins", "rows", 1.0, 1.0, 0.1, 0.5, draws)] * (n - 1)
         )
 
-    said = resolution(tests(100, 99))
-    assert (
-        "unless 20 of 100 tests" in said
-        and "z is 10.0 (top singular of rows)" in said
-        and "draws=2000" in said
-    )
-    assert resolution(tests(100, 2000)) == "" and tests(100, 2000)[0].found and not tests(100, 99)[0].found
-    assert resolution(tests(5, 99)) == ""
+    few, many = tests(100, 99), tests(100, 2000)
+    ids = [verdict.test_id(few[0]), *(f"other/{i}" for i in range(99))]
+    text = claim_resolution(Noted(), few, ids)
+    assert "nothing can be found unless" in text and "draws=2000" in text
+    assert claim_resolution(Noted(), many, ids) == "" and many[0].found and not few[0].found
+    assert claim_resolution(Noted(), tests(5, 99), ids) == ""

@@ -9,9 +9,14 @@ from digsite.read.subjects.network import network_of
 
 def _mlp(seed):
     g = torch.Generator().manual_seed(seed)
-    return {"a.weight": torch.randn(20, 30, generator=g), "a.bias": torch.randn(20, generator=g),
-            "b.weight": torch.randn(12, 20, generator=g), "b.bias": torch.randn(12, generator=g),
-            "c.weight": torch.randn(5, 12, generator=g), "c.bias": torch.randn(5, generator=g)}  # fmt: skip
+    return {
+        "a.weight": torch.randn(20, 30, generator=g),
+        "a.bias": torch.randn(20, generator=g),
+        "b.weight": torch.randn(12, 20, generator=g),
+        "b.bias": torch.randn(12, generator=g),
+        "c.weight": torch.randn(5, 12, generator=g),
+        "c.bias": torch.randn(5, generator=g),
+    }
 
 
 def _rewritten(state, symmetry, activation):

@@ -13,9 +13,18 @@ def test_every_kind_has_its_child_and_edits_are_what_they_say():
     families = make_families(Recipe("r", model, data, (1 - data[0], data[1]), members), 0)
     kinds = {link.kind for f in families for link in f.links}
     assert kinds == {
-        "fine-tuned", "continued", "distilled", "repaired", "re-initialised head", "pruned", "quantised", "merged",
-        "grafted", "permuted copy", "rescaled copy",
-    }  # fmt: skip
+        "fine-tuned",
+        "continued",
+        "distilled",
+        "repaired",
+        "re-initialised head",
+        "pruned",
+        "quantised",
+        "merged",
+        "grafted",
+        "permuted copy",
+        "rescaled copy",
+    }
     m = families[1].members
     assert float((m["pruned_60"]["layers.0.weight"] == 0).double().mean()) > 0.55
     assert torch.equal(m["grafted"]["layers.2.weight"], m["stranger"]["layers.2.weight"])

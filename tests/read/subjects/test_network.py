@@ -7,9 +7,13 @@ from digsite.read.subjects.network import network_of, pair_names
 
 def test_statistics_counters_and_masks_are_no_weights():
     tensors = {
-        "conv.weight": torch.randn(4, 3, 3, 3), "bn.running_var": torch.ones(4), "bn.num_batches_tracked": torch.tensor(7),
-        "h.0.attn.bias": torch.ones(1, 1, 5, 5).tril(), "pos_embed": _sinusoid(10, 8), "c_attn.bias": torch.zeros(4),
-    }  # fmt: skip
+        "conv.weight": torch.randn(4, 3, 3, 3),
+        "bn.running_var": torch.ones(4),
+        "bn.num_batches_tracked": torch.tensor(7),
+        "h.0.attn.bias": torch.ones(1, 1, 5, 5).tril(),
+        "pos_embed": _sinusoid(10, 8),
+        "c_attn.bias": torch.zeros(4),
+    }
     found = network_of("n", tensors)
     assert set(found.weights) == {"conv.weight", "c_attn.bias"} and found.counters == {
         "bn.num_batches_tracked": 7

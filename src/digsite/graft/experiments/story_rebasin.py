@@ -129,8 +129,12 @@ def _conclude(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame) -> None
     medians = {way: barriers[barriers["way"] == way]["barrier"].median() for way in KINDS}
     best = min(medians, key=lambda way: medians[way])
     values = {way: float(barriers[barriers["way"] == way]["barrier"].median()) for way in WAYS}
-    run.figure("barriers", bars(values, y="barrier (nats)", gray=[WAYS[0]]), barriers,
-               caption="Height of the loss between two seeds, as they are (gray) and in one basis.")  # fmt: skip
+    run.figure(
+        "barriers",
+        bars(values, y="barrier (nats)", gray=[WAYS[0]]),
+        barriers,
+        caption="Height of the loss between two seeds, as they are (gray) and in one basis.",
+    )
     skills = list(dict.fromkeys(carried["skill"]))
     run.headline([f"barrier/{best}", *(f"carried/{skill}/{best}" for skill in skills)], hero="barriers")
     told = " and ".join(

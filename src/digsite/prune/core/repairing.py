@@ -61,6 +61,37 @@ def prune_and_repair(
     """
     spent: dict[str, float] = {} if costs is None else costs
     at_blocks, at_model = repairs_at("block", repairs), repairs_at("model", repairs)
+    _refuse_repairs(blocks, inputs, at_blocks, at_model, residency)
+    dense = copy.deepcopy(model) if at_model else None
+    chosen: dict[str, tuple[Chosen, float | None]] = {}
+
+    def visit(block: Block, statistics: Statistics, passage: Passage | None = None) -> None:
+        chosen.update(_prune_one_block(block, statistics, passage, at_blocks, settings, prune_block, spent))
+
+    with charged(spent, "forward passes", minus=("mask", *at_blocks)):
+        if at_blocks:
+            together = {"residency": residency, "gram": gram, "precision": settings.precision}
+            walk_both(model, blocks, inputs, lambda p, s: visit(p.block, s, p), **together)
+        else:
+            alone = {"gram": gram, "sample": sample, "known": known, "missed": missed}
+            walk(model, blocks, inputs, visit, residency=residency, **alone)
+    keeps = {name: one.keep for name, (one, _) in chosen.items()}
+    maps = {one.name: one for block in blocks for one in block.maps}
+    for name in at_model:
+        subjects = [Subject(maps[n], keep, chosen[n][0].pattern) for n, keep in keeps.items()]
+        with charged(spent, name):
+            keeps = families.scan_one(FAMILY, name).repair_model(model, dense, inputs, subjects, settings)
+    return {name: Repaired(keeps[name], None if at_model else error) for name, (_, error) in chosen.items()}
+
+
+def _refuse_repairs(
+    blocks: Sequence[Block],
+    inputs: Batch,
+    at_blocks: Sequence[str],
+    at_model: Sequence[str],
+    residency: Residency | None,
+) -> None:
+    """What a streamed model, or maps that are no modules, cannot have is said before anything is pruned."""
     if at_model and residency is not None:
         raise UsageError(
             f"The repair '{at_model[0]}' needs the whole model in memory, which a streamed one is not.",
@@ -71,37 +102,6 @@ def prune_and_repair(
             f"The repairs of blocks and models take token rows and maps that are modules; {odd}.",
             hint="Repairs of single maps (least_squares, swaps) work here.",
         )
-    dense = copy.deepcopy(model) if at_model else None
-    chosen: dict[str, tuple[Chosen, float | None]] = {}
-
-    def visit(block: Block, statistics: Statistics, passage: Passage | None = None) -> None:
-        chosen.update(_prune_one_block(block, statistics, passage, at_blocks, settings, prune_block, spent))
-
-    with charged(spent, "forward passes", minus=("mask", *at_blocks)):
-        if at_blocks:
-            walk_both(
-                model, blocks, inputs, lambda p, s: visit(p.block, s, p), residency=residency,
-                gram=gram, precision=settings.precision,
-            )  # fmt: skip
-        else:
-            walk(
-                model,
-                blocks,
-                inputs,
-                visit,
-                residency=residency,
-                gram=gram,
-                sample=sample,
-                known=known,
-                missed=missed,
-            )
-    keeps = {name: one.keep for name, (one, _) in chosen.items()}
-    maps = {one.name: one for block in blocks for one in block.maps}
-    for name in at_model:
-        subjects = [Subject(maps[n], keep, chosen[n][0].pattern) for n, keep in keeps.items()]
-        with charged(spent, name):
-            keeps = families.scan_one(FAMILY, name).repair_model(model, dense, inputs, subjects, settings)
-    return {name: Repaired(keeps[name], None if at_model else error) for name, (_, error) in chosen.items()}
 
 
 def _not_called(blocks: Sequence[Block], inputs: Batch) -> str:
@@ -130,9 +130,13 @@ def _prune_one_block(
             member = families.scan_one(FAMILY, name)
             member.repair_block(passage, before, {n: c.keep for n, c in made.items()}, settings)
     return {
-        one.name: (made[one.name], output_error(before[one.name], one.weight, statistics.get(one.name)) if repairs else None)
-        for one in block.maps if one.name in made
-    }  # fmt: skip
+        one.name: (
+            made[one.name],
+            output_error(before[one.name], one.weight, statistics.get(one.name)) if repairs else None,
+        )
+        for one in block.maps
+        if one.name in made
+    }
 
 
 @contextmanager

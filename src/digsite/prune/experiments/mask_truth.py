@@ -128,8 +128,12 @@ def _conclude(run: "Run", frame: pd.DataFrame) -> None:
     best, worst = str(rivals["recall"].idxmax()), str(rivals["recall"].idxmin())
     recall, answered = (f"{table['slack'].iloc[0]:g}x/{best}/{score}" for score in ("recall", "answered"))
     last = f"{table['slack'].iloc[0]:g}x/{worst}/recall"
-    run.figure("recall", bars(first["recall"].to_dict(), y="needed weights that are kept (%)", gray=[NULL]), table,
-               caption="Of the weights that matter, how many each method keeps; gray: as many at random.")  # fmt: skip
+    run.figure(
+        "recall",
+        bars(first["recall"].to_dict(), y="needed weights that are kept (%)", gray=[NULL]),
+        table,
+        caption="Of the weights that matter, how many each method keeps; gray: as many at random.",
+    )
     run.headline([recall, answered], hero="recall")
     run.verdict(
         f"Given the right number of weights in every map, '{best}' keeps {cite(recall, style='.0f')} % of those that matter, "

@@ -156,12 +156,21 @@ def kind_features(parent: Network, child: Network) -> np.ndarray:
     head = changes[-1].flatten(1)
     log = [np.log(max(m, 1e-9)) for m in moved]
     rows = head.norm(dim=1)
-    return np.array([
-        float(np.mean(log)), float(np.mean(growth) / max(np.mean(moved), 1e-9)), float(np.mean(along)),
-        log[-1] - log[0], _change_of_vectors(parent, child) - float(np.mean(log)), float(np.mean(ranks)),
-        float(np.log(np.mean(tails))), float(np.std(log)),
-        float(rows.std(unbiased=False) / rows.mean().clamp_min(1e-12)), _stands_out(rows), _stands_out(head.mean(1)),
-    ])  # fmt: skip
+    return np.array(
+        [
+            float(np.mean(log)),
+            float(np.mean(growth) / max(np.mean(moved), 1e-9)),
+            float(np.mean(along)),
+            log[-1] - log[0],
+            _change_of_vectors(parent, child) - float(np.mean(log)),
+            float(np.mean(ranks)),
+            float(np.log(np.mean(tails))),
+            float(np.std(log)),
+            float(rows.std(unbiased=False) / rows.mean().clamp_min(1e-12)),
+            _stands_out(rows),
+            _stands_out(head.mean(1)),
+        ]
+    )
 
 
 def _shape_of_change(change: Tensor) -> tuple[float, float]:
@@ -175,9 +184,10 @@ def _shape_of_change(change: Tensor) -> tuple[float, float]:
 def _change_of_vectors(parent: Network, child: Network) -> float:
     """Log relative change of all biases and gains together."""
     names = [
-        k for k, t in parent.weights.items()
+        k
+        for k, t in parent.weights.items()
         if t.ndim == 1 and k in child.weights and child.weights[k].shape == t.shape
-    ]  # fmt: skip
+    ]
     if not names:
         return float(np.log(1e-9))
     a, b = (torch.cat([n.weights[k].double() for k in names]) for n in (parent, child))

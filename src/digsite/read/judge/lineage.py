@@ -163,9 +163,16 @@ def _edge(
 ) -> Edge:
     relation = relations[min(parent, child), max(parent, child)]
     return Edge(
-        parent, child, found.kind, relation.p, float(direction), float(distances[parent, child]), found.certainty,
-        found.note, found.taught,
-    )  # fmt: skip
+        parent,
+        child,
+        found.kind,
+        relation.p,
+        float(direction),
+        float(distances[parent, child]),
+        found.certainty,
+        found.note,
+        found.taught,
+    )
 
 
 def _hang_mixtures(mixed: dict[int, Mixture], relations: dict[tuple[int, int], Relation]) -> list[Edge]:

@@ -60,9 +60,16 @@ def name_series(edges: list[Edge], networks: Sequence[Network]) -> list[Edge]:
                 on[edge.child] = max(cosine, on.get(edge.child, 0.0))
                 on[edge.parent] = max(cosine, on.get(edge.parent, 0.0))
     return [
-        replace(e, kind="continued", certainty=0.9, note=f"{e.note}; goes on in one direction (cosine {on[e.child]:.2f})".removeprefix("; "))
-        if e.child in on else e for e in edges
-    ]  # fmt: skip
+        replace(
+            e,
+            kind="continued",
+            certainty=0.9,
+            note=f"{e.note}; goes on in one direction (cosine {on[e.child]:.2f})".removeprefix("; "),
+        )
+        if e.child in on
+        else e
+        for e in edges
+    ]
 
 
 def name_repairs(edges: list[Edge], networks: Sequence[Network]) -> list[Edge]:

@@ -21,8 +21,16 @@ from digsite.zoo.store import Architecture, Part
 
 WEIGHTS = (".pt", ".pth", ".safetensors", ".ckpt", ".npz", "")
 NUMBERS = ("result.json", "results.json", "metrics.json", "params.json", "config.json")
-NAMES = {"test_acc": "test_accuracy", "test_accuracy": "test_accuracy", "acc": "test_accuracy", "train_acc": "train_accuracy",
-         "train_accuracy": "train_accuracy", "test_loss": "test_loss", "train_loss": "train_loss", "label": "label"}  # fmt: skip
+NAMES = {
+    "test_acc": "test_accuracy",
+    "test_accuracy": "test_accuracy",
+    "acc": "test_accuracy",
+    "train_acc": "train_accuracy",
+    "train_accuracy": "train_accuracy",
+    "test_loss": "test_loss",
+    "train_loss": "train_loss",
+    "label": "label",
+}
 
 
 def read(folder: Path) -> list[Part]:

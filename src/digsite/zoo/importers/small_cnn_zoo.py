@@ -19,9 +19,15 @@ from digsite.zoo.store import Architecture, Part
 
 FILES = ("weights.npy", "metrics.csv.gz", "layout.csv")
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh"}
-SETTINGS = {"config.learning_rate": "lr", "config.l2reg": "weight_decay", "config.dropout": "dropout",
-            "config.train_fraction": "fraction", "config.optimizer": "optimizer", "config.w_init": "init",
-            "config.dataset": "dataset"}  # fmt: skip
+SETTINGS = {
+    "config.learning_rate": "lr",
+    "config.l2reg": "weight_decay",
+    "config.dropout": "dropout",
+    "config.train_fraction": "fraction",
+    "config.optimizer": "optimizer",
+    "config.w_init": "init",
+    "config.dataset": "dataset",
+}
 Slot = tuple[str, int, int, tuple[int, ...]]
 MEASURES = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
 
