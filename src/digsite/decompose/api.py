@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digsite.config.resolve import validate
 from digsite.decompose.config import DecomposeConfig
+from digsite.decompose.core.choosing import choose_config, find_dense_layers, make_room, resolve
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.subjects.inputs import as_sampler, opened_sampler
@@ -20,10 +20,11 @@ OnStep = Callable[[int, dict[str, Tensor]], None]
 
 def decompose(
     model: nn.Module | str,
-    modules: Sequence[str] | str,
-    data: Any,
+    modules: Sequence[str] | str | None = None,
+    data: Any = None,
     *,
     config: DecomposeConfig | None = None,
+    recipe: str = "auto",
     seed: int = 0,
     identity: Sequence[str] = (),
     output: str = "",
@@ -33,9 +34,13 @@ def decompose(
 ) -> Decomposition:
     """Split the weights of the matching modules into rank-one components that few inputs need at once.
 
-    `model` is a module or a reference. `data` is a tensor of inputs, a dict batch of a tokenizer, an iterable of batches
-    (a DataLoader), a function from a torch.Generator to a batch, or for a reference the name of a corpus or of images;
-    `settings` are fields of DecomposeConfig. The model must be in evaluation mode and is left as it is.
+    `model` is a module or a reference. `modules` are patterns over module names; none: every dense layer. `data` is a
+    tensor of inputs, a dict batch of a tokenizer, an iterable of batches (a DataLoader), a function from a
+    torch.Generator to a batch, or for a reference the name of a corpus or of images. `recipe` names a set of settings
+    (`transformers`, `spd`, `successor`); `auto` takes the one for transformers where the model reads tokens, the
+    original one elsewhere, and is ignored where a `config` is given. Where C is below the rank of a matrix, `auto` lets
+    the parts learn, and what they leave over takes part as one more component. `settings` are fields of DecomposeConfig
+    and win over both. The model must be in evaluation mode and is left as it is.
     """
     if isinstance(model, str) or hasattr(model, "main_input_name"):
         opened = open_model(model) if isinstance(model, str) else of_module(model)
@@ -49,16 +54,19 @@ def decompose(
             )
         with answered(opened) as module:
             return _decompose_one(
-                module, modules, data, config, seed, identity, output, device, on_step, settings
+                module, modules, data, config, recipe, seed, identity, output, device, on_step, settings
             )
-    return _decompose_one(model, modules, data, config, seed, identity, output, device, on_step, settings)
+    return _decompose_one(
+        model, modules, data, config, recipe, seed, identity, output, device, on_step, settings
+    )
 
 
 def _decompose_one(
     model: nn.Module,
-    modules: Sequence[str] | str,
+    modules: Sequence[str] | str | None,
     data: Any,
     config: DecomposeConfig | None,
+    recipe: str,
     seed: int,
     identity: Sequence[str],
     output: str,
@@ -71,6 +79,7 @@ def _decompose_one(
         [modules] if isinstance(modules, str) else modules,
         data=data,
         config=config,
+        recipe=recipe,
         seeds=[seed],
         identity=identity,
         output=output,
@@ -83,11 +92,12 @@ def _decompose_one(
 
 def decompose_seeds(
     models: Sequence[nn.Module],
-    modules: Sequence[str],
+    modules: Sequence[str] | None = None,
     *,
     data: Any,
     seeds: Sequence[int],
     config: DecomposeConfig | None = None,
+    recipe: str = "auto",
     identity: Sequence[str] = (),
     output: str = "",
     device: str | torch.device = "cpu",
@@ -95,17 +105,15 @@ def decompose_seeds(
     **settings: Any,
 ) -> list[Decomposition]:
     """One stacked program for one model from several seeds, or for several models of one architecture."""
-    chosen = resolve(config, settings)
-    problem = Problem(list(models), list(modules), as_sampler(data, chosen.batch), tuple(identity), output)
+    look = as_sampler(data, 2)(torch.Generator().manual_seed(0))
+    chosen = choose_config(models[0], look, settings, config=config, recipe=recipe, output=output)
+    patterns = list(modules) if modules is not None else find_dense_layers(models[0])
+    if config is None and recipe == "auto":
+        chosen = make_room(chosen, models[0], patterns)
+    problem = Problem(list(models), patterns, as_sampler(data, chosen.batch), tuple(identity), output)
     fit = Fit(problem, chosen, list(seeds), device=device)
     for step in range(chosen.steps):
         terms = fit.step(step)
         if on_step is not None:
             on_step(step, terms)
     return [fit.decomposition(k) for k in range(len(seeds))]
-
-
-def resolve(config: DecomposeConfig | None, settings: dict[str, Any]) -> DecomposeConfig:
-    """`config`, or the default one, with some settings changed; a slip is answered with the nearest name."""
-    base = (config or DecomposeConfig()).model_dump()
-    return validate(DecomposeConfig, base | settings, what="decomposition's settings")

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, model_validator
 
-from digsite.base.families import scan
+from digsite.base.errors import nearest
+from digsite.base.families import names, scan
 from digsite.config import Config, Field
 from digsite.config.members import check_settings, named
 from digsite.models.configs.gpt2 import Gpt2Config
@@ -36,6 +37,20 @@ def _read_settings(chosen: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+CONTESTANTS = "digsite.decompose.judge.contestants"
+
+
+def _check_contestant(name: str) -> str:
+    """A name of the family, or a stranger's function, which is looked up when it is called."""
+    if not name.startswith("py:") and name not in names(CONTESTANTS):
+        raise ValueError(
+            f"there is no contestant '{name}'. {nearest(name, names(CONTESTANTS))} Or py:module:function."
+        )
+    return name
+
+
+Contestant = Annotated[str, AfterValidator(_check_contestant)]
+Start = Annotated[str, named("start of parts", "digsite.decompose.core.starts")]
 Metrics = Annotated[dict[Metric, Any], AfterValidator(_read_settings)]
 Toy = Annotated[TmsConfig | ResidMlpConfig, Field(discriminator="kind")]
 Language = Annotated[LlamaConfig | Gpt2Config, Field(discriminator="kind")]
@@ -72,10 +87,17 @@ def default_losses() -> dict[str, Config]:
 class DecomposeConfig(Config):
     """How to decompose; what is decomposed (model, modules, data) comes beside it."""
 
-    C: int | dict[str, int] = Field(
-        default=100, description="components per module, or by pattern over module names"
+    C: int | dict[str, int] | Literal["rank"] = Field(
+        default=100,
+        description="components per module, or by pattern over module names; rank: as many as its matrix needs",
     )
-    init: Literal["fan", "overlap"] = Field(default="fan", description="initial scale of the parts")
+    init: Start = Field(
+        default="fan", description="where parts start: fan, overlap, singular, sparse, neurons (core/starts)"
+    )
+    faithful: Literal["learned", "exact"] = Field(
+        default="learned",
+        description="whether parts learn to add up, or start so (init=singular, sparse, neurons) and are only mixed",
+    )
     tied: bool = Field(default=True, description="modules with exactly transposed weights share their parts")
     delta: bool = Field(
         default=True, description="the residual W - VU takes part as one more masked component"
@@ -90,12 +112,17 @@ class DecomposeConfig(Config):
     losses: dict[str, Loss] = Field(
         default_factory=default_losses, description="loss terms by a name of yours"
     )
-    compare: Literal["mse", "kl"] = Field(default="mse", description="distance between outputs")
+    compare: Literal["mse", "kl", "relative"] = Field(
+        default="mse",
+        description="distance between outputs; relative: log(1 + squared error over the output's variance)",
+    )
     steps: int = Field(default=10_000, gt=0, description="optimizer steps")
     batch: int = Field(default=2048, gt=0, description="rows per step")
     accumulate: int = Field(default=1, gt=0, description="batches per optimizer step")
     lr: float = Field(default=1e-3, gt=0, description="learning rate")
     gate_lr: float = Field(default=1.0, gt=0, description="factor on the rate for the gates")
+    part_lr: float = Field(default=1.0, gt=0, description="factor on the rate for the parts")
+    beta2: float = Field(default=0.999, gt=0, lt=1, description="AdamW's memory of squared gradients")
     schedule: Schedule = Field(default=Schedule(), description="how the rate moves")
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay")
     clip: float = Field(
@@ -346,7 +373,45 @@ class SpdPublishedConfig(Config):
     )
 
 
+class ExamConfig(Config):
+    """Let contestants decompose compiled programs, and score what they hand in against what is known."""
+
+    seed: int = Field(default=0, description="first seed; rotation k of a program is drawn from seed + k + 1")
+    programs: list[str] = Field(
+        default=["frac_prevs", "hist", "neighbours"],
+        min_length=1,
+        description="compiled programs by name or path; `all` for those in DIGSITE_DATA, `named` for its eleven named",
+    )
+    rotations: int = Field(
+        default=3, gt=0, description="hidden rotations of each program, each with its own seed"
+    )
+    contestants: list[Contestant] = Field(
+        default=[
+            "shipped",
+            *["spd", "successor", "singular", "singular_all", "dictionary", "neurons", "random"],
+        ],
+        min_length=1,
+        description="who sits the exam: names, or py:module:function for a method of your own",
+    )
+    steps: int = Field(
+        default=0, ge=0, description="training steps of those that train; 0 = each recipe's own"
+    )
+    pad: int = Field(
+        default=0, ge=0, description="directions and neurons that cannot matter, added before the rotation"
+    )
+    ladder: list[int] = Field(
+        default=[20, 40, 80, 160, 320],
+        min_length=1,
+        description="steps at which the attack on the masks is scored",
+    )
+    budget: float = Field(
+        default=600.0, gt=0, description="CPU seconds an entry may take; a slower one is not scored"
+    )
+    most_inputs: int = Field(default=20_000, gt=0, description="inputs of a domain above which it is sampled")
+
+
 CONFIGS: dict[str, type[Config]] = {
+    "exam": ExamConfig,
     "toy": ToyConfig,
     "model": ModelConfig,
     "lm": LmConfig,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from digsite.decompose.experiments.exam import exam
 from digsite.decompose.experiments.heads import heads
 from digsite.decompose.experiments.lm import lm
 from digsite.decompose.experiments.modadd import modadd
@@ -11,6 +12,7 @@ from digsite.decompose.experiments.published import published
 from digsite.decompose.experiments.toys import toy, toys
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
+    "exam": exam,
     "toy": toy,
     "model": model,
     "lm": lm,

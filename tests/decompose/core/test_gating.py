@@ -31,7 +31,8 @@ def test_every_gate_gives_one_logit_per_component_and_learns(kind, lead):
     found = gating.logits(settings, params, inner, inputs)
     assert {s: v.shape for s, v in found.items()} == {s: v.shape for s, v in inner.items()}
     sum(v.sin().sum() for v in found.values()).backward()
-    assert all(p.grad is not None for p in params.values())
+    constant = "/unit"  # the scale of an activation is taken from data, not learned
+    assert all(p.grad is not None for name, p in params.items() if not name.endswith(constant))
 
 
 @pytest.mark.parametrize("kind", [k for k in GATES if not k.startswith("global")])

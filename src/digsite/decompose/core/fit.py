@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.core import gating, parallel, parts, stacks
+from digsite.decompose.core import beginnings, parallel, parts, stacks
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.draws import Draws, Sampler, generator
 from digsite.decompose.core.folding import fold
@@ -20,7 +20,7 @@ from digsite.decompose.core.gating import USED, Shape
 from digsite.decompose.core.losses import loss_tag
 from digsite.decompose.core.program import Program
 from digsite.decompose.core.scene import Plan, observe
-from digsite.decompose.core.setup import check, component_counts
+from digsite.decompose.core.setup import check, check_room, component_counts
 from digsite.decompose.core.target import Target, check_deterministic
 from digsite.decompose.core.updates import Updates
 
@@ -86,11 +86,14 @@ class Fit:
         plan = self._plan()
         self.shapes = self._shapes(plan)
         rates = vary.rates.to(self.device, dtype) if vary else None
+        if config.compare == "relative":
+            plan = replace(plan, unit=beginnings.output_variance(self._given(plan, 0)))
         self.updates = Updates(self._initial(plan), config, rates)
         names = list(self.weights or {}), list(self.params)
         self.program = Program(plan, fold(plan, config, first), config, self.draws, names)
-        own = {k: v for k, v in self.params.items() if not k.startswith("gate/")}
-        parts.learn_to_add_up(own, self.matrices, plan.owners, config.faithfulness_warmup)
+        own = {key: self.params[key] for key in parts.own_keys(self.params)}
+        if config.faithful == "learned":
+            parts.learn_to_add_up(own, self.matrices, plan.owners, config.faithfulness_warmup)
         self.program.choose_how(expected_bytes(self))
 
     # --- construction -------------------------------------------------------------------------------------
@@ -103,8 +106,13 @@ class Fit:
         )
 
     def _shapes(self, plan: Plan) -> dict[str, Shape]:
-        counts = component_counts(self.config.C, list(self.target.sites))
+        counts = component_counts(self.config.C, list(self.target.sites), self.matrices)
+        check_room(self.config, self.matrices, counts)
         return {n: Shape(m.shape[-2], m.shape[-1], counts[plan.owners[n]]) for n, m in self.matrices.items()}
+
+    def _given(self, plan: Plan, k: int) -> beginnings.Given:
+        weights = self.member_weights(k)
+        return beginnings.Given(self.config, self.shapes, plan, weights, lambda i: self.draws.one(k, i))
 
     def _initial(self, plan: Plan) -> dict[str, Tensor]:
         members = []
@@ -114,9 +122,7 @@ class Fit:
                 return torch.randn(shape, generator=generator(seed, f"init/{name}"), dtype=self.dtype)
 
             own = {name: matrix[k].cpu() for name, matrix in self.matrices.items()}
-            made = parts.init(self.shapes, own, plan.owners, self.config.init, draw)
-            made |= {f"gate/{key}": v for key, v in gating.init(self.config.gate, self.shapes, draw).items()}
-            members.append(made)
+            members.append(beginnings.first_params(self._given(plan, k), own, draw))
         return {
             key: torch.stack([m[key] for m in members]).to(self.device).requires_grad_() for key in members[0]
         }
@@ -180,7 +186,9 @@ class Fit:
         return self.program.is_compiled
 
     def member(self, k: int) -> dict[str, Tensor]:
-        return {key: value[k].detach().clone() for key, value in self.params.items()}
+        """Parts and gates of member k, as they are stored."""
+        mine = {k_: v[k].detach().clone() for k_, v in self.params.items() if not k_.startswith("source/")}
+        return parts.folded(mine)
 
     def member_weights(self, k: int) -> dict[str, Tensor] | None:
         return stacks.member(self.weights, k)

@@ -44,6 +44,17 @@ def init(settings: Config, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
     return GATES[settings.kind].init(settings, shapes, draw)  # type: ignore[attr-defined]
 
 
+def asks_for_sizes(settings: Config) -> bool:
+    """Whether this kind of gate starts from how large the activations are."""
+    return hasattr(GATES[settings.kind], "calibrate")
+
+
+def calibrate(settings: Config, params: dict[str, Tensor], sizes: dict[str, Tensor]) -> None:
+    """Let a gate that asks for it see how large the activations are, in place; `sizes` (2, C) by site."""
+    if change := getattr(GATES[settings.kind], "calibrate", None):
+        change(settings, params, sizes)
+
+
 def logits(
     settings: Config, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
 ) -> dict[str, Tensor]:

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from digsite.decompose.config import FaithfulnessWarmup
+from digsite.decompose.core import starts
 from digsite.decompose.core.gating import Draw, Shapes
 
-Init = Literal["fan", "overlap"]
+Reads = Callable[
+    [Tensor], Tensor
+]  # columns (d_in, n) -> their inner activations (positions, n) on the first batches
+IS_EXACT = "A"  # a site with this parameter keeps its sum: see `factors`
 
 
 def init(
-    shapes: Shapes, matrices: dict[str, Tensor], owners: dict[str, str], scheme: Init, draw: Draw
+    shapes: Shapes,
+    matrices: dict[str, Tensor],
+    owners: dict[str, str],
+    scheme: str,
+    draw: Draw,
+    reads: dict[str, Reads],
+    *,
+    exact: bool = False,
 ) -> dict[str, Tensor]:
-    """V (d_in, C) and U (C, d_out) of every site that owns its parts."""
+    """V (d_in, C) and U (C, d_out) of every site that owns its parts; with `exact` their mixing A (C, C) too."""
     params = {}
     for site, shape in shapes.items():
         if owners[site] != site:
             continue
-        v, u = draw(f"{site}/V", shape.d_in, shape.n), draw(f"{site}/U", shape.n, shape.d_out)
-        params |= dict(zip((f"{site}/V", f"{site}/U"), SCHEMES[scheme](v, u, matrices[site]), strict=True))
+
+        def named(name: str, *size: int, site: str = site) -> Tensor:
+            return draw(f"{site}/{name}", *size)
+
+        v, u = starts.start_parts(scheme, starts.Seen(matrices[site], shape.n, named, reads[site]))
+        params |= {f"{site}/V": v, f"{site}/U": u}
+        if exact:
+            # Parts to spare would stay zero for ever at an exact identity: a trace of mixing lets them be found.
+            spare = (u.norm(dim=1) == 0).to(v)
+            params[f"{site}/{IS_EXACT}"] = torch.eye(shape.n).to(v) + 0.1 * spare * named(
+                "A", shape.n, shape.n
+            ).to(v)
     return params
-
-
-def _fan(v: Tensor, u: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Standard deviations 1/sqrt(d_in) and 1/sqrt(C)."""
-    return v / v.shape[0] ** 0.5, u / u.shape[0] ** 0.5
-
-
-def _overlap(v: Tensor, u: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit directions, each part scaled by its overlap with the matrix."""
-    v, u = v / v.norm(dim=0), u / u.norm(dim=1, keepdim=True)
-    return v, u * torch.einsum("ic,io,co->c", v, matrix, u)[:, None]
-
-
-SCHEMES = {"fan": _fan, "overlap": _overlap}
 
 
 def find_owners(stacked: dict[str, Tensor], tied: bool) -> dict[str, str]:
@@ -58,10 +65,31 @@ def find_owners(stacked: dict[str, Tensor], tied: bool) -> dict[str, str]:
 
 
 def factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> tuple[Tensor, Tensor]:
-    """(V, U) of a site; a borrower sees its owner's parts transposed."""
+    """(V, U) of a site; a borrower sees its owner's parts transposed.
+
+    With a mixing A the parts are V A and A^-1 U: whatever A is, they add up to the same matrix, so training can turn them
+    without ever being unfaithful. A step of A is relative to the parts' own size.
+    """
     owner = owners[site]
     v, u = params[f"{owner}/V"], params[f"{owner}/U"]
+    if (mixing := params.get(f"{owner}/{IS_EXACT}")) is not None:
+        v, u = v.detach() @ mixing, torch.linalg.solve(mixing, u.detach())
     return (v, u) if owner == site else (u.mT, v.mT)
+
+
+def folded(params: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same parts with their mixing multiplied in, as they are stored."""
+    found = dict(params)
+    for key in [key for key in params if key.endswith(f"/{IS_EXACT}") and not key.startswith("gate/")]:
+        site = key.removesuffix(f"/{IS_EXACT}")
+        found[f"{site}/V"], found[f"{site}/U"] = factors(params, {site: site}, site)
+        del found[key]
+    return found
+
+
+def own_keys(params: dict[str, Tensor]) -> list[str]:
+    """Names of what belongs to the parts: neither gates nor the sources of an adversary."""
+    return [key for key in params if not key.startswith(("gate/", "source/"))]
 
 
 def learn_to_add_up(

@@ -110,7 +110,9 @@ class Program:
             terms = member(x[0], counts[0], noise[0], *first)[None]
         else:
             terms = vmap(member)(x, counts, noise, weights, params)
-        return terms.detach(), list(torch.autograd.grad((terms * coeffs).sum(), list(params.values())))
+        return terms.detach(), list(
+            torch.autograd.grad((terms * coeffs).sum(), list(params.values()), materialize_grads=True)
+        )
 
     def _terms(
         self,
@@ -135,4 +137,6 @@ class Program:
     def _term(self, name: str, scene: Scene, drawn: dict[str, Tensor]) -> Tensor:
         settings = self.config.losses[name]
         own = {k.removeprefix(f"{name}/"): v for k, v in drawn.items() if k.startswith(f"{name}/")}
+        mine = f"source/{name}/"  # what an adversary keeps from step to step comes beside what is drawn
+        own |= {f"source/{k.removeprefix(mine)}": v for k, v in scene.params.items() if k.startswith(mine)}
         return LOSSES[settings.kind].compute(settings, scene, own)

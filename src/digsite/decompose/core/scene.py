@@ -27,8 +27,9 @@ class Plan:
     gate: Config
     sigmoid: str
     delta: bool
-    compare: str  # mse | kl
+    compare: str  # mse | kl | relative
     recompute: bool = False
+    unit: float = 1.0  # variance of the target's output, for compare=relative
     deferred: frozenset[str] = frozenset()  # sites whose output stays a sum of products
 
 
@@ -69,7 +70,7 @@ class Scene:
         return self.plan.target(self.weights, self.x, dict.fromkeys(masks.parts, plug))
 
     def distance(self, output: Tensor) -> Tensor:
-        return self.mean(gap(output, self.output, self.plan.compare))
+        return self.mean(gap(output, self.output, self.plan.compare, self.plan.unit))
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over positions, rows counted as often as they stand for."""
@@ -111,11 +112,17 @@ def frugal(plan: Plan, function: Callable[..., Any], *args: Any) -> Any:
     return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
 
 
-def gap(output: Tensor, wanted: Tensor, compare: str) -> Tensor:
-    """Per position: mean squared error over entries, or KL(wanted || output) summed over classes."""
+def gap(output: Tensor, wanted: Tensor, compare: str, unit: float = 1.0) -> Tensor:
+    """Per position: mean squared error over entries, or KL(wanted || output) summed over classes.
+
+    `relative` is log(1 + e), e the squared error summed over entries in units of the output's variance: like e where it
+    is small, and tame where one wrong step throws the output far away (a network with steep steps does that).
+    """
     if compare == "kl":
         reference = F.log_softmax(wanted, -1)
         return (reference.exp() * (reference - F.log_softmax(output, -1))).sum(-1)
+    if compare == "relative":
+        return ((output - wanted).square().sum(-1) / unit).log1p()
     return (output - wanted).square().mean(-1)
 
 

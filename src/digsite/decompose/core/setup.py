@@ -6,14 +6,27 @@ from typing import Any
 import torch
 
 from digsite.base.errors import UsageError
+from digsite.base.families import scan_one
 from digsite.decompose.config import LOSSES, DecomposeConfig
-from digsite.decompose.core import gating
+from digsite.decompose.core import gating, starts
 from digsite.decompose.core.losses import loss_tag
+from digsite.decompose.core.starts.singular import numerical_rank
 from digsite.decompose.core.target import Target
 
 
-def component_counts(wanted: int | dict[str, int], sites: list[str]) -> dict[str, int]:
-    """Components of every site; with patterns, the first that matches counts."""
+def component_counts(
+    wanted: int | dict[str, int] | str, sites: list[str], matrices: dict[str, torch.Tensor] | None = None
+) -> dict[str, int]:
+    """Components of every site; with patterns, the first that matches counts.
+
+    With `rank` it is the numerical rank of the site's matrices (K, d_in, d_out), the largest of the members, at least 1.
+    """
+    if wanted == "rank":
+        return {
+            site: max(1, *(numerical_rank(one) for one in matrices[site])) if matrices else 1
+            for site in sites
+        }
+    assert not isinstance(wanted, str)
     by_pattern = {"*": wanted} if isinstance(wanted, int) else wanted
     counts = {}
     for site in sites:
@@ -34,8 +47,34 @@ def check(config: DecomposeConfig, target: Target, batch: torch.Tensor) -> None:
         raise UsageError(
             "recompute=always and compile=always exclude each other.", hint="Leave compile at auto."
         )
+    _check_faithful(config)
     _check_losses(config, target)
     _check_gate(config, target, batch)
+
+
+def _check_faithful(config: DecomposeConfig) -> None:
+    if config.faithful == "exact" and not scan_one(starts.PACKAGE, config.init).ADDS_UP:
+        raise UsageError(
+            f"faithful=exact only mixes parts that add up from the start, and init={config.init} does not.",
+            hint="Use init=sparse or init=singular.",
+        )
+    if config.faithful == "exact" and config.retire:
+        raise UsageError(f"faithful=exact keeps every part, and retire={config.retire} sets some to zero.")
+    if config.faithful == "exact" and config.weight_decay:
+        raise UsageError(
+            f"faithful=exact excludes weight_decay={config.weight_decay}: it would shrink the mixing."
+        )
+
+
+def check_room(config: DecomposeConfig, matrices: dict[str, torch.Tensor], counts: dict[str, int]) -> None:
+    """Parts that are only mixed cannot make up a matrix of a higher rank than their number."""
+    for site, n in counts.items() if config.faithful == "exact" else ():
+        rank = max(numerical_rank(one) for one in matrices[site])
+        if n < rank:
+            raise UsageError(
+                f"C = {n} for the module '{site}', whose matrix has rank {rank}: the parts cannot add up to it.",
+                hint="Use C=rank, a larger C, or faithful=learned.",
+            )
 
 
 def _check_losses(config: DecomposeConfig, target: Target) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def contents(found: Decomposed) -> tuple[dict[str, Tensor], dict[str, str]]:
         "config": found.config.model_dump(mode="json"),
         "model": model.model_dump(mode="json") if isinstance(model, Config) else None,
         "owners": found.plan.owners,
+        "unit": found.plan.unit,
         **found.origin,
     }
     return tensors, {"decomposition": json.dumps(settings)}
@@ -67,6 +69,7 @@ def load(reference: str | Path, model: nn.Module | None) -> Stored:
     state = {k.removeprefix("target/"): v for k, v in tensors.items() if k.startswith("target/")}
     target = _target(settings, state, model, path)
     plan = Plan(target, settings["owners"], config.gate, config.sigmoid, config.delta, config.compare)
+    plan = replace(plan, unit=settings.get("unit", 1.0))
     params = {k.removeprefix("parts/"): v for k, v in tensors.items() if k.startswith("parts/")}
     return plan, params, config, {key: settings[key] for key in ("modules", "identity", "output")}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.core import schedules
+from digsite.decompose.core import parts, schedules
 
 
 class Updates:
@@ -17,11 +17,25 @@ class Updates:
     def __init__(self, params: dict[str, Tensor], config: DecomposeConfig, rates: Tensor | None) -> None:
         self.params, self.config, self.rates = params, config, rates
         gates = [v for k, v in params.items() if k.startswith("gate/")]
-        own = [v for k, v in params.items() if not k.startswith("gate/")]
-        groups = [{"params": own, "share": 1.0}, {"params": gates, "share": config.gate_lr}]
+        own = [params[key] for key in parts.own_keys(params)]
+        groups: list[dict[str, Any]] = [
+            {"params": own, "share": config.part_lr},
+            {"params": gates, "share": config.gate_lr},
+            *(self._climbers(name) for name, loss in config.losses.items() if hasattr(loss, "source_lr")),
+        ]
         self._optimizer = torch.optim.AdamW(
-            groups, lr=config.lr, weight_decay=config.weight_decay, fused=True
+            [group for group in groups if group["params"]],
+            lr=config.lr,
+            betas=(0.9, config.beta2),
+            weight_decay=config.weight_decay,
+            fused=True,
         )
+
+    def _climbers(self, name: str) -> dict[str, Any]:
+        """The sources of one adversary: they go up the same gradient, at a rate of their own that no schedule changes."""
+        mine = [v for k, v in self.params.items() if k.startswith(f"source/{name}/")]
+        rate = self.config.losses[name].source_lr  # type: ignore[attr-defined]
+        return {"params": mine, "fixed": rate, "betas": (0.5, 0.99), "weight_decay": 0.0, "maximize": True}
 
     def apply(self, slopes: list[Tensor], i: int) -> None:
         """Step i, in place."""
@@ -34,6 +48,9 @@ class Updates:
             for value, start in zip(self.params.values(), before):  # AdamW's step is linear in the rate
                 assert self.rates is not None
                 value.copy_(torch.lerp(start, value, _along(self.rates, value)))
+            for key, value in self.params.items():
+                if key.startswith("source/"):
+                    value.clamp_(0, 1)
 
     def _set_rate(self, i: int) -> None:
         s = self.config.schedule
@@ -41,14 +58,15 @@ class Updates:
             s.kind, i, self.config.steps, warmup=s.warmup, final=s.final, halflife=s.halflife
         )
         for group in self._optimizer.param_groups:
-            group["lr"] = rate * group["share"]
+            group["lr"] = group["fixed"] if "fixed" in group else rate * group["share"]
 
     def _clipped(self, slopes: list[Tensor]) -> list[Tensor]:
         if not self.config.clip:
             return slopes
-        norm = torch.stack([s.flatten(1).norm(dim=1) for s in slopes]).norm(dim=0)
-        scale = (self.config.clip / (norm + 1e-6)).clamp(max=1)
-        return [s * _along(scale, s) for s in slopes]
+        climbs = [key.startswith("source/") for key in self.params]  # an adversary is not held back
+        sizes = [s.flatten(1).norm(dim=1) for s, up in zip(slopes, climbs, strict=True) if not up]
+        scale = (self.config.clip / (torch.stack(sizes).norm(dim=0) + 1e-6)).clamp(max=1)
+        return [s if up else s * _along(scale, s) for s, up in zip(slopes, climbs, strict=True)]
 
     @torch.no_grad()
     def clear(self, key: str, where: Tensor) -> None:

@@ -123,6 +123,11 @@ def _conclude(run: "Run", frame: pd.DataFrame) -> None:
     table = pd.DataFrame(lines)
     run.table("summary", table)
     run.view("summary", kind="table", source="tables/summary.csv")
+    _answer(run, table)
+
+
+def _answer(run: "Run", table: pd.DataFrame) -> None:
+    """The best and the worst method at the exact size, beside a random choice."""
     first = table[table["slack"] == table["slack"].iloc[0]].set_index("method")
     rivals = first.drop(index=NULL)
     best, worst = str(rivals["recall"].idxmax()), str(rivals["recall"].idxmin())

@@ -48,7 +48,7 @@ def _site(settings: Settings, scene: Scene, upper: Tensor) -> Tensor:
     )
     if not settings.beta:
         return scene.mean(powered.sum(-1))
-    per_component = _mean_by_component(scene, powered)
+    per_component = mean_by_component(scene, powered)
     count = powered[..., 0].numel() if scene.rows is None else scene.rows.sum()
     return (per_component * (1 + settings.beta * (1 + per_component * count).log2())).sum()
 
@@ -63,7 +63,7 @@ def exponent(settings: Settings, progress: Tensor | float) -> Tensor | float:
     return settings.p + (settings.p_final - settings.p) * share
 
 
-def _mean_by_component(scene: Scene, values: Tensor) -> Tensor:
+def mean_by_component(scene: Scene, values: Tensor) -> Tensor:
     if scene.rows is None:
         return values.flatten(0, -2).mean(0)
     by_row = values.flatten(1, -2).mean(1) if values.ndim > 2 else values

@@ -1,0 +1,174 @@
+"""The exam: contestants decompose compiled programs whose truth is known, and what they hand in is scored."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from digsite.base.errors import DigsiteError, UsageError
+from digsite.decompose.config import ExamConfig
+from digsite.decompose.figures._exam import draw_marks
+from digsite.decompose.judge.contestants import enter_contestant
+from digsite.decompose.judge.exam.marks import COLUMNS, SCORES, Row, average_score, count_passed, mark_entry
+from digsite.decompose.subjects.compiled import (
+    NAMED,
+    CompiledProgram,
+    known_programs,
+    load_program,
+    pad_program,
+    rotate_program,
+)
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+QUESTIONS = {
+    "unmasked": "programs with 99 % of all inputs right, every part on",
+    "rounded": "programs with 99 % of all inputs right, important parts alone",
+    "worst": "programs with 99 % of all inputs right under the longest attack on the masks",
+    "dead_silent": "programs with nothing alive where nothing is done",
+    "pure": "programs whose parts are as pure as singular vectors of the true rank",
+}
+NULLS = {"use": "use_chance", "graph_precision": "graph_chance"}
+
+
+def exam(config: ExamConfig, run: Run) -> None:
+    """Every contestant on every program and rotation: a table, a figure, and marks beside those of random directions."""
+    names = list_programs(config.programs)
+    cells = [(who, name, k) for k in range(config.rotations) for name in names for who in config.contestants]
+    rows: list[Row] = []
+    for done, (who, name, k) in enumerate(cells):
+        rotation = config.seed + k + 1
+        key = f"{name}-{rotation}-{who.replace(':', '.')}"
+        rows.append(run.once(key, lambda: sit(config, who, name, rotation), announce=False))  # noqa: B023
+        _write_table(config, run, rows)  # after every entry: a long exam can be read while it runs
+        run.log(done + 1, entries=done + 1)
+        run.breathe()
+    longest = f"worst_{max(config.ladder)}"
+    rows = [{**row, "worst": row.get(longest, float("nan"))} for row in rows]
+    run.table("columns", {"column": list(COLUMNS), "meaning": list(COLUMNS.values())})
+    _claim(config, run, rows)
+    shares = {
+        who: {
+            name: _mean(
+                [
+                    r["rounded"]
+                    for r in rows
+                    if (r["contestant"], r["program"]) == (who, name) and not r["failed"]
+                ]
+            )
+            for name in names
+        }
+        for who in config.contestants
+    }
+    run.figure(
+        "exam",
+        draw_marks(shares, {who: _passes(rows, who) for who in config.contestants}),
+        caption="Share of all inputs answered rightly by the important parts alone, by program and contestant.",
+    )
+    run.view("exam", kind="table", source="tables/exam.csv")
+    run.verdict(_sentence(config, rows))
+
+
+def list_programs(wanted: list[str]) -> list[str]:
+    """Program names, with `all` and `named` spelled out."""
+    known = known_programs()
+    found: list[str] = []
+    for name in wanted:
+        found += known if name == "all" else [n for n in NAMED if n in known] if name == "named" else [name]
+    return list(dict.fromkeys(found))
+
+
+def sit(config: ExamConfig, who: str, name: str, rotation: int) -> Row:
+    """One row: what a contestant made of a program in one rotation, or why it has no scores."""
+    program = prepare(config, name, rotation)
+    row: Row = {"contestant": who, "program": program.name, "rotation": rotation, "failed": "", "cpu_s": 0.0}
+    start = time.process_time()
+    try:
+        entry = enter_contestant(who, program, rotation, config.steps)
+        row["cpu_s"] = time.process_time() - start
+        if row["cpu_s"] > config.budget:
+            raise UsageError(
+                f"It took {row['cpu_s']:.0f} CPU seconds, more than its budget of {config.budget:.0f}."
+            )
+        return row | mark_entry(entry, config.ladder)
+    except DigsiteError as error:
+        if who.startswith("py:") or row["cpu_s"]:
+            return row | {"failed": str(error)}
+        raise
+
+
+def prepare(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
+    """A program with its basis hidden."""
+    program = load_program(name, most_inputs=config.most_inputs)
+    if config.pad:
+        program = pad_program(program, config.pad, rotation)
+    return rotate_program(program, rotation)
+
+
+def _write_table(config: ExamConfig, run: Run, rows: list[Row]) -> None:
+    keys = [key for key in _columns(config) if any(key in row for row in rows)]
+    run.table("exam", {key: [row.get(key) for row in rows] for key in keys})
+
+
+def _columns(config: ExamConfig) -> list[str]:
+    worst = [f"worst_{steps}" for steps in config.ladder]
+    return [c for key in COLUMNS for c in (worst if key == "worst_N" else [key])]
+
+
+def _claim(config: ExamConfig, run: Run, rows: list[Row]) -> None:
+    nulls = {key: average_score(rows, "random", key, None) for key in SCORES}
+    for who in config.contestants:
+        for question, words in QUESTIONS.items():
+            mark = count_passed(rows, who, question)
+            null = count_passed(rows, "random", question).value if "random" in config.contestants else None
+            run.claim(
+                f"passed/{question}/{who}",
+                mark.value,
+                low=mark.low,
+                high=mark.high,
+                n=mark.n,
+                null=null,
+                note=f"share of {words}, in every rotation; null: random directions",
+            )
+        for key in SCORES:
+            chance = average_score(rows, who, NULLS[key], None) if key in NULLS else nulls[key]
+            mark = average_score(rows, who, key, chance.value if chance else None)
+            if mark is not None:
+                null = "agreement or precision by chance" if key in NULLS else "random directions"
+                run.claim(
+                    f"{key}/{who}",
+                    mark.value,
+                    low=mark.low,
+                    high=mark.high,
+                    n=mark.n,
+                    null=mark.null,
+                    note=f"{COLUMNS[key]}; mean over programs and rotations; null: {null}",
+                )
+
+
+def _passes(rows: list[Row], who: str) -> float:
+    return count_passed(rows, who, "rounded").value
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def _sentence(config: ExamConfig, rows: list[Row]) -> str:
+    """What the first contestant passes, and the strongest of the others in the same question."""
+    first, *others = config.contestants
+    n = count_passed(rows, first, "rounded").n
+    mine = {q: round(count_passed(rows, first, q).value * n) for q in QUESTIONS}
+    text = (
+        f"Of {n} programs with a hidden basis, the important parts of '{first}' alone answer rightly in "
+        f"{mine['rounded']}, all its parts in {mine['unmasked']}, and parts under the longest attack in {mine['worst']}; "
+        f"nothing is alive where nothing is done in {mine['dead_silent']}; its parts are as pure as singular vectors in "
+        f"{mine['pure']}."
+    )
+    trained = [who for who in others if who in ("spd", "successor") or who.startswith("py:")]
+    if trained:
+        best = max(trained, key=lambda who: count_passed(rows, who, "rounded").value)
+        text += f" The best of the other trained ones, '{best}', answers rightly in {round(_passes(rows, best) * n)}."
+    failed = [f"'{row['contestant']}' on {row['program']}: {row['failed']}" for row in rows if row["failed"]]
+    return text + (f" Not scored: {failed[0]}" if failed else "")

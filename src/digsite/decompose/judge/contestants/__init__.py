@@ -1,0 +1,99 @@
+"""Who sits the exam: each file is one contestant; it gets a program and a seed and hands in an Entry.
+
+A file has `WHAT` (one line for the table) and `enter(program, seed, steps)`; `steps` is the length of training for those
+that train, and 0 lets a recipe use its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from digsite.base.errors import UsageError, nearest
+from digsite.base.families import names, scan_one
+from digsite.decompose.core.choosing import choose_config
+from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.core.fit import Fit, Problem
+from digsite.decompose.judge.exam.entry import Entry, entry_from_parts
+from digsite.decompose.subjects.compiled import CompiledProgram
+from digsite.decompose.subjects.inputs import as_sampler
+from digsite.weights.sources import py
+
+PACKAGE = "digsite.decompose.judge.contestants"
+ROWS = 128  # inputs in one training batch, the same for every contestant that trains
+
+
+class Member(Protocol):
+    """What a file of this folder has."""
+
+    enter: Callable[..., Entry]
+    WHAT: str  # one line for the table
+
+
+def enter_contestant(name: str, program: CompiledProgram, seed: int, steps: int) -> Entry:
+    """The entry of a contestant by name, or of a stranger's function `py:module:function`."""
+    if name.startswith("py:"):
+        return _enter_stranger(name, program, seed)
+    if name not in names(PACKAGE):
+        raise UsageError(
+            f"'{name}' is not a contestant. {nearest(name, names(PACKAGE))}", hint="Or py:module:function."
+        )
+    return scan_one(PACKAGE, name).enter(program, seed, steps)
+
+
+def train_entry(program: CompiledProgram, seed: int, settings: dict[str, Any], recipe: str = "auto") -> Entry:
+    """What `decompose(model, sites, data=..., recipe=..., **settings)` makes of a program."""
+    sample = as_sampler(program.batches(ROWS), ROWS)
+    look = sample(torch.Generator().manual_seed(0))
+    config = choose_config(program.model, look, settings, recipe=recipe)
+    fit = Fit(Problem([program.model], program.sites, sample), config, [seed])
+    for step in range(config.steps):
+        fit.step(step)
+    return Entry(program, fit.decomposition(0))
+
+
+def split_matrices(program: CompiledProgram, split: Callable[[str, Tensor], tuple[Tensor, Tensor]]) -> Entry:
+    """Parts of every site from its matrix (d_in, d_out) alone; a site that does nothing gets one part of zeros."""
+    parts = {}
+    for site in program.sites:
+        matrix = program.model.get_submodule(site).weight.detach().T.double()
+        if program.rank(site) == 0:
+            parts[site] = (matrix.new_zeros(len(matrix), 1), matrix.new_zeros(1, matrix.shape[1]))
+        else:
+            parts[site] = split(site, matrix)
+    return entry_from_parts(program, parts)
+
+
+def _enter_stranger(name: str, program: CompiledProgram, seed: int) -> Entry:
+    """Called with (model, batches, sites, seed); gives parts by site, (parts, importances), or a Decomposition."""
+    method = py.find(name.removeprefix("py:"))
+    if not callable(method):
+        raise UsageError(f"'{name}' is a {type(method).__name__}, and a contestant is a function.")
+    wanted = {"model": program.model, "batches": program.batches(ROWS), "sites": program.sites, "seed": seed}
+    try:
+        signature(method).bind(**wanted)
+    except TypeError as error:
+        raise UsageError(f"'{name}' cannot be called with (model, batches, sites, seed): {error}.") from None
+    return _read_answer(name, program, method(**wanted))
+
+
+def _read_answer(name: str, program: CompiledProgram, answer: Any) -> Entry:
+    if isinstance(answer, Decomposition):
+        if set(answer.modules) != set(program.sites):
+            raise UsageError(f"'{name}' decomposed {answer.modules}.", hint=f"The sites are {program.sites}.")
+        return Entry(program, answer)
+    parts, importances = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+    is_parts = isinstance(parts, dict) and all(
+        isinstance(p, tuple | list) and len(p) == 2 and all(isinstance(x, torch.Tensor) for x in p)
+        for p in parts.values()
+    )
+    if not is_parts or not (importances is None or callable(importances)):
+        raise UsageError(
+            f"'{name}' gave a {type(answer).__name__} that is no entry.",
+            hint="Accepted: {site: (V, U)}, ({site: (V, U)}, function of ids), or a Decomposition.",
+        )
+    return entry_from_parts(program, {site: tuple(pair) for site, pair in parts.items()}, importances)

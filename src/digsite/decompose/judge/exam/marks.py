@@ -1,0 +1,128 @@
+"""From one entry to one row of the table, and from rows to marks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from digsite.base.intervals import student, wilson
+from digsite.decompose.judge.exam.entry import Entry
+from digsite.decompose.judge.exam.function import climb_ladder, share_right
+from digsite.decompose.judge.exam.graph import score_graph
+from digsite.decompose.judge.exam.parts import score_parts
+from digsite.decompose.judge.exam.use import score_use
+
+RIGHT = 0.99  # share of all inputs that must be answered rightly
+CLOSE = 0.005  # purity below that of singular vectors by less than this is not below
+COLUMNS = {
+    "contestant": "who",
+    "program": "which program",
+    "rotation": "seed of the hidden rotation, and of the contestant",
+    "failed": "why there are no scores; empty otherwise",
+    "cpu_s": "CPU seconds of the entry, scoring left out",
+    "whole_domain": "1 where every input was looked at, 0 where the domain was sampled",
+    "unmasked": "share of inputs right with all parts on and nothing else",
+    "rounded": "share of inputs right with importances above 0.1 as one and others as zero",
+    "ci": "share of inputs right with importances as masks",
+    "stochastic": "share of inputs right with random masks between importance and one",
+    "zero": "share of inputs right with all parts off: what is right by itself",
+    "worst_N": "share of inputs right under the worst shared masks of N steps of ascent",
+    "l0": "parts in use per position, over all sites",
+    "alive": "parts important anywhere",
+    "rank": "exact rank, summed over sites",
+    "dead_alive": "parts alive at sites that do nothing",
+    "dead_sites": "sites that do nothing",
+    "purity": "mean over alive parts of the largest share of their residual side in one variable",
+    "coverage": "mean share of each variable at each site that parts of its own carry",
+    "error": "largest entry of the weights minus the sum of the parts",
+    "use": "agreement of importance with interchange of the variable",
+    "use_chance": "agreement of two independent answers of the same rates",
+    "graph_precision": "share of claimed edges between variables that are there",
+    "graph_recall": "share of edges that are claimed",
+    "graph_chance": "precision of claiming all edges",
+}
+SCORES = (
+    "unmasked",
+    "rounded",
+    "ci",
+    "stochastic",
+    "l0",
+    "purity",
+    "coverage",
+    "use",
+    "graph_precision",
+    "graph_recall",
+)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value over programs and rotations with its interval, beside its null."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    null: float | None
+
+
+def mark_entry(entry: Entry, ladder: Sequence[int]) -> Row:
+    """All scores of one entry, in the columns' names."""
+    alive = entry.find_alive()
+    parts = score_parts(entry, alive)
+    use, graph = score_use(entry, alive), score_graph(entry, alive)
+    row: Row = {"failed": "", "whole_domain": int(entry.program.is_whole), **share_right(entry)}
+    row |= {f"worst_{steps}": share for steps, share in climb_ladder(entry, ladder).items()}
+    row |= {
+        key: getattr(parts, key)
+        for key in ("alive", "rank", "dead_alive", "dead_sites", "purity", "coverage")
+    }
+    row |= {"error": parts.error, "use": use.agreement, "use_chance": use.chance}
+    return row | {
+        "graph_precision": graph.precision,
+        "graph_recall": graph.recall,
+        "graph_chance": graph.chance,
+    }
+
+
+def average_score(rows: Sequence[Row], contestant: str, key: str, null: float | None) -> Mark | None:
+    """Mean over this contestant's entries with Student's interval; an entry that failed counts as missing."""
+    values = [row[key] for row in rows if row["contestant"] == contestant and not row["failed"]]
+    values = [float(value) for value in values if not math.isnan(value)]
+    if not values:
+        return None
+    top = math.inf if key == "l0" else 1.0
+    mean, low, high = student(values, 0.0, top)
+    return (
+        Mark(mean, low, high, len(values), null) if low != high else Mark(mean, None, None, len(values), null)
+    )
+
+
+def count_passed(rows: Sequence[Row], contestant: str, question: str) -> Mark:
+    """Share of programs that a contestant passes in every rotation, with Wilson's interval."""
+    mine = [row for row in rows if row["contestant"] == contestant]
+    programs = sorted({row["program"] for row in mine})
+    passed = [
+        all(_passes(row, rows, question) for row in mine if row["program"] == name) for name in programs
+    ]
+    return Mark(sum(passed) / len(passed), *wilson(sum(passed), len(passed)), len(passed), None)
+
+
+def _passes(row: Row, rows: Sequence[Row], question: str) -> bool:
+    if row["failed"]:
+        return False
+    if question == "dead_silent":
+        return row["dead_alive"] == 0
+    if question == "pure":
+        rival = [
+            other["purity"]
+            for other in rows
+            if other["contestant"] == "singular"
+            and not other["failed"]
+            and (other["program"], other["rotation"]) == (row["program"], row["rotation"])
+        ]
+        return bool(rival) and row["purity"] >= rival[0] - CLOSE
+    return row[question] >= RIGHT
