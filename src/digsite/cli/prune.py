@@ -41,6 +41,9 @@ from digsite.cli._options import device_option
     help="What is done to the weights that stay: least_squares, sub_block, block, admm, ...; may be given several times.",
 )
 @click.option("--allocation", default="", help="How much goes where: owl, sensitivity or evolution.")
+@click.option(
+    "--bits", type=int, default=0, help="Round what stays to so many bits in SparseGPT's own sweep: 8 or 4."
+)
 @click.option("--include", multiple=True, help="Only maps like this one; may be given several times.")
 @click.option("--exclude", multiple=True, help="Not maps like this one.")
 @click.option("--stream", is_flag=True, help="Keep one layer in memory, for models larger than that.")
@@ -65,6 +68,7 @@ def command(
     owl,
     repair,
     allocation,
+    bits,
     include,
     exclude,
     stream,
@@ -82,12 +86,13 @@ def command(
     from digsite.prune.core import patterns
     from digsite.prune.core.matrix import method_named
     from digsite.prune.core.model import Recipe
+    from digsite.prune.core.scores import Settings
 
     _refuse_both(sparsity, pattern, masks)
     how = patterns.parse(sparsity, pattern)
-    recipe = Recipe(
-        method_named(method), how, include, exclude, swap, owl, repair=repair, allocation=allocation
-    )
+    _check_bits(bits, method_named(method))
+    after = {"settings": Settings(bits=bits), "repair": repair, "allocation": allocation}
+    recipe = Recipe(method_named(method), how, include, exclude, swap, owl, **after)
     job = Job(model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device(device))
     _report(prune_folder(job, _tell, lambda line: click.echo(line, err=True)), out)
 
@@ -124,6 +129,16 @@ def _device(name: str) -> str:
     from digsite.worker.process import pick_device
 
     return str(pick_device(name))
+
+
+def _check_bits(bits: int, method: str) -> None:
+    from digsite.base.errors import UsageError
+
+    if bits and method != "sparsegpt":
+        raise UsageError(
+            f"--bits rounds inside SparseGPT's sweep, and the method is '{method}'.",
+            hint="Give --method sparsegpt, or leave out --bits.",
+        )
 
 
 def _tell(one) -> None:

@@ -178,6 +178,24 @@ class QualityConfig(Pruning):
     draws: int = Field(5, ge=1, description="independent calibration sets, for the intervals")
     swaps: int = Field(30, gt=0, description="most exchanges per row where a method says '+swaps'")
     windows: int = Field(128, gt=0, description="evaluation windows")
+    epochs: int = Field(
+        4, gt=0, description="passes over the calibration rows of the repairs that take gradient steps"
+    )
+    learning_rate: float = Field(
+        3e-3, gt=0, description="peak rate of those steps; 3e-4 for models of 100 million"
+    )
+    evaluations: int = Field(200, gt=1, description="models that '+evolution' may try")
+
+
+class SmallerConfig(Pruning):
+    """A quarter removed for good, beside a random quarter."""
+
+    share: float = Field(0.25, ge=0, lt=1, description="share of MLP neurons and of groups of heads that go")
+    remove_layers: int = Field(0, ge=0, description="whole blocks that go")
+    heads: bool = Field(True, description="whether groups of heads go as well")
+    draws: int = Field(5, ge=1, description="calibration sets, for the intervals")
+    windows: int = Field(64, gt=0, description="evaluation windows")
+    turns: int = Field(5, gt=1, description="timed forward passes of both models, in turns")
 
 
 class ComparisonConfig(OneMask):
@@ -232,6 +250,7 @@ CONFIGS: dict[str, type[Config]] = {
     "report": ReportConfig,
     "published": PublishedConfig,
     "quality": QualityConfig,
+    "smaller": SmallerConfig,
     "comparison": ComparisonConfig,
     "attribution": AttributionConfig,
     "mask_truth": MaskTruthConfig,

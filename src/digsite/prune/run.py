@@ -11,6 +11,7 @@ from digsite.prune.experiments.published import as_published
 from digsite.prune.experiments.quality import quality
 from digsite.prune.experiments.report import report
 from digsite.prune.experiments.single import repeat, single
+from digsite.prune.experiments.smaller import smaller
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
     "single": single,
@@ -19,6 +20,7 @@ METHODS: dict[str, Callable[[Any, Any], None]] = {
     "report": report,
     "published": as_published,
     "quality": quality,
+    "smaller": smaller,
     "comparison": comparison,
     "attribution": attribution,
     "mask_truth": mask_truth,

@@ -1,6 +1,7 @@
 """prune-quality: what each method costs at each level, over independent calibration sets."""
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from digsite.base.intervals import seed_interval
 from digsite.prune.config import QualityConfig
 from digsite.prune.core import layers, patterns
 from digsite.prune.core.budget import FAMILY as ALLOCATIONS
+from digsite.prune.core.budget import BudgetSettings
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.model import Recipe, prune_model
 from digsite.prune.core.patterns import Pattern
@@ -64,7 +66,7 @@ def _fits(level: str, config: QualityConfig, run: "Run") -> bool:
 
 
 def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int) -> dict:
-    subject, recipe = masks.language(config, run), recipe_named(method, level, config.swaps)
+    subject, recipe = masks.language(config, run), recipe_of_cell(config, method, level)
     spent: dict[str, float] = {}
     ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe, costs=spent)
     errors = [one.relative_error for one in ledger if one.relative_error is not None]
@@ -102,6 +104,13 @@ def _measure(subject: Language, config: QualityConfig) -> dict:
 def _held_out(subject: Language, config: QualityConfig) -> Windows:
     given = config.calibration
     return windows(subject, given.text, config.windows, given.length, config.seed, "test")
+
+
+def recipe_of_cell(config: QualityConfig, method: str, level: str) -> Recipe:
+    """The recipe of one cell with the study's own numbers for repairs and allocations."""
+    repairs = RepairSettings(epochs=config.epochs, learning_rate=config.learning_rate)
+    recipe = recipe_named(method, level, config.swaps, repairs)
+    return replace(recipe, budget_settings=BudgetSettings(evaluations=config.evaluations))
 
 
 def recipe_named(method: str, level: str, swaps: int, repairs_with: RepairSettings | None = None) -> Recipe:

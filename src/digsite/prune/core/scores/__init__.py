@@ -23,6 +23,7 @@ class Settings:
     damping: float = 0.01  # share of the mean Hessian diagonal added to it
     power: float = 0.5  # exponent of the activation norm in RIA
     per_row: bool = False  # RIA: compare inside a row instead of the whole matrix
+    bits: int = 0  # SparseGPT: round what stays to so many bits in the same sweep; 0 leaves it as it is
 
 
 @dataclass(frozen=True)

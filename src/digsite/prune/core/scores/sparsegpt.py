@@ -1,6 +1,7 @@
 """SparseGPT: prune a column at a time and let the later columns make up for the error (arXiv 2301.00774)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,6 +11,7 @@ from digsite.base.errors import UsageError
 from digsite.prune.core.inputs import InputStatistics
 from digsite.prune.core.kernels import engine
 from digsite.prune.core.patterns import Pattern, prune_groups, prune_together
+from digsite.prune.core.rounding import Grid, find_grid
 from digsite.prune.core.scores import Decision, Settings
 
 NEEDS = "gram"
@@ -19,15 +21,17 @@ def prune(weight: Tensor, inputs: InputStatistics | None, pattern: Pattern, sett
     assert inputs is not None and inputs.hessian is not None
     remaining, inverse, dead = _prepare(weight.float(), inputs.hessian, settings.damping)
     pruned = torch.empty_like(remaining, dtype=torch.bool)
+    grid = find_grid(remaining, settings.bits) if settings.bits else None
     width = settings.block
     if pattern.structured:  # no group may straddle two blocks
         width = max(pattern.m, width - width % pattern.m)
     for start in range(0, remaining.shape[1], width):
         stop = min(start + width, remaining.shape[1])
-        block = _prune_block(remaining[:, start:stop], inverse[start:stop, start:stop], pattern)
+        block = _prune_block(remaining[:, start:stop], inverse[start:stop, start:stop], pattern, grid)
         remaining[:, start:stop], pruned[:, start:stop], errors = block
         remaining[:, stop:] -= errors.matmul(inverse[start:stop, stop:])
-    note = f"{int(dead.sum())} dead inputs zeroed" if dead.any() else ""
+    notes = [f"{int(dead.sum())} dead inputs zeroed"] if dead.any() else []
+    note = "; ".join([*notes, f"rounded to {settings.bits} bits"] if grid is not None else notes)
     return Decision(~pruned, remaining.to(weight.dtype), note)
 
 
@@ -57,7 +61,10 @@ def _prepare(weight: Tensor, hessian: Tensor, damping: float) -> tuple[Tensor, T
 
 
 def _prune_block(
-    weight: Float[Tensor, "out block"], inverse: Float[Tensor, "block block"], pattern: Pattern
+    weight: Float[Tensor, "out block"],
+    inverse: Float[Tensor, "block block"],
+    pattern: Pattern,
+    grid: Grid | None = None,
 ) -> tuple[Tensor, Bool[Tensor, "out block"], Tensor]:
     """New weights, what was pruned and the scaled errors of one block of columns.
 
@@ -66,7 +73,7 @@ def _prune_block(
     columns, inverse = weight.t().contiguous(), inverse.contiguous()
     errors, pruned = torch.empty_like(columns), torch.zeros_like(columns, dtype=torch.bool)
     width = pattern.m if pattern.structured else len(columns)
-    catch_up, sweep = _steps(columns)
+    catch_up, sweep = _steps(columns) if grid is None else (lambda *_: None, partial(_sweep, grid=grid))
     for first in range(0, len(columns), width):
         group = slice(first, first + width)
         catch_up(columns, inverse, errors, first, first + width)
@@ -90,11 +97,22 @@ def _steps(columns: Tensor) -> tuple[Callable[..., None], Callable[..., None]]:
     return lambda *_: None, _sweep
 
 
-def _sweep(columns: Tensor, inverse: Tensor, pruned: Tensor, errors: Tensor, first: int, last: int) -> None:
-    """Product and subtraction stay two roundings, as in the published implementation, so masks can agree bit for bit."""
+def _sweep(
+    columns: Tensor,
+    inverse: Tensor,
+    pruned: Tensor,
+    errors: Tensor,
+    first: int,
+    last: int,
+    grid: Grid | None = None,
+) -> None:
+    """With a grid the error that later columns take up is that of pruning and rounding together.
+
+    Product and subtraction stay two roundings, as in the published implementation, so masks can agree bit for bit."""
     update = torch.empty_like(columns)
     for i in range(first, last):
         kept = columns[i].masked_fill(pruned[i], 0)
+        kept = kept if grid is None else grid.rounded(kept)
         torch.div(columns[i] - kept, inverse[i, i], out=errors[i])
         if i + 1 < len(columns):
             torch.mul(inverse[i, i + 1 :, None], errors[i], out=update[i + 1 :])

@@ -1,0 +1,23 @@
+"""After the mask, smaller models, and truths: the quality tables of the newer methods; --full runs them as shipped."""
+
+import argparse
+
+from _studies import tell
+
+STUDIES = (
+    "prune-repairs", "prune-smaller", "mask-truth", "dictionary-truth", "merge-stories", "rebasin-stories",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="run the studies; without it they are only named")
+    if not parser.parse_args().full:
+        print(f"quality tables, no speeds: {', '.join(STUDIES)} run with --full")
+        return
+    for study in STUDIES:
+        tell(study, first=24)
+
+
+if __name__ == "__main__":
+    main()
