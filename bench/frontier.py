@@ -5,8 +5,13 @@ import argparse
 from _studies import tell
 
 STUDIES = (
-    "prune-repairs", "prune-smaller", "mask-truth", "dictionary-truth", "merge-stories", "rebasin-stories",
-)  # fmt: skip
+    "prune-repairs",
+    "prune-smaller",
+    "mask-truth",
+    "dictionary-truth",
+    "merge-stories",
+    "rebasin-stories",
+)
 
 
 def main() -> None:

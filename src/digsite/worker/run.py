@@ -93,9 +93,13 @@ class Run:
     def say(self, text: str) -> None:
         self._log.info(text)
 
-    def table(self, name: str, columns: pd.DataFrame | Mapping[str, Any]) -> None:
+    def table(self, name: str, columns: pd.DataFrame | Mapping[str, Any], *, grows: bool = False) -> None:
+        """`columns` as tables/`name`.csv. `grows`: the same table with more rows may be written again while work goes on."""
         frame = columns if isinstance(columns, pd.DataFrame) else pd.DataFrame(columns)
-        with atomic.replacing(self._once_named(self.directory.tables / f"{name}.csv")) as path:
+        target = self.directory.tables / f"{name}.csv"
+        if grows:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(target if grows else self._once_named(target)) as path:
             frame.to_csv(path, index=False)
 
     def figure(self, name: str, figure: Any, data: Any = None, *, caption: str = "") -> None:

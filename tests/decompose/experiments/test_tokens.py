@@ -113,7 +113,8 @@ def test_headlines_come_in_order():
     assert "ce/ci" not in kept
 
 
-def test_a_subset_that_matches_nothing_is_named(tmp_path):
+def test_a_subset_that_matches_nothing_is_left_out_and_the_run_ends(tmp_path):
+    """A preset of another model once ended a finished run at its very end."""
     run = planned(tmp_path, metrics={"ce_and_kl": {"subsets": {"x": ["*.attn"]}}})
-    assert execute(run, CPU) == 2
-    assert "No decomposed module matches the subset 'x'" in json.loads(run.error.read_text())["message"]
+    assert execute(run, CPU) == 0
+    assert not run.error.exists()

@@ -67,6 +67,8 @@ def exam(config: ExamConfig, run: Run) -> None:
         caption="Share of all inputs answered rightly by the important parts alone, by program and contestant.",
     )
     run.view("exam", kind="table", source="tables/exam.csv")
+    first = config.contestants[0]
+    run.headline([f"passed/{question}/{first}" for question in list(QUESTIONS)[:5]], hero="exam")
     run.verdict(_sentence(config, rows))
 
 
@@ -108,7 +110,7 @@ def prepare(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
 
 def _write_table(config: ExamConfig, run: Run, rows: list[Row]) -> None:
     keys = [key for key in _columns(config) if any(key in row for row in rows)]
-    run.table("exam", {key: [row.get(key) for row in rows] for key in keys})
+    run.table("exam", {key: [row.get(key) for row in rows] for key in keys}, grows=True)
 
 
 def _columns(config: ExamConfig) -> list[str]:
@@ -129,7 +131,11 @@ def _claim(config: ExamConfig, run: Run, rows: list[Row]) -> None:
                 high=mark.high,
                 n=mark.n,
                 null=null,
-                note=f"share of {words}, in every rotation; null: random directions",
+                null_is="random directions",
+                kind="share",
+                better="higher",
+                title=f"'{who}': {words}",
+                note="share of programs, in every rotation",
             )
         for key in SCORES:
             chance = average_score(rows, who, NULLS[key], None) if key in NULLS else nulls[key]
@@ -170,5 +176,5 @@ def _sentence(config: ExamConfig, rows: list[Row]) -> str:
     if trained:
         best = max(trained, key=lambda who: count_passed(rows, who, "rounded").value)
         text += f" The best of the other trained ones, '{best}', answers rightly in {round(_passes(rows, best) * n)}."
-    failed = [f"'{row['contestant']}' on {row['program']}: {row['failed']}" for row in rows if row["failed"]]
-    return text + (f" Not scored: {failed[0]}" if failed else "")
+    failed = [f"'{row['contestant']}' on '{row['program']}'" for row in rows if row["failed"]]
+    return text + (f" Not scored: {failed[0]} (table 'scores' says why)." if failed else "")

@@ -52,7 +52,9 @@ def model(config: ModelConfig, run: Run) -> None:
     showing.views(run, view)
     showing.measure(run, view, config.metrics)
     showing.draw(run, view, config.figures)
-    run.verdict(_verdict(run, rows, members[0]))
+    verdict = _verdict(run, rows, members[0])
+    run.headline(["output_kept", *(f"{module}/stability" for module in members[0].modules[:2])])
+    run.verdict(verdict)
 
 
 @torch.no_grad()

@@ -43,8 +43,14 @@ def _cell(config: SmallerConfig, run: "Run", choice: str, draw: int) -> dict:
     shrink_model(subject.model, tokens, plan)
     timed = measure_speed(before, subject.model, tokens[:8], config.turns)
     sizes = [sum(p.numel() for p in model.parameters()) for model in (before, subject.model)]
-    return {"choice": choice, "draw": draw, **_loss(config, subject), "parameters": sizes[1],
-            "share of parameters": sizes[1] / sizes[0], "speed-up": timed.ratio}  # fmt: skip
+    return {
+        "choice": choice,
+        "draw": draw,
+        **_loss(config, subject),
+        "parameters": sizes[1],
+        "share of parameters": sizes[1] / sizes[0],
+        "speed-up": timed.ratio,
+    }
 
 
 def _loss(config: SmallerConfig, subject: Language) -> dict:
@@ -59,11 +65,28 @@ def _conclude(run: "Run", dense: dict, frame: pd.DataFrame) -> None:
     null = float(frame[frame["choice"] == "random"]["nats"].mean())
     for choice, part in frame.groupby("choice", sort=False):
         mean, low, high = student(part["nats"].tolist(), 0.0)
-        lines.append({"choice": choice, "nats": mean, "low": low, "high": high, "perplexity": part["perplexity"].mean(),
-                      "share of parameters": part["share of parameters"].mean(), "speed-up": part["speed-up"].median()})  # fmt: skip
+        lines.append(
+            {
+                "choice": choice,
+                "nats": mean,
+                "low": low,
+                "high": high,
+                "perplexity": part["perplexity"].mean(),
+                "share of parameters": part["share of parameters"].mean(),
+                "speed-up": part["speed-up"].median(),
+            }
+        )
         if choice != "random":
-            run.claim(f"{choice}/nats", mean, low=low, high=high, n=len(part), null=null, unit="nats per token",
-                      note=f"null: a random quarter, refitted; dense {dense['nats']:.4f}; over calibration sets")  # fmt: skip
+            run.claim(
+                f"{choice}/nats",
+                mean,
+                low=low,
+                high=high,
+                n=len(part),
+                null=null,
+                unit="nats per token",
+                note=f"null: a random quarter, refitted; dense {dense['nats']:.4f}; over calibration sets",
+            )
     table = pd.DataFrame(lines)
     run.table("smaller", table)
     run.view("smaller", kind="table", source="tables/smaller.csv")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from digsite.base.intervals import student, wilson
+from digsite.base.intervals import exact_share, student
 from digsite.decompose.judge.exam.entry import Entry
 from digsite.decompose.judge.exam.function import climb_ladder, share_right
 from digsite.decompose.judge.exam.graph import score_graph
@@ -108,7 +108,7 @@ def count_passed(rows: Sequence[Row], contestant: str, question: str) -> Mark:
     passed = [
         all(_passes(row, rows, question) for row in mine if row["program"] == name) for name in programs
     ]
-    return Mark(sum(passed) / len(passed), *wilson(sum(passed), len(passed)), len(passed), None)
+    return Mark(sum(passed) / len(passed), *exact_share(sum(passed), len(passed)), len(passed), None)
 
 
 def _passes(row: Row, rows: Sequence[Row], question: str) -> bool:
