@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from digsite.config import Config, Field
+from digsite.config.members import named
 from digsite.graft.config import TaskConfig, known_method
 
 GraftMethod = Annotated[str, AfterValidator(known_method)]
@@ -23,4 +24,19 @@ class SurvivalConfig(TaskConfig):
     bits: list[int] = Field([8, 4], description="bits that weights are rounded to")
 
 
-CONFIGS: dict[str, type[Config]] = {"survival": SurvivalConfig}
+Block = Annotated[str, named("question", "digsite.joint.judge.blocks")]
+
+
+class DigConfig(Config):
+    """Everything that can be said about one model, each statement beside what it is compared with."""
+
+    seed: int = Field(0, description="seed of what is drawn: noise, masks, windows of text")
+    model: str = Field(description="reference of the model: a file or folder, hub:, py:, zoo:, run:")
+    text: str = Field("", description="a text file or a corpus by name, for models of text")
+    data: str = Field("", description="an image set, arrays or py:module:name, for models of anything else")
+    relatives: str = Field("", description="a folder of networks that the model may descend from")
+    seconds: float = Field(300.0, gt=0, description="processor time for all questions together")
+    skip: list[Block] = Field([], description="questions that are not asked")
+
+
+CONFIGS: dict[str, type[Config]] = {"survival": SurvivalConfig, "dig": DigConfig}

@@ -102,6 +102,15 @@ def _values(claim: Claim) -> Iterator[tuple[str, float]]:
     yield from ((part, float(value)) for part, value in parts.items() if value is not None)
 
 
+def find_numbers(text: str) -> list[float]:
+    """The numbers of a sentence as values, a percentage as a share; names with digits in them are no numbers."""
+    found = []
+    for match in NUMBER.finditer(NAMES.sub(lambda m: " " * len(m.group()), text)):
+        plain = match.group().replace("\u202f", "").replace(",", "").replace(MINUS, "-").strip()
+        found.append(float(plain.rstrip("% ")) / (100.0 if plain.endswith("%") else 1.0))
+    return found
+
+
 def hits_of(claim: Claim) -> int | None:
     """Of a share that was counted, how many of the n: "7 of 8 runs"."""
     if claim.kind != "share" or claim.value is None or not claim.n:

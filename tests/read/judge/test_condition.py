@@ -81,8 +81,8 @@ def test_dead_rows_and_numbers_that_are_none_are_counted():
 
 def test_copies_are_twins_and_independent_matrices_are_not():
     drawn = {f"w{seed}": random_matrix(seed) for seed in range(6)}
-    assert find_twins(drawn) == []
-    (pair,) = find_twins({**drawn, "copy": drawn["w2"] + 0.1 * random_matrix(99)})
+    assert find_twins(drawn.items()) == []
+    (pair,) = find_twins({**drawn, "copy": drawn["w2"] + 0.1 * random_matrix(99)}.items())
     assert {pair.first, pair.second} == {"w2", "copy"} and pair.p < 1e-10 and not pair.equal
 
 

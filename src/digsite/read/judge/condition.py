@@ -5,7 +5,7 @@ largest of many robust z-scores is large by chance alone, and a few equal values
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +19,8 @@ GRIDS = (4, 8)  # bits of a per-row grid that is looked for
 LEVEL = 0.01
 _ROWS_READ = 4096  # rows of a matrix that rows' own grids are looked for in
 _NULL_DRAWS = 400
+_READ = 1 << 20  # numbers of a matrix that are tried on a coarser format
+_SAMPLE = 65_536  # entries of a matrix that are compared with those of another
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def find_grid(flat: Float[Tensor, "rows columns"]) -> str:
 
     A grid of few levels a row, up to a scale of the row's own, is what rounding to 8 or 4 bits leaves.
     """
-    values = flat[flat != 0]
+    thinned = flat.flatten()[:: max(1, flat.numel() // _READ)]
+    values = thinned[thinned != 0]
     if len(values) < 64:
         return ""
     rows = flat[:_ROWS_READ]
@@ -157,21 +160,24 @@ class Twins:
     equal: bool
 
 
-def find_twins(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> list[Twins]:
+def find_twins(tensors: Iterable[tuple[str, Tensor]]) -> list[Twins]:
     """Pairs of matrices of one shape whose cosine is beyond chance: a layer that was copied, or never moved apart.
 
-    The null is exact enough: the cosine of two independent centered matrices of n entries is normal with spread
+    `tensors` are names with weights and may be read one at a time: of each, at most 65,536 entries at fixed places are
+    kept. The null is exact enough: the cosine of two independent centered samples of n entries is normal with spread
     1 / sqrt(n). The p-value is corrected for the number of pairs that were looked at.
     """
     groups: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
-    for name, tensor in dict(tensors).items():
+    for name, tensor in tensors:
         if tensor.ndim > 1 and min(tensor.shape) > 3:
-            centered = tensor.detach().float().flatten()
-            groups.setdefault(tuple(tensor.shape), []).append((name, centered - centered.mean()))
+            flat = tensor.detach().flatten()
+            kept = flat[:: max(1, len(flat) // _SAMPLE)].float()
+            groups.setdefault(tuple(tensor.shape), []).append((name, kept))
     pairs = [(a, b) for members in groups.values() for i, a in enumerate(members) for b in members[i + 1 :]]
     found = []
     for (first, a), (second, b) in pairs:
-        cosine = float(a @ b / (a.norm() * b.norm()).clamp_min(1e-30))
+        x, y = a - a.mean(), b - b.mean()
+        cosine = float(x @ y / (x.norm() * y.norm()).clamp_min(1e-30))
         p = min(1.0, len(pairs) * math.erfc(abs(cosine) * math.sqrt(len(a) / 2)))
         if abs(cosine) > 0.5 and p < LEVEL:
             found.append(Twins(first, second, cosine, p, bool(torch.equal(a, b))))

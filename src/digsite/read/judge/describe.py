@@ -46,7 +46,7 @@ def layers(people: Population, which: int = 0) -> pd.DataFrame:
     for name, kind in listed_tensors(group.graph, everything).items():
         weight = everything[name][row : row + 1]
         s = singular_values(matrix(weight))[0].numpy()
-        power = s**2 / (s**2).sum()
+        power = s**2 / max((s**2).sum(), 1e-30)  # a matrix of zeros has no direction, and rank 0
         checked = check_matrix(name, weight[0])
         rows.append(
             {
@@ -55,7 +55,7 @@ def layers(people: Population, which: int = 0) -> pd.DataFrame:
                 "shape": "x".join(map(str, weight.shape[1:])),
                 "norm": float(np.sqrt((s**2).sum())),
                 "top": float(s[0]),
-                "stable_rank": float((s**2).sum() / s[0] ** 2),
+                "stable_rank": float((s**2).sum() / max(s[0] ** 2, 1e-30)),
                 "effective_rank": float(np.exp(-(power * np.log(power.clip(1e-30))).sum())),
                 "values": len(s),
                 "tail_exponent": tail(s),

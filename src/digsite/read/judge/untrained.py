@@ -50,12 +50,17 @@ class Training:
         if not self.tensors:
             return "no matrix is large enough to be told from a random one."
         if not self.trained:
-            return f"it looks untrained: none of its {len(self.tensors)} matrices departs from random ones of its shape (p = {self.p:.2g})."
+            return f"it looks untrained: none of its {len(self.tensors)} matrices departs from random ones of its shape ({say_p(self.p)})."
         shown = max(beyond or self.tensors, key=lambda t: max(t.z))
         return (
-            f"it has been trained: {len(beyond)} of {len(self.tensors)} matrices depart from random ones of their shape (p = {max(self.p, 1e-12):.2g}), "
+            f"it has been trained: {len(beyond)} of {len(self.tensors)} matrices depart from random ones of their shape ({say_p(self.p)}), "
             f"most {shown.name} (effective rank {shown.rank:.1f}, random {shown.expected_rank:.1f})."
         )
+
+
+def say_p(p: float) -> str:
+    """A p-value in words; what is rarer than 1e-12 is not told apart."""
+    return f"p = {p:.2g}" if p >= 1e-12 else "p < 1e-12"
 
 
 def check_training(tensors: Mapping[str, Tensor]) -> Training:

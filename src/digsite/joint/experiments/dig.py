@@ -1,0 +1,127 @@
+"""`digsite dig MODEL`: the questions that a person asks of a model, in their order, answered within a time."""
+
+import time
+from typing import Any
+
+import pandas as pd
+
+from digsite.base import families
+from digsite.base.errors import DigsiteError
+from digsite.joint.config import DigConfig
+from digsite.joint.core.allowance import Allowance
+from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.figures.summary import draw_summary
+from digsite.joint.subjects.model import Subject
+from digsite.models.opening import one_sentence, quiet_libraries
+from digsite.record.verdict import find_numbers
+from digsite.worker.run import Run
+
+BLOCKS = "digsite.joint.judge.blocks"
+
+
+def dig(config: DigConfig, run: Run) -> None:
+    """Each question is asked once and its answer kept, so that a resumed run goes on with the next one."""
+    subject = Subject(config.model, config.text, config.data, config.relatives, config.seed)
+    subject.opened  # noqa: B018 - what cannot be opened ends the run before anything is asked
+    members = sorted(families.scan(BLOCKS).items(), key=lambda item: item[1].ORDER)
+    asked = [(name, member) for name, member in members if name not in config.skip]
+    spent, rows, answers = 0.0, [], []
+    for place, (name, member) in enumerate(asked):
+        weights = sum(later.WEIGHT for _, later in asked[place:])
+        allowance = Allowance(config.seconds - spent).share(member.WEIGHT, weights)
+        kept = run.once(name, lambda m=member, a=allowance: _ask(m, subject, a))
+        spent += kept["seconds"]
+        answer = Answer(
+            tuple(Statement(**one) for one in kept["statements"]), kept["skipped"], kept["tables"]
+        )
+        answers.append((name, member, answer))
+        rows += [{"question": member.QUESTION, **one.as_row()} for one in answer.statements]
+        _write(run, name, member, answer)
+    run.table("answers", pd.DataFrame(rows))
+    run.table("questions", pd.DataFrame([_line(*one) for one in answers]))
+    figure = draw_summary([(m.QUESTION, a) for _, m, a in answers])
+    run.figure(
+        "summary",
+        figure,
+        pd.DataFrame(rows),
+        caption="Each statement's value beside its null, and how often the null gives as much.",
+    )
+    run.headline(_headline(answers), hero="summary")
+    run.verdict(_paragraph(run, answers))
+
+
+def _ask(member: Any, subject: Subject, allowance: Allowance) -> dict[str, Any]:
+    """One block's answer as plain values; what fails in it is a sentence, and the other questions are asked."""
+    before = time.process_time()
+    try:
+        with quiet_libraries(), one_sentence(f"Asking '{member.QUESTION}'"):
+            answer = (
+                member.examine(subject, allowance) if not allowance.is_used else skip("the time was used up")
+            )
+    except DigsiteError as error:
+        answer = skip(f"it could not be answered: {error}")
+    return {
+        "statements": [vars(one) for one in answer.statements],
+        "skipped": answer.skipped,
+        "tables": answer.tables,
+        "seconds": round(time.process_time() - before, 1),
+    }
+
+
+def _write(run: Run, name: str, member: Any, answer: Answer) -> None:
+    for table, rows in answer.tables.items():
+        if rows:
+            run.table(table, pd.DataFrame(rows))
+            run.view(table, kind="table", source=f"tables/{table}.csv", caption=member.QUESTION)
+    for one in answer.statements:
+        if one.value is None:
+            continue
+        run.claim(
+            f"{name}/{one.key}",
+            one.value,
+            low=one.low,
+            high=one.high,
+            n=one.n,
+            null=one.null,
+            null_is=one.beside,
+            p=one.p,
+            unit=one.unit,
+            title=one.title,
+            note=one.text,
+        )
+
+
+def _line(name: str, member: Any, answer: Answer) -> dict[str, Any]:
+    """What was asked, whether it was answered, and where it goes on."""
+    return {
+        "question": member.QUESTION,
+        "statements": len(answer.statements),
+        "skipped": answer.skipped,
+        "deeper": member.DEEPER,
+    }
+
+
+def _headline(answers: list[tuple[str, Any, Answer]]) -> list[str]:
+    """The first quoted statement with a value of each question, five at most."""
+    said = [
+        f"{name}/{one.key}"
+        for name, _, answer in answers
+        for one in answer.statements
+        if one.quote and one.value is not None
+    ]
+    first = {key.partition("/")[0]: key for key in reversed(said)}
+    return list(first.values())[::-1][:5]
+
+
+def _paragraph(run: Run, answers: list[tuple[str, Any, Answer]]) -> str:
+    """What a person can quote. Whatever number stands in it is kept as a measurement of this run under its sentence."""
+    sentences = []
+    for name, _, answer in answers:
+        for one in (s for s in answer.statements if s.quote):
+            sentences.append(one.text)
+            for place, number in enumerate(find_numbers(one.text)):
+                run.claim(
+                    f"{name}/{one.key}/said/{place}", number, title=f"a number of the sentence on {one.title}"
+                )
+    unanswered = [f"'{m.QUESTION}'" for _, m, a in answers if not a.statements]
+    return " ".join(sentences) + (f" Not answered: {', '.join(unanswered)}." if unanswered else "")

@@ -1,0 +1,55 @@
+"""What does it know: a trained reader's answers where one fits, or the sentence that none does."""
+
+from digsite.base.errors import DigsiteError
+from digsite.joint.core.allowance import Allowance
+from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.subjects.model import Subject
+from digsite.read.api import read_model
+
+ORDER, QUESTION, WEIGHT = 4, "What does it know?", 1.0
+DEEPER = "digsite run nwa"
+LARGEST = 5_000_000  # parameters of the networks that readers have seen, with room to spare
+
+
+def examine(subject: Subject, allowance: Allowance) -> Answer:
+    """Predictions stand only for networks like those of the reader's zoo; a stranger gets none."""
+    size = sum(tensor.numel() for _, tensor in subject.tensors())
+    if size > LARGEST:
+        return skip(
+            f"readers were trained on networks of at most {LARGEST:,} parameters, and it has {size:,}"
+        )
+    try:
+        found = read_model(subject.reference if subject.opened.bundle is not None else subject.opened.module)
+    except DigsiteError as error:
+        return skip(f"it could not be read as a network: {error}")
+    if not found["predictions"]:
+        return skip(
+            found["notes"][-1].rstrip(".")
+            if found["notes"]
+            else "no shipped reader knows networks of this shape"
+        )
+    if not found.get("in_zoo", False):
+        return skip(
+            "the shipped reader was trained on other networks, so that its answers would mean nothing here"
+        )
+    beside = "90 % intervals hold in 90 % of networks like the reader's own"
+    statements = [
+        Statement(
+            f"reads/{row['property']}",
+            row["property"].replace("_", " "),
+            f"{row['what'][0].upper()}{row['what'][1:]}: {_value(row)}.",
+            beside,
+            row["value"] if isinstance(row["value"], float) else None,
+            row["low"],
+            row["high"],
+            quote=row["property"] == "test_accuracy",
+        )
+        for row in found["predictions"]
+    ]
+    return Answer(tuple(statements), tables={"predictions": found["predictions"]})
+
+
+def _value(row: dict) -> str:
+    if isinstance(row["value"], float) and row["low"] is not None:
+        return f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
+    return f"{row['value']} (90 % set: {row['90 % set']})"

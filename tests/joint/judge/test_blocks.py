@@ -1,0 +1,119 @@
+"""What is said of a model: on states that were planted in a network, and that everything stands beside something."""
+
+import pytest
+import torch
+from torch import nn
+
+from digsite.base import families
+from digsite.joint.core.allowance import Allowance
+from digsite.joint.experiments.dig import BLOCKS
+from digsite.joint.judge.blocks import condition, identity, origin, pruning, stability
+from digsite.joint.subjects import model as subjects
+from digsite.joint.subjects.digits import trained_network
+from digsite.models.opening import of_module
+from digsite.weights import write_weights
+
+PLENTY = Allowance(1e6)
+
+
+class OnModule(subjects.Subject):
+    """A subject around a module at hand."""
+
+    def __init__(self, module: nn.Module, **named) -> None:
+        super().__init__("a module", **named)
+        self.__dict__["opened"] = of_module(module)
+
+
+def fresh(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 32), nn.ReLU(), nn.Linear(32, 10)).eval()
+
+
+def said(answer) -> dict:
+    return {one.key: one for one in answer.statements}
+
+
+def test_a_trained_network_is_called_trained_and_a_fresh_one_untrained():
+    assert "has been trained" in said(condition.examine(OnModule(trained_network()), PLENTY))["trained"].text
+    assert "looks untrained" in said(condition.examine(OnModule(fresh()), PLENTY))["trained"].text
+
+
+def test_what_was_done_to_a_network_is_named():
+    module = fresh()
+    with torch.no_grad():
+        groups = module[0].weight.view(48, -1, 4)
+        groups.scatter_(-1, groups.abs().argsort(-1)[..., :2], 0.0)
+        module[2].weight[3, 5] = torch.nan
+    found = said(condition.examine(OnModule(module), PLENTY))
+    assert "keep 2:4" in found["zeros"].text and found["zeros"].p < 1e-6
+    assert "1 numbers are NaN" in found["finite"].text and found["finite"].quote
+
+
+def test_a_layer_that_was_copied_is_named():
+    module = nn.Sequential(*(nn.Linear(32, 32) for _ in range(4))).eval()
+    with torch.no_grad():
+        module[3].weight.copy_(module[1].weight)
+    found = said(condition.examine(OnModule(module), PLENTY))["twins"]
+    assert "'1.weight' and '3.weight' are equal" in found.text and found.p < 1e-9
+
+
+def test_relatives_are_found_in_a_folder_and_strangers_are_not(tmp_path):
+    for name, module in (("parent", fresh(1)), ("stranger", fresh(2)), ("other", fresh(3))):
+        write_weights(tmp_path / f"{name}.safetensors", module.state_dict())
+    child = fresh(1)
+    with torch.no_grad():
+        for parameter in child.parameters():
+            parameter += 0.02 * parameter.std() * torch.randn_like(parameter)
+    found = said(origin.examine(OnModule(child, relatives=str(tmp_path)), PLENTY))["relatives"]
+    assert "1 of 3 networks are related to it, nearest 'parent'" in found.text and found.p < 0.05
+    assert (
+        "None of 3"
+        in said(origin.examine(OnModule(fresh(9), relatives=str(tmp_path)), PLENTY))["relatives"].text
+    )
+
+
+def test_the_loss_of_normal_weights_is_that_of_the_closed_form():
+    drawn = torch.randn(400, 500, generator=torch.Generator().manual_seed(0))
+    for share in pruning.SHARES:
+        assert pruning._losses(drawn)[f"lost at {share:.0%}"] == pytest.approx(
+            pruning.gaussian_loss(share), abs=2e-3
+        )
+
+
+def test_noise_has_the_size_that_is_said_and_rounding_few_levels():
+    noisy = stability.add_noise(fresh(), 0.1, seed=0)
+    before = fresh()[0].weight.detach()
+    change = noisy[0].weight.detach() - before
+    assert float(change.square().mean() / before.square().mean()) ** 0.5 == pytest.approx(0.1, rel=0.05)
+    assert len(torch.unique(stability.round_weights(fresh(), 4)[0].weight[0])) <= 15
+
+
+def test_without_data_or_relatives_the_reason_is_said():
+    subject = OnModule(fresh())
+    assert "nothing to feed it" in stability.examine(subject, PLENTY).skipped
+    assert "no folder" in origin.examine(subject, PLENTY).skipped
+
+
+def test_a_folder_of_checkpoints_is_answered_with_track(tmp_path):
+    for step in range(6):
+        write_weights(tmp_path / f"step_{step * 100}.safetensors", fresh(step).state_dict())
+    with pytest.raises(Exception, match="holds 6 checkpoints of a training, not one model"):
+        identity.examine(subjects.Subject(str(tmp_path)), PLENTY)
+
+
+@pytest.mark.parametrize("name", families.names(BLOCKS))
+def test_every_statement_stands_beside_something_or_says_that_it_has_no_null(name):
+    subject = OnModule(trained_network())
+    answer = families.scan_one(BLOCKS, name).examine(subject, PLENTY)
+    assert answer.statements or answer.skipped
+    for one in answer.statements:
+        assert one.beside and one.text.endswith(".") and one.title
+
+
+def test_all_zero_weights_are_no_failure():
+    module = fresh()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    for name in families.names(BLOCKS):
+        families.scan_one(BLOCKS, name).examine(OnModule(module), PLENTY)
