@@ -31,7 +31,7 @@ def draw_summary(answers: list[tuple[str, Answer]]) -> Figure:
         ax.plot(strength, place, "o", color=PALETTE[0] if (one.p or 0.0) < 0.05 else NULL_COLOR, zorder=3)
         labels.append(f"{question}  {one.key}")
     for place, (question, answer) in enumerate(empty, len(lines)):
-        reason = answer.skipped or "facts without a null"
+        reason = answer.skipped or "no p-value: its numbers stand beside their nulls in the table"
         ax.text(
             0.1,
             place,
