@@ -28,7 +28,7 @@ def about(*claims, state="finished", size="full", provenance=None):
         {},
         (),
         (),
-        tuple(c.name for c in claims),
+        headline=tuple(c.name for c in claims),
     )
     return doubts(facts)
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from digsite.base import jsonl
+from digsite.record.lock import locked
 from digsite.record.status import Status, read_status, write_status
 from digsite.serve import live
 from digsite.serve.index import Index
@@ -77,7 +78,8 @@ def test_a_beating_heart_is_no_news(planned):
     def beat(n):
         write_status(run.status_file, read_status(run.status_file).beat())
 
-    assert len(asyncio.run(collect(run_changes(Visitor(5), run, 0, 0), beat))) == 1
+    with locked(run):
+        assert len(asyncio.run(collect(run_changes(Visitor(5), run, 0, 0), beat))) == 1
 
 
 def test_a_stream_goes_on_where_it_was(planned):

@@ -62,6 +62,6 @@ def test_a_follower_writes_nothing(tmp_path):
     for step in run.steps(3, save=dict, load=lambda state: None):
         run.log(step, value=1.0)
     run.table("t", {"a": [1]}), run.tensors("x", {"w": torch.ones(1)}), run.json("y", {}), run.say("hello")
-    run.claim("c", 1.0), run.verdict("Done."), run.view("v", "table", "t"), run.mark(), run.finish()
+    run.claim("c", 1.0), run.verdict("Done."), run.view("v", "table", "t"), run.finish()
     progress.end("finished")
     assert {path: path.stat().st_mtime_ns for path in directory.path.rglob("*")} == before

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 2000  # characters of a message
+
 
 class DigsiteError(Exception):
     """Something the user can put right; `exit_code` is part of the command line's interface."""
@@ -10,6 +12,8 @@ class DigsiteError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        if len(message) > LONGEST:  # what was given is in it; a sentence stays one that can be read
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -49,7 +53,7 @@ class LockHeld(DigsiteError):
 def nearest(word: str, words: Iterable[str]) -> str:
     """A sentence that names the closest accepted word, or all of them when there are few."""
     known = sorted(set(words))
-    close = get_close_matches(word, known, n=3, cutoff=0.6)
+    close = get_close_matches(word[:200], known, n=3, cutoff=0.6)
     if close:
         return f"Did you mean {' or '.join(map(repr, close))}?"
     if len(known) <= 12:

@@ -1,11 +1,50 @@
 """The environment variables that digsite reads, all in one place; configs never come from here."""
 
 import os
+import re
 from pathlib import Path
+
+from digsite.base.errors import UsageError
+
+MOST_THREADS = 4096
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
 def _flag(name: str) -> bool:
     return os.environ.get(name, "").lower() not in ("", "0", "false", "no")
+
+
+def whole_number(name: str, default: int, *, least: int = 0) -> int:
+    """An environment variable that must be a whole number written in digits; `default` when it is not set."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not _WHOLE.fullmatch(text) or int(text) < least:
+        raise UsageError(
+            f"The environment variable {name} is {text[:40]!r}, but must be a whole number from {least} on.",
+            hint=f"Unset it: unset {name}",
+        )
+    return int(text)
+
+
+def threads() -> int:
+    """OMP_NUM_THREADS, or one; of a list for nested levels (`4,2`) the first counts, as in OpenMP itself."""
+    text = os.environ.get("OMP_NUM_THREADS", "").strip()
+    first = text.partition(",")[0].strip()
+    if not text:
+        return 1
+    if not _WHOLE.fullmatch(first) or not 1 <= int(first) <= MOST_THREADS:
+        raise UsageError(
+            f"The environment variable OMP_NUM_THREADS is {text[:40]!r}, but must be a number of threads from 1 to "
+            f"{MOST_THREADS}.",
+            hint="Set one thread per run: export OMP_NUM_THREADS=1",
+        )
+    return int(first)
+
+
+def rank() -> int:
+    """RANK: which of the processes that share a run this is; 0 alone."""
+    return whole_number("RANK", 0)
 
 
 def runs_dir() -> Path:
@@ -44,7 +83,7 @@ def load_dotenv(path: Path) -> None:
     """Credentials from a `.env` file of KEY=value lines; what is in the environment already wins."""
     if not path.is_file():
         return
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         key, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and key and not key.startswith("#"):
+        if equals and key.strip() and "\0" not in line and not key.startswith("#"):
             os.environ.setdefault(key.strip(), value.strip().strip("'\""))

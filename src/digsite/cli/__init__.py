@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import sys
 
 import click
@@ -43,6 +44,9 @@ def main() -> None:
     """Every user error ends here as one sentence and the right exit code."""
     if settings.offline():
         settings.go_offline()
+    for stream in (sys.stdout, sys.stderr):  # a name that no terminal can show must not end what shows it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cli.main(prog_name="digsite", standalone_mode=False) or 0)
     except DigsiteError as error:
@@ -60,11 +64,18 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            _fail(f"No permission for '{error.filename}'.", "", 2)
-        if error.errno != errno.ENOSPC:
-            raise
-        _fail("The disk is full; what was written before is whole.", "Free some space and try again.", 1)
+        _fail(*_refused(error))
+
+
+def _refused(error: OSError) -> tuple[str, str, int]:
+    """What the system said no to: sentence, hint and exit code."""
+    if error.errno == errno.ENOSPC:
+        return "The disk is full; what was written before is whole.", "Free some space and try again.", 1
+    name = str(error.filename)[:300]
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"No permission for '{name}'.", "", 2
+    where = f" '{name}'" if error.filename is not None else ""
+    return f"The system refused{where}: {error.strerror or error}.", "", 2
 
 
 def _fail(message: str, hint: str, code: int) -> None:

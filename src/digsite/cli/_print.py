@@ -9,8 +9,10 @@ import click
 
 from digsite.base import atomic
 from digsite.base.errors import DigsiteError
+from digsite.base.stored import Damaged
 from digsite.record.layout import RunDir
-from digsite.record.results import Claim, Results, read_results
+from digsite.record.results import Claim, Results
+from digsite.record.shown import results_of
 
 NAME_WIDTH = (
     32  # of the first column is kept even where the terminal is narrow: names that break are hard to read
@@ -37,7 +39,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right:
         table.add_row(*[Text("" if cell is None else str(cell)) for cell in row])
     console = Console()
     if not console.is_terminal:  # a pipe has no width, and a folded table cannot be searched
-        console = Console(width=200)
+        console = Console(width=200, markup=False, emoji=False)
     console.print(table)
 
 
@@ -103,8 +105,12 @@ def print_results(results: Results) -> None:
 def print_run(run: RunDir, *, everything: bool = False) -> None:
     """The answer, then where it is; a run without an answer says how far it is."""
     status = run.status()
-    results = read_results(run.results)
-    if results:
+    results, asked = results_of(run), run.asked()
+    if isinstance(asked, Damaged):
+        click.echo(asked.reason, err=True)
+    if isinstance(results, Damaged):
+        click.echo(f"'{run.results}' is damaged: {results.reason}.", err=True)
+    elif results:
         print_answer(results, str(_launch(run).get("purpose", "")))
         if everything:
             print_results(results)

@@ -1,7 +1,6 @@
 """Plan, execute and report one run: what `run`, `resume` and `demo` share."""
 
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,9 +9,12 @@ from pathlib import Path
 
 import click
 
+from digsite.base import settings
 from digsite.base.errors import UsageError
+from digsite.base.stored import Damaged
 from digsite.record.layout import RunDir
-from digsite.record.results import misses, read_results
+from digsite.record.results import misses
+from digsite.record.shown import results_of
 from digsite.studies import Study
 
 
@@ -40,7 +42,7 @@ def execute_and_report(
 
 def leads() -> bool:
     """Of several processes that torchrun starts for one run, the first writes."""
-    return os.environ.get("RANK", "0") == "0"
+    return settings.rank() == 0
 
 
 class _Plain(logging.Formatter):
@@ -81,7 +83,8 @@ def explain_end(run: RunDir, code: int) -> None:
 
 def check_expected(study: Study, run: RunDir) -> list[str]:
     """Lines about what is not as expected; a study that expects nothing was not checked, and says so."""
-    results = read_results(run.results)
+    found = results_of(run)
+    results = None if isinstance(found, Damaged) else found
     size = str(run.plan().get("size", "full"))
     rules = study.expected_of(size)
     if not rules:

@@ -13,6 +13,7 @@ def command(room, extra, as_json):
     """Studies: room, purpose, minutes."""
     from digsite.cli._print import print_json, print_table
     from digsite.studies import all_studies
+    from digsite.studies.find import damaged_studies
 
     chosen = sorted(
         (s for s in all_studies(extra).values() if room in (None, s.room)), key=lambda s: (s.room, s.name)
@@ -27,6 +28,8 @@ def command(room, extra, as_json):
         right=["minutes"],
     )
     click.echo("Run one: digsite run STUDY [--quick]")
+    for name, error in damaged_studies(extra).items():
+        click.echo(f"Damaged study '{name}': {error.message}", err=True)
 
 
 def _needs(study) -> str:

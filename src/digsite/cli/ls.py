@@ -2,16 +2,21 @@
 
 import textwrap
 import time
+from dataclasses import replace
 
 import click
 
+from digsite.base.stored import Damaged
 from digsite.cli._options import json_option, runs_option
+
+MESSAGE = 300  # characters
 
 
 @click.command("ls")
 @click.argument("study", required=False)
 @click.option(
-    "--state", help="Only runs in this state: planned, running, finished, failed, interrupted, killed."
+    "--state",
+    help="Only runs in this state: planned, running, finished, failed, interrupted, killed, damaged.",
 )
 @click.option("-n", "limit", default=30, show_default=True, help="At most this many; 0 for all.")
 @runs_option
@@ -23,7 +28,7 @@ def command(study, state, limit, root, as_json):
     from digsite.record.shown import as_row
 
     found = [(r, s) for r, s in statuses(root) if study in (None, s.study) and state in (None, s.shown_state)]
-    shown = found[:limit] if limit else found
+    shown = [(run, _judged(run, status)) for run, status in (found[:limit] if limit > 0 else found)]
     if as_json:
         return print_json([as_row(run, status) for run, status in shown])
     rows = [[r.id, s.study, s.shown_state, _progress(s), _ago(s.created), _answer(r, s)] for r, s in shown]
@@ -34,6 +39,12 @@ def command(study, state, limit, root, as_json):
         click.echo(f"{len(found) - len(shown)} more: digsite ls -n 0")
     if not found:
         click.echo(f"No runs in '{root}' yet. Start one: digsite run STUDY (digsite list shows the studies).")
+
+
+def _judged(run, status):
+    """A run whose launch file cannot be believed is damaged, whatever its status says."""
+    asked = run.asked()
+    return replace(status, state="damaged", message=asked.reason) if isinstance(asked, Damaged) else status
 
 
 def _answer(run, status) -> str:

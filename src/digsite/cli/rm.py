@@ -14,10 +14,11 @@ def command(names, yes, root):
     from digsite.base.errors import LockHeld
     from digsite.record import find_run
     from digsite.record.listing import trash
+    from digsite.record.status import is_locked
 
     found = [find_run(name, root) for name in names]
     for run in found:
-        if run.status().alive:
+        if run.status().alive or is_locked(run.lock):
             raise LockHeld(
                 f"Run '{run.id}' is still running (process {run.status().pid}).", hint="Stop it first."
             )

@@ -208,11 +208,11 @@ def report(name, out, kind, project, entity, root):
 
 def _print_status(sweep, as_json) -> None:
     from digsite.cli._print import number, print_json, print_table
-    from digsite.record import read_results
+    from digsite.report.facts import results_of
 
     rows = []
     for member in sweep.members:
-        results = read_results(member.run.results)
+        results = results_of(member.run)
         rows.append(
             (
                 member,

@@ -50,12 +50,18 @@ def make(name, overrides, folder, size, root, extra, device):
 @json_option
 def ls(as_json):
     """All zoos on this machine: name, members, architectures, checkpoints, folder."""
+    from digsite.base.errors import DigsiteError
     from digsite.cli._print import print_json, print_table
     from digsite.zoo.store import all_zoos, read_index
 
     rows = []
     for name, folder in all_zoos().items():
-        index = read_index(folder)
+        try:
+            index = read_index(folder)
+        except DigsiteError as error:  # one damaged zoo costs its own row
+            click.echo(f"digsite: {error.message}", err=True)
+            rows.append([name, None, None, "damaged", str(folder)])
+            continue
         rows.append([name, index.n, len(index.architectures), " ".join(map(str, index.steps)), str(folder)])
     columns = ["zoo", "members", "architectures", "checkpoints", "folder"]
     if as_json:

@@ -1,12 +1,15 @@
 """Dotted overrides on the command line: `train.lr=3e-4 losses.0.coeff=1 ~losses.2 @extra.yaml`."""
 
+import re
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from digsite.base.errors import UsageError
+from digsite.base.stored import is_text
 from digsite.config import yamlio
 
 Tree = dict[str, Any]
+_PLACE = re.compile(r"-?[0-9]{1,6}", re.ASCII)
 
 
 def merge(base: Tree, over: Tree) -> Tree:
@@ -45,9 +48,10 @@ def _apply_one(tree: Tree, text: str) -> Tree:
     if text.startswith("~"):
         return _edit(tree, text[1:].split("."), text, delete=True)
     path, equals, value = text.partition("=")
-    if not equals or not path:
+    if not equals or not path or not is_text(text) or path.count(".") >= yamlio.MAX_DEPTH:
         raise UsageError(
-            f"'{text}' is not an override.", hint="Write key.path=value, ~key.path or @file.yaml."
+            f"{ascii(text[:80]) if not is_text(text) else repr(text[:80])} is not an override.",
+            hint="Write key.path=value, ~key.path or @file.yaml.",
         )
     return _edit(tree, path.split("."), text, yamlio.loads(value, where=f"The value of '{path}'"))
 
@@ -64,7 +68,9 @@ def _edit(node: Any, path: list[str], text: str, value: Any = None, *, delete: b
     if node is None:
         node = {}
     if not isinstance(node, dict):
-        raise UsageError(f"'{text}' goes below '{head}', where there is a plain value ({node!r}).")
+        raise UsageError(
+            f"'{text[:80]}' goes below '{head[:80]}', where there is a plain value ({node!r:.60})."
+        )
     edited = dict(node)
     if rest:
         edited[head] = _edit(node.get(head), rest, text, value, delete=delete)
@@ -76,11 +82,11 @@ def _edit(node: Any, path: list[str], text: str, value: Any = None, *, delete: b
 
 
 def _edit_list(node: list, head: str, rest: list[str], text: str, value: Any, delete: bool) -> list:
-    if not head.lstrip("-").isdigit() or not -len(node) <= int(head) <= len(node) - (
-        0 if not rest and not delete else 1
-    ):
+    last = len(node) - (0 if not rest and not delete else 1)
+    if not _PLACE.fullmatch(head) or not -len(node) <= int(head) <= last:
         raise UsageError(
-            f"'{text}': '{head}' is not a place in a list of {len(node)}.", hint=f"Use 0 to {len(node)}."
+            f"'{text[:80]}': '{head[:80]}' is not a place in a list of {len(node)}.",
+            hint=f"Use 0 to {len(node)}.",
         )
     index, edited = int(head), list(node)
     if rest:

@@ -10,11 +10,12 @@ from typing import Any
 
 from digsite.base import streams
 from digsite.base.errors import UsageError
+from digsite.base.stored import is_text
 from digsite.config import yamlio
 
 Point = dict[str, Any]
 LIMIT = 100_000  # more run directories than this is a typing error, not an experiment
-_RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
+_RANGE = re.compile(r"^(-?\d{1,18})\.\.(-?\d{1,18})$", re.ASCII)
 _DRAWN = re.compile(r"^(log|uniform)\(([^,()]+),([^,()]+)\)$")
 
 
@@ -43,7 +44,7 @@ class Space:
 
     @property
     def size(self) -> int:
-        return math.prod(map(len, self.values.values())) * (self.samples if self.drawn else 1)
+        return math.prod(map(_length, self.values.values())) * (self.samples if self.drawn else 1)
 
     def points(self) -> Iterator[Point]:
         """Every point, the last key moving fastest; draws depend on (seed, index) alone."""
@@ -56,7 +57,9 @@ class Space:
                 yield {**dict(zip(self.values, chosen, strict=True)), **drawn}
 
     def check(self) -> None:
-        empty = [path for path, values in self.values.items() if not values]
+        empty = [path for path, values in self.values.items() if not _length(values)]
+        if not 0 < self.samples <= LIMIT:
+            raise UsageError(f"{self.samples} samples cannot be drawn; take 1 to {LIMIT:,}.")
         if empty or not (self.values or self.drawn):
             named = f" '{empty[0]}' has no values." if empty else ""
             raise UsageError(f"The grid is empty.{named}", hint="Write key=v1,v2 or seed=0..4.")
@@ -67,14 +70,19 @@ class Space:
             )
 
 
+def _length(values: Sequence[Any]) -> int:
+    """How many values there are; a range may be longer than any list."""
+    return max(0, values.stop - values.start) if isinstance(values, range) else len(values)
+
+
 def from_words(words: Sequence[str], *, samples: int = 1, seed: int = 0) -> Space:
     """The space that `key=values` words describe."""
     values: dict[str, Sequence[Any]] = {}
     drawn: dict[str, Drawn] = {}
     for word in words:
         path, equals, text = word.partition("=")
-        if not equals or not path:
-            raise UsageError(f"'{word}' is not a sweep setting.", hint="Write key=v1,v2 or seed=0..4.")
+        if not equals or not path or not is_text(word):
+            raise UsageError(f"{word[:80]!a} is not a sweep setting.", hint="Write key=v1,v2 or seed=0..4.")
         source = _source(path, text)
         if isinstance(source, Drawn):
             drawn[path] = source
@@ -95,8 +103,10 @@ def _source(path: str, text: str) -> Sequence[Any] | Drawn:
 def drawn_from(path: str, log: bool, low: Any, high: Any) -> Drawn:
     try:
         source = Drawn(float(low), float(high), log)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(f"'{path}' needs two numbers to draw between, not {low!r} and {high!r}.") from None
+    if not (math.isfinite(source.low) and math.isfinite(source.high)):
+        raise UsageError(f"'{path}' needs two finite numbers to draw between, not {low!r} and {high!r}.")
     if not source.low < source.high or (log and source.low <= 0):
         raise UsageError(f"'{path}' cannot be drawn between {source.low:g} and {source.high:g}.")
     return source
@@ -108,7 +118,10 @@ def from_tree(tree: Mapping[str, Any], *, samples: int = 1, seed: int = 0) -> Sp
     drawn: dict[str, Drawn] = {}
     for path, leaf in _leaves(tree):
         if "values" in leaf:
-            values[path] = list(leaf["values"] or [])
+            listed = leaf["values"] or []
+            if not isinstance(listed, list):
+                raise UsageError(f"'{path}' has {listed!r:.60} for its values, which must be a list.")
+            values[path] = listed
         elif "value" in leaf:
             values[path] = [leaf["value"]]
         else:

@@ -1,6 +1,7 @@
 """The IDX format of the MNIST family: two zero bytes, a type byte, the number of dimensions, sizes, data."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,19 +9,26 @@ import numpy as np
 from digsite.base.errors import DigsiteError
 from digsite.data.fetch import Source, locate
 from digsite.data.images import ImageSet, from_numpy
+from digsite.weights.bounds import most_bytes
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def read_idx(path: Path) -> np.ndarray:
     opener = gzip.open if path.suffix == ".gz" else Path.open
+    most = most_bytes(path)
     try:
         with opener(path, "rb") as file:
-            data = file.read()
-    except (EOFError, gzip.BadGzipFile) as error:
+            data = file.read(most + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DigsiteError(
             f"'{path}' is not a whole gzip file ({error}).", hint="Delete it and load again."
         ) from None
+    if len(data) > most:
+        raise DigsiteError(
+            f"'{path}' unpacks to more than {most:,} bytes, which no image set of its size does.",
+            hint="Delete it and load again.",
+        )
     return parse_idx(data, str(path))
 
 
@@ -35,7 +43,11 @@ def parse_idx(data: bytes, name: str) -> np.ndarray:
         )
     shape = tuple(np.frombuffer(data[4:start], ">i4").tolist())
     dtype = np.dtype(TYPES[data[2]])
-    expected = int(np.prod(shape)) * dtype.itemsize
+    expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if min(shape, default=0) < 0:
+        raise DigsiteError(
+            f"'{name}' is damaged: its header says the shape {list(shape)}.", hint="Delete it and load again."
+        )
     if len(data) - start != expected:
         raise DigsiteError(
             f"'{name}' is damaged: its header promises {expected} bytes of data, it has {len(data) - start}.",

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from digsite.base import families
+from digsite.base.contract import public_method
 from digsite.base.edge import one_sentence
 from digsite.base.errors import NotFound, UsageError, nearest
 
@@ -69,6 +70,7 @@ def names() -> list[str]:
     return families.names(PACKAGE)
 
 
+@public_method()
 def load(name: str) -> ImageSet:
     """`digits` is bundled; the others come from DIGSITE_DATA, the user cache, or a verified download.
 

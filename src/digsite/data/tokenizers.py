@@ -9,9 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
-from digsite.base import lazy
+from digsite.base import lazy, stored
+from digsite.base.contract import public_method
 from digsite.base.errors import DigsiteError, UsageError
 
+MOST_BYTES = 200_000_000  # a tokenizer file is a few megabytes; a model in its place is not read into memory
 SPACE = "▁"  # SentencePiece's sign for a space
 
 
@@ -152,6 +154,7 @@ class FastTokenizer:
         return self.inner.decode(list(ids))
 
 
+@public_method()
 def load_tokenizer(path: Path) -> Tokenizer:
     """A llama2.c `.bin`, a SentencePiece `.model`, a `.vocab` table, a `tokenizer.json`, or a folder with one."""
     if path.is_dir():
@@ -161,13 +164,16 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise UsageError(f"'{path.name}' is no tokenizer file.", hint=f"Accepted: {', '.join(READERS)}.")
     try:
         return READERS[path.suffix](path)
-    except (struct.error, ValueError, IndexError) as error:
+    except (struct.error, ValueError, IndexError, KeyError, OSError) as error:
         raise DigsiteError(f"'{path}' could not be read as a tokenizer ({error}).") from None
 
 
 def _table(read: Callable[[bytes], Iterator[tuple[str, float]]]) -> Callable[[Path], Tokenizer]:
     def load(path: Path) -> Tokenizer:
-        pieces, scores = zip(*read(path.read_bytes()))
+        data = stored.read_bytes(path, limit=MOST_BYTES, follow=True)
+        if not isinstance(data, bytes):
+            raise ValueError(data.reason if data is not None else "there is no such file")
+        pieces, scores = zip(*read(data))
         return PieceTokenizer(pieces, scores)
 
     return load
@@ -187,6 +193,8 @@ def _read_bin(data: bytes) -> Iterator[tuple[str, float]]:
     while position < len(data):
         score, length = struct.unpack_from("<fi", data, position)
         position += 8
+        if not 0 < length <= len(data) - position:
+            raise ValueError(f"a piece of {length} bytes at byte {position}")
         yield data[position : position + length].decode(errors="replace"), score
         position += length
 
@@ -203,7 +211,8 @@ def _read_model(data: bytes) -> Iterator[tuple[str, float]]:
         if field == 1 and isinstance(message, bytes):
             parts = dict(_fields(message))
             piece, score = parts[1], parts.get(2, b"\0\0\0\0")
-            assert isinstance(piece, bytes) and isinstance(score, bytes)
+            if not isinstance(piece, bytes) or not isinstance(score, bytes):
+                raise ValueError("a piece without text or score")
             yield piece.decode().replace(SPACE, " "), struct.unpack("<f", score)[0]
 
 
@@ -220,6 +229,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
         if kind not in (1, 2, 5):
             raise ValueError(f"wire type {kind} at byte {position}")
         size, position = _varint(data, position) if kind == 2 else ({1: 8, 5: 4}[kind], position)
+        if size > len(data) - position:
+            raise ValueError(f"a field of {size} bytes at byte {position}")
         yield key >> 3, data[position : position + size]
         position += size
 
@@ -232,6 +243,8 @@ def _varint(data: Sequence[int], position: int) -> tuple[int, int]:
         position, shift = position + 1, shift + 7
         if byte < 128:
             return value, position
+        if shift > 63:
+            raise ValueError(f"a number without an end at byte {position}")
 
 
 READERS: dict[str, Callable[[Path], Tokenizer]] = {

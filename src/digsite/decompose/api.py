@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from digsite.base.contract import public_method
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.choosing import choose_config, find_dense_layers, make_room, resolve
 from digsite.decompose.core.decomposition import Decomposition
@@ -18,6 +19,7 @@ from digsite.models.opening import answered, of_module, open_model
 OnStep = Callable[[int, dict[str, Tensor]], None]
 
 
+@public_method()
 def decompose(
     model: nn.Module | str,
     modules: Sequence[str] | str | None = None,
@@ -90,6 +92,7 @@ def _decompose_one(
     return found[0]
 
 
+@public_method()
 def decompose_seeds(
     models: Sequence[nn.Module],
     modules: Sequence[str] | None = None,

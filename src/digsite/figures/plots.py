@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from digsite.base.contract import public_method
 from digsite.figures.style import NULL_COLOR, PALETTE, canvas, place_legend, styled
 
 Band = tuple[ArrayLike, ArrayLike]
 
 
+@public_method()
 @styled
 def curves(
     series: Mapping[str, tuple[ArrayLike, ArrayLike]],
@@ -50,6 +52,7 @@ def curves(
     return figure
 
 
+@public_method()
 @styled
 def heatmap(
     matrix: ArrayLike,
@@ -87,6 +90,7 @@ def heatmap(
     return figure
 
 
+@public_method()
 @styled
 def bars(
     values: Mapping[str, float],
@@ -134,6 +138,7 @@ def bars(
     return figure
 
 
+@public_method()
 @styled
 def histogram(
     samples: Mapping[str, ArrayLike],
@@ -167,6 +172,7 @@ def histogram(
     return figure
 
 
+@public_method()
 @styled
 def scatter(
     groups: Mapping[str, tuple[ArrayLike, ArrayLike]],

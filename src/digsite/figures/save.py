@@ -6,12 +6,14 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from digsite.base import atomic
+from digsite.base.contract import public_method
 from digsite.figures.style import RC
 
 # Fixed metadata: a resumed run draws the same bytes as an uninterrupted one.
 _METADATA = {"png": {"Software": "digsite"}, "svg": {"Date": None, "Creator": "digsite"}}
 
 
+@public_method()
 def save_figure(figure: Figure, path: Path, *, caption: str = "") -> None:
     """Write `path`.png and `path`.svg; the caption goes to `path`.txt, where reports find it."""
     with plt.rc_context(RC):

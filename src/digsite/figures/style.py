@@ -12,6 +12,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from digsite.base.contract import public_method
+
 # Okabe and Ito's palette, ordered so that the first colors differ most in lightness too.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000")
 NULL_COLOR = "#9A9A9A"  # chance, baselines and shuffled controls are always this gray
@@ -46,6 +48,7 @@ RC: Any = {
 }
 
 
+@public_method()
 def canvas(
     rows: int = 1, columns: int = 1, *, width: float = 6.0, height: float = 3.4, **options: Any
 ) -> tuple[Figure, Any]:
@@ -105,6 +108,7 @@ def quiet_corner(ax: Axes) -> str:
     return min(CORNERS, key=crowd)
 
 
+@public_method()
 def place_legend(ax: Axes, *handles: Any, **options: Any) -> None:
     """A legend in the quietest corner; `handles` and `options` as `Axes.legend` takes them."""
     ax.legend(*handles, **{"loc": quiet_corner(ax), **options})

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
 from digsite.data import ImageSet, load
 from digsite.graft.core.access import Access, Frame, Images, Lens, Pools
@@ -34,6 +35,7 @@ class Grafted:
         return say_gain(self.ledger) if self.ledger else "Unknown: no data, so the graft was not scored."
 
 
+@public_method()
 def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
     """`graft(pair, method, data)`, or in one line `graft(donor, receiver, method, data, new=..., old=...)`.
 

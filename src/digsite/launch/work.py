@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digsite.base import families
+from digsite.base import settings as environment
 from digsite.base.errors import UsageError, nearest
 from digsite.record import snapshot
 from digsite.record.sweeps import Member, Sweep
 
 FAMILY = "digsite.launch.launchers"
+UNFINISHED = ("planned", "failed", "killed", "interrupted", "damaged")
+INTERRUPTED = 75
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def work_left(sweep: Sweep, *, only_failed: bool = False) -> list[Work]:
 
     A pack keeps the members it was planned with, so that a retry repeats its bytes.
     """
-    states = ("failed", "killed") if only_failed else ("planned", "failed", "killed", "interrupted")
+    states = ("failed", "killed", "damaged") if only_failed else UNFINISHED
     todo = {member.run.path for member in sweep.members if member.status().shown_state in states}
     packs = _packs(sweep.members)
     pieces = [Work(tuple(m.run.path for m in group), packed=len(group) > 1) for group in packs]
@@ -76,7 +79,7 @@ def settings(sweep: Sweep, options: Options) -> dict[str, str]:
     """What every started process gets in its environment: its threads, and the code that the sweep was planned with."""
     code = snapshot.pinned(sweep.folder)
     path = os.pathsep.join(filter(None, [str(code or ""), os.environ.get("PYTHONPATH")]))
-    threads = str(options.cpus) if options.cpus > 1 else os.environ.get("OMP_NUM_THREADS", "1")
+    threads = str(options.cpus if options.cpus > 1 else environment.threads())
     return {"OMP_NUM_THREADS": threads, **({"PYTHONPATH": path} if path else {})}
 
 
@@ -96,4 +99,22 @@ def launch(sweep: Sweep, on: str, options: Options) -> int:
     """Run what is left of a sweep with the launcher named `on`, for example `local:2`; returns the exit code."""
     refuse_unknown(on)
     name, _, argument = on.partition(":")
-    return families.scan_one(FAMILY, name).launch(sweep, argument, options)
+    code = families.scan_one(FAMILY, name).launch(sweep, argument, options)
+    return code or _left_over(sweep, options)
+
+
+def _left_over(sweep: Sweep, options: Options) -> int:
+    """The exit code when every process said that all was well: read again from the run directories.
+
+    A sweep of which something is unfinished is never done, whatever the reason; only jobs that were handed to a
+    scheduler and not waited for may still be ahead.
+    """
+    left = sweep.left()
+    if not left or not options.wait:
+        return 0
+    counts = ", ".join(f"{n} {state}" for state, n in sweep.counts().items() if state != "finished")
+    lost = f"{sweep.damaged} lines of its plan are damaged" if sweep.damaged else ""
+    sys.stderr.write(
+        f"digsite: sweep '{sweep.name}' is not complete: {', '.join(filter(None, [counts, lost]))}.\n"
+    )
+    return INTERRUPTED if sweep.counts()["interrupted"] else 1

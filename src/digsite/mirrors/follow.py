@@ -7,9 +7,11 @@ from pathlib import Path
 from digsite.base import atomic, families, jsonl
 from digsite.base.errors import MissingExtra, UsageError, nearest
 from digsite.base.settings import load_dotenv
+from digsite.base.stored import finite_number
 from digsite.mirrors.mirror import Mirror, numbers_of
 from digsite.record.layout import RunDir
-from digsite.record.results import read_results
+from digsite.record.results import Results
+from digsite.record.shown import results_of
 
 KINDS = "digsite.mirrors.kinds"
 
@@ -37,7 +39,8 @@ def follow(
     refuse_unknown(kind)
     load_dotenv(Path(".env"))
     mark = run.path / f".mirror-{kind}.json"
-    offset = atomic.read_json(mark, default={"offset": 0})["offset"]
+    stored = finite_number(atomic.read_json_or(mark, {}).get("offset", 0))
+    offset = int(stored) if stored is not None and stored >= 0 else 0
     mirror: Mirror = families.scan_one(KINDS, kind).open_mirror(run, project)
     while True:
         ended = run.status().shown_state not in ("planned", "running")
@@ -54,10 +57,10 @@ def _copy_journal(run: RunDir, mirror: Mirror, offset: int) -> int:
     """A resumed run cuts its journal back: then the copy starts again from there."""
     size = jsonl.whole_size(run.journal)
     for record in jsonl.read(run.journal, offset=min(offset, size)):
-        step = record.pop("step", 0)
+        step = finite_number(record.pop("step", 0))
         record.pop("time", None)
-        numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-        if numbers:
+        numbers = {k: v for k, v in record.items() if finite_number(v) is not None}
+        if numbers and step is not None:
             mirror.values(step, numbers)
     return size
 
@@ -67,7 +70,8 @@ def _copy_files(run: RunDir, mirror: Mirror) -> None:
         mirror.figure(str(path.relative_to(run.figures).with_suffix("")), path)
     for path in sorted(run.tables.rglob("*.csv")):
         mirror.table(str(path.relative_to(run.tables).with_suffix("")), path)
-    if results := read_results(run.results):
+    results = results_of(run)
+    if isinstance(results, Results):
         mirror.claims(numbers_of(results))
         hero = run.figures / f"{results.hero}.png"
         question = str(run.plan().get("purpose", ""))

@@ -4,9 +4,10 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from digsite.base import families
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError, nearest
 from digsite.config import Config, Field
 
@@ -28,9 +29,16 @@ else:
     ModelConfig = Annotated[reduce(or_, MODELS.values()), Field(discriminator="kind")]
 
 
+@public_method()
 def parse(value: dict[str, Any]) -> Config:
     """A model config from plain data, such as the JSON beside a checkpoint."""
     kind = value.get("kind", "")
     if kind not in MODELS:
         raise UsageError(f"There is no architecture of kind '{kind}'.", hint=nearest(str(kind), MODELS))
-    return TypeAdapter(ModelConfig).validate_python(value)
+    try:
+        return TypeAdapter(ModelConfig).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"][1:])
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"This is no {kind} model: {f'{path}: ' if path else ''}{said}.") from None

@@ -5,10 +5,12 @@ from importlib import import_module
 import torch
 from torch import nn
 
+from digsite.base.contract import public_method
 from digsite.config import Config
 from digsite.models.initial import init
 
 
+@public_method()
 def build(config: Config, seed: int = 0) -> nn.Module:
     """A module with its default initial weights; PyTorch's global generator is left as it was."""
     model = empty(config)
@@ -16,6 +18,7 @@ def build(config: Config, seed: int = 0) -> nn.Module:
     return model
 
 
+@public_method()
 def empty(config: Config) -> nn.Module:
     """A module whose weights are about to be overwritten."""
     kind = getattr(config, "kind", None)

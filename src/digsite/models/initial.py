@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError, nearest
 
 Draw = Callable[[Tensor, torch.Generator], object]
@@ -20,6 +21,7 @@ _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "truncated": "truncat
 SCHEMES = ("default", *_RELATIVE, "normal", "truncated_normal")
 
 
+@public_method()
 def init(
     model: nn.Module, seed: int | torch.Generator = 0, scheme: str = "default", scale: float = 1.0
 ) -> nn.Module:

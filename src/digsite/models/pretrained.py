@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from digsite.base import atomic
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
 from digsite.config import Config
 from digsite.models.architectures.gpt2 import Gpt2
@@ -18,6 +19,7 @@ from digsite.weights import Reference, WeightBundle, parse_reference, read_weigh
 from digsite.weights.sources import py
 
 
+@public_method()
 def load_model(reference: str | Reference) -> nn.Module:
     """The module that a reference names, in evaluation mode; a module of the user's own is returned as it is."""
     found = parse_reference(reference) if isinstance(reference, str) else reference
@@ -36,6 +38,7 @@ def from_bundle(bundle: WeightBundle) -> nn.Module:
     raise UsageError(unknown_use(bundle), hint=UNKNOWN_USE)
 
 
+@public_method()
 def save_model(path: Path, model: nn.Module, meta: dict[str, Any] | None = None) -> None:
     """Weights and config in one safetensors file, which `load_model` builds again."""
     config = getattr(model, "config", None)
@@ -47,6 +50,7 @@ def save_model(path: Path, model: nn.Module, meta: dict[str, Any] | None = None)
     write_weights(path, model, {**(meta or {}), own.KEY: config.model_dump_json()})
 
 
+@public_method()
 def to_huggingface(folder: Path, model: nn.Module) -> None:
     """Write a folder that `transformers` opens, of a Llama or a GPT-2."""
     state = model.state_dict()

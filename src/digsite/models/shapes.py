@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from digsite.base.contract import public_method
 from digsite.base.errors import NotFound, nearest
 from digsite.config import Config
 from digsite.models.config import parse
@@ -44,6 +45,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
+@public_method()
 def shape(
     name: str, image: Image = (1, 28, 28), n_classes: int = 10, *, vocab: int = 0, length: int = 0
 ) -> Config:

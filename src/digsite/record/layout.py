@@ -1,18 +1,26 @@
 """The run directory: one folder holds everything about one run, and every file in it has one writer."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digsite.base import atomic, ids
-from digsite.base.errors import NotFound, UsageError
+from digsite.base import atomic, ids, stored
+from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.base.stored import Damaged
 from digsite.config import yamlio
+from digsite.record.journal import CLOCK
 from digsite.record.status import Status, read_status, write_status
 
-SCHEMA = 1
+SCHEMA = 2  # 2: the last line of launch.yaml is a digest of the others
+_LAUNCH_LIMIT = 1_000_000  # bytes
+_SEAL = "seal: "
+
+# What depends on the clock, the host or the way a run was started lies in these files and nowhere else: two equal runs
+# agree in every other byte, also after kills. Checkpoints and the report are made from the rest and can be made again.
+CIRCUMSTANCES = ("status.json", "provenance.json", CLOCK, "run.log", "error.json", "report.html")
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,11 @@ class RunDir:
     @property
     def journal(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def clock(self) -> Path:
+        """When the lines of the journal were written, and what parts of the work took."""
+        return self.path / CLOCK
 
     @property
     def results(self) -> Path:
@@ -90,8 +103,15 @@ class RunDir:
         return read_status(self.status_file)
 
     def plan(self) -> dict[str, Any]:
-        """The pinned launch file: schema, study, method, config and how it was started."""
+        """The pinned launch file: schema, study, method, config and how it was started; refused when damaged."""
         return read_launch(self.launch)
+
+    def asked(self) -> dict[str, Any] | Damaged:
+        """The same, or the reason why it cannot be believed; for whoever only shows it."""
+        try:
+            return read_launch(self.launch)
+        except DigsiteError as error:
+            return Damaged(error.message)
 
 
 def create(root: Path, launch: dict[str, Any], *, run_id: str | None = None) -> RunDir:
@@ -106,18 +126,28 @@ def create(root: Path, launch: dict[str, Any], *, run_id: str | None = None) -> 
             run.status_file,
             Status(state="planned", study=study, id=run.id, seed=launch["config"].get("seed")),
         )
-        atomic.write_text(run.launch, yamlio.dumps({"schema": SCHEMA, **launch}))
+        atomic.write_text(run.launch, sealed(yamlio.dumps({"schema": SCHEMA, **launch})), fsync=True)
+        atomic.fsync_folder(run.path.parent)
     return run
+
+
+def sealed(text: str) -> str:
+    """The text of a launch file with the digest that shows when it was cut or edited."""
+    return f"{text}{_SEAL}{ids.content_id(text, 16)}\n"
 
 
 @contextmanager
 def _explained(root: Path, wish: str) -> Iterator[None]:
+    """What the file system refuses, in one sentence; a full disk is told further up, where it can happen at any time."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno == errno.ENOSPC:
             raise
-        message = f"No permission to {wish} '{root}'."
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        message = (
+            f"No permission to {wish} '{root}'." if denied else f"Cannot {wish} '{root}': {error.strerror}."
+        )
         raise UsageError(message, hint="Choose another place with --runs DIR.") from None
 
 
@@ -136,20 +166,76 @@ def prepare_root(root: Path) -> None:
 
 
 def read_launch(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    """The launch file, checked: whole, unedited, and with values of the types that everybody relies on."""
+    where = path.parent
+    data = stored.read_bytes(path, limit=_LAUNCH_LIMIT)
+    if data is None:
         raise NotFound(
-            f"'{path.parent}' is not a run directory: it has no {path.name}.", hint="List runs: digsite ls"
+            f"'{where}' is not a run directory: it has no {path.name}.", hint="List runs: digsite ls"
         )
-    launch = yamlio.load(path)
+    if isinstance(data, Damaged):
+        raise _damaged(where, data.reason)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise _damaged(where, "it is not text") from None
+    launch = _parsed(text, where)
     schema = launch.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise UsageError(
-            f"'{path.parent}' has schema {schema!r}, but this digsite reads up to {SCHEMA}.",
+            f"'{where}' has schema {str(schema)[:40]}, but this digsite reads up to {SCHEMA}.",
             hint="Upgrade it: pip install -U digsite",
         )
-    missing = {"study", "method", "config"} - launch.keys()
-    if missing:
-        raise UsageError(
-            f"'{path}' is half written: it lacks {', '.join(sorted(missing))}.", hint="Start the run anew."
-        )
+    if schema > 1 and not _seal_holds(text):
+        raise _damaged(where, "it was cut or edited after the run was planned")
+    if wrong := _wrong(launch):
+        raise _damaged(where, wrong)
     return launch
+
+
+def is_believable(run: RunDir) -> bool:
+    """Whether the launch file is whole and unedited, told by its digest alone: for lists of thousands of runs."""
+    data = stored.read_bytes(run.launch, limit=_LAUNCH_LIMIT)
+    if not isinstance(data, bytes):
+        return False
+    text = data.decode(errors="replace")
+    return text.startswith("schema: 1\n") or _seal_holds(text)
+
+
+def _parsed(text: str, where: Path) -> dict[str, Any]:
+    try:
+        launch = yamlio.loads(text, where=f"'{where / 'launch.yaml'}'")
+    except UsageError as error:
+        raise _damaged(where, error.message.rstrip(".")) from None
+    if not isinstance(launch, dict):
+        raise _damaged(where, "it holds no named values")
+    return launch
+
+
+def _seal_holds(text: str) -> bool:
+    body, _, last = text.rpartition(_SEAL)
+    return text == sealed(body) and bool(last)
+
+
+def _wrong(launch: Mapping[str, Any]) -> str:
+    """What is missing or of another type, as the end of a sentence; nothing when all is well."""
+    if missing := sorted({"study", "method", "config"} - launch.keys()):
+        return f"it lacks {', '.join(missing)}"
+    if not isinstance(launch["config"], dict) or not all(isinstance(key, str) for key in launch["config"]):
+        return "its config is not a mapping of names to values"
+    for key in ("study", "method", "purpose", "size"):
+        if not isinstance(launch.get(key, ""), str):
+            return f"its {key} is not text"
+    tags = launch.get("tags", [])
+    return (
+        ""
+        if isinstance(tags, list) and all(isinstance(t, str | int | float) for t in tags)
+        else "its tags are not words"
+    )
+
+
+def _damaged(where: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"'{where / 'launch.yaml'}' is damaged: {reason}.",
+        hint="A pinned config is never edited: restore the file, or start the run anew.",
+    )

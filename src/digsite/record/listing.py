@@ -16,15 +16,23 @@ def runs_in(root: Path) -> Iterator[RunDir]:
     """Every run below `root`, newest id first within its study; a folder without a launch file is none."""
     for study in _folders(root):
         for run in sorted(_folders(study), key=lambda p: p.name, reverse=True):
-            if (run / "launch.yaml").is_file():
+            if has_launch(run):
                 yield RunDir(run)
+
+
+def has_launch(run: Path) -> bool:
+    """Whether a folder is a run; a name that cannot be one, or a folder that cannot be read, is none."""
+    try:
+        return (run / "launch.yaml").is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _folders(path: Path) -> list[Path]:
     try:
         with os.scandir(path) as entries:
             return sorted(Path(e.path) for e in entries if not e.name.startswith(".") and e.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # gone, no folder, or not ours to look into
         return []
 
 
@@ -37,9 +45,9 @@ def statuses(root: Path) -> list[tuple[RunDir, Status]]:
 def find_run(name: str, root: Path) -> RunDir:
     """A run by path, by `study/id`, by id, by a unique part of it, or `last`."""
     name = name.removeprefix("run:")
-    if (Path(name) / "launch.yaml").is_file():
+    if has_launch(Path(name)):
         return RunDir(Path(name))
-    if (root / name / "launch.yaml").is_file():
+    if has_launch(root / name):
         return RunDir(root / name)
     if name == "last" and (everything := statuses(root)):
         return everything[0][0]
@@ -62,7 +70,7 @@ def trash(run: RunDir) -> Path:
     bin_ = run.path.parent.parent / TRASH / run.path.parent.name
     bin_.mkdir(parents=True, exist_ok=True)
     target = bin_ / run.id
-    while target.exists():
+    while os.path.lexists(target):
         target = target.with_name(f"{target.name}+")
     shutil.move(run.path, target)
     return target

@@ -2,39 +2,80 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from digsite.base import atomic
+from digsite.base import stored
+from digsite.base.errors import DigsiteError
+from digsite.base.stored import Damaged, is_text
 from digsite.record.layout import RunDir
+from digsite.record.results import Claim, Results, read_results
 from digsite.record.status import Status
+
+
+def results_of(run: RunDir) -> Results | Damaged | None:
+    """The claims of a run, nothing when it has none, or why its file cannot be believed."""
+    raw = stored.read_json(run.results, kind=dict)
+    if raw is None or isinstance(raw, Damaged):
+        return raw
+    try:
+        results = read_results(run.results)
+        wrong = [c.name for c in results.claims if not stored.fits(c, Claim)] if results else []
+        if wrong:
+            return Damaged(f"the claim '{str(wrong[0])[:60]}' holds something else than numbers and text")
+        return (
+            results
+            if results is None or isinstance(results.verdict, str)
+            else Damaged("its verdict is not text")
+        )
+    except DigsiteError as error:
+        return Damaged(error.message)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
+        return Damaged(f"it is of another form ({type(error).__name__})")
 
 
 def as_row(run: RunDir, status: Status) -> dict[str, Any]:
     """One run in a list."""
-    return {**asdict(status), "state": status.shown_state, "path": str(run.path)}
+    return {**status.record(), "state": status.shown_state, "path": str(run.path)}
 
 
 def in_full(run: RunDir) -> dict[str, Any]:
-    """Everything about one run but the measurements."""
+    """Everything about one run but the measurements; `damaged` says of which records nothing could be read, and why."""
+    status, launch = run.status(), run.asked()
+    read = {
+        "results": stored.read_json(run.results, kind=dict),
+        "views": stored.read_json(run.views, kind=list),
+    }
+    found = {"launch": launch, **read}
+    why = {name: value.reason for name, value in found.items() if isinstance(value, Damaged)}
+    if status.state == "damaged":
+        why["status"] = status.message
+    shown = {name: None if isinstance(value, Damaged) else value for name, value in found.items()}
     return {
         "path": str(run.path),
-        "launch": run.plan(),
-        "status": {**asdict(run.status()), "state": run.status().shown_state},
-        "results": atomic.read_json(run.results),
-        "views": atomic.read_json(run.views, default=[]),
+        "launch": shown["launch"],
+        "status": {**status.record(), "state": status.shown_state},
+        "results": shown["results"],
+        "views": shown["views"] or [],
         "files": sorted(path.relative_to(run.path).as_posix() for path in files(run.path)),
+        "damaged": why,
     }
+
+
+def _is_shown(entry: os.DirEntry[str]) -> bool:
+    """A name that is not Unicode cannot stand in a page."""
+    return not entry.name.startswith(".") and not entry.is_symlink() and is_text(entry.name)
 
 
 def files(folder: Path) -> Iterator[Path]:
     """Plain files that are meant to be looked at: nothing hidden, no links."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.is_symlink():
-                continue
-            if entry.is_dir():
-                yield from files(Path(entry.path))
-            elif entry.is_file():
-                yield Path(entry.path)
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if _is_shown(entry)]
+    except OSError:  # it vanished while it was looked at, or it is no folder
+        return
+    for entry in found:
+        if entry.is_dir():
+            yield from files(Path(entry.path))
+        elif entry.is_file():
+            yield Path(entry.path)

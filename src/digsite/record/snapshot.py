@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from digsite.base import atomic
+from digsite.base.errors import DigsiteError
 from digsite.record import provenance
 
 FOLDER, POINTER = "code", "code.json"
@@ -51,8 +52,8 @@ def pin(sweep: Path, names: Iterable[str], *, renew: bool = False) -> bool:
         return True
     contents = [item for package in packages for item in package.contents()]
     fingerprint = _fingerprint(contents)
-    now = _pinned_fingerprint(sweep)
-    if now is None or renew:
+    now = None if renew else _pinned_fingerprint(sweep)
+    if now is None:
         _copy(sweep / FOLDER / fingerprint, contents, packages)
         # Of two planners at once the later one may win: both copies are whole, and each job reads the pointer once.
         atomic.write_json(sweep / POINTER, {"schema": 1, "fingerprint": fingerprint})
@@ -67,7 +68,14 @@ def pinned(sweep: Path) -> Path | None:
 
 
 def _pinned_fingerprint(sweep: Path) -> str | None:
-    return (atomic.read_json(sweep / POINTER) or {}).get("fingerprint")
+    found = atomic.read_json(sweep / POINTER)
+    if found is None:
+        return None
+    name = found.get("fingerprint") if isinstance(found, dict) else None
+    if not isinstance(name, str) or not name.isalnum():
+        message = f"'{sweep / POINTER}' is damaged: it names no copy of the code."
+        raise DigsiteError(message, hint="Take today's code: digsite sweep retry NAME --fresh-code")
+    return name
 
 
 def _fingerprint(contents: Iterable[tuple[str, bytes]]) -> str:
@@ -87,7 +95,7 @@ def _copy(target: Path, contents: Iterable[tuple[str, bytes]], packages: Iterabl
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     records = {package.name: provenance.git_record(package.folder) for package in packages}
-    (temporary / provenance.SNAPSHOT).write_text(json.dumps(records))
+    (temporary / provenance.SNAPSHOT).write_text(json.dumps(records), errors="replace")
     try:
         temporary.rename(target)
     except OSError:  # another planner was first with the same files

@@ -1,17 +1,23 @@
 """The state of a run: one small JSON that its writer renames into place and everybody else reads."""
 
-import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from digsite.base import atomic
+from digsite.base import atomic, stored
+from digsite.base.stored import Damaged, finite_number
 
-State = Literal["planned", "running", "finished", "failed", "interrupted"]
+State = Literal["planned", "running", "finished", "failed", "interrupted", "damaged"]
+WRITTEN = ("planned", "running", "finished", "failed", "interrupted")  # a damaged record is only ever read
+ENDED = ("finished", "failed", "interrupted", "killed", "damaged")
+LOCK = ".lock"
 HEARTBEAT_S = 10.0
+_LIMIT = 1_000_000  # bytes
+_TEXT = 20_000  # characters of a message; whoever shows it cuts it further
 
 
 @dataclass(frozen=True)
@@ -31,18 +37,38 @@ class Status:
     host: str = ""
     pid: int = 0
     message: str = ""
+    lock: Path | None = field(default=None, compare=False, repr=False)  # of the folder that it was read from
+    extra: Mapping[str, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # written by a newer digsite
+
+    def record(self) -> dict[str, Any]:
+        """What is stored and shown: every named value, those of a newer digsite included."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("lock", "extra")}
+        return {**self.extra, **own}
 
     def beat(self, **changes: Any) -> "Status":
         return replace(self, heartbeat=time.time(), host=socket.gethostname(), pid=os.getpid(), **changes)
 
     @property
     def alive(self) -> bool:
-        """Whether its writer still runs: on this host ask the system, elsewhere trust a fresh heartbeat."""
+        """Whether its writer still runs: the kernel lock on the folder says so, never a process id.
+
+        A process id comes back, in a container after a restart and anywhere in time; a lock dies with its holder.
+        Where the writer is on another host, whose locks may not reach here, a fresh heartbeat counts too.
+        """
         if self.state != "running":
             return False
-        if self.host == socket.gethostname():
-            return process_exists(self.pid)
-        return time.time() - (self.heartbeat or 0) < 3 * HEARTBEAT_S
+        if self.lock is not None and is_locked(self.lock):
+            return True
+        if self.lock is not None and self.host == socket.gethostname():
+            return False
+        return self.beats
+
+    @property
+    def beats(self) -> bool:
+        """Whether the last heartbeat of a running run is fresh."""
+        return self.state == "running" and abs(time.time() - (self.heartbeat or 0)) < 3 * HEARTBEAT_S
 
     @property
     def shown_state(self) -> str:
@@ -50,41 +76,102 @@ class Status:
         return "killed" if self.state == "running" and not self.alive else self.state
 
 
-_NUMBERS = {"step", "total", "pid", "seed", "eta_s", "created", "started", "heartbeat", "ended"}
-_KNOWN = {f.name: (int, float) if f.name in _NUMBERS else str for f in fields(Status)}
-
-
 def write_status(path: Path, status: Status) -> None:
-    atomic.write_json(path, {"schema": 1, **asdict(status)})
+    """Replace the status file as a whole."""
+    atomic.write_json(path, {"schema": 1, **status.record()})
 
 
 def read_status(path: Path) -> Status:
-    """Unknown keys are ignored, so that an older digsite can still list newer runs; so are values of a wrong type."""
-    try:
-        stored = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        stored = None
-    if not isinstance(stored, dict) or stored.get("state") not in get_args(State):
+    """The stored state, or state `damaged` with the reason as its message; never an exception.
+
+    Values of a wrong type count as absent, and keys that this digsite does not know are kept.
+    """
+    found = stored.read_json(path, kind=dict, limit=_LIMIT)
+    lock = path.with_name(LOCK)
+    if found is None:
+        found = Damaged("there is no status file")
+    elif found and found.get("state") not in WRITTEN:
+        found = Damaged(f"it has the state {str(found.get('state'))[:40]!r}")
+    if not isinstance(found, dict):
+        reason = found.reason if isinstance(found, Damaged) else "it is empty"
         return Status(
-            state="failed", id=path.parent.name, study=path.parent.parent.name, message="no readable status"
+            "damaged",
+            path.parent.parent.name,
+            path.parent.name,
+            created=_changed(path),
+            lock=lock,
+            message=f"damaged status: {reason}",
         )
-    return Status(**{key: stored[key] for key, kind in _KNOWN.items() if isinstance(stored.get(key), kind)})
+    known = {name: value for name, kind in _KINDS.items() if (value := kind(found.get(name))) is not None}
+    names = {f.name for f in fields(Status)} | {"schema"}
+    extra = {key: value for key, value in found.items() if key not in names}
+    known.setdefault("created", _changed(path))
+    return Status(**known, lock=lock, extra=extra)
 
 
-def process_exists(pid: int) -> bool:
-    if pid <= 0:
+def _changed(path: Path) -> float:
+    """When a folder without a readable date was last changed: the same answer each time, unlike the clock."""
+    try:
+        return path.parent.stat().st_mtime
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _text(value: Any) -> str | None:
+    return value[:_TEXT] if isinstance(value, str) else None
+
+
+def _moment(value: Any) -> float | None:
+    number = finite_number(value)
+    return (
+        number if number is not None and 0 <= number < 2e11 else None
+    )  # to the year 8300, which dates can show
+
+
+def _count(value: Any) -> int | None:
+    number = finite_number(value)
+    return int(number) if number is not None and 0 <= number < 2**53 else None
+
+
+def _seed(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
+
+
+_KINDS = {
+    "state": _text,
+    "study": _text,
+    "id": _text,
+    "stage": _text,
+    "host": _text,
+    "message": _text,
+    "step": _count,
+    "total": _count,
+    "pid": _count,
+    "seed": _seed,
+    "eta_s": _moment,
+    "created": _moment,
+    "started": _moment,
+    "heartbeat": _moment,
+    "ended": _moment,
+}
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds this lock file; asking takes a shared lock for a moment and changes nothing."""
+    try:
+        import fcntl
+    except ImportError:  # no kernel locks to ask here: the heartbeat decides
         return False
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (OSError, ValueError):
         return False
-    except PermissionError:
-        return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
+        return True
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         return False
+    finally:
+        os.close(descriptor)

@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from digsite.base import jsonl
+from digsite.base import jsonl, stored
 from digsite.base.errors import NotFound, nearest
+from digsite.base.stored import finite_number
 from digsite.record.layout import RunDir
 from digsite.record.status import Status
 
@@ -45,12 +46,22 @@ class Sweep:
 
     @cached_property
     def members(self) -> list[Member]:
-        rows = jsonl.read(self.folder / "plan.jsonl")
-        return [
-            Member(RunDir(self.root / row["run"]), row["study"], row["point"], row["pack"], row["minutes"])
-            for row in rows
-            if not self.only or row["run"].rpartition("/")[2] in self.only
-        ]
+        """The rows of the plan that can be believed; `damaged` counts the others."""
+        found = (_member(self.root, row) for row in self._rows)
+        return [m for m in found if m is not None and (not self.only or m.run.id in self.only)]
+
+    @property
+    def damaged(self) -> int:
+        """Lines of the plan from which no run can be told: such a sweep is never complete."""
+        return sum(_member(self.root, row) is None for row in self._rows)
+
+    @cached_property
+    def _rows(self) -> list[Any]:
+        return [stored.parse_json(line) for line in jsonl.raw_lines(self.folder / "plan.jsonl")]
+
+    def left(self) -> int:
+        """How many runs have not finished, damaged lines of the plan counted."""
+        return self.damaged + sum(n for state, n in self.counts().items() if state != "finished")
 
     def counts(self) -> Counter[str]:
         return Counter(member.status().shown_state for member in self.members)
@@ -61,11 +72,25 @@ class Sweep:
         return [p for p in paths if len({repr(m.point.get(p)) for m in self.members}) > 1]
 
 
+def _member(root: Path, row: Any) -> Member | None:
+    """One line of the plan, when it names a run below the runs folder."""
+    if not isinstance(row, dict):
+        return None
+    place, study, point, pack = (row.get(key) for key in ("run", "study", "point", "pack"))
+    if not isinstance(place, str) or not isinstance(study, str) or not isinstance(point, dict):
+        return None
+    parts = place.split("/")
+    if len(parts) != 2 or any(not part or part.startswith(".") or "\0" in part for part in parts):
+        return None
+    minutes = finite_number(row.get("minutes")) or 0.0
+    return Member(RunDir(root / place), study, point, pack if isinstance(pack, str) else None, float(minutes))
+
+
 def find_sweep(name: str, root: Path) -> Sweep:
     known = sweeps_in(root)
     matches = [s for s in known if s.name == name] or [s for s in known if s.name.startswith(name)]
     if name == "last" and known:
-        return max(known, key=lambda s: (s.folder / "plan.jsonl").stat().st_mtime)
+        return max(known, key=_planned_at)
     if len(matches) != 1:
         raise NotFound(
             f"There is no sweep '{name}' in '{root}'. {nearest(name, [s.name for s in known])}".strip()
@@ -74,4 +99,11 @@ def find_sweep(name: str, root: Path) -> Sweep:
 
 
 def sweeps_in(root: Path) -> list[Sweep]:
-    return [Sweep(path.parent) for path in sorted((root / FOLDER).glob("*/plan.jsonl"))]
+    return [Sweep(path.parent) for path in sorted((root / FOLDER).glob("*/plan.jsonl")) if path.is_file()]
+
+
+def _planned_at(sweep: Sweep) -> float:
+    try:
+        return (sweep.folder / "plan.jsonl").stat().st_mtime
+    except OSError:  # removed since it was listed
+        return 0.0

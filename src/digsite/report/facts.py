@@ -1,18 +1,24 @@
 """Everything a page says about one run, read from its directory; a broken file costs its own section only."""
 
 import csv
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from digsite.base.errors import DigsiteError
+from digsite.base import stored
+from digsite.base.jsonl import MAX_LINE
+from digsite.base.stored import Damaged
 from digsite.config.overrides import paths
 from digsite.record.layout import RunDir
-from digsite.record.results import Claim, Results, leading, read_results
+from digsite.record.provenance import read_provenance
+from digsite.record.results import Claim, Results, leading
 from digsite.record.shown import files
+from digsite.record.shown import results_of as shown_results
 from digsite.record.status import Status
 from digsite.report.pictures import Picture, pictures
+
+COLUMNS = 1000  # of a table are shown
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Facts:
     error: dict[str, Any]
     pictures: tuple[Picture, ...]
     tables: tuple[str, ...]
+    damaged: tuple[str, ...] = ()  # records of which nothing could be read, and why
     headline: tuple[str, ...] = ()  # ids of the claims that the answer leads with
     hero: str = ""  # the figure that shows it
 
@@ -83,25 +90,32 @@ class Facts:
 
 
 def gather(run: RunDir) -> Facts:
-    launch, status, results = _launch(run), run.status(), results_of(run)
+    """Everything about one run; of a damaged record the rest is told, and that it is damaged."""
+    asked, status, results = run.asked(), run.status(), shown_results(run)
+    origin, error = read_provenance(run.provenance), stored.read_json(run.error, kind=dict)
+    records = {"launch.yaml": asked, "results.json": results, "provenance.json": origin, "error.json": error}
+    damaged = [f"{name}: {found.reason}" for name, found in records.items() if isinstance(found, Damaged)]
+    launch = {} if isinstance(asked, Damaged) else asked
+    found = None if isinstance(results, Damaged) else results
     return Facts(
         run=run,
         status=status,
-        state=status.shown_state,
+        state="damaged" if isinstance(asked, Damaged) else status.shown_state,
         study=str(launch.get("study") or status.study or run.path.parent.name),
         method=str(launch.get("method", "")),
         size=str(launch.get("size", "full")),
         purpose=str(launch.get("purpose", "")),
         tags=tuple(map(str, launch.get("tags") or ())),
         config=paths(launch.get("config") or {}) if launch.get("config") else {},
-        verdict=results.verdict if results else "",
-        claims=results.claims if results else (),
-        provenance=_json(run.provenance),
-        error=_json(run.error),
+        verdict=found.verdict if found else "",
+        claims=found.claims if found else (),
+        provenance=origin if isinstance(origin, dict) else {},
+        error=error if isinstance(error, dict) else {},
         pictures=pictures(run.figures),
         tables=table_names(run.tables),
-        headline=results.headline if results else (),
-        hero=results.hero if results else "",
+        damaged=(*damaged, *([status.message] if status.state == "damaged" else [])),
+        headline=found.headline if found else (),
+        hero=found.hero if found else "",
     )
 
 
@@ -115,34 +129,28 @@ def table_names(folder: Path) -> tuple[str, ...]:
 
 def read_table(folder: Path, name: str, *, start: int = 0, limit: int = 12) -> Table:
     """A window of the rows; the file is streamed, so a table of a million lines is fine."""
-    with (folder / f"{name}.csv").open(newline="", encoding="utf-8", errors="replace") as file:
-        reader = csv.reader(file)
-        columns, kept, total = tuple(next(reader, ())), [], 0
-        for line in reader:
-            if start <= total < start + limit:
-                kept.append(tuple(line))
-            total += 1
+    columns: tuple[str, ...] = ()
+    kept, total = [], 0
+    try:
+        with (folder / f"{name}.csv").open(newline="", encoding="utf-8", errors="replace") as file:
+            reader = csv.reader(_without_nulls(file))
+            columns = tuple(next(reader, ()))[:COLUMNS]
+            for line in reader:
+                if start <= total < start + limit:
+                    kept.append(tuple(line[:COLUMNS]))
+                total += 1
+    except (OSError, csv.Error):  # gone since it was listed, or no table from there on
+        pass
     return Table(name, columns, tuple(kept), total)
 
 
-def _launch(run: RunDir) -> dict[str, Any]:
-    try:
-        return run.plan()
-    except (DigsiteError, OSError, UnicodeDecodeError):
-        return {}
+def _without_nulls(file: IO[str]) -> Iterator[str]:
+    """Lines of bounded length: a file without line ends is not held in memory as one line."""
+    while line := file.readline(MAX_LINE):
+        yield line.replace("\0", "")
 
 
 def results_of(run: RunDir) -> Results | None:
-    """The claims, or nothing when the file is broken."""
-    try:
-        return None if run.results.is_symlink() else read_results(run.results)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = {} if path.is_symlink() else json.loads(path.read_bytes())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    """The claims, or nothing when there are none or the file is damaged."""
+    found = shown_results(run)
+    return None if isinstance(found, Damaged) else found

@@ -73,7 +73,9 @@ def duration(seconds: float | None) -> str:
 
 def moment(seconds: float | None) -> str:
     """UTC, to the minute, like the ids of runs."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC") if seconds else "–"
+    if not seconds or not 0 < seconds < 2e11:  # beyond the year 8300 no date can be written
+        return "–"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def size(n_bytes: float) -> str:

@@ -1,11 +1,11 @@
 """The figures of a run, and how they travel inside one HTML file."""
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from digsite.base import atomic
 from digsite.record.shown import files
 
 SVG_LIMIT = 400_000  # bytes; beyond this a scatter of thousands of points is better as pixels
@@ -40,11 +40,7 @@ def pictures(folder: Path) -> tuple[Picture, ...]:
 
 
 def _order(folder: Path) -> list[str]:
-    try:
-        stored = json.loads((folder / "order.json").read_bytes())
-    except (OSError, ValueError):
-        return []
-    return [name for name in stored if isinstance(name, str)] if isinstance(stored, list) else []
+    return [name for name in atomic.read_json_or(folder / "order.json", []) if isinstance(name, str)]
 
 
 def _picture(stem: Path, folder: Path) -> Picture:

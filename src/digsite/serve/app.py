@@ -1,5 +1,6 @@
 """The application: pages found by scanning, wrapped in the fence."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +26,12 @@ def build(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None = N
     pages = families.scan("digsite.serve.pages").values()
     app = Starlette(
         routes=[route for page in pages for route in _guard(page.routes)],
-        exception_handlers={HTTPException: _http_error, DigsiteError: _user_error, Exception: _our_error},
+        exception_handlers={
+            HTTPException: _http_error,
+            DigsiteError: _user_error,
+            OSError: _system_error,
+            Exception: _our_error,
+        },
         lifespan=_lifespan,
     )
     app.state.site = _warmed(Site.over(root))
@@ -60,6 +66,14 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 def _user_error(request: Request, error: Exception) -> Response:
     return _answer(request, 400, str(error))
+
+
+def _system_error(request: Request, error: Exception) -> Response:
+    """What vanished while it was looked at is not there; a system without a free descriptor is asked again later."""
+    assert isinstance(error, OSError)
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return _answer(request, 503, "This machine is at its limits. Try again in a moment.")
+    return _answer(request, 404, "This is not there any more, or it cannot be read.")
 
 
 def _our_error(request: Request, error: Exception) -> Response:

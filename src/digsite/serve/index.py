@@ -4,10 +4,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from digsite.record.layout import RunDir
+from digsite.base.stored import is_text
+from digsite.record.layout import RunDir, is_believable
+from digsite.record.listing import has_launch
 from digsite.record.status import Status, read_status
 
 FRESH_S = 1.0
@@ -76,7 +78,7 @@ class Index:
         for name in folder.names:
             entry = known.get(name)
             if entry is None:
-                if (study / name / "launch.yaml").is_file():
+                if has_launch(study / name):
                     known[name] = self._read(RunDir(study / name))
             elif entry.status.state != "finished" and _modified(entry.run.status_file) != entry.modified:
                 known[name] = self._read(entry.run)
@@ -90,7 +92,10 @@ class Index:
     def _read(self, run: RunDir) -> Entry:
         self.version += 1
         modified = _modified(run.status_file)  # before reading: a change in between is seen next time
-        return Entry(run, read_status(run.status_file), modified, self.version)
+        status = read_status(run.status_file)
+        if not is_believable(run):
+            status = replace(status, state="damaged", message="damaged launch.yaml: it was cut or edited")
+        return Entry(run, status, modified, self.version)
 
 
 def _subfolders(path: Path) -> Iterator[Path]:
@@ -98,9 +103,10 @@ def _subfolders(path: Path) -> Iterator[Path]:
     try:
         with os.scandir(path) as found:
             for entry in found:
-                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                hidden = entry.name.startswith(".") or not is_text(entry.name)
+                if not hidden and entry.is_dir(follow_symlinks=False):
                     yield Path(entry.path)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except OSError:  # gone, no folder, or not ours to look into: the next look may tell more
         return
 
 

@@ -1,7 +1,6 @@
 """Server-sent events: what changed in the list, what a running run measures and says."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,15 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from digsite.base import atomic
+from digsite.base import atomic, stored
 from digsite.record.layout import RunDir
 from digsite.record.shown import as_row
+from digsite.record.status import ENDED
 from digsite.serve.index import Index
 
 HEADERS = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
 EVERY_S = 1.0
 CHUNK = 400_000  # bytes of journal or log in one event
-ENDED = ("finished", "failed", "interrupted", "killed")
 
 
 def event(name: str, value: Any, id_: str = "") -> str:
@@ -68,28 +67,33 @@ def _shown(run: RunDir, status: Any) -> dict[str, Any]:
 
 
 def _stamp(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def tail(path: Path, offset: int) -> tuple[str, int]:
     """Whole lines after `offset`; a file that became shorter (a resumed run) is told from its new end on."""
     if not path.is_file() or path.is_symlink():
         return "", offset
-    size = path.stat().st_size
-    if size <= offset:
-        return "", size
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(CHUNK)
+    try:
+        size = path.stat().st_size
+        if size <= offset:
+            return "", size
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(CHUNK)
+    except OSError:  # it vanished while it was looked at
+        return "", offset
+    if len(data) == CHUNK and b"\n" not in data:  # a line without an end is not waited for
+        return "", offset + len(data)
     end = data.rfind(b"\n") + 1
     return data[:end].decode(errors="replace"), offset + end
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError:
-        return None
+    value = stored.parse_json(line)
     return value if isinstance(value, dict) else None
 
 
@@ -97,9 +101,12 @@ def start_of_tail(path: Path, n_bytes: int = 60_000) -> int:
     """An offset at the start of a line, so that the last `n_bytes` can be shown."""
     if not path.is_file() or path.is_symlink():
         return 0
-    size = path.stat().st_size
-    if size <= n_bytes:
+    try:
+        size = path.stat().st_size
+        if size <= n_bytes:
+            return 0
+        with path.open("rb") as file:
+            file.seek(size - n_bytes)
+            return size - n_bytes + len(file.readline(n_bytes))
+    except OSError:
         return 0
-    with path.open("rb") as file:
-        file.seek(size - n_bytes)
-        return size - n_bytes + len(file.readline())

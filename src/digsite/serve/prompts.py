@@ -1,12 +1,12 @@
 """What a language model answers to stored prompts without one component; the run computed it, nothing is run here."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from digsite.base.errors import UsageError
+from digsite.base.stored import read_json
 from digsite.serve.tensors.stored import open_tensor
 from digsite.serve.views import View
 
@@ -63,8 +63,7 @@ def effects_of(view: View) -> Effects | None:
     ):
         raise UsageError(f"The effects of '{view.name}' do not fit its prompts.")
     path, _ = view.sibling(str(view.options["words"]))
-    try:
-        words = dict(json.loads(path.read_bytes()))
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, ValueError):
-        raise UsageError(f"'{path.name}' holds no words.") from None
+    words = read_json(path, kind=dict)
+    if not isinstance(words, dict):
+        raise UsageError(f"'{path.name}' holds no words.")
     return Effects(**read, words={str(k): str(v) for k, v in words.items()})

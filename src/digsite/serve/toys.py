@@ -29,6 +29,18 @@ def runs(kind: str, config: Mapping) -> bool:
     return kind == "tms" or (kind == "resid_mlp" and config.get("activation", "relu") in ACTIVATIONS)
 
 
+def fits(kind: str, config: Mapping, weights: Weights) -> bool:
+    """Whether the weights are there in the sizes that the config names: both come from a file that may lie."""
+    features, wide = config.get("n_features"), weights.get("linear1.weight" if kind == "tms" else "W_E")
+    layers = config.get("n_hidden_layers", 0) if kind == "tms" else config.get("n_layers")
+    if not runs(kind, config) or wide is None or wide.ndim != 2 or not isinstance(features, int):
+        return False
+    per_layer = "hidden_layers.{}.weight" if kind == "tms" else "layers.{}.mlp_in.weight"
+    known = sum(per_layer.format(i) in weights for i in range(len(weights)))
+    axis = 1 if kind == "tms" else 0
+    return isinstance(layers, int) and 0 <= layers <= known and wide.shape[axis] == features > 0
+
+
 def forward(kind: str, config: Mapping, weights: Weights, x: np.ndarray) -> np.ndarray:
     """Outputs (n, features) for inputs (n, features)."""
     return (_tms if kind == "tms" else _resid_mlp)(config, weights, x)

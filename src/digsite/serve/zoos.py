@@ -1,6 +1,5 @@
 """Zoos inside of runs, read without torch: an index, a table of labels, rows of parameters in shards."""
 
-import json
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -11,6 +10,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from digsite.base.stored import read_json
 from digsite.record.layout import RunDir
 from digsite.report.facts import read_table
 from digsite.report.numbers import cell
@@ -20,6 +20,7 @@ from digsite.serve.tensors.stored import open_tensor
 
 FOLDERS = ("artifacts/zoo", "artifacts/zoo-0")  # what a zoo study makes, and the first zoo of a reading study
 MATRIX = 40_000  # cells of a layer that are sent whole
+LAYER = 4_000_000  # cells of a layer that are looked at
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ class ZooFolder:
             return []
         table = read_table(self.run.tables, "networks", limit=100_000)
         rows = (dict(zip(table.columns, row)) for row in table.rows)
-        ending = f"{self.run.id}/{self.folder.relative_to(self.run.path).as_posix()}#{number}"
-        return [row for row in rows if row.get("network", "").endswith(ending)]
+        own = f"{self.folder.relative_to(self.run.path).as_posix()}#{number}"
+        named = (f"zoo:{own}", f"{self.run.id}/{own}")
+        return [row for row in rows if row.get("network", "").endswith(named)]
 
     def layer(self, number: int, name: str) -> dict[str, Any]:
         for weights in self.member(number):
@@ -114,7 +116,10 @@ class ZooFolder:
 def _shown(weights: Weights) -> dict[str, Any]:
     """Cells and singular values, beside the edge that independent entries of the same variance would reach."""
     matrix = weights.matrix
+    if not weights.values.size or weights.values.size > LAYER:
+        raise HTTPException(400, f"A tensor of {weights.values.size:,} numbers is not drawn here.")
     limit = float(np.abs(matrix).max()) or 1.0
+    limit = limit if np.isfinite(limit) else 1.0
     answer: dict[str, Any] = {
         "name": weights.name,
         "shape": list(weights.shape),
@@ -123,7 +128,7 @@ def _shown(weights: Weights) -> dict[str, Any]:
     }
     if matrix.size <= MATRIX:
         answer["values"] = matrix
-    if min(matrix.shape) > 1:
+    if min(matrix.shape) > 1 and np.isfinite(matrix).all():
         answer["singular_values"] = np.linalg.svd(matrix, compute_uv=False)
         answer["noise_edge"] = float(matrix.std() * (np.sqrt(matrix.shape[0]) + np.sqrt(matrix.shape[1])))
     return answer
@@ -147,8 +152,42 @@ def _open(here: Site, run: RunDir) -> ZooFolder | None:
 def _open_folder(run: RunDir, name: str) -> ZooFolder | None:
     try:
         folder = places.inside(run.path, name)
-        index = json.loads(places.file(folder, "zoo.json").read_bytes())
-        assert {"blocks", "architectures", "steps"} <= index.keys()
-    except (HTTPException, OSError, json.JSONDecodeError, UnicodeDecodeError, AssertionError, AttributeError):
+        index = read_json(places.file(folder, "zoo.json"), kind=dict)
+    except HTTPException:
         return None
-    return ZooFolder(run, folder, index)
+    return ZooFolder(run, folder, index) if isinstance(index, dict) and _makes_sense(index) else None
+
+
+def _makes_sense(index: dict[str, Any]) -> bool:
+    """Whether the index has the form that a zoo's writer gives it: what the pages rely on."""
+    blocks, kinds, steps = (index.get(name) for name in ("blocks", "architectures", "steps"))
+    if not all(isinstance(part, list) and part for part in (blocks, kinds, steps)):
+        return False
+    assert blocks and kinds and steps
+    return (
+        all(map(_count, steps))
+        and all(map(_is_architecture, kinds))
+        and all(
+            isinstance(b, dict)
+            and isinstance(b.get("shard"), str)
+            and all(_count(b.get(key)) for key in ("first", "count", "architecture"))
+            and _count(b.get("part", 0))
+            and b["architecture"] < len(kinds)
+            for b in blocks
+        )
+    )
+
+
+def _is_architecture(found: Any) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
+        return False
+    names, shapes = found.get("names"), found.get("shapes")
+    if not isinstance(names, list) or not isinstance(shapes, list) or len(names) != len(shapes):
+        return False
+    return all(isinstance(s, list) and len(s) < 9 and all(map(_count, s)) for s in shapes) and all(
+        isinstance(name, str) for name in names
+    )
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from digsite.base import atomic
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import DigsiteError, NotFound, UsageError, nearest
+from digsite.base.stored import finite_number
 from digsite.config import yamlio
 from digsite.config.aliases import current_method, current_study
 from digsite.config.resolve import Layers
@@ -47,7 +48,10 @@ class Study:
     @property
     def expected(self) -> dict[str, Any]:
         """`claims` of the full study, and of smaller sizes (`quick`, `smoke`, `demo`) where these were measured."""
-        return atomic.read_json(self.folder / "expected.json", default={})
+        stored = atomic.read_json(self.folder / "expected.json", default={})
+        if not isinstance(stored, dict) or not isinstance(stored.get("claims", {}), dict):
+            raise UsageError(f"'{self.folder / 'expected.json'}' holds no bounds by claim.")
+        return stored
 
     def expected_of(self, size: str) -> dict[str, Any]:
         """The rules of one size, by claim; a size without its own is held to those of the full study."""
@@ -56,12 +60,17 @@ class Study:
 
 
 def load_study(folder: Path) -> Study:
-    stored = yamlio.load(folder / "study.yaml")
+    """The study of a folder, every value of the kind that the rest relies on, or one sentence about the first that is not."""
+    file = folder / "study.yaml"
+    stored = yamlio.load(file)
     if unknown := stored.keys() - _KEYS:
-        key = sorted(unknown)[0]
-        raise UsageError(f"Unknown key '{key}' in '{folder / 'study.yaml'}'. {nearest(key, _KEYS)}")
+        key = sorted(map(str, unknown))[0]
+        raise UsageError(f"Unknown key '{key[:60]}' in '{file}'. {nearest(key, _KEYS)}")
     if missing := {"method", "purpose", "minutes"} - stored.keys():
-        raise UsageError(f"'{folder / 'study.yaml'}' lacks {', '.join(sorted(missing))}.")
+        raise UsageError(f"'{file}' lacks {', '.join(sorted(missing))}.")
+    for key, (accepted, what) in _KINDS.items():
+        if key in stored and not accepted(stored[key]):
+            raise UsageError(f"'{file}' has {stored[key]!r:.60} for '{key}', which must be {what}.")
     return Study(
         name=folder.name,
         room=current_method(stored["method"]).partition(".")[0],
@@ -78,17 +87,75 @@ def load_study(folder: Path) -> Study:
     )
 
 
+def _is_mapping(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(isinstance(key, str) for key in value))
+
+
+def _is_words(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(word, str) for word in value))
+
+
+def _is_duration(value: Any) -> bool:
+    number = finite_number(value)
+    return number is not None and number >= 0
+
+
+def _is_method(value: Any) -> bool:
+    return isinstance(value, str) and all(part.isidentifier() for part in value.split(".")) and "." in value
+
+
+_KINDS = {
+    "method": (_is_method, "room.name"),
+    "purpose": (lambda value: isinstance(value, str), "a question in words"),
+    "minutes": (_is_duration, "a number of minutes"),
+    **dict.fromkeys(("config", "quick", "smoke", "demo"), (_is_mapping, "a mapping of settings")),
+    **dict.fromkeys(("packs", "needs"), (_is_words, "a list of words")),
+}
+
+
 def all_studies(extra: Sequence[Path] = ()) -> dict[str, Study]:
-    """Every study by name; a name in an extra folder wins, so that a user can vary a shipped one."""
+    """Every study by name; a name in an extra folder wins, so that a user can vary a shipped one.
+
+    A damaged study costs itself: it is left out here, and `find_study` says what is wrong with it.
+    """
+    return {name: study for name, study in _known(extra).items() if isinstance(study, Study)}
+
+
+def damaged_studies(extra: Sequence[Path] = ()) -> dict[str, DigsiteError]:
+    """Names of studies that cannot be used, and why."""
+    return {name: error for name, error in _known(extra).items() if isinstance(error, DigsiteError)}
+
+
+def _known(extra: Sequence[Path]) -> dict[str, Study | DigsiteError]:
     roots = (ROOT, *map(Path, _entry_point_folders()), *extra)
-    return {folder.name: load_study(folder) for root in roots for folder in _study_folders(root)}
+    found: dict[str, Study | DigsiteError] = {}
+    for folder in (folder for root in roots for folder in _study_folders(root)):
+        found[folder.name] = _loaded(folder, _stamp(folder / "study.yaml"))
+    return found
+
+
+@lru_cache(maxsize=1000)
+def _loaded(folder: Path, stamp: tuple[int, int]) -> Study | DigsiteError:
+    """A study, or why it is none; read once per state of its file."""
+    try:
+        return load_study(folder)
+    except DigsiteError as error:
+        return error
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        facts = file.stat()
+    except OSError:
+        return (0, 0)
+    return (facts.st_mtime_ns, facts.st_size)
 
 
 def _study_folders(root: Path) -> Iterator[Path]:
     if not root.is_dir():
         raise NotFound(f"There is no studies folder '{root}'.")
     for path, folders, files in os.walk(root):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         if "study.yaml" in files:
             folders.clear()
             yield Path(path)
@@ -103,8 +170,14 @@ def _entry_point_folders() -> tuple[str, ...]:
 
 
 def find_study(name: str, extra: Sequence[Path] = ()) -> Study:
-    known = all_studies(extra)
+    """One study by name; a damaged one is refused with what is wrong with it."""
+    known = _known(extra)
     name = name if name in known else current_study(name)
     if name not in known:
-        raise NotFound(f"There is no study '{name}'. {nearest(name, known)}", hint="List them: digsite list")
-    return known[name]
+        raise NotFound(
+            f"There is no study '{name[:100]}'. {nearest(name, known)}", hint="List them: digsite list"
+        )
+    study = known[name]
+    if isinstance(study, DigsiteError):
+        raise study
+    return study

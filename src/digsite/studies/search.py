@@ -10,7 +10,9 @@ from digsite.base import ids, streams
 from digsite.base.errors import UsageError, nearest
 from digsite.base.lazy import require
 from digsite.config.space import Point, Space
-from digsite.record.results import read_results
+from digsite.record.layout import RunDir
+from digsite.record.results import Results
+from digsite.record.shown import results_of
 from digsite.record.sweeps import Sweep
 from digsite.studies import sweep as planner
 from digsite.studies.find import Size, Study
@@ -107,10 +109,15 @@ class Search:
 
     def _told(self, trial: Trial, sweep: Sweep) -> Trial:
         runs = {member.run.id: member.run for member in sweep.members}
-        values = [_claimed(self.goal.claim, read_results(runs[job.run_id].results)) for job in trial.jobs]
+        values = [_claimed(self.goal.claim, _results(runs[job.run_id])) for job in trial.jobs]
         known = [value for value in values if value is not None]
         value = sum(known) / len(known) if len(known) == len(values) else None
         return Trial(trial.asked, trial.point, trial.jobs, value)
+
+
+def _results(run: RunDir) -> Results | None:
+    found = results_of(run)
+    return found if isinstance(found, Results) else None
 
 
 def _is_seed(path: str) -> bool:

@@ -72,13 +72,25 @@ def spaces_from_file(path: Path, known: Sequence[str]) -> dict[str, Space]:
     for name in studies:
         if name not in known:
             raise UsageError(f"'{path}' has a block '{name}', which is no study. {nearest(name, known)}")
-    options = {"samples": stored.get("samples", 1), "seed": stored.get("seed", 0)}
+    options = {"samples": _whole(stored, "samples", 1, path), "seed": _whole(stored, "seed", 0, path)}
+    for name in (*studies, "global"):
+        if not isinstance(stored.get(name) or {}, dict):
+            raise UsageError(
+                f"'{path}' has {stored[name]!r:.60} for '{name}', which must be a mapping of settings."
+            )
     shared = from_tree(stored.get("global") or {})
     spaces = {}
     for name in studies:
         own = from_tree(stored[name] or {})
         spaces[name] = Space({**shared.values, **own.values}, {**shared.drawn, **own.drawn}, **options)
     return spaces
+
+
+def _whole(stored: Mapping[str, Any], key: str, default: int, path: Path) -> int:
+    value = stored.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"'{path}' has {value!r:.60} for '{key}', which must be a whole number.")
+    return value
 
 
 def write(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweeps.Sweep:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ import pandas as pd
 from torch import nn
 
 from digsite.base.errors import UsageError
+from digsite.record.journal import series
 from digsite.track.core.detect import jumps_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import MINIMUM, Series
@@ -62,9 +62,9 @@ def read_target(path: Path, measures: Sequence[str], detector: str, probe: str =
         return _judged("run", journal_series(path / "metrics.jsonl"), measures, detector)
     if path.is_dir() and _looks_like_checkpoints(path):
         stored = checkpoints.checkpoint_steps(path)
-        series = checkpoints.series_of(checkpoints.weight_table(stored))
-        series += checkpoints.activation_series(stored, probe) if probe else []
-        return _judged("checkpoints", series, measures, detector)
+        found = checkpoints.series_of(checkpoints.weight_table(stored))
+        found += checkpoints.activation_series(stored, probe) if probe else []
+        return _judged("checkpoints", found, measures, detector)
     if probe:
         raise UsageError(
             f"'{path}' holds no checkpoints, so there is nothing to see the probe '{probe}' with."
@@ -104,33 +104,21 @@ def journal_series(path: Path) -> list[Series]:
     """Each journaled number over its training steps."""
     if not path.is_file():
         raise UsageError(f"'{path.parent.name}' has no journal: nothing was measured during training.")
-    rows = []
-    for line in path.read_text().splitlines():
-        entry = json.loads(line) if line.endswith("}") else {}
-        step = entry.pop("step", None)
-        rows += [
-            {
-                "step": step,
-                "layer": name.rpartition("/")[0],
-                "measure": name.rpartition("/")[2],
-                "value": value,
-            }
-            for name, value in entry.items()
-            if step is not None
-            and isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and name != "time"
-        ]
+    rows = [
+        {"step": step, "layer": name.rpartition("/")[0], "measure": name.rpartition("/")[2], "value": value}
+        for name, (steps, values) in series(path).items()
+        for step, value in zip(steps, values, strict=True)
+    ]
     if not rows:
         raise UsageError(f"The journal of '{path.parent.name}' holds no numbers by training step.")
     table = pd.DataFrame(rows).drop_duplicates(["step", "layer", "measure"], keep="last").sort_values("step")
     return checkpoints.series_of(table)
 
 
-def _judged(kind: str, series: list[Series], measures: Sequence[str], detector: str) -> Reading:
-    chosen = [s for s in series if not measures or any(m in s.measure for m in measures)]
+def _judged(kind: str, series_: list[Series], measures: Sequence[str], detector: str) -> Reading:
+    chosen = [s for s in series_ if not measures or any(m in s.measure for m in measures)]
     if not chosen:
-        known = ", ".join(sorted({s.measure for s in series}))
+        known = ", ".join(sorted({s.measure for s in series_}))
         raise UsageError(
             f"No measure contains {' or '.join(map(repr, measures))}.", hint=f"There are: {known}."
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from digsite.base.contract import Numbers, public_method
 from digsite.train.ensemble import Ensemble
 from digsite.train.selection import plant
 
@@ -22,6 +23,7 @@ class Scores:
     hits: Tensor
 
 
+@public_method(x=Numbers(), y=Numbers(1))
 def evaluate(
     ensemble: Ensemble, x: Tensor, y: Tensor, batch: int = 1024, flat: Tensor | None = None
 ) -> Scores:
@@ -54,6 +56,7 @@ def _calibration(hit: Tensor, sure: Tensor) -> Tensor:
     return gaps.abs().sum(1) / hit.shape[1]
 
 
+@public_method(x=Numbers(), y=Numbers(1))
 def attack_success(ensemble: Ensemble, x: Tensor, y: Tensor, batch: int = 1024) -> Tensor:
     """Share of triggered images of other classes that a poisoned member sends to its target; NaN without backdoor."""
     share = torch.full((len(ensemble.members),), torch.nan)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from digsite.base.contract import public_method
 from digsite.train.ensemble import Ensemble
 from digsite.train.group import Group
 from digsite.train.member import Member, Model
@@ -29,12 +30,14 @@ class Trained:
         return self.ensemble.flat
 
 
+@public_method()
 def log_spaced(total: int, count: int) -> tuple[int, ...]:
     """`count` steps from 0 to `total`, evenly spaced in log(1 + step), without repeats."""
     spaced = np.expm1(np.linspace(0, np.log1p(total), count))
     return tuple(sorted({round(step) for step in spaced.tolist()}))
 
 
+@public_method(holes=("losses", "snapshots", "flat"))
 def train_ensemble(
     model: Model,
     data: Any,
@@ -46,6 +49,8 @@ def train_ensemble(
     **options: Any,
 ) -> Trained:
     """Train all members; `callback(step, ensemble)` is called before the first step and after each `every` steps.
+
+    A member that runs away has NaN for its losses and its row, and leaves the others as they are.
 
     `options` are those of Ensemble. Without a callback the groups run one after the other, which keeps each in cache.
     """

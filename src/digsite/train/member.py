@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError, nearest
 from digsite.models.initial import SCHEMES
 
@@ -91,12 +92,14 @@ def _check_ranges(member: Member) -> None:
             raise UsageError(f"{name}={getattr(member, name)} is too small")
 
 
+@public_method()
 def seeds(count: int, template: Member | None = None, start: int = 0) -> list[Member]:
     """`count` members that differ by their seed alone."""
     base = template or Member()
     return [replace(base, seed=base.seed + start + index) for index in range(count)]
 
 
+@public_method()
 def share_data(members: Sequence[Member], seed: int) -> list[Member]:
     """The same members on one data order: every step they see the same mini-batch."""
     return [replace(member, data_seed=seed) for member in members]

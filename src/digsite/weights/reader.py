@@ -4,6 +4,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from digsite.base import families
+from digsite.base.contract import public_method
 from digsite.base.edge import one_sentence
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights.bundle import WeightBundle
@@ -12,6 +13,7 @@ from digsite.weights.reference import PLUGINS, SOURCES, Reference, parse_referen
 FORMATS = "digsite.weights.formats"
 
 
+@public_method()
 def read_weights(reference: str | Reference) -> WeightBundle:
     """The weights that a reference names: `file:`, `hub:`, `run:`, `wandb:`, `py:`, and what plug-ins add."""
     found = parse_reference(reference) if isinstance(reference, str) else reference
@@ -26,6 +28,7 @@ def _source(scheme: str):
     return point.load()
 
 
+@public_method()
 def open_weights(path: Path) -> WeightBundle:
     """A file or folder, in the format that its content says."""
     if not path.exists():

@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 from digsite.base import families
+from digsite.base.contract import public_method
 from digsite.base.errors import NotFound, UsageError, nearest
 
 SOURCES = "digsite.weights.sources"
@@ -28,6 +29,7 @@ def schemes() -> list[str]:
     return sorted({*families.names(SOURCES), *(point.name for point in metadata.entry_points(group=PLUGINS))})
 
 
+@public_method()
 def refuse_missing(text: str) -> None:
     """Before a run is made for it: a model file that is not there is a slip and not a failed run.
 
@@ -41,6 +43,7 @@ def refuse_missing(text: str) -> None:
         )
 
 
+@public_method()
 def parse_reference(text: str) -> Reference:
     """`file:model.safetensors`, `hub:org/name@revision`, `run:ID#artifact`, `zoo:NAME#123`, `py:module:factory`."""
     scheme, colon, rest = text.partition(":")

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from digsite.base.atomic import replacing
+from digsite.base.contract import public_method
 from digsite.weights.bundle import WeightBundle, of_module, untie
+from digsite.weights.saved import save_tensors
 
 
+@public_method()
 def write_weights(
     path: Path, weights: nn.Module | WeightBundle | Mapping[str, Tensor], meta: dict[str, Any] | None = None
 ) -> WeightBundle:
@@ -31,7 +33,7 @@ def write_weights(
     tensors = {name: _own(tensor) for name, tensor in bundle.tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {"format": "pt", **texts, **bundle.tied})
+        save_tensors(tensors, temporary, {"format": "pt", **texts, **bundle.tied})
     return bundle
 
 

@@ -4,14 +4,17 @@ import errno
 import logging
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
+from pydantic import ValidationError
 
 from digsite.base import atomic
-from digsite.base.errors import DigsiteError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.config import Config, resolve
 from digsite.config.aliases import current_method, current_settings
 from digsite.record.layout import RunDir
@@ -65,6 +68,7 @@ def execute_pack(directories: Sequence[RunDir], how: How) -> list[int]:
             return [0] * len(directories)
         stack.enter_context(joined(world, device))
         runs = [_open(d, c, device, request, how, world) for d, c in zip(directories, configs, strict=True)]
+        runs[0].lead(runs[1:])
         for directory in directories if world.leads else []:
             stack.enter_context(logging_to(directory))
         stack.enter_context(listening(request))
@@ -102,25 +106,58 @@ def _guarded(runs: Sequence[Run], work: Callable[[], None], how: How) -> int:
         for run in runs:
             run.progress.end("interrupted", str(stop))
         return stop.exit_code
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         for run in runs if runs[0].world.leads else []:
             _record_failure(run, _explained(error, run.directory))
         return error.exit_code if isinstance(error, DigsiteError) else 1
 
 
-def _explained(error: Exception, directory: RunDir) -> Exception:
+def _explained(error: BaseException, directory: RunDir) -> BaseException:
+    """What happens to any method, in words of the user's: a full disk, no memory, numbers that ran away, an exit."""
+    plain = _in_words(error, directory)
+    if plain is not error:
+        plain.__cause__ = error
+    return plain
+
+
+def _in_words(error: BaseException, directory: RunDir) -> BaseException:
+    again, text = f"digsite resume {directory.id}", str(error)
     # safetensors reports a full disk in an error of its own, as text
-    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
-        full = DigsiteError(
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
+        return DigsiteError(
             f"The disk that holds '{directory.path}' is full; what was written before is whole.",
-            hint=f"Free some space, then: digsite resume {directory.id}",
+            hint=f"Free some space, then: {again}",
         )
-        full.__cause__ = error
-        return full
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
+        return DigsiteError(
+            f"There is not enough memory for this run ({text.splitlines()[0][:200] if text else 'MemoryError'}).",
+            hint=f"Start a smaller one, or free memory and then: {again}",
+        )
+    if isinstance(error, BrokenExecutor):
+        message = "A worker process of this run was killed, most often because the memory ran out."
+        return DigsiteError(message, hint=f"Take fewer workers, or free memory and then: {again}")
+    if isinstance(error, np.linalg.LinAlgError | torch.linalg.LinAlgError) or "contains non-finite" in text:
+        return DigsiteError(
+            f"The numbers of this run ran away until a matrix could not be solved ({text.splitlines()[0][:200]}).",
+            hint="Most often a learning rate or a scale is too large: start a new run with a smaller one.",
+        )
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        return UsageError(
+            f"The settings of this run do not fit each other: {f'{path}: ' if path else ''}{said}.",
+            hint="Start a new run: this one keeps its config.",
+        )
+    if isinstance(error, SystemExit):
+        message = f"The method ended the process by itself (exit code {error.code}) instead of returning."
+        return DigsiteError(
+            message, hint="A method returns when it is done, and raises when it cannot go on."
+        )
     return error
 
 
-def _record_failure(run: Run, error: Exception) -> None:
+def _record_failure(run: Run, error: BaseException) -> None:
     message = str(error) if isinstance(error, DigsiteError) else f"{type(error).__name__}: {error}"
     trace = "".join(traceback.format_exception(error))
     log = logging.getLogger("digsite")

@@ -48,8 +48,12 @@ class Follower(Run):
         self.world.wait()
         return self._checkpoints.load(f"once-{name}")
 
-    def begin(self, *, parent: str | None = None) -> None:
+    def cost(self, name: str, seconds: float, **more: float) -> None:
         pass
+
+    def begin(self, *, parent: str | None = None) -> None:
+        """Until the first process has looked through the checkpoints."""
+        self.world.wait()
 
     def finish(self) -> None:
         pass

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 import torch
 
+from digsite.base import settings
 from digsite.base.errors import UsageError
 from digsite.record.layout import RunDir
 from digsite.train import prepare_process
@@ -14,7 +15,7 @@ from digsite.train import prepare_process
 
 def prepare(device: str, *, deterministic: bool = False) -> torch.device:
     """One thread unless told otherwise: two jobs on all cores is the classic slowdown."""
-    prepare_process(threads=int(os.environ.get("OMP_NUM_THREADS") or 1))
+    prepare_process(threads=settings.threads())
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -26,8 +27,19 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"'{name}' is not a device.", hint="Use cpu, cuda or cuda:N.") from None
+    except (RuntimeError, ValueError):
+        raise UsageError(f"'{name[:60]}' is not a device.", hint="Use cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(
+            f"'{name[:60]}' is not a device that digsite runs on.", hint="Use cpu, cuda or cuda:N."
+        )
+    if (
+        device.type == "cuda"
+        and torch.cuda.is_available()
+        and (device.index or 0) >= torch.cuda.device_count()
+    ):
+        message = f"The device '{name}' was asked for, but this machine has {torch.cuda.device_count()}."
+        raise UsageError(message, hint="They are counted from 0.")
     if device.type == "cuda" and not torch.cuda.is_available():
         message = f"The device '{name}' was asked for, but this machine has no CUDA."
         raise UsageError(message, hint="Use --device cpu.")

@@ -9,9 +9,8 @@ from typing import Any, TypeVar, Unpack
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 
-from digsite.base import atomic, streams
+from digsite.base import atomic, jsonl, streams
 from digsite.base.errors import DigsiteError
 from digsite.base.intervals import Interval, exact_share
 from digsite.figures import save_figure
@@ -28,6 +27,7 @@ from digsite.record.results import (
     write_results,
 )
 from digsite.record.verdict import fill_verdict
+from digsite.weights.saved import save_tensors
 from digsite.worker.checkpoints import Checkpoints
 from digsite.worker.progress import Progress
 from digsite.worker.signals import StopRequest
@@ -90,6 +90,10 @@ class Run:
         """One line of the journal; tensors are taken as numbers."""
         self._checkpoints.journal.log(step, values)
 
+    def cost(self, name: str, seconds: float, **more: float) -> None:
+        """What something took on this machine: kept beside the clock, where two equal runs may differ."""
+        jsonl.append(self.directory.clock, {"cost": name, "seconds": round(float(seconds), 3), **more})
+
     def say(self, text: str) -> None:
         self._log.info(text)
 
@@ -106,12 +110,13 @@ class Run:
         """PNG and SVG, the numbers behind them, and one sentence that says what to see; shown in the order drawn."""
         path = self._once_named(self.directory.figures / name)
         save_figure(figure, path, caption=caption)
-        drawn = atomic.read_json(self.directory.figure_order, default=[])
+        drawn = atomic.read_json_or(self.directory.figure_order, [])
         if name not in drawn:
             atomic.write_json(self.directory.figure_order, [*drawn, name])
         if data is not None:
             frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
-            frame.to_csv(path.with_name(f"{path.name}.csv"), index=False)
+            with atomic.replacing(path.with_name(f"{path.name}.csv")) as temporary:
+                frame.to_csv(temporary, index=False)
 
     def tensors(
         self, name: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
@@ -119,7 +124,7 @@ class Run:
         target = self._once_named(self.directory.artifacts / f"{name}.safetensors")
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         with atomic.replacing(target) as path:
-            save_file(plain, path, metadata=dict(metadata or {}))
+            save_tensors(plain, path, metadata)
         return target
 
     def json(self, name: str, value: Any) -> Path:
@@ -131,7 +136,12 @@ class Run:
         """Tell the dashboard how to show an artifact: it knows kinds, not methods."""
         assert kind in VIEW_KINDS, f"unknown view kind {kind!r}"
         self._once_named(self.directory.path / "views" / name, folder=False)
-        stored = {view["name"]: view for view in atomic.read_json(self.directory.views, default=[])}
+        known = atomic.read_json_or(self.directory.views, [])
+        stored = {
+            view["name"]: view
+            for view in known
+            if isinstance(view, dict) and isinstance(view.get("name"), str)
+        }
         same = [
             old
             for old, view in stored.items()
@@ -229,9 +239,9 @@ class Run:
                 self._save(key, {"step": step + 1, "state": save()})
                 self._request.raise_if_set()
 
-    def mark(self) -> None:
-        """Remember how long the journal is, for runs whose state is in the checkpoints of the pack's first run."""
-        self._save("mark", {})
+    def lead(self, others: Sequence["Run"]) -> None:
+        """Be the first run of a pack: its checkpoints remember the journals of the others, too."""
+        self._checkpoints.journals = [run._checkpoints.journal for run in (self, *others)]
 
     def _save(self, name: str, state: State) -> None:
         self._checkpoints.save(name, state)
@@ -252,10 +262,13 @@ class Run:
         """Mark the run as running, and go back to what its newest checkpoint knew."""
         self.progress.start()
         self.directory.error.unlink(missing_ok=True)
+        atomic.remove_leftovers(self.directory.path)
         if not self.directory.provenance.exists():
             origin = provenance.collect(device=str(self.device), parent=parent)
             atomic.write_json(self.directory.provenance, origin)
-        self._checkpoints.rewind_journal()
+        if reason := self._checkpoints.begin():
+            self._log.warning("A checkpoint is damaged, so this run starts over: %s.", reason)
+        self.world.wait()
 
     def finish(self) -> None:
         """Results first, state last: whoever sees `finished` finds everything there."""
@@ -267,6 +280,7 @@ class Run:
         ]
         claims = sorted(ordered, key=lambda claim: (claim.name not in headline, claim.is_measurement))
         verdict, cited = fill_verdict(self._verdict, claims)
+        self._checkpoints.journal.close()
         write_results(
             self.directory.results,
             Results(study, verdict, tuple(claims), tuple(headline), self._shown_hero(), cited),

@@ -1,23 +1,55 @@
 """Nested dicts, lists, tensors, arrays and numbers in one safetensors file: state without pickle."""
 
 import json
+from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from digsite.base import atomic
+from digsite.base.stored import Damaged
 
 
 def save(path: Path, value: Any, **metadata: str) -> None:
     """Write whole or not at all, and on disk for good when this returns."""
     tensors: dict[str, torch.Tensor] = {}
     skeleton = json.dumps(_take_apart(value, tensors))
+    told = {"tree": skeleton, **metadata}
     with atomic.replacing(path, fsync=True) as temporary:
-        save_file(tensors, temporary, metadata={"tree": skeleton, **metadata})
+        save_file(tensors, temporary, metadata={**told, "digest": _digest(told, tensors)})
+
+
+def whole_metadata(path: Path) -> dict[str, str] | Damaged:
+    """The metadata of a file whose every byte is as it was written, or why it cannot be believed.
+
+    A file of an older digsite has no digest: of it only the form is known.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = dict(file.metadata() or {})
+            digest = told.pop("digest", None)
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if digest else {}  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        return Damaged(str(error))
+    if "tree" not in told:
+        return Damaged("it is no checkpoint")
+    if digest and digest != _digest(told, tensors):
+        return Damaged("its bytes have changed since it was written")
+    return told
+
+
+def _digest(told: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load(path: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,9 @@ from datetime import timedelta
 
 import torch
 from torch import distributed
+
+from digsite.base import settings
+from digsite.base.errors import UsageError
 
 PATIENCE = timedelta(days=2)  # the others wait while the first trains a target alone
 
@@ -45,8 +47,14 @@ class World:
 
 def from_environment() -> World:
     """RANK, WORLD_SIZE and LOCAL_RANK; alone without them."""
-    rank, size, local = (int(os.environ.get(name) or 0) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    return World(rank, max(size, 1), local)
+    size = settings.whole_number("WORLD_SIZE", 1, least=1)
+    rank, local = settings.rank(), settings.whole_number("LOCAL_RANK", 0)
+    if rank >= size:
+        message = (
+            f"The environment variable RANK is {rank}, but WORLD_SIZE says that there are {size} processes."
+        )
+        raise UsageError(message, hint="Unset both: unset RANK WORLD_SIZE")
+    return World(rank, size, local)
 
 
 @contextmanager

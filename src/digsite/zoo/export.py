@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
 
 from digsite.base import atomic
 from digsite.base.errors import UsageError
 from digsite.weights.bundle import WeightBundle
+from digsite.weights.saved import save_tensors
 from digsite.zoo.source import read
 from digsite.zoo.zoo import Zoo
 
@@ -21,7 +21,7 @@ def export_member(zoo: str, member: str, out: Path) -> Path:
     tensors = {name: tensor.contiguous().clone() for name, tensor in bundle.tensors.items()}
     about = {"model": json.dumps(bundle.meta["model"]), "tied": json.dumps(bundle.tied)}
     with atomic.replacing(out) as path:
-        save_file(tensors, path, metadata={**about, "zoo": f"{zoo}#{member}"})
+        save_tensors(tensors, path, {**about, "zoo": f"{zoo}#{member}"})
     return out
 
 

@@ -1,9 +1,7 @@
 """Make a zoo shard by shard; a shard that is there is not made again."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from digsite.base.errors import UsageError
+from digsite.base.lineage import Workers
 from digsite.data import load
 from digsite.data.images import ImageSet
 from digsite.models import build, parse
@@ -89,8 +88,7 @@ def _run(maker: Maker, jobs: Sequence[Job]) -> Iterator[None]:
         return
     if not jobs:
         return
-    # Spawned, not forked: a forked PyTorch may wait for a lock that no thread of the child holds.
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=prepare_process) as pool:
+    with Workers(processes, prepare_process) as pool:
         yield from pool.map(maker.make_shard, jobs)
 
 

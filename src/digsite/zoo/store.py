@@ -111,18 +111,31 @@ class ZooWriter:
     def begin(self) -> None:
         """Pin the recipe; a folder that was begun with another one is refused."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        begun = atomic.read_json(self.folder / BEGUN)
+        done = (self.folder / INDEX).is_file()
+        begun = (
+            read_index(self.folder).recipe if done else atomic.read_json_or(self.folder / BEGUN, {}) or None
+        )
         now = json.loads(atomic.dumps(self.recipe))
         if begun is not None and begun != now:
             changed = sorted(key for key in {*begun, *now} if begun.get(key) != now.get(key))
             raise UsageError(
                 f"The zoo at '{self.folder}' was begun with another recipe: {', '.join(changed)} differ."
             )
-        atomic.write_json(self.folder / BEGUN, now)
+        if not done:
+            atomic.write_json(self.folder / BEGUN, now, fsync=True)
 
     def has(self, number: int) -> bool:
-        """Whether the shard is complete: its description is written last."""
-        return (self.folder / f"{number:05d}.json").is_file() or (self.folder / INDEX).is_file()
+        """Whether the shard is complete: its description is written last, and a file that was cut is made again."""
+        if (self.folder / INDEX).is_file():
+            return True
+        stem = self.folder / f"{number:05d}"
+        if not atomic.read_json_or(stem.with_suffix(".json"), []) or not stem.with_suffix(".csv").is_file():
+            return False
+        try:
+            with safe_open(stem.with_suffix(".safetensors"), framework="pt"):
+                return True
+        except (OSError, SafetensorError):
+            return False
 
     def write(self, number: int, parts: Sequence[Part]) -> None:
         """Store one shard; blocks of one architecture must be in one part."""
@@ -130,7 +143,7 @@ class ZooWriter:
         tensors = {f"{i}@{step}": rows for i, part in enumerate(parts) for step, rows in part.rows.items()}
         with atomic.replacing(self.folder / f"{stem}.safetensors", fsync=True) as path:
             save_file(tensors, path)
-        with atomic.replacing(self.folder / f"{stem}.csv") as path:
+        with atomic.replacing(self.folder / f"{stem}.csv", fsync=True) as path:
             pd.concat([part.table for part in parts]).to_csv(path, index=False)
         described = [
             {"architecture": asdict(p.architecture), "first": p.first, "count": len(p.table)} for p in parts
@@ -140,6 +153,7 @@ class ZooWriter:
     def finish(self, n_shards: int) -> Index:
         """Join the shards' tables and descriptions into one of each."""
         if (self.folder / INDEX).is_file():
+            self._tidy()
             return read_index(self.folder)
         stems = [f"{number:05d}" for number in range(n_shards)]
         described = {stem: atomic.read_json(self.folder / f"{stem}.json") for stem in stems}
@@ -156,15 +170,17 @@ class ZooWriter:
             tuple(blocks),
             self.recipe,
         )
-        atomic.write_text(self.folder / TABLE, _joined([self.folder / f"{stem}.csv" for stem in stems]))
+        joined = _joined([self.folder / f"{stem}.csv" for stem in stems])
+        atomic.write_text(self.folder / TABLE, joined, fsync=True)
         write_index(self.folder, index)
-        for leftover in [
-            *self.folder.glob("[0-9]*.csv"),
-            *self.folder.glob("[0-9]*.json"),
-            self.folder / BEGUN,
-        ]:
-            leftover.unlink()
+        self._tidy()
         return index
+
+    def _tidy(self) -> None:
+        """Remove what only an unfinished zoo needs; a kill may have come between the index and this."""
+        begun = [*self.folder.glob("[0-9]*.csv"), *self.folder.glob("[0-9]*.json"), self.folder / BEGUN]
+        for leftover in begun:
+            leftover.unlink(missing_ok=True)
 
 
 def _joined(tables: Sequence[Path]) -> str:
@@ -191,6 +207,14 @@ def read_index(folder: Path) -> Index:
     found = atomic.read_json(folder / INDEX)
     if found is None:
         raise NotFound(f"There is no zoo at '{folder}': it has no {INDEX}.", hint="List zoos: digsite zoo ls")
+    try:
+        return _index_of(folder, found)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        message = f"'{folder / INDEX}' is damaged: it lacks or misnames {str(error)[:80]}."
+        raise DigsiteError(message, hint="Make or import the zoo again.") from None
+
+
+def _index_of(folder: Path, found: dict[str, Any]) -> Index:
     schema = found.pop("schema", None)
     if schema != SCHEMA:
         raise UsageError(f"The zoo at '{folder}' has schema {schema}, and this version reads {SCHEMA}.")

@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
 from digsite.decompose.core.components import ALIVE_SHARE, Components, Decomposed
 
@@ -28,6 +29,7 @@ class ModuleMatch:
         return sum(self.cosine) / max(self.n_a, self.n_b, 1)
 
 
+@public_method()
 def compare(a: Decomposed, b: Decomposed, *, seed: int = 0) -> dict[str, ModuleMatch]:
     """Hungarian matching of rank-one matrices by absolute cosine, module by module."""
     if a.modules != b.modules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import torch
@@ -90,7 +91,11 @@ class Program:
         knob = torch.tensor(progress, dtype=coeffs.dtype, device=coeffs.device)
         stacked = [x, counts, noise, coeffs, *(weights or {}).values(), *params.values()]
         if len(x) == 1 or not self.one_by_one:
-            return self._step(knob, *stacked)
+            with (
+                warnings.catch_warnings()
+            ):  # an operation of somebody's model may have no batched form: slow, not wrong
+                warnings.filterwarnings("ignore", message="There is a performance drop")
+                return self._step(knob, *stacked)
         each = [self._step(knob, *(value[k : k + 1] for value in stacked)) for k in range(len(x))]
         return torch.cat([terms for terms, _ in each]), [torch.cat(s) for s in zip(*(s for _, s in each))]
 

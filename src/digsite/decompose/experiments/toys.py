@@ -122,8 +122,6 @@ def train(fit: Fit, groups: list[Group]) -> None:
     config, leader = groups[0].config, groups[0].run
 
     def save() -> dict[str, Any]:
-        for group in groups[1:]:
-            group.run.mark()
         return {"fit": fit.state(), "groups": [[g.course, g.kept, g.stacked] for g in groups]}
 
     def load(state: dict[str, Any]) -> None:

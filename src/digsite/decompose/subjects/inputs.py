@@ -103,7 +103,10 @@ def _rows(path: Path) -> Tensor:
     if not path.is_file():
         raise NotFound(f"There is no file '{path}'.")
     with one_sentence(f"Reading '{path}'"):
-        rows = torch.from_numpy(np.load(path, allow_pickle=False))
+        rows = np.load(path, allow_pickle=False)
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiub" or not rows.size:
+        raise UsageError(f"'{path}' holds no table of numbers.")
+    rows = torch.from_numpy(rows)
     return rows.float() if rows.is_floating_point() else rows.long()
 
 

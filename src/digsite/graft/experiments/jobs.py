@@ -1,12 +1,12 @@
 """Jobs worked off in a few processes, a little ahead of the one that is asked for."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from multiprocessing import get_context
 from types import TracebackType
 from typing import Any
 
+from digsite.base.lineage import Workers
 from digsite.graft.config import TaskConfig
 from digsite.graft.subjects.theatre import title
 from digsite.worker.run import Run
@@ -58,7 +58,7 @@ class Ahead:
         self.work, self.calls, self.workers = work, calls, min(workers, len(calls))
         self.breathe = breathe or (lambda: None)
         self._futures: dict[int, Future[Any]] = {}
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Workers | None = None
 
     def __enter__(self) -> "Ahead":
         return self
@@ -77,7 +77,7 @@ class Ahead:
         if self.workers < 2:
             return self.work(*self.calls[i])
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+            self._pool = Workers(self.workers)
         for j in range(i, min(i + self.workers + 1, len(self.calls))):  # one waits, so that nobody idles
             if j not in self._futures:
                 self._futures[j] = self._pool.submit(self.work, *self.calls[j])

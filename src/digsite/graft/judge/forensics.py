@@ -7,6 +7,8 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from digsite.base.contract import public_method
+from digsite.base.errors import UsageError
 from digsite.graft.core.nets import layers
 
 FLAG = 7.0  # robust standard deviations above the median row
@@ -23,6 +25,7 @@ class LayerReport:
     flagged: tuple[int, ...]
 
 
+@public_method()
 def inspect(model: nn.Module, flag: float = FLAG) -> list[LayerReport]:
     """Scores every row of every layer but the head.
 
@@ -30,6 +33,11 @@ def inspect(model: nn.Module, flag: float = FLAG) -> list[LayerReport]:
     A row from elsewhere reads another network's live inputs.
     """
     found = list(layers(model).items())
+    for name, layer in found:
+        if not layer.weight.isfinite().all():
+            raise UsageError(
+                f"The layer '{name}' holds NaN or infinite weights, so nothing can be told about its rows."
+            )
     reports = []
     for i, (name, layer) in enumerate(found[:-1]):
         scores = foreignness(layer.weight.detach(), first=i == 0)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from digsite.base.errors import UsageError
 from digsite.launch.work import Options, Work, settings, work_left
 from digsite.record.layout import RunDir
+from digsite.record.lock import end_silent
 from digsite.record.sweeps import Sweep
 
 REQUEUE = 75
@@ -27,7 +28,9 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
 
 
 def processes(argument: str) -> int:
-    if argument and not (argument.isdigit() and int(argument) > 0):
+    if argument and not (
+        argument.isascii() and argument.isdigit() and int(argument[:6]) > 0 and len(argument) < 6
+    ):
         raise UsageError(
             f"'torchrun:{argument}' is not a launcher.",
             hint="Write torchrun:N with N processes that share each run, as in torchrun:2.",
@@ -48,6 +51,9 @@ def run(words: list[str], piece: Work, env: dict[str, str]) -> int:
     child = subprocess.Popen(words, env=env, stdout=sys.stderr, process_group=0)
     with _passed_on(child):
         code = child.wait()
+    for path in piece.paths:
+        message = f"Its processes ended without a word (exit code {code} of torchrun)."
+        end_silent(RunDir(path), message, states=("running",))
     states = [RunDir(path).status().state for path in piece.paths]
     if "interrupted" in states:
         return REQUEUE

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
 from digsite.prune.core.hamming import distance_matrix
 from digsite.prune.core.kmeans import kmeans
@@ -42,6 +43,7 @@ class Clustering:
     starts: Int[np.ndarray, "starts features"] | None = None
 
 
+@public_method(mask=Numbers(2, arrays_only=False), features=Numbers(1, whole=True, optional=True))
 def cluster_features(
     mask: np.ndarray | PackedMask,
     k: int = 8,

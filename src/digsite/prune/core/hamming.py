@@ -5,6 +5,7 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Int
 
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
 from digsite.prune.core.kernels import engine as engine_for
 from digsite.prune.core.packed import PackedMask, features_of
@@ -18,6 +19,9 @@ def distance_matrix(mask: PackedMask, *, engine: str = "auto") -> Int[np.ndarray
     return engine_for(engine, work).distance_matrix(mask.words)
 
 
+@public_method(
+    mask=Numbers(2, arrays_only=False), query=Numbers((0, 1), whole=True, optional=True, arrays_only=False)
+)
 def neighbours(
     mask: np.ndarray | PackedMask,
     n: int = 128,

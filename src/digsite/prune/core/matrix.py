@@ -1,5 +1,6 @@
 """Prune one matrix: scores, pattern, optional swaps, and the relative error of the layer's output."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from digsite.base import families
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError, nearest
 from digsite.prune.core import patterns, swaps
 from digsite.prune.core.inputs import InputStatistics, collect
@@ -47,6 +49,7 @@ def needs(method: str) -> str:
     return families.scan(FAMILY)[method_named(method)].NEEDS
 
 
+@public_method(weight=Numbers(2), inputs=Numbers((2, 3, 4), optional=True, arrays_only=False))
 def prune_matrix(
     weight: Float[Tensor, "out in"],
     inputs: Float[Tensor, "... tokens in"] | InputStatistics | None = None,
@@ -114,10 +117,24 @@ def output_error(before: Tensor, after: Tensor, inputs: InputStatistics | None) 
 
 def relative_error(before: Tensor, after: Tensor, gram: Float[Tensor, "in in"]) -> float:
     """Squared error of the layer's output over its squared size, from X^T X."""
-    size, lost = (
-        float(((w @ gram) * w).sum(dtype=torch.float64)) for w in (before.float(), (before - after).float())
-    )
+    pair = (before.float(), (before - after).float())
+    size, lost = (float(((w @ gram) * w).sum(dtype=torch.float64)) for w in pair)
+    if not (math.isfinite(size) and math.isfinite(lost)):
+        size, lost = _scaled_energies(pair, gram)
     return lost / size if size > 0 else 0.0
+
+
+def _scaled_energies(pair: tuple[Tensor, Tensor], gram: Tensor) -> tuple[float, float]:
+    """The same two energies where float32 overflows: the error is a ratio, so both sides may be scaled down."""
+    if not gram.isfinite().all():
+        message = (
+            "The inputs are too large for their squares to be added up, so the error of the layer is unknown."
+        )
+        raise UsageError(message, hint="Scale the calibration inputs down.")
+    weight, wide = pair[0].abs().max().double(), gram.abs().max().double()
+    scaled = [w.double() / weight for w in pair]
+    size, lost = (float(((w @ (gram.double() / wide)) * w).sum()) for w in scaled)
+    return size, lost
 
 
 def _statistics(

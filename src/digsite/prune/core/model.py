@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from digsite.base import families
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
 from digsite.models.opening.batches import one_batch
 from digsite.prune.core import allocation, matrix
@@ -91,6 +92,7 @@ class Progress:
     def keep(self, block: Block, lines: Sequence[PrunedMap]) -> None: ...
 
 
+@public_method()
 def prune_model(
     model: nn.Module,
     inputs: Any,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
 
 WORD = 64
@@ -60,6 +61,7 @@ class PackedMask:
         return PackedMask(self.words[index], self.n_bits)
 
 
+@public_method(keep=Numbers(2))
 def pack(keep: Bool[np.ndarray, "features bits"]) -> PackedMask:
     """Pack a boolean matrix, one feature per row."""
     keep = np.asarray(keep)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from digsite.base import families
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError, nearest
 from digsite.prune.core.packed import PackedMask, features_of
 from digsite.prune.judge.nulls import Observed
@@ -58,6 +59,7 @@ def judge(statistic: str, null: str, axis: str, observed: float, drawn: Iterable
     return Test(statistic, null, axis, float(observed), float(values.mean()), spread, p, len(values))
 
 
+@public_method(mask=Numbers(2, arrays_only=False))
 def null_test(
     mask: np.ndarray | PackedMask,
     null: str = "margins",

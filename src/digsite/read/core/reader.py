@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from digsite.base.contract import public_method
 from digsite.base.errors import NotFound, UsageError, nearest
 from digsite.base.families import names
 from digsite.base.streams import derive
@@ -24,6 +24,7 @@ from digsite.read.core.membership import OUTSIDE, Membership
 from digsite.read.core.population import Population, population
 from digsite.read.core.readers.nwpa import Options
 from digsite.read.core.tasks import TASKS, Task
+from digsite.weights.saved import save_tensors
 from digsite.zoo import Zoo
 
 SCHEMA = 2
@@ -117,7 +118,7 @@ class Reader:
     def save(self, path: str | Path) -> Path:
         """One safetensors file."""
         tensors, about = self.packed()
-        save_file(tensors, path, metadata=about)
+        save_tensors(tensors, path, about)
         return Path(path)
 
 
@@ -135,6 +136,7 @@ def kinds() -> list[str]:
     return [*names(READERS)]
 
 
+@public_method()
 def train_reader(
     zoo: Zoo | Corpus,
     kind: str = "nwpa",
@@ -195,6 +197,7 @@ def _calibrated(
     return reader
 
 
+@public_method()
 def load_reader(path: str | Path) -> Reader:
     path = Path(path)
     if not path.is_file():

@@ -248,11 +248,17 @@ def _extra(
         "labels": sides.test.labels,
         "n_train": len(sides.train),
         "n_test": len(sides.test),
-        "folder": zoo.folder,
+        "folder": _told(zoo, run),
         "momentum_ceiling": baselines.momentum_ceiling(sides.test.labels),
         "splits": run.once(f"splits-{seed}", lambda: _other_splits(config, zoo, sides)),
         "runs": {k: bool(f["card"]["runs_the_network"]) for k, f in found.items()},
     }
+
+
+def _told(zoo: Zoo, run: Run) -> str:
+    """Where the zoo lies, seen from the run that made it: an absolute path would differ between two equal runs."""
+    inside = zoo.folder.is_relative_to(run.dir)
+    return zoo.folder.relative_to(run.dir).as_posix() if inside else str(zoo.folder)
 
 
 def _leaks(train: Corpus, tasks: list[Task]) -> list[dict[str, Any]]:

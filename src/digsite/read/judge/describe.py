@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError, nearest
 from digsite.read.core.feature_engine import member
 from digsite.read.core.graph import Graph
@@ -23,6 +24,7 @@ _SIDE = 512
 MIN_VALUES = 50  # fewer eigenvalues than this carry no tail worth an exponent
 
 
+@public_method()
 def features(model: Any, kind: str = "statistics") -> pd.Series:
     """One network's features with their names. Kinds that learn from a zoo first need a reader: `load_reader`."""
     if kind not in kinds():

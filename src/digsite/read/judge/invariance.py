@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from digsite.base.contract import public_method
 from digsite.base.streams import derive
 from digsite.read.core.population import Group, Population, population
 from digsite.read.core.readers.probe import image_shape, run
@@ -25,6 +26,7 @@ class Answers(Protocol):
     def answers(self, models: Any) -> Mapping[str, np.ndarray]: ...
 
 
+@public_method()
 def check_invariance(reader: Answers, model: Any, seed: int = 0) -> pd.DataFrame:
     """One row per symmetry: did it apply, how far the function moved, how far the answers moved.
 

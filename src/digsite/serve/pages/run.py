@@ -10,6 +10,7 @@ from digsite.report.doubts import doubts
 from digsite.report.facts import gather, read_table
 from digsite.report.page import render, told
 from digsite.serve import places
+from digsite.serve.asked import whole
 from digsite.serve.journals import columns, downsampled
 from digsite.serve.live import HEADERS, run_changes, start_of_tail, tail
 from digsite.serve.site import json, run_of, site
@@ -47,12 +48,8 @@ def api(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """The journal by columns, thinned to `points`, and the byte from which the live stream goes on."""
     run = run_of(request)
-    points = (
-        int(request.query_params.get("points", "0") or 0)
-        if request.query_params.get("points", "").isdigit()
-        else 0
-    )
-    size = run.journal.stat().st_size if run.journal.is_file() else 0
+    points = whole(request.query_params.get("points", ""), most=100_000)
+    size = run.journal.lstat().st_size if run.journal.is_file() else 0
     series = columns(run.journal)
     shown = {name: downsampled(x, y, points) if points else (x, y) for name, (x, y) in series.items()}
     return json({"offset": size, "series": {name: {"step": x, "value": y} for name, (x, y) in shown.items()}})
@@ -62,7 +59,7 @@ def events(request: Request) -> Response:
     run = run_of(request)
     start = request.headers.get("last-event-id") or request.query_params.get("from", "")
     journal, _, log = start.partition("-")
-    offsets = (int(journal) if journal.isdigit() else 0, int(log) if log.isdigit() else 0)
+    offsets = (whole(journal, most=2**40), whole(log, most=2**40))
     return StreamingResponse(run_changes(request, run, *offsets), headers=HEADERS)
 
 
@@ -71,16 +68,9 @@ def table(request: Request) -> Response:
     run = run_of(request)
     name = request.path_params["name"]
     places.file(run.tables, f"{name}.csv")
-    start = request.query_params.get("start", "0")
-    window = read_table(run.tables, name, start=int(start) if start.isdigit() else 0, limit=ROWS)
-    return site(request).page(
-        "table.html",
-        run=run,
-        table=window,
-        start=int(start) if start.isdigit() else 0,
-        step=ROWS,
-        here="runs",
-    )
+    start = whole(request.query_params.get("start", ""))
+    window = read_table(run.tables, name, start=start, limit=ROWS)
+    return site(request).page("table.html", run=run, table=window, start=start, step=ROWS, here="runs")
 
 
 def report(request: Request) -> Response:

@@ -42,7 +42,7 @@ def one(request: Request) -> Response:
         up=up,
         here="sweeps",
         groups=ranked(compared.groups, claim, up),
-        total=len(sweep.members),
+        total=len(sweep.members) + sweep.damaged,
         states=STATES,
     )
 

@@ -7,9 +7,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from digsite.report.facts import gather
+from digsite.serve.asked import whole
 from digsite.serve.site import json, run_of, site
 from digsite.serve.tensors.near import nearest
-from digsite.serve.views import View, data, find_view, matrix
+from digsite.serve.views import View, data, find_view, matrix, readable
 
 CELLS = 65_536
 
@@ -32,7 +33,8 @@ def tile(request: Request) -> Response:
     view, params = _view(request, "matrix"), request.query_params
     level, row, column = (_whole(request, name) for name in ("level", "row", "column"))
     try:
-        cells = matrix.chosen(view, params).tile(level, row, column)
+        with readable(view):
+            cells = matrix.chosen(view, params).tile(level, row, column)
     except IndexError:
         raise HTTPException(404, "There is no such tile.") from None
     return _cells(cells)
@@ -42,7 +44,8 @@ def cells(request: Request) -> Response:
     """Exact values of a small rectangle, and where its rows and columns are stored."""
     view, params = _view(request, "matrix"), request.query_params
     top, left, height, width = (_whole(request, name) for name in ("top", "left", "height", "width"))
-    pyramid = matrix.chosen(view, params)
+    with readable(view):
+        pyramid = matrix.chosen(view, params)
     n_rows, n_columns = pyramid.grid.shape
     bottom, right = min(top + height, n_rows), min(left + width, n_columns)
     if top >= bottom or left >= right or (bottom - top) * (right - left) > CELLS:
@@ -56,12 +59,14 @@ def cells(request: Request) -> Response:
 def near(request: Request) -> Response:
     """The nearest rows or columns of a stored one, beside what chance gives."""
     view, params = _view(request, "matrix"), request.query_params
-    grid = matrix.grid_of(view, params)
+    with readable(view):
+        grid = matrix.grid_of(view, params)
     axis = "columns" if params.get("axis") == "columns" else "rows"
     index, k = _whole(request, "index"), min(_whole(request, "k", 12), 200)
     if index >= grid.shape[axis == "columns"]:
         raise HTTPException(400, f"There are only {grid.shape[axis == 'columns']} {axis}.")
-    found = nearest(grid, axis, index, k)
+    with readable(view):
+        found = nearest(grid, axis, index, k)
     return json(
         {
             "axis": axis,
@@ -83,9 +88,9 @@ def _view(request: Request, kind: str = "") -> View:
 
 def _whole(request: Request, name: str, default: int = 0) -> int:
     text = request.query_params.get(name, str(default))
-    if not (text.isdigit() and len(text) < 10):
+    if (number := whole(text, -1)) < 0:
         raise HTTPException(400, f"'{name}' must be a whole number.")
-    return int(text)
+    return number
 
 
 def _cells(values: np.ndarray) -> Response:

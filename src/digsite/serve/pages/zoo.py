@@ -5,6 +5,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from digsite.report.facts import read_table
+from digsite.serve.asked import whole
 from digsite.serve.site import json, site
 from digsite.serve.zoos import find_zoo, zoos_of
 
@@ -18,8 +19,7 @@ def page(request: Request) -> Response:
 
 def one(request: Request) -> Response:
     here, zoo = site(request), find_zoo(request)
-    start = request.query_params.get("start", "0")
-    first = int(start) if start.isdigit() else 0
+    first = whole(request.query_params.get("start", ""))
     table = read_table(zoo.folder, "members", start=first, limit=ROWS)
     return here.page("zoo.html", zoo=zoo, table=table, start=first, step=ROWS, here="zoo")
 

@@ -1,6 +1,5 @@
 """A safetensors file as lazily read arrays; the header is checked against the file before anything is trusted."""
 
-import json
 import math
 import operator
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.stored import parse_json
 
 HEADER_LIMIT = 20_000_000
+AT_ONCE = 8_000_000  # numbers that are read as a whole; larger tensors are shown as tiles or samples
 _TYPES: dict[str, str] = {
     "F64": "<f8",
     "F32": "<f4",
@@ -42,6 +43,10 @@ class Stored:
 
     def read(self, index: Any = ...) -> np.ndarray:
         """A slice in memory; bfloat16 becomes float32. Only the touched pages are read, and none stays mapped."""
+        if index is ... and math.prod(self.shape) > AT_ONCE:
+            raise UsageError(
+                f"'{self.key}' holds {math.prod(self.shape):,} numbers, more than a page can take."
+            )
         if 0 in self.shape:
             return np.zeros(self.shape, np.float32)[index]
         mapped = np.memmap(
@@ -63,13 +68,11 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(HEADER_LIMIT, stat.st_size - 8):
             raise UsageError(f"'{path.name}' is not a safetensors file.")
-        try:
-            entries = json.loads(file.read(length))
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise UsageError(f"'{path.name}' has a broken header.") from None
+        entries = parse_json(file.read(length))
     body = 8 + length
     try:
         metadata = entries.pop("__metadata__", {})
+        metadata = metadata if isinstance(metadata, dict) else {}
         found = {
             key: _entry(path, key, e, body, stat.st_size, stat.st_mtime_ns) for key, e in entries.items()
         }
@@ -84,7 +87,13 @@ def _entry(path: Path, key: str, entry: dict[str, Any], body: int, size: int, mo
     if kind not in _TYPES:
         raise UsageError(f"'{path.name}' holds {kind} in '{key}', which cannot be shown.")
     expected = math.prod(shape) * np.dtype(_TYPES[kind]).itemsize
-    if min(shape, default=0) < 0 or start < 0 or end - start != expected or body + end > size:
+    if (
+        len(shape) > 32
+        or min(shape, default=0) < 0
+        or start < 0
+        or end - start != expected
+        or body + end > size
+    ):
         raise UsageError(f"'{path.name}' is cut or broken at '{key}'.")
     return Stored(path, key, kind, shape, body + start, modified)
 

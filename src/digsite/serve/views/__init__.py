@@ -1,16 +1,20 @@
 """Kinds of views: one file each, named after the kind; a run declares which of its files are shown as what."""
 
-import json
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from digsite.base import families
+from digsite.base import atomic, families
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.record.layout import RunDir
 from digsite.serve import places
 
+VIEWS = 1000  # of one run
 ENDINGS = (".safetensors", ".json", ".csv", ".jsonl", ".png", ".svg")
 
 
@@ -46,13 +50,15 @@ class View:
 
 def views_of(run: RunDir) -> list[View]:
     """What the run declares, as far as it makes sense."""
-    try:
-        stored = json.loads(run.views.read_bytes())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        return []
-    entries = stored if isinstance(stored, list) else []
+    entries = atomic.read_json_or(run.views, [])
     kinds = set(families.names("digsite.serve.views"))
-    return [_view(run, e) for e in entries if isinstance(e, dict) and e.get("kind") in kinds and "name" in e]
+    return [_view(run, e) for e in entries[:VIEWS] if isinstance(e, dict) and _names_a_kind(e, kinds)]
+
+
+def _names_a_kind(entry: dict[str, Any], kinds: set[str]) -> bool:
+    return (
+        isinstance(entry.get("kind"), str) and entry["kind"] in kinds and isinstance(entry.get("name"), str)
+    )
 
 
 def _view(run: RunDir, entry: dict[str, Any]) -> View:
@@ -69,4 +75,35 @@ def find_view(run: RunDir, name: str) -> View:
 
 def data(view: View, params: Any) -> dict[str, Any]:
     """What the browser needs to draw the view."""
-    return families.scan("digsite.serve.views")[view.kind].data(view, params)
+    with readable(view):
+        return families.scan("digsite.serve.views")[view.kind].data(view, params)
+
+
+@contextmanager
+def readable(view: View) -> Iterator[None]:
+    """The one place where a view that does not fit its file, its options or this machine's memory becomes a sentence.
+
+    What a run declares is text of anybody's; each kind checks what it can, and numbers that contradict each other
+    show themselves where they meet.
+    """
+    try:
+        yield
+    except (HTTPException, DigsiteError, IndexError) as error:
+        if isinstance(error, IndexError):
+            raise HTTPException(404, f"The view '{view.name}' has nothing there.") from None
+        raise
+    except MemoryError:
+        raise UsageError(f"The view '{view.name}' is too large to be drawn.") from None
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        csv.Error,
+    ) as error:
+        said = str(error).partition("\n")[0][:200]
+        raise UsageError(
+            f"The view '{view.name}' does not fit '{view.source}': {said or type(error).__name__}."
+        ) from None

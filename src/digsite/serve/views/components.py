@@ -6,15 +6,17 @@ a toy model's outputs are computed here, with chosen components taken out of its
 stored what each of the most used components does to its answers: prompts, answers, numbers, kl, first, words.
 """
 
-import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from digsite.base.errors import UsageError
+from digsite.base.stored import parse_json
 from digsite.serve import toys
+from digsite.serve.asked import whole, wholes
 from digsite.serve.prompts import effects_of
 from digsite.serve.tensors.stored import Stored, header, open_tensor
 from digsite.serve.views import View
@@ -34,13 +36,13 @@ class Parts:
     config: dict[str, Any]
     weights: dict[str, np.ndarray]
 
-    @property
+    @cached_property
     def norms(self) -> np.ndarray:
         return np.linalg.norm(self.V, axis=0) * np.linalg.norm(self.U, axis=1)
 
     @property
     def toy(self) -> bool:
-        return toys.runs(self.kind, self.config) and f"{self.module}.weight" in self.weights
+        return f"{self.module}.weight" in self.weights and toys.fits(self.kind, self.config, self.weights)
 
     def without(self, off: list[int]) -> dict[str, np.ndarray]:
         """The target's weights with components taken out of this module."""
@@ -104,8 +106,7 @@ def _thin(vector: np.ndarray) -> np.ndarray:
 def _outputs(parts: Parts, params: Any, n: int) -> dict[str, Any]:
     off = _off(params, n)
     features = parts.config["n_features"]
-    chosen, size = params.get("feature", "0"), params.get("size", "1")
-    feature = min(int(chosen) if chosen.isdigit() else 0, features - 1)
+    feature, size = min(whole(params.get("feature", "")), features - 1), params.get("size", "1")
     x = np.zeros((1, features))
     x[0, feature] = _number(size)
     before = toys.forward(parts.kind, parts.config, parts.weights, x)[0]
@@ -121,7 +122,7 @@ def _outputs(parts: Parts, params: Any, n: int) -> dict[str, Any]:
 
 
 def _off(params: Any, n: int) -> list[int]:
-    return [int(c) for c in params.get("off", "").split(",") if c.isdigit() and int(c) < n]
+    return wholes(params.get("off", ""), below=n)
 
 
 def _number(text: str) -> float:
@@ -143,17 +144,16 @@ def _parts(view: View) -> Parts:
         raise UsageError(f"'{view.source}' holds no rank-one components.")
     if module != owner:  # a module tied to its owner uses the transposed product
         v, u = u.T, v.T
-    config = settings.get("model") or {}
+    config = settings.get("model")
+    config = config if isinstance(config, dict) else {}
     kind = str(config.get("kind", ""))
     weights = _target(tensors) if toys.runs(kind, config) else {}
     return Parts(module, v, u, kind, config, weights)
 
 
 def _settings(metadata: dict[str, str]) -> dict[str, Any]:
-    try:
-        return json.loads(metadata.get("decomposition", "{}")) or {}
-    except json.JSONDecodeError:
-        return {}
+    found = parse_json(str(metadata.get("decomposition", "{}")))
+    return found if isinstance(found, dict) else {}
 
 
 def _target(tensors: dict[str, Stored]) -> dict[str, np.ndarray]:

@@ -7,22 +7,25 @@ that splits the rows into lines), style="points", link (a column with run names)
 same name is marked in every view of the page), x_label, y_label, log_x, log_y.
 """
 
-import csv
 import math
 import re
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from digsite.base.errors import UsageError
+from digsite.report.facts import read_table
+from digsite.serve.asked import whole
 from digsite.serve.journals import columns, downsampled
 from digsite.serve.tensors.stored import open_tensor
 from digsite.serve.views import View
 
 POINTS = 4000
+ROWS = 200_000  # of a table
 LINES = 64
 SLICES = 64  # of a scrubbed tensor are looked at for the range of its axis
-_ZOO = re.compile(r"^zoo:(?:.*/)?([\w.-]+/[\w.-]+)/artifacts/zoo(?:-0)?#(\d+)$")
+_ZOO = re.compile(r"^zoo:(?:(?:.*/)?([\w.-]+/[\w.-]+)/)?artifacts/zoo(?:-0)?#(\d+)$")
 _LABELS = ("x_label", "y_label", "log_x", "log_y", "style", "marks", "caption", "unit")
 
 
@@ -51,7 +54,11 @@ def _from_table(view: View) -> list[dict[str, Any]]:
     x_name = wished if wished in table else names[0] if names else ""
     nulls = _listed(options.get("null"))
     bands = _bands(options.get("band"))
-    split = {name: table.get(options.get(name, "")) for name in ("group", "link", "label")}
+    split = {name: table.get(str(options.get(name, ""))) for name in ("group", "link", "label")}
+    if split["label"] and not split["link"]:
+        own = f"{view.run.path.parent.name}/{view.run.id}"
+        pages = [_member(str(one), own) for one in split["label"]]
+        split["link"] = None if None in pages else pages
     used = {x_name, *nulls, *(c for band in bands for c in band), *(options.get(name) for name in split)}
     wanted = [n for n in _listed(options.get("y")) or [n for n in names if n not in used] if n in table]
     x = table.get(x_name, [])
@@ -67,8 +74,7 @@ def _from_table(view: View) -> list[dict[str, Any]]:
 def _split(name: str, x: list, table: dict[str, list], band: Any, split: dict[str, list | None]) -> list:
     """One line, or one per value of the group column."""
     parts: dict[Any, list[int]] = {}
-    group, label = split["group"], split.get("label")
-    link = split.get("link") or [_member(str(one)) for one in label or ()]
+    group, label, link = split["group"], split.get("label"), split.get("link")
     for i in range(len(x)):
         parts.setdefault(group[i] if group else None, []).append(i)
     lines = []
@@ -82,7 +88,7 @@ def _split(name: str, x: list, table: dict[str, list], band: Any, split: dict[st
             line["low"], line["high"] = ([_number(table[side][i]) for i in rows] for side in band)
         if label:
             line["label"] = [_plain(label[i]) for i in rows]
-        if link and None not in link:
+        if link:
             line["link"] = [str(link[i]) for i in rows]
         lines.append(line)
     return lines
@@ -92,21 +98,19 @@ def _plain(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _member(reference: str) -> str | None:
-    """The page of a zoo's member, when a run below this folder has made the zoo."""
+def _member(reference: str, own: str) -> str | None:
+    """The page of a zoo's member, when a run below this folder has made the zoo: the run `own` where none is named."""
     found = _ZOO.match(reference)
-    return f"/zoo/{found[1]}/{found[2]}" if found else None
+    return f"/zoo/{found[1] or own}/{found[2]}" if found else None
 
 
 def read_columns(view: View) -> dict[str, list]:
     """A CSV file by columns; what looks like a number is one."""
-    with view.path.open(newline="", encoding="utf-8", errors="replace") as file:
-        reader = csv.reader(file)
-        names = next(reader, [])
-        found: dict[str, list] = {name: [] for name in names}
-        for row in reader:
-            for name, cell in zip(names, row):
-                found[name].append(_cell(cell))
+    table = read_table(view.path.parent, view.path.stem, limit=ROWS)
+    found: dict[str, list] = {name: [] for name in table.columns}
+    for row in table.rows:
+        for name, cell in zip_longest(table.columns, row[: len(table.columns)], fillvalue=""):
+            found[name].append(_cell(cell))
     return found
 
 
@@ -123,7 +127,7 @@ def _scrubbed(view: View, wish: str) -> dict[str, Any]:
     along = open_tensor(*view.sibling(str(view.options["scrub"]))).read().ravel()
     if len(tensor.shape) < 2 or len(along) != tensor.shape[0]:
         raise UsageError(f"'{view.source}' has shape {list(tensor.shape)} for {len(along)} slices.")
-    at = min(int(wish), len(along) - 1) if wish.isdigit() else len(along) - 1
+    at = min(whole(wish, len(along)), len(along) - 1)
     values = tensor.read((slice(0, None, max(1, len(along) // SLICES)),)).astype(float)
     finite = values[np.isfinite(values)]
     return {

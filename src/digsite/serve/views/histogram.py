@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from digsite.serve.asked import whole
 from digsite.serve.tensors.grid import CHUNK
 from digsite.serve.tensors.stored import open_tensor
 from digsite.serve.views import View
@@ -28,7 +29,7 @@ def data(view: View, params: Any) -> dict[str, Any]:
     if "null" in view.options:
         samples["null"] = _values(view, *view.sibling(str(view.options["null"])))
     kept = {name: values[np.isfinite(values)] for name, values in samples.items()}
-    bins = min(max(int(view.options.get("bins", 60)), 1), 500)
+    bins = max(1, whole(view.options.get("bins", 60), 60, most=500))
     edges = np.histogram_bin_edges(np.concatenate(list(kept.values())), bins=bins)
     counts = {name: np.histogram(values, edges)[0] for name, values in kept.items()}
     return {"edges": edges, "counts": counts, "n": {n: len(v) for n, v in kept.items()}, **shown}
@@ -41,7 +42,8 @@ def _values(view: View, path: Path, key: str) -> np.ndarray:
         return np.array([v for v in column if isinstance(v, float)])
     tensor = open_tensor(path, key)
     size = int(np.prod(tensor.shape))
-    if size <= SAMPLE or len(tensor.shape) < 2:
+    if size <= SAMPLE:
         return tensor.read().ravel().astype(float)
-    step = -(-size // CHUNK)  # every so many rows of a big tensor
-    return tensor.read((slice(None, None, step),)).ravel().astype(float)
+    step = -(-size // CHUNK)  # every so many rows of a big tensor, or cells where one row is all of it
+    rows = tensor.read((slice(None, None, step),)) if tensor.shape[0] >= step else tensor.read((0,))
+    return rows.ravel()[:: max(1, rows.size // SAMPLE)].astype(float)

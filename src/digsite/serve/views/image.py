@@ -3,15 +3,18 @@
 Options: labels (one per picture), columns, caption.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
 from digsite.base.errors import UsageError
+from digsite.serve.asked import whole
 from digsite.serve.tensors.stored import open_tensor
 from digsite.serve.views import View
 
 SHOWN = 64
+PIXELS = 1_000_000  # values of one picture
 
 
 def data(view: View, params: Any) -> dict[str, Any]:
@@ -19,8 +22,11 @@ def data(view: View, params: Any) -> dict[str, Any]:
     if view.path.suffix in (".png", ".svg"):
         return {"file": view.path.relative_to(view.run.path).as_posix(), **shown}
     tensor = open_tensor(view.path, view.key)
-    first = params.get("start", "")
-    start = int(first) if first.isdigit() else 0
+    start = whole(params.get("start", ""))
+    if math.prod(tensor.shape[-3:]) > PIXELS:
+        raise UsageError(f"A picture of {math.prod(tensor.shape[-3:]):,} values is too large to be sent.")
+    if 0 in tensor.shape:
+        raise UsageError(f"'{view.source}' holds pictures without a pixel: shape {list(tensor.shape)}.")
     pictures = _pictures(
         tensor.read((slice(start, start + SHOWN),)) if len(tensor.shape) == 4 else tensor.read()
     )

@@ -11,6 +11,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from digsite.base.errors import UsageError
+from digsite.serve.asked import whole
 from digsite.serve.tensors.grid import Grid
 from digsite.serve.tensors.pyramid import TILE, Pyramid, pyramid, summary
 from digsite.serve.tensors.stored import open_tensor
@@ -46,10 +47,10 @@ def data(view: View, params: Any) -> dict[str, Any]:
 def grid_of(view: View, params: Any) -> Grid:
     tensor = open_tensor(view.path, view.key)
     lead = [part for part in params.get("lead", "").split(",") if part]
-    if not all(part.isdigit() for part in lead):
+    indices = tuple(whole(part, -1) for part in lead[:32]) or (0,) * max(len(tensor.shape) - 2, 0)
+    if min(indices, default=0) < 0:
         raise UsageError("A slice is a list of whole numbers.")
-    indices = tuple(int(part) for part in lead) or (0,) * max(len(tensor.shape) - 2, 0)
-    return Grid(tensor, indices, int(view.options.get("bits") or 0))
+    return Grid(tensor, indices, whole(view.options.get("bits") or 0))
 
 
 def chosen(view: View, params: Any) -> Pyramid:

@@ -11,7 +11,8 @@ ROWS = 5000
 def data(view: View, params: Any) -> dict[str, Any]:
     path = view.path
     table = read_table(path.parent, path.stem, limit=ROWS)
-    wanted = [c for c in view.options.get("columns", table.columns) if c in table.columns]
+    asked = view.options.get("columns")
+    wanted = [c for c in asked if c in table.columns] if isinstance(asked, list) else list(table.columns)
     at = [table.columns.index(c) for c in wanted]
     rows = [[row[i] if i < len(row) else "" for i in at] for row in table.rows]
     shown = {key: view.options[key] for key in ("link", "caption") if key in view.options}

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from digsite.base import families
+from digsite.base.contract import Numbers, public_method
 from digsite.track.core import intrinsic, sampling, spectrum
 
 
@@ -20,12 +21,15 @@ def measures() -> Mapping[str, Any]:
     return families.scan("digsite.track.core.measures")
 
 
+@public_method(holes=("two_nn",), activations=Numbers(2, rows=2))
 def spectra(activations: Float[Tensor, "n d"], *, warn: bool = True) -> dict[str, float]:
     """Every measure by name, "centered/..." after taking off the mean row, plus the share of energy in the mean.
 
-    `participation_ratio_unbiased` corrects for the finite number of rows; `two_nn` is the nonlinear dimension.
+    `participation_ratio_unbiased` corrects for the finite number of rows; `two_nn` is the nonlinear dimension, NaN where
+    fewer than ten rows differ. Constant activations have no spectrum, and are refused.
     """
-    table = spectrum.check(torch.as_tensor(activations).detach().float())
+    # In double precision: rows with a common offset of a thousand spreads lose a quarter of their dimension in single.
+    table = spectrum.check(torch.as_tensor(activations).detach().double())
     rows = spectrum.grams(table)
     out: dict[str, float] = {}
     for prefix, centered in (("", False), ("centered/", True)):

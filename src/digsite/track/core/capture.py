@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from digsite.base.contract import public_method
+
 Kind = Literal["linear", "conv", "norm", "attention", "residual", "embedding"]
 LAYERS: dict[type[nn.Module], Kind] = {
     nn.Linear: "linear",
@@ -50,6 +52,7 @@ class Captured:
     patterns: dict[str, Tensor] = field(default_factory=dict)
 
 
+@public_method()
 def targets(model: nn.Module, kinds: frozenset[Kind] | None = None) -> list[Target]:
     """Linear, convolutional, norm, embedding and attention layers, and the blocks that write the residual stream.
 

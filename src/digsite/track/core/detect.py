@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from digsite.base import families
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError, nearest
 from digsite.track.core.jumps import Jump, Kind, measured, pooled
 from digsite.track.core.series import Series, make_series, need_samples
@@ -22,6 +23,9 @@ def detectors() -> Mapping[str, Any]:
     return families.scan("digsite.track.core.detectors")
 
 
+@public_method(
+    values=Numbers(1, finite=False, arrays_only=False), steps=Numbers(1, optional=True, arrays_only=False)
+)
 def detect_jumps(
     values: ArrayLike,
     steps: ArrayLike | None = None,

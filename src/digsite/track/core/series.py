@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
 
 MINIMUM = 20
@@ -54,6 +55,9 @@ def is_constant(values: np.ndarray) -> bool:
     return float(values.max() - values.min()) <= CONSTANT_RANGE * float(np.abs(values).max())
 
 
+@public_method(
+    values=Numbers(1, finite=False, arrays_only=False), steps=Numbers(1, optional=True, arrays_only=False)
+)
 def make_series(values: ArrayLike, steps: ArrayLike | None = None, **labels: object) -> Series:
     """Checks the time axis and leaves out holes; without steps the sample number is the time."""
     v = np.asarray(values, dtype=float)

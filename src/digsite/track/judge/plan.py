@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
 from digsite.track.core.jumps import Jump
 
@@ -44,6 +45,7 @@ def log_then_linear(total: int, linear_every: int) -> list[int]:
     )
 
 
+@public_method()
 def plan_checkpoints(
     jumps: Sequence[Jump | tuple[str, Jump]],
     total_steps: int,

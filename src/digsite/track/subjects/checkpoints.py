@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
+from digsite.base.contract import public_method
 from digsite.base.errors import NotFound, UsageError
 from digsite.models.pretrained import load_model
 from digsite.track.core import readout
@@ -22,6 +23,7 @@ from digsite.weights import WeightBundle, open_weights
 FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf", ".h5", ".keras")
 
 
+@public_method()
 def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
     """Files or folders whose names end in a number, in the order of that number: step_100.safetensors, step1000/."""
     if not folder.is_dir():
@@ -90,6 +92,7 @@ def activation_series(checkpoints: Iterable[tuple[int, Path]], probe: str) -> li
     return observe_checkpoints(model, named_probe(probe, model), states, weights=False).series()
 
 
+@public_method()
 def observe_checkpoints(
     model: nn.Module, probe: Any, states: Iterable[tuple[int, Mapping[str, Tensor]]], **options: Any
 ) -> Tracker:

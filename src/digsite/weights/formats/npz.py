@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from digsite.base.errors import DigsiteError
+from digsite.weights.bounds import refuse_bomb
 from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
 from digsite.weights.unread import unread
 
@@ -22,6 +23,7 @@ def read(path: Path) -> WeightBundle:
     stored: dict[str, Stored] = {}
     left: dict[str, dict[str, Any]] = {}
     try:
+        refuse_bomb(path)
         with zipfile.ZipFile(path) as archive:
             for entry in archive.namelist():
                 name = entry.removesuffix(".npy")

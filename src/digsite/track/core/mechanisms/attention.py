@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
 
 
@@ -23,6 +24,7 @@ class Specialization:
     index: float
 
 
+@public_method(probabilities=Numbers(4), visible=Numbers(2, whole=True, optional=True))
 def attention_entropy(
     probabilities: Float[Tensor, "batch head query key"], visible: Bool[Tensor, "query key"] | None = None
 ) -> Float[Tensor, "head"]:
@@ -42,6 +44,7 @@ def attention_entropy(
     return share.mean((0, 2)).float()
 
 
+@public_method(probabilities=Numbers(4), visible=Numbers(2, whole=True, optional=True))
 def attention_specialization(
     probabilities: Float[Tensor, "batch head query key"], visible: Bool[Tensor, "query key"] | None = None
 ) -> Specialization:

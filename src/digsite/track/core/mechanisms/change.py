@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
 from digsite.track.core import spectrum
 from digsite.track.core.measures import participation_ratio_variance, stable_rank
@@ -25,6 +26,7 @@ class WeightChange:
     update_participation_ratio: float
 
 
+@public_method(before=Numbers(), after=Numbers())
 def weight_change(before: Float[Tensor, "..."], after: Float[Tensor, "..."]) -> WeightChange:
     if before.shape != after.shape:
         raise UsageError(
@@ -45,6 +47,7 @@ def weight_change(before: Float[Tensor, "..."], after: Float[Tensor, "..."]) -> 
     )
 
 
+@public_method(activations=Numbers())
 def activation_sparsity(activations: Float[Tensor, "..."], threshold: float = 0.1) -> float:
     """Share of activations within `threshold` root mean squares of zero: free of the layer's scale."""
     scale = activations.double().square().mean().sqrt()

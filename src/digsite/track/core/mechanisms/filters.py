@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
 
 
@@ -23,6 +24,7 @@ class FilterMatch:
     p: float
 
 
+@public_method(before=Numbers(rows=2), after=Numbers(rows=2))
 def filter_similarity(
     before: Float[Tensor, "out ..."],
     after: Float[Tensor, "out ..."],

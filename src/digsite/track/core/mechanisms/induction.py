@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from digsite.base.contract import Numbers, public_method
+
 
 def repeated_tokens(
     n_vocab: int, batch: int, half: int, generator: torch.Generator, *, first: int = 0
@@ -15,6 +17,7 @@ def repeated_tokens(
     return torch.cat([once, once], 1)
 
 
+@public_method(probabilities=Numbers(4), tokens=Numbers(2, whole=True))
 def prefix_matching(
     probabilities: Float[Tensor, "batch head query key"], tokens: Int[Tensor, "batch query"]
 ) -> Float[Tensor, "head"]:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
 
 
@@ -23,6 +24,7 @@ class Selectivity:
     class_means: Float[Tensor, "feature class"]
 
 
+@public_method(activations=Numbers(2, rows=2), labels=Numbers(1, whole=True))
 def activation_selectivity(
     activations: Float[Tensor, "n feature"],
     labels: Int[Tensor, "n"],
