@@ -108,12 +108,15 @@ def decompose_seeds(
     **settings: Any,
 ) -> list[Decomposition]:
     """One stacked program for one model from several seeds, or for several models of one architecture."""
-    look = as_sampler(data, 2)(torch.Generator().manual_seed(0))
+    sample = as_sampler(data, 2)
+    look = sample(torch.Generator().manual_seed(0))
     chosen = choose_config(models[0], look, settings, config=config, recipe=recipe, output=output)
     patterns = list(modules) if modules is not None else find_dense_layers(models[0])
     if config is None and recipe == "auto":
         chosen = make_room(chosen, models[0], patterns)
-    problem = Problem(list(models), patterns, as_sampler(data, chosen.batch), tuple(identity), output)
+    if isinstance(data, Tensor):  # a stream is opened once: some can be read only once
+        sample = as_sampler(data, chosen.batch)
+    problem = Problem(list(models), patterns, sample, tuple(identity), output)
     fit = Fit(problem, chosen, list(seeds), device=device)
     for step in range(chosen.steps):
         terms = fit.step(step)

@@ -18,6 +18,7 @@ from digsite.decompose.subjects.compiled import (
     pad_program,
     rotate_program,
 )
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -124,15 +125,12 @@ def _claim(config: ExamConfig, run: Run, rows: list[Row]) -> None:
         for question, words in QUESTIONS.items():
             mark = count_passed(rows, who, question)
             null = count_passed(rows, "random", question).value if "random" in config.contestants else None
-            run.claim(
+            run.claim_share(
                 f"passed/{question}/{who}",
-                mark.value,
-                low=mark.low,
-                high=mark.high,
-                n=mark.n,
+                round(mark.value * mark.n),
+                mark.n,
                 null=null,
                 null_is="random directions",
-                kind="share",
                 better="higher",
                 title=f"'{who}': {words}",
                 note="share of programs, in every rotation",
@@ -164,17 +162,21 @@ def _mean(values: list[float]) -> float:
 def _sentence(config: ExamConfig, rows: list[Row]) -> str:
     """What the first contestant passes, and the strongest of the others in the same question."""
     first, *others = config.contestants
-    n = count_passed(rows, first, "rounded").n
-    mine = {q: round(count_passed(rows, first, q).value * n) for q in QUESTIONS}
+
+    def passed(question: str, who: str = first) -> str:
+        return cite(f"passed/{question}/{who}", "hits")
+
     text = (
-        f"Of {n} programs with a hidden basis, the important parts of '{first}' alone answer rightly in "
-        f"{mine['rounded']}, all its parts in {mine['unmasked']}, and parts under the longest attack in {mine['worst']}; "
-        f"nothing is alive where nothing is done in {mine['dead_silent']}; its parts are as pure as singular vectors in "
-        f"{mine['pure']}."
+        f"Of {cite(f'passed/rounded/{first}', 'n')} programs with a hidden basis, the important parts of '{first}' alone "
+        f"answer rightly in {passed('rounded')}, all its parts in {passed('unmasked')}, and parts under the longest attack "
+        f"in {passed('worst')}; nothing is alive where nothing is done in {passed('dead_silent')}; its parts are as pure "
+        f"as singular vectors in {passed('pure')}."
     )
     trained = [who for who in others if who in ("spd", "successor") or who.startswith("py:")]
     if trained:
         best = max(trained, key=lambda who: count_passed(rows, who, "rounded").value)
-        text += f" The best of the other trained ones, '{best}', answers rightly in {round(_passes(rows, best) * n)}."
+        text += (
+            f" The best of the other trained ones, '{best}', answers rightly in {passed('rounded', best)}."
+        )
     failed = [f"'{row['contestant']}' on '{row['program']}'" for row in rows if row["failed"]]
-    return text + (f" Not scored: {failed[0]} (table 'scores' says why)." if failed else "")
+    return text + (f" Not scored: {failed[0]} (table 'exam' says why)." if failed else "")

@@ -14,8 +14,10 @@ from digsite.decompose.core.decomposition import MASKINGS, Decomposition
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.gating import USED
 from digsite.decompose.core.losses.faithfulness import residual_mean
+from digsite.decompose.core.scene import Scene
 from digsite.decompose.experiments import showing
 from digsite.decompose.judge import verdict as report
+from digsite.decompose.judge.equal_l0 import rivals
 from digsite.decompose.judge.score import Row
 from digsite.decompose.judge.views import View
 from digsite.decompose.subjects import inputs
@@ -24,6 +26,9 @@ from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
+
+
+BESIDE = {"svd": "singular vectors", "random_directions": "random directions"}
 
 
 def model(config: ModelConfig, run: Run) -> None:
@@ -77,7 +82,24 @@ def score(found: Decomposition, batch: Tensor) -> Row:
     for masking in MASKINGS:
         drawn = found.draw(scene, masking, generator=torch.Generator().manual_seed(0))
         row[f"recon_{masking}"] = float(scene.distance(scene.forward(drawn)))
-    return row
+    return row | _score_rivals(found, scene)
+
+
+def _score_rivals(found: Decomposition, scene: Scene) -> Row:
+    """Distance to the target's output with as many parts of rivals, at every position, as are important here.
+
+    Any network, an untrained one too, keeps most of its output with enough parts of any kind: only the difference to
+    these says that parts were found.
+    """
+    generator = torch.Generator().manual_seed(0)
+    kept = found.draw(scene, "rounded")
+    everything = {module: mask.new_ones(mask.shape[-1]) for module, mask in kept.parts.items()}
+    made = rivals(found, scene, kept, everything, generator)
+    return {
+        f"recon_rival/{name}": float(other.distance(other.forward(masks)))
+        for name, (other, masks) in made.items()
+        if name in BESIDE
+    }
 
 
 def _stability(run: Run, members: list[Decomposition]) -> None:
@@ -97,15 +119,20 @@ def _stability(run: Run, members: list[Decomposition]) -> None:
 
 def _verdict(run: Run, rows: list[Row], found: Decomposition) -> str:
     zero = report.summarize(rows, "recon_zero").value
-    kept = [1 - row["recon_ci"] / max(row["recon_zero"], 1e-30) for row in rows]
-    over = seed_interval(kept, "median", most=1.0)
+    over = seed_interval(_kept_shares(rows, "recon_rounded"), "median", most=1.0)
+    beside = {
+        words: seed_interval(_kept_shares(rows, f"recon_rival/{name}"), "median", most=1.0).value
+        for name, words in BESIDE.items()
+    }
     run.claim(
         "output_kept",
         over.value,
         interval=over,
+        rivals=beside,
         kind="share",
         better="higher",
         title="Output kept by the parts that are needed",
+        null_is="as many parts of the strongest rival, at every position",
         note=f"of what all parts off destroy ({zero:.3g})",
     )
     used = []
@@ -115,7 +142,16 @@ def _verdict(run: Run, rows: list[Row], found: Decomposition) -> str:
         used.append(
             f"{cite(f'{module}/ci_l0', style='.1f')} of {cite(f'{module}/components')} parts in '{module}'"
         )
-    return (
-        f"An input needs on average {', '.join(used)}. "
-        f"With only these the output keeps {cite('output_kept')} of what switching all parts off destroys."
+    others = ", ".join(f"{cite('output_kept', words)} with {words}" for words in beside)
+    text = (
+        f"An input needs on average {', '.join(used)}. With only these the output keeps {cite('output_kept')} of what "
+        f"switching all parts off destroys, beside {others}, as many at every position."
     )
+    if over.value is None or over.value > max(value for value in beside.values() if value is not None):
+        return text
+    return f"{text} So these parts keep no more than directions that know nothing of what the network does."
+
+
+def _kept_shares(rows: list[Row], key: str) -> list[float]:
+    """For each seed, how much of the output that all parts off destroy is left."""
+    return [1 - row[key] / max(row["recon_zero"], 1e-30) for row in rows]

@@ -3,7 +3,7 @@
 Compiled transformers have saturated attention and steep steps, and punish errors of a weight that toys forgive: with
 the original recipe their sums of parts never came near the network again. So parts begin as singular vectors turned to
 be sparse and are only mixed exactly; gates begin where a part is active; pressure on importances ends before training
-does, so that what is needed settles at one. What was tried is in docs/decisions/exam-recipe.md.
+does, so that what is needed settles at one. What was tried is in docs/decisions/30-a-recipe-for-transformers.md.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ SETTINGS: dict[str, Any] = {
     "gate": {"kind": "active"},
     "compare": "relative",
     "losses": {
-        "smooth_l0": {"kind": "smooth_l0", "coeff": 3e-3, "width_final": 0.05, "rise": 0.1, "end": 0.9},
+        "smooth_l0": {"kind": "smooth_l0", "coeff": 1e-3, "width_final": 0.05, "rise": 0.1, "end": 0.8},
         "merged_recon": {"kind": "merged_recon"},
     },
     "clip": 1.0,

@@ -91,11 +91,11 @@ def _candidates(matrix: Tensor, acts: Tensor, left: Tensor) -> list[Basis]:
     if constant.shape[1] and varying.shape[1]:
         halves = [_turned(matrix, basis, "acts", acts, left) for basis in (constant, varying)]
         found.append((torch.cat([a for a, _ in halves], 1), torch.cat([b for _, b in halves])))
-    ways = (None, "acts", "reads", "writes")
+    ways = ("", "acts", "reads", "writes")
     return found + [_turned(matrix, whole, way, acts, left) for way in ways]
 
 
-def _turned(matrix: Tensor, basis: Tensor, by: str | None, acts: Tensor, left: Tensor) -> Basis:
+def _turned(matrix: Tensor, basis: Tensor, by: str, acts: Tensor, left: Tensor) -> Basis:
     """Singular vectors inside of a subspace (r, k), turned within groups of equal values by what is to be sparse."""
     mixed, values, right = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
     mixing = basis @ mixed

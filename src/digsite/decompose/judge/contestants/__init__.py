@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from digsite.base.families import names, scan_one
 from digsite.decompose.core.choosing import choose_config
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
-from digsite.decompose.judge.exam.entry import Entry, entry_from_parts
+from digsite.decompose.judge.exam.entry import Entry, Importances, entry_from_parts
 from digsite.decompose.subjects.compiled import CompiledProgram
 from digsite.decompose.subjects.inputs import as_sampler
 from digsite.weights.sources import py
@@ -96,4 +96,5 @@ def _read_answer(name: str, program: CompiledProgram, answer: Any) -> Entry:
             f"'{name}' gave a {type(answer).__name__} that is no entry.",
             hint="Accepted: {site: (V, U)}, ({site: (V, U)}, function of ids), or a Decomposition.",
         )
-    return entry_from_parts(program, {site: tuple(pair) for site, pair in parts.items()}, importances)
+    pairs = {site: (pair[0], pair[1]) for site, pair in parts.items()}
+    return entry_from_parts(program, pairs, cast("Importances | None", importances))

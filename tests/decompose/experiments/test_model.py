@@ -1,0 +1,66 @@
+"""A decomposition of a user's own model stands beside directions that know nothing of it."""
+
+import torch
+from torch import nn
+
+from digsite.decompose import decompose
+from digsite.decompose.experiments.model import BESIDE, score
+from digsite.decompose.subjects import sample
+from digsite.record import create, read_results
+from digsite.worker.execute import How, execute
+
+SETTINGS = {"C": 6, "lr": 1e-2, "compile": "never", "gate": {"kind": "mlp", "hidden": [8]}}
+
+
+def untrained() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4)).eval()
+
+
+def inputs(generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(256, 8, generator=generator)
+
+
+def test_an_untrained_network_is_judged_beside_directions_that_know_nothing():
+    found = decompose(untrained(), ["0", "2"], data=inputs, steps=1, **SETTINGS)
+    row = score(found, inputs(torch.Generator().manual_seed(0)))
+    assert {f"recon_rival/{name}" for name in BESIDE} <= set(row)
+    assert row["recon_rival/svd"] < row["recon_rounded"]
+
+
+def test_known_parts_are_as_good_as_the_network():
+    found = decompose(
+        sample.pairs(),
+        ["0"],
+        data=sample.inputs,
+        steps=1,
+        recipe="spd",
+        **{
+            **SETTINGS,
+            "gate": {"kind": "active"},
+            "C": 4,
+            "delta": False,
+            "init": "neurons",
+            "faithful": "exact",
+        },
+    )
+    row = score(found, sample.inputs(torch.Generator().manual_seed(0)))
+    assert row["recon_rounded"] < 1e-6
+
+
+def test_the_study_claims_beside_singular_vectors(tmp_path):
+    config = {
+        "model": "py:digsite.decompose.subjects.sample:pairs",
+        "modules": ["0", "2"],
+        "figures": [],
+        "data": "py:digsite.decompose.subjects.sample:inputs",
+        "decompose": {"C": 8, "steps": 4, "batch": 64, "compile": "never"},
+    }
+    run = create(tmp_path, {"study": "t", "method": "decompose.model", "config": config})
+    assert execute(run, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 0, run.error.read_text()
+    results = read_results(run.results)
+    kept = results["output_kept"]
+    assert {rival.name for rival in kept.rivals} == set(BESIDE.values()) and kept.null is not None
+    assert "as many at every position" in results.verdict
+    no_more = kept.value <= max(rival.value for rival in kept.rivals)
+    assert no_more == ("no more than directions that know nothing" in results.verdict)
