@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from digsite.base.intervals import student
+from digsite.base.intervals import seed_interval
+from digsite.figures import bars
 from digsite.prune.config import SmallerConfig
 from digsite.prune.core.smaller import Smaller, shrink_model
 from digsite.prune.experiments import masks
@@ -13,6 +14,7 @@ from digsite.prune.judge.speed import measure_speed
 from digsite.prune.subjects.calibration import windows
 from digsite.prune.subjects.language import Language
 from digsite.prune.subjects.source import calibration_tokens
+from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -61,47 +63,41 @@ def _loss(config: SmallerConfig, subject: Language) -> dict:
 
 
 def _conclude(run: "Run", dense: dict, frame: pd.DataFrame) -> None:
+    """Losses beside a random quarter of the same size, over calibration sets."""
     lines = []
-    null = float(frame[frame["choice"] == "random"]["nats"].mean())
+    null = float(frame[frame["choice"] == "random"]["nats"].median())
     for choice, part in frame.groupby("choice", sort=False):
-        mean, low, high = student(part["nats"].tolist(), 0.0)
-        lines.append(
-            {
-                "choice": choice,
-                "nats": mean,
-                "low": low,
-                "high": high,
-                "perplexity": part["perplexity"].mean(),
-                "share of parameters": part["share of parameters"].mean(),
-                "speed-up": part["speed-up"].median(),
-            }
-        )
+        over = seed_interval(part["nats"].tolist(), "median", least=0.0)
+        lines.append({"choice": choice, "nats": over.value, "perplexity": part["perplexity"].median(),
+                      "share of parameters": part["share of parameters"].mean(), "speed-up": part["speed-up"].median()})  # fmt: skip
         if choice != "random":
             run.claim(
-                f"{choice}/nats",
-                mean,
-                low=low,
-                high=high,
-                n=len(part),
-                null=null,
-                unit="nats per token",
-                note=f"null: a random quarter, refitted; dense {dense['nats']:.4f}; over calibration sets",
-            )
+                f"{choice}/nats", interval=over, null=null, null_is="a random quarter, refitted",
+                rivals={"dense": dense["nats"]}, unit="nats per token", kind="median", better="lower",
+                title=f"Loss with a quarter less structure, chosen by {choice}", note="over calibration sets",
+            )  # fmt: skip
     table = pd.DataFrame(lines)
     run.table("smaller", table)
     run.view("smaller", kind="table", source="tables/smaller.csv")
-    kept = float(table["share of parameters"].iloc[0])
-    run.claim(
-        "share_of_parameters",
-        kept,
-        null=1.0,
-        note="of the dense model's; measured speed-ups are in tables/smaller.csv",
+    run.claim("share_of_parameters", float(table["share of parameters"].iloc[0]),
+              title="Parameters that are left of the dense model's")  # fmt: skip
+    run.figure(
+        "loss",
+        bars(
+            {"dense": dense["nats"], **table.set_index("choice")["nats"].to_dict()},
+            y="nats per token",
+            gray=["dense", "random"],
+        ),
+        table,
+        caption="Loss with a quarter less structure; gray: the dense model and a random quarter of the same size.",
     )
-    best = table.iloc[0]
+    run.headline(["energy/nats"], hero="loss")
     run.verdict(
-        f"With {1 - kept:.0%} of the parameters gone, perplexity at context {dense['context']} is {best['perplexity']:.2f} "
-        f"(dense {dense['perplexity']:.2f}, random structure of the same size "
-        f"{float(table[table['choice'] == 'random']['perplexity'].iloc[0]):.2f}).",
+        f"With {cite('share_of_parameters', style='.0%')} of the parameters left the loss is {cite('energy/nats', style='.3f')} nats "
+        f"per token (dense {cite('energy/nats', 'dense', '.3f')}, random structure of the same size "
+        f"{cite('energy/nats', 'null', '.3f')}).",
         on=["energy/nats", "share_of_parameters"],
     )
-    run.say(f"measured speed-up of a forward pass, median over turns and sets: {float(best['speed-up']):.2f}")
+    run.say(
+        f"measured speed-up of a forward pass, median over turns and sets: {float(table['speed-up'].iloc[0]):.2f}"
+    )
