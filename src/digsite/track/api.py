@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 
 from digsite.base.errors import UsageError
 from digsite.record.journal import series
-from digsite.track.core.detect import jumps_of_all
+from digsite.track.core.detect import ALL_CHANGES, LEVEL, Finds, finds_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import MINIMUM, Series
 from digsite.track.subjects import audit, checkpoints
@@ -23,28 +24,33 @@ from digsite.weights.bundle import of_module
 
 @dataclass(frozen=True)
 class Reading:
-    """Series with their jumps, or findings of an import check."""
+    """Series with their jumps and transitions (those of q up to 0.05), or findings of an import check."""
 
     kind: str
-    found: list[tuple[Series, list[Jump]]] = field(default_factory=list)
+    found: list[tuple[Series, Finds]] = field(default_factory=list)
     short: int = 0
     findings: list[audit.Finding] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        jumps = [_described(s, j) for s, jumps in self.found for j in jumps]
+        jumps = [_described(s, j) for s, finds in self.found for j in finds.jumps]
         return {
             "kind": self.kind,
             "series": len(self.found),
             "too_short": self.short,
             "constant": sum(s.constant for s, _ in self.found),
             "jumps": jumps,
+            "does_not_apply": [
+                {"layer": s.layer, "measure": s.measure, "because": finds.because}
+                for s, finds in self.found
+                if finds.because
+            ],
             "findings": [finding.row() for finding in self.findings],
         }
 
     @property
     def table(self) -> pd.DataFrame:
         """One row for each jump."""
-        return pd.DataFrame([_described(s, j) for s, jumps in self.found for j in jumps])
+        return pd.DataFrame([_described(s, j) for s, finds in self.found for j in finds.jumps])
 
     def lines(self) -> list[str]:
         if self.kind == "results":
@@ -53,7 +59,17 @@ class Reading:
             return [*shown, f"{len(self.findings)} findings, {wrong} of them wrong"]
         constant = sum(s.constant for s, _ in self.found)
         head = f"{self.kind}: {len(self.found)} series, {constant} constant, {self.short} too short for jumps"
-        return [head, *(_line(s, j) for s, jumps in self.found for j in jumps)]
+        return [head, *(_line(s, j) for s, finds in self.found for j in finds.jumps), *self.unanswered()]
+
+    def unanswered(self) -> list[str]:
+        """One line per reason for which series could not be judged, with how many of them there are."""
+        reasons = Counter(finds.because.partition(":")[0] for _, finds in self.found if finds.because)
+        examples = {f.because.partition(":")[0]: (s, f.because) for s, f in reversed(self.found) if f.because}
+        return [
+            f"the jump test does not apply to {count} series, as in {examples[reason][0].layer or 'model'} "
+            f"{examples[reason][0].measure}: {examples[reason][1]}"
+            for reason, count in reasons.items()
+        ]
 
 
 def read_target(path: Path, measures: Sequence[str], detector: str, probe: str = "") -> Reading:
@@ -123,7 +139,8 @@ def _judged(kind: str, series_: list[Series], measures: Sequence[str], detector:
             f"No measure contains {' or '.join(map(repr, measures))}.", hint=f"There are: {known}."
         )
     long_enough = [s for s in chosen if len(s.values) >= MINIMUM]
-    return Reading(kind, jumps_of_all(long_enough, detector), len(chosen) - len(long_enough))
+    found = finds_of_all(long_enough, detector, max_q=LEVEL, kinds=ALL_CHANGES)
+    return Reading(kind, found, len(chosen) - len(long_enough))
 
 
 def _looks_like_checkpoints(path: Path) -> bool:
@@ -140,7 +157,13 @@ def _described(series: Series, jump: Jump) -> dict[str, Any]:
 
 
 def _line(series: Series, jump: Jump) -> str:
-    q = "" if jump.q is None else f"  q {jump.q:.3f}"
+    q = "" if jump.q is None else f"  q {jump.q:.3f}" if jump.q >= 0.001 else f"  q {jump.q:.0e}"
+    if jump.onset is not None:
+        return (
+            f"{series.layer or 'model'} {series.measure}: transition {jump.direction}, step {jump.step:g} "
+            f"({jump.low:g}-{jump.high:g}), from {jump.onset:g} to {jump.end:g}, {jump.before:.4g} to {jump.after:.4g} "
+            f"({jump.relative_change:+.1%}){q}"
+        )
     return (
         f"{series.layer or 'model'} {series.measure}: {jump.kind} {jump.direction} at step {jump.step:g} "
         f"[{jump.low:g}, {jump.high:g}], {jump.before:.4g} to {jump.after:.4g} ({jump.relative_change:+.1%}){q}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from digsite.track.core import noise, stepfit
-from digsite.track.core.edge_null import ar
+from digsite.track.judge.harness import ar
 
 RNG = np.random.default_rng(0)
 T = np.arange(400)

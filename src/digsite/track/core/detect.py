@@ -1,21 +1,37 @@
-"""From a curve to its jumps: guards, a detector by name, and times in training steps."""
+"""From a curve to its jumps and transitions: guards, a detector by name, times in training steps, and why none can be told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from digsite.base import families
 from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError, nearest
-from digsite.track.core.jumps import Jump, Kind, measured, pooled
+from digsite.track.core import noise, smooth
+from digsite.track.core.contrasts import rise_profile
+from digsite.track.core.detectors import edge
+from digsite.track.core.jumps import Change, Jump, Kind, measured, measured_transition, pooled
 from digsite.track.core.series import Series, make_series, need_samples
 
 LEVEL_CHANGES: tuple[Kind, ...] = ("step", "ramp")
+ALL_CHANGES: tuple[Kind, ...] = ("step", "ramp", "transition")
+LEVEL = 0.05
+MOST_TRANSITIONS = 3
+NEAR = 5  # samples beyond a transition that still belong to it
+
+
+@dataclass(frozen=True)
+class Finds:
+    """What was found in a series, or why the test for jumps does not apply to it (then `because` says so)."""
+
+    jumps: list[Jump]
+    because: str = ""
 
 
 @cache
@@ -34,28 +50,97 @@ def detect_jumps(
     kinds: Iterable[Kind] = LEVEL_CHANGES,
     **options: Any,
 ) -> list[Jump]:
-    """Jumps of one series, in time order. A constant series has none."""
+    """Jumps of one series `values` (n,) at training steps `steps` (n,), in time order. A constant series has none.
+
+    `kinds` names what is returned: "step" and "ramp", and where asked for "kink", "spike" and "transition".
+    """
     return jumps_of(make_series(values, steps), detector, kinds=kinds, **options)
+
+
+def judge_jumps(
+    values: ArrayLike, steps: ArrayLike | None = None, *, kinds: Iterable[Kind] = ALL_CHANGES
+) -> Finds:
+    """As `detect_jumps` with smooth transitions, and with the reason where the test does not apply to the series."""
+    return finds_of(make_series(values, steps), kinds=kinds)
 
 
 def jumps_of(
     series: Series, detector: str = "edge", *, kinds: Iterable[Kind] = LEVEL_CHANGES, **options: Any
 ) -> list[Jump]:
+    return finds_of(series, detector, kinds=kinds, **options).jumps
+
+
+def finds_of(
+    series: Series, detector: str = "edge", *, kinds: Iterable[Kind] = LEVEL_CHANGES, **options: Any
+) -> Finds:
+    """Jumps of the wanted kinds in time order, and what `edge` says where it cannot tell."""
+    kinds = tuple(kinds)
     if detector not in detectors():
         raise UsageError(f"There is no detector '{detector}'. {nearest(detector, detectors())}")
     need_samples(series)
     if series.constant:
-        return []
-    changes = detectors()[detector].detect(series.values, **options)
-    wanted = [change for change in changes if change.kind in tuple(kinds)]
-    return [measured(change, series.values, series.steps, wanted) for change in wanted]
+        return Finds([])
+    because = ""
+    if detector == "edge":
+        verdict = edge.judge_values(series.values, **options)
+        changes, because = verdict.changes, verdict.because
+    else:
+        changes = detectors()[detector].detect(series.values, **options)
+    wanted = [change for change in changes if change.kind in kinds]
+    jumps = [measured(change, series.values, series.steps, wanted) for change in wanted]
+    if "transition" in kinds and detector == "edge" and not because:
+        levels = [c for c in changes if c.kind in LEVEL_CHANGES]
+        smooth_ones, shadows = find_transitions(series, levels)
+        jumps = [jump for jump in jumps if jump.index not in shadows] + smooth_ones
+    return Finds(sorted(jumps, key=lambda jump: jump.step), because)
+
+
+def find_transitions(series: Series, levels: Sequence[Change]) -> tuple[list[Jump], set[int]]:
+    """Smooth transitions of a series, and the indices of the level changes that are only a part of one.
+
+    Where an abrupt change and a transition overlap, the one that explains the series better stays.
+    """
+    ready = edge.prepare_values(series.values, logarithms=False)
+    if ready.because:
+        return [], set()
+    values = noise.cut_spikes(ready.values[None])[0]
+    kept: list[Jump] = []
+    shadows: set[int] = set()
+    for change in smooth.find_smooth_changes(values, LEVEL, MOST_TRANSITIONS, float(ready.quantum.max())):
+        onset, end = (float(np.interp(x, np.arange(len(values)), ready.places)) for x in change.fit.span)
+        inside = [c for c in levels if onset - NEAR <= c.index <= end + NEAR]
+        profiles = [rise_profile(ready.places - c.index + 0.5, c.width) for c in inside]
+        if all(smooth.fits_better(values, change.fit, profile) for profile in profiles):
+            kept.append(measured_transition(change, series.steps[ready.places]))
+            shadows |= {c.index for c in inside}
+    return kept, shadows
 
 
 def jumps_of_all(
-    many: Iterable[Series], detector: str = "edge", **options: Any
+    many: Iterable[Series], detector: str = "edge", *, max_q: float = 1.0, **options: Any
 ) -> list[tuple[Series, list[Jump]]]:
-    """Jumps of many layers, with q-values pooled over all of them."""
-    found = [(series, jumps_of(series, detector, **options)) for series in many]
-    flat = pooled([jump for _, jumps in found for jump in jumps], len(found))
-    q_values = iter(jump.q for jump in flat)
-    return [(series, [replace(jump, q=next(q_values)) for jump in jumps]) for series, jumps in found]
+    """Jumps of many layers, with q-values pooled over all of them; those of a q above `max_q` are left out."""
+    return [(series, finds.jumps) for series, finds in finds_of_all(many, detector, max_q=max_q, **options)]
+
+
+def finds_of_all(
+    many: Iterable[Series], detector: str = "edge", *, max_q: float = 1.0, **options: Any
+) -> list[tuple[Series, Finds]]:
+    """What was found in many layers. Jumps and transitions have their q-values among their own kind.
+
+    A series to which the test does not apply was not tested and counts in no pool.
+    """
+    found = [(series, finds_of(series, detector, **options)) for series in many]
+    tests = sum(not finds.because for _, finds in found)
+    smooth_ones = iter(pooled(_of_kind(found, True), tests))
+    abrupt_ones = iter(pooled(_of_kind(found, False), tests))
+    out = []
+    for series, finds in found:
+        named = [next(smooth_ones if jump.kind == "transition" else abrupt_ones) for jump in finds.jumps]
+        kept = [jump for jump in named if jump.q is None or jump.q <= max_q]
+        out.append((series, replace(finds, jumps=kept)))
+    return out
+
+
+def _of_kind(found: list[tuple[Series, Finds]], transitions: bool) -> list[Jump]:
+    return [j for _, finds in found for j in finds.jumps if (j.kind == "transition") == transitions]

@@ -10,8 +10,9 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from digsite.track.core import stepfit
+from digsite.track.core.smooth import SmoothChange
 
-Kind = Literal["step", "ramp", "spike", "kink"]
+Kind = Literal["step", "ramp", "spike", "kink", "transition"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Jump:
-    """A level change of a series; times are training steps, `width` too; `q` is p until layers are pooled."""
+    """A level change of a series; times are training steps, `width` too; `q` is p until layers are pooled.
+
+    A smooth transition has its middle as `step` with the interval `low` to `high`, and an `onset` and `end` at which 10
+    and 90 % of the change were done.
+    """
 
     step: float
     low: float
@@ -46,6 +51,8 @@ class Jump:
     index: int
     p: float | None
     q: float | None
+    onset: float | None = None
+    end: float | None = None
 
     @property
     def direction(self) -> Literal["up", "down"]:
@@ -76,6 +83,35 @@ def measured(change: Change, values: np.ndarray, steps: np.ndarray, others: Sequ
         index=change.index,
         p=change.p,
         q=change.p,
+    )
+
+
+def measured_transition(change: SmoothChange, steps: np.ndarray) -> Jump:
+    """A smooth change in training steps; `steps` (n,) may be uneven."""
+    fit = change.fit
+    at = lambda place: float(np.interp(place, np.arange(len(steps)), steps))  # noqa: E731
+    low, middle, high = (at(place) for place in fit.middle)
+    onset, end = at(fit.onset[1]), at(fit.end[1])
+    duration = max(end - onset, np.finfo(float).tiny)
+    return Jump(
+        step=middle,
+        low=low,
+        high=high,
+        before=fit.before,
+        after=fit.before + fit.size,
+        change=fit.size,
+        change_low=fit.size - 1.96 * fit.error,
+        change_high=fit.size + 1.96 * fit.error,
+        relative_change=fit.size / (abs(fit.before) if fit.before else np.finfo(float).tiny),
+        width=duration,
+        speed=abs(fit.size) / duration,
+        phase=float((middle - steps[0]) / (steps[-1] - steps[0])),
+        kind="transition",
+        index=int(np.clip(round(fit.middle[1]), 0, len(steps) - 1)),
+        p=change.p,
+        q=change.p,
+        onset=onset,
+        end=end,
     )
 
 

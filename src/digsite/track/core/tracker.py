@@ -16,7 +16,7 @@ from digsite.base.errors import UsageError
 from digsite.track.core import capture, readout
 from digsite.track.core.budget import Budget
 from digsite.track.core.capture import Kind, Target
-from digsite.track.core.detect import jumps_of_all
+from digsite.track.core.detect import ALL_CHANGES, LEVEL, finds_of_all, jumps_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.online import WeightRing
 from digsite.track.core.probe import Probe, as_probe
@@ -126,10 +126,21 @@ class Tracker:
         found = self.records.series(self.run, depth)
         return [s for s in found if measure in (None, s.measure) and layer in (None, s.layer)]
 
-    def jumps(self, measure: str = WATCHED, detector: str = "edge") -> list[tuple[str, Jump]]:
-        """(layer, jump) over all layers, with q-values for having looked at all of them."""
+    def jumps(
+        self, measure: str = WATCHED, detector: str = "edge", *, max_q: float = LEVEL
+    ) -> list[tuple[str, Jump]]:
+        """(layer, jump) over all layers, smooth transitions among them, with q-values for having looked at all layers.
+
+        Only what has a q of at most `max_q` counts as found.
+        """
         long_enough = [s for s in self.series(measure) if len(s.values) >= 20]
-        return [(s.layer, jump) for s, jumps in jumps_of_all(long_enough, detector) for jump in jumps]
+        found = jumps_of_all(long_enough, detector, max_q=max_q, kinds=ALL_CHANGES)
+        return [(s.layer, jump) for s, jumps in found for jump in jumps]
+
+    def does_not_apply(self, measure: str = WATCHED) -> list[tuple[str, str]]:
+        """(layer, reason) of the layers whose curve of this measure the test for jumps cannot judge."""
+        long_enough = [s for s in self.series(measure) if len(s.values) >= 20]
+        return [(s.layer, f.because) for s, f in finds_of_all(long_enough) if f.because]
 
     def frame(self) -> pd.DataFrame:
         """Tidy table: run, step, layer, depth, measure, value, rows."""

@@ -12,10 +12,10 @@ from digsite.base import families
 from digsite.base.intervals import seed_interval
 from digsite.record.verdict import cite
 from digsite.track.config import TransitionConfig
-from digsite.track.core.detect import jumps_of_all
+from digsite.track.core.detect import ALL_CHANGES, jumps_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.members import EnsembleTracker
-from digsite.track.core.series import Series
+from digsite.track.core.series import Series, make_series
 from digsite.track.experiments.showing import show_courses, show_spectra
 from digsite.track.figures import courses as figures
 from digsite.track.judge.windows import Course, Window, course, hits, rise_window, steepest
@@ -63,11 +63,22 @@ def _train(config: TransitionConfig, setup: Setup) -> dict[str, Any]:
 
 
 def _confirmed(run: TrackedRun, config: TransitionConfig) -> Confirmed:
-    """Jumps of one run, with q-values over all of its layers and measures."""
+    """Jumps and smooth transitions of one run, with q-values over all of its layers and measures."""
     series = [s for m in config.measures for s in run.series(m) if len(s.values) >= 20]
     return [
-        (s, j) for s, jumps in jumps_of_all(series) for j in jumps if j.q is not None and j.q <= config.max_q
+        (s, j)
+        for s, jumps in jumps_of_all(series, max_q=config.max_q, kinds=ALL_CHANGES)
+        for j in jumps
+        if j.q is not None
     ]
+
+
+def _abrupt(confirmed: Confirmed) -> Confirmed:
+    return [(s, j) for s, j in confirmed if j.kind != "transition"]
+
+
+def _smooth(confirmed: Confirmed) -> Confirmed:
+    return [(s, j) for s, j in confirmed if j.kind == "transition"]
 
 
 def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> None:
@@ -75,7 +86,8 @@ def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> 
     sides = {"activations": False, "weights": True}
     counts = {
         side: [
-            sum(s.measure.startswith("weight/") == weights for s, _ in found) for found in confirmed.values()
+            sum(s.measure.startswith("weight/") == weights for s, _ in _abrupt(found))
+            for found in confirmed.values()
         ]
         for side, weights in sides.items()
     }
@@ -104,11 +116,15 @@ def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> 
         kind="share",
         title="Series without movement beyond rounding",
     )
-    run.headline(["runs_with_jumps", "jumps_per_run/*"])
+    rises = sum(len(_smooth(found)) > 0 for found in confirmed.values())
+    title = "Networks without a transition in which a smooth one is found"
+    run.claim_share("runs_with_transitions", rises, len(runs), title=title, **beside)
+    run.headline(["runs_with_jumps", "runs_with_transitions", "jumps_per_run/*"])
     run.verdict(
         f"With nothing to learn, {cite('runs_with_jumps', 'hits')} of {cite('runs_with_jumps', 'n')} networks show a jump, "
         f"where {cite('runs_with_jumps', 'null', '.0%')} may: {cite('jumps_per_run/activations', style='.2f')} per network in "
         f"measures of activations and {cite('jumps_per_run/weights', style='.2f')} in measures of weights. "
+        f"{cite('runs_with_transitions', 'hits')} show a smooth transition. "
         f"{cite('constant_series', style='.0%')} of the series are constant."
     )
 
@@ -128,6 +144,7 @@ def _found(
         risen, title = sum(w is not None for w in windows), f"Networks in which {channel} rises"
         run.claim_share(f"{name}/risen", risen, len(runs), title=title)
         _jump_claim(config, run, runs, confirmed, windows, name)
+        _transition_claims(config, run, runs, confirmed, windows, behavior[:, c], name)
         best = _courses(config, runs, windows)
         courses += [{"channel": channel, **vars(one)} for one in best]
         if not best or not best[0].runs:
@@ -198,7 +215,7 @@ def _jump_claim(
     name: str,
 ) -> None:
     """Abrupt events: a transition that takes many samples is a course, not a jump, and need not be among them."""
-    steps = [[j.step for _, j in confirmed[one.name]] for one in runs]
+    steps = [[j.step for _, j in _abrupt(confirmed[one.name])] for one in runs]
     result = hits(windows, steps, config.steps, run.rng(f"shifts/{name}"))
     if not result.runs:
         return
@@ -212,6 +229,51 @@ def _jump_claim(
         better="higher",
         title=f"Networks with a confirmed jump where {name.replace('_', ' ')} rises",
     )
+
+
+def _transition_claims(
+    config: TransitionConfig,
+    run: Run,
+    runs: list[TrackedRun],
+    confirmed: dict[str, Confirmed],
+    windows: list[Window | None],
+    behavior: np.ndarray,
+    name: str,
+) -> None:
+    """Smooth transitions with their middle in the window: of the behavior's own curve, and of any measure."""
+    curves = [make_series(behavior[i], one.steps, run=one.name, measure=name) for i, one in enumerate(runs)]
+    dated = jumps_of_all(curves, max_q=config.max_q, kinds=ALL_CHANGES)
+    first = [[min(jumps, key=lambda j: j.p or 0.0).step] if jumps else [] for _, jumps in dated]
+    own = hits(windows, first, config.steps, run.rng(f"transitions/{name}"))
+    steps = [[j.step for _, j in _smooth(confirmed[one.name])] for one in runs]
+    measures = hits(windows, steps, config.steps, run.rng(f"measures/{name}"))
+    words = name.replace("_", " ")
+    titles = {
+        "own_transition": (own, f"Networks whose dated rise of {words} has its middle where it rises"),
+        "measure_transition": (
+            measures,
+            f"Networks with a smooth transition of a measure where {words} rises",
+        ),
+    }
+    for kind, (result, title) in titles.items():
+        if result.runs:
+            run.claim_share(
+                f"{name}/{kind}_in_window",
+                result.found,
+                result.runs,
+                null=result.null / result.runs,
+                null_is="the same finds moved by chance",
+                p=result.p,
+                better="higher",
+                title=title,
+            )
+    rows = [
+        {"run": s.run}
+        | {key: getattr(j, key) for key in ("kind", "onset", "step", "low", "high", "end", "q")}
+        for s, jumps in dated
+        for j in jumps
+    ]
+    run.table(f"transitions_of_{name}", pd.DataFrame(rows))
 
 
 def _courses(config: TransitionConfig, runs: list[TrackedRun], windows: list[Window | None]) -> list[Course]:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
-from digsite.track.core.edge_null import ar
 from digsite.track.core.jumps import Change
+from digsite.track.core.stepfit import Memory
 
 Detector = Callable[[np.ndarray], list[Change]]
 HEIGHT = 10.0  # of the smooth bases, in noise standard deviations
+BURN_IN = 200
 MATCH = 5  # samples between a find and the planted jump
 
 
@@ -45,6 +47,21 @@ def nulls(n: int, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]
         "t3 tails": rng.standard_t(3, (count, n)),
         "noiseless decay": base["decay"] + 1e-13 * rng.standard_normal((count, n)),
     }
+
+
+def ar(memory: Memory, count: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise with these roots; unit variance when both are below one, else unit innovations."""
+    first, second = memory
+    shocks = rng.standard_normal((count, n + BURN_IN))
+    rows = np.asarray(lfilter([1.0], [1.0, -second], shocks, axis=1)) * np.sqrt(1 - min(second, 0.9999) ** 2)
+    rows = np.asarray(lfilter([1.0], [1.0, -first], rows, axis=1))[:, BURN_IN:]
+    return rows if first == 1 else rows / _spread(memory)
+
+
+def _spread(memory: Memory) -> float:
+    """Standard deviation of the recursion driven by a unit-variance AR(1) of the second root."""
+    a, b = memory
+    return float(np.sqrt((1 + a * b) / ((1 - a * b) * (1 - a**2))))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""Jumps as level changes that a smooth curve cannot make, under AR(2) noise, with a Monte-Carlo family-wise error.
+"""Jumps as level changes that the series' own increments cannot make and a smooth curve cannot bend to.
 
-At each sample a step or ramp on a straight base is fitted in whitened windows of three widths. The largest z-score is
-judged by its null distribution for this length and memory. A find must also fit better than a quartic in time and in
-log time (a sigmoid, a decay and a power law bend, a jump breaks). Then it is taken out and the search is repeated.
-What is left must also stand out from the series' wander on either side.
+Before the test the values are made fit for it: single spikes are cut back, values on a lattice are spread over their
+cells, values that are held are taken once, and values whose noise grows with their level are taken in logarithms. Where
+none of this helps the answer is that the test does not apply, and why.
 """
 
 from __future__ import annotations
@@ -11,30 +10,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import spearmanr
 
-from digsite.track.core import edge_null, noise, spikes, stepfit
-from digsite.track.core.jumps import Change, Kind, level_change
-from digsite.track.core.stepfit import Memory
+from digsite.track.core import jumptest, lattice, noise, spikes
+from digsite.track.core.jumps import Change
 
-NUDGE = 12
 NEAR = 2  # samples beyond the rise: what looks like a spike there belongs to it
-MISSES = 12  # places that bend and do not break, before the search is given up
-KINK_REACH = 24  # a kink's z-score peaks a third of a window away from it
+KINK_APART = 24
+FEWEST_LEVELS = 4
+SHORTEST = 20
+LEVEL_LINK = 0.35  # rank correlation of step size and level from which noise is taken to grow with the level
+LEVEL_RANGE = 1.5
 
 
 @dataclass(frozen=True)
-class Fit:
-    index: int
-    low: int
-    high: int
-    width: int
-    size: float
-    kind: Kind
-    sharp: bool
+class Verdict:
+    """The changes of a series, or the reason why this test cannot tell (then there are none)."""
 
-    def profile(self, n: int) -> np.ndarray:
-        u = np.arange(n) - self.index + 0.5
-        return self.size * (np.abs(u) / stepfit.HALF if self.kind == "kink" else stepfit.rise(u, self.width))
+    changes: list[Change]
+    because: str = ""
+
+    @property
+    def applies(self) -> bool:
+        return not self.because
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A series made fit for the test, with the index of each of its samples in the original, or why it cannot be."""
+
+    values: np.ndarray
+    quantum: np.ndarray
+    places: np.ndarray
+    because: str = ""
 
 
 def detect(
@@ -44,118 +52,81 @@ def detect(
 
     `min_relative` is the smallest change of interest as a share of the largest absolute value.
     """
-    rows = noise.cut_spikes(values[None, :])
-    floor = min_relative * float(np.abs(values).max())
-    barred = np.zeros(len(values), dtype=bool)
-    found: list[tuple[Fit, float]] = []
-    for _ in range(max_changes + MISSES):
-        clean = rows - sum((fit.profile(len(values)) for fit, _ in found), np.zeros(len(values)))
-        index, memory, p = _strongest(clean, barred)
-        if p > alpha or len(found) == max_changes:
-            break
-        fit = _fit(clean[0], index, memory)
-        barred[max(index - stepfit.MARGIN, 0) : index + stepfit.MARGIN] = True
-        if fit.sharp and abs(fit.size) > floor:
-            barred[max(fit.index - stepfit.MARGIN, 0) : fit.index + stepfit.MARGIN] = True
-            found.append((fit, p))
-    changes = [Change(f.index, f.low, f.high, f.width, p, f.kind) for f, p in found]
-    kept = [c for c in changes if _stands_out(c, values, changes)]
+    return judge_values(values, alpha=alpha, max_changes=max_changes, min_relative=min_relative).changes
+
+
+def judge_values(
+    values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
+) -> Verdict:
+    """As `detect`, with the reason where the test does not apply."""
+    ready = prepare_values(values)
+    if ready.because:
+        return Verdict([], ready.because)
+    clean = noise.cut_spikes(ready.values[None])[0]
+    floor = min_relative * float(np.abs(ready.values).max())
+    found = jumptest.find_changes(clean, ready.quantum, alpha, max_changes, floor)
+    kept = without_shadows([placed_change(one, ready.places) for one in found])
     apart = [
-        s
-        for s in spikes.find(values, alpha)
-        if all(abs(s.index - c.index) > NEAR + c.width // 2 for c in kept)
+        spike
+        for spike in (spikes.find(values, alpha) if len(ready.places) == len(values) else [])
+        if all(abs(spike.index - c.index) > NEAR + c.width // 2 for c in kept)
     ]
-    return sorted(kept + apart, key=lambda c: c.index)
+    return Verdict(sorted(kept + apart, key=lambda c: c.index))
 
 
-def _stands_out(change: Change, values: np.ndarray, others: list[Change]) -> bool:
-    """The level must differ beyond its wander on either side: one large increment of a walk is no jump."""
-    if change.kind == "kink":
-        return True
-    _, size, error = level_change(change, values, others)
-    return abs(size) > 1.96 * error
+def without_shadows(changes: list[Change]) -> list[Change]:
+    """The corners of a ramp that a straight profile leaves over are no kinks of their own."""
+    levels = [c for c in changes if c.kind != "kink"]
+    return [
+        c for c in changes if c.kind != "kink" or all(abs(c.index - o.index) > KINK_APART for o in levels)
+    ]
 
 
-def _strongest(clean: np.ndarray, barred: np.ndarray) -> tuple[int, Memory, float]:
-    first, second = noise.memory(clean)[0].tolist()
-    memory = (first, second)
-    scale = noise.innovation_scale(stepfit.whiten(clean, memory))
-    scale = np.maximum(scale, 1e-9 * float(np.ptp(clean)) + np.finfo(float).tiny)
-    z = np.abs(stepfit.z_scores(clean, memory, scale)[0]).max(0)
-    z[barred] = 0
-    index = int(z.argmax())
-    return index, memory, edge_null.p_value(float(z[index]), len(z), memory)
+def prepare_values(values: np.ndarray, *, logarithms: bool = True) -> Prepared:
+    """Values (n,) as the test can take them; `logarithms` where the noise grows with the level."""
+    grid = lattice.find_lattice(values)
+    places = np.arange(len(values))
+    quantum = grid.quantum
+    if grid.held and not grid.period:
+        return refused(
+            f"{grid.held:.0%} of the samples repeat the one before: the values are held, or a best so far"
+        )
+    if grid.period:
+        places, values = lattice.drop_repeats(values)
+        quantum = quantum[places]
+        if len(values) < SHORTEST:
+            return refused(f"each value is held for {grid.period} samples, and only {len(values)} are left")
+    levels = len(np.unique(values))
+    if quantum.any() and levels < FEWEST_LEVELS:
+        return refused(f"the values take only {levels} levels, and one step of a staircase is no jump")
+    values = lattice.dither(values, quantum)
+    if logarithms and not quantum.any() and grows_with_level(values):
+        values = np.log(values)
+    return Prepared(values, quantum, places)
 
 
-def _fit(series: np.ndarray, index: int, memory: Memory) -> Fit:
-    """Best place, width and size near `index`, against a kink and against smooth curves."""
-    n = len(series)
-    start, stop = max(index - stepfit.HALF - NUDGE // 2, 0), min(index + stepfit.HALF + NUDGE // 2, n)
-    t = np.arange(start, stop)
-    u = 2 * (t - start) / (stop - 1 - start) - 1
-    y = stepfit.whiten(series[start:stop], memory)
-    base = _span(u, 2, memory)
-    places = np.arange(max(index - NUDGE, start + 4), min(index + NUDGE + 1, stop - 3))
-    gain, size, grid = _rises(t, y, base, places, memory)
-    best = int(gain.argmax())
-    residue = float(np.sum((y - base @ (base.T @ y)) ** 2))
-    bends = np.arange(max(index - KINK_REACH, start + 4), min(index + KINK_REACH + 1, stop - 3))
-    kink_gain, kink_size, kink_at = _kink(t, y, base, bends, memory)
-    straight = residue - max(float(gain[best]), kink_gain)
-    smooth = min(_residue(y, _span(v, 4, memory)) for v in (u, _log_time(t)))
-    low, high = _interval(gain, grid[:, 0], straight / max(len(y) - 5, 1))
-    width = int(grid[best, 1])
-    if kink_gain > gain[best]:
-        return Fit(kink_at, low, high, 1, kink_size, "kink", straight < smooth)
-    kind: Kind = "step" if width <= 3 else "ramp"
-    return Fit(int(grid[best, 0]), low, high, width, float(size[best]), kind, straight < smooth)
+def refused(because: str) -> Prepared:
+    return Prepared(np.zeros(0), np.zeros(0), np.zeros(0, int), because)
 
 
-def _span(u: np.ndarray, degree: int, memory: Memory) -> np.ndarray:
-    """Orthonormal basis of whitened polynomials; a unit root makes one of them vanish, and it is left out."""
-    columns = stepfit.whiten(np.stack([u**k for k in range(degree + 1)]), memory).T
-    return np.linalg.qr(columns[:, sum(r == 1 for r in memory) :])[0]
+def grows_with_level(values: np.ndarray) -> bool:
+    """Whether the noise of positive values is rather relative than absolute."""
+    if values.min() <= 0 or np.quantile(values, 0.95) < LEVEL_RANGE * np.quantile(values, 0.05):
+        return False
+    middle = (values[1:] + values[:-1]) / 2
+    wobble = np.abs(np.diff(values) - np.median(np.diff(values)))
+    plain = float(spearmanr(wobble, middle).statistic)
+    relative = np.abs(np.diff(np.log(values)) - np.median(np.diff(np.log(values))))
+    return plain > LEVEL_LINK and abs(float(spearmanr(relative, middle).statistic)) < plain
 
 
-def _log_time(t: np.ndarray) -> np.ndarray:
-    s = np.log1p(t)
-    return 2 * (s - s[0]) / (s[-1] - s[0]) - 1
-
-
-def _residue(y: np.ndarray, basis: np.ndarray) -> float:
-    return float(np.sum((y - basis @ (basis.T @ y)) ** 2))
-
-
-def _rises(
-    t: np.ndarray, y: np.ndarray, base: np.ndarray, places: np.ndarray, memory: Memory
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Residual sum of squares explained, and size, of each (place, width)."""
-    grid = np.array([(place, width) for place in places for width in stepfit.RISES])
-    shapes = np.stack([stepfit.rise(t - place + 0.5, width) for place, width in grid])
-    left = stepfit.whiten(shapes, memory).T
-    left = left - base @ (base.T @ left)
-    norm2 = np.maximum((left**2).sum(0), 1e-12)
-    return (left.T @ y) ** 2 / norm2, (left.T @ y) / norm2, grid
-
-
-def _kink(
-    t: np.ndarray, y: np.ndarray, base: np.ndarray, places: np.ndarray, memory: Memory
-) -> tuple[float, float, int]:
-    shapes = np.abs(t[None, :] - places[:, None] + 0.5) / stepfit.HALF
-    left = stepfit.whiten(shapes, memory).T
-    left = left - base @ (base.T @ left)
-    norm2 = np.maximum((left**2).sum(0), 1e-12)
-    gain = (left.T @ y) ** 2 / norm2
-    best = int(gain.argmax())
-    return float(gain[best]), float((left.T @ y)[best] / norm2[best]), int(places[best])
-
-
-def _interval(gain: np.ndarray, places: np.ndarray, variance: float) -> tuple[int, int]:
-    """Central 95 % of the posterior over places (flat prior over places and widths, Gaussian noise)."""
-    weight = np.exp((gain - gain.max()) / (2 * max(variance, 1e-9 * float(gain.max()), 1e-300)))
-    order, inverse = np.unique(places, return_inverse=True)
-    share = np.bincount(inverse, weights=weight) / weight.sum()
-    mass = np.cumsum(share)
-    return int(order[np.searchsorted(mass, 0.025)]), int(
-        order[min(np.searchsorted(mass, 0.975), len(order) - 1)]
-    )
+def placed_change(found: jumptest.Found, places: np.ndarray) -> Change:
+    """Indices among the samples that were tested, back in the series."""
+    change = found.change
+    last = len(places) - 1
+    stride = max(int(np.median(np.diff(places))), 1)
+    kind = change.shape
+    assert kind != "bend"
+    low, high = min(change.low, change.index), max(change.high, change.index)
+    index, low, high = (int(places[min(max(i, 1), last)]) for i in (change.index, low, high))
+    return Change(index, low, high, change.width * stride, found.p, kind)

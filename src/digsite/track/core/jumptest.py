@@ -1,0 +1,198 @@
+"""The test for jumps: is the largest contrast of a series larger than its own increments can make it?
+
+Each filter's output is divided by its own spread along the series, the largest quotient is judged by surrogates, and
+the surrogates' probability by the table of how it falls out on series without jumps (`jumptest_null.json`), as suspected
+jumps were taken out before the surrogates were drawn. What is larger must also break and not bend. Then it is taken out
+and the search goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from digsite.track.core import contrasts, noise, shapes, surrogates, tails, whittle
+from digsite.track.core.shapes import FittedChange
+
+TABLE = Path(__file__).with_name("jumptest_null.json")
+SUSPECT = 2.5  # spreads; what is taken out before surrogates are drawn
+CERTAIN = 8.0  # spreads, which noise alone does not reach
+SHORT = 150  # samples; in a shorter series a suspect is most of what there is
+MARGIN = 8
+WIDE_MARGIN = 16
+MISSES = 12  # places that bend and do not break, before the search is given up
+
+
+@dataclass(frozen=True)
+class Found:
+    """A change and the chance of one as large somewhere in such a series without jumps."""
+
+    change: FittedChange
+    p: float
+
+
+class Search:
+    """One series under test. `values` (n,) are free of spikes; `quantum` (n,) is the step of their lattice or zero."""
+
+    def __init__(self, values: np.ndarray, quantum: np.ndarray, barred: np.ndarray | None = None) -> None:
+        self.values = values
+        self.scale = local_scale(np.diff(values))
+        self.quantum = quantum / np.r_[self.scale[:1], self.scale]
+        self.bank = contrasts.usable_bank(len(values))
+        self.kinks = [k for k, one in enumerate(self.bank) if one.kink]
+        self.increments = np.diff(values) / self.scale
+        self.increments = self.increments - self.increments.mean()
+        self.spread = self.filter_spread()
+        if self.largest_contrast() > CERTAIN:
+            # A jump of many deviations looks like a drift of the whole series, so the drift is that of the rest.
+            self.increments = self.increments - self.without_rivals()[1].mean()
+            self.spread = self.filter_spread()
+        calm, calmest = self.without_rivals()
+        calm = calm if len(values) >= SHORT else self.increments
+        self.noise = whittle.fit_noise(calmest)
+        self.freedom = tails.tail_freedom(tails.innovations(calmest, self.noise))
+        self.null, self.kink_null = surrogates.surrogate_nulls(calm, freedom=self.freedom)
+        self.covariance = self.noise.increment_covariance(2 * shapes.FAR)
+        fresh = np.zeros((len(self.bank), len(values) + 1), dtype=bool)
+        self.barred = fresh if barred is None else barred
+
+    def filter_spread(self) -> np.ndarray:
+        samples = len(self.values)
+        raw = [
+            surrogates.clean_or_floor(row[None], one, surrogates.jumps_expected(samples))
+            for row, one in zip(contrasts.apply_bank(self.increments), self.bank, strict=True)
+        ]
+        return surrogates.pooled_spread(np.stack(raw), samples)[:, 0]
+
+    def contrasts_of(self, increments: np.ndarray) -> np.ndarray:
+        """(filters, n + 1) estimated changes, zero where a window does not fit."""
+        out = np.zeros((len(self.bank), len(self.values) + 1))
+        for row, found, one in zip(out, contrasts.apply_bank(increments), self.bank, strict=True):
+            row[one.half : one.half + len(found)] = found
+        return out
+
+    def largest_contrast(self) -> float:
+        return float((np.abs(self.contrasts_of(self.increments)) / self.spread[:, None]).max())
+
+    def without_rivals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Increments without the second-largest contrast, and without the largest two.
+
+        Of two jumps neither may make the other's null. The largest is the one asked about and stays in: taken out too, it
+        would take the noise's own largest along, and surrogates of what is left are too calm by far. The noise model,
+        which says where a find lies, has to be free of both.
+        """
+        calm = calmest = self.increments
+        time = np.arange(len(self.values))
+        for count in range(2):
+            size = self.contrasts_of(calmest)
+            z = np.abs(size) / self.spread[:, None]
+            z[self.kinks] = 0
+            k, i = np.unravel_index(int(z.argmax()), z.shape)
+            if z[k, i] < SUSPECT:
+                break
+            shape = np.diff(size[k, i] * self.bank[k].profile(time - i + 0.5))
+            calmest = calmest - shape
+            calm = calm - shape if count else calm
+        return calm, calmest
+
+    def strongest(self, kinks: bool = False) -> tuple[int, int, float]:
+        """Filter, place and uncorrected chance of the largest level change (or kink) that is not barred."""
+        null = self.kink_null if kinks else self.null
+        size = np.abs(self.contrasts_of(self.increments))
+        size[:, 1:] = np.maximum(size[:, 1:] - self.quantum[None, :], 0)
+        z = size / (self.spread * null.weights)[:, None]
+        z[self.barred] = 0
+        k, i = np.unravel_index(int(z.argmax()), z.shape)
+        return int(k), int(i), null.tail_probability(float(z[k, i]))
+
+    def fitted_change(self, k: int, index: int) -> FittedChange:
+        """The change near `index`, its size in the units of the series."""
+        level = np.cumsum(np.r_[0.0, self.increments])
+        change = shapes.fit_change(level, index, self.covariance, self.bank[k].degree)
+        unit = self.scale[min(max(change.index - 1, 0), len(self.scale) - 1)]
+        return replace(change, size=change.size * float(unit))
+
+    def visible_sizes(self, alpha: float) -> tuple[float, float]:
+        """The smallest abrupt and gradual change that is found in nine of ten such series, in units of the series."""
+        need = self.null.value_at(raw_p(alpha, len(self.values))) * self.null.weights + 1.28
+        size = need * self.spread * float(np.median(self.scale))
+        gradual = np.array([one.width > 1 for one in self.bank])
+        return float(size.min()), float(size[gradual].min()) if gradual.any() else float("inf")
+
+    def bar(self, place: int, bends: bool) -> None:
+        """No second find close by; a filter that takes trends for changes is silent in a whole bend."""
+        self.barred[:, max(place - MARGIN, 0) : place + MARGIN] = True
+        if bends:
+            flat = [k for k, one in enumerate(self.bank) if one.degree == 0]
+            self.barred[flat, max(place - WIDE_MARGIN, 0) : place + WIDE_MARGIN] = True
+
+
+def find_changes(
+    values: np.ndarray, quantum: np.ndarray, alpha: float, most: int, floor: float
+) -> list[Found]:
+    """Changes with family-wise error `alpha`, at most `most`, none smaller than `floor`.
+
+    After each find the noise is learned anew from what is left, as the jump no longer hides it.
+    """
+    search = Search(values, quantum)
+    found: list[Found] = []
+    left = values
+    for _ in range(most + MISSES):
+        k, index, raw = search.strongest()
+        p = corrected_p(raw, len(values))
+        if p > alpha:
+            k, index, raw = search.strongest(kinks=True)
+            p = corrected_p(raw, len(values))
+        if p > alpha or len(found) == most:
+            break
+        change = search.fitted_change(k, index)
+        real = change.shape != "bend" and abs(change.size) > floor
+        search.bar(index, bends=not real)
+        if real:
+            search.bar(change.index, bends=False)
+            left = left - change.profile(len(values))
+            found.append(Found(change, p))
+            search = Search(left, quantum, search.barred)
+    return found
+
+
+def local_scale(increments: np.ndarray) -> np.ndarray:
+    """Relative strength of the increments along the series, about one, blind to trends and single steps."""
+    pieces, middles = noise.windows(increments[None])
+    trend = noise.spread_knots(np.median(pieces, axis=-1), middles, len(increments))
+    scale = noise.local_scale(increments[None] - trend)[0]
+    scale = np.maximum(scale, 1e-9 * float(np.abs(increments).max()) + np.finfo(float).tiny)
+    return scale / np.exp(np.log(scale).mean())
+
+
+def corrected_p(raw: float, samples: int) -> float:
+    """The share of series without jumps whose uncorrected probability is as small."""
+    at, levels = null_knots(samples)
+    x, y = -np.log(max(raw, 1e-300)), -np.log(levels)
+    if x >= at[-1]:
+        slope = (y[-1] - y[1]) / (at[-1] - at[1])
+        return float(np.exp(-(y[-1] + slope * (x - at[-1]))))
+    return float(np.exp(-np.interp(x, np.r_[0, at], np.r_[0, y])))
+
+
+def raw_p(p: float, samples: int) -> float:
+    """The uncorrected probability that is worth `p`, for levels within the table."""
+    at, levels = null_knots(samples)
+    return float(np.exp(-np.interp(-np.log(p), np.r_[0, -np.log(levels)], np.r_[0, at])))
+
+
+def null_knots(samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """At this length: minus the logarithm of the uncorrected probability at each corrected level, and the levels."""
+    sizes, levels, knots = _null_table()
+    x = np.log(samples)
+    return np.array([np.interp(x, np.log(sizes), column) for column in knots.T]), levels
+
+
+@lru_cache(maxsize=1)
+def _null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    stored = json.loads(TABLE.read_text())
+    return np.array(stored["sizes"]), np.array(stored["levels"]), np.array(stored["minus_log"])

@@ -1,0 +1,193 @@
+"""Smooth transitions of a series: found as stretches that are faster than both flanks, dated by a logistic curve.
+
+The curve says when ten, fifty and ninety percent of the change were done, with intervals. What decays, grows like a
+logarithm or drifts has no onset and no end, and is none.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from digsite.track.core import bumps
+from digsite.track.core.bumps import Stretch
+
+TABLE = Path(__file__).with_name("smooth_null.json")
+LEAST_SHARE = 0.15  # of the series' range
+TEN_TO_NINETY = 2 * np.log(9)  # in units of the logistic's scale
+SHORTEST_SERIES = 40
+ZOOMS = 2
+
+
+@dataclass(frozen=True)
+class LogisticFit:
+    """Sample times of 10, 50 and 90 % of the change with 95 % intervals (low, best, high), the level before,
+    and the size with its standard error."""
+
+    onset: tuple[float, float, float]
+    middle: tuple[float, float, float]
+    end: tuple[float, float, float]
+    before: float
+    size: float
+    error: float
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return self.onset[1], self.end[1]
+
+    def profile(self, samples: int) -> np.ndarray:
+        scale = max(self.end[1] - self.onset[1], 1e-9) / TEN_TO_NINETY
+        return self.size * expit((np.arange(samples) - self.middle[1]) / scale)
+
+
+@dataclass(frozen=True)
+class SmoothChange:
+    fit: LogisticFit
+    p: float
+
+
+def find_smooth_changes(
+    values: np.ndarray, alpha: float, most: int, quantum: float = 0.0
+) -> list[SmoothChange]:
+    """Transitions of `values` (n,) with family-wise error `alpha`, at most `most`, in the order they were found."""
+    found: list[SmoothChange] = []
+    left = values
+    barred = np.zeros(len(values) - 1, dtype=bool)
+    if len(values) < SHORTEST_SERIES:
+        return found
+    for _ in range(most):
+        change = strongest_change(left, barred)
+        if change is None or change.p > alpha:
+            break
+        if abs(change.fit.size) < max(LEAST_SHARE * float(np.ptp(values)), 2 * quantum):
+            break
+        found.append(change)
+        left = left - change.fit.profile(len(values))
+        barred[int(max(change.fit.onset[1], 0)) : int(max(change.fit.end[1], 0)) + 1] = True
+    return found
+
+
+def strongest_change(values: np.ndarray, barred: np.ndarray) -> SmoothChange | None:
+    """The most telling of the fastest stretch and the farthest one, its fit, and its chance without a transition.
+
+    The transition asked about is taken out before surrogates are drawn; what that does to their level, and that two are
+    asked about, is in the table.
+    """
+    increments = bumps.evened_increments(values)
+    fastest = bumps.fastest_stretch(increments, bumps.bump_null(increments), barred)
+    farthest = bumps.farthest_stretch(increments, barred)
+    tried = [judged_stretch(values, increments, one, barred) for one in (fastest, farthest) if one]
+    found = [one for one in tried if one is not None]
+    return min(found, key=lambda one: one.p) if found else None
+
+
+def judged_stretch(
+    values: np.ndarray, increments: np.ndarray, stretch: Stretch, barred: np.ndarray
+) -> SmoothChange | None:
+    """A stretch against surrogates of the series without it."""
+    fit = fit_logistic(values, stretch)
+    null = bumps.bump_null(bumps.evened_increments(values - fit.profile(len(values))))
+    elsewhere = barred.copy()
+    elsewhere[: max(stretch.start - stretch.stop + stretch.start, 0)] = True
+    elsewhere[2 * stretch.stop - stretch.start :] = True
+    best = bumps.fastest_stretch(increments, null, elsewhere)
+    if best is None:
+        return None
+    return SmoothChange(fit, corrected_p(null.tail_exponent(best.z), len(values)))
+
+
+def fit_logistic(values: np.ndarray, stretch: Stretch) -> LogisticFit:
+    """Least squares of a logistic curve on a straight base in a window of three lengths, over a grid of place and scale.
+
+    The intervals are those of the grid's likelihood, its noise inflated for the memory of the residuals.
+    """
+    length = stretch.stop - stretch.start
+    start, stop = max(stretch.start - length, 0), min(stretch.stop + length + 1, len(values))
+    time = np.arange(start, stop)
+    piece = values[start:stop]
+    base = np.linalg.qr(np.stack([np.ones(len(time)), time - time.mean()], axis=1))[0]
+    rest = piece - base @ (base.T @ piece)
+    centers = np.linspace(stretch.start - 0.25 * length, stretch.stop + 0.25 * length, 31)
+    scales = np.geomspace(max(length / 4, 1.0), 1.6 * length, 12) / TEN_TO_NINETY
+    for _ in range(ZOOMS + 1):
+        grid = np.array([(c, s) for c in centers for s in scales])
+        curves = expit((time[None, :] - grid[:, :1]) / grid[:, 1:])
+        left = curves - (curves @ base) @ base.T
+        norm2 = np.maximum((left**2).sum(1), 1e-12)
+        gain = (left @ rest) ** 2 / norm2
+        best = int(gain.argmax())
+        size = float(left[best] @ rest / norm2[best])
+        residual = rest - size * left[best]
+        weight = np.exp((gain - gain.max()) / (2 * max(long_run_variance(residual), 1e-300)))
+        inside = grid[weight > 1e-4]  # the next grid covers what is likely, or one cell where only one is
+        steps = (centers[1] - centers[0], scales[1] / scales[0])
+        centers = np.linspace(inside[:, 0].min() - steps[0], inside[:, 0].max() + steps[0], 31)
+        scales = np.geomspace(inside[:, 1].min() / steps[1], inside[:, 1].max() * steps[1], 12)
+    dates = [
+        interval_of(grid[:, 0] + side * TEN_TO_NINETY / 2 * grid[:, 1], weight, best) for side in (-1, 0, 1)
+    ]
+    coefficients = base.T @ (piece - size * curves[best])
+    level = float((base @ coefficients)[int(np.clip(round(dates[0][1]) - start, 0, len(time) - 1))])
+    error = float(np.sqrt(long_run_variance(residual) / norm2[best]))
+    return LogisticFit(dates[0], dates[1], dates[2], level, size, error)
+
+
+def fits_better(values: np.ndarray, fit: LogisticFit, profile: np.ndarray) -> bool:
+    """Whether the curve explains `values` (n,) better than an abrupt change of this unit `profile` (n,) does.
+
+    Both on a straight base, in a window of three times the transition.
+    """
+    reach = max(fit.end[1] - fit.onset[1], 10.0)
+    start, stop = int(max(fit.onset[1] - reach, 0)), int(min(fit.end[1] + reach, len(values) - 1)) + 1
+    time = np.arange(start, stop)
+    base = np.linalg.qr(np.stack([np.ones(len(time)), time - time.mean()], axis=1))[0]
+    rest = values[start:stop] - base @ (base.T @ values[start:stop])
+    gains = []
+    for column in (fit.profile(len(values))[start:stop], profile[start:stop]):
+        left = column - base @ (base.T @ column)
+        gains.append(float(left @ rest) ** 2 / max(float(left @ left), 1e-12))
+    return gains[0] > gains[1]
+
+
+def long_run_variance(residual: np.ndarray) -> float:
+    """Variance of residuals times what their memory makes of a mean: for a smooth misfit few of them are independent."""
+    variance = float(residual @ residual) / max(len(residual) - 5, 1)
+    memory = float(residual[1:] @ residual[:-1]) / max(float(residual @ residual), 1e-300)
+    memory = float(np.clip(memory, 0, 0.95))
+    return variance * (1 + memory) / (1 - memory)
+
+
+def interval_of(times: np.ndarray, weight: np.ndarray, best: int) -> tuple[float, float, float]:
+    """2.5 % point, best fit and 97.5 % point of weighted times; the interval holds the best fit."""
+    order = np.argsort(times)
+    mass = np.cumsum(weight[order]) / weight.sum()
+    low = float(times[order[min(int(np.searchsorted(mass, 0.025)), len(mass) - 1)]])
+    high = float(times[order[min(int(np.searchsorted(mass, 0.975)), len(mass) - 1)]])
+    at = float(times[best])
+    return min(low, at), at, max(high, at)
+
+
+def corrected_p(exponent: float, samples: int) -> float:
+    """The share of series without a transition whose surrogates speak as strongly."""
+    table = _null_table()
+    if table is None:
+        return float(np.exp(-exponent))
+    sizes, levels, knots = table
+    at = np.array([np.interp(np.log(samples), np.log(sizes), column) for column in knots.T])
+    y = -np.log(levels)
+    if exponent >= at[-1]:
+        return float(np.exp(-(y[-1] + (y[-1] - y[1]) / (at[-1] - at[1]) * (exponent - at[-1]))))
+    return float(np.exp(-np.interp(exponent, np.r_[0, at], np.r_[0, y])))
+
+
+@lru_cache(maxsize=1)
+def _null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    if not TABLE.is_file():
+        return None
+    stored = json.loads(TABLE.read_text())
+    return np.array(stored["sizes"]), np.array(stored["levels"]), np.array(stored["minus_log"])
