@@ -102,9 +102,7 @@ def _refuse_both(sparsity, pattern, masks) -> None:
     from digsite.base.errors import UsageError
 
     if sparsity is not None and pattern:
-        raise UsageError(
-            f"Both --sparsity {sparsity} and --pattern {pattern} were given.", hint="Choose one."
-        )
+        raise UsageError(f"Both --sparsity {sparsity} and --pattern {pattern} were given; choose one.")
     if masks and (sparsity is not None or pattern):
         raise UsageError(
             "The file of --masks says what goes; --sparsity and --pattern cannot be given with it."

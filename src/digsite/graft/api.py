@@ -51,7 +51,9 @@ def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
     from digsite.graft.subjects.checkpoints import open_model
 
     donor, receiver = (open_model(one) if isinstance(one, str) else one for one in (pair, others[0]))
-    classes = {key: named.pop(key) for key in ("old", "shared", "new", "foreign") if key in named}
+    classes: dict[str, Any] = {
+        key: named.pop(key) for key in ("old", "shared", "new", "foreign") if key in named
+    }
     classes = {key: (value,) if isinstance(value, int) else tuple(value) for key, value in classes.items()}
     return graft_pair(Pair(receiver, donor, **classes), *others[1:], **named)
 

@@ -42,9 +42,9 @@ class ReadModel:
 def read(model: Any, reader: str | None = None) -> ReadModel:
     """What the weights of a module, a state dict or a reference say: `digsite.read("model.safetensors").layers`."""
     found = read_model(model, reader)
-    tables = (pd.DataFrame(found[key]) for key in ("layers", "skipped", "predictions"))
+    layers, skipped, predictions = (pd.DataFrame(found[key]) for key in ("layers", "skipped", "predictions"))
     name = model if isinstance(model, str) else f"a {type(model).__name__}"
-    return ReadModel(name, *tables, tuple(found["notes"]))
+    return ReadModel(name, layers, skipped, predictions, tuple(found["notes"]))
 
 
 def open_model(reference: Any) -> Any:

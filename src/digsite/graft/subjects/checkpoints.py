@@ -1,6 +1,7 @@
 """Checkpoints in and out of the operating room: any reference in, a file that loads again out."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class ResizingImages(Composite):
 
     def __init__(self, opened: opening.Opened, inner: nn.Module) -> None:
         super().__init__()
-        self.opened, self.inner = opened, inner
+        self.opened, self.inner = replace(opened, bundle=None, tokenizer=None), inner
 
     def forward(self, x: Tensor) -> Tensor:
         return self.inner(opening.feed_images(self.opened, x)["pixel_values"])

@@ -49,7 +49,8 @@ def _tms(state: dict[str, Tensor]) -> tuple[Config, dict[str, Tensor]]:
     """Two separate matrices also where the source ties them: each can then be decomposed."""
     hidden, features = state["linear1.weight"].shape
     layers = sum(name.startswith("hidden_layers.") for name in state)
-    config = TmsConfig(n_features=features, n_hidden=hidden, n_hidden_layers=layers, tied=False)
+    sizes = {"n_features": features, "n_hidden": hidden, "n_hidden_layers": layers}
+    config = TmsConfig.model_validate({**sizes, "tied": False})
     return config, {name: tensor.contiguous().clone() for name, tensor in state.items()}
 
 
@@ -63,14 +64,8 @@ def _resid(bundle: WeightBundle, state: dict[str, Tensor]) -> tuple[Config, dict
     if biases and len(biases) != len(maps):
         raise UsageError("This residual MLP has biases in one of its maps only, and ours in both or none.")
     width, d_mlp = state["W_E"].shape[1], state["layers.0.mlp_in.weight"].shape[0]
-    config = ResidMlpConfig(
-        n_features=len(state["W_E"]),
-        d_resid=width,
-        d_mlp=d_mlp,
-        n_layers=len(maps) // 2,
-        bias=bool(biases),
-        activation=_activation(bundle),
-    )
+    sizes = {"n_features": len(state["W_E"]), "d_resid": width, "d_mlp": d_mlp, "n_layers": len(maps) // 2}
+    config = ResidMlpConfig.model_validate({**sizes, "bias": bool(biases), "activation": _activation(bundle)})
     return config, {name: tensor for name, tensor in state.items() if name != "W_U"}
 
 

@@ -67,7 +67,10 @@ class InputStatistics:
             self.hessian += scaled.matmul(scaled.t())
         if self.per_batch:
             step = max(1, columns.shape[1] // self.per_batch)
-            some = columns[:, ::step][:, : self.per_batch].t().float()
+            first = (
+                self.n_sequences % step
+            )  # another place in every batch: a first token is unlike all others
+            some = columns[:, first::step][:, : self.per_batch].t().float()
             self.sample = some.clone() if self.sample is None else torch.cat([self.sample, some])
         self.n_sequences = seen
         self.n_tokens += columns.shape[1]

@@ -104,13 +104,13 @@ def apply_mask(
 
 def output_error(before: Tensor, after: Tensor, inputs: InputStatistics | None) -> float | None:
     """Relative error of the layer's output: exact where X^T X is known, else on the sampled inputs; None without."""
-    if inputs is None or (inputs.hessian is None and inputs.sample is None):
-        return None
-    if inputs.hessian is not None:
+    if inputs is not None and inputs.hessian is not None:
         return relative_error(before, after, inputs.gram)
+    if inputs is None or inputs.sample is None:
+        return None
+    rows = inputs.sample.t()
     size, lost = (
-        float(((w @ inputs.sample.t()) ** 2).sum(dtype=torch.float64))
-        for w in (before.float(), (before - after).float())
+        float(((w @ rows) ** 2).sum(dtype=torch.float64)) for w in (before.float(), (before - after).float())
     )
     return lost / size if size > 0 else 0.0
 

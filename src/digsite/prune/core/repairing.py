@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Bool
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def prune_and_repair(
     """
     spent: dict[str, float] = {} if costs is None else costs
     at_blocks, at_model = repairs_at("block", repairs), repairs_at("model", repairs)
-    _refuse_repairs(blocks, inputs, at_blocks, at_model, residency)
+    _check_repairs(blocks, inputs, at_blocks, at_model, residency)
     dense = copy.deepcopy(model) if at_model else None
     chosen: dict[str, tuple[Chosen, float | None]] = {}
 
@@ -70,11 +71,12 @@ def prune_and_repair(
 
     with charged(spent, "forward passes", minus=("mask", *at_blocks)):
         if at_blocks:
-            together = {"residency": residency, "gram": gram, "precision": settings.precision}
-            walk_both(model, blocks, inputs, lambda p, s: visit(p.block, s, p), **together)
+            assert isinstance(inputs, Tensor)  # checked above
+            both: dict[str, Any] = {"gram": gram or sample > 0, "precision": settings.precision}
+            walk_both(model, blocks, inputs, lambda p, s: visit(p.block, s, p), residency=residency, **both)
         else:
-            alone = {"gram": gram, "sample": sample, "known": known, "missed": missed}
-            walk(model, blocks, inputs, visit, residency=residency, **alone)
+            walks: dict[str, Any] = {"gram": gram, "sample": sample, "known": known, "missed": missed}
+            walk(model, blocks, inputs, visit, residency=residency, **walks)
     keeps = {name: one.keep for name, (one, _) in chosen.items()}
     maps = {one.name: one for block in blocks for one in block.maps}
     for name in at_model:
@@ -84,14 +86,14 @@ def prune_and_repair(
     return {name: Repaired(keeps[name], None if at_model else error) for name, (_, error) in chosen.items()}
 
 
-def _refuse_repairs(
+def _check_repairs(
     blocks: Sequence[Block],
     inputs: Batch,
     at_blocks: Sequence[str],
     at_model: Sequence[str],
     residency: Residency | None,
 ) -> None:
-    """What a streamed model, or maps that are no modules, cannot have is said before anything is pruned."""
+    """Repairs that this model, or the way it is held, does not allow."""
     if at_model and residency is not None:
         raise UsageError(
             f"The repair '{at_model[0]}' needs the whole model in memory, which a streamed one is not.",

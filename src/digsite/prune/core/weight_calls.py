@@ -30,7 +30,8 @@ class WeightCalls(TorchDispatchMode):
         self.places: dict[int, list[tuple[int, int, LinearMap]]] = {}
         for one in maps:
             stored = one.stored
-            place = (stored.storage_offset(), stored.storage_offset() + stored.numel(), one)
+            start = int(stored.storage_offset())
+            place = (start, start + stored.numel(), one)
             self.places.setdefault(stored.untyped_storage().data_ptr(), []).append(place)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -90,7 +90,7 @@ def masked_maps(
     kept: list[MaskedMap] = []
 
     def visit(block: layers.Block, statistics: Statistics) -> None:
-        for one in block.maps:
+        for one in (one for one in block.maps if one.name in statistics):
             inputs, before = statistics[one.name], one.weight.clone()
             done = prune_matrix(
                 before,
