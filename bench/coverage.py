@@ -1,6 +1,6 @@
 """Coverage of every kind of interval where our quantities live, beside Student's; by the standard library.
 
-python bench/coverage.py [REPEATS]
+python bench/coverage.py [--full]
 """
 
 import math
@@ -88,4 +88,4 @@ def main(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 400)
+    main(4000 if "--full" in sys.argv else 400)

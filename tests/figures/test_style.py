@@ -40,3 +40,13 @@ def test_a_legend_goes_to_the_quietest_corner():
     log.plot([1, 10, 1000], [5, 1, 0.1])
     log.set_xscale("log")
     assert quiet_corner(log) in ("upper right", "lower left")
+
+
+def test_a_line_with_two_points_counts_along_its_way():
+    _, ax = canvas()
+    ax.plot([4, 8], [33, 32.9])
+    ax.plot([4, 8], [29.6, 28])
+    ax.axhline(33.1)  # spans the axes and says nothing about corners
+    assert quiet_corner(ax) in ("lower left", "upper right", "lower right")
+    ax.fill_between([4, 8], [28, 28], [29, 28.5])
+    assert quiet_corner(ax) != "lower left"

@@ -3,7 +3,7 @@
 import pytest
 
 from digsite.record.results import Claim
-from digsite.report.claims import beside_null, row
+from digsite.report.claims import beside_null, common_axis, row
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,47 @@ def test_no_picture_without_something_to_compare():
 def test_equal_marks_sit_in_the_middle():
     picture = row(Claim("a", 1.0, 1.0, 1.0, 5, 1.0)).picture
     assert picture is not None and (picture.value, picture.low, picture.null) == (50, 50, (50, 50))
+
+
+def test_claims_of_one_unit_share_a_scale_with_their_nulls_on_it():
+    claims = [
+        Claim("a", 0.9, 0.8, 0.95, 5, 0.5, kind="share"),
+        Claim("b", 0.6, 0.4, 0.8, 5, 0.5, kind="share"),
+    ]
+    axis = common_axis(claims)
+    assert axis and "one scale" in axis.caption
+    first, second = axis.pictures
+    assert first and second and first.null == second.null  # the same null at the same place
+    assert first.value > second.value and axis.ticks == ("0", "0.5", "1")
+
+
+def test_claims_of_several_units_are_drawn_around_their_nulls_with_better_to_the_right():
+    claims = [
+        Claim("gain", 8.0, 4.0, 12.0, 5, 0.0, "points", kind="difference", better="higher"),
+        Claim("errors", 1.0, 0.0, 2.0, 5, 30.0, kind="count", better="lower"),
+        Claim("bare", 3.0),
+    ]
+    axis = common_axis(claims)
+    assert axis and axis.ticks == ("", "null", "better")
+    gain, errors, bare = axis.pictures
+    assert gain and errors and bare is None
+    assert gain.null == errors.null == (50.0, 50.0) and min(gain.value, errors.value) > 50
+    assert gain.low is not None and gain.high is not None and gain.low < gain.value < gain.high
+    assert errors.low is not None and errors.high is not None and errors.low < errors.value < errors.high
+
+
+def test_a_row_says_whether_its_side_is_good():
+    worse = row(Claim("a", 0.2, 0.1, 0.3, 5, 0.9, better="higher"))
+    assert worse.outcome == "worse than the null" and worse.beside_null == "below"
+    assert row(Claim("a", 0.2, 0.1, 0.3, 5, 0.9, better="lower")).outcome == "better than the null"
+    assert row(Claim("a", 0.2, 0.1, 0.3, 5, 0.25, better="lower")).outcome == "not told apart from the null"
+    assert common_axis([Claim("a", 1.0)]) is None
+
+
+def test_a_count_and_a_share_do_not_share_a_scale():
+    claims = [
+        Claim("found", 0.8, 0.3, 1.0, 5, 0.0, kind="share"),
+        Claim("errors", 0.0, 0.0, 1.0, 5, 12.0, kind="count"),
+    ]
+    axis = common_axis(claims)
+    assert axis and "around its null" in axis.caption

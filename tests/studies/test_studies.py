@@ -77,7 +77,7 @@ def check_answer(name, results):
         if not claim.is_measurement:
             assert claim.low <= claim.high and claim.null_is, claim.name
     for claim in results.leading:
-        assert len(claim.title) > 10 and claim.title != claim.name, claim.name
+        assert len(claim.title) > 10 and (claim.title != claim.name or " " in claim.name), claim.name
     known = {claim.name for claim in results.claims}
     assert all(cited.claim in known for cited in results.cited)
     if any(letter.isdigit() for letter in NAMES.sub("", results.verdict)):
@@ -93,6 +93,7 @@ def check_views(views):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", sorted(STUDIES))
 def test_quick(name, tmp_path, request, monkeypatch):
     """`nwa-small-cnn --quick` once died after its zoo was trained, and no test ran it."""

@@ -84,8 +84,14 @@ def quiet_corner(ax: Axes) -> str:
     """
     ax.autoscale_view()
     to_axes = ax.transData + ax.transAxes.inverted()
-    drawn = [np.asarray(line.get_xydata(), dtype=float) for line in ax.lines if len(line.get_xdata()) != 2]
-    drawn += [np.asarray(c.get_offsets(), dtype=float) for c in ax.collections]
+    drawn = [
+        _along(np.asarray(line.get_xydata(), dtype=float))
+        for line in ax.lines
+        if line.get_transform() == ax.transData
+    ]
+    for area in ax.collections:
+        offsets = np.asarray(area.get_offsets(), dtype=float)
+        drawn += [offsets] if len(offsets) > 1 else [np.asarray(path.vertices) for path in area.get_paths()]
     for bar in ax.patches:
         box = (
             bar.get_path().vertices
@@ -106,6 +112,14 @@ def quiet_corner(ax: Axes) -> str:
         return int(((np.abs(at[:, 0] - x) < REACH) & (np.abs(at[:, 1] - y) < REACH)).sum())
 
     return min(CORNERS, key=crowd)
+
+
+def _along(points: np.ndarray) -> np.ndarray:
+    """Points on a line with few corners, so that what it crosses counts and not only where it bends."""
+    if not 1 < len(points) < SAMPLED:
+        return points
+    at = np.linspace(0, len(points) - 1, SAMPLED)
+    return np.stack([np.interp(at, np.arange(len(points)), column) for column in points.T], 1)
 
 
 @public_method()

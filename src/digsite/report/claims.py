@@ -41,10 +41,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Axis:
-    """Claims on one axis: pictures in their order, ticks (percent, text), and what the axis is."""
+    """Claims on one axis: pictures in their order, what stands at its left, middle and right, and what the axis is."""
 
     pictures: tuple[Picture | None, ...]
-    ticks: tuple[tuple[float, str], ...]
+    ticks: tuple[str, str, str]
     caption: str
 
 
@@ -145,7 +145,7 @@ def common_axis(claims: Sequence[Claim]) -> Axis | None:
     ]
     if not known:
         return None
-    units = {(c.unit, c.kind == "difference") for c in known}
+    units = {(c.unit, "bounded" if all(abs(mark) <= 1 for mark in _marks(c)) else c.kind) for c in known}
     return _own_scale(claims, known) if len(units) == 1 else _around_nulls(claims, known)
 
 
@@ -156,9 +156,8 @@ def _own_scale(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:
         low, high = (0.0, 1.0) if high - low > 0.2 else (low, high)
     width = high - low
     pictures = tuple(_drawn(c, low, width) if c in known else None for c in claims)
-    ends = ((MARGIN, low), (50.0, low + width / 2), (100 - MARGIN, high))
-    ticks = tuple((at, with_unit(number(value, 3), known[0].unit)) for at, value in ends)
-    return Axis(pictures, ticks, "one scale for all rows")
+    left, middle, right = (with_unit(number(at, 3), known[0].unit) for at in (low, low + width / 2, high))
+    return Axis(pictures, (left, middle, right), "one scale for all rows")
 
 
 def _around_nulls(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:
@@ -170,5 +169,8 @@ def _around_nulls(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:
         reach = max(abs(mark - claim.null) for mark in _marks(claim)) or 1.0
         sign = -1.0 if claim.better == "lower" else 1.0
         pictures.append(_drawn(claim, claim.null - reach, 2 * reach, sign))
-    ticks = ((50.0, "null"), (100 - MARGIN, "better"))
-    return Axis(tuple(pictures), ticks, "each row in its own unit around its null, better to the right")
+    return Axis(
+        tuple(pictures),
+        ("", "null", "better"),
+        "each row in its own unit around its null, better to the right",
+    )

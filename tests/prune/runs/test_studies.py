@@ -23,8 +23,15 @@ def test_mask_clusters_claims_its_ratios_beside_nulls_and_repeats_itself(smoke, 
     found = claims(run)
     for k in (4, 8):
         claim = found[f"separation_ratio/k={k}"]
-        assert claim.null is not None and claim.n == 2 and claim.low <= claim.value <= claim.high
-        assert all(name in claim.note for name in ("coin_flips", "margins", "reprune", "z = ", "q = "))
+        assert (
+            claim.null is not None and claim.n == 2 and len(claim.points) == 2
+        )  # two calibration sets are points
+        assert all(name in claim.note for name in ("coin_flips", "margins", "reprune")) and claim.p <= 1
+        excess = found[f"separation_excess/k={k}"]
+        assert (
+            excess.value == pytest.approx(claim.value - claim.null)
+            and excess.low <= excess.value <= excess.high
+        )
     summary = json.loads((run.path / "artifacts" / "metrics_summary.json").read_text())
     assert set(summary) == {"seed_0", "summary"} and set(summary["seed_0"]["k_4"]) == {
         "mean_within",

@@ -32,7 +32,7 @@ from digsite.prune.judge.verdict import (
     claim_share,
     claim_tests,
     judge_all,
-    test_id,
+    name_test,
 )
 from digsite.prune.subjects.language import Language
 from digsite.prune.subjects.maskstore import GivenMask, given_masks
@@ -216,7 +216,7 @@ def _claims(config: ReportConfig, run: "Run", rows: list[dict], judged: list[Jud
         margins = [one for one in own if one.test.null == "margins"]
         top = next(one for one in margins if one.test.statistic == "top_singular")
         _claim_mask(run, own, top, where, label)
-        ids += [test_id(one, f"{where}/") for one in own]
+        ids += [name_test(one, f"{where}/") for one in own]
         for key, value in (("mask", label), ("z", top.test.z), ("found", top.found)):
             z[key].append(value)
         if found := [one for one in margins if one.found]:
@@ -254,7 +254,7 @@ def _verdict(
         return f"{what} in any of {cite('masks/structured', 'n')} masks ({tests}).{weak} {base}"
     named = "; ".join(
         f"'{label}' by the {WORDS.get(one.test.statistic, one.test.statistic).lower()} of {one.test.axis}, "
-        f"z = {cite(test_id(one, f'{where}/'), style='.1f')}"
+        f"z = {cite(name_test(one, f'{where}/'), style='.1f')}"
         for label, where, one in structured[:3]
     )
     more = " and others" if len(structured) > 3 else ""

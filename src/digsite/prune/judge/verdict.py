@@ -75,7 +75,7 @@ def claim_resolution(run: "Run", judged: Sequence[Judged], ids: Sequence[str]) -
     )
 
 
-def test_id(one: Judged, where: str = "") -> str:
+def name_test(one: Judged, where: str = "") -> str:
     """The claim's name of a test."""
     test = one.test
     return f"{where}{test.statistic}/{test.axis}/{test.null}"
@@ -95,7 +95,7 @@ def claim_tests(
             (test.z - Z, test.z + Z) if test.statistic == asked and test.null == "margins" else (None, None)
         )
         run.claim(
-            test_id(one, where),
+            name_test(one, where),
             test.z if test.null_std > 0 else None,
             low=interval[0],
             high=interval[1],
@@ -148,14 +148,14 @@ def _smallest(margins: Sequence[Judged]) -> str:
         return "not tested"
     least = min(margins, key=lambda one: one.q)
     return (
-        f"smallest corrected {cite(test_id(least), 'p')} over {cite('tests/found', 'n')} tests against masks with "
+        f"smallest corrected {cite(name_test(least), 'p')} over {cite('tests/found', 'n')} tests against masks with "
         "the same margins"
     )
 
 
 def _words(one: Judged) -> str:
     what = WORDS.get(one.test.statistic, one.test.statistic.replace("_", " ")).lower()
-    return f"{what} of {one.test.axis} at z = {cite(test_id(one), style='.1f')} (corrected {cite(test_id(one), 'p')})"
+    return f"{what} of {one.test.axis} at z = {cite(name_test(one), style='.1f')} (corrected {cite(name_test(one), 'p')})"
 
 
 def _weight_part(best: Judged, judged: Sequence[Judged]) -> str:
@@ -164,7 +164,7 @@ def _weight_part(best: Judged, judged: Sequence[Judged]) -> str:
         test = one.test
         if test.null == "reprune" and (test.statistic, test.axis) == (best.test.statistic, best.test.axis):
             own = "not" if one.found else "also"
-            at = f" (z = {cite(test_id(one), style='.1f')})" if test.null_std > 0 else ""
+            at = f" (z = {cite(name_test(one), style='.1f')})" if test.null_std > 0 else ""
             return f"; shuffling the weights inside their rows does {own} give it{at}"
     return ""
 

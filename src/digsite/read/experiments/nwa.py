@@ -59,6 +59,7 @@ class Sides:
 def nwa(config: NwaConfig, run: Run) -> None:
     results = [_one_zoo(config, run, config.seed + i) for i in range(config.seeds)]
     outcome, extra = results[0]
+    extra["zoos"] = len(results)
     run.table(
         "scores", pd.concat([comparison.score_table(o).assign(zoo=i) for i, (o, _) in enumerate(results)])
     )

@@ -19,9 +19,11 @@ def verdict(outcome: Outcome, extra: Mapping[str, Any], asks: str = "test_accura
     how = "running them on synthetic inputs" if extra["runs"].get(best) else "from the weights alone"
     rivals = rivals_of(outcome, best, task.name, metric)
     strongest = max(rivals, key=lambda name: rivals[name])
+    # Several zoos are too few repeats for an interval.
+    between = f" ({cite(key, 'interval', '.2f')})" if extra.get("zoos", 1) == 1 else ""
     first = (
         f"'{best}' {VERBS[metric].format(task=task.purpose or task.name)} for {cite(key, 'n')} unseen networks with "
-        f"{NAMES[metric]} {cite(key, style='.2f')} ({cite(key, 'interval', '.2f')}), {how}; the strongest rival, "
+        f"{NAMES[metric]} {cite(key, style='.2f')}{between}, {how}; the strongest rival, "
         f"'{strongest}', reaches {cite(key, 'null', '.2f')}."
     )
     trust = f"{best}/{task.name}/coverage"

@@ -52,7 +52,9 @@ class Examined:
 
 
 def mechanisms(config: MechanismsConfig, run: Run) -> None:
-    found = examine(config, run, trained_grid(config, run))
+    trained = trained_grid(config, run)
+    found = examine(config, run, trained)
+    run.claim("networks", len(trained), kind="count", title="Networks trained")
     rows = answers(run, found, ask(run, found))
     run.headline([row["question"] for row in rows])
     run.verdict("; ".join(question_words(row) for row in rows) + ".")
