@@ -1,4 +1,4 @@
-"""digsite track RUN|CHECKPOINT-FOLDER|RESULTS|MODEL MODEL ..."""
+"""digsite track RUN|CHECKPOINT-FOLDER|RESULTS|MODEL MODEL ..., digsite track CHECKPOINTS... --audit"""
 
 from pathlib import Path
 
@@ -18,19 +18,25 @@ from digsite.cli._options import json_option, runs_option
     help="Run checkpoints on an image set by name, on stories, or on repeated tokens: activations besides weights.",
 )
 @click.option("--detector", default="edge", show_default=True, help="edge, zscore, trailing, pelt or kernel.")
+@click.option("--audit", is_flag=True, help="Only say whether a series of checkpoints is what its names say.")
 @runs_option
 @json_option
-def command(what, measures, probe, detector, root, as_json):
+def command(what, measures, probe, detector, audit, root, as_json):
     """Jumps in a run's journal or in a folder of checkpoints, or an import check of a folder of results.
 
     Checkpoints are files or folders with the step in their names; their weights are read, and with --probe also the
     activations of networks that say what they are (saved by digsite or in a Hugging Face layout). Results are
     CSV and JSON files: constant series, wrong time units and undefined statistics are named. Several models by reference
     are the checkpoints of one training, in the order in which they are named.
-    """
-    from digsite.track.api import read_references, read_target
 
-    if len(what) > 1:
+    Checkpoints are audited first: equal contents, strangers, exchanged steps, a start that has learned, broken files. With
+    --audit that is all, and WHAT may also be a list of references or a text file of them.
+    """
+    from digsite.track.api import audit_target, read_references, read_target
+
+    if audit:
+        found = audit_target(what)
+    elif len(what) > 1:
         found = read_references(what, measures, detector)
     else:
         path = Path(what[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,23 @@ from digsite.record.journal import series
 from digsite.track.core.detect import ALL_CHANGES, LEVEL, Finds, finds_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import MINIMUM, Series
+from digsite.track.judge.series_audit import SeriesAudit, audit_series
 from digsite.track.subjects import audit, checkpoints
+from digsite.track.subjects.checkpoint_prints import read_prints, step_of_reference
 from digsite.weights import WeightBundle, read_weights
 from digsite.weights.bundle import of_module
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Series with their jumps and transitions (those of q up to 0.05), or findings of an import check."""
+    """Series with their jumps and transitions (those of q up to 0.05), or findings of an import check; checkpoints also
+    with the audit of their series."""
 
     kind: str
     found: list[tuple[Series, Finds]] = field(default_factory=list)
     short: int = 0
     findings: list[audit.Finding] = field(default_factory=list)
+    series_audit: SeriesAudit | None = None
 
     def as_json(self) -> dict[str, Any]:
         jumps = [_described(s, j) for s, finds in self.found for j in finds.jumps]
@@ -45,7 +49,7 @@ class Reading:
                 if finds.because
             ],
             "findings": [finding.row() for finding in self.findings],
-        }
+        } | ({} if self.series_audit is None else {"audit": self.series_audit.as_json()})
 
     @property
     def table(self) -> pd.DataFrame:
@@ -57,9 +61,17 @@ class Reading:
             shown = [f"{f.severity:<6} {f.file}  {f.where}: {f.what}" for f in self.findings]
             wrong = sum(f.severity == "wrong" for f in self.findings)
             return [*shown, f"{len(self.findings)} findings, {wrong} of them wrong"]
+        audited = [] if self.series_audit is None else self.series_audit.lines()
+        if not self.found and not self.short:
+            return audited
         constant = sum(s.constant for s, _ in self.found)
         head = f"{self.kind}: {len(self.found)} series, {constant} constant, {self.short} too short for jumps"
-        return [head, *(_line(s, j) for s, finds in self.found for j in finds.jumps), *self.unanswered()]
+        return [
+            *audited,
+            head,
+            *(_line(s, j) for s, finds in self.found for j in finds.jumps),
+            *self.unanswered(),
+        ]
 
     def unanswered(self) -> list[str]:
         """One line per reason for which series could not be judged, with how many of them there are."""
@@ -77,10 +89,10 @@ def read_target(path: Path, measures: Sequence[str], detector: str, probe: str =
     if (path / "launch.yaml").is_file():
         return _judged("run", journal_series(path / "metrics.jsonl"), measures, detector)
     if path.is_dir() and _looks_like_checkpoints(path):
-        stored = checkpoints.checkpoint_steps(path)
+        checked, stored = _audited(checkpoints.checkpoint_steps(path))
         found = checkpoints.series_of(checkpoints.weight_table(stored))
         found += checkpoints.activation_series(stored, probe) if probe else []
-        return _judged("checkpoints", found, measures, detector)
+        return replace(_judged("checkpoints", found, measures, detector), series_audit=checked)
     if probe:
         raise UsageError(
             f"'{path}' holds no checkpoints, so there is nothing to see the probe '{probe}' with."
@@ -114,6 +126,54 @@ def read_references(references: Sequence[str], measures: Sequence[str], detector
         steps = list(range(len(bundles)))
     table = checkpoints.weight_table(zip(steps, bundles, strict=True))
     return _judged("checkpoints", checkpoints.series_of(table), measures, detector)
+
+
+def audit_target(sources: Sequence[str]) -> Reading:
+    """The audit alone: of a folder of checkpoints, of references in the order of their steps, or of a text file of them.
+
+    sources: one folder, one file with a reference a line, or several paths and references (`hub:org/name@step1000`).
+    """
+    return Reading("checkpoints", series_audit=audit_series(list(read_prints(_listed(sources)))))
+
+
+def _listed(sources: Sequence[str]) -> list[tuple[int, str | Path]]:
+    only = Path(sources[0]) if len(sources) == 1 else None
+    if only is not None and only.is_dir():
+        return list(checkpoints.checkpoint_steps(only))
+    if only is not None and only.is_file() and only.suffix not in checkpoints.FILES:
+        sources = [line.strip() for line in only.read_text().splitlines() if line.strip()]
+    steps = [(step_of_reference(source), source) for source in sources]
+    for step, source in steps:
+        if step is None:
+            raise UsageError(
+                f"'{source}' names no step.",
+                hint="Name checkpoints like step_100.safetensors or hub:org/name@step100.",
+            )
+    seen: dict[int, str] = {}
+    for step, source in steps:
+        if step in seen:
+            raise UsageError(
+                f"'{seen[step]}' and '{source}' are both of step {step}.", hint="Audit one run at a time."
+            )
+        seen[step] = source
+    if len(seen) < 2:
+        raise UsageError(
+            f"A series needs two checkpoints, and '{sources[0]}' is one.",
+            hint="Name a folder, or several references.",
+        )
+    return [(step, source) for step, source in steps if step is not None]
+
+
+def _audited(stored: Sequence[tuple[int, Path]]) -> tuple[SeriesAudit, list[tuple[int, Path]]]:
+    """What is wrong with the series, and the checkpoints that are left for the analysis."""
+    checked = audit_series(list(read_prints(stored)))
+    kept = [(step, path) for step, path in stored if step in checked.kept]
+    if len(kept) < 2:
+        raise UsageError(
+            f"Too little is left to analyze: {checked.verdict()}",
+            hint="See what is wrong: digsite track FOLDER --audit",
+        )
+    return checked, kept
 
 
 def journal_series(path: Path) -> list[Series]:

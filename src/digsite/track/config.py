@@ -227,10 +227,100 @@ class MechanismsConfig(GridConfig):
     )
 
 
+class AuditConfig(Config):
+    """Faults planted into clean series of checkpoints."""
+
+    seed: int = Field(200, description="of the trainings and of what is planted where")
+    grounds: list[str] = Field([], description="only these architectures; empty for all ten, two series each")
+    steps: int = Field(400, gt=40, description="training steps of each series")
+    checkpoints: int = Field(41, gt=20, description="checkpoints of each series")
+    draws: int = Field(8, gt=0, description="plantings of each kind in each series")
+
+
+class CoefficientConfig(Config):
+    """Learning coefficients beside the closed form, and over a training."""
+
+    seed: int = Field(0, description="of architectures, weights and chains")
+    architectures: int = Field(10, gt=0, description="deep linear networks, drawn")
+    temperature: float = Field(1e4, gt=1, description="inverse temperature of the chains on linear networks")
+    chains: int = Field(8, gt=3, description="chains of each estimate; half as many over training")
+    samples: int = Field(
+        3000, gt=15, description="steps of each chain after burn-in; a quarter over training"
+    )
+    burn: int = Field(1000, gt=3, description="steps before them")
+    modulus: int = Field(31, gt=4, description="p of the training that is followed")
+    width: int = Field(48, gt=1, description="hidden width of its network")
+    steps: int = Field(800, gt=0, description="its training steps")
+    checkpoints: int = Field(9, gt=1, description="where the coefficient is measured")
+
+
+class FormationConfig(Config):
+    """When each representation formed, in published curves."""
+
+    seed: int = Field(0, description="of the trained networks")
+    sources: list[Literal["published", "trained"]] = Field(
+        ["published", "trained"],
+        min_length=1,
+        description="curves by others (grokking_curves under DIGSITE_DATA), own networks",
+    )
+    modulus: int = Field(31, gt=4, description="p of own networks, which add modulo p")
+    width: int = Field(48, gt=1, description="their hidden width")
+    steps: int = Field(1000, gt=0, description="their training steps")
+    every: int = Field(10, gt=0, description="training steps between samples")
+    decays: list[float] = Field([1.0, 3.0], min_length=1, description="weight decays")
+    seeds: int = Field(4, gt=0, description="networks of each weight decay")
+
+
+class WarningConfig(Config):
+    """An early warning learned on some moduli and judged on others."""
+
+    seed: int = Field(0, description="of splits and networks")
+    learn_on: list[int] = Field(
+        [29, 31], min_length=1, description="moduli whose networks the score is learned on"
+    )
+    judge_on: list[int] = Field([37, 41], min_length=1, description="moduli whose networks it is judged on")
+    decays: list[float] = Field([0.1, 1.0, 3.0], min_length=1, description="weight decays")
+    shares: list[float] = Field(
+        [0.7, 0.55, 0.4], min_length=1, description="shares of the pairs that are trained on"
+    )
+    seeds: int = Field(
+        2, gt=0, description="networks of each weight decay and share, and with random answers"
+    )
+    width: int = Field(48, gt=1, description="hidden width")
+    steps: int = Field(1000, gt=0, description="training steps")
+    every: int = Field(20, gt=0, description="training steps between samples")
+    follow: int = Field(
+        3000,
+        ge=0,
+        description="steps that the undecided cell is trained in all, to know whether it rises later; 0 for none",
+    )
+
+
+class SampleLossConfig(Config):
+    """Skills of different frequency, found from losses by sample."""
+
+    seed: int = Field(0, description="of data and networks")
+    seeds: int = Field(5, gt=0, description="networks, and as many with random answers")
+    skills: int = Field(5, gt=1, description="parities of two bits, each told by a one-hot input")
+    falling: float = Field(0.6, gt=0, le=1, description="frequency of each skill relative to the one before")
+    samples: int = Field(400, gt=20, description="held-out samples whose losses are followed")
+    width: int = Field(64, gt=0, description="hidden units")
+    batch: int = Field(64, gt=0, description="samples per step")
+    lr: float = Field(2e-3, gt=0, description="Adam's learning rate")
+    steps: int = Field(1500, gt=0, description="training steps")
+    checkpoints: int = Field(51, gt=4, description="where losses are taken")
+    directions: int = Field(3, gt=0, description="main directions of training that changes are split along")
+
+
 CONFIGS: dict[str, type[Config]] = {
     "as_published": AsPublishedConfig,
     "grid": GridConfig,
     "transition": TransitionConfig,
     "mechanisms": MechanismsConfig,
     "report": MechanismsConfig,
+    "audit": AuditConfig,
+    "coefficient": CoefficientConfig,
+    "formation": FormationConfig,
+    "warning": WarningConfig,
+    "sample_losses": SampleLossConfig,
 }

@@ -1,6 +1,6 @@
 """Named tensors with their description; each is read from disk when it is asked for."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,16 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor on disk: what it is without reading it, and how to read it."""
+    """A tensor on disk: what it is without reading it, and how to read it.
+
+    `ranges`, where the format allows it, reads the values from start to stop of the flattened tensor for each (start, stop),
+    joined, and touches nothing else of the file.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     load: Callable[[], Tensor]
+    ranges: Callable[[Sequence[tuple[int, int]]], Tensor] | None = None
 
 
 class LazyTensors(Mapping[str, Tensor]):

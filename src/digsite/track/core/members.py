@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -15,12 +16,24 @@ from digsite.train import Ensemble
 
 
 class EnsembleTracker:
-    """A callback for `train_ensemble(..., callback=tracker, every=tracker.every)`; each sample is complete."""
+    """A callback for `train_ensemble(..., callback=tracker, every=tracker.every)`; each sample is complete.
+
+    `listen(step, values)` is called at each sample with the loss and those of the `shown` measures that were read out at it, as means over
+    members and layers: for a journal that is written while the training works.
+    """
 
     def __init__(
-        self, probe: Probe | Any, every: int = 10, *, names: Sequence[str] = (), **options: Any
+        self,
+        probe: Probe | Any,
+        every: int = 10,
+        *,
+        names: Sequence[str] = (),
+        listen: Callable[[int, dict[str, float]], None] | None = None,
+        shown: Sequence[str] = (),
+        **options: Any,
     ) -> None:
         self.probe, self.every, self.names, self.options = probe, every, names, options
+        self.listen, self.shown = listen, tuple(shown)
         self.trackers: list[Tracker] = []
         self._modules: list[nn.Module] = []
 
@@ -33,9 +46,22 @@ class EnsembleTracker:
             for i, (tracker, module) in enumerate(zip(self.trackers, self._modules, strict=True)):
                 overwrite(module, {name: value[i] for name, value in params.items()})
                 tracker.observe(step, losses[i])
+            if self.listen is not None:
+                self.listen(step, self._means(step, losses))
         if ensemble.done:
             for tracker in self.trackers:
                 tracker.close()
+
+    def _means(self, step: int, losses: list[float]) -> dict[str, float]:
+        """Measures are read out several samples at a time: they are here at every few samples, the loss at each."""
+        found: dict[str, list[float]] = {"loss": losses}
+        for tracker in self.trackers:
+            for layer in (t.name for t in tracker.targets):
+                for measure in self.shown:
+                    value = tracker.records.values(layer, measure).get(step)
+                    if value is not None and isfinite(value):
+                        found.setdefault(measure, []).append(value)
+        return {name: sum(values) / len(values) for name, values in found.items()}
 
     def _begin(self, ensemble: Ensemble) -> None:
         self._modules = [ensemble.module(i) for i in range(len(ensemble.members))]

@@ -54,7 +54,7 @@ def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
     run.stage("training the grid", len(chosen))
     runs: list[TrackedRun] = []
     for done, cell in enumerate(chosen):
-        stored = run.once(f"cell-{cell.name}", lambda cell=cell: train_cell(config, cell))
+        stored = run.once(f"cell-{cell.name}", lambda cell=cell: train_cell(config, cell, run))
         runs += unpack(
             stored,
             {"name": cell.name, "family": cell.family, "arch": cell.arch, "dataset": cell.dataset},
@@ -91,9 +91,20 @@ def cell_recipe(config: GridConfig, cell: Cell) -> Recipe:
     )
 
 
-def train_cell(config: GridConfig, cell: Cell) -> dict[str, Any]:
+def train_cell(config: GridConfig, cell: Cell, run: Run) -> dict[str, Any]:
     recipe = cell_recipe(config, cell)
-    tracker = EnsembleTracker(recipe.probe, config.every, kinds=grid.targets_of(cell), weights=False)
+
+    def write_journal(step: int, values: dict[str, float]) -> None:
+        run.log(step, **{f"{cell.name}/{name}": value for name, value in values.items()})
+
+    tracker = EnsembleTracker(
+        recipe.probe,
+        config.every,
+        kinds=grid.targets_of(cell),
+        weights=False,
+        listen=write_journal,
+        shown=[config.measure],
+    )
     trained = train_ensemble(recipe.model, recipe.data, recipe.members, callback=tracker, every=config.every)
     scores = evaluate(trained.ensemble, *recipe.test)
     return pack(tracker.trackers, config.measures) | {"accuracy": scores.accuracy.double()}

@@ -33,7 +33,7 @@ def transition(config: TransitionConfig, run: Run) -> None:
         config.task, config
     )
     run.stage(f"training {config.seeds} networks")
-    stored = run.once("training", lambda: _train(config, setup))
+    stored = run.once("training", lambda: _train(config, setup, run))
     names = {"name": config.task.kind, "family": "", "arch": config.task.kind, "dataset": ""}
     runs = unpack(stored, names, [m.seed for m in setup.members])
     confirmed = {one.name: _confirmed(one, config) for one in runs}
@@ -46,10 +46,24 @@ def transition(config: TransitionConfig, run: Run) -> None:
     _figures(config, run, runs, confirmed, behavior, setup)
 
 
-def _train(config: TransitionConfig, setup: Setup) -> dict[str, Any]:
+def _train(config: TransitionConfig, setup: Setup, run: Run) -> dict[str, Any]:
     weights = any(m.startswith(("weight/", "update/")) for m in config.measures)
-    tracker = EnsembleTracker(setup.probe, config.every, kinds=setup.kinds, weights=weights)
     behavior: list[torch.Tensor] = []
+
+    def write_journal(step: int, values: dict[str, float]) -> None:
+        """What is known by now, so that the page shows curves and not a bar; behaviors are those of the sample before."""
+        shown = dict(zip(setup.channels, behavior[-1].mean(0).tolist())) if behavior else {}
+        run.log(step, **values, **{name.replace(" ", "_"): value for name, value in shown.items()})
+        run.breathe()
+
+    tracker = EnsembleTracker(
+        setup.probe,
+        config.every,
+        kinds=setup.kinds,
+        weights=weights,
+        listen=write_journal,
+        shown=config.measures,
+    )
 
     def observe(step: int, ensemble: Ensemble) -> None:
         tracker(step, ensemble)

@@ -1,0 +1,145 @@
+"""Study: when did each representation form, in curves by others, and which cheap measure leads, lags or misses it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from digsite.base import settings
+from digsite.base.errors import UsageError
+from digsite.base.intervals import student
+from digsite.figures import canvas, styled
+from digsite.figures.style import NULL_COLOR, PALETTE
+from digsite.track.config import FormationConfig
+from digsite.track.core.formation import date_formation, window_share
+from digsite.track.subjects.grokking_curves import (
+    PART_CURVES,
+    TRUTH,
+    WHOLE_CURVES,
+    PublishedRun,
+    read_published_runs,
+)
+from digsite.track.subjects.grokking_grid import GridShape, as_published_runs, train_grid
+from digsite.worker.run import Run
+
+
+def formation(config: FormationConfig, run: Run) -> None:
+    """Dates every learned representation by every measure, and compares with the window of its trace similarity."""
+    kinds = {}
+    if "published" in config.sources:
+        kinds["published"] = _published()
+    if "trained" in config.sources:
+        run.stage("training")
+        kinds["trained"] = as_published_runs(run.once("grid", lambda: _train(config)), config.every)
+    tables = [
+        pd.DataFrame([row for one in runs for row in date_parts(one)]).assign(source=kind)
+        for kind, runs in kinds.items()
+    ]
+    dated = pd.concat(tables)
+    run.table("dated", dated)
+    if dated.empty:
+        return run.verdict("No representation formed: there is nothing to date.")
+    groups = dated.groupby(["source", "measure"], sort=False)
+    summary = pd.DataFrame([{"source": source, **_summary(name, part)} for (source, name), part in groups])
+    run.table("measures", summary)
+    for row in summary.itertuples():
+        run.claim(f"{row.source}/{row.measure.replace(' ', '_')}", row.in_window, low=row.low, high=row.high, n=row.parts,
+                  null=row.chance, note=f"{row.leads:.0%} lead, {row.lags:.0%} lag; null: other parts' dates")  # fmt: skip
+    texts = [_verdict(source, summary[summary.source == source]) for source in kinds]
+    run.verdict(" ".join(texts), on=["*/embedding_share", "*/test_accuracy"])
+    for source in kinds:
+        own = dated[dated.source == source]
+        run.figure(f"dates_{source}", draw_dates(own), data=own,
+                   caption="Windows in which each representation forms (gray), and when measures of it and of the whole network date it.")  # fmt: skip
+    run.view("dated", "table", "tables/dated.csv")
+
+
+def _published() -> list[PublishedRun]:
+    folder = settings.data_dir()
+    if folder is None:
+        hint = "Set DIGSITE_DATA to a folder that holds grokking_curves, or use own networks: 'sources=[trained]'."
+        raise UsageError("The published curves are not here.", hint=hint)
+    return read_published_runs(Path(folder) / "grokking_curves")
+
+
+def _train(config: FormationConfig) -> dict[str, Any]:
+    shape = GridShape(config.modulus, config.width, config.steps, config.every, 0.01)
+    return train_grid(shape, config.decays, [0.7], config.seeds, config.seed)
+
+
+def _verdict(source: str, summary: pd.DataFrame) -> str:
+    """Best measure of parts and best measure of the whole network, each beside chance."""
+    parts, whole = (summary[summary.measure.isin(list(c))] for c in (PART_CURVES, WHOLE_CURVES))
+    best, cheap = parts.loc[parts.in_window.idxmax()], whole.loc[whole.in_window.idxmax()]
+    return (
+        f"In {source} runs the {best.measure} dates {best.in_window:.0%} of {best.parts} representations within the 10-90 % "
+        f"window of their trace similarity (dates of other representations {best.chance:.0%}); of the measures of the whole "
+        f"network the {cheap.measure} does best with {cheap.in_window:.0%} (chance {cheap.chance:.0%})."
+    )
+
+
+def date_parts(run: PublishedRun) -> list[dict[str, Any]]:
+    """One row per learned representation and measure: the window, the date, and whether chance would do as well.
+
+    run: a published run. `chance` is the share of other learned representations of the run whose date by the same measure
+    lies in this one's window; `random` is the window's share of the samples. For a run with one representation chance is
+    the latter.
+    """
+    windows = {part: date_formation(run.epochs, run.columns[TRUTH.format(part)]) for part in run.learned}
+    rows = []
+    for measure, (column, falls, log) in (PART_CURVES | WHOLE_CURVES).items():
+        dates = {}
+        for part in run.learned:
+            values = run.columns.get(column.format(part))
+            found = (
+                None if values is None else date_formation(run.epochs, values, falls=falls, logarithmic=log)
+            )
+            if found is not None:
+                dates[part] = found.middle
+        for part, date in dates.items():
+            window = windows[part]
+            if window is None:
+                continue
+            random = window_share(window, run.epochs)
+            others = (
+                [window.holds(d) for p, d in dates.items() if p != part] if measure in PART_CURVES else []
+            )
+            rows.append({
+                "run": run.name, "part": part, "measure": measure, "onset": window.onset, "middle": window.middle,
+                "end": window.end, "date": date, "inside": window.holds(date), "leads": date < window.onset,
+                "lags": date > window.end, "chance": float(np.mean(others)) if others else random, "random": random,
+            })  # fmt: skip
+    return rows
+
+
+def _summary(measure: Any, part: pd.DataFrame) -> dict[str, Any]:
+    """Shares over representations with an interval from the spread between runs, which are the independent units."""
+    by_run = part.groupby("run").inside.mean().tolist()
+    _, low, high = student(by_run, least=0) if len(by_run) > 1 else (0, 0.0, 1.0)
+    return {
+        "measure": measure, "in_window": part.inside.mean(), "low": max(low, 0.0), "high": min(high, 1.0), "parts": len(part),
+        "runs": len(by_run), "leads": part.leads.mean(), "lags": part.lags.mean(), "chance": part.chance.mean(),
+    }  # fmt: skip
+
+
+@styled
+def draw_dates(dated: pd.DataFrame) -> Any:
+    """One line per representation: its window, and the dates of each measure. dated: rows of `date_parts`."""
+    keys = list(dict.fromkeys(zip(dated.run, dated.part)))
+    figure, ax = canvas(width=7.0, height=1.2 + 0.19 * len(keys))
+    for i, (run, part) in enumerate(keys):
+        own = dated[(dated.run == run) & (dated.part == part)].iloc[0]
+        ax.plot([own.onset, own.end], [i, i], color=NULL_COLOR, linewidth=6, alpha=0.5, solid_capstyle="butt")
+    shown = ["embedding share", "restricted loss", "test accuracy", "weight norm"]
+    shown = [m for m in shown if (dated.measure == m).any()]
+    for color, marker, measure in zip(PALETTE, "os^x", shown):
+        rows = dated[dated.measure == measure]
+        at = [keys.index(key) for key in zip(rows.run, rows.part)]
+        ax.plot(rows.date, at, marker, color=color, markersize=4, linestyle="none", label=measure)
+    ax.set_yticks(range(len(keys)), [f"{run}  {part}" for run, part in keys], fontsize=6)
+    ax.set(xlabel="training step", xscale="log", ylim=(len(keys) - 0.5, -0.5))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+    return figure

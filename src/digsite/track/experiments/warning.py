@@ -1,0 +1,311 @@
+"""Study: is a transition announced before the test accuracy shows it, on networks that grok and on those that never do?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from digsite.base import settings
+from digsite.base.intervals import wilson
+from digsite.figures import canvas, styled
+from digsite.figures.style import NULL_COLOR, PALETTE
+from digsite.track.config import WarningConfig
+from digsite.track.core.early_warning import (
+    WarningModel,
+    choose_threshold,
+    first_alarm,
+    learn_warning,
+    mode_residual,
+    online_features,
+)
+from digsite.track.judge.windows import Window, rise_window
+from digsite.track.subjects.grokking_curves import read_published_runs
+from digsite.track.subjects.grokking_grid import CHEAP, GridShape, train_grid
+from digsite.worker.run import Run
+
+OURS, RIVALS = "our score", ("dynamic modes", "weight norm", "train loss slope")
+ONLY_NORM = ("train_loss", "weight_norm")  # what the published curves have as well
+NEVER = 0.2  # test accuracy below which a network has not begun to generalize
+
+
+@dataclass(frozen=True)
+class WatchedRun:
+    """One training as the warning sees it; `window` is the rise of its test accuracy, None where there is none.
+
+    `late` networks rise after the end of the record: an alarm about them is right, and none is too.
+    """
+
+    name: str
+    steps: np.ndarray
+    measures: dict[str, np.ndarray]
+    train_accuracy: np.ndarray
+    test_accuracy: np.ndarray
+    window: Window | None
+    late: bool = False
+
+
+def warning(config: WarningConfig, run: Run) -> None:
+    """Learns on some primes, judges on others, and then on curves by others."""
+    early, late = (_watched(config, run, primes) for primes in (config.learn_on, config.judge_on))
+    model = _learned(early, CHEAP)
+    scores = {one.name: _scores(one, model) for one in late}
+    signs = _signs(early, model)
+    rows = _judge(config, run, early, late, model, scores, signs)
+    run.table("runs", pd.DataFrame(rows))
+    _others(run, early)
+    groks = [one for one in late if one.window is not None]
+    if groks:
+        run.figure("warning", draw_warnings(late, {n: s[OURS] for n, s in scores.items()}, model.threshold),
+                   caption="The score over training for networks that grok (their test accuracy dotted) and that never do; dashed: the alarm.")  # fmt: skip
+    run.view("runs", "table", "tables/runs.csv")
+
+
+def _watched(config: WarningConfig, run: Run, primes: list[int]) -> list[WatchedRun]:
+    """Networks that grok, and networks that never do; what has only begun to generalize at the end is neither."""
+    found = []
+    for p in primes:
+        shape = GridShape(p, config.width, config.steps, config.every, 0.01)
+        run.stage(f"training modulo {p}")
+        grid: dict[str, Any] = run.once(
+            f"grid-{p}",
+            lambda s=shape: train_grid(s, config.decays, config.shares, config.seeds, config.seed),
+        )
+        late = _followed(config, run, shape)
+        for i, label in enumerate(grid["labels"]):
+            curves = {
+                name: np.asarray(grid[name][i], dtype=float)
+                for name in (*CHEAP, "train_accuracy", "test_accuracy")
+            }
+            steps = np.arange(len(curves["train_loss"])) * float(config.every)
+            window = rise_window(steps, curves["test_accuracy"])
+            begun = window is None and curves["test_accuracy"][-3:].mean() >= NEVER
+            name = f"p{p} wd{label['decay']:g} share{label['share']:g} seed{label['seed']}"
+            measures = {m: curves[m] for m in CHEAP}
+            found.append(WatchedRun(name, steps, measures, curves["train_accuracy"], curves["test_accuracy"], window,
+                                    window is None and (begun or _key(label) in late)))  # fmt: skip
+    return found
+
+
+def _key(label: dict[str, Any]) -> tuple[float, float, int]:
+    return label["decay"], label["share"], label["seed"]
+
+
+def _followed(config: WarningConfig, run: Run, shape: GridShape) -> set[tuple[float, float, int]]:
+    """Which networks of the smallest share and the larger weight decays rise after the record, when they are followed on.
+
+    They are the cell between: on a shorter record they look as if they never did, and a warning about them would be false.
+    """
+    if config.follow <= config.steps:
+        return set()
+    decays, longer = (
+        config.decays[1:] or config.decays,
+        replace(shape, steps=config.follow, every=config.follow // 30),
+    )
+    name = f"follow-{shape.modulus}"
+    grid = run.once(name, lambda: train_grid(longer, decays, [min(config.shares)], config.seeds, config.seed))
+    rises = np.asarray(grid["test_accuracy"])[:, -3:].mean(1) >= NEVER
+    return {_key(label) for label, rise in zip(grid["labels"], rises) if rise and label["share"]}
+
+
+def _features(one: WatchedRun, names: tuple[str, ...]) -> np.ndarray:
+    return online_features(one.steps, {n: one.measures[n] for n in names})
+
+
+def _learned(runs: list[WatchedRun], names: tuple[str, ...]) -> WarningModel:
+    """Under way is up to a tenth of the rise; later samples show it in the accuracy and teach nothing."""
+    features = [_features(one, names) for one in runs]
+    answers = [
+        np.where(one.steps <= one.window.low, 1.0, np.nan)
+        if one.window
+        else np.full(len(one.steps), np.nan if one.late else 0.0)
+        for one in runs
+    ]
+    model = learn_warning(features, answers, names)
+    quiet = [model.score(f) for f, one in zip(features, runs) if one.window is None and not one.late]
+    return replace(model, threshold=choose_threshold(quiet))
+
+
+def _scores(one: WatchedRun, model: WarningModel) -> dict[str, np.ndarray]:
+    """Our score and those of the rivals at each sample, nan where there is no past."""
+    features = _features(one, CHEAP)
+    asked = np.isfinite(features).all(1)
+    count, norm, loss = len(CHEAP), CHEAP.index("weight_norm"), CHEAP.index("train_loss")
+    logs = np.stack([np.log(np.maximum(v, 1e-12)) for v in one.measures.values()], 1)
+    return {
+        OURS: model.score(features),
+        "dynamic modes": np.where(asked, mode_residual(logs), np.nan),
+        "weight norm": features[:, norm],
+        "train loss slope": features[:, 2 * count + loss],
+    }
+
+
+def _signs(runs: list[WatchedRun], model: WarningModel) -> dict[str, float]:
+    """Which way a rival announces a transition, learned where ours is learned."""
+    scores = {one.name: _scores(one, model) for one in runs}
+    return {name: 1.0 if name == OURS or (a := _auroc(runs, scores, name, 1.0, 0.0)) is None or a >= 0.5 else -1.0
+            for name in (OURS, *RIVALS)}  # fmt: skip
+
+
+def _auroc(
+    runs: list[WatchedRun], scores: dict[str, dict[str, np.ndarray]], name: str, sign: float, lead: float
+) -> float | None:
+    """Over pairs of a run that groks, at this share of training before its middle, and one that never does, at the same step."""
+    wins, pairs = 0.0, 0
+    quiet = [one for one in runs if one.window is None and not one.late]
+    for one in runs:
+        if one.window is None:
+            continue
+        at = one.window.middle - lead * one.steps[-1]
+        own = _value_at(one, scores, name, at)
+        for other in quiet:
+            theirs = _value_at(other, scores, name, at)
+            wins += 0.5 if own == theirs else float(sign * own > sign * theirs)
+            pairs += 1
+    return wins / pairs if pairs else None
+
+
+def _value_at(one: WatchedRun, scores: dict[str, dict[str, np.ndarray]], name: str, step: float) -> float:
+    """The last score by then; 0 where the network has not been scored yet, which is a tie with others such."""
+    known = scores[one.name][name][one.steps <= step]
+    known = known[np.isfinite(known)]
+    return float(known[-1]) if len(known) else 0.0
+
+
+def _judge(
+    config: WarningConfig, run: Run, early: list[WatchedRun], late: list[WatchedRun], model: WarningModel,
+    scores: dict[str, dict[str, np.ndarray]], signs: dict[str, float],
+) -> list[dict[str, Any]]:  # fmt: skip
+    groks, quiet = [r for r in late if r.window], [r for r in late if not r.window and not r.late]
+    rng = run.rng("bootstrap")
+    texts = []
+    for name in (OURS, *RIVALS):
+        for lead in (0.1, 0.2):
+            value = _auroc(late, scores, name, signs[name], lead)
+            if value is None:
+                continue
+            draws = []
+            for _ in range(200):
+                again = [groks[i] for i in rng.integers(0, len(groks), len(groks))] + [
+                    quiet[i] for i in rng.integers(0, len(quiet), len(quiet))
+                ]
+                draws.append(_auroc(again, scores, name, signs[name], lead))
+            low, high = np.quantile(np.array(draws, dtype=float), [0.025, 0.975])
+            run.claim(f"auroc/{name.replace(' ', '_')}/lead_{lead:.0%}", value, low=low, high=high, n=len(late), null=0.5,
+                      note=f"{len(groks)} that grok, {len(quiet)} that never do")  # fmt: skip
+            texts.append(f"{value:.2f}") if name == OURS else None
+    rows = []
+    quiet_early = [r for r in early if not r.window and not r.late]
+    early_scores = {one.name: _scores(one, model) for one in quiet_early}
+    for name in (OURS, *RIVALS):
+        sign = signs[name]
+        threshold = choose_threshold([sign * early_scores[one.name][name] for one in quiet_early])
+        for one in late:
+            alarm = first_alarm(one.steps, sign * scores[one.name][name], threshold)
+            lead = (one.window.middle - alarm) / one.steps[-1] if one.window and alarm is not None else None
+            rows.append({"score": name, "run": one.name, "groks": one.window is not None, "late": one.late, "alarm": alarm, "lead": lead,
+                         "middle": one.window.middle if one.window else None})  # fmt: skip
+    table = pd.DataFrame(rows)
+    for name, part in table.groupby("score", sort=False):
+        _alarm_claims(run, str(name).replace(" ", "_"), part)
+    ours = table[table.score == OURS]
+    false = ours[~ours.groks & ~ours.late].alarm.notna()
+    before = ours[ours.groks].lead.fillna(-1)
+    run.verdict(
+        f"On moduli that it was not learned on, the score has AUROC {' and '.join(texts)} at 10 and 20 % of training before the "
+        f"middle of the rise; {int((before >= 0.1).sum())} of {len(before)} rises are announced 10 % ahead, with an alarm in "
+        f"{int(false.sum())} of {len(false)} runs that never rise.",
+        on=["auroc/our_score/*", "alarms/our_score/*"],
+    )
+    return rows
+
+
+def _alarm_claims(run: Run, name: str, part: pd.DataFrame) -> None:
+    quiet, groks = part[~part.groks & ~part.late], part[part.groks]
+    if not len(quiet) or not len(groks):
+        return
+    false = int(quiet.alarm.notna().sum())
+    low, high = wilson(false, len(quiet))
+    run.claim(
+        f"alarms/{name}/false_per_run",
+        false / len(quiet),
+        low=low,
+        high=high,
+        n=len(quiet),
+        null=0.05,
+        note="null: the level set",
+    )
+    ahead = int((groks.lead.fillna(-1) >= 0.1).sum())
+    low, high = wilson(ahead, len(groks))
+    run.claim(f"alarms/{name}/ahead_10%", ahead / len(groks), low=low, high=high, n=len(groks), null=0.0)
+    late = part[part.late]
+    if len(late):
+        run.claim(f"alarms/{name}/about_late_ones", int(late.alarm.notna().sum()), n=len(late), unit="networks",
+                  note="that rise after the record: neither false nor asked for")  # fmt: skip
+    leads = groks.lead.dropna()
+    if len(leads):
+        run.claim(f"alarms/{name}/median_lead", leads.median(), low=leads.min(), high=leads.max(), n=len(leads), null=0.0,
+                  note="share of training before the middle of the rise; interval: least and largest")  # fmt: skip
+
+
+def _others(run: Run, early: list[WatchedRun]) -> None:
+    """The score from loss and norm alone, learned on own networks, asked about published curves of other groups."""
+    folder = settings.data_dir()
+    if folder is None or not (Path(folder) / "grokking_curves").is_dir():
+        return run.say("The published curves are not here (DIGSITE_DATA): only own networks are judged.")
+    model = _learned(early, ONLY_NORM)
+    rows = []
+    for one in read_published_runs(Path(folder) / "grokking_curves"):
+        if "sum_of_squared_weights" not in one.columns:
+            continue  # the source kept no norm of transformers
+        c, steps = one.columns, one.epochs
+        measures = {"train_loss": c["train_loss"], "weight_norm": c["sum_of_squared_weights"]}
+        scores = model.score(online_features(steps, measures))
+        window = rise_window(steps, c["test_acc"])
+        alarm = first_alarm(steps, scores, model.threshold)
+        lead = (window.middle - alarm) / steps[-1] if window and alarm is not None else None
+        rows.append({"run": one.name, "alarm": alarm, "onset": window.low if window else None,
+                     "middle": window.middle if window else None, "lead": lead})  # fmt: skip
+    table = pd.DataFrame(rows)
+    run.table("published", table)
+    rising = table[table.middle.notna()]
+    ahead = int((rising.lead.fillna(-1) > 0).sum())
+    low, high = wilson(ahead, len(rising))
+    run.claim(
+        "published/alarm_before_middle",
+        ahead / len(rising),
+        low=low,
+        high=high,
+        n=len(rising),
+        null=0.0,
+        note="loss and norm alone",
+    )
+    still = table[table.middle.isna()]
+    run.claim("published/false_alarms", int(still.alarm.notna().sum()), n=len(still), null=0.0, unit="runs")
+
+
+@styled
+def draw_warnings(runs: list[WatchedRun], scores: dict[str, np.ndarray], threshold: float) -> Any:
+    """Scores of runs that grok above, of runs that never do below. scores: by name of run."""
+    figure, axes = canvas(2, 1, width=6.8, height=5.0, sharex=True, sharey=True)
+    for one in runs:
+        ax = axes[0 if one.window else 1]
+        line = ax.plot(
+            one.steps, scores[one.name], linewidth=0.9, alpha=0.8, color=PALETTE[0 if one.window else 3]
+        )
+        if one.window:
+            ax.plot(
+                one.window.middle,
+                np.interp(one.window.middle, one.steps, scores[one.name]),
+                "o",
+                markersize=3,
+                color=line[0].get_color(),
+            )
+    for ax, title in zip(axes, ("networks that grok (dot: middle of the rise)", "networks that never do")):
+        ax.axhline(threshold, color=NULL_COLOR, linestyle="--", linewidth=1)
+        ax.set(ylabel="score", title=title)
+    axes[1].set_xlabel("training step")
+    return figure
