@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from digsite.base.errors import NotFound, UsageError
 from digsite.read import api as desk
 from digsite.read import train_reader
+from digsite.read.core.population import population
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,35 @@ def test_empty_folder_and_no_folder(tmp_path):
 def test_numbers_are_plain(zoo, reader_path):
     value = desk.read_model(f"zoo:{zoo.folder}#0", reader_path)["predictions"][0]["value"]
     assert isinstance(value, float) and np.isfinite(value)
+
+
+def test_a_config_beside_the_file_gives_heads_and_activation(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    names = [f"layers.0.self_attn.{r}_proj.weight" for r in "qkvo"]
+    tensors = {"embed_tokens.weight": torch.randn(50, 8, generator=g)} | {
+        n: torch.randn(8, 8, generator=g) for n in names
+    }
+    tensors |= {
+        "layers.0.mlp.up_proj.weight": torch.randn(16, 8, generator=g),
+        "layers.0.mlp.down_proj.weight": torch.randn(8, 16, generator=g),
+    }
+    for name in ("other.safetensors", "model.safetensors"):
+        save_file(tensors, tmp_path / name)
+        (tmp_path / "config.json").write_text('{"num_attention_heads": 4, "hidden_act": "gelu_new"}')
+        group = population([desk.open_model(str(tmp_path / name))]).groups[0]
+        assert group.graph.blocks[1].heads == (4, 4), name
+        assert next(n for n in group.graph.nodes if n.kind == "hidden").activation == "gelu"
+    (tmp_path / "config.json").write_text("no json")
+    assert desk.read_model(str(tmp_path / "other.safetensors"))["answers"][0]["question"].startswith(
+        "what is it"
+    )
+
+
+def test_four_answers_and_relatives(tmp_path):
+    state = read_networks.make("relu mlp").state_dict()
+    _file(tmp_path, state)
+    (tmp_path / "others").mkdir()
+    _file(tmp_path / "others", {k: t + 0.01 for k, t in state.items()}, "copy.safetensors")
+    found = desk.read_model(f"file:{tmp_path / 'm.safetensors'}", against=str(tmp_path / "others"))
+    assert [a["question"].split()[0] for a in found["answers"]] == ["what", "where", "is", "how"]
+    assert "candidates" in found["answers"][1]["answer"] or "related" in found["answers"][1]["answer"]

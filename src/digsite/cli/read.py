@@ -14,10 +14,11 @@ from digsite.cli._options import json_option
 @click.option(
     "--lineage", "wants_lineage", is_flag=True, help="MODEL is a folder of models: who was made from whom."
 )
+@click.option("--against", help="A folder of models: which of them is MODEL related to?")
 @click.option("--figure", help="Draw the lineage to this file (png or svg).")
 @json_option
-def command(model, other, reader_path, wants_lineage, figure, as_json):
-    """What a model's weights say: predictions with intervals, layers read and skipped, spectra.
+def command(model, other, reader_path, wants_lineage, against, figure, as_json):
+    """What a model's weights say: what it is, where from, is something planted, how good; layers, spectra.
 
     With OTHER, what changed between two checkpoints. With --lineage, who in a folder was made from whom.
     """
@@ -27,21 +28,28 @@ def command(model, other, reader_path, wants_lineage, figure, as_json):
         raise UsageError(f"--lineage takes one folder, and '{other}' is a second.")
     if reader_path and (other or wants_lineage):
         raise UsageError("--reader has no effect on a comparison of models.")
+    if against and (other or wants_lineage):
+        raise UsageError(
+            "--against goes with one model: a comparison of two and a lineage have their own candidates."
+        )
     if wants_lineage:
         return _lineage(model, figure, as_json)
-    return _diff(model, other, as_json) if other else _one(model, reader_path, as_json)
+    return _diff(model, other, as_json) if other else _one(model, reader_path, against, as_json)
 
 
-def _one(model, reader_path, as_json):
+def _one(model, reader_path, against, as_json):
     from digsite.cli._print import print_json, print_table
     from digsite.read.api import read_model
 
-    found = read_model(model, reader_path)
+    found = read_model(model, reader_path, against)
     if as_json:
         return print_json(found)
     for note in found["notes"]:
         if note.startswith("not "):  # what was not understood, before any answer
             click.echo(note)
+    for answer in found["answers"]:
+        click.echo(f"{answer['question']}\n  {answer['answer']}")
+    click.echo("")
     for name, title in (("predictions", "what it says"), ("layers", "layers read"), ("skipped", "skipped")):
         if found[name]:
             click.echo(title)

@@ -1,6 +1,7 @@
 """The room on a user's own models: what `digsite read` prints, as plain data."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ import pandas as pd
 
 from digsite.base.errors import UsageError
 from digsite.figures import save_figure
-from digsite.read.core.population import Population, population
+from digsite.read.core.population import Group, Population, population
 from digsite.read.core.reader import Reader, load_reader
 from digsite.read.figures import readers as figures
 from digsite.read.judge import lineage
-from digsite.read.judge.describe import layers
+from digsite.read.judge.answers import how_good, is_something_planted, what_is_it, where_from
+from digsite.read.judge.describe import layers, read_share
 from digsite.read.judge.diff import diff
+from digsite.read.judge.untrained import Training, check_training
 from digsite.read.subjects.model_files import read_networks
+from digsite.read.subjects.network import Network, network_of
 from digsite.weights import read_weights
+from digsite.weights.formats.folder import SINGLES
 from digsite.weights.sources.py import make
 from digsite.weights.unread import understood
 
@@ -26,13 +31,14 @@ SHIPPED = "digsite.read.subjects.shipped"
 
 @dataclass(frozen=True)
 class ReadModel:
-    """What was read, as tables; `notes` begin with what was not understood."""
+    """What was read, as tables; `answers` to the four questions; `notes` begin with what was not understood."""
 
     model: str
     layers: pd.DataFrame
     skipped: pd.DataFrame
     predictions: pd.DataFrame
     notes: tuple[str, ...]
+    answers: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __repr__(self) -> str:
         head = f"{self.model}: {len(self.layers)} layers read, {len(self.skipped)} tensors skipped"
@@ -44,40 +50,90 @@ def read(model: Any, reader: str | None = None) -> ReadModel:
     found = read_model(model, reader)
     layers, skipped, predictions = (pd.DataFrame(found[key]) for key in ("layers", "skipped", "predictions"))
     name = model if isinstance(model, str) else f"a {type(model).__name__}"
-    return ReadModel(name, layers, skipped, predictions, tuple(found["notes"]))
+    answers = pd.DataFrame(found["answers"])
+    return ReadModel(name, layers, skipped, predictions, tuple(found["notes"]), answers)
 
 
 def open_model(reference: Any) -> Any:
-    """A module for `py:`, which can be run; weights for everything else; what is no reference is taken as it is."""
+    """A module for `py:`, which can be run; weights for everything else, with the config that lies beside a file.
+
+    What is no reference (a module, a dict of tensors) is taken as it is.
+    """
     if not isinstance(reference, str):
         return reference
-    return make(reference.removeprefix("py:")) if reference.startswith("py:") else read_weights(reference)
+    if reference.startswith("py:"):
+        return make(reference.removeprefix("py:"))
+    path = Path(reference.removeprefix("file:")).expanduser()
+    if path.is_file() and (path.parent / "config.json").is_file():
+        if path.name in SINGLES:  # a Hugging Face folder named by its one file
+            return read_weights(f"file:{path.parent}")
+        bundle = read_weights(reference)
+        return replace(bundle, meta={"config": _read_config(path.parent / "config.json"), **bundle.meta})
+    return read_weights(reference)
 
 
-def read_model(reference: Any, reader_path: str | None = None) -> dict[str, Any]:
-    """Predictions, layers, what was skipped, and sentences on how far to trust it."""
-    opened = open_model(reference)
-    people = population([opened])
-    graph = people.groups[0].graph
+def _read_config(path: Path) -> dict[str, Any]:
+    """A config that is no JSON object says nothing; the weights are read without it."""
+    try:
+        found = json.loads(path.read_text())
+    except (ValueError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_model(reference: Any, reader_path: str | None = None, against: str | None = None) -> dict[str, Any]:
+    """Four answers, predictions, layers, what was skipped, and sentences on how far to trust it.
+
+    `against` is a folder of models among which the network's relatives are looked for.
+    """
+    model = open_model(reference)
+    people = population([model])
+    group = people.groups[0]
+    network = _network_of(reference if isinstance(reference, str) else type(reference).__name__, model, group)
+    training = check_training(network.weights)
     found: dict[str, Any] = {
         "model": reference if isinstance(reference, str) else type(reference).__name__,
+        "answers": [],
         "predictions": [],
         "layers": layers(people).to_dict("records"),
-        "skipped": [{"tensor": s.tensor, "reason": s.reason} for s in graph.skipped],
-        "notes": [*understood(opened), *graph.notes],
+        "skipped": [{"tensor": s.tensor, "reason": s.reason} for s in group.graph.skipped],
+        "notes": [*understood(model), *group.graph.notes],
     }
     named = load_reader(reader_path) if reader_path else None  # a wrong path is said before anything else
-    if len(graph.blocks) < 2:
-        found["notes"].append("a single layer: there is no network around it, so nothing is predicted.")
-        return found
-    reader = named or shipped_for(people)
-    if reader is None:
-        found["notes"].append(
-            "no shipped reader knows networks of this shape: train one with `digsite run nwa`."
-        )
-        return found
-    _predict(found, reader, people)
+    why_not = _predict_where_possible(found, named, people, training)
+    others = read_networks(Path(against).expanduser(), least=1).networks if against else None
+    answers = (
+        what_is_it(group, read_share(people), training),
+        where_from(network, others),
+        is_something_planted(network, group.graph, training),
+        how_good(found["predictions"], found.get("in_zoo"), why_not),
+    )
+    found["answers"] = [asdict(a) for a in answers]
     return found
+
+
+def _network_of(reference: str, model: Any, group: Group) -> Network:
+    tensors = {k: t[0] for k, t in group.stored.items()}
+    meta = getattr(model, "meta", None) or {}
+    return network_of(reference.rpartition("/")[2], tensors, meta.get("config"))
+
+
+def _predict_where_possible(
+    found: dict[str, Any], named: Reader | None, people: Population, training: Training
+) -> str:
+    """Fills in the predictions, or says why there are none."""
+    if len(people.groups[0].graph.blocks) < 2:
+        why = "a single layer: there is no network around it, so nothing is predicted."
+    elif (reader := named or shipped_for(people)) is None:
+        why = "no shipped reader knows networks of this shape: train one with `digsite run nwa`."
+    else:
+        _predict(found, reader, people)
+        if not training.trained:
+            found["in_zoo"] = False
+            found["notes"].append("it looks untrained, so it lies outside of every zoo of trained networks.")
+        return ""
+    found["notes"].append(why)
+    return why
 
 
 def shipped_for(people: Population) -> Reader | None:
@@ -110,8 +166,12 @@ def _predict(found: dict[str, Any], reader: Reader, people: Population) -> None:
         }
         for r in predictions.table.to_dict("records")
     ]
-    where = "inside" if inside else "OUTSIDE: do not trust the numbers above"
-    found["notes"].append(f"this model lies {where} the reader's zoo '{reader.card['zoo']}' (p = {p:.3f}).")
+    zoo = f"the zoo '{reader.card['zoo']}' that the reader learned from (p = {p:.3f})"
+    found["notes"].append(
+        f"this model lies inside {zoo}."
+        if inside
+        else f"this model lies outside {zoo}: do not trust the numbers above."
+    )
     if "worth" in reader.card:
         found["notes"].append(
             "its reading of test accuracy ranks networks as well as "
@@ -124,7 +184,13 @@ def _predict(found: dict[str, Any], reader: Reader, people: Population) -> None:
 def compare_models(first: str, second: str) -> dict[str, Any]:
     found = diff(open_model(first), open_model(second))
     notes = [
-        f"weights differ by {found.distance:.4g} of their norm, and by {found.matched:.4g} after matching neurons.",
+        f"weights differ by {found.distance:.4g} of their norm"
+        + (
+            f", and by {found.matched:.4g} of the joint norm after matching neurons."
+            if np.isfinite(found.matched)
+            else "; too large to be matched neuron by neuron."
+        ),
+        f"networks trained apart agree as well about the numbering of their neurons with p = {found.p:.2g}.",
         f"{found.verdict}.",
     ]
     if np.isfinite(found.function):

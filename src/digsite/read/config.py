@@ -113,8 +113,43 @@ class GroupZooConfig(Config):
     )
 
 
+class FamiliesConfig(Config):
+    """Families of known descent: how many, of which recipes."""
+
+    seed: int = Field(0, description="seed of the edits and triggers")
+    families: int = Field(2, ge=2, description="families of each recipe; every second root has a backdoor")
+    recipes: list[Annotated[str, named("recipe", "digsite.read.subjects.family_recipes:PLANS")]] = Field(
+        ["mlp-mnist-relu-sgd", "mlp-usps-gelu-adam", "cnn-usps-relu-momentum", "cnn-fashion-tanh-adam", "transformer-usps-adamw"],
+        min_length=1, description="recipes that families are made of; those the rules were grown on are no test",
+    )  # fmt: skip
+    share: float = Field(1.0, gt=0, le=1, description="share of each recipe's training steps")
+
+
+class PlantedConfig(Config):
+    """Clean and poisoned networks of many classes: which recipes calibrate, which are judged."""
+
+    seed: int = Field(0, description="seed of images and triggers")
+    networks: int = Field(40, ge=4, description="networks of each recipe, half of them poisoned")
+    sets: list[Annotated[str, named("image set", "digsite.data.sets")]] = Field(
+        ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
+    )
+    side: int = Field(10, ge=8, description="side that all images are brought to")
+    per_set: int = Field(2000, ge=50, description="training images of each set")
+    calibration: list[Annotated[str, named("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
+        ["relu-adam", "relu-momentum", "no-hidden-adam"],
+        min_length=1,
+        description="recipes whose clean networks set the level",
+    )
+    recipes: list[Annotated[str, named("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
+        ["tanh-adamw", "relu-rmsprop", "gelu-momentum"], min_length=1, description="recipes that are judged"
+    )
+    steps_share: float = Field(1.0, gt=0, le=1, description="share of each recipe's training steps")
+
+
 CONFIGS: dict[str, type[Config]] = {
     "nwa": NwaConfig,
     "published": PublishedConfig,
     "group_zoo": GroupZooConfig,
+    "families": FamiliesConfig,
+    "planted": PlantedConfig,
 }

@@ -2,7 +2,7 @@ import itertools
 
 import torch
 
-from digsite.read.judge.relation import relate_networks
+from digsite.read.judge.relation import order_free_gap, relate_networks
 from digsite.read.subjects.network import network_of
 
 
@@ -38,3 +38,12 @@ def test_rescaled_copies_count_as_near():
     other = {**state, "0.weight": state["0.weight"] * rows, "1.weight": state["1.weight"] / rows.T}
     found = relate_networks(network_of("a", state), network_of("b", other))
     assert found.rescaled and found.distance == 0.01
+
+
+def test_the_order_free_gap_is_nothing_for_another_order_and_something_for_a_stranger():
+    state = _network(0)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    moved = {**state, "0.weight": state["0.weight"][order], "1.weight": state["1.weight"][:, order]}
+    names = {k: k for k in state}
+    a, b, c = (network_of("n", s) for s in (state, moved, _network(1)))
+    assert order_free_gap(a, b, names) < 1e-6 < 0.02 < order_free_gap(a, c, names)

@@ -1,6 +1,13 @@
 import torch
 
-from digsite.read.judge.traces import derived_marks, find_pruning, find_rescaling, find_rounding, same_zeros
+from digsite.read.judge.traces import (
+    derived_marks,
+    find_pruning,
+    find_rescaling,
+    find_rounding,
+    is_exact_origin,
+    same_zeros,
+)
 from digsite.read.subjects.network import network_of
 
 G = torch.Generator().manual_seed(0)
@@ -19,6 +26,7 @@ def test_zeros():
     tuned = _with(lambda t: torch.where(t.abs() < 0.7, 0.0, t * 1.01))
     assert not find_pruning(PARENT, tuned, PARENT.matrices).alone and same_zeros(child, tuned)
     assert find_pruning(child, PARENT, PARENT.matrices) is None and not same_zeros(child, PARENT)
+    assert is_exact_origin(PARENT, child) and not is_exact_origin(PARENT, tuned)
 
 
 def _grid(t, bits, dim=None):

@@ -52,3 +52,11 @@ def test_a_pupil_of_its_sibling_was_repaired():
         _edge(0, 3, "distilled", taught=0.6),
     ]
     assert [e.kind for e in name_repairs(edges, networks)] == ["fine-tuned", "repaired", "distilled"]
+
+
+def test_what_is_as_near_to_the_original_does_not_hang_from_its_copy_or_its_sibling():
+    networks = [_at(0.0, 0.0), _at(0.2, 0.0), _at(0.25, 1.0)]
+    distances = [[0, 0.2, 1.03], [0.2, 0, 1.0], [1.03, 1.0, 0]]
+    for kind in ("permuted copy", "fine-tuned"):
+        edges = turn_back([_edge(0, 1, kind, 0.2), _edge(1, 2)], networks, distances, _edge)
+        assert [(e.parent, e.child) for e in edges] == [(0, 1), (0, 2)], kind

@@ -96,11 +96,20 @@ class Population:
 
 def known_of(model: Mapping[str, Any], tied: Mapping[str, str] | None = None) -> Known:
     """What a stored model config says beside the weights."""
-    activation = model.get("activation", "")
+    activation = model.get("activation", "") or _published_activation(model)
     if "activations" in model:
         activation = tuple(model["activations"])
     skeleton = build(parse(dict(model))).eval() if model.get("kind") in MODELS else None
     return Known(activation, _heads(model), dict(tied or {}), skeleton, tuple(model.get("skips") or ()))
+
+
+def _published_activation(config: Mapping[str, Any]) -> str:
+    """The activation under the names of published configs, without the words that tell its approximations apart."""
+    for key in ("hidden_act", "activation_function", "hidden_activation", "feed_forward_proj"):
+        if isinstance(config.get(key), str):
+            name = config[key].lower().removeprefix("gated-")
+            return next((known for known in ("gelu", "silu", "relu", "tanh") if known in name), "")
+    return ""
 
 
 def source_of(model: Any) -> Source:

@@ -1,111 +1,164 @@
-"""What changed between two checkpoints of one shape, and is it a change of the function at all?"""
+"""What changed between two checkpoints of one shape, and is it a change of the function at all?
 
+Tensors are read one at a time from both sides, so two models on disk are compared in the memory of their largest tensor.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.read.core.graph import Graph
-from digsite.read.core.parts import Parts, canonical, parts_of
-from digsite.read.core.population import Group, population
+from digsite.read.core.correspondence import combine_p_values
+from digsite.read.core.population import population, source_of
 from digsite.read.core.readers.spectra import matrix, singular_values
 from digsite.read.judge.invariance import function_change
+from digsite.read.judge.matching import Match, match_networks
+from digsite.read.judge.relation import RELATED, TensorRelation, joint_distance, relate_tensor
+from digsite.read.judge.traces import find_rounding
+from digsite.read.subjects.network import Network, is_weight, network_of, refuse_not_finite
+from digsite.weights.bundle import LazyTensors, WeightBundle
 
-SAME = 1e-4
+_SIDE = 512  # matrices are thinned to this for their spectra; smaller ones are taken whole
+_SMALL = 4_000_000  # weights up to which networks are also matched neuron by neuron
 
 
 @dataclass(frozen=True)
 class Difference:
+    """`p`: chance that networks trained apart agree as well about the numbering of their neurons."""
+
     layers: pd.DataFrame
     distance: float  # of the weights as they lie, over their norm
-    matched: float  # after the best reordering of canonical forms
+    matched: float  # after the best reordering of canonical forms; NaN where too large to be matched
     function: float  # of outputs on random inputs; NaN where not run
     verdict: str
+    p: float = 1.0
 
 
 def diff(first: object, second: object) -> Difference:
-    a, b = population([first]).groups[0], population([second]).groups[0]
-    shapes = [{k: tuple(t.shape) for k, t in g.tensors.items()} for g in (a, b)]
-    if shapes[0] != shapes[1]:
-        odd = sorted(set(shapes[0].items()) ^ set(shapes[1].items()))[0][0]
+    """`first`, `second`: modules, dicts of tensors or weight bundles of one shape, in the order of time if there is one."""
+    sides = _tensors(first), _tensors(second)
+    _refuse_other_shapes(*sides)
+    rows, relations = [], []
+    gap = size = total = 0.0
+    zeroed = altered = 0
+    for name in sides[0]:
+        x, y = (side[name].detach() for side in sides)
+        if not is_weight(name, x):
+            continue
+        x, y = x.float(), y.float()
+        refuse_not_finite("the first model", name, x)
+        refuse_not_finite("the second model", name, y)
+        zeroed += int(((y == 0) & (x != 0)).sum())
+        altered += int(((y != 0) & (y != x)).sum())
+        found = relate_tensor(name, x, y)
+        relations.append(found)
+        norm = float(x.norm())
+        gap += _gap(found, norm) ** 2
+        size += norm**2
+        total += x.numel()
+        if x.ndim > 1:
+            rows.append(_row(found, x, y, norm))
+    if not rows:
+        raise UsageError("no weight matrix was found in these models: there is nothing to compare.")
+    distance = float(np.sqrt(gap / max(size, 1e-300)))
+    p = combine_p_values([t.p for t in relations if t.rank > 1])
+    function = _function_change(first, second, total)
+    networks = _networks(sides) if total <= _SMALL else None
+    match = (
+        match_networks(*networks, {k: k for k in networks[0].weights}) if networks and distance > 0 else None
+    )
+    matched = match.distance if match else (0.0 if distance == 0 else float("nan"))
+    verdict = _verdict(distance, networks, match, tuple(relations), p, function)
+    if zeroed and not altered:
+        verdict = f"pruned: {zeroed / total:.0%} of the weights set to zero, nothing else changed"
+    return Difference(pd.DataFrame(rows), distance, matched, function, verdict, p)
+
+
+def _tensors(model: object) -> Mapping[str, Tensor]:
+    return model.tensors if isinstance(model, WeightBundle) else source_of(model).tensors
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    if isinstance(tensors, LazyTensors):
+        return {k: s.shape for k, s in tensors.stored.items()}
+    return {k: tuple(t.shape) for k, t in tensors.items()}
+
+
+def _refuse_other_shapes(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    one, other = _shapes(first), _shapes(second)
+    if one != other:
+        odd = sorted(set(one.items()) ^ set(other.items()))[0][0]
         raise UsageError(
-            f"the two models differ in shape, first at {odd!r}: only checkpoints of one shape compare."
+            f"the two models differ in shape, first at {odd!r}: only checkpoints of one shape compare.",
+            hint="`digsite read FOLDER --lineage` relates models that share some of their shapes.",
         )
-    function = function_change(a, b, 0) if a.skeleton is not None else float("nan")
-    raw = _distance([a.tensors[k] for k in a.tensors], [b.tensors[k] for k in a.tensors])
-    matched = _matched_distance(a, b)
-    return Difference(_layers(a, b), raw, matched, function, _verdict(raw, matched, function))
 
 
-def _verdict(raw: float, matched: float, function: float) -> str:
-    if raw == 0:
+def _networks(sides: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> tuple[Network, Network]:
+    return network_of("the first model", sides[0]), network_of("the second model", sides[1])
+
+
+def _gap(found: TensorRelation, norm: float) -> float:
+    """Norm of the change of a tensor, from its distance over the joint norm."""
+    other = norm * float(np.exp(found.log_norm_ratio)) if found.log_norm_ratio or norm else norm
+    return found.distance * float(np.hypot(norm, other)) if norm else found.distance
+
+
+def _row(found: TensorRelation, x: Tensor, y: Tensor, norm: float) -> dict[str, Any]:
+    a, b = (_thin(t) for t in (x, y))
+    s_a, s_b = (singular_values(matrix(t[None]))[0] for t in (a, b))
+    delta = singular_values(matrix((b.double() - a.double())[None]))[0].square()
+    share = delta / delta.sum().clamp_min(1e-300)
+    rank = float(torch.exp(-(share * share.clamp_min(1e-30).log()).sum())) if delta.sum() > 0 else 0.0
+    return {
+        "layer": found.name, "relative_change": _gap(found, norm) / max(norm, 1e-30), "cosine": found.cosine,
+        "rank_of_change": rank, "rank_full": len(delta),
+        "spectrum_change": float((s_a - s_b).norm() / s_a.norm().clamp_min(1e-30)),
+        "zeros_before": float((x == 0).float().mean()), "zeros_after": float((y == 0).float().mean()),
+    }  # fmt: skip
+
+
+def _thin(weight: Tensor) -> Tensor:
+    flat = weight.flatten(1)
+    for axis in (0, 1):
+        if flat.shape[axis] > _SIDE:
+            flat = flat.index_select(axis, torch.linspace(0, flat.shape[axis] - 1, _SIDE).long())
+    return flat
+
+
+def _function_change(first: object, second: object, total: float) -> float:
+    """Outputs are compared where both are modules of a size that random inputs can be run through at once."""
+    if not isinstance(first, nn.Module) or not isinstance(second, nn.Module) or total > _SMALL:
+        return float("nan")
+    a, b = population([first]).groups[0], population([second]).groups[0]
+    return function_change(a, b, 0) if a.skeleton is not None else float("nan")
+
+
+def _verdict(
+    distance: float, networks: tuple[Network, Network] | None, match: Match | None,
+    relations: tuple[TensorRelation, ...], p: float, function: float,
+) -> str:  # fmt: skip
+    """What was done, from the surest to the vaguest."""
+    if distance == 0:
         return "identical weights"
-    if matched < SAME and not function > 1e-3:
+    if match is not None and match.exact and not function > 1e-3:
         return "a mere re-parameterization: the same function in other coordinates"
-    if matched < 0.9 * raw:
+    if networks:
+        found = find_rounding(*networks, networks[0].matrices)
+        if found is not None:
+            return f"{found.kind}: {found.detail}, nothing else changed"
+    if (
+        match is not None
+        and match.p < RELATED
+        and match.moved > 0
+        and match.distance < 0.5 * joint_distance(relations)
+    ):
         return "changed, and partly in other coordinates"
+    if p > RELATED and (match is None or match.p > RELATED) and len(relations) > 1:
+        return "changed, and nothing tells the two from networks that were trained apart"
     return "changed"
-
-
-def _layers(a: Group, b: Group) -> pd.DataFrame:
-    rows = []
-    for name in dict.fromkeys(n for block in a.graph.blocks for n in block.tensors):
-        x, y = a.tensors[name].double(), b.tensors[name].double()
-        s_x, s_y = singular_values(matrix(x))[0], singular_values(matrix(y))[0]
-        delta = singular_values(matrix(y - x))[0].square()
-        share = delta / delta.sum().clamp_min(1e-300)
-        rank = float(torch.exp(-(share * share.clamp_min(1e-30).log()).sum())) if delta.sum() > 0 else 0.0
-        rows.append(
-            {
-                "layer": name,
-                "relative_change": _distance([x], [y]),
-                "cosine": float((x * y).sum() / (x.norm() * y.norm()).clamp_min(1e-30)),
-                "rank_of_change": rank,
-                "rank_full": len(delta),
-                "spectrum_change": float((s_x - s_y).norm() / s_x.norm().clamp_min(1e-30)),
-                "zeros_before": float((x == 0).double().mean()),
-                "zeros_after": float((y == 0).double().mean()),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _distance(xs: list[Tensor], ys: list[Tensor]) -> float:
-    gap = sum(float((x.double() - y.double()).square().sum()) for x, y in zip(xs, ys))
-    size = sum(float(x.double().square().sum()) for x in xs)
-    return float(np.sqrt(gap / max(size, 1e-300)))
-
-
-def _matched_distance(a: Group, b: Group) -> float:
-    """Distance of canonical forms after matching the neurons of each hidden set in turn."""
-    first, second = (canonical(g.graph, parts_of(g.graph, g.tensors)) for g in (a, b))
-    second = align(a.graph, first, second)
-    return _distance([*first.weights, *first.bias], [*second.weights, *second.bias])
-
-
-def align(graph: Graph, first: Parts, second: Parts) -> Parts:
-    """`second` with each hidden set reordered to agree best with `first`, inputs to outputs, then once more."""
-    weights, bias, gain = list(second.weights), list(second.bias), list(second.gain)
-    for _ in range(2):
-        for node, described in enumerate(graph.nodes):
-            if described.kind != "hidden":
-                continue
-            x = _profile(graph, first.weights, first.bias, node)
-            y = _profile(graph, weights, bias, node)
-            order = torch.from_numpy(linear_sum_assignment(-(x @ y.T).numpy())[1])
-            for i, block in enumerate(graph.blocks):
-                weights[i] = weights[i][:, :, order] if block.target == node else weights[i]
-                weights[i] = weights[i][:, :, :, order] if block.source == node else weights[i]
-            bias[node], gain[node] = bias[node][:, order], gain[node][:, order]
-    return Parts(weights, bias, gain)
-
-
-def _profile(graph: Graph, weights: list[Tensor], bias: list[Tensor], node: int) -> Tensor:
-    """(neurons, numbers): what enters and what leaves each neuron."""
-    rows = [w[0].transpose(0, 1).flatten(1) for w, b in zip(weights, graph.blocks) if b.target == node]
-    rows += [w[0].flatten(0, 1).T for w, b in zip(weights, graph.blocks) if b.source == node]
-    return torch.cat([*rows, bias[node][0][:, None]], 1).double()

@@ -16,7 +16,7 @@ from digsite.base.errors import UsageError
 from digsite.read.judge.edge_kinds import Judgement, judge_edge
 from digsite.read.judge.mixtures import Mixture, find_grafts, find_merges
 from digsite.read.judge.relation import RELATED, Relation, relate_networks
-from digsite.read.judge.traces import derived_marks, same_zeros
+from digsite.read.judge.traces import derived_marks, is_exact_origin, same_zeros
 from digsite.read.judge.ways import Edge, name_repairs, name_series, turn_back
 from digsite.read.subjects.network import Network
 
@@ -139,8 +139,9 @@ def _shortest_tree(
             for o in hosts
             if not marks[o] or (marks[o] == marks[i] == {"sparse"} and same_zeros(networks[o], networks[i]))
         ]
+        exact = [o for o in kin if is_exact_origin(networks[o], networks[i])]
         if kin or hosts:
-            tree.add_edge(i, min(kin or hosts, key=lambda o: distances[i, o]))
+            tree.add_edge(i, min(exact or kin or hosts, key=lambda o: distances[i, o]))
     largest = max(nx.connected_components(tree), key=len)
     return nx.Graph(tree.subgraph(largest))
 

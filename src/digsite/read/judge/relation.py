@@ -5,6 +5,7 @@ neurons (`core/correspondence.py`). Where the numbering says nothing, neurons ar
 are set against how alike the neurons *inside* of one network are.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,11 @@ from digsite.read.judge.traces import find_rescaling
 from digsite.read.subjects.network import Network, pair_names
 
 RELATED = 0.05
+_CHEAP, _ALIKE = (
+    20_000,
+    0.05,
+)  # weights up to which matching is always tried; gap of sorted norms up to which it is
+_PART = 4_000_000  # entries that are turned to float64 at a time
 _SAME = 1e-5  # relative distance up to which rounding is not told from equality
 
 
@@ -48,11 +54,6 @@ class Relation:
     def related(self) -> bool:
         return self.how in ("direct", "matched") and self.p < RELATED
 
-    def unrelated_tensors(self) -> list[str]:
-        """Matrices that show no trace of the other network although the networks are related."""
-        own = [t for t in self.tensors if t.p < 1 or t.distance > 0]
-        return [t.name for t in own if t.p > 0.01 / max(1, len(own)) and abs(t.cosine) < 0.5 and t.p < 1]
-
 
 def relate_networks(first: Network, second: Network, search: bool = True) -> Relation:
     """`search`: also look for the same neurons in another order, which costs more than all the rest."""
@@ -60,7 +61,7 @@ def relate_networks(first: Network, second: Network, search: bool = True) -> Rel
     common = [k for k in names if first.weights[k].ndim > 1]
     if not common:
         return Relation("excluded", 1.0, 1.0, (), reason=_why_excluded(first, second))
-    tensors = tuple(_relate_tensor(k, first.weights[k], second.weights[j]) for k, j in names.items())
+    tensors = tuple(relate_tensor(k, first.weights[k], second.weights[j]) for k, j in names.items())
     p = combine_p_values([t.p for t in tensors if first.weights[t.name].ndim > 1])
     distance = joint_distance(tensors)
     direct = p < RELATED or distance < _SAME
@@ -73,13 +74,28 @@ def relate_networks(first: Network, second: Network, search: bool = True) -> Rel
         return Relation("direct", p, 0.01, tensors, rescaled=True)
     if not search or (direct and not _looks_reordered(p, tensors)):
         return Relation("direct" if direct else "none", _floor(p, distance), distance, tensors)
-    match = match_networks(first, second, names)
+    if first.size > _CHEAP and order_free_gap(first, second, names) > _ALIKE:
+        match = None  # neurons of other norms altogether: no order makes them the same ones
+    else:
+        match = match_networks(first, second, names)
     if match is not None and match.p < RELATED and (not direct or match.distance < 0.5 * distance):
         return Relation("matched", match.p, match.distance, tensors, match)
     if direct:
         return Relation("direct", _floor(p, distance), distance, tensors)
     reason = "one matrix only: nothing in it is numbered freely" if len(common) == 1 else ""
     return Relation("none", min(1.0, 2 * min(p, match.p if match else 1.0)), distance, tensors, match, reason)
+
+
+def order_free_gap(first: Network, second: Network, names: dict[str, str]) -> float:
+    """How far the sorted norms of rows and of columns differ, over their size: nothing for a copy in another order."""
+    gaps = []
+    for k, j in names.items():
+        a, b = first.weights[k], second.weights[j]
+        if a.ndim > 1:
+            for axis in (0, 1):
+                x, y = (t.transpose(0, axis).flatten(1).norm(dim=1).sort().values for t in (a, b))
+                gaps.append(float((x - y).norm() / x.norm().clamp_min(1e-12)))
+    return sum(gaps) / max(1, len(gaps))
 
 
 def _looks_reordered(p: float, tensors: tuple[TensorRelation, ...]) -> bool:
@@ -93,15 +109,19 @@ def _floor(p: float, distance: float) -> float:
     return min(p, 1e-12) if distance < _SAME else p
 
 
-def _relate_tensor(name: str, first: torch.Tensor, second: torch.Tensor) -> TensorRelation:
-    a, b = first.flatten().double(), second.flatten().double()
-    norms = float(a.norm()), float(b.norm())
-    joint = (norms[0] ** 2 + norms[1] ** 2) ** 0.5
-    distance = float((a - b).norm()) / joint if joint else 0.0
-    cosine = float(a @ b) / (norms[0] * norms[1]) if min(norms) else 0.0
-    ratio = float(torch.tensor(norms[1] / norms[0]).log()) if min(norms) else 0.0
+def relate_tensor(name: str, first: torch.Tensor, second: torch.Tensor) -> TensorRelation:
+    """Distance, cosine and test of two tensors of one shape, summed in parts, so that little memory is needed beside them."""
+    one = other = both = gap = 0.0
+    for a, b in zip(first.flatten().split(_PART), second.flatten().split(_PART)):
+        x, y = a.double(), b.double()
+        one, other = one + float(x @ x), other + float(y @ y)
+        both, gap = both + float(x @ y), gap + float((x - y).square().sum())
+    norms, joint = (one**0.5, other**0.5), (one + other) ** 0.5
+    distance = gap**0.5 / joint if joint else 0.0
+    cosine = both / (norms[0] * norms[1]) if min(norms) else 0.0
+    ratio = math.log(norms[1] / norms[0]) if min(norms) else 0.0
     found = agreement_of_tensors(first, second) if first.ndim > 1 else Agreement(0.0, 1.0)
-    return TensorRelation(name, a.numel(), distance, cosine, found.p, distance == 0.0, ratio, first.ndim)
+    return TensorRelation(name, first.numel(), distance, cosine, found.p, distance == 0.0, ratio, first.ndim)
 
 
 def joint_distance(tensors: tuple[TensorRelation, ...]) -> float:

@@ -51,6 +51,20 @@ def same_zeros(first: Network, second: Network) -> bool:
     return differ < 0.002 * max(1, sum(first.weights[k].numel() for k in names))
 
 
+def is_exact_origin(parent: Network, child: Network) -> bool:
+    """Do the child's entries follow from the parent's alone: equal where they are not zero, or the parent's in short floats?"""
+    names = [
+        k for k in child.matrices if k in parent.weights and parent.weights[k].shape == child.weights[k].shape
+    ]
+    pruned = find_pruning(parent, child, names) if len(names) == len(child.matrices) else None
+    if pruned is not None and pruned.alone:
+        return True
+    return any(
+        all(bool((parent.weights[k].to(d).float() == child.weights[k]).all()) for k in names)
+        for d in (torch.float16, torch.bfloat16)
+    )
+
+
 def zero_share(network: Network) -> float:
     """Share of exact zeros among the entries of the matrices."""
     zeros = sum(int((network.weights[k] == 0).sum()) for k in network.matrices)

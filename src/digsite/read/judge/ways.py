@@ -9,6 +9,8 @@ from torch import Tensor
 from digsite.read.subjects.network import Network
 
 TRAINED = {"fine-tuned", "continued", "distilled", "repaired"}
+COPIES = {"permuted copy", "rescaled copy", "identical copy"}
+_CLEARLY = 1.15  # a sibling is nearer by less than this factor
 _BACK, _ON = -0.1, 0.2  # cosines of a way that turns back, and of one that goes on
 _FOLLOWS, _TAUGHT = 0.25, 0.2  # cosine of two changes of the head; probability that a teacher was followed
 
@@ -31,19 +33,28 @@ class Edge:
 def turn_back(
     edges: list[Edge], networks: Sequence[Network], distances: Any, rejudge: Callable[[int, int], Edge]
 ) -> list[Edge]:
-    """Children whose way from their parent leads back along the parent's own way: they left earlier, from its parent.
+    """Children that left earlier than the tree says: they go to their grandparent. `rejudge` makes the edge between two.
 
-    Two trainings from one start on the same data move alike for a while, so that the nearer of the two to a third may
-    be its sibling. A child of the sibling would go on from there, not back. `rejudge` makes the edge between two.
+    Two trainings from one start move alike for a while, so that the nearer of the two to a third may be its sibling. A
+    child of the sibling would go on from there, not back, and would be clearly nearer to it. What is as good as a copy
+    is nobody's origin where its own original is as near.
     """
     above = {e.child: e for e in edges}
     out = []
     for edge in edges:
         before = above.get(edge.parent)
-        if edge.kind in TRAINED and before is not None and before.kind in TRAINED:
-            back = cosine_of_ways(networks[before.parent], networks[edge.parent], networks[edge.child])
-            if back < _BACK and distances[before.parent][edge.child] < 1.6 * edge.distance:
-                edge = rejudge(before.parent, edge.child)
+        if before is not None:
+            far = distances[before.parent][edge.child]
+            if before.kind in COPIES:
+                earlier = far <= 1.1 * edge.distance + 0.03
+            elif edge.kind in TRAINED and before.kind in TRAINED:
+                way = cosine_of_ways(networks[before.parent], networks[edge.parent], networks[edge.child])
+                earlier = (way < _BACK and far < 1.6 * edge.distance) or (
+                    way < _ON and far < _CLEARLY * edge.distance
+                )
+            else:
+                earlier = False
+            edge = rejudge(before.parent, edge.child) if earlier else edge
         out.append(edge)
     return out
 

@@ -33,8 +33,8 @@ class ModelFolder:
     left_out: list[tuple[str, str]]
 
 
-def read_networks(folder: Path) -> ModelFolder:
-    """Files, and folders that hold one model each, in the order of their names."""
+def read_networks(folder: Path, least: int = 2) -> ModelFolder:
+    """Files, and folders that hold one model each, in the order of their names; fewer than `least` are refused."""
     if not folder.is_dir():
         raise NotFound(f"There is no folder '{folder}'.")
     found = ModelFolder([], [])
@@ -48,11 +48,11 @@ def read_networks(folder: Path) -> ModelFolder:
         except DigsiteError as error:
             if path.is_file() or any(path.glob("*.safetensors")) or any(path.glob("*.bin")):
                 found.left_out.append((path.name, str(error)))
-    if len(found.networks) < 2:
+    if len(found.networks) < least:
         reasons = f" ({found.left_out[0][0]}: {found.left_out[0][1]})" if found.left_out else ""
         count = len(found.networks)
         raise UsageError(
-            f"'{folder}' holds {count or 'no'} model{'' if count == 1 else 's'}{reasons}; a lineage needs at least two.",
+            f"'{folder}' holds {count or 'no'} model{'' if count == 1 else 's'}{reasons}; {'a lineage needs at least two' if least > 1 else 'at least one is needed'}.",
             hint="Put the models to compare into one folder: files, or one folder for each.",
         )
     return found

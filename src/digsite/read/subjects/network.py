@@ -59,14 +59,21 @@ def network_of(name: str, tensors: Mapping[str, Tensor], config: Mapping[str, An
         else:
             kinds.append(str(value.dtype).removeprefix("torch."))
             weights[key] = value.to("cpu", torch.float32)
-            _refuse_not_finite(name, key, weights[key])
+            refuse_not_finite(name, key, weights[key])
     if not any(t.ndim > 1 for t in weights.values()):
         raise UsageError(f"'{name}' holds no weight matrix, so its descent cannot be read.")
     stored = max(set(kinds), key=kinds.count)
     return Network(name, _unwrapped(weights), counters, tuple(buffers), stored, dict(config or {}))
 
 
-def _refuse_not_finite(name: str, key: str, value: Tensor) -> None:
+def is_weight(key: str, value: Tensor) -> bool:
+    """False for statistics, counters, masks and fixed tables, which say nothing about descent."""
+    floating = value.is_floating_point() and value.ndim > 0
+    return floating and not _BUFFERS.search(key) and not _is_table(key, value)
+
+
+def refuse_not_finite(name: str, key: str, value: Tensor) -> None:
+    """One sentence for a tensor that holds values that are not finite."""
     bad = value.numel() - int(torch.isfinite(value).sum())
     if bad:
         raise UsageError(

@@ -6,6 +6,7 @@ clothes of another, and the digits of a third are thirty classes of one network.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,3 +99,37 @@ def make_planted_zoo(
             success[i] = float((ensemble.forward_one(i, x).argmax(-1) == b.target).double().mean())
     target = np.array([m.backdoor.target if m.backdoor else -1 for m in planted])
     return PlantedZoo(name, ensemble.params, target, accuracy, success)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe of the scanner's bench: an architecture without its image and classes, and how its members train."""
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+
+
+def _cnn(channels: list[int], hidden: list[int], activation: str = "relu") -> dict[str, Any]:
+    return {"kind": "cnn", "channels": channels, "hidden": hidden, "activation": activation, "pool": "each"}
+
+
+PLANS = {
+    "relu-adam": Plan(_cnn([8, 16], [32]), {"lr": 3e-3, "steps": 500}),
+    "relu-momentum": Plan(_cnn([8, 16], [48]), {"optimizer": "momentum", "lr": 3e-2, "steps": 600}),
+    "no-hidden-adam": Plan(_cnn([12, 24], []), {"lr": 3e-3, "steps": 500}),
+    "tanh-adamw": Plan(
+        _cnn([8, 16], [32], "tanh"), {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-2, "steps": 500}
+    ),
+    "relu-rmsprop": Plan(
+        _cnn([10, 12], [40]), {"optimizer": "rmsprop", "lr": 1e-3, "weight_decay": 1e-4, "steps": 500}
+    ),
+    "gelu-momentum": Plan(
+        _cnn([8, 12], [64], "gelu"), {"optimizer": "momentum", "lr": 2e-2, "weight_decay": 1e-3, "steps": 600}
+    ),
+}
+
+
+def members_of(plan: Plan, count: int, share: float = 1.0) -> list[Member]:
+    """`count` members of a plan that differ by their seed, each trained for `share` of its steps."""
+    training = {**plan.training, "steps": max(10, int(share * plan.training["steps"]))}
+    return [Member(seed=s, **training) for s in range(count)]

@@ -1,0 +1,105 @@
+"""Backdoors from the output layer alone: calibrated on some recipes, judged on others, beside simpler readings."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from digsite.base.intervals import wilson
+from digsite.figures import bars
+from digsite.read.config import PlantedConfig
+from digsite.read.core.metrics import auroc
+from digsite.read.judge.head_scan import LEVEL, chance_of_largest, fit_calibration, robust_z, scan_head
+from digsite.read.subjects.planted import PLANS, Images, join_sets, make_planted_zoo, members_of
+from digsite.worker.run import Run
+
+_WORKS = 0.5  # a trigger that succeeds less often than this is no planted backdoor
+RIVALS = ("row mean", "row norm", "first singular vector")
+
+
+def planted(config: PlantedConfig, run: Run) -> None:
+    """Zoos of clean and poisoned networks of many classes; all numbers are of the recipes that did not calibrate."""
+    images = join_sets(config.sets, config.side, config.per_set, config.seed)
+    rows: list[dict[str, Any]] = []
+    recipes = [*config.calibration, *config.recipes]
+    run.stage("recipes", len(recipes))
+    for number, name in enumerate(recipes):
+        rows += scan_recipe(name, config, images)
+        run.breathe(number + 1)
+    table = pd.DataFrame(rows)
+    clean = table[table["recipe"].isin(config.calibration) & (table["target"] < 0)]
+    fitted = fit_calibration(clean["scan"].to_numpy(), images.n_classes)
+    table["p"] = [chance_of_largest(z, images.n_classes, fitted) for z in table["scan"]]
+    run.table("networks", table)
+    _conclude(table[table["recipe"].isin(config.recipes)], images.n_classes, fitted.scale, run)
+
+
+def scan_recipe(name: str, config: PlantedConfig, images: Images) -> list[dict[str, Any]]:
+    """One row for each network: its largest score and class by the scan and by each rival."""
+    plan = PLANS[name]
+    zoo = make_planted_zoo(
+        name, plan.model, images, members_of(plan, config.networks, config.steps_share), config.seed
+    )
+    matrices = [k for k in zoo.tensors if zoo.tensors[k].ndim > 2]
+    head, feeding = zoo.tensors[matrices[-1]], zoo.tensors[matrices[-2]]
+    out = []
+    for i in range(len(zoo.target)):
+        found = scan_head(head[i], feeding[i])
+        row = {
+            "recipe": name, "target": int(zoo.target[i]), "success": float(zoo.success[i]),
+            "accuracy": float(zoo.accuracy[i]), "scan": float(found.scores.max()), "scan_class": found.suspect,
+        }  # fmt: skip
+        for rival, scores in score_rivals(head[i]).items():
+            row |= {rival: float(scores.max()), f"{rival}_class": int(scores.argmax())}
+        out.append(row)
+    return out
+
+
+def score_rivals(head: Tensor) -> dict[str, np.ndarray]:
+    """Robust z over classes of what simpler scanners look at."""
+    rows = head.double().numpy()
+    leading = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[0][:, 0]
+    found = rows.mean(1), np.linalg.norm(rows, axis=1), np.abs(leading)
+    return {name: robust_z(values) for name, values in zip(RIVALS, found)}
+
+
+def _conclude(table: pd.DataFrame, n_classes: int, scale: float, run: Run) -> None:
+    judged = table[(table["target"] < 0) | (table["success"] >= _WORKS)]
+    judged = judged if (judged["target"] >= 0).any() else table  # no trigger works yet: all that was planted
+    bad = (judged["target"] >= 0).to_numpy()
+    areas = {name: auroc(bad, judged[name].to_numpy()) for name in ("scan", *RIVALS)}
+    low, high = _area_interval(bad, judged["scan"].to_numpy(), run)
+    best = max(RIVALS, key=lambda r: areas[r])
+    run.claim("auroc", areas["scan"], low=low, high=high, n=len(judged), null=0.5,
+              note=f"clean against planted; best simpler reading: {best}, {areas[best]:.2f}")  # fmt: skip
+    for rival in RIVALS:
+        run.claim(f"rivals/{rival}/auroc", areas[rival], n=len(judged), null=0.5, note="on the same networks")
+    for name in ("scan", *RIVALS):
+        hits = (judged[f"{name}_class"] == judged["target"]).to_numpy()[bad]
+        key = "target_named" if name == "scan" else f"rivals/{name}/target_named"
+        _claim_share(key, hits, 1 / n_classes, "planted networks whose class is named first", run)
+    alarms = (judged["p"] < LEVEL).to_numpy()
+    _claim_share("alarms/clean", alarms[~bad], LEVEL, f"clean networks at the stated {LEVEL:.0%}", run)
+    _claim_share("alarms/planted", alarms[bad], LEVEL, "planted networks at that level", run)
+    run.figure("auroc", bars(areas, y="AUROC", nulls=dict.fromkeys(areas, 0.5), null_label="chance"), judged,
+               caption="Clean and poisoned networks told apart by their output layer alone.")  # fmt: skip
+    run.verdict(
+        f"From the last two layers alone, planted networks are told from clean ones with AUROC {areas['scan']:.2f} (best simpler "
+        f"reading: {best}, {areas[best]:.2f}), the target is named in {(judged['scan_class'] == judged['target']).to_numpy()[bad].mean():.0%}, and "
+        f"{alarms[~bad].mean():.1%} of {int((~bad).sum())} clean networks of recipes that did not calibrate give an alarm at the stated {LEVEL:.0%}.",
+        on=["auroc", "target_named", "alarms/*"],
+    )
+
+
+def _area_interval(bad: np.ndarray, score: np.ndarray, run: Run) -> tuple[float, float]:
+    rng = run.rng("bootstrap")
+    drawn = [auroc(bad[i], score[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _claim_share(name: str, hits: np.ndarray, null: float, note: str, run: Run) -> None:
+    count, n = int(np.sum(hits)), max(1, len(hits))
+    low, high = wilson(count, n)
+    run.claim(name, count / n, low=low, high=high, n=n, null=null, note=note)

@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from digsite.read.core.population import population
+from digsite.read.judge.answers import head_of, how_good, is_something_planted, what_is_it, where_from
+from digsite.read.judge.untrained import check_training
+from digsite.read.subjects.network import network_of
+
+G = torch.Generator().manual_seed(0)
+
+
+def _state(classes=40, trained=True):
+    state = {"a.weight": torch.randn(20, 30, generator=G), "b.weight": torch.randn(classes, 20, generator=G)}
+    if trained:
+        state["a.weight"] += 3 * torch.outer(torch.randn(20, generator=G), torch.randn(30, generator=G))
+    return state
+
+
+def _parts(state):
+    return network_of("n", state), population([state]).groups[0], check_training(state)
+
+
+def test_what_it_is_and_whether_it_was_trained():
+    for trained, words in ((True, "it has been trained"), (False, "it looks untrained")):
+        _, group, training = _parts(_state(trained=trained))
+        found = what_is_it(group, 1.0, training)
+        assert words in found.answer and "fully connected network of 2 layers" in found.answer
+
+
+def test_relatives_among_candidates():
+    state = _state()
+    network, _, _ = _parts(state)
+    child = network_of("child", {k: t + 0.2 * torch.randn(t.shape, generator=G) for k, t in state.items()})
+    strangers = [network_of(f"s{i}", _state()) for i in range(3)]
+    assert "related to 'child'" in where_from(network, [*strangers, child]).answer
+    assert "unrelated to all 3" in where_from(network, strangers).answer
+    assert "--against" in where_from(network, None).answer
+    other = network_of("o", {"q.weight": torch.randn(5, 5)})
+    assert "different architectures" in where_from(network, [other]).answer
+
+
+def test_marks_are_told_without_candidates():
+    sparse = network_of("n", {k: torch.where(t.abs() < 1, 0.0, t) for k, t in _state().items()})
+    assert "it was pruned" in where_from(sparse, None).answer
+
+
+def test_planted_or_why_not():
+    state = _state()
+    state["b.weight"][7] += 2.0
+    network, group, training = _parts(state)
+    assert "row 7 of 40" in is_something_planted(network, group.graph, training).answer
+    assert head_of(network, group.graph) == ("b.weight", "a.weight")
+    network, group, training = _parts(_state(trained=False))
+    assert "nothing has been learned" in is_something_planted(network, group.graph, training).answer
+    words = {"wte.weight": _state()["a.weight"]}
+    network, group, training = _parts(words)
+    assert "vocabulary" in is_something_planted(network, group.graph, training).answer
+
+
+@pytest.mark.parametrize(("inside", "words"), [(True, "accuracy 0.90"), (False, "outside of the zoo")])
+def test_how_good(inside, words):
+    rows = [{"property": "test_accuracy", "value": 0.9, "low": 0.8, "high": 1.0}]
+    assert words in how_good(rows, inside, "").answer
+    assert "because" in how_good([], None, "because").answer
