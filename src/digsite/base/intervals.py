@@ -148,7 +148,7 @@ def _least_mean(values: Sequence[float], worst: float) -> float:
         )
         if high - low < 1e-6 * (top - worst) or abs(found) < 1e-6:
             break
-    return (low + high) / 2 if abs(found) >= 1e-6 else middle
+    return (low + high) / 2 if abs(found) >= 1e-6 else middle  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def _below(counted: Mapping[float, int], q: float) -> float:

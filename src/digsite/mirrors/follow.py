@@ -61,7 +61,7 @@ def _copy_journal(run: RunDir, mirror: Mirror, offset: int) -> int:
         record.pop("time", None)
         numbers = {k: v for k, v in record.items() if finite_number(v) is not None}
         if numbers and step is not None:
-            mirror.values(step, numbers)
+            mirror.values(step, numbers)  # pyright: ignore[reportArgumentType]
     return size
 
 

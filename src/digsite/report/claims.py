@@ -129,7 +129,7 @@ def _drawn(claim: Claim, left: float, width: float, sign: float = 1.0) -> Pictur
         place(claim.value),
         low,
         high,
-        beside and (beside[0], beside[1]),
+        beside and (beside[0], beside[1]),  # pyright: ignore[reportArgumentType]
         tuple(map(place, claim.points)),
         rivals,
     )

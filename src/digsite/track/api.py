@@ -155,7 +155,7 @@ def _listed(sources: Sequence[str]) -> list[tuple[int, str | Path]]:
             raise UsageError(
                 f"'{seen[step]}' and '{source}' are both of step {step}.", hint="Audit one run at a time."
             )
-        seen[step] = source
+        seen[step] = source  # pyright: ignore[reportArgumentType]
     if len(seen) < 2:
         raise UsageError(
             f"A series needs two checkpoints, and '{sources[0]}' is one.",

@@ -161,7 +161,9 @@ def _record_failure(run: Run, error: BaseException) -> None:
     message = str(error) if isinstance(error, DigsiteError) else f"{type(error).__name__}: {error}"
     trace = "".join(traceback.format_exception(error))
     log = logging.getLogger("digsite")
-    log.error(message)
+    log.error(
+        message.encode("utf-8", "backslashreplace").decode()
+    )  # a lone surrogate breaks whatever shows the log
     run.progress.stop()
     try:
         atomic.write_json(

@@ -28,7 +28,7 @@ class Follower(Run):
     def say(self, text: str) -> None:
         pass
 
-    def table(self, name: str, columns: Any) -> None:
+    def table(self, name: str, columns: Any, *, grows: bool = False) -> None:
         pass
 
     def figure(self, name: str, figure: Any, data: Any = None, *, caption: str = "") -> None:

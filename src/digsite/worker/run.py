@@ -184,7 +184,7 @@ class Run:
         self._claims[name] = make_claim(name, value, rivals=beside, points=points, **about)
         return self._claims[name]
 
-    def claim_share(self, name: str, hits: int, n: int, **about: Unpack[About]) -> Claim:
+    def claim_share(self, name: str, hits: int, n: int, **about: Unpack[About]) -> Claim:  # pyright: ignore[reportGeneralTypeIssues]
         """A share that was counted: `hits` of `n`, with the exact interval; of none at all it is a hole."""
         low, high = exact_share(hits, n) if n else (None, None)
         shown: About = {"low": low, "high": high, "n": n, "kind": "share", **about}

@@ -68,7 +68,7 @@ def _reader(given: Given, name: str) -> parts.Reads:
             for x in given.look():
                 given.plan.target(given.weights, x, {name: record})
         device = site.module.weight.device
-        return torch.cat([site.read(x, v.to(device)).flatten(0, -2).cpu() for x in seen])
+        return torch.cat([site.read(x, v.to(device)).flatten(0, -2).cpu() for x in seen])  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     return read
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from digsite.decompose.config import LmConfig
 from digsite.decompose.experiments import tokens as run_tokens
@@ -20,7 +20,10 @@ def lm(config: LmConfig, run: Run) -> None:
     members = run_tokens.decompose(config, task, run)
     rows = run_tokens.tell(config, task, run, members)
     ce = report.summarize(rows, "ce/target")
-    floor = {"null": task.floor, "null_is": "the story grammar's own entropy, which no model beats"}
+    floor: dict[str, Any] = {
+        "null": task.floor,
+        "null_is": "the story grammar's own entropy, which no model beats",
+    }
     run.claim(
         "ce/target",
         ce.value,
@@ -29,7 +32,7 @@ def lm(config: LmConfig, run: Run) -> None:
         unit="nats",
         better="lower",
         title="Cross-entropy of the target per token",
-        **(floor if task.floor is not None else {}),
+        **(floor if task.floor is not None else {}),  # pyright: ignore[reportArgumentType]
     )
     run.verdict(
         f"{run_tokens.verdict(rows)} The target answers at {cite('ce/target', style='.2f')} nats per token."

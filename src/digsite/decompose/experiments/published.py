@@ -46,7 +46,7 @@ def published(config: SpdPublishedConfig, run: Run) -> None:
     table = pd.DataFrame(rows)
     run.table("random_parts", table)
     for row in PRINTED:
-        claim_margin(run, row, table[table["model"] == row.name])
+        claim_margin(run, row, table[table["model"] == row.name])  # pyright: ignore[reportArgumentType]
     run.figure(
         "margin",
         picture(table),

@@ -137,13 +137,13 @@ def _conclude(run: "Run", frame: pd.DataFrame) -> None:
             line: dict = {"world": world, "dictionary": name}
             for score in SCORES:
                 per_world = mine.groupby("seed")[score]
-                noise = float(np.sqrt(per_world.var(ddof=1).mean())) if mine["reseed"].nunique() > 1 else None
+                noise = float(np.sqrt(per_world.var(ddof=1).mean())) if mine["reseed"].nunique() > 1 else None  # pyright: ignore[reportGeneralTypeIssues]
                 least, most = LIMITS[score]
-                over = seed_interval(per_world.mean().tolist(), "median", least=least, most=most)
+                over = seed_interval(per_world.mean().tolist(), "median", least=least, most=most)  # pyright: ignore[reportArgumentType]
                 line |= {score: over.value, f"{score} low": over.low, f"{score} high": over.high}
                 line[f"{score} reseeding"] = noise
                 if score != "open_codes" and name not in NULLS:
-                    rivals = {NULLS[0]: float(null[score].median()), NULLS[1]: float(rival[score].median())}
+                    rivals = {NULLS[0]: float(null[score].median()), NULLS[1]: float(rival[score].median())}  # pyright: ignore[reportArgumentType]
                     _claim_score(run, f"{world}/{name}/{score}", over, rivals, noise)
             lines.append(line)
     table = pd.DataFrame(lines)
@@ -186,7 +186,8 @@ def _best(part: pd.DataFrame) -> str:
 def _picture(table: pd.DataFrame) -> Figure:
     several = table["world"].nunique() > 1
     names = [
-        f"{row.dictionary}, {row.world}" if several else str(row.dictionary) for row in table.itertuples()
+        f"{row.dictionary}, {row.world}" if several else str(row.dictionary)
+        for row in table.itertuples()  # pyright: ignore[reportGeneralTypeIssues]
     ]
     gray = [name for name in names if name.startswith(NULLS)]
     return bars(dict(zip(names, table["mcc"], strict=True)), y="true features found (MCC)", gray=gray)

@@ -68,7 +68,7 @@ def claim_id(pair: object, case: object, layer: object, several: bool) -> str:
 
 def verdict(run: Run, mean: pd.DataFrame, several: bool) -> str:
     """The hardest way of planting leads; the easiest one alone would say "100 % or better"."""
-    planted = mean[~mean["case"].str.startswith("control")].sort_values("auroc", kind="stable")
+    planted = mean[~mean["case"].str.startswith("control")].sort_values("auroc", kind="stable")  # pyright: ignore[reportCallIssue]
     deep = planted[planted["layer"] > 1]
 
     def worst(part: pd.DataFrame) -> str:
@@ -78,9 +78,9 @@ def verdict(run: Run, mean: pd.DataFrame, several: bool) -> str:
     hard, easy = planted.iloc[0], deep[deep["case"] == "random"]
     tuned = deep[deep["case"] == "tuned"]
     alarms = f"{str(mean['pair'].iloc[0]) + '/' if several else ''}false_alarms"
-    run.headline(list(dict.fromkeys([worst(planted), worst(tuned), worst(easy), alarms])))
+    run.headline(list(dict.fromkeys([worst(planted), worst(tuned), worst(easy), alarms])))  # pyright: ignore[reportArgumentType]
     return (
         f"Hardest to find are '{hard['case']}' rows in layer{int(hard['layer'])}: AUROC {cite(worst(planted))} from the "
-        f"weights alone. Beyond the first layer rows taken over as they are reach {cite(worst(easy))} at least, after "
-        f"fine-tuning {cite(worst(tuned))}. Of an untouched network {cite(alarms)} of the rows are flagged."
+        f"weights alone. Beyond the first layer rows taken over as they are reach {cite(worst(easy))} at least, after "  # pyright: ignore[reportArgumentType]
+        f"fine-tuning {cite(worst(tuned))}. Of an untouched network {cite(alarms)} of the rows are flagged."  # pyright: ignore[reportArgumentType]
     )

@@ -1,7 +1,7 @@
 """merge-stories: two story models with different skills made into one, every way beside its nulls, over seeds."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -72,7 +72,7 @@ class _Bench:
             grams.append(measure_grams(loaded, rows))
         return Evidence(start, fisher, grams)
 
-    def choose_settings(self) -> dict[str, dict[str, float]]:
+    def choose_settings(self) -> dict[str, dict[str, Any]]:
         """For every method the settings whose worse skill is best on member 0, which is reported nowhere."""
         _, parents = self.states(0)
         evidence, best = self.evidence(0), {}
@@ -113,7 +113,7 @@ class _Bench:
         for skill, parent in zip(SKILLS, parents, strict=True):
             scored(f"parent: {skill}", parent)
         for method, settings in chosen.items():
-            scored(method, merge_models(method, parents, evidence, MergeSettings(**settings)))
+            scored(method, merge_models(method, parents, evidence, MergeSettings(**settings)))  # pyright: ignore[reportArgumentType]
         draw = self.run.generator("nulls", member)
         for i in range(self.config.null_draws):
             scored("random merge weights", _randomly_weighed(parents, draw), i)
@@ -123,14 +123,14 @@ class _Bench:
                     "task_arithmetic",
                     [parents[0], _shuffled(start, parents[1], draw)],
                     evidence,
-                    MergeSettings(**chosen.get("task_arithmetic", {})),
+                    MergeSettings(**chosen.get("task_arithmetic", {})),  # pyright: ignore[reportArgumentType]
                 ),
                 i,
             )
         return rows
 
 
-def _settings(text: str) -> dict[str, float]:
+def _settings(text: str) -> dict[str, Any]:
     """'scale=0.7 keep=0.5' as numbers."""
     return {key: float(value) for key, value in (word.split("=") for word in text.split())}
 
@@ -180,7 +180,7 @@ def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, fl
     table = pd.DataFrame(lines)
     run.table("summary", table)
     run.view("summary", kind="table", source="tables/summary.csv")
-    best = str(table[table["merge"].isin(chosen)].sort_values("worse kept").iloc[-1]["merge"])
+    best = str(table[table["merge"].isin(chosen)].sort_values("worse kept").iloc[-1]["merge"])  # pyright: ignore[reportCallIssue]
     run.figure(
         "kept", _picture(table), table, caption="What every merge keeps of its worse skill; gray: no method."
     )
@@ -195,7 +195,7 @@ def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, fl
 
 def _claim_kept(run: "Run", name: str, mine: pd.DataFrame, nulls: dict[str, float]) -> None:
     """What one merge keeps of its worse skill beside merging without a method, and of each skill."""
-    about = {"unit": "% of the parent", "better": "higher"}
+    about: dict[str, Any] = {"unit": "% of the parent", "better": "higher"}
     over = seed_interval(mine["worse kept"].tolist(), "median")
     title = f"Worse of the two skills that '{name}' keeps"
     run.claim(f"{name}/worse_kept", interval=over, kind="median", rivals=nulls, title=title, **about)

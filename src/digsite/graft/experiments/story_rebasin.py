@@ -1,6 +1,6 @@
 """rebasin-stories: two seeds of a story model on one line, before and after they share a basis, and a skill carried over."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -99,6 +99,7 @@ class _Pairs:
             "start": self._accuracy(start, skill),
             "scale": scale,
         }
+        change: dict[str, Any] = {}
         for way in WAYS:
             before, after = self.moved(member, way), self.moved(member, way, skill)
             change = {name: after[name] - before[name] for name in start}
@@ -122,13 +123,13 @@ def _conclude(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame) -> None
     for name in ("barriers", "carried"):
         run.view(name, kind="table", source=f"tables/{name}.csv")
     before = barriers[barriers["way"] == WAYS[0]].set_index("member")["barrier"]
-    _claim_barriers(run, barriers, before)
+    _claim_barriers(run, barriers, before)  # pyright: ignore[reportArgumentType]
     for skill, part in carried.groupby("skill", sort=False):
         for way in KINDS:
             _claim_carried(run, str(skill), part, way)
     medians = {way: barriers[barriers["way"] == way]["barrier"].median() for way in KINDS}
     best = min(medians, key=lambda way: medians[way])
-    values = {way: float(barriers[barriers["way"] == way]["barrier"].median()) for way in WAYS}
+    values = {way: float(barriers[barriers["way"] == way]["barrier"].median()) for way in WAYS}  # pyright: ignore[reportArgumentType]
     run.figure(
         "barriers",
         bars(values, y="barrier (nats)", gray=[WAYS[0]]),
@@ -166,7 +167,7 @@ def _claim_barriers(run: "Run", barriers: pd.DataFrame, before: pd.Series) -> No
 
 def _claim_carried(run: "Run", skill: str, part: pd.DataFrame, way: str) -> None:
     """What a carried skill answers rightly, beside no change, the change unaligned, and the change shuffled."""
-    rivals = {name: float(part[name].median()) for name in ("start", WAYS[0], "shuffled")}
+    rivals = {name: float(part[name].median()) for name in ("start", WAYS[0], "shuffled")}  # pyright: ignore[reportArgumentType]
     over = seed_interval(part[way].tolist(), "median", least=0.0, most=100.0)
     run.claim(
         f"carried/{skill}/{way}",

@@ -164,7 +164,7 @@ def claim_best(run: "Run", per_seed: Results, table: pd.DataFrame, asks: str, pr
         other = interval([r["calibrated_transfer"] for r in honest]).value
         rivals["the best other method without its images"] = other
     over, how = _over_seeds_or_images(per_seed, [r["calibrated_transfer"] for r in rows])
-    share = {"unit": "%", "kind": "share", "better": "higher"}
+    share: dict[str, Any] = {"unit": "%", "kind": "share", "better": "higher"}
     title = f"New class recognized with {ASKED[asks]}, at equal false alarms"
     run.claim(f"{prefix}best/transfer", interval=over, rivals=rivals, title=title, note=how, **share)
     donor = [max(r["noise_calibrated_transfer"], r["blind_calibrated_transfer"]) for r in rows]

@@ -77,8 +77,8 @@ def geometry_of(model: nn.Module) -> Geometry:
     config: Any = model.config
     n_heads = getattr(config, "num_attention_heads", None) or config.n_heads
     n_kv = getattr(config, "num_key_value_heads", None) or getattr(config, "n_kv_heads", n_heads)
-    rows = named["self_attn.q_proj"].weight.shape[0]
-    return Geometry(n_heads, n_kv, rows // n_heads, named["mlp.gate_proj"].weight.shape[0])
+    rows = named["self_attn.q_proj"].weight.shape[0]  # pyright: ignore[reportIndexIssue]
+    return Geometry(n_heads, n_kv, rows // n_heads, named["mlp.gate_proj"].weight.shape[0])  # pyright: ignore[reportArgumentType, reportIndexIssue]
 
 
 @torch.no_grad()
@@ -102,7 +102,7 @@ def shrink_model(model: nn.Module, tokens: Int[Tensor, "rows tokens"], plan: Sma
             ("self_attn.o_proj", width, n_groups, "groups"),
             ("mlp.down_proj", 1, n_neurons, "neurons"),
         ):
-            chosen = choose_units(maps[reader].weight, reads[reader], size, count, plan, draw)
+            chosen = choose_units(maps[reader].weight, reads[reader], size, count, plan, draw)  # pyright: ignore[reportArgumentType]
             kept[name][block.name] = chosen.tolist()
             refit_reader(maps[reader], reads[reader], places_of(chosen, size), plan)
         _cut_writers(maps, shape, kept["groups"][block.name], kept["neurons"][block.name])
@@ -228,7 +228,7 @@ def _drop_layers(model: nn.Module, tokens: Tensor, plan: Smaller) -> list[int]:
     setattr(parent, path.rpartition(".")[2], nn.ModuleList(layers[i] for i in kept))
     for place, i in enumerate(kept):  # a cache is addressed by the layer's own number
         if hasattr(getattr(layers[i], "self_attn", None), "layer_idx"):
-            layers[i].self_attn.layer_idx = place
+            layers[i].self_attn.layer_idx = place  # pyright: ignore[reportArgumentType]
     config: Any = model.config
     if hasattr(config, "num_hidden_layers"):
         config.num_hidden_layers = len(kept)

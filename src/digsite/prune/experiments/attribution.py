@@ -86,7 +86,7 @@ def _conclude(run: "Run", frame: pd.DataFrame, judged: list) -> None:
     run.table("attribution", frame)
     run.view("attribution", kind="table", source="tables/attribution.csv")
     means = frame.groupby("method", sort=False)[[*SHARES, "magnitude, shuffled", "decided by data"]].mean()
-    for method in means.index:
+    for method in means.index:  # pyright: ignore[reportGeneralTypeIssues]
         part = frame[frame["method"] == method]
         for share in SHARES:
             over = seed_interval(part[share].tolist(), "median")
@@ -96,7 +96,7 @@ def _conclude(run: "Run", frame: pd.DataFrame, judged: list) -> None:
             )
             run.claim(
                 f"{method}/{share}",
-                float(part[share].mean()),
+                float(part[share].mean()),  # pyright: ignore[reportArgumentType]
                 interval=over,
                 kind="share",
                 **beside,
@@ -105,7 +105,7 @@ def _conclude(run: "Run", frame: pd.DataFrame, judged: list) -> None:
             )
         run.claim(
             f"{method}/decided_by_data",
-            float(part["decided by data"].mean()),
+            float(part["decided by data"].mean()),  # pyright: ignore[reportArgumentType]
             kind="share",
             title=f"Weights on which all calibration sets agree, {method}",
         )
@@ -119,10 +119,10 @@ def _conclude(run: "Run", frame: pd.DataFrame, judged: list) -> None:
     parts = [
         f"{method}: "
         + ", ".join(f"{WORDS[share]} {cite(f'{method}/{share}', style='.0%')}" for share in SHARES)
-        for method in means.index
+        for method in means.index  # pyright: ignore[reportGeneralTypeIssues]
     ]
     claim_share(run, "masks/structured", judged, "Masks with structure that their densities do not make")
-    run.headline([*(f"{method}/magnitude" for method in means.index), "masks/structured"], hero="shares")
+    run.headline([*(f"{method}/magnitude" for method in means.index), "masks/structured"], hero="shares")  # pyright: ignore[reportGeneralTypeIssues]
     run.verdict(
         "; ".join(parts) + f". Structure beyond densities in {cite('masks/structured', 'hits')} of "
         f"{cite('masks/structured', 'n')} masks."

@@ -103,15 +103,15 @@ def _conclude(run: "Run", frame: pd.DataFrame) -> None:
         for method, mine in part.groupby("method", sort=False):
             per_program = mine.groupby("program")[["precision", "recall", "answered"]].mean()
             line: dict = {"slack": slack, "method": method}
-            for column in per_program:
-                over = seed_interval(per_program[column].tolist(), "median", least=0.0, most=100.0)
+            for column in per_program:  # pyright: ignore[reportGeneralTypeIssues]
+                over = seed_interval(per_program[column].tolist(), "median", least=0.0, most=100.0)  # pyright: ignore[reportIndexIssue]
                 line |= {column: over.value, f"{column} low": over.low, f"{column} high": over.high}
                 if method != NULL:
                     title = f"{WORDS[column]}, '{method}', {slack:g} times the right number"
                     run.claim(
                         f"{slack:g}x/{method}/{column}",
                         interval=over,
-                        null=float(null[column]),
+                        null=float(null[column]),  # pyright: ignore[reportArgumentType]
                         null_is="as many weights at random",
                         unit="%",
                         kind="median",

@@ -192,7 +192,7 @@ def _claims(run: "Run", frame: pd.DataFrame) -> None:
     free = enacted[enacted["structureless"]]
     worst = free.loc[free["ratio as published"].idxmax()]
     title = "Largest z of a structureless mask against the same densities"
-    largest = float(free["z"].abs().max())
+    largest = float(free["z"].abs().max())  # pyright: ignore[reportArgumentType]
     run.claim("structureless/largest_z", largest, unit="sd", n=len(free), better="lower", title=title)
     reached = f"{worst['case']}/ratio_as_published/k={worst['k']}"
     artefact = "printed/is_artefact"

@@ -65,7 +65,7 @@ def _loss(config: SmallerConfig, subject: Language) -> dict:
 def _conclude(run: "Run", dense: dict, frame: pd.DataFrame) -> None:
     """Losses beside a random quarter of the same size, over calibration sets."""
     lines = []
-    null = float(frame[frame["choice"] == "random"]["nats"].median())
+    null = float(frame[frame["choice"] == "random"]["nats"].median())  # pyright: ignore[reportArgumentType]
     for choice, part in frame.groupby("choice", sort=False):
         over = seed_interval(part["nats"].tolist(), "median", least=0.0)
         lines.append({"choice": choice, "nats": over.value, "perplexity": part["perplexity"].median(),

@@ -214,8 +214,8 @@ def _quiet(model: Compiled, inputs: Tensor, width: int) -> None:
     x = model.embed(inputs) + model.pos.weight[: inputs.shape[1]]
     for block in model.blocks:
         for part, writer in ((block.attn, block.attn.o), (block.mlp, block.mlp.out)):
-            added = part(x)
+            added = part(x)  # pyright: ignore[reportCallIssue]
             loud, real = added[..., width:].square().mean().sqrt(), x[..., :width].square().mean().sqrt()
             if loud > real:
-                writer.weight[width:] *= real / loud
-            x = x + part(x)
+                writer.weight[width:] *= real / loud  # pyright: ignore[reportIndexIssue]
+            x = x + part(x)  # pyright: ignore[reportCallIssue]

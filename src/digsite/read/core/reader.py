@@ -118,7 +118,7 @@ class Reader:
     def save(self, path: str | Path) -> Path:
         """One safetensors file."""
         tensors, about = self.packed()
-        save_tensors(tensors, path, about)
+        save_tensors(tensors, path, about)  # pyright: ignore[reportArgumentType]
         return Path(path)
 
 

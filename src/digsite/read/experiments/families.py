@@ -87,7 +87,7 @@ def _conclude(edges: pd.DataFrame, pairs: pd.DataFrame, config: FamiliesConfig, 
     _claim_share(
         "strangers/false_edges", rate, RELATED, "pairs of one recipe trained apart, at the stated 5 %", run
     )
-    shares = {str(k): float(v) for k, v in edges.groupby("kind")["named"].mean().items()}
+    shares = {str(k): float(v) for k, v in edges.groupby("kind")["named"].mean().items()}  # pyright: ignore[reportArgumentType]
     for kind, rows in edges.groupby("kind"):
         _claim_share(
             f"kinds/{kind}/directed", rows["directed"].to_numpy(), chance / 2, "edges of this kind", run

@@ -32,7 +32,7 @@ def planted(config: PlantedConfig, run: Run) -> None:
     fitted = fit_calibration(clean["scan"].to_numpy(), images.n_classes)
     table["p"] = [chance_of_largest(z, images.n_classes, fitted) for z in table["scan"]]
     run.table("networks", table)
-    _conclude(table[table["recipe"].isin(config.recipes)], images.n_classes, fitted.scale, run)
+    _conclude(table[table["recipe"].isin(config.recipes)], images.n_classes, fitted.scale, run)  # pyright: ignore[reportArgumentType]
 
 
 def scan_recipe(name: str, config: PlantedConfig, images: Images) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def score_rivals(head: Tensor) -> dict[str, np.ndarray]:
 
 def _conclude(table: pd.DataFrame, n_classes: int, scale: float, run: Run) -> None:
     judged = table[(table["target"] < 0) | (table["success"] >= _WORKS)]
-    judged = judged if (judged["target"] >= 0).any() else table  # no trigger works yet: all that was planted
+    judged = judged if (judged["target"] >= 0).any() else table  # no trigger works yet: all that was planted  # pyright: ignore[reportGeneralTypeIssues]
     bad = (judged["target"] >= 0).to_numpy()
     areas = {name: auroc(bad, judged[name].to_numpy()) for name in ("scan", *RIVALS)}
     low, high = _area_interval(bad, judged["scan"].to_numpy(), run)

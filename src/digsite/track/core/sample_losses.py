@@ -92,7 +92,7 @@ def cluster_samples(
     null = [_common_share(_exchanged(changes, rng)) for _ in range(draws)]
     value = _common_share(changes)
     p = (1 + sum(n >= value for n in null)) / (draws + 1)
-    labels, halves = _ordered(changes, KMeans(count, n_init=4, random_state=0).fit_predict(curves), count)
+    labels, halves = _ordered(changes, KMeans(count, n_init=4, random_state=0).fit_predict(curves), count)  # pyright: ignore[reportArgumentType]
     return SampleClusters(labels, count, value, float(np.mean(null)), float(p), halves)
 
 
@@ -122,7 +122,7 @@ def _centered(changes: np.ndarray) -> np.ndarray:
 
 def _explained(curves: np.ndarray, sizes: Sequence[int] | range) -> np.ndarray:
     total = float(((curves - curves.mean(0)) ** 2).sum()) + 1e-300
-    return np.array([1 - KMeans(k, n_init=2, random_state=0).fit(curves).inertia_ / total for k in sizes])
+    return np.array([1 - KMeans(k, n_init=2, random_state=0).fit(curves).inertia_ / total for k in sizes])  # pyright: ignore[reportArgumentType, reportOptionalOperand]
 
 
 def _ordered(changes: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, tuple[int, ...]]:

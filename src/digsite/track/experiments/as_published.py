@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,7 +124,7 @@ def _claims(
 
 def _claim_shares(run: Run, recorded: pd.DataFrame, calibrated: pd.DataFrame, n_series: int) -> None:
     """Where in training jumps lie, and in how many series there is one: counted, with exact intervals."""
-    evenly = {"null_is": "spread evenly over training"}
+    evenly: dict[str, Any] = {"null_is": "spread evenly over training"}
     found = calibrated.groupby(["experiment", "layer"]).ngroups if len(calibrated) else 0
     title, null_is = (
         "Series in which the calibrated test keeps a level change",

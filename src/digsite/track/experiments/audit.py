@@ -89,9 +89,9 @@ def _claim(run: Run, scores: pd.DataFrame, clean: pd.DataFrame) -> None:
     )
     for kind in PLANTS:
         part = scores[scores.kind == kind]
-        _rate(run, f"found/{kind.replace(' ', '_')}", part)
+        _rate(run, f"found/{kind.replace(' ', '_')}", part)  # pyright: ignore[reportArgumentType]
     whole = _rate(run, "found/all", scores)
-    _rate(run, "found/content", scores[~scores.kind.isin(ORDER)])
+    _rate(run, "found/content", scores[~scores.kind.isin(ORDER)])  # pyright: ignore[reportArgumentType]
     others = float(scores.others.sum() / scores.planted.sum())
     run.claim("others_named_per_planting", others, n=int(scores.planted.sum()), null=0, unit="steps")
     run.verdict(

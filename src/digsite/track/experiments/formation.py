@@ -43,12 +43,12 @@ def formation(config: FormationConfig, run: Run) -> None:
     if dated.empty:
         return run.verdict("No representation formed: there is nothing to date.")
     groups = dated.groupby(["source", "measure"], sort=False)
-    summary = pd.DataFrame([{"source": source, **_summary(name, part)} for (source, name), part in groups])
+    summary = pd.DataFrame([{"source": source, **_summary(name, part)} for (source, name), part in groups])  # pyright: ignore[reportGeneralTypeIssues]
     run.table("measures", summary)
     for row in summary.itertuples():
         run.claim(f"{row.source}/{row.measure.replace(' ', '_')}", row.in_window, low=row.low, high=row.high, n=row.parts,
                   null=row.chance, note=f"{row.leads:.0%} lead, {row.lags:.0%} lag; null: other parts' dates")  # fmt: skip
-    texts = [_verdict(source, summary[summary.source == source]) for source in kinds]
+    texts = [_verdict(source, summary[summary.source == source]) for source in kinds]  # pyright: ignore[reportArgumentType]
     run.verdict(" ".join(texts), on=["*/embedding_share", "*/test_accuracy"])
     for source in kinds:
         own = dated[dated.source == source]
@@ -120,7 +120,7 @@ def _summary(measure: Any, part: pd.DataFrame) -> dict[str, Any]:
     by_run = part.groupby("run").inside.mean().tolist()
     _, low, high = student(by_run, least=0) if len(by_run) > 1 else (0, 0.0, 1.0)
     return {
-        "measure": measure, "in_window": part.inside.mean(), "low": max(low, 0.0), "high": min(high, 1.0), "parts": len(part),
+        "measure": measure, "in_window": part.inside.mean(), "low": max(low, 0.0), "high": min(high, 1.0), "parts": len(part),  # pyright: ignore[reportArgumentType]
         "runs": len(by_run), "leads": part.leads.mean(), "lags": part.lags.mean(), "chance": part.chance.mean(),
     }  # fmt: skip
 

@@ -108,7 +108,7 @@ def _followed(config: WarningConfig, run: Run, shape: GridShape) -> set[tuple[fl
     name = f"follow-{shape.modulus}"
     grid = run.once(name, lambda: train_grid(longer, decays, [min(config.shares)], config.seeds, config.seed))
     rises = np.asarray(grid["test_accuracy"])[:, -3:].mean(1) >= NEVER
-    return {_key(label) for label, rise in zip(grid["labels"], rises) if rise and label["share"]}
+    return {_key(label) for label, rise in zip(grid["labels"], rises) if rise and label["share"]}  # pyright: ignore[reportArgumentType]
 
 
 def _features(one: WatchedRun, names: tuple[str, ...]) -> np.ndarray:

@@ -65,9 +65,10 @@ class RangeReader:
     def read(self, name: str, places: Sequence[tuple[int, int]]) -> Tensor:
         """name: of the tensor; places: (start, stop) in its flattened values. Opens the file when first asked."""
         if self._file is None:
-            self._file = self._path.open("rb", buffering=0)  # type: ignore[assignment]
-            size = int.from_bytes(os.pread(self._file.fileno(), 8, 0), "little")
-            self._header, self._start = json.loads(os.pread(self._file.fileno(), size, 8)), 8 + size
+            file: Any = self._path.open("rb", buffering=0)
+            size = int.from_bytes(os.pread(file.fileno(), 8, 0), "little")
+            self._header, self._start = json.loads(os.pread(file.fileno(), size, 8)), 8 + size
+            self._file = file
         assert self._file is not None
         kind = DTYPES[self._header[name]["dtype"]]
         first = self._start + self._header[name]["data_offsets"][0]

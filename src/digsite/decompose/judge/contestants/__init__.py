@@ -60,7 +60,7 @@ def split_matrices(program: CompiledProgram, split: Callable[[str, Tensor], tupl
     """Parts of every site from its matrix (d_in, d_out) alone; a site that does nothing gets one part of zeros."""
     parts = {}
     for site in program.sites:
-        matrix = program.model.get_submodule(site).weight.detach().T.double()
+        matrix = program.model.get_submodule(site).weight.detach().T.double()  # pyright: ignore[reportCallIssue]
         if program.rank(site) == 0:
             parts[site] = (matrix.new_zeros(len(matrix), 1), matrix.new_zeros(1, matrix.shape[1]))
         else:

@@ -95,7 +95,7 @@ def _checked(program: CompiledProgram, parts: Parts) -> Parts:
         if site not in parts:
             raise UsageError(f"There are no parts of the site '{site}'.", hint="Every site needs (V, U).")
         v, u = parts[site]
-        d_out, d_in = weight.shape
+        d_out, d_in = weight.shape  # pyright: ignore[reportGeneralTypeIssues]
         fits = v.ndim == u.ndim == 2 and v.shape[0] == d_in and u.shape[1] == d_out and v.shape[1] == len(u)
         if not fits:
             raise UsageError(
