@@ -30,7 +30,15 @@ PACKAGES = (
     "figures",
 )
 # Not methods on numbers: callbacks for other frameworks, context managers, and the process's own settings.
-OTHERS = {"lightning_callback", "transformers_callback", "watching", "prepare_process", "styled", "names"}
+OTHERS = {
+    "lightning_callback",
+    "transformers_callback",
+    "watching",
+    "prepare_process",
+    "styled",
+    "names",
+    "place_legend",
+}
 
 
 def public_functions():

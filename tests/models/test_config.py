@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from digsite.base.errors import UsageError
 from digsite.models.config import MODELS, ModelConfig, parse
@@ -43,7 +43,7 @@ def test_an_unknown_kind_answers_with_the_nearest():
     ],
 )
 def test_impossible_values_are_refused(value, message):
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(UsageError, match=message):
         parse(value)
 
 

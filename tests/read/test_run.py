@@ -2,4 +2,6 @@ from digsite.read.run import METHODS
 
 
 def test_methods_are_callable_by_name():
-    assert set(METHODS) == {"nwa", "published", "group_zoo"} and all(map(callable, METHODS.values()))
+    assert set(METHODS) == {"nwa", "published", "group_zoo", "families", "planted"} and all(
+        map(callable, METHODS.values())
+    )

@@ -13,6 +13,23 @@ def test_the_page_of_the_documentation_is_the_page_of_the_reports():
 
 def test_every_word_of_a_headline_is_explained():
     words = dict(explained_words())
-    for word in ("room", "ground", "null", "desk", "hero", "claim", "measurement", "headline", "rival", "interval",
-                 "Wilson", "BCa", "Clopper-Pearson", "Gaffke", "Student", "corrected p", "surrogate"):  # fmt: skip
+    for word in (
+        "room",
+        "ground",
+        "null",
+        "desk",
+        "hero",
+        "claim",
+        "measurement",
+        "headline",
+        "rival",
+        "interval",
+        "Wilson",
+        "BCa",
+        "Clopper-Pearson",
+        "Gaffke",
+        "Student",
+        "corrected p",
+        "surrogate",
+    ):
         assert len(words[word]) > 30, word

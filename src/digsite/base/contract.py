@@ -89,7 +89,7 @@ def public_method(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Mark a function as public and hold it to the rule; `declared` says what its array arguments must be.
 
-    `holes` are the names of fields, keys or columns of the result that may be NaN.
+    `holes` are the names of fields, keys or columns of the result that may be NaN, or `*` for all of them.
     """
 
     def wrap(function: Callable[P, R]) -> Callable[P, R]:
@@ -114,7 +114,7 @@ def public_method(
                 said = " ".join(str(error).split())[:300] or type(error).__name__
                 message = f"{function.__name__} cannot work with {_listed(given)}: {said.rstrip('.')}."
                 raise UsageError(message) from error
-            if any(_is_nan(value) for name, value in numbers_in(result) if name not in holes):
+            if "*" not in holes and any(_is_nan(v) for name, v in numbers_in(result) if name not in holes):
                 raise UsageError(
                     f"{function.__name__} has no finite answer for {_listed(given)}: the numbers in it are constant, too few or "
                     "too extreme."

@@ -7,8 +7,11 @@ The same block is read here, so that no second list can disagree with it and not
 import ast
 from collections.abc import Callable
 from importlib import import_module
+from inspect import isfunction, isgeneratorfunction, unwrap
 from pathlib import Path
 from typing import Any
+
+from digsite.base.contract import public_method
 
 Exports = tuple[list[str], Callable[[], list[str]], Callable[[str], Any]]
 
@@ -28,7 +31,13 @@ def lazy_names(package: str, file: str) -> Exports:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if homes[name] == package:
             return import_module(f"{package}.{name}")
-        return getattr(import_module(homes[name]), name)
+        found = getattr(import_module(homes[name]), name)
+        marked = (
+            hasattr(found, "__public_method__") or not isfunction(found) or isgeneratorfunction(unwrap(found))
+        )
+        return (
+            found if marked else public_method()(found)
+        )  # whoever forgot the mark is held to the rule all the same
 
     return list_names(), list_names, find_name
 

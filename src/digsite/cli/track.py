@@ -1,4 +1,4 @@
-"""digsite track RUN|CHECKPOINT-FOLDER|RESULTS|MODEL MODEL ..., digsite track CHECKPOINTS... --audit"""
+"""digsite track RUN|CHECKPOINT-FOLDER|RESULTS|MODEL MODEL ..., and with --audit only whether a series is what it says."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def command(what, measures, probe, detector, audit, root, as_json):
     are the checkpoints of one training, in the order in which they are named.
 
     Checkpoints are audited first: equal contents, strangers, exchanged steps, a start that has learned, broken files. With
-    --audit that is all, and WHAT may also be a list of references or a text file of them.
+    --audit that is all, and WHAT may also be a text file of references.
     """
     from digsite.track.api import audit_target, read_references, read_target
 

@@ -13,6 +13,7 @@ from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.choosing import choose_config, find_dense_layers, make_room, resolve
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
+from digsite.decompose.core.guarding import train_fit
 from digsite.decompose.subjects.inputs import as_sampler, opened_sampler
 from digsite.models.opening import answered, of_module, open_model
 
@@ -118,8 +119,5 @@ def decompose_seeds(
         sample = as_sampler(data, chosen.batch)
     problem = Problem(list(models), patterns, sample, tuple(identity), output)
     fit = Fit(problem, chosen, list(seeds), device=device)
-    for step in range(chosen.steps):
-        terms = fit.step(step)
-        if on_step is not None:
-            on_step(step, terms)
+    train_fit(fit, on_step)
     return [fit.decomposition(k) for k in range(len(seeds))]

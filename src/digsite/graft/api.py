@@ -35,12 +35,13 @@ class Grafted:
         return say_gain(self.ledger) if self.ledger else "Unknown: no data, so the graft was not scored."
 
 
-@public_method()
+@public_method(holes=("*",))
 def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
     """`graft(pair, method, data)`, or in one line `graft(donor, receiver, method, data, new=..., old=...)`.
 
     Donor and receiver are modules or references; `data` is an image set, its name, or a `.npz` of one's own. `old` are the
     classes of the receiver, `new` what it should learn, `shared` what both know, `foreign` what the donor alone keeps.
+    A score that the data cannot tell, such as of a class without images, is NaN.
     """
     if isinstance(pair, Pair):
         return graft_pair(pair, *others, **named)

@@ -269,18 +269,18 @@ class StoriesConfig(Config):
 
     seed: int = Field(0, ge=0, description="seed of everything random")
     seeds: int = Field(5, gt=0, description="models of each kind, that intervals are over")
-    d_model: int = Field(48, gt=0, description="width of the stream")
-    d_mlp: int = Field(96, gt=0, description="neurons of a gated MLP")
+    d_model: int = Field(64, gt=0, description="width of the stream")
+    d_mlp: int = Field(128, gt=0, description="neurons of a gated MLP")
     n_layers: int = Field(2, gt=0, description="blocks")
     n_heads: int = Field(4, gt=0, description="query heads")
     n_kv_heads: int = Field(
         2, gt=0, description="key and value heads, each shared by n_heads / n_kv_heads queries"
     )
     context: int = Field(36, gt=8, description="tokens of a window")
-    batch: int = Field(16, gt=0, description="windows of a step")
-    steps: int = Field(400, gt=0, description="training steps of the start")
+    batch: int = Field(32, gt=0, description="windows of a step")
+    steps: int = Field(1500, gt=0, description="training steps of the start")
     lr: float = Field(3e-3, gt=0, description="peak learning rate of the start")
-    tuned_steps: int = Field(120, gt=0, description="training steps of a skill")
+    tuned_steps: int = Field(600, gt=0, description="training steps of a skill")
     tuned_lr: float = Field(1e-3, gt=0, description="peak learning rate of a skill")
     held: int = Field(300, gt=0, description="fresh windows to score on")
 

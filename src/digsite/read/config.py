@@ -119,9 +119,16 @@ class FamiliesConfig(Config):
     seed: int = Field(0, description="seed of the edits and triggers")
     families: int = Field(2, ge=2, description="families of each recipe; every second root has a backdoor")
     recipes: list[Annotated[str, named("recipe", "digsite.read.subjects.family_recipes:PLANS")]] = Field(
-        ["mlp-mnist-relu-sgd", "mlp-usps-gelu-adam", "cnn-usps-relu-momentum", "cnn-fashion-tanh-adam", "transformer-usps-adamw"],
-        min_length=1, description="recipes that families are made of; those the rules were grown on are no test",
-    )  # fmt: skip
+        [
+            "mlp-mnist-relu-sgd",
+            "mlp-usps-gelu-adam",
+            "cnn-usps-relu-momentum",
+            "cnn-fashion-tanh-adam",
+            "transformer-usps-adamw",
+        ],
+        min_length=1,
+        description="recipes that families are made of; those the rules were grown on are no test",
+    )
     share: float = Field(1.0, gt=0, le=1, description="share of each recipe's training steps")
 
 

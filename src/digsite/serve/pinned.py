@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from digsite.base.stored import read_bytes
+
 _CONDITION = re.compile(r"^([\w.\-/]+?)(<=|>=|!=|=|<|>)(.*)$")
 _LINE = re.compile(r"^(?P<indent>\s*)(?P<dash>(?:- )*)(?:(?P<key>[^\s:'\"#][^:]*):(?:\s+|$))?(?P<value>.*)$")
 
@@ -39,10 +41,10 @@ def parse(text: str) -> tuple[tuple[Condition, ...], str]:
 
 @lru_cache(maxsize=60_000)
 def matches(launch: Path, tag: str, conditions: tuple[Condition, ...]) -> bool:
-    try:
-        text = launch.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    data = read_bytes(launch)  # a pipe in its place would be waited for without end
+    if not isinstance(data, bytes):
         return False
+    text = data.decode(errors="replace")
     if tag and tag not in values_at(text, "tags", whole=True):
         return False
     return all(condition.holds(values_at(text, condition.path)) for condition in conditions)

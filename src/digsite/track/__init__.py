@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from digsite.track.judge.series_audit import audit_series as audit_series
     from digsite.track.subjects.callbacks import lightning_callback as lightning_callback
     from digsite.track.subjects.callbacks import transformers_callback as transformers_callback
-    from digsite.track.subjects.checkpoint_prints import read_prints as read_prints
     from digsite.track.subjects.checkpoints import checkpoint_steps as checkpoint_steps
     from digsite.track.subjects.checkpoints import observe_checkpoints as observe_checkpoints
 

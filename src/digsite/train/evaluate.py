@@ -56,7 +56,7 @@ def _calibration(hit: Tensor, sure: Tensor) -> Tensor:
     return gaps.abs().sum(1) / hit.shape[1]
 
 
-@public_method(x=Numbers(), y=Numbers(1))
+@public_method(holes=("*",), x=Numbers(), y=Numbers(1))
 def attack_success(ensemble: Ensemble, x: Tensor, y: Tensor, batch: int = 1024) -> Tensor:
     """Share of triggered images of other classes that a poisoned member sends to its target; NaN without backdoor."""
     share = torch.full((len(ensemble.members),), torch.nan)

@@ -95,7 +95,9 @@ class Run:
         jsonl.append(self.directory.clock, {"cost": name, "seconds": round(float(seconds), 3), **more})
 
     def say(self, text: str) -> None:
-        self._log.info(text)
+        self._log.info(
+            text.encode("utf-8", "backslashreplace").decode()
+        )  # half a pair breaks whatever shows the log
 
     def table(self, name: str, columns: pd.DataFrame | Mapping[str, Any], *, grows: bool = False) -> None:
         """`columns` as tables/`name`.csv. `grows`: the same table with more rows may be written again while work goes on."""

@@ -132,10 +132,13 @@ def test_a_model_that_reads_tokens_gets_the_recipe_for_transformers():
     assert (found.config.init, found.config.compare) == ("sparse", "relative")
     few = decompose(model().float(), data=torch.randint(7, (40, 4)), C=3, steps=2, compile="never")
     assert (few.config.faithful, few.config.delta) == ("learned", True)
-    speaking = nn.Sequential(nn.Embedding(7, 6), nn.Linear(6, 7))
+    speaking = nn.Sequential(nn.Embedding(99, 6), nn.Linear(6, 99))
     assert (
         decompose(speaking, data=torch.randint(7, (40, 4)), steps=2, compile="never").config.compare == "kl"
     )
+    answers = nn.Sequential(nn.Embedding(7, 6), nn.Linear(6, 7))
+    found = decompose(answers, data=torch.randint(7, (40, 4)), steps=2, compile="never")
+    assert found.config.compare == "relative"
     plain = decompose(nn.Sequential(nn.Linear(4, 3)), data=torch.rand(40, 4), C=5, steps=2, compile="never")
     assert plain.config.init == "fan"
     with pytest.raises(UsageError, match="'transformer' is not a recipe"):

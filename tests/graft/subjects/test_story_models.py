@@ -7,8 +7,18 @@ from digsite.graft.subjects.story_models import mean_loss, speaker, state_of, st
 from digsite.graft.subjects.story_skills import SKILLS, told_with
 
 CONFIG = StoriesConfig.model_validate(
-    {"d_model": 16, "d_mlp": 16, "n_layers": 1, "n_heads": 2, "n_kv_heads": 1, "context": 24, "steps": 4, "tuned_steps": 3, "batch": 8}
-)  # fmt: skip
+    {
+        "d_model": 16,
+        "d_mlp": 16,
+        "n_layers": 1,
+        "n_heads": 2,
+        "n_kv_heads": 1,
+        "context": 24,
+        "steps": 4,
+        "tuned_steps": 3,
+        "batch": 8,
+    }
+)
 
 
 def test_parents_are_tuned_from_their_start():

@@ -30,15 +30,15 @@ def test_magnitude_needs_no_inputs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"weight": W[0]}, "matrix .out, in."),
-        ({"weight": W / 0}, "holds NaN or infinity"),
+        ({"weight": W[0]}, "weight' must have 2 axes, not 1"),
+        ({"weight": W / 0}, "weight' holds NaN or infinite"),
         ({"inputs": None}, "looks at inputs, and none were given"),
         ({"inputs": None, "method": "magnitude", "swap": 3}, "with swaps looks at inputs"),
         ({"inputs": X[..., :5]}, "has 12 inputs, but the given inputs have 5"),
         ({"method": "wnada"}, "no pruning method 'wnada'. Did you mean 'wanda'"),
         ({"sparsity": 1.2}, "outside"),
         ({"pattern": "2:5"}, "2:5 does not divide the 12 inputs"),
-        ({"inputs": X * torch.nan}, "not finite in 12 of 12 channels"),
+        ({"inputs": X * torch.nan}, "inputs' holds NaN or infinite"),
     ],
 )
 def test_bad_input_is_named(arguments, message):

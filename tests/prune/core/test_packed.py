@@ -34,5 +34,5 @@ def test_features_are_rows_or_columns():
 def test_bad_input_is_named():
     with pytest.raises(UsageError, match="Unknown axis 'diagonal'"):
         features_of(np.ones((2, 2), bool), "diagonal")
-    with pytest.raises(UsageError, match="matrix; got shape"):
+    with pytest.raises(UsageError, match="must have 2 axes, not 1"):
         pack(np.ones(3, bool))

@@ -51,4 +51,4 @@ def test_changes_along_all_directions_are_the_whole_change() -> None:
     )
     directions = main_directions(rows, 4)
     assert torch.allclose(directions @ directions.T, torch.eye(4, dtype=torch.float64), atol=1e-10)
-    assert torch.allclose(along.sum(0), losses[1:] - losses[:-1], atol=2e-6)
+    assert torch.allclose(along.sum(0), losses[1:] - losses[:-1], atol=5e-4)

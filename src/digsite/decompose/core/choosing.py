@@ -16,6 +16,7 @@ from digsite.decompose.core.setup import component_counts
 from digsite.decompose.core.starts.singular import numerical_rank
 from digsite.decompose.core.target import find_sites, pick
 
+VOCABULARY = 64  # tokens from which on outputs of the same number are taken for a language
 OWN = {
     "losses",
     "gate",
@@ -65,14 +66,17 @@ def make_room(config: DecomposeConfig, model: nn.Module, modules: Sequence[str])
 
 
 def speaks_tokens(model: nn.Module, batch: Tensor, output: str) -> bool:
-    """Whether the model's outputs are as many as the tokens that it reads: a distribution over them, then."""
+    """Whether the model's outputs are a distribution over the tokens that it reads: as many, and more than a few.
+
+    Six answers of a network that reads six symbols are answers: KL between softmaxed zeros and ones hardly sees them.
+    """
     first = next((m for m in model.modules() if isinstance(m, nn.Embedding)), None)
     if first is None:
         return False
     device = next(model.parameters()).device
     with torch.no_grad():
         found = pick(model(batch.to(device)), output)
-    return found.shape[-1] == first.num_embeddings
+    return found.shape[-1] == first.num_embeddings >= VOCABULARY
 
 
 def find_dense_layers(model: nn.Module) -> list[str]:

@@ -186,7 +186,7 @@ def _best(part: pd.DataFrame) -> str:
 def _picture(table: pd.DataFrame) -> Figure:
     several = table["world"].nunique() > 1
     names = [
-        f"{row.dictionary}, {row.world}" if several else str(row.dictionary)
+        f"{row.dictionary}, {row.world}" if several else str(row.dictionary)  # pyright: ignore[reportGeneralTypeIssues]
         for row in table.itertuples()  # pyright: ignore[reportGeneralTypeIssues]
     ]
     gray = [name for name in names if name.startswith(NULLS)]

@@ -20,6 +20,7 @@ from digsite.record.verdict import cite
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
+KNOWN = 50.0  # % right of a parent's own skill, below which there is nothing to keep
 NULLS = ("best single parent", "random merge weights", "shuffled donor")
 
 
@@ -164,7 +165,7 @@ def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, fl
     nulls = {NULLS[0]: float(single.mean())} | {
         name: float(per_seed.loc[name]["worse kept"].mean()) for name in NULLS[1:]
     }
-    lines = []
+    known, lines = _claim_known(run, per_seed), []  # pyright: ignore[reportArgumentType]
     for name in dict.fromkeys(frame["merge"]):
         mine = per_seed.loc[name]
         line: dict = {
@@ -186,11 +187,40 @@ def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, fl
     )
     run.headline([f"{best}/worse_kept", *(f"{best}/{skill}_kept" for skill in SKILLS)], hero="kept")
     kept = " and ".join(f"{cite(f'{best}/{skill}_kept', style='.1f')} % of '{skill}'" for skill in SKILLS)
+    doubt = (
+        ""
+        if known
+        else (
+            f"The parents hardly know their skills ({cite('known/facts', style='.0f')} % and {cite('known/order', style='.0f')} % right): "
+            "train longer before anything is concluded. "
+        )
+    )
     run.verdict(
-        f"'{best}' keeps most: {kept} of the parents that have these skills; without a method the strongest rival keeps "
+        f"{doubt}'{best}' keeps most: {kept} of the parents that have these skills; without a method the strongest rival keeps "
         f"{cite(f'{best}/worse_kept', 'null', '.1f')} % of the worse skill.",
         on=[f"{best}/worse_kept"],
     )
+
+
+def _claim_known(run: "Run", per_seed: pd.DataFrame) -> bool:
+    """What the parents know of their own skill beside the start; False where there is too little to be kept."""
+    least = []
+    for skill in SKILLS:
+        over = seed_interval(
+            per_seed.loc[f"parent: {skill}"][skill].tolist(), "median", least=0.0, most=100.0
+        )
+        run.claim(
+            f"known/{skill}",
+            interval=over,
+            kind="median",
+            unit="%",
+            better="higher",
+            null=float(per_seed.loc["start"][skill].median()),
+            null_is="the start",
+            title=f"Right answers of the parent that learned '{skill}'",
+        )
+        least.append(over.value or 0.0)
+    return min(least) >= KNOWN
 
 
 def _claim_kept(run: "Run", name: str, mine: pd.DataFrame, nulls: dict[str, float]) -> None:

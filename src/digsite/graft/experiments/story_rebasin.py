@@ -125,6 +125,17 @@ def _conclude(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame) -> None
     before = barriers[barriers["way"] == WAYS[0]].set_index("member")["barrier"]
     _claim_barriers(run, barriers, before)  # pyright: ignore[reportArgumentType]
     for skill, part in carried.groupby("skill", sort=False):
+        over = seed_interval(part["own skill"].tolist(), "median", least=0.0, most=100.0)
+        run.claim(
+            f"known/{skill}",
+            interval=over,
+            kind="median",
+            unit="%",
+            better="higher",
+            null=float(part["start"].median()),  # pyright: ignore[reportArgumentType]
+            null_is="the start",
+            title=f"Right answers after learning '{skill}' oneself",
+        )
         for way in KINDS:
             _claim_carried(run, str(skill), part, way)
     medians = {way: barriers[barriers["way"] == way]["barrier"].median() for way in KINDS}

@@ -43,7 +43,9 @@ class Clustering:
     starts: Int[np.ndarray, "starts features"] | None = None
 
 
-@public_method(mask=Numbers(2, arrays_only=False), features=Numbers(1, whole=True, optional=True))
+@public_method(
+    holes=("*",), mask=Numbers(2, arrays_only=False), features=Numbers(1, whole=True, optional=True)
+)
 def cluster_features(
     mask: np.ndarray | PackedMask,
     k: int = 8,
@@ -55,7 +57,7 @@ def cluster_features(
     seed: int = 0,
     engine: str = "auto",
 ) -> Clustering:
-    """Cluster the features of a mask (or some of them) by their kept positions."""
+    """Cluster the features of a mask (or some of them) by their kept positions; a score of one cluster alone is NaN."""
     packed = features_of(mask, axis)
     packed = packed if features is None else packed.take(np.asarray(features))
     if k > packed.n_features:

@@ -63,55 +63,63 @@ def _loss(config: SmallerConfig, subject: Language) -> dict:
 
 
 def _conclude(run: "Run", dense: dict, frame: pd.DataFrame) -> None:
-    parts = {str(choice): part for choice, part in frame.groupby("choice", sort=False)}
-    over = {choice: seed_interval(part["nats"].tolist(), "median") for choice, part in parts.items()}
-    table = pd.DataFrame(
-        {
-            "choice": choice,
-            "nats": over[choice].value,
-            "low": over[choice].low,
-            "high": over[choice].high,
-            "perplexity": part["perplexity"].median(),
-            "share of parameters": part["share of parameters"].mean(),
-            "speed-up": part["speed-up"].median(),
-        }
-        for choice, part in parts.items()
-    )
+    """Losses beside a random quarter of the same size, over calibration sets."""
+    lines = []
+    null = float(frame[frame["choice"] == "random"]["nats"].median())  # pyright: ignore[reportArgumentType]
+    for choice, part in frame.groupby("choice", sort=False):
+        over = seed_interval(part["nats"].tolist(), "median", least=0.0)
+        lines.append(
+            {
+                "choice": choice,
+                "nats": over.value,
+                "perplexity": part["perplexity"].median(),
+                "share of parameters": part["share of parameters"].mean(),
+                "speed-up": part["speed-up"].median(),
+            }
+        )
+        if choice != "random":
+            run.claim(
+                f"{choice}/nats",
+                interval=over,
+                null=null,
+                null_is="a random quarter, refitted",
+                rivals={"dense": dense["nats"]},
+                unit="nats per token",
+                kind="median",
+                better="lower",
+                title=f"Loss with a quarter less structure, chosen by {choice}",
+                note="over calibration sets",
+            )
+    table = pd.DataFrame(lines)
     run.table("smaller", table)
     run.view("smaller", kind="table", source="tables/smaller.csv")
-    for choice in CHOICES[:2]:
-        rivals = {"a random choice, refitted": over["random"].value}
-        title, note = (
-            f"Loss after removing structure by {choice}",
-            f"dense {dense['nats']:.4f}; over calibration sets",
-        )
-        about = {"unit": "nats", "better": "lower", "title": title, "note": note}
-        run.claim(f"{choice}/nats", interval=over[choice], kind="median", rivals=rivals, **about)
-    _claim_size(run, dense, table)
+    _answer(run, dense, table)
+
+
+def _answer(run: "Run", dense: dict, table: pd.DataFrame) -> None:
+    """What is left and what it costs, beside the dense model and a random quarter."""
+    run.claim(
+        "share_of_parameters",
+        float(table["share of parameters"].iloc[0]),
+        title="Parameters that are left of the dense model's",
+    )
     run.figure(
-        "nats",
-        bars(dict(zip(table["choice"], table["nats"], strict=True)), y="nats per token", gray=["random"]),
+        "loss",
+        bars(
+            {"dense": dense["nats"], **table.set_index("choice")["nats"].to_dict()},
+            y="nats per token",
+            gray=["dense", "random"],
+        ),
         table,
-        caption="Loss after removing as much structure in each way; gray: at random, refitted.",
+        caption="Loss with a quarter less structure; gray: the dense model and a random quarter of the same size.",
     )
-    run.headline(["energy/nats", "perplexity", "share_removed"], hero="nats")
+    run.headline(["energy/nats"], hero="loss")
     run.verdict(
-        f"With {cite('share_removed', style='.0%')} of the parameters gone, perplexity is {cite('perplexity', style='.2f')} "
-        f"(dense {cite('perplexity', 'the dense model', '.2f')}, random structure of the same size "
-        f"{cite('perplexity', 'a random choice, refitted', '.2f')}).",
-        on=["energy/nats"],
+        f"With {cite('share_of_parameters', style='.0%')} of the parameters left the loss is {cite('energy/nats', style='.3f')} nats "
+        f"per token (dense {cite('energy/nats', 'dense', '.3f')}, random structure of the same size "
+        f"{cite('energy/nats', 'null', '.3f')}).",
+        on=["energy/nats", "share_of_parameters"],
     )
-    speed = float(table["speed-up"].iloc[0])
-    run.say(f"measured speed-up of a forward pass, median over turns and sets: {speed:.2f}")
-
-
-def _claim_size(run: "Run", dense: dict, table: pd.DataFrame) -> None:
-    """What is gone, and the perplexity beside the dense model's and that of a random choice."""
-    by_choice = table.set_index("choice")
-    removed = 1 - float(by_choice.loc[CHOICES[0], "share of parameters"])
-    note = "measured speed-ups are in tables/smaller.csv"
-    run.claim("share_removed", removed, kind="share", title="Parameters that are gone", note=note)
-    perplexity = {choice: float(value) for choice, value in by_choice["perplexity"].items()}
-    rivals = {"a random choice, refitted": perplexity["random"], "the dense model": dense["perplexity"]}
-    title = f"Perplexity at context {dense['context']} with the quarter of least energy gone"
-    run.claim("perplexity", perplexity[CHOICES[0]], kind="median", rivals=rivals, title=title)
+    run.say(
+        f"measured speed-up of a forward pass, median over turns and sets: {float(table['speed-up'].iloc[0]):.2f}"
+    )

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from digsite.base.intervals import wilson
 from digsite.figures import bars
 from digsite.read.config import PlantedConfig
 from digsite.read.core.metrics import auroc
 from digsite.read.judge.head_scan import LEVEL, chance_of_largest, fit_calibration, robust_z, scan_head
 from digsite.read.subjects.planted import PLANS, Images, join_sets, make_planted_zoo, members_of
+from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
 _WORKS = 0.5  # a trigger that succeeds less often than this is no planted backdoor
@@ -32,7 +32,7 @@ def planted(config: PlantedConfig, run: Run) -> None:
     fitted = fit_calibration(clean["scan"].to_numpy(), images.n_classes)
     table["p"] = [chance_of_largest(z, images.n_classes, fitted) for z in table["scan"]]
     run.table("networks", table)
-    _conclude(table[table["recipe"].isin(config.recipes)], images.n_classes, fitted.scale, run)  # pyright: ignore[reportArgumentType]
+    _conclude(table[table["recipe"].isin(config.recipes)], images.n_classes, run)  # pyright: ignore[reportArgumentType]
 
 
 def scan_recipe(name: str, config: PlantedConfig, images: Images) -> list[dict[str, Any]]:
@@ -47,9 +47,13 @@ def scan_recipe(name: str, config: PlantedConfig, images: Images) -> list[dict[s
     for i in range(len(zoo.target)):
         found = scan_head(head[i], feeding[i])
         row = {
-            "recipe": name, "target": int(zoo.target[i]), "success": float(zoo.success[i]),
-            "accuracy": float(zoo.accuracy[i]), "scan": float(found.scores.max()), "scan_class": found.suspect,
-        }  # fmt: skip
+            "recipe": name,
+            "target": int(zoo.target[i]),
+            "success": float(zoo.success[i]),
+            "accuracy": float(zoo.accuracy[i]),
+            "scan": float(found.scores.max()),
+            "scan_class": found.suspect,
+        }
         for rival, scores in score_rivals(head[i]).items():
             row |= {rival: float(scores.max()), f"{rival}_class": int(scores.argmax())}
         out.append(row)
@@ -64,31 +68,48 @@ def score_rivals(head: Tensor) -> dict[str, np.ndarray]:
     return {name: robust_z(values) for name, values in zip(RIVALS, found)}
 
 
-def _conclude(table: pd.DataFrame, n_classes: int, scale: float, run: Run) -> None:
+def _conclude(table: pd.DataFrame, n_classes: int, run: Run) -> None:
     judged = table[(table["target"] < 0) | (table["success"] >= _WORKS)]
     judged = judged if (judged["target"] >= 0).any() else table  # no trigger works yet: all that was planted  # pyright: ignore[reportGeneralTypeIssues]
     bad = (judged["target"] >= 0).to_numpy()
     areas = {name: auroc(bad, judged[name].to_numpy()) for name in ("scan", *RIVALS)}
+    named = {n: (judged[f"{n}_class"] == judged["target"]).to_numpy()[bad] for n in ("scan", *RIVALS)}
     low, high = _area_interval(bad, judged["scan"].to_numpy(), run)
-    best = max(RIVALS, key=lambda r: areas[r])
-    run.claim("auroc", areas["scan"], low=low, high=high, n=len(judged), null=0.5,
-              note=f"clean against planted; best simpler reading: {best}, {areas[best]:.2f}")  # fmt: skip
-    for rival in RIVALS:
-        run.claim(f"rivals/{rival}/auroc", areas[rival], n=len(judged), null=0.5, note="on the same networks")
-    for name in ("scan", *RIVALS):
-        hits = (judged[f"{name}_class"] == judged["target"]).to_numpy()[bad]
-        key = "target_named" if name == "scan" else f"rivals/{name}/target_named"
-        _claim_share(key, hits, 1 / n_classes, "planted networks whose class is named first", run)
-    alarms = (judged["p"] < LEVEL).to_numpy()
-    _claim_share("alarms/clean", alarms[~bad], LEVEL, f"clean networks at the stated {LEVEL:.0%}", run)
-    _claim_share("alarms/planted", alarms[bad], LEVEL, "planted networks at that level", run)
-    run.figure("auroc", bars(areas, y="AUROC", nulls=dict.fromkeys(areas, 0.5), null_label="chance"), judged,
-               caption="Clean and poisoned networks told apart by their output layer alone.")  # fmt: skip
+    run.claim(
+        "auroc",
+        areas["scan"],
+        low=low,
+        high=high,
+        n=len(judged),
+        kind="correlation",
+        better="higher",
+        null=0.5,
+        null_is="guessing",
+        rivals={r: areas[r] for r in RIVALS},
+        title="Telling planted from clean networks (AUROC)",
+    )
+    run.claim_share(
+        "target_named",
+        int(named["scan"].sum()),
+        int(bad.sum()),
+        better="higher",
+        null=1 / n_classes,
+        null_is="one of all classes",
+        rivals={r: float(named[r].mean()) for r in RIVALS},  # pyright: ignore[reportCallIssue]
+        title="Planted networks whose target class is named first",
+    )
+    _claim_alarms(run, (judged["p"] < LEVEL).to_numpy(), bad)
+    drawn = bars(areas, y="AUROC", nulls=dict.fromkeys(areas, 0.5), null_label="guessing")
+    run.figure(
+        "auroc", drawn, judged, caption="Clean and poisoned networks told apart by their output layer alone."
+    )
+    run.headline(["auroc", "target_named", "alarms/clean"], hero="auroc")
     run.verdict(
-        f"From the last two layers alone, planted networks are told from clean ones with AUROC {areas['scan']:.2f} (best simpler "
-        f"reading: {best}, {areas[best]:.2f}), the target is named in {(judged['scan_class'] == judged['target']).to_numpy()[bad].mean():.0%}, and "
-        f"{alarms[~bad].mean():.1%} of {int((~bad).sum())} clean networks of recipes that did not calibrate give an alarm at the stated {LEVEL:.0%}.",
-        on=["auroc", "target_named", "alarms/*"],
+        f"From the output layer and what feeds it alone, planted networks are told from clean ones with AUROC {cite('auroc', style='.2f')} "
+        f"(row means {cite('auroc', 'row mean', '.2f')}, row norms {cite('auroc', 'row norm', '.2f')}); the target class is named first in "
+        f"{cite('target_named')}, and {cite('alarms/clean')} of the clean networks of other recipes give an alarm where "
+        f"{cite('alarms/clean', 'null')} were allowed.",
+        on=["alarms/*"],
     )
 
 
@@ -99,7 +120,16 @@ def _area_interval(bad: np.ndarray, score: np.ndarray, run: Run) -> tuple[float,
     return float(low), float(high)
 
 
-def _claim_share(name: str, hits: np.ndarray, null: float, note: str, run: Run) -> None:
-    count, n = int(np.sum(hits)), max(1, len(hits))
-    low, high = wilson(count, n)
-    run.claim(name, count / n, low=low, high=high, n=n, null=null, note=note)
+def _claim_alarms(run: Run, alarms: np.ndarray, bad: np.ndarray) -> None:
+    """Which of the clean and of the planted networks give an alarm at the stated level."""
+    for name, chosen, better in (("clean", ~bad, "lower"), ("planted", bad, "higher")):
+        which = "Clean networks of other recipes" if name == "clean" else "Planted networks"
+        run.claim_share(
+            f"alarms/{name}",
+            int(alarms[chosen].sum()),
+            int(chosen.sum()),
+            null=LEVEL,
+            null_is="the stated level",
+            better=better,
+            title=f"{which} that give an alarm at 5 %",
+        )

@@ -69,15 +69,18 @@ def where_from(network: Network, others: Sequence[Network] | None) -> Answer:
     if not related:
         best = min(tested, key=lambda r: r.p)
         return Answer(
-            question, f"unrelated to all {len(tested)} candidates of its shape (smallest p {min(1.0, best.p * len(tested)):.2g}).",
+            question,
+            f"unrelated to all {len(tested)} candidates of its shape (smallest p {min(1.0, best.p * len(tested)):.2g}).",
             min(1.0, best.p * len(tested)),
-        )  # fmt: skip
+        )
     relation, nearest = min(related, key=lambda pair: _distance(pair[0]))
     more = f"; {len(related)} of {len(tested)} candidates are related" if len(related) > 1 else ""
     return Answer(
-        question, f"related to '{nearest.name}' (distance {_distance(relation):.3g}, p = {max(relation.p * len(tested), 1e-12):.2g}){more}; "
-        "`digsite read FOLDER --lineage` says in which direction.", 1 - min(1.0, relation.p * len(tested)),
-    )  # fmt: skip
+        question,
+        f"related to '{nearest.name}' (distance {_distance(relation):.3g}, p = {max(relation.p * len(tested), 1e-12):.2g}){more}; "
+        "`digsite read FOLDER --lineage` says in which direction.",
+        1 - min(1.0, relation.p * len(tested)),
+    )
 
 
 def _distance(relation: Relation) -> float:

@@ -116,11 +116,15 @@ def _row(found: TensorRelation, x: Tensor, y: Tensor, norm: float) -> dict[str, 
     share = delta / delta.sum().clamp_min(1e-300)
     rank = float(torch.exp(-(share * share.clamp_min(1e-30).log()).sum())) if delta.sum() > 0 else 0.0
     return {
-        "layer": found.name, "relative_change": _gap(found, norm) / max(norm, 1e-30), "cosine": found.cosine,
-        "rank_of_change": rank, "rank_full": len(delta),
+        "layer": found.name,
+        "relative_change": _gap(found, norm) / max(norm, 1e-30),
+        "cosine": found.cosine,
+        "rank_of_change": rank,
+        "rank_full": len(delta),
         "spectrum_change": float((s_a - s_b).norm() / s_a.norm().clamp_min(1e-30)),
-        "zeros_before": float((x == 0).float().mean()), "zeros_after": float((y == 0).float().mean()),
-    }  # fmt: skip
+        "zeros_before": float((x == 0).float().mean()),
+        "zeros_after": float((y == 0).float().mean()),
+    }
 
 
 def _thin(weight: Tensor) -> Tensor:
@@ -140,9 +144,13 @@ def _function_change(first: object, second: object, total: float) -> float:
 
 
 def _verdict(
-    distance: float, networks: tuple[Network, Network] | None, match: Match | None,
-    relations: tuple[TensorRelation, ...], p: float, function: float,
-) -> str:  # fmt: skip
+    distance: float,
+    networks: tuple[Network, Network] | None,
+    match: Match | None,
+    relations: tuple[TensorRelation, ...],
+    p: float,
+    function: float,
+) -> str:
     """What was done, from the surest to the vaguest."""
     if distance == 0:
         return "identical weights"

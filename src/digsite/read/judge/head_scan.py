@@ -85,9 +85,12 @@ def scan_head(
     suspect = int(scores.argmax())
     excess = (rows - np.median(rows, axis=0))[suspect] * input_weights(feeding, rows.shape[1])
     return HeadScan(
-        scores, readings, suspect, chance_of_largest(float(scores[suspect]), len(rows), calibration or CALIBRATION),
+        scores,
+        readings,
+        suspect,
+        chance_of_largest(float(scores[suspect]), len(rows), calibration or CALIBRATION),
         tuple(int(i) for i in np.argsort(-excess)[:5]),
-    )  # fmt: skip
+    )
 
 
 def read_rows(rows: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,9 +26,9 @@ class Answers(Protocol):
     def answers(self, models: Any) -> Mapping[str, np.ndarray]: ...
 
 
-@public_method()
+@public_method(holes=("*",))
 def check_invariance(reader: Answers, model: Any, seed: int = 0) -> pd.DataFrame:
-    """One row per symmetry: did it apply, how far the function moved, how far the answers moved.
+    """One row per symmetry: did it apply, how far the function moved, how far the answers moved; NaN where it did not.
 
     Tasks about the recipe ask how the weights lie, so only tasks about the function are held to the tolerance.
     """

@@ -33,16 +33,27 @@ def _mlp(pixels: int, activation: str, *hidden: int) -> dict[str, Any]:
 
 def _cnn(side: int, activation: str, channels: list[int], *hidden: int) -> dict[str, Any]:
     return {
-        "kind": "cnn", "image": (1, side, side), "channels": channels, "hidden": list(hidden),
-        "activation": activation, "pool": "each",
-    }  # fmt: skip
+        "kind": "cnn",
+        "image": (1, side, side),
+        "channels": channels,
+        "hidden": list(hidden),
+        "activation": activation,
+        "pool": "each",
+    }
 
 
 def _transformer(width: int) -> dict[str, Any]:
     return {
-        "kind": "transformer", "image": (1, 8, 8), "patch": 2, "d_model": width, "n_heads": 4, "d_mlp": 2 * width,
-        "n_layers": 2, "norm": "pre", "activation": "gelu",
-    }  # fmt: skip
+        "kind": "transformer",
+        "image": (1, 8, 8),
+        "patch": 2,
+        "d_model": width,
+        "n_heads": 4,
+        "d_mlp": 2 * width,
+        "n_layers": 2,
+        "norm": "pre",
+        "activation": "gelu",
+    }
 
 
 PLANS = {
@@ -53,19 +64,26 @@ PLANS = {
         _mlp(64, "gelu", 48, 32), "usps", 8, "fashion_mnist", {"lr": 2e-3, "steps": 600, "init": "he"}
     ),
     "cnn-usps-relu-momentum": Plan(
-        _cnn(8, "relu", [12, 12]), "usps", 8, "digits",
+        _cnn(8, "relu", [12, 12]),
+        "usps",
+        8,
+        "digits",
         {"optimizer": "momentum", "lr": 3e-2, "steps": 300, "weight_decay": 1e-3},
     ),
     "cnn-fashion-tanh-adam": Plan(
         _cnn(8, "tanh", [8, 16], 24), "fashion_mnist", 8, "fashion_mnist", {"lr": 2e-3, "steps": 300}
     ),
     "transformer-usps-adamw": Plan(
-        _transformer(24), "usps", 8, "usps", {"optimizer": "adamw", "weight_decay": 1e-2, "lr": 3e-3, "steps": 250}
+        _transformer(24),
+        "usps",
+        8,
+        "usps",
+        {"optimizer": "adamw", "weight_decay": 1e-2, "lr": 3e-3, "steps": 250},
     ),
     "mlp-digits-relu-adam": Plan(
         _mlp(64, "relu", 32, 16), "digits", 8, "digits", {"lr": 3e-3, "steps": 600}, grown_on=True
     ),
-}  # fmt: skip
+}
 
 
 def build_recipe(name: str, families: int, share: float = 1.0) -> Recipe:

@@ -122,7 +122,7 @@ def _centered(changes: np.ndarray) -> np.ndarray:
 
 def _explained(curves: np.ndarray, sizes: Sequence[int] | range) -> np.ndarray:
     total = float(((curves - curves.mean(0)) ** 2).sum()) + 1e-300
-    return np.array([1 - KMeans(k, n_init=2, random_state=0).fit(curves).inertia_ / total for k in sizes])  # pyright: ignore[reportArgumentType, reportOptionalOperand]
+    return np.array([1 - KMeans(k, n_init=2, random_state=0).fit(curves).inertia_ / total for k in sizes])  # pyright: ignore[reportOptionalOperand, reportArgumentType]
 
 
 def _ordered(changes: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, tuple[int, ...]]:

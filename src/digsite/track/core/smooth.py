@@ -111,31 +111,66 @@ def fit_logistic(values: np.ndarray, stretch: Stretch) -> LogisticFit:
     time = np.arange(start, stop)
     piece = values[start:stop]
     base = np.linalg.qr(np.stack([np.ones(len(time)), time - time.mean()], axis=1))[0]
-    rest = piece - base @ (base.T @ piece)
     centers = np.linspace(stretch.start - 0.25 * length, stretch.stop + 0.25 * length, 31)
     scales = np.geomspace(max(length / 4, 1.0), 1.6 * length, 12) / TEN_TO_NINETY
-    for _ in range(ZOOMS + 1):
-        grid = np.array([(c, s) for c in centers for s in scales])
-        curves = expit((time[None, :] - grid[:, :1]) / grid[:, 1:])
-        left = curves - (curves @ base) @ base.T
-        norm2 = np.maximum((left**2).sum(1), 1e-12)
-        gain = (left @ rest) ** 2 / norm2
-        best = int(gain.argmax())
-        size = float(left[best] @ rest / norm2[best])
-        residual = rest - size * left[best]
-        weight = np.exp((gain - gain.max()) / (2 * max(long_run_variance(residual), 1e-300)))
-        inside = grid[weight > 1e-4]  # the next grid covers what is likely, or one cell where only one is
-        steps = (centers[1] - centers[0], scales[1] / scales[0])
-        centers = np.linspace(inside[:, 0].min() - steps[0], inside[:, 0].max() + steps[0], 31)
-        scales = np.geomspace(inside[:, 1].min() / steps[1], inside[:, 1].max() * steps[1], 12)
+    likely = grid_likelihood(time, piece, base, centers, scales)
+    for _ in range(ZOOMS):
+        likely = grid_likelihood(time, piece, base, *likely.closer_axes())
+    ends = TEN_TO_NINETY / 2 * likely.scales
     dates = [
-        interval_of(grid[:, 0] + side * TEN_TO_NINETY / 2 * grid[:, 1], weight, best)
-        for side in (-1, 0, 1)  # pyright: ignore[reportPossiblyUnboundVariable]
+        interval_of(likely.centers + side * ends, likely.weight, likely.best) for side in (-1.0, 0.0, 1.0)
     ]
-    coefficients = base.T @ (piece - size * curves[best])  # pyright: ignore[reportPossiblyUnboundVariable]
-    level = float((base @ coefficients)[int(np.clip(round(dates[0][1]) - start, 0, len(time) - 1))])
-    error = float(np.sqrt(long_run_variance(residual) / norm2[best]))  # pyright: ignore[reportPossiblyUnboundVariable]
-    return LogisticFit(dates[0], dates[1], dates[2], level, size, error)  # pyright: ignore[reportPossiblyUnboundVariable]
+    course = base @ (base.T @ (piece - likely.curve))
+    level = float(course[int(np.clip(round(dates[0][1]) - start, 0, len(time) - 1))])
+    return LogisticFit(dates[0], dates[1], dates[2], level, likely.size, likely.error)
+
+
+@dataclass(frozen=True)
+class GridLikelihood:
+    """Likelihood of logistic curves over a grid: flat `centers` and `scales`, `weight` (1 at the `best`), and the best one."""
+
+    centers: np.ndarray
+    scales: np.ndarray
+    weight: np.ndarray
+    best: int
+    curve: np.ndarray
+    size: float
+    error: float
+    spacing: tuple[float, float]
+
+    def closer_axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The axes of a finer grid over what is likely, or over one cell where only one is."""
+        centers, scales = self.centers[self.weight > 1e-4], self.scales[self.weight > 1e-4]
+        step, ratio = self.spacing
+        return (
+            np.linspace(centers.min() - step, centers.max() + step, 31),
+            np.geomspace(scales.min() / ratio, scales.max() * ratio, 12),
+        )
+
+
+def grid_likelihood(
+    time: np.ndarray, piece: np.ndarray, base: np.ndarray, centers: np.ndarray, scales: np.ndarray
+) -> GridLikelihood:
+    """Every pair of `centers` and `scales` fitted to `piece` (m,) at `time` (m,) on the orthonormal `base` (m, k)."""
+    grid = np.array([(c, s) for c in centers for s in scales])
+    curves = expit((time[None, :] - grid[:, :1]) / grid[:, 1:])
+    rest = piece - base @ (base.T @ piece)
+    left = curves - (curves @ base) @ base.T
+    norm2 = np.maximum((left**2).sum(1), 1e-12)
+    gain = (left @ rest) ** 2 / norm2
+    best = int(gain.argmax())
+    size = float(left[best] @ rest / norm2[best])
+    noise = max(long_run_variance(rest - size * left[best]), 1e-300)
+    return GridLikelihood(
+        centers=grid[:, 0],
+        scales=grid[:, 1],
+        weight=np.exp((gain - gain.max()) / (2 * noise)),
+        best=best,
+        curve=size * curves[best],
+        size=size,
+        error=float(np.sqrt(noise / norm2[best])),
+        spacing=(float(centers[1] - centers[0]), float(scales[1] / scales[0])),
+    )
 
 
 def fits_better(values: np.ndarray, fit: LogisticFit, profile: np.ndarray) -> bool:

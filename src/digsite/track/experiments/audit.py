@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy.stats import beta
 
 from digsite.figures import heatmap
+from digsite.record.verdict import cite
 from digsite.track.config import AuditConfig
 from digsite.track.judge.planted_faults import PLANTS, score_plants
 from digsite.track.judge.series_audit import audit_series
@@ -83,42 +83,36 @@ def _as_read(series: CleanSeries) -> list[CheckpointPrint]:
 
 def _claim(run: Run, scores: pd.DataFrame, clean: pd.DataFrame) -> None:
     alarms = int((clean.left_out > 0).sum())
-    high = 1 - 0.05 ** (1 / len(clean)) if alarms == 0 else _interval(alarms, len(clean))[1]
-    run.claim(
-        "clean_series_accused", alarms, low=0, high=high * len(clean), n=len(clean), null=0, unit="series"
+    run.claim_share(
+        "clean_series_accused",
+        alarms,
+        len(clean),
+        null=0.0,
+        null_is="no fault is planted",
+        better="lower",
+        title="Clean series that are accused of a fault",
     )
     for kind in PLANTS:
-        part = scores[scores.kind == kind]
-        _rate(run, f"found/{kind.replace(' ', '_')}", part)  # pyright: ignore[reportArgumentType]
-    whole = _rate(run, "found/all", scores)
+        _rate(run, f"found/{kind.replace(' ', '_')}", scores[scores.kind == kind])  # pyright: ignore[reportArgumentType]
+    _rate(run, "found/all", scores)
     _rate(run, "found/content", scores[~scores.kind.isin(ORDER)])  # pyright: ignore[reportArgumentType]
-    others = float(scores.others.sum() / scores.planted.sum())
-    run.claim("others_named_per_planting", others, n=int(scores.planted.sum()), null=0, unit="steps")
+    run.claim("others_named_per_planting", float(scores.others.sum() / scores.planted.sum()), unit="steps")
+    run.headline(["found/all", "clean_series_accused"], hero="found")
     run.verdict(
-        f"{whole:.1%} of {int(scores.planted.sum())} planted faults are found with every step named; {alarms} of "
-        f"{len(clean)} clean series are accused.",
+        f"Of {cite('found/all', 'n')} planted faults {cite('found/all', style='.1%')} are found with every step named; "
+        f"{cite('clean_series_accused', 'hits')} of {cite('clean_series_accused', 'n')} clean series are accused.",
         on=["found/all", "clean_series_accused"],
     )
 
 
-def _rate(run: Run, name: str, part: pd.DataFrame) -> float:
+def _rate(run: Run, name: str, part: pd.DataFrame) -> None:
     """A share with its exact interval; the null is what the import did before: nothing found."""
-    found, planted = int(part.found.sum()), int(part.planted.sum())
-    low, high = _interval(found, planted)
-    run.claim(
+    run.claim_share(
         name,
-        found / planted,
-        low=low,
-        high=high,
-        n=planted,
+        int(part.found.sum()),
+        int(part.planted.sum()),
         null=0.0,
-        note="null: the import before the audit",
+        null_is="the import before the audit",
+        better="higher",
+        title=f"Planted faults that are found with every step named ({name.removeprefix('found/').replace('_', ' ')})",
     )
-    return found / planted
-
-
-def _interval(found: int, n: int) -> tuple[float, float]:
-    """Clopper-Pearson, 95 %."""
-    low = float(beta.ppf(0.025, found, n - found + 1)) if found else 0.0
-    high = float(beta.ppf(0.975, found + 1, n - found)) if found < n else 1.0
-    return low, high

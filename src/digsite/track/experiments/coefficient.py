@@ -13,6 +13,7 @@ from digsite.data import sequences
 from digsite.figures import curves, scatter
 from digsite.models import build
 from digsite.models.config import parse
+from digsite.record.verdict import cite
 from digsite.track.config import CoefficientConfig
 from digsite.track.core.langevin import ChainSettings
 from digsite.track.core.learning_coefficient import Coefficient, estimate_coefficient
@@ -40,21 +41,28 @@ def coefficient(config: CoefficientConfig, run: Run) -> None:
     _claim_training(run, course)
     run.figure(
         "linear",
-        scatter({"networks": (table.closed_form, table.value), "equal": (table.closed_form, table.closed_form)},
-                x="closed form", y="estimate"),
+        scatter(
+            {"networks": (table.closed_form, table.value), "equal": (table.closed_form, table.closed_form)},
+            x="closed form",
+            y="estimate",
+        ),
         data=table,
         caption="Learning coefficients of deep linear networks: estimates against the closed form; on the diagonal is right.",
-    )  # fmt: skip
+    )
     run.figure(
         "training",
-        curves({
-            "test accuracy": (course.step, course.test_accuracy),
-            "train accuracy": (course.step, course.train_accuracy),
-            "coefficient / largest": (course.step, course.value / course.value.max()),
-        }, x="training step", y="share"),
+        curves(
+            {
+                "test accuracy": (course.step, course.test_accuracy),
+                "train accuracy": (course.step, course.train_accuracy),
+                "coefficient / largest": (course.step, course.value / course.value.max()),
+            },
+            x="training step",
+            y="share",
+        ),
         data=course,
         caption="A network that adds modulo a prime: the coefficient is high when it has memorized and falls as it generalizes.",
-    )  # fmt: skip
+    )
     run.view("linear", "table", "tables/linear.csv")
 
 
@@ -101,22 +109,43 @@ def _claim_linear(run: Run, table: pd.DataFrame) -> None:
     regular = (table.parameters / 2 / table.closed_form - 1).abs()
     covered = int(((table.low <= table.closed_form) & (table.closed_form <= table.high)).sum())
     n = len(table)
-    run.claim("relative_error/median", error.median(), low=error.min(), high=error.max(), n=n, null=regular.median(),
-              note="interval: least and largest; null: half the number of parameters")  # fmt: skip
+    run.claim(
+        "relative_error/median",
+        error.median(),
+        better="lower",
+        title="Median relative error to the closed form",
+        low=error.min(),
+        high=error.max(),
+        n=n,
+        null=regular.median(),
+        note="interval: least and largest",
+        null_is="half the number of parameters",
+    )
     run.claim(
         "relative_error/largest",
         error.max(),
         n=n,
+        better="lower",
+        title="Largest relative error to the closed form",
         null=regular.max(),
-        note="null: half the number of parameters",
+        null_is="half the number of parameters",
     )
-    run.claim(
-        "covered", covered, n=n, null=0.95 * n, unit="networks", note="closed form inside the 95 % interval"
+    run.claim_share(
+        "covered",
+        covered,
+        n,
+        null=0.95,
+        null_is="the interval's level",
+        better="higher",
+        title="Architectures whose interval covers the closed form",
     )
-    run.claim("diverged_chains", int(table.diverged.sum()), n=n, null=0.0)
+    run.claim("diverged_chains", int(table.diverged.sum()), n=n)
+    run.headline(["relative_error/largest", "covered"], hero="linear")
     run.verdict(
-        f"The coefficient is within {error.max():.1%} of the closed form in {n} deep linear networks (median "
-        f"{error.median():.1%}); the interval covers it in {covered}.",
+        f"The coefficient is within {cite('relative_error/largest', style='.1%')} of the closed form of deep linear networks "
+        f"(median {cite('relative_error/median', style='.1%')}, half the number of parameters "
+        f"{cite('relative_error/median', 'null', '.0%')}); the interval covers it in {cite('covered', 'hits')} of "
+        f"{cite('covered', 'n')}.",
         on=["relative_error/*", "covered"],
     )
 
@@ -150,9 +179,15 @@ def _training(config: CoefficientConfig, run: Run) -> list[dict[str, Any]]:
         with torch.no_grad():
             hits = (model(x).argmax(-1) == y).double()
         found = estimate_coefficient(
-            model, (x[train], y[train]), batch=128, localization=100.0, chains=config.chains // 2,
-            steps=config.samples // 4, burn=config.burn // 4, seed=run.derive("walk", k) % 2**31,
-        )  # fmt: skip
+            model,
+            (x[train], y[train]),
+            batch=128,
+            localization=100.0,
+            chains=config.chains // 2,
+            steps=config.samples // 4,
+            burn=config.burn // 4,
+            seed=run.derive("walk", k) % 2**31,
+        )
         rows.append(
             {
                 "step": step,
@@ -170,7 +205,23 @@ def _claim_training(run: Run, course: pd.DataFrame) -> None:
     if len(usable) < 2:
         return run.say("The network has not memorized: there is no course of the coefficient to judge.")
     first, last = usable.iloc[0], usable.iloc[-1]
-    run.claim("memorized", first.value, low=first.low, high=first.high, n=1, null=first.parameters / 2,
-              note=f"step {first.step}; null: half the parameters")  # fmt: skip
-    run.claim("generalized", last.value, low=last.low, high=last.high, n=1, null=first.value,
-              note=f"step {last.step}; null: when memorized")  # fmt: skip
+    run.claim(
+        "memorized",
+        first.value,
+        low=first.low,
+        high=first.high,
+        n=1,
+        null=first.parameters / 2,
+        note=f"step {first.step}",
+        null_is="half the parameters",
+    )
+    run.claim(
+        "generalized",
+        last.value,
+        low=last.low,
+        high=last.high,
+        n=1,
+        null=first.value,
+        note=f"step {last.step}",
+        null_is="when memorized",
+    )

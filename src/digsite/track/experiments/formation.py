@@ -10,9 +10,10 @@ import pandas as pd
 
 from digsite.base import settings
 from digsite.base.errors import UsageError
-from digsite.base.intervals import student
+from digsite.base.intervals import share_of_repeats
 from digsite.figures import canvas, styled
 from digsite.figures.style import NULL_COLOR, PALETTE
+from digsite.record.verdict import cite
 from digsite.track.config import FormationConfig
 from digsite.track.core.formation import date_formation, window_share
 from digsite.track.subjects.grokking_curves import (
@@ -46,14 +47,35 @@ def formation(config: FormationConfig, run: Run) -> None:
     summary = pd.DataFrame([{"source": source, **_summary(name, part)} for (source, name), part in groups])  # pyright: ignore[reportGeneralTypeIssues]
     run.table("measures", summary)
     for row in summary.itertuples():
-        run.claim(f"{row.source}/{row.measure.replace(' ', '_')}", row.in_window, low=row.low, high=row.high, n=row.parts,
-                  null=row.chance, note=f"{row.leads:.0%} lead, {row.lags:.0%} lag; null: other parts' dates")  # fmt: skip
-    texts = [_verdict(source, summary[summary.source == source]) for source in kinds]  # pyright: ignore[reportArgumentType]
-    run.verdict(" ".join(texts), on=["*/embedding_share", "*/test_accuracy"])
+        run.claim(
+            _claim_name(row.source, row.measure),
+            row.in_window,
+            low=row.low,
+            high=row.high,
+            n=row.parts,
+            null=row.chance,
+            kind="share",
+            better="higher",
+            title=f"Parts that '{row.measure}' dates within their window ({row.source})",
+            note=f"{row.leads:.0%} lead, {row.lags:.0%} lag",
+            null_is="dates of other parts, or random samples",
+        )
+    run.headline(
+        [f"{next(iter(kinds))}/embedding_share", f"{next(iter(kinds))}/test_accuracy"],
+        hero=f"dates_{next(iter(kinds))}",
+    )
+    run.verdict(
+        " ".join(_verdict(source, summary[summary.source == source]) for source in kinds),  # pyright: ignore[reportArgumentType]
+        on=["*/embedding_share", "*/test_accuracy"],
+    )
     for source in kinds:
         own = dated[dated.source == source]
-        run.figure(f"dates_{source}", draw_dates(own), data=own,
-                   caption="Windows in which each representation forms (gray), and when measures of it and of the whole network date it.")  # fmt: skip
+        run.figure(
+            f"dates_{source}",
+            draw_dates(own),
+            data=own,
+            caption="Windows in which each representation forms (gray), and when measures of it and of the whole network date it.",
+        )
     run.view("dated", "table", "tables/dated.csv")
 
 
@@ -74,11 +96,16 @@ def _verdict(source: str, summary: pd.DataFrame) -> str:
     """Best measure of parts and best measure of the whole network, each beside chance."""
     parts, whole = (summary[summary.measure.isin(list(c))] for c in (PART_CURVES, WHOLE_CURVES))
     best, cheap = parts.loc[parts.in_window.idxmax()], whole.loc[whole.in_window.idxmax()]
+    first, second = _claim_name(source, best.measure), _claim_name(source, cheap.measure)
     return (
-        f"In {source} runs the {best.measure} dates {best.in_window:.0%} of {best.parts} representations within the 10-90 % "
-        f"window of their trace similarity (dates of other representations {best.chance:.0%}); of the measures of the whole "
-        f"network the {cheap.measure} does best with {cheap.in_window:.0%} (chance {cheap.chance:.0%})."
+        f"In {source} runs the {best.measure} dates {cite(first, style='.0%')} of {cite(first, 'n')} representations within the "
+        f"window in which they form (by chance {cite(first, 'null', '.0%')}); of the measures of the whole network the "
+        f"{cheap.measure} does best with {cite(second, style='.0%')} (by chance {cite(second, 'null', '.0%')})."
     )
+
+
+def _claim_name(source: str, measure: str) -> str:
+    return f"{source}/{measure.replace(' ', '_')}"
 
 
 def date_parts(run: PublishedRun) -> list[dict[str, Any]]:
@@ -107,22 +134,40 @@ def date_parts(run: PublishedRun) -> list[dict[str, Any]]:
             others = (
                 [window.holds(d) for p, d in dates.items() if p != part] if measure in PART_CURVES else []
             )
-            rows.append({
-                "run": run.name, "part": part, "measure": measure, "onset": window.onset, "middle": window.middle,
-                "end": window.end, "date": date, "inside": window.holds(date), "leads": date < window.onset,
-                "lags": date > window.end, "chance": float(np.mean(others)) if others else random, "random": random,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "run": run.name,
+                    "part": part,
+                    "measure": measure,
+                    "onset": window.onset,
+                    "middle": window.middle,
+                    "end": window.end,
+                    "date": date,
+                    "inside": window.holds(date),
+                    "leads": date < window.onset,
+                    "lags": date > window.end,
+                    "chance": float(np.mean(others)) if others else random,
+                    "random": random,
+                }
+            )
     return rows
 
 
 def _summary(measure: Any, part: pd.DataFrame) -> dict[str, Any]:
-    """Shares over representations with an interval from the spread between runs, which are the independent units."""
+    """Shares over representations with an interval over runs, which are the independent units."""
     by_run = part.groupby("run").inside.mean().tolist()
-    _, low, high = student(by_run, least=0) if len(by_run) > 1 else (0, 0.0, 1.0)
+    spread = share_of_repeats(by_run, 0.0, 1.0)
     return {
-        "measure": measure, "in_window": part.inside.mean(), "low": max(low, 0.0), "high": min(high, 1.0), "parts": len(part),  # pyright: ignore[reportArgumentType]
-        "runs": len(by_run), "leads": part.leads.mean(), "lags": part.lags.mean(), "chance": part.chance.mean(),
-    }  # fmt: skip
+        "measure": measure,
+        "in_window": part.inside.mean(),
+        "low": spread.low,
+        "high": spread.high,
+        "parts": len(part),
+        "runs": len(by_run),
+        "leads": part.leads.mean(),
+        "lags": part.lags.mean(),
+        "chance": part.chance.mean(),
+    }
 
 
 @styled

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from digsite.figures import canvas, styled
 from digsite.figures.style import NULL_COLOR, PALETTE
+from digsite.record.verdict import cite
 from digsite.track.config import SampleLossConfig
 from digsite.track.core.sample_losses import SampleClusters, cluster_samples, split_losses
 from digsite.train import Member, Stream, train_ensemble
@@ -36,8 +37,18 @@ def sample_losses(config: SampleLossConfig, run: Run) -> None:
             }.items():
                 found = cluster_samples(changes, run.rng(f"{kind}/{name}", i))
                 agree = float(adjusted_rand_score(task, found.labels))
-                rows.append({"kind": kind, "seed": i, "changes": name, "clusters": found.count, "explained": found.explained,
-                             "null": found.null, "p": found.p, "agreement": agree})  # fmt: skip
+                rows.append(
+                    {
+                        "kind": kind,
+                        "seed": i,
+                        "changes": name,
+                        "clusters": found.count,
+                        "explained": found.explained,
+                        "null": found.null,
+                        "p": found.p,
+                        "agreement": agree,
+                    }
+                )
                 if shown is None and kind == "skills":
                     shown = (losses, found)
             run.breathe()
@@ -46,8 +57,11 @@ def sample_losses(config: SampleLossConfig, run: Run) -> None:
     _claim(run, table)
     assert shown is not None
     steps = np.asarray(stored["steps"], dtype=float)
-    run.figure("losses", draw_clusters(steps, shown[0], shown[1], task),
-               caption="Mean loss (gray), and the mean loss of the clusters that are found without being told the skills.")  # fmt: skip
+    run.figure(
+        "losses",
+        draw_clusters(steps, shown[0], shown[1], task),
+        caption="Mean loss (gray), and the mean loss of the clusters that are found without being told the skills.",
+    )
     run.view("clusters", "table", "tables/clusters.csv")
 
 
@@ -55,15 +69,36 @@ def _claim(run: Run, table: pd.DataFrame) -> None:
     skills, nothing = (table[table.kind == kind] for kind in ("skills", "random"))
     whole = skills[skills.changes == "all"]
     best = skills.groupby("seed").agreement.max()
-    run.claim("agreement/all_changes", whole.agreement.mean(), low=whole.agreement.min(), high=whole.agreement.max(),
-              n=len(whole), null=0.0, note="adjusted Rand index with the true skills; interval: least and largest")  # fmt: skip
+    run.claim(
+        "agreement/all_changes",
+        whole.agreement.mean(),
+        low=whole.agreement.min(),
+        high=whole.agreement.max(),
+        n=len(whole),
+        null=0.0,
+        note="adjusted Rand index with the true skills; interval: least and largest",
+    )
     run.claim("agreement/best_direction", best.mean(), low=best.min(), high=best.max(), n=len(best), null=0.0)
-    run.claim("found", float((whole.p <= 0.05).mean()), n=len(whole), null=float((nothing[nothing.changes == "all"].p <= 0.05).mean()),
-              note="null: networks with random answers, fresh at every step")  # fmt: skip
+    silent = nothing[nothing.changes == "all"]
+    run.claim_share(
+        "found",
+        int((whole.p <= 0.05).sum()),
+        len(whole),
+        null=float((silent.p <= 0.05).mean()),
+        null_is="random answers",
+    )
+    run.claim_share(
+        "found_in_random",
+        int((silent.p <= 0.05).sum()),
+        len(silent),
+        null=0.05,
+        null_is="the level of the test",
+    )
+    run.headline(["agreement/all_changes", "found"], hero="losses")
     run.verdict(
-        f"Clusters of samples agree with the skills by {whole.agreement.mean():.2f} (adjusted Rand index) and are beyond exchange in "
-        f"{int((whole.p <= 0.05).sum())} of {len(whole)} networks, with random answers in "
-        f"{int((nothing[nothing.changes == 'all'].p <= 0.05).sum())} of {len(whole)}.",
+        f"Clusters of samples agree with the skills by {cite('agreement/all_changes', style='.2f')} (adjusted Rand index) and are "
+        f"beyond exchange in {cite('found', 'hits')} of {cite('found', 'n')} networks, with random answers in "
+        f"{cite('found_in_random', 'hits')} of {cite('found_in_random', 'n')}.",
         on=["agreement/*", "found"],
     )
 
@@ -136,6 +171,6 @@ def draw_clusters(steps: np.ndarray, losses: np.ndarray, found: SampleClusters, 
             )
         ax.plot(steps, losses.mean(1), color=NULL_COLOR, linewidth=2)
         ax.set(xlabel="training step", title=title)
-        ax.legend(title="samples", fontsize=6)
+        ax.legend(title="samples", fontsize=6, loc="upper right")
     axes[0].set_ylabel("loss")
     return figure

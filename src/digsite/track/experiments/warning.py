@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from digsite.base import settings
-from digsite.base.intervals import wilson
-from digsite.figures import canvas, styled
-from digsite.figures.style import NULL_COLOR, PALETTE
+from digsite.figures import bars
+from digsite.record.verdict import cite
 from digsite.track.config import WarningConfig
 from digsite.track.core.early_warning import (
     WarningModel,
@@ -22,6 +21,7 @@ from digsite.track.core.early_warning import (
     mode_residual,
     online_features,
 )
+from digsite.track.figures.warnings import draw_warnings
 from digsite.track.judge.windows import Window, rise_window
 from digsite.track.subjects.grokking_curves import read_published_runs
 from digsite.track.subjects.grokking_grid import CHEAP, GridShape, train_grid
@@ -51,6 +51,8 @@ class WatchedRun:
 def warning(config: WarningConfig, run: Run) -> None:
     """Learns on some primes, judges on others, and then on curves by others."""
     early, late = (_watched(config, run, primes) for primes in (config.learn_on, config.judge_on))
+    if not all(_both_kinds(runs) for runs in (early, late)):
+        return _say_one_kind(run, [*early, *late])
     model = _learned(early, CHEAP)
     scores = {one.name: _scores(one, model) for one in late}
     signs = _signs(early, model)
@@ -59,9 +61,16 @@ def warning(config: WarningConfig, run: Run) -> None:
     _others(run, early)
     groks = [one for one in late if one.window is not None]
     if groks:
-        run.figure("warning", draw_warnings(late, {n: s[OURS] for n, s in scores.items()}, model.threshold),
-                   caption="The score over training for networks that grok (their test accuracy dotted) and that never do; dashed: the alarm.")  # fmt: skip
+        run.figure(
+            "warning",
+            draw_warnings(late, {n: s[OURS] for n, s in scores.items()}, model.threshold),
+            caption="The score over training for networks that grok (their test accuracy dotted) and that never do; dashed: the alarm.",
+        )
     run.view("runs", "table", "tables/runs.csv")
+
+
+def _both_kinds(runs: list[WatchedRun]) -> bool:
+    return any(one.window for one in runs) and any(not one.window and not one.late for one in runs)
 
 
 def _watched(config: WarningConfig, run: Run, primes: list[int]) -> list[WatchedRun]:
@@ -85,8 +94,17 @@ def _watched(config: WarningConfig, run: Run, primes: list[int]) -> list[Watched
             begun = window is None and curves["test_accuracy"][-3:].mean() >= NEVER
             name = f"p{p} wd{label['decay']:g} share{label['share']:g} seed{label['seed']}"
             measures = {m: curves[m] for m in CHEAP}
-            found.append(WatchedRun(name, steps, measures, curves["train_accuracy"], curves["test_accuracy"], window,
-                                    window is None and (begun or _key(label) in late)))  # fmt: skip
+            found.append(
+                WatchedRun(
+                    name,
+                    steps,
+                    measures,
+                    curves["train_accuracy"],
+                    curves["test_accuracy"],
+                    window,
+                    window is None and (begun or _key(label) in late),
+                )
+            )
     return found
 
 
@@ -146,8 +164,10 @@ def _scores(one: WatchedRun, model: WarningModel) -> dict[str, np.ndarray]:
 def _signs(runs: list[WatchedRun], model: WarningModel) -> dict[str, float]:
     """Which way a rival announces a transition, learned where ours is learned."""
     scores = {one.name: _scores(one, model) for one in runs}
-    return {name: 1.0 if name == OURS or (a := _auroc(runs, scores, name, 1.0, 0.0)) is None or a >= 0.5 else -1.0
-            for name in (OURS, *RIVALS)}  # fmt: skip
+    return {
+        name: 1.0 if name == OURS or (a := _auroc(runs, scores, name, 1.0, 0.0)) is None or a >= 0.5 else -1.0
+        for name in (OURS, *RIVALS)
+    }
 
 
 def _auroc(
@@ -175,13 +195,32 @@ def _value_at(one: WatchedRun, scores: dict[str, dict[str, np.ndarray]], name: s
     return float(known[-1]) if len(known) else 0.0
 
 
-def _judge(
-    config: WarningConfig, run: Run, early: list[WatchedRun], late: list[WatchedRun], model: WarningModel,
-    scores: dict[str, dict[str, np.ndarray]], signs: dict[str, float],
-) -> list[dict[str, Any]]:  # fmt: skip
+def _say_one_kind(run: Run, watched: list[WatchedRun]) -> None:
+    """Where all networks rise, or none does, there is nothing to tell apart, and the run says how many there are."""
+    rising = sum(one.window is not None for one in watched)
+    run.claim_share(
+        "networks_that_rise",
+        rising,
+        len(watched),
+        null=0.0,
+        null_is="networks that are given random answers",
+        title="Networks whose test accuracy rises",
+    )
+    counts = {"rise": float(rising), "do not rise": float(len(watched) - rising)}
+    run.figure("kinds", bars(counts, y="networks"), caption="Networks by whether their test accuracy rises.")
+    run.headline(["networks_that_rise"], hero="kinds")
+    run.verdict(
+        f"No transition can be announced: {cite('networks_that_rise', 'hits')} of {cite('networks_that_rise', 'n')} networks rise, "
+        "and a score needs networks of both kinds."
+    )
+
+
+def _claim_areas(
+    run: Run, late: list[WatchedRun], scores: dict[str, dict[str, np.ndarray]], signs: dict[str, float]
+) -> None:
+    """How well each score tells runs that will grok from runs that never do, a tenth and a fifth of training ahead."""
     groks, quiet = [r for r in late if r.window], [r for r in late if not r.window and not r.late]
     rng = run.rng("bootstrap")
-    texts = []
     for name in (OURS, *RIVALS):
         for lead in (0.1, 0.2):
             value = _auroc(late, scores, name, signs[name], lead)
@@ -194,9 +233,29 @@ def _judge(
                 ]
                 draws.append(_auroc(again, scores, name, signs[name], lead))
             low, high = np.quantile(np.array(draws, dtype=float), [0.025, 0.975])
-            run.claim(f"auroc/{name.replace(' ', '_')}/lead_{lead:.0%}", value, low=low, high=high, n=len(late), null=0.5,
-                      note=f"{len(groks)} that grok, {len(quiet)} that never do")  # fmt: skip
-            texts.append(f"{value:.2f}") if name == OURS else None
+            run.claim(
+                f"auroc/{name.replace(' ', '_')}/lead_{lead:.0%}",
+                value,
+                low=low,
+                high=high,
+                n=len(groks) + len(quiet),
+                null=0.5,
+                null_is="guessing",
+                kind="correlation",
+                better="higher",
+                title=f"AUROC of '{name}', {lead:.0%} of training ahead",
+                note=f"{len(groks)} that grok, {len(quiet)} that never do",
+            )
+
+
+def _list_alarms(
+    early: list[WatchedRun],
+    late: list[WatchedRun],
+    model: WarningModel,
+    scores: dict[str, dict[str, np.ndarray]],
+    signs: dict[str, float],
+) -> list[dict[str, Any]]:
+    """First alarm of every score in every run, at the threshold that quiet runs of other moduli allow."""
     rows = []
     quiet_early = [r for r in early if not r.window and not r.late]
     early_scores = {one.name: _scores(one, model) for one in quiet_early}
@@ -206,20 +265,45 @@ def _judge(
         for one in late:
             alarm = first_alarm(one.steps, sign * scores[one.name][name], threshold)
             lead = (one.window.middle - alarm) / one.steps[-1] if one.window and alarm is not None else None
-            rows.append({"score": name, "run": one.name, "groks": one.window is not None, "late": one.late, "alarm": alarm, "lead": lead,
-                         "middle": one.window.middle if one.window else None})  # fmt: skip
+            rows.append(
+                {
+                    "score": name,
+                    "run": one.name,
+                    "groks": one.window is not None,
+                    "late": one.late,
+                    "alarm": alarm,
+                    "lead": lead,
+                    "middle": one.window.middle if one.window else None,
+                }
+            )
+    return rows
+
+
+def _judge(
+    config: WarningConfig,
+    run: Run,
+    early: list[WatchedRun],
+    late: list[WatchedRun],
+    model: WarningModel,
+    scores: dict[str, dict[str, np.ndarray]],
+    signs: dict[str, float],
+) -> list[dict[str, Any]]:
+    groks, quiet = [r for r in late if r.window], [r for r in late if not r.window and not r.late]
+    _claim_areas(run, late, scores, signs)
+    rows = _list_alarms(early, late, model, scores, signs)
     table = pd.DataFrame(rows)
     for name, part in table.groupby("score", sort=False):
         _alarm_claims(run, str(name).replace(" ", "_"), part)
-    ours = table[table.score == OURS]
-    false = ours[~ours.groks & ~ours.late].alarm.notna()
-    before = ours[ours.groks].lead.fillna(-1)
-    run.verdict(
-        f"On moduli that it was not learned on, the score has AUROC {' and '.join(texts)} at 10 and 20 % of training before the "
-        f"middle of the rise; {int((before >= 0.1).sum())} of {len(before)} rises are announced 10 % ahead, with an alarm in "
-        f"{int(false.sum())} of {len(false)} runs that never rise.",
-        on=["auroc/our_score/*", "alarms/our_score/*"],
-    )
+    run.headline(["auroc/our_score/lead_*", "alarms/our_score/*"], hero="warning")
+    if groks and quiet:
+        alarm = "alarms/our_score"
+        run.verdict(
+            f"On moduli that it was not learned on the score has AUROC {cite('auroc/our_score/lead_10%', style='.2f')} a tenth and "
+            f"{cite('auroc/our_score/lead_20%', style='.2f')} a fifth of training before the middle of the rise; "
+            f"{cite(alarm + '/ahead_10%', 'hits')} of {cite(alarm + '/ahead_10%', 'n')} rises are announced a tenth ahead, with an "
+            f"alarm in {cite(alarm + '/false_per_run', 'hits')} of {cite(alarm + '/false_per_run', 'n')} networks that never rise.",
+            on=["auroc/our_score/*", "alarms/our_score/*"],
+        )
     return rows
 
 
@@ -228,27 +312,45 @@ def _alarm_claims(run: Run, name: str, part: pd.DataFrame) -> None:
     if not len(quiet) or not len(groks):
         return
     false = int(quiet.alarm.notna().sum())
-    low, high = wilson(false, len(quiet))
-    run.claim(
+    run.claim_share(
         f"alarms/{name}/false_per_run",
-        false / len(quiet),
-        low=low,
-        high=high,
-        n=len(quiet),
+        false,
+        len(quiet),
         null=0.05,
-        note="null: the level set",
+        null_is="the level that was set",
+        better="lower",
+        title=f"Networks that never rise about which '{name}' alarms",
     )
     ahead = int((groks.lead.fillna(-1) >= 0.1).sum())
-    low, high = wilson(ahead, len(groks))
-    run.claim(f"alarms/{name}/ahead_10%", ahead / len(groks), low=low, high=high, n=len(groks), null=0.0)
+    run.claim_share(
+        f"alarms/{name}/ahead_10%",
+        ahead,
+        len(groks),
+        null=0.0,
+        null_is="no alarm",
+        better="higher",
+        title=f"Rises that '{name}' announces a tenth of training ahead",
+    )
     late = part[part.late]
     if len(late):
-        run.claim(f"alarms/{name}/about_late_ones", int(late.alarm.notna().sum()), n=len(late), unit="networks",
-                  note="that rise after the record: neither false nor asked for")  # fmt: skip
+        run.claim(
+            f"alarms/{name}/about_late_ones",
+            int(late.alarm.notna().sum()),
+            n=len(late),
+            unit="networks",
+            note="that rise after the record: neither false nor asked for",
+        )
     leads = groks.lead.dropna()
     if len(leads):
-        run.claim(f"alarms/{name}/median_lead", leads.median(), low=leads.min(), high=leads.max(), n=len(leads), null=0.0,
-                  note="share of training before the middle of the rise; interval: least and largest")  # fmt: skip
+        run.claim(
+            f"alarms/{name}/median_lead",
+            leads.median(),
+            low=leads.min(),
+            high=leads.max(),
+            n=len(leads),
+            null=0.0,
+            note="share of training before the middle of the rise; interval: least and largest",
+        )
 
 
 def _others(run: Run, early: list[WatchedRun]) -> None:
@@ -267,45 +369,26 @@ def _others(run: Run, early: list[WatchedRun]) -> None:
         window = rise_window(steps, c["test_acc"])
         alarm = first_alarm(steps, scores, model.threshold)
         lead = (window.middle - alarm) / steps[-1] if window and alarm is not None else None
-        rows.append({"run": one.name, "alarm": alarm, "onset": window.low if window else None,
-                     "middle": window.middle if window else None, "lead": lead})  # fmt: skip
+        rows.append(
+            {
+                "run": one.name,
+                "alarm": alarm,
+                "onset": window.low if window else None,
+                "middle": window.middle if window else None,
+                "lead": lead,
+            }
+        )
     table = pd.DataFrame(rows)
     run.table("published", table)
     rising = table[table.middle.notna()]
     ahead = int((rising.lead.fillna(-1) > 0).sum())
-    low, high = wilson(ahead, len(rising))
-    run.claim(
+    run.claim_share(
         "published/alarm_before_middle",
-        ahead / len(rising),
-        low=low,
-        high=high,
-        n=len(rising),
+        ahead,
+        len(rising),
         null=0.0,
+        null_is="no alarm",
         note="loss and norm alone",
     )
     still = table[table.middle.isna()]
-    run.claim("published/false_alarms", int(still.alarm.notna().sum()), n=len(still), null=0.0, unit="runs")
-
-
-@styled
-def draw_warnings(runs: list[WatchedRun], scores: dict[str, np.ndarray], threshold: float) -> Any:
-    """Scores of runs that grok above, of runs that never do below. scores: by name of run."""
-    figure, axes = canvas(2, 1, width=6.8, height=5.0, sharex=True, sharey=True)
-    for one in runs:
-        ax = axes[0 if one.window else 1]
-        line = ax.plot(
-            one.steps, scores[one.name], linewidth=0.9, alpha=0.8, color=PALETTE[0 if one.window else 3]
-        )
-        if one.window:
-            ax.plot(
-                one.window.middle,
-                np.interp(one.window.middle, one.steps, scores[one.name]),
-                "o",
-                markersize=3,
-                color=line[0].get_color(),
-            )
-    for ax, title in zip(axes, ("networks that grok (dot: middle of the rise)", "networks that never do")):
-        ax.axhline(threshold, color=NULL_COLOR, linestyle="--", linewidth=1)
-        ax.set(ylabel="score", title=title)
-    axes[1].set_xlabel("training step")
-    return figure
+    run.claim("published/false_alarms", int(still.alarm.notna().sum()), n=len(still), unit="runs")

@@ -69,7 +69,7 @@ def _read_run(folder: Path, entry: dict) -> PublishedRun:
         table = np.genfromtxt(file, delimiter=",", names=True)
     return PublishedRun(
         entry["file"].split(".")[0],
-        {name: np.asarray(table[name], dtype=float) for name in table.dtype.names},  # pyright: ignore[reportOptionalIterable]
+        {name: np.asarray(table[name], dtype=float) for name in table.dtype.names or ()},
         tuple(entry["learned"]),
         entry["epoch_train_acc_099"],
         entry["epoch_test_acc_050"],

@@ -57,11 +57,15 @@ def train_grid(
         chosen = [(d, i) for d in (decays if share else decays[-1:]) for i in range(seeds)]
         members = [
             Member(
-                seed=derive(seed, "member", shape.modulus, i, round(100 * d)) % 2**31, batch=len(train), steps=shape.steps,
-                lr=shape.lr, weight_decay=d, optimizer="adamw",
+                seed=derive(seed, "member", shape.modulus, i, round(100 * d)) % 2**31,
+                batch=len(train),
+                steps=shape.steps,
+                lr=shape.lr,
+                weight_decay=d,
+                optimizer="adamw",
             )
             for d, i in chosen
-        ]  # fmt: skip
+        ]
         parts.append(_record(shape, x, answers, train, test, members))
         labels += [{"modulus": shape.modulus, "decay": d, "share": share, "seed": i} for d, i in chosen]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} | {"labels": labels}
@@ -70,8 +74,17 @@ def train_grid(
 def _record(
     shape: GridShape, x: Tensor, y: Tensor, train: Tensor, test: Tensor, members: list[Member]
 ) -> dict[str, Tensor]:
-    model = build(parse({"kind": "modular_mlp", "modulus": shape.modulus, "d_embed": shape.width // 2,
-                         "d_hidden": shape.width, "d_out": shape.width}))  # fmt: skip
+    model = build(
+        parse(
+            {
+                "kind": "modular_mlp",
+                "modulus": shape.modulus,
+                "d_embed": shape.width // 2,
+                "d_hidden": shape.width,
+                "d_out": shape.width,
+            }
+        )
+    )
     taken: list[dict[str, Tensor]] = []
     logits_kept: list[Tensor] = []
 

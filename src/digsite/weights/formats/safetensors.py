@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from functools import partial
-from io import BufferedReader
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -58,24 +58,20 @@ class RangeReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BufferedReader | None = None
+        self._file: FileIO | None = None
         self._header: dict[str, Any] = {}
         self._start = 0
 
     def read(self, name: str, places: Sequence[tuple[int, int]]) -> Tensor:
         """name: of the tensor; places: (start, stop) in its flattened values. Opens the file when first asked."""
         if self._file is None:
-            file: Any = self._path.open("rb", buffering=0)
-            size = int.from_bytes(os.pread(file.fileno(), 8, 0), "little")
-            self._header, self._start = json.loads(os.pread(file.fileno(), size, 8)), 8 + size
-            self._file = file
-        assert self._file is not None
+            self._file = self._path.open("rb", buffering=0)
+            size = int.from_bytes(os.pread(self._file.fileno(), 8, 0), "little")
+            self._header, self._start = json.loads(os.pread(self._file.fileno(), size, 8)), 8 + size
+        handle = self._file.fileno()
         kind = DTYPES[self._header[name]["dtype"]]
         first = self._start + self._header[name]["data_offsets"][0]
-        parts = [
-            os.pread(self._file.fileno(), (b - a) * kind.itemsize, first + a * kind.itemsize)
-            for a, b in places
-        ]
+        parts = [os.pread(handle, (b - a) * kind.itemsize, first + a * kind.itemsize) for a, b in places]
         return torch.frombuffer(bytearray(b"".join(parts)), dtype=kind)
 
     def __del__(self) -> None:

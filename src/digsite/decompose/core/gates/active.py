@@ -24,9 +24,9 @@ class Settings(Config):
     kind: Literal["active"] = "active"
     hidden: int = Field(default=8, gt=0, description="hidden size of each component's MLP")
     width: float = Field(
-        default=0.03,
+        default=0.005,
         gt=0,
-        description="activation, in units of its root mean square, that counts as half active",
+        description="activation, in units of its root mean square, that counts as half active; steep steps need it small",
     )
     peak: float = Field(default=1.1, gt=0, description="logit of a clearly active component at the start")
 

@@ -18,6 +18,7 @@ from digsite.base.families import names, scan_one
 from digsite.decompose.core.choosing import choose_config
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
+from digsite.decompose.core.guarding import train_fit
 from digsite.decompose.judge.exam.entry import Entry, Importances, entry_from_parts
 from digsite.decompose.subjects.compiled import CompiledProgram
 from digsite.decompose.subjects.inputs import as_sampler
@@ -51,8 +52,7 @@ def train_entry(program: CompiledProgram, seed: int, settings: dict[str, Any], r
     look = sample(torch.Generator().manual_seed(0))
     config = choose_config(program.model, look, settings, recipe=recipe)
     fit = Fit(Problem([program.model], program.sites, sample), config, [seed])
-    for step in range(config.steps):
-        fit.step(step)
+    train_fit(fit)
     return Entry(program, fit.decomposition(0))
 
 
