@@ -40,3 +40,5 @@ def test_settings_of_members_are_read_by_the_members():
         check_settings(METRICS, {"ci_l0": {"thresold": 0.2}})
     with pytest.raises(ValueError, match="takes a mapping of settings, not 3"):
         check_settings(METRICS, {"ci_l0": 3})
+    with pytest.raises(ValueError, match="ci_l0 has no setting '1'"):
+        check_settings(METRICS, {"ci_l0": {1: 2}})
