@@ -109,3 +109,13 @@ def test_misses_name_claim_value_range_and_source():
         "c: got None, expected -inf to 1 (us)",
     ]
     assert misses(RESULTS, {"claims": {"a": {"value": 1, "tolerance": 0.1, "source": "us"}}}) == []
+
+
+def test_a_size_too_small_to_answer_is_expected_to_say_so():
+    """RESULTS holds `a` with a value, `b` without one, and no `c`."""
+    unanswered = {"undecided": True, "source": "us"}
+    assert misses(RESULTS, {"claims": {"b": unanswered}}) == []
+    assert misses(RESULTS, {"claims": {"a": unanswered, "c": unanswered}}) == [
+        "a: got 1.0, expected no answer (us)",
+        "c: got None, expected no answer (us)",
+    ]

@@ -217,11 +217,18 @@ def _claim(stored: Mapping[str, Any]) -> Claim:
 
 
 def misses(results: Results, expected: dict[str, Any]) -> list[str]:
-    """A sentence for each claim or measurement outside of what `expected.json` allows."""
+    """A sentence for each claim or measurement outside of what `expected.json` allows.
+
+    `undecided` expects the claim without a value: the size is too small to answer, and says so.
+    """
     known = {claim.name: claim for claim in results.claims}
     sentences = []
     for name, rule in expected.get("claims", {}).items():
         value = known[name].value if name in known else None
+        if rule.get("undecided"):
+            if name not in known or value is not None:
+                sentences.append(f"{name}: got {value}, expected no answer ({rule['source']})")
+            continue
         low, high = bounds(rule)
         if value is None or not low <= value <= high:
             sentences.append(f"{name}: got {value}, expected {low:g} to {high:g} ({rule['source']})")
