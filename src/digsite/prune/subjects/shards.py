@@ -16,19 +16,10 @@ from torch import Tensor
 
 from digsite.base import atomic
 from digsite.base.errors import DigsiteError, NotFound
+from digsite.weights.bundle import DTYPES as STORED
 
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
+# fp8 means nothing without its scales, which are not pruned along: such files are refused.
+DTYPES = {name: kind for name, kind in STORED.items() if not name.startswith("F8")}
 INDEX = "model.safetensors.index.json"
 
 

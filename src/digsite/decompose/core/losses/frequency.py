@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from digsite.config import Config, Field
 from digsite.decompose.core.losses.importance_minimality import mean_by_component
-from digsite.decompose.core.losses.smooth_l0 import count_softly, pressure
+from digsite.decompose.core.losses.smooth_l0 import count_softly, current_width, pressure
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:
 
 
 def compute(settings: Settings, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
-    width = settings.width + (settings.width_final - settings.width) * scene.progress
+    width = current_width(settings.width, settings.width_final, scene.progress)
     terms = []
     for upper in scene.importance.upper.values():
         used = mean_by_component(scene, count_softly(upper, width))

@@ -36,13 +36,13 @@ def noise(settings: Settings, layout: Layout) -> dict[str, tuple[int, ...]]:
 
 
 def compute(settings: Settings, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
-    width = current_width(settings, scene.progress)
+    width = current_width(settings.width, settings.width_final, scene.progress)
     terms = [scene.mean(count_softly(upper, width).sum(-1)) for upper in scene.importance.upper.values()]
     return sum(terms[1:], terms[0]) * pressure(settings.rise, settings.end, scene.progress)
 
 
-def current_width(settings: Settings, progress: Tensor | float) -> Tensor | float:
-    return settings.width + (settings.width_final - settings.width) * progress
+def current_width(start: float, end: float, progress: Tensor | float) -> Tensor | float:
+    return start + (end - start) * progress
 
 
 def count_softly(importance: Tensor, width: Tensor | float) -> Tensor:
