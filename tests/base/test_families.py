@@ -66,6 +66,84 @@ def test_a_tag_that_is_not_set_is_what_the_family_says(family):
     assert families.read_tag(name, "quiet", "ATTACKS") is False
 
 
+CLAN = """from abc import ABC, abstractmethod
+
+
+class Loss(ABC):
+    ATTACKS = False
+
+    @abstractmethod
+    def compute(self): ...
+
+
+Member = Loss
+"""
+VARIANTS = """from {home} import Loss
+
+
+class SmoothL0(Loss):
+    'Counts softly.'
+
+    ATTACKS = True
+
+    def compute(self): return 1.0
+
+
+class Frequency(SmoothL0): ...
+
+
+class _Shared(Loss): ...
+"""
+
+
+@pytest.fixture
+def clan(tmp_path, monkeypatch, request):
+    """A family of classes: two members share one file, beside a file that only holds what members share."""
+    name = f"clan_of_classes_{abs(hash(request.node.name))}"
+    home = tmp_path / name
+    home.mkdir()
+    (home / "__init__.py").write_text(CLAN)
+    (home / "counts.py").write_text(VARIANTS.format(home=name))
+    (home / "sums.py").write_text("def add(a, b): return a + b\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name, home
+
+
+def test_variants_of_one_idea_share_a_file(clan):
+    name, _ = clan
+    assert families.names(name) == ["frequency", "smooth_l0"]
+    assert families.scan(name)["smooth_l0"]().compute() == 1.0
+    assert families.purpose(families.scan_one(name, "smooth_l0")) == "Counts softly."
+    assert families.read_tag(name, "frequency", "ATTACKS") is True
+
+
+def test_a_class_that_is_dropped_in_is_a_member_at_once(clan):
+    name, home = clan
+    (home / "mine.py").write_text(
+        f"from {name} import Loss\nclass Mine(Loss):\n    def compute(self): return 2.0\n"
+    )
+    assert "mine" in families.names(name)
+    assert families.read_tag(name, "mine", "ATTACKS") is False
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("    pass\n", "'Half' has no compute"),
+        (
+            "    ATTACK = True\n    def compute(self): return 2.0\n",
+            "'Half' claims ATTACK, .* Did you mean 'ATTACKS'",
+        ),
+        ("    def compute(:\n", "cannot be imported: SyntaxError"),
+    ],
+)
+def test_a_half_written_class_is_one_sentence_and_the_others_work(clan, body, sentence):
+    name, home = clan
+    (home / "half.py").write_text(f"from {name} import Loss\n\n\nclass Half(Loss):\n{body}")
+    with pytest.warns(UserWarning, match=sentence):
+        assert list(families.scan(name)) == ["frequency", "smooth_l0"]
+
+
 CONTRACTS = [
     "digsite.decompose.core.losses",
     "digsite.decompose.core.gates",

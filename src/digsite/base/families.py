@@ -1,17 +1,26 @@
-"""A family is a folder and a member is one file in it: found by scanning, there is no list to edit.
+"""A family is a folder, and its members are found in the files of that folder: there is no list to edit.
 
-A family says in its `__init__.py` what a member must have, as `class Member(Protocol)`: names without a value are required,
-names with a value are tags that a member may set. Who scans gets the members that keep this; a half-written one is left out
-and named in one sentence, and the others work.
+A family says in its `__init__.py` what a member must have, in one of two ways:
+
+- `class Member(Protocol)`: every public file is one member, named as the file, and has these names itself. Names without a
+  value are required, names with a value are tags that a member may set.
+- `class Loss(ABC): ...` and `Member = Loss`: every class of a public file that derives from it is one member, named as the
+  class in snake case (`SmoothL0` is `smooth_l0`), so that variants of one idea share a file. What is abstract is required,
+  names in capitals are tags. A file without such a class is code that members share.
+
+Who scans gets the members that keep this; a half-written one is left out and named in one sentence, and the others work.
 """
 
+import ast
 import importlib
+import inspect
 import pkgutil
+import re
 import warnings
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from digsite.base.errors import UsageError
@@ -19,7 +28,7 @@ from digsite.base.errors import UsageError
 
 def names(package: str) -> list[str]:
     """Member names, without importing the members or the package."""
-    return sorted(m.name for m in pkgutil.iter_modules([str(folder(package))]) if not m.name.startswith("_"))
+    return sorted(_locate_members(package))
 
 
 def folder(package: str) -> Path:
@@ -30,9 +39,9 @@ def folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0], *parts)
 
 
-def scan(package: str) -> dict[str, ModuleType]:
-    """Every member module of `package` (a dotted name) that keeps the family's contract, by file name."""
-    members: dict[str, ModuleType] = {}
+def scan(package: str) -> dict[str, Any]:
+    """Every member of `package` (a dotted name) that keeps the family's contract, by name: a module or a class."""
+    members: dict[str, Any] = {}
     for name in names(package):
         try:
             members[name] = scan_one(package, name)
@@ -41,30 +50,35 @@ def scan(package: str) -> dict[str, ModuleType]:
     return members
 
 
-def scan_one(package: str, name: str) -> ModuleType:
-    """One member, without importing the others; a UsageError names the file where it is not whole."""
-    path = folder(package) / f"{name}.py"
+def scan_one(package: str, name: str) -> Any:
+    """One member, without importing the files of the others; a UsageError names the file where it is not whole."""
+    file, label = _locate_members(package).get(name, (name, ""))
+    path = folder(package) / f"{file}.py"
     try:
-        module = importlib.import_module(f"{package}.{name}")
-    except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
+        module = importlib.import_module(f"{package}.{file}")
+    except (SyntaxError, ImportError, NameError, AttributeError, TypeError, AssertionError) as error:
         if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("digsite"):
             raise  # a package that is not installed is the user's affair, not the file's fault
         raise UsageError(f"'{path}' cannot be imported: {type(error).__name__}: {error}.") from error
-    if problem := find_problem(package, module):
+    member = getattr(module, label) if label else module
+    if problem := find_problem(package, member):
         raise UsageError(f"'{path}' {problem}")
-    return module
+    return member
 
 
-def find_problem(package: str, module: ModuleType) -> str:
-    """What keeps a module from being a member of the family `package`; empty for a whole member."""
+def find_problem(package: str, member: Any) -> str:
+    """What keeps a module or class from being a member of the family `package`; empty for a whole member."""
     required, tags = read_contract(package)
-    if missing := [name for name in required if not hasattr(module, name)]:
-        return f"has no {missing[0]}, which every member of {package} has."
-    own = [name for name in vars(module) if name.isupper() and not name.startswith("_")]
-    known = {*required, *tags}
-    for name in own:
-        if name not in known and (close := get_close_matches(name, tags, n=1, cutoff=0.8)):
-            return f"claims {name}, which {package} does not know. Did you mean '{close[0]}'?"
+    if isinstance(member, type):
+        missing = sorted(getattr(member, "__abstractmethods__", ()))
+        who = f"'{member.__name__}' "
+    else:
+        missing, who = [name for name in required if not hasattr(member, name)], ""
+    if missing:
+        return f"{who}has no {missing[0]}, which every member of {package} has."
+    for name in [name for name in vars(member) if name.isupper() and not name.startswith("_")]:
+        if name not in {*required, *tags} and (close := get_close_matches(name, tags, n=1, cutoff=0.8)):
+            return f"{who}claims {name}, which {package} does not know. Did you mean '{close[0]}'?"
     return ""
 
 
@@ -73,6 +87,9 @@ def read_contract(package: str) -> tuple[list[str], dict[str, Any]]:
     contract = getattr(importlib.import_module(package), "Member", None)
     if contract is None:
         return [], {}
+    if not getattr(contract, "_is_protocol", False):
+        tags = {name: getattr(contract, name) for name in dir(contract) if name.isupper() and name[0] != "_"}
+        return sorted(getattr(contract, "__abstractmethods__", ())), tags
     annotated = dict(vars(contract).get("__annotations__", {}))
     tags = {name: vars(contract)[name] for name in annotated if name in vars(contract)}
     functions = [n for n, v in vars(contract).items() if callable(v) and not n.startswith("_")]
@@ -81,9 +98,68 @@ def read_contract(package: str) -> tuple[list[str], dict[str, Any]]:
 
 def read_tag(package: str, name: str, tag: str) -> Any:
     """What the member `name` says under `tag`, or what the family says for all that say nothing."""
-    return getattr(scan_one(package, name), tag, read_contract(package)[1][tag])
+    return getattr(scan_one(package, name), tag, read_contract(package)[1].get(tag))
 
 
-def purpose(module: ModuleType) -> str:
+def read_settings(member: Any) -> Any:
+    """The settings class of a member: its `Settings`, or a class member that is a config itself."""
+    return getattr(member, "Settings", member)
+
+
+def purpose(member: Any) -> str:
     """The member's orienting sentence."""
-    return (module.__doc__ or "").strip().partition("\n")[0]
+    return (inspect.getdoc(member) or "").strip().partition("\n")[0]
+
+
+def _locate_members(package: str) -> dict[str, tuple[str, str]]:
+    """Member name -> its file and its class there ("" where the file itself is the member), from the text of the files."""
+    home = folder(package)
+    base = _read_base(home / "__init__.py")
+    located: dict[str, tuple[str, str]] = {}
+    for file in sorted(m.name for m in pkgutil.iter_modules([str(home)]) if not m.name.startswith("_")):
+        path = home / f"{file}.py"
+        if base is None or not path.is_file():
+            located[file] = (file, "")
+            continue
+        classes = _list_classes(path, path.stat().st_mtime_ns, base)
+        if classes is None:  # what cannot be read is named when it is asked for
+            located[file] = (file, "")
+            continue
+        located |= {_snake_case(label): (file, label) for label in classes}
+    return located
+
+
+def _read_base(path: Path) -> str | None:
+    """The base class that a family's `__init__.py` names with `Member = ...`; none where a file is a member."""
+    return _parse_base(path, path.stat().st_mtime_ns) if path.is_file() else None
+
+
+@lru_cache(maxsize=256)
+def _parse_base(path: Path, changed: int) -> str | None:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["Member"]:
+            return ast.unparse(node.value)
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _list_classes(path: Path, changed: int, base: str) -> tuple[str, ...] | None:
+    """Public classes of a file that derive from `base`, by name and without importing it; none where it is no Python.
+
+    A class that derives from a member of the same file is a member too. `changed` (the file's time) ends the caching.
+    """
+    try:
+        tree = ast.parse(path.read_text())
+    except SyntaxError:
+        return None
+    known, public = {base}, []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and known & {ast.unparse(b).rpartition(".")[2] for b in node.bases}:
+            known.add(node.name)
+            public += [] if node.name.startswith("_") else [node.name]
+    return tuple(public)
+
+
+def _snake_case(label: str) -> str:
+    """`SmoothL0` -> `smooth_l0`; `PGDRecon` -> `pgd_recon`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", label).lower()

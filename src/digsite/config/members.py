@@ -52,8 +52,9 @@ def check_settings(package: str, chosen: dict[str, Any]) -> None:
         if not isinstance(given, dict):
             raise ValueError(f"{name} takes a mapping of settings, not {given!r}")
         if given:
-            fields = list(families.scan_one(package, name).Settings.model_fields)
+            settings = families.read_settings(families.scan_one(package, name))
+            fields = list(settings.model_fields)
             if strange := [str(key) for key in given if key not in fields]:
                 hint = nearest(strange[0], fields) if fields else "It has none."
                 raise ValueError(f"{name} has no setting '{strange[0]}'. {hint}")
-            families.scan_one(package, name).Settings.model_validate(given)
+            settings.model_validate(given)
