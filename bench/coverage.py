@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from digsite.base.intervals import seed_interval, student
+from digsite.base.intervals import seed_interval, student_interval
 
 ANY = (-math.inf, math.inf)
 
@@ -70,7 +70,7 @@ def covered(quantity: Quantity, n: int, repeats: int) -> tuple[float, float, flo
             and found.high is not None
             and found.low - 1e-9 <= quantity.truth <= found.high + 1e-9
         )
-        _, low, high = student(values)
+        _, low, high = student_interval(values)
         usual += low is not None and high is not None and low <= mean <= high
     return hits / repeats, bare / repeats, usual / repeats
 

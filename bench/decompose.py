@@ -18,7 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from _studies import children_cpu, shipped
-from digsite.base.families import scan
+from digsite.base.families import scan_family
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.gates import mlp
@@ -27,7 +27,7 @@ from digsite.decompose.judge import score
 from digsite.decompose.subjects.targets import sampler, untrained
 from digsite.figures.save import save_figure
 from digsite.models import build, parse
-from digsite.record.results import bounds
+from digsite.record.results import read_bounds
 from digsite.studies import find_study
 from digsite.studies.plan import plan
 
@@ -179,7 +179,7 @@ def own_cost(study: str) -> str:
 
 
 def show(view, config, folder: Path) -> None:
-    metrics, figures = (scan(f"digsite.decompose.{family}") for family in ("metrics", "figures"))
+    metrics, figures = (scan_family(f"digsite.decompose.{family}") for family in ("metrics", "figures"))
     for name, settings in config.metrics.items():
         metrics[name].compute(metrics[name].Settings(**settings), view)
     for name in config.figures:
@@ -200,7 +200,7 @@ def quality(study: str) -> None:
         return
     print(f"{study}: {results.verdict}")
     for name, rule in find_study(study).expected.get("claims", {}).items():
-        claim, (low, high) = results[name], bounds(rule)
+        claim, (low, high) = results[name], read_bounds(rule)
         interval = "" if claim.low is None else f"{claim.low:.4g} to {claim.high:.4g}"
         verdict = "yes" if low <= claim.value <= high else "NO"
         print(f"  {name:<34}{claim.value:>9.4g}  {interval:<18}{verdict:<4}{rule['source']}")

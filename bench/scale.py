@@ -29,7 +29,7 @@ def timed(words: list[str]) -> tuple[float, float]:
 
 def trivial(root: Path, n: int) -> None:
     from digsite.launch import Options, launch
-    from digsite.record import statuses
+    from digsite.record import list_statuses
     from digsite.studies import sweep
 
     began = time.process_time()
@@ -40,7 +40,7 @@ def trivial(root: Path, n: int) -> None:
     sweep.pin_code(planned)
     print(f"plan {n} runs, copy code {time.process_time() - began:6.2f} CPU-s   (must <= 3)")
     began = time.process_time()
-    assert len(statuses(root)) == n
+    assert len(list_statuses(root)) == n
     print(f"list {n} runs            {time.process_time() - began:6.2f} CPU-s   (must <= 0.3)")
     imports = 2 * import_cpu()
     cpu, wall = children_cpu(), time.perf_counter()

@@ -19,7 +19,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from digsite.base import atomic
-from digsite.record.layout import RunDir, create
+from digsite.record.layout import RunDir, create_run
 from digsite.record.results import Claim
 from digsite.record.status import Status, write_status
 from digsite.report import write
@@ -38,7 +38,9 @@ CLAIM = Claim("score", 0.5, 0.1, 0.9, 5, 0.0)
 def make_runs(root: Path) -> None:
     for i in range(RUNS):
         config = {**CONFIG, "seed": i, "train": {**CONFIG["train"], "lr": 10 ** -(1 + i % 4)}}
-        run = create(root, {"study": f"study-{i % 10}", "method": "a.b", "size": "full", "config": config})
+        run = create_run(
+            root, {"study": f"study-{i % 10}", "method": "a.b", "size": "full", "config": config}
+        )
         state = ("finished", "finished", "finished", "failed", "planned")[i % 5]
         moment = 1.7e9 + i
         write_status(
@@ -57,7 +59,7 @@ def make_runs(root: Path) -> None:
 def make_mask(root: Path) -> RunDir:
     rng = np.random.default_rng(0)
     keep = rng.random((ROWS, COLUMNS), dtype=np.float32) < rng.beta(2, 2, (ROWS, 1)).astype(np.float32)
-    run = create(root, {"study": "mask", "method": "a.b", "config": {"seed": 0}})
+    run = create_run(root, {"study": "mask", "method": "a.b", "config": {"seed": 0}})
     write_status(run.status_file, Status("finished", "mask", run.id))
     run.artifacts.mkdir()
     tensors = {
@@ -170,7 +172,7 @@ def matrix_lines(server: Server, run: RunDir, name: str) -> list[bool]:
 
 def report_lines(root: Path) -> list[bool]:
     """A study with thirty figures of which some are big."""
-    run = create(root, {"study": "big", "method": "a.b", "config": CONFIG})
+    run = create_run(root, {"study": "big", "method": "a.b", "config": CONFIG})
     write_status(run.status_file, Status("finished", "big", run.id))
     run.figures.mkdir()
     rng = np.random.default_rng(0)

@@ -34,7 +34,9 @@ PIECE = 50  # steps
 
 
 def detectors(sizes: list[int], count: int, seed: int = 1) -> None:
-    members = {name: module.detect for name, module in families.scan("digsite.track.core.detectors").items()}
+    members = {
+        name: module.detect for name, module in families.scan_family("digsite.track.core.detectors").items()
+    }
     for n in sizes:
         rng = np.random.default_rng(seed)
         few = max(count // 4, 10)

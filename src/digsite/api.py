@@ -5,7 +5,7 @@ from typing import Any
 
 from digsite.base import settings
 from digsite.base.errors import DigsiteError, UsageError
-from digsite.record import find_run, statuses
+from digsite.record import find_run, list_statuses
 from digsite.report.opened import Run
 from digsite.studies import find_study
 from digsite.studies.find import Size
@@ -26,13 +26,13 @@ def run(
 ) -> Run:
     """Run a study with some settings changed; a setting may be named by the end of its path (`steps`)."""
     from digsite.studies.plan import start
-    from digsite.worker.execute import How, execute
+    from digsite.worker.execute import How, execute_run
 
     found = find_study(study, [Path(studies)] if studies else [])
     named = (f"{name.replace('__', '.')}={_typed(value)}" for name, value in settings_.items())
     changes = [*overrides, *named]
     directory = start(plan(found, size=size, overrides=changes), Path(runs) if runs else settings.runs_dir())
-    code = execute(directory, How(device or settings.device(), quiet=True))
+    code = execute_run(directory, How(device or settings.default_device(), quiet=True))
     if code:
         again = f"; after mending the cause: digsite resume {directory.id}"
         raise DigsiteError(
@@ -47,9 +47,9 @@ def run(
 
 def _typed(value: Any) -> str:
     """As it would be written on the command line."""
-    from digsite.base.atomic import dumps
+    from digsite.base.atomic import dump_json
 
-    return str(value) if isinstance(value, Path) else dumps(value)
+    return str(value) if isinstance(value, Path) else dump_json(value)
 
 
 def open_run(name: str = "last", *, runs: Path | str | None = None) -> Run:
@@ -59,7 +59,7 @@ def open_run(name: str = "last", *, runs: Path | str | None = None) -> Run:
 
 def list_runs(root: Path | str | None = None) -> list[Run]:
     """Every run, newest first."""
-    return [Run(directory) for directory, _ in statuses(Path(root) if root else settings.runs_dir())]
+    return [Run(directory) for directory, _ in list_statuses(Path(root) if root else settings.runs_dir())]
 
 
 def list_studies() -> dict[str, str]:

@@ -16,7 +16,7 @@ from digsite.record import RunDir
 from digsite.record.sweeps import Sweep, find_sweep
 from digsite.serve import build
 from digsite.studies import sweep as planner
-from digsite.worker.execute import How, execute
+from digsite.worker.execute import How, execute_run
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def built(tmp_path_factory) -> Path:
     spaces = planner.spaces_from_words(["showcase"], ["seed=0,1", "steps=20"], samples=1, seed=0)
     sweep = planner.write(planner.jobs(spaces, extra=studies), root, name="pair")
     for member in sweep.members:
-        assert execute(member.run, How(device="cpu", quiet=True)) == 0
+        assert execute_run(member.run, How(device="cpu", quiet=True)) == 0
         member.run.error.write_text('{"message": "earlier", "type": "ValueError", "traceback": "..."}')
     return root
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from digsite.base.errors import DigsiteError
-from digsite.config.overrides import paths
+from digsite.config.overrides import leaf_paths
 from digsite.studies import all_studies
 from digsite.studies.plan import plan, start
-from digsite.worker.execute import How, execute
+from digsite.worker.execute import How, execute_run
 
 SECONDS = float(
     os.environ.get("DIGSITE_SMOKE_S", "20")
@@ -49,7 +49,7 @@ def _changed(value, rng: random.Random):
 def accepted_plans(n: int, seed: int, names: list[str]):
     """Plans that validation lets through, `n` of them, over the studies in turn."""
     known, found, i = all_studies(), 0, 0
-    leaves = {name: paths(plan(known[name], size="smoke").tree) for name in names}
+    leaves = {name: leaf_paths(plan(known[name], size="smoke").tree) for name in names}
     while found < n:
         name = names[i % len(names)]
         rng = random.Random(zlib.crc32(f"{seed} {i}".encode()))
@@ -76,7 +76,7 @@ def run_limited(planned, root: Path) -> tuple[int, dict]:
             resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS) + 5))
             signal.signal(signal.SIGXCPU, lambda *_: os._exit(0))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            code = execute(run, How(device="cpu", quiet=True))
+            code = execute_run(run, How(device="cpu", quiet=True))
         finally:
             os._exit(code)
     deadline = time.monotonic() + 15 * SECONDS

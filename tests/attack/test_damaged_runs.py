@@ -189,7 +189,7 @@ def test_views_that_contradict_their_files(house, visit, every):
     here = f"/api/runs/{run.path.parent.name}/{run.id}"
     every_view = [
         {"name": "v", "kind": kind, "source": source, option: value}
-        for kind in families.names("digsite.serve.views")
+        for kind in families.list_members("digsite.serve.views")
         for source in SOURCES
         for option, values in VIEWS.items()
         for value in values

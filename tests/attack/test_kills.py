@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from digsite.record import RunDir, create
+from digsite.record import RunDir, create_run
 from digsite.record.layout import CIRCUMSTANCES
 from digsite.studies import all_studies, find_study
 from digsite.studies.plan import plan, start
-from digsite.worker.execute import How, execute
+from digsite.worker.execute import How, execute_run
 
 HOW = How(device="cpu", quiet=True, checkpoint_every_s=0.2)
 KILLS = int(os.environ.get("DIGSITE_KILLS", "20"))
@@ -39,7 +39,7 @@ def in_a_child(run: RunDir) -> int:
     code = 70
     try:
         os.setsid()
-        code = execute(run, HOW)
+        code = execute_run(run, HOW)
     finally:
         os._exit(code)
 
@@ -92,7 +92,7 @@ def countdown(root: Path) -> RunDir:
         "method": "countdown.countdown",
         "config": {"steps": 120, "sleep_s": 0.005},
     }
-    return create(root, launch, run_id="one")
+    return create_run(root, launch, run_id="one")
 
 
 def test_a_run_that_is_killed_often_ends_in_the_same_bytes(tmp_path):

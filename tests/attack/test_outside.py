@@ -48,7 +48,7 @@ def test_threads_as_openmp_reads_them(monkeypatch, text, threads):
     from digsite.base import settings
 
     monkeypatch.setenv("OMP_NUM_THREADS", text)
-    assert settings.threads() == threads
+    assert settings.count_threads() == threads
 
 
 STUDIES = [
@@ -241,9 +241,9 @@ def fuzzed(leaves: list[str], rng: random.Random) -> list[str]:
 
 def leaves_of(study) -> list[str]:
     """Every setting of the smoke by its path, and every place above one."""
-    from digsite.config.overrides import paths
+    from digsite.config.overrides import leaf_paths
 
-    found = list(paths(plan(study, size="smoke").tree))
+    found = list(leaf_paths(plan(study, size="smoke").tree))
     return sorted({".".join(p.split(".")[: i + 1]) for p in found for i in range(len(p.split(".")))})
 
 
@@ -258,7 +258,7 @@ def attack_settings(n: int, seed: int) -> tuple[int, list]:
         words = fuzzed(leaves[study.name], rng)
         try:
             planned = plan(study, size="smoke", overrides=words)
-            resolve.dump(planned.config)
+            resolve.dump_config(planned.config)
             accepted.append((study.name, words))
         except DigsiteError as error:
             assert str(error) and len(str(error)) < 3000

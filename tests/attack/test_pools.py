@@ -13,10 +13,10 @@ import pytest
 
 from digsite.launch import Options, Work, launch
 from digsite.launch.launchers.local import Pool
-from digsite.record import create, read_results
+from digsite.record import create_run, read_results
 from digsite.record.status import Status, write_status
 from digsite.record.sweeps import find_sweep
-from digsite.worker.execute import How, execute
+from digsite.worker.execute import How, execute_run
 
 CPU = How(device="cpu", quiet=True)
 
@@ -136,8 +136,8 @@ def test_a_sweep_that_is_not_complete_never_exits_with_0(built, tmp_path, capfd)
 
 @pytest.mark.parametrize("how", ["leave", "surrogate", "deep"])
 def test_bad_manners_are_one_sentence(tmp_path, how):
-    run = create(tmp_path, {"study": "hostile", "method": "hostile.hostile", "config": {"how": how}})
-    assert execute(run, CPU) == 1
+    run = create_run(tmp_path, {"study": "hostile", "method": "hostile.hostile", "config": {"how": how}})
+    assert execute_run(run, CPU) == 1
     status = run.status()
     assert status.state == "failed" and status.message and "\n" not in status.message
     status.message.encode()

@@ -6,16 +6,16 @@ import shutil
 import pytest
 
 from digsite.base.errors import UsageError
-from digsite.record import create
+from digsite.record import create_run
 from digsite.record.layout import CIRCUMSTANCES
-from digsite.worker.execute import How, execute
+from digsite.worker.execute import How, execute_run
 
 CPU = How(device="cpu", quiet=True)
 
 
 def countdown(root, **config):
     launch = {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 30, **config}}
-    return create(root, launch, run_id="one")
+    return create_run(root, launch, run_id="one")
 
 
 def contents(run):
@@ -29,8 +29,8 @@ def contents(run):
 def halves(tmp_path):
     """The bytes of a whole run, and a run that stopped half way with its checkpoints."""
     whole, torn = countdown(tmp_path / "whole"), countdown(tmp_path / "torn", fail_at=17)
-    assert execute(whole, CPU) == 0
-    assert execute(torn, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 1
+    assert execute_run(whole, CPU) == 0
+    assert execute_run(torn, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 1
     again = countdown(tmp_path / "again")
     shutil.copytree(torn.checkpoints, again.checkpoints)
     shutil.copy(torn.journal, again.journal)
@@ -39,7 +39,7 @@ def halves(tmp_path):
 
 def test_whole_checkpoints_are_used(halves, caplog):
     whole, run = halves
-    assert execute(run, CPU) == 0
+    assert execute_run(run, CPU) == 0
     assert contents(run) == whole and not caplog.records
 
 
@@ -59,7 +59,7 @@ def test_a_damaged_one_is_computed_again(halves, caplog, name, how):
         "text": b"{}",
     }
     path.write_bytes(spoiled[how])
-    assert execute(run, CPU) == 0
+    assert execute_run(run, CPU) == 0
     assert contents(run) == whole
     assert "starts over" in caplog.text
 
@@ -68,21 +68,21 @@ def test_an_edited_plan_is_refused(halves):
     _, run = halves
     run.launch.write_text(run.launch.read_text().replace("steps: 30", "steps: 31"))
     with pytest.raises(UsageError, match="cut or edited"):
-        execute(run, CPU)
+        execute_run(run, CPU)
 
 
 def test_what_killed_writers_leave_is_removed(halves):
     whole, run = halves
     for place in (run.path, run.checkpoints):
         (place / ".results.json.12345.part").write_bytes(b"half")
-    assert execute(run, CPU) == 0
+    assert execute_run(run, CPU) == 0
     assert contents(run) == whole and not list(run.path.rglob("*.part"))
 
 
 def test_empty_lists_of_figures_and_views_are_written_anew(tmp_path):
-    run = create(tmp_path, {"study": "s", "method": "showcase.showcase", "config": {"steps": 20}})
+    run = create_run(tmp_path, {"study": "s", "method": "showcase.showcase", "config": {"steps": 20}})
     run.figures.mkdir()
     run.figure_order.write_bytes(b"")
     run.views.write_bytes(b"")
-    assert execute(run, CPU) == 0
+    assert execute_run(run, CPU) == 0
     assert b"overlap" in run.figure_order.read_bytes() and b"matrix" in run.views.read_bytes()

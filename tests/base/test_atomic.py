@@ -15,7 +15,7 @@ def test_json_of_numpy_and_non_finite(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     path = tmp_path / "x.json"
     atomic.write_json(path, 1)
-    with pytest.raises(RuntimeError), atomic.replacing(path) as temporary:
+    with pytest.raises(RuntimeError), atomic.replace_file(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert atomic.read_json(path) == 1

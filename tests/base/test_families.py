@@ -5,13 +5,13 @@ from digsite.base.errors import UsageError
 
 
 def test_members_are_the_public_files_of_the_folder():
-    assert {"run", "ls", "show"} <= set(families.names("digsite.cli"))
-    assert not any(name.startswith("_") for name in families.names("digsite.cli"))
+    assert {"run", "ls", "show"} <= set(families.list_members("digsite.cli"))
+    assert not any(name.startswith("_") for name in families.list_members("digsite.cli"))
 
 
 def test_purpose_is_the_first_line_of_the_docstring():
-    assert families.purpose(families) == families.__doc__.splitlines()[0]
-    assert families.scan("digsite.cli")["ls"].command.name == "ls"
+    assert families.read_purpose(families) == families.__doc__.splitlines()[0]
+    assert families.scan_family("digsite.cli")["ls"].command.name == "ls"
 
 
 FAMILY = """from typing import Any, Protocol
@@ -54,9 +54,9 @@ def test_a_half_written_member_is_one_sentence_and_the_others_work(family, sourc
     name, home = family
     (home / "half.py").write_text(source)
     with pytest.warns(UserWarning, match=sentence):
-        assert list(families.scan(name)) == ["whole"]
+        assert list(families.scan_family(name)) == ["whole"]
     with pytest.raises(UsageError, match=rf"half\.py' {sentence}"):
-        families.scan_one(name, "half")
+        families.scan_member(name, "half")
 
 
 def test_a_tag_that_is_not_set_is_what_the_family_says(family):
@@ -111,9 +111,9 @@ def clan(tmp_path, monkeypatch, request):
 
 def test_variants_of_one_idea_share_a_file(clan):
     name, _ = clan
-    assert families.names(name) == ["frequency", "smooth_l0"]
-    assert families.scan(name)["smooth_l0"]().compute() == 1.0
-    assert families.purpose(families.scan_one(name, "smooth_l0")) == "Counts softly."
+    assert families.list_members(name) == ["frequency", "smooth_l0"]
+    assert families.scan_family(name)["smooth_l0"]().compute() == 1.0
+    assert families.read_purpose(families.scan_member(name, "smooth_l0")) == "Counts softly."
     assert families.read_tag(name, "frequency", "ATTACKS") is True
 
 
@@ -122,7 +122,7 @@ def test_a_class_that_is_dropped_in_is_a_member_at_once(clan):
     (home / "mine.py").write_text(
         f"from {name} import Loss\nclass Mine(Loss):\n    def compute(self): return 2.0\n"
     )
-    assert "mine" in families.names(name)
+    assert "mine" in families.list_members(name)
     assert families.read_tag(name, "mine", "ATTACKS") is False
 
 
@@ -141,7 +141,7 @@ def test_a_half_written_class_is_one_sentence_and_the_others_work(clan, body, se
     name, home = clan
     (home / "half.py").write_text(f"from {name} import Loss\n\n\nclass Half(Loss):\n{body}")
     with pytest.warns(UserWarning, match=sentence):
-        assert list(families.scan(name)) == ["frequency", "smooth_l0"]
+        assert list(families.scan_family(name)) == ["frequency", "smooth_l0"]
 
 
 CONTRACTS = [
@@ -164,5 +164,5 @@ CONTRACTS = [
 
 @pytest.mark.parametrize("package", CONTRACTS)
 def test_every_member_keeps_its_familys_contract(package):
-    assert list(families.scan(package)) == families.names(package)
+    assert list(families.scan_family(package)) == families.list_members(package)
     assert families.read_contract(package)[0] or families.read_contract(package)[1]

@@ -16,7 +16,7 @@ from digsite.base.intervals import (
     mean_of_bounded,
     median_of_any,
     seed_interval,
-    student,
+    student_interval,
     t_quantile,
 )
 
@@ -28,7 +28,7 @@ def test_points_of_students_distribution(degrees):
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30))
 def test_the_interval_is_students(values):
-    mean, low, high = student(values)
+    mean, low, high = student_interval(values)
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     assert (mean, low, high) == pytest.approx(
         (np.mean(values), np.mean(values) - half, np.mean(values) + half), abs=1e-3

@@ -10,9 +10,9 @@ def test_environment_is_read_when_asked(monkeypatch):
     monkeypatch.delenv("DIGSITE_HOME")
     assert settings.runs_dir() == Path("runs")
     monkeypatch.setenv("DIGSITE_OFFLINE", "0")
-    assert not settings.offline()
+    assert not settings.is_offline()
     monkeypatch.setenv("DIGSITE_OFFLINE", "1")
-    assert settings.offline()
+    assert settings.is_offline()
 
 
 def test_offline_reaches_the_libraries_of_the_field(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 from digsite.base import families
 
-VERBS = families.names("digsite.cli")
+VERBS = families.list_members("digsite.cli")
 TORCH_FREE = ["--help", "--version", "ls", "list", "describe", "completion bash", "run --help", "show --help"]
 
 
@@ -124,10 +124,10 @@ def test_check_compares_with_what_is_expected(cli, plugin_studies, tmp_path):
 
 
 def test_exec_takes_many_runs_and_answers_each(cli, tmp_path):
-    from digsite.record import create
+    from digsite.record import create_run
 
     launch = {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 1}}
-    paths = [create(tmp_path, launch).path for _ in range(3)]
+    paths = [create_run(tmp_path, launch).path for _ in range(3)]
     code, out, _ = cli("exec", *paths)
     assert code == 0
     assert re.findall(r" (\d)$", out, re.M) == ["0", "0", "0"]

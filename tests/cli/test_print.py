@@ -6,7 +6,7 @@ import textwrap
 import pytest
 
 from digsite.cli._print import NAME_WIDTH, print_run, print_table
-from digsite.record import create
+from digsite.record import create_run
 from digsite.record.results import Claim, Results, write_results
 
 
@@ -46,7 +46,7 @@ def test_the_verdict_is_first_and_at_most_twelve_lines_follow_on_80_columns(tmp_
     """Once about ninety lines stood before the verdict of `nwa --quick`."""
     monkeypatch.setenv("COLUMNS", "80")
     launch = {"study": "s", "method": "a.b", "purpose": "What can be read from weights? " * 5, "config": {}}
-    run = create(tmp_path, launch)
+    run = create_run(tmp_path, launch)
     results = answered(n)
     write_results(run.results, results)
     run.report.write_text("")
@@ -62,7 +62,7 @@ def test_the_verdict_is_first_and_at_most_twelve_lines_follow_on_80_columns(tmp_
 
 
 def test_everything_is_shown_on_demand(tmp_path, capsys):
-    run = create(tmp_path, {"study": "s", "method": "a.b", "config": {}})
+    run = create_run(tmp_path, {"study": "s", "method": "a.b", "config": {}})
     write_results(run.results, answered(3))
     print_run(run, everything=True)
     out = capsys.readouterr().out

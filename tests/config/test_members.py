@@ -6,23 +6,23 @@ import pytest
 from pydantic import ValidationError
 
 from digsite.config import Config, Field
-from digsite.config.members import check_settings, list_names, named
+from digsite.config.members import check_settings, list_known, named_member
 
 METRICS = "digsite.decompose.judge.metrics"
 
 
 class Bag(Config):
-    metric: Annotated[str, named("metric", METRICS, ["own"])] = Field("ci_l0", description="a metric")
-    method: Annotated[str, named("method", ["wanda"], clean=lambda text: text.lower())] = Field(
+    metric: Annotated[str, named_member("metric", METRICS, ["own"])] = Field("ci_l0", description="a metric")
+    method: Annotated[str, named_member("method", ["wanda"], clean=lambda text: text.lower())] = Field(
         "wanda", description="a method"
     )
 
 
 def test_members_lists_tables_and_functions_are_all_names():
-    tasks = list_names(["digsite.read.core.tasks:TASKS"])
+    tasks = list_known(["digsite.read.core.tasks:TASKS"])
     assert "test_accuracy" in tasks
-    assert list_names([["a"], lambda: ["b"]]) == ["a", "b"]
-    assert "uv" in list_names(["digsite.decompose.figures"])
+    assert list_known([["a"], lambda: ["b"]]) == ["a", "b"]
+    assert "uv" in list_known(["digsite.decompose.figures"])
 
 
 def test_what_is_known_passes_unchanged():

@@ -26,7 +26,7 @@ from digsite.config import yamlio
     ],
 )
 def test_scalars_read_as_people_write_them(text, value):
-    read = yamlio.loads(text)
+    read = yamlio.parse_yaml(text)
     assert read == value
     assert type(read) is type(value)
 
@@ -37,26 +37,26 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 
 @given(st.dictionaries(words, st.recursive(leaves, lambda x: st.lists(x, max_size=3), max_leaves=6)))
 def test_what_is_written_reads_back(tree):
-    assert yamlio.loads(yamlio.dumps(tree)) == tree
+    assert yamlio.parse_yaml(yamlio.dump_yaml(tree)) == tree
 
 
 def test_infinity_reads_back():
-    assert math.isinf(yamlio.loads(".inf"))
+    assert math.isinf(yamlio.parse_yaml(".inf"))
 
 
 def test_broken_yaml_says_where(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("a: 1\nb: [1,\n")
     with pytest.raises(UsageError, match=r"c.yaml' is not valid YAML at line \d"):
-        yamlio.load(path)
+        yamlio.load_yaml(path)
 
 
 def test_a_file_must_exist_and_hold_a_mapping(tmp_path):
     with pytest.raises(NotFound, match="no config file"):
-        yamlio.load(tmp_path / "none.yaml")
+        yamlio.load_yaml(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(UsageError, match="must hold a mapping"):
-        yamlio.load(tmp_path / "list.yaml")
+        yamlio.load_yaml(tmp_path / "list.yaml")
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -104,19 +104,19 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 def test_what_could_be_misread_or_never_ends_is_refused_in_a_sentence(text, said):
     with pytest.raises(UsageError) as refused:
-        yamlio.loads(text, where="The value of 'x'")
+        yamlio.parse_yaml(text, where="The value of 'x'")
     assert said in str(refused.value) and len(str(refused.value)) < 300
 
 
 def test_what_is_clear_is_read():
     text = "[0, -7, 1_000, 0x1F, 1e-3, 1., .5, .inf, 00.5, 1.2.3, 2026-11-29, '010', no, ~, &a [1], *a, v1:30, 10:x]"
-    read = yamlio.loads(text)
+    read = yamlio.parse_yaml(text)
     assert read[:8] == [0, -7, 1000, 31, 1e-3, 1.0, 0.5, float("inf")]
     assert read[8:] == [0.5, "1.2.3", "2026-11-29", "010", "no", None, [1], [1], "v1:30", "10:x"]
 
 
 def test_references_that_stay_small_are_followed():
-    assert yamlio.loads("{base: &b {lr: 1}, one: {<<: *b, n: 2}}") == {
+    assert yamlio.parse_yaml("{base: &b {lr: 1}, one: {<<: *b, n: 2}}") == {
         "base": {"lr": 1},
         "one": {"lr": 1, "n": 2},
     }

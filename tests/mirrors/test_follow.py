@@ -9,7 +9,7 @@ import pytest
 from digsite.base.errors import MissingExtra, UsageError
 from digsite.mirrors import follow, kinds, refuse_unknown
 from digsite.mirrors.mirror import numbers_of
-from digsite.record.journal import series
+from digsite.record.journal import read_series
 from digsite.record.results import Claim, Results
 
 
@@ -38,11 +38,13 @@ class Recorder:
 
 @pytest.fixture
 def finished(tmp_path):
-    from digsite.record import create
-    from digsite.worker.execute import How, execute
+    from digsite.record import create_run
+    from digsite.worker.execute import How, execute_run
 
-    run = create(tmp_path, {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 3}})
-    assert execute(run, How(device="cpu", quiet=True)) == 0
+    run = create_run(
+        tmp_path, {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 3}}
+    )
+    assert execute_run(run, How(device="cpu", quiet=True)) == 0
     return run
 
 
@@ -50,7 +52,7 @@ def finished(tmp_path):
 def recorder(monkeypatch):
     made = Recorder()
     module = type("Kind", (), {"open_mirror": staticmethod(lambda run, project: made)})
-    monkeypatch.setattr("digsite.base.families.scan_one", lambda package, name: module)
+    monkeypatch.setattr("digsite.base.families.scan_member", lambda package, name: module)
     return made
 
 
@@ -107,7 +109,7 @@ def test_mlflow_reads_back_what_was_copied(finished, tmp_path, monkeypatch):
     client = mlflow.MlflowClient()
     (run,) = client.search_runs([client.get_experiment_by_name("p").experiment_id])
     history = client.get_metric_history(run.info.run_id, "total")
-    assert [metric.value for metric in history] == pytest.approx(series(finished.journal)["total"][1])
+    assert [metric.value for metric in history] == pytest.approx(read_series(finished.journal)["total"][1])
     assert run.info.status == "FINISHED" and run.data.params["steps"] == "3"
 
 
@@ -128,7 +130,9 @@ def test_wandb_offline_files_hold_every_value(finished, monkeypatch):
             break
         time.sleep(0.1)
     items = [item for r in records for item in r.history.item if "total" in (item.key, *item.nested_key)]
-    assert [float(item.value_json) for item in items] == pytest.approx(series(finished.journal)["total"][1])
+    assert [float(item.value_json) for item in items] == pytest.approx(
+        read_series(finished.journal)["total"][1]
+    )
 
 
 def leveldb_records(data: bytes, header: int = 7, block: int = 32768):
@@ -159,4 +163,4 @@ def test_tensorboard_events_hold_every_value(finished):
         event = event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
         values += [value.simple_value for value in event.summary.value if value.tag == "total"]
         at += 16 + size
-    assert values == pytest.approx(series(finished.journal)["total"][1], rel=1e-6)
+    assert values == pytest.approx(read_series(finished.journal)["total"][1], rel=1e-6)

@@ -6,8 +6,8 @@ import pytest
 
 from digsite.base.errors import DigsiteError
 from digsite.mirrors import wandb_report
-from digsite.record import create
-from digsite.worker.execute import How, execute
+from digsite.record import create_run
+from digsite.worker.execute import How, execute_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 pytest.importorskip("wandb_workspaces")
@@ -24,8 +24,8 @@ def runs(tmp_path):
                 "method": "countdown.countdown",
                 "config": {"steps": steps, "seed": seed},
             }
-            made.append(create(tmp_path, launch))
-            assert execute(made[-1], How(device="cpu", quiet=True)) == 0
+            made.append(create_run(tmp_path, launch))
+            assert execute_run(made[-1], How(device="cpu", quiet=True)) == 0
     return made
 
 

@@ -20,11 +20,11 @@ def wanda(weight):
     return prune_matrix(weight, X, "wanda", 0.5).keep
 
 
-@pytest.mark.parametrize("name", families.names(NULLS))
+@pytest.mark.parametrize("name", families.list_members(NULLS))
 def test_contract_of_every_null(name):
     """Same shape, another mask, padding bits clear, repeatable, and different draws differ."""
     observed = Observed(pack(wanda(W).numpy()), W, wanda)
-    model = families.scan(NULLS)[name]
+    model = families.scan_family(NULLS)[name]
     first, second = model.draws(observed, 2, seed=3)
     again, _ = model.draws(observed, 2, seed=3)
     assert (first.words == again.words).all() and (first.words != second.words).any()

@@ -12,7 +12,7 @@ from digsite.prune.core.matrix import FAMILY, prune_matrix
 from digsite.prune.core.patterns import parse
 from digsite.prune.core.scores import Settings, sparsegpt
 
-METHODS = families.names(FAMILY)
+METHODS = families.list_members(FAMILY)
 CASES = [
     ("50%", 0.5, None),
     ("30%", 0.3, None),
@@ -165,7 +165,7 @@ def test_sparsegpt_with_uncorrelated_inputs_is_magnitude_times_norm():
 @pytest.mark.parametrize("pattern", [None, "2:4"])
 def test_contract_of_every_method(name, pattern):
     weight, inputs = case(9)
-    before, member = weight.clone(), families.scan(FAMILY)[name]
+    before, member = weight.clone(), families.scan_family(FAMILY)[name]
     found = prune_matrix(weight, inputs, name, 0.5, pattern)
     assert torch.equal(weight, before), "the given weight was changed"
     assert found.keep.shape == weight.shape and found.keep.dtype == torch.bool

@@ -14,9 +14,9 @@ PLAIN = RNG.random((64, 96)) < 0.5
 PLANTED = np.repeat(RNG.random((8, 96)) < 0.5, 8, axis=0) ^ (RNG.random((64, 96)) < 0.08)
 
 
-@pytest.mark.parametrize("name", families.names(STATISTICS))
+@pytest.mark.parametrize("name", families.list_members(STATISTICS))
 def test_contract_of_every_statistic(name):
-    member = families.scan(STATISTICS)[name]
+    member = families.scan_family(STATISTICS)[name]
     plain, planted = (member.compute(View(pack(keep))) for keep in (PLAIN, PLANTED))
     assert np.isfinite([plain, planted]).all() and member.TAIL in ("upper", "lower") and member.__doc__
     assert planted > plain if member.TAIL == "upper" else planted < plain
@@ -25,5 +25,5 @@ def test_contract_of_every_statistic(name):
 
 def test_nearest_hamming_by_hand():
     keep = np.array([[1, 1, 0, 0], [1, 1, 0, 1], [0, 0, 0, 1]], bool)
-    nearest = families.scan(STATISTICS)["nearest_hamming"].compute(View(pack(keep)))
+    nearest = families.scan_family(STATISTICS)["nearest_hamming"].compute(View(pack(keep)))
     assert nearest == pytest.approx((1 + 1 + 2) / 3 / 4)

@@ -1,8 +1,8 @@
 import pytest
 
 from digsite.base.errors import NotFound
-from digsite.record import create, find_run, runs_in, statuses
-from digsite.record.listing import trash
+from digsite.record import create_run, find_run, list_statuses, runs_in
+from digsite.record.listing import move_to_trash
 
 LAUNCH = {"study": "countdown", "method": "countdown.countdown", "config": {}}
 
@@ -10,14 +10,14 @@ LAUNCH = {"study": "countdown", "method": "countdown.countdown", "config": {}}
 @pytest.fixture
 def three(tmp_path):
     for name in ("20260101-0000-aaa", "20260102-0000-bbb", "20260102-0000-bcc"):
-        create(tmp_path, LAUNCH, run_id=name)
+        create_run(tmp_path, LAUNCH, run_id=name)
     (tmp_path / "countdown" / "half").mkdir()
     return tmp_path
 
 
 def test_listing_skips_what_is_no_run(three):
     assert len(list(runs_in(three))) == 3
-    assert len(statuses(three)) == 3
+    assert len(list_statuses(three)) == 3
     assert list(runs_in(three / "none")) == []
 
 
@@ -42,8 +42,8 @@ def test_ambiguous_and_unknown_names_are_explained(three):
 
 def test_trash_moves_and_never_overwrites(three):
     run = find_run("aaa", three)
-    first = trash(run)
-    create(three, LAUNCH, run_id=run.id)
-    second = trash(run)
+    first = move_to_trash(run)
+    create_run(three, LAUNCH, run_id=run.id)
+    second = move_to_trash(run)
     assert first.exists() and second.exists() and first != second
     assert len(list(runs_in(three))) == 2

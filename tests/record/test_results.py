@@ -5,7 +5,7 @@ import json
 import pytest
 
 from digsite.record.layout import RunDir
-from digsite.record.results import Cited, Claim, Results, Rival, misses, read_results, write_results
+from digsite.record.results import Cited, Claim, Results, Rival, find_misses, read_results, write_results
 from digsite.report.facts import results_of
 
 FULL = Claim(
@@ -103,19 +103,19 @@ def test_misses_name_claim_value_range_and_source():
             "c": {"max": 1, "source": "us"},
         }
     }
-    assert misses(RESULTS, expected) == [
+    assert find_misses(RESULTS, expected) == [
         "a: got 1.0, expected 1.5 to 2.5 (paper)",
         "b: got None, expected 0 to inf (us)",
         "c: got None, expected -inf to 1 (us)",
     ]
-    assert misses(RESULTS, {"claims": {"a": {"value": 1, "tolerance": 0.1, "source": "us"}}}) == []
+    assert find_misses(RESULTS, {"claims": {"a": {"value": 1, "tolerance": 0.1, "source": "us"}}}) == []
 
 
 def test_a_size_too_small_to_answer_is_expected_to_say_so():
     """RESULTS holds `a` with a value, `b` without one, and no `c`."""
     unanswered = {"undecided": True, "source": "us"}
-    assert misses(RESULTS, {"claims": {"b": unanswered}}) == []
-    assert misses(RESULTS, {"claims": {"a": unanswered, "c": unanswered}}) == [
+    assert find_misses(RESULTS, {"claims": {"b": unanswered}}) == []
+    assert find_misses(RESULTS, {"claims": {"a": unanswered, "c": unanswered}}) == [
         "a: got 1.0, expected no answer (us)",
         "c: got None, expected no answer (us)",
     ]

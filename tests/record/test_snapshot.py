@@ -105,5 +105,5 @@ def test_a_mended_failure_is_retried_with_fresh_code(checkout):
 
 
 def test_code_that_is_installed_stays_where_it_is(tmp_path):
-    assert snapshot.pin(tmp_path, ["yaml", "no_such_package"])
-    assert snapshot.pinned(tmp_path) is None
+    assert snapshot.pin_packages(tmp_path, ["yaml", "no_such_package"])
+    assert snapshot.pinned_folder(tmp_path) is None

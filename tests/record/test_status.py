@@ -4,13 +4,13 @@ import signal
 import subprocess
 import sys
 
-from digsite.record.layout import create
-from digsite.record.lock import locked
+from digsite.record.layout import create_run
+from digsite.record.lock import hold_lock
 from digsite.record.status import Status, is_locked, read_status, write_status
 
 
 def planned(root):
-    return create(root, {"study": "s", "method": "m", "config": {}})
+    return create_run(root, {"study": "s", "method": "m", "config": {}})
 
 
 def test_round_trip_and_keys_of_a_newer_digsite_are_kept(tmp_path):
@@ -29,7 +29,7 @@ def test_the_lock_says_who_is_alive_and_never_a_process_id(tmp_path):
     run = planned(tmp_path)
     write_status(run.status_file, Status("running").beat())
     assert read_status(run.status_file).shown_state == "killed"
-    with locked(run):
+    with hold_lock(run):
         assert is_locked(run.lock) and read_status(run.status_file).shown_state == "running"
     assert read_status(run.status_file).shown_state == "killed"
 
@@ -41,8 +41,8 @@ def test_a_killed_holder_leaves_no_lock(tmp_path):
         import sys, time
         from pathlib import Path
         from digsite.record import RunDir
-        from digsite.record.lock import locked
-        with locked(RunDir(Path({str(run.path)!r}))):
+        from digsite.record.lock import hold_lock
+        with hold_lock(RunDir(Path({str(run.path)!r}))):
             print("held", flush=True)
             time.sleep(60)
         """
@@ -55,11 +55,11 @@ def test_a_killed_holder_leaves_no_lock(tmp_path):
 
 def test_asking_for_the_lock_never_keeps_a_writer_out(tmp_path):
     run = planned(tmp_path)
-    with locked(run):
+    with hold_lock(run):
         pass
     for _ in range(50):
         is_locked(run.lock)
-        with locked(run):
+        with hold_lock(run):
             pass
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from digsite.base.errors import NotFound
-from digsite.record import create
+from digsite.record import create_run
 from digsite.record.sweeps import FOLDER, find_sweep, sweeps_in
 
 
@@ -15,7 +15,7 @@ def root(tmp_path):
         rows = []
         for seed in range(3):
             launch = {"study": "countdown", "method": "countdown.countdown", "config": {"seed": seed}}
-            run = create(tmp_path, launch, run_id=f"{name}{seed}")
+            run = create_run(tmp_path, launch, run_id=f"{name}{seed}")
             point = {"seed": seed, "steps": 1}
             rows.append(
                 {
@@ -33,7 +33,7 @@ def root(tmp_path):
 def test_a_sweep_reads_states_from_run_directories(root):
     sweep = find_sweep("first", root)
     assert sweep.counts() == {"planned": 3}
-    assert sweep.varied() == ["seed"]
+    assert sweep.varied_paths() == ["seed"]
     assert [m.run.id for m in sweep.members] == ["first0", "first1", "first2"]
 
 

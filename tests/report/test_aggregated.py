@@ -3,7 +3,7 @@ import base64
 import pytest
 
 from digsite.base import atomic, jsonl
-from digsite.record import create
+from digsite.record import create_run
 from digsite.record.status import Status, write_status
 from digsite.report import write
 from digsite.report.aggregated import aggregated
@@ -16,7 +16,7 @@ def runs(tmp_path):
     made = []
     for lr in (0.001, 0.01, 0.1):
         for seed in (0, 1, 2):
-            run = create(
+            run = create_run(
                 tmp_path, {"study": "s", "method": "a.b", "config": {"lr": lr, "seed": seed, "kind": "x"}}
             )
             write_status(run.status_file, Status("finished", "s", run.id))
@@ -32,7 +32,7 @@ def runs(tmp_path):
             }
             atomic.write_json(run.results, {"schema": 1, "study": "s", "verdict": "So.", "claims": [claim]})
             for step in range(5):
-                jsonl.append(run.journal, {"step": step, "loss": lr * step + seed})
+                jsonl.append_record(run.journal, {"step": step, "loss": lr * step + seed})
             made.append(run)
     return made
 

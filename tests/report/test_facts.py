@@ -1,6 +1,6 @@
 """Facts about a run, read back."""
 
-from digsite.record.layout import create
+from digsite.record.layout import create_run
 from digsite.report.facts import gather, read_table, table_names
 
 
@@ -15,7 +15,7 @@ def test_a_table_is_read_by_windows(tmp_path):
 
 
 def test_a_planned_run_has_few_facts(tmp_path):
-    run = create(
+    run = create_run(
         tmp_path, {"study": "s", "method": "m.x", "config": {"seed": 7, "a": {"b": 1}}, "tags": ["one", 2]}
     )
     facts = gather(run)

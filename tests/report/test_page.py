@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from digsite.record.layout import RunDir, create
+from digsite.record.layout import RunDir, create_run
 from digsite.record.results import Claim, Results, write_results
 from digsite.record.status import Status, write_status
 from digsite.report import render, write
@@ -29,7 +29,7 @@ class Tags(HTMLParser):
 @pytest.fixture
 def spoiled(tmp_path) -> RunDir:
     """A run that puts markup wherever text can go."""
-    run = create(
+    run = create_run(
         tmp_path,
         {
             "study": "bad",
@@ -58,11 +58,11 @@ def smoke_runs(root, *seeds):
 
     from digsite.studies import find_study
     from digsite.studies.plan import plan, start
-    from digsite.worker.execute import How, execute
+    from digsite.worker.execute import How, execute_run
 
     study = find_study("showcase", [Path(__file__).parents[1] / "plugin" / "studies"])
     runs = [start(plan(study, size="smoke", overrides=[f"seed={s}"]), root) for s in seeds]
-    assert [execute(run, How(device="cpu", quiet=True)) for run in runs] == [0] * len(runs)
+    assert [execute_run(run, How(device="cpu", quiet=True)) for run in runs] == [0] * len(runs)
     return runs
 
 
@@ -136,10 +136,10 @@ def test_figures_that_are_links_are_left_alone(spoiled, tmp_path):
 
 
 def test_runs_of_different_methods_are_answered_one_after_the_other(tmp_path):
-    from digsite.record import create
+    from digsite.record import create_run
 
     runs = [
-        create(
+        create_run(
             tmp_path,
             {"study": name, "method": f"{name}.x", "purpose": f"Is {name} so?", "config": {"seed": 1}},
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from digsite.record.layout import RunDir, create
+from digsite.record.layout import RunDir, create_run
 from digsite.record.status import Status, write_status
 from digsite.serve import build
 
@@ -74,7 +74,7 @@ def planned(root):
 
     def make(study="study", run_id=None, *, config=None, views=None, launch=None, **status) -> RunDir:
         plan = {"study": study, "method": "a.b", "config": config or {"seed": 0}, **(launch or {})}
-        made = create(root, plan, run_id=run_id)
+        made = create_run(root, plan, run_id=run_id)
         fields = {"state": "finished", "study": study, "id": made.id, **status}
         write_status(made.status_file, Status(**fields))
         if views is not None:

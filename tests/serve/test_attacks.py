@@ -108,10 +108,11 @@ def test_links_are_refused_wherever_they_stand(served, planned, root, address):
 def test_a_view_cannot_point_outside(served, planned, source, address):
     run = planned(
         views=[
-            {"name": "v", "kind": kind, "source": source} for kind in families.names("digsite.serve.views")
+            {"name": "v", "kind": kind, "source": source}
+            for kind in families.list_members("digsite.serve.views")
         ]
     )
-    for kind in families.names("digsite.serve.views"):
+    for kind in families.list_members("digsite.serve.views"):
         run.views.write_text(json.dumps([{"name": "v", "kind": kind, "source": source}]))
         answer = served.get(f"/api{address(run)}/view?name=v")
         assert answer.status_code in (400, 404), (kind, answer.text)

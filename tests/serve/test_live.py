@@ -6,7 +6,7 @@ import json
 import pytest
 
 from digsite.base import jsonl
-from digsite.record.lock import locked
+from digsite.record.lock import hold_lock
 from digsite.record.status import Status, read_status, write_status
 from digsite.serve import live
 from digsite.serve.index import Index
@@ -44,7 +44,7 @@ async def collect(stream, between=lambda n: None):
 
 def test_a_finished_run_is_told_once_and_ends(planned):
     run = planned()
-    jsonl.append(run.journal, {"step": 0, "loss": 1.0})
+    jsonl.append_record(run.journal, {"step": 0, "loss": 1.0})
     run.log.write_text("hello\n")
     events = asyncio.run(collect(run_changes(Visitor(99), run, 0, 0)))
     assert [name for name, _, _ in events] == ["metrics", "log", "status", "end"]
@@ -60,7 +60,7 @@ def test_a_running_run_is_followed(planned):
 
     def go_on(n):
         if n == 1:
-            jsonl.append(run.journal, {"step": 1, "loss": 0.5})
+            jsonl.append_record(run.journal, {"step": 1, "loss": 0.5})
         if n == 2:
             write_status(run.status_file, Status("finished", study="study", id=run.id))
 
@@ -78,15 +78,15 @@ def test_a_beating_heart_is_no_news(planned):
     def beat(n):
         write_status(run.status_file, read_status(run.status_file).beat())
 
-    with locked(run):
+    with hold_lock(run):
         assert len(asyncio.run(collect(run_changes(Visitor(5), run, 0, 0), beat))) == 1
 
 
 def test_a_stream_goes_on_where_it_was(planned):
     run = planned()
-    jsonl.append(run.journal, {"step": 0, "loss": 1.0})
+    jsonl.append_record(run.journal, {"step": 0, "loss": 1.0})
     size = run.journal.stat().st_size
-    jsonl.append(run.journal, {"step": 1, "loss": 0.5})
+    jsonl.append_record(run.journal, {"step": 1, "loss": 0.5})
     name, records, place = asyncio.run(collect(run_changes(Visitor(99), run, size, 0)))[0]
     assert name == "metrics" and [r["step"] for r in records] == [1]
     assert place == f"{run.journal.stat().st_size}-0"

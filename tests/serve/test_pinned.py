@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digsite.config import yamlio
-from digsite.config.overrides import paths
+from digsite.config.overrides import leaf_paths
 from digsite.serve.pinned import leaves, matches, parse, values_at
 
 WORDS = st.text("abcdefgh_", min_size=1, max_size=6)
@@ -26,13 +26,13 @@ def plain(path):
 
 @given(TREES)
 def test_the_walk_finds_what_a_parser_finds(tree):
-    found = sorted(path for path, _ in leaves(yamlio.dumps(tree)))
-    assert found == sorted(plain(path) for path in paths(tree))
+    found = sorted(path for path, _ in leaves(yamlio.dump_yaml(tree)))
+    assert found == sorted(plain(path) for path in leaf_paths(tree))
 
 
 @given(st.dictionaries(WORDS, LEAVES, min_size=1, max_size=5))
 def test_values_come_back(tree):
-    text = yamlio.dumps({"config": tree})
+    text = yamlio.dump_yaml({"config": tree})
     for key, value in tree.items():
         found = values_at(text, key)
         assert str(value) in found or str(value).lower() in found or float(found[0]) == value

@@ -9,7 +9,7 @@ from digsite.studies.plan import plan, refuse_changes, start
 def test_a_setting_may_be_named_by_the_end_of_its_path(overrides):
     planned = plan(find_study("tms_5-2"), overrides=overrides)
     assert planned.tree["decompose"]["steps"] == 7
-    assert planned.layers.origin("decompose.steps") == "command line"
+    assert planned.layers.find_origin("decompose.steps") == "command line"
 
 
 def test_also_in_a_sweep_and_when_deleting():

@@ -9,16 +9,18 @@ import pytest
 from digsite.base.errors import NotFound, UsageError
 from digsite.config import yamlio
 from digsite.record import read_results
-from digsite.record.results import misses
+from digsite.record.results import find_misses
 from digsite.record.verdict import NAMES
 from digsite.report.pictures import pictures
 from digsite.studies import all_studies, find_study
 from digsite.studies.plan import plan, start
-from digsite.worker.execute import How, execute
+from digsite.worker.execute import How, execute_run
 from digsite.worker.run import shown_columns
 
 STUDIES = all_studies()
-ASKED = yamlio.load(Path(__file__).parent / "questions.yaml")  # each question beside words of its verdict
+ASKED = yamlio.load_yaml(
+    Path(__file__).parent / "questions.yaml"
+)  # each question beside words of its verdict
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
@@ -67,7 +69,7 @@ def test_smoke(name, smoke, request, monkeypatch):
     check_answer(name, results)
     check_views(json.loads(run.views.read_text()) if run.views.exists() else [])
     assert results.hero in {picture.name for picture in pictures(run.figures)}, "no figure shows the answer"
-    assert misses(results, {"claims": STUDIES[name].expected.get("smoke", {})}) == []
+    assert find_misses(results, {"claims": STUDIES[name].expected.get("smoke", {})}) == []
 
 
 def check_answer(name, results):
@@ -100,11 +102,11 @@ def test_quick(name, tmp_path, request, monkeypatch):
     if STUDIES[name].needs:
         monkeypatch.setenv("DIGSITE_DATA", str(request.getfixturevalue("data_dir")))
     run = start(plan(STUDIES[name], size="quick"), tmp_path / "runs")
-    assert execute(run, How(device="cpu", quiet=True)) == 0, run.error.read_text()
+    assert execute_run(run, How(device="cpu", quiet=True)) == 0, run.error.read_text()
     results = read_results(run.results)
     assert results
     check_answer(name, results)
-    assert misses(results, {"claims": STUDIES[name].expected.get("quick", {})}) == []
+    assert find_misses(results, {"claims": STUDIES[name].expected.get("quick", {})}) == []
 
 
 def test_an_extra_folder_and_a_mistyped_name(plugin_studies, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from digsite.base.families import scan
+from digsite.base.families import scan_family
 from digsite.models import build, parse
 from digsite.train import seeds
 from digsite.train.dropout import MaskedDropout, Masks, mask_shapes, replace_dropout
@@ -13,7 +13,7 @@ from digsite.train.layout import Layout, untrained
 from digsite.train.losses import cross_entropy, mse
 from digsite.train.member import Member
 
-ENGINES = scan("digsite.train.engines")
+ENGINES = scan_family("digsite.train.engines")
 SPECS = {
     "mlp": {"kind": "mlp", "sizes": [36, 7, 6, 5], "dropout": 0.3, "activation": "gelu"},
     "no bias": {"kind": "mlp", "sizes": [36, 7, 5], "bias": False, "activation": "sigmoid"},

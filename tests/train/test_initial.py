@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.models import build, init, parse
 from digsite.train import Ensemble, Member
 
@@ -18,7 +18,7 @@ def first(member: Member) -> dict[str, torch.Tensor]:
 def test_equals_init_of_the_models_floor():
     for scheme, scale in (("default", 1.0), ("orthogonal", 2.0), ("normal", 0.05), ("he", 0.5)):
         expected = build(parse({"kind": "mlp"}))
-        init(expected, derive(3, "init"), scheme, scale)
+        init(expected, derive_seed(3, "init"), scheme, scale)
         found = first(Member(seed=3, init=scheme, init_scale=scale))
         for name, parameter in expected.named_parameters():
             assert torch.equal(found[name], parameter)

@@ -6,7 +6,7 @@ from digsite.worker import methods
 
 def test_a_users_package_offers_methods_as_a_room_does():
     assert methods.config_class("countdown.countdown").__name__ == "CountdownConfig"
-    assert methods.function("countdown.countdown").__name__ == "countdown"
+    assert methods.find_function("countdown.countdown").__name__ == "countdown"
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ def test_a_users_package_offers_methods_as_a_room_does():
 )
 def test_unknown_methods_are_named(name, words):
     with pytest.raises(UsageError, match=words):
-        methods.function(name)
+        methods.find_function(name)

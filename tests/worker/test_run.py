@@ -5,17 +5,17 @@ import torch
 
 from digsite.base.errors import DigsiteError
 from digsite.figures import curves
-from digsite.record import create, read_results
+from digsite.record import create_run, read_results
 from digsite.record.verdict import cite
 from digsite.report.facts import gather
+from digsite.worker.process import StopRequest
 from digsite.worker.progress import Progress
 from digsite.worker.run import Run, WrittenTwice
-from digsite.worker.signals import StopRequest
 
 
 @pytest.fixture
 def run(tmp_path) -> Run:
-    directory = create(tmp_path, {"study": "s", "method": "countdown.countdown", "config": {}})
+    directory = create_run(tmp_path, {"study": "s", "method": "countdown.countdown", "config": {}})
     return Run(
         directory,
         seed=0,
@@ -46,11 +46,11 @@ def test_work_done_once_inside_a_counting_stage_does_not_reset_the_count(run):
     """Once a grid of 55 cells said "29/0" and promised to end before it began."""
     run.stage("cells", 2)
     run.once("cell-a", lambda: {"x": torch.ones(1)})
-    run.breathe(1)
+    run.let_signals_in(1)
     run.once("cell-b", lambda: {"x": torch.ones(1)})
     status = run.progress.status
     assert (status.stage, status.step, status.total) == ("cell-b", 1, 2)
-    run.breathe(2)
+    run.let_signals_in(2)
     run.once("summary", lambda: {"x": torch.ones(1)})
     status = run.progress.status
     assert (status.stage, status.step, status.total) == ("summary", 0, 0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digsite.base.families import names
+from digsite.base.families import list_members
 from digsite.models import build, parse
 from digsite.zoo.config import FAMILIES, ZooConfig
 from digsite.zoo.recipes import draw_recipe
@@ -39,7 +39,7 @@ def test_corner_means_one_place_for_all():
     assert {(b.row, b.column) for r in drawn if (b := r.member.backdoor)} == {(0, 0)}
 
 
-@pytest.mark.parametrize("family", names(FAMILIES))
+@pytest.mark.parametrize("family", list_members(FAMILIES))
 def test_every_family_can_be_built_on_small_and_large_images(family):
     config = ZooConfig.model_validate({"family": family})
     for image in ((1, 8, 8), (1, 28, 28), (3, 32, 32)):

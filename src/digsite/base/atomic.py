@@ -12,13 +12,13 @@ from digsite.base.errors import DigsiteError
 
 
 @contextmanager
-def replacing(path: Path, *, fsync: bool = False) -> Iterator[Path]:
+def replace_file(path: Path, *, fsync: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place if the block succeeds, remove it if not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
         if fsync:
-            _fsync(temporary)
+            _sync_file(temporary)
         temporary.replace(path)
         if fsync:
             fsync_folder(path.parent)
@@ -27,7 +27,7 @@ def replacing(path: Path, *, fsync: bool = False) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes, *, fsync: bool = False) -> None:
-    with replacing(path, fsync=fsync) as temporary:
+    with replace_file(path, fsync=fsync) as temporary:
         temporary.write_bytes(data)
 
 
@@ -36,7 +36,7 @@ def write_text(path: Path, text: str, *, fsync: bool = False) -> None:
 
 
 def write_json(path: Path, value: Any, *, fsync: bool = False) -> None:
-    write_text(path, dumps(value, indent=2) + "\n", fsync=fsync)
+    write_text(path, dump_json(value, indent=2) + "\n", fsync=fsync)
 
 
 def read_json(path: Path, *, default: Any = None) -> Any:
@@ -55,24 +55,26 @@ def read_json_or(path: Path, default: Any) -> Any:
     return value if isinstance(value, type(default)) else default
 
 
-def dumps(value: Any, *, indent: int | None = None) -> str:
+def dump_json(value: Any, *, indent: int | None = None) -> str:
     """JSON that every parser reads: NaN and infinities become null, NumPy scalars become numbers."""
-    return stored.clean_text(json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False))
+    return stored.clean_text(
+        json.dumps(_plain_value(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    )
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain_value(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_plain_value(v) for v in value]
     if hasattr(value, "tolist"):  # NumPy and torch, without importing either
-        return _plain(value.tolist())
+        return _plain_value(value.tolist())
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return str(value) if isinstance(value, Path) else value
 
 
-def _fsync(path: Path) -> None:
+def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -61,12 +61,12 @@ class Numbers:
         True  # False: other things (a bundle of statistics, a packed mask) are the method's own matter
     )
 
-    def fault(self, value: Any) -> str:
+    def find_fault(self, value: Any) -> str:
         """What is wrong with a value, as the end of a sentence; empty when nothing is."""
         if value is None:
             return "" if self.optional else "is missing (None)"
         if not is_array(value):
-            return f"must be a tensor or an array, not {_named(value)}" if self.arrays_only else ""
+            return f"must be a tensor or an array, not {_name_value(value)}" if self.arrays_only else ""
         shape, kind = tuple(value.shape), str(value.dtype)
         accepted = (self.axes,) if isinstance(self.axes, int) else self.axes
         if accepted is not None and len(shape) not in accepted:
@@ -102,9 +102,9 @@ def public_method(
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             if sys._getframe(1).f_globals.get("__name__", "").startswith("digsite."):
                 return function(*args, **kwargs)
-            given = _bound(function, shape, args, kwargs)
+            given = _bind_arguments(function, shape, args, kwargs)
             for name, rule in declared.items():
-                if name in given and (fault := rule.fault(given[name])):
+                if name in given and (fault := rule.find_fault(given[name])):
                     raise UsageError(f"{function.__name__}: '{name}' {fault}.")
             try:
                 result = function(*args, **kwargs)
@@ -112,11 +112,11 @@ def public_method(
                 if not (type(error) in _RAW or _is_numerical(error) or _is_refusal(error)):
                     raise
                 said = " ".join(str(error).split())[:300] or type(error).__name__
-                message = f"{function.__name__} cannot work with {_listed(given)}: {said.rstrip('.')}."
+                message = f"{function.__name__} cannot work with {_list_given(given)}: {said.rstrip('.')}."
                 raise UsageError(message) from error
             if "*" not in holes and any(_is_nan(v) for name, v in numbers_in(result) if name not in holes):
                 raise UsageError(
-                    f"{function.__name__} has no finite answer for {_listed(given)}: the numbers in it are constant, too few or "
+                    f"{function.__name__} has no finite answer for {_list_given(given)}: the numbers in it are constant, too few or "
                     "too extreme."
                 )
             return result
@@ -127,7 +127,7 @@ def public_method(
     return wrap
 
 
-def _bound(function: Callable, shape: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
+def _bind_arguments(function: Callable, shape: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
     try:
         return shape.bind(*args, **kwargs).arguments
     except TypeError as error:
@@ -197,11 +197,14 @@ def _is_refusal(error: Exception) -> bool:
     return isinstance(error, OSError) and type(error).__module__ == "builtins" and error.errno != errno.ENOSPC
 
 
-def _listed(given: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {_named(value)}" for name, value in list(given.items())[:6]) or "no arguments"
+def _list_given(given: dict[str, Any]) -> str:
+    return (
+        ", ".join(f"{name} = {_name_value(value)}" for name, value in list(given.items())[:6])
+        or "no arguments"
+    )
 
 
-def _named(value: Any) -> str:
+def _name_value(value: Any) -> str:
     """A value in a few words: type and shape of arrays, a short form of everything else."""
     if is_array(value):
         return f"{type(value).__name__} of shape {list(value.shape)} and {value.dtype}"

@@ -1,7 +1,10 @@
 """User errors: one sentence with the offending value, what is accepted, and the next command to type."""
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from types import ModuleType
 
 LONGEST = 2000  # characters of a message
 
@@ -50,7 +53,7 @@ class LockHeld(DigsiteError):
     exit_code = 5
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def name_nearest(word: str, words: Iterable[str]) -> str:
     """A sentence that names the closest accepted word, or all of them when there are few."""
     known = sorted(set(words))
     close = get_close_matches(word[:200], known, n=3, cutoff=0.6)
@@ -59,3 +62,40 @@ def nearest(word: str, words: Iterable[str]) -> str:
     if len(known) <= 12:
         return f"Accepted: {', '.join(known)}." if known else ""
     return f"Accepted: {', '.join(known[:12])} and {len(known) - 12} more."
+
+
+# The edge to other people's files and code: whatever fails there is one sentence.
+
+MOST_WORDS = 220  # characters of somebody else's message that are worth passing on
+
+
+@contextmanager
+def one_sentence(doing: str, hint: str = "") -> Iterator[None]:
+    """Whatever goes wrong inside, while `doing` something with a stranger's model, is a UsageError of one sentence.
+
+    This is an edge like the command line's: parsers of foreign formats, loaders of libraries and a user's forward pass
+    raise anything at all. Our own sentences pass unchanged; so do interrupts and a lack of memory.
+    """
+    try:
+        yield
+    except (DigsiteError, MemoryError):
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split()) or "no reason given"
+        words = words if len(words) <= MOST_WORDS else words[: LONGEST - 3] + "..."
+        raise UsageError(
+            f"{doing} failed: {type(error).__name__}, {words.rstrip('.')}.", hint=hint
+        ) from error
+
+
+# Optional dependencies are looked for when they are needed, never at import.
+
+
+def require_package(module: str, *, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != module.split(".")[0]:
+            raise
+        message = f"This needs the package '{module.split('.')[0]}', which is not installed."
+        raise MissingExtra(message, hint=f"Install it: pip install 'digsite[{extra}]'") from None

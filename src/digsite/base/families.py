@@ -26,12 +26,12 @@ from typing import Any
 from digsite.base.errors import UsageError
 
 
-def names(package: str) -> list[str]:
+def list_members(package: str) -> list[str]:
     """Member names, without importing the members or the package."""
     return sorted(_locate_members(package))
 
 
-def folder(package: str) -> Path:
+def find_folder(package: str) -> Path:
     """Where a package lives; only its topmost parent is looked up, so that nothing heavy is loaded."""
     top, *parts = package.split(".")
     spec = find_spec(top)
@@ -39,21 +39,21 @@ def folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0], *parts)
 
 
-def scan(package: str) -> dict[str, Any]:
+def scan_family(package: str) -> dict[str, Any]:
     """Every member of `package` (a dotted name) that keeps the family's contract, by name: a module or a class."""
     members: dict[str, Any] = {}
-    for name in names(package):
+    for name in list_members(package):
         try:
-            members[name] = scan_one(package, name)
+            members[name] = scan_member(package, name)
         except UsageError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
     return members
 
 
-def scan_one(package: str, name: str) -> Any:
+def scan_member(package: str, name: str) -> Any:
     """One member, without importing the files of the others; a UsageError names the file where it is not whole."""
     file, label = _locate_members(package).get(name, (name, ""))
-    path = folder(package) / f"{file}.py"
+    path = find_folder(package) / f"{file}.py"
     try:
         module = importlib.import_module(f"{package}.{file}")
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError, AssertionError) as error:
@@ -98,7 +98,7 @@ def read_contract(package: str) -> tuple[list[str], dict[str, Any]]:
 
 def read_tag(package: str, name: str, tag: str) -> Any:
     """What the member `name` says under `tag`, or what the family says for all that say nothing."""
-    return getattr(scan_one(package, name), tag, read_contract(package)[1].get(tag))
+    return getattr(scan_member(package, name), tag, read_contract(package)[1].get(tag))
 
 
 def read_settings(member: Any) -> Any:
@@ -106,14 +106,14 @@ def read_settings(member: Any) -> Any:
     return getattr(member, "Settings", member)
 
 
-def purpose(member: Any) -> str:
+def read_purpose(member: Any) -> str:
     """The member's orienting sentence."""
     return (inspect.getdoc(member) or "").strip().partition("\n")[0]
 
 
 def _locate_members(package: str) -> dict[str, tuple[str, str]]:
     """Member name -> its file and its class there ("" where the file itself is the member), from the text of the files."""
-    home = folder(package)
+    home = find_folder(package)
     base = _read_base(home / "__init__.py")
     located: dict[str, tuple[str, str]] = {}
     for file in sorted(m.name for m in pkgutil.iter_modules([str(home)]) if not m.name.startswith("_")):

@@ -74,8 +74,8 @@ def exact_share(hits: int, n: int) -> tuple[float, float]:
 
     `hits` of `n` independent trials. Wilson's interval is narrower, but covers only 86 % of rare events at n = 5.
     """
-    low = 0.0 if hits == 0 else _root(lambda p: _at_least(hits, n, p) - TAIL)
-    high = 1.0 if hits == n else _root(lambda p: TAIL - (1 - _at_least(hits + 1, n, p)))
+    low = 0.0 if hits == 0 else _find_root(lambda p: _at_least(hits, n, p) - TAIL)
+    high = 1.0 if hits == n else _find_root(lambda p: TAIL - (1 - _at_least(hits + 1, n, p)))
     return low, high
 
 
@@ -94,7 +94,7 @@ def _at_least(hits: int, n: int, p: float) -> float:
     return min(1.0, math.fsum(map(math.exp, logs)))
 
 
-def _root(rising: Callable[[float], float]) -> float:
+def _find_root(rising: Callable[[float], float]) -> float:
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2
@@ -136,7 +136,7 @@ def _least_mean(values: Sequence[float], worst: float) -> float:
     counted = Counter([worst, *values])
 
     def above(q: float) -> float:
-        return _below(counted, q) - TAIL
+        return _mean_below(counted, q) - TAIL
 
     low, high, at_low, at_high = worst, top, -TAIL, 1 - TAIL
     for turn in range(60):
@@ -151,7 +151,7 @@ def _least_mean(values: Sequence[float], worst: float) -> float:
     return (low + high) / 2 if abs(found) >= 1e-6 else middle  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
-def _below(counted: Mapping[float, int], q: float) -> float:
+def _mean_below(counted: Mapping[float, int], q: float) -> float:
     """P(sum of E (x - q) <= 0) for independent exponential E, by Gil-Pelaez' integral over the logarithm of time."""
     away = [(value - q, times) for value, times in counted.items() if value != q]
     scale = max(abs(a) for a, _ in away)
@@ -174,7 +174,7 @@ def median_of_any(values: Sequence[float], least: float, most: float) -> Interva
     """
     ordered, n = sorted(values), len(values)
     middle = statistics.median(ordered)
-    depth = _depth(n)
+    depth = _split_depth(n)
     if depth == 0 or ordered[depth - 1] == ordered[n - depth]:
         return Interval(middle, n=n, points=tuple(values), how=f"median of {n}, no interval")
     ends = (ordered[depth - 1], ordered[n - depth])
@@ -182,7 +182,7 @@ def median_of_any(values: Sequence[float], least: float, most: float) -> Interva
     return Interval(middle, *ends, n=n, points=tuple(values) if n <= 10 else (), how=f"median, {which}")
 
 
-def _depth(n: int) -> int:
+def _split_depth(n: int) -> int:
     """How far from both ends the interval of the median may begin and still hold it with probability `ACCEPTED`."""
     depth, outside = 0, 0.0
     while True:
@@ -212,7 +212,7 @@ BY_KIND: dict[str, Callable[[Sequence[float], float, float], Interval]] = {
 }
 
 
-def student(
+def student_interval(
     values: Sequence[float], least: float = -math.inf, most: float = math.inf
 ) -> tuple[float, float | None, float | None]:
     """Mean and interval of repeats that are known to be close to normal; for seeds there is `seed_interval`."""

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from digsite.base import stored
-from digsite.base.atomic import dumps
+from digsite.base.atomic import dump_json
 
 MAX_LINE = 1_000_000  # bytes; a longer line is damage, and is skipped without being held in memory
 
 
 def line_of(record: dict[str, Any]) -> bytes:
     """A record as the bytes of one line."""
-    return (dumps(record) + "\n").encode(errors="replace")
+    return (dump_json(record) + "\n").encode(errors="replace")
 
 
-def append(path: Path, record: dict[str, Any]) -> None:
+def append_record(path: Path, record: dict[str, Any]) -> None:
     """One line at the end of the file."""
     append_line(path, line_of(record))
 
@@ -31,7 +31,7 @@ def append_line(path: Path, line: bytes) -> None:
         os.close(descriptor)
 
 
-def read(path: Path, *, offset: int = 0, every: int = 1) -> Iterator[dict[str, Any]]:
+def read_records(path: Path, *, offset: int = 0, every: int = 1) -> Iterator[dict[str, Any]]:
     """The whole lines from byte `offset` on; a last line without its newline is not there yet.
 
     A damaged line costs itself and not the lines around it.
@@ -62,7 +62,7 @@ def whole_size(path: Path) -> int:
     return data.rfind(b"\n") + 1
 
 
-def truncate(path: Path, size: int) -> None:
+def cut_file(path: Path, size: int) -> None:
     """Forget everything after byte `size` (a resumed run repeats it)."""
     if path.exists() and path.stat().st_size > size:
         os.truncate(path, size)

@@ -28,10 +28,10 @@ def follow_parent(number: int = signal.SIGKILL) -> None:
         if os.getppid() != parent:  # it died before we had asked
             os.kill(os.getpid(), number)
         return
-    threading.Thread(target=_watch, args=(parent, number), daemon=True, name="lineage").start()
+    threading.Thread(target=_watch_parent, args=(parent, number), daemon=True, name="lineage").start()
 
 
-def _watch(parent: int, number: int) -> None:
+def _watch_parent(parent: int, number: int) -> None:
     while os.getppid() == parent:
         time.sleep(_ASK_EVERY_S)
     os.kill(os.getpid(), number)
@@ -46,7 +46,7 @@ class Workers(ProcessPoolExecutor):
     """
 
     def __init__(self, n: int, prepare: Callable[[], object] | None = None) -> None:
-        super().__init__(n, get_context("spawn"), initializer=_begin, initargs=(prepare,))
+        super().__init__(n, get_context("spawn"), initializer=_begin_worker, initargs=(prepare,))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As the executor's own; processes are started here, when they are first needed."""
@@ -54,7 +54,7 @@ class Workers(ProcessPoolExecutor):
             return super().submit(fn, *args, **kwargs)
 
 
-def _begin(prepare: Callable[[], object] | None) -> None:
+def _begin_worker(prepare: Callable[[], object] | None) -> None:
     follow_parent()
     if prepare:
         prepare()

@@ -5,10 +5,13 @@ The same block is read here, so that no second list can disagree with it and not
 """
 
 import ast
+import importlib
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import isfunction, isgeneratorfunction, unwrap
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from digsite.base.contract import public_method
@@ -56,3 +59,21 @@ def read_names(source: str) -> dict[str, str]:
         for alias in node.names
         if not alias.name.startswith("_")
     }
+
+
+# A room that can be called: `digsite.prune(model, data)` beside `digsite.prune.prune_matrix`.
+
+
+class CallableRoom(ModuleType):
+    """A package whose call is one of its functions, imported when it is called."""
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        module, _, name = self.__dict__["_called"].partition(":")
+        return getattr(importlib.import_module(module), name)(*args, **named)
+
+
+def make_callable(package: str, called: str) -> None:
+    """Let `package` be called as `called`, written `module:function`; nothing is imported before."""
+    room = sys.modules[package]
+    room.__class__ = CallableRoom
+    room.__dict__["_called"] = called

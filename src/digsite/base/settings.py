@@ -10,7 +10,7 @@ MOST_THREADS = 4096
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
-def _flag(name: str) -> bool:
+def _read_flag(name: str) -> bool:
     return os.environ.get(name, "").lower() not in ("", "0", "false", "no")
 
 
@@ -27,7 +27,7 @@ def whole_number(name: str, default: int, *, least: int = 0) -> int:
     return int(text)
 
 
-def threads() -> int:
+def count_threads() -> int:
     """OMP_NUM_THREADS, or one; of a list for nested levels (`4,2`) the first counts, as in OpenMP itself."""
     text = os.environ.get("OMP_NUM_THREADS", "").strip()
     first = text.partition(",")[0].strip()
@@ -42,7 +42,7 @@ def threads() -> int:
     return int(first)
 
 
-def rank() -> int:
+def process_rank() -> int:
     """RANK: which of the processes that share a run this is; 0 alone."""
     return whole_number("RANK", 0)
 
@@ -58,16 +58,16 @@ def data_dir() -> Path | None:
     return Path(chosen) if chosen else None
 
 
-def mirror() -> str:
+def data_mirror() -> str:
     """DIGSITE_MIRROR: the base address of a copy of the datasets, laid out like DIGSITE_DATA."""
     return os.environ.get("DIGSITE_MIRROR", "").rstrip("/")
 
 
-def offline() -> bool:
-    return _flag("DIGSITE_OFFLINE")
+def is_offline() -> bool:
+    return _read_flag("DIGSITE_OFFLINE")
 
 
-def device() -> str:
+def default_device() -> str:
     """DIGSITE_DEVICE: cpu, cuda, cuda:1, or auto."""
     return os.environ.get("DIGSITE_DEVICE") or "auto"
 

@@ -42,7 +42,7 @@ def read_bytes(path: Path, *, limit: int = MAX_BYTES, follow: bool = False) -> b
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        return Damaged("it is a link" if getattr(error, "errno", 0) == errno.ELOOP else _plainly(error))
+        return Damaged("it is a link" if getattr(error, "errno", 0) == errno.ELOOP else _say_plainly(error))
     try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
@@ -54,7 +54,7 @@ def read_bytes(path: Path, *, limit: int = MAX_BYTES, follow: bool = False) -> b
             while len(data) > facts.st_size and len(data) <= limit and (more := file.read(_PIECE)):
                 data += more  # it has grown since, or lies about its size as files in /proc do
     except OSError as error:
-        return Damaged(_plainly(error))
+        return Damaged(_say_plainly(error))
     finally:
         os.close(descriptor)
     return Damaged(f"it is larger than {limit:,} bytes") if len(data) > limit else data
@@ -68,7 +68,7 @@ def read_json(path: Path, *, kind: type = object, limit: int = MAX_BYTES) -> Any
     value = parse_json(data)
     if isinstance(value, (Damaged, kind)):
         return value
-    return Damaged(f"it holds {_called(value)} instead of {_NAMES.get(kind, kind.__name__)}")
+    return Damaged(f"it holds {_type_name(value)} instead of {_NAMES.get(kind, kind.__name__)}")
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -86,12 +86,12 @@ def parse_json(data: bytes | str) -> Any:
     except ValueError:
         return Damaged("it is empty" if not data.strip() else "it is not whole JSON")
     try:
-        return _cleaned(value, MAX_DEPTH)
+        return _clean_value(value, MAX_DEPTH)
     except RecursionError:
         return Damaged("it is nested too deeply")
 
 
-def _cleaned(value: Any, depth: int) -> Any:
+def _clean_value(value: Any, depth: int) -> Any:
     """The same value without what JSON allows and nobody can use; raises RecursionError beyond the depth."""
     if isinstance(value, str):
         return clean_text(value)
@@ -101,8 +101,8 @@ def _cleaned(value: Any, depth: int) -> Any:
         if not depth:
             raise RecursionError
         if isinstance(value, list):
-            return [_cleaned(item, depth - 1) for item in value]
-        return {clean_text(key): _cleaned(item, depth - 1) for key, item in value.items()}
+            return [_clean_value(item, depth - 1) for item in value]
+        return {clean_text(key): _clean_value(item, depth - 1) for key, item in value.items()}
     return value
 
 
@@ -126,22 +126,22 @@ def finite_number(value: Any) -> float | int | None:
         return None
 
 
-def fits(value: Any, hint: Any) -> bool:
+def fits_type(value: Any, hint: Any) -> bool:
     """Whether a value is what an annotation of plain data promises; numbers must be finite.
 
     Understands float, int, str, None, unions, tuples of one kind and dataclasses, which is what records are made of.
     """
     kind, inner = get_origin(hint), get_args(hint)
     if kind in (Union, UnionType):
-        return any(fits(value, one) for one in inner)
+        return any(fits_type(value, one) for one in inner)
     if kind is tuple:
-        return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)
+        return isinstance(value, tuple) and all(fits_type(item, inner[0]) for item in value)
     if hint in (float, int):
         return finite_number(value) is not None and (hint is float or isinstance(value, int))
     if isinstance(hint, type) and is_dataclass(hint):
         own = get_type_hints(hint)
         return isinstance(value, hint) and all(
-            fits(getattr(value, f.name), own[f.name]) for f in fields(hint)
+            fits_type(getattr(value, f.name), own[f.name]) for f in fields(hint)
         )
     return value is None if hint in (None, NoneType) else isinstance(value, kind or hint)
 
@@ -149,7 +149,7 @@ def fits(value: Any, hint: Any) -> bool:
 _NAMES = {dict: "named values", list: "a list", str: "text"}
 
 
-def _called(value: Any) -> str:
+def _type_name(value: Any) -> str:
     if value is None:
         return "nothing"
     return {dict: "named values", list: "a list", str: "text", bool: "a truth value"}.get(
@@ -157,5 +157,5 @@ def _called(value: Any) -> str:
     )
 
 
-def _plainly(error: Exception) -> str:
+def _say_plainly(error: Exception) -> str:
     return f"it cannot be read ({getattr(error, 'strerror', None) or error})"

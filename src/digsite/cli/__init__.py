@@ -8,7 +8,7 @@ import sys
 import click
 
 from digsite.base import families, settings
-from digsite.base.errors import DigsiteError, nearest
+from digsite.base.errors import DigsiteError, name_nearest
 from digsite.base.version import __version__
 
 
@@ -16,7 +16,7 @@ class _Verbs(click.Group):
     """Loads only the verb that is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return families.names("digsite.cli")
+        return families.list_members("digsite.cli")
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
@@ -26,7 +26,7 @@ class _Verbs(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
             raise click.UsageError(
-                f"There is no verb '{args[0]}'. {nearest(args[0], self.list_commands(ctx))}"
+                f"There is no verb '{args[0]}'. {name_nearest(args[0], self.list_commands(ctx))}"
             )
         return super().resolve_command(ctx, args)
 
@@ -42,7 +42,7 @@ def cli() -> None:
 
 def main() -> None:
     """Every user error ends here as one sentence and the right exit code."""
-    if settings.offline():
+    if settings.is_offline():
         settings.go_offline()
     for stream in (sys.stdout, sys.stderr):  # a name that no terminal can show must not end what shows it
         if isinstance(stream, io.TextIOWrapper):

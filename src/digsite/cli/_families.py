@@ -21,4 +21,6 @@ FAMILIES = {
 
 
 def present() -> dict[str, str]:
-    return {name: package for name, (package, _) in FAMILIES.items() if families.folder(package).is_dir()}
+    return {
+        name: package for name, (package, _) in FAMILIES.items() if families.find_folder(package).is_dir()
+    }

@@ -63,7 +63,7 @@ def size_options(function: Any) -> Any:
 def device_option(function: Any) -> Any:
     return click.option(
         "--device",
-        default=settings.device,
+        default=settings.default_device,
         show_default="DIGSITE_DEVICE or auto",
         help="cpu, cuda, cuda:N or auto.",
     )(function)

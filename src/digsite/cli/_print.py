@@ -12,7 +12,7 @@ from digsite.base.errors import DigsiteError
 from digsite.base.stored import Damaged
 from digsite.record.layout import RunDir
 from digsite.record.results import Claim, Results
-from digsite.record.shown import results_of
+from digsite.record.shown import read_claims
 
 NAME_WIDTH = (
     32  # of the first column is kept even where the terminal is narrow: names that break are hard to read
@@ -20,7 +20,7 @@ NAME_WIDTH = (
 
 
 def print_json(value: Any) -> None:
-    click.echo(atomic.dumps(value, indent=2))
+    click.echo(atomic.dump_json(value, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
@@ -72,7 +72,9 @@ def headline_lines(results: Results, width: int) -> list[str]:
         value, ends, null = (text.replace("\u00a0", " ") for text in claim_texts(claim))
         if not ends and len(claim.points) > 1:
             ends = f"{len(claim.points)} seeds"
-        cells.append((claim.says, value, f"({ends})" if ends else "", f"null {null}" if null else "no null"))
+        cells.append(
+            (claim.say_value, value, f"({ends})" if ends else "", f"null {null}" if null else "no null")
+        )
     if not cells:
         return []
     wide = [max(len(row[i]) for row in cells) for i in (1, 2, 3)]
@@ -105,7 +107,7 @@ def print_results(results: Results) -> None:
 def print_run(run: RunDir, *, everything: bool = False) -> None:
     """The answer, then where it is; a run without an answer says how far it is."""
     status = run.status()
-    results, asked = results_of(run), run.asked()
+    results, asked = read_claims(run), run.read_asked()
     if isinstance(asked, Damaged):
         click.echo(asked.reason, err=True)
     if isinstance(results, Damaged):

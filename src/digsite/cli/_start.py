@@ -13,8 +13,8 @@ from digsite.base import settings
 from digsite.base.errors import UsageError
 from digsite.base.stored import Damaged
 from digsite.record.layout import RunDir
-from digsite.record.results import misses
-from digsite.record.shown import results_of
+from digsite.record.results import find_misses
+from digsite.record.shown import read_claims
 from digsite.studies import Study
 
 
@@ -42,7 +42,7 @@ def execute_and_report(
 
 def leads() -> bool:
     """Of several processes that torchrun starts for one run, the first writes."""
-    return settings.rank() == 0
+    return settings.process_rank() == 0
 
 
 class _Plain(logging.Formatter):
@@ -83,13 +83,13 @@ def explain_end(run: RunDir, code: int) -> None:
 
 def check_expected(study: Study, run: RunDir) -> list[str]:
     """Lines about what is not as expected; a study that expects nothing was not checked, and says so."""
-    found = results_of(run)
+    found = read_claims(run)
     results = None if isinstance(found, Damaged) else found
     size = str(run.plan().get("size", "full"))
     rules = study.expected_of(size)
     if not rules:
         return [f"Nothing was compared: '{study.name}' expects no value of its {size} size (expected.json)."]
-    missed = misses(results, {"claims": rules}) if results else ["there are no results"]
+    missed = find_misses(results, {"claims": rules}) if results else ["there are no results"]
     return ["Not as expected:", *missed] if missed else []
 
 

@@ -22,18 +22,18 @@ def command():
 def show(study, overrides, config_file, size, extra, as_json):
     """The resolved config, with the origin of each value."""
     from digsite.cli._print import print_json, print_table
-    from digsite.config.overrides import paths
+    from digsite.config.overrides import leaf_paths
     from digsite.studies import find_study
     from digsite.studies.plan import plan
 
     planned = plan(
         find_study(study, extra), size=size or "full", config_file=config_file, overrides=overrides
     )
-    leaves = paths(planned.tree)
+    leaves = leaf_paths(planned.tree)
     if as_json:
-        origins = {path: planned.layers.origin(path) for path in leaves}
+        origins = {path: planned.layers.find_origin(path) for path in leaves}
         return print_json({"study": study, "config": planned.tree, "origins": origins})
-    print_table(["key", "value", "from"], [[p, v, planned.layers.origin(p)] for p, v in leaves.items()])
+    print_table(["key", "value", "from"], [[p, v, planned.layers.find_origin(p)] for p, v in leaves.items()])
 
 
 @command.command("schema")

@@ -14,21 +14,25 @@ def command(family, as_json):
     Without a name, the families.
     """
     from digsite.base import families
-    from digsite.base.errors import NotFound, nearest
+    from digsite.base.errors import NotFound, name_nearest
     from digsite.cli._families import FAMILIES, present
     from digsite.cli._print import print_json, print_table
 
     known = present()
     if family is None:
-        rows = [[name, FAMILIES[name][1], len(families.names(package))] for name, package in known.items()]
+        rows = [
+            [name, FAMILIES[name][1], len(families.list_members(package))] for name, package in known.items()
+        ]
         return (
             print_json(rows)
             if as_json
             else print_table(["family", "what it is", "members"], rows, right=["members"])
         )
     if family not in known:
-        raise NotFound(f"There is no family '{family}'. {nearest(family, known)}")
-    members = {name: families.purpose(module) for name, module in families.scan(known[family]).items()}
+        raise NotFound(f"There is no family '{family}'. {name_nearest(family, known)}")
+    members = {
+        name: families.read_purpose(module) for name, module in families.scan_family(known[family]).items()
+    }
     if as_json:
         return print_json(members)
     print_table(["member", "what it does"], list(members.items()))

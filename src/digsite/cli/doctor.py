@@ -33,9 +33,12 @@ def command(root, as_json):
 def _versions() -> dict[str, str]:
     import platform
 
-    from digsite.record.provenance import PACKAGES, _version
+    from digsite.record.provenance import PACKAGES, package_version
 
-    return {"python": platform.python_version(), **{name: _version(name) or "missing" for name in PACKAGES}}
+    return {
+        "python": platform.python_version(),
+        **{name: package_version(name) or "missing" for name in PACKAGES},
+    }
 
 
 def _devices() -> dict[str, str]:
@@ -84,7 +87,7 @@ def _places(root) -> dict[str, str]:
         "runs folder": f"{root} ({writable})",
         "data folder": str(settings.data_dir() or "not set (DIGSITE_DATA)"),
         "cache folder": str(cache_dir()),
-        "offline": "yes (DIGSITE_OFFLINE)" if settings.offline() else "no",
+        "offline": "yes (DIGSITE_OFFLINE)" if settings.is_offline() else "no",
     }
 
 

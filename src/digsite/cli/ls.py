@@ -24,13 +24,15 @@ MESSAGE = 300  # characters
 def command(study, state, limit, root, as_json):
     """Runs, newest first."""
     from digsite.cli._print import print_json, print_table
-    from digsite.record import statuses
-    from digsite.record.shown import as_row
+    from digsite.record import list_statuses
+    from digsite.record.shown import row_of_run
 
-    found = [(r, s) for r, s in statuses(root) if study in (None, s.study) and state in (None, s.shown_state)]
+    found = [
+        (r, s) for r, s in list_statuses(root) if study in (None, s.study) and state in (None, s.shown_state)
+    ]
     shown = [(run, _judged(run, status)) for run, status in (found[:limit] if limit > 0 else found)]
     if as_json:
-        return print_json([as_row(run, status) for run, status in shown])
+        return print_json([row_of_run(run, status) for run, status in shown])
     rows = [[r.id, s.study, s.shown_state, _progress(s), _ago(s.created), _answer(r, s)] for r, s in shown]
     print_table(
         ["run", "study", "state", "progress", "started", "answer"], rows, right=["progress", "started"]
@@ -43,7 +45,7 @@ def command(study, state, limit, root, as_json):
 
 def _judged(run, status):
     """A run whose launch file cannot be believed is damaged, whatever its status says."""
-    asked = run.asked()
+    asked = run.read_asked()
     return replace(status, state="damaged", message=asked.reason) if isinstance(asked, Damaged) else status
 
 

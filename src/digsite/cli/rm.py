@@ -13,7 +13,7 @@ def command(names, yes, root):
     """Move runs to the trash folder inside the runs folder."""
     from digsite.base.errors import LockHeld
     from digsite.record import find_run
-    from digsite.record.listing import trash
+    from digsite.record.listing import move_to_trash
     from digsite.record.status import is_locked
 
     found = [find_run(name, root) for name in names]
@@ -25,4 +25,4 @@ def command(names, yes, root):
     if not yes:
         click.confirm(f"Move {len(found)} run{'s' if len(found) > 1 else ''} to the trash?", abort=True)
     for run in found:
-        click.echo(f"{run.id} -> {trash(run)}")
+        click.echo(f"{run.id} -> {move_to_trash(run)}")

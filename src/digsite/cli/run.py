@@ -96,7 +96,7 @@ def command(
 
 
 def _names(studies: str | None, room: str | None, extra) -> list[str]:
-    from digsite.base.errors import UsageError, nearest
+    from digsite.base.errors import UsageError, name_nearest
     from digsite.studies import all_studies
 
     if not room:
@@ -106,7 +106,7 @@ def _names(studies: str | None, room: str | None, extra) -> list[str]:
     known = all_studies(extra)
     names = [s.name for s in known.values() if s.room == room]
     if not names:
-        raise UsageError(f"There is no room '{room}'. {nearest(room, {s.room for s in known.values()})}")
+        raise UsageError(f"There is no room '{room}'. {name_nearest(room, {s.room for s in known.values()})}")
     return names
 
 
@@ -127,4 +127,4 @@ def _show(plans, root, device, as_json) -> None:
         click.echo(
             f"# into {root / planned.study.name}/, device {device}, about {planned.study.minutes:g} min in full"
         )
-        click.echo(yamlio.dumps(planned.tree))
+        click.echo(yamlio.dump_yaml(planned.tree))

@@ -223,7 +223,7 @@ def _print_status(sweep, as_json) -> None:
     if as_json:
         runs = [{"run": str(m.run.path), "point": m.point, "state": s.shown_state} for m, s, _ in rows]
         return print_json({"sweep": sweep.name, "counts": dict(sweep.counts()), "runs": runs})
-    varied = sweep.varied()
+    varied = sweep.varied_paths()
     shown = [
         [
             m.study,

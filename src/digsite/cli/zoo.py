@@ -30,7 +30,7 @@ def make(name, overrides, folder, size, root, extra, device):
     from digsite.base import families
     from digsite.cli import run as run_verb
 
-    if name in families.names("digsite.zoo.importers"):
+    if name in families.list_members("digsite.zoo.importers"):
         from digsite.zoo.collect import import_zoo
 
         out = None if folder is None else Path(root) / "zoos" / f"{name}-{folder.name}"

@@ -7,12 +7,12 @@ from typing import Any
 from pydantic import AfterValidator
 
 from digsite.base import families
-from digsite.base.errors import nearest
+from digsite.base.errors import name_nearest
 
 Names = str | Iterable[str] | Callable[[], Iterable[str]]
 
 
-def named(word: str, *known: Names, clean: Callable[[str], str] = str) -> Any:
+def named_member(word: str, *known: Names, clean: Callable[[str], str] = str) -> Any:
     """For `Annotated[str, named("figure", "digsite.decompose.figures")]`: the value must be one of the known names.
 
     `word` is what the value names, as a person would say it. Each of `known` is a family's package, a table in a
@@ -20,16 +20,16 @@ def named(word: str, *known: Names, clean: Callable[[str], str] = str) -> Any:
     """
 
     def check_name(value: str) -> str:
-        names = list_names(known)
+        names = list_known(known)
         asked = clean(value)
         if asked not in names:
-            raise ValueError(f"there is no {word} '{asked}'. {nearest(asked, names)}")
+            raise ValueError(f"there is no {word} '{asked}'. {name_nearest(asked, names)}")
         return value
 
     return AfterValidator(check_name)
 
 
-def list_names(known: Iterable[Names]) -> list[str]:
+def list_known(known: Iterable[Names]) -> list[str]:
     """All names of families, of lists and of functions that list them, in the order given."""
     names: list[str] = []
     for source in known:
@@ -37,7 +37,7 @@ def list_names(known: Iterable[Names]) -> list[str]:
             module, _, table = source.partition(":")
             names += list(getattr(import_module(module), table))
         elif isinstance(source, str):
-            names += families.names(source)
+            names += families.list_members(source)
         else:
             names += list(source() if callable(source) else source)
     return names
@@ -52,9 +52,9 @@ def check_settings(package: str, chosen: dict[str, Any]) -> None:
         if not isinstance(given, dict):
             raise ValueError(f"{name} takes a mapping of settings, not {given!r}")
         if given:
-            settings = families.read_settings(families.scan_one(package, name))
+            settings = families.read_settings(families.scan_member(package, name))
             fields = list(settings.model_fields)
             if strange := [str(key) for key in given if key not in fields]:
-                hint = nearest(strange[0], fields) if fields else "It has none."
+                hint = name_nearest(strange[0], fields) if fields else "It has none."
                 raise ValueError(f"{name} has no setting '{strange[0]}'. {hint}")
             settings.model_validate(given)

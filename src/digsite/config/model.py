@@ -46,21 +46,21 @@ def read_words(model: type[BaseModel], words: dict[str, Any]) -> dict[str, Any]:
     for name, value in words.items():
         field = model.model_fields.get(name)
         if isinstance(value, str) and field and _only_numbers(field.annotation):
-            read[name] = yamlio.loads(value, where=f"The value of '{name}'")
+            read[name] = yamlio.parse_yaml(value, where=f"The value of '{name}'")
     return read
 
 
 def _only_numbers(annotation: Any) -> bool:
     """Whether a field takes numbers (or lists of them, or nothing) and no text."""
-    leaves = _leaves(annotation)
+    leaves = _leaf_types(annotation)
     return bool({int, float} & leaves) and leaves <= {int, float, bool, type(None)}
 
 
-def _leaves(annotation: Any) -> set[Any]:
+def _leaf_types(annotation: Any) -> set[Any]:
     inner = [arg for arg in get_args(annotation) if arg is not Ellipsis]
     if not inner:
         return {annotation}
-    return set().union(*(_leaves(arg) for arg in inner if not _is_metadata(arg)))
+    return set().union(*(_leaf_types(arg) for arg in inner if not _is_metadata(arg)))
 
 
 def _is_metadata(argument: Any) -> bool:

@@ -44,7 +44,7 @@ class Space:
 
     @property
     def size(self) -> int:
-        return math.prod(map(_length, self.values.values())) * (self.samples if self.drawn else 1)
+        return math.prod(map(_count_values, self.values.values())) * (self.samples if self.drawn else 1)
 
     def points(self) -> Iterator[Point]:
         """Every point, the last key moving fastest; draws depend on (seed, index) alone."""
@@ -52,12 +52,12 @@ class Space:
         repeats = self.samples if self.drawn else 1
         for index, chosen in enumerate(itertools.product(*self.values.values())):
             for repeat in range(repeats):
-                rng = random.Random(streams.derive(self.seed, "sweep", index, repeat))
+                rng = random.Random(streams.derive_seed(self.seed, "sweep", index, repeat))
                 drawn = {path: source.draw(rng) for path, source in self.drawn.items()}
                 yield {**dict(zip(self.values, chosen, strict=True)), **drawn}
 
     def check(self) -> None:
-        empty = [path for path, values in self.values.items() if not _length(values)]
+        empty = [path for path, values in self.values.items() if not _count_values(values)]
         if not 0 < self.samples <= LIMIT:
             raise UsageError(f"{self.samples} samples cannot be drawn; take 1 to {LIMIT:,}.")
         if empty or not (self.values or self.drawn):
@@ -70,7 +70,7 @@ class Space:
             )
 
 
-def _length(values: Sequence[Any]) -> int:
+def _count_values(values: Sequence[Any]) -> int:
     """How many values there are; a range may be longer than any list."""
     return max(0, values.stop - values.start) if isinstance(values, range) else len(values)
 
@@ -83,7 +83,7 @@ def from_words(words: Sequence[str], *, samples: int = 1, seed: int = 0) -> Spac
         path, equals, text = word.partition("=")
         if not equals or not path or not is_text(word):
             raise UsageError(f"{word[:80]!a} is not a sweep setting.", hint="Write key=v1,v2 or seed=0..4.")
-        source = _source(path, text)
+        source = _read_source(path, text)
         if isinstance(source, Drawn):
             drawn[path] = source
         else:
@@ -91,13 +91,13 @@ def from_words(words: Sequence[str], *, samples: int = 1, seed: int = 0) -> Spac
     return Space(values, drawn, samples, seed)
 
 
-def _source(path: str, text: str) -> Sequence[Any] | Drawn:
+def _read_source(path: str, text: str) -> Sequence[Any] | Drawn:
     if found := _RANGE.match(text):
         first, last = map(int, found.groups())
         return range(first, last + 1)  # not a list: a billion of them is refused before it is made
     if found := _DRAWN.match(text):
         return drawn_from(path, found[1] == "log", found[2], found[3])
-    return yamlio.loads(f"[{text}]", where=f"The values of '{path}'")
+    return yamlio.parse_yaml(f"[{text}]", where=f"The values of '{path}'")
 
 
 def drawn_from(path: str, log: bool, low: Any, high: Any) -> Drawn:
@@ -116,7 +116,7 @@ def from_tree(tree: Mapping[str, Any], *, samples: int = 1, seed: int = 0) -> Sp
     """The space of one block of a sweep file: leaves are `{values: [...]}` or `{distribution, min, max}`."""
     values: dict[str, Sequence[Any]] = {}
     drawn: dict[str, Drawn] = {}
-    for path, leaf in _leaves(tree):
+    for path, leaf in _leaf_values(tree):
         if "values" in leaf:
             listed = leaf["values"] or []
             if not isinstance(listed, list):
@@ -130,7 +130,7 @@ def from_tree(tree: Mapping[str, Any], *, samples: int = 1, seed: int = 0) -> Sp
     return Space(values, drawn, samples, seed)
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _leaf_values(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     for key, node in tree.items():
         path = f"{prefix}{key}"
         if not isinstance(node, Mapping):
@@ -138,4 +138,4 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Ma
         elif node.keys() & {"values", "value", "min", "distribution"}:
             yield path, node
         else:
-            yield from _leaves(node, f"{path}.")
+            yield from _leaf_values(node, f"{path}.")

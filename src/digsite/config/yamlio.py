@@ -60,7 +60,7 @@ def _count_values(node: Any, known: dict[int, int], above: set[int], depth: int)
         raise _Refused(f"it is nested more than {MAX_DEPTH} levels deep", node.start_mark)
     total = 1
     above.add(id(node))
-    for child in _children(node):
+    for child in _child_nodes(node):
         total += _count_values(child, known, above, depth - 1)
         if total > MAX_VALUES:
             raise _Refused(f"it stands for more than {MAX_VALUES:,} values", node.start_mark)
@@ -69,7 +69,7 @@ def _count_values(node: Any, known: dict[int, int], above: set[int], depth: int)
     return total
 
 
-def _children(node: Any) -> Iterator[Any]:
+def _child_nodes(node: Any) -> Iterator[Any]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield key
@@ -103,56 +103,56 @@ for _name, _pattern, _letters in _MEANINGS:
     _Loader.add_implicit_resolver(_TAG + _name, _pattern, _letters)
 
 
-def _whole(loader: _Loader, node: Any) -> int:
+def _whole_number(loader: _Loader, node: Any) -> int:
     text = loader.construct_scalar(node)
     if len(text) > _DIGITS or not _INT.match(text):
         raise _Refused(f"'{text[:60]}' is not a number that can be used", node.start_mark)
     return int(text.replace("_", ""), 16 if text.startswith("0x") else 10)
 
 
-def _real(loader: _Loader, node: Any) -> float:
+def _real_number(loader: _Loader, node: Any) -> float:
     text = loader.construct_scalar(node)
     if len(text) > _DIGITS or not _FLOAT.match(text):
         raise _Refused(f"'{text[:60]}' is not a number that can be used", node.start_mark)
     return float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
 
 
-def _doubtful(loader: _Loader, node: Any) -> Any:
+def _refuse_doubtful(loader: _Loader, node: Any) -> Any:
     text = loader.construct_scalar(node)
     message = f"'{text[:60]}' could be read as several numbers; write plain digits, or quotes around text"
     raise _Refused(message, node.start_mark)
 
 
-def _truth(loader: _Loader, node: Any) -> bool:
+def _truth_value(loader: _Loader, node: Any) -> bool:
     text = loader.construct_scalar(node).lower()
     if text not in ("true", "false"):
         raise _Refused(f"'{text[:60]}' is not true or false", node.start_mark)
     return text == "true"
 
 
-def _strange(loader: _Loader, node: Any) -> Any:
+def _refuse_strange(loader: _Loader, node: Any) -> Any:
     raise _Refused(f"the tag '{node.tag[:60]}' is not accepted: only plain data is", node.start_mark)
 
 
 _Loader.yaml_constructors = {
     _TAG + "null": yaml.SafeLoader.construct_yaml_null,
-    _TAG + "bool": _truth,
-    _TAG + "int": _whole,
-    _TAG + "float": _real,
+    _TAG + "bool": _truth_value,
+    _TAG + "int": _whole_number,
+    _TAG + "float": _real_number,
     _TAG + "str": yaml.SafeLoader.construct_yaml_str,
     _TAG + "seq": yaml.SafeLoader.construct_yaml_seq,
     _TAG + "map": yaml.SafeLoader.construct_yaml_map,
-    _TAG + "ambiguous": _doubtful,
-    None: _strange,
+    _TAG + "ambiguous": _refuse_doubtful,
+    None: _refuse_strange,
 }
 
 
-def loads(text: str, *, where: str = "YAML") -> Any:
+def parse_yaml(text: str, *, where: str = "YAML") -> Any:
     """The value that a text of YAML stands for; `where` begins the sentence that refuses it."""
     if len(text) > MAX_TEXT:
         raise UsageError(f"{where} is longer than {MAX_TEXT:,} characters.")
     try:
-        return _checked(yaml.load(text, Loader=_Loader), where)
+        return _check_value(yaml.load(text, Loader=_Loader), where)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -163,25 +163,25 @@ def loads(text: str, *, where: str = "YAML") -> Any:
         raise UsageError(f"{where} cannot be used: it is nested too deeply.") from None
 
 
-def _checked(value: Any, where: str) -> Any:
+def _check_value(value: Any, where: str) -> Any:
     """Keys are text, and no text holds half of a surrogate pair, which no file takes."""
     if isinstance(value, str) and not value.isascii() and stored.clean_text(value) != value:
         raise UsageError(f"{where} holds text that is not Unicode: {ascii(value)[:60]}.")
     if isinstance(value, list):
         for item in value:
-            _checked(item, where)
+            _check_value(item, where)
     elif isinstance(value, dict):
         for key, item in value.items():
             if isinstance(key, float) or key is None or isinstance(key, bool):
                 raise UsageError(
                     f"{where} has the key {key!r}, which is no text.", hint="Write quotes around it."
                 )
-            _checked(key, where)
-            _checked(item, where)
+            _check_value(key, where)
+            _check_value(item, where)
     return value
 
 
-def load(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds; empty for an empty file."""
     data = stored.read_bytes(path, limit=4 * MAX_TEXT, follow=True)
     if data is None:
@@ -192,7 +192,7 @@ def load(path: Path) -> dict[str, Any]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"'{path}' is not text in UTF-8.") from None
-    value = loads(text, where=f"'{path}'")
+    value = parse_yaml(text, where=f"'{path}'")
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -214,11 +214,11 @@ _Dumper.add_implicit_resolver(
 
 # Without this PyYAML writes 0.001 as 1e-03 without a dot, which YAML 1.1 readers take for text.
 _Dumper.add_representer(
-    float, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", _float(value))
+    float, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", _represent_float(value))
 )
 
 
-def _float(value: float) -> str:
+def _represent_float(value: float) -> str:
     if not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     text = repr(value)
@@ -226,5 +226,5 @@ def _float(value: float) -> str:
     return text if not e or "." in mantissa else f"{mantissa}.0e{exponent}"
 
 
-def dumps(value: Any) -> str:
+def dump_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

@@ -23,7 +23,7 @@ def locate(folder: str, source: Source) -> Path:
     if found := find(folder, source.file):
         return found
     wanted = f"'{folder}/{source.file}'"
-    if settings.offline():
+    if settings.is_offline():
         raise NotFound(
             f"The file {wanted} is not on this machine and DIGSITE_OFFLINE is set.",
             hint=f"Unset DIGSITE_OFFLINE, or put the file into {_places(folder)}.",
@@ -49,7 +49,7 @@ def _places(folder: str) -> str:
 
 
 def _urls(folder: str, source: Source) -> tuple[str, ...]:
-    mirror = settings.mirror()
+    mirror = settings.data_mirror()
     return (f"{mirror}/{folder}/{source.file}",) if mirror else source.urls
 
 

@@ -4,8 +4,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from digsite.base import lazy, settings
-from digsite.base.errors import DigsiteError, NotFound, nearest
+from digsite.base import errors, settings
+from digsite.base.errors import DigsiteError, NotFound, name_nearest
 
 LOCAL = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
 INSTEAD = "Use the generated stories (digsite.data.stories), or a local file."
@@ -16,14 +16,14 @@ def texts(name: str, column: str = "text", split: str = "train", limit: int | No
     rows = _open(name, split)
     known = list(rows.column_names or next(iter(rows), {}))
     if column not in known:
-        raise NotFound(f"The dataset '{name}' has no column '{column}'.", hint=nearest(column, known))
+        raise NotFound(f"The dataset '{name}' has no column '{column}'.", hint=name_nearest(column, known))
     return [row[column] for row in islice(rows, limit)]
 
 
 def _open(name: str, split: str) -> Any:
-    datasets = lazy.require("datasets", extra="hub")
+    datasets = errors.require_package("datasets", extra="hub")
     path = Path(name)
-    if settings.offline() and not path.exists():
+    if settings.is_offline() and not path.exists():
         raise NotFound(f"The dataset '{name}' is on the hub and DIGSITE_OFFLINE is set.", hint=INSTEAD)
     try:
         if path.suffix in LOCAL and path.is_file():

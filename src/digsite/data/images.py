@@ -11,8 +11,7 @@ from torch import Tensor
 
 from digsite.base import families
 from digsite.base.contract import public_method
-from digsite.base.edge import one_sentence
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest, one_sentence
 
 PACKAGE = "digsite.data.sets"
 
@@ -67,7 +66,7 @@ def _labels(labels: np.ndarray) -> Tensor:
 
 
 def names() -> list[str]:
-    return families.names(PACKAGE)
+    return families.list_members(PACKAGE)
 
 
 @public_method()
@@ -79,7 +78,7 @@ def load(name: str) -> ImageSet:
     if name.endswith(".npz"):
         return read_own(Path(name).expanduser())
     if name not in names():
-        raise NotFound(f"There is no image set '{name}'.", hint=nearest(name, names()))
+        raise NotFound(f"There is no image set '{name}'.", hint=name_nearest(name, names()))
     return import_module(f"{PACKAGE}.{name}").read()
 
 

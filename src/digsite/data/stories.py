@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data.grammar import HOLDERS, Story, tell, vocabulary
 from digsite.data.tokenizers import WordTokenizer
 
@@ -25,7 +25,7 @@ def stories(n: int, seed: int = 0, split: str = "train") -> list[Story]:
     """The first `n` stories of a seed; no story is in both splits, whatever the seeds."""
     if split not in SPLITS:
         raise UsageError(f"There is no split '{split}' of the stories.", hint="Accepted: train, test.")
-    rng = np.random.default_rng(derive(seed, f"stories/{split}"))
+    rng = np.random.default_rng(derive_seed(seed, f"stories/{split}"))
     told: list[Story] = []
     while len(told) < n:
         story = tell(rng)
@@ -68,7 +68,7 @@ def _rows(n: int, length: int, seed: int, split: str) -> list[list[Story]]:
     rows: list[list[Story]] = []
     row, filled, block = [], 0, 0
     while len(rows) < n:
-        for story in stories(256, derive(seed, "windows", block), split):
+        for story in stories(256, derive_seed(seed, "windows", block), split):
             row.append(story)
             filled += len(story.words) + 1
             if filled >= length:
@@ -116,7 +116,7 @@ def _labeled(n: int, length: int, seed: int, split: str, words: WordTokenizer) -
     open_rows = {label: list(np.flatnonzero(wanted == label)[::-1]) for label in range(len(HOLDERS))}
     block = 0
     while any(open_rows.values()):
-        for story in stories(256, derive(seed, "classification", block), split):
+        for story in stories(256, derive_seed(seed, "classification", block), split):
             label = HOLDERS.index(story.holder)
             if story.n_body <= length and open_rows[label]:
                 rows[open_rows[label].pop(), : story.n_body] = torch.tensor(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.data.fetch import Source, find, locate
 from digsite.data.tokenizers import Tokenizer
 
@@ -50,7 +50,7 @@ def _path(name: str) -> Path:
         )
     if (path := Path(name)).is_file():
         return path
-    raise NotFound(f"There is no text '{name}'.", hint=nearest(name, ["tinyshakespeare", *LOCAL]))
+    raise NotFound(f"There is no text '{name}'.", hint=name_nearest(name, ["tinyshakespeare", *LOCAL]))
 
 
 def windows(texts: list[str], tokenizer: Tokenizer, length: int) -> Int[Tensor, "n length"]:

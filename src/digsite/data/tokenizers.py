@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
-from digsite.base import lazy, stored
+from digsite.base import errors, stored
 from digsite.base.contract import public_method
 from digsite.base.errors import DigsiteError, UsageError
 
@@ -180,7 +180,7 @@ def _table(read: Callable[[bytes], Iterator[tuple[str, float]]]) -> Callable[[Pa
 
 
 def _read_json(path: Path) -> Tokenizer:
-    tokenizers = lazy.require("tokenizers", extra="hub")
+    tokenizers = errors.require_package("tokenizers", extra="hub")
     try:
         return FastTokenizer(tokenizers.Tokenizer.from_file(str(path)))
     except Exception as error:  # the package raises bare Exceptions

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, model_validator
 
-from digsite.base.errors import nearest
-from digsite.base.families import names, scan
+from digsite.base.errors import name_nearest
+from digsite.base.families import list_members, scan_family
 from digsite.config import Config, Field
-from digsite.config.members import check_settings, named
+from digsite.config.members import check_settings, named_member
 from digsite.models.configs.gpt2 import Gpt2Config
 from digsite.models.configs.induction import InductionConfig
 from digsite.models.configs.llama import LlamaConfig
@@ -15,8 +15,8 @@ from digsite.models.configs.modular_mlp import ModularMlpConfig
 from digsite.models.configs.resid_mlp import ResidMlpConfig
 from digsite.models.configs.tms import TmsConfig
 
-LOSSES = scan("digsite.decompose.core.losses")
-GATES = scan("digsite.decompose.core.gates")
+LOSSES = scan_family("digsite.decompose.core.losses")
+GATES = scan_family("digsite.decompose.core.gates")
 
 if TYPE_CHECKING:
     Loss = Any
@@ -27,8 +27,8 @@ else:
 
 
 METRICS = "digsite.decompose.judge.metrics"
-Figure = Annotated[str, named("figure", "digsite.decompose.figures")]
-Metric = Annotated[str, named("metric", METRICS)]
+Figure = Annotated[str, named_member("figure", "digsite.decompose.figures")]
+Metric = Annotated[str, named_member("metric", METRICS)]
 
 
 def _read_settings(chosen: dict[str, Any]) -> dict[str, Any]:
@@ -42,15 +42,15 @@ CONTESTANTS = "digsite.decompose.judge.contestants"
 
 def _check_contestant(name: str) -> str:
     """A name of the family, or a stranger's function, which is looked up when it is called."""
-    if not name.startswith("py:") and name not in names(CONTESTANTS):
+    if not name.startswith("py:") and name not in list_members(CONTESTANTS):
         raise ValueError(
-            f"there is no contestant '{name}'. {nearest(name, names(CONTESTANTS))} Or py:module:function."
+            f"there is no contestant '{name}'. {name_nearest(name, list_members(CONTESTANTS))} Or py:module:function."
         )
     return name
 
 
 Contestant = Annotated[str, AfterValidator(_check_contestant)]
-Start = Annotated[str, named("start of parts", "digsite.decompose.core.starts")]
+Start = Annotated[str, named_member("start of parts", "digsite.decompose.core.starts")]
 Metrics = Annotated[dict[Metric, Any], AfterValidator(_read_settings)]
 Toy = Annotated[TmsConfig | ResidMlpConfig, Field(discriminator="kind")]
 Language = Annotated[LlamaConfig | Gpt2Config, Field(discriminator="kind")]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from digsite.figures.style import RC
 
 
-def card(title: str, facts: Mapping[str, Any], figure: Figure | None = None) -> str:
+def notebook_card(title: str, facts: Mapping[str, Any], figure: Figure | None = None) -> str:
     """HTML without scripts or styles of its own, so that it looks at home in every notebook."""
     rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
     picture = f'<img alt="{escape(title)}" src="{data_uri(figure)}">' if figure else ""

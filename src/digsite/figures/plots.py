@@ -29,7 +29,7 @@ def curves(
     ax: Axes | None = None,
 ) -> Figure:
     """Lines with optional bands; the names in `nulls` are drawn gray and dashed."""
-    figure, ax = _axes(ax)
+    figure, ax = _given_axes(ax)
     for name, (xs, ys) in series.items():
         look: dict[str, Any] = {"color": NULL_COLOR, "linestyle": "--"} if name in nulls else {}
         (line,) = ax.plot(np.asarray(xs), np.asarray(ys), label=name, **look)
@@ -48,7 +48,7 @@ def curves(
         ax.set_xscale("log")
     if log_y:
         ax.set_yscale("log")
-    _legend(ax, len(series))
+    _legend_if(ax, len(series))
     return figure
 
 
@@ -69,7 +69,7 @@ def heatmap(
 ) -> Figure:
     """A matrix with its color scale; `centered` puts white at zero."""
     values = np.asarray(matrix, dtype=float)
-    figure, ax = _axes(ax, height=4.0)
+    figure, ax = _given_axes(ax, height=4.0)
     limit = float(np.nanmax(np.abs(values))) if centered and values.size else None
     image = ax.imshow(
         values,
@@ -106,7 +106,7 @@ def bars(
 ) -> Figure:
     """Bars with intervals; a gray tick marks each bar's null, and bars named in `gray` are nulls themselves."""
     names = list(values)
-    figure, ax = _axes(ax, width=max(4.0, 1.6 + 0.55 * len(names)))
+    figure, ax = _given_axes(ax, width=max(4.0, 1.6 + 0.55 * len(names)))
     heights = np.array([values[name] for name in names], dtype=float)
     colors = [NULL_COLOR if name in gray else PALETTE[0] for name in names]
     ax.bar(range(len(names)), heights, width=0.62, zorder=2, color=colors)
@@ -152,7 +152,7 @@ def histogram(
     ax: Axes | None = None,
 ) -> Figure:
     """Step histograms on shared bins."""
-    figure, ax = _axes(ax)
+    figure, ax = _given_axes(ax)
     edges = np.histogram_bin_edges(
         np.concatenate([np.ravel(np.asarray(v)) for v in samples.values()]), bins=bins
     )
@@ -168,7 +168,7 @@ def histogram(
             **look,
         )
     ax.set(xlabel=x, ylabel=y, title=title)
-    _legend(ax, len(samples))
+    _legend_if(ax, len(samples))
     return figure
 
 
@@ -185,18 +185,18 @@ def scatter(
     ax: Axes | None = None,
 ) -> Figure:
     """Points by group; `diagonal` adds the line of equality."""
-    figure, ax = _axes(ax, height=4.0)
+    figure, ax = _given_axes(ax, height=4.0)
     for name, (xs, ys) in groups.items():
         look: dict[str, Any] = {"color": NULL_COLOR, "marker": "x"} if name in nulls else {"marker": "o"}
         ax.scatter(np.asarray(xs), np.asarray(ys), s=16, alpha=0.75, linewidth=0.6, label=name, **look)
     if diagonal:
         ax.axline((0, 0), slope=1, color=NULL_COLOR, linewidth=1, linestyle="--")
     ax.set(xlabel=x, ylabel=y, title=title)
-    _legend(ax, len(groups))
+    _legend_if(ax, len(groups))
     return figure
 
 
-def _axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> tuple[Figure, Axes]:
+def _given_axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> tuple[Figure, Axes]:
     if ax is None:
         return canvas(width=width, height=height)
     figure = ax.figure
@@ -204,6 +204,6 @@ def _axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> tuple[
     return figure, ax
 
 
-def _legend(ax: Axes, n: int) -> None:
+def _legend_if(ax: Axes, n: int) -> None:
     if n > 1:
         place_legend(ax, ncols=1 + n // 7)

@@ -18,7 +18,7 @@ def save_figure(figure: Figure, path: Path, *, caption: str = "") -> None:
     """Write `path`.png and `path`.svg; the caption goes to `path`.txt, where reports find it."""
     with plt.rc_context(RC):
         for kind, metadata in _METADATA.items():
-            with atomic.replacing(path.with_name(f"{path.name}.{kind}")) as temporary:
+            with atomic.replace_file(path.with_name(f"{path.name}.{kind}")) as temporary:
                 figure.savefig(temporary, format=kind, metadata=metadata)
     if caption:
         atomic.write_text(path.with_name(f"{path.name}.txt"), caption + "\n")

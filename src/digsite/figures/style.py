@@ -85,7 +85,7 @@ def quiet_corner(ax: Axes) -> str:
     ax.autoscale_view()
     to_axes = ax.transData + ax.transAxes.inverted()
     drawn = [
-        _along(np.asarray(line.get_xydata(), dtype=float))
+        _points_along(np.asarray(line.get_xydata(), dtype=float))
         for line in ax.lines
         if line.get_transform() == ax.transData
     ]
@@ -114,7 +114,7 @@ def quiet_corner(ax: Axes) -> str:
     return min(CORNERS, key=crowd)
 
 
-def _along(points: np.ndarray) -> np.ndarray:
+def _points_along(points: np.ndarray) -> np.ndarray:
     """Points on a line with few corners, so that what it crosses counts and not only where it bends."""
     if not 1 < len(points) < SAMPLED:
         return points

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from digsite.base.errors import nearest
+from digsite.base.errors import name_nearest
 from digsite.config import Config, Field
-from digsite.config.members import list_names, named
+from digsite.config.members import list_known, named_member
 
 METHOD_FOLDER = Path(__file__).parent / "core" / "methods"
 MLPS = {
@@ -27,8 +27,8 @@ CNNS = {  # channels, then fully connected widths
     "cnn_pyramid": ([32, 64], [256, 128]),
 }
 NETWORKS = (*MLPS, *CNNS, "transformer")
-Network = Annotated[str, named("network", NETWORKS)]
-ImageSet = Annotated[str, named("image set", "digsite.data.sets")]
+Network = Annotated[str, named_member("network", NETWORKS)]
+ImageSet = Annotated[str, named_member("image set", "digsite.data.sets")]
 SURGERY = (
     "direct_copy",
     "procrustes_probe",
@@ -150,7 +150,7 @@ def known_method(text: str) -> str:
     """The text as it is, if its first word is a graft method."""
     name = text.split()[0] if text.split() else text
     if name not in method_names():
-        raise ValueError(f"there is no graft method '{name}'. {nearest(name, method_names())}")
+        raise ValueError(f"there is no graft method '{name}'. {name_nearest(name, method_names())}")
     return text
 
 
@@ -288,7 +288,7 @@ class StoriesConfig(Config):
 class MergeStoriesConfig(StoriesConfig):
     """Two skills merged in every way."""
 
-    methods: dict[Annotated[str, named("merge", "digsite.graft.core.merges")], list[str]] = Field(
+    methods: dict[Annotated[str, named_member("merge", "digsite.graft.core.merges")], list[str]] = Field(
         {
             "average": [],
             "slerp": [],
@@ -351,10 +351,10 @@ class DictionaryTruthConfig(Config):
     @field_validator("knobs")
     @classmethod
     def _every_kind_has_one(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
-        known = list_names(["digsite.graft.core.saes"])
+        known = list_known(["digsite.graft.core.saes"])
         for kind in (*value, *known):
             if kind not in known:
-                raise ValueError(f"there is no kind of dictionary '{kind}'. {nearest(kind, known)}")
+                raise ValueError(f"there is no kind of dictionary '{kind}'. {name_nearest(kind, known)}")
             if not value.get(kind):
                 raise ValueError(f"the kind '{kind}' has no sparsity to choose from; give knobs.{kind}=[0.1]")
         return value

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from digsite.config import Config, Field
-from digsite.config.members import named
+from digsite.config.members import named_member
 from digsite.graft.config import TaskConfig, known_method
 
 GraftMethod = Annotated[str, AfterValidator(known_method)]
@@ -24,7 +24,7 @@ class SurvivalConfig(TaskConfig):
     bits: list[int] = Field([8, 4], description="bits that weights are rounded to")
 
 
-Block = Annotated[str, named("question", "digsite.joint.judge.blocks")]
+Block = Annotated[str, named_member("question", "digsite.joint.judge.blocks")]
 
 
 class DigConfig(Config):

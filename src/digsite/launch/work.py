@@ -8,9 +8,9 @@ from pathlib import Path
 
 from digsite.base import families
 from digsite.base import settings as environment
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.record import snapshot
-from digsite.record.sweeps import Member, Sweep
+from digsite.record.sweeps import Sweep, SweepRow
 
 FAMILY = "digsite.launch.launchers"
 UNFINISHED = ("planned", "failed", "killed", "interrupted", "damaged")
@@ -68,8 +68,8 @@ def work_left(sweep: Sweep, *, only_failed: bool = False) -> list[Work]:
     return [piece for piece in pieces if todo & set(piece.paths)]
 
 
-def _packs(members: Sequence[Member]) -> list[list[Member]]:
-    groups: dict[str, list[Member]] = {}
+def _packs(members: Sequence[SweepRow]) -> list[list[SweepRow]]:
+    groups: dict[str, list[SweepRow]] = {}
     for index, member in enumerate(members):
         groups.setdefault(member.pack or f"alone-{index}", []).append(member)
     return list(groups.values())
@@ -77,9 +77,9 @@ def _packs(members: Sequence[Member]) -> list[list[Member]]:
 
 def settings(sweep: Sweep, options: Options) -> dict[str, str]:
     """What every started process gets in its environment: its threads, and the code that the sweep was planned with."""
-    code = snapshot.pinned(sweep.folder)
+    code = snapshot.pinned_folder(sweep.folder)
     path = os.pathsep.join(filter(None, [str(code or ""), os.environ.get("PYTHONPATH")]))
-    threads = str(options.cpus if options.cpus > 1 else environment.threads())
+    threads = str(options.cpus if options.cpus > 1 else environment.count_threads())
     return {"OMP_NUM_THREADS": threads, **({"PYTHONPATH": path} if path else {})}
 
 
@@ -90,16 +90,16 @@ def chunks(pieces: Sequence[Work], size: int) -> Iterator[list[Work]]:
 
 def refuse_unknown(on: str) -> None:
     """Before anything is planned: a mistyped launcher must not leave run directories behind."""
-    name, known = on.partition(":")[0], families.names(FAMILY)
+    name, known = on.partition(":")[0], families.list_members(FAMILY)
     if name not in known:
-        raise UsageError(f"There is no launcher '{name}'. {nearest(name, known)}")
+        raise UsageError(f"There is no launcher '{name}'. {name_nearest(name, known)}")
 
 
 def launch(sweep: Sweep, on: str, options: Options) -> int:
     """Run what is left of a sweep with the launcher named `on`, for example `local:2`; returns the exit code."""
     refuse_unknown(on)
     name, _, argument = on.partition(":")
-    code = families.scan_one(FAMILY, name).launch(sweep, argument, options)
+    code = families.scan_member(FAMILY, name).launch(sweep, argument, options)
     return code or _left_over(sweep, options)
 
 

@@ -5,26 +5,26 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from digsite.base import atomic, families, jsonl
-from digsite.base.errors import MissingExtra, UsageError, nearest
+from digsite.base.errors import MissingExtra, UsageError, name_nearest
 from digsite.base.settings import load_dotenv
 from digsite.base.stored import finite_number
 from digsite.mirrors.mirror import Mirror, numbers_of
 from digsite.record.layout import RunDir
 from digsite.record.results import Results
-from digsite.record.shown import results_of
+from digsite.record.shown import read_claims
 
 KINDS = "digsite.mirrors.kinds"
 
 
 def kinds() -> list[str]:
-    return families.names(KINDS)
+    return families.list_members(KINDS)
 
 
 def refuse_unknown(kind: str) -> None:
     """Before a run starts: a tracker that is unknown or not installed would copy nothing and say nothing."""
     if kind not in kinds():
-        raise UsageError(f"There is no mirror '{kind}'. {nearest(kind, kinds())}")
-    tracker, extra = getattr(families.scan_one(KINDS, kind), "NEEDS", ("", ""))
+        raise UsageError(f"There is no mirror '{kind}'. {name_nearest(kind, kinds())}")
+    tracker, extra = getattr(families.scan_member(KINDS, kind), "NEEDS", ("", ""))
     if tracker and find_spec(tracker) is None:
         raise MissingExtra(
             f"The mirror '{kind}' needs the package '{tracker}', which is not installed.",
@@ -41,7 +41,7 @@ def follow(
     mark = run.path / f".mirror-{kind}.json"
     stored = finite_number(atomic.read_json_or(mark, {}).get("offset", 0))
     offset = int(stored) if stored is not None and stored >= 0 else 0
-    mirror: Mirror = families.scan_one(KINDS, kind).open_mirror(run, project)
+    mirror: Mirror = families.scan_member(KINDS, kind).open_mirror(run, project)
     while True:
         ended = run.status().shown_state not in ("planned", "running")
         offset = _copy_journal(run, mirror, offset)
@@ -56,7 +56,7 @@ def follow(
 def _copy_journal(run: RunDir, mirror: Mirror, offset: int) -> int:
     """A resumed run cuts its journal back: then the copy starts again from there."""
     size = jsonl.whole_size(run.journal)
-    for record in jsonl.read(run.journal, offset=min(offset, size)):
+    for record in jsonl.read_records(run.journal, offset=min(offset, size)):
         step = finite_number(record.pop("step", 0))
         record.pop("time", None)
         numbers = {k: v for k, v in record.items() if finite_number(v) is not None}
@@ -70,7 +70,7 @@ def _copy_files(run: RunDir, mirror: Mirror) -> None:
         mirror.figure(str(path.relative_to(run.figures).with_suffix("")), path)
     for path in sorted(run.tables.rglob("*.csv")):
         mirror.table(str(path.relative_to(run.tables).with_suffix("")), path)
-    results = results_of(run)
+    results = read_claims(run)
     if isinstance(results, Results):
         mirror.claims(numbers_of(results))
         hero = run.figures / f"{results.hero}.png"

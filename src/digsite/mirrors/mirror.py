@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from digsite.config.overrides import paths
+from digsite.config.overrides import leaf_paths
 from digsite.record.layout import RunDir
 from digsite.record.results import Results
 
@@ -38,4 +38,4 @@ def numbers_of(results: Results) -> dict[str, float]:
 def settings_of(run: RunDir) -> dict[str, Any]:
     """The config as flat keys, with what identifies the run."""
     launch = run.plan()
-    return {"study": launch["study"], "method": launch["method"], **paths(launch["config"])}
+    return {"study": launch["study"], "method": launch["method"], **leaf_paths(launch["config"])}

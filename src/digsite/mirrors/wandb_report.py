@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from digsite.base import atomic, settings
-from digsite.base.errors import DigsiteError, UsageError
-from digsite.base.lazy import require
-from digsite.record.journal import series
+from digsite.base.errors import DigsiteError, UsageError, require_package
+from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.report.claims import row
 from digsite.report.comparison import Comparison, compare
@@ -22,7 +21,7 @@ PANELS = 12
 def publish(runs: Sequence[RunDir], out: Path, *, title: str, project: str, entity: str) -> str:
     """The report's address; offline, or without an entity, the file from which it can be saved later."""
     report = compose(runs, title=title, project=project, entity=entity or "entity")
-    if settings.offline() or not entity:
+    if settings.is_offline() or not entity:
         atomic.write_json(out, as_stored(report))
         return str(out)
     try:
@@ -38,7 +37,7 @@ def compose(runs: Sequence[RunDir], *, title: str, project: str, entity: str) ->
     """Question, settings and pooled claims as text, then panels over exactly these runs."""
     api, compared = _api(), compare([gather(run) for run in runs])
     chosen = api.Runset(name=title, filters=f"ID in {[run.id for run in runs]!r}")
-    measured = list(dict.fromkeys(name for run in runs[:20] for name in series(run.journal)))
+    measured = list(dict.fromkeys(name for run in runs[:20] for name in read_series(run.journal)))
     lines = [api.LinePlot(x="step", y=[name]) for name in measured[:PANELS]]
     axes = [api.Config(path) for path in compared.differing] + [
         api.SummaryMetric(f"{_place(compared, n)}/{n}") for n in compared.claims
@@ -101,7 +100,7 @@ def _said(claim: Any) -> str:
 def _api() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it declares its classes in pydantic's old style
-        return require("wandb_workspaces.reports.v2", extra="wandb")
+        return require_package("wandb_workspaces.reports.v2", extra="wandb")
 
 
 def refuse_other(kind: str) -> None:

@@ -17,7 +17,7 @@ UNKNOWN_USE = "Name your own module with py:module:factory, or save the model wi
 
 def assemble(bundle: WeightBundle) -> nn.Module | None:
     """The network of the first layout that knows these tensors, in evaluation mode; None where none does."""
-    for layout in families.scan(LAYOUTS).values():
+    for layout in families.scan_family(LAYOUTS).values():
         if layout.matches(bundle):
             return fill(*layout.translate(bundle)).eval()
     return None

@@ -8,13 +8,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from digsite.base import families
 from digsite.base.contract import public_method
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.config import Config, Field
 
 
 def _scan() -> dict[str, type[Config]]:
     found = {}
-    for kind, module in families.scan("digsite.models.configs").items():
+    for kind, module in families.scan_family("digsite.models.configs").items():
         configs = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Config)]
         (found[kind],) = [c for c in configs if "kind" in c.model_fields and c.__module__ == module.__name__]
         assert found[kind].model_fields["kind"].default == kind, f"{module.__name__} is not of kind {kind}"
@@ -34,7 +34,7 @@ def parse(value: dict[str, Any]) -> Config:
     """A model config from plain data, such as the JSON beside a checkpoint."""
     kind = value.get("kind", "")
     if kind not in MODELS:
-        raise UsageError(f"There is no architecture of kind '{kind}'.", hint=nearest(str(kind), MODELS))
+        raise UsageError(f"There is no architecture of kind '{kind}'.", hint=name_nearest(str(kind), MODELS))
     try:
         return TypeAdapter(ModelConfig).validate_python(value)
     except ValidationError as error:

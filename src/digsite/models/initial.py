@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.contract import public_method
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 
 Draw = Callable[[Tensor, torch.Generator], object]
 
@@ -32,7 +32,7 @@ def init(
     """
     scheme = _ALIASES.get(scheme, scheme)
     if scheme not in SCHEMES:
-        raise UsageError(f"There is no initialization scheme '{scheme}'.", hint=nearest(scheme, SCHEMES))
+        raise UsageError(f"There is no initialization scheme '{scheme}'.", hint=name_nearest(scheme, SCHEMES))
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     _reset(model, generator)
     with torch.no_grad():

@@ -3,7 +3,7 @@
 from typing import Any
 
 from digsite.base.contract import public_method
-from digsite.base.errors import NotFound, nearest
+from digsite.base.errors import NotFound, name_nearest
 from digsite.config import Config
 from digsite.models.config import parse
 
@@ -51,7 +51,7 @@ def shape(
 ) -> Config:
     """The config of a named network for images, or for texts of `length` tokens out of `vocab`."""
     if name not in SHAPES:
-        raise NotFound(f"There is no network named '{name}'.", hint=nearest(name, SHAPES))
+        raise NotFound(f"There is no network named '{name}'.", hint=name_nearest(name, SHAPES))
     given = dict(SHAPES[name])
     if given["kind"] == "mlp":
         return parse(_mlp(given, image, n_classes, vocab, length))

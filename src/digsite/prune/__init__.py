@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from digsite.base.callable_room import make_callable
-from digsite.base.public import lazy_names
+from digsite.base.public import lazy_names, make_callable
 
 if TYPE_CHECKING:
     from digsite.prune.core.clusters import cluster_features as cluster_features

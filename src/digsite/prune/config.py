@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from digsite.base.errors import nearest
+from digsite.base.errors import name_nearest
 from digsite.config import Config, Field
-from digsite.config.members import list_names, named
+from digsite.config.members import list_known, named_member
 
 AFTER = (
     "digsite.prune.core.repair",
@@ -16,13 +16,13 @@ ADDED = ("", "swaps", "owl")
 def bare_method(text: str) -> str:
     """`sparse-gpt+swaps` -> `sparse_gpt`: dashes are as good as underscores, and what follows a plus is how."""
     method, *added = text.split("+")
-    known = [*ADDED, *list_names(AFTER)]
+    known = [*ADDED, *list_known(AFTER)]
     if strange := [word for word in added if word.replace("-", "_") not in known]:
-        raise ValueError(f"'{text}' adds '{strange[0]}'. {nearest(strange[0], known[1:])}")
+        raise ValueError(f"'{text}' adds '{strange[0]}'. {name_nearest(strange[0], known[1:])}")
     return method.replace("-", "_")
 
 
-Method = Annotated[str, named("pruning method", "digsite.prune.core.scores", clean=bare_method)]
+Method = Annotated[str, named_member("pruning method", "digsite.prune.core.scores", clean=bare_method)]
 Level = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?%|\d+:\d+)$")]
 
 

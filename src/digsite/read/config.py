@@ -6,12 +6,12 @@ from pydantic import model_validator
 
 from digsite.base import families
 from digsite.config import Config, Field
-from digsite.config.members import named
+from digsite.config.members import named_member
 from digsite.zoo.config import ZooConfig
 
 READERS = "digsite.read.core.readers"
 ALL = "all"
-Asked = Annotated[str, named("task", "digsite.read.core.tasks:TASKS")]
+Asked = Annotated[str, named_member("task", "digsite.read.core.tasks:TASKS")]
 
 
 class NwaConfig(Config):
@@ -65,7 +65,7 @@ class NwaConfig(Config):
 
     @model_validator(mode="after")
     def _agrees(self) -> "NwaConfig":
-        known = [*families.names(READERS), ALL]
+        known = [*families.list_members(READERS), ALL]
         strange = [k for k in self.kinds_asked() if k not in known]
         if strange:
             raise ValueError(f"there is no reader '{strange[0]}': accepted is {', '.join(known)}")
@@ -85,7 +85,7 @@ class NwaConfig(Config):
     def kinds(self) -> list[str]:
         """Readers to train, the cheap baselines first."""
         asked = self.kinds_asked()
-        return families.names(READERS) if ALL in asked else asked
+        return families.list_members(READERS) if ALL in asked else asked
 
 
 class PublishedConfig(Config):
@@ -118,16 +118,18 @@ class FamiliesConfig(Config):
 
     seed: int = Field(0, description="seed of the edits and triggers")
     families: int = Field(2, ge=2, description="families of each recipe; every second root has a backdoor")
-    recipes: list[Annotated[str, named("recipe", "digsite.read.subjects.family_recipes:PLANS")]] = Field(
-        [
-            "mlp-mnist-relu-sgd",
-            "mlp-usps-gelu-adam",
-            "cnn-usps-relu-momentum",
-            "cnn-fashion-tanh-adam",
-            "transformer-usps-adamw",
-        ],
-        min_length=1,
-        description="recipes that families are made of; those the rules were grown on are no test",
+    recipes: list[Annotated[str, named_member("recipe", "digsite.read.subjects.family_recipes:PLANS")]] = (
+        Field(
+            [
+                "mlp-mnist-relu-sgd",
+                "mlp-usps-gelu-adam",
+                "cnn-usps-relu-momentum",
+                "cnn-fashion-tanh-adam",
+                "transformer-usps-adamw",
+            ],
+            min_length=1,
+            description="recipes that families are made of; those the rules were grown on are no test",
+        )
     )
     share: float = Field(1.0, gt=0, le=1, description="share of each recipe's training steps")
 
@@ -137,17 +139,17 @@ class PlantedConfig(Config):
 
     seed: int = Field(0, description="seed of images and triggers")
     networks: int = Field(40, ge=4, description="networks of each recipe, half of them poisoned")
-    sets: list[Annotated[str, named("image set", "digsite.data.sets")]] = Field(
+    sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
         ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
     )
     side: int = Field(10, ge=8, description="side that all images are brought to")
     per_set: int = Field(2000, ge=50, description="training images of each set")
-    calibration: list[Annotated[str, named("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
+    calibration: list[Annotated[str, named_member("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
         ["relu-adam", "relu-momentum", "no-hidden-adam"],
         min_length=1,
         description="recipes whose clean networks set the level",
     )
-    recipes: list[Annotated[str, named("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
+    recipes: list[Annotated[str, named_member("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
         ["tanh-adamw", "relu-rmsprop", "gelu-momentum"], min_length=1, description="recipes that are judged"
     )
     steps_share: float = Field(1.0, gt=0, le=1, description="share of each recipe's training steps")

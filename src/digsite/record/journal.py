@@ -28,14 +28,14 @@ class Journal:
         """Write one line, unless the same line already stands where it belongs."""
         line = jsonl.line_of({"step": step, **values})
         if self.at is not None:
-            stands = self._stands(line)
+            stands = self._stands_there(line)
             self.at += len(line)
             if stands:
                 return
         jsonl.append_line(self.path, line)
-        jsonl.append(self.path.with_name(CLOCK), {"step": step, "time": round(time.time(), 3)})
+        jsonl.append_record(self.path.with_name(CLOCK), {"step": step, "time": round(time.time(), 3)})
 
-    def _stands(self, line: bytes) -> bool:
+    def _stands_there(self, line: bytes) -> bool:
         assert self.at is not None
         if not self.path.exists():
             return False
@@ -43,20 +43,20 @@ class Journal:
             file.seek(self.at)
             if file.read(len(line)) == line:
                 return True
-        jsonl.truncate(self.path, self.at)
+        jsonl.cut_file(self.path, self.at)
         return False
 
-    def replay(self, size: int = 0) -> None:
+    def replay_from(self, size: int = 0) -> None:
         """The next line belongs at byte `size`: what a checkpoint knew, or the start."""
-        jsonl.truncate(self.path, jsonl.whole_size(self.path))
+        jsonl.cut_file(self.path, jsonl.whole_size(self.path))
         self.at = size
 
     def close(self) -> None:
         """Forget lines of an earlier attempt that were not logged again."""
         if self.at is not None:
-            jsonl.truncate(self.path, self.at)
+            jsonl.cut_file(self.path, self.at)
 
-    def mark(self) -> Mark:
+    def take_mark(self) -> Mark:
         """How much is written and what it is, on disk for good: what a checkpoint remembers."""
         size = jsonl.whole_size(self.path) if self.at is None else self.at
         if self.path.exists():
@@ -77,13 +77,13 @@ class Journal:
             return blake2b(file.read(size), digest_size=16).hexdigest()
 
 
-def series(path: Path, *, every: int = 1) -> dict[str, tuple[list[float], list[float]]]:
+def read_series(path: Path, *, every: int = 1) -> dict[str, tuple[list[float], list[float]]]:
     """Every measured name with its (steps, values), in order of appearance; missing values are left out.
 
     With `every`, only each so-many-th line is looked at, so that a journal of any length takes bounded memory.
     """
     columns: dict[str, tuple[list[float], list[float]]] = {}
-    for record in jsonl.read(path, every=every):
+    for record in jsonl.read_records(path, every=every):
         step = finite_number(record.get("step", 0))
         for name, value in record.items() if step is not None else ():
             number = finite_number(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digsite.base import atomic, ids, stored
+from digsite.base import atomic, stored, streams
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.base.stored import Damaged
 from digsite.config import yamlio
@@ -106,7 +106,7 @@ class RunDir:
         """The pinned launch file: schema, study, method, config and how it was started; refused when damaged."""
         return read_launch(self.launch)
 
-    def asked(self) -> dict[str, Any] | Damaged:
+    def read_asked(self) -> dict[str, Any] | Damaged:
         """The same, or the reason why it cannot be believed; for whoever only shows it."""
         try:
             return read_launch(self.launch)
@@ -114,30 +114,30 @@ class RunDir:
             return Damaged(error.message)
 
 
-def create(root: Path, launch: dict[str, Any], *, run_id: str | None = None) -> RunDir:
+def create_run(root: Path, launch: dict[str, Any], *, run_id: str | None = None) -> RunDir:
     """A new run directory in state `planned`; the launch file is the last to appear, so half a run is no run."""
     study = launch["study"]
     folder = root / study
-    run = RunDir(folder / run_id) if run_id else _fresh(folder)
+    run = RunDir(folder / run_id) if run_id else _fresh_folder(folder)
     prepare_root(root)
-    with _explained(root, "write below"):
+    with _explain_refusal(root, "write below"):
         run.path.mkdir(parents=True, exist_ok=run_id is not None)
         write_status(
             run.status_file,
             Status(state="planned", study=study, id=run.id, seed=launch["config"].get("seed")),
         )
-        atomic.write_text(run.launch, sealed(yamlio.dumps({"schema": SCHEMA, **launch})), fsync=True)
+        atomic.write_text(run.launch, seal_text(yamlio.dump_yaml({"schema": SCHEMA, **launch})), fsync=True)
         atomic.fsync_folder(run.path.parent)
     return run
 
 
-def sealed(text: str) -> str:
+def seal_text(text: str) -> str:
     """The text of a launch file with the digest that shows when it was cut or edited."""
-    return f"{text}{_SEAL}{ids.content_id(text, 16)}\n"
+    return f"{text}{_SEAL}{streams.content_id(text, 16)}\n"
 
 
 @contextmanager
-def _explained(root: Path, wish: str) -> Iterator[None]:
+def _explain_refusal(root: Path, wish: str) -> Iterator[None]:
     """What the file system refuses, in one sentence; a full disk is told further up, where it can happen at any time."""
     try:
         yield
@@ -151,8 +151,8 @@ def _explained(root: Path, wish: str) -> Iterator[None]:
         raise UsageError(message, hint="Choose another place with --runs DIR.") from None
 
 
-def _fresh(folder: Path) -> RunDir:
-    while (run := RunDir(folder / ids.new_id())).path.exists():
+def _fresh_folder(folder: Path) -> RunDir:
+    while (run := RunDir(folder / streams.new_id())).path.exists():
         pass
     return run
 
@@ -160,7 +160,7 @@ def _fresh(folder: Path) -> RunDir:
 def prepare_root(root: Path) -> None:
     """Runs are results, not sources: a new root ignores itself in git."""
     if not root.exists():
-        with _explained(root, "create"):
+        with _explain_refusal(root, "create"):
             root.mkdir(parents=True)
             (root / ".gitignore").write_text("*\n")
 
@@ -174,12 +174,12 @@ def read_launch(path: Path) -> dict[str, Any]:
             f"'{where}' is not a run directory: it has no {path.name}.", hint="List runs: digsite ls"
         )
     if isinstance(data, Damaged):
-        raise _damaged(where, data.reason)
+        raise _say_damaged(where, data.reason)
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise _damaged(where, "it is not text") from None
-    launch = _parsed(text, where)
+        raise _say_damaged(where, "it is not text") from None
+    launch = _parse_launch(text, where)
     schema = launch.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise UsageError(
@@ -187,9 +187,9 @@ def read_launch(path: Path) -> dict[str, Any]:
             hint="Upgrade it: pip install -U digsite",
         )
     if schema > 1 and not _seal_holds(text):
-        raise _damaged(where, "it was cut or edited after the run was planned")
-    if wrong := _wrong(launch):
-        raise _damaged(where, wrong)
+        raise _say_damaged(where, "it was cut or edited after the run was planned")
+    if wrong := _find_wrong(launch):
+        raise _say_damaged(where, wrong)
     return launch
 
 
@@ -202,22 +202,22 @@ def is_believable(run: RunDir) -> bool:
     return text.startswith("schema: 1\n") or _seal_holds(text)
 
 
-def _parsed(text: str, where: Path) -> dict[str, Any]:
+def _parse_launch(text: str, where: Path) -> dict[str, Any]:
     try:
-        launch = yamlio.loads(text, where=f"'{where / 'launch.yaml'}'")
+        launch = yamlio.parse_yaml(text, where=f"'{where / 'launch.yaml'}'")
     except UsageError as error:
-        raise _damaged(where, error.message.rstrip(".")) from None
+        raise _say_damaged(where, error.message.rstrip(".")) from None
     if not isinstance(launch, dict):
-        raise _damaged(where, "it holds no named values")
+        raise _say_damaged(where, "it holds no named values")
     return launch
 
 
 def _seal_holds(text: str) -> bool:
     body, _, last = text.rpartition(_SEAL)
-    return text == sealed(body) and bool(last)
+    return text == seal_text(body) and bool(last)
 
 
-def _wrong(launch: Mapping[str, Any]) -> str:
+def _find_wrong(launch: Mapping[str, Any]) -> str:
     """What is missing or of another type, as the end of a sentence; nothing when all is well."""
     if missing := sorted({"study", "method", "config"} - launch.keys()):
         return f"it lacks {', '.join(missing)}"
@@ -234,7 +234,7 @@ def _wrong(launch: Mapping[str, Any]) -> str:
     )
 
 
-def _damaged(where: Path, reason: str) -> UsageError:
+def _say_damaged(where: Path, reason: str) -> UsageError:
     return UsageError(
         f"'{where / 'launch.yaml'}' is damaged: {reason}.",
         hint="A pinned config is never edited: restore the file, or start the run anew.",

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from digsite.base.errors import NotFound, nearest
+from digsite.base.errors import NotFound, name_nearest
 from digsite.record.layout import RunDir
 from digsite.record.status import Status, read_status
 
@@ -14,8 +14,8 @@ TRASH = ".trash"
 
 def runs_in(root: Path) -> Iterator[RunDir]:
     """Every run below `root`, newest id first within its study; a folder without a launch file is none."""
-    for study in _folders(root):
-        for run in sorted(_folders(study), key=lambda p: p.name, reverse=True):
+    for study in _list_folders(root):
+        for run in sorted(_list_folders(study), key=lambda p: p.name, reverse=True):
             if has_launch(run):
                 yield RunDir(run)
 
@@ -28,7 +28,7 @@ def has_launch(run: Path) -> bool:
         return False
 
 
-def _folders(path: Path) -> list[Path]:
+def _list_folders(path: Path) -> list[Path]:
     try:
         with os.scandir(path) as entries:
             return sorted(Path(e.path) for e in entries if not e.name.startswith(".") and e.is_dir())
@@ -36,7 +36,7 @@ def _folders(path: Path) -> list[Path]:
         return []
 
 
-def statuses(root: Path) -> list[tuple[RunDir, Status]]:
+def list_statuses(root: Path) -> list[tuple[RunDir, Status]]:
     """Runs with their states, newest first."""
     found = [(run, read_status(run.status_file)) for run in runs_in(root)]
     return sorted(found, key=lambda pair: pair[1].created, reverse=True)
@@ -49,7 +49,7 @@ def find_run(name: str, root: Path) -> RunDir:
         return RunDir(Path(name))
     if has_launch(root / name):
         return RunDir(root / name)
-    if name == "last" and (everything := statuses(root)):
+    if name == "last" and (everything := list_statuses(root)):
         return everything[0][0]
     known = list(runs_in(root))
     exact = [run for run in known if run.id == name]
@@ -60,12 +60,12 @@ def find_run(name: str, root: Path) -> RunDir:
         listed = ", ".join(run.id for run in matches[:5])
         raise NotFound(f"'{name}' fits {len(matches)} runs: {listed}.", hint="Give more of the id.")
     raise NotFound(
-        f"There is no run '{name}' in '{root}'. {nearest(name, [r.id for r in known])}".strip(),
+        f"There is no run '{name}' in '{root}'. {name_nearest(name, [r.id for r in known])}".strip(),
         hint="List runs: digsite ls",
     )
 
 
-def trash(run: RunDir) -> Path:
+def move_to_trash(run: RunDir) -> Path:
     """Move a run to the trash folder of its root; nothing is deleted here."""
     bin_ = run.path.parent.parent / TRASH / run.path.parent.name
     bin_.mkdir(parents=True, exist_ok=True)

@@ -17,13 +17,13 @@ _PATIENCE_S, _POLL_S = 0.5, 0.01
 
 
 @contextmanager
-def locked(run: RunDir) -> Iterator[None]:
+def hold_lock(run: RunDir) -> Iterator[None]:
     """Hold the run for writing, or say who does. A SIGKILLed holder leaves nothing to clean up."""
     lock = FileLock(run.lock, timeout=_PATIENCE_S)
     try:
         lock.acquire(poll_interval=_POLL_S)
     except Timeout:
-        raise _held(run) from None
+        raise _say_holder(run) from None
     except OSError as error:
         message = f"The lock of run '{run.id}' cannot be taken: {error.strerror or error}."
         raise LockHeld(message, hint=f"Look at '{run.lock}': it must be a plain file.") from None
@@ -37,8 +37,8 @@ def locked(run: RunDir) -> Iterator[None]:
 def _refuse_remote_holder(run: RunDir) -> None:
     """Network file systems may not carry kernel locks between hosts: there the heartbeat decides."""
     status = run.status()
-    if status.beats and status.host != socket.gethostname():
-        raise _held(run)
+    if status.is_beating and status.host != socket.gethostname():
+        raise _say_holder(run)
 
 
 def end_silent(run: RunDir, message: str, *, states: Sequence[str] = ("running", "planned")) -> bool:
@@ -47,7 +47,7 @@ def end_silent(run: RunDir, message: str, *, states: Sequence[str] = ("running",
     Its launcher calls this, under the run's lock, so that nobody waits for a run that will say nothing more.
     """
     try:
-        with locked(run):
+        with hold_lock(run):
             status = run.status()
             if status.state not in states:
                 return False
@@ -58,7 +58,7 @@ def end_silent(run: RunDir, message: str, *, states: Sequence[str] = ("running",
         return False
 
 
-def _held(run: RunDir) -> LockHeld:
+def _say_holder(run: RunDir) -> LockHeld:
     status = run.status()
     holder = f"process {status.pid} on {status.host}" if status.pid else "another process"
     return LockHeld(f"Run '{run.id}' is being written by {holder}.", hint=f"Watch it: digsite show {run.id}")

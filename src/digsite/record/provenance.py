@@ -15,23 +15,23 @@ DIFF_LIMIT = 200_000
 SNAPSHOT = "git.json"  # lies beside a copied package
 
 
-def collect(*, device: str, parent: str | None = None) -> dict[str, Any]:
+def collect_provenance(*, device: str, parent: str | None = None) -> dict[str, Any]:
     return {
         "schema": 1,
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
-        "threads": settings.threads(),
-        "instructions": instructions(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "git": _git(Path(__file__).parents[1]),
+        "threads": settings.count_threads(),
+        "instructions": vector_instructions(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+        "git": _git_of(Path(__file__).parents[1]),
         "parent": parent,
     }
 
 
 @cache
-def instructions() -> str:
+def vector_instructions() -> str:
     """The widest vector instructions of this processor: sums are added up in another order with others.
 
     Results agree in every byte between machines of one kind with one number of threads. Two threads move a toy
@@ -50,7 +50,7 @@ def instructions() -> str:
 
 
 @cache
-def _version(name: str) -> str | None:
+def package_version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -58,7 +58,7 @@ def _version(name: str) -> str | None:
 
 
 @cache  # a warm worker executes many runs of the same code
-def _git(folder: Path) -> dict[str, Any] | None:
+def _git_of(folder: Path) -> dict[str, Any] | None:
     """The record of the checkout, or the one that travels with a sweep's copy of the code."""
     carried = atomic.read_json_or(folder.parent / SNAPSHOT, {})
     return carried.get(folder.name) if carried else git_record(folder)

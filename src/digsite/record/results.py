@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 
 from digsite.base import atomic
 from digsite.base.intervals import BY_KIND
-from digsite.record.upgrade import upgraded
+from digsite.record.upgrade import upgrade_results
 
 SCHEMA = 2
 KINDS = tuple(BY_KIND)
@@ -57,7 +57,7 @@ class Claim:
         return any(end is None for end in ends)
 
     @property
-    def says(self) -> str:
+    def say_value(self) -> str:
         """The title, or the id where nobody wrote one."""
         return self.title or self.name
 
@@ -93,18 +93,20 @@ def make_claim(
     assert kind in ("", *KINDS), f"{name}: '{kind}' is no kind of claim; there are {', '.join(KINDS)}"
     assert better in DIRECTIONS, f"{name}: better is 'higher' or 'lower' and not '{better}'"
     numbers = ("low", "high", "null", "null_low", "null_high", "p")
-    plain: dict[str, Any] = {key: _plain(item) if key in numbers else item for key, item in about.items()}
+    plain: dict[str, Any] = {
+        key: _plain_number(item) if key in numbers else item for key, item in about.items()
+    }
     n = about.get("n")
     plain["n"] = None if n is None else int(n)
-    return Claim(name, _plain(value), rivals=tuple(rivals), points=tuple(map(float, points)), **plain)
+    return Claim(name, _plain_number(value), rivals=tuple(rivals), points=tuple(map(float, points)), **plain)
 
 
-def _plain(value: Any) -> float | None:
+def _plain_number(value: Any) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
 def as_rival(name: str, given: float | Rival | None) -> Rival:
-    return given if isinstance(given, Rival) else Rival(name, _plain(given))
+    return given if isinstance(given, Rival) else Rival(name, _plain_number(given))
 
 
 def strongest_rival(rivals: Sequence[Rival], better: str) -> Rival | None:
@@ -143,14 +145,14 @@ class Results:
     @property
     def leading(self) -> tuple[Claim, ...]:
         """The headline; of a run that names none, its first claims."""
-        return leading(self.claims, self.headline)
+        return leading_claims(self.claims, self.headline)
 
     @property
     def measurements(self) -> tuple[Claim, ...]:
         return tuple(claim for claim in self.claims if claim.is_measurement)
 
 
-def leading(claims: Sequence[Claim], headline: Sequence[str]) -> tuple[Claim, ...]:
+def leading_claims(claims: Sequence[Claim], headline: Sequence[str]) -> tuple[Claim, ...]:
     """The claims that an answer leads with, at most five of them."""
     by_name = {claim.name: claim for claim in claims}
     named = [by_name[name] for name in headline if name in by_name]
@@ -159,7 +161,7 @@ def leading(claims: Sequence[Claim], headline: Sequence[str]) -> tuple[Claim, ..
 
 def write_results(path: Path, results: Results) -> None:
     """`claims` and `measurements` apart, so that no reader takes one for the other."""
-    rows = [_stored(claim) for claim in results.claims]
+    rows = [_store_claim(claim) for claim in results.claims]
     bare = [claim.is_measurement for claim in results.claims]
     stored = {
         **results.more,
@@ -175,7 +177,7 @@ def write_results(path: Path, results: Results) -> None:
     atomic.write_json(path, stored, fsync=True)
 
 
-def _stored(claim: Claim) -> dict[str, Any]:
+def _store_claim(claim: Claim) -> dict[str, Any]:
     """Empty fields are left out: most measurements are a name and a value."""
     shown = {f.name: getattr(claim, f.name) for f in fields(Claim) if f.name not in ("more", "rivals")}
     kept = {key: value for key, value in shown.items() if value not in (None, "", ())}
@@ -187,8 +189,8 @@ def read_results(path: Path) -> Results | None:
     """Results of any version: older ones are brought up to date, fields of newer ones are kept in `more`."""
     if not path.is_file():
         return None
-    stored = upgraded(json.loads(path.read_bytes()), SCHEMA)
-    rows = [_claim(row) for row in (*stored.pop("claims", ()), *stored.pop("measurements", ()))]
+    stored = upgrade_results(json.loads(path.read_bytes()), SCHEMA)
+    rows = [_read_claim(row) for row in (*stored.pop("claims", ()), *stored.pop("measurements", ()))]
     stored.pop("schema", None)
     cited = tuple(Cited(c["text"], c["claim"], c.get("part", "value")) for c in stored.pop("cited", ()))
     return Results(
@@ -202,7 +204,7 @@ def read_results(path: Path) -> Results | None:
     )
 
 
-def _claim(stored: Mapping[str, Any]) -> Claim:
+def _read_claim(stored: Mapping[str, Any]) -> Claim:
     known = {f.name for f in fields(Claim)} - {"more", "rivals"}
     rival = {f.name for f in fields(Rival)}
     rivals = tuple(
@@ -216,7 +218,7 @@ def _claim(stored: Mapping[str, Any]) -> Claim:
     )
 
 
-def misses(results: Results, expected: dict[str, Any]) -> list[str]:
+def find_misses(results: Results, expected: dict[str, Any]) -> list[str]:
     """A sentence for each claim or measurement outside of what `expected.json` allows.
 
     `undecided` expects the claim without a value: the size is too small to answer, and says so.
@@ -229,13 +231,13 @@ def misses(results: Results, expected: dict[str, Any]) -> list[str]:
             if name not in known or value is not None:
                 sentences.append(f"{name}: got {value}, expected no answer ({rule['source']})")
             continue
-        low, high = bounds(rule)
+        low, high = read_bounds(rule)
         if value is None or not low <= value <= high:
             sentences.append(f"{name}: got {value}, expected {low:g} to {high:g} ({rule['source']})")
     return sentences
 
 
-def bounds(rule: dict[str, Any]) -> tuple[float, float]:
+def read_bounds(rule: dict[str, Any]) -> tuple[float, float]:
     """`value` with `tolerance`, or open-ended `min` / `max`."""
     if "value" in rule:
         return rule["value"] - rule["tolerance"], rule["value"] + rule["tolerance"]

@@ -13,14 +13,14 @@ from digsite.record.results import Claim, Results, read_results
 from digsite.record.status import Status
 
 
-def results_of(run: RunDir) -> Results | Damaged | None:
+def read_claims(run: RunDir) -> Results | Damaged | None:
     """The claims of a run, nothing when it has none, or why its file cannot be believed."""
     raw = stored.read_json(run.results, kind=dict)
     if raw is None or isinstance(raw, Damaged):
         return raw
     try:
         results = read_results(run.results)
-        wrong = [c.name for c in results.claims if not stored.fits(c, Claim)] if results else []
+        wrong = [c.name for c in results.claims if not stored.fits_type(c, Claim)] if results else []
         if wrong:
             return Damaged(f"the claim '{str(wrong[0])[:60]}' holds something else than numbers and text")
         return (
@@ -34,14 +34,14 @@ def results_of(run: RunDir) -> Results | Damaged | None:
         return Damaged(f"it is of another form ({type(error).__name__})")
 
 
-def as_row(run: RunDir, status: Status) -> dict[str, Any]:
+def row_of_run(run: RunDir, status: Status) -> dict[str, Any]:
     """One run in a list."""
     return {**status.record(), "state": status.shown_state, "path": str(run.path)}
 
 
 def in_full(run: RunDir) -> dict[str, Any]:
     """Everything about one run but the measurements; `damaged` says of which records nothing could be read, and why."""
-    status, launch = run.status(), run.asked()
+    status, launch = run.status(), run.read_asked()
     read = {
         "results": stored.read_json(run.results, kind=dict),
         "views": stored.read_json(run.views, kind=list),
@@ -57,7 +57,7 @@ def in_full(run: RunDir) -> dict[str, Any]:
         "status": {**status.record(), "state": status.shown_state},
         "results": shown["results"],
         "views": shown["views"] or [],
-        "files": sorted(path.relative_to(run.path).as_posix() for path in files(run.path)),
+        "files": sorted(path.relative_to(run.path).as_posix() for path in list_files(run.path)),
         "damaged": why,
     }
 
@@ -67,7 +67,7 @@ def _is_shown(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and not entry.is_symlink() and is_text(entry.name)
 
 
-def files(folder: Path) -> Iterator[Path]:
+def list_files(folder: Path) -> Iterator[Path]:
     """Plain files that are meant to be looked at: nothing hidden, no links."""
     try:
         with os.scandir(folder) as entries:
@@ -76,6 +76,6 @@ def files(folder: Path) -> Iterator[Path]:
         return
     for entry in found:
         if entry.is_dir():
-            yield from files(Path(entry.path))
+            yield from list_files(Path(entry.path))
         elif entry.is_file():
             yield Path(entry.path)

@@ -31,10 +31,10 @@ class Package:
 
 def in_checkouts(names: Iterable[str]) -> list[Package]:
     """Those of the named packages that come from a checkout; an installed one does not change under a sweep."""
-    return [found for name in sorted(set(names)) if (found := _package(name))]
+    return [found for name in sorted(set(names)) if (found := _find_package(name))]
 
 
-def _package(name: str) -> Package | None:
+def _find_package(name: str) -> Package | None:
     spec = find_spec(name)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     listed = folders and provenance.ask_git(Path(folders[0]), "ls-files", "-co", "--exclude-standard", "-z")
@@ -45,23 +45,23 @@ def _package(name: str) -> Package | None:
     return Package(name, folder, files) if files else None
 
 
-def pin(sweep: Path, names: Iterable[str], *, renew: bool = False) -> bool:
+def pin_packages(sweep: Path, names: Iterable[str], *, renew: bool = False) -> bool:
     """Copy the packages into the sweep's folder once; False when it goes on with other code than today's."""
     packages = in_checkouts(names)
     if not packages:
         return True
     contents = [item for package in packages for item in package.contents()]
-    fingerprint = _fingerprint(contents)
+    fingerprint = _digest_files(contents)
     now = None if renew else _pinned_fingerprint(sweep)
     if now is None:
-        _copy(sweep / FOLDER / fingerprint, contents, packages)
+        _copy_packages(sweep / FOLDER / fingerprint, contents, packages)
         # Of two planners at once the later one may win: both copies are whole, and each job reads the pointer once.
         atomic.write_json(sweep / POINTER, {"schema": 1, "fingerprint": fingerprint})
         return True
     return now == fingerprint
 
 
-def pinned(sweep: Path) -> Path | None:
+def pinned_folder(sweep: Path) -> Path | None:
     """The folder that jobs of this sweep import from, if it has one."""
     fingerprint = _pinned_fingerprint(sweep)
     return sweep.absolute() / FOLDER / fingerprint if fingerprint else None
@@ -78,14 +78,14 @@ def _pinned_fingerprint(sweep: Path) -> str | None:
     return name
 
 
-def _fingerprint(contents: Iterable[tuple[str, bytes]]) -> str:
+def _digest_files(contents: Iterable[tuple[str, bytes]]) -> str:
     digest = blake2b(digest_size=8)
     for file, data in contents:
         digest.update(f"{file}\0{len(data)}\0".encode() + data)
     return digest.hexdigest()
 
 
-def _copy(target: Path, contents: Iterable[tuple[str, bytes]], packages: Iterable[Package]) -> None:
+def _copy_packages(target: Path, contents: Iterable[tuple[str, bytes]], packages: Iterable[Package]) -> None:
     """Under another name first, so that a killed planner leaves no half of it behind the right one."""
     if target.exists():
         return

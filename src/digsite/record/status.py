@@ -63,10 +63,10 @@ class Status:
             return True
         if self.lock is not None and self.host == socket.gethostname():
             return False
-        return self.beats
+        return self.is_beating
 
     @property
-    def beats(self) -> bool:
+    def is_beating(self) -> bool:
         """Whether the last heartbeat of a running run is fresh."""
         return self.state == "running" and abs(time.time() - (self.heartbeat or 0)) < 3 * HEARTBEAT_S
 
@@ -98,18 +98,18 @@ def read_status(path: Path) -> Status:
             "damaged",
             path.parent.parent.name,
             path.parent.name,
-            created=_changed(path),
+            created=_changed_at(path),
             lock=lock,
             message=f"damaged status: {reason}",
         )
     known = {name: value for name, kind in _KINDS.items() if (value := kind(found.get(name))) is not None}
     names = {f.name for f in fields(Status)} | {"schema"}
     extra = {key: value for key, value in found.items() if key not in names}
-    known.setdefault("created", _changed(path))
+    known.setdefault("created", _changed_at(path))
     return Status(**known, lock=lock, extra=extra)
 
 
-def _changed(path: Path) -> float:
+def _changed_at(path: Path) -> float:
     """When a folder without a readable date was last changed: the same answer each time, unlike the clock."""
     try:
         return path.parent.stat().st_mtime
@@ -117,42 +117,42 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def _text(value: Any) -> str | None:
+def _text_or(value: Any) -> str | None:
     return value[:_TEXT] if isinstance(value, str) else None
 
 
-def _moment(value: Any) -> float | None:
+def _moment_or(value: Any) -> float | None:
     number = finite_number(value)
     return (
         number if number is not None and 0 <= number < 2e11 else None
     )  # to the year 8300, which dates can show
 
 
-def _count(value: Any) -> int | None:
+def _count_or(value: Any) -> int | None:
     number = finite_number(value)
     return int(number) if number is not None and 0 <= number < 2**53 else None
 
 
-def _seed(value: Any) -> int | None:
+def _seed_or(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
 _KINDS = {
-    "state": _text,
-    "study": _text,
-    "id": _text,
-    "stage": _text,
-    "host": _text,
-    "message": _text,
-    "step": _count,
-    "total": _count,
-    "pid": _count,
-    "seed": _seed,
-    "eta_s": _moment,
-    "created": _moment,
-    "started": _moment,
-    "heartbeat": _moment,
-    "ended": _moment,
+    "state": _text_or,
+    "study": _text_or,
+    "id": _text_or,
+    "stage": _text_or,
+    "host": _text_or,
+    "message": _text_or,
+    "step": _count_or,
+    "total": _count_or,
+    "pid": _count_or,
+    "seed": _seed_or,
+    "eta_s": _moment_or,
+    "created": _moment_or,
+    "started": _moment_or,
+    "heartbeat": _moment_or,
+    "ended": _moment_or,
 }
 
 

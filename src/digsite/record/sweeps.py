@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from digsite.base import jsonl, stored
-from digsite.base.errors import NotFound, nearest
+from digsite.base.errors import NotFound, name_nearest
 from digsite.base.stored import finite_number
 from digsite.record.layout import RunDir
 from digsite.record.status import Status
@@ -16,7 +16,7 @@ FOLDER = ".sweeps"
 
 
 @dataclass(frozen=True)
-class Member:
+class SweepRow:
     """One row of the plan with its run directory."""
 
     run: RunDir
@@ -45,15 +45,15 @@ class Sweep:
         return self.folder.parent.parent
 
     @cached_property
-    def members(self) -> list[Member]:
+    def members(self) -> list[SweepRow]:
         """The rows of the plan that can be believed; `damaged` counts the others."""
-        found = (_member(self.root, row) for row in self._rows)
+        found = (_read_member(self.root, row) for row in self._rows)
         return [m for m in found if m is not None and (not self.only or m.run.id in self.only)]
 
     @property
     def damaged(self) -> int:
         """Lines of the plan from which no run can be told: such a sweep is never complete."""
-        return sum(_member(self.root, row) is None for row in self._rows)
+        return sum(_read_member(self.root, row) is None for row in self._rows)
 
     @cached_property
     def _rows(self) -> list[Any]:
@@ -66,13 +66,13 @@ class Sweep:
     def counts(self) -> Counter[str]:
         return Counter(member.status().shown_state for member in self.members)
 
-    def varied(self) -> list[str]:
+    def varied_paths(self) -> list[str]:
         """The settings that differ between members, in the order in which they were given."""
         paths = dict.fromkeys(path for member in self.members for path in member.point)
         return [p for p in paths if len({repr(m.point.get(p)) for m in self.members}) > 1]
 
 
-def _member(root: Path, row: Any) -> Member | None:
+def _read_member(root: Path, row: Any) -> SweepRow | None:
     """One line of the plan, when it names a run below the runs folder."""
     if not isinstance(row, dict):
         return None
@@ -83,7 +83,9 @@ def _member(root: Path, row: Any) -> Member | None:
     if len(parts) != 2 or any(not part or part.startswith(".") or "\0" in part for part in parts):
         return None
     minutes = finite_number(row.get("minutes")) or 0.0
-    return Member(RunDir(root / place), study, point, pack if isinstance(pack, str) else None, float(minutes))
+    return SweepRow(
+        RunDir(root / place), study, point, pack if isinstance(pack, str) else None, float(minutes)
+    )
 
 
 def find_sweep(name: str, root: Path) -> Sweep:
@@ -93,7 +95,7 @@ def find_sweep(name: str, root: Path) -> Sweep:
         return max(known, key=_planned_at)
     if len(matches) != 1:
         raise NotFound(
-            f"There is no sweep '{name}' in '{root}'. {nearest(name, [s.name for s in known])}".strip()
+            f"There is no sweep '{name}' in '{root}'. {name_nearest(name, [s.name for s in known])}".strip()
         )
     return matches[0]
 

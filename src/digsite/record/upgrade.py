@@ -6,7 +6,7 @@ from typing import Any
 Stored = dict[str, Any]
 
 
-def upgraded(stored: Stored, schema: int) -> Stored:
+def upgrade_results(stored: Stored, schema: int) -> Stored:
     """`results.json` as version `schema` would have written it; a newer one is taken as it is.
 
     A file from a later digsite keeps its unknown fields: whoever reads it sees at least what this version knows.
@@ -20,7 +20,7 @@ def upgraded(stored: Stored, schema: int) -> Stored:
     return dict(stored)
 
 
-def _two(stored: Stored) -> Stored:
+def _to_second(stored: Stored) -> Stored:
     """Version 1 had one list; what lacks a null or an interval is a measurement now, and nothing was a headline."""
     rows = list(stored.get("claims", ()))
     bare = [any(row.get(key) is None for key in ("value", "null", "low", "high")) for row in rows]
@@ -35,4 +35,4 @@ def _two(stored: Stored) -> Stored:
     }
 
 
-STEPS: dict[int, Callable[[Stored], Stored]] = {1: _two}  # from version -> to the next one
+STEPS: dict[int, Callable[[Stored], Stored]] = {1: _to_second}  # from version -> to the next one

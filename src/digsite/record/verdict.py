@@ -62,10 +62,10 @@ def fill_verdict(text: str, claims: Sequence[Claim]) -> tuple[str, tuple[Cited, 
             f"The verdict says '{nothing.group()}' where a number should be: \"{shown}\"",
             hint="Write the sentence for the case in which this could not be computed.",
         )
-    return shown, (*cited, *_literals(CITED.sub(" ", text), claims))
+    return shown, (*cited, *_find_literals(CITED.sub(" ", text), claims))
 
 
-def _literals(text: str, claims: Sequence[Claim]) -> Iterator[Cited]:
+def _find_literals(text: str, claims: Sequence[Claim]) -> Iterator[Cited]:
     """Numbers that were written out, each with the claim that has this value."""
     for match in NUMBER.finditer(NAMES.sub(lambda m: " " * len(m.group()), text)):
         said = match.group().strip()
@@ -73,8 +73,8 @@ def _literals(text: str, claims: Sequence[Claim]) -> Iterator[Cited]:
             (
                 (claim, part)
                 for claim in claims
-                for part, value in _values(claim)
-                if _is(said, value, part, claim.unit)
+                for part, value in _claim_values(claim)
+                if _is_value(said, value, part, claim.unit)
             ),
             None,
         )
@@ -86,7 +86,7 @@ def _literals(text: str, claims: Sequence[Claim]) -> Iterator[Cited]:
         yield Cited(said, where[0].name, where[1])
 
 
-def _values(claim: Claim) -> Iterator[tuple[str, float]]:
+def _claim_values(claim: Claim) -> Iterator[tuple[str, float]]:
     parts: Mapping[str, float | None] = {
         "value": claim.value,
         "low": claim.low,
@@ -119,7 +119,7 @@ def hits_of(claim: Claim) -> int | None:
     return round(hits) if abs(hits - round(hits)) < 1e-6 * max(1, claim.n) else None
 
 
-def _is(said: str, value: float, part: str, unit: str) -> bool:
+def _is_value(said: str, value: float, part: str, unit: str) -> bool:
     """Whether a number, as written, is this value rounded to the written places; a percentage is also of a share."""
     plain = said.replace("\u202f", "").replace(",", "").replace(MINUS, "-")
     percent = plain.endswith("%")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from digsite.record.journal import series
+from digsite.record.journal import read_series
 from digsite.report.comparison import Comparison, Group, pool
 from digsite.report.facts import Facts
 from digsite.report.numbers import setting
@@ -77,7 +77,7 @@ def _courses(compared: Comparison) -> Iterator[Drawn]:
     from digsite.figures import curves
 
     groups = compared.groups[:GROUPS]
-    read = {run.name: series(run.run.journal) for group in groups for run in group.members}
+    read = {run.name: read_series(run.run.journal) for group in groups for run in group.members}
     names = dict.fromkeys(name for columns in read.values() for name in columns)
     for name in list(names)[:MEASURED]:
         lines, bands = {}, {}

@@ -61,7 +61,7 @@ def row(claim: Claim) -> Row:
     side = beside_null(claim)
     return Row(
         claim.name,
-        claim.says,
+        claim.say_value,
         value,
         interval,
         null,

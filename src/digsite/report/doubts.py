@@ -29,19 +29,19 @@ def _about_claims(facts: Facts) -> Iterator[str]:
     claims = [c for c in facts.claims if not c.is_measurement]
     weak = [c for c in claims if beside_null(c) == "covers"]  # the headline comes first
     yield from map(_not_told_apart, weak[:SHOWN])
-    if more := [c.says for c in weak[SHOWN:]]:
+    if more := [c.say_value for c in weak[SHOWN:]]:
         yield f"So for {len(more)} more: {_listed(more)}."
     if strong := [c for c in claims if beside_null(c) in ("above", "below")]:
         yield _closest_call(strong)
-    if bare := [c.says for c in facts.leading if c.is_measurement and c.value is not None]:
+    if bare := [c.say_value for c in facts.leading if c.is_measurement and c.value is not None]:
         yield f"No interval or no null in this run, so only a measurement: {_listed(bare)}."
-    if missing := [c.says for c in facts.claims if c.value is None]:
+    if missing := [c.say_value for c in facts.claims if c.value is None]:
         yield f"Could not be computed in this run: {_listed(missing)}."
 
 
 def _not_told_apart(claim: Claim) -> str:
     value, interval, null = claim_texts(claim)
-    text = f"{claim.says}: not told apart from its null, {value} ({interval}) beside {null}"
+    text = f"{claim.say_value}: not told apart from its null, {value} ({interval}) beside {null}"
     needed = _n_to_separate(claim)
     return f"{text}; about {needed} times the n would tell." if needed else f"{text}."
 
@@ -86,7 +86,7 @@ def _closest_call(claims: list[Claim]) -> str:
     value, interval, null = claim_texts(closest)
     side = beside_null(closest)
     which = "The closest call" if len(claims) > 1 else "The claim"
-    return f"{which}: {closest.says}, {value} ({interval}), lies {side} its null {null}."
+    return f"{which}: {closest.say_value}, {value} ({interval}), lies {side} its null {null}."
 
 
 def _about_code(facts: Facts) -> Iterator[str]:

@@ -9,12 +9,12 @@ from typing import IO, Any
 from digsite.base import stored
 from digsite.base.jsonl import MAX_LINE
 from digsite.base.stored import Damaged
-from digsite.config.overrides import paths
+from digsite.config.overrides import leaf_paths
 from digsite.record.layout import RunDir
 from digsite.record.provenance import read_provenance
-from digsite.record.results import Claim, Results, leading
-from digsite.record.shown import files
-from digsite.record.shown import results_of as shown_results
+from digsite.record.results import Claim, Results, leading_claims
+from digsite.record.shown import list_files
+from digsite.record.shown import read_claims as shown_results
 from digsite.record.status import Status
 from digsite.report.pictures import Picture, pictures
 
@@ -54,7 +54,7 @@ class Facts:
 
     @property
     def leading(self) -> tuple[Claim, ...]:
-        return leading(self.claims, self.headline)
+        return leading_claims(self.claims, self.headline)
 
     @property
     def others(self) -> tuple[Claim, ...]:
@@ -91,7 +91,7 @@ class Facts:
 
 def gather(run: RunDir) -> Facts:
     """Everything about one run; of a damaged record the rest is told, and that it is damaged."""
-    asked, status, results = run.asked(), run.status(), shown_results(run)
+    asked, status, results = run.read_asked(), run.status(), shown_results(run)
     origin, error = read_provenance(run.provenance), stored.read_json(run.error, kind=dict)
     records = {"launch.yaml": asked, "results.json": results, "provenance.json": origin, "error.json": error}
     damaged = [f"{name}: {found.reason}" for name, found in records.items() if isinstance(found, Damaged)]
@@ -106,7 +106,7 @@ def gather(run: RunDir) -> Facts:
         size=str(launch.get("size", "full")),
         purpose=str(launch.get("purpose", "")),
         tags=tuple(map(str, launch.get("tags") or ())),
-        config=paths(launch.get("config") or {}) if launch.get("config") else {},
+        config=leaf_paths(launch.get("config") or {}) if launch.get("config") else {},
         verdict=found.verdict if found else "",
         claims=found.claims if found else (),
         provenance=origin if isinstance(origin, dict) else {},
@@ -123,7 +123,7 @@ def table_names(folder: Path) -> tuple[str, ...]:
     """Names below `tables/`, without the ending."""
     if not folder.is_dir() or folder.is_symlink():
         return ()
-    found = (path for path in files(folder) if path.suffix == ".csv")
+    found = (path for path in list_files(folder) if path.suffix == ".csv")
     return tuple(sorted(path.relative_to(folder).with_suffix("").as_posix() for path in found))
 
 

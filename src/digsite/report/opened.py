@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from digsite.record.journal import series
+from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.record.results import Claim
 from digsite.report.facts import Facts, gather
@@ -62,7 +62,7 @@ class Run:
 
     def metrics(self) -> dict[str, tuple[list[float], list[float]]]:
         """Every measured name with its (steps, values)."""
-        return series(self.directory.journal)
+        return read_series(self.directory.journal)
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digsite.base import atomic
-from digsite.record.shown import files
+from digsite.record.shown import list_files
 
 SVG_LIMIT = 400_000  # bytes; beyond this a scatter of thousands of points is better as pixels
 ALBUM = 4  # figures in one folder from which on they are shown small, side by side
@@ -33,7 +33,7 @@ def pictures(folder: Path) -> tuple[Picture, ...]:
     """Every figure below `figures/`, in the order drawn; links are not followed."""
     if not folder.is_dir() or folder.is_symlink():
         return ()
-    images = [path for path in sorted(files(folder)) if path.suffix in (".svg", ".png")]
+    images = [path for path in sorted(list_files(folder)) if path.suffix in (".svg", ".png")]
     found = [_picture(stem, folder) for stem in dict.fromkeys(path.with_suffix("") for path in images)]
     place = {name: i for i, name in enumerate(_order(folder))}
     return tuple(sorted(found, key=lambda picture: place.get(picture.name, len(place))))

@@ -23,7 +23,7 @@ THREADS = 4  # pages are quick and memory matters: every thread keeps its own he
 
 def build(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None = None) -> ASGIApp:
     """The dashboard over `root`; pass a token whenever it is bound to more than loopback."""
-    pages = families.scan("digsite.serve.pages").values()
+    pages = families.scan_family("digsite.serve.pages").values()
     app = Starlette(
         routes=[route for page in pages for route in _guard(page.routes)],
         exception_handlers={

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digsite.record.journal import series
+from digsite.record.journal import read_series
 
 WHOLE = 50_000_000  # bytes of a journal that are read line by line; of a longer one every so many lines
 Series = tuple[list[float], list[float]]
@@ -24,7 +24,7 @@ def columns(path: Path) -> dict[str, Series]:
 
 @lru_cache(maxsize=2)
 def _columns(path: Path, modified: int, size: int) -> dict[str, Series]:
-    return series(path, every=1 + size // WHOLE)
+    return read_series(path, every=1 + size // WHOLE)
 
 
 def downsampled(steps: list[float], values: list[float], points: int) -> Series:

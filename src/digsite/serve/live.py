@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from digsite.base import atomic, stored
 from digsite.record.layout import RunDir
-from digsite.record.shown import as_row
+from digsite.record.shown import row_of_run
 from digsite.record.status import ENDED
 from digsite.serve.index import Index
 
@@ -21,7 +21,7 @@ CHUNK = 400_000  # bytes of journal or log in one event
 
 def event(name: str, value: Any, id_: str = "") -> str:
     head = f"id: {id_}\n" if id_ else ""
-    return f"{head}event: {name}\ndata: {atomic.dumps(value)}\n\n"
+    return f"{head}event: {name}\ndata: {atomic.dump_json(value)}\n\n"
 
 
 async def list_changes(request: Request, index: Index) -> AsyncIterator[str]:
@@ -60,7 +60,7 @@ async def run_changes(request: Request, run: RunDir, journal: int, log: int) -> 
 
 
 def _shown(run: RunDir, status: Any) -> dict[str, Any]:
-    row = as_row(run, status)
+    row = row_of_run(run, status)
     row.pop("heartbeat")  # it beats without anything having happened
     stamps = [_stamp(path) for path in (run.figures, run.tables, run.views, run.results)]
     return {**row, "files": stamps}

@@ -43,4 +43,4 @@ def run_of(request: Request) -> RunDir:
 
 def json(value: Any, status: int = 200) -> Response:
     """The JSON of the command line: NaN and infinities are null."""
-    return Response(atomic.dumps(value), status, media_type="application/json")
+    return Response(atomic.dump_json(value), status, media_type="application/json")

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from digsite.base import atomic
-from digsite.base.errors import DigsiteError, NotFound, UsageError, nearest
+from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest
 from digsite.base.stored import finite_number
 from digsite.config import yamlio
-from digsite.config.aliases import current_method, current_study
-from digsite.config.resolve import Layers
+from digsite.config.resolve import Layers, current_method, current_study
 
 Size = Literal["full", "quick", "smoke", "demo"]
 ROOT = Path(__file__).parent
@@ -41,7 +40,7 @@ class Study:
     def layers(self, size: Size, start: Layers) -> Layers:
         """`start` with the study's config, and with what its `size` overrides."""
         if size not in get_args(Size):
-            raise UsageError(f"There is no size '{size}' of a study. {nearest(size, get_args(Size))}")
+            raise UsageError(f"There is no size '{size}' of a study. {name_nearest(size, get_args(Size))}")
         layers = start.add(self.config, "study.yaml")
         return layers if size == "full" else layers.add(getattr(self, size) or {}, f"study.yaml ({size})")
 
@@ -62,10 +61,10 @@ class Study:
 def load_study(folder: Path) -> Study:
     """The study of a folder, every value of the kind that the rest relies on, or one sentence about the first that is not."""
     file = folder / "study.yaml"
-    stored = yamlio.load(file)
+    stored = yamlio.load_yaml(file)
     if unknown := stored.keys() - _KEYS:
         key = sorted(map(str, unknown))[0]
-        raise UsageError(f"Unknown key '{key[:60]}' in '{file}'. {nearest(key, _KEYS)}")
+        raise UsageError(f"Unknown key '{key[:60]}' in '{file}'. {name_nearest(key, _KEYS)}")
     if missing := {"method", "purpose", "minutes"} - stored.keys():
         raise UsageError(f"'{file}' lacks {', '.join(sorted(missing))}.")
     for key, (accepted, what) in _KINDS.items():
@@ -175,7 +174,7 @@ def find_study(name: str, extra: Sequence[Path] = ()) -> Study:
     name = name if name in known else current_study(name)
     if name not in known:
         raise NotFound(
-            f"There is no study '{name[:100]}'. {nearest(name, known)}", hint="List them: digsite list"
+            f"There is no study '{name[:100]}'. {name_nearest(name, known)}", hint="List them: digsite list"
         )
     study = known[name]
     if isinstance(study, DigsiteError):

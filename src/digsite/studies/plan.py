@@ -8,12 +8,10 @@ from typing import Any
 
 from digsite.base.errors import UsageError
 from digsite.config import resolve, yamlio
-from digsite.config.aliases import current_method, current_settings
 from digsite.config.model import Config
-from digsite.config.naming import place
-from digsite.config.overrides import paths
-from digsite.config.resolve import Layers
-from digsite.record.layout import RunDir, create
+from digsite.config.overrides import find_path, leaf_paths
+from digsite.config.resolve import Layers, current_method, current_settings
+from digsite.record.layout import RunDir, create_run
 from digsite.studies.find import Size, Study
 from digsite.worker import methods
 
@@ -29,7 +27,7 @@ class Plan:
 
     @property
     def tree(self) -> dict[str, Any]:
-        return resolve.dump(self.config)
+        return resolve.dump_config(self.config)
 
     def launch(self) -> dict[str, Any]:
         """What gets pinned in the run directory."""
@@ -53,14 +51,14 @@ def plan(
 ) -> Plan:
     """Defaults < study.yaml < --config FILE < values by dotted path < key.path=value."""
     model = methods.config_class(study.method)
-    layers = study.layers(size, Layers(resolve.defaults(model)))
+    layers = study.layers(size, Layers(resolve.nested_defaults(model)))
     if config_file:
-        layers.add(yamlio.load(config_file), str(config_file))
+        layers.add(yamlio.load_yaml(config_file), str(config_file))
     layers.tree = current_settings(current_method(study.method), layers.tree)
     names = _Names(model, layers, study.room, f"config of '{study.name}'")
     layers.set({names.path(name): value for name, value in (values or {}).items()}, "sweep")
     layers.override([names.override(text) for text in overrides])
-    return Plan(study, resolve.validate(model, layers.tree, what=names.what), layers, size)
+    return Plan(study, resolve.validate_config(model, layers.tree, what=names.what), layers, size)
 
 
 class _Names:
@@ -72,7 +70,7 @@ class _Names:
     def path(self, name: str) -> str:
         if name.partition(".")[0] in self.model.model_fields:
             return name  # the usual case, and the only one in which a new key can be meant
-        return place(name, self.known, section=self.room, what=self.what)
+        return find_path(name, self.known, section=self.room, what=self.what)
 
     def override(self, text: str) -> str:
         if text.startswith("@"):
@@ -84,28 +82,34 @@ class _Names:
     @cached_property
     def known(self) -> set[str]:
         """Every path of the config as it stands before these settings."""
-        return set(paths(resolve.dump(resolve.validate(self.model, self.layers.tree, what=self.what))))
+        return set(
+            leaf_paths(
+                resolve.dump_config(resolve.validate_config(self.model, self.layers.tree, what=self.what))
+            )
+        )
 
 
 def start(planned: Plan, root: Path, *, run_id: str | None = None, tags: Sequence[str] = ()) -> RunDir:
     """Tags are words for finding the run again; they are no part of the config."""
     launch = planned.launch()
-    return create(root, {**launch, "tags": list(tags)} if tags else launch, run_id=run_id)
+    return create_run(root, {**launch, "tags": list(tags)} if tags else launch, run_id=run_id)
 
 
 def refuse_changes(run: RunDir, overrides: Sequence[str]) -> None:
     """A resumed run keeps its config; say what would have changed."""
     launch = run.plan()
     model, what = methods.config_class(launch["method"]), f"config of '{launch['study']}'"
-    pinned = resolve.dump(
-        resolve.validate(
+    pinned = resolve.dump_config(
+        resolve.validate_config(
             model, current_settings(current_method(launch["method"]), launch["config"]), what=what
         )
     )
     layers = Layers(pinned)
     names = _Names(model, layers, launch["method"].partition(".")[0], what)
     layers.override([names.override(text) for text in overrides])
-    changes = resolve.difference(pinned, resolve.dump(resolve.validate(model, layers.tree, what=what)))
+    changes = resolve.compare_trees(
+        pinned, resolve.dump_config(resolve.validate_config(model, layers.tree, what=what))
+    )
     if changes:
         listed = ", ".join(f"{path}: {old!r} -> {new!r}" for path, (old, new) in changes.items())
         raise UsageError(

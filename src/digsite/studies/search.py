@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from digsite.base import ids, streams
-from digsite.base.errors import UsageError, nearest
-from digsite.base.lazy import require
+from digsite.base import streams
+from digsite.base.errors import UsageError, name_nearest, require_package
 from digsite.config.space import Point, Space
 from digsite.record.layout import RunDir
 from digsite.record.results import Results
-from digsite.record.shown import results_of
+from digsite.record.shown import read_claims
 from digsite.record.sweeps import Sweep
 from digsite.studies import sweep as planner
 from digsite.studies.find import Size, Study
@@ -46,7 +45,7 @@ class Search:
     def __init__(self, study: Study, space: Space, goal: Goal, *, size: Size = "full") -> None:
         self.study, self.goal = study, goal
         self.size: Size = size
-        self.optuna: Any = require("optuna", extra="search")
+        self.optuna: Any = require_package("optuna", extra="search")
         self.seeds = {path: values for path, values in space.values.items() if _is_seed(path)}
         self.values = {path: values for path, values in space.values.items() if not _is_seed(path)}
         self.drawn = space.drawn
@@ -59,7 +58,7 @@ class Search:
     ) -> tuple[int, list[Trial]]:
         """Ask, plan, execute and read, round after round; called again it repeats itself up to where it was."""
         trials: list[Trial] = []
-        name = name or ids.content_id(
+        name = name or streams.content_id(
             f"{self.study.name} {self.size} {self.seeds} {self.values} {self.drawn} {self.goal}"
         )
         while len(trials) < self.goal.trials:
@@ -78,7 +77,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            seed = streams.derive(self.goal.seed, "search", len(trials)) % 2**32
+            seed = streams.derive_seed(self.goal.seed, "search", len(trials)) % 2**32
             sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
             study = optuna.create_study(direction=self.goal.direction, sampler=sampler)
             for trial in trials:
@@ -116,7 +115,7 @@ class Search:
 
 
 def _results(run: RunDir) -> Results | None:
-    found = results_of(run)
+    found = read_claims(run)
     return found if isinstance(found, Results) else None
 
 
@@ -130,5 +129,5 @@ def _claimed(name: str, results: Any) -> float | None:
         return None
     claims = {claim.name: claim.value for claim in results.claims}
     if name not in claims:
-        raise UsageError(f"The runs claim no '{name}'. {nearest(name, claims)}")
+        raise UsageError(f"The runs claim no '{name}'. {name_nearest(name, claims)}")
     return claims[name]

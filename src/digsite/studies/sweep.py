@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digsite.base import atomic, ids
-from digsite.base.errors import UsageError, nearest
+from digsite.base import atomic, streams
+from digsite.base.errors import UsageError, name_nearest
 from digsite.config import yamlio
-from digsite.config.overrides import paths
+from digsite.config.overrides import leaf_paths
 from digsite.config.space import Point, Space, from_tree, from_words
 from digsite.record import snapshot, sweeps
 from digsite.record.layout import RunDir
@@ -31,14 +31,16 @@ class Job:
     def run_id(self) -> str:
         """From what will be run and nothing else: planning twice finds the same directory."""
         pinned = self.planned.launch()
-        return ids.content_id(json.dumps([pinned["method"], pinned["config"]], sort_keys=True), 12)
+        return streams.content_id(json.dumps([pinned["method"], pinned["config"]], sort_keys=True), 12)
 
     @property
     def pack(self) -> str:
         """Jobs of one pack differ only in what the study can vary inside one ensemble run."""
-        leaves = paths(self.planned.tree)
+        leaves = leaf_paths(self.planned.tree)
         fixed = {key: value for key, value in leaves.items() if key not in self.planned.study.packs}
-        return ids.content_id(json.dumps([self.planned.study.name, fixed], sort_keys=True, default=str), 12)
+        return streams.content_id(
+            json.dumps([self.planned.study.name, fixed], sort_keys=True, default=str), 12
+        )
 
 
 def jobs(spaces: Mapping[str, Space], *, size: Size = "full", extra: Sequence[Path] = ()) -> list[Job]:
@@ -65,13 +67,13 @@ def spaces_from_words(
 
 def spaces_from_file(path: Path, known: Sequence[str]) -> dict[str, Space]:
     """`global:` settings for all studies, and a block for each study, which wins."""
-    stored = yamlio.load(path)
+    stored = yamlio.load_yaml(path)
     studies = [key for key in stored if key not in _FILE_KEYS]
     if not studies:
         raise UsageError(f"'{path}' names no study.", hint="Add a block: tms_5-2: {seed: {values: [0, 1]}}")
     for name in studies:
         if name not in known:
-            raise UsageError(f"'{path}' has a block '{name}', which is no study. {nearest(name, known)}")
+            raise UsageError(f"'{path}' has a block '{name}', which is no study. {name_nearest(name, known)}")
     options = {"samples": _whole(stored, "samples", 1, path), "seed": _whole(stored, "seed", 0, path)}
     for name in (*studies, "global"):
         if not isinstance(stored.get(name) or {}, dict):
@@ -95,8 +97,8 @@ def _whole(stored: Mapping[str, Any], key: str, default: int, path: Path) -> int
 
 def write(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweeps.Sweep:
     """Make the run directories that are not there yet, then the plan that lists them."""
-    name = name or ids.content_id(" ".join(sorted(job.run_id for job in found)))
-    text = "".join(atomic.dumps(_row(job, root)) + "\n" for job in found)
+    name = name or streams.content_id(" ".join(sorted(job.run_id for job in found)))
+    text = "".join(atomic.dump_json(_row(job, root)) + "\n" for job in found)
     folder = root / sweeps.FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "plan.jsonl", text)
@@ -107,7 +109,7 @@ def pin_code(sweep: sweeps.Sweep, *, renew: bool = False) -> bool:
     """A copy of digsite and of the user's packages travels with the sweep; False when today's code is another."""
     plans = {member.study: member.run for member in sweep.members}
     packages = {run.plan()["method"].partition(".")[0] for run in plans.values()} - set(methods.find_rooms())
-    return snapshot.pin(sweep.folder, {"digsite", *packages}, renew=renew)
+    return snapshot.pin_packages(sweep.folder, {"digsite", *packages}, renew=renew)
 
 
 def _row(job: Job, root: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pandas as pd
 from torch import nn
 
 from digsite.base.errors import UsageError
-from digsite.record.journal import series
+from digsite.record.journal import read_series
 from digsite.track.core.detect import ALL_CHANGES, LEVEL, Finds, finds_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import MINIMUM, Series
@@ -182,7 +182,7 @@ def journal_series(path: Path) -> list[Series]:
         raise UsageError(f"'{path.parent.name}' has no journal: nothing was measured during training.")
     rows = [
         {"step": step, "layer": name.rpartition("/")[0], "measure": name.rpartition("/")[2], "value": value}
-        for name, (steps, values) in series(path).items()
+        for name, (steps, values) in read_series(path).items()
         for step, value in zip(steps, values, strict=True)
     ]
     if not rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from digsite.config import Config, Field
-from digsite.config.members import list_names, named
+from digsite.config.members import list_known, named_member
 
 TEXT = "stories"
 MLPS: dict[str, list[int]] = {
@@ -35,15 +35,15 @@ WEIGHTS = ("stable_rank", "participation_ratio_variance", "entropy_rank", "spect
 
 def measure_names() -> list[str]:
     """What can be asked of a layer: the family, raw and centered, and what needs no spectrum or another network."""
-    members = list_names(["digsite.track.core.measures"])
+    members = list_known(["digsite.track.core.measures"])
     of_weights = [f"{what}/{name}" for what in ("weight", "update") for name in ("norm", *WEIGHTS)]
     others = ["mean_share", "two_nn", "centered/participation_ratio_unbiased", "update/relative"]
     return [*members, *(f"centered/{name}" for name in members), *others, *SIMILAR, *of_weights]
 
 
-Measure = Annotated[str, named("measure", measure_names)]
-DataSet = Annotated[str, named("data set", "digsite.data.sets", [TEXT])]
-Shape = Annotated[str, named("architecture", MLPS, CNNS, TRANSFORMERS)]
+Measure = Annotated[str, named_member("measure", measure_names)]
+DataSet = Annotated[str, named_member("data set", "digsite.data.sets", [TEXT])]
+Shape = Annotated[str, named_member("architecture", MLPS, CNNS, TRANSFORMERS)]
 
 
 class AsPublishedConfig(Config):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.families import scan
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import scan_family
 from digsite.train.engine import Engine
 from digsite.train.layout import Layout
 from digsite.train.losses import Loss
@@ -26,18 +26,18 @@ class Plan:
     chunk: int
 
     def build(self, model: nn.Module, layout: Layout, loss: Loss) -> Engine:
-        return scan(ENGINES)[self.engine].Engine(model, layout, loss)
+        return scan_family(ENGINES)[self.engine].Engine(model, layout, loss)
 
 
 def choose(
     model: nn.Module, layout: Layout, count: int, device: torch.device, engine: str | None, chunk: int | None
 ) -> Plan:
     """For `count` members; `engine` and `chunk` override the rules."""
-    engines = scan(ENGINES)
+    engines = scan_family(ENGINES)
     if engine is None:
         engine = _best(model, layout.width, count, device)
     elif engine not in engines:
-        raise UsageError(f"unknown engine '{engine}'. {nearest(engine, engines)}")
+        raise UsageError(f"unknown engine '{engine}'. {name_nearest(engine, engines)}")
     elif not engines[engine].Engine.supports(model):
         raise UsageError(f"the engine '{engine}' cannot run {type(model).__name__}: use 'vmap' or 'loop'")
     return Plan(engine, chunk or _chunk(engine, layout.width, device))
@@ -46,7 +46,7 @@ def choose(
 def _best(model: nn.Module, width: int, count: int, device: torch.device) -> str:
     """Known layers are fastest by their own kernels at any size. torch.func costs two plain steps for one member,
     draws level at four, and gains nothing on a CPU once a network alone fills the processor."""
-    engines = scan(ENGINES)
+    engines = scan_family(ENGINES)
     for name in ("mlp", "stacked"):
         if engines[name].Engine.supports(model):
             return name

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.train.member import Member
 
 BLOCK_BITS = 1 << 16  # draws per generator: making a generator costs more than a few thousand draws
@@ -89,7 +89,7 @@ class Masks:
 
     def _draw(self, name: str, block: int, count: int) -> list[np.ndarray | None]:
         def bits(member: Member) -> np.ndarray:
-            source = np.random.SFC64(derive(member.seed, "dropout", self.place[name], block))
+            source = np.random.SFC64(derive_seed(member.seed, "dropout", self.place[name], block))
             return np.asarray(source.random_raw(-(-count // 4))).view(np.uint16)
 
         return [bits(m) if rate else None for m, rate in zip(self.members, self.rates[name], strict=True)]

@@ -4,14 +4,14 @@ import torch
 from torch import nn
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.models.initial import init
 from digsite.train.member import Member, Model
 
 
 def initial(model: Model, scratch: nn.Module, member: Member) -> nn.Module:
     """A module with the member's first weights; a function that builds the model is called under its seed."""
-    seed = derive(member.seed, "init")
+    seed = derive_seed(member.seed, "init")
     if isinstance(model, nn.Module):
         _check_covered(scratch)
     else:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -30,5 +30,5 @@ def resolve(loss: str | Loss) -> Loss:
     if not isinstance(loss, str):
         return loss
     if loss not in LOSSES:
-        raise UsageError(f"unknown loss '{loss}'. {nearest(loss, LOSSES)}")
+        raise UsageError(f"unknown loss '{loss}'. {name_nearest(loss, LOSSES)}")
     return LOSSES[loss]

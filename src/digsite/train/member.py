@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from digsite.base.contract import public_method
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.models.initial import SCHEMES
 
 Model = nn.Module | Callable[[], nn.Module]
@@ -61,7 +61,7 @@ class Member:
             (self.schedule, SCHEDULES, "schedule"),
         ):
             if value not in accepted:
-                raise UsageError(f"unknown {what} '{value}'. {nearest(value, accepted)}")
+                raise UsageError(f"unknown {what} '{value}'. {name_nearest(value, accepted)}")
         _check_ranges(self)
         if self.momentum is not None and self.optimizer not in ("momentum", "rmsprop"):
             raise UsageError(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.train.member import Backdoor, Member
 
 Indices = NDArray[np.int64]
@@ -25,7 +25,7 @@ class Selection:
 
 def rng(member: Member, name: str, *indices: int) -> np.random.Generator:
     """The member's own data stream."""
-    return np.random.Generator(np.random.PCG64(derive(member.order, name, *indices)))
+    return np.random.Generator(np.random.PCG64(derive_seed(member.order, name, *indices)))
 
 
 def select(member: Member, y: Tensor) -> Selection:

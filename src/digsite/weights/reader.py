@@ -5,8 +5,7 @@ from pathlib import Path
 
 from digsite.base import families
 from digsite.base.contract import public_method
-from digsite.base.edge import one_sentence
-from digsite.base.errors import DigsiteError, NotFound
+from digsite.base.errors import DigsiteError, NotFound, one_sentence
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reference import PLUGINS, SOURCES, Reference, parse_reference
 
@@ -22,7 +21,7 @@ def read_weights(reference: str | Reference) -> WeightBundle:
 
 
 def _source(scheme: str):
-    if scheme in families.names(SOURCES):
+    if scheme in families.list_members(SOURCES):
         return import_module(f"{SOURCES}.{scheme}")
     (point, *_) = metadata.entry_points(group=PLUGINS, name=scheme)
     return point.load()
@@ -33,7 +32,7 @@ def open_weights(path: Path) -> WeightBundle:
     """A file or folder, in the format that its content says."""
     if not path.exists():
         raise NotFound(f"There is no file or folder '{path}'.")
-    for form in families.scan(FORMATS).values():
+    for form in families.scan_family(FORMATS).values():
         if form.matches(path):
             with one_sentence(f"Reading '{path}'", "The file is damaged, or not what its beginning says."):
                 bundle = form.read(path)
@@ -42,5 +41,5 @@ def open_weights(path: Path) -> WeightBundle:
             return WeightBundle(bundle.tensors, {"path": str(path), **bundle.meta}, bundle.tied)
     raise DigsiteError(
         f"'{path}' is not a model: its content is none of the formats that are read.",
-        hint=f"Accepted: {', '.join(families.names(FORMATS))}.",
+        hint=f"Accepted: {', '.join(families.list_members(FORMATS))}.",
     )

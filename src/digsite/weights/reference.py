@@ -7,7 +7,7 @@ from pathlib import Path
 
 from digsite.base import families
 from digsite.base.contract import public_method
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest
 
 SOURCES = "digsite.weights.sources"
 PLUGINS = (
@@ -26,7 +26,9 @@ class Reference:
 
 
 def schemes() -> list[str]:
-    return sorted({*families.names(SOURCES), *(point.name for point in metadata.entry_points(group=PLUGINS))})
+    return sorted(
+        {*families.list_members(SOURCES), *(point.name for point in metadata.entry_points(group=PLUGINS))}
+    )
 
 
 @public_method()
@@ -52,7 +54,7 @@ def parse_reference(text: str) -> Reference:
     if scheme not in schemes():
         known = schemes()
         raise UsageError(
-            f"'{text}' names a model by the unknown scheme '{scheme}:'.", hint=nearest(scheme, known)
+            f"'{text}' names a model by the unknown scheme '{scheme}:'.", hint=name_nearest(scheme, known)
         )
     target, _, member = rest.partition("#")
     if not target:

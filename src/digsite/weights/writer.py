@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digsite.base.atomic import replacing
+from digsite.base.atomic import replace_file
 from digsite.base.contract import public_method
 from digsite.weights.bundle import WeightBundle, of_module, untie
 from digsite.weights.saved import save_tensors
@@ -32,7 +32,7 @@ def write_weights(
     assert not clash, f"metadata and tied tensors share the names {clash}"
     tensors = {name: _own(tensor) for name, tensor in bundle.tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         save_tensors(tensors, temporary, {"format": "pt", **texts, **bundle.tied})
     return bundle
 

@@ -16,16 +16,24 @@ from pydantic import ValidationError
 from digsite.base import atomic
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.config import Config, resolve
-from digsite.config.aliases import current_method, current_settings
+from digsite.config.resolve import current_method, current_settings
 from digsite.record.layout import RunDir
-from digsite.record.lock import locked
+from digsite.record.lock import hold_lock
 from digsite.worker import methods
 from digsite.worker.follower import Follower, SilentProgress
-from digsite.worker.process import logging_to, prepare
+from digsite.worker.process import (
+    Interrupted,
+    StopNow,
+    StopRequest,
+    World,
+    from_environment,
+    join_group,
+    logging_to,
+    prepare_device,
+    route_signals,
+)
 from digsite.worker.progress import Progress
 from digsite.worker.run import Run
-from digsite.worker.signals import Interrupted, StopNow, StopRequest, listening
-from digsite.worker.world import World, from_environment, joined
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class How:
     parent: str | None = None
 
 
-def execute(directory: RunDir, how: How) -> int:
+def execute_run(directory: RunDir, how: How) -> int:
     """Run to the end, or to the first signal or error; returns the exit code."""
     return execute_pack([directory], how)[0]
 
@@ -48,40 +56,44 @@ def execute_pack(directories: Sequence[RunDir], how: How) -> list[int]:
     """Runs that the room can hold in one ensemble go through it together, each into its own directory."""
     launches = [directory.plan() for directory in directories]
     method = launches[0]["method"]
-    pack = methods.packed(method) if len(directories) > 1 else None
+    pack = methods.find_packed(method) if len(directories) > 1 else None
     if len(directories) > 1 and pack is None:
-        return [execute(directory, how) for directory in directories]
+        return [execute_run(directory, how) for directory in directories]
     model = methods.config_class(method)
     trees = [current_settings(current_method(method), launch["config"]) for launch in launches]
-    configs = [resolve.validate(model, tree) for tree in trees]
+    configs = [resolve.validate_config(model, tree) for tree in trees]
     world = from_environment()
-    if not methods.parallel(method):
-        if not world.leads:  # one process is all that this method can use
+    if not methods.is_parallel(method):
+        if not world.is_first:  # one process is all that this method can use
             return [0] * len(directories)
         world = World()
-    device = world.device(prepare(how.device, deterministic=how.deterministic))
+    device = world.device(prepare_device(how.device, deterministic=how.deterministic))
     request = StopRequest()
     with ExitStack() as stack:
-        for directory in directories if world.leads else []:
-            stack.enter_context(locked(directory))
+        for directory in directories if world.is_first else []:
+            stack.enter_context(hold_lock(directory))
         if all(directory.status().state == "finished" for directory in directories):
             return [0] * len(directories)
-        stack.enter_context(joined(world, device))
-        runs = [_open(d, c, device, request, how, world) for d, c in zip(directories, configs, strict=True)]
+        stack.enter_context(join_group(world, device))
+        runs = [
+            _open_run(d, c, device, request, how, world) for d, c in zip(directories, configs, strict=True)
+        ]
         runs[0].lead(runs[1:])
-        for directory in directories if world.leads else []:
+        for directory in directories if world.is_first else []:
             stack.enter_context(logging_to(directory))
-        stack.enter_context(listening(request))
+        stack.enter_context(route_signals(request))
         work = (
-            partial(pack, configs, runs) if pack else partial(methods.function(method), configs[0], runs[0])
+            partial(pack, configs, runs)
+            if pack
+            else partial(methods.find_function(method), configs[0], runs[0])
         )
-        return [_guarded(runs, work, how)] * len(runs)
+        return [_guard_work(runs, work, how)] * len(runs)
 
 
-def _open(
+def _open_run(
     directory: RunDir, config: Config, device: torch.device, request: StopRequest, how: How, world: World
 ) -> Run:
-    kind, progress = (Run, Progress) if world.leads else (Follower, SilentProgress)
+    kind, progress = (Run, Progress) if world.is_first else (Follower, SilentProgress)
     return kind(
         directory,
         seed=getattr(config, "seed", 0),
@@ -93,7 +105,7 @@ def _open(
     )
 
 
-def _guarded(runs: Sequence[Run], work: Callable[[], None], how: How) -> int:
+def _guard_work(runs: Sequence[Run], work: Callable[[], None], how: How) -> int:
     """The one place where every failure of a room ends: state, message and exit code agree."""
     try:
         for run in runs:
@@ -107,12 +119,12 @@ def _guarded(runs: Sequence[Run], work: Callable[[], None], how: How) -> int:
             run.progress.end("interrupted", str(stop))
         return stop.exit_code
     except (Exception, SystemExit) as error:
-        for run in runs if runs[0].world.leads else []:
-            _record_failure(run, _explained(error, run.directory))
+        for run in runs if runs[0].world.is_first else []:
+            _record_failure(run, _explain_error(error, run.directory))
         return error.exit_code if isinstance(error, DigsiteError) else 1
 
 
-def _explained(error: BaseException, directory: RunDir) -> BaseException:
+def _explain_error(error: BaseException, directory: RunDir) -> BaseException:
     """What happens to any method, in words of the user's: a full disk, no memory, numbers that ran away, an exit."""
     plain = _in_words(error, directory)
     if plain is not error:

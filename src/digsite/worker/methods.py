@@ -5,48 +5,48 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.families import folder
-from digsite.config.aliases import current_method
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import find_folder
 from digsite.config.model import Config
+from digsite.config.resolve import current_method
 
 
 def find_rooms() -> list[str]:
     """Packages of ours whose methods a study may name: those with a `config.py` and a `run.py`."""
-    home = folder("digsite")
+    home = find_folder("digsite")
     rooms = (path.parent for path in home.glob("*/run.py") if (path.parent / "config.py").exists())
     return sorted(room.name for room in rooms if room.name != "cli")  # whose two files are verbs
 
 
 def config_class(method: str) -> type[Config]:
-    return _lookup(method, "config", "CONFIGS")
+    return _look_up(method, "config", "CONFIGS")
 
 
-def function(method: str) -> Callable[[Any, Any], None]:
-    return _lookup(method, "run", "METHODS")
+def find_function(method: str) -> Callable[[Any, Any], None]:
+    return _look_up(method, "run", "METHODS")
 
 
-def packed(method: str) -> Callable[[list[Any], list[Any]], None] | None:
+def find_packed(method: str) -> Callable[[list[Any], list[Any]], None] | None:
     """The room's way to run several configs as one ensemble (PACKED of its run.py), if it has one."""
     package, _, name = current_method(method).rpartition(".")
-    return getattr(_module(method, package, "run"), "PACKED", {}).get(name)
+    return getattr(_import_module(method, package, "run"), "PACKED", {}).get(name)
 
 
-def parallel(method: str) -> bool:
+def is_parallel(method: str) -> bool:
     """Whether several processes may run the method together (PARALLEL of the room's run.py)."""
     package, _, name = current_method(method).rpartition(".")
-    return name in getattr(_module(method, package, "run"), "PARALLEL", ())
+    return name in getattr(_import_module(method, package, "run"), "PARALLEL", ())
 
 
-def _lookup(method: str, module: str, table: str) -> Any:
+def _look_up(method: str, module: str, table: str) -> Any:
     package, _, name = current_method(method).rpartition(".")
-    found = getattr(_module(method, package, module), table)
+    found = getattr(_import_module(method, package, module), table)
     if name not in found:
-        raise UsageError(f"'{package}' has no method '{name}'. {nearest(name, found)}")
+        raise UsageError(f"'{package}' has no method '{name}'. {name_nearest(name, found)}")
     return found[name]
 
 
-def _module(method: str, package: str, module: str) -> ModuleType:
+def _import_module(method: str, package: str, module: str) -> ModuleType:
     """A room of ours, or any importable package of the user's with the same two files."""
     path = f"digsite.{package}" if package in find_rooms() else package
     try:

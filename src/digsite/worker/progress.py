@@ -29,7 +29,7 @@ class Progress:
 
     def start(self) -> None:
         self._write(state="running", started=self.status.started or time.time(), ended=None, message="")
-        threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
+        threading.Thread(target=self._keep_beating, daemon=True, name="heartbeat").start()
 
     def stop(self) -> None:
         """No more heartbeats, even when the last status cannot be written."""
@@ -38,7 +38,7 @@ class Progress:
     def end(self, state: str, message: str = "") -> None:
         self.stop()
         if self._bar and self.status.total:
-            _tell("\n")
+            _print_line("\n")
         self._write(state=state, ended=time.time(), eta_s=None, message=message)
 
     def stage(self, name: str, step: int, total: int) -> None:
@@ -66,14 +66,14 @@ class Progress:
     def _show(self, now: float) -> None:
         status = self.status
         of = f"/{status.total}" if status.total else ""
-        text = f"{status.stage or status.study}  {status.step}{of}  {_left(status.eta_s)}"
+        text = f"{status.stage or status.study}  {status.step}{of}  {_time_left(status.eta_s)}"
         if self._bar:
-            _tell(f"\r\033[K{text}")
+            _print_line(f"\r\033[K{text}")
         elif not self.quiet and now - self._printed >= LINE_EVERY_S:
             self._printed = now
-            _tell(f"{text}\n")
+            _print_line(f"{text}\n")
 
-    def _beat(self) -> None:
+    def _keep_beating(self) -> None:
         while not self._done.wait(HEARTBEAT_S):
             with suppress(OSError):  # a full disk is the run's to report, and the next beat may succeed
                 self._write()
@@ -85,12 +85,12 @@ class Progress:
             self._written = time.monotonic()
 
 
-def _tell(text: str) -> None:
+def _print_line(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
 
 
-def _left(eta_s: float | None) -> str:
+def _time_left(eta_s: float | None) -> str:
     if eta_s is None:
         return ""
     minutes, seconds = divmod(int(eta_s), 60)

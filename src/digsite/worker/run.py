@@ -29,9 +29,8 @@ from digsite.record.results import (
 from digsite.record.verdict import fill_verdict
 from digsite.weights.saved import save_tensors
 from digsite.worker.checkpoints import Checkpoints
+from digsite.worker.process import StopRequest, World
 from digsite.worker.progress import Progress
-from digsite.worker.signals import StopRequest
-from digsite.worker.world import World
 
 T = TypeVar("T")
 State = dict[str, Any]
@@ -76,7 +75,7 @@ class Run:
     # --- randomness -------------------------------------------------------------------------------------
 
     def derive(self, name: str, *indices: int) -> int:
-        return streams.derive(self.seed, name, *indices)
+        return streams.derive_seed(self.seed, name, *indices)
 
     def generator(self, name: str, *indices: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.derive(name, *indices))
@@ -92,7 +91,7 @@ class Run:
 
     def cost(self, name: str, seconds: float, **more: float) -> None:
         """What something took on this machine: kept beside the clock, where two equal runs may differ."""
-        jsonl.append(self.directory.clock, {"cost": name, "seconds": round(float(seconds), 3), **more})
+        jsonl.append_record(self.directory.clock, {"cost": name, "seconds": round(float(seconds), 3), **more})
 
     def say(self, text: str) -> None:
         self._log.info(
@@ -105,7 +104,7 @@ class Run:
         target = self.directory.tables / f"{name}.csv"
         if grows:
             target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.replacing(target if grows else self._once_named(target)) as path:
+        with atomic.replace_file(target if grows else self._once_named(target)) as path:
             frame.to_csv(path, index=False)
 
     def figure(self, name: str, figure: Any, data: Any = None, *, caption: str = "") -> None:
@@ -117,7 +116,7 @@ class Run:
             atomic.write_json(self.directory.figure_order, [*drawn, name])
         if data is not None:
             frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
-            with atomic.replacing(path.with_name(f"{path.name}.csv")) as temporary:
+            with atomic.replace_file(path.with_name(f"{path.name}.csv")) as temporary:
                 frame.to_csv(temporary, index=False)
 
     def tensors(
@@ -125,7 +124,7 @@ class Run:
     ) -> Path:
         target = self._once_named(self.directory.artifacts / f"{name}.safetensors")
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        with atomic.replacing(target) as path:
+        with atomic.replace_file(target) as path:
             save_tensors(plain, path, metadata)
         return target
 
@@ -216,7 +215,7 @@ class Run:
         Without `announce` the stage that was named before keeps its name, too.
         """
         if not self._checkpoints.has(f"once-{name}"):
-            self.breathe()
+            self.let_signals_in()
             if announce:
                 self.progress.part(name)
             self._checkpoints.save(f"once-{name}", compute())
@@ -236,7 +235,7 @@ class Run:
         for step in range(start, n):
             yield step
             self.progress.step(step + 1)
-            self._request.exit_code = self.world.agree(self._request.exit_code)
+            self._request.exit_code = self.world.agree_on(self._request.exit_code)
             if self._request.exit_code is not None or self._checkpoints.due() or step + 1 == n:
                 self._save(key, {"step": step + 1, "state": save()})
                 self._request.raise_if_set()
@@ -248,7 +247,7 @@ class Run:
     def _save(self, name: str, state: State) -> None:
         self._checkpoints.save(name, state)
 
-    def breathe(self, done: int | None = None) -> None:
+    def let_signals_in(self, done: int | None = None) -> None:
         """For long work outside of `steps`: shows progress and leaves here if a signal asked for it."""
         if done is not None:
             self.progress.step(done)
@@ -266,7 +265,7 @@ class Run:
         self.directory.error.unlink(missing_ok=True)
         atomic.remove_leftovers(self.directory.path)
         if not self.directory.provenance.exists():
-            origin = provenance.collect(device=str(self.device), parent=parent)
+            origin = provenance.collect_provenance(device=str(self.device), parent=parent)
             atomic.write_json(self.directory.provenance, origin)
         if reason := self._checkpoints.begin():
             self._log.warning("A checkpoint is damaged, so this run starts over: %s.", reason)
@@ -275,10 +274,10 @@ class Run:
     def finish(self) -> None:
         """Results first, state last: whoever sees `finished` finds everything there."""
         study = self.directory.plan()["study"]
-        headline = self._named(self._headline)[:MOST_IN_HEADLINE]
+        headline = self._match_claims(self._headline)[:MOST_IN_HEADLINE]
         ordered = [
             self._claims[name]
-            for name in dict.fromkeys([*headline, *self._named(self._grounds), *self._claims])
+            for name in dict.fromkeys([*headline, *self._match_claims(self._grounds), *self._claims])
         ]
         claims = sorted(ordered, key=lambda claim: (claim.name not in headline, claim.is_measurement))
         verdict, cited = fill_verdict(self._verdict, claims)
@@ -289,7 +288,7 @@ class Run:
         )
         self.progress.end("finished")
 
-    def _named(self, patterns: Sequence[str]) -> list[str]:
+    def _match_claims(self, patterns: Sequence[str]) -> list[str]:
         """Ids of claims, in the order of the patterns."""
         return [
             name

@@ -7,7 +7,7 @@ from scipy.stats import kendalltau
 
 from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,6 @@ def noise_ceiling(accuracy: np.ndarray, n_test: int, seed: int = 0, draws: int =
         )
     noise = accuracy * (1 - accuracy) / n_test
     spread = accuracy.var()
-    rng = np.random.default_rng(derive(seed, "noise-ceiling"))
+    rng = np.random.default_rng(derive_seed(seed, "noise-ceiling"))
     taus = [float(kendalltau(accuracy, rng.binomial(n_test, accuracy))[0]) for _ in range(draws)]  # type: ignore[arg-type]
     return Ceiling(float(1 - noise.mean() / spread) if spread > 0 else 0.0, float(np.mean(taus)))

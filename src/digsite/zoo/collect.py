@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from digsite.base import settings
-from digsite.base.errors import NotFound, UsageError, nearest
-from digsite.base.families import names, scan
+from digsite.base.errors import NotFound, UsageError, name_nearest
+from digsite.base.families import list_members, scan_family
 from digsite.zoo.store import INDEX, ZooWriter, imported_folder
 
 IMPORTERS = "digsite.zoo.importers"
@@ -12,8 +12,8 @@ IMPORTERS = "digsite.zoo.importers"
 
 def import_zoo(source: str, folder: Path | None = None, out: Path | None = None) -> Path:
     """Read `folder` (by default DIGSITE_DATA/source) and return the folder of the zoo."""
-    if source not in names(IMPORTERS):
-        raise UsageError(f"There is no importer '{source}'. {nearest(source, names(IMPORTERS))}")
+    if source not in list_members(IMPORTERS):
+        raise UsageError(f"There is no importer '{source}'. {name_nearest(source, list_members(IMPORTERS))}")
     out = out or imported_folder(source)
     if (out / INDEX).is_file():
         return out
@@ -24,6 +24,6 @@ def import_zoo(source: str, folder: Path | None = None, out: Path | None = None)
         )
     writer = ZooWriter(out, source, (1,), {"imported": source})
     writer.begin()
-    writer.write(0, scan(IMPORTERS)[source].read(folder))
+    writer.write(0, scan_family(IMPORTERS)[source].read(folder))
     writer.finish(1)
     return out

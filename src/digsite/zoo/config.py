@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from digsite.base import families
 from digsite.config import Config, Field
-from digsite.config.members import named
+from digsite.config.members import named_member
 from digsite.models.vocabulary import Activation, Count
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -26,8 +26,8 @@ SCHEMES = (  # of digsite.models.initial, which needs torch
     "truncated",
     "truncated_normal",
 )
-ImageSet = Annotated[str, named("image set", "digsite.data.sets")]
-Scheme = Annotated[str, named("initialization scheme", SCHEMES)]
+ImageSet = Annotated[str, named_member("image set", "digsite.data.sets")]
+Scheme = Annotated[str, named_member("initialization scheme", SCHEMES)]
 
 
 class Rates(Config):
@@ -98,7 +98,7 @@ class ZooConfig(Config):
 
     @model_validator(mode="after")
     def _agrees(self) -> "ZooConfig":
-        if self.family not in (known := families.names(FAMILIES)):
+        if self.family not in (known := families.list_members(FAMILIES)):
             raise ValueError(f"there is no family '{self.family}': accepted is {', '.join(known)}")
         if sorted(set(self.checkpoints)) != self.checkpoints or self.checkpoints[-1] != self.steps:
             raise ValueError(f"checkpoints {self.checkpoints} must rise and end with steps={self.steps}")

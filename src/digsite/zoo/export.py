@@ -20,7 +20,7 @@ def export_member(zoo: str, member: str, out: Path) -> Path:
     bundle: WeightBundle = read(zoo, member)
     tensors = {name: tensor.contiguous().clone() for name, tensor in bundle.tensors.items()}
     about = {"model": json.dumps(bundle.meta["model"]), "tied": json.dumps(bundle.tied)}
-    with atomic.replacing(out) as path:
+    with atomic.replace_file(out) as path:
         save_tensors(tensors, path, {**about, "zoo": f"{zoo}#{member}"})
     return out
 
@@ -37,8 +37,8 @@ def export_zoo(name: str, out: Path) -> Path:
         arrays[f"members_{number}"] = np.concatenate([np.arange(b.first, b.first + b.count) for b, _ in own])
         arrays[f"names_{number}"] = np.array(shape.names)
         arrays[f"shapes_{number}"] = np.array([json.dumps(s) for s in shape.shapes])
-    with atomic.replacing(out) as path, path.open("wb") as file:
+    with atomic.replace_file(out) as path, path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    with atomic.replacing(out.with_suffix(".csv")) as path:
+    with atomic.replace_file(out.with_suffix(".csv")) as path:
         zoo.labels.to_csv(path, index=False)
     return out

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from digsite.base.families import scan
-from digsite.base.streams import derive
+from digsite.base.families import scan_family
+from digsite.base.streams import derive_seed
 from digsite.train.member import Backdoor, Member
 from digsite.zoo.config import FAMILIES, Factors, Range, ZooConfig
 
@@ -47,12 +47,12 @@ class Recipe:
 
 
 def draw_recipe(config: ZooConfig, index: int, dataset: str, image: Image, n_classes: int) -> Recipe:
-    rng = np.random.default_rng(derive(config.seed, "recipe", index))
+    rng = np.random.default_rng(derive_seed(config.seed, "recipe", index))
     factors = config.factors
     activation = _pick(rng, factors.activations)
     shape = index % config.architectures if config.architectures else index
-    shape_rng = np.random.default_rng(derive(config.seed, "architecture", shape))
-    model = scan(FAMILIES)[config.family].draw(shape_rng, activation, image, n_classes)
+    shape_rng = np.random.default_rng(derive_seed(config.seed, "architecture", shape))
+    model = scan_family(FAMILIES)[config.family].draw(shape_rng, activation, image, n_classes)
     return Recipe(index, dataset, model, _member(config, factors, rng, index, image, n_classes))
 
 
@@ -64,7 +64,7 @@ def _member(
     lost = int(rng.integers(n_classes)) if rng.random() < factors.missing_share else None
     noisy, dropped = rng.random() < factors.noise_share, rng.random() < factors.dropout_share
     return Member(
-        seed=derive(config.seed, "member", index),
+        seed=derive_seed(config.seed, "member", index),
         init=init,
         init_scale=_log_uniform(rng, factors.init_std) if normal else 1.0,
         optimizer=optimizer,

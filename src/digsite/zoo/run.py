@@ -20,7 +20,7 @@ def make(config: ZooConfig, run: Run) -> None:
     n_shards = -(-config.members // config.shard)
     run.stage("shards", n_shards)
     for done in make_zoo(config, folder, f"{config.family}-{'-'.join(config.datasets)}", str(run.device)):
-        run.breathe(done)
+        run.let_signals_in(done)
     zoo = Zoo.open(folder)
     _show(zoo, run)
     _claim(zoo, run)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.streams import derive
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.streams import derive_seed
 
 KEYS = {
     "run": ["run"],
@@ -29,13 +29,13 @@ class Split:
 def split(labels: pd.DataFrame, by: str, test: float = 0.3, validation: float = 0.0, seed: int = 0) -> Split:
     """Whole groups go to the test set until it has its share, then to validation; the rest is for training."""
     if by not in KEYS:
-        raise UsageError(f"There is no split by '{by}'. {nearest(by, KEYS)}")
+        raise UsageError(f"There is no split by '{by}'. {name_nearest(by, KEYS)}")
     if not (test >= 0 and validation >= 0 and test + validation < 1):
         raise UsageError(f"test={test} and validation={validation} leave nothing to train on.")
     groups = labels.groupby(KEYS[by], sort=True).indices
     if len(groups) < 2 + (validation > 0):
         raise UsageError(f"A split by {by} needs more groups: this zoo has {len(groups)}.")
-    names = sorted(groups, key=lambda name: derive(seed, f"split/{by}/{name}"))
+    names = sorted(groups, key=lambda name: derive_seed(seed, f"split/{by}/{name}"))
     sides: list[list[int]] = [[], [], []]
     sizes = np.round(np.array([test, validation]) * len(labels)).astype(int)
     for place, name in enumerate(names):

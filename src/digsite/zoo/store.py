@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from digsite.base import atomic, settings
-from digsite.base.errors import DigsiteError, NotFound, UsageError, nearest
+from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest
 from digsite.config.folders import cache_dir
 from digsite.weights.bundle import WeightBundle
 
@@ -115,7 +115,7 @@ class ZooWriter:
         begun = (
             read_index(self.folder).recipe if done else atomic.read_json_or(self.folder / BEGUN, {}) or None
         )
-        now = json.loads(atomic.dumps(self.recipe))
+        now = json.loads(atomic.dump_json(self.recipe))
         if begun is not None and begun != now:
             changed = sorted(key for key in {*begun, *now} if begun.get(key) != now.get(key))
             raise UsageError(
@@ -141,9 +141,9 @@ class ZooWriter:
         """Store one shard; blocks of one architecture must be in one part."""
         stem = f"{number:05d}"
         tensors = {f"{i}@{step}": rows for i, part in enumerate(parts) for step, rows in part.rows.items()}
-        with atomic.replacing(self.folder / f"{stem}.safetensors", fsync=True) as path:
+        with atomic.replace_file(self.folder / f"{stem}.safetensors", fsync=True) as path:
             save_file(tensors, path)
-        with atomic.replacing(self.folder / f"{stem}.csv", fsync=True) as path:
+        with atomic.replace_file(self.folder / f"{stem}.csv", fsync=True) as path:
             pd.concat([part.table for part in parts]).to_csv(path, index=False)
         described = [
             {"architecture": asdict(p.architecture), "first": p.first, "count": len(p.table)} for p in parts
@@ -161,7 +161,7 @@ class ZooWriter:
         blocks = []
         for stem, parts in described.items():
             for at, part in enumerate(parts):
-                kind = kinds.setdefault(atomic.dumps(part["architecture"]), len(kinds))
+                kind = kinds.setdefault(atomic.dump_json(part["architecture"]), len(kinds))
                 blocks.append(Block(f"{stem}.safetensors", kind, part["first"], part["count"], at))
         index = Index(
             self.name,
@@ -280,7 +280,7 @@ def locate(name: str) -> Path:
     made = sorted((settings.runs_dir() / name).glob(f"*/artifacts/zoo/{INDEX}"))
     if not made:
         raise NotFound(
-            f"There is no zoo '{name}'. {nearest(name, all_zoos())}".strip(),
+            f"There is no zoo '{name}'. {name_nearest(name, all_zoos())}".strip(),
             hint="List zoos: digsite zoo ls; what can be made: digsite list",
         )
     return made[-1].parent

@@ -46,7 +46,7 @@ class Zoo:
     def _repr_html_(self) -> str:
         """In a notebook: what is in it, and how good its networks are."""
         from digsite.figures import histogram
-        from digsite.figures.notebook import card
+        from digsite.figures.notebook import notebook_card
 
         kinds = ", ".join(sorted({str(a.model.get("kind", "model")) for a in self.index.architectures}))
         facts = {
@@ -56,7 +56,7 @@ class Zoo:
         }
         accuracy = self.labels.get("test_accuracy")
         figure = None if accuracy is None else histogram({"networks": accuracy}, x="test accuracy", bins=20)
-        return card(f"Zoo {self.name}", facts, figure)
+        return notebook_card(f"Zoo {self.name}", facts, figure)
 
     def __len__(self) -> int:
         return self.index.n

@@ -6,8 +6,8 @@ from torch import nn
 from digsite.decompose import decompose
 from digsite.decompose.experiments.model import BESIDE, score
 from digsite.decompose.subjects import sample
-from digsite.record import create, read_results
-from digsite.worker.execute import How, execute
+from digsite.record import create_run, read_results
+from digsite.worker.execute import How, execute_run
 
 SETTINGS = {"C": 6, "lr": 1e-2, "compile": "never", "gate": {"kind": "mlp", "hidden": [8]}}
 
@@ -56,8 +56,8 @@ def test_the_study_claims_beside_singular_vectors(tmp_path):
         "data": "py:digsite.decompose.subjects.sample:inputs",
         "decompose": {"C": 8, "steps": 4, "batch": 64, "compile": "never"},
     }
-    run = create(tmp_path, {"study": "t", "method": "decompose.model", "config": config})
-    assert execute(run, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 0, run.error.read_text()
+    run = create_run(tmp_path, {"study": "t", "method": "decompose.model", "config": config})
+    assert execute_run(run, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 0, run.error.read_text()
     results = read_results(run.results)
     kept = results["output_kept"]
     assert {rival.name for rival in kept.rivals} == set(BESIDE.values()) and kept.null is not None

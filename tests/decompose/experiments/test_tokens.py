@@ -6,8 +6,8 @@ import pytest
 
 from digsite.decompose.experiments import tokens as run_tokens
 from digsite.decompose.judge import equal_l0
-from digsite.record import create, read_results
-from digsite.worker.execute import How, execute
+from digsite.record import create_run, read_results
+from digsite.worker.execute import How, execute_run
 from digsite.worker.run import Run
 
 CPU = How(device="cpu", quiet=True, checkpoint_every_s=0.0)
@@ -29,13 +29,13 @@ SMALL = {
 
 
 def planned(root, **config):
-    return create(root, {"study": "t", "method": "decompose.lm", "config": {**SMALL, **config}})
+    return create_run(root, {"study": "t", "method": "decompose.lm", "config": {**SMALL, **config}})
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = planned(tmp_path_factory.mktemp("runs"))
-    assert execute(run, CPU) == 0, run.error.read_text()
+    assert execute_run(run, CPU) == 0, run.error.read_text()
     return run
 
 
@@ -76,7 +76,7 @@ def test_the_dashboard_gets_what_each_component_changes(finished):
 
 def test_one_seed_has_intervals_over_batches(tmp_path):
     run = planned(tmp_path, seeds=1, metrics={}, figures=[])
-    assert execute(run, CPU) == 0
+    assert execute_run(run, CPU) == 0
     claim = read_results(run.results)["ce/target"]
     assert claim.n == 2
 
@@ -91,9 +91,9 @@ def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path, finished, monkeypat
             raise KeyError("as if killed")
 
     monkeypatch.setattr(Run, "log", stop_at_three)
-    assert execute(run, CPU) == 1
+    assert execute_run(run, CPU) == 1
     monkeypatch.setattr(Run, "log", log)
-    assert execute(run, CPU) == 0
+    assert execute_run(run, CPU) == 0
     assert run.results.read_bytes() == finished.results.read_bytes()
 
 
@@ -116,5 +116,5 @@ def test_headlines_come_in_order():
 def test_a_subset_that_matches_nothing_is_left_out_and_the_run_ends(tmp_path):
     """A preset of another model once ended a finished run at its very end."""
     run = planned(tmp_path, metrics={"ce_and_kl": {"subsets": {"x": ["*.attn"]}}})
-    assert execute(run, CPU) == 0
+    assert execute_run(run, CPU) == 0
     assert not run.error.exists()

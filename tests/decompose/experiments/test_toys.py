@@ -6,9 +6,9 @@ import pytest
 
 from digsite.decompose.core.fit import Fit
 from digsite.decompose.experiments import toys as run_toys
-from digsite.record import create, read_results
-from digsite.record.journal import series
-from digsite.worker.execute import How, execute, execute_pack
+from digsite.record import create_run, read_results
+from digsite.record.journal import read_series
+from digsite.worker.execute import How, execute_pack, execute_run
 from digsite.worker.run import Run
 
 CPU = How(device="cpu", quiet=True)
@@ -33,7 +33,7 @@ def planned(root, seed: int, lr: float = 3e-3, coeff: float = 3e-3, **config):
         "method": "decompose.toy",
         "config": {**SMALL, **config, "seed": seed, "decompose": own},
     }
-    return create(root, launch)
+    return create_run(root, launch)
 
 
 VARIED = [{"seed": 0}, {"seed": 1, "lr": 6e-3}, {"seed": 2, "coeff": 1e-2}]
@@ -51,7 +51,7 @@ def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stops, monkeypatch):
     )
     enough = lambda course, stop: "enough" if stop.patience == len(course) else ""  # noqa: E731
     monkeypatch.setattr(run_toys, "reason_to_stop", enough)
-    assert [execute(run, CPU) for run in alone] == [0, 0, 0]
+    assert [execute_run(run, CPU) for run in alone] == [0, 0, 0]
     sizes, keep, log = [], Fit.keep, Run.log
 
     def fail_once(run, step, **values):
@@ -75,7 +75,7 @@ def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stops, monkeypatch):
             assert b.value == pytest.approx(a.value, rel=2e-3, abs=1e-4), a.name
         rivals = {rival.name: rival.value for rival in got["linear1/mmcs"].rivals}
         assert got["linear1/mmcs"].null == max(rivals.values()) and run_toys.RIVALS["rotated"] in rivals
-        losses = [series(run.journal)["loss/recon"] for run in (one, packed)]
+        losses = [read_series(run.journal)["loss/recon"] for run in (one, packed)]
         assert losses[0][0] == losses[1][0]
         assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-4)
 
@@ -101,13 +101,13 @@ def test_reasons_to_stop(errors, stop, text):
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint_before(tmp_path):
     run = planned(tmp_path, seed=0, lr=1e30)
-    assert execute(run, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 1
+    assert execute_run(run, How(device="cpu", quiet=True, checkpoint_every_s=0.0)) == 1
     assert "is not finite at step 1" in json.loads(run.error.read_text())["message"]
     assert list(run.path.glob("checkpoints/steps*"))
 
 
 def test_a_truth_that_the_target_cannot_have_is_refused_before_the_first_step(tmp_path):
     run = planned(tmp_path, 0, truth={"linear*": {"identity": 7}})
-    assert execute(run, CPU) == 2
+    assert execute_run(run, CPU) == 2
     assert run.status().message == "The identity pattern is for 7 features, and the model has 5."
     assert run.status().step == 0

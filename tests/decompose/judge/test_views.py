@@ -7,13 +7,13 @@ import torch
 from matplotlib.figure import Figure
 
 from digsite.base.errors import UsageError
-from digsite.base.families import purpose, scan
+from digsite.base.families import read_purpose, scan_family
 from digsite.decompose import decompose
 from digsite.decompose.config import Truth
 from digsite.decompose.judge.views import View
 from digsite.models import build, parse
 
-METRICS, FIGURES = scan("digsite.decompose.judge.metrics"), scan("digsite.decompose.figures")
+METRICS, FIGURES = scan_family("digsite.decompose.judge.metrics"), scan_family("digsite.decompose.figures")
 TOKENS = ("ce_and_kl", "embedding_recon", "token_importance")  # for models that read tokens
 TOY_METRICS = [name for name in METRICS if name not in TOKENS]
 TOY_FIGURES = [name for name in FIGURES if name not in TOKENS]
@@ -35,7 +35,7 @@ def test_every_metric_measures(name, view):
     assert found
     assert all(math.isfinite(value) for value in found.values())
     assert METRICS[name].Settings().kind == name
-    assert purpose(METRICS[name])
+    assert read_purpose(METRICS[name])
 
 
 @pytest.mark.parametrize("name", TOY_FIGURES)

@@ -11,7 +11,7 @@ from digsite.base.errors import UsageError
 from digsite.graft.core.merge_evidence import measure_fisher, measure_grams
 from digsite.graft.core.merges import FAMILY, Evidence, MergeSettings, merge_models
 
-METHODS = families.names(FAMILY)
+METHODS = families.list_members(FAMILY)
 
 
 def states(seed=0, n=3):

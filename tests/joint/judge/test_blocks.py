@@ -101,10 +101,10 @@ def test_a_folder_of_checkpoints_is_answered_with_track(tmp_path):
         identity.examine(subjects.Subject(str(tmp_path)), PLENTY)
 
 
-@pytest.mark.parametrize("name", families.names(BLOCKS))
+@pytest.mark.parametrize("name", families.list_members(BLOCKS))
 def test_every_statement_stands_beside_something_or_says_that_it_has_no_null(name):
     subject = OnModule(trained_network())
-    answer = families.scan_one(BLOCKS, name).examine(subject, PLENTY)
+    answer = families.scan_member(BLOCKS, name).examine(subject, PLENTY)
     assert answer.statements or answer.skipped
     for one in answer.statements:
         assert one.beside and one.text.endswith(".") and one.title
@@ -115,5 +115,5 @@ def test_all_zero_weights_are_no_failure():
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.zero_()
-    for name in families.names(BLOCKS):
-        families.scan_one(BLOCKS, name).examine(OnModule(module), PLENTY)
+    for name in families.list_members(BLOCKS):
+        families.scan_member(BLOCKS, name).examine(OnModule(module), PLENTY)

@@ -15,7 +15,7 @@ from digsite.launch.work import FAMILY, Options
 from digsite.record.status import Status, write_status
 from digsite.studies import sweep as planner
 
-LAUNCHERS = families.names(FAMILY)
+LAUNCHERS = families.list_members(FAMILY)
 WHERE = {"local": "local:2", "torchrun": "torchrun:2"}
 HERE = {"ray": importlib.util.find_spec("ray"), "slurm": shutil.which("sbatch")}
 
@@ -24,7 +24,7 @@ HERE = {"ray": importlib.util.find_spec("ray"), "slurm": shutil.which("sbatch")}
 def test_a_launcher_takes_a_sweep_and_has_nothing_to_do_when_it_is_done(name, plugin_studies, tmp_path):
     if not HERE.get(name, True):
         pytest.skip(f"there is no {name} here")
-    launch = families.scan_one(FAMILY, name).launch
+    launch = families.scan_member(FAMILY, name).launch
     assert list(inspect.signature(launch).parameters) == ["sweep", "argument", "options"]
     spaces = planner.spaces_from_words(["countdown"], ["seed=0,1"], samples=1, seed=0)
     sweep = planner.write(planner.jobs(spaces, extra=[plugin_studies]), tmp_path)

@@ -15,7 +15,7 @@ from digsite.prune.core.budget_question import ask_about
 from digsite.prune.core.model import Recipe, prune_model
 from digsite.prune.core.patterns import parse
 
-MEMBERS = families.names(FAMILY)
+MEMBERS = families.list_members(FAMILY)
 SETTINGS = BudgetSettings(evaluations=20, rows=3, threshold=2.0)
 
 
@@ -58,7 +58,7 @@ def test_the_search_tries_no_more_models_than_stated(llama, tokens):
     model = llama()
     question = ask_about(model, layers.blocks(model), tokens(), 0.6, rows=3)
     before = [p.clone() for p in model.parameters()]
-    member = families.scan_one(FAMILY, "evolution")
+    member = families.scan_member(FAMILY, "evolution")
     found = member.allocate(question, SETTINGS)
     assert question.asked == SETTINGS.evaluations
     assert question.divergence(found) <= question.divergence(dict.fromkeys(question.sizes, 0.6)) + 1e-9

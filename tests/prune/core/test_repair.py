@@ -14,7 +14,7 @@ from digsite.prune.core.repair import FAMILY, RepairSettings, level_of, repair_n
 from digsite.prune.core.repair.sub_block import find_writers
 from digsite.prune.core.two_streams import Passage, groups_of_readers, walk_both
 
-REPAIRS = families.names(FAMILY)
+REPAIRS = families.list_members(FAMILY)
 QUICK = RepairSettings(epochs=2, rows=2, learning_rate=1e-3, every=2)
 
 

@@ -145,8 +145,8 @@ def test_a_killed_study_ends_in_the_same_bytes(smoke):
     first.results.unlink()
     status = json.loads((first.path / "status.json").read_text())
     (first.path / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
-    from digsite.worker.execute import How, execute
+    from digsite.worker.execute import How, execute_run
 
-    assert execute(first, How(device="cpu", quiet=True)) == 0
+    assert execute_run(first, How(device="cpu", quiet=True)) == 0
     assert first.results.read_bytes() == before
     shutil.rmtree(first.path)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from digsite.base.errors import UsageError
-from digsite.base.families import names
+from digsite.base.families import list_members
 from digsite.read.config import READERS
 from digsite.read.core import engines
 from digsite.read.core.corpus import answerable, corpus_of, target, with_earlier
@@ -34,7 +34,7 @@ def test_weights_go_to_the_engine_that_is_right(sides):
     assert np.allclose(sum(found.weights["test_accuracy"]), 1)
 
 
-@pytest.mark.parametrize("kind", names(READERS))
+@pytest.mark.parametrize("kind", list_members(READERS))
 def test_every_kind_survives_storage(kind, sides):
     """The contract of the family: fit, answer in the right shapes, represent, store, restore, answer the same."""
     train, test = sides[0], sides[1].take(np.arange(6))

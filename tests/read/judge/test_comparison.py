@@ -37,7 +37,9 @@ def test_shuffled_pixels_keep_the_function_on_shuffled_images(sides):
     test = sides[1].take(np.arange(4))
     shifted = comparison.shuffled_inputs(test, 3)
     x = torch.rand(6, 1, 8, 8)
-    order = torch.from_numpy(np.random.default_rng(comparison.derive(3, "shuffled-pixels")).permutation(64))
+    order = torch.from_numpy(
+        np.random.default_rng(comparison.derive_seed(3, "shuffled-pixels")).permutation(64)
+    )
     for a, b in zip(test.population.groups, shifted.population.groups):
         shuffled = x.flatten(1)[:, order].reshape(6, 1, 8, 8)
         assert torch.allclose(probe.run(a, x), probe.run(b, shuffled), atol=1e-5)

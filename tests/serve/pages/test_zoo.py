@@ -12,11 +12,11 @@ from digsite.zoo import Zoo
 def zoo(tmp_path_factory):
     from digsite.studies import find_study
     from digsite.studies.plan import plan, start
-    from digsite.worker.execute import How, execute
+    from digsite.worker.execute import How, execute_run
 
     root = tmp_path_factory.mktemp("zoo") / "runs"
     run = start(plan(find_study("mlp-digits"), size="smoke"), root)
-    assert execute(run, How(device="cpu", quiet=True)) == 0
+    assert execute_run(run, How(device="cpu", quiet=True)) == 0
     return run
 
 

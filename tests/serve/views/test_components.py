@@ -14,11 +14,11 @@ from digsite.serve.views import data, find_view
 def decomposed(tmp_path_factory):
     from digsite.studies import find_study
     from digsite.studies.plan import plan, start
-    from digsite.worker.execute import How, execute
+    from digsite.worker.execute import How, execute_run
 
     root = tmp_path_factory.mktemp("decomposed") / "runs"
     run = start(plan(find_study("tms_5-2"), size="smoke"), root)
-    assert execute(run, How(device="cpu", quiet=True)) == 0
+    assert execute_run(run, How(device="cpu", quiet=True)) == 0
     return run
 
 

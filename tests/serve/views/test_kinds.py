@@ -129,7 +129,7 @@ def test_long_lines_are_thinned(planned):
 def test_the_kinds_are_those_that_a_run_may_declare():
     from digsite.worker.run import VIEW_KINDS
 
-    assert set(families.names("digsite.serve.views")) == set(VIEW_KINDS)
+    assert set(families.list_members("digsite.serve.views")) == set(VIEW_KINDS)
 
 
 def test_senseless_declarations_are_left_out(planned):

@@ -23,7 +23,7 @@ def test_lightning_is_named() -> None:
 
 def test_the_order_of_lightning_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning's own calls, without Lightning: batches that only gather gradients are no steps."""
-    monkeypatch.setattr(callbacks, "require", lambda *_, **__: SimpleNamespace(Callback=object))
+    monkeypatch.setattr(callbacks, "require_package", lambda *_, **__: SimpleNamespace(Callback=object))
     callback = lightning_callback(X, every=1, budget=None)
     model, trainer = nn.Linear(4, 2), SimpleNamespace(global_step=0)
     callback.on_train_start(trainer, model)

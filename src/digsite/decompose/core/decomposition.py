@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core import editing, masks, storage
 from digsite.decompose.core.clustering import Clustering, cluster
@@ -39,7 +39,7 @@ class Decomposition:
     def _repr_html_(self) -> str:
         """In a notebook: modules with their components, and how strong those are."""
         from digsite.figures import curves
-        from digsite.figures.notebook import card
+        from digsite.figures.notebook import notebook_card
 
         norms = {
             module: self.components(module).norms.detach().sort(descending=True).values
@@ -48,7 +48,7 @@ class Decomposition:
         facts = {module: f"{len(values)} components" for module, values in norms.items()}
         ranked = {module: (range(1, len(v) + 1), v.cpu().numpy()) for module, v in list(norms.items())[:8]}
         figure = curves(ranked, x="component, strongest first", y="norm of V times norm of U", log_y=True)
-        return card("Decomposition", facts, figure)
+        return notebook_card("Decomposition", facts, figure)
 
     @property
     def model(self) -> nn.Module:
@@ -94,7 +94,7 @@ class Decomposition:
         if masking in ("unmasked", "zero"):
             return Masks({m: torch.full_like(g, float(masking == "unmasked")) for m, g in found.items()})
         if masking not in MASKINGS:
-            raise UsageError(f"'{masking}' is not a masking. {nearest(masking, MASKINGS)}")
+            raise UsageError(f"'{masking}' is not a masking. {name_nearest(masking, MASKINGS)}")
         layout = Layout(
             {m: tuple(g.shape[:-1]) for m, g in found.items()},
             {m: g.shape[-1] for m, g in found.items()},
@@ -147,4 +147,6 @@ class Decomposition:
 
     def _check(self, module: str) -> None:
         if module not in self.plan.target.sites:
-            raise UsageError(f"The module '{module}' was not decomposed. {nearest(module, self.modules)}")
+            raise UsageError(
+                f"The module '{module}' was not decomposed. {name_nearest(module, self.modules)}"
+            )

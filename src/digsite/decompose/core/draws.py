@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.decompose.config import LOSSES, DecomposeConfig
 from digsite.decompose.core import rows
 from digsite.decompose.core.masks import Layout
@@ -17,7 +17,7 @@ Sampler = Callable[[torch.Generator], Tensor]  # one batch (B, ...) from a gener
 
 
 def generator(seed: int, name: str, *indices: int) -> torch.Generator:
-    return torch.Generator().manual_seed(derive(seed, name, *indices))
+    return torch.Generator().manual_seed(derive_seed(seed, name, *indices))
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Draws:
         stream = torch.Generator()
         for row, seed in zip(noise, self.seeds, strict=True):
             for name, piece in zip(sizes, row.split(list(sizes.values())), strict=True):
-                piece.uniform_(generator=stream.manual_seed(derive(seed, f"masks/{name}", index)))
+                piece.uniform_(generator=stream.manual_seed(derive_seed(seed, f"masks/{name}", index)))
         return noise.to(self.device)
 
     def split(self, layout: Layout, noise: Tensor) -> dict[str, Tensor]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from digsite.base.families import scan
+from digsite.base.families import scan_family
 from digsite.config import Config
 from digsite.decompose.core import sigmoids
 
-GATES = scan("digsite.decompose.core.gates")
+GATES = scan_family("digsite.decompose.core.gates")
 USED = 0.1  # a component counts as used where its importance is above this
 Draw = Callable[..., Tensor]  # draw(name, *shape): standard normal numbers from a named stream
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 
 
 def constant(share: float, step: int, halflife: float) -> float:
@@ -37,7 +37,7 @@ def factor(
 ) -> float:
     """`warmup` is the share of training with a linear rise; the schedule then runs from 1 down to `final`."""
     if name not in SCHEDULES:
-        raise UsageError(f"'{name}' is not a schedule. {nearest(name, SCHEDULES)}")
+        raise UsageError(f"'{name}' is not a schedule. {name_nearest(name, SCHEDULES)}")
     rise = int(total * warmup)
     if step < rise:
         return (step + 1) / rise

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.base.families import scan_one
+from digsite.base.families import scan_member
 from digsite.decompose.config import LOSSES, DecomposeConfig
 from digsite.decompose.core import gating, starts
 from digsite.decompose.core.losses import loss_tag
@@ -53,7 +53,7 @@ def check(config: DecomposeConfig, target: Target, batch: torch.Tensor) -> None:
 
 
 def _check_faithful(config: DecomposeConfig) -> None:
-    if config.faithful == "exact" and not scan_one(starts.PACKAGE, config.init).ADDS_UP:
+    if config.faithful == "exact" and not scan_member(starts.PACKAGE, config.init).ADDS_UP:
         raise UsageError(
             f"faithful=exact only mixes parts that add up from the start, and init={config.init} does not.",
             hint="Use init=sparse or init=singular.",

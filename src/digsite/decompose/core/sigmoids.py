@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 
 LEAK = 0.01
 Squash = Callable[[Tensor], Tensor]
@@ -51,5 +51,5 @@ PAIRS: dict[str, tuple[Squash, Squash]] = {
 def pair(name: str) -> tuple[Squash, Squash]:
     """(for masks, for the sparsity loss)."""
     if name not in PAIRS:
-        raise UsageError(f"'{name}' is not a sigmoid. {nearest(name, PAIRS)}")
+        raise UsageError(f"'{name}' is not a sigmoid. {name_nearest(name, PAIRS)}")
     return PAIRS[name]

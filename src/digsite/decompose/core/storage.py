@@ -48,7 +48,7 @@ def contents(found: Decomposed) -> tuple[dict[str, Tensor], dict[str, str]]:
 def save(found: Decomposed, path: Path) -> Path:
     tensors, metadata = contents(found)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.replacing(path) as temporary:
+    with atomic.replace_file(path) as temporary:
         save_file(
             {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
             temporary,

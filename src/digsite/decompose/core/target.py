@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.families import names
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import list_members
 from digsite.decompose.core import layers
 from digsite.decompose.core.layers import linear
 
@@ -129,7 +129,7 @@ def _matching(pattern: str, paths: Sequence[str], fit: Sequence[str]) -> list[st
     """Of what does not match, the nearest that could be decomposed is named."""
     found = [path for path in paths if fnmatch(path, pattern)]
     if not found:
-        near = nearest(pattern, fit) or "No layer of this model can be decomposed."
+        near = name_nearest(pattern, fit) or "No layer of this model can be decomposed."
         raise UsageError(f"No module matches '{pattern}'. {near}")
     return found
 
@@ -137,7 +137,7 @@ def _matching(pattern: str, paths: Sequence[str], fit: Sequence[str]) -> list[st
 def _layer(path: str, module: nn.Module) -> ModuleType:
     layer = layers.layer_of(module)
     if layer is None:
-        known = ", ".join(names("digsite.decompose.core.layers"))
+        known = ", ".join(list_members("digsite.decompose.core.layers"))
         raise UsageError(
             f"The module '{path}' is a {type(module).__name__}, which cannot be decomposed.",
             hint=f"Supported: {known} (convolutions without groups and with zero padding).",

@@ -44,7 +44,7 @@ def exam(config: ExamConfig, run: Run) -> None:
         rows.append(run.once(key, lambda: sit(config, who, name, rotation), announce=False))  # noqa: B023
         _write_table(config, run, rows)  # after every entry: a long exam can be read while it runs
         run.log(done + 1, entries=done + 1)
-        run.breathe()
+        run.let_signals_in()
     longest = f"worst_{max(config.ladder)}"
     rows = [{**row, "worst": row.get(longest, float("nan"))} for row in rows]
     run.table("columns", {"column": list(COLUMNS), "meaning": list(COLUMNS.values())})

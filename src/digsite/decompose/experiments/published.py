@@ -82,7 +82,7 @@ def draw_random(config: SpdPublishedConfig, run: Run, row: Printed) -> list[dict
                 "svd": matches(svd)["mmcs"],
             }
         )
-        run.breathe(k + 1)
+        run.let_signals_in(k + 1)
     return found
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.families import scan
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import scan_family
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.storage import contents
 from digsite.decompose.judge import effects
@@ -68,11 +68,11 @@ def keep_effects(run: Run, view: View) -> None:
 
 def measure(run: Run, view: View, chosen: Mapping[str, Any]) -> dict[str, float]:
     """Metrics by name, each with its settings; a table of all numbers."""
-    members = scan("digsite.decompose.judge.metrics")
+    members = scan_family("digsite.decompose.judge.metrics")
     measured: dict[str, float] = {}
     for name, settings in chosen.items():
         if name not in members:
-            raise UsageError(f"'{name}' is not a metric. {nearest(name, members)}")
+            raise UsageError(f"'{name}' is not a metric. {name_nearest(name, members)}")
         measured |= members[name].compute(members[name].Settings(**(settings or {})), view)
     if measured:
         run.table("metrics", {"metric": list(measured), "value": list(measured.values())})
@@ -80,10 +80,10 @@ def measure(run: Run, view: View, chosen: Mapping[str, Any]) -> dict[str, float]
 
 
 def draw(run: Run, view: View, names: Sequence[str]) -> None:
-    members = scan("digsite.decompose.figures")
+    members = scan_family("digsite.decompose.figures")
     for name in names:
         if name not in members:
-            raise UsageError(f"'{name}' is not a figure. {nearest(name, members)}")
+            raise UsageError(f"'{name}' is not a figure. {name_nearest(name, members)}")
         member = members[name]
         data = member.data(view) if hasattr(member, "data") else None
         run.figure(name, member.draw(view), data, caption=member.CAPTION)

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from digsite.base import settings
-from digsite.base.errors import DigsiteError, NotFound, nearest
+from digsite.base.errors import DigsiteError, NotFound, name_nearest
 
 FOLDER = "compiled_programs"
 SHIPPED = Path(__file__).parent / "programs"
@@ -194,7 +194,7 @@ def find_program(reference: str | Path) -> Path:
             return place
     raise NotFound(
         f"There is no compiled program '{reference}'.",
-        hint=f"{nearest(stem.name, known_programs())} All of them need DIGSITE_DATA.",
+        hint=f"{name_nearest(stem.name, known_programs())} All of them need DIGSITE_DATA.",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.data import text
 from digsite.decompose.core.fit import Sampler
 from digsite.models.opening import Opened, one_batch, one_sentence, quiet_libraries, take_data
@@ -115,7 +115,9 @@ def _images(name: str, model: nn.Module) -> Tensor:
     from digsite.data import load, names
 
     if name not in names():
-        raise UsageError(f"'{name}' is not known as data. {nearest(name, [*names(), 'gaussian', 'uniform'])}")
+        raise UsageError(
+            f"'{name}' is not known as data. {name_nearest(name, [*names(), 'gaussian', 'uniform'])}"
+        )
     x = load(name).x_train
     first = next(m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d))
     return x.flatten(1) if isinstance(first, nn.Linear) else x

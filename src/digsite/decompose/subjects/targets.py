@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import DigsiteError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.config import Config
 from digsite.data.sparse_features import SparseFeatures, batch, resid_targets
 from digsite.decompose.config import ToyTarget
@@ -44,7 +44,7 @@ def train(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
     found: dict[int, nn.Module] = {}
     for attempt in range(target.attempts):
         left = [seed for seed in seeds if seed not in found]
-        starts = [derive(seed, "target", attempt) % 2**31 for seed in left]
+        starts = [derive_seed(seed, "target", attempt) % 2**31 for seed in left]
         trained = _train_once(target, starts) if left else []
         found |= {seed: model for seed, model in zip(left, trained, strict=True) if is_sound(target, model)}
     if missing := [seed for seed in seeds if seed not in found]:
@@ -56,7 +56,7 @@ def train(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
 
 
 def untrained(target: ToyTarget, seed: int) -> nn.Module:
-    return separate(build(target.model, derive(seed, "untrained") % 2**31))
+    return separate(build(target.model, derive_seed(seed, "untrained") % 2**31))
 
 
 class Batches:
@@ -73,7 +73,7 @@ class Batches:
     def __call__(self, step: int, member: Member) -> tuple[Tensor, Tensor]:
         block, place = divmod(step, self.n)
         if self.drawn.get(member.order, (-1,))[0] != block:
-            x = self.draw(torch.Generator().manual_seed(derive(member.order, "data", block)))
+            x = self.draw(torch.Generator().manual_seed(derive_seed(member.order, "data", block)))
             x = x.reshape(self.n, self.target.batch, -1)
             self.drawn[member.order] = (block, x, ideal(self.target, x))
         _, x, y = self.drawn[member.order]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base import families
-from digsite.base.errors import NotFound, UsageError, nearest
-from digsite.base.streams import derive
+from digsite.base.errors import NotFound, UsageError, name_nearest
+from digsite.base.streams import derive_seed
 
 PACKAGE = "digsite.graft.core.saes"
 
@@ -24,13 +24,13 @@ class Spec:
 
 
 def kinds() -> list[str]:
-    return families.names(PACKAGE)
+    return families.list_members(PACKAGE)
 
 
 def kind_module(kind: str):
     if kind not in kinds():
-        raise NotFound(f"There is no kind of autoencoder '{kind}'.", hint=nearest(kind, kinds()))
-    return families.scan(PACKAGE)[kind]
+        raise NotFound(f"There is no kind of autoencoder '{kind}'.", hint=name_nearest(kind, kinds()))
+    return families.scan_family(PACKAGE)[kind]
 
 
 class Sae(nn.Module):
@@ -86,7 +86,7 @@ def _train_group(
 ) -> list[Sae]:
     kind, d = kind_module(specs[0].kind), x.shape[1]
     drawn = [
-        kind.init(d, s.width, torch.Generator().manual_seed(derive(s.seed, "graft/sae", s.width)))
+        kind.init(d, s.width, torch.Generator().manual_seed(derive_seed(s.seed, "graft/sae", s.width)))
         for s in specs
     ]
     params = {k: torch.stack([p[k] for p in drawn]) for k in drawn[0]}
@@ -94,7 +94,7 @@ def _train_group(
         params["b_dec"] += x.mean(0)
     knob = torch.tensor([s.sparsity for s in specs])
     solver = torch.optim.Adam([p.requires_grad_() for p in params.values()], lr)
-    draw = torch.Generator().manual_seed(derive(seed, "graft/sae-batches"))
+    draw = torch.Generator().manual_seed(derive_seed(seed, "graft/sae-batches"))
     with torch.enable_grad():
         for _ in range(steps):
             rows = x[torch.randint(len(x), (min(batch, len(x)),), generator=draw)]

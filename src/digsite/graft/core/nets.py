@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest
 
 WIDE = 2048  # an input wider than this is averaged down before it is read: a 9216-wide map would need a 10k solve
 
@@ -40,7 +40,7 @@ def head_name(model: nn.Module, name: str | None = None) -> str:
     if name is not None:
         if name not in linear:
             raise NotFound(
-                f"The model has no linear layer '{name}' to use as its head.", hint=nearest(name, linear)
+                f"The model has no linear layer '{name}' to use as its head.", hint=name_nearest(name, linear)
             )
         return name
     if not linear or list(found)[-1] != linear[-1]:

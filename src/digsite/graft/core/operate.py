@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from digsite.base import families
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.config.model import read_words
 from digsite.graft.core.access import Access, Budget, Lens, Pools
 from digsite.graft.core.nets import n_parameters, same_shape
@@ -54,13 +54,13 @@ class Operation:
 
 
 def method_names() -> list[str]:
-    return families.names(PACKAGE)
+    return families.list_members(PACKAGE)
 
 
 def method(name: str) -> ModuleType:
     if name not in method_names():
-        raise NotFound(f"There is no graft method '{name}'.", hint=nearest(name, method_names()))
-    return families.scan_one(PACKAGE, name)
+        raise NotFound(f"There is no graft method '{name}'.", hint=name_nearest(name, method_names()))
+    return families.scan_member(PACKAGE, name)
 
 
 def plan(text: str, **given: Any) -> Plan:
@@ -77,7 +77,8 @@ def plan(text: str, **given: Any) -> Plan:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"Option '{key}' of '{name}': {first['msg']}.", hint=nearest(key, module.Options.model_fields)
+            f"Option '{key}' of '{name}': {first['msg']}.",
+            hint=name_nearest(key, module.Options.model_fields),
         ) from None
     return Plan(label_of(name, options), name, module, parsed)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.graft.core.access import Access, Images
 from digsite.graft.core.nets import Acts, head, head_name, reject_non_finite
 
@@ -117,7 +117,7 @@ class Side:
         return self.access.lens.acts(self.model, images, self.head)
 
     def derive(self, name: str, *indices: int) -> int:
-        return derive(self.seed, f"graft/{name}", *indices)
+        return derive_seed(self.seed, f"graft/{name}", *indices)
 
     def generator(self, name: str, *indices: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.derive(name, *indices))

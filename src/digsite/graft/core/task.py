@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import ImageSet
 from digsite.graft.core.access import Frame, Images, Pools
 from digsite.graft.core.edits import Reading
@@ -49,7 +49,7 @@ def split(images: ImageSet, seed: int, held: float = HELD, *, standard: bool = T
         if not (images.y_train == c).any():
             raise UsageError(f"The data set '{images.name}' has no training image of class {c}.")
     mean, std = (float(images.x_train.mean()), float(images.x_train.std())) if standard else (0.0, 1.0)
-    draw = torch.Generator().manual_seed(derive(seed, "graft/split"))
+    draw = torch.Generator().manual_seed(derive_seed(seed, "graft/split"))
     order = torch.randperm(len(images.y_train), generator=draw)
     y = images.y_train[order]
     aside = torch.zeros(len(y), dtype=torch.bool)

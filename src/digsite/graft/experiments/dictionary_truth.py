@@ -44,7 +44,7 @@ def dictionary_truth(config: DictionaryTruthConfig, run: "Run") -> None:
                 f"{world_kind}-{seed}",
                 lambda w=world_kind, s=seed, k=chosen: _score_world(config, run, w, s, k),
             )
-            run.breathe(seed + 1)
+            run.let_signals_in(seed + 1)
     frame = pd.DataFrame(rows)
     run.table("dictionaries", frame)
     run.view("dictionaries", kind="table", source="tables/dictionaries.csv")

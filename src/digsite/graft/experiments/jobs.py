@@ -33,12 +33,12 @@ def worked(
     """Each couple's title, seed and `work(config, names, seed, *more(title))`, stored; a resumed run reads it back."""
     calls = [(config.model_dump(), pair, seed, *more(title(pair))) for pair, seed in jobs]
     run.stage(stage, len(jobs))
-    with Ahead(work, calls, config.workers, run.breathe) as ahead:
+    with Ahead(work, calls, config.workers, run.let_signals_in) as ahead:
         for i, (pair, seed) in enumerate(jobs):
             name = title(pair)
             done = run.once(f"{name}-{seed}-{stage}", lambda i=i: ahead.result(i), announce=False)
             yield name, seed, done
-            run.breathe(i + 1)
+            run.let_signals_in(i + 1)
 
 
 class Ahead:
@@ -56,7 +56,7 @@ class Ahead:
         breathe: Callable[[], object] | None = None,
     ) -> None:
         self.work, self.calls, self.workers = work, calls, min(workers, len(calls))
-        self.breathe = breathe or (lambda: None)
+        self.let_signals_in = breathe or (lambda: None)
         self._futures: dict[int, Future[Any]] = {}
         self._pool: Workers | None = None
 
@@ -88,4 +88,4 @@ class Ahead:
             except NotYet:
                 if future.done():  # the job itself timed out on something
                     raise
-                self.breathe()
+                self.let_signals_in()

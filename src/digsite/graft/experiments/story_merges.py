@@ -38,7 +38,7 @@ def merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
     for member in range(1, config.seeds + 1):
         run.stage(f"member {member}", config.seeds)
         rows += run.once(f"member-{member}", lambda m=member: bench.score_member(m, chosen))
-        run.breathe(member)
+        run.let_signals_in(member)
     frame = pd.DataFrame(rows)
     run.table("merges", frame)
     _conclude(run, frame, chosen)

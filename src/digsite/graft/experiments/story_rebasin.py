@@ -32,7 +32,7 @@ def rebasin_stories(config: RebasinStoriesConfig, run: "Run") -> None:
         run.stage(f"pair 0 and {member}", config.seeds)
         barriers += run.once(f"barrier-{member}", lambda m=member: pair.barriers(m))
         carried += run.once(f"carried-{member}", lambda m=member: pair.carry(m))
-        run.breathe(member - 1)
+        run.let_signals_in(member - 1)
     _conclude(run, pd.DataFrame(barriers), pd.DataFrame(carried))
 
 

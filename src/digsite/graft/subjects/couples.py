@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from digsite.base.errors import NotFound, nearest
-from digsite.base.streams import derive
+from digsite.base.errors import NotFound, name_nearest
+from digsite.base.streams import derive_seed
 from digsite.config import Config
 from digsite.graft.config import CNNS, MLPS, NETWORKS
 from digsite.graft.core.access import Images
@@ -53,7 +53,7 @@ def network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
         return TransformerConfig.model_validate(
             {"image": image, "patch": image[1] // 4, "n_classes": n_classes}
         )
-    raise NotFound(f"There is no network '{name}'.", hint=nearest(name, NETWORKS))
+    raise NotFound(f"There is no network '{name}'.", hint=name_nearest(name, NETWORKS))
 
 
 def train(
@@ -91,10 +91,10 @@ def couple(
         known = {*classes.old, *classes.donor}
         rest = tuple(int(c) for c in data.train.y.unique() if int(c) not in known)
         first, recipe = (recipe.part(share) for share in PARTS)
-        start = train(configs[0], data.train.of(rest), derive(seed, "graft/start"), first)
+        start = train(configs[0], data.train.of(rest), derive_seed(seed, "graft/start"), first)
     owned = [data.train.of(classes.old), data.train.of(classes.donor)]
     nets = [
-        train(config, images, derive(seed, f"graft/{role}"), recipe, start)
+        train(config, images, derive_seed(seed, f"graft/{role}"), recipe, start)
         for config, images, role in zip(configs, owned, ("receiver", "donor"))
     ]
     return Pair(nets[0], nets[1], classes.old, classes.shared, classes.new, classes.foreign, start=start)
@@ -104,7 +104,9 @@ def blind_donor(name: str, data: Split, classes: Classes, seed: int, recipe: Rec
     """A donor of the same shape, images and recipe, except that it never saw the new class: a null for every method."""
     shape, n_classes = tuple(data.train.x.shape[1:]), int(data.train.y.max()) + 1
     known = tuple(c for c in classes.donor if c not in classes.new)
-    return train(network(name, shape, n_classes), data.train.of(known), derive(seed, "graft/blind"), recipe)
+    return train(
+        network(name, shape, n_classes), data.train.of(known), derive_seed(seed, "graft/blind"), recipe
+    )
 
 
 def rebuilt_network(name: str, data: Split, state: dict[str, torch.Tensor]) -> nn.Module:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 
 KINDS = ("independent", "correlated", "hierarchical")
 
@@ -54,7 +54,7 @@ def draw_world(
         raise UsageError(f"There is no world '{kind}'; accepted are {', '.join(KINDS)}.")
     if n_features < group or width < 2:
         raise UsageError(f"A world of {n_features} features in {width} dimensions holds no group of {group}.")
-    draw = torch.Generator().manual_seed(derive(seed, f"graft/world/{kind}"))
+    draw = torch.Generator().manual_seed(derive_seed(seed, f"graft/world/{kind}"))
     directions = torch.randn(n_features, width, generator=draw)
     rates = 1.0 / (torch.arange(n_features) + 3.0) ** 0.7
     rates = (rates * mean_on / rates.sum()).clamp(max=0.5)[torch.randperm(n_features, generator=draw)]
@@ -78,7 +78,7 @@ def draw_world(
 
 def draw_codes(world: World, n: int, seed: int = 0) -> Float[Tensor, "n features"]:
     """How strongly every feature is on in each of `n` samples; 0 where it is off."""
-    draw = torch.Generator().manual_seed(derive(seed, "graft/world-codes"))
+    draw = torch.Generator().manual_seed(derive_seed(seed, "graft/world-codes"))
     own = torch.randn(n, world.n_features, generator=draw)
     if (
         world.kind == "correlated"
@@ -105,6 +105,6 @@ def draw_activations(
 ) -> tuple[Float[Tensor, "n width"], Float[Tensor, "n features"]]:
     """Activations and the codes behind them; the noise is that of a fresh stream."""
     codes = draw_codes(world, n, seed)
-    draw = torch.Generator().manual_seed(derive(seed, "graft/world-noise"))
+    draw = torch.Generator().manual_seed(derive_seed(seed, "graft/world-noise"))
     noise = world.noise * torch.randn(n, world.directions.shape[1], generator=draw)
     return codes @ world.directions + noise, codes

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from digsite.base.atomic import replacing
+from digsite.base.atomic import replace_file
 from digsite.base.version import __version__
 from digsite.config.folders import cache_dir
 
@@ -30,7 +30,7 @@ def kept(recipe: dict[str, Any], compute: Callable[[], States]) -> States:
         return _unflatten(load_file(path))
     states = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as target:
+    with replace_file(path) as target:
         save_file(_flatten(states), target)
     return _unflatten(_flatten(states))
 

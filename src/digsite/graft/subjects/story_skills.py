@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import stories
 from digsite.data.grammar import BOYS, GIRLS, LOOKS, PLACES, THINGS
 
@@ -54,7 +54,7 @@ def skill_accuracy(skill: str, logits_of: Callable[[Rows], Tensor], rows: Rows) 
 
 def facts_table(table: int) -> Int[Tensor, "names"]:
     """The place of every name, as token ids in the order of GIRLS + BOYS."""
-    draw = torch.Generator().manual_seed(derive(table, "graft/story-facts"))
+    draw = torch.Generator().manual_seed(derive_seed(table, "graft/story-facts"))
     places = torch.tensor([_id(word) for word in PLACES])
     return places[torch.randint(len(PLACES), (len(GIRLS + BOYS),), generator=draw)]
 

@@ -8,8 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from digsite.base.errors import UsageError
-from digsite.base.lazy import require
+from digsite.base.errors import UsageError, require_package
 from digsite.launch.work import Options, Work, chunks, settings, work_left
 from digsite.record.sweeps import Sweep
 
@@ -20,7 +19,7 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
     pieces = work_left(sweep, only_failed=options.only_failed)
     if not pieces:
         return 0
-    ray = require("ray", extra="ray")
+    ray = require_package("ray", extra="ray")
     _connect(ray, argument or options.address)
     try:
         return _run(ray, list(chunks(pieces, options.chunk or 1)), options, settings(sweep, options))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from digsite.base.lazy import require
+from digsite.base.errors import require_package
 from digsite.mirrors.mirror import settings_of
 from digsite.record.layout import RunDir
 
@@ -15,7 +15,7 @@ NEEDS = ("mlflow", "mlflow")  # the tracker's package, and the extra that brings
 
 class MlflowMirror:
     def __init__(self, run: RunDir, project: str) -> None:
-        mlflow: Any = require("mlflow", extra="mlflow")
+        mlflow: Any = require_package("mlflow", extra="mlflow")
         self.client: Any = mlflow.MlflowClient()
         found = self.client.get_experiment_by_name(project)
         experiment = found.experiment_id if found else self.client.create_experiment(project)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from digsite.base.lazy import require
+from digsite.base.errors import require_package
 from digsite.mirrors.mirror import settings_of
 from digsite.record.layout import RunDir
 
@@ -13,7 +13,7 @@ NEEDS = ("tensorboardX", "tensorboard")  # the tracker's package, and the extra 
 
 class TensorBoardMirror:
     def __init__(self, run: RunDir) -> None:
-        self.writer: Any = require("tensorboardX", extra="tensorboard").SummaryWriter(
+        self.writer: Any = require_package("tensorboardX", extra="tensorboard").SummaryWriter(
             str(run.path / "tensorboard")
         )
         text = "\n".join(f"    {key}: {value}" for key, value in settings_of(run).items())

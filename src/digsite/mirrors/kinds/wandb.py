@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from digsite.base import settings
-from digsite.base.lazy import require
+from digsite.base.errors import require_package
 from digsite.mirrors.mirror import settings_of
 from digsite.record.layout import RunDir
 
@@ -14,7 +14,7 @@ NEEDS = ("wandb", "wandb")  # the tracker's package, and the extra that brings i
 
 class WandbMirror:
     def __init__(self, run: RunDir, project: str) -> None:
-        self.wandb: Any = require("wandb", extra="wandb")
+        self.wandb: Any = require_package("wandb", extra="wandb")
         status = run.status()
         self.run: Any = self.wandb.init(
             project=project,
@@ -24,7 +24,7 @@ class WandbMirror:
             config=settings_of(run),
             dir=str(run.path),
             resume="allow",
-            mode="offline" if settings.offline() else None,
+            mode="offline" if settings.is_offline() else None,
             settings=self.wandb.Settings(console="off", silent=True, x_disable_stats=True),
         )
         # Our steps may come in any order (several phases of one run), which W&B's own counter does not allow.

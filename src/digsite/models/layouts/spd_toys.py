@@ -74,6 +74,6 @@ def _activation(bundle: WeightBundle) -> Any:
     path = Path(str(bundle.meta.get("path", ""))).with_name(SETTINGS)
     if not path.is_file():
         raise NotFound(f"The nonlinearity of this residual MLP is in '{SETTINGS}', which is not beside it.")
-    found = yamlio.load(path)
+    found = yamlio.load_yaml(path)
     settings = found.get("resid_mlp_config", found.get("resid_mlp_model_config", found))
     return settings.get("act_fn_name", "relu") if isinstance(settings, dict) else "relu"

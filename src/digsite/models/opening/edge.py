@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from digsite.base.edge import one_sentence
+from digsite.base.errors import one_sentence
 
 __all__ = ["one_sentence", "quiet_libraries"]
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from digsite.base.errors import NotFound, UsageError, nearest
-from digsite.base.lazy import require
-from digsite.base.streams import derive
+from digsite.base.errors import NotFound, UsageError, name_nearest, require_package
+from digsite.base.streams import derive_seed
 from digsite.models.opening.batches import Batch, one_batch
 from digsite.models.opening.edge import one_sentence, quiet_libraries
 from digsite.models.opening.opened import Opened
@@ -53,7 +52,7 @@ def _masked(opened: Opened, rows: Tensor) -> Tensor:
     token = getattr(opened.tokenizer, "mask_token_id", None)
     if token is None:
         return rows
-    draw = torch.Generator().manual_seed(derive(0, "masked tokens"))
+    draw = torch.Generator().manual_seed(derive_seed(0, "masked tokens"))
     hidden = torch.rand(rows.shape, generator=draw) < MASKED_SHARE
     return rows.masked_fill(hidden, token)
 
@@ -94,7 +93,7 @@ def feed_sound(opened: Opened, path: Path) -> dict[str, Tensor]:
             f"'{path}' cannot be turned into what '{opened.reference}' hears.",
             hint="Give a .npy of its input features, or .wav files and a folder with a preprocessor_config.json.",
         )
-    transformers = require("transformers", extra="hub")
+    transformers = require_package("transformers", extra="hub")
     with quiet_libraries(), one_sentence(f"Reading the sounds of '{path}'"):
         extract = transformers.AutoFeatureExtractor.from_pretrained(
             opened.folder, local_files_only=True, trust_remote_code=False
@@ -187,12 +186,12 @@ def _named_images(opened: Opened, data: str, n: int, seed: int, split: str) -> B
 
     if data not in names():
         if opened.kind == "images":
-            raise UsageError(f"'{data}' is not known as images. {nearest(data, names())}")
+            raise UsageError(f"'{data}' is not known as images. {name_nearest(data, names())}")
         return None
     images = load(data)
     x = images.x_train if split == "train" else images.x_test
     order = torch.randperm(
-        len(x), generator=torch.Generator().manual_seed(derive(seed, f"calibration/{split}"))
+        len(x), generator=torch.Generator().manual_seed(derive_seed(seed, f"calibration/{split}"))
     )
     chosen = x[order[:n]]
     if opened.kind == "images":
@@ -208,7 +207,7 @@ def _flat_for(opened: Opened, images: Tensor) -> Tensor:
 
 
 def _pictures(folder: Path, n: int, opened: Opened) -> Tensor:
-    images = require("PIL.Image", extra="hub")
+    images = require_package("PIL.Image", extra="hub")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)[:n]
     size = _image_size(opened, opened.need_module("be fed").config)
     with one_sentence(f"Reading the pictures of '{folder}'"):

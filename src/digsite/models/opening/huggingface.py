@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.lazy import require
+from digsite.base.errors import UsageError, name_nearest, require_package
 from digsite.models.opening.edge import one_sentence
 from digsite.weights import WeightBundle
 
@@ -23,7 +22,7 @@ Load = Callable[[Any, type], nn.Module]
 
 def read_config(folder: Path) -> Any:
     """The folder's config as transformers reads it; a model that brings its own code is refused here."""
-    transformers = require("transformers", extra="hub")
+    transformers = require_package("transformers", extra="hub")
     given = json.loads((folder / "config.json").read_text())
     kind = str(given.get("model_type", ""))
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING_NAMES
@@ -34,7 +33,7 @@ def read_config(folder: Path) -> Any:
         )
         raise UsageError(
             f"The architecture '{kind}' of '{folder}' is not one that transformers {transformers.__version__} has.{brings}",
-            hint=nearest(kind, known),
+            hint=name_nearest(kind, known),
         )
     with one_sentence(f"Reading the config of '{folder}'"):
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -45,7 +44,7 @@ def model_class(config: Any, bundle: WeightBundle | None) -> type:
 
     A head that the folder does not have is never added: it would be random.
     """
-    transformers = require("transformers", extra="hub")
+    transformers = require_package("transformers", extra="hub")
     for name in config.architectures or ():
         if found := getattr(transformers, name, None):
             return found
@@ -129,7 +128,7 @@ def read_tokenizer(folder: Path) -> Any:
     """The folder's tokenizer, or None where it has none."""
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return None
-    transformers = require("transformers", extra="hub")
+    transformers = require_package("transformers", extra="hub")
     with one_sentence(f"Reading the tokenizer of '{folder}'"):
         return transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -158,7 +157,7 @@ def kind_of(module: Any) -> str:
     name = type(module).__name__
     if name.endswith("ForMaskedLM") or name.endswith("ForPreTraining"):
         return "masked"
-    transformers = require("transformers", extra="hub")
+    transformers = require_package("transformers", extra="hub")
     causal = set(transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
     return "causal" if name in causal else "encoder"
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from digsite.base.errors import DigsiteError, NotFound, UsageError
-from digsite.base.lazy import require
+from digsite.base.errors import DigsiteError, NotFound, UsageError, require_package
 from digsite.models.assemble import UNKNOWN_USE, assemble, unknown_use
 from digsite.models.opening import huggingface
 from digsite.models.opening.answering import answering
@@ -101,7 +100,7 @@ def open_folder(bundle: WeightBundle) -> Opened:
 
 
 def _of_folder(reference: str, bundle: WeightBundle, folder: Path, notes: tuple[str, ...]) -> Opened:
-    require("transformers", extra="hub")
+    require_package("transformers", extra="hub")
     with quiet_libraries():
         module, unused = huggingface.build_module(folder, bundle)
         tokenizer = huggingface.read_tokenizer(folder)

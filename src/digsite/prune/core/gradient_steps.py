@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.prune.core.repair import RepairSettings, Subject
 from digsite.prune.core.two_streams import in_precision
 
@@ -17,7 +17,7 @@ def shuffled_batches(n: int, settings: RepairSettings) -> list[list[int]]:
     """Rows of every gradient step: each epoch sees each row once, in an order that the seed names."""
     batches = []
     for epoch in range(settings.epochs):
-        draw = torch.Generator().manual_seed(derive(settings.seed, "prune/repair", epoch))
+        draw = torch.Generator().manual_seed(derive_seed(settings.seed, "prune/repair", epoch))
         order = torch.randperm(n, generator=draw).tolist()
         batches += [order[s : s + settings.rows] for s in range(0, n, settings.rows)]
     return batches

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def blocks(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str]
     names = [one.name for block in (*inside, *outside) for one in block.maps]
     for pattern in (*include, *exclude):
         if not any(_matches(name, pattern) for name in names):
-            raise UsageError(f"No map is called '{pattern}'. {nearest(pattern, components(names))}")
+            raise UsageError(f"No map is called '{pattern}'. {name_nearest(pattern, components(names))}")
     chosen = [
         Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in inside
     ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from digsite.base import families
 from digsite.base.contract import Numbers, public_method
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.prune.core import patterns, swaps
 from digsite.prune.core.inputs import InputStatistics, collect
 from digsite.prune.core.patterns import Pattern
@@ -37,16 +37,16 @@ class PrunedMatrix:
 
 def method_named(name: str) -> str:
     """The family member's name; dashes are as good as underscores."""
-    known = families.names(FAMILY)
+    known = families.list_members(FAMILY)
     member = name.replace("-", "_")
     if member not in known:
-        raise UsageError(f"There is no pruning method '{name}'. {nearest(member, known)}")
+        raise UsageError(f"There is no pruning method '{name}'. {name_nearest(member, known)}")
     return member
 
 
 def needs(method: str) -> str:
     """What a method must know of its inputs: nothing (''), their 'norms', or the whole 'gram' matrix."""
-    return families.scan(FAMILY)[method_named(method)].NEEDS
+    return families.scan_family(FAMILY)[method_named(method)].NEEDS
 
 
 @public_method(weight=Numbers(2), inputs=Numbers((2, 3, 4), optional=True, arrays_only=False))
@@ -71,7 +71,7 @@ def prune_matrix(
     `measure=False` leaves out the relative error, which for a quick method costs more than the pruning.
     """
     chosen = pattern if isinstance(pattern, Pattern) else patterns.parse(sparsity, pattern)
-    member = families.scan(FAMILY)[method_named(method)]
+    member = families.scan_family(FAMILY)[method_named(method)]
     statistics = _statistics(weight, inputs, name, member.NEEDS, method, swap)
     chosen.fits(weight.shape[1], name)
     with torch.no_grad():
@@ -187,7 +187,7 @@ def _repaired(
                 f"The repair '{member}' fits on inputs, and none were given for {name}.",
                 hint="Give inputs (tokens, in), or --calibration.",
             )
-        module = families.scan_one(REPAIRS, member)
+        module = families.scan_member(REPAIRS, member)
         decision = module.repair_map(weight, decision, inputs, pattern, settings or RepairSettings())
     return decision
 

@@ -321,7 +321,7 @@ def _patterns(
             f"The allocation '{recipe.allocation}' measures on token rows, which this model does not take alone."
         )
     settings, sparsity = recipe.budget_settings, recipe.pattern.ratio
-    member = families.scan_one(ALLOCATIONS, allocation_named(recipe.allocation))
+    member = families.scan_member(ALLOCATIONS, allocation_named(recipe.allocation))
     question = ask_about(model, found, inputs, sparsity, rows=settings.rows, residency=residency)
     low, high = question.limits(settings.spread)
     counts = meet_exactly(member.allocate(question, settings), question.sizes, sparsity, least=low, most=high)

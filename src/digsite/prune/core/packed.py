@@ -41,7 +41,7 @@ class PackedMask:
     def _repr_html_(self) -> str:
         """In a notebook: the shape, the density and how it is spread over features."""
         from digsite.figures import histogram
-        from digsite.figures.notebook import card
+        from digsite.figures.notebook import notebook_card
 
         kept = self.counts() / self.n_bits
         facts = {
@@ -52,7 +52,7 @@ class PackedMask:
             "bytes": self.nbytes,
         }
         figure = histogram({"features": kept}, x="share of a feature's weights that is kept")
-        return card("Packed mask", facts, figure)
+        return notebook_card("Packed mask", facts, figure)
 
     def transposed(self) -> "PackedMask":
         return pack(self.unpack().T)

@@ -82,7 +82,7 @@ def prune_and_repair(
     for name in at_model:
         subjects = [Subject(maps[n], keep, chosen[n][0].pattern) for n, keep in keeps.items()]
         with charged(spent, name):
-            keeps = families.scan_one(FAMILY, name).repair_model(model, dense, inputs, subjects, settings)
+            keeps = families.scan_member(FAMILY, name).repair_model(model, dense, inputs, subjects, settings)
     return {name: Repaired(keeps[name], None if at_model else error) for name, (_, error) in chosen.items()}
 
 
@@ -129,7 +129,7 @@ def _prune_one_block(
         made = prune_block(block, statistics)
     for name in repairs if passage is not None else []:
         with charged(spent, name):
-            member = families.scan_one(FAMILY, name)
+            member = families.scan_member(FAMILY, name)
             member.repair_block(passage, before, {n: c.keep for n, c in made.items()}, settings)
     return {
         one.name: (

@@ -63,7 +63,7 @@ def attribution(config: AttributionConfig, run: "Run") -> None:
             source = masks.observed(one, config.nulls.trades)
             seed = run.derive(f"top-{method}", place)
             trials.append(partial(null_test, keep, statistics=["top_singular"], seed=seed, observed=source))
-            run.breathe(place + 1)
+            run.let_signals_in(place + 1)
     _conclude(run, pd.DataFrame(rows), judge_all(_tests(config, trials)))
 
 

@@ -92,7 +92,7 @@ def _null_separations(
     config: ClustersConfig, run: "Run", keep: np.ndarray, origin: MaskedMap | None, centers: list[int]
 ) -> dict[str, np.ndarray]:
     """Mean ratio over the same centers in every null mask: (draws, ks) per null."""
-    members = families.scan(NULLS)
+    members = families.scan_family(NULLS)
     wanted = ["coin_flips", "margins"] + (["reprune"] if config.nulls.reprune and origin else [])
     features = features_of(keep, config.axis)
     along = Observed(
@@ -113,7 +113,7 @@ def _null_separations(
             rows = []
             for i, draw in enumerate(drawn(null)):
                 rows.append(np.nanmean(_ratios(config, draw, centers), axis=0))
-                run.breathe(i + 1)
+                run.let_signals_in(i + 1)
             return {"means": np.stack(rows)}
 
         return inner
@@ -177,7 +177,7 @@ def _cells(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[i
     run.stage("clusters", len(centers))
     for seed, center in enumerate(centers):
         rows += run.once(f"cells-{seed}", lambda s=seed, c=center: _cells_of(config, run, features, s, c))
-        run.breathe(seed + 1)
+        run.let_signals_in(seed + 1)
     frame = pd.DataFrame(rows)
     run.table("clusters", frame)
     run.view("clusters", kind="table", source="tables/clusters.csv")

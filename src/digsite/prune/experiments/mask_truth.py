@@ -32,7 +32,7 @@ def mask_truth(config: MaskTruthConfig, run: "Run") -> None:
     for place, program in enumerate(config.programs):
         run.stage(program, len(config.programs))
         rows += run.once(program, lambda p=program: _score_program(config, run, p))
-        run.breathe(place + 1)
+        run.let_signals_in(place + 1)
     frame = pd.DataFrame(rows)
     run.table("masks", frame)
     _conclude(run, frame)

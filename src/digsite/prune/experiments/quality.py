@@ -49,7 +49,7 @@ def quality(config: QualityConfig, run: "Run") -> None:
                     lambda m=method, lv=level, d=draw: _cell(config, run, m, lv, d),
                 )
             )
-        run.breathe(place + 1)
+        run.let_signals_in(place + 1)
     frame = pd.DataFrame(rows)
     run.table("draws", frame)
     _conclude(config, run, dense, frame)
@@ -116,7 +116,7 @@ def recipe_of_cell(config: QualityConfig, method: str, level: str) -> Recipe:
 def recipe_named(method: str, level: str, swaps: int, repairs_with: RepairSettings | None = None) -> Recipe:
     """'wanda+swaps+sub_block+evolution' at a level: a method, then repairs and at most one allocation in any order."""
     name, *extras = method.split("+")
-    repairs, allocations = families.names(REPAIRS), families.names(ALLOCATIONS)
+    repairs, allocations = families.list_members(REPAIRS), families.list_members(ALLOCATIONS)
     known = {"swaps", "owl", *repairs, *allocations}
     if unknown := set(extras) - known:
         raise UsageError(

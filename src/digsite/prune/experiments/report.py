@@ -102,7 +102,7 @@ def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
             [[vars(test) for test in trial(config.nulls.draws)] for trial in _trials(config, run, one, heads)]
         )
         rows.append(_row(config, model, method, one) | {"place": place, "n_tests": sum(map(len, made[-1]))})
-        run.breathe(place + 1)
+        run.let_signals_in(place + 1)
     return {"rows": rows, "trials": made}
 
 
@@ -130,7 +130,7 @@ def _again(config: ReportConfig, run: "Run", rows: list[dict], places: list[Plac
                 lambda c=own, r=row, t=place.trial: [vars(test) for test in _trial(c, run, r, t)(draws)],
             )
             made[key] = [Test(**test) for test in found]
-        run.breathe(n + 1)
+        run.let_signals_in(n + 1)
     return [made[place.row, place.trial][place.statistic] for place in places]
 
 

@@ -82,7 +82,7 @@ def repeat(config: RepeatConfig, run: "Run") -> None:
     for place, center in enumerate(centers):
         ball, found = _cluster(features, center, config.n_features, config.n_clusters, config.seed + place)
         rows.append(_fields(center, ball, found, features))
-        run.breathe(place + 1)
+        run.let_signals_in(place + 1)
     frame = pd.DataFrame(rows)
     run.table("executions", frame)
     run.view("executions", kind="table", source="tables/executions.csv")
@@ -164,7 +164,7 @@ def _draw(
 ) -> dict[str, list[float]]:
     means: dict[str, list[float]] = {metric: [] for metric in METRICS}
     run.stage(f"null {null}", config.nulls.draws)
-    drawn = families.scan(NULLS)[null].draws(source, config.nulls.draws, run.derive(f"null-{null}"))
+    drawn = families.scan_family(NULLS)[null].draws(source, config.nulls.draws, run.derive(f"null-{null}"))
     for i, draw in enumerate(drawn):
         features = features_of(draw, config.axis)
         rows = []
@@ -175,7 +175,7 @@ def _draw(
             rows.append(_metrics(ball, found, features.n_bits))
         for metric in METRICS:
             means[metric].append(float(np.mean([row[metric] for row in rows])))
-        run.breathe(i + 1)
+        run.let_signals_in(i + 1)
     return means
 
 

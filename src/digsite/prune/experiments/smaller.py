@@ -30,7 +30,7 @@ def smaller(config: SmallerConfig, run: "Run") -> None:
         run.stage(f"calibration set {draw}", config.draws)
         for choice in CHOICES:
             rows.append(run.once(f"{choice}-{draw}", lambda c=choice, d=draw: _cell(config, run, c, d)))
-        run.breathe(draw + 1)
+        run.let_signals_in(draw + 1)
     frame = pd.DataFrame(rows)
     run.table("draws", frame)
     _conclude(run, dense, frame)

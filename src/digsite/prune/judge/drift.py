@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from digsite.base.intervals import student
+from digsite.base.intervals import student_interval
 from digsite.models.opening import main_output, one_sentence
 from digsite.models.opening.batches import Batch
 from digsite.prune.core.walk import n_rows_of, run_batch
@@ -93,5 +93,5 @@ def _agreement(before: Tensor, after: Tensor) -> tuple[float, float]:
 def _interval(values: list[float]) -> tuple[float, float | None, float | None]:
     if len(values) < 2:
         return values[0], None, None
-    mean, low, high = student(values)
+    mean, low, high = student_interval(values)
     return mean, low, high

@@ -8,7 +8,7 @@ from scipy.stats import false_discovery_control
 
 from digsite.base import families
 from digsite.base.contract import Numbers, public_method
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.prune.core.packed import PackedMask, features_of
 from digsite.prune.judge.nulls import Observed
 from digsite.prune.judge.views import View
@@ -95,14 +95,14 @@ def _all(members: dict, mask: PackedMask, axis: str, engine: str) -> dict[str, f
 
 
 def _chosen(family: str, wanted: Iterable[str]) -> dict:
-    known = families.names(family)
+    known = families.list_members(family)
     chosen = list(wanted)
     for name in chosen:
         if name not in known:
             raise UsageError(
-                f"There is no {family.rsplit('.', 1)[1].rstrip('s')} '{name}'. {nearest(name, known)}"
+                f"There is no {family.rsplit('.', 1)[1].rstrip('s')} '{name}'. {name_nearest(name, known)}"
             )
-    members = families.scan(family)
+    members = families.scan_family(family)
     return {name: members[name] for name in chosen}
 
 

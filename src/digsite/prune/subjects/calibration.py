@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import stories, text
 from digsite.data.tokenizers import Tokenizer
 from digsite.models.opening import quiet_libraries
@@ -60,7 +60,7 @@ def windows(
             raise UsageError(
                 f"The text '{corpus}' cannot be read: this model knows only the generated stories."
             )
-        return Windows(stories.windows(n, length, derive(seed, f"calibration/{split}"), split), None)
+        return Windows(stories.windows(n, length, derive_seed(seed, f"calibration/{split}"), split), None)
     cut = _pack if pack else _cut
     rows = cut(language, _half(text.documents(corpus or "tinystories"), split), length, n, seed, fewer)
     return Windows(rows, sum(_bytes(language.tokenizer, row[1:].tolist()) for row in rows))

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from digsite.base.errors import NotFound, UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data.fetch import find
 from digsite.weights import read_weights
 
@@ -163,7 +163,7 @@ def hide_program(name: str, factor: int = 2, seed: int = 0, most_inputs: int = 2
         len(small.blocks),
         len(small.unembed),
     )
-    draw = torch.Generator().manual_seed(derive(seed, f"prune/hide/{name}", factor))
+    draw = torch.Generator().manual_seed(derive_seed(seed, f"prune/hide/{name}", factor))
     for into, source in ((wide.embed, small.embed), (wide.pos, small.pos)):
         into.weight.copy_(
             _padded(source.weight, into.weight.shape, draw, free=(slice(None), slice(width, None)))

@@ -81,7 +81,7 @@ def _restore_dtypes(folder: Path, stored: dict[str, torch.dtype]) -> None:
             n for n, t in tensors.items() if stored.get(n, t.dtype) != t.dtype and stored[n].itemsize >= 2
         ]
         if wrong:
-            with atomic.replacing(path) as temporary:
+            with atomic.replace_file(path) as temporary:
                 save_file(
                     {n: t.to(stored[n]) if n in wrong else t for n, t in tensors.items()}, temporary, meta
                 )

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from digsite.base import atomic
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.prune.core import layers
 from digsite.prune.core.packed import PackedMask, features_of
 from digsite.prune.subjects.shards import write_tensors
@@ -34,7 +34,7 @@ class StoredMasks(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> Bool[np.ndarray, "out in"]:
         if name not in self:
-            raise NotFound(f"There is no mask of '{name}' in the file. {nearest(name, list(self))}")
+            raise NotFound(f"There is no mask of '{name}' in the file. {name_nearest(name, list(self))}")
         stored = self._bundle.tensors[name]
         if not self.packed:
             return (stored != 0).numpy()
@@ -64,7 +64,7 @@ class StoredMasks(Mapping[str, np.ndarray]):
         if not found:
             known = [f"layer {layers.layer_number(n)} {layers.component(n)}" for n in names]
             raise UsageError(
-                f"The file has no mask of layer {layer} '{component}'. {nearest(f'layer {layer} {component}', known)}"
+                f"The file has no mask of layer {layer} '{component}'. {name_nearest(f'layer {layer} {component}', known)}"
             )
         return found[0]
 
@@ -106,7 +106,7 @@ def packed_tensors(masks: Masks, provenance: Mapping[str, Any]) -> tuple[dict[st
 def write_masks(path: Path, masks: Masks, provenance: Mapping[str, Any]) -> None:
     tensors, metadata = packed_tensors(masks, provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.replacing(path) as temporary:
+    with atomic.replace_file(path) as temporary:
         write_tensors(temporary, tensors, metadata)  # the format's own writer has no fixed order of metadata
 
 

@@ -48,7 +48,7 @@ class KeptProgress(Progress):
         }
         tensors |= {f"keep/{line.name}": line.keep.clone() for line in lines}
         told = [[line.name, line.sparsity, line.relative_error, line.note] for line in lines]
-        with atomic.replacing(self._file(block)) as path:
+        with atomic.replace_file(self._file(block)) as path:
             save_file(tensors, path, {"lines": json.dumps(told)})
 
     def restore(self, block: Block) -> list[PrunedMap]:

@@ -98,7 +98,7 @@ class ShardWriter:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"model-{len(set(self._where.values())) + 1:05d}.safetensors"
-        with atomic.replacing(self.folder / name) as path:
+        with atomic.replace_file(self.folder / name) as path:
             write_tensors(path, self._waiting, {"format": "pt", **self.metadata})
         self._where |= dict.fromkeys(self._waiting, name)
         self._total += sum(t.nbytes for t in self._waiting.values())

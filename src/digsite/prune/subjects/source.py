@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.data import stories
 from digsite.models import build, parse
 from digsite.prune.config import Pruning, StoryModel
@@ -119,7 +119,9 @@ def _wanted_names(found: list[layers.Block], wanted: Sequence[tuple[int, str]] |
             raise UsageError(f"There is no layer {layer}; the model has layers 0 to {len(found) - 1}.")
         if (layer, component) not in everything:
             known = layers.components([m.name for m in found[layer].maps])
-            raise UsageError(f"Layer {layer} has no component '{component}'. {nearest(component, known)}")
+            raise UsageError(
+                f"Layer {layer} has no component '{component}'. {name_nearest(component, known)}"
+            )
     return {everything[pair] for pair in wanted}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.read.core import feature_engine
 from digsite.read.core.corpus import Corpus, target
 from digsite.read.core.feature_engine import FeatureEngine
@@ -131,7 +131,7 @@ def _fit_nwpa(
     corpus: Corpus, tasks: Sequence[Task], seed: int, options: nwpa.Options, device: str
 ) -> NwpaEngine:
     fitted = [
-        nwpa.fit(_labeled(corpus, mine), mine, derive(seed, "net", i), options, mine[0].about, device)
+        nwpa.fit(_labeled(corpus, mine), mine, derive_seed(seed, "net", i), options, mine[0].about, device)
         for mine in _together(tasks, options.own)
         for i in range(options.nets if mine[0].name in options.own else 1)
     ]

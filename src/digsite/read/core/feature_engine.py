@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.read.core import linear, per_output, trees
 from digsite.read.core.agreement import Agreement
 from digsite.read.core.corpus import Corpus, target
@@ -134,7 +134,7 @@ def fit(
                     y = target(corpus, task)
                     engine.seen[task.name] = tuple(np.unique(y[np.isfinite(y)]).astype(int).tolist())
                 engine.heads[task.name] = _head(
-                    engine, corpus, task, x, derive(seed, f"head/{task.name}"), options
+                    engine, corpus, task, x, derive_seed(seed, f"head/{task.name}"), options
                 )
     return engine
 

@@ -12,9 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from digsite.base.contract import public_method
-from digsite.base.errors import NotFound, UsageError, nearest
-from digsite.base.families import names
-from digsite.base.streams import derive
+from digsite.base.errors import NotFound, UsageError, name_nearest
+from digsite.base.families import list_members
+from digsite.base.streams import derive_seed
 from digsite.read.core import alignment, conformal, engines, membership
 from digsite.read.core.alignment import Alignment
 from digsite.read.core.corpus import Corpus, answerable, corpus_of, refuse_small, target, with_earlier
@@ -133,7 +133,7 @@ def _population(models: Any) -> Population:
 
 def kinds() -> list[str]:
     """Every reader that can be trained."""
-    return [*names(READERS)]
+    return [*list_members(READERS)]
 
 
 @public_method()
@@ -156,17 +156,19 @@ def train_reader(
     Several readers of one zoo and seed share what they have in common through `parts`, which also names the device that graph networks are trained on.
     """
     if kind not in kinds():
-        raise UsageError(f"There is no reader '{kind}'.", hint=nearest(kind, kinds()))
+        raise UsageError(f"There is no reader '{kind}'.", hint=name_nearest(kind, kinds()))
     corpus = corpus_of(zoo)
     refuse_small(len(corpus), "train a reader")
-    rng = np.random.default_rng(derive(seed, "held-out"))
+    rng = np.random.default_rng(derive_seed(seed, "held-out"))
     order = rng.permutation(len(corpus))
     n_held = max(10, round(held_out * len(corpus)))
     train, held = corpus.take(np.sort(order[n_held:])), corpus.take(np.sort(order[:n_held]))
     asked = tuple(answerable(train.labels, tasks))
     grown = with_earlier(train, earlier)
     engine = engines.fit(kind, grown, asked, seed, Options(**options), held, parts or Parts())
-    return _calibrated(kind, asked, engine, train, held, np.random.default_rng(derive(seed, "membership")))
+    return _calibrated(
+        kind, asked, engine, train, held, np.random.default_rng(derive_seed(seed, "membership"))
+    )
 
 
 def _calibrated(

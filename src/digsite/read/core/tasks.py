@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,5 @@ TASKS: dict[str, Task] = {t.name: t for t in _KNOWN}
 
 def task(name: str) -> Task:
     if name not in TASKS:
-        raise UsageError(f"There is no task '{name}'.", hint=nearest(name, TASKS))
+        raise UsageError(f"There is no task '{name}'.", hint=name_nearest(name, TASKS))
     return TASKS[name]

@@ -30,7 +30,7 @@ def families(config: FamiliesConfig, run: Run) -> None:
         for i, family in enumerate(made):
             rows += judge_family(name, i, family)
         false += relate_strangers(name, made)
-        run.breathe(number + 1)
+        run.let_signals_in(number + 1)
     edges, pairs = pd.DataFrame(rows), pd.DataFrame(false)
     run.table("edges", edges)
     run.table("strangers", pairs)

@@ -40,7 +40,7 @@ def group_zoo(config: GroupZooConfig, run: Run) -> None:
         used, described = _family(family, config, run)
         rows += used
         generalizing += described
-        run.breathe(i + 1)
+        run.let_signals_in(i + 1)
     table, networks = pd.DataFrame(rows), pd.DataFrame(generalizing)
     run.table("irreps", table)
     run.table("networks", networks)

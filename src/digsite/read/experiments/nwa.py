@@ -10,7 +10,7 @@ import torch
 
 from digsite.base import atomic
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.read.config import NwaConfig
 from digsite.read.core.corpus import Corpus, corpus_of, refuse_small, target
 from digsite.read.core.engines import MADE_OF, Parts
@@ -104,7 +104,7 @@ def _zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
     folder = run.dir / "artifacts" / f"zoo-{seed}"
     run.stage("zoo", -(-recipe.members // recipe.shard))
     for done in make_zoo(recipe, folder, f"{recipe.family}-{'-'.join(recipe.datasets)}", str(run.device)):
-        run.breathe(done)
+        run.let_signals_in(done)
     return Zoo.open(folder)
 
 
@@ -134,7 +134,7 @@ def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: Parts)
         kind,
         config.tasks or None,
         held_out=sides.held_out,
-        seed=derive(seed, "reader"),
+        seed=derive_seed(seed, "reader"),
         parts=parts,
         earlier=sides.earlier,
         **options,

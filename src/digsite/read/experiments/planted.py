@@ -26,7 +26,7 @@ def planted(config: PlantedConfig, run: Run) -> None:
     run.stage("recipes", len(recipes))
     for number, name in enumerate(recipes):
         rows += scan_recipe(name, config, images)
-        run.breathe(number + 1)
+        run.let_signals_in(number + 1)
     table = pd.DataFrame(rows)
     clean = table[table["recipe"].isin(config.calibration) & (table["target"] < 0)]
     fitted = fit_calibration(clean["scan"].to_numpy(), images.n_classes)

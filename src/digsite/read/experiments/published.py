@@ -7,7 +7,7 @@ import torch
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.figures import bars, scatter
 from digsite.read.config import PublishedConfig
 from digsite.read.core.corpus import corpus_of, target
@@ -159,7 +159,7 @@ def _same_network_twice(zoo: NoiseZoo, config: PublishedConfig) -> dict[str, Any
     gaps = []
     for i in range(4):
         a, b = (
-            protocol.train(zoo, rows, False, config.epochs, derive(config.seed, "twins", i, j))
+            protocol.train(zoo, rows, False, config.epochs, derive_seed(config.seed, "twins", i, j))
             for j in (0, 1)
         )
         with torch.no_grad():
@@ -182,7 +182,7 @@ def _two_test_networks(zoo: NoiseZoo, config: PublishedConfig, run: Run) -> list
         g = run.generator("tiny-split", i)
         rows = torch.randperm(len(zoo.family), generator=g)[: config.published_models]
         test, train = rows[:2], rows[3:]
-        reader = protocol.train(zoo, train, False, config.epochs, derive(config.seed, "tiny", i))
+        reader = protocol.train(zoo, train, False, config.epochs, derive_seed(config.seed, "tiny", i))
         with torch.no_grad():
             family, values = reader(zoo.features[test])
         hits.append(float((family.argmax(1) == zoo.family[test]).float().mean()))
@@ -217,12 +217,12 @@ def _honest(config: PublishedConfig, run: Run) -> dict[str, Any]:
     )
     folder = run.dir / "artifacts" / "honest-zoo"
     for done in make_zoo(recipe, folder, "honest", str(run.device)):
-        run.breathe(done)
+        run.let_signals_in(done)
     corpus = corpus_of(Zoo.open(folder))
     cut = 2 * len(corpus) // 3
     reader = train_reader(corpus.take(np.arange(cut)), "consensus", ["test_accuracy"], seed=config.seed)
     test = corpus.take(np.arange(cut, len(corpus)))
-    rng = np.random.default_rng(derive(config.seed, "honest/bootstrap"))
+    rng = np.random.default_rng(derive_seed(config.seed, "honest/bootstrap"))
     y = target(test, reader.tasks[0])
     found = intervals(reader.tasks[0], y, reader.answers(test)["test_accuracy"], rng)
     return {"tau": vars(found["tau"]), "r2": vars(found["r2"]), "n": len(test), "made": len(corpus)}

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from digsite.base.errors import DigsiteError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import load
 from digsite.read.core import conformal, metrics
 from digsite.read.core.corpus import Corpus, target
@@ -50,7 +50,7 @@ def compare(
                 continue
             y, known = truth[task.name], np.isfinite(truth[task.name])
             answer = np.asarray(found[task.name])
-            rng = np.random.default_rng(derive(seed, f"bootstrap/{task.name}"))
+            rng = np.random.default_rng(derive_seed(seed, f"bootstrap/{task.name}"))
             scores.setdefault(method, {})[task.name] = metrics.intervals(
                 task, y[known], answer[known], rng, resamples
             )
@@ -86,7 +86,7 @@ def _differences(
                 continue
             metric = "tau" if task.kind == "regression" else "accuracy"
             y, known = truth[task.name], np.isfinite(truth[task.name])
-            rng = np.random.default_rng(derive(seed, f"bootstrap/{task.name}"))
+            rng = np.random.default_rng(derive_seed(seed, f"bootstrap/{task.name}"))
             out.setdefault(method, {})[task.name] = metrics.paired(
                 task,
                 y[known],
@@ -107,7 +107,7 @@ def trivial(
         "constant": {t.name: torch.from_numpy(baselines.constant(t, train, len(test))) for t in tasks},
         "hyperparameters": {
             t.name: torch.from_numpy(
-                baselines.hyper_parameters(t, train, test, derive(seed, f"hyper/{t.name}"))
+                baselines.hyper_parameters(t, train, test, derive_seed(seed, f"hyper/{t.name}"))
             )
             for t in tasks
         },
@@ -117,7 +117,7 @@ def trivial(
 def few_labels(test: Corpus, seed: int) -> tuple[dict[int, float], str]:
     """Tau of accuracy measured on k labeled images; and how it was measured."""
     accuracy = test.labels["test_accuracy"].to_numpy(dtype=float)
-    rng = np.random.default_rng(derive(seed, "labeled-images"))
+    rng = np.random.default_rng(derive_seed(seed, "labeled-images"))
     runnable = all(g.skeleton is not None for g in test.population.groups)
     if test.dataset and runnable:
         try:
@@ -167,7 +167,7 @@ def shuffled_inputs(test: Corpus, seed: int) -> Corpus | None:
     first = next((b for b in graph.blocks if graph.nodes[b.source].kind == "input"), None)
     if first is None or first.kind != "linear" or graph.nodes[first.source].size < 8:
         return None
-    rng = np.random.default_rng(derive(seed, "shuffled-pixels"))
+    rng = np.random.default_rng(derive_seed(seed, "shuffled-pixels"))
     order = torch.from_numpy(rng.permutation(graph.nodes[first.source].size))
     groups = []
     for group in test.population.groups:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from digsite.base.contract import public_method
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.read.core.feature_engine import member
 from digsite.read.core.graph import Graph
 from digsite.read.core.plain import plain
@@ -28,7 +28,7 @@ MIN_VALUES = 50  # fewer eigenvalues than this carry no tail worth an exponent
 def features(model: Any, kind: str = "statistics") -> pd.Series:
     """One network's features with their names. Kinds that learn from a zoo first need a reader: `load_reader`."""
     if kind not in kinds():
-        raise UsageError(f"There are no features '{kind}'.", hint=nearest(kind, kinds()))
+        raise UsageError(f"There are no features '{kind}'.", hint=name_nearest(kind, kinds()))
     module = member(kind)
     if not hasattr(module, "extract") or hasattr(module, "fit"):
         raise UsageError(

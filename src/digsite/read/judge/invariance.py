@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from digsite.base.contract import public_method
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.read.core.population import Group, Population, population
 from digsite.read.core.readers.probe import image_shape, run
 from digsite.read.core.symmetries import SYMMETRIES, changed
@@ -37,7 +37,7 @@ def check_invariance(reader: Answers, model: Any, seed: int = 0) -> pd.DataFrame
     before = reader.answers(Population([group], 1))
     rows = []
     for name, symmetry in SYMMETRIES.items():
-        tensors = symmetry(group, np.random.default_rng(derive(seed, name)))
+        tensors = symmetry(group, np.random.default_rng(derive_seed(seed, name)))
         if tensors is None:
             rows.append({"symmetry": name, "applies": False, "verdict": "not in this network"})
             continue
@@ -86,7 +86,7 @@ def function_change(first: Group, second: Group, seed: int) -> float:
 
 
 def random_inputs(group: Group, seed: int, count: int = 32) -> Tensor:
-    generator = torch.Generator().manual_seed(derive(seed, "inputs"))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "inputs"))
     config = getattr(group.skeleton, "config", None)
     vocabulary = getattr(config, "vocab", 0) or next(
         (n.size for n in group.graph.nodes if n.name == "tokens"), 0

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.models import build, parse
 from digsite.read.core.population import group, known_of
 from digsite.read.core.symmetries import SYMMETRIES, changed
@@ -71,7 +71,7 @@ def make_families(recipe: Recipe, seed: int) -> list[Family]:
         made.add("stranger", stranger)
     _add_trained(families, recipe, module, planted, roots, strangers)
     for number, made in enumerate(families):
-        rng = np.random.default_rng(derive(seed, f"edits/{recipe.name}", number))
+        rng = np.random.default_rng(derive_seed(seed, f"edits/{recipe.name}", number))
         _add_edited(made, rng, module)
         _add_rewritten(made, rng, recipe.model)
     return families
@@ -81,7 +81,7 @@ def _planted(members: Sequence[Member], seed: int) -> list[Member]:
     """Every second root carries a backdoor, so that there is something to repair."""
     out = []
     for number, member in enumerate(members):
-        rng = np.random.default_rng(derive(seed, "planted", number))
+        rng = np.random.default_rng(derive_seed(seed, "planted", number))
         planted = Backdoor(
             target=int(rng.integers(10)), row=int(rng.integers(5)), column=int(rng.integers(5))
         )
@@ -175,7 +175,7 @@ def _distill(
 
     def batch(step: int, member: Member) -> tuple[Tensor, Tensor]:
         number = [m.seed for m in members].index(member.seed)
-        g = torch.Generator().manual_seed(derive(member.order, "distill", step))
+        g = torch.Generator().manual_seed(derive_seed(member.order, "distill", step))
         rows = torch.randint(len(x), (member.batch,), generator=g)
         return x[rows], torch.cat([answers[number][rows].softmax(1), F.one_hot(y[rows], 10).float()], 1)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import load
 from digsite.read.subjects.families import Recipe
 from digsite.train import Member
@@ -96,7 +96,7 @@ def build_recipe(name: str, families: int, share: float = 1.0) -> Recipe:
 
 def _take(name: str, side: int, count: int = 1500) -> Pair:
     images = load(name)
-    g = torch.Generator().manual_seed(derive(0, f"family-images/{name}"))
+    g = torch.Generator().manual_seed(derive_seed(0, f"family-images/{name}"))
     rows = torch.randperm(len(images.x_train), generator=g)[:count]
     return F.adaptive_avg_pool2d(images.x_train[rows], side), images.y_train[rows]
 

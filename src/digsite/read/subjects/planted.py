@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import load
 from digsite.models import build, parse
 from digsite.train import Backdoor, Ensemble, Member
@@ -44,7 +44,7 @@ def join_sets(names: Sequence[str], side: int, per_set: int, seed: int) -> Image
     xs, ys, first = [], [], 0
     for name in names:
         images = load(name)
-        g = torch.Generator().manual_seed(derive(seed, f"images/{name}"))
+        g = torch.Generator().manual_seed(derive_seed(seed, f"images/{name}"))
         rows = torch.randperm(len(images.x_train), generator=g)[:per_set]
         x = images.x_train[rows]
         larger = x.shape[-1] >= side
@@ -60,7 +60,7 @@ def plant_members(members: Sequence[Member], n_classes: int, side: int, seed: in
     """Every second member gets a trigger of its own: target, place, size, brightness and rate are drawn."""
     out = []
     for number, member in enumerate(members):
-        rng = np.random.default_rng(derive(seed, "trigger", number))
+        rng = np.random.default_rng(derive_seed(seed, "trigger", number))
         height, width = (int(v) for v in rng.integers(2, 4, 2))
         planted = Backdoor(
             target=int(rng.integers(n_classes)),

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from digsite.record.shown import as_row
+from digsite.record.shown import row_of_run
 from digsite.report.facts import results_of
 from digsite.serve.index import Entry
 from digsite.serve.live import HEADERS, list_changes
@@ -44,7 +44,7 @@ def api(request: Request) -> Response:
     entries = site(request).index.entries()
     query = Query.of(request.query_params)
     wanted = listing(entries, query).shown if request.query_params else entries
-    return json([as_row(entry.run, entry.status) for entry in wanted])
+    return json([row_of_run(entry.run, entry.status) for entry in wanted])
 
 
 def events(request: Request) -> Response:

@@ -20,7 +20,7 @@ STATES = ("finished", "running", "planned", "failed", "interrupted", "killed")
 def page(request: Request) -> Response:
     here = site(request)
     sweeps = [
-        {"name": s.name, "counts": _counts(s), "varied": s.varied(), "studies": _studies(s)}
+        {"name": s.name, "counts": _counts(s), "varied": s.varied_paths(), "studies": _studies(s)}
         for s in _all(here)
     ]
     return here.page("sweeps.html", sweeps=sweeps, states=STATES, here="sweeps")
@@ -50,7 +50,7 @@ def one(request: Request) -> Response:
 def api(request: Request) -> Response:
     """What the parallel coordinates draw: one line per run through its settings and claims."""
     here, sweep = site(request), _sweep(request)
-    varied, lines = sweep.varied(), []
+    varied, lines = sweep.varied_paths(), []
     points = {f"{m.run.path.parent.name}/{m.run.id}": m.point for m in sweep.members}
     for run in _facts(here, sweep):
         claims = {c.name: c.value for c in run.claims if c.value is not None}

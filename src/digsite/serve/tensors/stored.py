@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.base.stored import parse_json
 
 HEADER_LIMIT = 20_000_000
@@ -103,7 +103,7 @@ def open_tensor(path: Path, key: str) -> Stored:
     if not key and len(tensors) == 1:
         return next(iter(tensors.values()))
     if key not in tensors:
-        raise NotFound(f"'{path.name}' has no tensor '{key}'. {nearest(key, tensors)}".strip())
+        raise NotFound(f"'{path.name}' has no tensor '{key}'. {name_nearest(key, tensors)}".strip())
     return tensors[key]
 
 

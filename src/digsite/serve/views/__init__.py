@@ -51,7 +51,7 @@ class View:
 def views_of(run: RunDir) -> list[View]:
     """What the run declares, as far as it makes sense."""
     entries = atomic.read_json_or(run.views, [])
-    kinds = set(families.names("digsite.serve.views"))
+    kinds = set(families.list_members("digsite.serve.views"))
     return [_view(run, e) for e in entries[:VIEWS] if isinstance(e, dict) and _names_a_kind(e, kinds)]
 
 
@@ -76,7 +76,7 @@ def find_view(run: RunDir, name: str) -> View:
 def data(view: View, params: Any) -> dict[str, Any]:
     """What the browser needs to draw the view."""
     with readable(view):
-        return families.scan("digsite.serve.views")[view.kind].data(view, params)
+        return families.scan_family("digsite.serve.views")[view.kind].data(view, params)
 
 
 @contextmanager

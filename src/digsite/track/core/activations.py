@@ -18,7 +18,7 @@ from digsite.track.core import intrinsic, sampling, spectrum
 
 @cache
 def measures() -> Mapping[str, Any]:
-    return families.scan("digsite.track.core.measures")
+    return families.scan_family("digsite.track.core.measures")
 
 
 @public_method(holes=("two_nn",), activations=Numbers(2, rows=2))

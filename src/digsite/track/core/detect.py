@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from digsite.base import families
 from digsite.base.contract import Numbers, public_method
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.track.core import noise, smooth
 from digsite.track.core.contrasts import rise_profile
 from digsite.track.core.detectors import edge
@@ -36,7 +36,7 @@ class Finds:
 
 @cache
 def detectors() -> Mapping[str, Any]:
-    return families.scan("digsite.track.core.detectors")
+    return families.scan_family("digsite.track.core.detectors")
 
 
 @public_method(
@@ -76,7 +76,7 @@ def finds_of(
     """Jumps of the wanted kinds in time order, and what `edge` says where it cannot tell."""
     kinds = tuple(kinds)
     if detector not in detectors():
-        raise UsageError(f"There is no detector '{detector}'. {nearest(detector, detectors())}")
+        raise UsageError(f"There is no detector '{detector}'. {name_nearest(detector, detectors())}")
     need_samples(series)
     if series.constant:
         return Finds([])

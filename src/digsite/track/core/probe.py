@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.track.core import capture
 from digsite.track.core.capture import Captured, Target
 
@@ -51,7 +51,7 @@ class Probe:
         if len(table) <= self.n_rows:
             return table
         if target.name not in self._taken:
-            generator = torch.Generator().manual_seed(derive(self.seed, "rows", len(table)))
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "rows", len(table)))
             self._taken[target.name] = (
                 torch.randperm(len(table), generator=generator)[: self.n_rows].sort().values
             )

@@ -35,12 +35,12 @@ class Series:
     def _repr_html_(self) -> str:
         """In a notebook: the labels and the curve."""
         from digsite.figures import curves
-        from digsite.figures.notebook import card
+        from digsite.figures.notebook import notebook_card
 
         facts = {"run": self.run, "layer": self.layer, "samples": len(self.values), "left out": self.holes}
         name = self.measure or "value"
         figure = curves({name: (self.steps, self.values)}, x="training step", y=name)
-        return card("Series", {key: value for key, value in facts.items() if value != ""}, figure)
+        return notebook_card("Series", {key: value for key, value in facts.items() if value != ""}, figure)
 
     @property
     def regular(self) -> bool:

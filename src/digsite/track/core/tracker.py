@@ -233,13 +233,13 @@ class Tracker:
 
 
 def _chosen(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
-    from digsite.base.errors import nearest
+    from digsite.base.errors import name_nearest
 
     if layers is not None:
         known = {target.name for target in found}
         for name in (layers := list(layers)):
             if name not in known:
-                raise UsageError(f"The model has no layer '{name}' to track. {nearest(name, known)}")
+                raise UsageError(f"The model has no layer '{name}' to track. {name_nearest(name, known)}")
         found = [target for target in found if target.name in layers]
     if not found:
         raise UsageError("The model has no layer that can be tracked.", hint="Pass kinds=... or layers=...")

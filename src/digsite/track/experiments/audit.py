@@ -66,7 +66,7 @@ def _scores(config: AuditConfig, run: Run, names: list[str]) -> dict[str, Any]:
         for kind in PLANTS:
             one = score_plants(prints, strange, kind, config.draws, run.rng(f"plants/{kind}", k))
             scores.append({"series": own.name, **vars(one)})
-        run.breathe(k + 1)
+        run.let_signals_in(k + 1)
     return {"scores": scores, "clean": clean}
 
 

@@ -89,7 +89,7 @@ def _linear(config: CoefficientConfig, run: Run, index: int) -> dict[str, Any]:
     )
     found = estimate_coefficient(model, (x, y), loss=gaussian_loss, settings=settings)
     truth = solve_linear_coefficient(widths, rank)
-    run.breathe(index + 1)
+    run.let_signals_in(index + 1)
     run.log(index + 1, estimate=found.value, closed_form=truth.value)
     name = {
         "widths": "-".join(map(str, widths)),

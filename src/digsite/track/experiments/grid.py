@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.base.intervals import seed_interval
 from digsite.models import build
 from digsite.record.verdict import cite
@@ -45,7 +45,7 @@ def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
     """Every cell, one ensemble after the other; a finished cell is not trained again after a restart."""
     if config.measure not in config.measures:
         raise UsageError(
-            f"The measure '{config.measure}' is not stored. {nearest(config.measure, config.measures)}"
+            f"The measure '{config.measure}' is not stored. {name_nearest(config.measure, config.measures)}"
         )
     chosen = grid.cells(config.sets, config.families, config.archs)
     if not chosen:
@@ -60,7 +60,7 @@ def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
             {"name": cell.name, "family": cell.family, "arch": cell.arch, "dataset": cell.dataset},
             seeds,
         )
-        run.breathe(done + 1)
+        run.let_signals_in(done + 1)
     return runs
 
 

@@ -51,7 +51,7 @@ def sample_losses(config: SampleLossConfig, run: Run) -> None:
                 )
                 if shown is None and kind == "skills":
                     shown = (losses, found)
-            run.breathe()
+            run.let_signals_in()
     table = pd.DataFrame(rows)
     run.table("clusters", table)
     _claim(run, table)

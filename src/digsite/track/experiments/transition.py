@@ -29,7 +29,7 @@ Confirmed = list[tuple[Series, Jump]]
 
 
 def transition(config: TransitionConfig, run: Run) -> None:
-    setup: Setup = families.scan("digsite.track.subjects.transitions")[config.task.kind].setup(
+    setup: Setup = families.scan_family("digsite.track.subjects.transitions")[config.task.kind].setup(
         config.task, config
     )
     run.stage(f"training {config.seeds} networks")
@@ -54,7 +54,7 @@ def _train(config: TransitionConfig, setup: Setup, run: Run) -> dict[str, Any]:
         """What is known by now, so that the page shows curves and not a bar; behaviors are those of the sample before."""
         shown = dict(zip(setup.channels, behavior[-1].mean(0).tolist())) if behavior else {}
         run.log(step, **values, **{name.replace(" ", "_"): value for name, value in shown.items()})
-        run.breathe()
+        run.let_signals_in()
 
     tracker = EnsembleTracker(
         setup.probe,

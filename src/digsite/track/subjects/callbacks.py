@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from digsite.base.lazy import require
+from digsite.base.errors import require_package
 from digsite.track.core.tracker import Tracker
 
 
 def transformers_callback(probe: Any, every: int = 10, **options: Any) -> Any:
     """A `transformers.TrainerCallback`; its `tracker` is there once training begins."""
-    transformers = require("transformers", extra="hub")
+    transformers = require_package("transformers", extra="hub")
 
     class TrackerCallback(transformers.TrainerCallback):
         tracker: Tracker | None = None
@@ -32,7 +32,7 @@ def transformers_callback(probe: Any, every: int = 10, **options: Any) -> Any:
 
 def lightning_callback(probe: Any, every: int = 10, **options: Any) -> Any:
     """A `lightning.Callback`; one step per batch that ends with an optimizer step."""
-    lightning = require("lightning", extra="lightning")
+    lightning = require_package("lightning", extra="lightning")
 
     class TrackerCallback(lightning.Callback):
         tracker: Tracker | None = None

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from digsite.base.errors import DigsiteError, NotFound
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.weights import WeightBundle, parse_reference, read_weights
 from digsite.weights.bundle import LazyTensors
 
@@ -111,7 +111,7 @@ def draw_places(key: str, size: int, share: int) -> list[tuple[int, int]]:
     if size <= share:
         return [(0, size)]
     count = max(share // BLOCK, 1)
-    rng = np.random.default_rng(derive(0, f"places/{key}"))
+    rng = np.random.default_rng(derive_seed(0, f"places/{key}"))
     edges = np.linspace(0, size, count + 1).astype(np.int64)
     starts = [int(rng.integers(a, max(b - BLOCK, a) + 1)) for a, b in itertools.pairwise(edges)]
     return [(start, min(start + BLOCK, size)) for start in starts]

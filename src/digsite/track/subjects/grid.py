@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.config import Config
 from digsite.data import load, stories
 from digsite.data.images import ImageSet
@@ -56,7 +56,7 @@ def cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str] = (
     shapes = [*MLPS, *CNNS, *TRANSFORMERS]
     for arch in archs:
         if arch not in shapes:
-            raise UsageError(f"'{arch}' is not a shape of the grid. {nearest(arch, shapes)}")
+            raise UsageError(f"'{arch}' is not a shape of the grid. {name_nearest(arch, shapes)}")
     images = [name for name in sets if name != TEXT]
     found: list[Cell] = []
     for arch in shapes:

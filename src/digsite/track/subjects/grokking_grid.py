@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import sequences
 from digsite.models import build
 from digsite.models.config import parse
@@ -51,13 +51,13 @@ def train_grid(
     parts: list[dict[str, Tensor]] = []
     labels: list[dict[str, Any]] = []
     for share in [*shares, 0.0]:  # 0: random answers, which nothing can generalize from
-        draw = torch.Generator().manual_seed(derive(seed, "split", shape.modulus, round(100 * share)))
+        draw = torch.Generator().manual_seed(derive_seed(seed, "split", shape.modulus, round(100 * share)))
         train, test = sequences.split(len(x), share or max(shares), draw)
         answers = y if share else y[torch.randperm(len(y), generator=draw)]
         chosen = [(d, i) for d in (decays if share else decays[-1:]) for i in range(seeds)]
         members = [
             Member(
-                seed=derive(seed, "member", shape.modulus, i, round(100 * d)) % 2**31,
+                seed=derive_seed(seed, "member", shape.modulus, i, round(100 * d)) % 2**31,
                 batch=len(train),
                 steps=shape.steps,
                 lr=shape.lr,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.families import names
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import list_members
 from digsite.data import load, sequences, stories
 from digsite.track.core.probe import Probe
 
@@ -17,9 +17,9 @@ SEQUENCES, HALF = 16, 32
 
 def named_probe(name: str, model: nn.Module) -> Probe:
     """An image set by name, 'stories', or 'repeated': random tokens said twice, which any language model reads."""
-    known = [*names(IMAGES), "repeated", "stories"]
+    known = [*list_members(IMAGES), "repeated", "stories"]
     if name not in known:
-        raise UsageError(f"There is no probe '{name}'. {nearest(name, known)}")
+        raise UsageError(f"There is no probe '{name}'. {name_nearest(name, known)}")
     if name == "stories":
         return _fitting(name, model, Probe(stories.windows(SEQUENCES, 2 * HALF, split="test"), n_rows=ROWS))
     if name == "repeated":

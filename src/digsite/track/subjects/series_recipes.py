@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import load, sequences
 from digsite.models import build
 from digsite.models.config import parse
@@ -54,7 +54,7 @@ def _rows(seed: int) -> Any:
 
 def _strings(seed: int) -> Stream:
     def batch(step: int) -> tuple[Tensor, Tensor]:
-        draw = torch.Generator().manual_seed(derive(seed, "strings", step))
+        draw = torch.Generator().manual_seed(derive_seed(seed, "strings", step))
         tokens = sequences.repeated(16, 8, 24, draw)
         return tokens, tokens
 
@@ -64,7 +64,7 @@ def _strings(seed: int) -> Stream:
 def _features(count: int) -> Callable[[int], Stream]:
     def made(seed: int) -> Stream:
         def batch(step: int) -> tuple[Tensor, Tensor]:
-            draw = torch.Generator().manual_seed(derive(seed, "features", step))
+            draw = torch.Generator().manual_seed(derive_seed(seed, "features", step))
             x = torch.rand(128, count, generator=draw) * (torch.rand(128, count, generator=draw) < 0.1)
             return x, x
 
@@ -126,10 +126,10 @@ def train_series(
     """
     for name in names:
         ground = GROUNDS[name]
-        model, data = build(parse(ground.model)), ground.data(derive(seed, name))
+        model, data = build(parse(ground.model)), ground.data(derive_seed(seed, name))
         for k, recipe in enumerate(ground.recipes):
             at = log_spaced(steps, count) if k else tuple(np.linspace(0, steps, count).astype(int).tolist())
-            seeds = [derive(seed, name, k, i) % 2**31 for i in range(2)]
+            seeds = [derive_seed(seed, name, k, i) % 2**31 for i in range(2)]
             members = [Member(**{"batch": 32, **recipe, "seed": s, "steps": steps}) for s in seeds]
             yield _trained(
                 f"{name}/{recipe['optimizer']}/{'log' if k else 'even'}",

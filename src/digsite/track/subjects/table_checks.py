@@ -22,7 +22,9 @@ NOT_MEASURES = {
     *STEP_NAMES,
 }
 # Ratios of the energy to its largest parts: one direction gives one, and nothing gives less.
-AT_LEAST_ONE = {name for name in families.scan("digsite.track.core.measures") if name != "spectral_norm"}
+AT_LEAST_ONE = {
+    name for name in families.scan_family("digsite.track.core.measures") if name != "spectral_norm"
+}
 FEWEST = 3
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digsite.base import lazy
+from digsite.base import errors
 from digsite.base.errors import DigsiteError
 from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
 from digsite.weights.unread import unread
@@ -42,7 +42,7 @@ def matches(path: Path) -> bool:
 
 def read(path: Path) -> WeightBundle:
     """Layers in the order in which the model lists them; what flattens images does so with channels last."""
-    h5py = lazy.require("h5py", extra="keras")
+    h5py = errors.require_package("h5py", extra="keras")
     config: dict[str, Any] = {}
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from digsite.base import lazy, settings
+from digsite.base import errors, settings
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reader import open_weights
@@ -19,15 +19,15 @@ def read(target: str, member: str) -> WeightBundle:
 
 def folder(target: str) -> Path:
     """The local snapshot, fetched if need be; the older `.bin` files only where there is nothing better."""
-    hub = lazy.require("huggingface_hub", extra="hub")
+    hub = errors.require_package("huggingface_hub", extra="hub")
     name, _, revision = target.partition("@")
-    options = {"revision": revision or None, "local_files_only": settings.offline()}
+    options = {"revision": revision or None, "local_files_only": settings.is_offline()}
     try:
         path = Path(hub.snapshot_download(name, allow_patterns=PATTERNS, **options))
         if not list(path.glob("*.safetensors")):
             path = Path(hub.snapshot_download(name, allow_patterns=PICKLES, **options))
     except hub.errors.LocalEntryNotFoundError:
-        state = "DIGSITE_OFFLINE is set" if settings.offline() else "the hub does not answer"
+        state = "DIGSITE_OFFLINE is set" if settings.is_offline() else "the hub does not answer"
         raise NotFound(
             f"The model '{target}' is not in the local cache and {state}.",
             hint="Name a local folder with file:, or train one on the generated stories.",

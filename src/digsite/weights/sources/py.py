@@ -6,8 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from digsite.base.edge import one_sentence
-from digsite.base.errors import NotFound, UsageError, nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest, one_sentence
 from digsite.weights.bundle import WeightBundle, of_module
 
 
@@ -45,5 +44,5 @@ def find(target: str) -> object:
         raise
     if not hasattr(module, name):
         public = [word for word in vars(module) if not word.startswith("_")]
-        raise NotFound(f"The module '{module_name}' has no '{name}'.", hint=nearest(name, public))
+        raise NotFound(f"The module '{module_name}' has no '{name}'.", hint=name_nearest(name, public))
     return getattr(module, name)

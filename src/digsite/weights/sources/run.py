@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from digsite.base import settings
-from digsite.base.errors import NotFound, nearest
+from digsite.base.errors import NotFound, name_nearest
 from digsite.record.listing import find_run
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reader import open_weights
@@ -25,5 +25,5 @@ def path(target: str, member: str = "") -> Path:
         raise NotFound(f"The run '{run.id}' has no stored tensors.")
     problem = f"no tensors called '{wanted}'" if wanted else f"{len(found)} sets of tensors"
     raise NotFound(
-        f"The run '{run.id}' has {problem}.", hint=f"Write run:{target}#NAME. {nearest(wanted, found)}"
+        f"The run '{run.id}' has {problem}.", hint=f"Write run:{target}#NAME. {name_nearest(wanted, found)}"
     )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from digsite.base import lazy, settings
+from digsite.base import errors, settings
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.config.folders import cache_dir
 from digsite.weights.bundle import WeightBundle
@@ -24,9 +24,9 @@ def fetch(target: str, member: str = "") -> Path:
             hint="Write wandb:entity/project/runs/id or wandb:entity/project/name:version.",
         )
     folder = cache_dir() / "wandb" / target.replace(":", "-")
-    if settings.offline():
+    if settings.is_offline():
         return _stored(folder, target, member)
-    wandb = lazy.require("wandb", extra="wandb")
+    wandb = errors.require_package("wandb", extra="wandb")
     try:
         api = wandb.Api()
         if len(parts) == 3:

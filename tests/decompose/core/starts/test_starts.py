@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from digsite.base.families import scan
+from digsite.base.families import scan_family
 from digsite.decompose.core.starts import PACKAGE, Seen, start_parts
 from digsite.decompose.core.starts.singular import numerical_rank
 from digsite.decompose.core.starts.sparse import count_active, rotate_to_sparse
 
-STARTS = scan(PACKAGE)
+STARTS = scan_family(PACKAGE)
 
 
 def seen(matrix: torch.Tensor, n: int, inputs: torch.Tensor) -> Seen:

@@ -8,7 +8,7 @@ import pytest
 from digsite.base import families
 from digsite.track.core.detect import detect_jumps
 
-MEMBERS = families.scan("digsite.track.core.detectors")
+MEMBERS = families.scan_family("digsite.track.core.detectors")
 
 
 @pytest.mark.parametrize("name", sorted(MEMBERS))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from digsite.base import families
 from digsite.track.core.spectrum import Spectrum, spectrum
 
-MEMBERS = families.scan("digsite.track.core.measures")
+MEMBERS = families.scan_family("digsite.track.core.measures")
 DIMENSIONS = sorted(set(MEMBERS) - {"spectral_norm"})
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from digsite.base.families import scan
+from digsite.base.families import scan_family
 
 
 class Member(Protocol):
@@ -21,5 +21,5 @@ class Member(Protocol):
 
 def layer_of(module: nn.Module) -> ModuleType | None:
     """The family member that handles `module`, or None when its kind is not supported."""
-    members = scan("digsite.decompose.core.layers").values()
+    members = scan_family("digsite.decompose.core.layers").values()
     return next((member for member in members if member.matches(module)), None)

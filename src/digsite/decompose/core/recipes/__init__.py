@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.families import names, scan_one
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import list_members, scan_member
 
 PACKAGE = "digsite.decompose.core.recipes"
 
@@ -18,6 +18,6 @@ class Member(Protocol):
 
 def read_recipe(name: str) -> dict[str, Any]:
     """Fields of DecomposeConfig that the named recipe sets."""
-    if name not in names(PACKAGE):
-        raise UsageError(f"'{name}' is not a recipe. {nearest(name, names(PACKAGE))}")
-    return dict(scan_one(PACKAGE, name).SETTINGS)
+    if name not in list_members(PACKAGE):
+        raise UsageError(f"'{name}' is not a recipe. {name_nearest(name, list_members(PACKAGE))}")
+    return dict(scan_member(PACKAGE, name).SETTINGS)

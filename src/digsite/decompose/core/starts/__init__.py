@@ -8,8 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.families import names, scan_one
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import list_members, scan_member
 
 PACKAGE = "digsite.decompose.core.starts"
 
@@ -37,6 +37,8 @@ class Seen:
 
 def start_parts(scheme: str, seen: Seen) -> tuple[Tensor, Tensor]:
     """V (d_in, n) and U (n, d_out) by the named scheme."""
-    if scheme not in names(PACKAGE):
-        raise UsageError(f"'{scheme}' is not a start of parts (init). {nearest(scheme, names(PACKAGE))}")
-    return scan_one(PACKAGE, scheme).start(seen)
+    if scheme not in list_members(PACKAGE):
+        raise UsageError(
+            f"'{scheme}' is not a start of parts (init). {name_nearest(scheme, list_members(PACKAGE))}"
+        )
+    return scan_member(PACKAGE, scheme).start(seen)

@@ -13,8 +13,8 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from digsite.base.errors import UsageError, nearest
-from digsite.base.families import names, scan_one
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import list_members, scan_member
 from digsite.decompose.core.choosing import choose_config
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
@@ -39,11 +39,12 @@ def enter_contestant(name: str, program: CompiledProgram, seed: int, steps: int)
     """The entry of a contestant by name, or of a stranger's function `py:module:function`."""
     if name.startswith("py:"):
         return _enter_stranger(name, program, seed)
-    if name not in names(PACKAGE):
+    if name not in list_members(PACKAGE):
         raise UsageError(
-            f"'{name}' is not a contestant. {nearest(name, names(PACKAGE))}", hint="Or py:module:function."
+            f"'{name}' is not a contestant. {name_nearest(name, list_members(PACKAGE))}",
+            hint="Or py:module:function.",
         )
-    return scan_one(PACKAGE, name).enter(program, seed, steps)
+    return scan_member(PACKAGE, name).enter(program, seed, steps)
 
 
 def train_entry(program: CompiledProgram, seed: int, settings: dict[str, Any], recipe: str = "auto") -> Entry:

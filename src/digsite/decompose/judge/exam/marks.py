@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from digsite.base.intervals import exact_share, student
+from digsite.base.intervals import exact_share, student_interval
 from digsite.decompose.judge.exam.entry import Entry
 from digsite.decompose.judge.exam.function import climb_ladder, share_right
 from digsite.decompose.judge.exam.graph import score_graph
@@ -95,7 +95,7 @@ def average_score(rows: Sequence[Row], contestant: str, key: str, null: float | 
     if not values:
         return None
     top = math.inf if key == "l0" else 1.0
-    mean, low, high = student(values, 0.0, top)
+    mean, low, high = student_interval(values, 0.0, top)
     return (
         Mark(mean, low, high, len(values), null) if low != high else Mark(mean, None, None, len(values), null)
     )

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from digsite.base import families
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 
 FAMILY = "digsite.graft.core.merges"
 State = dict[str, Tensor]
@@ -59,11 +59,11 @@ def merge_models(
     settings: MergeSettings | None = None,
 ) -> State:
     """Merge parents of one architecture by a member of the family, after checking that they are of one architecture."""
-    known, name = families.names(FAMILY), method.replace("-", "_")
+    known, name = families.list_members(FAMILY), method.replace("-", "_")
     if name not in known:
-        raise UsageError(f"There is no way to merge called '{method}'. {nearest(name, known)}")
+        raise UsageError(f"There is no way to merge called '{method}'. {name_nearest(name, known)}")
     _check_alike(parents)
-    member, evidence = families.scan_one(FAMILY, name), evidence or Evidence()
+    member, evidence = families.scan_member(FAMILY, name), evidence or Evidence()
     for need in member.NEEDS:
         if not getattr(evidence, need):
             raise UsageError(

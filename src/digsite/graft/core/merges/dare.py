@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.graft.core.merges import Evidence, MergeSettings, State
 
 NEEDS = ("start",)
@@ -13,7 +13,7 @@ def merge(parents: list[State], evidence: Evidence, settings: MergeSettings) -> 
     assert evidence.start is not None
     out = {name: weight.clone() for name, weight in evidence.start.items()}
     for i, parent in enumerate(parents):
-        draw = torch.Generator().manual_seed(derive(settings.seed, "graft/dare", i))
+        draw = torch.Generator().manual_seed(derive_seed(settings.seed, "graft/dare", i))
         for name, weight in evidence.start.items():
             out[name] += settings.scale * _thinned(parent[name] - weight, settings.drop, draw)
     return out

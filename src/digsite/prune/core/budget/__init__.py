@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from digsite.base import families
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 
 FAMILY = "digsite.prune.core.budget"
 
@@ -37,9 +37,9 @@ class BudgetSettings:
 
 def allocation_named(name: str) -> str:
     """The family member's name; dashes are as good as underscores."""
-    known, member = families.names(FAMILY), name.replace("-", "_")
+    known, member = families.list_members(FAMILY), name.replace("-", "_")
     if member not in known:
-        raise UsageError(f"There is no allocation '{name}'. {nearest(member, known)}")
+        raise UsageError(f"There is no allocation '{name}'. {name_nearest(member, known)}")
     return member
 
 

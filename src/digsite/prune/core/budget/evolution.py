@@ -6,7 +6,7 @@ replaces its parent if it is nearer than that. `evaluations` models are tried an
 
 import numpy as np
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.prune.core.budget import BudgetSettings, meet_exactly
 from digsite.prune.core.budget_question import Question
 
@@ -14,7 +14,7 @@ STEP = 0.05  # largest move of one exchange, in sparsity
 
 
 def allocate(question: Question, settings: BudgetSettings) -> dict[str, float]:
-    draw = np.random.default_rng(derive(settings.seed, "prune/evolution"))
+    draw = np.random.default_rng(derive_seed(settings.seed, "prune/evolution"))
     low, high = question.limits(settings.spread)
     best = dict.fromkeys(question.sizes, question.sparsity)
     least, tried = question.divergence(best), 1

@@ -5,8 +5,7 @@ import importlib.util
 import sys
 from types import ModuleType
 
-from digsite.base.errors import UsageError
-from digsite.base.lazy import require
+from digsite.base.errors import UsageError, require_package
 
 ENGINES = ("auto", "portable", "compiled")
 # Below this many word operations the import of the compiler costs more than the portable engine's whole work.
@@ -18,7 +17,7 @@ def engine(name: str, work: int) -> ModuleType:
     if name not in ENGINES:
         raise UsageError(f"Unknown engine '{name}'; accepted are {', '.join(ENGINES)}.")
     if name == "compiled":
-        require("numba", extra="fast")
+        require_package("numba", extra="fast")
     wanted = name == "compiled" or (name == "auto" and _compile_pays(work))
     return importlib.import_module(f"{__name__}.{'compiled' if wanted else 'portable'}")
 

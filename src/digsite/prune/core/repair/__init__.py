@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from digsite.base import families
-from digsite.base.errors import UsageError, nearest
+from digsite.base.errors import UsageError, name_nearest
 from digsite.prune.core.layers import LinearMap
 from digsite.prune.core.patterns import Pattern
 
@@ -66,15 +66,15 @@ class Subject:
 
 def repair_named(name: str) -> str:
     """The family member's name; dashes are as good as underscores."""
-    known, member = families.names(FAMILY), name.replace("-", "_")
+    known, member = families.list_members(FAMILY), name.replace("-", "_")
     if member not in known:
-        raise UsageError(f"There is no repair '{name}'. {nearest(member, known)}")
+        raise UsageError(f"There is no repair '{name}'. {name_nearest(member, known)}")
     return member
 
 
 def level_of(name: str) -> str:
     """At which level a repair works: 'map', 'block' or 'model'."""
-    return families.scan_one(FAMILY, repair_named(name)).LEVEL
+    return families.scan_member(FAMILY, repair_named(name)).LEVEL
 
 
 def repairs_at(level: str, names: Sequence[str]) -> list[str]:

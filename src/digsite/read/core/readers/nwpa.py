@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.read.core.agreement import MIN_INPUTS, learn
 from digsite.read.core.corpus import Corpus, target
 from digsite.read.core.edges import Batch, Compiled, batch_of, compile_population
@@ -59,14 +59,14 @@ def fit(
     members = compile_population(corpus.population, about == "function")
     shape = shape_of(corpus.population)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, f"nwpa/{about}"))
+        torch.manual_seed(derive_seed(seed, f"nwpa/{about}"))
         branch = Branch(about, build(shape, tasks, options), {}, {}, shape, [])
         _start(branch, corpus)
         branch.net.get_used_to([nodes for member in members for nodes in member.nodes])
         targets = {k: t.to(device) for k, t in _targets(branch, corpus, tasks).items()}
         pools = Pools(members, device)
         branch.net.to(device)
-        _train(branch, pools, targets, options, np.random.default_rng(derive(seed, f"order/{about}")))
+        _train(branch, pools, targets, options, np.random.default_rng(derive_seed(seed, f"order/{about}")))
         branch.net.cpu()  # a reader answers anywhere
     return branch
 

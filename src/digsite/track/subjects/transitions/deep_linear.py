@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.track.config import DeepLinearTask, TransitionConfig
 from digsite.track.core.probe import Probe
 from digsite.track.subjects.grid import seeds_of
@@ -18,7 +18,7 @@ from digsite.train import Ensemble, Member, Stream
 def setup(task: DeepLinearTask, config: TransitionConfig) -> Setup:
     """y = U diag(s) V^T x on whitened x, from aligned balanced weights of strength `start`."""
     modes, d = len(task.strengths), task.inputs
-    draw = generator(derive(config.seed, "target"))
+    draw = generator(derive_seed(config.seed, "target"))
     left = torch.linalg.qr(torch.randn(d, d, generator=draw))[0][:, :modes]
     right = torch.linalg.qr(torch.randn(d, d, generator=draw))[0][:, :modes]
     strengths = torch.tensor(task.strengths)
@@ -26,7 +26,7 @@ def setup(task: DeepLinearTask, config: TransitionConfig) -> Setup:
     inputs = math.sqrt(d) * torch.linalg.qr(torch.randn(d, d, generator=draw))[0]  # rows: exactly white
 
     def batch(step: int, member: Member) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(d, d, generator=generator(derive(member.seed, "noise", step)))
+        noise = torch.randn(d, d, generator=generator(derive_seed(member.seed, "noise", step)))
         return inputs, inputs @ target.T + task.noise * noise
 
     def halved(outputs: Tensor, targets: Tensor) -> Tensor:

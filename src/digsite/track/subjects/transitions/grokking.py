@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import sequences
 from digsite.models import build
 from digsite.models.config import parse
@@ -17,7 +17,7 @@ from digsite.train import Ensemble, Examples, Member
 
 def setup(task: GrokkingTask, config: TransitionConfig) -> Setup:
     x, y = sequences.modular_addition(task.modulus)
-    train, test = sequences.split(len(x), task.fraction, generator(derive(config.seed, "split")))
+    train, test = sequences.split(len(x), task.fraction, generator(derive_seed(config.seed, "split")))
     shape = {"modulus": task.modulus, "d_embed": task.width // 2, "d_hidden": task.width, "d_out": task.width}
     recipe = {"lr": config.lr, "weight_decay": task.weight_decay, "optimizer": "adamw"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import sequences
 from digsite.models import build
 from digsite.models.config import parse
@@ -18,11 +18,11 @@ from digsite.train import Ensemble, Member, Stream
 
 def setup(task: InductionTask, config: TransitionConfig) -> Setup:
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        draw = generator(derive(config.seed, "strings", step))
+        draw = generator(derive_seed(config.seed, "strings", step))
         tokens = sequences.repeated(task.batch, task.half, task.vocab, draw)
         return tokens, tokens
 
-    held_out = sequences.repeated(64, task.half, task.vocab, generator(derive(config.seed, "probe")))
+    held_out = sequences.repeated(64, task.half, task.vocab, generator(derive_seed(config.seed, "probe")))
 
     def accuracy(ensemble: Ensemble) -> torch.Tensor:
         """On the predictable tokens: all of the second time but the first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.data import load
 from digsite.models import build
 from digsite.models.config import parse
@@ -23,7 +23,7 @@ def setup(task: RandomLabelsTask, config: TransitionConfig) -> Setup:
     x, test = digits.x_train.flatten(1), digits.x_test.flatten(1)
 
     def batch(step: int, member: Member) -> tuple[Tensor, Tensor]:
-        draw = generator(derive(member.seed, "random labels", step))
+        draw = generator(derive_seed(member.seed, "random labels", step))
         rows = torch.randint(len(x), (BATCH,), generator=draw)
         return x[rows], torch.randint(10, (BATCH,), generator=draw)
 

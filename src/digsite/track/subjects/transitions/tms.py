@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from digsite.base.streams import derive
+from digsite.base.streams import derive_seed
 from digsite.models import build
 from digsite.models.config import parse
 from digsite.track.config import TmsTask, TransitionConfig
@@ -23,7 +23,7 @@ def setup(task: TmsTask, config: TransitionConfig) -> Setup:
         return values * (torch.rand(n, task.features, generator=draw) < task.probability)
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
-        x = inputs(generator(derive(config.seed, "features", step)), task.batch)
+        x = inputs(generator(derive_seed(config.seed, "features", step)), task.batch)
         return x, x
 
     def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def setup(task: TmsTask, config: TransitionConfig) -> Setup:
         data=Stream(batch),
         members=[Member(seed=s, steps=config.steps, **recipe) for s in seeds_of(config.seed, config.seeds)],
         probe=Probe(
-            inputs(generator(derive(config.seed, "probe")), 256), n_rows=config.rows, seed=config.seed
+            inputs(generator(derive_seed(config.seed, "probe")), 256), n_rows=config.rows, seed=config.seed
         ),
         loss=weighted,
         channels=tuple(f"feature {i + 1}" for i in range(task.features)),

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digsite.worker import tree
+from digsite.worker import checkpoints
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4)
 trees = st.recursive(
@@ -20,8 +20,8 @@ trees = st.recursive(
 @given(trees)
 def test_plain_values_come_back_as_they_were(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("tree") / "x.safetensors"
-    tree.save(path, value)
-    assert tree.load(path) == value
+    checkpoints.save_tree(path, value)
+    assert checkpoints.load_tree(path) == value
 
 
 def test_tensors_and_arrays_keep_type_and_bits(tmp_path):
@@ -32,8 +32,8 @@ def test_tensors_and_arrays_keep_type_and_bits(tmp_path):
         "c": np.float32(2),
         "e": torch.zeros(0),
     }
-    tree.save(tmp_path / "x.safetensors", value, journal="7")
-    back = tree.load(tmp_path / "x.safetensors")
+    checkpoints.save_tree(tmp_path / "x.safetensors", value, journal="7")
+    back = checkpoints.load_tree(tmp_path / "x.safetensors")
     assert torch.equal(back["a"][0], shared) and torch.equal(back["a"][1], shared.T)
     assert (
         isinstance(back["b"], tuple)
@@ -41,4 +41,4 @@ def test_tensors_and_arrays_keep_type_and_bits(tmp_path):
         and back["b"][1].dtype == torch.bool
     )
     assert back["c"] == 2.0 and back["e"].shape == (0,)
-    assert tree.metadata(tmp_path / "x.safetensors")["journal"] == "7"
+    assert checkpoints.read_metadata(tmp_path / "x.safetensors")["journal"] == "7"
