@@ -14,6 +14,7 @@ from digsite.record.layout import RunDir
 from digsite.record.results import Claim, Results
 from digsite.record.shown import read_claims
 
+LINES = 8  # question and headline: with what is left out, the run, its folder and report twelve lines follow the verdict
 NAME_WIDTH = (
     32  # of the first column is kept even where the terminal is narrow: names that break are hard to read
 )
@@ -54,17 +55,22 @@ def interval(claim: Claim) -> str:
 
 
 def print_answer(results: Results, question: str = "") -> None:
-    """The verdict first, then at most seven lines: the question and the headline, numbers under each other."""
+    """The verdict first, then at most twelve lines with those of the run: the question and the headline."""
     width = max(60, min(shutil.get_terminal_size((80, 24)).columns, 100))
-    click.echo(textwrap.fill(results.verdict, width))
-    if question:
-        click.echo(textwrap.fill(question, width, max_lines=2, placeholder=" …"))
-    for line in headline_lines(results, width):
+    asked = textwrap.wrap(question, width, max_lines=2, placeholder=" …") if question else []
+    for line in [
+        *textwrap.wrap(results.verdict, width),
+        *asked,
+        *headline_lines(results, width, LINES - len(asked)),
+    ]:
         click.echo(line)
 
 
-def headline_lines(results: Results, width: int) -> list[str]:
-    """One line per claim of the headline: title, value, interval, null; the title gives way where it must."""
+def headline_lines(results: Results, width: int, most: int) -> list[str]:
+    """Each claim of the headline: title, value, interval, null. Long titles take a second line where `most` lines allow it.
+
+    Where not, the middle of a title gives way: titles of one run often begin alike, and cut at the end they would read alike.
+    """
     from digsite.report.numbers import claim_texts
 
     cells = []
@@ -77,13 +83,27 @@ def headline_lines(results: Results, width: int) -> list[str]:
         )
     if not cells:
         return []
-    wide = [max(len(row[i]) for row in cells) for i in (1, 2, 3)]
-    left = max(20, width - sum(wide) - 6)
+    a, b, c = (max(len(row[i]) for row in cells) for i in (1, 2, 3))
+    left = max(20, width - a - b - c - 6) - 1
+    titles = [textwrap.wrap(row[0], left, max_lines=2, placeholder="…") or [""] for row in cells]
+    if sum(map(len, titles)) > most:
+        titles = [[_without_middle(row[0], left)] for row in cells]
     return [
-        f"  {textwrap.shorten(title, left - 1, placeholder='…'):<{left - 1}} "
-        f"{value:>{wide[0]}} {ends:<{wide[1]}} {null:<{wide[2]}}".rstrip()
-        for title, value, ends, null in cells
+        text.rstrip()
+        for (_, value, ends, null), (first, *more) in zip(cells, titles, strict=True)
+        for text in (
+            f"  {first:<{left}} {value:>{a}} {ends:<{b}} {null:<{c}}",
+            *(f"    {rest}" for rest in more),
+        )
     ]
+
+
+def _without_middle(title: str, wide: int) -> str:
+    """At most `wide` characters, with both ends of the title."""
+    if len(title) <= wide:
+        return title
+    head = (wide - 1) // 2
+    return f"{title[:head].rstrip()}…{title[len(title) - (wide - 1 - head) :].lstrip()}"
 
 
 def print_results(results: Results) -> None:

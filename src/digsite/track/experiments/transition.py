@@ -116,12 +116,12 @@ def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> 
             unit="jumps",
             kind="count",
             better="lower",
-            title=f"Jumps found per network in measures of {side}, where there are none",
+            title=f"False jumps a network, measures of {side}",
         )
     either = [a + b for a, b in zip(*counts.values(), strict=True)]
     hit = sum(n > 0 for n in either)
     beside = {"null": 0.05, "null_is": "the stated rate of false alarms", "better": "lower"}
-    title = "Networks without a transition in which a jump is found"
+    title = "Networks with a false jump"
     run.claim_share("runs_with_jumps", hit, len(runs), title=title, **beside)
     run.claim(
         "constant_series",
@@ -131,7 +131,7 @@ def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> 
         title="Series without movement beyond rounding",
     )
     rises = sum(len(_smooth(found)) > 0 for found in confirmed.values())
-    title = "Networks without a transition in which a smooth one is found"
+    title = "Networks with a false smooth transition"
     run.claim_share("runs_with_transitions", rises, len(runs), title=title, **beside)
     run.headline(["runs_with_jumps", "runs_with_transitions", "jumps_per_run/*"])
     run.verdict(
@@ -209,15 +209,18 @@ def _claim_course(run: Run, first: Course, name: str, channel: str) -> None:
 
 
 def _course_words(first: Course, name: str, channel: str) -> str:
-    """Found only where the corrected p says so: two of two networks are no evidence among a hundred curves."""
+    """Found only where the corrected p says so: two of two networks are no evidence among a hundred curves.
+
+    The channel is quoted because its name may hold a digit ('feature 2'), which is no result.
+    """
     claim = f"{name}/steepest_in_window"
     counted = f"in {cite(claim, 'hits')} of {cite(claim, 'n')} networks, corrected {cite(claim, 'p')}"
     if first.p < LEVEL:
         return (
-            f"The moment of {channel} is found: the fastest change of '{first.layer} {first.measure}' lies where it rises "
+            f"The moment of '{channel}' is found: the fastest change of '{first.layer} {first.measure}' lies where it rises "
             f"({counted}; chance {cite(claim, 'null', '.0%')})."
         )
-    return f"The moment of {channel} is not told from chance: the best of all curves changes fastest there {counted}."
+    return f"The moment of '{channel}' is not told from chance: the best of all curves changes fastest there {counted}."
 
 
 def _jump_claim(
