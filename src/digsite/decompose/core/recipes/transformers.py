@@ -3,7 +3,7 @@
 Compiled transformers have saturated attention and steep steps, and punish errors of a weight that toys forgive: with
 the original recipe their sums of parts never came near the network again. So parts begin as singular vectors turned to
 be sparse and are only mixed exactly; gates begin where a part is active; pressure on importances ends before training
-does, so that what is needed settles at one. What was tried is in docs/decisions/30-a-recipe-for-transformers.md.
+does, so that what is needed settles at one. What was tried is in docs/decisions/25-a-recipe-for-transformers.md.
 """
 
 from typing import Any
