@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,3 +25,26 @@ def test_lineage_and_attention_are_drawn():
     assert isinstance(figures.lineage(["a", "b", "c"], [(0, 1, "pruned"), (1, 2, "merged")]), Figure)
     layers = [{"layer": "x", "share": [0.7, 0.3]}, {"layer": "y", "share": [1.0]}]
     assert isinstance(figures.attention(layers), Figure)
+
+
+def test_one_wild_interval_does_not_squeeze_the_axis_of_r2():
+    """An interval down to -40 once left all readers in the last tenth of the figure."""
+    wild, fine = (
+        SimpleNamespace(value=-3.0, low=-40.0, high=0.2),
+        SimpleNamespace(value=0.9, low=0.85, high=0.93),
+    )
+    zero = SimpleNamespace(value=0.0, low=0.0, high=0.0)
+    scores = {"bad": {"lr": {"r2": wild}}, "good": {"lr": {"r2": fine}}, "constant": {"lr": {"r2": zero}}}
+    figure, table = figures.comparison(SimpleNamespace(scores=scores), ["bad", "good"], ["lr"], "r2")
+    assert figure.axes[0].get_xlim() == (-0.25, 1.02)
+    assert table["r2"].tolist() == [-3.0, 0.9]  # the table keeps the value that the axis does not hold
+
+
+def test_the_map_is_never_colored_by_what_the_reader_was_given():
+    """Colored by the activation, which every reader is told, a map of random vectors would also fall apart."""
+    labels = pd.DataFrame(
+        {"activation": ["relu", "tanh"] * 10, "family": ["a", "b"] * 10, "init": ["x", "y"] * 10}
+    )
+    figure = figures.representation_map(np.random.default_rng(0).normal(size=(20, 4)), labels)
+    titles = {ax.get_title(loc="left") or ax.get_title() for ax in figure.axes}
+    assert titles == {"init"}
