@@ -80,6 +80,9 @@ def check_answer(name, results):
             assert claim.low <= claim.high and claim.null_is, claim.name
     for claim in results.leading:
         assert len(claim.title) > 10 and (claim.title != claim.name or " " in claim.name), claim.name
+    assert len({claim.title for claim in results.leading}) == len(results.leading), (
+        "two lines would read alike"
+    )
     known = {claim.name for claim in results.claims}
     assert all(cited.claim in known for cited in results.cited)
     if any(letter.isdigit() for letter in NAMES.sub("", results.verdict)):
