@@ -10,9 +10,9 @@ import pandas as pd
 from digsite.base.errors import DigsiteError
 from digsite.data import load
 from digsite.graft.config import CompareConfig, ForensicsConfig
-from digsite.graft.core.metrics import interval
-from digsite.graft.judge.compare import job
-from digsite.graft.judge.planted import job as forensic_job
+from digsite.graft.core.metrics import percent_interval
+from digsite.graft.judge.compare import compare_on_couple
+from digsite.graft.judge.forensics import plant_on_couple as forensic_job
 from digsite.studies import find_study
 from digsite.studies.plan import plan
 
@@ -51,10 +51,10 @@ METHODS = [
 def quality(data: str, seeds: int) -> None:
     config = CompareConfig.model_validate({"data": data, "methods": METHODS, "geometry": ""})
     for pair in (("mega", "mega"), ("wide", "deep")):
-        done = [job(config.model_dump(), pair, seed) for seed in range(seeds)]
+        done = [compare_on_couple(config.model_dump(), pair, seed) for seed in range(seeds)]
         print(
             f"\n{data}: {pair[0]} <- {pair[1]}, {seeds} seed(s); receiver alone "
-            f"P {interval([d['receiver_preservation'] for d in done]).mean:.1f}"
+            f"P {percent_interval([d['receiver_preservation'] for d in done]).mean:.1f}"
         )
         print(f"{'case':<40}{'T':>14}{'P':>8}{'F':>8}{'noise T':>9}   must       aim")
         for case, method, kind, must, aim in TARGETS:
@@ -62,10 +62,10 @@ def quality(data: str, seeds: int) -> None:
             if not rows:  # row surgery, and two shapes
                 continue
             t, p, f = (
-                interval([r[f"{kind}{k}"] for r in rows])
+                percent_interval([r[f"{kind}{k}"] for r in rows])
                 for k in ("transfer", "preservation", "foreign_as_new")
             )
-            noise = interval([r[f"noise_{kind}transfer"] for r in rows]).mean
+            noise = percent_interval([r[f"noise_{kind}transfer"] for r in rows]).mean
             print(
                 f"{case:<40}{t.mean:>8.1f} ±{t.sd:>4.1f}{p.mean:>8.1f}{f.mean:>8.1f}{noise:>9.1f}   {must:<11}{aim}"
             )
@@ -87,7 +87,7 @@ def forensics(data: str, seeds: int) -> None:
     for case, part in found.groupby("case", sort=False):
         line = ""
         for _, layer in part.groupby("layer"):
-            at = interval(layer["auroc"].tolist())
+            at = percent_interval(layer["auroc"].tolist())
             line += f"{at.mean:>7.1f} ±{at.high - at.mean:>4.1f}"
         print(f"{case!s:<26}{line}{part['false_alarms'].mean():>8.1f} %")
 
@@ -97,7 +97,7 @@ def speed(data: str) -> None:
     config = plan(find_study("graft-all")).config.model_copy(update={"data": data, "grids": []})
     for pair in (("mega", "mega"), ("wide", "deep")):
         start, wall = process_time(), time()
-        done = job(config.model_dump(), pair, 0)
+        done = compare_on_couple(config.model_dump(), pair, 0)
         print(
             f"{len(done['rows'])} methods with ablations, {pair[0]} <- {pair[1]}, one seed: "
             f"{process_time() - start:.0f} CPU-seconds ({time() - wall:.0f} s by the wall clock)"

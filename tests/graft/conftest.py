@@ -3,19 +3,19 @@
 import pytest
 
 from digsite.data import load
-from digsite.graft.core.task import Classes, Scorer, pools, split
-from digsite.graft.subjects.couples import Recipe, couple
+from digsite.graft.core.task import Classes, Scorer, make_pools, split_images
+from digsite.graft.subjects.couples import TrainingRecipe, train_couple
 from digsite.graft.subjects.theatre import Theatre
 
 CLASSES = Classes((0, 1, 2, 3), (2, 3), (4,), (5,))
-RECIPE = Recipe(batch=64, least=150, epochs=1, lr=3e-3)
+RECIPE = TrainingRecipe(batch=64, least=150, epochs=1, lr=3e-3)
 
 
 def made(names: tuple[str, str], common_start: bool = False) -> Theatre:
-    data = split(load("digits"), 0)
-    pair = couple(names, data, CLASSES, 0, RECIPE, common_start=common_start)
+    data = split_images(load("digits"), 0)
+    pair = train_couple(names, data, CLASSES, 0, RECIPE, common_start=common_start)
     scorer, validation = Scorer(data, CLASSES), Scorer(data, CLASSES, validation=True)
-    return Theatre(names, 0, data, CLASSES, pair, pools(data, CLASSES), scorer, validation)
+    return Theatre(names, 0, data, CLASSES, pair, make_pools(data, CLASSES), scorer, validation)
 
 
 @pytest.fixture(scope="session")

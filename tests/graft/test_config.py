@@ -2,23 +2,18 @@ import pytest
 from pydantic import ValidationError
 
 from digsite.config import Config
-from digsite.graft.config import CONFIGS, GRIDS, SURGERY, CompareConfig, method_names
-from digsite.graft.core.operate import method_names as imported_names
-
-
-def test_method_names_need_no_import():
-    assert method_names() == imported_names()
+from digsite.graft.config import CONFIGS, CompareConfig, list_group, list_texts
 
 
 def test_sets_stand_for_lists():
     config = CompareConfig.model_validate({"methods": ["@surgery", "union"], "grids": ["@framework"]})
-    assert config.methods == [*SURGERY, "union"]
-    assert {g.method: g.options for g in config.grids} == GRIDS
+    assert config.methods == [*list_texts("surgery"), "union"]
+    assert {g.method: g.options for g in config.grids} == list_group("injection")
     assert CompareConfig.model_validate(config.model_dump()) == config
 
 
 def test_the_nine_have_the_originals_grid_sizes():
-    assert {k: len(v) for k, v in GRIDS.items()} == {
+    assert {k: len(v) for k, v in list_group("injection").items()} == {
         "precomputed_alignment": 13,
         "neural_alignment": 6,
         "concept_dimension": 27,

@@ -51,22 +51,22 @@ def command(
 ):
     """Move a class from DONOR into RECEIVER and print the ledger; or inspect a model for grafted rows."""
     from digsite.base.errors import UsageError
-    from digsite.graft.subjects.checkpoints import open_model, write_model
+    from digsite.graft.subjects.checkpoints import open_classifier, write_grafted
 
     if inspected:
-        return _inspect(open_model(inspected))
+        return _inspect(open_classifier(inspected))
     if not donor or not receiver:
         raise UsageError(
             "A graft needs a donor and a receiver.", hint="digsite graft DONOR RECEIVER --out FILE"
         )
     from digsite.data import load
     from digsite.graft import Pair, graft
-    from digsite.graft.core.task import split
+    from digsite.graft.core.task import split_images
 
     mine, _, theirs = heads.partition(",")
     pair = Pair(
-        open_model(receiver),
-        open_model(donor),
+        open_classifier(receiver),
+        open_classifier(donor),
         classes(old),
         classes(shared),
         classes(new),
@@ -74,10 +74,10 @@ def command(
         mine or None,
         theirs or None,
     )
-    images = split(load(data), seed, standard=pixels == "standard") if data else None
+    images = split_images(load(data), seed, standard=pixels == "standard") if data else None
     done = graft(pair, method, images, seed=seed, calibrate=calibrate)
     if done.ledger:
-        from digsite.graft.judge.ledger import say_gain
+        from digsite.graft.judge.compare import say_gain
 
         click.echo(say_gain(done.ledger))
     for depth in done.ceiling:
@@ -86,7 +86,7 @@ def command(
     for key, value in line.items():
         click.echo(f"{key:<28}{value:.2f}" if isinstance(value, float) else f"{key:<28}{value}")
     if out:
-        click.echo(f"{'file':<28}{out}  ({write_model(out, done.model, line)})")
+        click.echo(f"{'file':<28}{out}  ({write_grafted(out, done.model, line)})")
 
 
 def _inspect(model) -> None:

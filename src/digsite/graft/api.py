@@ -9,15 +9,22 @@ from torch import nn
 from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
 from digsite.data import ImageSet, load
-from digsite.graft.core.access import Access, Frame, Images, Lens, Pools
-from digsite.graft.core.calibrate import calibrated
-from digsite.graft.core.edits import edited
-from digsite.graft.core.nets import layers
-from digsite.graft.core.operate import Operation, Plan, best_null, operate, plan
+from digsite.graft.core.access import Access, Frame, ImagePools, LabelledImages, Lens
+from digsite.graft.core.edits import copy_model
+from digsite.graft.core.nets import list_layers
+from digsite.graft.core.operate import MethodPlan, Operation, measure_best_null, plan_method, run_operation
 from digsite.graft.core.pair import Pair
-from digsite.graft.core.task import Classes, Scorer, Split, check_knowledge, pools, split
+from digsite.graft.core.task import (
+    Classes,
+    ImageSplit,
+    Scorer,
+    calibrate_model,
+    check_knowledge,
+    make_pools,
+    split_images,
+)
 from digsite.graft.judge.ceiling import Depth, readable_ceiling
-from digsite.graft.judge.ledger import Entry, entry, say_gain
+from digsite.graft.judge.compare import LedgerEntry, enter_line, say_gain
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Grafted:
     """The grafted model and everything that was measured; ledger and ceiling with data only."""
 
     model: nn.Module
-    ledger: Entry | None
+    ledger: LedgerEntry | None
     operation: Operation
     ceiling: tuple[Depth, ...] = ()
 
@@ -49,9 +56,9 @@ def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
         raise UsageError(
             "A graft needs a donor and a receiver.", hint="graft(donor, receiver, data=..., new=(4,))"
         )
-    from digsite.graft.subjects.checkpoints import open_model
+    from digsite.graft.subjects.checkpoints import open_classifier
 
-    donor, receiver = (open_model(one) if isinstance(one, str) else one for one in (pair, others[0]))
+    donor, receiver = (open_classifier(one) if isinstance(one, str) else one for one in (pair, others[0]))
     classes: dict[str, Any] = {
         key: named.pop(key) for key in ("old", "shared", "new", "foreign") if key in named
     }
@@ -62,7 +69,7 @@ def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
 def graft_pair(
     pair: Pair,
     method: str = "union",
-    data: ImageSet | Split | str | None = None,
+    data: ImageSet | ImageSplit | str | None = None,
     *,
     seed: int = 0,
     calibrate: bool = False,
@@ -74,46 +81,46 @@ def graft_pair(
     With `data` the result is scored, beside the nulls and with noise in the donor's place, and `ledger` is filled.
     Without it only methods of budget "w" can work, and nothing is known about the result.
     """
-    chosen = plan(method, **options)
+    chosen = plan_method(method, **options)
     data = load(data) if isinstance(data, str) else data
-    pair = replace(pair, receiver=_own(pair.receiver), donor=_own(pair.donor))
+    pair = replace(pair, receiver=_copy_own(pair.receiver), donor=_copy_own(pair.donor))
     classes = Classes(pair.old, pair.shared, pair.new, pair.foreign)
     if data is None:
-        return Grafted(*_blind(chosen, pair, calibrate, frame, seed))
-    parts = split(data, seed) if isinstance(data, ImageSet) else data
-    scorer, lens, held = Scorer(parts, classes), Lens(), pools(parts, classes)
+        return Grafted(*_graft_blindly(chosen, pair, calibrate, frame, seed))
+    parts = split_images(data, seed) if isinstance(data, ImageSet) else data
+    scorer, lens, held = Scorer(parts, classes), Lens(), make_pools(parts, classes)
     check_knowledge(scorer, pair.receiver, pair.donor)
     depths = tuple(readable_ceiling(pair, held, scorer, lens)) if pair.shared else ()
-    done = operate(chosen, pair, held, scorer, seed, lens=lens)
-    best = best_null(pair, held, scorer, seed, lens)
+    done = run_operation(chosen, pair, held, scorer, seed, lens=lens)
+    best = measure_best_null(pair, held, scorer, seed, lens)
     model = done.model
     if calibrate:
-        access = Access(held, chosen.budget.plus("a"), lens)
-        model = calibrated(model, list(pair.new), access)
-    return Grafted(model, entry(done, best, scorer.strangers(pair.donor)), done, depths)
+        access = Access(held, chosen.budget.add_letters("a"), lens)
+        model = calibrate_model(model, list(pair.new), access)
+    return Grafted(model, enter_line(done, best, scorer.count_strangers(pair.donor)), done, depths)
 
 
-def _own(model: nn.Module) -> nn.Module:
+def _copy_own(model: nn.Module) -> nn.Module:
     """A frozen copy: what comes back shares nothing with the caller's networks."""
-    return edited(model).requires_grad_(False)
+    return copy_model(model).requires_grad_(False)
 
 
-def _blind(
-    chosen: Plan, pair: Pair, calibrate: bool, frame: Frame | None, seed: int
+def _graft_blindly(
+    chosen: MethodPlan, pair: Pair, calibrate: bool, frame: Frame | None, seed: int
 ) -> tuple[nn.Module, None, Operation]:
     hint = "Give data=load('mnist') or another image set."
     if chosen.budget.letters != {"w"}:
         raise UsageError(f"'{chosen.label}' has the budget '{chosen.budget}' and needs data.", hint=hint)
     if calibrate:
         raise UsageError("Calibration needs data.", hint=hint)
-    empty = Images(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), "none")
-    nothing = Pools(empty, empty, empty, empty, empty, empty, frame or _guess_frame(pair.receiver))
-    done = operate(chosen, pair, nothing, None, seed)
+    empty = LabelledImages(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), "none")
+    nothing = ImagePools(empty, empty, empty, empty, empty, empty, frame or _guess_frame(pair.receiver))
+    done = run_operation(chosen, pair, nothing, None, seed)
     return done.model, None, done
 
 
 def _guess_frame(model: nn.Module) -> Frame:
     """A square gray image of the receiver's input size, standardized as MNIST is."""
-    first = next(iter(layers(model).values()))
+    first = next(iter(list_layers(model).values()))
     side = round(first.in_features**0.5) if isinstance(first, nn.Linear) else 28
     return Frame((1, side, side), -0.42, 2.82)

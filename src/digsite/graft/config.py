@@ -1,16 +1,16 @@
 """Configs of the graft room; nothing here loads torch."""
 
-import pkgutil
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, field_validator, model_validator
 
+from digsite.base import families
 from digsite.base.errors import name_nearest
 from digsite.config import Config, Field
-from digsite.config.members import list_known, named_member
+from digsite.config.members import named_member
 
-METHOD_FOLDER = Path(__file__).parent / "core" / "methods"
+METHODS = "digsite.graft.core.methods"
+SETS = {"@surgery": "surgery", "@nulls": "null", "@honest": "honest"}  # what a study may write for a list
 MLPS = {
     "simple": [64, 32],
     "mega": [512, 256, 128, 64],
@@ -29,129 +29,31 @@ CNNS = {  # channels, then fully connected widths
 NETWORKS = (*MLPS, *CNNS, "transformer")
 Network = Annotated[str, named_member("network", NETWORKS)]
 ImageSet = Annotated[str, named_member("image set", "digsite.data.sets")]
-SURGERY = (
-    "direct_copy",
-    "procrustes_probe",
-    "procrustes_probe as_published=true",
-    "importance",
-    "gradual_blend",
-    "pathway",
-    "activation_selective",
-    "cascade",
-    "gradient_injection",
-    "preserved_injection",
-    "vector_space",
-    "vector_space as_published=true",
-    "cross_vector",
-    "aligned_spatial",
-    "aligned_spatial as_published=true",
-)
-NULLS = (
-    "null_dead_row",
-    "null_novelty",
-    "null_novelty rule=softmax",
-    "null_novelty rule=mahalanobis",
-    "random_row",
-    "random_transplant",
-)
-HONEST = (
-    "union",
-    "union rule=margin",
-    "union rule=guarded",
-    "distill_strokes",
-    "distill data=au",
-    "distill data=a",
-    "distill data=s",
-    "ridge_last data=s",
-    "ridge_last data=au",
-    "ridge_all data=s",
-    "ridge_all data=a",
-    "ridge_all data=u",
-    "ridge_all data=s n_widened=4000 rule=guarded",
-    "ridge_all data=au n_widened=6000 rule=guarded",
-    "branch data=s",
-    "branch data=a",
-    "branch data=au",
-    "branch layer=2 data=a",
-    "rebasin match=weights take=row",
-    "rebasin match=acts data=s take=row",
-    "rebasin match=acts data=a take=cascade",
-    "rebasin match=acts data=s take=average",
-    "rebasin match=acts data=s take=average repair=true",
-    "relative data=s",
-    "relative data=u",
-    "average",
-    "task_arithmetic scale=0.3",
-    "task_arithmetic scale=1.0",
-    "ties",
-    "probe_last k=1",
-    "probe_last k=5",
-    "probe_last k=20",
-    "probe_last k=0",
-    "probe_all k=1",
-    "probe_all k=5",
-    "probe_all k=20",
-    "finetune k=20",
-    "finetune k=0",
-)
-GRIDS: dict[str, list[str]] = {
-    "precomputed_alignment": [
-        f"form={form} width={width} sparsity={sparsity}"
-        for form, width, sparsity in (
-            ("gate", 32, 0.03),
-            ("gate", 32, 0.05),
-            ("gate", 32, 0.08),
-            ("gate", 48, 0.03),
-            ("gate", 48, 0.05),
-            ("gate", 48, 0.08),
-            ("gate", 64, 0.03),
-            ("gate", 64, 0.05),
-            ("gate", 64, 0.08),
-            ("delta", 48, 0.05),
-            ("rank1", 48, 0.05),
-            ("lowrank", 48, 0.05),
-            ("bias", 48, 0.05),
-        )
-    ],
-    "neural_alignment": [
-        f"map={kind} layers={layers}"
-        for kind in ("linear", "mlp", "orthogonal")
-        for layers in ("last", "all")
-    ],
-    "concept_dimension": [
-        f"width={width} sparsity={sparsity}"
-        for width in (8, 12, 16, 20, 24, 32, 48, 64, 96)
-        for sparsity in (0.03, 0.05, 0.08)
-    ],
-    "sparsity_optimization": [
-        f"sparsity={s}" for s in (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.15, 0.2, 0.3)
-    ],
-    "hierarchical": [
-        f"levels={levels}" for levels in ("48,24", "64,32", "72,36,18", "96,48,24", "80,40,20,10")
-    ],
-    "multi_concept": [
-        "source=4 install=4",
-        "source=4,5 install=4",
-        "source=4 install=4,5",
-        "source=4,5 install=4,5",
-    ],
-    "adversarial": [f"epsilon={e}" for e in (0.05, 0.1, 0.15, 0.2, 0.3)],
-    "universal": [f"width={width} n_architectures={n}" for width, n in ((32, 3), (48, 3), (64, 4), (96, 5))],
-    "continual": ["order=4", "order=4,5", "order=5,4", "order=4,5 parallel=true"],
-}
 
 
-def method_names() -> list[str]:
-    """Files of the methods folder, without importing them."""
-    return sorted(m.name for m in pkgutil.iter_modules([str(METHOD_FOLDER)]) if not m.name.startswith("_"))
+def list_group(group: str) -> dict[str, list[str]]:
+    """The published names of a set ('surgery', 'injection', 'honest', 'null'), each with the settings that the set tries.
+
+    The members are asked, so this imports them (and torch); names alone are read from the files.
+    """
+    members = families.scan_family(METHODS).items()
+    return {name: list(member.STUDIED) for name, member in members if group == member.GROUP}
 
 
-def known_method(text: str) -> str:
+def list_texts(group: str) -> list[str]:
+    """The methods of a set with their settings, as a study names them: "ridge_all data=s"."""
+    return [f"{name} {text}".strip() for name, texts in list_group(group).items() for text in texts]
+
+
+def check_method(text: str) -> str:
     """The text as it is, if its first word is a graft method."""
-    name = text.split()[0] if text.split() else text
-    if name not in method_names():
-        raise ValueError(f"there is no graft method '{name}'. {name_nearest(name, method_names())}")
+    name, known = text.split()[0] if text.split() else text, families.list_members(METHODS)
+    if name not in known:
+        raise ValueError(f"there is no graft method '{name}'. {name_nearest(name, known)}")
     return text
+
+
+Method = Annotated[str, AfterValidator(check_method)]  # with settings: "ridge_all data=au"
 
 
 class TaskConfig(Config):
@@ -191,19 +93,14 @@ class TaskConfig(Config):
 class GridConfig(Config):
     """One method and the settings to choose from."""
 
-    method: str = Field(description="method name")
+    method: Method = Field(description="method name")
     options: list[str] = Field(min_length=1, description='option sets, such as "width=32 sparsity=0.05"')
-
-    @field_validator("method")
-    @classmethod
-    def _method_exists(cls, value: str) -> str:
-        return known_method(value)
 
 
 class CompareConfig(TaskConfig):
     """Methods side by side, each with its noise ablation, beside the nulls."""
 
-    methods: list[str] = Field(
+    methods: list[Method] = Field(
         ["union", "distill"], description='methods with options, such as "ridge_all data=au"'
     )
     grids: list[GridConfig] = Field(
@@ -218,26 +115,24 @@ class CompareConfig(TaskConfig):
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _named_sets(cls, value: Any) -> Any:
-        """`surgery`, `nulls` and `honest` stand for lists."""
-        sets = {"@surgery": SURGERY, "@nulls": NULLS, "@honest": HONEST}
+    def _expand_sets(cls, value: Any) -> Any:
+        """`@surgery`, `@nulls` and `@honest` stand for lists."""
         if not isinstance(value, list):
             return value
-        return [m for entry in value for m in sets.get(entry, (entry,))]
+        return [m for entry in value for m in (list_texts(SETS[entry]) if entry in SETS else [entry])]
 
     @field_validator("grids", mode="before")
     @classmethod
-    def _framework(cls, value: Any) -> Any:
+    def _expand_framework(cls, value: Any) -> Any:
         """`@framework` stands for the nine methods with the original's grids."""
         if not isinstance(value, list):
             return value
-        nine = [{"method": k, "options": v} for k, v in GRIDS.items()]
+        nine = (
+            [{"method": k, "options": v} for k, v in list_group("injection").items()]
+            if "@framework" in value
+            else []
+        )
         return [g for entry in value for g in (nine if entry == "@framework" else [entry])]
-
-    @field_validator("methods")
-    @classmethod
-    def _methods_exist(cls, value: list[str]) -> list[str]:
-        return [known_method(v) for v in value]
 
 
 class AuditConfig(TaskConfig):
@@ -351,7 +246,7 @@ class DictionaryTruthConfig(Config):
     @field_validator("knobs")
     @classmethod
     def _every_kind_has_one(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
-        known = list_known(["digsite.graft.core.saes"])
+        known = families.list_members("digsite.graft.core.saes")
         for kind in (*value, *known):
             if kind not in known:
                 raise ValueError(f"there is no kind of dictionary '{kind}'. {name_nearest(kind, known)}")

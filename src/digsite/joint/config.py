@@ -2,13 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator
-
 from digsite.config import Config, Field
 from digsite.config.members import named_member
-from digsite.graft.config import TaskConfig, known_method
-
-GraftMethod = Annotated[str, AfterValidator(known_method)]
+from digsite.graft.config import Method as GraftMethod
+from digsite.graft.config import TaskConfig
 
 
 class SurvivalConfig(TaskConfig):

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from digsite.base.errors import NotFound, UsageError
-from digsite.graft.core.dictionaries import Spec, kinds, principal, quality, train_saes
+from digsite.graft.core.dictionaries import (
+    SaeSpec,
+    directions_of,
+    explain_by_principal,
+    list_kinds,
+    measure_quality,
+    train_saes,
+)
 from digsite.graft.subjects.sae_files import load_sae, save_saelens, save_sparsify
 
 KNOB = {"topk": 3.0, "batch_topk": 3.0}
@@ -12,20 +19,21 @@ DATA = torch.randn(300, 4, generator=torch.Generator().manual_seed(0)) @ torch.r
 
 
 def trained(kind: str, width: int = 24, steps: int = 200, **more):
-    return train_saes(DATA, [Spec(kind, width, KNOB.get(kind, 0.01), **more)], steps=steps, lr=5e-3)[0]
+    return train_saes(DATA, [SaeSpec(kind, width, KNOB.get(kind, 0.01), **more)], steps=steps, lr=5e-3)[0]
 
 
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", list_kinds())
 def test_every_kind_learns(kind):
     assert (
-        quality(trained(kind), DATA)["explained"] > quality(trained(kind, steps=1), DATA)["explained"] + 0.1
+        measure_quality(trained(kind), DATA)["explained"]
+        > measure_quality(trained(kind, steps=1), DATA)["explained"] + 0.1
     )
 
 
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", list_kinds())
 def test_a_member_is_the_same_alone(kind):
-    specs = [Spec(kind, 16, KNOB.get(kind, 0.05) * f, seed) for f, seed in ((1, 0), (2, 1))] + [
-        Spec(kind, 8, 2.0, 3)
+    specs = [SaeSpec(kind, 16, KNOB.get(kind, 0.05) * f, seed) for f, seed in ((1, 0), (2, 1))] + [
+        SaeSpec(kind, 8, 2.0, 3)
     ]
     together = train_saes(DATA, specs, steps=30)
     for spec, one in zip(specs, together):
@@ -42,13 +50,15 @@ def test_batch_top_k_keeps_k_on_average():
 
 
 def test_a_larger_penalty_opens_fewer_codes():
-    low, high = train_saes(DATA, [Spec("l1", 24, 0.01), Spec("l1", 24, 1.0)], steps=300, lr=5e-3)
-    assert quality(high, DATA)["open_codes"] < quality(low, DATA)["open_codes"]
+    low, high = train_saes(DATA, [SaeSpec("l1", 24, 0.01), SaeSpec("l1", 24, 1.0)], steps=300, lr=5e-3)
+    assert measure_quality(high, DATA)["open_codes"] < measure_quality(low, DATA)["open_codes"]
 
 
 def test_jumprelu_learns_its_thresholds():
-    low, high = train_saes(DATA, [Spec("jumprelu", 24, 0.0), Spec("jumprelu", 24, 2.0)], steps=300, lr=5e-3)
-    assert quality(high, DATA)["open_codes"] < quality(low, DATA)["open_codes"]
+    low, high = train_saes(
+        DATA, [SaeSpec("jumprelu", 24, 0.0), SaeSpec("jumprelu", 24, 2.0)], steps=300, lr=5e-3
+    )
+    assert measure_quality(high, DATA)["open_codes"] < measure_quality(low, DATA)["open_codes"]
 
 
 @pytest.mark.parametrize("kind", ["l1", "topk", "batch_topk", "jumprelu"])
@@ -95,15 +105,15 @@ def test_what_no_layout_holds(tmp_path):
 
 def test_bad_requests():
     with pytest.raises(NotFound, match="Did you mean 'topk'"):
-        train_saes(DATA, [Spec("topkk")])
+        train_saes(DATA, [SaeSpec("topkk")])
     with pytest.raises(UsageError, match="too few"):
-        train_saes(DATA[:1], [Spec()])
+        train_saes(DATA[:1], [SaeSpec()])
 
 
 def test_principal_directions_explain_everything_at_full_rank_and_nothing_at_rank_zero():
     x = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
-    assert principal(x, x, 6) == pytest.approx(1.0, abs=1e-5)
-    assert principal(x, x, 0) == pytest.approx(0.0, abs=1e-5)
+    assert explain_by_principal(x, x, 6) == pytest.approx(1.0, abs=1e-5)
+    assert explain_by_principal(x, x, 0) == pytest.approx(0.0, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +127,20 @@ def test_a_sparsify_coder_of_another_make(change, tmp_path):
     (tmp_path / "cfg.json").write_text(json.dumps({**cfg, **change}))
     with pytest.raises(UsageError, match="is not read"):
         load_sae(tmp_path)
+
+
+# A code's direction is what the output moves by, for linear decoders and for others.
+
+
+@pytest.mark.parametrize("kind", list_kinds())
+def test_directions_are_what_the_output_moves_by(kind):
+    x = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+    (sae,) = train_saes(x, [SaeSpec(kind, 8, 2.0 if "topk" in kind else 0.01)], steps=20)
+    found = directions_of(sae, x)
+    mean = sae.encode(x).mean(0).detach()
+    step = float(mean.abs().mean().clamp_min(1e-3))
+    for code in range(8):
+        moved = mean.clone()
+        moved[code] += step
+        expected = (sae.decode(moved[None]) - sae.decode(mean[None]))[0] / step
+        torch.testing.assert_close(found[code], expected.detach(), rtol=1e-2, atol=1e-2)

@@ -4,13 +4,13 @@ import torch
 from torch import nn
 
 from digsite.graft.core import edits
-from digsite.graft.core.nets import plain_net
+from digsite.graft.core.nets import make_plain_net
 
 
 def net(*sizes: int, seed: int = 0) -> nn.Sequential:
     draw = torch.Generator().manual_seed(seed)
     pairs = list(pairwise(sizes))
-    return plain_net(
+    return make_plain_net(
         [torch.randn(o, i, generator=draw) for i, o in pairs],
         [torch.randn(o, generator=draw) for _, o in pairs],
     )
@@ -20,14 +20,14 @@ def test_side_by_side_holds_both_functions_at_any_depth():
     x = torch.randn(20, 6)
     for shape_a, shape_b in (((6, 5, 4), (6, 7, 3, 4)), ((6, 5, 5, 4), (6, 3, 4)), ((6, 5, 4), (6, 5, 4))):
         a, b = net(*shape_a), net(*shape_b, seed=1)
-        both = edits.side_by_side(a, b, [3])(x)
+        both = edits.join_networks(a, b, [3])(x)
         torch.testing.assert_close(both[:, :3], a(x)[:, :3], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(both[:, 3], b(x)[:, 3], rtol=1e-4, atol=1e-4)
 
 
 def test_a_wider_head_never_says_what_it_was_not_taught():
     a, x = net(6, 5, 3), torch.randn(9, 6)
-    wide = edits.with_outputs(a, "3", [4])(x)
+    wide = edits.widen_head(a, "3", [4])(x)
     torch.testing.assert_close(wide[:, :3], a(x))
     assert wide.shape[1] == 5 and (wide[:, 3:] < -1e3).all()
 

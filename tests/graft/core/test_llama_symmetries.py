@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.graft.core.llama_matching import rebased
+from digsite.graft.core.llama_matching import rebase_llama
 from digsite.graft.core.llama_symmetries import (
     LayerSymmetry,
     LlamaShape,
     Symmetry,
     apply_symmetry,
-    folded,
+    fold_gains,
     rotary_places,
 )
 from digsite.graft.judge.barrier import Barrier, measure_barrier
@@ -72,10 +72,10 @@ def drawn(shape: LlamaShape, seed: int, rotate: bool) -> Symmetry:
 @pytest.mark.parametrize("rotate", [True, False])
 def test_a_symmetry_changes_no_answer(rope, rotate):
     model = llama(rope)
-    shape = LlamaShape.of(model.config)
+    shape = LlamaShape.of_config(model.config)
     state = dict(model.state_dict())
     wanted = said(model, state)
-    ready = folded(state, shape)
+    ready = fold_gains(state, shape)
     torch.testing.assert_close(said(model, ready), wanted, rtol=1e-4, atol=1e-4)
     moved = apply_symmetry(ready if rotate else state, drawn(shape, 1, rotate), shape)
     torch.testing.assert_close(said(model, moved), wanted, rtol=1e-3, atol=1e-3)
@@ -87,22 +87,22 @@ def test_a_symmetry_changes_no_answer(rope, rotate):
 @pytest.mark.parametrize("kind", ["rotation", "permutation"])
 def test_a_moved_model_is_brought_back(kind):
     model, other = llama(), llama()
-    shape = LlamaShape.of(model.config)
-    ready = folded(dict(model.state_dict()), shape)
+    shape = LlamaShape.of_config(model.config)
+    ready = fold_gains(dict(model.state_dict()), shape)
     model.load_state_dict(ready)
     other.load_state_dict(apply_symmetry(ready, drawn(shape, 2, kind == "rotation"), shape))
-    mine, back, _ = rebased(model, other, rows(), shape, kind)
+    mine, back, _ = rebase_llama(model, other, rows(), shape, kind)
     for name, weight in mine.items():
         torch.testing.assert_close(back[name], weight, rtol=1e-2, atol=2e-3)
 
 
 def test_gains_cannot_be_rotated():
     model = llama()
-    shape = LlamaShape.of(model.config)
+    shape = LlamaShape.of_config(model.config)
     with pytest.raises(UsageError, match="call folded"):
         apply_symmetry(dict(model.state_dict()), drawn(shape, 3, True), shape)
     with pytest.raises(UsageError, match="no key and value heads"):
-        LlamaShape.of(object())
+        LlamaShape.of_config(object())
 
 
 def test_rotary_planes_cover_a_head():

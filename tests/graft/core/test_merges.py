@@ -8,8 +8,8 @@ from torch import nn
 
 from digsite.base import families
 from digsite.base.errors import UsageError
-from digsite.graft.core.merge_evidence import measure_fisher, measure_grams
 from digsite.graft.core.merges import FAMILY, Evidence, MergeSettings, merge_models
+from digsite.graft.core.merges.averages import measure_fisher, measure_grams
 
 METHODS = families.list_members(FAMILY)
 

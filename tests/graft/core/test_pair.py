@@ -42,17 +42,17 @@ def test_a_model_without_a_head():
 
 def test_a_head_by_name():
     wide = nn.ModuleDict({"top": nn.Linear(6, 10), "extra": nn.Conv2d(1, 1, 1)})
-    assert Pair(wide, net(), receiver_head="top").heads() == ("top", "2")
+    assert Pair(wide, net(), receiver_head="top").name_heads() == ("top", "2")
     with pytest.raises(NotFound, match="Did you mean 'top'"):
         Pair(wide, net(), receiver_head="topp")
 
 
 def test_noise_keeps_numbers_and_addresses():
     message = Message({"w": torch.arange(40.0).reshape(8, 5), "rows": torch.tensor([3, 1])})
-    noise = message.noise(1)
+    noise = message.shuffle_numbers(1)
     assert not torch.equal(noise.tensors["w"], message.tensors["w"])
     assert torch.equal(noise.tensors["w"].flatten().sort().values, torch.arange(40.0))
     assert torch.equal(noise.tensors["rows"], message.tensors["rows"])
-    assert torch.equal(noise.tensors["w"], message.noise(1).tensors["w"])
+    assert torch.equal(noise.tensors["w"], message.shuffle_numbers(1).tensors["w"])
     assert message.n_bytes == 40 * 4 + 2 * 8
-    assert Message({"a/x": torch.zeros(1), "b": torch.zeros(1)}).under("a/").keys() == {"x"}
+    assert Message({"a/x": torch.zeros(1), "b": torch.zeros(1)}).select_under("a/").keys() == {"x"}

@@ -2,7 +2,17 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.graft.core.task import CALIBRATION, Classes, Scorer, check_knowledge, split
+from digsite.graft.core.access import Access, AccessBudget, BudgetViolation
+from digsite.graft.core.nets import predict_logits
+from digsite.graft.core.operate import plan_method, run_operation
+from digsite.graft.core.task import (
+    CALIBRATION,
+    Classes,
+    Scorer,
+    calibrate_model,
+    check_knowledge,
+    split_images,
+)
 
 CLASSES = Classes((0, 1, 2, 3), (2, 3), (4,), (5,))
 
@@ -48,30 +58,30 @@ def test_pixels_are_standardized_by_the_training_set(room):
 def test_raw_pixels_stay(room):
     from digsite.data import load
 
-    assert float(split(load("digits"), 0, standard=False).train.x.max()) == 1
+    assert float(split_images(load("digits"), 0, standard=False).train.x.max()) == 1
 
 
 def test_two_seeds_hold_out_different_images(room):
     from digsite.data import load
 
-    assert rows(split(load("digits"), 1).held) != rows(room.data.held)
+    assert rows(split_images(load("digits"), 1).held) != rows(room.data.held)
 
 
 def test_the_scorer_knows_the_receiver(room):
     alone = room.scorer(room.pair.receiver)
     assert alone.raw.preservation > 90 and alone.raw.transfer == 0
     assert room.scorer.accuracy(room.pair.donor, [4]) > 80
-    called = room.scorer.from_logits(
+    called = room.scorer.score_outputs(
         torch.eye(10)[[4] * len(room.scorer._y)], torch.eye(10)[[0] * CALIBRATION]
     )
     assert called.raw.transfer == 100 and called.raw.preservation == 0
 
 
 def test_calibration_holds_on_its_own_images(room):
-    from digsite.graft.core.nets import predict
+    from digsite.graft.core.nets import predict_logits
 
     out = room.scorer(room.pair.receiver)
-    held = predict(room.pair.receiver, room.pools.held_old.x)
+    held = predict_logits(room.pair.receiver, room.pools.held_old.x)
     held[:, 4] += out.shift
     assert (held.argmax(1) == 4).float().mean().item() == pytest.approx(0.02, abs=0.02)
 
@@ -97,10 +107,27 @@ def test_a_data_set_without_a_class():
     images = load("digits")
     keep = images.y_train != 7
     with pytest.raises(UsageError, match="no training image of class 7"):
-        split(replace(images, x_train=images.x_train[keep], y_train=images.y_train[keep]), 0)
+        split_images(replace(images, x_train=images.x_train[keep], y_train=images.y_train[keep]), 0)
 
 
 def test_strangers_are_classes_neither_saw(room):
-    assert set(room.scorer.strangers(room.pair.donor)) == {6, 7, 8, 9}
+    assert set(room.scorer.count_strangers(room.pair.donor)) == {6, 7, 8, 9}
     assert Classes((0, 1), (1,), (4,), (5,)).donor == (1, 4, 5)
     assert isinstance(room.scorer, Scorer)
+
+
+@pytest.mark.parametrize(
+    "text", ["null_dead_row", "union", "union rule=guarded", "ridge_all data=s", "branch data=s"]
+)
+def test_the_rate_is_reached_whatever_the_graft_is_made_of(room, text):
+    model = run_operation(plan_method(text), room.pair, room.pools, None, lens=room.lens).model
+    access = Access(room.pools, AccessBudget.parse_letters("a"))
+    moved = calibrate_model(model, [4], access, rate=0.1)
+    held = room.pools.held_old.x
+    assert (predict_logits(moved, held).argmax(1) == 4).float().mean().item() == pytest.approx(0.1, abs=0.03)
+    assert (predict_logits(model, held)[:, :4] - predict_logits(moved, held)[:, :4]).abs().max() < 1e-5
+
+
+def test_calibration_needs_the_receivers_images(room):
+    with pytest.raises(BudgetViolation):
+        calibrate_model(room.pair.receiver, [4], Access(room.pools, AccessBudget.parse_letters("w")))

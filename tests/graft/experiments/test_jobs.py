@@ -1,20 +1,20 @@
 import pytest
 
 from digsite.graft.config import TaskConfig
-from digsite.graft.experiments.jobs import Ahead, couples, worked
+from digsite.graft.experiments.jobs import Ahead, list_couples, work_ahead
 
 
 def test_every_pair_of_every_seed():
     config = TaskConfig.model_validate(
         {"pairs": [("simple", "simple"), ("deep", "wide")], "seed": 3, "seeds": 2}
     )
-    assert couples(config) == [
+    assert list_couples(config) == [
         (("simple", "simple"), 3),
         (("simple", "simple"), 4),
         (("deep", "wide"), 3),
         (("deep", "wide"), 4),
     ]
-    assert couples(config, 1) == [(("simple", "simple"), 3), (("deep", "wide"), 3)]
+    assert list_couples(config, 1) == [(("simple", "simple"), 3), (("deep", "wide"), 3)]
 
 
 class Stored:
@@ -48,7 +48,7 @@ def test_what_is_stored_is_not_worked_again():
         asked.append((names, seed, more))
         return seed + 10
 
-    found = list(worked(run, config, work, couples(config), more=lambda name: (f"for {name}",)))  # pyright: ignore[reportArgumentType]
+    found = list(work_ahead(run, config, work, list_couples(config), more=lambda name: (f"for {name}",)))  # pyright: ignore[reportArgumentType]
     assert found == [
         ("simple", 0, 10),
         ("simple", 1, 7),

@@ -6,24 +6,24 @@ import pytest
 import torch
 
 from digsite.graft.config import AuditConfig, CompareConfig, ForensicsConfig
-from digsite.graft.core.metrics import paired
-from digsite.graft.core.operate import plan
+from digsite.graft.core.metrics import paired_interval
+from digsite.graft.core.operate import plan_method
 from digsite.graft.experiments.compare import mean_ceiling, published_table
 from digsite.graft.figures import ledger as figures
-from digsite.graft.judge.compare import geometry, job, validate
-from digsite.graft.judge.planted import found
-from digsite.graft.judge.planted import job as plant_job
+from digsite.graft.judge.compare import collect_geometry, compare_on_couple, validate_grids
+from digsite.graft.judge.forensics import look_for_planted
+from digsite.graft.judge.forensics import plant_on_couple as plant_job
 from digsite.graft.judge.published import FRAMEWORK, LEGACY
-from digsite.graft.judge.reenact import job as audit_job
+from digsite.graft.judge.published import reenact_on_couple as audit_job
 from digsite.graft.judge.summary import (
     UnlikeSettings,
-    best_sentence,
-    candidates,
-    choices,
+    choose_entries,
     chosen_elsewhere,
-    groups,
+    group_rows,
     ledger_table,
+    list_candidates,
     mean_matrix,
+    say_best,
 )
 
 SMALL = {"least_steps": 60, "epochs": 1, "batch": 64, "workers": 1}
@@ -39,7 +39,7 @@ def done(tmp_path_factory):
         methods=["null_dead_row", "union", "cascade", "aligned_spatial epochs=1 steps=2"], **SMALL
     )
     chosen = {"sparsity_optimization": "sparsity_optimization sparsity=0.1 n_images=100"}
-    return [job(config.model_dump(), PAIR, seed, chosen) for seed in (0, 1)]
+    return [compare_on_couple(config.model_dump(), PAIR, seed, chosen) for seed in (0, 1)]
 
 
 def test_a_table_has_every_method_with_its_ablation(done):
@@ -58,16 +58,21 @@ def test_a_table_has_every_method_with_its_ablation(done):
 
 def test_pictures_and_words(done):
     table = ledger_table(done)
-    told = best_sentence(
-        "", "simple", "blind", chosen_elsewhere(done, ["union"]), {"noise": 1.0}, paired([1, 2], [0, 0])
+    told = say_best(
+        "",
+        "simple",
+        "blind",
+        chosen_elsewhere(done, ["union"]),
+        {"noise": 1.0},
+        paired_interval([1, 2], [0, 0]),
     )
     assert told.startswith("'simple': the best method without an image") and "'union'" in told
     assert "whether this comes from the donor is not decided" in told  # two seeds have no interval
     for figure in (
-        figures.transfer_against_preservation(table, "t"),
-        figures.cost_against_transfer(table, "t"),
-        figures.ceiling_map(mean_ceiling(done), "t"),
-        figures.confusions({"union": mean_matrix([d["rows"][1]["confusion"] for d in done])}),
+        figures.draw_plane(table, "t"),
+        figures.draw_cost(table, "t"),
+        figures.draw_ceiling(mean_ceiling(done), "t"),
+        figures.draw_confusions({"union": mean_matrix([d["rows"][1]["confusion"] for d in done])}),
     ):
         assert figure.axes
     told = published_table(table)
@@ -89,8 +94,8 @@ def test_the_choice_is_by_validation_and_failures_are_out():
         [line("a", 50), line("b", 60), line("c", 99)],
         [line("a", 90), line("b", 60), line("c", float("nan"))],
     ]
-    assert choices(lists) == {"g": "a"} and choices([[]]) == {}
-    assert choices([[line("a", 50), line("greedy", 99, kept=70)]]) == {"g": "a"}
+    assert choose_entries(lists) == {"g": "a"} and choose_entries([[]]) == {}
+    assert choose_entries([[line("a", 50), line("greedy", 99, kept=70)]]) == {"g": "a"}
 
 
 def test_validation_touches_no_test_image(monkeypatch):
@@ -100,17 +105,17 @@ def test_validation_touches_no_test_image(monkeypatch):
     call = Scorer.__call__
     monkeypatch.setattr(Scorer, "__call__", lambda self, *a, **k: opened.append(self) or call(self, *a, **k))
     options = {"grids": [{"method": "multi_concept", "options": ["n_images=50", "source=77"]}]}
-    lines = validate(CompareConfig.model_validate({**SMALL, **options}).model_dump(), PAIR, 0)
+    lines = validate_grids(CompareConfig.model_validate({**SMALL, **options}).model_dump(), PAIR, 0)
     assert lines[0]["transfer"] >= 0 and "no class that the donor could bring" in lines[1]["failed"]
     assert len(opened) == 1
 
 
 def test_geometry_is_centered_on_the_old_classes(room):
-    points = geometry(room, "ridge_last data=s")
+    points = collect_geometry(room, "ridge_last data=s")
     old = torch.isin(points["y"], torch.tensor([0, 1, 2, 3]))
     assert points["before"][old].mean(0).abs().max() < 1e-3
     assert torch.equal(points["before"], points["after"])  # a row in the head moves no features
-    assert figures.concept_space(points, [4], "ridge_last").axes
+    assert figures.draw_concept_space(points, [4], "ridge_last").axes
 
 
 def test_planted_rows_have_a_line_per_case_and_layer():
@@ -121,7 +126,10 @@ def test_planted_rows_have_a_line_per_case_and_layer():
 def test_a_majority_of_planted_rows_turns_the_question_round():
     weights = [torch.randn(20, 30), torch.randn(3, 20)]
     case = (weights, [torch.zeros(20), torch.zeros(3)])
-    most, few = found("x", case, [torch.arange(15)]), found("x", case, [torch.arange(15, 20)])
+    most, few = (
+        look_for_planted("x", case, [torch.arange(15)]),
+        look_for_planted("x", case, [torch.arange(15, 20)]),
+    )
     assert most == few
 
 
@@ -143,11 +151,11 @@ def test_published_numbers_say_where_they_came_from():
 
 def test_labels_hold_names_and_values_and_unlike_settings_are_refused():
     """`aligned_spatial_true` once was two experiments, 89.0 and 0.0 %, told as "44.5 %, -520.9 to 609.9"."""
-    leak, blind = (plan(f"aligned_spatial {flag}=true").label for flag in ("leak", "without_new"))
+    leak, blind = (plan_method(f"aligned_spatial {flag}=true").label for flag in ("leak", "without_new"))
     assert leak == "aligned_spatial_leak=true" != blind
     frame = pd.DataFrame({"method": ["a", "a"], "setting": [leak, blind]})
     with pytest.raises(UnlikeSettings, match="different experiments"):
-        list(groups(frame, "method"))
+        list(group_rows(frame, "method"))
 
 
 def test_the_best_method_of_a_seed_is_chosen_on_the_others():
@@ -168,9 +176,9 @@ def test_the_best_method_of_a_seed_is_chosen_on_the_others():
 
 def test_each_question_has_its_own_methods(done):
     table = ledger_table(done)
-    assert set(candidates(table, "surgery")) == {"cascade", "aligned_spatial_epochs=1_steps=2"}
-    assert candidates(table, "injection") == ["sparsity_optimization"]
-    assert "null_dead_row" not in candidates(table, "any") and "cascade" in candidates(table, "any")
+    assert set(list_candidates(table, "surgery")) == {"cascade", "aligned_spatial_epochs=1_steps=2"}
+    assert list_candidates(table, "injection") == ["sparsity_optimization"]
+    assert "null_dead_row" not in list_candidates(table, "any") and "cascade" in list_candidates(table, "any")
 
 
 def test_a_donor_that_never_saw_the_class_is_among_the_nulls(done):

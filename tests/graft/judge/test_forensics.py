@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from digsite.graft.core.nets import plain_net
-from digsite.graft.judge.forensics import auroc, drawn_rows, foreignness, inspect, plant
+from digsite.graft.core.nets import make_plain_net
+from digsite.graft.judge.forensics import draw_rows, inspect, measure_auroc, plant_rows, score_foreignness
 
 
 def grown(seed: int, alive: torch.Tensor, n: int = 60) -> torch.Tensor:
@@ -22,31 +22,31 @@ def nets():
 
 
 def test_planted_rows_stand_out_and_native_ones_do_not(nets):
-    ids = drawn_rows(nets[0][0], 1 / 12, torch.Generator().manual_seed(0))
-    reports = inspect(plain_net(*plant(*nets, ids)))
+    ids = draw_rows(nets[0][0], 1 / 12, torch.Generator().manual_seed(0))
+    reports = inspect(make_plain_net(*plant_rows(*nets, ids)))
     for report, planted in zip(reports, ids):
-        assert auroc(report.scores, planted) > 99
+        assert measure_auroc(report.scores, planted) > 99
         assert len(set(report.flagged) & set(planted.tolist())) >= 4 and len(planted) == 5
         assert len(set(report.flagged) - set(planted.tolist())) <= 1
-    assert sum(len(r.flagged) for r in inspect(plain_net(*nets[0]))) <= 1
+    assert sum(len(r.flagged) for r in inspect(make_plain_net(*nets[0]))) <= 1
 
 
 def test_the_size_of_a_row_does_not_matter(nets):
     w = nets[0][0][0].clone()
     scaled = w * torch.linspace(0.1, 10, len(w))[:, None]
-    torch.testing.assert_close(foreignness(w), foreignness(scaled), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(score_foreignness(w), score_foreignness(scaled), atol=1e-3, rtol=1e-3)
 
 
 def test_half_a_plant_is_a_mean(nets):
-    ids = drawn_rows(nets[0][0], 0.1, torch.Generator().manual_seed(0))
-    weights, biases = plant(*nets, ids, share=0.5)
+    ids = draw_rows(nets[0][0], 0.1, torch.Generator().manual_seed(0))
+    weights, biases = plant_rows(*nets, ids, share=0.5)
     torch.testing.assert_close(weights[0][ids[0]], (nets[0][0][0][ids[0]] + nets[1][0][0][ids[0]]) / 2)
     assert len(biases) == 3
 
 
 def test_tiny_layers_have_no_opinion():
-    assert foreignness(torch.randn(2, 9)).tolist() == [0, 0]
+    assert score_foreignness(torch.randn(2, 9)).tolist() == [0, 0]
 
 
 def test_auroc_of_chance():
-    assert auroc(torch.zeros(10), torch.tensor([1, 2])) == 50
+    assert measure_auroc(torch.zeros(10), torch.tensor([1, 2])) == 50

@@ -2,9 +2,14 @@ import pytest
 import torch
 
 from digsite.base.errors import NotFound
-from digsite.graft.core.nets import n_parameters
-from digsite.graft.subjects.couples import NETWORKS, network, rebuilt_couple, states
-from digsite.graft.subjects.store import kept
+from digsite.graft.core.nets import count_parameters
+from digsite.graft.subjects.couples import (
+    NETWORKS,
+    collect_states,
+    find_network,
+    read_or_compute,
+    rebuild_couple,
+)
 from digsite.models import build
 
 CLASSIC = {
@@ -17,22 +22,22 @@ CLASSIC = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_sees_both_image_sizes(name):
     for image in ((1, 8, 8), (1, 28, 28)):
-        assert build(network(name, image, 10))(torch.zeros(2, *image)).shape == (2, 10)
+        assert build(find_network(name, image, 10))(torch.zeros(2, *image)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("name", CLASSIC)
 def test_sizes_are_the_originals(name):
-    assert n_parameters(build(network(name, (1, 28, 28), 10))) == CLASSIC[name]
+    assert count_parameters(build(find_network(name, (1, 28, 28), 10))) == CLASSIC[name]
 
 
 def test_a_network_that_is_not_there():
     with pytest.raises(NotFound, match="Did you mean 'mega'"):
-        network("megaa", (1, 8, 8), 10)
+        find_network("megaa", (1, 8, 8), 10)
 
 
 def test_a_couple_is_read_back_as_it_was(room, started):
     for theatre in (room, started):
-        again = rebuilt_couple(theatre.names, theatre.data, theatre.classes, states(theatre.pair))
+        again = rebuild_couple(theatre.names, theatre.data, theatre.classes, collect_states(theatre.pair))
         x = theatre.data.test.x[:4]
         assert torch.equal(again.receiver(x), theatre.pair.receiver(x))
         assert torch.equal(again.donor(x), theatre.pair.donor(x))
@@ -46,9 +51,9 @@ def test_the_cache_trains_once():
         calls.append(1)
         return {"receiver": {"layers.0.weight": torch.ones(2, 2)}, "donor": {"x": torch.zeros(1)}}
 
-    first, second = (kept({"seed": 1}, compute) for _ in range(2))
+    first, second = (read_or_compute({"seed": 1}, compute) for _ in range(2))
     assert calls == [1] and torch.equal(
         first["receiver"]["layers.0.weight"], second["receiver"]["layers.0.weight"]
     )
-    kept({"seed": 2}, compute)
+    read_or_compute({"seed": 2}, compute)
     assert calls == [1, 1]

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.graft.judge.dictionary_truth import (
+from digsite.graft.judge.dictionaries import (
+    draw_random_directions,
+    find_principal_directions,
     match_directions,
-    principal_directions,
-    random_directions,
     score_directions,
     score_truth,
 )
@@ -53,7 +53,7 @@ def test_the_true_dictionary_scores_one_and_a_random_one_does_not():
     assert (
         score.mcc == pytest.approx(1, abs=1e-5) and score.f1 == pytest.approx(1) and score.explained > 0.999
     )
-    null = random_directions(24, 24, torch.Generator().manual_seed(0))
+    null = draw_random_directions(24, 24, torch.Generator().manual_seed(0))
     assert score_directions(null, world.directions) < 0.7
 
 
@@ -62,7 +62,7 @@ def test_a_missing_feature_counts_as_nothing_and_signs_do_not_count():
     assert score_directions(-true[:3], true) == pytest.approx(0.75)
     latents, features, _ = match_directions(true[[2, 0]], true)
     assert sorted(zip(latents.tolist(), features.tolist())) == [(0, 2), (1, 0)]
-    assert principal_directions(torch.randn(50, 4), 9).shape == (4, 4)
+    assert find_principal_directions(torch.randn(50, 4), 9).shape == (4, 4)
 
 
 def test_worlds_that_make_no_sense_are_said():

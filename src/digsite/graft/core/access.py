@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.graft.core.nets import Acts, acts
+from digsite.graft.core.nets import Acts, collect_acts
 
 T = TypeVar("T")
 
@@ -30,14 +30,14 @@ class BudgetViolation(UsageError):
 
 
 @dataclass(frozen=True)
-class Budget:
+class AccessBudget:
     """Which data a method may touch, written in letters: "w", "au", "sbk20"."""
 
     letters: frozenset[str]
     shots: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> "Budget":
+    def parse_letters(cls, text: str) -> "AccessBudget":
         match = re.fullmatch(r"([wsaubFt]*)(?:k(\d+))?([wsaubFt]*)", text)
         if match is None:
             hint = "Letters: " + "; ".join(f"{k} = {v}" for k, v in LETTERS.items()) + "."
@@ -45,8 +45,8 @@ class Budget:
         letters = set(match[1] + match[3]) | {"w"} | ({"k"} if match[2] else set())
         return cls(frozenset(letters), int(match[2] or 0))
 
-    def plus(self, letters: str) -> "Budget":
-        return Budget(self.letters | set(letters), self.shots)
+    def add_letters(self, letters: str) -> "AccessBudget":
+        return AccessBudget(self.letters | set(letters), self.shots)
 
     def __str__(self) -> str:
         ordered = [c for c in "sabuFt" if c in self.letters] + ([f"k{self.shots}"] if self.shots else [])
@@ -54,7 +54,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Images:
+class LabelledImages:
     """Images with labels (-1 where the reader may not know them) and a name for caches."""
 
     x: Tensor
@@ -64,14 +64,14 @@ class Images:
     def __len__(self) -> int:
         return len(self.x)
 
-    def first(self, n: int | None) -> "Images":
+    def take_first(self, n: int | None) -> "LabelledImages":
         if n is None or n >= len(self):
             return self
-        return Images(self.x[:n], self.y[:n], f"{self.key}:{n}")
+        return LabelledImages(self.x[:n], self.y[:n], f"{self.key}:{n}")
 
-    def of(self, classes: tuple[int, ...] | list[int]) -> "Images":
+    def of_classes(self, classes: tuple[int, ...] | list[int]) -> "LabelledImages":
         keep = torch.isin(self.y, torch.tensor(classes))
-        return Images(self.x[keep], self.y[keep], f"{self.key}/{','.join(map(str, classes))}")
+        return LabelledImages(self.x[keep], self.y[keep], f"{self.key}/{','.join(map(str, classes))}")
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,17 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Pools:
+class ImagePools:
     """Everything there is, one pool per letter; `held_old` is kept from every fit, for calibration alone."""
 
-    old: Images
-    held_old: Images
-    shared: Images
-    proxy: Images
-    donor: Images
-    new: Images
+    old: LabelledImages
+    held_old: LabelledImages
+    shared: LabelledImages
+    proxy: LabelledImages
+    donor: LabelledImages
+    new: LabelledImages
     frame: Frame
-    leak: Images | None = None
+    leak: LabelledImages | None = None
 
 
 @dataclass
@@ -104,17 +104,19 @@ class Lens:
     kept: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     models: dict[int, nn.Module] = field(default_factory=dict)
 
-    def acts(self, model: nn.Module, images: Images, head: str | None = None) -> Acts:
-        return self.once(model, ("acts", images.key, head), lambda: acts(model, images.x, head))
+    def collect_acts(self, model: nn.Module, images: LabelledImages, head: str | None = None) -> Acts:
+        return self.compute_once(
+            model, ("acts", images.key, head), lambda: collect_acts(model, images.x, head)
+        )
 
-    def once(self, model: nn.Module, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
+    def compute_once(self, model: nn.Module, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
         self.models[id(model)] = model
         address = (id(model), *key)
         if address not in self.kept:
             self.kept[address] = compute()
         return self.kept[address]
 
-    def forget(self, model: nn.Module) -> None:
+    def forget_model(self, model: nn.Module) -> None:
         """Drop what was kept for a model that is no longer needed."""
         self.kept = {k: v for k, v in self.kept.items() if k[0] != id(model)}
         self.models.pop(id(model), None)
@@ -123,7 +125,7 @@ class Lens:
 class Access:
     """Hands out declared data and counts what was read."""
 
-    def __init__(self, pools: Pools, budget: Budget, lens: Lens | None = None) -> None:
+    def __init__(self, pools: ImagePools, budget: AccessBudget, lens: Lens | None = None) -> None:
         self._pools, self.budget = pools, budget
         self.lens = lens or Lens()
         self.read: dict[str, int] = {}
@@ -132,51 +134,53 @@ class Access:
     def frame(self) -> Frame:
         return self._pools.frame
 
-    def shared(self, limit: int | None = None) -> Images:
-        return self._open("s", self._pools.shared.first(limit))
+    def open_shared(self, limit: int | None = None) -> LabelledImages:
+        return self._open_pool("s", self._pools.shared.take_first(limit))
 
-    def old(self, limit: int | None = None) -> Images:
-        return self._open("a", self._pools.old.first(limit))
+    def open_old(self, limit: int | None = None) -> LabelledImages:
+        return self._open_pool("a", self._pools.old.take_first(limit))
 
-    def held_old(self) -> Images:
-        return self._open("a", self._pools.held_old)
+    def open_held_old(self) -> LabelledImages:
+        return self._open_pool("a", self._pools.held_old)
 
-    def proxy(self, limit: int | None = None) -> Images:
-        images = self._open("u", self._pools.proxy.first(limit))
-        return Images(images.x, torch.full_like(images.y, -1), images.key)
+    def open_proxy(self, limit: int | None = None) -> LabelledImages:
+        images = self._open_pool("u", self._pools.proxy.take_first(limit))
+        return LabelledImages(images.x, torch.full_like(images.y, -1), images.key)
 
-    def donor(self, classes: tuple[int, ...] | list[int] | None = None, limit: int | None = None) -> Images:
-        images = self._pools.donor if classes is None else self._pools.donor.of(classes)
-        return self._open("b", images.first(limit))
+    def open_donor(
+        self, classes: tuple[int, ...] | list[int] | None = None, limit: int | None = None
+    ) -> LabelledImages:
+        images = self._pools.donor if classes is None else self._pools.donor.of_classes(classes)
+        return self._open_pool("b", images.take_first(limit))
 
-    def shots(self) -> Images:
+    def open_shots(self) -> LabelledImages:
         """The labelled images of the new class that the budget allows: kN, F, or (re-enactments) test images."""
         if "t" in self.budget.letters:
             if self._pools.leak is None:
                 raise BudgetViolation("Test images are closed to every method outside of a re-enactment.")
-            return self._open("t", self._pools.leak)
+            return self._open_pool("t", self._pools.leak)
         if "F" in self.budget.letters:
-            return self._open("F", self._pools.new)
-        return self._open("k", few(self._pools.new, self.budget.shots))
+            return self._open_pool("F", self._pools.new)
+        return self._open_pool("k", take_few(self._pools.new, self.budget.shots))
 
-    def mixed(self, letters: str, limit: int) -> Images:
+    def open_mixed(self, letters: str, limit: int) -> LabelledImages:
         """The pools named by `letters`, `limit` images of each, as one set."""
-        openers = {"s": self.shared, "a": self.old, "u": self.proxy}
+        openers = {"s": self.open_shared, "a": self.open_old, "u": self.open_proxy}
         parts = [openers[letter](limit) for letter in letters]
         key = "+".join(p.key for p in parts)
-        return Images(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]), key)
+        return LabelledImages(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]), key)
 
-    def _open(self, letter: str, images: Images) -> Images:
+    def _open_pool(self, letter: str, images: LabelledImages) -> LabelledImages:
         if letter not in self.budget.letters:
             raise BudgetViolation(
                 f"A method with the budget '{self.budget}' read '{letter}' ({LETTERS[letter]}).",
-                hint=f"Declare it: budget '{self.budget.plus(letter)}'.",
+                hint=f"Declare it: budget '{self.budget.add_letters(letter)}'.",
             )
         self.read[letter] = max(self.read.get(letter, 0), len(images))
         return images
 
 
-def few(pool: Images, n_per_class: int) -> Images:
+def take_few(pool: LabelledImages, n_per_class: int) -> LabelledImages:
     """The first n images of each class in the pool."""
     classes = pool.y.unique().tolist()
     picks = [(pool.y == c).nonzero()[:n_per_class, 0] for c in classes]
@@ -187,4 +191,4 @@ def few(pool: Images, n_per_class: int) -> Images:
             hint=f"Accepted: at most {least}.",
         )
     index = torch.cat(picks)
-    return Images(pool.x[index], pool.y[index], f"{pool.key}@{n_per_class}")
+    return LabelledImages(pool.x[index], pool.y[index], f"{pool.key}@{n_per_class}")

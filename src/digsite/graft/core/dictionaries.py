@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from digsite.base import families
@@ -14,7 +15,7 @@ PACKAGE = "digsite.graft.core.saes"
 
 
 @dataclass(frozen=True)
-class Spec:
+class SaeSpec:
     """One autoencoder: its kind, how many codes, its sparsity (a penalty, or codes that stay on), its seed."""
 
     kind: str = "topk"
@@ -23,13 +24,13 @@ class Spec:
     seed: int = 0
 
 
-def kinds() -> list[str]:
+def list_kinds() -> list[str]:
     return families.list_members(PACKAGE)
 
 
-def kind_module(kind: str):
-    if kind not in kinds():
-        raise NotFound(f"There is no kind of autoencoder '{kind}'.", hint=name_nearest(kind, kinds()))
+def find_kind(kind: str):
+    if kind not in list_kinds():
+        raise NotFound(f"There is no kind of autoencoder '{kind}'.", hint=name_nearest(kind, list_kinds()))
     return families.scan_family(PACKAGE)[kind]
 
 
@@ -38,28 +39,34 @@ class Sae(nn.Module):
 
     scale: Tensor
 
-    def __init__(self, spec: Spec, params: dict[str, Tensor], scale: Tensor) -> None:
+    def __init__(self, spec: SaeSpec, params: dict[str, Tensor], scale: Tensor) -> None:
         super().__init__()
-        self.spec, self.kind = spec, kind_module(spec.kind)
+        self.spec, self.kind = spec, find_kind(spec.kind)
         self.params = nn.ParameterDict({k.replace("/", "__"): v.detach().clone() for k, v in params.items()})
         self.register_buffer("scale", scale.detach().clone())
 
-    def stacked(self) -> dict[str, Tensor]:
+    def stack_parameters(self) -> dict[str, Tensor]:
         return {k.replace("__", "/"): v[None] for k, v in self.params.items()}
 
     def encode(self, x: Tensor) -> Tensor:
         knob = torch.tensor([self.spec.sparsity])
-        return self.kind.encode(self.stacked(), (x / self.scale)[None], knob)[0]
+        return self.kind.encode_stacked(self.stack_parameters(), (x / self.scale)[None], knob)[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.kind.decode(self.stacked(), z[None])[0] * self.scale
+        return self.kind.decode_stacked(self.stack_parameters(), z[None])[0] * self.scale
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
 
 
 def train_saes(
-    x: Tensor, specs: Sequence[Spec], *, steps: int = 300, lr: float = 1e-3, batch: int = 128, seed: int = 0
+    x: Tensor,
+    specs: Sequence[SaeSpec],
+    *,
+    steps: int = 300,
+    lr: float = 1e-3,
+    batch: int = 128,
+    seed: int = 0,
 ) -> list[Sae]:
     """All members together: one optimizer step of the summed losses moves each as if it were alone.
 
@@ -82,11 +89,13 @@ def train_saes(
 
 
 def _train_group(
-    x: Tensor, specs: list[Spec], scale: Tensor, steps: int, lr: float, batch: int, seed: int
+    x: Tensor, specs: list[SaeSpec], scale: Tensor, steps: int, lr: float, batch: int, seed: int
 ) -> list[Sae]:
-    kind, d = kind_module(specs[0].kind), x.shape[1]
+    kind, d = find_kind(specs[0].kind), x.shape[1]
     drawn = [
-        kind.init(d, s.width, torch.Generator().manual_seed(derive_seed(s.seed, "graft/sae", s.width)))
+        kind.draw_parameters(
+            d, s.width, torch.Generator().manual_seed(derive_seed(s.seed, "graft/sae", s.width))
+        )
         for s in specs
     ]
     params = {k: torch.stack([p[k] for p in drawn]) for k in drawn[0]}
@@ -99,13 +108,13 @@ def _train_group(
         for _ in range(steps):
             rows = x[torch.randint(len(x), (min(batch, len(x)),), generator=draw)]
             solver.zero_grad(set_to_none=True)
-            kind.loss(params, rows.expand(len(specs), -1, -1), knob).sum().backward()
+            kind.measure_loss(params, rows.expand(len(specs), -1, -1), knob).sum().backward()
             solver.step()
     return [Sae(s, {k: v[i].detach() for k, v in params.items()}, scale) for i, s in enumerate(specs)]
 
 
 @torch.no_grad()
-def principal(train: Tensor, held: Tensor, rank: int) -> float:
+def explain_by_principal(train: Tensor, held: Tensor, rank: int) -> float:
     """Variance of `held` that the first `rank` principal directions of `train` explain: what a dictionary must beat."""
     center = train.mean(0)
     directions = torch.linalg.svd(train - center, full_matrices=False).Vh[:rank]
@@ -114,7 +123,7 @@ def principal(train: Tensor, held: Tensor, rank: int) -> float:
 
 
 @torch.no_grad()
-def quality(sae: Sae, x: Tensor) -> dict[str, float]:
+def measure_quality(sae: Sae, x: Tensor) -> dict[str, float]:
     """Explained variance, codes open per input, share of codes never open."""
     z = sae.encode(x)
     left = (sae.decode(z) - x).square().sum() / (x - x.mean(0)).square().sum().clamp_min(1e-12)
@@ -124,3 +133,19 @@ def quality(sae: Sae, x: Tensor) -> dict[str, float]:
         "open_codes": float(is_open.float().sum(1).mean()),
         "dead_frac": float((~is_open.any(0)).float().mean()),
     }
+
+
+# What a dictionary's codes mean in activation space: one direction per code, whatever its decoder is made of.
+
+
+@torch.no_grad()
+def directions_of(sae: Sae, x: Float[Tensor, "n width"]) -> Float[Tensor, "codes width"]:
+    """The change of the output per unit of each code. A linear decoder's rows; for one with a nonlinearity the finite
+    difference at the mean code of `x`, where it is used."""
+    params = dict(sae.stack_parameters())
+    if "W_dec" in params:
+        return params["W_dec"][0] * sae.scale
+    mean = sae.encode(x).mean(0)
+    step = mean.abs().mean().clamp_min(1e-3)
+    moved = mean + step * torch.eye(len(mean))
+    return (sae.decode(moved) - sae.decode(mean[None])) / step

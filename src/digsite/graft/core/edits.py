@@ -5,20 +5,28 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from digsite.graft.core.nets import Acts, Composite, head, matrices, plain_net, record, shaped
+from digsite.graft.core.nets import (
+    Acts,
+    Composite,
+    find_head,
+    make_plain_net,
+    read_matrices,
+    record_acts,
+    shape_images,
+)
 
 
-def edited(model: nn.Module) -> nn.Module:
+def copy_model(model: nn.Module) -> nn.Module:
     return deepcopy(model).eval()
 
 
-def with_outputs(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
+def widen_head(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
     """The model itself where its head has a row for every class, else a copy with more of them, which never win."""
-    old = head(model, name)
+    old = find_head(model, name)
     missing = max(classes) + 1 - old.out_features
     if missing <= 0:
         return model
-    copy = edited(model)
+    copy = copy_model(model)
     wide = nn.Linear(old.in_features, old.out_features + missing).to(old.weight)
     wide.weight.data = torch.cat([old.weight.data, old.weight.new_zeros(missing, old.in_features)])
     bias = old.weight.new_zeros(old.out_features) if old.bias is None else old.bias.data
@@ -31,14 +39,21 @@ def with_outputs(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
 @torch.no_grad()
 def set_rows(model: nn.Module, name: str, classes: list[int], rows: Tensor, biases: Tensor) -> nn.Module:
     """A copy of the model with these rows in its head."""
-    copy = edited(with_outputs(model, name, classes))
-    last = head(copy, name)
+    copy = copy_model(widen_head(model, name, classes))
+    last = find_head(copy, name)
     last.weight[classes] = rows.to(last.weight)
     last.bias[classes] = biases.to(last.bias)
     return copy
 
 
-class Reading(Composite):
+def read_head_rows(model: nn.Module, name: str, classes: list[int]) -> tuple[Tensor, Tensor]:
+    """Rows (classes, width) and biases (classes,) of the head called `name` for these classes, as copies."""
+    last = find_head(model, name)
+    bias = torch.zeros(last.out_features) if last.bias is None else last.bias.detach()
+    return last.weight.detach()[classes].clone(), bias[classes].clone()
+
+
+class ReadingGraft(Composite):
     """The receiver as it was, and logits worked out from what flows through it.
 
     Whoever scores many of these runs the receiver once and asks each for its `answer`.
@@ -46,20 +61,20 @@ class Reading(Composite):
 
     def __init__(self, base: nn.Module, name: str, classes: list[int]) -> None:
         super().__init__()
-        self.base, self.name, self.classes = with_outputs(base, name, classes), name, classes
+        self.base, self.name, self.classes = widen_head(base, name, classes), name, classes
 
-    def values(self, seen: Acts) -> Tensor:
+    def new_logits(self, seen: Acts) -> Tensor:
         """The new logits."""
         raise NotImplementedError
 
-    def answer(self, seen: Acts) -> Tensor:
-        return put(seen.logits, self.classes, self.values(seen))
+    def answer_seen(self, seen: Acts) -> Tensor:
+        return put_logits(seen.logits, self.classes, self.new_logits(seen))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.answer(record(self.base, x, self.name))
+        return self.answer_seen(record_acts(self.base, x, self.name))
 
 
-class Beside(Reading):
+class Beside(ReadingGraft):
     """New logits from a second network that reads one layer of the receiver, or all of them."""
 
     def __init__(
@@ -68,7 +83,7 @@ class Beside(Reading):
         super().__init__(base, name, classes)
         self.part, self.layer = part, layer
 
-    def values(self, seen: Acts) -> Tensor:
+    def new_logits(self, seen: Acts) -> Tensor:
         return self.part(seen.everything if self.layer is None else seen.hidden[self.layer])
 
 
@@ -80,22 +95,22 @@ class Shifted(Composite):
         self.base, self.classes, self.shift = base, classes, shift
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.base(shaped(self.base, x))
-        return put(logits, self.classes, logits[:, self.classes] + self.shift)
+        logits = self.base(shape_images(self.base, x))
+        return put_logits(logits, self.classes, logits[:, self.classes] + self.shift)
 
 
-def put(logits: Tensor, classes: list[int], values: Tensor) -> Tensor:
+def put_logits(logits: Tensor, classes: list[int], values: Tensor) -> Tensor:
     out = logits.clone()
     out[:, classes] = values
     return out
 
 
-def side_by_side(a: nn.Module, b: nn.Module, classes: list[int]) -> nn.Sequential:
+def join_networks(a: nn.Module, b: nn.Module, classes: list[int]) -> nn.Sequential:
     """One ReLU network that holds two: block-diagonal layers, the shallower one carried on by identities."""
-    (wa, ba), (wb, bb) = matrices(a), matrices(b)
+    (wa, ba), (wb, bb) = read_matrices(a), read_matrices(b)
     depth = max(len(wa), len(wb))
-    wa, ba = _deepen(wa, ba, depth)
-    wb, bb = _deepen(wb, bb, depth)
+    wa, ba = _deepen_chain(wa, ba, depth)
+    wb, bb = _deepen_chain(wb, bb, depth)
     out = max(len(wa[-1]), max(classes) + 1)
     top = wa[0].new_zeros(out, wa[-1].shape[1] + wb[-1].shape[1])
     top[: len(wa[-1]), : wa[-1].shape[1]] = wa[-1]
@@ -106,10 +121,12 @@ def side_by_side(a: nn.Module, b: nn.Module, classes: list[int]) -> nn.Sequentia
     bias[classes] = bb[-1][classes]
     first = [torch.cat([wa[0], wb[0]])]
     middle = [torch.block_diag(p, q) for p, q in zip(wa[1:-1], wb[1:-1])]
-    return plain_net([*first, *middle, top], [*(torch.cat(p) for p in zip(ba[:-1], bb[:-1])), bias])
+    return make_plain_net([*first, *middle, top], [*(torch.cat(p) for p in zip(ba[:-1], bb[:-1])), bias])
 
 
-def _deepen(weights: list[Tensor], biases: list[Tensor], depth: int) -> tuple[list[Tensor], list[Tensor]]:
+def _deepen_chain(
+    weights: list[Tensor], biases: list[Tensor], depth: int
+) -> tuple[list[Tensor], list[Tensor]]:
     """Identity layers before the head: what ReLU has made non-negative passes through unchanged."""
     missing, width = depth - len(weights), weights[-1].shape[1]
     eye = [torch.eye(width).to(weights[0])] * missing

@@ -2,23 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from digsite.base.errors import UsageError
-from digsite.graft.core.access import Images
-from digsite.graft.core.dictionaries import Sae, Spec, train_saes
-from digsite.graft.core.edits import Reading
-from digsite.graft.core.nets import Acts, head
+from digsite.graft.core.access import LabelledImages
+from digsite.graft.core.dictionaries import Sae, SaeSpec, train_saes
+from digsite.graft.core.edits import ReadingGraft
+from digsite.graft.core.nets import Acts, find_head
 from digsite.graft.core.pair import Message, Side
 
 N_SHARED, N_NEW = 2042, 1000  # images as in the published runs: all shared test images, 50 steps of 20
 
 
-def one_class(side: Side) -> int:
+def find_one_class(side: Side) -> int:
     if len(side.new) != 1:
         raise UsageError(
             f"This method injects one class, {len(side.new)} were asked for.", hint="Graft in sequence."
@@ -26,43 +25,43 @@ def one_class(side: Side) -> int:
     return side.new[0]
 
 
-def autoencoder(side: Side, width: int, epochs: int) -> Sae:
+def train_bottleneck(side: Side, width: int, epochs: int) -> Sae:
     """The published bottleneck on this side's penultimate activations of the shared images."""
-    images = side.access.shared(N_SHARED)
+    images = side.access.open_shared(N_SHARED)
 
     def compute() -> Sae:
-        last = side.acts(images).last
+        last = side.collect_acts(images).last
         steps = max(100, epochs * len(images) // 128)
-        spec = Spec("bottleneck", width, 0.05, side.derive("sae"))
+        spec = SaeSpec("bottleneck", width, 0.05, side.derive_seed("sae"))
         return train_saes(last, [spec], steps=steps, seed=side.seed)[0]
 
-    return side.access.lens.once(side.model, ("bottleneck", width, epochs, images.key), compute)
+    return side.access.lens.compute_once(side.model, ("bottleneck", width, epochs, images.key), compute)
 
 
 @torch.no_grad()
-def codes(side: Side, sae: Sae, images: Images) -> Tensor:
-    return sae.encode(side.acts(images).last)
+def encode_images(side: Side, sae: Sae, images: LabelledImages) -> Tensor:
+    return sae.encode(side.collect_acts(images).last)
 
 
-def donor_codes(donor: Side, width: int, epochs: int) -> Message:
+def send_codes(donor: Side, width: int, epochs: int) -> Message:
     """What crosses: the donor's codes of the shared images, and its mean code of each class."""
-    sae = autoencoder(donor, width, epochs)
-    shared = donor.access.shared(N_SHARED)
-    tensors = {"shared": codes(donor, sae, shared)}
-    for c in (*donor.pair.shared, one_class(donor)):
-        mine = donor.access.donor((c,), N_NEW)
-        tensors[f"center/{c}"] = codes(donor, sae, mine).mean(0)
+    sae = train_bottleneck(donor, width, epochs)
+    shared = donor.access.open_shared(N_SHARED)
+    tensors = {"shared": encode_images(donor, sae, shared)}
+    for c in (*donor.pair.shared, find_one_class(donor)):
+        mine = donor.access.open_donor((c,), N_NEW)
+        tensors[f"center/{c}"] = encode_images(donor, sae, mine).mean(0)
     return Message(tensors)
 
 
-def centers(side: Side, sae: Sae) -> dict[int, Tensor]:
+def average_codes(side: Side, sae: Sae) -> dict[int, Tensor]:
     """The receiver's mean code of each shared class."""
-    images = side.access.shared(N_SHARED)
-    z = codes(side, sae, images)
+    images = side.access.open_shared(N_SHARED)
+    z = encode_images(side, sae, images)
     return {c: z[images.y == c].mean(0) for c in side.pair.shared}
 
 
-def specific(message: Message, new: int, shared: tuple[int, ...], n: int) -> Tensor:
+def keep_specific(message: Message, new: int, shared: tuple[int, ...], n: int) -> Tensor:
     """The donor's mean new code with all but the `n` most specific entries set to zero."""
     center = message.tensors[f"center/{new}"]
     gap = center - torch.stack([message.tensors[f"center/{c}"] for c in shared]).mean(0)
@@ -71,47 +70,36 @@ def specific(message: Message, new: int, shared: tuple[int, ...], n: int) -> Ten
     return center * keep
 
 
-def free_space(z: Tensor, n: int) -> Tensor:
+def find_free_space(z: Tensor, n: int) -> Tensor:
     """The directions in which these codes vary least, as rows; "free" in the published sense."""
     return torch.linalg.svd(z - z.mean(0), full_matrices=False).Vh[-n:]
 
 
-def perceptron(*sizes: int, draw: torch.Generator) -> nn.Sequential:
-    parts: list[nn.Module] = []
-    for i, o in pairwise(sizes):
-        layer = nn.Linear(i, o)
-        bound = i**-0.5
-        layer.weight.data = bound * (2 * torch.rand(o, i, generator=draw) - 1)
-        layer.bias.data = bound * (2 * torch.rand(o, generator=draw) - 1)
-        parts += [layer, nn.ReLU()]
-    return nn.Sequential(*parts[:-1])
-
-
-class Injected(Reading):
+class Injected(ReadingGraft):
     """The receiver with its penultimate features edited before its own head reads them."""
 
     def __init__(self, side: Side, sae: Sae) -> None:
         super().__init__(side.model, side.head, side.new)
         self.sae = sae
 
-    def presence(self, z: Tensor) -> Tensor:
+    def find_presence(self, z: Tensor) -> Tensor:
         """How much of the concept is in each input, (n, 1) in [0, 1]."""
         raise NotImplementedError
 
-    def edit(self, h: Tensor, z: Tensor, p: Tensor) -> Tensor:
+    def edit_features(self, h: Tensor, z: Tensor, p: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def read(self, h: Tensor) -> tuple[Tensor, Tensor]:
+    def read_features(self, h: Tensor) -> tuple[Tensor, Tensor]:
         z = self.sae.encode(h)
-        p = self.presence(z)
-        return head(self.base, self.name)(self.edit(h, z, p)), p
+        p = self.find_presence(z)
+        return find_head(self.base, self.name)(self.edit_features(h, z, p)), p
 
-    def answer(self, seen: Acts) -> Tensor:
-        return self.read(seen.last)[0]
+    def answer_seen(self, seen: Acts) -> Tensor:
+        return self.read_features(seen.last)[0]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class InjectionRecipe:
     """Steps and loss weights of one published fit; zero switches a term off."""
 
     steps: int
@@ -126,15 +114,17 @@ class Recipe:
     new_kl: float = 0.0
 
 
-def fit(model: Injected, side: Side, recipe: Recipe, learned: Callable[[str], bool]) -> nn.Module:
+def fit_injection(
+    model: Injected, side: Side, recipe: InjectionRecipe, learned: Callable[[str], bool]
+) -> nn.Module:
     """Adam on the parameters that `learned` names, on labelled new images and (where weighted) old ones."""
-    new = side.access.shots().first(N_NEW)
-    h_new, y_new = side.acts(new).last, new.y
-    old = side.access.old(4000) if recipe.n_old else None
-    h_old = side.acts(old).last if old else None
+    new = side.access.open_shots().take_first(N_NEW)
+    h_new, y_new = side.collect_acts(new).last, new.y
+    old = side.access.open_old(4000) if recipe.n_old else None
+    h_old = side.collect_acts(old).last if old else None
     chosen = [p.requires_grad_() for name, p in model.named_parameters() if learned(name)]
-    solver, draw = torch.optim.Adam(chosen, recipe.lr), side.generator("injection")
-    top = head(model.base, model.name)
+    solver, draw = torch.optim.Adam(chosen, recipe.lr), side.make_generator("injection")
+    top = find_head(model.base, model.name)
     with torch.enable_grad():
         for _ in range(recipe.steps):
             pick = torch.randint(len(h_new), (recipe.n_new,), generator=draw)
@@ -148,8 +138,8 @@ def fit(model: Injected, side: Side, recipe: Recipe, learned: Callable[[str], bo
     return model.requires_grad_(False).eval()
 
 
-def _new_loss(model: Injected, h: Tensor, y: Tensor, top: nn.Linear, recipe: Recipe) -> Tensor:
-    out, p = model.read(h)
+def _new_loss(model: Injected, h: Tensor, y: Tensor, top: nn.Linear, recipe: InjectionRecipe) -> Tensor:
+    out, p = model.read_features(h)
     loss = recipe.new_ce * F.cross_entropy(out, y)
     if recipe.new_presence:
         loss = loss - recipe.new_presence * p.clamp_min(1e-6).log().mean()
@@ -161,7 +151,7 @@ def _new_loss(model: Injected, h: Tensor, y: Tensor, top: nn.Linear, recipe: Rec
     return loss
 
 
-def _old_loss(model: Injected, h: Tensor, y: Tensor, top: nn.Linear, recipe: Recipe) -> Tensor:
-    out, p = model.read(h)
+def _old_loss(model: Injected, h: Tensor, y: Tensor, top: nn.Linear, recipe: InjectionRecipe) -> Tensor:
+    out, p = model.read_features(h)
     loss = recipe.old_mse * F.mse_loss(out, top(h)) + recipe.old_ce * F.cross_entropy(out, y)
     return loss + recipe.old_presence * p.mean()

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from digsite.graft.core.alignment import assign, correlation
 from digsite.graft.core.llama_symmetries import (
     LayerSymmetry,
     LlamaShape,
@@ -23,12 +22,13 @@ from digsite.graft.core.llama_symmetries import (
     identity_symmetry,
     rotary_places,
 )
+from digsite.graft.core.maps import assign_units, correlate_units
 
 KINDS = ("rotation", "permutation")
 
 
 @dataclass
-class Seen:
+class SeenLlama:
     """What a model computes on some tokens: the stream after every block, and per layer what goes into o and down and
     what q, k and v say; all (tokens, width)."""
 
@@ -39,9 +39,9 @@ class Seen:
 
 
 @torch.no_grad()
-def watch_llama(model: nn.Module, rows: Int[Tensor, "n length"]) -> Seen:
+def watch_llama(model: nn.Module, rows: Int[Tensor, "n length"]) -> SeenLlama:
     """Run the model once and keep what matching needs."""
-    seen, inner, handles = Seen(), model.get_submodule("model"), []
+    seen, inner, handles = SeenLlama(), model.get_submodule("model"), []
 
     def keep(into: list[Tensor]) -> Callable[..., None]:
         return lambda _m, _a, out: into.append(
@@ -70,14 +70,19 @@ def watch_llama(model: nn.Module, rows: Int[Tensor, "n length"]) -> Seen:
 
 
 def match_llamas(
-    mine: Seen, theirs: Seen, weights: State, shape: LlamaShape, other: State, kind: str = "rotation"
+    mine: SeenLlama,
+    theirs: SeenLlama,
+    weights: State,
+    shape: LlamaShape,
+    other: State,
+    kind: str = "rotation",
 ) -> Symmetry:
-    """The symmetry that brings the other model (`theirs`, `other`) nearest to the first one (`mine`, `weights`).
+    """The symmetry that brings the other model (`theirs`, `other`) name_nearest to the first one (`mine`, `weights`).
 
     `kind` is 'rotation' (stream and value spaces turned freely; weights must be folded) or 'permutation'.
     """
     assert kind in KINDS, kind
-    stream = _match_bases(_stacked(mine.stream), _stacked(theirs.stream), kind)
+    stream = _match_bases(_stack_streams(mine.stream), _stack_streams(theirs.stream), kind)
     start = identity_symmetry(shape, len(stream), mine.fired[0].shape[1])
     layers = tuple(
         _match_layer(i, mine, theirs, weights, other, shape, stream, kind) for i in range(shape.n_layers)
@@ -86,24 +91,24 @@ def match_llamas(
     return Symmetry(stream, layers)
 
 
-def _stacked(stream: list[Tensor]) -> Tensor:
+def _stack_streams(stream: list[Tensor]) -> Tensor:
     """All blocks' streams as one set of samples, every token at length one, as the norms see it."""
     return torch.cat([x / x.norm(dim=1, keepdim=True).clamp_min(1e-9) for x in stream])
 
 
 def _match_bases(mine: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"], kind: str) -> Float[Tensor, "d d"]:
-    """Q with theirs @ Q nearest to mine: Procrustes, or the best permutation."""
+    """Q with theirs @ Q name_nearest to mine: Procrustes, or the best permutation."""
     if kind == "rotation":
         u, _, v = torch.linalg.svd(theirs.T @ mine)
         return u @ v
-    order = assign(correlation(mine, theirs))
+    order = assign_units(correlate_units(mine, theirs))
     return torch.eye(len(order))[order].T
 
 
 def _match_layer(
     i: int,
-    mine: Seen,
-    theirs: Seen,
+    mine: SeenLlama,
+    theirs: SeenLlama,
     weights: State,
     other: State,
     shape: LlamaShape,
@@ -114,20 +119,20 @@ def _match_layer(
     name = f"model.layers.{i}.self_attn.o_proj.weight"
     writes = _head_writes(mine.mixed[i], weights[name], shape)
     comes = _head_writes(theirs.mixed[i], stream.T @ other[name], shape)
-    flat = correlation(writes.flatten(0, 1).flatten(1).T, comes.flatten(0, 1).flatten(1).T).view(
+    flat = correlate_units(writes.flatten(0, 1).flatten(1).T, comes.flatten(0, 1).flatten(1).T).view(
         kv, per, kv, per
     )
-    inside = [[assign(flat[a, :, b]) for b in range(kv)] for a in range(kv)]
+    inside = [[assign_units(flat[a, :, b]) for b in range(kv)] for a in range(kv)]
     score = torch.tensor(
         [[float(flat[a, torch.arange(per), b, inside[a][b]].sum()) for b in range(kv)] for a in range(kv)]
     )
-    groups = assign(score)
+    groups = assign_units(score)
     heads = torch.stack([inside[a][int(groups[a])] for a in range(kv)])
     v_mine, v_theirs = (s.said["v"][i].view(-1, kv, size) for s in (mine, theirs))
     k_mine, k_theirs = (s.said["k"][i].view(-1, kv, size) for s in (mine, theirs))
     values = torch.stack([_match_bases(v_mine[:, a], v_theirs[:, int(groups[a])], kind).T for a in range(kv)])
-    turns = torch.stack([_angles(k_mine[:, a], k_theirs[:, int(groups[a])], shape) for a in range(kv)])
-    neurons = assign(correlation(mine.fired[i], theirs.fired[i]))
+    turns = torch.stack([_match_angles(k_mine[:, a], k_theirs[:, int(groups[a])], shape) for a in range(kv)])
+    neurons = assign_units(correlate_units(mine.fired[i], theirs.fired[i]))
     return LayerSymmetry(
         groups, heads, values, turns if kind == "rotation" else torch.zeros_like(turns), neurons
     )
@@ -140,7 +145,7 @@ def _head_writes(mixed: Tensor, out: Tensor, shape: LlamaShape) -> Float[Tensor,
     return torch.einsum("ngps,wgps->gpnw", heads, columns)
 
 
-def _angles(
+def _match_angles(
     mine: Float[Tensor, "n size"], theirs: Float[Tensor, "n size"], shape: LlamaShape
 ) -> Float[Tensor, "half"]:
     """By how much each rotary plane of their keys must be turned to lie on mine."""
@@ -149,7 +154,7 @@ def _angles(
     return torch.angle((a * b.conj()).sum(0))
 
 
-def rebased(
+def rebase_llama(
     model: nn.Module,
     other: nn.Module,
     rows: Int[Tensor, "n length"],

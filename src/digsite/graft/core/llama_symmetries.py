@@ -41,7 +41,7 @@ class LlamaShape:
         return self.n_heads // self.n_kv_heads
 
     @classmethod
-    def of(cls, config: Any) -> "LlamaShape":
+    def of_config(cls, config: Any) -> "LlamaShape":
         """From our config or from Hugging Face's."""
         if hasattr(config, "num_attention_heads"):
             heads = config.num_attention_heads
@@ -87,7 +87,7 @@ def identity_symmetry(shape: LlamaShape, width: int, d_mlp: int) -> Symmetry:
     return Symmetry(torch.eye(width), (layer,) * shape.n_layers)
 
 
-def folded(state: State, shape: LlamaShape) -> State:
+def fold_gains(state: State, shape: LlamaShape) -> State:
     """The same function with all norm gains 1: every gain moves into the maps that read the norm. The output map is
     written out, since with the last norm's gain in it it can no longer be the embedding."""
     out = {name: tensor.clone() for name, tensor in state.items()}
@@ -168,5 +168,5 @@ def rotary_places(shape: LlamaShape) -> tuple[Int[Tensor, "half"], Int[Tensor, "
     return torch.arange(shape.d_head // 2), torch.arange(shape.d_head // 2, shape.d_head)
 
 
-def with_stream(symmetry: Symmetry, stream: Float[Tensor, "width width"]) -> Symmetry:
+def replace_stream(symmetry: Symmetry, stream: Float[Tensor, "width width"]) -> Symmetry:
     return replace(symmetry, stream=stream)

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 
@@ -16,12 +18,12 @@ class Affine:
     def __call__(self, x: Tensor) -> Tensor:
         return x @ self.weight.T + self.bias
 
-    def layer(self) -> nn.Linear:
+    def to_layer(self) -> nn.Linear:
         out = nn.Linear(self.weight.shape[1], self.weight.shape[0]).to(self.weight)
         out.weight.data, out.bias.data = self.weight.clone(), self.bias.clone().to(self.weight)
         return out
 
-    def then_rows(self, rows: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
+    def carry_rows(self, rows: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
         """Rows that read y, rewritten so that they read x."""
         return rows @ self.weight, rows @ self.bias + biases
 
@@ -35,7 +37,7 @@ class Design:
     factor: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, strength: float) -> "Design":
+    def of_features(cls, x: Tensor, strength: float) -> "Design":
         """`strength` is relative to the mean squared feature."""
         x64 = x.double()
         mean = x64.mean(0)
@@ -44,19 +46,19 @@ class Design:
         gram.diagonal().add_(strength * gram.diagonal().mean().clamp_min(1e-12))
         return cls(x, mean, torch.linalg.cholesky(gram))
 
-    def onto(self, y: Tensor) -> Affine:
+    def regress_onto(self, y: Tensor) -> Affine:
         y64 = y.double()
         middle = y64.mean(0)
         w = torch.cholesky_solve(self.x.double().T @ (y64 - middle), self.factor).T
         return Affine(w.to(y.dtype), (middle - w @ self.mean).to(y.dtype))
 
 
-def ridge(x: Tensor, y: Tensor, strength: float = 1e-3) -> Affine:
+def fit_ridge(x: Tensor, y: Tensor, strength: float = 1e-3) -> Affine:
     """Least squares with an unpenalized offset."""
-    return Design.of(x, strength).onto(y)
+    return Design.of_features(x, strength).regress_onto(y)
 
 
-def rotation(x: Tensor, y: Tensor, *, centered: bool = True) -> Affine:
+def fit_rotation(x: Tensor, y: Tensor, *, centered: bool = True) -> Affine:
     """The orthogonal Q (semi-orthogonal between unequal widths) that minimizes |x Q^T - y|."""
     mx, my = (x.mean(0), y.mean(0)) if centered else (x.new_zeros(x.shape[1]), y.new_zeros(y.shape[1]))
     u, _, vt = torch.linalg.svd((y - my).T @ (x - mx), full_matrices=False)
@@ -68,3 +70,53 @@ def fit_quality(y: Tensor, guess: Tensor) -> float:
     """Explained share of the variance (R2), over all outputs together."""
     left = (y - guess).square().sum()
     return float(1 - left / (y - y.mean(0)).square().sum().clamp_min(1e-12))
+
+
+# Neurons of one network paired with neurons of another: by activations, or by weights alone (Git Re-Basin).
+
+Orders = list[Tensor]  # per hidden layer: the donor's unit that sits at each of the receiver's places
+
+
+def assign_units(score: Tensor) -> Tensor:
+    """The one-to-one pairing of rows with columns of the largest total score."""
+    _, columns = linear_sum_assignment(score.double().numpy(), maximize=True)
+    return torch.from_numpy(np.asarray(columns))
+
+
+def match_by_activations(mine: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> Orders:
+    """Pairs units whose activations on the same images correlate most."""
+    return [assign_units(correlate_units(a, b)) for a, b in zip(mine, theirs)]
+
+
+def correlate_units(a: Tensor, b: Tensor) -> Tensor:
+    za, zb = (h - h.mean(0) for h in (a, b))
+    za, zb = (z / z.norm(dim=0).clamp_min(1e-6) for z in (za, zb))
+    return za.T @ zb
+
+
+def match_by_weights(
+    wa: list[Tensor], wb: list[Tensor], rounds: int = 10, draw: torch.Generator | None = None
+) -> Orders:
+    """Coordinate ascent on the inner product of all weights; each layer in turn is an assignment problem."""
+    n_hidden = len(wa) - 1
+    orders = [torch.arange(len(w)) for w in wa[:-1]]
+    for _ in range(rounds):
+        before = [o.clone() for o in orders]
+        for i in torch.randperm(n_hidden, generator=draw).tolist():
+            incoming = wb[i] if i == 0 else wb[i][:, orders[i - 1]]
+            outgoing = wb[i + 1] if i == n_hidden - 1 else wb[i + 1][orders[i + 1]]
+            orders[i] = assign_units(wa[i] @ incoming.T + wa[i + 1].T @ outgoing)
+        if all(torch.equal(p, q) for p, q in zip(before, orders)):
+            break
+    return orders
+
+
+def permute_units(
+    weights: list[Tensor], biases: list[Tensor], orders: Orders
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The same function with its hidden units in another order."""
+    ws, bs = [w.clone() for w in weights], [b.clone() for b in biases]
+    for i, order in enumerate(orders):
+        ws[i], bs[i] = ws[i][order], bs[i][order]
+        ws[i + 1] = ws[i + 1][:, order]
+    return ws, bs

@@ -12,7 +12,7 @@ from digsite.base.intervals import Interval, seed_interval
 
 
 @dataclass(frozen=True)
-class Scores:
+class GraftScores:
     """All in percent. The last three are other people's definitions of specificity, under their own names."""
 
     transfer: float
@@ -25,34 +25,36 @@ class Scores:
     foreign_not_new: float  # the README's, turned so that higher is better
 
 
-def margin(logits: Tensor, new: list[int]) -> Tensor:
+def measure_margin(logits: Tensor, new: list[int]) -> Tensor:
     """Best new logit minus best other logit: above zero, the image is called new."""
     rest = [c for c in range(logits.shape[1]) if c not in new]
     return logits[:, new].amax(1) - logits[:, rest].amax(1)
 
 
-def score(logits: Tensor, y: Tensor, old: list[int], new: list[int], foreign: list[int]) -> Scores:
-    called, gap = logits.argmax(1), margin(logits, new)
+def score_logits(
+    logits: Tensor, y: Tensor, old: list[int], new: list[int], foreign: list[int]
+) -> GraftScores:
+    called, gap = logits.argmax(1), measure_margin(logits, new)
     is_old, is_new, is_foreign = (torch.isin(y, torch.tensor(c, dtype=y.dtype)) for c in (old, new, foreign))
     as_new = torch.isin(called, torch.tensor(new))
     right = called == y
-    return Scores(
-        transfer=_percent(right[is_new]),
-        preservation=_percent(right[is_old]),
-        foreign_as_new=_percent(as_new[is_foreign]),
-        auc=_auc(gap[is_new], gap[is_foreign]),
-        auc_old=_auc(gap[is_new], gap[is_old]),
-        foreign_not_foreign=_percent(~right[is_foreign]),
-        foreign_accuracy=_percent(right[is_foreign]),
-        foreign_not_new=_percent(~as_new[is_foreign]),
+    return GraftScores(
+        transfer=_to_percent(right[is_new]),
+        preservation=_to_percent(right[is_old]),
+        foreign_as_new=_to_percent(as_new[is_foreign]),
+        auc=_rank_auc(gap[is_new], gap[is_foreign]),
+        auc_old=_rank_auc(gap[is_new], gap[is_old]),
+        foreign_not_foreign=_to_percent(~right[is_foreign]),
+        foreign_accuracy=_to_percent(right[is_foreign]),
+        foreign_not_new=_to_percent(~as_new[is_foreign]),
     )
 
 
-def _percent(hits: Tensor) -> float:
+def _to_percent(hits: Tensor) -> float:
     return 100.0 * hits.float().mean().item() if len(hits) else float("nan")
 
 
-def _auc(high: Tensor, low: Tensor) -> float:
+def _rank_auc(high: Tensor, low: Tensor) -> float:
     if not len(high) or not len(low):
         return float("nan")
     truth = np.r_[np.ones(len(high)), np.zeros(len(low))]
@@ -60,31 +62,31 @@ def _auc(high: Tensor, low: Tensor) -> float:
     return 100.0 * float(roc_auc_score(truth, values))
 
 
-def called_new(logits: Tensor, y: Tensor, new: list[int]) -> dict[int, float]:
+def count_called_new(logits: Tensor, y: Tensor, new: list[int]) -> dict[int, float]:
     """Share of every class that is called new, in percent: one row of the F matrix."""
     as_new = torch.isin(logits.argmax(1), torch.tensor(new))
-    return {int(c): _percent(as_new[y == c]) for c in y.unique()}
+    return {int(c): _to_percent(as_new[y == c]) for c in y.unique()}
 
 
-def confusion(logits: Tensor, y: Tensor, n_classes: int) -> Tensor:
+def count_confusion(logits: Tensor, y: Tensor, n_classes: int) -> Tensor:
     """Counts, true class by called class."""
     flat = y * n_classes + logits.argmax(1).clamp(max=n_classes - 1)
     return torch.bincount(flat, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
-def calibration_shift(logits: Tensor, new: list[int], rate: float) -> float:
+def find_shift(logits: Tensor, new: list[int], rate: float) -> float:
     """The constant on the new logits that makes `rate` of these old-class images be called new."""
     if not 0 < rate < 1:
         raise UsageError(f"A false-alarm rate of {rate} is out of range.", hint="Accepted: between 0 and 1.")
-    return -float(torch.quantile(margin(logits, new).double(), 1 - rate))
+    return -float(torch.quantile(measure_margin(logits, new).double(), 1 - rate))
 
 
-def interval(values: list[float]) -> Interval:
+def percent_interval(values: list[float]) -> Interval:
     """Percentages over seeds: their median with the interval that skew and a failed seed leave standing."""
     return seed_interval(values, "median", least=0.0, most=100.0)
 
 
-def paired(a: list[float], b: list[float]) -> Interval:
+def paired_interval(a: list[float], b: list[float]) -> Interval:
     """Differences a - b over the same seeds."""
     assert len(a) == len(b), (len(a), len(b))
     return seed_interval([x - y for x, y in zip(a, b)], "difference")

@@ -29,13 +29,13 @@ class Acts:
         return torch.cat(self.hidden, dim=1)
 
 
-def layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+def list_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
     """Layers with a weight matrix, in the order in which the model registers them."""
     return {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
 
 
-def head_name(model: nn.Module, name: str | None = None) -> str:
-    found = layers(model)
+def find_head_name(model: nn.Module, name: str | None = None) -> str:
+    found = list_layers(model)
     linear = [n for n, m in found.items() if isinstance(m, nn.Linear)]
     if name is not None:
         if name not in linear:
@@ -51,8 +51,8 @@ def head_name(model: nn.Module, name: str | None = None) -> str:
     return linear[-1]
 
 
-def head(model: nn.Module, name: str | None = None) -> nn.Linear:
-    return model.get_submodule(head_name(model, name))  # pyright: ignore[reportReturnType]
+def find_head(model: nn.Module, name: str | None = None) -> nn.Linear:
+    return model.get_submodule(find_head_name(model, name))  # pyright: ignore[reportReturnType]
 
 
 def reject_non_finite(model: nn.Module, role: str) -> None:
@@ -67,18 +67,18 @@ class Composite(nn.Module):
     """A network made of others: it takes images as they are and shapes them for each of its parts."""
 
 
-def shaped(model: nn.Module, x: Tensor) -> Tensor:
+def shape_images(model: nn.Module, x: Tensor) -> Tensor:
     """Images as the model eats them: flat for a network that starts with a linear layer of that width."""
     if isinstance(model, Composite):
         return x
-    first = next(iter(layers(model).values()), None)
+    first = next(iter(list_layers(model).values()), None)
     flat = x.shape[1:].numel()
     if isinstance(first, nn.Linear) and x.ndim > 2 and first.in_features == flat:
         return x.flatten(1)
     return x
 
 
-def condense(h: Tensor) -> Tensor:
+def condense_features(h: Tensor) -> Tensor:
     """One row per image: maps averaged to 4x4, tokens averaged away, very wide inputs averaged to `WIDE`."""
     if h.ndim == 4:
         h = F.adaptive_avg_pool2d(h, min(4, h.shape[-1])).flatten(1)
@@ -87,9 +87,9 @@ def condense(h: Tensor) -> Tensor:
     return F.adaptive_avg_pool1d(h, WIDE) if h.shape[1] > WIDE else h
 
 
-def record(model: nn.Module, x: Tensor, head: str | None = None) -> Acts:
+def record_acts(model: nn.Module, x: Tensor, head: str | None = None) -> Acts:
     """One forward pass with every layer's input kept (gradients flow when they are on)."""
-    found, last = layers(model), head_name(model, head)
+    found, last = list_layers(model), find_head_name(model, head)
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -97,36 +97,36 @@ def record(model: nn.Module, x: Tensor, head: str | None = None) -> Acts:
 
     handles = [m.register_forward_pre_hook(keep(name)) for name, m in list(found.items())[1:]]
     try:
-        logits = model(shaped(model, x))
+        logits = model(shape_images(model, x))
     finally:
         for handle in handles:
             handle.remove()
     penultimate = seen.pop(last).flatten(1)
-    return Acts((*(condense(h) for h in seen.values()), penultimate), logits)
+    return Acts((*(condense_features(h) for h in seen.values()), penultimate), logits)
 
 
 @torch.no_grad()
-def acts(model: nn.Module, x: Tensor, head: str | None = None, batch: int = 2000) -> Acts:
-    parts = [record(model.eval(), chunk, head) for chunk in x.split(batch)]
+def collect_acts(model: nn.Module, x: Tensor, head: str | None = None, batch: int = 2000) -> Acts:
+    parts = [record_acts(model.eval(), chunk, head) for chunk in x.split(batch)]
     hidden = tuple(torch.cat(columns) for columns in zip(*(p.hidden for p in parts)))
     return Acts(hidden, torch.cat([p.logits for p in parts]))
 
 
 @torch.no_grad()
-def predict(model: nn.Module, x: Tensor, batch: int = 2000) -> Tensor:
+def predict_logits(model: nn.Module, x: Tensor, batch: int = 2000) -> Tensor:
     model.eval()
-    return torch.cat([model(shaped(model, chunk)) for chunk in x.split(batch)])
+    return torch.cat([model(shape_images(model, chunk)) for chunk in x.split(batch)])
 
 
-def same_shape(a: nn.Module, b: nn.Module) -> bool:
-    return [tuple(m.weight.shape) for m in layers(a).values()] == [
-        tuple(m.weight.shape) for m in layers(b).values()
+def has_same_shape(a: nn.Module, b: nn.Module) -> bool:
+    return [tuple(m.weight.shape) for m in list_layers(a).values()] == [
+        tuple(m.weight.shape) for m in list_layers(b).values()
     ]
 
 
 def is_plain(model: nn.Module) -> bool:
     """True when the model is a chain of linear layers with ReLU between; checked on numbers, not on its class."""
-    found = list(layers(model).values())
+    found = list(list_layers(model).values())
     chain = [m for m in found if isinstance(m, nn.Linear)]
     if not chain or len(chain) < len(found):
         return False
@@ -135,18 +135,18 @@ def is_plain(model: nn.Module) -> bool:
     x = torch.randn(4, chain[0].in_features, generator=torch.Generator().manual_seed(0)).to(chain[0].weight)
     with torch.no_grad():
         try:
-            return torch.allclose(model.eval()(x), relu_chain(chain, x), atol=1e-5)
+            return torch.allclose(model.eval()(x), run_relu_chain(chain, x), atol=1e-5)
         except (RuntimeError, IndexError, ValueError):  # the model wants images, not rows
             return False
 
 
-def relu_chain(chain: list[nn.Linear], x: Tensor) -> Tensor:
+def run_relu_chain(chain: list[nn.Linear], x: Tensor) -> Tensor:
     for layer in chain[:-1]:
         x = layer(x).relu()
     return chain[-1](x)
 
 
-def plain_net(weights: list[Tensor], biases: list[Tensor]) -> nn.Sequential:
+def make_plain_net(weights: list[Tensor], biases: list[Tensor]) -> nn.Sequential:
     """A ReLU network from its matrices."""
     parts: list[nn.Module] = [nn.Flatten()]
     for i, (w, b) in enumerate(zip(weights, biases)):
@@ -156,13 +156,13 @@ def plain_net(weights: list[Tensor], biases: list[Tensor]) -> nn.Sequential:
     return nn.Sequential(*parts).eval()
 
 
-def matrices(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+def read_matrices(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Weights and biases of every layer (zeros for a missing bias), detached copies."""
-    found = list(layers(model).values())
+    found = list(list_layers(model).values())
     weights = [m.weight.detach().clone() for m in found]
     zeros = [torch.zeros(len(w), dtype=w.dtype, device=w.device) for w in weights]
     return weights, [z if m.bias is None else m.bias.detach().clone() for m, z in zip(found, zeros)]
 
 
-def n_parameters(model: nn.Module) -> int:
+def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())

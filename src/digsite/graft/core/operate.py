@@ -3,7 +3,6 @@
 import time
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,76 +10,76 @@ from torch import nn
 
 from digsite.base import families
 from digsite.base.errors import NotFound, UsageError, name_nearest
-from digsite.config.model import read_words
-from digsite.graft.core.access import Access, Budget, Lens, Pools
-from digsite.graft.core.nets import n_parameters, same_shape
+from digsite.graft.config import METHODS, list_texts
+from digsite.graft.core.access import Access, AccessBudget, ImagePools, Lens
+from digsite.graft.core.methods import GraftMethod
+from digsite.graft.core.nets import count_parameters, has_same_shape
 from digsite.graft.core.pair import Message, Pair, Side
-from digsite.graft.core.task import Outcome, Scorer
-
-PACKAGE = "digsite.graft.core.methods"
-NULLS = ("null_dead_row", "null_novelty", "null_novelty rule=softmax", "null_novelty rule=mahalanobis")
+from digsite.graft.core.task import GraftOutcome, Scorer
 
 
 @dataclass(frozen=True)
-class Plan:
+class MethodPlan:
     """A method with its options: "ridge_all data=au"."""
 
-    label: str
+    label: str  # name and options as they were given: what a line is called in tables and claims
     name: str
-    module: ModuleType
-    options: Any
+    method: GraftMethod
 
     @property
-    def budget(self) -> Budget:
-        return Budget.parse(self.module.budget(self.options))
+    def budget(self) -> AccessBudget:
+        """What the method with these settings may read."""
+        return AccessBudget.parse_letters(self.method.declare_budget())
 
-    def tag(self, name: str) -> Any:
-        """What the method says under a tag of its family, such as SAME_SHAPE."""
-        return families.read_tag(PACKAGE, self.name, name)
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The idea and all of its settings: equal for two names of one experiment."""
+        return self.method.find_idea().__name__, self.method.settings.model_dump_json()
 
 
 @dataclass(frozen=True)
 class Operation:
     """What came out, for real and with the donor's message replaced by noise."""
 
-    plan: Plan
+    plan: MethodPlan
     model: nn.Module
-    outcome: Outcome | None
-    ablation: Outcome | None
+    outcome: GraftOutcome | None
+    ablation: GraftOutcome | None
     n_bytes: int
     images: dict[str, int]
     added_parameters: int
     cpu_s: float
 
 
-def method_names() -> list[str]:
-    return families.list_members(PACKAGE)
+def list_method_names() -> list[str]:
+    """All names that are accepted, published ones among them."""
+    return families.list_members(METHODS)
 
 
-def method(name: str) -> ModuleType:
-    if name not in method_names():
-        raise NotFound(f"There is no graft method '{name}'.", hint=name_nearest(name, method_names()))
-    return families.scan_member(PACKAGE, name)
+def find_method(name: str) -> type[GraftMethod]:
+    """The class of a method by its name."""
+    if name not in list_method_names():
+        raise NotFound(f"There is no graft method '{name}'.", hint=name_nearest(name, list_method_names()))
+    return families.scan_member(METHODS, name)
 
 
-def plan(text: str, **given: Any) -> Plan:
+def plan_method(text: str, **given: Any) -> MethodPlan:
     """Reads "name key=value ..."; more options may be given by keyword."""
     name, *words = text.split()
     for word in words:
         if "=" not in word:
             raise UsageError(f"'{word}' in '{text}' is no option.", hint="Write options as key=value.")
     options: dict[str, Any] = {**dict(word.split("=", 1) for word in words), **given}
-    module = method(name)
+    kind = find_method(name)
     try:
-        parsed = module.Options.model_validate(read_words(module.Options, options))
+        settings = kind.read_settings(options)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"Option '{key}' of '{name}': {first['msg']}.",
-            hint=name_nearest(key, module.Options.model_fields),
+            f"Option '{key}' of '{name}': {first['msg']}.", hint=name_nearest(key, kind.Settings.model_fields)
         ) from None
-    return Plan(label_of(name, options), name, module, parsed)
+    return MethodPlan(label_of(name, options), name, kind(settings))
 
 
 def label_of(name: str, options: dict[str, Any]) -> str:
@@ -88,15 +87,15 @@ def label_of(name: str, options: dict[str, Any]) -> str:
     return "_".join([name, *(f"{key}={str(value).replace(',', '-')}" for key, value in options.items())])
 
 
-def check_fit(chosen: Plan, pair: Pair) -> None:
+def check_fit(chosen: MethodPlan, pair: Pair) -> None:
     """Shapes and classes that this method cannot work with."""
-    if chosen.tag("SAME_SHAPE") and not same_shape(pair.receiver, pair.donor):
-        others = [n for n in method_names() if not method(n).SAME_SHAPE]
+    if chosen.method.SAME_SHAPE and not has_same_shape(pair.receiver, pair.donor):
+        others = [n for n in list_method_names() if not find_method(n).SAME_SHAPE]
         raise UsageError(
             f"'{chosen.name}' needs two networks of one shape, and receiver and donor differ.",
             hint=f"Across architectures: {', '.join(others)}.",
         )
-    if chosen.tag("NEEDS_START") and pair.start is None:
+    if chosen.method.NEEDS_START and pair.start is None:
         raise UsageError(
             f"'{chosen.name}' needs the network from which both were fine-tuned, and the pair has none.",
             hint="Give it: Pair(..., start=model).",
@@ -105,7 +104,7 @@ def check_fit(chosen: Plan, pair: Pair) -> None:
         raise UsageError(f"'{chosen.name}' needs a shared class, and the pair has none.")
 
 
-def blank(model: nn.Module) -> nn.Module:
+def blank_copy(model: nn.Module) -> nn.Module:
     """The architecture without what was learned."""
     empty = deepcopy(model)
     for p in [*empty.parameters(), *empty.buffers()]:
@@ -114,19 +113,21 @@ def blank(model: nn.Module) -> nn.Module:
     return empty.eval()
 
 
-def sides(chosen: Plan, pair: Pair, pools: Pools, seed: int, lens: Lens | None = None) -> tuple[Side, Side]:
+def make_sides(
+    chosen: MethodPlan, pair: Pair, pools: ImagePools, seed: int, lens: Lens | None = None
+) -> tuple[Side, Side]:
     """Donor's and receiver's side; neither sees the other's weights, and both share one budget."""
     access = Access(pools, chosen.budget, lens)
-    a, b = pair.heads()
-    donor = Side(pair.donor, b, replace(pair, receiver=blank(pair.receiver)), access, seed)
-    receiver = Side(pair.receiver, a, replace(pair, donor=blank(pair.donor)), access, seed)
+    a, b = pair.name_heads()
+    donor = Side(pair.donor, b, replace(pair, receiver=blank_copy(pair.receiver)), access, seed)
+    receiver = Side(pair.receiver, a, replace(pair, donor=blank_copy(pair.donor)), access, seed)
     return donor, receiver
 
 
-def operate(
-    chosen: Plan,
+def run_operation(
+    chosen: MethodPlan,
     pair: Pair,
-    pools: Pools,
+    pools: ImagePools,
     scorer: Scorer | None,
     seed: int = 0,
     *,
@@ -135,41 +136,51 @@ def operate(
 ) -> Operation:
     """Take, carry over, apply, score; then again with noise in the donor's place."""
     check_fit(chosen, pair)
-    donor, receiver = sides(chosen, pair, pools, seed, lens)
+    donor, receiver = make_sides(chosen, pair, pools, seed, lens)
     started = time.process_time()
-    message: Message = chosen.module.message(chosen.options, donor)
-    model: nn.Module = chosen.module.apply(chosen.options, receiver, message).eval()
+    message = chosen.method.take_message(donor)
+    model = chosen.method.apply_message(receiver, message).eval()
     cpu_s = time.process_time() - started
     outcome = scorer(model) if scorer else None
     ablation = None
     if scorer and ablate:
         ablation = outcome
         if message.tensors:
-            noise = message.noise(receiver.derive("noise"))
-            ablation = scorer(chosen.module.apply(chosen.options, receiver, noise).eval())
-    added = n_parameters(model) - n_parameters(pair.receiver)
+            noise = message.shuffle_numbers(receiver.derive_seed("noise"))
+            ablation = scorer(chosen.method.apply_message(receiver, noise).eval())
+    added = count_parameters(model) - count_parameters(pair.receiver)
     return Operation(
         chosen, model, outcome, ablation, message.n_bytes, dict(receiver.access.read), added, cpu_s
     )
 
 
-def best_null(pair: Pair, pools: Pools, scorer: Scorer, seed: int = 0, lens: Lens | None = None) -> Outcome:
+def list_donorless_nulls() -> list[str]:
+    """The nulls that ask no donor at all, with the settings that a study tries."""
+    return [text for text in list_texts("null") if find_method(text.split()[0]).DONORLESS]
+
+
+def measure_best_null(
+    pair: Pair, pools: ImagePools, scorer: Scorer, seed: int = 0, lens: Lens | None = None
+) -> GraftOutcome:
     """The null that transfers most at equal false alarms: no method is compared with a weaker one."""
-    done = [operate(plan(n), pair, pools, scorer, seed, lens=lens, ablate=False).outcome for n in NULLS]
+    done = [
+        run_operation(plan_method(n), pair, pools, scorer, seed, lens=lens, ablate=False).outcome
+        for n in list_donorless_nulls()
+    ]
     return max((d for d in done if d is not None), key=lambda o: o.calibrated.transfer)
 
 
-def whole_donor(options: Any, donor: Side) -> Message:
-    """The `message` of a method that takes all of the donor's weights."""
+def send_whole_donor(donor: Side) -> Message:
+    """All weights of the donor, by name."""
     return Message({k: v.detach().clone() for k, v in donor.model.state_dict().items()})
 
 
-def rebuilt(receiver: Side, message: Message) -> nn.Module:
+def rebuild_donor(receiver: Side, message: Message) -> nn.Module:
     """The donor put together again on the receiver's side from what crossed; the same object for the same numbers."""
 
-    def compute() -> nn.Module:
+    def rebuild_once() -> nn.Module:
         copy = deepcopy(receiver.pair.donor)
         copy.load_state_dict({k: message.tensors[k] for k in copy.state_dict()})
         return copy.requires_grad_(False).eval()
 
-    return receiver.access.lens.once(receiver.model, ("donor", message.digest), compute)
+    return receiver.access.lens.compute_once(receiver.model, ("donor", message.digest), rebuild_once)

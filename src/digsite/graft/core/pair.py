@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.base.streams import derive_seed
-from digsite.graft.core.access import Access, Images
-from digsite.graft.core.nets import Acts, head, head_name, reject_non_finite
+from digsite.graft.core.access import Access, LabelledImages
+from digsite.graft.core.nets import Acts, find_head, find_head_name, reject_non_finite
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Pair:
         for name in ("old", "shared", "new", "foreign"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_classes()
-        for role, model, name in self._sides():
+        for role, model, name in self._list_sides():
             reject_non_finite(model, role)
-            wide = head(model, name).out_features
+            wide = find_head(model, name).out_features
             known = self.old if role == "receiver" else (*self.shared, *self.new)
             if role == "donor" and max(self.new) >= wide:
                 raise UsageError(
@@ -41,7 +41,7 @@ class Pair:
             if known and max(known) >= wide:
                 raise UsageError(f"The {role}'s head has {wide} outputs, class {max(known)} has none.")
 
-    def _sides(self) -> list[tuple[str, nn.Module, str | None]]:
+    def _list_sides(self) -> list[tuple[str, nn.Module, str | None]]:
         return [("receiver", self.receiver, self.receiver_head), ("donor", self.donor, self.donor_head)]
 
     def _check_classes(self) -> None:
@@ -58,8 +58,8 @@ class Pair:
         if both := set(self.foreign) & {*self.old, *self.new}:
             raise UsageError(f"Class {min(both)} cannot be foreign: it is old or new.")
 
-    def heads(self) -> tuple[str, str]:
-        return head_name(self.receiver, self.receiver_head), head_name(self.donor, self.donor_head)
+    def name_heads(self) -> tuple[str, str]:
+        return find_head_name(self.receiver, self.receiver_head), find_head_name(self.donor, self.donor_head)
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,16 @@ class Message:
             found.update(t.contiguous().numpy().tobytes())
         return found.digest()
 
-    def noise(self, seed: int) -> "Message":
+    def shuffle_numbers(self, seed: int) -> "Message":
         """The same numbers in a random order: sizes and scales stay, what the donor knew is gone."""
         draw = torch.Generator().manual_seed(seed)
-        return Message({name: _shuffle(t, draw) for name, t in self.tensors.items()})
+        return Message({name: _shuffle_tensor(t, draw) for name, t in self.tensors.items()})
 
-    def under(self, prefix: str) -> dict[str, Tensor]:
+    def select_under(self, prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
 
-def _shuffle(t: Tensor, draw: torch.Generator) -> Tensor:
+def _shuffle_tensor(t: Tensor, draw: torch.Generator) -> Tensor:
     if not t.is_floating_point():  # addresses of rows are where, not what
         return t
     if t.numel() == 1:
@@ -112,12 +112,12 @@ class Side:
     def new(self) -> list[int]:
         return list(self.pair.new)
 
-    def acts(self, images: Images) -> Acts:
+    def collect_acts(self, images: LabelledImages) -> Acts:
         """What flows through this side's model, computed once per set of images."""
-        return self.access.lens.acts(self.model, images, self.head)
+        return self.access.lens.collect_acts(self.model, images, self.head)
 
-    def derive(self, name: str, *indices: int) -> int:
+    def derive_seed(self, name: str, *indices: int) -> int:
         return derive_seed(self.seed, f"graft/{name}", *indices)
 
-    def generator(self, name: str, *indices: int) -> torch.Generator:
-        return torch.Generator().manual_seed(self.derive(name, *indices))
+    def make_generator(self, name: str, *indices: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.derive_seed(name, *indices))

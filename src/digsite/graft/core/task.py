@@ -8,10 +8,16 @@ from torch import Tensor, nn
 from digsite.base.errors import UsageError
 from digsite.base.streams import derive_seed
 from digsite.data import ImageSet
-from digsite.graft.core.access import Frame, Images, Pools
-from digsite.graft.core.edits import Reading
-from digsite.graft.core.metrics import Scores, calibration_shift, called_new, confusion, score
-from digsite.graft.core.nets import Acts, acts, predict
+from digsite.graft.core.access import Access, Frame, ImagePools, LabelledImages
+from digsite.graft.core.edits import Beside, ReadingGraft, Shifted, copy_model
+from digsite.graft.core.metrics import (
+    GraftScores,
+    count_called_new,
+    count_confusion,
+    find_shift,
+    score_logits,
+)
+from digsite.graft.core.nets import Acts, Composite, collect_acts, find_head, list_layers, predict_logits
 
 HELD = 0.16  # of every class: calibration and validation, never part of a fit
 CALIBRATION = 2000  # of the receiver's held-out images set the one bias
@@ -33,17 +39,17 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Split:
+class ImageSplit:
     """Standardized images: a training part, a held-out part of it, and the test set."""
 
-    train: Images
-    held: Images
-    test: Images
+    train: LabelledImages
+    held: LabelledImages
+    test: LabelledImages
     mean: float
     std: float
 
 
-def split(images: ImageSet, seed: int, held: float = HELD, *, standard: bool = True) -> Split:
+def split_images(images: ImageSet, seed: int, held: float = HELD, *, standard: bool = True) -> ImageSplit:
     """Per class, a random `held` share is set aside; pixels are standardized by the training set, or left alone."""
     for c in range(images.n_classes):
         if not (images.y_train == c).any():
@@ -58,37 +64,37 @@ def split(images: ImageSet, seed: int, held: float = HELD, *, standard: bool = T
         aside[mine[: max(1, round(held * len(mine)))]] = True
     x = (images.x_train - mean) / std
     name = f"{images.name}/{seed}"
-    return Split(
-        Images(x[order[~aside]], y[~aside], f"{name}/train"),
-        Images(x[order[aside]], y[aside], f"{name}/held"),
-        Images((images.x_test - mean) / std, images.y_test, f"{name}/test"),
+    return ImageSplit(
+        LabelledImages(x[order[~aside]], y[~aside], f"{name}/train"),
+        LabelledImages(x[order[aside]], y[aside], f"{name}/held"),
+        LabelledImages((images.x_test - mean) / std, images.y_test, f"{name}/test"),
         mean,
         std,
     )
 
 
-def pools(data: Split, classes: Classes, leak: bool = False) -> Pools:
+def make_pools(data: ImageSplit, classes: Classes, leak: bool = False) -> ImagePools:
     """One pool per budget letter; with `leak` the published protocol's: labelled test images of the new class."""
     every = {int(c) for c in data.train.y.unique()}
     rest = tuple(sorted(every - set(classes.old) - set(classes.donor)))
-    return Pools(
-        old=data.train.of(classes.old),
-        held_old=data.held.of(classes.old),
-        shared=data.train.of(classes.shared),
-        proxy=data.train.of(rest),
-        donor=data.train.of(classes.donor),
-        new=data.train.of(classes.new),
+    return ImagePools(
+        old=data.train.of_classes(classes.old),
+        held_old=data.held.of_classes(classes.old),
+        shared=data.train.of_classes(classes.shared),
+        proxy=data.train.of_classes(rest),
+        donor=data.train.of_classes(classes.donor),
+        new=data.train.of_classes(classes.new),
         frame=Frame(tuple(data.train.x.shape[1:]), -data.mean / data.std, (1 - data.mean) / data.std),
-        leak=data.test.of(classes.new) if leak else None,
+        leak=data.test.of_classes(classes.new) if leak else None,
     )
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GraftOutcome:
     """One grafted model on one set of images, as it is and after the one-bias calibration."""
 
-    raw: Scores
-    calibrated: Scores
+    raw: GraftScores
+    calibrated: GraftScores
     shift: float
     called_new: dict[int, float]
     confusion: Tensor
@@ -99,7 +105,7 @@ class Scorer:
 
     def __init__(
         self,
-        data: Split,
+        data: ImageSplit,
         classes: Classes,
         *,
         rate: float = RATE,
@@ -109,55 +115,61 @@ class Scorer:
         self.classes, self.rate = classes, rate
         source = data.held if validation else data.test
         involved = {*classes.old, *classes.donor}
-        rest = [source.of((int(c),)).first(others) for c in source.y.unique() if int(c) not in involved]
-        parts = [source.of(tuple(sorted(involved))), *rest]
+        rest = [
+            source.of_classes((int(c),)).take_first(others)
+            for c in source.y.unique()
+            if int(c) not in involved
+        ]
+        parts = [source.of_classes(tuple(sorted(involved))), *rest]
         self._x, self._y = torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts])
-        self._held = data.held.of(classes.old).first(CALIBRATION)
+        self._held = data.held.of_classes(classes.old).take_first(CALIBRATION)
         self._last: tuple[nn.Module, tuple[Acts, Acts]] | None = None
 
-    def __call__(self, model: nn.Module) -> Outcome:
-        if isinstance(model, Reading):
-            return self.from_logits(*self._answers(model))
-        return self.from_logits(predict(model, self._x), predict(model, self._held.x))
+    def __call__(self, model: nn.Module) -> GraftOutcome:
+        if isinstance(model, ReadingGraft):
+            return self.score_outputs(*self._answer_once(model))
+        return self.score_outputs(predict_logits(model, self._x), predict_logits(model, self._held.x))
 
     @torch.no_grad()
-    def _answers(self, model: Reading) -> tuple[Tensor, Tensor]:
+    def _answer_once(self, model: ReadingGraft) -> tuple[Tensor, Tensor]:
         """Most grafts leave the receiver as it was: what flows through it is computed once for all of them."""
         if self._last is None or self._last[0] is not model.base:
-            flows = (acts(model.base, x, model.name) for x in (self._x, self._held.x))
+            flows = (collect_acts(model.base, x, model.name) for x in (self._x, self._held.x))
             self._last = (model.base, (next(flows), next(flows)))
-        test, held = (model.eval().answer(seen) for seen in self._last[1])
+        test, held = (model.eval().answer_seen(seen) for seen in self._last[1])
         return test, held
 
-    def from_logits(self, logits: Tensor, held: Tensor) -> Outcome:
+    def score_outputs(self, logits: Tensor, held: Tensor) -> GraftOutcome:
         c, new = self.classes, list(self.classes.new)
-        shift = calibration_shift(held, new, self.rate)
+        shift = find_shift(held, new, self.rate)
         moved = logits.clone()
         moved[:, new] += shift
         sets = (list(c.old), new, list(c.foreign))
-        return Outcome(
-            score(logits, self._y, *sets),
-            score(moved, self._y, *sets),
+        return GraftOutcome(
+            score_logits(logits, self._y, *sets),
+            score_logits(moved, self._y, *sets),
             shift,
-            called_new(moved, self._y, new),
-            confusion(logits, self._y, max(logits.shape[1], int(self._y.max()) + 1)),
+            count_called_new(moved, self._y, new),
+            count_confusion(logits, self._y, max(logits.shape[1], int(self._y.max()) + 1)),
         )
 
-    def strangers(self, model: nn.Module) -> dict[int, float]:
+    def count_strangers(self, model: nn.Module) -> dict[int, float]:
         """Share of each class that neither network was trained on which this model, as it is, calls new."""
         known = torch.tensor([*self.classes.old, *self.classes.donor])
         strange = ~torch.isin(self._y, known)
-        return called_new(predict(model, self._x[strange]), self._y[strange], list(self.classes.new))
+        return count_called_new(
+            predict_logits(model, self._x[strange]), self._y[strange], list(self.classes.new)
+        )
 
     def taken_for(self, model: nn.Module, classes: list[int], called: int) -> float:
         """Share of these classes' images that are called by another class's name, in percent."""
         keep = torch.isin(self._y, torch.tensor(classes))
-        return 100.0 * (predict(model, self._x[keep]).argmax(1) == called).float().mean().item()
+        return 100.0 * (predict_logits(model, self._x[keep]).argmax(1) == called).float().mean().item()
 
     def accuracy(self, model: nn.Module, classes: list[int]) -> float:
         """Share of these classes' images called by their name, in percent."""
         keep = torch.isin(self._y, torch.tensor(classes))
-        called = predict(model, self._x[keep]).argmax(1)
+        called = predict_logits(model, self._x[keep]).argmax(1)
         return 100.0 * (called == self._y[keep]).float().mean().item()
 
 
@@ -174,3 +186,27 @@ def check_knowledge(scorer: Scorer, receiver: nn.Module, donor: nn.Module) -> No
             )
         if (known := scorer.accuracy(receiver, [c])) > 50:
             raise UsageError(f"The receiver already knows class {c}: it names {known:.0f} % of its images.")
+
+
+# Calibration as a step of its own: one constant on the new logits, set on the receiver's held-out images.
+
+BUDGET = "a"
+
+
+def calibrate_model(model: nn.Module, new: list[int], access: Access, rate: float = RATE) -> nn.Module:
+    """The model with `rate` of the held-out old images called new; the bias of its head where it has its own."""
+    shift = find_shift(predict_logits(model, access.open_held_old().x), new, rate)
+    copy = copy_model(model)
+    last, rows = _find_writer(copy, new)
+    if last is None or last.bias is None:
+        return Shifted(model, new, shift)
+    last.bias.data[rows] += shift
+    return copy
+
+
+def _find_writer(model: nn.Module, new: list[int]) -> tuple[nn.Linear | None, list[int]]:
+    """The layer that writes the new logits, where the model has one of its own, and its rows for them."""
+    if isinstance(model, Beside):
+        last = list(list_layers(model.part).values())[-1]
+        return (last if isinstance(last, nn.Linear) else None), [model.classes.index(c) for c in new]
+    return (None if isinstance(model, Composite) else find_head(model)), new

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from digsite.graft.core.maps import Affine
-from digsite.graft.core.nets import plain_net, shaped
+from digsite.graft.core.nets import make_plain_net, shape_images
 
 
 def fit_rows(
@@ -18,12 +18,12 @@ def fit_rows(
 
     Convex, so a quasi-Newton method from torch finds the one minimum.
     """
-    logits = wide_enough(logits, new)
+    logits = pad_logits(logits, new)
     center, scale = h.mean(0), h.std(0).clamp_min(1e-4 * float(h.std()) + 1e-8)
     z = (h - center) / scale
     weight = torch.zeros(len(new), h.shape[1], requires_grad=True)
     bias = torch.zeros(len(new), requires_grad=True)
-    mass = _mass(torch.isin(y, torch.tensor(new)), share)
+    mass = _weigh_images(torch.isin(y, torch.tensor(new)), share)
     solver = torch.optim.LBFGS([weight, bias], max_iter=60, history_size=10, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -39,20 +39,20 @@ def fit_rows(
     return Affine(w, bias.detach() - w @ center)
 
 
-def wide_enough(logits: Tensor, new: list[int]) -> Tensor:
+def pad_logits(logits: Tensor, new: list[int]) -> Tensor:
     """Columns that never win where there is none for a new class."""
     missing = max(new) + 1 - logits.shape[1]
     return logits if missing <= 0 else torch.cat([logits, logits.new_full((len(logits), missing), -1e4)], 1)
 
 
-def _mass(is_new: Tensor, share: float) -> Tensor:
+def _weigh_images(is_new: Tensor, share: float) -> Tensor:
     n_new, n_old = int(is_new.sum()), int((~is_new).sum())
     if not n_new or not n_old:
         return torch.full((len(is_new),), 1 / max(1, len(is_new)))
     return torch.where(is_new, share / n_new, (1 - share) / n_old)
 
 
-def one_cycle(solver: torch.optim.Optimizer, lr: float, steps: int, rise: float = 0.2):
+def make_cycle(solver: torch.optim.Optimizer, lr: float, steps: int, rise: float = 0.2):
     """Up to `lr` and down to nothing; torch's schedule cannot be shorter than ten steps."""
     return torch.optim.lr_scheduler.OneCycleLR(solver, lr, total_steps=max(10, steps), pct_start=rise)
 
@@ -77,12 +77,12 @@ def fit_network(
     for p in model.parameters():
         p.requires_grad_(True)
     solver = torch.optim.Adam(model.parameters(), lr, weight_decay=decay, fused=True)  # a fifth off each step
-    cycle = one_cycle(solver, lr, steps)
+    cycle = make_cycle(solver, lr, steps)
     with torch.enable_grad():
         for _ in range(steps):
             pick = torch.randint(len(x), (batch,), generator=draw)
             solver.zero_grad(set_to_none=True)
-            loss(model(shaped(model, x[pick])), target[pick]).backward()
+            loss(model(shape_images(model, x[pick])), target[pick]).backward()
             solver.step()
             cycle.step()
     return model
@@ -93,7 +93,19 @@ def train_companion(
 ) -> nn.Module:
     """A small ReLU network trained on labels."""
     weights = [(2 / i) ** 0.5 * torch.randn(o, i, generator=draw) for i, o in pairwise(sizes)]
-    net = plain_net(weights, [torch.zeros(o) for o in sizes[1:]])
+    net = make_plain_net(weights, [torch.zeros(o) for o in sizes[1:]])
     return fit_network(net, x, y, F.cross_entropy, steps=steps, lr=3e-3, batch=128, draw=draw).requires_grad_(
         False
     )
+
+
+def draw_perceptron(*sizes: int, draw: torch.Generator) -> nn.Sequential:
+    """Linear layers of these widths with ReLU between, at their drawn start: uniform as torch's, but from one generator."""
+    parts: list[nn.Module] = []
+    for i, o in pairwise(sizes):
+        layer = nn.Linear(i, o)
+        bound = i**-0.5
+        layer.weight.data = bound * (2 * torch.rand(o, i, generator=draw) - 1)
+        layer.bias.data = bound * (2 * torch.rand(o, generator=draw) - 1)
+        parts += [layer, nn.ReLU()]
+    return nn.Sequential(*parts[:-1])

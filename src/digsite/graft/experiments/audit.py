@@ -5,46 +5,48 @@ from typing import Any
 import pandas as pd
 
 from digsite.graft.config import AuditConfig
-from digsite.graft.core.metrics import interval, paired
-from digsite.graft.experiments.jobs import couples, worked
+from digsite.graft.core.metrics import paired_interval, percent_interval
+from digsite.graft.experiments.jobs import list_couples, work_ahead
 from digsite.graft.figures import ledger as figures
-from digsite.graft.judge.published import CLAIMS, FRAMEWORK
-from digsite.graft.judge.reenact import job
-from digsite.graft.judge.summary import groups
+from digsite.graft.judge.published import CLAIMS, FRAMEWORK, reenact_on_couple
+from digsite.graft.judge.summary import group_rows
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
 
-def audit(config: AuditConfig, run: Run) -> None:
+def audit_published(config: AuditConfig, run: Run) -> None:
     frames, nothing = [], []
-    for name, seed, done in worked(run, config, job, couples(config)):
+    for name, seed, done in work_ahead(run, config, reenact_on_couple, list_couples(config)):
         frames.append(pd.DataFrame(done["rows"]).assign(pair=name, seed=seed))
         nothing.append({"pair": name, "seed": seed, **done["no_donor"]})
     table = pd.concat(frames)
     run.table("reenactment", table)
-    run.table("no_donor", nothing_table(nothing))
-    run.table("claims", claims_table(table))
+    run.table("no_donor", tabulate_no_donor(nothing))
+    run.table("claims", tabulate_published(table))
     run.table("generator", pd.DataFrame([vars(p) for p in FRAMEWORK]))
-    _claims(run, table, nothing)
+    _claim_steps(run, table, nothing)
     run.figure(
         "claims",
-        figures.published_beside_measured(told := claims_table(table)),
+        figures.draw_published(told := tabulate_published(table)),
         told,
         caption="Published transfer against what the same step gives here; on the line nothing would differ.",
     )
-    run.verdict(verdict(run, table))
+    run.verdict(say_audit(run, table))
 
 
-def nothing_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def tabulate_no_donor(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def claims_table(table: pd.DataFrame) -> pd.DataFrame:
+def tabulate_published(table: pd.DataFrame) -> pd.DataFrame:
     """Published beside measured, one line per pair and re-enacted step."""
     lines = []
-    for (pair, method), part in groups(table, "pair", "method"):
+    for (pair, method), part in group_rows(table, "pair", "method"):
         found = next((p for name, p in CLAIMS.items() if str(method).startswith(name)), None)
-        at, kept = interval(part["transfer"].tolist()), interval(part["preservation"].tolist())
+        at, kept = (
+            percent_interval(part["transfer"].tolist()),
+            percent_interval(part["preservation"].tolist()),
+        )
         lines.append(
             {
                 "pair": pair,
@@ -76,17 +78,17 @@ TITLES = {
 }
 
 
-def _claims(run: Run, table: pd.DataFrame, nothing: list[dict[str, Any]]) -> None:
+def _claim_steps(run: Run, table: pd.DataFrame, nothing: list[dict[str, Any]]) -> None:
     several = len(set(table["pair"].tolist())) > 1
-    for (pair, method), part in groups(table, "pair", "method"):
+    for (pair, method), part in group_rows(table, "pair", "method"):
         name = f"{pair}/{method}" if several else str(method)
         for key, text in TITLES.items():
-            at = interval(part[key].tolist())
+            at = percent_interval(part[key].tolist())
             beside: dict[str, Any] = {}
             if key == "transfer":
                 beside["rivals"] = {
-                    "noise in the donor's place": interval(part["noise_transfer"].tolist()).value,
-                    "novelty alone, no donor": interval(part["null_transfer"].tolist()).value,
+                    "noise in the donor's place": percent_interval(part["noise_transfer"].tolist()).value,
+                    "novelty alone, no donor": percent_interval(part["null_transfer"].tolist()).value,
                 }
             run.claim(
                 f"{name}/{key}",
@@ -98,7 +100,7 @@ def _claims(run: Run, table: pd.DataFrame, nothing: list[dict[str, Any]]) -> Non
                 **beside,
                 title=text.format(method=method, what=part["what"].iloc[0]),
             )
-        gap = paired(part["transfer"].tolist(), part["noise_transfer"].tolist())
+        gap = paired_interval(part["transfer"].tolist(), part["noise_transfer"].tolist())
         run.claim(
             f"{name}/donor_effect",
             gap.value,
@@ -109,7 +111,7 @@ def _claims(run: Run, table: pd.DataFrame, nothing: list[dict[str, Any]]) -> Non
             null_is="noise in the donor's place",
             title=f"Transfer beyond noise, '{method}'",
         )
-    none = interval([row["transfer"] for row in nothing])
+    none = percent_interval([row["transfer"] for row in nothing])
     run.claim(
         "framework_as_coded/transfer",
         none.value,
@@ -130,7 +132,7 @@ def _claims(run: Run, table: pd.DataFrame, nothing: list[dict[str, Any]]) -> Non
 LEAKING, BLIND = "aligned_spatial_as_published=true_leak=true", "aligned_spatial_without_new=true"
 
 
-def verdict(run: Run, table: pd.DataFrame) -> str:
+def say_audit(run: Run, table: pd.DataFrame) -> str:
     """The published step, the same with noise, the same without any image of the class, and the honest union."""
     first = table["pair"].iloc[0]
     prefix = f"{first}/" if len(set(table["pair"].tolist())) > 1 else ""

@@ -7,13 +7,13 @@ import pandas as pd
 import torch
 
 from digsite.graft.config import CompareConfig
-from digsite.graft.core.metrics import interval, paired
-from digsite.graft.experiments.jobs import couples, worked
+from digsite.graft.core.metrics import paired_interval, percent_interval
+from digsite.graft.experiments.jobs import list_couples, work_ahead
 from digsite.graft.figures import ledger as figures
-from digsite.graft.judge.compare import geometry, job, validate
+from digsite.graft.judge.compare import collect_geometry, compare_on_couple, validate_grids
 from digsite.graft.judge.published import CLAIMS
-from digsite.graft.judge.summary import choices, claim_best, ledger_table, mean_matrix, rivals_of
-from digsite.graft.subjects.theatre import open_theatre, title
+from digsite.graft.judge.summary import choose_entries, claim_best, ledger_table, list_rivals, mean_matrix
+from digsite.graft.subjects.theatre import name_pair, open_theatre
 from digsite.worker.run import Run
 
 RAW = ("transfer", "preservation", "foreign_as_new", "auc")
@@ -21,15 +21,17 @@ HIGHLIGHTS = 5  # methods in the confusion figure, beside the donor
 DONOR = "the donor itself"
 
 
-def compare(config: CompareConfig, run: Run) -> None:
+def compare_methods(config: CompareConfig, run: Run) -> None:
     torch.set_num_threads(1)
-    jobs = couples(config)
+    jobs = list_couples(config)
     check_system(config, run, len(jobs))
-    chosen = select(config, run)
+    chosen = choose_settings(config, run)
     results: dict[str, list[dict[str, Any]]] = {}
-    for i, (name, _, done) in enumerate(worked(run, config, job, jobs, more=lambda name: (chosen[name],))):
+    for i, (name, _, done) in enumerate(
+        work_ahead(run, config, compare_on_couple, jobs, more=lambda name: (chosen[name],))
+    ):
         results.setdefault(name, []).append(done)
-        _log(run, i, done)
+        _log_couple(run, i, done)
     told, headline = [], []
     for name, per_seed in results.items():
         prefix = f"{name}/" if len(results) > 1 else ""
@@ -37,23 +39,23 @@ def compare(config: CompareConfig, run: Run) -> None:
         told.append(claim_best(run, per_seed, ledger_table(per_seed), config.asks, prefix, name))
         headline += [f"{prefix}best/transfer", f"{prefix}best/from_donor"]
     if config.geometry:
-        _geometry(config, run)
+        _draw_geometry(config, run)
     run.headline(headline)
     run.verdict(" ".join(told), on=["*best/preservation"])
 
 
-def select(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
+def choose_settings(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
     """By pair, of each grid the setting that is best on the validation split of the first couples."""
-    out: dict[str, dict[str, str]] = {title(pair): {} for pair in config.pairs}
+    out: dict[str, dict[str, str]] = {name_pair(pair): {} for pair in config.pairs}
     if not config.grids:
         return out
-    jobs = couples(config, config.select_seeds)
+    jobs = list_couples(config, config.select_seeds)
     found: dict[str, list[list[dict[str, Any]]]] = {}
-    for name, _, lines in worked(run, config, validate, jobs, stage="validation"):
+    for name, _, lines in work_ahead(run, config, validate_grids, jobs, stage="validation"):
         found.setdefault(name, []).append(lines)
     for name, lists in found.items():
         run.table(f"{name}-validation", pd.DataFrame([line for lines in lists for line in lines]))
-        out[name] = choices(lists)
+        out[name] = choose_entries(lists)
         run.say(f"{name}: chosen on the validation split: " + "; ".join(out[name].values()))
     return out
 
@@ -67,7 +69,7 @@ def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:
     )
 
 
-def _log(run: Run, step: int, done: dict[str, Any]) -> None:
+def _log_couple(run: Run, step: int, done: dict[str, Any]) -> None:
     best = {row["method"]: row for row in done["rows"]}
     run.log(step, **{f"{m}/{k}": row[k] for m, row in best.items() for k in ("transfer", "preservation")})
     run.say(
@@ -107,11 +109,11 @@ def report_pair(
         y_label="preservation (%)",
     )
     for method in table["method"]:
-        claims(run, f"{prefix}{method}", [_find(r, method) for r in rows])
+        claim_method(run, f"{prefix}{method}", [_find_row(r, method) for r in rows])
     if not (told := published_table(table)).empty:
         run.table(f"{prefix}published", told)
     receiver = [d["receiver_preservation"] for d in per_seed]
-    _claim(
+    _claim_percent(
         run,
         f"{prefix}receiver/preservation",
         receiver,
@@ -119,10 +121,10 @@ def report_pair(
         kind="share",
         title="Old classes before the graft",
     )
-    _figures(run, prefix, name, table, rows, per_seed)
+    _draw_pair(run, prefix, name, table, rows, per_seed)
 
 
-def _find(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
+def _find_row(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
     return next(row for row in rows if row["method"] == method)
 
 
@@ -134,11 +136,11 @@ WORDS = {
 }
 
 
-def claims(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
+def claim_method(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
     """Raw and calibrated values with their intervals; the calibrated transfer stands beside its rivals."""
     method = name.rpartition("/")[2]
     for key, what in WORDS.items():
-        _claim(
+        _claim_percent(
             run,
             f"{name}/{key}",
             [r[key] for r in rows],
@@ -153,9 +155,11 @@ def claims(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
             "better": "higher",
         }
         if key == "transfer":
-            beside["rivals"] = rivals_of(rows)
-        _claim(run, f"{name}/calibrated/{key}", [r[f"calibrated_{key}"] for r in rows], **beside)
-    gap = paired([r["calibrated_transfer"] for r in rows], [r["noise_calibrated_transfer"] for r in rows])
+            beside["rivals"] = list_rivals(rows)
+        _claim_percent(run, f"{name}/calibrated/{key}", [r[f"calibrated_{key}"] for r in rows], **beside)
+    gap = paired_interval(
+        [r["calibrated_transfer"] for r in rows], [r["noise_calibrated_transfer"] for r in rows]
+    )
     run.claim(
         f"{name}/from_donor",
         gap.value,
@@ -170,8 +174,8 @@ def claims(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
     )
 
 
-def _claim(run: Run, name: str, values: list[float], **more: Any) -> None:
-    at = interval(values)
+def _claim_percent(run: Run, name: str, values: list[float], **more: Any) -> None:
+    at = percent_interval(values)
     if at.n:
         run.claim(name, at.value, interval=at, **more)
 
@@ -215,19 +219,19 @@ def mean_ceiling(per_seed: list[dict[str, Any]]) -> pd.DataFrame:
     return frame if frame.empty else frame.groupby("layer").mean().reset_index()
 
 
-def _figures(
+def _draw_pair(
     run: Run, prefix: str, name: str, table: pd.DataFrame, rows: list[Any], per_seed: list[Any]
 ) -> None:
     listed = pd.DataFrame(table[~table["is_void"]])
     run.figure(
         f"{prefix}transfer",
-        figures.transfer_against_preservation(listed, f"{name}: raw"),
+        figures.draw_plane(listed, f"{name}: raw"),
         listed,
         caption="Transfer against preservation, 95 % intervals over seeds; nulls are gray.",
     )
     run.figure(
         f"{prefix}cost",
-        figures.cost_against_transfer(listed, name),
+        figures.draw_cost(listed, name),
         listed,
         caption="Added parameters against transfer at equal false alarms.",
     )
@@ -241,7 +245,7 @@ def _show_ceiling(run: Run, prefix: str, name: str, per_seed: list[Any]) -> None
     if not ceiling.empty:
         run.figure(
             f"{prefix}ceiling",
-            figures.ceiling_map(ceiling, name),
+            figures.draw_ceiling(ceiling, name),
             ceiling,
             caption="The best any head could do for the new class at each depth of the receiver.",
         )
@@ -263,11 +267,11 @@ def _show_confusion(
 ) -> None:
     """What is called what, of the donor and of the methods that carry most over."""
     matrices = {DONOR: mean_matrix([d["confusion"]["donor"] for d in per_seed])}
-    matrices |= {m: mean_matrix([_find(r, m)["confusion"] for r in rows]) for m in listed["method"]}
+    matrices |= {m: mean_matrix([_find_row(r, m)["confusion"] for r in rows]) for m in listed["method"]}
     top = [DONOR, *listed.nlargest(HIGHLIGHTS, "calibrated_transfer")["method"]]
     run.figure(
         f"{prefix}confusion",
-        figures.confusions({m: matrices[m] for m in top}),
+        figures.draw_confusions({m: matrices[m] for m in top}),
         caption="True class by called class, percent of each row, mean over seeds.",
     )
     stacked = torch.tensor(np.stack(list(matrices.values())), dtype=torch.float32)
@@ -284,11 +288,13 @@ def _show_confusion(
     )
 
 
-def _geometry(config: CompareConfig, run: Run) -> None:
+def _draw_geometry(config: CompareConfig, run: Run) -> None:
     pair = config.pairs[0]
-    points = run.once("geometry", lambda: geometry(open_theatre(config, pair, config.seed), config.geometry))
+    points = run.once(
+        "geometry", lambda: collect_geometry(open_theatre(config, pair, config.seed), config.geometry)
+    )
     run.figure(
         "geometry",
-        figures.concept_space(points, config.new, config.geometry),
+        figures.draw_concept_space(points, config.new, config.geometry),
         caption="Penultimate features before and after, on the receiver's own main axes.",
     )

@@ -1,20 +1,236 @@
-"""Sparse autoencoders of every kind, trained as one ensemble on the receiver's features, saved in both layouts."""
+"""dictionary-truth: every kind of dictionary on activations whose features are known, over worlds and reseeds."""
 
+import math
+from collections.abc import Callable
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
 
 from digsite.base.intervals import Interval, seed_interval
-from digsite.graft.config import DictionariesConfig
-from digsite.graft.core.dictionaries import Sae, Spec, kinds, principal, quality, train_saes
-from digsite.graft.core.nets import acts
+from digsite.figures import bars
+from digsite.graft.config import DictionariesConfig, DictionaryTruthConfig
+from digsite.graft.core.dictionaries import (
+    Sae,
+    SaeSpec,
+    directions_of,
+    explain_by_principal,
+    list_kinds,
+    measure_quality,
+    train_saes,
+)
+from digsite.graft.core.nets import collect_acts
 from digsite.graft.figures import ledger as figures
-from digsite.graft.judge.summary import groups
+from digsite.graft.judge.dictionaries import (
+    draw_random_directions,
+    find_principal_directions,
+    score_directions,
+    score_truth,
+)
+from digsite.graft.judge.summary import group_rows
+from digsite.graft.subjects.known_features import FeatureWorld, draw_activations, draw_world
 from digsite.graft.subjects.sae_files import ARCHITECTURES, save_saelens, save_sparsify
 from digsite.graft.subjects.theatre import open_theatre
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
+
+if TYPE_CHECKING:
+    from digsite.worker.run import Run
+
+SCORES = ("mcc", "f1", "explained", "open_codes")
+LIMITS = {"mcc": (0.0, 1.0), "f1": (0.0, 1.0), "explained": (-math.inf, 1.0), "open_codes": (0.0, math.inf)}
+NULLS = ("random directions", "principal directions")
+
+
+def score_against_truth(config: DictionaryTruthConfig, run: "Run") -> None:
+    """Choose each kind's sparsity on development worlds, then score fresh worlds with several reseeds of everything."""
+    rows = []
+    for world_kind in config.worlds:
+        run.stage(f"{world_kind} worlds", config.seeds)
+        chosen = run.once(f"knobs-{world_kind}", lambda w=world_kind: _choose_knobs(config, run, w))
+        run.say(f"{world_kind}: sparsity chosen on a development world: {chosen}")
+        for seed in range(config.seeds):
+            rows += run.once(
+                f"{world_kind}-{seed}",
+                lambda w=world_kind, s=seed, k=chosen: _score_world(config, run, w, s, k),
+            )
+            run.let_signals_in(seed + 1)
+    frame = pd.DataFrame(rows)
+    run.table("dictionaries", frame)
+    run.view("dictionaries", kind="table", source="tables/dictionaries.csv")
+    _conclude_truth(run, frame)
+
+
+def _draw_named_world(
+    config: DictionaryTruthConfig, run: "Run", kind: str, seed: int, purpose: str
+) -> FeatureWorld:
+    return draw_world(
+        kind,
+        config.n_features,
+        config.width,
+        mean_on=config.mean_on,
+        seed=run.derive(f"{purpose}-{kind}", seed),
+    )
+
+
+def _choose_knobs(config: DictionaryTruthConfig, run: "Run", world_kind: str) -> dict[str, float]:
+    """The sparsity of largest MCC on a world that is used for nothing else."""
+    world = _draw_named_world(config, run, world_kind, 0, "development")
+    x, _ = draw_activations(world, config.samples, seed=run.derive("development-samples"))
+    best = {}
+    for kind in list_kinds():
+        knobs = config.knobs[kind]
+        specs = [SaeSpec(kind, config.codes, knob, 0) for knob in knobs]
+        saes = train_saes(x, specs, steps=config.steps, lr=config.lr, batch=config.batch, seed=0)
+        found = [score_directions(directions_of(sae, x), world.directions) for sae in saes]
+        best[kind] = knobs[int(np.argmax(found))]
+    return best
+
+
+def _score_world(
+    config: DictionaryTruthConfig, run: "Run", world_kind: str, seed: int, knobs: dict[str, float]
+) -> list[dict]:
+    world = _draw_named_world(config, run, world_kind, seed, "world")
+    x, _ = draw_activations(world, config.samples, seed=run.derive("samples", seed))
+    held, codes = draw_activations(world, config.held, seed=run.derive("held-out", seed))
+    rows = []
+
+    def scored(
+        name: str, reseed: int, found: Tensor, encode: Callable[[Tensor], Tensor], rebuilt: Tensor
+    ) -> None:
+        score = score_truth(found, encode(held), rebuilt, held, world.directions, codes > 0)
+        rows.append({"world": world_kind, "seed": seed, "dictionary": name, "reseed": reseed, **vars(score)})
+
+    for kind in list_kinds():
+        specs = [
+            SaeSpec(kind, config.codes, knobs[kind], run.derive("reseed", seed, r))
+            for r in range(config.reseeds)
+        ]
+        saes = train_saes(x, specs, steps=config.steps, lr=config.lr, batch=config.batch, seed=seed)
+        for reseed, sae in enumerate(saes):
+            with torch.no_grad():
+                scored(kind, reseed, directions_of(sae, x), sae.encode, sae(held))
+    for reseed in range(config.reseeds):
+        rows_of = draw_random_directions(
+            config.width, config.codes, run.generator("random-directions", seed, reseed)
+        )
+        scored(
+            NULLS[0],
+            reseed,
+            rows_of,
+            lambda h, d=rows_of: h @ d.T,
+            _project_back(held, x, rows_of[: config.width // 2]),
+        )
+    axes = find_principal_directions(x, config.codes)
+    for reseed in range(config.reseeds):
+        scored(
+            NULLS[1],
+            reseed,
+            axes,
+            lambda h: (h - x.mean(0)) @ axes.T,
+            _project_back(held, x, axes[: config.width // 2]),
+        )
+    return rows
+
+
+def _project_back(held: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+    """Held-out activations rebuilt from half as many directions as there are dimensions: all of them rebuild anything."""
+    basis = torch.linalg.qr(rows.T).Q
+    return x.mean(0) + (held - x.mean(0)) @ basis @ basis.T
+
+
+def _conclude_truth(run: "Run", frame: pd.DataFrame) -> None:
+    """Intervals over worlds of the mean over reseeds, beside how much reseeding alone moves a score."""
+    lines = []
+    for world, part in frame.groupby("world", sort=False):
+        null = part[part["dictionary"] == NULLS[0]]
+        rival = part[part["dictionary"] == NULLS[1]]
+        for name, mine in part.groupby("dictionary", sort=False):
+            line: dict = {"world": world, "dictionary": name}
+            for score in SCORES:
+                per_world = mine.groupby("seed")[score]
+                noise = float(np.sqrt(per_world.var(ddof=1).mean())) if mine["reseed"].nunique() > 1 else None  # pyright: ignore[reportGeneralTypeIssues]
+                least, most = LIMITS[score]
+                over = seed_interval(per_world.mean().tolist(), "median", least=least, most=most)  # pyright: ignore[reportArgumentType]
+                line |= {score: over.value, f"{score} low": over.low, f"{score} high": over.high}
+                line[f"{score} reseeding"] = noise
+                if score != "open_codes" and name not in NULLS:
+                    rivals = {NULLS[0]: float(null[score].median()), NULLS[1]: float(rival[score].median())}  # pyright: ignore[reportArgumentType]
+                    _claim_score(run, f"{world}/{name}/{score}", over, rivals, noise)
+            lines.append(line)
+    table = pd.DataFrame(lines)
+    run.table("scores", table)
+    run.view("scores", kind="table", source="tables/scores.csv")
+    run.figure(
+        "found",
+        _draw_found(table),
+        table,
+        caption="Features found by kind of dictionary and world; gray: nulls.",
+    )
+    run.headline(
+        [f"{world}/{_find_best(part)}/mcc" for world, part in table.groupby("world", sort=False)],
+        hero="found",
+    )
+    run.verdict(_say_truth(table))
+
+
+WORDS = {
+    "mcc": "True features found (mean cosine of matched directions)",
+    "f1": "Codes that open where their feature is on (F1)",
+    "explained": "Variance of held-out activations explained",
+}
+
+
+def _claim_score(
+    run: "Run", name: str, over: Interval, rivals: dict[str, float], noise: float | None
+) -> None:
+    """A score over worlds beside directions that saw nothing or only variance."""
+    world, kind, score = name.split("/")
+    note = "" if noise is None else f"reseeding alone moves it by {noise:.3f} (sd)"
+    title = f"{WORDS[score]}, '{kind}', {world} worlds"
+    run.claim(name, interval=over, kind="median", better="higher", rivals=rivals, title=title, note=note)
+
+
+def _find_best(part: pd.DataFrame) -> str:
+    trained = part[~part["dictionary"].isin(NULLS)]
+    return str(trained.loc[trained["mcc"].idxmax(), "dictionary"])
+
+
+def _draw_found(table: pd.DataFrame) -> Figure:
+    several = table["world"].nunique() > 1
+    names = [
+        f"{row.dictionary}, {row.world}" if several else str(row.dictionary)  # pyright: ignore[reportGeneralTypeIssues]
+        for row in table.itertuples()  # pyright: ignore[reportGeneralTypeIssues]
+    ]
+    gray = [name for name in names if name.startswith(NULLS)]
+    return bars(dict(zip(names, table["mcc"], strict=True)), y="true features found (MCC)", gray=gray)
+
+
+def _say_truth(table: pd.DataFrame) -> str:
+    """Which kind finds most features in each kind of world, and whether reconstruction would have picked it."""
+    parts = []
+    for world, part in table.groupby("world", sort=False):
+        trained = part[~part["dictionary"].isin(NULLS)]
+        best, rebuilt = _find_best(part), str(trained.loc[trained["explained"].idxmax(), "dictionary"])
+        mcc = cite(f"{world}/{rebuilt}/mcc", style=".2f")
+        same = (
+            "which also rebuilds best"
+            if best == rebuilt
+            else f"while '{rebuilt}' rebuilds best and has {mcc}"
+        )
+        claim = f"{world}/{best}/mcc"
+        parts.append(
+            f"{world}: '{best}' finds most (MCC {cite(claim, style='.2f')}, F1 {cite(f'{world}/{best}/f1', style='.2f')}; "
+            f"directions that saw nothing or only variance {cite(claim, 'null', '.2f')}), {same}"
+        )
+    return ". ".join(parts) + "."
+
+
+# Sparse autoencoders of every kind, trained as one ensemble on the receiver's features, saved in both layouts.
 
 MEASURES = {
     "explained": "Variance of held-out features that is explained",
@@ -23,31 +239,35 @@ MEASURES = {
 }
 
 
-def specs(config: DictionariesConfig) -> list[Spec]:
-    knobs = {kind: config.counts if kind in ("topk", "batch_topk") else config.penalties for kind in kinds()}
+def list_specs(config: DictionariesConfig) -> list[SaeSpec]:
+    knobs = {
+        kind: config.counts if kind in ("topk", "batch_topk") else config.penalties for kind in list_kinds()
+    }
     return [
-        Spec(kind, width, float(knob), seed)
-        for kind in kinds()
+        SaeSpec(kind, width, float(knob), seed)
+        for kind in list_kinds()
         for width, knob, seed in product(config.widths, knobs[kind], range(config.members))
     ]
 
 
-def dictionaries(config: DictionariesConfig, run: Run) -> None:
+def compare_dictionaries(config: DictionariesConfig, run: Run) -> None:
     room = open_theatre(config, config.pairs[0], config.seed)
-    train = acts(room.pair.receiver, room.pools.old.x).last
-    held = acts(room.pair.receiver, room.pools.held_old.x).last
-    wanted = specs(config)
+    train = collect_acts(room.pair.receiver, room.pools.old.x).last
+    held = collect_acts(room.pair.receiver, room.pools.held_old.x).last
+    wanted = list_specs(config)
 
     def compute() -> list[dict[str, Any]]:
         trained = train_saes(train, wanted, steps=config.steps, seed=config.seed)
-        return [{"params": {k: v[0] for k, v in s.stacked().items()}, "scale": s.scale} for s in trained]
+        return [
+            {"params": {k: v[0] for k, v in s.stack_parameters().items()}, "scale": s.scale} for s in trained
+        ]
 
     saes = [Sae(spec, t["params"], t["scale"]) for spec, t in zip(wanted, run.once("ensemble", compute))]
-    lines = [{**vars(s.spec), **quality(s, held)} for s in saes]
+    lines = [{**vars(s.spec), **measure_quality(s, held)} for s in saes]
     table = pd.DataFrame(lines)
     run.table("dictionaries", table)
     reached: dict[str, float] = {}
-    for key, part in groups(table, "kind", "width", "sparsity"):
+    for key, part in group_rows(table, "kind", "width", "sparsity"):
         name = "_".join(map(str, key))
         for measure, what in MEASURES.items():
             at = interval_of(part[measure].tolist())
@@ -55,7 +275,7 @@ def dictionaries(config: DictionariesConfig, run: Run) -> None:
             beside: dict[str, Any] = {}
             if measure == "explained":
                 beside = {
-                    "null": principal(train, held, rank),
+                    "null": explain_by_principal(train, held, rank),
                     "better": "higher",
                     "kind": "share",
                     "null_is": "as many principal directions as codes are open",
@@ -63,12 +283,12 @@ def dictionaries(config: DictionariesConfig, run: Run) -> None:
                 reached[f"{name}/explained"] = at.value
             run.claim(f"{name}/{measure}", at.value, interval=at, title=f"{what}, '{name}'", **beside)
     for sae in saes:
-        _write(run, sae)
+        _save_sae(run, sae)
     best = max(reached, key=lambda name: reached[name])
     run.claim("autoencoders", len(saes), kind="count", title="Autoencoders trained as one ensemble")
     run.figure(
         "plane",
-        figures.codes_against_explained(table),
+        figures.draw_dictionaries(table),
         table,
         caption="Sparse autoencoders: codes that are open against what they explain of held-out features.",
     )
@@ -84,7 +304,7 @@ def interval_of(values: list[float]) -> Interval:
     return seed_interval(values, "median")
 
 
-def _write(run: Run, sae: Sae) -> None:
+def _save_sae(run: Run, sae: Sae) -> None:
     """One member per setting, in the layouts that can hold it."""
     if sae.spec.seed or sae.spec.kind not in ARCHITECTURES:
         return

@@ -4,17 +4,17 @@ import numpy as np
 import pandas as pd
 
 from digsite.graft.config import ForensicsConfig
-from digsite.graft.core.metrics import interval
-from digsite.graft.experiments.jobs import couples, worked
+from digsite.graft.core.metrics import percent_interval
+from digsite.graft.experiments.jobs import list_couples, work_ahead
 from digsite.graft.figures import ledger as figures
-from digsite.graft.judge.planted import job
-from digsite.graft.judge.summary import groups
+from digsite.graft.judge.forensics import plant_on_couple
+from digsite.graft.judge.summary import group_rows
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
 
-def forensics(config: ForensicsConfig, run: Run) -> None:
-    found = worked(run, config, job, couples(config))
+def find_planted(config: ForensicsConfig, run: Run) -> None:
+    found = work_ahead(run, config, plant_on_couple, list_couples(config))
     table = pd.concat([pd.DataFrame(done["rows"]).assign(pair=name, seed=seed) for name, seed, done in found])
     run.table("rows", table)
     mean = (
@@ -26,17 +26,17 @@ def forensics(config: ForensicsConfig, run: Run) -> None:
     for name, part in mean.groupby("pair", sort=False):
         run.figure(
             f"{name}-detection",
-            figures.detection(part),
+            figures.draw_detection(part),
             part,
             caption="How well planted rows are told from native ones, by layer; 50 is chance.",
         )
-    _claims(run, table, several=len(config.pairs) > 1)
-    run.verdict(verdict(run, mean, several=len(config.pairs) > 1))
+    _claim_cases(run, table, several=len(config.pairs) > 1)
+    run.verdict(say_forensics(run, mean, several=len(config.pairs) > 1))
 
 
-def _claims(run: Run, table: pd.DataFrame, several: bool) -> None:
-    for (pair, case, layer), part in groups(table, "pair", "case", "layer"):
-        at = interval(part["auroc"].tolist())
+def _claim_cases(run: Run, table: pd.DataFrame, several: bool) -> None:
+    for (pair, case, layer), part in group_rows(table, "pair", "case", "layer"):
+        at = percent_interval(part["auroc"].tolist())
         run.claim(
             claim_id(pair, case, layer, several),
             at.value,
@@ -48,9 +48,9 @@ def _claims(run: Run, table: pd.DataFrame, several: bool) -> None:
             null_is="guessing",
             title=f"Planted rows told from native ones (AUROC), {case}, layer {layer}",
         )
-    for (pair,), part in groups(pd.DataFrame(table[table["case"] == "control"]), "pair"):
+    for (pair,), part in group_rows(pd.DataFrame(table[table["case"] == "control"]), "pair"):
         name = f"{str(pair) + '/' if several else ''}false_alarms"
-        at = interval([float(np.mean(one["false_alarms"])) for _, one in groups(part, "seed")])
+        at = percent_interval([float(np.mean(one["false_alarms"])) for _, one in group_rows(part, "seed")])
         run.claim(
             name,
             at.value,
@@ -66,7 +66,7 @@ def claim_id(pair: object, case: object, layer: object, several: bool) -> str:
     return f"{str(pair) + '/' if several else ''}{str(case).replace(' ', '_')}/layer{layer}/auroc"
 
 
-def verdict(run: Run, mean: pd.DataFrame, several: bool) -> str:
+def say_forensics(run: Run, mean: pd.DataFrame, several: bool) -> str:
     """The hardest way of planting leads; the easiest one alone would say "100 % or better"."""
     planted = mean[~mean["case"].str.startswith("control")].sort_values("auroc", kind="stable")  # pyright: ignore[reportCallIssue]
     deep = planted[planted["layer"] > 1]

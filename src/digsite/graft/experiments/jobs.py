@@ -8,20 +8,20 @@ from typing import Any
 
 from digsite.base.lineage import Workers
 from digsite.graft.config import TaskConfig
-from digsite.graft.subjects.theatre import title
+from digsite.graft.subjects.theatre import name_pair
 from digsite.worker.run import Run
 
 Call = tuple[Any, ...]
 Couple = tuple[tuple[str, str], int]  # names of receiver and donor, seed
 
 
-def couples(config: TaskConfig, seeds: int | None = None) -> list[Couple]:
+def list_couples(config: TaskConfig, seeds: int | None = None) -> list[Couple]:
     """Every pair of every seed, or of the first few."""
     n = min(seeds or config.seeds, config.seeds)
     return [(pair, config.seed + s) for pair in config.pairs for s in range(n)]
 
 
-def worked(
+def work_ahead(
     run: Run,
     config: TaskConfig,
     work: Callable[..., Any],
@@ -31,11 +31,11 @@ def worked(
     stage: str = "couples",
 ) -> Iterator[tuple[str, int, Any]]:
     """Each couple's title, seed and `work(config, names, seed, *more(title))`, stored; a resumed run reads it back."""
-    calls = [(config.model_dump(), pair, seed, *more(title(pair))) for pair, seed in jobs]
+    calls = [(config.model_dump(), pair, seed, *more(name_pair(pair))) for pair, seed in jobs]
     run.stage(stage, len(jobs))
     with Ahead(work, calls, config.workers, run.let_signals_in) as ahead:
         for i, (pair, seed) in enumerate(jobs):
-            name = title(pair)
+            name = name_pair(pair)
             done = run.once(f"{name}-{seed}-{stage}", lambda i=i: ahead.result(i), announce=False)
             yield name, seed, done
             run.let_signals_in(i + 1)

@@ -11,10 +11,17 @@ from torch import Tensor, nn
 from digsite.base.intervals import seed_interval
 from digsite.figures import bars
 from digsite.graft.config import MergeStoriesConfig
-from digsite.graft.core.merge_evidence import measure_fisher, measure_grams
 from digsite.graft.core.merges import Evidence, MergeSettings, State, merge_models
-from digsite.graft.subjects.story_models import speaker, state_of, story_module, train_story_models
-from digsite.graft.subjects.story_skills import SKILLS, skill_accuracy, told_with
+from digsite.graft.core.merges.averages import measure_fisher, measure_grams
+from digsite.graft.subjects.stories import (
+    SKILLS,
+    draw_windows,
+    make_speaker,
+    read_state,
+    score_skill,
+    story_module,
+    train_story_models,
+)
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
@@ -29,7 +36,7 @@ def merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
     run.stage("training", 3)
     flat = run.once("models", lambda: train_story_models(config, config.seeds + 1))
     held = {
-        skill: told_with((skill,), config.held, config.context, config.seed + 2, "test", table=config.seed)
+        skill: draw_windows((skill,), config.held, config.context, config.seed + 2, "test", table=config.seed)
         for skill in SKILLS
     }
     bench = _Bench(config, run, flat, held)
@@ -41,7 +48,7 @@ def merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
         run.let_signals_in(member)
     frame = pd.DataFrame(rows)
     run.table("merges", frame)
-    _conclude(run, frame, chosen)
+    _conclude_merges(run, frame, chosen)
 
 
 class _Bench:
@@ -55,20 +62,20 @@ class _Bench:
 
     def states(self, member: int) -> tuple[State, list[State]]:
         """The start of a member and its parents, one per skill."""
-        start, *parents = (state_of(self.module, self.flat[name][member]) for name in ("start", *SKILLS))
+        start, *parents = (read_state(self.module, self.flat[name][member]) for name in ("start", *SKILLS))
         return start, parents
 
     def accuracies(self, state: State) -> dict[str, float]:
-        speak = speaker(self.module, state)
-        return {skill: 100 * skill_accuracy(skill, speak, self.held[skill]) for skill in SKILLS}
+        speak = make_speaker(self.module, state)
+        return {skill: 100 * score_skill(skill, speak, self.held[skill]) for skill in SKILLS}
 
     def evidence(self, member: int) -> Evidence:
         """Each parent looks at text of its own skill only, as its owner would."""
         config, (start, parents) = self.config, self.states(member)
         fisher, grams = [], []
         for skill, parent in zip(SKILLS, parents, strict=True):
-            rows = told_with((skill,), config.evidence, config.context, config.seed + 3, table=config.seed)
-            loaded = _loaded(self.module, parent)
+            rows = draw_windows((skill,), config.evidence, config.context, config.seed + 3, table=config.seed)
+            loaded = _load_state(self.module, parent)
             fisher.append(measure_fisher(loaded, rows, self.run.generator(f"fisher-{skill}", member)))
             grams.append(measure_grams(loaded, rows))
         return Evidence(start, fisher, grams)
@@ -81,7 +88,7 @@ class _Bench:
         for method, grid in self.config.methods.items():
             tried = []
             for text in grid or [""]:
-                settings = _settings(text)
+                settings = _read_numbers(text)
                 found = self.accuracies(merge_models(method, parents, evidence, MergeSettings(**settings)))
                 tried.append(
                     (min(found[s] / max(w, 1e-9) for s, w in zip(SKILLS, whole, strict=True)), settings)
@@ -117,12 +124,12 @@ class _Bench:
             scored(method, merge_models(method, parents, evidence, MergeSettings(**settings)))  # pyright: ignore[reportArgumentType]
         draw = self.run.generator("nulls", member)
         for i in range(self.config.null_draws):
-            scored("random merge weights", _randomly_weighed(parents, draw), i)
+            scored("random merge weights", _weigh_randomly(parents, draw), i)
             scored(
                 "shuffled donor",
                 merge_models(
                     "task_arithmetic",
-                    [parents[0], _shuffled(start, parents[1], draw)],
+                    [parents[0], _shuffle_change(start, parents[1], draw)],
                     evidence,
                     MergeSettings(**chosen.get("task_arithmetic", {})),  # pyright: ignore[reportArgumentType]
                 ),
@@ -131,17 +138,17 @@ class _Bench:
         return rows
 
 
-def _settings(text: str) -> dict[str, Any]:
+def _read_numbers(text: str) -> dict[str, Any]:
     """'scale=0.7 keep=0.5' as numbers."""
     return {key: float(value) for key, value in (word.split("=") for word in text.split())}
 
 
-def _loaded(module: nn.Module, state: State) -> nn.Module:
+def _load_state(module: nn.Module, state: State) -> nn.Module:
     module.load_state_dict(state)
     return module
 
 
-def _randomly_weighed(parents: list[State], draw: torch.Generator) -> State:
+def _weigh_randomly(parents: list[State], draw: torch.Generator) -> State:
     """Every tensor between the parents, its place drawn: what a merge is that knows nothing."""
     return {
         name: torch.lerp(weight, parents[1][name], float(torch.rand(1, generator=draw)))
@@ -149,7 +156,7 @@ def _randomly_weighed(parents: list[State], draw: torch.Generator) -> State:
     }
 
 
-def _shuffled(start: State, parent: State, draw: torch.Generator) -> State:
+def _shuffle_change(start: State, parent: State, draw: torch.Generator) -> State:
     """A donor whose change has the same numbers at other places."""
     out = {}
     for name, weight in start.items():
@@ -158,7 +165,7 @@ def _shuffled(start: State, parent: State, draw: torch.Generator) -> State:
     return out
 
 
-def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, float]]) -> None:
+def _conclude_merges(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, float]]) -> None:
     per_seed = frame.groupby(["merge", "member"], sort=False).mean(numeric_only=True).drop(columns="draw")
     parents = per_seed.loc[[name for name in per_seed.index.levels[0] if name.startswith("parent")]]
     single = parents.groupby("member")["worse kept"].max()
@@ -183,7 +190,10 @@ def _conclude(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, fl
     run.view("summary", kind="table", source="tables/summary.csv")
     best = str(table[table["merge"].isin(chosen)].sort_values("worse kept").iloc[-1]["merge"])  # pyright: ignore[reportCallIssue]
     run.figure(
-        "kept", _picture(table), table, caption="What every merge keeps of its worse skill; gray: no method."
+        "kept",
+        _draw_kept(table),
+        table,
+        caption="What every merge keeps of its worse skill; gray: no method.",
     )
     run.headline([f"{best}/worse_kept", *(f"{best}/{skill}_kept" for skill in SKILLS)], hero="kept")
     kept = " and ".join(f"{cite(f'{best}/{skill}_kept', style='.1f')} % of '{skill}'" for skill in SKILLS)
@@ -235,6 +245,6 @@ def _claim_kept(run: "Run", name: str, mine: pd.DataFrame, nulls: dict[str, floa
         run.claim(f"{name}/{skill}_kept", interval=over, kind="median", title=title, **about)
 
 
-def _picture(table: pd.DataFrame) -> Figure:
+def _draw_kept(table: pd.DataFrame) -> Figure:
     values = dict(zip(table["merge"], table["worse kept"], strict=True))
     return bars(values, y="% of the worse skill kept", gray=[name for name in values if name in NULLS])

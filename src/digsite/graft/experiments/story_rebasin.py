@@ -10,10 +10,18 @@ from digsite.base.intervals import seed_interval
 from digsite.figures import bars
 from digsite.graft.config import RebasinStoriesConfig
 from digsite.graft.core.llama_matching import KINDS, match_llamas, watch_llama
-from digsite.graft.core.llama_symmetries import LlamaShape, State, Symmetry, apply_symmetry, folded
+from digsite.graft.core.llama_symmetries import LlamaShape, State, Symmetry, apply_symmetry, fold_gains
 from digsite.graft.judge.barrier import measure_barrier
-from digsite.graft.subjects.story_models import mean_loss, speaker, state_of, story_module, train_story_models
-from digsite.graft.subjects.story_skills import SKILLS, skill_accuracy, told_with
+from digsite.graft.subjects.stories import (
+    SKILLS,
+    draw_windows,
+    make_speaker,
+    measure_loss,
+    read_state,
+    score_skill,
+    story_module,
+    train_story_models,
+)
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
@@ -33,7 +41,7 @@ def rebasin_stories(config: RebasinStoriesConfig, run: "Run") -> None:
         barriers += run.once(f"barrier-{member}", lambda m=member: pair.barriers(m))
         carried += run.once(f"carried-{member}", lambda m=member: pair.carry(m))
         run.let_signals_in(member - 1)
-    _conclude(run, pd.DataFrame(barriers), pd.DataFrame(carried))
+    _conclude_rebasin(run, pd.DataFrame(barriers), pd.DataFrame(carried))
 
 
 class _Pairs:
@@ -42,14 +50,16 @@ class _Pairs:
     def __init__(self, config: RebasinStoriesConfig, run: "Run", flat: dict[str, Tensor]) -> None:
         self.config, self.run, self.flat = config, run, flat
         self.module = story_module(config)
-        self.shape = LlamaShape.of(self.module.config)
+        self.shape = LlamaShape.of_config(self.module.config)
         seed, length = config.seed, config.context
-        self.rows = told_with((), config.matched, length, seed + 4)
-        self.held = told_with((), config.held, length, seed + 5, "test")
-        self.skilled = {s: told_with((s,), config.held, length, seed + 2, "test", table=seed) for s in SKILLS}
+        self.rows = draw_windows((), config.matched, length, seed + 4)
+        self.held = draw_windows((), config.held, length, seed + 5, "test")
+        self.skilled = {
+            s: draw_windows((s,), config.held, length, seed + 2, "test", table=seed) for s in SKILLS
+        }
 
     def weights(self, name: str, member: int) -> State:
-        return folded(state_of(self.module, self.flat[name][member]), self.shape)
+        return fold_gains(read_state(self.module, self.flat[name][member]), self.shape)
 
     def symmetry(self, member: int, kind: str) -> Symmetry:
         """From what both starts compute on the same windows; no skill is looked at."""
@@ -69,7 +79,7 @@ class _Pairs:
         rows = []
         for way in WAYS:
             line = measure_barrier(
-                lambda s: mean_loss(self.module, s, self.held), mine, self.moved(member, way)
+                lambda s: measure_loss(self.module, s, self.held), mine, self.moved(member, way)
             )
             rows.append(
                 {
@@ -114,10 +124,10 @@ class _Pairs:
         return rows
 
     def _accuracy(self, state: State, skill: str) -> float:
-        return 100 * skill_accuracy(skill, speaker(self.module, state), self.skilled[skill])
+        return 100 * score_skill(skill, make_speaker(self.module, state), self.skilled[skill])
 
 
-def _conclude(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame) -> None:
+def _conclude_rebasin(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame) -> None:
     run.table("barriers", barriers)
     run.table("carried", carried)
     for name in ("barriers", "carried"):

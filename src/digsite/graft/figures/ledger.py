@@ -23,37 +23,37 @@ COLORS = (NULL_COLOR, *PALETTE[:3])
 RANKED = 14  # methods in the ranking
 
 
-def _kind(row: pd.Series) -> int:
+def _find_kind(row: pd.Series) -> int:
     if str(row["method"]).startswith(("null_", "random_")):
         return 0
     letters = str(row["budget"])
     return 3 if set("kF") & set(letters) else 2 if "b" in letters else 1
 
 
-def _reach(part: pd.DataFrame, key: str) -> np.ndarray:
+def _measure_reach(part: pd.DataFrame, key: str) -> np.ndarray:
     """Distances from the mean to both ends of its interval."""
     return np.abs(np.stack([part[key] - part[f"{key}_low"], part[f"{key}_high"] - part[key]]))
 
 
 @styled
-def transfer_against_preservation(table: pd.DataFrame, title: str) -> Figure:
+def draw_plane(table: pd.DataFrame, title: str) -> Figure:
     """All methods on the plane, colored by what they were allowed to see; beside it those that keep the old classes."""
     figure, _ = canvas(width=9.6, height=4.6)
     figure.clear()
     plane, ranks = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    _plane(plane, table)
+    _draw_plane(plane, table)
     plane.set_title(title)
-    _ranking(ranks, table)
+    _draw_ranking(ranks, table)
     return figure
 
 
-def _plane(ax: Axes, table: pd.DataFrame) -> None:
-    kinds = table.apply(_kind, axis=1)
+def _draw_plane(ax: Axes, table: pd.DataFrame) -> None:
+    kinds = table.apply(_find_kind, axis=1)
     for kind, (label, _) in enumerate(KINDS):
         part = pd.DataFrame(table[kinds == kind])
         if part.empty:
             continue
-        x, y = (_reach(part, key) for key in ("transfer", "preservation"))
+        x, y = (_measure_reach(part, key) for key in ("transfer", "preservation"))
         _, _, bars = ax.errorbar(
             part["transfer"],
             part["preservation"],
@@ -73,15 +73,17 @@ def _plane(ax: Axes, table: pd.DataFrame) -> None:
     ax.legend(loc="lower right", fontsize=7)
 
 
-def _ranking(ax: Axes, table: pd.DataFrame) -> None:
+def _draw_ranking(ax: Axes, table: pd.DataFrame) -> None:
     """The best by transfer, and the best null for comparison."""
     kept = pd.DataFrame(table[table["preservation"] >= table["preservation"].max() - TOLERANCE])
     ranked = kept.sort_values("transfer")
-    null = ranked.apply(_kind, axis=1) == 0
+    null = ranked.apply(_find_kind, axis=1) == 0
     best = pd.DataFrame(pd.concat([ranked[null].tail(1), ranked[~null].tail(RANKED)]))
     place = np.arange(len(best))
-    for i, (_, row), reach in zip(place, best.iterrows(), _reach(best, "transfer").T):
-        ax.errorbar(row["transfer"], i, xerr=reach[:, None], fmt="o", ms=4, lw=1, color=COLORS[_kind(row)])
+    for i, (_, row), reach in zip(place, best.iterrows(), _measure_reach(best, "transfer").T):
+        ax.errorbar(
+            row["transfer"], i, xerr=reach[:, None], fmt="o", ms=4, lw=1, color=COLORS[_find_kind(row)]
+        )
     ax.set_yticks(place, [f"{m}  {b}" for m, b in zip(best["method"], best["budget"])], fontsize=7)
     ax.set_xlim(max(0.0, float(np.min(best["transfer"])) - 5), 101)
     ax.set(xlabel="transfer (%), interval over seeds")
@@ -89,10 +91,10 @@ def _ranking(ax: Axes, table: pd.DataFrame) -> None:
 
 
 @styled
-def cost_against_transfer(table: pd.DataFrame, title: str) -> Figure:
+def draw_cost(table: pd.DataFrame, title: str) -> Figure:
     """Added parameters against calibrated transfer, the null as a line."""
     figure, ax = canvas(width=6.4, height=4.2)
-    kinds = table.apply(_kind, axis=1)
+    kinds = table.apply(_find_kind, axis=1)
     for kind, (label, _) in enumerate(KINDS):
         part = table[kinds == kind]
         if not part.empty:
@@ -105,7 +107,7 @@ def cost_against_transfer(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def ceiling_map(ceiling: pd.DataFrame, title: str) -> Figure:
+def draw_ceiling(ceiling: pd.DataFrame, title: str) -> Figure:
     """By depth: the ceiling of any head, and what shared images let one guess of it."""
     layer = ceiling["layer"].to_numpy()
     series = {
@@ -121,7 +123,7 @@ def ceiling_map(ceiling: pd.DataFrame, title: str) -> Figure:
 
 
 @styled
-def confusions(matrices: Mapping[str, np.ndarray]) -> Figure:
+def draw_confusions(matrices: Mapping[str, np.ndarray]) -> Figure:
     """Small multiples: true class by called class, as far as a class is called at all."""
     n = max(1, len(matrices))
     figure, _ = canvas(width=2.4 * min(n, 3), height=2.5 * -(-n // 3))
@@ -145,7 +147,7 @@ def confusions(matrices: Mapping[str, np.ndarray]) -> Figure:
 
 
 @styled
-def concept_space(points: Mapping[str, Tensor], new: Sequence[int], method: str) -> Figure:
+def draw_concept_space(points: Mapping[str, Tensor], new: Sequence[int], method: str) -> Figure:
     """Features before and after a graft; the new class in color, the others in gray shades."""
     figure, _ = canvas(width=8.0, height=3.8)
     figure.clear()
@@ -167,7 +169,7 @@ def concept_space(points: Mapping[str, Tensor], new: Sequence[int], method: str)
     return figure
 
 
-def detection(table: pd.DataFrame) -> Figure:
+def draw_detection(table: pd.DataFrame) -> Figure:
     """AUROC of grafted rows by layer, one line per way of planting; 50 is chance."""
     cases = table.groupby("case", sort=False)
     series = {str(case): (part["layer"].to_numpy(), part["auroc"].to_numpy()) for case, part in cases}
@@ -179,7 +181,7 @@ def detection(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def survival(table: pd.DataFrame, x: str, label: str) -> Figure:
+def draw_survival(table: pd.DataFrame, x: str, label: str) -> Figure:
     """Transfer of each method as the network is pruned or coarsened."""
     series = {
         str(m): (p[x].to_numpy(), p["transfer"].to_numpy()) for m, p in table.groupby("method", sort=False)
@@ -187,7 +189,7 @@ def survival(table: pd.DataFrame, x: str, label: str) -> Figure:
     return curves(series, x=label, y="transfer (%)", title="Does the graft live through it?")
 
 
-def published_beside_measured(table: pd.DataFrame) -> Figure:
+def draw_published(table: pd.DataFrame) -> Figure:
     """Steps of the published protocol: what was printed against what they give; `table` has a line per pair and step."""
     known = table[table["published_transfer"].notna()]
     groups = {
@@ -197,7 +199,7 @@ def published_beside_measured(table: pd.DataFrame) -> Figure:
     return scatter(groups, x="published transfer (%)", y="transfer here (%)", diagonal=True)
 
 
-def codes_against_explained(table: pd.DataFrame) -> Figure:
+def draw_dictionaries(table: pd.DataFrame) -> Figure:
     """Sparse autoencoders on the plane of how many codes are open and how much they explain; one color per kind."""
     groups = {
         str(kind): (part["open_codes"], 100 * part["explained"])

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from digsite.graft.core.access import Access, Budget, Lens, Pools
+from digsite.graft.core.access import Access, AccessBudget, ImagePools, Lens
 from digsite.graft.core.edits import Beside
-from digsite.graft.core.maps import fit_quality, ridge
-from digsite.graft.core.nets import head
+from digsite.graft.core.maps import fit_quality, fit_ridge
+from digsite.graft.core.nets import find_head
 from digsite.graft.core.pair import Pair
 from digsite.graft.core.task import Scorer
 from digsite.graft.core.tune import fit_rows
@@ -28,22 +28,28 @@ class Depth:
 
 
 def readable_ceiling(
-    pair: Pair, pools: Pools, scorer: Scorer, lens: Lens | None = None, n_images: int = 3000
+    pair: Pair, pools: ImagePools, scorer: Scorer, lens: Lens | None = None, n_images: int = 3000
 ) -> list[Depth]:
     """For every hidden layer, the best any head could do there and what shared images let one guess without it."""
-    access = Access(pools, Budget.parse(BUDGET), lens)
-    old, new, shared = access.old(n_images), access.shots().first(n_images), access.shared(n_images)
-    a, b = pair.heads()
-    mine_old, mine_new, mine_shared = (access.lens.acts(pair.receiver, x, a) for x in (old, new, shared))
-    theirs = access.lens.acts(pair.donor, shared, b).last
-    seen = row_inside(head(pair.donor, b).weight.detach()[list(pair.new)], theirs)
+    access = Access(pools, AccessBudget.parse_letters(BUDGET), lens)
+    old, new, shared = (
+        access.open_old(n_images),
+        access.open_shots().take_first(n_images),
+        access.open_shared(n_images),
+    )
+    a, b = pair.name_heads()
+    mine_old, mine_new, mine_shared = (
+        access.lens.collect_acts(pair.receiver, x, a) for x in (old, new, shared)
+    )
+    theirs = access.lens.collect_acts(pair.donor, shared, b).last
+    seen = row_inside(find_head(pair.donor, b).weight.detach()[list(pair.new)], theirs)
     logits = torch.cat([mine_old.logits, mine_new.logits])
     y = torch.cat([old.y, new.y])
     out = []
     for i, (h_old, h_new, h_shared) in enumerate(zip(mine_old.hidden, mine_new.hidden, mine_shared.hidden)):
         fit = fit_rows(torch.cat([h_old, h_new]), logits, y, list(pair.new))
-        outcome = scorer(Beside(pair.receiver, a, list(pair.new), fit.layer(), i))
-        r2 = fit_quality(theirs, ridge(h_shared, theirs)(h_shared))
+        outcome = scorer(Beside(pair.receiver, a, list(pair.new), fit.to_layer(), i))
+        r2 = fit_quality(theirs, fit_ridge(h_shared, theirs)(h_shared))
         reached = outcome.calibrated
         out.append(Depth(i + 1, h_old.shape[1], reached.transfer, reached.auc, 100 * r2, 100 * seen))
     return out

@@ -1,6 +1,6 @@
 """One couple of one seed through all methods: what a comparison run computes per job, as plain numbers."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -8,17 +8,16 @@ from torch import Tensor
 
 from digsite.base.errors import UsageError
 from digsite.graft.config import CompareConfig
-from digsite.graft.core.nets import acts, same_shape
-from digsite.graft.core.operate import Operation, Plan, best_null, operate, plan
-from digsite.graft.core.task import Outcome
+from digsite.graft.core.nets import collect_acts, has_same_shape
+from digsite.graft.core.operate import MethodPlan, Operation, measure_best_null, plan_method, run_operation
+from digsite.graft.core.task import GraftOutcome
 from digsite.graft.judge.ceiling import readable_ceiling
-from digsite.graft.judge.ledger import as_dict, entry
 from digsite.graft.subjects.theatre import Theatre, open_theatre, with_common_start
 
 Row = dict[str, Any]
 
 
-def validate(config: dict[str, Any], names: tuple[str, str], seed: int) -> list[Row]:
+def validate_grids(config: dict[str, Any], names: tuple[str, str], seed: int) -> list[Row]:
     """Every grid entry's calibrated transfer on the validation split of this couple; no test image is touched."""
     torch.set_num_threads(1)
     settings = CompareConfig.model_validate(config)
@@ -26,38 +25,42 @@ def validate(config: dict[str, Any], names: tuple[str, str], seed: int) -> list[
     lines = []
     for part in settings.grids:
         for text in part.options:
-            chosen = plan(f"{part.method} {text}")
+            chosen = plan_method(f"{part.method} {text}")
             line = {"grid": part.method, "text": f"{part.method} {text}", "setting": chosen.label}
-            lines.append({**line, **_validated(chosen, room)})
+            lines.append({**line, **_validate_one(chosen, room)})
     return lines
 
 
-def _validated(chosen: Plan, room: Theatre) -> dict[str, Any]:
+def _validate_one(chosen: MethodPlan, room: Theatre) -> dict[str, Any]:
     try:
-        model = operate(chosen, room.pair, room.pools, None, room.seed, lens=room.lens).model
+        model = run_operation(chosen, room.pair, room.pools, None, room.seed, lens=room.lens).model
     except UsageError as error:
         return {"transfer": float("nan"), "preservation": float("nan"), "failed": error.message}
     seen = room.validation(model)
     return {"transfer": seen.calibrated.transfer, "preservation": seen.calibrated.preservation, "failed": ""}
 
 
-def job(
+def compare_on_couple(
     config: dict[str, Any], names: tuple[str, str], seed: int, chosen: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """All methods on this couple, and of each grid its chosen entry; a dict of numbers, strings and small tensors."""
     torch.set_num_threads(1)
     settings = CompareConfig.model_validate(config)
     room = open_theatre(settings, names, seed)
-    null = best_null(room.pair, room.pools, room.scorer, room.seed, room.lens)
+    null = measure_best_null(room.pair, room.pools, room.scorer, room.seed, room.lens)
     alone = room.scorer(room.pair.receiver)
-    strange = room.scorer.strangers(room.pair.donor)
+    strange = room.scorer.count_strangers(room.pair.donor)
     rows, skipped = [], []
     for name, text in [*((None, t) for t in settings.methods), *(chosen or {}).items()]:
-        wanted = plan(text)
-        if reason := unfit(wanted, room):
+        wanted = plan_method(text)
+        if reason := find_misfit(wanted, room):
             skipped.append({"method": wanted.label, "reason": reason})
             continue
-        rows.append(_row(_operate(wanted, room, settings), null, strange, name, blind_outcome(wanted, room)))
+        rows.append(
+            _make_row(
+                _operate_started(wanted, room, settings), null, strange, name, blind_outcome(wanted, room)
+            )
+        )
     out: dict[str, Any] = {
         "rows": rows,
         "skipped": skipped,
@@ -73,41 +76,47 @@ def job(
     return out
 
 
-def unfit(chosen: Plan, room: Theatre) -> str:
+def find_misfit(chosen: MethodPlan, room: Theatre) -> str:
     """Why this method cannot run on this couple; empty when it can."""
-    if chosen.tag("SAME_SHAPE") and not same_shape(room.pair.receiver, room.pair.donor):
+    if chosen.method.SAME_SHAPE and not has_same_shape(room.pair.receiver, room.pair.donor):
         return "needs one shape on both sides"
     return ""
 
 
-def _operate(chosen: Plan, room: Theatre, settings: CompareConfig) -> Operation:
-    if not chosen.tag("NEEDS_START"):
-        return operate(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
-    other = room.lens.once(room.pair.receiver, ("start",), lambda: with_common_start(settings, room))
-    return operate(chosen, other.pair, other.pools, other.scorer, other.seed, lens=other.lens)
+def _operate_started(chosen: MethodPlan, room: Theatre, settings: CompareConfig) -> Operation:
+    if not chosen.method.NEEDS_START:
+        return run_operation(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
+    other = room.lens.compute_once(room.pair.receiver, ("start",), lambda: with_common_start(settings, room))
+    return run_operation(chosen, other.pair, other.pools, other.scorer, other.seed, lens=other.lens)
 
 
-def blind_outcome(wanted: Plan, room: Theatre) -> Outcome | None:
+def blind_outcome(wanted: MethodPlan, room: Theatre) -> GraftOutcome | None:
     """The same operation with a donor of the same recipe that never saw the new class; None for what uses no donor.
 
     Noise is not enough of an ablation: a real network's features help to recognize a class that it does not know.
     """
-    if room.blind is None or (wanted.module.SAME_SHAPE and not same_shape(room.pair.receiver, room.blind)):
+    if room.blind is None or (
+        wanted.method.SAME_SHAPE and not has_same_shape(room.pair.receiver, room.blind)
+    ):
         return None
-    if getattr(wanted.module, "NEEDS_START", False):
+    if wanted.method.NEEDS_START:
         return None
     pair = replace(room.pair, donor=room.blind)
     try:
-        return operate(wanted, pair, room.pools, room.scorer, room.seed, ablate=False).outcome
+        return run_operation(wanted, pair, room.pools, room.scorer, room.seed, ablate=False).outcome
     except UsageError:
         return None
 
 
-def _row(
-    done: Operation, null: Outcome, strange: dict[int, float], name: str | None, blind: Outcome | None
+def _make_row(
+    done: Operation,
+    null: GraftOutcome,
+    strange: dict[int, float],
+    name: str | None,
+    blind: GraftOutcome | None,
 ) -> Row:
     assert done.outcome is not None
-    line = as_dict(entry(done, null, strange))
+    line = as_dict(enter_line(done, null, strange))
     line["blind_calibrated_transfer"] = (
         line["noise_calibrated_transfer"] if blind is None else blind.calibrated.transfer
     )
@@ -118,18 +127,104 @@ def _row(
 
 
 @torch.no_grad()
-def geometry(room: Theatre, method: str, n: int = 150) -> dict[str, Tensor]:
+def collect_geometry(room: Theatre, method: str, n: int = 150) -> dict[str, Tensor]:
     """Penultimate features before and after, in the two main directions of the receiver's own, by class."""
-    done = operate(plan(method), room.pair, room.pools, None, room.seed, lens=room.lens)
+    done = run_operation(plan_method(method), room.pair, room.pools, None, room.seed, lens=room.lens)
     y = room.data.held.y
     involved = [*room.classes.old, *room.classes.donor]
     keep = torch.cat([(y == c).nonzero()[:n, 0] for c in sorted(set(involved))])
     x = room.data.held.x[keep]
-    before = acts(room.pair.receiver, x).last
-    after = acts(done.model, x).last
+    before = collect_acts(room.pair.receiver, x).last
+    after = collect_acts(done.model, x).last
     if after.shape[1] != before.shape[1]:
         after = before
     old = torch.isin(y[keep], torch.tensor(room.classes.old))
     center = before[old].mean(0)
     axes = torch.linalg.svd(before[old] - center, full_matrices=False).Vh[:2]
     return {"before": (before - center) @ axes.T, "after": (after - center) @ axes.T, "y": y[keep]}
+
+
+# The graft ledger: what each method was allowed, what crossed, and whether the result came from the donor.
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One line. Percentages; `gain` is calibrated transfer above the best null, `from_donor` above its own noise."""
+
+    method: str
+    budget: str
+    transfer: float
+    preservation: float
+    foreign_as_new: float
+    auc: float
+    calibrated_transfer: float
+    calibrated_preservation: float
+    calibrated_foreign_as_new: float
+    calibrated_auc: float
+    noise_transfer: float
+    noise_calibrated_transfer: float
+    null_transfer: float
+    gain: float
+    from_donor: float
+    collateral: float  # mean false-call rate on classes neither saw, above the donor's own
+    added_parameters: int
+    bytes_crossed: int
+    images_read: str
+    cpu_s: float
+    is_void: bool  # it has read test images
+
+
+class Unlisted(ValueError):
+    """An operation without its ablation has no place in the ledger."""
+
+
+def enter_line(
+    operation: Operation, null: GraftOutcome, donor_called_new: dict[int, float] | None = None
+) -> LedgerEntry:
+    """The line of one operation, beside the best null at the same false-alarm rate."""
+    if operation.outcome is None or operation.ablation is None:
+        raise Unlisted(f"'{operation.plan.label}' was not scored together with its noise ablation.")
+    raw, cal = operation.outcome.raw, operation.outcome.calibrated
+    noise = operation.ablation
+    strange = (donor_called_new or {}).items()
+    extra = [operation.outcome.called_new[c] - share for c, share in strange]
+    return LedgerEntry(
+        method=operation.plan.label,
+        budget=str(operation.plan.budget),
+        transfer=raw.transfer,
+        preservation=raw.preservation,
+        foreign_as_new=raw.foreign_as_new,
+        auc=raw.auc,
+        calibrated_transfer=cal.transfer,
+        calibrated_preservation=cal.preservation,
+        calibrated_foreign_as_new=cal.foreign_as_new,
+        calibrated_auc=cal.auc,
+        noise_transfer=noise.raw.transfer,
+        noise_calibrated_transfer=noise.calibrated.transfer,
+        null_transfer=null.calibrated.transfer,
+        gain=cal.transfer - null.calibrated.transfer,
+        from_donor=cal.transfer - noise.calibrated.transfer,
+        collateral=sum(extra) / len(extra) if extra else float("nan"),
+        added_parameters=operation.added_parameters,
+        bytes_crossed=operation.n_bytes,
+        images_read=" ".join(f"{k}:{v}" for k, v in sorted(operation.images.items())),
+        cpu_s=operation.cpu_s,
+        is_void="t" in operation.images,
+    )
+
+
+def as_dict(line: LedgerEntry) -> dict[str, Any]:
+    return asdict(line)
+
+
+def say_gain(line: LedgerEntry) -> str:
+    """The verdict in one sentence, whose first word is the sign of the gain over the best null."""
+    compared = f"{line.calibrated_transfer:.1f} % of the new class against {line.null_transfer:.1f} % of the best null"
+    if line.is_void:
+        return f"Void: the method has read test images, so its gain of {line.gain:+.1f} points says nothing."
+    if line.gain < 0:
+        return f"Negative: the graft is {-line.gain:.1f} points below what no donor gives ({compared})."
+    noise = f"{line.from_donor:+.1f} of them from what the donor knew"
+    if line.gain == 0:
+        return f"None: the graft gains nothing over what no donor gives ({compared})."
+    return f"Gain: {line.gain:.1f} points at equal false alarms ({compared}), {noise}."

@@ -9,8 +9,8 @@ import pandas as pd
 
 from digsite.base.errors import DigsiteError
 from digsite.base.intervals import Interval, exact_share
-from digsite.graft.config import GRIDS, SURGERY
-from digsite.graft.core.metrics import interval, paired
+from digsite.graft.config import list_group
+from digsite.graft.core.metrics import paired_interval, percent_interval
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ TOLERANCE = 5.0  # points of preservation that a method may cost and still be na
 Results = list[dict[str, Any]]
 
 
-def groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+def group_rows(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
     """Parts of a table by its keys, in the order of their first rows; one label is one setting."""
     for key, part in frame.groupby(list(keys), sort=False):
         if "method" in keys and "setting" in part and len(set(part["setting"])) > 1:
@@ -51,7 +51,7 @@ def groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[Any, ...], p
         yield (key if isinstance(key, tuple) else (key,)), pd.DataFrame(part)
 
 
-def choices(validated: list[list[dict[str, Any]]]) -> dict[str, str]:
+def choose_entries(validated: list[list[dict[str, Any]]]) -> dict[str, str]:
     """Grid to the setting with the best transfer on the validation split, mean over couples.
 
     One that failed anywhere is out, and so is one that keeps less of the old classes than the best keeper minus `SLACK`.
@@ -60,10 +60,10 @@ def choices(validated: list[list[dict[str, Any]]]) -> dict[str, str]:
     if frame.empty:
         return {}
     out: dict[str, str] = {}
-    for (grid,), part in groups(frame, "grid"):
+    for (grid,), part in group_rows(frame, "grid"):
         means = {
             text: (float(np.mean(one["transfer"].to_numpy())), float(np.mean(one["preservation"].to_numpy())))
-            for (text,), one in groups(part, "text")
+            for (text,), one in group_rows(part, "text")
         }
         whole = {text: pair for text, pair in means.items() if np.isfinite(pair).all()}
         floor = max((kept for _, kept in whole.values()), default=0.0) - SLACK
@@ -88,7 +88,7 @@ def ledger_table(per_seed: Results) -> pd.DataFrame:
             "seeds": len(rows),
         }
         for key in MEANS:
-            at = interval([r[key] for r in rows])
+            at = percent_interval([r[key] for r in rows])
             line[key] = at.value
             if key in BOUNDS:
                 line[f"{key}_low"], line[f"{key}_high"] = (
@@ -112,22 +112,20 @@ ASKED = {
     "injection": "the best of the nine injection methods",
     "any": "the best method that keeps the old classes",
 }
-FAMILIES = {"surgery": {text.split()[0] for text in SURGERY}, "injection": set(GRIDS)}
 
 
 class UnlikeSettings(DigsiteError):
     """Rows of two experiments under one label."""
 
 
-def candidates(table: pd.DataFrame, asks: str) -> list[str]:
+def list_candidates(table: pd.DataFrame, asks: str) -> list[str]:
     """Methods that a study's question is about: never nulls, never what has read test images."""
     real = ~table["is_void"] & ~table["method"].str.startswith(("null_", "random_"))
     if asks == "blind":
         real &= ~table["budget"].str.contains("[bkFt]") & (table["bytes_crossed"] > 64)
-    if asks in FAMILIES:
-        real &= table["method"].map(
-            lambda name: any(name == f or name.startswith(f"{f}_") for f in FAMILIES[asks])
-        )
+    if asks in ("surgery", "injection"):
+        family = list_group(asks)
+        real &= table["method"].map(lambda name: any(name == f or name.startswith(f"{f}_") for f in family))
     return table[real]["method"].tolist()
 
 
@@ -154,14 +152,14 @@ def chosen_elsewhere(per_seed: Results, names: list[str]) -> list[dict[str, Any]
 
 def claim_best(run: "Run", per_seed: Results, table: pd.DataFrame, asks: str, prefix: str, name: str) -> str:
     """The headline of one couple, and its sentence: the best method that was asked for, beside its strongest rival."""
-    names = candidates(table, asks)
+    names = list_candidates(table, asks)
     rows = chosen_elsewhere(per_seed, names)
     if not rows:
         return f"'{name}': {ASKED[asks]} does not keep the old classes."
-    honest = chosen_elsewhere(per_seed, [n for n in candidates(table, "blind") if n not in names])
-    rivals = rivals_of(rows)
+    honest = chosen_elsewhere(per_seed, [n for n in list_candidates(table, "blind") if n not in names])
+    rivals = list_rivals(rows)
     if honest:
-        other = interval([r["calibrated_transfer"] for r in honest]).value
+        other = percent_interval([r["calibrated_transfer"] for r in honest]).value
         rivals["the best other method without its images"] = other
     over, how = _over_seeds_or_images(per_seed, [r["calibrated_transfer"] for r in rows])
     share: dict[str, Any] = {"unit": "%", "kind": "share", "better": "higher"}
@@ -169,7 +167,7 @@ def claim_best(run: "Run", per_seed: Results, table: pd.DataFrame, asks: str, pr
     title = f"New class recognized with {ASKED[asks]}, at equal false alarms{of}"
     run.claim(f"{prefix}best/transfer", interval=over, rivals=rivals, title=title, note=how, **share)
     donor = [max(r["noise_calibrated_transfer"], r["blind_calibrated_transfer"]) for r in rows]
-    gap = paired([r["calibrated_transfer"] for r in rows], donor)
+    gap = paired_interval([r["calibrated_transfer"] for r in rows], donor)
     run.claim(
         f"{prefix}best/from_donor",
         interval=gap,
@@ -180,34 +178,36 @@ def claim_best(run: "Run", per_seed: Results, table: pd.DataFrame, asks: str, pr
         title=f"Of that, what the donor knows{of}",
         null_is="no more than from noise or from a donor that never saw the class",
     )
-    kept = interval([r["calibrated_preservation"] for r in rows])
+    kept = percent_interval([r["calibrated_preservation"] for r in rows])
     run.claim(
         f"{prefix}best/preservation", interval=kept, title=f"Old classes that are kept with it{of}", **share
     )
-    return best_sentence(prefix, name, asks, rows, rivals, gap)
+    return say_best(prefix, name, asks, rows, rivals, gap)
 
 
-def rivals_of(rows: Results) -> dict[str, float]:
+def list_rivals(rows: Results) -> dict[str, float]:
     """What a graft stands beside: its own pipeline without the donor's knowledge, and no graft at all."""
     columns = {
         "noise in the donor's place": "noise_calibrated_transfer",
         "a donor that never saw the class": "blind_calibrated_transfer",
         "novelty alone, no donor": "null_transfer",
     }
-    return {name: interval([r[column] for r in rows]).value for name, column in columns.items()}
+    return {name: percent_interval([r[column] for r in rows]).value for name, column in columns.items()}
 
 
 def _over_seeds_or_images(per_seed: Results, values: list[float]) -> tuple[Interval, str]:
     """Over seeds where there are enough; of a single couple over its held-out images of the new class."""
     if len(values) > 1:
-        return interval(values), f"the method of each seed was chosen on the others; {len(values)} seeds"
+        return percent_interval(
+            values
+        ), f"the method of each seed was chosen on the others; {len(values)} seeds"
     n = per_seed[0]["n_new_images"]
     low, high = exact_share(round(values[0] * n / 100), n)
     how = "one couple, chosen and scored on the same images; the interval is over these images"
     return Interval(values[0], 100 * low, 100 * high, n), how
 
 
-def best_sentence(
+def say_best(
     prefix: str, name: str, asks: str, rows: Results, rivals: dict[str, float], gap: Interval
 ) -> str:
     """What was asked, its strongest rival, and whether the donor is behind it."""

@@ -1,17 +1,26 @@
 """The networks of the task by name, and how a receiver and a donor of them are trained."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import blake2b
+from json import dumps
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
+from digsite.base.atomic import replace_file
 from digsite.base.errors import NotFound, name_nearest
 from digsite.base.streams import derive_seed
+from digsite.base.version import __version__
 from digsite.config import Config
+from digsite.config.folders import cache_dir
 from digsite.graft.config import CNNS, MLPS, NETWORKS
-from digsite.graft.core.access import Images
+from digsite.graft.core.access import LabelledImages
 from digsite.graft.core.pair import Pair
-from digsite.graft.core.task import Classes, Split
+from digsite.graft.core.task import Classes, ImageSplit
 from digsite.models import build
 from digsite.models.configs.cnn import CnnConfig
 from digsite.models.configs.mlp import MlpConfig
@@ -22,7 +31,7 @@ PARTS = (0.5, 0.25)  # of the time: a common start, and each fine-tuning of it, 
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How a network is trained; `least` steps are taken however few the images."""
 
     epochs: float = 8
@@ -31,12 +40,12 @@ class Recipe:
     weight_decay: float = 1e-4
     least: int = 400
 
-    def part(self, share: float) -> "Recipe":
+    def shorten(self, share: float) -> "TrainingRecipe":
         """The same for a share of the time."""
         return replace(self, epochs=share * self.epochs, least=max(1, round(share * self.least)))
 
 
-def network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
+def find_network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
     if name in MLPS:
         hidden = MLPS[name]
         sizes = [image[0] * image[1] * image[2], *hidden, n_classes]
@@ -56,8 +65,8 @@ def network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
     raise NotFound(f"There is no network '{name}'.", hint=name_nearest(name, NETWORKS))
 
 
-def train(
-    config: Config, images: Images, seed: int, recipe: Recipe, start: nn.Module | None = None
+def train_network(
+    config: Config, images: LabelledImages, seed: int, recipe: TrainingRecipe, start: nn.Module | None = None
 ) -> nn.Module:
     """One network on these images, from its own initial weights or from `start`."""
     steps = max(recipe.least, round(recipe.epochs * len(images) / recipe.batch))
@@ -73,63 +82,70 @@ def train(
     return trained.ensemble.module(0).requires_grad_(False).eval()
 
 
-def couple(
+def train_couple(
     names: tuple[str, str],
-    data: Split,
+    data: ImageSplit,
     classes: Classes,
     seed: int,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     *,
     common_start: bool = False,
 ) -> Pair:
     """Receiver and donor of this seed, trained on what each of them owns."""
     shape = tuple(data.train.x.shape[1:])
     n_classes = int(data.train.y.max()) + 1
-    configs = [network(name, shape, n_classes) for name in names]
+    configs = [find_network(name, shape, n_classes) for name in names]
     start = None
     if common_start:
         known = {*classes.old, *classes.donor}
         rest = tuple(int(c) for c in data.train.y.unique() if int(c) not in known)
-        first, recipe = (recipe.part(share) for share in PARTS)
-        start = train(configs[0], data.train.of(rest), derive_seed(seed, "graft/start"), first)
-    owned = [data.train.of(classes.old), data.train.of(classes.donor)]
+        first, recipe = (recipe.shorten(share) for share in PARTS)
+        start = train_network(
+            configs[0], data.train.of_classes(rest), derive_seed(seed, "graft/start"), first
+        )
+    owned = [data.train.of_classes(classes.old), data.train.of_classes(classes.donor)]
     nets = [
-        train(config, images, derive_seed(seed, f"graft/{role}"), recipe, start)
+        train_network(config, images, derive_seed(seed, f"graft/{role}"), recipe, start)
         for config, images, role in zip(configs, owned, ("receiver", "donor"))
     ]
     return Pair(nets[0], nets[1], classes.old, classes.shared, classes.new, classes.foreign, start=start)
 
 
-def blind_donor(name: str, data: Split, classes: Classes, seed: int, recipe: Recipe) -> nn.Module:
+def train_blind_donor(
+    name: str, data: ImageSplit, classes: Classes, seed: int, recipe: TrainingRecipe
+) -> nn.Module:
     """A donor of the same shape, images and recipe, except that it never saw the new class: a null for every method."""
     shape, n_classes = tuple(data.train.x.shape[1:]), int(data.train.y.max()) + 1
     known = tuple(c for c in classes.donor if c not in classes.new)
-    return train(
-        network(name, shape, n_classes), data.train.of(known), derive_seed(seed, "graft/blind"), recipe
+    return train_network(
+        find_network(name, shape, n_classes),
+        data.train.of_classes(known),
+        derive_seed(seed, "graft/blind"),
+        recipe,
     )
 
 
-def rebuilt_network(name: str, data: Split, state: dict[str, torch.Tensor]) -> nn.Module:
+def rebuild_network(name: str, data: ImageSplit, state: dict[str, torch.Tensor]) -> nn.Module:
     """A network of this name from stored weights."""
-    made = build(network(name, tuple(data.train.x.shape[1:]), int(data.train.y.max()) + 1)).eval()
+    made = build(find_network(name, tuple(data.train.x.shape[1:]), int(data.train.y.max()) + 1)).eval()
     made.load_state_dict(state)
     return made.requires_grad_(False)
 
 
-def rebuilt_couple(
-    names: tuple[str, str], data: Split, classes: Classes, states: dict[str, dict[str, torch.Tensor]]
+def rebuild_couple(
+    names: tuple[str, str], data: ImageSplit, classes: Classes, states: dict[str, dict[str, torch.Tensor]]
 ) -> Pair:
     """The same couple from stored weights."""
     shape = tuple(data.train.x.shape[1:])
     n_classes = int(data.train.y.max()) + 1
     nets: dict[str, nn.Module] = {}
     for role, name in zip(("receiver", "donor"), names):
-        nets[role] = build(network(name, shape, n_classes)).eval()
+        nets[role] = build(find_network(name, shape, n_classes)).eval()
         nets[role].load_state_dict(states[role])
         nets[role].requires_grad_(False)
     start = None
     if "start" in states:
-        start = build(network(names[0], shape, n_classes)).eval()
+        start = build(find_network(names[0], shape, n_classes)).eval()
         start.load_state_dict(states["start"])
     return Pair(
         nets["receiver"],
@@ -142,6 +158,43 @@ def rebuilt_couple(
     )
 
 
-def states(pair: Pair) -> dict[str, dict[str, torch.Tensor]]:
+def collect_states(pair: Pair) -> dict[str, dict[str, torch.Tensor]]:
     found = {"receiver": pair.receiver, "donor": pair.donor, "start": pair.start}
     return {role: dict(net.state_dict()) for role, net in found.items() if net is not None}
+
+
+# Trained couples kept in the user's cache, so that a second run with the same recipe trains nothing.
+
+States = dict[str, dict[str, Tensor]]
+
+
+def find_address(recipe: dict[str, Any]) -> Path:
+    """A file named by everything that decides the weights."""
+    text = dumps({**recipe, "torch": torch.__version__, "digsite": __version__}, sort_keys=True, default=str)
+    return cache_dir() / "graft" / f"{blake2b(text.encode(), digest_size=12).hexdigest()}.safetensors"
+
+
+def read_or_compute(recipe: dict[str, Any], compute: Callable[[], States]) -> States:
+    """The stored weights, or freshly computed ones, which are then stored."""
+    path = find_address(recipe)
+    if path.is_file():
+        return _unflatten_states(load_file(path))
+    states = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_file(path) as target:
+        save_file(_flatten_states(states), target)
+    return _unflatten_states(_flatten_states(states))
+
+
+def _flatten_states(states: States) -> dict[str, Tensor]:
+    return {
+        f"{role}/{name}": t.contiguous().clone() for role, part in states.items() for name, t in part.items()
+    }
+
+
+def _unflatten_states(flat: dict[str, Tensor]) -> States:
+    out: States = {}
+    for key, t in flat.items():
+        role, _, name = key.partition("/")
+        out.setdefault(role, {})[name] = t
+    return out

@@ -19,7 +19,7 @@ KINDS = ("independent", "correlated", "hierarchical")
 
 
 @dataclass(frozen=True)
-class World:
+class FeatureWorld:
     """`directions` are unit rows; `rates` how often a feature is on; `groups` which features share a common cause;
     `parents` names each feature's parent, -1 for none."""
 
@@ -47,7 +47,7 @@ def draw_world(
     group: int = 4,
     noise: float = 0.02,
     seed: int = 0,
-) -> World:
+) -> FeatureWorld:
     """A world of `n_features` in `width` dimensions, of which `mean_on` are on at a time (in a hierarchy fewer: a child
     needs its parent). Rates fall as a power law, as those of words do; `group` features share a cause or a parent."""
     if kind not in KINDS:
@@ -64,7 +64,7 @@ def draw_world(
         parents = torch.where(torch.arange(n_features) % group == 0, -1, groups * group)
         # A parent is on at least as often as all its children together would need it.
         rates[parents < 0] = rates[parents < 0].clamp(min=0.1)
-    return World(
+    return FeatureWorld(
         kind,
         directions / directions.norm(dim=1, keepdim=True),
         rates,
@@ -76,7 +76,7 @@ def draw_world(
     )
 
 
-def draw_codes(world: World, n: int, seed: int = 0) -> Float[Tensor, "n features"]:
+def draw_codes(world: FeatureWorld, n: int, seed: int = 0) -> Float[Tensor, "n features"]:
     """How strongly every feature is on in each of `n` samples; 0 where it is off."""
     draw = torch.Generator().manual_seed(derive_seed(seed, "graft/world-codes"))
     own = torch.randn(n, world.n_features, generator=draw)
@@ -101,7 +101,7 @@ def draw_codes(world: World, n: int, seed: int = 0) -> Float[Tensor, "n features
 
 
 def draw_activations(
-    world: World, n: int, seed: int = 0
+    world: FeatureWorld, n: int, seed: int = 0
 ) -> tuple[Float[Tensor, "n width"], Float[Tensor, "n features"]]:
     """Activations and the codes behind them; the noise is that of a fresh stream."""
     codes = draw_codes(world, n, seed)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from digsite.base.atomic import write_json
 from digsite.base.errors import NotFound, UsageError
-from digsite.graft.core.dictionaries import Sae, Spec
+from digsite.graft.core.dictionaries import Sae, SaeSpec
 
 ARCHITECTURES = {"l1": "standard", "topk": "topk", "batch_topk": "jumprelu", "jumprelu": "jumprelu"}
 
 
-def plain(sae: Sae) -> dict[str, Tensor]:
+def unscale_sae(sae: Sae) -> dict[str, Tensor]:
     """The four matrices with the input scale folded in; the published bottleneck has no such form."""
     if sae.spec.kind == "bottleneck":
         raise UsageError(
@@ -36,7 +36,7 @@ def plain(sae: Sae) -> dict[str, Tensor]:
 
 def save_saelens(sae: Sae, folder: Path) -> None:
     """`cfg.json` and `sae_weights.safetensors`; batch-top-k is stored as the threshold network it has become."""
-    tensors = plain(sae)
+    tensors = unscale_sae(sae)
     d, m = tensors["W_enc"].shape
     cfg: dict[str, Any] = {
         "architecture": ARCHITECTURES[sae.spec.kind],
@@ -60,7 +60,7 @@ def save_sparsify(sae: Sae, folder: Path) -> None:
     """`cfg.json` and `sae.safetensors`; that layout knows top-k only and subtracts the decoder bias first."""
     if sae.spec.kind != "topk":
         raise UsageError(f"The sparsify layout holds top-k autoencoders only, not '{sae.spec.kind}'.")
-    t = plain(sae)
+    t = unscale_sae(sae)
     shifted = t["b_enc"] + t["b_dec"] @ t["W_enc"]
     tensors = {
         "encoder.weight": t["W_enc"].T,
@@ -97,7 +97,7 @@ def load_sae(folder: Path) -> Sae:
             "W_dec": t["W_dec"],
             "b_dec": t["b_dec"],
         }
-        return _made("topk", params, float(cfg["k"]))
+        return _make_sae("topk", params, float(cfg["k"]))
     weights = folder / "sae_weights.safetensors"
     if not weights.is_file():
         raise NotFound(
@@ -128,11 +128,11 @@ def _from_saelens(cfg: dict[str, Any], t: dict[str, Tensor]) -> Sae:
         t["b_enc"] = t["b_enc"] - t["b_dec"] @ t["W_enc"]
     if architecture == "topk":
         k = cfg.get("k") or cfg.get("activation_fn_kwargs", {}).get("k")
-        return _made("topk", t, float(k))
-    return _made(kinds[architecture], t, 0.0)
+        return _make_sae("topk", t, float(k))
+    return _make_sae(kinds[architecture], t, 0.0)
 
 
-def _made(kind: str, params: dict[str, Tensor], sparsity: float) -> Sae:
+def _make_sae(kind: str, params: dict[str, Tensor], sparsity: float) -> Sae:
     known = {"W_enc", "b_enc", "W_dec", "b_dec", "threshold"}
     kept = {k: v.float() for k, v in params.items() if k in known}
-    return Sae(Spec(kind, kept["W_enc"].shape[1], sparsity), kept, torch.ones(()))
+    return Sae(SaeSpec(kind, kept["W_enc"].shape[1], sparsity), kept, torch.ones(()))

@@ -7,19 +7,19 @@ from torch import nn
 
 from digsite.data import ImageSet, load
 from digsite.graft.config import TaskConfig
-from digsite.graft.core.access import Lens, Pools
+from digsite.graft.core.access import ImagePools, Lens
 from digsite.graft.core.pair import Pair
-from digsite.graft.core.task import Classes, Scorer, Split, check_knowledge, pools, split
+from digsite.graft.core.task import Classes, ImageSplit, Scorer, check_knowledge, make_pools, split_images
 from digsite.graft.subjects.couples import (
     PARTS,
-    Recipe,
-    blind_donor,
-    couple,
-    rebuilt_couple,
-    rebuilt_network,
-    states,
+    TrainingRecipe,
+    collect_states,
+    read_or_compute,
+    rebuild_couple,
+    rebuild_network,
+    train_blind_donor,
+    train_couple,
 )
-from digsite.graft.subjects.store import kept
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Theatre:
 
     names: tuple[str, str]
     seed: int
-    data: Split
+    data: ImageSplit
     classes: Classes
     pair: Pair
-    pools: Pools
+    pools: ImagePools
     scorer: Scorer
     validation: Scorer
     blind: nn.Module | None = None  # a donor of the same recipe that never saw the new class
@@ -40,31 +40,31 @@ class Theatre:
 
 def open_theatre(config: TaskConfig, names: tuple[str, str], seed: int) -> Theatre:
     """Loads, splits, trains (or reads from the cache) and checks that each side knows what it should."""
-    data = split(reduced(load(config.data), config.max_train), seed, config.held)
+    data = split_images(cut_images_per_class(load(config.data), config.max_train), seed, config.held)
     classes = Classes(tuple(config.old), tuple(config.shared), tuple(config.new), tuple(config.foreign))
-    pair, blind = _trained(config, names, seed, data, classes)
+    pair, blind = _train_or_read(config, names, seed, data, classes)
     scorer = Scorer(data, classes, rate=config.rate)
     validation = Scorer(data, classes, rate=config.rate, validation=True)
     check_knowledge(validation, pair.receiver, pair.donor)
-    return Theatre(names, seed, data, classes, pair, pools(data, classes), scorer, validation, blind)
+    return Theatre(names, seed, data, classes, pair, make_pools(data, classes), scorer, validation, blind)
 
 
 def with_common_start(config: TaskConfig, room: Theatre) -> Theatre:
     """The same with both networks fine-tuned from one, on the same images."""
-    pair, _ = _trained(config, room.names, room.seed, room.data, room.classes, common_start=True)
+    pair, _ = _train_or_read(config, room.names, room.seed, room.data, room.classes, common_start=True)
     return replace(room, pair=pair, lens=Lens())
 
 
-def _trained(
+def _train_or_read(
     config: TaskConfig,
     names: tuple[str, str],
     seed: int,
-    data: Split,
+    data: ImageSplit,
     classes: Classes,
     *,
     common_start: bool = False,
 ) -> tuple[Pair, nn.Module | None]:
-    recipe = Recipe(config.epochs, config.batch, config.lr, config.weight_decay, config.least_steps)
+    recipe = TrainingRecipe(config.epochs, config.batch, config.lr, config.weight_decay, config.least_steps)
     named = {
         "data": config.data,
         "max_train": config.max_train,
@@ -78,17 +78,17 @@ def _trained(
     }
 
     def compute() -> dict[str, dict[str, torch.Tensor]]:
-        found = states(couple(names, data, classes, seed, recipe, common_start=common_start))
+        found = collect_states(train_couple(names, data, classes, seed, recipe, common_start=common_start))
         if common_start:
             return found
-        return found | {"blind": dict(blind_donor(names[1], data, classes, seed, recipe).state_dict())}
+        return found | {"blind": dict(train_blind_donor(names[1], data, classes, seed, recipe).state_dict())}
 
-    stored = kept(named, compute)
-    pair = rebuilt_couple(names, data, classes, stored)
-    return pair, rebuilt_network(names[1], data, stored["blind"]) if "blind" in stored else None
+    stored = read_or_compute(named, compute)
+    pair = rebuild_couple(names, data, classes, stored)
+    return pair, rebuild_network(names[1], data, stored["blind"]) if "blind" in stored else None
 
 
-def reduced(images: ImageSet, per_class: int) -> ImageSet:
+def cut_images_per_class(images: ImageSet, per_class: int) -> ImageSet:
     """The first images of each class; the test set stays whole."""
     if not per_class:
         return images
@@ -97,6 +97,6 @@ def reduced(images: ImageSet, per_class: int) -> ImageSet:
     return replace(images, x_train=images.x_train[keep], y_train=images.y_train[keep])
 
 
-def title(names: tuple[str, str]) -> str:
+def name_pair(names: tuple[str, str]) -> str:
     """How a pair is called in claims and tables."""
     return names[0] if names[0] == names[1] else f"{names[0]}_from_{names[1]}"

@@ -7,11 +7,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from digsite.graft.core.metrics import interval
-from digsite.graft.core.operate import operate, plan
-from digsite.graft.experiments.jobs import couples, worked
+from digsite.graft.core.metrics import percent_interval
+from digsite.graft.core.operate import plan_method, run_operation
+from digsite.graft.experiments.jobs import list_couples, work_ahead
 from digsite.graft.figures import ledger as figures
-from digsite.graft.judge.summary import groups
+from digsite.graft.judge.summary import group_rows
 from digsite.graft.subjects.theatre import Theatre, open_theatre
 from digsite.joint.config import SurvivalConfig
 from digsite.joint.judge.survival import compare, pruned, quantized, removed
@@ -28,8 +28,8 @@ def job(config: dict[str, Any], names: tuple[str, str], seed: int) -> dict[str, 
     returned: Rows = []
     survived: Rows = []
     for text in settings.methods:
-        model = operate(plan(text), room.pair, room.pools, None, seed, lens=room.lens).model
-        label = plan(text).label
+        model = run_operation(plan_method(text), room.pair, room.pools, None, seed, lens=room.lens).model
+        label = plan_method(text).label
         returned.append({"method": label, **there_and_back(room, model)})
         survived += [{"method": label, **line} for line in through(room, text, model, settings)]
     return {"returned": returned, "survived": survived}
@@ -57,7 +57,9 @@ def through(room: Theatre, text: str, model: nn.Module, settings: SurvivalConfig
     for kind, amount, change in changes:
         after = room.scorer(change(model)).raw
         thin = replace(room.pair, receiver=change(room.pair.receiver))
-        into = operate(plan(text), thin, room.pools, room.scorer, room.seed, ablate=False).outcome
+        into = run_operation(
+            plan_method(text), thin, room.pools, room.scorer, room.seed, ablate=False
+        ).outcome
         assert into is not None
         lines.append(
             {
@@ -82,13 +84,13 @@ def through(room: Theatre, text: str, model: nn.Module, settings: SurvivalConfig
 
 def survival(config: SurvivalConfig, run: Run) -> None:
     returned, survived = [], []
-    for name, seed, done in worked(run, config, job, couples(config)):
+    for name, seed, done in work_ahead(run, config, job, list_couples(config)):
         returned.append(pd.DataFrame(done["returned"]).assign(pair=name, seed=seed))
         survived.append(pd.DataFrame(done["survived"]).assign(pair=name, seed=seed))
     back, alive = pd.concat(returned), pd.concat(survived)
     run.table("returned", back)
     run.table("survived", alive)
-    for (pair, method), part in groups(back, "pair", "method"):
+    for (pair, method), part in group_rows(back, "pair", "method"):
         _claim(
             run,
             f"{pair}/{method}/agreement_after_removal",
@@ -105,7 +107,7 @@ def survival(config: SurvivalConfig, run: Run) -> None:
         )
     keys = ["pair", "method", "order", "change", "amount"]
     mean = alive.groupby(keys, sort=False)[["transfer", "preservation"]].mean().reset_index()
-    for key, part in groups(alive, *keys):
+    for key, part in group_rows(alive, *keys):
         pair, method, order, change, amount = map(str, key)
         where = "grafted" if order.startswith("graft") else "receiver"
         _claim(
@@ -119,7 +121,7 @@ def survival(config: SurvivalConfig, run: Run) -> None:
     if not first.empty:
         run.figure(
             "survival",
-            figures.survival(first, "amount", "share of weights pruned away"),
+            figures.draw_survival(first, "amount", "share of weights pruned away"),
             first,
             caption="Transfer that is left when the grafted network is pruned by size.",
         )
@@ -130,16 +132,16 @@ def survival(config: SurvivalConfig, run: Run) -> None:
 
 
 def _claim(run: Run, name: str, values: list[float], null: float | None = None, title: str = "") -> None:
-    at = interval(values)
+    at = percent_interval(values)
     run.claim(name, at.value, interval=at, null=null, unit="%", kind="share", title=title)
 
 
 def _verdict(back: pd.DataFrame) -> str:
     words, left = [], {}
-    for (pair, method), part in groups(back, "pair", "method"):
+    for (pair, method), part in group_rows(back, "pair", "method"):
         name = f"{pair}/{method}"
         words.append(f"'{method}' agrees on {cite(f'{name}/agreement_after_removal')} of held-out inputs")
-        left[f"{name}/transfer_after_removal"] = interval(part["transfer_left"].tolist()).value
+        left[f"{name}/transfer_after_removal"] = percent_interval(part["transfer_left"].tolist()).value
     most = max(left, key=lambda name: left[name])
     return (
         "With the graft taken out again, the network beside the original receiver: "

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from digsite.graft.core.edits import Reading, Shifted, edited, with_outputs
-from digsite.graft.core.nets import head, head_name, layers, predict, same_shape
+from digsite.graft.core.edits import ReadingGraft, Shifted, copy_model, widen_head
+from digsite.graft.core.nets import find_head, find_head_name, has_same_shape, list_layers, predict_logits
 from digsite.prune import prune_matrix
 
 
 def removed(model: nn.Module, new: list[int]) -> nn.Module:
     """The graft taken out: an added part is dropped, a head row is silenced; moved weights stay moved."""
-    if isinstance(model, Shifted | Reading):
+    if isinstance(model, Shifted | ReadingGraft):
         return removed(model.base, new)
-    name = head_name(model)
-    copy = edited(with_outputs(model, name, new))
-    last = head(copy, name)
+    name = find_head_name(model)
+    copy = copy_model(widen_head(model, name, new))
+    last = find_head(copy, name)
     last.weight.data[new], last.bias.data[new] = 0.0, -1e4
     return copy
 
@@ -32,7 +32,7 @@ class Difference:
 
 @torch.no_grad()
 def compare(a: nn.Module, b: nn.Module, x: Tensor, classes: list[int]) -> Difference:
-    out_a, out_b = predict(a, x), predict(b, x)
+    out_a, out_b = predict_logits(a, x), predict_logits(b, x)
     same = (out_a.argmax(1) == out_b.argmax(1)).float().mean()
     gap = (out_a[:, classes] - out_b[:, classes]).square().mean().sqrt()
     return Difference(100 * float(same), float(gap), _weight_distance(a, b))
@@ -40,9 +40,9 @@ def compare(a: nn.Module, b: nn.Module, x: Tensor, classes: list[int]) -> Differ
 
 def _weight_distance(a: nn.Module, b: nn.Module) -> float:
     """Not a number between networks of two shapes."""
-    if not same_shape(a, b):
+    if not has_same_shape(a, b):
         return float("nan")
-    pairs = list(zip(layers(a).values(), layers(b).values()))[:-1]
+    pairs = list(zip(list_layers(a).values(), list_layers(b).values()))[:-1]
     moved = torch.stack([(p.weight - q.weight).square().sum() for p, q in pairs]).sum()
     size = torch.stack([p.weight.square().sum() for p, _ in pairs]).sum()
     return float((moved / size).sqrt())
@@ -51,10 +51,10 @@ def _weight_distance(a: nn.Module, b: nn.Module) -> float:
 @torch.no_grad()
 def pruned(model: nn.Module, share: float) -> nn.Module:
     """The `share` smallest weights of each layer but the head set to zero, by the prune room's own magnitude."""
-    copy = edited(model)
+    copy = copy_model(model)
     if not share:
         return copy
-    for name, layer in list(layers(copy).items())[:-1]:
+    for name, layer in list(list_layers(copy).items())[:-1]:
         flat = layer.weight.flatten(1)
         layer.weight.copy_(
             prune_matrix(flat, None, "magnitude", share, name=name).weight.view_as(layer.weight)
@@ -65,9 +65,9 @@ def pruned(model: nn.Module, share: float) -> nn.Module:
 @torch.no_grad()
 def quantized(model: nn.Module, bits: int) -> nn.Module:
     """Weights rounded to `bits` bits, one scale per row (symmetric)."""
-    copy = edited(model)
+    copy = copy_model(model)
     steps = 2 ** (bits - 1) - 1
-    for layer in layers(copy).values():
+    for layer in list_layers(copy).values():
         flat = layer.weight.flatten(1)
         scale = flat.abs().amax(1, keepdim=True).clamp_min(1e-12) / steps
         layer.weight.copy_(((flat / scale).round() * scale).reshape(layer.weight.shape))

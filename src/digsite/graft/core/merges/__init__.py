@@ -1,13 +1,9 @@
-"""Several fine-tuned models made into one: one file per way, all on named weights of one shape.
+"""Several fine-tuned models made into one: a class per way, found by its base, all on named weights of one shape."""
 
-A member has `merge(parents, evidence, settings) -> weights`. `NEEDS` says what of the evidence it reads: 'start' (the
-weights that all parents were tuned from), 'fisher' (how sharply each parent's loss depends on each weight), 'grams' (what
-each parent's linear maps read), or nothing.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,13 +12,6 @@ from digsite.base.errors import UsageError, name_nearest
 
 FAMILY = "digsite.graft.core.merges"
 State = dict[str, Tensor]
-
-
-class Member(Protocol):
-    """What a file of this folder has."""
-
-    NEEDS: Any  # of the evidence: 'start', 'fisher', 'grams'
-    merge: Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -45,11 +34,27 @@ class MergeSettings:
     shares: tuple[float, ...] = field(default=())  # of the parents, equal if empty
     seed: int = 0
 
-    def shares_of(self, n: int) -> list[float]:
+    def split_shares(self, n: int) -> list[float]:
+        """What each of `n` parents counts; the shares sum to 1."""
         given = self.shares or (1 / n,) * n
         if len(given) != n:
             raise UsageError(f"{len(given)} shares were given for {n} parents.")
         return [share / sum(given) for share in given]
+
+
+class Merge(ABC):
+    """One way to merge. `NEEDS` says what of the evidence it reads: 'start' (the weights that all parents were tuned from),
+    'fisher' (how sharply each parent's loss depends on each weight), 'grams' (what each parent's linear maps read)."""
+
+    NEEDS: ClassVar[tuple[str, ...]] = ()
+
+    @staticmethod
+    @abstractmethod
+    def merge_states(parents: list[State], evidence: Evidence, settings: MergeSettings) -> State:
+        """Weights by name, from two parents' or more of the same names and shapes."""
+
+
+Member = Merge
 
 
 def merge_models(
@@ -58,7 +63,11 @@ def merge_models(
     evidence: Evidence | None = None,
     settings: MergeSettings | None = None,
 ) -> State:
-    """Merge parents of one architecture by a member of the family, after checking that they are of one architecture."""
+    """Merge parents of one architecture by a member of the family, after checking that they are of one architecture.
+
+    `method`: the member's name. `parents`: weights by name, two or more. `evidence`: what is known beside them.
+    `settings`: numbers of the merges, the published defaults if not given.
+    """
     known, name = families.list_members(FAMILY), method.replace("-", "_")
     if name not in known:
         raise UsageError(f"There is no way to merge called '{method}'. {name_nearest(name, known)}")
@@ -70,7 +79,7 @@ def merge_models(
                 f"The merge '{name}' reads the parents' {need}, and it was not given.",
                 hint="Use average or slerp, which need the weights alone.",
             )
-    return member.merge([dict(parent) for parent in parents], evidence, settings or MergeSettings())
+    return member.merge_states([dict(parent) for parent in parents], evidence, settings or MergeSettings())
 
 
 def _check_alike(parents: Sequence[State]) -> None:

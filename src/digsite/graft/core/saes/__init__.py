@@ -1,17 +1,41 @@
-"""Sparse autoencoders: one kind per file, written for K stacked members at once.
+"""Sparse autoencoders: a class per kind, found by its base, written for K stacked members at once."""
 
-A kind has `init(d, width, draw)` (tensors of one member by name), `encode(p, x, knob)` (x (K, n, d) to codes (K, n, m))
-and `loss(p, x, knob)` (one number per member). `knob` (K,) is the sparsity: a penalty, or how many codes stay on.
-The shared linear part is in `_linear`.
-"""
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
-from collections.abc import Callable
-from typing import Any, Protocol
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
-class Member(Protocol):
-    """What a file of this folder has."""
+class SaeKind(ABC):
+    """One kind. Parameters are stacked over members by name; inputs are (K, n, d), codes (K, n, m).
 
-    KNOB: Any
-    encode: Callable[..., Any]
-    loss: Callable[..., Any]
+    `knob` (K,) is each member's sparsity: a penalty, or how many codes stay on, as `KNOB` says.
+    """
+
+    KNOB: ClassVar[str] = "penalty on the mean code"
+    COUNTS: ClassVar[bool] = False  # whether the knob counts open codes
+
+    @staticmethod
+    @abstractmethod
+    def draw_parameters(d: int, width: int, draw: "torch.Generator") -> "dict[str, Tensor]":
+        """Tensors of one member by name, for inputs of `d` dimensions and `width` codes."""
+
+    @staticmethod
+    @abstractmethod
+    def encode_stacked(p: "dict[str, Tensor]", x: "Tensor", knob: "Tensor") -> "Tensor":
+        """Codes of the inputs."""
+
+    @staticmethod
+    @abstractmethod
+    def decode_stacked(p: "dict[str, Tensor]", z: "Tensor") -> "Tensor":
+        """Inputs rebuilt from codes."""
+
+    @staticmethod
+    @abstractmethod
+    def measure_loss(p: "dict[str, Tensor]", x: "Tensor", knob: "Tensor") -> "Tensor":
+        """One number per member, (K,)."""
+
+
+Member = SaeKind

@@ -1,40 +1,52 @@
-"""The published autoencoder: d - 2c - c with ReLU after both, c - 2c - d with ReLU between; narrower than its input."""
+"""The autoencoder of the published graft methods: two layers on both sides, and narrower than what it reads."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from digsite.graft.core.saes._linear import Params
+from digsite.graft.core.saes import SaeKind
 
-KNOB = "penalty on the mean code"
-
-
-def init(d: int, width: int, draw: torch.Generator) -> Params:
-    shapes = {
-        "enc1": (d, 2 * width),
-        "enc2": (2 * width, width),
-        "dec1": (width, 2 * width),
-        "dec2": (2 * width, d),
-    }
-    out: Params = {}
-    for name, (fan_in, fan_out) in shapes.items():
-        bound = fan_in**-0.5
-        out[f"{name}/w"] = bound * (2 * torch.rand(fan_in, fan_out, generator=draw) - 1)
-        out[f"{name}/b"] = bound * (2 * torch.rand(fan_out, generator=draw) - 1)
-    return out
+Params = dict[str, Tensor]
 
 
-def _layer(p: Params, name: str, x: Tensor) -> Tensor:
+class Bottleneck(SaeKind):
+    """The published autoencoder: d - 2c - c with ReLU after both, c - 2c - d with ReLU between; narrower than its input."""
+
+    @staticmethod
+    def draw_parameters(d: int, width: int, draw: torch.Generator) -> Params:
+        """Four maps "NAME/w" (in, out) with offsets "NAME/b", drawn as torch draws a linear layer."""
+        shapes = {
+            "enc1": (d, 2 * width),
+            "enc2": (2 * width, width),
+            "dec1": (width, 2 * width),
+            "dec2": (2 * width, d),
+        }
+        out: Params = {}
+        for name, (fan_in, fan_out) in shapes.items():
+            bound = fan_in**-0.5
+            out[f"{name}/w"] = bound * (2 * torch.rand(fan_in, fan_out, generator=draw) - 1)
+            out[f"{name}/b"] = bound * (2 * torch.rand(fan_out, generator=draw) - 1)
+        return out
+
+    @staticmethod
+    def encode_stacked(
+        p: Params, x: Float[Tensor, "K n d"], knob: Float[Tensor, "K"]
+    ) -> Float[Tensor, "K n codes"]:
+        """Two layers, ReLU after both."""
+        return _apply_map(p, "enc2", _apply_map(p, "enc1", x).relu()).relu()
+
+    @staticmethod
+    def decode_stacked(p: Params, z: Float[Tensor, "K n codes"]) -> Float[Tensor, "K n d"]:
+        """Two layers, ReLU between."""
+        return _apply_map(p, "dec2", _apply_map(p, "dec1", z).relu())
+
+    @staticmethod
+    def measure_loss(p: Params, x: Float[Tensor, "K n d"], knob: Float[Tensor, "K"]) -> Float[Tensor, "K"]:
+        """Squared error, and `knob` times the mean code."""
+        z = Bottleneck.encode_stacked(p, x, knob)
+        error = (Bottleneck.decode_stacked(p, z) - x).square().mean((1, 2))
+        return error + knob * z.abs().mean((1, 2))
+
+
+def _apply_map(p: Params, name: str, x: Tensor) -> Tensor:
     return torch.baddbmm(p[f"{name}/b"][:, None], x, p[f"{name}/w"])
-
-
-def encode(p: Params, x: Tensor, knob: Tensor) -> Tensor:
-    return _layer(p, "enc2", _layer(p, "enc1", x).relu()).relu()
-
-
-def decode(p: Params, z: Tensor) -> Tensor:
-    return _layer(p, "dec2", _layer(p, "dec1", z).relu())
-
-
-def loss(p: Params, x: Tensor, knob: Tensor) -> Tensor:
-    z = encode(p, x, knob)
-    return (decode(p, z) - x).square().mean((1, 2)) + knob * z.abs().mean((1, 2))
