@@ -77,7 +77,7 @@ def match_llamas(
     other: State,
     kind: str = "rotation",
 ) -> Symmetry:
-    """The symmetry that brings the other model (`theirs`, `other`) name_nearest to the first one (`mine`, `weights`).
+    """The symmetry that brings the other model (`theirs`, `other`) nearest to the first one (`mine`, `weights`).
 
     `kind` is 'rotation' (stream and value spaces turned freely; weights must be folded) or 'permutation'.
     """
@@ -97,7 +97,7 @@ def _stack_streams(stream: list[Tensor]) -> Tensor:
 
 
 def _match_bases(mine: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"], kind: str) -> Float[Tensor, "d d"]:
-    """Q with theirs @ Q name_nearest to mine: Procrustes, or the best permutation."""
+    """Q with theirs @ Q nearest to mine: Procrustes, or the best permutation."""
     if kind == "rotation":
         u, _, v = torch.linalg.svd(theirs.T @ mine)
         return u @ v

@@ -63,7 +63,7 @@ class Fisher(Merge):
 
 
 class Regmean(Merge):
-    """RegMean: every linear map is the one whose outputs are name_nearest to all parents' on what each of them reads.
+    """RegMean: every linear map is the one whose outputs are nearest to all parents' on what each of them reads.
 
     The least-squares answer in closed form, W = (sum W_i G_i) (sum G_i)^-1 with G_i = X_i^T X_i, the off-diagonal shrunk
     as published (Jin et al., arXiv 2212.09849). What is not a linear map is averaged.
