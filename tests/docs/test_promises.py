@@ -1,0 +1,47 @@
+"""The page of promises is true: what it names exists, and it counts nothing as kept that is missing."""
+
+import re
+import runpy
+import shlex
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from digsite.cli import cli as root_command
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "promises.md"
+ROWS = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", PAGE.read_text(), re.MULTILINE)
+parse = runpy.run_path(str(Path(__file__).with_name("test_docs.py")))["parse"]
+STATES = re.compile(r"(kept|differs|missing)\b")
+
+
+def named_things() -> list[str]:
+    cells = [row[1] for row in ROWS if row[0] != "promise of the original"]
+    states = [row[2] for row in ROWS]
+    return sorted({span for cell in (*cells, *states) for span in re.findall(r"`([^`]+)`", cell)})
+
+
+@cache
+def source_text() -> str:
+    return "\n".join(path.read_text() for path in sorted((ROOT / "src" / "digsite").rglob("*.py")))
+
+
+def test_every_row_has_a_state_and_what_differs_says_why():
+    rows = [row for row in ROWS if row[0] != "promise of the original"]
+    assert len(rows) > 60
+    for promise, _, state in rows:
+        assert STATES.match(state), promise
+        assert not state.startswith("differs") or ":" in state, promise
+
+
+@pytest.mark.parametrize("thing", named_things())
+def test_what_is_named_exists(thing):
+    """A command parses down to its settings, a path is there, any other word stands in the source."""
+    if thing.startswith("digsite"):
+        parse(root_command, shlex.split(thing)[1:])
+    elif "/" in thing:
+        assert (ROOT / thing).exists()
+    else:
+        assert thing in source_text()
