@@ -11,7 +11,7 @@ import pytest
 
 from digsite.base.errors import DigsiteError
 from digsite.data import load_tokenizer
-from digsite.data.idx import read_idx
+from digsite.data.images import read_idx
 from digsite.weights import open_weights
 
 MEGABYTE = b"\0" * 1_000_000

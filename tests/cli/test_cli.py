@@ -77,38 +77,6 @@ def test_json_is_one_document_on_stdout(cli, plugin_studies):
     assert code == 0 and json.loads(out)["exit_code"] == 0
 
 
-def test_several_studies_in_one_command_get_one_report(cli, plugin_studies, tmp_path):
-    words = (
-        "run",
-        "countdown,countdown",
-        "--quiet",
-        "--json",
-        "--studies",
-        plugin_studies,
-        "--runs",
-        tmp_path,
-    )
-    code, out, err = cli(*words)
-    (report,) = tmp_path.glob("together-*.html")
-    assert code == 0 and f"The report of all 2: {report}" in err
-    assert all(run["run"].rpartition("/")[2] in report.read_text() for run in json.loads(out))
-    assert cli(*words, "--no-report")[0] == 0
-    assert len(list(tmp_path.glob("together-*.html"))) == 1
-
-
-def test_what_w_and_b_has_a_copy_of_gets_its_kind_of_report(monkeypatch, tmp_path, capfd):
-    from digsite.cli import _start
-    from digsite.mirrors import wandb_report
-
-    asked = []
-    monkeypatch.setattr("digsite.report.write", lambda runs, out: asked.append(out))
-    monkeypatch.setenv("WANDB_ENTITY", "team")
-    monkeypatch.setattr(wandb_report, "publish", lambda runs, out, **about: asked.append(about) or "address")
-    _start.report_together([], tmp_path / "a.html", "two studies", "wandb", "p")
-    assert asked == [tmp_path / "a.html", {"title": "two studies", "project": "p", "entity": "team"}]
-    assert "address" in capfd.readouterr().err
-
-
 def test_sizes_and_dry_run(cli, plugin_studies):
     code, out, _ = run_countdown(cli, plugin_studies, "--quick", "--dry-run")
     assert code == 0 and "steps: 4" in out

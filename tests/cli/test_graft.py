@@ -3,7 +3,7 @@ import torch
 
 from digsite.data import load
 from digsite.models import build, save_model
-from digsite.models.configs.mlp import MlpConfig
+from digsite.models.configs.dense import MlpConfig
 from digsite.train import Member, train_ensemble
 
 

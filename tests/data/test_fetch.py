@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from digsite.base.errors import DigsiteError, NotFound
+from digsite.base.families import scan_member
 from digsite.config.folders import cache_dir
 from digsite.data import load
 from digsite.data.fetch import Source, find, locate
-from digsite.data.sets import mnist
+from digsite.data.sets.handwritten import Mnist
 
 CONTENT = bytes(range(256)) * 600
 HASH = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -142,11 +143,11 @@ def test_a_whole_set_comes_from_a_mirror(server, monkeypatch):
         rng.integers(0, 10, 9, np.uint8),
     ]
     sources = []
-    for source, values in zip(mnist.SOURCES, arrays):
+    for source, values in zip(Mnist.FILES, arrays):
         data = idx(values)
         server.files[f"/mnist/{source.file}"] = data
         sources.append(Source(source.file, f"sha256:{hashlib.sha256(data).hexdigest()}", source.urls))
-    monkeypatch.setattr(mnist, "SOURCES", tuple(sources))
+    monkeypatch.setattr(Mnist, "FILES", tuple(sources))
     monkeypatch.setenv("DIGSITE_MIRROR", server.base + "/")
     found = load("mnist")
     assert np.array_equal((found.x_train[:, 0] * 255).round().numpy(), arrays[0])
@@ -155,12 +156,7 @@ def test_a_whole_set_comes_from_a_mirror(server, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["mnist", "fashion_mnist", "kmnist", "qmnist", "usps", "cifar10"])
 def test_nothing_is_downloaded_without_a_hash(kind):
-    import importlib
-
-    module = importlib.import_module(f"digsite.data.sets.{kind}")
-    listed = [v for v in vars(module).values() if isinstance(v, Source)] + list(
-        getattr(module, "SOURCES", ())
-    )
+    listed = scan_member("digsite.data.sets", kind).FILES
     assert listed
     for source in listed:
         method, digest = source.hash.split(":")

@@ -1,8 +1,10 @@
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
-from digsite.base.errors import NotFound, UsageError
+from digsite.base.errors import DigsiteError, MissingExtra, NotFound, UsageError
 from digsite.data import text
 from digsite.data.tokenizers import CharTokenizer
 
@@ -38,3 +40,59 @@ def test_missing_texts_are_named(tmp_path, monkeypatch):
     (tmp_path / "c.json").write_text("{}")
     with pytest.raises(UsageError, match="not a JSON list of texts"):
         text.documents(str(tmp_path / "c.json"))
+
+
+class Rows(list):
+    @property
+    def column_names(self):
+        return list(self[0])
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """A stand-in for the package, which has no dataset without a network; the real one is used where installed."""
+    calls = []
+
+    def load_dataset(*names, **options):
+        calls.append((names, options))
+        if names[0] == "org/gone":
+            raise FileNotFoundError("no such dataset\nmore")
+        if options["split"] == "nonsense":
+            raise ValueError("Unknown split")
+        return Rows({"story": f"text {i}", "n": i} for i in range(5))
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.delenv("DIGSITE_OFFLINE", raising=False)
+    return calls
+
+
+def test_texts_of_a_column(library):
+    assert text.texts("org/stories", "story", limit=2) == ["text 0", "text 1"]
+    assert library == [(("org/stories",), {"split": "train", "streaming": True})]
+
+
+def test_mistakes_are_named(library):
+    with pytest.raises(NotFound, match=r"'org/stories' has no column 'text'\. Accepted: n, story"):
+        text.texts("org/stories")
+    with pytest.raises(
+        NotFound, match=r"'org/gone' could not be reached \(no such dataset\)\. Use the generated"
+    ):
+        text.texts("org/gone")
+    with pytest.raises(DigsiteError, match="could not be opened"):
+        text.texts("org/stories", split="nonsense")
+
+
+def test_offline_and_without_the_extra(library, monkeypatch):
+    monkeypatch.setenv("DIGSITE_OFFLINE", "1")
+    with pytest.raises(NotFound, match="is on the hub and DIGSITE_OFFLINE is set"):
+        text.texts("org/stories")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtra, match=r"digsite\[hub\]"):
+        text.texts("org/stories")
+
+
+def test_the_real_package_reads_a_local_file(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in "ab"))
+    assert text.texts(str(tmp_path / "t.jsonl")) == ["a", "b"]

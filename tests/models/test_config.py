@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from digsite.base.errors import UsageError
 from digsite.models.config import MODELS, ModelConfig, parse
-from digsite.models.configs.wild_cnn import sample
+from digsite.models.configs.convolutional import sample_wild_cnn
 
 
 class Holder(BaseModel):
@@ -48,9 +48,9 @@ def test_impossible_values_are_refused(value, message):
 
 
 def test_wild_networks_are_drawn_from_a_stream():
-    a, b = (sample(np.random.default_rng(seed), channels_in=3) for seed in (1, 1))
+    a, b = (sample_wild_cnn(np.random.default_rng(seed), channels_in=3) for seed in (1, 1))
     assert a == b
-    many = [sample(np.random.default_rng(seed)) for seed in range(40)]
+    many = [sample_wild_cnn(np.random.default_rng(seed)) for seed in range(40)]
     assert len({m.model_dump_json() for m in many}) == 40
     assert {len(m.channels) for m in many} == {2, 3, 4, 5}
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights import open_weights
-from digsite.weights.unread import understood
+from digsite.weights.bundle import say_unread
 
 STATE = {"fc1.weight": torch.arange(48.0).reshape(8, 6), "fc2.weight": torch.arange(32.0).reshape(4, 8)}
 
@@ -53,7 +53,7 @@ def test_onnx_by_its_own_package(tmp_path):
         and found.tensors["h"].dtype == torch.float16
     )
     assert "loose" in found.meta["unread"] and "s" not in found.tensors
-    assert understood(found)[0].startswith("not understood: 1 of ")
+    assert say_unread(found)[0].startswith("not understood: 1 of ")
 
 
 def test_gguf_names_what_it_does_not_know(tmp_path):
@@ -61,7 +61,7 @@ def test_gguf_names_what_it_does_not_know(tmp_path):
     found = open_weights(tmp_path / "x.gguf")
     weight = found.tensors["blk.0.weight"]
     assert weight.shape == (4, 64) and torch.equal(weight[0, :32], 0.5 * torch.arange(32.0))
-    assert understood(found) == [
+    assert say_unread(found) == [
         "not understood: 1 of 2 entries, 50.0% of the numbers, first 'blk.1.weight' "
         "(quantization kind 99 of GGUF is not known)"
     ]

@@ -11,8 +11,7 @@ from safetensors import safe_open
 from digsite.base.errors import UsageError
 from digsite.models import build, parse
 from digsite.zoo import Architecture, Part, Zoo, ZooWriter
-from digsite.zoo.describe import describe, describe_member
-from digsite.zoo.export import export_member, export_zoo
+from digsite.zoo.export import describe, describe_member, export_member, export_zoo
 
 
 @pytest.fixture

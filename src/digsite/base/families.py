@@ -5,8 +5,8 @@ A family says in its `__init__.py` what a member must have, in one of two ways:
 - `class Member(Protocol)`: every public file is one member, named as the file, and has these names itself. Names without a
   value are required, names with a value are tags that a member may set.
 - `class Loss(ABC): ...` and `Member = Loss`: every class of a public file that derives from it is one member, named as the
-  class in snake case (`SmoothL0` is `smooth_l0`), so that variants of one idea share a file. What is abstract is required,
-  names in capitals are tags. A file without such a class is code that members share.
+  class in snake case (`SmoothL0` is `smooth_l0`) or as its `NAME` says, so that variants of one idea share a file. What is
+  abstract is required, names in capitals are tags. A file without such a class is code that members share.
 
 Who scans gets the members that keep this; a half-written one is left out and named in one sentence, and the others work.
 """
@@ -125,7 +125,7 @@ def _locate_members(package: str) -> dict[str, tuple[str, str]]:
         if classes is None:  # what cannot be read is named when it is asked for
             located[file] = (file, "")
             continue
-        located |= {_snake_case(label): (file, label) for label in classes}
+        located |= {name: (file, label) for name, label in classes}
     return located
 
 
@@ -143,8 +143,8 @@ def _parse_base(path: Path, changed: int) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _list_classes(path: Path, changed: int, base: str) -> tuple[str, ...] | None:
-    """Public classes of a file that derive from `base`, by name and without importing it; none where it is no Python.
+def _list_classes(path: Path, changed: int, base: str) -> tuple[tuple[str, str], ...] | None:
+    """Member name and class of the public classes of a file that derive from `base`, read from its text and without importing it; none where it is no Python.
 
     A class that derives from a member of the same file is a member too. `changed` (the file's time) ends the caching.
     """
@@ -156,8 +156,16 @@ def _list_classes(path: Path, changed: int, base: str) -> tuple[str, ...] | None
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and known & {ast.unparse(b).rpartition(".")[2] for b in node.bases}:
             known.add(node.name)
-            public += [] if node.name.startswith("_") else [node.name]
+            public += [] if node.name.startswith("_") else [(_name_member(node), node.name)]
     return tuple(public)
+
+
+def _name_member(node: ast.ClassDef) -> str:
+    """What `NAME = "..."` in the class says: for members whose name is a class elsewhere; else the class in snake case."""
+    for line in node.body:
+        if isinstance(line, ast.Assign) and [ast.unparse(t) for t in line.targets] == ["NAME"]:
+            return str(ast.literal_eval(line.value))
+    return _snake_case(node.name)
 
 
 def _snake_case(label: str) -> str:

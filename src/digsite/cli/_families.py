@@ -3,7 +3,7 @@
 from digsite.base import families
 
 FAMILIES = {
-    "architectures": ("digsite.models.configs", "networks that can be built by name"),
+    "architectures": ("digsite.models.architectures", "networks that can be built by name"),
     "datasets": ("digsite.data.sets", "image sets that load by name"),
     "sources": ("digsite.weights.sources", "where the weights of a model come from"),
     "formats": ("digsite.weights.formats", "files and folders of weights that are read"),

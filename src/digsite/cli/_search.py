@@ -25,7 +25,7 @@ def pin_code(sweep, fresh: bool) -> None:
 
 
 def search(
-    spaces, goal, size, root, name, extra, *, on, fresh_code, plan_only, with_report, as_json, dry_run, **how
+    spaces, goal, size, root, name, extra, *, on, fresh_code, plan_only, as_json, dry_run, **how
 ) -> None:
     from digsite.base.errors import UsageError
     from digsite.launch import Options, launch

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from digsite.base import settings
-from digsite.base.errors import DigsiteError, UsageError
+from digsite.base.errors import UsageError
 from digsite.base.stored import Damaged
 from digsite.record.layout import RunDir
 from digsite.record.results import find_misses
@@ -65,25 +65,6 @@ def write_report(run: RunDir) -> None:
     from digsite.report import write
 
     write([run], run.report)
-
-
-def report_together(
-    runs: Sequence[RunDir], out: Path, title: str, mirror: str = "", project: str = ""
-) -> None:
-    """One file about several runs, named on stderr; where W&B has a copy of them, its own kind of report as well."""
-    from digsite.report import write
-
-    write(list(runs), out)
-    click.echo(f"The report of all {len(runs)}: {out}", err=True)
-    if mirror == "wandb":
-        from digsite.mirrors.wandb_report import publish
-
-        entity, stored = settings.tracker_entity(), out.with_suffix(".wandb.json")
-        try:
-            said = publish(runs, stored, title=title, project=project, entity=entity)
-        except DigsiteError as error:  # the runs are done and their own report is written
-            said = f"digsite: {error}"
-        click.echo(said, err=True)
 
 
 def explain_end(run: RunDir, code: int) -> None:

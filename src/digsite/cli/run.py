@@ -10,7 +10,6 @@ from digsite.cli._options import (
     device_option,
     json_option,
     mirror_options,
-    report_option,
     runs_option,
     size_options,
     studies_option,
@@ -27,7 +26,6 @@ from digsite.cli._options import (
 @studies_option
 @device_option
 @mirror_options
-@report_option
 @click.option(
     "--deterministic", is_flag=True, help="Only deterministic algorithms, where the device has them."
 )
@@ -58,16 +56,16 @@ def command(
     tags,
     dry_run,
     check,
-    with_report,
     as_json,
     **how,
 ):
     """Run studies; config values are set as key.path=value."""
-    from digsite.cli._print import print_json
-    from digsite.cli._start import report_together
+    from digsite.base.errors import ExpectationFailed
+    from digsite.cli._print import print_json, print_run
+    from digsite.cli._start import check_expected, execute_and_report, explain_end, mirroring
     from digsite.mirrors import refuse_unknown
     from digsite.studies import find_study
-    from digsite.studies.plan import plan
+    from digsite.studies.plan import plan, start
 
     if room and studies:
         studies, overrides = None, (studies, *overrides)
@@ -77,39 +75,24 @@ def command(
         return _show(plans, root, how["device"], as_json)
     if mirror:
         refuse_unknown(mirror)
-    worst, shown, finished = 0, [], []
+    worst, shown = 0, []
     for planned in plans:
-        run, code, left = _run_one(planned, root, tags, mirror, project, check, as_json, how)
-        finished += [run] if code == 0 else []
+        run = start(planned, root, tags=tags)
+        with mirroring([run], mirror, project):
+            (code,) = execute_and_report([run], **how)
+        if not as_json:
+            explain_end(run, code)
+            print_run(run)
         shown.append({"run": str(run.path), "exit_code": code, **_results(run)})
-        worst = max(worst, left)
+        if code == 0 and check and (missed := check_expected(planned.study, run)):
+            click.echo("\n".join(missed), err=True)
+            code = ExpectationFailed.exit_code
+        worst = max(worst, code)
         if code in (75, 130, 143):
             break
-    if with_report and len(finished) > 1:
-        out = root / f"together-{finished[0].id}.html"
-        report_together(finished, out, " and ".join(study.name for study in chosen), mirror, project)
     if as_json:
         print_json(shown if len(shown) > 1 else shown[0])
     sys.exit(worst)
-
-
-def _run_one(planned, root, tags, mirror, project, check, as_json, how):
-    """One study, printed; its run, the run's exit code, and the code that is left with: a miss of `--check` is its own."""
-    from digsite.base.errors import ExpectationFailed
-    from digsite.cli._print import print_run
-    from digsite.cli._start import check_expected, execute_and_report, explain_end, mirroring
-    from digsite.studies.plan import start
-
-    run = start(planned, root, tags=tags)
-    with mirroring([run], mirror, project):
-        (code,) = execute_and_report([run], **how)
-    if not as_json:
-        explain_end(run, code)
-        print_run(run)
-    if code == 0 and check and (missed := check_expected(planned.study, run)):
-        click.echo("\n".join(missed), err=True)
-        return run, code, ExpectationFailed.exit_code
-    return run, code, code
 
 
 def _names(studies: str | None, room: str | None, extra) -> list[str]:

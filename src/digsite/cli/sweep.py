@@ -10,7 +10,6 @@ from digsite.cli._options import (
     device_option,
     json_option,
     mirror_options,
-    report_option,
     runs_option,
     size_options,
     studies_option,
@@ -50,14 +49,7 @@ def command():
 @click.argument(
     "words", nargs=-1, metavar="[STUDY[,STUDY...]] [key=v1,v2 ...]", shell_complete=complete_study
 )
-@click.option(
-    "--file",
-    "file",
-    type=click.Path(path_type=Path),
-    is_flag=False,
-    flag_value="default",
-    help="YAML: global and per-study values; without a name the shipped one. With studies, only these of it.",
-)
+@click.option("--file", "file", type=click.Path(path_type=Path), help="YAML: global and per-study values.")
 @click.option("--name", help="Name of the sweep; default: the hash of its runs.")
 @click.option("--on", default="local:1", show_default=True, help="local:N, ray, slurm or torchrun:N.")
 @click.option(
@@ -83,7 +75,6 @@ def command():
 )
 @fresh_code_option
 @click.option("--plan-only", is_flag=True, help="Write the run directories and stop.")
-@report_option
 @click.option("--dry-run", is_flag=True, help="Show the table, the count and an estimate; write nothing.")
 @size_options
 @runs_option
@@ -110,25 +101,14 @@ def start(words, file, name, samples, sample_seed, minimize, maximize, size, roo
     _launched(planner.write(found, root, name=name), **rest)
 
 
-def _launched(sweep, *, on, fresh_code, plan_only, with_report, as_json, dry_run, **how) -> None:
+def _launched(sweep, *, on, fresh_code, plan_only, as_json, dry_run, **how) -> None:
     from digsite.cli._search import pin_code
     from digsite.launch import Options, launch
 
     pin_code(sweep, fresh_code)
     code = 0 if plan_only else launch(sweep, on, Options(**how))
-    if with_report:
-        _reported(sweep, how["mirror"], how["project"])
     _print_status(sweep, as_json)
     sys.exit(code)
-
-
-def _reported(sweep, mirror="", project="") -> None:
-    """One report about all runs that have finished so far; calling the sweep again writes it again."""
-    from digsite.cli._start import report_together
-
-    finished = [m.run for m in sweep.members if m.status().state == "finished"]
-    if len(finished) > 1:
-        report_together(finished, sweep.folder / "report.html", f"sweep {sweep.name}", mirror, project)
 
 
 def _spaces(words, file, samples, seed, extra):
@@ -137,9 +117,9 @@ def _spaces(words, file, samples, seed, extra):
     from digsite.studies import sweep as planner
 
     if file:
-        named, values = ([], words) if not words or "=" in words[0] else (words[0].split(","), words[1:])
-        known = list(all_studies(extra))
-        return planner.spaces_from_file(planner.find_sweep_file(file), known, named=named, words=values)
+        if words:
+            raise UsageError("Give either --file or studies and values, not both.")
+        return planner.spaces_from_file(file, list(all_studies(extra)))
     if not words or "=" in words[0]:
         raise UsageError("No study was named.", hint="Write: digsite sweep STUDY key=v1,v2")
     return planner.spaces_from_words(words[0].split(","), words[1:], samples=samples, seed=seed)
@@ -189,7 +169,6 @@ def retry(name, on, failed, fresh_code, root, device, as_json):
     sweep = find_sweep(name, root)
     pin_code(sweep, fresh_code)
     code = launch(sweep, on, Options(device=device, only_failed=failed))
-    _reported(sweep)
     _print_status(sweep, as_json)
     sys.exit(code)
 

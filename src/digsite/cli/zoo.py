@@ -31,7 +31,7 @@ def make(name, overrides, folder, size, root, extra, device):
     from digsite.cli import run as run_verb
 
     if name in families.list_members("digsite.zoo.importers"):
-        from digsite.zoo.collect import import_zoo
+        from digsite.zoo.importers import import_zoo
 
         out = None if folder is None else Path(root) / "zoos" / f"{name}-{folder.name}"
         return click.echo(import_zoo(name, folder, out))
@@ -75,7 +75,7 @@ def ls(as_json):
 def show(name, as_json):
     """What is in a zoo, or one member's recipe and labels."""
     from digsite.cli._print import print_json, print_table
-    from digsite.zoo.describe import describe, describe_member
+    from digsite.zoo.export import describe, describe_member
 
     zoo, _, member = name.partition("#")
     facts = describe_member(zoo, member) if member else describe(zoo)

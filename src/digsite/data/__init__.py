@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING
 from digsite.base.public import lazy_names
 
 if TYPE_CHECKING:
-    from digsite.data import hub as hub
     from digsite.data import sequences as sequences
-    from digsite.data import sparse_features as sparse_features
     from digsite.data import stories as stories
     from digsite.data import text as text
     from digsite.data.images import ImageSet as ImageSet

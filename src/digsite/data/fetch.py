@@ -18,6 +18,14 @@ class Source:
     urls: tuple[str, ...]
 
 
+def list_sources(urls: tuple[str, ...], method: str, *files: tuple[str, str]) -> tuple[Source, ...]:
+    """Files that lie side by side: `urls` are the folders that hold all of them, `method` is how they were hashed
+    (`sha256`, or `md5` where the publisher gives nothing else), `files` are names with their hashes."""
+    return tuple(
+        Source(name, f"{method}:{digest}", tuple(f"{url}/{name}" for url in urls)) for name, digest in files
+    )
+
+
 def locate(folder: str, source: Source) -> Path:
     """The local path of a file, downloaded into the cache if need be."""
     if found := find(folder, source.file):

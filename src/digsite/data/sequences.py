@@ -1,8 +1,13 @@
 """Token sequences with a known rule: repeated strings for induction heads, pairs for modular addition."""
 
+from collections.abc import Callable
+
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from digsite.base.errors import UsageError
+from digsite.data.sparse_config import SparseFeatures
 
 
 def induction(n: int, length: int, vocab: int, generator: torch.Generator) -> Int[Tensor, "n length"]:
@@ -36,3 +41,52 @@ def split(n: int, share: float, generator: torch.Generator) -> tuple[Int[Tensor,
     order = torch.randperm(n, generator=generator)
     cut = round(n * share)
     return order[:cut], order[cut:]
+
+
+# Batches of sparse features, for the toy models of superposition and of residual computation.
+
+EXACTLY = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+
+
+def batch(
+    config: SparseFeatures, n: int, generator: torch.Generator, lead: tuple[int, ...] = ()
+) -> Float[Tensor, "*lead n features"]:
+    """`n` inputs, or `n` for each index of `lead`; drawn on the generator's device."""
+    shape = (*lead, n, config.n_features)
+    values = torch.rand(shape, generator=generator, device=generator.device)
+    values = config.low + (config.high - config.low) * values
+    return values * _active(config, shape, generator)
+
+
+def _active(config: SparseFeatures, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    draws = torch.rand(shape, generator=generator, device=generator.device)
+    if config.active == "at_least_zero_active":
+        return _sync(config, draws < config.probability)
+    count = EXACTLY[config.active.split("_")[1]]
+    if count > config.n_features:
+        raise UsageError(f"active={config.active} needs {count} features, there are {config.n_features}.")
+    if config.synced:
+        raise UsageError(f"synced groups go with at_least_zero_active, not with {config.active}.")
+    return torch.zeros_like(draws, dtype=torch.bool).scatter_(-1, draws.topk(count, -1).indices, True)
+
+
+def _sync(config: SparseFeatures, active: Tensor) -> Tensor:
+    """A group is on exactly when its first feature is."""
+    for group in config.synced:
+        active[..., group] = active[..., group[:1]]
+    return active
+
+
+def resid_targets(
+    x: Float[Tensor, "*n features"],
+    activation: Callable[[Tensor], Tensor] | None = torch.relu,
+    coefficients: Float[Tensor, "features"] | None = None,
+) -> Float[Tensor, "*n features"]:
+    """What a residual MLP is to compute: act(c x) + x, or |c x| without an activation."""
+    scaled = x if coefficients is None else x * coefficients
+    return scaled.abs() if activation is None else activation(scaled) + x
+
+
+def label_coefficients(n_features: int, generator: torch.Generator) -> Float[Tensor, "features"]:
+    """Uniform in [1, 2], as the published targets have them when they are not all one."""
+    return 1 + torch.rand(n_features, generator=generator, device=generator.device)

@@ -8,12 +8,9 @@ from digsite.base.errors import name_nearest
 from digsite.base.families import list_members, scan_family
 from digsite.config import Config, Field
 from digsite.config.members import check_settings, named_member
-from digsite.models.configs.gpt2 import Gpt2Config
-from digsite.models.configs.induction import InductionConfig
-from digsite.models.configs.llama import LlamaConfig
-from digsite.models.configs.modular_mlp import ModularMlpConfig
-from digsite.models.configs.resid_mlp import ResidMlpConfig
-from digsite.models.configs.tms import TmsConfig
+from digsite.models.configs.dense import ModularMlpConfig, ResidMlpConfig, TmsConfig
+from digsite.models.configs.language import Gpt2Config, LlamaConfig
+from digsite.models.configs.sequence import InductionConfig
 
 LOSSES = scan_family("digsite.decompose.core.losses")
 GATES = scan_family("digsite.decompose.core.gates")

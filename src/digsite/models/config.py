@@ -12,16 +12,21 @@ from digsite.base.errors import UsageError, name_nearest
 from digsite.config import Config, Field
 
 
-def _scan() -> dict[str, type[Config]]:
-    found = {}
-    for kind, module in families.scan_family("digsite.models.configs").items():
-        configs = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Config)]
-        (found[kind],) = [c for c in configs if "kind" in c.model_fields and c.__module__ == module.__name__]
-        assert found[kind].model_fields["kind"].default == kind, f"{module.__name__} is not of kind {kind}"
-    return found
+def _find_configs() -> dict[str, type[Config]]:
+    """Every config with a `kind` in the files of `configs`, by its kind."""
+    found: dict[str, type[Config]] = {}
+    for module in families.scan_family("digsite.models.configs").values():
+        own = [
+            value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__
+        ]
+        settings = [value for value in own if isinstance(value, type) and issubclass(value, Config)]
+        found |= {
+            value.model_fields["kind"].default: value for value in settings if "kind" in value.model_fields
+        }
+    return dict(sorted(found.items()))
 
 
-MODELS: dict[str, type[Config]] = _scan()
+MODELS: dict[str, type[Config]] = _find_configs()
 
 if TYPE_CHECKING:
     ModelConfig: TypeAlias = Config

@@ -1,13 +1,14 @@
 """From a config to a module."""
 
-from importlib import import_module
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from digsite.base import families
 from digsite.base.contract import public_method
+from digsite.base.errors import UsageError, name_nearest
 from digsite.config import Config
-from digsite.models.initial import init
 
 
 @public_method()
@@ -24,6 +25,78 @@ def empty(config: Config) -> nn.Module:
     kind = getattr(config, "kind", None)
     assert isinstance(kind, str), f"{type(config).__name__} is no model config"
     with torch.random.fork_rng(devices=[]):
-        model = import_module(f"digsite.models.architectures.{kind}").build(config)
+        model = families.scan_member("digsite.models.architectures", kind)(config)
     model.config = config  # so that a saved model says how to build it again
     return model
+
+
+# Seeded initial weights: each module's own scheme, or a named one on every weight matrix.
+
+Draw = Callable[[Tensor, torch.Generator], object]
+
+_RELATIVE: dict[str, Draw] = {
+    "he_normal": lambda w, g: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=g),
+    "he_uniform": lambda w, g: nn.init.kaiming_uniform_(w, nonlinearity="relu", generator=g),
+    "glorot_normal": lambda w, g: nn.init.xavier_normal_(w, generator=g),
+    "glorot_uniform": lambda w, g: nn.init.xavier_uniform_(w, generator=g),
+    "orthogonal": lambda w, g: nn.init.orthogonal_(w, generator=g),
+}
+_ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "truncated": "truncated_normal"}
+SCHEMES = ("default", *_RELATIVE, "normal", "truncated_normal")
+
+
+@public_method()
+def init(
+    model: nn.Module, seed: int | torch.Generator = 0, scheme: str = "default", scale: float = 1.0
+) -> nn.Module:
+    """Overwrite all weights in place and return the model.
+
+    `scale` is the standard deviation for `normal` and `truncated_normal` (cut at two of them), for the others
+    a factor on the weight matrices. A named scheme sets biases to zero and leaves norms at one.
+    """
+    scheme = _ALIASES.get(scheme, scheme)
+    if scheme not in SCHEMES:
+        raise UsageError(f"There is no initialization scheme '{scheme}'.", hint=name_nearest(scheme, SCHEMES))
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    _reset(model, generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim >= 2:
+                _draw(parameter, scheme, scale, generator)
+        if scheme != "default":
+            _zero_biases(model)
+    return model
+
+
+def _reset(model: nn.Module, generator: torch.Generator) -> None:
+    """Every `reset_parameters`, inner modules first, on a forked global generator: torch's take no other."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        for module in _children_first(model):
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+
+
+def _children_first(module: nn.Module) -> list[nn.Module]:
+    return [m for child in module.children() for m in _children_first(child)] + [module]
+
+
+def _draw(weight: Tensor, scheme: str, scale: float, generator: torch.Generator) -> None:
+    drawn = torch.empty(weight.shape)  # on the CPU, so that every device starts from the same numbers
+    if scheme == "normal":
+        weight.copy_(drawn.normal_(std=scale, generator=generator))
+    elif scheme == "truncated_normal":
+        nn.init.trunc_normal_(drawn, std=scale, a=-2 * scale, b=2 * scale, generator=generator)
+        weight.copy_(drawn)
+    elif scheme in _RELATIVE:
+        _RELATIVE[scheme](drawn, generator)
+        weight.copy_(drawn * scale)
+    elif scale != 1:
+        weight.mul_(scale)
+
+
+def _zero_biases(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if name.rpartition(".")[2].startswith("bias"):
+            parameter.zero_()

@@ -10,13 +10,18 @@ from digsite.base import atomic
 from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
 from digsite.config import Config
-from digsite.models.architectures.gpt2 import Gpt2
-from digsite.models.architectures.llama import Llama
-from digsite.models.assemble import UNKNOWN_USE, assemble, unknown_use
-from digsite.models.layouts import huggingface_gpt2, huggingface_llama, own
+from digsite.models.architectures.language import Gpt2, Llama
+from digsite.models.layouts import UNKNOWN_USE, assemble_module, say_unknown_use
+from digsite.models.layouts.language import (
+    reorder_halves,
+    transpose_maps,
+    write_gpt2_config,
+    write_llama_config,
+)
+from digsite.models.layouts.small import OWN_KEY
 from digsite.models.opening.opened import open_folder
 from digsite.weights import Reference, WeightBundle, parse_reference, read_weights, write_weights
-from digsite.weights.sources import py
+from digsite.weights.sources.local import make_module
 
 
 @public_method()
@@ -24,18 +29,18 @@ def load_model(reference: str | Reference) -> nn.Module:
     """The module that a reference names, in evaluation mode; a module of the user's own is returned as it is."""
     found = parse_reference(reference) if isinstance(reference, str) else reference
     if found.scheme == "py":
-        return py.make(found.target)
-    return from_bundle(read_weights(found))
+        return make_module(found.target)
+    return build_from_bundle(read_weights(found))
 
 
-def from_bundle(bundle: WeightBundle) -> nn.Module:
+def build_from_bundle(bundle: WeightBundle) -> nn.Module:
     """The network of a bundle: of a layout that we know, or as its Hugging Face folder says."""
-    known = assemble(bundle)
+    known = assemble_module(bundle)
     if known is not None:
         return known
     if "config" in bundle.meta:
         return open_folder(bundle).answering("be run")
-    raise UsageError(unknown_use(bundle), hint=UNKNOWN_USE)
+    raise UsageError(say_unknown_use(bundle), hint=UNKNOWN_USE)
 
 
 @public_method()
@@ -47,7 +52,7 @@ def save_model(path: Path, model: nn.Module, meta: dict[str, Any] | None = None)
             f"A {type(model).__name__} has no config of ours, so it cannot be built again from a file.",
             hint="Save its weights with digsite.weights.write_weights, and load it with py:module:factory.",
         )
-    write_weights(path, model, {**(meta or {}), own.KEY: config.model_dump_json()})
+    write_weights(path, model, {**(meta or {}), OWN_KEY: config.model_dump_json()})
 
 
 @public_method()
@@ -55,9 +60,9 @@ def to_huggingface(folder: Path, model: nn.Module) -> None:
     """Write a folder that `transformers` opens, of a Llama or a GPT-2."""
     state = model.state_dict()
     if isinstance(model, Llama):
-        config, state = huggingface_llama.to_huggingface(model.config), _halves(model, state)
+        config, state = write_llama_config(model.config), _reorder_queries(model, state)
     elif isinstance(model, Gpt2):
-        config, state = huggingface_gpt2.to_huggingface(model.config), huggingface_gpt2.transpose(state)
+        config, state = write_gpt2_config(model.config), transpose_maps(state)
     else:
         raise UsageError(
             f"A {type(model).__name__} has no Hugging Face layout.", hint="Accepted: llama, gpt2."
@@ -69,7 +74,7 @@ def to_huggingface(folder: Path, model: nn.Module) -> None:
     atomic.write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
 
-def _halves(model: Llama, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _reorder_queries(model: Llama, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Query and key rows in Hugging Face's order."""
     if model.config.rope == "halves":
         return state
@@ -77,6 +82,6 @@ def _halves(model: Llama, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     def reorder(name: str, tensor: Tensor) -> Tensor:
         n = heads.get(name.split(".")[-2], 0)
-        return huggingface_llama.halves(tensor, n) if n else tensor
+        return reorder_halves(tensor, n) if n else tensor
 
     return {name: reorder(name, tensor) for name, tensor in state.items()}

@@ -22,9 +22,9 @@ from digsite.read.judge.untrained import Training, check_training
 from digsite.read.subjects.model_files import read_networks
 from digsite.read.subjects.network import Network, network_of
 from digsite.weights import read_weights
+from digsite.weights.bundle import say_unread
 from digsite.weights.formats.folder import SINGLES
-from digsite.weights.sources.py import make
-from digsite.weights.unread import understood
+from digsite.weights.sources.local import make_module
 
 SHIPPED = "digsite.read.subjects.shipped"
 
@@ -62,7 +62,7 @@ def open_model(reference: Any) -> Any:
     if not isinstance(reference, str):
         return reference
     if reference.startswith("py:"):
-        return make(reference.removeprefix("py:"))
+        return make_module(reference.removeprefix("py:"))
     path = Path(reference.removeprefix("file:")).expanduser()
     if path.is_file() and (path.parent / "config.json").is_file():
         if path.name in SINGLES:  # a Hugging Face folder named by its one file
@@ -97,7 +97,7 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
         "predictions": [],
         "layers": layers(people).to_dict("records"),
         "skipped": [{"tensor": s.tensor, "reason": s.reason} for s in group.graph.skipped],
-        "notes": [*understood(model), *group.graph.notes],
+        "notes": [*say_unread(model), *group.graph.notes],
     }
     named = load_reader(reader_path) if reader_path else None  # a wrong path is said before anything else
     why_not = _predict_where_possible(found, named, people, training)

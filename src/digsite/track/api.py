@@ -21,7 +21,7 @@ from digsite.track.judge.series_audit import SeriesAudit, audit_series
 from digsite.track.subjects import audit, checkpoints
 from digsite.track.subjects.checkpoint_prints import read_prints, step_of_reference
 from digsite.weights import WeightBundle, read_weights
-from digsite.weights.bundle import of_module
+from digsite.weights.bundle import bundle_module
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def track(what: Any, *, measures: Sequence[str] = (), detector: str = "edge", pr
     models = list(what)
     if all(isinstance(one, str | Path) for one in models):
         return read_references([str(one) for one in models], measures, detector)
-    bundles = [of_module(m) if isinstance(m, nn.Module) else WeightBundle(dict(m)) for m in models]
+    bundles = [bundle_module(m) if isinstance(m, nn.Module) else WeightBundle(dict(m)) for m in models]
     table = checkpoints.weight_table(enumerate(bundles))
     return _judged("checkpoints", checkpoints.series_of(table), measures, detector)
 

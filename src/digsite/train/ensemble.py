@@ -9,15 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.train.chooser import choose
 from digsite.train.dropout import Masks, mask_shapes, replace_dropout
+from digsite.train.engines import Loss, choose_plan, find_loss
 from digsite.train.feeds import Examples, Feed, Pool, Stream, as_data, make_feed, prepare
 from digsite.train.group import Group, same_update
-from digsite.train.initial import build_seeded, initial
-from digsite.train.layout import Layout, untrained
-from digsite.train.losses import Loss, resolve
-from digsite.train.member import Member, Model
-from digsite.train.selection import select
+from digsite.train.layout import Layout, build_seeded, initial, untrained
+from digsite.train.member import Member, Model, select
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Ensemble:
     ) -> None:
         if not members:
             raise UsageError("an ensemble needs at least one member")
-        self.members, self.loss = list(members), resolve(loss)
+        self.members, self.loss = list(members), find_loss(loss)
         self.device, self.dtype = torch.device(device), dtype
         self.template = (
             deepcopy(model) if isinstance(model, nn.Module) else build_seeded(model, members[0].seed)
@@ -58,7 +55,7 @@ class Ensemble:
         self.totals = [_total(member, data) for member in members]
         first = self._initial(model)
         _overwrite(first, self.layout, start)
-        self.plan = choose(self.model, self.layout, len(members), self.device, engine, chunk)
+        self.plan = choose_plan(self.model, self.layout, len(members), self.device, engine, chunk)
         self.indices = _grouping(self.members, self.totals, self.plan.chunk)
         source = prepare(self.members, data, torch.empty(0, device=self.device, dtype=self.dtype))
         self.groups = [self._group(index, first, source) for index in self.indices]

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.train.member import Member
-from digsite.train.selection import Indices, plant, rng, select
+from digsite.train.member import Indices, Member, plant, rng, select
 
 BLOCK = 32  # steps whose indices are prepared at once
 BatchFunction = Callable[..., tuple[Tensor, Tensor]]

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from digsite.train.dropout import Masks
-from digsite.train.engine import Engine
+from digsite.train.engines import Engine
 from digsite.train.feeds import Feed
 from digsite.train.member import Member
-from digsite.train.optimizers import Optimizer
-from digsite.train.schedules import rate_table
+from digsite.train.optimizers import Optimizer, rate_table
 
 NEVER = -1
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """A tensor on disk: what it is without reading it, and how to read it.
 
     `ranges`, where the format allows it, reads the values from start to stop of the flattened tensor for each (start, stop),
@@ -25,7 +26,7 @@ class Stored:
 class LazyTensors(Mapping[str, Tensor]):
     """Looks like a dict of tensors; holds none of them."""
 
-    def __init__(self, stored: Mapping[str, Stored]) -> None:
+    def __init__(self, stored: Mapping[str, StoredTensor]) -> None:
         self.stored = dict(stored)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -85,7 +86,7 @@ DTYPES = {
 }
 
 
-def dtype_named(bundle: WeightBundle, name: str) -> torch.dtype | None:
+def read_dtype(bundle: WeightBundle, name: str) -> torch.dtype | None:
     """The data type of a tensor, without reading it where it is on disk; None for a name that torch does not have."""
     if isinstance(bundle.tensors, LazyTensors):
         stored = bundle.tensors.stored[name].dtype
@@ -94,7 +95,7 @@ def dtype_named(bundle: WeightBundle, name: str) -> torch.dtype | None:
     return bundle.tensors[name].dtype
 
 
-def of_module(module: nn.Module, meta: dict[str, Any] | None = None) -> WeightBundle:
+def bundle_module(module: nn.Module, meta: dict[str, Any] | None = None) -> WeightBundle:
     """The parameters and persistent buffers of a module; a parameter with two names is tied."""
     return untie({name: tensor.detach() for name, tensor in module.state_dict().items()}, meta or {})
 
@@ -110,3 +111,25 @@ def untie(tensors: Mapping[str, Tensor], meta: dict[str, Any]) -> WeightBundle:
         else:
             first[place] = name
     return WeightBundle({n: t for n, t in tensors.items() if n not in tied}, meta, tied)
+
+
+# What a file holds and a reader leaves out: its reason and its size, so that the share can be said.
+
+
+def mark_unread(reason: str, shape: Sequence[int] = ()) -> dict[str, Any]:
+    """One entry of a bundle's `meta["unread"]`; entries without a shape count as one number."""
+    return {"reason": reason, "shape": [int(side) for side in shape]}
+
+
+def say_unread(bundle: Any) -> list[str]:
+    """What of a file was left out, with its share of the numbers in it: the first lines of any answer about it."""
+    left = getattr(bundle, "meta", {}).get("unread", {})
+    if not left:
+        return []
+    missing = sum(prod(entry.get("shape", ())) for entry in left.values())
+    read = sum(prod(bundle.shape(name)) for name in bundle.tensors)
+    first = next(iter(left))
+    return [
+        f"not understood: {len(left)} of {len(left) + len(bundle.tensors)} entries, {missing / max(read + missing, 1):.1%} "
+        f"of the numbers, first '{first}' ({left[first]['reason']})"
+    ]

@@ -1,30 +1,85 @@
-"""One reader for every reference and every format."""
+"""One reader for every reference and every format: `scheme:target#member`, with `file:` where no scheme is named."""
 
-from importlib import import_module, metadata
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from digsite.base import families
 from digsite.base.contract import public_method
-from digsite.base.errors import DigsiteError, NotFound, one_sentence
+from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest, one_sentence
 from digsite.weights.bundle import WeightBundle
-from digsite.weights.reference import PLUGINS, SOURCES, Reference, parse_reference
 
-FORMATS = "digsite.weights.formats"
+FORMATS, SOURCES = "digsite.weights.formats", "digsite.weights.sources"
+# Entry points: how floors above this one add a scheme without being imported here.
+PLUGINS = "digsite.sources"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What names a model: where it is looked for, by which name there, and which member of a collection."""
+
+    scheme: str
+    target: str
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.target}" + (f"#{self.member}" if self.member else "")
+
+
+@public_method()
+def parse_reference(text: str) -> Reference:
+    """`file:model.safetensors`, `hub:org/name@revision`, `run:ID#artifact`, `zoo:NAME#123`, `py:module:factory`."""
+    scheme, colon, rest = text.partition(":")
+    if not colon or not re.fullmatch(r"[a-z]{2,}", scheme):  # one letter is a drive, not a scheme
+        scheme, rest = "file", text
+    known = list_schemes()
+    if scheme not in known:
+        raise UsageError(
+            f"'{text}' names a model by the unknown scheme '{scheme}:'.", hint=name_nearest(scheme, known)
+        )
+    target, _, member = rest.partition("#")
+    if not target:
+        raise UsageError(f"'{text}' names no model.", hint=f"Write something behind '{scheme}:'.")
+    return Reference(scheme, target, member)
+
+
+def list_schemes() -> list[str]:
+    """The schemes of this floor and those that floors above it add."""
+    return sorted(
+        {*families.list_members(SOURCES), *(point.name for point in metadata.entry_points(group=PLUGINS))}
+    )
+
+
+@public_method()
+def refuse_missing(text: str) -> None:
+    """Before a run is made for it: a model file that is not there is a slip and not a failed run.
+
+    `text`: a model reference; only files can be looked for without loading anything.
+    """
+    reference = parse_reference(text)
+    if reference.scheme == "file" and not Path(reference.target).expanduser().exists():
+        raise NotFound(
+            f"There is no model file '{reference.target}'.",
+            hint=f"A model is file:PATH, or one of {', '.join(f'{name}:' for name in list_schemes())}",
+        )
 
 
 @public_method()
 def read_weights(reference: str | Reference) -> WeightBundle:
     """The weights that a reference names: `file:`, `hub:`, `run:`, `wandb:`, `py:`, and what plug-ins add."""
-    found = parse_reference(reference) if isinstance(reference, str) else reference
-    bundle = _source(found.scheme).read(found.target, found.member)
-    return WeightBundle(bundle.tensors, {**bundle.meta, "reference": str(found)}, bundle.tied)
+    asked = parse_reference(reference) if isinstance(reference, str) else reference
+    bundle = _find_reader(asked.scheme)(asked.target, asked.member)
+    return WeightBundle(bundle.tensors, {**bundle.meta, "reference": str(asked)}, bundle.tied)
 
 
-def _source(scheme: str):
+def _find_reader(scheme: str) -> Callable[[str, str], WeightBundle]:
+    """What reads a target and its member: of a scheme in `sources`, or `read` of what an entry point names."""
     if scheme in families.list_members(SOURCES):
-        return import_module(f"{SOURCES}.{scheme}")
+        return families.scan_member(SOURCES, scheme).read_target
     (point, *_) = metadata.entry_points(group=PLUGINS, name=scheme)
-    return point.load()
+    return point.load().read
 
 
 @public_method()
@@ -33,9 +88,9 @@ def open_weights(path: Path) -> WeightBundle:
     if not path.exists():
         raise NotFound(f"There is no file or folder '{path}'.")
     for form in families.scan_family(FORMATS).values():
-        if form.matches(path):
+        if form.fits_content(path):
             with one_sentence(f"Reading '{path}'", "The file is damaged, or not what its beginning says."):
-                bundle = form.read(path)
+                bundle = form.read_path(path)
             if not bundle.tensors:
                 raise DigsiteError(f"'{path}' holds no tensors.")
             return WeightBundle(bundle.tensors, {"path": str(path), **bundle.meta}, bundle.tied)

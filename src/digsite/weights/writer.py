@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from digsite.base.atomic import replace_file
 from digsite.base.contract import public_method
-from digsite.weights.bundle import WeightBundle, of_module, untie
-from digsite.weights.saved import save_tensors
+from digsite.weights.bundle import WeightBundle, bundle_module, untie
 
 
 @public_method()
@@ -23,21 +23,50 @@ def write_weights(
     Aliases are metadata entries from the name left out to the name kept, as safetensors' own `load_model` reads them.
     """
     if isinstance(weights, nn.Module):
-        weights = of_module(weights)
+        weights = bundle_module(weights)
     bundle = weights if isinstance(weights, WeightBundle) else untie(weights, {})
     texts = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in (meta or {}).items()
     }
     clash = texts.keys() & bundle.tied.keys()
     assert not clash, f"metadata and tied tensors share the names {clash}"
-    tensors = {name: _own(tensor) for name, tensor in bundle.tensors.items()}
+    tensors = {name: _own_memory(tensor) for name, tensor in bundle.tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary:
         save_tensors(tensors, temporary, {"format": "pt", **texts, **bundle.tied})
     return bundle
 
 
-def _own(tensor: Tensor) -> Tensor:
+def _own_memory(tensor: Tensor) -> Tensor:
     """Contiguous and alone in its memory: safetensors refuses views, such as one member of a stack."""
     whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
     return tensor.contiguous() if whole else tensor.clone(memory_format=torch.contiguous_format)
+
+
+# Tensors in a safetensors file whose bytes depend on its content alone.
+
+_LENGTH = 8  # bytes that say how long the header is
+
+
+def save_tensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write `tensors` (name to tensor) and `metadata` (text to text) to `path`.
+
+    The library writes metadata in the order of a hash map that is seeded anew in each process, so that the same content
+    comes out as different files. The header is put in order in place; its length stays.
+    """
+    save_file(dict(tensors), path, dict(metadata) if metadata else None)
+    if metadata and len(metadata) > 1:
+        _sort_header(path)
+
+
+def _sort_header(path: Path) -> None:
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        entries = json.loads(file.read(length))
+        entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
+        text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # shorter only where the library escapes a character that need not be
+            file.seek(_LENGTH)
+            file.write(text.ljust(length))

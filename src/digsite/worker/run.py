@@ -27,7 +27,7 @@ from digsite.record.results import (
     write_results,
 )
 from digsite.record.verdict import fill_verdict
-from digsite.weights.saved import save_tensors
+from digsite.weights.writer import save_tensors
 from digsite.worker.checkpoints import Checkpoints
 from digsite.worker.process import StopRequest, World
 from digsite.worker.progress import Progress

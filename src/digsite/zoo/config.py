@@ -7,13 +7,13 @@ from pydantic import model_validator
 from digsite.base import families
 from digsite.config import Config, Field
 from digsite.config.members import named_member
-from digsite.models.vocabulary import Activation, Count
+from digsite.models.configs import Activation, Count
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Range = tuple[Positive, Positive]
 FAMILIES = "digsite.zoo.families"
-SCHEMES = (  # of digsite.models.initial, which needs torch
+SCHEMES = (  # of digsite.models.construct, which needs torch
     "default",
     "he",
     "he_normal",

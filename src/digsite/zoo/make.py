@@ -1,23 +1,116 @@
 """Make a zoo shard by shard; a shard that is there is not made again."""
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from math import exp, log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from digsite.base.errors import UsageError
+from digsite.base.families import scan_member
 from digsite.base.lineage import Workers
+from digsite.base.streams import derive_seed
 from digsite.data import load
 from digsite.data.images import ImageSet
 from digsite.models import build, parse
-from digsite.train import prepare_process, train_ensemble
-from digsite.zoo.config import ZooConfig
-from digsite.zoo.labels import measure
-from digsite.zoo.recipes import Recipe, draw_recipe
+from digsite.train import Trained, attack_success, evaluate, prepare_process, train_ensemble
+from digsite.train.member import Backdoor, Member, select
+from digsite.zoo.config import FAMILIES, Factors, Range, ZooConfig
 from digsite.zoo.store import Architecture, Part, ZooWriter
+
+# One recipe per member, each factor drawn from the member's own stream.
+
+Image = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is made."""
+
+    run: int
+    dataset: str
+    model: dict[str, Any]
+    member: Member
+
+    @property
+    def architecture(self) -> str:
+        return json.dumps(self.model, sort_keys=True)
+
+    def row(self) -> dict[str, Any]:
+        """Its columns in the table of the zoo."""
+        member = asdict(self.member)
+        patch = member.pop("backdoor") or {"target": -1, "row": -1, "column": -1, "rate": 0.0}
+        missing = member.pop("missing")
+        names = ("seed", "init", "init_scale", "optimizer", "lr", "weight_decay", "dropout", "batch", "steps")
+        return {
+            "run": self.run,
+            "dataset": self.dataset,
+            "kind": self.model["kind"],
+            "activation": self.model.get("activation", "mixed" if "activations" in self.model else "tanh"),
+            **{name: member[name] for name in (*names, "fraction", "label_noise")},
+            "missing_class": missing[0] if missing else -1,
+            "poisoned": self.member.backdoor is not None,
+            **{f"trigger_{name}": patch[name] for name in ("target", "row", "column", "rate")},
+        }
+
+
+def draw_recipe(config: ZooConfig, index: int, dataset: str, image: Image, n_classes: int) -> Recipe:
+    rng = np.random.default_rng(derive_seed(config.seed, "recipe", index))
+    factors = config.factors
+    activation = _pick(rng, factors.activations)
+    shape = index % config.architectures if config.architectures else index
+    shape_rng = np.random.default_rng(derive_seed(config.seed, "architecture", shape))
+    model = scan_member(FAMILIES, config.family).draw_config(shape_rng, activation, image, n_classes)
+    return Recipe(index, dataset, model, _draw_member(config, factors, rng, index, image, n_classes))
+
+
+def _draw_member(
+    config: ZooConfig, factors: Factors, rng: np.random.Generator, index: int, image: Image, n_classes: int
+) -> Member:
+    init, optimizer = _pick(rng, factors.inits), _pick(rng, factors.optimizers)
+    normal = init in ("normal", "truncated_normal")
+    lost = int(rng.integers(n_classes)) if rng.random() < factors.missing_share else None
+    noisy, dropped = rng.random() < factors.noise_share, rng.random() < factors.dropout_share
+    return Member(
+        seed=derive_seed(config.seed, "member", index),
+        init=init,
+        init_scale=_log_uniform(rng, factors.init_std) if normal else 1.0,
+        optimizer=optimizer,
+        lr=_log_uniform(rng, getattr(factors.rates, optimizer)),
+        weight_decay=_log_uniform(rng, factors.weight_decay),
+        dropout=float(rng.uniform(*factors.dropout)) if dropped else 0.0,
+        batch=_pick(rng, config.batches),
+        steps=config.steps,
+        fraction=_pick(rng, factors.fractions),
+        label_noise=_pick(rng, factors.noises) if noisy else 0.0,
+        missing=() if lost is None else (lost,),
+        backdoor=_draw_backdoor(factors, rng, image, n_classes),
+    )
+
+
+def _draw_backdoor(
+    factors: Factors, rng: np.random.Generator, image: Image, n_classes: int
+) -> Backdoor | None:
+    planted, target = rng.random() < factors.poison_share, int(rng.integers(n_classes))
+    height, width = factors.trigger_size
+    row, column = int(rng.integers(image[1] - height + 1)), int(rng.integers(image[2] - width + 1))
+    if factors.trigger == "corner":
+        row, column = 0, 0
+    return Backdoor(target, row, column, height, width, rate=factors.poison_rate) if planted else None
+
+
+def _pick(rng: np.random.Generator, choices: list[Any]) -> Any:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _log_uniform(rng: np.random.Generator, bounds: Range) -> float:
+    return exp(rng.uniform(log(bounds[0]), log(bounds[1])))
 
 
 @dataclass(frozen=True)
@@ -124,3 +217,73 @@ def plan_shards(config: ZooConfig, sets: dict[str, ImageSet]) -> list[Job]:
 
 def _by_step(steps: Sequence[int], snapshots: Tensor) -> dict[int, Tensor]:
     return {step: rows.contiguous() for step, rows in zip(steps, snapshots, strict=True)}
+
+
+# What is true of the trained members: measured on clean labels, with the noise of each measurement.
+
+BACKDOORED = 0.8  # attack success from which a poisoned member counts as backdoored
+
+
+def measure(trained: Trained, images: ImageSet) -> pd.DataFrame:
+    """One row per member: accuracies at every checkpoint, per class, gap, calibration, attack success."""
+    ensemble = trained.ensemble
+    last = evaluate(ensemble, images.x_test, images.y_test)
+    seen = evaluate(ensemble, images.x_train, images.y_train)
+    success = attack_success(ensemble, images.x_test, images.y_test)
+    accuracy, n_test = _floats(last.accuracy), len(images.y_test)
+    own = [torch.from_numpy(select(member, images.y_train).rows) for member in ensemble.members]
+    # Of the images it was trained on, and by their true labels, whatever it was told.
+    fitted = torch.stack([hits[rows].mean() for hits, rows in zip(seen.hits, own, strict=True)])
+    columns = {
+        "train_accuracy": _floats(fitted),
+        "test_accuracy": accuracy,
+        "generalization_gap": _floats(fitted - last.accuracy),
+        "test_loss": _floats(last.loss),
+        "calibration_error": _floats(last.calibration_error),
+        "n_train": [len(rows) for rows in own],
+        "n_test": n_test,
+        # What a perfect reader could not know: the binomial error of the accuracy itself.
+        "test_accuracy_se": np.sqrt(accuracy * (1 - accuracy) / n_test),
+        "attack_success": _floats(success),
+        "backdoor": _backdoor(success),
+        "diverged_at": ensemble.diverged_at.cpu().numpy(),
+        **{f"class_accuracy_{c}": _floats(last.per_class[:, c]) for c in range(last.per_class.shape[1])},
+    }
+    return pd.DataFrame({**columns, **_course(trained, images), **_weights(trained)})
+
+
+def _course(trained: Trained, images: ImageSet) -> dict[str, np.ndarray]:
+    """Test accuracy and loss at each checkpoint, where the loss was lowest, and how much it rose after that."""
+    scores = [
+        evaluate(trained.ensemble, images.x_test, images.y_test, flat=flat) for flat in trained.snapshots
+    ]
+    named = {
+        f"test_accuracy@{step}": _floats(s.accuracy) for step, s in zip(trained.steps, scores, strict=True)
+    }
+    loss = torch.stack([s.loss for s in scores]).nan_to_num(torch.inf)
+    best, where = loss.min(0)
+    steps = torch.tensor(trained.steps)
+    return {
+        **named,
+        "convergence_step": steps[where.cpu()].numpy(),
+        "overfitting": _floats((loss[-1] - best) / best),
+    }
+
+
+def _weights(trained: Trained) -> dict[str, np.ndarray]:
+    """Properties that are plain functions of the weights: they show whether a reader reads at all."""
+    flat = trained.flat
+    return {
+        "weight_mean": _floats(flat.mean(1)),
+        "weight_std": _floats(flat.std(1)),
+        "sparsity": _floats((flat.abs() < 1e-6).float().mean(1)),
+    }
+
+
+def _backdoor(success: Tensor) -> list[float]:
+    """1 where the attack works, 0 where none was planted, empty where one was planted and did not take."""
+    return [0.0 if np.isnan(s) else 1.0 if s > BACKDOORED else np.nan for s in success.tolist()]
+
+
+def _floats(value: Tensor) -> np.ndarray:
+    return value.double().cpu().numpy()

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from digsite.base.intervals import seed_interval
+from digsite.figures import curves, histogram
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
-from digsite.zoo import figures
 from digsite.zoo.config import ZooConfig
 from digsite.zoo.make import make_zoo
 from digsite.zoo.zoo import Zoo
@@ -35,9 +36,12 @@ def _show(zoo: Zoo, run: Run) -> None:
     ]
     if counts:
         run.table("factors", pd.concat([c.assign(factor=n) for c, n in zip(counts, kinds, strict=True)]))
-        run.figure("accuracy", figures.accuracies(labels, kinds[0]), caption="Test accuracy of all members.")
-    courses = figures.courses(labels)
-    run.figure("courses", courses, caption="Test accuracy at the stored checkpoints: median and middle half.")
+        run.figure("accuracy", draw_accuracies(labels, kinds[0]), caption="Test accuracy of all members.")
+    run.figure(
+        "courses",
+        draw_courses(labels),
+        caption="Test accuracy at the stored checkpoints: median and middle half.",
+    )
 
 
 def _claim(zoo: Zoo, run: Run) -> None:
@@ -108,3 +112,21 @@ def _claim_share(run: Run, name: str, hit: np.ndarray, title: str) -> None:
 
 
 METHODS = {"make": make}
+
+
+# What a zoo holds, as pictures.
+
+
+def draw_accuracies(labels: pd.DataFrame, by: str) -> Figure:
+    """Test accuracies of the members, told apart by one factor."""
+    groups = {str(name): rows["test_accuracy"].to_numpy() for name, rows in labels.groupby(by)}
+    return histogram(groups, x="test accuracy", y="networks", title=f"by {by}")
+
+
+def draw_courses(labels: pd.DataFrame) -> Figure:
+    """Test accuracy over the stored checkpoints: median, with the middle half of the networks as a band."""
+    columns = [name for name in labels if name.startswith("test_accuracy@")]
+    steps = [1 + int(name.partition("@")[2]) for name in columns]
+    low, middle, high = np.quantile(labels[columns].to_numpy(), [0.25, 0.5, 0.75], axis=0)
+    lines = {"median": (steps, middle)}
+    return curves(lines, x="training step + 1", y="test accuracy", bands={"median": (low, high)}, log_x=True)

@@ -1,19 +1,89 @@
 """A stored collection of trained networks: weights mapped from disk, one table of what is true of them."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
 from torch import Tensor, nn
 
-from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.base.contract import Numbers, public_method
+from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest
+from digsite.base.streams import derive_seed
 from digsite.models import build, parse
 from digsite.weights.bundle import WeightBundle
-from digsite.zoo.ceiling import Ceiling, noise_ceiling
-from digsite.zoo.split import Split, split
 from digsite.zoo.store import TABLE, Block, Index, locate, read_index, read_member, read_rows
+
+# Deterministic splits of a zoo by group: what belongs together is never on both sides.
+
+KEYS = {
+    "run": ["run"],
+    "dataset": ["dataset"],
+    "architecture": ["architecture"],
+    "recipe": ["optimizer", "activation"],
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Member numbers of each side."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def split(labels: pd.DataFrame, by: str, test: float = 0.3, validation: float = 0.0, seed: int = 0) -> Split:
+    """Whole groups go to the test set until it has its share, then to validation; the rest is for training."""
+    if by not in KEYS:
+        raise UsageError(f"There is no split by '{by}'. {name_nearest(by, KEYS)}")
+    if not (test >= 0 and validation >= 0 and test + validation < 1):
+        raise UsageError(f"test={test} and validation={validation} leave nothing to train on.")
+    groups = labels.groupby(KEYS[by], sort=True).indices
+    if len(groups) < 2 + (validation > 0):
+        raise UsageError(f"A split by {by} needs more groups: this zoo has {len(groups)}.")
+    names = sorted(groups, key=lambda name: derive_seed(seed, f"split/{by}/{name}"))
+    sides: list[list[int]] = [[], [], []]
+    sizes = np.round(np.array([test, validation]) * len(labels)).astype(int)
+    for place, name in enumerate(names):
+        side = next((s for s in (0, 1) if len(sides[s]) < sizes[s] and place < len(names) - 1), 2)
+        sides[side].extend(groups[name])
+    held, checked, rest = (np.sort(np.array(side, dtype=np.int64)) for side in sides)
+    return Split(rest, checked, held)
+
+
+# How well a perfect reader would score against labels that were themselves measured on few images.
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Best expected R2 and Kendall tau."""
+
+    r2: float
+    tau: float
+
+
+@public_method(accuracy=Numbers(1, rows=2))
+def noise_ceiling(accuracy: np.ndarray, n_test: int, seed: int = 0, draws: int = 20) -> Ceiling:
+    """Measured accuracies of n_test images: R2 in closed form, tau by measuring again with binomial noise."""
+    if n_test < 1 or draws < 1 or accuracy.min() < 0 or accuracy.max() > 1:
+        raise UsageError(
+            "Accuracies are shares from 0 to 1 of at least one test image, measured again at least once."
+        )
+    if float(accuracy.max()) == float(accuracy.min()):
+        raise UsageError(
+            "All networks have the same accuracy: nothing can be ranked, so there is no ceiling."
+        )
+    noise = accuracy * (1 - accuracy) / n_test
+    spread = accuracy.var()
+    rng = np.random.default_rng(derive_seed(seed, "noise-ceiling"))
+    taus = [float(kendalltau(accuracy, rng.binomial(n_test, accuracy))[0]) for _ in range(draws)]  # type: ignore[arg-type]
+    return Ceiling(float(1 - noise.mean() / spread) if spread > 0 else 0.0, float(np.mean(taus)))
 
 
 class Zoo:

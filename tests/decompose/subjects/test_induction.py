@@ -6,7 +6,7 @@ from torch import nn
 
 from digsite.decompose.subjects import induction
 from digsite.decompose.subjects.tasks import IGNORED
-from digsite.models.attention import Pattern
+from digsite.models.parts import Pattern
 
 
 @pytest.fixture

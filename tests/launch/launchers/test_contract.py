@@ -69,7 +69,7 @@ def test_twenty_kills_on_ray_and_slurm(tmp_path, start_sweep, outcome, children_
             ):  # Ray waits a minute for a dead head: its launcher is killed too
                 for pid in own:
                     kill(pid)
-                process.wait(600)
+                process.wait(60)
     assert hit >= {"launcher", "run", "job script", "Ray worker"}, hit
     wait_until(
         lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout.strip(), 120

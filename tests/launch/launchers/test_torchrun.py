@@ -56,7 +56,7 @@ def test_two_processes_are_one_with_twice_the_batches_even_after_a_kill(tmp_path
     while not member.run.journal.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(600) == torchrun.REQUEUE
+    assert process.wait(120) == torchrun.REQUEUE
     assert member.status().state == "interrupted" and not member.run.results.exists()
     assert start(tmp_path / "two", "torchrun:2", steps=150, accumulate=1).wait(250) == 0
     (alone,) = find_sweep("s", tmp_path / "one").members

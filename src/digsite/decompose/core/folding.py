@@ -62,7 +62,7 @@ def fold(plan: Plan, config: DecomposeConfig, batch: Tensor) -> Plan:
 
 
 def can_fold(target: Target, config: DecomposeConfig, batch: Tensor) -> bool:
-    from digsite.models.architectures.resid_mlp import ResidMlp
+    from digsite.models.architectures.dense import ResidMlp
 
     model = target.model
     if (

@@ -19,7 +19,8 @@ from digsite.decompose.core.components import Decomposed
 from digsite.decompose.core.scene import Plan
 from digsite.decompose.core.target import Target
 from digsite.weights import parse_reference
-from digsite.weights.sources import run, wandb
+from digsite.weights.sources.local import locate_artifact
+from digsite.weights.sources.remote import fetch_file
 
 SCHEMA = 1
 Stored = tuple[Plan, dict[str, Tensor], DecomposeConfig, dict[str, Any]]
@@ -95,9 +96,9 @@ def locate(reference: str) -> Path:
     """A file, a folder that holds one, `run:ID`, `run:ID#member-3` or `wandb:...`."""
     found = parse_reference(reference)
     if found.scheme == "run":
-        return run.path(found.target, found.member or "decomposition")
+        return locate_artifact(found.target, found.member or "decomposition")
     if found.scheme == "wandb":
-        return wandb.fetch(found.target, found.member)
+        return fetch_file(found.target, found.member)
     path = Path(found.target)
     path = path / ARTIFACT if path.is_dir() else path
     if not path.is_file():

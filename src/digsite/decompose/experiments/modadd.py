@@ -17,7 +17,7 @@ from digsite.decompose.judge import verdict as report
 from digsite.decompose.subjects import lm_targets
 from digsite.decompose.subjects.tasks import Task
 from digsite.models import empty
-from digsite.models.architectures.modular_mlp import ModularMlp
+from digsite.models.architectures.dense import ModularMlp
 from digsite.models.pretrained import load_model
 from digsite.record.verdict import cite
 

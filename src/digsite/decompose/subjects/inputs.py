@@ -15,7 +15,7 @@ from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.data import text
 from digsite.decompose.core.fit import Sampler
 from digsite.models.opening import Opened, one_batch, one_sentence, quiet_libraries, take_data
-from digsite.weights.sources import py
+from digsite.weights.sources.local import find_object
 
 MAIN_INPUTS = ("input_ids", "pixel_values", "input_features", "input_values", "inputs", "x")
 TEXT = "text:"
@@ -87,7 +87,7 @@ def _width(model: nn.Module) -> int:
 
 def _own(target: str) -> object:
     """A tensor, or a function that one generator is enough for."""
-    found = py.find(target)
+    found = find_object(target)
     if callable(found):
         try:
             signature(found).bind(torch.Generator())

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.config import Config
-from digsite.data import hub, stories, text
+from digsite.data import stories, text
 from digsite.data.tokenizers import Tokenizer, load_tokenizer
 from digsite.decompose.config import LmConfig, Recipe, Text
 from digsite.decompose.subjects.tasks import Task, next_token, rows
 from digsite.models import build, empty
 from digsite.models.opening import open_model
 from digsite.train import Examples, Member, train_ensemble
-from digsite.train.losses import Loss
+from digsite.train.engines import Loss
 
 HELD_OUT = 0.1  # share of a corpus' rows that are kept for judging
 STORY_SEEDS = {"train": 0, "test": 1}
@@ -108,5 +108,5 @@ def _tokenizer(path: str, folder: Path | None, model: str) -> Tokenizer:
 
 def _documents(chosen: Text) -> list[str]:
     if chosen.source.startswith("hub:"):
-        return hub.texts(chosen.source.removeprefix("hub:"), chosen.column, limit=chosen.documents)
+        return text.texts(chosen.source.removeprefix("hub:"), chosen.column, limit=chosen.documents)
     return text.documents(chosen.source)[: chosen.documents]

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from digsite.base.errors import DigsiteError
 from digsite.base.streams import derive_seed
 from digsite.config import Config
-from digsite.data.sparse_features import SparseFeatures, batch, resid_targets
+from digsite.data.sequences import SparseFeatures, batch, resid_targets
 from digsite.decompose.config import ToyTarget
 from digsite.decompose.core.products import Products
 from digsite.models import build
-from digsite.models.architectures.resid_mlp import ResidLayer, ResidMlp
+from digsite.models.architectures.dense import ResidLayer, ResidMlp
 from digsite.train import Member, Stream, train_ensemble
 
 PROBE = 0.75  # one feature at a time is switched on at this value

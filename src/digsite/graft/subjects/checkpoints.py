@@ -13,7 +13,7 @@ from digsite.base.errors import UsageError
 from digsite.graft.core.edits import Beside, widen_head
 from digsite.graft.core.nets import Composite, find_head, is_plain, list_layers, read_matrices
 from digsite.models import build, opening
-from digsite.models.configs.mlp import MlpConfig
+from digsite.models.configs.dense import MlpConfig
 from digsite.models.pretrained import save_model
 from digsite.weights import WeightBundle, parse_reference, read_weights, write_weights
 

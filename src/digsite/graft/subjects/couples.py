@@ -22,9 +22,9 @@ from digsite.graft.core.access import LabelledImages
 from digsite.graft.core.pair import Pair
 from digsite.graft.core.task import Classes, ImageSplit
 from digsite.models import build
-from digsite.models.configs.cnn import CnnConfig
-from digsite.models.configs.mlp import MlpConfig
-from digsite.models.configs.transformer import TransformerConfig
+from digsite.models.configs.convolutional import CnnConfig
+from digsite.models.configs.dense import MlpConfig
+from digsite.models.configs.sequence import TransformerConfig
 from digsite.train import Member, train_ensemble
 
 PARTS = (0.5, 0.25)  # of the time: a common start, and each fine-tuning of it, which should stay near

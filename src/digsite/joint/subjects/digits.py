@@ -6,7 +6,7 @@ from torch import nn
 
 from digsite.data import load
 from digsite.models import build
-from digsite.models.configs.mlp import MlpConfig
+from digsite.models.configs.dense import MlpConfig
 from digsite.train import Member, train_ensemble
 
 SEED, STEPS = 7, 600

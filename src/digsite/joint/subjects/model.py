@@ -11,7 +11,7 @@ from torch import Tensor
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.models.opening import Opened, open_model, take_data
-from digsite.models.opening.batches import Batch
+from digsite.models.opening.feeding import Batch
 from digsite.prune import Recipe
 from digsite.prune.judge.drift import outputs_of
 from digsite.prune.subjects.data import Job, make_batch

@@ -1,1 +1,67 @@
-"""Checkpoints of others: `matches(bundle)` and `translate(bundle)` to one of our configs and its state dict."""
+"""A network of ours from tensors in any checkpoint layout that is understood."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from digsite.base import families
+from digsite.base.errors import DigsiteError
+from digsite.config import Config
+from digsite.models.architectures.language import Gpt2, Llama
+from digsite.models.construct import empty
+from digsite.weights import WeightBundle
+
+LAYOUTS = "digsite.models.layouts"
+UNKNOWN_USE = "Name your own module with py:module:factory, or save the model with digsite.models.save_model."
+
+
+class Layout(ABC):
+    """Names, shapes and metadata by which a checkpoint is known; the first that fits, by name, is taken."""
+
+    @staticmethod
+    @abstractmethod
+    def fits_tensors(bundle: WeightBundle) -> bool:
+        """Whether these names and shapes are of this layout; no tensor is read for it."""
+        ...
+
+    @staticmethod
+    @abstractmethod
+    def translate_bundle(bundle: WeightBundle) -> tuple[Config, dict[str, Tensor]]:
+        """The config of our network, and its state dict in our names."""
+        ...
+
+
+Member = Layout
+
+
+def assemble_module(bundle: WeightBundle) -> nn.Module | None:
+    """The network of the first layout that knows these tensors, in evaluation mode; None where none does."""
+    for layout in families.scan_family(LAYOUTS).values():
+        if layout.fits_tensors(bundle):
+            return fill_module(*layout.translate_bundle(bundle)).eval()
+    return None
+
+
+def say_unknown_use(bundle: WeightBundle) -> str:
+    """Why tensors alone are no network."""
+    names = ", ".join(list(bundle.tensors)[:3])
+    return f"The weights of '{bundle.meta.get('path', 'this model')}' ({names}, ...) do not say how they are used."
+
+
+def fill_module(config: Config, state: dict[str, Tensor]) -> nn.Module:
+    """A module that takes over the given tensors; they are not copied."""
+    with torch.device("meta"):
+        model = empty(config)
+    try:
+        model.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        problems = " ".join(str(error).split("\n\t")[1:3]).strip()
+        raise DigsiteError(
+            f"The tensors do not fit a {getattr(config, 'kind', 'model')}: {problems}"
+        ) from None
+    if isinstance(model, Llama) and model.config.tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    if isinstance(model, Gpt2) and model.config.tied:
+        model.lm_head.weight = model.transformer.wte.weight
+    return model

@@ -1,9 +1,15 @@
 """One way to open a model: from a reference to weights, a module that runs, and how it is fed."""
 
 from digsite.models.opening.answering import answered, answering, main_output
-from digsite.models.opening.batches import one_batch
-from digsite.models.opening.edge import one_sentence, quiet_libraries
-from digsite.models.opening.feeding import feed_images, feed_sound, feed_tokens, read_arrays, take_data
+from digsite.models.opening.feeding import (
+    feed_images,
+    feed_sound,
+    feed_tokens,
+    one_batch,
+    read_arrays,
+    take_data,
+)
+from digsite.models.opening.huggingface import one_sentence, quiet_libraries
 from digsite.models.opening.opened import Opened, of_module, open_model
 
 __all__ = [

@@ -1,15 +1,17 @@
 """Hugging Face folders of any architecture that transformers itself has; their own code is never run."""
 
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from digsite.base.errors import UsageError, name_nearest, require_package
-from digsite.models.opening.edge import one_sentence
+from digsite.base.errors import UsageError, name_nearest, one_sentence, require_package
+from digsite.data.tokenizers import Tokenizer, load_tokenizer
 from digsite.weights import WeightBundle
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -170,3 +172,40 @@ def context_of(config: Any) -> int:
             if isinstance(value, int) and 0 < value < 2**31:
                 return value
     return DEFAULT_CONTEXT
+
+
+# What other people's libraries print while they open or run a model stays with them.
+
+__all__ = ["one_sentence", "quiet_libraries"]
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Warnings, progress bars and load reports of transformers are held back; errors are exceptions anyway."""
+    import sys
+
+    logging = sys.modules.get("transformers.utils.logging")
+    level = logging.get_verbosity() if logging else 0
+    bars = bool(logging and logging.is_progress_bar_enabled())
+    if logging:
+        logging.set_verbosity(logging.CRITICAL)
+        logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if logging:
+            logging.set_verbosity(level)
+            logging.enable_progress_bar() if bars else None
+
+
+# Tokenizers that lie beside weights in our own and llama2.c's formats.
+
+
+def tokenizer_beside(path: Path) -> Tokenizer | None:
+    """The tokenizer file in the folder of a model; our `.vocab` table before the others."""
+    folder = path if path.is_dir() else path.parent
+    found = [p for p in sorted(folder.glob("tok*")) if p.suffix in (".bin", ".model", ".vocab")]
+    preferred = [p for p in found if p.suffix == ".vocab"] or found
+    return load_tokenizer(preferred[0]) if preferred else None

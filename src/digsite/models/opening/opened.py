@@ -7,14 +7,13 @@ from typing import Any
 from torch import nn
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError, require_package
-from digsite.models.assemble import UNKNOWN_USE, assemble, unknown_use
+from digsite.models.layouts import UNKNOWN_USE, assemble_module, say_unknown_use
 from digsite.models.opening import huggingface
 from digsite.models.opening.answering import answering
-from digsite.models.opening.edge import one_sentence, quiet_libraries
-from digsite.models.opening.tokenizers import tokenizer_beside
+from digsite.models.opening.huggingface import one_sentence, quiet_libraries, tokenizer_beside
 from digsite.weights import WeightBundle, parse_reference, read_weights
-from digsite.weights.sources import py
-from digsite.weights.unread import understood
+from digsite.weights.bundle import say_unread
+from digsite.weights.sources.local import make_module
 
 DEFAULT_CONTEXT = 256
 
@@ -60,9 +59,9 @@ def open_model(reference: str) -> Opened:
     """
     found = parse_reference(reference)
     if found.scheme == "py":
-        return of_module(py.make(found.target).eval(), reference)
+        return of_module(make_module(found.target).eval(), reference)
     bundle = read_weights(_bare_name(reference))
-    notes = tuple(understood(bundle))
+    notes = tuple(say_unread(bundle))
     folder = Path(str(bundle.meta.get("path", "."))) if "path" in bundle.meta else None
     if "model_type" in bundle.meta.get("config", {}) and folder is not None and folder.is_dir():
         return _of_folder(reference, bundle, folder, notes)
@@ -96,7 +95,7 @@ def open_folder(bundle: WeightBundle) -> Opened:
         raise UsageError(
             f"'{path}' says that it is a {bundle.meta['config'].get('model_type')}, but it is no Hugging Face folder."
         )
-    return _of_folder(str(bundle.meta.get("reference", path)), bundle, path, tuple(understood(bundle)))
+    return _of_folder(str(bundle.meta.get("reference", path)), bundle, path, tuple(say_unread(bundle)))
 
 
 def _of_folder(reference: str, bundle: WeightBundle, folder: Path, notes: tuple[str, ...]) -> Opened:
@@ -121,9 +120,9 @@ def _of_folder(reference: str, bundle: WeightBundle, folder: Path, notes: tuple[
 def _of_layout(reference: str, bundle: WeightBundle, folder: Path | None, notes: tuple[str, ...]) -> Opened:
     try:
         with one_sentence(f"Building the network of '{reference}'"):
-            module: Any = assemble(bundle)
+            module: Any = assemble_module(bundle)
             if module is None:
-                raise UsageError(unknown_use(bundle), hint=UNKNOWN_USE)
+                raise UsageError(say_unknown_use(bundle), hint=UNKNOWN_USE)
     except DigsiteError as error:
         why = error.message.rstrip(".")
         return Opened(reference, "weights", None, bundle, folder=folder, why_not=why, notes=notes)

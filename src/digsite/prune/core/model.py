@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from digsite.base import families
 from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
-from digsite.models.opening.batches import one_batch
+from digsite.models.opening.feeding import one_batch
 from digsite.prune.core import allocation, matrix
 from digsite.prune.core.budget import FAMILY as ALLOCATIONS
 from digsite.prune.core.budget import BudgetSettings, allocation_named, meet_exactly

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from digsite.base.intervals import student_interval
 from digsite.models.opening import main_output, one_sentence
-from digsite.models.opening.batches import Batch
+from digsite.models.opening.feeding import Batch
 from digsite.prune.core.walk import n_rows_of, run_batch
 
 MOST_NUMBERS = 20_000_000  # of logits that are kept for the comparison; positions are thinned out beyond

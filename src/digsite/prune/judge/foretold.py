@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from digsite.models.opening.batches import Batch
+from digsite.models.opening.feeding import Batch
 from digsite.prune.core import layers
 from digsite.prune.core.layers import LinearMap
 from digsite.prune.core.model import PrunedMap

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from digsite.base.errors import NotFound, UsageError
 from digsite.models.opening import Opened, feed_tokens, take_data
-from digsite.models.opening.batches import Batch
+from digsite.models.opening.feeding import Batch
 from digsite.prune.core import matrix
 from digsite.prune.core.model import Recipe
 from digsite.prune.core.walk import n_rows_of

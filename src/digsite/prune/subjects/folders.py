@@ -14,7 +14,7 @@ from digsite.base import atomic
 from digsite.models.opening import one_sentence, quiet_libraries
 from digsite.prune.subjects.language import Language
 from digsite.weights import WeightBundle, write_weights
-from digsite.weights.bundle import dtype_named
+from digsite.weights.bundle import read_dtype
 
 WEIGHT_FILES = (
     ".safetensors",
@@ -67,7 +67,7 @@ def _write_pretrained(folder: Path, model: Any, bundle: WeightBundle | None) -> 
 
 def stored_dtypes(bundle: WeightBundle) -> dict[str, torch.dtype]:
     """The data type of every tensor on disk, without reading it where that is not needed."""
-    found = {name: dtype_named(bundle, name) for name in bundle.tensors}
+    found = {name: read_dtype(bundle, name) for name in bundle.tensors}
     return {name: dtype for name, dtype in found.items() if dtype is not None}
 
 

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from digsite.base.errors import UsageError
 from digsite.models.opening import Opened, huggingface, one_sentence, quiet_libraries
-from digsite.models.opening.tokenizers import tokenizer_beside
+from digsite.models.opening.huggingface import tokenizer_beside
 from digsite.prune.core.layers import Block, all_maps, blocks, layer_stacks
 from digsite.prune.subjects.language import Language, as_language
 from digsite.prune.subjects.shards import Entry, ShardWriter, entries

@@ -14,7 +14,7 @@ from digsite.read.core.graph import Graph, Skipped
 from digsite.read.core.plain import plain
 from digsite.read.core.plan import plan_chain
 from digsite.read.core.plan_transformer import is_transformer, plan_transformer
-from digsite.weights.bundle import of_module
+from digsite.weights.bundle import bundle_module
 
 ACTIVATIONS = {
     "ReLU": "relu",
@@ -143,7 +143,7 @@ def _from_module(model: nn.Module) -> Source:
     activation = tuple(declared) if isinstance(declared, list) else declared
     if not activation and len(found) == 1:
         activation = found[0]
-    bundle = of_module(model)
+    bundle = bundle_module(model)
     skips = tuple(getattr(config, "skips", None) or ())
     known = Known(activation or "", _heads(config, model), bundle.tied, model, skips)
     return Source(_tensors_only(bundle.tensors), known)

@@ -24,7 +24,7 @@ from digsite.read.core.membership import OUTSIDE, Membership
 from digsite.read.core.population import Population, population
 from digsite.read.core.readers.nwpa import Options
 from digsite.read.core.tasks import TASKS, Task
-from digsite.weights.saved import save_tensors
+from digsite.weights.writer import save_tensors
 from digsite.zoo import Zoo
 
 SCHEMA = 2

@@ -18,7 +18,7 @@ from digsite.models import build, parse
 from digsite.read.core.population import group, known_of
 from digsite.read.core.symmetries import SYMMETRIES, changed
 from digsite.train import Backdoor, Ensemble, Member, Stream
-from digsite.train.losses import Loss
+from digsite.train.engines import Loss
 
 State = dict[str, Tensor]
 

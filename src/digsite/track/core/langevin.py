@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from digsite.base.errors import UsageError
-from digsite.train.chooser import choose
+from digsite.train.engines import Loss, choose_plan
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout, untrained
-from digsite.train.losses import Loss
 
 # Step times curvature without momentum: inflates the energy of the steepest direction by 1 / (1 - KAPPA / 4), 4 %.
 KAPPA = 0.15
@@ -81,7 +80,7 @@ class ChainStack:
         extras = {name: value.detach() for name, value in untrained(model).items()}
         self.extras = extras
         self.stacked = {name: value.expand(chains, *value.shape) for name, value in extras.items()}
-        plan = choose(model, self.layout, chains, self.center.device, None, None)
+        plan = choose_plan(model, self.layout, chains, self.center.device, None, None)
         self.engine = plan.build(model, self.layout, loss)
         self.flat = self.center.expand(chains, -1).clone()
         self._gradient = torch.empty_like(self.flat)

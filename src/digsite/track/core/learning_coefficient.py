@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.track.core.langevin import ChainSettings, ChainStack, ChainTrace, Source, run_chains
+from digsite.train.engines import Loss, find_loss
 from digsite.train.feeds import as_data
-from digsite.train.losses import Loss, resolve
 
 MIXED = 1.2  # split-R-hat above which chains tell different stories
 DRIFT = 0.1  # change of the mean between the halves of the samples, relative, above which they are still on their way
@@ -69,7 +69,7 @@ def estimate_coefficient(
     settings = settings or ChainSettings(temperature=n / log(n))
     settings = replace(settings, **changes)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    stack = ChainStack(model, resolve(loss), source, settings.chains)
+    stack = ChainStack(model, find_loss(loss), source, settings.chains)
     trace = run_chains(stack, settings)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     return summarize_chains(trace, settings, len(stack.center))

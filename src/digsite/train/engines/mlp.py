@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digsite.train.chain import Instruction, read_program
-from digsite.train.engine import Tensors
-from digsite.train.engines.stacked import Engine as StackedEngine
+from digsite.train.engines import Engine, Loss, Tensors, cross_entropy, mse
+from digsite.train.engines.stacked import StackedEngine
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
-from digsite.train.losses import Loss, cross_entropy, mse
 
 aten = torch.ops.aten
 
@@ -57,8 +56,10 @@ class Layer:
     dropout: str = ""
 
 
-class Engine(StackedEngine):
+class MlpEngine(StackedEngine, Engine):
     """Same outputs as its parent; gradients of cross-entropy and mean squared error by hand."""
+
+    NAME = "mlp"
 
     def __init__(self, model: nn.Module, layout: Layout, loss: Loss) -> None:
         super().__init__(model, layout, loss)

@@ -7,17 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digsite.train.chain import Instruction, read_program
-from digsite.train.engine import Tensors
+from digsite.train.engines import Engine, Loss, Tensors, cross_entropy, mse
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
-from digsite.train.losses import Loss, cross_entropy, mse
 
 
-class Engine:
+class StackedEngine(Engine):
     """Runs the traced program of the model on all members at once."""
 
+    NAME = "stacked"
+
     def __init__(self, model: nn.Module, layout: Layout, loss: Loss) -> None:
-        self.model, self.layout, self.loss = model, layout, loss
+        super().__init__(model, layout, loss)
         program = read_program(model)
         assert program is not None, type(model).__name__
         self.program = program

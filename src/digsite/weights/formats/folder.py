@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from digsite.base.errors import DigsiteError, NotFound
-from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
-from digsite.weights.formats import safetensors, torch_file
-from digsite.weights.fp8 import SCALES
+from digsite.weights.bundle import LazyTensors, StoredTensor, WeightBundle
+from digsite.weights.formats import Format
+from digsite.weights.formats.safetensors import SCALES, Safetensors
+from digsite.weights.formats.torch_file import TorchFile
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "sae_weights.safetensors")
@@ -17,30 +18,34 @@ EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embe
 TIED_BY_DEFAULT = ("gpt2", "opt", "gemma", "gemma2", "gpt_neo", "bloom")
 
 
-def matches(path: Path) -> bool:
-    return path.is_dir()
+class Folder(Format):
+    """Hugging Face folders: a config, and one or several safetensors or `.bin` files with an index."""
+
+    @staticmethod
+    def fits_content(path: Path) -> bool:
+        return path.is_dir()
+
+    @staticmethod
+    def read_path(path: Path) -> WeightBundle:
+        name = next((name for name in CONFIGS if (path / name).is_file()), "")
+        config = _read_json_object(path / name) if name else {}
+        parts = [_read_file(path / name) for name in _list_files(path)]
+        tensors: dict[str, StoredTensor] = {}
+        for part in parts:
+            tensors |= {name: _describe_tensor(part, name) for name in part.tensors}
+        tied = {alias: name for part in parts for alias, name in part.tied.items()}
+        tied |= _find_tied_head(config, tensors)
+        _refuse_incomplete(path, tensors, tied)
+        own = parts[0].meta if len(parts) == 1 else {}
+        meta = {**own, "format": "folder", "files": len(parts), **({"config": config} if config else {})}
+        return WeightBundle(LazyTensors(tensors), meta, tied)
 
 
-def read(path: Path) -> WeightBundle:
-    name = next((name for name in CONFIGS if (path / name).is_file()), "")
-    config = _json(path / name) if name else {}
-    parts = [_read_file(path / name) for name in _files(path)]
-    tensors: dict[str, Stored] = {}
-    for part in parts:
-        tensors |= {name: _stored(part, name) for name in part.tensors}
-    tied = {alias: name for part in parts for alias, name in part.tied.items()}
-    tied |= _tied_head(config, tensors)
-    _refuse_missing(path, tensors, tied)
-    own = parts[0].meta if len(parts) == 1 else {}
-    meta = {**own, "format": "folder", "files": len(parts), **({"config": config} if config else {})}
-    return WeightBundle(LazyTensors(tensors), meta, tied)
-
-
-def _refuse_missing(path: Path, tensors: dict[str, Stored], tied: dict[str, str]) -> None:
+def _refuse_incomplete(path: Path, tensors: dict[str, StoredTensor], tied: dict[str, str]) -> None:
     """Every tensor that an index lists must be in the files."""
     for index in INDEXES:
         if (path / index).is_file():
-            listed = _json(path / index).get("weight_map", {})
+            listed = _read_json_object(path / index).get("weight_map", {})
             missing = sorted(name for name in listed if name not in tensors and name not in tied)
             scales = [name for name in missing if name.endswith(SCALES)]
             if missing and len(scales) < len(missing):
@@ -51,10 +56,10 @@ def _refuse_missing(path: Path, tensors: dict[str, Stored], tied: dict[str, str]
             return
 
 
-def _files(path: Path) -> list[str]:
+def _list_files(path: Path) -> list[str]:
     for index in INDEXES:
         if (path / index).is_file():
-            names = _named_files(path, index)
+            names = _list_indexed_files(path, index)
             if missing := [name for name in names if not (path / name).is_file()]:
                 raise NotFound(
                     f"'{path}' lacks {len(missing)} of its {len(names)} weight files, the first is '{missing[0]}'."
@@ -71,9 +76,9 @@ def _files(path: Path) -> list[str]:
     )
 
 
-def _named_files(path: Path, index: str) -> list[str]:
+def _list_indexed_files(path: Path, index: str) -> list[str]:
     """The files that an index names; one that points out of its folder is refused."""
-    given = _json(path / index).get("weight_map", {})
+    given = _read_json_object(path / index).get("weight_map", {})
     if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
         raise DigsiteError(f"'{path / index}' has no table of tensors and files under 'weight_map'.")
     names = sorted(set(given.values()))
@@ -84,17 +89,17 @@ def _named_files(path: Path, index: str) -> list[str]:
 
 
 def _read_file(path: Path) -> WeightBundle:
-    return safetensors.read(path) if path.suffix == ".safetensors" else torch_file.read(path)
+    return Safetensors.read_path(path) if path.suffix == ".safetensors" else TorchFile.read_path(path)
 
 
-def _stored(part: WeightBundle, name: str) -> Stored:
+def _describe_tensor(part: WeightBundle, name: str) -> StoredTensor:
     if isinstance(part.tensors, LazyTensors):
         return part.tensors.stored[name]
     tensor = part.tensors[name]  # mapped from the file by torch.load, so it costs no memory yet
-    return Stored(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
+    return StoredTensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
 
 
-def _tied_head(config: dict[str, Any], tensors: dict[str, Stored]) -> dict[str, str]:
+def _find_tied_head(config: dict[str, Any], tensors: dict[str, StoredTensor]) -> dict[str, str]:
     """The output map, where the config says that it is the embedding and no file holds it."""
     tied = config.get("tie_word_embeddings", config.get("model_type") in TIED_BY_DEFAULT)
     heads = [name for name in tensors if name.split(".")[-2:-1] == ["lm_head"]]
@@ -102,7 +107,7 @@ def _tied_head(config: dict[str, Any], tensors: dict[str, Stored]) -> dict[str, 
     return {"lm_head.weight": inputs[0]} if tied and not heads and len(inputs) == 1 else {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from digsite.base import errors
 from digsite.base.errors import DigsiteError
-from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
-from digsite.weights.unread import unread
+from digsite.weights.bundle import LazyTensors, StoredTensor, WeightBundle, mark_unread
+from digsite.weights.formats import Format
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 INNER = "model.weights.h5"
@@ -31,49 +31,57 @@ ROLES = {
 OPTIMIZER = ("optimizer", "optimizer_weights")
 
 
-def matches(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    if path.suffix == ".keras":
-        return True
-    with path.open("rb") as file:
-        return file.read(8) == MAGIC
+class Keras(Format):
+    """`.h5`, `.weights.h5` and `.keras` files, kernels turned to (out, in) and (out, in, height, width)."""
 
+    @staticmethod
+    def fits_content(path: Path) -> bool:
+        if not path.is_file():
+            return False
+        if path.suffix == ".keras":
+            return True
+        with path.open("rb") as file:
+            return file.read(8) == MAGIC
 
-def read(path: Path) -> WeightBundle:
-    """Layers in the order in which the model lists them; what flattens images does so with channels last."""
-    h5py = errors.require_package("h5py", extra="keras")
-    config: dict[str, Any] = {}
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            if INNER not in archive.namelist():
-                raise DigsiteError(f"'{path}' holds no '{INNER}', so it is no Keras model.")
-            config = json.loads(archive.read("config.json")) if "config.json" in archive.namelist() else {}
-            source: Any = io.BytesIO(archive.read(INNER))
-    else:
-        source = path
-    file = h5py.File(source, "r")
-    datasets: dict[str, Any] = {}
-    file.visititems(lambda name, item: datasets.update({name: item}) if hasattr(item, "shape") else None)
-    stored: dict[str, Stored] = {}
-    left: dict[str, dict[str, Any]] = {}
-    for name in sorted(datasets, key=partial(_place, _order(file, config))):
-        dataset = datasets[name]
-        if set(name.split("/")) & set(OPTIMIZER) or dataset.dtype.kind not in "fiub":
-            left[name] = unread(
-                "the optimizer's" if dataset.dtype.kind in "fiub" else "no numbers", dataset.shape
+    @staticmethod
+    def read_path(path: Path) -> WeightBundle:
+        """Layers in the order in which the model lists them; what flattens images does so with channels last."""
+        h5py = errors.require_package("h5py", extra="keras")
+        config: dict[str, Any] = {}
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                if INNER not in archive.namelist():
+                    raise DigsiteError(f"'{path}' holds no '{INNER}', so it is no Keras model.")
+                config = (
+                    json.loads(archive.read("config.json")) if "config.json" in archive.namelist() else {}
+                )
+                source: Any = io.BytesIO(archive.read(INNER))
+        else:
+            source = path
+        file = h5py.File(source, "r")
+        datasets: dict[str, Any] = {}
+        file.visititems(lambda name, item: datasets.update({name: item}) if hasattr(item, "shape") else None)
+        stored: dict[str, StoredTensor] = {}
+        left: dict[str, dict[str, Any]] = {}
+        for name in sorted(datasets, key=partial(_sort_key, _order_layers(file, config))):
+            dataset = datasets[name]
+            if set(name.split("/")) & set(OPTIMIZER) or dataset.dtype.kind not in "fiub":
+                left[name] = mark_unread(
+                    "the optimizer's" if dataset.dtype.kind in "fiub" else "no numbers", dataset.shape
+                )
+                continue
+            shape, turn = _choose_turn(name, tuple(dataset.shape))
+            stored[_name_variable(name, stored)] = StoredTensor(
+                shape, str(dataset.dtype), partial(_load_dataset, dataset, turn)
             )
-            continue
-        shape, turn = _turn(name, tuple(dataset.shape))
-        stored[_readable(name, stored)] = Stored(shape, str(dataset.dtype), partial(_load, dataset, turn))
-    return WeightBundle(LazyTensors(stored), {"format": "keras", "channels": "last", "unread": left})
+        return WeightBundle(LazyTensors(stored), {"format": "keras", "channels": "last", "unread": left})
 
 
-def _load(dataset: Any, turn: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+def _load_dataset(dataset: Any, turn: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(turn(dataset[()])))
 
 
-def _order(file: Any, config: dict[str, Any]) -> dict[str, int]:
+def _order_layers(file: Any, config: dict[str, Any]) -> dict[str, int]:
     """Places of layers by name: from the file's attributes, its stored config, or a `.keras` archive's config."""
     group = file.get("model_weights", file)
     names = [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs.get("layer_names", [])]
@@ -83,7 +91,7 @@ def _order(file: Any, config: dict[str, Any]) -> dict[str, int]:
     return {name: i for i, name in enumerate(names)}
 
 
-def _place(order: dict[str, int], name: str) -> tuple[int, list[Any]]:
+def _sort_key(order: dict[str, int], name: str) -> tuple[int, list[Any]]:
     known = [order[part] for part in name.split("/") if part in order]
     natural = [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)]
     return (
@@ -92,7 +100,9 @@ def _place(order: dict[str, int], name: str) -> tuple[int, list[Any]]:
     )
 
 
-def _turn(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray]]:
+def _choose_turn(
+    name: str, shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray]]:
     last = name.rsplit("/", 1)[-1].split(":")[0]
     is_kernel = "kernel" in last or (last.isdigit() and "embedding" not in name)
     if is_kernel and len(shape) == 2:
@@ -103,7 +113,7 @@ def _turn(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Callable[
     return shape, np.asarray
 
 
-def _readable(name: str, taken: dict[str, Stored]) -> str:
+def _name_variable(name: str, taken: dict[str, StoredTensor]) -> str:
     """`model_weights/dense/dense/kernel:0` is `dense.weight`; numbered variables keep the order weight, bias."""
     parts = [
         part

@@ -12,9 +12,63 @@ import torch
 from torch import Tensor
 
 from digsite.base.errors import DigsiteError, NotFound
-from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
-from digsite.weights.protobuf import Value, read_fields, unpacked
-from digsite.weights.unread import unread
+from digsite.weights.bundle import LazyTensors, StoredTensor, WeightBundle, mark_unread
+from digsite.weights.formats import Format
+
+# Protocol buffers read by hand: fields of a message, without a schema and without copying.
+
+Value = int | memoryview
+SIZES = {1: 8, 5: 4}
+
+
+def read_fields(data: memoryview) -> Iterator[tuple[int, Value]]:
+    """Number and content of every field: whole numbers as int, everything else as the bytes it lies in."""
+    position, end = 0, len(data)
+    while position < end:
+        key, position = read_varint(data, position)
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            value, position = read_varint(data, position)
+            yield number, value
+            continue
+        if kind == 2:
+            size, position = read_varint(data, position)
+        elif kind in SIZES:
+            size = SIZES[kind]
+        else:
+            raise DigsiteError(f"This is no protocol buffer: wire type {kind} at byte {position}.")
+        if position + size > end:
+            raise DigsiteError(
+                f"The message is cut short: {position + size} bytes were promised, {end} are there."
+            )
+        yield number, data[position : position + size]
+        position += size
+
+
+def read_varint(data: memoryview, position: int) -> tuple[int, int]:
+    """A number of up to ten bytes, and the place behind it."""
+    value = shift = 0
+    while shift < 70:
+        if position >= len(data):
+            raise DigsiteError("The message is cut short in the middle of a number.")
+        byte = data[position]
+        value |= (byte & 127) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 128:
+            return value, position
+    raise DigsiteError(f"This is no protocol buffer: a number of more than ten bytes at byte {position}.")
+
+
+def unpack_numbers(value: Value) -> list[int]:
+    """The whole numbers of a repeated field, which may be packed."""
+    if isinstance(value, int):
+        return [value]
+    found, position = [], 0
+    while position < len(value):
+        number, position = read_varint(value, position)
+        found.append(number)
+    return found
+
 
 # TensorProto.DataType, as numpy has it; bfloat16 (16) and fp8 are made from their bytes.
 KINDS = {
@@ -57,45 +111,49 @@ class _Node:
     tensors: dict[str, _Tensor] = field(default_factory=dict)
 
 
-def matches(path: Path) -> bool:
-    return path.is_file() and path.suffix == ".onnx"
+class Onnx(Format):
+    """ONNX files: the weights of the graph, named by the node that uses them; the graph is read and never executed."""
+
+    @staticmethod
+    def fits_content(path: Path) -> bool:
+        return path.is_file() and path.suffix == ".onnx"
+
+    @staticmethod
+    def read_path(path: Path) -> WeightBundle:
+        """Initializers as (out, in): what a MatMul stores as (in, out) is turned, and the metadata says which were."""
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                raise DigsiteError(f"'{path}' is empty.")
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        graph = next((value for number, value in read_fields(data) if number == 7), None)
+        if not isinstance(graph, memoryview):
+            raise DigsiteError(f"'{path}' is no ONNX model: it has no graph.")
+        tensors, nodes = _parse_graph(graph)
+        for node in nodes:
+            if node.kind == "Constant" and "value" in node.tensors and node.outputs:
+                tensors[node.outputs[0]] = node.tensors["value"]
+        return _bundle_weights(path, tensors, nodes)
 
 
-def read(path: Path) -> WeightBundle:
-    """Initializers as (out, in): what a MatMul stores as (in, out) is turned, and the metadata says which were."""
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            raise DigsiteError(f"'{path}' is empty.")
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    graph = next((value for number, value in read_fields(data) if number == 7), None)
-    if not isinstance(graph, memoryview):
-        raise DigsiteError(f"'{path}' is no ONNX model: it has no graph.")
-    tensors, nodes = _parts(graph)
-    for node in nodes:
-        if node.kind == "Constant" and "value" in node.tensors and node.outputs:
-            tensors[node.outputs[0]] = node.tensors["value"]
-    return _bundle(path, tensors, nodes)
-
-
-def _parts(graph: memoryview) -> tuple[dict[str, _Tensor], list[_Node]]:
+def _parse_graph(graph: memoryview) -> tuple[dict[str, _Tensor], list[_Node]]:
     tensors: dict[str, _Tensor] = {}
     nodes: list[_Node] = []
     for number, value in read_fields(graph):
         if number == 5 and isinstance(value, memoryview):
-            found = _tensor(value)
+            found = _parse_tensor(value)
             tensors[found.name] = found
         elif number == 1 and isinstance(value, memoryview):
-            nodes.append(_node(value))
+            nodes.append(_parse_node(value))
         if len(tensors) + len(nodes) > MOST_ENTRIES:
             raise DigsiteError(f"The graph has more than {MOST_ENTRIES:,} entries.")
     return tensors, nodes
 
 
-def _tensor(data: memoryview) -> _Tensor:
+def _parse_tensor(data: memoryview) -> _Tensor:
     found = _Tensor()
     for number, value in read_fields(data):
         if number == 1:
-            found.shape += unpacked(value)
+            found.shape += unpack_numbers(value)
         elif number == 2 and isinstance(value, int):
             found.kind = value
         elif number == 8 and isinstance(value, memoryview):
@@ -106,12 +164,12 @@ def _tensor(data: memoryview) -> _Tensor:
             found.typed.append(value)
             found.typed_field = number
         elif number == 13 and isinstance(value, memoryview):
-            key, text = _pair(value)
+            key, text = _parse_pair(value)
             found.outside[key] = text
     return found
 
 
-def _pair(data: memoryview) -> tuple[str, str]:
+def _parse_pair(data: memoryview) -> tuple[str, str]:
     texts = {
         number: bytes(value).decode(errors="replace")
         for number, value in read_fields(data)
@@ -120,13 +178,13 @@ def _pair(data: memoryview) -> tuple[str, str]:
     return texts.get(1, ""), texts.get(2, "")
 
 
-def _node(data: memoryview) -> _Node:
+def _parse_node(data: memoryview) -> _Node:
     found = _Node()
     for number, value in read_fields(data):
         if isinstance(value, int):
             continue
         if number == 5:
-            _attribute(found, value)
+            _parse_attribute(found, value)
         elif number in (1, 2, 3, 4):
             text = bytes(value).decode(errors="replace")
             if number == 1:
@@ -138,7 +196,7 @@ def _node(data: memoryview) -> _Node:
     return found
 
 
-def _attribute(node: _Node, data: memoryview) -> None:
+def _parse_attribute(node: _Node, data: memoryview) -> None:
     name, number, tensor = "", None, None
     for key, value in read_fields(data):
         if key == 1 and isinstance(value, memoryview):
@@ -146,23 +204,23 @@ def _attribute(node: _Node, data: memoryview) -> None:
         elif key == 3 and isinstance(value, int):
             number = value
         elif key == 5 and isinstance(value, memoryview):
-            tensor = _tensor(value)
+            tensor = _parse_tensor(value)
     if number is not None:
         node.numbers[name] = number
     if tensor is not None:
         node.tensors[name] = tensor
 
 
-def _bundle(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node]) -> WeightBundle:
-    stored: dict[str, Stored] = {}
+def _bundle_weights(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node]) -> WeightBundle:
+    stored: dict[str, StoredTensor] = {}
     left: dict[str, dict[str, Any]] = {}
     turned: list[str] = []
     used = {name: (node, place) for node in reversed(nodes) for place, name in enumerate(node.inputs)}
     for name, tensor in tensors.items():
-        load, dtype, reason = _loader(path, tensor, used.get(name), tensors)
-        n = _count(tensor.shape)
+        load, dtype, reason = _choose_loader(path, tensor, used.get(name), tensors)
+        n = _count_numbers(tensor.shape)
         if reason and n > SMALL:
-            left[name] = unread(reason, tensor.shape)
+            left[name] = mark_unread(reason, tensor.shape)
         use = used.get(name)
         if (
             load is None
@@ -171,16 +229,16 @@ def _bundle(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node]) -> Weig
         ):
             continue
         turn = _is_turned(tensor, used.get(name))
-        known = _unused_name(_readable(name, used.get(name)), stored)
+        known = _unused_name(_name_by_node(name, used.get(name)), stored)
         shape = tuple(reversed(tensor.shape)) if turn else tuple(tensor.shape)
-        stored[known] = Stored(shape, dtype, partial(_turned, load) if turn else load)
+        stored[known] = StoredTensor(shape, dtype, partial(_turn_matrix, load) if turn else load)
         turned += [known] if turn else []
     return WeightBundle(
         LazyTensors(stored), {"format": "onnx", "turned": turned, "unread": left, "nodes": len(nodes)}
     )
 
 
-def _turned(load: Callable[[], Tensor]) -> Tensor:
+def _turn_matrix(load: Callable[[], Tensor]) -> Tensor:
     return load().t().contiguous()
 
 
@@ -193,7 +251,7 @@ def _is_turned(tensor: _Tensor, use: tuple[_Node, int] | None) -> bool:
     )
 
 
-def _readable(name: str, use: tuple[_Node, int] | None) -> str:
+def _name_by_node(name: str, use: tuple[_Node, int] | None) -> str:
     """Exporters number their MatMul weights; the path of the node says more: /encoder/fc1/MatMul is encoder.fc1."""
     if use is None or not name.startswith(("onnx::", "_v_", "val_")):
         return name
@@ -204,7 +262,7 @@ def _readable(name: str, use: tuple[_Node, int] | None) -> str:
     return ".".join(path) + (".weight" if place == 1 else ".bias")
 
 
-def _unused_name(name: str, taken: dict[str, Stored]) -> str:
+def _unused_name(name: str, taken: dict[str, StoredTensor]) -> str:
     n = 1
     known = name
     while known in taken:
@@ -213,23 +271,23 @@ def _unused_name(name: str, taken: dict[str, Stored]) -> str:
     return known
 
 
-def _loader(
+def _choose_loader(
     path: Path, tensor: _Tensor, use: tuple[_Node, int] | None, tensors: dict[str, _Tensor]
 ) -> tuple[Callable[[], Tensor] | None, str, str]:
     """How to read it, its type, and why it is not read where it is not."""
     if tensor.kind == 16:
-        return partial(_bfloat, path, tensor), "BF16", ""
+        return partial(_load_bfloat, path, tensor), "BF16", ""
     if tensor.kind not in KINDS:
         return None, "", f"data type {tensor.kind} of ONNX is not known"
     if use is not None and use[0].kind == "DequantizeLinear" and use[1] == 0:
-        return _dequantizer(path, tensor, use[0], tensors)
+        return _make_dequantizer(path, tensor, use[0], tensors)
     if tensor.kind in (2, 3) and len(tensor.shape) > 1:
         return None, "", "quantized, and its scale is applied inside the graph"
     dtype = str(np.dtype(KINDS[tensor.kind]))
-    return partial(_load, path, tensor), dtype, ""
+    return partial(_load_tensor, path, tensor), dtype, ""
 
 
-def _dequantizer(
+def _make_dequantizer(
     path: Path, tensor: _Tensor, node: _Node, tensors: dict[str, _Tensor]
 ) -> tuple[Callable[[], Tensor] | None, str, str]:
     scale = tensors.get(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -239,57 +297,57 @@ def _dequantizer(
 
     def load() -> Tensor:
         shape = [1] * len(tensor.shape)
-        factor = _load(path, scale)
+        factor = _load_tensor(path, scale)
         if factor.numel() > 1:
             shape[node.numbers.get("axis", 1)] = factor.numel()
         offset = (
-            _load(path, zero).float().reshape(shape if zero.shape and factor.numel() > 1 else [])
+            _load_tensor(path, zero).float().reshape(shape if zero.shape and factor.numel() > 1 else [])
             if zero
             else 0.0
         )
-        return (_load(path, tensor).float() - offset) * factor.float().reshape(
+        return (_load_tensor(path, tensor).float() - offset) * factor.float().reshape(
             shape if factor.numel() > 1 else []
         )
 
     return load, "float32", ""
 
 
-def _load(path: Path, tensor: _Tensor) -> Tensor:
+def _load_tensor(path: Path, tensor: _Tensor) -> Tensor:
     dtype = np.dtype(KINDS[tensor.kind])
     if tensor.outside:
-        values = np.frombuffer(_outside(path, tensor), dtype)
+        values = np.frombuffer(_read_outside(path, tensor), dtype)
     elif tensor.raw is not None:
         values = np.frombuffer(tensor.raw, dtype)
     else:
-        values = np.array(list(_typed(tensor, dtype)), dtype)
-    if values.size != _count(tensor.shape):
+        values = np.array(list(_read_typed(tensor, dtype)), dtype)
+    if values.size != _count_numbers(tensor.shape):
         raise DigsiteError(
-            f"'{tensor.name}' has {values.size} numbers where its shape {tensor.shape} needs {_count(tensor.shape)}."
+            f"'{tensor.name}' has {values.size} numbers where its shape {tensor.shape} needs {_count_numbers(tensor.shape)}."
         )
     if values.dtype.kind == "u" and values.dtype.itemsize > 1:
         values = values.astype(np.int64)
     return torch.from_numpy(values.reshape(tensor.shape).copy())
 
 
-def _bfloat(path: Path, tensor: _Tensor) -> Tensor:
-    raw = _outside(path, tensor) if tensor.outside else tensor.raw
+def _load_bfloat(path: Path, tensor: _Tensor) -> Tensor:
+    raw = _read_outside(path, tensor) if tensor.outside else tensor.raw
     if raw is None:
-        raw = np.array([n for value in tensor.typed for n in unpacked(value)], "<u2").tobytes()
+        raw = np.array([n for value in tensor.typed for n in unpack_numbers(value)], "<u2").tobytes()
     return torch.frombuffer(bytearray(raw), dtype=torch.bfloat16).reshape(tensor.shape)
 
 
-def _typed(tensor: _Tensor, dtype: np.dtype) -> Iterator[Any]:
+def _read_typed(tensor: _Tensor, dtype: np.dtype) -> Iterator[Any]:
     for value in tensor.typed:
         if tensor.typed_field in TYPED and isinstance(value, memoryview):
             yield from np.frombuffer(value, TYPED[tensor.typed_field]).tolist()
         else:
-            numbers = np.array(unpacked(value), np.uint64).astype(np.int64)
+            numbers = np.array(unpack_numbers(value), np.uint64).astype(np.int64)
             yield from (
                 numbers.astype(np.uint16).view(np.float16) if dtype == np.float16 else numbers
             ).tolist()
 
 
-def _outside(path: Path, tensor: _Tensor) -> bytes:
+def _read_outside(path: Path, tensor: _Tensor) -> bytes:
     """Bytes in a file beside the model; a path that leaves the folder is refused."""
     folder = path.parent.resolve()
     file = (folder / tensor.outside.get("location", "")).resolve()
@@ -305,7 +363,7 @@ def _outside(path: Path, tensor: _Tensor) -> bytes:
         return handle.read(size)
 
 
-def _count(shape: list[int]) -> int:
+def _count_numbers(shape: list[int]) -> int:
     n = 1
     for side in shape:
         n *= side

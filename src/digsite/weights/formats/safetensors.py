@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -13,44 +13,35 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from digsite.base.errors import DigsiteError
-from digsite.weights.bundle import LazyTensors, Stored, WeightBundle
-from digsite.weights.fp8 import dequantized
-
-# Values of whole bytes that PyTorch has a type of the same width for.
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-}
+from digsite.weights.bundle import DTYPES, LazyTensors, StoredTensor, WeightBundle
+from digsite.weights.formats import Format
 
 
-def matches(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(9)
-    return path.suffix == ".safetensors" or head[8:] == b"{"
+class Safetensors(Format):
+    """Safetensors files, memory-mapped: a tensor's pages are read when it is used."""
 
+    @staticmethod
+    def fits_content(path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            head = file.read(9)
+        return path.suffix == ".safetensors" or head[8:] == b"{"
 
-def read(path: Path) -> WeightBundle:
-    try:
-        file = safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise DigsiteError(f"'{path}' is not a whole safetensors file ({error}).") from None
-    names = file.offset_keys()
-    reader = RangeReader(path)
-    tensors = dequantized({name: _stored(file, name, reader) for name in names})
-    texts = file.metadata() or {}
-    # The convention of safetensors.torch.save_model: the name that was left out, and the one that was kept.
-    tied = {alias: name for alias, name in texts.items() if name in tensors and alias not in tensors}
-    meta = {key: _value(text) for key, text in texts.items() if key not in tied}
-    return WeightBundle(LazyTensors(tensors), {"format": "safetensors", **meta}, tied)
+    @staticmethod
+    def read_path(path: Path) -> WeightBundle:
+        try:
+            file = safe_open(path, framework="pt")
+        except SafetensorError as error:
+            raise DigsiteError(f"'{path}' is not a whole safetensors file ({error}).") from None
+        names = file.offset_keys()
+        reader = RangeReader(path)
+        tensors = dequantize_fp8({name: _describe_view(file, name, reader) for name in names})
+        texts = file.metadata() or {}
+        # The convention of safetensors.torch.save_model: the name that was left out, and the one that was kept.
+        tied = {alias: name for alias, name in texts.items() if name in tensors and alias not in tensors}
+        meta = {key: _parse_metadata(text) for key, text in texts.items() if key not in tied}
+        return WeightBundle(LazyTensors(tensors), {"format": "safetensors", **meta}, tied)
 
 
 class RangeReader:
@@ -62,7 +53,7 @@ class RangeReader:
         self._header: dict[str, Any] = {}
         self._start = 0
 
-    def read(self, name: str, places: Sequence[tuple[int, int]]) -> Tensor:
+    def read_ranges(self, name: str, places: Sequence[tuple[int, int]]) -> Tensor:
         """name: of the tensor; places: (start, stop) in its flattened values. Opens the file when first asked."""
         if self._file is None:
             self._file = self._path.open("rb", buffering=0)
@@ -79,14 +70,14 @@ class RangeReader:
             self._file.close()
 
 
-def _stored(file: Any, name: str, reader: RangeReader) -> Stored:
+def _describe_view(file: Any, name: str, reader: RangeReader) -> StoredTensor:
     view = file.get_slice(name)
     kind = view.get_dtype()
-    ranges = partial(reader.read, name) if kind in DTYPES else None
-    return Stored(tuple(view.get_shape()), kind, partial(file.get_tensor, name), ranges)
+    ranges = partial(reader.read_ranges, name) if kind in DTYPES and kind not in KINDS else None
+    return StoredTensor(tuple(view.get_shape()), kind, partial(file.get_tensor, name), ranges)
 
 
-def _value(text: str) -> Any:
+def _parse_metadata(text: str) -> Any:
     """Metadata are texts; what was written as JSON is read as JSON."""
     if text[:1] not in ("{", "["):
         return text
@@ -94,3 +85,41 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+# Weights of eight bits with their scales beside them, as the numbers that they stand for.
+
+KINDS = ("F8_E4M3", "F8_E5M2", "float8_e4m3fn", "float8_e5m2")
+SCALES = ("_scale_inv", "_scale")  # both are factors: the stored number times its scale is the weight
+
+
+def dequantize_fp8(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The same tensors with every eight-bit weight as float32, and without the scales that are used up by that.
+
+    A scale may be one number, one for each row, or one for each block (DeepSeek's are 128 x 128).
+    """
+    found = dict(stored)
+    for name, one in stored.items():
+        if one.dtype not in KINDS:
+            continue
+        scale = next((name + end for end in SCALES if name + end in stored), None)
+        found[name] = StoredTensor(
+            one.shape, "float32", partial(_load_scaled, one, stored[scale] if scale else None)
+        )
+        if scale:
+            found.pop(scale, None)
+    return found
+
+
+def _load_scaled(one: StoredTensor, scale: StoredTensor | None) -> Tensor:
+    value = one.load().float()
+    if scale is None:
+        return value
+    factor = scale.load().float()
+    if factor.numel() == 1:
+        return value * factor.reshape(())
+    if factor.ndim == 1:
+        return value * factor[:, None]
+    rows, columns = (-(-side // blocks) for side, blocks in zip(value.shape, factor.shape, strict=True))
+    spread = torch.repeat_interleave(torch.repeat_interleave(factor, rows, 0), columns, 1)
+    return value * spread[: value.shape[0], : value.shape[1]]

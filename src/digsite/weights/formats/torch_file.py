@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from digsite.base.errors import DigsiteError
-from digsite.weights.bundle import WeightBundle, untie
-from digsite.weights.unread import unread
+from digsite.weights.bundle import WeightBundle, mark_unread, untie
+from digsite.weights.formats import Format
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "weights", "params", "module", "net", "network", "ema")
 OTHERS = ("optim", "scheduler", "scaler", "rng")  # parts of a checkpoint that hold tensors and no weights
@@ -23,34 +23,40 @@ N_PICKLES = 4  # an older file of torch.save is a magic number, a version, the s
 HARMLESS = re.compile(r"torch\._utils\.|torch\.\w+Storage$|collections\.OrderedDict$")
 
 
-def matches(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(4)
-    return (head == b"PK\3\4" and path.suffix not in (".npz", ".keras")) or (
-        head[:1] == b"\x80" and head[1:2] <= b"\5"
-    )
+class TorchFile(Format):
+    """Files of `torch.save`: a pickle that would execute code is refused."""
 
-
-def read(path: Path) -> WeightBundle:
-    """A state dict, a checkpoint with one inside, a bare tensor, or a list of tensors."""
-    loaded = _load(path)
-    state, inside = _state(loaded, path.stem)
-    if state is None:
-        raise DigsiteError(
-            f"'{path}' holds a {type(loaded).__name__} without named tensors, so it is not a state dict.",
-            hint="Save it with torch.save(model.state_dict(), path).",
+    @staticmethod
+    def fits_content(path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            head = file.read(4)
+        return (head == b"PK\3\4" and path.suffix not in (".npz", ".keras")) or (
+            head[:1] == b"\x80" and head[1:2] <= b"\5"
         )
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    tensors = {n: t.dequantize() if t.is_quantized else t for n, t in tensors.items()}
-    tensors = {n: t.to_dense() if t.layout is not torch.strided else t for n, t in tensors.items()}
-    left = {n: unread(f"a {type(v).__name__}") for n, v in state.items() if not isinstance(v, Tensor)}
-    meta = {"format": "torch", "inside": inside, "skipped": sorted(left), "unread": left}
-    return untie({name: value.detach() for name, value in tensors.items()}, meta)
+
+    @staticmethod
+    def read_path(path: Path) -> WeightBundle:
+        """A state dict, a checkpoint with one inside, a bare tensor, or a list of tensors."""
+        loaded = _load_safely(path)
+        state, inside = _find_state(loaded, path.stem)
+        if state is None:
+            raise DigsiteError(
+                f"'{path}' holds a {type(loaded).__name__} without named tensors, so it is not a state dict.",
+                hint="Save it with torch.save(model.state_dict(), path).",
+            )
+        tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        tensors = {n: t.dequantize() if t.is_quantized else t for n, t in tensors.items()}
+        tensors = {n: t.to_dense() if t.layout is not torch.strided else t for n, t in tensors.items()}
+        left = {
+            n: mark_unread(f"a {type(v).__name__}") for n, v in state.items() if not isinstance(v, Tensor)
+        }
+        meta = {"format": "torch", "inside": inside, "skipped": sorted(left), "unread": left}
+        return untie({name: value.detach() for name, value in tensors.items()}, meta)
 
 
-def _load(path: Path) -> Any:
+def _load_safely(path: Path) -> Any:
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
     if zipped and _is_program(path):
@@ -63,7 +69,7 @@ def _load(path: Path) -> Any:
             warnings.simplefilter("ignore")  # what PyTorch warns of here becomes an error of ours below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
-        raise _refusal(path, zipped, str(error)) from None
+        raise _explain_refusal(path, zipped, str(error)) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise DigsiteError(f"'{path}' is not a whole file of torch.save ({reason}).") from None
@@ -79,8 +85,8 @@ def _is_program(path: Path) -> bool:
     return "constants.pkl" in parts and any(part.startswith("code/") for part in parts)
 
 
-def _refusal(path: Path, zipped: bool, reason: str) -> DigsiteError:
-    wanted = _globals_of_zip(path) if zipped else _globals_of_pickle(path)
+def _explain_refusal(path: Path, zipped: bool, reason: str) -> DigsiteError:
+    wanted = _list_zip_globals(path) if zipped else _list_pickle_globals(path)
     if not wanted:
         return DigsiteError(f"'{path}' is not a whole file of torch.save ({reason.partition(chr(10))[0]}).")
     return DigsiteError(
@@ -90,26 +96,26 @@ def _refusal(path: Path, zipped: bool, reason: str) -> DigsiteError:
     )
 
 
-def _globals_of_zip(path: Path) -> list[str]:
+def _list_zip_globals(path: Path) -> list[str]:
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except (RuntimeError, ValueError, KeyError, IndexError, OSError, pickle.UnpicklingError):
         return []  # damaged as well; the caller says so
 
 
-def _globals_of_pickle(path: Path) -> list[str]:
+def _list_pickle_globals(path: Path) -> list[str]:
     """What a pickle would import, by reading its instructions without following them."""
     found: set[str] = set()
     with path.open("rb") as file:
         try:
             for _ in range(N_PICKLES):
-                found |= _imports(file)
+                found |= _list_imports(file)
         except ValueError:
             pass  # the end of the file, or of what is readable in it
     return sorted(name for name in found if not HARMLESS.match(name))
 
 
-def _imports(file: BinaryIO) -> set[str]:
+def _list_imports(file: BinaryIO) -> set[str]:
     """The modules and names of one pickle."""
     found, texts = set(), ["", ""]
     for instruction, argument, _ in pickletools.genops(file):
@@ -122,7 +128,7 @@ def _imports(file: BinaryIO) -> set[str]:
     return found
 
 
-def _state(loaded: Any, stem: str) -> tuple[Mapping[str, Any] | None, str]:
+def _find_state(loaded: Any, stem: str) -> tuple[Mapping[str, Any] | None, str]:
     """The dict of tensors: the file's own, or inside one of the usual wrappers; a bare tensor by the file's name."""
     if isinstance(loaded, Tensor):
         return {stem: loaded}, ""
@@ -136,15 +142,15 @@ def _state(loaded: Any, stem: str) -> tuple[Mapping[str, Any] | None, str]:
             return inner, wrapper
     if any(isinstance(v, Tensor) for v in loaded.values()):
         return {str(name): value for name, value in loaded.items()}, ""
-    nested = dict(_nested(loaded, "", DEEPEST))
+    nested = dict(_walk_nested(loaded, "", DEEPEST))
     return (nested, "nested dicts") if nested else (None, "")
 
 
-def _nested(loaded: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+def _walk_nested(loaded: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
     """Tensors of dicts inside dicts, by dotted names; the optimizer's are none of the network's."""
     for key, value in loaded.items():
         name = f"{prefix}{key}"
         if isinstance(value, Tensor):
             yield name, value
         elif isinstance(value, Mapping) and depth and not any(word in name.lower() for word in OTHERS):
-            yield from _nested(value, f"{name}.", depth - 1)
+            yield from _walk_nested(value, f"{name}.", depth - 1)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights import open_weights
+from digsite.zoo.importers import Importer
 from digsite.zoo.store import Architecture, Part
 
 WEIGHTS = (".pt", ".pth", ".safetensors", ".ckpt", ".npz", "")
@@ -33,34 +34,38 @@ NAMES = {
 }
 
 
-def read(folder: Path) -> list[Part]:
-    """Every network of the tree; files that hold no weights are passed over, and if all are that is said."""
-    table = _shared_table(folder)
-    groups: dict[tuple, list[tuple[dict[str, Any], Tensor]]] = {}
-    for path in _last_checkpoints(folder):
-        try:
-            bundle = open_weights(path)
-        except DigsiteError:  # a read-me, a split, an optimizer
-            continue
-        tensors = {
-            n: bundle.tensors[n].float() for n in bundle.tensors if bundle.tensors[n].is_floating_point()
-        }
-        if not tensors:
-            continue
-        key = tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
-        flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
-        groups.setdefault(key, []).append((_row(folder, path, table), flat))
-    if not groups:
-        raise NotFound(f"No file below '{folder}' holds the weights of a network.")
-    parts, first = [], 0
-    for key, members in groups.items():
-        names, shapes = zip(*key, strict=True)
-        rows = pd.DataFrame([row for row, _ in members])
-        rows.insert(0, "member", range(first, first + len(members)))
-        architecture = Architecture({"imported": "checkpoint_tree"}, names, shapes, {})
-        parts.append(Part(architecture, first, {1: torch.stack([flat for _, flat in members])}, rows))
-        first += len(members)
-    return parts
+class CheckpointTree(Importer):
+    """A folder of trained networks as most public collections lay them out: one state dict a network, numbers beside it."""
+
+    @staticmethod
+    def read_folder(folder: Path) -> list[Part]:
+        """Every network of the tree; files that hold no weights are passed over, and if all are that is said."""
+        table = _shared_table(folder)
+        groups: dict[tuple, list[tuple[dict[str, Any], Tensor]]] = {}
+        for path in _last_checkpoints(folder):
+            try:
+                bundle = open_weights(path)
+            except DigsiteError:  # a read-me, a split, an optimizer
+                continue
+            tensors = {
+                n: bundle.tensors[n].float() for n in bundle.tensors if bundle.tensors[n].is_floating_point()
+            }
+            if not tensors:
+                continue
+            key = tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
+            flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
+            groups.setdefault(key, []).append((_row(folder, path, table), flat))
+        if not groups:
+            raise NotFound(f"No file below '{folder}' holds the weights of a network.")
+        parts, first = [], 0
+        for key, members in groups.items():
+            names, shapes = zip(*key, strict=True)
+            rows = pd.DataFrame([row for row, _ in members])
+            rows.insert(0, "member", range(first, first + len(members)))
+            architecture = Architecture({"imported": "checkpoint_tree"}, names, shapes, {})
+            parts.append(Part(architecture, first, {1: torch.stack([flat for _, flat in members])}, rows))
+            first += len(members)
+        return parts
 
 
 def _last_checkpoints(folder: Path) -> list[Path]:

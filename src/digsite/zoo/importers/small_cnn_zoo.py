@@ -15,6 +15,7 @@ from torch import Tensor
 
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.models import build, parse
+from digsite.zoo.importers import Importer
 from digsite.zoo.store import Architecture, Part
 
 FILES = ("weights.npy", "metrics.csv.gz", "layout.csv")
@@ -32,25 +33,30 @@ Slot = tuple[str, int, int, tuple[int, ...]]
 MEASURES = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
 
 
-def read(folder: Path) -> list[Part]:
-    """One part for each activation: networks of one shape that are used differently."""
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise NotFound(
-            f"'{folder}' lacks {', '.join(missing)}.", hint="Unpack one data set of the Small CNN Zoo there."
-        )
-    table = pd.read_csv(folder / "metrics.csv.gz")
-    weights = np.load(folder / "weights.npy", mmap_mode="r", allow_pickle=False)
-    if len(weights) != len(table):
-        raise DigsiteError(f"'{folder}' has {len(weights)} rows of weights and {len(table)} of metrics.")
-    last = table.sort_values("step").groupby("modeldir", sort=False).tail(1).sort_index()
-    slots = read_layout(pd.read_csv(folder / "layout.csv"), weights.shape[1])
-    parts, first = [], 0
-    for activation, rows in last.groupby("config.activation", sort=True):
-        made = _part(str(activation), rows, weights[rows.index.to_numpy()], slots, first)
-        parts.append(made)
-        first += len(rows)
-    return parts
+class SmallCnnZoo(Importer):
+    """The Small CNN Zoo as published (Unterthiner et al. 2020): weights, metrics and layout of one data set."""
+
+    @staticmethod
+    def read_folder(folder: Path) -> list[Part]:
+        """One part for each activation: networks of one shape that are used differently."""
+        missing = [name for name in FILES if not (folder / name).is_file()]
+        if missing:
+            raise NotFound(
+                f"'{folder}' lacks {', '.join(missing)}.",
+                hint="Unpack one data set of the Small CNN Zoo there.",
+            )
+        table = pd.read_csv(folder / "metrics.csv.gz")
+        weights = np.load(folder / "weights.npy", mmap_mode="r", allow_pickle=False)
+        if len(weights) != len(table):
+            raise DigsiteError(f"'{folder}' has {len(weights)} rows of weights and {len(table)} of metrics.")
+        last = table.sort_values("step").groupby("modeldir", sort=False).tail(1).sort_index()
+        slots = read_layout(pd.read_csv(folder / "layout.csv"), weights.shape[1])
+        parts, first = [], 0
+        for activation, rows in last.groupby("config.activation", sort=True):
+            made = _part(str(activation), rows, weights[rows.index.to_numpy()], slots, first)
+            parts.append(made)
+            first += len(rows)
+        return parts
 
 
 def _part(activation: str, rows: pd.DataFrame, flat: np.ndarray, slots: list[Slot], first: int) -> Part:

@@ -22,7 +22,7 @@ from digsite.decompose.core.guarding import train_fit
 from digsite.decompose.judge.exam.entry import Entry, Importances, entry_from_parts
 from digsite.decompose.subjects.compiled import CompiledProgram
 from digsite.decompose.subjects.inputs import as_sampler
-from digsite.weights.sources import py
+from digsite.weights.sources.local import find_object
 
 PACKAGE = "digsite.decompose.judge.contestants"
 ROWS = 128  # inputs in one training batch, the same for every contestant that trains
@@ -71,7 +71,7 @@ def split_matrices(program: CompiledProgram, split: Callable[[str, Tensor], tupl
 
 def _enter_stranger(name: str, program: CompiledProgram, seed: int) -> Entry:
     """Called with (model, batches, sites, seed); gives parts by site, (parts, importances), or a Decomposition."""
-    method = py.find(name.removeprefix("py:"))
+    method = find_object(name.removeprefix("py:"))
     if not callable(method):
         raise UsageError(f"'{name}' is a {type(method).__name__}, and a contestant is a function.")
     wanted = {"model": program.model, "batches": program.batches(ROWS), "sites": program.sites, "seed": seed}
