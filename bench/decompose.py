@@ -29,7 +29,7 @@ from digsite.figures.save import save_figure
 from digsite.models import build, parse
 from digsite.record.results import read_bounds
 from digsite.studies import find_study
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan_run
 
 torch.set_num_threads(1)
 EMBEDDING = "ss_emb"  # at the reference's sizes, not at those of our study
@@ -78,7 +78,7 @@ def make(study: str, members: int, **changes) -> Fit:
         settings = DecomposeConfig.model_validate(ORIGINAL).model_copy(update=changes)
         tokens = lambda generator: torch.randint(4096, (4, 512), generator=generator)  # noqa: E731
         return Fit(Problem([build(parse(STORY), 0).eval()], ["model.embed_tokens"], tokens), settings, [0])
-    config = plan(find_study(study)).config
+    config = plan_run(find_study(study)).config
     published = {"batch": 4096 if study.startswith("tms") else 2048}
     if study.startswith("tms_5-2"):
         published["C"] = 20
@@ -102,7 +102,7 @@ def milliseconds(fit: Fit, seconds: float = 2.0) -> float:
 def gate(study: str, nodes: int):
     if study == EMBEDDING:
         return mlp.Settings(hidden=[1], nodes=nodes)
-    return plan(find_study(study)).config.decompose.gate.model_copy(update={"nodes": nodes})
+    return plan_run(find_study(study)).config.decompose.gate.model_copy(update={"nodes": nodes})
 
 
 def plain(study: str) -> float:
@@ -161,7 +161,7 @@ def row(study: str) -> str:
 
 def own_cost(study: str) -> str:
     """What checks, scores, metrics and figures take of a whole run as shipped."""
-    config = plan(find_study(study)).config
+    config = plan_run(find_study(study)).config
     fit = make(study, 1, batch=config.decompose.batch)
     per_step = milliseconds(fit, 1.0) / 1e3
     found, n = fit.decomposition(0), config.target.model.n_features

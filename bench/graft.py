@@ -14,7 +14,7 @@ from digsite.graft.core.metrics import percent_interval
 from digsite.graft.judge.compare import compare_on_couple
 from digsite.graft.judge.forensics import plant_on_couple as forensic_job
 from digsite.studies import find_study
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan_run
 
 # (case, method, raw or calibrated, least and aimed transfer / preservation)
 TARGETS = (
@@ -94,7 +94,7 @@ def forensics(data: str, seeds: int) -> None:
 
 def speed(data: str) -> None:
     """One couple of one seed through every method of graft-all, training included the first time."""
-    config = plan(find_study("graft-all")).config.model_copy(update={"data": data, "grids": []})
+    config = plan_run(find_study("graft-all")).config.model_copy(update={"data": data, "grids": []})
     for pair in (("mega", "mega"), ("wide", "deep")):
         start, wall = process_time(), time()
         done = compare_on_couple(config.model_dump(), pair, 0)

@@ -28,7 +28,7 @@ from digsite.read.core.tasks import TASKS
 from digsite.read.judge.describe import layers
 from digsite.record import read_results
 from digsite.studies import find_study
-from digsite.studies.plan import plan, start
+from digsite.studies.plan import plan_run, start_run
 from digsite.worker.execute import How, execute_run
 from digsite.zoo.config import ZooConfig
 from digsite.zoo.make import make_zoo
@@ -199,7 +199,7 @@ def zoo_speed(folder: Path, members: int = 200) -> None:
 
 def quality(folder: Path, seeds: int = 3) -> Iterator[str]:
     """Every reader on three zoos; the corner study adds the known trigger place."""
-    run = start(plan(find_study("nwa"), overrides=[f"seeds={seeds}"]), folder)
+    run = start_run(plan_run(find_study("nwa"), overrides=[f"seeds={seeds}"]), folder)
     assert execute_run(run, How(device="cpu", quiet=True)) == 0, run.error.read_text()
     results = read_results(run.results)
     assert results is not None

@@ -28,7 +28,7 @@ def timed(words: list[str]) -> tuple[float, float]:
 
 
 def trivial(root: Path, n: int) -> None:
-    from digsite.launch import Options, launch
+    from digsite.launch import Options, launch_sweep
     from digsite.record import list_statuses
     from digsite.studies import sweep
 
@@ -36,7 +36,7 @@ def trivial(root: Path, n: int) -> None:
     spaces = sweep.spaces_from_words(
         ["countdown"], ["steps=1", "sleep_s=0", f"fail_at={-n}..-1"], samples=1, seed=0
     )
-    planned = sweep.write(sweep.jobs(spaces, extra=[PLUGIN / "studies"]), root, name="trivial")
+    planned = sweep.write_sweep(sweep.plan_jobs(spaces, extra=[PLUGIN / "studies"]), root, name="trivial")
     sweep.pin_code(planned)
     print(f"plan {n} runs, copy code {time.process_time() - began:6.2f} CPU-s   (must <= 3)")
     began = time.process_time()
@@ -44,7 +44,7 @@ def trivial(root: Path, n: int) -> None:
     print(f"list {n} runs            {time.process_time() - began:6.2f} CPU-s   (must <= 0.3)")
     imports = 2 * import_cpu()
     cpu, wall = children_cpu(), time.perf_counter()
-    assert launch(planned, "local:2", Options()) == 0
+    assert launch_sweep(planned, "local:2", Options()) == 0
     wall, cpu = time.perf_counter() - wall, children_cpu() - cpu - imports
     print(
         f"execute {n} on local:2   {wall:6.1f} s wall, {1000 * cpu / n:.0f} CPU-ms a run beyond the import (must <= 60)"

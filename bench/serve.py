@@ -22,7 +22,7 @@ from digsite.base import atomic
 from digsite.record.layout import RunDir, create_run
 from digsite.record.results import Claim
 from digsite.record.status import Status, write_status
-from digsite.report import write
+from digsite.report import write_report
 
 RUNS, ROWS, COLUMNS = 5000, 4096, 11008
 CONFIG = {
@@ -179,7 +179,7 @@ def report_lines(root: Path) -> list[bool]:
     for i in range(30):
         (run.figures / f"f{i:02d}.png").write_bytes(rng.bytes(400_000))
     begin = time.process_time()
-    write([run], run.report)
+    write_report([run], run.report)
     spent = (time.process_time() - begin) * 1e3
     return [
         show(

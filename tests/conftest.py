@@ -84,10 +84,10 @@ def cli(capfd):
 def run_smoke(study_name: str, root: Path, *overrides: str):
     """Execute a study's smoke in this process and return its RunDir."""
     from digsite.studies import find_study
-    from digsite.studies.plan import plan, start
+    from digsite.studies.plan import plan_run, start_run
     from digsite.worker.execute import How, execute_run
 
-    run = start(plan(find_study(study_name), size="smoke", overrides=overrides), root)
+    run = start_run(plan_run(find_study(study_name), size="smoke", overrides=overrides), root)
     code = execute_run(run, How(device="cpu", quiet=True))
     assert code == 0, run.error.read_text() if run.error.exists() else code
     return run

@@ -9,7 +9,7 @@ from digsite.record import find_run, list_statuses
 from digsite.report.opened import Run
 from digsite.studies import find_study
 from digsite.studies.find import Size
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan_run
 
 __all__ = ["Run", "list_runs", "list_studies", "open_run", "run"]
 
@@ -25,13 +25,15 @@ def run(
     **settings_: Any,
 ) -> Run:
     """Run a study with some settings changed; a setting may be named by the end of its path (`steps`)."""
-    from digsite.studies.plan import start
+    from digsite.studies.plan import start_run
     from digsite.worker.execute import How, execute_run
 
     found = find_study(study, [Path(studies)] if studies else [])
     named = (f"{name.replace('__', '.')}={_typed(value)}" for name, value in settings_.items())
     changes = [*overrides, *named]
-    directory = start(plan(found, size=size, overrides=changes), Path(runs) if runs else settings.runs_dir())
+    directory = start_run(
+        plan_run(found, size=size, overrides=changes), Path(runs) if runs else settings.runs_dir()
+    )
     code = execute_run(directory, How(device or settings.default_device(), quiet=True))
     if code:
         again = f"; after mending the cause: digsite resume {directory.id}"
@@ -39,9 +41,9 @@ def run(
             f"The run '{directory.id}' did not finish: {directory.status().message}",
             hint=f"Its folder is {directory.path}" + ("." if code == UsageError.exit_code else again),
         )
-    from digsite.report import write
+    from digsite.report import write_report
 
-    write([directory], directory.report)
+    write_report([directory], directory.report)
     return Run(directory)
 
 

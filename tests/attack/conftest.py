@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from digsite.record import RunDir
 from digsite.record.sweeps import Sweep, find_sweep
-from digsite.serve import build
+from digsite.serve import build_app
 from digsite.studies import sweep as planner
 from digsite.worker.execute import How, execute_run
 
@@ -25,7 +25,7 @@ def built(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("attacked") / "runs"
     studies = [Path(__file__).parents[1] / "plugin" / "studies"]
     spaces = planner.spaces_from_words(["showcase"], ["seed=0,1", "steps=20"], samples=1, seed=0)
-    sweep = planner.write(planner.jobs(spaces, extra=studies), root, name="pair")
+    sweep = planner.write_sweep(planner.plan_jobs(spaces, extra=studies), root, name="pair")
     for member in sweep.members:
         assert execute_run(member.run, How(device="cpu", quiet=True)) == 0
         member.run.error.write_text('{"message": "earlier", "type": "ValueError", "traceback": "..."}')
@@ -44,7 +44,7 @@ def house(built, tmp_path) -> tuple[Path, Sweep, list[RunDir]]:
 @pytest.fixture
 def visit(house):
     """Ask the dashboard; the answer's code and text, and never an exception."""
-    fenced: Any = build(house[0])
+    fenced: Any = build_app(house[0])
     with TestClient(fenced, base_url="http://localhost", raise_server_exceptions=False) as client:
         client.forget = lambda: fenced.app.state.site.index.__init__(
             house[0]

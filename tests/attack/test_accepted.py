@@ -15,7 +15,7 @@ import torch
 from digsite.base.errors import DigsiteError
 from digsite.config.overrides import leaf_paths
 from digsite.studies import all_studies
-from digsite.studies.plan import plan, start
+from digsite.studies.plan import plan_run, start_run
 from digsite.worker.execute import How, execute_run
 
 SECONDS = float(
@@ -49,7 +49,7 @@ def _changed(value, rng: random.Random):
 def accepted_plans(n: int, seed: int, names: list[str]):
     """Plans that validation lets through, `n` of them, over the studies in turn."""
     known, found, i = all_studies(), 0, 0
-    leaves = {name: leaf_paths(plan(known[name], size="smoke").tree) for name in names}
+    leaves = {name: leaf_paths(plan_run(known[name], size="smoke").tree) for name in names}
     while found < n:
         name = names[i % len(names)]
         rng = random.Random(zlib.crc32(f"{seed} {i}".encode()))
@@ -58,7 +58,7 @@ def accepted_plans(n: int, seed: int, names: list[str]):
         if any(path.rpartition(".")[2].partition("=")[0] in PATIENCE for path in words):
             continue  # more of the same takes longer and breaks nothing new
         try:
-            planned = plan(known[name], size="smoke", overrides=words)
+            planned = plan_run(known[name], size="smoke", overrides=words)
         except DigsiteError:
             continue
         found += 1
@@ -67,7 +67,7 @@ def accepted_plans(n: int, seed: int, names: list[str]):
 
 def run_limited(planned, root: Path) -> tuple[int, dict]:
     """Execute in a forked process with little memory and time: the exit code, 0 when it still ran, and what it recorded."""
-    run = start(planned, root)
+    run = start_run(planned, root)
     pid = os.fork()
     if pid == 0:
         code = 70

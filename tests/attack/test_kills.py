@@ -13,7 +13,7 @@ import torch
 from digsite.record import RunDir, create_run
 from digsite.record.layout import CIRCUMSTANCES
 from digsite.studies import all_studies, find_study
-from digsite.studies.plan import plan, start
+from digsite.studies.plan import plan_run, start_run
 from digsite.worker.execute import How, execute_run
 
 HOW = How(device="cpu", quiet=True, checkpoint_every_s=0.2)
@@ -117,7 +117,7 @@ def test_every_study_survives_kills(tmp_path, name):
     study = find_study(name)
     compare(
         tmp_path,
-        lambda root: start(plan(study, size="smoke"), root, run_id="one"),
+        lambda root: start_run(plan_run(study, size="smoke"), root, run_id="one"),
         KILLS,
         zlib.crc32(name.encode()),
     )

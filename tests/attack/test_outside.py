@@ -12,7 +12,7 @@ from digsite.base.errors import DigsiteError
 from digsite.config import resolve
 from digsite.studies import all_studies, find_study
 from digsite.studies.find import damaged_studies
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan_run
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": ["abc", "-1", "0", "1e3", "1.5", "99999999999", "٣", "0x2", " ", "1;2", ",", "\udcff"],
@@ -243,7 +243,7 @@ def leaves_of(study) -> list[str]:
     """Every setting of the smoke by its path, and every place above one."""
     from digsite.config.overrides import leaf_paths
 
-    found = list(leaf_paths(plan(study, size="smoke").tree))
+    found = list(leaf_paths(plan_run(study, size="smoke").tree))
     return sorted({".".join(p.split(".")[: i + 1]) for p in found for i in range(len(p.split(".")))})
 
 
@@ -257,7 +257,7 @@ def attack_settings(n: int, seed: int) -> tuple[int, list]:
         rng = random.Random(zlib.crc32(f"{seed} {i}".encode()))
         words = fuzzed(leaves[study.name], rng)
         try:
-            planned = plan(study, size="smoke", overrides=words)
+            planned = plan_run(study, size="smoke", overrides=words)
             resolve.dump_config(planned.config)
             accepted.append((study.name, words))
         except DigsiteError as error:

@@ -275,7 +275,7 @@ def server(house, plugin_env):
     port = int(line.split("http://")[1].split("/")[0].rpartition(":")[2])
     yield port, child, log
     child.send_signal(signal.SIGINT)
-    child.wait(20)
+    child.wait(600)
     child.stdout.close()
 
 

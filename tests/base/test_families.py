@@ -5,13 +5,13 @@ from digsite.base.errors import UsageError
 
 
 def test_members_are_the_public_files_of_the_folder():
-    assert {"run", "ls", "show"} <= set(families.list_members("digsite.cli"))
+    assert {"run", "runs", "studies"} <= set(families.list_members("digsite.cli"))
     assert not any(name.startswith("_") for name in families.list_members("digsite.cli"))
 
 
 def test_purpose_is_the_first_line_of_the_docstring():
     assert families.read_purpose(families) == families.__doc__.splitlines()[0]
-    assert families.scan_family("digsite.cli")["ls"].command.name == "ls"
+    assert families.scan_family("digsite.cli")["runs"].ls_command.name == "ls"
 
 
 FAMILY = """from typing import Any, Protocol

@@ -4,13 +4,12 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from digsite.base import families
+from digsite.cli import find_verbs
 
-VERBS = families.list_members("digsite.cli")
+VERBS = sorted(find_verbs())
 TORCH_FREE = ["--help", "--version", "ls", "list", "describe", "completion bash", "run --help", "show --help"]
 
 
@@ -77,6 +76,40 @@ def test_json_is_one_document_on_stdout(cli, plugin_studies):
     assert code == 0 and json.loads(out)["exit_code"] == 0
 
 
+def test_several_studies_in_one_command_get_one_report(cli, plugin_studies, tmp_path):
+    words = (
+        "run",
+        "countdown,countdown",
+        "--quiet",
+        "--json",
+        "--studies",
+        plugin_studies,
+        "--runs",
+        tmp_path,
+    )
+    code, out, err = cli(*words)
+    (report,) = tmp_path.glob("together-*.html")
+    assert code == 0 and f"The report of all 2: {report}" in err
+    assert all(run["run"].rpartition("/")[2] in report.read_text() for run in json.loads(out))
+    assert cli(*words, "--no-report")[0] == 0
+    assert len(list(tmp_path.glob("together-*.html"))) == 1
+
+
+def test_what_w_and_b_has_a_copy_of_gets_its_kind_of_report(monkeypatch, tmp_path, capfd):
+    from digsite.cli import _start
+    from digsite.mirrors import wandb_report
+
+    asked = []
+    monkeypatch.setattr("digsite.report.write_report", lambda runs, out: asked.append(out))
+    monkeypatch.setenv("WANDB_ENTITY", "team")
+    monkeypatch.setattr(
+        wandb_report, "publish_report", lambda runs, out, **about: asked.append(about) or "address"
+    )
+    _start.report_together([], tmp_path / "a.html", "two studies", "wandb", "p")
+    assert asked == [tmp_path / "a.html", {"title": "two studies", "project": "p", "entity": "team"}]
+    assert "address" in capfd.readouterr().err
+
+
 def test_sizes_and_dry_run(cli, plugin_studies):
     code, out, _ = run_countdown(cli, plugin_studies, "--quick", "--dry-run")
     assert code == 0 and "steps: 4" in out
@@ -138,11 +171,12 @@ def test_doctor_finds_what_is_there(cli):
     assert code == 0 and json.loads(out)["torch"].startswith("2.")
 
 
-def test_a_new_verb_is_one_file():
-    assert all(
-        (Path(families.importlib.import_module("digsite.cli").__file__).parent / f"{v}.py").exists()
-        for v in VERBS
-    )
+def test_every_verb_is_a_command_of_the_file_that_it_was_found_in(cli):
+    from digsite.cli import cli as group
+
+    for verb in VERBS:
+        assert group.get_command(None, verb).name == verb
+    assert "exec" in VERBS and group.get_command(None, "exec").hidden
 
 
 def test_a_check_that_compares_nothing_says_so_and_leaves_with_4(cli, plugin_studies):

@@ -30,9 +30,9 @@ def test_it_says_where_it_is_and_ends_quietly(serving):
     process, line = serving()
     address = re.search(r"http://127\.0\.0\.1:\d+/", line)
     assert address and "token" not in line
-    assert urllib.request.urlopen(address[0], timeout=30).status == 200
+    assert urllib.request.urlopen(address[0], timeout=300).status == 200
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode in (0, 130) and errors == ""
 
 
@@ -41,11 +41,11 @@ def test_beyond_loopback_it_asks_for_a_token(serving):
     found = re.search(r":(\d+)/\?token=([\w-]{20,})", line)
     assert found
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/", timeout=30)
+        urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/", timeout=300)
     asked = urllib.request.Request(
         f"http://127.0.0.1:{found[1]}/", headers={"Authorization": f"Bearer {found[2]}"}
     )
-    assert urllib.request.urlopen(asked, timeout=30).status == 200
+    assert urllib.request.urlopen(asked, timeout=300).status == 200
 
 
 def test_tokens_differ(serving):

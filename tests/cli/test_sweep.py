@@ -91,6 +91,38 @@ def test_a_file_with_a_study_that_is_none(sweep, tmp_path):
     assert code == 2 and "has a block 'countdwn', which is no study. Did you mean 'countdown'" in err
 
 
+def test_a_file_together_with_studies_and_settings(sweep, tmp_path):
+    """The named studies only; a study without a block gets the global settings, and the command line wins over both."""
+    file = tmp_path / "sweep.yaml"
+    file.write_text("global: {seed: {values: [0, 1]}, steps: 2}\ncountdown: {steps: {values: [2, 3, 4]}}\n")
+    points = lambda *words: [row["point"] for row in json.loads(sweep(*words, "--dry-run", "--json")[1])]  # noqa: E731
+    assert len(points("--file", file)) == 6
+    assert {p["steps"] for p in points("countdown", "--file", file)} == {2, 3, 4}
+    assert points("countdown", "steps=5", "--file", file) == [
+        {"seed": 0, "steps": 5},
+        {"seed": 1, "steps": 5},
+    ]
+    file.write_text("global: {seed: {values: [0, 1]}}\n")
+    assert points("countdown", "--file", file) == [{"seed": 0}, {"seed": 1}]
+    assert "names no study" in sweep("--file", file)[2]
+
+
+def test_without_a_name_the_shipped_sweep_is_meant(sweep):
+    rows = json.loads(sweep("--dry-run", "--json", "--file")[1])
+    assert {row["study"] for row in rows} == {"tms_5-2", "tms_5-2-id", "tms_40-10", "resid_mlp1"}
+    assert len(rows) == 36 == len({row["run"] for row in rows})
+    only = json.loads(sweep("tms_5-2", "seed=7", "--file", "default", "--dry-run", "--json")[1])
+    assert [row["point"]["seed"] for row in only] == [7, 7, 7]
+
+
+def test_a_sweep_that_has_finished_has_its_report(sweep, tmp_path):
+    assert sweep("countdown", "seed=0,1", "--name", "s", "--no-report")[0] == 0
+    place = tmp_path / "runs" / ".sweeps" / "s" / "report.html"
+    assert not place.exists()
+    code, _, err = sweep("countdown", "seed=0,1", "--name", "s")
+    assert code == 0 and place.is_file() and f"The report of all 2: {place}" in err
+
+
 def test_a_dry_run_writes_nothing_and_counts(sweep, tmp_path):
     code, out, _ = sweep("countdown", "seed=0..2", "steps=1,2", "--dry-run")
     assert code == 0 and "6 runs on local:1" in out

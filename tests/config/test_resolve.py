@@ -8,7 +8,7 @@ from digsite.base.errors import UsageError
 from digsite.config import Config, Field, resolve
 from digsite.config.resolve import Layers, compare_trees, dump_config, nested_defaults, validate_config
 from digsite.studies import find_study
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan_run
 from digsite.worker import methods
 
 
@@ -112,7 +112,7 @@ def test_a_setting_of_a_study_of_somebody_elses_is_read_under_its_old_name(tmp_p
     folder.mkdir()
     kept = (find_study("tms_5-2").folder / "study.yaml").read_text()
     (folder / "study.yaml").write_text(kept.replace("  seeds: 20\n", "  networks: 3\n", 1))
-    assert plan(find_study("old-toy", [tmp_path])).tree["seeds"] == 3
+    assert plan_run(find_study("old-toy", [tmp_path])).tree["seeds"] == 3
 
 
 @given(st.dictionaries(st.sampled_from("abc"), LEAVES))

@@ -37,6 +37,6 @@ def test_the_score_prunes_from_the_end(member):
 def test_the_launcher_runs_a_sweep(member, plugin_studies, plugin_env, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", plugin_env["PYTHONPATH"])
     spaces = planner.spaces_from_words(["countdown"], ["seed=0,1"], samples=1, seed=0)
-    sweep = planner.write(planner.jobs(spaces, extra=[plugin_studies]), tmp_path / "runs")
+    sweep = planner.write_sweep(planner.plan_jobs(spaces, extra=[plugin_studies]), tmp_path / "runs")
     assert member("inline.py").launch(sweep, "", Options()) == 0
     assert sweep.counts() == {"finished": 2}

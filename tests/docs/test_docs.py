@@ -17,7 +17,7 @@ import pytest
 
 from digsite.cli import cli as root_command
 from digsite.studies import all_studies
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan_run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -198,7 +198,7 @@ def check_study(rest: list[str]) -> None:
     overrides = [w for w in names[1:] if "=" in w]
     for study in names[0].split(","):
         assert study in known, f"no study {study!r}"
-        plan(known[study], overrides=overrides)
+        plan_run(known[study], overrides=overrides)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)

@@ -1,7 +1,7 @@
 import pytest
 
 from digsite.base.errors import UsageError
-from digsite.launch.work import Options, chunks, launch, work_left
+from digsite.launch.work import Options, cut_chunks, launch_sweep, work_left
 from digsite.record.status import Status, write_status
 from digsite.studies import sweep as planner
 
@@ -10,7 +10,7 @@ from digsite.studies import sweep as planner
 def make_sweep(plugin_studies, tmp_path):
     def make(*words, study="countdown", root=tmp_path / "runs"):
         spaces = planner.spaces_from_words([study], words, samples=1, seed=0)
-        return planner.write(planner.jobs(spaces, extra=[plugin_studies]), root)
+        return planner.write_sweep(planner.plan_jobs(spaces, extra=[plugin_studies]), root)
 
     return make
 
@@ -41,9 +41,9 @@ def test_planning_twice_changes_nothing(make_sweep):
 
 def test_chunks_keep_order_and_everything(make_sweep):
     pieces = work_left(make_sweep("seed=0", "steps=1..7"))
-    assert [p for chunk in chunks(pieces, 3) for p in chunk] == pieces
+    assert [p for chunk in cut_chunks(pieces, 3) for p in chunk] == pieces
 
 
 def test_an_unknown_launcher_is_named(make_sweep):
     with pytest.raises(UsageError, match=r"no launcher 'slrum'.*Did you mean 'slurm'|Accepted"):
-        launch(make_sweep("seed=0"), "slrum", Options())
+        launch_sweep(make_sweep("seed=0"), "slrum", Options())

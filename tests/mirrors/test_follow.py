@@ -7,33 +7,41 @@ import time
 import pytest
 
 from digsite.base.errors import MissingExtra, UsageError
-from digsite.mirrors import follow, kinds, refuse_unknown
-from digsite.mirrors.mirror import numbers_of
+from digsite.mirrors import follow_run, list_trackers, refuse_tracker
+from digsite.mirrors.follow import claim_numbers
+from digsite.mirrors.trackers import make_legal
 from digsite.record.journal import read_series
 from digsite.record.results import Claim, Results
 
 
 class Recorder:
+    """A tracker that keeps what it is told."""
+
+    NEEDS = ("", "")
+
     def __init__(self):
         self.log, self.ended = [], None
 
-    def values(self, step, values):
+    def log_values(self, step, values):
         self.log.append((step, dict(values)))
 
-    def figure(self, name, path):
+    def add_figure(self, name, path):
         self.log.append(("figure", name))
 
-    def table(self, name, path):
+    def add_table(self, name, path):
         self.log.append(("table", name))
 
-    def claims(self, values):
-        self.log.append(("claims", dict(values)))
+    def add_claims(self, results):
+        self.log.append(("claims", claim_numbers(results)))
 
-    def answer(self, question, verdict, hero):
+    def add_answer(self, question, verdict, hero):
         self.log.append(("answer", verdict))
 
-    def close(self, failed):
+    def close_run(self, failed):
         self.ended = failed
+
+    def say_where(self):
+        return "here"
 
 
 @pytest.fixture
@@ -51,36 +59,44 @@ def finished(tmp_path):
 @pytest.fixture
 def recorder(monkeypatch):
     made = Recorder()
-    module = type("Kind", (), {"open_mirror": staticmethod(lambda run, project: made)})
-    monkeypatch.setattr("digsite.base.families.scan_member", lambda package, name: module)
+    kind = type("Kind", (), {"NEEDS": ("", ""), "__new__": lambda cls, run, project: made})
+    monkeypatch.setattr("digsite.base.families.scan_member", lambda package, name: kind)
     return made
 
 
 def test_everything_is_copied_once(finished, recorder):
-    follow(finished, "tensorboard")
+    follow_run(finished, "tensorboard")
     assert [entry[0] for entry in recorder.log] == [0, 1, 2, "claims", "answer"]
     assert recorder.ended is False
     recorder.log.clear()
-    follow(finished, "tensorboard")
+    follow_run(finished, "tensorboard")
     assert [entry[0] for entry in recorder.log] == ["claims", "answer"]
 
 
 def test_an_unknown_tracker_is_named(finished):
-    assert {"wandb", "tensorboard", "mlflow"} <= set(kinds())
+    assert {"wandb", "tensorboard", "mlflow"} <= set(list_trackers())
     with pytest.raises(UsageError, match="no mirror 'wandbb'.*Did you mean 'wandb'"):
-        follow(finished, "wandbb")
+        follow_run(finished, "wandbb")
 
 
 def test_a_tracker_that_is_not_installed_is_refused_before_the_run(monkeypatch):
     """Once `run --mirror wandb` ended with 0 and had copied nothing."""
     monkeypatch.setattr(sys.modules["digsite.mirrors.follow"], "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="'wandb', which is not installed.*digsite\\[wandb\\]"):
-        refuse_unknown("wandb")
+        refuse_tracker("wandb")
+
+
+def test_the_copy_says_where_it_is(finished, recorder):
+    assert follow_run(finished, "tensorboard") == "here"
+
+
+def test_names_are_made_legal_for_mlflow():
+    assert make_legal("claims/cosine(Ŵ, W)=1") == "claims/cosine__, W__1".replace(",", "_")
 
 
 def test_headline_claims_and_measurements_are_told_apart():
     claims = (Claim("a", 0.9, 0.8, 1.0, 5, 0.5), Claim("b", 0.7, 0.6, 0.8, 5, 0.5), Claim("c", 3.0))
-    assert numbers_of(Results("s", "So.", claims, headline=("a",))) == {
+    assert claim_numbers(Results("s", "So.", claims, headline=("a",))) == {
         "headline/a": 0.9,
         "headline/a/low": 0.8,
         "headline/a/high": 1.0,
@@ -105,7 +121,7 @@ def test_mlflow_reads_back_what_was_copied(finished, tmp_path, monkeypatch):
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'store.db'}")
     monkeypatch.chdir(tmp_path)
-    follow(finished, "mlflow", project="p")
+    follow_run(finished, "mlflow", project="p")
     client = mlflow.MlflowClient()
     (run,) = client.search_runs([client.get_experiment_by_name("p").experiment_id])
     history = client.get_metric_history(run.info.run_id, "total")
@@ -122,7 +138,7 @@ def test_wandb_offline_files_hold_every_value(finished, monkeypatch):
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("DIGSITE_OFFLINE", "1")
-    follow(finished, "wandb", project="p")
+    follow_run(finished, "wandb", project="p")
     (path,) = finished.path.glob("wandb/offline-run-*/*.wandb")
     for _ in range(100):  # W&B's own process writes the file, a moment after `finish` has returned
         records = [Record.FromString(data) for data in leveldb_records(path.read_bytes())]
@@ -155,7 +171,7 @@ def leveldb_records(data: bytes, header: int = 7, block: int = 32768):
 def test_tensorboard_events_hold_every_value(finished):
     from tensorboardX.proto import event_pb2
 
-    follow(finished, "tensorboard")
+    follow_run(finished, "tensorboard")
     (path,) = (finished.path / "tensorboard").glob("events.*")
     data, values, at = path.read_bytes(), [], 0
     while at < len(data):  # TFRecord framing: length, its checksum, the event, its checksum

@@ -35,7 +35,7 @@ def test_the_file_holds_text_runs_and_panels_that_wandb_reads_back(runs, tmp_pat
 
     monkeypatch.setenv("DIGSITE_OFFLINE", "1")
     out = tmp_path / "report.json"
-    assert wandb_report.publish(runs, out, title="sweep s", project="p", entity="me") == str(out)
+    assert wandb_report.publish_report(runs, out, title="sweep s", project="p", entity="me") == str(out)
     stored = json.loads(out.read_text())
     model = internal.ReportViewspec(
         display_name=stored["displayName"],
@@ -63,4 +63,4 @@ def test_a_hub_that_does_not_answer_is_one_sentence(runs, tmp_path, monkeypatch)
 
     monkeypatch.setattr(api.Report, "save", fail)
     with pytest.raises(DigsiteError, match="W&B did not take the report: nobody there"):
-        wandb_report.publish(runs, tmp_path / "r.json", title="s", project="p", entity="me")
+        wandb_report.publish_report(runs, tmp_path / "r.json", title="s", project="p", entity="me")

@@ -6,7 +6,7 @@ import pytest
 
 from digsite.record.layout import RunDir
 from digsite.record.results import Cited, Claim, Results, Rival, find_misses, read_results, write_results
-from digsite.report.facts import results_of
+from digsite.report.facts import results_or_none
 
 FULL = Claim(
     "a",
@@ -83,7 +83,7 @@ def test_unknown_fields_are_kept_and_never_fatal(tmp_path, schema):
     stored = {**OLD, "schema": schema, "claims": [row], "weather": "fine"}
     path = tmp_path / "results.json"
     path.write_text(json.dumps(stored))
-    results = results_of(RunDir(tmp_path))
+    results = results_or_none(RunDir(tmp_path))
     assert results and results["x"].value == 1.0
     write_results(path, results)
     again = json.loads(path.read_text())

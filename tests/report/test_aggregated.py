@@ -5,10 +5,10 @@ import pytest
 from digsite.base import atomic, jsonl
 from digsite.record import create_run
 from digsite.record.status import Status, write_status
-from digsite.report import write
-from digsite.report.aggregated import aggregated
-from digsite.report.comparison import compare
-from digsite.report.facts import gather
+from digsite.report import write_report
+from digsite.report.aggregated import draw_aggregated
+from digsite.report.comparison import compare_facts
+from digsite.report.facts import gather_facts
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def runs(tmp_path):
 
 
 def test_claims_by_setting_and_courses_over_time(runs):
-    drawn = aggregated(compare([gather(run) for run in runs]))
+    drawn = draw_aggregated(compare_facts([gather_facts(run) for run in runs]))
     assert [figure.name for figure in drawn] == ["score by lr", "loss over time"]
     assert "9 values" in drawn[0].caption and "3 settings" in drawn[1].caption
     svg = base64.b64decode(drawn[0].uri.partition(",")[2])
@@ -46,12 +46,12 @@ def test_claims_by_setting_and_courses_over_time(runs):
 
 
 def test_the_report_of_a_sweep_carries_them(runs, tmp_path):
-    write(runs, tmp_path / "r.html")
+    write_report(runs, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert "All runs together" in page and "score by lr" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
 def test_settings_that_are_words_are_not_drawn(runs):
-    compared = compare([gather(run) for run in runs[:3]])
-    assert [figure.name for figure in aggregated(compared)] == ["loss over time"]
+    compared = compare_facts([gather_facts(run) for run in runs[:3]])
+    assert [figure.name for figure in draw_aggregated(compared)] == ["loss over time"]

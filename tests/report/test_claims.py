@@ -3,7 +3,7 @@
 import pytest
 
 from digsite.record.results import Claim
-from digsite.report.claims import beside_null, common_axis, row
+from digsite.report.claims import beside_null, claim_row, common_axis
 
 
 @pytest.mark.parametrize(
@@ -24,20 +24,20 @@ def test_on_which_side_of_its_null_a_claim_lies(claim, side):
 
 
 def test_the_picture_keeps_the_order_of_its_marks():
-    picture = row(Claim("a", 0.9, 0.8, 1.0, 5, 0.1)).picture
+    picture = claim_row(Claim("a", 0.9, 0.8, 1.0, 5, 0.1)).picture
     assert picture is not None
     assert picture.null is not None and picture.low is not None and picture.high is not None
     assert 0 < picture.null[0] == picture.null[1] < picture.low < picture.value < picture.high < 100
 
 
 def test_no_picture_without_something_to_compare():
-    assert row(Claim("a", 0.9)).picture is None
-    assert row(Claim("a", None, 0.1, 0.2)).picture is None
-    assert row(Claim("a", 0.9, null=float("inf"))).picture is None
+    assert claim_row(Claim("a", 0.9)).picture is None
+    assert claim_row(Claim("a", None, 0.1, 0.2)).picture is None
+    assert claim_row(Claim("a", 0.9, null=float("inf"))).picture is None
 
 
 def test_equal_marks_sit_in_the_middle():
-    picture = row(Claim("a", 1.0, 1.0, 1.0, 5, 1.0)).picture
+    picture = claim_row(Claim("a", 1.0, 1.0, 1.0, 5, 1.0)).picture
     assert picture is not None and (picture.value, picture.low, picture.null) == (50, 50, (50, 50))
 
 
@@ -69,10 +69,13 @@ def test_claims_of_several_units_are_drawn_around_their_nulls_with_better_to_the
 
 
 def test_a_row_says_whether_its_side_is_good():
-    worse = row(Claim("a", 0.2, 0.1, 0.3, 5, 0.9, better="higher"))
+    worse = claim_row(Claim("a", 0.2, 0.1, 0.3, 5, 0.9, better="higher"))
     assert worse.outcome == "worse than the null" and worse.beside_null == "below"
-    assert row(Claim("a", 0.2, 0.1, 0.3, 5, 0.9, better="lower")).outcome == "better than the null"
-    assert row(Claim("a", 0.2, 0.1, 0.3, 5, 0.25, better="lower")).outcome == "not told apart from the null"
+    assert claim_row(Claim("a", 0.2, 0.1, 0.3, 5, 0.9, better="lower")).outcome == "better than the null"
+    assert (
+        claim_row(Claim("a", 0.2, 0.1, 0.3, 5, 0.25, better="lower")).outcome
+        == "not told apart from the null"
+    )
     assert common_axis([Claim("a", 1.0)]) is None
 
 

@@ -7,7 +7,7 @@ import pytest
 from digsite.record.layout import RunDir
 from digsite.record.results import Claim
 from digsite.record.status import Status
-from digsite.report.doubts import doubts
+from digsite.report.doubts import list_doubts
 from digsite.report.facts import Facts
 
 
@@ -30,7 +30,7 @@ def about(*claims, state="finished", size="full", provenance=None):
         (),
         headline=tuple(c.name for c in claims),
     )
-    return doubts(facts)
+    return list_doubts(facts)
 
 
 def test_a_claim_on_its_null_says_how_much_data_it_would_take():

@@ -1,7 +1,7 @@
 """Facts about a run, read back."""
 
 from digsite.record.layout import create_run
-from digsite.report.facts import gather, read_table, table_names
+from digsite.report.facts import gather_facts, read_table, table_names
 
 
 def test_a_table_is_read_by_windows(tmp_path):
@@ -18,7 +18,7 @@ def test_a_planned_run_has_few_facts(tmp_path):
     run = create_run(
         tmp_path, {"study": "s", "method": "m.x", "config": {"seed": 7, "a": {"b": 1}}, "tags": ["one", 2]}
     )
-    facts = gather(run)
+    facts = gather_facts(run)
     assert facts.state == "planned" and facts.name == f"s/{run.id}"
     assert facts.config == {"seed": 7, "a.b": 1} and facts.tags == ("one", "2")
     assert facts.claims == () and facts.seconds is None and facts.tables == ()

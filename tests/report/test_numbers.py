@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digsite.record.results import Claim
-from digsite.report.numbers import claim_texts, duration, moment, number, setting, size, with_unit
+from digsite.report.numbers import (
+    claim_texts,
+    show_duration,
+    show_moment,
+    show_number,
+    show_setting,
+    show_size,
+    with_unit,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,12 +34,12 @@ from digsite.report.numbers import claim_texts, duration, moment, number, settin
     ],
 )
 def test_number(value, text):
-    assert number(value) == text
+    assert show_number(value) == text
 
 
 @given(st.floats(min_value=1e-4, max_value=1e6, allow_nan=False))
 def test_four_digits_stay(value):
-    back = float(number(value).replace("\u202f", ""))
+    back = float(show_number(value).replace("\u202f", ""))
     assert back == pytest.approx(value, rel=5.1e-4)
 
 
@@ -61,13 +69,13 @@ def test_a_claim_is_written_with_the_digits_of_its_interval(claim, texts):
     ],
 )
 def test_duration(seconds, text):
-    assert duration(seconds) == text
+    assert show_duration(seconds) == text
 
 
 def test_small_things():
-    assert moment(0.0) == "–"
-    assert moment(1e9) == "2001-09-09 01:46 UTC"
-    assert size(12_345_678) == "12.3\u00a0MB"
-    assert size(12) == "12\u00a0B"
+    assert show_moment(0.0) == "–"
+    assert show_moment(1e9) == "2001-09-09 01:46 UTC"
+    assert show_size(12_345_678) == "12.3\u00a0MB"
+    assert show_size(12) == "12\u00a0B"
     assert with_unit("5", "%") == "5%"
-    assert setting([1e-3, True, None, "a"]) == "[0.001, true, null, a]"
+    assert show_setting([1e-3, True, None, "a"]) == "[0.001, true, null, a]"

@@ -9,8 +9,8 @@ import pytest
 from digsite.record.layout import RunDir, create_run
 from digsite.record.results import Claim, Results, write_results
 from digsite.record.status import Status, write_status
-from digsite.report import render, write
-from digsite.report.pictures import pictures
+from digsite.report import render_report, write_report
+from digsite.report.pictures import find_pictures
 
 ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'"
 EXTERNAL = re.compile(r"""(?:src|href|action|url)\s*[=(]\s*["']?\s*(?:https?:)?//""", re.I)
@@ -57,17 +57,17 @@ def smoke_runs(root, *seeds):
     from pathlib import Path
 
     from digsite.studies import find_study
-    from digsite.studies.plan import plan, start
+    from digsite.studies.plan import plan_run, start_run
     from digsite.worker.execute import How, execute_run
 
     study = find_study("showcase", [Path(__file__).parents[1] / "plugin" / "studies"])
-    runs = [start(plan(study, size="smoke", overrides=[f"seed={s}"]), root) for s in seeds]
+    runs = [start_run(plan_run(study, size="smoke", overrides=[f"seed={s}"]), root) for s in seeds]
     assert [execute_run(run, How(device="cpu", quiet=True)) for run in runs] == [0] * len(runs)
     return runs
 
 
 def test_nothing_that_a_run_says_becomes_markup(spoiled):
-    for page in (render([spoiled]), render([spoiled, spoiled])):
+    for page in (render_report([spoiled]), render_report([spoiled, spoiled])):
         tags = Tags(page).found
         assert {tag for tag, _ in tags}.isdisjoint(
             {"script", "iframe", "object", "embed", "link", "base", "form", "b>"}
@@ -79,7 +79,7 @@ def test_nothing_that_a_run_says_becomes_markup(spoiled):
 
 def test_a_report_reaches_for_nothing(tmp_path):
     runs = smoke_runs(tmp_path / "runs", 0, 1)
-    for page in (render(runs[:1]), render(runs)):
+    for page in (render_report(runs[:1]), render_report(runs)):
         assert not EXTERNAL.search(page)
         policy = next(a for tag, a in Tags(page).found if a.get("http-equiv") == "Content-Security-Policy")
         assert policy["content"].startswith("default-src 'none'")
@@ -88,7 +88,7 @@ def test_a_report_reaches_for_nothing(tmp_path):
 def test_a_report_says_everything(tmp_path):
     (run,) = smoke_runs(tmp_path / "runs", 3)
     out = tmp_path / "deep" / "report.html"
-    write([run], out)
+    write_report([run], out)
     page = out.read_text()
     results = json.loads(run.results.read_text())
     for text in (
@@ -109,7 +109,7 @@ def test_a_report_says_everything(tmp_path):
 
 
 def test_a_comparison_shows_differences_before_claims(tmp_path):
-    page = render(smoke_runs(tmp_path / "runs", 0, 1))
+    page = render_report(smoke_runs(tmp_path / "runs", 0, 1))
     assert (
         page.index("What differs in the configs") < page.index("What was found") < page.index("Shared config")
     )
@@ -119,20 +119,20 @@ def test_a_comparison_shows_differences_before_claims(tmp_path):
 
 def test_many_runs_become_rows(tmp_path):
     made = smoke_runs(tmp_path / "runs", 0)
-    page = render(made * 9)
+    page = render_report(made * 9)
     assert "9 runs compared" in page and "Settings and what they gave" in page
 
 
 def test_a_run_with_broken_files_still_has_a_report(spoiled):
     for path in (spoiled.results, spoiled.provenance, spoiled.error, spoiled.status_file, spoiled.launch):
         path.write_bytes(b"\xff{")
-    assert "bad" in render([spoiled])
+    assert "bad" in render_report([spoiled])
 
 
 def test_figures_that_are_links_are_left_alone(spoiled, tmp_path):
     (tmp_path / "secret.svg").write_text("secret")
     (spoiled.figures / "link.svg").symlink_to(tmp_path / "secret.svg")
-    assert [p.name for p in pictures(spoiled.figures)] == ["f"]
+    assert [p.name for p in find_pictures(spoiled.figures)] == ["f"]
 
 
 def test_runs_of_different_methods_are_answered_one_after_the_other(tmp_path):
@@ -145,6 +145,6 @@ def test_runs_of_different_methods_are_answered_one_after_the_other(tmp_path):
         )
         for name in ("first", "second")
     ]
-    page = render(runs)
+    page = render_report(runs)
     assert page.index("Is first so?") < page.index("Is second so?")
     assert "What differs in the configs" not in page

@@ -9,16 +9,16 @@ from starlette.testclient import TestClient
 
 from digsite.record.layout import RunDir, create_run
 from digsite.record.status import Status, write_status
-from digsite.serve import build
+from digsite.serve import build_app
 
 
 def execute_showcase(root: Path, *overrides: str) -> RunDir:
     from digsite.cli._start import execute_and_report
     from digsite.studies import find_study
-    from digsite.studies.plan import plan, start
+    from digsite.studies.plan import plan_run, start_run
 
     studies = Path(__file__).parents[1] / "plugin" / "studies"
-    run = start(plan(find_study("showcase", [studies]), size="smoke", overrides=overrides), root)
+    run = start_run(plan_run(find_study("showcase", [studies]), size="smoke", overrides=overrides), root)
     assert execute_and_report([run], device="cpu", quiet=True) == [0]
     return run
 
@@ -42,7 +42,7 @@ def run(made) -> RunDir:
 
 @pytest.fixture
 def client(made):
-    with TestClient(build(made), base_url="http://localhost") as client:
+    with TestClient(build_app(made), base_url="http://localhost") as client:
         yield client
 
 
@@ -56,7 +56,7 @@ def root(tmp_path) -> Path:
 @pytest.fixture
 def served(root, monkeypatch):
     monkeypatch.setattr("digsite.serve.index.FRESH_S", 0.0)  # runs are made after the server has started
-    with TestClient(build(root), base_url="http://localhost", raise_server_exceptions=False) as client:
+    with TestClient(build_app(root), base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 

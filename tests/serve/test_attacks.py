@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from digsite.base import families
 from digsite.record.results import Claim, Results, write_results
-from digsite.serve import build
+from digsite.serve import build_app
 from digsite.serve.security import COOKIE
 
 ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'"
@@ -218,7 +218,7 @@ def test_nothing_can_be_changed(served, planned, method, address):
 
 @pytest.fixture
 def guarded(root):
-    with TestClient(build(root, token="s3cret"), base_url="http://localhost") as client:
+    with TestClient(build_app(root, token="s3cret"), base_url="http://localhost") as client:
         yield client
 
 

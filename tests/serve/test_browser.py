@@ -372,7 +372,7 @@ def test_a_running_run_moves_by_itself(open_page, root):
         seen = page.locator("#progress small").inner_text()
         page.wait_for_function("s => document.querySelector('#progress small').textContent !== s", arg=seen)
         shot(page, "running")
-        assert job.wait(120) == 0
+        assert job.wait(600) == 0
         page.wait_for_selector(".meta .state-finished")
         page.wait_for_selector(".verdict")
     finally:

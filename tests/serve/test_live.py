@@ -3,14 +3,24 @@
 import asyncio
 import json
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from digsite.base import jsonl
 from digsite.record.lock import hold_lock
 from digsite.record.status import Status, read_status, write_status
 from digsite.serve import live
 from digsite.serve.index import Index
-from digsite.serve.live import list_changes, run_changes, start_of_tail, tail
+from digsite.serve.live import (
+    journal_columns,
+    list_changes,
+    read_tail,
+    run_changes,
+    start_of_tail,
+    thin_series,
+)
 
 
 class Visitor:
@@ -97,20 +107,20 @@ def test_half_lines_wait_and_broken_ones_are_skipped(planned):
     run.journal.write_text('{"step": 0}\nnonsense\n[1]\n{"step": 1')
     name, records, _ = asyncio.run(collect(run_changes(Visitor(99), run, 0, 0)))[0]
     assert records == [{"step": 0}]
-    assert tail(run.journal, 0)[1] == len('{"step": 0}\nnonsense\n[1]\n')
+    assert read_tail(run.journal, 0)[1] == len('{"step": 0}\nnonsense\n[1]\n')
 
 
 def test_a_journal_that_was_cut_is_followed_from_its_new_end(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("a\n")
-    assert tail(path, 100) == ("", 2)
+    assert read_tail(path, 100) == ("", 2)
 
 
 def test_the_end_of_a_long_log_starts_at_a_line(tmp_path):
     path = tmp_path / "run.log"
     path.write_text("".join(f"line {i}\n" for i in range(1000)))
     start = start_of_tail(path, 100)
-    text, end = tail(path, start)
+    text, end = read_tail(path, start)
     assert text.startswith("line ") and text.endswith("line 999\n") and end == path.stat().st_size
     assert start_of_tail(path, 10**6) == 0
 
@@ -129,3 +139,35 @@ def test_the_list_says_when_it_moved(root, planned, monkeypatch):
     events = asyncio.run(collect(list_changes(Visitor(6), index), add))
     assert len(events) == 2
     assert events[0][1]["version"] < events[1][1]["version"]
+
+
+# Measurements for charts.
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400), st.integers(2, 60))
+def test_thinning_keeps_the_extremes_and_the_order(values, points):
+    steps, kept = thin_series(list(range(len(values))), values, points)
+    assert len(kept) <= max(points, 2)
+    assert steps == sorted(steps)
+    assert min(kept) == min(values) and max(kept) == max(values)
+    assert all(values[s] == v for s, v in zip(steps, kept))
+
+
+def test_short_series_stay_whole():
+    assert thin_series([1, 2], [3.0, 4.0], 10) == ([1, 2], [3.0, 4.0])
+
+
+def test_a_missing_or_broken_journal_is_empty(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert journal_columns(path) == {}
+    path.write_text("nonsense\n")
+    assert journal_columns(path) == {}
+
+
+def test_a_journal_that_grew_is_read_again(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "a": 1.0}\n')
+    assert journal_columns(path) == {"a": ([0], [1.0])}
+    path.write_text('{"step": 0, "a": 1.0}\n{"step": 1, "a": 2.0, "b": 3}\n')
+    assert journal_columns(path)["a"] == ([0, 1], [1.0, 2.0])
+    assert np.isclose(journal_columns(path)["b"][1], 3).all()

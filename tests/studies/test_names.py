@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from digsite.base.errors import UsageError
 from digsite.studies import all_studies
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan_run
 from digsite.worker import methods
 
 
@@ -63,4 +63,4 @@ def test_there_are_such_settings_in_every_room():
 @pytest.mark.parametrize(("name", "path", "value"), CASES, ids=str)
 def test_a_mistyped_name_is_refused_when_the_run_is_planned(name, path, value):
     with pytest.raises(UsageError, match="there is no"):
-        plan(all_studies()[name], overrides=[f"{path}={value}"])
+        plan_run(all_studies()[name], overrides=[f"{path}={value}"])

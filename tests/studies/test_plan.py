@@ -2,18 +2,18 @@ import pytest
 
 from digsite.base.errors import UsageError
 from digsite.studies import all_studies, find_study
-from digsite.studies.plan import plan, refuse_changes, start
+from digsite.studies.plan import plan_run, refuse_changes, start_run
 
 
 @pytest.mark.parametrize("overrides", [["steps=7"], ["decompose.steps=7"]])
 def test_a_setting_may_be_named_by_the_end_of_its_path(overrides):
-    planned = plan(find_study("tms_5-2"), overrides=overrides)
+    planned = plan_run(find_study("tms_5-2"), overrides=overrides)
     assert planned.tree["decompose"]["steps"] == 7
     assert planned.layers.find_origin("decompose.steps") == "command line"
 
 
 def test_also_in_a_sweep_and_when_deleting():
-    planned = plan(find_study("tms_5-2"), values={"C": 30}, overrides=["~stochastic_recon_layerwise"])
+    planned = plan_run(find_study("tms_5-2"), values={"C": 30}, overrides=["~stochastic_recon_layerwise"])
     assert planned.tree["decompose"]["C"] == 30
     assert "stochastic_recon_layerwise" not in planned.tree["decompose"]["losses"]
 
@@ -22,16 +22,16 @@ def test_a_slip_is_answered_with_the_whole_path():
     with pytest.raises(
         UsageError, match=r"Unknown key 'step' in this config of 'tms_5-2'. Did you mean 'decompose.steps'"
     ):
-        plan(find_study("tms_5-2"), overrides=["step=3"])
+        plan_run(find_study("tms_5-2"), overrides=["step=3"])
 
 
 def test_every_study_can_be_planned_as_it_stands():
     for study in all_studies().values():
-        assert plan(study).tree
+        assert plan_run(study).tree
 
 
 def test_a_resumed_run_says_what_would_change_also_by_short_names(tmp_path):
-    run = start(plan(find_study("tms_5-2"), size="smoke"), tmp_path)
+    run = start_run(plan_run(find_study("tms_5-2"), size="smoke"), tmp_path)
     kept = run.plan()["config"]["decompose"]["C"]
     refuse_changes(run, [f"C={kept}"])
     with pytest.raises(UsageError, match=rf"decompose.C: {kept} -> {kept + 1}"):

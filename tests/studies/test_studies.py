@@ -11,9 +11,9 @@ from digsite.config import yamlio
 from digsite.record import read_results
 from digsite.record.results import find_misses
 from digsite.record.verdict import NAMES
-from digsite.report.pictures import pictures
+from digsite.report.pictures import find_pictures
 from digsite.studies import all_studies, find_study
-from digsite.studies.plan import plan, start
+from digsite.studies.plan import plan_run, start_run
 from digsite.worker.execute import How, execute_run
 from digsite.worker.run import shown_columns
 
@@ -27,7 +27,7 @@ ASKED = yamlio.load_yaml(
 def test_every_size_of_a_study_is_a_valid_config(name):
     study = STUDIES[name]
     for size in ("full", "quick", "smoke", "demo"):
-        assert plan(study, size=size).config is not None
+        assert plan_run(study, size=size).config is not None
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
@@ -68,7 +68,9 @@ def test_smoke(name, smoke, request, monkeypatch):
     assert results and results.claims and results.verdict.strip()
     check_answer(name, results)
     check_views(json.loads(run.views.read_text()) if run.views.exists() else [])
-    assert results.hero in {picture.name for picture in pictures(run.figures)}, "no figure shows the answer"
+    assert results.hero in {picture.name for picture in find_pictures(run.figures)}, (
+        "no figure shows the answer"
+    )
     assert find_misses(results, {"claims": STUDIES[name].expected.get("smoke", {})}) == []
 
 
@@ -104,7 +106,7 @@ def test_quick(name, tmp_path, request, monkeypatch):
     """`nwa-small-cnn --quick` once died after its zoo was trained, and no test ran it."""
     if STUDIES[name].needs:
         monkeypatch.setenv("DIGSITE_DATA", str(request.getfixturevalue("data_dir")))
-    run = start(plan(STUDIES[name], size="quick"), tmp_path / "runs")
+    run = start_run(plan_run(STUDIES[name], size="quick"), tmp_path / "runs")
     assert execute_run(run, How(device="cpu", quiet=True)) == 0, run.error.read_text()
     results = read_results(run.results)
     assert results

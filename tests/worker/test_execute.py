@@ -128,7 +128,7 @@ def test_signals_checkpoint_and_leave_with_their_code(tmp_path, plugin_env, numb
     process = child(run, plugin_env)
     wait_for_step(run, process, 1)
     process.send_signal(number)
-    assert process.wait(60) == code
+    assert process.wait(600) == code
     status = run.status()
     assert status.state == "interrupted" and 0 < status.step < 400
     assert (run.checkpoints / "steps-steps.safetensors").exists()

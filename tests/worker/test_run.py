@@ -7,7 +7,7 @@ from digsite.base.errors import DigsiteError
 from digsite.figures import curves
 from digsite.record import create_run, read_results
 from digsite.record.verdict import cite
-from digsite.report.facts import gather
+from digsite.report.facts import gather_facts
 from digsite.worker.process import StopRequest
 from digsite.worker.progress import Progress
 from digsite.worker.run import Run, WrittenTwice
@@ -39,7 +39,7 @@ def test_the_claims_that_the_verdict_rests_on_come_first(run):
 def test_figures_are_shown_in_the_order_drawn(run):
     for name in ("telling", "detail", "also"):
         run.figure(name, curves({"x": ([0, 1], [0, 1])}, x="x", y="y"))
-    assert [picture.name for picture in gather(run.directory).pictures] == ["telling", "detail", "also"]
+    assert [picture.name for picture in gather_facts(run.directory).pictures] == ["telling", "detail", "also"]
 
 
 def test_work_done_once_inside_a_counting_stage_does_not_reset_the_count(run):

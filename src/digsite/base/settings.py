@@ -63,6 +63,11 @@ def data_mirror() -> str:
     return os.environ.get("DIGSITE_MIRROR", "").rstrip("/")
 
 
+def tracker_entity() -> str:
+    """WANDB_ENTITY: the user or team at W&B, as its own client reads it; empty when not said."""
+    return os.environ.get("WANDB_ENTITY", "")
+
+
 def is_offline() -> bool:
     return _read_flag("DIGSITE_OFFLINE")
 

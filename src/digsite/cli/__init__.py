@@ -1,33 +1,50 @@
-"""The command line: one file per verb, found by scanning; a verb imports what it needs when it is called."""
+"""The command line: verbs are found in the files of this folder; a verb imports what it needs when it is called.
+
+A verb is a function under `@click.command("name")` or `@click.group("name")` at the top of a file; a file holds the verbs of one
+subject. Which file has which verb is read from the text of the files, so that `digsite ls` imports one of them and not all.
+"""
 
 import errno
 import importlib
 import io
+import re
 import sys
+from functools import cache
+from pathlib import Path
 
 import click
 
-from digsite.base import families, settings
+from digsite.base import settings
 from digsite.base.errors import DigsiteError, name_nearest
 from digsite.base.version import __version__
+
+
+@cache
+def find_verbs() -> dict[str, str]:
+    """Verb -> the file of this folder that has it; a file that begins with an underscore has none."""
+    files = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("_"))
+    heads = (
+        (path, re.findall(r'^@click\.(?:command|group)\("([\w-]+)"', path.read_text(), re.M))
+        for path in files
+    )
+    return {verb: path.stem for path, verbs in heads for verb in verbs}
 
 
 class _Verbs(click.Group):
     """Loads only the verb that is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return families.list_members("digsite.cli")
+        return sorted(find_verbs())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in find_verbs():
             return None
-        return importlib.import_module(f"digsite.cli.{cmd_name}").command
+        module = importlib.import_module(f"digsite.cli.{find_verbs()[cmd_name]}")
+        return next(c for c in vars(module).values() if isinstance(c, click.Command) and c.name == cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
-        if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
-            raise click.UsageError(
-                f"There is no verb '{args[0]}'. {name_nearest(args[0], self.list_commands(ctx))}"
-            )
+        if args and args[0] not in find_verbs() and not args[0].startswith("-"):
+            raise click.UsageError(f"There is no verb '{args[0]}'. {name_nearest(args[0], find_verbs())}")
         return super().resolve_command(ctx, args)
 
 
@@ -50,24 +67,24 @@ def main() -> None:
     try:
         sys.exit(cli.main(prog_name="digsite", standalone_mode=False) or 0)
     except DigsiteError as error:
-        _fail(error.message, error.hint, error.exit_code)
+        _end_with(error.message, error.hint, error.exit_code)
     except click.ClickException as error:
         hint = (
             f"Help: {error.ctx.command_path} --help"
             if isinstance(error, click.UsageError) and error.ctx
             else ""
         )
-        _fail(error.format_message(), hint, error.exit_code)
+        _end_with(error.format_message(), hint, error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        _fail(*_refused(error))
+        _end_with(*_explain_refusal(error))
 
 
-def _refused(error: OSError) -> tuple[str, str, int]:
+def _explain_refusal(error: OSError) -> tuple[str, str, int]:
     """What the system said no to: sentence, hint and exit code."""
     if error.errno == errno.ENOSPC:
         return "The disk is full; what was written before is whole.", "Free some space and try again.", 1
@@ -78,7 +95,7 @@ def _refused(error: OSError) -> tuple[str, str, int]:
     return f"The system refused{where}: {error.strerror or error}.", "", 2
 
 
-def _fail(message: str, hint: str, code: int) -> None:
+def _end_with(message: str, hint: str, code: int) -> None:
     click.echo(f"digsite: {message}", err=True)
     if hint:
         click.echo(f"  {hint}", err=True)

@@ -60,6 +60,16 @@ def size_options(function: Any) -> Any:
     )(function)
 
 
+def report_option(function: Any) -> Any:
+    return click.option(
+        "--report/--no-report",
+        "with_report",
+        default=True,
+        show_default=True,
+        help="Several runs get one report about all of them; with --mirror wandb also as a W&B report.",
+    )(function)
+
+
 def device_option(function: Any) -> Any:
     return click.option(
         "--device",

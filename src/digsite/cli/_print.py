@@ -44,14 +44,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right:
     console.print(table)
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e7 else f"{value:.4g}"
 
 
-def interval(claim: Claim) -> str:
-    return "" if claim.low is None else f"{number(claim.low)} to {number(claim.high)}"
+def format_interval(claim: Claim) -> str:
+    return "" if claim.low is None else f"{format_number(claim.low)} to {format_number(claim.high)}"
 
 
 def print_answer(results: Results, question: str = "") -> None:
@@ -109,7 +109,14 @@ def _without_middle(title: str, wide: int) -> str:
 def print_results(results: Results) -> None:
     """Every claim, then every measurement, as tables."""
     rows = [
-        [c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.title or c.note]
+        [
+            c.name,
+            f"{format_number(c.value)} {c.unit}".strip(),
+            format_interval(c),
+            c.n,
+            format_number(c.null),
+            c.title or c.note,
+        ]
         for c in results.claims
         if not c.is_measurement
     ]
@@ -117,7 +124,14 @@ def print_results(results: Results) -> None:
     if rows:
         print_table(columns, rows, right=["value", "null", "n"])
     bare = [
-        [c.name, f"{number(c.value)} {c.unit}".strip(), interval(c), c.n, number(c.null), c.title or c.note]
+        [
+            c.name,
+            f"{format_number(c.value)} {c.unit}".strip(),
+            format_interval(c),
+            c.n,
+            format_number(c.null),
+            c.title or c.note,
+        ]
         for c in results.measurements
     ]
     if bare:
@@ -133,7 +147,7 @@ def print_run(run: RunDir, *, everything: bool = False) -> None:
     if isinstance(results, Damaged):
         click.echo(f"'{run.results}' is damaged: {results.reason}.", err=True)
     elif results:
-        print_answer(results, str(_launch(run).get("purpose", "")))
+        print_answer(results, str(_launch_of(run).get("purpose", "")))
         if everything:
             print_results(results)
         else:
@@ -160,7 +174,7 @@ def _kept_back(results: Results, run_id: str) -> str:
     return f"  {' and '.join(counted) or 'Everything'}: digsite show {run_id} --all"
 
 
-def _launch(run: RunDir) -> dict[str, Any]:
+def _launch_of(run: RunDir) -> dict[str, Any]:
     try:
         return run.plan()
     except DigsiteError:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from digsite.base import settings
-from digsite.base.errors import UsageError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.base.stored import Damaged
 from digsite.record.layout import RunDir
 from digsite.record.results import find_misses
@@ -35,12 +35,12 @@ def execute_and_report(
     finally:
         logging.getLogger("digsite").removeHandler(console)
     for run, code in zip(runs, codes, strict=True):
-        if code == 0 and leads():
-            write_report(run)
+        if code == 0 and is_writer():
+            write_run_report(run)
     return codes
 
 
-def leads() -> bool:
+def is_writer() -> bool:
     """Of several processes that torchrun starts for one run, the first writes."""
     return settings.process_rank() == 0
 
@@ -61,10 +61,29 @@ def _log_to_stderr(quiet: bool) -> logging.Handler:
     return handler
 
 
-def write_report(run: RunDir) -> None:
-    from digsite.report import write
+def write_run_report(run: RunDir) -> None:
+    from digsite.report import write_report
 
-    write([run], run.report)
+    write_report([run], run.report)
+
+
+def report_together(
+    runs: Sequence[RunDir], out: Path, title: str, mirror: str = "", project: str = ""
+) -> None:
+    """One file about several runs, named on stderr; where W&B has a copy of them, its own kind of report as well."""
+    from digsite.report import write_report
+
+    write_report(list(runs), out)
+    click.echo(f"The report of all {len(runs)}: {out}", err=True)
+    if mirror == "wandb":
+        from digsite.mirrors.wandb_report import publish_report
+
+        entity, stored = settings.tracker_entity(), out.with_suffix(".wandb.json")
+        try:
+            said = publish_report(runs, stored, title=title, project=project, entity=entity)
+        except DigsiteError as error:  # the runs are done and their own report is written
+            said = f"digsite: {error}"
+        click.echo(said, err=True)
 
 
 def explain_end(run: RunDir, code: int) -> None:
@@ -93,21 +112,21 @@ def check_expected(study: Study, run: RunDir) -> list[str]:
     return ["Not as expected:", *missed] if missed else []
 
 
-def where(root: Path, run: RunDir) -> str:
+def short_path(root: Path, run: RunDir) -> str:
     return str(run.path.relative_to(root.parent) if run.path.is_relative_to(root.parent) else run.path)
 
 
 @contextmanager
-def mirroring(runs: Sequence[RunDir], kind: str, project: str) -> Iterator[None]:
+def mirror_beside(runs: Sequence[RunDir], kind: str, project: str) -> Iterator[None]:
     """A process beside each run copies its journal to a tracker; what happens to it never touches the run."""
     if not kind:
         yield
         return
-    from digsite.mirrors import refuse_unknown
+    from digsite.mirrors import refuse_tracker
 
-    refuse_unknown(kind)
+    refuse_tracker(kind)
     words = ["mirror", "--to", kind, "--project", project, "--live"]
-    beside = [_beside(run, words) for run in runs]
+    beside = [_start_mirror(run, words) for run in runs]
     try:
         yield
     finally:
@@ -116,7 +135,7 @@ def mirroring(runs: Sequence[RunDir], kind: str, project: str) -> Iterator[None]
                 process.wait(30)
 
 
-def _beside(run: RunDir, words: list[str]) -> subprocess.Popen:
+def _start_mirror(run: RunDir, words: list[str]) -> subprocess.Popen:
     with (run.path / "mirror.log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "digsite", *words, str(run.path)],

@@ -1,6 +1,7 @@
-"""digsite doctor"""
+"""`digsite doctor` and `completion`: what this machine and this shell offer."""
 
 import click
+from click.shell_completion import get_completion_class
 
 from digsite.cli._options import json_option, runs_option
 
@@ -20,17 +21,23 @@ SCHEDULERS = ("sbatch", "squeue", "sacct", "ray", "torchrun")
 @click.command("doctor")
 @runs_option
 @json_option
-def command(root, as_json):
+def doctor_command(root, as_json):
     """Versions, devices, extras, schedulers, and whether runs can be written."""
     from digsite.cli._print import print_json, print_table
 
-    facts = {**_versions(), **_devices(), **_extras(), **_schedulers(), **_places(root)}
+    facts = {
+        **_find_versions(),
+        **_find_devices(),
+        **_find_extras(),
+        **_find_schedulers(),
+        **_find_folders(root),
+    }
     if as_json:
         return print_json(facts)
     print_table(["what", "found"], list(facts.items()))
 
 
-def _versions() -> dict[str, str]:
+def _find_versions() -> dict[str, str]:
     import platform
 
     from digsite.record.provenance import PACKAGES, package_version
@@ -41,7 +48,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _devices() -> dict[str, str]:
+def _find_devices() -> dict[str, str]:
     import os
     import shutil
 
@@ -56,7 +63,7 @@ def _devices() -> dict[str, str]:
     }
 
 
-def _extras() -> dict[str, str]:
+def _find_extras() -> dict[str, str]:
     from importlib.util import find_spec
 
     missing = {extra: [m for m in modules if not find_spec(m)] for extra, modules in EXTRAS.items()}
@@ -68,13 +75,13 @@ def _extras() -> dict[str, str]:
     }
 
 
-def _schedulers() -> dict[str, str]:
+def _find_schedulers() -> dict[str, str]:
     import shutil
 
     return {name: shutil.which(name) or "not found" for name in SCHEDULERS}
 
 
-def _places(root) -> dict[str, str]:
+def _find_folders(root) -> dict[str, str]:
     from digsite.base import settings
     from digsite.base.errors import DigsiteError
     from digsite.config.folders import cache_dir
@@ -101,3 +108,14 @@ def _write_test(root) -> str:
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"digsite")
     return "writable"
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell):
+    """Print the completion script: eval "$(digsite completion bash)"."""
+    from digsite.cli import cli
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "digsite", "_DIGSITE_COMPLETE").source())

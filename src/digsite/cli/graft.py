@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 
-def classes(text: str) -> tuple[int, ...]:
+def parse_classes(text: str) -> tuple[int, ...]:
     from digsite.base.errors import UsageError
 
     try:
@@ -46,7 +46,7 @@ def classes(text: str) -> tuple[int, ...]:
 @click.option("--calibrate", is_flag=True, help="Set one bias on the receiver's held-out images.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="A .safetensors file for the grafted model.")
-def command(
+def graft_command(
     donor, receiver, inspected, new, old, shared, foreign, method, data, pixels, heads, calibrate, seed, out
 ):
     """Move a class from DONOR into RECEIVER and print the ledger; or inspect a model for grafted rows."""
@@ -54,7 +54,7 @@ def command(
     from digsite.graft.subjects.checkpoints import open_classifier, write_grafted
 
     if inspected:
-        return _inspect(open_classifier(inspected))
+        return _print_inspection(open_classifier(inspected))
     if not donor or not receiver:
         raise UsageError(
             "A graft needs a donor and a receiver.", hint="digsite graft DONOR RECEIVER --out FILE"
@@ -67,10 +67,10 @@ def command(
     pair = Pair(
         open_classifier(receiver),
         open_classifier(donor),
-        classes(old),
-        classes(shared),
-        classes(new),
-        classes(foreign),
+        parse_classes(old),
+        parse_classes(shared),
+        parse_classes(new),
+        parse_classes(foreign),
         mine or None,
         theirs or None,
     )
@@ -89,7 +89,7 @@ def command(
         click.echo(f"{'file':<28}{out}  ({write_grafted(out, done.model, line)})")
 
 
-def _inspect(model) -> None:
+def _print_inspection(model) -> None:
     from digsite.graft import inspect
 
     for layer in inspect(model):

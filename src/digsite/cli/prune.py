@@ -56,7 +56,7 @@ from digsite.cli._options import device_option
 @click.option("--seed", type=int, default=0, show_default=True)
 @device_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result.")
-def command(
+def prune_command(
     model,
     method,
     sparsity,
@@ -93,8 +93,10 @@ def command(
     _check_bits(bits, method_named(method))
     after = {"settings": Settings(bits=bits), "repair": repair, "allocation": allocation}
     recipe = Recipe(method_named(method), how, include, exclude, swap, owl, **after)
-    job = Job(model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device(device))
-    _report(prune_folder(job, _tell, lambda line: click.echo(line, err=True)), out)
+    job = Job(
+        model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device_named(device)
+    )
+    _print_pruning(prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True)), out)
 
 
 def _refuse_both(sparsity, pattern, masks) -> None:
@@ -109,7 +111,7 @@ def _refuse_both(sparsity, pattern, masks) -> None:
         )
 
 
-def _report(done, out) -> None:
+def _print_pruning(done, out) -> None:
     for when, measured in (("before", done.before), ("after", done.after)):
         if measured is not None:
             bits = f", {measured.bits_per_byte:.4f} bits per byte" if measured.bits_per_byte else ""
@@ -123,7 +125,7 @@ def _report(done, out) -> None:
     click.echo(f"folder  {out}  (masks.safetensors, pruning.json, size_and_speed.md)")
 
 
-def _device(name: str) -> str:
+def _device_named(name: str) -> str:
     from digsite.worker.process import pick_device
 
     return str(pick_device(name))
@@ -139,7 +141,7 @@ def _check_bits(bits: int, method: str) -> None:
         )
 
 
-def _tell(one) -> None:
+def _print_matrix(one) -> None:
     error = "" if one.relative_error is None else f"  relative error {one.relative_error:.5f}"
     click.echo(
         f"{one.name:<44} pruned {one.sparsity:.2%}{error}{'  ' + one.note if one.note else ''}", err=True

@@ -17,7 +17,7 @@ from digsite.cli._options import json_option
 @click.option("--against", help="A folder of models: which of them is MODEL related to?")
 @click.option("--figure", help="Draw the lineage to this file (png or svg).")
 @json_option
-def command(model, other, reader_path, wants_lineage, against, figure, as_json):
+def read_command(model, other, reader_path, wants_lineage, against, figure, as_json):
     """What a model's weights say: what it is, where from, is something planted, how good; layers, spectra.
 
     With OTHER, what changed between two checkpoints. With --lineage, who in a folder was made from whom.
@@ -33,11 +33,15 @@ def command(model, other, reader_path, wants_lineage, against, figure, as_json):
             "--against goes with one model: a comparison of two and a lineage have their own candidates."
         )
     if wants_lineage:
-        return _lineage(model, figure, as_json)
-    return _diff(model, other, as_json) if other else _one(model, reader_path, against, as_json)
+        return _print_lineage(model, figure, as_json)
+    return (
+        _print_difference(model, other, as_json)
+        if other
+        else _print_reading(model, reader_path, against, as_json)
+    )
 
 
-def _one(model, reader_path, against, as_json):
+def _print_reading(model, reader_path, against, as_json):
     from digsite.cli._print import print_json, print_table
     from digsite.read.api import read_model
 
@@ -53,22 +57,26 @@ def _one(model, reader_path, against, as_json):
     for name, title in (("predictions", "what it says"), ("layers", "layers read"), ("skipped", "skipped")):
         if found[name]:
             click.echo(title)
-            print_table(list(found[name][0]), [[_cell(v) for v in row.values()] for row in found[name]])
+            print_table(
+                list(found[name][0]), [[_format_cell(v) for v in row.values()] for row in found[name]]
+            )
     click.echo("\n".join(note for note in found["notes"] if not note.startswith("not ")))
 
 
-def _diff(first, second, as_json):
+def _print_difference(first, second, as_json):
     from digsite.cli._print import print_json, print_table
     from digsite.read.api import compare_models
 
     found = compare_models(first, second)
     if as_json:
         return print_json(found)
-    print_table(list(found["layers"][0]), [[_cell(v) for v in row.values()] for row in found["layers"]])
+    print_table(
+        list(found["layers"][0]), [[_format_cell(v) for v in row.values()] for row in found["layers"]]
+    )
     click.echo("\n".join(found["notes"]))
 
 
-def _lineage(folder, figure, as_json):
+def _print_lineage(folder, figure, as_json):
     from digsite.cli._print import print_json, print_table
     from digsite.read.api import trace_lineage
 
@@ -78,7 +86,7 @@ def _lineage(folder, figure, as_json):
     click.echo(found["tree"] + "\n")
     if found["edges"]:
         columns = list(found["edges"][0])
-        print_table(columns, [[_cell(v) for v in edge.values()] for edge in found["edges"]])
+        print_table(columns, [[_format_cell(v) for v in edge.values()] for edge in found["edges"]])
     reasons = {}
     for pair in found["unrelated"]:
         reasons.setdefault(pair["reason"].split(":")[0], []).append(f"{pair['first']} and {pair['second']}")
@@ -90,5 +98,5 @@ def _lineage(folder, figure, as_json):
     click.echo("\n".join(found["notes"]))
 
 
-def _cell(value):
+def _format_cell(value):
     return f"{value:.4g}" if isinstance(value, float) else value

@@ -23,13 +23,13 @@ from digsite.cli._options import runs_option
     "--token", "with_token", is_flag=True, help="Ask for a token on loopback too (shared machines)."
 )
 @runs_option
-def command(port: int, host: str, allow_host: tuple[str, ...], with_token: bool, root: Path) -> None:
+def serve_command(port: int, host: str, allow_host: tuple[str, ...], with_token: bool, root: Path) -> None:
     """A dashboard over every run, in the browser; it reads and never writes."""
-    from digsite.serve.listen import LOOPBACK, listen
+    from digsite.serve.listen import LOOPBACK, serve_folder
 
     token = secrets.token_urlsafe(24) if with_token or host not in LOOPBACK else None
 
-    def ready(address: str) -> None:
+    def say_address(address: str) -> None:
         click.echo(f"digsite serves '{root}' at {address}  (Ctrl-C ends it)")
 
-    listen(root, host=host, port=port, names=allow_host, token=token, ready=ready)
+    serve_folder(root, host=host, port=port, names=allow_host, token=token, ready=say_address)

@@ -21,7 +21,7 @@ from digsite.cli._options import json_option, runs_option
 @click.option("--audit", is_flag=True, help="Only say whether a series of checkpoints is what its names say.")
 @runs_option
 @json_option
-def command(what, measures, probe, detector, audit, root, as_json):
+def track_command(what, measures, probe, detector, audit, root, as_json):
     """Jumps in a run's journal or in a folder of checkpoints, or an import check of a folder of results.
 
     Checkpoints are files or folders with the step in their names; their weights are read, and with --probe also the

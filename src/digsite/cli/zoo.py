@@ -8,11 +8,11 @@ from digsite.cli._options import device_option, json_option, runs_option, size_o
 
 
 @click.group("zoo")
-def command():
+def zoo_command():
     """Collections of trained networks: make, list, look into, export."""
 
 
-@command.command("make")
+@zoo_command.command("make")
 @click.argument("name", metavar="STUDY|COLLECTION")
 @click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
 @click.option(
@@ -22,13 +22,13 @@ def command():
 @runs_option
 @studies_option
 @device_option
-def make(name, overrides, folder, size, root, extra, device):
+def make_zoo(name, overrides, folder, size, root, extra, device):
     """Run a study that makes a zoo, or take in a collection that others made.
 
     Collections: group_zoo, modular_addition, small_cnn_zoo (as published), checkpoint_tree (a folder of state dicts).
     """
     from digsite.base import families
-    from digsite.cli import run as run_verb
+    from digsite.cli.run import run_command
 
     if name in families.list_members("digsite.zoo.importers"):
         from digsite.zoo.importers import import_zoo
@@ -43,12 +43,12 @@ def make(name, overrides, folder, size, root, extra, device):
         "extra": extra,
         "device": device,
     }
-    return click.get_current_context().invoke(run_verb.command, **given)
+    return click.get_current_context().invoke(run_command, **given)
 
 
-@command.command("ls")
+@zoo_command.command("ls")
 @json_option
-def ls(as_json):
+def list_zoos(as_json):
     """All zoos on this machine: name, members, architectures, checkpoints, folder."""
     from digsite.base.errors import DigsiteError
     from digsite.cli._print import print_json, print_table
@@ -69,10 +69,10 @@ def ls(as_json):
     return print_table(columns, rows, right=["members", "architectures"])
 
 
-@command.command("show")
+@zoo_command.command("show")
 @click.argument("name", metavar="ZOO[#MEMBER]")
 @json_option
-def show(name, as_json):
+def show_zoo(name, as_json):
     """What is in a zoo, or one member's recipe and labels."""
     from digsite.cli._print import print_json, print_table
     from digsite.zoo.export import describe, describe_member
@@ -84,10 +84,10 @@ def show(name, as_json):
     return print_table(["", ""], list(facts.items()))
 
 
-@command.command("export")
+@zoo_command.command("export")
 @click.argument("name", metavar="ZOO[#MEMBER[@STEP]]")
 @click.argument("out", type=click.Path(path_type=Path))
-def export(name, out):
+def export_from_zoo(name, out):
     """One member as a safetensors file, or a whole zoo as one npz of rows with its table beside it."""
     from digsite.zoo.export import export_member, export_zoo
 

@@ -15,11 +15,11 @@ from digsite.figures.style import RC
 def notebook_card(title: str, facts: Mapping[str, Any], figure: Figure | None = None) -> str:
     """HTML without scripts or styles of its own, so that it looks at home in every notebook."""
     rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
-    picture = f'<img alt="{escape(title)}" src="{data_uri(figure)}">' if figure else ""
+    picture = f'<img alt="{escape(title)}" src="{figure_uri(figure)}">' if figure else ""
     return f"<div><p><b>{escape(title)}</b></p><table>{rows}</table>{picture}</div>"
 
 
-def data_uri(figure: Figure) -> str:
+def figure_uri(figure: Figure) -> str:
     buffer = io.BytesIO()
     with plt.rc_context(RC):
         figure.savefig(buffer, format="png", dpi=100, metadata={"Software": "digsite"})

@@ -1,5 +1,5 @@
 """Launchers start `digsite exec` on planned run directories; they never import what they start."""
 
-from digsite.launch.work import Options, Work, launch, refuse_unknown
+from digsite.launch.work import Options, Work, launch_sweep, refuse_launcher
 
-__all__ = ["Options", "Work", "launch", "refuse_unknown"]
+__all__ = ["Options", "Work", "launch_sweep", "refuse_launcher"]

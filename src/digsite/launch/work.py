@@ -63,19 +63,19 @@ def work_left(sweep: Sweep, *, only_failed: bool = False) -> list[Work]:
     """
     states = ("failed", "killed", "damaged") if only_failed else UNFINISHED
     todo = {member.run.path for member in sweep.members if member.status().shown_state in states}
-    packs = _packs(sweep.members)
+    packs = _group_packs(sweep.members)
     pieces = [Work(tuple(m.run.path for m in group), packed=len(group) > 1) for group in packs]
     return [piece for piece in pieces if todo & set(piece.paths)]
 
 
-def _packs(members: Sequence[SweepRow]) -> list[list[SweepRow]]:
+def _group_packs(members: Sequence[SweepRow]) -> list[list[SweepRow]]:
     groups: dict[str, list[SweepRow]] = {}
     for index, member in enumerate(members):
         groups.setdefault(member.pack or f"alone-{index}", []).append(member)
     return list(groups.values())
 
 
-def settings(sweep: Sweep, options: Options) -> dict[str, str]:
+def process_environment(sweep: Sweep, options: Options) -> dict[str, str]:
     """What every started process gets in its environment: its threads, and the code that the sweep was planned with."""
     code = snapshot.pinned_folder(sweep.folder)
     path = os.pathsep.join(filter(None, [str(code or ""), os.environ.get("PYTHONPATH")]))
@@ -83,21 +83,21 @@ def settings(sweep: Sweep, options: Options) -> dict[str, str]:
     return {"OMP_NUM_THREADS": threads, **({"PYTHONPATH": path} if path else {})}
 
 
-def chunks(pieces: Sequence[Work], size: int) -> Iterator[list[Work]]:
+def cut_chunks(pieces: Sequence[Work], size: int) -> Iterator[list[Work]]:
     for start in range(0, len(pieces), size):
         yield list(pieces[start : start + size])
 
 
-def refuse_unknown(on: str) -> None:
+def refuse_launcher(on: str) -> None:
     """Before anything is planned: a mistyped launcher must not leave run directories behind."""
     name, known = on.partition(":")[0], families.list_members(FAMILY)
     if name not in known:
         raise UsageError(f"There is no launcher '{name}'. {name_nearest(name, known)}")
 
 
-def launch(sweep: Sweep, on: str, options: Options) -> int:
+def launch_sweep(sweep: Sweep, on: str, options: Options) -> int:
     """Run what is left of a sweep with the launcher named `on`, for example `local:2`; returns the exit code."""
-    refuse_unknown(on)
+    refuse_launcher(on)
     name, _, argument = on.partition(":")
     code = families.scan_member(FAMILY, name).launch(sweep, argument, options)
     return code or _left_over(sweep, options)

@@ -1,5 +1,10 @@
-"""Copies of a run for the trackers that people already watch: off by default, and a dead tracker never stops a run."""
+"""Copies of a run for the trackers that people already watch: off by default, and a dead tracker never stops a run.
 
-from digsite.mirrors.follow import KINDS, follow, kinds, refuse_unknown
+The folder is a family: a class with `Mirror` as its base is a tracker, called by its own name in small letters.
+"""
 
-__all__ = ["KINDS", "follow", "kinds", "refuse_unknown"]
+from digsite.mirrors.follow import Mirror, follow_run, list_trackers, refuse_tracker
+
+Member = Mirror
+
+__all__ = ["Member", "Mirror", "follow_run", "list_trackers", "refuse_tracker"]

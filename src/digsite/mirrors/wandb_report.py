@@ -10,17 +10,17 @@ from digsite.base import atomic, settings
 from digsite.base.errors import DigsiteError, UsageError, require_package
 from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
-from digsite.report.claims import row
-from digsite.report.comparison import Comparison, compare
-from digsite.report.facts import gather
-from digsite.report.numbers import setting
+from digsite.report.claims import claim_row
+from digsite.report.comparison import Comparison, compare_facts
+from digsite.report.facts import gather_facts
+from digsite.report.numbers import show_setting
 
 PANELS = 12
 
 
-def publish(runs: Sequence[RunDir], out: Path, *, title: str, project: str, entity: str) -> str:
+def publish_report(runs: Sequence[RunDir], out: Path, *, title: str, project: str, entity: str) -> str:
     """The report's address; offline, or without an entity, the file from which it can be saved later."""
-    report = compose(runs, title=title, project=project, entity=entity or "entity")
+    report = compose_report(runs, title=title, project=project, entity=entity or "entity")
     if settings.is_offline() or not entity:
         atomic.write_json(out, as_stored(report))
         return str(out)
@@ -33,18 +33,21 @@ def publish(runs: Sequence[RunDir], out: Path, *, title: str, project: str, enti
     return report.url
 
 
-def compose(runs: Sequence[RunDir], *, title: str, project: str, entity: str) -> Any:
+def compose_report(runs: Sequence[RunDir], *, title: str, project: str, entity: str) -> Any:
     """Question, settings and pooled claims as text, then panels over exactly these runs."""
-    api, compared = _api(), compare([gather(run) for run in runs])
+    api, compared = _import_api(), compare_facts([gather_facts(run) for run in runs])
     chosen = api.Runset(name=title, filters=f"ID in {[run.id for run in runs]!r}")
     measured = list(dict.fromkeys(name for run in runs[:20] for name in read_series(run.journal)))
     lines = [api.LinePlot(x="step", y=[name]) for name in measured[:PANELS]]
     axes = [api.Config(path) for path in compared.differing] + [
-        api.SummaryMetric(f"{_place(compared, n)}/{n}") for n in compared.claims
+        api.SummaryMetric(f"{_mirror_place(compared, n)}/{n}") for n in compared.claims
     ]
     columns = [api.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes[:PANELS]]
     panels = [*([api.ParallelCoordinatesPlot(columns=columns)] if len(columns) > 1 else []), *lines]
-    blocks = [api.MarkdownBlock(text=as_markdown(compared)), api.PanelGrid(runsets=[chosen], panels=panels)]
+    blocks = [
+        api.MarkdownBlock(text=compare_as_markdown(compared)),
+        api.PanelGrid(runsets=[chosen], panels=panels),
+    ]
     return api.Report(
         entity=entity, project=project, title=title, description=compared.runs[0].purpose, blocks=blocks
     )
@@ -62,15 +65,15 @@ def as_stored(report: Any) -> dict[str, Any]:
     }
 
 
-def as_markdown(compared: Comparison) -> str:
+def compare_as_markdown(compared: Comparison) -> str:
     names = list(compared.claims)
     settings_ = list(compared.groups[0].settings)
     head = [*settings_, "runs", *names]
     rows = [
         [
-            *(setting(v) for v in group.settings.values()),
+            *(show_setting(v) for v in group.settings.values()),
             str(len(group.members)),
-            *(_said(group.claims.get(n)) for n in names),
+            *(_say_claim(group.claims.get(n)) for n in names),
         ]
         for group in compared.groups
     ]
@@ -79,17 +82,17 @@ def as_markdown(compared: Comparison) -> str:
     return "\n".join([*dict.fromkeys(run.purpose for run in compared.runs), "", *lines, "", note])
 
 
-def _place(compared: Comparison, name: str) -> str:
+def _mirror_place(compared: Comparison, name: str) -> str:
     """Where a mirror puts a value: the headline is what it leads with."""
     if any(name == claim.name for run in compared.runs for claim in run.leading):
         return "headline"
     return "measurements" if name in compared.measured else "claims"
 
 
-def _said(claim: Any) -> str:
+def _say_claim(claim: Any) -> str:
     if claim is None:
         return ""
-    shown = row(claim)
+    shown = claim_row(claim)
     return (
         shown.value
         + (f" ({shown.interval})" if shown.interval else "")
@@ -97,7 +100,7 @@ def _said(claim: Any) -> str:
     )
 
 
-def _api() -> Any:
+def _import_api() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it declares its classes in pydantic's old style
         return require_package("wandb_workspaces.reports.v2", extra="wandb")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from digsite.record.results import Claim
-from digsite.report.numbers import claim_texts, number, with_unit
+from digsite.report.numbers import claim_texts, show_number, with_unit
 
 MARGIN = 4.0  # percent of a picture's width that stays free on each side
 
@@ -48,16 +48,16 @@ class Axis:
     caption: str
 
 
-def rows(claims: Sequence[Claim]) -> list[Row]:
-    return [row(claim) for claim in claims]
+def claim_rows(claims: Sequence[Claim]) -> list[Row]:
+    return [claim_row(claim) for claim in claims]
 
 
-def row(claim: Claim) -> Row:
+def claim_row(claim: Claim) -> Row:
     value, interval, null = claim_texts(claim)
     n = "" if claim.n is None else str(claim.n)
     if not interval and len(claim.points) > 1:
-        interval = f"points {', '.join(number(point, 3) for point in sorted(claim.points))}"
-    rivals = tuple((r.name, with_unit(number(r.value), claim.unit), r.note) for r in claim.rivals)
+        interval = f"points {', '.join(show_number(point, 3) for point in sorted(claim.points))}"
+    rivals = tuple((r.name, with_unit(show_number(r.value), claim.unit), r.note) for r in claim.rivals)
     side = beside_null(claim)
     return Row(
         claim.name,
@@ -67,9 +67,9 @@ def row(claim: Claim) -> Row:
         null,
         n,
         claim.note,
-        _picture(claim),
+        _axis_picture(claim),
         side,
-        _outcome(claim, side),
+        _outcome_of(claim, side),
         claim.null_is,
         rivals,
         "" if claim.p is None else f"corrected p = {claim.p:.2g}",
@@ -78,13 +78,13 @@ def row(claim: Claim) -> Row:
 
 def beside_null(claim: Claim) -> str:
     """On which side of the null, or of the null's own interval, the whole interval lies."""
-    null = _null(claim)
+    null = _null_text(claim)
     if claim.low is None or claim.high is None or null is None or claim.low == claim.high:
         return ""  # equal values on two seeds are not an interval
     return "above" if claim.low > null[1] else "below" if claim.high < null[0] else "covers"
 
 
-def _outcome(claim: Claim, side: str) -> str:
+def _outcome_of(claim: Claim, side: str) -> str:
     if side == "covers":
         return "not told apart from the null"
     if not side or not claim.better:
@@ -94,25 +94,25 @@ def _outcome(claim: Claim, side: str) -> str:
     )
 
 
-def _null(claim: Claim) -> tuple[float, float] | None:
+def _null_text(claim: Claim) -> tuple[float, float] | None:
     low, high = (claim.null if end is None else end for end in (claim.null_low, claim.null_high))
     return None if low is None or high is None else (low, high)
 
 
-def _marks(claim: Claim) -> list[float]:
+def _axis_marks(claim: Claim) -> list[float]:
     rivals = [rival.value for rival in claim.rivals]
-    ends = (claim.value, claim.low, claim.high, *(_null(claim) or ()), *claim.points, *rivals)
+    ends = (claim.value, claim.low, claim.high, *(_null_text(claim) or ()), *claim.points, *rivals)
     return [end for end in ends if end is not None]
 
 
-def _picture(claim: Claim) -> Picture | None:
-    points = _marks(claim)
+def _axis_picture(claim: Claim) -> Picture | None:
+    points = _axis_marks(claim)
     if claim.value is None or len(points) < 2 or not all(map(math.isfinite, points)):
         return None
-    return _drawn(claim, min(points), max(points) - min(points))
+    return _draw_axis(claim, min(points), max(points) - min(points))
 
 
-def _drawn(claim: Claim, left: float, width: float, sign: float = 1.0) -> Picture:
+def _draw_axis(claim: Claim, left: float, width: float, sign: float = 1.0) -> Picture:
     def place(value: float) -> float:
         if not width:
             return 50.0
@@ -121,7 +121,7 @@ def _drawn(claim: Claim, left: float, width: float, sign: float = 1.0) -> Pictur
 
     assert claim.value is not None
     ends = [None if end is None else place(end) for end in (claim.low, claim.high)]
-    null = _null(claim)
+    null = _null_text(claim)
     low, high = ends if sign > 0 else ends[::-1]
     beside = null and tuple(sorted((place(null[0]), place(null[1]))))
     rivals = tuple(place(rival.value) for rival in claim.rivals if rival.value is not None)
@@ -141,22 +141,26 @@ def common_axis(claims: Sequence[Claim]) -> Axis | None:
     `claims`: the headline, in order. None where nothing can be drawn.
     """
     known = [
-        c for c in claims if c.value is not None and len(_marks(c)) > 1 and all(map(math.isfinite, _marks(c)))
+        c
+        for c in claims
+        if c.value is not None and len(_axis_marks(c)) > 1 and all(map(math.isfinite, _axis_marks(c)))
     ]
     if not known:
         return None
-    units = {(c.unit, "bounded" if all(abs(mark) <= 1 for mark in _marks(c)) else c.kind) for c in known}
+    units = {(c.unit, "bounded" if all(abs(mark) <= 1 for mark in _axis_marks(c)) else c.kind) for c in known}
     return _own_scale(claims, known) if len(units) == 1 else _around_nulls(claims, known)
 
 
 def _own_scale(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:
-    marks = [mark for claim in known for mark in _marks(claim)]
+    marks = [mark for claim in known for mark in _axis_marks(claim)]
     low, high = min(marks), max(marks)
     if low >= 0 and high <= 1:
         low, high = (0.0, 1.0) if high - low > 0.2 else (low, high)
     width = high - low
-    pictures = tuple(_drawn(c, low, width) if c in known else None for c in claims)
-    left, middle, right = (with_unit(number(at, 3), known[0].unit) for at in (low, low + width / 2, high))
+    pictures = tuple(_draw_axis(c, low, width) if c in known else None for c in claims)
+    left, middle, right = (
+        with_unit(show_number(at, 3), known[0].unit) for at in (low, low + width / 2, high)
+    )
     return Axis(pictures, (left, middle, right), "one scale for all rows")
 
 
@@ -166,9 +170,9 @@ def _around_nulls(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:
         if claim not in known or claim.null is None:
             pictures.append(None)
             continue
-        reach = max(abs(mark - claim.null) for mark in _marks(claim)) or 1.0
+        reach = max(abs(mark - claim.null) for mark in _axis_marks(claim)) or 1.0
         sign = -1.0 if claim.better == "lower" else 1.0
-        pictures.append(_drawn(claim, claim.null - reach, 2 * reach, sign))
+        pictures.append(_draw_axis(claim, claim.null - reach, 2 * reach, sign))
     return Axis(
         tuple(pictures),
         ("", "null", "better"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from digsite.base.intervals import exact_share, seed_interval
 from digsite.record.results import Claim
-from digsite.report.claims import Row, row
+from digsite.report.claims import Row, claim_row
 from digsite.report.facts import Facts
 from digsite.report.pictures import Picture
 
@@ -57,10 +57,10 @@ class Comparison:
         return tuple(dict.fromkeys(run.study for run in self.runs))
 
 
-def compare(runs: Sequence[Facts]) -> Comparison:
+def compare_facts(runs: Sequence[Facts]) -> Comparison:
     everywhere = list(dict.fromkeys(path for run in runs for path in run.config))
     columns = {path: tuple(run.config.get(path) for run in runs) for path in everywhere}
-    differing = {path: values for path, values in columns.items() if _differ(values)}
+    differing = {path: values for path, values in columns.items() if _do_differ(values)}
     names = dict.fromkeys(claim.name for run in runs for claim in run.claims)
     found = [{claim.name: claim for claim in run.claims} for run in runs]
     drawn = [{picture.name: picture for picture in run.pictures} for run in runs]
@@ -68,38 +68,38 @@ def compare(runs: Sequence[Facts]) -> Comparison:
         runs=tuple(runs),
         differing=differing,
         shared={path: values[0] for path, values in columns.items() if path not in differing},
-        claims={name: tuple(row(f[name]) if name in f else None for f in found) for name in names},
+        claims={name: tuple(claim_row(f[name]) if name in f else None for f in found) for name in names},
         pictures={
             name: tuple(d.get(name) for d in drawn) for name in dict.fromkeys(n for d in drawn for n in d)
         },
-        groups=_groups(runs, [path for path in differing if path not in SEEDS]),
+        groups=_group_runs(runs, [path for path in differing if path not in SEEDS]),
     )
 
 
-def _differ(values: tuple[Any, ...]) -> bool:
+def _do_differ(values: tuple[Any, ...]) -> bool:
     return any(value != values[0] or type(value) is not type(values[0]) for value in values[1:])
 
 
-def _groups(runs: Sequence[Facts], varied: list[str]) -> tuple[Group, ...]:
+def _group_runs(runs: Sequence[Facts], varied: list[str]) -> tuple[Group, ...]:
     members: dict[str, list[Facts]] = {}
     for run in runs:
         key = repr([run.study, *(run.config.get(path) for path in varied)])
         members.setdefault(key, []).append(run)
     return tuple(
-        Group({path: same[0].config.get(path) for path in varied}, tuple(same), _pooled(same))
+        Group({path: same[0].config.get(path) for path in varied}, tuple(same), _pool_all(same))
         for same in members.values()
     )
 
 
-def _pooled(runs: list[Facts]) -> dict[str, Claim]:
+def _pool_all(runs: list[Facts]) -> dict[str, Claim]:
     by_name: dict[str, list[Claim]] = {}
     for run in runs:
         for claim in run.claims:
             by_name.setdefault(claim.name, []).append(claim)
-    return {name: pool(claims) for name, claims in by_name.items()}
+    return {name: pool_claims(claims) for name, claims in by_name.items()}
 
 
-def pool(claims: Sequence[Claim]) -> Claim:
+def pool_claims(claims: Sequence[Claim]) -> Claim:
     """One claim over several runs, with the interval that its kind has; one run keeps its own.
 
     Shares of counted trials are added up, so that three runs of 40 of 40 give the interval of 120 of 120. Everything
@@ -117,7 +117,7 @@ def pool(claims: Sequence[Claim]) -> Claim:
     if not values:
         return replace(same, value=None, low=None, high=None)
     whole = 100.0 if first.unit == "%" else 1.0
-    if hits := _hits(claims, whole):
+    if hits := _count_hits(claims, whole):
         found, n = hits
         low, high = exact_share(found, n)
         return replace(same, value=whole * found / n, low=whole * low, high=whole * high, n=n)
@@ -126,7 +126,7 @@ def pool(claims: Sequence[Claim]) -> Claim:
     return replace(same, value=over.value, low=over.low, high=over.high, n=over.n, points=over.points)
 
 
-def _hits(claims: Sequence[Claim], whole: float) -> tuple[int, int] | None:
+def _count_hits(claims: Sequence[Claim], whole: float) -> tuple[int, int] | None:
     """Hits and trials of a share that was counted in every run; None where it was not."""
     found, n = 0.0, 0
     for claim in claims:

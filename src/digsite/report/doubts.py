@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from digsite.record.results import Claim
 from digsite.report.claims import beside_null
 from digsite.report.facts import Facts
-from digsite.report.numbers import claim_texts, rounded
+from digsite.report.numbers import claim_texts, round_number
 
 SHOWN = 4  # sentences of one kind, and names listed, before "and n more"
 
 
-def doubts(facts: Facts) -> list[str]:
+def list_doubts(facts: Facts) -> list[str]:
     """Sentences in order of weight."""
     return [*_about_state(facts), *_about_claims(facts), *_about_code(facts)]
 
@@ -30,13 +30,13 @@ def _about_claims(facts: Facts) -> Iterator[str]:
     weak = [c for c in claims if beside_null(c) == "covers"]  # the headline comes first
     yield from map(_not_told_apart, weak[:SHOWN])
     if more := [c.say_value for c in weak[SHOWN:]]:
-        yield f"So for {len(more)} more: {_listed(more)}."
+        yield f"So for {len(more)} more: {_name_some(more)}."
     if strong := [c for c in claims if beside_null(c) in ("above", "below")]:
         yield _closest_call(strong)
     if bare := [c.say_value for c in facts.leading if c.is_measurement and c.value is not None]:
-        yield f"No interval or no null in this run, so only a measurement: {_listed(bare)}."
+        yield f"No interval or no null in this run, so only a measurement: {_name_some(bare)}."
     if missing := [c.say_value for c in facts.claims if c.value is None]:
-        yield f"Could not be computed in this run: {_listed(missing)}."
+        yield f"Could not be computed in this run: {_name_some(missing)}."
 
 
 def _not_told_apart(claim: Claim) -> str:
@@ -59,7 +59,7 @@ def _n_to_separate(claim: Claim) -> str:
     if not claim.n or distance <= 0 or near <= 0:
         return ""
     times = (near / distance) ** 2
-    return rounded(times) if 1.5 <= times <= 100 else ""
+    return round_number(times) if 1.5 <= times <= 100 else ""
 
 
 def _null_edge(claim: Claim) -> float:
@@ -95,6 +95,6 @@ def _about_code(facts: Facts) -> Iterator[str]:
         yield "The code had uncommitted changes; they are kept in provenance.json of the run."
 
 
-def _listed(names: list[str]) -> str:
+def _name_some(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

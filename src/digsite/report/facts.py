@@ -16,7 +16,7 @@ from digsite.record.results import Claim, Results, leading_claims
 from digsite.record.shown import list_files
 from digsite.record.shown import read_claims as shown_results
 from digsite.record.status import Status
-from digsite.report.pictures import Picture, pictures
+from digsite.report.pictures import Picture, find_pictures
 
 COLUMNS = 1000  # of a table are shown
 
@@ -89,7 +89,7 @@ class Facts:
         return end - status.started if status.started and end else None
 
 
-def gather(run: RunDir) -> Facts:
+def gather_facts(run: RunDir) -> Facts:
     """Everything about one run; of a damaged record the rest is told, and that it is damaged."""
     asked, status, results = run.read_asked(), run.status(), shown_results(run)
     origin, error = read_provenance(run.provenance), stored.read_json(run.error, kind=dict)
@@ -111,7 +111,7 @@ def gather(run: RunDir) -> Facts:
         claims=found.claims if found else (),
         provenance=origin if isinstance(origin, dict) else {},
         error=error if isinstance(error, dict) else {},
-        pictures=pictures(run.figures),
+        pictures=find_pictures(run.figures),
         tables=table_names(run.tables),
         damaged=(*damaged, *([status.message] if status.state == "damaged" else [])),
         headline=found.headline if found else (),
@@ -150,7 +150,7 @@ def _without_nulls(file: IO[str]) -> Iterator[str]:
         yield line.replace("\0", "")
 
 
-def results_of(run: RunDir) -> Results | None:
+def results_or_none(run: RunDir) -> Results | None:
     """The claims, or nothing when there are none or the file is damaged."""
     found = shown_results(run)
     return None if isinstance(found, Damaged) else found

@@ -8,8 +8,8 @@ from typing import Any
 from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.record.results import Claim
-from digsite.report.facts import Facts, gather
-from digsite.report.page import brief
+from digsite.report.facts import Facts, gather_facts
+from digsite.report.page import render_brief
 
 
 class Run:
@@ -28,7 +28,7 @@ class Run:
 
     @property
     def facts(self) -> Facts:
-        return gather(self.directory)
+        return gather_facts(self.directory)
 
     @property
     def state(self) -> str:
@@ -90,5 +90,5 @@ class Run:
     def _repr_html_(self) -> str:
         """In a frame of its own, so that the notebook's style and ours leave each other alone."""
         height = 300 + 95 * len(self.facts.leading) + (330 if self.facts.pictures else 0)
-        page = escape(brief(self.directory), quote=True)
+        page = escape(render_brief(self.directory), quote=True)
         return f'<iframe sandbox srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'

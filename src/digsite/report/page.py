@@ -12,13 +12,13 @@ from digsite.base import atomic
 from digsite.base.version import __version__
 from digsite.record.layout import RunDir
 from digsite.report import numbers
-from digsite.report.aggregated import aggregated
-from digsite.report.claims import common_axis, rows
-from digsite.report.comparison import SIDE_BY_SIDE, compare
-from digsite.report.doubts import doubts
-from digsite.report.facts import Facts, gather, read_table
+from digsite.report.aggregated import draw_aggregated
+from digsite.report.claims import claim_rows, common_axis
+from digsite.report.comparison import SIDE_BY_SIDE, compare_facts
+from digsite.report.doubts import list_doubts
+from digsite.report.facts import Facts, gather_facts, read_table
 from digsite.report.glossary import explained_words
-from digsite.report.pictures import Picture, albums, embedded
+from digsite.report.pictures import Picture, embed_pictures, group_albums
 
 HERE = Path(__file__).parent
 LOOK = HERE / "assets" / "look.css"
@@ -26,33 +26,35 @@ BRIEF = 3  # figures shown in a notebook
 TABLES = 12  # tables shown in a report; each with the head of its rows
 
 
-def write(runs: list[RunDir], out: Path) -> None:
+def write_report(runs: list[RunDir], out: Path) -> None:
     """One file about one run, or about several beside each other."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(out, render(runs))
+    atomic.write_text(out, render_report(runs))
 
 
-def render(runs: Sequence[RunDir]) -> str:
+def render_report(runs: Sequence[RunDir]) -> str:
     assert runs, "a report needs a run"
-    facts = [gather(run) for run in runs]
+    facts = [gather_facts(run) for run in runs]
     if len(facts) == 1:
-        return _single(facts[0])
-    return _several(facts) if len({f.method for f in facts}) == 1 else _collection(facts)
+        return _render_single(facts[0])
+    return _render_several(facts) if len({f.method for f in facts}) == 1 else _render_collection(facts)
 
 
-def brief(run: RunDir) -> str:
+def render_brief(run: RunDir) -> str:
     """The answer, its claims and the first figures: what a notebook shows."""
-    facts = gather(run)
-    return _fill("brief.html", facts=facts, **told(facts), uris=embedded(_hero_first(facts)[:BRIEF]))
+    facts = gather_facts(run)
+    return _fill_template(
+        "brief.html", facts=facts, **template_values(facts), uris=embed_pictures(_hero_first(facts)[:BRIEF])
+    )
 
 
-def told(facts: Facts) -> dict[str, Any]:
+def template_values(facts: Facts) -> dict[str, Any]:
     """What every page says of a run's claims: the headline on one axis, then the others, then measurements."""
     return {
-        "leading": rows(facts.leading),
+        "leading": claim_rows(facts.leading),
         "axis": common_axis(facts.leading),
-        "others": rows(facts.others),
-        "measurements": rows(facts.measurements),
+        "others": claim_rows(facts.others),
+        "measurements": claim_rows(facts.measurements),
         "hero": facts.hero_picture,
     }
 
@@ -62,7 +64,7 @@ def _hero_first(facts: Facts) -> list[Picture]:
     return [*([hero] if hero else []), *(picture for picture in facts.pictures if picture != hero)]
 
 
-def environment(*more: Path) -> Environment:
+def make_environment(*more: Path) -> Environment:
     """Everything is escaped; a name that is not there is an error, not a blank."""
     env = Environment(
         loader=FileSystemLoader([*more, HERE / "templates"]),
@@ -72,61 +74,67 @@ def environment(*more: Path) -> Environment:
         lstrip_blocks=True,
     )
     env.filters.update(
-        number=numbers.number,
-        duration=numbers.duration,
-        moment=numbers.moment,
-        setting=numbers.setting,
-        size=numbers.size,
+        number=numbers.show_number,
+        duration=numbers.show_duration,
+        moment=numbers.show_moment,
+        setting=numbers.show_setting,
+        size=numbers.show_size,
         claim_texts=numbers.claim_texts,
-        cell=numbers.cell,
+        cell=numbers.show_cell,
     )
     env.globals.update(version=__version__, words=explained_words())
     return env
 
 
 @cache
-def _environment() -> Environment:
-    return environment()
+def _cached_environment() -> Environment:
+    return make_environment()
 
 
-def _fill(template: str, **values: Any) -> str:
+def _fill_template(template: str, **values: Any) -> str:
     look = Markup(LOOK.read_text())  # our own file
-    return _environment().get_template(template).render(look=look, **values)
+    return _cached_environment().get_template(template).render(look=look, **values)
 
 
-def _single(facts: Facts) -> str:
+def _render_single(facts: Facts) -> str:
     tables = [read_table(facts.run.tables, name) for name in facts.tables[:TABLES]]
-    loose, many = albums(facts.pictures)
-    return _fill(
+    loose, many = group_albums(facts.pictures)
+    return _fill_template(
         "report.html",
         facts=facts,
-        **told(facts),
-        doubts=doubts(facts),
+        **template_values(facts),
+        doubts=list_doubts(facts),
         loose=[picture for picture in loose if picture != facts.hero_picture],
         albums=many,
-        uris=embedded(
+        uris=embed_pictures(
             [*_hero_first(facts)[:1], *loose, *(picture for mine in many.values() for picture in mine)]
         ),
         tables=tables,
     )
 
 
-def _collection(facts: list[Facts]) -> str:
+def _render_collection(facts: list[Facts]) -> str:
     """Different methods have no settings or claims to compare: one question after the other."""
     entries = [
-        {"facts": f, **told(f), "doubts": doubts(f), "uris": embedded(_hero_first(f)[:BRIEF])} for f in facts
+        {
+            "facts": f,
+            **template_values(f),
+            "doubts": list_doubts(f),
+            "uris": embed_pictures(_hero_first(f)[:BRIEF]),
+        }
+        for f in facts
     ]
-    return _fill("collection.html", entries=entries)
+    return _fill_template("collection.html", entries=entries)
 
 
-def _several(facts: list[Facts]) -> str:
-    compared = compare(facts)
+def _render_several(facts: list[Facts]) -> str:
+    compared = compare_facts(facts)
     chosen = [p for shown in compared.pictures.values() for p in shown if p]
-    return _fill(
+    return _fill_template(
         "comparison_report.html",
         compared=compared,
-        aggregated=aggregated(compared) if len(compared.groups) < len(facts) or len(facts) > 2 else [],
+        aggregated=draw_aggregated(compared) if len(compared.groups) < len(facts) or len(facts) > 2 else [],
         wide=len(facts) > SIDE_BY_SIDE,
-        uris=embedded(chosen) if len(facts) <= SIDE_BY_SIDE else {},
-        doubts={f.name: doubts(f) for f in facts[:SIDE_BY_SIDE]},
+        uris=embed_pictures(chosen) if len(facts) <= SIDE_BY_SIDE else {},
+        doubts={f.name: list_doubts(f) for f in facts[:SIDE_BY_SIDE]},
     )

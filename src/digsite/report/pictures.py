@@ -29,21 +29,21 @@ class Picture:
         return self.png
 
 
-def pictures(folder: Path) -> tuple[Picture, ...]:
+def find_pictures(folder: Path) -> tuple[Picture, ...]:
     """Every figure below `figures/`, in the order drawn; links are not followed."""
     if not folder.is_dir() or folder.is_symlink():
         return ()
     images = [path for path in sorted(list_files(folder)) if path.suffix in (".svg", ".png")]
-    found = [_picture(stem, folder) for stem in dict.fromkeys(path.with_suffix("") for path in images)]
-    place = {name: i for i, name in enumerate(_order(folder))}
+    found = [_open_picture(stem, folder) for stem in dict.fromkeys(path.with_suffix("") for path in images)]
+    place = {name: i for i, name in enumerate(_read_order(folder))}
     return tuple(sorted(found, key=lambda picture: place.get(picture.name, len(place))))
 
 
-def _order(folder: Path) -> list[str]:
+def _read_order(folder: Path) -> list[str]:
     return [name for name in atomic.read_json_or(folder / "order.json", []) if isinstance(name, str)]
 
 
-def _picture(stem: Path, folder: Path) -> Picture:
+def _open_picture(stem: Path, folder: Path) -> Picture:
     def beside(suffix: str) -> Path | None:
         path = stem.with_name(stem.name + suffix)
         return path if path.is_file() and not path.is_symlink() else None
@@ -54,7 +54,7 @@ def _picture(stem: Path, folder: Path) -> Picture:
     return Picture(name, caption, beside(".svg"), beside(".png"), beside(".csv"))
 
 
-def albums(shown: Sequence[Picture]) -> tuple[list[Picture], dict[str, list[Picture]]]:
+def group_albums(shown: Sequence[Picture]) -> tuple[list[Picture], dict[str, list[Picture]]]:
     """Figures that stand for themselves, and by folder those that are many of one kind."""
     found: dict[str, list[Picture]] = {}
     for picture in shown:
@@ -68,14 +68,14 @@ def data_uri(picture: Picture) -> str | None:
     file = picture.file
     if file is None:
         return None
-    return uri(file.read_bytes(), "image/svg+xml" if file.suffix == ".svg" else "image/png")
+    return as_uri(file.read_bytes(), "image/svg+xml" if file.suffix == ".svg" else "image/png")
 
 
-def uri(data: bytes, kind: str) -> str:
+def as_uri(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def embedded(chosen: list[Picture]) -> dict[Picture, str]:
+def embed_pictures(chosen: list[Picture]) -> dict[Picture, str]:
     """Data URIs of as many figures as one file should carry, in their order."""
     uris, spent = {}, 0
     for picture in chosen:

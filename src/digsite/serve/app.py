@@ -16,40 +16,40 @@ from starlette.types import ASGIApp
 from digsite.base import families
 from digsite.base.errors import DigsiteError
 from digsite.serve.security import LOOPBACK, Fence
-from digsite.serve.site import Site, json, site
+from digsite.serve.site import Site, answer_json, site_of
 
 THREADS = 4  # pages are quick and memory matters: every thread keeps its own heap
 
 
-def build(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None = None) -> ASGIApp:
+def build_app(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None = None) -> ASGIApp:
     """The dashboard over `root`; pass a token whenever it is bound to more than loopback."""
     pages = families.scan_family("digsite.serve.pages").values()
     app = Starlette(
-        routes=[route for page in pages for route in _guard(page.routes)],
+        routes=[route for page in pages for route in _only_reading(page.routes)],
         exception_handlers={
             HTTPException: _http_error,
             DigsiteError: _user_error,
             OSError: _system_error,
             Exception: _our_error,
         },
-        lifespan=_lifespan,
+        lifespan=_limit_threads,
     )
-    app.state.site = _warmed(Site.over(root))
+    app.state.site = _warm_site(Site.open_site(root))
     return Fence(app, hosts=hosts, token=token)
 
 
-def _guard(routes: list[Route]) -> list[Route]:
+def _only_reading(routes: list[Route]) -> list[Route]:
     assert all(route.methods == {"GET", "HEAD"} for route in routes), "this server only reads"
     return routes
 
 
 @asynccontextmanager
-async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+async def _limit_threads(app: Starlette) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
 
 
-def _warmed(here: Site) -> Site:
+def _warm_site(here: Site) -> Site:
     """What the first visitor would wait for is done before the address is printed."""
     here.index.entries()
     for name in here.templates.list_templates():
@@ -61,27 +61,29 @@ def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     said = {404: "There is nothing here.", 400: "That cannot be shown."}.get(error.status_code, "")
     detail = error.detail if error.detail not in ("Not Found", "Bad Request") else ""
-    return _answer(request, error.status_code, detail or said or error.detail)
+    return _answer_error(request, error.status_code, detail or said or error.detail)
 
 
 def _user_error(request: Request, error: Exception) -> Response:
-    return _answer(request, 400, str(error))
+    return _answer_error(request, 400, str(error))
 
 
 def _system_error(request: Request, error: Exception) -> Response:
     """What vanished while it was looked at is not there; a system without a free descriptor is asked again later."""
     assert isinstance(error, OSError)
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        return _answer(request, 503, "This machine is at its limits. Try again in a moment.")
-    return _answer(request, 404, "This is not there any more, or it cannot be read.")
+        return _answer_error(request, 503, "This machine is at its limits. Try again in a moment.")
+    return _answer_error(request, 404, "This is not there any more, or it cannot be read.")
 
 
 def _our_error(request: Request, error: Exception) -> Response:
     """A broken file in a run must not take the dashboard down; the traceback goes to the terminal."""
-    return _answer(request, 500, f"This page failed: {type(error).__name__}. The terminal has the traceback.")
+    return _answer_error(
+        request, 500, f"This page failed: {type(error).__name__}. The terminal has the traceback."
+    )
 
 
-def _answer(request: Request, status: int, message: str) -> Response:
+def _answer_error(request: Request, status: int, message: str) -> Response:
     if request.url.path.startswith("/api/"):
-        return json({"error": message}, status)
-    return site(request).page("error.html", status, message=message, code=status)
+        return answer_json({"error": message}, status)
+    return site_of(request).page("error.html", status, message=message, code=status)

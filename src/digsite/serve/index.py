@@ -53,13 +53,13 @@ class Index:
         """Every run, newest first, at most a second old."""
         with self._mutex:
             if time.monotonic() - self._refreshed >= FRESH_S:
-                self._refresh()
+                self._refresh_all()
                 self._refreshed = time.monotonic()
             return self._sorted
 
-    def _refresh(self) -> None:
+    def _refresh_all(self) -> None:
         before = self.version
-        studies = set(_subfolders(self.root))
+        studies = set(_visible_folders(self.root))
         for gone in self._entries.keys() - studies:
             del self._entries[gone], self._folders[gone]
             self.version += 1
@@ -71,7 +71,7 @@ class Index:
 
     def _refresh_study(self, study: Path) -> None:
         known = self._entries.setdefault(study, {})
-        folder = self._folders[study] = self._scan(study)
+        folder = self._folders[study] = self._scan_study(study)
         for gone in known.keys() - folder.names:
             del known[gone]
             self.version += 1
@@ -80,25 +80,25 @@ class Index:
             if entry is None:
                 if has_launch(study / name):
                     known[name] = self._read(RunDir(study / name))
-            elif entry.status.state != "finished" and _modified(entry.run.status_file) != entry.modified:
+            elif entry.status.state != "finished" and _modified_at(entry.run.status_file) != entry.modified:
                 known[name] = self._read(entry.run)
 
-    def _scan(self, study: Path) -> _Folder:
-        old, modified = self._folders.get(study), _modified(study)
+    def _scan_study(self, study: Path) -> _Folder:
+        old, modified = self._folders.get(study), _modified_at(study)
         if old and old.modified == modified and old.scanned - modified > _SETTLED_NS:
             return old
-        return _Folder(modified, time.time_ns(), {path.name for path in _subfolders(study)})
+        return _Folder(modified, time.time_ns(), {path.name for path in _visible_folders(study)})
 
     def _read(self, run: RunDir) -> Entry:
         self.version += 1
-        modified = _modified(run.status_file)  # before reading: a change in between is seen next time
+        modified = _modified_at(run.status_file)  # before reading: a change in between is seen next time
         status = read_status(run.status_file)
         if not is_believable(run):
             status = replace(status, state="damaged", message="damaged launch.yaml: it was cut or edited")
         return Entry(run, status, modified, self.version)
 
 
-def _subfolders(path: Path) -> Iterator[Path]:
+def _visible_folders(path: Path) -> Iterator[Path]:
     """Visible folders that are no links."""
     try:
         with os.scandir(path) as found:
@@ -110,7 +110,7 @@ def _subfolders(path: Path) -> Iterator[Path]:
         return
 
 
-def _modified(path: Path) -> int:
+def _modified_at(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
     except OSError:

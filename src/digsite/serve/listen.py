@@ -14,10 +14,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from digsite.base.errors import UsageError
-from digsite.serve.app import build
+from digsite.serve.app import build_app
 from digsite.serve.security import LOOPBACK
 
-__all__ = ["LOOPBACK", "listen"]
+__all__ = ["LOOPBACK", "serve_folder"]
 
 MOST = 200  # visitors at once
 WAITING = 128  # visitors whom the system keeps until they are accepted
@@ -27,7 +27,7 @@ TELL_EVERY_S = 60.0
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def listen(
+def serve_folder(
     root: Path,
     *,
     host: str,
@@ -36,13 +36,13 @@ def listen(
     token: str | None = None,
     ready: Callable[[str], None],
 ) -> None:
-    bound = _bind(host, port)
+    bound = _bind_socket(host, port)
     hosts = LOOPBACK | {host, *(name.lower() for name in names)}
     if token:
         hosts |= {socket.gethostname().lower()}
     server = _Server(
         uvicorn.Config(
-            build(root, hosts=frozenset(hosts), token=token),
+            build_app(root, hosts=frozenset(hosts), token=token),
             http=_Impatient,
             log_level="error",
             backlog=WAITING,
@@ -52,7 +52,7 @@ def listen(
             ws="none",
         )
     )
-    ready(_address(bound, host, token))
+    ready(_say_address(bound, host, token))
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after a clean shutdown
         server.run(sockets=[bound])
 
@@ -110,7 +110,7 @@ def _most_connections() -> int:
     return max(4, min(MOST, soft - OWN))
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind_socket(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with contextlib.ExitStack() as undo:
@@ -128,7 +128,7 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _address(bound: socket.socket, host: str, token: str | None) -> str:
+def _say_address(bound: socket.socket, host: str, token: str | None) -> str:
     shown = f"[{host}]" if ":" in host else socket.gethostname() if host == "0.0.0.0" else host
     query = f"/?token={token}" if token else "/"
     return f"http://{shown}:{bound.getsockname()[1]}{query}"

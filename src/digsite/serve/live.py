@@ -1,14 +1,19 @@
 """Server-sent events: what changed in the list, what a running run measures and says."""
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from digsite.base import atomic, stored
+from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.record.shown import row_of_run
 from digsite.record.status import ENDED
@@ -19,7 +24,7 @@ EVERY_S = 1.0
 CHUNK = 400_000  # bytes of journal or log in one event
 
 
-def event(name: str, value: Any, id_: str = "") -> str:
+def write_event(name: str, value: Any, id_: str = "") -> str:
     head = f"id: {id_}\n" if id_ else ""
     return f"{head}event: {name}\ndata: {atomic.dump_json(value)}\n\n"
 
@@ -31,7 +36,7 @@ async def list_changes(request: Request, index: Index) -> AsyncIterator[str]:
         await run_in_threadpool(index.entries)
         if index.version != seen:
             seen = index.version
-            yield event("list", {"version": seen})
+            yield write_event("list", {"version": seen})
         await asyncio.sleep(EVERY_S)
 
 
@@ -41,39 +46,39 @@ async def run_changes(request: Request, run: RunDir, journal: int, log: int) -> 
     while not await request.is_disconnected():
         status = await run_in_threadpool(run.status)
         news: list[tuple[str, Any]] = []
-        text, journal = tail(run.journal, journal)
+        text, journal = read_tail(run.journal, journal)
         if records := [line for line in text.splitlines() if line]:
-            news.append(("metrics", [r for r in map(_record, records) if r]))
-        text, log = tail(run.log, log)
+            news.append(("metrics", [r for r in map(_parse_record, records) if r]))
+        text, log = read_tail(run.log, log)
         if text:
             news.append(("log", text))
-        shown = _shown(run, status)
+        shown = _visible_state(run, status)
         if shown != told:
             told = shown
             news.append(("status", shown))
         for name, value in news:
-            yield event(name, value, f"{journal}-{log}")
+            yield write_event(name, value, f"{journal}-{log}")
         if not news and status.shown_state in ENDED:
-            yield event("end", {"state": status.shown_state})
+            yield write_event("end", {"state": status.shown_state})
             return
         await asyncio.sleep(EVERY_S)
 
 
-def _shown(run: RunDir, status: Any) -> dict[str, Any]:
+def _visible_state(run: RunDir, status: Any) -> dict[str, Any]:
     row = row_of_run(run, status)
     row.pop("heartbeat")  # it beats without anything having happened
-    stamps = [_stamp(path) for path in (run.figures, run.tables, run.views, run.results)]
+    stamps = [_stamp_of(path) for path in (run.figures, run.tables, run.views, run.results)]
     return {**row, "files": stamps}
 
 
-def _stamp(path: Path) -> int:
+def _stamp_of(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def tail(path: Path, offset: int) -> tuple[str, int]:
+def read_tail(path: Path, offset: int) -> tuple[str, int]:
     """Whole lines after `offset`; a file that became shorter (a resumed run) is told from its new end on."""
     if not path.is_file() or path.is_symlink():
         return "", offset
@@ -92,7 +97,7 @@ def tail(path: Path, offset: int) -> tuple[str, int]:
     return data[:end].decode(errors="replace"), offset + end
 
 
-def _record(line: str) -> dict[str, Any] | None:
+def _parse_record(line: str) -> dict[str, Any] | None:
     value = stored.parse_json(line)
     return value if isinstance(value, dict) else None
 
@@ -110,3 +115,38 @@ def start_of_tail(path: Path, n_bytes: int = 60_000) -> int:
             return size - n_bytes + len(file.readline(n_bytes))
     except OSError:
         return 0
+
+
+# Measurements for charts: parsed once per state of the file, thinned without losing a spike.
+
+WHOLE = 50_000_000  # bytes of a journal that are read line by line; of a longer one every so many lines
+Series = tuple[list[float], list[float]]
+
+
+def journal_columns(path: Path) -> dict[str, Series]:
+    """Every measured name with its steps and values."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return {}
+    return _parse_columns(path, facts.st_mtime_ns, facts.st_size) if stat.S_ISREG(facts.st_mode) else {}
+
+
+@lru_cache(maxsize=2)
+def _parse_columns(path: Path, modified: int, size: int) -> dict[str, Series]:
+    return read_series(path, every=1 + size // WHOLE)
+
+
+def thin_series(steps: list[float], values: list[float], points: int) -> Series:
+    """At most `points`: the least and the greatest value of every bucket, in their order."""
+    buckets = max(points // 2, 1)
+    if len(values) <= max(points, 2):
+        return steps, values
+    y = np.asarray(values)
+    edges = np.linspace(0, len(y), buckets + 1).astype(int)
+    chosen = set()
+    for start, end in pairwise(edges):
+        if end > start:
+            chosen |= {start + int(np.argmin(y[start:end])), start + int(np.argmax(y[start:end]))}
+    keep = sorted(chosen)
+    return [steps[i] for i in keep], [values[i] for i in keep]

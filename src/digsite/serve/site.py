@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, Response
 
 from digsite.base import atomic
 from digsite.record.layout import RunDir
-from digsite.report.page import environment
+from digsite.report.page import make_environment
 from digsite.serve import places
 from digsite.serve.index import Index
 
@@ -24,23 +24,23 @@ class Site:
     templates: Environment
 
     @classmethod
-    def over(cls, root: Path) -> "Site":
-        return cls(root, Index(root), environment(HERE / "templates"))
+    def open_site(cls, root: Path) -> "Site":
+        return cls(root, Index(root), make_environment(HERE / "templates"))
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         return HTMLResponse(self.templates.get_template(template).render(**values), status)
 
 
-def site(request: Request) -> Site:
+def site_of(request: Request) -> Site:
     return request.app.state.site
 
 
 def run_of(request: Request) -> RunDir:
     """The run that the address names, or 404."""
     names = request.path_params
-    return places.run(site(request).root, names["study"], names["id"])
+    return places.find_run_folder(site_of(request).root, names["study"], names["id"])
 
 
-def json(value: Any, status: int = 200) -> Response:
+def answer_json(value: Any, status: int = 200) -> Response:
     """The JSON of the command line: NaN and infinities are null."""
     return Response(atomic.dump_json(value), status, media_type="application/json")

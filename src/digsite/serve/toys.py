@@ -5,14 +5,21 @@ Tested against the modules of the lab.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
+
+from digsite.base.errors import UsageError
+from digsite.base.stored import read_json
+from digsite.serve.tensor_files import open_tensor
+from digsite.serve.views import View
 
 Weights = Mapping[str, np.ndarray]
 
 
-def _erf(x: np.ndarray) -> np.ndarray:
+def _error_function(x: np.ndarray) -> np.ndarray:
     """Abramowitz and Stegun 7.1.26, within 1.5e-7: SciPy would cost the server 30 MB."""
     t = 1 / (1 + 0.3275911 * np.abs(x))
     series = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
@@ -21,19 +28,19 @@ def _erf(x: np.ndarray) -> np.ndarray:
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0),
-    "gelu": lambda x: 0.5 * x * (1 + _erf(x / sqrt(2))),
+    "gelu": lambda x: 0.5 * x * (1 + _error_function(x / sqrt(2))),
 }
 
 
-def runs(kind: str, config: Mapping) -> bool:
+def can_run(kind: str, config: Mapping) -> bool:
     return kind == "tms" or (kind == "resid_mlp" and config.get("activation", "relu") in ACTIVATIONS)
 
 
-def fits(kind: str, config: Mapping, weights: Weights) -> bool:
+def fits_weights(kind: str, config: Mapping, weights: Weights) -> bool:
     """Whether the weights are there in the sizes that the config names: both come from a file that may lie."""
     features, wide = config.get("n_features"), weights.get("linear1.weight" if kind == "tms" else "W_E")
     layers = config.get("n_hidden_layers", 0) if kind == "tms" else config.get("n_layers")
-    if not runs(kind, config) or wide is None or wide.ndim != 2 or not isinstance(features, int):
+    if not can_run(kind, config) or wide is None or wide.ndim != 2 or not isinstance(features, int):
         return False
     per_layer = "hidden_layers.{}.weight" if kind == "tms" else "layers.{}.mlp_in.weight"
     known = sum(per_layer.format(i) in weights for i in range(len(weights)))
@@ -41,12 +48,12 @@ def fits(kind: str, config: Mapping, weights: Weights) -> bool:
     return isinstance(layers, int) and 0 <= layers <= known and wide.shape[axis] == features > 0
 
 
-def forward(kind: str, config: Mapping, weights: Weights, x: np.ndarray) -> np.ndarray:
+def run_forward(kind: str, config: Mapping, weights: Weights, x: np.ndarray) -> np.ndarray:
     """Outputs (n, features) for inputs (n, features)."""
-    return (_tms if kind == "tms" else _resid_mlp)(config, weights, x)
+    return (_run_tms if kind == "tms" else _resid_mlp)(config, weights, x)
 
 
-def _tms(config: Mapping, w: Weights, x: np.ndarray) -> np.ndarray:
+def _run_tms(config: Mapping, w: Weights, x: np.ndarray) -> np.ndarray:
     hidden = x @ w["linear1.weight"].T
     for i in range(int(config.get("n_hidden_layers", 0))):
         hidden = hidden @ w[f"hidden_layers.{i}.weight"].T
@@ -65,3 +72,64 @@ def _resid_mlp(config: Mapping, w: Weights, x: np.ndarray) -> np.ndarray:
             + w.get(f"layers.{i}.mlp_out.bias", 0.0)
         )
     return residual @ w["W_E"].T
+
+
+# What a language model answers to stored prompts without one component; the run computed it, nothing is run here.
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Row i of kl and first belongs to component numbers[i], each switched off alone."""
+
+    prompts: np.ndarray  # (prompts, tokens)
+    answers: np.ndarray  # (prompts, answers): one per token, or one per prompt
+    numbers: np.ndarray
+    kl: np.ndarray  # (components, prompts, answers), nats
+    first: np.ndarray  # the token that comes first without the component
+    words: dict[str, str]
+
+    def summaries(self) -> dict[int, dict[str, Any]]:
+        """By component: mean divergence, and how many answers change."""
+        changed = (self.first != self.answers).sum(axis=(1, 2))
+        means = self.kl.mean(axis=(1, 2))
+        return {int(c): {"kl": kl, "changed": n} for c, kl, n in zip(self.numbers, means, changed)}
+
+    def without(self, component: int | None) -> dict[str, Any]:
+        """The prompts as words, and at each answer how far it moved and what it became."""
+        found = np.flatnonzero(self.numbers == component)
+        kl, first = np.zeros(self.answers.shape), self.answers
+        if len(found):
+            kl, first = self.kl[found[0]], self.first[found[0]]
+        return {
+            "prompts": self._said(self.prompts),
+            "answers": self._said(self.answers),
+            "first": self._said(first),
+            "kl": kl,
+            "most": self.kl.max(initial=0.0),
+            "off": [component] if len(found) else [],
+        }
+
+    def _said(self, tokens: np.ndarray) -> list[list[str]]:
+        return [[self.words.get(str(int(token)), str(int(token))) for token in row] for row in tokens]
+
+
+def effects_of(view: View) -> Effects | None:
+    """What the view declares; older runs declare nothing of this."""
+    if not {"kl", "first", "prompts", "answers", "numbers", "words"} <= view.options.keys():
+        return None
+    read = {
+        name: open_tensor(*view.sibling(str(view.options[name]))).read()
+        for name in ("prompts", "answers", "numbers", "kl", "first")
+    }
+    shape = (len(read["numbers"]), *read["answers"].shape)
+    if (
+        read["kl"].shape != shape
+        or read["first"].shape != shape
+        or len(read["prompts"]) != len(read["answers"])
+    ):
+        raise UsageError(f"The effects of '{view.name}' do not fit its prompts.")
+    path, _ = view.sibling(str(view.options["words"]))
+    words = read_json(path, kind=dict)
+    if not isinstance(words, dict):
+        raise UsageError(f"'{path.name}' holds no words.")
+    return Effects(**read, words={str(k): str(v) for k, v in words.items()})

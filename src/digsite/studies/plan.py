@@ -41,7 +41,7 @@ class Plan:
         }
 
 
-def plan(
+def plan_run(
     study: Study,
     *,
     size: Size = "full",
@@ -89,7 +89,7 @@ class _Names:
         )
 
 
-def start(planned: Plan, root: Path, *, run_id: str | None = None, tags: Sequence[str] = ()) -> RunDir:
+def start_run(planned: Plan, root: Path, *, run_id: str | None = None, tags: Sequence[str] = ()) -> RunDir:
     """Tags are words for finding the run again; they are no part of the config."""
     launch = planned.launch()
     return create_run(root, {**launch, "tags": list(tags)} if tags else launch, run_id=run_id)

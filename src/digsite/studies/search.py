@@ -15,7 +15,7 @@ from digsite.record.shown import read_claims
 from digsite.record.sweeps import Sweep
 from digsite.studies import sweep as planner
 from digsite.studies.find import Size, Study
-from digsite.studies.plan import plan
+from digsite.studies.plan import plan_run
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Search:
         while len(trials) < self.goal.trials:
             asked = self.ask(trials)
             found = [job for trial in [*trials, *asked] for job in trial.jobs]
-            sweep = planner.write(list({job.run_id: job for job in found}.values()), root, name=name)
+            sweep = planner.write_sweep(list({job.run_id: job for job in found}.values()), root, name=name)
             part = Sweep(sweep.folder, frozenset(job.run_id for trial in asked for job in trial.jobs))
             code = execute(part)
             if part.counts().keys() - {"finished", "failed"}:
@@ -103,7 +103,7 @@ class Search:
         point = {path: self.values[path][at] if path in self.values else at for path, at in asked.items()}
         repeats = list(Space(self.seeds, {}).points()) if self.seeds else [{}]
         points = [{**point, **repeat} for repeat in repeats]
-        jobs = tuple(planner.Job(p, plan(self.study, size=self.size, values=p)) for p in points)
+        jobs = tuple(planner.Job(p, plan_run(self.study, size=self.size, values=p)) for p in points)
         return Trial(asked, point, jobs)
 
     def _told(self, trial: Trial, sweep: Sweep) -> Trial:

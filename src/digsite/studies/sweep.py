@@ -10,14 +10,15 @@ from digsite.base import atomic, streams
 from digsite.base.errors import UsageError, name_nearest
 from digsite.config import yamlio
 from digsite.config.overrides import leaf_paths
-from digsite.config.space import Point, Space, from_tree, from_words
+from digsite.config.space import Drawn, Point, Space, from_tree, from_words
 from digsite.record import snapshot, sweeps
 from digsite.record.layout import RunDir
 from digsite.studies.find import Size, Study, find_study
-from digsite.studies.plan import Plan, plan, start
+from digsite.studies.plan import Plan, plan_run, start_run
 from digsite.worker import methods
 
 _FILE_KEYS = {"global", "samples", "seed"}
+SHIPPED = Path(__file__).parent / "sweeps"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Job:
         )
 
 
-def jobs(spaces: Mapping[str, Space], *, size: Size = "full", extra: Sequence[Path] = ()) -> list[Job]:
+def plan_jobs(spaces: Mapping[str, Space], *, size: Size = "full", extra: Sequence[Path] = ()) -> list[Job]:
     """Every point of every study's space, validated; the first wrong key stops all of it."""
     found: dict[str, Job] = {}
     for name, space in spaces.items():
@@ -55,7 +56,7 @@ def jobs(spaces: Mapping[str, Space], *, size: Size = "full", extra: Sequence[Pa
 
 def _jobs_of(study: Study, space: Space, size: Size) -> Iterator[Job]:
     for point in space.points():
-        yield Job(point, plan(study, size=size, values=point))
+        yield Job(point, plan_run(study, size=size, values=point))
 
 
 def spaces_from_words(
@@ -65,27 +66,49 @@ def spaces_from_words(
     return dict.fromkeys(studies, space)
 
 
-def spaces_from_file(path: Path, known: Sequence[str]) -> dict[str, Space]:
-    """`global:` settings for all studies, and a block for each study, which wins."""
+def spaces_from_file(
+    path: Path, known: Sequence[str], *, named: Sequence[str] = (), words: Sequence[str] = ()
+) -> dict[str, Space]:
+    """`global:` settings for all studies, and a block for each study, which wins.
+
+    `named`: only these studies; one without a block gets the global settings alone. `words`: settings that win over
+    both, so that a stored sweep can be narrowed from the command line without a copy of its file.
+    """
     stored = yamlio.load_yaml(path)
-    studies = [key for key in stored if key not in _FILE_KEYS]
+    blocks = [key for key in stored if key not in _FILE_KEYS]
+    studies = list(named) or blocks
     if not studies:
         raise UsageError(f"'{path}' names no study.", hint="Add a block: tms_5-2: {seed: {values: [0, 1]}}")
-    for name in studies:
+    for name in blocks:
         if name not in known:
             raise UsageError(f"'{path}' has a block '{name}', which is no study. {name_nearest(name, known)}")
     options = {"samples": _whole(stored, "samples", 1, path), "seed": _whole(stored, "seed", 0, path)}
-    for name in (*studies, "global"):
+    for name in (*blocks, "global"):
         if not isinstance(stored.get(name) or {}, dict):
             raise UsageError(
                 f"'{path}' has {stored[name]!r:.60} for '{name}', which must be a mapping of settings."
             )
-    shared = from_tree(stored.get("global") or {})
-    spaces = {}
-    for name in studies:
-        own = from_tree(stored[name] or {})
-        spaces[name] = Space({**shared.values, **own.values}, {**shared.drawn, **own.drawn}, **options)
-    return spaces
+    shared, said = from_tree(stored.get("global") or {}), from_words(words)
+    return {name: _layered([shared, from_tree(stored.get(name) or {}), said], options) for name in studies}
+
+
+def _layered(spaces: Sequence[Space], options: Mapping[str, int]) -> Space:
+    """One space in which a later one's setting replaces an earlier one's, listed or drawn."""
+    values: dict[str, Sequence[Any]] = {}
+    drawn: dict[str, Drawn] = {}
+    for space in spaces:
+        for path in (*space.values, *space.drawn):
+            values.pop(path, None)
+            drawn.pop(path, None)
+        values |= space.values
+        drawn |= space.drawn
+    return Space(values, drawn, **options)
+
+
+def find_sweep_file(named: Path) -> Path:
+    """A file, or a shipped sweep by its name (`default`)."""
+    shipped = SHIPPED / f"{named.name}.yaml"
+    return shipped if named.name == str(named) and not named.exists() and shipped.is_file() else named
 
 
 def _whole(stored: Mapping[str, Any], key: str, default: int, path: Path) -> int:
@@ -95,7 +118,7 @@ def _whole(stored: Mapping[str, Any], key: str, default: int, path: Path) -> int
     return value
 
 
-def write(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweeps.Sweep:
+def write_sweep(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweeps.Sweep:
     """Make the run directories that are not there yet, then the plan that lists them."""
     name = name or streams.content_id(" ".join(sorted(job.run_id for job in found)))
     text = "".join(atomic.dump_json(_row(job, root)) + "\n" for job in found)
@@ -116,7 +139,7 @@ def _row(job: Job, root: Path) -> dict[str, Any]:
     study = job.planned.study
     run = RunDir(root / study.name / job.run_id)
     if not run.launch.exists():
-        start(job.planned, root, run_id=job.run_id)
+        start_run(job.planned, root, run_id=job.run_id)
     return {
         "run": f"{study.name}/{job.run_id}",
         "study": study.name,

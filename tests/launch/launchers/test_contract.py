@@ -27,7 +27,7 @@ def test_a_launcher_takes_a_sweep_and_has_nothing_to_do_when_it_is_done(name, pl
     launch = families.scan_member(FAMILY, name).launch
     assert list(inspect.signature(launch).parameters) == ["sweep", "argument", "options"]
     spaces = planner.spaces_from_words(["countdown"], ["seed=0,1"], samples=1, seed=0)
-    sweep = planner.write(planner.jobs(spaces, extra=[plugin_studies]), tmp_path)
+    sweep = planner.write_sweep(planner.plan_jobs(spaces, extra=[plugin_studies]), tmp_path)
     for member in sweep.members:
         write_status(member.run.status_file, Status("finished"))
     assert launch(sweep, "", Options()) == 0
@@ -69,7 +69,7 @@ def test_twenty_kills_on_ray_and_slurm(tmp_path, start_sweep, outcome, children_
             ):  # Ray waits a minute for a dead head: its launcher is killed too
                 for pid in own:
                     kill(pid)
-                process.wait(60)
+                process.wait(600)
     assert hit >= {"launcher", "run", "job script", "Ray worker"}, hit
     wait_until(
         lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout.strip(), 120

@@ -17,11 +17,11 @@ from digsite.record.sweeps import find_sweep
 
 def test_a_piece_of_work_becomes_one_call_of_torchrun():
     piece = Work((Path("a"), Path("b")), packed=True)
-    words = torchrun.command(piece, 4, Options(device="cpu"))
+    words = torchrun.torchrun_command(piece, 4, Options(device="cpu"))
     assert words[:4] == [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=4"]
     assert words[words.index("digsite") :] == ["digsite", "exec", "--device", "cpu", "--packed", "a", "b"]
     with pytest.raises(UsageError, match="'torchrun:x' is not a launcher"):
-        torchrun.processes("x")
+        torchrun.count_processes("x")
 
 
 def start(root: Path, on: str, **settings: object) -> subprocess.Popen:
@@ -56,7 +56,7 @@ def test_two_processes_are_one_with_twice_the_batches_even_after_a_kill(tmp_path
     while not member.run.journal.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == torchrun.REQUEUE
+    assert process.wait(600) == torchrun.REQUEUE
     assert member.status().state == "interrupted" and not member.run.results.exists()
     assert start(tmp_path / "two", "torchrun:2", steps=150, accumulate=1).wait(250) == 0
     (alone,) = find_sweep("s", tmp_path / "one").members

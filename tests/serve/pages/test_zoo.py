@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from digsite.serve import build
+from digsite.serve import build_app
 from digsite.zoo import Zoo
 
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
     from digsite.studies import find_study
-    from digsite.studies.plan import plan, start
+    from digsite.studies.plan import plan_run, start_run
     from digsite.worker.execute import How, execute_run
 
     root = tmp_path_factory.mktemp("zoo") / "runs"
-    run = start(plan(find_study("mlp-digits"), size="smoke"), root)
+    run = start_run(plan_run(find_study("mlp-digits"), size="smoke"), root)
     assert execute_run(run, How(device="cpu", quiet=True)) == 0
     return run
 
 
 @pytest.fixture
 def visitor(zoo):
-    with TestClient(build(zoo.path.parent.parent), base_url="http://localhost") as client:
+    with TestClient(build_app(zoo.path.parent.parent), base_url="http://localhost") as client:
         yield client
 
 

@@ -6,18 +6,18 @@ import torch
 from starlette.testclient import TestClient
 
 from digsite.decompose.core.decomposition import Decomposition
-from digsite.serve import build
-from digsite.serve.views import data, find_view
+from digsite.serve import build_app
+from digsite.serve.views import find_view, read_view
 
 
 @pytest.fixture(scope="module")
 def decomposed(tmp_path_factory):
     from digsite.studies import find_study
-    from digsite.studies.plan import plan, start
+    from digsite.studies.plan import plan_run, start_run
     from digsite.worker.execute import How, execute_run
 
     root = tmp_path_factory.mktemp("decomposed") / "runs"
-    run = start(plan(find_study("tms_5-2"), size="smoke"), root)
+    run = start_run(plan_run(find_study("tms_5-2"), size="smoke"), root)
     assert execute_run(run, How(device="cpu", quiet=True)) == 0
     return run
 
@@ -30,14 +30,14 @@ def test_outputs_without_components_are_those_of_the_edited_model(decomposed, mo
     x = torch.zeros(1, 5)
     x[0, feature] = 0.8
     view = find_view(decomposed, f"components of {module}")
-    answer = data(view, {"off": ",".join(map(str, off)), "feature": str(feature), "size": "0.8"})
+    answer = read_view(view, {"off": ",".join(map(str, off)), "feature": str(feature), "size": "0.8"})
     assert np.allclose(answer["before"], found.model(x).detach().numpy()[0], atol=1e-5)
     assert np.allclose(answer["after"], edited(x).detach().numpy()[0], atol=1e-5)
     assert not np.allclose(answer["before"], answer["after"], atol=1e-4)
 
 
 def test_components_are_shown_most_used_first(decomposed):
-    answer = data(find_view(decomposed, "components of linear1"), {})
+    answer = read_view(find_view(decomposed, "components of linear1"), {})
     used = [c["importance"] for c in answer["components"]]
     assert used == sorted(used, reverse=True) and answer["toy"] and answer["probed"]
     assert len(answer["components"]) == answer["total"] == 20
@@ -45,7 +45,7 @@ def test_components_are_shown_most_used_first(decomposed):
 
 
 def test_over_the_wire(decomposed):
-    with TestClient(build(decomposed.path.parent.parent), base_url="http://localhost") as client:
+    with TestClient(build_app(decomposed.path.parent.parent), base_url="http://localhost") as client:
         base = f"/api/runs/tms_5-2/{decomposed.id}/view?name=components of linear1"
         plain = client.get(base).json()
         assert plain["off"] == [] and plain["before"] == plain["after"]

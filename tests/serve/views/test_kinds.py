@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from digsite.base import families
 from digsite.base.errors import UsageError
-from digsite.serve.views import View, data, views_of
+from digsite.serve.views import View, read_view, views_of
 from digsite.serve.views.curve import POINTS
 
 
@@ -45,7 +45,7 @@ def view(planned):
     (run.figures / "p.png").write_bytes(b"png")
 
     def make(kind, source, params=None, **options):
-        return data(View(run, "v", kind, source, options), params or {})
+        return read_view(View(run, "v", kind, source, options), params or {})
 
     return make
 
@@ -122,7 +122,7 @@ def test_long_lines_are_thinned(planned):
     run = planned()
     run.artifacts.mkdir()
     save_file({"w": np.random.default_rng(0).normal(size=100_000)}, run.artifacts / "x.safetensors")
-    (line,) = data(View(run, "v", "curve", "artifacts/x.safetensors#w"), {})["lines"]
+    (line,) = read_view(View(run, "v", "curve", "artifacts/x.safetensors#w"), {})["lines"]
     assert len(line["y"]) <= POINTS
 
 
@@ -171,5 +171,5 @@ def test_points_have_intervals_and_names_and_lead_to_the_members_of_a_zoo(view, 
     rows = "".join(f"{i},{i},zoo:/any/where/nwa/{run.id}/artifacts/zoo-0#{i}\n" for i in range(3))
     (run.tables / "n.csv").write_text("truth,predicted,network\n" + rows)
     options = {"x": "truth", "y": "predicted", "label": "network", "style": "points"}
-    (line,) = data(View(run, "v", "curve", "tables/n.csv", options), {})["lines"]
+    (line,) = read_view(View(run, "v", "curve", "tables/n.csv", options), {})["lines"]
     assert line["link"] == [f"/zoo/nwa/{run.id}/{i}" for i in range(3)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from digsite.base.errors import UsageError
-from digsite.launch.work import Options, Work, settings, work_left
+from digsite.launch.work import Options, Work, process_environment, work_left
 from digsite.record.layout import RunDir
 from digsite.record.lock import end_silent
 from digsite.record.sweeps import Sweep
@@ -24,10 +24,10 @@ RETRIES = 2
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
     work = work_left(sweep, only_failed=options.only_failed)
-    return Pool(work, _workers(argument, options), options, settings(sweep, options)).run()
+    return Pool(work, _count_workers(argument, options), options, process_environment(sweep, options)).run()
 
 
-def _workers(argument: str, options: Options) -> int:
+def _count_workers(argument: str, options: Options) -> int:
     if argument and not (
         argument.isascii() and argument.isdigit() and int(argument[:6]) > 0 and len(argument) < 6
     ):
@@ -113,7 +113,7 @@ class Pool:
                 answer = self._line(child)
                 if answer is None:
                     return False
-                code = _code(answer, str(path))
+                code = _exit_code(answer, str(path))
             self.codes.append(code)
         if self.options.fail_fast and self.codes[-1]:
             self.stopped = self.codes[-1]
@@ -193,7 +193,7 @@ class Pool:
         return environment
 
 
-def _code(answer: str, path: str) -> int | None:
+def _exit_code(answer: str, path: str) -> int | None:
     """The exit code in a line that answers for `path`; None for any other line."""
     said, _, code = answer.rstrip("\n").rpartition(" ")
     return int(code) if said == path and code.isascii() and code.isdigit() and len(code) < 4 else None

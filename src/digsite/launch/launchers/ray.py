@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from digsite.base.errors import UsageError, require_package
-from digsite.launch.work import Options, Work, chunks, settings, work_left
+from digsite.launch.work import Options, Work, cut_chunks, process_environment, work_left
 from digsite.record.sweeps import Sweep
 
 RETRIES = 3
@@ -20,14 +20,16 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
     if not pieces:
         return 0
     ray = require_package("ray", extra="ray")
-    _connect(ray, argument or options.address)
+    _connect_ray(ray, argument or options.address)
     try:
-        return _run(ray, list(chunks(pieces, options.chunk or 1)), options, settings(sweep, options))
+        return _run_parts(
+            ray, list(cut_chunks(pieces, options.chunk or 1)), options, process_environment(sweep, options)
+        )
     finally:
         ray.shutdown()
 
 
-def _connect(ray, address: str) -> None:
+def _connect_ray(ray, address: str) -> None:
     if address and address != "auto":
         _must_answer(address)
     if not address:  # a cluster of our own, on loopback: no token file in the user's home folder
@@ -49,7 +51,7 @@ def _must_answer(address: str) -> None:
         ) from None
 
 
-def _run(ray, parts: Sequence[Sequence[Work]], options: Options, env: dict[str, str]) -> int:
+def _run_parts(ray, parts: Sequence[Sequence[Work]], options: Options, env: dict[str, str]) -> int:
     task = ray.remote(num_cpus=options.cpus, num_gpus=options.gpus, max_retries=RETRIES)(execute_chunk)
     waiting = [[[str(p.absolute()) for p in piece.paths] for piece in part] for part in parts]
     limit = options.max_parallel or len(waiting)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from digsite.base.errors import UsageError
-from digsite.launch.work import Options, Work, chunks, settings, work_left
+from digsite.launch.work import Options, Work, cut_chunks, process_environment, work_left
 from digsite.record.sweeps import Sweep
 
 MAX_ARRAY = 1000  # SLURM's default MaxArraySize is 1001
@@ -49,7 +49,7 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
     if not pieces:
         return 0
     script = write_job(sweep, pieces, options)
-    submit(script)
+    submit_script(script)
     return wait_for(sweep, f"digsite-{sweep.name}{options.job_suffix}") if options.wait else 0
 
 
@@ -65,15 +65,17 @@ def write_job(sweep: Sweep, pieces: Sequence[Work], options: Options) -> Path:
     """A folder with one file of work per array task, and the script."""
     folder = sweep.folder.absolute() / "slurm" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     folder.mkdir(parents=True)
-    parts = list(chunks(pieces, options.chunk or chunk_size(sweep, len(pieces))))
+    parts = list(cut_chunks(pieces, options.chunk or chunk_size(sweep, len(pieces))))
     for index, part in enumerate(parts):
-        (folder / f"chunk_{index}.txt").write_text("".join(f"{_absolute(piece).line}\n" for piece in part))
+        (folder / f"chunk_{index}.txt").write_text(
+            "".join(f"{_absolute_paths(piece).line}\n" for piece in part)
+        )
     script = folder / "job.sh"
     script.write_text(job_script(sweep, folder, len(parts), options))
     return script
 
 
-def _absolute(piece: Work) -> Work:
+def _absolute_paths(piece: Work) -> Work:
     return Work(tuple(path.absolute() for path in piece.paths), piece.packed)
 
 
@@ -95,7 +97,7 @@ def job_script(sweep: Sweep, folder: Path, n: int, options: Options) -> str:
         parallel=f"%{options.max_parallel}" if options.max_parallel else "",
         folder=shlex.quote(str(folder)),
         cwd=shlex.quote(str(Path.cwd())),
-        settings=" ".join(f"{k}={shlex.quote(v)}" for k, v in settings(sweep, options).items()),
+        settings=" ".join(f"{k}={shlex.quote(v)}" for k, v in process_environment(sweep, options).items()),
         command=shlex.join(options.command),
         cpus=options.cpus,
         warning=WARNING_S,
@@ -104,7 +106,7 @@ def job_script(sweep: Sweep, folder: Path, n: int, options: Options) -> str:
     )
 
 
-def submit(script: Path) -> str:
+def submit_script(script: Path) -> str:
     done = subprocess.run(
         ["sbatch", "--parsable", str(script)], capture_output=True, text=True, env=os.environ
     )

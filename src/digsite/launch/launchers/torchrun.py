@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from digsite.base.errors import UsageError
-from digsite.launch.work import Options, Work, settings, work_left
+from digsite.launch.work import Options, Work, process_environment, work_left
 from digsite.record.layout import RunDir
 from digsite.record.lock import end_silent
 from digsite.record.sweeps import Sweep
@@ -19,15 +19,15 @@ MEET = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.
 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
-    n, codes, env = processes(argument), [0], {**os.environ, **settings(sweep, options)}
+    n, codes, env = count_processes(argument), [0], {**os.environ, **process_environment(sweep, options)}
     for piece in work_left(sweep, only_failed=options.only_failed):
-        codes.append(run(command(piece, n, options), piece, env))
+        codes.append(run_piece(torchrun_command(piece, n, options), piece, env))
         if codes[-1] == REQUEUE or (codes[-1] and options.fail_fast):
             break
     return max(codes)
 
 
-def processes(argument: str) -> int:
+def count_processes(argument: str) -> int:
     if argument and not (
         argument.isascii() and argument.isdigit() and int(argument[:6]) > 0 and len(argument) < 6
     ):
@@ -38,14 +38,14 @@ def processes(argument: str) -> int:
     return int(argument or 2)
 
 
-def command(piece: Work, n: int, options: Options) -> list[str]:
+def torchrun_command(piece: Work, n: int, options: Options) -> list[str]:
     """`digsite exec` as every launcher starts it, n times; paths as arguments, for n readers cannot share one input."""
     python, _, _, *words = options.command
     starter = [python, "-m", "torch.distributed.run", f"--nproc_per_node={n}", *MEET, "-m", "digsite"]
     return [*starter, *words, *(["--packed"] if piece.packed else []), *map(str, piece.paths)]
 
 
-def run(words: list[str], piece: Work, env: dict[str, str]) -> int:
+def run_piece(words: list[str], piece: Work, env: dict[str, str]) -> int:
     """torchrun has one code for all failures, so the answer is read from the run directories."""
     # Its own process group: Ctrl-C on the terminal would reach every process, and then torchrun would tell them again.
     child = subprocess.Popen(words, env=env, stdout=sys.stderr, process_group=0)

@@ -6,14 +6,13 @@ from starlette.routing import Route
 
 from digsite.record.layout import RunDir
 from digsite.record.shown import in_full
-from digsite.report.doubts import doubts
-from digsite.report.facts import gather, read_table
-from digsite.report.page import render, told
+from digsite.report.doubts import list_doubts
+from digsite.report.facts import gather_facts, read_table
+from digsite.report.page import LOOK, render_report, template_values
 from digsite.serve import places
-from digsite.serve.asked import whole
-from digsite.serve.journals import columns, downsampled
-from digsite.serve.live import HEADERS, run_changes, start_of_tail, tail
-from digsite.serve.site import json, run_of, site
+from digsite.serve.live import HEADERS, journal_columns, read_tail, run_changes, start_of_tail, thin_series
+from digsite.serve.places import read_whole
+from digsite.serve.site import HERE, answer_json, run_of, site_of
 from digsite.serve.views import views_of
 
 PAPER = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
@@ -22,16 +21,16 @@ IMAGES = {".png": "image/png", ".svg": "image/svg+xml"}
 ROWS = 50
 
 
-def page(request: Request) -> Response:
+def show_run(request: Request) -> Response:
     run = run_of(request)
-    facts = gather(run)
+    facts = gather_facts(run)
     log_start = start_of_tail(run.log)
-    log, log_end = tail(run.log, log_start)
-    return site(request).page(
+    log, log_end = read_tail(run.log, log_start)
+    return site_of(request).page(
         "run.html",
         facts=facts,
-        **told(facts),
-        doubts=doubts(facts),
+        **template_values(facts),
+        doubts=list_doubts(facts),
         views=views_of(run),
         log=log,
         log_cut=log_start > 0,
@@ -40,48 +39,50 @@ def page(request: Request) -> Response:
     )
 
 
-def api(request: Request) -> Response:
+def send_run(request: Request) -> Response:
     """As `digsite show RUN --json`."""
-    return json(in_full(run_of(request)))
+    return answer_json(in_full(run_of(request)))
 
 
-def metrics(request: Request) -> Response:
+def send_metrics(request: Request) -> Response:
     """The journal by columns, thinned to `points`, and the byte from which the live stream goes on."""
     run = run_of(request)
-    points = whole(request.query_params.get("points", ""), most=100_000)
+    points = read_whole(request.query_params.get("points", ""), most=100_000)
     size = run.journal.lstat().st_size if run.journal.is_file() else 0
-    series = columns(run.journal)
-    shown = {name: downsampled(x, y, points) if points else (x, y) for name, (x, y) in series.items()}
-    return json({"offset": size, "series": {name: {"step": x, "value": y} for name, (x, y) in shown.items()}})
+    series = journal_columns(run.journal)
+    shown = {name: thin_series(x, y, points) if points else (x, y) for name, (x, y) in series.items()}
+    return answer_json(
+        {"offset": size, "series": {name: {"step": x, "value": y} for name, (x, y) in shown.items()}}
+    )
 
 
-def events(request: Request) -> Response:
+def stream_run(request: Request) -> Response:
     run = run_of(request)
     start = request.headers.get("last-event-id") or request.query_params.get("from", "")
     journal, _, log = start.partition("-")
-    offsets = (whole(journal, most=2**40), whole(log, most=2**40))
+    offsets = (read_whole(journal, most=2**40), read_whole(log, most=2**40))
     return StreamingResponse(run_changes(request, run, *offsets), headers=HEADERS)
 
 
-def table(request: Request) -> Response:
+def show_table(request: Request) -> Response:
     """A window of one table, as a page that works without scripts."""
     run = run_of(request)
     name = request.path_params["name"]
-    places.file(run.tables, f"{name}.csv")
-    start = whole(request.query_params.get("start", ""))
+    places.find_file(run.tables, f"{name}.csv")
+    start = read_whole(request.query_params.get("start", ""))
     window = read_table(run.tables, name, start=start, limit=ROWS)
-    return site(request).page("table.html", run=run, table=window, start=start, step=ROWS, here="runs")
+    return site_of(request).page("table.html", run=run, table=window, start=start, step=ROWS, here="runs")
 
 
-def report(request: Request) -> Response:
+def report_run(request: Request) -> Response:
     """The report as it would be mailed, drawn anew from what is there now."""
-    return HTMLResponse(render([run_of(request)]), headers={"content-security-policy": PAPER})
+    return HTMLResponse(render_report([run_of(request)]), headers={"content-security-policy": PAPER})
 
 
-def file(request: Request) -> Response:
+def send_file(request: Request) -> Response:
     """A file as it is, in a type that no browser executes."""
     run: RunDir = run_of(request)
-    path = places.file(run.path, request.path_params["path"])
+    path = places.find_file(run.path, request.path_params["path"])
     headers = {"content-security-policy": PAPER}
     if path.suffix in IMAGES:
         return FileResponse(path, media_type=IMAGES[path.suffix], headers=headers)
@@ -92,11 +93,26 @@ def file(request: Request) -> Response:
 
 RUN = "/runs/{study}/{id}"
 routes = [
-    Route(RUN, page),
-    Route(f"{RUN}/report", report),
-    Route(f"{RUN}/tables/{{name:path}}", table),
-    Route(f"{RUN}/files/{{path:path}}", file),
-    Route(f"/api{RUN}", api),
-    Route(f"/api{RUN}/metrics", metrics),
-    Route(f"/api{RUN}/events", events),
+    Route(RUN, show_run),
+    Route(f"{RUN}/report", report_run),
+    Route(f"{RUN}/tables/{{name:path}}", show_table),
+    Route(f"{RUN}/files/{{path:path}}", send_file),
+    Route(f"/api{RUN}", send_run),
+    Route(f"/api{RUN}/metrics", send_metrics),
+    Route(f"/api{RUN}/events", stream_run),
 ]
+
+
+ASSETS = HERE / "assets"
+KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+def send_asset(request: Request) -> Response:
+    name = request.path_params["path"]
+    path = LOOK if name == "look.css" else places.find_file(ASSETS, name)
+    return FileResponse(
+        path, media_type=KINDS.get(path.suffix, "text/plain"), headers={"cache-control": "max-age=60"}
+    )
+
+
+routes += [Route("/assets/{path:path}", send_asset)]

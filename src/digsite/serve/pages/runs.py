@@ -7,11 +7,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from digsite.record.shown import row_of_run
-from digsite.report.facts import results_of
+from digsite.report.facts import results_or_none
 from digsite.serve.index import Entry
 from digsite.serve.live import HEADERS, list_changes
-from digsite.serve.query import SORTS, Query, listing
-from digsite.serve.site import json, site
+from digsite.serve.query import SORTS, Query, list_page
+from digsite.serve.site import answer_json, site_of
 
 
 @dataclass(frozen=True)
@@ -22,33 +22,33 @@ class Line:
     verdict: str
 
 
-def page(request: Request) -> Response:
-    here = site(request)
-    found = listing(here.index.entries(), Query.of(request.query_params))
-    lines = [Line(entry, _verdict(entry)) for entry in found.shown]
+def show_runs(request: Request) -> Response:
+    here = site_of(request)
+    found = list_page(here.index.entries(), Query.of(request.query_params))
+    lines = [Line(entry, _verdict_of(entry)) for entry in found.shown]
     template = "_run_rows.html" if request.query_params.get("part") == "rows" else "runs.html"
     return here.page(
         template, listing=found, lines=lines, sorts=list(SORTS), version=here.index.version, here="runs"
     )
 
 
-def _verdict(entry: Entry) -> str:
+def _verdict_of(entry: Entry) -> str:
     if entry.status.state != "finished":
         return entry.status.message
-    results = results_of(entry.run)
+    results = results_or_none(entry.run)
     return results.verdict if results else ""
 
 
-def api(request: Request) -> Response:
+def send_runs(request: Request) -> Response:
     """As `digsite ls --json -n 0`, with the same filters as the page."""
-    entries = site(request).index.entries()
+    entries = site_of(request).index.entries()
     query = Query.of(request.query_params)
-    wanted = listing(entries, query).shown if request.query_params else entries
-    return json([row_of_run(entry.run, entry.status) for entry in wanted])
+    wanted = list_page(entries, query).shown if request.query_params else entries
+    return answer_json([row_of_run(entry.run, entry.status) for entry in wanted])
 
 
-def events(request: Request) -> Response:
-    return StreamingResponse(list_changes(request, site(request).index), headers=HEADERS)
+def stream_runs(request: Request) -> Response:
+    return StreamingResponse(list_changes(request, site_of(request).index), headers=HEADERS)
 
 
-routes = [Route("/", page), Route("/api/runs", api), Route("/api/events", events)]
+routes = [Route("/", show_runs), Route("/api/runs", send_runs), Route("/api/events", stream_runs)]

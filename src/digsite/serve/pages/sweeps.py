@@ -1,58 +1,67 @@
-"""Sweeps: how far they are, parallel coordinates over settings and claims, the best settings with intervals."""
+"""Several runs: up to eight beside each other, and sweeps with their settings ranked by a claim."""
 
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from digsite.record.layout import RunDir
 from digsite.record.sweeps import Sweep, sweeps_in
-from digsite.report.comparison import Group, compare
-from digsite.report.facts import Facts, gather
+from digsite.report.comparison import SIDE_BY_SIDE, Group, compare_facts
+from digsite.report.facts import Facts, gather_facts
+from digsite.report.page import render_report
 from digsite.serve import places
-from digsite.serve.site import Site, json, site
+from digsite.serve.live import journal_columns, thin_series
+from digsite.serve.pages.run import PAPER
+from digsite.serve.site import Site, answer_json, site_of
 
 RUNS = 400  # what a page looks at; the table says when there are more
 STATES = ("finished", "running", "planned", "failed", "interrupted", "killed")
 
 
-def page(request: Request) -> Response:
-    here = site(request)
+def show_sweeps(request: Request) -> Response:
+    here = site_of(request)
     sweeps = [
-        {"name": s.name, "counts": _counts(s), "varied": s.varied_paths(), "studies": _studies(s)}
-        for s in _all(here)
+        {
+            "name": s.name,
+            "counts": _state_counts(s),
+            "varied": s.varied_paths(),
+            "studies": _member_studies(s),
+        }
+        for s in _visible_sweeps(here)
     ]
     return here.page("sweeps.html", sweeps=sweeps, states=STATES, here="sweeps")
 
 
-def one(request: Request) -> Response:
-    here, sweep = site(request), _sweep(request)
-    facts = _facts(here, sweep)
-    compared = compare(facts)
+def show_sweep(request: Request) -> Response:
+    here, sweep = site_of(request), _named_sweep(request)
+    facts = _member_facts(here, sweep)
+    compared = compare_facts(facts)
     name = request.query_params.get("claim", "")
     claim = name if name in compared.claims else next(iter(compared.claims), "")
     up = request.query_params.get("up") == "1"
     return here.page(
         "sweep.html",
         sweep=sweep,
-        counts=_counts(sweep),
+        counts=_state_counts(sweep),
         compared=compared,
         claim=claim,
         up=up,
         here="sweeps",
-        groups=ranked(compared.groups, claim, up),
+        groups=rank_groups(compared.groups, claim, up),
         total=len(sweep.members) + sweep.damaged,
         states=STATES,
     )
 
 
-def api(request: Request) -> Response:
+def send_sweep(request: Request) -> Response:
     """What the parallel coordinates draw: one line per run through its settings and claims."""
-    here, sweep = site(request), _sweep(request)
+    here, sweep = site_of(request), _named_sweep(request)
     varied, lines = sweep.varied_paths(), []
     points = {f"{m.run.path.parent.name}/{m.run.id}": m.point for m in sweep.members}
-    for run in _facts(here, sweep):
+    for run in _member_facts(here, sweep):
         claims = {c.name: c.value for c in run.claims if c.value is not None}
         point = points.get(run.name, {})
         lines.append(
@@ -63,10 +72,12 @@ def api(request: Request) -> Response:
                 "claims": claims,
             }
         )
-    return json({"name": sweep.name, "settings": varied, "counts": _counts(sweep), "runs": lines})
+    return answer_json(
+        {"name": sweep.name, "settings": varied, "counts": _state_counts(sweep), "runs": lines}
+    )
 
 
-def ranked(groups: tuple[Group, ...], claim: str, up: bool) -> list[Group]:
+def rank_groups(groups: tuple[Group, ...], claim: str, up: bool) -> list[Group]:
     """Best first: the greatest mean, or the least when `up`; settings without the claim come last."""
 
     def place(group: Group) -> tuple[bool, float]:
@@ -76,7 +87,7 @@ def ranked(groups: tuple[Group, ...], claim: str, up: bool) -> list[Group]:
     return sorted(groups, key=place)
 
 
-def _all(here: Site) -> list[Sweep]:
+def _visible_sweeps(here: Site) -> list[Sweep]:
     if (here.root / ".sweeps").is_symlink():
         return []
     return [
@@ -86,31 +97,89 @@ def _all(here: Site) -> list[Sweep]:
     ]
 
 
-def _sweep(request: Request) -> Sweep:
-    for sweep in _all(site(request)):
+def _named_sweep(request: Request) -> Sweep:
+    for sweep in _visible_sweeps(site_of(request)):
         if sweep.name == request.path_params["name"]:
             return sweep
     raise HTTPException(404, "There is no such sweep.")
 
 
-def _facts(here: Site, sweep: Sweep) -> list[Facts]:
+def _member_facts(here: Site, sweep: Sweep) -> list[Facts]:
     """Members that are there; a plan may name folders that were removed, and never leads out of the runs folder."""
     found = []
     for member in sweep.members[:RUNS]:
         study, _, run_id = str(member.run.path.relative_to(sweep.root)).partition("/")
         try:
-            found.append(gather(places.run(here.root, study, run_id)))
+            found.append(gather_facts(places.find_run_folder(here.root, study, run_id)))
         except HTTPException:
             continue
     return found
 
 
-def _counts(sweep: Sweep) -> dict[str, int]:
+def _state_counts(sweep: Sweep) -> dict[str, int]:
     return dict(sweep.counts())
 
 
-def _studies(sweep: Sweep) -> list[Any]:
+def _member_studies(sweep: Sweep) -> list[Any]:
     return list(dict.fromkeys(member.study for member in sweep.members))
 
 
-routes = [Route("/sweeps", page), Route("/sweeps/{name}", one), Route("/api/sweeps/{name}", api)]
+routes = [
+    Route("/sweeps", show_sweeps),
+    Route("/sweeps/{name}", show_sweep),
+    Route("/api/sweeps/{name}", send_sweep),
+]
+
+
+POINTS = 600
+
+
+def show_comparison(request: Request) -> Response:
+    runs = _chosen_runs(request)
+    here = site_of(request)
+    if not runs:
+        return here.page(
+            "error.html", 400, code="compare", message="Tick the runs to compare in the list of runs."
+        )
+    return here.page(
+        "compare.html",
+        compared=compare_facts([gather_facts(run) for run in runs]),
+        here="runs",
+        query=str(request.query_params),
+    )
+
+
+def report_comparison(request: Request) -> Response:
+    runs = _chosen_runs(request)
+    if not runs:
+        raise HTTPException(400)
+    return HTMLResponse(render_report(runs), headers={"content-security-policy": PAPER})
+
+
+def send_curves(request: Request) -> Response:
+    """Every metric of every run, thinned; runs that differ in nothing but the seed have the same group."""
+    runs = _chosen_runs(request)
+    compared = compare_facts([gather_facts(run) for run in runs])
+    group = {run.name: i for i, same in enumerate(compared.groups) for run in same.members}
+    found: dict[str, list] = {}
+    for index, run in enumerate(compared.runs):
+        for name, (x, y) in journal_columns(run.run.journal).items():
+            steps, values = thin_series(x, y, POINTS)
+            line = {"run": run.name, "index": index, "group": group[run.name], "x": steps, "y": values}
+            found.setdefault(name, []).append(line)
+    return answer_json({"runs": [run.name for run in compared.runs], "metrics": found})
+
+
+def _chosen_runs(request: Request) -> list[RunDir]:
+    names = list(dict.fromkeys(request.query_params.getlist("run")))
+    if len(names) > SIDE_BY_SIDE:
+        raise HTTPException(400, f"At most {SIDE_BY_SIDE} runs can be compared; these are {len(names)}.")
+    parts = [name.partition("/") for name in names]
+    return [places.find_run_folder(site_of(request).root, study, run_id) for study, _, run_id in parts]
+
+
+routes += [
+    Route("/compare", show_comparison),
+    Route("/compare/report", report_comparison),
+    Route("/api/compare", send_curves),
+]

@@ -1,6 +1,7 @@
-"""Kinds of views: one file each, named after the kind; a run declares which of its files are shown as what."""
+"""Kinds of views: each a class with `ViewKind` as its base, called by the kind; a run declares which of its files are shown as what."""
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class View:
     def file(self, relative: str) -> Path:
         if not relative.endswith(ENDINGS):
             raise HTTPException(404, f"The view '{self.name}' has no file that can be shown.")
-        return places.file(self.run.path, relative)
+        return places.find_file(self.run.path, relative)
 
     def sibling(self, source: str) -> tuple[Path, str]:
         """`#key` is another tensor of the same file; anything else is a source of its own."""
@@ -48,11 +49,23 @@ class View:
         return (self.file(relative) if relative else self.path), key
 
 
+class ViewKind(ABC):
+    """One kind of view; its docstring says what its source and its options are."""
+
+    @staticmethod
+    @abstractmethod
+    def read_data(view: View, params: Any) -> dict[str, Any]:
+        """What the browser needs to draw `view`; `params` are those of the address."""
+
+
+Member = ViewKind
+
+
 def views_of(run: RunDir) -> list[View]:
     """What the run declares, as far as it makes sense."""
     entries = atomic.read_json_or(run.views, [])
     kinds = set(families.list_members("digsite.serve.views"))
-    return [_view(run, e) for e in entries[:VIEWS] if isinstance(e, dict) and _names_a_kind(e, kinds)]
+    return [_view_of(run, e) for e in entries[:VIEWS] if isinstance(e, dict) and _names_a_kind(e, kinds)]
 
 
 def _names_a_kind(entry: dict[str, Any], kinds: set[str]) -> bool:
@@ -61,7 +74,7 @@ def _names_a_kind(entry: dict[str, Any], kinds: set[str]) -> bool:
     )
 
 
-def _view(run: RunDir, entry: dict[str, Any]) -> View:
+def _view_of(run: RunDir, entry: dict[str, Any]) -> View:
     options = {key: value for key, value in entry.items() if key not in ("name", "kind", "source")}
     return View(run, str(entry["name"]), entry["kind"], str(entry.get("source", "")), options)
 
@@ -73,14 +86,14 @@ def find_view(run: RunDir, name: str) -> View:
     raise HTTPException(404, f"This run has no view '{name}'.")
 
 
-def data(view: View, params: Any) -> dict[str, Any]:
+def read_view(view: View, params: Any) -> dict[str, Any]:
     """What the browser needs to draw the view."""
-    with readable(view):
-        return families.scan_family("digsite.serve.views")[view.kind].data(view, params)
+    with refuse_unreadable(view):
+        return families.scan_member("digsite.serve.views", view.kind).read_data(view, params)
 
 
 @contextmanager
-def readable(view: View) -> Iterator[None]:
+def refuse_unreadable(view: View) -> Iterator[None]:
     """The one place where a view that does not fit its file, its options or this machine's memory becomes a sentence.
 
     What a run declares is text of anybody's; each kind checks what it can, and numbers that contradict each other

@@ -1,10 +1,4 @@
-"""The rank-one components of one module: how strong, when used, what they read and write; switch some off.
-
-Source: the tensor V (d_in, components); U lies beside it under the same name. Options: module, importance (mean causal
-importance per component), probes (importance per input feature and component). The file's metadata names the target;
-a toy model's outputs are computed here, with chosen components taken out of its weights. For a language model the run has
-stored what each of the most used components does to its answers: prompts, answers, numbers, kl, first, words.
-"""
+"""The rank-one components of one module: how strong, when used, what they read and write; switch some off."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +10,10 @@ import numpy as np
 from digsite.base.errors import UsageError
 from digsite.base.stored import parse_json
 from digsite.serve import toys
-from digsite.serve.asked import whole, wholes
-from digsite.serve.prompts import effects_of
-from digsite.serve.tensors.stored import Stored, header, open_tensor
-from digsite.serve.views import View
+from digsite.serve.places import read_whole, read_wholes
+from digsite.serve.tensor_files import Stored, open_tensor, read_header
+from digsite.serve.toys import effects_of
+from digsite.serve.views import View, ViewKind
 
 SHOWN = 120
 CELLS = 400
@@ -42,7 +36,9 @@ class Parts:
 
     @property
     def toy(self) -> bool:
-        return f"{self.module}.weight" in self.weights and toys.fits(self.kind, self.config, self.weights)
+        return f"{self.module}.weight" in self.weights and toys.fits_weights(
+            self.kind, self.config, self.weights
+        )
 
     def without(self, off: list[int]) -> dict[str, np.ndarray]:
         """The target's weights with components taken out of this module."""
@@ -51,38 +47,48 @@ class Parts:
         return {**self.weights, name: self.weights[name] - change.T}
 
 
-def data(view: View, params: Any) -> dict[str, Any]:
-    parts, effects = _parts(view), effects_of(view)
-    importance, probes = _optional(view, "importance"), _optional(view, "probes")
-    strength = parts.norms
-    used = importance if importance is not None and len(importance) == len(strength) else None
-    order = np.argsort(-(strength if used is None else used), kind="stable")[:SHOWN]
-    answer: dict[str, Any] = {
-        "module": parts.module,
-        "total": len(strength),
-        "toy": parts.toy,
-        "probed": probes is not None,
-        "components": [_component(parts, int(c), used, probes) for c in order],
-        **{key: view.options[key] for key in ("caption",) if key in view.options},
-    }
-    if parts.toy:
-        answer |= _outputs(parts, params, len(strength))
-    if effects:
-        summaries = effects.summaries()
-        answer["components"] = [{**c, **summaries.get(c["number"], {})} for c in answer["components"]]
-        answer |= effects.without(next(iter(_off(params, len(strength))), None))
-    return answer
+class Components(ViewKind):
+    """The rank-one components of one module: how strong, when used, what they read and write; switch some off.
+
+    Source: the tensor V (d_in, components); U lies beside it under the same name. Options: module, importance (mean causal
+    importance per component), probes (importance per input feature and component). The file's metadata names the target;
+    a toy model's outputs are computed here, with chosen components taken out of its weights. For a language model the run has
+    stored what each of the most used components does to its answers: prompts, answers, numbers, kl, first, words.
+    """
+
+    @staticmethod
+    def read_data(view: View, params: Any) -> dict[str, Any]:
+        parts, effects = _parts_of(view), effects_of(view)
+        importance, probes = _optional_tensor(view, "importance"), _optional_tensor(view, "probes")
+        strength = parts.norms
+        used = importance if importance is not None and len(importance) == len(strength) else None
+        order = np.argsort(-(strength if used is None else used), kind="stable")[:SHOWN]
+        answer: dict[str, Any] = {
+            "module": parts.module,
+            "total": len(strength),
+            "toy": parts.toy,
+            "probed": probes is not None,
+            "components": [_one_component(parts, int(c), used, probes) for c in order],
+            **{key: view.options[key] for key in ("caption",) if key in view.options},
+        }
+        if parts.toy:
+            answer |= _outputs_of(parts, params, len(strength))
+        if effects:
+            summaries = effects.summaries()
+            answer["components"] = [{**c, **summaries.get(c["number"], {})} for c in answer["components"]]
+            answer |= effects.without(next(iter(_switched_off(params, len(strength))), None))
+        return answer
 
 
-def _component(
+def _one_component(
     parts: Parts, c: int, importance: np.ndarray | None, probes: np.ndarray | None
 ) -> dict[str, Any]:
     reads, writes = parts.V[:, c], parts.U[c]
     shown: dict[str, Any] = {
         "number": c,
         "norm": parts.norms[c],
-        "reads": _thin(reads),
-        "writes": _thin(writes),
+        "reads": _thin_vector(reads),
+        "writes": _thin_vector(writes),
         "reads_most": int(np.abs(reads).argmax()),
         "writes_most": int(np.abs(writes).argmax()),
     }
@@ -96,21 +102,21 @@ def _component(
     return shown
 
 
-def _thin(vector: np.ndarray) -> np.ndarray:
+def _thin_vector(vector: np.ndarray) -> np.ndarray:
     """At most 48 numbers for a strip: means over neighbors."""
     if len(vector) <= 48:
         return vector
     return np.array([piece.mean() for piece in np.array_split(vector, 48)])
 
 
-def _outputs(parts: Parts, params: Any, n: int) -> dict[str, Any]:
-    off = _off(params, n)
+def _outputs_of(parts: Parts, params: Any, n: int) -> dict[str, Any]:
+    off = _switched_off(params, n)
     features = parts.config["n_features"]
-    feature, size = min(whole(params.get("feature", "")), features - 1), params.get("size", "1")
+    feature, size = min(read_whole(params.get("feature", "")), features - 1), params.get("size", "1")
     x = np.zeros((1, features))
-    x[0, feature] = _number(size)
-    before = toys.forward(parts.kind, parts.config, parts.weights, x)[0]
-    after = toys.forward(parts.kind, parts.config, parts.without(off), x)[0]
+    x[0, feature] = _number_of(size)
+    before = toys.run_forward(parts.kind, parts.config, parts.weights, x)[0]
+    after = toys.run_forward(parts.kind, parts.config, parts.without(off), x)[0]
     return {
         "features": features,
         "feature": feature,
@@ -121,11 +127,11 @@ def _outputs(parts: Parts, params: Any, n: int) -> dict[str, Any]:
     }
 
 
-def _off(params: Any, n: int) -> list[int]:
-    return wholes(params.get("off", ""), below=n)
+def _switched_off(params: Any, n: int) -> list[int]:
+    return read_wholes(params.get("off", ""), below=n)
 
 
-def _number(text: str) -> float:
+def _number_of(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -133,9 +139,9 @@ def _number(text: str) -> float:
     return value if abs(value) <= 1e6 else 1.0
 
 
-def _parts(view: View) -> Parts:
-    tensors, metadata = header(view.path)
-    settings = _settings(metadata)
+def _parts_of(view: View) -> Parts:
+    tensors, metadata = read_header(view.path)
+    settings = _toy_settings(metadata)
     owner = view.key.removeprefix("parts/").removesuffix("/V")
     module = str(view.options.get("module", owner))
     v = open_tensor(view.path, view.key).read().astype(float)
@@ -147,16 +153,16 @@ def _parts(view: View) -> Parts:
     config = settings.get("model")
     config = config if isinstance(config, dict) else {}
     kind = str(config.get("kind", ""))
-    weights = _target(tensors) if toys.runs(kind, config) else {}
+    weights = _target_weights(tensors) if toys.can_run(kind, config) else {}
     return Parts(module, v, u, kind, config, weights)
 
 
-def _settings(metadata: dict[str, str]) -> dict[str, Any]:
+def _toy_settings(metadata: dict[str, str]) -> dict[str, Any]:
     found = parse_json(str(metadata.get("decomposition", "{}")))
     return found if isinstance(found, dict) else {}
 
 
-def _target(tensors: dict[str, Stored]) -> dict[str, np.ndarray]:
+def _target_weights(tensors: dict[str, Stored]) -> dict[str, np.ndarray]:
     return {
         k.removeprefix("target/"): t.read().astype(float)
         for k, t in tensors.items()
@@ -164,7 +170,7 @@ def _target(tensors: dict[str, Stored]) -> dict[str, np.ndarray]:
     }
 
 
-def _optional(view: View, name: str) -> np.ndarray | None:
+def _optional_tensor(view: View, name: str) -> np.ndarray | None:
     if name not in view.options:
         return None
     path: Path

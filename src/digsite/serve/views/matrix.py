@@ -1,9 +1,4 @@
-"""A matrix of any size: a summary here, the cells as tiles.
-
-Source: a tensor. Options: bits (columns of packed rows), row_order / column_order ("#key" of a permutation),
-row_labels / column_labels ("#key" of integers to group by), row_names / column_names (lists), lead_names (names of the
-slices, when there is one more axis), centered, x_label, y_label, unit.
-"""
+"""A matrix of any size: a summary here, the cells as tiles."""
 
 from typing import Any
 
@@ -11,66 +6,78 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from digsite.base.errors import UsageError
-from digsite.serve.asked import whole
-from digsite.serve.tensors.grid import Grid
-from digsite.serve.tensors.pyramid import TILE, Pyramid, pyramid, summary
-from digsite.serve.tensors.stored import open_tensor
-from digsite.serve.views import View
+from digsite.serve.places import read_whole
+from digsite.serve.pyramid import TILE, Pyramid, find_pyramid, sample_cells
+from digsite.serve.tensor_files import Grid, open_tensor
+from digsite.serve.views import View, ViewKind
 
 _SHOWN = ("x_label", "y_label", "unit", "centered", "caption", "row_names", "column_names", "lead_names")
 
 
-def data(view: View, params: Any) -> dict[str, Any]:
-    grid = grid_of(view, params)
-    found = summary(grid)
-    levels = chosen(view, params).levels
-    low, high = _range(found.low, found.high, found.sample, bool(view.options.get("centered")), grid.mask)
-    return {
-        "rows": grid.shape[0],
-        "columns": grid.shape[1],
-        "tile": TILE,
-        "levels": levels,
-        "mask": grid.mask,
-        "low": low,
-        "high": high,
-        "min": found.low,
-        "max": found.high,
-        "mean": found.mean,
-        "broken": found.broken,
-        "lead": list(grid.tensor.shape[:-2]),
-        "row_orders": orders(view, "row"),
-        "column_orders": orders(view, "column"),
-        **{key: view.options[key] for key in _SHOWN if key in view.options},
-    }
+class Matrix(ViewKind):
+    """A matrix of any size: a summary here, the cells as tiles.
+
+    Source: a tensor. Options: bits (columns of packed rows), row_order / column_order ("#key" of a permutation),
+    row_labels / column_labels ("#key" of integers to group by), row_names / column_names (lists), lead_names (names of the
+    slices, when there is one more axis), centered, x_label, y_label, unit.
+    """
+
+    @staticmethod
+    def read_data(view: View, params: Any) -> dict[str, Any]:
+        grid = grid_of(view, params)
+        found = sample_cells(grid)
+        levels = find_chosen(view, params).levels
+        low, high = _color_range(
+            found.low, found.high, found.sample, bool(view.options.get("centered")), grid.mask
+        )
+        return {
+            "rows": grid.shape[0],
+            "columns": grid.shape[1],
+            "tile": TILE,
+            "levels": levels,
+            "mask": grid.mask,
+            "low": low,
+            "high": high,
+            "min": found.low,
+            "max": found.high,
+            "mean": found.mean,
+            "broken": found.broken,
+            "lead": list(grid.tensor.shape[:-2]),
+            "row_orders": list_orders(view, "row"),
+            "column_orders": list_orders(view, "column"),
+            **{key: view.options[key] for key in _SHOWN if key in view.options},
+        }
 
 
 def grid_of(view: View, params: Any) -> Grid:
     tensor = open_tensor(view.path, view.key)
     lead = [part for part in params.get("lead", "").split(",") if part]
-    indices = tuple(whole(part, -1) for part in lead[:32]) or (0,) * max(len(tensor.shape) - 2, 0)
+    indices = tuple(read_whole(part, -1) for part in lead[:32]) or (0,) * max(len(tensor.shape) - 2, 0)
     if min(indices, default=0) < 0:
         raise UsageError("A slice is a list of whole numbers.")
-    return Grid(tensor, indices, whole(view.options.get("bits") or 0))
+    return Grid(tensor, indices, read_whole(view.options.get("bits") or 0))
 
 
-def chosen(view: View, params: Any) -> Pyramid:
+def find_chosen(view: View, params: Any) -> Pyramid:
     """The pyramid in the order that the address asks for."""
     grid = grid_of(view, params)
-    return pyramid(
-        grid, _order(view, grid, params.get("rows", ""), 0), _order(view, grid, params.get("columns", ""), 1)
+    return find_pyramid(
+        grid,
+        _read_order(view, grid, params.get("rows", ""), 0),
+        _read_order(view, grid, params.get("columns", ""), 1),
     )
 
 
-def orders(view: View, axis: str) -> list[str]:
+def list_orders(view: View, axis: str) -> list[str]:
     declared = [name for name in ("order", "labels") if f"{axis}_{name}" in view.options]
     names = {"order": "given", "labels": "cluster"}
     return ["stored", "size", *(names[d] for d in declared)]
 
 
-def _order(view: View, grid: Grid, name: str, axis: int) -> np.ndarray | None:
+def _read_order(view: View, grid: Grid, name: str, axis: int) -> np.ndarray | None:
     if name in ("", "stored"):
         return None
-    size = (summary(grid).row_size, summary(grid).column_size)[axis]
+    size = (sample_cells(grid).row_size, sample_cells(grid).column_size)[axis]
     if name == "size":
         return np.argsort(-size, kind="stable")
     word = ("row", "column")[axis]
@@ -87,7 +94,9 @@ def _order(view: View, grid: Grid, name: str, axis: int) -> np.ndarray | None:
     return values.astype(np.int64)
 
 
-def _range(low: float, high: float, sample: np.ndarray, centered: bool, mask: bool) -> tuple[float, float]:
+def _color_range(
+    low: float, high: float, sample: np.ndarray, centered: bool, mask: bool
+) -> tuple[float, float]:
     """Colors span the middle 99 % of the cells, so that one outlier does not whiten the rest."""
     if mask or not sample.size:
         return 0.0, 1.0

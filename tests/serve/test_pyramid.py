@@ -5,10 +5,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from digsite.serve.tensors import pyramid as module
-from digsite.serve.tensors.grid import Grid
-from digsite.serve.tensors.pyramid import TILE, pooled, pyramid, summary
-from digsite.serve.tensors.stored import open_tensor
+from digsite.serve import pyramid as module
+from digsite.serve.pyramid import TILE, find_pyramid, pool_cells, sample_cells
+from digsite.serve.tensor_files import Grid, open_tensor
 
 
 def grid_of(path, array, bits=0):
@@ -27,7 +26,7 @@ def assembled(found, level):
 
 def test_every_level_is_pooled_from_the_cells(tmp_path):
     values = np.random.default_rng(0).normal(size=(520, 1032)).astype(np.float32)
-    found = pyramid(grid_of(tmp_path / "x.safetensors", values))
+    found = find_pyramid(grid_of(tmp_path / "x.safetensors", values))
     assert found.levels == 4
     for level in range(4):
         f = 2**level
@@ -42,7 +41,7 @@ def test_orders_move_rows_and_columns(tmp_path, packed):
     array = np.packbits(keep, axis=1, bitorder="little") if packed else keep
     grid = grid_of(tmp_path / "x.safetensors", array, 520 if packed else 0)
     rows, columns = rng.permutation(300), rng.permutation(520)
-    found = pyramid(grid, rows, columns)
+    found = find_pyramid(grid, rows, columns)
     moved = keep[rows][:, columns].astype(float)
     assert np.array_equal(assembled(found, 0), moved)
     f = 4
@@ -53,14 +52,14 @@ def test_orders_move_rows_and_columns(tmp_path, packed):
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (3, 700), (257, 1)])
 def test_odd_shapes_lose_nothing_at_the_edge(tmp_path, shape):
     values = np.random.default_rng(2).normal(size=shape).astype(np.float32)
-    found = pyramid(grid_of(tmp_path / "x.safetensors", values))
+    found = find_pyramid(grid_of(tmp_path / "x.safetensors", values))
     assert np.array_equal(assembled(found, 0), values)
     top = found.tile(found.levels - 1, 0, 0)
     assert top.size and np.isfinite(top).all()
 
 
 def test_tiles_outside_are_refused(tmp_path):
-    found = pyramid(grid_of(tmp_path / "x.safetensors", np.zeros((300, 300), np.float32)))
+    found = find_pyramid(grid_of(tmp_path / "x.safetensors", np.zeros((300, 300), np.float32)))
     for wrong in ((0, 2, 0), (0, 0, 2), (2, 0, 0), (-1, 0, 0)):
         with pytest.raises(IndexError):
             found.tile(*wrong)
@@ -69,7 +68,7 @@ def test_tiles_outside_are_refused(tmp_path):
 def test_big_matrices_get_a_coarser_base(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BASE_CELLS", 1000)
     values = np.random.default_rng(3).normal(size=(512, 512)).astype(np.float32)
-    found = pyramid(grid_of(tmp_path / "x.safetensors", values))
+    found = find_pyramid(grid_of(tmp_path / "x.safetensors", values))
     assert found.base_level == 5
     assert np.allclose(assembled(found, 1), values.reshape(256, 2, 256, 2).mean(axis=(1, 3)), atol=1e-6)
 
@@ -77,25 +76,25 @@ def test_big_matrices_get_a_coarser_base(tmp_path, monkeypatch):
 def test_summary_of_numbers_and_masks(tmp_path):
     values = np.random.default_rng(4).normal(size=(50, 30)).astype(np.float32)
     values[3, 4], values[5, 6] = np.nan, np.inf
-    found = summary(grid_of(tmp_path / "x.safetensors", values))
+    found = sample_cells(grid_of(tmp_path / "x.safetensors", values))
     clean = np.where(np.isfinite(values), values, 0)
     assert found.broken == 2
     assert (found.low, found.high) == (clean.min(), clean.max())
     assert np.allclose(found.row_size, np.abs(clean).mean(axis=1), atol=1e-6)
     keep = np.random.default_rng(5).random((40, 77)) < 0.3
-    mask = summary(grid_of(tmp_path / "m.safetensors", np.packbits(keep, axis=1, bitorder="little"), 77))
+    mask = sample_cells(grid_of(tmp_path / "m.safetensors", np.packbits(keep, axis=1, bitorder="little"), 77))
     assert np.allclose(mask.column_size, keep.mean(axis=0)) and mask.mean == pytest.approx(keep.mean())
 
 
 def test_a_changed_file_is_read_again(tmp_path):
     path = tmp_path / "x.safetensors"
-    assert summary(grid_of(path, np.zeros((4, 4), np.float32))).high == 0
+    assert sample_cells(grid_of(path, np.zeros((4, 4), np.float32))).high == 0
     import os
 
     grid_of(path, np.ones((4, 4), np.float32))
     os.utime(path, ns=(1, 1))
-    assert summary(Grid(open_tensor(path, "w"))).high == 1
+    assert sample_cells(Grid(open_tensor(path, "w"))).high == 1
 
 
 def test_pooling_leaves_a_single_cell_alone():
-    assert pooled(np.array([[3.0]]), 5) == np.array([[3.0]])
+    assert pool_cells(np.array([[3.0]]), 5) == np.array([[3.0]])

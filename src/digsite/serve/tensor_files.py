@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class Stored:
         return self.kind[0] in "IU" or self.kind == "BOOL"
 
 
-def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+def read_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     """Tensors by name, and the file's metadata."""
     stat = path.stat()
     with path.open("rb") as file:
@@ -74,14 +75,15 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
         metadata = entries.pop("__metadata__", {})
         metadata = metadata if isinstance(metadata, dict) else {}
         found = {
-            key: _entry(path, key, e, body, stat.st_size, stat.st_mtime_ns) for key, e in entries.items()
+            key: _check_entry(path, key, e, body, stat.st_size, stat.st_mtime_ns)
+            for key, e in entries.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UsageError(f"'{path.name}' has a broken header.") from None
     return found, metadata
 
 
-def _entry(path: Path, key: str, entry: dict[str, Any], body: int, size: int, modified: int) -> Stored:
+def _check_entry(path: Path, key: str, entry: dict[str, Any], body: int, size: int, modified: int) -> Stored:
     kind, shape = entry["dtype"], tuple(map(operator.index, entry["shape"]))
     start, end = entry["data_offsets"]
     if kind not in _TYPES:
@@ -99,7 +101,7 @@ def _entry(path: Path, key: str, entry: dict[str, Any], body: int, size: int, mo
 
 
 def open_tensor(path: Path, key: str) -> Stored:
-    tensors, _ = header(path)
+    tensors, _ = read_header(path)
     if not key and len(tensors) == 1:
         return next(iter(tensors.values()))
     if key not in tensors:
@@ -109,3 +111,72 @@ def open_tensor(path: Path, key: str) -> Stored:
 
 def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
     return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+# A tensor seen as a matrix: a slice of it, maybe packed bits, maybe in another order of rows and columns.
+
+CHUNK = 2_000_000  # cells read at once
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`bits` is the number of columns when each row is packed bits, little end first."""
+
+    tensor: Stored
+    lead: tuple[int, ...] = ()  # index into the axes before the last two
+    bits: int = 0
+    transposed: bool = False
+
+    def __post_init__(self) -> None:
+        shape = self.tensor.shape
+        if len(shape) < 1 or len(self.lead) != max(len(shape) - 2, 0):
+            raise UsageError(f"'{self.tensor.key}' has shape {list(shape)}, which is no matrix.")
+        if any(not 0 <= i < n for i, n in zip(self.lead, shape)):
+            raise UsageError(f"The slice {list(self.lead)} is outside of shape {list(shape)}.")
+        if self.bits and not 0 < self.bits <= self._width * self.tensor.read(self._rows(0, 1)).itemsize * 8:
+            raise UsageError(f"'{self.tensor.key}' does not hold {self.bits} bits in a row.")
+
+    @property
+    def _width(self) -> int:
+        return self.tensor.shape[-1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows = self.tensor.shape[-2] if len(self.tensor.shape) > 1 else 1
+        return rows, self.bits or self._width
+
+    def _rows(self, start: int, end: int):
+        return (*self.lead, slice(start, end)) if len(self.tensor.shape) > 1 else (None, slice(None))
+
+    def packed(self, start: int, end: int) -> np.ndarray:
+        """Rows of packed bytes."""
+        assert self.bits
+        block = np.ascontiguousarray(self.tensor.read(self._rows(start, end)))
+        return block.view(np.uint8)[:, : -(-self.bits // 8)]
+
+    def block(self, start: int, end: int, left: int = 0, right: int | None = None) -> np.ndarray:
+        """Cells in stored order: uint8 for masks, float32 for everything else."""
+        right = self.shape[1] if right is None else right
+        if self.bits:
+            first = left // 8
+            piece = self.packed(start, end)[:, first : -(-right // 8)]
+            unpacked = np.unpackbits(piece, axis=1, bitorder="little")
+            return unpacked[:, left - 8 * first : right - 8 * first]
+        index = self._rows(start, end)
+        piece = self.tensor.read((*index, slice(left, right)) if len(self.tensor.shape) > 1 else index)[
+            ..., :
+        ]
+        if len(self.tensor.shape) == 1:
+            piece = piece[:, left:right]
+        return piece if self.tensor.kind == "BOOL" else piece.astype(np.float32, copy=False)
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(first row, rows) through the whole matrix, a bounded piece at a time."""
+        rows, columns = self.shape
+        step = max(4, CHUNK // max(columns, 1) // 64 * 64)
+        for start in range(0, rows, step):
+            yield start, self.block(start, min(start + step, rows))
+
+    @property
+    def mask(self) -> bool:
+        return bool(self.bits) or self.tensor.kind == "BOOL"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from digsite.serve.tensors.grid import Grid
+from digsite.serve.tensor_files import Grid
 
 TILE = 256
 BASE_CELLS = 3_000_000  # what the coarse base may hold: 12 MB
@@ -50,21 +50,21 @@ class Pyramid:
         if level >= self.base_level:
             f = 1 << self.base_level
             piece = self.base[top // f : -(-bottom // f), left // f : -(-right // f)]
-            return pooled(piece, level - self.base_level)
-        return pooled(self.cells(top, bottom, left, right), level)
+            return pool_cells(piece, level - self.base_level)
+        return pool_cells(self.cells(top, bottom, left, right), level)
 
     def cells(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Exact values, in the chosen order."""
         if self.rows is None and self.columns is None:
             return self.grid.block(top, bottom, left, right).astype(np.float32, copy=False)
-        return _gather(self.grid, _span(self.rows, top, bottom), _span(self.columns, left, right))
+        return _gather_cells(self.grid, _span_of(self.rows, top, bottom), _span_of(self.columns, left, right))
 
 
-def _span(order: np.ndarray | None, start: int, end: int) -> np.ndarray:
+def _span_of(order: np.ndarray | None, start: int, end: int) -> np.ndarray:
     return np.arange(start, end) if order is None else order[start:end]
 
 
-def _gather(grid: Grid, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _gather_cells(grid: Grid, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Sorted rows are read in runs, so that a memory map is walked forward."""
     whole = np.empty((len(rows), len(columns)), np.float32)
     walk = np.argsort(rows, kind="stable")
@@ -74,21 +74,21 @@ def _gather(grid: Grid, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return whole
 
 
-def pooled(cells: np.ndarray, level: int) -> np.ndarray:
+def pool_cells(cells: np.ndarray, level: int) -> np.ndarray:
     """Means over squares; at the right and lower edge over what is there. NaN cells are left out."""
     for _ in range(level):
-        cells = _halved(_halved(cells).T).T
+        cells = _halve_cells(_halve_cells(cells).T).T
     return np.ascontiguousarray(cells, dtype=np.float32)
 
 
-def _halved(cells: np.ndarray) -> np.ndarray:
+def _halve_cells(cells: np.ndarray) -> np.ndarray:
     even = len(cells) // 2 * 2
     halves = (cells[0:even:2].astype(np.float32, copy=False) + cells[1:even:2]) * np.float32(0.5)
     return np.concatenate([halves, cells[even:]]) if even < len(cells) else halves
 
 
 @lru_cache(maxsize=2)
-def summary(grid: Grid) -> Summary:
+def sample_cells(grid: Grid) -> Summary:
     n_rows, n_columns = grid.shape
     row_size, column_size = np.zeros(n_rows), np.zeros(n_columns)
     low, high, total, broken, samples = np.inf, -np.inf, 0.0, 0, []
@@ -114,15 +114,15 @@ def summary(grid: Grid) -> Summary:
 
 
 @lru_cache(maxsize=2)
-def _pyramid(grid: Grid, orders: "Orders") -> Pyramid:
+def _build_pyramid(grid: Grid, orders: "Orders") -> Pyramid:
     level = 2
     while (grid.shape[0] >> level) * (grid.shape[1] >> level) > BASE_CELLS:
         level += 1
-    return Pyramid(grid, orders.rows, orders.columns, level, _base(grid, orders, level))
+    return Pyramid(grid, orders.rows, orders.columns, level, _base_level(grid, orders, level))
 
 
-def pyramid(grid: Grid, rows: np.ndarray | None = None, columns: np.ndarray | None = None) -> Pyramid:
-    return _pyramid(grid, Orders(rows, columns))
+def find_pyramid(grid: Grid, rows: np.ndarray | None = None, columns: np.ndarray | None = None) -> Pyramid:
+    return _build_pyramid(grid, Orders(rows, columns))
 
 
 class Orders:
@@ -139,7 +139,7 @@ class Orders:
         return isinstance(other, Orders) and self._key == other._key
 
 
-def _base(grid: Grid, orders: Orders, level: int) -> np.ndarray:
+def _base_level(grid: Grid, orders: Orders, level: int) -> np.ndarray:
     """Pooled by chunks of rows whose number is a multiple of the pool."""
     n_rows, _ = grid.shape
     step = 64 << level if grid.mask else 16 << level
@@ -152,9 +152,75 @@ def _base(grid: Grid, orders: Orders, level: int) -> np.ndarray:
             block = _picked_rows(grid, orders.rows[start:end])
         if orders.columns is not None:
             block = block[:, orders.columns]
-        pieces.append(pooled(block, level))
+        pieces.append(pool_cells(block, level))
     return np.concatenate(pieces) if pieces else np.zeros((0, 0), np.float32)
 
 
 def _picked_rows(grid: Grid, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([grid.block(int(row), int(row) + 1) for row in rows])
+
+
+# The nearest rows or columns of one that was clicked, beside what their sizes alone would give.
+
+
+@dataclass(frozen=True)
+class Near:
+    measure: str
+    index: np.ndarray
+    value: np.ndarray
+    null: np.ndarray  # what two independent rows of these densities would show
+
+
+def nearest_lines(grid: Grid, axis: str, index: int, k: int) -> Near:
+    return _hamming_lines(grid, axis, index, k) if grid.mask else _cosine_lines(grid, axis, index, k)
+
+
+def _hamming_lines(grid: Grid, axis: str, index: int, k: int) -> Near:
+    """Counts of differing bits; two independent masks of densities p and q differ in p(1-q) + q(1-p) of them."""
+    if axis == "rows":
+        distance = _row_distances(grid, index)
+        density, length = sample_cells(grid).row_size, grid.shape[1]
+    else:
+        column = np.concatenate([block[:, index] for _, block in grid.chunks()])
+        distance = np.zeros(grid.shape[1], np.int64)
+        for start, block in grid.chunks():
+            distance += (block != column[start : start + len(block), None]).sum(axis=0)
+        density, length = sample_cells(grid).column_size, grid.shape[0]
+    p = density[index]
+    chosen = _best_lines(distance, index, k)
+    expected = length * (p * (1 - density) + density * (1 - p))
+    return Near("differing bits", chosen, distance[chosen], expected[chosen])
+
+
+def _row_distances(grid: Grid, index: int) -> np.ndarray:
+    if not grid.bits:
+        row = grid.block(index, index + 1)
+        return np.concatenate([(block != row).sum(axis=1) for _, block in grid.chunks()])
+    row, pieces = grid.packed(index, index + 1), []
+    for start in range(0, grid.shape[0], 1024):
+        block = grid.packed(start, min(start + 1024, grid.shape[0]))
+        pieces.append(np.bitwise_count(block ^ row).sum(axis=1, dtype=np.int64))
+    return np.concatenate(pieces)
+
+
+def _cosine_lines(grid: Grid, axis: str, index: int, k: int) -> Near:
+    """1 - cosine; independent directions are at 1."""
+    rows = axis == "rows"
+    if rows:
+        one = grid.block(index, index + 1)[0]
+        pairs = [(block @ one, (block * block).sum(axis=1)) for _, block in grid.chunks()]
+        dots, squares = (np.concatenate(part) for part in zip(*pairs))
+    else:
+        dots, squares = np.zeros(grid.shape[1]), np.zeros(grid.shape[1])
+        for _, block in grid.chunks():
+            dots += block[:, index] @ block
+            squares += (block * block).sum(axis=0)
+    distance = 1 - dots / np.maximum(np.sqrt(squares * squares[index]), 1e-30)
+    chosen = _best_lines(distance, index, k)
+    return Near("1 − cosine", chosen, distance[chosen], np.ones(len(chosen)))
+
+
+def _best_lines(distance: np.ndarray, index: int, k: int) -> np.ndarray:
+    """Ties go to the lower index; the clicked one is left out by its index."""
+    order = np.argsort(distance, kind="stable")
+    return order[order != index][:k]

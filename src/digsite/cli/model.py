@@ -1,0 +1,129 @@
+"""Verbs that ask a model of your own: `dig`, `decompose`, and `exam` for a method of your own."""
+
+from pathlib import Path
+
+import click
+
+from digsite.cli._options import device_option, json_option, runs_option
+
+
+@click.command("dig")
+@click.argument("model")
+@click.option("--text", default="", help="A text file or a corpus by name, for models of text.")
+@click.option("--data", default="", help="An image set, a .npy of inputs, or py:module:name.")
+@click.option("--relatives", default="", help="A folder of networks that the model may descend from.")
+@click.option(
+    "--budget", default="5min", show_default=True, help="Processor time for all questions: 90s, 5min, 1h."
+)
+@click.option("--skip", multiple=True, help="A question that is not asked; may be given several times.")
+@runs_option
+@device_option
+@json_option
+def dig_command(model, text, data, relatives, budget, skip, root, device, as_json):
+    """Everything that can be said about a model, on one page, each statement beside its null.
+
+    It leaves a run like any other: show, report, serve and resume know it.
+    """
+    from digsite.base.errors import UsageError
+    from digsite.cli.run import run_command
+    from digsite.joint.core.allowance import parse_duration
+
+    try:
+        seconds = parse_duration(budget)
+    except ValueError as error:
+        raise UsageError(f"--budget: {error}.") from None
+    place = (
+        model
+        if ":" in model or not Path(model).expanduser().exists()
+        else str(Path(model).expanduser().resolve())
+    )
+    given = [f"model={place!r}", f"seconds={seconds}", f"skip=[{', '.join(skip)}]"]
+    named = {"text": text, "data": data, "relatives": relatives}
+    given += [
+        f"{name}={value!r}" for name, value in named.items()
+    ]  # empty ones too: the study has an example's
+    click.get_current_context().invoke(
+        run_command, studies="dig", overrides=tuple(given), root=root, device=device, as_json=as_json
+    )
+
+
+@click.command("decompose")
+@click.argument("model", metavar="MODEL")
+@click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
+@click.option(
+    "--modules",
+    required=True,
+    metavar="PATTERNS",
+    help="Modules to decompose: names or patterns, comma separated.",
+)
+@click.option(
+    "--data",
+    default="gaussian",
+    show_default=True,
+    metavar="DATA",
+    help="An image set, x.npy, py:module:name, gaussian or uniform.",
+)
+@click.option(
+    "--text", default="", metavar="TEXT", help="A corpus or a text file, for models that read tokens."
+)
+@click.option("--quick", "size", flag_value="quick", help="Fewer steps: a first answer.")
+@runs_option
+@device_option
+def decompose_command(model, overrides, modules, data, text, size, root, device):
+    """Split weights of a model into simple parts, and learn which parts an input uses.
+
+    MODEL is py:module:factory, file:PATH, zoo:NAME#123 or hub:org/name. Settings are key.path=value, such as
+    decompose.C=50 decompose.steps=5000 seeds=2.
+    """
+    from digsite.cli.run import run_command
+    from digsite.weights import refuse_missing
+
+    refuse_missing(model)
+    if text:
+        data = f"text:{text}"
+        if not any(word.startswith("decompose.compare=") for word in overrides):
+            overrides = ("decompose.compare=kl", *overrides)
+    given = [f"model={model}", f"modules=[{', '.join(map(repr, modules.split(',')))}]", f"data={data}"]
+    click.get_current_context().invoke(
+        run_command, studies="own_model", overrides=(*given, *overrides), size=size, root=root, device=device
+    )
+
+
+@click.command("exam")
+@click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
+@click.option(
+    "--contestant",
+    "contestants",
+    multiple=True,
+    metavar="NAME",
+    help="Who sits it: py:module:function for a method of your own, or a name; may be given several times. "
+    "None: all that are shipped.",
+)
+@click.option(
+    "--programs", default="", metavar="NAMES", help="Programs, comma separated; `named` or `all` too."
+)
+@click.option("--quick", "size", flag_value="quick", help="One rotation and short training.")
+@runs_option
+@device_option
+def exam_command(overrides, contestants, programs, size, root, device):
+    """Score ways of taking a transformer apart against compiled programs whose truth is known.
+
+    A method of your own is a function of (model, batches, sites, seed) that gives {site: (V, U)}, or that and a function
+    from token numbers to importances. It is scored beside singular vectors and random directions. See docs/exam.md.
+    """
+    from digsite.cli.run import run_command
+
+    given = []
+    if contestants:
+        names = dict.fromkeys([*contestants, "singular", "random"])
+        given.append(f"contestants=[{', '.join(map(repr, names))}]")
+    if programs:
+        given.append(f"programs=[{', '.join(map(repr, programs.split(',')))}]")
+    click.get_current_context().invoke(
+        run_command,
+        studies="exam-decompose",
+        overrides=(*given, *overrides),
+        size=size,
+        root=root,
+        device=device,
+    )

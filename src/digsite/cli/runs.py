@@ -1,0 +1,175 @@
+"""Verbs over runs that are there: `ls`, `show`, `report`, `mirror`, `rm`."""
+
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from digsite.base.stored import Damaged
+from digsite.cli._options import complete_run, json_option, run_argument, runs_option
+
+if TYPE_CHECKING:
+    from digsite.record import RunDir
+
+MESSAGE = 300  # characters
+
+
+@click.command("ls")
+@click.argument("study", required=False)
+@click.option(
+    "--state",
+    help="Only runs in this state: planned, running, finished, failed, interrupted, killed, damaged.",
+)
+@click.option("-n", "limit", default=30, show_default=True, help="At most this many; 0 for all.")
+@runs_option
+@json_option
+def ls_command(study, state, limit, root, as_json):
+    """Runs, newest first."""
+    from digsite.cli._print import print_json, print_table
+    from digsite.record import list_statuses
+    from digsite.record.shown import row_of_run
+
+    found = [
+        (r, s) for r, s in list_statuses(root) if study in (None, s.study) and state in (None, s.shown_state)
+    ]
+    shown = [(run, _judge_launch(run, status)) for run, status in (found[:limit] if limit > 0 else found)]
+    if as_json:
+        return print_json([row_of_run(run, status) for run, status in shown])
+    rows = [
+        [r.id, s.study, s.shown_state, _percent_done(s), _time_ago(s.created), _short_answer(r, s)]
+        for r, s in shown
+    ]
+    print_table(
+        ["run", "study", "state", "progress", "started", "answer"], rows, right=["progress", "started"]
+    )
+    if len(found) > len(shown):
+        click.echo(f"{len(found) - len(shown)} more: digsite ls -n 0")
+    if not found:
+        click.echo(f"No runs in '{root}' yet. Start one: digsite run STUDY (digsite list shows the studies).")
+
+
+def _judge_launch(run, status):
+    """A run whose launch file cannot be believed is damaged, whatever its status says."""
+    asked = run.read_asked()
+    return replace(status, state="damaged", message=asked.reason) if isinstance(asked, Damaged) else status
+
+
+def _short_answer(run, status) -> str:
+    """The first words of the verdict, or what happened instead."""
+    from digsite.report.facts import results_or_none
+
+    results = results_or_none(run) if status.state == "finished" else None
+    return textwrap.shorten(results.verdict, 60, placeholder=" …") if results else status.message
+
+
+def _percent_done(status) -> str:
+    if status.state == "finished":
+        return "100%"
+    return f"{100 * status.step / status.total:.0f}%" if status.total else ""
+
+
+def _time_ago(moment: float) -> str:
+    seconds = max(0, time.time() - moment)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return "just now"
+
+
+@click.command("show")
+@run_argument
+@click.option("--all", "everything", is_flag=True, help="Every claim and measurement, not only the headline.")
+@runs_option
+@json_option
+def show_command(run, everything, root, as_json):
+    """One run: its answer, the claims that it leads with beside their nulls, where its files are."""
+    from digsite.cli._print import print_json, print_run
+    from digsite.record import find_run
+    from digsite.record.shown import in_full
+
+    found = find_run(run, root)
+    if as_json:
+        return print_json(in_full(found))
+    print_run(found, everything=everything)
+
+
+@click.command("report")
+@click.argument("runs", metavar="RUN|SWEEP...", nargs=-1, required=True, shell_complete=complete_run)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="The file to write.  [default: report.html of the run; for several: ./comparison.html]",
+)
+@runs_option
+@json_option
+def report_command(runs, out, root, as_json):
+    """One self-contained HTML file about a run, about several beside each other, or about a sweep."""
+    from digsite.cli._print import print_json
+    from digsite.report import write_report
+
+    found = [run for name in runs for run in _runs_named(name, root)]
+    target = out or (found[0].report if len(found) == 1 else Path("comparison.html"))
+    write_report(found, target)
+    if as_json:
+        return print_json({"report": str(target), "runs": [str(run.path) for run in found]})
+    click.echo(target)
+
+
+def _runs_named(name: str, root: Path) -> list["RunDir"]:
+    """A run, or the members of a sweep of that very name."""
+    from digsite.base.errors import UsageError
+    from digsite.record import find_run
+    from digsite.record.sweeps import sweeps_in
+
+    for sweep in sweeps_in(root):
+        if sweep.name == name:
+            members = [member.run for member in sweep.members if member.run.launch.is_file()]
+            if not members:
+                raise UsageError(
+                    f"The sweep '{name}' has no runs.", hint=f"Start it: digsite sweep retry {name}"
+                )
+            return members
+    return [find_run(name, root)]
+
+
+@click.command("mirror")
+@run_argument
+@click.option("--to", "kind", required=True, help="wandb, tensorboard or mlflow.")
+@click.option("--project", default="digsite", show_default=True, help="Project or experiment of the tracker.")
+@click.option("--live", is_flag=True, help="Go on until the run has ended.")
+@runs_option
+def mirror_command(run, kind, project, live, root):
+    """Copy a run to the tracker that your team watches."""
+    from digsite.mirrors import follow_run
+    from digsite.record import find_run
+
+    found = find_run(run, root)
+    place = follow_run(found, kind, project=project, live=live)
+    click.echo(f"{found.id} -> {kind}: {place}")
+
+
+@click.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_run)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@runs_option
+def rm_command(names, yes, root):
+    """Move runs to the trash folder inside the runs folder."""
+    from digsite.base.errors import LockHeld
+    from digsite.record import find_run
+    from digsite.record.listing import move_to_trash
+    from digsite.record.status import is_locked
+
+    found = [find_run(name, root) for name in names]
+    for run in found:
+        if run.status().alive or is_locked(run.lock):
+            raise LockHeld(
+                f"Run '{run.id}' is still running (process {run.status().pid}).", hint="Stop it first."
+            )
+    if not yes:
+        click.confirm(f"Move {len(found)} run{'s' if len(found) > 1 else ''} to the trash?", abort=True)
+    for run in found:
+        click.echo(f"{run.id} -> {move_to_trash(run)}")

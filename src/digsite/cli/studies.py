@@ -1,0 +1,175 @@
+"""Verbs that tell what could be run: `list`, `config`, `describe`, and `demo`, which runs a little of each room."""
+
+import ast
+import re
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from digsite.base import families
+from digsite.cli._options import (
+    complete_study,
+    device_option,
+    json_option,
+    runs_option,
+    size_options,
+    studies_option,
+)
+
+
+@click.command("list")
+@click.argument("room", required=False)
+@studies_option
+@json_option
+def list_command(room, extra, as_json):
+    """Studies: room, purpose, minutes."""
+    from digsite.cli._print import print_json, print_table
+    from digsite.studies import all_studies
+    from digsite.studies.find import damaged_studies
+
+    chosen = sorted(
+        (s for s in all_studies(extra).values() if room in (None, s.room)), key=lambda s: (s.room, s.name)
+    )
+    if as_json:
+        return print_json(
+            [{"study": s.name, "room": s.room, "minutes": s.minutes, "purpose": s.purpose} for s in chosen]
+        )
+    print_table(
+        ["room", "study", "minutes", "question"],
+        [[s.room, s.name, f"{s.minutes:g}", s.purpose + _say_needs(s)] for s in chosen],
+        right=["minutes"],
+    )
+    click.echo("Run one: digsite run STUDY [--quick]")
+    for name, error in damaged_studies(extra).items():
+        click.echo(f"Damaged study '{name}': {error.message}", err=True)
+
+
+def _say_needs(study) -> str:
+    return f" (needs {', '.join(study.needs)} in DIGSITE_DATA)" if study.needs else ""
+
+
+@click.group("config")
+def config_command():
+    """What a study would run with, and what could be set."""
+
+
+@config_command.command("show")
+@click.argument("study", shell_complete=complete_study)
+@click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of config values.")
+@size_options
+@studies_option
+@json_option
+def show_config(study, overrides, config_file, size, extra, as_json):
+    """The resolved config, with the origin of each value."""
+    from digsite.cli._print import print_json, print_table
+    from digsite.config.overrides import leaf_paths
+    from digsite.studies import find_study
+    from digsite.studies.plan import plan_run
+
+    planned = plan_run(
+        find_study(study, extra), size=size or "full", config_file=config_file, overrides=overrides
+    )
+    leaves = leaf_paths(planned.tree)
+    if as_json:
+        origins = {path: planned.layers.find_origin(path) for path in leaves}
+        return print_json({"study": study, "config": planned.tree, "origins": origins})
+    print_table(["key", "value", "from"], [[p, v, planned.layers.find_origin(p)] for p, v in leaves.items()])
+
+
+@config_command.command("schema")
+@click.argument("study", shell_complete=complete_study)
+@studies_option
+def show_schema(study, extra):
+    """JSON schema of the study's config: every key with its type, range and description."""
+    from digsite.cli._print import print_json
+    from digsite.studies import find_study
+    from digsite.worker.methods import config_class
+
+    print_json(config_class(find_study(study, extra).method).model_json_schema())
+
+
+@click.command("describe")
+@click.argument("family", required=False)
+@json_option
+def describe_command(family, as_json):
+    """Members of a family: losses, scores, measures, readers, methods, architectures and so on.
+
+    Without a name, the families.
+    """
+    from digsite.base import families
+    from digsite.base.errors import NotFound, name_nearest
+    from digsite.cli._print import print_json, print_table
+
+    known = find_families()
+    if family is None:
+        rows = [[name, what, len(families.list_members(package))] for name, (package, what) in known.items()]
+        return (
+            print_json(rows)
+            if as_json
+            else print_table(["family", "what it is", "members"], rows, right=["members"])
+        )
+    if family not in known:
+        raise NotFound(f"There is no family '{family}'. {name_nearest(family, known)}")
+    members = {
+        name: families.read_purpose(module) for name, module in families.scan_family(known[family][0]).items()
+    }
+    if as_json:
+        return print_json(members)
+    print_table(["member", "what it does"], list(members.items()))
+
+
+# A family whose folder has another name than people would look for; every other one is called as its folder.
+RENAMED = {"digsite.data.sets": "datasets"}
+
+
+def find_families() -> dict[str, tuple[str, str]]:
+    """Family -> its package and what it is, read from the text of the packages: nothing is imported for it.
+
+    A family is a package whose `__init__.py` says what a `Member` has. Of two of one name the second is `room.name`.
+    """
+    home, found = families.find_folder("digsite"), {}
+    for path in sorted(home.rglob("__init__.py")):
+        text = path.read_text(errors="replace")
+        package = ".".join(("digsite", *path.parent.relative_to(home).parts))
+        if re.search(r"^(class Member\b|Member = )", text, re.M):
+            name = RENAMED.get(package, path.parent.name)
+            name = f"{package.split('.')[1]}.{name}" if name in found else name
+            found[name] = (package, (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0])
+    return found
+
+
+@click.command("demo")
+@runs_option
+@device_option
+def demo_command(root, device):
+    """All five rooms in small on bundled data; ends with a report to open."""
+    from digsite.cli._print import print_run
+    from digsite.cli._start import execute_and_report, explain_end
+    from digsite.report import write_report
+    from digsite.studies import all_studies
+    from digsite.studies.plan import plan_run, start_run
+
+    chosen = [s for s in all_studies().values() if s.demo is not None]
+    chosen.sort(key=lambda study: study.minutes)  # the quickest first: a first answer comes soon
+    finished, worst = [], 0
+    for number, study in enumerate(chosen, 1):
+        click.secho(f"\n{number}/{len(chosen)}  {study.room}: {study.purpose}", bold=True)
+        began = time.monotonic()
+        run = start_run(plan_run(study, size="demo"), root)
+        (code,) = execute_and_report([run], device=device, quiet=not sys.stderr.isatty())
+        explain_end(run, code)
+        print_run(run)
+        click.echo(f"took {time.monotonic() - began:.0f} s")
+        worst = max(worst, code)
+        if code in (75, 130, 143):
+            sys.exit(code)
+        if code == 0:
+            finished.append(run)
+    out = root / "demo.html"
+    write_report(finished, out)
+    click.secho(f"\nThe report of all of it: {out}", bold=True)
+    click.echo("Every run, live in a browser: digsite serve")
+    sys.exit(worst)

@@ -1,1 +1,0 @@
-"""One file per tracker; each has `open_mirror(run, project) -> Mirror`."""

@@ -1,1 +1,0 @@
-"""Tensors for the eye: read in pieces from safetensors files with NumPy alone."""
