@@ -7,6 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,11 @@ from hypothesis import HealthCheck, settings
 HERE = Path(__file__).parent
 PLUGIN = HERE / "plugin"
 sys.path.insert(0, str(PLUGIN))
+sys.path.append(str(HERE))
+
+# The shapes of the methods are checked in every test that calls them.
+CHECKED = [f"digsite.{room}.core" for room in ("graft",)]
+jaxtyping.install_import_hook(CHECKED, "checked_shapes.check")
 
 torch.set_num_threads(1)
 # Derandomized: the same examples everywhere. No deadline: the machine may be busy.

@@ -1,7 +1,7 @@
 """Merges that average the parents, each weight counting in its own way; they need no common start."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -134,7 +134,7 @@ def measure_fisher(model: nn.Module, rows: Int[Tensor, "n length"], draw: torch.
 
 
 @torch.no_grad()
-def measure_grams(model: nn.Module, rows: Int[Tensor, "n length"]) -> State:
+def measure_grams(model: nn.Module, rows: Shaped[Tensor, "n ..."]) -> State:
     """X^T X (in, in) per token of what every linear map of `model` reads on `rows`, by the name of its weight."""
     grams: State = {}
     handles = []

@@ -173,7 +173,7 @@ def _average_repaired(receiver: Side, ordered: nn.Module, x: Tensor | None) -> n
 
 
 def write_matrices(
-    model: nn.Module, weights: list[Float[Tensor, "out in"]], biases: list[Float[Tensor, "out"]]
+    model: nn.Module, weights: list[Float[Tensor, "_ _"]], biases: list[Float[Tensor, "_"]]
 ) -> nn.Module:
     """A copy of the model with these matrices, in the order of its layers; what has no bias gets none."""
     copy = copy_model(model)
