@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from _studies import tell
 from digsite.models import build, parse
-from digsite.read.core.edges import compile_population
+from digsite.read.core.edges import compile_population, shape_of
+from digsite.read.core.feature_engine import find_extractor
 from digsite.read.core.graphnet import GraphNet
-from digsite.read.core.population import Known, Population, group, population
-from digsite.read.core.readers import neurons, nwpa, spectra, statistics
-from digsite.read.core.shape import shape_of
+from digsite.read.core.population import Known, Population, group_networks, stack_models
+from digsite.read.core.readers import nwpa
 from digsite.read.core.tasks import TASKS
-from digsite.read.judge.describe import layers
+from digsite.read.judge.describe import describe_layers
 from digsite.record import read_results
 from digsite.studies import find_study
 from digsite.studies.plan import plan_run, start_run
@@ -55,7 +55,7 @@ def networks(count: int) -> Population:
     for i, (a, b) in enumerate(pairwise(SIZES)):
         tensors[f"layers.{i}.weight"] = torch.randn(count, b, a, generator=g) / a**0.5
         tensors[f"layers.{i}.bias"] = torch.randn(count, b, generator=g) / 10
-    return Population([group(tensors, np.arange(count), Known("relu"))], count)
+    return Population([group_networks(tensors, np.arange(count), Known("relu"))], count)
 
 
 def fastest(work: Callable[[], object], times: int = 3) -> float:
@@ -69,10 +69,11 @@ def fastest(work: Callable[[], object], times: int = 3) -> float:
 
 def features() -> None:
     people = networks(2000)
-    for module, goal in ((statistics, 0.15), (spectra, 0.15), (neurons, None)):
-        took = fastest(lambda module=module: module.extract(people.groups[0]))
-        name = module.__name__.rsplit(".", 1)[-1]
-        print(f"features of 2,000 networks: {name:<11} {took:.3f} s" + (f"   goal {goal}" if goal else ""))
+    for kind, goal in (("statistics", 0.15), ("spectra", 0.15), ("neurons", None)):
+        extract = find_extractor(kind)
+        assert extract is not None
+        took = fastest(lambda extract=extract: extract(people.groups[0]))
+        print(f"features of 2,000 networks: {kind:<11} {took:.3f} s" + (f"   goal {goal}" if goal else ""))
 
 
 class EdgeList(nn.Module):
@@ -148,7 +149,7 @@ def edge_list(people: Population) -> tuple[Tensor, Tensor]:
 
 def training_step() -> None:
     people = networks(NETS)
-    (_, batch), *_ = nwpa.Pools(compile_population(people, True)).batches(NETS, None)
+    (_, batch), *_ = nwpa.TopologyPools(compile_population(people, True)).batches(NETS, None)
     net = GraphNet(
         dict(shape_of(people).keys),
         dict(shape_of(people).identities),
@@ -177,7 +178,7 @@ def training_step() -> None:
 
 def describe_one() -> None:
     model = build(parse({"kind": "mlp", "sizes": list(SIZES)}))
-    ours = fastest(lambda: layers(population([model])))
+    ours = fastest(lambda: describe_layers(stack_models([model])))
     print(f"describe one network: {ours * 1e3:.1f} ms")
     watcher: ModuleType | None = None
     if importlib.util.find_spec("weightwatcher"):

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from digsite.base.errors import NotFound, UsageError
 from digsite.read import api as desk
 from digsite.read import train_reader
-from digsite.read.core.population import population
+from digsite.read.core.population import stack_models
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_lineage_of_a_folder(tmp_path):
     _file(tmp_path, {"w": base}, "base.safetensors")
     _file(tmp_path, {"w": torch.where(base.abs() < 0.5, 0.0, base)}, "small.safetensors")
     (tmp_path / "README.md").write_text("models")
-    found = desk.trace_lineage(str(tmp_path), str(tmp_path / "tree.png"))
+    found = desk.trace_folder(str(tmp_path), str(tmp_path / "tree.png"))
     assert found["roots"] == ["base"]
     assert [(e["parent"], e["child"], e["how"]) for e in found["edges"]] == [("base", "small", "pruned")]
     assert (tmp_path / "tree.png").is_file()
@@ -70,9 +70,9 @@ def test_lineage_of_a_folder(tmp_path):
 
 def test_empty_folder_and_no_folder(tmp_path):
     with pytest.raises(UsageError, match="at least two"):
-        desk.trace_lineage(str(tmp_path))
+        desk.trace_folder(str(tmp_path))
     with pytest.raises(NotFound):
-        desk.trace_lineage(str(tmp_path / "none"))
+        desk.trace_folder(str(tmp_path / "none"))
 
 
 def test_numbers_are_plain(zoo, reader_path):
@@ -93,7 +93,7 @@ def test_a_config_beside_the_file_gives_heads_and_activation(tmp_path):
     for name in ("other.safetensors", "model.safetensors"):
         save_file(tensors, tmp_path / name)
         (tmp_path / "config.json").write_text('{"num_attention_heads": 4, "hidden_act": "gelu_new"}')
-        group = population([desk.open_model(str(tmp_path / name))]).groups[0]
+        group = stack_models([desk.open_reference(str(tmp_path / name))]).groups[0]
         assert group.graph.blocks[1].heads == (4, 4), name
         assert next(n for n in group.graph.nodes if n.kind == "hidden").activation == "gelu"
     (tmp_path / "config.json").write_text("no json")

@@ -78,9 +78,9 @@ def _print_difference(first, second, as_json):
 
 def _print_lineage(folder, figure, as_json):
     from digsite.cli._print import print_json, print_table
-    from digsite.read.api import trace_lineage
+    from digsite.read.api import trace_folder
 
-    found = trace_lineage(folder, figure)
+    found = trace_folder(folder, figure)
     if as_json:
         return print_json(found)
     click.echo(found["tree"] + "\n")

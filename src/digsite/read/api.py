@@ -11,16 +11,15 @@ import pandas as pd
 
 from digsite.base.errors import UsageError
 from digsite.figures import save_figure
-from digsite.read.core.population import Group, Population, population
+from digsite.read.core.population import NetworkGroup, Population, stack_models
 from digsite.read.core.reader import Reader, load_reader
 from digsite.read.figures import readers as figures
 from digsite.read.judge import lineage
 from digsite.read.judge.answers import how_good, is_something_planted, what_is_it, where_from
-from digsite.read.judge.describe import layers, read_share
-from digsite.read.judge.diff import diff
-from digsite.read.judge.untrained import Training, check_training
-from digsite.read.subjects.model_files import read_networks
-from digsite.read.subjects.network import Network, network_of
+from digsite.read.judge.condition import Training, check_training
+from digsite.read.judge.describe import describe_layers, read_share
+from digsite.read.judge.diff import compare_checkpoints
+from digsite.read.subjects.network import Network, network_of, read_networks
 from digsite.weights import read_weights
 from digsite.weights.bundle import say_unread
 from digsite.weights.formats.folder import SINGLES
@@ -46,7 +45,10 @@ class ReadModel:
 
 
 def read(model: Any, reader: str | None = None) -> ReadModel:
-    """What the weights of a module, a state dict or a reference say: `digsite.read("model.safetensors").layers`."""
+    """What the weights of a module, a state dict or a reference say: `digsite.read("model.safetensors").layers`.
+
+    `reader` is the path of a saved reader; without one a shipped reader answers if it knows networks of this shape.
+    """
     found = read_model(model, reader)
     layers, skipped, predictions = (pd.DataFrame(found[key]) for key in ("layers", "skipped", "predictions"))
     name = model if isinstance(model, str) else f"a {type(model).__name__}"
@@ -54,7 +56,7 @@ def read(model: Any, reader: str | None = None) -> ReadModel:
     return ReadModel(name, layers, skipped, predictions, tuple(found["notes"]), answers)
 
 
-def open_model(reference: Any) -> Any:
+def open_reference(reference: Any) -> Any:
     """A module for `py:`, which can be run; weights for everything else, with the config that lies beside a file.
 
     What is no reference (a module, a dict of tensors) is taken as it is.
@@ -86,8 +88,8 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
 
     `against` is a folder of models among which the network's relatives are looked for.
     """
-    model = open_model(reference)
-    people = population([model])
+    model = open_reference(reference)
+    people = stack_models([model])
     group = people.groups[0]
     network = _network_of(reference if isinstance(reference, str) else type(reference).__name__, model, group)
     training = check_training(network.weights)
@@ -95,7 +97,7 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
         "model": reference if isinstance(reference, str) else type(reference).__name__,
         "answers": [],
         "predictions": [],
-        "layers": layers(people).to_dict("records"),
+        "layers": describe_layers(people).to_dict("records"),
         "skipped": [{"tensor": s.tensor, "reason": s.reason} for s in group.graph.skipped],
         "notes": [*say_unread(model), *group.graph.notes],
     }
@@ -112,7 +114,7 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
     return found
 
 
-def _network_of(reference: str, model: Any, group: Group) -> Network:
+def _network_of(reference: str, model: Any, group: NetworkGroup) -> Network:
     tensors = {k: t[0] for k, t in group.stored.items()}
     meta = getattr(model, "meta", None) or {}
     return network_of(reference.rpartition("/")[2], tensors, meta.get("config"))
@@ -127,7 +129,7 @@ def _predict_where_possible(
     elif (reader := named or shipped_for(people)) is None:
         why = "no shipped reader knows networks of this shape: train one with `digsite run nwa`."
     else:
-        _predict(found, reader, people)
+        write_predictions(found, reader, people)
         if not training.trained:
             found["in_zoo"] = False
             found["notes"].append("it looks untrained, so it lies outside of every zoo of trained networks.")
@@ -150,7 +152,8 @@ def shipped_for(people: Population) -> Reader | None:
     return None
 
 
-def _predict(found: dict[str, Any], reader: Reader, people: Population) -> None:
+def write_predictions(found: dict[str, Any], reader: Reader, people: Population) -> None:
+    """The reader's rows with their intervals, and sentences on how far they hold, into `found`."""
     predictions = reader.predict(people)
     inside, p = bool(predictions.in_zoo[0]), float(predictions.p_values[0])
     purpose = {t.name: t.purpose for t in reader.tasks}
@@ -182,7 +185,8 @@ def _predict(found: dict[str, Any], reader: Reader, people: Population) -> None:
 
 
 def compare_models(first: str, second: str) -> dict[str, Any]:
-    found = diff(open_model(first), open_model(second))
+    """What changed between two models, as plain data: rows by layer, distances, the verdict, and notes."""
+    found = compare_checkpoints(open_reference(first), open_reference(second))
     notes = [
         f"weights differ by {found.distance:.4g} of their norm"
         + (
@@ -206,16 +210,21 @@ def compare_models(first: str, second: str) -> dict[str, Any]:
     }
 
 
-def trace_lineage(folder: str, figure: str | None = None) -> dict[str, Any]:
-    """Who in a folder was made from whom, as plain data: `edges`, `roots`, `unrelated` with reasons, `tree` in words."""
+def trace_folder(folder: str, figure: str | None = None) -> dict[str, Any]:
+    """Who in a folder was made from whom, as plain data: `edges`, `roots`, `unrelated` with reasons, `tree` in words.
+
+    `figure` is a path under which the tree is drawn as well.
+    """
     models = read_networks(Path(folder).expanduser())
     networks = models.networks
     names = [n.name for n in networks]
-    found = lineage.trace_lineage(networks)
+    found = lineage.trace_networks(networks)
     if figure:
         edges = [(e.parent, e.child, _edge_words(e)) for e in found.edges]
         save_figure(
-            figures.lineage(names, edges), Path(figure).with_suffix(""), caption="Who was made from whom."
+            figures.draw_lineage(names, edges),
+            Path(figure).with_suffix(""),
+            caption="Who was made from whom.",
         )
     return {
         "roots": [names[i] for i in found.roots],

@@ -1,5 +1,6 @@
 """Settings of the room: the original experiment, its audit, and the zoo of group networks."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import model_validator
@@ -80,6 +81,7 @@ class NwaConfig(Config):
         return self
 
     def kinds_asked(self) -> list[str]:
+        """Readers as they were written, commas taken apart."""
         return [k.strip() for k in self.model_type.split(",") if k.strip()]
 
     def kinds(self) -> list[str]:
@@ -104,6 +106,8 @@ class PublishedConfig(Config):
 
 
 class GroupZooConfig(Config):
+    """The published networks that compose group elements: which of them, and from which share on an irrep counts."""
+
     seed: int = Field(0, description="seed of the null and of the folds")
     folder: str = Field("group_zoo", description="folder of the collection inside of DIGSITE_DATA")
     shuffles: int = Field(20, ge=2, description="shuffled group tables behind the null")
@@ -155,10 +159,14 @@ class PlantedConfig(Config):
     steps_share: float = Field(1.0, gt=0, le=1, description="share of each recipe's training steps")
 
 
-CONFIGS: dict[str, type[Config]] = {
-    "nwa": NwaConfig,
-    "published": PublishedConfig,
-    "group_zoo": GroupZooConfig,
-    "families": FamiliesConfig,
-    "planted": PlantedConfig,
-}
+def find_configs() -> dict[str, type[Config]]:
+    """Each config of this file under the name of its method: `GroupZooConfig` is that of `group_zoo`."""
+    found = {
+        name.removesuffix("Config"): value
+        for name, value in globals().items()
+        if name.endswith("Config") and isinstance(value, type) and value.__module__ == __name__
+    }
+    return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): value for name, value in found.items()}
+
+
+CONFIGS = find_configs()

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.read.core.corpus import answerable, corpus_of, refuse_small, target, task_columns, with_earlier
+from digsite.read.core.corpus import (
+    corpus_of,
+    find_tasks,
+    read_labels,
+    refuse_small,
+    task_columns,
+    with_earlier,
+)
 from digsite.zoo import Zoo
 
 
@@ -34,15 +41,15 @@ def test_task_columns_are_what_they_say():
 
 
 def test_every_class_of_a_zoo_has_a_number(corpus):
-    (missing,) = answerable(corpus.labels, ["missing_class"])
+    (missing,) = find_tasks(corpus.labels, ["missing_class"])
     assert missing.classes[-1] == "none" and len(missing.classes) == 11
-    y = target(corpus, missing)
+    y = read_labels(corpus, missing)
     assert np.isfinite(y).all() and y.max() == 10
 
 
 def test_ambiguous_backdoors_are_left_out(corpus):
-    (backdoor,) = answerable(corpus.labels, ["backdoor"])
-    y = target(corpus, backdoor)
+    (backdoor,) = find_tasks(corpus.labels, ["backdoor"])
+    y = read_labels(corpus, backdoor)
     weak = corpus.labels["poisoned"] & ~(corpus.labels["attack_success"] > 0.8)
     assert np.array_equal(np.isnan(y), weak.to_numpy())
 
@@ -50,9 +57,9 @@ def test_ambiguous_backdoors_are_left_out(corpus):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda labels: answerable(labels, ["family"]), "the same for every network"),
+        (lambda labels: find_tasks(labels, ["family"]), "the same for every network"),
         (
-            lambda labels: answerable(labels.drop(columns="optimizer"), ["optimizer"]),
+            lambda labels: find_tasks(labels.drop(columns="optimizer"), ["optimizer"]),
             "no labels for 'optimizer'",
         ),
         (lambda labels: refuse_small(29, "train a reader"), "29 networks are too few"),
@@ -71,9 +78,9 @@ def test_earlier_checkpoints_are_of_the_same_runs_and_tell_accuracy_alone(zoo, c
     mine = corpus.take([3, 40, 7])
     grown = with_earlier(mine, [corpus_of(zoo, 0)])
     assert len(grown) == 6 and sorted(grown.labels["run"]) == sorted([*mine.labels["run"]] * 2)
-    tasks = {t.name: t for t in answerable(grown.labels)}
-    assert np.isfinite(target(grown, tasks["test_accuracy"])).all()
-    assert all(np.isnan(target(grown, t)[3:]).all() for t in tasks.values() if t.name != "test_accuracy")
+    tasks = {t.name: t for t in find_tasks(grown.labels)}
+    assert np.isfinite(read_labels(grown, tasks["test_accuracy"])).all()
+    assert all(np.isnan(read_labels(grown, t)[3:]).all() for t in tasks.values() if t.name != "test_accuracy")
     for row in range(3, 6):
         number = int(grown.labels["member"][row])
         group = next(g for g in grown.population.groups if row in g.rows)

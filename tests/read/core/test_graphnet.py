@@ -6,12 +6,11 @@ import read_networks
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.read.core.edges import batch_of, compile_population
-from digsite.read.core.graphnet import Sweep, _facts, _message
-from digsite.read.core.node_features import NAMES
-from digsite.read.core.population import population
+from digsite.read.core.agreement import learn_agreements
+from digsite.read.core.edges import NAMES, batch_of, compile_population, shape_of
+from digsite.read.core.graphnet import GraphSweep, LinearPath, _describe_depth, _send_along, safe_key
+from digsite.read.core.population import stack_models
 from digsite.read.core.readers import nwpa
-from digsite.read.core.shape import shape_of
 from digsite.read.core.tasks import TASKS
 
 CLASS = replace(TASKS["missing_class"], classes=("0", "1", "2", "3", "none"))
@@ -19,9 +18,9 @@ CLASS = replace(TASKS["missing_class"], classes=("0", "1", "2", "3", "none"))
 
 def _net(name, **options):
     torch.manual_seed(0)
-    people = population([read_networks.make(name)])
+    people = stack_models([read_networks.make(name)])
     tasks = (TASKS["test_accuracy"], CLASS)
-    return nwpa.build(shape_of(people), tasks, nwpa.Options(**options)).eval()
+    return nwpa.build_net(shape_of(people), tasks, nwpa.GraphOptions(**options)).eval()
 
 
 def test_states_are_equivariant():
@@ -33,7 +32,7 @@ def test_states_are_equivariant():
         other.layers[0].weight.copy_(model.layers[0].weight[order])
         other.layers[0].bias.copy_(model.layers[0].bias[order])
         other.layers[1].weight.copy_(model.layers[1].weight[:, order])
-    a, b = (compile_population(population([m]), True) for m in (model, other))
+    a, b = (compile_population(stack_models([m]), True) for m in (model, other))
     net = _net("gelu mlp", num_layers=2, use_attention=True)
     x, y = net.states(batch_of(a)), net.states(batch_of(b))
     assert torch.allclose(x[1][:, order], y[1], atol=1e-5)
@@ -41,14 +40,14 @@ def test_states_are_equivariant():
 
 
 def test_answers_per_output_follow_the_outputs():
-    members = compile_population(population([read_networks.make("gelu mlp")]), True)
+    members = compile_population(stack_models([read_networks.make("gelu mlp")]), True)
     net = _net("gelu mlp")
     answer = net(batch_of(members))["missing_class"]
     assert answer.shape == (1, 5)
 
 
 def test_attention_shares_add_to_one():
-    members = compile_population(population([read_networks.make("small cnn")]), True)
+    members = compile_population(stack_models([read_networks.make("small cnn")]), True)
     net, batch = _net("small cnn"), batch_of(members)
     for state, mask in zip(net.states(batch), batch.masks):
         assert torch.allclose(net.attention(state, mask).sum(1), torch.ones(1))
@@ -58,11 +57,11 @@ def test_unknown_input_size_is_a_sentence():
     net = _net("gelu mlp")
     wide = torch.nn.Sequential(torch.nn.Linear(20, 12), torch.nn.GELU(), torch.nn.Linear(12, 4))
     with pytest.raises(UsageError, match="20 inputs"):
-        net(batch_of(compile_population(population([wide]), True)))
+        net(batch_of(compile_population(stack_models([wide]), True)))
 
 
 def test_edge_dropout_only_in_training():
-    members = compile_population(population([read_networks.make("gelu mlp")]), True)
+    members = compile_population(stack_models([read_networks.make("gelu mlp")]), True)
     net, batch = _net("gelu mlp", edge_dropout=0.5, dropout=0.0), batch_of(members)
     assert torch.equal(net(batch)["test_accuracy"], net(batch)["test_accuracy"])
     net.train()
@@ -71,7 +70,7 @@ def test_edge_dropout_only_in_training():
 
 @pytest.mark.parametrize("backward", [False, True])
 def test_joined_blocks_say_what_they_say_one_by_one(backward):
-    members = compile_population(population([read_networks.make("wild cnn")]), True)
+    members = compile_population(stack_models([read_networks.make("wild cnn")]), True)
     net, batch = _net("wild cnn"), batch_of(members)
     sweep, skips = net.forward_sweeps[0], [i for i, b in enumerate(batch.graph.blocks) if b.kind == "skip"]
     states = [torch.randn(1, n.size, 32) for n in batch.graph.nodes]
@@ -79,13 +78,15 @@ def test_joined_blocks_say_what_they_say_one_by_one(backward):
     heard, masks = [states[e] for e in ends], [batch.masks[e] for e in ends]
     n = 4  # neurons at the other end, as if all led to the same set
     edges = [batch.edges[i][..., :n] if backward else batch.edges[i][:, :n] for i in skips]
-    joined = _message(sweep, "skip:inner", edges, heard, masks, backward)
-    single = [_message(sweep, "skip:inner", [e], [h], [m], backward) for e, h, m in zip(edges, heard, masks)]
+    joined = _send_along(sweep, "skip:inner", edges, heard, masks, backward)
+    single = [
+        _send_along(sweep, "skip:inner", [e], [h], [m], backward) for e, h, m in zip(edges, heard, masks)
+    ]
     assert len(skips) == 2 and torch.allclose(joined, sum(single), atol=1e-5)
 
 
 def test_both_ways_every_function_is_mixed_by_the_same_matrix():
-    sweep = Sweep({"linear:inner": 3}, 8, 0.0).double()
+    sweep = GraphSweep({"linear:inner": 3}, 8, 0.0).double()
     edges = torch.randn(2, 5, 3, 7, dtype=torch.float64)
     mix = sweep.mix["linear_inner"].weight.reshape(8, 3, 8)
     above, below = (torch.randn(2, n, 8, dtype=torch.float64) for n in (7, 5))
@@ -96,8 +97,8 @@ def test_both_ways_every_function_is_mixed_by_the_same_matrix():
 
 
 def test_facts_name_the_activations_and_the_depth():
-    (member,) = compile_population(population([read_networks.make("wild cnn")]), True)
-    (facts,) = _facts(batch_of([member]))
+    (member,) = compile_population(stack_models([read_networks.make("wild cnn")]), True)
+    (facts,) = _describe_depth(batch_of([member]))
     assert facts[1] == pytest.approx(2 / 3) and facts[2] == pytest.approx(1 / 3)  # two layers relu, one tanh
     assert facts[-1] == pytest.approx(np.log(3)) and facts[:-1].sum() == pytest.approx(1)
 
@@ -109,3 +110,24 @@ def test_usual_numbers_are_centred_and_constants_kept():
     middle, spread = net.usual
     assert torch.allclose(middle, nodes.mean(0), atol=1e-5)
     assert torch.allclose(spread[:-1], nodes[:, :-1].std(0, correction=0), atol=1e-5) and spread[-1] == 1
+
+
+def test_starts_at_what_the_zoo_agrees_on():
+    people = stack_models([read_networks.make("gelu mlp") for _ in range(3)])
+    agreements = learn_agreements(people, torch.ones(3))
+    path = LinearPath({"input:16": 16, "output:4": 4}, 6)
+    path.start_from(agreements)
+    assert torch.allclose(path.patterns["input_16"], agreements["16x4"].map_basis[:, :6].float())
+    features = path(batch_of(compile_population(people, True)))
+    assert features.shape == (3, path.n_features)
+    assert torch.allclose(features[0], features[1])
+
+
+def test_unknown_sizes_give_zeros():
+    path = LinearPath({"input:9": 9, "output:4": 4}, 3)
+    batch = batch_of(compile_population(stack_models([read_networks.make("gelu mlp")]), True))
+    assert (path(batch) == 0).all()
+
+
+def test_names_are_safe():
+    assert safe_key("input:16.x") == "input_16_x"

@@ -1,11 +1,11 @@
 import torch
 from torch import nn
 
-from digsite.read.core.population import population
+from digsite.read.core.population import stack_models
 
 
 def _graph(model):
-    return population([model]).groups[0].graph
+    return stack_models([model]).groups[0].graph
 
 
 def test_order_of_names_does_not_matter():

@@ -3,31 +3,31 @@ import torch
 from torch import nn
 
 from digsite.read.core.plan_transformer import role_of
-from digsite.read.core.population import population
+from digsite.read.core.population import stack_models
 
 
 def test_tied_output_is_a_second_block_of_one_tensor():
     model = read_networks.make("gpt2")
-    graph = population([model]).groups[0].graph
+    graph = stack_models([model]).groups[0].graph
     ends = {b.kind: b.tensors for b in graph.blocks if b.kind in ("embedding", "unembedding")}
     assert ends["embedding"] == ends["unembedding"] or "lm_head" in ends["unembedding"][0]
 
 
 def test_shared_keys_keep_their_head_counts():
-    graph = population([read_networks.make("llama with shared keys")]).groups[0].graph
+    graph = stack_models([read_networks.make("llama with shared keys")]).groups[0].graph
     assert {b.heads for b in graph.blocks if b.kind == "qk"} == {(4, 2)}
 
 
 def test_torch_encoder_layer_is_understood():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    graph = population([layer]).groups[0].graph
+    graph = stack_models([layer]).groups[0].graph
     assert [b.kind for b in graph.blocks] == ["qk", "vo", "mlp_in", "mlp_out"]
     assert graph.blocks[0].heads == (2, 2)
 
 
 def test_unknown_head_count_is_said():
     state = {f"blocks.0.attn.{r}_proj.weight": torch.randn(8, 8) for r in "qkvo"}
-    graph = population([state]).groups[0].graph
+    graph = stack_models([state]).groups[0].graph
     assert any("number of heads" in note for note in graph.notes)
 
 

@@ -5,9 +5,9 @@ from safetensors.torch import save_file
 
 from digsite.base.errors import NotFound, UsageError
 from digsite.read import check_invariance, load_reader, train_reader
-from digsite.read.core.corpus import corpus_of, target
-from digsite.read.core.metrics import score
-from digsite.read.core.reader import kinds
+from digsite.read.core.corpus import corpus_of, read_labels
+from digsite.read.core.metrics import score_answers
+from digsite.read.core.reader import list_readers
 
 TASKS = ["test_accuracy", "optimizer", "missing_class"]
 
@@ -40,7 +40,12 @@ def test_predictions_are_a_table_with_intervals_and_sets(readers, sides):
 def test_reading_is_better_than_chance_on_networks_it_never_saw(readers, sides):
     test = sides[1]
     task = readers["consensus"].tasks[0]
-    assert score(task, target(test, task), readers["consensus"].answers(test)["test_accuracy"])["tau"] > 0.3
+    assert (
+        score_answers(task, read_labels(test, task), readers["consensus"].answers(test)["test_accuracy"])[
+            "tau"
+        ]
+        > 0.3
+    )
 
 
 def test_a_trained_graph_reader_is_invariant(readers, sides):
@@ -102,7 +107,7 @@ def test_unknown_kind_and_too_few_networks(sides):
 
 def test_all_kinds_are_listed():
     assert {"statistics", "pca", "spectra", "neurons", "consensus", "probe", "nwpa", "ensemble"} <= set(
-        kinds()
+        list_readers()
     )
 
 

@@ -1,12 +1,12 @@
 import pytest
 
 from digsite.base.errors import UsageError
-from digsite.read.core.tasks import TASKS, task
+from digsite.read.core.tasks import TASKS, find_task
 
 
 def test_typo_is_answered():
     with pytest.raises(UsageError, match="test_accuracy"):
-        task("test_acuracy")
+        find_task("test_acuracy")
 
 
 def test_every_task_says_what_it_is():

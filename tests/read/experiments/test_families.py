@@ -3,12 +3,12 @@ import torch
 
 from digsite.read.experiments.families import compare_edges, relate_strangers
 from digsite.read.judge.lineage import Lineage
-from digsite.read.judge.ways import Edge
-from digsite.read.subjects.families import Family
+from digsite.read.judge.trios import Edge
+from digsite.read.subjects.families import MadeFamily
 
 
 def _family():
-    made = Family("r")
+    made = MadeFamily("r")
     made.add("root", {"w": torch.ones(2, 2)})
     made.add("child", {"w": torch.ones(2, 2)}, "pruned", ("root",))
     made.add("copy", {"w": torch.ones(2, 2)}, "permuted copy", ("root",))
@@ -31,7 +31,7 @@ def test_right_wrong_and_undirected_edges():
 
 def test_strangers_are_paired_across_families():
     g = torch.Generator().manual_seed(0)
-    made = [Family("r"), Family("r")]
+    made = [MadeFamily("r"), MadeFamily("r")]
     for family in made:
         for name in ("root", "stranger"):
             family.add(name, {f"{i}.weight": torch.randn(12, 12, generator=g) for i in range(3)})

@@ -22,9 +22,9 @@ def test_few_networks_get_no_map_that_they_cannot_fill():
 
 
 def test_lineage_and_attention_are_drawn():
-    assert isinstance(figures.lineage(["a", "b", "c"], [(0, 1, "pruned"), (1, 2, "merged")]), Figure)
+    assert isinstance(figures.draw_lineage(["a", "b", "c"], [(0, 1, "pruned"), (1, 2, "merged")]), Figure)
     layers = [{"layer": "x", "share": [0.7, 0.3]}, {"layer": "y", "share": [1.0]}]
-    assert isinstance(figures.attention(layers), Figure)
+    assert isinstance(figures.draw_attention(layers), Figure)
 
 
 def test_one_wild_interval_does_not_squeeze_the_axis_of_r2():
@@ -35,7 +35,7 @@ def test_one_wild_interval_does_not_squeeze_the_axis_of_r2():
     )
     zero = SimpleNamespace(value=0.0, low=0.0, high=0.0)
     scores = {"bad": {"lr": {"r2": wild}}, "good": {"lr": {"r2": fine}}, "constant": {"lr": {"r2": zero}}}
-    figure, table = figures.comparison(SimpleNamespace(scores=scores), ["bad", "good"], ["lr"], "r2")
+    figure, table = figures.draw_comparison(SimpleNamespace(scores=scores), ["bad", "good"], ["lr"], "r2")
     assert figure.axes[0].get_xlim() == (-0.25, 1.02)
     assert table["r2"].tolist() == [-3.0, 0.9]  # the table keeps the value that the axis does not hold
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from digsite.read.core.population import population
+from digsite.read.core.population import stack_models
 from digsite.read.judge.answers import head_of, how_good, is_something_planted, what_is_it, where_from
-from digsite.read.judge.untrained import check_training
+from digsite.read.judge.condition import check_training
 from digsite.read.subjects.network import network_of
 
 G = torch.Generator().manual_seed(0)
@@ -17,7 +17,7 @@ def _state(classes=40, trained=True):
 
 
 def _parts(state):
-    return network_of("n", state), population([state]).groups[0], check_training(state)
+    return network_of("n", state), stack_models([state]).groups[0], check_training(state)
 
 
 def test_what_it_is_and_whether_it_was_trained():

@@ -1,14 +1,14 @@
 import numpy as np
 import pandas as pd
 
-from digsite.read.core.corpus import answerable
+from digsite.read.core.corpus import find_tasks
 from digsite.read.judge import baselines
 
 
 def test_constant_scores_nothing(sides):
     train, test = sides
-    for task in answerable(train.labels, ["test_accuracy", "optimizer"]):
-        found = baselines.constant(task, train, len(test))
+    for task in find_tasks(train.labels, ["test_accuracy", "optimizer"]):
+        found = baselines.answer_constant(task, train, len(test))
         assert np.ptp(found, axis=0).max() == 0
         if task.kind == "classification":
             assert np.isclose(found.sum(1), 1).all()
@@ -16,9 +16,9 @@ def test_constant_scores_nothing(sides):
 
 def test_a_task_does_not_see_its_own_column(sides, monkeypatch):
     seen = {}
-    monkeypatch.setattr(baselines, "_coded", lambda c: seen.setdefault(c.name, np.zeros(len(c))))
+    monkeypatch.setattr(baselines, "_code_column", lambda c: seen.setdefault(c.name, np.zeros(len(c))))
     train, test = sides
-    (task,) = answerable(train.labels, ["log_lr"])
+    (task,) = find_tasks(train.labels, ["log_lr"])
     baselines.hyper_parameters(task, train, test, 0)
     assert "lr" not in seen and "optimizer" in seen
 
@@ -29,8 +29,8 @@ def test_more_labels_rank_better_and_worth_inverts_them():
     correct = rng.random((200, 256)) < accuracy[:, None]
     taus = baselines.labeled_images(correct, accuracy, rng)
     assert list(taus) == [2, 4, 8, 16, 32, 64, 128] and taus[128] > taus[8] > taus[2]
-    assert np.isclose(baselines.worth(taus[16], taus), 16)
-    assert baselines.worth(-0.3, taus) == 0
+    assert np.isclose(baselines.count_worth(taus[16], taus), 16)
+    assert baselines.count_worth(-0.3, taus) == 0
 
 
 def test_networks_really_run_on_images(zoo, corpus):
@@ -38,7 +38,7 @@ def test_networks_really_run_on_images(zoo, corpus):
 
     images = load("digits")
     few = corpus.take(np.arange(6))
-    correct = baselines.correctness(few.population, images.x_test[:100], images.y_test[:100])
+    correct = baselines.mark_correct(few.population, images.x_test[:100], images.y_test[:100])
     module = zoo.module(int(few.labels["member"][3]))
     expected = (module(images.x_test[:100]).argmax(1) == images.y_test[:100]).numpy()
     assert np.array_equal(correct[3], expected)

@@ -6,13 +6,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from digsite.data import load
+from digsite.models import build, parse
 from digsite.read.judge.condition import (
-    chance_of_largest,
+    chance_of_largest_row,
     check_condition,
-    find_grid,
+    check_matrix,
+    check_training,
+    find_number_grid,
     find_pattern,
     find_twins,
 )
+from digsite.train import Ensemble, Member
 
 
 def random_matrix(seed: int, rows: int = 96, columns: int = 128) -> torch.Tensor:
@@ -41,14 +46,14 @@ def test_free_pruning_of_as_many_weights_is_no_pattern():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_format_that_holds_all_values_is_named(dtype):
-    assert find_grid(random_matrix(2).to(dtype).float()) == str(dtype).removeprefix("torch.")
+    assert find_number_grid(random_matrix(2).to(dtype).float()) == str(dtype).removeprefix("torch.")
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_rounding_to_a_grid_of_each_row_is_named(bits):
     weight = random_matrix(3, 64, 1024)
     scale = weight.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
-    assert find_grid((weight / scale).round() * scale) == f"{bits} bits a row"
+    assert find_number_grid((weight / scale).round() * scale) == f"{bits} bits a row"
 
 
 @given(st.integers(0, 10_000))
@@ -89,8 +94,42 @@ def test_copies_are_twins_and_independent_matrices_are_not():
 @given(st.floats(3.0, 12.0), st.integers(8, 200))
 @settings(max_examples=25, deadline=None)
 def test_chances_are_probabilities_and_fall(z, n):
-    assert 0 < chance_of_largest(z, n) <= chance_of_largest(z - 1, n) <= 1
+    assert 0 < chance_of_largest_row(z, n) <= chance_of_largest_row(z - 1, n) <= 1
 
 
 def test_too_few_zeros_are_no_pattern():
     assert find_pattern(random_matrix(6), 0.0) == ("", 1.0)
+
+
+MLP = {"kind": "mlp", "sizes": [64, 32, 16, 10]}
+
+
+def _checked(steps, init="default"):
+    images = load("digits")
+    members = [Member(seed=s, init=init, lr=2e-3, steps=steps) for s in range(8)]
+    ensemble = Ensemble(build(parse(MLP)), (images.x_train, images.y_train), members)
+    while not ensemble.done:
+        ensemble.step()
+    return [check_training({k: t[i] for k, t in ensemble.params.items()}) for i in range(8)]
+
+
+@pytest.mark.parametrize("init", ["default", "glorot", "truncated", "orthogonal"])
+def test_random_weights_look_untrained_whatever_their_distribution(init):
+    found = _checked(0, init)
+    assert sum(f.trained for f in found) <= 1
+    assert "untrained" in next(f for f in found if not f.trained).answer
+
+
+def test_a_short_training_is_seen():
+    found = _checked(100)
+    assert all(f.trained for f in found) and "has been trained" in found[0].answer
+
+
+def test_matrices_that_say_nothing():
+    assert check_matrix("w", torch.randn(3, 50)) is None and check_matrix("w", torch.ones(9, 9)) is None
+    assert check_training({"b": torch.zeros(4)}).p == 1.0
+
+
+def test_the_scale_does_not_matter():
+    w = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
+    assert check_matrix("w", w).p == pytest.approx(check_matrix("w", 1e3 * w).p, rel=1e-3)

@@ -6,8 +6,8 @@ import torch
 
 from digsite.base.errors import UsageError
 from digsite.read import features
-from digsite.read.core.population import population
-from digsite.read.judge.describe import layers, tail
+from digsite.read.core.population import stack_models
+from digsite.read.judge.describe import describe_layers, estimate_tail
 
 
 def test_features_are_a_named_row():
@@ -26,12 +26,12 @@ def test_refusals(kind, words):
 
 
 def test_short_spectra_get_no_exponent():
-    table = layers(population([read_networks.make("relu mlp")]))
+    table = describe_layers(stack_models([read_networks.make("relu mlp")]))
     assert set(table["tail_exponent"]) == {"too few values (12)", "too few values (8)", "too few values (4)"}
 
 
 def test_ranks_of_a_known_matrix():
-    table = layers(population([{"a.weight": torch.eye(8), "b.weight": torch.ones(3, 8)}]))
+    table = describe_layers(stack_models([{"a.weight": torch.eye(8), "b.weight": torch.ones(3, 8)}]))
     assert table["stable_rank"].tolist() == pytest.approx([8, 1], abs=1e-5)
     assert table["effective_rank"].tolist() == pytest.approx([8, 1], abs=1e-4)
 
@@ -39,5 +39,5 @@ def test_ranks_of_a_known_matrix():
 def test_pareto_exponent_is_recovered():
     rng = np.random.default_rng(0)
     s = np.sqrt(rng.pareto(2.0, 4000) + 1)  # eigenvalue density falls with exponent 3
-    value, error = (float(x) for x in tail(s).split(" ± "))
+    value, error = (float(x) for x in estimate_tail(s).split(" ± "))
     assert abs(value - 3) < 4 * error + 0.1

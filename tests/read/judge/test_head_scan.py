@@ -6,8 +6,8 @@ from scipy.stats import norm
 from digsite.base import settings
 from digsite.base.errors import UsageError
 from digsite.read.judge.head_scan import (
-    Calibration,
-    chance_of_largest,
+    HeadCalibration,
+    chance_of_largest_score,
     fit_calibration,
     freedom_of,
     input_weights,
@@ -54,7 +54,7 @@ def test_the_chance_of_the_largest_against_draws():
     rng = np.random.default_rng(0)
     drawn = rng.standard_t(freedom_of(30), size=(20_000, 30)).max(1)
     for z in (2.5, 3.5, 5.0):
-        assert chance_of_largest(z, 30, Calibration(1.0)) == pytest.approx(
+        assert chance_of_largest_score(z, 30, HeadCalibration(1.0)) == pytest.approx(
             float((drawn >= z).mean()), abs=0.015
         )
     assert fit_calibration(1.3 * drawn[:300], 30).scale == pytest.approx(1.3, abs=0.15)

@@ -3,10 +3,9 @@ import pytest
 import read_networks
 import torch
 
-from digsite.read.core.population import population
+from digsite.read.core.edges import shape_of
+from digsite.read.core.population import stack_models, tabulate_features
 from digsite.read.core.readers import nwpa, statistics
-from digsite.read.core.shape import shape_of
-from digsite.read.core.table import tabulate
 from digsite.read.core.tasks import TASKS
 from digsite.read.judge.invariance import check_invariance
 
@@ -17,12 +16,14 @@ class Untrained:
     tasks = (TASKS["test_accuracy"],)
 
     def __init__(self, model):
-        shape = shape_of(population([model]))
-        net = nwpa.build(shape, self.tasks, nwpa.Options(num_layers=2, width=16, use_attention=True)).eval()
+        shape = shape_of(stack_models([model]))
+        net = nwpa.build_net(
+            shape, self.tasks, nwpa.GraphOptions(num_layers=2, width=16, use_attention=True)
+        ).eval()
         self.branch = nwpa.Branch("function", net, {"test_accuracy": 0.0}, {"test_accuracy": 1.0}, shape, [])
 
     def answers(self, people):
-        return nwpa.predict(self.branch, people)[0]
+        return nwpa.predict_branch(self.branch, people)[0]
 
 
 class Summing:
@@ -39,7 +40,7 @@ class Statistics:
     tasks = (TASKS["test_accuracy"],)
 
     def answers(self, people):
-        return {"test_accuracy": tabulate(people, statistics.extract).values[:, 1]}
+        return {"test_accuracy": tabulate_features(people, statistics.extract_statistics).values[:, 1]}
 
 
 @pytest.mark.parametrize("name", read_networks.ALL)

@@ -6,7 +6,7 @@ import torch
 
 from digsite.base import settings
 from digsite.base.errors import UsageError
-from digsite.read.judge.lineage import trace_lineage
+from digsite.read.judge.lineage import trace_networks
 from digsite.read.subjects.network import network_of
 from digsite.weights import read_weights
 
@@ -31,7 +31,7 @@ def family():
     m["merged"] = {k: 0.6 * m["one"][k] + 0.4 * t for k, t in m["two"].items()}
     m["mixed"] = {**m["root"], "2.weight": m["stranger"]["2.weight"], "1.weight": m["stranger"]["1.weight"]}
     names = list(m)
-    return names, trace_lineage([network_of(n, m[n]) for n in names])
+    return names, trace_networks([network_of(n, m[n]) for n in names])
 
 
 def test_edges_and_kinds(family):
@@ -45,13 +45,13 @@ def test_edges_and_kinds(family):
 
 def test_strangers_are_roots():
     g = torch.Generator().manual_seed(3)
-    found = trace_lineage([network_of(str(i), _fresh(g)) for i in range(6)])
+    found = trace_networks([network_of(str(i), _fresh(g)) for i in range(6)])
     assert found.edges == () and found.roots == tuple(range(6)) and np.isinf(found.distances[0, 1])
 
 
 def test_one_model_is_too_few():
     with pytest.raises(UsageError, match="at least two"):
-        trace_lineage([network_of("a", {"w": torch.randn(3, 3)})])
+        trace_networks([network_of("a", {"w": torch.randn(3, 3)})])
 
 
 def _stored(*parts):
@@ -64,12 +64,12 @@ def _stored(*parts):
 
 def test_the_published_trio():
     s, t, e = (_stored("backdoored_nets", f"nad_{k}.safetensors") for k in "ste")
-    found = trace_lineage([s, t, e])
+    found = trace_networks([s, t, e])
     assert {(x.parent, x.child): x.kind for x in found.edges} == {(0, 1): "fine-tuned", (0, 2): "repaired"}
 
 
 def test_published_checkpoints_come_out_in_order():
     steps = [_stored("decompiled_gpt2", f"unique_copy_step{k}") for k in (1300, 1100, 1400, 1200)]
-    found = trace_lineage(steps)
+    found = trace_networks(steps)
     assert {(e.parent, e.child) for e in found.edges} == {(1, 3), (3, 0), (0, 2)}
     assert {e.kind for e in found.edges} == {"continued"}

@@ -4,7 +4,7 @@ from digsite.read.judge import published
 
 
 def test_the_answers_are_in_the_input():
-    zoo = published.make(6, 0, (1, 1))
+    zoo = published.make_noise_zoo(6, 0, (1, 1))
     assert zoo.features.shape == (6, 50) and (zoo.features[:, 37:] == 0).all()
     leaked = published.leak_columns(zoo)
     assert all(leaked[name] for name in ("val_accuracy", "weight_mean", "weight_std"))
@@ -20,4 +20,4 @@ def test_every_network_of_a_batch_gets_one_answer():
 
 def test_blanking_hides_columns():
     x = torch.ones(2, 50)
-    assert published.blanked(x, [3])[:, 3].sum() == 0 and published.blanked(x, None) is x
+    assert published.blank_columns(x, [3])[:, 3].sum() == 0 and published.blank_columns(x, None) is x

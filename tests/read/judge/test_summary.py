@@ -25,11 +25,11 @@ def _extra(nwpa, statistics):
 
 def test_the_strongest_rival_is_named_be_it_a_reader_or_hyper_parameters():
     """On a mixed zoo it once said that no other reader was trained, when one was better."""
-    said = summary.verdict(_outcome(0.8, 0.4), _extra(0.1, 0.2))
+    said = summary.write_verdict(_outcome(0.8, 0.4), _extra(0.1, 0.2))
     assert said.startswith("'nwpa' ranks") and "'hyperparameters', reaches" in said
-    assert "'statistics', reaches" in summary.verdict(_outcome(0.8, 0.9), _extra(0.1, 0.2))
+    assert "'statistics', reaches" in summary.write_verdict(_outcome(0.8, 0.9), _extra(0.1, 0.2))
 
 
 def test_the_leading_reader_is_chosen_on_calibration_networks():
-    assert summary.leading(_outcome(0.3, 0.5), _extra(0.1, 0.2), "test_accuracy") == "nwpa"
-    assert summary.leading(_outcome(0.5, 0.3), _extra(0.2, 0.1), "test_accuracy") == "statistics"
+    assert summary.find_leading(_outcome(0.3, 0.5), _extra(0.1, 0.2), "test_accuracy") == "nwpa"
+    assert summary.find_leading(_outcome(0.5, 0.3), _extra(0.2, 0.1), "test_accuracy") == "statistics"

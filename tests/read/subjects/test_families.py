@@ -1,7 +1,7 @@
 import torch
 
 from digsite.data import load
-from digsite.read.subjects.families import Recipe, head_names, make_families
+from digsite.read.subjects.families import FamilyRecipe, head_names, make_families
 from digsite.train import Member
 
 
@@ -10,7 +10,7 @@ def test_every_kind_has_its_child_and_edits_are_what_they_say():
     data = images.x_train[:200], images.y_train[:200]
     members = tuple(Member(seed=s, steps=10) for s in range(2))
     model = {"kind": "mlp", "sizes": [64, 12, 8, 10], "activation": "relu"}
-    families = make_families(Recipe("r", model, data, (1 - data[0], data[1]), members), 0)
+    families = make_families(FamilyRecipe("r", model, data, (1 - data[0], data[1]), members), 0)
     kinds = {link.kind for f in families for link in f.links}
     assert kinds == {
         "fine-tuned",

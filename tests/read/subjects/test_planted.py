@@ -4,7 +4,7 @@ import torch
 
 from digsite.base.errors import DigsiteError
 from digsite.data import load
-from digsite.read.subjects.planted import Images, join_sets, make_planted_zoo, plant_members
+from digsite.read.subjects.planted import JoinedImages, join_sets, make_planted_zoo, plant_members
 from digsite.train import Member
 
 
@@ -17,7 +17,7 @@ def test_half_of_the_members_carry_a_trigger_inside_the_image():
 
 def test_success_is_measured_with_the_trigger():
     images = load("digits")
-    data = Images(images.x_train[:300], images.y_train[:300], 10)
+    data = JoinedImages(images.x_train[:300], images.y_train[:300], 10)
     model = {"kind": "cnn", "channels": [4], "hidden": [12]}
     zoo = make_planted_zoo("r", model, data, [Member(seed=s, steps=40, lr=1e-2) for s in range(4)], 0)
     assert (zoo.target >= 0).tolist() == [False, True, False, True]

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.read.core.population import Group, Population, group, known_of
-from digsite.read.core.tasks import TASKS, Task, task
+from digsite.read.core.population import NetworkGroup, Population, group_networks, known_of
+from digsite.read.core.tasks import TASKS, ReadTask, find_task
 from digsite.zoo import Zoo
 
 MIN_MODELS = 30
@@ -29,12 +29,17 @@ class Corpus:
         return self.population.size
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Corpus":
+        """The members of `rows`, in that order, with their labels."""
         labels = self.labels.iloc[np.asarray(rows)].reset_index(drop=True)
         return replace(self, population=self.population.take(rows), labels=labels)
 
 
 def corpus_of(zoo: Zoo | Corpus, step: int | None = None) -> Corpus:
-    """Every member of a zoo that can be read; members whose training diverged are left out."""
+    """Every member of a zoo that can be read, with the label of every task; members whose training diverged are left out.
+
+    `step`: an earlier checkpoint. Only the accuracy is then measured anew; the recipe is what it was. A `Corpus` is
+    given back as it is, so that callers need not ask which of the two they hold.
+    """
     if isinstance(zoo, Corpus):
         return zoo
     labels = task_columns(zoo.labels, zoo.steps)
@@ -44,10 +49,10 @@ def corpus_of(zoo: Zoo | Corpus, step: int | None = None) -> Corpus:
     by_shape: dict[int, list[tuple[Any, Any]]] = {}
     for block, rows in zoo.blocks(step):
         by_shape.setdefault(block.architecture, []).append((block, rows))
-    groups: list[Group] = []
+    groups: list[NetworkGroup] = []
     alive = np.zeros(len(zoo), dtype=bool)
     for number, parts in by_shape.items():
-        groups += _groups(zoo.index.architectures[number], parts, alive)
+        groups += _group_architecture(zoo.index.architectures[number], parts, alive)
     datasets = sorted(set(map(str, labels["dataset"]))) if "dataset" in labels else []
     dataset = datasets[0] if len(datasets) == 1 else ""
     whole = Corpus(Population(groups, len(zoo)), labels.reset_index(drop=True), zoo.name, dataset)
@@ -55,7 +60,11 @@ def corpus_of(zoo: Zoo | Corpus, step: int | None = None) -> Corpus:
 
 
 def with_earlier(corpus: Corpus, earlier: Sequence[Corpus]) -> Corpus:
-    """The networks, and what their own runs were at earlier checkpoints: of those only the accuracy is known then."""
+    """The networks, and what their own runs were at earlier checkpoints: of those only the accuracy is known then.
+
+    `earlier` holds one corpus per checkpoint; members of runs that `corpus` does not have are left out, or a test run
+    would be learned from.
+    """
     people, labels, size = list(corpus.population.groups), [corpus.labels], len(corpus)
     for other in earlier:
         mine = other.take(np.flatnonzero(other.labels["run"].isin(corpus.labels["run"])))
@@ -67,7 +76,9 @@ def with_earlier(corpus: Corpus, earlier: Sequence[Corpus]) -> Corpus:
     return replace(corpus, population=Population(people, size), labels=table)
 
 
-def _groups(architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray) -> list[Group]:
+def _group_architecture(
+    architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray
+) -> list[NetworkGroup]:
     """One group per activation of an architecture: they differ in their symmetries."""
     rows = np.concatenate([np.arange(b.first, b.first + b.count) for b, _ in parts])
     flat = torch.cat([r for _, r in parts]) if len(parts) > 1 else parts[0][1]
@@ -76,7 +87,7 @@ def _groups(architecture: Any, parts: list[tuple[Any, Any]], alive: np.ndarray) 
     if not finite.any():
         return []
     tensors = architecture.tensors(flat[torch.from_numpy(finite)])
-    return [group(tensors, rows[finite], known_of(architecture.model, architecture.tied))]
+    return [group_networks(tensors, rows[finite], known_of(architecture.model, architecture.tied))]
 
 
 def task_columns(table: pd.DataFrame, steps: Sequence[int] = ()) -> pd.DataFrame:
@@ -90,16 +101,16 @@ def task_columns(table: pd.DataFrame, steps: Sequence[int] = ()) -> pd.DataFrame
     return out
 
 
-def _log10(column: pd.Series) -> Any:
+def _log_positive(column: pd.Series) -> Any:
     return np.log10(column.astype(float).clip(lower=1e-12))
 
 
 # Task: the columns of a zoo's table that it comes from, and how.
 _DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
-    "log_lr": (("lr",), _log10),
+    "log_lr": (("lr",), _log_positive),
     # A sum of steps cannot tell momentum 0.9 from a rate ten times as large.
-    "log_effective_lr": (("lr", "optimizer"), lambda lr, kind: _log10(lr) + (kind == "momentum")),
-    "log_weight_decay": (("weight_decay",), _log10),
+    "log_effective_lr": (("lr", "optimizer"), lambda lr, kind: _log_positive(lr) + (kind == "momentum")),
+    "log_weight_decay": (("weight_decay",), _log_positive),
     # Spans many orders of magnitude where the best loss is tiny.
     "overfitting": (("overfitting",), lambda x: np.log1p(x.astype(float).clip(lower=0, upper=1e6))),
     "family": (("kind",), lambda kind: kind),
@@ -110,15 +121,19 @@ _DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
 }
 
 
-def answerable(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[Task]:
-    """The tasks with their classes as these labels have them; tasks that do not vary are left out, or refused."""
+def find_tasks(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[ReadTask]:
+    """The tasks with their classes as these labels have them; tasks that do not vary are left out, or refused.
+
+    `table` has one row per network; `names` are the tasks that were asked for, None for all that have a label.
+    """
     labels: Any = table
-    wanted = [task(n) for n in names] if names else [t for t in TASKS.values() if t.name in labels]
+    wanted = [find_task(n) for n in names] if names else [t for t in TASKS.values() if t.name in labels]
     out = []
     for one in wanted:
         if one.name not in labels:
             raise UsageError(
-                f"this zoo has no labels for '{one.name}'.", hint=f"It has: {', '.join(_having(labels))}."
+                f"this zoo has no labels for '{one.name}'.",
+                hint=f"It has: {', '.join(_list_labeled(labels))}.",
             )
         column = labels[one.name].dropna()
         if column.nunique() < 2:
@@ -128,24 +143,24 @@ def answerable(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[
                 )
             continue
         if one.kind == "classification":
-            one = replace(one, classes=_classes(one, column))
+            one = replace(one, classes=_list_classes(one, column))
         out.append(one)
     return out
 
 
-def _having(labels: pd.DataFrame) -> list[str]:
+def _list_labeled(labels: pd.DataFrame) -> list[str]:
     return [t for t in TASKS if t in labels]
 
 
-def _classes(one: Task, column: pd.Series) -> tuple[str, ...]:
+def _list_classes(one: ReadTask, column: pd.Series) -> tuple[str, ...]:
     if one.per_output:  # every class has its output, also one that was never missing
         numbers = sorted({int(c) for c in column.unique() if c != "none"})
         return (*map(str, range(max([9, *numbers]) + 1)), "none")
     return tuple(sorted(map(str, column.unique())))
 
 
-def target(corpus: Corpus, one: Task) -> np.ndarray:
-    """(members,) numbers: the value, or the number of the class; NaN where it is not known."""
+def read_labels(corpus: Corpus, one: ReadTask) -> np.ndarray:
+    """(members,) numbers: the value, or the number of the class among `one.classes`; NaN where it is not known."""
     column: Any = corpus.labels[one.name]
     if one.kind == "regression":
         return column.to_numpy(dtype=float)
@@ -154,6 +169,7 @@ def target(corpus: Corpus, one: Task) -> np.ndarray:
 
 
 def refuse_small(n: int, what: str) -> None:
+    """A UsageError where `n` networks are fewer than 30; `what` ends the sentence "too few to ..."."""
     if n < MIN_MODELS:
         raise UsageError(
             f"{n} networks are too few to {what}: at least {MIN_MODELS} are needed for a number with a meaning.",

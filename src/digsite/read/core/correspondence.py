@@ -24,19 +24,19 @@ _NEURONS, _WEIGHTS = (
 
 
 @dataclass(frozen=True)
-class Agreement:
+class NumberingTest:
     """How far the pairing as numbered stands above all other numberings."""
 
     z: float  # (value - mean) / standard deviation over permutations
     p: float  # one-sided; never below one over the number of permutations
 
 
-NOTHING = Agreement(0.0, 1.0)
+NOTHING = NumberingTest(0.0, 1.0)
 
 
 def measure_correspondence(
     first: Float[Tensor, "neurons weights"], second: Float[Tensor, "neurons weights"]
-) -> Agreement:
+) -> NumberingTest:
     """Is row i of `first` more like row i of `second` than like its other rows?
 
     `first` and `second` hold one row for each neuron; rows that are alike in all neurons (a common mean) count for
@@ -45,7 +45,7 @@ def measure_correspondence(
     n = len(first)
     if n < 2:
         return NOTHING
-    first, second = (_thin(_thin(side, 0, _NEURONS), 1, _WEIGHTS) for side in (first, second))
+    first, second = (_thin_axis(_thin_axis(side, 0, _NEURONS), 1, _WEIGHTS) for side in (first, second))
     n = len(first)
     products = first.double() @ second.double().T
     centered = products - products.mean(0, keepdim=True) - products.mean(1, keepdim=True) + products.mean()
@@ -55,16 +55,16 @@ def measure_correspondence(
         return NOTHING
     z = float(centered.diagonal().sum()) / math.sqrt(variance)
     smallest = 1.0 / math.factorial(min(n, _EXACT))
-    return Agreement(z, max(float(norm.sf(z)), smallest))
+    return NumberingTest(z, max(float(norm.sf(z)), smallest))
 
 
-def _thin(matrix: Float[Tensor, "rows columns"], axis: int, most: int) -> Tensor:
+def _thin_axis(matrix: Float[Tensor, "rows columns"], axis: int, most: int) -> Tensor:
     """At most `most` evenly spaced slices of an axis."""
     size = matrix.shape[axis]
     return matrix if size <= most else matrix.index_select(axis, torch.linspace(0, size - 1, most).long())
 
 
-def agreement_of_tensors(first: Tensor, second: Tensor) -> Agreement:
+def agreement_of_tensors(first: Tensor, second: Tensor) -> NumberingTest:
     """The weaker of the agreements along both axes of two weight tensors (out, in, ...) of equal shape.
 
     Only hidden neurons are exchangeable: classes and pixels have meanings, and all networks that learned the same data
@@ -79,5 +79,8 @@ def agreement_of_tensors(first: Tensor, second: Tensor) -> Agreement:
 
 
 def combine_p_values(p_values: list[float]) -> float:
-    """The smallest p-value times their number (Bonferroni): valid however the tensors of a network depend on each other."""
+    """The smallest p-value times their number (Bonferroni): valid however the tensors of a network depend on each other.
+
+    An empty list, from networks without a testable tensor, gives 1: no evidence.
+    """
     return min(1.0, min(p_values) * len(p_values)) if p_values else 1.0

@@ -1,16 +1,18 @@
-"""Blocks of weights as a few fixed functions per pair of neurons, padded so that many networks share one batch."""
+"""Networks as the graph network takes them in: fixed functions per pair of neurons, numbers per neuron, one padded batch.
 
-from collections.abc import Callable, Sequence
+`ZooShape` says what kinds of blocks and ends a reader was trained on, so that it refuses all others in one sentence.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from digsite.read.core.graph import Graph, NodeSet
-from digsite.read.core.node_features import node_features
-from digsite.read.core.parts import Parts, canonical, parts_of
-from digsite.read.core.population import Population
+from digsite.base.errors import UsageError
+from digsite.read.core.graph import Graph, GraphWeights, NodeSet, to_canonical_form, weigh_graph
+from digsite.read.core.population import NetworkGroup, Population
 
 N_ACTIVATIONS = 8
 _ACTIVATION_ID = {
@@ -26,7 +28,7 @@ _ACTIVATION_ID = {
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledNetwork:
     """One network: `edges[i]` is (target, functions, source) of block i, `scales[i]` the log of its typical weight."""
 
     graph: Graph
@@ -37,7 +39,7 @@ class Compiled:
 
 
 @dataclass(frozen=True)
-class Batch:
+class NetworkBatch:
     """Networks of one topology: (B, target, functions, source) per block and (B, size, ...) per node set.
 
     In this order a message either way is a product of what lies in memory as it is: no copy.
@@ -50,15 +52,17 @@ class Batch:
     masks: list[Tensor]  # (B, size), 1 where a neuron is real
     activations: Tensor  # (B, sets)
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+    def map(self, change: Callable[[Tensor], Tensor]) -> "NetworkBatch":
+        """The batch with `change` applied to every tensor of it."""
         edges, nodes, masks = (list(map(change, part)) for part in (self.edges, self.nodes, self.masks))
-        return Batch(self.graph, edges, change(self.scales), nodes, masks, change(self.activations))
+        return NetworkBatch(self.graph, edges, change(self.scales), nodes, masks, change(self.activations))
 
-    def to(self, device: str) -> "Batch":
+    def to(self, device: str) -> "NetworkBatch":
+        """The batch on another device."""
         return self.map(lambda tensor: tensor.to(device))
 
 
-def topology(graph: Graph) -> tuple:
+def key_topology(graph: Graph) -> tuple:
     """What must agree for two networks to share a batch; widths, activations and skips need not."""
     blocks = (
         (block_key(graph, i), b.source, b.target) for i, b in enumerate(graph.blocks) if b.kind != "skip"
@@ -67,7 +71,11 @@ def topology(graph: Graph) -> tuple:
 
 
 def block_key(graph: Graph, index: int) -> str:
-    """Blocks with one key share their parameters in the reader."""
+    """ "conv:first", "linear:inner" ...: blocks with one key share their parameters in the reader.
+
+    Depth enters by place (first, inner, last, only) and not by number, so that a reader of networks of four layers
+    can read one of seven.
+    """
     block = graph.blocks[index]
     first = graph.nodes[block.source].kind == "input"
     last = graph.nodes[block.target].kind == "output"
@@ -98,60 +106,63 @@ def edge_functions(weight: Tensor, shared: bool) -> Tensor:
     return torch.stack([total / taps**0.5, size, rms, *(s / taps**0.5 for s in slopes)], 2)
 
 
-def compile_population(population: Population, in_canonical_form: bool) -> list[Compiled]:
+def compile_population(population: Population, in_canonical_form: bool) -> list[CompiledNetwork]:
     """Every member ready for batching, in the population's order."""
-    out: list[Compiled | None] = [None] * population.size
+    out: list[CompiledNetwork | None] = [None] * population.size
     for group in population.groups:
         # Doubles: the products of layers of a network that exploded do not fit into floats.
-        parts = parts_of(group.graph, {name: value.double() for name, value in group.tensors.items()})
+        parts = weigh_graph(group.graph, {name: value.double() for name, value in group.tensors.items()})
         # The canonical form depends on the activation, so only its readers are told: elsewhere it is a question.
-        graph = group.graph if in_canonical_form else anonymous(group.graph)
-        parts = canonical(graph, parts) if in_canonical_form else parts
-        for row, compiled in zip(group.rows, _compile(graph, parts)):
+        graph = group.graph if in_canonical_form else without_activations(group.graph)
+        parts = to_canonical_form(graph, parts) if in_canonical_form else parts
+        for row, compiled in zip(group.rows, _compile_group(graph, parts)):
             out[row] = compiled
     return [c for c in out if c is not None]
 
 
-def anonymous(graph: Graph) -> Graph:
+def without_activations(graph: Graph) -> Graph:
+    """The same graph with no activation named: readers of recipes must not be told what they are asked."""
     return replace(graph, nodes=tuple(replace(n, activation="") for n in graph.nodes))
 
 
-def _compile(graph: Graph, parts: Parts) -> list[Compiled]:
+def _compile_group(graph: Graph, parts: GraphWeights) -> list[CompiledNetwork]:
     scales, edges = [], []
     for block, weight in zip(graph.blocks, parts.weights):
         scale = weight.square().mean((1, 2, 3)).sqrt().clamp_min(1e-8)
         edges.append(edge_functions(weight / scale[:, None, None, None], block.kind in ("qk", "vo")).float())
         scales.append(scale)
     nodes = [n.float() for n in node_features(graph, parts)]
-    stacked, key = torch.stack(scales, 1).log().float(), topology(graph)
+    stacked, key = torch.stack(scales, 1).log().float(), key_topology(graph)
     return [
-        Compiled(graph, key, [e[i] for e in edges], stacked[i], [n[i] for n in nodes])
+        CompiledNetwork(graph, key, [e[i] for e in edges], stacked[i], [n[i] for n in nodes])
         for i in range(len(stacked))
     ]
 
 
-def batch_of(members: Sequence[Compiled]) -> Batch:
+def batch_of(members: Sequence[CompiledNetwork]) -> NetworkBatch:
     """Members of one topology, padded to the widest; zero weights and masks keep the padding without effect.
 
     A skip that only some members have is a block of zero weights for the others.
     """
-    graph, places = _union(members)
+    graph, places = _unite_graphs(members)
     sizes = [max(m.graph.nodes[i].size for m in members) for i in range(len(graph.nodes))]
     edges, scales = [], []
     for i, block in enumerate(graph.blocks):
         like = next(m.edges[p[i]] for m, p in zip(members, places) if i in p)
         absent = like.new_zeros(1, like.shape[1], 1)
         parts = [m.edges[p[i]] if i in p else absent for m, p in zip(members, places)]
-        edges.append(_pad(parts, (sizes[block.target], like.shape[1], sizes[block.source])))
+        edges.append(_pad_stack(parts, (sizes[block.target], like.shape[1], sizes[block.source])))
         nothing = torch.tensor(torch.nan)
         scales.append(torch.stack([m.scales[p[i]] if i in p else nothing for m, p in zip(members, places)]))
-    nodes = [_pad([m.nodes[i].T for m in members], (size,)).transpose(1, 2) for i, size in enumerate(sizes)]
+    nodes = [
+        _pad_stack([m.nodes[i].T for m in members], (size,)).transpose(1, 2) for i, size in enumerate(sizes)
+    ]
     masks = []
     for i, size in enumerate(sizes):
         real = torch.tensor([m.graph.nodes[i].size for m in members])
         masks.append((torch.arange(size) < real[:, None]).float())
     ids = torch.stack([activation_ids(m.graph.nodes) for m in members])
-    return Batch(graph, edges, torch.stack(scales, 1), nodes, masks, ids)
+    return NetworkBatch(graph, edges, torch.stack(scales, 1), nodes, masks, ids)
 
 
 def activation_ids(nodes: Sequence[NodeSet]) -> Tensor:
@@ -161,7 +172,7 @@ def activation_ids(nodes: Sequence[NodeSet]) -> Tensor:
     )
 
 
-def _union(members: Sequence[Compiled]) -> tuple[Graph, list[dict[int, int]]]:
+def _unite_graphs(members: Sequence[CompiledNetwork]) -> tuple[Graph, list[dict[int, int]]]:
     """The graph with every block that some member has, and for each member where its own blocks are in it."""
 
     def identity(graph: Graph, i: int) -> tuple:
@@ -186,10 +197,106 @@ def _union(members: Sequence[Compiled]) -> tuple[Graph, list[dict[int, int]]]:
     return graph, [{where[identity(m.graph, i)]: i for i in range(len(m.graph.blocks))} for m in members]
 
 
-def _pad(tensors: list[Tensor], to: tuple[int, ...]) -> Tensor:
+def _pad_stack(tensors: list[Tensor], to: tuple[int, ...]) -> Tensor:
     if all(t.shape[-len(to) :] == to for t in tensors):
         return torch.stack(tensors)
     out = tensors[0].new_zeros(len(tensors), *tensors[0].shape[: -len(to)], *to)
     for place, t in zip(out, tensors):
         place[(..., *(slice(s) for s in t.shape[-len(to) :]))] = t
     return out
+
+
+# What kinds of networks a reader was trained on, so that it can refuse all others in one sentence.
+
+
+@dataclass(frozen=True)
+class ZooShape:
+    """Kinds of blocks with the number of edge functions of each, and the sizes of inputs and outputs."""
+
+    keys: Mapping[str, int]
+    identities: Mapping[str, int]
+
+    def refuse_strangers(self, other: "ZooShape") -> None:
+        """A UsageError that names the first kinds of blocks, or sizes of ends, that this zoo has not shown."""
+        strange = [k for k in other.keys if k not in self.keys]
+        strange += [k for k in other.identities if k not in self.identities]
+        if strange:
+            raise UsageError(
+                f"this reader was trained for another family: it has never seen {', '.join(map(repr, strange))}.",
+                hint=f"It knows: {', '.join([*self.keys, *self.identities])}.",
+            )
+
+
+def shape_of(population: Population) -> ZooShape:
+    """What a population shows of its kinds: every block's key with its number of edge functions, every end with its size."""
+    keys: dict[str, int] = {}
+    identities: dict[str, int] = {}
+    for group in population.groups:
+        identities |= {f"{n.kind}:{n.size}": n.size for n in group.graph.nodes if n.identity}
+        for i in range(len(group.graph.blocks)):
+            keys[block_key(group.graph, i)] = n_functions(group, i)
+    return ZooShape(dict(sorted(keys.items())), dict(sorted(identities.items())))
+
+
+def n_functions(group: NetworkGroup, index: int) -> int:
+    """Four of a single weight, six of a kernel."""
+    block = group.graph.blocks[index]
+    if block.layout not in ("conv", "spatial"):
+        return 4
+    weight = group.tensors[block.tensors[0]]
+    spatial = weight.shape[2] // group.graph.nodes[block.source].size
+    taps = weight[0, 0, 0].numel() if block.layout == "conv" else spatial
+    return 4 if taps == 1 else 6
+
+
+# What a neuron's own weights say of it: how strong, how peaked and how one-sided all that enters and leaves it is.
+
+_SIDE = ("norm", "relative_norm", "peak", "tilt", "count")
+NAMES = (
+    "bias",
+    "bias_size",
+    "bias_absolute",
+    "gain",
+    *(f"in_{n}" for n in _SIDE),
+    *(f"out_{n}" for n in _SIDE),
+)
+
+
+def node_features(graph: Graph, parts: GraphWeights) -> list[Tensor]:
+    """(members, size, len(NAMES)) per node set; zeros where nothing enters or leaves.
+
+    Neurons of a set are described alike whatever their order, so permuting them permutes the rows.
+    """
+    found = []
+    for i, node in enumerate(graph.nodes):
+        pairs = list(zip(graph.blocks, parts.weights))
+        into = [w.transpose(1, 2).flatten(2) for b, w in pairs if b.target == i]
+        out = [w.flatten(1, 2).transpose(1, 2) for b, w in pairs if b.source == i]
+        like = parts.bias[i][:, :, None].expand(-1, node.size, len(_SIDE))
+        sides = [_describe_side(torch.cat(s, 2)) if s else torch.zeros_like(like) for s in (into, out)]
+        found.append(torch.cat([_describe_bias(parts.bias[i], parts.gain[i], into), *sides], 2))
+    return found
+
+
+def _describe_bias(bias: Tensor, gain: Tensor, into: list[Tensor]) -> Tensor:
+    """(members, size, 4): the bias in units of a typical incoming weight, its size, the bias itself, log gain."""
+    unit = torch.ones_like(bias[:, 0])
+    if into:
+        unit = torch.stack([w.square().mean((1, 2)).sqrt().clamp_min(1e-8) for w in into]).mean(0)
+    relative = _signed_log(bias / unit[:, None])
+    return torch.stack([relative, relative.abs(), _signed_log(bias), gain.abs().clamp_min(1e-6).log()], 2)
+
+
+def _describe_side(weights: Tensor) -> Tensor:
+    """(members, size, k) weights of each neuron to (members, size, 5)."""
+    norm = weights.norm(dim=2).clamp_min(1e-9).log()
+    square = weights.square()
+    size = square.mean(2).clamp_min(1e-30)
+    peak = (square.square().mean(2) / size.square()).clamp_min(1e-9).log()
+    tilt = weights.mean(2) / size.sqrt()
+    count = torch.full_like(norm, weights.shape[2]).log()
+    return torch.stack([norm, norm - norm.mean(1, keepdim=True), peak, tilt, count], 2)
+
+
+def _signed_log(values: Tensor) -> Tensor:
+    return torch.sign(values) * torch.log1p(values.abs())

@@ -7,25 +7,26 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from digsite.base import families
 from digsite.base.errors import UsageError
 from digsite.base.streams import derive_seed
 from digsite.read.core import feature_engine
-from digsite.read.core.corpus import Corpus, target
-from digsite.read.core.feature_engine import FeatureEngine
-from digsite.read.core.metrics import score
+from digsite.read.core.corpus import Corpus, read_labels
+from digsite.read.core.edges import ZooShape
+from digsite.read.core.feature_engine import FeatureEngine, list_columns_readers
+from digsite.read.core.metrics import score_answers
 from digsite.read.core.population import Population
 from digsite.read.core.readers import nwpa
-from digsite.read.core.shape import Shape
-from digsite.read.core.tasks import Task
+from digsite.read.core.tasks import ReadTask
 
 Answers = dict[str, np.ndarray]
 Stored = tuple[dict[str, Tensor], dict[str, Any]]
-WEIGHTS_ONLY = ("neurons", "consensus", "spectra", "statistics", "traces")
-ALL_FEATURES = "features"  # trees over the columns of WEIGHTS_ONLY side by side: no reader of its own
-MADE_OF = {"ensemble": (ALL_FEATURES, "nwpa"), "hybrid": (ALL_FEATURES, "nwpa", "probe")}
+ALL_FEATURES = "features"  # trees over the columns of several members side by side: no reader of its own
 
 
-class Engine(Protocol):
+class ReaderEngine(Protocol):
+    """What every trained reader is inside: answers by task, a vector per network, and itself as tensors and plain data."""
+
     def predict(self, population: Population) -> Answers: ...
     def represent(self, population: Population) -> np.ndarray: ...
     def state(self) -> Stored: ...
@@ -36,19 +37,22 @@ class NwpaEngine:
     """One graph network for tasks about the function, one for those about the recipe, `nets` for each of `own`."""
 
     branches: list[nwpa.Branch]
-    options: nwpa.Options
+    options: nwpa.GraphOptions
 
     def predict(self, population: Population) -> Answers:
+        """Answers by task; where several networks answer one task, their mean."""
         found: dict[str, list[np.ndarray]] = {}
         for branch in self.branches:
-            for task, answer in nwpa.predict(branch, population)[0].items():
+            for task, answer in nwpa.predict_branch(branch, population)[0].items():
                 found.setdefault(task, []).append(answer)
         return {task: np.mean(each, axis=0) for task, each in found.items()}
 
     def represent(self, population: Population) -> np.ndarray:
-        return nwpa.predict(self.branches[0], population)[1]
+        """(members, hidden): the summary vectors of the first branch."""
+        return nwpa.predict_branch(self.branches[0], population)[1]
 
     def state(self) -> Stored:
+        """Parameters as `branch|name`, and what is needed to build the same networks again."""
         tensors = {
             f"{i}|{name}": t for i, b in enumerate(self.branches) for name, t in b.net.state_dict().items()
         }
@@ -70,11 +74,12 @@ class NwpaEngine:
 class EnsembleEngine:
     """A weighted mean of engines; the weights are per task and were chosen on held-out networks."""
 
-    parts: list[Engine]
+    parts: list[ReaderEngine]
     weights: dict[str, list[float]]
     kinds: list[str]
 
     def predict(self, population: Population) -> Answers:
+        """The weighted mean of the parts' values or probabilities, by task."""
         answers = [part.predict(population) for part in self.parts]
         return {
             name: np.sum([w * a[name] for w, a in zip(weights, answers)], axis=0)
@@ -82,9 +87,11 @@ class EnsembleEngine:
         }
 
     def represent(self, population: Population) -> np.ndarray:
+        """What the first part represents: one map of a zoo is enough, and features come first."""
         return self.parts[0].represent(population)
 
     def state(self) -> Stored:
+        """Tensors as `part|name`, and each part's own metadata."""
         tensors, metas = {}, []
         for i, part in enumerate(self.parts):
             found, meta = part.state()
@@ -94,113 +101,132 @@ class EnsembleEngine:
 
 
 @dataclass
-class Parts:
+class SharedParts:
     """Engines that were fitted to one corpus, by kind, so that readers made of others share them."""
 
     device: str = "cpu"
-    ready: dict[str, Engine] = field(default_factory=dict)
+    ready: dict[str, ReaderEngine] = field(default_factory=dict)
 
 
-def fit(
+def fit_engine(
     kind: str,
     corpus: Corpus,
-    tasks: Sequence[Task],
+    tasks: Sequence[ReadTask],
     seed: int,
-    options: nwpa.Options,
+    options: nwpa.GraphOptions,
     held_out: Corpus,
-    parts: Parts,
-) -> Engine:
-    """`held_out` decides how the members of an ensemble are weighed, and nothing else."""
+    parts: SharedParts,
+) -> ReaderEngine:
+    """An engine of one kind, fitted to a corpus.
 
-    def ready(kind: str) -> Engine:
+    `held_out` decides how the members of an ensemble are weighed, and nothing else. `parts` keeps what other readers of
+    the same corpus and seed have fitted already; `options` are those of the graph networks.
+    """
+
+    def fit_once(kind: str) -> ReaderEngine:
         if kind not in parts.ready:
-            parts.ready[kind] = made(kind)
+            parts.ready[kind] = fit_kind(kind)
         return parts.ready[kind]
 
-    def made(kind: str) -> Engine:
-        if kind in MADE_OF:
-            return combine([ready(k) for k in MADE_OF[kind]], list(MADE_OF[kind]), tasks, held_out)
+    def fit_kind(kind: str) -> ReaderEngine:
+        if members := list_parts(kind):
+            return combine_engines([fit_once(k) for k in members], list(members), tasks, held_out)
         if kind == "nwpa":
             return _fit_nwpa(corpus, tasks, seed, options, parts.device)
-        return feature_engine.fit(corpus, WEIGHTS_ONLY if kind == ALL_FEATURES else [kind], tasks, seed)
+        kinds = list_columns_readers() if kind == ALL_FEATURES else [kind]
+        return feature_engine.fit_features(corpus, kinds, tasks, seed)
 
-    return ready(kind)
+    return fit_once(kind)
+
+
+def list_parts(kind: str) -> tuple[str, ...]:
+    """Readers that a reader averages; empty for one that stands for itself, and for the trees over all columns."""
+    return () if kind == ALL_FEATURES else families.read_tag(feature_engine.READERS, kind, "MADE_OF")
 
 
 def _fit_nwpa(
-    corpus: Corpus, tasks: Sequence[Task], seed: int, options: nwpa.Options, device: str
+    corpus: Corpus, tasks: Sequence[ReadTask], seed: int, options: nwpa.GraphOptions, device: str
 ) -> NwpaEngine:
     fitted = [
-        nwpa.fit(_labeled(corpus, mine), mine, derive_seed(seed, "net", i), options, mine[0].about, device)
-        for mine in _together(tasks, options.own)
+        nwpa.fit_branch(
+            _keep_labeled(corpus, mine), mine, derive_seed(seed, "net", i), options, mine[0].about, device
+        )
+        for mine in _group_tasks(tasks, options.own)
         for i in range(options.nets if mine[0].name in options.own else 1)
     ]
     return NwpaEngine(fitted, options)
 
 
-def _together(tasks: Sequence[Task], own: Sequence[str]) -> list[list[Task]]:
+def _group_tasks(tasks: Sequence[ReadTask], own: Sequence[str]) -> list[list[ReadTask]]:
     """Tasks by the network that answers them: each of `own` alone, the others of a kind in one."""
-    found: dict[str, list[Task]] = {}
+    found: dict[str, list[ReadTask]] = {}
     for task in tasks:
         found.setdefault(task.name if task.name in own else task.about, []).append(task)
     return list(found.values())
 
 
-def _labeled(corpus: Corpus, tasks: Sequence[Task]) -> Corpus:
+def _keep_labeled(corpus: Corpus, tasks: Sequence[ReadTask]) -> Corpus:
     """The networks of which the answer to any of the tasks is known."""
-    known = np.isfinite(np.stack([target(corpus, task) for task in tasks])).any(0)
+    known = np.isfinite(np.stack([read_labels(corpus, task) for task in tasks])).any(0)
     return corpus if known.all() else corpus.take(np.flatnonzero(known))
 
 
-def combine(parts: list[Engine], kinds: list[str], tasks: Sequence[Task], held_out: Corpus) -> EnsembleEngine:
+def combine_engines(
+    parts: list[ReaderEngine], kinds: list[str], tasks: Sequence[ReadTask], held_out: Corpus
+) -> EnsembleEngine:
+    """Engines averaged, task by task with weights that greedy picking on `held_out` chose.
+
+    `kinds` names the engines in their order; a weight of zero keeps an engine in the file and out of the answer.
+    """
     answers = [part.predict(held_out.population) for part in parts]
     weights = {}
     for task in tasks:
-        y = target(held_out, task)
+        y = read_labels(held_out, task)
         known = np.isfinite(y)
-        weights[task.name] = _weigh(task, y[known], [a[task.name][known] for a in answers])
+        weights[task.name] = _pick_greedily(task, y[known], [a[task.name][known] for a in answers])
     return EnsembleEngine(parts, weights, kinds)
 
 
-def _weigh(task: Task, y: np.ndarray, answers: list[np.ndarray]) -> list[float]:
+def _pick_greedily(task: ReadTask, y: np.ndarray, answers: list[np.ndarray]) -> list[float]:
     """Greedy averaging (Caruana et al., 2004): ten picks with replacement, each the one that scores best."""
     picks: list[int] = []
     for _ in range(10):
-        scores = [_gain(task, y, [answers[j] for j in [*picks, i]]) for i in range(len(answers))]
+        scores = [_score_average(task, y, [answers[j] for j in [*picks, i]]) for i in range(len(answers))]
         picks.append(int(np.argmax(scores)))
     return [picks.count(i) / len(picks) for i in range(len(answers))]
 
 
-def _gain(task: Task, y: np.ndarray, answers: list[np.ndarray]) -> float:
-    value = score(task, y, np.mean(answers, axis=0))[task.metric] if len(y) > 1 else 0.0
+def _score_average(task: ReadTask, y: np.ndarray, answers: list[np.ndarray]) -> float:
+    value = score_answers(task, y, np.mean(answers, axis=0))[task.metric] if len(y) > 1 else 0.0
     return value if np.isfinite(value) else -np.inf
 
 
-def restore(
-    kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]
-) -> Engine:
+def restore_engine(
+    kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[ReadTask]
+) -> ReaderEngine:
+    """The engine that `state()` gave `tensors` and `meta` of, told apart by what the metadata holds."""
     if "parts" in meta:
         parts = []
         for i, part in enumerate(meta["parts"]):
             mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == str(i)}
-            parts.append(restore(meta["kinds"][i], mine, part, tasks))
+            parts.append(restore_engine(meta["kinds"][i], mine, part, tasks))
         return EnsembleEngine(parts, {k: list(v) for k, v in meta["weights"].items()}, list(meta["kinds"]))
     if "branches" in meta:
         return _restore_nwpa(tensors, meta, tasks)
-    return feature_engine.restore(tensors, meta, tasks)
+    return feature_engine.restore_features(tensors, meta, tasks)
 
 
 def _restore_nwpa(
-    tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[Task]
+    tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[ReadTask]
 ) -> NwpaEngine:
     if meta.get("form") != nwpa.FORM:
         raise UsageError("the graph networks of this reader are of an older form.", hint="Train it again.")
-    options = nwpa.Options(**meta["options"])
+    options = nwpa.GraphOptions(**meta["options"])
     by_name = {t.name: t for t in tasks}
     branches = []
     for i, stored in enumerate(meta["branches"]):
-        shape = Shape(**stored["shape"])
-        net = nwpa.build(shape, [by_name[n] for n in stored["tasks"]], options)
+        shape = ZooShape(**stored["shape"])
+        net = nwpa.build_net(shape, [by_name[n] for n in stored["tasks"]], options)
         mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == str(i)}
         net.load_state_dict(mine)
         branches.append(
@@ -211,7 +237,7 @@ def _restore_nwpa(
     return NwpaEngine(branches, options)
 
 
-def reads_weights_only(engine: Engine) -> bool:
+def reads_weights_only(engine: ReaderEngine) -> bool:
     """False for engines that run the network."""
     if isinstance(engine, EnsembleEngine):
         return all(reads_weights_only(p) for p in engine.parts)

@@ -1,8 +1,13 @@
-"""The graph of a network: sets of neurons, blocks of weights between them, and a list of what was left out and why."""
+"""The graph of a network: sets of neurons, blocks of weights between them, and a list of what was left out and why.
+
+`GraphWeights` are the numbers on it for a group of networks of one shape, with norms folded in; `to_canonical_form`
+fixes every scale and sign that the function does not see.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 # Activations under which a positive factor, or a sign, can move from a neuron's inputs to its outputs.
@@ -25,7 +30,7 @@ class NodeSet:
 
 
 @dataclass(frozen=True)
-class Block:
+class WeightBlock:
     """All weights between two node sets. `layout` says how the stored tensor becomes (taps, target, source)."""
 
     kind: str  # linear | conv | gate | embedding | unembedding | mlp_in | mlp_out | qk | vo | lora
@@ -56,7 +61,7 @@ class Skipped:
 @dataclass(frozen=True)
 class Graph:
     nodes: tuple[NodeSet, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[WeightBlock, ...]
     values: tuple[NodeTensor, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -82,7 +87,7 @@ class Graph:
         return replace(self, nodes=nodes)
 
 
-def block_weight(graph: Graph, block: Block, tensors: Mapping[str, Tensor]) -> Tensor:
+def block_weight(graph: Graph, block: WeightBlock, tensors: Mapping[str, Tensor]) -> Tensor:
     """The block as (members, taps, target, source); every tensor in `tensors` is stacked over members."""
     first = tensors[block.tensors[0]]
     n_target, n_source = graph.nodes[block.target].size, graph.nodes[block.source].size
@@ -121,17 +126,117 @@ def _conv_taps(weight: Tensor, n_source: int) -> Tensor:
     return full
 
 
-def _head_products(block: Block, parts: list[Tensor]) -> Tensor:
+def _head_products(block: WeightBlock, parts: list[Tensor]) -> Tensor:
     """W_Q^T W_K or W_O W_V per head: what attention computes, whatever basis the heads use (invariant under GL)."""
     n_heads, n_shared = block.heads
     if block.layout == "qk":
-        query, key = _split(parts[0], n_heads), _split(parts[-1], n_shared)
+        query, key = _split_heads(parts[0], n_heads), _split_heads(parts[-1], n_shared)
         key = key.repeat_interleave(n_heads // n_shared, dim=1)
         return query.transpose(-1, -2) @ key / query.shape[2] ** 0.5
-    out, value = parts[0], _split(parts[-1], n_shared).repeat_interleave(n_heads // n_shared, dim=1)
+    out, value = parts[0], _split_heads(parts[-1], n_shared).repeat_interleave(n_heads // n_shared, dim=1)
     out = out.reshape(len(out), out.shape[1], n_heads, -1).transpose(1, 2)
     return out @ value
 
 
-def _split(weight: Tensor, heads: int) -> Tensor:
+def _split_heads(weight: Tensor, heads: int) -> Tensor:
     return weight.reshape(len(weight), heads, -1, weight.shape[-1])
+
+
+# A group of same-shape networks as numbers on its graph: weights per block, values per neuron, norms folded in.
+
+_BATCH_NORM_EPS = 1e-5  # torch's default; the stored weights do not say
+
+
+@dataclass(frozen=True)
+class GraphWeights:
+    """`weights[i]` is (members, taps, target, source) of block i; `bias`, `gain` are (members, size) per node set."""
+
+    weights: list[Tensor]
+    bias: list[Tensor]
+    gain: list[Tensor]
+
+
+def weigh_graph(graph: Graph, tensors: dict[str, Tensor]) -> GraphWeights:
+    """Weights of every block and values of every set, from `tensors` stacked over members, with norms folded in.
+
+    Batch norm in evaluation is affine and goes into the weights before it; gains of other norms stay with their set.
+    """
+    weights = [block_weight(graph, block, tensors) for block in graph.blocks]
+    members = len(next(iter(tensors.values())))
+    like = weights[0]
+    bias = [like.new_zeros(members, node.size) for node in graph.nodes]
+    gain = [like.new_ones(members, node.size) for node in graph.nodes]
+    for node in range(len(graph.nodes)):
+        mine = {v.role: tensors[v.tensor] for v in graph.values if v.node == node and v.role != "bias"}
+        for value in graph.values:
+            if value.node == node and value.role == "bias":
+                bias[node] = bias[node] + tensors[value.tensor]
+        if "var" in mine:
+            bias[node] = _fold_batch_norm(graph, node, mine, weights, bias[node])
+        elif mine:
+            gain[node] = gain[node] * mine.get("gain", torch.ones_like(gain[node]))
+            bias[node] = bias[node] + mine.get("shift", torch.zeros_like(bias[node]))
+    return GraphWeights(weights, bias, gain)
+
+
+def _fold_batch_norm(
+    graph: Graph, node: int, norm: dict[str, Tensor], weights: list[Tensor], bias: Tensor
+) -> Tensor:
+    """Batch norm in evaluation is an affine map per channel: it moves into the weights before it."""
+    factor = norm.get("gain", torch.ones_like(bias)) / (norm["var"] + _BATCH_NORM_EPS).sqrt()
+    for i, block in enumerate(graph.blocks):
+        if block.target == node:
+            weights[i] = weights[i] * factor[:, None, :, None]
+    return (bias - norm.get("mean", torch.zeros_like(bias))) * factor + norm.get(
+        "shift", torch.zeros_like(bias)
+    )
+
+
+def free_sets(graph: Graph) -> dict[int, str]:
+    """Node sets whose neurons may be rescaled ("scale") or flipped ("sign") without changing the function."""
+    free: dict[int, str] = {}
+    for node, described in enumerate(graph.nodes):
+        touching = [b for b in graph.blocks if node in (b.source, b.target)]
+        plain = all(
+            b.kind in ("linear", "conv", "spatial", "skip", "mlp_in", "mlp_out", "lora") for b in touching
+        )
+        normed = any(v.node == node and v.role in ("gain", "shift") for v in graph.values)
+        both = any(b.source == node for b in touching) and any(b.target == node for b in touching)
+        layer_norm = normed and not any(v.node == node and v.role == "var" for v in graph.values)
+        if described.kind != "hidden" or not plain or not both or layer_norm:
+            continue
+        if described.activation in SCALABLE:
+            free[node] = "scale"
+        elif described.activation in ODD:
+            free[node] = "sign"
+    return free
+
+
+def to_canonical_form(graph: Graph, parts: GraphWeights) -> GraphWeights:
+    """The same function with every free scale and sign fixed: unit incoming weights, positive skew.
+
+    Two networks that differ by such changes alone become equal, so a reader of canonical form cannot tell them apart.
+    """
+    weights, bias = list(parts.weights), list(parts.bias)
+    for node, freedom in free_sets(graph).items():
+        into = [i for i, b in enumerate(graph.blocks) if b.target == node]
+        incoming = torch.cat(
+            [weights[i].transpose(1, 2).flatten(2) for i in into] + [bias[node][:, :, None]], 2
+        )
+        factor = _unit_factor(incoming) if freedom == "scale" else _sign_factor(incoming)
+        for i, block in enumerate(graph.blocks):
+            if block.target == node:
+                weights[i] = weights[i] * factor[:, None, :, None]
+            if block.source == node:
+                weights[i] = weights[i] / factor[:, None, None, :]
+        bias[node] = bias[node] * factor
+    return replace(parts, weights=weights, bias=bias)
+
+
+def _unit_factor(incoming: Tensor) -> Tensor:
+    return 1 / incoming.norm(dim=2).clamp_min(1e-12)
+
+
+def _sign_factor(incoming: Tensor) -> Tensor:
+    """+1 or -1: the cube makes the sign depend on the large weights, which are far from cancelling."""
+    return torch.where(incoming.pow(3).sum(2) < 0, -1.0, 1.0).to(incoming)

@@ -9,21 +9,21 @@ from torch import Tensor
 _HEADED = re.compile(r"W_([QKV])$")
 
 
-def plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Stacked tensors (members first) with fused, head-shaped and transposed ones split, flattened and turned."""
     width = stream_width(tensors)
     turned = any(n.endswith("c_attn.weight") and t.shape[-1] == 3 * t.shape[-2] for n, t in tensors.items())
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        gates = _gates(name, tensors)
+        gates = _gate_letters(name, tensors)
         if gates:
             out |= {f"{name}[{g}]": part for g, part in zip(gates, tensor.chunk(len(gates), dim=1))}
         else:
-            out |= _one(name, tensor, width, turned)
+            out |= _rename_one(name, tensor, width, turned)
     return out
 
 
-def _gates(name: str, tensors: Mapping[str, Tensor]) -> str:
+def _gate_letters(name: str, tensors: Mapping[str, Tensor]) -> str:
     """Letters of a recurrent layer's gates: three in a GRU, four in an LSTM; "" for other tensors."""
     match = re.match(r"(.*)(?:weight|bias)_(?:ih|hh)(_l\d+(?:_reverse)?)$", name)
     if not match:
@@ -42,9 +42,9 @@ def stream_width(tensors: Mapping[str, Tensor]) -> int | None:
     return None
 
 
-def _one(name: str, t: Tensor, width: int | None, turned: bool) -> dict[str, Tensor]:
+def _rename_one(name: str, t: Tensor, width: int | None, turned: bool) -> dict[str, Tensor]:
     if re.search(r"(in_proj_(weight|bias)|c_attn\.(weight|bias))$", name):
-        return _fused(name, t, turned)
+        return _split_fused(name, t, turned)
     if turned and re.search(r"(c_fc|c_proj)\.weight$", name):
         return {name: t.transpose(1, 2)}
     if _HEADED.search(name) and t.ndim == 4:
@@ -67,14 +67,14 @@ def _turn_named(name: str, t: Tensor, width: int | None) -> Tensor:
     return t
 
 
-def _fused(name: str, t: Tensor, turned: bool) -> dict[str, Tensor]:
+def _split_fused(name: str, t: Tensor, turned: bool) -> dict[str, Tensor]:
     weight = name.endswith("weight")
     base = re.sub(r"(in_proj_|c_attn\.)(weight|bias)$", "", name)
     t = t.transpose(1, 2) if weight and turned else t
     return {f"{base}{r}_proj.{'weight' if weight else 'bias'}": p for r, p in zip("qkv", t.chunk(3, dim=1))}
 
 
-def restored(stored: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_stored_names(stored: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The stored tensors with every change of the plain ones written back: the inverse of `plain`."""
     pieces = {name: list(plain_names(name, stored)) for name in stored}
     out = {}
@@ -82,22 +82,22 @@ def restored(stored: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> dic
         if not any(piece in changed for piece in pieces[name]):
             out[name] = tensor
             continue
-        whole = plain(stored) if not all(p in changed for p in pieces[name]) else {}
+        whole = to_plain_names(stored) if not all(p in changed for p in pieces[name]) else {}
         parts = [changed.get(p, whole.get(p)) for p in pieces[name]]
-        out[name] = _joined([p for p in parts if p is not None], tensor)
+        out[name] = _join_pieces([p for p in parts if p is not None], tensor)
     return out
 
 
 def plain_names(name: str, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Under which plain names a stored tensor is read."""
-    gates = _gates(name, tensors)
+    gates = _gate_letters(name, tensors)
     if gates:
         return tuple(f"{name}[{g}]" for g in gates)
     match = re.match(r"(.*?)(?:in_proj_|c_attn\.)(weight|bias)$", name)
     return tuple(f"{match[1]}{r}_proj.{match[2]}" for r in "qkv") if match else (name,)
 
 
-def _joined(parts: list[Tensor], like: Tensor) -> Tensor:
+def _join_pieces(parts: list[Tensor], like: Tensor) -> Tensor:
     """Side by side, and turned back if they were turned."""
     whole = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
     if whole.shape == like.shape:

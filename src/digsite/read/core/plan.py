@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from digsite.read.core.graph import Block, Graph, NodeSet, NodeTensor, Skipped
+from digsite.read.core.graph import Graph, NodeSet, NodeTensor, Skipped, WeightBlock
 
 _SUFFIX = re.compile(
     r"^(?P<prefix>.*?)\.?(?P<role>weight|bias|kernel|running_mean|running_var|num_batches_tracked|alpha"
@@ -22,19 +22,22 @@ class Draft:
     """A graph while it is being built."""
 
     nodes: list[NodeSet] = field(default_factory=list)
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[WeightBlock] = field(default_factory=list)
     values: list[NodeTensor] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, size: int, kind: str = "hidden", activation: str = "") -> int:
+        """A new set of neurons; its number."""
         self.nodes.append(NodeSet(name, size, kind, activation))
         return len(self.nodes) - 1
 
     def skip(self, tensor: str, reason: str) -> None:
+        """One tensor left out, with the reason that the report prints."""
         self.skipped.append(Skipped(tensor, reason))
 
     def done(self) -> Graph:
+        """The graph as it stands."""
         return Graph(
             tuple(self.nodes), tuple(self.blocks), tuple(self.values), tuple(self.skipped), tuple(self.notes)
         )
@@ -53,25 +56,29 @@ def layers_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
 def plan_chain(
     tensors: Mapping[str, Tensor], activation: str | Sequence[str] = "", skips: Sequence[int | None] = ()
 ) -> Graph:
-    """Layers in their stored order; one whose width does not fit is joined to an earlier set, or skipped aloud."""
+    """Layers in their stored order; one whose width does not fit is joined to an earlier set, or skipped aloud.
+
+    `tensors` are plain and stacked (members first); `activation` is one for all hidden sets or one for each; `skips`
+    names for each layer the earlier one that is added to it, where a config says so.
+    """
     draft, at = Draft(), -1
-    layers = _ordered(layers_of(tensors), tensors)
+    layers = _order_layers(layers_of(tensors), tensors)
     joints = {p: roles for p, roles in layers.items() if _SKIP.search(p)}
     for prefix, roles in layers.items():
         if prefix not in joints:
-            at = _place(draft, at, prefix, roles, tensors)
+            at = _place_layer(draft, at, prefix, roles, tensors)
     for prefix, roles in joints.items():
-        _joint(draft, prefix, roles, tensors, skips)
-    _finish(draft, activation)
+        _place_skip(draft, prefix, roles, tensors, skips)
+    _name_ends(draft, activation)
     return draft.done()
 
 
-def _joint(
+def _place_skip(
     draft: Draft, prefix: str, roles: dict[str, str], tensors: Mapping, skips: Sequence[int | None]
 ) -> None:
     """A skip: weights from an earlier layer into layer number i, named `skips.i`."""
     number = int(prefix.rsplit(".", 1)[-1])
-    weight = _weight(roles)
+    weight = _find_weight(roles)
     names = [n.name for n in draft.nodes]
     target = next((i for i, n in enumerate(names) if re.search(rf"(convs|layers)\.{number}$", n)), None)
     if weight is None or target is None:
@@ -89,10 +96,10 @@ def _joint(
         draft.notes.append(f"{weight} could start at {len(fitting)} layers; the nearest was taken")
     into = next(i for i, b in enumerate(draft.blocks) if b.target == target)
     conv = tensors[weight].ndim > 3
-    draft.blocks.insert(into + 1, Block("skip", source, target, (weight,), "conv" if conv else "oi"))
+    draft.blocks.insert(into + 1, WeightBlock("skip", source, target, (weight,), "conv" if conv else "oi"))
 
 
-def _finish(draft: Draft, activation: str | Sequence[str]) -> None:
+def _name_ends(draft: Draft, activation: str | Sequence[str]) -> None:
     """The last set is the output; hidden ones apply what is known of them."""
     if not draft.blocks:
         return
@@ -105,47 +112,55 @@ def _finish(draft: Draft, activation: str | Sequence[str]) -> None:
             draft.nodes[i] = replace(draft.nodes[i], activation=name)
 
 
-def _place(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:
+def _place_layer(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:
+    """One layer by what it holds: recurrent gates, a matrix or kernel, a norm's vectors, or a low-rank pair alone."""
     if any("_ih_l" in r for r in roles):
-        return _recurrent(draft, at, prefix, roles, tensors)
-    weight = _weight(roles)
+        return _place_recurrent(draft, at, prefix, roles, tensors)
+    weight = _find_weight(roles)
     if weight is None:
         if not any(r.startswith("lora_") for r in roles):
             for role, name in roles.items():
                 draft.skip(name, "a counter" if "num_batches" in role else "no weight of the same layer")
-        return _lora(draft, at, prefix, roles, tensors)
+        return _place_low_rank(draft, at, prefix, roles, tensors)
     if tensors[weight].ndim == 2:
-        _norm(draft, at, roles, tensors)
+        _place_norm(draft, at, roles, tensors)
         return at
-    placed = _matrix(draft, at, prefix, roles, tensors)
-    return _lora(draft, placed, prefix, roles, tensors)
+    placed = _place_matrix(draft, at, prefix, roles, tensors)
+    return _place_low_rank(draft, placed, prefix, roles, tensors)
 
 
-def _weight(roles: dict[str, str]) -> str | None:
+def _find_weight(roles: dict[str, str]) -> str | None:
+    """The name of a layer's matrix, under any of the names that frameworks give it."""
     return next((roles[r] for r in ("weight", "kernel", "w", "W") if r in roles), None)
 
 
-def _matrix(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:
-    weight = _weight(roles)
+def _place_matrix(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:
+    """A matrix or kernel from the set before it (or the one whose width fits) to a new set, with its bias."""
+    weight = _find_weight(roles)
     assert weight is not None
     n_out, n_in = tensors[weight].shape[1:3]
     conv = tensors[weight].ndim > 3
     if at < 0:
         at = draft.add("input", n_in, "input")
-    source, layout = _source(draft, at, n_in, n_out, conv)
+    source, layout = _find_source(draft, at, n_in, n_out, conv)
     if source is None:
         draft.skip(weight, f"its input width {n_in} fits no layer before it")
         return at
     kind = "conv" if conv else ("spatial" if layout == "spatial" else "linear")
     target = draft.add(prefix or weight, n_out)
-    draft.blocks.append(Block(kind, source, target, (weight,), layout))
+    draft.blocks.append(WeightBlock(kind, source, target, (weight,), layout))
     bias = roles.get("bias") or roles.get("b")
     if bias and tensors[bias].shape[1:] == (n_out,):
         draft.values.append(NodeTensor("bias", target, bias))
     return target
 
 
-def _source(draft: Draft, at: int, n_in: int, n_out: int, conv: bool) -> tuple[int | None, str]:
+def _find_source(draft: Draft, at: int, n_in: int, n_out: int, conv: bool) -> tuple[int | None, str]:
+    """The set that a layer of `n_in` inputs reads, and how its tensor lies.
+
+    Grouped convolutions read a set that is several times wider; a matrix after a flattened image reads channels whose
+    places are side by side ("spatial").
+    """
     size = draft.nodes[at].size
     layout = "conv" if conv else "oi"
     if n_in == size or (conv and size % n_in == 0 and n_out % (size // n_in) == 0):
@@ -158,7 +173,8 @@ def _source(draft: Draft, at: int, n_in: int, n_out: int, conv: bool) -> tuple[i
     return None, layout
 
 
-def _norm(draft: Draft, at: int, roles: dict[str, str], tensors: Mapping) -> None:
+def _place_norm(draft: Draft, at: int, roles: dict[str, str], tensors: Mapping) -> None:
+    """Vectors of a norm as values of the set that they follow."""
     for role, name in roles.items():
         if role not in _VALUE_ROLES:
             draft.skip(name, "a counter, not a weight" if "num_batches" in role else "not understood")
@@ -168,7 +184,7 @@ def _norm(draft: Draft, at: int, roles: dict[str, str], tensors: Mapping) -> Non
             draft.skip(name, "a vector that fits no set of neurons")
 
 
-def _recurrent(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:
+def _place_recurrent(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:
     """One recurrent layer: each gate is its own kind of block from the input and from the hidden state."""
     for layer in sorted({m[1] for r in roles if (m := re.search(r"_l(\d+)\[", r))}, key=int):
         first = next(n for r, n in roles.items() if r.startswith(f"weight_ih_l{layer}["))
@@ -182,7 +198,7 @@ def _recurrent(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensor
             if role.startswith("weight"):
                 source = at if "_ih_" in role else hidden
                 draft.blocks.append(
-                    Block(f"gate_{'ih' if '_ih_' in role else 'hh'}_{gate}", source, hidden, (name,))
+                    WeightBlock(f"gate_{'ih' if '_ih_' in role else 'hh'}_{gate}", source, hidden, (name,))
                 )
             else:
                 draft.values.append(NodeTensor("bias", hidden, name))
@@ -190,7 +206,7 @@ def _recurrent(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensor
     return at
 
 
-def _lora(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:
+def _place_low_rank(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:
     """A low-rank pair as its product, which no change of the inner basis can alter."""
     a = next((n for r, n in roles.items() if r.startswith("lora_A")), None)
     b = next((n for r, n in roles.items() if r.startswith("lora_B")), None)
@@ -205,11 +221,11 @@ def _lora(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Ma
     base = next((k for k in draft.blocks if k.target == at and draft.nodes[at].name == prefix), None)
     source = base.source if base else draft.add(f"{prefix}.in", n_in, "input")
     target = at if base else draft.add(f"{prefix}.out", n_out)
-    draft.blocks.append(Block("lora", source, target, (a, b), "product"))
+    draft.blocks.append(WeightBlock("lora", source, target, (a, b), "product"))
     return target
 
 
-def _ordered(layers: dict[str, dict[str, str]], tensors: Mapping) -> dict[str, dict[str, str]]:
+def _order_layers(layers: dict[str, dict[str, str]], tensors: Mapping) -> dict[str, dict[str, str]]:
     """The stored order, or the natural order of names where fewer layers fit the stored one."""
 
     def misfits(order: list[str]) -> int:
@@ -222,10 +238,10 @@ def _ordered(layers: dict[str, dict[str, str]], tensors: Mapping) -> dict[str, d
         return count
 
     stored = list(layers)
-    natural = sorted(stored, key=_natural)
+    natural = sorted(stored, key=_natural_key)
     best = min((stored, natural), key=misfits)
     return {prefix: layers[prefix] for prefix in best}
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
+def _natural_key(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(x)) if x.isdigit() else (1, x) for x in re.split(r"(\d+)", name)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from digsite.read.core.graph import Block, Graph, NodeTensor
+from digsite.read.core.graph import Graph, NodeTensor, WeightBlock
 from digsite.read.core.plan import Draft
 
 _BIAS = r"(\.bias|b_[A-Z]\w*|\.b)$"
@@ -34,6 +34,7 @@ _QUERY_KEY_VALUE = re.compile(
 
 
 def is_transformer(tensors: Mapping[str, Tensor]) -> bool:
+    """By names alone: all four attention matrices, or an embedding with both MLP matrices in numbered blocks."""
     found = {role for name in tensors for role in ("q", "k", "v", "o") if re.search(_ROLES[role], name)}
     if len(found) == 4:
         return True
@@ -51,25 +52,30 @@ def role_of(name: str) -> str:
 def plan_transformer(
     tensors: Mapping[str, Tensor], heads: tuple[int, int] | None, tied: Mapping[str, str] | None = None
 ) -> Graph:
-    """`heads` = (query heads, key/value heads); without them attention is read as one head, and a note says so."""
+    """The graph of a transformer from its plain, stacked tensors.
+
+    `heads` = (query heads, key/value heads); without them attention is read as one head, and a note says so. `tied`
+    maps names that share one tensor: a model without an output matrix then reads out through its embedding.
+    """
     draft, roles = Draft(), {name: role_of(name) for name in tensors}
     width = next(tensors[n].shape[1] for n, r in roles.items() if r in ("o", "mlp_out"))
-    vocabulary = _embedding(draft, tensors, roles, width)
+    vocabulary = _place_embedding(draft, tensors, roles, width)
     if heads is None:
         heads = (1, 1)
     if heads == (1, 1) and "q" in roles.values():
         draft.notes.append("the number of heads is not stored in the weights: attention is read as one head")
     for prefix in _block_prefixes(tensors):
-        _block(draft, prefix, tensors, roles, heads)
-    _readout(draft, tensors, roles, width, vocabulary, tied or {})
+        _place_block(draft, prefix, tensors, roles, heads)
+    _place_readout(draft, tensors, roles, width, vocabulary, tied or {})
     used = set(draft.done().read) | {s.tensor for s in draft.skipped}
     for name in tensors:
         if name not in used:
-            draft.skip(name, _why(name, roles[name], tensors[name]))
+            draft.skip(name, _explain_skip(name, roles[name], tensors[name]))
     return draft.done()
 
 
-def _why(name: str, role: str, tensor: Tensor) -> str:
+def _explain_skip(name: str, role: str, tensor: Tensor) -> str:
+    """Why a tensor is not part of the graph, for the table of what was skipped."""
     if _NORM.search(name):
         which = "shift" if re.search(r"(bias|\.b)$", name) else "gain"
         return f"a {which} of a norm that stands before no block of the graph, or is not folded in"
@@ -80,7 +86,7 @@ def _why(name: str, role: str, tensor: Tensor) -> str:
     return "a bias of a layer that is not part of the graph"
 
 
-def _embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int) -> int:
+def _place_embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int) -> int:
     """The input set and the stream; returns the input set."""
     name = next((n for n, r in roles.items() if r == "embed" and width in tensors[n].shape[1:]), None)
     if name is None:
@@ -93,11 +99,11 @@ def _embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int) -> in
     source = draft.add("tokens", size, "input")
     stream = draft.add("stream", width, "stream")
     layout = "conv" if t.ndim > 3 else ("io" if turned else "oi")
-    draft.blocks.append(Block("embedding", source, stream, (name,), layout))
+    draft.blocks.append(WeightBlock("embedding", source, stream, (name,), layout))
     position = next((n for n, r in roles.items() if r == "position" and tensors[n].shape[-1] == width), None)
     if position and tensors[position].ndim == 3:
         at = draft.add("positions", tensors[position].shape[1], "input")
-        draft.blocks.append(Block("position", at, stream, (position,), "io"))
+        draft.blocks.append(WeightBlock("position", at, stream, (position,), "io"))
     return source
 
 
@@ -111,47 +117,52 @@ def _block_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
     return sorted(found, key=lambda p: int(re.findall(r"\d+", p)[-1])) or [""]
 
 
-def _stream(draft: Draft) -> int:
+def _find_stream(draft: Draft) -> int:
     return next(i for i, n in enumerate(draft.nodes) if n.kind == "stream")
 
 
-def _block(draft: Draft, prefix: str, tensors: Mapping, roles: Mapping, heads: tuple[int, int]) -> None:
-    stream = _stream(draft)
+def _place_block(draft: Draft, prefix: str, tensors: Mapping, roles: Mapping, heads: tuple[int, int]) -> None:
+    """Attention and MLP of one block, the tensors under `prefix`, as blocks between the stream and itself."""
+    stream = _find_stream(draft)
     mine = [n for n in tensors if n.startswith(prefix)]
     by_role = {r: [n for n in mine if roles[n] == r] for r in _ROLES}
-    first, second = _norms(mine, tensors, draft.nodes[stream].size)
+    first, second = _find_norms(mine, tensors, draft.nodes[stream].size)
     q, k, v, o = (next(iter(by_role[r]), "") for r in "qkvo")
     if q and k:
-        draft.blocks.append(Block("qk", stream, stream, (q, k), "qk", heads, gain=first))
+        draft.blocks.append(WeightBlock("qk", stream, stream, (q, k), "qk", heads, gain=first))
     if v and o:
-        draft.blocks.append(Block("vo", stream, stream, (o, v), "vo", heads, gain=first))
-        _bias(draft, o, stream, tensors)
+        draft.blocks.append(WeightBlock("vo", stream, stream, (o, v), "vo", heads, gain=first))
+        _place_bias(draft, o, stream, tensors)
     if by_role["mlp_in"]:
         hidden = draft.add(f"{prefix}mlp", tensors[by_role["mlp_in"][0]].shape[1])
         for i, name in enumerate(by_role["mlp_in"]):
             kind = "mlp_gate" if "gate" in name or name.endswith("w1.weight") else f"mlp_in{i or ''}"
-            draft.blocks.append(Block(kind, stream, hidden, (name,), "oi", gain=second))
-            _bias(draft, name, hidden, tensors)
+            draft.blocks.append(WeightBlock(kind, stream, hidden, (name,), "oi", gain=second))
+            _place_bias(draft, name, hidden, tensors)
         for name in by_role["mlp_out"]:
-            draft.blocks.append(Block("mlp_out", hidden, stream, (name,), "oi"))
-            _bias(draft, name, stream, tensors)
+            draft.blocks.append(WeightBlock("mlp_out", hidden, stream, (name,), "oi"))
+            _place_bias(draft, name, stream, tensors)
 
 
-def _norms(names: list[str], tensors: Mapping, width: int) -> tuple[str, str]:
+def _find_norms(names: list[str], tensors: Mapping, width: int) -> tuple[str, str]:
     """Gains of the norms before attention and before the MLP; "" when there are none or they come after."""
     found = [n for n in names if _PRENORM.search(n) and tensors[n].shape[1:] == (width,)]
     first, second = [*found, "", ""][:2]
     return first, second
 
 
-def _bias(draft: Draft, weight: str, node: int, tensors: Mapping) -> None:
+def _place_bias(draft: Draft, weight: str, node: int, tensors: Mapping) -> None:
+    """The bias that belongs to a matrix by its name, if it has the width of the set."""
     name = re.sub(r"weight$", "bias", re.sub(r"W_(O|in|out)$", r"b_\1", weight))
     if name != weight and name in tensors and tensors[name].shape[1:] == (draft.nodes[node].size,):
         draft.values.append(NodeTensor("bias", node, name))
 
 
-def _readout(draft: Draft, tensors: Mapping, roles: Mapping, width: int, source: int, tied: Mapping) -> None:
-    stream = _stream(draft)
+def _place_readout(
+    draft: Draft, tensors: Mapping, roles: Mapping, width: int, source: int, tied: Mapping
+) -> None:
+    """The output matrix with the final norm's gain, or the embedding read backward where the two are tied."""
+    stream = _find_stream(draft)
     name = next((n for n, r in roles.items() if r == "unembed" and width in tensors[n].shape[1:]), None)
     gain = next(
         (
@@ -168,7 +179,7 @@ def _readout(draft: Draft, tensors: Mapping, roles: Mapping, width: int, source:
         embedded = next((b.tensors[0] for b in draft.blocks if b.kind == "embedding"), "")
         if embedded in set(tied.values()) | set(tied):
             out = draft.add("logits", draft.nodes[source].size, "output")
-            draft.blocks.append(Block("unembedding", stream, out, (embedded,), "oi", gain=gain))
+            draft.blocks.append(WeightBlock("unembedding", stream, out, (embedded,), "oi", gain=gain))
         return
     if name is None:
         draft.notes.append("no output matrix found: the graph ends at the stream")
@@ -176,5 +187,5 @@ def _readout(draft: Draft, tensors: Mapping, roles: Mapping, width: int, source:
     t = tensors[name]
     turned = t.shape[1] == width and t.shape[2] != width
     out = draft.add("logits", t.shape[2] if turned else t.shape[1], "output")
-    draft.blocks.append(Block("unembedding", stream, out, (name,), "io" if turned else "oi", gain=gain))
-    _bias(draft, name, out, tensors)
+    draft.blocks.append(WeightBlock("unembedding", stream, out, (name,), "io" if turned else "oi", gain=gain))
+    _place_bias(draft, name, out, tensors)

@@ -1,6 +1,6 @@
-"""Models from anywhere, grouped by shape and stacked, each group with its graph."""
+"""Models from anywhere, grouped by shape and stacked, each group with its graph; and tables of numbers about them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from digsite.base.errors import UsageError
 from digsite.models import MODELS, build, parse
 from digsite.read.core.graph import Graph, Skipped
-from digsite.read.core.plain import plain
+from digsite.read.core.plain import to_plain_names
 from digsite.read.core.plan import plan_chain
 from digsite.read.core.plan_transformer import is_transformer, plan_transformer
 from digsite.weights.bundle import bundle_module
@@ -41,7 +41,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """One model as tensors, with what is known beside them."""
 
     tensors: Mapping[str, Tensor]
@@ -49,7 +49,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Group:
+class NetworkGroup:
     """Networks of equal shapes: stacked tensors, their graph, and their places in the population."""
 
     graph: Graph
@@ -61,17 +61,17 @@ class Group:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, keep: np.ndarray, rows: np.ndarray) -> "Group":
+    def take(self, keep: np.ndarray, rows: np.ndarray) -> "NetworkGroup":
         """The members set in the boolean `keep`, at new places."""
         index = torch.from_numpy(np.flatnonzero(keep))
         tensors = {k: t[index] for k, t in self.tensors.items()}
         stored = {k: t[index] for k, t in self.stored.items()}
-        return Group(self.graph, tensors, rows, stored, self.skeleton)
+        return NetworkGroup(self.graph, tensors, rows, stored, self.skeleton)
 
 
 @dataclass(frozen=True)
 class Population:
-    groups: list[Group]
+    groups: list[NetworkGroup]
     size: int
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Population":
@@ -86,7 +86,7 @@ class Population:
         return Population(groups, len(rows))
 
     def gather(self, per_group: Iterable[np.ndarray]) -> np.ndarray:
-        """Rows computed group by group, put back in the population's order."""
+        """(size, ...): rows computed group by group (`per_group`, in the order of the groups), put back in the population's order."""
         parts = list(per_group)
         out = np.full((self.size, *parts[0].shape[1:]), np.nan, dtype=parts[0].dtype)
         for group, part in zip(self.groups, parts):
@@ -95,12 +95,12 @@ class Population:
 
 
 def known_of(model: Mapping[str, Any], tied: Mapping[str, str] | None = None) -> Known:
-    """What a stored model config says beside the weights."""
+    """What a stored model config says beside the weights: activation, heads, ties, skips, and a module that can be run."""
     activation = model.get("activation", "") or _published_activation(model)
     if "activations" in model:
         activation = tuple(model["activations"])
     skeleton = build(parse(dict(model))).eval() if model.get("kind") in MODELS else None
-    return Known(activation, _heads(model), dict(tied or {}), skeleton, tuple(model.get("skips") or ()))
+    return Known(activation, _find_heads(model), dict(tied or {}), skeleton, tuple(model.get("skips") or ()))
 
 
 def _published_activation(config: Mapping[str, Any]) -> str:
@@ -112,14 +112,14 @@ def _published_activation(config: Mapping[str, Any]) -> str:
     return ""
 
 
-def source_of(model: Any) -> Source:
+def source_of(model: Any) -> ModelSource:
     """A `Source` from an nn.Module, a mapping of tensors, a weight bundle or a `Source`."""
-    if isinstance(model, Source):
+    if isinstance(model, ModelSource):
         return model
     if isinstance(model, nn.Module):
         return _from_module(model)
     if isinstance(model, Mapping):
-        return Source(_tensors_only(model))
+        return ModelSource(_tensors_only(model))
     if hasattr(model, "tensors") and isinstance(model.tensors, Mapping):
         return _from_bundle(model)
     raise UsageError(
@@ -135,7 +135,7 @@ def _tensors_only(model: Mapping) -> dict[str, Tensor]:
     return tensors
 
 
-def _from_module(model: nn.Module) -> Source:
+def _from_module(model: nn.Module) -> ModelSource:
     config = getattr(model, "config", None)
     found = sorted({ACTIVATIONS[k] for m in model.modules() if (k := type(m).__name__) in ACTIVATIONS})
     function = getattr(getattr(model, "activate", None), "__name__", "")
@@ -145,11 +145,11 @@ def _from_module(model: nn.Module) -> Source:
         activation = found[0]
     bundle = bundle_module(model)
     skips = tuple(getattr(config, "skips", None) or ())
-    known = Known(activation or "", _heads(config, model), bundle.tied, model, skips)
-    return Source(_tensors_only(bundle.tensors), known)
+    known = Known(activation or "", _find_heads(config, model), bundle.tied, model, skips)
+    return ModelSource(_tensors_only(bundle.tensors), known)
 
 
-def _heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] | None:
+def _find_heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] | None:
     def get(key: str) -> Any:
         return config.get(key) if isinstance(config, Mapping) else getattr(config, key, None)
 
@@ -163,30 +163,37 @@ def _heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] | Non
     return (attention.num_heads, attention.num_heads) if attention else None
 
 
-def _from_bundle(bundle: Any) -> Source:
+def _from_bundle(bundle: Any) -> ModelSource:
     meta = dict(getattr(bundle, "meta", {}) or {})
     config = next((meta[k] for k in ("model", "config") if isinstance(meta.get(k), Mapping)), meta)
-    return Source(_tensors_only(bundle.tensors), known_of(config, dict(getattr(bundle, "tied", None) or {})))
+    return ModelSource(
+        _tensors_only(bundle.tensors), known_of(config, dict(getattr(bundle, "tied", None) or {}))
+    )
 
 
-def population(models: Iterable[Any]) -> Population:
-    """Stack models of equal shapes; each is checked once on the way in."""
+def stack_models(models: Iterable[Any]) -> Population:
+    """Stack models of equal shapes; each is checked once on the way in.
+
+    `models`: modules, dicts of tensors, weight bundles or `ModelSource`s, in any mixture.
+    """
     sources = [source_of(m) for m in models]
     if not sources:
         raise UsageError("there is no model to read.", hint="Give at least one.")
     groups: dict[str, list[int]] = {}
     for i, source in enumerate(sources):
         groups.setdefault(_shape_key(source), []).append(i)
-    return Population([_stack([sources[i] for i in rows], rows) for rows in groups.values()], len(sources))
+    return Population(
+        [_stack_sources([sources[i] for i in rows], rows) for rows in groups.values()], len(sources)
+    )
 
 
-def _shape_key(source: Source) -> str:
+def _shape_key(source: ModelSource) -> str:
     known = source.known
     shapes = [(k, tuple(v.shape)) for k, v in source.tensors.items()]
     return repr((shapes, known.activation, known.heads, sorted(known.tied.items()), known.skips))
 
 
-def _stack(sources: list[Source], rows: list[int]) -> Group:
+def _stack_sources(sources: list[ModelSource], rows: list[int]) -> NetworkGroup:
     first = sources[0]
     stacked = {
         name: torch.stack([s.tensors[name].to(torch.float32) for s in sources])
@@ -194,19 +201,22 @@ def _stack(sources: list[Source], rows: list[int]) -> Group:
         if t.dtype.is_floating_point and t.ndim > 0
     }
     odd = [Skipped(n, "a counter or mask, not a weight") for n in first.tensors if n not in stacked]
-    return group(stacked, np.array(rows), first.known, odd)
+    return group_networks(stacked, np.array(rows), first.known, odd)
 
 
-def group(
+def group_networks(
     stacked: Mapping[str, Tensor], rows: np.ndarray, known: Known | None = None, odd: Sequence[Skipped] = ()
-) -> Group:
-    """A group from stacked tensors (members first): named plainly, checked, planned."""
+) -> NetworkGroup:
+    """A group from stacked tensors (members first): named plainly, checked, planned.
+
+    `rows` are the members' places in their population; `odd` lists tensors that were left out before stacking.
+    """
     known = known or Known()
-    tensors = plain(stacked)
+    tensors = to_plain_names(stacked)
     graph = graph_of(tensors, known)
-    _check(graph, tensors)
+    _refuse_unreadable(graph, tensors)
     graph = replace(graph, skipped=(*graph.skipped, *odd))
-    return Group(graph, {n: tensors[n] for n in graph.read}, rows, dict(stacked), known.skeleton)
+    return NetworkGroup(graph, {n: tensors[n] for n in graph.read}, rows, dict(stacked), known.skeleton)
 
 
 def graph_of(tensors: Mapping[str, Tensor], known: Known) -> Graph:
@@ -217,7 +227,7 @@ def graph_of(tensors: Mapping[str, Tensor], known: Known) -> Graph:
     return plan_chain(tensors, known.activation, known.skips)
 
 
-def _check(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
+def _refuse_unreadable(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
     empty = next((n for n, t in tensors.items() if 0 in t.shape), None)
     if empty:
         raise UsageError(f"{empty!r} has a side of length zero: {tuple(tensors[empty].shape[1:])}.")
@@ -231,3 +241,76 @@ def _check(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
                 f"{name!r} holds {bad} values that are NaN or infinite: a diverged model cannot be read.",
                 hint="Drop it, or take an earlier checkpoint.",
             )
+
+
+# Feature tables: a number per name and network, whatever the depth of the networks.
+
+Columns = tuple[list[str], np.ndarray]  # names and (members, names)
+_FRONT, _BACK = 4, 2
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    names: tuple[str, ...]
+    values: np.ndarray  # (members, names), NaN where a network has no such layer
+
+    def select(self, names: Sequence[str]) -> np.ndarray:
+        """The named columns; one that no network here has is NaN."""
+        place = {name: i for i, name in enumerate(self.names)}
+        out = np.full((len(self.values), len(names)), np.nan)
+        for i, name in enumerate(names):
+            if name in place:
+                out[:, i] = self.values[:, place[name]]
+        return out
+
+
+def tabulate_features(population: Population, extract: Callable[[NetworkGroup], Columns]) -> FeatureTable:
+    """Columns of every group under the union of their names, in the population's order.
+
+    `extract` gives the columns of one group; networks that lack a column (a shallow one has no fourth layer) hold NaN.
+    """
+    made = [extract(group) for group in population.groups]
+    names = tuple(dict.fromkeys(name for found, _ in made for name in found))
+    place = {name: i for i, name in enumerate(names)}
+    values = np.full((population.size, len(names)), np.nan)
+    for group, (found, columns) in zip(population.groups, made):
+        where = np.array([place[n] for n in found], dtype=int)
+        values[group.rows[:, None], where] = columns
+    return FeatureTable(names, values)
+
+
+def join_columns(*columns: Columns) -> Columns:
+    """Columns side by side, names and values."""
+    return [n for names, _ in columns for n in names], np.concatenate([v for _, v in columns], 1)
+
+
+def prefix_columns(prefix: str, columns: Columns) -> Columns:
+    """The same columns under `prefix/name`."""
+    return [f"{prefix}/{n}" for n in columns[0]], columns[1]
+
+
+def by_layer(names: Sequence[str], layers: Sequence[Tensor | np.ndarray]) -> Columns:
+    """Per-layer columns (members, names) laid out by place: from the front, from the back, and their mean.
+
+    A deep and a shallow network then agree on what "the last layer" is.
+    """
+    stack = np.stack([np.asarray(layer, dtype=np.float64) for layer in layers])
+    depth = len(stack)
+    where = [(str(i), stack[i]) for i in range(min(depth, _FRONT))]
+    where += [(f"-{i}", stack[depth - i]) for i in range(1, min(depth, _BACK) + 1)]
+    where.append(("mean", stack.mean(0)))
+    return join_columns(*(prefix_columns(f"layer{place}", (list(names), values)) for place, values in where))
+
+
+def find_useful(table: FeatureTable, rows: np.ndarray) -> tuple[str, ...]:
+    """Names of columns that vary over `rows` and repeat no earlier column: the others can only feed noise to trees."""
+    seen: set[bytes] = set()
+    kept = []
+    for i, name in enumerate(table.names):
+        column = table.values[rows, i]
+        finite = column[np.isfinite(column)]
+        key = column.tobytes()
+        if finite.size and finite.min() < finite.max() and key not in seen:
+            kept.append(name)
+            seen.add(key)
+    return tuple(kept)

@@ -15,15 +15,14 @@ from digsite.base.contract import public_method
 from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.base.families import list_members
 from digsite.base.streams import derive_seed
-from digsite.read.core import alignment, conformal, engines, membership
-from digsite.read.core.alignment import Alignment
-from digsite.read.core.corpus import Corpus, answerable, corpus_of, refuse_small, target, with_earlier
-from digsite.read.core.engines import Answers, Engine, Parts
-from digsite.read.core.feature_engine import READERS, quality
-from digsite.read.core.membership import OUTSIDE, Membership
-from digsite.read.core.population import Population, population
-from digsite.read.core.readers.nwpa import Options
-from digsite.read.core.tasks import TASKS, Task
+from digsite.read.core import engines, trust
+from digsite.read.core.corpus import Corpus, corpus_of, find_tasks, read_labels, refuse_small, with_earlier
+from digsite.read.core.engines import Answers, ReaderEngine, SharedParts
+from digsite.read.core.feature_engine import READERS, weigh_by_accuracy
+from digsite.read.core.population import Population, stack_models
+from digsite.read.core.readers.nwpa import GraphOptions
+from digsite.read.core.tasks import TASKS, ReadTask
+from digsite.read.core.trust import OUTSIDE, Alignment, Membership
 from digsite.weights.writer import save_tensors
 from digsite.zoo import Zoo
 
@@ -46,8 +45,8 @@ class Predictions:
 @dataclass
 class Reader:
     kind: str
-    tasks: tuple[Task, ...]
-    engine: Engine
+    tasks: tuple[ReadTask, ...]
+    engine: ReaderEngine
     margins: dict[str, float]
     zoo: Membership
     alignment: Alignment
@@ -55,7 +54,7 @@ class Reader:
 
     def answers(self, models: Any) -> Answers:
         """Bare values and probabilities by task, clipped to what is possible."""
-        found = self.engine.predict(_population(models))
+        found = self.engine.predict(_as_population(models))
         for task in self.tasks:
             if task.bounds:
                 found[task.name] = found[task.name].clip(*task.bounds)
@@ -63,7 +62,7 @@ class Reader:
 
     def predict(self, models: Any) -> Predictions:
         """Values with 90 % intervals (classes with 90 % sets), and whether each network looks like the zoo's."""
-        people = _population(models)
+        people = _as_population(models)
         answers = self.answers(people)
         p_values = self.p_values(people)
         rows = [
@@ -77,14 +76,14 @@ class Reader:
         """How ordinary each network is among those of the zoo: by what the reader sees, and by what the zoo agrees on."""
         return np.minimum(self.zoo.p_values(self.engine.represent(people)), self.alignment.p_values(people))
 
-    def _row(self, task: Task, answer: Any) -> dict[str, Any]:
+    def _row(self, task: ReadTask, answer: Any) -> dict[str, Any]:
         margin = self.margins[task.name]
         if task.kind == "regression":
             low, high = float(answer) - margin, float(answer) + margin
             if task.bounds:
                 low, high = max(low, task.bounds[0]), min(high, task.bounds[1])
             return {"task": task.name, "value": float(answer), "low": low, "high": high, "set": ""}
-        chosen = conformal.class_sets(answer[None], margin)[0]
+        chosen = trust.class_sets(answer[None], margin)[0]
         best = int(answer.argmax())
         classes = [c for c, inside in zip(task.classes, chosen) if inside]
         return {
@@ -116,23 +115,23 @@ class Reader:
         return plain, {"digsite_reader": json.dumps(about)}
 
     def save(self, path: str | Path) -> Path:
-        """One safetensors file."""
+        """One safetensors file at `path`, metadata and all."""
         tensors, about = self.packed()
         save_tensors(tensors, path, about)  # pyright: ignore[reportArgumentType]
         return Path(path)
 
 
-def _population(models: Any) -> Population:
+def _as_population(models: Any) -> Population:
     if isinstance(models, Population):
         return models
     if isinstance(models, Corpus | Zoo):
         return corpus_of(models).population
     is_many = isinstance(models, Iterable) and not isinstance(models, dict | torch.nn.Module)
-    return population(models if is_many else [models])
+    return stack_models(models if is_many else [models])
 
 
-def kinds() -> list[str]:
-    """Every reader that can be trained."""
+def list_readers() -> list[str]:
+    """Every reader that can be trained, by name."""
     return [*list_members(READERS)]
 
 
@@ -144,7 +143,7 @@ def train_reader(
     *,
     held_out: float = 0.2,
     seed: int = 0,
-    parts: Parts | None = None,
+    parts: SharedParts | None = None,
     earlier: Sequence[Corpus] = (),
     **options: Any,
 ) -> Reader:
@@ -155,43 +154,50 @@ def train_reader(
 
     Several readers of one zoo and seed share what they have in common through `parts`, which also names the device that graph networks are trained on.
     """
-    if kind not in kinds():
-        raise UsageError(f"There is no reader '{kind}'.", hint=name_nearest(kind, kinds()))
+    if kind not in list_readers():
+        raise UsageError(f"There is no reader '{kind}'.", hint=name_nearest(kind, list_readers()))
     corpus = corpus_of(zoo)
     refuse_small(len(corpus), "train a reader")
     rng = np.random.default_rng(derive_seed(seed, "held-out"))
     order = rng.permutation(len(corpus))
     n_held = max(10, round(held_out * len(corpus)))
     train, held = corpus.take(np.sort(order[n_held:])), corpus.take(np.sort(order[:n_held]))
-    asked = tuple(answerable(train.labels, tasks))
+    asked = tuple(find_tasks(train.labels, tasks))
     grown = with_earlier(train, earlier)
-    engine = engines.fit(kind, grown, asked, seed, Options(**options), held, parts or Parts())
-    return _calibrated(
+    engine = engines.fit_engine(
+        kind, grown, asked, seed, GraphOptions(**options), held, parts or SharedParts()
+    )
+    return _calibrate_reader(
         kind, asked, engine, train, held, np.random.default_rng(derive_seed(seed, "membership"))
     )
 
 
-def _calibrated(
-    kind: str, tasks: tuple[Task, ...], engine: Engine, train: Corpus, held: Corpus, rng: np.random.Generator
+def _calibrate_reader(
+    kind: str,
+    tasks: tuple[ReadTask, ...],
+    engine: ReaderEngine,
+    train: Corpus,
+    held: Corpus,
+    rng: np.random.Generator,
 ) -> Reader:
-    zoo = membership.fit(engine.represent(train.population), rng)
-    aligned = alignment.fit(train.population, quality(train), 0)
+    zoo = trust.fit_membership(engine.represent(train.population), rng)
+    aligned = trust.fit_alignment(train.population, weigh_by_accuracy(train), 0)
     reader = Reader(kind, tasks, engine, {}, zoo, aligned, {})
     answers = reader.answers(held.population)
     for task in tasks:
-        y = target(held, task)
+        y = read_labels(held, task)
         known = np.isfinite(y)
         if task.kind == "regression":
-            reader.margins[task.name] = conformal.margin(y[known] - answers[task.name][known])
+            reader.margins[task.name] = trust.fit_margin(y[known] - answers[task.name][known])
         else:
             of_truth = answers[task.name][known, y[known].astype(int)]
-            reader.margins[task.name] = conformal.threshold(of_truth)
+            reader.margins[task.name] = trust.fit_threshold(of_truth)
     reader.card = {
         "zoo": train.name,
         "dataset": train.dataset,
         "trained_on": len(train),
         "calibrated_on": len(held),
-        "level": conformal.LEVEL,
+        "level": trust.LEVEL,
         "runs_the_network": not engines.reads_weights_only(engine),
         "families": sorted(set(map(str, train.labels["kind"]))) if "kind" in train.labels else [],
         "license": "MIT",
@@ -201,6 +207,7 @@ def _calibrated(
 
 @public_method()
 def load_reader(path: str | Path) -> Reader:
+    """A saved reader. Files that are none, or of another schema, are refused in one sentence."""
     path = Path(path)
     if not path.is_file():
         raise NotFound(f"There is no reader at '{path}'.", hint="Train one: digsite run nwa")
@@ -214,20 +221,20 @@ def load_reader(path: str | Path) -> Reader:
         raise UsageError(f"'{path}' is a safetensors file but not a reader: it has no reader's metadata.")
     if about["schema"] != SCHEMA:
         raise UsageError(f"the reader '{path}' has schema {about['schema']}, this version reads {SCHEMA}.")
-    tasks = tuple(_task(t) for t in about["tasks"])
-    inside = _under(tensors, "engine|")
-    engine = engines.restore(about["kind"], inside, about["engine"], tasks)
-    zoo = membership.restore(_under(tensors, "zoo|"))
-    aligned = alignment.restore(_under(tensors, "alignment|"))
+    tasks = tuple(_restore_task(t) for t in about["tasks"])
+    inside = _take_prefix(tensors, "engine|")
+    engine = engines.restore_engine(about["kind"], inside, about["engine"], tasks)
+    zoo = trust.restore_membership(_take_prefix(tensors, "zoo|"))
+    aligned = trust.restore_alignment(_take_prefix(tensors, "alignment|"))
     return Reader(about["kind"], tasks, engine, about["margins"], zoo, aligned, about["card"])
 
 
-def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _take_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
 
 
-def _task(stored: dict[str, Any]) -> Task:
+def _restore_task(stored: dict[str, Any]) -> ReadTask:
     known = TASKS.get(stored["name"])
     bounds = tuple(stored["bounds"]) if stored["bounds"] else None
-    fresh = Task(**{**stored, "classes": tuple(stored["classes"]), "bounds": bounds})
+    fresh = ReadTask(**{**stored, "classes": tuple(stored["classes"]), "bounds": bounds})
     return replace(known, classes=fresh.classes) if known else fresh

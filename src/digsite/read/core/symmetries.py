@@ -9,33 +9,48 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digsite.read.core.graph import Block, Graph
-from digsite.read.core.parts import free_sets
-from digsite.read.core.plain import plain, restored
-from digsite.read.core.population import Group
+from digsite.read.core.graph import Graph, WeightBlock, free_sets
+from digsite.read.core.plain import to_plain_names, to_stored_names
+from digsite.read.core.population import NetworkGroup
 
 _SPREAD = 0.5  # log-normal width of the scales, as large as those that mislead readers of statistics
 Change = dict[str, Tensor]
+Symmetry = Callable[[NetworkGroup, np.random.Generator], Change | None]
+SYMMETRIES: dict[str, Symmetry] = {}  # filled by the mark below, in the order of this file
 
 
-def permutation(group: Group, rng: np.random.Generator) -> Change | None:
-    """Every hidden set in a new order; a transformer's stream too, with all that reads and writes it."""
+def name_symmetry(name: str) -> Callable[[Symmetry], Symmetry]:
+    """Mark a function as a symmetry under this name; it gives new tensors, or None where a network does not have it."""
+
+    def enter_name(change: Symmetry) -> Symmetry:
+        SYMMETRIES[name] = change
+        return change
+
+    return enter_name
+
+
+@name_symmetry("permutation")
+def permute_neurons(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
+    """Every hidden set in a new order; a transformer's stream too, with all that reads and writes it.
+
+    Left alone: ends of grouped convolutions, and a stream whose norm has a shift that the graph does not hold.
+    """
     graph, tensors = group.graph, dict(group.tensors)
     moved = False
     for node, described in enumerate(graph.nodes):
         if (
             described.identity
-            or node in _grouped(group)
+            or node in _find_grouped(group)
             or (described.kind == "stream" and _norm_shift_is_hidden(group))
         ):
             continue
         order = torch.from_numpy(rng.permutation(described.size))
-        _reorder(graph, tensors, node, order)
+        _reorder_set(graph, tensors, node, order)
         moved = True
     return tensors if moved else None
 
 
-def _grouped(group: Group) -> set[int]:
+def _find_grouped(group: NetworkGroup) -> set[int]:
     """Sets at either end of a grouped convolution: its channels move only in blocks, so they are left alone."""
     nodes = group.graph.nodes
     return {
@@ -46,21 +61,21 @@ def _grouped(group: Group) -> set[int]:
     }
 
 
-def _norm_shift_is_hidden(group: Group) -> bool:
+def _norm_shift_is_hidden(group: NetworkGroup) -> bool:
     """A shift of a norm is not part of the graph, so the stream cannot be reordered without breaking it."""
     known = set(group.tensors)
     return any(re.search(r"(ln|norm)\w*\.(bias|b)$", n) and n not in known for n in group.stored)
 
 
-def _reorder(graph: Graph, tensors: Change, node: int, order: Tensor) -> None:
+def _reorder_set(graph: Graph, tensors: Change, node: int, order: Tensor) -> None:
     """Each side of each tensor once: tied weights are two blocks of one tensor."""
     sides: set[tuple[str, int]] = set()
     gains = set()
     for block in graph.blocks:
         if block.target == node:
-            sides.add(_side(block, target=True))
+            sides.add(_locate_side(block, target=True))
         if block.source == node:
-            sides.add(_side(block, target=False))
+            sides.add(_locate_side(block, target=False))
             gains |= {block.gain} - {""}
     spatial = {b.tensors[0] for b in graph.blocks if b.layout == "spatial" and b.source == node}
     for name, dim in sides:
@@ -72,7 +87,7 @@ def _reorder(graph: Graph, tensors: Change, node: int, order: Tensor) -> None:
         tensors[name] = tensors[name][:, order]
 
 
-def _side(block: Block, target: bool) -> tuple[str, int]:
+def _locate_side(block: WeightBlock, target: bool) -> tuple[str, int]:
     """The tensor and its dimension (members first) that carries one end of a block."""
     if block.layout == "qk":
         return block.tensors[0 if target else 1], 2
@@ -83,23 +98,23 @@ def _side(block: Block, target: bool) -> tuple[str, int]:
     return block.tensors[0], forward[0 if target else 1]
 
 
-def _rescale(group: Group, freedom: str, draw: Callable[[int], np.ndarray]) -> Change | None:
+def _rescale_sets(group: NetworkGroup, freedom: str, draw: Callable[[int], np.ndarray]) -> Change | None:
     graph, tensors = group.graph, dict(group.tensors)
-    nodes = [n for n, f in free_sets(graph).items() if f == freedom and n not in _grouped(group)]
+    nodes = [n for n, f in free_sets(graph).items() if f == freedom and n not in _find_grouped(group)]
     for node in nodes:
         factor = torch.from_numpy(draw(graph.nodes[node].size)).to(next(iter(tensors.values())))
         for block in graph.blocks:
             if block.target == node:
-                tensors[block.tensors[-1 if block.layout == "product" else 0]] = _times(
+                tensors[block.tensors[-1 if block.layout == "product" else 0]] = _multiply_side(
                     tensors, block, factor, True
                 )
             if block.source == node:
-                tensors[block.tensors[0]] = _times(tensors, block, 1 / factor, False)
+                tensors[block.tensors[0]] = _multiply_side(tensors, block, 1 / factor, False)
         _rescale_values(graph, tensors, node, factor)
     return tensors if nodes else None
 
 
-def _times(tensors: Change, block: Block, factor: Tensor, target: bool) -> Tensor:
+def _multiply_side(tensors: Change, block: WeightBlock, factor: Tensor, target: bool) -> Tensor:
     t = tensors[block.tensors[-1 if target and block.layout == "product" else 0]]
     if not target and block.layout == "spatial":
         factor = factor.repeat_interleave(t.shape[2] // len(factor))
@@ -121,20 +136,23 @@ def _rescale_values(graph: Graph, tensors: Change, node: int, factor: Tensor) ->
             tensors[value.tensor] = tensors[value.tensor] * factor
 
 
-def scale(group: Group, rng: np.random.Generator) -> Change | None:
+@name_symmetry("scale")
+def rescale_neurons(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """Positive factors from the inputs of ReLU neurons to their outputs."""
-    return _rescale(group, "scale", lambda n: np.exp(rng.normal(0, _SPREAD, n)))
+    return _rescale_sets(group, "scale", lambda n: np.exp(rng.normal(0, _SPREAD, n)))
 
 
-def sign(group: Group, rng: np.random.Generator) -> Change | None:
+@name_symmetry("sign")
+def flip_neurons(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """Signs from the inputs of tanh neurons to their outputs."""
-    return _rescale(group, "sign", lambda n: rng.choice([-1.0, 1.0], n))
+    return _rescale_sets(group, "sign", lambda n: rng.choice([-1.0, 1.0], n))
 
 
-def heads(group: Group, rng: np.random.Generator) -> Change | None:
+@name_symmetry("heads")
+def reorder_heads(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """Attention heads in a new order; shared keys and values move with their group of heads."""
-    tensors, found = _everything(group), False
-    for qk, vo in _attentions(group.graph):
+    tensors, found = _all_tensors(group), False
+    for qk, vo in _pair_attentions(group.graph):
         n_shared = qk.heads[1]
         if n_shared == 1:
             continue
@@ -149,16 +167,18 @@ def heads(group: Group, rng: np.random.Generator) -> Change | None:
     return tensors if found else None
 
 
-def head_bases(group: Group, rng: np.random.Generator) -> Change | None:
+@name_symmetry("head bases")
+def turn_head_bases(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """A new basis inside each head: R for queries, its inverse transposed for keys; S for values, undone after."""
-    tensors, found = _everything(group), False
-    for qk, vo in _attentions(group.graph):
+    tensors, found = _all_tensors(group), False
+    for qk, vo in _pair_attentions(group.graph):
         n_heads, n_shared = qk.heads
         if n_heads != n_shared:
             continue
         size = tensors[qk.tensors[0]].shape[1] // n_heads
         bases = [
-            torch.from_numpy(np.stack([_basis(rng, size) for _ in range(n_heads)])).float() for _ in range(2)
+            torch.from_numpy(np.stack([_draw_basis(rng, size) for _ in range(n_heads)])).float()
+            for _ in range(2)
         ]
         (q, k), (o, v) = qk.tensors, vo.tensors
         for weight, basis in ((q, bases[0]), (k, torch.linalg.inv(bases[0]).transpose(1, 2)), (v, bases[1])):
@@ -170,9 +190,9 @@ def head_bases(group: Group, rng: np.random.Generator) -> Change | None:
     return tensors if found else None
 
 
-def _everything(group: Group) -> Change:
+def _all_tensors(group: NetworkGroup) -> Change:
     """The graph's tensors and those that it skips, which may have to move along."""
-    return {**plain(group.stored), **group.tensors}
+    return {**to_plain_names(group.stored), **group.tensors}
 
 
 def _with_bias(weight: str, tensors: Change) -> list[str]:
@@ -180,7 +200,7 @@ def _with_bias(weight: str, tensors: Change) -> list[str]:
     return [weight, name] if name != weight and name in tensors else [weight]
 
 
-def _basis(rng: np.random.Generator, size: int) -> np.ndarray:
+def _draw_basis(rng: np.random.Generator, size: int) -> np.ndarray:
     """Well-conditioned and far from orthogonal."""
     u, _ = np.linalg.qr(rng.normal(size=(size, size)))
     v, _ = np.linalg.qr(rng.normal(size=(size, size)))
@@ -193,24 +213,26 @@ def _per_head(weight: Tensor, basis: Tensor) -> Tensor:
     return torch.einsum("hjk,nhk...->nhj...", basis, rows).flatten(1, 2)
 
 
-def _attentions(graph: Graph) -> list[tuple[Block, Block]]:
+def _pair_attentions(graph: Graph) -> list[tuple[WeightBlock, WeightBlock]]:
     return list(zip([b for b in graph.blocks if b.kind == "qk"], [b for b in graph.blocks if b.kind == "vo"]))
 
 
-def low_rank_basis(group: Group, rng: np.random.Generator) -> Change | None:
+@name_symmetry("low-rank basis")
+def turn_low_rank_basis(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """(B R, R^-1 A) for every low-rank pair."""
     tensors, found = dict(group.tensors), False
     for block in group.graph.blocks:
         if block.kind == "lora":
             a, b = block.tensors
-            basis = torch.from_numpy(_basis(rng, tensors[a].shape[1])).float()
+            basis = torch.from_numpy(_draw_basis(rng, tensors[a].shape[1])).float()
             tensors[a] = torch.linalg.inv(basis) @ tensors[a]
             tensors[b] = tensors[b] @ basis
             found = True
     return tensors if found else None
 
 
-def norm_folding(group: Group, rng: np.random.Generator) -> Change | None:
+@name_symmetry("norm folding")
+def fold_norms(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """Gains of the norms before a layer multiplied into it; batch norm in evaluation folded into its convolution."""
     tensors, found = dict(group.tensors), False
     uses = Counter(name for block in group.graph.blocks for name in block.tensors)
@@ -229,7 +251,7 @@ def norm_folding(group: Group, rng: np.random.Generator) -> Change | None:
     return _fold_batch_norms(group, tensors) or (tensors if found else None)
 
 
-def _fold_batch_norms(group: Group, tensors: Change) -> Change | None:
+def _fold_batch_norms(group: NetworkGroup, tensors: Change) -> Change | None:
     found = False
     for block in group.graph.blocks:
         mine = {v.role: v.tensor for v in group.graph.values if v.node == block.target}
@@ -248,18 +270,7 @@ def _fold_batch_norms(group: Group, tensors: Change) -> Change | None:
     return tensors if found else None
 
 
-SYMMETRIES: dict[str, Callable[[Group, np.random.Generator], Change | None]] = {
-    "permutation": permutation,
-    "scale": scale,
-    "sign": sign,
-    "heads": heads,
-    "head bases": head_bases,
-    "low-rank basis": low_rank_basis,
-    "norm folding": norm_folding,
-}
-
-
-def changed(group: Group, tensors: Change) -> Group:
-    """The group with new weights, under their stored names too."""
+def change_group(group: NetworkGroup, tensors: Change) -> NetworkGroup:
+    """The group with new weights, under their stored names too, so that the changed networks can be run."""
     own = {**group.tensors, **tensors}
-    return replace(group, tensors=own, stored=restored(group.stored, own))
+    return replace(group, tensors=own, stored=to_stored_names(group.stored, own))

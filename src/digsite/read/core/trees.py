@@ -1,5 +1,6 @@
-"""Gradient-boosted trees as plain arrays, so that a trained reader is a safetensors file and not a pickle."""
+"""Boosted trees and linear maps as plain arrays, so that a trained reader is a safetensors file and not a pickle."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from torch import Tensor
 
 _FIELDS = ("feature", "threshold", "left", "right", "value")
@@ -54,7 +57,8 @@ class Forest:
         return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in stored.items()}
 
 
-def restore(tensors: dict[str, Tensor]) -> Forest:
+def restore_forest(tensors: dict[str, Tensor]) -> Forest:
+    """The forest whose `tensors()` these are; thresholds come back as rounded, so a saved one decides like the trained one."""
     found = {k: t.numpy() for k, t in tensors.items()}
     own, number = np.arange(len(found["feature"])), found["number"].astype(np.float64)
     leaf = found["left"] == 0
@@ -71,18 +75,19 @@ def restore(tensors: dict[str, Tensor]) -> Forest:
     )
 
 
-def fit_regression(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
-    model = HistGradientBoostingRegressor(**(_defaults(seed, len(x)) | options))
-    return _export(model.fit(x, y))
+def grow_regression(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
+    """Trees for numbers: `x` (members, features) with NaN for what a network lacks, `y` (members,). `options` overrule."""
+    model = HistGradientBoostingRegressor(**(_default_options(seed, len(x)) | options))
+    return _export_trees(model.fit(x, y))
 
 
-def fit_classes(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
-    """`y` counts from 0 and every class occurs."""
-    model = HistGradientBoostingClassifier(**(_defaults(seed, len(x)) | options))
-    return _export(model.fit(x, y))
+def grow_classes(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
+    """Trees for classes: `y` (members,) counts from 0 and every class occurs."""
+    model = HistGradientBoostingClassifier(**(_default_options(seed, len(x)) | options))
+    return _export_trees(model.fit(x, y))
 
 
-def probabilities(forest: Forest, x: np.ndarray) -> np.ndarray:
+def class_probabilities(forest: Forest, x: np.ndarray) -> np.ndarray:
     """(members, classes) from one raw score per class, or from the one score of a yes/no question."""
     raw = forest.raw(x)
     if raw.shape[1] == 1:
@@ -91,7 +96,7 @@ def probabilities(forest: Forest, x: np.ndarray) -> np.ndarray:
     return raw / raw.sum(1, keepdims=True)
 
 
-def widened(probabilities: np.ndarray, seen: Sequence[int], n_classes: int) -> np.ndarray:
+def widen_classes(probabilities: np.ndarray, seen: Sequence[int], n_classes: int) -> np.ndarray:
     """(members, n_classes): a column of zeros for each class that training never showed.
 
     `probabilities`: (members, len(seen)), with a column for each class of `seen`, in order.
@@ -103,7 +108,7 @@ def widened(probabilities: np.ndarray, seen: Sequence[int], n_classes: int) -> n
     return out
 
 
-def _defaults(seed: int, n: int) -> dict[str, Any]:
+def _default_options(seed: int, n: int) -> dict[str, Any]:
     """Leaves of 20 networks in a large zoo, fewer in a small one; more than 32 bins cost time and add nothing."""
     return {
         "min_samples_leaf": int(np.clip(n // 20, 2, 20)),
@@ -123,7 +128,7 @@ def _rounded_up(threshold: np.ndarray) -> np.ndarray:
     return np.where(near < threshold, np.nextafter(near, np.float32(np.inf)), near).astype(np.float64)
 
 
-def _export(model: Any) -> Forest:
+def _export_trees(model: Any) -> Forest:
     """scikit-learn keeps its trees in private arrays; a test holds this copy to `predict`."""
     parts: dict[str, list[np.ndarray]] = {k: [] for k in (*_FIELDS, "missing_left")}
     roots, offset, depth = [], 0, 0
@@ -144,3 +149,54 @@ def _export(model: Any) -> Forest:
     joined = {k: np.concatenate(v) for k, v in parts.items()}
     baseline = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1, -1)
     return Forest(roots=np.array(roots), baseline=baseline, depth=depth, **joined)
+
+
+# Ridge and logistic regression on standardized features, as plain arrays.
+
+
+@dataclass(frozen=True)
+class Linear:
+    center: np.ndarray
+    scale: np.ndarray
+    weight: np.ndarray  # (outputs, features)
+    bias: np.ndarray
+
+    def raw(self, x: np.ndarray) -> np.ndarray:
+        """(members, outputs) of features `x` (members, features); a missing feature counts as the training mean."""
+        return np.nan_to_num((x - self.center) / self.scale) @ self.weight.T + self.bias
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its four arrays, for a file."""
+        return {
+            k: torch.from_numpy(np.atleast_1d(getattr(self, k)))
+            for k in ("center", "scale", "weight", "bias")
+        }
+
+
+def restore_linear(tensors: dict[str, Tensor]) -> Linear:
+    """The map whose `tensors()` these are."""
+    return Linear(**{k: t.numpy() for k, t in tensors.items()})
+
+
+def fit_ridge(x: np.ndarray, y: np.ndarray) -> Linear:
+    """Ridge regression whose penalty is chosen by leave-one-out over seven decades: flat weights outnumber networks."""
+    center, scale, z = _standardize_columns(x)
+    model = RidgeCV(np.logspace(-2, 5, 15)).fit(z, y)
+    return Linear(
+        center, scale, np.atleast_2d(np.asarray(model.coef_)), np.atleast_1d(np.asarray(model.intercept_))
+    )
+
+
+def fit_class_lines(x: np.ndarray, y: np.ndarray) -> Linear:
+    """Logistic regression with a fixed penalty: the linear baseline of classes."""
+    center, scale, z = _standardize_columns(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline: a few hundred iterations are enough
+        model = LogisticRegression(C=0.1, max_iter=200).fit(z, y)
+    return Linear(center, scale, model.coef_, model.intercept_)
+
+
+def _standardize_columns(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    center = np.nanmean(x, 0)
+    scale = np.nanstd(x, 0) + 1e-12
+    return center, scale, np.nan_to_num((x - center) / scale)

@@ -8,9 +8,9 @@ import pandas as pd
 
 from digsite.figures import bars
 from digsite.read.config import FamiliesConfig
-from digsite.read.judge.lineage import Lineage, trace_lineage
+from digsite.read.judge.lineage import Lineage, trace_networks
 from digsite.read.judge.relation import RELATED, relate_networks
-from digsite.read.subjects.families import Family, make_families
+from digsite.read.subjects.families import MadeFamily, make_families
 from digsite.read.subjects.family_recipes import PLANS, build_recipe
 from digsite.read.subjects.network import Network, network_of
 from digsite.record.verdict import cite
@@ -20,7 +20,7 @@ _NO_DIRECTION = {"permuted copy"}  # either of two such may be the original
 _GUESSED_KIND = 1 / 11  # eleven kinds
 
 
-def families(config: FamiliesConfig, run: Run) -> None:
+def run_families(config: FamiliesConfig, run: Run) -> None:
     """Make the families of each recipe, trace each as one folder, and compare with how they were made."""
     rows: list[dict[str, Any]] = []
     false: list[dict[str, Any]] = []
@@ -37,18 +37,18 @@ def families(config: FamiliesConfig, run: Run) -> None:
     run.table(
         "kinds", edges.groupby("kind")[["found", "directed", "named"]].agg(["mean", "size"]).reset_index()
     )
-    _conclude(edges, pairs, config, run)
+    _claim_families(edges, pairs, config, run)
 
 
-def judge_family(recipe: str, number: int, family: Family) -> list[dict[str, Any]]:
+def judge_family(recipe: str, number: int, family: MadeFamily) -> list[dict[str, Any]]:
     """One row for each true edge: found at all, from the right parent, under the right name."""
     names = list(family.members)
-    traced = trace_lineage([network_of(n, family.members[n]) for n in names])
+    traced = trace_networks([network_of(n, family.members[n]) for n in names])
     return compare_edges(recipe, number, family, names, traced)
 
 
 def compare_edges(
-    recipe: str, number: int, family: Family, names: list[str], traced: Lineage
+    recipe: str, number: int, family: MadeFamily, names: list[str], traced: Lineage
 ) -> list[dict[str, Any]]:
     """An edge between the right two is found; it is directed if the parent is the true one, named if the kind is."""
     edges = {(names[e.parent], names[e.child]): e for e in traced.edges}
@@ -74,7 +74,7 @@ def compare_edges(
     return out
 
 
-def relate_strangers(recipe: str, made: list[Family]) -> list[dict[str, Any]]:
+def relate_strangers(recipe: str, made: list[MadeFamily]) -> list[dict[str, Any]]:
     """Roots and strangers of all families of one recipe: trained apart, so every relation among them is false."""
     networks: list[Network] = [
         network_of(f"{i}/{n}", f.members[n]) for i, f in enumerate(made) for n in ("root", "stranger")
@@ -83,7 +83,7 @@ def relate_strangers(recipe: str, made: list[Family]) -> list[dict[str, Any]]:
     return [{"recipe": recipe, "p": r.p, "how": r.how} for r in found]
 
 
-def _conclude(edges: pd.DataFrame, pairs: pd.DataFrame, config: FamiliesConfig, run: Run) -> None:
+def _claim_families(edges: pd.DataFrame, pairs: pd.DataFrame, config: FamiliesConfig, run: Run) -> None:
     """Shares over edges and over pairs of strangers, each beside what guessing gives."""
     chance = 1 / (edges.groupby(["recipe", "family"]).size().mean() + 2)
     for column, null, null_is, title in (

@@ -15,7 +15,7 @@ from digsite.base.errors import NotFound
 from digsite.base.intervals import FEWEST
 from digsite.figures import bars, scatter
 from digsite.read.config import GroupZooConfig
-from digsite.read.core.metrics import auroc
+from digsite.read.core.metrics import measure_auroc
 from digsite.read.subjects import irreps as ir
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
@@ -24,7 +24,7 @@ _FEATURES = ("in_out", "left_right", "concentration_in", "concentration_out", "l
 
 
 @dataclass(frozen=True)
-class Family:
+class GroupFile:
     """The networks of one file."""
 
     file: str
@@ -32,12 +32,13 @@ class Family:
     labels: list[dict[str, Any]]
 
 
-def group_zoo(config: GroupZooConfig, run: Run) -> None:
+def run_group_zoo(config: GroupZooConfig, run: Run) -> None:
+    """Irreps read from output weights, network by network, and whether narrow networks generalize."""
     rows, generalizing = [], []
-    families = _load(config)
+    families = _load_group_files(config)
     run.stage("networks", len(families))
     for i, family in enumerate(families):
-        used, described = _family(family, config, run)
+        used, described = _read_group_file(family, config, run)
         rows += used
         generalizing += described
         run.let_signals_in(i + 1)
@@ -63,7 +64,8 @@ def group_zoo(config: GroupZooConfig, run: Run) -> None:
     run.verdict(text + narrow)
 
 
-def _load(config: GroupZooConfig) -> list[Family]:
+def _load_group_files(config: GroupZooConfig) -> list[GroupFile]:
+    """Every file of the collection with its labels; a NotFound that says which variable to set where it is missing."""
     folder = (settings.data_dir() or Path("data")) / config.folder
     if not (folder / "labels.json").is_file():
         raise NotFound(
@@ -75,28 +77,28 @@ def _load(config: GroupZooConfig) -> list[Family]:
         mine = sorted((e for e in labels if e["file"] == file), key=lambda e: e["index"])
         with np.load(folder / file, allow_pickle=False) as stored:
             arrays = {k: stored[k] for k in stored.files}
-        families.append(Family(file, arrays, mine[:1] if config.networks == "first" else mine))
+        families.append(GroupFile(file, arrays, mine[:1] if config.networks == "first" else mine))
     return families
 
 
-def _characters(family: Family) -> dict[str, np.ndarray]:
+def _known_characters(family: GroupFile) -> dict[str, np.ndarray]:
     group, order = family.labels[0]["group"], len(family.arrays["mult_table"])
     if group == "S5":
         return ir.symmetric_characters(family.arrays["permutations"].astype(int))
     return ir.cyclic_characters(order) if group.startswith("C") else ir.dihedral_characters(order // 2)
 
 
-def _family(
-    family: Family, config: GroupZooConfig, run: Run
+def _read_group_file(
+    family: GroupFile, config: GroupZooConfig, run: Run
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     table = family.arrays["mult_table"].astype(int)
-    group = ir.decompose(table, config.seed)
-    names = ir.names_by_character(group, table, _characters(family))
+    group = ir.split_regular(table, config.seed)
+    names = ir.names_by_character(group, table, _known_characters(family))
     used, described = [], []
     for entry in family.labels:
-        x, y, out = _sides(family, entry["index"])
-        shares_x, shares_y, shares_out = (ir.shares(m, group) for m in (x, y, out))
-        null = _null(out, group, config, run)
+        x, y, out = _hidden_sides(family, entry["index"])
+        shares_x, shares_y, shares_out = (ir.measure_shares(m, group) for m in (x, y, out))
+        null = _shuffled_shares(out, group, config, run)
         own = ir.centered_shares(out, group)
         network = f"{family.file.removesuffix('.npz')}/{entry['seed']}"
         for i, name in enumerate(names):
@@ -114,18 +116,18 @@ def _family(
                     "null_read": float((null[:, i] > config.share).mean()),
                 }
             )
-        described.append(_describe(network, entry, shares_x, shares_y, shares_out, x, out))
+        described.append(_describe_group_network(network, entry, shares_x, shares_y, shares_out, x, out))
     return used, described
 
 
-def _sides(family: Family, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _hidden_sides(family: GroupFile, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the hidden layer receives for each left and right element, and what each output reads: (n, hidden)."""
     a = {k: family.arrays[k][index].astype(np.float64) for k in ("W_x", "W_y", "W", "W_U")}
     e = a["W_x"].shape[1]
     return a["W_x"] @ a["W"][:e], a["W_y"] @ a["W"][e:], a["W_U"].T
 
 
-def _null(out: np.ndarray, group: ir.Irreps, config: GroupZooConfig, run: Run) -> np.ndarray:
+def _shuffled_shares(out: np.ndarray, group: ir.Irreps, config: GroupZooConfig, run: Run) -> np.ndarray:
     """Shares when the elements' names are shuffled: what the sizes of the subspaces give by themselves."""
     rng = run.rng("shuffled-elements")
     return np.stack(
@@ -133,7 +135,7 @@ def _null(out: np.ndarray, group: ir.Irreps, config: GroupZooConfig, run: Run) -
     )
 
 
-def _describe(
+def _describe_group_network(
     network: str,
     entry: dict[str, Any],
     x: np.ndarray,
@@ -198,7 +200,7 @@ def _claim_overall(table: Any, rivals: dict[str, float], run: Run) -> None:
     about = {"low": low, "high": high, "n": n, "better": "higher", "note": "bootstrap over networks"}
     title = "Irreps told rightly as used or unused"
     run.claim("irreps/accuracy", hits(table), rivals=rivals, kind="share", title=title, **about)
-    area = lambda rows: auroc(np.asarray(rows["used"]), np.asarray(rows["output"]))  # noqa: E731
+    area = lambda rows: measure_auroc(np.asarray(rows["used"]), np.asarray(rows["output"]))  # noqa: E731
     low, high = _over_networks(table, area, rng)
     about |= {"low": low, "high": high, "null": 0.5, "null_is": "guessing"}
     title = "Telling used from unused irreps (AUROC)"
@@ -239,12 +241,12 @@ def _claim_generalization(networks: Any, config: GroupZooConfig, run: Run) -> bo
         run.say("too few narrow networks of both kinds to score generalization")
         return False
     areas = {
-        "weights": auroc(y, _leave_one_out(narrow[list(_FEATURES)].to_numpy(), y)),
-        "width": auroc(y, narrow["hidden"].to_numpy(dtype=float)),
-        "in_out": auroc(y, narrow["in_out"].to_numpy()),
+        "weights": measure_auroc(y, _leave_one_out(narrow[list(_FEATURES)].to_numpy(), y)),
+        "width": measure_auroc(y, narrow["hidden"].to_numpy(dtype=float)),
+        "in_out": measure_auroc(y, narrow["in_out"].to_numpy()),
     }
     rng = run.rng("bootstrap")
-    low, high = _area_interval(y, _leave_one_out(narrow[list(_FEATURES)].to_numpy(), y), rng)
+    low, high = _resample_area(y, _leave_one_out(narrow[list(_FEATURES)].to_numpy(), y), rng)
     run.claim(
         "generalizes/auroc",
         areas["weights"],
@@ -257,7 +259,7 @@ def _claim_generalization(networks: Any, config: GroupZooConfig, run: Run) -> bo
         note="narrow S5 networks, leave-one-out",
         title="Telling networks that generalize from those that memorize (AUROC)",
     )
-    low, high = _area_interval(y, narrow["in_out"].to_numpy(), rng)
+    low, high = _resample_area(y, narrow["in_out"].to_numpy(), rng)
     run.claim(
         "generalizes/in_out_agreement_auroc",
         areas["in_out"],
@@ -280,6 +282,7 @@ def _claim_generalization(networks: Any, config: GroupZooConfig, run: Run) -> bo
 
 
 def _leave_one_out(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(networks,): each one's score by a logistic regression that was fitted on all others."""
     out = np.zeros(len(y))
     for i in range(len(y)):
         rest = np.arange(len(y)) != i
@@ -289,7 +292,8 @@ def _leave_one_out(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return out
 
 
-def _area_interval(y: np.ndarray, score: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    drawn = [auroc(y[i], score[i]) for i in rng.integers(0, len(y), (400, len(y)))]
+def _resample_area(y: np.ndarray, score: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % bootstrap interval of the AUROC of `score` for booleans `y`."""
+    drawn = [measure_auroc(y[i], score[i]) for i in rng.integers(0, len(y), (400, len(y)))]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(low), float(high)

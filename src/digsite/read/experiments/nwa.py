@@ -12,19 +12,18 @@ from digsite.base import atomic
 from digsite.base.errors import UsageError
 from digsite.base.streams import derive_seed
 from digsite.read.config import NwaConfig
-from digsite.read.core.corpus import Corpus, corpus_of, refuse_small, target
-from digsite.read.core.engines import MADE_OF, Parts
-from digsite.read.core.feature_engine import features_of
-from digsite.read.core.membership import OUTSIDE
-from digsite.read.core.metrics import score
+from digsite.read.core.corpus import Corpus, corpus_of, read_labels, refuse_small
+from digsite.read.core.engines import SharedParts, list_parts
+from digsite.read.core.feature_engine import tabulate_kinds
+from digsite.read.core.metrics import score_answers
 from digsite.read.core.reader import Reader, load_reader, train_reader
-from digsite.read.core.readers.nwpa import attention
-from digsite.read.core.tasks import TASKS, Task
+from digsite.read.core.readers.nwpa import read_attention
+from digsite.read.core.tasks import TASKS, ReadTask
+from digsite.read.core.trust import OUTSIDE
 from digsite.read.experiments import nwa_report as report
 from digsite.read.figures import readers as figures
 from digsite.read.judge import baselines, comparison, summary
-from digsite.read.judge.comparison import Outcome
-from digsite.read.judge.leaks import find_leaks
+from digsite.read.judge.comparison import ReaderOutcome, find_leaks
 from digsite.worker.run import Run
 from digsite.zoo import Zoo
 from digsite.zoo.make import make_zoo
@@ -56,7 +55,11 @@ class Sides:
     earlier: tuple[Corpus, ...]
 
 
-def nwa(config: NwaConfig, run: Run) -> None:
+def run_nwa(config: NwaConfig, run: Run) -> None:
+    """The study: zoos are made (or one is opened), readers trained and compared, and everything is claimed, drawn, written.
+
+    Tables and figures are of the first zoo; claims span all of them.
+    """
     results = [_one_zoo(config, run, config.seed + i) for i in range(config.seeds)]
     outcome, extra = results[0]
     extra["zoos"] = len(results)
@@ -64,40 +67,42 @@ def nwa(config: NwaConfig, run: Run) -> None:
         "scores", pd.concat([comparison.score_table(o).assign(zoo=i) for i, (o, _) in enumerate(results)])
     )
     run.table("coverage", pd.DataFrame([row for _, e in results for row in e["coverage"]]))
-    run.table("differences", report.differences(outcome))
-    report.views(outcome, extra, run)
-    report.claims(results, run)
-    figures.draw(outcome, extra, run.figure)
+    run.table("differences", report.tabulate_differences(outcome))
+    report.write_views(outcome, extra, run)
+    report.write_nwa_claims(results, run)
+    figures.draw_outcome(outcome, extra, run.figure)
     task = summary.asked_task(outcome, config.asks)
-    best, metric = summary.leading(outcome, extra, task.name), summary.headline_metric(task)
+    best, metric = summary.find_leading(outcome, extra, task.name), summary.headline_metric(task)
     run.headline(
         [f"{best}/{task.name}/{metric}", f"{best}/{task.name}/coverage", f"{best}/{task.name}/r2"],
         hero=f"task-{task.name}",
     )
-    answer = summary.verdict(outcome, extra, config.asks)
+    answer = summary.write_verdict(outcome, extra, config.asks)
     run.verdict(answer, on=[f"*/{task.name}/*"])
     folder = run.dir / "artifacts"
     folder.mkdir(parents=True, exist_ok=True)
-    text = summary.write(outcome, extra, config.seeds, run.told(answer))
+    text = summary.write_summary(outcome, extra, config.seeds, run.told(answer))
     atomic.write_text(folder / "results.md", text)
 
 
-def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[Outcome, dict[str, Any]]:
-    zoo = _zoo(config, run, seed)
+def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[ReaderOutcome, dict[str, Any]]:
+    zoo = _open_or_make_zoo(config, run, seed)
     corpus = corpus_of(zoo)
     refuse_small(len(corpus), "compare readers")
-    sides = _sides(config, zoo, corpus, seed)
-    parts = Parts(str(run.device))
-    found = {kind: _read(config, run, sides, kind, seed, parts) for kind in _kinds(config)}
+    sides = _split_sides(config, zoo, corpus, seed)
+    parts = SharedParts(str(run.device))
+    found = {kind: _read_kind(config, run, sides, kind, seed, parts) for kind in _order_kinds(config)}
     tasks = found[next(iter(found))]["tasks"]
     answers = {kind: f["answers"] for kind, f in found.items()}
-    answers |= run.once(f"trivial-{seed}", lambda: comparison.trivial(tasks, sides.train, sides.test, seed))
+    answers |= run.once(
+        f"trivial-{seed}", lambda: comparison.answer_trivially(tasks, sides.train, sides.test, seed)
+    )
     answers = {m: {k: np.asarray(v) for k, v in a.items()} for m, a in answers.items()}
-    outcome = comparison.compare(tasks, answers, sides.test, seed, config.resamples)
-    return outcome, _extra(config, run, sides, found, outcome, seed, zoo)
+    outcome = comparison.compare_readers(tasks, answers, sides.test, seed, config.resamples)
+    return outcome, _gather_extra(config, run, sides, found, outcome, seed, zoo)
 
 
-def _zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
+def _open_or_make_zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
     if config.zoo:
         return Zoo.open(config.zoo)
     recipe = config.recipe.model_copy(update={"members": config.num_models, "seed": seed})
@@ -108,7 +113,7 @@ def _zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
     return Zoo.open(folder)
 
 
-def _sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
+def _split_sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
     split = zoo.split("run", config.test_split, config.val_split, seed)
     place = {int(m): i for i, m in enumerate(corpus.labels["member"])}
     rows = [
@@ -120,12 +125,12 @@ def _sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
     return Sides(train, corpus.take(rows[2]), len(rows[1]) / max(1, len(train)), earlier)
 
 
-def _kinds(config: NwaConfig) -> list[str]:
+def _order_kinds(config: NwaConfig) -> list[str]:
     """Those that are made of others last, so that a part is shared and not made twice."""
-    return ["stored"] if config.eval_only else sorted(config.kinds(), key=lambda kind: kind in MADE_OF)
+    return ["stored"] if config.eval_only else sorted(config.kinds(), key=lambda kind: bool(list_parts(kind)))
 
 
-def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: Parts) -> Reader:
+def _train_kind(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: SharedParts) -> Reader:
     if config.eval_only:
         return load_reader(config.model_path)
     options = {name: getattr(config, name) for name in _GRAPH_OPTIONS}
@@ -141,11 +146,13 @@ def _reader(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: Parts)
     )
 
 
-def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int, parts: Parts) -> dict[str, Any]:
+def _read_kind(
+    config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int, parts: SharedParts
+) -> dict[str, Any]:
     """Train one reader (or read back what a resumed run already knows) and let it answer on the test networks."""
 
     def compute() -> dict[str, Any]:
-        reader = _reader(config, sides, kind, seed, parts)
+        reader = _train_kind(config, sides, kind, seed, parts)
         answers = reader.answers(sides.test)
         shifted = comparison.shuffled_inputs(sides.test, seed)
         vectors = reader.engine.represent(sides.test.population)
@@ -158,11 +165,11 @@ def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int, parts
             "answers": {k: torch.from_numpy(v) for k, v in answers.items()},
             "margins": reader.margins,
             "p_values": torch.from_numpy(reader.p_values(sides.test.population)),
-            "vectors": _few(vectors),
+            "vectors": _leading_components(vectors),
             "card": reader.card,
-            "curves": _curves(reader, config.own),
-            "attention": _attention(reader, sides.test),
-            "shift": _shift(reader, shifted),
+            "curves": _loss_curves(reader, config.own),
+            "attention": _attention_of_first(reader, sides.test),
+            "shift": _measure_shift(reader, shifted),
         }
 
     found = run.once(f"{kind}-{seed}", compute)
@@ -170,21 +177,21 @@ def _read(config: NwaConfig, run: Run, sides: Sides, kind: str, seed: int, parts
     for curve in found["curves"]:
         for point in curve["points"]:
             run.log(int(point["epoch"]), **{f"{kind}/{curve['about']}/loss": point["loss"]})
-    return found | {"tasks": _tasks(found)}
+    return found | {"tasks": _tasks_as_found(found)}
 
 
-def _tasks(found: dict[str, Any]) -> tuple[Task, ...]:
+def _tasks_as_found(found: dict[str, Any]) -> tuple[ReadTask, ...]:
     return tuple(replace(TASKS[n], classes=tuple(found["classes"][n])) for n in found["tasks"])
 
 
-def _few(vectors: np.ndarray) -> torch.Tensor:
-    """Representations for the maps: their first 32 principal components."""
+def _leading_components(vectors: np.ndarray) -> torch.Tensor:
+    """(members, 32): representations for the maps, on their first principal components."""
     z = np.nan_to_num((vectors - np.nanmean(vectors, 0)) / (np.nanstd(vectors, 0) + 1e-9)).clip(-6, 6)
     u, s, _ = np.linalg.svd(z - z.mean(0), full_matrices=False)
     return torch.from_numpy(u[:, :32] * s[:32])
 
 
-def _branches(reader: Reader) -> list[Any]:
+def _find_branches(reader: Reader) -> list[Any]:
     engine: Any = reader.engine
     for part in [engine, *getattr(engine, "parts", [])]:
         if hasattr(part, "branches"):
@@ -192,21 +199,22 @@ def _branches(reader: Reader) -> list[Any]:
     return []
 
 
-def _curves(reader: Reader, own: Sequence[str]) -> list[dict[str, Any]]:
+def _loss_curves(reader: Reader, own: Sequence[str]) -> list[dict[str, Any]]:
     """By kind of question, and by task for those that have networks of their own: of these the first."""
     shared: dict[str, list[dict[str, float]]] = {}
-    for branch in _branches(reader):
+    for branch in _find_branches(reader):
         names = [t.name for t in branch.net.tasks]
         shared.setdefault(names[0] if names[0] in own else branch.about, branch.curve)
     return [{"about": name, "points": points} for name, points in shared.items()]
 
 
-def _attention(reader: Reader, test: Corpus) -> list[dict[str, Any]]:
-    branches = _branches(reader)
-    return attention(branches[0], test.take([0]).population) if branches else []
+def _attention_of_first(reader: Reader, test: Corpus) -> list[dict[str, Any]]:
+    """The attention over the neurons of the first test network, empty for readers without graph networks."""
+    branches = _find_branches(reader)
+    return read_attention(branches[0], test.take([0]).population) if branches else []
 
 
-def _shift(reader: Reader, shifted: Corpus | None) -> dict[str, Any]:
+def _measure_shift(reader: Reader, shifted: Corpus | None) -> dict[str, Any]:
     """The share of shuffled-pixel networks that is flagged, and how often their accuracy is still covered."""
     if shifted is None:
         return {}
@@ -214,13 +222,19 @@ def _shift(reader: Reader, shifted: Corpus | None) -> dict[str, Any]:
     out: dict[str, Any] = {"flagged": float((p_values < OUTSIDE).mean())}
     by_name = {t.name: t for t in reader.tasks}
     if "test_accuracy" in by_name:
-        y, value = target(shifted, by_name["test_accuracy"]), reader.answers(shifted)["test_accuracy"]
+        y, value = read_labels(shifted, by_name["test_accuracy"]), reader.answers(shifted)["test_accuracy"]
         out["coverage"] = float((np.abs(y - value) <= reader.margins["test_accuracy"]).mean())
     return out
 
 
-def _extra(
-    config: NwaConfig, run: Run, sides: Sides, found: dict[str, Any], outcome: Outcome, seed: int, zoo: Zoo
+def _gather_extra(
+    config: NwaConfig,
+    run: Run,
+    sides: Sides,
+    found: dict[str, Any],
+    outcome: ReaderOutcome,
+    seed: int,
+    zoo: Zoo,
 ) -> dict[str, Any]:
     """What stands beside the scores: few labels, ceiling, coverage, leaks, shift, other splits."""
     tasks = outcome.tasks
@@ -229,7 +243,7 @@ def _extra(
         for kind, f in found.items()
         for row in comparison.coverage_table(tasks, kind, outcome.answers[kind], f["margins"], outcome.truth)
     ]
-    labels, how = comparison.few_labels(sides.test, seed)
+    labels, how = comparison.rank_by_few_labels(sides.test, seed)
     ceiling = zoo.ceiling()
     readers = [k for k in found if "test_accuracy" in outcome.scores.get(k, {})]
     return {
@@ -239,9 +253,9 @@ def _extra(
         "few_labels_how": how,
         "ceiling": {"r2": ceiling.r2, "tau": ceiling.tau},
         "worth": {
-            k: baselines.worth(outcome.scores[k]["test_accuracy"]["tau"].value, labels) for k in readers
+            k: baselines.count_worth(outcome.scores[k]["test_accuracy"]["tau"].value, labels) for k in readers
         },
-        "leaks": _leaks(sides.train, list(tasks)),
+        "leaks": _list_leaks(sides.train, list(tasks)),
         "shift": {k: f["shift"] for k, f in found.items() if f["shift"]},
         "flagged": {k: float((np.asarray(f["p_values"]) < OUTSIDE).mean()) for k, f in found.items()},
         "taus": {k: outcome.scores[k]["test_accuracy"]["tau"].value for k in readers},
@@ -249,24 +263,24 @@ def _extra(
         "labels": sides.test.labels,
         "n_train": len(sides.train),
         "n_test": len(sides.test),
-        "folder": _told(zoo, run),
+        "folder": _say_folder(zoo, run),
         "momentum_ceiling": baselines.momentum_ceiling(sides.test.labels),
         "splits": run.once(f"splits-{seed}", lambda: _other_splits(config, zoo, sides)),
         "runs": {k: bool(f["card"]["runs_the_network"]) for k, f in found.items()},
     }
 
 
-def _told(zoo: Zoo, run: Run) -> str:
+def _say_folder(zoo: Zoo, run: Run) -> str:
     """Where the zoo lies, seen from the run that made it: an absolute path would differ between two equal runs."""
     inside = zoo.folder.is_relative_to(run.dir)
     return zoo.folder.relative_to(run.dir).as_posix() if inside else str(zoo.folder)
 
 
-def _leaks(train: Corpus, tasks: list[Task]) -> list[dict[str, Any]]:
+def _list_leaks(train: Corpus, tasks: list[ReadTask]) -> list[dict[str, Any]]:
     """Columns of plain features that give a target away, as the weights lie."""
     sample = train.take(np.arange(min(len(train), 500)))
-    table = features_of(sample.population, _LEAK_KINDS, "recipe", {})
-    targets = {t.name: target(sample, t) for t in tasks}
+    table = tabulate_kinds(sample.population, _LEAK_KINDS, "recipe", {})
+    targets = {t.name: read_labels(sample, t) for t in tasks}
     return [vars(leak) for leak in find_leaks(table, targets, tasks)]
 
 
@@ -287,8 +301,8 @@ def _other_splits(config: NwaConfig, zoo: Zoo, sides: Sides) -> list[dict[str, A
             continue
         for kind in ("statistics", "neurons"):
             reader = train_reader(train, kind, ["test_accuracy"], seed=config.seed)
-            y, value = target(test, reader.tasks[0]), reader.answers(test)["test_accuracy"]
-            found = score(reader.tasks[0], y, value)
+            y, value = read_labels(test, reader.tasks[0]), reader.answers(test)["test_accuracy"]
+            found = score_answers(reader.tasks[0], y, value)
             inside = np.abs(y - value) <= reader.margins["test_accuracy"]
             rows.append(
                 {

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from digsite.base.intervals import seed_interval
-from digsite.read.core.membership import OUTSIDE
 from digsite.read.core.metrics import Score, main_metrics
-from digsite.read.judge.comparison import Outcome
-from digsite.read.judge.summary import asked_task, leading, rivals_of
+from digsite.read.core.trust import OUTSIDE
+from digsite.read.judge.comparison import ReaderOutcome
+from digsite.read.judge.summary import asked_task, find_leading, rival_scores
 from digsite.worker.run import Run
 
-Results = list[tuple[Outcome, dict[str, Any]]]
+Results = list[tuple[ReaderOutcome, dict[str, Any]]]
 _SHOWN = (
     "kind",
     "activation",
@@ -26,15 +26,15 @@ _SHOWN = (
 )
 
 
-def views(outcome: Outcome, extra: dict[str, Any], run: Run) -> None:
+def write_views(outcome: ReaderOutcome, extra: dict[str, Any], run: Run) -> None:
     """Tables to sort, every network's prediction with its interval, and the map of what a reader tells apart."""
     for name in ("scores", "coverage", "differences"):
         run.view(name, kind="table", source=f"tables/{name}.csv")
     task = next((t.name for t in outcome.tasks if t.kind == "regression"), None)
     if task is None:
         return
-    tables = {kind: _networks(kind, task, outcome, extra) for kind in extra["found"]}
-    best = leading(outcome, extra, asked_task(outcome, task).name)
+    tables = {kind: _tabulate_networks(kind, task, outcome, extra) for kind in extra["found"]}
+    best = find_leading(outcome, extra, asked_task(outcome, task).name)
     run.table("networks", pd.concat(tables.values()))
     run.table("map", tables[best])
     points = {"kind": "curve", "style": "points", "label": "network"}
@@ -61,7 +61,7 @@ def views(outcome: Outcome, extra: dict[str, Any], run: Run) -> None:
     )
 
 
-def _networks(kind: str, task: str, outcome: Outcome, extra: dict[str, Any]) -> pd.DataFrame:
+def _tabulate_networks(kind: str, task: str, outcome: ReaderOutcome, extra: dict[str, Any]) -> pd.DataFrame:
     """One row per test network: what this reader says of it, how sure, where it lies, and how it was made."""
     found, labels = extra["found"][kind], extra["labels"]
     value, margin = np.asarray(outcome.answers[kind][task], dtype=float), found["margins"][task]
@@ -82,7 +82,8 @@ def _networks(kind: str, task: str, outcome: Outcome, extra: dict[str, Any]) -> 
     return table.join(labels[[c for c in _SHOWN if c in labels]])
 
 
-def differences(outcome: Outcome) -> pd.DataFrame:
+def tabulate_differences(outcome: ReaderOutcome) -> pd.DataFrame:
+    """One row per method and task: how much better than `statistics`, with the paired interval."""
     rows = [
         {"method": m, "task": t, "difference": s.value, "low": s.low, "high": s.high, "n": s.n}
         for m, by_task in outcome.differences.items()
@@ -99,11 +100,11 @@ METRIC_WORDS = {
 }
 
 
-def claims(results: Results, run: Run) -> None:
+def write_nwa_claims(results: Results, run: Run) -> None:
     """`<reader>/<task>/<metric>`: the reader that leads a task claims it beside all others; theirs are measurements."""
     outcome, extra = results[0]
     for task in outcome.tasks:
-        best = leading(outcome, extra, task.name)
+        best = find_leading(outcome, extra, task.name)
         for metric in main_metrics(task):
             for method in [*extra["found"], "hyperparameters"]:
                 scores = [
@@ -111,8 +112,8 @@ def claims(results: Results, run: Run) -> None:
                 ]
                 beside: dict[str, Any] = {}
                 if method == best:
-                    beside = {"rivals": rivals_of(outcome, best, task.name, metric), "better": "higher"}
-                _claim(
+                    beside = {"rivals": rival_scores(outcome, best, task.name, metric), "better": "higher"}
+                _claim_scores(
                     run,
                     f"{method}/{task.name}/{metric}",
                     scores,
@@ -178,7 +179,7 @@ def _claim_coverage(run: Run, extra: dict[str, Any], reader: str, task: str) -> 
         run.claim_share(f"{reader}/{task}/coverage", hits, found["n"], title=title, **beside)
 
 
-def _claim(run: Run, name: str, scores: list[Score], title: str = "", **beside: Any) -> None:
+def _claim_scores(run: Run, name: str, scores: list[Score], title: str = "", **beside: Any) -> None:
     """One zoo with its bootstrap interval; several zoos as repeats, which few of them leave as points."""
     values = [s.value for s in scores]
     if len(scores) == 1:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from digsite.figures import bars
 from digsite.read.config import PlantedConfig
-from digsite.read.core.metrics import auroc
-from digsite.read.judge.head_scan import LEVEL, chance_of_largest, fit_calibration, robust_z, scan_head
-from digsite.read.subjects.planted import PLANS, Images, join_sets, make_planted_zoo, members_of
+from digsite.read.core.metrics import measure_auroc
+from digsite.read.judge.head_scan import LEVEL, chance_of_largest_score, fit_calibration, robust_z, scan_head
+from digsite.read.subjects.planted import PLANS, JoinedImages, join_sets, make_planted_zoo, members_of
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
@@ -18,7 +18,7 @@ _WORKS = 0.5  # a trigger that succeeds less often than this is no planted backd
 RIVALS = ("row mean", "row norm", "first singular vector")
 
 
-def planted(config: PlantedConfig, run: Run) -> None:
+def run_planted(config: PlantedConfig, run: Run) -> None:
     """Zoos of clean and poisoned networks of many classes; all numbers are of the recipes that did not calibrate."""
     images = join_sets(config.sets, config.side, config.per_set, config.seed)
     rows: list[dict[str, Any]] = []
@@ -30,13 +30,13 @@ def planted(config: PlantedConfig, run: Run) -> None:
     table = pd.DataFrame(rows)
     clean = table[table["recipe"].isin(config.calibration) & (table["target"] < 0)]
     fitted = fit_calibration(clean["scan"].to_numpy(), images.n_classes)
-    table["p"] = [chance_of_largest(z, images.n_classes, fitted) for z in table["scan"]]
+    table["p"] = [chance_of_largest_score(z, images.n_classes, fitted) for z in table["scan"]]
     run.table("networks", table)
-    _conclude(table[table["recipe"].isin(config.recipes)], images.n_classes, run)  # pyright: ignore[reportArgumentType]
+    _claim_planted(table[table["recipe"].isin(config.recipes)], images.n_classes, run)  # pyright: ignore[reportArgumentType]
 
 
-def scan_recipe(name: str, config: PlantedConfig, images: Images) -> list[dict[str, Any]]:
-    """One row for each network: its largest score and class by the scan and by each rival."""
+def scan_recipe(name: str, config: PlantedConfig, images: JoinedImages) -> list[dict[str, Any]]:
+    """One row for each network of a recipe: its largest score and class by the scan and by each rival."""
     plan = PLANS[name]
     zoo = make_planted_zoo(
         name, plan.model, images, members_of(plan, config.networks, config.steps_share), config.seed
@@ -68,13 +68,14 @@ def score_rivals(head: Tensor) -> dict[str, np.ndarray]:
     return {name: robust_z(values) for name, values in zip(RIVALS, found)}
 
 
-def _conclude(table: pd.DataFrame, n_classes: int, run: Run) -> None:
+def _claim_planted(table: pd.DataFrame, n_classes: int, run: Run) -> None:
+    """AUROC, named targets and alarms of the judged recipes; triggers that do not work are no planted backdoors."""
     judged = table[(table["target"] < 0) | (table["success"] >= _WORKS)]
     judged = judged if (judged["target"] >= 0).any() else table  # no trigger works yet: all that was planted  # pyright: ignore[reportGeneralTypeIssues]
     bad = (judged["target"] >= 0).to_numpy()
-    areas = {name: auroc(bad, judged[name].to_numpy()) for name in ("scan", *RIVALS)}
+    areas = {name: measure_auroc(bad, judged[name].to_numpy()) for name in ("scan", *RIVALS)}
     named = {n: (judged[f"{n}_class"] == judged["target"]).to_numpy()[bad] for n in ("scan", *RIVALS)}
-    low, high = _area_interval(bad, judged["scan"].to_numpy(), run)
+    low, high = _planted_interval(bad, judged["scan"].to_numpy(), run)
     run.claim(
         "auroc",
         areas["scan"],
@@ -113,9 +114,9 @@ def _conclude(table: pd.DataFrame, n_classes: int, run: Run) -> None:
     )
 
 
-def _area_interval(bad: np.ndarray, score: np.ndarray, run: Run) -> tuple[float, float]:
+def _planted_interval(bad: np.ndarray, score: np.ndarray, run: Run) -> tuple[float, float]:
     rng = run.rng("bootstrap")
-    drawn = [auroc(bad[i], score[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
+    drawn = [measure_auroc(bad[i], score[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(low), float(high)
 

@@ -10,8 +10,8 @@ from sklearn.metrics import r2_score
 from digsite.base.streams import derive_seed
 from digsite.figures import bars, scatter
 from digsite.read.config import PublishedConfig
-from digsite.read.core.corpus import corpus_of, target
-from digsite.read.core.metrics import intervals
+from digsite.read.core.corpus import corpus_of, read_labels
+from digsite.read.core.metrics import bootstrap_scores
 from digsite.read.core.reader import train_reader
 from digsite.read.judge import published as protocol
 from digsite.read.judge.published import TARGETS, NoiseZoo
@@ -22,10 +22,12 @@ from digsite.zoo.config import ZooConfig
 from digsite.zoo.make import make_zoo
 
 
-def published(config: PublishedConfig, run: Run) -> None:
+def run_published(config: PublishedConfig, run: Run) -> None:
+    """The audit: six networks' worth of protocol repeated on noise, one defect at a time, and an honest zoo beside it."""
     zoo = NoiseZoo(
         **run.once(
-            "noise-zoo", lambda: vars(protocol.make(config.num_models, config.seed, config.noise_epochs))
+            "noise-zoo",
+            lambda: vars(protocol.make_noise_zoo(config.num_models, config.seed, config.noise_epochs)),
         )
     )
     found = [
@@ -36,8 +38,8 @@ def published(config: PublishedConfig, run: Run) -> None:
         *_two_test_networks(zoo, config, run),
     ]
     run.table("defects", {key: [f[key] for f in found] for key in ("name", "sentence", "value", "should_be")})
-    _claims(found, run.once("honest", lambda: _honest(config, run)), run)
-    _draw(zoo, found, run)
+    _claim_defects(found, run.once("honest", lambda: _run_honest_zoo(config, run)), run)
+    _draw_defects(zoo, found, run)
     run.headline(
         ["leak/targets_in_input", "two_test_networks/accuracy_spread", "honest/test_accuracy/tau"],
         hero="leak",
@@ -51,7 +53,7 @@ def published(config: PublishedConfig, run: Run) -> None:
     )
 
 
-def _claims(found: list[dict[str, Any]], honest: dict[str, Any], run: Run) -> None:
+def _claim_defects(found: list[dict[str, Any]], honest: dict[str, Any], run: Run) -> None:
     """Each defect beside what it should be, and what an honest zoo gives."""
     for f in found:
         run.claim(
@@ -83,7 +85,7 @@ def _claims(found: list[dict[str, Any]], honest: dict[str, Any], run: Run) -> No
     )
 
 
-def _defect(name: str, value: float, should_be: float | None, sentence: str) -> dict[str, Any]:
+def _describe_defect(name: str, value: float, should_be: float | None, sentence: str) -> dict[str, Any]:
     return {"name": name, "value": value, "should_be": should_be, "sentence": sentence}
 
 
@@ -92,7 +94,7 @@ def _nothing_to_learn(zoo: NoiseZoo) -> dict[str, Any]:
     chance = 1 / zoo.n_classes.double()
     error = (chance * (1 - chance) / 200).sqrt()
     z = float(((zoo.targets[:, 0] - chance) / error).square().mean().sqrt())
-    return _defect(
+    return _describe_defect(
         "random_labels/distance_from_chance",
         z,
         1.0,
@@ -102,6 +104,7 @@ def _nothing_to_learn(zoo: NoiseZoo) -> dict[str, Any]:
 
 
 def _answers_in_question(zoo: NoiseZoo, config: PublishedConfig, run: Run) -> list[dict[str, Any]]:
+    """Targets that stand among the inputs, and the score with them and without them."""
     columns = protocol.leak_columns(zoo)
     leaked = sorted({c for found in columns.values() for c in found})
     x, y = zoo.features.double().numpy(), zoo.targets.double().numpy()
@@ -109,22 +112,22 @@ def _answers_in_question(zoo: NoiseZoo, config: PublishedConfig, run: Run) -> li
     half, rest = order[: len(x) // 2], order[len(x) // 2 :]
     kept = [c for c in range(protocol.WIDTH) if c not in leaked]
     varied = [t for t in range(len(TARGETS)) if y[:, t].std() > 0 and columns[TARGETS[t]]]
-    with_answers = float(np.mean([_ridge(x[:, columns[TARGETS[t]]], y[:, t], half, rest) for t in varied]))
-    without = float(np.mean([_ridge(x[:, kept], y[:, t], half, rest) for t in varied]))
+    with_answers = float(np.mean([_ridge_r2(x[:, columns[TARGETS[t]]], y[:, t], half, rest) for t in varied]))
+    without = float(np.mean([_ridge_r2(x[:, kept], y[:, t], half, rest) for t in varied]))
     return [
-        _defect(
+        _describe_defect(
             "leak/targets_in_input",
             sum(bool(c) for c in columns.values()),
             0.0,
             "Regression targets that are, number for number, columns of the input vector.",
         ),
-        _defect(
+        _describe_defect(
             "leak/r2_with_answers",
             with_answers,
             None,
             "Mean R2 of a ridge on each target's own column of the input, half of the networks held out.",
         ),
-        _defect(
+        _describe_defect(
             "leak/r2_without_answers",
             without,
             None,
@@ -133,7 +136,8 @@ def _answers_in_question(zoo: NoiseZoo, config: PublishedConfig, run: Run) -> li
     ]
 
 
-def _ridge(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+def _ridge_r2(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+    """R2 on `test` of a ridge that was fitted on `train`, at least -1: a leak is judged by what a linear map makes of it."""
     scale = x[train].std(0) + 1e-9
     model = RidgeCV(np.logspace(-4, 3, 8)).fit(x[train] / scale, y[train])
     return float(max(-1.0, r2_score(y[test], model.predict(x[test] / scale))))
@@ -141,10 +145,13 @@ def _ridge(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) ->
 
 @torch.no_grad()
 def _one_answer_per_batch(zoo: NoiseZoo, config: PublishedConfig) -> dict[str, Any]:
+    """How many different answers eight networks of one batch get from the published graph: one."""
     with torch.enable_grad():
-        reader = protocol.train(zoo, torch.arange(len(zoo.family)), True, config.epochs, config.seed)
+        reader = protocol.train_published(
+            zoo, torch.arange(len(zoo.family)), True, config.epochs, config.seed
+        )
     _, values = reader(zoo.features[:8])
-    return _defect(
+    return _describe_defect(
         "batch_graph/distinct_answers_of_8",
         float(len({tuple(v) for v in values.tolist()})),
         8.0,
@@ -159,7 +166,7 @@ def _same_network_twice(zoo: NoiseZoo, config: PublishedConfig) -> dict[str, Any
     gaps = []
     for i in range(4):
         a, b = (
-            protocol.train(zoo, rows, False, config.epochs, derive_seed(config.seed, "twins", i, j))
+            protocol.train_published(zoo, rows, False, config.epochs, derive_seed(config.seed, "twins", i, j))
             for j in (0, 1)
         )
         with torch.no_grad():
@@ -167,7 +174,7 @@ def _same_network_twice(zoo: NoiseZoo, config: PublishedConfig) -> dict[str, Any
                 float((r(zoo.features[held])[0].argmax(1) == zoo.family[held]).float().mean()) for r in (a, b)
             ]
         gaps.append(abs(hits[0] - hits[1]))
-    return _defect(
+    return _describe_defect(
         "fake_pca/gap_between_twins",
         float(np.mean(gaps)),
         0.0,
@@ -182,19 +189,21 @@ def _two_test_networks(zoo: NoiseZoo, config: PublishedConfig, run: Run) -> list
         g = run.generator("tiny-split", i)
         rows = torch.randperm(len(zoo.family), generator=g)[: config.published_models]
         test, train = rows[:2], rows[3:]
-        reader = protocol.train(zoo, train, False, config.epochs, derive_seed(config.seed, "tiny", i))
+        reader = protocol.train_published(
+            zoo, train, False, config.epochs, derive_seed(config.seed, "tiny", i)
+        )
         with torch.no_grad():
             family, values = reader(zoo.features[test])
         hits.append(float((family.argmax(1) == zoo.family[test]).float().mean()))
         fits.append(_mean_r2(zoo.targets[test].double().numpy(), values.double().numpy()))
     return [
-        _defect(
+        _describe_defect(
             "two_test_networks/accuracy_spread",
             float(np.std(hits)),
             0.0,
             "Standard deviation over splits of the accuracy on 2 test networks (it can be 0, 0.5 or 1).",
         ),
-        _defect(
+        _describe_defect(
             "two_test_networks/median_r2",
             float(np.median(fits)),
             0.0,
@@ -209,7 +218,7 @@ def _mean_r2(y: np.ndarray, said: np.ndarray) -> float:
     return float(np.mean(1 - ((y - said) ** 2).sum(0) / np.maximum(spread, 1e-12)))
 
 
-def _honest(config: PublishedConfig, run: Run) -> dict[str, Any]:
+def _run_honest_zoo(config: PublishedConfig, run: Run) -> dict[str, Any]:
     """Networks that can generalize, their own seeds, targets outside of the input, a third held out."""
     steps = config.honest_steps
     recipe = ZooConfig.model_validate(
@@ -223,12 +232,12 @@ def _honest(config: PublishedConfig, run: Run) -> dict[str, Any]:
     reader = train_reader(corpus.take(np.arange(cut)), "consensus", ["test_accuracy"], seed=config.seed)
     test = corpus.take(np.arange(cut, len(corpus)))
     rng = np.random.default_rng(derive_seed(config.seed, "honest/bootstrap"))
-    y = target(test, reader.tasks[0])
-    found = intervals(reader.tasks[0], y, reader.answers(test)["test_accuracy"], rng)
+    y = read_labels(test, reader.tasks[0])
+    found = bootstrap_scores(reader.tasks[0], y, reader.answers(test)["test_accuracy"], rng)
     return {"tau": vars(found["tau"]), "r2": vars(found["r2"]), "n": len(test), "made": len(corpus)}
 
 
-def _draw(zoo: NoiseZoo, found: list[dict[str, Any]], run: Run) -> None:
+def _draw_defects(zoo: NoiseZoo, found: list[dict[str, Any]], run: Run) -> None:
     chance = (1 / zoo.n_classes.double()).numpy()
     accuracy = zoo.targets[:, 0].double().numpy()
     figure = scatter(

@@ -10,7 +10,7 @@ from sklearn.manifold import TSNE
 
 from digsite.figures import NULL_COLOR, PALETTE, bars, canvas, curves, heatmap, place_legend, scatter, styled
 from digsite.read.core.metrics import Score
-from digsite.read.judge.comparison import TRIVIAL, Outcome
+from digsite.read.judge.comparison import TRIVIAL, ReaderOutcome
 
 MARKS = "os^D"  # one for every round through the palette
 # Not the activation or the family: every reader is given these, and a map of them would show nothing that it learned.
@@ -18,13 +18,13 @@ _COLOR_BY = ("test_accuracy", "optimizer", "init", "dropout")
 _MIN_FOR_TSNE = 30
 
 
-def draw(outcome: Outcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
+def draw_outcome(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
     """Every figure of the experiment, each handed to `save(name, figure, data, caption=...)`."""
     methods = [m for m in outcome.scores if m not in TRIVIAL]
     for kind, metric in (("regression", "r2"), ("regression", "tau"), ("classification", "accuracy")):
         tasks = [t.name for t in outcome.tasks if t.kind == kind]
         if tasks:
-            figure, data = comparison(outcome, methods, tasks, metric)
+            figure, data = draw_comparison(outcome, methods, tasks, metric)
             save(
                 f"{kind}-{metric}",
                 figure,
@@ -41,15 +41,19 @@ def draw(outcome: Outcome, extra: Mapping[str, Any], save: Callable[..., None]) 
     _draw_learned(outcome, extra, save)
 
 
-def _draw_learned(outcome: Outcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
+def _draw_learned(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
     found = extra["found"]
     graph = next(
         (f for f in found.values() if f["curves"]), None
     )  # readers made of it share one graph network
     if graph is not None:
-        save("training", training(graph["curves"]), caption="Training loss of the graph networks by epoch.")
+        save(
+            "training",
+            draw_training(graph["curves"]),
+            caption="Training loss of the graph networks by epoch.",
+        )
         if graph["attention"]:
-            picture = attention(graph["attention"])
+            picture = draw_attention(graph["attention"])
             save("attention", picture, caption="Attention over one network's neurons.")
     best = next((k for k in ("ensemble", "nwpa", "consensus") if k in found), next(iter(found)))
     vectors, labels = np.asarray(found[best]["vectors"]), extra["labels"]
@@ -66,13 +70,15 @@ def _draw_learned(outcome: Outcome, extra: Mapping[str, Any], save: Callable[...
             caption=f"Test accuracy as {best} reads it.",
         )
         save(
-            "labels", few_labels(extra), caption="Reading against measuring accuracy on a few labeled images."
+            "labels",
+            draw_few_labels(extra),
+            caption="Reading against measuring accuracy on a few labeled images.",
         )
 
 
 @styled
-def comparison(
-    outcome: Outcome, methods: Sequence[str], tasks: Sequence[str], metric: str
+def draw_comparison(
+    outcome: ReaderOutcome, methods: Sequence[str], tasks: Sequence[str], metric: str
 ) -> tuple[Figure, pd.DataFrame]:
     """One line per task, one mark per reader with its 95 % interval, a gray bar for the constant."""
     figure, ax = canvas(width=7.5, height=max(2.4, 1.2 + 0.42 * len(tasks)))
@@ -81,7 +87,7 @@ def comparison(
         scores = [outcome.scores[method].get(t, {}).get(metric) for t in tasks]
         values = [s.value if s else np.nan for s in scores]
         y = np.arange(len(tasks)) + (i - (len(methods) - 1) / 2) * step
-        error = [[_side(s, low) for s in scores] for low in (True, False)]
+        error = [[_error_side(s, low) for s in scores] for low in (True, False)]
         ax.errorbar(
             np.clip(values, -0.2, None),
             y,
@@ -106,13 +112,14 @@ def comparison(
     return figure, pd.DataFrame(rows)
 
 
-def _side(s: Score | None, low: bool) -> float:
+def _error_side(s: Score | None, low: bool) -> float:
+    """Length of one side of an error bar; 0 where there is no interval."""
     if s is None or not np.isfinite(s.low):
         return 0.0
     return max(0.0, s.value - s.low) if low else max(0.0, s.high - s.value)
 
 
-def by_method(outcome: Outcome, methods: Sequence[str], task: str, metric: str) -> Figure:
+def by_method(outcome: ReaderOutcome, methods: Sequence[str], task: str, metric: str) -> Figure:
     """One task: every reader and the hyper-parameters, beside the constant."""
     shown = [m for m in [*methods, "hyperparameters"] if metric in outcome.scores.get(m, {}).get(task, {})]
     scores = {m: outcome.scores[m][task][metric] for m in shown}
@@ -127,14 +134,16 @@ def by_method(outcome: Outcome, methods: Sequence[str], task: str, metric: str) 
     )
 
 
-def training(found: Sequence[Mapping[str, Any]]) -> Figure:
+def draw_training(found: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss by epoch, one line for each graph network."""
     series = {
         c["about"]: ([p["epoch"] for p in c["points"]], [p["loss"] for p in c["points"]]) for c in found
     }
     return curves(series, x="epoch", y="multi-task loss")
 
 
-def few_labels(extra: Mapping[str, Any]) -> Figure:
+def draw_few_labels(extra: Mapping[str, Any]) -> Figure:
+    """Tau of accuracy measured on k images, and each reader's tau as a level line."""
     counts, taus = list(extra["few_labels"]), list(extra["few_labels"].values())
     series = {"k labeled images": (counts, taus)}
     series |= {k: (counts, [tau] * len(counts)) for k, tau in extra["taus"].items()}
@@ -155,11 +164,11 @@ def representation_map(vectors: np.ndarray, labels: Any) -> Figure:
     grid = np.atleast_2d(np.asarray(axes, dtype=object)).reshape(len(maps), -1)
     for row, (name, xy) in zip(grid, maps.items()):
         for ax, column in zip(row, shown):
-            _color(ax, xy, labels[column], name)
+            _color_points(ax, xy, labels[column], name)
     return figure
 
 
-def _color(ax: Any, xy: np.ndarray, column: pd.Series, name: str) -> None:
+def _color_points(ax: Any, xy: np.ndarray, column: pd.Series, name: str) -> None:
     if pd.api.types.is_numeric_dtype(column):
         points = ax.scatter(*xy.T, c=column, s=10, cmap="viridis")
         ax.figure.colorbar(points, ax=ax, shrink=0.8)
@@ -171,7 +180,7 @@ def _color(ax: Any, xy: np.ndarray, column: pd.Series, name: str) -> None:
     ax.set(xlabel=f"{name} 1", ylabel=f"{name} 2", title=column.name)
 
 
-def attention(layers: Sequence[Mapping[str, Any]]) -> Figure:
+def draw_attention(layers: Sequence[Mapping[str, Any]]) -> Figure:
     """One row per node set, one cell per neuron, times their number: 1 is an equal share."""
     widest = max(len(layer["share"]) for layer in layers)
     matrix = np.full((len(layers), widest), np.nan)
@@ -188,10 +197,10 @@ def attention(layers: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 @styled
-def lineage(names: Sequence[str], edges: Sequence[tuple[int, int, str]]) -> Figure:
+def draw_lineage(names: Sequence[str], edges: Sequence[tuple[int, int, str]]) -> Figure:
     """A tree of models, roots on top; the word on an edge says what was done."""
     parent = {child: (above, how) for above, child, how in edges}
-    depth = {i: _depth(i, parent) for i in range(len(names))}
+    depth = {i: _depth_below_root(i, parent) for i in range(len(names))}
     levels: dict[int, list[int]] = {}
     for i, d in depth.items():
         levels.setdefault(d, []).append(i)
@@ -217,5 +226,6 @@ def lineage(names: Sequence[str], edges: Sequence[tuple[int, int, str]]) -> Figu
     return figure
 
 
-def _depth(i: int, parent: Mapping[int, tuple[int, str]]) -> int:
-    return 0 if i not in parent else 1 + _depth(parent[i][0], parent)
+def _depth_below_root(i: int, parent: Mapping[int, tuple[int, str]]) -> int:
+    """Edges between a model and the root above it."""
+    return 0 if i not in parent else 1 + _depth_below_root(parent[i][0], parent)

@@ -10,11 +10,11 @@ from typing import Any
 
 from digsite.base.errors import DigsiteError
 from digsite.read.core.graph import Graph
-from digsite.read.core.population import Group
+from digsite.read.core.population import NetworkGroup
+from digsite.read.judge.condition import Training
 from digsite.read.judge.head_scan import HeadScan, scan_head
 from digsite.read.judge.relation import Relation, relate_networks
 from digsite.read.judge.traces import derived_marks, zero_share
-from digsite.read.judge.untrained import Training
 from digsite.read.subjects.network import Network
 
 _VOCABULARY = re.compile(r"(lm_head|embed|wte|W_U|W_E|unembed|tok_embeddings)")
@@ -23,22 +23,27 @@ _MANY = 20_000  # outputs from which on they are a vocabulary, whatever they are
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`probability` is that of the stated answer where one can be given, else None."""
+class StrangerAnswer:
+    """One of the four answers. `probability` is that of the stated answer where one can be given, else None."""
 
     question: str
     answer: str
     probability: float | None = None
 
 
-def what_is_it(group: Group, share: float, training: Training) -> Answer:
-    """Family, size, how much of it the graph reads, and whether it was trained."""
+def what_is_it(group: NetworkGroup, share: float, training: Training) -> StrangerAnswer:
+    """Family, size, how much of it the graph reads, and whether it was trained.
+
+    `share`: part of the weights that the graph uses; `training`: the network's matrices beside random ones.
+    """
     count = sum(t[0].numel() for t in group.stored.values())
-    words = f"{_family(group.graph)} of {count:,} weights, {share:.0%} of them placed in its graph; {training.answer}"
-    return Answer("what is it, and is it trained?", words, 1 - training.p if training.trained else training.p)
+    words = f"{_name_family(group.graph)} of {count:,} weights, {share:.0%} of them placed in its graph; {training.answer}"
+    return StrangerAnswer(
+        "what is it, and is it trained?", words, 1 - training.p if training.trained else training.p
+    )
 
 
-def _family(graph: Graph) -> str:
+def _name_family(graph: Graph) -> str:
     kinds = {b.kind for b in graph.blocks}
     if kinds & {"qk", "vo"}:
         heads = next((b.heads for b in graph.blocks if b.kind == "qk"), (1, 1))
@@ -51,11 +56,14 @@ def _family(graph: Graph) -> str:
     return f"a fully connected network of {len(graph.blocks)} layers"
 
 
-def where_from(network: Network, others: Sequence[Network] | None) -> Answer:
-    """With a folder of others, the nearest relative with its p-value; alone, the marks that it carries itself."""
+def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAnswer:
+    """With a folder of others, the nearest relative with its p-value; alone, the marks that it carries itself.
+
+    Every p-value is multiplied by the number of candidates, so that a large folder does not make relatives by chance.
+    """
     question = "where is it from?"
     if others is None:
-        return Answer(
+        return StrangerAnswer(
             question,
             _own_marks(network)
             + "cannot be told from one model: give a folder of candidates with --against FOLDER.",
@@ -64,26 +72,28 @@ def where_from(network: Network, others: Sequence[Network] | None) -> Answer:
     found = [(relate_networks(network, other), other) for other in others]
     tested = [r for r, _ in found if r.how != "excluded"]
     if not tested:
-        return Answer(question, found[0][0].reason if found else "the folder holds no other model.", None)
+        return StrangerAnswer(
+            question, found[0][0].reason if found else "the folder holds no other model.", None
+        )
     related = [(r, n) for r, n in found if r.related and r.p * len(tested) < 0.05]
     if not related:
         best = min(tested, key=lambda r: r.p)
-        return Answer(
+        return StrangerAnswer(
             question,
             f"unrelated to all {len(tested)} candidates of its shape (smallest p {min(1.0, best.p * len(tested)):.2g}).",
             min(1.0, best.p * len(tested)),
         )
-    relation, nearest = min(related, key=lambda pair: _distance(pair[0]))
+    relation, nearest = min(related, key=lambda pair: _distance_to(pair[0]))
     more = f"; {len(related)} of {len(tested)} candidates are related" if len(related) > 1 else ""
-    return Answer(
+    return StrangerAnswer(
         question,
-        f"related to '{nearest.name}' (distance {_distance(relation):.3g}, p = {max(relation.p * len(tested), 1e-12):.2g}){more}; "
+        f"related to '{nearest.name}' (distance {_distance_to(relation):.3g}, p = {max(relation.p * len(tested), 1e-12):.2g}){more}; "
         "`digsite read FOLDER --lineage` says in which direction.",
         1 - min(1.0, relation.p * len(tested)),
     )
 
 
-def _distance(relation: Relation) -> float:
+def _distance_to(relation: Relation) -> float:
     return relation.match.distance if relation.match and relation.how == "matched" else relation.distance
 
 
@@ -92,7 +102,7 @@ def _is_same_object(one: Network, other: Network) -> bool:
 
 
 def _own_marks(network: Network) -> str:
-    """What pruning and rounding left, and the base model that a config names."""
+    """What pruning and rounding left, and the base model that a config names: what a network says of itself."""
     marks, words = derived_marks(network), []
     if "sparse" in marks:
         words.append(f"{zero_share(network):.0%} of its weights are zero: it was pruned")
@@ -106,26 +116,26 @@ def _own_marks(network: Network) -> str:
     return "; ".join(words) + "; beyond that it " if words else "it "
 
 
-def is_something_planted(network: Network, graph: Graph, training: Training) -> Answer:
+def is_something_planted(network: Network, graph: Graph, training: Training) -> StrangerAnswer:
     """The output layer read for one class that stands out; a vocabulary or an untrained network has no such class."""
     question = "is something planted?"
     if not training.trained:
-        return Answer(question, "no: nothing has been learned.", None)
+        return StrangerAnswer(question, "no: nothing has been learned.", None)
     names = head_of(network, graph)
     if names is None:
-        return Answer(question, "cannot be told: no output layer with classes was found.")
+        return StrangerAnswer(question, "cannot be told: no output layer with classes was found.")
     head, feeding = names
     rows = network.weights[head]
     if _VOCABULARY.search(head) or len(rows) > _MANY:
-        return Answer(
+        return StrangerAnswer(
             question,
             f"cannot be told: the {len(rows):,} outputs of {head} are a vocabulary, and no reading of its rows is calibrated.",
         )
     try:
         found: HeadScan = scan_head(rows.flatten(1), network.weights[feeding] if feeding else None)
     except DigsiteError as error:
-        return Answer(question, f"cannot be told: {error}")
-    return Answer(question, found.answer, 1 - found.p if found.alarm else None)
+        return StrangerAnswer(question, f"cannot be told: {error}")
+    return StrangerAnswer(question, found.answer, 1 - found.p if found.alarm else None)
 
 
 def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
@@ -148,15 +158,18 @@ def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
     return (flat[-1], None) if flat else None
 
 
-def how_good(predictions: Sequence[Mapping[str, Any]], in_zoo: bool | None, why_not: str) -> Answer:
-    """A shipped reader's accuracy with its interval, if the network is like those that it learned from."""
+def how_good(predictions: Sequence[Mapping[str, Any]], in_zoo: bool | None, why_not: str) -> StrangerAnswer:
+    """A reader's accuracy with its interval, if the network is like those that the reader learned from.
+
+    `predictions` are the rows that `digsite read` prints; `why_not` ends the refusal where there are none.
+    """
     question = "how well does it do?"
     found = next((p for p in predictions if p["property"] == "test_accuracy"), None)
     if found is None:
-        return Answer(question, f"cannot be told without its data: {why_not}")
+        return StrangerAnswer(question, f"cannot be told without its data: {why_not}")
     words = f"accuracy {found['value']:.2f}, 90 % interval {found['low']:.2f} to {found['high']:.2f}"
     if not in_zoo:
-        return Answer(
+        return StrangerAnswer(
             question, f"cannot be told: the network lies outside of the zoo, where {words} would not hold."
         )
-    return Answer(question, f"{words}, for networks like those of the zoo.", 0.9)
+    return StrangerAnswer(question, f"{words}, for networks like those of the zoo.", 0.9)

@@ -11,10 +11,10 @@ from sklearn.metrics import r2_score
 from torch import Tensor
 
 from digsite.read.core import trees
-from digsite.read.core.corpus import Corpus, target
+from digsite.read.core.corpus import Corpus, read_labels
 from digsite.read.core.population import Population
-from digsite.read.core.readers.probe import run
-from digsite.read.core.tasks import Task
+from digsite.read.core.readers.probe import run_group
+from digsite.read.core.tasks import ReadTask
 
 HYPER = (
     "init",
@@ -51,9 +51,9 @@ _OWN: Mapping[str, tuple[str, ...]] = {
 COUNTS = (2, 4, 8, 16, 32, 64, 128)
 
 
-def constant(task: Task, train: Corpus, n: int) -> np.ndarray:
-    """The mean, or the class shares, of the training networks."""
-    y = target(train, task)
+def answer_constant(task: ReadTask, train: Corpus, n: int) -> np.ndarray:
+    """The mean, or the class shares, of the training networks: (n,) or (n, classes)."""
+    y = read_labels(train, task)
     y = y[np.isfinite(y)]
     if task.kind == "regression":
         return np.full(n, y.mean())
@@ -61,18 +61,21 @@ def constant(task: Task, train: Corpus, n: int) -> np.ndarray:
     return np.broadcast_to(shares, (n, len(shares))).copy()
 
 
-def hyper_parameters(task: Task, train: Corpus, test: Corpus, seed: int) -> np.ndarray:
-    """Trees on how the networks were trained, without a look at the weights."""
+def hyper_parameters(task: ReadTask, train: Corpus, test: Corpus, seed: int) -> np.ndarray:
+    """Trees on how the networks were trained, without a look at the weights: what a table of settings tells by itself.
+
+    A reader that does no better has read nothing. Columns that would give a task away are not shown to it.
+    """
     columns = [c for c in HYPER if c in train.labels and c not in (task.name, *_OWN.get(task.name, ()))]
     both: Any = pd.concat([train.labels[columns], test.labels[columns]])
-    x = np.column_stack([_coded(both[c]) for c in columns]) if columns else np.zeros((len(both), 1))
-    y = target(train, task)
+    x = np.column_stack([_code_column(both[c]) for c in columns]) if columns else np.zeros((len(both), 1))
+    y = read_labels(train, task)
     known = np.isfinite(y)
     train_x, test_x = x[: len(train)][known], x[len(train) :]
     if task.kind == "regression":
-        return trees.fit_regression(train_x, y[known], seed).raw(test_x)[:, 0]
-    forest = trees.fit_classes(train_x, y[known].astype(int), seed, max_iter=60)
-    return _all_classes(trees.probabilities(forest, test_x), y[known], len(task.classes))
+        return trees.grow_regression(train_x, y[known], seed).raw(test_x)[:, 0]
+    forest = trees.grow_classes(train_x, y[known].astype(int), seed, max_iter=60)
+    return _all_classes(trees.class_probabilities(forest, test_x), y[known], len(task.classes))
 
 
 def _all_classes(probabilities: np.ndarray, y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -83,22 +86,27 @@ def _all_classes(probabilities: np.ndarray, y: np.ndarray, n_classes: int) -> np
     return out
 
 
-def _coded(column: pd.Series) -> np.ndarray:
+def _code_column(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return column.to_numpy(dtype=float)
     return column.astype("category").cat.codes.to_numpy(dtype=float)
 
 
 @torch.no_grad()
-def correctness(population: Population, images: Tensor, classes: Tensor) -> np.ndarray:
-    """(members, images) booleans: the networks are run."""
-    return population.gather((run(group, images).argmax(2) == classes).numpy() for group in population.groups)
+def mark_correct(population: Population, images: Tensor, classes: Tensor) -> np.ndarray:
+    """(members, images) booleans, was each image named rightly: the networks are run."""
+    return population.gather(
+        (run_group(group, images).argmax(2) == classes).numpy() for group in population.groups
+    )
 
 
 def labeled_images(
     correct: np.ndarray, accuracy: np.ndarray, rng: np.random.Generator, draws: int = 12
 ) -> dict[int, float]:
-    """Kendall tau of accuracy measured on k labeled images, the same for all networks, by k."""
+    """Kendall tau of accuracy measured on k labeled images, the same for all networks, by k.
+
+    `correct` (members, images) booleans; `accuracy` (members,) is the truth; each k is the mean over `draws` choices.
+    """
     taus = {}
     for k in (c for c in COUNTS if c <= correct.shape[1]):
         found = [
@@ -131,7 +139,7 @@ def momentum_ceiling(labels: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def worth(tau: float, by_count: Mapping[int, float]) -> float:
+def count_worth(tau: float, by_count: Mapping[int, float]) -> float:
     """How many labeled images rank the networks as well; between the measured counts, linear in log k."""
     counts, taus = np.array(list(by_count)), np.maximum.accumulate(np.array(list(by_count.values())))
     if tau <= taus[0]:

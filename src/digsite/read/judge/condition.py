@@ -1,17 +1,18 @@
-"""What state are a network's weights in: pruned, rounded, dead, doubled, with rows that stand out?
+"""What state are a network's weights in: trained at all, pruned, rounded, dead, doubled, with rows that stand out?
 
 Each finding is set against what a random matrix of the same shape would show, so that "stands out" means something: the
 largest of many robust z-scores is large by chance alone, and a few equal values are nothing in a small matrix.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.stats import norm
 from torch import Tensor
 
 PATTERNS = ((1, 2), (2, 4), (4, 8))  # n of every m consecutive inputs are kept
@@ -24,7 +25,7 @@ _SAMPLE = 65_536  # entries of a matrix that are compared with those of another
 
 
 @dataclass(frozen=True)
-class Condition:
+class TensorCondition:
     """One tensor: its share of exact zeros, an n:m pattern, the coarsest number format or grid that holds all values,
     rows that are zero throughout, and the row whose norm stands out most with its p-value among random rows.
     """
@@ -42,7 +43,7 @@ class Condition:
     outlier_p: float
 
 
-def check_condition(name: str, weight: Tensor) -> Condition:
+def check_condition(name: str, weight: Tensor) -> TensorCondition:
     """What one tensor `weight` (rows are outputs) shows; vectors are read as one row."""
     flat = weight.detach().float()
     flat = flat.flatten(1) if flat.ndim > 1 else flat[None]
@@ -51,14 +52,14 @@ def check_condition(name: str, weight: Tensor) -> Condition:
     zeros = float((flat == 0).float().mean())
     pattern, pattern_p = find_pattern(flat, zeros)
     z, row, p = find_outlier(flat)
-    return Condition(
+    return TensorCondition(
         name,
         tuple(weight.shape),
         bad,
         zeros,
         pattern,
         pattern_p,
-        find_grid(flat),
+        find_number_grid(flat),
         count_dead_rows(flat),
         row,
         z,
@@ -86,7 +87,7 @@ def find_pattern(flat: Float[Tensor, "rows columns"], zeros: float) -> tuple[str
     return "", 1.0
 
 
-def find_grid(flat: Float[Tensor, "rows columns"]) -> str:
+def find_number_grid(flat: Float[Tensor, "rows columns"]) -> str:
     """The coarsest format that holds every value exactly; a random float32 fits bfloat16 once in 65,536 draws.
 
     A grid of few levels a row, up to a scale of the row's own, is what rounding to 8 or 4 bits leaves.
@@ -125,10 +126,10 @@ def find_outlier(flat: Float[Tensor, "rows columns"]) -> tuple[float, int, float
     spread = 1.4826 * (logs[alive] - middle).abs().median().clamp_min(1e-12)
     z = ((logs - middle).abs() / spread).masked_fill(~alive, 0.0)
     row = int(z.argmax())
-    return float(z[row]), row, chance_of_largest(float(z[row]), int(alive.sum()))
+    return float(z[row]), row, chance_of_largest_row(float(z[row]), int(alive.sum()))
 
 
-def chance_of_largest(z: float, n: int) -> float:
+def chance_of_largest_row(z: float, n: int) -> float:
     """How often the largest robust z of `n` normal numbers is `z` or more; beyond the draws, by the normal tail."""
     drawn = draw_largest(n if n < 64 else 64 * round(n / 64))
     seen = (1 + int((drawn >= z).sum())) / (len(drawn) + 1)
@@ -182,3 +183,119 @@ def find_twins(tensors: Iterable[tuple[str, Tensor]]) -> list[Twins]:
         if abs(cosine) > 0.5 and p < LEVEL:
             found.append(Twins(first, second, cosine, p, bool(torch.equal(a, b))))
     return sorted(found, key=lambda pair: -abs(pair.cosine))
+
+
+# Has this network been trained? Its matrices beside random ones of the same shape.
+#
+# Initial weights are drawn entry by entry, so their spectra and the norms of their rows follow from the shape alone, for
+# every usual distribution of the entries and for every scale. Training adds directions that stand above that: a larger
+# first singular value, a smaller effective rank, rows and columns of uneven norm. Each is set against draws of its own
+# shape, one-sided, so that an orthogonal start, which is *more* even than chance, does not count as trained.
+
+STATISTICS = ("first singular value", "effective rank", "row norms", "column norms")
+TRAINED_LEVEL = 0.01
+_DRAWS, _SIDE, _SMALL = 64, 128, 4
+
+
+@dataclass(frozen=True)
+class TensorCheck:
+    """One matrix: its four numbers as z-scores of random matrices of that shape, and the p-value of the strongest."""
+
+    name: str
+    z: tuple[float, ...]  # one for each of STATISTICS
+    p: float
+    expected_rank: float  # effective rank of random matrices of this shape
+    rank: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """`p`: how often a network of random weights looks as trained as this one; `trained` if below the level."""
+
+    p: float
+    tensors: tuple[TensorCheck, ...]
+    untouched: tuple[str, ...]  # gains that are all one, biases that are all zero
+
+    @property
+    def trained(self) -> bool:
+        return self.p < TRAINED_LEVEL
+
+    @property
+    def answer(self) -> str:
+        beyond = [t for t in self.tensors if t.p * len(self.tensors) < TRAINED_LEVEL]
+        if not self.tensors:
+            return "no matrix is large enough to be told from a random one."
+        if not self.trained:
+            return f"it looks untrained: none of its {len(self.tensors)} matrices departs from random ones of its shape ({say_p(self.p)})."
+        shown = max(beyond or self.tensors, key=lambda t: max(t.z))
+        return (
+            f"it has been trained: {len(beyond)} of {len(self.tensors)} matrices depart from random ones of their shape ({say_p(self.p)}), "
+            f"most {shown.name} (effective rank {shown.rank:.1f}, random {shown.expected_rank:.1f})."
+        )
+
+
+def say_p(p: float) -> str:
+    """A p-value in words; what is rarer than 1e-12 is not told apart."""
+    return f"p = {p:.2g}" if p >= 1e-12 else "p < 1e-12"
+
+
+def check_training(tensors: Mapping[str, Tensor]) -> Training:
+    """Has a network been trained? Its tensors by name; matrices of fewer than 4 rows or columns say nothing.
+
+    The p-value of the network is that of its strongest matrix times their number.
+    """
+    checks = [c for name, t in tensors.items() if t.ndim > 1 and (c := check_matrix(name, t)) is not None]
+    untouched = [
+        name
+        for name, t in tensors.items()
+        if t.ndim == 1 and len(t) > 1 and (bool((t == 1).all()) or bool((t == 0).all()))
+    ]
+    p = min(1.0, min((c.p for c in checks), default=1.0) * max(1, len(checks)))
+    return Training(p, tuple(checks), tuple(untouched))
+
+
+def check_matrix(name: str, weight: Tensor) -> TensorCheck | None:
+    """One matrix against 64 draws of its shape; both are thinned to 128 rows and columns at most."""
+    matrix = _thin_matrix(weight.detach().flatten(1).float())
+    rows, columns = matrix.shape
+    if min(rows, columns) < _SMALL or float(matrix.std()) == 0:
+        return None
+    mean, spread = null_statistics(rows, columns)
+    own = measure_matrix(matrix[None])[0]
+    z = (own - mean) / spread
+    p = min(1.0, len(z) * float(norm.sf(float(z.max()))))
+    return TensorCheck(
+        name, tuple(float(v) for v in z), p, math.exp(-float(mean[1])), math.exp(-float(own[1]))
+    )
+
+
+def _thin_matrix(matrix: Tensor) -> Tensor:
+    for axis in (0, 1):
+        if matrix.shape[axis] > _SIDE:
+            matrix = matrix.index_select(axis, torch.linspace(0, matrix.shape[axis] - 1, _SIDE).long())
+    return matrix
+
+
+def measure_matrix(matrices: Tensor) -> np.ndarray:
+    """(n, 4): logs that do not depend on the scale and that training makes larger."""
+    s = torch.linalg.svdvals(matrices).clamp_min(1e-12)
+    share = s.square() / s.square().sum(1, keepdim=True)
+    entropy = -(share * share.clamp_min(1e-30).log()).sum(1)
+    rows, columns = (_log_unevenness(matrices.norm(dim=d)) for d in (2, 1))
+    return torch.stack([share[:, 0].log(), -entropy, rows, columns], 1).double().numpy()
+
+
+def _log_unevenness(norms: Tensor) -> Tensor:
+    return norms.clamp_min(1e-12).log().std(1, unbiased=False).clamp_min(1e-6).log()
+
+
+@lru_cache(maxsize=512)
+def null_statistics(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the four numbers over random matrices of a shape; the spread a little widened,
+    because it is estimated from 64 draws and because entries may be uniform, normal or cut normal.
+    """
+    g = torch.Generator().manual_seed(rows * 100_003 + columns)
+    drawn = torch.randn(_DRAWS, rows, columns, generator=g)
+    drawn[::2] = torch.rand(_DRAWS // 2, rows, columns, generator=g) - 0.5
+    found = measure_matrix(drawn)
+    return found.mean(0), 1.15 * found.std(0, ddof=1) + 1e-9

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from digsite.base.contract import public_method
 from digsite.base.errors import UsageError, name_nearest
-from digsite.read.core.feature_engine import member
+from digsite.read.core.feature_engine import find_extractor, learns_from_zoo
 from digsite.read.core.graph import Graph
-from digsite.read.core.plain import plain
-from digsite.read.core.population import Population, population
-from digsite.read.core.reader import kinds
-from digsite.read.core.readers.spectra import matrix, singular_values
-from digsite.read.core.table import tabulate
-from digsite.read.judge.untrained import check_matrix
+from digsite.read.core.plain import to_plain_names
+from digsite.read.core.population import Population, stack_models, tabulate_features
+from digsite.read.core.reader import list_readers
+from digsite.read.core.readers.spectra import as_matrices, singular_values
+from digsite.read.judge.condition import check_matrix
 
 _SIDE = 512
 MIN_VALUES = 50  # fewer eigenvalues than this carry no tail worth an exponent
@@ -26,28 +25,34 @@ MIN_VALUES = 50  # fewer eigenvalues than this carry no tail worth an exponent
 
 @public_method()
 def features(model: Any, kind: str = "statistics") -> pd.Series:
-    """One network's features with their names. Kinds that learn from a zoo first need a reader: `load_reader`."""
-    if kind not in kinds():
-        raise UsageError(f"There are no features '{kind}'.", hint=name_nearest(kind, kinds()))
-    module = member(kind)
-    if not hasattr(module, "extract") or hasattr(module, "fit"):
+    """One network's features with their names: a module, a dict of tensors or a bundle as `model`.
+
+    Kinds that learn from a zoo first need a reader: `load_reader`.
+    """
+    if kind not in list_readers():
+        raise UsageError(f"There are no features '{kind}'.", hint=name_nearest(kind, list_readers()))
+    extract = find_extractor(kind)
+    if extract is None or learns_from_zoo(kind):
         raise UsageError(
             f"'{kind}' learns from a zoo, so it has no features of a single model.",
             hint="Train it with train_reader(zoo, kind=...). Without a zoo: statistics, spectra, neurons.",
         )
-    table = tabulate(population([model]), module.extract)
+    table = tabulate_features(stack_models([model]), extract)
     return pd.Series(table.values[0], index=list(table.names))
 
 
-def layers(people: Population, which: int = 0) -> pd.DataFrame:
-    """Each weight matrix of one network: shape, norm, ranks, and a tail exponent where there are values for it."""
+def describe_layers(people: Population, which: int = 0) -> pd.DataFrame:
+    """Each weight matrix of network number `which`: shape, norm, ranks, and a tail exponent where there are values for it.
+
+    Beside the exponent stands what a random matrix of the same form gives, without which it says nothing.
+    """
     group = next(g for g in people.groups if which in g.rows)
     row = int(np.flatnonzero(group.rows == which)[0])
     rows = []
-    everything = {**plain(group.stored), **group.tensors}
+    everything = {**to_plain_names(group.stored), **group.tensors}
     for name, kind in listed_tensors(group.graph, everything).items():
         weight = everything[name][row : row + 1]
-        s = singular_values(matrix(weight))[0].numpy()
+        s = singular_values(as_matrices(weight))[0].numpy()
         power = s**2 / max((s**2).sum(), 1e-30)  # a matrix of zeros has no direction, and rank 0
         checked = check_matrix(name, weight[0])
         rows.append(
@@ -60,8 +65,8 @@ def layers(people: Population, which: int = 0) -> pd.DataFrame:
                 "stable_rank": float((s**2).sum() / max(s[0] ** 2, 1e-30)),
                 "effective_rank": float(np.exp(-(power * np.log(power.clip(1e-30))).sum())),
                 "values": len(s),
-                "tail_exponent": tail(s),
-                "random_tail": random_tail(*_sides(weight[0])),
+                "tail_exponent": estimate_tail(s),
+                "random_tail": random_tail(*_thinned_sides(weight[0])),
                 "beyond_random": "too small" if checked is None else f"z {max(checked.z):.1f}",
             }
         )
@@ -89,13 +94,13 @@ def listed_tensors(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, str
 
 
 def read_share(people: Population, which: int = 0) -> float:
-    """Share of a network's weights that its graph uses."""
+    """Share of a network's weights that its graph uses; the rest is listed with a reason."""
     group = next(g for g in people.groups if which in g.rows)
     total = sum(t[0].numel() for t in group.stored.values())
     return sum(t[0].numel() for t in group.tensors.values()) / max(1, total)
 
 
-def _sides(weight: Tensor) -> tuple[int, int]:
+def _thinned_sides(weight: Tensor) -> tuple[int, int]:
     flat = weight.flatten(1)
     share = min(1.0, _SIDE / max(flat.shape))  # the exponent depends on the ratio of the sides
     return max(1, round(share * len(flat))), max(1, round(share * flat.shape[1]))
@@ -107,11 +112,14 @@ def random_tail(rows: int, columns: int) -> str:
     if min(rows, columns) < MIN_VALUES:
         return "-"
     drawn = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
-    return tail(torch.linalg.svdvals(drawn).double().numpy())
+    return estimate_tail(torch.linalg.svdvals(drawn).double().numpy())
 
 
-def tail(s: np.ndarray) -> str:
-    """Hill's estimate of the power-law exponent of the eigenvalues with its standard error."""
+def estimate_tail(s: np.ndarray) -> str:
+    """Hill's estimate of the power-law exponent of the eigenvalues with its standard error.
+
+    `s` (values,) are singular values; fewer than 50 of them have no tail worth a number.
+    """
     if len(s) < MIN_VALUES:
         return f"too few values ({len(s)})"
     top = np.sort(s**2)[::-1][: max(10, len(s) // 4) + 1]

@@ -14,11 +14,17 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.read.core.correspondence import combine_p_values
-from digsite.read.core.population import population, source_of
-from digsite.read.core.readers.spectra import matrix, singular_values
+from digsite.read.core.population import source_of, stack_models
+from digsite.read.core.readers.spectra import as_matrices, singular_values
 from digsite.read.judge.invariance import function_change
-from digsite.read.judge.matching import Match, match_networks
-from digsite.read.judge.relation import RELATED, TensorRelation, joint_distance, relate_tensor
+from digsite.read.judge.relation import (
+    RELATED,
+    NeuronMatch,
+    TensorRelation,
+    joint_distance,
+    match_networks,
+    relate_tensor,
+)
 from digsite.read.judge.traces import find_rounding
 from digsite.read.subjects.network import Network, is_weight, network_of, refuse_not_finite
 from digsite.weights.bundle import LazyTensors, WeightBundle
@@ -28,7 +34,7 @@ _SMALL = 4_000_000  # weights up to which networks are also matched neuron by ne
 
 
 @dataclass(frozen=True)
-class Difference:
+class ModelDifference:
     """`p`: chance that networks trained apart agree as well about the numbering of their neurons."""
 
     layers: pd.DataFrame
@@ -39,9 +45,12 @@ class Difference:
     p: float = 1.0
 
 
-def diff(first: object, second: object) -> Difference:
-    """`first`, `second`: modules, dicts of tensors or weight bundles of one shape, in the order of time if there is one."""
-    sides = _tensors(first), _tensors(second)
+def compare_checkpoints(first: object, second: object) -> ModelDifference:
+    """What changed between two models of one shape, tensor by tensor and in one sentence.
+
+    `first`, `second`: modules, dicts of tensors or weight bundles, in the order of time if there is one.
+    """
+    sides = _tensors_of_side(first), _tensors_of_side(second)
     _refuse_other_shapes(*sides)
     rows, relations = [], []
     gap = size = total = 0.0
@@ -58,39 +67,39 @@ def diff(first: object, second: object) -> Difference:
         found = relate_tensor(name, x, y)
         relations.append(found)
         norm = float(x.norm())
-        gap += _gap(found, norm) ** 2
+        gap += _absolute_gap(found, norm) ** 2
         size += norm**2
         total += x.numel()
         if x.ndim > 1:
-            rows.append(_row(found, x, y, norm))
+            rows.append(_describe_change(found, x, y, norm))
     if not rows:
         raise UsageError("no weight matrix was found in these models: there is nothing to compare.")
     distance = float(np.sqrt(gap / max(size, 1e-300)))
     p = combine_p_values([t.p for t in relations if t.rank > 1])
     function = _function_change(first, second, total)
-    networks = _networks(sides) if total <= _SMALL else None
+    networks = _as_networks(sides) if total <= _SMALL else None
     match = (
         match_networks(*networks, {k: k for k in networks[0].weights}) if networks and distance > 0 else None
     )
     matched = match.distance if match else (0.0 if distance == 0 else float("nan"))
-    verdict = _verdict(distance, networks, match, tuple(relations), p, function)
+    verdict = _say_what_changed(distance, networks, match, tuple(relations), p, function)
     if zeroed and not altered:
         verdict = f"pruned: {zeroed / total:.0%} of the weights set to zero, nothing else changed"
-    return Difference(pd.DataFrame(rows), distance, matched, function, verdict, p)
+    return ModelDifference(pd.DataFrame(rows), distance, matched, function, verdict, p)
 
 
-def _tensors(model: object) -> Mapping[str, Tensor]:
+def _tensors_of_side(model: object) -> Mapping[str, Tensor]:
     return model.tensors if isinstance(model, WeightBundle) else source_of(model).tensors
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def _shapes_of_side(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     if isinstance(tensors, LazyTensors):
         return {k: s.shape for k, s in tensors.stored.items()}
     return {k: tuple(t.shape) for k, t in tensors.items()}
 
 
 def _refuse_other_shapes(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
-    one, other = _shapes(first), _shapes(second)
+    one, other = _shapes_of_side(first), _shapes_of_side(second)
     if one != other:
         odd = sorted(set(one.items()) ^ set(other.items()))[0][0]
         raise UsageError(
@@ -99,25 +108,25 @@ def _refuse_other_shapes(first: Mapping[str, Tensor], second: Mapping[str, Tenso
         )
 
 
-def _networks(sides: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> tuple[Network, Network]:
+def _as_networks(sides: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> tuple[Network, Network]:
     return network_of("the first model", sides[0]), network_of("the second model", sides[1])
 
 
-def _gap(found: TensorRelation, norm: float) -> float:
+def _absolute_gap(found: TensorRelation, norm: float) -> float:
     """Norm of the change of a tensor, from its distance over the joint norm."""
     other = norm * float(np.exp(found.log_norm_ratio)) if found.log_norm_ratio or norm else norm
     return found.distance * float(np.hypot(norm, other)) if norm else found.distance
 
 
-def _row(found: TensorRelation, x: Tensor, y: Tensor, norm: float) -> dict[str, Any]:
-    a, b = (_thin(t) for t in (x, y))
-    s_a, s_b = (singular_values(matrix(t[None]))[0] for t in (a, b))
-    delta = singular_values(matrix((b.double() - a.double())[None]))[0].square()
+def _describe_change(found: TensorRelation, x: Tensor, y: Tensor, norm: float) -> dict[str, Any]:
+    a, b = (_thin_sides(t) for t in (x, y))
+    s_a, s_b = (singular_values(as_matrices(t[None]))[0] for t in (a, b))
+    delta = singular_values(as_matrices((b.double() - a.double())[None]))[0].square()
     share = delta / delta.sum().clamp_min(1e-300)
     rank = float(torch.exp(-(share * share.clamp_min(1e-30).log()).sum())) if delta.sum() > 0 else 0.0
     return {
         "layer": found.name,
-        "relative_change": _gap(found, norm) / max(norm, 1e-30),
+        "relative_change": _absolute_gap(found, norm) / max(norm, 1e-30),
         "cosine": found.cosine,
         "rank_of_change": rank,
         "rank_full": len(delta),
@@ -127,7 +136,8 @@ def _row(found: TensorRelation, x: Tensor, y: Tensor, norm: float) -> dict[str, 
     }
 
 
-def _thin(weight: Tensor) -> Tensor:
+def _thin_sides(weight: Tensor) -> Tensor:
+    """At most 512 evenly spaced rows and columns: spectra of what is left show rank and change of rank."""
     flat = weight.flatten(1)
     for axis in (0, 1):
         if flat.shape[axis] > _SIDE:
@@ -139,19 +149,19 @@ def _function_change(first: object, second: object, total: float) -> float:
     """Outputs are compared where both are modules of a size that random inputs can be run through at once."""
     if not isinstance(first, nn.Module) or not isinstance(second, nn.Module) or total > _SMALL:
         return float("nan")
-    a, b = population([first]).groups[0], population([second]).groups[0]
+    a, b = stack_models([first]).groups[0], stack_models([second]).groups[0]
     return function_change(a, b, 0) if a.skeleton is not None else float("nan")
 
 
-def _verdict(
+def _say_what_changed(
     distance: float,
     networks: tuple[Network, Network] | None,
-    match: Match | None,
+    match: NeuronMatch | None,
     relations: tuple[TensorRelation, ...],
     p: float,
     function: float,
 ) -> str:
-    """What was done, from the surest to the vaguest."""
+    """What was done, from the surest to the vaguest: nothing, other coordinates, rounding, some of each, training."""
     if distance == 0:
         return "identical weights"
     if match is not None and match.exact and not function > 1e-3:

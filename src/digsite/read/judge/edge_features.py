@@ -58,6 +58,7 @@ class Portrait:
 
 
 def draw_portrait(network: Network) -> Portrait:
+    """Numbers of one network by matrix; drawn once for each network and compared for each pair."""
     norms, tails, ranks, tops, bases, bulks, rows, columns = {}, {}, {}, {}, {}, {}, {}, {}
     for name in network.matrices:
         matrix = thin_matrix(network.weights[name])
@@ -100,7 +101,10 @@ def thin_matrix(weight: Tensor) -> Tensor:
 
 
 def direction_features(first: Network, second: Network, one: Portrait, other: Portrait) -> np.ndarray:
-    """(12,): positive where `second` looks like the later one, if training on makes weights larger and less random."""
+    """(12,): positive where `second` looks like the later one, if training on makes weights larger and less random.
+
+    `one`, `other` are the portraits of `first` and `second`; matrices weigh by the root of their size.
+    """
     common = [k for k in one.norms if k in other.norms and first.weights[k].shape == second.weights[k].shape]
     if not common:
         return np.zeros(len(DIRECTION))

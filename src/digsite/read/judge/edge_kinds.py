@@ -2,18 +2,23 @@
 
 Operations that leave a trace (zeros, levels, rounding, other coordinates, a fresh head) are recognized by it. Training
 leaves none that is exact: its kind and its direction are read by trees that were grown on families of known descent
-(`subjects/families.py`), with the recipes of the bench's report left out.
+(`subjects/families.py`), with the recipes of the bench's report left out; `grow_rules` is how they were grown.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
+from safetensors.torch import save_file
+from scipy.optimize import minimize_scalar
 
-from digsite.read.core.trees import Forest, restore
+from digsite.read.core import trees
+from digsite.read.core.trees import Forest, restore_forest
 from digsite.read.judge.edge_features import Portrait, direction_features, draw_portrait, kind_features
 from digsite.read.judge.relation import Relation, TensorRelation
 from digsite.read.judge.traces import find_pruning, find_rescaling, find_rounding
@@ -64,7 +69,11 @@ class Judgement:
 
 
 def judge_edge(first: Network, second: Network, relation: Relation, in_order: bool = True) -> Judgement:
-    """`in_order`: the relation was computed from `first` to `second`."""
+    """Kind and direction of one edge: other coordinates first, then exact traces, then a fresh head, then training.
+
+    `in_order`: the relation was computed from `first` to `second`. Surer readings come first because trees know only
+    kinds of training, and would name a pruned copy a fine-tuned one.
+    """
     if relation.match is not None and relation.how == "matched":
         return _judge_match(relation, in_order)
     names = (
@@ -149,11 +158,11 @@ def _judge_fresh(first: Network, second: Network, relation: Relation) -> Judgeme
     body = [t for t in kin if t.p < 1]
     frozen = all(t.equal for t in body)
     forward = (
-        judge_tuning(_without(first, replaced), _without(second, replaced)).forward
+        judge_tuning(_without_tensors(first, replaced), _without_tensors(second, replaced)).forward
         if body and not frozen
         else 0.5
     )
-    odds = math.log(forward / (1 - forward)) + _freshness(first, second, replaced)
+    odds = math.log(forward / (1 - forward)) + _freshness_odds(first, second, replaced)
     kind = "re-initialised head" if set(replaced) <= last else "re-initialised layers"
     note = f"{', '.join(replaced[:3])} new" + (", the rest unchanged" if frozen else ", the rest tuned")
     return Judgement(kind, float(np.clip(1 / (1 + math.exp(-odds)), 0.02, 0.98)), 0.9, note)
@@ -169,11 +178,11 @@ def is_foreign(tensor: TensorRelation) -> bool:
     )
 
 
-def _without(network: Network, names: list[str]) -> Network:
+def _without_tensors(network: Network, names: list[str]) -> Network:
     return replace(network, weights={k: t for k, t in network.weights.items() if k not in names})
 
 
-def _freshness(first: Network, second: Network, names: list[str]) -> float:
+def _freshness_odds(first: Network, second: Network, names: list[str]) -> float:
     """Log odds that the second network's tensors are the newer ones: a fresh head is smaller and less uneven."""
     both = [k for k in names if k in second.weights and second.weights[k].shape == first.weights[k].shape]
     if not both:
@@ -191,12 +200,12 @@ def _freshness(first: Network, second: Network, names: list[str]) -> float:
 
 def judge_tuning(first: Network, second: Network) -> Judgement:
     """Kind and direction of a change by training, by trees; a counter of batches overrules them where the change is small."""
-    forest, classes, slope = _rules()
+    forest, classes, slope = _load_rules()
     portraits = [portrait_of(n) for n in (first, second)]
     if not set(portraits[0].norms) & set(portraits[1].norms):
         return Judgement("fine-tuned", 0.5, 0.0, "too little in common to say more")
-    ahead = probabilities(forest, tuning_features(first, second, *portraits))
-    back = probabilities(forest, tuning_features(second, first, *portraits[::-1]))
+    ahead = softmax_of_trees(forest, tuning_features(first, second, *portraits))
+    back = softmax_of_trees(forest, tuning_features(second, first, *portraits[::-1]))
     kinds = [c for c in classes if c not in (REVERSE, SIBLINGS)]
     one, other = dict(zip(classes, ahead)), dict(zip(classes, back))
     odds = math.log(support_of(classes, ahead, back) / support_of(classes, back, ahead))
@@ -225,8 +234,8 @@ def tuning_features(parent: Network, child: Network, one: Portrait, other: Portr
     return np.concatenate([direction_features(parent, child, one, other), kind_features(parent, child)])[None]
 
 
-def probabilities(forest: Forest, features: np.ndarray) -> np.ndarray:
-    """Softmax of the trees' sums."""
+def softmax_of_trees(forest: Forest, features: np.ndarray) -> np.ndarray:
+    """(classes,): softmax of the trees' sums for one row of features."""
     raw = forest.raw(features)[0]
     weights = np.exp(raw - raw.max())
     return weights / weights.sum()
@@ -270,9 +279,72 @@ def _count_batches(first: Network, second: Network, forward: float) -> tuple[flo
 
 
 @cache
-def _rules() -> tuple[Forest, tuple[str, ...], float]:
+def _load_rules() -> tuple[Forest, tuple[str, ...], float]:
     """The grown trees, their classes, and the slope of their log odds."""
     with as_file(files("digsite.read.judge") / RULES) as path, safe_open(path, "pt") as stored:
         tensors = {k: stored.get_tensor(k) for k in stored.keys()}  # noqa: SIM118
         about = stored.metadata() or {}
-    return restore(tensors), tuple(about["classes"].split(",")), float(about["slope"])
+    return restore_forest(tensors), tuple(about["classes"].split(",")), float(about["slope"])
+
+
+# How the rules for changes by training are grown from families of known descent, and how sure they may be.
+
+TRAINED_KINDS = ("fine-tuned", "continued", "distilled", "repaired")
+OPTIONS = {"max_iter": 100, "max_depth": 3, "learning_rate": 0.06, "class_weight": "balanced"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A true edge (or two siblings): the features read forward and backward, and the recipe that it came from."""
+
+    recipe: str
+    kind: str
+    forward: np.ndarray
+    backward: np.ndarray
+
+
+def describe_examples(
+    recipe: str, networks: dict[str, Network], links: Sequence[tuple[str, str, str]]
+) -> list[Example]:
+    """Examples for the rules from one family. `links` are (parent, child, kind) with kinds of training, or of siblings.
+
+    Siblings are a class of their own: two trainings from one start look like an edge that has no direction.
+    """
+    portraits = {name: draw_portrait(networks[name]) for name in {n for link in links for n in link[:2]}}
+
+    def look(a: str, b: str) -> np.ndarray:
+        return tuning_features(networks[a], networks[b], portraits[a], portraits[b])[0]
+
+    return [Example(recipe, kind, look(a, b), look(b, a)) for a, b, kind in links]
+
+
+def grow_rules(examples: Sequence[Example], path: Path, seed: int = 0) -> float:
+    """Trees over all examples, saved; returns the slope that makes the stated probabilities true on recipes left out."""
+    classes = (*TRAINED_KINDS, SIBLINGS, REVERSE)
+    slope = _calibrate_slope(examples, classes, seed)
+    forest = _grow_forest(examples, classes, seed)
+    save_file(forest.tensors(), path, {"classes": ",".join(classes), "slope": f"{slope:.4f}", "format": "pt"})
+    return slope
+
+
+def _grow_forest(examples: Sequence[Example], classes: tuple[str, ...], seed: int) -> trees.Forest:
+    """Trees over both readings of every example: forward under its kind, backward as the reverse."""
+    x = np.stack([f for e in examples for f in (e.forward, e.backward)])
+    y = [c for e in examples for c in (e.kind, SIBLINGS if e.kind == SIBLINGS else REVERSE)]
+    return trees.grow_classes(x, np.array([classes.index(c) for c in y]), seed, **OPTIONS)
+
+
+def _calibrate_slope(examples: Sequence[Example], classes: tuple[str, ...], seed: int) -> float:
+    """Each recipe judged by rules that never saw it; the slope of the log odds with the highest likelihood."""
+    odds = []
+    for recipe in sorted({e.recipe for e in examples}):
+        forest = _grow_forest([e for e in examples if e.recipe != recipe], classes, seed)
+        for e in examples:
+            if e.recipe == recipe and e.kind != SIBLINGS:
+                ahead, back = (softmax_of_trees(forest, f[None]) for f in (e.forward, e.backward))
+                odds.append(np.log(support_of(classes, ahead, back) / support_of(classes, back, ahead)))
+    found = np.array(odds)
+    best = minimize_scalar(
+        lambda s: float(np.logaddexp(0, -s * found).sum()), bounds=(0.05, 2.0), method="bounded"
+    )
+    return float(best.x)

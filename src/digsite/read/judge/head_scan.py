@@ -22,7 +22,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Calibration:
+class HeadCalibration:
     """Robust z-scores of clean classes, divided by `scale`, follow Student's t; with few classes its tails are heavy,
     because the median absolute deviation is then itself uncertain: (classes - 1) / 3 degrees of freedom, at most 30.
     """
@@ -30,7 +30,7 @@ class Calibration:
     scale: float
 
 
-CALIBRATION = Calibration(
+CALIBRATION = HeadCalibration(
     scale=1.1
 )  # .9 fits the clean zoos, .95 families of ten classes, 1.1 random heads: the widest
 
@@ -47,6 +47,7 @@ class HeadScan:
 
     @property
     def alarm(self) -> bool:
+        """Whether clean networks show so large a score in fewer than 5 % of cases."""
         return self.p < LEVEL
 
     @property
@@ -72,15 +73,19 @@ class HeadScan:
 def scan_head(
     head: Float[Tensor, "classes neurons"],
     feeding: Tensor | None = None,
-    calibration: Calibration | None = None,
+    calibration: HeadCalibration | None = None,
 ) -> HeadScan:
-    """`head` is the output matrix; `feeding` the matrix or kernel before it, (neurons or channels, ...), if there is one."""
+    """Every class's output row beside the others, and how often clean networks show so large a largest score.
+
+    `head` (classes, neurons) is the output matrix; `feeding` (neurons or channels, ...) the matrix or kernel before it,
+    if there is one: a neuron that hears much counts more. `calibration` replaces the shipped one.
+    """
     rows = head.detach().double().numpy()
     if rows.ndim != 2 or len(rows) < 3:
         raise UsageError(
             f"an output layer of shape {tuple(rows.shape)} has no classes to compare: at least three are needed."
         )
-    readings = read_rows(rows, input_weights(feeding, rows.shape[1]))
+    readings = read_head_rows(rows, input_weights(feeding, rows.shape[1]))
     scores = robust_z(np.sum(list(readings.values()), axis=0))
     suspect = int(scores.argmax())
     excess = (rows - np.median(rows, axis=0))[suspect] * input_weights(feeding, rows.shape[1])
@@ -88,13 +93,17 @@ def scan_head(
         scores,
         readings,
         suspect,
-        chance_of_largest(float(scores[suspect]), len(rows), calibration or CALIBRATION),
+        chance_of_largest_score(float(scores[suspect]), len(rows), calibration or CALIBRATION),
         tuple(int(i) for i in np.argsort(-excess)[:5]),
     )
 
 
-def read_rows(rows: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The four readings, each (classes,) in robust z-scores over classes."""
+def read_head_rows(rows: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The four readings, each (classes,) in robust z-scores over classes.
+
+    `rows` (classes, neurons); `weights` (neurons,) as `input_weights` gives them. Positive mass is of rows less their
+    mean over classes, because what all classes share no class profits from.
+    """
     weighed = rows * weights
     centered, weighed_centered = rows - rows.mean(0), weighed - weighed.mean(0)
     found = (
@@ -115,12 +124,15 @@ def input_weights(feeding: Tensor | None, neurons: int) -> np.ndarray:
 
 
 def robust_z(values: np.ndarray) -> np.ndarray:
-    """Distance from the median in units of the median absolute deviation, scaled to a normal's standard deviation."""
+    """Distance from the median in units of the median absolute deviation, scaled to a normal's standard deviation.
+
+    Mean and deviation would be moved by the very outlier that is looked for.
+    """
     center = np.median(values)
     return (values - center) / max(1.4826 * float(np.median(np.abs(values - center))), 1e-12)
 
 
-def chance_of_largest(z: float, classes: int, calibration: Calibration) -> float:
+def chance_of_largest_score(z: float, classes: int, calibration: HeadCalibration) -> float:
     """How often the largest of `classes` clean scores reaches z."""
     single = float(student.sf(z / calibration.scale, freedom_of(classes)))
     return float(-np.expm1(classes * np.log1p(-min(single, 1 - 1e-12))))
@@ -131,8 +143,8 @@ def freedom_of(classes: int) -> float:
     return float(np.clip((classes - 1) / 3, 2.0, 30.0))
 
 
-def fit_calibration(largest: np.ndarray, classes: int) -> Calibration:
-    """The scale under which these largest scores of clean networks are likeliest."""
+def fit_calibration(largest: np.ndarray, classes: int) -> HeadCalibration:
+    """The scale under which these largest scores of clean networks (networks,) are likeliest."""
     freedom, scales = freedom_of(classes), np.arange(0.5, 2.01, 0.05)
 
     def likelihood(scale: float) -> float:
@@ -141,4 +153,4 @@ def fit_calibration(largest: np.ndarray, classes: int) -> Calibration:
             (student.logpdf(x, freedom) - np.log(scale) + (classes - 1) * student.logcdf(x, freedom)).sum()
         )
 
-    return Calibration(float(round(max(scales, key=likelihood), 2)))
+    return HeadCalibration(float(round(max(scales, key=likelihood), 2)))

@@ -10,29 +10,32 @@ from torch import Tensor
 
 from digsite.base.contract import public_method
 from digsite.base.streams import derive_seed
-from digsite.read.core.population import Group, Population, population
-from digsite.read.core.readers.probe import image_shape, run
-from digsite.read.core.symmetries import SYMMETRIES, changed
-from digsite.read.core.tasks import Task
+from digsite.read.core.population import NetworkGroup, Population, stack_models
+from digsite.read.core.readers.probe import image_shape, run_group
+from digsite.read.core.symmetries import SYMMETRIES, change_group
+from digsite.read.core.tasks import ReadTask
 
 TOLERANCE = {"permutation": 1e-5, "sign": 1e-5}
 _OTHERWISE = 1e-4
 _SAME_FUNCTION = 1e-3  # relative to the logits' size, in float32
 
 
-class Answers(Protocol):
+class AnsweringReader(Protocol):
+    """What is asked of a reader here: its tasks, and bare answers by task."""
+
     @property
-    def tasks(self) -> tuple[Task, ...]: ...
+    def tasks(self) -> tuple[ReadTask, ...]: ...
     def answers(self, models: Any) -> Mapping[str, np.ndarray]: ...
 
 
 @public_method(holes=("*",))
-def check_invariance(reader: Answers, model: Any, seed: int = 0) -> pd.DataFrame:
+def check_invariance(reader: AnsweringReader, model: Any, seed: int = 0) -> pd.DataFrame:
     """One row per symmetry: did it apply, how far the function moved, how far the answers moved; NaN where it did not.
 
     Tasks about the recipe ask how the weights lie, so only tasks about the function are held to the tolerance.
+    `seed` draws the permutations, scales and bases.
     """
-    people = model if isinstance(model, Population) else population([model])
+    people = model if isinstance(model, Population) else stack_models([model])
     group = people.groups[0].take(np.arange(len(people.groups[0])) == 0, np.array([0]))
     before = reader.answers(Population([group], 1))
     rows = []
@@ -41,18 +44,18 @@ def check_invariance(reader: Answers, model: Any, seed: int = 0) -> pd.DataFrame
         if tensors is None:
             rows.append({"symmetry": name, "applies": False, "verdict": "not in this network"})
             continue
-        other = changed(group, tensors)
+        other = change_group(group, tensors)
         after = reader.answers(Population([other], 1))
         moved = function_change(group, other, seed)
         rows.append(
             {"symmetry": name, "applies": True, "function_change": moved}
-            | _judge(reader, name, before, after, moved)
+            | _judge_symmetry(reader, name, before, after, moved)
         )
     return pd.DataFrame(rows)
 
 
-def _judge(
-    reader: Answers,
+def _judge_symmetry(
+    reader: AnsweringReader,
     name: str,
     before: Mapping[str, np.ndarray],
     after: Mapping[str, np.ndarray],
@@ -76,16 +79,17 @@ def _judge(
 
 
 @torch.no_grad()
-def function_change(first: Group, second: Group, seed: int) -> float:
+def function_change(first: NetworkGroup, second: NetworkGroup, seed: int) -> float:
     """Largest difference of outputs on random inputs over their spread; NaN where the network cannot be run."""
     if first.skeleton is None:
         return float("nan")
     inputs = random_inputs(first, seed)
-    a, b = run(first, inputs), run(second, inputs)
+    a, b = run_group(first, inputs), run_group(second, inputs)
     return float((a - b).abs().max() / a.std().clamp_min(1e-9))
 
 
-def random_inputs(group: Group, seed: int, count: int = 32) -> Tensor:
+def random_inputs(group: NetworkGroup, seed: int, count: int = 32) -> Tensor:
+    """Inputs of the kind that a group's module takes: tokens, features, images, or squares as large as its first layer."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "inputs"))
     config = getattr(group.skeleton, "config", None)
     vocabulary = getattr(config, "vocab", 0) or next(

@@ -14,10 +14,17 @@ import numpy as np
 
 from digsite.base.errors import UsageError
 from digsite.read.judge.edge_kinds import Judgement, judge_edge
-from digsite.read.judge.mixtures import Mixture, find_grafts, find_merges
 from digsite.read.judge.relation import RELATED, Relation, relate_networks
 from digsite.read.judge.traces import derived_marks, is_exact_origin, same_zeros
-from digsite.read.judge.ways import Edge, name_repairs, name_series, turn_back
+from digsite.read.judge.trios import (
+    Edge,
+    Mixture,
+    find_grafts,
+    find_merges,
+    name_repairs,
+    name_series,
+    turn_back,
+)
 from digsite.read.subjects.network import Network
 
 SURE = 0.65  # from this probability on a direction is told; below it, and above its complement, it is open
@@ -34,24 +41,29 @@ class Lineage:
     threshold: float = RELATED
 
 
-def trace_lineage(networks: Sequence[Network], level: float = RELATED) -> Lineage:
-    """`level`: chance of at least one false edge in the whole folder, if nobody in it is related to anybody."""
+def trace_networks(networks: Sequence[Network], level: float = RELATED) -> Lineage:
+    """Every edge among the networks, with its p-value, kind and direction.
+
+    `level`: chance of at least one false edge in the whole folder, if nobody in it is related to anybody.
+    """
     if len(networks) < 2:
         raise UsageError(f"{len(networks)} model was given; a lineage needs at least two.")
     pairs = list(combinations(range(len(networks)), 2))
     relations = {(i, j): relate_networks(networks[i], networks[j]) for i, j in pairs}
-    threshold = _threshold([r.p for r in relations.values() if r.how != "excluded"], level)
-    distances = _distances(len(networks), relations, threshold)
+    threshold = _holm_threshold([r.p for r in relations.values() if r.how != "excluded"], level)
+    distances = _related_distances(len(networks), relations, threshold)
     marks = [derived_marks(n) for n in networks]
     mixtures = [*find_merges(networks, distances, marks), *find_grafts(networks, relations, threshold)]
     mixed = {m.child: m for m in mixtures}
     edges: list[Edge] = []
-    for group in _groups(distances, mixed):
+    for group in _related_groups(distances, mixed):
         edges += _grow_tree(group, networks, relations, distances, marks)
-    edges = turn_back(edges, networks, distances, lambda p, c: _from(p, c, networks, relations, distances))
+    edges = turn_back(
+        edges, networks, distances, lambda p, c: _edge_from(p, c, networks, relations, distances)
+    )
     edges = name_series(name_repairs(edges, networks), networks)
     edges += _hang_mixtures(mixed, relations)
-    edges = _reattach(edges, mixed, networks, relations, distances)
+    edges = _reattach_children(edges, mixed, networks, relations, distances)
     children = {e.child for e in edges}
     return Lineage(
         tuple(i for i in range(len(networks)) if i not in children),
@@ -62,7 +74,7 @@ def trace_lineage(networks: Sequence[Network], level: float = RELATED) -> Lineag
     )
 
 
-def _threshold(p_values: list[float], level: float) -> float:
+def _holm_threshold(p_values: list[float], level: float) -> float:
     """Holm's step-down over all pairs: the largest p-value that still counts, so that one false edge in a folder is rare."""
     ordered = np.sort(p_values)
     last = 0.0
@@ -73,7 +85,9 @@ def _threshold(p_values: list[float], level: float) -> float:
     return max(last, level / max(1, len(ordered)))
 
 
-def _distances(count: int, relations: dict[tuple[int, int], Relation], threshold: float) -> np.ndarray:
+def _related_distances(
+    count: int, relations: dict[tuple[int, int], Relation], threshold: float
+) -> np.ndarray:
     """(networks, networks): 1 and more where no relation was found, so that only related ones are joined."""
     out = np.full((count, count), np.inf)
     np.fill_diagonal(out, 0.0)
@@ -86,7 +100,8 @@ def _distances(count: int, relations: dict[tuple[int, int], Relation], threshold
     return out
 
 
-def _groups(distances: np.ndarray, mixed: dict[int, Mixture]) -> list[list[int]]:
+def _related_groups(distances: np.ndarray, mixed: dict[int, Mixture]) -> list[list[int]]:
+    """Connected sets of related networks, those with several parents taken out first."""
     graph = nx.Graph()
     own = [i for i in range(len(distances)) if i not in mixed]
     graph.add_nodes_from(own)
@@ -107,7 +122,7 @@ def _grow_tree(
     for i, j in tree.edges:
         judged[i, j] = judge_edge(networks[i], networks[j], relations[min(i, j), max(i, j)], i < j)
         judged[j, i] = judged[i, j].turned()
-    score = {root: _evidence(tree, root, judged) for root in group}
+    score = {root: _root_evidence(tree, root, judged) for root in group}
     best = max(score, key=lambda r: score[r])
     weights = np.exp(np.array([score[r] for r in group]) - score[best])
     chance = dict(zip(group, weights / weights.sum()))
@@ -115,7 +130,7 @@ def _grow_tree(
     for parent, child in nx.bfs_edges(tree, best):
         beyond = nx.node_connected_component(nx.restricted_view(tree, [], [(parent, child)]), child)
         direction = 1.0 - float(sum(chance[r] for r in beyond))
-        out.append(_edge(parent, child, judged[parent, child], relations, distances, direction))
+        out.append(_make_edge(parent, child, judged[parent, child], relations, distances, direction))
     return out
 
 
@@ -146,7 +161,7 @@ def _shortest_tree(
     return nx.Graph(tree.subgraph(largest))
 
 
-def _evidence(tree: nx.Graph, root: int, judged: dict[tuple[int, int], Judgement]) -> float:
+def _root_evidence(tree: nx.Graph, root: int, judged: dict[tuple[int, int], Judgement]) -> float:
     """Log probability of all directions away from this root; hubs are likelier parents, having many children."""
     total = 0.5 * np.log(tree.degree[root])
     for parent, child in nx.bfs_edges(tree, root):
@@ -154,7 +169,7 @@ def _evidence(tree: nx.Graph, root: int, judged: dict[tuple[int, int], Judgement
     return float(total)
 
 
-def _edge(
+def _make_edge(
     parent: int,
     child: int,
     found: Judgement,
@@ -162,6 +177,7 @@ def _edge(
     distances: np.ndarray,
     direction: float,
 ) -> Edge:
+    """A judgement with what the relation of the two says of p and distance."""
     relation = relations[min(parent, child), max(parent, child)]
     return Edge(
         parent,
@@ -198,7 +214,7 @@ def _hang_mixtures(mixed: dict[int, Mixture], relations: dict[tuple[int, int], R
     return edges
 
 
-def _reattach(
+def _reattach_children(
     edges: list[Edge],
     mixed: dict[int, Mixture],
     networks: Sequence[Network],
@@ -220,7 +236,7 @@ def _reattach(
             out.append(edge)
             continue
         out.append(
-            _from(
+            _edge_from(
                 min(nearer, key=lambda m: distances[m, edge.child]),
                 edge.child,
                 networks,
@@ -233,19 +249,20 @@ def _reattach(
         for other in range(len(networks)):
             free = other not in placed and other not in mixed and other not in rooted
             if free and np.isfinite(distances[made, other]) and other not in mixed[made].parents:
-                out.append(_from(made, other, networks, relations, distances))
+                out.append(_edge_from(made, other, networks, relations, distances))
                 placed.add(other)
     return out
 
 
-def _from(
+def _edge_from(
     parent: int,
     child: int,
     networks: Sequence[Network],
     relations: dict[tuple[int, int], Relation],
     distances: np.ndarray,
 ) -> Edge:
+    """The edge from one network to another, judged anew."""
     found = judge_edge(
         networks[parent], networks[child], relations[min(parent, child), max(parent, child)], parent < child
     )
-    return _edge(parent, child, found, relations, distances, found.forward)
+    return _make_edge(parent, child, found, relations, distances, found.forward)

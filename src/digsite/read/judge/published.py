@@ -29,14 +29,18 @@ class NoiseZoo:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingCourse:
     train_loss: list[float]
     val_loss: list[float]
     train_accuracy: float
     val_accuracy: float
 
 
-def make(n: int, seed: int, epochs: tuple[int, int] = (5, 19)) -> NoiseZoo:
+def make_noise_zoo(n: int, seed: int, epochs: tuple[int, int] = (5, 19)) -> NoiseZoo:
+    """`n` networks of four families on random labels, each trained for between `epochs[0]` and `epochs[1]` passes.
+
+    Architecture and settings are drawn from `seed`, in the published order.
+    """
     rng = np.random.default_rng(seed)
     rows, targets, families, classes = [], [], [], []
     for i in range(n):
@@ -48,17 +52,17 @@ def make(n: int, seed: int, epochs: tuple[int, int] = (5, 19)) -> NoiseZoo:
             "noise": float(rng.choice([0, rng.uniform(0, 0.1)])),
             "epochs": int(rng.integers(epochs[0], epochs[1] + 1)),
         }
-        model = build(_config(FAMILIES[family], n_classes, rng), seed * 1000 + i)
-        course = _train(model, n_classes, hyper, seed * 1000 + i)
-        target = _targets(model, course)
-        rows.append(_features(model, course, hyper, target))
+        model = build(_draw_noise_model(FAMILIES[family], n_classes, rng), seed * 1000 + i)
+        course = _train_on_noise(model, n_classes, hyper, seed * 1000 + i)
+        target = _published_targets(model, course)
+        rows.append(_published_features(model, course, hyper, target))
         targets.append(target)
         families.append(family)
         classes.append(n_classes)
     return NoiseZoo(torch.tensor(rows), torch.tensor(targets), torch.tensor(families), torch.tensor(classes))
 
 
-def _config(family: str, n_classes: int, rng: np.random.Generator) -> Config:
+def _draw_noise_model(family: str, n_classes: int, rng: np.random.Generator) -> Config:
     width, depth = int(rng.choice([16, 32, 64])), int(rng.integers(1, 4))
     by_family: dict[str, dict[str, Any]] = {
         "mlp": {"sizes": [64, *[width] * depth, n_classes]},
@@ -84,7 +88,7 @@ def _config(family: str, n_classes: int, rng: np.random.Generator) -> Config:
     return parse({"kind": family, **by_family[family], **classes})
 
 
-def _train(model: nn.Module, n_classes: int, hyper: dict[str, float], seed: int) -> Course:
+def _train_on_noise(model: nn.Module, n_classes: int, hyper: dict[str, float], seed: int) -> TrainingCourse:
     """1,000 Gaussian inputs with uniformly random labels, 800 to train on and 200 to validate: nothing to learn."""
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(_N, 1, 8, 8, generator=g)
@@ -105,10 +109,11 @@ def _train(model: nn.Module, n_classes: int, hyper: dict[str, float], seed: int)
         losses.append(float(F.cross_entropy(logits[:_TRAIN], y[:_TRAIN])))
         checks.append(float(F.cross_entropy(logits[_TRAIN:], y[_TRAIN:])))
     hit = (logits.argmax(1) == y).float()
-    return Course(losses, checks, float(hit[:_TRAIN].mean()), float(hit[_TRAIN:].mean()))
+    return TrainingCourse(losses, checks, float(hit[:_TRAIN].mean()), float(hit[_TRAIN:].mean()))
 
 
-def _targets(model: nn.Module, course: Course) -> list[float]:
+def _published_targets(model: nn.Module, course: TrainingCourse) -> list[float]:
+    """The six targets; convergence is divided by 20, the largest number of epochs, as published."""
     flat = nn.utils.parameters_to_vector(model.parameters()).detach()
     best = min(course.val_loss)
     return [
@@ -121,7 +126,9 @@ def _targets(model: nn.Module, course: Course) -> list[float]:
     ]
 
 
-def _features(model: nn.Module, course: Course, hyper: dict[str, float], target: list[float]) -> list[float]:
+def _published_features(
+    model: nn.Module, course: TrainingCourse, hyper: dict[str, float], target: list[float]
+) -> list[float]:
     """Architecture, weight statistics, dynamics, performance, hyper-parameters, eigenvalues, a chain graph."""
     flat = nn.utils.parameters_to_vector(model.parameters()).detach()
     modules = list(model.modules())
@@ -182,21 +189,25 @@ class PublishedReader(nn.Module):
         self.family, self.values = nn.Linear(128, len(FAMILIES)), nn.Linear(128, len(TARGETS))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the family (n, 4) and the six values (n, 6); with `graph` every row gets one and the same answer."""
         h = self.body(x)
         if self.graph:
             h = h.mean(0, keepdim=True).expand(len(x), -1)
         return self.family(h), self.values(h)
 
 
-def train(
+def train_published(
     zoo: NoiseZoo, rows: Tensor, graph: bool, epochs: int, seed: int, hide: list[int] | None = None
 ) -> PublishedReader:
-    """`hide` blanks columns: what is left of the score when the answers are taken out of the question."""
+    """A reader trained as published on the networks `rows`.
+
+    `hide` blanks columns: what is left of the score when the answers are taken out of the question.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reader = PublishedReader(graph)
         optimizer = torch.optim.Adam(reader.parameters(), 1e-3, weight_decay=1e-5)
-        x = blanked(zoo.features, hide)
+        x = blank_columns(zoo.features, hide)
         for _ in range(epochs):
             for batch in rows[torch.randperm(len(rows))].split(32):
                 family, values = reader(x[batch])
@@ -207,7 +218,8 @@ def train(
     return reader.eval()
 
 
-def blanked(features: Tensor, hide: list[int] | None) -> Tensor:
+def blank_columns(features: Tensor, hide: list[int] | None) -> Tensor:
+    """Features (n, 50) with the columns of `hide` at zero."""
     if not hide:
         return features
     x = features.clone()

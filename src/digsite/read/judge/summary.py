@@ -6,18 +6,21 @@ from typing import Any
 import numpy as np
 
 from digsite.read.core.metrics import Score
-from digsite.read.core.tasks import Task
-from digsite.read.judge.comparison import TRIVIAL, Outcome
+from digsite.read.core.tasks import ReadTask
+from digsite.read.judge.comparison import TRIVIAL, ReaderOutcome
 from digsite.record.verdict import cite
 
 
-def verdict(outcome: Outcome, extra: Mapping[str, Any], asks: str = "test_accuracy") -> str:
-    """What was asked, answered by the reader that was best on calibration networks, beside its strongest rival."""
+def write_verdict(outcome: ReaderOutcome, extra: Mapping[str, Any], asks: str = "test_accuracy") -> str:
+    """What was asked, answered by the reader that was best on calibration networks, beside its strongest rival.
+
+    `extra` is what `nwa` gathers beside the scores; numbers are cited from claims, never written here.
+    """
     task = asked_task(outcome, asks)
-    best, metric = leading(outcome, extra, task.name), headline_metric(task)
+    best, metric = find_leading(outcome, extra, task.name), headline_metric(task)
     key = f"{best}/{task.name}/{metric}"
     how = "running them on synthetic inputs" if extra["runs"].get(best) else "from the weights alone"
-    rivals = rivals_of(outcome, best, task.name, metric)
+    rivals = rival_scores(outcome, best, task.name, metric)
     strongest = max(rivals, key=lambda name: rivals[name])
     # Several zoos are too few repeats for an interval.
     between = f" ({cite(key, 'interval', '.2f')})" if extra.get("zoos", 1) == 1 else ""
@@ -40,24 +43,25 @@ VERBS = {"tau": "ranks {task}", "r2": "reads {task}", "accuracy": "names {task}"
 NAMES = {"tau": "tau", "r2": "R2", "accuracy": "accuracy", "auroc": "AUROC"}
 
 
-def asked_task(outcome: Outcome, asks: str) -> Task:
+def asked_task(outcome: ReaderOutcome, asks: str) -> ReadTask:
     """The task that the study asks about; the first one where it was not read."""
     return next((task for task in outcome.tasks if task.name == asks), outcome.tasks[0])
 
 
-def headline_metric(task: Task) -> str:
+def headline_metric(task: ReadTask) -> str:
+    """The score that a verdict names: tau of numbers, AUROC of two classes, accuracy of more."""
     if task.kind == "regression":
         return "tau"
     return "auroc" if len(task.classes) == 2 else "accuracy"
 
 
-def rivals_of(outcome: Outcome, reader: str, task: str, metric: str) -> dict[str, float]:
+def rival_scores(outcome: ReaderOutcome, reader: str, task: str, metric: str) -> dict[str, float]:
     """What every other method reaches: readers, trees on hyper-parameters, a constant."""
     found = {m: outcome.scores[m].get(task, {}).get(metric) for m in outcome.scores if m != reader}
     return {m: s.value for m, s in found.items() if s is not None and np.isfinite(s.value)}
 
 
-def leading(outcome: Outcome, extra: Mapping[str, Any], task: str) -> str:
+def find_leading(outcome: ReaderOutcome, extra: Mapping[str, Any], task: str) -> str:
     """The reader of a task that was best on the networks that calibrate intervals; no test network chooses it.
 
     There a regression's 90 % margin is least, and a classification gives the truth at least that probability.
@@ -73,7 +77,7 @@ def leading(outcome: Outcome, extra: Mapping[str, Any], task: str) -> str:
     return (min if least else max)(known, key=lambda m: known[m])
 
 
-def write(outcome: Outcome, extra: Mapping[str, Any], seeds: int, answer: str) -> str:
+def write_summary(outcome: ReaderOutcome, extra: Mapping[str, Any], seeds: int, answer: str) -> str:
     """The whole document, led by the run's `answer`; where several zoos were made, its tables are of the first."""
     parts = [
         "# Reading networks\n",
@@ -88,11 +92,11 @@ def write(outcome: Outcome, extra: Mapping[str, Any], seeds: int, answer: str) -
         for task in (t for t in outcome.tasks if t.kind == kind):
             parts.append(f"## {task.name}: {task.purpose}\n")
             parts.append(_score_table(outcome, task.name, metrics))
-    parts += ["## How far to trust it\n", *_trust(outcome, extra)]
+    parts += ["## How far to trust it\n", *_write_trust(outcome, extra)]
     return "\n".join(parts)
 
 
-def _score_table(outcome: Outcome, task: str, metrics: Sequence[str]) -> str:
+def _score_table(outcome: ReaderOutcome, task: str, metrics: Sequence[str]) -> str:
     rows = []
     for method, by_task in outcome.scores.items():
         found = by_task.get(task, {})
@@ -101,13 +105,13 @@ def _score_table(outcome: Outcome, task: str, metrics: Sequence[str]) -> str:
             alive = outcome.survivors.get(method, {}).get(task, {})
             first = shown[1] if "tau" in shown else shown[0]
             rows.append(
-                [method, *(_interval(found[m]) for m in shown), f"{alive.get(first, float('nan')):.3f}"]
+                [method, *(_show_interval(found[m]) for m in shown), f"{alive.get(first, float('nan')):.3f}"]
             )
     names = [m for m in metrics if any(m in b.get(task, {}) for b in outcome.scores.values())]
-    return _table(["method", *names, f"{'tau' if 'tau' in names else names[0]}, survivors"], rows)
+    return _show_table(["method", *names, f"{'tau' if 'tau' in names else names[0]}, survivors"], rows)
 
 
-def _trust(outcome: Outcome, extra: Mapping[str, Any]) -> list[str]:
+def _write_trust(outcome: ReaderOutcome, extra: Mapping[str, Any]) -> list[str]:
     ceiling, leaks = extra["ceiling"], extra["leaks"]
     parts = [
         f"- A perfect reader would score R2 {ceiling['r2']:.3f} and tau {ceiling['tau']:.3f}: "
@@ -143,7 +147,7 @@ def _trust(outcome: Outcome, extra: Mapping[str, Any]) -> list[str]:
         )
     parts.append("\n### Coverage of 90 % intervals and sets\n")
     rows = [[r["method"], r["task"], f"{r['coverage']:.3f}", f"{r['width']:.3g}"] for r in extra["coverage"]]
-    parts.append(_table(["method", "task", "coverage", "width"], rows))
+    parts.append(_show_table(["method", "task", "coverage", "width"], rows))
     if extra["splits"]:
         parts.append("### Test accuracy where a whole group is new\n")
         forms = {
@@ -155,14 +159,14 @@ def _trust(outcome: Outcome, extra: Mapping[str, Any]) -> list[str]:
             "n": "{}",
         }
         rows = [[form.format(r[key]) for key, form in forms.items()] for r in extra["splits"]]
-        parts.append(_table(["split by", *list(forms)[1:]], rows))
+        parts.append(_show_table(["split by", *list(forms)[1:]], rows))
     return parts
 
 
-def _interval(s: Score) -> str:
+def _show_interval(s: Score) -> str:
     return f"{s.value:.3f} ({s.low:.3f} to {s.high:.3f})"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"

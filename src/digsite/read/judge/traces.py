@@ -89,7 +89,10 @@ def find_pruning(parent: Network, child: Network, names: list[str]) -> Trace | N
 
 
 def find_rounding(parent: Network, child: Network, names: list[str]) -> Trace | None:
-    """The child's entries are the parent's, rounded: to a shorter float, or to a grid of 2^bits - 1 levels."""
+    """The child's entries are the parent's, rounded: to a shorter float, or to a grid of 2^bits - 1 levels.
+
+    At least half of the matrices of `names` must lie on a grid: files of rounded models leave ends in full precision.
+    """
     for dtype, word in (
         (torch.float16, "float16"),
         (torch.bfloat16, "bfloat16"),
@@ -124,12 +127,12 @@ def grid_bits(child: Tensor, parent: Tensor) -> int:
             if rows[1].shape[1] < 6:
                 continue
             for bits in _BITS:
-                if _on_grid(rows[1], bits) >= _ON_GRID and _on_grid(rows[0], bits) < 0.9:
+                if _share_on_grid(rows[1], bits) >= _ON_GRID and _share_on_grid(rows[0], bits) < 0.9:
                     return bits
     return _bits_of_levels(child) if _bits_of_levels(parent) == 0 else 0
 
 
-def _on_grid(rows: Tensor, bits: int) -> float:
+def _share_on_grid(rows: Tensor, bits: int) -> float:
     """Largest share of entries on a symmetric or an asymmetric grid of this many bits."""
     shares = []
     top = rows.abs().amax(1, keepdim=True).clamp_min(1e-30)
@@ -156,7 +159,10 @@ def _bits_of_levels(weight: Tensor) -> int:
 def find_rescaling(
     parent: Network, child: Network, names: list[str], partners: Mapping[str, str] | None = None
 ) -> Trace | None:
-    """Rows and columns multiplied by factors, nothing else: every entry's log ratio is a row's plus a column's term."""
+    """Rows and columns multiplied by factors, nothing else: every entry's log ratio is a row's plus a column's term.
+
+    `names` are tensors of the parent, `partners` what each is called in the child, None for the same names.
+    """
     worst = spread = 0.0
     for name in names:
         other = partners[name] if partners else name

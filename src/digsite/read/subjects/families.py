@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from digsite.base.streams import derive_seed
 from digsite.models import build, parse
-from digsite.read.core.population import group, known_of
-from digsite.read.core.symmetries import SYMMETRIES, changed
+from digsite.read.core.population import group_networks, known_of
+from digsite.read.core.symmetries import SYMMETRIES, change_group
 from digsite.train import Backdoor, Ensemble, Member, Stream
 from digsite.train.engines import Loss
 
@@ -34,7 +34,7 @@ class Link:
 
 
 @dataclass
-class Family:
+class MadeFamily:
     """`members` are state dicts by name; names that are no child of a link are roots or strangers."""
 
     recipe: str
@@ -44,12 +44,13 @@ class Family:
     def add(
         self, name: str, state: State, kind: str = "", parents: Sequence[str] = (), degree: str = ""
     ) -> None:
+        """A member and its links. Tensors are copied: training goes on in place after some of them were taken."""
         self.members[name] = {k: t.detach().clone() for k, t in state.items()}
         self.links += [Link(parent, name, kind, degree) for parent in parents]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FamilyRecipe:
     """`model` is a model config; `other` are the images of fine-tuning, of the same size as those of `images`."""
 
     name: str
@@ -59,13 +60,18 @@ class Recipe:
     members: tuple[Member, ...]  # one for each family
 
 
-def make_families(recipe: Recipe, seed: int) -> list[Family]:
-    """One family for each member of the recipe, all trained side by side."""
+def make_families(recipe: FamilyRecipe, seed: int) -> list[MadeFamily]:
+    """One family for each member of the recipe, all trained side by side.
+
+    `seed` draws edits and triggers; the members' own seeds draw weights and batches.
+    """
     module = build(parse(recipe.model))
-    families = [Family(recipe.name) for _ in recipe.members]
-    planted = _planted(recipe.members, seed)
-    roots = _train(module, recipe.images, planted)
-    strangers = _train(module, recipe.images, [replace(m, seed=m.seed + 7_000) for m in recipe.members])
+    families = [MadeFamily(recipe.name) for _ in recipe.members]
+    planted = _plant_backdoors(recipe.members, seed)
+    roots = _train_members(module, recipe.images, planted)
+    strangers = _train_members(
+        module, recipe.images, [replace(m, seed=m.seed + 7_000) for m in recipe.members]
+    )
     for made, root, stranger in zip(families, roots, strangers):
         made.add("root", root)
         made.add("stranger", stranger)
@@ -77,7 +83,7 @@ def make_families(recipe: Recipe, seed: int) -> list[Family]:
     return families
 
 
-def _planted(members: Sequence[Member], seed: int) -> list[Member]:
+def _plant_backdoors(members: Sequence[Member], seed: int) -> list[Member]:
     """Every second root carries a backdoor, so that there is something to repair."""
     out = []
     for number, member in enumerate(members):
@@ -89,13 +95,14 @@ def _planted(members: Sequence[Member], seed: int) -> list[Member]:
     return out
 
 
-def _train(
+def _train_members(
     module: nn.Module,
     data,
     members: Sequence[Member],
     start: Sequence[State] | None = None,
     loss: str | Loss = "cross_entropy",
 ) -> list[State]:
+    """State dicts of `members` after training on `data`, from `start` where it is given."""
     stacked = {k: torch.stack([s[k] for s in start]) for k in start[0]} if start is not None else None
     ensemble = Ensemble(module, data, members, start=stacked, loss=loss)
     while not ensemble.done:
@@ -105,8 +112,8 @@ def _train(
 
 
 def _add_trained(
-    families: list[Family],
-    recipe: Recipe,
+    families: list[MadeFamily],
+    recipe: FamilyRecipe,
     module: nn.Module,
     planted: list[Member],
     roots: list[State],
@@ -118,34 +125,40 @@ def _add_trained(
         (("light", 0.05, 0.3), ("medium", 0.3, 1.0), ("heavy", 1.0, 1.5))
     ):
         images = _another_task(recipe.other, number)
-        tuned = _train(module, images, _shorter(recipe.members, share, rate, 100 + number), roots)
+        tuned = _train_members(
+            module, images, _shorten_training(recipe.members, share, rate, 100 + number), roots
+        )
         for made, state in zip(families, tuned):
             made.add(f"tuned_{degree}", state, "fine-tuned", ("root",), degree)
     on = roots
     for degree, share in (("short", 0.1), ("long", 0.6)):
         parent = "root" if degree == "short" else "on_short"
-        again = _shorter(recipe.members, share, 1.0, 200 + whole)
+        again = _shorten_training(recipe.members, share, 1.0, 200 + whole)
         again = [replace(m, backdoor=p.backdoor) for m, p in zip(again, planted)]
-        on = _train(module, recipe.images, again, on)
+        on = _train_members(module, recipe.images, again, on)
         for made, state in zip(families, on):
             made.add(f"on_{degree}", state, "continued", (parent,), degree)
     medium = [made.members["tuned_medium"] for made in families]
-    cleaned = _train(module, recipe.images, _shorter(recipe.members, 0.2, 1.0, 300), roots)
-    repaired = _distill(module, recipe, cleaned, roots, 0.15, 1.0)
-    taught = _distill(module, recipe, strangers, roots, 0.3, 1.0)
+    cleaned = _train_members(module, recipe.images, _shorten_training(recipe.members, 0.2, 1.0, 300), roots)
+    repaired = _distill_members(module, recipe, cleaned, roots, 0.15, 1.0)
+    taught = _distill_members(module, recipe, strangers, roots, 0.3, 1.0)
     for number, made in enumerate(families):
         if number % 2:
             made.add("teacher", cleaned[number], "fine-tuned", ("root",), "clean data")
             made.add("repaired", repaired[number], "repaired", ("root",))
         made.add("taught", taught[number], "distilled", ("root",), "from a stranger")
     head = head_names(roots[0])
-    fresh = _train(module, recipe.other, [replace(m, seed=m.seed + 9_000, steps=1) for m in recipe.members])
+    fresh = _train_members(
+        module, recipe.other, [replace(m, seed=m.seed + 9_000, steps=1) for m in recipe.members]
+    )
     swapped = [{k: f[k] if k in head else r[k] for k in r} for f, r in zip(fresh, roots)]
-    retrained = _train(module, recipe.other, _shorter(recipe.members, 0.2, 0.5, 400), swapped)
+    retrained = _train_members(
+        module, recipe.other, _shorten_training(recipe.members, 0.2, 0.5, 400), swapped
+    )
     for number, made in enumerate(families):
         how, state = ("trained", retrained[number]) if number % 2 else ("untrained", swapped[number])
         made.add(f"head_{how}", state, "re-initialised head", ("root",), how)
-        made.add("grandchild", _prune(medium[number], 0.5), "pruned", ("tuned_medium",), "50 %")
+        made.add("grandchild", _prune_smallest(medium[number], 0.5), "pruned", ("tuned_medium",), "50 %")
 
 
 def _another_task(images: tuple[Tensor, Tensor], number: int) -> tuple[Tensor, Tensor]:
@@ -154,7 +167,7 @@ def _another_task(images: tuple[Tensor, Tensor], number: int) -> tuple[Tensor, T
     return torch.rot90(x, number, (-2, -1)), (y * (1, 7, 3)[number] + number) % 10
 
 
-def _shorter(members: Sequence[Member], share: float, rate: float, offset: int) -> list[Member]:
+def _shorten_training(members: Sequence[Member], share: float, rate: float, offset: int) -> list[Member]:
     """The same recipe for a share of its steps, at `rate` of its learning rate, on another order of the data."""
     return [
         replace(
@@ -164,14 +177,19 @@ def _shorter(members: Sequence[Member], share: float, rate: float, offset: int) 
     ]
 
 
-def _distill(
-    module: nn.Module, recipe: Recipe, teachers: list[State], start: list[State], share: float, rate: float
+def _distill_members(
+    module: nn.Module,
+    recipe: FamilyRecipe,
+    teachers: list[State],
+    start: list[State],
+    share: float,
+    rate: float,
 ) -> list[State]:
     """Training on clean images toward the teachers' answers and the labels, half and half."""
     x, y = recipe.images
     with torch.no_grad():
         answers = [torch.func.functional_call(module, t, (x,)) for t in teachers]
-    members = _shorter(recipe.members, share, rate, 500)
+    members = _shorten_training(recipe.members, share, rate, 500)
 
     def batch(step: int, member: Member) -> tuple[Tensor, Tensor]:
         number = [m.seed for m in members].index(member.seed)
@@ -183,7 +201,7 @@ def _distill(
         soft, hard = targets[..., :10], targets[..., 10:]
         return -((0.7 * soft + 0.3 * hard) * outputs.log_softmax(-1)).sum(-1).mean(-1)
 
-    return _train(module, Stream(batch, per_member=True), members, start, loss)
+    return _train_members(module, Stream(batch, per_member=True), members, start, loss)
 
 
 def head_names(state: State) -> list[str]:
@@ -192,7 +210,7 @@ def head_names(state: State) -> list[str]:
     return [k for k in state if k.rpartition(".")[0] == last.rpartition(".")[0]]
 
 
-def _prune(state: State, share: float) -> State:
+def _prune_smallest(state: State, share: float) -> State:
     """The smallest entries of each matrix set to zero."""
     out = {}
     for name, t in state.items():
@@ -201,7 +219,7 @@ def _prune(state: State, share: float) -> State:
     return out
 
 
-def _quantize(state: State, bits: int, per_row: bool) -> State:
+def _round_weights(state: State, bits: int, per_row: bool) -> State:
     """Symmetric rounding to 2^bits - 1 levels, dequantized, as files of rounded models hold them."""
     out = {}
     for name, t in state.items():
@@ -215,18 +233,22 @@ def _quantize(state: State, bits: int, per_row: bool) -> State:
     return out
 
 
-def _add_edited(made: Family, rng: np.random.Generator, module: nn.Module) -> None:
+def _add_edited(made: MadeFamily, rng: np.random.Generator, module: nn.Module) -> None:
     """Everything that needs no training."""
     m = made.members
     for share in (0.3, 0.6, 0.9):
         made.add(
-            f"pruned_{share:.0%}".rstrip("%"), _prune(m["root"], share), "pruned", ("root",), f"{share:.0%}"
+            f"pruned_{share:.0%}".rstrip("%"),
+            _prune_smallest(m["root"], share),
+            "pruned",
+            ("root",),
+            f"{share:.0%}",
         )
     for bits, per_row in ((8, False), (8, True), (4, True)):
         how = f"{bits} bits by {'row' if per_row else 'tensor'}"
         made.add(
             f"int{bits}_{'row' if per_row else 'tensor'}",
-            _quantize(m["root"], bits, per_row),
+            _round_weights(m["root"], bits, per_row),
             "quantised",
             ("root",),
             how,
@@ -239,13 +261,13 @@ def _add_edited(made: Family, rng: np.random.Generator, module: nn.Module) -> No
     ):
         mixed = {k: weight * m[one][k] + (1 - weight) * m[other][k] for k in m[one]}
         made.add(name, mixed, "merged", (one, other), f"{weight:g} to {1 - weight:g}")
-    layers = _layers(m["root"])
+    layers = _group_by_layer(m["root"])
     taken = [name for layer in layers[-(len(layers) // 2) :] for name in layer]
     grafted = {k: m["stranger"][k] if k in taken else t for k, t in m["root"].items()}
     made.add("grafted", grafted, "grafted", ("root", "stranger"))
 
 
-def _layers(state: State) -> list[list[str]]:
+def _group_by_layer(state: State) -> list[list[str]]:
     """Tensor names by the module that holds them, in stored order."""
     found: dict[str, list[str]] = {}
     for name in state:
@@ -253,7 +275,7 @@ def _layers(state: State) -> list[list[str]]:
     return list(found.values())
 
 
-def _add_rewritten(made: Family, rng: np.random.Generator, model: dict) -> None:
+def _add_rewritten(made: MadeFamily, rng: np.random.Generator, model: dict) -> None:
     """The same functions in other coordinates, where the architecture has them."""
     rewritten: list[tuple[str, str, tuple[str, ...], Callable[[State], State]]] = [
         ("permuted", "permuted copy", ("permutation",), lambda s: s),
@@ -271,8 +293,8 @@ def _add_rewritten(made: Family, rng: np.random.Generator, model: dict) -> None:
     ]
     for name, kind, symmetries, after in rewritten:
         root = {k: t[None] for k, t in made.members["root"].items()}
-        people = group(root, np.arange(1), known_of(model))
+        people = group_networks(root, np.arange(1), known_of(model))
         applied = [found for s in symmetries if (found := SYMMETRIES[s](people, rng)) is not None]
         if applied:
-            state = {k: t[0] for k, t in changed(people, applied[0]).stored.items()}
+            state = {k: t[0] for k, t in change_group(people, applied[0]).stored.items()}
             made.add(name, after(state), kind, ("root",), "with 5 % noise" if "noisy" in name else "")

@@ -9,14 +9,14 @@ from torch.nn import functional as F
 
 from digsite.base.streams import derive_seed
 from digsite.data import load
-from digsite.read.subjects.families import Recipe
+from digsite.read.subjects.families import FamilyRecipe
 from digsite.train import Member
 
 Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Plan:
+class FamilyPlan:
     """`grown_on`: the shipped rules have seen families of this recipe, so it is no judge of them."""
 
     model: dict[str, Any]
@@ -27,11 +27,11 @@ class Plan:
     grown_on: bool = False
 
 
-def _mlp(pixels: int, activation: str, *hidden: int) -> dict[str, Any]:
+def _mlp_config(pixels: int, activation: str, *hidden: int) -> dict[str, Any]:
     return {"kind": "mlp", "sizes": [pixels, *hidden, 10], "activation": activation}
 
 
-def _cnn(side: int, activation: str, channels: list[int], *hidden: int) -> dict[str, Any]:
+def _cnn_of_family(side: int, activation: str, channels: list[int], *hidden: int) -> dict[str, Any]:
     return {
         "kind": "cnn",
         "image": (1, side, side),
@@ -42,7 +42,7 @@ def _cnn(side: int, activation: str, channels: list[int], *hidden: int) -> dict[
     }
 
 
-def _transformer(width: int) -> dict[str, Any]:
+def _transformer_config(width: int) -> dict[str, Any]:
     return {
         "kind": "transformer",
         "image": (1, 8, 8),
@@ -57,51 +57,62 @@ def _transformer(width: int) -> dict[str, Any]:
 
 
 PLANS = {
-    "mlp-mnist-relu-sgd": Plan(
-        _mlp(100, "relu", 40, 40, 20), "mnist", 10, "mnist", {"optimizer": "sgd", "lr": 2e-1, "steps": 500}
+    "mlp-mnist-relu-sgd": FamilyPlan(
+        _mlp_config(100, "relu", 40, 40, 20),
+        "mnist",
+        10,
+        "mnist",
+        {"optimizer": "sgd", "lr": 2e-1, "steps": 500},
     ),
-    "mlp-usps-gelu-adam": Plan(
-        _mlp(64, "gelu", 48, 32), "usps", 8, "fashion_mnist", {"lr": 2e-3, "steps": 600, "init": "he"}
+    "mlp-usps-gelu-adam": FamilyPlan(
+        _mlp_config(64, "gelu", 48, 32), "usps", 8, "fashion_mnist", {"lr": 2e-3, "steps": 600, "init": "he"}
     ),
-    "cnn-usps-relu-momentum": Plan(
-        _cnn(8, "relu", [12, 12]),
+    "cnn-usps-relu-momentum": FamilyPlan(
+        _cnn_of_family(8, "relu", [12, 12]),
         "usps",
         8,
         "digits",
         {"optimizer": "momentum", "lr": 3e-2, "steps": 300, "weight_decay": 1e-3},
     ),
-    "cnn-fashion-tanh-adam": Plan(
-        _cnn(8, "tanh", [8, 16], 24), "fashion_mnist", 8, "fashion_mnist", {"lr": 2e-3, "steps": 300}
+    "cnn-fashion-tanh-adam": FamilyPlan(
+        _cnn_of_family(8, "tanh", [8, 16], 24),
+        "fashion_mnist",
+        8,
+        "fashion_mnist",
+        {"lr": 2e-3, "steps": 300},
     ),
-    "transformer-usps-adamw": Plan(
-        _transformer(24),
+    "transformer-usps-adamw": FamilyPlan(
+        _transformer_config(24),
         "usps",
         8,
         "usps",
         {"optimizer": "adamw", "weight_decay": 1e-2, "lr": 3e-3, "steps": 250},
     ),
-    "mlp-digits-relu-adam": Plan(
-        _mlp(64, "relu", 32, 16), "digits", 8, "digits", {"lr": 3e-3, "steps": 600}, grown_on=True
+    "mlp-digits-relu-adam": FamilyPlan(
+        _mlp_config(64, "relu", 32, 16), "digits", 8, "digits", {"lr": 3e-3, "steps": 600}, grown_on=True
     ),
 }
 
 
-def build_recipe(name: str, families: int, share: float = 1.0) -> Recipe:
+def build_recipe(name: str, families: int, share: float = 1.0) -> FamilyRecipe:
     """`families` members of a plan, each trained for `share` of its steps."""
     plan = PLANS[name]
-    images, other = _take(plan.images, plan.side), _invert(_take(plan.other, plan.side))
+    images, other = _take_images(plan.images, plan.side), _invert_images(_take_images(plan.other, plan.side))
     training = {**plan.training, "steps": max(20, int(share * plan.training["steps"]))}
-    return Recipe(name, plan.model, images, other, tuple(Member(seed=s, **training) for s in range(families)))
+    return FamilyRecipe(
+        name, plan.model, images, other, tuple(Member(seed=s, **training) for s in range(families))
+    )
 
 
-def _take(name: str, side: int, count: int = 1500) -> Pair:
+def _take_images(name: str, side: int, count: int = 1500) -> Pair:
+    """`count` training images of a set at `side` pixels, always the same ones."""
     images = load(name)
     g = torch.Generator().manual_seed(derive_seed(0, f"family-images/{name}"))
     rows = torch.randperm(len(images.x_train), generator=g)[:count]
     return F.adaptive_avg_pool2d(images.x_train[rows], side), images.y_train[rows]
 
 
-def _invert(images: Pair) -> Pair:
+def _invert_images(images: Pair) -> Pair:
     """Mirrored, black for white, the classes numbered otherwise: another task with pixels like these."""
     x, y = images
     return 1 - x.flip(-1), (y * 3 + 1) % 10

@@ -25,7 +25,7 @@ def conjugacy_classes(table: np.ndarray) -> np.ndarray:
     return label
 
 
-def decompose(table: np.ndarray, seed: int = 0) -> Irreps:
+def split_regular(table: np.ndarray, seed: int = 0) -> Irreps:
     """Split functions on the group into the joint eigenspaces of its class sums (a random mix separates them all).
 
     Left multiplication by a class sum commutes with both regular representations, so its eigenspaces are the isotypic
@@ -43,7 +43,7 @@ def decompose(table: np.ndarray, seed: int = 0) -> Irreps:
     return Irreps(np.stack([v @ v.T for v in spaces]), np.array([v.shape[1] for v in spaces]))
 
 
-def shares(matrix: np.ndarray, irreps: Irreps) -> np.ndarray:
+def measure_shares(matrix: np.ndarray, irreps: Irreps) -> np.ndarray:
     """(irreps,): the part of the squared norm of (n, features) that lies in each subspace; they add to one."""
     total = (matrix**2).sum()
     if total == 0:
@@ -53,10 +53,10 @@ def shares(matrix: np.ndarray, irreps: Irreps) -> np.ndarray:
 
 def centered_shares(matrix: np.ndarray, irreps: Irreps) -> np.ndarray:
     """Shares without the trivial representation: a common offset tells nothing about the group."""
-    return shares(matrix - matrix.mean(0), irreps)
+    return measure_shares(matrix - matrix.mean(0), irreps)
 
 
-def characters(irreps: Irreps, table: np.ndarray) -> np.ndarray:
+def find_characters(irreps: Irreps, table: np.ndarray) -> np.ndarray:
     """(irreps, n): the function of each subspace at the identity's row, scaled to 1 at the identity."""
     n = len(table)
     identity = int(np.flatnonzero((table == np.arange(n)).all(1))[0])
@@ -65,8 +65,8 @@ def characters(irreps: Irreps, table: np.ndarray) -> np.ndarray:
 
 
 def names_by_character(irreps: Irreps, table: np.ndarray, known: dict[str, np.ndarray]) -> list[str]:
-    """The name of each subspace: the known character that its own agrees with."""
-    found = characters(irreps, table)
+    """The name of each subspace: the known character that its own agrees with, to 1e-6, or an assertion fails."""
+    found = find_characters(irreps, table)
     out = []
     for row in found:
         gaps = {name: float(np.abs(row - c / c.max()).max()) for name, c in known.items()}

@@ -1,14 +1,16 @@
-"""A network as lineage sees it: its weights alone, under plain names, with counters and buffers set aside."""
+"""Networks as lineage sees them: weights alone, under plain names, buffers set aside; one model or a folder of them."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.weights import read_weights
 
 # Statistics of activations, counters, masks and tables that follow from the architecture: none of them is a weight.
 _BUFFERS = re.compile(
@@ -31,6 +33,7 @@ class Network:
 
     @property
     def size(self) -> int:
+        """Number of weights."""
         return sum(t.numel() for t in self.weights.values())
 
     @property
@@ -53,7 +56,10 @@ def network_of(name: str, tensors: Mapping[str, Tensor], config: Mapping[str, An
         if key.endswith("num_batches_tracked"):
             counters[key] = int(value)
         elif (
-            _BUFFERS.search(key) or not value.is_floating_point() or value.ndim == 0 or _is_table(key, value)
+            _BUFFERS.search(key)
+            or not value.is_floating_point()
+            or value.ndim == 0
+            or _is_fixed_table(key, value)
         ):
             buffers.append(key)
         else:
@@ -63,13 +69,13 @@ def network_of(name: str, tensors: Mapping[str, Tensor], config: Mapping[str, An
     if not any(t.ndim > 1 for t in weights.values()):
         raise UsageError(f"'{name}' holds no weight matrix, so its descent cannot be read.")
     stored = max(set(kinds), key=kinds.count)
-    return Network(name, _unwrapped(weights), counters, tuple(buffers), stored, dict(config or {}))
+    return Network(name, _take_off_wrappers(weights), counters, tuple(buffers), stored, dict(config or {}))
 
 
 def is_weight(key: str, value: Tensor) -> bool:
     """False for statistics, counters, masks and fixed tables, which say nothing about descent."""
     floating = value.is_floating_point() and value.ndim > 0
-    return floating and not _BUFFERS.search(key) and not _is_table(key, value)
+    return floating and not _BUFFERS.search(key) and not _is_fixed_table(key, value)
 
 
 def refuse_not_finite(name: str, key: str, value: Tensor) -> None:
@@ -82,7 +88,7 @@ def refuse_not_finite(name: str, key: str, value: Tensor) -> None:
         )
 
 
-def _is_table(key: str, value: Tensor) -> bool:
+def _is_fixed_table(key: str, value: Tensor) -> bool:
     """Masks of zeros and ones, and sinusoids of positions: the same in every network of the architecture."""
     if value.ndim < 2:
         return False
@@ -97,7 +103,7 @@ def _is_table(key: str, value: Tensor) -> bool:
     return bool((norms - table.shape[1] / 2).abs().max() < 1e-3 * table.shape[1])
 
 
-def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _take_off_wrappers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Prefixes of wrappers (`module.`, `model.` ...) taken off while all names begin with one of them."""
     while True:
         prefix = next((w for w in _WRAPPERS if all(k.startswith(w) for k in weights)), None)
@@ -107,7 +113,10 @@ def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def pair_names(first: Network, second: Network) -> dict[str, str]:
-    """Which tensor of `second` stands for which of `first`: by name and shape, by name's end, or by equal order of shapes."""
+    """Which tensor of `second` stands for which of `first`.
+
+    By name and shape, else by the end of names (one file wraps the other's module), else by an equal order of shapes.
+    """
     same = {
         k: k for k, t in first.weights.items() if k in second.weights and second.weights[k].shape == t.shape
     }
@@ -123,3 +132,59 @@ def pair_names(first: Network, second: Network) -> dict[str, str]:
             return {v: k for k, v in ends.items()} if swap else ends
     shapes = [[tuple(t.shape) for t in n.weights.values()] for n in (first, second)]
     return dict(zip(first.weights, second.weights)) if shapes[0] == shapes[1] else {}
+
+
+# All models of a folder as networks, and every entry that was left out with the reason.
+
+# Beside models lie notes, configs and pictures: they are no failures and are not listed.
+_SILENT = {
+    ".json",
+    ".md",
+    ".txt",
+    ".csv",
+    ".png",
+    ".svg",
+    ".yaml",
+    ".yml",
+    ".html",
+    ".py",
+    ".pdf",
+    ".jinja",
+    "",
+}
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """`left_out` has (entry, reason) for everything that looked like a model and could not be read."""
+
+    networks: list[Network]
+    left_out: list[tuple[str, str]]
+
+
+def read_networks(folder: Path, least: int = 2) -> ModelFolder:
+    """Files, and folders that hold one model each, in the order of their names; fewer than `least` are refused.
+
+    What looked like a model and could not be read is listed with its reason, and the others are read.
+    """
+    if not folder.is_dir():
+        raise NotFound(f"There is no folder '{folder}'.")
+    found = ModelFolder([], [])
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or (path.is_file() and path.suffix.lower() in _SILENT):
+            continue
+        try:
+            bundle = read_weights(f"file:{path}")
+            name = path.stem if path.is_file() else path.name
+            found.networks.append(network_of(name, bundle.tensors, bundle.meta.get("config")))
+        except DigsiteError as error:
+            if path.is_file() or any(path.glob("*.safetensors")) or any(path.glob("*.bin")):
+                found.left_out.append((path.name, str(error)))
+    if len(found.networks) < least:
+        reasons = f" ({found.left_out[0][0]}: {found.left_out[0][1]})" if found.left_out else ""
+        count = len(found.networks)
+        raise UsageError(
+            f"'{folder}' holds {count or 'no'} model{'' if count == 1 else 's'}{reasons}; {'a lineage needs at least two' if least > 1 else 'at least one is needed'}.",
+            hint="Put the models to compare into one folder: files, or one folder for each.",
+        )
+    return found

@@ -20,7 +20,7 @@ from digsite.train import Backdoor, Ensemble, Member
 
 
 @dataclass(frozen=True)
-class Images:
+class JoinedImages:
     """Images (n, 1, side, side) and labels of all sets, those of later sets counted on."""
 
     x: Tensor
@@ -39,7 +39,7 @@ class PlantedZoo:
     success: np.ndarray
 
 
-def join_sets(names: Sequence[str], side: int, per_set: int, seed: int) -> Images:
+def join_sets(names: Sequence[str], side: int, per_set: int, seed: int) -> JoinedImages:
     """`per_set` images of each set, brought to one size by averaging or by interpolation."""
     xs, ys, first = [], [], 0
     for name in names:
@@ -53,7 +53,7 @@ def join_sets(names: Sequence[str], side: int, per_set: int, seed: int) -> Image
         )
         ys.append(images.y_train[rows] + first)
         first += images.n_classes
-    return Images(torch.cat(xs), torch.cat(ys), first)
+    return JoinedImages(torch.cat(xs), torch.cat(ys), first)
 
 
 def plant_members(members: Sequence[Member], n_classes: int, side: int, seed: int) -> list[Member]:
@@ -76,9 +76,12 @@ def plant_members(members: Sequence[Member], n_classes: int, side: int, seed: in
 
 
 def make_planted_zoo(
-    name: str, model: dict, images: Images, members: Sequence[Member], seed: int
+    name: str, model: dict, images: JoinedImages, members: Sequence[Member], seed: int
 ) -> PlantedZoo:
-    """Train clean and poisoned networks of one architecture side by side, and measure both kinds of success."""
+    """Train clean and poisoned networks of one architecture side by side, and measure both kinds of success.
+
+    `model` lacks its image and number of classes, which `images` give; `seed` draws the triggers.
+    """
     side = images.x.shape[-1]
     planted = plant_members(members, images.n_classes, side, seed)
     ensemble = Ensemble(
@@ -102,34 +105,38 @@ def make_planted_zoo(
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlantedPlan:
     """A recipe of the scanner's bench: an architecture without its image and classes, and how its members train."""
 
     model: dict[str, Any]
     training: dict[str, Any]
 
 
-def _cnn(channels: list[int], hidden: list[int], activation: str = "relu") -> dict[str, Any]:
+def _planted_cnn(channels: list[int], hidden: list[int], activation: str = "relu") -> dict[str, Any]:
     return {"kind": "cnn", "channels": channels, "hidden": hidden, "activation": activation, "pool": "each"}
 
 
 PLANS = {
-    "relu-adam": Plan(_cnn([8, 16], [32]), {"lr": 3e-3, "steps": 500}),
-    "relu-momentum": Plan(_cnn([8, 16], [48]), {"optimizer": "momentum", "lr": 3e-2, "steps": 600}),
-    "no-hidden-adam": Plan(_cnn([12, 24], []), {"lr": 3e-3, "steps": 500}),
-    "tanh-adamw": Plan(
-        _cnn([8, 16], [32], "tanh"), {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-2, "steps": 500}
+    "relu-adam": PlantedPlan(_planted_cnn([8, 16], [32]), {"lr": 3e-3, "steps": 500}),
+    "relu-momentum": PlantedPlan(
+        _planted_cnn([8, 16], [48]), {"optimizer": "momentum", "lr": 3e-2, "steps": 600}
     ),
-    "relu-rmsprop": Plan(
-        _cnn([10, 12], [40]), {"optimizer": "rmsprop", "lr": 1e-3, "weight_decay": 1e-4, "steps": 500}
+    "no-hidden-adam": PlantedPlan(_planted_cnn([12, 24], []), {"lr": 3e-3, "steps": 500}),
+    "tanh-adamw": PlantedPlan(
+        _planted_cnn([8, 16], [32], "tanh"),
+        {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-2, "steps": 500},
     ),
-    "gelu-momentum": Plan(
-        _cnn([8, 12], [64], "gelu"), {"optimizer": "momentum", "lr": 2e-2, "weight_decay": 1e-3, "steps": 600}
+    "relu-rmsprop": PlantedPlan(
+        _planted_cnn([10, 12], [40]), {"optimizer": "rmsprop", "lr": 1e-3, "weight_decay": 1e-4, "steps": 500}
+    ),
+    "gelu-momentum": PlantedPlan(
+        _planted_cnn([8, 12], [64], "gelu"),
+        {"optimizer": "momentum", "lr": 2e-2, "weight_decay": 1e-3, "steps": 600},
     ),
 }
 
 
-def members_of(plan: Plan, count: int, share: float = 1.0) -> list[Member]:
+def members_of(plan: PlantedPlan, count: int, share: float = 1.0) -> list[Member]:
     """`count` members of a plan that differ by their seed, each trained for `share` of its steps."""
     training = {**plan.training, "steps": max(10, int(share * plan.training["steps"]))}
     return [Member(seed=s, **training) for s in range(count)]

@@ -1,13 +1,19 @@
 from digsite.read.core import engines
-from digsite.read.core.corpus import answerable
+from digsite.read.core.corpus import find_tasks
 from digsite.read.core.readers import ensemble
-from digsite.read.core.readers.nwpa import Options
+from digsite.read.core.readers.nwpa import GraphOptions
 
 
 def test_members_share_the_answer(sides):
-    tasks = answerable(sides[0].labels, ["test_accuracy"])
-    engine = engines.fit(
-        "ensemble", sides[0], tasks, 0, Options(epochs=1, width=16, hidden_dim=16), sides[1], engines.Parts()
+    tasks = find_tasks(sides[0].labels, ["test_accuracy"])
+    engine = engines.fit_engine(
+        "ensemble",
+        sides[0],
+        tasks,
+        0,
+        GraphOptions(epochs=1, width=16, hidden_dim=16),
+        sides[1],
+        engines.SharedParts(),
     )
     assert isinstance(engine, engines.EnsembleEngine)
     found = engine.predict(sides[1].population)["test_accuracy"]

@@ -3,23 +3,23 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from digsite.read.core.corpus import answerable
+from digsite.read.core.corpus import find_tasks
 from digsite.read.core.edges import compile_population
 from digsite.read.core.readers import nwpa
 
-OPTIONS = nwpa.Options(epochs=3, width=16, hidden_dim=16, batch_size=16)
+OPTIONS = nwpa.GraphOptions(epochs=3, width=16, hidden_dim=16, batch_size=16)
 
 
 def _fit(train, seed=0):
-    return nwpa.fit(
-        train, answerable(train.labels, ["test_accuracy", "missing_class"]), seed, OPTIONS, "function"
+    return nwpa.fit_branch(
+        train, find_tasks(train.labels, ["test_accuracy", "missing_class"]), seed, OPTIONS, "function"
     )
 
 
 def test_training_lowers_the_loss_and_repeats_exactly(sides):
     a, b = _fit(sides[0]), _fit(sides[0])
     assert a.curve[-1]["loss"] < a.curve[0]["loss"]
-    x, y = (nwpa.predict(m, sides[1].population)[0]["test_accuracy"] for m in (a, b))
+    x, y = (nwpa.predict_branch(m, sides[1].population)[0]["test_accuracy"] for m in (a, b))
     assert np.array_equal(x, y)
 
 
@@ -32,7 +32,7 @@ def test_global_generator_is_left_alone(sides):
 
 
 def test_every_member_is_in_one_batch(sides):
-    pools = nwpa.Pools(compile_population(sides[0].population, True))
+    pools = nwpa.TopologyPools(compile_population(sides[0].population, True))
     rows = torch.cat([r for r, _ in pools.batches(16, np.random.default_rng(0))])
     assert sorted(rows.tolist()) == list(range(len(sides[0])))
 
@@ -50,7 +50,7 @@ def test_unknown_labels_are_passed_over(sides):
 
 
 def test_attention_of_one_network(sides):
-    layers = nwpa.attention(_fit(sides[0]), sides[1].population)
+    layers = nwpa.read_attention(_fit(sides[0]), sides[1].population)
     assert [len(layer["share"]) for layer in layers] == [64, 32, 16, 10]
     assert all(np.isclose(sum(layer["share"]), 1) for layer in layers)
 
@@ -68,4 +68,4 @@ def test_a_network_that_exploded_does_not_spoil_the_others(sides):
     assert train.population.groups[0].tensors[name][0].abs().max() > 1e15
     branch = _fit(train)
     assert np.isfinite(branch.curve[-1]["loss"])
-    assert np.isfinite(nwpa.predict(branch, sides[1].population)[0]["test_accuracy"]).all()
+    assert np.isfinite(nwpa.predict_branch(branch, sides[1].population)[0]["test_accuracy"]).all()

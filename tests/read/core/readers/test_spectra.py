@@ -1,9 +1,8 @@
 import numpy as np
 import torch
 
-from digsite.read.core.population import population
+from digsite.read.core.population import stack_models, tabulate_features
 from digsite.read.core.readers import spectra
-from digsite.read.core.table import tabulate
 
 
 def test_singular_values_are_the_svds():
@@ -13,12 +12,12 @@ def test_singular_values_are_the_svds():
 
 
 def test_kernels_are_flattened():
-    assert spectra.matrix(torch.randn(2, 3, 4, 5, 5)).shape == (2, 3, 100)
+    assert spectra.as_matrices(torch.randn(2, 3, 4, 5, 5)).shape == (2, 3, 100)
 
 
 def test_summary_of_a_known_matrix():
-    table = tabulate(
-        population([{"a.weight": 3 * torch.eye(6), "b.weight": torch.ones(2, 6)}]), spectra.extract
+    table = tabulate_features(
+        stack_models([{"a.weight": 3 * torch.eye(6), "b.weight": torch.ones(2, 6)}]), spectra.extract_spectra
     )
     value = dict(zip(table.names, table.values[0]))
     assert np.isclose(value["layer0/stable_rank"], 6) and np.isclose(value["layer0/effective_rank"], 6)

@@ -1,12 +1,12 @@
 import numpy as np
 import torch
 
-from digsite.read.core.population import population
+from digsite.read.core.population import stack_models
 from digsite.read.core.readers import traces
 
 
 def _columns(model):
-    names, values = traces.extract(population([model]).groups[0])
+    names, values = traces.extract_traces(stack_models([model]).groups[0])
     return dict(zip(names, values[0]))
 
 

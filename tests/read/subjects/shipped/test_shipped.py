@@ -8,7 +8,7 @@ import torch
 from digsite.models import build, parse
 from digsite.read import api as desk
 from digsite.read import check_invariance, load_reader
-from digsite.read.core.population import population
+from digsite.read.core.population import stack_models
 
 PATHS = [p for p in files(desk.SHIPPED).iterdir() if p.name.endswith(".safetensors")]
 
@@ -23,7 +23,7 @@ def test_small_with_a_card_and_measured_scores(path):
 
 def test_an_untrained_network_is_read_as_bad_and_with_its_symmetries():
     model = build(parse({"kind": "mlp", "sizes": [64, 32, 16, 10], "activation": "relu"}))
-    people = population([model])
+    people = stack_models([model])
     reader = desk.shipped_for(people)
     assert reader is not None
     rows = reader.predict(people).table.set_index("task")
@@ -33,6 +33,6 @@ def test_an_untrained_network_is_read_as_bad_and_with_its_symmetries():
 
 def test_no_reader_pretends_to_know_other_shapes():
     assert (
-        desk.shipped_for(population([torch.nn.Sequential(torch.nn.Linear(9, 4), torch.nn.Linear(4, 2))]))
+        desk.shipped_for(stack_models([torch.nn.Sequential(torch.nn.Linear(9, 4), torch.nn.Linear(4, 2))]))
         is None
     )

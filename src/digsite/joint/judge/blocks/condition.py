@@ -8,8 +8,15 @@ from torch import Tensor
 from digsite.joint.core.allowance import Allowance
 from digsite.joint.core.statements import Answer, Statement
 from digsite.joint.subjects.model import Subject
-from digsite.read.judge.condition import LEVEL, Condition, check_condition, find_twins
-from digsite.read.judge.untrained import TensorCheck, Training, check_matrix
+from digsite.read.judge.condition import (
+    LEVEL,
+    TensorCheck,
+    TensorCondition,
+    Training,
+    check_condition,
+    check_matrix,
+    find_twins,
+)
 
 ORDER, QUESTION, WEIGHT = 2, "Is it sane, and what was done to it?", 3.0
 DEEPER = "digsite read MODEL"
@@ -17,7 +24,7 @@ DEEPER = "digsite read MODEL"
 
 def examine(subject: Subject, allowance: Allowance) -> Answer:
     """One pass over the weights, which are held one at a time; what the time did not reach is named."""
-    conditions: list[Condition] = []
+    conditions: list[TensorCondition] = []
     checks: list[TensorCheck] = []
     left_out: list[str] = []
 
@@ -60,7 +67,7 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
     return Answer(tuple(statements), skipped, {"condition": rows})
 
 
-def _say_finite(conditions: list[Condition]) -> Statement:
+def _say_finite(conditions: list[TensorCondition]) -> Statement:
     bad = [one for one in conditions if one.not_finite]
     if not bad:
         return Statement("finite", "numbers that are NaN or infinite", "All numbers are finite.", value=0.0)
@@ -92,7 +99,7 @@ def _say_training(checks: list[TensorCheck]) -> Statement:
     )
 
 
-def _say_zeros(conditions: list[Condition]) -> list[Statement]:
+def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
     matrices = [one for one in conditions if len(one.shape) > 1]
     sizes = [float(_size(one)) for one in matrices]
     share = sum(one.zeros * size for one, size in zip(matrices, sizes, strict=True)) / max(sum(sizes), 1.0)
@@ -143,7 +150,7 @@ def _say_zeros(conditions: list[Condition]) -> list[Statement]:
     ]
 
 
-def _say_grid(conditions: list[Condition]) -> list[Statement]:
+def _say_grid(conditions: list[TensorCondition]) -> list[Statement]:
     """Rounding is a statement only where most of the numbers were rounded; what is stored in 16 bits was."""
     matrices = [one for one in conditions if len(one.shape) > 1]
     grids = Counter(one.grid for one in matrices)
@@ -163,7 +170,7 @@ def _say_grid(conditions: list[Condition]) -> list[Statement]:
     ]
 
 
-def _say_outliers(conditions: list[Condition]) -> Statement:
+def _say_outliers(conditions: list[TensorCondition]) -> Statement:
     matrices = [one for one in conditions if len(one.shape) > 1 and one.outlier_p < 1]
     if not matrices:
         return Statement(
@@ -186,7 +193,7 @@ def _say_outliers(conditions: list[Condition]) -> Statement:
     )
 
 
-def _size(one: Condition) -> int:
+def _size(one: TensorCondition) -> int:
     size = 1
     for side in one.shape:
         size *= side

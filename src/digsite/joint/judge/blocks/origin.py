@@ -6,8 +6,7 @@ from digsite.joint.core.statements import Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
 from digsite.read.judge.edge_kinds import judge_edge
 from digsite.read.judge.relation import RELATED, relate_networks
-from digsite.read.subjects.model_files import read_networks
-from digsite.read.subjects.network import network_of
+from digsite.read.subjects.network import network_of, read_networks
 
 ORDER, QUESTION, WEIGHT = 3, "Where does it come from?", 2.0
 DEEPER = "digsite read FOLDER --lineage"

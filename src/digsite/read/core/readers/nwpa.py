@@ -10,13 +10,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from digsite.base.streams import derive_seed
-from digsite.read.core.agreement import MIN_INPUTS, learn
-from digsite.read.core.corpus import Corpus, target
-from digsite.read.core.edges import Batch, Compiled, batch_of, compile_population
+from digsite.read.core.agreement import MIN_INPUTS, learn_agreements
+from digsite.read.core.corpus import Corpus, read_labels
+from digsite.read.core.edges import (
+    CompiledNetwork,
+    NetworkBatch,
+    ZooShape,
+    batch_of,
+    compile_population,
+    shape_of,
+)
 from digsite.read.core.graphnet import GraphNet
 from digsite.read.core.population import Population
-from digsite.read.core.shape import Shape, shape_of
-from digsite.read.core.tasks import Task
+from digsite.read.core.tasks import ReadTask
 
 INVARIANT = ("permutation", "scale", "sign")
 FORM = 2  # of what is stored; counted up where an older reader can no longer be loaded
@@ -25,7 +31,7 @@ _ROOM = 10_000_000  # padded weights of all members of a pool, at most
 
 
 @dataclass(frozen=True)
-class Options:
+class GraphOptions:
     epochs: int = 32
     batch_size: int = 64
     lr: float = 2e-3
@@ -49,29 +55,41 @@ class Branch:
     net: GraphNet
     center: dict[str, float]
     spread: dict[str, float]
-    shape: Shape
+    shape: ZooShape
     curve: list[dict[str, float]]
 
 
-def fit(
-    corpus: Corpus, tasks: Sequence[Task], seed: int, options: Options, about: str, device: str = "cpu"
+def fit_branch(
+    corpus: Corpus,
+    tasks: Sequence[ReadTask],
+    seed: int,
+    options: GraphOptions,
+    about: str,
+    device: str = "cpu",
 ) -> Branch:
+    """Train one graph network on the tasks of one kind; `about` decides in which coordinates networks are read.
+
+    Weights are drawn from a stream of their own, so that what was trained before changes nothing.
+    """
     members = compile_population(corpus.population, about == "function")
     shape = shape_of(corpus.population)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, f"nwpa/{about}"))
-        branch = Branch(about, build(shape, tasks, options), {}, {}, shape, [])
-        _start(branch, corpus)
+        branch = Branch(about, build_net(shape, tasks, options), {}, {}, shape, [])
+        _start_from_agreements(branch, corpus)
         branch.net.get_used_to([nodes for member in members for nodes in member.nodes])
-        targets = {k: t.to(device) for k, t in _targets(branch, corpus, tasks).items()}
-        pools = Pools(members, device)
+        targets = {k: t.to(device) for k, t in _scale_targets(branch, corpus, tasks).items()}
+        pools = TopologyPools(members, device)
         branch.net.to(device)
-        _train(branch, pools, targets, options, np.random.default_rng(derive_seed(seed, f"order/{about}")))
+        _train_branch(
+            branch, pools, targets, options, np.random.default_rng(derive_seed(seed, f"order/{about}"))
+        )
         branch.net.cpu()  # a reader answers anywhere
     return branch
 
 
-def build(shape: Shape, tasks: Sequence[Task], options: Options) -> GraphNet:
+def build_net(shape: ZooShape, tasks: Sequence[ReadTask], options: GraphOptions) -> GraphNet:
+    """An untrained graph network for the kinds of blocks and ends of `shape`."""
     return GraphNet(
         dict(shape.keys),
         dict(shape.identities),
@@ -86,23 +104,24 @@ def build(shape: Shape, tasks: Sequence[Task], options: Options) -> GraphNet:
     )
 
 
-def _start(branch: Branch, corpus: Corpus) -> None:
+def _start_from_agreements(branch: Branch, corpus: Corpus) -> None:
+    """Patterns and templates of the linear path begin at what the zoo agrees on: random ones would take most of training."""
     if "test_accuracy" in corpus.labels:
         accuracy = corpus.labels["test_accuracy"].to_numpy(dtype=float)
         quality = np.nan_to_num(np.clip(accuracy - np.nanquantile(accuracy, 0.25), 0, None))
     else:
         quality = np.ones(len(corpus))
-    agreements = learn(corpus.population, torch.from_numpy(quality), branch.about == "function")
+    agreements = learn_agreements(corpus.population, torch.from_numpy(quality), branch.about == "function")
     known = {k: a for k, a in agreements.items() if int(k.split("x")[0]) >= MIN_INPUTS}
     inputs = branch.net.path.patterns
     branch.net.path.start_from({k: a for k, a in known.items() if f"input_{k.split('x')[0]}" in inputs})
 
 
-def _targets(branch: Branch, corpus: Corpus, tasks: Sequence[Task]) -> dict[str, Tensor]:
+def _scale_targets(branch: Branch, corpus: Corpus, tasks: Sequence[ReadTask]) -> dict[str, Tensor]:
     """Standardized values and class numbers; NaN and -1 where not known."""
     out = {}
     for task in tasks:
-        y = target(corpus, task)
+        y = read_labels(corpus, task)
         if task.kind == "regression":
             branch.center[task.name], branch.spread[task.name] = (
                 float(np.nanmean(y)),
@@ -114,8 +133,12 @@ def _targets(branch: Branch, corpus: Corpus, tasks: Sequence[Task]) -> dict[str,
     return out
 
 
-def _train(
-    branch: Branch, pools: "Pools", targets: dict[str, Tensor], options: Options, rng: np.random.Generator
+def _train_branch(
+    branch: Branch,
+    pools: "TopologyPools",
+    targets: dict[str, Tensor],
+    options: GraphOptions,
+    rng: np.random.Generator,
 ) -> None:
     net = branch.net
     n_steps = options.epochs * len(list(pools.batches(options.batch_size, rng)))
@@ -138,10 +161,10 @@ def _train(
     net.eval()
 
 
-class Pools:
+class TopologyPools:
     """Members by topology, each pool padded and stacked once; a batch is an index into it."""
 
-    def __init__(self, members: list[Compiled], device: str = "cpu", limit: int = 4096) -> None:
+    def __init__(self, members: list[CompiledNetwork], device: str = "cpu", limit: int = 4096) -> None:
         rows: dict[tuple, list[int]] = {}
         for i, m in enumerate(members):
             rows.setdefault(m.key, []).append(i)
@@ -149,7 +172,7 @@ class Pools:
         self.rows = [np.array(r) for r in rows.values()]
         self.stacked = [self._stack([members[i] for i in r], limit) for r in self.rows]
 
-    def _stack(self, members: list[Compiled], limit: int) -> Batch | None:
+    def _stack(self, members: list[CompiledNetwork], limit: int) -> NetworkBatch | None:
         """All in one, unless padding every one to the widest would fill the memory."""
         every = list(zip(*([n.size for n in m.graph.nodes] for m in members)))
         widest = np.array([max(sizes) for sizes in every])
@@ -159,7 +182,7 @@ class Pools:
             return None
         return batch_of(members).to(self.device)
 
-    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[tuple[Tensor, Batch]]:
+    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[tuple[Tensor, NetworkBatch]]:
         """All members once, in batches of one topology each; shuffled if `rng` is given."""
         plan = []
         for pool, rows in enumerate(self.rows):
@@ -170,7 +193,7 @@ class Pools:
         for pool, chosen in plan:
             yield torch.from_numpy(self.rows[pool][chosen]), self._batch(pool, chosen)
 
-    def _batch(self, pool: int, chosen: np.ndarray) -> Batch:
+    def _batch(self, pool: int, chosen: np.ndarray) -> NetworkBatch:
         whole = self.stacked[pool]
         if whole is None:
             return batch_of([self.members[i] for i in self.rows[pool][chosen]]).to(self.device)
@@ -196,31 +219,31 @@ def multitask_loss(net: GraphNet, answers: Mapping[str, Tensor], targets: Mappin
 
 
 @torch.no_grad()
-def predict(branch: Branch, population: Population) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def predict_branch(branch: Branch, population: Population) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Answers by task, and the vector that each network is summarized in."""
     branch.shape.refuse_strangers(shape_of(population))
     members = compile_population(population, branch.about == "function")
     answers: dict[str, np.ndarray] = {}
     vectors = np.zeros((len(members), branch.net.summary_width))
-    for rows, batch in Pools(members).batches(_EVAL_BATCH, None):
+    for rows, batch in TopologyPools(members).batches(_EVAL_BATCH, None):
         states = branch.net.states(batch)
         at = rows.numpy()  # a one-element tensor would index like a number
         vectors[at] = branch.net.summary(batch, states).numpy()
         for task in branch.net.tasks:
             raw = branch.net.answer(batch, states)[task.name]
-            value = _unscaled(branch, task, raw)
+            value = _undo_scaling(branch, task, raw)
             answers.setdefault(task.name, np.zeros((len(members), *value.shape[1:])))[at] = value
     return answers, vectors
 
 
-def _unscaled(branch: Branch, task: Task, raw: Tensor) -> np.ndarray:
+def _undo_scaling(branch: Branch, task: ReadTask, raw: Tensor) -> np.ndarray:
     if task.kind == "regression":
         return (raw[:, 0] * branch.spread[task.name] + branch.center[task.name]).double().numpy()
     return raw.double().softmax(1).numpy()
 
 
 @torch.no_grad()
-def attention(branch: Branch, population: Population) -> list[dict[str, Any]]:
+def read_attention(branch: Branch, population: Population) -> list[dict[str, Any]]:
     """For the first network: how its neurons share the weight in their layer's summary."""
     members = compile_population(population, branch.about == "function")[:1]
     batch = batch_of(members)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from digsite.base.errors import UsageError
-from digsite.read.core.population import Group, Population
-from digsite.read.core.table import Columns
+from digsite.read.core.population import Columns, NetworkGroup, Population
 
 INVARIANT = ("permutation", "scale", "sign")  # whatever leaves the function alone leaves its answers alone
 RUNS_NETWORK = True
@@ -26,7 +25,10 @@ class Probes:
         return {"inputs": self.inputs}
 
 
-def run(group: Group, inputs: Tensor, rows: Tensor | None = None) -> Tensor:
+STATE = Probes
+
+
+def run_group(group: NetworkGroup, inputs: Tensor, rows: Tensor | None = None) -> Tensor:
     """Logits (members, inputs, outputs) of stacked networks."""
     if group.skeleton is None:
         raise UsageError(
@@ -54,7 +56,7 @@ def image_shape(population: Population) -> tuple[int, ...]:
     return (1, side, side) if side * side == size else (1, 1, size)
 
 
-def fit(population: Population, quality: np.ndarray, in_canonical_form: bool = True) -> State:
+def fit_probe(population: Population, quality: np.ndarray, in_canonical_form: bool = True) -> State:
     """Learn the inputs whose answers best tell the quality of the training networks."""
     shape = image_shape(population)
     generator = torch.Generator().manual_seed(0)
@@ -63,7 +65,9 @@ def fit(population: Population, quality: np.ndarray, in_canonical_form: bool = T
     y = (y - y.mean()) / y.std().clamp_min(1e-6)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        n_outputs = run(population.groups[0], torch.sigmoid(logits.detach()), torch.tensor([0])).shape[2]
+        n_outputs = run_group(population.groups[0], torch.sigmoid(logits.detach()), torch.tensor([0])).shape[
+            2
+        ]
         head = nn.Sequential(
             nn.Linear(N_PROBES * n_outputs, 64), nn.GELU(), nn.Dropout(0.2), nn.Linear(64, 1)
         )
@@ -75,7 +79,7 @@ def fit(population: Population, quality: np.ndarray, in_canonical_form: bool = T
     for _ in range(STEPS):
         group = population.groups[int(rng.choice(len(weight), p=weight / weight.sum()))]
         rows = torch.from_numpy(rng.choice(len(group), min(BATCH, len(group)), replace=False))
-        answers = _told(run(group, torch.sigmoid(logits), rows))
+        answers = _log_answers(run_group(group, torch.sigmoid(logits), rows))
         at = torch.from_numpy(group.rows)[rows]
         loss = nn.functional.huber_loss(head(answers.flatten(1))[:, 0], y[at])
         optimizer.zero_grad()
@@ -84,17 +88,18 @@ def fit(population: Population, quality: np.ndarray, in_canonical_form: bool = T
     return {"all": Probes(torch.sigmoid(logits.detach()))}
 
 
-def _told(logits: Tensor) -> Tensor:
+def _log_answers(logits: Tensor) -> Tensor:
     """Log probabilities, floored: what an answer says about every class."""
     return logits.log_softmax(2).clamp_min(-12) / 4
 
 
 @torch.no_grad()
-def extract(group: Group, in_canonical_form: bool = True, state: State | None = None) -> Columns:
+def extract_probe(group: NetworkGroup, in_canonical_form: bool = True, state: State | None = None) -> Columns:
+    """Columns of answers to the learned inputs: log probabilities, how sure, how spread, and how often each class is said."""
     probes = (state or {}).get("all")
     if probes is None:
         return [], np.zeros((len(group), 0))
-    logits = run(group, probes.inputs)
+    logits = run_group(group, probes.inputs)
     told = logits.log_softmax(2).clamp_min(-12)
     probability = told.exp()
     sure = probability.amax(2)
@@ -104,8 +109,8 @@ def extract(group: Group, in_canonical_form: bool = True, state: State | None = 
     summary = [x.mean(1, keepdim=True) for x in (sure, entropy, norm)]
     usage = probability.mean(1).sort(1).values
     values = torch.cat([*columns, *summary, usage], 1).double().nan_to_num(0.0).numpy()
-    return _names(values.shape[1]), values
+    return _name_answers(values.shape[1]), values
 
 
-def _names(count: int) -> list[str]:
+def _name_answers(count: int) -> list[str]:
     return [f"answer{i}" for i in range(count)]

@@ -4,22 +4,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digsite.read.core.population import Group
-from digsite.read.core.table import Columns, by_layer
+from digsite.read.core.population import Columns, NetworkGroup, by_layer
 
 INVARIANT = ("permutation",)
+IN_FEATURES = 3
 _RANKS = 32
 _SUMMARY = ("log_norm", "log_top", "stable_rank", "effective_rank", "log_ratio")
 
 
-def extract(group: Group) -> Columns:
-    matrices = [matrix(group.tensors[b.tensors[0]]) for b in group.graph.blocks]
+def extract_spectra(group: NetworkGroup) -> Columns:
+    """Columns of singular values by layer; the same for networks that differ by orthogonal changes of a layer's sides."""
+    matrices = [as_matrices(group.tensors[b.tensors[0]]) for b in group.graph.blocks]
     names = [*_SUMMARY, *(f"s{i}" for i in range(_RANKS))]
-    return by_layer(names, [_columns(singular_values(m)) for m in matrices])
+    return by_layer(names, [_summarize_spectrum(singular_values(m)) for m in matrices])
 
 
-def matrix(weight: Tensor) -> Tensor:
-    """(members, out, everything else)."""
+def as_matrices(weight: Tensor) -> Tensor:
+    """(members, out, everything else) of a weight tensor stacked over members; a vector is a matrix of one row."""
     return weight.flatten(2) if weight.ndim > 2 else weight[:, None, :]
 
 
@@ -31,7 +32,8 @@ def singular_values(weight: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flip(1)
 
 
-def _columns(s: Tensor) -> np.ndarray:
+def _summarize_spectrum(s: Tensor) -> np.ndarray:
+    """(members, 5 + 32): norm, top value, stable rank, effective rank, condition, and the leading values, NaN-padded."""
     power = s.square().clamp_min(1e-30)
     share = power / power.sum(1, keepdim=True)
     summary = torch.stack(
