@@ -213,3 +213,10 @@ def test_a_mirror_that_is_not_installed_stops_the_run_before_it_starts(
 def test_a_range_belongs_to_a_sweep(cli, plugin_studies):
     code, _, err = cli("run", "countdown", "--studies", plugin_studies, "seed=0-4")
     assert code == 2 and "'seed' cannot be '0-4'" in err and "0..4, for digsite sweep" in err
+
+
+def test_describe_lists_networks_that_are_no_files(cli):
+    found = json.loads(cli("describe", "networks", "--json")[1])
+    assert found["cnn_pyramid"].endswith("then 256, 128 units") and "512, 256, 128, 64" in found["mega"]
+    assert len(json.loads(cli("describe", "shapes", "--json")[1])) == 15
+    assert {"networks", "shapes", "methods"} <= {row[0] for row in json.loads(cli("describe", "--json")[1])}

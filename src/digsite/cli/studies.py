@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -106,19 +107,35 @@ def describe_command(family, as_json):
     known = find_families()
     if family is None:
         rows = [[name, what, len(families.list_members(package))] for name, (package, what) in known.items()]
+        rows += [[name, what, len(list_described(name))] for name, (_, what) in LISTS.items()]
         return (
             print_json(rows)
             if as_json
             else print_table(["family", "what it is", "members"], rows, right=["members"])
         )
-    if family not in known:
-        raise NotFound(f"There is no family '{family}'. {name_nearest(family, known)}")
-    members = {
-        name: families.read_purpose(module) for name, module in families.scan_family(known[family][0]).items()
-    }
+    if family not in {*known, *LISTS}:
+        raise NotFound(f"There is no family '{family}'. {name_nearest(family, [*known, *LISTS])}")
+    if family in LISTS:
+        members = list_described(family)
+    else:
+        scanned = families.scan_family(known[family][0])
+        members = {name: families.read_purpose(module) for name, module in scanned.items()}
     if as_json:
         return print_json(members)
     print_table(["member", "what it does"], list(members.items()))
+
+
+# Names that are lists in a module instead of members of a family: a function gives name -> what it is.
+LISTS = {
+    "networks": ("digsite.graft.config:describe_networks", "networks that a graft study can pair"),
+    "shapes": ("digsite.track.config:describe_shapes", "architectures of the tracking grid"),
+}
+
+
+def list_described(name: str) -> dict[str, str]:
+    """The names of one of `LISTS`, each with what it is."""
+    module, _, function = LISTS[name][0].partition(":")
+    return getattr(import_module(module), function)()
 
 
 # A family whose folder has another name than people would look for; every other one is called as its folder.

@@ -27,6 +27,17 @@ CNNS = {  # channels, then fully connected widths
     "cnn_pyramid": ([32, 64], [256, 128]),
 }
 NETWORKS = (*MLPS, *CNNS, "transformer")
+
+
+def describe_networks() -> dict[str, str]:
+    """Every network that a study can pair, with its hidden sizes in words."""
+    words = {name: f"MLP with hidden widths {', '.join(map(str, sizes))}" for name, sizes in MLPS.items()}
+    for name, (channels, widths) in CNNS.items():
+        shown = f"channels {', '.join(map(str, channels))}, then {', '.join(map(str, widths))} units"
+        words[name] = f"3x3 convolutions with {shown}"
+    return words | {"transformer": "a small vision transformer"}
+
+
 Network = Annotated[str, named_member("network", NETWORKS)]
 ImageSet = Annotated[str, named_member("image set", "digsite.data.sets")]
 
@@ -137,6 +148,20 @@ class CompareConfig(TaskConfig):
 
 class AuditConfig(TaskConfig):
     """The published protocol beside the honest one."""
+
+
+class AlignmentConfig(TaskConfig):
+    """How well two feature spaces align, and whether that says anything about a transfer."""
+
+    n_images: int = Field(2042, gt=10, description="images of each kind, as many as in the published runs")
+    draws: int = Field(20, gt=0, description="wrong pairings of images behind the null")
+
+    @field_validator("new")
+    @classmethod
+    def _one_class(cls, value: list[int]) -> list[int]:
+        if len(value) != 1:
+            raise ValueError("the analysis places one class; give new=[4]")
+        return value
 
 
 class ForensicsConfig(TaskConfig):
@@ -258,6 +283,7 @@ class DictionaryTruthConfig(Config):
 CONFIGS: dict[str, type[Config]] = {
     "compare": CompareConfig,
     "audit": AuditConfig,
+    "alignment": AlignmentConfig,
     "forensics": ForensicsConfig,
     "dictionaries": DictionariesConfig,
     "dictionary_truth": DictionaryTruthConfig,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from digsite.graft.experiments.alignment import report_alignment
 from digsite.graft.experiments.audit import audit_published
 from digsite.graft.experiments.compare import compare_methods
 from digsite.graft.experiments.dictionaries import compare_dictionaries, score_against_truth
@@ -13,6 +14,7 @@ from digsite.graft.experiments.story_rebasin import rebasin_stories
 METHODS: dict[str, Callable[[Any, Any], None]] = {
     "compare": compare_methods,
     "audit": audit_published,
+    "alignment": report_alignment,
     "forensics": find_planted,
     "dictionaries": compare_dictionaries,
     "dictionary_truth": score_against_truth,

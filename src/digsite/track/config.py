@@ -29,6 +29,20 @@ TRANSFORMERS: dict[str, tuple[int, int]] = {  # width, layers
     "transformer_deep": (128, 6),
     "transformer_narrow": (64, 4),
 }
+
+
+def describe_shapes() -> dict[str, str]:
+    """Every architecture of the grid, with its sizes in words."""
+    words = {name: f"MLP with hidden widths {', '.join(map(str, sizes))}" for name, sizes in MLPS.items()}
+    words |= {
+        name: f"3x3 convolutions with channels {', '.join(map(str, sizes))}" for name, sizes in CNNS.items()
+    }
+    return words | {
+        name: f"encoder of width {width} with {layers} layers"
+        for name, (width, layers) in TRANSFORMERS.items()
+    }
+
+
 SIMILAR = ("cka_to_init", "cka_to_previous", "cka_to_final")
 WEIGHTS = ("stable_rank", "participation_ratio_variance", "entropy_rank", "spectral_norm")
 

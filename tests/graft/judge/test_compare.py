@@ -19,6 +19,7 @@ from digsite.graft.judge.summary import (
     UnlikeSettings,
     choose_entries,
     chosen_elsewhere,
+    fold_equal_experiments,
     group_rows,
     ledger_table,
     list_candidates,
@@ -54,6 +55,22 @@ def test_a_table_has_every_method_with_its_ablation(done):
     assert (table["seeds"] == 2).all() and table["noise_transfer"].notna().all()
     assert table.loc[1, "transfer"] == pytest.approx(np.median([d["rows"][1]["transfer"] for d in done]))
     assert table["setting"].iloc[-1].startswith("sparsity_optimization_sparsity=0.1")
+
+
+def test_two_names_of_one_experiment_are_one_line(tmp_path, monkeypatch):
+    """Published methods 3 and 4 meet at width 32 and sparsity 0.05: once two lines with equal numbers."""
+    monkeypatch.setenv("DIGSITE_CACHE", str(tmp_path))
+    config = CompareConfig(methods=["union"], **SMALL)
+    chosen = {
+        "concept_dimension": "concept_dimension width=32 sparsity=0.05 n_images=100",
+        "sparsity_optimization": "sparsity_optimization sparsity=0.05 n_images=100",
+    }
+    table = ledger_table([compare_on_couple(config.model_dump(), PAIR, 0, chosen)])
+    assert list(table["method"]) == ["union", *chosen]
+    assert table["transfer"].iloc[1] == table["transfer"].iloc[2]
+    folded = fold_equal_experiments(table)
+    assert list(folded["method"]) == ["union", "concept_dimension"]
+    assert list(folded["also"]) == ["", "sparsity_optimization"]
 
 
 def test_pictures_and_words(done):

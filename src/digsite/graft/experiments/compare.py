@@ -12,7 +12,14 @@ from digsite.graft.experiments.jobs import list_couples, work_ahead
 from digsite.graft.figures import ledger as figures
 from digsite.graft.judge.compare import collect_geometry, compare_on_couple, validate_grids
 from digsite.graft.judge.published import CLAIMS
-from digsite.graft.judge.summary import choose_entries, claim_best, ledger_table, list_rivals, mean_matrix
+from digsite.graft.judge.summary import (
+    choose_entries,
+    claim_best,
+    fold_equal_experiments,
+    ledger_table,
+    list_rivals,
+    mean_matrix,
+)
 from digsite.graft.subjects.theatre import name_pair, open_theatre
 from digsite.worker.run import Run
 
@@ -93,7 +100,8 @@ def report_pair(
         "records"
     ):  # seconds differ between two equal runs, so they stand beside the clock
         run.cost(f"{prefix}{row['method']}", row["cpu_s"])
-    table = timed.drop(columns="cpu_s")
+    every = timed.drop(columns="cpu_s")
+    table = fold_equal_experiments(every)
     run.table(f"{prefix}ledger", table)
     run.json(f"{prefix}ledger", ledger_document(config, name, table, per_seed))
     run.view(f"{name} ledger", kind="table", source=f"tables/{prefix}ledger.csv")
@@ -108,10 +116,16 @@ def report_pair(
         x_label="transfer (%)",
         y_label="preservation (%)",
     )
-    for method in table["method"]:
+    for method in every["method"]:  # a name that shares its experiment keeps its claims
         claim_method(run, f"{prefix}{method}", [_find_row(r, method) for r in rows])
-    if not (told := published_table(table)).empty:
+    if not (told := published_table(every)).empty:
         run.table(f"{prefix}published", told)
+        run.figure(
+            f"{prefix}published",
+            figures.draw_published(told.assign(pair=name)),
+            told,
+            caption="Published transfer against what the same method gives here; on the line nothing would differ.",
+        )
     receiver = [d["receiver_preservation"] for d in per_seed]
     _claim_percent(
         run,

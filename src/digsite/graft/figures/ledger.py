@@ -199,6 +199,25 @@ def draw_published(table: pd.DataFrame) -> Figure:
     return scatter(groups, x="published transfer (%)", y="transfer here (%)", diagonal=True)
 
 
+@styled
+def draw_alignment(table: pd.DataFrame, numbers: Mapping[str, str], kinds: Mapping[str, str]) -> Figure:
+    """One panel per number, one column of points per pair; donor and blind donor in color, wrong pairings gray."""
+    pairs = list(dict.fromkeys(table["pair"]))
+    figure, axes = canvas(2, 3, width=9.0, height=5.4)
+    colors = dict(zip(kinds, (PALETTE[0], PALETTE[1], NULL_COLOR)))
+    for ax, (number, title) in zip(axes.flat, numbers.items(), strict=True):
+        for k, (kind, label) in enumerate(kinds.items()):
+            part = table[table["kind"] == kind]
+            at = part["pair"].map(pairs.index) + 0.22 * (k - 1)
+            ax.scatter(at, part[number], s=14, color=colors[kind], label=label, alpha=0.8)
+        ax.set_xticks(range(len(pairs)), pairs, fontsize=7)
+        ax.set_xlim(-0.5, len(pairs) - 0.5)
+        ax.set_title(title, fontsize=7)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
+    return figure
+
+
 def draw_dictionaries(table: pd.DataFrame) -> Figure:
     """Sparse autoencoders on the plane of how many codes are open and how much they explain; one color per kind."""
     groups = {

@@ -50,17 +50,17 @@ def compare_on_couple(
     null = measure_best_null(room.pair, room.pools, room.scorer, room.seed, room.lens)
     alone = room.scorer(room.pair.receiver)
     strange = room.scorer.count_strangers(room.pair.donor)
-    rows, skipped = [], []
+    rows, skipped, known = [], [], {}
     for name, text in [*((None, t) for t in settings.methods), *(chosen or {}).items()]:
         wanted = plan_method(text)
         if reason := find_misfit(wanted, room):
             skipped.append({"method": wanted.label, "reason": reason})
             continue
-        rows.append(
-            _make_row(
-                _operate_started(wanted, room, settings), null, strange, name, blind_outcome(wanted, room)
-            )
-        )
+        if wanted.identity not in known:  # two published names may be one experiment
+            done = _operate_started(wanted, room, settings)
+            known[wanted.identity] = _make_row(done, null, strange, blind_outcome(wanted, room))
+        same = {"setting": wanted.label, "method": name or wanted.label, "identity": str(wanted.identity)}
+        rows.append(known[wanted.identity] | same)
     out: dict[str, Any] = {
         "rows": rows,
         "skipped": skipped,
@@ -109,18 +109,13 @@ def blind_outcome(wanted: MethodPlan, room: Theatre) -> GraftOutcome | None:
 
 
 def _make_row(
-    done: Operation,
-    null: GraftOutcome,
-    strange: dict[int, float],
-    name: str | None,
-    blind: GraftOutcome | None,
+    done: Operation, null: GraftOutcome, strange: dict[int, float], blind: GraftOutcome | None
 ) -> Row:
     assert done.outcome is not None
     line = as_dict(enter_line(done, null, strange))
     line["blind_calibrated_transfer"] = (
         line["noise_calibrated_transfer"] if blind is None else blind.calibrated.transfer
     )
-    line["setting"], line["method"] = line["method"], name or line["method"]
     line["called_new"] = [[c, share] for c, share in done.outcome.called_new.items()]
     line["confusion"] = done.outcome.confusion
     return line

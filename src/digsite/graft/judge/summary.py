@@ -85,6 +85,7 @@ def ledger_table(per_seed: Results) -> pd.DataFrame:
             "budget": first["budget"],
             "images_read": first["images_read"],
             "is_void": first["is_void"],
+            "identity": first["identity"],
             "seeds": len(rows),
         }
         for key in MEANS:
@@ -96,6 +97,21 @@ def ledger_table(per_seed: Results) -> pd.DataFrame:
                 )
                 line[f"{key}_sd"] = float(np.std([r[key] for r in rows], ddof=1)) if len(rows) > 1 else 0.0
         lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def fold_equal_experiments(table: pd.DataFrame) -> pd.DataFrame:
+    """One line per experiment: names with one idea and equal settings share it, the others in `also`."""
+    lines, places = [], {}
+    for line in table.to_dict("records"):
+        identity = line.pop("identity")
+        if identity in places:
+            lines[places[identity]]["also"] += f" {line['method']}"
+        else:
+            places[identity] = len(lines)
+            lines.append(line | {"also": ""})
+    for line in lines:
+        line["also"] = line["also"].strip()
     return pd.DataFrame(lines)
 
 
