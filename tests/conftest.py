@@ -18,7 +18,7 @@ sys.path.insert(0, str(PLUGIN))
 sys.path.append(str(HERE))
 
 # The shapes of the methods are checked in every test that calls them.
-CHECKED = [f"digsite.{room}.core" for room in ("graft",)]
+CHECKED = [f"digsite.{room}.core" for room in ("graft", "read")]
 jaxtyping.install_import_hook(CHECKED, "checked_shapes.check")
 
 torch.set_num_threads(1)

@@ -78,5 +78,5 @@ def test_restored_alignment_gives_the_same(sides):
 def test_strength_does_not_know_one_input_from_another(sides):
     shuffled = shuffled_inputs(sides[1], 0)
     for a, b in zip(sides[1].population.groups, shuffled.population.groups):
-        x, y = (trust._measure_strength(membership.map_group(g)) for g in (a, b))
+        x, y = (trust._measure_strength(trust.map_group(g)) for g in (a, b))
         assert np.allclose(x, y, atol=1e-5)

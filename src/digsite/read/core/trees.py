@@ -87,7 +87,7 @@ def grow_classes(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> For
     return _export_trees(model.fit(x, y))
 
 
-def class_probabilities(forest: Forest, x: np.ndarray) -> np.ndarray:
+def class_probabilities(forest: "Forest | Linear", x: np.ndarray) -> np.ndarray:
     """(members, classes) from one raw score per class, or from the one score of a yes/no question."""
     raw = forest.raw(x)
     if raw.shape[1] == 1:
