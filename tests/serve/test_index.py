@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from digsite.record.marks import Marks, change_marks
 from digsite.record.status import Status, read_status, write_status
 from digsite.serve import index as module
 from digsite.serve.index import Index
@@ -73,3 +74,29 @@ def test_hidden_folders_links_and_files_are_no_runs(index, planned, root):
 
 def test_no_folder_no_runs(tmp_path):
     assert Index(tmp_path / "none").entries() == []
+
+
+def test_of_many_runs_the_newest_are_known_by_name_and_read_when_shown(index, planned, monkeypatch):
+    monkeypatch.setattr(module, "EAGER", 2)
+    for i in range(5):
+        planned("a", f"2026010{i + 1}-1200-abc", created=1.7e9 + i)
+    newest = index.entries()[0]
+    assert newest.run.id == "20260105-1200-abc" and not newest.is_read and index.unread == 5
+    index.read_entries([newest])
+    assert newest.is_read and newest.status.state == "finished" and index.unread == 4
+    assert all(entry.is_read for entry in index.read_all()) and index.unread == 0
+
+
+def test_what_turns_out_to_be_no_run_leaves_the_list(index, planned, root, monkeypatch):
+    monkeypatch.setattr(module, "EAGER", 0)
+    planned("a", "one")
+    (root / "a" / "empty").mkdir()
+    assert len(index.entries()) == 2
+    assert [entry.run.id for entry in index.read_all()] == ["one"]
+
+
+def test_marks_are_seen_when_they_change(index, planned):
+    run = planned("a", "one")
+    assert index.entries()[0].marks == Marks()
+    change_marks(run, add=["good"], star=True)
+    assert index.entries()[0].marks == Marks(("good",), "", True)

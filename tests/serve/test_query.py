@@ -8,15 +8,8 @@ from starlette.datastructures import QueryParams
 from digsite.config import yamlio
 from digsite.config.overrides import leaf_paths
 from digsite.serve.index import Index
-from digsite.serve.query import (
-    PER_PAGE,
-    Query,
-    list_page,
-    matches_launch,
-    parse_conditions,
-    values_at,
-    walk_leaves,
-)
+from digsite.serve.launches import LeafTable, parse_conditions, walk_leaves
+from digsite.serve.query import PER_PAGE, Query, list_page
 
 
 @pytest.fixture
@@ -32,7 +25,7 @@ def entries(root, planned):
             message="lost a disk" if i == 4 else "",
             config={"seed": i},
         )
-    return Index(root).entries()
+    return Index(root)
 
 
 def found(entries, text):
@@ -114,7 +107,8 @@ def test_the_walk_finds_what_a_parser_finds(tree):
 def test_values_come_back(tree):
     text = yamlio.dump_yaml({"config": tree})
     for key, value in tree.items():
-        found = values_at(text, key)
+        table = LeafTable()
+        found = table.values_at(table.add_launch(text), key)
         assert str(value) in found or str(value).lower() in found or float(found[0]) == value
 
 
@@ -161,19 +155,25 @@ config:
         ("", True),
     ],
 )
-def test_conditions(tmp_path, where, fits):
-    path = tmp_path / "launch.yaml"
-    path.write_text(LAUNCH)
+def test_conditions(where, fits):
+    table = LeafTable()
+    launch, _ = table.add_launch(LAUNCH), table.add_launch("schema: 1\nconfig:\n  seed: 5\n")
     conditions, problem = parse_conditions(where)
     assert not problem
-    assert matches_launch(path, "", conditions) is fits
+    assert all(table.matches(launch, condition) for condition in conditions) is fits
 
 
-def test_tags_are_whole_words(tmp_path):
-    path = tmp_path / "launch.yaml"
-    path.write_text(LAUNCH)
-    assert matches_launch(path, "fast", ()) and matches_launch(path, "odd one", ())
-    assert not matches_launch(path, "odd", ()) and not matches_launch(path, "recon", ())
+def test_a_condition_is_asked_of_runs_that_came_later():
+    table, ((seed,), _) = LeafTable(), parse_conditions("seed<3")
+    assert not table.matches(table.add_launch("config:\n  seed: 7\n"), seed)
+    assert table.matches(table.add_launch("config:\n  seed: 2\n"), seed)
+
+
+def test_tags_are_whole_words():
+    table = LeafTable()
+    launch = table.add_launch(LAUNCH)
+    assert table.has_tag(launch, "fast") and table.has_tag(launch, "odd one")
+    assert not table.has_tag(launch, "odd") and not table.has_tag(launch, "recon")
 
 
 def test_what_is_no_condition_is_said():

@@ -20,7 +20,15 @@ _SEAL = "seal: "
 
 # What depends on the clock, the host or the way a run was started lies in these files and nowhere else: two equal runs
 # agree in every other byte, also after kills. Checkpoints and the report are made from the rest and can be made again.
-CIRCUMSTANCES = ("status.json", "provenance.json", CLOCK, "run.log", "error.json", "report.html")
+CIRCUMSTANCES = (
+    "status.json",
+    "provenance.json",
+    CLOCK,
+    "run.log",
+    "error.json",
+    "report.html",
+    "marks.json",
+)
 
 
 @dataclass(frozen=True)
@@ -193,10 +201,13 @@ def read_launch(path: Path) -> dict[str, Any]:
     return launch
 
 
-def is_believable(run: RunDir) -> bool:
-    """Whether the launch file is whole and unedited, told by its digest alone: for lists of thousands of runs."""
-    data = stored.read_bytes(run.launch, limit=_LAUNCH_LIMIT)
-    if not isinstance(data, bytes):
+def is_believable(run: RunDir, data: bytes | Damaged | None = None) -> bool:
+    """Whether the launch file is whole and unedited, told by its digest alone: for lists of thousands of runs.
+
+    `data` is what the file holds, for whoever has read it already.
+    """
+    data = stored.read_bytes(run.launch, limit=_LAUNCH_LIMIT) if data is None else data
+    if not isinstance(data, bytes) or len(data) > _LAUNCH_LIMIT:
         return False
     text = data.decode(errors="replace")
     return text.startswith("schema: 1\n") or _seal_holds(text)

@@ -52,6 +52,7 @@ async def _limit_threads(app: Starlette) -> AsyncIterator[None]:
 def _warm_site(here: Site) -> Site:
     """What the first visitor would wait for is done before the address is printed."""
     here.index.entries()
+    here.index.start_reading()
     for name in here.templates.list_templates():
         here.templates.get_template(name)
     return here

@@ -24,7 +24,7 @@ class Line:
 
 def show_runs(request: Request) -> Response:
     here = site_of(request)
-    found = list_page(here.index.entries(), Query.of(request.query_params))
+    found = list_page(here.index, Query.of(request.query_params))
     lines = [Line(entry, _verdict_of(entry)) for entry in found.shown]
     template = "_run_rows.html" if request.query_params.get("part") == "rows" else "runs.html"
     return here.page(
@@ -41,9 +41,8 @@ def _verdict_of(entry: Entry) -> str:
 
 def send_runs(request: Request) -> Response:
     """As `digsite ls --json -n 0`, with the same filters as the page."""
-    entries = site_of(request).index.entries()
-    query = Query.of(request.query_params)
-    wanted = list_page(entries, query).shown if request.query_params else entries
+    index, query = site_of(request).index, Query.of(request.query_params)
+    wanted = list_page(index, query).shown if request.query_params else index.read_all()
     return answer_json([row_of_run(entry.run, entry.status) for entry in wanted])
 
 

@@ -197,7 +197,7 @@ def _visible_layers(weights: Weights) -> dict[str, Any]:
 
 
 def zoos_of(here: Site) -> list[ZooFolder]:
-    return [zoo for entry in here.index.entries() if (zoo := _open_zoo(here, entry.run)) is not None]
+    return [zoo for entry in here.index.read_all() if (zoo := _open_zoo(here, entry.run)) is not None]
 
 
 def find_zoo(request: Request) -> ZooFolder:
