@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -220,3 +221,41 @@ def test_describe_lists_networks_that_are_no_files(cli):
     assert found["cnn_pyramid"].endswith("then 256, 128 units") and "512, 256, 128, 64" in found["mega"]
     assert len(json.loads(cli("describe", "shapes", "--json")[1])) == 15
     assert {"networks", "shapes", "methods"} <= {row[0] for row in json.loads(cli("describe", "--json")[1])}
+
+
+def test_marks_and_the_way_back_from_the_trash(cli, plugin_studies):
+    assert run_countdown(cli, plugin_studies)[0] == 0
+    code, out, _ = cli("tag", "last", "good", "again", "--star", "--json")
+    assert code == 0 and json.loads(out)["tags"] == ["good", "again"] and json.loads(out)["star"]
+    assert "again" in cli("tag", "last", "~good")[1] and "good" not in cli("tag", "last")[1]
+    assert "look again" in cli("note", "last", "look again")[1]
+    code, _, err = cli("tag", "last", "x" * 10_000)
+    assert code == 2 and "at most 60 characters" in err
+    run = json.loads(cli("ls", "--json")[1])[0]["id"]
+    assert cli("rm", run, "-y")[0] == 0
+    assert run in cli("restore")[1]
+    code, _, err = cli("restore", "nothing")
+    assert code == 3 and "is no run in the trash" in err
+    assert "is back" in cli("restore", run)[1] and "is empty" in cli("restore")[1]
+
+
+def test_info_tells_question_settings_and_command(cli, plugin_studies):
+    code, out, _ = cli("info", "countdown", "--studies", plugin_studies, "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["command"] == "digsite run countdown"
+    steps = next(s for s in facts["settings"] if s["key"] == "steps")
+    assert steps["type"] == "whole number" and steps["text"]
+    assert "steps" in cli("info", "countdown", "--studies", plugin_studies)[1]
+
+
+def test_the_question_is_said_before_anything_heavy(plugin_studies, tmp_path):
+    """The first line must not wait for PyTorch: it is written before that is imported."""
+    code = (
+        f"import sys, click\nsys.path.insert(0, {str(Path(plugin_studies).parent)!r})\n"
+        "def secho(text=None, **how):\n    print('TORCH', 'torch' in sys.modules, text, file=sys.stderr)\n"
+        "click.secho = secho\n"
+        f"sys.argv = ['digsite', 'run', 'countdown', '--studies', {str(plugin_studies)!r}, '--runs', {str(tmp_path)!r}]\n"
+        "from digsite.cli import main; main()"
+    )
+    err = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
+    assert "TORCH False countdown" in err

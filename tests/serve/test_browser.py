@@ -425,3 +425,46 @@ def test_the_report_is_a_paper(open_page, root):
     assert page.locator("h2").first.inner_text() == "What was found"
     page.emulate_media(media="print")
     shot(page, "report")
+
+
+def kinds_of_pages(root):
+    """One address of every kind of page."""
+    run = newest(root, "tms_5-2")
+    showcase = newest(root, "showcase")
+    several = [
+        path.name for path in sorted((root / "showcase").iterdir()) if (path / "launch.yaml").exists()
+    ][:2]
+    (sweep,) = (root / ".sweeps").iterdir()
+    view = json.loads((root / showcase.removeprefix("/runs/") / "views.json").read_text())[0]["name"]
+    table = next((root / showcase.removeprefix("/runs/") / "tables").glob("*.csv")).stem
+    return {
+        "runs": "/",
+        "run": run,
+        "run with views": showcase,
+        "view": f"{showcase}/views/{quote(view)}",
+        "table": f"{showcase}/tables/{quote(table)}",
+        "compare": f"/compare?{'&'.join(f'run=showcase/{name}' for name in several)}",
+        "sweeps": "/sweeps",
+        "sweep": f"/sweeps/{sweep.name}",
+        "zoos": "/zoo",
+        "studies": "/studies",
+        "study": "/studies/tms_5-2",
+        "trash": "/trash",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_kind_of_page_has_a_violation_that_axe_finds(open_page, root, scheme):
+    """axe-core is not ours to ship: the package that carries it is installed for the tests (group `browser`)."""
+    carrier = pytest.importorskip("axe_playwright_python")
+    axe = next(Path(carrier.__file__).parent.rglob("axe.min.js")).read_text()
+    found = {}
+    for kind, path in kinds_of_pages(root).items():
+        page = open_page(path, color_scheme=scheme, bypass_csp=True)
+        page.wait_for_load_state("load")
+        page.evaluate(axe)
+        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        if result["violations"]:
+            found[kind] = [(v["id"], v["nodes"][0]["html"][:200]) for v in result["violations"]]
+        page.context.close()
+    assert not found

@@ -27,7 +27,9 @@ def execute_and_report(
     checkpoint_every_s: float = 60.0,
 ) -> list[int]:
     """Returns the exit codes; a finished run has its report beside it. Several runs are one pack."""
-    from digsite.worker.execute import How, execute_pack
+    if not quiet and is_writer():
+        announce_runs(runs)
+    from digsite.worker.execute import How, execute_pack  # takes seconds: PyTorch comes with it
 
     console = _log_to_stderr(quiet)
     try:
@@ -38,6 +40,16 @@ def execute_and_report(
         if code == 0 and is_writer():
             write_run_report(run)
     return codes
+
+
+def announce_runs(runs: Sequence[RunDir]) -> None:
+    """The question and where its answer will be, said before anything heavy is imported."""
+    for run in runs[:3]:
+        asked = run.read_asked()
+        question = "" if isinstance(asked, Damaged) else str(asked.get("purpose", ""))
+        click.secho(f"{run.path.parent.name}  {run.id}  {question}".rstrip(), err=True, bold=True)
+    more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+    click.echo(f"starting{more}; watch it: digsite serve", err=True)
 
 
 def is_writer() -> bool:

@@ -1,4 +1,4 @@
-"""Verbs over runs that are there: `ls`, `show`, `report`, `mirror`, `rm`."""
+"""Verbs over runs that are there: `ls`, `show`, `tag`, `note`, `report`, `mirror`, `rm`, `restore`."""
 
 import textwrap
 import time
@@ -173,3 +173,76 @@ def rm_command(names, yes, root):
         click.confirm(f"Move {len(found)} run{'s' if len(found) > 1 else ''} to the trash?", abort=True)
     for run in found:
         click.echo(f"{run.id} -> {move_to_trash(run)}")
+
+
+@click.command("restore")
+@click.argument("names", nargs=-1, metavar="RUN...")
+@runs_option
+def restore_command(names, root):
+    """Bring runs back from the trash; without a name, what is in it."""
+    from digsite.record.listing import list_trash, restore_run
+
+    if not names:
+        thrown = list_trash(root)
+        for run in thrown:
+            click.echo(f"{run.path.parent.name}/{run.id}")
+        if not thrown:
+            click.echo(f"The trash of '{root}' is empty.")
+    for name in names:
+        run = restore_run(name, root)
+        click.echo(f"{run.id} is back: {run.path}")
+
+
+@click.command("tag")
+@run_argument
+@click.argument("tags", nargs=-1, metavar="[TAG|~TAG ...]")
+@click.option("--star/--no-star", "star", default=None, help="Set or take the star.")
+@runs_option
+@json_option
+def tag_command(run, tags, star, root, as_json):
+    """Say words of a run after the fact, to find it by: TAG adds one, ~TAG takes it away; with none, show them."""
+    from digsite.record.marks import change_marks, read_marks
+
+    removed = [tag[1:] for tag in tags if tag.startswith("~")]
+    added = [tag for tag in tags if not tag.startswith("~")]
+    _print_marks(
+        run,
+        root,
+        as_json,
+        lambda found: (
+            change_marks(found, add=added, remove=removed, star=star)
+            if tags or star is not None
+            else read_marks(found)
+        ),
+    )
+
+
+@click.command("note")
+@run_argument
+@click.argument("text", required=False)
+@runs_option
+@json_option
+def note_command(run, text, root, as_json):
+    """Write a note about a run, in place of the one it has; "" removes it, and without TEXT it is shown."""
+    from digsite.record.marks import change_marks, read_marks
+
+    _print_marks(
+        run,
+        root,
+        as_json,
+        lambda found: read_marks(found) if text is None else change_marks(found, note=text),
+    )
+
+
+def _print_marks(name, root, as_json, change) -> None:
+    from digsite.cli._print import print_json
+    from digsite.record import find_run
+    from digsite.record.marks import as_record
+
+    run = find_run(name, root)
+    marks = change(run)
+    if as_json:
+        return print_json({"run": str(run.path), **as_record(marks)})
+    click.echo(f"{run.id}{'  starred' if marks.star else ''}  {', '.join(marks.tags) or 'no tags'}")
+    if marks.note:
+        click.echo(marks.note)

@@ -1,7 +1,10 @@
 """digsite serve"""
 
 import secrets
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,9 +25,17 @@ from digsite.cli._options import runs_option
 @click.option(
     "--token", "with_token", is_flag=True, help="Ask for a token on loopback too (shared machines)."
 )
+@click.option(
+    "--write",
+    "may_write",
+    is_flag=True,
+    help="Visitors may set tags, notes and stars, and restore from the trash.",
+)
 @runs_option
-def serve_command(port: int, host: str, allow_host: tuple[str, ...], with_token: bool, root: Path) -> None:
-    """A dashboard over every run, in the browser; it reads and never writes."""
+def serve_command(
+    port: int, host: str, allow_host: tuple[str, ...], with_token: bool, may_write: bool, root: Path
+) -> None:
+    """A dashboard over every run, in the browser; it reads and never writes, unless --write allows marks."""
     from digsite.serve.listen import LOOPBACK, serve_folder
 
     token = secrets.token_urlsafe(24) if with_token or host not in LOOPBACK else None
@@ -32,4 +43,27 @@ def serve_command(port: int, host: str, allow_host: tuple[str, ...], with_token:
     def say_address(address: str) -> None:
         click.echo(f"digsite serves '{root}' at {address}  (Ctrl-C ends it)")
 
-    serve_folder(root, host=host, port=port, names=allow_host, token=token, ready=say_address)
+    serve_folder(
+        root,
+        host=host,
+        port=port,
+        names=allow_host,
+        token=token,
+        may_write=may_write,
+        list_studies=_list_studies,
+        ready=say_address,
+    )
+
+
+@cache
+def _list_studies() -> list[dict[str, Any]]:
+    """Every study with its settings, found when the page is asked for: half a second, once."""
+    from digsite.base.errors import DigsiteError
+    from digsite.studies import all_studies
+    from digsite.studies.settings import describe_study
+
+    found = []
+    for study in all_studies().values():
+        with suppress(DigsiteError):  # a study that cannot be planned here (an extra is missing) costs itself
+            found.append(describe_study(study))
+    return found

@@ -1,4 +1,4 @@
-"""Verbs that tell what could be run: `list`, `config`, `describe`, and `demo`, which runs a little of each room."""
+"""Verbs that tell what could be run: `list`, `info`, `config`, `describe`, and `demo`, which runs a little of each room."""
 
 import ast
 import re
@@ -49,6 +49,30 @@ def list_command(room, extra, as_json):
 
 def _say_needs(study) -> str:
     return f" (needs {', '.join(study.needs)} in DIGSITE_DATA)" if study.needs else ""
+
+
+@click.command("info")
+@click.argument("study", shell_complete=complete_study)
+@studies_option
+@json_option
+def info_command(study, extra, as_json):
+    """One study: its question, what is written about it, and every setting with type, default, range and text."""
+    from digsite.cli._print import print_json, print_table
+    from digsite.studies import find_study
+    from digsite.studies.settings import describe_study
+
+    facts = describe_study(find_study(study, extra))
+    if as_json:
+        return print_json(facts)
+    click.secho(facts["question"], bold=True)
+    click.echo(
+        f"room {facts['room']}, about {facts['minutes']:g} minutes; sizes: {', '.join(facts['sizes'])}"
+    )
+    if facts["readme"]:
+        click.echo(f"\n{facts['readme'].rstrip()}\n")
+    rows = [[s["key"], s["type"], s["value"], s["range"], s["text"]] for s in facts["settings"]]
+    print_table(["setting", "type", "here", "range", "what it is"], rows)
+    click.echo(f"Run it: {facts['command']}")
 
 
 @click.group("config")

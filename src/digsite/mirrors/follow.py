@@ -13,6 +13,7 @@ from digsite.base.settings import load_dotenv
 from digsite.base.stored import finite_number
 from digsite.config.overrides import leaf_paths
 from digsite.record.layout import RunDir
+from digsite.record.marks import read_marks
 from digsite.record.results import Claim, Results
 from digsite.record.shown import read_claims
 
@@ -153,6 +154,7 @@ def settings_of(run: RunDir) -> dict[str, Any]:
 
 
 def tags_of(run: RunDir) -> list[str]:
-    """The words that a run was given to be found by, and its study."""
-    launch = run.plan()
-    return list(dict.fromkeys([str(launch["study"]), *map(str, launch.get("tags") or ())]))
+    """The words that a run was given to be found by, when it was started or after the fact, and its study."""
+    launch, marks = run.plan(), read_marks(run)
+    words = [str(launch["study"]), *map(str, launch.get("tags") or ()), *marks.tags]
+    return list(dict.fromkeys([*words, *(["starred"] if marks.star else [])]))

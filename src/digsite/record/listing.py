@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from digsite.base.errors import NotFound, name_nearest
+from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.record.layout import RunDir
 from digsite.record.status import Status, read_status
 
@@ -74,3 +74,31 @@ def move_to_trash(run: RunDir) -> Path:
         target = target.with_name(f"{target.name}+")
     shutil.move(run.path, target)
     return target
+
+
+def list_trash(root: Path) -> list[RunDir]:
+    """Runs in the trash folder of `root`, by study and id."""
+    return [
+        RunDir(run)
+        for study in _list_folders(root / TRASH)
+        for run in _list_folders(study)
+        if has_launch(run)
+    ]
+
+
+def restore_run(name: str, root: Path) -> RunDir:
+    """Move a run back from the trash, by its id or a unique part of it; the place it had must be free."""
+    thrown = list_trash(root)
+    exact = [run for run in thrown if run.id == name]
+    matches = exact or [run for run in thrown if name in f"{run.path.parent.name}/{run.id}"]
+    if len(matches) != 1:
+        fits = f"fits {len(matches)} runs" if matches else "is no run"
+        near = name_nearest(name, [run.id for run in thrown]) if thrown else "It is empty."
+        raise NotFound(f"'{name}' {fits} in the trash of '{root}'. {near}", hint="List it: digsite restore")
+    run = matches[0]
+    target = root / run.path.parent.name / run.id.rstrip("+")  # thrown away twice, it got a plus
+    if os.path.lexists(target):
+        raise UsageError(f"There is a run '{target.name}' again; the one in the trash stays where it is.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(run.path, target)
+    return RunDir(target)

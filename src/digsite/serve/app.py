@@ -1,9 +1,10 @@
 """The application: pages found by scanning, wrapped in the fence."""
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -21,11 +22,22 @@ from digsite.serve.site import Site, answer_json, site_of
 THREADS = 4  # pages are quick and memory matters: every thread keeps its own heap
 
 
-def build_app(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None = None) -> ASGIApp:
-    """The dashboard over `root`; pass a token whenever it is bound to more than loopback."""
+def build_app(
+    root: Path,
+    *,
+    hosts: frozenset[str] = LOOPBACK,
+    token: str | None = None,
+    may_write: bool = False,
+    list_studies: Callable[[], list[dict[str, Any]]] | None = None,
+) -> ASGIApp:
+    """The dashboard over `root`; pass a token whenever it is bound to more than loopback.
+
+    `may_write`: visitors may change marks and bring runs back from the trash. Without it no route takes anything but GET.
+    `list_studies` gives a record per study that could be run (question, settings, command), for the page of studies.
+    """
     pages = families.scan_family("digsite.serve.pages").values()
     app = Starlette(
-        routes=[route for page in pages for route in _only_reading(page.routes)],
+        routes=[route for page in pages for route in _allowed(page.routes, may_write)],
         exception_handlers={
             HTTPException: _http_error,
             DigsiteError: _user_error,
@@ -34,13 +46,14 @@ def build_app(root: Path, *, hosts: frozenset[str] = LOOPBACK, token: str | None
         },
         lifespan=_limit_threads,
     )
-    app.state.site = _warm_site(Site.open_site(root))
-    return Fence(app, hosts=hosts, token=token)
+    app.state.site = _warm_site(Site.open_site(root, may_write, list_studies))
+    return Fence(app, hosts=hosts, token=token, may_write=may_write)
 
 
-def _only_reading(routes: list[Route]) -> list[Route]:
-    assert all(route.methods == {"GET", "HEAD"} for route in routes), "this server only reads"
-    return routes
+def _allowed(routes: list[Route], may_write: bool) -> list[Route]:
+    """The routes of a page: those that change something exist only where that was asked for."""
+    reading = [route for route in routes if route.methods == {"GET", "HEAD"}]
+    return routes if may_write else reading
 
 
 @asynccontextmanager

@@ -34,15 +34,20 @@ def serve_folder(
     port: int,
     names: Sequence[str] = (),
     token: str | None = None,
+    may_write: bool = False,
+    list_studies: Callable[[], list[dict[str, Any]]] | None = None,
     ready: Callable[[str], None],
 ) -> None:
+    """Serve the runs below `root` until Ctrl-C; `ready` is called with the address. The rest as in `build_app`."""
     bound = _bind_socket(host, port)
     hosts = LOOPBACK | {host, *(name.lower() for name in names)}
     if token:
         hosts |= {socket.gethostname().lower()}
     server = _Server(
         uvicorn.Config(
-            build_app(root, hosts=frozenset(hosts), token=token),
+            build_app(
+                root, hosts=frozenset(hosts), token=token, may_write=may_write, list_studies=list_studies
+            ),
             http=_Impatient,
             log_level="error",
             backlog=WAITING,

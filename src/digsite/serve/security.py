@@ -27,8 +27,16 @@ HEADERS = {
 class Fence:
     """Wraps the application; what does not pass is answered here."""
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str] = LOOPBACK, token: str | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: frozenset[str] = LOOPBACK,
+        token: str | None = None,
+        may_write: bool = False,
+    ) -> None:
         self.app = app
+        self.methods = ("GET", "HEAD", "POST") if may_write else ("GET", "HEAD")
         self.hosts = hosts
         self.token = token
 
@@ -50,7 +58,7 @@ class Fence:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
-        if scope["method"] not in ("GET", "HEAD"):
+        if scope["method"] not in self.methods:
             return PlainTextResponse("This server only reads.", 405)
         if not self._known_host(headers.get("host", "")):
             return PlainTextResponse(

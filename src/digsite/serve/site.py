@@ -1,5 +1,7 @@
 """What every page needs: the runs folder, its index, the templates."""
 
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,22 @@ class Site:
     root: Path
     index: Index
     templates: Environment
+    may_write: bool = False  # marks and the trash; results never
+    form_token: str = ""  # stands in every form of ours
+    list_studies: Callable[[], list[dict[str, Any]]] | None = (
+        None  # what could be run, told by whoever starts us
+    )
 
     @classmethod
-    def open_site(cls, root: Path) -> "Site":
-        return cls(root, Index(root), make_environment(HERE / "templates"))
+    def open_site(
+        cls,
+        root: Path,
+        may_write: bool = False,
+        list_studies: Callable[[], list[dict[str, Any]]] | None = None,
+    ) -> "Site":
+        templates, token = make_environment(HERE / "templates"), secrets.token_urlsafe(24)
+        templates.globals.update(may_write=may_write, form_token=token, has_studies=list_studies is not None)
+        return cls(root, Index(root), templates, may_write, token, list_studies)
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         return HTMLResponse(self.templates.get_template(template).render(**values), status)

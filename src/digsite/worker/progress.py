@@ -1,17 +1,21 @@
 """How far a run is: `status.json` for everybody, a heartbeat, a bar on a terminal or a line every 30 seconds."""
 
+import shutil
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from digsite.base.stored import finite_number
 from digsite.record.layout import RunDir
 from digsite.record.status import HEARTBEAT_S, write_status
 
 LINE_EVERY_S = 30.0
 STATUS_EVERY_S = 1.0
+VALUES_SHOWN = 3
 
 
 class Progress:
@@ -25,6 +29,7 @@ class Progress:
         self._done = threading.Event()
         self._written = self._printed = self._began = time.monotonic()
         self._began_step = 0
+        self._values = ""  # what the journal said last, for the line on a terminal
         self._bar = sys.stderr.isatty() and not quiet
 
     def start(self) -> None:
@@ -63,12 +68,20 @@ class Progress:
         self._write(eta_s=round(per_step * left, 1) if left >= 0 else None)
         self._show(now)
 
+    def note_values(self, values: Mapping[str, Any]) -> None:
+        """The latest measurements: the first few stand behind the step, so that a person sees a loss fall."""
+        if not self.quiet:
+            numbers = [(name, finite_number(value)) for name, value in list(values.items())[:VALUES_SHOWN]]
+            self._values = "  ".join(f"{name} {number:.4g}" for name, number in numbers if number is not None)
+
     def _show(self, now: float) -> None:
         status = self.status
         of = f"/{status.total}" if status.total else ""
-        text = f"{status.stage or status.study}  {status.step}{of}  {_time_left(status.eta_s)}"
+        parts = (status.stage or status.study, f"{status.step}{of}", self._values, _time_left(status.eta_s))
+        text = "  ".join(part for part in parts if part)
         if self._bar:
-            _print_line(f"\r\033[K{text}")
+            width = max(shutil.get_terminal_size((80, 24)).columns - 1, 20)
+            _print_line(f"\r\033[K\033[36m{text[:width]}\033[0m")
         elif not self.quiet and now - self._printed >= LINE_EVERY_S:
             self._printed = now
             _print_line(f"{text}\n")

@@ -88,6 +88,7 @@ class Run:
     def log(self, step: int, **values: float) -> None:
         """One line of the journal; tensors are taken as numbers."""
         self._checkpoints.journal.log(step, values)
+        self.progress.note_values(values)
 
     def cost(self, name: str, seconds: float, **more: float) -> None:
         """What something took on this machine: kept beside the clock, where two equal runs may differ."""

@@ -127,3 +127,11 @@ async function ended(stream) {
   stream.close();
   setTimeout(() => location.reload(), 400);
 }
+
+// A link to a folded section opens it.
+function unfold() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (const folded of target ? target.querySelectorAll(":scope > details") : []) folded.open = true;
+}
+addEventListener("hashchange", unfold);
+unfold();

@@ -1,10 +1,14 @@
 """One run: answer, live metrics, views, figures, tables, config, log, report."""
 
+import shlex
+
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from digsite.record.layout import RunDir
+from digsite.record.marks import read_marks
+from digsite.record.provenance import read_provenance
 from digsite.record.shown import in_full
 from digsite.report.doubts import list_doubts
 from digsite.report.facts import gather_facts, read_table
@@ -32,11 +36,23 @@ def show_run(request: Request) -> Response:
         **template_values(facts),
         doubts=list_doubts(facts),
         views=views_of(run),
+        marks=read_marks(run),
+        measured=run.journal.is_file() and run.journal.stat().st_size > 0,
+        again=_command_again(run),
         log=log,
         log_cut=log_start > 0,
         log_end=log_end,
         here="runs",
     )
+
+
+def _command_again(run: RunDir) -> str:
+    """The command that would start the run again: as it was typed where that was `digsite run`, else the study's name."""
+    known = read_provenance(run.provenance)
+    typed = known.get("command") if isinstance(known, dict) else None
+    if isinstance(typed, list) and len(typed) > 2 and typed[1] == "run":
+        return shlex.join(["digsite", *map(str, typed[1:])])
+    return f"digsite run {shlex.quote(run.path.parent.name)}"
 
 
 def send_run(request: Request) -> Response:
