@@ -12,11 +12,11 @@ from time import process_time
 
 import numpy as np
 
-from digsite.track.core.detectors import edge, pelt
-from digsite.track.core.jumptest import Search
-from digsite.track.judge import families, selfnormal
+from digsite.track.core.detectors import edge
+from digsite.track.core.detectors.rivals import Pelt
+from digsite.track.core.jumptest import JumpSearch
+from digsite.track.judge import null_series, planted_jumps
 
-BASES = ("flat", "decay", "AR .8", "process + noise")
 FEW = 25  # series a cell for the rivals
 NEAR = 5
 
@@ -40,7 +40,7 @@ def levels(verdict: edge.Verdict) -> list:
 
 def false_jumps(size: int, count: int, seed: int, only: str) -> None:
     skchange = skchange_rule()
-    sets = {"built on": families.build_families, "judged by": families.judge_families}
+    sets = {"built on": null_series.draw_build_families, "judged by": null_series.draw_judge_families}
     for word, draw in sets.items():
         if only and only not in word:
             continue
@@ -52,8 +52,8 @@ def false_jumps(size: int, count: int, seed: int, only: str) -> None:
             told = [v for v in verdicts if v.applies]
             share = float(np.mean([bool(levels(v)) for v in told])) if told else float("nan")
             few = [np.asarray(row, dtype=float) for row in rows[:FEW]]
-            cusum = np.mean([selfnormal.shifts_mean(row) for row in few])
-            ruptures = np.mean([bool(pelt.detect(row)) for row in few])
+            cusum = np.mean([planted_jumps.shifts_mean(row) for row in few])
+            ruptures = np.mean([bool(Pelt.detect(row)) for row in few])
             other = f"{np.mean([skchange(row) for row in few]):10.2f}" if skchange else f"{'-':>10}"
             print(
                 f"{name:<34}{share:6.2f}{len(told) / count:9.2f}{cusum:10.2f}{ruptures:10.2f}{other}",
@@ -73,13 +73,13 @@ def recall(size: int, count: int, seed: int) -> None:
         f"\nn = {size}, jumps of 5 sd ({count} series): recall within {NEAR} samples; of the series that say that"
     )
     print("they would see such a jump; false finds per series; share of intervals that hold the place")
-    for base in BASES:
+    for base in planted_jumps.BASES:
         for width in (1, 10):
-            rows, places = families.plant_jumps(base, width, size, count, np.random.default_rng(seed))
+            rows, places = planted_jumps.plant_jumps(base, width, size, count, np.random.default_rng(seed))
             hit = held = false = total = claimed = claimed_hit = 0
             for row, truth in zip(rows, places, strict=True):
                 found = levels(edge.judge_values(row))
-                sizes = Search(row, np.zeros(size)).visible_sizes(0.05)
+                sizes = JumpSearch(row, np.zeros(size)).visible_sizes(0.05)
                 sees = sizes[width > 1] <= 5.0
                 for place in truth:
                     near = [c for c in found if abs(c.index - place) <= NEAR]

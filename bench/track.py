@@ -1,5 +1,6 @@
-"""Detectors on nulls and planted jumps, overhead of tracking, speed of the spectra; `--full`: 200 series a cell,
-and the studies as shipped.
+"""Overhead of tracking and speed of the spectra; `--full`: twice as many rounds, and the studies as shipped.
+
+The detectors' tables are those of `bench/detector.py`.
 """
 
 import argparse
@@ -12,11 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from _studies import tell
-from digsite.base import families
 from digsite.models import build, parse
 from digsite.track import Probe, Tracker
 from digsite.track.core import spectrum
-from digsite.track.judge import harness
 
 MODELS: dict[str, tuple[dict, int, tuple[int, ...], int]] = {  # config, batch, input shape, probe inputs
     "small MLP": ({"kind": "mlp", "sizes": [784, 256, 128, 10]}, 64, (784,), 48),
@@ -33,46 +32,16 @@ Hook = Callable[[int, Tensor], object]
 PIECE = 50  # steps
 
 
-def detectors(sizes: list[int], count: int, seed: int = 1) -> None:
-    members = {
-        name: module.detect for name, module in families.scan_family("digsite.track.core.detectors").items()
-    }
-    for n in sizes:
-        rng = np.random.default_rng(seed)
-        few = max(count // 4, 10)
-        print(f"\nfalse detections per series | share with one, n = {n} ({count} series; others {few})")
-        print(f"{'null':<24}" + "".join(f"{name:>16}" for name in members))
-        for null, rows in harness.nulls(n, count, rng).items():
-            cells = [
-                harness.false_alarms(d, rows if name == "edge" else rows[:few]) for name, d in members.items()
-            ]
-            print(f"{null:<24}" + "".join(f"{c.per_series:9.2f} {c.share:6.3f}" for c in cells), flush=True)
-        print(f"\nrecall within 5 samples (false per series), jumps of 3, 5 and 8 sd, n = {n}")
-        for size in (3.0, 5.0, 8.0):
-            table = harness.recall_table(members, n, few, size, rng)
-            for row in harness.recall_table({"edge": members["edge"]}, n, count, size, rng):
-                others = [r for r in table if all(r[k] == row[k] for k in ("base", "width", "memory"))]
-                rest = "  ".join(
-                    f"{r['detector']} {r['recall']:.2f} ({r['false_per_series']:.1f})" for r in others
-                )
-                label = f"{size:.0f} sd {row['base']:<6} over {row['width']:>2}, memory {row['memory']}"
-                print(
-                    f"{label:<36} edge {row['recall']:.3f} ({row['false_per_series']:.2f}), "
-                    f"interval holds {row['covered']:.2f} | {rest}",
-                    flush=True,
-                )
-
-
 def spectra_speed() -> None:
     a = (
         torch.randn(512, 4096, generator=torch.Generator().manual_seed(0)) * torch.linspace(1, 0.01, 4096)
         + 0.3
     )
-    spectrum.spectrum(a)
+    spectrum.table_spectrum(a)
     full = fastest(lambda: torch.linalg.svd(a, full_matrices=False))
     values_only = fastest(lambda: torch.linalg.svdvals(a))
-    ours = fastest(lambda: spectrum.spectrum(a))
-    error = (spectrum.spectrum(a).singular - torch.linalg.svdvals(a.double())).abs().max()
+    ours = fastest(lambda: spectrum.table_spectrum(a))
+    error = (spectrum.table_spectrum(a).singular - torch.linalg.svdvals(a.double())).abs().max()
     error = float(error / torch.linalg.matrix_norm(a.double(), 2))
     print(f"\nspectra of 512 x 4096: {ours * 1e3:.0f} ms, error {error:.1e} of s1")
     print(
@@ -129,7 +98,7 @@ def overhead(rounds: int) -> None:
             took["plain"].append(run(PIECE, None))
             took["again"].append(run(PIECE, None))
             for share, one in trackers.items():
-                one.budget.resume()
+                one.budget.resume_training()
                 took[share].append(run(PIECE, lambda _, loss, one=one: one.step(loss)))
             if not upstream:
                 took["ndt"].append(successor(model, run, PIECE))
@@ -165,16 +134,14 @@ def successor(model: nn.Module, run: Callable[[int, Hook | None], float], steps:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="200 series per cell, n = 100, 400 and 2,000")
-    parser.add_argument("--only", choices=["detectors", "overhead", "spectra"], help="one part")
+    parser.add_argument("--full", action="store_true", help="twice as many rounds, and the studies")
+    parser.add_argument("--only", choices=["overhead", "spectra"], help="one part")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.only in (None, "spectra"):
         spectra_speed()
     if arguments.only in (None, "overhead"):
         overhead(32 if arguments.full else 16)
-    if arguments.only in (None, "detectors"):
-        detectors([100, 400, 2000] if arguments.full else [100], 200 if arguments.full else 40)
     if arguments.full and arguments.only is None:
         for study in ("grokking", "track-frozen", "track-random-labels"):
             tell(study)

@@ -155,7 +155,6 @@ CONTRACTS = [
     "digsite.prune.judge.statistics",
     "digsite.track.core.measures",
     "digsite.track.core.detectors",
-    "digsite.track.subjects.transitions",
     "digsite.read.core.readers",
     "digsite.graft.core.methods",
     "digsite.graft.core.saes",

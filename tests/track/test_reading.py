@@ -46,12 +46,12 @@ def test_checkpoints(tmp_path: Path) -> None:
 
 
 def test_results_and_the_verb(tmp_path: Path) -> None:
-    from digsite.cli.track import command
+    from digsite.cli.track import track_command
 
     (tmp_path / "a.json").write_text('{"rho": NaN}')
-    shown = CliRunner().invoke(command, [str(tmp_path)])
+    shown = CliRunner().invoke(track_command, [str(tmp_path)])
     assert shown.exit_code == 0 and "bare NaN" in shown.output and "1 of them wrong" in shown.output
-    data = CliRunner().invoke(command, [str(tmp_path), "--json"])
+    data = CliRunner().invoke(track_command, [str(tmp_path), "--json"])
     assert json.loads(data.output)["findings"][0]["severity"] == "wrong"
 
 

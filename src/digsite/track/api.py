@@ -18,7 +18,7 @@ from digsite.track.core.detect import ALL_CHANGES, LEVEL, Finds, finds_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import MINIMUM, Series
 from digsite.track.judge.series_audit import SeriesAudit, audit_series
-from digsite.track.subjects import audit, checkpoints
+from digsite.track.subjects import checkpoints, table_checks
 from digsite.track.subjects.checkpoint_prints import read_prints, step_of_reference
 from digsite.weights import WeightBundle, read_weights
 from digsite.weights.bundle import bundle_module
@@ -32,11 +32,11 @@ class Reading:
     kind: str
     found: list[tuple[Series, Finds]] = field(default_factory=list)
     short: int = 0
-    findings: list[audit.Finding] = field(default_factory=list)
+    findings: list[table_checks.Finding] = field(default_factory=list)
     series_audit: SeriesAudit | None = None
 
     def as_json(self) -> dict[str, Any]:
-        jumps = [_described(s, j) for s, finds in self.found for j in finds.jumps]
+        jumps = [_describe_jump(s, j) for s, finds in self.found for j in finds.jumps]
         return {
             "kind": self.kind,
             "series": len(self.found),
@@ -54,7 +54,7 @@ class Reading:
     @property
     def table(self) -> pd.DataFrame:
         """One row for each jump."""
-        return pd.DataFrame([_described(s, j) for s, finds in self.found for j in finds.jumps])
+        return pd.DataFrame([_describe_jump(s, j) for s, finds in self.found for j in finds.jumps])
 
     def lines(self) -> list[str]:
         if self.kind == "results":
@@ -69,11 +69,11 @@ class Reading:
         return [
             *audited,
             head,
-            *(_line(s, j) for s, finds in self.found for j in finds.jumps),
-            *self.unanswered(),
+            *(_jump_line(s, j) for s, finds in self.found for j in finds.jumps),
+            *self.list_unanswered(),
         ]
 
-    def unanswered(self) -> list[str]:
+    def list_unanswered(self) -> list[str]:
         """One line per reason for which series could not be judged, with how many of them there are."""
         reasons = Counter(finds.because.partition(":")[0] for _, finds in self.found if finds.because)
         examples = {f.because.partition(":")[0]: (s, f.because) for s, f in reversed(self.found) if f.because}
@@ -87,17 +87,17 @@ class Reading:
 def read_target(path: Path, measures: Sequence[str], detector: str, probe: str = "") -> Reading:
     """A run directory has launch.yaml, checkpoints have steps in their names, all else is results."""
     if (path / "launch.yaml").is_file():
-        return _judged("run", journal_series(path / "metrics.jsonl"), measures, detector)
+        return _judge_stored("run", journal_series(path / "metrics.jsonl"), measures, detector)
     if path.is_dir() and _looks_like_checkpoints(path):
-        checked, stored = _audited(checkpoints.checkpoint_steps(path))
+        checked, stored = _audit_stored(checkpoints.checkpoint_steps(path))
         found = checkpoints.series_of(checkpoints.weight_table(stored))
         found += checkpoints.activation_series(stored, probe) if probe else []
-        return replace(_judged("checkpoints", found, measures, detector), series_audit=checked)
+        return replace(_judge_stored("checkpoints", found, measures, detector), series_audit=checked)
     if probe:
         raise UsageError(
             f"'{path}' holds no checkpoints, so there is nothing to see the probe '{probe}' with."
         )
-    return Reading("results", findings=audit.check_folder(path))
+    return Reading("results", findings=table_checks.check_folder(path))
 
 
 def track(what: Any, *, measures: Sequence[str] = (), detector: str = "edge", probe: str = "") -> Reading:
@@ -112,7 +112,7 @@ def track(what: Any, *, measures: Sequence[str] = (), detector: str = "edge", pr
         return read_references([str(one) for one in models], measures, detector)
     bundles = [bundle_module(m) if isinstance(m, nn.Module) else WeightBundle(dict(m)) for m in models]
     table = checkpoints.weight_table(enumerate(bundles))
-    return _judged("checkpoints", checkpoints.series_of(table), measures, detector)
+    return _judge_stored("checkpoints", checkpoints.series_of(table), measures, detector)
 
 
 def read_references(references: Sequence[str], measures: Sequence[str], detector: str) -> Reading:
@@ -125,7 +125,7 @@ def read_references(references: Sequence[str], measures: Sequence[str], detector
     if len(steps) != len(bundles) or sorted(set(steps)) != steps:
         steps = list(range(len(bundles)))
     table = checkpoints.weight_table(zip(steps, bundles, strict=True))
-    return _judged("checkpoints", checkpoints.series_of(table), measures, detector)
+    return _judge_stored("checkpoints", checkpoints.series_of(table), measures, detector)
 
 
 def audit_target(sources: Sequence[str]) -> Reading:
@@ -133,10 +133,10 @@ def audit_target(sources: Sequence[str]) -> Reading:
 
     sources: one folder, one file with a reference a line, or several paths and references (`hub:org/name@step1000`).
     """
-    return Reading("checkpoints", series_audit=audit_series(list(read_prints(_listed(sources)))))
+    return Reading("checkpoints", series_audit=audit_series(list(read_prints(_list_sources(sources)))))
 
 
-def _listed(sources: Sequence[str]) -> list[tuple[int, str | Path]]:
+def _list_sources(sources: Sequence[str]) -> list[tuple[int, str | Path]]:
     only = Path(sources[0]) if len(sources) == 1 else None
     if only is not None and only.is_dir():
         return list(checkpoints.checkpoint_steps(only))
@@ -164,7 +164,7 @@ def _listed(sources: Sequence[str]) -> list[tuple[int, str | Path]]:
     return [(step, source) for step, source in steps if step is not None]
 
 
-def _audited(stored: Sequence[tuple[int, Path]]) -> tuple[SeriesAudit, list[tuple[int, Path]]]:
+def _audit_stored(stored: Sequence[tuple[int, Path]]) -> tuple[SeriesAudit, list[tuple[int, Path]]]:
     """What is wrong with the series, and the checkpoints that are left for the analysis."""
     checked = audit_series(list(read_prints(stored)))
     kept = [(step, path) for step, path in stored if step in checked.kept]
@@ -191,7 +191,7 @@ def journal_series(path: Path) -> list[Series]:
     return checkpoints.series_of(table)
 
 
-def _judged(kind: str, series_: list[Series], measures: Sequence[str], detector: str) -> Reading:
+def _judge_stored(kind: str, series_: list[Series], measures: Sequence[str], detector: str) -> Reading:
     chosen = [s for s in series_ if not measures or any(m in s.measure for m in measures)]
     if not chosen:
         known = ", ".join(sorted({s.measure for s in series_}))
@@ -212,11 +212,11 @@ def _looks_like_checkpoints(path: Path) -> bool:
     )
 
 
-def _described(series: Series, jump: Jump) -> dict[str, Any]:
+def _describe_jump(series: Series, jump: Jump) -> dict[str, Any]:
     return {"layer": series.layer, "measure": series.measure, "direction": jump.direction, **asdict(jump)}
 
 
-def _line(series: Series, jump: Jump) -> str:
+def _jump_line(series: Series, jump: Jump) -> str:
     q = "" if jump.q is None else f"  q {jump.q:.3f}" if jump.q >= 0.001 else f"  q {jump.q:.0e}"
     if jump.onset is not None:
         return (

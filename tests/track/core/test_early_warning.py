@@ -37,9 +37,9 @@ def test_a_learned_score_tells_new_runs_apart() -> None:
     features = [online_features(STEPS, m) for m in runs]
     answers = [np.full(len(STEPS), float(i % 2 == 0)) for i in range(12)]
     model = learn_warning(features, answers, ("norm", "loss"))
-    new = [model.score(online_features(STEPS, watched(100 + i, i % 2 == 0))) for i in range(10)]
+    new = [model.score_features(online_features(STEPS, watched(100 + i, i % 2 == 0))) for i in range(10)]
     assert min(s[25:40].mean() for s in new[::2]) > max(s[25:40].mean() for s in new[1::2])
-    threshold = choose_threshold([model.score(f) for f in features[1::2]])
+    threshold = choose_threshold([model.score_features(f) for f in features[1::2]])
     assert (
         sum(first_alarm(STEPS, s, threshold) is not None for s in new[1::2]) <= 2
     )  # of five; the level is set on six

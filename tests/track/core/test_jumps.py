@@ -5,14 +5,14 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from digsite.track.core import jumps
-from digsite.track.core.jumps import Change, Jump, measured, pooled
+from digsite.track.core.jumps import Change, Jump, measure_change, pool_q_values
 
 
 def test_size_and_interval_of_a_known_step() -> None:
     inside = 0
     for seed in range(60):
         values = 10 + 2 * (np.arange(200) >= 100) + 0.5 * np.random.default_rng(seed).standard_normal(200)
-        jump = measured(Change(100, 100, 100), values, np.arange(200) * 25.0)
+        jump = measure_change(Change(100, 100, 100), values, np.arange(200) * 25.0)
         inside += jump.change_low <= 2 <= jump.change_high
         assert jump.step == 2500
         assert jump.direction == "up"
@@ -24,7 +24,7 @@ def test_size_and_interval_of_a_known_step() -> None:
 def test_ramps_keep_their_width_in_steps() -> None:
     u = np.arange(300) - 150 + 0.5
     values = 5 * np.clip(u / 10 + 0.5, 0, 1) + 0.01 * np.random.default_rng(0).standard_normal(300)
-    jump = measured(Change(150, 149, 151, width=10, kind="ramp"), values, np.arange(300) * 4.0)
+    jump = measure_change(Change(150, 149, 151, width=10, kind="ramp"), values, np.arange(300) * 4.0)
     assert jump.width == 40
     assert jump.change == pytest.approx(5, rel=0.05)
     assert jump.speed == pytest.approx(5 / 40, rel=0.05)
@@ -35,9 +35,9 @@ def test_q_values_are_benjamini_hochberg_over_all_series() -> None:
     size = {"before": 1.0, "after": 2.0, "change": 1.0, "change_low": 0.0, "change_high": 2.0}
     rest = {**where, **size, "relative_change": 1.0, "kind": "step"}
     jumps = [Jump(**rest, p=p, q=p) for p in (0.001, 0.02, 0.04)]
-    found = [j.q for j in pooled(jumps, 10)]
+    found = [j.q for j in pool_q_values(jumps, 10)]
     assert found == pytest.approx(false_discovery_control(np.r_[0.001, 0.02, 0.04, np.ones(7)])[:3])
-    assert pooled([Jump(**rest, p=None, q=None)], 3)[0].q is None
+    assert pool_q_values([Jump(**rest, p=None, q=None)], 3)[0].q is None
 
 
 def test_a_staircase_has_neighbors_that_do_not_vary() -> None:

@@ -39,5 +39,5 @@ def test_held_values_with_and_without_a_period() -> None:
 
 def test_dither_stays_in_the_cell_and_repeats() -> None:
     values, quantum = np.arange(50.0), np.full(50, 2.0)
-    once = lattice.dither(values, quantum)
-    assert (np.abs(once - values) <= 1).all() and (once == lattice.dither(values, quantum)).all()
+    once = lattice.spread_over_cells(values, quantum)
+    assert (np.abs(once - values) <= 1).all() and (once == lattice.spread_over_cells(values, quantum)).all()

@@ -5,13 +5,12 @@ import torch
 from torch import nn
 
 from digsite.base.errors import UsageError
-from digsite.track.core.langevin import ChainSettings
-from digsite.track.core.learning_coefficient import estimate_coefficient, split_r_hat
+from digsite.track.core.learning_coefficient import ChainSettings, estimate_coefficient, split_r_hat
 from digsite.track.judge.linear_coefficient import (
     build_linear_network,
     draw_white_inputs,
-    gaussian_loss,
     solve_linear_coefficient,
+    unit_noise_loss,
 )
 
 FEW = ChainSettings(temperature=1e4, chains=8, steps=800, burn=200)
@@ -21,7 +20,7 @@ def estimate(model: nn.Module, width: int, **changes: object):
     x = draw_white_inputs(32, width, seed=1)
     with torch.no_grad():
         y = model(x)
-    return estimate_coefficient(model, (x, y), loss=gaussian_loss, settings=FEW, **changes)
+    return estimate_coefficient(model, (x, y), loss=unit_noise_loss, settings=FEW, **changes)
 
 
 def test_a_regular_model_has_half_its_parameters() -> None:
@@ -56,7 +55,7 @@ def test_batches_and_any_module() -> None:
 def test_weights_that_are_no_minimum_are_said_to_be_none() -> None:
     model = nn.Linear(4, 3, bias=False)
     x = draw_white_inputs(32, 4, seed=1)
-    found = estimate_coefficient(model, (x, torch.zeros(32, 3)), loss=gaussian_loss, settings=FEW)
+    found = estimate_coefficient(model, (x, torch.zeros(32, 3)), loss=unit_noise_loss, settings=FEW)
     assert found.value < 0 and "no minimum, train on" in found.warnings[0]
 
 

@@ -4,7 +4,7 @@ import torch
 
 from digsite.models import build, parse
 from digsite.track import EnsembleTracker
-from digsite.track.subjects.tracked import pack, unpack
+from digsite.track.subjects.tracked import pack_trackers, unpack_runs
 from digsite.train import Member, train_ensemble
 
 MODEL = build(parse({"kind": "mlp", "sizes": [5, 8, 3]}))
@@ -30,8 +30,8 @@ def test_same_as_alone_and_seeds_differ() -> None:
 
 def test_packing_keeps_everything() -> None:
     tracker = tracked([1, 2])
-    stored = pack(tracker.trackers, ["stable_rank", "cka_to_final"])
-    runs = unpack(stored, {"name": "a", "family": "mlp", "arch": "a", "dataset": "d"}, [1, 2])
+    stored = pack_trackers(tracker.trackers, ["stable_rank", "cka_to_final"])
+    runs = unpack_runs(stored, {"name": "a", "family": "mlp", "arch": "a", "dataset": "d"}, [1, 2])
     assert [r.name for r in runs] == ["a_seed1", "a_seed2"]
     for run, one in zip(runs, tracker.trackers, strict=True):
         for series in run.series("stable_rank"):

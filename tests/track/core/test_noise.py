@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from digsite.track.core import noise, stepfit
-from digsite.track.judge.harness import ar
+from digsite.track.core import noise
+from digsite.track.judge.null_series import draw_two_root_process
 
 RNG = np.random.default_rng(0)
 T = np.arange(400)
@@ -12,14 +12,16 @@ T = np.arange(400)
 
 @pytest.mark.parametrize(("first", "second"), [(0.0, 0.0), (0.8, 0.0), (1.0, 0.0), (1.0, 0.6)])
 def test_roots_are_found(first: float, second: float) -> None:
-    found = noise.memory(ar((first, second), 60, 400, np.random.default_rng(1))).mean(0)
+    found = noise.fit_two_roots(
+        draw_two_root_process((first, second), 60, 400, np.random.default_rng(1))
+    ).mean(0)
     assert found == pytest.approx([first, second], abs=0.09)
 
 
 def test_trends_and_steps_do_not_look_like_memory() -> None:
     rows = np.random.default_rng(2).standard_normal((40, 400))
     for shape in (0.5 * T, 20 * np.exp(-T / 40), 5.0 * (T > 200)):
-        assert noise.memory(rows + shape)[:, 0].mean() < 0.12
+        assert noise.fit_two_roots(rows + shape)[:, 0].mean() < 0.12
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.1, 3.0])
@@ -43,8 +45,8 @@ def test_spikes_are_cut_and_steps_pass() -> None:
 
 
 def test_whitening_undoes_the_recursion() -> None:
-    rows = ar((0.7, 0.4), 1, 3000, np.random.default_rng(6))
-    rest = stepfit.whiten(rows, (0.7, 0.4))[0]
+    rows = draw_two_root_process((0.7, 0.4), 1, 3000, np.random.default_rng(6))
+    rest = noise.whiten_roots(rows, (0.7, 0.4))[0]
     lag = np.corrcoef(rest[1:], rest[:-1])[0, 1]
     assert abs(lag) < 0.05
-    assert ar((0.7, 0.4), 200, 400, RNG).std() == pytest.approx(1, rel=0.05)
+    assert draw_two_root_process((0.7, 0.4), 200, 400, RNG).std() == pytest.approx(1, rel=0.05)

@@ -42,7 +42,7 @@ def test_the_ring_keeps_weights_from_before_the_jump() -> None:
     for step, value in enumerate(values):
         with torch.no_grad():
             model.weight.fill_(float(step))
-        ring.watch(step, {"layer": value})
+        ring.watch_series(step, {"layer": value})
     step, name, saved = caught[0]
     assert name == "layer" and 50 <= step <= 54
     assert min(saved) < 50

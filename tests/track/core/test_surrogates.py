@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from digsite.track.core import surrogates
-from digsite.track.core.jumptest import Search
-from digsite.track.judge.families import draw_process, draw_smooth
+from digsite.track.core.jumptest import JumpSearch
+from digsite.track.judge.null_series import draw_process, draw_smooth
 
 
 def test_random_phases_keep_the_power_of_every_frequency() -> None:
@@ -24,7 +24,7 @@ def test_probabilities_are_even_without_jumps(kind: str) -> None:
         "walk + noise": lambda: draw_process(1, 60, 100, rng) + rng.standard_normal((60, 100)),
         "smooth": lambda: draw_smooth(4, 60, 100, rng),
     }[kind]()
-    p = np.array([Search(row, np.zeros(100)).strongest()[2] for row in rows])
+    p = np.array([JumpSearch(row, np.zeros(100)).strongest_change()[2] for row in rows])
     assert np.mean(p < 0.05) <= 0.17  # 60 series at a true rate of .05 give more with probability .001
     assert 0.1 < np.mean(p < 0.5) < 0.8  # local scaling makes smooth series calmer than their surrogates
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from digsite.track.core import tails, whittle
-from digsite.track.judge.families import draw_process
+from digsite.track.core import whittle
+from digsite.track.judge.null_series import draw_process
 
 
 def test_covariances_of_known_models() -> None:
@@ -31,8 +31,8 @@ def test_measurement_noise_is_told_from_the_process() -> None:
 def test_innovations_are_white_and_tails_are_seen() -> None:
     rng = np.random.default_rng(1)
     gaussian = draw_process(0.8, 12, 600, rng)
-    errors = [tails.innovations(np.diff(row), whittle.fit_noise(np.diff(row))) for row in gaussian]
+    errors = [whittle.prediction_errors(np.diff(row), whittle.fit_noise(np.diff(row))) for row in gaussian]
     assert abs(np.mean([np.corrcoef(e[1:], e[:-1])[0, 1] for e in errors])) < 0.08
-    assert np.mean([np.isinf(tails.tail_freedom(e)) for e in errors]) > 0.7
-    heavy = [tails.tail_freedom(rng.standard_t(3, 600)) for _ in range(12)]
+    assert np.mean([np.isinf(whittle.tail_freedom(e)) for e in errors]) > 0.7
+    heavy = [whittle.tail_freedom(rng.standard_t(3, 600)) for _ in range(12)]
     assert 2 <= np.median(heavy) <= 5

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from digsite.track.experiments.showing import course, show_courses, show_spectra
+from digsite.track.experiments.showing import show_courses, show_member_course, show_spectra
 from digsite.track.subjects.tracked import TrackedRun
 
 
@@ -31,13 +31,13 @@ class Recorder:
 
 
 def test_means_with_the_least_and_the_greatest_seed():
-    table, bands = course([tracked("x", 0.0), tracked("y", 2.0)], "rank")
+    table, bands = show_member_course([tracked("x", 0.0), tracked("y", 2.0)], "rank")
     assert list(table["a"]) == [2, 3, 4] and list(table["b greatest"]) == [6, 7, 8]
     assert bands == [["a least", "a greatest"], ["b least", "b greatest"]]
 
 
 def test_one_seed_has_no_band():
-    table, bands = course([tracked("x", 0.0)], "rank")
+    table, bands = show_member_course([tracked("x", 0.0)], "rank")
     assert list(table.columns) == ["step", "a", "b"] and bands == []
 
 

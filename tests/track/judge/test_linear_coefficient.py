@@ -11,8 +11,8 @@ from digsite.base.errors import UsageError
 from digsite.track.judge.linear_coefficient import (
     build_linear_network,
     draw_white_inputs,
-    gaussian_loss,
     solve_linear_coefficient,
+    unit_noise_loss,
 )
 
 WIDTH = st.integers(1, 9)
@@ -63,4 +63,4 @@ def test_networks_are_at_a_minimum_of_the_rank_that_is_asked() -> None:
     assert ranks == [3, 3, 3]
     x = draw_white_inputs(32, 6, seed=1)
     assert torch.allclose(x.T @ x / 32, torch.eye(6), atol=1e-5)
-    assert gaussian_loss(model(x), model(x)).item() == 0
+    assert unit_noise_loss(model(x), model(x)).item() == 0

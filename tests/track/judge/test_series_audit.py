@@ -179,14 +179,14 @@ def test_a_hub_that_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_verb(clean: Path, tmp_path: Path) -> None:
-    from digsite.cli.track import command
+    from digsite.cli.track import track_command
 
     runner = CliRunner()
-    answer = runner.invoke(command, [str(clean), "--audit"])
+    answer = runner.invoke(track_command, [str(clean), "--audit"])
     assert answer.output == "audit: 41 checkpoints, nothing is wrong with the series.\n"
     listed = tmp_path / "references.txt"
     listed.write_text("\n".join(f"file:{clean}/step_{100 * i}.safetensors" for i in (0, 2, 1, 3)))
-    answer = runner.invoke(command, [str(listed), "--audit", "--json"])
+    answer = runner.invoke(track_command, [str(listed), "--audit", "--json"])
     assert json.loads(answer.output)["audit"]["findings"][0]["what"].startswith(
         "the list goes back at step 100"
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digsite.track.judge.windows import course, hits, rise_window, steepest
+from digsite.track.judge.windows import count_hits, dating_course, rise_window, steepest_step
 
 STEPS = np.arange(0, 1000, 10.0)
 LOGISTIC = 1 / (1 + np.exp(-(STEPS - 400) / 50))
@@ -20,20 +20,20 @@ def test_the_window_of_a_logistic_is_known() -> None:
 def test_hits_and_their_null() -> None:
     windows = [rise_window(STEPS, LOGISTIC)] * 10
     rng = np.random.default_rng(0)
-    sure = hits(windows, [[400.0]] * 10, 1000, rng)
+    sure = count_hits(windows, [[400.0]] * 10, 1000, rng)
     assert sure.found == 10 and sure.null == pytest.approx(2.2, abs=0.7) and sure.p < 0.01
-    none = hits(windows, [[]] * 10, 1000, rng)
+    none = count_hits(windows, [[]] * 10, 1000, rng)
     assert none.found == 0 and none.p == 1
 
 
 def test_the_steepest_place_of_a_smooth_curve() -> None:
-    assert steepest(LOGISTIC, STEPS) == pytest.approx(400, abs=20)
-    assert steepest(np.ones(100), STEPS) is None
-    assert steepest(np.full(100, np.nan), STEPS) is None
+    assert steepest_step(LOGISTIC, STEPS) == pytest.approx(400, abs=20)
+    assert steepest_step(np.ones(100), STEPS) is None
+    assert steepest_step(np.full(100, np.nan), STEPS) is None
 
 
 def test_a_course_is_corrected_for_how_many_were_looked_at() -> None:
     windows = [rise_window(STEPS, LOGISTIC)] * 10
-    few, many = (course("l", "m", windows, [400.0] * 10, 1000, tests) for tests in (1, 50))
+    few, many = (dating_course("l", "m", windows, [400.0] * 10, 1000, tests) for tests in (1, 50))
     assert few.found == 10 and many.p == pytest.approx(50 * few.p)
     assert few.p == pytest.approx((few.chance / 10) ** 10, rel=0.01)

@@ -41,7 +41,7 @@ class Budget:
         if self._steps == SLOW:
             self._slow_until = time.process_time()
 
-    def arrive(self) -> None:
+    def enter_tracker(self) -> None:
         """Control comes from the training loop."""
         now = time.process_time()
         if self._left_at is not None and self._begun:
@@ -68,11 +68,11 @@ class Budget:
         self._worked = self._begun and self._booked > 0
         self._left_at, self._begun, self._booked = now, True, 0.0
 
-    def resume(self) -> None:
+    def resume_training(self) -> None:
         """After other work: what has passed since the last step was not training."""
         self._left_at, self._steps, self._worked = time.process_time(), 0, False
 
-    def affordable(self, account: Account, work: str, wanted: int = 1) -> int:
+    def can_afford(self, account: Account, work: str, wanted: int = 1) -> int:
         """How many of the wanted units of work fit; of work of unknown cost one is tried."""
         if self.share is None:
             return wanted
@@ -85,7 +85,7 @@ class Budget:
         return fits
 
     @contextmanager
-    def booked(self, account: Account, work: str, units: int = 1) -> Iterator[None]:
+    def booked_time(self, account: Account, work: str, units: int = 1) -> Iterator[None]:
         """Measures a piece of work and learns the cost of a unit as a running mean."""
         start = time.process_time()
         yield

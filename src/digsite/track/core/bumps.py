@@ -145,7 +145,7 @@ def evened_increments(values: np.ndarray) -> np.ndarray:
     """
     increments = noise.cut_spikes(np.diff(values)[None])[0]
     rough = increments[None] - noise.running_median(increments[None], noise.CENTER)
-    scale = noise.local_scale(rough)[0]
+    scale = noise.clipped_scale(rough)[0]
     middle = float(np.median(scale))
     if middle <= NOISY * float(increments.std()):
         return increments

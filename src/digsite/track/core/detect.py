@@ -16,7 +16,7 @@ from digsite.base.errors import UsageError, name_nearest
 from digsite.track.core import noise, smooth
 from digsite.track.core.contrasts import rise_profile
 from digsite.track.core.detectors import edge
-from digsite.track.core.jumps import Change, Jump, Kind, measured, measured_transition, pooled
+from digsite.track.core.jumps import Change, Jump, Kind, measure_change, measured_transition, pool_q_values
 from digsite.track.core.series import Series, make_series, need_samples
 
 LEVEL_CHANGES: tuple[Kind, ...] = ("step", "ramp")
@@ -35,7 +35,7 @@ class Finds:
 
 
 @cache
-def detectors() -> Mapping[str, Any]:
+def detector_family() -> Mapping[str, Any]:
     return families.scan_family("digsite.track.core.detectors")
 
 
@@ -75,8 +75,8 @@ def finds_of(
 ) -> Finds:
     """Jumps of the wanted kinds in time order, and what `edge` says where it cannot tell."""
     kinds = tuple(kinds)
-    if detector not in detectors():
-        raise UsageError(f"There is no detector '{detector}'. {name_nearest(detector, detectors())}")
+    if detector not in detector_family():
+        raise UsageError(f"There is no detector '{detector}'. {name_nearest(detector, detector_family())}")
     need_samples(series)
     if series.constant:
         return Finds([])
@@ -85,9 +85,9 @@ def finds_of(
         verdict = edge.judge_values(series.values, **options)
         changes, because = verdict.changes, verdict.because
     else:
-        changes = detectors()[detector].detect(series.values, **options)
+        changes = detector_family()[detector].detect(series.values, **options)
     wanted = [change for change in changes if change.kind in kinds]
-    jumps = [measured(change, series.values, series.steps, wanted) for change in wanted]
+    jumps = [measure_change(change, series.values, series.steps, wanted) for change in wanted]
     if "transition" in kinds and detector == "edge" and not because:
         levels = [c for c in changes if c.kind in LEVEL_CHANGES]
         smooth_ones, shadows = find_transitions(series, levels)
@@ -132,8 +132,8 @@ def finds_of_all(
     """
     found = [(series, finds_of(series, detector, **options)) for series in many]
     tests = sum(not finds.because for _, finds in found)
-    smooth_ones = iter(pooled(_of_kind(found, True), tests))
-    abrupt_ones = iter(pooled(_of_kind(found, False), tests))
+    smooth_ones = iter(pool_q_values(_of_kind(found, True), tests))
+    abrupt_ones = iter(pool_q_values(_of_kind(found, False), tests))
     out = []
     for series, finds in found:
         named = [next(smooth_ones if jump.kind == "transition" else abrupt_ones) for jump in finds.jumps]

@@ -30,7 +30,7 @@ class WarningModel:
     bias: float
     threshold: float = float("inf")
 
-    def score(self, features: Float[np.ndarray, "n f"]) -> Float[np.ndarray, " n"]:
+    def score_features(self, features: Float[np.ndarray, "n f"]) -> Float[np.ndarray, " n"]:
         """Log odds that a transition is under way; features: as `online_features` makes them, nan where there is no past."""
         return ((features - self.center) / self.scale) @ self.weights + self.bias
 

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from digsite.track.core import stepfit
+from digsite.track.core.contrasts import rise_profile
 from digsite.track.core.smooth import SmoothChange
 
+HALF_WINDOW = 32  # samples on either side of a change in which its size is read
 Kind = Literal["step", "ramp", "spike", "kink", "transition"]
 
 
@@ -59,9 +60,11 @@ class Jump:
         return "up" if self.change > 0 else "down"
 
 
-def measured(change: Change, values: np.ndarray, steps: np.ndarray, others: Sequence[Change] = ()) -> Jump:
+def measure_change(
+    change: Change, values: np.ndarray, steps: np.ndarray, others: Sequence[Change] = ()
+) -> Jump:
     """Add size with interval, speed, and the times in training steps."""
-    size_of = excursion if change.kind == "spike" else level_change
+    size_of = spike_height if change.kind == "spike" else level_change
     before, size, error = size_of(change, values, others)
     at = _time_between(steps, change.index)
     duration = max(float(np.mean(np.diff(steps))) * change.width, np.finfo(float).tiny)
@@ -123,11 +126,11 @@ def _time_between(steps: np.ndarray, index: int) -> float:
 def level_change(change: Change, values: np.ndarray, others: Sequence[Change]) -> tuple[float, float, float]:
     """Level before, size and its standard error from a line plus rise around the change, between its neighbors."""
     edges = [other.index for other in others if other.index != change.index]
-    reach = stepfit.HALF + change.width // 2
+    reach = HALF_WINDOW + change.width // 2
     start = max([change.index - reach, 0, *(e for e in edges if e <= change.index - 3)])
     stop = min([change.index + reach, len(values), *(e for e in edges if e >= change.index + 3)])
     u = np.arange(start, stop) - change.index + 0.5
-    rise = stepfit.rise(u, change.width)
+    rise = rise_profile(u, change.width)
     design = np.stack([np.ones_like(u), u, rise], axis=1)
     piece = values[start:stop]
     coef, *_ = np.linalg.lstsq(design, piece, rcond=None)
@@ -146,7 +149,7 @@ def _neighbors_agree(residual: np.ndarray) -> float:
     return float(np.clip(now @ before / spread, 0, 0.95)) if spread > 0 else 0.0
 
 
-def excursion(change: Change, values: np.ndarray, others: Sequence[Change]) -> tuple[float, float, float]:
+def spike_height(change: Change, values: np.ndarray, others: Sequence[Change]) -> tuple[float, float, float]:
     """Level around a spike, its height and the standard error from its neighbors."""
     stop = change.index + change.width
     around = np.r_[values[max(change.index - 4, 0) : change.index], values[stop : stop + 4]]
@@ -155,7 +158,7 @@ def excursion(change: Change, values: np.ndarray, others: Sequence[Change]) -> t
     return float(np.median(around)), float(height), float(around.std(ddof=1))
 
 
-def pooled(jumps: Sequence[Jump], tests: int) -> list[Jump]:
+def pool_q_values(jumps: Sequence[Jump], tests: int) -> list[Jump]:
     """q-values by Benjamini-Hochberg over all `tests` series; series without a jump count with p = 1."""
     known = [jump.p for jump in jumps if jump.p is not None]
     if not known:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digsite.track.core import contrasts, noise, shapes, surrogates, tails, whittle
+from digsite.track.core import contrasts, noise, shapes, surrogates, whittle
 from digsite.track.core.shapes import FittedChange
 
 TABLE = Path(__file__).with_name("jumptest_null.json")
@@ -28,19 +28,19 @@ MISSES = 12  # places that bend and do not break, before the search is given up
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundChange:
     """A change and the chance of one as large somewhere in such a series without jumps."""
 
     change: FittedChange
     p: float
 
 
-class Search:
+class JumpSearch:
     """One series under test. `values` (n,) are free of spikes; `quantum` (n,) is the step of their lattice or zero."""
 
     def __init__(self, values: np.ndarray, quantum: np.ndarray, barred: np.ndarray | None = None) -> None:
         self.values = values
-        self.scale = local_scale(np.diff(values))
+        self.scale = increment_scale(np.diff(values))
         self.quantum = quantum / np.r_[self.scale[:1], self.scale]
         self.bank = contrasts.usable_bank(len(values))
         self.kinks = [k for k, one in enumerate(self.bank) if one.kink]
@@ -54,7 +54,7 @@ class Search:
         calm, calmest = self.without_rivals()
         calm = calm if len(values) >= SHORT else self.increments
         self.noise = whittle.fit_noise(calmest)
-        self.freedom = tails.tail_freedom(tails.innovations(calmest, self.noise))
+        self.freedom = whittle.tail_freedom(whittle.prediction_errors(calmest, self.noise))
         self.null, self.kink_null = surrogates.surrogate_nulls(calm, freedom=self.freedom)
         self.covariance = self.noise.increment_covariance(2 * shapes.FAR)
         fresh = np.zeros((len(self.bank), len(values) + 1), dtype=bool)
@@ -99,7 +99,7 @@ class Search:
             calm = calm - shape if count else calm
         return calm, calmest
 
-    def strongest(self, kinks: bool = False) -> tuple[int, int, float]:
+    def strongest_change(self, kinks: bool = False) -> tuple[int, int, float]:
         """Filter, place and uncorrected chance of the largest level change (or kink) that is not barred."""
         null = self.kink_null if kinks else self.null
         size = np.abs(self.contrasts_of(self.increments))
@@ -123,7 +123,7 @@ class Search:
         gradual = np.array([one.width > 1 for one in self.bank])
         return float(size.min()), float(size[gradual].min()) if gradual.any() else float("inf")
 
-    def bar(self, place: int, bends: bool) -> None:
+    def bar_place(self, place: int, bends: bool) -> None:
         """No second find close by; a filter that takes trends for changes is silent in a whole bend."""
         self.barred[:, max(place - MARGIN, 0) : place + MARGIN] = True
         if bends:
@@ -133,43 +133,43 @@ class Search:
 
 def find_changes(
     values: np.ndarray, quantum: np.ndarray, alpha: float, most: int, floor: float
-) -> list[Found]:
+) -> list[FoundChange]:
     """Changes with family-wise error `alpha`, at most `most`, none smaller than `floor`.
 
     After each find the noise is learned anew from what is left, as the jump no longer hides it.
     """
-    search = Search(values, quantum)
-    found: list[Found] = []
+    search = JumpSearch(values, quantum)
+    found: list[FoundChange] = []
     left = values
     for _ in range(most + MISSES):
-        k, index, raw = search.strongest()
-        p = corrected_p(raw, len(values))
+        k, index, raw = search.strongest_change()
+        p = corrected_jump_p(raw, len(values))
         if p > alpha:
-            k, index, raw = search.strongest(kinks=True)
-            p = corrected_p(raw, len(values))
+            k, index, raw = search.strongest_change(kinks=True)
+            p = corrected_jump_p(raw, len(values))
         if p > alpha or len(found) == most:
             break
         change = search.fitted_change(k, index)
         real = change.shape != "bend" and abs(change.size) > floor
-        search.bar(index, bends=not real)
+        search.bar_place(index, bends=not real)
         if real:
-            search.bar(change.index, bends=False)
+            search.bar_place(change.index, bends=False)
             left = left - change.profile(len(values))
-            found.append(Found(change, p))
-            search = Search(left, quantum, search.barred)
+            found.append(FoundChange(change, p))
+            search = JumpSearch(left, quantum, search.barred)
     return found
 
 
-def local_scale(increments: np.ndarray) -> np.ndarray:
+def increment_scale(increments: np.ndarray) -> np.ndarray:
     """Relative strength of the increments along the series, about one, blind to trends and single steps."""
-    pieces, middles = noise.windows(increments[None])
+    pieces, middles = noise.cut_windows(increments[None])
     trend = noise.spread_knots(np.median(pieces, axis=-1), middles, len(increments))
-    scale = noise.local_scale(increments[None] - trend)[0]
+    scale = noise.clipped_scale(increments[None] - trend)[0]
     scale = np.maximum(scale, 1e-9 * float(np.abs(increments).max()) + np.finfo(float).tiny)
     return scale / np.exp(np.log(scale).mean())
 
 
-def corrected_p(raw: float, samples: int) -> float:
+def corrected_jump_p(raw: float, samples: int) -> float:
     """The share of series without jumps whose uncorrected probability is as small."""
     at, levels = null_knots(samples)
     x, y = -np.log(max(raw, 1e-300)), -np.log(levels)
@@ -187,12 +187,12 @@ def raw_p(p: float, samples: int) -> float:
 
 def null_knots(samples: int) -> tuple[np.ndarray, np.ndarray]:
     """At this length: minus the logarithm of the uncorrected probability at each corrected level, and the levels."""
-    sizes, levels, knots = _null_table()
+    sizes, levels, knots = _jump_null_table()
     x = np.log(samples)
     return np.array([np.interp(x, np.log(sizes), column) for column in knots.T]), levels
 
 
 @lru_cache(maxsize=1)
-def _null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _jump_null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     stored = json.loads(TABLE.read_text())
     return np.array(stored["sizes"]), np.array(stored["levels"]), np.array(stored["minus_log"])

@@ -70,7 +70,7 @@ def precision_step(values: np.ndarray) -> np.ndarray:
     return np.zeros(len(values))
 
 
-def dither(values: np.ndarray, quantum: np.ndarray) -> np.ndarray:
+def spread_over_cells(values: np.ndarray, quantum: np.ndarray) -> np.ndarray:
     """Values spread evenly over their cells of the lattice, by a fixed draw: ties without a choice."""
     return values + (np.random.default_rng(len(values)).random(len(values)) - 0.5) * quantum
 

@@ -39,20 +39,20 @@ class EnsembleTracker:
 
     def __call__(self, step: int, ensemble: Ensemble) -> None:
         if not self.trackers:
-            self._begin(ensemble)
+            self._begin_trackers(ensemble)
         elif step > self.trackers[0].count:
             params = ensemble.params
             losses = ensemble.losses.tolist()
             for i, (tracker, module) in enumerate(zip(self.trackers, self._modules, strict=True)):
-                overwrite(module, {name: value[i] for name, value in params.items()})
+                overwrite_parameters(module, {name: value[i] for name, value in params.items()})
                 tracker.observe(step, losses[i])
             if self.listen is not None:
-                self.listen(step, self._means(step, losses))
+                self.listen(step, self._member_means(step, losses))
         if ensemble.done:
             for tracker in self.trackers:
                 tracker.close()
 
-    def _means(self, step: int, losses: list[float]) -> dict[str, float]:
+    def _member_means(self, step: int, losses: list[float]) -> dict[str, float]:
         """Measures are read out several samples at a time: they are here at every few samples, the loss at each."""
         found: dict[str, list[float]] = {"loss": losses}
         for tracker in self.trackers:
@@ -63,7 +63,7 @@ class EnsembleTracker:
                         found.setdefault(measure, []).append(value)
         return {name: sum(values) / len(values) for name, values in found.items()}
 
-    def _begin(self, ensemble: Ensemble) -> None:
+    def _begin_trackers(self, ensemble: Ensemble) -> None:
         self._modules = [ensemble.module(i) for i in range(len(ensemble.members))]
         names = self.names or [f"seed{member.seed}" for member in ensemble.members]
         self.trackers = [
@@ -75,7 +75,7 @@ class EnsembleTracker:
         return [series for tracker in self.trackers for series in tracker.series(measure)]
 
 
-def overwrite(module: nn.Module, params: Mapping[str, Tensor]) -> None:
+def overwrite_parameters(module: nn.Module, params: Mapping[str, Tensor]) -> None:
     """Copies values into a module's parameters and buffers of the same names."""
     own = module.state_dict()
     with torch.no_grad():

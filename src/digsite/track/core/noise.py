@@ -16,8 +16,17 @@ GRID = np.linspace(0, 1, 51)
 # E[min(z^2, k^2)] for a standard normal and k = 1.5: makes the clipped variance consistent.
 HUBER_BETA = 0.7785
 
+LOST = 2  # samples that whitening by two roots takes from the start
 
-def windows(rows: np.ndarray, width: int = WINDOW, knot: int = KNOT) -> tuple[np.ndarray, np.ndarray]:
+
+def whiten_roots(columns: np.ndarray, roots: tuple[float, float]) -> np.ndarray:
+    """(1 - a L)(1 - b L) x along the last axis, LOST samples shorter; (0, 0) leaves white noise as it is, (1, 0) a walk's steps."""
+    for root in roots:
+        columns = columns[..., 1:] - root * columns[..., :-1]
+    return columns
+
+
+def cut_windows(rows: np.ndarray, width: int = WINDOW, knot: int = KNOT) -> tuple[np.ndarray, np.ndarray]:
     """Overlapping pieces of each row, (rows, pieces, width), and the middle index of each piece."""
     n = rows.shape[-1]
     width = min(width, n)
@@ -36,17 +45,17 @@ def spread_knots(at_knots: np.ndarray, middles: np.ndarray, n: int) -> np.ndarra
     return at_knots[..., right - 1] * (1 - weight) + at_knots[..., right] * weight
 
 
-def local_scale(rows: np.ndarray) -> np.ndarray:
+def clipped_scale(rows: np.ndarray) -> np.ndarray:
     """Root mean square in a sliding window, with values beyond four medians cut back to that.
 
     The mean stands in where the median is near zero: a running median leaves many exact zeros.
     """
-    pieces, middles = windows(np.abs(rows))
-    cap = 4 * _typical(pieces)[..., None]
+    pieces, middles = cut_windows(np.abs(rows))
+    cap = 4 * _typical_size(pieces)[..., None]
     return spread_knots(np.sqrt(np.mean(np.minimum(pieces, cap) ** 2, axis=-1)), middles, rows.shape[-1])
 
 
-def _typical(pieces: np.ndarray) -> np.ndarray:
+def _typical_size(pieces: np.ndarray) -> np.ndarray:
     return np.maximum(np.median(pieces, axis=-1), 0.5 * pieces.mean(axis=-1))
 
 
@@ -54,12 +63,12 @@ def running_median(rows: np.ndarray, width: int) -> np.ndarray:
     return median_filter(rows, size=(1, min(width, rows.shape[-1])), mode="nearest")
 
 
-def slope(rows: np.ndarray) -> np.ndarray:
+def median_trend(rows: np.ndarray) -> np.ndarray:
     """A curve with the local median of the increments as its increments: trends without steps.
 
     A running median is blind to noise on a steep slope, so slopes come off before medians are taken.
     """
-    pieces, middles = windows(np.diff(rows))
+    pieces, middles = cut_windows(np.diff(rows))
     steps = spread_knots(np.median(pieces, axis=-1), middles, rows.shape[-1] - 1)
     return np.concatenate([np.zeros((len(rows), 1)), np.cumsum(steps, axis=-1)], axis=-1)
 
@@ -70,28 +79,28 @@ def cut_spikes(rows: np.ndarray, medians: float = 4.0) -> np.ndarray:
     Medians of the distance, 2.3 standard deviations of Gaussian noise: heavy tails would widen a standard deviation,
     and what it lets through makes one false jump in seven long series of t3 noise.
     """
-    trend = slope(rows)
+    trend = median_trend(rows)
     middle = running_median(rows - trend, 5) + trend
     off = rows - middle
-    pieces, at = windows(np.abs(off))
+    pieces, at = cut_windows(np.abs(off))
     # One huge spike would carry half the mean away.
-    pieces = np.minimum(pieces, 4 * _typical(pieces)[..., None])
-    cap = medians * spread_knots(_typical(pieces), at, rows.shape[-1])
+    pieces = np.minimum(pieces, 4 * _typical_size(pieces)[..., None])
+    cap = medians * spread_knots(_typical_size(pieces), at, rows.shape[-1])
     return middle + np.clip(off, -cap, cap)
 
 
 def innovation_scale(innovations: np.ndarray) -> np.ndarray:
     """Local standard deviation of white noise on top of a trend with steps."""
-    level = innovations - slope(innovations)
-    return local_scale(level - running_median(level, CENTER)) / CENTERED_SD
+    level = innovations - median_trend(innovations)
+    return clipped_scale(level - running_median(level, CENTER)) / CENTERED_SD
 
 
-def root(rows: np.ndarray) -> np.ndarray:
+def fit_root(rows: np.ndarray) -> np.ndarray:
     """The AR(1) coefficient of each row from its robust variogram: gamma(h) is proportional to 1 - phi^h.
 
     Increments are taken about their local median, so a trend drops out and a step is a few outliers among many.
     """
-    scale = np.maximum(local_scale(np.diff(rows)), np.finfo(float).tiny)
+    scale = np.maximum(clipped_scale(np.diff(rows)), np.finfo(float).tiny)
     gamma = np.stack([_increment_variance(rows, lag, scale) for lag in LAGS], axis=-1)
     ratios = np.log(np.maximum(gamma[:, 1:], 1e-12) / np.maximum(gamma[:, :1], 1e-12))
     shape = np.stack([sum(GRID**k for k in range(lag)) for lag in LAGS[1:]], axis=-1)
@@ -99,19 +108,19 @@ def root(rows: np.ndarray) -> np.ndarray:
     return GRID[misfit.argmin(-1)]
 
 
-def memory(rows: np.ndarray) -> np.ndarray:
+def fit_two_roots(rows: np.ndarray) -> np.ndarray:
     """(rows, 2): two roots of the noise's recursion, the second from what the first leaves over.
 
     Training curves sampled finely are smoother than a random walk: their increments have a memory of their own.
     """
-    first = root(rows)
+    first = fit_root(rows)
     rest = rows[:, 1:] - first[:, None] * rows[:, :-1]
-    return np.stack([first, root(rest)], axis=-1)
+    return np.stack([first, fit_root(rest)], axis=-1)
 
 
 def _increment_variance(rows: np.ndarray, lag: int, scale: np.ndarray) -> np.ndarray:
     steps = (rows[:, lag:] - rows[:, :-lag]) / scale[:, : rows.shape[1] - lag]
-    pieces, middles = windows(steps)
+    pieces, middles = cut_windows(steps)
     steps = np.abs(steps - spread_knots(np.median(pieces, axis=-1), middles, steps.shape[-1]))
     variance = (1.4826 * np.median(steps, axis=-1)) ** 2
     for _ in range(3):  # Huber's proposal 2: few iterations from the median are enough

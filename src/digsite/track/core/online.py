@@ -32,8 +32,8 @@ class SequentialTest:
     def update(self, value: float) -> bool:
         """Takes the next value; True when a change is found, after which the test starts afresh."""
         if len(self._past) >= self.window:
-            error = value - self._forecast()
-            spread = self._spread()
+            error = value - self._forecast_next()
+            spread = self._error_spread()
             self._errors.append(error)
             if spread > 0:
                 z = float(np.clip(error / spread, -8, 8))
@@ -51,14 +51,14 @@ class SequentialTest:
             return True
         return False
 
-    def _forecast(self) -> float:
+    def _forecast_next(self) -> float:
         past = np.array(self._past)
         half = self.window // 2
         early, late = np.median(past[:half]), np.median(past[half:])
         slope = (late - early) / half
         return float(late + slope * (self.window - half + 1) / 2)
 
-    def _spread(self) -> float:
+    def _error_spread(self) -> float:
         """Of the forecast errors so far; of the differences before there are enough errors."""
         if len(self._errors) >= 8:
             return float(1.4826 * np.median(np.abs(self._errors)))
@@ -73,17 +73,17 @@ class WeightRing:
         self._ring: deque[tuple[int, dict[str, Tensor]]] = deque(maxlen=size)
         self._tests: dict[str, SequentialTest] = {}
 
-    def watch(self, step: int, values: Mapping[str, float]) -> list[str]:
+    def watch_series(self, step: int, values: Mapping[str, float]) -> list[str]:
         """Call at each sample with the values to watch; returns the names that fired."""
-        self._ring.append((step, self._copy()))
-        fired = [name for name, value in values.items() if self._test(name).update(value)]
+        self._ring.append((step, self._copy_now()))
+        fired = [name for name, value in values.items() if self._test_value(name).update(value)]
         for name in fired:
             self.on_jump(step, name, list(self._ring))
         return fired
 
-    def _test(self, name: str) -> SequentialTest:
+    def _test_value(self, name: str) -> SequentialTest:
         return self._tests.setdefault(name, SequentialTest())
 
-    def _copy(self) -> dict[str, Tensor]:
+    def _copy_now(self) -> dict[str, Tensor]:
         with torch.no_grad():
             return {name: p.detach().cpu().clone() for name, p in self.model.named_parameters()}

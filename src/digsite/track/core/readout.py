@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from digsite.track.core import intrinsic, similarity
-from digsite.track.core.activations import measures
-from digsite.track.core.sampling import unbiased_participation
-from digsite.track.core.spectrum import Grams, Spectrum, squared_singular
+from digsite.base import families
+from digsite.base.contract import Numbers, public_method
+from digsite.track.core import spectrum
+from digsite.track.core.spectrum import Grams, Spectrum, squared_singular, unbiased_participation
 
 Values = dict[str, float]
 KEPT = 32  # singular values of each layer and sample that are kept
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenLayer:
     """A layer at one sample: the Gram of its rows, and raw and centered of its columns where those are fewer."""
 
     layer: str
@@ -32,7 +36,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Row:
+class ReadoutRow:
     """What was read of a layer at a step; `singular` are the largest singular values of the centered rows."""
 
     layer: str
@@ -41,13 +45,13 @@ class Row:
     singular: Tensor | None = None
 
 
-def seen(layer: str, step: int, table: Tensor) -> Seen:
+def see_table(layer: str, step: int, table: Tensor) -> SeenLayer:
     n, d = table.shape
     rows = Grams(table @ table.mT, d)
     if n <= d:
-        return Seen(layer, step, rows)
+        return SeenLayer(layer, step, rows)
     mean, product = table.mean(0), table.mT @ table
-    return Seen(layer, step, rows, torch.stack([product, product - n * torch.outer(mean, mean)]))
+    return SeenLayer(layer, step, rows, torch.stack([product, product - n * torch.outer(mean, mean)]))
 
 
 class Backlog:
@@ -55,7 +59,7 @@ class Backlog:
 
     def __init__(self, size: int = 8) -> None:
         self.size = size
-        self.waiting: list[Seen] = []
+        self.waiting: list[SeenLayer] = []
         self._first: dict[str, Tensor] = {}
         self._previous: dict[str, Tensor] = {}
 
@@ -67,47 +71,59 @@ class Backlog:
     def full(self) -> bool:
         return len(self.steps) >= self.size
 
-    def cheap(self) -> list[Row]:
+    def cheap_rows(self) -> list[ReadoutRow]:
         """What needs no decomposition, of everything that waits; to be asked once."""
-        return [row for part in grouped(self.waiting, lambda s: s.rows.n) for row in self._likenesses(part)]
+        return [
+            row
+            for part in group_by_kind(self.waiting, lambda s: s.rows.n)
+            for row in self._layer_likenesses(part)
+        ]
 
-    def costly(self, steps: Collection[int]) -> list[Row]:
+    def costly_rows(self, steps: Collection[int]) -> list[ReadoutRow]:
         """Spectra and intrinsic dimensions at some of the steps."""
         chosen = [one for one in self.waiting if one.step in steps]
         spectra = [
-            row for part in grouped(chosen, lambda s: (s.side, s.columns is None)) for row in spectra_of(part)
+            row
+            for part in group_by_kind(chosen, lambda s: (s.side, s.columns is None))
+            for row in spectra_of(part)
         ]
-        return spectra + [row for part in grouped(chosen, lambda s: s.rows.n) for row in dimensions_of(part)]
+        return spectra + [
+            row for part in group_by_kind(chosen, lambda s: s.rows.n) for row in dimensions_of(part)
+        ]
 
-    def _likenesses(self, part: list[Seen]) -> list[Row]:
+    def _layer_likenesses(self, part: list[SeenLayer]) -> list[ReadoutRow]:
         now = torch.stack([one.rows.rows for one in part])
-        values = light(Grams(now, now.shape[-1]))
+        values = light_numbers(Grams(now, now.shape[-1]))
         first = torch.stack([self._first.setdefault(one.layer, one.rows.rows) for one in part])
-        past = torch.stack([self._before(one) for one in part])
+        past = torch.stack([self._rows_before(one) for one in part])
         if now.shape[-1] > 3:
-            values["cka_to_init"] = similarity.cka(now, first)
-            values["cka_to_previous"] = similarity.cka(now, past)
-        return _rows(part, values)
+            values["cka_to_init"] = spectrum.cka(now, first)
+            values["cka_to_previous"] = spectrum.cka(now, past)
+        return _readout_rows(part, values)
 
-    def _before(self, one: Seen) -> Tensor:
+    def _rows_before(self, one: SeenLayer) -> Tensor:
         """The layer's Gram at the sample before, which is from now on this one."""
         before = self._previous.get(one.layer, one.rows.rows)
         self._previous[one.layer] = one.rows.rows
         return before
 
 
-def grouped(waiting: Iterable[Seen], kind: Callable[[Seen], Hashable]) -> list[list[Seen]]:
+def group_by_kind(
+    waiting: Iterable[SeenLayer], kind: Callable[[SeenLayer], Hashable]
+) -> list[list[SeenLayer]]:
     """Those of one kind side by side, in the order they came."""
-    found: dict[Hashable, list[Seen]] = {}
+    found: dict[Hashable, list[SeenLayer]] = {}
     for one in waiting:
         found.setdefault(kind(one), []).append(one)
     return list(found.values())
 
 
-def _rows(part: Sequence[Seen], values: Mapping[str, Tensor], singular: Tensor | None = None) -> list[Row]:
+def _readout_rows(
+    part: Sequence[SeenLayer], values: Mapping[str, Tensor], singular: Tensor | None = None
+) -> list[ReadoutRow]:
     numbers = torch.stack([value.double() for value in values.values()], -1).tolist()
     return [
-        Row(
+        ReadoutRow(
             one.layer,
             one.step,
             dict(zip(values, row, strict=True)),
@@ -117,7 +133,7 @@ def _rows(part: Sequence[Seen], values: Mapping[str, Tensor], singular: Tensor |
     ]
 
 
-def light(stack: Grams) -> dict[str, Tensor]:
+def light_numbers(stack: Grams) -> dict[str, Tensor]:
     """What needs no decomposition, for any leading axes; in double precision, as centering cancels digits."""
     stack = Grams(stack.rows.double(), stack.n_features)
     flat = stack.centered
@@ -131,18 +147,20 @@ def light(stack: Grams) -> dict[str, Tensor]:
     return out
 
 
-def spectra_of(part: list[Seen]) -> list[Row]:
+def spectra_of(part: list[SeenLayer]) -> list[ReadoutRow]:
     """Every measure of layers with equal sides, raw and centered, through the smaller Gram."""
     both = Spectrum(
-        torch.linalg.eigvalsh(_pairs(part)).flip(-1).clamp_min(0).double(), part[0].rows.n, part[0].side
+        torch.linalg.eigvalsh(_raw_and_centered(part)).flip(-1).clamp_min(0).double(),
+        part[0].rows.n,
+        part[0].side,
     )
     values: dict[str, Tensor] = {}
-    for name, member in measures().items():
+    for name, member in measure_family().items():
         values[name], values[f"centered/{name}"] = member.measure(both)
-    return _rows(part, values, both.singular[1, :, :KEPT].float())
+    return _readout_rows(part, values, both.singular[1, :, :KEPT].float())
 
 
-def _pairs(part: list[Seen]) -> Tensor:
+def _raw_and_centered(part: list[SeenLayer]) -> Tensor:
     """(2, layers, side, side), raw and centered; centering many at once costs what centering one does."""
     if part[0].columns is not None:
         return torch.stack([one.columns for one in part if one.columns is not None], 1)
@@ -150,12 +168,12 @@ def _pairs(part: list[Seen]) -> Tensor:
     return torch.stack([raw.rows, raw.centered.rows])
 
 
-def dimensions_of(part: list[Seen]) -> list[Row]:
+def dimensions_of(part: list[SeenLayer]) -> list[ReadoutRow]:
     stack = Grams(torch.stack([one.rows.rows for one in part]), part[0].rows.n_features)
-    return _rows(part, {"two_nn": intrinsic.two_nn(intrinsic.squared_distances(stack))})
+    return _readout_rows(part, {"two_nn": spectrum.two_nn(spectrum.squared_distances(stack))})
 
 
-def weights(now: Tensor, first: Tensor) -> Values:
+def weight_numbers(now: Tensor, first: Tensor) -> Values:
     """Spectra of a weight matrix and of what was added to it since the start; kernels count as their input patch."""
     w, update = now.detach().flatten(1), (now - first).detach().flatten(1)
     both = Spectrum(torch.stack([squared_singular(w), squared_singular(update)]), *w.shape)
@@ -166,7 +184,44 @@ def weights(now: Tensor, first: Tensor) -> Values:
         "update/relative": norms[1] / max(norms[0], 1e-30),
     }
     for name in ("stable_rank", "participation_ratio_variance", "entropy_rank", "spectral_norm"):
-        raw, moved = measures()[name].measure(both).tolist()
+        raw, moved = measure_family()[name].measure(both).tolist()
         out[f"weight/{name}"] = raw
         out[f"update/{name}"] = moved
+    return out
+
+
+# One table alone, in double precision and without a budget: what a notebook asks for.
+
+
+@cache
+def measure_family() -> Mapping[str, Any]:
+    return families.scan_family("digsite.track.core.measures")
+
+
+@public_method(holes=("two_nn",), activations=Numbers(2, rows=2))
+def spectra(activations: Float[Tensor, "n d"], *, warn: bool = True) -> dict[str, float]:
+    """Every measure by name, "centered/..." after taking off the mean row, plus the share of energy in the mean.
+
+    `participation_ratio_unbiased` corrects for the finite number of rows; `two_nn` is the nonlinear dimension, NaN where
+    fewer than ten rows differ. Constant activations have no spectrum, and are refused.
+    """
+    # In double precision: rows with a common offset of a thousand spreads lose a quarter of their dimension in single.
+    table = spectrum.check_activations(torch.as_tensor(activations).detach().double())
+    rows = spectrum.row_grams(table)
+    out: dict[str, float] = {}
+    for prefix, centered in (("", False), ("centered/", True)):
+        values = spectrum.table_spectrum(table, centered=centered)
+        out |= {prefix + name: float(member.measure(values)) for name, member in measure_family().items()}
+        if len(table) > 3:
+            unbiased = spectrum.unbiased_participation(rows, centered=centered)
+            out[prefix + "participation_ratio_unbiased"] = float(unbiased)
+    out["mean_share"] = float(rows.mean_share)
+    out["two_nn"] = float(spectrum.two_nn(spectrum.squared_distances(rows)))
+    dimension = out["centered/participation_ratio_variance"]
+    if warn and spectrum.bounded_by_rows(dimension, len(table)):
+        warnings.warn(
+            f"A dimension of {dimension:.1f} from {len(table)} rows is bounded by the rows, not by the network; "
+            f"use at least {4 * dimension:.0f} rows.",
+            stacklevel=2,
+        )
     return out

@@ -84,48 +84,51 @@ def cluster_samples(
     changes: of N samples over T intervals, in all or along one direction. rng: of the exchanges. most: clusters that are tried;
     the number is the one that explains most beyond its null. draws: exchanges for the p-value.
     """
-    curves = _standardized(changes)
+    curves = _standardize_changes(changes)
     sizes = range(2, most + 1)
-    beyond = _explained(curves, sizes) - _explained(_standardized(_exchanged(changes, rng)), sizes)
+    beyond = _explained_share(curves, sizes) - _explained_share(
+        _standardize_changes(_exchange_samples(changes, rng)), sizes
+    )
     count = int(sizes[int(np.argmax(beyond))])
     # That samples go together is judged by their largest common parts, which costs no clustering per exchange.
-    null = [_common_share(_exchanged(changes, rng)) for _ in range(draws)]
+    null = [_common_share(_exchange_samples(changes, rng)) for _ in range(draws)]
     value = _common_share(changes)
     p = (1 + sum(n >= value for n in null)) / (draws + 1)
-    labels, halves = _ordered(changes, KMeans(count, n_init=4, random_state=0).fit_predict(curves), count)  # pyright: ignore[reportArgumentType]
+    means = KMeans(count, n_init=4, random_state=0)  # pyright: ignore[reportArgumentType]
+    labels, halves = _order_labels(changes, means.fit_predict(curves), count)
     return SampleClusters(labels, count, value, float(np.mean(null)), float(p), halves)
 
 
 def _common_share(changes: np.ndarray) -> float:
     """Share of the variance of centered changes that PARTS common curves hold."""
-    centered = _centered(changes)
+    centered = _center_changes(changes)
     power = np.linalg.eigvalsh(centered @ centered.T)[::-1]
     return float(power[:PARTS].sum() / max(power.sum(), 1e-300))
 
 
-def _standardized(changes: np.ndarray) -> np.ndarray:
+def _standardize_changes(changes: np.ndarray) -> np.ndarray:
     """Samples as rows: few principal parts of their centered changes."""
-    u, s, _ = np.linalg.svd(_centered(changes).T, full_matrices=False)
+    u, s, _ = np.linalg.svd(_center_changes(changes).T, full_matrices=False)
     return u[:, :PARTS] * s[:PARTS]
 
 
-def _exchanged(changes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _exchange_samples(changes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.stack([row[rng.permutation(len(row))] for row in changes])
 
 
-def _centered(changes: np.ndarray) -> np.ndarray:
+def _center_changes(changes: np.ndarray) -> np.ndarray:
     """Smoothed over three intervals and less the mean over samples, (intervals, samples)."""
     padded = np.pad(changes, ((1, 1), (0, 0)), mode="edge")
     smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
     return (smooth - smooth.mean(1, keepdims=True)) / (changes.std() + 1e-12)
 
 
-def _explained(curves: np.ndarray, sizes: Sequence[int] | range) -> np.ndarray:
+def _explained_share(curves: np.ndarray, sizes: Sequence[int] | range) -> np.ndarray:
     total = float(((curves - curves.mean(0)) ** 2).sum()) + 1e-300
     return np.array([1 - KMeans(k, n_init=2, random_state=0).fit(curves).inertia_ / total for k in sizes])  # pyright: ignore[reportOptionalOperand, reportArgumentType]
 
 
-def _ordered(changes: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, tuple[int, ...]]:
+def _order_labels(changes: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, tuple[int, ...]]:
     """Labels in the order of the intervals at which half of each cluster's fall is done."""
     halves = []
     for k in range(count):

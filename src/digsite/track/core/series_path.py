@@ -104,11 +104,11 @@ def _worst_detour(distances: np.ndarray, left: Sequence[int]) -> OffPath | None:
     kept = np.asarray(left)
     inner = distances[np.ix_(kept, kept)]
     logs = np.log(ways_over(inner))
-    usual = np.array([_usual(logs, i) for i in range(len(logs))])
+    usual = np.array([_usual_step(logs, i) for i in range(len(logs))])
     excess = logs - usual
-    spread = np.array([_spread(excess, i) for i in range(len(logs))])
+    spread = np.array([_excess_spread(excess, i) for i in range(len(logs))])
     limit = np.maximum(OUTLYING * spread, np.log(LONG))
-    certain = [i for i in range(len(logs)) if excess[i] > limit[i] and _matters(inner, i + 1)]
+    certain = [i for i in range(len(logs)) if excess[i] > limit[i] and _excess_matters(inner, i + 1)]
     if not certain:
         return None
     # Something is wrong; what is, is the one without which the whole path is shortest. A stranger can make a neighbor's ratio
@@ -120,13 +120,13 @@ def _worst_detour(distances: np.ndarray, left: Sequence[int]) -> OffPath | None:
     return OffPath(int(kept[at + 1]), float(np.exp(logs[at])), float(np.exp(usual[at])), None)
 
 
-def _usual(logs: np.ndarray, at: int) -> float:
+def _usual_step(logs: np.ndarray, at: int) -> float:
     """The median of the nearest ways, as many at the ends as in the middle, without the one in question."""
     start = min(max(at - AROUND // 2, 0), max(len(logs) - AROUND, 0))
     return float(np.median(np.delete(logs[start : start + AROUND], at - start)))
 
 
-def _spread(excess: np.ndarray, at: int) -> float:
+def _excess_spread(excess: np.ndarray, at: int) -> float:
     """A robust standard deviation of the nearest excesses; half of the whole series' where those happen to agree."""
     width = 2 * AROUND
     start = min(max(at - AROUND, 0), max(len(excess) - width, 0))
@@ -134,7 +134,7 @@ def _spread(excess: np.ndarray, at: int) -> float:
     return max(near, 0.5 * 1.4826 * float(np.median(np.abs(excess))), SPREAD)
 
 
-def _matters(distances: np.ndarray, at: int) -> bool:
+def _excess_matters(distances: np.ndarray, at: int) -> bool:
     """The excess is no matter of links near zero: where nothing moves, ratios are of rounding errors."""
     links = np.diag(distances, 1)
     around = links[max(at - AROUND // 2, 0) : at + AROUND // 2]

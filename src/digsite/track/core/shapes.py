@@ -53,7 +53,7 @@ class WhitenedWindow:
     root: np.ndarray
     target: np.ndarray
 
-    def whiten(self, columns: np.ndarray) -> np.ndarray:
+    def whiten_columns(self, columns: np.ndarray) -> np.ndarray:
         """`columns` (k, samples in the window) as (m, k)."""
         return solve_triangular(self.root, np.diff(columns, axis=1).T, lower=True, check_finite=False)
 
@@ -79,7 +79,7 @@ def fit_change(series: np.ndarray, index: int, covariance: np.ndarray, degree: i
     """
     n = len(series)
     near = open_window(series, covariance, max(index - NEAR, 0), min(index + NEAR, n))
-    line = orthonormal_span(near, powers(near.time, 1))
+    line = orthonormal_span(near, chebyshev_powers(near.time, 1))
     base = line if degree else line[:, :0]
     places = np.arange(max(index - NUDGE, near.start + 3), min(index + NUDGE + 1, near.stop - 2))
     gain, size, grid = rise_gains(near, base, places)
@@ -88,49 +88,53 @@ def fit_change(series: np.ndarray, index: int, covariance: np.ndarray, degree: i
     bends = np.arange(max(index - KINK_REACH, near.start + 4), min(index + KINK_REACH + 1, near.stop - 3))
     kink_gain, kink_size, kink_at = kink_gains(near, line, bends)
     width = int(grid[best, 1])
-    broken = residue(near.target, line) - kink_gain
-    if broken < residue(near.target, base) - gain.max():
-        smooth = min(residue(near.target, orthonormal_span(near, c)) for c in courses(near.time, 4))
+    broken = squared_residue(near.target, line) - kink_gain
+    if broken < squared_residue(near.target, base) - gain.max():
+        smooth = min(
+            squared_residue(near.target, orthonormal_span(near, c)) for c in smooth_courses(near.time, 4)
+        )
         kind: Shape = "kink" if broken < smooth else "bend"
         return FittedChange(kink_at, kink_at - MARGIN_KINK, kink_at + MARGIN_KINK, 1, kink_size, kind)
     shape: Shape = "step" if width <= 3 else "ramp"
-    if not breaks(series, covariance, near, line, place, width):
+    if not breaks_course(series, covariance, near, line, place, width):
         shape = "bend"
     return FittedChange(place, low, high, width, float(size[best]), shape)
 
 
-def breaks(
+def breaks_course(
     series: np.ndarray, covariance: np.ndarray, near: WhitenedWindow, line: np.ndarray, place: int, width: int
 ) -> bool:
     """Whether the change is more than a smooth course can do, close by and from afar."""
     gain, _, _ = rise_gains(near, line, np.array([place]), (width,))
-    straight = residue(near.target, line) - float(gain[0])
-    smooth = min(residue(near.target, orthonormal_span(near, c)) for c in courses(near.time, 4))
+    straight = squared_residue(near.target, line) - float(gain[0])
+    smooth = min(
+        squared_residue(near.target, orthonormal_span(near, c)) for c in smooth_courses(near.time, 4)
+    )
     if straight > smooth + BEND_MARGIN:
         return False
     far = open_window(series, covariance, max(place - FAR, 0), min(place + FAR, len(series)))
-    spans = [orthonormal_span(far, c) for c in courses(far.time, 4)]
-    base = min(spans, key=lambda span: residue(far.target, span))
+    spans = [orthonormal_span(far, c) for c in smooth_courses(far.time, 4)]
+    base = min(spans, key=lambda span: squared_residue(far.target, span))
     gained, _, _ = rise_gains(far, base, np.array([place]), (width,))
     return float(gained[0]) > BREAK_GAIN
 
 
-def courses(time: np.ndarray, degree: int) -> list[np.ndarray]:
+def smooth_courses(time: np.ndarray, degree: int) -> list[np.ndarray]:
     """Polynomials in time and in log time."""
-    return [powers(time, degree), powers(np.log1p(time), degree)]
+    return [chebyshev_powers(time, degree), chebyshev_powers(np.log1p(time), degree)]
 
 
-def powers(time: np.ndarray, degree: int) -> np.ndarray:
+def chebyshev_powers(time: np.ndarray, degree: int) -> np.ndarray:
     """(degree, samples) Chebyshev polynomials on the window, without the constant, to which increments are blind."""
     u = 2 * (time - time[0]) / (time[-1] - time[0]) - 1
     return np.polynomial.chebyshev.chebvander(u, degree).T[1:]
 
 
 def orthonormal_span(window: WhitenedWindow, columns: np.ndarray) -> np.ndarray:
-    return np.linalg.qr(window.whiten(columns))[0]
+    return np.linalg.qr(window.whiten_columns(columns))[0]
 
 
-def residue(target: np.ndarray, basis: np.ndarray) -> float:
+def squared_residue(target: np.ndarray, basis: np.ndarray) -> float:
     return float(np.sum((target - basis @ (basis.T @ target)) ** 2))
 
 
@@ -153,7 +157,7 @@ def kink_gains(window: WhitenedWindow, base: np.ndarray, places: np.ndarray) -> 
 def projected_gains(
     window: WhitenedWindow, base: np.ndarray, profiles: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    left = window.whiten(profiles)
+    left = window.whiten_columns(profiles)
     left = left - base @ (base.T @ left)
     norm2 = np.maximum((left**2).sum(0), 1e-12)
     product = left.T @ window.target

@@ -98,7 +98,7 @@ def judged_stretch(
     best = bumps.fastest_stretch(increments, null, elsewhere)
     if best is None:
         return None
-    return SmoothChange(fit, corrected_p(null.tail_exponent(best.z), len(values)))
+    return SmoothChange(fit, corrected_transition_p(null.tail_exponent(best.z), len(values)))
 
 
 def fit_logistic(values: np.ndarray, stretch: Stretch) -> LogisticFit:
@@ -118,7 +118,8 @@ def fit_logistic(values: np.ndarray, stretch: Stretch) -> LogisticFit:
         likely = grid_likelihood(time, piece, base, *likely.closer_axes())
     ends = TEN_TO_NINETY / 2 * likely.scales
     dates = [
-        interval_of(likely.centers + side * ends, likely.weight, likely.best) for side in (-1.0, 0.0, 1.0)
+        weighted_interval(likely.centers + side * ends, likely.weight, likely.best)
+        for side in (-1.0, 0.0, 1.0)
     ]
     course = base @ (base.T @ (piece - likely.curve))
     level = float(course[int(np.clip(round(dates[0][1]) - start, 0, len(time) - 1))])
@@ -198,7 +199,7 @@ def long_run_variance(residual: np.ndarray) -> float:
     return variance * (1 + memory) / (1 - memory)
 
 
-def interval_of(times: np.ndarray, weight: np.ndarray, best: int) -> tuple[float, float, float]:
+def weighted_interval(times: np.ndarray, weight: np.ndarray, best: int) -> tuple[float, float, float]:
     """2.5 % point, best fit and 97.5 % point of weighted times; the interval holds the best fit."""
     order = np.argsort(times)
     mass = np.cumsum(weight[order]) / weight.sum()
@@ -208,9 +209,9 @@ def interval_of(times: np.ndarray, weight: np.ndarray, best: int) -> tuple[float
     return min(low, at), at, max(high, at)
 
 
-def corrected_p(exponent: float, samples: int) -> float:
+def corrected_transition_p(exponent: float, samples: int) -> float:
     """The share of series without a transition whose surrogates speak as strongly."""
-    table = _null_table()
+    table = _transition_null_table()
     if table is None:
         return float(np.exp(-exponent))
     sizes, levels, knots = table
@@ -222,7 +223,7 @@ def corrected_p(exponent: float, samples: int) -> float:
 
 
 @lru_cache(maxsize=1)
-def _null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _transition_null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     if not TABLE.is_file():
         return None
     stored = json.loads(TABLE.read_text())

@@ -1,27 +1,28 @@
-"""Two lines in any training loop: measures of every layer on a fixed probe, within a time budget."""
+"""Two lines in any training loop: measures of every layer on a fixed probe, within a time budget, and the records of them."""
 
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from types import TracebackType
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.track.core import capture, readout
+from digsite.track.core import readout, spectrum
 from digsite.track.core.budget import Budget
-from digsite.track.core.capture import Kind, Target
 from digsite.track.core.detect import ALL_CHANGES, LEVEL, finds_of_all, jumps_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.online import WeightRing
-from digsite.track.core.probe import Probe, as_probe
-from digsite.track.core.records import Records
-from digsite.track.core.series import Series
+from digsite.track.core.probe import Kind, Probe, Target, as_probe, targets
+from digsite.track.core.readout import ReadoutRow, SeenLayer
+from digsite.track.core.series import Series, make_series
 
 WATCHED = "centered/participation_ratio_variance"
 DEFAULT_KINDS: frozenset[Kind] = frozenset({"linear", "conv", "attention", "residual"})
@@ -64,15 +65,15 @@ class Tracker:
         self.ring = ring
         self.count = first_step
         self.notes: list[str] = []
-        self.targets = _chosen(capture.targets(model, frozenset(kinds)), layers)
-        self._first_weights = _weights(self.targets) if weights else {}
+        self.targets = _choose_layers(targets(model, frozenset(kinds)), layers)
+        self._first_weights = _copy_weights(self.targets) if weights else {}
         self.weights_every = weights_every
         self._backlog = readout.Backlog()
         self._samples = 0
         self._queue: deque[str] = deque()
         self._closed = False
-        self.budget.arrive()
-        self._sample(everything=True)
+        self.budget.enter_tracker()
+        self._take_sample(everything=True)
         self._find_silent()
         self.budget.leave()
 
@@ -89,20 +90,20 @@ class Tracker:
         self.count += 1
         if not self.due(self.count):
             return self.budget.pass_by()
-        self.budget.arrive()
-        self._note(self.count, loss, values)
-        if self.budget.affordable("forward", "forward"):
-            self._sample()
+        self.budget.enter_tracker()
+        self._note_loss(self.count, loss, values)
+        if self.budget.can_afford("forward", "forward"):
+            self._take_sample()
         self.budget.leave()
 
     def observe(self, step: int, loss: float | None = None) -> None:
         """A complete sample of the model as it is now, for callers that keep their own clock (stored checkpoints)."""
-        if step <= self.count and self.records.sampled(self.count) and step != 0:
+        if step <= self.count and self.records.sampled_steps(self.count) and step != 0:
             raise UsageError(f"Step {step} comes after step {self.count}: the steps must go forward.")
         self.count = step
-        self._note(step, loss, {})
-        if not self.records.sampled(step):
-            self._sample(everything=True)
+        self._note_loss(step, loss, {})
+        if not self.records.sampled_steps(step):
+            self._take_sample(everything=True)
 
     def due(self, step: int) -> bool:
         doubling = self.cadence == "log" and step < self.every and step & (step - 1) == 0
@@ -113,9 +114,9 @@ class Tracker:
         if self._closed:
             return
         self._closed = True
-        if not self.records.sampled(self.count):
-            self._sample(everything=True)
-        self._weigh(everything=True)
+        if not self.records.sampled_steps(self.count):
+            self._take_sample(everything=True)
+        self._take_weights(everything=True)
         self._read_backlog(everything=True)
         self.records.compare_with_last()
 
@@ -144,54 +145,58 @@ class Tracker:
 
     def frame(self) -> pd.DataFrame:
         """Tidy table: run, step, layer, depth, measure, value, rows."""
-        return pd.DataFrame([row for s in self.series() for row in _tidy(s, self.probe.n_rows)])
+        return pd.DataFrame([row for s in self.series() for row in _tidy_rows(s, self.probe.n_rows)])
 
     @property
     def overhead(self) -> float:
         """Measured tracking time over training time, without set-up."""
         return self.budget.overhead
 
-    def _sample(self, *, everything: bool = False) -> None:
-        with self.budget.booked("forward", "forward"):
+    def _take_sample(self, *, everything: bool = False) -> None:
+        with self.budget.booked_time("forward", "forward"):
             captured, loss = self.probe.run(self.model, self.targets)
             tables = {name: table.float() for name, table in captured.outputs.items()}
-            fresh = [readout.seen(k, self.count, t) for k, t in tables.items() if self._usable(k, t)]
+            fresh = [
+                readout.see_table(k, self.count, t) for k, t in tables.items() if self._usable_layers(k, t)
+            ]
             self._backlog.waiting += fresh
             self.records.keep_geometry(fresh)
             if loss is not None:
                 self.records.add("", self.count, {"probe_loss": loss})
         if self._backlog.full or self.ring is not None:
             self._read_backlog()
-            self._watch()
-        self._weigh(everything)
+            self._watch_layers()
+        self._take_weights(everything)
 
     def _read_backlog(self, *, everything: bool = False) -> None:
         """Cheap numbers of all waiting samples, spectra of as many as fit, evenly spaced."""
         steps = self._backlog.steps
         if not steps:
             return
-        with self.budget.booked("forward", "cheap", len(steps)):
-            self.records.take(self._backlog.cheap())
-        fits = len(steps) if everything else self.budget.affordable("decompositions", "spectra", len(steps))
+        with self.budget.booked_time("forward", "cheap", len(steps)):
+            self.records.take(self._backlog.cheap_rows())
+        fits = len(steps) if everything else self.budget.can_afford("decompositions", "spectra", len(steps))
         if fits:
-            with self.budget.booked("decompositions", "spectra", fits):
+            with self.budget.booked_time("decompositions", "spectra", fits):
                 chosen = [steps[(i + 1) * len(steps) // fits - 1] for i in range(fits)]
-                self.records.take(self._backlog.costly(chosen))
+                self.records.take(self._backlog.costly_rows(chosen))
         self._backlog.waiting.clear()
 
-    def _watch(self) -> None:
+    def _watch_layers(self) -> None:
         if self.ring is not None:
             watched = {t.name: self.records.values(t.name, WATCHED).get(self.count) for t in self.targets}
-            self.ring.watch(self.count, {name: value for name, value in watched.items() if value is not None})
+            self.ring.watch_series(
+                self.count, {name: value for name, value in watched.items() if value is not None}
+            )
 
-    def _weigh(self, everything: bool) -> None:
+    def _take_weights(self, everything: bool) -> None:
         """Weights in turn, so that every layer is reached even with a small budget."""
         if everything or self._samples % self.weights_every == 0:
-            self._queue.extend(name for name in self._first_weights if self._unread(name))
+            self._queue.extend(name for name in self._first_weights if self._is_unread(name))
         self._samples += 1
-        while self._queue and (everything or self.budget.affordable("decompositions", self._queue[0])):
+        while self._queue and (everything or self.budget.can_afford("decompositions", self._queue[0])):
             name = self._queue.popleft()
-            with self.budget.booked("decompositions", name):
+            with self.budget.booked_time("decompositions", name):
                 self._read_weights(name)
 
     def _read_weights(self, name: str) -> None:
@@ -200,17 +205,19 @@ class Tracker:
         if not isfinite(float(weight.detach().sum())):
             return self._leave_out(f"The weights of '{name}' were not finite", name)
         gradient = {} if weight.grad is None else {"gradient/norm": float(weight.grad.norm())}
-        self.records.add(name, self.count, readout.weights(weight, self._first_weights[name]) | gradient)
+        self.records.add(
+            name, self.count, readout.weight_numbers(weight, self._first_weights[name]) | gradient
+        )
 
-    def _unread(self, name: str) -> bool:
+    def _is_unread(self, name: str) -> bool:
         return name not in self._queue and self.count not in self.records.values(name, "weight/norm")
 
-    def _note(self, step: int, loss: float | Tensor | None, values: dict[str, float]) -> None:
+    def _note_loss(self, step: int, loss: float | Tensor | None, values: dict[str, float]) -> None:
         numbers = values | ({} if loss is None else {"loss": float(loss)})
         if numbers:
             self.records.add("", step, {name: float(value) for name, value in numbers.items()})
 
-    def _usable(self, name: str, table: Tensor) -> bool:
+    def _usable_layers(self, name: str, table: Tensor) -> bool:
         # The sum of a finite table is finite: one pass without a mask.
         if len(table) > 1 and isfinite(float(table.sum())):
             return True
@@ -218,21 +225,21 @@ class Tracker:
         return False
 
     def _leave_out(self, why: str, name: str) -> None:
-        self.records.hole(name, self.count)
-        self._say(f"{why} at step {self.count}; left out.")
+        self.records.count_hole(name, self.count)
+        self._say_holes(f"{why} at step {self.count}; left out.")
 
     def _find_silent(self) -> None:
         for target in self.targets:
-            if not self.records.seen(target.name) and not self.records.holes(target.name):
-                self._say(f"The layer '{target.name}' never ran on the probe and is not tracked.")
+            if not self.records.layers_seen(target.name) and not self.records.holes(target.name):
+                self._say_holes(f"The layer '{target.name}' never ran on the probe and is not tracked.")
 
-    def _say(self, text: str) -> None:
+    def _say_holes(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
             warnings.warn(text, stacklevel=4)
 
 
-def _chosen(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
+def _choose_layers(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
     from digsite.base.errors import name_nearest
 
     if layers is not None:
@@ -246,13 +253,13 @@ def _chosen(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
     return found
 
 
-def _weights(found: list[Target]) -> dict[str, Tensor]:
+def _copy_weights(found: list[Target]) -> dict[str, Tensor]:
     """Copies of all weight matrices and kernels."""
     weights = {target.name: getattr(target.module, "weight", None) for target in found}
     return {name: w.detach().clone() for name, w in weights.items() if isinstance(w, Tensor) and w.ndim > 1}
 
 
-def _tidy(series: Series, n_rows: int) -> Iterator[dict[str, object]]:
+def _tidy_rows(series: Series, n_rows: int) -> Iterator[dict[str, object]]:
     for step, value in zip(series.steps, series.values, strict=True):
         yield {
             "run": series.run,
@@ -263,3 +270,76 @@ def _tidy(series: Series, n_rows: int) -> Iterator[dict[str, object]]:
             "value": value,
             "rows": n_rows,
         }
+
+
+# The records: values by layer and measure on their own training steps, as a budget leaves different samples to each.
+
+GEOMETRY_ROWS = 48  # of each sample's Gram, kept so that everything can be compared with the end
+
+
+class Records:
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+        self._holes: dict[str, list[int]] = defaultdict(list)
+        self._geometry: dict[str, dict[int, Tensor]] = defaultdict(dict)
+        self.singular: dict[str, dict[int, Tensor]] = defaultdict(dict)
+
+    def add(self, layer: str, step: int, values: Mapping[str, float]) -> None:
+        for measure, value in values.items():
+            self._values[layer, measure][step] = value
+
+    def take(self, rows: Iterable[ReadoutRow]) -> None:
+        for row in rows:
+            self.add(row.layer, row.step, row.values)
+            if row.singular is not None:
+                self.singular[row.layer][row.step] = row.singular
+
+    def count_hole(self, layer: str, step: int) -> None:
+        """A sample that could not be measured; it stays in the series as a marked hole."""
+        self._holes[layer].append(step)
+
+    def holes(self, layer: str) -> list[int]:
+        return self._holes.get(layer, [])
+
+    def layers_seen(self, layer: str) -> bool:
+        return layer in self._geometry
+
+    def steps(self) -> list[int]:
+        """All steps at which something was seen."""
+        return sorted({step for kept in self._geometry.values() for step in kept})
+
+    def sampled_steps(self, step: int) -> bool:
+        return any(step in values for values in self._geometry.values())
+
+    def keep_geometry(self, fresh: Iterable[SeenLayer]) -> None:
+        for one in fresh:
+            self._geometry[one.layer][one.step] = one.rows.rows[:GEOMETRY_ROWS, :GEOMETRY_ROWS].clone()
+
+    def compare_with_last(self) -> None:
+        for name, kept in self._geometry.items():
+            steps = sorted(kept)
+            stack = torch.stack([kept[s] for s in steps])
+            if stack.shape[-1] > 3:
+                values = spectrum.cka(stack, stack[-1:].expand_as(stack)).tolist()
+                self._values[name, "cka_to_final"] = dict(zip(steps, values, strict=True))
+
+    def values(self, layer: str, measure: str) -> Mapping[int, float]:
+        """By training step."""
+        return self._values.get((layer, measure), {})
+
+    def series(self, run: str, depth: Mapping[str, int]) -> list[Series]:
+        found = []
+        for (layer, measure), values in self._values.items():
+            missing = {step: float("nan") for step in self.holes(layer) if step not in values}
+            both = dict(sorted((values | missing).items()))
+            found.append(
+                make_series(
+                    np.array(list(both.values())),
+                    np.array(list(both)),
+                    run=run,
+                    layer=layer,
+                    measure=measure,
+                    depth=depth.get(layer, -1),
+                )
+            )
+        return sorted(found, key=lambda s: (s.depth, s.measure))

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.linalg import solve_toeplitz
+from scipy.signal import lfilter
+from scipy.stats import norm
+from scipy.stats import t as student
 
 ROOTS = (0.0, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
 SECOND = (0.0, 0.3, 0.6, 0.8, 0.9)
@@ -30,7 +34,7 @@ class NoiseModel:
     def increment_covariance(self, lags: int) -> np.ndarray:
         """(lags,) covariance of the increments at distances 0, 1, ..."""
         spectrum = self.process * _process_shape(self.first, self.second, _fine_grid())
-        spectrum = spectrum + self.measurement * _difference(_fine_grid())
+        spectrum = spectrum + self.measurement * _difference_spectrum(_fine_grid())
         whole = np.r_[spectrum, spectrum[-2:0:-1]]
         return np.fft.ifft(whole).real[:lags]
 
@@ -58,7 +62,7 @@ def _model_grid(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
     edges = _bin_edges(count)
     weights = np.diff(edges)
     frequency = 2 * np.pi * np.arange(count // 2 + 1) / count
-    noise = _difference(frequency)
+    noise = _difference_spectrum(frequency)
     rows, parameters, orders = [noise], [(0.0, 0.0, 0.0, 1.0)], [0]
     for first in ROOTS[1:]:
         for second in (b for b in SECOND if b <= first):
@@ -89,13 +93,55 @@ def _fine_grid() -> np.ndarray:
     return np.pi * np.arange(FINE + 1) / FINE
 
 
-def _difference(frequency: np.ndarray) -> np.ndarray:
+def _difference_spectrum(frequency: np.ndarray) -> np.ndarray:
     return 2 - 2 * np.cos(frequency)
 
 
 def _process_shape(first: float, second: float, frequency: np.ndarray) -> np.ndarray:
     """Spectrum of the increments of an autoregression with these roots and unit innovations."""
     turn = np.exp(-1j * frequency)
-    top = np.ones_like(frequency) if first == 1 else _difference(frequency)
+    top = np.ones_like(frequency) if first == 1 else _difference_spectrum(frequency)
     below = np.abs(1 - second * turn) ** 2 * (1.0 if first == 1 else np.abs(1 - first * turn) ** 2)
     return top / below
+
+
+# How heavy the tails of the innovations are, from quantiles that a handful of jumps does not move.
+
+FREEDOMS = (2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 30.0)
+SHARES = np.array([0.9, 0.95, 0.975, 0.985])
+ORDER = 12
+DOUBT = 2.0  # standard errors above the Gaussian before a tail is called heavy
+
+
+def prediction_errors(increments: np.ndarray, model: NoiseModel) -> np.ndarray:
+    """One-step prediction errors of increments (n,) under the noise model, by an autoregression of its covariance."""
+    covariance = model.increment_covariance(ORDER + 1)
+    covariance[0] *= 1 + 1e-9
+    coefficients = solve_toeplitz(covariance[:-1], covariance[1:])
+    return np.asarray(lfilter(np.r_[1.0, -coefficients], [1.0], increments))[ORDER:]
+
+
+def tail_freedom(errors: np.ndarray) -> float:
+    """Degrees of freedom of the Student distribution with the same tail quantiles, infinity when Gaussian ones do."""
+    seen = tail_ratio(np.abs(errors))
+    gaussian, spread, knots = _gaussian_reference(len(errors))
+    if seen <= gaussian + DOUBT * spread:
+        return float("inf")
+    return float(np.interp(-seen, -knots, FREEDOMS))
+
+
+def tail_ratio(sizes: np.ndarray) -> float:
+    """Mean logarithm of upper quantiles of absolute values over their median."""
+    quantiles = np.quantile(sizes, np.r_[0.5, SHARES])
+    return float(np.mean(np.log(np.maximum(quantiles[1:], 1e-300) / max(quantiles[0], 1e-300))))
+
+
+@lru_cache(maxsize=16)
+def _gaussian_reference(count: int) -> tuple[float, float, np.ndarray]:
+    """The Gaussian's ratio with its sampling spread at this length, and the ratios of FREEDOMS (falling)."""
+    draws = np.abs(np.random.default_rng(0).standard_normal((200, count)))
+    ratios = np.array([tail_ratio(row) for row in draws])
+    upper = (1 + np.r_[0.5, SHARES]) / 2
+    exact = [np.mean(np.log(student.ppf(upper, f)[1:] / student.ppf(upper, f)[0])) for f in FREEDOMS]
+    shift = float(ratios.mean() - np.mean(np.log(norm.ppf(upper)[1:] / norm.ppf(upper)[0])))
+    return float(ratios.mean()), float(ratios.std()), np.array(exact) + shift

@@ -18,24 +18,24 @@ from digsite.track.core.jumps import Jump
 from digsite.track.core.series import Series
 from digsite.track.figures import courses as figures
 from digsite.track.judge import comparison
-from digsite.track.subjects import published, retrained
+from digsite.track.subjects import published
 from digsite.track.subjects.published import COUNT_KEYS, RECORDED, PublishedRun
 from digsite.track.subjects.table_checks import check_table
 from digsite.worker.run import Run
 
 
-def as_published(config: AsPublishedConfig, run: Run) -> None:
-    runs = _runs(config, run)
+def run_as_published(config: AsPublishedConfig, run: Run) -> None:
+    runs = _read_runs(config, run)
     families = {r.name: r.family for r in runs}
     recorded, repaired = published.jump_table(runs, RECORDED), published.jump_table(runs, "stable_rank")
     run.say(f"{len(runs)} runs, {len(recorded)} jumps by the published rule on the recorded column")
     found = jumps_of_all(s for r in runs for s in r.series("stable_rank"))
-    calibrated = pd.DataFrame([_row(families, s, j) for s, jumps in found for j in jumps])
+    calibrated = pd.DataFrame([_jump_row(families, s, j) for s, jumps in found for j in jumps])
     whole = config.source == "published" and config.limit is None
-    rows = comparison.comparison(runs, found, run.rng("shifts"), comparison.STATED if whole else {})
-    _claims(run, recorded, repaired, calibrated, rows, len(found))
-    _tables(run, runs, recorded, repaired, calibrated, rows)
-    _figures(run, runs, recorded, repaired, calibrated, rows)
+    rows = comparison.compare_claims(runs, found, run.rng("shifts"), comparison.STATED if whole else {})
+    _claim_published(run, recorded, repaired, calibrated, rows, len(found))
+    _write_published_tables(run, runs, recorded, repaired, calibrated, rows)
+    _draw_published(run, runs, recorded, repaired, calibrated, rows)
     run.headline(["late_share/edge", "early_share/true_time", "false_alarms/edge"])
     late = (
         f", {cite('late_share/edge', style='.0%')} of them in the second half of training"
@@ -50,15 +50,15 @@ def as_published(config: AsPublishedConfig, run: Run) -> None:
     )
 
 
-def _runs(config: AsPublishedConfig, run: Run) -> list[PublishedRun]:
+def _read_runs(config: AsPublishedConfig, run: Run) -> list[PublishedRun]:
     if config.source == "retrained":
         run.stage("training a run the original way")
-        return retrained.runs(run.derive("training"), config.steps, config.every)
+        return published.train_small_runs(run.derive("training"), config.steps, config.every)
     root = settings.data_dir()
     if root is None:
         raise NotFound(
             "The published series are not on this machine.",
-            hint="Set DIGSITE_DATA to a folder that holds ndt_runs, or run with source=retrained.",
+            hint="Set DIGSITE_DATA to a folder that holds ndt_runs, or run with source=published.",
         )
     runs = published.load_runs(root / "ndt_runs")
     kept: Counter[str] = Counter()
@@ -70,7 +70,7 @@ def _runs(config: AsPublishedConfig, run: Run) -> list[PublishedRun]:
     return chosen
 
 
-def _row(families: dict[str, str], series: Series, jump: Jump) -> dict[str, object]:
+def _jump_row(families: dict[str, str], series: Series, jump: Jump) -> dict[str, object]:
     return {
         "experiment": series.run,
         "family": families[series.run],
@@ -81,12 +81,12 @@ def _row(families: dict[str, str], series: Series, jump: Jump) -> dict[str, obje
     }
 
 
-def _claims(
+def _claim_published(
     run: Run,
     recorded: pd.DataFrame,
     repaired: pd.DataFrame,
     calibrated: pd.DataFrame,
-    rows: list[comparison.Row],
+    rows: list[comparison.ComparedClaim],
     n_series: int,
 ) -> None:
     noise = next(row.null for row in rows if row.claim == "jumps")
@@ -142,21 +142,21 @@ def _claim_shares(run: Run, recorded: pd.DataFrame, calibrated: pd.DataFrame, n_
     run.claim_share("late_share/edge", late, len(calibrated), null=0.5, title=title, **evenly)
 
 
-def _early(phases: pd.Series) -> float:
+def _early_share(phases: pd.Series) -> float:
     return float((phases < 0.1).mean()) if len(phases) else 0.0
 
 
-def _share(jumps: pd.DataFrame, low: float, high: float) -> float:
+def _phase_share(jumps: pd.DataFrame, low: float, high: float) -> float:
     return float(((jumps.phase >= low) & (jumps.phase < high)).mean()) if len(jumps) else 0.0
 
 
-def _tables(
+def _write_published_tables(
     run: Run,
     runs: list[PublishedRun],
     recorded: pd.DataFrame,
     repaired: pd.DataFrame,
     calibrated: pd.DataFrame,
-    rows: list[comparison.Row],
+    rows: list[comparison.ComparedClaim],
 ) -> None:
     run.table("published_against_repaired", pd.DataFrame([asdict(row) for row in rows]))
     run.table("jumps_recorded", recorded)
@@ -168,16 +168,16 @@ def _tables(
     run.table("import_findings", pd.DataFrame(findings))
 
 
-def _figures(
+def _draw_published(
     run: Run,
     runs: list[PublishedRun],
     recorded: pd.DataFrame,
     repaired: pd.DataFrame,
     calibrated: pd.DataFrame,
-    rows: list[comparison.Row],
+    rows: list[comparison.ComparedClaim],
 ) -> None:
     layer, part = next(iter(runs[0].layers.items()))
-    columns = [published.column(part, measure) for measure in (RECORDED, "stable_rank")]
+    columns = [published.recorded_column(part, measure) for measure in (RECORDED, "stable_rank")]
     run.figure(
         "recorded_and_repaired",
         figures.recorded_and_repaired(part["step"].to_numpy(), *columns, layer=f"{runs[0].name}, {layer}"),

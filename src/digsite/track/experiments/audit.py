@@ -21,16 +21,16 @@ from digsite.worker.run import Run
 ORDER = ("neighbors exchanged", "distant exchanged")  # faults of order, beside those of content
 
 
-def audit(config: AuditConfig, run: Run) -> None:
+def run_series_audit(config: AuditConfig, run: Run) -> None:
     """Trains, writes checkpoints, reads their prints as the verb does, plants, and counts."""
     names = config.grounds or list(GROUNDS)
     run.stage("planting", 2 * len(names))
-    stored = run.once("scores", lambda: _scores(config, run, names))
+    stored = run.once("scores", lambda: _score_faults(config, run, names))
     scores = pd.DataFrame(stored["scores"])
     clean = pd.DataFrame(stored["clean"])
     run.table("planted", scores)
     run.table("clean", clean)
-    _claim(run, scores, clean)
+    _claim_audit(run, scores, clean)
     rates = scores.assign(rate=scores.found / scores.planted, number=scores.groupby("kind").cumcount())
     rates = rates.pivot(index="number", columns="kind", values="rate")[list(PLANTS)].set_axis(clean.series)
     run.figure(
@@ -49,7 +49,7 @@ def audit(config: AuditConfig, run: Run) -> None:
     run.view("planted", "table", "tables/planted.csv")
 
 
-def _scores(config: AuditConfig, run: Run, names: list[str]) -> dict[str, Any]:
+def _score_faults(config: AuditConfig, run: Run, names: list[str]) -> dict[str, Any]:
     scores, clean = [], []
     for k, (own, stranger) in enumerate(train_series(names, config.seed, config.steps, config.checkpoints)):
         prints, strange = _as_read(own), _as_read(stranger)
@@ -81,7 +81,7 @@ def _as_read(series: CleanSeries) -> list[CheckpointPrint]:
         return list(read_prints(stored))
 
 
-def _claim(run: Run, scores: pd.DataFrame, clean: pd.DataFrame) -> None:
+def _claim_audit(run: Run, scores: pd.DataFrame, clean: pd.DataFrame) -> None:
     alarms = int((clean.left_out > 0).sum())
     run.claim_share(
         "clean_series_accused",
@@ -93,9 +93,9 @@ def _claim(run: Run, scores: pd.DataFrame, clean: pd.DataFrame) -> None:
         title="Clean series that are accused of a fault",
     )
     for kind in PLANTS:
-        _rate(run, f"found/{kind.replace(' ', '_')}", scores[scores.kind == kind])  # pyright: ignore[reportArgumentType]
-    _rate(run, "found/all", scores)
-    _rate(run, "found/content", scores[~scores.kind.isin(ORDER)])  # pyright: ignore[reportArgumentType]
+        _claim_rate(run, f"found/{kind.replace(' ', '_')}", scores[scores.kind == kind])  # pyright: ignore[reportArgumentType]
+    _claim_rate(run, "found/all", scores)
+    _claim_rate(run, "found/content", scores[~scores.kind.isin(ORDER)])  # pyright: ignore[reportArgumentType]
     run.claim("others_named_per_planting", float(scores.others.sum() / scores.planted.sum()), unit="steps")
     run.headline(["found/all", "clean_series_accused"], hero="found")
     run.verdict(
@@ -105,7 +105,7 @@ def _claim(run: Run, scores: pd.DataFrame, clean: pd.DataFrame) -> None:
     )
 
 
-def _rate(run: Run, name: str, part: pd.DataFrame) -> None:
+def _claim_rate(run: Run, name: str, part: pd.DataFrame) -> None:
     """A share with its exact interval; the null is what the import did before: nothing found."""
     run.claim_share(
         name,

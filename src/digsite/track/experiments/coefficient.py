@@ -15,13 +15,12 @@ from digsite.models import build
 from digsite.models.config import parse
 from digsite.record.verdict import cite
 from digsite.track.config import CoefficientConfig
-from digsite.track.core.langevin import ChainSettings
-from digsite.track.core.learning_coefficient import Coefficient, estimate_coefficient
+from digsite.track.core.learning_coefficient import ChainSettings, Coefficient, estimate_coefficient
 from digsite.track.judge.linear_coefficient import (
     build_linear_network,
     draw_white_inputs,
-    gaussian_loss,
     solve_linear_coefficient,
+    unit_noise_loss,
 )
 from digsite.train import Member, train_ensemble
 from digsite.worker.run import Run
@@ -29,14 +28,14 @@ from digsite.worker.run import Run
 INPUTS = 64  # white rows: the loss of a linear network depends on their covariance alone
 
 
-def coefficient(config: CoefficientConfig, run: Run) -> None:
+def run_coefficient(config: CoefficientConfig, run: Run) -> None:
     """Estimates beside the closed form, then a curve over training."""
     run.stage("architectures", config.architectures)
-    rows = run.once("linear", lambda: [_linear(config, run, i) for i in range(config.architectures)])
+    rows = run.once("linear", lambda: [_estimate_linear(config, run, i) for i in range(config.architectures)])
     table = pd.DataFrame(rows)
     run.table("linear", table)
     _claim_linear(run, table)
-    course = pd.DataFrame(run.once("training", lambda: _training(config, run)))
+    course = pd.DataFrame(run.once("training", lambda: _estimate_over_training(config, run)))
     run.table("training", course)
     _claim_training(run, course)
     run.figure(
@@ -73,7 +72,7 @@ def _draw_architecture(run: Run, index: int) -> tuple[list[int], int]:
     return widths, int(rng.integers(0, min(widths) + 1))
 
 
-def _linear(config: CoefficientConfig, run: Run, index: int) -> dict[str, Any]:
+def _estimate_linear(config: CoefficientConfig, run: Run, index: int) -> dict[str, Any]:
     widths, rank = _draw_architecture(run, index)
     model = build_linear_network(widths, rank, run.derive("weights", index))
     x = draw_white_inputs(INPUTS, widths[0], run.derive("inputs", index))
@@ -87,7 +86,7 @@ def _linear(config: CoefficientConfig, run: Run, index: int) -> dict[str, Any]:
         config.burn,
         seed=run.derive("chains", index) % 2**31,
     )
-    found = estimate_coefficient(model, (x, y), loss=gaussian_loss, settings=settings)
+    found = estimate_coefficient(model, (x, y), loss=unit_noise_loss, settings=settings)
     truth = solve_linear_coefficient(widths, rank)
     run.let_signals_in(index + 1)
     run.log(index + 1, estimate=found.value, closed_form=truth.value)
@@ -97,10 +96,10 @@ def _linear(config: CoefficientConfig, run: Run, index: int) -> dict[str, Any]:
         "closed_form": truth.value,
         "multiplicity": truth.multiplicity,
     }
-    return name | _numbers(found)
+    return name | _estimate_numbers(found)
 
 
-def _numbers(found: Coefficient) -> dict[str, Any]:
+def _estimate_numbers(found: Coefficient) -> dict[str, Any]:
     return asdict(found) | {"warnings": "; ".join(found.warnings)}
 
 
@@ -150,7 +149,7 @@ def _claim_linear(run: Run, table: pd.DataFrame) -> None:
     )
 
 
-def _training(config: CoefficientConfig, run: Run) -> list[dict[str, Any]]:
+def _estimate_over_training(config: CoefficientConfig, run: Run) -> list[dict[str, Any]]:
     """One network that learns addition modulo a prime, at checkpoints, each sampled on its training pairs."""
     x, y = sequences.modular_addition(config.modulus)
     train, test = sequences.split(len(x), 0.7, run.generator("split"))
@@ -194,7 +193,7 @@ def _training(config: CoefficientConfig, run: Run) -> list[dict[str, Any]]:
                 "train_accuracy": float(hits[train].mean()),
                 "test_accuracy": float(hits[test].mean()),
             }
-            | _numbers(found)
+            | _estimate_numbers(found)
         )
         run.log(step, coefficient=found.value, test_accuracy=rows[-1]["test_accuracy"])
     return rows

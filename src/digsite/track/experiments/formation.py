@@ -16,25 +16,27 @@ from digsite.figures.style import NULL_COLOR, PALETTE
 from digsite.record.verdict import cite
 from digsite.track.config import FormationConfig
 from digsite.track.core.formation import date_formation, window_share
-from digsite.track.subjects.grokking_curves import (
+from digsite.track.subjects.grokking_grid import (
     PART_CURVES,
     TRUTH,
     WHOLE_CURVES,
-    PublishedRun,
+    GridShape,
+    GrokkingCurve,
+    as_published_runs,
     read_published_runs,
+    train_grid,
 )
-from digsite.track.subjects.grokking_grid import GridShape, as_published_runs, train_grid
 from digsite.worker.run import Run
 
 
-def formation(config: FormationConfig, run: Run) -> None:
+def run_formation(config: FormationConfig, run: Run) -> None:
     """Dates every learned representation by every measure, and compares with the window of its trace similarity."""
     kinds = {}
     if "published" in config.sources:
-        kinds["published"] = _published()
+        kinds["published"] = _published_runs()
     if "trained" in config.sources:
         run.stage("training")
-        kinds["trained"] = as_published_runs(run.once("grid", lambda: _train(config)), config.every)
+        kinds["trained"] = as_published_runs(run.once("grid", lambda: _train_own(config)), config.every)
     tables = [
         pd.DataFrame([row for one in runs for row in date_parts(one)]).assign(source=kind)
         for kind, runs in kinds.items()
@@ -43,9 +45,38 @@ def formation(config: FormationConfig, run: Run) -> None:
     run.table("dated", dated)
     if dated.empty:
         return run.verdict("No representation formed: there is nothing to date.")
-    groups = dated.groupby(["source", "measure"], sort=False)
-    summary = pd.DataFrame([{"source": source, **_summary(name, part)} for (source, name), part in groups])  # pyright: ignore[reportGeneralTypeIssues]
+    summary = _summarize_dates(dated)
     run.table("measures", summary)
+    _claim_dates(run, summary)
+    run.headline(
+        [f"{next(iter(kinds))}/embedding_share", f"{next(iter(kinds))}/test_accuracy"],
+        hero=f"dates_{next(iter(kinds))}",
+    )
+    run.verdict(
+        " ".join(_formation_verdict(source, summary[summary.source == source]) for source in kinds),  # pyright: ignore[reportArgumentType]
+        on=["*/embedding_share", "*/test_accuracy"],
+    )
+    for source in kinds:
+        own = dated[dated.source == source]
+        run.figure(
+            f"dates_{source}",
+            draw_dates(own),
+            data=own,
+            caption="Windows in which each representation forms (gray), and when measures of it and of the whole network date it.",
+        )
+    run.view("dated", "table", "tables/dated.csv")
+
+
+def _summarize_dates(dated: pd.DataFrame) -> pd.DataFrame:
+    """One row per source and measure: how the parts dated by it fall before, into and after their windows."""
+    rows = []
+    for (source, name), part in dated.groupby(["source", "measure"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
+        rows.append({"source": source, **_summarize_measure(name, part)})
+    return pd.DataFrame(rows)
+
+
+def _claim_dates(run: Run, summary: pd.DataFrame) -> None:
+    """A share of parts per source and measure, each beside the dates that other parts or random samples would give."""
     for row in summary.itertuples():
         run.claim(
             _claim_name(row.source, row.measure),
@@ -60,26 +91,9 @@ def formation(config: FormationConfig, run: Run) -> None:
             note=f"{row.leads:.0%} lead, {row.lags:.0%} lag",
             null_is="dates of other parts, or random samples",
         )
-    run.headline(
-        [f"{next(iter(kinds))}/embedding_share", f"{next(iter(kinds))}/test_accuracy"],
-        hero=f"dates_{next(iter(kinds))}",
-    )
-    run.verdict(
-        " ".join(_verdict(source, summary[summary.source == source]) for source in kinds),  # pyright: ignore[reportArgumentType]
-        on=["*/embedding_share", "*/test_accuracy"],
-    )
-    for source in kinds:
-        own = dated[dated.source == source]
-        run.figure(
-            f"dates_{source}",
-            draw_dates(own),
-            data=own,
-            caption="Windows in which each representation forms (gray), and when measures of it and of the whole network date it.",
-        )
-    run.view("dated", "table", "tables/dated.csv")
 
 
-def _published() -> list[PublishedRun]:
+def _published_runs() -> list[GrokkingCurve]:
     folder = settings.data_dir()
     if folder is None:
         hint = "Set DIGSITE_DATA to a folder that holds grokking_curves, or use own networks: 'sources=[trained]'."
@@ -87,12 +101,12 @@ def _published() -> list[PublishedRun]:
     return read_published_runs(Path(folder) / "grokking_curves")
 
 
-def _train(config: FormationConfig) -> dict[str, Any]:
+def _train_own(config: FormationConfig) -> dict[str, Any]:
     shape = GridShape(config.modulus, config.width, config.steps, config.every, 0.01)
     return train_grid(shape, config.decays, [0.7], config.seeds, config.seed)
 
 
-def _verdict(source: str, summary: pd.DataFrame) -> str:
+def _formation_verdict(source: str, summary: pd.DataFrame) -> str:
     """Best measure of parts and best measure of the whole network, each beside chance."""
     parts, whole = (summary[summary.measure.isin(list(c))] for c in (PART_CURVES, WHOLE_CURVES))
     best, cheap = parts.loc[parts.in_window.idxmax()], whole.loc[whole.in_window.idxmax()]
@@ -108,7 +122,7 @@ def _claim_name(source: str, measure: str) -> str:
     return f"{source}/{measure.replace(' ', '_')}"
 
 
-def date_parts(run: PublishedRun) -> list[dict[str, Any]]:
+def date_parts(run: GrokkingCurve) -> list[dict[str, Any]]:
     """One row per learned representation and measure: the window, the date, and whether chance would do as well.
 
     run: a published run. `chance` is the share of other learned representations of the run whose date by the same measure
@@ -153,7 +167,7 @@ def date_parts(run: PublishedRun) -> list[dict[str, Any]]:
     return rows
 
 
-def _summary(measure: Any, part: pd.DataFrame) -> dict[str, Any]:
+def _summarize_measure(measure: Any, part: pd.DataFrame) -> dict[str, Any]:
     """Shares over representations with an interval over runs, which are the independent units."""
     by_run = part.groupby("run").inside.mean().tolist()
     spread = share_of_repeats(by_run, 0.0, 1.0)

@@ -24,21 +24,21 @@ from digsite.track.judge import phases
 from digsite.track.judge.phases import Phase1
 from digsite.track.subjects import grid
 from digsite.track.subjects.grid import Cell
-from digsite.track.subjects.tracked import TrackedRun, pack, unpack
+from digsite.track.subjects.tracked import TrackedRun, pack_trackers, unpack_runs
 from digsite.train import Member, evaluate, train_ensemble
 from digsite.worker.run import Run
 
 
 def grid_study(config: GridConfig, run: Run) -> None:
     runs = trained_grid(config, run)
-    result = phases.phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
-    _tables(config, run, runs, result)
-    _figures(config, run, runs, result)
+    result = phases.analyze_phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
+    _write_grid_tables(config, run, runs, result)
+    _draw_grid(config, run, runs, result)
     claims(run, runs, result)
     run.headline(
         ["jumps_per_layer/*", "share_of_jumps/late", "runs_with_coordination"], hero="jumps_per_architecture"
     )
-    run.verdict(verdict(runs, result), on=["jumps_per_layer/*"])
+    run.verdict(grid_verdict(runs, result), on=["jumps_per_layer/*"])
 
 
 def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
@@ -47,15 +47,15 @@ def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
         raise UsageError(
             f"The measure '{config.measure}' is not stored. {name_nearest(config.measure, config.measures)}"
         )
-    chosen = grid.cells(config.sets, config.families, config.archs)
+    chosen = grid.list_cells(config.sets, config.families, config.archs)
     if not chosen:
         raise UsageError("No cell of the grid is left with these sets, families and shapes.")
-    seeds = grid.seeds_of(config.seed, config.seeds)
+    seeds = grid.spread_seeds(config.seed, config.seeds)
     run.stage("training the grid", len(chosen))
     runs: list[TrackedRun] = []
     for done, cell in enumerate(chosen):
         stored = run.once(f"cell-{cell.name}", lambda cell=cell: train_cell(config, cell, run))
-        runs += unpack(
+        runs += unpack_runs(
             stored,
             {"name": cell.name, "family": cell.family, "arch": cell.arch, "dataset": cell.dataset},
             seeds,
@@ -65,7 +65,7 @@ def trained_grid(config: GridConfig, run: Run) -> list[TrackedRun]:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GridRecipe:
     """Everything that trains one cell; the same recipe gives the same weights."""
 
     model: nn.Module
@@ -75,19 +75,19 @@ class Recipe:
     test: tuple[Tensor, Tensor]
 
 
-def cell_recipe(config: GridConfig, cell: Cell) -> Recipe:
-    task = grid.fitted(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
+def cell_recipe(config: GridConfig, cell: Cell) -> GridRecipe:
+    task = grid.fit_task(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
     batch = config.text_batch if task.vocab and cell.family == "transformer" else config.batch
-    seeds = grid.seeds_of(config.seed, config.seeds)
+    seeds = grid.spread_seeds(config.seed, config.seeds)
     x, y = grid.probe_rows(task, config.rows)
-    return Recipe(
+    return GridRecipe(
         model=build(grid.model_config(cell, task)),
-        data=(grid.inputs(cell, task.x_train), task.y_train),
+        data=(grid.cell_inputs(cell, task.x_train), task.y_train),
         members=[
             Member(seed=s, lr=config.lr, batch=batch, steps=config.steps, optimizer="adam") for s in seeds
         ],
-        probe=Probe(grid.inputs(cell, x), y, n_rows=config.rows),
-        test=(grid.inputs(cell, task.x_test), task.y_test),
+        probe=Probe(grid.cell_inputs(cell, x), y, n_rows=config.rows),
+        test=(grid.cell_inputs(cell, task.x_test), task.y_test),
     )
 
 
@@ -107,7 +107,7 @@ def train_cell(config: GridConfig, cell: Cell, run: Run) -> dict[str, Any]:
     )
     trained = train_ensemble(recipe.model, recipe.data, recipe.members, callback=tracker, every=config.every)
     scores = evaluate(trained.ensemble, *recipe.test)
-    return pack(tracker.trackers, config.measures) | {"accuracy": scores.accuracy.double()}
+    return pack_trackers(tracker.trackers, config.measures) | {"accuracy": scores.accuracy.double()}
 
 
 def claims(run: Run, runs: list[TrackedRun], result: Phase1) -> None:
@@ -187,7 +187,7 @@ def claim_settling(run: Run, result: Phase1) -> None:
 PARTS_OF_TRAINING = {"early": "first tenth", "mid": "middle, from a tenth to a half", "late": "second half"}
 
 
-def verdict(runs: list[TrackedRun], result: Phase1) -> str:
+def grid_verdict(runs: list[TrackedRun], result: Phase1) -> str:
     kinds = "fall into no clusters" if result.kinds.k == 1 else f"fall into {cite('jump_clusters')} clusters"
     late = (
         f"{cite('share_of_jumps/late', style='.0%')} of the calibrated jumps lie in the second half of training, and they {kinds}."
@@ -201,7 +201,7 @@ def verdict(runs: list[TrackedRun], result: Phase1) -> str:
     )
 
 
-def _tables(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1) -> None:
+def _write_grid_tables(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1) -> None:
     run.table("all_jumps_detailed", result.jumps)
     run.table("critical_periods_detailed", result.critical)
     run.table("convergence", result.convergence)
@@ -210,7 +210,9 @@ def _tables(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1
     run.table("jumps_by_measure", _by_measure(config, runs))
     run.table(
         "runs",
-        pd.DataFrame([{**phases.labels(r), "accuracy": r.accuracy, "layers": len(r.layers)} for r in runs]),
+        pd.DataFrame(
+            [{**phases.run_labels(r), "accuracy": r.accuracy, "layers": len(r.layers)} for r in runs]
+        ),
     )
     run.json("jump_clustering_results", phases.without_holes(phases.clustering_summary(result.kinds)))
     run.json("convergence_analysis_summary", phases.without_holes(result.convergence.to_dict("records")))
@@ -237,14 +239,14 @@ def _by_measure(config: GridConfig, runs: list[TrackedRun]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _heatmaps(run: Run, shown: list[TrackedRun], name: str, result: Phase1) -> None:
+def _draw_heatmaps(run: Run, shown: list[TrackedRun], name: str, result: Phase1) -> None:
     for one in shown:
         picture = figures.layer_heatmap(one, name, [j for j in result.found if j[0].run == one.name])
         caption = f"{name} of each layer against its own range; ticks are jumps."
         run.figure(f"heatmaps/{one.name}", picture, caption=caption)
 
 
-def _figures(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1) -> None:
+def _draw_grid(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1) -> None:
     name = config.measure
     phase = {
         f: result.jumps.phase[result.jumps.family == f].to_numpy(float)
@@ -261,11 +263,13 @@ def _figures(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase
     edge = float(result.detectors.set_index("detector").loc["edge"].null_per_series)
     run.figure(
         "jumps_per_architecture",
-        dashboard.rates(rates, "arch_name", edge),
+        dashboard.rates_figure(rates, "arch_name", edge),
         rates,
         caption="Calibrated jumps per layer with intervals over runs; the gray line is the null.",
     )
-    run.figure("executive_dashboard", dashboard.dashboard(runs, result), caption="Ten panels on one page.")
+    run.figure(
+        "executive_dashboard", dashboard.dashboard_figure(runs, result), caption="Ten panels on one page."
+    )
     run.figure(
         "architectures",
         dashboard.architecture_page(result),
@@ -278,7 +282,7 @@ def _figures(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase
         caption="Speed and change of speed of each layer, and the share of layers that are fast at once.",
     )
     if config.heatmaps:
-        _heatmaps(run, [r for r in runs if r.seed == runs[0].seed], name, result)
+        _draw_heatmaps(run, [r for r in runs if r.seed == runs[0].seed], name, result)
     steps = {str(key): list(group["step"]) for key, group in result.jumps.groupby("experiment")}
     show_courses(run, runs, name, steps)
     show_spectra(run, runs)

@@ -16,11 +16,11 @@ from digsite.record.verdict import cite
 from digsite.track.config import MechanismsConfig
 from digsite.track.core.detect import jumps_of_all
 from digsite.track.core.jumps import Jump
-from digsite.track.core.members import overwrite
+from digsite.track.core.members import overwrite_parameters
 from digsite.track.core.probe import Probe
 from digsite.track.experiments.grid import cell_recipe, trained_grid
 from digsite.track.figures import moments as pictures
-from digsite.track.judge import moments, plan, questions
+from digsite.track.judge import hypotheses, moments
 from digsite.track.subjects import grid
 from digsite.track.subjects.grid import Cell
 from digsite.track.subjects.tracked import TrackedRun
@@ -31,7 +31,7 @@ SMALLEST = {"specialization": 0.02, "jumps per layer": 0.1, "loss": 0.02}
 
 
 @dataclass(frozen=True)
-class Window:
+class MomentWindow:
     """A stretch of training of one member, around a jump or at a random time."""
 
     member: int
@@ -51,74 +51,76 @@ class Examined:
     plans: dict[str, Any]
 
 
-def mechanisms(config: MechanismsConfig, run: Run) -> None:
+def run_mechanisms(config: MechanismsConfig, run: Run) -> None:
     trained = trained_grid(config, run)
-    found = examine(config, run, trained)
+    found = examine_cells(config, run, trained)
     run.claim("networks", len(trained), kind="count", title="Networks trained")
-    rows = answers(run, found, ask(run, found))
+    rows = claim_answers(run, found, ask_questions(run, found))
     run.headline([row["question"] for row in rows])
     run.verdict("; ".join(question_words(row) for row in rows) + ".")
 
 
-def examine(config: MechanismsConfig, run: Run, runs: list[TrackedRun]) -> Examined:
+def examine_cells(config: MechanismsConfig, run: Run, runs: list[TrackedRun]) -> Examined:
     """Plan, train again and look inside, cell by cell."""
     rows: list[dict[str, Any]] = []
     per_layer: dict[str, list[float]] = {}
     plans: dict[str, Any] = {}
-    for cell in grid.cells(config.sets, config.families, config.archs):
+    for cell in grid.list_cells(config.sets, config.families, config.archs):
         members = [one for one in runs if one.arch == cell.arch and one.dataset == cell.dataset]
-        jumps = [_confirmed(one, config) for one in members]
+        jumps = [_confirmed_by_layer(one, config) for one in members]
         for one, found in zip(members, jumps, strict=True):
             per_layer.setdefault(cell.family, []).append(len(found) / len(one.layers))
-            plans[one.name] = _plan(config, cell, found).as_json()
-        windows = _windows(config, jumps, run.rng("windows", len(plans)))
-        rows += run.once(f"moments-{cell.name}", lambda c=cell, w=windows: _measure(config, run, c, w))
-        _pictures(config, run, cell, windows)
+            plans[one.name] = _plan_cell(config, cell, found).as_json()
+        windows = _choose_windows(config, jumps, run.rng("windows", len(plans)))
+        rows += run.once(f"moments-{cell.name}", lambda c=cell, w=windows: _measure_cell(config, run, c, w))
+        _draw_filters(config, run, cell, windows)
     table = pd.DataFrame(rows)
     run.json("checkpoint_plan", plans)
     run.table("moments", table)
     return Examined(table, per_layer, plans)
 
 
-def _confirmed(one: TrackedRun, config: MechanismsConfig) -> list[tuple[str, Jump]]:
+def _confirmed_by_layer(one: TrackedRun, config: MechanismsConfig) -> list[tuple[str, Jump]]:
     pairs = [(s.layer, j) for s, jumps in jumps_of_all(one.series(config.measure)) for j in jumps]
     sure = [(layer, j) for layer, j in pairs if j.q is not None and j.q <= config.max_q]
     return sorted(sure, key=lambda pair: (pair[1].q or 0.0, -abs(pair[1].relative_change)))
 
 
-def _plan(config: MechanismsConfig, cell: Cell, found: list[tuple[str, Jump]]) -> plan.CheckpointPlan:
-    task = grid.fitted(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
+def _plan_cell(config: MechanismsConfig, cell: Cell, found: list[tuple[str, Jump]]) -> moments.CheckpointPlan:
+    task = grid.fit_task(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
     size = 4 * grid.total_parameters(build(grid.model_config(cell, task)))
     budget = int(config.budget_mb * 2**20)
-    return plan.plan_checkpoints(
+    return moments.plan_checkpoints(
         found, config.steps, max_q=config.max_q, checkpoint_bytes=size, budget_bytes=max(budget, 3 * size)
     )
 
 
-def _windows(
+def _choose_windows(
     config: MechanismsConfig, jumps: list[list[tuple[str, Jump]]], rng: np.random.Generator
-) -> list[Window]:
+) -> list[MomentWindow]:
     """The surest jumps of each member, and for each a window of equal width at a random time without a jump."""
     found = []
     for i, own in enumerate(jumps):
-        planned = plan.plan_checkpoints(own[: config.brackets], config.steps, max_q=1.0)
+        planned = moments.plan_checkpoints(own[: config.brackets], config.steps, max_q=1.0)
         for bracket in planned.brackets:
-            before, after = _on_grid(bracket.before, bracket.after, config)
-            found.append(Window(i, before, after, True, bracket.jump_step / config.steps, bracket.layer))
-            start = _elsewhere(before, after, [j.step for _, j in own], config, rng)
+            before, after = _bounds_on_grid(bracket.before, bracket.after, config)
+            found.append(
+                MomentWindow(i, before, after, True, bracket.jump_step / config.steps, bracket.layer)
+            )
+            start = _window_elsewhere(before, after, [j.step for _, j in own], config, rng)
             if start is not None:
                 phase = (start + after - before) / config.steps
-                found.append(Window(i, start, start + after - before, False, phase, bracket.layer))
+                found.append(MomentWindow(i, start, start + after - before, False, phase, bracket.layer))
     return found
 
 
-def _on_grid(before: int, after: int, config: MechanismsConfig) -> tuple[int, int]:
+def _bounds_on_grid(before: int, after: int, config: MechanismsConfig) -> tuple[int, int]:
     low = before // config.every * config.every
     high = min(-(-after // config.every) * config.every, config.steps)
     return low, max(high, low + config.every) if high <= low else high
 
 
-def _elsewhere(
+def _window_elsewhere(
     before: int, after: int, jumps: list[float], config: MechanismsConfig, rng: np.random.Generator
 ) -> int | None:
     """A start within a third of training of the jump, so that a jump is compared with its own phase."""
@@ -132,27 +134,31 @@ def _elsewhere(
     return int(rng.choice(choices)) if choices else None
 
 
-def _measure(config: MechanismsConfig, run: Run, cell: Cell, windows: list[Window]) -> list[dict[str, Any]]:
+def _measure_cell(
+    config: MechanismsConfig, run: Run, cell: Cell, windows: list[MomentWindow]
+) -> list[dict[str, Any]]:
     """Train again from the same seeds, keep the planned weights, and look at each window's two ends."""
     if not windows:
         return []
-    kept, model, probe = rerun(config, cell, {(w.member, s) for w in windows for s in (w.before, w.after)})
+    kept, model, probe = train_again(
+        config, cell, {(w.member, s) for w in windows for s in (w.before, w.after)}
+    )
     rows = []
     for k, window in enumerate(windows):
         before, after = (kept[window.member, step] for step in (window.before, window.after))
         draw = run.generator(f"moments-{cell.name}", k)
         seen = []
         for step, state in ((window.before, before), (window.after, after)):
-            overwrite(model, state)
-            seen.append(moments.look(model, probe, step, draw))
-        change = moments.difference(seen[0], seen[1]) | moments.weights_moved(before, after, draw)
+            overwrite_parameters(model, state)
+            seen.append(moments.look_at_moment(model, probe, step, draw))
+        change = moments.moment_difference(seen[0], seen[1]) | moments.weights_moved(before, after, draw)
         rows.append(
             {"family": cell.family, "arch": cell.arch, "dataset": cell.dataset, **asdict(window), **change}
         )
     return rows
 
 
-def rerun(
+def train_again(
     config: MechanismsConfig, cell: Cell, wanted: set[tuple[int, int]]
 ) -> tuple[dict[tuple[int, int], dict[str, Tensor]], nn.Module, Probe]:
     """Weights of (member, step); training is deterministic, so they are those of the first pass."""
@@ -170,14 +176,14 @@ def rerun(
     return kept, trained.ensemble.module(0), recipe.probe
 
 
-Asked = dict[str, tuple[questions.Effect, str]]
+Asked = dict[str, tuple[hypotheses.Effect, str]]
 
 
-def ask(run: Run, examined: Examined) -> Asked:
+def ask_questions(run: Run, examined: Examined) -> Asked:
     """The three questions of the original: effect and unit of each."""
     table, per_layer, rng = examined.windows, examined.per_layer, run.rng("tests")
-    heads = _excess(table, "transformer", "specialization", rng)
-    families = questions.contrast(per_layer.get("cnn", []), per_layer.get("mlp", []), rng)
+    heads = _excess_over_windows(table, "transformer", "specialization", rng)
+    families = hypotheses.contrast_groups(per_layer.get("cnn", []), per_layer.get("mlp", []), rng)
     return {
         "heads specialize at transformer jumps": (heads, "specialization"),
         "CNN layers jump more often than MLP layers": (families, "jumps per layer"),
@@ -191,12 +197,14 @@ def question_words(row: dict[str, Any]) -> str:
     return f"{row['question']}: {row['answer']} (n = {cite(row['question'], 'n')}{tested})"
 
 
-def answers(run: Run, examined: Examined, asked: Asked, beside: Sequence[float] = ()) -> list[dict[str, Any]]:
+def claim_answers(
+    run: Run, examined: Examined, asked: Asked, beside: Sequence[float] = ()
+) -> list[dict[str, Any]]:
     """Each question with effect, interval, null and a verdict that may be withheld, corrected for all tests made.
 
     `asked`: from `ask`. `beside`: p of the other tests in the same table.
     """
-    corrected = questions.holm([*(found.p for found, _ in asked.values()), *beside])
+    corrected = hypotheses.correct_by_holm([*(found.p for found, _ in asked.values()), *beside])
     rows = []
     for (question, (found, unit)), p in zip(asked.items(), corrected):
         answer = replace(found, p=p).answer(SMALLEST[unit])
@@ -226,7 +234,7 @@ def answers(run: Run, examined: Examined, asked: Asked, beside: Sequence[float] 
     if known:
         run.figure(
             "questions",
-            pictures.effects(known, "effect"),
+            pictures.effects_figure(known, "effect"),
             pd.DataFrame(rows),
             caption="Effects with 95 % intervals.",
         )
@@ -238,7 +246,7 @@ def claim_measures(run: Run, examined: Examined) -> None:
     table, rng = examined.windows, run.rng("measures")
     for measure in ("relative_weight_change", "update_stable_rank", "sparsity", "selectivity/information"):
         for family in sorted(examined.per_layer):
-            found = _excess(table, family, measure, rng)
+            found = _excess_over_windows(table, family, measure, rng)
             if found.n > 1:
                 run.claim(
                     f"{family}/{measure}",
@@ -254,43 +262,45 @@ def claim_measures(run: Run, examined: Examined) -> None:
                 )
 
 
-def _excess(table: pd.DataFrame, family: str, measure: str, rng: np.random.Generator) -> questions.Effect:
+def _excess_over_windows(
+    table: pd.DataFrame, family: str, measure: str, rng: np.random.Generator
+) -> hypotheses.Effect:
     """At jumps minus at matched windows, one value per network."""
     if table.empty or measure not in table:
-        return questions.effect([], rng)
+        return hypotheses.seed_effect([], rng)
     mine = table[table.family == family]
     means = mine.groupby(["dataset", "arch", "member", "jump"])[measure].mean().unstack("jump")
     if True not in means or False not in means:
-        return questions.effect([], rng)
-    return questions.effect((means[True] - means[False]).dropna().tolist(), rng)
+        return hypotheses.seed_effect([], rng)
+    return hypotheses.seed_effect((means[True] - means[False]).dropna().tolist(), rng)
 
 
-def _early_late(table: pd.DataFrame, rng: np.random.Generator) -> questions.Effect:
+def _early_late(table: pd.DataFrame, rng: np.random.Generator) -> hypotheses.Effect:
     """Fall of the probe loss beyond matched windows at jumps in the first half, minus that in the second."""
     if table.empty or "loss" not in table:
-        return questions.contrast([], [], rng)
+        return hypotheses.contrast_groups([], [], rng)
     excess = {}
     for early in (True, False):
         part = table[(table.phase < 0.5) == early]
         means = part.groupby(["arch", "dataset", "member", "jump"])["loss"].mean().unstack("jump")
         both = True in means and False in means
         excess[early] = (means[False] - means[True]).dropna().tolist() if both else []
-    return questions.contrast(excess[True], excess[False], rng)
+    return hypotheses.contrast_groups(excess[True], excess[False], rng)
 
 
-def _pictures(config: MechanismsConfig, run: Run, cell: Cell, windows: list[Window]) -> None:
+def _draw_filters(config: MechanismsConfig, run: Run, cell: Cell, windows: list[MomentWindow]) -> None:
     """Before and after the first network's surest jump; without a jump, the first tenth of training."""
     mine = [w for w in windows if w.jump and w.member == 0]
-    first = mine[0] if mine else Window(0, 0, max(config.steps // 10, config.every), False, 0.0, "")
+    first = mine[0] if mine else MomentWindow(0, 0, max(config.steps // 10, config.every), False, 0.0, "")
     steps = (first.before // config.every * config.every, first.after // config.every * config.every)
     course = sorted(
         {*steps, *range(0, config.steps + 1, max(config.steps // 20 // config.every, 1) * config.every)}
     )
-    kept, model, probe = rerun(config, cell, {(0, step) for step in course})
+    kept, model, probe = train_again(config, cell, {(0, step) for step in course})
     seen: dict[int, moments.Moment] = {}
     for step in course:
-        overwrite(model, kept[0, step])
-        seen[step] = moments.look(model, probe, step, run.generator("pictures"), deep=False)
+        overwrite_parameters(model, kept[0, step])
+        seen[step] = moments.look_at_moment(model, probe, step, run.generator("pictures"), deep=False)
     before, after = seen[steps[0]], seen[steps[1]]
     name = f"{cell.arch}_{cell.dataset}"
     if before.patterns:
@@ -308,7 +318,7 @@ def _pictures(config: MechanismsConfig, run: Run, cell: Cell, windows: list[Wind
         pair = [kept[0, s][kernels[0]] for s in steps]
         run.figure(
             f"{name}/filters",
-            pictures.filters(pair[0], pair[1], steps),
+            pictures.filters_figure(pair[0], pair[1], steps),
             caption="First filters before and after.",
         )
     labels = probe.labels

@@ -12,31 +12,34 @@ import pandas as pd
 from digsite.record.verdict import cite
 from digsite.track.config import MechanismsConfig
 from digsite.track.experiments.grid import claims, trained_grid
-from digsite.track.experiments.mechanisms import Examined, answers, ask, examine
+from digsite.track.experiments.mechanisms import Examined, ask_questions, claim_answers, examine_cells
 from digsite.track.figures import dashboard
 from digsite.track.judge import phases
-from digsite.track.judge.hypotheses import Hypothesis, hypotheses
+from digsite.track.judge.hypotheses import Hypothesis, test_hypotheses
 from digsite.track.judge.phases import Phase1
 from digsite.track.subjects.tracked import TrackedRun
 from digsite.worker.run import Run
 
 
-def report(config: MechanismsConfig, run: Run) -> None:
+def run_report(config: MechanismsConfig, run: Run) -> None:
     runs = trained_grid(config, run)
-    result = phases.phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
-    examined = examine(config, run, runs)
+    result = phases.analyze_phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
+    examined = examine_cells(config, run, runs)
     claims(run, runs, result)
-    questions = ask(run, examined)
+    questions = ask_questions(run, examined)
     ps = [found.p for found, _ in questions.values()]
-    tested = hypotheses(result, run.rng("hypotheses"), beside=ps)
-    asked = answers(run, examined, questions, beside=[test.effect.p for test in tested])
+    tested = test_hypotheses(result, run.rng("hypotheses"), beside=ps)
+    asked = claim_answers(run, examined, questions, beside=[test.effect.p for test in tested])
     table = pd.DataFrame([*(h.row() for h in tested), *(_as_hypothesis(row) for row in asked)])
     run.table("hypotheses", table)
     run.table("all_jumps_detailed", result.jumps)
     run.json(
-        "integrated_report", phases.without_holes(_integrated(config, runs, result, examined, tested, asked))
+        "integrated_report",
+        phases.without_holes(_write_integrated(config, runs, result, examined, tested, asked)),
     )
-    run.figure("executive_dashboard", dashboard.dashboard(runs, result), caption="Ten panels on one page.")
+    run.figure(
+        "executive_dashboard", dashboard.dashboard_figure(runs, result), caption="Ten panels on one page."
+    )
     run.figure("architectures", dashboard.architecture_page(result), caption="Six panels on the families.")
     run.view("hypotheses", "table", "tables/hypotheses.csv")
     counted = Counter(table.answer)
@@ -93,7 +96,7 @@ def _as_hypothesis(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _integrated(
+def _write_integrated(
     config: MechanismsConfig,
     runs: list[TrackedRun],
     result: Phase1,

@@ -20,9 +20,9 @@ from digsite.train import Member, Stream, train_ensemble
 from digsite.worker.run import Run
 
 
-def sample_losses(config: SampleLossConfig, run: Run) -> None:
+def run_sample_losses(config: SampleLossConfig, run: Run) -> None:
     """Several seeds of a network that learns parities of different frequency, and one whose answers are random."""
-    stored = run.once("training", lambda: _train(config, run))
+    stored = run.once("training", lambda: _train_watched(config, run))
     task = np.asarray(stored["task"])
     rows, shown = [], None
     for kind in ("skills", "random"):
@@ -54,7 +54,7 @@ def sample_losses(config: SampleLossConfig, run: Run) -> None:
             run.let_signals_in()
     table = pd.DataFrame(rows)
     run.table("clusters", table)
-    _claim(run, table)
+    _claim_clusters(run, table)
     assert shown is not None
     steps = np.asarray(stored["steps"], dtype=float)
     run.figure(
@@ -65,7 +65,7 @@ def sample_losses(config: SampleLossConfig, run: Run) -> None:
     run.view("clusters", "table", "tables/clusters.csv")
 
 
-def _claim(run: Run, table: pd.DataFrame) -> None:
+def _claim_clusters(run: Run, table: pd.DataFrame) -> None:
     skills, nothing = (table[table.kind == kind] for kind in ("skills", "random"))
     whole = skills[skills.changes == "all"]
     best = skills.groupby("seed").agreement.max()
@@ -103,7 +103,7 @@ def _claim(run: Run, table: pd.DataFrame) -> None:
     )
 
 
-def _batch(
+def _draw_batch(
     config: SampleLossConfig, count: int, draw: torch.Generator, *, random: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs, answers and skills: a skill is one-hot, its answer the parity of its own two bits; skills fall in frequency."""
@@ -118,14 +118,14 @@ def _batch(
     return x, answer, skill
 
 
-def _train(config: SampleLossConfig, run: Run) -> dict[str, Any]:
-    x, y, skill = _batch(config, config.samples, run.generator("held out"))
+def _train_watched(config: SampleLossConfig, run: Run) -> dict[str, Any]:
+    x, y, skill = _draw_batch(config, config.samples, run.generator("held out"))
     at = np.linspace(0, config.steps, config.checkpoints).astype(int).tolist()
     out: dict[str, Any] = {"task": skill, "steps": torch.tensor(at)}
     for kind in ("skills", "random"):
 
         def batch(step: int, kind: str = kind) -> tuple[Tensor, Tensor]:
-            inputs, answers, _ = _batch(
+            inputs, answers, _ = _draw_batch(
                 config, config.batch, run.generator(kind, step), random=kind == "random"
             )
             return inputs, answers

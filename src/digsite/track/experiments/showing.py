@@ -22,10 +22,10 @@ def show_courses(
     run: Run, runs: Sequence[TrackedRun], measure: str, jumps: Mapping[str, Sequence[float]]
 ) -> None:
     """`jumps` are steps by the name of a run."""
-    for (arch, dataset), seeds in list(_alike(runs).items())[:SHOWN]:
+    for (arch, dataset), seeds in list(_have_same_layers(runs).items())[:SHOWN]:
         name = f"{arch} on {dataset}"
         stored = f"courses/{arch}-{dataset}-{measure.replace('/', '_')}"
-        table, bands = course(seeds, measure)
+        table, bands = show_member_course(seeds, measure)
         run.table(stored, table)
         steps = sorted({step for one in seeds for step in jumps.get(one.name, ())})[:MARKS]
         options: dict[str, Any] = {"band": bands} if bands else {}
@@ -44,7 +44,7 @@ def show_courses(
 
 def show_spectra(run: Run, runs: Sequence[TrackedRun]) -> None:
     """Singular values of each layer at a step, with a slider along training, of the first seed of each kind."""
-    for (arch, dataset), (first, *_) in list(_alike(runs).items())[:SHOWN]:
+    for (arch, dataset), (first, *_) in list(_have_same_layers(runs).items())[:SHOWN]:
         if first.spectra is None:
             continue
         largest = first.spectra.amax(-1, keepdim=True)
@@ -64,7 +64,7 @@ def show_spectra(run: Run, runs: Sequence[TrackedRun]) -> None:
         )
 
 
-def course(seeds: Sequence[TrackedRun], measure: str) -> tuple[pd.DataFrame, list[list[str]]]:
+def show_member_course(seeds: Sequence[TrackedRun], measure: str) -> tuple[pd.DataFrame, list[list[str]]]:
     """Means over seeds, and the least and the greatest of them when there are several."""
     first = seeds[0]
     values = np.stack([one.values[measure] for one in seeds])  # (seeds, layers, samples)
@@ -81,7 +81,7 @@ def course(seeds: Sequence[TrackedRun], measure: str) -> tuple[pd.DataFrame, lis
     return pd.DataFrame(columns), bands
 
 
-def _alike(runs: Sequence[TrackedRun]) -> dict[tuple[str, str], list[TrackedRun]]:
+def _have_same_layers(runs: Sequence[TrackedRun]) -> dict[tuple[str, str], list[TrackedRun]]:
     """Runs of one architecture on one dataset that were sampled at the same steps."""
     found: dict[tuple[str, str], list[TrackedRun]] = {}
     for one in runs:

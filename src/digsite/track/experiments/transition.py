@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from digsite.base import families
 from digsite.base.intervals import seed_interval
 from digsite.record.verdict import cite
 from digsite.track.config import TransitionConfig
@@ -18,9 +17,17 @@ from digsite.track.core.members import EnsembleTracker
 from digsite.track.core.series import Series, make_series
 from digsite.track.experiments.showing import show_courses, show_spectra
 from digsite.track.figures import courses as figures
-from digsite.track.judge.windows import Course, Window, course, hits, rise_window, steepest
-from digsite.track.subjects.tracked import TrackedRun, pack, unpack
-from digsite.track.subjects.transitions._setup import Setup
+from digsite.track.judge.windows import (
+    DatingCourse,
+    Hits,
+    RiseWindow,
+    count_hits,
+    dating_course,
+    rise_window,
+    steepest_step,
+)
+from digsite.track.subjects.known_trainings import Setup, set_up_training
+from digsite.track.subjects.tracked import TrackedRun, pack_trackers, unpack_runs
 from digsite.train import Ensemble, train_ensemble
 from digsite.worker.run import Run
 
@@ -28,25 +35,23 @@ LEVEL = 0.05  # of a corrected p, from which on a moment counts as found
 Confirmed = list[tuple[Series, Jump]]
 
 
-def transition(config: TransitionConfig, run: Run) -> None:
-    setup: Setup = families.scan_family("digsite.track.subjects.transitions")[config.task.kind].setup(
-        config.task, config
-    )
+def run_transition(config: TransitionConfig, run: Run) -> None:
+    setup = set_up_training(config.task, config)
     run.stage(f"training {config.seeds} networks")
-    stored = run.once("training", lambda: _train(config, setup, run))
+    stored = run.once("training", lambda: _train_setup(config, setup, run))
     names = {"name": config.task.kind, "family": "", "arch": config.task.kind, "dataset": ""}
-    runs = unpack(stored, names, [m.seed for m in setup.members])
-    confirmed = {one.name: _confirmed(one, config) for one in runs}
+    runs = unpack_runs(stored, names, [m.seed for m in setup.members])
+    confirmed = {one.name: _confirmed_finds(one, config) for one in runs}
     behavior = np.asarray(stored["behavior"])
-    _tables(run, runs, confirmed, behavior, setup)
+    _write_transition_tables(run, runs, confirmed, behavior, setup)
     if setup.behavior is None:
-        _null(run, runs, confirmed)
+        _conclude_null(run, runs, confirmed)
     else:
-        _found(config, run, runs, confirmed, behavior, setup)
-    _figures(config, run, runs, confirmed, behavior, setup)
+        _conclude_found(config, run, runs, confirmed, behavior, setup)
+    _draw_transition(config, run, runs, confirmed, behavior, setup)
 
 
-def _train(config: TransitionConfig, setup: Setup, run: Run) -> dict[str, Any]:
+def _train_setup(config: TransitionConfig, setup: Setup, run: Run) -> dict[str, Any]:
     weights = any(m.startswith(("weight/", "update/")) for m in config.measures)
     behavior: list[torch.Tensor] = []
 
@@ -73,10 +78,10 @@ def _train(config: TransitionConfig, setup: Setup, run: Run) -> dict[str, Any]:
     options: dict[str, Any] = {"loss": setup.loss, "start": setup.start}
     train_ensemble(setup.model, setup.data, setup.members, callback=observe, every=config.every, **options)
     rises = torch.stack(behavior, -1) if behavior else torch.zeros(len(setup.members), 0, 0)
-    return pack(tracker.trackers, config.measures) | {"behavior": rises.double()}
+    return pack_trackers(tracker.trackers, config.measures) | {"behavior": rises.double()}
 
 
-def _confirmed(run: TrackedRun, config: TransitionConfig) -> Confirmed:
+def _confirmed_finds(run: TrackedRun, config: TransitionConfig) -> Confirmed:
     """Jumps and smooth transitions of one run, with q-values over all of its layers and measures."""
     series = [s for m in config.measures for s in run.series(m) if len(s.values) >= 20]
     return [
@@ -87,20 +92,20 @@ def _confirmed(run: TrackedRun, config: TransitionConfig) -> Confirmed:
     ]
 
 
-def _abrupt(confirmed: Confirmed) -> Confirmed:
+def _abrupt_finds(confirmed: Confirmed) -> Confirmed:
     return [(s, j) for s, j in confirmed if j.kind != "transition"]
 
 
-def _smooth(confirmed: Confirmed) -> Confirmed:
+def _smooth_finds(confirmed: Confirmed) -> Confirmed:
     return [(s, j) for s, j in confirmed if j.kind == "transition"]
 
 
-def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> None:
+def _conclude_null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> None:
     """On a null every jump is a false one; weights are counted apart, they are measured without noise."""
     sides = {"activations": False, "weights": True}
     counts = {
         side: [
-            sum(s.measure.startswith("weight/") == weights for s, _ in _abrupt(found))
+            sum(s.measure.startswith("weight/") == weights for s, _ in _abrupt_finds(found))
             for found in confirmed.values()
         ]
         for side, weights in sides.items()
@@ -130,7 +135,7 @@ def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> 
         kind="share",
         title="Series without movement beyond rounding",
     )
-    rises = sum(len(_smooth(found)) > 0 for found in confirmed.values())
+    rises = sum(len(_smooth_finds(found)) > 0 for found in confirmed.values())
     title = "Networks with a false smooth transition"
     run.claim_share("runs_with_transitions", rises, len(runs), title=title, **beside)
     run.headline(["runs_with_jumps", "runs_with_transitions", "jumps_per_run/*"])
@@ -143,7 +148,7 @@ def _null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> 
     )
 
 
-def _found(
+def _conclude_found(
     config: TransitionConfig,
     run: Run,
     runs: list[TrackedRun],
@@ -159,7 +164,7 @@ def _found(
         run.claim_share(f"{name}/risen", risen, len(runs), title=title)
         _jump_claim(config, run, runs, confirmed, windows, name)
         _transition_claims(config, run, runs, confirmed, windows, behavior[:, c], name)
-        best = _courses(config, runs, windows)
+        best = _rank_courses(config, runs, windows)
         courses += [{"channel": channel, **vars(one)} for one in best]
         if not best or not best[0].runs:
             continue
@@ -176,7 +181,7 @@ def _found(
             null=setup.truth.get(channel),
             null_is="closed form",
             title=f"Training step at which {channel} has risen halfway",
-            note=_truth(setup, channel),
+            note=_truth_words(setup, channel),
         )
         headline += [f"{name}/steepest_in_window", f"{name}/step"]
         lines.append(_course_words(first, name, channel))
@@ -193,7 +198,7 @@ def _found(
     run.verdict(text)
 
 
-def _claim_course(run: Run, first: Course, name: str, channel: str) -> None:
+def _claim_course(run: Run, first: DatingCourse, name: str, channel: str) -> None:
     """The best of all curves that were looked at, with a p that is corrected for having looked at all of them."""
     run.claim_share(
         f"{name}/steepest_in_window",
@@ -208,7 +213,7 @@ def _claim_course(run: Run, first: Course, name: str, channel: str) -> None:
     )
 
 
-def _course_words(first: Course, name: str, channel: str) -> str:
+def _course_words(first: DatingCourse, name: str, channel: str) -> str:
     """Found only where the corrected p says so: two of two networks are no evidence among a hundred curves.
 
     The channel is quoted because its name may hold a digit ('feature 2'), which is no result.
@@ -228,23 +233,29 @@ def _jump_claim(
     run: Run,
     runs: list[TrackedRun],
     confirmed: dict[str, Confirmed],
-    windows: list[Window | None],
+    windows: list[RiseWindow | None],
     name: str,
 ) -> None:
     """Abrupt events: a transition that takes many samples is a course, not a jump, and need not be among them."""
-    steps = [[j.step for _, j in _abrupt(confirmed[one.name])] for one in runs]
-    result = hits(windows, steps, config.steps, run.rng(f"shifts/{name}"))
+    steps = [[j.step for _, j in _abrupt_finds(confirmed[one.name])] for one in runs]
+    result = count_hits(windows, steps, config.steps, run.rng(f"shifts/{name}"))
+    title = f"Networks with a confirmed jump where {name.replace('_', ' ')} rises"
+    _claim_hits(run, f"{name}/jump_in_window", result, "jumps", title)
+
+
+def _claim_hits(run: Run, claim: str, result: Hits, moved: str, title: str) -> None:
+    """Networks with a find in their window, beside the same finds (called `moved`) at random times; none rose, no claim."""
     if not result.runs:
         return
     run.claim_share(
-        f"{name}/jump_in_window",
+        claim,
         result.found,
         result.runs,
         null=result.null / result.runs,
-        null_is="the same jumps moved by chance",
+        null_is=f"the same {moved} moved by chance",
         p=result.p,
         better="higher",
-        title=f"Networks with a confirmed jump where {name.replace('_', ' ')} rises",
+        title=title,
     )
 
 
@@ -253,7 +264,7 @@ def _transition_claims(
     run: Run,
     runs: list[TrackedRun],
     confirmed: dict[str, Confirmed],
-    windows: list[Window | None],
+    windows: list[RiseWindow | None],
     behavior: np.ndarray,
     name: str,
 ) -> None:
@@ -261,9 +272,9 @@ def _transition_claims(
     curves = [make_series(behavior[i], one.steps, run=one.name, measure=name) for i, one in enumerate(runs)]
     dated = jumps_of_all(curves, max_q=config.max_q, kinds=ALL_CHANGES)
     first = [[min(jumps, key=lambda j: j.p or 0.0).step] if jumps else [] for _, jumps in dated]
-    own = hits(windows, first, config.steps, run.rng(f"transitions/{name}"))
-    steps = [[j.step for _, j in _smooth(confirmed[one.name])] for one in runs]
-    measures = hits(windows, steps, config.steps, run.rng(f"measures/{name}"))
+    own = count_hits(windows, first, config.steps, run.rng(f"transitions/{name}"))
+    steps = [[j.step for _, j in _smooth_finds(confirmed[one.name])] for one in runs]
+    measures = count_hits(windows, steps, config.steps, run.rng(f"measures/{name}"))
     words = name.replace("_", " ")
     titles = {
         "own_transition": (own, f"Networks whose dated rise of {words} has its middle where it rises"),
@@ -273,17 +284,7 @@ def _transition_claims(
         ),
     }
     for kind, (result, title) in titles.items():
-        if result.runs:
-            run.claim_share(
-                f"{name}/{kind}_in_window",
-                result.found,
-                result.runs,
-                null=result.null / result.runs,
-                null_is="the same finds moved by chance",
-                p=result.p,
-                better="higher",
-                title=title,
-            )
+        _claim_hits(run, f"{name}/{kind}_in_window", result, "finds", title)
     rows = [
         {"run": s.run}
         | {key: getattr(j, key) for key in ("kind", "onset", "step", "low", "high", "end", "q")}
@@ -293,15 +294,17 @@ def _transition_claims(
     run.table(f"transitions_of_{name}", pd.DataFrame(rows))
 
 
-def _courses(config: TransitionConfig, runs: list[TrackedRun], windows: list[Window | None]) -> list[Course]:
+def _rank_courses(
+    config: TransitionConfig, runs: list[TrackedRun], windows: list[RiseWindow | None]
+) -> list[DatingCourse]:
     """All curves, those that date the transition in most runs first."""
     pairs = [(layer, k, m) for m in config.measures for k, layer in enumerate(runs[0].layers)]
     found = [
-        course(
+        dating_course(
             layer,
             m,
             windows,
-            [steepest(one.values[m][k], one.steps) for one in runs],
+            [steepest_step(one.values[m][k], one.steps) for one in runs],
             config.steps,
             len(pairs),
         )
@@ -310,7 +313,7 @@ def _courses(config: TransitionConfig, runs: list[TrackedRun], windows: list[Win
     return sorted(found, key=lambda one: (one.p, -one.found))
 
 
-def _truth(setup: Setup, channel: str) -> str:
+def _truth_words(setup: Setup, channel: str) -> str:
     return "null column: the closed form" if channel in setup.truth else "middle of the rise"
 
 
@@ -325,7 +328,7 @@ def _clock_errors(runs: list[TrackedRun], behavior: np.ndarray, setup: Setup) ->
     return found
 
 
-def _tables(
+def _write_transition_tables(
     run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed], behavior: np.ndarray, setup: Setup
 ) -> None:
     rows = [
@@ -347,7 +350,7 @@ def _tables(
     run.table("windows", pd.DataFrame(windows))
 
 
-def _figures(
+def _draw_transition(
     config: TransitionConfig,
     run: Run,
     runs: list[TrackedRun],
@@ -357,13 +360,13 @@ def _figures(
 ) -> None:
     first = runs[0]
     windows = [rise_window(first.steps, behavior[0, c]) for c in range(len(setup.channels))]
-    shown: list[Window] = [w for w in windows if w is not None]
+    shown: list[RiseWindow] = [w for w in windows if w is not None]
     dated = (
-        _courses(config, runs, [rise_window(r.steps, behavior[i, 0]) for i, r in enumerate(runs)])
+        _rank_courses(config, runs, [rise_window(r.steps, behavior[i, 0]) for i, r in enumerate(runs)])
         if shown
         else []
     )
-    picture = figures.transition(
+    picture = figures.transition_figure(
         first,
         setup.channels,
         behavior[0] if behavior.size else None,

@@ -21,10 +21,9 @@ from digsite.track.core.early_warning import (
     mode_residual,
     online_features,
 )
-from digsite.track.figures.warnings import draw_warnings
-from digsite.track.judge.windows import Window, rise_window
-from digsite.track.subjects.grokking_curves import read_published_runs
-from digsite.track.subjects.grokking_grid import CHEAP, GridShape, train_grid
+from digsite.track.figures.courses import draw_warnings
+from digsite.track.judge.windows import RiseWindow, rise_window
+from digsite.track.subjects.grokking_grid import CHEAP, GridShape, read_published_runs, train_grid
 from digsite.worker.run import Run
 
 OURS, RIVALS = "our score", ("dynamic modes", "weight norm", "train loss slope")
@@ -44,21 +43,21 @@ class WatchedRun:
     measures: dict[str, np.ndarray]
     train_accuracy: np.ndarray
     test_accuracy: np.ndarray
-    window: Window | None
+    window: RiseWindow | None
     late: bool = False
 
 
-def warning(config: WarningConfig, run: Run) -> None:
+def run_warning(config: WarningConfig, run: Run) -> None:
     """Learns on some primes, judges on others, and then on curves by others."""
-    early, late = (_watched(config, run, primes) for primes in (config.learn_on, config.judge_on))
+    early, late = (_watch_networks(config, run, primes) for primes in (config.learn_on, config.judge_on))
     if not all(_both_kinds(runs) for runs in (early, late)):
         return _say_one_kind(run, [*early, *late])
-    model = _learned(early, CHEAP)
-    scores = {one.name: _scores(one, model) for one in late}
-    signs = _signs(early, model)
-    rows = _judge(config, run, early, late, model, scores, signs)
+    model = _learn_model(early, CHEAP)
+    scores = {one.name: _score_run(one, model) for one in late}
+    signs = _learn_signs(early, model)
+    rows = _judge_scores(config, run, early, late, model, scores, signs)
     run.table("runs", pd.DataFrame(rows))
-    _others(run, early)
+    _judge_published(run, early)
     groks = [one for one in late if one.window is not None]
     if groks:
         run.figure(
@@ -73,7 +72,7 @@ def _both_kinds(runs: list[WatchedRun]) -> bool:
     return any(one.window for one in runs) and any(not one.window and not one.late for one in runs)
 
 
-def _watched(config: WarningConfig, run: Run, primes: list[int]) -> list[WatchedRun]:
+def _watch_networks(config: WarningConfig, run: Run, primes: list[int]) -> list[WatchedRun]:
     """Networks that grok, and networks that never do; what has only begun to generalize at the end is neither."""
     found = []
     for p in primes:
@@ -83,7 +82,7 @@ def _watched(config: WarningConfig, run: Run, primes: list[int]) -> list[Watched
             f"grid-{p}",
             lambda s=shape: train_grid(s, config.decays, config.shares, config.seeds, config.seed),
         )
-        late = _followed(config, run, shape)
+        late = _choose_followed(config, run, shape)
         for i, label in enumerate(grid["labels"]):
             curves = {
                 name: np.asarray(grid[name][i], dtype=float)
@@ -102,17 +101,17 @@ def _watched(config: WarningConfig, run: Run, primes: list[int]) -> list[Watched
                     curves["train_accuracy"],
                     curves["test_accuracy"],
                     window,
-                    window is None and (begun or _key(label) in late),
+                    window is None and (begun or _shape_key(label) in late),
                 )
             )
     return found
 
 
-def _key(label: dict[str, Any]) -> tuple[float, float, int]:
+def _shape_key(label: dict[str, Any]) -> tuple[float, float, int]:
     return label["decay"], label["share"], label["seed"]
 
 
-def _followed(config: WarningConfig, run: Run, shape: GridShape) -> set[tuple[float, float, int]]:
+def _choose_followed(config: WarningConfig, run: Run, shape: GridShape) -> set[tuple[float, float, int]]:
     """Which networks of the smallest share and the larger weight decays rise after the record, when they are followed on.
 
     They are the cell between: on a shorter record they look as if they never did, and a warning about them would be false.
@@ -126,16 +125,16 @@ def _followed(config: WarningConfig, run: Run, shape: GridShape) -> set[tuple[fl
     name = f"follow-{shape.modulus}"
     grid = run.once(name, lambda: train_grid(longer, decays, [min(config.shares)], config.seeds, config.seed))
     rises = np.asarray(grid["test_accuracy"])[:, -3:].mean(1) >= NEVER
-    return {_key(label) for label, rise in zip(grid["labels"], rises) if rise and label["share"]}  # pyright: ignore[reportArgumentType]
+    return {_shape_key(label) for label, rise in zip(grid["labels"], rises) if rise and label["share"]}  # pyright: ignore[reportArgumentType]
 
 
-def _features(one: WatchedRun, names: tuple[str, ...]) -> np.ndarray:
+def _run_features(one: WatchedRun, names: tuple[str, ...]) -> np.ndarray:
     return online_features(one.steps, {n: one.measures[n] for n in names})
 
 
-def _learned(runs: list[WatchedRun], names: tuple[str, ...]) -> WarningModel:
+def _learn_model(runs: list[WatchedRun], names: tuple[str, ...]) -> WarningModel:
     """Under way is up to a tenth of the rise; later samples show it in the accuracy and teach nothing."""
-    features = [_features(one, names) for one in runs]
+    features = [_run_features(one, names) for one in runs]
     answers = [
         np.where(one.steps <= one.window.low, 1.0, np.nan)
         if one.window
@@ -143,34 +142,36 @@ def _learned(runs: list[WatchedRun], names: tuple[str, ...]) -> WarningModel:
         for one in runs
     ]
     model = learn_warning(features, answers, names)
-    quiet = [model.score(f) for f, one in zip(features, runs) if one.window is None and not one.late]
+    quiet = [model.score_features(f) for f, one in zip(features, runs) if one.window is None and not one.late]
     return replace(model, threshold=choose_threshold(quiet))
 
 
-def _scores(one: WatchedRun, model: WarningModel) -> dict[str, np.ndarray]:
+def _score_run(one: WatchedRun, model: WarningModel) -> dict[str, np.ndarray]:
     """Our score and those of the rivals at each sample, nan where there is no past."""
-    features = _features(one, CHEAP)
+    features = _run_features(one, CHEAP)
     asked = np.isfinite(features).all(1)
     count, norm, loss = len(CHEAP), CHEAP.index("weight_norm"), CHEAP.index("train_loss")
     logs = np.stack([np.log(np.maximum(v, 1e-12)) for v in one.measures.values()], 1)
     return {
-        OURS: model.score(features),
+        OURS: model.score_features(features),
         "dynamic modes": np.where(asked, mode_residual(logs), np.nan),
         "weight norm": features[:, norm],
         "train loss slope": features[:, 2 * count + loss],
     }
 
 
-def _signs(runs: list[WatchedRun], model: WarningModel) -> dict[str, float]:
+def _learn_signs(runs: list[WatchedRun], model: WarningModel) -> dict[str, float]:
     """Which way a rival announces a transition, learned where ours is learned."""
-    scores = {one.name: _scores(one, model) for one in runs}
+    scores = {one.name: _score_run(one, model) for one in runs}
     return {
-        name: 1.0 if name == OURS or (a := _auroc(runs, scores, name, 1.0, 0.0)) is None or a >= 0.5 else -1.0
+        name: 1.0
+        if name == OURS or (a := _lead_auroc(runs, scores, name, 1.0, 0.0)) is None or a >= 0.5
+        else -1.0
         for name in (OURS, *RIVALS)
     }
 
 
-def _auroc(
+def _lead_auroc(
     runs: list[WatchedRun], scores: dict[str, dict[str, np.ndarray]], name: str, sign: float, lead: float
 ) -> float | None:
     """Over pairs of a run that groks, at this share of training before its middle, and one that never does, at the same step."""
@@ -223,7 +224,7 @@ def _claim_areas(
     rng = run.rng("bootstrap")
     for name in (OURS, *RIVALS):
         for lead in (0.1, 0.2):
-            value = _auroc(late, scores, name, signs[name], lead)
+            value = _lead_auroc(late, scores, name, signs[name], lead)
             if value is None:
                 continue
             draws = []
@@ -231,7 +232,7 @@ def _claim_areas(
                 again = [groks[i] for i in rng.integers(0, len(groks), len(groks))] + [
                     quiet[i] for i in rng.integers(0, len(quiet), len(quiet))
                 ]
-                draws.append(_auroc(again, scores, name, signs[name], lead))
+                draws.append(_lead_auroc(again, scores, name, signs[name], lead))
             low, high = np.quantile(np.array(draws, dtype=float), [0.025, 0.975])
             run.claim(
                 f"auroc/{name.replace(' ', '_')}/lead_{lead:.0%}",
@@ -258,7 +259,7 @@ def _list_alarms(
     """First alarm of every score in every run, at the threshold that quiet runs of other moduli allow."""
     rows = []
     quiet_early = [r for r in early if not r.window and not r.late]
-    early_scores = {one.name: _scores(one, model) for one in quiet_early}
+    early_scores = {one.name: _score_run(one, model) for one in quiet_early}
     for name in (OURS, *RIVALS):
         sign = signs[name]
         threshold = choose_threshold([sign * early_scores[one.name][name] for one in quiet_early])
@@ -279,7 +280,7 @@ def _list_alarms(
     return rows
 
 
-def _judge(
+def _judge_scores(
     config: WarningConfig,
     run: Run,
     early: list[WatchedRun],
@@ -353,19 +354,19 @@ def _alarm_claims(run: Run, name: str, part: pd.DataFrame) -> None:
         )
 
 
-def _others(run: Run, early: list[WatchedRun]) -> None:
+def _judge_published(run: Run, early: list[WatchedRun]) -> None:
     """The score from loss and norm alone, learned on own networks, asked about published curves of other groups."""
     folder = settings.data_dir()
     if folder is None or not (Path(folder) / "grokking_curves").is_dir():
         return run.say("The published curves are not here (DIGSITE_DATA): only own networks are judged.")
-    model = _learned(early, ONLY_NORM)
+    model = _learn_model(early, ONLY_NORM)
     rows = []
     for one in read_published_runs(Path(folder) / "grokking_curves"):
         if "sum_of_squared_weights" not in one.columns:
             continue  # the source kept no norm of transformers
         c, steps = one.columns, one.epochs
         measures = {"train_loss": c["train_loss"], "weight_norm": c["sum_of_squared_weights"]}
-        scores = model.score(online_features(steps, measures))
+        scores = model.score_features(online_features(steps, measures))
         window = rise_window(steps, c["test_acc"])
         alarm = first_alarm(steps, scores, model.threshold)
         lead = (window.middle - alarm) / steps[-1] if window and alarm is not None else None

@@ -1,8 +1,9 @@
-"""Pictures of the room: series with jumps, jump times, claims beside their nulls."""
+"""Pictures of the room: series with jumps, jump times, claims beside their nulls, and an early warning's score over training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,8 +11,8 @@ from matplotlib.figure import Figure
 from digsite.figures import NULL_COLOR, PALETTE, canvas, place_legend, styled
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import Series
-from digsite.track.judge.critical import TOGETHER, fast
-from digsite.track.judge.windows import Window
+from digsite.track.judge.critical import TOGETHER, fast_samples
+from digsite.track.judge.windows import RiseWindow
 from digsite.track.subjects.tracked import TrackedRun
 
 
@@ -21,7 +22,7 @@ def series_with_jumps(
 ) -> Figure:
     """Curves over training steps; a band marks the interval of each jump's place."""
     figure, ax = canvas(width=6.4, height=3.2)
-    for color, one, found in zip(_colors(len(series)), series, jumps, strict=True):
+    for color, one, found in zip(_pick_colors(len(series)), series, jumps, strict=True):
         ax.plot(one.steps, one.values, color=color, label=one.layer or one.run)
         for jump in found:
             ax.axvspan(jump.low, jump.high, color=color, alpha=0.25, linewidth=0)
@@ -51,7 +52,7 @@ def phase_histograms(phases: Mapping[str, np.ndarray], title: str = "") -> Figur
         len(phases), 1, width=6.4, height=1.5 * len(phases) + 0.6, sharex=True, squeeze=False
     )
     bins = np.linspace(0, 1, 41)
-    for color, ax, (name, values) in zip(_colors(len(phases)), axes[:, 0], phases.items(), strict=True):
+    for color, ax, (name, values) in zip(_pick_colors(len(phases)), axes[:, 0], phases.items(), strict=True):
         ax.hist(values, bins=bins.tolist(), color=color)
         ax.axhline(len(values) / 40, color=NULL_COLOR, linestyle="--", label="even spread")
         ax.set(ylabel="jumps", title=f"{name} (n = {len(values)})")
@@ -69,7 +70,7 @@ def counts_and_null(
     """Grouped bars per name with the null as a gray tick behind each group."""
     figure, ax = canvas(width=6.4, height=3.2)
     width, at = 0.8 / len(counts), np.arange(len(names))
-    for k, (color, (label, values)) in enumerate(zip(_colors(len(counts)), counts.items(), strict=True)):
+    for k, (color, (label, values)) in enumerate(zip(_pick_colors(len(counts)), counts.items(), strict=True)):
         ax.bar(
             np.arange(len(names)) + (k - (len(counts) - 1) / 2) * width,
             values,
@@ -85,7 +86,7 @@ def counts_and_null(
     return figure
 
 
-def _colors(count: int) -> list[str]:
+def _pick_colors(count: int) -> list[str]:
     return [PALETTE[i % len(PALETTE)] for i in range(count)]
 
 
@@ -128,7 +129,7 @@ def velocity_and_acceleration(run: TrackedRun, measure: str) -> Figure:
         axes[0].plot(series.steps[1:], np.abs(np.diff(series.values)) / scale, linewidth=0.7, alpha=0.8)
         axes[1].plot(series.steps[2:], np.abs(np.diff(series.values, n=2)) / scale, linewidth=0.7, alpha=0.8)
     if moving:
-        axes[2].plot(run.steps, np.mean([fast(s.values) for s in moving], axis=0), color=PALETTE[0])
+        axes[2].plot(run.steps, np.mean([fast_samples(s.values) for s in moving], axis=0), color=PALETTE[0])
     axes[2].axhline(TOGETHER, color="black", linewidth=0.8, linestyle=":", label="half of the layers")
     axes[2].axhline(0.1, color=NULL_COLOR, linestyle="--", label="average by construction")
     place_legend(axes[2])
@@ -139,11 +140,11 @@ def velocity_and_acceleration(run: TrackedRun, measure: str) -> Figure:
 
 
 @styled
-def transition(
+def transition_figure(
     run: TrackedRun,
     channels: Sequence[str],
     behavior: np.ndarray | None,
-    windows: Sequence[Window],
+    windows: Sequence[RiseWindow],
     confirmed: Sequence[tuple[Series, Jump]],
     courses: Sequence[tuple[str, str]] = (),
 ) -> Figure:
@@ -155,7 +156,7 @@ def transition(
         1 + len(keys), 1, width=7.0, height=1.7 * (1 + len(keys)), sharex=True, squeeze=False
     )
     if behavior is not None:
-        for color, name, row in zip(_colors(len(channels)), channels, behavior, strict=True):
+        for color, name, row in zip(_pick_colors(len(channels)), channels, behavior, strict=True):
             axes[0, 0].plot(run.steps, row, color=color, label=name)
         axes[0, 0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes[0, 0].set(ylabel="behavior", title=run.name)
@@ -170,4 +171,34 @@ def transition(
         for window in windows:
             ax.axvspan(window.low, window.high, color=NULL_COLOR, alpha=0.15, linewidth=0)
     axes[-1, 0].set_xlabel("training step")
+    return figure
+
+
+# A score over training for networks that grok and for networks that never do, with the alarm's level.
+
+
+@styled
+def draw_warnings(runs: list[Any], scores: dict[str, np.ndarray], threshold: float) -> Any:
+    """Scores of runs that grok above, of runs that never do below.
+
+    `runs`: with `window`, `steps` and `name`; `scores`: by name of run; `threshold`: where the alarm is.
+    """
+    figure, axes = canvas(2, 1, width=6.8, height=5.0, sharex=True, sharey=True)
+    for one in runs:
+        ax = axes[0 if one.window else 1]
+        line = ax.plot(
+            one.steps, scores[one.name], linewidth=0.9, alpha=0.8, color=PALETTE[0 if one.window else 3]
+        )
+        if one.window:
+            ax.plot(
+                one.window.middle,
+                np.interp(one.window.middle, one.steps, scores[one.name]),
+                "o",
+                markersize=3,
+                color=line[0].get_color(),
+            )
+    for ax, title in zip(axes, ("networks that grok (dot: middle of the rise)", "networks that never do")):
+        ax.axhline(threshold, color=NULL_COLOR, linestyle="--", linewidth=1)
+        ax.set(ylabel="score", title=title)
+    axes[1].set_xlabel("training step")
     return figure

@@ -19,32 +19,32 @@ COLORS: dict[str, str] = dict(zip(FAMILIES, PALETTE, strict=False))
 
 
 @styled
-def rates(table: pd.DataFrame, key: str, null: float) -> Figure:
+def rates_figure(table: pd.DataFrame, key: str, null: float) -> Figure:
     """Jumps per layer by a column, with intervals over runs."""
     figure, ax = canvas(width=6.4, height=3.4)
-    _rates(ax, table, key, null)
+    _draw_rates(ax, table, key, null)
     return figure
 
 
 @styled
-def dashboard(runs: Sequence[TrackedRun], result: Phase1) -> Figure:
+def dashboard_figure(runs: Sequence[TrackedRun], result: Phase1) -> Figure:
     """Ten panels A to J; every count stands beside its null."""
     figure, axes = canvas(3, 4, width=15.5, height=9.6)
     flat = axes.ravel()
     null = float(result.detectors.set_index("detector").loc["edge"].null_per_series)
-    _orders(flat[0], result)
-    _thirds(flat[1], result)
-    _rates(flat[2], rate_by(result.jumps, result.layers, "family"), "family", null)
+    _draw_orders(flat[0], result)
+    _draw_thirds(flat[1], result)
+    _draw_rates(flat[2], rate_by(result.jumps, result.layers, "family"), "family", null)
     flat[2].set_title("C  jumps per layer and family")
-    _coordinated(flat[3], result)
-    _phases(flat[4], result.jumps.phase.to_numpy(float), "E  when jumps happen")
+    _draw_coordinated(flat[3], result)
+    _draw_phases(flat[4], result.jumps.phase.to_numpy(float), "E  when jumps happen")
     _phases_by_family(flat[5], result)
-    _sizes(flat[6], result)
-    _clusters(flat[7], result)
-    _loss(flat[8], result)
+    _draw_sizes(flat[6], result)
+    _draw_clusters(flat[7], result)
+    _draw_loss(flat[8], result)
     figure.delaxes(flat[10])
     figure.delaxes(flat[11])
-    _words(flat[9], runs, result)
+    _write_words(flat[9], runs, result)
     return figure
 
 
@@ -54,12 +54,12 @@ def architecture_page(result: Phase1) -> Figure:
     figure, axes = canvas(2, 3, width=13.5, height=7.6)
     for k, family in enumerate(FAMILIES):
         mine: Any = result.jumps[result.jumps.family == family]
-        _phases(axes[0, k], mine.phase.to_numpy(float), f"{family}: {len(mine)} jumps")
+        _draw_phases(axes[0, k], mine.phase.to_numpy(float), f"{family}: {len(mine)} jumps")
         _top_layers(axes[1, k], mine, result, family)
     return figure
 
 
-def _rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
+def _draw_rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
     at = np.arange(len(table))
     ax.bar(at, table["median"], color=PALETTE[0], width=0.65)
     spread = np.nan_to_num(np.stack([table["median"] - table["low"], table["high"] - table["median"]]))
@@ -74,7 +74,7 @@ def _rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
     ax.legend(loc="upper left")
 
 
-def _orders(ax: Axes, result: Phase1) -> None:
+def _draw_orders(ax: Axes, result: Phase1) -> None:
     names = ("bottom-up", "top-down", "simultaneous", "unclear")
     counts = result.convergence.order.value_counts()
     ax.bar(range(4), [int(counts.get(n, 0)) for n in names], color=PALETTE[2], width=0.65)
@@ -86,7 +86,7 @@ def _orders(ax: Axes, result: Phase1) -> None:
     place_legend(ax)
 
 
-def _thirds(ax: Axes, result: Phase1) -> None:
+def _draw_thirds(ax: Axes, result: Phase1) -> None:
     counts = result.jumps.phase_category.value_counts()
     values = [int(counts.get(n, 0)) for n in ("early", "mid", "late")]
     total = max(sum(values), 1)
@@ -99,7 +99,7 @@ def _thirds(ax: Axes, result: Phase1) -> None:
     place_legend(ax)
 
 
-def _coordinated(ax: Axes, result: Phase1) -> None:
+def _draw_coordinated(ax: Axes, result: Phase1) -> None:
     p = result.critical.coordination_p.to_numpy(float) if len(result.critical) else np.zeros(0)
     ax.hist(p, bins=np.linspace(0, 1, 21).tolist(), color=PALETTE[3])
     ax.axhline(len(p) / 20, color=NULL_COLOR, linestyle="--", label="no coordination")
@@ -107,7 +107,7 @@ def _coordinated(ax: Axes, result: Phase1) -> None:
     place_legend(ax)
 
 
-def _phases(ax: Axes, phase: np.ndarray, title: str) -> None:
+def _draw_phases(ax: Axes, phase: np.ndarray, title: str) -> None:
     ax.hist(phase, bins=np.linspace(0, 1, 51).tolist(), color=PALETTE[0])
     ax.axhline(len(phase) / 50, color=NULL_COLOR, linestyle="--", label="even spread")
     for line in (0.1, 0.5):
@@ -133,7 +133,7 @@ def _phases_by_family(ax: Axes, result: Phase1) -> None:
     place_legend(ax)
 
 
-def _sizes(ax: Axes, result: Phase1) -> None:
+def _draw_sizes(ax: Axes, result: Phase1) -> None:
     groups = [
         np.abs(result.jumps.relative_change[result.jumps.family == f].to_numpy(float)) for f in FAMILIES
     ]
@@ -144,7 +144,7 @@ def _sizes(ax: Axes, result: Phase1) -> None:
     ax.set(ylabel="relative size of a jump", title="G  how large")
 
 
-def _clusters(ax: Axes, result: Phase1) -> None:
+def _draw_clusters(ax: Axes, result: Phase1) -> None:
     kinds = result.kinds
     sizes = [int((kinds.labels == c).sum()) for c in range(kinds.k)]
     ax.bar(range(kinds.k), sizes, color=PALETTE[4], width=0.65)
@@ -153,7 +153,7 @@ def _clusters(ax: Axes, result: Phase1) -> None:
     ax.set(ylabel="jumps", title=f"H  kinds of jumps: {answer}")
 
 
-def _loss(ax: Axes, result: Phase1) -> None:
+def _draw_loss(ax: Axes, result: Phase1) -> None:
     ax.axhline(0, color=NULL_COLOR, linestyle="--", label="base rate")
     for k, family in enumerate(FAMILIES):
         mine = result.critical
@@ -169,7 +169,7 @@ def _loss(ax: Axes, result: Phase1) -> None:
     place_legend(ax)
 
 
-def _words(ax: Axes, runs: Sequence[TrackedRun], result: Phase1) -> None:
+def _write_words(ax: Axes, runs: Sequence[TrackedRun], result: Phase1) -> None:
     ax.axis("off")
     detectors = result.detectors.set_index("detector")
     lines = [

@@ -34,7 +34,7 @@ def attention_heads(before: Tensor, after: Tensor, steps: tuple[int, int], examp
 
 
 @styled
-def filters(before: Tensor, after: Tensor, steps: tuple[int, int], most: int = 12) -> Figure:
+def filters_figure(before: Tensor, after: Tensor, steps: tuple[int, int], most: int = 12) -> Figure:
     """First-layer kernels (out, in, h, w), averaged over inputs, in place: changes of order stay visible."""
     shown = min(most, len(before))
     figure, axes = canvas(2, shown, width=0.75 * shown + 1, height=2.6, squeeze=False)
@@ -86,7 +86,7 @@ def entropy_evolution(
 
 
 @styled
-def effects(rows: Mapping[str, tuple[float, float, float]], x: str) -> Figure:
+def effects_figure(rows: Mapping[str, tuple[float, float, float]], x: str) -> Figure:
     """Effects with intervals; the gray line is no effect."""
     figure, ax = canvas(width=6.4, height=0.9 + 0.42 * len(rows))
     for k, (value, low, high) in enumerate(rows.values()):

@@ -12,7 +12,7 @@ import pandas as pd
 from digsite.track.core.detect import jumps_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import Series
-from digsite.track.judge import convergence, critical
+from digsite.track.judge import critical
 from digsite.track.subjects.published import (
     COUNT_KEYS,
     RECORDED,
@@ -41,7 +41,7 @@ STATED = {
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedClaim:
     """One claim: as computed on the recorded column, by the same rule on repaired data, and by a rule with a null."""
 
     claim: str
@@ -62,12 +62,12 @@ def calibrated_jumps(runs: list[PublishedRun], measure: str) -> Found:
 
 def jump_rows(
     recorded: pd.DataFrame, repaired: pd.DataFrame, found: Found, families: dict[str, str]
-) -> list[Row]:
+) -> list[ComparedClaim]:
     """Counts by family, and where in training they lie."""
     differences = sum(len(series.values) - 1 for series, _ in found)
     calibrated = [(series, jump) for series, jumps in found for jump in jumps]
     rows = [
-        Row(
+        ComparedClaim(
             "jumps",
             len(recorded),
             len(repaired),
@@ -80,7 +80,7 @@ def jump_rows(
         mine = sum(families[series.run] == family for series, _ in calibrated)
         samples = sum(len(series.values) - 1 for series, _ in found if families[series.run] == family)
         rows.append(
-            Row(
+            ComparedClaim(
                 f"jumps/{family}",
                 int((recorded.family == family).sum()),
                 int((repaired.family == family).sum()),
@@ -92,7 +92,7 @@ def jump_rows(
     for name, low, high in (("early", 0.0, 0.1), ("mid", 0.1, 0.5), ("late", 0.5, 1.01)):
         inside = lambda x, low=low, high=high: float(((x >= low) & (x < high)).mean()) if len(x) else None  # noqa: E731
         rows.append(
-            Row(
+            ComparedClaim(
                 f"share {name}",
                 inside(recorded.published_phase),
                 inside(repaired.phase),
@@ -104,15 +104,15 @@ def jump_rows(
     return rows
 
 
-def convergence_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list[Row]:
+def convergence_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list[ComparedClaim]:
     """How many layers are settled at once, and in which order they settle."""
-    first = {m: [_first(s) for run in runs for s in run.series(m)] for m in (RECORDED, "stable_rank")}
-    honest = [convergence.settled(s) for run in runs for s in run.series("stable_rank")]
-    orders = [layer_order(run, rng) for run in runs]
+    first = {m: [_first_value(s) for run in runs for s in run.series(m)] for m in (RECORDED, "stable_rank")}
+    honest = [critical.settling_time(s) for run in runs for s in run.series("stable_rank")]
+    orders = [run_layer_order(run, rng) for run in runs]
     at_zero = [sum(value == 0 for value in values) / len(values) for values in first.values()]
     simultaneous = sum(order.order == "simultaneous" for order in orders)
     return [
-        Row(
+        ComparedClaim(
             "share of layers stable at step 0",
             at_zero[0],
             at_zero[1],
@@ -120,32 +120,32 @@ def convergence_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list
             None,
             "the published rule asks for one calm window only",
         ),
-        Row(
+        ComparedClaim(
             "share of layers that never settle",
             None,
             None,
             sum(s.kind == "not converged" for s in honest) / len(honest),
             None,
         ),
-        Row(
+        ComparedClaim(
             "runs with simultaneous layers",
             None,
             None,
             simultaneous,
             None,
-            f"permutation test: {_counted([order.order for order in orders])}",
+            f"permutation test: {_count_words([order.order for order in orders])}",
         ),
     ]
 
 
-def layer_order(run: PublishedRun, rng: np.random.Generator) -> convergence.LayerOrder:
-    return convergence.layer_order([convergence.settled(s).step for s in run.series("stable_rank")], rng)
+def run_layer_order(run: PublishedRun, rng: np.random.Generator) -> critical.LayerOrder:
+    return critical.order_of_layers([critical.settling_time(s).step for s in run.series("stable_rank")], rng)
 
 
-def critical_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list[Row]:
+def critical_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list[ComparedClaim]:
     """Coordination of fast periods beyond chance, and the loss at fast periods against its base rate."""
-    recorded = [_periods(run, RECORDED, rng) for run in runs]
-    repaired = [_periods(run, "stable_rank", rng) for run in runs]
+    recorded = [_fast_periods(run, RECORDED, rng) for run in runs]
+    repaired = [_fast_periods(run, "stable_rank", rng) for run in runs]
     links = [
         critical.loss_link([s.values for s in run.series("stable_rank")], run.loss, rng, shifts=20)
         for run in runs
@@ -155,7 +155,7 @@ def critical_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list[Ro
     ]
     strong = sum(p is not None and p.highest >= critical.TOGETHER for p in recorded)
     return [
-        Row(
+        ComparedClaim(
             "runs with coordination of half of the layers",
             strong,
             sum(p is not None and p.highest >= critical.TOGETHER for p in repaired),
@@ -163,22 +163,22 @@ def critical_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list[Ro
             0.05 * len(runs),
             "calibrated: beyond circular shifts at p < .05; null: expected by chance",
         ),
-        Row(
+        ComparedClaim(
             "share of fast samples at which the loss fell",
-            _mean([x.fell for x in raw]),
-            _mean([x.fell for x in links]),
-            _mean([x.difference for x in links]),
-            _mean([x.base for x in links]),
+            _mean_or_none([x.fell for x in raw]),
+            _mean_or_none([x.fell for x in links]),
+            _mean_or_none([x.difference for x in links]),
+            _mean_or_none([x.base for x in links]),
             "calibrated: difference to the base rate, which is the null",
         ),
     ]
 
 
-def _periods(run: PublishedRun, measure: str, rng: np.random.Generator) -> critical.Periods | None:
-    return critical.periods([s.values for s in run.series(measure)], rng, shifts=100)
+def _fast_periods(run: PublishedRun, measure: str, rng: np.random.Generator) -> critical.Periods | None:
+    return critical.fast_periods([s.values for s in run.series(measure)], rng, shifts=100)
 
 
-def concentration_rows(recorded: pd.DataFrame, found: Found, families: dict[str, str]) -> list[Row]:
+def concentration_rows(recorded: pd.DataFrame, found: Found, families: dict[str, str]) -> list[ComparedClaim]:
     """Jumps per run of CNN against MLP, and where in a transformer they sit."""
     per_run: Any = recorded.groupby(["family", "experiment"]).size().groupby("family").mean()
     transformer: Any = recorded[recorded.family == "transformer"]
@@ -189,7 +189,7 @@ def concentration_rows(recorded: pd.DataFrame, found: Found, families: dict[str,
     ratio = float(per_run["cnn"] / per_run["mlp"]) if {"cnn", "mlp"} <= set(per_run.index) else None
     calibrated = rates["cnn"] / rates["mlp"] if rates["cnn"] is not None and rates["mlp"] else None
     return [
-        Row(
+        ComparedClaim(
             "CNN over MLP, jumps",
             None,
             ratio,
@@ -197,7 +197,7 @@ def concentration_rows(recorded: pd.DataFrame, found: Found, families: dict[str,
             1.0,
             "published from one pair of runs; repaired: per run on the recorded column; calibrated: per layer",
         ),
-        Row(
+        ComparedClaim(
             "share of transformer jumps in linear2",
             None,
             linear2,
@@ -213,9 +213,9 @@ def _per_layer(found: Found, families: dict[str, str], family: str) -> float | N
     return float(np.mean(counts)) if counts else None
 
 
-def comparison(
+def compare_claims(
     runs: list[PublishedRun], found: Found, rng: np.random.Generator, stated: Mapping[str, float]
-) -> list[Row]:
+) -> list[ComparedClaim]:
     """All claims; `found` are the calibrated jumps of the repaired stable rank, `stated` what the report said."""
     families = {run.name: run.family for run in runs}
     recorded, repaired = jump_table(runs, RECORDED), jump_table(runs, "stable_rank")
@@ -228,14 +228,14 @@ def comparison(
     return [replace(row, stated=stated.get(row.claim)) for row in rows]
 
 
-def _first(series: Series) -> float | None:
+def _first_value(series: Series) -> float | None:
     return original_stabilization(series.values)
 
 
-def _mean(values: list[float | None]) -> float | None:
+def _mean_or_none(values: list[float | None]) -> float | None:
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
 
 
-def _counted(words: list[str]) -> str:
+def _count_words(words: list[str]) -> str:
     return ", ".join(f"{word} {words.count(word)}" for word in sorted(set(words)))

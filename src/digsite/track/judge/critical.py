@@ -1,11 +1,18 @@
-"""Fast periods: when layers move fast together, and whether the loss falls then more than it does anyway."""
+"""When layers move and when they have settled: fast periods that layers share, and whether they settle in order of depth.
+
+Both are claims of the original about time, and both come with chance: shifted marks, strangers' layers, permuted depths.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from scipy.stats import rankdata
+
+from digsite.track.core.series import Series
 
 PERCENTILE = 90.0
 TOGETHER = 0.5
@@ -39,7 +46,7 @@ class LossLink:
     p: float
 
 
-def fast(values: np.ndarray, order: int = 1) -> np.ndarray:
+def fast_samples(values: np.ndarray, order: int = 1) -> np.ndarray:
     """Samples where |velocity| (order 1) or |acceleration| (order 2) exceeds its own 90th percentile.
 
     By construction a tenth of all samples: their number says nothing, only their places do.
@@ -50,7 +57,7 @@ def fast(values: np.ndarray, order: int = 1) -> np.ndarray:
     return mark
 
 
-def periods(
+def fast_periods(
     layers: Sequence[np.ndarray],
     rng: np.random.Generator,
     *,
@@ -65,16 +72,18 @@ def periods(
     """
     if len(layers) < 2:
         return None
-    marks = np.stack([fast(values) for values in layers])
-    turns = np.stack([fast(values, 2) for values in layers])
+    marks = np.stack([fast_samples(values) for values in layers])
+    turns = np.stack([fast_samples(values, 2) for values in layers])
     share = marks.mean(0)
     statistic = float((share**2).mean())
     strangers = (
-        None if elsewhere is None else np.stack([[fast(v) for v in other] for other in (layers, *elsewhere)])
+        None
+        if elsewhere is None
+        else np.stack([[fast_samples(v) for v in other] for other in (layers, *elsewhere)])
     )
     null_stat, null_top = [], []
     for _ in range(shifts):
-        mixed = _shifted(marks, rng) if strangers is None else _strangers(strangers, rng)
+        mixed = _shift_marks(marks, rng) if strangers is None else _draw_strangers(strangers, rng)
         null_stat.append(float((mixed.mean(0) ** 2).mean()))
         null_top.append(float(mixed.mean(0).max()))
     p = (1 + sum(null >= statistic for null in null_stat)) / (shifts + 1)
@@ -90,11 +99,11 @@ def periods(
     )
 
 
-def _shifted(marks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _shift_marks(marks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.stack([np.roll(mark, rng.integers(len(mark))) for mark in marks])
 
 
-def _strangers(marks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _draw_strangers(marks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(layers, samples) from `marks` (networks, layers, samples): neighbors in the result come from different networks."""
     n, n_layers = marks.shape[:2]
     order = np.concatenate([rng.permutation(n) for _ in range(-(-n_layers // n) + 1)])
@@ -118,7 +127,11 @@ def loss_link(
     """
     drop = -np.diff(loss, prepend=loss[0])
     falling = drop > 0
-    marks = np.stack([fast(values) for values in layers]).any(0) if len(layers) else np.zeros(len(loss), bool)
+    marks = (
+        np.stack([fast_samples(values) for values in layers]).any(0)
+        if len(layers)
+        else np.zeros(len(loss), bool)
+    )
     base = float(falling[1:].mean())
     n = int(marks.sum())
     fell = float(falling[marks].mean()) if n else None
@@ -126,11 +139,11 @@ def loss_link(
         base = float(np.mean([(-np.diff(other, prepend=other[0]) > 0)[marks].mean() for other in elsewhere]))
     error = 1.96 * np.sqrt(base * (1 - base) / n) if n else None
     speed = (
-        _standard(np.mean([np.abs(np.diff(v, prepend=v[0])) for v in layers], axis=0))
+        _rank_standardize(np.mean([np.abs(np.diff(v, prepend=v[0])) for v in layers], axis=0))
         if len(layers)
         else drop * 0
     )
-    movement = _standard(np.abs(drop))
+    movement = _rank_standardize(np.abs(drop))
     lag, best = _strongest_lag(speed, movement, reach)
     null = [
         abs(_strongest_lag(speed, np.roll(movement, rng.integers(reach, len(loss) - reach)), reach)[1])
@@ -144,7 +157,7 @@ def loss_link(
     return LossLink(fell, base, difference, low, high, lag, best, float(p))
 
 
-def _standard(x: np.ndarray) -> np.ndarray:
+def _rank_standardize(x: np.ndarray) -> np.ndarray:
     """Ranks rather than values: a single early plunge would decide a plain correlation."""
     ranks = np.argsort(np.argsort(x)).astype(float)
     spread = ranks.std()
@@ -159,3 +172,100 @@ def _strongest_lag(x: np.ndarray, y: np.ndarray, reach: int) -> tuple[int, float
         if abs(value) > abs(best[1]):
             best = (lag, value)
     return best
+
+
+# Convergence: when a layer has settled, and whether layers settle in order of depth, judged by permutation.
+
+Order = Literal["bottom-up", "top-down", "simultaneous", "unclear"]
+TAIL_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Settled:
+    """`step` is None when the series is still moving at its end; `kind` says which."""
+
+    step: float | None
+    kind: Literal["constant", "converged", "not converged"]
+    band: float
+
+
+@dataclass(frozen=True)
+class LayerOrder:
+    order: Order
+    correlation: float | None
+    p: float | None
+    layers: int
+
+
+def settling_time(series: Series, error: float = 0.0) -> Settled:
+    """The earliest step after which the series stays within a band of its final level.
+
+    The band is as wide as noise of this many samples reaches, in standard deviations of the last tenth of the run, or
+    in probe errors where those are larger. A series whose last tenth drifts by more than its scatter has not converged.
+    """
+    if series.constant:
+        return Settled(float(series.steps[0]), "constant", 0.0)
+    values = series.values
+    tail = values[-max(int(TAIL_SHARE * len(values)), 8) :]
+    scatter = float(np.std(np.diff(tail)) / np.sqrt(2))
+    spread = max(scatter, error)
+    band = float(np.sqrt(2 * np.log(len(values))) + 0.5) * max(spread, float(np.std(tail - _fit_line(tail))))
+    if _tail_drifts(tail, spread):
+        return Settled(None, "not converged", band)
+    level = float(np.median(tail))
+    outside = np.flatnonzero(np.abs(values - level) > band)
+    first = 0 if len(outside) == 0 else int(outside[-1]) + 1
+    if first > len(values) - len(tail):
+        return Settled(None, "not converged", band)
+    return Settled(float(series.steps[first]), "converged", band)
+
+
+def _fit_line(values: np.ndarray) -> np.ndarray:
+    t = np.arange(len(values))
+    return np.polyval(np.polyfit(t, values, 1), t)
+
+
+def _tail_drifts(tail: np.ndarray, scatter: float) -> bool:
+    """The fitted line's rise over the tail against its error under AR(1) scatter."""
+    line = _fit_line(tail)
+    residual = tail - line
+    memory = float(np.clip(_lag_one_memory(residual), 0, 0.95))
+    sd = max(float(residual.std()) * np.sqrt((1 + memory) / (1 - memory)), scatter)
+    rise = abs(float(line[-1] - line[0]))
+    return rise > 3 * sd * np.sqrt(12 / len(tail))
+
+
+def _lag_one_memory(x: np.ndarray) -> float:
+    power = float(x @ x)
+    return float(x[1:] @ x[:-1]) / power if power > 0 else 0.0
+
+
+def order_of_layers(
+    steps: Sequence[float | None], rng: np.random.Generator, *, draws: int = 2000
+) -> LayerOrder:
+    """Spearman correlation of settling time with true depth; `steps` in module order, None never settles (last).
+
+    Fewer than four layers, or no layer that settled, cannot be ordered. "simultaneous" needs |rho| < 0.3 and no sign
+    of order; a clear order needs p < 0.05; all else is unclear.
+    """
+    if len(steps) < 4 or all(step is None for step in steps):
+        return LayerOrder("unclear", None, None, len(steps))
+    times = np.array([np.inf if step is None else step for step in steps])
+    if len(np.unique(times)) == 1:
+        return LayerOrder("simultaneous", 0.0, 1.0, len(steps))
+    ranks = rankdata(times)
+    depth = np.arange(len(steps), dtype=float)
+    rho = _plain_correlation(depth, ranks)
+    null = np.array([_plain_correlation(depth, rng.permutation(ranks)) for _ in range(draws)])
+    p = float((1 + np.sum(np.abs(null) >= abs(rho) - 1e-12)) / (draws + 1))
+    order: Order = "unclear"
+    if p < 0.05:
+        order = "bottom-up" if rho > 0 else "top-down"
+    elif abs(rho) < 0.3:
+        order = "simultaneous"
+    return LayerOrder(order, rho, p, len(steps))
+
+
+def _plain_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    x, y = x - x.mean(), y - y.mean()
+    return float(x @ y / np.sqrt((x @ x) * (y @ y)))

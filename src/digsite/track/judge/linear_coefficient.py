@@ -33,7 +33,7 @@ def solve_linear_coefficient(widths: Sequence[int], rank: int) -> ClosedForm:
             f"rank={rank} is none that a network of widths {list(widths)} can have: 0 to {min(widths)}."
         )
     excess = [width - rank for width in widths]
-    chosen = _bottleneck(sorted(excess))
+    chosen = _bottleneck_widths(sorted(excess))
     ell, total = len(chosen) - 1, sum(chosen)
     outer = (-(rank**2) + rank * (widths[0] + widths[-1])) / 2
     upper = ceil(total / ell)
@@ -43,7 +43,7 @@ def solve_linear_coefficient(widths: Sequence[int], rank: int) -> ClosedForm:
     return ClosedForm(value, a * (ell - a) + 1)
 
 
-def _bottleneck(excess: list[int]) -> list[int]:
+def _bottleneck_widths(excess: list[int]) -> list[int]:
     """The smallest excess widths, as many as satisfy the theorem's inequalities; at least two."""
     for count in range(2, len(excess) + 1):
         chosen, rest = excess[:count], excess[count:]
@@ -81,6 +81,6 @@ def draw_white_inputs(count: int, width: int, seed: int) -> Float[Tensor, "count
     return torch.linalg.qr(torch.randn(count, width, generator=draw))[0] * count**0.5
 
 
-def gaussian_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+def unit_noise_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """Negative log likelihood of unit noise, without its constant: half the squared error, summed over outputs."""
     return 0.5 * (outputs - targets).square().sum(-1).mean()

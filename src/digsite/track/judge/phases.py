@@ -1,7 +1,8 @@
-"""The analyses of phase 1 on tracked runs: jumps, convergence, critical periods, typology, as tables without holes."""
+"""The analyses of phase 1 on tracked runs: jumps, convergence, critical periods, kinds of jumps, as tables without holes."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,11 +13,10 @@ from scipy.signal import lfilter, savgol_filter
 
 from digsite.base.intervals import seed_interval
 from digsite.track.core import noise
-from digsite.track.core.detect import detectors, jumps_of, jumps_of_all
+from digsite.track.core.detect import detector_family, jumps_of, jumps_of_all
 from digsite.track.core.jumps import Jump
 from digsite.track.core.series import Series
-from digsite.track.judge import convergence, critical
-from digsite.track.judge.typology import FEATURES, Typology, features, typology
+from digsite.track.judge import critical
 from digsite.track.subjects.tracked import TrackedRun
 
 Found = list[tuple[Series, list[Jump]]]
@@ -36,14 +36,14 @@ class Phase1:
     detectors: pd.DataFrame
 
 
-def phase1(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator, seed: int) -> Phase1:
+def analyze_phase1(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator, seed: int) -> Phase1:
     by_name = {run.name: run for run in runs}
     found = jumps_of_all(series for run in runs for series in run.series(measure))
-    together = {run.name: _coordination(run, measure) for run in runs}
+    together = {run.name: _layer_coordination(run, measure) for run in runs}
     flat = [(series, jump) for series, jumps in found for jump in jumps]
     depths = [series.depth / max(len(by_name[series.run].layers) - 1, 1) for series, _ in flat]
     shared = [float(together[series.run][jump.index]) for series, jump in flat]
-    kinds = typology(features([jump for _, jump in flat], depths, shared), seed)
+    kinds = find_typology(jump_features([jump for _, jump in flat], depths, shared), seed)
     table = pd.DataFrame(
         [
             _jump_row(by_name[series.run], series, jump, shared[i], int(kinds.labels[i]))
@@ -51,13 +51,13 @@ def phase1(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator, s
         ],
         columns=JUMP_COLUMNS,
     )
-    orders, layers = _convergence(runs, measure, rng)
+    orders, layers = _convergence_tables(runs, measure, rng)
     return Phase1(
         found,
         table,
         orders,
         layers,
-        _critical(runs, measure, rng),
+        _critical_table(runs, measure, rng),
         kinds,
         detector_table(runs, measure, found),
     )
@@ -96,7 +96,7 @@ JUMP_COLUMNS = (
 def _jump_row(
     run: TrackedRun, series: Series, jump: Jump, coordination: float, cluster: int
 ) -> dict[str, Any]:
-    row = asdict(jump) | {"direction": jump.direction, "phase_category": category(jump.phase)}
+    row = asdict(jump) | {"direction": jump.direction, "phase_category": third_of_training(jump.phase)}
     row.pop("index")
     return {
         "experiment": run.name,
@@ -112,31 +112,31 @@ def _jump_row(
     }
 
 
-def category(phase: float) -> str:
+def third_of_training(phase: float) -> str:
     return "early" if phase < EARLY else "late" if phase > LATE else "mid"
 
 
-def _moving(run: TrackedRun, measure: str) -> list[np.ndarray]:
+def _moving_layers(run: TrackedRun, measure: str) -> list[np.ndarray]:
     return [s.values for s in run.series(measure) if not s.constant and s.holes == 0]
 
 
-def _coordination(run: TrackedRun, measure: str) -> np.ndarray:
-    moving = _moving(run, measure)
-    return np.mean([critical.fast(v) for v in moving], axis=0) if moving else np.zeros(len(run.steps))
+def _layer_coordination(run: TrackedRun, measure: str) -> np.ndarray:
+    moving = _moving_layers(run, measure)
+    return np.mean([critical.fast_samples(v) for v in moving], axis=0) if moving else np.zeros(len(run.steps))
 
 
-def _convergence(
+def _convergence_tables(
     runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per run with its order of layers, and one per layer with its settling step."""
     orders, layers = [], []
     for run in runs:
-        settled = [convergence.settled(series) for series in run.series(measure)]
-        order = convergence.layer_order([s.step for s in settled], rng)
+        settled = [critical.settling_time(series) for series in run.series(measure)]
+        order = critical.order_of_layers([s.step for s in settled], rng)
         counts = {f"n_{kind.replace(' ', '_')}": sum(s.kind == kind for s in settled) for kind in KINDS}
-        orders.append(labels(run) | asdict(order) | counts)
+        orders.append(run_labels(run) | asdict(order) | counts)
         layers += [
-            labels(run) | {"layer": layer, "depth": depth, **asdict(s)}
+            run_labels(run) | {"layer": layer, "depth": depth, **asdict(s)}
             for depth, (layer, s) in enumerate(zip(run.layers, settled, strict=True))
         ]
     return pd.DataFrame(orders), pd.DataFrame(layers)
@@ -145,14 +145,14 @@ def _convergence(
 KINDS = ("constant", "converged", "not converged")
 
 
-def _critical(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator) -> pd.DataFrame:
+def _critical_table(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator) -> pd.DataFrame:
     """Coordination of layers, and the loss at fast samples, each beside networks of other seeds of the same cell."""
     rows = []
     for run in runs:
-        moving = _moving(run, measure)
+        moving = _moving_layers(run, measure)
         others = [other for other in runs if other is not run and _same_cell(run, other, measure)]
-        strangers = [_moving(other, measure) for other in others]
-        found = critical.periods(moving, rng, elsewhere=strangers or None)
+        strangers = [_moving_layers(other, measure) for other in others]
+        found = critical.fast_periods(moving, rng, elsewhere=strangers or None)
         if found is None:
             continue
         losses = [other.loss for other in others if np.isfinite(other.loss).all()]
@@ -162,7 +162,7 @@ def _critical(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator
             else None
         )
         rows.append(
-            labels(run)
+            run_labels(run)
             | {
                 "total_critical_steps": found.n_critical,
                 "total_transitions": found.n_transitions,
@@ -189,7 +189,7 @@ def _same_cell(run: TrackedRun, other: TrackedRun, measure: str) -> bool:
     )
 
 
-def labels(run: TrackedRun) -> dict[str, Any]:
+def run_labels(run: TrackedRun) -> dict[str, Any]:
     return {
         "experiment": run.name,
         "family": run.family,
@@ -203,9 +203,9 @@ def detector_table(runs: Sequence[TrackedRun], measure: str, edge: Found) -> pd.
     """Jumps per layer series by every detector, beside its finds in surrogates of the same series without jumps."""
     rng = np.random.default_rng(0)
     series = [s for s, _ in edge]
-    smooth = [surrogate(s, rng) for s in series[:: max(len(series) // 100, 1)] if not s.constant]
+    smooth = [surrogate_series(s, rng) for s in series[:: max(len(series) // 100, 1)] if not s.constant]
     rows = []
-    for name in detectors():
+    for name in detector_family():
         found = [jumps for _, jumps in edge] if name == "edge" else [jumps_of(s, name) for s in series]
         null = [jumps_of(s, name) for s in smooth]
         line: dict[str, Any] = {"detector": name}
@@ -221,14 +221,14 @@ def detector_table(runs: Sequence[TrackedRun], measure: str, edge: Found) -> pd.
 PARTS = {"": (-np.inf, np.inf), "early_": (0.0, 0.1), "late_": (0.5, 1.01)}
 
 
-def surrogate(series: Series, rng: np.random.Generator) -> Series:
+def surrogate_series(series: Series, rng: np.random.Generator) -> Series:
     """The smoothed course of a series with new AR(1) noise of the old memory and local strength."""
     values = series.values
     course = savgol_filter(values, min(41, len(values) // 2 * 2 - 1), 2)
     rest = values - course
     power = float(rest @ rest)
     memory = float(np.clip(rest[1:] @ rest[:-1] / power, 0, 0.98)) if power > 0 else 0.0
-    shocks = noise.local_scale((rest[1:] - memory * rest[:-1])[None])[0] * rng.standard_normal(
+    shocks = noise.clipped_scale((rest[1:] - memory * rest[:-1])[None])[0] * rng.standard_normal(
         len(values) - 1
     )
     again = lfilter([1.0], [1.0, -memory], np.r_[rest[0], shocks])
@@ -273,3 +273,92 @@ def without_holes(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
+
+
+# Kinds of jumps: k-means on scale-free features with the number of kinds chosen by the gap, one kind allowed.
+
+FEATURES = ("log relative size", "log width", "direction", "log time", "depth", "coordination")
+MOST = 6
+
+
+@dataclass(frozen=True)
+class Typology:
+    """`k` = 1 means no clusters: the jumps are one cloud. Centers are in the features' own units."""
+
+    k: int
+    labels: np.ndarray
+    centers: np.ndarray
+    gaps: tuple[float, ...]
+    silhouette: float | None
+
+
+def jump_features(jumps: Sequence[Jump], depth: Sequence[float], coordination: Sequence[float]) -> np.ndarray:
+    """One row per jump; every column is free of the layer's units."""
+    return np.array(
+        [
+            [
+                np.log10(max(abs(jump.relative_change), 1e-12)),
+                np.log10(max(jump.width, 1e-12)),
+                1.0 if jump.change > 0 else -1.0,
+                np.log10(1 + max(jump.step, 0)),
+                deep,
+                together,
+            ]
+            for jump, deep, together in zip(jumps, depth, coordination, strict=True)
+        ]
+    ).reshape(len(jumps), len(FEATURES))
+
+
+def find_typology(table: np.ndarray, seed: int, *, references: int = 20) -> Typology:
+    """Tibshirani's gap statistic against a Gaussian of the same covariance: elongated is not clustered.
+
+    The smallest k whose gap is within one standard error of the next one's is chosen.
+    """
+    n = len(table)
+    spread = table.std(0) if n else np.ones(table.shape[1])
+    keep = spread > 1e-12
+    if n < 20 or not keep.any():
+        return Typology(1, np.zeros(n, dtype=int), table.mean(0, keepdims=True) if n else table, (), None)
+    scaled = (table[:, keep] - table[:, keep].mean(0)) / spread[keep]
+    rng = np.random.default_rng(seed)
+    top = min(MOST, n // 10)
+    fits = [_run_kmeans(scaled, k, seed) for k in range(1, top + 1)]
+    cloud = [
+        [np.log(_run_kmeans(_draw_alike(scaled, rng), k, seed)[0]) for k in range(1, top + 1)]
+        for _ in range(references)
+    ]
+    null = np.array(cloud)
+    gaps = null.mean(0) - np.log([max(inertia, 1e-300) for inertia, _ in fits])
+    errors = null.std(0) * np.sqrt(1 + 1 / references)
+    enough = [k for k in range(top - 1) if gaps[k] >= gaps[k + 1] - errors[k + 1]]
+    k = (enough[0] if enough else top - 1) + 1
+    labels = fits[k - 1][1]
+    centers = np.stack([table[labels == c].mean(0) for c in range(k)])
+    return Typology(k, labels, centers, tuple(map(float, gaps)), _silhouette_score(scaled, labels))
+
+
+def _run_kmeans(x: np.ndarray, k: int, seed: int) -> tuple[float, np.ndarray]:
+    from sklearn.cluster import KMeans
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer distinct points than clusters is an answer here
+        settings: Any = {"n_init": 4, "random_state": seed}
+        fit: Any = KMeans(k, **settings).fit(x)
+    return float(fit.inertia_), np.asarray(fit.labels_)
+
+
+def _draw_alike(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Same covariance, no clusters; two-valued columns are drawn again from their own values."""
+    draw = rng.multivariate_normal(
+        np.zeros(x.shape[1]), np.cov(x.T).reshape(x.shape[1], -1), size=len(x), method="svd"
+    )
+    for column in range(x.shape[1]):
+        if len(np.unique(x[:, column])) <= 2:
+            draw[:, column] = rng.choice(x[:, column], len(x))
+    return draw
+
+
+def _silhouette_score(x: np.ndarray, labels: np.ndarray) -> float | None:
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(x, labels)) if 1 < len(np.unique(labels)) < len(x) else None

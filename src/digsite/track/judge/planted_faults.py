@@ -27,38 +27,38 @@ class PlantedScore:
 def exchange_neighbors(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """Two checkpoints side by side carry each other's names."""
     i = int(rng.integers(1, len(prints) - 2))
-    return _exchanged(prints, i, i + 1)
+    return _exchange_prints(prints, i, i + 1)
 
 
 def exchange_distant(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """Two checkpoints anywhere carry each other's names."""
     i, j = sorted(rng.choice(np.arange(1, len(prints) - 1), 2, replace=False).tolist())
-    return _exchanged(prints, i, j)
+    return _exchange_prints(prints, i, j)
 
 
 def copy_anywhere(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """One checkpoint holds the weights of another."""
     i, j = rng.choice(np.arange(1, len(prints) - 1), 2, replace=False).tolist()
-    return _holding(prints, {i: prints[j]})
+    return _hold_contents(prints, {i: prints[j]})
 
 
 def copy_last(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """Three checkpoints hold the final weights."""
     chosen = rng.choice(np.arange(1, len(prints) - 2), 3, replace=False).tolist()
-    return _holding(prints, dict.fromkeys(chosen, prints[-1]))
+    return _hold_contents(prints, dict.fromkeys(chosen, prints[-1]))
 
 
 def copy_last_to_most(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """The pattern of EleutherAI/pythia#205: 86 of 154 branches, step 0 included, hold the final weights."""
     count = round(len(prints) * 86 / 154) - 1
     chosen = [0, *rng.choice(np.arange(1, len(prints) - 2), count - 1, replace=False).tolist()]
-    return _holding(prints, dict.fromkeys(chosen, prints[-1]))
+    return _hold_contents(prints, dict.fromkeys(chosen, prints[-1]))
 
 
 def exchange_pair(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """The pattern of EleutherAI/pythia#206: two branches of one suite, a little apart, hold one content of the later one."""
     i = int(rng.integers(len(prints) // 3, len(prints) - 8))
-    return _holding(prints, {i: prints[i + 5]})
+    return _hold_contents(prints, {i: prints[i + 5]})
 
 
 def copy_rounded(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
@@ -67,7 +67,7 @@ def copy_rounded(prints: Prints, stranger: Prints, rng: np.random.Generator) -> 
     if abs(i - j) == 1:
         i, j = (1, len(prints) - 2)
     cast = {name: v.astype(np.float16).astype(np.float32) for name, v in prints[j].values.items()}
-    return _holding(prints, {i: replace(prints[j], values=cast)})
+    return _hold_contents(prints, {i: replace(prints[j], values=cast)})
 
 
 def copy_partly(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
@@ -75,24 +75,24 @@ def copy_partly(prints: Prints, stranger: Prints, rng: np.random.Generator) -> t
     i = int(rng.integers(1, len(prints) - 8))
     names = list(prints[i].values)[: max(len(prints[i].values) // 2, 1)]
     mixed = prints[i].values | {name: prints[i + 6].values[name] for name in names}
-    return _holding(prints, {i: replace(prints[i], values=mixed)})
+    return _hold_contents(prints, {i: replace(prints[i], values=mixed)})
 
 
 def insert_stranger(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """One checkpoint is the same step of a run with another seed."""
     i = int(rng.integers(1, len(prints) - 1))
-    return _holding(prints, {i: stranger[i]})
+    return _hold_contents(prints, {i: stranger[i]})
 
 
 def start_stranger(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """Step 0 holds a trained network of another run."""
-    return _holding(prints, {0: stranger[-1]})
+    return _hold_contents(prints, {0: stranger[-1]})
 
 
 def insert_run(prints: Prints, stranger: Prints, rng: np.random.Generator) -> tuple[Prints, set[int]]:
     """Two runs in one folder: a third of the steps are another seed's."""
     start = int(rng.integers(1, len(prints) - len(prints) // 3))
-    return _holding(prints, {i: stranger[i] for i in range(start, start + len(prints) // 3)})
+    return _hold_contents(prints, {i: stranger[i] for i in range(start, start + len(prints) // 3)})
 
 
 PLANTS: dict[str, Plant] = {
@@ -131,11 +131,11 @@ def score_plants(
     return PlantedScore(kind, found, draws, others)
 
 
-def _exchanged(prints: Prints, i: int, j: int) -> tuple[Prints, set[int]]:
-    return _holding(prints, {i: prints[j], j: prints[i]})
+def _exchange_prints(prints: Prints, i: int, j: int) -> tuple[Prints, set[int]]:
+    return _hold_contents(prints, {i: prints[j], j: prints[i]})
 
 
-def _holding(prints: Prints, contents: dict[int, CheckpointPrint]) -> tuple[Prints, set[int]]:
+def _hold_contents(prints: Prints, contents: dict[int, CheckpointPrint]) -> tuple[Prints, set[int]]:
     """The series with other contents under some of its names."""
     named = [replace(contents.get(i, own), step=own.step, name=own.name) for i, own in enumerate(prints)]
     return named, {prints[i].step for i in contents}

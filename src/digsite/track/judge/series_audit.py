@@ -106,7 +106,7 @@ def _listed_order(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
 
 def compare_contents(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """Steps that hold the same weights, whole or in part; the one that fits in its place is not accused."""
-    digests = [_digests(p) for p in prints]
+    digests = [_tensor_digests(p) for p in prints]
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i, own in enumerate(digests):
         groups[tuple(own.values())].append(i)
@@ -122,11 +122,11 @@ def compare_contents(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFindin
     copied = {i for g in equal for i in g}
     for group in equal:
         genuine = choose_genuine(distances, group, copied)
-        yield _copies(prints, group, genuine)
+        yield _copies_finding(prints, group, genuine)
     yield from _partial_copies(prints, digests, copied)
 
 
-def _digests(one: CheckpointPrint) -> dict[str, str]:
+def _tensor_digests(one: CheckpointPrint) -> dict[str, str]:
     """A hash per tensor of the sampled values."""
     return {
         name: hashlib.blake2b(v.tobytes(), digest_size=8).hexdigest()
@@ -162,7 +162,9 @@ def choose_genuine(distances: np.ndarray, group: Sequence[int], copied: set[int]
     return group[-1] if last else None
 
 
-def _copies(prints: Sequence[CheckpointPrint], group: Sequence[int], genuine: int | None) -> SeriesFinding:
+def _copies_finding(
+    prints: Sequence[CheckpointPrint], group: Sequence[int], genuine: int | None
+) -> SeriesFinding:
     steps = [prints[i].step for i in group]
     if genuine is None:
         text = f"{name_steps(steps)} hold the same weights, and which of them is in its place cannot be told"
@@ -308,7 +310,7 @@ def _off_path(
                 "exchanged", "wrong", pair, f"steps {pair[0]:,} and {pair[1]:,} fit in each other's place"
             )
         else:
-            yield _stray(prints, one, distances, [i for i in range(len(prints)) if i not in by_index])
+            yield _stray_finding(prints, one, distances, [i for i in range(len(prints)) if i not in by_index])
 
 
 def _in_place(one: series_path.OffPath, other: series_path.OffPath) -> bool:
@@ -316,7 +318,7 @@ def _in_place(one: series_path.OffPath, other: series_path.OffPath) -> bool:
     return one.place is not None and other.index - 2 <= one.place <= other.index
 
 
-def _stray(
+def _stray_finding(
     prints: Sequence[CheckpointPrint], one: series_path.OffPath, distances: np.ndarray, others: Sequence[int]
 ) -> SeriesFinding:
     step = prints[one.index].step

@@ -37,15 +37,15 @@ class SeriesFinding:
 
 def check_headers(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """Everything that can be said without comparing weights, of readable checkpoints in step order."""
-    yield from _unread(prints)
+    yield from _find_unread(prints)
     readable = [p for p in prints if not p.problem]
     if len(readable) < 2:
         return
-    yield from _tensors(readable)
-    yield from _holes(readable)
-    yield from _counters(readable)
-    yield from _settings(readable)
-    yield from _rates(readable)
+    yield from _find_odd_tensors(readable)
+    yield from _find_gaps(readable)
+    yield from _find_counters(readable)
+    yield from _find_odd_settings(readable)
+    yield from _find_rate_restarts(readable)
     yield from check_gaps([p.step for p in prints])
 
 
@@ -59,7 +59,7 @@ def name_steps(steps: Sequence[int], most: int = 6) -> str:
     return f"steps {', '.join(texts[: most - 1])} and {len(texts) - most + 1} more"
 
 
-def _unread(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
+def _find_unread(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """Missing shards, cut files, silent hubs: one line per reason."""
     reasons: dict[str, list[int]] = defaultdict(list)
     for one in prints:
@@ -69,13 +69,13 @@ def _unread(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
         yield SeriesFinding("unreadable", "wrong", tuple(steps), f"{name_steps(steps)}: {reason}")
 
 
-def _majority(values: Mapping[int, Key]) -> Key | None:
+def _majority_value(values: Mapping[int, Key]) -> Key | None:
     """What most steps say, if enough of them agree."""
     (value, count), *_ = Counter(values.values()).most_common(1)
     return value if count >= MAJORITY * len(values) and count >= 2 else None
 
 
-def _tensors(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
+def _find_odd_tensors(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """Tensors that come, go, or change shape or dtype, against the majority."""
     counts = Counter(name for p in prints for name in p.shapes)
     usual = [name for name, n in counts.items() if n > len(prints) / 2]
@@ -102,7 +102,7 @@ def _odd_ones(
     """Steps whose tensors are of another shape or dtype than those of most steps."""
     odd: dict[tuple[Hashable, Hashable], dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, values in said.items():
-        usual = _majority(values)
+        usual = _majority_value(values)
         for step, value in values.items():
             if usual is not None and value != usual:
                 odd[usual, value][step].append(name)
@@ -111,15 +111,15 @@ def _odd_ones(
     for (usual, value), steps in odd.items():
         name = next(iter(steps.values()))[0]
         severity: Severity = "wrong" if kind == "shape" else "doubt"
-        text = f"'{name}' is {_shown(value)} at {name_steps(list(steps))} and {_shown(usual)} elsewhere"
+        text = f"'{name}' is {_show_value(value)} at {name_steps(list(steps))} and {_show_value(usual)} elsewhere"
         yield SeriesFinding(f"another {kind}", severity, tuple(steps), text)
 
 
-def _shown(value: Hashable) -> str:
+def _show_value(value: Hashable) -> str:
     return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _holes(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
+def _find_gaps(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     for one in prints:
         bad = [name for name, v in one.values.items() if not np.isfinite(v).all()]
         if bad:
@@ -127,7 +127,7 @@ def _holes(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
             yield SeriesFinding("not finite", "wrong", (one.step,), text)
 
 
-def _counters(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
+def _find_counters(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """Integer scalars that count (batches seen, optimizer steps) must not go back while the steps go on."""
     names = set.intersection(*(set(p.counters) for p in prints))
     for name in sorted(names):
@@ -142,7 +142,7 @@ def _counters(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
             return
 
 
-def _settings(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
+def _find_odd_settings(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """Config, tokenizer, optimizer: facts that most checkpoints agree on, and those that do not."""
     names = dict.fromkeys(name for p in prints for name in p.facts)
     odd: dict[tuple[int, ...], list[str]] = defaultdict(list)
@@ -152,18 +152,18 @@ def _settings(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
         if word in STEP_FACTS:
             yield from _own_step(said, name)
             continue
-        usual = _majority(said)
+        usual = _majority_value(said)
         if usual is None or len(said) < 3:
             continue
         steps = tuple(step for step, value in said.items() if value != usual)
         if steps:
-            odd[steps].append(f"{name} is {_short(said[steps[0]])!r} and not {_short(usual)!r}")
+            odd[steps].append(f"{name} is {_shorten_text(said[steps[0]])!r} and not {_shorten_text(usual)!r}")
     for steps, texts in odd.items():
         more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
         yield SeriesFinding("another run", "wrong", steps, f"{name_steps(steps)}: {texts[0]}{more}")
 
 
-def _short(text: str) -> str:
+def _shorten_text(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -180,7 +180,7 @@ def _own_step(said: Mapping[int, str], name: str) -> Iterator[SeriesFinding]:
         yield SeriesFinding("order", "wrong", tuple(wrong), text)
 
 
-def _rates(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
+def _find_rate_restarts(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """A learning rate that had fallen and doubles again: the schedule was restarted."""
     for name in dict.fromkeys(n for p in prints for n in p.facts if n.rpartition(".")[2] in RATE_FACTS):
         try:
@@ -202,16 +202,16 @@ def check_gaps(steps: Sequence[int]) -> Iterator[SeriesFinding]:
     s = np.asarray(sorted(steps), dtype=float)
     gaps = np.diff(s)
     for i in range(1, len(gaps) - 1):
-        if gaps[i] >= 1.9 * max(gaps[i - 1], gaps[i + 1]) and not _growing(s, i):
+        if gaps[i] >= 1.9 * max(gaps[i - 1], gaps[i + 1]) and not _grows_logwise(s, i):
             missing = round(gaps[i] / min(gaps[i - 1], gaps[i + 1])) - 1
             text = f"between step {s[i]:,.0f} and {s[i + 1]:,.0f} about {missing} checkpoints are missing"
             yield SeriesFinding("gap", "note", (int(s[i]), int(s[i + 1])), text)
-        elif s[i - 1] > 0 and _growing(s, i) and s[i + 1] / s[i] >= 1.6 * s[i] / s[i - 1]:
+        elif s[i - 1] > 0 and _grows_logwise(s, i) and s[i + 1] / s[i] >= 1.6 * s[i] / s[i - 1]:
             text = f"between step {s[i]:,.0f} and {s[i + 1]:,.0f} the schedule skips"
             yield SeriesFinding("gap", "note", (int(s[i]), int(s[i + 1])), text)
 
 
-def _growing(s: np.ndarray, i: int) -> bool:
+def _grows_logwise(s: np.ndarray, i: int) -> bool:
     """Log-spaced here: the ratios before and after agree and are larger than those of an even grid would be."""
     if i < 2 or i + 2 >= len(s) or s[i - 2] < 8:
         return False

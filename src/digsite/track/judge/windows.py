@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 
 @dataclass(frozen=True)
-class Window:
+class RiseWindow:
     """Training steps at which a behavior has gone 10, 50 and 90 % of its way, for good."""
 
     low: float
@@ -33,13 +33,13 @@ class Hits:
     p: float
 
 
-def rise_window(steps: np.ndarray, behavior: np.ndarray, *, least: float = 0.3) -> Window | None:
+def rise_window(steps: np.ndarray, behavior: np.ndarray, *, least: float = 0.3) -> RiseWindow | None:
     """None when the behavior rises by less than `least`: there is no transition to find."""
     start, end = float(np.median(behavior[:3])), float(np.median(behavior[-max(len(behavior) // 20, 3) :]))
     if end - start < least:
         return None
     share = (behavior - start) / (end - start)
-    return Window(*(_last_crossing(steps, share, level) for level in (0.1, 0.5, 0.9)))
+    return RiseWindow(*(_last_crossing(steps, share, level) for level in (0.1, 0.5, 0.9)))
 
 
 def _last_crossing(steps: np.ndarray, share: np.ndarray, level: float) -> float:
@@ -51,23 +51,26 @@ def _last_crossing(steps: np.ndarray, share: np.ndarray, level: float) -> float:
     return float(steps[i] if i + 1 == len(steps) else (steps[i] + steps[i + 1]) / 2)
 
 
-def hits(
-    windows: Sequence[Window | None], jumps: Sequence[Sequence[float]], total: float, rng: np.random.Generator
+def count_hits(
+    windows: Sequence[RiseWindow | None],
+    jumps: Sequence[Sequence[float]],
+    total: float,
+    rng: np.random.Generator,
 ) -> Hits:
     """`jumps` are the steps of each run's confirmed jumps."""
     pairs = [(w, np.asarray(j, dtype=float)) for w, j in zip(windows, jumps, strict=True) if w is not None]
-    found = sum(_inside(w, j) for w, j in pairs)
-    draws = [sum(_inside(w, (j + rng.uniform(0, total)) % total) for w, j in pairs) for _ in range(500)]
+    found = sum(_jump_inside(w, j) for w, j in pairs)
+    draws = [sum(_jump_inside(w, (j + rng.uniform(0, total)) % total) for w, j in pairs) for _ in range(500)]
     p = (1 + sum(d >= found for d in draws)) / (len(draws) + 1)
     return Hits(found, len(pairs), float(np.mean(draws)), float(p))
 
 
-def _inside(window: Window, jumps: np.ndarray) -> bool:
+def _jump_inside(window: RiseWindow, jumps: np.ndarray) -> bool:
     return bool(((jumps >= window.low) & (jumps <= window.high)).any())
 
 
 @dataclass(frozen=True)
-class Course:
+class DatingCourse:
     """One layer's measure: in how many runs its fastest sustained change lies in the window, and by chance."""
 
     layer: str
@@ -78,7 +81,7 @@ class Course:
     p: float
 
 
-def steepest(values: np.ndarray, steps: np.ndarray, *, skip: int = 5) -> float | None:
+def steepest_step(values: np.ndarray, steps: np.ndarray, *, skip: int = 5) -> float | None:
     """The step of the fastest sustained change, after the first samples; None for a series with holes or no course.
 
     A transition that takes many samples is no jump: the curve is smooth and only its steepest place can be dated.
@@ -90,17 +93,17 @@ def steepest(values: np.ndarray, steps: np.ndarray, *, skip: int = 5) -> float |
     return float(steps[skip + int(velocity[skip:].argmax())])
 
 
-def course(
+def dating_course(
     layer: str,
     measure: str,
-    windows: Sequence[Window | None],
+    windows: Sequence[RiseWindow | None],
     places: Sequence[float | None],
     total: float,
     tests: int,
-) -> Course:
+) -> DatingCourse:
     """`p` is binomial against the windows' share of training, corrected for `tests` curves that were looked at."""
     pairs = [(w, at) for w, at in zip(windows, places, strict=True) if w is not None and at is not None]
     found = sum(w.low <= at <= w.high for w, at in pairs)
     share = float(np.mean([(w.high - w.low) / total for w, _ in pairs])) if pairs else 0.0
     p = min(1.0, tests * float(binom.sf(found - 1, len(pairs), share))) if pairs else 1.0
-    return Course(layer, measure, found, len(pairs), share * len(pairs), p)
+    return DatingCourse(layer, measure, found, len(pairs), share * len(pairs), p)

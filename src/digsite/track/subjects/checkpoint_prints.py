@@ -88,7 +88,7 @@ def take_print(
     share = max(TOTAL // max(len(shapes), 1), LEAST)
     values, dtypes, counters = {}, {}, {}
     for key, shape in shapes.items():
-        kind, read = _reader(bundle, key)
+        kind, read = _tensor_reader(bundle, key)
         dtypes[key] = kind
         size = prod(shape)
         if not kind.lower().startswith(("f", "bf")):
@@ -99,7 +99,7 @@ def take_print(
         if place_key not in places:
             places[place_key] = draw_places(place_key, size, share)
         values[key] = read(places[place_key]).float().numpy()
-    return CheckpointPrint(step, name, shapes, dtypes, values, counters, _facts(bundle.meta))
+    return CheckpointPrint(step, name, shapes, dtypes, values, counters, _stated_facts(bundle.meta))
 
 
 def draw_places(key: str, size: int, share: int) -> list[tuple[int, int]]:
@@ -117,7 +117,9 @@ def draw_places(key: str, size: int, share: int) -> list[tuple[int, int]]:
     return [(start, min(start + BLOCK, size)) for start in starts]
 
 
-def _reader(bundle: WeightBundle, key: str) -> tuple[str, Callable[[Sequence[tuple[int, int]]], Tensor]]:
+def _tensor_reader(
+    bundle: WeightBundle, key: str
+) -> tuple[str, Callable[[Sequence[tuple[int, int]]], Tensor]]:
     """Type of a tensor and how to read some of its values: by bytes where the format can, else from the mapped tensor."""
     tensors = bundle.tensors
     if isinstance(tensors, LazyTensors) and (ranges := tensors.stored[key].ranges) is not None:
@@ -127,11 +129,11 @@ def _reader(bundle: WeightBundle, key: str) -> tuple[str, Callable[[Sequence[tup
     return str(tensor.dtype).removeprefix("torch."), lambda places: torch.cat([flat[a:b] for a, b in places])
 
 
-def _facts(meta: Mapping[str, Any]) -> dict[str, str]:
+def _stated_facts(meta: Mapping[str, Any]) -> dict[str, str]:
     """Everything said in words about the checkpoint: header, config, tokenizer and trainer state beside it."""
     said = {key: value for key, value in meta.items() if key not in READER_FACTS}
     folder = Path(str(meta.get("path", "")))
-    found = dict(_flat("", said))
+    found = dict(_flatten_facts("", said))
     if folder.is_dir():
         for name in TOKENIZERS:
             if (folder / name).is_file():
@@ -151,10 +153,10 @@ def _trainer_state(path: Path) -> dict[str, str]:
     return found | ({"learning_rate": str(rates[-1])} if rates else {})
 
 
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+def _flatten_facts(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+            yield from _flatten_facts(f"{prefix}.{key}" if prefix else str(key), inner)
     else:
         yield prefix, str(value)
 

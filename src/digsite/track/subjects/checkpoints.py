@@ -1,4 +1,4 @@
-"""Stored checkpoints as a training run: steps from names, weight spectra of each, and a tracker fed from them."""
+"""Stored checkpoints as a training run: steps from names, weight spectra of each, and a tracker fed from them on a named probe."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from digsite.base.contract import public_method
-from digsite.base.errors import NotFound, UsageError
+from digsite.base.errors import NotFound, UsageError, name_nearest
+from digsite.base.families import list_members
+from digsite.data import load, sequences, stories
 from digsite.models.pretrained import load_model
 from digsite.track.core import readout
-from digsite.track.core.members import overwrite
+from digsite.track.core.members import overwrite_parameters
+from digsite.track.core.probe import Probe
 from digsite.track.core.series import Series, make_series
 from digsite.track.core.tracker import Tracker
-from digsite.track.subjects.named_probes import named_probe
 from digsite.weights import WeightBundle, open_weights
 
 FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf", ".h5", ".keras")
@@ -30,7 +33,7 @@ def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
         raise NotFound(f"There is no folder '{folder}'.")
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
-        step = _step(path)
+        step = _step_of(path)
         if step is None:
             continue
         if step in found:
@@ -44,7 +47,7 @@ def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found.items())
 
 
-def _step(path: Path) -> int | None:
+def _step_of(path: Path) -> int | None:
     if path.is_file() and path.suffix not in FILES:
         return None
     numbers = re.findall(r"\d+", path.stem if path.is_file() else path.name)
@@ -66,7 +69,7 @@ def weight_table(checkpoints: Iterable[tuple[int, Path | WeightBundle]]) -> pd.D
                 raise UsageError(
                     f"'{name}' changes shape at step {step}: these are not checkpoints of one run."
                 )
-            values = readout.weights(weight.float(), start)
+            values = readout.weight_numbers(weight.float(), start)
             rows += [{"step": step, "layer": name, "measure": m, "value": v} for m, v in values.items()]
     return pd.DataFrame(rows)
 
@@ -99,7 +102,7 @@ def observe_checkpoints(
     """The tracker's complete samples at stored steps, which may be spaced in any way."""
     tracker: Tracker | None = None
     for step, state in states:
-        overwrite(model, state)
+        overwrite_parameters(model, state)
         if tracker is None:
             tracker = Tracker(model, probe, budget=None, first_step=step, **options)
         else:
@@ -108,3 +111,44 @@ def observe_checkpoints(
         raise UsageError("There are no checkpoints to observe.")
     tracker.close()
     return tracker
+
+
+# Probes by name, for models that come without data: the first test images of a set, or tokens for a language model.
+
+IMAGES = "digsite.data.sets"
+ROWS = 128
+SEQUENCES, HALF = 16, 32
+
+
+def named_probe(name: str, model: nn.Module) -> Probe:
+    """An image set by name, 'stories', or 'repeated': random tokens said twice, which any language model reads."""
+    known = [*list_members(IMAGES), "repeated", "stories"]
+    if name not in known:
+        raise UsageError(f"There is no probe '{name}'. {name_nearest(name, known)}")
+    if name == "stories":
+        return _fit_probe(name, model, Probe(stories.windows(SEQUENCES, 2 * HALF, split="test"), n_rows=ROWS))
+    if name == "repeated":
+        draw = torch.Generator().manual_seed(0)
+        tokens = sequences.repeated(SEQUENCES, HALF, _vocabulary_size(model), draw)
+        return _fit_probe(name, model, Probe(tokens, n_rows=ROWS))
+    images = load(name)
+    return _fit_probe(name, model, Probe(images.x_test[:ROWS], images.y_test[:ROWS], n_rows=ROWS))
+
+
+def _vocabulary_size(model: nn.Module) -> int:
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            return module.num_embeddings
+    raise UsageError(
+        f"The probe 'repeated' is made of tokens, and a {type(model).__name__} reads none.",
+        hint="Name an image set: --probe digits",
+    )
+
+
+def _fit_probe(name: str, model: nn.Module, probe: Probe) -> Probe:
+    try:
+        probe.run(model, [])
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"The probe '{name}' does not fit a {type(model).__name__}: {reason}.") from None
+    return probe

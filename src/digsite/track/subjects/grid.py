@@ -39,7 +39,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Task:
+class GridTask:
     """A data set cut to the grid's size; images are (n, c, side, side), texts (n, length) tokens."""
 
     x_train: Tensor
@@ -51,7 +51,7 @@ class Task:
     pad: int = 0
 
 
-def cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str] = ()) -> list[Cell]:
+def list_cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str] = ()) -> list[Cell]:
     """Texts go to MLPs and to the three transformers of full width, images to all."""
     shapes = [*MLPS, *CNNS, *TRANSFORMERS]
     for arch in archs:
@@ -70,42 +70,42 @@ def cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str] = (
 
 
 @lru_cache(maxsize=4)  # fifteen cells share a set
-def load_task(name: str, n_train: int, side: int, seed: int) -> Task:
+def load_task(name: str, n_train: int, side: int, seed: int) -> GridTask:
     """The first examples of a set; images are averaged down to `side` pixels."""
     if name == TEXT:
         told = stories.classification(n_train, 500, TEXT_LENGTH, seed)
-        return Task(
+        return GridTask(
             told.x_train, told.y_train, told.x_test, told.y_test, told.n_classes, told.vocab, told.pad
         )
     images: ImageSet = load(name)
     test = min(1000, len(images.x_test))
-    return Task(
-        shrink(images.x_train[:n_train], side),
+    return GridTask(
+        shrink_images(images.x_train[:n_train], side),
         images.y_train[:n_train],
-        shrink(images.x_test[:test], side),
+        shrink_images(images.x_test[:test], side),
         images.y_test[:test],
         images.n_classes,
     )
 
 
-def shrink(images: Tensor, side: int) -> Tensor:
+def shrink_images(images: Tensor, side: int) -> Tensor:
     return images if images.shape[-1] <= side else F.adaptive_avg_pool2d(images, side)
 
 
-def enlarge(task: Task, side: int) -> Task:
+def enlarge_task(task: GridTask, side: int) -> GridTask:
     """Pixels repeated up to a side: a deep CNN halves its image four times."""
     factor = -(-side // task.x_train.shape[-1])
     if factor == 1:
         return task
     grow = lambda x: x.repeat_interleave(factor, -1).repeat_interleave(factor, -2)  # noqa: E731
-    return Task(grow(task.x_train), task.y_train, grow(task.x_test), task.y_test, task.n_classes)
+    return GridTask(grow(task.x_train), task.y_train, grow(task.x_test), task.y_test, task.n_classes)
 
 
-def fitted(cell: Cell, task: Task) -> Task:
-    return enlarge(task, 2 ** len(CNNS[cell.arch])) if cell.family == "cnn" else task
+def fit_task(cell: Cell, task: GridTask) -> GridTask:
+    return enlarge_task(task, 2 ** len(CNNS[cell.arch])) if cell.family == "cnn" else task
 
 
-def model_config(cell: Cell, task: Task) -> Config:
+def model_config(cell: Cell, task: GridTask) -> Config:
     """The cell's architecture for the task's shape."""
     if cell.family == "cnn":
         shape = tuple(task.x_train.shape[1:])
@@ -113,7 +113,7 @@ def model_config(cell: Cell, task: Task) -> Config:
             {"kind": "cnn", "image": shape, "channels": CNNS[cell.arch], "n_classes": task.n_classes}
         )
     if cell.family == "transformer":
-        return parse(_transformer(cell, task))
+        return parse(_transformer_config(cell, task))
     hidden = MLPS[cell.arch]
     if task.vocab:
         text: dict[str, Any] = {"vocab": task.vocab, "length": task.x_train.shape[1], "hidden": hidden}
@@ -121,7 +121,7 @@ def model_config(cell: Cell, task: Task) -> Config:
     return parse({"kind": "mlp", "sizes": [task.x_train[0].numel(), *hidden, task.n_classes]})
 
 
-def _transformer(cell: Cell, task: Task) -> dict[str, Any]:
+def _transformer_config(cell: Cell, task: GridTask) -> dict[str, Any]:
     width, layers = TRANSFORMERS[cell.arch]
     shape: dict[str, Any] = {"vocab": task.vocab, "length": task.x_train.shape[-1], "pad": task.pad}
     if not task.vocab:
@@ -139,7 +139,7 @@ def _transformer(cell: Cell, task: Task) -> dict[str, Any]:
     }
 
 
-def inputs(cell: Cell, x: Tensor) -> Tensor:
+def cell_inputs(cell: Cell, x: Tensor) -> Tensor:
     """MLPs see an image as one row."""
     return x.flatten(1) if cell.family == "mlp" and x.is_floating_point() else x
 
@@ -151,16 +151,16 @@ def targets_of(cell: Cell) -> frozenset[str]:
     )
 
 
-def seeds_of(seed: int, count: int) -> list[int]:
+def spread_seeds(seed: int, count: int) -> list[int]:
     return [seed * 1000 + i for i in range(count)]
 
 
-def probe_rows(task: Task, count: int) -> tuple[Tensor, Tensor]:
+def probe_rows(task: GridTask, count: int) -> tuple[Tensor, Tensor]:
     """The first test examples, always the same."""
     return task.x_test[:count], task.y_test[:count]
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+def member_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of right answers of each member, (K, n, classes) against (n)."""
     return (logits.argmax(-1) == labels).double().mean(-1)
 

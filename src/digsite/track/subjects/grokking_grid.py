@@ -1,13 +1,16 @@
-"""Ensembles that grok and ensembles that never do: primes, weight decays, shares of the pairs, seeds, random answers.
+"""Networks that grok and networks that never do: own ensembles over primes, weight decays, shares and seeds, and published curves.
 
-What is recorded of each network while it trains: behavior (losses and accuracies), cheap measures that need no test data and no
+What is recorded of each own network while it trains: behavior (losses and accuracies), cheap measures that need no test data and no
 knowledge of the task, and progress of every frequency from the mechanism side.
 """
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from digsite.base.errors import NotFound
 from digsite.base.streams import derive_seed
 from digsite.data import sequences
 from digsite.models import build
 from digsite.models.config import parse
-from digsite.track.core.frequencies import like_cosines, restricted_and_excluded, share_frequencies
-from digsite.track.subjects.grokking_curves import PublishedRun
+from digsite.track.core.formation import like_cosines, restricted_and_excluded, share_frequencies
 from digsite.train import Ensemble, Examples, Member, train_ensemble
 
 CHEAP = ("train_loss", "weight_norm", "embed_norm", "stable_rank", "participation", "hidden_participation")
@@ -66,12 +69,12 @@ def train_grid(
             )
             for d, i in chosen
         ]
-        parts.append(_record(shape, x, answers, train, test, members))
+        parts.append(_record_training(shape, x, answers, train, test, members))
         labels += [{"modulus": shape.modulus, "decay": d, "share": share, "seed": i} for d, i in chosen]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} | {"labels": labels}
 
 
-def _record(
+def _record_training(
     shape: GridShape, x: Tensor, y: Tensor, train: Tensor, test: Tensor, members: list[Member]
 ) -> dict[str, Tensor]:
     model = build(
@@ -90,7 +93,7 @@ def _record(
 
     def observe(step: int, ensemble: Ensemble) -> None:
         logits = ensemble.forward(x)
-        taken.append(_observe(ensemble, logits, x, y, train, test))
+        taken.append(_observe_networks(ensemble, logits, x, y, train, test))
         logits_kept.append(logits.half())
 
     train_ensemble(model, Examples(x[train], y[train]), members, callback=observe, every=shape.every)
@@ -105,7 +108,7 @@ def _record(
     return {name: torch.stack([row[name] for row in taken], 1).float() for name in taken[0]}
 
 
-def _observe(
+def _observe_networks(
     ensemble: Ensemble, logits: Tensor, x: Tensor, y: Tensor, train: Tensor, test: Tensor
 ) -> dict[str, Tensor]:
     params = ensemble.params
@@ -117,7 +120,7 @@ def _observe(
 
     hits = (logits.argmax(-1) == y).double()
     spectra = {name: torch.linalg.svdvals(params[name]) for name in MATRICES}
-    hidden = _hidden(params, x[train][:64])
+    hidden = _hidden_activations(params, x[train][:64])
     centered = hidden - hidden.mean(1, keepdim=True)
     energy = torch.linalg.svdvals(centered).square()
     sums = x.sum(-1) % p
@@ -138,7 +141,7 @@ def _observe(
     }
 
 
-def _hidden(params: dict[str, Tensor], pairs: Tensor) -> Tensor:
+def _hidden_activations(params: dict[str, Tensor], pairs: Tensor) -> Tensor:
     """Activations before the output map, on training pairs."""
     a = params["embed.weight"][:, pairs]  # (K, n, 2, d)
     return torch.relu(
@@ -146,7 +149,7 @@ def _hidden(params: dict[str, Tensor], pairs: Tensor) -> Tensor:
     )
 
 
-def as_published_runs(grid: dict[str, Any], every: int) -> list[PublishedRun]:
+def as_published_runs(grid: dict[str, Any], every: int) -> list[GrokkingCurve]:
     """Own networks in the columns of the published curves, so that both are dated by the same code.
 
     grid: of `train_grid`. every: training steps between samples. A frequency counts as learned when the final logits have a
@@ -173,5 +176,71 @@ def as_published_runs(grid: dict[str, Any], every: int) -> list[PublishedRun]:
         }
         name = f"p{label['modulus']}_wd{label['decay']:g}_share{label['share']:g}_seed{label['seed']}"
         parts = tuple(f"freq_{k + 1}" for k in learned) if label["share"] else ()
-        found.append(PublishedRun(name, columns, parts, None, None))
+        found.append(GrokkingCurve(name, columns, parts, None, None))
     return found
+
+
+# Published curves of networks that learn group multiplication, with how far each representation has formed.
+#
+# Read from `grokking_curves` under DIGSITE_DATA when it is there; its source names no licence, so nothing of it is kept here.
+
+# Curves of one representation R: what they are, and whether they fall when R forms.
+PART_CURVES = {
+    "embedding share": ("percent_x_embed_{}_rep", False, False),
+    "unembedding share": ("percent_unembed_{}_rep", False, False),
+    "excluded loss": ("hidden_excluded_loss_{}_rep", False, True),
+    "restricted loss": ("hidden_restricted_loss_{}_rep", True, True),
+}
+WHOLE_CURVES = {
+    "test accuracy": ("test_acc", False, False),
+    "test loss": ("test_loss", True, True),
+    "weight norm": ("sum_of_squared_weights", True, True),
+    "train loss": ("train_loss", True, True),
+    "all restricted loss": ("restricted_loss", True, True),
+    "all excluded loss": ("excluded_loss", False, True),
+    "stable rank": ("stable_rank", True, False),
+    "participation": ("participation", True, False),
+    "hidden participation": ("hidden_participation", True, False),
+}
+TRUTH = "logit_{}_rep_trace_similarity"
+
+
+@dataclass(frozen=True)
+class GrokkingCurve:
+    """One run: its columns by name, the representations that it learned, and whether its test accuracy came late."""
+
+    name: str
+    columns: dict[str, np.ndarray]
+    learned: tuple[str, ...]
+    epoch_memorized: float | None
+    epoch_generalized: float | None
+
+    @property
+    def epochs(self) -> np.ndarray:
+        return self.columns["epoch"]
+
+
+def read_published_runs(folder: Path) -> list[GrokkingCurve]:
+    """All runs of the folder, in the order of its labels.
+
+    folder: `grokking_curves`. Columns that a run does not have (the norm of transformers) are missing from it.
+    """
+    labels = folder / "labels.json"
+    if not labels.is_file():
+        raise NotFound(
+            f"There are no grokking curves in '{folder}'.",
+            hint="Set DIGSITE_DATA to the folder of data sets.",
+        )
+    return [_read_run(folder, entry) for entry in json.loads(labels.read_text())]
+
+
+def _read_run(folder: Path, entry: dict) -> GrokkingCurve:
+    with gzip.open(folder / entry["file"], "rt") as file:
+        table = np.genfromtxt(file, delimiter=",", names=True)
+    return GrokkingCurve(
+        entry["file"].split(".")[0],
+        {name: np.asarray(table[name], dtype=float) for name in table.dtype.names or ()},
+        tuple(entry["learned"]),
+        entry["epoch_train_acc_099"],
+        entry["epoch_test_acc_050"],
+    )

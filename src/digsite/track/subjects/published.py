@@ -1,4 +1,4 @@
-"""The published 55-run series: reading them, their original rules exactly, and the repair of their two defects."""
+"""The published 55-run series: reading them, their rules exactly, the repair of their two defects, and a small run recorded so."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
 from digsite.base.errors import NotFound
+from digsite.data import load
+from digsite.models import build
+from digsite.models.config import parse
+from digsite.track.core.probe import Probe, targets
 from digsite.track.core.series import Series, make_series
 
 RECORDED = "stable_rank_as_recorded"
@@ -44,11 +50,11 @@ class PublishedRun:
 
     def series(self, measure: str) -> Iterator[Series]:
         for depth, (layer, part) in enumerate(self.layers.items()):
-            values = column(part, measure)
+            values = recorded_column(part, measure)
             yield make_series(values, part["step"], run=self.name, layer=layer, measure=measure, depth=depth)
 
 
-def column(part: pd.DataFrame, measure: str) -> np.ndarray:
+def recorded_column(part: pd.DataFrame, measure: str) -> np.ndarray:
     """A recorded column, or the true stable rank: nuclear-norm ratio squared over the participation ratio."""
     if measure == "stable_rank":
         return repaired_stable_rank(part["nuclear_norm_ratio"], part["participation_ratio"])
@@ -125,3 +131,47 @@ def jump_table(runs: list[PublishedRun], measure: str, threshold: float = 2.0) -
                     }
                 )
     return pd.DataFrame(rows)
+
+
+# A small run recorded the way the original recorded its runs, defects included: the comparison without the data.
+
+PROBE_ROWS = 160
+BATCH = 32
+
+
+def train_small_runs(seed: int, steps: int, every: int) -> list[PublishedRun]:
+    """One MLP on the bundled digits: Adam at 1e-3, batches of 32, the first 160 test images as the probe."""
+    digits = load("digits")
+    model = build(parse({"kind": "mlp", "sizes": [64, 64, 32, 10]}), seed)
+    wrapped = nn.Sequential(nn.Flatten(), model)
+    probe = Probe(digits.x_test[:PROBE_ROWS], n_rows=PROBE_ROWS)
+    found = targets(wrapped, frozenset({"linear"}))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for step in range(steps):
+        batch = torch.randint(len(digits.x_train), (BATCH,), generator=generator)
+        loss = nn.functional.cross_entropy(wrapped(digits.x_train[batch]), digits.y_train[batch])
+        if step % every == 0:
+            captured, _ = probe.run(wrapped, found)
+            rows += [
+                {"step": step, "loss": float(loss.detach()), "layer": n, **original_measures(a)}
+                for n, a in captured.outputs.items()
+            ]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return [PublishedRun("mlp_retrained_digits", "mlp_retrained", "digits", steps, pd.DataFrame(rows))]
+
+
+def original_measures(activations: torch.Tensor) -> dict[str, float]:
+    """The original's formulas; its stable rank divides the Frobenius norm by itself."""
+    singular = torch.linalg.svdvals(activations).numpy().astype(np.float64)
+    frobenius2 = float(torch.norm(activations)) ** 2
+    energy = np.cumsum(singular**2) / np.sum(singular**2)
+    return {
+        RECORDED: frobenius2 / (float(torch.norm(activations, p=2)) ** 2 + 1e-10),
+        "participation_ratio": float(singular.sum() ** 2 / np.sum(singular**2)),
+        "effective_rank_90": int(np.searchsorted(energy, 0.9)) + 1,
+        "nuclear_norm_ratio": float(singular.sum() / singular[0]),
+    }

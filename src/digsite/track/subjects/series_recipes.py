@@ -40,7 +40,7 @@ class Ground:
     loss: Any = "cross_entropy"
 
 
-def _images(seed: int) -> Any:
+def _draw_images(seed: int) -> Any:
     return load("digits")
 
 
@@ -48,11 +48,11 @@ def _flat_images(seed: int) -> Any:
     return load("digits").x_train.flatten(1), load("digits").y_train
 
 
-def _rows(seed: int) -> Any:
+def _draw_rows(seed: int) -> Any:
     return load("digits").x_train.squeeze(1), load("digits").y_train
 
 
-def _strings(seed: int) -> Stream:
+def _draw_strings(seed: int) -> Stream:
     def batch(step: int) -> tuple[Tensor, Tensor]:
         draw = torch.Generator().manual_seed(derive_seed(seed, "strings", step))
         tokens = sequences.repeated(16, 8, 24, draw)
@@ -61,7 +61,7 @@ def _strings(seed: int) -> Stream:
     return Stream(batch)
 
 
-def _features(count: int) -> Callable[[int], Stream]:
+def _draw_features(count: int) -> Callable[[int], Stream]:
     def made(seed: int) -> Stream:
         def batch(step: int) -> tuple[Tensor, Tensor]:
             draw = torch.Generator().manual_seed(derive_seed(seed, "features", step))
@@ -73,7 +73,7 @@ def _features(count: int) -> Callable[[int], Stream]:
     return made
 
 
-def _pairs(seed: int) -> Any:
+def _draw_pairs(seed: int) -> Any:
     x, y = sequences.modular_addition(31)
     rows, _ = sequences.split(len(x), 0.6, torch.Generator().manual_seed(seed))
     return x[rows], y[rows]
@@ -87,29 +87,31 @@ IMAGE = {"image": [1, 8, 8]}
 GROUNDS: dict[str, Ground] = {
     "deep_mlp": Ground({"kind": "mlp", "sizes": [64, 32, 32, 32, 32, 10]}, _flat_images, (ADAM, PLAIN)),
     "wide_mlp": Ground({"kind": "mlp", "sizes": [64, 256, 10]}, _flat_images, (NOISY, MOMENTUM)),
-    "cnn": Ground({"kind": "cnn", **IMAGE, "channels": [8, 16]}, _images, (ADAM, MOMENTUM)),
-    "wild_cnn": Ground({"kind": "wild_cnn"}, _images, (DECAYED, PLAIN)),
+    "cnn": Ground({"kind": "cnn", **IMAGE, "channels": [8, 16]}, _draw_images, (ADAM, MOMENTUM)),
+    "wild_cnn": Ground({"kind": "wild_cnn"}, _draw_images, (DECAYED, PLAIN)),
     "transformer": Ground(
         {"kind": "transformer", **IMAGE, "patch": 4, "d_model": 24, "n_heads": 2, "d_mlp": 48},
-        _images,
+        _draw_images,
         (ADAM, NOISY),
     ),
-    "gru": Ground({"kind": "gru", "n_inputs": 8, "n_hidden": 24}, _rows, (ADAM, DECAYED)),
+    "gru": Ground({"kind": "gru", "n_inputs": 8, "n_hidden": 24}, _draw_rows, (ADAM, DECAYED)),
     "induction": Ground(
         {"kind": "induction", "vocab": 24, "context": 16, "d_model": 24},
-        _strings,
+        _draw_strings,
         (ADAM, NOISY),
         "next_token",
     ),
     "modular_transformer": Ground(
         {"kind": "modular_transformer", "modulus": 31, "vocab": 31, "d_model": 32, "d_mlp": 64, "n_heads": 2},
-        _pairs,
+        _draw_pairs,
         (ADAM, DECAYED),
     ),
-    "tms": Ground({"kind": "tms", "n_features": 40, "n_hidden": 10}, _features(40), (ADAM, MOMENTUM), "mse"),
+    "tms": Ground(
+        {"kind": "tms", "n_features": 40, "n_hidden": 10}, _draw_features(40), (ADAM, MOMENTUM), "mse"
+    ),
     "resid_mlp": Ground(
         {"kind": "resid_mlp", "n_features": 20, "d_resid": 60, "d_mlp": 16},
-        _features(20),
+        _draw_features(20),
         (ADAM, DECAYED),
         "mse",
     ),
@@ -131,7 +133,7 @@ def train_series(
             at = log_spaced(steps, count) if k else tuple(np.linspace(0, steps, count).astype(int).tolist())
             seeds = [derive_seed(seed, name, k, i) % 2**31 for i in range(2)]
             members = [Member(**{"batch": 32, **recipe, "seed": s, "steps": steps}) for s in seeds]
-            yield _trained(
+            yield _train_clean(
                 f"{name}/{recipe['optimizer']}/{'log' if k else 'even'}",
                 model,
                 data,
@@ -141,7 +143,7 @@ def train_series(
             )
 
 
-def _trained(
+def _train_clean(
     name: str, model: nn.Module, data: Any, members: list[Member], at: tuple[int, ...], loss: Any
 ) -> tuple[CleanSeries, CleanSeries]:
     done = train_ensemble(model, data, members, checkpoints=at, loss=loss)

@@ -1,4 +1,4 @@
-"""A tracked training run in plain arrays: what is stored of it, and what the analyses read."""
+"""A tracked training run in plain arrays, and the tracker inside other people's training loops."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from digsite.base.errors import require_package
 from digsite.track.core.readout import KEPT
 from digsite.track.core.series import Series, make_series
 from digsite.track.core.tracker import Tracker
@@ -38,24 +39,26 @@ class TrackedRun:
         ]
 
 
-def pack(trackers: Sequence[Tracker], measures: Sequence[str]) -> dict[str, Any]:
+def pack_trackers(trackers: Sequence[Tracker], measures: Sequence[str]) -> dict[str, Any]:
     """Complete samples of trackers on one grid, as tensors (member, layer, sample)."""
     first = trackers[0]
-    layers = [t.name for t in first.targets if first.records.seen(t.name)]
+    layers = [t.name for t in first.targets if first.records.layers_seen(t.name)]
     steps = first.series(measures[0], layers[0])[0].steps
     return {
-        "spectra": _singular(first, layers, steps),
+        "spectra": _largest_singular(first, layers, steps),
         "layers": layers,
         "steps": torch.as_tensor(steps),
-        "loss": torch.stack([_row(t, "", "probe_loss", steps) for t in trackers]),
+        "loss": torch.stack([_sample_row(t, "", "probe_loss", steps) for t in trackers]),
         "values": {
-            m: torch.stack([torch.stack([_row(t, layer, m, steps) for layer in layers]) for t in trackers])
+            m: torch.stack(
+                [torch.stack([_sample_row(t, layer, m, steps) for layer in layers]) for t in trackers]
+            )
             for m in measures
         },
     }
 
 
-def _singular(tracker: Tracker, layers: Sequence[str], steps: np.ndarray) -> Tensor:
+def _largest_singular(tracker: Tracker, layers: Sequence[str], steps: np.ndarray) -> Tensor:
     """Largest centered singular values, (samples, layers, KEPT); nan where there are fewer or none was taken."""
     out = torch.full((len(steps), len(layers), KEPT), torch.nan)
     for k, layer in enumerate(layers):
@@ -66,13 +69,13 @@ def _singular(tracker: Tracker, layers: Sequence[str], steps: np.ndarray) -> Ten
     return out
 
 
-def _row(tracker: Tracker, layer: str, measure: str, steps: np.ndarray) -> Tensor:
+def _sample_row(tracker: Tracker, layer: str, measure: str, steps: np.ndarray) -> Tensor:
     """A sample that is missing becomes a hole."""
     found = tracker.records.values(layer, measure)
     return torch.tensor([found.get(int(step), float("nan")) for step in steps], dtype=torch.float64)
 
 
-def unpack(stored: dict[str, Any], labels: dict[str, str], seeds: Sequence[int]) -> list[TrackedRun]:
+def unpack_runs(stored: dict[str, Any], labels: dict[str, str], seeds: Sequence[int]) -> list[TrackedRun]:
     """One run per member; `labels` hold name, family, arch and dataset."""
     return [
         TrackedRun(
@@ -90,3 +93,49 @@ def unpack(stored: dict[str, Any], labels: dict[str, str], seeds: Sequence[int])
         )
         for i, seed in enumerate(seeds)
     ]
+
+
+# Hugging Face Trainer and Lightning, both optional: neither is imported before it is asked for.
+
+
+def transformers_callback(probe: Any, every: int = 10, **options: Any) -> Any:
+    """A `transformers.TrainerCallback`; its `tracker` is there once training begins."""
+    transformers = require_package("transformers", extra="hub")
+
+    class TrackerCallback(transformers.TrainerCallback):
+        tracker: Tracker | None = None
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.tracker = Tracker(kwargs["model"], probe, every, first_step=state.global_step, **options)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if self.tracker is not None:
+                last = state.log_history[-1].get("loss") if state.log_history else None
+                self.tracker.step(last)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if self.tracker is not None:
+                self.tracker.close()
+
+    return TrackerCallback()
+
+
+def lightning_callback(probe: Any, every: int = 10, **options: Any) -> Any:
+    """A `lightning.Callback`; one step per batch that ends with an optimizer step."""
+    lightning = require_package("lightning", extra="lightning")
+
+    class TrackerCallback(lightning.Callback):
+        tracker: Tracker | None = None
+
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            self.tracker = Tracker(module, probe, every, first_step=trainer.global_step, **options)
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
+            if self.tracker is not None and trainer.global_step > self.tracker.count:
+                self.tracker.step(outputs["loss"] if isinstance(outputs, dict) else outputs)
+
+        def on_train_end(self, trainer: Any, module: Any) -> None:
+            if self.tracker is not None:
+                self.tracker.close()
+
+    return TrackerCallback()

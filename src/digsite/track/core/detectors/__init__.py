@@ -1,10 +1,19 @@
-"""The family of jump detectors: one file each, every one with `detect(values, **options) -> list[Change]`."""
+"""The family of jump detectors: each derives from `Detector` and turns the values of a series into changes, in order."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from digsite.track.core.jumps import Change
 
 
-class Member(Protocol):
-    """What a file of this folder has."""
+class Detector(ABC):
+    """A rule that says where a series changes; asked as a class, its options are keyword arguments of `detect`."""
 
-    detect: Callable[..., Any]
+    @staticmethod
+    @abstractmethod
+    def detect(values: np.ndarray) -> list[Change]:
+        """`values` (n,) are finite and not constant over all of the series; a constant series has no change."""
+
+
+Member = Detector

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from digsite.track.core import jumptest, lattice, noise, spikes
+from digsite.track.core.detectors import Detector
 from digsite.track.core.jumps import Change
 
 NEAR = 2  # samples beyond the rise: what looks like a spike there belongs to it
@@ -45,20 +46,24 @@ class Prepared:
     because: str = ""
 
 
-def detect(
-    values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
-) -> list[Change]:
-    """Level changes with family-wise error `alpha` per series; kinks and spikes are returned under their own kinds.
+class Edge(Detector):
+    """Changes that a series' own increments cannot make and a smooth curve cannot bend to, with an error rate per series."""
 
-    `min_relative` is the smallest change of interest as a share of the largest absolute value.
-    """
-    return judge_values(values, alpha=alpha, max_changes=max_changes, min_relative=min_relative).changes
+    @staticmethod
+    def detect(
+        values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
+    ) -> list[Change]:
+        """Level changes with family-wise error `alpha` per series, at most `max_changes`; kinks and spikes have their own kinds.
+
+        `min_relative` is the smallest change of interest as a share of the largest absolute value.
+        """
+        return judge_values(values, alpha=alpha, max_changes=max_changes, min_relative=min_relative).changes
 
 
 def judge_values(
     values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
 ) -> Verdict:
-    """As `detect`, with the reason where the test does not apply."""
+    """As `Edge.detect`, with the reason where the test does not apply."""
     ready = prepare_values(values)
     if ready.because:
         return Verdict([], ready.because)
@@ -68,7 +73,7 @@ def judge_values(
     kept = without_shadows([placed_change(one, ready.places) for one in found])
     apart = [
         spike
-        for spike in (spikes.find(values, alpha) if len(ready.places) == len(values) else [])
+        for spike in (spikes.find_spikes(values, alpha) if len(ready.places) == len(values) else [])
         if all(abs(spike.index - c.index) > NEAR + c.width // 2 for c in kept)
     ]
     return Verdict(sorted(kept + apart, key=lambda c: c.index))
@@ -88,24 +93,26 @@ def prepare_values(values: np.ndarray, *, logarithms: bool = True) -> Prepared:
     places = np.arange(len(values))
     quantum = grid.quantum
     if grid.held and not grid.period:
-        return refused(
+        return refuse_values(
             f"{grid.held:.0%} of the samples repeat the one before: the values are held, or a best so far"
         )
     if grid.period:
         places, values = lattice.drop_repeats(values)
         quantum = quantum[places]
         if len(values) < SHORTEST:
-            return refused(f"each value is held for {grid.period} samples, and only {len(values)} are left")
+            return refuse_values(
+                f"each value is held for {grid.period} samples, and only {len(values)} are left"
+            )
     levels = len(np.unique(values))
     if quantum.any() and levels < FEWEST_LEVELS:
-        return refused(f"the values take only {levels} levels, and one step of a staircase is no jump")
-    values = lattice.dither(values, quantum)
+        return refuse_values(f"the values take only {levels} levels, and one step of a staircase is no jump")
+    values = lattice.spread_over_cells(values, quantum)
     if logarithms and not quantum.any() and grows_with_level(values):
         values = np.log(values)
     return Prepared(values, quantum, places)
 
 
-def refused(because: str) -> Prepared:
+def refuse_values(because: str) -> Prepared:
     return Prepared(np.zeros(0), np.zeros(0), np.zeros(0, int), because)
 
 
@@ -120,7 +127,7 @@ def grows_with_level(values: np.ndarray) -> bool:
     return plain > LEVEL_LINK and abs(float(spearmanr(relative, middle).statistic)) < plain
 
 
-def placed_change(found: jumptest.Found, places: np.ndarray) -> Change:
+def placed_change(found: jumptest.FoundChange, places: np.ndarray) -> Change:
     """Indices among the samples that were tested, back in the series."""
     change = found.change
     last = len(places) - 1

@@ -1,10 +1,23 @@
-"""The family of dimensionality measures: one file each, every one with `measure(spectrum) -> one number per stack`."""
+"""The family of dimensionality measures: each derives from `Measure` and turns spectra into one number per stack."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor
+
+from digsite.track.core.spectrum import Spectrum
 
 
-class Member(Protocol):
-    """What a file of this folder has."""
+class Measure(ABC):
+    """How many directions a table of activations fills, or a number such measures are made of.
 
-    measure: Callable[..., Any]
+    A member has no state and is never made: it is asked as a class, so that what is measured depends on the spectrum alone.
+    """
+
+    @staticmethod
+    @abstractmethod
+    def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
+        """`spectrum` holds the squared singular values of a stack of tables, largest first; a zero table measures zero."""
+
+
+Member = Measure

@@ -1,1 +1,0 @@
-"""What changed inside: attention, filters, selectivity, sparsity, weights, induction; each pure on tensors."""
