@@ -21,10 +21,10 @@ from _studies import children_cpu, shipped
 from digsite.base.families import scan_family
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.fit import Fit, Problem
-from digsite.decompose.core.gates import mlp
+from digsite.decompose.core.gates.by_component import Mlp
 from digsite.decompose.experiments import toys as run_toys
 from digsite.decompose.judge import score
-from digsite.decompose.subjects.targets import sampler, untrained
+from digsite.decompose.subjects.targets import build_untrained, sample_features
 from digsite.figures.save import save_figure
 from digsite.models import build, parse
 from digsite.record.results import read_bounds
@@ -66,7 +66,7 @@ ORIGINAL = {
 }
 
 
-def einsum_gate(settings, params, acts):
+def compute_einsum(gate, params, acts):
     """As the reference computes it."""
     x = torch.nn.functional.gelu(torch.einsum("...c,ch->...ch", acts, params["w0"][:, 0]) + params["b0"])
     return torch.einsum("...ch,ch->...c", x, params["out"]) + params["bias"]
@@ -83,8 +83,8 @@ def make(study: str, members: int, **changes) -> Fit:
     if study.startswith("tms_5-2"):
         published["C"] = 20
     settings = config.decompose.model_copy(update={**published, **changes})
-    models = [untrained(config.target, seed) for seed in range(members)]
-    problem = Problem(models, config.modules, sampler(config.target, settings.batch))
+    models = [build_untrained(config.target, seed) for seed in range(members)]
+    problem = Problem(models, config.modules, sample_features(config.target, settings.batch))
     return Fit(problem, settings, list(range(members)))
 
 
@@ -101,16 +101,16 @@ def milliseconds(fit: Fit, seconds: float = 2.0) -> float:
 
 def gate(study: str, nodes: int):
     if study == EMBEDDING:
-        return mlp.Settings(hidden=[1], nodes=nodes)
+        return Mlp(hidden=[1], nodes=nodes)
     return plan_run(find_study(study)).config.decompose.gate.model_copy(update={"nodes": nodes})
 
 
 def plain(study: str) -> float:
-    kept, mlp._exact = mlp._exact, einsum_gate
+    kept, Mlp._compute_exactly = Mlp._compute_exactly, compute_einsum
     try:
         return milliseconds(make(study, 1, gate=gate(study, 0), **PLAIN))
     finally:
-        mlp._exact = kept
+        Mlp._compute_exactly = kept
 
 
 def reference(study: str) -> float | None:
@@ -137,8 +137,8 @@ def arithmetic(study: str) -> tuple[float, float]:
     """Billions of operations of a step in matrix products, and in gates (30 for a GELU's value and slope)."""
     fit = make(study, 1, gate=gate(study, 0), compile="never", recompute="never")
     with FlopCounterMode(display=False) as counter:
-        fit.gradients(*fit.draws.batch(0), 0, 0.0)
-    rows = fit.draws.batch(0)[0][0].shape[: 2 if study == EMBEDDING else 1].numel()
+        fit.compute_gradients(*fit.draws.draw_stack(0), 0, 0.0)
+    rows = fit.draws.draw_stack(0)[0][0].shape[: 2 if study == EMBEDDING else 1].numel()
     entries = sum(rows * shape.n * sum(fit.config.gate.hidden) for shape in fit.shapes.values())
     return counter.get_total_flops() / 1e9, 30 * entries / 1e9
 
@@ -164,10 +164,10 @@ def own_cost(study: str) -> str:
     config = plan_run(find_study(study)).config
     fit = make(study, 1, batch=config.decompose.batch)
     per_step = milliseconds(fit, 1.0) / 1e3
-    found, n = fit.decomposition(0), config.target.model.n_features
+    found, n = fit.make_decomposition(0), config.target.model.n_features
     batch = fit.problem.sample(torch.Generator())
-    check = seconds(lambda: score.pattern_errors(score.probe_importance(found, n), config.truth, 0.2))
-    scores = seconds(lambda: score.score(found, config.truth, batch, n))
+    check = seconds(lambda: score.count_pattern_errors(score.probe_importance(found, n), config.truth, 0.2))
+    scores = seconds(lambda: score.score_toy(found, config.truth, batch, n))
     course = [{"step": step, "error_mean": 1.0, "error_max": 1.0} for step in range(5)]
     view = run_toys.View(found, lambda i: batch, run_toys.EVAL_BATCHES, n, config.truth, course=course)
     with TemporaryDirectory() as folder:
@@ -179,11 +179,11 @@ def own_cost(study: str) -> str:
 
 
 def show(view, config, folder: Path) -> None:
-    metrics, figures = (scan_family(f"digsite.decompose.{family}") for family in ("metrics", "figures"))
+    metrics, figures = (scan_family(f"digsite.decompose.{family}") for family in ("judge.metrics", "figures"))
     for name, settings in config.metrics.items():
-        metrics[name].compute(metrics[name].Settings(**settings), view)
+        metrics[name](**settings).measure(view)
     for name in config.figures:
-        save_figure(figures[name].draw(view), folder / name)
+        save_figure(figures[name].draw_figure(view), folder / name)
 
 
 def seconds(work) -> float:

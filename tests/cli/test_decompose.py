@@ -1,7 +1,7 @@
 """digsite decompose on a model by reference."""
 
 from digsite.decompose import Decomposition
-from digsite.decompose.subjects import sample
+from digsite.decompose.subjects import targets
 
 SMALL = (
     "decompose.steps=4",
@@ -12,8 +12,8 @@ SMALL = (
     "figures=[]",
     "seeds=1",
 )
-PAIRS = "py:digsite.decompose.subjects.sample:pairs"
-INPUTS = "py:digsite.decompose.subjects.sample:inputs"
+PAIRS = "py:digsite.decompose.subjects.targets:build_pairs"
+INPUTS = "py:digsite.decompose.subjects.targets:draw_pairs"
 
 
 def test_a_model_becomes_a_run_that_loads(cli, tmp_path):
@@ -21,7 +21,7 @@ def test_a_model_becomes_a_run_that_loads(cli, tmp_path):
     assert code == 0, err
     assert "of 6 parts in '0'" in out
     (run,) = (tmp_path / "own_model").iterdir()
-    assert Decomposition.load(run, model=sample.pairs()).modules == ["0", "2"]
+    assert Decomposition.load(run, model=targets.build_pairs()).modules == ["0", "2"]
 
 
 def test_a_pattern_without_a_match_is_one_sentence(cli, tmp_path):

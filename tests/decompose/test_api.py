@@ -4,7 +4,7 @@ from torch import nn
 
 from digsite.base.errors import UsageError
 from digsite.decompose import decompose
-from digsite.decompose.subjects import inputs, sample
+from digsite.decompose.subjects import inputs, targets
 
 
 def generator() -> torch.Generator:
@@ -13,10 +13,10 @@ def generator() -> torch.Generator:
 
 def test_data_may_be_rows_batches_or_a_function():
     rows = torch.arange(10.0)[:, None]
-    assert inputs.as_sampler(rows, 4)(generator()).shape == (4, 1)
-    assert inputs.as_sampler([(rows, 1)], 4)(generator()).shape == (10, 1)
-    assert torch.equal(inputs.as_sampler([{"input_ids": rows}], 4)(generator()), rows)
-    assert inputs.as_sampler(sample.inputs, 4)(generator()).shape == (1024, 8)
+    assert inputs.make_sampler(rows, 4)(generator()).shape == (4, 1)
+    assert inputs.make_sampler([(rows, 1)], 4)(generator()).shape == (10, 1)
+    assert torch.equal(inputs.make_sampler([{"input_ids": rows}], 4)(generator()), rows)
+    assert inputs.make_sampler(targets.draw_pairs, 4)(generator()).shape == (1024, 8)
 
 
 def test_a_loader_starts_again_and_an_empty_one_is_answered():
@@ -24,12 +24,12 @@ def test_a_loader_starts_again_and_an_empty_one_is_answered():
         def __iter__(self):
             return iter([torch.zeros(1), torch.ones(1)])
 
-    draw = inputs.as_sampler(Loader(), 4)
+    draw = inputs.make_sampler(Loader(), 4)
     assert [float(draw(generator())) for _ in range(3)] == [0, 1, 0]
     with pytest.raises(UsageError, match="data ended"):
-        inputs.as_sampler(iter([]), 4)(generator())
+        inputs.make_sampler(iter([]), 4)(generator())
     with pytest.raises(UsageError, match="data is a int"):
-        inputs.as_sampler(3, 4)
+        inputs.make_sampler(3, 4)
 
 
 def test_the_parts_of_a_known_network_are_found():
@@ -50,7 +50,7 @@ def test_the_parts_of_a_known_network_are_found():
         "schedule": {"kind": "cosine"},
     }
     watch = lambda step, terms: seen.append(float(terms["all"]))  # noqa: E731
-    found = decompose(sample.pairs(), ["2"], data=sample.inputs, on_step=watch, **settings)
+    found = decompose(targets.build_pairs(), ["2"], data=targets.draw_pairs, on_step=watch, **settings)
     assert sum(seen[-50:]) < 0.2 * sum(seen[:50])
     parts = found.components("2")
     assert parts.residual.abs().max() < 0.1

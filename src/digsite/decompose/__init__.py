@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from digsite.decompose.api import decompose as decompose
     from digsite.decompose.api import decompose_seeds as decompose_seeds
     from digsite.decompose.config import DecomposeConfig as DecomposeConfig
-    from digsite.decompose.core.compare import compare as compare
+    from digsite.decompose.core.components import compare as compare
     from digsite.decompose.core.decomposition import Decomposition as Decomposition
 
 __all__, __dir__, __getattr__ = lazy_names(__name__, __file__)

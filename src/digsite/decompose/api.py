@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from digsite.base.contract import public_method
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.core.choosing import choose_config, find_dense_layers, make_room, resolve
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.guarding import train_fit
-from digsite.decompose.subjects.inputs import as_sampler, opened_sampler
+from digsite.decompose.core.recipes import choose_config, find_dense_layers, make_room, update_config
+from digsite.decompose.subjects.inputs import make_sampler, sample_opened
 from digsite.models.opening import answered, of_module, open_model
 
 OnStep = Callable[[int, dict[str, Tensor]], None]
@@ -52,8 +52,8 @@ def decompose(
             settings = {"compare": "kl" if opened.kind != "encoder" else "mse", **settings}
         if isinstance(data, str):
             data = f"text:{data}" if tokens and not data.endswith(".npy") else data
-            data = opened_sampler(
-                data, opened, opened.need_module("be decomposed"), resolve(config, settings).batch
+            data = sample_opened(
+                data, opened, opened.need_module("be decomposed"), update_config(config, settings).batch
             )
         with answered(opened) as module:
             return _decompose_one(
@@ -109,15 +109,15 @@ def decompose_seeds(
     **settings: Any,
 ) -> list[Decomposition]:
     """One stacked program for one model from several seeds, or for several models of one architecture."""
-    sample = as_sampler(data, 2)
+    sample = make_sampler(data, 2)
     look = sample(torch.Generator().manual_seed(0))
     chosen = choose_config(models[0], look, settings, config=config, recipe=recipe, output=output)
     patterns = list(modules) if modules is not None else find_dense_layers(models[0])
     if config is None and recipe == "auto":
         chosen = make_room(chosen, models[0], patterns)
     if isinstance(data, Tensor):  # a stream is opened once: some can be read only once
-        sample = as_sampler(data, chosen.batch)
+        sample = make_sampler(data, chosen.batch)
     problem = Problem(list(models), patterns, sample, tuple(identity), output)
     fit = Fit(problem, chosen, list(seeds), device=device)
     train_fit(fit, on_step)
-    return [fit.decomposition(k) for k in range(len(seeds))]
+    return [fit.make_decomposition(k) for k in range(len(seeds))]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Loss = Any
     Gate = Any
 else:
-    Loss = Annotated[Union[tuple(m.Settings for m in LOSSES.values())], Field(discriminator="kind")]  # noqa: UP007
-    Gate = Annotated[Union[tuple(m.Settings for m in GATES.values())], Field(discriminator="kind")]  # noqa: UP007
+    Loss = Annotated[Union[tuple(LOSSES.values())], Field(discriminator="kind")]  # noqa: UP007
+    Gate = Annotated[Union[tuple(GATES.values())], Field(discriminator="kind")]  # noqa: UP007
 
 
 METRICS = "digsite.decompose.judge.metrics"
@@ -73,7 +73,7 @@ class Schedule(Config):
 
 
 def default_losses() -> dict[str, Config]:
-    recon, minimality = LOSSES["recon"].Settings, LOSSES["importance_minimality"].Settings
+    recon, minimality = LOSSES["recon"], LOSSES["importance_minimality"]
     return {
         "importance_minimality": minimality(),
         "stochastic_recon": recon(),
@@ -99,7 +99,7 @@ class DecomposeConfig(Config):
     delta: bool = Field(
         default=True, description="the residual W - VU takes part as one more masked component"
     )
-    gate: Gate = Field(default_factory=GATES["mlp"].Settings, description="causal-importance function")
+    gate: Gate = Field(default_factory=GATES["mlp"], description="causal-importance function")
     sigmoid: Literal["leaky_hard", "paper", "hard", "normal", "swish"] = Field(
         default="leaky_hard", description="from logit to importance"
     )

@@ -5,10 +5,10 @@ from typing import Any
 
 from digsite.decompose.experiments.exam import exam
 from digsite.decompose.experiments.heads import heads
-from digsite.decompose.experiments.lm import lm
 from digsite.decompose.experiments.modadd import modadd
 from digsite.decompose.experiments.model import model
 from digsite.decompose.experiments.published import published
+from digsite.decompose.experiments.tokens import lm
 from digsite.decompose.experiments.toys import toy, toys
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {

@@ -1,20 +1,23 @@
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from digsite.base.errors import UsageError
-from digsite.decompose.core.decomposition import MASKINGS, Decomposition
-from digsite.decompose.subjects import sample
+from digsite.base.errors import NotFound, UsageError
+from digsite.decompose import Decomposition, decompose
+from digsite.decompose.core.scene import MASKINGS
+from digsite.decompose.subjects import targets
+from digsite.models import build, parse
 
 
 def test_importance_says_which_neurons_an_input_needs(exact, batch):
     found = exact.importance(batch)["0"]
-    on = sample.pairs()[0](batch) > 5e-5  # the fixture's gates rise to one within 1e-4
+    on = targets.build_pairs()[0](batch) > 5e-5  # the fixture's gates rise to one within 1e-4
     assert torch.equal(found[:, :4] > 0.5, on)
     assert not found[:, 4].any()
 
 
 def test_important_components_alone_give_the_output(exact, batch):
-    wanted = sample.pairs()(batch)
+    wanted = targets.build_pairs()(batch)
     for masking in ("ci", "rounded", "stochastic", "unmasked"):
         torch.testing.assert_close(exact.output(batch, masking), wanted, atol=1e-3, rtol=0)
     assert not exact.output(batch, "zero").any()
@@ -22,7 +25,7 @@ def test_important_components_alone_give_the_output(exact, batch):
 
 
 def test_only_the_named_modules_are_replaced(exact, batch):
-    torch.testing.assert_close(exact.output(batch, "zero", modules=[]), sample.pairs()(batch))
+    torch.testing.assert_close(exact.output(batch, "zero", modules=[]), targets.build_pairs()(batch))
 
 
 def test_an_unknown_masking_or_module_is_answered(exact, batch):
@@ -35,7 +38,7 @@ def test_an_unknown_masking_or_module_is_answered(exact, batch):
 
 def test_switching_a_component_off_silences_its_neuron(exact, batch):
     changed = exact.ablate({"0": [1]})(batch)
-    wanted = sample.pairs()(batch)
+    wanted = targets.build_pairs()(batch)
     assert not changed[:, 1].any()
     torch.testing.assert_close(changed[:, [0, 2, 3]], wanted[:, [0, 2, 3]])
     torch.testing.assert_close(exact.edit({"2": {3: 2.0}})(batch)[:, 3], 2 * wanted[:, 3])
@@ -61,7 +64,7 @@ def test_saved_and_loaded_it_is_the_same(exact, batch, tmp_path):
     path = exact.save(tmp_path / "found.safetensors")
     with pytest.raises(UsageError, match="model="):
         Decomposition.load(path)
-    again = Decomposition.load(path, model=sample.pairs())
+    again = Decomposition.load(path, model=targets.build_pairs())
     assert torch.equal(again.output(batch), exact.output(batch))
     assert again.config == exact.config
 
@@ -69,3 +72,21 @@ def test_saved_and_loaded_it_is_the_same(exact, batch, tmp_path):
 def test_clusters_join_what_acts_together(exact, batch):
     groups = exact.cluster(batch).groups
     assert sorted(sorted(g) for g in groups) == [[("0", c), ("2", c)] for c in range(4)]
+
+
+def test_a_model_of_ours_needs_no_architecture(tmp_path):
+    model = build(parse({"kind": "tms"})).untied()
+    found = decompose(model, ["linear*"], data=torch.rand(64, 5), C=6, steps=2, batch=8)
+    again = Decomposition.load(found.save(tmp_path / "found.safetensors"))
+    x = torch.rand(9, 5)
+    assert torch.equal(again.output(x), found.output(x))
+
+
+def test_other_files_and_missing_files_are_answered(tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(UsageError, match="is not a decomposition"):
+        Decomposition.load(tmp_path / "a.safetensors")
+    with pytest.raises(NotFound, match="no decomposition at"):
+        Decomposition.load(tmp_path / "b.safetensors")
+    with pytest.raises(NotFound):
+        Decomposition.load("run:nothing")

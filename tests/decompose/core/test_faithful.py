@@ -9,9 +9,9 @@ from digsite.decompose import decompose
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core import parts
 from digsite.decompose.core.fit import Fit, Problem
-from digsite.decompose.core.losses.smooth_l0 import count_softly, pressure
+from digsite.decompose.core.losses.sparsity import Frequency, count_softly, ramp_pressure
 from digsite.decompose.core.recipes import read_recipe
-from digsite.decompose.core.scene import gap
+from digsite.decompose.core.scene import measure_gap
 
 
 def model() -> nn.Module:
@@ -32,11 +32,11 @@ def fit(**settings) -> Fit:
 @pytest.mark.parametrize("extra", [0, 3])
 def test_whatever_training_does_the_parts_add_up(extra):
     made = fit(**({"C": 6 + extra} if extra else {}), lr=0.05, part_lr=1.0)
-    before = made.member(0)["1/V"].clone()
+    before = made.read_member(0)["1/V"].clone()
     for step in range(20):
         made.step(step)
     for k in (0, 1):
-        found = made.decomposition(k)
+        found = made.make_decomposition(k)
         assert not torch.allclose(found.params["1/V"], before, atol=1e-3)
         for site in ("1", "3"):
             assert found.components(site).residual.abs().max() < 1e-9
@@ -47,7 +47,7 @@ def test_mixed_parts_are_stored_as_plain_ones():
     generator = torch.Generator().manual_seed(0)
     v, u, a = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((5, 3), (3, 4), (3, 3)))
     params = {"s/V": v, "s/U": u, "s/A": a, "gate/s/A": a}
-    stored = parts.folded(params)
+    stored = parts.fold_mixing(params)
     assert set(stored) == {"s/V", "s/U", "gate/s/A"}
     torch.testing.assert_close(stored["s/V"] @ stored["s/U"], v @ u)
     torch.testing.assert_close(stored["s/V"], v @ a)
@@ -63,21 +63,20 @@ def test_the_soft_count_is_a_count():
 
 
 def test_pressure_rises_and_ends():
-    shares = [float(pressure(0.2, 0.9, t)) for t in (0.0, 0.1, 0.2, 0.5, 0.6, 0.75, 0.9, 1.0)]
+    shares = [float(ramp_pressure(0.2, 0.9, t)) for t in (0.0, 0.1, 0.2, 0.5, 0.6, 0.75, 0.9, 1.0)]
     assert shares == pytest.approx([0, 0.5, 1, 1, 1, 0.5, 0, 0], abs=1e-6)
-    assert float(pressure(0.0, 1.0, 0.0)) == 1
+    assert float(ramp_pressure(0.0, 1.0, 0.0)) == 1
 
 
 def test_the_frequency_term_says_the_same_for_every_batch_size():
-    from digsite.decompose.core.losses import frequency
-    from digsite.decompose.core.scene import observe
+    from digsite.decompose.core.scene import observe_batch
 
     made = fit()
-    settings = frequency.Settings(positions=1000)
+    settings = Frequency(positions=1000)
     found = []
     for copies in (1, 5):
         batch = tokens(torch.Generator().manual_seed(3)).repeat(copies, 1)
-        found.append(float(frequency.compute(settings, observe(made.plan, None, made.member(0), batch), {})))
+        found.append(float(settings.compute(observe_batch(made.plan, None, made.read_member(0), batch), {})))
     assert found[0] == pytest.approx(found[1])
 
 
@@ -85,9 +84,9 @@ def test_relative_distance_is_the_error_where_it_is_small():
     wanted = torch.randn(8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     near, far = wanted + 1e-4, wanted + 1e3
     torch.testing.assert_close(
-        gap(near, wanted, "relative", 2.0), (near - wanted).square().sum(-1) / 2, rtol=1e-6, atol=0
+        measure_gap(near, wanted, "relative", 2.0), (near - wanted).square().sum(-1) / 2, rtol=1e-6, atol=0
     )
-    assert gap(far, wanted, "relative", 2.0).max() < 20
+    assert measure_gap(far, wanted, "relative", 2.0).max() < 20
 
 
 def test_the_adversary_climbs_and_stays_a_mask():

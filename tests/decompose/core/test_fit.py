@@ -6,10 +6,10 @@ from torch import nn
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.decompose.config import LOSSES, DecomposeConfig
-from digsite.decompose.core import compiled
 from digsite.decompose.core import fit as fitting
+from digsite.decompose.core import program
+from digsite.decompose.core.draws import find_filled_rows, merge_zero_rows
 from digsite.decompose.core.fit import Fit, Problem, Vary
-from digsite.decompose.core.rows import merge_zero_rows, nonzero
 from digsite.models import build, parse
 
 TMS = ["linear1", "linear2"]
@@ -65,8 +65,8 @@ def test_members_of_a_stack_are_what_they_are_alone(gate):
     settings = {"losses": every_loss(), "gate": {"kind": gate}, "clip": 0.5, "jitter": True}
     together = walk(fit(models, [10, 11, 12], **settings))
     for k, seed in enumerate([10, 11, 12]):
-        alone = walk(fit([models[k]], [seed], **settings)).member(0)
-        for name, value in together.member(k).items():
+        alone = walk(fit([models[k]], [seed], **settings)).read_member(0)
+        for name, value in together.read_member(k).items():
             torch.testing.assert_close(value, alone[name], rtol=1e-9, atol=1e-11)
 
 
@@ -83,7 +83,7 @@ def test_members_that_would_leave_the_cache_step_one_by_one(monkeypatch):
 
 def test_one_target_from_several_seeds_gives_different_members():
     made = walk(fit([tms(0)], [1, 2]))
-    assert not torch.allclose(made.member(0)["linear1/V"], made.member(1)["linear1/V"])
+    assert not torch.allclose(made.read_member(0)["linear1/V"], made.read_member(1)["linear1/V"])
 
 
 def test_one_row_of_zeros_stands_for_all():
@@ -92,17 +92,17 @@ def test_one_row_of_zeros_stands_for_all():
     assert 0 < made.draws.capacity < 200
     x = sparse(torch.Generator().manual_seed(5))
     small, counts = merge_zero_rows(x, made.draws.capacity)
-    kept = nonzero(x)
-    program, params = made.program, made.member(0)
-    big_layout, small_layout = program.layout(x, None, params), program.layout(small, None, params)
+    kept = find_filled_rows(x)
+    program, params = made.program, made.read_member(0)
+    big_layout, small_layout = program.find_layout(x, None, params), program.find_layout(small, None, params)
     big = torch.rand(1, _size(made, big_layout), dtype=torch.float64)
-    noise = made.draws.split(big_layout, big[0])
+    noise = made.draws.split_noise(big_layout, big[0])
     rows = torch.cat([kept.nonzero()[:, 0], (~kept).nonzero()[:, 0]])[: len(small)]
     chosen = torch.cat([(v[rows] if len(v) == len(x) else v).flatten() for v in noise.values()])[None]
     ones = torch.ones(1, len(x), dtype=torch.float64)
     start, args = torch.tensor(0.0, dtype=torch.float64), (made.coeffs, *made.params.values())
-    terms, slopes = program._forward(start, x[None], ones, big, *args)
-    merged_terms, merged_slopes = program._forward(start, small[None], counts[None], chosen, *args)
+    terms, slopes = program._compute_stack(start, x[None], ones, big, *args)
+    merged_terms, merged_slopes = program._compute_stack(start, small[None], counts[None], chosen, *args)
     assert small_layout.positions != big_layout.positions
     torch.testing.assert_close(terms, merged_terms, rtol=1e-12, atol=1e-14)
     for a, b in zip(slopes, merged_slopes, strict=True):
@@ -110,7 +110,7 @@ def test_one_row_of_zeros_stands_for_all():
 
 
 def _size(made: Fit, layout) -> int:
-    return sum(torch.Size(shape).numel() for shape in made.draws.wanted(layout).values())
+    return sum(torch.Size(shape).numel() for shape in made.draws.list_shapes(layout).values())
 
 
 def test_zero_rows_are_kept_where_a_bias_speaks():
@@ -129,11 +129,11 @@ def test_folding_a_frozen_embedding_changes_nothing(seeds):
         a, b = folded.step(step), plain.step(step)
         for name in a:
             torch.testing.assert_close(a[name], b[name], rtol=1e-9, atol=1e-12)
-    for name, value in plain.member(0).items():
-        torch.testing.assert_close(folded.member(0)[name], value, rtol=1e-7, atol=1e-9)
+    for name, value in plain.read_member(0).items():
+        torch.testing.assert_close(folded.read_member(0)[name], value, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.skipif(not compiled.is_possible(), reason="no C++ compiler")
+@pytest.mark.skipif(not program.can_compile(), reason="no C++ compiler")
 def test_the_compiled_step_is_the_eager_step():
     eager, fast = (walk(fit([tms(0), tms(1)], [0, 1], compile=how)) for how in ("never", "always"))
     for name, value in eager.params.items():
@@ -142,9 +142,9 @@ def test_the_compiled_step_is_the_eager_step():
 
 def test_accumulated_batches_are_one_large_batch():
     one, two = (fit([tms(0)], [0], accumulate=n, merge_zero_rows=False) for n in (1, 2))
-    slopes = [one.gradients(*one.draws.batch(i), i, 0.0)[1] for i in (0, 1)]
+    slopes = [one.compute_gradients(*one.draws.draw_stack(i), i, 0.0)[1] for i in (0, 1)]
     total = []
-    two.updates.apply = lambda slopes, i: total.extend(slopes)  # type: ignore[method-assign]
+    two.updates.apply_slopes = lambda slopes, i: total.extend(slopes)  # type: ignore[method-assign]
     two.step(0)
     for a, b, c in zip(*slopes, total, strict=True):
         torch.testing.assert_close((a + b) / 2, c)
@@ -154,7 +154,7 @@ def test_a_stopped_fit_goes_on_where_it_was():
     whole = walk(fit([tms(0)], [0]), 6)
     first = walk(fit([tms(0)], [0]), 3)
     second = fit([tms(0)], [0])
-    second.load(first.state())
+    second.load_state(first.read_state())
     for step in range(3, 6):
         second.step(step)
     assert all(torch.equal(value, second.params[name]) for name, value in whole.params.items())
@@ -167,12 +167,12 @@ def test_members_that_stay_in_a_smaller_stack_become_the_same(models):
     settings = config(losses={"a": {"kind": "recon"}})
     whole, part = (Fit(problem, settings, seeds, vary=vary, dtype=torch.float64) for _ in range(2))
     walk(whole, 6)
-    walk(part, 3).keep([2, 0])
+    walk(part, 3).keep_members([2, 0])
     for step in range(3, 6):
         part.step(step)
     for at, k in enumerate([2, 0]):
-        for name, value in whole.member(k).items():
-            torch.testing.assert_close(part.member(at)[name], value, rtol=1e-9, atol=1e-11)
+        for name, value in whole.read_member(k).items():
+            torch.testing.assert_close(part.read_member(at)[name], value, rtol=1e-9, atol=1e-11)
 
 
 def test_the_caller_keeps_the_model():
@@ -245,12 +245,12 @@ def test_recomputing_saves_memory_and_changes_nothing():
 def test_a_step_that_would_keep_too_much_is_recomputed(gate):
     losses = {"a": {"kind": "importance_minimality"}, "b": {"kind": "recon", "routing": "layerwise"}}
     made = fit([resid()], [0], six, MLP, losses=losses, gate={"kind": gate})
-    expected = fitting.expected_bytes(made)
+    expected = fitting.estimate_kept_bytes(made)
     assert not made.plan.recompute
-    assert expected == pytest.approx(fitting.kept_bytes(made, *made.draws.batch(0)), rel=0.01)
+    assert expected == pytest.approx(fitting.measure_kept_bytes(made, *made.draws.draw_stack(0)), rel=0.01)
     frugal = fit([resid()], [0], six, MLP, losses=losses, gate={"kind": gate}, keep_gb=expected / 2e9)
     assert frugal.plan.recompute
-    assert fitting.kept_bytes(frugal, *frugal.draws.batch(0)) < 0.7 * expected
+    assert fitting.measure_kept_bytes(frugal, *frugal.draws.draw_stack(0)) < 0.7 * expected
     walk(frugal)
     for name, value in walk(made).params.items():
         torch.testing.assert_close(frugal.params[name], value, rtol=1e-9, atol=1e-12)

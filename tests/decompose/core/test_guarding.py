@@ -19,16 +19,16 @@ def fit(**settings) -> Fit:
 
 def test_a_rate_that_destroys_ends_at_the_start():
     made = fit(lr=3.0, clip=0.0)
-    before = made.member(0)
+    before = made.read_member(0)
     train_fit(made)
-    after = made.member(0)
+    after = made.read_member(0)
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert worst_distance(made, 0, 0) <= TOLERANCE
 
 
 def test_a_gentle_rate_is_kept():
     made = fit(lr=1e-3)
-    before = made.member(0)
+    before = made.read_member(0)
     train_fit(made)
-    assert any(not torch.equal(before[key], made.member(0)[key]) for key in before)
+    assert any(not torch.equal(before[key], made.read_member(0)[key]) for key in before)
     assert worst_distance(made, 0, 99) <= TOLERANCE

@@ -3,7 +3,7 @@
 import torch
 
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.core.fit import Fit, Problem, retire
+from digsite.decompose.core.fit import Fit, Problem, retire_unused
 from digsite.models import build, parse
 
 IDLE = [1, 4]
@@ -50,11 +50,11 @@ def test_unused_components_are_zero_from_the_chosen_step_to_the_last():
 def test_what_they_held_passes_to_the_residual():
     fit = walk(made([3]), 0, 3)
     before, whole = (
-        fit.decomposition(0).components("linear1"),
-        fit.decomposition(0).components("linear1").weight,
+        fit.make_decomposition(0).components("linear1"),
+        fit.make_decomposition(0).components("linear1").weight,
     )
-    retire(fit)
-    after = fit.decomposition(0).components("linear1")
+    retire_unused(fit)
+    after = fit.make_decomposition(0).components("linear1")
     torch.testing.assert_close(after.V @ after.U + after.residual, whole)
     left = [0, 2, 3, 5]
     torch.testing.assert_close(after.V[:, left], before.V[:, left])
@@ -66,7 +66,7 @@ def test_a_component_that_one_of_two_tied_modules_uses_stays():
     assert fit.plan.owners["linear2"] == "linear1"
     with torch.no_grad():
         fit.params["gate/linear2/bias"][:, IDLE[0]] = 9.0
-    retire(fit)
+    retire_unused(fit)
     gone = (fit.params["linear1/U"][0] == 0).all(-1)
     assert gone.nonzero().flatten().tolist() == IDLE[1:]
 

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from digsite.base.errors import UsageError
-from digsite.decompose.core.target import Target, find_sites, pick
+from digsite.decompose.core.target import Products, Target, find_sites, pick_output
 
 
 def conv() -> nn.Module:
@@ -34,8 +36,8 @@ def test_parts_that_add_up_change_nothing(name):
     target = Target(model, patterns)
 
     def plug(site, value, shift=0.0):
-        u, s, vh = torch.linalg.svd(site.matrix(), full_matrices=False)
-        return site.layer.finish(site.module, site.read(value, u * s) @ vh + shift)
+        u, s, vh = torch.linalg.svd(site.get_matrix(), full_matrices=False)
+        return site.layer.finish_output(site.module, site.read_inner(value, u * s) @ vh + shift)
 
     expected = model(x)
     torch.testing.assert_close(
@@ -50,16 +52,16 @@ def test_parts_that_add_up_change_nothing(name):
 def test_assigning_a_matrix_and_reading_it_back(name):
     model = MODELS[name][0]()
     for site in find_sites(model, PATTERNS[name]):
-        wanted = torch.randn_like(site.matrix())
-        site.layer.assign(site.module, wanted)
-        torch.testing.assert_close(site.matrix(), wanted)
+        wanted = torch.randn_like(site.get_matrix())
+        site.layer.write_matrix(site.module, wanted)
+        torch.testing.assert_close(site.get_matrix(), wanted)
 
 
 def test_an_identity_before_a_layer_is_a_site_of_its_own():
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     target, x = Target(model, ["0"], identity=["2"]), torch.randn(5, 4)
     assert list(target.sites) == ["0", "2.pre_identity"]
-    assert torch.equal(target.sites["2.pre_identity"].matrix(), torch.eye(3))
+    assert torch.equal(target.sites["2.pre_identity"].get_matrix(), torch.eye(3))
     doubled = target(None, x, {"2.pre_identity": lambda site, value: 2 * value})
     torch.testing.assert_close(doubled, model[2](2 * model[1](model[0](x))))
 
@@ -76,7 +78,20 @@ def test_outputs_are_picked_by_attribute_or_number():
     class Output:
         logits = torch.ones(2)
 
-    assert torch.equal(pick(Output(), "logits"), torch.ones(2))
-    assert torch.equal(pick((1, torch.zeros(2)), "idx_1"), torch.zeros(2))
+    assert torch.equal(pick_output(Output(), "logits"), torch.ones(2))
+    assert torch.equal(pick_output((1, torch.zeros(2)), "idx_1"), torch.zeros(2))
     with pytest.raises(UsageError, match="logits"):
-        pick(Output(), "")
+        pick_output(Output(), "")
+
+
+@given(st.integers(0, 10_000))
+def test_sums_of_products_multiply_like_the_matrix_they_stand_for(seed):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    a, b, c, d, weight, rows = draw(5, 2), draw(2, 7), draw(5, 3), draw(3, 7), draw(7, 4), draw(5, 1)
+    total = Products(((a, b),)) + Products(((c, d),))
+    torch.testing.assert_close(total @ weight, (a @ b + c @ d) @ weight)
+    torch.testing.assert_close((total * rows).write_out(), (a @ b + c @ d) * rows)

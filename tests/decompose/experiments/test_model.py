@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from digsite.decompose import decompose
-from digsite.decompose.experiments.model import BESIDE, score
-from digsite.decompose.subjects import sample
+from digsite.decompose.experiments.model import BESIDE, score_output
+from digsite.decompose.subjects import targets
 from digsite.record import create_run, read_results
 from digsite.worker.execute import How, execute_run
 
@@ -23,16 +23,16 @@ def inputs(generator: torch.Generator) -> torch.Tensor:
 
 def test_an_untrained_network_is_judged_beside_directions_that_know_nothing():
     found = decompose(untrained(), ["0", "2"], data=inputs, steps=1, **SETTINGS)
-    row = score(found, inputs(torch.Generator().manual_seed(0)))
+    row = score_output(found, inputs(torch.Generator().manual_seed(0)))
     assert {f"recon_rival/{name}" for name in BESIDE} <= set(row)
     assert row["recon_rival/svd"] < row["recon_rounded"]
 
 
 def test_known_parts_are_as_good_as_the_network():
     found = decompose(
-        sample.pairs(),
+        targets.build_pairs(),
         ["0"],
-        data=sample.inputs,
+        data=targets.draw_pairs,
         steps=1,
         recipe="spd",
         **{
@@ -44,16 +44,16 @@ def test_known_parts_are_as_good_as_the_network():
             "faithful": "exact",
         },
     )
-    row = score(found, sample.inputs(torch.Generator().manual_seed(0)))
+    row = score_output(found, targets.draw_pairs(torch.Generator().manual_seed(0)))
     assert row["recon_rounded"] < 1e-6
 
 
 def test_the_study_claims_beside_singular_vectors(tmp_path):
     config = {
-        "model": "py:digsite.decompose.subjects.sample:pairs",
+        "model": "py:digsite.decompose.subjects.targets:build_pairs",
         "modules": ["0", "2"],
         "figures": [],
-        "data": "py:digsite.decompose.subjects.sample:inputs",
+        "data": "py:digsite.decompose.subjects.targets:draw_pairs",
         "decompose": {"C": 8, "steps": 4, "batch": 64, "compile": "never"},
     }
     run = create_run(tmp_path, {"study": "t", "method": "decompose.model", "config": config})

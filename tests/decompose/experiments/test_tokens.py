@@ -5,7 +5,7 @@ import json
 import pytest
 
 from digsite.decompose.experiments import tokens as run_tokens
-from digsite.decompose.judge import equal_l0
+from digsite.decompose.judge import baselines
 from digsite.record import create_run, read_results
 from digsite.worker.execute import How, execute_run
 from digsite.worker.run import Run
@@ -42,7 +42,7 @@ def finished(tmp_path_factory):
 def test_claims_stand_beside_singular_parts_and_the_grammar(finished):
     results = read_results(finished.results)
     claim = results["kl_recovered/rounded"]
-    assert {rival.name for rival in claim.rivals} == set(equal_l0.RIVALS)
+    assert {rival.name for rival in claim.rivals} == set(baselines.RIVALS)
     assert claim.null == max(rival.value for rival in claim.rivals)  # the strongest, `largest` among them
     assert results["ce/target"].null and results["ce/target"].null < results["ce/target"].value
     assert results["ci_l0"].n == 2 and "model.embed_tokens/stability" in [c.name for c in results.claims]
@@ -108,7 +108,7 @@ def test_headlines_come_in_order():
         "ce/ci",
         "kl_recovered/zero",
     ]
-    kept = sorted(filter(run_tokens.is_headline, keys), key=run_tokens.place)
+    kept = sorted(filter(run_tokens.is_headline, keys), key=run_tokens.rank_key)
     assert kept[:4] == ["ci_l0", "kl_recovered/ci", "kl_recovered/zero", "ce_recovered/ci"]
     assert "ce/ci" not in kept
 

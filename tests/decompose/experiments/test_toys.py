@@ -50,9 +50,9 @@ def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stops, monkeypatch):
         for where in ("alone", "pack")
     )
     enough = lambda course, stop: "enough" if stop.patience == len(course) else ""  # noqa: E731
-    monkeypatch.setattr(run_toys, "reason_to_stop", enough)
+    monkeypatch.setattr(run_toys, "find_reason_to_stop", enough)
     assert [execute_run(run, CPU) for run in alone] == [0, 0, 0]
-    sizes, keep, log = [], Fit.keep, Run.log
+    sizes, keep, log = [], Fit.keep_members, Run.log
 
     def fail_once(run, step, **values):
         if step == 30 and "failed" not in sizes:
@@ -60,7 +60,7 @@ def test_a_pack_gives_each_run_what_it_gets_alone(tmp_path, stops, monkeypatch):
             raise KeyError("as if killed")
         log(run, step, **values)
 
-    monkeypatch.setattr(Fit, "keep", lambda fit, members: sizes.append(members) or keep(fit, members))
+    monkeypatch.setattr(Fit, "keep_members", lambda fit, members: sizes.append(members) or keep(fit, members))
     monkeypatch.setattr(Run, "log", fail_once)
     often = How(device="cpu", quiet=True, checkpoint_every_s=0.0)
     assert execute_pack(pack, often) == [1, 1, 1]
@@ -95,7 +95,7 @@ def test_reasons_to_stop(errors, stop, text):
     from digsite.decompose.config import EarlyStop
 
     course = [{"error_mean": float(e), "recovered": float(e == 0)} for e in errors]
-    why = run_toys.reason_to_stop(course, EarlyStop(**stop))
+    why = run_toys.find_reason_to_stop(course, EarlyStop(**stop))
     assert (text in why) and bool(why) == bool(text)
 
 

@@ -12,7 +12,7 @@ def target(**settings) -> ToyTarget:
 
 
 def test_trained_targets_answer_every_feature():
-    models = targets.train(target(), [0, 1])
+    models = targets.train_targets(target(), [0, 1])
     assert len(models) == 2
     for model in models:
         assert targets.is_sound(target(), model)
@@ -20,13 +20,13 @@ def test_trained_targets_answer_every_feature():
 
 
 def test_a_target_that_learned_nothing_is_refused():
-    assert not targets.is_sound(target(), targets.untrained(target(), 0))
+    assert not targets.is_sound(target(), targets.build_untrained(target(), 0))
     with pytest.raises(DigsiteError, match=r"seeds \[5\].*2 attempts"):
-        targets.train(target(steps=1, attempts=2), [5])
+        targets.train_targets(target(steps=1, attempts=2), [5])
 
 
 def test_batches_are_as_sparse_as_asked():
-    x = targets.sampler(target(probability=0.1, low=-1.0), 20_000)(torch.Generator().manual_seed(0))
+    x = targets.sample_features(target(probability=0.1, low=-1.0), 20_000)(torch.Generator().manual_seed(0))
     assert (x != 0).float().mean() == pytest.approx(0.1, abs=0.005)
     assert x.min() < -0.9
 
@@ -38,4 +38,4 @@ def test_multiplying_the_maps_first_is_the_same_residual_mlp():
     narrow = targets._Narrow.of(model).double()
     x = torch.randn(9, 7, dtype=torch.float64)
     torch.testing.assert_close(narrow(x), model(x))
-    torch.testing.assert_close(targets.separate(narrow).double()(x), model(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(targets.untie_maps(narrow).double()(x), model(x), rtol=1e-5, atol=1e-6)

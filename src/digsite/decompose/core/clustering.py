@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 from torch import Tensor
 
+from digsite.decompose.core.gating import USED
+
 Bools = NDArray[np.bool_]
 Label = tuple[str, int]  # module, component
 
@@ -22,7 +24,7 @@ class Clustering:
     bits: float
 
 
-def cluster(importance: dict[str, Tensor], *, threshold: float = 0.1) -> Clustering:
+def cluster_components(importance: dict[str, Tensor], *, threshold: float = USED) -> Clustering:
     """Group the components of all modules by when they act.
 
     The description says for every group at which positions it acts, and for each of its components at which of these
@@ -30,13 +32,13 @@ def cluster(importance: dict[str, Tensor], *, threshold: float = 0.1) -> Cluster
     they do not. (The reference counts log2 of the number of groups per activation instead; that merges independent
     components too, because fewer groups have shorter names.)
     """
-    labels, acts = active(importance, threshold)
-    members, bits_apart, bits = merge(acts)
+    labels, acts = find_active(importance, threshold)
+    members, bits_apart, bits = merge_groups(acts)
     groups = [[labels[i] for i in group] for group in members]
     return Clustering(sorted(groups, key=len, reverse=True), bits_apart, bits)
 
 
-def active(importance: dict[str, Tensor], threshold: float) -> tuple[list[Label], Bools]:
+def find_active(importance: dict[str, Tensor], threshold: float) -> tuple[list[Label], Bools]:
     """Which components act at which positions; those that never do are left out."""
     labels, columns = [], []
     for module, values in importance.items():
@@ -47,7 +49,9 @@ def active(importance: dict[str, Tensor], threshold: float) -> tuple[list[Label]
     return labels, np.stack(columns, 1) if columns else np.zeros((0, 0), dtype=bool)
 
 
-def choices(total: NDArray[np.float64] | float, part: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def count_choice_bits(
+    total: NDArray[np.float64] | float, part: NDArray[np.float64] | float
+) -> NDArray[np.float64]:
     """Bits for saying which `part` of `total` positions are meant, at the entropy of their share."""
     rest = np.subtract(total, part)
     return np.asarray(_xlog2x(total) - _xlog2x(part) - _xlog2x(rest))
@@ -57,17 +61,19 @@ def _xlog2x(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
     return xlogy(x, x) / np.log(2)
 
 
-def group_bits(acts: Bools) -> float:
+def count_group_bits(acts: Bools) -> float:
     """The description of one group, given the columns of its members."""
     together = float(acts.any(1).sum())
-    return float(choices(len(acts), together) + choices(together, acts.sum(0).astype(float)).sum())
+    return float(
+        count_choice_bits(len(acts), together) + count_choice_bits(together, acts.sum(0).astype(float)).sum()
+    )
 
 
-def merge(acts: Bools) -> tuple[list[list[int]], float, float]:
+def merge_groups(acts: Bools) -> tuple[list[list[int]], float, float]:
     """Greedily merge the best pair of groups as long as the description gets shorter."""
     groups = [[i] for i in range(acts.shape[1])]
     columns, counts = acts.copy(), acts.sum(0).astype(float)
-    apart = bits = sum(group_bits(acts[:, group]) for group in groups)
+    apart = bits = sum(count_group_bits(acts[:, group]) for group in groups)
     while len(groups) > 1:
         i, j, gain = _best_pair(columns, groups, counts)
         if gain <= 0:
@@ -87,12 +93,12 @@ def _best_pair(
     own = on.sum(0)
     either = own[:, None] + own[None] - on.T @ on
     inside = np.stack(
-        [choices(either[i][:, None], counts[group][None]).sum(1) for i, group in enumerate(groups)]
+        [count_choice_bits(either[i][:, None], counts[group][None]).sum(1) for i, group in enumerate(groups)]
     )
-    alone = choices(len(columns), own) + np.array(
-        [choices(own[i], counts[group]).sum() for i, group in enumerate(groups)]
+    alone = count_choice_bits(len(columns), own) + np.array(
+        [count_choice_bits(own[i], counts[group]).sum() for i, group in enumerate(groups)]
     )
-    gain = alone[:, None] + alone[None] - (choices(len(columns), either) + inside + inside.T)
+    gain = alone[:, None] + alone[None] - (count_choice_bits(len(columns), either) + inside + inside.T)
     gain[np.tril_indices(len(groups))] = -np.inf
     i, j = np.unravel_index(int(gain.argmax()), gain.shape)
     return int(i), int(j), float(gain[i, j])

@@ -1,13 +1,18 @@
-"""The rank-one parts of one module, and what the functions that look at them ask of a decomposition."""
+"""The rank-one parts of one module: what they are, how two decompositions match, and models edited through them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from digsite.base.contract import public_method
+from digsite.base.errors import UsageError
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.scene import Plan, Scene
 
@@ -51,3 +56,129 @@ class Decomposed(Protocol):
     def components(self, module: str) -> Components: ...
 
     def scene(self, batch: Any) -> Scene: ...
+
+
+# --- components of two decompositions of the same modules, matched: what is stable across seeds? --------------
+
+
+@dataclass(frozen=True)
+class ModuleMatch:
+    """Pairs (component of a, component of b) by falling cosine of their matrices, of components that matter."""
+
+    pairs: list[tuple[int, int]]
+    cosine: list[float]
+    n_a: int
+    n_b: int
+    chance: float  # mean cosine of the same matching with random directions in place of b
+
+    @property
+    def stability(self) -> float:
+        """Mean cosine over the larger set: a component without a partner counts as zero."""
+        return sum(self.cosine) / max(self.n_a, self.n_b, 1)
+
+
+@public_method()
+def compare(a: Decomposed, b: Decomposed, *, seed: int = 0) -> dict[str, ModuleMatch]:
+    """Hungarian matching of rank-one matrices by absolute cosine, module by module."""
+    if a.modules != b.modules:
+        raise UsageError(f"The decompositions are of different modules: {a.modules} and {b.modules}.")
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        module: match_components(a.components(module), b.components(module), generator)
+        for module in a.modules
+    }
+
+
+def match_components(a: Components, b: Components, generator: torch.Generator) -> ModuleMatch:
+    (va, ua, kept_a), (vb, ub, kept_b) = find_directions(a), find_directions(b)
+    rows, columns, values = assign_pairs(va, ua, vb, ub)
+    order = values.argsort(descending=True).tolist()
+    chance = (
+        float(
+            assign_pairs(va, ua, draw_directions(vb, 0, generator), draw_directions(ub, 1, generator))[
+                2
+            ].mean()
+        )
+        if len(values)
+        else 0.0
+    )
+    pairs = [(int(kept_a[rows[i]]), int(kept_b[columns[i]])) for i in order]
+    return ModuleMatch(pairs, [float(values[i]) for i in order], len(kept_a), len(kept_b), chance)
+
+
+def find_directions(parts: Components) -> tuple[Tensor, Tensor, Tensor]:
+    norms = parts.norms
+    kept = (norms > ALIVE_SHARE * norms.max()).nonzero()[:, 0]
+    v, u = parts.V[:, kept], parts.U[kept]
+    return v / v.norm(dim=0), u / u.norm(dim=1, keepdim=True), kept
+
+
+def assign_pairs(va: Tensor, ua: Tensor, vb: Tensor, ub: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The cosine of two rank-one matrices is the product of the cosines of their factors."""
+    cosine = ((va.T @ vb) * (ua @ ub.T)).abs()
+    rows, columns = (
+        torch.as_tensor(index) for index in linear_sum_assignment(-cosine.detach().cpu().numpy())
+    )
+    return rows, columns, cosine[rows, columns]
+
+
+def draw_directions(like: Tensor, axis: int, generator: torch.Generator) -> Tensor:
+    """Unit vectors of the same number and size."""
+    drawn = torch.randn(like.shape, generator=generator, dtype=like.dtype)
+    return (drawn / drawn.norm(dim=axis, keepdim=True)).to(like.device)
+
+
+# Write scaled or chosen components back into a copy of the model.
+
+
+def scale_components(found: Decomposed, scales: Mapping[str, Mapping[int, float]]) -> nn.Module:
+    """W + sum of (scale - 1) v_c u_c."""
+
+    def change(parts: Components, module: str) -> Tensor:
+        numbers = check_numbers(parts, list(scales[module]), module)
+        factor = torch.tensor([scales[module][c] - 1 for c in numbers]).to(parts.V)
+        return parts.weight + (parts.V[:, numbers] * factor) @ parts.U[numbers]
+
+    return rewrite_weights(found, list(scales), change)
+
+
+def keep_components(found: Decomposed, on: Mapping[str, Sequence[int]], residual: bool) -> nn.Module:
+    def change(parts: Components, module: str) -> Tensor:
+        numbers = check_numbers(parts, on[module], module)
+        kept = parts.V[:, numbers] @ parts.U[numbers]
+        return kept + parts.residual if residual else kept
+
+    return rewrite_weights(found, list(on), change)
+
+
+def check_numbers(parts: Components, numbers: Sequence[int], module: str) -> list[int]:
+    n = parts.V.shape[1]
+    if wrong := [c for c in numbers if not 0 <= c < n]:
+        raise UsageError(f"The module '{module}' has components 0 to {n - 1}, not {wrong[0]}.")
+    return list(numbers)
+
+
+def rewrite_weights(
+    found: Decomposed, modules: Sequence[str], change: Callable[[Components, str], Tensor]
+) -> nn.Module:
+    model = copy_plainly(found.model)
+    for name in modules:
+        weight = change(found.components(name), name).detach()
+        site = found.plan.target.sites[name]
+        if site.is_identity:
+            raise UsageError(f"'{name}' is an inserted identity: the model has no layer to write it to.")
+        module = model.get_submodule(site.path)
+        # A tied weight changes in the named module alone.
+        module.weight = nn.Parameter(torch.as_tensor(module.weight).detach().clone())
+        site.layer.write_matrix(module, weight)
+    return model
+
+
+def copy_plainly(model: nn.Module) -> nn.Module:
+    """The model without the forward methods that a decomposition put on its modules."""
+    answers = {m: m.__dict__.pop("forward") for m in model.modules() if "forward" in m.__dict__}
+    try:
+        return deepcopy(model)
+    finally:
+        for module, answer in answers.items():
+            module.forward = answer

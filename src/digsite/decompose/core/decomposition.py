@@ -1,27 +1,37 @@
-"""One finished decomposition: its components, what they do on data, and models edited through them."""
+"""One finished decomposition: its components, what they do on data, models edited through them, and its file."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from digsite.base.errors import UsageError, name_nearest
+from digsite.base import atomic
+from digsite.base.errors import NotFound, UsageError, name_nearest
+from digsite.config import Config
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.core import editing, masks, storage
-from digsite.decompose.core.clustering import Clustering, cluster
-from digsite.decompose.core.compare import ModuleMatch, compare
+from digsite.decompose.core import components
+from digsite.decompose.core.clustering import Clustering, cluster_components
 from digsite.decompose.core.components import Components as Components
-from digsite.decompose.core.explain import Explanation, explain
-from digsite.decompose.core.masks import Layout, Masks
-from digsite.decompose.core.parts import factors
-from digsite.decompose.core.scene import Plan, Scene, observe
+from digsite.decompose.core.components import Decomposed, ModuleMatch, compare
+from digsite.decompose.core.explain import Explanation, explain_component
+from digsite.decompose.core.gating import USED
+from digsite.decompose.core.masks import Masks
+from digsite.decompose.core.parts import get_factors
+from digsite.decompose.core.scene import Plan, Scene, observe_batch
+from digsite.decompose.core.target import Target
+from digsite.weights import parse_reference
+from digsite.weights.sources.local import locate_artifact
+from digsite.weights.sources.remote import fetch_file
 
 Choice = Mapping[str, Sequence[int]]  # module -> component numbers
-MASKINGS = ("ci", "rounded", "stochastic", "random", "unmasked", "zero")
 
 
 class Decomposition:
@@ -57,12 +67,12 @@ class Decomposition:
 
     def components(self, module: str) -> Components:
         self._check(module)
-        v, u = factors(self.params, self.plan.owners, module)
-        return Components(v, u, self.plan.target.sites[module].matrix().detach())
+        v, u = get_factors(self.params, self.plan.owners, module)
+        return Components(v, u, self.plan.target.sites[module].get_matrix().detach())
 
     @torch.no_grad()
     def scene(self, batch: Any) -> Scene:
-        return observe(self.plan, None, self.params, batch)
+        return observe_batch(self.plan, None, self.params, batch)
 
     def importance(self, batch: Any) -> dict[str, Tensor]:
         """Causal importance of every component at every position, in [0, 1], by module."""
@@ -74,57 +84,41 @@ class Decomposition:
         batch: Any,
         masking: str = "ci",
         *,
-        threshold: float = 0.1,
+        threshold: float = USED,
         generator: torch.Generator | None = None,
         modules: Sequence[str] | None = None,
     ) -> Tensor:
         """The model's output with components masked: by importance, rounded importance, stochastically, ..."""
         scene = self.scene(batch)
         drawn = self.draw(scene, masking, threshold, generator)
-        return scene.forward(drawn if modules is None else drawn.restrict(modules))
+        return scene.forward(drawn if modules is None else drawn.restrict_sites(modules))
 
     def draw(
-        self, scene: Scene, masking: str, threshold: float = 0.1, generator: torch.Generator | None = None
+        self, scene: Scene, masking: str, threshold: float = USED, generator: torch.Generator | None = None
     ) -> Masks:
-        found = scene.importance.lower
-        if masking == "ci":
-            return Masks(found)
-        if masking == "rounded":
-            return Masks({m: (g > threshold).to(g.dtype) for m, g in found.items()})
-        if masking in ("unmasked", "zero"):
-            return Masks({m: torch.full_like(g, float(masking == "unmasked")) for m, g in found.items()})
-        if masking not in MASKINGS:
-            raise UsageError(f"'{masking}' is not a masking. {name_nearest(masking, MASKINGS)}")
-        layout = Layout(
-            {m: tuple(g.shape[:-1]) for m, g in found.items()},
-            {m: g.shape[-1] for m, g in found.items()},
-            self.plan.delta,
-        )
-        uniform = {m: torch.rand(layout.mask(m), generator=generator).to(g) for m, g in found.items()}
-        if masking == "random":
-            return Masks({m: u[..., : found[m].shape[-1]] for m, u in uniform.items()})
-        return masks.between(found, uniform)
+        """Masks of one of the MASKINGS on a scene."""
+        return scene.draw_masks(masking, threshold, generator)
 
     # --- what the components are about ----------------------------------------------------------------------
 
     def explain(self, module: str, component: int, batch: Tensor, n_top: int = 10) -> Explanation:
         """Top inputs, moved outputs, nearest neuron and singular direction of one component."""
         self._check(module)
-        return explain(self, module, component, batch, n_top)
+        return explain_component(self, module, component, batch, n_top)
 
     def compare(self, other: Decomposition) -> dict[str, ModuleMatch]:
         """Match the components of two decompositions, module by module."""
         return compare(self, other)
 
-    def cluster(self, batch: Any, *, threshold: float = 0.1) -> Clustering:
+    def cluster(self, batch: Any, *, threshold: float = USED) -> Clustering:
         """Components across modules that act together, as mechanisms."""
-        return cluster(self.importance(batch), threshold=threshold)
+        return cluster_components(self.importance(batch), threshold=threshold)
 
     # --- edited models ------------------------------------------------------------------------------------
 
     def edit(self, scales: Mapping[str, Mapping[int, float]]) -> nn.Module:
         """A copy of the model in which each named component is scaled; everything else stays, the residual too."""
-        return editing.scaled(self, scales)
+        return components.scale_components(self, scales)
 
     def ablate(self, off: Choice) -> nn.Module:
         """A copy of the model without these components."""
@@ -132,21 +126,107 @@ class Decomposition:
 
     def keep(self, on: Choice, *, residual: bool = False) -> nn.Module:
         """A copy of the model whose named modules consist of these components alone."""
-        return editing.only(self, on, residual)
+        return components.keep_components(self, on, residual)
 
     # --- files ----------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
         """One safetensors file: parts, gates, the target's weights, and the settings as metadata."""
-        return storage.save(self, Path(path))
+        return save_decomposition(self, Path(path))
 
     @classmethod
     def load(cls, reference: str | Path, *, model: nn.Module | None = None) -> Decomposition:
         """From a path or `run:ID`; `model` gives the architecture when it is not one of digsite's own."""
-        return cls(*storage.load(reference, model))
+        return cls(*load_decomposition(reference, model))
 
     def _check(self, module: str) -> None:
         if module not in self.plan.target.sites:
             raise UsageError(
                 f"The module '{module}' was not decomposed. {name_nearest(module, self.modules)}"
             )
+
+
+# Decompositions as files: safetensors with the settings in its metadata; no pickle.
+
+SCHEMA = 1
+Stored = tuple[Plan, dict[str, Tensor], DecomposeConfig, dict[str, Any]]
+ARTIFACT = "artifacts/decomposition.safetensors"
+
+
+def list_contents(found: Decomposed) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of the file."""
+    tensors = {f"parts/{key}": value for key, value in found.params.items()}
+    seen: set[int] = set()
+    for name, value in found.model.state_dict().items():
+        tensors[f"target/{name}"] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    model = getattr(found.model, "config", None)
+    settings = {
+        "schema": SCHEMA,
+        "config": found.config.model_dump(mode="json"),
+        "model": model.model_dump(mode="json") if isinstance(model, Config) else None,
+        "owners": found.plan.owners,
+        "unit": found.plan.unit,
+        **found.origin,
+    }
+    return tensors, {"decomposition": json.dumps(settings)}
+
+
+def save_decomposition(found: Decomposed, path: Path) -> Path:
+    tensors, metadata = list_contents(found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replace_file(path) as temporary:
+        save_file(
+            {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+            temporary,
+            metadata=metadata,
+        )
+    return path
+
+
+def load_decomposition(reference: str | Path, model: nn.Module | None) -> Stored:
+    """The four fields of a stored decomposition; `model` gives the architecture where the file does not."""
+    path = locate_file(str(reference))
+    with safe_open(path, framework="pt") as file:
+        settings = json.loads((file.metadata() or {}).get("decomposition", "null"))
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if settings is None:
+        raise UsageError(f"'{path}' is not a decomposition: its metadata does not say how it was made.")
+    config = DecomposeConfig.model_validate(settings["config"])
+    state = {k.removeprefix("target/"): v for k, v in tensors.items() if k.startswith("target/")}
+    target = rebuild_target(settings, state, model, path)
+    plan = Plan(target, settings["owners"], config.gate, config.sigmoid, config.delta, config.compare)
+    plan = replace(plan, unit=settings.get("unit", 1.0))
+    params = {k.removeprefix("parts/"): v for k, v in tensors.items() if k.startswith("parts/")}
+    return plan, params, config, {key: settings[key] for key in ("modules", "identity", "output")}
+
+
+def rebuild_target(
+    settings: dict[str, Any], state: dict[str, Tensor], model: nn.Module | None, path: Path
+) -> Target:
+    if model is None and settings["model"] is None:
+        raise UsageError(
+            f"'{path}' does not say which architecture it is for.",
+            hint="Give it: Decomposition.load(path, model=...).",
+        )
+    if model is None:
+        from digsite.models import empty, parse
+
+        model = empty(parse(settings["model"]))
+    target = Target(model, settings["modules"], identity=settings["identity"], output=settings["output"])
+    target.model.load_state_dict(state)
+    return target
+
+
+def locate_file(reference: str) -> Path:
+    """A file, a folder that holds one, `run:ID`, `run:ID#member-3` or `wandb:...`."""
+    found = parse_reference(reference)
+    if found.scheme == "run":
+        return locate_artifact(found.target, found.member or "decomposition")
+    if found.scheme == "wandb":
+        return fetch_file(found.target, found.member)
+    path = Path(found.target)
+    path = path / ARTIFACT if path.is_dir() else path
+    if not path.is_file():
+        raise NotFound(f"There is no decomposition at '{reference}'.")
+    return path

@@ -12,15 +12,14 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.decompose.config import DecomposeConfig
-from digsite.decompose.core import beginnings, parallel, parts, stacks
+from digsite.decompose.core import parts, program, setup, updates
 from digsite.decompose.core.decomposition import Decomposition
-from digsite.decompose.core.draws import Draws, Sampler, generator
-from digsite.decompose.core.folding import fold
-from digsite.decompose.core.gating import USED, Shape
-from digsite.decompose.core.losses import loss_tag
-from digsite.decompose.core.program import Program
-from digsite.decompose.core.scene import Plan, observe
-from digsite.decompose.core.setup import check, check_room, component_counts
+from digsite.decompose.core.draws import Draws, Sampler, make_generator
+from digsite.decompose.core.gates import Shape
+from digsite.decompose.core.gating import find_alive
+from digsite.decompose.core.program import Program, fold_plan
+from digsite.decompose.core.scene import Plan, observe_batch
+from digsite.decompose.core.setup import check_problem, check_room, count_components
 from digsite.decompose.core.target import Target, check_deterministic
 from digsite.decompose.core.updates import Updates
 
@@ -38,7 +37,7 @@ class Problem:
     identity: Sequence[str] = ()
     output: str = ""
 
-    def target(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> Target:
+    def freeze_target(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> Target:
         """A frozen copy of a model, with its sites found."""
         made = Target(model, self.modules, identity=self.identity, output=self.output)
         made.model.to(device, dtype)
@@ -54,7 +53,7 @@ class Vary:
 
 
 class Fit:
-    """K decompositions in training: call `step(i)` for i in 0..steps-1, then read `member(k)`."""
+    """K decompositions in training: call `step(i)` for i in 0..steps-1, then read `make_decomposition(k)`."""
 
     def __init__(
         self,
@@ -72,57 +71,57 @@ class Fit:
             )
         self.config, self.seeds, self.problem = config, list(seeds), problem
         self.device, self.dtype = torch.device(device), dtype
-        self.target = problem.target(problem.models[0], self.device, dtype)
+        self.target = problem.freeze_target(problem.models[0], self.device, dtype)
         coeffs = vary.coeffs if vary else torch.tensor([loss.coeff for loss in config.losses.values()])
         self.coeffs = coeffs.to(self.device, dtype).expand(len(seeds), -1).clone()
         self.draws = Draws(problem.sample, self.seeds, config, self.device, dtype)
-        self.weights = stacks.stack_weights(self.target, problem.models)
-        first = self.draws.one(0, 0)
-        self.matrices = stacks.stack_matrices(self.target, self.weights, len(seeds), first)
-        check(config, self.target, first)
+        self.weights = program.stack_weights(self.target, problem.models)
+        first = self.draws.draw_member(0, 0)
+        self.matrices = program.stack_matrices(self.target, self.weights, len(seeds), first)
+        check_problem(config, self.target, first)
         check_deterministic(self.target, first)
         if self._may_merge(first):
-            self.draws.make_room()
-        plan = self._plan()
-        self.shapes = self._shapes(plan)
+            self.draws.merge_from_now()
+        plan = self._make_plan()
+        self.shapes = self._count_shapes(plan)
         rates = vary.rates.to(self.device, dtype) if vary else None
         if config.compare == "relative":
-            plan = replace(plan, unit=beginnings.output_variance(self._given(plan, 0)))
-        self.updates = Updates(self._initial(plan), config, rates)
+            plan = replace(plan, unit=setup.measure_output_variance(self._gather_given(plan, 0)))
+        self.updates = Updates(self._draw_first(plan), config, rates)
         names = list(self.weights or {}), list(self.params)
-        self.program = Program(plan, fold(plan, config, first), config, self.draws, names)
-        own = {key: self.params[key] for key in parts.own_keys(self.params)}
+        self.program = Program(plan, fold_plan(plan, config, first), config, self.draws, names)
+        own = {key: self.params[key] for key in parts.list_part_keys(self.params)}
         if config.faithful == "learned":
             parts.learn_to_add_up(own, self.matrices, plan.owners, config.faithfulness_warmup)
-        self.program.choose_how(expected_bytes(self))
+        self.program.choose_how(estimate_kept_bytes(self))
 
     # --- construction -------------------------------------------------------------------------------------
 
-    def _plan(self) -> Plan:
+    def _make_plan(self) -> Plan:
         owners = parts.find_owners(self.matrices, self.config.tied)
         c = self.config
         return Plan(
             self.target, owners, c.gate, c.sigmoid, c.delta, c.compare, recompute=c.recompute == "always"
         )
 
-    def _shapes(self, plan: Plan) -> dict[str, Shape]:
-        counts = component_counts(self.config.C, list(self.target.sites), self.matrices)
+    def _count_shapes(self, plan: Plan) -> dict[str, Shape]:
+        counts = count_components(self.config.C, list(self.target.sites), self.matrices)
         check_room(self.config, self.matrices, counts)
         return {n: Shape(m.shape[-2], m.shape[-1], counts[plan.owners[n]]) for n, m in self.matrices.items()}
 
-    def _given(self, plan: Plan, k: int) -> beginnings.Given:
-        weights = self.member_weights(k)
-        return beginnings.Given(self.config, self.shapes, plan, weights, lambda i: self.draws.one(k, i))
+    def _gather_given(self, plan: Plan, k: int) -> setup.Given:
+        weights = self.read_weights(k)
+        return setup.Given(self.config, self.shapes, plan, weights, lambda i: self.draws.draw_member(k, i))
 
-    def _initial(self, plan: Plan) -> dict[str, Tensor]:
+    def _draw_first(self, plan: Plan) -> dict[str, Tensor]:
         members = []
         for k, seed in enumerate(self.seeds):
 
             def draw(name: str, *shape: int, seed: int = seed) -> Tensor:
-                return torch.randn(shape, generator=generator(seed, f"init/{name}"), dtype=self.dtype)
+                return torch.randn(shape, generator=make_generator(seed, f"init/{name}"), dtype=self.dtype)
 
             own = {name: matrix[k].cpu() for name, matrix in self.matrices.items()}
-            members.append(beginnings.first_params(self._given(plan, k), own, draw))
+            members.append(setup.make_first_params(self._gather_given(plan, k), own, draw))
         return {
             key: torch.stack([m[key] for m in members]).to(self.device).requires_grad_() for key in members[0]
         }
@@ -130,34 +129,36 @@ class Fit:
     def _may_merge(self, first: Tensor) -> bool:
         if not self.config.merge_zero_rows or first.ndim != 2 or not first.is_floating_point():
             return False
-        return stacks.is_silent_at_zero(self.target, self.weights, len(self.seeds), first)
+        return program.is_silent_at_zero(self.target, self.weights, len(self.seeds), first)
 
     # --- one step -----------------------------------------------------------------------------------------
 
     def step(self, i: int) -> dict[str, Tensor]:
         """One optimizer step; the loss terms by name, one number per member."""
         if i and i == round(self.config.retire * self.config.steps):
-            retire(self)
+            retire_unused(self)
         total: list[Tensor] | None = None
         terms = torch.zeros(())
-        rank, size = parallel.place()
+        rank, size = updates.find_process()
         for j in range(self.config.accumulate):
             index = (i * self.config.accumulate + j) * size + rank
-            found, slopes = self.gradients(*self.draws.batch(index), index, i / self.config.steps)
+            found, slopes = self.compute_gradients(
+                *self.draws.draw_stack(index), index, i / self.config.steps
+            )
             terms = terms.to(found) + found / self.config.accumulate
             share = [slope / self.config.accumulate for slope in slopes]
             total = share if total is None else [a + b for a, b in zip(total, share, strict=True)]
         assert total is not None
-        parallel.average([terms, *total])
+        updates.average_over_processes([terms, *total])
         self._check_finite(terms, i)
-        self.updates.apply(total, i)
+        self.updates.apply_slopes(total, i)
         return {name: terms[:, n] for n, name in enumerate(self.config.losses)}
 
-    def gradients(
+    def compute_gradients(
         self, x: Tensor, counts: Tensor, index: int, progress: float
     ) -> tuple[Tensor, list[Tensor]]:
         """Losses (K, terms) and slopes of all parameters on one batch."""
-        return self.program.gradients(
+        return self.program.compute_gradients(
             (x, counts), self.coeffs, self.weights, self.params, index=index, progress=progress
         )
 
@@ -185,15 +186,15 @@ class Fit:
     def is_compiled(self) -> bool:
         return self.program.is_compiled
 
-    def member(self, k: int) -> dict[str, Tensor]:
+    def read_member(self, k: int) -> dict[str, Tensor]:
         """Parts and gates of member k, as they are stored."""
         mine = {k_: v[k].detach().clone() for k_, v in self.params.items() if not k_.startswith("source/")}
-        return parts.folded(mine)
+        return parts.fold_mixing(mine)
 
-    def member_weights(self, k: int) -> dict[str, Tensor] | None:
-        return stacks.member(self.weights, k)
+    def read_weights(self, k: int) -> dict[str, Tensor] | None:
+        return program.select_member(self.weights, k)
 
-    def keep(self, members: Sequence[int]) -> None:
+    def keep_members(self, members: Sequence[int]) -> None:
         """Only these members stay in the stack; what they become does not change."""
         index = torch.tensor(members, device=self.device)
         self.seeds = self.draws.seeds = [self.seeds[k] for k in members]
@@ -201,17 +202,17 @@ class Fit:
             self.problem = replace(self.problem, models=[self.problem.models[k] for k in members])
         self.weights = {k: v[index] for k, v in self.weights.items()} if self.weights else None
         self.coeffs = self.coeffs[index]
-        self.updates = self.updates.of(index)
+        self.updates = self.updates.select_members(index)
 
-    def decomposition(self, k: int) -> Decomposition:
+    def make_decomposition(self, k: int) -> Decomposition:
         """Member k as an object of its own."""
         models = self.problem.models
-        return self.on(models[k if len(models) > 1 else 0], self.member(k))
+        return self.make_on_model(models[k if len(models) > 1 else 0], self.read_member(k))
 
-    def on(self, model: nn.Module, params: dict[str, Tensor]) -> Decomposition:
+    def make_on_model(self, model: nn.Module, params: dict[str, Tensor]) -> Decomposition:
         """A decomposition of `model`, on a frozen copy of its own."""
         problem = self.problem
-        target = problem.target(model, self.device, self.dtype)
+        target = problem.freeze_target(model, self.device, self.dtype)
         origin = {
             "modules": list(problem.modules),
             "identity": list(problem.identity),
@@ -219,43 +220,43 @@ class Fit:
         }
         return Decomposition(replace(self.plan, target=target), params, self.config, origin)
 
-    def state(self) -> dict[str, Any]:
-        return self.updates.state()
+    def read_state(self) -> dict[str, Any]:
+        return self.updates.read_state()
 
-    def load(self, state: dict[str, Any]) -> None:
-        self.updates.load(state)
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.updates.load_state(state)
 
 
 # --- components that no input uses ---------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def retire(fit: Fit) -> None:
+def retire_unused(fit: Fit) -> None:
     """Set to zero, in place and for all members, the components that no input uses; the residual takes over.
 
     They carry next to nothing, but they point somewhere: left in, they win matches against what a component should
     look like. Zero is a fixed point of the step, so they stay out.
     """
-    for owner, used in _used(fit).items():
-        fit.updates.clear(f"{owner}/V", ~used[:, None])
-        fit.updates.clear(f"{owner}/U", ~used[..., None])
+    for owner, used in find_used_by_owner(fit).items():
+        fit.updates.clear_where(f"{owner}/V", ~used[:, None])
+        fit.updates.clear_where(f"{owner}/U", ~used[..., None])
 
 
-def _used(fit: Fit) -> dict[str, Tensor]:
+def find_used_by_owner(fit: Fit) -> dict[str, Tensor]:
     """(K, C) by owner of parts: whether any site that shares them uses the component."""
     used: dict[str, Tensor] = {}
     for index in range(LOOKS):
-        x, _ = fit.draws.batch(index)
-        for site, uses in _used_in(fit, x).items():
+        x, _ = fit.draws.draw_stack(index)
+        for site, uses in find_used_in_batch(fit, x).items():
             owner = fit.plan.owners[site]
             used[owner] = used.get(owner, torch.zeros_like(uses)) | uses
     return used
 
 
-def _used_in(fit: Fit, x: Tensor) -> dict[str, Tensor]:
-    scenes = [observe(fit.plan, fit.member_weights(k), fit.member(k), x[k]) for k in range(len(x))]
+def find_used_in_batch(fit: Fit, x: Tensor) -> dict[str, Tensor]:
+    scenes = [observe_batch(fit.plan, fit.read_weights(k), fit.read_member(k), x[k]) for k in range(len(x))]
     return {
-        site: torch.stack([s.importance.lower[site].flatten(0, -2).amax(0) > USED for s in scenes])
+        site: torch.stack([find_alive(s.importance.lower[site]) for s in scenes])
         for site in fit.plan.target.sites
     }
 
@@ -263,9 +264,9 @@ def _used_in(fit: Fit, x: Tensor) -> dict[str, Tensor]:
 # --- what one step keeps in memory for the way back -----------------------------------------------------------
 
 
-def kept_bytes(fit: Fit, x: Tensor, counts: Tensor) -> int:
+def measure_kept_bytes(fit: Fit, x: Tensor, counts: Tensor) -> int:
     """Storage that autograd holds in one step; parameters and the target's weights left out."""
-    own = [*fit.params.values(), *fit.target.weights().values(), *(fit.weights or {}).values()]
+    own = [*fit.params.values(), *fit.target.list_weights().values(), *(fit.weights or {}).values()]
     ours = {value.untyped_storage().data_ptr() for value in own}
     kept: dict[int, int] = {}
     alive: list[Tensor] = []  # so that no address is used twice
@@ -278,19 +279,19 @@ def kept_bytes(fit: Fit, x: Tensor, counts: Tensor) -> int:
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        fit.gradients(x, counts, 0, 0.0)
+        fit.compute_gradients(x, counts, 0, 0.0)
     return sum(kept.values())
 
 
-def expected_bytes(fit: Fit) -> float:
+def estimate_kept_bytes(fit: Fit) -> float:
     """What a member's whole batch would keep, from two and four of its rows: the batch itself might not fit.
 
     Zero where a loss attacks: its inner gradients cannot be watched.
     """
-    if any(loss_tag(loss.kind, "ATTACKS") for loss in fit.config.losses.values()):
+    if any(loss.ATTACKS for loss in fit.config.losses.values()):
         return 0.0
-    x, counts = (drawn[:1] for drawn in fit.draws.batch(0))
+    x, counts = (drawn[:1] for drawn in fit.draws.draw_stack(0))
     if x.shape[1] <= 4:
-        return kept_bytes(fit, x, counts)
-    two, four = (kept_bytes(fit, x[:, :n], counts[:, :n]) for n in (2, 4))
+        return measure_kept_bytes(fit, x, counts)
+    two, four = (measure_kept_bytes(fit, x[:, :n], counts[:, :n]) for n in (2, 4))
     return two + (four - two) / 2 * (x.shape[1] - 2)

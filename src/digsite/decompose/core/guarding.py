@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from digsite.decompose.core.fit import Fit
-from digsite.decompose.core.gating import USED
-from digsite.decompose.core.masks import Masks
-from digsite.decompose.core.scene import Scene, observe
+from digsite.decompose.core.scene import observe_batch
 
 CHECKS = 12  # times that a member is looked at in the course of training
 LOOKS = 6  # batches that are looked at
@@ -30,7 +28,7 @@ def train_fit(fit: Fit, on_step: OnStep | None = None) -> None:
     """
     config = fit.config
     is_guarded = config.compare == "relative" and config.faithful == "exact"
-    kept = _copies(fit) if is_guarded else {}
+    kept = copy_members(fit) if is_guarded else {}
     every = max(1, config.steps // CHECKS)
     for step in range(config.steps):
         terms = fit.step(step)
@@ -57,22 +55,14 @@ def worst_distance(fit: Fit, k: int, step: int) -> float:
     rounded = stochastic = 0.0
     generator = torch.Generator().manual_seed(step)
     for i in range(LOOKS):
-        x = fit.draws.one(k, fit.config.steps + LOOKS * step + i)  # batches that training never sees
-        scene = observe(fit.plan, fit.member_weights(k), fit.member(k), x)
-        rounded += float(scene.distance(scene.forward(_round(scene)))) / LOOKS
-        stochastic += float(scene.distance(scene.forward(_draw(scene, generator)))) / LOOKS
+        x = fit.draws.draw_member(k, fit.config.steps + LOOKS * step + i)  # batches that training never sees
+        scene = observe_batch(fit.plan, fit.read_weights(k), fit.read_member(k), x)
+        rounded += float(scene.compare_output(scene.forward(scene.draw_masks("rounded")))) / LOOKS
+        drawn = scene.draw_masks("stochastic", generator=generator, residual=False)
+        stochastic += float(scene.compare_output(scene.forward(drawn))) / LOOKS
     return max(rounded, stochastic)
 
 
-def _copies(fit: Fit) -> dict[int, dict[str, Tensor]]:
+def copy_members(fit: Fit) -> dict[int, dict[str, Tensor]]:
     members = range(len(fit.seeds))
     return {k: {key: v[k].detach().clone() for key, v in fit.params.items()} for k in members}
-
-
-def _round(scene: Scene) -> Masks:
-    return Masks({site: (g > USED).to(g.dtype) for site, g in scene.importance.lower.items()})
-
-
-def _draw(scene: Scene, generator: torch.Generator) -> Masks:
-    found = scene.importance.lower
-    return Masks({s: g + (1 - g) * torch.rand(g.shape, generator=generator).to(g) for s, g in found.items()})

@@ -20,11 +20,11 @@ class Layout:
     n: dict[str, int]
     delta: bool
 
-    def mask(self, site: str) -> tuple[int, ...]:
+    def mask_shape(self, site: str) -> tuple[int, ...]:
         """One number per component, and one more for the residual when it takes part."""
         return (*self.positions[site], self.n[site] + self.delta)
 
-    def shared(self) -> tuple[int, ...]:
+    def shared_axes(self) -> tuple[int, ...]:
         """The leading position axes that all sites have in common."""
         common: list[int] = []
         for sizes in zip(*self.positions.values(), strict=False):
@@ -42,13 +42,13 @@ class Masks:
     residual: Mapping[str, Tensor] | None = None
     routes: Mapping[str, Tensor] | None = None
 
-    def restrict(self, sites: Sequence[str]) -> Masks:
+    def restrict_sites(self, sites: Sequence[str]) -> Masks:
         """Only these sites are replaced; the others keep the target's own layer."""
         residual = {site: self.residual[site] for site in sites} if self.residual else None
         return Masks({site: self.parts[site] for site in sites}, residual)
 
 
-def between(
+def mask_between(
     importance: Mapping[str, Tensor], uniform: Mapping[str, Tensor], distribution: Distribution = "uniform"
 ) -> Masks:
     """m = g + (1 - g) r with r drawn from [0, 1] or from {0, 1}."""
@@ -58,7 +58,7 @@ def between(
     return Masks(parts, {site: draw[..., -1:] for site, draw in draws.items()} if has_delta else None)
 
 
-def subset_routes(uniform: Tensor, sites: list[str]) -> dict[str, Tensor]:
+def draw_routes(uniform: Tensor, sites: list[str]) -> dict[str, Tensor]:
     """At each position a random k of the L modules is replaced, k uniform in 1..L; needs L + 1 numbers a position."""
     size, scores = (uniform[..., :1] * len(sites)).floor() + 1, uniform[..., 1:]
     rank = (scores[..., None, :] < scores[..., :, None]).sum(-1)

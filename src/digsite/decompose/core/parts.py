@@ -1,4 +1,4 @@
-"""Rank-one parts of matrices: initial values, the residual Delta, and modules that share their parts."""
+"""Rank-one parts of matrices: initial values, an exact sum, and modules that share their parts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from digsite.decompose.config import FaithfulnessWarmup
-from digsite.decompose.core import starts
-from digsite.decompose.core.gating import Draw, Shapes
+from digsite.decompose.core.gates import Draw, Shapes
+from digsite.decompose.core.starts import Seen, find_start
 
 Reads = Callable[
     [Tensor], Tensor
@@ -17,7 +17,7 @@ Reads = Callable[
 IS_EXACT = "A"  # a site with this parameter keeps its sum: see `factors`
 
 
-def init(
+def start_parts(
     shapes: Shapes,
     matrices: dict[str, Tensor],
     owners: dict[str, str],
@@ -36,7 +36,7 @@ def init(
         def named(name: str, *size: int, site: str = site) -> Tensor:
             return draw(f"{site}/{name}", *size)
 
-        v, u = starts.start_parts(scheme, starts.Seen(matrices[site], shape.n, named, reads[site]))
+        v, u = find_start(scheme).make_parts(Seen(matrices[site], shape.n, named, reads[site]))
         params |= {f"{site}/V": v, f"{site}/U": u}
         if exact:
             # Parts to spare would stay zero for ever at an exact identity: a trace of mixing lets them be found.
@@ -64,7 +64,7 @@ def find_owners(stacked: dict[str, Tensor], tied: bool) -> dict[str, str]:
     return owners
 
 
-def factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> tuple[Tensor, Tensor]:
+def get_factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> tuple[Tensor, Tensor]:
     """(V, U) of a site; a borrower sees its owner's parts transposed.
 
     With a mixing A the parts are V A and A^-1 U: whatever A is, they add up to the same matrix, so training can turn them
@@ -77,17 +77,17 @@ def factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> tup
     return (v, u) if owner == site else (u.mT, v.mT)
 
 
-def folded(params: dict[str, Tensor]) -> dict[str, Tensor]:
+def fold_mixing(params: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same parts with their mixing multiplied in, as they are stored."""
     found = dict(params)
     for key in [key for key in params if key.endswith(f"/{IS_EXACT}") and not key.startswith("gate/")]:
         site = key.removesuffix(f"/{IS_EXACT}")
-        found[f"{site}/V"], found[f"{site}/U"] = factors(params, {site: site}, site)
+        found[f"{site}/V"], found[f"{site}/U"] = get_factors(params, {site: site}, site)
         del found[key]
     return found
 
 
-def own_keys(params: dict[str, Tensor]) -> list[str]:
+def list_part_keys(params: dict[str, Tensor]) -> list[str]:
     """Names of what belongs to the parts: neither gates nor the sources of an adversary."""
     return [key for key in params if not key.startswith(("gate/", "source/"))]
 
@@ -99,7 +99,7 @@ def learn_to_add_up(
     optimizer = torch.optim.AdamW(list(params.values()), lr=warm.lr, weight_decay=warm.weight_decay)
     n = sum(matrix[0].numel() for matrix in matrices.values())
     for _ in range(warm.steps):
-        gaps = [matrix - _product(params, owners, site) for site, matrix in matrices.items()]
+        gaps = [matrix - multiply_factors(params, owners, site) for site, matrix in matrices.items()]
         loss = torch.stack([gap.square().sum() for gap in gaps]).sum() / n
         for value, slope in zip(
             params.values(), torch.autograd.grad(loss, list(params.values())), strict=True
@@ -108,6 +108,6 @@ def learn_to_add_up(
         optimizer.step()
 
 
-def _product(params: dict[str, Tensor], owners: dict[str, str], site: str) -> Tensor:
-    v, u = factors(params, owners, site)
+def multiply_factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> Tensor:
+    v, u = get_factors(params, owners, site)
     return v @ u

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from digsite.config import Config
-from digsite.decompose.core import gating, parts
-from digsite.decompose.core.gating import Importance
-from digsite.decompose.core.masks import Masks
-from digsite.decompose.core.products import Products
-from digsite.decompose.core.target import Site, Target, Weights
+from digsite.base.errors import UsageError, name_nearest
+from digsite.decompose.core import parts
+from digsite.decompose.core.gates import Gate
+from digsite.decompose.core.gating import USED, Importance, find_used, squash_logits
+from digsite.decompose.core.masks import Layout, Masks, mask_between
+from digsite.decompose.core.target import Products, Site, Target, Weights
+
+MASKINGS = ("ci", "rounded", "stochastic", "random", "unmasked", "zero")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Plan:
 
     target: Target
     owners: dict[str, str]
-    gate: Config
+    gate: Gate
     sigmoid: str
     delta: bool
     compare: str  # mse | kl | relative
@@ -35,6 +38,8 @@ class Plan:
 
 @dataclass
 class Scene:
+    """One batch of one member: what the target does on it, what its parts do, and how important they are."""
+
     plan: Plan
     weights: Weights | None
     params: dict[str, Tensor]
@@ -59,8 +64,8 @@ class Scene:
         """
 
         def plug(site: Site, x: Any) -> Any:
-            acts = site.read(x, self.factors[site.name][0])
-            y = self._masked(site, x, acts, masks)
+            acts = site.read_inner(x, self.factors[site.name][0])
+            y = self._answer_masked(site, x, acts, masks)
             if caught is not None:
                 caught[site.name] = y
             if inner is not None:
@@ -69,10 +74,11 @@ class Scene:
 
         return self.plan.target(self.weights, self.x, dict.fromkeys(masks.parts, plug))
 
-    def distance(self, output: Tensor) -> Tensor:
-        return self.mean(gap(output, self.output, self.plan.compare, self.plan.unit))
+    def compare_output(self, output: Tensor) -> Tensor:
+        """How far an output is from the target's, a scalar."""
+        return self.average(measure_gap(output, self.output, self.plan.compare, self.plan.unit))
 
-    def mean(self, values: Tensor) -> Tensor:
+    def average(self, values: Tensor) -> Tensor:
         """Mean over positions, rows counted as often as they stand for."""
         if self.rows is None:
             return values.mean()
@@ -82,37 +88,82 @@ class Scene:
             else ((values * self.rows).sum() / self.rows.sum())
         )
 
-    def _masked(self, site: Site, x: Any, acts: Tensor, masks: Masks) -> Any:
-        name = site.name
-        y = self._through(site, acts * masks.parts[name], self.factors[name][1])
-        if masks.residual is not None:
-            y = y + self._read(site, x, self.residuals[name]) * masks.residual[name]
-        if masks.routes is not None:
-            route = _fit(masks.routes[name], masks.parts[name])
-            y = y * route + self._read(site, x, site.matrix()) * (1 - route)
-        return y if site.is_identity else site.layer.finish(site.module, y)
+    def draw_masks(
+        self,
+        masking: str,
+        threshold: float = USED,
+        generator: torch.Generator | None = None,
+        *,
+        residual: bool = True,
+    ) -> Masks:
+        """Masks of one of the MASKINGS; `residual` lets what the parts leave over take part where masks are random.
 
-    def _through(self, site: Site, inner: Tensor, u: Tensor) -> Any:
+        ci: importances themselves; rounded: 1 above the threshold; stochastic: random between importance and one;
+        random: uniform; unmasked, zero: all parts on, all off.
+        """
+        lower = self.importance.lower
+        if masking == "ci":
+            return Masks(lower)
+        if masking == "rounded":
+            return Masks({m: find_used(g, threshold).to(g.dtype) for m, g in lower.items()})
+        if masking in ("unmasked", "zero"):
+            return Masks({m: torch.full_like(g, float(masking == "unmasked")) for m, g in lower.items()})
+        if masking not in MASKINGS:
+            raise UsageError(f"'{masking}' is not a masking. {name_nearest(masking, MASKINGS)}")
+        layout = self.find_layout(residual=residual and self.plan.delta)
+        uniform = {m: torch.rand(layout.mask_shape(m), generator=generator).to(g) for m, g in lower.items()}
+        if masking == "random":
+            return Masks({m: u[..., : lower[m].shape[-1]] for m, u in uniform.items()})
+        return mask_between(lower, uniform)
+
+    def find_layout(self, *, residual: bool) -> Layout:
+        """Positions and component counts of every site on this batch."""
+        lower = self.importance.lower
+        return Layout(
+            {m: tuple(g.shape[:-1]) for m, g in lower.items()},
+            {m: g.shape[-1] for m, g in lower.items()},
+            residual,
+        )
+
+    def build_vectors(self, site: str, masks: Masks) -> Tensor:
+        """(..., d_out): what the masked parts of one site make of what the target's site reads, without its bias."""
+        built = (self.inner[site] * masks.parts[site]) @ self.factors[site][1]
+        if masks.residual is None:
+            return built
+        left = self.plan.target.sites[site].read_inner(self.inputs[site], self.residuals[site])
+        return built + left * masks.residual[site]
+
+    def _answer_masked(self, site: Site, x: Any, acts: Tensor, masks: Masks) -> Any:
+        name = site.name
+        y = self._write_parts(site, acts * masks.parts[name], self.factors[name][1])
+        if masks.residual is not None:
+            y = y + self._read_site(site, x, self.residuals[name]) * masks.residual[name]
+        if masks.routes is not None:
+            route = fit_route(masks.routes[name], masks.parts[name])
+            y = y * route + self._read_site(site, x, site.get_matrix()) * (1 - route)
+        return y if site.is_identity else site.layer.finish_output(site.module, y)
+
+    def _write_parts(self, site: Site, inner: Tensor, u: Tensor) -> Any:
         return Products(((inner, u),)) if site.name in self.plan.deferred else inner @ u
 
-    def _read(self, site: Site, x: Any, weight: Tensor) -> Any:
-        return Products(((x, weight),)) if site.name in self.plan.deferred else site.read(x, weight)
+    def _read_site(self, site: Site, x: Any, weight: Tensor) -> Any:
+        return Products(((x, weight),)) if site.name in self.plan.deferred else site.read_inner(x, weight)
 
 
-def _fit(route: Tensor, like: Tensor) -> Tensor:
+def fit_route(route: Tensor, like: Tensor) -> Tensor:
     """Routes live on the axes that all sites share; a site with more axes repeats them."""
     missing = like.ndim - route.ndim
     return route.reshape(*route.shape[:-1], *([1] * missing), 1)
 
 
-def frugal(plan: Plan, function: Callable[..., Any], *args: Any) -> Any:
+def run_frugally(plan: Plan, function: Callable[..., Any], *args: Any) -> Any:
     """The function's value; with `recompute` its intermediate values are computed again when gradients need them."""
     if not plan.recompute:
         return function(*args)
     return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
 
 
-def gap(output: Tensor, wanted: Tensor, compare: str, unit: float = 1.0) -> Tensor:
+def measure_gap(output: Tensor, wanted: Tensor, compare: str, unit: float = 1.0) -> Tensor:
     """Per position: mean squared error over entries, or KL(wanted || output) summed over classes.
 
     `relative` is log(1 + e), e the squared error summed over entries in units of the output's variance: like e where it
@@ -126,7 +177,7 @@ def gap(output: Tensor, wanted: Tensor, compare: str, unit: float = 1.0) -> Tens
     return (output - wanted).square().mean(-1)
 
 
-def observe(
+def observe_batch(
     plan: Plan,
     weights: Weights | None,
     params: dict[str, Tensor],
@@ -142,16 +193,18 @@ def observe(
     matrices: dict[str, Tensor] = {}
 
     def record(site: Site, x: Any) -> Any:
-        inputs[site.name], matrices[site.name] = x, site.matrix()
-        outputs[site.name] = y = _target_output(plan, site, x)
+        inputs[site.name], matrices[site.name] = x, site.get_matrix()
+        outputs[site.name] = y = answer_as_target(plan, site, x)
         return y
 
     output = plan.target(weights, x, dict.fromkeys(plan.target.sites, record))
-    inputs, matrices = ({name: found[name] for name in plan.target.sites} for found in (inputs, matrices))
-    factors = {name: parts.factors(params, plan.owners, name) for name in inputs}
-    inner = {name: plan.target.sites[name].read(value, factors[name][0]) for name, value in inputs.items()}
+    inputs, matrices = ({name: values[name] for name in plan.target.sites} for values in (inputs, matrices))
+    factors = {name: parts.get_factors(params, plan.owners, name) for name in inputs}
+    inner = {
+        name: plan.target.sites[name].read_inner(value, factors[name][0]) for name, value in inputs.items()
+    }
     gates = {key.removeprefix("gate/"): value for key, value in params.items() if key.startswith("gate/")}
-    importance = gating.importance(_logits(plan, gates, inner, inputs), plan.sigmoid, jitter)
+    importance = squash_logits(compute_logits(plan, gates, inner, inputs), plan.sigmoid, jitter)
     residuals = {name: matrices[name] - v @ u for name, (v, u) in factors.items()}
     return Scene(
         plan,
@@ -171,19 +224,19 @@ def observe(
     )
 
 
-def _logits(
+def compute_logits(
     plan: Plan, gates: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Any]
 ) -> dict[str, Tensor]:
     """Site by site, so that recomputing holds the values of one site at a time; global gates need all at once."""
-    groups = [list(inner)] if plan.gate.kind.startswith("global") else [[site] for site in inner]
-    found: dict[str, Tensor] = {}
+    groups = [list(inner)] if plan.gate.ALL_AT_ONCE else [[site] for site in inner]
+    logits: dict[str, Tensor] = {}
     for sites in groups:
         some = ({site: values[site] for site in sites} for values in (inner, inputs))
-        found |= frugal(plan, gating.logits, plan.gate, gates, *some)
-    return found
+        logits |= run_frugally(plan, plan.gate.compute_logits, gates, *some)
+    return logits
 
 
-def _target_output(plan: Plan, site: Site, x: Any) -> Any:
+def answer_as_target(plan: Plan, site: Site, x: Any) -> Any:
     if site.name in plan.deferred:
-        return Products(((x, site.matrix()),))
-    return site.original(x)
+        return Products(((x, site.get_matrix()),))
+    return site.answer_itself(x)

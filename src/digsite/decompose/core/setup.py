@@ -1,20 +1,27 @@
-"""What a decomposition asks of its config and target before it starts."""
+"""What a decomposition asks of its config and target before it starts, and the parameters that it starts from."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.base.families import scan_member
 from digsite.decompose.config import LOSSES, DecomposeConfig
-from digsite.decompose.core import gating, starts
-from digsite.decompose.core.losses import loss_tag
-from digsite.decompose.core.starts.singular import numerical_rank
-from digsite.decompose.core.target import Target
+from digsite.decompose.core import parts
+from digsite.decompose.core.gates import Draw, Shapes
+from digsite.decompose.core.scene import Plan
+from digsite.decompose.core.starts import find_start, numerical_rank
+from digsite.decompose.core.target import Target, Weights
+
+LOOKS = 16  # batches that are looked at before the first step
 
 
-def component_counts(
+def count_components(
     wanted: int | dict[str, int] | str, sites: list[str], matrices: dict[str, torch.Tensor] | None = None
 ) -> dict[str, int]:
     """Components of every site; with patterns, the first that matches counts.
@@ -41,8 +48,8 @@ def component_counts(
     return counts
 
 
-def check(config: DecomposeConfig, target: Target, batch: torch.Tensor) -> None:
-    component_counts(config.C, list(target.sites))
+def check_problem(config: DecomposeConfig, target: Target, batch: torch.Tensor) -> None:
+    count_components(config.C, list(target.sites))
     if config.recompute == "always" and config.compile == "always":
         raise UsageError(
             "recompute=always and compile=always exclude each other.", hint="Leave compile at auto."
@@ -53,7 +60,7 @@ def check(config: DecomposeConfig, target: Target, batch: torch.Tensor) -> None:
 
 
 def _check_faithful(config: DecomposeConfig) -> None:
-    if config.faithful == "exact" and not scan_member(starts.PACKAGE, config.init).ADDS_UP:
+    if config.faithful == "exact" and not find_start(config.init).ADDS_UP:
         raise UsageError(
             f"faithful=exact only mixes parts that add up from the start, and init={config.init} does not.",
             hint="Use init=sparse or init=singular.",
@@ -86,21 +93,99 @@ def _check_losses(config: DecomposeConfig, target: Target) -> None:
                 f"The loss '{name}' has coefficient 0: it would be computed and thrown away.",
                 hint=f"Remove it: ~losses.{name}",
             )
-        if loss_tag(loss.kind, "ATTACKS") and config.recompute == "always":
+        if loss.ATTACKS and config.recompute == "always":
             raise UsageError(f"The loss '{name}' ({loss.kind}) cannot be combined with recompute=always.")
-        if loss_tag(loss.kind, "ONE_MODULE") and len(target.sites) != 1:
+        if loss.ONE_MODULE and len(target.sites) != 1:
             raise UsageError(
                 f"The loss '{name}' needs exactly one decomposed module, and there are {len(target.sites)}."
             )
 
 
 def _check_gate(config: DecomposeConfig, target: Target, batch: Any) -> None:
-    if not gating.needs_inputs(config.gate):
+    if not config.gate.NEEDS_INPUTS:
         return
     for site in target.sites.values():
-        if site.layer.__name__.endswith(("embedding", "conv2d")):
-            kind = site.layer.__name__.rpartition(".")[2]
+        if not site.layer.READS_VECTORS:
+            kind = site.layer.__name__.lower()
             raise UsageError(
                 f"The gate '{config.gate.kind}' reads vectors, and '{site.name}' ({kind}) is not given any.",
                 hint="Use gate.kind=mlp or linear for this module.",
             )
+
+
+# --- the first parameters of a member, from its matrices and from what its sites read on the first batches -----
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a member starts from: settings, the shapes of its sites, its target's weights, and batch i of its data."""
+
+    config: DecomposeConfig
+    shapes: Shapes
+    plan: Plan
+    weights: Weights | None
+    batch: Callable[[int], Any]
+
+    def draw_first(self) -> list[Any]:
+        """The first batches."""
+        return [self.batch(i) for i in range(LOOKS)]
+
+
+def make_first_params(given: Given, matrices: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+    """Parts, gates and an adversary's sources of one member; `matrices` (d_in, d_out) by site are its own."""
+    config, plan = given.config, given.plan
+    reads = {site: make_reader(given, site) for site in plan.target.sites}
+    exact = config.faithful == "exact"
+    made = parts.start_parts(given.shapes, matrices, plan.owners, config.init, draw, reads, exact=exact)
+    gates = config.gate.draw_params(given.shapes, draw)
+    if config.gate.ASKS_FOR_SIZES:
+        config.gate.calibrate(gates, measure_sizes(made, plan, reads))
+    made |= {f"gate/{key}": value for key, value in gates.items()}
+    return made | draw_sources(given, draw)
+
+
+@torch.no_grad()
+def measure_output_variance(given: Given) -> float:
+    """Variance of the target's output around its mean, summed over entries, on the first batches."""
+    found = [given.plan.target(given.weights, x).flatten(0, -2) for x in given.draw_first()]
+    return max(float(torch.cat(found).var(0).sum()), 1e-12)
+
+
+def make_reader(given: Given, name: str) -> parts.Reads:
+    """Inner activations of any columns at the positions of the first batches; what is read is looked at when asked."""
+    seen: list[Any] = []
+    site = given.plan.target.sites[name]
+
+    def record(_: Any, x: Any) -> Any:
+        seen.append(x)
+        return site.answer_itself(x)
+
+    @torch.no_grad()
+    def read(v: Tensor) -> Tensor:
+        if not seen:
+            for x in given.draw_first():
+                given.plan.target(given.weights, x, {name: record})
+        device = site.module.weight.device
+        return torch.cat([site.read_inner(x, v.to(device)).flatten(0, -2).cpu() for x in seen])  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    return read
+
+
+def measure_sizes(made: dict[str, Tensor], plan: Plan, reads: dict[str, parts.Reads]) -> dict[str, Tensor]:
+    """Root mean square of each part's activation, and of what it adds to the output: (2, C) by site."""
+    found = {}
+    for site in plan.target.sites:
+        v, u = parts.get_factors(made, plan.owners, site)
+        activation = reads[site](v).square().mean(0).sqrt()
+        found[site] = torch.stack([activation, activation * u.norm(dim=1).cpu()])
+    return found
+
+
+def draw_sources(given: Given, draw: Draw) -> dict[str, Tensor]:
+    counts = {site: shape.n + given.config.delta for site, shape in given.shapes.items()}
+    made = {}
+    for name, loss in given.config.losses.items():
+        for site, shape in loss.list_sources(counts).items():
+            normal = draw(f"source/{name}/{site}", *shape)
+            made[f"source/{name}/{site}"] = 0.5 + 0.5 * torch.erf(normal / 2**0.5)  # uniform in [0, 1]
+    return made

@@ -1,12 +1,13 @@
 """A frozen copy of a model whose matching layers can be answered by someone else, call by call."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from torch.func import functional_call
 
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import list_members
-from digsite.decompose.core import layers
-from digsite.decompose.core.layers import linear
+from digsite.decompose.core.layers import PACKAGE, Layer, find_layer
+from digsite.decompose.core.layers.kinds import Linear
 
 IDENTITY = ".pre_identity"
 Weights = Mapping[str, Tensor]
@@ -29,21 +30,25 @@ class Site:
     name: str
     path: str
     module: nn.Module
-    layer: ModuleType
+    layer: type[Layer]
 
     @property
     def is_identity(self) -> bool:
         return self.name.endswith(IDENTITY)
 
-    def matrix(self) -> Tensor:
+    def get_matrix(self) -> Tensor:
         """(d_in, d_out); inside of a call it is the matrix of the weights given to that call."""
-        return self.layer.matrix(self.module)
+        return self.layer.get_matrix(self.module)
 
-    def read(self, x: Any, weight: Tensor) -> Any:
-        return self.layer.read(self.module, x, weight)
+    def read_inner(self, x: Any, weight: Tensor) -> Any:
+        return self.layer.read_inner(self.module, x, weight)
 
-    def original(self, x: Any) -> Any:
-        return x if self.is_identity else self.layer.finish(self.module, self.read(x, self.matrix()))
+    def answer_itself(self, x: Any) -> Any:
+        return (
+            x
+            if self.is_identity
+            else self.layer.finish_output(self.module, self.read_inner(x, self.get_matrix()))
+        )
 
 
 Plug = Callable[[Site, Any], Any]
@@ -66,17 +71,17 @@ class Target:
             # On the instance, so that parameter names stay what they are.
             module.forward = partial(self._answer, path, module.forward)  # type: ignore[method-assign]
 
-    def weights(self) -> dict[str, Tensor]:
+    def list_weights(self) -> dict[str, Tensor]:
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
-    def matrices(self) -> dict[str, Tensor]:
-        return {name: site.matrix().detach() for name, site in self.sites.items()}
+    def list_matrices(self) -> dict[str, Tensor]:
+        return {name: site.get_matrix().detach() for name, site in self.sites.items()}
 
     def __call__(self, weights: Weights | None, x: Any, plugs: Mapping[str, Plug] | None = None) -> Tensor:
         with self._plugged(plugs or {}):
             args = x if isinstance(x, tuple) else (x,)
             found = self.model(*args) if weights is None else functional_call(self.model, dict(weights), args)
-        return pick(found, self.output)
+        return pick_output(found, self.output)
 
     @contextmanager
     def _plugged(self, plugs: Mapping[str, Plug]) -> Iterator[None]:
@@ -96,7 +101,7 @@ class Target:
         return self._plugs[path](self.sites[path], x) if path in self._plugs else original(x)
 
 
-def pick(found: Any, output: str) -> Tensor:
+def pick_output(found: Any, output: str) -> Tensor:
     """The tensor to compare: the output itself, one of its attributes, or `idx_n` of a tuple."""
     if output.startswith("idx_"):
         found = found[int(output.removeprefix("idx_"))]
@@ -114,18 +119,18 @@ def pick(found: Any, output: str) -> Tensor:
 def find_sites(model: nn.Module, patterns: Sequence[str], identity: Sequence[str] = ()) -> Iterator[Site]:
     """Sites in the order of the modules; identities come before their module."""
     paths = [name for name, _ in model.named_modules() if name]
-    fit = [path for path in paths if layers.layer_of(model.get_submodule(path)) is not None]
-    chosen = {path for pattern in patterns for path in _matching(pattern, paths, fit)}
-    padded = {path for pattern in identity for path in _matching(pattern, paths, fit)}
+    fit = [path for path in paths if find_layer(model.get_submodule(path)) is not None]
+    chosen = {path for pattern in patterns for path in match_paths(pattern, paths, fit)}
+    padded = {path for pattern in identity for path in match_paths(pattern, paths, fit)}
     for path in paths:
         module = model.get_submodule(path)
         if path in padded:
-            yield Site(path + IDENTITY, path, _identity_of(path, module), linear)
+            yield Site(path + IDENTITY, path, insert_identity(path, module), Linear)
         if path in chosen:
-            yield Site(path, path, module, _layer(path, module))
+            yield Site(path, path, module, require_layer(path, module))
 
 
-def _matching(pattern: str, paths: Sequence[str], fit: Sequence[str]) -> list[str]:
+def match_paths(pattern: str, paths: Sequence[str], fit: Sequence[str]) -> list[str]:
     """Of what does not match, the nearest that could be decomposed is named."""
     found = [path for path in paths if fnmatch(path, pattern)]
     if not found:
@@ -134,10 +139,11 @@ def _matching(pattern: str, paths: Sequence[str], fit: Sequence[str]) -> list[st
     return found
 
 
-def _layer(path: str, module: nn.Module) -> ModuleType:
-    layer = layers.layer_of(module)
+def require_layer(path: str, module: nn.Module) -> type[Layer]:
+    """The kind of a layer, or one sentence that says which kinds there are."""
+    layer = find_layer(module)
     if layer is None:
-        known = ", ".join(list_members("digsite.decompose.core.layers"))
+        known = ", ".join(list_members(PACKAGE))
         raise UsageError(
             f"The module '{path}' is a {type(module).__name__}, which cannot be decomposed.",
             hint=f"Supported: {known} (convolutions without groups and with zero padding).",
@@ -145,11 +151,12 @@ def _layer(path: str, module: nn.Module) -> ModuleType:
     return layer
 
 
-def _identity_of(path: str, module: nn.Module) -> nn.Linear:
-    layer = _layer(path, module)
-    if layer.__name__.endswith(("conv2d", "embedding")):
+def insert_identity(path: str, module: nn.Module) -> nn.Linear:
+    """A dense layer that passes on what the module reads; nothing changes but that it can be decomposed."""
+    layer = require_layer(path, module)
+    if not layer.READS_VECTORS:
         raise UsageError(f"An identity goes before a dense layer, and '{path}' is a {type(module).__name__}.")
-    weight = layer.matrix(module)
+    weight = layer.get_matrix(module)
     inserted = nn.Linear(
         weight.shape[0], weight.shape[0], bias=False, dtype=weight.dtype, device=weight.device
     )
@@ -166,3 +173,28 @@ def check_deterministic(target: Target, x: Any) -> None:
             "The target gives two different outputs for the same input.",
             hint="Call model.eval() first: dropout must be off.",
         )
+
+
+# --- sums of low-rank products kept as factors, so that a wide residual stream is never written out -----------
+
+
+@dataclass(frozen=True)
+class Products:
+    """The matrix sum of left @ right, which is only ever multiplied by another matrix from the right."""
+
+    terms: tuple[tuple[Tensor, Tensor], ...]
+
+    def __add__(self, other: Products) -> Products:
+        return Products(self.terms + other.terms)
+
+    def __mul__(self, rows: Tensor) -> Products:
+        """Scale each row: `rows` is (..., 1)."""
+        return Products(tuple((left * rows, right) for left, right in self.terms))
+
+    def __matmul__(self, weight: Tensor) -> Tensor:
+        first, *rest = ((left @ (right @ weight)) for left, right in self.terms)
+        return sum(rest, first)
+
+    def write_out(self) -> Tensor:
+        first, *rest = (left @ right for left, right in self.terms)
+        return sum(rest, first)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.decompose.config import ExamConfig
-from digsite.decompose.figures._exam import draw_marks
+from digsite.decompose.figures.exam import draw_marks
 from digsite.decompose.judge.contestants import enter_contestant
 from digsite.decompose.judge.exam.marks import COLUMNS, SCORES, Row, average_score, count_passed, mark_entry
 from digsite.decompose.subjects.compiled import (
@@ -41,17 +41,17 @@ def exam(config: ExamConfig, run: Run) -> None:
     for done, (who, name, k) in enumerate(cells):
         rotation = config.seed + k + 1
         key = f"{name}-{rotation}-{who.replace(':', '.')}"
-        rows.append(run.once(key, lambda: sit(config, who, name, rotation), announce=False))  # noqa: B023
-        _write_table(config, run, rows)  # after every entry: a long exam can be read while it runs
+        rows.append(run.once(key, lambda: sit_exam(config, who, name, rotation), announce=False))  # noqa: B023
+        write_exam_table(config, run, rows)  # after every entry: a long exam can be read while it runs
         run.log(done + 1, entries=done + 1)
         run.let_signals_in()
     longest = f"worst_{max(config.ladder)}"
     rows = [{**row, "worst": row.get(longest, float("nan"))} for row in rows]
     run.table("columns", {"column": list(COLUMNS), "meaning": list(COLUMNS.values())})
-    _claim(config, run, rows)
+    claim_marks(config, run, rows)
     shares = {
         who: {
-            name: _mean(
+            name: average_values(
                 [
                     r["rounded"]
                     for r in rows
@@ -64,13 +64,13 @@ def exam(config: ExamConfig, run: Run) -> None:
     }
     run.figure(
         "exam",
-        draw_marks(shares, {who: _passes(rows, who) for who in config.contestants}),
+        draw_marks(shares, {who: share_passed(rows, who) for who in config.contestants}),
         caption="Share of all inputs answered rightly by the important parts alone, by program and contestant.",
     )
     run.view("exam", kind="table", source="tables/exam.csv")
     first = config.contestants[0]
     run.headline([f"passed/{question}/{first}" for question in list(QUESTIONS)[:5]], hero="exam")
-    run.verdict(_sentence(config, rows))
+    run.verdict(tell_exam(config, rows))
 
 
 def list_programs(wanted: list[str]) -> list[str]:
@@ -82,9 +82,9 @@ def list_programs(wanted: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def sit(config: ExamConfig, who: str, name: str, rotation: int) -> Row:
+def sit_exam(config: ExamConfig, who: str, name: str, rotation: int) -> Row:
     """One row: what a contestant made of a program in one rotation, or why it has no scores."""
-    program = prepare(config, name, rotation)
+    program = prepare_program(config, name, rotation)
     row: Row = {"contestant": who, "program": program.name, "rotation": rotation, "failed": "", "cpu_s": 0.0}
     start = time.process_time()
     try:
@@ -101,7 +101,7 @@ def sit(config: ExamConfig, who: str, name: str, rotation: int) -> Row:
         raise
 
 
-def prepare(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
+def prepare_program(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
     """A program with its basis hidden."""
     program = load_program(name, most_inputs=config.most_inputs)
     if config.pad:
@@ -109,17 +109,17 @@ def prepare(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
     return rotate_program(program, rotation)
 
 
-def _write_table(config: ExamConfig, run: Run, rows: list[Row]) -> None:
-    keys = [key for key in _columns(config) if any(key in row for row in rows)]
+def write_exam_table(config: ExamConfig, run: Run, rows: list[Row]) -> None:
+    keys = [key for key in list_columns(config) if any(key in row for row in rows)]
     run.table("exam", {key: [row.get(key) for row in rows] for key in keys}, grows=True)
 
 
-def _columns(config: ExamConfig) -> list[str]:
+def list_columns(config: ExamConfig) -> list[str]:
     worst = [f"worst_{steps}" for steps in config.ladder]
     return [c for key in COLUMNS for c in (worst if key == "worst_N" else [key])]
 
 
-def _claim(config: ExamConfig, run: Run, rows: list[Row]) -> None:
+def claim_marks(config: ExamConfig, run: Run, rows: list[Row]) -> None:
     nulls = {key: average_score(rows, "random", key, None) for key in SCORES}
     for who in config.contestants:
         for question, words in QUESTIONS.items():
@@ -151,15 +151,15 @@ def _claim(config: ExamConfig, run: Run, rows: list[Row]) -> None:
                 )
 
 
-def _passes(rows: list[Row], who: str) -> float:
+def share_passed(rows: list[Row], who: str) -> float:
     return count_passed(rows, who, "rounded").value
 
 
-def _mean(values: list[float]) -> float:
+def average_values(values: list[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def _sentence(config: ExamConfig, rows: list[Row]) -> str:
+def tell_exam(config: ExamConfig, rows: list[Row]) -> str:
     """What the first contestant passes, and the strongest of the others in the same question."""
     first, *others = config.contestants
 

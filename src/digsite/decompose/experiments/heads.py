@@ -11,9 +11,9 @@ from digsite.base.errors import DigsiteError
 from digsite.decompose.config import HeadsConfig
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.experiments import tokens as run_tokens
-from digsite.decompose.judge.answers import judge
-from digsite.decompose.subjects import induction, lm_targets
-from digsite.decompose.subjects.tasks import Task, rows
+from digsite.decompose.judge.answers import judge_logits
+from digsite.decompose.subjects import tasks
+from digsite.decompose.subjects.tasks import Task, sample_rows
 from digsite.models import empty
 from digsite.record.verdict import cite
 
@@ -25,10 +25,10 @@ LEARNED = 0.9  # accuracy below which a target is no target
 
 
 def heads(config: HeadsConfig, run: Run) -> None:
-    task = prepare(config, run)
-    members = run_tokens.decompose(config, task, run)
-    scored = run_tokens.tell(config, task, run, members)
-    attention = run.once("attention", lambda: _attention(config, task, run, members[0]))
+    task = prepare_copying(config, run)
+    members = run_tokens.decompose_task(config, task, run)
+    scored = run_tokens.conclude_tokens(config, task, run, members)
+    attention = run.once("attention", lambda: measure_heads(config, task, run, members[0]))
     for key in ("previous", "induction"):
         for kind, note in (("target", "in the target"), ("rounded", "with the important components alone")):
             run.claim(
@@ -41,32 +41,33 @@ def heads(config: HeadsConfig, run: Run) -> None:
                 null_is="attention evenly spread",
             )
     run.verdict(
-        f"{run_tokens.verdict(scored)} Repeated tokens are continued rightly in {cite('accuracy/rounded', style='.1%')} of "
+        f"{run_tokens.tell_tokens(scored)} Repeated tokens are continued rightly in {cite('accuracy/rounded', style='.1%')} of "
         f"cases by these parts and in {cite('accuracy/target', style='.1%')} by the target; attention to the tokens that "
         f"followed the cue is {cite('induction_attention/rounded', style='.2f')} beside "
         f"{cite('induction_attention/target', style='.2f')}."
     )
 
 
-def prepare(config: HeadsConfig, run: Run) -> Task:
+def prepare_copying(config: HeadsConfig, run: Run) -> Task:
     t = config.target
-    stored = induction.strings(config.rows, t.context, t.vocab, run.generator("strings"))
+    stored = tasks.draw_strings(config.rows, t.context, t.vocab, run.generator("strings"))
     state = run.once(
-        "target", lambda: lm_targets.train(t, (stored, stored), config.training, run.derive("target") % 2**31)
+        "target",
+        lambda: tasks.train_target(t, (stored, stored), config.training, run.derive("target") % 2**31),
     )
     model = empty(t)
     model.load_state_dict(state)
     batch = config.decompose.batch
-    fresh = induction.strings(4000, t.context, t.vocab, run.generator("held out"))
-    task = Task(model.eval(), rows(stored, batch), rows(fresh, batch), induction.labels)
-    _check(task, fresh, config)
+    fresh = tasks.draw_strings(4000, t.context, t.vocab, run.generator("held out"))
+    task = Task(model.eval(), sample_rows(stored, batch), sample_rows(fresh, batch), tasks.label_repeats)
+    check_copying(task, fresh, config)
     return task
 
 
 @torch.no_grad()
-def _check(task: Task, tokens: Tensor, config: HeadsConfig) -> None:
+def check_copying(task: Task, tokens: Tensor, config: HeadsConfig) -> None:
     logits = task.model(tokens)
-    found = judge(logits, logits, task.labels(tokens)).accuracy
+    found = judge_logits(logits, logits, task.labels(tokens)).accuracy
     if found < LEARNED and config.demand:
         raise DigsiteError(
             f"The target continues only {found:.1%} of repeated tokens rightly: it has not learned to copy.",
@@ -75,15 +76,15 @@ def _check(task: Task, tokens: Tensor, config: HeadsConfig) -> None:
 
 
 @torch.no_grad()
-def _attention(
+def measure_heads(
     config: HeadsConfig, task: Task, run: Run, found: Decomposition
 ) -> dict[str, dict[str, float]]:
-    tokens = run_tokens.held_out(config, task, run)[0]
+    tokens = run_tokens.draw_held_out(config, task, run)[0]
     scene = found.scene(tokens)
-    masks = found.draw(scene, "rounded", config.threshold)
+    masks = scene.draw_masks("rounded", config.threshold)
     seen = {}
     for kind, plan in (("target", None), ("rounded", masks)):
-        with induction.watched(found.model) as patterns:
+        with tasks.watch_attention(found.model) as patterns:
             found.model(tokens) if plan is None else scene.forward(plan)
-        seen[kind] = induction.attention(tokens, patterns)
-    return {**seen, "chance": induction.chance(tokens)}
+        seen[kind] = tasks.measure_attention(tokens, patterns)
+    return {**seen, "chance": tasks.spread_attention(tokens)}

@@ -12,9 +12,9 @@ from digsite.data import fetch, sequences
 from digsite.decompose.config import ModaddConfig
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.experiments import tokens as run_tokens
-from digsite.decompose.judge import baselines, fourier, token_scores
+from digsite.decompose.judge import answers, baselines, fourier
 from digsite.decompose.judge import verdict as report
-from digsite.decompose.subjects import lm_targets
+from digsite.decompose.subjects import tasks
 from digsite.decompose.subjects.tasks import Task
 from digsite.models import empty
 from digsite.models.architectures.dense import ModularMlp
@@ -26,17 +26,19 @@ if TYPE_CHECKING:
 
 
 def modadd(config: ModaddConfig, run: Run) -> None:
-    model, where = _network(config, run)
-    task = prepare(config, model)
-    members = run_tokens.decompose(config, task, run)
-    scored = run_tokens.tell(config, task, run, members)
-    batches = run_tokens.held_out(config, task, run)
-    found = run.once("fourier", lambda: [_single(each, batches, config.threshold, run) for each in members])
+    model, where = find_network(config, run)
+    task = prepare_addition(config, model)
+    members = run_tokens.decompose_task(config, task, run)
+    scored = run_tokens.conclude_tokens(config, task, run, members)
+    batches = run_tokens.draw_held_out(config, task, run)
+    found = run.once(
+        "fourier", lambda: [score_frequencies(each, batches, config.threshold, run) for each in members]
+    )
     sentence = ""
     for module in found[0]:
         rows = [each[module] for each in found]
-        one = report.summarize(rows, "found")
-        beside = {name: report.summarize(rows, name).value for name in ("svd", "rotated", "noise")}
+        one = report.summarize_score(rows, "found")
+        beside = {name: report.summarize_score(rows, name).value for name in ("svd", "rotated", "noise")}
         key = f"{module}/single_frequency"
         run.claim(
             key,
@@ -54,10 +56,10 @@ def modadd(config: ModaddConfig, run: Run) -> None:
         )
     table = [{"member": k, "module": m, **row} for k, each in enumerate(found) for m, row in each.items()]
     run.table("fourier", pd.DataFrame(table))
-    run.verdict(f"{run_tokens.verdict(scored)}{sentence}")
+    run.verdict(f"{run_tokens.tell_tokens(scored)}{sentence}")
 
 
-def _network(config: ModaddConfig, run: Run) -> tuple[nn.Module, str]:
+def find_network(config: ModaddConfig, run: Run) -> tuple[nn.Module, str]:
     path = fetch.find("modular_addition", f"model_{config.network}.pt") if config.network != "none" else None
     if path:
         return load_model(f"file:{path}"), f"published network {config.network}"
@@ -65,15 +67,15 @@ def _network(config: ModaddConfig, run: Run) -> tuple[nn.Module, str]:
     seed = run.derive("target") % 2**31
     state = run.once(
         "target",
-        lambda: lm_targets.train(config.target, (pairs, answers), config.training, seed, "cross_entropy"),
+        lambda: tasks.train_target(config.target, (pairs, answers), config.training, seed, "cross_entropy"),
     )
     model = empty(config.target)
     model.load_state_dict(state)
     return model.eval(), "network trained here"
 
 
-def prepare(config: ModaddConfig, model: nn.Module) -> Task:
-    modulus = modulus_of(model)
+def prepare_addition(config: ModaddConfig, model: nn.Module) -> Task:
+    modulus = find_modulus(model)
     pairs, _ = sequences.modular_addition(modulus)
 
     def draw(generator: torch.Generator) -> Tensor:
@@ -82,27 +84,30 @@ def prepare(config: ModaddConfig, model: nn.Module) -> Task:
     return Task(model, draw, draw, lambda rows: rows.sum(1) % modulus)
 
 
-def modulus_of(model: nn.Module) -> int:
+def find_modulus(model: nn.Module) -> int:
     assert isinstance(model, ModularMlp), f"a {type(model).__name__} has no layers that can be decomposed"
     return model.config.modulus
 
 
-def _single(
+def score_frequencies(
     found: Decomposition, batches: list[Tensor], threshold: float, run: Run
 ) -> dict[str, dict[str, float]]:
     """By module, of living components, singular parts and rotated components."""
-    alive = token_scores.living(found, batches, threshold)
+    alive = answers.find_living(found, batches, threshold)
     embedding = found.model.get_parameter("embed.weight")
-    modulus = modulus_of(found.model)
+    modulus = find_modulus(found.model)
     rows = {}
     for module in found.modules:
         parts = found.components(module)
-        one = fourier.single(parts, embedding, modulus, alive[module] > 0)
+        one = fourier.score_single_frequency(parts, embedding, modulus, alive[module] > 0)
         if one is not None:
             others = {
-                "svd": baselines.svd(parts),
-                "rotated": baselines.rotated(parts, run.generator("rotation")),
+                "svd": baselines.split_singular(parts),
+                "rotated": baselines.rotate_parts(parts, run.generator("rotation")),
             }
-            row = {name: fourier.single(other, embedding, modulus) for name, other in others.items()}
-            rows[module] = {"found": one, **row, "noise": fourier.chance(modulus)}
+            row = {
+                name: fourier.score_single_frequency(other, embedding, modulus)
+                for name, other in others.items()
+            }
+            rows[module] = {"found": one, **row, "noise": fourier.measure_noise_concentration(modulus)}
     return rows

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from digsite.base.intervals import seed_interval
 from digsite.decompose.config import ModelConfig
-from digsite.decompose.core.compare import compare
-from digsite.decompose.core.decomposition import MASKINGS, Decomposition
+from digsite.decompose.core.components import compare
+from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
-from digsite.decompose.core.gating import USED
-from digsite.decompose.core.losses.faithfulness import residual_mean
-from digsite.decompose.core.scene import Scene
+from digsite.decompose.core.gating import count_l0, find_alive
+from digsite.decompose.core.losses.sparsity import average_residual
+from digsite.decompose.core.scene import MASKINGS, Scene
 from digsite.decompose.experiments import showing
 from digsite.decompose.judge import verdict as report
-from digsite.decompose.judge.equal_l0 import rivals
+from digsite.decompose.judge.baselines import make_rivals
+from digsite.decompose.judge.metrics import View
 from digsite.decompose.judge.score import Row
-from digsite.decompose.judge.views import View
 from digsite.decompose.subjects import inputs
 from digsite.models.opening import one_sentence, open_model
 from digsite.record.verdict import cite
@@ -36,34 +36,34 @@ def model(config: ModelConfig, run: Run) -> None:
     for note in opened.notes:
         run.say(note)
     target = opened.answering("be decomposed").eval()
-    sample = inputs.opened_sampler(config.data, opened, target, config.decompose.batch)
-    _try_once(config, target, sample(run.generator("eval", 0)))
+    sample = inputs.sample_opened(config.data, opened, target, config.decompose.batch)
+    try_once(config, target, sample(run.generator("eval", 0)))
     seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
     problem = Problem([target], config.modules, sample, tuple(config.identity), config.output)
     fit = Fit(problem, config.decompose, seeds, device=run.device)
-    for step in run.steps(config.decompose.steps, save=fit.state, load=fit.load):
+    for step in run.steps(config.decompose.steps, save=fit.read_state, load=fit.load_state):
         terms = fit.step(step)
         if step % config.log_every == 0:
             run.log(step, **{f"loss/{name}": float(values.mean()) for name, values in terms.items()})
-    members = [fit.decomposition(k) for k in range(len(seeds))]
+    members = [fit.make_decomposition(k) for k in range(len(seeds))]
     batch = sample(run.generator("eval", 0)).to(run.device)
-    rows = run.once("scores", lambda: [score(found, batch) for found in members])
+    rows = run.once("scores", lambda: [score_output(found, batch) for found in members])
     for key in rows[0]:
         report.claim_score(run, rows, key)
-    _stability(run, members)
+    claim_model_stability(run, members)
     run.table("members", {key: [row[key] for row in rows] for key in rows[0]})
-    showing.keep(run, members)
+    showing.keep_members(run, members)
     view = View(members[0], lambda i: sample(run.generator("eval", i)).to(run.device), 4)
-    showing.views(run, view)
-    showing.measure(run, view, config.metrics)
-    showing.draw(run, view, config.figures)
-    verdict = _verdict(run, rows, members[0])
+    showing.keep_views(run, view)
+    showing.measure_metrics(run, view, config.metrics)
+    showing.draw_figures(run, view, config.figures)
+    verdict = tell_model(run, rows, members[0])
     run.headline(["output_kept", *(f"{module}/stability" for module in members[0].modules[:2])])
     run.verdict(verdict)
 
 
 @torch.no_grad()
-def _try_once(config: ModelConfig, target: nn.Module, batch: Tensor) -> None:
+def try_once(config: ModelConfig, target: nn.Module, batch: Tensor) -> None:
     """The data must be what the model takes: said before the work and in one sentence."""
     with one_sentence(
         f"Running '{config.model}' on {tuple(batch.shape)} of '{config.data}'", "Name data that it takes."
@@ -72,37 +72,37 @@ def _try_once(config: ModelConfig, target: nn.Module, batch: Tensor) -> None:
 
 
 @torch.no_grad()
-def score(found: Decomposition, batch: Tensor) -> Row:
+def score_output(found: Decomposition, batch: Tensor) -> Row:
     """How faithful, how sparse, and how well each masking keeps the output."""
     scene = found.scene(batch)
-    row: Row = {"faithfulness": float(residual_mean(scene.residuals))}
+    row: Row = {"faithfulness": float(average_residual(scene.residuals))}
     for module, g in scene.importance.lower.items():
-        row[f"{module}/ci_l0"] = float((g > USED).sum(-1).float().mean())
-        row[f"{module}/alive_components"] = float((g > USED).flatten(0, -2).any(0).sum())
+        row[f"{module}/ci_l0"] = count_l0(g)
+        row[f"{module}/alive_components"] = float(find_alive(g).sum())
     for masking in MASKINGS:
-        drawn = found.draw(scene, masking, generator=torch.Generator().manual_seed(0))
-        row[f"recon_{masking}"] = float(scene.distance(scene.forward(drawn)))
-    return row | _score_rivals(found, scene)
+        drawn = scene.draw_masks(masking, generator=torch.Generator().manual_seed(0))
+        row[f"recon_{masking}"] = float(scene.compare_output(scene.forward(drawn)))
+    return row | score_output_rivals(found, scene)
 
 
-def _score_rivals(found: Decomposition, scene: Scene) -> Row:
+def score_output_rivals(found: Decomposition, scene: Scene) -> Row:
     """Distance to the target's output with as many parts of rivals, at every position, as are important here.
 
     Any network, an untrained one too, keeps most of its output with enough parts of any kind: only the difference to
     these says that parts were found.
     """
     generator = torch.Generator().manual_seed(0)
-    kept = found.draw(scene, "rounded")
+    kept = scene.draw_masks("rounded")
     everything = {module: mask.new_ones(mask.shape[-1]) for module, mask in kept.parts.items()}
-    made = rivals(found, scene, kept, everything, generator)
+    made = make_rivals(found, scene, kept, everything, generator)
     return {
-        f"recon_rival/{name}": float(other.distance(other.forward(masks)))
+        f"recon_rival/{name}": float(other.compare_output(other.forward(masks)))
         for name, (other, masks) in made.items()
         if name in BESIDE
     }
 
 
-def _stability(run: Run, members: list[Decomposition]) -> None:
+def claim_model_stability(run: Run, members: list[Decomposition]) -> None:
     """Do two seeds find the same components? Beside random directions."""
     if len(members) < 2:
         return
@@ -117,11 +117,11 @@ def _stability(run: Run, members: list[Decomposition]) -> None:
         )
 
 
-def _verdict(run: Run, rows: list[Row], found: Decomposition) -> str:
-    zero = report.summarize(rows, "recon_zero").value
-    over = seed_interval(_kept_shares(rows, "recon_rounded"), "median", most=1.0)
+def tell_model(run: Run, rows: list[Row], found: Decomposition) -> str:
+    zero = report.summarize_score(rows, "recon_zero").value
+    over = seed_interval(list_kept_shares(rows, "recon_rounded"), "median", most=1.0)
     beside = {
-        words: seed_interval(_kept_shares(rows, f"recon_rival/{name}"), "median", most=1.0).value
+        words: seed_interval(list_kept_shares(rows, f"recon_rival/{name}"), "median", most=1.0).value
         for name, words in BESIDE.items()
     }
     run.claim(
@@ -152,6 +152,6 @@ def _verdict(run: Run, rows: list[Row], found: Decomposition) -> str:
     return f"{text} So these parts keep no more than directions that know nothing of what the network does."
 
 
-def _kept_shares(rows: list[Row], key: str) -> list[float]:
+def list_kept_shares(rows: list[Row], key: str) -> list[float]:
     """For each seed, how much of the output that all parts off destroy is left."""
     return [1 - row[key] / max(row["recon_zero"], 1e-30) for row in rows]

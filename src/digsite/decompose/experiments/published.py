@@ -14,7 +14,7 @@ from digsite.base.intervals import seed_interval
 from digsite.decompose.config import SpdPublishedConfig
 from digsite.decompose.core.decomposition import Components
 from digsite.decompose.judge import baselines
-from digsite.decompose.judge.score import matches
+from digsite.decompose.judge.score import match_true_columns
 from digsite.decompose.subjects import targets
 from digsite.figures import scatter
 from digsite.record.verdict import cite
@@ -49,7 +49,7 @@ def published(config: SpdPublishedConfig, run: Run) -> None:
         claim_margin(run, row, table[table["model"] == row.name])  # pyright: ignore[reportArgumentType]
     run.figure(
         "margin",
-        picture(table),
+        draw_margin(table),
         table,
         caption="Cosine that random parts reach against the printed one; on the line the table says nothing.",
     )
@@ -68,18 +68,18 @@ def draw_random(config: SpdPublishedConfig, run: Run, row: Printed) -> list[dict
     """Per trained target: the best cosine of as many random parts, and that of singular vectors; means over features."""
     found = []
     target = config.targets[row.name]
-    for k, model in enumerate(targets.train(target, [config.seed + k for k in range(config.seeds)])):
+    for k, model in enumerate(targets.train_targets(target, [config.seed + k for k in range(config.seeds)])):
         weight = model.get_parameter("linear1.weight").detach().T  # (features, hidden)
         generator = run.generator(f"random-{row.name}", k)
         drawn = random_parts(weight, row.parts, generator)
-        svd = baselines.svd(drawn)
+        svd = baselines.split_singular(drawn)
         found.append(
             {
                 "model": row.name,
                 "printed": row.cosine,
                 "seed": k,
-                "random": matches(drawn)["mmcs"],
-                "svd": matches(svd)["mmcs"],
+                "random": match_true_columns(drawn)["mmcs"],
+                "svd": match_true_columns(svd)["mmcs"],
             }
         )
         run.let_signals_in(k + 1)
@@ -118,7 +118,7 @@ def claim_margin(run: Run, row: Printed, table: pd.DataFrame) -> None:
     )
 
 
-def picture(table: pd.DataFrame) -> object:
+def draw_margin(table: pd.DataFrame) -> object:
     groups = {
         str(name): (part["random"], part["printed"]) for name, part in table.groupby("model", sort=False)
     }

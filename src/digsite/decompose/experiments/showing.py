@@ -9,10 +9,9 @@ import torch
 
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import scan_family
-from digsite.decompose.core.decomposition import Decomposition
-from digsite.decompose.core.storage import contents
-from digsite.decompose.judge import effects
-from digsite.decompose.judge.views import View
+from digsite.decompose.core.decomposition import Decomposition, list_contents
+from digsite.decompose.judge import answers
+from digsite.decompose.judge.metrics import View
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
 PROMPTS, COMPONENTS = 4, 120  # that the dashboard can switch off, one at a time
 
 
-def keep(run: Run, members: list[Decomposition]) -> None:
+def keep_members(run: Run, members: list[Decomposition]) -> None:
     """Every member as a file that `Decomposition.load` reads; the first under the plain name."""
     for k, found in enumerate(members):
-        tensors, metadata = contents(found)
+        tensors, metadata = list_contents(found)
         run.tensors("decomposition" if k == 0 else f"member-{k}", tensors, metadata)
 
 
-def views(run: Run, view: View) -> None:
+def keep_views(run: Run, view: View) -> None:
     """How much each component is used and what for, for the dashboard; `view` looks at the first member."""
     tensors = {f"mean/{module}": values.mean(dim=0) for module, values in view.importance.items()}
     if view.n_features:
@@ -54,36 +53,35 @@ def keep_effects(run: Run, view: View) -> None:
     """What leaving out one component changes on a few prompts; the dashboard has no model to ask."""
     prompts = view.sample(0)[:PROMPTS]
     scene = view.found.scene(prompts)
-    answers = effects.first_answers(scene)
-    tensors, said = {"prompts": prompts, "answers": answers}, [prompts, answers]
+    first = answers.find_first_answers(scene)
+    tensors, shown = {"prompts": prompts, "answers": first}, [prompts, first]
     for module in view.found.modules:
-        numbers = effects.most_used(scene, module, COMPONENTS)
-        found = effects.of_components(scene, module, numbers)
+        numbers = answers.rank_most_used(scene, module, COMPONENTS)
+        found = answers.measure_effects(scene, module, numbers)
         tensors |= {f"kl/{module}": found.kl, f"numbers/{module}": numbers, f"first/{module}": found.first}
-        said.append(found.first)
+        shown.append(found.first)
     run.tensors("effects", tensors)
-    tokens = torch.cat([each.flatten() for each in said]).unique().tolist()
+    tokens = torch.cat([each.flatten() for each in shown]).unique().tolist()
     run.json("words", {str(token): view.words(token) for token in tokens})
 
 
-def measure(run: Run, view: View, chosen: Mapping[str, Any]) -> dict[str, float]:
+def measure_metrics(run: Run, view: View, chosen: Mapping[str, Any]) -> dict[str, float]:
     """Metrics by name, each with its settings; a table of all numbers."""
     members = scan_family("digsite.decompose.judge.metrics")
     measured: dict[str, float] = {}
     for name, settings in chosen.items():
         if name not in members:
             raise UsageError(f"'{name}' is not a metric. {name_nearest(name, members)}")
-        measured |= members[name].compute(members[name].Settings(**(settings or {})), view)
+        measured |= members[name](**(settings or {})).measure(view)
     if measured:
         run.table("metrics", {"metric": list(measured), "value": list(measured.values())})
     return measured
 
 
-def draw(run: Run, view: View, names: Sequence[str]) -> None:
+def draw_figures(run: Run, view: View, names: Sequence[str]) -> None:
     members = scan_family("digsite.decompose.figures")
     for name in names:
         if name not in members:
             raise UsageError(f"'{name}' is not a figure. {name_nearest(name, members)}")
         member = members[name]
-        data = member.data(view) if hasattr(member, "data") else None
-        run.figure(name, member.draw(view), data, caption=member.CAPTION)
+        run.figure(name, member.draw_figure(view), member.list_data(view), caption=member.CAPTION)

@@ -16,8 +16,8 @@ from digsite.decompose.core.fit import Fit, Problem, Vary
 from digsite.decompose.experiments import showing
 from digsite.decompose.judge import baselines, score
 from digsite.decompose.judge import verdict as report
+from digsite.decompose.judge.metrics import View
 from digsite.decompose.judge.score import Row
-from digsite.decompose.judge.views import View
 from digsite.decompose.subjects import targets
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Group:
 
     @property
     def seeds(self) -> list[int]:
-        return seeds_of(self.config, self.run)
+        return list_seeds(self.config, self.run)
 
     @property
     def names(self) -> list[int]:
@@ -63,7 +63,7 @@ class Group:
         return range(self.first, self.first + len(self.models))
 
 
-def seeds_of(config: ToyConfig, run: Run) -> list[int]:
+def list_seeds(config: ToyConfig, run: Run) -> list[int]:
     return [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
 
 
@@ -73,40 +73,40 @@ def toy(config: ToyConfig, run: Run) -> None:
 
 def toys(configs: list[ToyConfig], runs: list[Run]) -> None:
     """Runs that differ by seed, loss coefficients or learning rate, in one stacked program; each as if alone."""
-    trained = iter(trained_targets(configs, runs))
+    trained = iter(train_all_targets(configs, runs))
     groups = []
     for config, run in zip(configs, runs, strict=True):
-        blank = [targets.untrained(config.target, config.seed)] if config.untrained else []
+        blank = [targets.build_untrained(config.target, config.seed)] if config.untrained else []
         groups.append(Group(config, run, [*islice(trained, config.seeds), *blank]))
-    place(groups)
-    fit = stack(groups)
-    check(fit, groups[0], 0)  # a truth that the modules cannot have is refused before the first step
-    train(fit, groups)
+    place_groups(groups)
+    fit = stack_groups(groups)
+    check_group(fit, groups[0], 0)  # a truth that the modules cannot have is refused before the first step
+    train_groups(fit, groups)
     for group in groups:
-        conclude(fit, group)
+        conclude_group(fit, group)
 
 
-def trained_targets(configs: list[ToyConfig], runs: list[Run]) -> list[nn.Module]:
+def train_all_targets(configs: list[ToyConfig], runs: list[Run]) -> list[nn.Module]:
     """All of them are trained at once, and kept by the first run."""
     target = configs[0].target
-    seeds = [seed for config, run in zip(configs, runs, strict=True) for seed in seeds_of(config, run)]
-    states = runs[0].once("targets", lambda: [m.state_dict() for m in targets.train(target, seeds)])
-    models = [targets.untrained(target, 0) for _ in states]
+    seeds = [seed for config, run in zip(configs, runs, strict=True) for seed in list_seeds(config, run)]
+    states = runs[0].once("targets", lambda: [m.state_dict() for m in targets.train_targets(target, seeds)])
+    models = [targets.build_untrained(target, 0) for _ in states]
     for model, state in zip(models, states, strict=True):
         model.load_state_dict(state)
     return models
 
 
-def place(groups: list[Group]) -> None:
+def place_groups(groups: list[Group]) -> None:
     """Where the members of each run are in the stack."""
     n = 0
     for group in groups:
         group.first, n = n, n + len(group.models)
 
 
-def stack(groups: list[Group]) -> Fit:
+def stack_groups(groups: list[Group]) -> Fit:
     config, run = groups[0].config, groups[0].run
-    sample = targets.sampler(config.target, config.decompose.batch)
+    sample = targets.sample_features(config.target, config.decompose.batch)
     owners = [group.config.decompose for group in groups for _ in group.models]
     vary = None
     if any(own != config.decompose for own in owners):
@@ -117,44 +117,44 @@ def stack(groups: list[Group]) -> Fit:
     return Fit(Problem(models, config.modules, sample), config.decompose, names, vary=vary, device=run.device)
 
 
-def train(fit: Fit, groups: list[Group]) -> None:
+def train_groups(fit: Fit, groups: list[Group]) -> None:
     """All members step together; the members of a run may stop together."""
     config, leader = groups[0].config, groups[0].run
 
     def save() -> dict[str, Any]:
-        return {"fit": fit.state(), "groups": [[g.course, g.kept, g.stacked] for g in groups]}
+        return {"fit": fit.read_state(), "groups": [[g.course, g.kept, g.stacked] for g in groups]}
 
     def load(state: dict[str, Any]) -> None:
         for group, stored in zip(groups, state["groups"], strict=True):
             group.course, group.kept, _ = stored
-        restack(fit, groups, [stacked for _, _, stacked in state["groups"]])
-        fit.load(state["fit"])
+        restack_groups(fit, groups, [stacked for _, _, stacked in state["groups"]])
+        fit.load_state(state["fit"])
 
     for step in leader.steps(config.decompose.steps, save=save, load=load):
         terms = fit.step(step)
         for group in groups:
             if group.kept is None:
-                follow(fit, group, step, terms)
+                follow_group(fit, group, step, terms)
         going = [group.kept is None for group in groups]
         if not any(going):
             break
         left = sum(len(g.models) for g, goes in zip(groups, going, strict=True) if goes)
         # Each size of the stack costs a compilation where steps are compiled: then it is halved and not thinned out.
         if left < len(fit.seeds) and (2 * left <= len(fit.seeds) or not fit.is_compiled):
-            restack(fit, groups, going)
+            restack_groups(fit, groups, going)
 
 
-def restack(fit: Fit, groups: list[Group], stays: list[bool]) -> None:
+def restack_groups(fit: Fit, groups: list[Group], stays: list[bool]) -> None:
     """Runs that have stopped leave the stack."""
     inside = [group for group, stay in zip(groups, stays, strict=True) if stay]
     if len(inside) < sum(group.stacked for group in groups):
-        fit.keep([k for group in inside for k in group.members])
+        fit.keep_members([k for group in inside for k in group.members])
     for group, stay in zip(groups, stays, strict=True):
         group.stacked = stay
-    place(inside)
+    place_groups(inside)
 
 
-def follow(fit: Fit, group: Group, step: int, terms: dict[str, Tensor]) -> None:
+def follow_group(fit: Fit, group: Group, step: int, terms: dict[str, Tensor]) -> None:
     """One run's journal and its scores against the truth; its parameters are kept where it stops."""
     config, run = group.config, group.run
     run.progress.step(step + 1)
@@ -164,14 +164,14 @@ def follow(fit: Fit, group: Group, step: int, terms: dict[str, Tensor]) -> None:
         )
     if (step + 1) % config.check_every and step + 1 < config.decompose.steps:
         return
-    group.course.append(check(fit, group, step + 1))
+    group.course.append(check_group(fit, group, step + 1))
     run.log(step, **{key: value for key, value in group.course[-1].items() if key != "step"})
-    if why := reason_to_stop(group.course, config.stop):
+    if why := find_reason_to_stop(group.course, config.stop):
         run.say(f"{why}: stopped after {step + 1} steps.")
-        group.kept = [fit.member(k) for k in group.members]
+        group.kept = [fit.read_member(k) for k in group.members]
 
 
-def reason_to_stop(course: list[Row], stop: EarlyStop) -> str:
+def find_reason_to_stop(course: list[Row], stop: EarlyStop) -> str:
     """Recovered at the last checks, or no fewer errors than before them; empty to go on."""
     if (
         stop.checks
@@ -189,20 +189,20 @@ def reason_to_stop(course: list[Row], stop: EarlyStop) -> str:
     return ""
 
 
-def conclude(fit: Fit, group: Group) -> None:
+def conclude_group(fit: Fit, group: Group) -> None:
     config, run = group.config, group.run
-    params = group.kept or [fit.member(k) for k in group.members]
-    members = [fit.on(model, own) for model, own in zip(group.models, params, strict=True)]
-    rows = run.once("scores", lambda: [_score(each, config, run) for each in members])
-    tell(config, run, members, rows, group.course)
+    params = group.kept or [fit.read_member(k) for k in group.members]
+    members = [fit.make_on_model(model, own) for model, own in zip(group.models, params, strict=True)]
+    rows = run.once("scores", lambda: [score_member(each, config, run) for each in members])
+    tell_toys(config, run, members, rows, group.course)
 
 
-def check(fit: Fit, group: Group, step: int) -> Row:
+def check_group(fit: Fit, group: Group, step: int) -> Row:
     """Pattern errors of a run's members, in the middle of training."""
     config, errors = group.config, []
     for k in group.members[: config.seeds]:
-        probes = score.probe_importance(fit.decomposition(k), config.target.model.n_features)
-        errors.append(sum(score.pattern_errors(probes, config.truth, config.stop.tolerance).values()))
+        probes = score.probe_importance(fit.make_decomposition(k), config.target.model.n_features)
+        errors.append(sum(score.count_pattern_errors(probes, config.truth, config.stop.tolerance).values()))
     n = len(errors)
     return {
         "step": step,
@@ -212,37 +212,41 @@ def check(fit: Fit, group: Group, step: int) -> Row:
     }
 
 
-def _score(found: Decomposition, config: ToyConfig, run: Run) -> Row:
-    batch = targets.sampler(config.target, config.decompose.batch)(run.generator("eval", 0)).to(run.device)
-    return score.score(found, config.truth, batch, config.target.model.n_features)
+def score_member(found: Decomposition, config: ToyConfig, run: Run) -> Row:
+    batch = targets.sample_features(config.target, config.decompose.batch)(run.generator("eval", 0)).to(
+        run.device
+    )
+    return score.score_toy(found, config.truth, batch, config.target.model.n_features)
 
 
-def tell(
+def tell_toys(
     config: ToyConfig, run: Run, members: list[Decomposition], rows: list[Row], course: list[Row]
 ) -> None:
     shown, own = members[0], rows[: config.seeds]
-    nulls = null_scores(shown, config, run)
+    nulls = score_trivial(shown, config, run)
     if config.untrained:
         nulls |= {f"{key}/untrained": value for key, value in rows[-1].items()}
-    rivals = rivals_of(nulls)
+    rivals = sort_rivals(nulls)
     for key in own[0]:
-        _claim(run, own, key, rivals)
+        claim_toy_score(run, own, key, rivals)
     found_in = next((m for m in shown.modules if f"{m}/mmcs" in rivals), None)
     run.headline(
         ["recovered_0.2", "error_0.2", "features_recovered", *([f"{found_in}/mmcs"] if found_in else [])]
     )
-    run.verdict(report.verdict(own, shown.modules, rivals), on=["*/mmcs", "*/ml2r", "*/alive_components"])
+    run.verdict(
+        report.tell_recovery(own, shown.modules, rivals), on=["*/mmcs", "*/ml2r", "*/alive_components"]
+    )
     run.table(
         "members", {"member": list(range(len(rows))), **{key: [row[key] for row in rows] for key in rows[0]}}
     )
     run.table("nulls", {"name": list(nulls), "value": list(nulls.values())})
     if course:
         run.table("course", {key: [row[key] for row in course] for key in course[0]})
-    showing.keep(run, members[: config.seeds])
-    show(config, run, shown, course)
+    showing.keep_members(run, members[: config.seeds])
+    show_toys(config, run, shown, course)
 
 
-def rivals_of(nulls: dict[str, float]) -> dict[str, dict[str, float]]:
+def sort_rivals(nulls: dict[str, float]) -> dict[str, dict[str, float]]:
     """By score, what the trivial decompositions reach."""
     found: dict[str, dict[str, float]] = {}
     for name, value in nulls.items():
@@ -252,7 +256,7 @@ def rivals_of(nulls: dict[str, float]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _claim(run: Run, rows: list[Row], key: str, rivals: dict[str, dict[str, float]]) -> None:
+def claim_toy_score(run: Run, rows: list[Row], key: str, rivals: dict[str, dict[str, float]]) -> None:
     """Hits and errors without a rival stand beside what no trained part could miss: nothing found, all wrong."""
     beside: dict[str, Any] = {"rivals": rivals.get(key, {})}
     if key == "recovered_0.2" and not beside["rivals"]:
@@ -260,24 +264,24 @@ def _claim(run: Run, rows: list[Row], key: str, rivals: dict[str, dict[str, floa
     report.claim_score(run, rows, key, **beside)
 
 
-def null_scores(found: Decomposition, config: ToyConfig, run: Run) -> dict[str, float]:
+def score_trivial(found: Decomposition, config: ToyConfig, run: Run) -> dict[str, float]:
     """Scores of trivial decompositions of the same weights: singular vectors, rotated components."""
     nulls: dict[str, float] = {}
     trivial: dict[str, Callable[[Components], Components]] = {
-        "svd": baselines.svd,
-        "rotated": lambda parts: baselines.rotated(parts, run.generator("rotation")),
+        "svd": baselines.split_singular,
+        "rotated": lambda parts: baselines.rotate_parts(parts, run.generator("rotation")),
     }
     for module in found.modules:
-        view = score.feature_view(found, module, config.target.model.n_features)
+        view = score.view_features(found, module, config.target.model.n_features)
         if view is not None:
             for name, make in trivial.items():
-                scores = score.matches(make(view))
+                scores = score.match_true_columns(make(view))
                 nulls |= {f"{module}/{key}/{name}": value for key, value in scores.items()}
     return nulls
 
 
-def show(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -> None:
-    sample = targets.sampler(config.target, config.decompose.batch)
+def show_toys(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -> None:
+    sample = targets.sample_features(config.target, config.decompose.batch)
     view = View(
         found,
         lambda i: sample(run.generator("eval", i)).to(run.device),
@@ -286,6 +290,6 @@ def show(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -
         config.truth,
         course=course,
     )
-    showing.views(run, view)
-    showing.measure(run, view, config.metrics)
-    showing.draw(run, view, config.figures)
+    showing.keep_views(run, view)
+    showing.measure_metrics(run, view, config.metrics)
+    showing.draw_figures(run, view, config.figures)

@@ -8,19 +8,19 @@ from torch import Tensor
 from digsite.decompose.core.decomposition import Components
 
 
-def concentration(profile: Tensor) -> Tensor:
+def measure_concentration(profile: Tensor) -> Tensor:
     """Per column of (p, n): the share of the power, without the mean, at its strongest frequency."""
     power = torch.fft.rfft(profile.double() - profile.double().mean(0), dim=0).abs().square()[1:]
     return power.max(0).values / power.sum(0).clamp_min(1e-30)
 
 
-def frequency(profile: Tensor) -> Tensor:
+def find_frequency(profile: Tensor) -> Tensor:
     """Per column the strongest frequency, from 1."""
     power = torch.fft.rfft(profile.double() - profile.double().mean(0), dim=0).abs().square()[1:]
     return power.argmax(0) + 1
 
 
-def profiles(parts: Components, embedding: Tensor, modulus: int) -> list[Tensor]:
+def list_profiles(parts: Components, embedding: Tensor, modulus: int) -> list[Tensor]:
     """What the parts read or write, as functions (p, C) of the first and the second number or of the answer."""
     n_in, n_out = parts.weight.shape
     width = embedding.shape[1]
@@ -33,16 +33,20 @@ def profiles(parts: Components, embedding: Tensor, modulus: int) -> list[Tensor]
     return []
 
 
-def single(parts: Components, embedding: Tensor, modulus: int, kept: Tensor | None = None) -> float | None:
+def score_single_frequency(
+    parts: Components, embedding: Tensor, modulus: int, kept: Tensor | None = None
+) -> float | None:
     """Mean concentration over the kept components and over the numbers that they read; none where nothing is known."""
-    found = profiles(parts, embedding, modulus)
+    found = list_profiles(parts, embedding, modulus)
     if not found:
         return None
-    values = torch.stack([concentration(profile) for profile in found]).mean(0)
+    values = torch.stack([measure_concentration(profile) for profile in found]).mean(0)
     chosen = values if kept is None else values[kept]
     return float(chosen.mean()) if len(chosen) else 0.0
 
 
-def chance(modulus: int, n: int = 2000) -> float:
+def measure_noise_concentration(modulus: int, n: int = 2000) -> float:
     """The same of white noise."""
-    return float(concentration(torch.randn(modulus, n, generator=torch.Generator().manual_seed(0))).mean())
+    return float(
+        measure_concentration(torch.randn(modulus, n, generator=torch.Generator().manual_seed(0))).mean()
+    )

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 
-def summarize(rows: Sequence[Row], key: str) -> Interval:
+def summarize_score(rows: Sequence[Row], key: str) -> Interval:
     """A score over members with the interval of its kind: hits exactly, counts and everything else by the median."""
-    least, most = possible(key)
-    return seed_interval([row[key] for row in rows], kind_of(key), least=least, most=most)
+    least, most = bound_score(key)
+    return seed_interval([row[key] for row in rows], kind_of_score(key), least=least, most=most)
 
 
-def possible(key: str) -> tuple[float, float]:
+def bound_score(key: str) -> tuple[float, float]:
     """The least and the most that a value of this name can be; intervals end there."""
     parts = set(key.split("/"))
     if parts & SIGNED:
@@ -30,7 +30,7 @@ def possible(key: str) -> tuple[float, float]:
     return 0.0, 1.0 if parts & SHARES or key.startswith("recovered") else math.inf
 
 
-def kind_of(key: str) -> str:
+def kind_of_score(key: str) -> str:
     """Of a score by name: which interval it has, and how it is written."""
     name = key.rpartition("/")[2]
     if name.startswith("recovered") or name == "features_recovered":
@@ -56,7 +56,7 @@ TITLES = {
 }
 
 
-def title_of(key: str) -> str:
+def title_of_score(key: str) -> str:
     module, _, name = key.rpartition("/")
     title = TITLES.get(name, "")
     return f"{title}, {module}" if title and module else title
@@ -71,15 +71,17 @@ def claim_score(run: Run, rows: Sequence[Row], key: str, **beside: Any) -> Inter
 
     `beside`: null, null_is, rivals or note, as `Run.claim` takes them.
     """
-    over = summarize(rows, key)
+    over = summarize_score(rows, key)
     name = key.rpartition("/")[2]
-    better = "lower" if name.startswith(LOWER) else "" if kind_of(key) == "count" else "higher"
-    more = {"title": title_of(key), "better": better, **beside}
-    run.claim(key, over.value, interval=over, kind=kind_of(key), **more)
+    better = "lower" if name.startswith(LOWER) else "" if kind_of_score(key) == "count" else "higher"
+    more = {"title": title_of_score(key), "better": better, **beside}
+    run.claim(key, over.value, interval=over, kind=kind_of_score(key), **more)
     return over
 
 
-def verdict(rows: Sequence[Row], modules: Sequence[str], rivals: Mapping[str, Mapping[str, float]]) -> str:
+def tell_recovery(
+    rows: Sequence[Row], modules: Sequence[str], rivals: Mapping[str, Mapping[str, float]]
+) -> str:
     """Recovery and pattern error lead; the cosine stands beside its strongest rival, which in a plane is nearly one."""
     first = (
         f"Exactly the known parts were found in {cite('recovered_0.2', 'hits')} of {cite('recovered_0.2', 'n')} seeds; "

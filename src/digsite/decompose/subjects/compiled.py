@@ -177,7 +177,7 @@ def load_program(reference: str | Path, *, most_inputs: int = MOST_INPUTS) -> Co
         weights = load_file(stem.with_suffix(".safetensors"))
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise DigsiteError(f"The program '{stem}' cannot be read: {error}.") from None
-    model = CompiledTransformer(_checked(truth, weights, stem.name))
+    model = CompiledTransformer(check_program(truth, weights, stem.name))
     model.load_state_dict(weights)
     domain, is_whole = enumerate_domain(truth, most_inputs)
     return CompiledProgram(stem.name, model, truth, torch.eye(truth["width"]), domain, is_whole)
@@ -267,7 +267,7 @@ def enumerate_domain(truth: dict[str, Any], most: int) -> tuple[tuple[Tensor, ..
     return tuple(found), is_whole
 
 
-def _checked(truth: dict[str, Any], weights: dict[str, Tensor], name: str) -> dict[str, Any]:
+def check_program(truth: dict[str, Any], weights: dict[str, Tensor], name: str) -> dict[str, Any]:
     """A file that does not match its truth is answered before anything is built."""
     needed = (
         "matrices",

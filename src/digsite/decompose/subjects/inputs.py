@@ -24,12 +24,12 @@ MOST_ROWS = 4096
 TOKEN_KINDS = ("causal", "masked", "encoder", "encoder-decoder")
 
 
-def opened_sampler(name: str, opened: Opened, model: nn.Module, batch: int) -> Sampler:
+def sample_opened(name: str, opened: Opened, model: nn.Module, batch: int) -> Sampler:
     """Inputs for a model that was opened by reference: also `text:CORPUS` for what reads tokens, and images in the
     size, the channels and the scale that its folder asks for.
     """
     if name.startswith(TEXT):
-        return as_sampler(text_rows(name.removeprefix(TEXT), opened), batch)
+        return make_sampler(read_text_rows(name.removeprefix(TEXT), opened), batch)
     if opened.kind in TOKEN_KINDS and not name.endswith(".npy") and not name.startswith("py:"):
         raise UsageError(
             f"'{opened.reference}' reads token ids, and '{name}' is none.",
@@ -41,11 +41,11 @@ def opened_sampler(name: str, opened: Opened, model: nn.Module, batch: int) -> S
             raise UsageError(
                 f"'{name}' is not what '{opened.reference}' takes.", hint="Give --data FILE.npy or images."
             )
-        return as_sampler(next(iter(found.values())), batch)
-    return sampler(name, model, batch)
+        return make_sampler(next(iter(found.values())), batch)
+    return sample_named(name, model, batch)
 
 
-def text_rows(corpus: str, opened: Opened) -> Tensor:
+def read_text_rows(corpus: str, opened: Opened) -> Tensor:
     """Rows of token ids from a corpus or a text file, by the model's own tokenizer."""
     if opened.kind not in TOKEN_KINDS:
         raise UsageError(f"'{opened.reference}' reads no text.", hint="Give --data instead of --text.")
@@ -59,23 +59,23 @@ def text_rows(corpus: str, opened: Opened) -> Tensor:
     return rows[:MOST_ROWS]
 
 
-def sampler(name: str, model: nn.Module, batch: int) -> Sampler:
+def sample_named(name: str, model: nn.Module, batch: int) -> Sampler:
     """`gaussian`, `uniform`, `digits` and other image sets, `x.npy`, or `py:module:name` (a tensor or a function)."""
     if name in ("gaussian", "uniform"):
-        return _random(name, _width(model), batch)
+        return sample_random(name, find_width(model), batch)
     if name.startswith("py:"):
-        return as_sampler(_own(name.removeprefix("py:")), batch)
+        return make_sampler(find_own_data(name.removeprefix("py:")), batch)
     if name.endswith(".npy"):
-        return as_sampler(_rows(Path(name)), batch)
-    return as_sampler(_images(name, model), batch)
+        return make_sampler(load_rows(Path(name)), batch)
+    return make_sampler(load_images(name, model), batch)
 
 
-def _random(name: str, width: int, batch: int) -> Sampler:
+def sample_random(name: str, width: int, batch: int) -> Sampler:
     draw = torch.randn if name == "gaussian" else torch.rand
     return lambda generator: draw(batch, width, generator=generator)
 
 
-def _width(model: nn.Module) -> int:
+def find_width(model: nn.Module) -> int:
     first = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
     if first is None:
         raise UsageError(
@@ -85,7 +85,7 @@ def _width(model: nn.Module) -> int:
     return first.in_features
 
 
-def _own(target: str) -> object:
+def find_own_data(target: str) -> object:
     """A tensor, or a function that one generator is enough for."""
     found = find_object(target)
     if callable(found):
@@ -99,7 +99,7 @@ def _own(target: str) -> object:
     return found
 
 
-def _rows(path: Path) -> Tensor:
+def load_rows(path: Path) -> Tensor:
     if not path.is_file():
         raise NotFound(f"There is no file '{path}'.")
     with one_sentence(f"Reading '{path}'"):
@@ -110,7 +110,7 @@ def _rows(path: Path) -> Tensor:
     return rows.float() if rows.is_floating_point() else rows.long()
 
 
-def _images(name: str, model: nn.Module) -> Tensor:
+def load_images(name: str, model: nn.Module) -> Tensor:
     """Flat where the model begins with a dense layer."""
     from digsite.data import load, names
 
@@ -123,26 +123,26 @@ def _images(name: str, model: nn.Module) -> Tensor:
     return x.flatten(1) if isinstance(first, nn.Linear) else x
 
 
-def as_sampler(data: Any, batch: int) -> Sampler:
+def make_sampler(data: Any, batch: int) -> Sampler:
     """A function from a generator to one batch."""
     if isinstance(data, Mapping):
-        data = _inputs(data)
+        data = pick_inputs(data)
     if isinstance(data, Tensor):
         return lambda generator: data[torch.randint(len(data), (min(batch, len(data)),), generator=generator)]
     if callable(data):
         return cast("Sampler", data)
     if isinstance(data, Sequence) and data:
-        return lambda generator: _inputs(data[int(torch.randint(len(data), (), generator=generator))])
+        return lambda generator: pick_inputs(data[int(torch.randint(len(data), (), generator=generator))])
     if isinstance(data, Iterable):
-        stream = _endless(data)
-        return lambda generator: _inputs(next(stream))
+        stream = repeat_endlessly(data)
+        return lambda generator: pick_inputs(next(stream))
     raise UsageError(
         f"data is a {type(data).__name__}.",
         hint="Give a tensor, an iterable of batches, or a function of a generator.",
     )
 
 
-def _endless(data: Iterable[Any]) -> Iterator[Any]:
+def repeat_endlessly(data: Iterable[Any]) -> Iterator[Any]:
     """Start again at the end, as a loader does each epoch."""
     while True:
         empty = True
@@ -156,7 +156,7 @@ def _endless(data: Iterable[Any]) -> Iterator[Any]:
             )
 
 
-def _inputs(item: Any) -> Tensor:
+def pick_inputs(item: Any) -> Tensor:
     """Loaders give tensors, (inputs, labels), or dictionaries of a tokenizer or an image processor."""
     if not isinstance(item, Mapping):
         return item[0] if isinstance(item, tuple | list) else item

@@ -13,7 +13,7 @@ from digsite.base.streams import derive_seed
 from digsite.config import Config
 from digsite.data.sequences import SparseFeatures, batch, resid_targets
 from digsite.decompose.config import ToyTarget
-from digsite.decompose.core.products import Products
+from digsite.decompose.core.target import Products
 from digsite.models import build
 from digsite.models.architectures.dense import ResidLayer, ResidMlp
 from digsite.train import Member, Stream, train_ensemble
@@ -21,7 +21,7 @@ from digsite.train import Member, Stream, train_ensemble
 PROBE = 0.75  # one feature at a time is switched on at this value
 
 
-def sampler(target: ToyTarget, n: int) -> Callable[[torch.Generator], Tensor]:
+def sample_features(target: ToyTarget, n: int) -> Callable[[torch.Generator], Tensor]:
     """Batches of `n` inputs as the target was trained on."""
     features = SparseFeatures(
         n_features=target.model.n_features,
@@ -34,18 +34,18 @@ def sampler(target: ToyTarget, n: int) -> Callable[[torch.Generator], Tensor]:
     return lambda generator: batch(features, n, generator)
 
 
-def ideal(target: ToyTarget, x: Tensor) -> Tensor:
+def answer_ideally(target: ToyTarget, x: Tensor) -> Tensor:
     """What the target is trained to answer."""
     return x if target.model.kind == "tms" else resid_targets(x)
 
 
-def train(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
+def train_targets(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
     """One sound target per seed; a defective one is trained again from another start, and refused in the end."""
     found: dict[int, nn.Module] = {}
     for attempt in range(target.attempts):
         left = [seed for seed in seeds if seed not in found]
         starts = [derive_seed(seed, "target", attempt) % 2**31 for seed in left]
-        trained = _train_once(target, starts) if left else []
+        trained = train_once(target, starts) if left else []
         found |= {seed: model for seed, model in zip(left, trained, strict=True) if is_sound(target, model)}
     if missing := [seed for seed in seeds if seed not in found]:
         raise DigsiteError(
@@ -55,8 +55,8 @@ def train(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
     return [found[seed] for seed in seeds]
 
 
-def untrained(target: ToyTarget, seed: int) -> nn.Module:
-    return separate(build(target.model, derive_seed(seed, "untrained") % 2**31))
+def build_untrained(target: ToyTarget, seed: int) -> nn.Module:
+    return untie_maps(build(target.model, derive_seed(seed, "untrained") % 2**31))
 
 
 class Batches:
@@ -67,7 +67,7 @@ class Batches:
     def __init__(self, target: ToyTarget) -> None:
         self.target = target
         self.n = max(1, self.AT_ONCE // (target.batch * target.model.n_features))
-        self.draw = sampler(target, self.n * target.batch)
+        self.draw = sample_features(target, self.n * target.batch)
         self.drawn: dict[int, tuple[int, Tensor, Tensor]] = {}
 
     def __call__(self, step: int, member: Member) -> tuple[Tensor, Tensor]:
@@ -75,12 +75,12 @@ class Batches:
         if self.drawn.get(member.order, (-1,))[0] != block:
             x = self.draw(torch.Generator().manual_seed(derive_seed(member.order, "data", block)))
             x = x.reshape(self.n, self.target.batch, -1)
-            self.drawn[member.order] = (block, x, ideal(self.target, x))
+            self.drawn[member.order] = (block, x, answer_ideally(self.target, x))
         _, x, y = self.drawn[member.order]
         return x[place], y[place]
 
 
-def _train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
+def train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
     recipe = Member(
         optimizer="adamw",
         lr=target.lr,
@@ -92,12 +92,12 @@ def _train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
 
     members = [replace(recipe, seed=start) for start in starts]
     done = train_ensemble(
-        lambda: _start(target.model), Stream(Batches(target), per_member=True), members, loss="mse"
+        lambda: start_target(target.model), Stream(Batches(target), per_member=True), members, loss="mse"
     )
-    return [separate(done.ensemble.module(k)) for k in range(len(starts))]
+    return [untie_maps(done.ensemble.module(k)) for k in range(len(starts))]
 
 
-def _start(model: Config) -> nn.Module:
+def start_target(model: Config) -> nn.Module:
     """Draws from torch's generator, which the trainer has seeded for the member."""
     made = build(model, int(torch.randint(2**31, ())))
     return _Narrow.of(made) if isinstance(made, ResidMlp) and not made.config.bias else made
@@ -126,23 +126,39 @@ class _Narrow(ResidMlp):
         return model
 
 
-def separate(model: nn.Module) -> nn.Module:
+def untie_maps(model: nn.Module) -> nn.Module:
     """Tied maps become two layers with equal numbers, so that each is a layer to decompose."""
     if isinstance(model, _Narrow):
         return model.plain().eval()
     return model.untied().eval() if hasattr(model, "untied") else model.eval()  # type: ignore[operator]
 
 
-def response(target: ToyTarget, model: nn.Module) -> Tensor:
+def measure_response(target: ToyTarget, model: nn.Module) -> Tensor:
     """(features, features): the answer to each feature alone, as a share of the ideal answer."""
     probe = PROBE * torch.eye(target.model.n_features)
     with torch.no_grad():
-        return model(probe) / ideal(target, probe).diagonal()
+        return model(probe) / answer_ideally(target, probe).diagonal()
 
 
 def is_sound(target: ToyTarget, model: nn.Module) -> bool:
     """Each feature is answered at 70 % of its ideal or more, and no other answer is above 30 %."""
-    found = response(target, model)
+    found = measure_response(target, model)
     own = found.diagonal()
     others = found - torch.diag(own)
     return bool((own >= 0.7).all() and (others.abs() <= 0.3).all())
+
+
+# A network whose parts are known by construction: neuron i adds up inputs 2i and 2i + 1.
+
+
+def build_pairs() -> nn.Module:
+    first, last = nn.Linear(8, 4, bias=False), nn.Linear(4, 4, bias=False)
+    first.weight.data = torch.eye(4).repeat_interleave(2, 1)
+    last.weight.data = torch.eye(4)
+    return nn.Sequential(first, nn.ReLU(), last).eval()
+
+
+def draw_pairs(generator: torch.Generator) -> Tensor:
+    """Each input is on one time in ten."""
+    shape = (1024, 8)
+    return torch.rand(shape, generator=generator) * (torch.rand(shape, generator=generator) < 0.1)

@@ -6,8 +6,7 @@ import torch
 from digsite.base.errors import UsageError
 from digsite.decompose.judge import contestants
 from digsite.decompose.judge.contestants import enter_contestant
-from digsite.decompose.judge.exam import function, graph, parts, use
-from digsite.decompose.judge.exam.entry import entry_from_parts
+from digsite.decompose.judge.exam import entry_from_parts, function, parts
 from digsite.decompose.judge.exam.marks import average_score, count_passed
 from digsite.decompose.subjects.compiled import CompiledProgram, load_program, pad_program, rotate_program
 
@@ -56,16 +55,16 @@ def test_an_oracle_of_importance_is_used_where_it_matters(program):
             site: torch.ones(*ids.shape, v.shape[1]) for site, (v, _) in true_parts(program).items()
         },
     )
-    found = use.score_use(entry, entry.find_alive())
+    found = parts.score_use(entry, entry.find_alive())
     assert found.places > 0 and found.agreement == pytest.approx(found.chance)
     own = entry_from_parts(program, true_parts(program))
-    assert use.score_use(own, own.find_alive()).agreement > found.agreement
+    assert parts.score_use(own, own.find_alive()).agreement > found.agreement
 
 
 def test_the_graph_of_the_programs_own_directions_is_the_programs(program):
     entry = entry_from_parts(program, true_parts(program))
-    found = graph.score_graph(entry, entry.find_alive())
-    assert found.edges == len(graph.known_edges(program)) > 0
+    found = parts.score_graph(entry, entry.find_alive())
+    assert found.edges == len(parts.known_edges(program)) > 0
     assert found.precision > 0.7 and found.recall > 0.6
 
 

@@ -1,23 +1,53 @@
-"""Training losses: each is one term of the total, with its own coefficient; one file per kind."""
+"""Training losses: each is one term of the total, with its own coefficient; a class per kind, found by its base.
 
-from collections.abc import Callable
-from typing import Any, Protocol
+Files of this folder load without torch: settings are read before anything is computed.
+"""
 
-from digsite.base.families import read_tag
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from digsite.config import Config, Field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from digsite.decompose.core.masks import Layout
+    from digsite.decompose.core.scene import Scene
 
 
-class Member(Protocol):
-    """What a file of this folder has."""
+class Loss(Config):
+    """The settings of one loss, which compute it: add a class with another `kind` to a file of this folder."""
 
-    Settings: type[Any]
-    compute: Callable[..., Any]
-    noise: Callable[..., Any]
-    ATTACKS: bool = (
-        False  # takes gradients of its own inside the loss: cannot be recomputed, nor its memory watched
-    )
-    ONE_MODULE: bool = False  # is about a single decomposed module
+    ATTACKS: ClassVar[bool] = False
+    """Takes gradients of its own inside of the loss: it cannot be recomputed, nor its memory watched."""
+    ONE_MODULE: ClassVar[bool] = False
+    """Is about a single decomposed module."""
+
+    kind: Any
+    coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")
+
+    def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """Shapes of the uniform numbers that a step needs, by a name of the loss's own; `layout` is the batch's."""
+        return {}
+
+    def list_sources(self, counts: dict[str, int]) -> dict[str, tuple[int, ...]]:
+        """Shapes of adversarial sources that are kept from step to step, by site.
+
+        `counts` has the components of each site, and one more where the residual counts. What is kept climbs the
+        gradient that the components descend, at the rate `source_lr` of the loss.
+        """
+        return {}
+
+    @abstractmethod
+    def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """The term of one member, a scalar; `noise` has the numbers of `list_noise`, and `source/SITE` what is kept."""
 
 
-def loss_tag(kind: str, tag: str) -> Any:
-    """What the loss `kind` says under `tag`, so that nobody asks for it by name."""
-    return read_tag(__name__, kind, tag)
+Member = Loss
+
+
+def sum_terms(terms: list[Tensor]) -> Tensor:
+    """The sum of scalars; Python's own starts at 0, which a compiled step would carry along."""
+    return sum(terms[1:], terms[0])

@@ -1,12 +1,4 @@
-"""Singular vectors, with the freedom that they leave used so that few parts are active at a time.
-
-Where singular values coincide, every rotation of their vectors is as good a decomposition, and the one that a library
-returns is an accident. And directions that always have the same activation (a constant) can be split off first, because
-they cannot be told from others by what they are worth. So a few bases that all add up exactly are compared by how many
-parts are active at a position, and the sparsest is taken. The rotation inside of a group is found by maximizing the
-fourth moment over rotations (Zhai, Yang, Liao, Wright, Ma, "Complete dictionary learning via l4-norm maximization over
-the orthogonal group", 2020).
-"""
+"""The start of the shipped recipe: singular vectors, and the freedom that they leave used well."""
 
 from __future__ import annotations
 
@@ -15,10 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from digsite.decompose.core.starts import Seen
-from digsite.decompose.core.starts.singular import fill_up, truncated_svd
+from digsite.decompose.core.starts import Seen, Start, fill_up, truncate_svd
 
-ADDS_UP = True
 SAME = 0.02  # singular values that differ by less than this share count as equal
 ACTIVE = 0.05  # share of its largest activation above which a part counts as active
 CLEARLY = 0.02  # parts per position by which a basis must be sparser than one before it
@@ -26,24 +16,37 @@ POSITIONS = 1500  # that are looked at
 Basis = tuple[Tensor, Tensor]  # mixing (r, parts) of the left singular vectors, and what the parts write
 
 
-def start(seen: Seen) -> tuple[Tensor, Tensor]:
-    """V (d_in, n) and U (n, d_out)."""
-    left, values, right = truncated_svd(seen.matrix)
-    if len(values) == 0:
-        return fill_up(left, values[:, None] * right, seen)
-    acts = _choose(seen.read(left.to(seen.matrix.dtype)).double())
-    mixing, writes = sparsest_basis(values[:, None] * right, acts, left)
-    return fill_up(left @ mixing, writes, seen)
+class Sparse(Start):
+    """Singular vectors, with the freedom that they leave used so that few parts are active at a time.
+
+    Where singular values coincide, every rotation of their vectors is as good a decomposition, and the one that a library
+    returns is an accident. And directions that always have the same activation (a constant) can be split off first, because
+    they cannot be told from others by what they are worth. So a few bases that all add up exactly are compared by how many
+    parts are active at a position, and the sparsest is taken. The rotation inside of a group is found by maximizing the
+    fourth moment over rotations (Zhai, Yang, Liao, Wright, Ma, "Complete dictionary learning via l4-norm maximization over
+    the orthogonal group", 2020).
+    """
+
+    ADDS_UP = True
+
+    @staticmethod
+    def make_parts(seen: Seen) -> tuple[Tensor, Tensor]:
+        left, values, right = truncate_svd(seen.matrix)
+        if len(values) == 0:
+            return fill_up(left, values[:, None] * right, seen)
+        acts = choose_positions(seen.read(left.to(seen.matrix.dtype)).double())
+        mixing, writes = find_sparsest_basis(values[:, None] * right, acts, left)
+        return fill_up(left @ mixing, writes, seen)
 
 
-def sparsest_basis(matrix: Tensor, acts: Tensor, left: Tensor) -> Basis:
+def find_sparsest_basis(matrix: Tensor, acts: Tensor, left: Tensor) -> Basis:
     """Mixing A (r, r) and writes B (r, d_out) with A B = matrix (r, d_out), few of acts @ A being active at a time.
 
     `acts` (positions, r) is what the left singular vectors `left` (d_in, r) read.
     """
     best: Basis | None = None
     least = float("inf")
-    for found in _candidates(matrix, acts, left):
+    for found in list_bases(matrix, acts, left):
         count = count_active(acts @ found[0])
         if count < least - CLEARLY:
             best, least = found, count
@@ -78,28 +81,28 @@ def rotate_to_sparse(values: Tensor, turns: int = 200, tries: int = 3) -> Tensor
     return best
 
 
-def _choose(acts: Tensor) -> Tensor:
+def choose_positions(acts: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return acts[torch.randperm(len(acts), generator=generator)[:POSITIONS]]
 
 
-def _candidates(matrix: Tensor, acts: Tensor, left: Tensor) -> list[Basis]:
+def list_bases(matrix: Tensor, acts: Tensor, left: Tensor) -> list[Basis]:
     """What is split by constancy comes first, then plain singular vectors: a tie goes to the earlier."""
     whole = torch.eye(len(matrix), dtype=matrix.dtype)
-    constant, varying = _split_constant(acts)
+    constant, varying = split_constant(acts)
     found = []
     if constant.shape[1] and varying.shape[1]:
-        halves = [_turned(matrix, basis, "acts", acts, left) for basis in (constant, varying)]
+        halves = [turn_groups(matrix, basis, "acts", acts, left) for basis in (constant, varying)]
         found.append((torch.cat([a for a, _ in halves], 1), torch.cat([b for _, b in halves])))
     ways = ("", "acts", "reads", "writes")
-    return found + [_turned(matrix, whole, way, acts, left) for way in ways]
+    return found + [turn_groups(matrix, whole, way, acts, left) for way in ways]
 
 
-def _turned(matrix: Tensor, basis: Tensor, by: str, acts: Tensor, left: Tensor) -> Basis:
+def turn_groups(matrix: Tensor, basis: Tensor, by: str, acts: Tensor, left: Tensor) -> Basis:
     """Singular vectors inside of a subspace (r, k), turned within groups of equal values by what is to be sparse."""
     mixed, values, right = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
     mixing = basis @ mixed
-    for low, high in _groups(values) if by else ():
+    for low, high in find_groups(values) if by else ():
         rotated = slice(low, high)
         looked_at = {
             "acts": acts @ mixing[:, rotated],
@@ -113,14 +116,14 @@ def _turned(matrix: Tensor, basis: Tensor, by: str, acts: Tensor, left: Tensor) 
     return mixing, mixing.T @ matrix
 
 
-def _groups(values: Tensor) -> list[tuple[int, int]]:
+def find_groups(values: Tensor) -> list[tuple[int, int]]:
     """Runs of at least two singular values that count as equal."""
     cuts = [i for i in range(1, len(values)) if values[i] < values[i - 1] * (1 - SAME)]
     ends = [0, *cuts, len(values)]
     return [(a, b) for a, b in pairwise(ends) if b - a > 1]
 
 
-def _split_constant(acts: Tensor) -> tuple[Tensor, Tensor]:
+def split_constant(acts: Tensor) -> tuple[Tensor, Tensor]:
     """Bases (r, k) and (r, r - k) of the directions whose activation never changes, and of the others."""
     spread = acts - acts.mean(0)
     values, vectors = torch.linalg.eigh(spread.T @ spread)

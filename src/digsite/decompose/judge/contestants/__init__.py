@@ -1,38 +1,41 @@
-"""Who sits the exam: each file is one contestant; it gets a program and a seed and hands in an Entry.
-
-A file has `WHAT` (one line for the table) and `enter(program, seed, steps)`; `steps` is the length of training for those
-that train, and 0 lets a recipe use its own.
-"""
+"""Who sits the exam: each class is one contestant; it gets a program and a seed and hands in an Entry."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from inspect import signature
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import list_members, scan_member
-from digsite.decompose.core.choosing import choose_config
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.guarding import train_fit
-from digsite.decompose.judge.exam.entry import Entry, Importances, entry_from_parts
+from digsite.decompose.core.recipes import choose_config
+from digsite.decompose.judge.exam import Entry, Importances, entry_from_parts
 from digsite.decompose.subjects.compiled import CompiledProgram
-from digsite.decompose.subjects.inputs import as_sampler
+from digsite.decompose.subjects.inputs import make_sampler
 from digsite.weights.sources.local import find_object
 
 PACKAGE = "digsite.decompose.judge.contestants"
 ROWS = 128  # inputs in one training batch, the same for every contestant that trains
 
 
-class Member(Protocol):
-    """What a file of this folder has."""
+class Contestant(ABC):
+    """One who sits the exam: a function of a program; no object is ever made of it."""
 
-    enter: Callable[..., Entry]
-    WHAT: str  # one line for the table
+    @staticmethod
+    @abstractmethod
+    def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """What it makes of the program; `seed` is for what it draws, `steps` the length of training for those that
+        train, and 0 lets a recipe use its own."""
+
+
+Member = Contestant
 
 
 def enter_contestant(name: str, program: CompiledProgram, seed: int, steps: int) -> Entry:
@@ -44,17 +47,17 @@ def enter_contestant(name: str, program: CompiledProgram, seed: int, steps: int)
             f"'{name}' is not a contestant. {name_nearest(name, list_members(PACKAGE))}",
             hint="Or py:module:function.",
         )
-    return scan_member(PACKAGE, name).enter(program, seed, steps)
+    return scan_member(PACKAGE, name).enter_exam(program, seed, steps)
 
 
 def train_entry(program: CompiledProgram, seed: int, settings: dict[str, Any], recipe: str = "auto") -> Entry:
     """What `decompose(model, sites, data=..., recipe=..., **settings)` makes of a program."""
-    sample = as_sampler(program.batches(ROWS), ROWS)
+    sample = make_sampler(program.batches(ROWS), ROWS)
     look = sample(torch.Generator().manual_seed(0))
     config = choose_config(program.model, look, settings, recipe=recipe)
     fit = Fit(Problem([program.model], program.sites, sample), config, [seed])
     train_fit(fit)
-    return Entry(program, fit.decomposition(0))
+    return Entry(program, fit.make_decomposition(0))
 
 
 def split_matrices(program: CompiledProgram, split: Callable[[str, Tensor], tuple[Tensor, Tensor]]) -> Entry:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from digsite.decompose.core.gating import USED
+from digsite.decompose.core.gating import find_used
 from digsite.decompose.core.masks import Masks
 from digsite.decompose.core.scene import Scene
-from digsite.decompose.judge.exam.entry import Entry
+from digsite.decompose.judge.exam import Entry
 
 KINDS = ("unmasked", "rounded", "ci", "stochastic", "zero")
 LADDER = (20, 40, 80, 160, 320)
@@ -27,30 +27,16 @@ def share_right(entry: Entry, draws: int = 1) -> dict[str, float]:
     used = inputs = positions = 0.0
     generator = torch.Generator().manual_seed(0)
     for ids in entry.program.batches(1024):
-        scene = entry.observe(ids)
+        scene = entry.observe_inputs(ids)
         wanted = entry.program.wanted(ids)
-        used += sum(float((g > USED).sum()) for g in scene.importance.lower.values())
+        used += sum(float(find_used(g).sum()) for g in scene.importance.lower.values())
         inputs, positions = inputs + len(ids), positions + ids.numel()
         for kind in KINDS:
             times = draws if kind == "stochastic" else 1
             for _ in range(times):
-                output = scene.forward(draw_masks(scene, kind, generator))
+                output = scene.forward(scene.draw_masks(kind, generator=generator, residual=False))
                 right[kind] += float(entry.program.is_right(output, wanted).sum()) / times
     return {kind: count / inputs for kind, count in right.items()} | {"l0": used / positions}
-
-
-def draw_masks(scene: Scene, kind: str, generator: torch.Generator) -> Masks:
-    """All on; importances rounded at .1; importances themselves; random between importance and one; all off."""
-    lower = scene.importance.lower
-    if kind == "unmasked":
-        return Masks({site: torch.ones_like(g) for site, g in lower.items()})
-    if kind == "rounded":
-        return Masks({site: (g > USED).to(g.dtype) for site, g in lower.items()})
-    if kind == "ci":
-        return Masks(dict(lower))
-    if kind == "zero":
-        return Masks({site: torch.zeros_like(g) for site, g in lower.items()})
-    return Masks({site: g + (1 - g) * torch.rand(g.shape, generator=generator) for site, g in lower.items()})
 
 
 def climb_ladder(entry: Entry, steps: Sequence[int] = LADDER, seed: int = 0) -> dict[int, float]:
@@ -63,39 +49,39 @@ def climb_ladder(entry: Entry, steps: Sequence[int] = LADDER, seed: int = 0) -> 
     whole = entry.program.domain[-1]
     ids = whole[torch.randperm(len(whole), generator=generator)[:ATTACKED]]
     with torch.no_grad():
-        scene = entry.observe(ids)
+        scene = entry.observe_inputs(ids)
     source = {
         site: torch.rand(g.shape[-1], generator=generator) for site, g in scene.importance.lower.items()
     }
     found, best, most = {}, source, -1.0
     for step in range(max(steps) + 1):
-        slopes, loss = _slope(scene, source)
+        slopes, loss = climb_slope(scene, source)
         if loss > most:
             best, most = source, loss
         if step in steps:
-            found[step] = _right_under(entry, best)
+            found[step] = share_right_under(entry, best)
         rate = 0.1 if step < 40 else 0.02
         source = {site: (r + rate * slopes[site].sign()).clamp(0, 1) for site, r in source.items()}
     return found
 
 
-def _slope(scene: Scene, source: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+def climb_slope(scene: Scene, source: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     free = {site: r.clone().requires_grad_() for site, r in source.items()}
-    loss = scene.distance(scene.forward(_between(scene, free)))
+    loss = scene.compare_output(scene.forward(place_between(scene, free)))
     slopes = torch.autograd.grad(loss, list(free.values()), materialize_grads=True)
     return dict(zip(free, slopes, strict=True)), float(loss.detach())
 
 
-def _between(scene: Scene, source: dict[str, Tensor]) -> Masks:
+def place_between(scene: Scene, source: dict[str, Tensor]) -> Masks:
     return Masks({site: g + (1 - g) * source[site] for site, g in scene.importance.lower.items()})
 
 
 @torch.no_grad()
-def _right_under(entry: Entry, source: dict[str, Tensor]) -> float:
+def share_right_under(entry: Entry, source: dict[str, Tensor]) -> float:
     right = total = 0.0
     for ids in entry.program.batches(1024):
-        scene = entry.observe(ids)
-        output = scene.forward(_between(scene, source))
+        scene = entry.observe_inputs(ids)
+        output = scene.forward(place_between(scene, source))
         right += float(entry.program.is_right(output, entry.program.wanted(ids)).sum())
         total += len(ids)
     return right / total

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from digsite.base.intervals import exact_share, student_interval
-from digsite.decompose.judge.exam.entry import Entry
+from digsite.decompose.judge.exam import Entry
 from digsite.decompose.judge.exam.function import climb_ladder, share_right
-from digsite.decompose.judge.exam.graph import score_graph
-from digsite.decompose.judge.exam.parts import score_parts
-from digsite.decompose.judge.exam.use import score_use
+from digsite.decompose.judge.exam.parts import score_graph, score_parts, score_use
 
 RIGHT = 0.99  # share of all inputs that must be answered rightly
 CLOSE = 0.005  # purity below that of singular vectors by less than this is not below
@@ -106,12 +104,13 @@ def count_passed(rows: Sequence[Row], contestant: str, question: str) -> Mark:
     mine = [row for row in rows if row["contestant"] == contestant]
     programs = sorted({row["program"] for row in mine})
     passed = [
-        all(_passes(row, rows, question) for row in mine if row["program"] == name) for name in programs
+        all(passes_question(row, rows, question) for row in mine if row["program"] == name)
+        for name in programs
     ]
     return Mark(sum(passed) / len(passed), *exact_share(sum(passed), len(passed)), len(passed), None)
 
 
-def _passes(row: Row, rows: Sequence[Row], question: str) -> bool:
+def passes_question(row: Row, rows: Sequence[Row], question: str) -> bool:
     if row["failed"]:
         return False
     if question == "dead_silent":

@@ -1,13 +1,16 @@
-"""Are the parts those of the program? Their number, what is alive where nothing should be, purity, and coverage."""
+"""Are the parts those of the program: pure, used where their variable matters, and tied as its variables are?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from digsite.decompose.judge.exam.entry import Entry
+from digsite.decompose.core.explain import attribute_components
+from digsite.decompose.core.gating import find_used
+from digsite.decompose.judge.exam import Entry
 from digsite.decompose.subjects.compiled import CompiledProgram
 
 
@@ -39,7 +42,7 @@ def score_parts(entry: Entry, alive: dict[str, Tensor]) -> PartScores:
         if program.rank(site) and kept.any():
             purities.append(measure_purity(program, residual_side(site, parts.V, parts.U)[kept]))
         if program.rank(site):
-            covered += _cover(program, site, parts.V[:, kept], parts.U[kept], parts.weight)
+            covered += measure_coverage(program, site, parts.V[:, kept], parts.U[kept], parts.weight)
     purity = torch.cat(purities).mean() if purities else torch.tensor(torch.nan)
     return PartScores(
         alive=sum(int(kept.sum()) for kept in alive.values()),
@@ -80,7 +83,9 @@ def assign_variables(program: CompiledProgram, directions: Tensor) -> list[str]:
     return [names[i] for i in share_by_variable(program, directions).argmax(1).tolist()]
 
 
-def _cover(program: CompiledProgram, site: str, v: Tensor, u: Tensor, weight: Tensor) -> list[float]:
+def measure_coverage(
+    program: CompiledProgram, site: str, v: Tensor, u: Tensor, weight: Tensor
+) -> list[float]:
     """For each variable that the site deals with: how much of it the parts of that variable alone carry, 0 to 1."""
     own = assign_variables(program, residual_side(site, v, u)) if len(u) else []
     found = []
@@ -92,3 +97,155 @@ def _cover(program: CompiledProgram, site: str, v: Tensor, u: Tensor, weight: Te
         missing = float((wanted - got).square().sum() / wanted.square().sum().clamp_min(1e-30))
         found.append(max(0.0, 1 - missing))
     return found
+
+
+# Is a part important exactly where the variable that it carries can change the answer?
+#
+# The truth is an interchange: at one position of one input, what a site reads of one variable is replaced by what it reads
+# of it in another input. Where some replacement changes the network's answer, the variable matters there.
+
+ROWS, DONORS = 64, 4
+
+
+@dataclass(frozen=True)
+class UseScores:
+    """Share of (site, variable, place) where importance and truth agree, and what the same rates agree on by chance."""
+
+    agreement: float
+    chance: float
+    places: int
+
+
+@torch.no_grad()
+def score_use(entry: Entry, alive: dict[str, Tensor], seed: int = 0) -> UseScores:
+    """Sites that read the residual stream; variables that vary there and have at least one alive part of their own."""
+    program = entry.program
+    generator = torch.Generator().manual_seed(seed)
+    whole = program.domain[-1]
+    pick = torch.randint(len(whole), (ROWS,), generator=generator)
+    donors = whole[torch.randint(len(whole), (DONORS, ROWS), generator=generator)]
+    ids = whole[pick]
+    place = torch.randint(1, ids.shape[1], (ROWS,), generator=generator)
+    rows = torch.arange(ROWS)
+    scene = entry.observe_inputs(ids)
+    read = [read_site_inputs(entry, donor) for donor in donors]
+    agree, chance = [], []
+    for site in program.sites:
+        if program.rank(site) == 0 or writes_to_stream(site):
+            continue
+        own = assign_variables(program, entry.found.components(site).V.T)
+        for name in program.variables_at(site):
+            mine = [c for c, variable in enumerate(own) if variable == name and alive[site][c]]
+            if not mine:
+                continue
+            swaps = [swap_variable(program, name, scene.inputs[site], one[site], place) for one in read]
+            if all(torch.allclose(swap, scene.inputs[site], atol=1e-4) for swap in swaps):
+                continue  # a constant cannot be interchanged
+            matters = torch.stack([find_changed(entry, ids, site, swap) for swap in swaps]).any(0)
+            said = find_used(scene.importance.lower[site][rows, place][:, mine]).any(1)
+            a, b = float(matters.float().mean()), float(said.float().mean())
+            agree.append(float((matters == said).float().mean()))
+            chance.append(a * b + (1 - a) * (1 - b))
+    n = max(len(agree), 1)
+    return UseScores(sum(agree) / n if agree else float("nan"), sum(chance) / n, len(agree) * ROWS)
+
+
+def read_site_inputs(entry: Entry, ids: Tensor) -> dict[str, Tensor]:
+    return entry.found.scene(ids).inputs
+
+
+def swap_variable(program: Any, name: str, own: Tensor, other: Tensor, place: Tensor) -> Tensor:
+    """What a site reads, with one variable's subspace taken from the other input at one position of each row."""
+    basis = program.basis[program.variables[name]]
+    rows = torch.arange(len(own))
+    changed = own.clone()
+    changed[rows, place] += (other[rows, place] - own[rows, place]) @ basis.T @ basis
+    return changed
+
+
+def find_changed(entry: Entry, ids: Tensor, site: str, replacement: Tensor) -> Tensor:
+    """(rows,) whether the network's answer changes at any position when the site reads the replacement."""
+    target = entry.found.plan.target
+    output = target(None, ids, {site: lambda found, _: found.answer_itself(replacement)})
+    return ~entry.program.is_right(output, entry.program.wanted(ids))
+
+
+# Does attribution between parts give the program's graph: which variable is computed from which?
+#
+# The truth is in the program's heads and neuron groups: what a block reads for what it writes. An edge is claimed where the
+# parts of two variables influence each other by more than a trace.
+
+TRACE = 0.02  # share of a pair of sites' largest influence above which an edge is claimed
+ROWS = 48
+Edge = tuple[str, str, str]  # site that reads, variable that it reads, variable that is written
+
+
+@dataclass(frozen=True)
+class GraphScores:
+    """Precision and recall of edges; `chance` is the precision of claiming every pair of variables of a block."""
+
+    precision: float
+    recall: float
+    chance: float
+    edges: int
+
+
+def known_edges(program: CompiledProgram) -> set[Edge]:
+    """From the truth of heads and neuron groups."""
+    truth = program.truth
+    found: set[Edge] = set()
+    for head in truth["heads_detail"]:
+        for letter, key in (("q", "query_reads"), ("k", "key_reads"), ("v", "value_reads")):
+            site = f"blocks.{head['block']}.attn.{letter}"
+            found |= {(site, a, b) for a in head.get(key, []) for b in head.get("writes", [])}
+    for group in truth["neuron_groups"]:
+        site = f"blocks.{group['block']}.mlp.in"
+        found |= {(site, a, b) for a in group["reads"] for b in group["writes"]}
+    return found
+
+
+def score_graph(entry: Entry, alive: dict[str, Tensor], seed: int = 0) -> GraphScores:
+    """Edges inside of every block: from what attention and the MLP read to what they write."""
+    program = entry.program
+    generator = torch.Generator().manual_seed(seed)
+    whole = program.domain[-1]
+    ids = whole[torch.randperm(len(whole), generator=generator)[:ROWS]]
+    claimed: set[Edge] = set()
+    possible: set[Edge] = set()
+    for site in program.sites:
+        end = find_partner(site)
+        if end is None or not program.rank(site) or not program.rank(end):
+            continue
+        possible |= {(site, a, b) for a in program.variables_at(site) for b in program.variables_at(end)}
+        claimed |= claim_edges(entry, site, end, ids)
+    known = known_edges(program)
+    hits = len(claimed & known)
+    return GraphScores(
+        hits / len(claimed) if claimed else 0.0,
+        hits / max(len(known), 1),
+        len(known & possible) / max(len(possible), 1),
+        len(known),
+    )
+
+
+def find_partner(site: str) -> str | None:
+    """The site of the same block that writes what this one reads for."""
+    head, _, last = site.rpartition(".")
+    if last in ("q", "k", "v"):
+        return f"{head}.o"
+    return f"{head}.out" if last == "in" else None
+
+
+def claim_edges(entry: Entry, source: str, end: str, ids: Tensor) -> set[Edge]:
+    program = entry.program
+    found = attribute_components(entry.found, source, end, ids)
+    if not found.strength.numel():
+        return set()
+    own, others = (
+        assign_variables(program, residual_side(site, parts.V, parts.U))
+        for site, parts in ((s, entry.found.components(s)) for s in (source, end))
+    )
+    strong = found.strength > TRACE * found.strength.max().clamp_min(1e-30)
+    return {
+        (source, own[found.sources[i]], others[found.destinations[j]]) for i, j in strong.nonzero().tolist()
+    }

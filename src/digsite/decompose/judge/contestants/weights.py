@@ -1,0 +1,92 @@
+"""Contestants that look at the weights alone: singular vectors, neurons, a sparse dictionary, random directions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from digsite.decompose.core.starts import truncate_svd
+from digsite.decompose.core.starts.sparse import rotate_to_sparse
+from digsite.decompose.judge.contestants import Contestant, split_matrices
+from digsite.decompose.judge.exam import Entry
+from digsite.decompose.judge.exam.parts import writes_to_stream
+from digsite.decompose.subjects.compiled import CompiledProgram
+
+
+class Singular(Contestant):
+    """Singular vectors, as many as the exact rank: faithful, and the strongest rival in purity."""
+
+    @staticmethod
+    def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        return split_matrices(program, lambda site, matrix: keep_strongest(matrix, program.rank(site)))
+
+
+class SingularAll(Contestant):
+    """Singular vectors, as many as the matrix has: equal in number to what a method without knowledge of the rank gets."""
+
+    @staticmethod
+    def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        return split_matrices(program, lambda site, matrix: keep_strongest(matrix, min(matrix.shape)))
+
+
+class Neurons(Contestant):
+    """Neurons and the dimensions of heads as they stand: one part for each."""
+
+    @staticmethod
+    def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """The residual side of a matrix is rotated, so its other side is the one that has neurons."""
+
+        def split(site: str, matrix: Tensor) -> tuple[Tensor, Tensor]:
+            if writes_to_stream(site):
+                return torch.eye(len(matrix), dtype=matrix.dtype), matrix
+            return matrix, torch.eye(matrix.shape[1], dtype=matrix.dtype)
+
+        return split_matrices(program, split)
+
+
+class Dictionary(Contestant):
+    """A sparse dictionary on the weights: the basis of a matrix's row space in which what the parts write is sparsest.
+
+    Complete dictionary learning over rotations (fourth moment), sparse on the side that is not rotated. A non-negative
+    factorization is not entered: after a rotation of the residual stream no sign of a weight means anything.
+    """
+
+    @staticmethod
+    def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        def split(site: str, matrix: Tensor) -> tuple[Tensor, Tensor]:
+            if writes_to_stream(site):
+                u, v = split_sparsely(matrix.T)
+                return v.T, u.T
+            return split_sparsely(matrix)
+
+        return split_matrices(program, split)
+
+
+class Random(Contestant):
+    """Random directions: a random orthogonal basis of what each matrix reads or writes, of its true rank. The null."""
+
+    @staticmethod
+    def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        generator = torch.Generator().manual_seed(seed)
+
+        def split(site: str, matrix: Tensor) -> tuple[Tensor, Tensor]:
+            left, values, right = truncate_svd(matrix)
+            r = len(values)
+            turn = torch.linalg.qr(torch.randn(r, r, generator=generator, dtype=torch.float64))[0]
+            return left @ turn, turn.T @ (values[:, None] * right)
+
+        return split_matrices(program, split)
+
+
+def keep_strongest(matrix: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """V (d_in, n) and U (n, d_out): the n strongest singular parts of a matrix (d_in, d_out)."""
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    return left[:, :n], values[:n, None] * right[:n]
+
+
+def split_sparsely(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """V (d_in, r) orthonormal and U (r, d_out) sparse, with V U = matrix."""
+    left, values, right = truncate_svd(matrix)
+    writes = values[:, None] * right
+    turn = rotate_to_sparse(writes.T)
+    return left @ turn, turn.T @ writes
