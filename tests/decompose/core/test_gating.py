@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from digsite.base.errors import UsageError
 from digsite.decompose.config import GATES
-from digsite.decompose.core import gating
+from digsite.decompose.core import masks
 from digsite.decompose.core.gates import Shape
 from digsite.decompose.core.gates.by_component import Mlp
 
@@ -73,7 +73,7 @@ def test_tabulated_gates_are_close_and_get_closer():
 
 
 def test_jitter_spreads_logits_upward_and_down():
-    found = gating.squash_logits(
+    found = masks.squash_logits(
         {"a": torch.full((2, 2), 0.5)}, "leaky_hard", {"a": torch.tensor([[0.0, 1.0]] * 2)}
     )
     torch.testing.assert_close(found.lower["a"][0], torch.tensor([0.525, 0.475]))
@@ -87,7 +87,7 @@ NUMBERS = st.floats(-5, 5).filter(lambda x: abs(x) > 1e-6 and abs(x - 1) > 1e-6)
 @given(NUMBERS)
 def test_lower_leaky_is_the_clamp_with_a_leaking_gradient(x):
     value = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-    found = gating.leak_gradient(value)
+    found = masks.leak_gradient(value)
     found.backward()
     assert found.item() == min(max(x, 0), 1)
     assert value.grad is not None
@@ -96,14 +96,14 @@ def test_lower_leaky_is_the_clamp_with_a_leaking_gradient(x):
 
 @given(NUMBERS)
 def test_upper_leaky_leaks_above_one(x):
-    assert gating.leak_above(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(
+    assert masks.leak_above(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(
         0 if x < 0 else x if x < 1 else 1 + 0.01 * (x - 1)
     )
 
 
-@pytest.mark.parametrize("name", gating.SIGMOIDS)
+@pytest.mark.parametrize("name", masks.SIGMOIDS)
 def test_every_pair_goes_from_zero_to_one(name):
-    lower, upper = gating.find_sigmoids(name)
+    lower, upper = masks.find_sigmoids(name)
     ends = torch.tensor([-8.0, 8.0])
     for squash in (lower, upper):
         assert torch.allclose(squash(ends), torch.tensor([0.0, 1.0]), atol=0.09)
@@ -111,4 +111,4 @@ def test_every_pair_goes_from_zero_to_one(name):
 
 def test_an_unknown_name_is_answered():
     with pytest.raises(UsageError, match="'leaky_hard'"):
-        gating.find_sigmoids("leaky_hardd")
+        masks.find_sigmoids("leaky_hardd")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 from torch import Tensor
 
-from digsite.decompose.core.gating import USED
+from digsite.decompose.core.masks import USED
 
 Bools = NDArray[np.bool_]
 Label = tuple[str, int]  # module, component

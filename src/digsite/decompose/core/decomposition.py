@@ -22,10 +22,8 @@ from digsite.decompose.core.clustering import Clustering, cluster_components
 from digsite.decompose.core.components import Components as Components
 from digsite.decompose.core.components import Decomposed, ModuleMatch, compare
 from digsite.decompose.core.explain import Explanation, explain_component
-from digsite.decompose.core.gating import USED
-from digsite.decompose.core.masks import Masks
-from digsite.decompose.core.parts import get_factors
-from digsite.decompose.core.scene import Plan, Scene, observe_batch
+from digsite.decompose.core.masks import USED, Masks
+from digsite.decompose.core.scene import Plan, Scene, get_factors, observe_batch
 from digsite.decompose.core.target import Target
 from digsite.weights import parse_reference
 from digsite.weights.sources.local import locate_artifact

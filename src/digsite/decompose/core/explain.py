@@ -10,8 +10,7 @@ from torch import Tensor
 
 from digsite.base.errors import UsageError
 from digsite.decompose.core.components import Decomposed
-from digsite.decompose.core.gating import USED, find_alive, find_used
-from digsite.decompose.core.masks import Masks
+from digsite.decompose.core.masks import USED, Masks, find_alive, find_used
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from digsite.decompose.core import parts, program, setup, updates
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.draws import Draws, Sampler, make_generator
 from digsite.decompose.core.gates import Shape
-from digsite.decompose.core.gating import find_alive
+from digsite.decompose.core.masks import find_alive
 from digsite.decompose.core.program import Program, fold_plan
 from digsite.decompose.core.scene import Plan, observe_batch
 from digsite.decompose.core.setup import check_problem, check_room, count_components

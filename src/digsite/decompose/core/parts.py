@@ -9,12 +9,12 @@ from torch import Tensor
 
 from digsite.decompose.config import FaithfulnessWarmup
 from digsite.decompose.core.gates import Draw, Shapes
+from digsite.decompose.core.scene import IS_EXACT, get_factors
 from digsite.decompose.core.starts import Seen, find_start
 
 Reads = Callable[
     [Tensor], Tensor
 ]  # columns (d_in, n) -> their inner activations (positions, n) on the first batches
-IS_EXACT = "A"  # a site with this parameter keeps its sum: see `factors`
 
 
 def start_parts(
@@ -62,19 +62,6 @@ def find_owners(stacked: dict[str, Tensor], tied: bool) -> dict[str, str]:
         )
         owners[site] = site if is_new else twins[0]
     return owners
-
-
-def get_factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> tuple[Tensor, Tensor]:
-    """(V, U) of a site; a borrower sees its owner's parts transposed.
-
-    With a mixing A the parts are V A and A^-1 U: whatever A is, they add up to the same matrix, so training can turn them
-    without ever being unfaithful. A step of A is relative to the parts' own size.
-    """
-    owner = owners[site]
-    v, u = params[f"{owner}/V"], params[f"{owner}/U"]
-    if (mixing := params.get(f"{owner}/{IS_EXACT}")) is not None:
-        v, u = v.detach() @ mixing, torch.linalg.solve(mixing, u.detach())
-    return (v, u) if owner == site else (u.mT, v.mT)
 
 
 def fold_mixing(params: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,12 +12,19 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from digsite.base.errors import UsageError, name_nearest
-from digsite.decompose.core import parts
 from digsite.decompose.core.gates import Gate
-from digsite.decompose.core.gating import USED, Importance, find_used, squash_logits
-from digsite.decompose.core.masks import Layout, Masks, mask_between
+from digsite.decompose.core.masks import (
+    USED,
+    Importance,
+    Layout,
+    Masks,
+    find_used,
+    mask_between,
+    squash_logits,
+)
 from digsite.decompose.core.target import Products, Site, Target, Weights
 
+IS_EXACT = "A"  # a site with this parameter keeps its sum: see `get_factors`
 MASKINGS = ("ci", "rounded", "stochastic", "random", "unmasked", "zero")
 
 
@@ -199,7 +206,7 @@ def observe_batch(
 
     output = plan.target(weights, x, dict.fromkeys(plan.target.sites, record))
     inputs, matrices = ({name: values[name] for name in plan.target.sites} for values in (inputs, matrices))
-    factors = {name: parts.get_factors(params, plan.owners, name) for name in inputs}
+    factors = {name: get_factors(params, plan.owners, name) for name in inputs}
     inner = {
         name: plan.target.sites[name].read_inner(value, factors[name][0]) for name, value in inputs.items()
     }
@@ -240,3 +247,16 @@ def answer_as_target(plan: Plan, site: Site, x: Any) -> Any:
     if site.name in plan.deferred:
         return Products(((x, site.get_matrix()),))
     return site.answer_itself(x)
+
+
+def get_factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> tuple[Tensor, Tensor]:
+    """(V, U) of a site; a borrower sees its owner's parts transposed.
+
+    With a mixing A the parts are V A and A^-1 U: whatever A is, they add up to the same matrix, so training can turn them
+    without ever being unfaithful. A step of A is relative to the parts' own size.
+    """
+    owner = owners[site]
+    v, u = params[f"{owner}/V"], params[f"{owner}/U"]
+    if (mixing := params.get(f"{owner}/{IS_EXACT}")) is not None:
+        v, u = v.detach() @ mixing, torch.linalg.solve(mixing, u.detach())
+    return (v, u) if owner == site else (u.mT, v.mT)

@@ -14,7 +14,7 @@ from digsite.base.errors import UsageError
 from digsite.decompose.config import LOSSES, DecomposeConfig
 from digsite.decompose.core import parts
 from digsite.decompose.core.gates import Draw, Shapes
-from digsite.decompose.core.scene import Plan
+from digsite.decompose.core.scene import Plan, get_factors
 from digsite.decompose.core.starts import find_start, numerical_rank
 from digsite.decompose.core.target import Target, Weights
 
@@ -175,7 +175,7 @@ def measure_sizes(made: dict[str, Tensor], plan: Plan, reads: dict[str, parts.Re
     """Root mean square of each part's activation, and of what it adds to the output: (2, C) by site."""
     found = {}
     for site in plan.target.sites:
-        v, u = parts.get_factors(made, plan.owners, site)
+        v, u = get_factors(made, plan.owners, site)
         activation = reads[site](v).square().mean(0).sqrt()
         found[site] = torch.stack([activation, activation * u.norm(dim=1).cpu()])
     return found

@@ -12,8 +12,8 @@ from digsite.decompose.config import ModelConfig
 from digsite.decompose.core.components import compare
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
-from digsite.decompose.core.gating import count_l0, find_alive
 from digsite.decompose.core.losses.sparsity import average_residual
+from digsite.decompose.core.masks import count_l0, find_alive
 from digsite.decompose.core.scene import MASKINGS, Scene
 from digsite.decompose.experiments import showing
 from digsite.decompose.judge import verdict as report

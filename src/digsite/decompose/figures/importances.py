@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.decompose.core.gating import find_used
+from digsite.decompose.core.masks import find_used
 from digsite.decompose.figures import Picture, make_panels
 from digsite.decompose.judge.metrics import View
 from digsite.figures import curves, heatmap, histogram, styled

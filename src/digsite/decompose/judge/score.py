@@ -16,8 +16,8 @@ from digsite.base.errors import UsageError
 from digsite.decompose.config import Truth
 from digsite.decompose.core.components import ALIVE_SHARE
 from digsite.decompose.core.decomposition import Components, Decomposition
-from digsite.decompose.core.gating import count_l0, find_alive
 from digsite.decompose.core.losses.sparsity import average_residual
+from digsite.decompose.core.masks import count_l0, find_alive
 from digsite.decompose.subjects.targets import PROBE
 
 TOLERANCES = (0.1, 0.2)

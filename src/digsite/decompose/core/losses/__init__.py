@@ -28,9 +28,9 @@ class Loss(Config):
     kind: Any
     coeff: float = Field(default=1.0, ge=0, description="coefficient in the total loss")
 
+    @abstractmethod
     def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
         """Shapes of the uniform numbers that a step needs, by a name of the loss's own; `layout` is the batch's."""
-        return {}
 
     def list_sources(self, counts: dict[str, int]) -> dict[str, tuple[int, ...]]:
         """Shapes of adversarial sources that are kept from step to step, by site.
@@ -46,8 +46,3 @@ class Loss(Config):
 
 
 Member = Loss
-
-
-def sum_terms(terms: list[Tensor]) -> Tensor:
-    """The sum of scalars; Python's own starts at 0, which a compiled step would carry along."""
-    return sum(terms[1:], terms[0])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from digsite.base.errors import UsageError
 from digsite.config import Field
 from digsite.decompose.core import masks
-from digsite.decompose.core.losses import Loss, sum_terms
+from digsite.decompose.core.losses import Loss
+from digsite.decompose.core.losses.sparsity import sum_terms
 from digsite.decompose.core.masks import Masks
 
 if TYPE_CHECKING:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from digsite.config import Field
-from digsite.decompose.core.losses import Loss, sum_terms
+from digsite.decompose.core.losses import Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from digsite.decompose.core.masks import Layout
     from digsite.decompose.core.scene import Scene
 
 
-class ImportanceMinimality(Loss):
+class _Sure(Loss):
+    """A loss into which no chance enters."""
+
+    def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
+        return {}
+
+
+class ImportanceMinimality(_Sure):
     """Few components should matter: the p-norm of upper importances, summed over components and modules."""
 
     kind: Literal["importance_minimality"] = "importance_minimality"
@@ -47,7 +55,7 @@ class ImportanceMinimality(Loss):
         return (per_component * (1 + self.beta * (1 + per_component * count).log2())).sum()
 
 
-class SmoothL0(Loss):
+class SmoothL0(_Sure):
     """Few components should matter: importances c counted as c^2 / (c^2 + w^2), which is nearly their number for small w.
 
     A sum of importances goes on pulling at a component that is needed; this count does not, once w is small. The width
@@ -72,7 +80,7 @@ class SmoothL0(Loss):
         return sum_terms(counts) * ramp_pressure(self.rise, self.end, scene.progress)
 
 
-class Frequency(Loss):
+class Frequency(_Sure):
     """Few components should ever be used: how often each fires, times the logarithm of how often that is among N positions.
 
     The number N is fixed, so that the term says the same for every size of a batch.
@@ -99,7 +107,7 @@ class Frequency(Loss):
         return sum_terms(terms) * ramp_pressure(self.rise, self.end, scene.progress)
 
 
-class Schatten(Loss):
+class Schatten(_Sure):
     """Importance-weighted squared norms of the parts: a soft count of rank that also pays for size."""
 
     kind: Literal["schatten"] = "schatten"
@@ -115,7 +123,7 @@ class Schatten(Loss):
         return sum_terms(terms)
 
 
-class Faithfulness(Loss):
+class Faithfulness(_Sure):
     """Parts must add up to the weights: mean squared entry of W - VU over all decomposed weights."""
 
     kind: Literal["faithfulness"] = "faithfulness"
@@ -169,3 +177,8 @@ def ramp_pressure(rise: float, end: float, progress: Tensor | float) -> Tensor:
     share = torch.as_tensor(progress)
     up = (share / rise).clamp(0, 1) if rise else torch.ones_like(share)
     return up * ((end - share) / (end / 3)).clamp(0, 1) if end < 1 else up
+
+
+def sum_terms(terms: list[Tensor]) -> Tensor:
+    """The sum of scalars; Python's own starts at 0, which a compiled step would carry along."""
+    return sum(terms[1:], terms[0])

@@ -17,7 +17,7 @@ from digsite.base.errors import UsageError
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.gates import Shape
-from digsite.decompose.core.gating import Importance, find_alive
+from digsite.decompose.core.masks import Importance, find_alive
 from digsite.decompose.core.scene import Plan, Scene
 from digsite.decompose.core.target import Target
 from digsite.decompose.subjects.compiled import CompiledProgram

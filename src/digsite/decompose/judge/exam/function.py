@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from digsite.decompose.core.gating import find_used
-from digsite.decompose.core.masks import Masks
+from digsite.decompose.core.masks import Masks, find_used
 from digsite.decompose.core.scene import Scene
 from digsite.decompose.judge.exam import Entry
 

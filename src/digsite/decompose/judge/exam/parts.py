@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from digsite.decompose.core.explain import attribute_components
-from digsite.decompose.core.gating import find_used
+from digsite.decompose.core.masks import find_used
 from digsite.decompose.judge.exam import Entry
 from digsite.decompose.subjects.compiled import CompiledProgram
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from digsite.base.errors import UsageError
 from digsite.config import Field
-from digsite.decompose.core.gating import USED, count_l0, find_alive, find_used
+from digsite.decompose.core.masks import USED, count_l0, find_alive, find_used
 from digsite.decompose.judge.metrics import Metric, View
 from digsite.decompose.judge.score import count_pattern_errors
 

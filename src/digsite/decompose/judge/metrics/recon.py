@@ -8,8 +8,8 @@ from torch import nn
 
 from digsite.base.errors import UsageError
 from digsite.config import Field
-from digsite.decompose.core.gating import USED
 from digsite.decompose.core.losses.reconstruction import Adversarial
+from digsite.decompose.core.masks import USED
 from digsite.decompose.core.scene import MASKINGS
 from digsite.decompose.judge import answers
 from digsite.decompose.judge.metrics import Metric, View
