@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from digsite.models.attention import Pattern
+from digsite.models.parts import Pattern
 from torch import nn
 
 from digsite.base.errors import UsageError
