@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from digsite.models.parts import Pattern
 from torch import nn
 
 from digsite.base.errors import UsageError
@@ -13,6 +12,7 @@ from digsite.decompose.judge import answers
 from digsite.decompose.subjects import tasks
 from digsite.decompose.subjects.tasks import IGNORED
 from digsite.models import build, parse, to_huggingface
+from digsite.models.parts import Pattern
 
 SMALL = {"kind": "llama", "d_model": 16, "d_mlp": 24, "n_layers": 1}
 
