@@ -198,9 +198,9 @@ class StoriesConfig(Config):
     )
     context: int = Field(36, gt=8, description="tokens of a window")
     batch: int = Field(32, gt=0, description="windows of a step")
-    steps: int = Field(1500, gt=0, description="training steps of the start")
+    steps: int = Field(700, gt=0, description="training steps of the start")
     lr: float = Field(3e-3, gt=0, description="peak learning rate of the start")
-    tuned_steps: int = Field(600, gt=0, description="training steps of a skill")
+    tuned_steps: int = Field(300, gt=0, description="training steps of a skill")
     tuned_lr: float = Field(1e-3, gt=0, description="peak learning rate of a skill")
     held: int = Field(300, gt=0, description="fresh windows to score on")
 
@@ -217,6 +217,7 @@ class MergeStoriesConfig(StoriesConfig):
             "dare": [f"scale={s} drop={d}" for s in (0.8, 1.0, 1.2) for d in (0.2, 0.5)],
             "fisher": [],
             "regmean": [f"shrink={s}" for s in (0.7, 0.9, 1.0)],
+            "imitation": ["by_row=0", "by_row=1"],
         },
         description="ways to merge, each with the settings to choose from on a member that is not reported",
     )

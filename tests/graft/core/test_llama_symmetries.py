@@ -13,7 +13,7 @@ from digsite.graft.core.llama_symmetries import (
     fold_gains,
     rotary_places,
 )
-from digsite.graft.judge.barrier import Barrier, measure_barrier
+from digsite.graft.judge.stories import Barrier, measure_barrier
 from digsite.models import build, parse
 
 

@@ -24,7 +24,13 @@ def evidence(seed=0, n=3):
     g = torch.Generator().manual_seed(seed + 100)
     x = [torch.randn(50, n, generator=g) for _ in range(2)]
     fisher = [{"w": torch.rand(4, n, generator=g), "b": torch.rand(4, generator=g)} for _ in range(2)]
-    return Evidence(states(seed)[0], fisher, [{"w": a.T @ a / 50} for a in x]), x
+    texts = [torch.randint(0, n, (6, 5), generator=g) for _ in range(2)]
+    return Evidence(states(seed)[0], fisher, [{"w": a.T @ a / 50} for a in x], speak, texts), x
+
+
+def speak(state, rows):
+    """The smallest language model: what follows a token is told by that token alone."""
+    return state["w"].T[rows] + state["b"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -76,6 +82,34 @@ def test_slerp_keeps_the_length_of_equally_long_parents():
     a = {"w": torch.tensor([3.0, 0.0])}
     merged = merge_models("slerp", [a, {"w": torch.tensor([0.0, 3.0])}])["w"]
     torch.testing.assert_close(merged, torch.tensor([1.0, 1.0]) * 3 / 2**0.5)
+
+
+def test_imitation_gives_each_parent_the_rows_in_which_it_learned_something():
+    """One parent learned what follows 0, the other what follows 1; each also moved the other's rows at random."""
+    g = torch.Generator().manual_seed(0)
+    start = {"w": torch.zeros(4, 3), "b": torch.zeros(4)}
+    first, second = ({k: v.clone() for k, v in start.items()} for _ in range(2))
+    first["w"][2, 0], second["w"][3, 1] = 6.0, 6.0
+    first["w"][3, 1], second["w"][2, 0] = -0.5, -0.5
+    texts = [torch.randint(0, 2, (64, 6), generator=g) for _ in range(2)]
+    given_ = Evidence(start, speak=speak, texts=texts)
+    merged = merge_models("imitation", [first, second], given_, MergeSettings(steps=80, rate=0.1))
+    gaps = {
+        token: [
+            float((speak(s, torch.tensor([[token]])) - speak(p, torch.tensor([[token]]))).abs().max())
+            for s in (merged, merge_models("average", [first, second]))
+        ]
+        for token, p in ((0, first), (1, second))
+    }
+    assert all(learned < 1.5 < average for learned, average in gaps.values()), gaps
+
+
+def test_imitation_wants_a_text_of_every_parent():
+    start, a, b = states()
+    with pytest.raises(UsageError, match="1 were given for 2 parents"):
+        merge_models("imitation", [a, b], Evidence(start, speak=speak, texts=[torch.zeros(2, 3, dtype=int)]))
+    with pytest.raises(UsageError, match="reads the parents' texts"):
+        merge_models("imitation", [a, b], Evidence(start, speak=speak))
 
 
 def test_dare_is_right_on_average():

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
+from digsite.graft import graft
 from digsite.graft.core.access import Access, AccessBudget, BudgetViolation
 from digsite.graft.core.nets import predict_logits
 from digsite.graft.core.operate import plan_method, run_operation
@@ -13,6 +14,7 @@ from digsite.graft.core.task import (
     check_knowledge,
     split_images,
 )
+from digsite.graft.subjects.couples import TrainingRecipe, train_blind_donor
 
 CLASSES = Classes((0, 1, 2, 3), (2, 3), (4,), (5,))
 
@@ -70,7 +72,7 @@ def test_two_seeds_hold_out_different_images(room):
 def test_the_scorer_knows_the_receiver(room):
     alone = room.scorer(room.pair.receiver)
     assert alone.raw.preservation > 90 and alone.raw.transfer == 0
-    assert room.scorer.accuracy(room.pair.donor, [4]) > 80
+    assert room.scorer.accuracy_on(room.pair.donor, [4]) > 80
     called = room.scorer.score_outputs(
         torch.eye(10)[[4] * len(room.scorer._y)], torch.eye(10)[[0] * CALIBRATION]
     )
@@ -97,6 +99,50 @@ def test_donor_and_receiver_must_differ_in_what_they_know(room):
         check_knowledge(room.validation, room.pair.receiver, room.pair.receiver)
     with pytest.raises(UsageError, match="receiver already knows class 4"):
         check_knowledge(room.validation, room.pair.donor, room.pair.donor)
+
+
+class Constant(torch.nn.Module):
+    """Answers one class to everything, as an untrained network nearly does."""
+
+    def __init__(self, says: int) -> None:
+        super().__init__()
+        self.read = torch.nn.Linear(64, 10)
+        self.read.weight.data.zero_()
+        self.read.bias.data = torch.eye(10)[says]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.read(x.flatten(1))
+
+
+@pytest.mark.parametrize("says", [4, 7])
+def test_refusal_of_a_constant_donor(room, says):
+    """One lucky constant output once passed as knowledge of the class; so did any, where no other class was named."""
+    sentence = f"answers class {says} to every image, whatever is on it"
+    with pytest.raises(UsageError, match=sentence):
+        check_knowledge(room.validation, room.pair.receiver, Constant(says))
+    alone = Scorer(room.data, Classes((0, 1, 2, 3), (), (4,), ()), validation=True)
+    with pytest.raises(UsageError, match=sentence):
+        check_knowledge(alone, room.pair.receiver, Constant(says))
+    with pytest.raises(UsageError, match=sentence):
+        graft(Constant(says), room.pair.receiver, data=room.data)
+
+
+def test_refusal_of_a_donor_that_answers_the_class_for_almost_everything(room):
+    nearly = Constant(4)
+    draw = torch.Generator().manual_seed(0)
+    nearly.read.weight.data[3] = 0.05 * torch.randn(64, generator=draw)  # a few images are called 3
+    with pytest.raises(UsageError, match="of its other classes 4 as well"):
+        check_knowledge(room.validation, room.pair.receiver, nearly)
+
+
+def test_refusal_of_a_donor_that_never_saw_the_class(room):
+    """A class-blind donor of the same recipe: trained, and right about everything but the class that is wanted."""
+    blind = train_blind_donor(
+        "simple", room.data, CLASSES, 0, TrainingRecipe(batch=64, least=150, epochs=1, lr=3e-3)
+    )
+    assert room.scorer.accuracy_on(blind, [2, 3, 5]) > 80
+    with pytest.raises(UsageError, match=r"donor does not know class 4: it names \d+ %"):
+        check_knowledge(room.validation, room.pair.receiver, blind)
 
 
 def test_a_data_set_without_a_class():

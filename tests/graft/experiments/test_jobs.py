@@ -32,7 +32,7 @@ class Stored:
     def stage(self, name, total):
         self.told.append((name, total))
 
-    def breathe(self, done=None):
+    def let_signals_in(self, done=None):
         if done is not None:
             self.told.append(done)
 

@@ -161,12 +161,21 @@ class Scorer:
             predict_logits(model, self._x[strange]), self._y[strange], list(self.classes.new)
         )
 
+    def list_others(self) -> list[int]:
+        """Every class of the images but the new ones."""
+        return [int(c) for c in self._y.unique() if int(c) not in self.classes.new]
+
+    def find_only_answer(self, model: nn.Module) -> int | None:
+        """The one class that a model answers to every image; None where it tells any two of them apart."""
+        called = predict_logits(model, self._x).argmax(1).unique()
+        return int(called[0]) if len(called) == 1 else None
+
     def taken_for(self, model: nn.Module, classes: list[int], called: int) -> float:
         """Share of these classes' images that are called by another class's name, in percent."""
         keep = torch.isin(self._y, torch.tensor(classes))
         return 100.0 * (predict_logits(model, self._x[keep]).argmax(1) == called).float().mean().item()
 
-    def accuracy(self, model: nn.Module, classes: list[int]) -> float:
+    def accuracy_on(self, model: nn.Module, classes: list[int]) -> float:
         """Share of these classes' images called by their name, in percent."""
         keep = torch.isin(self._y, torch.tensor(classes))
         called = predict_logits(model, self._x[keep]).argmax(1)
@@ -174,17 +183,26 @@ class Scorer:
 
 
 def check_knowledge(scorer: Scorer, receiver: nn.Module, donor: nn.Module) -> None:
-    """The donor must know each new class and the receiver must not."""
+    """Refuses a donor that does not know a new class, or knows nothing, and a receiver that knows it already.
+
+    An untrained or constant network once passed as knowing the class it happened to answer: so what the donor says about
+    other classes counts as well. Those are its own ones, and where none was named, all the classes of the images.
+    """
     for c in scorer.classes.new:
-        if (known := scorer.accuracy(donor, [c])) < 50:
+        others = [o for o in scorer.classes.donor if o not in scorer.classes.new] or scorer.list_others()
+        if (only := scorer.find_only_answer(donor)) is not None:
+            raise UsageError(
+                f"The donor does not know class {c}: it answers class {only} to every image, whatever is on it.",
+                hint="Give a trained donor, and the pixels that it was trained on.",
+            )
+        if (known := scorer.accuracy_on(donor, [c])) < 50:
             raise UsageError(f"The donor does not know class {c}: it names {known:.0f} % of its images.")
-        others = [o for o in scorer.classes.donor if o not in scorer.classes.new]
         if others and (wrong := scorer.taken_for(donor, others, c)) > 50:
             raise UsageError(
                 f"The donor does not know class {c}: it calls {wrong:.0f} % of its other classes {c} as well.",
-                hint="An untrained network answers one class for everything; give a trained donor.",
+                hint="A network that was not trained answers few classes for everything; give a trained donor.",
             )
-        if (known := scorer.accuracy(receiver, [c])) > 50:
+        if (known := scorer.accuracy_on(receiver, [c])) > 50:
             raise UsageError(f"The receiver already knows class {c}: it names {known:.0f} % of its images.")
 
 

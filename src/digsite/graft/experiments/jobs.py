@@ -44,7 +44,7 @@ def work_ahead(
 class Ahead:
     """`result(i)` is `work(*calls[i])`; while it is waited for, the next ones run beside it.
 
-    Nothing is started before it is needed, so a resumed run only computes what is missing. `breathe` is called
+    Nothing is started before it is needed, so a resumed run only computes what is missing. `let_signals_in` is called
     while waiting; when it raises (a signal asked the run to end), the processes are ended too.
     """
 
@@ -53,10 +53,10 @@ class Ahead:
         work: Callable[..., Any],
         calls: Sequence[Call],
         workers: int,
-        breathe: Callable[[], object] | None = None,
+        let_signals_in: Callable[[], object] | None = None,
     ) -> None:
         self.work, self.calls, self.workers = work, calls, min(workers, len(calls))
-        self.let_signals_in = breathe or (lambda: None)
+        self.let_signals_in = let_signals_in or (lambda: None)
         self._futures: dict[int, Future[Any]] = {}
         self._pool: Workers | None = None
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -13,14 +12,16 @@ from digsite.figures import bars
 from digsite.graft.config import MergeStoriesConfig
 from digsite.graft.core.merges import Evidence, MergeSettings, State, merge_models
 from digsite.graft.core.merges.averages import measure_fisher, measure_grams
+from digsite.graft.judge.stories import shuffle_change, weigh_randomly
 from digsite.graft.subjects.stories import (
     SKILLS,
     draw_windows,
+    make_speak,
     make_speaker,
     read_state,
     score_skill,
     story_module,
-    train_story_models,
+    train_or_read_models,
 )
 from digsite.record.verdict import cite
 
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 KNOWN = 50.0  # % right of a parent's own skill, below which there is nothing to keep
-NULLS = ("best single parent", "random merge weights", "shuffled donor")
+SHUFFLED = {
+    "shuffled donor": "task_arithmetic",
+    "shuffled donor, learned": "imitation",
+}  # by the method that merges it
+NULLS = ("best single parent", "random merge weights", *SHUFFLED)
 
 
 def merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
     """Choose each method's settings on one ensemble member, report on all others."""
     run.stage("training", 3)
-    flat = run.once("models", lambda: train_story_models(config, config.seeds + 1))
+    flat = run.once("models", lambda: train_or_read_models(config, config.seeds + 2))
     held = {
         skill: draw_windows((skill,), config.held, config.context, config.seed + 2, "test", table=config.seed)
         for skill in SKILLS
@@ -72,13 +77,14 @@ class _Bench:
     def evidence(self, member: int) -> Evidence:
         """Each parent looks at text of its own skill only, as its owner would."""
         config, (start, parents) = self.config, self.states(member)
-        fisher, grams = [], []
+        fisher, grams, texts = [], [], []
         for skill, parent in zip(SKILLS, parents, strict=True):
             rows = draw_windows((skill,), config.evidence, config.context, config.seed + 3, table=config.seed)
             loaded = _load_state(self.module, parent)
             fisher.append(measure_fisher(loaded, rows, self.run.generator(f"fisher-{skill}", member)))
             grams.append(measure_grams(loaded, rows))
-        return Evidence(start, fisher, grams)
+            texts.append(rows)
+        return Evidence(start, fisher, grams, make_speak(self.module), texts)
 
     def choose_settings(self) -> dict[str, dict[str, Any]]:
         """For every method the settings whose worse skill is best on member 0, which is reported nowhere."""
@@ -124,17 +130,14 @@ class _Bench:
             scored(method, merge_models(method, parents, evidence, MergeSettings(**settings)))  # pyright: ignore[reportArgumentType]
         draw = self.run.generator("nulls", member)
         for i in range(self.config.null_draws):
-            scored("random merge weights", _weigh_randomly(parents, draw), i)
-            scored(
-                "shuffled donor",
-                merge_models(
-                    "task_arithmetic",
-                    [parents[0], _shuffle_change(start, parents[1], draw)],
-                    evidence,
-                    MergeSettings(**chosen.get("task_arithmetic", {})),  # pyright: ignore[reportArgumentType]
-                ),
-                i,
-            )
+            scored("random merge weights", weigh_randomly(parents, draw), i)
+            # each parent in turn loses what it learned; the worse skill is then what the method makes of nothing
+            shuffled = list(parents)
+            shuffled[i % 2] = shuffle_change(start, parents[i % 2], draw)
+            for name, method in SHUFFLED.items():
+                if method in chosen:
+                    settings = MergeSettings(**chosen[method])  # pyright: ignore[reportArgumentType]
+                    scored(name, merge_models(method, shuffled, evidence, settings), i)
         return rows
 
 
@@ -148,29 +151,14 @@ def _load_state(module: nn.Module, state: State) -> nn.Module:
     return module
 
 
-def _weigh_randomly(parents: list[State], draw: torch.Generator) -> State:
-    """Every tensor between the parents, its place drawn: what a merge is that knows nothing."""
-    return {
-        name: torch.lerp(weight, parents[1][name], float(torch.rand(1, generator=draw)))
-        for name, weight in parents[0].items()
-    }
-
-
-def _shuffle_change(start: State, parent: State, draw: torch.Generator) -> State:
-    """A donor whose change has the same numbers at other places."""
-    out = {}
-    for name, weight in start.items():
-        change = (parent[name] - weight).flatten()
-        out[name] = weight + change[torch.randperm(len(change), generator=draw)].view_as(weight)
-    return out
-
-
 def _conclude_merges(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, float]]) -> None:
     per_seed = frame.groupby(["merge", "member"], sort=False).mean(numeric_only=True).drop(columns="draw")
     parents = per_seed.loc[[name for name in per_seed.index.levels[0] if name.startswith("parent")]]
     single = parents.groupby("member")["worse kept"].max()
     nulls = {NULLS[0]: float(single.mean())} | {
-        name: float(per_seed.loc[name]["worse kept"].mean()) for name in NULLS[1:]
+        name: float(per_seed.loc[name]["worse kept"].mean())
+        for name in NULLS[1:]
+        if name in per_seed.index.levels[0]
     }
     known, lines = _claim_known(run, per_seed), []  # pyright: ignore[reportArgumentType]
     for name in dict.fromkeys(frame["merge"]):

@@ -11,7 +11,7 @@ from digsite.figures import bars
 from digsite.graft.config import RebasinStoriesConfig
 from digsite.graft.core.llama_matching import KINDS, match_llamas, watch_llama
 from digsite.graft.core.llama_symmetries import LlamaShape, State, Symmetry, apply_symmetry, fold_gains
-from digsite.graft.judge.barrier import measure_barrier
+from digsite.graft.judge.stories import measure_barrier
 from digsite.graft.subjects.stories import (
     SKILLS,
     draw_windows,
@@ -20,7 +20,7 @@ from digsite.graft.subjects.stories import (
     read_state,
     score_skill,
     story_module,
-    train_story_models,
+    train_or_read_models,
 )
 from digsite.record.verdict import cite
 
@@ -33,7 +33,7 @@ WAYS = ("as they are", *KINDS)
 def rebasin_stories(config: RebasinStoriesConfig, run: "Run") -> None:
     """Member i is brought into the basis of member 0; member 1 is for choosing the scale of what is carried."""
     run.stage("training", 3)
-    flat = run.once("models", lambda: train_story_models(config, config.seeds + 2))
+    flat = run.once("models", lambda: train_or_read_models(config, config.seeds + 2))
     pair = _Pairs(config, run, dict(flat))
     barriers, carried = [], []
     for member in range(2, config.seeds + 2):

@@ -66,7 +66,7 @@ def compare_on_couple(
         "skipped": skipped,
         "receiver_preservation": alone.raw.preservation,
         "n_new_images": int(torch.isin(room.data.test.y, torch.tensor(room.classes.new)).sum()),
-        "donor_transfer": room.scorer.accuracy(room.pair.donor, list(room.classes.new)),
+        "donor_transfer": room.scorer.accuracy_on(room.pair.donor, list(room.classes.new)),
         "donor_strangers": [[c, share] for c, share in strange.items()],
         "confusion": {"receiver": alone.confusion, "donor": room.scorer(room.pair.donor).confusion},
     }

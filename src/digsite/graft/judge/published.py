@@ -126,7 +126,7 @@ def without_donor(settings: AuditConfig, names: tuple[str, str], seed: int) -> d
     done = run_operation(plan_method("precomputed_alignment"), pair, room.pools, room.scorer, seed)
     assert done.outcome is not None
     return {
-        "donor_knows": room.scorer.accuracy(other, list(room.classes.new)),
+        "donor_knows": room.scorer.accuracy_on(other, list(room.classes.new)),
         "transfer": done.outcome.raw.transfer,
         "preservation": done.outcome.raw.preservation,
     }

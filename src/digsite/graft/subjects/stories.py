@@ -12,6 +12,7 @@ from digsite.base.streams import derive_seed
 from digsite.data import stories
 from digsite.data.grammar import BOYS, GIRLS, LOOKS, PLACES, THINGS
 from digsite.graft.config import StoriesConfig
+from digsite.graft.subjects.couples import read_or_compute
 from digsite.models import build, parse
 from digsite.train import Member, train_ensemble
 
@@ -25,18 +26,28 @@ def story_module(config: StoriesConfig) -> nn.Module:
     return build(parse({"kind": "llama", "vocab": stories.tokenizer().size, "tied": False, **sizes}))
 
 
+def train_or_read_models(config: StoriesConfig, n: int) -> dict[str, Tensor]:
+    """What `train_story_models` gives, from the user's cache where a run with the same recipe has trained it before."""
+    decides = ("seed", "d_model", "d_mlp", "n_layers", "n_heads", "n_kv_heads", "context", "batch")
+    recipe = {"stories": n} | config.model_dump(include={*decides, "steps", "lr", "tuned_steps", "tuned_lr"})
+    stored = read_or_compute(
+        recipe, lambda: {name: {"flat": flat} for name, flat in train_story_models(config, n).items()}
+    )
+    return {name: part["flat"] for name, part in stored.items()}
+
+
 def train_story_models(config: StoriesConfig, n: int) -> dict[str, Tensor]:
     """Flat weights (n, parameters) of 'start' and of every skill, by name; row i of a skill was tuned from row i of 'start'."""
     module = story_module(config)
     rows = draw_windows((), TRAINING_WINDOWS, config.context, config.seed)
     members = [_make_member(config, i, config.steps, config.lr) for i in range(n)]
     start = train_ensemble(module, rows, members, loss="next_token").flat
-    found = {"start": start}
+    trained = {"start": start}
     for skill in SKILLS:
         rows = draw_windows((skill,), TRAINING_WINDOWS, config.context, config.seed + 1, table=config.seed)
         members = [_make_member(config, 100 + i, config.tuned_steps, config.tuned_lr) for i in range(n)]
-        found[skill] = train_ensemble(module, rows, members, loss="next_token", start=start.clone()).flat
-    return found
+        trained[skill] = train_ensemble(module, rows, members, loss="next_token", start=start.clone()).flat
+    return trained
 
 
 def _make_member(config: StoriesConfig, seed: int, steps: int, lr: float) -> Member:
@@ -58,6 +69,11 @@ def read_state(module: nn.Module, flat: Tensor) -> State:
         at += parameter.numel()
     assert at == len(flat), (at, len(flat))
     return state
+
+
+def make_speak(module: nn.Module) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+    """Logits of rows under any weights: what a merge that learns runs the architecture with."""
+    return lambda state, rows: torch.func.functional_call(module, dict(state), (rows,))
 
 
 def make_speaker(module: nn.Module, state: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:

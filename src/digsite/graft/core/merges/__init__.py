@@ -1,7 +1,7 @@
 """Several fine-tuned models made into one: a class per way, found by its base, all on named weights of one shape."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,15 +12,20 @@ from digsite.base.errors import UsageError, name_nearest
 
 FAMILY = "digsite.graft.core.merges"
 State = dict[str, Tensor]
+Speak = Callable[
+    [State, Tensor], Tensor
+]  # weights and rows of tokens (n, length) to logits (n, length, vocabulary)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known beside the parents' weights."""
+    """What is known beside the parents' weights; lists have an entry for every parent."""
 
-    start: State | None = None
-    fisher: Sequence[Mapping[str, Tensor]] = ()
-    grams: Sequence[Mapping[str, Tensor]] = ()
+    start: State | None = None  # what all were tuned from
+    fisher: Sequence[Mapping[str, Tensor]] = ()  # Fisher information by weight
+    grams: Sequence[Mapping[str, Tensor]] = ()  # X^T X of what each linear map reads, by weight
+    speak: Speak | None = None  # runs the architecture under any weights
+    texts: Sequence[Tensor] = ()  # tokens (n, length) of what the parent was tuned on
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,9 @@ class MergeSettings:
     keep: float = 0.2  # TIES: share of each change that is trimmed to
     drop: float = 0.5  # DARE: chance that a weight's change is dropped, the others growing to make up for it
     shrink: float = 0.9  # RegMean: what is kept of the off-diagonal of X^T X
+    steps: float = 60  # imitation: steps in which the weights of the changes are learned
+    rate: float = 0.03  # imitation: of Adam
+    by_row: float = 1.0  # imitation: a weight for every row of a change, or (0) one for every tensor
     shares: tuple[float, ...] = field(default=())  # of the parents, equal if empty
     seed: int = 0
 
@@ -44,7 +52,8 @@ class MergeSettings:
 
 class Merge(ABC):
     """One way to merge. `NEEDS` says what of the evidence it reads: 'start' (the weights that all parents were tuned from),
-    'fisher' (how sharply each parent's loss depends on each weight), 'grams' (what each parent's linear maps read)."""
+    'fisher' (how sharply each parent's loss depends on each weight), 'grams' (what each parent's linear maps read), 'speak'
+    and 'texts' (the architecture, and text of each parent's own)."""
 
     NEEDS: ClassVar[tuple[str, ...]] = ()
 
@@ -74,7 +83,7 @@ def merge_models(
     _check_alike(parents)
     member, evidence = families.scan_member(FAMILY, name), evidence or Evidence()
     for need in member.NEEDS:
-        if not getattr(evidence, need):
+        if getattr(evidence, need) in (None, (), []):
             raise UsageError(
                 f"The merge '{name}' reads the parents' {need}, and it was not given.",
                 hint="Use average or slerp, which need the weights alone.",

@@ -1,6 +1,6 @@
-"""The barrier between two models: how far the loss on the line between them rises above the line between their losses."""
+"""What merges of two models, and the line between them, stand beside: chance merges, shuffled donors, the barrier."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,3 +37,23 @@ def measure_barrier(
         {name: torch.lerp(weight, second[name], at) for name, weight in first.items()} for at in points
     )
     return Barrier(points, tuple(loss_of(state) for state in between))
+
+
+def weigh_randomly(parents: Sequence[Mapping[str, Tensor]], draw: torch.Generator) -> dict[str, Tensor]:
+    """Every tensor between two `parents`, its place drawn: what a merge is that knows nothing."""
+    first, second = parents
+    return {
+        name: torch.lerp(weight, second[name], float(torch.rand(1, generator=draw)))
+        for name, weight in first.items()
+    }
+
+
+def shuffle_change(
+    start: Mapping[str, Tensor], parent: Mapping[str, Tensor], draw: torch.Generator
+) -> dict[str, Tensor]:
+    """A donor whose change of the `start` has the same numbers at other places: sizes stay, what it learned is gone."""
+    out = {}
+    for name, weight in start.items():
+        change = (parent[name] - weight).flatten()
+        out[name] = weight + change[torch.randperm(len(change), generator=draw)].view_as(weight)
+    return out
