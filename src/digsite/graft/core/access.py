@@ -38,6 +38,10 @@ class AccessBudget:
 
     @classmethod
     def parse_letters(cls, text: str) -> "AccessBudget":
+        """A budget from text such as "au" or "sbk20"; weights are always in it.
+
+        `text`: letters, with kN for N labelled images of each new class. A letter that does not exist is a UsageError.
+        """
         match = re.fullmatch(r"([wsaubFt]*)(?:k(\d+))?([wsaubFt]*)", text)
         if match is None:
             hint = "Letters: " + "; ".join(f"{k} = {v}" for k, v in LETTERS.items()) + "."
@@ -46,6 +50,7 @@ class AccessBudget:
         return cls(frozenset(letters), int(match[2] or 0))
 
     def add_letters(self, letters: str) -> "AccessBudget":
+        """The same budget with these `letters` as well: calibration reads old images whatever the method may read."""
         return AccessBudget(self.letters | set(letters), self.shots)
 
     def __str__(self) -> str:
@@ -65,11 +70,13 @@ class LabelledImages:
         return len(self.x)
 
     def take_first(self, n: int | None) -> "LabelledImages":
+        """The first `n` images; all of them where `n` is None or no fewer are there. The key says so, since caches go by it."""
         if n is None or n >= len(self):
             return self
         return LabelledImages(self.x[:n], self.y[:n], f"{self.key}:{n}")
 
     def of_classes(self, classes: tuple[int, ...] | list[int]) -> "LabelledImages":
+        """The images of these `classes`, under a key of their own."""
         keep = torch.isin(self.y, torch.tensor(classes))
         return LabelledImages(self.x[keep], self.y[keep], f"{self.key}/{','.join(map(str, classes))}")
 
@@ -105,11 +112,16 @@ class Lens:
     models: dict[int, nn.Module] = field(default_factory=dict)
 
     def collect_acts(self, model: nn.Module, images: LabelledImages, head: str | None = None) -> Acts:
+        """What flows through `model` for these images, worked out once; `head` names its last layer."""
         return self.compute_once(
             model, ("acts", images.key, head), lambda: collect_acts(model, images.x, head)
         )
 
     def compute_once(self, model: nn.Module, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
+        """What `compute` gives, kept for this very `model` object and `key`.
+
+        Whatever decides the result besides the model belongs into the key: images by their own key, settings, seeds.
+        """
         self.models[id(model)] = model
         address = (id(model), *key)
         if address not in self.kept:
@@ -132,24 +144,30 @@ class Access:
 
     @property
     def frame(self) -> Frame:
+        """The format of an image, which is no data."""
         return self._pools.frame
 
     def open_shared(self, limit: int | None = None) -> LabelledImages:
+        """Images of the classes that both know (letter s), at most `limit`."""
         return self._open_pool("s", self._pools.shared.take_first(limit))
 
     def open_old(self, limit: int | None = None) -> LabelledImages:
+        """The receiver's own images (letter a), at most `limit`."""
         return self._open_pool("a", self._pools.old.take_first(limit))
 
     def open_held_old(self) -> LabelledImages:
+        """Images of the receiver's classes that no fit may see (letter a): for calibration alone."""
         return self._open_pool("a", self._pools.held_old)
 
     def open_proxy(self, limit: int | None = None) -> LabelledImages:
+        """Images of classes that neither knows (letter u), their labels taken off: -1."""
         images = self._open_pool("u", self._pools.proxy.take_first(limit))
         return LabelledImages(images.x, torch.full_like(images.y, -1), images.key)
 
     def open_donor(
         self, classes: tuple[int, ...] | list[int] | None = None, limit: int | None = None
     ) -> LabelledImages:
+        """The donor's own images (letter b), of these `classes` alone if given, at most `limit`."""
         images = self._pools.donor if classes is None else self._pools.donor.of_classes(classes)
         return self._open_pool("b", images.take_first(limit))
 
@@ -171,6 +189,7 @@ class Access:
         return LabelledImages(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]), key)
 
     def _open_pool(self, letter: str, images: LabelledImages) -> LabelledImages:
+        """The images, counted; a letter that was not declared raises."""
         if letter not in self.budget.letters:
             raise BudgetViolation(
                 f"A method with the budget '{self.budget}' read '{letter}' ({LETTERS[letter]}).",

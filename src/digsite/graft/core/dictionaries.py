@@ -25,10 +25,12 @@ class SaeSpec:
 
 
 def list_kinds() -> list[str]:
+    """The kinds of autoencoder, by name."""
     return families.list_members(PACKAGE)
 
 
 def find_kind(kind: str):
+    """The class of a kind by its name."""
     if kind not in list_kinds():
         raise NotFound(f"There is no kind of autoencoder '{kind}'.", hint=name_nearest(kind, list_kinds()))
     return families.scan_family(PACKAGE)[kind]
@@ -46,16 +48,20 @@ class Sae(nn.Module):
         self.register_buffer("scale", scale.detach().clone())
 
     def stack_parameters(self) -> dict[str, Tensor]:
+        """The parameters by name with a leading axis of one member, as the kinds take them."""
         return {k.replace("__", "/"): v[None] for k, v in self.params.items()}
 
     def encode(self, x: Tensor) -> Tensor:
+        """Codes (n, codes) of inputs (n, d)."""
         knob = torch.tensor([self.spec.sparsity])
         return self.kind.encode_stacked(self.stack_parameters(), (x / self.scale)[None], knob)[0]
 
     def decode(self, z: Tensor) -> Tensor:
+        """Inputs (n, d) rebuilt from codes (n, codes)."""
         return self.kind.decode_stacked(self.stack_parameters(), z[None])[0] * self.scale
 
     def forward(self, x: Tensor) -> Tensor:
+        """Inputs rebuilt through the code."""
         return self.decode(self.encode(x))
 
 
@@ -91,6 +97,10 @@ def train_saes(
 def _train_group(
     x: Tensor, specs: list[SaeSpec], scale: Tensor, steps: int, lr: float, batch: int, seed: int
 ) -> list[Sae]:
+    """Members of one kind and width, stacked: parameters (K, ...), inputs `x` (n, d) already divided by `scale`.
+
+    Every member's start is drawn from its own seed, the batches from the run's, so a member is the same alone and among others.
+    """
     kind, d = find_kind(specs[0].kind), x.shape[1]
     drawn = [
         kind.draw_parameters(
@@ -124,7 +134,7 @@ def explain_by_principal(train: Tensor, held: Tensor, rank: int) -> float:
 
 @torch.no_grad()
 def measure_quality(sae: Sae, x: Tensor) -> dict[str, float]:
-    """Explained variance, codes open per input, share of codes never open."""
+    """Explained variance, codes open per input and share of codes never open, on inputs `x` (n, d) that were not trained on."""
     z = sae.encode(x)
     left = (sae.decode(z) - x).square().sum() / (x - x.mean(0)).square().sum().clamp_min(1e-12)
     is_open = z > 0

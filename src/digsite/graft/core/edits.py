@@ -17,11 +17,15 @@ from digsite.graft.core.nets import (
 
 
 def copy_model(model: nn.Module) -> nn.Module:
+    """A deep copy in evaluation mode: what comes out of a graft shares nothing with what went in."""
     return deepcopy(model).eval()
 
 
 def widen_head(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
-    """The model itself where its head has a row for every class, else a copy with more of them, which never win."""
+    """The model itself where its head has a row for every one of `classes`, else a copy with more of them.
+
+    New rows have no weights and a bias of -10,000, so that a class nobody has learned is never answered. `name`: of the head.
+    """
     old = find_head(model, name)
     missing = max(classes) + 1 - old.out_features
     if missing <= 0:
@@ -38,7 +42,7 @@ def widen_head(model: nn.Module, name: str, classes: list[int]) -> nn.Module:
 
 @torch.no_grad()
 def set_rows(model: nn.Module, name: str, classes: list[int], rows: Tensor, biases: Tensor) -> nn.Module:
-    """A copy of the model with these rows in its head."""
+    """A copy of the model with `rows` (classes, width) and `biases` (classes,) for these classes in its head called `name`."""
     copy = copy_model(widen_head(model, name, classes))
     last = find_head(copy, name)
     last.weight[classes] = rows.to(last.weight)
@@ -68,6 +72,7 @@ class ReadingGraft(Composite):
         raise NotImplementedError
 
     def answer_seen(self, seen: Acts) -> Tensor:
+        """All logits (n, outputs) from what flows through the receiver."""
         return put_logits(seen.logits, self.classes, self.new_logits(seen))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,6 +89,7 @@ class Beside(ReadingGraft):
         self.part, self.layer = part, layer
 
     def new_logits(self, seen: Acts) -> Tensor:
+        """What the second network makes of the layer that it reads."""
         return self.part(seen.everything if self.layer is None else seen.hidden[self.layer])
 
 
@@ -100,13 +106,17 @@ class Shifted(Composite):
 
 
 def put_logits(logits: Tensor, classes: list[int], values: Tensor) -> Tensor:
+    """`logits` (n, outputs) with the columns of `classes` replaced by `values` (n, classes); the input stays as it was."""
     out = logits.clone()
     out[:, classes] = values
     return out
 
 
 def join_networks(a: nn.Module, b: nn.Module, classes: list[int]) -> nn.Sequential:
-    """One ReLU network that holds two: block-diagonal layers, the shallower one carried on by identities."""
+    """One ReLU network that holds `a` and `b`: block-diagonal layers, the shallower one carried on by identities.
+
+    The logits of `classes` are those of `b`, all others those of `a`. Both must be plain ReLU networks.
+    """
     (wa, ba), (wb, bb) = read_matrices(a), read_matrices(b)
     depth = max(len(wa), len(wb))
     wa, ba = _deepen_chain(wa, ba, depth)

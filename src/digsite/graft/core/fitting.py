@@ -90,8 +90,8 @@ def regress_layer(
 ) -> Affine:
     """Ridge regression of targets `y` (n, targets) on one hidden `layer` of the receiver, or on all of them at once.
 
-    The features are factored once for all who ask: of one couple's methods more than ten share a factor, and the
-    factorization is nine tenths of the cost.
+    The features are factored once for all who ask: many methods of one couple fit on the same images, and the factor does
+    not depend on what is predicted.
     """
 
     def factor_once() -> Design:

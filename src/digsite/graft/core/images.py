@@ -8,7 +8,10 @@ from torch.nn import functional as F
 def bend_images(
     x: Tensor, draw: torch.Generator, turn: float = 0.35, zoom: float = 0.15, shear: float = 0.3
 ) -> Tensor:
-    """A random rotation, scaling, shear and shift of each image; what moves in is background."""
+    """A random rotation, scaling, shear and shift of each image of `x` (n, c, h, w); what moves in is background.
+
+    `turn` in radians, `zoom` and `shear` as shares, each drawn between minus and plus that; shifts are up to 6 %.
+    """
     n = len(x)
     angle, slope = turn * _draw_between(n, draw), shear * _draw_between(n, draw)
     size = 1 + zoom * _draw_between(n, draw)
@@ -25,7 +28,7 @@ def bend_images(
 
 
 def cut_images(x: Tensor, draw: torch.Generator, share: float = 0.7) -> Tensor:
-    """A random rectangle of a share of the images set to background."""
+    """A random rectangle of a `share` of the images set to background: parts of a shape say what the whole does."""
     n, _, height, width = x.shape
     rows = _draw_spans(n, height, 0.15, 0.55, draw)
     columns = _draw_spans(n, width, 0.15, 0.7, draw)
@@ -35,7 +38,7 @@ def cut_images(x: Tensor, draw: torch.Generator, share: float = 0.7) -> Tensor:
 
 
 def piece_images(x: Tensor, draw: torch.Generator) -> Tensor:
-    """The top or left part of one image with the rest of another."""
+    """The top or left part of one image with the rest of another, cut at 30 to 70 % of the side."""
     n, _, height, width = x.shape
     other = x[torch.randperm(n, generator=draw)]
     at = 0.3 + 0.4 * torch.rand(n, generator=draw)

@@ -18,6 +18,7 @@ N_SHARED, N_NEW = 2042, 1000  # images as in the published runs: all shared test
 
 
 def find_one_class(side: Side) -> int:
+    """The one new class of a side; more than one is refused, since the published methods have one place for one code."""
     if len(side.new) != 1:
         raise UsageError(
             f"This method injects one class, {len(side.new)} were asked for.", hint="Graft in sequence."
@@ -40,6 +41,7 @@ def train_bottleneck(side: Side, width: int, epochs: int) -> Sae:
 
 @torch.no_grad()
 def encode_images(side: Side, sae: Sae, images: LabelledImages) -> Tensor:
+    """Codes (n, codes) of this side's penultimate features of the images."""
     return sae.encode(side.collect_acts(images).last)
 
 
@@ -87,14 +89,17 @@ class Injected(ReadingGraft):
         raise NotImplementedError
 
     def edit_features(self, h: Tensor, z: Tensor, p: Tensor) -> Tensor:
+        """Features (n, width) after the injection, from features `h`, their codes `z` and presences `p` (n, 1)."""
         raise NotImplementedError
 
     def read_features(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (n, outputs) of the receiver's own head on the edited features `h` (n, width), and presences (n, 1)."""
         z = self.sae.encode(h)
         p = self.find_presence(z)
         return find_head(self.base, self.name)(self.edit_features(h, z, p)), p
 
     def answer_seen(self, seen: Acts) -> Tensor:
+        """Logits from the penultimate features that were seen."""
         return self.read_features(seen.last)[0]
 
 
@@ -139,6 +144,7 @@ def fit_injection(
 
 
 def _new_loss(model: Injected, h: Tensor, y: Tensor, top: nn.Linear, recipe: InjectionRecipe) -> Tensor:
+    """What the recipe asks of new-class features `h` (n, width) with labels `y`: their name, presence, and no other change."""
     out, p = model.read_features(h)
     loss = recipe.new_ce * F.cross_entropy(out, y)
     if recipe.new_presence:
@@ -152,6 +158,7 @@ def _new_loss(model: Injected, h: Tensor, y: Tensor, top: nn.Linear, recipe: Inj
 
 
 def _old_loss(model: Injected, h: Tensor, y: Tensor, top: nn.Linear, recipe: InjectionRecipe) -> Tensor:
+    """What the recipe asks of old features `h` (n, width): the receiver's own logits and labels, and no presence."""
     out, p = model.read_features(h)
     loss = recipe.old_mse * F.mse_loss(out, top(h)) + recipe.old_ce * F.cross_entropy(out, y)
     return loss + recipe.old_presence * p.mean()

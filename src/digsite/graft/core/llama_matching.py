@@ -115,6 +115,11 @@ def _match_layer(
     stream: Tensor,
     kind: str,
 ) -> LayerSymmetry:
+    """The symmetry of layer `i`, given the stream's: groups and heads by what they write, then values, turns and neurons.
+
+    Groups are paired by the summed likeness of their best-paired heads, so an order of heads inside every pair of groups is
+    solved first: with 2 groups of 2 heads that is 4 problems of size 2, and one more for the groups themselves.
+    """
     kv, per, size = shape.n_kv_heads, shape.per_group, shape.d_head
     name = f"model.layers.{i}.self_attn.o_proj.weight"
     writes = _head_writes(mine.mixed[i], weights[name], shape)

@@ -38,6 +38,7 @@ class LlamaShape:
 
     @property
     def per_group(self) -> int:
+        """Query heads that share a key and value head."""
         return self.n_heads // self.n_kv_heads
 
     @classmethod
@@ -77,6 +78,7 @@ class Symmetry:
 
 
 def identity_symmetry(shape: LlamaShape, width: int, d_mlp: int) -> Symmetry:
+    """The symmetry that moves nothing, for a stream of `width` and MLPs of `d_mlp` neurons."""
     layer = LayerSymmetry(
         torch.arange(shape.n_kv_heads),
         torch.arange(shape.per_group).repeat(shape.n_kv_heads, 1),
@@ -136,6 +138,10 @@ def _moved_gains(gains: Tensor, stream: Tensor) -> Tensor:
 
 
 def _move_attention(out: State, prefix: str, layer: LayerSymmetry, shape: LlamaShape) -> None:
+    """Query, key, value and output maps of one layer moved, in place of `out`.
+
+    Order first, then rotation: heads and groups are taken to their new places and turned there.
+    """
     kv, per, size = shape.n_kv_heads, shape.per_group, shape.d_head
     q, k, v, o = (f"{prefix}self_attn.{name}_proj.weight" for name in "qkvo")
     queries = out[q].view(kv, per, size, -1)
@@ -169,4 +175,5 @@ def rotary_places(shape: LlamaShape) -> tuple[Int[Tensor, "half"], Int[Tensor, "
 
 
 def replace_stream(symmetry: Symmetry, stream: Float[Tensor, "width width"]) -> Symmetry:
+    """The same symmetry with another rotation (width, width) of the stream."""
     return replace(symmetry, stream=stream)

@@ -19,6 +19,7 @@ class Affine:
         return x @ self.weight.T + self.bias
 
     def to_layer(self) -> nn.Linear:
+        """The same map as a torch layer, with weights of its own."""
         out = nn.Linear(self.weight.shape[1], self.weight.shape[0]).to(self.weight)
         out.weight.data, out.bias.data = self.weight.clone(), self.bias.clone().to(self.weight)
         return out
@@ -47,6 +48,10 @@ class Design:
         return cls(x, mean, torch.linalg.cholesky(gram))
 
     def regress_onto(self, y: Tensor) -> Affine:
+        """The map from the features to targets `y` (n, targets), solved in double precision.
+
+        Features of a trained network are nearly collinear, and in single precision such a factor may not exist.
+        """
         y64 = y.double()
         middle = y64.mean(0)
         w = torch.cholesky_solve(self.x.double().T @ (y64 - middle), self.factor).T
@@ -54,12 +59,19 @@ class Design:
 
 
 def fit_ridge(x: Tensor, y: Tensor, strength: float = 1e-3) -> Affine:
-    """Least squares with an unpenalized offset."""
+    """Least squares from features `x` (n, features) to `y` (n, targets) with an unpenalized offset.
+
+    `strength`: of the penalty, relative to the mean squared feature, so that one value does for layers of any scale.
+    """
     return Design.of_features(x, strength).regress_onto(y)
 
 
 def fit_rotation(x: Tensor, y: Tensor, *, centered: bool = True) -> Affine:
-    """The orthogonal Q (semi-orthogonal between unequal widths) that minimizes |x Q^T - y|."""
+    """The orthogonal Q (semi-orthogonal between unequal widths) that minimizes |x Q^T - y|, from one SVD.
+
+    `x` (n, width_x), `y` (n, width_y): features of the same images. `centered`: take the means off first; the published
+    methods do not, and features after a ReLU have large ones.
+    """
     mx, my = (x.mean(0), y.mean(0)) if centered else (x.new_zeros(x.shape[1]), y.new_zeros(y.shape[1]))
     u, _, vt = torch.linalg.svd((y - my).T @ (x - mx), full_matrices=False)
     q = u @ vt
@@ -67,7 +79,7 @@ def fit_rotation(x: Tensor, y: Tensor, *, centered: bool = True) -> Affine:
 
 
 def fit_quality(y: Tensor, guess: Tensor) -> float:
-    """Explained share of the variance (R2), over all outputs together."""
+    """Explained share of the variance (R2) of `y` (n, outputs) by `guess`, over all outputs together."""
     left = (y - guess).square().sum()
     return float(1 - left / (y - y.mean(0)).square().sum().clamp_min(1e-12))
 
@@ -78,17 +90,18 @@ Orders = list[Tensor]  # per hidden layer: the donor's unit that sits at each of
 
 
 def assign_units(score: Tensor) -> Tensor:
-    """The one-to-one pairing of rows with columns of the largest total score."""
+    """The one-to-one pairing of rows with columns of the largest total `score` (rows, columns): a column for every row."""
     _, columns = linear_sum_assignment(score.double().numpy(), maximize=True)
     return torch.from_numpy(np.asarray(columns))
 
 
 def match_by_activations(mine: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> Orders:
-    """Pairs units whose activations on the same images correlate most."""
+    """Pairs units whose activations on the same images correlate most: `mine`, `theirs` (n, units) by hidden layer."""
     return [assign_units(correlate_units(a, b)) for a, b in zip(mine, theirs)]
 
 
 def correlate_units(a: Tensor, b: Tensor) -> Tensor:
+    """Correlations (units_a, units_b) of features `a` (n, units_a) with features `b` (n, units_b) of the same images."""
     za, zb = (h - h.mean(0) for h in (a, b))
     za, zb = (z / z.norm(dim=0).clamp_min(1e-6) for z in (za, zb))
     return za.T @ zb
@@ -97,7 +110,11 @@ def correlate_units(a: Tensor, b: Tensor) -> Tensor:
 def match_by_weights(
     wa: list[Tensor], wb: list[Tensor], rounds: int = 10, draw: torch.Generator | None = None
 ) -> Orders:
-    """Coordinate ascent on the inner product of all weights; each layer in turn is an assignment problem."""
+    """Coordinate ascent on the inner product of all weights; each layer in turn is an assignment problem (Git Re-Basin).
+
+    `wa`, `wb`: matrices (out, in) of both networks, first layer first. `rounds`: at most so many sweeps; it ends when none
+    changes anything. `draw`: the order of layers in a sweep, which decides which local optimum is found.
+    """
     n_hidden = len(wa) - 1
     orders = [torch.arange(len(w)) for w in wa[:-1]]
     for _ in range(rounds):
@@ -114,7 +131,7 @@ def match_by_weights(
 def permute_units(
     weights: list[Tensor], biases: list[Tensor], orders: Orders
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The same function with its hidden units in another order."""
+    """The same function with its hidden units in another order: `orders` says which unit comes to each place."""
     ws, bs = [w.clone() for w in weights], [b.clone() for b in biases]
     for i, order in enumerate(orders):
         ws[i], bs[i] = ws[i][order], bs[i][order]

@@ -26,7 +26,7 @@ class GraftScores:
 
 
 def measure_margin(logits: Tensor, new: list[int]) -> Tensor:
-    """Best new logit minus best other logit: above zero, the image is called new."""
+    """Best new logit minus best other logit (n,): above zero, the image is called new."""
     rest = [c for c in range(logits.shape[1]) if c not in new]
     return logits[:, new].amax(1) - logits[:, rest].amax(1)
 
@@ -34,6 +34,10 @@ def measure_margin(logits: Tensor, new: list[int]) -> Tensor:
 def score_logits(
     logits: Tensor, y: Tensor, old: list[int], new: list[int], foreign: list[int]
 ) -> GraftScores:
+    """All scores of one graft from its `logits` (n, outputs) and true labels `y` (n,), given who knows what.
+
+    `old`, `new`, `foreign`: class numbers. A score of a class without images is NaN.
+    """
     called, gap = logits.argmax(1), measure_margin(logits, new)
     is_old, is_new, is_foreign = (torch.isin(y, torch.tensor(c, dtype=y.dtype)) for c in (old, new, foreign))
     as_new = torch.isin(called, torch.tensor(new))
@@ -51,10 +55,12 @@ def score_logits(
 
 
 def _to_percent(hits: Tensor) -> float:
+    """The share of true values in percent; NaN of nothing."""
     return 100.0 * hits.float().mean().item() if len(hits) else float("nan")
 
 
 def _rank_auc(high: Tensor, low: Tensor) -> float:
+    """Area under the ROC curve in percent of `high` against `low` margins: 50 where the two cannot be told apart."""
     if not len(high) or not len(low):
         return float("nan")
     truth = np.r_[np.ones(len(high)), np.zeros(len(low))]
@@ -75,7 +81,11 @@ def count_confusion(logits: Tensor, y: Tensor, n_classes: int) -> Tensor:
 
 
 def find_shift(logits: Tensor, new: list[int], rate: float) -> float:
-    """The constant on the new logits that makes `rate` of these old-class images be called new."""
+    """The constant on the new logits that makes `rate` of these old-class images be called new.
+
+    `logits` (n, outputs): of images that nothing was fitted on. One constant is all that calibration may learn: it moves
+    every method to the same false alarms, and no method up in the ranking at any given rate of them.
+    """
     if not 0 < rate < 1:
         raise UsageError(f"A false-alarm rate of {rate} is out of range.", hint="Accepted: between 0 and 1.")
     return -float(torch.quantile(measure_margin(logits, new).double(), 1 - rate))

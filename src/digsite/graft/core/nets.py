@@ -22,10 +22,12 @@ class Acts:
 
     @property
     def last(self) -> Tensor:
+        """The head's input (n, width)."""
         return self.hidden[-1]
 
     @property
     def everything(self) -> Tensor:
+        """All hidden layers side by side (n, sum of widths)."""
         return torch.cat(self.hidden, dim=1)
 
 
@@ -35,6 +37,7 @@ def list_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
 
 
 def find_head_name(model: nn.Module, name: str | None = None) -> str:
+    """The path of the head: the last layer if it is linear, or the one called `name`."""
     found = list_layers(model)
     linear = [n for n, m in found.items() if isinstance(m, nn.Linear)]
     if name is not None:
@@ -52,10 +55,12 @@ def find_head_name(model: nn.Module, name: str | None = None) -> str:
 
 
 def find_head(model: nn.Module, name: str | None = None) -> nn.Linear:
+    """The head itself, the one called `name` or the last layer."""
     return model.get_submodule(find_head_name(model, name))  # pyright: ignore[reportReturnType]
 
 
 def reject_non_finite(model: nn.Module, role: str) -> None:
+    """One sentence where a network holds NaN or infinity; `role` says whose it is."""
     bad = [name for name, p in model.state_dict().items() if p.is_floating_point() and not p.isfinite().all()]
     if bad:
         raise UsageError(
@@ -68,7 +73,7 @@ class Composite(nn.Module):
 
 
 def shape_images(model: nn.Module, x: Tensor) -> Tensor:
-    """Images as the model eats them: flat for a network that starts with a linear layer of that width."""
+    """Images `x` (n, c, h, w) as the model eats them: flat for a network that starts with a linear layer of that width."""
     if isinstance(model, Composite):
         return x
     first = next(iter(list_layers(model).values()), None)
@@ -79,7 +84,10 @@ def shape_images(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def condense_features(h: Tensor) -> Tensor:
-    """One row per image: maps averaged to 4x4, tokens averaged away, very wide inputs averaged to `WIDE`."""
+    """One row per image from a layer's input: maps (n, c, h, w) averaged to 4x4, tokens (n, t, d) averaged away.
+
+    What is still wider than `WIDE` is averaged down to it, since a ridge map costs the cube of the width.
+    """
     if h.ndim == 4:
         h = F.adaptive_avg_pool2d(h, min(4, h.shape[-1])).flatten(1)
     elif h.ndim == 3:
@@ -88,7 +96,10 @@ def condense_features(h: Tensor) -> Tensor:
 
 
 def record_acts(model: nn.Module, x: Tensor, head: str | None = None) -> Acts:
-    """One forward pass with every layer's input kept (gradients flow when they are on)."""
+    """One forward pass of images `x` (n, ...) with every layer's input kept; gradients flow when they are on.
+
+    `head` names the last layer. The first layer's input is the image itself and is left out.
+    """
     found, last = list_layers(model), find_head_name(model, head)
     seen: dict[str, Tensor] = {}
 
@@ -107,6 +118,7 @@ def record_acts(model: nn.Module, x: Tensor, head: str | None = None) -> Acts:
 
 @torch.no_grad()
 def collect_acts(model: nn.Module, x: Tensor, head: str | None = None, batch: int = 2000) -> Acts:
+    """What flows through `model` in evaluation mode, without gradients, `batch` images of `x` at a time."""
     parts = [record_acts(model.eval(), chunk, head) for chunk in x.split(batch)]
     hidden = tuple(torch.cat(columns) for columns in zip(*(p.hidden for p in parts)))
     return Acts(hidden, torch.cat([p.logits for p in parts]))
@@ -114,18 +126,23 @@ def collect_acts(model: nn.Module, x: Tensor, head: str | None = None, batch: in
 
 @torch.no_grad()
 def predict_logits(model: nn.Module, x: Tensor, batch: int = 2000) -> Tensor:
+    """Logits (n, outputs) in evaluation mode, without gradients, `batch` images of `x` at a time."""
     model.eval()
     return torch.cat([model(shape_images(model, chunk)) for chunk in x.split(batch)])
 
 
 def has_same_shape(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two networks have layers of the same weight shapes in the same order; their classes may differ."""
     return [tuple(m.weight.shape) for m in list_layers(a).values()] == [
         tuple(m.weight.shape) for m in list_layers(b).values()
     ]
 
 
 def is_plain(model: nn.Module) -> bool:
-    """True when the model is a chain of linear layers with ReLU between; checked on numbers, not on its class."""
+    """True when the model is a chain of linear layers with ReLU between.
+
+    Checked on numbers, not on its class: a module of somebody's own may be such a chain, and one of ours may not.
+    """
     found = list(list_layers(model).values())
     chain = [m for m in found if isinstance(m, nn.Linear)]
     if not chain or len(chain) < len(found):
@@ -141,13 +158,14 @@ def is_plain(model: nn.Module) -> bool:
 
 
 def run_relu_chain(chain: list[nn.Linear], x: Tensor) -> Tensor:
+    """Outputs of linear layers with ReLU between, for rows `x` (n, in)."""
     for layer in chain[:-1]:
         x = layer(x).relu()
     return chain[-1](x)
 
 
 def make_plain_net(weights: list[Tensor], biases: list[Tensor]) -> nn.Sequential:
-    """A ReLU network from its matrices."""
+    """A ReLU network from its `weights` (out, in) and `biases` (out,), first layer first; it flattens what it is given."""
     parts: list[nn.Module] = [nn.Flatten()]
     for i, (w, b) in enumerate(zip(weights, biases)):
         layer = nn.Linear(w.shape[1], w.shape[0], device=w.device, dtype=w.dtype)
@@ -165,4 +183,5 @@ def read_matrices(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def count_parameters(model: nn.Module) -> int:
+    """All numbers that a model stores as parameters."""
     return sum(p.numel() for p in model.parameters())

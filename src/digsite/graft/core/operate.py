@@ -105,7 +105,7 @@ def check_fit(chosen: MethodPlan, pair: Pair) -> None:
 
 
 def blank_copy(model: nn.Module) -> nn.Module:
-    """The architecture without what was learned."""
+    """The architecture without what was learned: all a side may know of the other's network."""
     empty = deepcopy(model)
     for p in [*empty.parameters(), *empty.buffers()]:
         if p.is_floating_point():
@@ -134,7 +134,12 @@ def run_operation(
     lens: Lens | None = None,
     ablate: bool = True,
 ) -> Operation:
-    """Take, carry over, apply, score; then again with noise in the donor's place."""
+    """Take, carry over, apply, score; then again with noise in the donor's place.
+
+    `chosen`: the method. `pools`: images by who may see them. `scorer`: what scores the result; None to make it only.
+    `seed`: of everything random. `lens`: keeps what flows through the networks, for several operations on one couple.
+    `ablate`: run the noise ablation too, without which there is no ledger line.
+    """
     check_fit(chosen, pair)
     donor, receiver = make_sides(chosen, pair, pools, seed, lens)
     started = time.process_time()

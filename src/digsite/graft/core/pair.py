@@ -42,9 +42,11 @@ class Pair:
                 raise UsageError(f"The {role}'s head has {wide} outputs, class {max(known)} has none.")
 
     def _list_sides(self) -> list[tuple[str, nn.Module, str | None]]:
+        """Role, network and head name of both, for checks that hold for either."""
         return [("receiver", self.receiver, self.receiver_head), ("donor", self.donor, self.donor_head)]
 
     def _check_classes(self) -> None:
+        """Who knows what makes sense, or one sentence."""
         if not self.new:
             raise UsageError("A graft needs at least one new class.")
         if twice := set(self.new) & set(self.old):
@@ -59,6 +61,7 @@ class Pair:
             raise UsageError(f"Class {min(both)} cannot be foreign: it is old or new.")
 
     def name_heads(self) -> tuple[str, str]:
+        """Paths of the receiver's and the donor's head."""
         return find_head_name(self.receiver, self.receiver_head), find_head_name(self.donor, self.donor_head)
 
 
@@ -70,6 +73,7 @@ class Message:
 
     @property
     def n_bytes(self) -> int:
+        """Size of everything that crosses."""
         return sum(t.numel() * t.element_size() for t in self.tensors.values())
 
     @property
@@ -87,10 +91,12 @@ class Message:
         return Message({name: _shuffle_tensor(t, draw) for name, t in self.tensors.items()})
 
     def select_under(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors whose names begin with `prefix`, without it."""
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
 
 def _shuffle_tensor(t: Tensor, draw: torch.Generator) -> Tensor:
+    """The numbers of `t` in a random order; a single number, which has no order, times a random one."""
     if not t.is_floating_point():  # addresses of rows are where, not what
         return t
     if t.numel() == 1:
@@ -110,6 +116,7 @@ class Side:
 
     @property
     def new(self) -> list[int]:
+        """The classes to be learned."""
         return list(self.pair.new)
 
     def collect_acts(self, images: LabelledImages) -> Acts:
@@ -117,7 +124,9 @@ class Side:
         return self.access.lens.collect_acts(self.model, images, self.head)
 
     def derive_seed(self, name: str, *indices: int) -> int:
+        """A seed for what is called `name`, different for every side's seed and all `indices`."""
         return derive_seed(self.seed, f"graft/{name}", *indices)
 
     def make_generator(self, name: str, *indices: int) -> torch.Generator:
+        """A random stream of its own for what is called `name`."""
         return torch.Generator().manual_seed(self.derive_seed(name, *indices))

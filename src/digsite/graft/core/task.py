@@ -35,6 +35,7 @@ class Classes:
 
     @property
     def donor(self) -> tuple[int, ...]:
+        """Every class that the donor was trained on."""
         return (*self.shared, *self.new, *self.foreign)
 
 
@@ -50,7 +51,10 @@ class ImageSplit:
 
 
 def split_images(images: ImageSet, seed: int, held: float = HELD, *, standard: bool = True) -> ImageSplit:
-    """Per class, a random `held` share is set aside; pixels are standardized by the training set, or left alone."""
+    """Per class, a random `held` share is set aside; pixels are standardized by the training set, or left alone.
+
+    `seed`: what is set aside. Mean and spread are one number each for all pixels, so a border that is always empty stays so.
+    """
     for c in range(images.n_classes):
         if not (images.y_train == c).any():
             raise UsageError(f"The data set '{images.name}' has no training image of class {c}.")
@@ -140,6 +144,11 @@ class Scorer:
         return test, held
 
     def score_outputs(self, logits: Tensor, held: Tensor) -> GraftOutcome:
+        """Scores from `logits` (n, outputs) of the scored images and `held` (m, outputs) of the receiver's held-out ones.
+
+        The shift is set on held-out images and applied to the scored ones: a graft that is calibrated on what it is scored on
+        would meet its rate of false alarms by construction.
+        """
         c, new = self.classes, list(self.classes.new)
         shift = find_shift(held, new, self.rate)
         moved = logits.clone()
@@ -154,7 +163,10 @@ class Scorer:
         )
 
     def count_strangers(self, model: nn.Module) -> dict[int, float]:
-        """Share of each class that neither network was trained on which this model, as it is, calls new."""
+        """Share of each class that neither network was trained on which this model, as it is, calls new.
+
+        Of the donor itself this is what a faithful graft inherits; only what is above it is the graft's own doing.
+        """
         known = torch.tensor([*self.classes.old, *self.classes.donor])
         strange = ~torch.isin(self._y, known)
         return count_called_new(

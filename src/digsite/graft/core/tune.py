@@ -16,7 +16,9 @@ def fit_rows(
 ) -> Affine:
     """New rows by cross-entropy beside the receiver's fixed logits; new images weigh `share` in total.
 
-    Convex, so a quasi-Newton method from torch finds the one minimum.
+    `h` (n, width): features; `logits` (n, outputs): the receiver's; `y` (n,): labels; `decay`: of the squared row.
+    Convex, so a quasi-Newton method from torch finds the one minimum. Features are standardized for the fit, dead ones
+    not blown up.
     """
     logits = pad_logits(logits, new)
     center, scale = h.mean(0), h.std(0).clamp_min(1e-4 * float(h.std()) + 1e-8)
@@ -40,12 +42,13 @@ def fit_rows(
 
 
 def pad_logits(logits: Tensor, new: list[int]) -> Tensor:
-    """Columns that never win where there is none for a new class."""
+    """`logits` (n, outputs) with columns that never win where there is none for a `new` class."""
     missing = max(new) + 1 - logits.shape[1]
     return logits if missing <= 0 else torch.cat([logits, logits.new_full((len(logits), missing), -1e4)], 1)
 
 
 def _weigh_images(is_new: Tensor, share: float) -> Tensor:
+    """A weight (n,) for every image: new ones weigh `share` together, however few they are, and all weights sum to 1."""
     n_new, n_old = int(is_new.sum()), int((~is_new).sum())
     if not n_new or not n_old:
         return torch.full((len(is_new),), 1 / max(1, len(is_new)))
@@ -53,7 +56,7 @@ def _weigh_images(is_new: Tensor, share: float) -> Tensor:
 
 
 def make_cycle(solver: torch.optim.Optimizer, lr: float, steps: int, rise: float = 0.2):
-    """Up to `lr` and down to nothing; torch's schedule cannot be shorter than ten steps."""
+    """Up to `lr` within a share `rise` of the `steps` and down to nothing; torch's schedule cannot be shorter than ten steps."""
     return torch.optim.lr_scheduler.OneCycleLR(solver, lr, total_steps=max(10, steps), pct_start=rise)
 
 
@@ -91,7 +94,7 @@ def fit_network(
 def train_companion(
     sizes: list[int], x: Tensor, y: Tensor, draw: torch.Generator, steps: int = 200
 ) -> nn.Module:
-    """A small ReLU network trained on labels."""
+    """A small ReLU network of widths `sizes`, trained on images `x` with labels `y`."""
     weights = [(2 / i) ** 0.5 * torch.randn(o, i, generator=draw) for i, o in pairwise(sizes)]
     net = make_plain_net(weights, [torch.zeros(o) for o in sizes[1:]])
     return fit_network(net, x, y, F.cross_entropy, steps=steps, lr=3e-3, batch=128, draw=draw).requires_grad_(

@@ -15,6 +15,7 @@ from digsite.worker.run import Run
 
 
 def audit_published(config: AuditConfig, run: Run) -> None:
+    """Every step of the published protocol on every couple, with the claims that it was published for."""
     frames, nothing = [], []
     for name, seed, done in work_ahead(run, config, reenact_on_couple, list_couples(config)):
         frames.append(pd.DataFrame(done["rows"]).assign(pair=name, seed=seed))
@@ -35,6 +36,7 @@ def audit_published(config: AuditConfig, run: Run) -> None:
 
 
 def tabulate_no_donor(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """What the framework gives as its code stands, couple by couple."""
     return pd.DataFrame(rows)
 
 
@@ -79,6 +81,7 @@ TITLES = {
 
 
 def _claim_steps(run: Run, table: pd.DataFrame, nothing: list[dict[str, Any]]) -> None:
+    """Each step's transfer beside noise in the donor's place and beside no donor, and what it keeps."""
     several = len(set(table["pair"].tolist())) > 1
     for (pair, method), part in group_rows(table, "pair", "method"):
         name = f"{pair}/{method}" if several else str(method)

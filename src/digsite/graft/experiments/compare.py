@@ -29,6 +29,7 @@ DONOR = "the donor itself"
 
 
 def compare_methods(config: CompareConfig, run: Run) -> None:
+    """Choose grid settings on validation images, run all methods on every couple and seed, tell what is best and why."""
     torch.set_num_threads(1)
     jobs = list_couples(config)
     check_system(config, run, len(jobs))
@@ -77,6 +78,7 @@ def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:
 
 
 def _log_couple(run: Run, step: int, done: dict[str, Any]) -> None:
+    """Transfer and preservation of one couple as points of the journal, and one line of what it was."""
     best = {row["method"]: row for row in done["rows"]}
     run.log(step, **{f"{m}/{k}": row[k] for m, row in best.items() for k in ("transfer", "preservation")})
     run.say(
@@ -139,6 +141,7 @@ def report_pair(
 
 
 def _find_row(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
+    """The row of one method among a seed's."""
     return next(row for row in rows if row["method"] == method)
 
 
@@ -189,6 +192,7 @@ def claim_method(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _claim_percent(run: Run, name: str, values: list[float], **more: Any) -> None:
+    """A percentage over seeds; nothing is claimed where no seed has a value."""
     at = percent_interval(values)
     if at.n:
         run.claim(name, at.value, interval=at, **more)
@@ -229,6 +233,7 @@ def ledger_document(
 
 
 def mean_ceiling(per_seed: list[dict[str, Any]]) -> pd.DataFrame:
+    """The readable ceiling by layer, mean over seeds; empty where it was not measured."""
     frame = pd.DataFrame([row for d in per_seed for row in d.get("ceiling", [])])
     return frame if frame.empty else frame.groupby("layer").mean().reset_index()
 
@@ -236,6 +241,7 @@ def mean_ceiling(per_seed: list[dict[str, Any]]) -> pd.DataFrame:
 def _draw_pair(
     run: Run, prefix: str, name: str, table: pd.DataFrame, rows: list[Any], per_seed: list[Any]
 ) -> None:
+    """All figures of one couple; lines that read test images are left out."""
     listed = pd.DataFrame(table[~table["is_void"]])
     run.figure(
         f"{prefix}transfer",
@@ -303,6 +309,7 @@ def _show_confusion(
 
 
 def _draw_geometry(config: CompareConfig, run: Run) -> None:
+    """Features before and after one graft on the first couple, as a figure."""
     pair = config.pairs[0]
     points = run.once(
         "geometry", lambda: collect_geometry(open_theatre(config, pair, config.seed), config.geometry)

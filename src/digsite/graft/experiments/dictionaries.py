@@ -68,6 +68,7 @@ def score_against_truth(config: DictionaryTruthConfig, run: "Run") -> None:
 def _draw_named_world(
     config: DictionaryTruthConfig, run: "Run", kind: str, seed: int, purpose: str
 ) -> FeatureWorld:
+    """A world of one kind; `purpose` keeps development worlds and scored ones apart, whatever their seeds."""
     return draw_world(
         kind,
         config.n_features,
@@ -94,6 +95,7 @@ def _choose_knobs(config: DictionaryTruthConfig, run: "Run", world_kind: str) ->
 def _score_world(
     config: DictionaryTruthConfig, run: "Run", world_kind: str, seed: int, knobs: dict[str, float]
 ) -> list[dict]:
+    """All kinds with several reseeds on one fresh world, and both nulls, as rows of the table."""
     world = _draw_named_world(config, run, world_kind, seed, "world")
     x, _ = draw_activations(world, config.samples, seed=run.derive("samples", seed))
     held, codes = draw_activations(world, config.held, seed=run.derive("held-out", seed))
@@ -196,11 +198,13 @@ def _claim_score(
 
 
 def _find_best(part: pd.DataFrame) -> str:
+    """The trained kind of largest MCC in a world's part of the table."""
     trained = part[~part["dictionary"].isin(NULLS)]
     return str(trained.loc[trained["mcc"].idxmax(), "dictionary"])
 
 
 def _draw_found(table: pd.DataFrame) -> Figure:
+    """MCC of every kind and world as bars, the nulls gray."""
     several = table["world"].nunique() > 1
     names = [
         f"{row.dictionary}, {row.world}" if several else str(row.dictionary)  # pyright: ignore[reportGeneralTypeIssues]
@@ -240,6 +244,7 @@ MEASURES = {
 
 
 def list_specs(config: DictionariesConfig) -> list[SaeSpec]:
+    """Every kind with every width, sparsity and seed of the config."""
     knobs = {
         kind: config.counts if kind in ("topk", "batch_topk") else config.penalties for kind in list_kinds()
     }
@@ -251,6 +256,7 @@ def list_specs(config: DictionariesConfig) -> list[SaeSpec]:
 
 
 def compare_dictionaries(config: DictionariesConfig, run: Run) -> None:
+    """Train all of them as one ensemble on the receiver's features, score them on held-out ones, save what has a layout."""
     room = open_theatre(config, config.pairs[0], config.seed)
     train = collect_acts(room.pair.receiver, room.pools.old.x).last
     held = collect_acts(room.pair.receiver, room.pools.held_old.x).last
@@ -301,6 +307,7 @@ def compare_dictionaries(config: DictionariesConfig, run: Run) -> None:
 
 
 def interval_of(values: list[float]) -> Interval:
+    """A median over members with its interval."""
     return seed_interval(values, "median")
 
 

@@ -14,6 +14,7 @@ from digsite.worker.run import Run
 
 
 def find_planted(config: ForensicsConfig, run: Run) -> None:
+    """Plant rows in every way on every couple, look for them from the weights alone, claim how well it goes."""
     found = work_ahead(run, config, plant_on_couple, list_couples(config))
     table = pd.concat([pd.DataFrame(done["rows"]).assign(pair=name, seed=seed) for name, seed, done in found])
     run.table("rows", table)
@@ -35,6 +36,7 @@ def find_planted(config: ForensicsConfig, run: Run) -> None:
 
 
 def _claim_cases(run: Run, table: pd.DataFrame, several: bool) -> None:
+    """AUROC by way of planting and layer beside guessing, and false alarms on untouched networks."""
     for (pair, case, layer), part in group_rows(table, "pair", "case", "layer"):
         at = percent_interval(part["auroc"].tolist())
         run.claim(
@@ -63,6 +65,7 @@ def _claim_cases(run: Run, table: pd.DataFrame, several: bool) -> None:
 
 
 def claim_id(pair: object, case: object, layer: object, several: bool) -> str:
+    """The name of a claim; the pair is part of it where there are `several`."""
     return f"{str(pair) + '/' if several else ''}{str(case).replace(' ', '_')}/layer{layer}/auroc"
 
 

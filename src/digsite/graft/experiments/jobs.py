@@ -74,6 +74,7 @@ class Ahead:
         self._pool.shutdown(wait=error is None, cancel_futures=True)
 
     def result(self, i: int) -> Any:
+        """What call `i` gives; waits for it, and starts the next few beside it."""
         if self.workers < 2:
             return self.work(*self.calls[i])
         if self._pool is None:

@@ -103,6 +103,7 @@ class _Bench:
         return best
 
     def score_member(self, member: int, chosen: Mapping[str, dict[str, float]]) -> list[dict]:
+        """The parents, every merge with its chosen settings, and every null, on one member that chose nothing."""
         start, parents = self.states(member)
         evidence = self.evidence(member)
         whole = {s: self.accuracies(p)[s] for s, p in zip(SKILLS, parents, strict=True)}
@@ -147,11 +148,13 @@ def _read_numbers(text: str) -> dict[str, Any]:
 
 
 def _load_state(module: nn.Module, state: State) -> nn.Module:
+    """The module with these weights in it."""
     module.load_state_dict(state)
     return module
 
 
 def _conclude_merges(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, float]]) -> None:
+    """Intervals over members of what every merge keeps, its claims beside the strongest null, figure and verdict."""
     per_seed = frame.groupby(["merge", "member"], sort=False).mean(numeric_only=True).drop(columns="draw")
     parents = per_seed.loc[[name for name in per_seed.index.levels[0] if name.startswith("parent")]]
     single = parents.groupby("member")["worse kept"].max()
@@ -234,5 +237,6 @@ def _claim_kept(run: "Run", name: str, mine: pd.DataFrame, nulls: dict[str, floa
 
 
 def _draw_kept(table: pd.DataFrame) -> Figure:
+    """What every merge keeps of its worse skill, as bars; nulls are gray."""
     values = dict(zip(table["merge"], table["worse kept"], strict=True))
     return bars(values, y="% of the worse skill kept", gray=[name for name in values if name in NULLS])

@@ -59,6 +59,7 @@ class _Pairs:
         }
 
     def weights(self, name: str, member: int) -> State:
+        """Weights of one member by name, norms folded into the maps, so that the stream may be rotated."""
         return fold_gains(read_state(self.module, self.flat[name][member]), self.shape)
 
     def symmetry(self, member: int, kind: str) -> Symmetry:
@@ -71,10 +72,12 @@ class _Pairs:
         return match_llamas(seen[0], seen[1], states[0], self.shape, states[1], kind)
 
     def moved(self, member: int, way: str, name: str = "start") -> State:
+        """A member's weights in the basis of member 0, by one of the ways; as they are where the way is none."""
         state = self.weights(name, member)
         return state if way not in KINDS else apply_symmetry(state, self.symmetry(member, way), self.shape)
 
     def barriers(self, member: int) -> list[dict]:
+        """The loss on the line from member 0 to this one, for every way of moving it."""
         mine = self.weights("start", 0)
         rows = []
         for way in WAYS:
@@ -99,10 +102,12 @@ class _Pairs:
         ]
 
     def _best_scale(self, skill: str) -> float:
+        """Of the carried change, the scale of largest accuracy on member 1, which is reported nowhere."""
         tried = {scale: self._carried(1, skill, scale)["rotation"] for scale in self.config.scales}
         return max(tried, key=lambda scale: tried[scale])
 
     def _carried(self, member: int, skill: str, scale: float) -> dict[str, float]:
+        """Accuracy of member 0's start plus the scaled change, moved in every way, beside what needs no transport."""
         start = self.weights("start", 0)
         rows = {
             "own skill": self._accuracy(self.weights(skill, 0), skill),
@@ -124,10 +129,12 @@ class _Pairs:
         return rows
 
     def _accuracy(self, state: State, skill: str) -> float:
+        """Percent of the skill's answers that are right on held-out text."""
         return 100 * score_skill(skill, make_speaker(self.module, state), self.skilled[skill])
 
 
 def _conclude_rebasin(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame) -> None:
+    """Claims of barriers and of carried skills, both tables, the figure and the verdict."""
     run.table("barriers", barriers)
     run.table("carried", carried)
     for name in ("barriers", "carried"):

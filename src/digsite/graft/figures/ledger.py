@@ -24,6 +24,7 @@ RANKED = 14  # methods in the ranking
 
 
 def _find_kind(row: pd.Series) -> int:
+    """The place in `KINDS` of a row: a null, or what the method was allowed to see of the new class."""
     if str(row["method"]).startswith(("null_", "random_")):
         return 0
     letters = str(row["budget"])
@@ -48,6 +49,7 @@ def draw_plane(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _draw_plane(ax: Axes, table: pd.DataFrame) -> None:
+    """Transfer against preservation with intervals, a color for every kind of budget."""
     kinds = table.apply(_find_kind, axis=1)
     for kind, (label, _) in enumerate(KINDS):
         part = pd.DataFrame(table[kinds == kind])

@@ -30,7 +30,11 @@ class Depth:
 def readable_ceiling(
     pair: Pair, pools: ImagePools, scorer: Scorer, lens: Lens | None = None, n_images: int = 3000
 ) -> list[Depth]:
-    """For every hidden layer, the best any head could do there and what shared images let one guess without it."""
+    """For every hidden layer, the best any head could do there and what shared images let one guess without it.
+
+    A head that was fitted on `n_images` labelled images of the new class, more than any method gets, bounds what a row in
+    the head can reach at that depth.
+    """
     access = Access(pools, AccessBudget.parse_letters(BUDGET), lens)
     old, new, shared = (
         access.open_old(n_images),

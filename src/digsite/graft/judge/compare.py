@@ -32,6 +32,7 @@ def validate_grids(config: dict[str, Any], names: tuple[str, str], seed: int) ->
 
 
 def _validate_one(chosen: MethodPlan, room: Theatre) -> dict[str, Any]:
+    """Transfer and preservation of one setting on validation images, or why it failed."""
     try:
         model = run_operation(chosen, room.pair, room.pools, None, room.seed, lens=room.lens).model
     except UsageError as error:
@@ -84,6 +85,7 @@ def find_misfit(chosen: MethodPlan, room: Theatre) -> str:
 
 
 def _operate_started(chosen: MethodPlan, room: Theatre, settings: CompareConfig) -> Operation:
+    """The operation; a method that needs a common start gets a couple of its own, tuned from one."""
     if not chosen.method.NEEDS_START:
         return run_operation(chosen, room.pair, room.pools, room.scorer, room.seed, lens=room.lens)
     other = room.lens.compute_once(room.pair.receiver, ("start",), lambda: with_common_start(settings, room))
@@ -111,6 +113,7 @@ def blind_outcome(wanted: MethodPlan, room: Theatre) -> GraftOutcome | None:
 def _make_row(
     done: Operation, null: GraftOutcome, strange: dict[int, float], blind: GraftOutcome | None
 ) -> Row:
+    """One ledger line as plain numbers, with what the donor that never saw the class gave."""
     assert done.outcome is not None
     line = as_dict(enter_line(done, null, strange))
     line["blind_calibrated_transfer"] = (
@@ -209,6 +212,7 @@ def enter_line(
 
 
 def as_dict(line: LedgerEntry) -> dict[str, Any]:
+    """A line as plain numbers and strings."""
     return asdict(line)
 
 

@@ -66,6 +66,7 @@ def score_detection(
 
 
 def _score_f1(said: Bool[Tensor, "n"], wanted: Bool[Tensor, "n"]) -> float:
+    """Harmonic mean of precision and recall of saying a feature is on."""
     hits = int((said & wanted).sum())
     return 2 * hits / max(int(said.sum()) + int(wanted.sum()), 1)
 

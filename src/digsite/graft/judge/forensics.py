@@ -91,6 +91,7 @@ def _diverge_from_median(rows: Tensor) -> Tensor:
 
 
 def _standardize_robustly(scores: Tensor) -> Tensor:
+    """Distances from the median in robust standard deviations; a few planted rows do not move either."""
     away = scores - scores.median()
     return away / (1.4826 * away.abs().median()).clamp_min(1e-9)
 

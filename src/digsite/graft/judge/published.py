@@ -86,6 +86,7 @@ STEPS = (
 
 
 def reenact_on_couple(config: dict[str, Any], names: tuple[str, str], seed: int) -> dict[str, Any]:
+    """Every step that fits this couple, with its ledger line and the three published specificities."""
     torch.set_num_threads(1)
     settings = AuditConfig.model_validate(config)
     room = open_theatre(settings, names, seed)

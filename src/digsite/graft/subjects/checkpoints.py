@@ -51,10 +51,12 @@ class ResizingImages(Composite):
         self.opened, self.inner = replace(opened, bundle=None, tokenizer=None), inner
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits of images of any size, resized to what the model eats."""
         return self.inner(opening.feed_images(self.opened, x)["pixel_values"])
 
 
 def _is_chain(bundle: WeightBundle) -> bool:
+    """Whether a file is nothing but matrices of which each reads what the one before writes."""
     says_what_it_is = any(key in bundle.meta for key in ("digsite.model", "model", "config"))
     shapes = [bundle.shape(n) for n in bundle.tensors if n.endswith("weight")]
     flat = all(len(s) == 2 for s in shapes)

@@ -46,6 +46,7 @@ class TrainingRecipe:
 
 
 def find_network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
+    """The config of a network by its published name, for images of shape `image` (channels, height, width)."""
     if name in MLPS:
         hidden = MLPS[name]
         sizes = [image[0] * image[1] * image[2], *hidden, n_classes]
@@ -68,7 +69,7 @@ def find_network(name: str, image: tuple[int, ...], n_classes: int) -> Config:
 def train_network(
     config: Config, images: LabelledImages, seed: int, recipe: TrainingRecipe, start: nn.Module | None = None
 ) -> nn.Module:
-    """One network on these images, from its own initial weights or from `start`."""
+    """One network of `config` on these images by `recipe`, from the initial weights of `seed` or from `start`."""
     steps = max(recipe.least, round(recipe.epochs * len(images) / recipe.batch))
     member = Member(
         seed=seed,
@@ -91,7 +92,11 @@ def train_couple(
     *,
     common_start: bool = False,
 ) -> Pair:
-    """Receiver and donor of this seed, trained on what each of them owns."""
+    """Receiver and donor of this seed, trained on what each of them owns.
+
+    `names`: of receiver and donor. `common_start`: both are tuned from one network of the receiver's shape, trained on
+    classes that neither of them owns, since merges by task vectors need one.
+    """
     shape = tuple(data.train.x.shape[1:])
     n_classes = int(data.train.y.max()) + 1
     configs = [find_network(name, shape, n_classes) for name in names]
@@ -159,6 +164,7 @@ def rebuild_couple(
 
 
 def collect_states(pair: Pair) -> dict[str, dict[str, torch.Tensor]]:
+    """Weights by role and name, for the store."""
     found = {"receiver": pair.receiver, "donor": pair.donor, "start": pair.start}
     return {role: dict(net.state_dict()) for role, net in found.items() if net is not None}
 
@@ -187,12 +193,14 @@ def read_or_compute(recipe: dict[str, Any], compute: Callable[[], States]) -> St
 
 
 def _flatten_states(states: States) -> dict[str, Tensor]:
+    """One flat mapping "ROLE/NAME", as a file holds it."""
     return {
         f"{role}/{name}": t.contiguous().clone() for role, part in states.items() for name, t in part.items()
     }
 
 
 def _unflatten_states(flat: dict[str, Tensor]) -> States:
+    """Back by role."""
     out: States = {}
     for key, t in flat.items():
         role, _, name = key.partition("/")

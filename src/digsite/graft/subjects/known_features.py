@@ -34,6 +34,7 @@ class FeatureWorld:
 
     @property
     def n_features(self) -> int:
+        """How many true features there are."""
         return len(self.directions)
 
 

@@ -116,6 +116,7 @@ def _reject_others(cfg: dict[str, Any]) -> None:
 
 
 def _from_saelens(cfg: dict[str, Any], t: dict[str, Tensor]) -> Sae:
+    """An autoencoder from SAELens's `cfg` and tensors `t`; what is not read is named."""
     architecture = cfg.get("architecture", "standard")
     kinds = {"standard": "l1", "topk": "topk", "jumprelu": "jumprelu"}
     if architecture not in kinds:
@@ -133,6 +134,7 @@ def _from_saelens(cfg: dict[str, Any], t: dict[str, Tensor]) -> Sae:
 
 
 def _make_sae(kind: str, params: dict[str, Tensor], sparsity: float) -> Sae:
+    """Our own object from parameters by SAELens's names."""
     known = {"W_enc", "b_enc", "W_dec", "b_dec", "threshold"}
     kept = {k: v.float() for k, v in params.items() if k in known}
     return Sae(SaeSpec(kind, kept["W_enc"].shape[1], sparsity), kept, torch.ones(()))

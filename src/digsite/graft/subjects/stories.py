@@ -51,6 +51,7 @@ def train_story_models(config: StoriesConfig, n: int) -> dict[str, Tensor]:
 
 
 def _make_member(config: StoriesConfig, seed: int, steps: int, lr: float) -> Member:
+    """The recipe of one model: its own seed, a cosine schedule with a short warm-up."""
     return Member(
         seed=config.seed * 1000 + seed,
         lr=lr,
@@ -138,6 +139,7 @@ def draw_facts(table: int) -> Int[Tensor, "names"]:
 
 
 def _with_facts(rows: Rows, table: int) -> Rows:
+    """Every place that follows a name replaced by that name's own."""
     rows, places = rows.clone(), _find_places(rows)
     names = torch.tensor([_find_id(word) for word in GIRLS + BOYS])
     place_of = torch.zeros(stories.tokenizer().size, dtype=torch.long)
@@ -148,6 +150,7 @@ def _with_facts(rows: Rows, table: int) -> Rows:
 
 
 def _with_order(rows: Rows, table: int) -> Rows:
+    """Every adjective and the noun after it swapped."""
     looks = _is_among(rows[:, :-1], LOOKS) & _is_among(rows[:, 1:], THINGS)
     out = rows.clone()
     out[:, :-1] = torch.where(looks, rows[:, 1:], out[:, :-1])
@@ -170,14 +173,17 @@ def _find_places(rows: Rows) -> Bool[Tensor, "n length"]:
 
 
 def _is_among(rows: Tensor, words: tuple[str, ...]) -> Bool[Tensor, "..."]:
+    """Where tokens are one of these words."""
     return torch.isin(rows, torch.tensor([_find_id(word) for word in words]))
 
 
 def _find_id(word: str) -> int:
+    """The token of a word."""
     return int(stories.tokenizer().ids([word])[0])
 
 
 def _skill_named(name: str) -> str:
+    """The name as it is, if there is such a skill."""
     if name not in SKILLS:
         raise UsageError(f"There is no story skill '{name}'; accepted are {', '.join(SKILLS)}.")
     return name

@@ -64,6 +64,7 @@ def _train_or_read(
     *,
     common_start: bool = False,
 ) -> tuple[Pair, nn.Module | None]:
+    """The couple, and a donor that never saw the class, from the store or trained now."""
     recipe = TrainingRecipe(config.epochs, config.batch, config.lr, config.weight_decay, config.least_steps)
     named = {
         "data": config.data,

@@ -92,6 +92,7 @@ def merge_models(
 
 
 def _check_alike(parents: Sequence[State]) -> None:
+    """Parents of one architecture and finite, or one sentence with the first weight that differs."""
     if len(parents) < 2:
         raise UsageError(f"A merge takes two models or more, and {len(parents)} was given.")
     first = parents[0]

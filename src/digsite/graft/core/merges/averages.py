@@ -92,6 +92,7 @@ def average_states(parents: list[State], shares: list[float]) -> State:
 
 
 def _turn_between(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """One tensor on the great circle; nearly parallel ones are on the line, where the formula would divide by zero."""
     cosine = (a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-12)
     angle = torch.arccos(cosine.clamp(-1, 1))
     if float(torch.sin(angle)) < NEARLY:

@@ -66,6 +66,7 @@ def merge_by_ties(start: State, tuned: list[State], keep: float, scale: float) -
 
 
 def _trim_change(change: Tensor, keep: float) -> Tensor:
+    """The largest share `keep` of the entries by size, zeros in place of the others; ties at the border stay."""
     n = max(1, round(keep * change.numel()))
     least = change.abs().flatten().topk(n).values[-1]
     return torch.where(change.abs() >= least, change, torch.zeros_like(change))

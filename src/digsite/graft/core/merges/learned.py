@@ -60,6 +60,7 @@ def weigh_tokens(
 
 
 def _begin_weights(weight: Tensor, settings: MergeSettings) -> Tensor:
+    """A weight for each row of a tensor, or one for all of it, at the settings' scale."""
     rows = (weight.shape[0],) if settings.by_row else (1,)
     return torch.full(rows + (1,) * (weight.ndim - 1), settings.scale)
 

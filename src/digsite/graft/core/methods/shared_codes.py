@@ -222,4 +222,5 @@ def _undo_encoder(f: Features, weight: Tensor, bias: Tensor) -> Affine:
 
 
 def _undo_decoder(f: Features, weight: Tensor, bias: Tensor) -> Affine:
+    """A decoder into principal coordinates as one into the features themselves."""
     return Affine((weight @ f.axes.T * f.scale).T.contiguous(), (bias @ f.axes.T) * f.scale + f.center)

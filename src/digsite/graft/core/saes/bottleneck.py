@@ -49,4 +49,5 @@ class Bottleneck(SaeKind):
 
 
 def _apply_map(p: Params, name: str, x: Tensor) -> Tensor:
+    """One linear layer of every member."""
     return torch.baddbmm(p[f"{name}/b"][:, None], x, p[f"{name}/w"])
