@@ -39,7 +39,7 @@ def test_classes_of_the_readme(room):
 
 
 def test_two_new_classes_at_once(room):
-    pair = Pair(room.pair.receiver, room.pair.donor, new=(4, 5), foreign=())
+    pair = Pair(room.pair.donor, room.pair.receiver, new=(4, 5), foreign=())
     done = graft(pair, "union", room.data)
     assert done.ledger is not None and done.ledger.transfer > 50
     called = predict_logits(done.model, room.data.test.of_classes((4, 5)).x).argmax(1)
@@ -48,9 +48,9 @@ def test_two_new_classes_at_once(room):
 
 def test_a_sequence_of_classes(room):
     """4 first, then 5 onto what came out; both are named in the end."""
-    first = graft(Pair(room.pair.receiver, room.pair.donor, new=(4,), foreign=(5,)), "union").model
+    first = graft(Pair(room.pair.donor, room.pair.receiver, new=(4,), foreign=(5,)), "union").model
     second = graft(
-        Pair(first, room.pair.donor, old=(0, 1, 2, 3, 4), shared=(2, 3, 4), new=(5,), foreign=()), "union"
+        Pair(room.pair.donor, first, old=(0, 1, 2, 3, 4), shared=(2, 3, 4), new=(5,), foreign=()), "union"
     ).model
     test = room.data.test.of_classes((4, 5))
     right = (predict_logits(second, test.x).argmax(1) == test.y).float().mean()

@@ -65,8 +65,8 @@ def graft_command(
 
     mine, _, theirs = heads.partition(",")
     pair = Pair(
-        open_classifier(receiver),
         open_classifier(donor),
+        open_classifier(receiver),
         parse_classes(old),
         parse_classes(shared),
         parse_classes(new),

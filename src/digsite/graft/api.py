@@ -63,7 +63,7 @@ def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
         key: named.pop(key) for key in ("old", "shared", "new", "foreign") if key in named
     }
     classes = {key: (value,) if isinstance(value, int) else tuple(value) for key, value in classes.items()}
-    return graft_pair(Pair(receiver, donor, **classes), *others[1:], **named)
+    return graft_pair(Pair(donor, receiver, **classes), *others[1:], **named)
 
 
 def graft_pair(

@@ -37,14 +37,14 @@ def test_weights_that_are_not_finite(role):
 def test_a_model_without_a_head():
     headless = nn.Sequential(nn.Linear(4, 6), nn.Conv2d(1, 1, 1))
     with pytest.raises(NotFound, match="No head found"):
-        Pair(headless, net())
+        Pair(receiver=headless, donor=net())
 
 
 def test_a_head_by_name():
     wide = nn.ModuleDict({"top": nn.Linear(6, 10), "extra": nn.Conv2d(1, 1, 1)})
-    assert Pair(wide, net(), receiver_head="top").name_heads() == ("top", "2")
+    assert Pair(net(), wide, receiver_head="top").name_heads() == ("top", "2")
     with pytest.raises(NotFound, match="Did you mean 'top'"):
-        Pair(wide, net(), receiver_head="topp")
+        Pair(net(), wide, receiver_head="topp")
 
 
 def test_noise_keeps_numbers_and_addresses():

@@ -1,7 +1,7 @@
 """The access budget as an object: a method is handed exactly the data it declared, and a read beyond that raises."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -75,9 +75,9 @@ class LabelledImages:
             return self
         return LabelledImages(self.x[:n], self.y[:n], f"{self.key}:{n}")
 
-    def of_classes(self, classes: tuple[int, ...] | list[int]) -> "LabelledImages":
+    def of_classes(self, classes: Sequence[int]) -> "LabelledImages":
         """The images of these `classes`, under a key of their own."""
-        keep = torch.isin(self.y, torch.tensor(classes))
+        keep = torch.isin(self.y, torch.tensor(list(classes)))
         return LabelledImages(self.x[keep], self.y[keep], f"{self.key}/{','.join(map(str, classes))}")
 
 
@@ -164,9 +164,7 @@ class Access:
         images = self._open_pool("u", self._pools.proxy.take_first(limit))
         return LabelledImages(images.x, torch.full_like(images.y, -1), images.key)
 
-    def open_donor(
-        self, classes: tuple[int, ...] | list[int] | None = None, limit: int | None = None
-    ) -> LabelledImages:
+    def open_donor(self, classes: Sequence[int] | None = None, limit: int | None = None) -> LabelledImages:
         """The donor's own images (letter b), of these `classes` alone if given, at most `limit`."""
         images = self._pools.donor if classes is None else self._pools.donor.of_classes(classes)
         return self._open_pool("b", images.take_first(limit))

@@ -1,6 +1,6 @@
 """Concept injection into the penultimate layer: the shared parts of the five published autoencoder methods."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +63,7 @@ def average_codes(side: Side, sae: Sae) -> dict[int, Tensor]:
     return {c: z[images.y == c].mean(0) for c in side.pair.shared}
 
 
-def keep_specific(message: Message, new: int, shared: tuple[int, ...], n: int) -> Tensor:
+def keep_specific(message: Message, new: int, shared: Sequence[int], n: int) -> Tensor:
     """The donor's mean new code with all but the `n` most specific entries set to zero."""
     center = message.tensors[f"center/{new}"]
     gap = center - torch.stack([message.tensors[f"center/{c}"] for c in shared]).mean(0)

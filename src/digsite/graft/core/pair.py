@@ -1,5 +1,6 @@
 """The task: a receiver, a donor and which classes each of them knows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -14,14 +15,18 @@ from digsite.graft.core.nets import Acts, find_head, find_head_name, reject_non_
 
 @dataclass(frozen=True)
 class Pair:
-    """Receiver A and donor B; `new` is what B alone knows and A should learn, `foreign` what it should not."""
+    """Donor and receiver, in the order in which everything here names them; both may be given by keyword.
 
-    receiver: nn.Module
+    `old`: classes that the receiver knows. `shared`: what both know. `new`: what the donor alone knows and the receiver should
+    learn. `foreign`: what it should not.
+    """
+
     donor: nn.Module
-    old: tuple[int, ...] = (0, 1, 2, 3)
-    shared: tuple[int, ...] = (2, 3)
-    new: tuple[int, ...] = (4,)
-    foreign: tuple[int, ...] = (5,)
+    receiver: nn.Module
+    old: Sequence[int] = (0, 1, 2, 3)
+    shared: Sequence[int] = (2, 3)
+    new: Sequence[int] = (4,)
+    foreign: Sequence[int] = (5,)
     receiver_head: str | None = None
     donor_head: str | None = None
     start: nn.Module | None = None  # what both were fine-tuned from, where there is such a network

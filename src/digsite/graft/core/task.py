@@ -1,5 +1,6 @@
 """Images split by who may see them, and the scorer, which alone opens the test images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,10 +29,10 @@ RATE = 0.02  # of the receiver's own images may be called new after calibration
 class Classes:
     """Who knows what; `donor` is everything the donor was trained on."""
 
-    old: tuple[int, ...]
-    shared: tuple[int, ...]
-    new: tuple[int, ...]
-    foreign: tuple[int, ...]
+    old: Sequence[int]
+    shared: Sequence[int]
+    new: Sequence[int]
+    foreign: Sequence[int]
 
     @property
     def donor(self) -> tuple[int, ...]:

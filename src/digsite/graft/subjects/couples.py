@@ -113,7 +113,7 @@ def train_couple(
         train_network(config, images, derive_seed(seed, f"graft/{role}"), recipe, start)
         for config, images, role in zip(configs, owned, ("receiver", "donor"))
     ]
-    return Pair(nets[0], nets[1], classes.old, classes.shared, classes.new, classes.foreign, start=start)
+    return Pair(nets[1], nets[0], classes.old, classes.shared, classes.new, classes.foreign, start=start)
 
 
 def train_blind_donor(
@@ -153,8 +153,8 @@ def rebuild_couple(
         start = build(find_network(names[0], shape, n_classes)).eval()
         start.load_state_dict(states["start"])
     return Pair(
-        nets["receiver"],
         nets["donor"],
+        nets["receiver"],
         classes.old,
         classes.shared,
         classes.new,

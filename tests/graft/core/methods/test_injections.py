@@ -50,7 +50,7 @@ def test_the_base_is_left_as_it_was(room):
 
 
 def test_one_class_at_a_time(room):
-    pair = Pair(room.pair.receiver, room.pair.donor, new=(4, 5), foreign=())
+    pair = Pair(room.pair.donor, room.pair.receiver, new=(4, 5), foreign=())
     donor, _ = make_sides(plan_method("vector_space"), pair, room.pools, 0)
     with pytest.raises(UsageError, match="injects one class"):
         injection.find_one_class(donor)
