@@ -44,6 +44,9 @@ class NwaConfig(Config):
     lr: float = Field(1e-3, gt=0, description="learning rate of the graph network")
     weight_decay: float = Field(1e-5, ge=0, description="weight decay of the graph network")
     use_attention: bool = Field(False, description="attention between the neurons of a layer")
+    both_attentions: bool = Field(
+        False, description="train the graph network a second time, with attention the other way, and compare"
+    )
     save_model: bool = Field(False, description="store the trained readers as artifacts")
     eval_only: bool = Field(False, description="train nothing: evaluate the reader at model_path")
     model_path: str = Field("", description="a saved reader, for eval_only")

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pandas as pd
 
@@ -24,6 +25,9 @@ def test_smoke_claims_and_files(smoke):
     assert "hyperparameters/test_accuracy/tau" in claims and "nwpa/coverage" in claims
     text = (run.path / "artifacts" / "results.md").read_text()
     assert "Leak check" in text and "perfect reader" in text and "| nwpa |" in text
+    shown = re.findall(r"!\[.*\]\((.+)\)", text)
+    assert len(shown) >= 6 and all((run.path / "artifacts" / name).is_file() for name in shown)
+    assert "validation_loss" in run.journal.read_text()
     figures = {p.stem for p in (run.path / "figures").glob("*.png")}
     assert {"map", "predicted", "labels", "training", "attention", "regression-tau"} <= figures
     networks = pd.read_csv(run.path / "tables" / "networks.csv")

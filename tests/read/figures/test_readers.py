@@ -48,3 +48,17 @@ def test_the_map_is_never_colored_by_what_the_reader_was_given():
     figure = figures.representation_map(np.random.default_rng(0).normal(size=(20, 4)), labels)
     titles = {ax.get_title(loc="left") or ax.get_title() for ax in figure.axes}
     assert titles == {"init"}
+
+
+def test_training_shows_the_held_out_loss_beside_the_loss():
+    points = [{"epoch": e, "loss": 1.0 / e, "validation_loss": 2.0 / e} for e in (1, 2, 3)]
+    figure = figures.draw_training([{"about": "function", "points": points}])
+    assert [line.get_label() for line in figure.axes[0].lines] == ["function", "function, held out"]
+    old = figures.draw_training([{"about": "function", "points": [{"epoch": 1, "loss": 1.0}]}])
+    assert [line.get_label() for line in old.axes[0].lines] == ["function"]
+
+
+def test_attention_names_the_most_attended_neurons():
+    layers = [{"layer": "input", "share": [0.1, 0.6, 0.3], "names": ["r0 c0", "r0 c1", "r1 c0"]}]
+    figure = figures.draw_attention(layers)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["r0 c1", "r1 c0", "r0 c0"]

@@ -119,7 +119,8 @@ def fit_engine(
 ) -> ReaderEngine:
     """An engine of one kind, fitted to a corpus.
 
-    `held_out` decides how the members of an ensemble are weighed, and nothing else. `parts` keeps what other readers of
+    `held_out` decides how the members of an ensemble are weighed, and shows the graph networks' validation loss; nothing
+    else. `parts` keeps what other readers of
     the same corpus and seed have fitted already; `options` are those of the graph networks.
     """
 
@@ -132,7 +133,7 @@ def fit_engine(
         if members := list_parts(kind):
             return combine_engines([fit_once(k) for k in members], list(members), tasks, held_out)
         if kind == "nwpa":
-            return _fit_nwpa(corpus, tasks, seed, options, parts.device)
+            return _fit_nwpa(corpus, tasks, seed, options, parts.device, held_out)
         kinds = list_columns_readers() if kind == ALL_FEATURES else [kind]
         return feature_engine.fit_features(corpus, kinds, tasks, seed)
 
@@ -145,11 +146,22 @@ def list_parts(kind: str) -> tuple[str, ...]:
 
 
 def _fit_nwpa(
-    corpus: Corpus, tasks: Sequence[ReadTask], seed: int, options: nwpa.GraphOptions, device: str
+    corpus: Corpus,
+    tasks: Sequence[ReadTask],
+    seed: int,
+    options: nwpa.GraphOptions,
+    device: str,
+    held_out: Corpus,
 ) -> NwpaEngine:
     fitted = [
         nwpa.fit_branch(
-            _keep_labeled(corpus, mine), mine, derive_seed(seed, "net", i), options, mine[0].about, device
+            _keep_labeled(corpus, mine),
+            mine,
+            derive_seed(seed, "net", i),
+            options,
+            mine[0].about,
+            device,
+            held_out,
         )
         for mine in _group_tasks(tasks, options.own)
         for i in range(options.nets if mine[0].name in options.own else 1)

@@ -24,6 +24,7 @@ from digsite.read.experiments import nwa_report as report
 from digsite.read.figures import readers as figures
 from digsite.read.judge import baselines, comparison, summary
 from digsite.read.judge.comparison import ReaderOutcome, find_leaks
+from digsite.record.verdict import cite
 from digsite.worker.run import Run
 from digsite.zoo import Zoo
 from digsite.zoo.make import make_zoo
@@ -70,18 +71,32 @@ def run_nwa(config: NwaConfig, run: Run) -> None:
     run.table("differences", report.tabulate_differences(outcome))
     report.write_views(outcome, extra, run)
     report.write_nwa_claims(results, run)
-    figures.draw_outcome(outcome, extra, run.figure)
+    if config.both_attentions:
+        report.claim_attention(outcome, other_attention(config), config.seed, config.resamples, run)
+    drawn: dict[str, str] = {}
+
+    def save(name: str, *given: Any, caption: str = "") -> None:
+        drawn[name] = caption
+        run.figure(name, *given, caption=caption)
+
+    figures.draw_outcome(outcome, extra, save)
     task = summary.asked_task(outcome, config.asks)
     best, metric = summary.find_leading(outcome, extra, task.name), summary.headline_metric(task)
+    gap = [f"attention/{task.name}"] if config.both_attentions else []
     run.headline(
-        [f"{best}/{task.name}/{metric}", f"{best}/{task.name}/coverage", f"{best}/{task.name}/r2"],
+        [*gap, f"{best}/{task.name}/{metric}", f"{best}/{task.name}/coverage", f"{best}/{task.name}/r2"],
         hero=f"task-{task.name}",
     )
     answer = summary.write_verdict(outcome, extra, config.asks)
+    if gap:
+        answer += (
+            f" Attention between neurons adds {cite(gap[0], style='.3f')} ({cite(gap[0], 'interval', '.3f')}) to the same "
+            "graph network without it."
+        )
     run.verdict(answer, on=[f"*/{task.name}/*"])
     folder = run.dir / "artifacts"
     folder.mkdir(parents=True, exist_ok=True)
-    text = summary.write_summary(outcome, extra, config.seeds, run.told(answer))
+    text = summary.write_summary(outcome, extra, config.seeds, run.told(answer), drawn)
     atomic.write_text(folder / "results.md", text)
 
 
@@ -127,13 +142,24 @@ def _split_sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Side
 
 def _order_kinds(config: NwaConfig) -> list[str]:
     """Those that are made of others last, so that a part is shared and not made twice."""
-    return ["stored"] if config.eval_only else sorted(config.kinds(), key=lambda kind: bool(list_parts(kind)))
+    if config.eval_only:
+        return ["stored"]
+    other = [other_attention(config)] if config.both_attentions else []
+    return [*sorted(config.kinds(), key=lambda kind: bool(list_parts(kind))), *other]
+
+
+def other_attention(config: NwaConfig) -> str:
+    """What the graph network is called that differs from `nwpa` in nothing but attention between neurons."""
+    return "nwpa_without_attention" if config.use_attention else "nwpa_with_attention"
 
 
 def _train_kind(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: SharedParts) -> Reader:
     if config.eval_only:
         return load_reader(config.model_path)
     options = {name: getattr(config, name) for name in _GRAPH_OPTIONS}
+    if config.both_attentions and kind == other_attention(config):
+        options["use_attention"] = not config.use_attention
+        kind, parts = "nwpa", SharedParts(parts.device)
     return train_reader(
         sides.train,
         kind,
@@ -176,7 +202,10 @@ def _read_kind(
     run.say(f"{kind}: trained and answered")
     for curve in found["curves"]:
         for point in curve["points"]:
-            run.log(int(point["epoch"]), **{f"{kind}/{curve['about']}/loss": point["loss"]})
+            told = {
+                f"{kind}/{curve['about']}/{name}": value for name, value in point.items() if name != "epoch"
+            }
+            run.log(int(point["epoch"]), **told)
     return found | {"tasks": _tasks_as_found(found)}
 
 

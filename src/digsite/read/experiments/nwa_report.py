@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from digsite.base.intervals import seed_interval
-from digsite.read.core.metrics import Score, main_metrics
+from digsite.base.streams import derive_seed
+from digsite.read.core.metrics import Score, bootstrap_difference, main_metrics
 from digsite.read.core.trust import OUTSIDE
 from digsite.read.judge.comparison import ReaderOutcome
 from digsite.read.judge.summary import asked_task, find_leading, rival_scores
@@ -122,6 +123,32 @@ def write_nwa_claims(results: Results, run: Run) -> None:
                 )
         _claim_coverage(run, extra, best, task.name)
     _claim_trust(results, run)
+
+
+def claim_attention(outcome: ReaderOutcome, other: str, seed: int, resamples: int, run: Run) -> None:
+    """Attention between neurons on minus off, task by task, on the same test networks and resamples."""
+    on, off = (other, "nwpa") if other == "nwpa_with_attention" else ("nwpa", other)
+    if not {on, off} <= outcome.answers.keys():
+        return
+    for task in outcome.tasks:
+        y = outcome.truth[task.name]
+        known = np.isfinite(y)
+        with_it, without = (np.asarray(outcome.answers[m][task.name])[known] for m in (on, off))
+        metric = "tau" if task.kind == "regression" else "accuracy"
+        rng = np.random.default_rng(derive_seed(seed, f"attention/{task.name}"))
+        gap = bootstrap_difference(task, y[known], with_it, without, metric, rng, resamples)
+        run.claim(
+            f"attention/{task.name}",
+            gap.value,
+            low=gap.low,
+            high=gap.high,
+            n=gap.n,
+            null=0.0,
+            null_is="the same network without attention",
+            kind="difference",
+            better="higher",
+            title=f"What attention between neurons adds to {task.purpose or task.name} ({metric})",
+        )
 
 
 def _claim_trust(results: Results, run: Run) -> None:

@@ -16,6 +16,7 @@ MARKS = "os^D"  # one for every round through the palette
 # Not the activation or the family: every reader is given these, and a map of them would show nothing that it learned.
 _COLOR_BY = ("test_accuracy", "optimizer", "init", "dropout")
 _MIN_FOR_TSNE = 30
+_NEURONS = 16  # shown of a layer: more names than this cannot be read
 
 
 def draw_outcome(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
@@ -50,11 +51,15 @@ def _draw_learned(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callab
         save(
             "training",
             draw_training(graph["curves"]),
-            caption="Training loss of the graph networks by epoch.",
+            caption="Loss of the graph networks by epoch: in training, and on networks that nothing is learned from.",
         )
         if graph["attention"]:
             picture = draw_attention(graph["attention"])
-            save("attention", picture, caption="Attention over one network's neurons.")
+            save(
+                "attention",
+                picture,
+                caption="Attention over one network's neurons, the most attended of each layer by name.",
+            )
     best = next((k for k in ("ensemble", "nwpa", "consensus") if k in found), next(iter(found)))
     vectors, labels = np.asarray(found[best]["vectors"]), extra["labels"]
     save("map", representation_map(vectors, labels), caption=f"What {best} has learned to tell apart.")
@@ -135,10 +140,13 @@ def by_method(outcome: ReaderOutcome, methods: Sequence[str], task: str, metric:
 
 
 def draw_training(found: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss by epoch, one line for each graph network."""
-    series = {
-        c["about"]: ([p["epoch"] for p in c["points"]], [p["loss"] for p in c["points"]]) for c in found
-    }
+    """Loss by epoch, for each graph network one line in training and one on held-out networks."""
+    series = {}
+    for curve in found:
+        for key, label in (("loss", curve["about"]), ("validation_loss", f"{curve['about']}, held out")):
+            points = [p for p in curve["points"] if key in p]
+            if points:
+                series[label] = ([p["epoch"] for p in points], [p[key] for p in points])
     return curves(series, x="epoch", y="multi-task loss")
 
 
@@ -180,20 +188,32 @@ def _color_points(ax: Any, xy: np.ndarray, column: pd.Series, name: str) -> None
     ax.set(xlabel=f"{name} 1", ylabel=f"{name} 2", title=column.name)
 
 
+@styled
 def draw_attention(layers: Sequence[Mapping[str, Any]]) -> Figure:
-    """One row per node set, one cell per neuron, times their number: 1 is an equal share."""
-    widest = max(len(layer["share"]) for layer in layers)
-    matrix = np.full((len(layers), widest), np.nan)
-    for row, layer in zip(matrix, layers):
-        share = np.sort(np.asarray(layer["share"]))[::-1]
-        row[: len(share)] = share * len(share)
-    return heatmap(
+    """One row per node set, one cell per neuron with its name, times their number: 1 is an equal share."""
+    shown = min(_NEURONS, max(len(layer["share"]) for layer in layers))
+    matrix = np.full((len(layers), shown), np.nan)
+    figure, ax = canvas(width=9.0, height=1.4 + 0.5 * len(layers))
+    for y, layer in enumerate(layers):
+        share = np.asarray(layer["share"])
+        order = np.argsort(-share, kind="stable")[:shown]
+        matrix[y, : len(order)] = share[order] * len(share)
+        names = layer.get("names") or [f"#{i}" for i in range(len(share))]
+        for x, neuron in enumerate(order):
+            ax.text(x, y, names[neuron], ha="center", va="center", fontsize=6, color="white")
+    heatmap(
         matrix,
-        x="neuron, most attended first",
+        x=f"neuron, most attended first (at most {_NEURONS} of a layer)",
         y="layer",
         unit="attention x neurons",
         ticks_y=[str(layer["layer"]) for layer in layers],
+        ax=ax,
     )
+    for text in ax.texts:  # dark on the bright half of the scale
+        x, y = (round(v) for v in text.get_position())
+        bright = matrix[y, x] > (np.nanmin(matrix) + np.nanmax(matrix)) / 2
+        text.set_color("black" if bright else "white")
+    return figure
 
 
 @styled

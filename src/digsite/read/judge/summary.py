@@ -77,8 +77,19 @@ def find_leading(outcome: ReaderOutcome, extra: Mapping[str, Any], task: str) ->
     return (min if least else max)(known, key=lambda m: known[m])
 
 
-def write_summary(outcome: ReaderOutcome, extra: Mapping[str, Any], seeds: int, answer: str) -> str:
-    """The whole document, led by the run's `answer`; where several zoos were made, its tables are of the first."""
+def write_summary(
+    outcome: ReaderOutcome,
+    extra: Mapping[str, Any],
+    seeds: int,
+    answer: str,
+    drawn: Mapping[str, str] | None = None,
+) -> str:
+    """The whole document, led by the run's `answer`; where several zoos were made, its tables are of the first.
+
+    `drawn`: figures by name with their captions, seen from the folder of artifacts; each stands below its task, the
+    others at the end.
+    """
+    left = dict(drawn or {})
     parts = [
         "# Reading networks\n",
         answer + "\n",
@@ -92,8 +103,16 @@ def write_summary(outcome: ReaderOutcome, extra: Mapping[str, Any], seeds: int, 
         for task in (t for t in outcome.tasks if t.kind == kind):
             parts.append(f"## {task.name}: {task.purpose}\n")
             parts.append(_score_table(outcome, task.name, metrics))
+            if (name := f"task-{task.name}") in left:
+                parts.append(_show_picture(name, left.pop(name)))
     parts += ["## How far to trust it\n", *_write_trust(outcome, extra)]
+    if left:
+        parts += ["\n## Pictures\n", *(_show_picture(name, caption) for name, caption in left.items())]
     return "\n".join(parts)
+
+
+def _show_picture(name: str, caption: str) -> str:
+    return f"\n![{caption}](../figures/{name}.png)\n\n*{caption}*\n"
 
 
 def _score_table(outcome: ReaderOutcome, task: str, metrics: Sequence[str]) -> str:

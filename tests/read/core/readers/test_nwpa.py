@@ -23,6 +23,24 @@ def test_training_lowers_the_loss_and_repeats_exactly(sides):
     assert np.array_equal(x, y)
 
 
+def test_the_held_out_loss_is_followed_and_changes_nothing(sides):
+    """Watching networks that nothing is learned from leaves every weight as it is."""
+    tasks = find_tasks(sides[0].labels, ["test_accuracy", "missing_class"])
+    watched = nwpa.fit_branch(sides[0], tasks, 0, OPTIONS, "function", held_out=sides[1])
+    plain = _fit(sides[0])
+    assert all(np.isfinite(point["validation_loss"]) for point in watched.curve)
+    assert [p["loss"] for p in watched.curve] == [p["loss"] for p in plain.curve]
+    assert watched.center == plain.center and watched.spread == plain.spread
+    ours, theirs = watched.net.state_dict(), plain.net.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_neurons_have_names():
+    assert nwpa.name_neurons("input", 64)[10] == "r1 c2"
+    assert nwpa.name_neurons("input", 50)[10] == "#10"
+    assert nwpa.name_neurons("output", 10)[3] == "class 3" and nwpa.name_neurons("hidden", 9)[8] == "#8"
+
+
 def test_global_generator_is_left_alone(sides):
     torch.manual_seed(5)
     expected = torch.rand(3)

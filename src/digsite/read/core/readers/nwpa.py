@@ -66,8 +66,12 @@ def fit_branch(
     options: GraphOptions,
     about: str,
     device: str = "cpu",
+    held_out: Corpus | None = None,
 ) -> Branch:
     """Train one graph network on the tasks of one kind; `about` decides in which coordinates networks are read.
+
+    On `held_out` the loss is followed beside training, so that a curve shows where learning by heart begins; nothing is
+    learned or stopped by it.
 
     Weights are drawn from a stream of their own, so that what was trained before changes nothing.
     """
@@ -80,10 +84,10 @@ def fit_branch(
         branch.net.get_used_to([nodes for member in members for nodes in member.nodes])
         targets = {k: t.to(device) for k, t in _scale_targets(branch, corpus, tasks).items()}
         pools = TopologyPools(members, device)
+        watched = _watch(branch, held_out, tasks, device) if held_out is not None else None
         branch.net.to(device)
-        _train_branch(
-            branch, pools, targets, options, np.random.default_rng(derive_seed(seed, f"order/{about}"))
-        )
+        order = np.random.default_rng(derive_seed(seed, f"order/{about}"))
+        _train_branch(branch, pools, targets, options, order, watched)
         branch.net.cpu()  # a reader answers anywhere
     return branch
 
@@ -118,19 +122,39 @@ def _start_from_agreements(branch: Branch, corpus: Corpus) -> None:
 
 
 def _scale_targets(branch: Branch, corpus: Corpus, tasks: Sequence[ReadTask]) -> dict[str, Tensor]:
-    """Standardized values and class numbers; NaN and -1 where not known."""
+    """Standardized values and class numbers; NaN and -1 where not known. The first corpus says center and spread."""
     out = {}
     for task in tasks:
         y = read_labels(corpus, task)
         if task.kind == "regression":
-            branch.center[task.name], branch.spread[task.name] = (
-                float(np.nanmean(y)),
-                float(np.nanstd(y) + 1e-12),
-            )
+            branch.center.setdefault(task.name, float(np.nanmean(y)))
+            branch.spread.setdefault(task.name, float(np.nanstd(y) + 1e-12))
             out[task.name] = torch.tensor((y - branch.center[task.name]) / branch.spread[task.name]).float()
         else:
             out[task.name] = torch.tensor(np.nan_to_num(y, nan=-1)).long()
     return out
+
+
+Watched = tuple["TopologyPools", dict[str, Tensor]]  # held-out networks and their targets
+
+
+def _watch(branch: Branch, held_out: Corpus, tasks: Sequence[ReadTask], device: str) -> Watched:
+    members = compile_population(held_out.population, branch.about == "function")
+    targets = {k: t.to(device) for k, t in _scale_targets(branch, held_out, tasks).items()}
+    return TopologyPools(members, device), targets
+
+
+@torch.no_grad()
+def _held_out_loss(net: GraphNet, watched: Watched) -> float:
+    """The training loss on networks that nothing is learned from, without dropout; mean over networks."""
+    pools, targets = watched
+    net.eval()
+    total, count = 0.0, 0
+    for rows, batch in pools.batches(_EVAL_BATCH, None):
+        mine = {k: t[rows.to(t.device)] for k, t in targets.items()}
+        total, count = total + float(multitask_loss(net, net(batch), mine)) * len(rows), count + len(rows)
+    net.train()
+    return total / max(1, count)
 
 
 def _train_branch(
@@ -139,6 +163,7 @@ def _train_branch(
     targets: dict[str, Tensor],
     options: GraphOptions,
     rng: np.random.Generator,
+    watched: Watched | None = None,
 ) -> None:
     net = branch.net
     n_steps = options.epochs * len(list(pools.batches(options.batch_size, rng)))
@@ -158,6 +183,8 @@ def _train_branch(
             schedule.step()
             losses.append(float(loss.detach()))
         branch.curve.append({"epoch": epoch + 1, "loss": float(np.mean(losses))})
+        if watched is not None:
+            branch.curve[-1]["validation_loss"] = _held_out_loss(net, watched)
     net.eval()
 
 
@@ -244,11 +271,26 @@ def _undo_scaling(branch: Branch, task: ReadTask, raw: Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def read_attention(branch: Branch, population: Population) -> list[dict[str, Any]]:
-    """For the first network: how its neurons share the weight in their layer's summary."""
+    """For the first network: how its neurons share the weight in their layer's summary, and what each is called.
+
+    Pixels are called by row and column where there is a square of them, classes and hidden neurons by their number.
+    """
     members = compile_population(population, branch.about == "function")[:1]
     batch = batch_of(members)
     states = branch.net.states(batch)
     return [
-        {"layer": node.name, "share": branch.net.attention(state, mask)[0].tolist()}
+        {
+            "layer": node.name,
+            "share": (share := branch.net.attention(state, mask)[0]).tolist(),
+            "names": name_neurons(node.kind, len(share)),
+        }
         for node, state, mask in zip(batch.graph.nodes, states, batch.masks)
     ]
+
+
+def name_neurons(kind: str, size: int) -> list[str]:
+    """What a picture calls the neurons of one set: `r2 c5` for a pixel, `class 3` for an output, `#7` for another."""
+    side = round(size**0.5)
+    if kind == "input" and side > 1 and side**2 == size:
+        return [f"r{i // side} c{i % side}" for i in range(size)]
+    return [f"class {i}" if kind == "output" else f"#{i}" for i in range(size)]
