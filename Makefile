@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all install install-dev check type format bench bench-full clean
+.PHONY: help demo test test-all install install-dev check type format site bench bench-full clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ type: $(VENV)/.test  ## types alone
 
 format: $(VENV)/.test  ## mend format and imports
 	$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
+
+site: $(VENV)/.core  ## the documentation as a static folder: site/index.html
+	$(BIN)/python docs/build_site.py site
 
 bench: $(VENV)/.test  ## the speed tables, as ratios in one run: minutes
 	$(BIN)/python bench/run.py

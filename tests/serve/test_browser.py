@@ -389,7 +389,7 @@ def test_pages_work_without_scripts(open_page, root, path):
         "compare": f"/compare?run={run[6:]}",
     }
     page = open_page(named.get(path, path), java_script_enabled=False)
-    assert page.locator("nav.top a").count() == 4
+    assert page.locator("nav.top a").count() == 5
     if path == "/":
         page.fill("input[name=q]", "showcase")
         page.click("text=Filter")

@@ -1,4 +1,4 @@
-"""Verbs over runs that are there: `ls`, `show`, `tag`, `note`, `report`, `mirror`, `rm`, `restore`."""
+"""Verbs over runs that are there: `ls`, `show`, `tag`, `note`, `report`, `publish`, `mirror`, `rm`, `restore`."""
 
 import textwrap
 import time
@@ -134,6 +134,20 @@ def _runs_named(name: str, root: Path) -> list["RunDir"]:
                 )
             return members
     return [find_run(name, root)]
+
+
+@click.command("publish")
+@click.argument("runs", metavar="RUN|SWEEP...", nargs=-1, required=True, shell_complete=complete_run)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A new or empty folder."
+)
+@runs_option
+def publish_command(runs, out, root):
+    """A static folder of pages for any web server: an index, a page per run, the records behind them."""
+    from digsite.report.publish import publish_runs
+
+    index = publish_runs([run for name in runs for run in _runs_named(name, root)], out)
+    click.echo(index)
 
 
 @click.command("mirror")

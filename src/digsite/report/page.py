@@ -43,7 +43,7 @@ def render_report(runs: Sequence[RunDir]) -> str:
 def render_brief(run: RunDir) -> str:
     """The answer, its claims and the first figures: what a notebook shows."""
     facts = gather_facts(run)
-    return _fill_template(
+    return fill_template(
         "brief.html", facts=facts, **template_values(facts), uris=embed_pictures(_hero_first(facts)[:BRIEF])
     )
 
@@ -91,7 +91,8 @@ def _cached_environment() -> Environment:
     return make_environment()
 
 
-def _fill_template(template: str, **values: Any) -> str:
+def fill_template(template: str, **values: Any) -> str:
+    """A page of ours, whole: its styles are inside, and every value is escaped."""
     look = Markup(LOOK.read_text())  # our own file
     return _cached_environment().get_template(template).render(look=look, **values)
 
@@ -99,7 +100,7 @@ def _fill_template(template: str, **values: Any) -> str:
 def _render_single(facts: Facts) -> str:
     tables = [read_table(facts.run.tables, name) for name in facts.tables[:TABLES]]
     loose, many = group_albums(facts.pictures)
-    return _fill_template(
+    return fill_template(
         "report.html",
         facts=facts,
         **template_values(facts),
@@ -124,13 +125,13 @@ def _render_collection(facts: list[Facts]) -> str:
         }
         for f in facts
     ]
-    return _fill_template("collection.html", entries=entries)
+    return fill_template("collection.html", entries=entries)
 
 
 def _render_several(facts: list[Facts]) -> str:
     compared = compare_facts(facts)
     chosen = [p for shown in compared.pictures.values() for p in shown if p]
-    return _fill_template(
+    return fill_template(
         "comparison_report.html",
         compared=compared,
         aggregated=draw_aggregated(compared) if len(compared.groups) < len(facts) or len(facts) > 2 else [],

@@ -1,5 +1,6 @@
 """Several runs: up to eight beside each other, and sweeps with their settings ranked by a claim."""
 
+import re
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -45,6 +46,7 @@ def show_sweep(request: Request) -> Response:
     return here.page(
         "sweep.html",
         sweep=sweep,
+        title=_title_of(sweep),
         counts=_state_counts(sweep),
         compared=compared,
         claim=claim,
@@ -95,6 +97,14 @@ def _visible_sweeps(here: Site) -> list[Sweep]:
         for s in sweeps_in(here.root)
         if not s.folder.is_symlink() and not (s.folder / "plan.jsonl").is_symlink()
     ]
+
+
+def _title_of(sweep: Sweep) -> str:
+    """What a sweep varies of which studies; a name that a person gave it stands before, a hash says nothing."""
+    about = ", ".join(map(str, _member_studies(sweep)))
+    varied = ", ".join(sweep.varied_paths())
+    text = f"{about} over {varied}" if varied else about
+    return text if re.fullmatch(r"[0-9a-f]{10}", sweep.name) or not about else f"{sweep.name}: {text}"
 
 
 def _named_sweep(request: Request) -> Sweep:

@@ -1,0 +1,179 @@
+"""The documentation as a static site, built without the network: every page, an API reference from the docstrings, a search.
+
+    python docs/build_site.py OUT        # then open OUT/index.html, or put the folder on any web server
+
+Why not MkDocs and Material: Material for MkDocs is in maintenance only since November 2025 and its successor (Zensical) is young; a
+site of thirty pages needs a Markdown parser, which `rich` brings with it, and a page of search, and builds in seconds.
+"""
+
+import ast
+import inspect
+import json
+import re
+import shutil
+import sys
+from html import escape
+from importlib import import_module
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parents[1]
+DOCS, LOOK = ROOT / "docs", ROOT / "src" / "digsite" / "report" / "assets" / "look.css"
+PACKAGES = (
+    "digsite",
+    "digsite.read",
+    "digsite.prune",
+    "digsite.decompose",
+    "digsite.track",
+    "digsite.graft",
+    "digsite.figures",
+)
+STYLE = """
+body { margin: 0 auto; max-width: 78rem; padding: 1rem; display: grid; grid-template-columns: 14rem minmax(0, 1fr); gap: 2rem; }
+nav ul { list-style: none; padding: 0; } nav li { margin: .2rem 0; } main { max-width: 60rem; overflow-wrap: anywhere; }
+pre { overflow-x: auto; padding: .8rem; background: var(--raised); } table { display: block; overflow-x: auto; }
+@media (max-width: 50rem) { body { grid-template-columns: minmax(0, 1fr); } }
+"""
+SEARCH = """
+const box = document.getElementById("search"), list = document.getElementById("hits");
+let pages;
+box.addEventListener("input", async () => {
+  pages ??= await (await fetch(document.body.dataset.root + "search.json")).json();
+  const words = box.value.toLowerCase().split(/\\s+/).filter(Boolean);
+  const hits = words.length ? pages.filter((page) => words.every((word) => page.text.includes(word))).slice(0, 12) : [];
+  list.replaceChildren(...hits.map((page) => {
+    const link = document.createElement("a"); link.href = document.body.dataset.root + page.path; link.textContent = page.title;
+    const item = document.createElement("li"); item.append(link); return item;
+  }));
+});
+"""
+
+
+def build_site(out: Path) -> list[str]:
+    """Write the site into `out`; the paths of its pages."""
+    sources = {
+        "index": ROOT / "README.md",
+        "changelog": ROOT / "CHANGELOG.md",
+        "contributing": ROOT / "CONTRIBUTING.md",
+    }
+    sources |= {
+        path.relative_to(DOCS).with_suffix("").as_posix(): path for path in sorted(DOCS.rglob("*.md"))
+    }
+    texts = {name: path.read_text() for name, path in sources.items()}
+    texts["api"] = write_reference()
+    titles = {name: read_title(text, name) for name, text in texts.items()}
+    markdown = MarkdownIt("commonmark").enable("table")
+    index = []
+    for name, text in texts.items():
+        source = sources.get(name, DOCS / "api.md")
+        body = copy_pictures(link_pages(markdown.render(text), source, name, sources), source, name, out)
+        target = out / f"{name}.html"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(fill_page(titles[name], body, name, titles))
+        index.append({"path": f"{name}.html", "title": titles[name], "text": text.lower()})
+    (out / "search.json").write_text(json.dumps(index))
+    (out / "search.js").write_text(SEARCH)
+    (out / "style.css").write_text(LOOK.read_text() + STYLE)
+    return [f"{name}.html" for name in texts]
+
+
+def read_title(text: str, name: str) -> str:
+    """The first heading of a page."""
+    found = re.search(r"^# (.+)$", text, re.M)
+    return found[1].strip("`") if found else name
+
+
+def link_pages(body: str, source: Path, name: str, sources: dict[str, Path]) -> str:
+    """Links between Markdown files become links between pages; anchors stay; other files are left as names."""
+    known = {path.resolve(): page for page, path in sources.items()}
+    up = "../" * name.count("/")
+
+    def replace(match: re.Match[str]) -> str:
+        target, _, anchor = match[1].partition("#")
+        if "://" in target or not target or target.startswith("mailto:"):
+            return match[0]
+        page = known.get((source.parent / target).resolve())
+        return (
+            f'href="{up}{page}.html{"#" + anchor if anchor else ""}"'
+            if page
+            else f'data-file="{escape(target)}"'
+        )
+
+    return re.sub(r'href="([^"]*)"', replace, body)
+
+
+def copy_pictures(body: str, source: Path, name: str, out: Path) -> str:
+    """Pictures of the repository go along under `pictures/`; one that is not there is left as it is written."""
+    up = "../" * name.count("/")
+
+    def replace(match: re.Match[str]) -> str:
+        file = (source.parent / match[1]).resolve()
+        if "://" in match[1] or not file.is_file():
+            return match[0]
+        (out / "pictures").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, out / "pictures" / file.name)
+        return f'src="{up}pictures/{file.name}"'
+
+    return re.sub(r'src="([^"]*)"', replace, body)
+
+
+def fill_page(title: str, body: str, name: str, titles: dict[str, str]) -> str:
+    """One page with the list of all others and the search."""
+    up = "../" * name.count("/")
+    here = {page: ' aria-current="page"' if page == name else "" for page in titles}
+    links = "".join(f'<li><a href="{up}{p}.html"{here[p]}>{escape(t)}</a></li>' for p, t in titles.items())
+    search = '<label for="search">search</label> <input id="search" type="search"><ul id="hits" aria-live="polite"></ul>'
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{escape(title)} · digsite</title><link rel="stylesheet" href="{up}style.css">'
+        f'<script type="module" src="{up}search.js"></script></head><body data-root="{up or "./"}">'
+        f'<nav aria-label="Pages">{search}<ul>{links}</ul></nav><main>{body}</main></body></html>'
+    )
+
+
+def write_reference() -> str:
+    """The public names of each package with signature and docstring, as one Markdown page."""
+    parts = [
+        "# API reference",
+        "Every public name, from its docstring; `dir(digsite.read)` lists the same names.",
+    ]
+    for package in PACKAGES:
+        module = import_module(package)
+        parts.append(f"## {package}")
+        parts.append((inspect.getdoc(module) or "").partition("\n")[0])
+        for name in sorted(module.__all__):
+            parts += describe_name(name, getattr(module, name))
+    return "\n\n".join(part for part in parts if part)
+
+
+def describe_name(name: str, value: object) -> list[str]:
+    """Heading, signature and docstring of one public name; a package is told by its own section."""
+    if inspect.ismodule(value) or not (callable(value) or inspect.getdoc(type(value))):
+        return []
+    try:
+        signature = str(inspect.signature(value)) if callable(value) else ""  # pyright: ignore
+    except (TypeError, ValueError):
+        signature = ""
+    plain = (
+        ast.unparse(ast.parse(f"def f{signature}: ...")).removeprefix("def f").removesuffix(":\n    ...")
+        if is_python(signature)
+        else signature
+    )
+    doc = inspect.getdoc(value) or ""
+    return [f"### `{name}`", f"```python\n{name}{plain}\n```", doc]
+
+
+def is_python(signature: str) -> bool:
+    """Whether a signature is made of Python alone, and not of representations of default values."""
+    try:
+        ast.parse(f"def f{signature}: ...")
+    except SyntaxError:
+        return False
+    return bool(signature)
+
+
+if __name__ == "__main__":
+    built = build_site(Path(sys.argv[1] if len(sys.argv) > 1 else "site"))
+    sys.stdout.write(f"{len(built)} pages\n")
