@@ -69,6 +69,7 @@ class AsPublishedConfig(Config):
         description="the published series (ndt_runs under DIGSITE_DATA), or a small run recorded the original way",
     )
     limit: int | None = Field(None, gt=0, description="use only this many runs of each architecture family")
+    heatmaps: bool = Field(True, description="draw the repaired series of every run as a heat map")
     steps: int = Field(2000, gt=0, description="training steps of a retrained run")
     every: int = Field(5, gt=0, description="training steps between samples of a retrained run")
 

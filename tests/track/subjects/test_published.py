@@ -50,3 +50,15 @@ def test_the_lenient_rule_calls_anything_calm_stable_at_once() -> None:
 def test_missing_series_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="published series are not in"):
         published.load_runs(tmp_path)
+
+
+def test_a_published_run_is_drawn_like_one_of_our_own():
+    """One heat map per run, as the original drew, of the repaired series."""
+    from digsite.track.figures.courses import layer_heatmap
+    from digsite.track.subjects import published
+
+    (run, *_) = published.train_small_runs(0, 60, 5)
+    tracked = published.as_tracked(run, "stable_rank")
+    assert tracked.values["stable_rank"].shape == (len(tracked.layers), len(tracked.steps))
+    figure = layer_heatmap(tracked, "stable_rank", [])
+    assert len(figure.axes[0].get_yticklabels()) == len(run.layers)

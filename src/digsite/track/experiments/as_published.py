@@ -36,6 +36,8 @@ def run_as_published(config: AsPublishedConfig, run: Run) -> None:
     _claim_published(run, recorded, repaired, calibrated, rows, len(found))
     _write_published_tables(run, runs, recorded, repaired, calibrated, rows)
     _draw_published(run, runs, recorded, repaired, calibrated, rows)
+    if config.heatmaps:
+        _draw_heatmaps(run, runs, found)
     run.headline(["late_share/edge", "early_share/true_time", "false_alarms/edge"])
     late = (
         f", {cite('late_share/edge', style='.0%')} of them in the second half of training"
@@ -166,6 +168,20 @@ def _write_published_tables(
         f.row() for r in runs for f in check_table(r.frame.assign(experiment=r.name), f"{r.name}.csv")
     ]
     run.table("import_findings", pd.DataFrame(findings))
+
+
+def _draw_heatmaps(run: Run, runs: list[PublishedRun], found: comparison.Found) -> None:
+    """The original drew one map per run, of a column that is constant; here of the repaired one."""
+    run.stage("heat maps", len(runs))
+    for done, one in enumerate(runs):
+        picture = figures.layer_heatmap(
+            published.as_tracked(one, "stable_rank"),
+            "stable_rank",
+            [(series, jumps) for series, jumps in found if series.run == one.name],
+        )
+        caption = "Repaired stable rank of each layer against its own range; ticks are calibrated jumps."
+        run.figure(f"heatmaps/{one.name}", picture, caption=caption)
+        run.let_signals_in(done + 1)
 
 
 def _draw_published(

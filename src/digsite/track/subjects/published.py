@@ -20,6 +20,7 @@ from digsite.models import build
 from digsite.models.config import parse
 from digsite.track.core.probe import Probe, targets
 from digsite.track.core.series import Series, make_series
+from digsite.track.subjects.tracked import TrackedRun
 
 RECORDED = "stable_rank_as_recorded"
 COUNT_KEYS = ("transformer", "cnn", "mlp")
@@ -52,6 +53,23 @@ class PublishedRun:
         for depth, (layer, part) in enumerate(self.layers.items()):
             values = recorded_column(part, measure)
             yield make_series(values, part["step"], run=self.name, layer=layer, measure=measure, depth=depth)
+
+
+def as_tracked(run: PublishedRun, measure: str) -> TrackedRun:
+    """A published run as one of our own, so that what draws these draws it too; layers cut to the samples all have."""
+    series = list(run.series(measure))
+    n = min(len(one.values) for one in series)
+    return TrackedRun(
+        name=run.name,
+        family=run.family,
+        arch=run.arch,
+        dataset=run.dataset,
+        seed=0,
+        steps=np.asarray(series[0].steps[:n], dtype=float),
+        layers=tuple(one.layer for one in series),
+        values={measure: np.stack([one.values[:n] for one in series])},
+        loss=run.loss[:n],
+    )
 
 
 def recorded_column(part: pd.DataFrame, measure: str) -> np.ndarray:
