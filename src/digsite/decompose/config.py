@@ -370,6 +370,34 @@ class SpdPublishedConfig(Config):
     )
 
 
+class LabelsConfig(Config):
+    """Train residual MLPs on the published labels and on labels without the embedding's noise, and compare."""
+
+    seed: int = Field(default=0, description="first seed")
+    seeds: int = Field(default=5, gt=0, description="networks of each kind")
+    target: ToyTarget = Field(
+        default=ToyTarget.model_validate(
+            {
+                "model": {
+                    "kind": "resid_mlp",
+                    "n_features": 100,
+                    "d_resid": 1000,
+                    "d_mlp": 50,
+                    "n_layers": 1,
+                },
+                "probability": 0.01,
+                "low": -1.0,
+                "steps": 1000,
+                "batch": 2048,
+                "lr": 3e-3,
+                "schedule": "cosine",
+            }
+        ),
+        description="the network, one layer without biases, and the data it lives on",
+    )
+    batches: int = Field(default=16, gt=0, description="fresh batches that losses are measured on")
+
+
 class ExamConfig(Config):
     """Let contestants decompose compiled programs, and score what they hand in against what is known."""
 
@@ -377,7 +405,7 @@ class ExamConfig(Config):
     programs: list[str] = Field(
         default=["frac_prevs", "hist", "neighbours"],
         min_length=1,
-        description="compiled programs by name or path; `all` for those in DIGSITE_DATA, `named` for its eleven named",
+        description="compiled programs by name or path; `all` for those in DIGSITE_DATA, `named` for its eleven named, dyck10 for the proven network",
     )
     rotations: int = Field(
         default=3, gt=0, description="hidden rotations of each program, each with its own seed"
@@ -409,6 +437,7 @@ class ExamConfig(Config):
 
 CONFIGS: dict[str, type[Config]] = {
     "exam": ExamConfig,
+    "labels": LabelsConfig,
     "toy": ToyConfig,
     "model": ModelConfig,
     "lm": LmConfig,

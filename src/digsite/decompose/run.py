@@ -5,6 +5,7 @@ from typing import Any
 
 from digsite.decompose.experiments.exam import exam
 from digsite.decompose.experiments.heads import heads
+from digsite.decompose.experiments.labels import labels
 from digsite.decompose.experiments.modadd import modadd
 from digsite.decompose.experiments.model import model
 from digsite.decompose.experiments.published import published
@@ -13,6 +14,7 @@ from digsite.decompose.experiments.toys import toy, toys
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
     "exam": exam,
+    "labels": labels,
     "toy": toy,
     "model": model,
     "lm": lm,

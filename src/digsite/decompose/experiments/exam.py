@@ -10,6 +10,7 @@ from digsite.decompose.config import ExamConfig
 from digsite.decompose.figures.exam import draw_marks
 from digsite.decompose.judge.contestants import enter_contestant
 from digsite.decompose.judge.exam.marks import COLUMNS, SCORES, Row, average_score, count_passed, mark_entry
+from digsite.decompose.subjects import verified
 from digsite.decompose.subjects.compiled import (
     NAMED,
     CompiledProgram,
@@ -103,6 +104,8 @@ def sit_exam(config: ExamConfig, who: str, name: str, rotation: int) -> Row:
 
 def prepare_program(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
     """A program with its basis hidden."""
+    if name == verified.NAME:
+        return verified.rotate_network(verified.load_verified(), rotation)
     program = load_program(name, most_inputs=config.most_inputs)
     if config.pad:
         program = pad_program(program, config.pad, rotation)

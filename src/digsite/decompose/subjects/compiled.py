@@ -119,7 +119,7 @@ class CompiledProgram:
     """
 
     name: str
-    model: CompiledTransformer
+    model: nn.Module
     truth: dict[str, Any]
     basis: Tensor
     domain: tuple[Tensor, ...]

@@ -80,7 +80,8 @@ class Batches:
         return x[place], y[place]
 
 
-def train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
+def train_once(target: ToyTarget, starts: Sequence[int], *, clean: bool = False) -> list[nn.Module]:
+    """One network per start, sound or not; `clean` trains residual MLPs on labels without the embedding's noise."""
     recipe = Member(
         optimizer="adamw",
         lr=target.lr,
@@ -92,15 +93,20 @@ def train_once(target: ToyTarget, starts: Sequence[int]) -> list[nn.Module]:
 
     members = [replace(recipe, seed=start) for start in starts]
     done = train_ensemble(
-        lambda: start_target(target.model), Stream(Batches(target), per_member=True), members, loss="mse"
+        lambda: start_target(target.model, clean),
+        Stream(Batches(target), per_member=True),
+        members,
+        loss="mse",
     )
     return [untie_maps(done.ensemble.module(k)) for k in range(len(starts))]
 
 
-def start_target(model: Config) -> nn.Module:
+def start_target(model: Config, clean: bool = False) -> nn.Module:
     """Draws from torch's generator, which the trainer has seeded for the member."""
     made = build(model, int(torch.randint(2**31, ())))
-    return _Narrow.of(made) if isinstance(made, ResidMlp) and not made.config.bias else made
+    if not isinstance(made, ResidMlp) or made.config.bias:
+        return made
+    return (_Clean if clean else _Narrow).of(made)
 
 
 class _Narrow(ResidMlp):
@@ -124,6 +130,17 @@ class _Narrow(ResidMlp):
         model = ResidMlp(self.config)
         model.load_state_dict(self.state_dict())
         return model
+
+
+class _Clean(_Narrow):
+    """The same network as its training sees it when the direct path is x itself and not x W_E W_E^T.
+
+    Published labels ask for x + relu(x) of a network whose stream already brings x W_E W_E^T, so its neurons are asked
+    for relu(x) + x (I - W_E W_E^T). Here they are asked for relu(x) alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + x - x @ (self.W_E @ self.W_E.T)
 
 
 def untie_maps(model: nn.Module) -> nn.Module:

@@ -89,7 +89,7 @@ def test_padding_adds_nothing_to_the_rank():
 
 
 def stranger(answer, monkeypatch):
-    monkeypatch.setattr(contestants.py, "find", lambda name: answer)
+    monkeypatch.setattr(contestants, "find_object", lambda name: answer)
 
 
 @pytest.mark.parametrize(

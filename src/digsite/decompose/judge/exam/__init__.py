@@ -106,6 +106,11 @@ def check_parts(program: CompiledProgram, parts: Parts) -> Parts:
                 f"The parts of '{site}' have shapes {tuple(v.shape)} and {tuple(u.shape)}.",
                 hint=f"Accepted: V ({d_in}, C) and U (C, {d_out}).",
             )
+        if v.shape[1] == 0:
+            raise UsageError(
+                f"There is no part of the site '{site}'.",
+                hint="A site that does nothing gets one part of zeros.",
+            )
         if not (torch.isfinite(v).all() and torch.isfinite(u).all()):
             raise UsageError(f"The parts of '{site}' hold a number that is not finite.")
     return parts

@@ -10,7 +10,7 @@ from typing import Any
 from digsite.base.intervals import exact_share, student_interval
 from digsite.decompose.judge.exam import Entry
 from digsite.decompose.judge.exam.function import climb_ladder, share_right
-from digsite.decompose.judge.exam.parts import score_graph, score_parts, score_use
+from digsite.decompose.judge.exam.parts import GraphScores, UseScores, score_graph, score_parts, score_use
 
 RIGHT = 0.99  # share of all inputs that must be answered rightly
 CLOSE = 0.005  # purity below that of singular vectors by less than this is not below
@@ -71,7 +71,9 @@ def mark_entry(entry: Entry, ladder: Sequence[int]) -> Row:
     """All scores of one entry, in the columns' names."""
     alive = entry.find_alive()
     parts = score_parts(entry, alive)
-    use, graph = score_use(entry, alive), score_graph(entry, alive)
+    use, graph = UseScores(math.nan, math.nan, 0), GraphScores(math.nan, math.nan, math.nan, 0)
+    if entry.program.variables:  # of a proven network nobody knows which direction is what
+        use, graph = score_use(entry, alive), score_graph(entry, alive)
     row: Row = {"failed": "", "whole_domain": int(entry.program.is_whole), **share_right(entry)}
     row |= {f"worst_{steps}": share for steps, share in climb_ladder(entry, ladder).items()}
     row |= {

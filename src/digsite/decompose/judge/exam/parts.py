@@ -39,7 +39,7 @@ def score_parts(entry: Entry, alive: dict[str, Tensor]) -> PartScores:
         parts = entry.found.components(site)
         error = max(error, float(parts.residual.abs().max()))
         kept = alive[site]
-        if program.rank(site) and kept.any():
+        if program.rank(site) and kept.any() and program.variables:
             purities.append(measure_purity(program, residual_side(site, parts.V, parts.U)[kept]))
         if program.rank(site):
             covered += measure_coverage(program, site, parts.V[:, kept], parts.U[kept], parts.weight)
@@ -50,14 +50,14 @@ def score_parts(entry: Entry, alive: dict[str, Tensor]) -> PartScores:
         dead_alive=sum(int(alive[site].sum()) for site in dead),
         dead_sites=len(dead),
         purity=float(purity),
-        coverage=sum(covered) / max(len(covered), 1),
+        coverage=sum(covered) / len(covered) if covered else torch.nan,
         error=error,
     )
 
 
 def writes_to_stream(site: str) -> bool:
     """Whether a site's outputs, and not its inputs, are residual directions."""
-    return site.endswith((".o", ".out"))
+    return site.endswith((".o", ".out", ".Wo", ".mlp2"))
 
 
 def residual_side(site: str, v: Tensor, u: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def measure_coverage(
     program: CompiledProgram, site: str, v: Tensor, u: Tensor, weight: Tensor
 ) -> list[float]:
     """For each variable that the site deals with: how much of it the parts of that variable alone carry, 0 to 1."""
-    own = assign_variables(program, residual_side(site, v, u)) if len(u) else []
+    own = assign_variables(program, residual_side(site, v, u)) if len(u) and program.variables else []
     found = []
     for name in program.variables_at(site):
         basis = program.basis[program.variables[name]]
