@@ -198,9 +198,9 @@ class StoriesConfig(Config):
     )
     context: int = Field(36, gt=8, description="tokens of a window")
     batch: int = Field(32, gt=0, description="windows of a step")
-    steps: int = Field(500, gt=0, description="training steps of the start")
+    steps: int = Field(1500, gt=0, description="training steps of the start")
     lr: float = Field(3e-3, gt=0, description="peak learning rate of the start")
-    tuned_steps: int = Field(250, gt=0, description="training steps of a skill")
+    tuned_steps: int = Field(600, gt=0, description="training steps of a skill")
     tuned_lr: float = Field(1e-3, gt=0, description="peak learning rate of a skill")
     held: int = Field(300, gt=0, description="fresh windows to score on")
 

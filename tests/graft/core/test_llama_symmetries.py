@@ -1,9 +1,13 @@
 """A symmetry changes weights and no answer; a model that was moved by one is brought back exactly."""
 
+import json
+
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from digsite.base.errors import UsageError
+from digsite.data.tokenizers import load_tokenizer
 from digsite.graft.core.llama_matching import rebase_llama
 from digsite.graft.core.llama_symmetries import (
     LayerSymmetry,
@@ -14,7 +18,7 @@ from digsite.graft.core.llama_symmetries import (
     rotary_places,
 )
 from digsite.graft.judge.stories import Barrier, measure_barrier
-from digsite.models import build, parse
+from digsite.models import build, load_model, parse
 
 
 def llama(rope="halves", seed=0, tied=False):
@@ -94,6 +98,45 @@ def test_a_moved_model_is_brought_back(kind):
     mine, back, _ = rebase_llama(model, other, rows(), shape, kind)
     for name, weight in mine.items():
         torch.testing.assert_close(back[name], weight, rtol=1e-2, atol=2e-3)
+
+
+def test_a_published_model_in_another_basis_is_brought_back(data_dir):
+    """The first example of docs/graft.md: stories260K met in a basis that was drawn at random."""
+    published = load_model(f"file:{data_dir}/lm/stories260K")
+    words = load_tokenizer(data_dir / "lm" / "stories260K" / "tok512.bin")
+    texts = json.loads((data_dir / "text/tinystories_train_first1000.json").read_text())[:48]
+    tokens = torch.tensor([words.encode(text)[:128] for text in texts])
+    shape = LlamaShape.of_config(published.config)
+    kv, per, size = shape.n_kv_heads, shape.per_group, shape.d_head
+    g = torch.Generator().manual_seed(0)
+    turn = lambda n: torch.linalg.qr(torch.randn(n, n, generator=g)).Q  # noqa: E731
+    order = lambda n: torch.randperm(n, generator=g)  # noqa: E731
+    layers = tuple(
+        LayerSymmetry(
+            order(kv),
+            torch.stack([order(per) for _ in range(kv)]),
+            torch.stack([turn(size) for _ in range(kv)]),
+            6 * torch.rand(kv, size // 2, generator=g),
+            order(172),
+        )
+        for _ in range(shape.n_layers)
+    )
+    first, second = (build(published.config.model_copy(update={"tied": False})) for _ in range(2))
+    weights = fold_gains(dict(published.state_dict()), shape)
+    met = apply_symmetry(weights, Symmetry(turn(64), layers), shape)
+    first.load_state_dict(weights)
+    second.load_state_dict(met)
+    _, back, _ = rebase_llama(first, second, tokens[:24], shape)
+
+    def loss_of(state):
+        with torch.no_grad():
+            said_ = torch.func.functional_call(first, state, (tokens[24:],))[:, :-1]
+        return float(cross_entropy(said_.flatten(0, 1), tokens[24:, 1:].flatten()))
+
+    assert loss_of(weights) == pytest.approx(1.206, abs=2e-3)
+    assert loss_of(met) == pytest.approx(loss_of(weights), abs=1e-4)
+    assert measure_barrier(loss_of, weights, met).height > 5
+    assert measure_barrier(loss_of, weights, back).height < 1e-4
 
 
 def test_gains_cannot_be_rotated():
