@@ -26,14 +26,15 @@ from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from digsite.base import atomic
+from digsite.prune.core.clusters import measure_separations
 from digsite.prune.core.hamming import neighbours
-from digsite.prune.core.inputs import collect
+from digsite.prune.core.inputs import collect_inputs
 from digsite.prune.core.kernels import compiled
 from digsite.prune.core.matrix import prune_matrix
-from digsite.prune.core.neighborhood import separations
-from digsite.prune.core.packed import features_of, pack
+from digsite.prune.core.packed import orient_features, pack
 from digsite.prune.core.scores.wanda import row_mask
-from digsite.prune.judge.nulls import Observed, margins
+from digsite.prune.judge.nulls import ObservedMask
+from digsite.prune.judge.nulls.random_masks import Margins, trade_margins
 from digsite.record import RunDir, read_results
 from digsite.record.listing import runs_in
 
@@ -143,7 +144,7 @@ def sparsegpt() -> None:
         return layer.weight.data
 
     def ours() -> torch.Tensor:
-        return prune_matrix(weight, collect(inputs), "sparsegpt", 0.5, measure=False).weight
+        return prune_matrix(weight, collect_inputs(inputs), "sparsegpt", 0.5, measure=False).weight
 
     assert torch.equal(ours() == 0, theirs() == 0), "the masks differ from the reference"
     line(
@@ -183,10 +184,10 @@ def study() -> None:
     packed, centers = pack(keep.numpy()), np.random.default_rng(1).integers(11008, size=10).tolist()
 
     def ours() -> None:
-        features = features_of(packed, "columns")
-        separations(features, centers, 128, [4, 8, 16], engine="compiled")
-        for draw in margins.draws(Observed(features, engine="compiled", trades=5), 99, 0):
-            separations(draw, centers, 128, [4, 8, 16], engine="compiled")
+        features = orient_features(packed, "columns")
+        measure_separations(features, centers, 128, [4, 8, 16], engine="compiled")
+        for draw in Margins().draw_masks(ObservedMask(features, engine="compiled", trades=5), 99, 0):
+            measure_separations(draw, centers, 128, [4, 8, 16], engine="compiled")
 
     original = clock(lambda: original_seed((weight * keep), centers[0]), 1) * 10
     line(
@@ -223,11 +224,11 @@ def curveball() -> None:
     """A mask with the same margins, every row traded five times."""
     packed = pack(np.random.default_rng(0).random((4096, 11008), dtype=np.float32) < 0.5)
     rng = np.random.default_rng(0)
-    fast = clock(lambda: margins.walk(packed, 5, rng, "compiled"))
+    fast = clock(lambda: trade_margins(packed, 5, rng, "compiled"))
     line(
         "same-margins mask, 4096 x 11008, 5 trades a row",
         fast,
-        {"numpy engine": clock(lambda: margins.walk(packed, 5, rng, "portable"), 1)},
+        {"numpy engine": clock(lambda: trade_margins(packed, 5, rng, "portable"), 1)},
         "the usual numpy way: 1.7 s",
     )
 
@@ -322,7 +323,7 @@ def limited(folder: str, out: str, budget: int, stream: bool) -> None:
     """In a process of its own: imports first, then the limit."""
     from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401
 
-    from digsite.prune.api import Job, prune_folder
+    from digsite.prune.api import PruneJob, prune_folder
     from digsite.prune.core.model import Recipe
 
     text = Path(folder) / "text.txt"
@@ -330,11 +331,15 @@ def limited(folder: str, out: str, budget: int, stream: bool) -> None:
     # Libraries load more of themselves at their first use; that is not the model's memory.
     big_model(Path(out) / "warm", 2, 64, 96)
     prune_folder(
-        Job(str(Path(out) / "warm"), Path(out) / "warm-out", Recipe("wanda"), str(text), 4, 64, stream=stream)
+        PruneJob(
+            str(Path(out) / "warm"), Path(out) / "warm-out", Recipe("wanda"), str(text), 4, 64, stream=stream
+        )
     )
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + budget, used + budget))
-    done = prune_folder(Job(folder, Path(out) / "pruned", Recipe("wanda"), str(text), 4, 64, stream=stream))
+    done = prune_folder(
+        PruneJob(folder, Path(out) / "pruned", Recipe("wanda"), str(text), 4, 64, stream=stream)
+    )
     print(
         f"completed, {len(done.ledger)} maps, mean sparsity {np.mean([one.sparsity for one in done.ledger]):.2f}"
     )
@@ -398,7 +403,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     setting()
-    compiled.distance_matrix(np.zeros((5, 1), np.uint64))  # compile outside of the clock
+    compiled.measure_all(np.zeros((5, 1), np.uint64))  # compile outside of the clock
     sections = [graphs, curveball, wanda_mask, sparsegpt, study, memory] + (
         [quality] if arguments.full else []
     )

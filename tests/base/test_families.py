@@ -171,4 +171,6 @@ def test_a_class_may_say_under_which_name_it_is_a_member(family):
     name, home = family
     (home / "__init__.py").write_text("class Loss:\n    pass\n\n\nMember = Loss\n")
     (home / "whole.py").write_text(f"from {name} import Loss\n\n\nclass Second(Loss):\n    NAME = 'first'\n")
-    assert families.names(name) == ["first"] and families.scan(name)["first"].__name__ == "Second"
+    assert (
+        families.list_members(name) == ["first"] and families.scan_family(name)["first"].__name__ == "Second"
+    )

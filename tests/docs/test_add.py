@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from digsite.launch import Options
-from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.patterns import SparsityPattern
 from digsite.studies import sweep as planner
 
 PAGE = Path(__file__).parents[2] / "docs" / "add.md"
@@ -30,7 +30,7 @@ def member(tmp_path):
 
 def test_the_score_prunes_from_the_end(member):
     score = member("last_first.py")
-    decision = score.prune(torch.ones(4, 6), None, Pattern(0.5), None)
+    decision = score.LastFirst().prune_weight(torch.ones(4, 6), None, SparsityPattern(0.5))
     assert decision.keep.flatten().tolist() == [True] * 11 + [False] * 13  # one more than half, as published
 
 

@@ -11,22 +11,24 @@ from digsite.base.errors import UsageError
 from digsite.data import stories
 from digsite.models import build
 from digsite.models import parse as parse_model
-from digsite.prune.api import Job, prune_folder
+from digsite.prune.api import PruneJob, prune_folder
 from digsite.prune.core.model import Recipe
-from digsite.prune.core.patterns import parse
-from digsite.prune.judge.perplexity import evaluate
+from digsite.prune.core.patterns import parse_pattern
+from digsite.prune.judge.perplexity import measure_perplexity
 from digsite.prune.subjects.language import load_language
 from digsite.prune.subjects.maskstore import read_masks
-from digsite.prune.subjects.shards import entries
-from digsite.prune.subjects.streaming import Streamed, open_streamed
+from digsite.prune.subjects.shards import list_stored
+from digsite.prune.subjects.streaming import StreamedWeights, open_streamed
 from digsite.weights import write_weights
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
 def test_a_streamed_model_is_the_model_pruned_in_memory(folders, corpus, tmp_path, family):
-    recipe = Recipe("wanda", parse(pattern="2:4"))
+    recipe = Recipe("wanda", parse_pattern(pattern="2:4"))
     jobs = [
-        Job(str(folders / family), tmp_path / kind, recipe, str(corpus), 4, 20, stream=kind == "streamed")
+        PruneJob(
+            str(folders / family), tmp_path / kind, recipe, str(corpus), 4, 20, stream=kind == "streamed"
+        )
         for kind in ("whole", "streamed")
     ]
     whole, streamed = (prune_folder(job) for job in jobs)
@@ -42,7 +44,7 @@ def test_a_streamed_model_is_the_model_pruned_in_memory(folders, corpus, tmp_pat
 
 def test_everything_is_beside_the_weights(folders, corpus, tmp_path):
     done = prune_folder(
-        Job(str(folders / "llama"), tmp_path / "out", Recipe("sparsegpt"), str(corpus), 4, 20)
+        PruneJob(str(folders / "llama"), tmp_path / "out", Recipe("sparsegpt"), str(corpus), 4, 20)
     )
     told = json.loads((tmp_path / "out" / "pruning.json").read_text())
     assert told["provenance"]["method"] == "sparsegpt" and len(told["provenance"]["model_hash"]) == 24
@@ -74,7 +76,7 @@ def test_a_model_of_ours_is_written_as_ours(tmp_path):
         tmp_path / "in" / "model.safetensors", model, {"digsite.model": model.config.model_dump(mode="json")}
     )
     done = prune_folder(
-        Job(
+        PruneJob(
             str(tmp_path / "in" / "model.safetensors"),
             tmp_path / "out",
             Recipe("magnitude"),
@@ -87,9 +89,11 @@ def test_a_model_of_ours_is_written_as_ours(tmp_path):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_masks_of_a_file_are_applied_to_their_model_and_to_no_other(folders, corpus, tmp_path, stream):
-    first = prune_folder(Job(str(folders / "llama"), tmp_path / "first", Recipe("wanda"), str(corpus), 4, 20))
+    first = prune_folder(
+        PruneJob(str(folders / "llama"), tmp_path / "first", Recipe("wanda"), str(corpus), 4, 20)
+    )
     file = tmp_path / "first" / "masks.safetensors"
-    job = Job(
+    job = PruneJob(
         str(folders / "llama"), tmp_path / "again", Recipe(), str(corpus), 4, 20, stream=stream, masks=file
     )
     again = prune_folder(job)
@@ -105,21 +109,21 @@ def test_masks_of_a_file_are_applied_to_their_model_and_to_no_other(folders, cor
 def test_a_full_folder_is_not_written_over(folders, tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(UsageError, match="is not empty"):
-        prune_folder(Job(str(folders / "llama"), tmp_path, Recipe()))
+        prune_folder(PruneJob(str(folders / "llama"), tmp_path, Recipe()))
 
 
 def test_streaming_leaves_nothing_in_memory(folders):
     language, stored = open_streamed(folders / "llama")
-    assert all(p.is_meta for p in language.model.parameters()) and stored == entries(folders / "llama")
-    residency = Streamed(language.model, stored, None)
+    assert all(p.is_meta for p in language.model.parameters()) and stored == list_stored(folders / "llama")
+    residency = StreamedWeights(language.model, stored, None)
     with torch.no_grad():
         from digsite.prune.core import layers
-        from digsite.prune.core.walk import walk
+        from digsite.prune.core.walk import walk_blocks
 
         alive = []
-        walk(
+        walk_blocks(
             language.model,
-            layers.blocks(language.model),
+            layers.list_blocks(language.model),
             torch.randint(0, 300, (3, 9)),
             lambda block, _: alive.append([n for n, p in language.model.named_parameters() if not p.is_meta]),
             residency=residency,
@@ -127,4 +131,4 @@ def test_streaming_leaves_nothing_in_memory(folders):
     assert all(name.startswith(f"model.layers.{i}.") for i, names in enumerate(alive) for name in names)
     residency.close()
     whole = load_language(str(folders / "llama"))
-    assert evaluate(whole.model, torch.randint(0, 300, (2, 9))).nats > 0
+    assert measure_perplexity(whole.model, torch.randint(0, 300, (2, 9))).nats > 0

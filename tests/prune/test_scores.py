@@ -7,10 +7,10 @@ import torch
 from digsite.base import families
 from digsite.base.errors import UsageError
 from digsite.prune.core import kernels
-from digsite.prune.core.inputs import collect
+from digsite.prune.core.inputs import collect_inputs
 from digsite.prune.core.matrix import FAMILY, prune_matrix
-from digsite.prune.core.patterns import parse
-from digsite.prune.core.scores import Settings, sparsegpt
+from digsite.prune.core.patterns import parse_pattern
+from digsite.prune.core.scores import ScoreSettings, sparsegpt
 
 METHODS = families.list_members(FAMILY)
 CASES = [
@@ -143,12 +143,12 @@ def test_sparsegpt_equals_an_exact_implementation(_, ratio, pattern):
 
 @pytest.mark.parametrize("pattern", [None, "2:4", "4:8"])
 def test_both_engines_update_the_same_bits(monkeypatch, pattern):
-    compiled = pytest.importorskip("numba") and kernels.engine("compiled", 0)
+    compiled = pytest.importorskip("numba") and kernels.pick_engine("compiled", 0)
     for seed, shape in ((1, (30, 200)), (2, (700, 64))):
         weight, inputs = case(seed, "outliers", shape)
         found = []
-        for engine in (kernels.engine("portable", 0), compiled):
-            monkeypatch.setattr(sparsegpt, "engine", lambda *_, engine=engine: engine)
+        for engine in (kernels.pick_engine("portable", 0), compiled):
+            monkeypatch.setattr(sparsegpt, "pick_engine", lambda *_, engine=engine: engine)
             found.append(prune_matrix(weight, inputs, "sparsegpt", 0.6, pattern))
         assert torch.equal(found[0].weight, found[1].weight) and torch.equal(found[0].keep, found[1].keep)
 
@@ -173,7 +173,7 @@ def test_contract_of_every_method(name, pattern):
     assert abs(found.sparsity - 0.5) < 0.02
     again = prune_matrix(weight, inputs, name.replace("_", "-"), 0.5, pattern)
     assert torch.equal(found.keep, again.keep)
-    scores = member.score(weight, collect(inputs), Settings())
+    scores = member().score_weights(weight, collect_inputs(inputs))
     assert scores.shape == weight.shape and (scores >= 0).all()
     assert member.NEEDS in ("", "norms", "gram") and member.__doc__
 
@@ -182,27 +182,27 @@ def test_a_singular_hessian_is_said_and_never_replaced():
     weight = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
     inputs = torch.ones(3, 8)  # rank one
     with pytest.raises(UsageError, match=r"not positive definite with damping 0.0; nothing was pruned"):
-        prune_matrix(weight, inputs, "sparsegpt", 0.5, settings=Settings(damping=0.0))
+        prune_matrix(weight, inputs, "sparsegpt", 0.5, settings=ScoreSettings(damping=0.0))
     assert prune_matrix(weight, inputs, "sparsegpt", 0.5).keep.any()
 
 
 def test_a_group_never_straddles_two_blocks():
     weight, inputs = case(3, shape=(8, 24))
-    found = prune_matrix(weight, inputs, "sparsegpt", pattern="2:6", settings=Settings(block=8))
+    found = prune_matrix(weight, inputs, "sparsegpt", pattern="2:6", settings=ScoreSettings(block=8))
     assert (found.keep.view(8, -1, 6).sum(-1) == 4).all()
 
 
 def test_ria_by_rows_and_zero_rows():
     weight, inputs = case(5)
     weight[3] = 0
-    found = prune_matrix(weight, inputs, "ria", 0.5, settings=Settings(per_row=True))
+    found = prune_matrix(weight, inputs, "ria", 0.5, settings=ScoreSettings(per_row=True))
     assert ((~found.keep).sum(1) == 32).all()
 
 
 def test_the_variant_gives_up_the_same_share_in_every_row():
     weight, inputs = case(6)
     found = prune_matrix(weight, inputs, "wanda_variant", 0.5)
-    scores = weight.abs() * collect(inputs).norms
+    scores = weight.abs() * collect_inputs(inputs).norms
     share = float(found.note.rsplit(" ", 1)[1])
     lost = (scores * ~found.keep).sum(1) / scores.sum(1)
     assert (lost <= share + 1e-3).all() and (lost > share - 0.05).all()
@@ -210,4 +210,4 @@ def test_the_variant_gives_up_the_same_share_in_every_row():
 
 
 def test_parse_is_the_pattern_of_the_method():
-    assert parse(None, None).ratio == 0.5
+    assert parse_pattern(None, None).ratio == 0.5

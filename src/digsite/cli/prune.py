@@ -82,18 +82,18 @@ def prune_command(
     MODEL is a folder, a file, hub:org/name, run:ID or py:module:factory. An interrupted pruning goes on where it was
     when the same command is given again.
     """
-    from digsite.prune.api import Job, prune_folder
+    from digsite.prune.api import PruneJob, prune_folder
     from digsite.prune.core import patterns
     from digsite.prune.core.matrix import method_named
     from digsite.prune.core.model import Recipe
-    from digsite.prune.core.scores import Settings
+    from digsite.prune.core.scores import ScoreSettings
 
     _refuse_both(sparsity, pattern, masks)
-    how = patterns.parse(sparsity, pattern)
+    how = patterns.parse_pattern(sparsity, pattern)
     _check_bits(bits, method_named(method))
-    after = {"settings": Settings(bits=bits), "repair": repair, "allocation": allocation}
+    after = {"settings": ScoreSettings(bits=bits), "repair": repair, "allocation": allocation}
     recipe = Recipe(method_named(method), how, include, exclude, swap, owl, **after)
-    job = Job(
+    job = PruneJob(
         model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device_named(device)
     )
     _print_pruning(prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True)), out)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from digsite.prune.core.model import prune_model as prune_model
     from digsite.prune.core.packed import PackedMask as PackedMask
     from digsite.prune.core.packed import pack as pack
-    from digsite.prune.judge.significance import null_test as null_test
+    from digsite.prune.judge.verdict import null_test as null_test
 
 __all__, __dir__, __getattr__ = lazy_names(__name__, __file__)
 make_callable(__name__, "digsite.prune.api:prune")

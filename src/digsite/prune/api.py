@@ -20,25 +20,29 @@ from digsite.prune.core import layers, matrix
 from digsite.prune.core.layers import LinearMap
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.model import PrunedMap, Recipe, prune_maps, prune_model
-from digsite.prune.core.patterns import parse
+from digsite.prune.core.patterns import parse_pattern
 from digsite.prune.judge import cost, perplexity
-from digsite.prune.judge.drift import Drift, has_logits, measure_drift, outputs_of
-from digsite.prune.judge.foretold import say_cost, say_coverage, say_result
-from digsite.prune.subjects.calibration import PUBLISHED, Windows
+from digsite.prune.judge.cost import say_cost, say_coverage, say_result
+from digsite.prune.judge.perplexity import Drift, has_logits, measure_drift, outputs_of
 from digsite.prune.subjects.data import (
-    Job,
+    PruneJob,
     calibration_data,
     hash_batch,
     held_out_data,
     move_batch,
     part_rows,
 )
-from digsite.prune.subjects.folders import LooseWeights, copy_side_files, write_model
-from digsite.prune.subjects.language import Language, as_language, located
+from digsite.prune.subjects.folders import (
+    KeptProgress,
+    LooseWeights,
+    copy_side_files,
+    is_unfinished,
+    write_pruned,
+)
+from digsite.prune.subjects.language import PUBLISHED, Language, Windows, as_language, locate_model
 from digsite.prune.subjects.maskstore import StoredMasks, model_hash, read_masks, tensor_hash, write_masks
-from digsite.prune.subjects.progress import KeptProgress, is_unfinished
 from digsite.prune.subjects.shards import ShardWriter
-from digsite.prune.subjects.streaming import Streamed, open_streamed
+from digsite.prune.subjects.streaming import StreamedWeights, open_streamed
 from digsite.weights import write_weights
 
 PACKAGES = ("digsite", "torch", "numpy", "transformers")
@@ -48,7 +52,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PruneOutcome:
     ledger: list[PrunedMap]
     before: perplexity.Perplexity | None
     after: perplexity.Perplexity | None
@@ -82,19 +86,19 @@ class Pruned:
         return "\n".join([*lines, *([self.drift.sentence()] if self.drift is not None else [])])
 
 
-def prune_folder(job: Job, tell: Tell | None = None, say: Say | None = None) -> Outcome:
+def prune_folder(job: PruneJob, tell: Tell | None = None, say: Say | None = None) -> PruneOutcome:
     """Everything `digsite prune` does; `tell` gets each pruned map, `say` what a reader should know before and after."""
     if job.out.exists() and any(job.out.iterdir()) and not is_unfinished(job.out):
         raise UsageError(f"The folder '{job.out}' is not empty.", hint="Name a new folder with --out.")
     speak = say or (lambda _: None)
     with quiet_libraries():
         if job.stream:
-            return _streamed(job, tell, speak)
-        opened = open_model(located(job.reference))
+            return _prune_streamed(job, tell, speak)
+        opened = open_model(locate_model(job.reference))
         for note in opened.notes:
             speak(note)
         if opened.module is None:
-            return _loose(job, opened, tell, speak)
+            return _prune_loose(job, opened, tell, speak)
         return _in_memory(job, as_language(opened), tell, speak)
 
 
@@ -120,11 +124,13 @@ def prune(
     held out to score on), or for a reference also the name of a text, of images or of a file. A module is copied first;
     `include` and `exclude` are patterns over the names of its maps. `sequences`, `length` and `seed` choose from a text.
     """
-    recipe = Recipe(method_named(method), parse(sparsity, pattern), tuple(include), tuple(exclude), swap, owl)
+    recipe = Recipe(
+        method_named(method), parse_pattern(sparsity, pattern), tuple(include), tuple(exclude), swap, owl
+    )
     name, text = (one if isinstance(one, str) else "" for one in (model, data))
-    job = Job(name or "your module", Path(), recipe, text, sequences, length, seed, device=device)
+    job = PruneJob(name or "your module", Path(), recipe, text, sequences, length, seed, device=device)
     with quiet_libraries():
-        opened = open_model(located(model)) if isinstance(model, str) else of_module(deepcopy(model))
+        opened = open_model(locate_model(model)) if isinstance(model, str) else of_module(deepcopy(model))
         language = as_language(opened)
         chosen = _chosen_maps(job, language.model)
         if isinstance(model, str) and (data is None or isinstance(data, str)):
@@ -132,10 +138,10 @@ def prune(
         else:
             batch, held = part_rows(one_batch(data))
         language.model.to(device)
-        before, dense = _evaluate(language, held, device)
+        before, dense = _score_model(language, held, device)
         with one_sentence("Running the model on the data", "Check that it is what this model takes."):
             ledger = prune_model(language.model, move_batch(batch, device), recipe)
-        after, pruned = _evaluate(language, held, device)
+        after, pruned = _score_model(language, held, device)
     drift = (
         None if dense is None or pruned is None else measure_drift(dense, pruned, has_logits(language.model))
     )
@@ -143,18 +149,18 @@ def prune(
     return Pruned(language.model, ledger, notes, before, after, drift)
 
 
-def _in_memory(job: Job, language: Language, tell: Tell | None, say: Say) -> Outcome:
+def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -> PruneOutcome:
     chosen = _chosen_maps(job, language.model)
-    notes = _introduce(language, chosen, say)
+    notes = _announce_coverage(language, chosen, say)
     fingerprint = model_hash((one.name, one.stored) for one in layers.all_maps(language.model))
     masks = _given_masks(job, language, fingerprint)
     batch = calibration_data(job, language)
     language.model.to(job.device)
     if batch is not None:
-        say(say_cost(batch, chosen, _exact(job), job.device, job.sequences or PUBLISHED[0]))
+        say(say_cost(batch, chosen, _needs_gram(job), job.device, job.sequences or PUBLISHED[0]))
     held = held_out_data(job, language)
-    before, dense = _evaluate(language, held, job.device)
-    progress = _progress(job, fingerprint, batch, say)
+    before, dense = _score_model(language, held, job.device)
+    progress = _open_progress(job, fingerprint, batch, say)
     with one_sentence("Running the model on the calibration data", DATA_HINT):
         ledger = prune_model(
             language.model,
@@ -164,13 +170,13 @@ def _in_memory(job: Job, language: Language, tell: Tell | None, say: Say) -> Out
             on_map=tell,
             progress=progress,
         )
-    after, pruned = _evaluate(language, held, job.device)
+    after, pruned = _score_model(language, held, job.device)
     drift = None
     if dense is not None and pruned is not None:
         drift = measure_drift(dense, pruned, has_logits(language.model))
     language.model.to("cpu")
-    write_model(job.out, language)
-    done = _finish(job, ledger, before, after, fingerprint, batch, drift, notes)
+    write_pruned(job.out, language)
+    done = _write_outcome(job, ledger, before, after, fingerprint, batch, drift, notes)
     progress.clear()
     return done
 
@@ -178,20 +184,20 @@ def _in_memory(job: Job, language: Language, tell: Tell | None, say: Say) -> Out
 DATA_HINT = "Check that --calibration is what this model takes."
 
 
-def _streamed(job: Job, tell: Tell | None, say: Say) -> Outcome:
+def _prune_streamed(job: PruneJob, tell: Tell | None, say: Say) -> PruneOutcome:
     """One layer in memory at a time. Scoring would read everything twice more, so it is left to the result."""
-    folder = Path(located(job.reference).removeprefix("file:"))
+    folder = Path(locate_model(job.reference).removeprefix("file:"))
     language, stored = open_streamed(folder)
     chosen = _chosen_maps(job, language.model)
-    notes = _introduce(language, chosen, say)
+    notes = _announce_coverage(language, chosen, say)
     batch = calibration_data(job, language)
     writer = ShardWriter(job.out)
-    residency = Streamed(language.model, stored, writer, job.device)
+    residency = StreamedWeights(language.model, stored, writer, job.device)
     fingerprint = model_hash(residency.read_maps())
     masks = _given_masks(job, language, fingerprint)
     if batch is not None:
-        say(say_cost(batch, chosen, _exact(job), job.device, job.sequences or PUBLISHED[0]))
-    progress = _progress(job, fingerprint, batch, say)
+        say(say_cost(batch, chosen, _needs_gram(job), job.device, job.sequences or PUBLISHED[0]))
+    progress = _open_progress(job, fingerprint, batch, say)
     with one_sentence("Running the model on the calibration data", DATA_HINT):
         ledger = prune_model(
             language.model,
@@ -206,21 +212,24 @@ def _streamed(job: Job, tell: Tell | None, say: Say) -> Outcome:
     residency.close()
     writer.finish()
     copy_side_files(folder, job.out)
-    done = _finish(job, ledger, None, None, fingerprint, batch, None, notes)
+    done = _write_outcome(job, ledger, None, None, fingerprint, batch, None, notes)
     progress.clear()
     return done
 
 
-def _loose(job: Job, opened: Opened, tell: Tell | None, say: Say) -> Outcome:
+def _prune_loose(job: PruneJob, opened: Opened, tell: Tell | None, say: Say) -> PruneOutcome:
     """Weights that no module runs: whatever looks at no inputs can still be done to their matrices."""
-    if job.masks is None and (matrix.needs(job.recipe.method) or job.recipe.swap or job.recipe.owl):
+    if job.masks is None and (matrix.need_of(job.recipe.method) or job.recipe.swap or job.recipe.owl):
         opened.need_module(f"be pruned with {job.recipe.method}, which looks at inputs")
     assert opened.bundle is not None
     weights = LooseWeights(opened.bundle)
     maps = [
         LinearMap(name, weights, False, name)
         for name, tensor in weights.state().items()
-        if tensor.ndim == 2 and tensor.is_floating_point() and min(tensor.shape) > 1 and not _is_table(name)
+        if tensor.ndim == 2
+        and tensor.is_floating_point()
+        and min(tensor.shape) > 1
+        and not _is_embedding(name)
     ]
     if not maps:
         raise UsageError(f"'{job.reference}' has no matrix that could be pruned.")
@@ -238,16 +247,18 @@ def _loose(job: Job, opened: Opened, tell: Tell | None, say: Say) -> Outcome:
         masks.check_model({one.name: tuple(one.weight.shape) for one in maps}, fingerprint)
     ledger = prune_maps(maps, job.recipe, masks, tell)
     write_weights(job.out / "model.safetensors", weights.state())
-    return _finish(job, ledger, None, None, fingerprint, None, None, (note,))
+    return _write_outcome(job, ledger, None, None, fingerprint, None, None, (note,))
 
 
-def _is_table(name: str) -> bool:
+def _is_embedding(name: str) -> bool:
     return any(word in name.lower() for word in ("embed", "wte", "wpe", "token_embd", "position"))
 
 
-def _chosen_maps(job: Job, model: torch.nn.Module) -> list[LinearMap]:
+def _chosen_maps(job: PruneJob, model: torch.nn.Module) -> list[LinearMap]:
     """The maps to prune, after a check that the pattern fits every one of them: before anything is run."""
-    found = [m for block in layers.blocks(model, job.recipe.include, job.recipe.exclude) for m in block.maps]
+    found = [
+        m for block in layers.list_blocks(model, job.recipe.include, job.recipe.exclude) for m in block.maps
+    ]
     pattern = job.recipe.pattern
     odd = (
         [one for one in found if pattern.structured and one.n_inputs % pattern.m] if job.masks is None else []
@@ -256,41 +267,43 @@ def _chosen_maps(job: Job, model: torch.nn.Module) -> list[LinearMap]:
         raise UsageError(
             f"The pattern {pattern} does not divide the inputs of {len(odd)} of {len(found)} maps, first the "
             f"{odd[0].n_inputs} inputs of {odd[0].name}.",
-            hint=f"Leave them out (--exclude '{layers.component(odd[0].name)}'), or give an unstructured --sparsity.",
+            hint=f"Leave them out (--exclude '{layers.component_of(odd[0].name)}'), or give an unstructured --sparsity.",
         )
     return found
 
 
-def _introduce(language: Language, chosen: Sequence[LinearMap], say: Say) -> tuple[str, ...]:
+def _announce_coverage(language: Language, chosen: Sequence[LinearMap], say: Say) -> tuple[str, ...]:
     note = say_coverage(language.model, language.kind, chosen)
     say(note)
     return (*(language.opened.notes if language.opened is not None else ()), note)
 
 
-def _exact(job: Job) -> bool:
-    return matrix.needs(job.recipe.method) == "gram" or bool(job.recipe.swap)
+def _needs_gram(job: PruneJob) -> bool:
+    return matrix.need_of(job.recipe.method) == "gram" or bool(job.recipe.swap)
 
 
-def _given_masks(job: Job, language: Language, fingerprint: str) -> StoredMasks | None:
+def _given_masks(job: PruneJob, language: Language, fingerprint: str) -> StoredMasks | None:
     if job.masks is None:
         return None
     stored = read_masks(job.masks)
-    stored.check_model(layers.shapes(language.model), fingerprint)
+    stored.check_model(layers.map_shapes(language.model), fingerprint)
     return stored
 
 
-def _evaluate(
+def _score_model(
     language: Language, held: Windows | Batch | None, device: str
 ) -> tuple[perplexity.Perplexity | None, Tensor | None]:
     """Perplexity of a causal model on text, the main output of any other."""
     if held is None:
         return None, None
     if isinstance(held, Windows):
-        return perplexity.evaluate(language.model, held.tokens.to(device), n_bytes=held.n_bytes), None
+        return perplexity.measure_perplexity(
+            language.model, held.tokens.to(device), n_bytes=held.n_bytes
+        ), None
     return None, outputs_of(language.model, move_batch(held, device))  # pyright: ignore[reportArgumentType]
 
 
-def _progress(job: Job, fingerprint: str, batch: Batch | None, say: Say) -> KeptProgress:
+def _open_progress(job: PruneJob, fingerprint: str, batch: Batch | None, say: Say) -> KeptProgress:
     whose = tensor_hash(
         [torch.tensor(list(f"{fingerprint} {job.recipe} {job.masks} {hash_batch(batch)}".encode()))]
     )
@@ -300,8 +313,8 @@ def _progress(job: Job, fingerprint: str, batch: Batch | None, say: Say) -> Kept
     return progress
 
 
-def _finish(
-    job: Job,
+def _write_outcome(
+    job: PruneJob,
     ledger: list[PrunedMap],
     before: perplexity.Perplexity | None,
     after: perplexity.Perplexity | None,
@@ -309,11 +322,11 @@ def _finish(
     batch: Batch | None,
     drift: Drift | None,
     notes: Sequence[str],
-) -> Outcome:
-    provenance = _provenance(job, fingerprint, batch)
+) -> PruneOutcome:
+    provenance = _collect_provenance(job, fingerprint, batch)
     write_masks(job.out / "masks.safetensors", {one.name: one.mask for one in ledger}, provenance)
-    costs = [cost.cost(one.name, one.keep.numpy(), 4) for one in ledger]
-    page = cost.page(
+    costs = [cost.measure_cost(one.name, one.keep.numpy(), 4) for one in ledger]
+    page = cost.write_page(
         costs, cost.measure_two_four(torch.ones_like(ledger[0].keep, dtype=torch.half)) if ledger else None
     )
     atomic.write_text(job.out / "size_and_speed.md", page)
@@ -321,7 +334,7 @@ def _finish(
         {
             "name": one.name,
             "layer": layers.layer_number(one.name),
-            "component": layers.component(one.name),
+            "component": layers.component_of(one.name),
             "sparsity": one.sparsity,
             "relative_error": one.relative_error,
             "note": one.note,
@@ -332,15 +345,15 @@ def _finish(
         "provenance": provenance,
         "notes": list(notes),
         "ledger": rows,
-        "before": _told(before),
-        "after": _told(after),
+        "before": _list_perplexity(before),
+        "after": _list_perplexity(after),
         "drift": vars(drift) if drift else None,
     }
     atomic.write_text(job.out / "pruning.json", json.dumps(told, indent=2) + "\n")
-    return Outcome(ledger, before, after, page, provenance, drift, (*notes, *say_result(ledger)))
+    return PruneOutcome(ledger, before, after, page, provenance, drift, (*notes, *say_result(ledger)))
 
 
-def _provenance(job: Job, fingerprint: str, batch: Batch | None) -> dict[str, Any]:
+def _collect_provenance(job: PruneJob, fingerprint: str, batch: Batch | None) -> dict[str, Any]:
     """Everything that is needed to make these masks again."""
     return {
         "model": job.reference,
@@ -357,11 +370,11 @@ def _provenance(job: Job, fingerprint: str, batch: Batch | None) -> dict[str, An
         "repair": list(job.recipe.repair),
         "allocation": job.recipe.allocation,
         "settings": vars(job.recipe.settings),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: _version_of(name) for name in PACKAGES},
     }
 
 
-def _told(measured: perplexity.Perplexity | None) -> dict[str, Any] | None:
+def _list_perplexity(measured: perplexity.Perplexity | None) -> dict[str, Any] | None:
     if measured is None:
         return None
     return {
@@ -372,7 +385,7 @@ def _told(measured: perplexity.Perplexity | None) -> dict[str, Any] | None:
     }
 
 
-def _version(package: str) -> str | None:
+def _version_of(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

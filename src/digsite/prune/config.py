@@ -1,5 +1,6 @@
 """Configs of the pruning studies; what they share is said once."""
 
+import re
 from typing import Annotated, Literal
 
 from digsite.base.errors import name_nearest
@@ -40,7 +41,7 @@ class StoryModel(Config):
     lr: float = Field(3e-3, gt=0, description="peak learning rate of Adam, cosine schedule")
 
 
-class Calibration(Config):
+class CalibrationText(Config):
     text: str = Field(
         "", description="corpus name or text file; empty: stories, or tinystories for a trained model"
     )
@@ -64,8 +65,8 @@ class Pruning(Config):
         "", pattern=r"^(\d+:\d+)?$", description="n:m, such as 2:4, instead of a free choice of the share"
     )
     swap: int = Field(0, ge=0, description="most exchanges per row of the swap refinement, 0 for none")
-    calibration: Calibration = Field(
-        default_factory=lambda: Calibration.model_validate({}),
+    calibration: CalibrationText = Field(
+        default_factory=lambda: CalibrationText.model_validate({}),
         description="the text that inputs are measured on",
     )
     seed: int = Field(0, ge=0, description="seed of every random draw")
@@ -243,15 +244,14 @@ class MaskTruthConfig(Config):
     draws: int = Field(5, gt=0, description="random masks of the null")
 
 
+def name_config(label: str) -> str:
+    """`MaskTruthConfig` is the config of the study `mask_truth`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", label.removesuffix("Config")).lower()
+
+
+# Found, not kept: every class of this file that is called after a study.
 CONFIGS: dict[str, type[Config]] = {
-    "single": SingleConfig,
-    "repeat": RepeatConfig,
-    "clusters": ClustersConfig,
-    "report": ReportConfig,
-    "published": PublishedConfig,
-    "quality": QualityConfig,
-    "smaller": SmallerConfig,
-    "comparison": ComparisonConfig,
-    "attribution": AttributionConfig,
-    "mask_truth": MaskTruthConfig,
+    name_config(label): found
+    for label, found in list(globals().items())
+    if label.endswith("Config") and label != "Config"
 }

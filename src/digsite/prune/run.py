@@ -1,27 +1,14 @@
-"""The studies of this room by name."""
+"""The studies of this room by name: every `study_NAME(config, run)` of a file in `experiments/`, found by scanning."""
 
 from collections.abc import Callable
+from inspect import getmembers, isfunction
 from typing import Any
 
-from digsite.prune.experiments.attribution import attribution
-from digsite.prune.experiments.clusters import clusters
-from digsite.prune.experiments.comparison import comparison
-from digsite.prune.experiments.mask_truth import mask_truth
-from digsite.prune.experiments.published import as_published
-from digsite.prune.experiments.quality import quality
-from digsite.prune.experiments.report import report
-from digsite.prune.experiments.single import repeat, single
-from digsite.prune.experiments.smaller import smaller
+from digsite.base import families
 
 METHODS: dict[str, Callable[[Any, Any], None]] = {
-    "single": single,
-    "repeat": repeat,
-    "clusters": clusters,
-    "report": report,
-    "published": as_published,
-    "quality": quality,
-    "smaller": smaller,
-    "comparison": comparison,
-    "attribution": attribution,
-    "mask_truth": mask_truth,
+    name.removeprefix("study_"): study
+    for module in families.scan_family("digsite.prune.experiments").values()
+    for name, study in getmembers(module, isfunction)
+    if name.startswith("study_") and study.__module__ == module.__name__
 }

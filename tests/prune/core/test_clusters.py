@@ -1,14 +1,25 @@
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
+from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
 from digsite.base.errors import UsageError
-from digsite.prune.core.clusters import METHODS, cluster_distances, cluster_features, measure
-from digsite.prune.core.hamming import distance_matrix
+from digsite.prune.core.clusters import (
+    METHODS,
+    cluster_all,
+    cluster_distances,
+    cluster_features,
+    find_neighborhood,
+    measure_clusters,
+    measure_separations,
+    run_kmeans,
+)
+from digsite.prune.core.hamming import measure_distances
 from digsite.prune.core.packed import pack
 
 KEEP = np.random.default_rng(0).random((30, 50)) < 0.5
-DISTANCES = distance_matrix(pack(KEEP))
+DISTANCES = measure_distances(pack(KEEP))
 
 
 def by_hand(labels):
@@ -32,13 +43,13 @@ def test_numbers_are_means_over_pairs(method):
 def test_a_singleton_is_listed_and_never_counts_as_perfect():
     labels = np.zeros(30, int)
     labels[7] = 1
-    metrics = measure(DISTANCES, labels)
+    metrics = measure_clusters(DISTANCES, labels)
     assert metrics.n_singletons == 1 and np.isnan(metrics.cohesion[1])
     assert metrics.within == pytest.approx(by_hand(labels)[0]) and metrics.separation < 1.2
 
 
 def test_one_cluster_says_nothing():
-    metrics = measure(DISTANCES, np.zeros(30, int))
+    metrics = measure_clusters(DISTANCES, np.zeros(30, int))
     assert np.isnan(metrics.between) and metrics.silhouette == 0.0
 
 
@@ -49,3 +60,60 @@ def test_some_features_and_columns():
         cluster_features(KEEP, 60)
     with pytest.raises(UsageError, match="Unknown clustering method 'wadr'"):
         cluster_distances(DISTANCES, 3, "wadr")
+
+
+def hamming(bits):
+    return np.rint(cdist(bits, bits, "hamming") * bits.shape[1]).astype(int)
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_as_good_as_sklearn_and_its_inertia_is_true(k):
+    bits = np.random.default_rng(k).random((60, 80)) < np.linspace(0.2, 0.8, 60)[:, None]
+    found = run_kmeans(hamming(bits), k, np.random.default_rng(0), n_init=20)
+    centers = np.stack([bits[found.labels == c].mean(0) for c in range(k)])
+    assert found.inertia == pytest.approx(((bits - centers[found.labels]) ** 2).sum())
+    theirs = KMeans(k, n_init=20, random_state=0).fit(bits.astype(float)).inertia_
+    assert found.inertia <= theirs * 1.01
+    assert found.all_labels.shape == (20, 60) and found.inertia == found.inertias.min()
+
+
+def test_separate_groups_are_found():
+    rng = np.random.default_rng(1)
+    truth = np.repeat([0, 1, 2], 15)
+    bits = (rng.random((3, 100)) < 0.5)[truth] ^ (rng.random((45, 100)) < 0.05)
+    labels = run_kmeans(hamming(bits), 3, rng).labels
+    assert all(len(set(labels[truth == group])) == 1 for group in range(3)) and len(set(labels)) == 3
+
+
+def test_as_many_clusters_as_points_and_equal_points():
+    bits = np.eye(6, dtype=bool)
+    assert run_kmeans(hamming(bits), 6, np.random.default_rng(0)).inertia == pytest.approx(0, abs=1e-9)
+    same = np.ones((5, 9), bool)
+    assert run_kmeans(hamming(same), 3, np.random.default_rng(0)).inertia == pytest.approx(0, abs=1e-9)
+
+
+def test_more_clusters_than_features_are_refused():
+    with pytest.raises(UsageError, match="7 clusters were asked for, but there are 6"):
+        run_kmeans(hamming(np.eye(6, dtype=bool)), 7, np.random.default_rng(0))
+
+
+FEATURES = pack(np.random.default_rng(0).random((30, 64)) < 0.5)
+
+
+def test_the_center_is_first_and_distances_rise():
+    ball = find_neighborhood(FEATURES, 11, 9)
+    assert ball.members[0] == 11 and len(set(ball.members.tolist())) == 9
+    assert (np.diff(ball.to_center) >= 0).all() and (ball.distances[0] == ball.to_center).all()
+
+
+def test_ratios_are_those_of_the_clusters():
+    ratios = measure_separations(FEATURES, [3, 8], 12, [2, 4], seed=5)
+    found = cluster_all(find_neighborhood(FEATURES, 8, 12), [2, 4], "kmeans", 10, 5 + 1000)
+    assert ratios.shape == (2, 2) and ratios[1].tolist() == [found[k].metrics.separation for k in (2, 4)]
+
+
+def test_bad_sizes_are_named():
+    with pytest.raises(UsageError, match="neighborhood of 31 features was asked for, but there are 30"):
+        find_neighborhood(FEATURES, 0, 31)
+    with pytest.raises(UsageError, match="13 clusters were asked for, but there are 12"):
+        measure_separations(FEATURES, [0], 12, [13])

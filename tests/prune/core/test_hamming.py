@@ -4,7 +4,7 @@ from scipy.spatial.distance import cdist, squareform
 
 from digsite.base.errors import UsageError
 from digsite.prune.core import hamming
-from digsite.prune.core.hamming import distance_matrix, neighbours
+from digsite.prune.core.hamming import measure_distances, neighbours
 from digsite.prune.core.packed import pack
 
 
@@ -54,7 +54,7 @@ def test_distances_equal_faiss(engine):
     index = faiss.IndexBinaryFlat(128)
     index.add(packed.words.view(np.uint8))
     theirs, _ = index.search(packed.words.view(np.uint8), 50)
-    ours = distance_matrix(packed, engine=engine)
+    ours = measure_distances(packed, engine=engine)
     assert (np.sort(ours, axis=1) == theirs).all()
     assert (squareform(ours.astype(float), checks=True) >= 0).all()
 
@@ -67,3 +67,37 @@ def test_bad_requests_are_named():
         neighbours(keep, 2, query=9)
     with pytest.raises(UsageError, match="Unknown engine 'fast'"):
         neighbours(keep, 2, engine="fast")
+
+
+KEEP = np.random.default_rng(0).random((40, 60)) < np.linspace(0.02, 0.9, 40)[:, None]
+
+
+@pytest.mark.parametrize("order", hamming.ORDERS)
+def test_an_order_is_a_permutation_and_counts_are_true(order):
+    arranged = hamming.arrange_features(KEEP, order)
+    assert sorted(arranged.tolist()) == list(range(40))
+    found = hamming.report_groups(KEEP, order)
+    blocks = KEEP[arranged].reshape(5, 8, 60)
+    assert found.zero_cells == (~blocks.any(1)).sum() and found.full_cells == blocks.all(1).sum()
+    assert found.unique_rows == sum(len({tuple(column) for column in block.T}) for block in blocks)
+
+
+def test_sorting_by_density_gains_what_it_should():
+    shuffled = KEEP[np.random.default_rng(1).permutation(40)]
+    assert hamming.report_groups(shuffled, "density").coherence > hamming.measure_coherence(shuffled)
+
+
+def test_coin_flips_give_p_to_the_eighth():
+    coins = np.random.default_rng(2).random((800, 400)) < 0.3
+    assert hamming.measure_coherence(coins) == pytest.approx(hamming.expected_coherence(coins), rel=0.1)
+
+
+def test_the_hamming_order_puts_equal_features_together():
+    kinds = np.tile(np.arange(4), 8)
+    keep = (np.random.default_rng(3).random((4, 50)) < 0.3)[kinds]
+    order = hamming.arrange_features(keep, "hamming")
+    assert (kinds[order].reshape(4, 8) == kinds[order].reshape(4, 8)[:, :1]).all()
+
+
+def test_fewer_features_than_a_group():
+    assert hamming.measure_coherence(np.zeros((5, 9), bool)) == 0.0

@@ -7,30 +7,30 @@ from digsite.prune.core import layers
 
 
 def test_decoder_layers_hold_their_maps_and_the_head_stays(llama):
-    found = layers.blocks(llama())
+    found = layers.list_blocks(llama())
     assert [block.name for block in found] == ["model.layers.0", "model.layers.1"]
     assert len(found[0].maps) == 7 and not any("lm_head" in one.name for block in found for one in block.maps)
     assert (
-        layers.component(found[1].maps[0].name) == "self_attn.q_proj"
+        layers.component_of(found[1].maps[0].name) == "self_attn.q_proj"
         and layers.layer_number(found[1].maps[0].name) == 1
     )
 
 
 def test_a_plain_network_is_one_block_per_map(mlp):
-    assert [(b.name, b.whole) for b in layers.blocks(mlp)] == [("shared", True), ("out", True)]
+    assert [(b.name, b.whole) for b in layers.list_blocks(mlp)] == [("shared", True), ("out", True)]
 
 
 def test_only_some_maps(llama):
     names = [
         m.name
-        for b in layers.blocks(llama(), include=["mlp.*", "*.q_proj"], exclude=["up_proj"])
+        for b in layers.list_blocks(llama(), include=["mlp.*", "*.q_proj"], exclude=["up_proj"])
         for m in b.maps
     ]
-    assert {layers.component(n) for n in names} == {"mlp.gate_proj", "mlp.down_proj", "self_attn.q_proj"}
+    assert {layers.component_of(n) for n in names} == {"mlp.gate_proj", "mlp.down_proj", "self_attn.q_proj"}
     with pytest.raises(UsageError, match="No map is called 'mlp.donw_proj'. Did you mean 'mlp.down_proj'"):
-        layers.blocks(llama(), include=["mlp.donw_proj"])
+        layers.list_blocks(llama(), include=["mlp.donw_proj"])
     with pytest.raises(UsageError, match="no linear map"):
-        layers.blocks(nn.Sequential(nn.ReLU()))
+        layers.list_blocks(nn.Sequential(nn.ReLU()))
 
 
 def test_subclasses_of_linear_are_left_alone():

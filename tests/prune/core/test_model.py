@@ -5,7 +5,7 @@ from digsite.base.errors import UsageError
 from digsite.prune.core import layers
 from digsite.prune.core.matrix import prune_matrix
 from digsite.prune.core.model import Recipe, prune_model
-from digsite.prune.core.patterns import parse
+from digsite.prune.core.patterns import parse_pattern
 
 
 def inputs_of(model, tokens, name):
@@ -26,7 +26,7 @@ def test_a_model_is_its_matrices_pruned_in_order(llama, tokens, method):
     ledger = prune_model(model, batch, Recipe(method))
     other = llama()
     for layer in (0, 1):
-        names = [one.name for one in layers.blocks(other)[layer].maps]
+        names = [one.name for one in layers.list_blocks(other)[layer].maps]
         done = {
             n: prune_matrix(other.get_submodule(n).weight.detach(), inputs_of(other, batch, n), method, 0.5)
             for n in names
@@ -42,7 +42,7 @@ def test_a_model_is_its_matrices_pruned_in_order(llama, tokens, method):
 
 def test_any_module_and_only_some_maps(mlp):
     x, before = torch.randn(50, 12), mlp.out.weight.clone()
-    ledger = prune_model(mlp, x, Recipe("wanda", parse(pattern="1:2"), include=("shared",)))
+    ledger = prune_model(mlp, x, Recipe("wanda", parse_pattern(pattern="1:2"), include=("shared",)))
     assert [one.name for one in ledger] == ["shared"] and torch.equal(mlp.out.weight, before)
     assert ((mlp.shared.weight != 0).view(12, 6, 2).sum(-1) == 1).all()
 
@@ -59,7 +59,7 @@ def test_owl_moves_sparsity_between_layers(llama, tokens):
     ratios = sorted({round(one.sparsity, 2) for one in ledger})
     assert ratios[0] < 0.5 < ratios[-1]
     with pytest.raises(UsageError, match="fixes one for all"):
-        Recipe("wanda", parse(pattern="2:4"), owl=True)
+        Recipe("wanda", parse_pattern(pattern="2:4"), owl=True)
     with pytest.raises(UsageError, match="OWL measures"):
         prune_model(llama(), None, Recipe("magnitude", owl=True))
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from digsite.base.errors import UsageError
-from digsite.prune.core.packed import features_of, pack
+from digsite.prune.core.packed import orient_features, pack
 
 matrices = st.tuples(st.integers(1, 9), st.integers(1, 200)).flatmap(lambda shape: arrays(bool, shape))
 
@@ -24,15 +24,16 @@ def test_a_bit_costs_a_bit():
 
 def test_features_are_rows_or_columns():
     keep = np.arange(12).reshape(3, 4) % 2 == 0
-    assert (features_of(keep, "rows").unpack() == keep).all()
-    assert (features_of(pack(keep), "columns").unpack() == keep.T).all()
+    assert (orient_features(keep, "rows").unpack() == keep).all()
+    assert (orient_features(pack(keep), "columns").unpack() == keep.T).all()
     assert (
-        features_of(np.array([[0.0, -2.0], [3.0, 0.0]]), "rows").unpack() == [[False, True], [True, False]]
+        orient_features(np.array([[0.0, -2.0], [3.0, 0.0]]), "rows").unpack()
+        == [[False, True], [True, False]]
     ).all()
 
 
 def test_bad_input_is_named():
     with pytest.raises(UsageError, match="Unknown axis 'diagonal'"):
-        features_of(np.ones((2, 2), bool), "diagonal")
+        orient_features(np.ones((2, 2), bool), "diagonal")
     with pytest.raises(UsageError, match="must have 2 axes, not 1"):
         pack(np.ones(3, bool))

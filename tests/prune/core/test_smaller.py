@@ -7,7 +7,7 @@ import torch
 
 from digsite.base.errors import UsageError
 from digsite.prune.core.smaller import Smaller, geometry_of, shrink_model
-from digsite.prune.judge.speed import Speed, measure_speed
+from digsite.prune.judge.cost import SpeedRatio, compare_speed
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_what_cannot_be_made_smaller_is_said(mlp, llama, tokens):
 
 
 def test_speed_is_the_ratio_of_medians(llama, tokens):
-    assert Speed((2.0, 4.0, 3.0), (1.0, 2.0, 2.0)).ratio == 1.5
+    assert SpeedRatio((2.0, 4.0, 3.0), (1.0, 2.0, 2.0)).ratio == 1.5
     model = llama()
-    measured = measure_speed(model, copy.deepcopy(model), tokens(), repeats=2)
+    measured = compare_speed(model, copy.deepcopy(model), tokens(), repeats=2)
     assert len(measured.ratios) == 2 and measured.ratio > 0

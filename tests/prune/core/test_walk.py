@@ -3,7 +3,7 @@ import torch
 
 from digsite.base.errors import UsageError
 from digsite.prune.core import layers
-from digsite.prune.core.walk import walk
+from digsite.prune.core.walk import walk_blocks
 
 
 def by_hand(model, tokens, name):
@@ -20,7 +20,7 @@ def by_hand(model, tokens, name):
 @pytest.mark.parametrize("n", [5, 16])  # 16 sequences of 16 tokens: rotary tables look like a batch
 def test_every_map_sees_the_inputs_of_the_whole_model(llama, tokens, n):
     model, batch, seen = llama(), tokens(n), {}
-    walk(model, layers.blocks(model), batch, lambda block, statistics: seen.update(statistics))
+    walk_blocks(model, layers.list_blocks(model), batch, lambda block, statistics: seen.update(statistics))
     assert len(seen) == 14
     for name in ("model.layers.0.self_attn.k_proj", "model.layers.1.mlp.down_proj"):
         assert seen[name].n_sequences == n and seen[name].n_tokens == n * 16
@@ -39,7 +39,7 @@ def test_later_layers_see_what_was_changed_before(llama, tokens):
         for one in block.maps:
             one.replace(one.weight * 0.5)
 
-    walk(model, layers.blocks(model), batch, visit)
+    walk_blocks(model, layers.list_blocks(model), batch, visit)
     name = "model.layers.1.self_attn.q_proj"
     torch.testing.assert_close(
         seen[name].gram.double() * 5, by_hand(model, batch, name), rtol=1e-4, atol=1e-6
@@ -49,21 +49,21 @@ def test_later_layers_see_what_was_changed_before(llama, tokens):
 def test_the_model_is_as_it_was_and_the_vocabulary_is_never_computed(llama, tokens):
     model = llama().train()
     model.lm_head.register_forward_pre_hook(lambda *_: pytest.fail("the head ran"))
-    walk(model, layers.blocks(model), tokens(), lambda *_: None)
+    walk_blocks(model, layers.list_blocks(model), tokens(), lambda *_: None)
     assert model.training and "forward" not in vars(model.model.layers[0])
 
 
 def test_a_map_used_twice_is_measured_at_its_first_use(mlp):
     x, seen = torch.randn(30, 12), {}
-    walk(mlp, layers.blocks(mlp), x, lambda block, statistics: seen.update(statistics))
+    walk_blocks(mlp, layers.list_blocks(mlp), x, lambda block, statistics: seen.update(statistics))
     torch.testing.assert_close(seen["shared"].gram, x.T @ x, rtol=1e-4, atol=1e-4)
 
 
 def test_what_the_forward_never_reaches_is_named(llama, tokens, mlp):
     model = llama()
-    stray = [*layers.blocks(model), *layers.blocks(mlp)]
+    stray = [*layers.list_blocks(model), *layers.list_blocks(mlp)]
     with pytest.raises(UsageError, match="never reached 2 of 4 layers, first 'out'"):
-        walk(model, stray, tokens(), lambda *_: None)
+        walk_blocks(model, stray, tokens(), lambda *_: None)
 
 
 def test_nan_activations_name_the_map(llama, tokens):
@@ -71,4 +71,4 @@ def test_nan_activations_name_the_map(llama, tokens):
     with torch.no_grad():
         model.model.layers[0].mlp.up_proj.weight.fill_(torch.nan)
     with pytest.raises(UsageError, match="inputs of 'model.layers.0.mlp.down_proj' are not finite"):
-        walk(model, layers.blocks(model), tokens(), lambda *_: None)
+        walk_blocks(model, layers.list_blocks(model), tokens(), lambda *_: None)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from digsite.prune.core.clusters import cluster_features
-from digsite.prune.core.hamming import distance_matrix
+from digsite.prune.core.hamming import measure_distances
 from digsite.prune.core.packed import pack
 from digsite.prune.figures import masks as figures
 
@@ -16,7 +16,7 @@ def drawn(figure):
 
 
 def test_every_picture_shows_its_data_and_names_its_axes():
-    found, distances = cluster_features(KEEP, 10, "rows"), distance_matrix(pack(KEEP))
+    found, distances = cluster_features(KEEP, 10, "rows"), measure_distances(pack(KEEP))
     place = np.random.default_rng(1).random((20, 2))
     sheet = figures.cluster_sheet(KEEP, found, place, distances, "x")
     curves = figures.separation_curves(
@@ -49,6 +49,6 @@ def test_every_picture_shows_its_data_and_names_its_axes():
 
 def test_borders_are_where_clusters_change():
     found = cluster_features(KEEP, 3, "rows")
-    sheet = figures.cluster_sheet(KEEP, found, np.zeros((20, 2)), distance_matrix(pack(KEEP)), "x")
+    sheet = figures.cluster_sheet(KEEP, found, np.zeros((20, 2)), measure_distances(pack(KEEP)), "x")
     lines = [line.get_ydata()[0] for line in sheet.axes[0].lines]
     assert lines == pytest.approx(np.cumsum(found.metrics.sizes)[:-1] - 0.5)

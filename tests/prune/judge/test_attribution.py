@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from digsite.prune.judge.attribution import attribute
+from digsite.prune.judge.attribution import attribute_mask, measure_densities
 
 RNG = np.random.default_rng(0)
 W = RNG.standard_normal((80, 120))
 
 
 def shares(keep, weight=W):
-    found = attribute(keep, weight)
+    found = attribute_mask(keep, weight)
     total = found.rows + found.columns + found.magnitude + found.joint + found.residual
     assert total == pytest.approx(1)
     return found
@@ -33,4 +33,21 @@ def test_a_cut_at_size_times_norm_is_joint():
 
 
 def test_a_constant_mask_has_no_causes():
-    assert attribute(np.ones((3, 4), bool), W[:3, :4]).residual == 0.0
+    assert attribute_mask(np.ones((3, 4), bool), W[:3, :4]).residual == 0.0
+
+
+def test_shares_of_a_mask_made_of_margins():
+    keep = np.zeros((4, 10), bool)
+    keep[:, :5] = True  # columns explain everything
+    seen = measure_densities(keep)
+    assert (seen.density, seen.row_share, seen.column_share) == (0.5, 0.0, 1.0) and seen.margins == 1.0
+    assert seen.rows == (0.5, 0.5) and seen.columns == (0.0, 1.0)
+
+
+def test_coin_flips_are_explained_as_little_as_counting_noise():
+    keep = np.random.default_rng(0).random((400, 300)) < 0.5
+    assert measure_densities(keep).margins == pytest.approx(1 / 400 + 1 / 300, rel=0.3)
+
+
+def test_a_constant_mask_has_nothing_to_explain():
+    assert measure_densities(np.ones((3, 3), bool)).margins == 0.0

@@ -6,7 +6,7 @@ from digsite.prune.judge.comparison import (
     decided_by_data,
     expected_keep,
     keep_probability,
-    overlap,
+    measure_overlap,
     per_feature,
 )
 
@@ -15,16 +15,16 @@ A, B = RNG.random((60, 80)) < np.linspace(0.1, 0.9, 80), RNG.random((60, 80)) < 
 
 
 def test_independent_masks_with_these_margins_have_kappa_zero():
-    found = overlap(A, B)
+    found = measure_overlap(A, B)
     assert abs(found.kappa) < 0.03 and found.jaccard == pytest.approx(found.expected_jaccard, abs=0.03)
     assert found.jaccard > 1 / 3 + 0.02, "densities alone lift the raw number above that of coin flips"
     assert found.agreement == pytest.approx((A == B).mean())
 
 
 def test_equal_and_nested_masks_have_kappa_one():
-    assert overlap(A, A).kappa == pytest.approx(1) and overlap(A, A).jaccard == 1
-    assert overlap(A, A & B).kappa == pytest.approx(1)
-    assert overlap(~np.zeros((3, 3), bool), ~np.zeros((3, 3), bool)).kappa == 0.0
+    assert measure_overlap(A, A).kappa == pytest.approx(1) and measure_overlap(A, A).jaccard == 1
+    assert measure_overlap(A, A & B).kappa == pytest.approx(1)
+    assert measure_overlap(~np.zeros((3, 3), bool), ~np.zeros((3, 3), bool)).kappa == 0.0
 
 
 def test_expected_masks_have_the_margins():
@@ -54,4 +54,4 @@ def test_what_calibration_decides():
 
 def test_masks_of_different_shapes_are_refused():
     with pytest.raises(UsageError, match="different shapes"):
-        overlap(A, B[:3])
+        measure_overlap(A, B[:3])

@@ -5,13 +5,13 @@ from digsite.base.errors import UsageError
 from digsite.prune.core.packed import pack
 from digsite.prune.judge.heads import (
     HeadCounts,
-    contrast,
+    contrast_groups,
     group_labels,
     group_test,
     head_counts,
     structure_of,
 )
-from digsite.prune.judge.views import View
+from digsite.prune.judge.statistics import MaskView
 
 RNG = np.random.default_rng(0)
 
@@ -29,7 +29,7 @@ def test_rows_of_one_head_are_told_from_others():
 def test_the_contrast_by_hand():
     keep = RNG.random((4, 50)) < 0.5
     phi = np.corrcoef(keep)
-    found = contrast(View(pack(keep)), group_labels(4, 2))
+    found = contrast_groups(MaskView(pack(keep)), group_labels(4, 2))
     assert found.inside == pytest.approx((phi[0, 1] + phi[2, 3]) / 2, abs=1e-6)
     assert found.outside == pytest.approx(phi[:2, 2:].mean(), abs=1e-6)
 

@@ -7,7 +7,7 @@ from digsite.base.errors import NotFound, UsageError
 from digsite.data.fetch import find
 from digsite.prune.core.model import Recipe, prune_model
 from digsite.prune.judge.mask_truth import random_mask, right_counts, score_mask, share_answered
-from digsite.prune.subjects.compiled import hide_program, load_program
+from digsite.prune.subjects.compiled import hide_program, load_compiled
 
 present = pytest.mark.skipif(
     find("compiled_programs", "hist.json") is None, reason="compiled programs are not here"
@@ -32,7 +32,7 @@ def test_a_random_mask_keeps_the_count_and_prefers_what_is_not_zero():
 
 @present
 def test_the_program_is_right_and_hiding_changes_no_answer():
-    model, inputs = load_program("hist")
+    model, inputs = load_compiled("hist")
     import numpy as np
 
     with np.load(find("compiled_programs", "hist.npz")) as stored:
@@ -73,6 +73,6 @@ def test_a_pruner_keeps_the_right_number_everywhere(method):
 @present
 def test_programs_that_cannot_be_scored_are_said():
     with pytest.raises(NotFound, match="'nothing' is not on this machine"):
-        load_program("nothing")
+        load_compiled("nothing")
     with pytest.raises(UsageError, match="answers with a number"):
-        load_program("frac_prevs")
+        load_compiled("frac_prevs")

@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from digsite.prune.judge.perplexity import evaluate, logits_of
+from digsite.prune.judge.perplexity import logits_of, measure_drift, measure_perplexity, outputs_of
 
 
 class Always(nn.Module):
@@ -17,12 +19,12 @@ class Always(nn.Module):
 
 def test_a_closed_case():
     windows = torch.tensor([[0, 1, 1], [1, 0, 1]])
-    found = evaluate(Always(), windows, n_bytes=10)
+    found = measure_perplexity(Always(), windows, n_bytes=10)
     nats = -(3 * math.log(0.75) + math.log(0.25)) / 4
     assert found.nats == pytest.approx(nats) and found.perplexity == pytest.approx(math.exp(nats))
     assert found.bits_per_byte == pytest.approx(4 * nats / math.log(2) / 10)
     assert (found.context, found.n_tokens) == (3, 4) and len(found.losses) == 2
-    assert evaluate(Always(), windows).bits_per_byte is None
+    assert measure_perplexity(Always(), windows).bits_per_byte is None
 
 
 def test_logits_are_found_inside_an_output():
@@ -34,3 +36,28 @@ def test_logits_are_found_inside_an_output():
             return Output()
 
     assert logits_of(Model(), torch.zeros(1, 2, dtype=torch.long)).shape == (1, 2, 3)
+
+
+@given(scale=st.floats(0.0, 2.0))
+def test_shrinking_the_deviation_from_the_mean_is_measured_in_spreads(scale):
+    before = torch.randn(9, 4, 3, generator=torch.Generator().manual_seed(0))
+    mean = before.mean(0, keepdim=True)
+    found = measure_drift(before, mean + (before - mean) * scale, logits=False)
+    assert found.distance == pytest.approx((1 - scale) ** 2, abs=1e-4) and found.null == 1.0
+
+
+def test_answers_are_compared_by_kl_beside_the_mean_answer():
+    p = torch.tensor([[0.5, 0.5], [0.9, 0.1]])
+    q = torch.tensor([[0.25, 0.75], [0.9, 0.1]])
+    found = measure_drift(p.log(), q.log(), logits=True)
+    wanted = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
+    assert found.distance == pytest.approx(wanted / 2, rel=1e-5) and found.agreement == 0.5
+    mean = p.mean(0)
+    assert found.null == pytest.approx(float((p * (p / mean).log()).sum(1).mean()), rel=1e-5)
+
+
+def test_an_unchanged_model_has_not_moved():
+    model = torch.nn.Linear(3, 4)
+    x = torch.randn(6, 3)
+    found = measure_drift(outputs_of(model, x), outputs_of(model, {"input": x}), logits=False)
+    assert found.distance == 0 and found.agreement == 1 and "moved by 0" in found.sentence()

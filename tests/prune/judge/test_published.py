@@ -8,15 +8,15 @@ BITS = np.random.default_rng(0).random((30, 80)) < 0.5
 
 def test_singletons_alone_push_the_ratio_to_k_over_k_minus_s():
     labels = np.array([0] * 27 + [1, 2, 3])
-    found = published.separation(BITS, labels, 0)
-    assert found.n_singletons == 3 and found.ratio == pytest.approx(published.artefact(4, 3), rel=0.1)
-    assert published.artefact(4, 4) == float("inf")
+    found = published.measure_as_published(BITS, labels, 0)
+    assert found.n_singletons == 3 and found.ratio == pytest.approx(published.artefact_ratio(4, 3), rel=0.1)
+    assert published.artefact_ratio(4, 4) == float("inf")
 
 
 def test_the_numbers_by_hand():
     labels = np.array([0, 0, 1])
     bits = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1]], bool)
-    found = published.separation(bits, labels, 0)
+    found = published.measure_as_published(bits, labels, 0)
     assert found.within == pytest.approx((0.25 + 0) / 2) and found.between == pytest.approx((1 + 0.75) / 2)
 
 

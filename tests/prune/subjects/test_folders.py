@@ -8,10 +8,10 @@ from model_families import CLASSES, FAMILIES, N_MAPS, batch_of, write_family
 from safetensors.torch import load_file, save_file
 
 from digsite.base.errors import UsageError
-from digsite.prune.api import Job, prune_folder
+from digsite.prune.api import PruneJob, prune_folder
 from digsite.prune.core import layers
 from digsite.prune.core.model import Recipe
-from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.walk import run_batch
 
 
@@ -28,10 +28,10 @@ def data(tmp_path_factory):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_pruned_folder_loads_in_its_library_and_runs(family_folders, transformers, data, tmp_path, family):
-    job = Job(
+    job = PruneJob(
         str(family_folders[family]),
         tmp_path / "out",
-        Recipe("wanda", Pattern(0.5, 2, 4)),
+        Recipe("wanda", SparsityPattern(0.5, 2, 4)),
         data.get(family, data[""]),
         4,
         0 if family in ("vit", "whisper") else 16,
@@ -69,7 +69,7 @@ def test_types_and_side_files_come_back_as_they_went_in(transformers, data, tmp_
     (folder / "modeling_x.py").write_text("raise SystemExit")
     for stream in (False, True):
         out = tmp_path / f"out-{stream}"
-        prune_folder(Job(str(folder), out, Recipe(), data[""], 4, 16, stream=stream))
+        prune_folder(PruneJob(str(folder), out, Recipe(), data[""], 4, 16, stream=stream))
         parts = [load_file(path) for path in out.glob("model*.safetensors")]
         found = {name: tensor for part in parts for name, tensor in part.items()}
         assert {n: t.dtype for n, t in found.items()} == {n: t.dtype for n, t in tensors.items()}
@@ -87,19 +87,24 @@ def test_a_folder_without_a_tokenizer_is_refused_and_magnitude_needs_none(
     for path in folder.glob("tokenizer*"):
         path.unlink()
     with pytest.raises(UsageError, match="no tokenizer, so no text"):
-        prune_folder(Job(str(folder), tmp_path / "a", Recipe()))
-    assert prune_folder(Job(str(folder), tmp_path / "b", Recipe("magnitude"))).before is None
+        prune_folder(PruneJob(str(folder), tmp_path / "a", Recipe()))
+    assert prune_folder(PruneJob(str(folder), tmp_path / "b", Recipe("magnitude"))).before is None
     ids = tmp_path / "ids.npy"
     import numpy as np
 
     np.save(ids, np.random.default_rng(0).integers(4, 300, (6, 12)))
-    done = prune_folder(Job(str(folder), tmp_path / "c", Recipe(), str(ids)))
+    done = prune_folder(PruneJob(str(folder), tmp_path / "c", Recipe(), str(ids)))
     assert done.ledger and done.drift is not None
 
 
 def test_a_pattern_that_does_not_fit_is_said_before_anything_is_run(family_folders, data, tmp_path):
-    job = Job(
-        str(family_folders["opt"]), tmp_path / "out", Recipe("wanda", Pattern(3 / 7, 3, 7)), data[""], 4, 16
+    job = PruneJob(
+        str(family_folders["opt"]),
+        tmp_path / "out",
+        Recipe("wanda", SparsityPattern(3 / 7, 3, 7)),
+        data[""],
+        4,
+        16,
     )
     with pytest.raises(UsageError, match="3:7 does not divide the inputs of 12 of 12 maps"):
         prune_folder(job)
@@ -113,8 +118,8 @@ def test_weights_without_a_network_can_lose_their_smallest(tmp_path):
     )
     reference = str(tmp_path / "x.safetensors")
     with pytest.raises(UsageError, match="cannot be pruned with wanda, which looks at inputs"):
-        prune_folder(Job(reference, tmp_path / "a", Recipe()))
-    done = prune_folder(Job(reference, tmp_path / "b", Recipe("magnitude")))
+        prune_folder(PruneJob(reference, tmp_path / "a", Recipe()))
+    done = prune_folder(PruneJob(reference, tmp_path / "b", Recipe("magnitude")))
     assert [line.name for line in done.ledger] == ["fc.weight"] and "nothing was run" in done.notes[0]
     found = load_file(tmp_path / "b" / "model.safetensors")
     assert (found["fc.weight"] == 0).sum() == 25 and (found["wte.weight"] != 0).all()
@@ -123,7 +128,7 @@ def test_weights_without_a_network_can_lose_their_smallest(tmp_path):
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_interrupted_pruning_goes_on_and_ends_in_the_same_bytes(family_folders, data, tmp_path, stream):
     def job(name):
-        return Job(
+        return PruneJob(
             str(family_folders["llama"]), tmp_path / name, Recipe("sparsegpt"), data[""], 4, 16, stream=stream
         )
 
@@ -137,7 +142,7 @@ def test_an_interrupted_pruning_goes_on_and_ends_in_the_same_bytes(family_folder
         prune_folder(job("cut"), stop)
     with pytest.raises(UsageError, match="unfinished pruning with another model, data or settings"):
         prune_folder(
-            Job(
+            PruneJob(
                 str(family_folders["llama"]),
                 tmp_path / "cut",
                 Recipe("wanda"),

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from digsite.base.errors import DigsiteError, NotFound
-from digsite.prune.subjects.shards import INDEX, ShardWriter, entries, weights_bytes
+from digsite.prune.subjects.shards import INDEX, ShardWriter, list_stored, weights_bytes
 
 TENSORS = {
     "a": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
@@ -17,7 +17,7 @@ TENSORS = {
 
 def test_tensors_are_read_as_safetensors_reads_them(tmp_path):
     save_file(TENSORS, tmp_path / "x.safetensors", {"format": "pt"})
-    found = entries(tmp_path)
+    found = list_stored(tmp_path)
     assert sorted(found) == sorted(TENSORS) and weights_bytes(found) == sum(
         t.nbytes for t in TENSORS.values()
     )
@@ -40,12 +40,12 @@ def test_what_is_written_has_an_index(tmp_path):
 
 def test_damaged_and_missing_files_are_named(tmp_path):
     with pytest.raises(NotFound, match="holds no safetensors"):
-        entries(tmp_path)
+        list_stored(tmp_path)
     save_file(TENSORS, tmp_path / "x.safetensors")
     whole = (tmp_path / "x.safetensors").read_bytes()
     (tmp_path / "x.safetensors").write_bytes(whole[:-30])
     with pytest.raises(DigsiteError, match="cut short"):
-        [entry.read() for entry in entries(tmp_path).values()]
+        [entry.read() for entry in list_stored(tmp_path).values()]
     (tmp_path / "x.safetensors").write_bytes(b"\xff" * 50)
     with pytest.raises(DigsiteError, match="not a safetensors file"):
-        entries(tmp_path)
+        list_stored(tmp_path)

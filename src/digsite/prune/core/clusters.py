@@ -1,5 +1,6 @@
-"""Groups of features by Hamming distance, and numbers about them that singletons cannot fool."""
+"""Groups of features by Hamming distance: k-means, trees, the ball around one feature, and scores that singletons cannot fool."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,8 @@ from scipy.spatial.distance import squareform
 
 from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
-from digsite.prune.core.hamming import distance_matrix
-from digsite.prune.core.kmeans import kmeans
-from digsite.prune.core.packed import PackedMask, features_of
+from digsite.prune.core.hamming import measure_distances, neighbours
+from digsite.prune.core.packed import PackedMask, orient_features
 
 METHODS = ("kmeans", "ward", "average")
 
@@ -36,7 +36,7 @@ class ClusterMetrics:
 
 
 @dataclass(frozen=True)
-class Clustering:
+class FeatureClusters:
     labels: Int[np.ndarray, "features"]
     metrics: ClusterMetrics
     inertia: float | None = None
@@ -56,26 +56,28 @@ def cluster_features(
     n_init: int = 10,
     seed: int = 0,
     engine: str = "auto",
-) -> Clustering:
+) -> FeatureClusters:
     """Cluster the features of a mask (or some of them) by their kept positions; a score of one cluster alone is NaN."""
-    packed = features_of(mask, axis)
+    packed = orient_features(mask, axis)
     packed = packed if features is None else packed.take(np.asarray(features))
     if k > packed.n_features:
         raise UsageError(f"{k} clusters were asked for, but there are {packed.n_features} features.")
-    return cluster_distances(distance_matrix(packed, engine=engine), k, method, n_init=n_init, seed=seed)
+    return cluster_distances(measure_distances(packed, engine=engine), k, method, n_init=n_init, seed=seed)
 
 
 def cluster_distances(
     distances: Int[np.ndarray, "n n"], k: int, method: str = "kmeans", *, n_init: int = 10, seed: int = 0
-) -> Clustering:
+) -> FeatureClusters:
     if method == "kmeans":
-        found = kmeans(distances, k, np.random.default_rng(seed), n_init)
-        return Clustering(found.labels, measure(distances, found.labels), found.inertia, found.all_labels)
-    labels = cut(distances, k, method)
-    return Clustering(labels, measure(distances, labels))
+        found = run_kmeans(distances, k, np.random.default_rng(seed), n_init)
+        return FeatureClusters(
+            found.labels, measure_clusters(distances, found.labels), found.inertia, found.all_labels
+        )
+    labels = cut_tree(distances, k, method)
+    return FeatureClusters(labels, measure_clusters(distances, labels))
 
 
-def cut(distances: Int[np.ndarray, "n n"], k: int, method: str) -> Int[np.ndarray, "n"]:
+def cut_tree(distances: Int[np.ndarray, "n n"], k: int, method: str) -> Int[np.ndarray, "n"]:
     """Hierarchical clusters. Ward's criterion is Euclidean, and the square root of Hamming is the distance of bits."""
     if method not in METHODS[1:]:
         raise UsageError(f"Unknown clustering method '{method}'; accepted are {', '.join(METHODS)}.")
@@ -84,7 +86,7 @@ def cut(distances: Int[np.ndarray, "n n"], k: int, method: str) -> Int[np.ndarra
     return fcluster(tree, k, criterion="maxclust").astype(np.int64) - 1
 
 
-def measure(distances: Int[np.ndarray, "n n"], labels: Int[np.ndarray, "n"]) -> ClusterMetrics:
+def measure_clusters(distances: Int[np.ndarray, "n n"], labels: Int[np.ndarray, "n"]) -> ClusterMetrics:
     """Exact pair means: no pair is sampled and no singleton counts as a perfect cluster."""
     k = int(labels.max()) + 1
     member = (labels[:, None] == np.arange(k)).astype(np.float64)
@@ -103,12 +105,12 @@ def measure(distances: Int[np.ndarray, "n n"], labels: Int[np.ndarray, "n"]) -> 
         within=float(within),
         between=float(between),
         separation=float(between / within) if within else float("nan"),
-        silhouette=_silhouette(sums, labels, sizes),
+        silhouette=_mean_silhouette(sums, labels, sizes),
         block=block,
     )
 
 
-def _silhouette(sums: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> float:
+def _mean_silhouette(sums: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> float:
     """Mean silhouette from the distance sums that are at hand anyway; 0 for singletons, as scikit-learn has it."""
     if (sizes > 0).sum() < 2:
         return 0.0
@@ -120,3 +122,148 @@ def _silhouette(sums: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> floa
     widest = np.maximum(own, nearest)
     value = np.divide(nearest - own, widest, out=np.zeros(len(labels)), where=widest > 0)
     return float(np.where(sizes[labels] > 1, value, 0.0).mean())
+
+
+# k-means on masks from their Hamming distances alone: for bits, the distance matrix is the Gram matrix.
+#
+# Written by hand: scikit-learn needs one float per bit, and every k, start and seed here shares one small matrix.
+
+
+@dataclass(frozen=True)
+class KMeans:
+    labels: Int[np.ndarray, "points"]
+    inertia: float
+    all_labels: Int[np.ndarray, "starts points"]  # every start's answer, for their agreement
+    inertias: Float[np.ndarray, "starts"]
+
+
+def run_kmeans(
+    distances: Int[np.ndarray, "points points"],
+    k: int,
+    rng: np.random.Generator,
+    n_init: int = 10,
+    most: int = 100,
+) -> KMeans:
+    """Lloyd's algorithm from k-means++ starts, all starts at once; the lowest inertia wins, ties to the first."""
+    if not 1 <= k <= len(distances):
+        raise UsageError(f"{k} clusters were asked for, but there are {len(distances)} features.")
+    exact = distances.astype(np.float64)  # sums of integers stay exact
+    labels = _assign_points(exact[:, _draw_starts(exact, k, n_init, rng)].transpose(1, 0, 2))
+    for _ in range(most):
+        to_center, _ = _to_centers(exact, labels, k)
+        fresh = _refill_empty(_assign_points(to_center), to_center, k)
+        if np.array_equal(fresh, labels):
+            break
+        labels = fresh
+    _, inertias = _to_centers(exact, labels, k)
+    best = int(inertias.argmin())
+    return KMeans(labels[best], float(inertias[best]), labels, inertias)
+
+
+def _draw_starts(
+    distances: np.ndarray, k: int, n_init: int, rng: np.random.Generator
+) -> Int[np.ndarray, "starts k"]:
+    """k-means++: the next center is drawn with probability proportional to the squared distance, which Hamming is."""
+    n = len(distances)
+    centers = np.empty((n_init, k), np.int64)
+    centers[:, 0] = rng.integers(0, n, n_init)
+    closest = distances[centers[:, 0]]
+    for place in range(1, k):
+        cumulative = closest.cumsum(axis=1)
+        total = cumulative[:, -1:]
+        drawn = (cumulative <= rng.random((n_init, 1)) * total).sum(axis=1)
+        centers[:, place] = np.where(total[:, 0] > 0, np.minimum(drawn, n - 1), rng.integers(0, n, n_init))
+        closest = np.minimum(closest, distances[centers[:, place]])
+    return centers
+
+
+def _assign_points(to_center: Float[np.ndarray, "starts points k"]) -> Int[np.ndarray, "starts points"]:
+    return to_center.argmin(axis=2)
+
+
+def _to_centers(
+    distances: np.ndarray, labels: Int[np.ndarray, "starts points"], k: int
+) -> tuple[Float[np.ndarray, "starts points k"], Float[np.ndarray, "starts"]]:
+    """|x - mean|^2 = mean distance to the members - half the mean distance between members; and the inertias."""
+    n_init, n = labels.shape
+    member = labels[:, :, None] == np.arange(k)
+    sizes = member.sum(axis=1)
+    sums = (distances @ member.transpose(1, 0, 2).reshape(n, -1).astype(np.float64)).reshape(n, n_init, k)
+    sums = sums.transpose(1, 0, 2)
+    inside = (sums * member).sum(axis=1)
+    some = np.maximum(sizes, 1)
+    to_center = sums / some[:, None] - (inside / (2 * some**2))[:, None]
+    to_center[np.broadcast_to((sizes == 0)[:, None], to_center.shape)] = np.inf
+    return to_center, (inside / (2 * some)).sum(axis=1)
+
+
+def _refill_empty(labels: np.ndarray, to_center: np.ndarray, k: int) -> np.ndarray:
+    """An emptied cluster gets the point farthest from its center, as scikit-learn does it."""
+    sizes = (labels[:, :, None] == np.arange(k)).sum(axis=1)
+    for start, empty in np.argwhere(sizes == 0):
+        own = np.take_along_axis(to_center[start], labels[start][:, None], axis=1)[:, 0].copy()
+        counts = np.bincount(labels[start], minlength=k)
+        own[counts[labels[start]] == 1] = -np.inf  # do not empty another cluster
+        if own.max() > 1e-9:
+            labels[start, own.argmax()] = empty
+    return labels
+
+
+# The ball around one feature: its nearest features, their distances, and its clusters.
+
+
+@dataclass(frozen=True)
+class Neighborhood:
+    """`members[0]` is the center; the others follow by distance, ties to the lower index."""
+
+    center: int
+    members: Int[np.ndarray, "n"]
+    to_center: Int[np.ndarray, "n"]
+    distances: Int[np.ndarray, "n n"]
+
+
+def find_neighborhood(features: PackedMask, center: int, size: int, engine: str = "auto") -> Neighborhood:
+    """The center and its size - 1 nearest features."""
+    if not 2 <= size <= features.n_features:
+        raise UsageError(
+            f"A neighborhood of {size} features was asked for, but there are {features.n_features}.",
+            hint=f"Choose 2 to {features.n_features}.",
+        )
+    to_center, index = neighbours(features, size - 1, "rows", int(center), engine=engine)
+    members = np.concatenate([[center], index])
+    return Neighborhood(
+        int(center),
+        members,
+        np.concatenate([[0], to_center]),
+        measure_distances(features.take(members), engine=engine),
+    )
+
+
+def cluster_all(
+    ball: Neighborhood, k_values: Sequence[int], method: str, n_init: int, seed: int
+) -> dict[int, FeatureClusters]:
+    """Clusterings for every k; one distance matrix serves them all."""
+    for k in k_values:
+        if not 2 <= k <= len(ball.members):
+            raise UsageError(f"{k} clusters were asked for, but there are {len(ball.members)} features.")
+    return {k: cluster_distances(ball.distances, k, method, n_init=n_init, seed=seed + k) for k in k_values}
+
+
+def measure_separations(
+    features: PackedMask,
+    centers: Sequence[int],
+    size: int,
+    k_values: Sequence[int],
+    *,
+    method: str = "kmeans",
+    n_init: int = 10,
+    seed: int = 0,
+    engine: str = "auto",
+) -> Float[np.ndarray, "centers ks"]:
+    """Between over within, over pairs, of the neighborhoods of some centers: the study's number, for mask and nulls."""
+    rows = []
+    for place, center in enumerate(centers):
+        ball = find_neighborhood(features, center, size, engine)
+        found = cluster_all(ball, k_values, method, n_init, seed + 1000 * place)
+        rows.append([found[k].metrics.separation for k in k_values])
+    return np.asarray(rows)

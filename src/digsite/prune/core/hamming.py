@@ -1,22 +1,23 @@
-"""Exact Hamming neighbours of one, many or all features of a mask."""
+"""Exact Hamming neighbors of one, many or all features of a mask, and groups of them that are pruned together."""
 
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
-from digsite.prune.core.kernels import engine as engine_for
-from digsite.prune.core.packed import PackedMask, features_of
+from digsite.prune.core.kernels import pick_engine
+from digsite.prune.core.packed import PackedMask, orient_features, pack
 
 GRAPH_BYTES = 1 << 29  # beyond this a whole distance matrix is not held; queries are answered one by one
 
 
-def distance_matrix(mask: PackedMask, *, engine: str = "auto") -> Int[np.ndarray, "features features"]:
+def measure_distances(mask: PackedMask, *, engine: str = "auto") -> Int[np.ndarray, "features features"]:
     """Integer distances between all features."""
     work = mask.words.size * mask.n_features // 2
-    return engine_for(engine, work).distance_matrix(mask.words)
+    return pick_engine(engine, work).measure_all(mask.words)
 
 
 @public_method(
@@ -34,17 +35,17 @@ def neighbours(
 
     Ties go to the lower index and a feature is never its own neighbour. A single query gives one row of each.
     """
-    packed = features_of(mask, axis)
-    wanted = _queries(query, packed.n_features)
+    packed = orient_features(mask, axis)
+    wanted = _check_queries(query, packed.n_features)
     if not 1 <= n < packed.n_features:
         raise UsageError(
             f"Asked for {n} neighbours along the {axis}, but a feature there has {packed.n_features - 1}.",
             hint=f"Ask for 1 to {packed.n_features - 1}.",
         )
-    kernels = engine_for(engine, packed.words.size * len(wanted))
+    kernels = pick_engine(engine, packed.words.size * len(wanted))
     if 2 * len(wanted) > packed.n_features and packed.n_features**2 * 4 <= GRAPH_BYTES:
-        graph = kernels.distance_matrix(packed.words)
-        values, index = kernels.nearest(graph if query is None else graph[wanted], wanted, n)
+        graph = kernels.measure_all(packed.words)
+        values, index = kernels.select_nearest(graph if query is None else graph[wanted], wanted, n)
     else:
         values, index = _one_by_one(kernels, packed.words, wanted, n)
     return (values[0], index[0]) if query is not None and np.ndim(query) == 0 else (values, index)
@@ -56,16 +57,91 @@ def _one_by_one(
     values = np.empty((len(wanted), n), np.int32)
     index = np.empty((len(wanted), n), np.int32)
     for place, feature in enumerate(wanted):
-        row = kernels.row_distances(words[feature], words)
+        row = kernels.measure_row(words[feature], words)
         values[place], index[place] = (
-            found[0] for found in kernels.nearest(row[None], wanted[place : place + 1], n)
+            found[0] for found in kernels.select_nearest(row[None], wanted[place : place + 1], n)
         )
     return values, index
 
 
-def _queries(query: int | np.ndarray | None, n_features: int) -> Int[np.ndarray, "queries"]:
+def _check_queries(query: int | np.ndarray | None, n_features: int) -> Int[np.ndarray, "queries"]:
     wanted = np.arange(n_features) if query is None else np.atleast_1d(np.asarray(query, dtype=np.int64))
     outside = wanted[(wanted < 0) | (wanted >= n_features)]
     if len(outside):
         raise UsageError(f"There is no feature {outside[0]}; features are 0 to {n_features - 1}.")
     return wanted
+
+
+# Groups of neighboring features that are pruned together: what a kernel that skips whole blocks could gain.
+
+GROUP = 8
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """Counts over (position, group) cells, in one order of the features."""
+
+    order: str
+    n_cells: int
+    zero_cells: int
+    full_cells: int
+    unique_rows: int  # distinct patterns of one group over positions, summed over groups
+
+    @property
+    def coherence(self) -> float:
+        return self.zero_cells / self.n_cells
+
+
+def count_cells(keep: Bool[np.ndarray, "features bits"], size: int = GROUP) -> Int[np.ndarray, "groups bits"]:
+    """Kept weights in every (group, position) cell; a last incomplete group is left out."""
+    whole = len(keep) // size
+    return keep[: whole * size].reshape(whole, size, keep.shape[1]).sum(axis=1)
+
+
+def measure_coherence(keep: Bool[np.ndarray, "features bits"], size: int = GROUP) -> float:
+    counts = count_cells(keep, size)
+    return float((counts == 0).mean()) if counts.size else 0.0
+
+
+def expected_coherence(keep: Bool[np.ndarray, "features bits"], size: int = GROUP) -> float:
+    """p^8: what coin flips of the same sparsity give."""
+    return float((1 - keep.mean()) ** size)
+
+
+def report_groups(
+    keep: Bool[np.ndarray, "features bits"], order: str = "natural", size: int = GROUP
+) -> GroupReport:
+    arranged = keep[arrange_features(keep, order, size)]
+    counts = count_cells(arranged, size)
+    patterns = arranged[: len(counts) * size].reshape(len(counts), size, -1)
+    unique = sum(len(np.unique(group, axis=1).T) for group in patterns)
+    return GroupReport(order, counts.size, int((counts == 0).sum()), int((counts == size).sum()), unique)
+
+
+ORDERS = ("natural", "density", "hamming")
+
+
+def arrange_features(
+    keep: Bool[np.ndarray, "features bits"], order: str, size: int = GROUP
+) -> Int[np.ndarray, "features"]:
+    """A permutation of the features: as they are, by density, or greedily grouped by Hamming distance."""
+    assert order in ORDERS, f"unknown order {order!r}"
+    if order == "natural":
+        return np.arange(len(keep))
+    if order == "density":
+        return np.argsort(keep.sum(axis=1), kind="stable")
+    return _greedy_groups(measure_distances(pack(keep)), size)
+
+
+def _greedy_groups(distances: Int[np.ndarray, "n n"], size: int) -> Int[np.ndarray, "n"]:
+    """The first free feature and its size - 1 nearest free ones, again and again: every feature once."""
+    free = np.ones(len(distances), bool)
+    order = []
+    while free.any():
+        seed = int(np.flatnonzero(free)[0])
+        row = np.where(free, distances[seed].astype(np.int64), np.iinfo(np.int64).max)
+        row[seed] = -1
+        members = np.argsort(row, kind="stable")[: min(size, int(free.sum()))]
+        order.extend(members.tolist())
+        free[members] = False
+    return np.asarray(order)

@@ -71,7 +71,7 @@ class LinearMap:
 
 
 @dataclass(frozen=True)
-class Block:
+class LayerBlock:
     """One step of the sequential pass: a layer of a stack, or a single map of a plain network."""
 
     name: str
@@ -107,7 +107,7 @@ def linear_map(name: str, module: nn.Module) -> LinearMap | None:
     return None
 
 
-def maps_of(name: str, module: nn.Module) -> list[LinearMap]:
+def list_maps(name: str, module: nn.Module) -> list[LinearMap]:
     """The maps whose weights this very module holds: one, the experts of a fused stack, or q, k and v."""
     single = linear_map(name, module)
     if single is not None:
@@ -152,21 +152,23 @@ def _stored_in_out(module: nn.Module, key: str, stack: Tensor) -> bool:
 def linear_maps(module: nn.Module, prefix: str) -> list[LinearMap]:
     """Every map inside `module`, itself included, named from `prefix`."""
     named = ((".".join(filter(None, (prefix, name))), child) for name, child in module.named_modules())
-    return [one for name, child in named for one in maps_of(name, child)]
+    return [one for name, child in named for one in list_maps(name, child)]
 
 
-def blocks(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Block]:
+def list_blocks(
+    model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> list[LayerBlock]:
     """The layers of every stack with the maps to prune in each; without stacks, every map is a block of its own.
 
     Maps outside of the stacks (heads, poolers) stay, as published, unless `include` names them.
     """
     stacks = layer_stacks(model)
     inside = [
-        Block(f"{path}.{i}", layer, linear_maps(layer, f"{path}.{i}"))
+        LayerBlock(f"{path}.{i}", layer, linear_maps(layer, f"{path}.{i}"))
         for path, layers in stacks
         for i, layer in enumerate(layers)
     ]
-    outside = [Block(one.name, one.module, [one]) for one in _maps_outside(model, stacks)]
+    outside = [LayerBlock(one.name, one.module, [one]) for one in _maps_outside(model, stacks)]
     if not any(block.maps for block in (*inside, *outside)):
         raise UsageError(
             "The model has no linear map that could be pruned.",
@@ -174,12 +176,13 @@ def blocks(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str]
         )
     names = [one.name for block in (*inside, *outside) for one in block.maps]
     for pattern in (*include, *exclude):
-        if not any(_matches(name, pattern) for name in names):
-            raise UsageError(f"No map is called '{pattern}'. {name_nearest(pattern, components(names))}")
+        if not any(_matches_pattern(name, pattern) for name in names):
+            raise UsageError(f"No map is called '{pattern}'. {name_nearest(pattern, list_components(names))}")
     chosen = [
-        Block(b.name, b.module, [m for m in b.maps if _chosen(m.name, include, exclude)]) for b in inside
+        LayerBlock(b.name, b.module, [m for m in b.maps if _is_chosen(m.name, include, exclude)])
+        for b in inside
     ]
-    extra = [b for b in outside if _chosen(b.name, include, exclude) and (include or not stacks)]
+    extra = [b for b in outside if _is_chosen(b.name, include, exclude) and (include or not stacks)]
     return [*chosen, *extra]
 
 
@@ -207,23 +210,23 @@ def decoder_stack(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
 
 
 def all_maps(model: nn.Module) -> list[LinearMap]:
-    return [one for block in blocks(model) for one in block.maps]
+    return [one for block in list_blocks(model) for one in block.maps]
 
 
 def left_alone(model: nn.Module, maps: Sequence[LinearMap]) -> list[LeftAlone]:
     """What pruning `maps` does not touch, by reason, largest first; a tied parameter counts once."""
     covered = {id(one.tensor) for one in maps}
     total, groups = 0, {}
-    for name, owner, key, parameter in _parameters(model):
+    for name, owner, key, parameter in _list_parameters(model):
         total += parameter.numel()
         if id(parameter) not in covered:
-            n, example = groups.get(reason := _reason(owner, key, parameter), (0, name))
+            n, example = groups.get(reason := _reason_left(owner, key, parameter), (0, name))
             groups[reason] = (n + parameter.numel(), example)
     found = [LeftAlone(reason, n, n / max(total, 1), example) for reason, (n, example) in groups.items()]
     return sorted(found, key=lambda one: -one.n_parameters)
 
 
-def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+def _list_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
     seen: set[int] = set()
     for path, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
@@ -232,7 +235,7 @@ def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]
                 yield ".".join(filter(None, (path, key))), module, key, parameter
 
 
-def _reason(owner: nn.Module, key: str, parameter: Tensor) -> str:
+def _reason_left(owner: nn.Module, key: str, parameter: Tensor) -> str:
     if parameter.ndim < 2:
         return "biases and norms"
     if (
@@ -242,7 +245,7 @@ def _reason(owner: nn.Module, key: str, parameter: Tensor) -> str:
         or "pos" in key
     ):
         return "embeddings"
-    if maps_of("", owner):
+    if list_maps("", owner):
         return "maps outside of the layers or excluded"
     if type(owner).__module__ == "torch.nn.modules.conv":
         return "convolutions"
@@ -253,17 +256,17 @@ def _reason(owner: nn.Module, key: str, parameter: Tensor) -> str:
     )
 
 
-def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+def map_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """(out, in) of every map, by its name."""
     return {one.name: tuple(one.weight.shape) for one in all_maps(model)}
 
 
-def components(names: Sequence[str]) -> list[str]:
+def list_components(names: Sequence[str]) -> list[str]:
     """What a map is called inside its layer: `model.layers.3.mlp.down_proj` is `mlp.down_proj`."""
-    return sorted({component(name) for name in names})
+    return sorted({component_of(name) for name in names})
 
 
-def component(name: str) -> str:
+def component_of(name: str) -> str:
     words = name.split(".")
     last = max((i for i, word in enumerate(words) if word.isdigit()), default=-1)
     return ".".join(words[last + 1 :]) or name
@@ -274,10 +277,10 @@ def layer_number(name: str) -> int:
     return numbers[0] if numbers else 0
 
 
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatch(name, pattern) or fnmatch(component(name), pattern) or name.endswith("." + pattern)
+def _matches_pattern(name: str, pattern: str) -> bool:
+    return fnmatch(name, pattern) or fnmatch(component_of(name), pattern) or name.endswith("." + pattern)
 
 
-def _chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    wanted = not include or any(_matches(name, pattern) for pattern in include)
-    return wanted and not any(_matches(name, pattern) for pattern in exclude)
+def _is_chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    wanted = not include or any(_matches_pattern(name, pattern) for pattern in include)
+    return wanted and not any(_matches_pattern(name, pattern) for pattern in exclude)

@@ -11,14 +11,13 @@ from torch import Tensor
 from digsite.base import families
 from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError, name_nearest
-from digsite.prune.core import patterns, swaps
-from digsite.prune.core.inputs import InputStatistics, collect
-from digsite.prune.core.patterns import Pattern
+from digsite.prune.core import patterns
+from digsite.prune.core.inputs import InputStatistics, collect_inputs
+from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.repair import FAMILY as REPAIRS
 from digsite.prune.core.repair import RepairSettings, repairs_at
-from digsite.prune.core.scores import Decision, Settings
-
-FAMILY = "digsite.prune.core.scores"
+from digsite.prune.core.repair.maps import refine_mask
+from digsite.prune.core.scores import FAMILY, Decision, ScoreSettings
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ def method_named(name: str) -> str:
     return member
 
 
-def needs(method: str) -> str:
+def need_of(method: str) -> str:
     """What a method must know of its inputs: nothing (''), their 'norms', or the whole 'gram' matrix."""
-    return families.scan_family(FAMILY)[method_named(method)].NEEDS
+    return families.scan_member(FAMILY, method_named(method)).NEEDS
 
 
 @public_method(weight=Numbers(2), inputs=Numbers((2, 3, 4), optional=True, arrays_only=False))
@@ -55,10 +54,10 @@ def prune_matrix(
     inputs: Float[Tensor, "... tokens in"] | InputStatistics | None = None,
     method: str = "wanda",
     sparsity: float | None = None,
-    pattern: str | Pattern | None = None,
+    pattern: str | SparsityPattern | None = None,
     *,
     swap: int = 0,
-    settings: Settings | None = None,
+    settings: ScoreSettings | None = None,
     repair: Sequence[str] = (),
     repair_settings: RepairSettings | None = None,
     name: str = "the matrix",
@@ -70,17 +69,19 @@ def prune_matrix(
     models are for `prune_model` and are passed over here.
     `measure=False` leaves out the relative error, which for a quick method costs more than the pruning.
     """
-    chosen = pattern if isinstance(pattern, Pattern) else patterns.parse(sparsity, pattern)
-    member = families.scan_family(FAMILY)[method_named(method)]
-    statistics = _statistics(weight, inputs, name, member.NEEDS, method, swap)
+    chosen = pattern if isinstance(pattern, SparsityPattern) else patterns.parse_pattern(sparsity, pattern)
+    score = families.scan_member(FAMILY, method_named(method))(settings)
+    statistics = _check_statistics(weight, inputs, name, score.NEEDS, method, swap)
     chosen.fits(weight.shape[1], name)
     with torch.no_grad():
-        decision = member.prune(weight.detach(), statistics, chosen, settings or Settings())
+        decision = score.prune_weight(weight.detach(), statistics, chosen)
         if swap:
             assert statistics is not None
-            decision = _swapped(weight.detach(), decision, statistics, chosen, swap)
-        decision = _settled(weight.detach(), decision, statistics, chosen)
-        decision = _repaired(weight.detach(), decision, statistics, chosen, repair, repair_settings, name)
+            decision = _swap_decision(weight.detach(), decision, statistics, chosen, swap)
+        decision = _settle_decision(weight.detach(), decision, statistics, chosen)
+        decision = _repair_decision(
+            weight.detach(), decision, statistics, chosen, repair, repair_settings, name
+        )
     error = output_error(weight.detach(), decision.weight, statistics) if measure else None
     return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
 
@@ -90,14 +91,14 @@ def apply_mask(
     keep: Bool[Tensor, "out in"],
     inputs: InputStatistics | None = None,
     *,
-    pattern: Pattern | None = None,
+    pattern: SparsityPattern | None = None,
     repair: Sequence[str] = (),
     repair_settings: RepairSettings | None = None,
 ) -> PrunedMatrix:
     """A mask that was made before; weights that stay are left as they are, but for the named repairs."""
     decision = Decision(keep, weight.masked_fill(~keep, 0))
-    kind = pattern or Pattern(1.0 - float(keep.float().mean()))
-    decision = _repaired(weight, decision, inputs, kind, repair, repair_settings, "the matrix")
+    kind = pattern or SparsityPattern(1.0 - float(keep.float().mean()))
+    decision = _repair_decision(weight, decision, inputs, kind, repair, repair_settings, "the matrix")
     error = output_error(weight, decision.weight, inputs)
     return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
 
@@ -137,7 +138,7 @@ def _scaled_energies(pair: tuple[Tensor, Tensor], gram: Tensor) -> tuple[float, 
     return size, lost
 
 
-def _statistics(
+def _check_statistics(
     weight: Tensor, inputs: Tensor | InputStatistics | None, name: str, need: str, method: str, swap: int
 ) -> InputStatistics | None:
     if weight.ndim != 2:
@@ -151,7 +152,9 @@ def _statistics(
                 hint="Give inputs (tokens, in), or use method='magnitude' without swaps.",
             )
         return None
-    statistics = inputs.checked(name) if isinstance(inputs, InputStatistics) else collect(inputs, name=name)
+    statistics = (
+        inputs.checked(name) if isinstance(inputs, InputStatistics) else collect_inputs(inputs, name=name)
+    )
     if statistics.n_inputs != weight.shape[1]:
         raise UsageError(
             f"{name} has {weight.shape[1]} inputs, but the given inputs have {statistics.n_inputs}."
@@ -159,8 +162,8 @@ def _statistics(
     return statistics
 
 
-def _settled(
-    weight: Tensor, decision: Decision, inputs: InputStatistics | None, pattern: Pattern
+def _settle_decision(
+    weight: Tensor, decision: Decision, inputs: InputStatistics | None, pattern: SparsityPattern
 ) -> Decision:
     """The mask with the very count that an allocation gave this map; a weight that comes back has its dense value."""
     if pattern.count is None or pattern.count == int((~decision.keep).sum()):
@@ -171,11 +174,11 @@ def _settled(
     return Decision(keep, torch.where(back, weight, decision.weight).masked_fill(~keep, 0), decision.note)
 
 
-def _repaired(
+def _repair_decision(
     weight: Tensor,
     decision: Decision,
     inputs: InputStatistics | None,
-    pattern: Pattern,
+    pattern: SparsityPattern,
     repair: Sequence[str],
     settings: RepairSettings | None,
     name: str,
@@ -187,15 +190,15 @@ def _repaired(
                 f"The repair '{member}' fits on inputs, and none were given for {name}.",
                 hint="Give inputs (tokens, in), or --calibration.",
             )
-        module = families.scan_member(REPAIRS, member)
-        decision = module.repair_map(weight, decision, inputs, pattern, settings or RepairSettings())
+        repairer = families.scan_member(REPAIRS, member)()
+        decision = repairer.repair_map(weight, decision, inputs, pattern, settings or RepairSettings())
     return decision
 
 
-def _swapped(
-    weight: Tensor, decision: Decision, inputs: InputStatistics, pattern: Pattern, most: int
+def _swap_decision(
+    weight: Tensor, decision: Decision, inputs: InputStatistics, pattern: SparsityPattern, most: int
 ) -> Decision:
     """Swaps start from the mask alone: the method's own weight update, if it had one, is for another mask."""
-    keep, made = swaps.refine(weight, decision.keep, inputs.gram, pattern, most)
+    keep, made = refine_mask(weight, decision.keep, inputs.gram, pattern, most)
     note = "; ".join(filter(None, [decision.note, f"{made} swaps"]))
     return Decision(keep, weight.masked_fill(~keep, 0), note)

@@ -13,18 +13,19 @@ from digsite.base import families
 from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
 from digsite.models.opening.feeding import one_batch
-from digsite.prune.core import allocation, matrix
+from digsite.prune.core import matrix
 from digsite.prune.core.budget import FAMILY as ALLOCATIONS
-from digsite.prune.core.budget import BudgetSettings, allocation_named, meet_exactly
-from digsite.prune.core.budget_question import ask_about
+from digsite.prune.core.budget import BudgetSettings, allocation_named, ask_about, meet_exactly
+from digsite.prune.core.budget.one_pass import outlier_share, spread_by_outliers
 from digsite.prune.core.inputs import InputStatistics
-from digsite.prune.core.layers import Block, LinearMap, blocks
+from digsite.prune.core.layers import LayerBlock, LinearMap, list_blocks
 from digsite.prune.core.packed import PackedMask, pack
-from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.repair import RepairSettings, level_of, repair_named, repairs_at
 from digsite.prune.core.repairing import Chosen, Repaired, prune_and_repair
-from digsite.prune.core.scores import Settings, wanda
-from digsite.prune.core.walk import Batch, InMemory, Residency, Statistics, walk
+from digsite.prune.core.scores import ScoreSettings
+from digsite.prune.core.scores.wanda import Wanda
+from digsite.prune.core.walk import Batch, InMemory, Residency, Statistics, walk_blocks
 
 SAMPLE = 512  # inputs on which an output error is measured where X^T X is not needed
 UNROUTED = "no calibration token was routed to this expert: pruned by magnitude"
@@ -35,14 +36,14 @@ class Recipe:
     """How to prune: method, pattern, which maps, and what comes after."""
 
     method: str = "wanda"
-    pattern: Pattern = field(default_factory=lambda: Pattern(0.5))
+    pattern: SparsityPattern = field(default_factory=lambda: SparsityPattern(0.5))
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     swap: int = 0
     owl: bool = False
     owl_threshold: float = 5.0
     owl_spread: float = 0.08
-    settings: Settings = field(default_factory=Settings)
+    settings: ScoreSettings = field(default_factory=ScoreSettings)
     repair: tuple[str, ...] = ()
     repair_settings: RepairSettings = field(default_factory=RepairSettings)
     allocation: str = ""
@@ -80,16 +81,16 @@ class PrunedMap:
         return torch.from_numpy(self.mask.unpack())
 
 
-class Progress:
+class PruneProgress:
     """What is finished already; this one remembers nothing."""
 
-    def has(self, block: Block) -> bool:
+    def has(self, block: LayerBlock) -> bool:
         return False
 
-    def restore(self, block: Block) -> list[PrunedMap]:
+    def restore(self, block: LayerBlock) -> list[PrunedMap]:
         raise NotImplementedError
 
-    def keep(self, block: Block, lines: Sequence[PrunedMap]) -> None: ...
+    def keep(self, block: LayerBlock, lines: Sequence[PrunedMap]) -> None: ...
 
 
 @public_method()
@@ -101,7 +102,7 @@ def prune_model(
     masks: Mapping[str, np.ndarray] | None = None,
     residency: Residency | None = None,
     on_map: Callable[[PrunedMap], None] | None = None,
-    progress: Progress | None = None,
+    progress: PruneProgress | None = None,
     costs: dict[str, float] | None = None,
     counts: Mapping[str, int] | None = None,
     measure: bool = True,
@@ -113,12 +114,14 @@ def prune_model(
     every repair, by name. `counts` says how many weights of every map go, where that is known better
     than by one sparsity or an allocation. `measure=False` leaves out relative errors where only they need X^T X.
     """
-    found = blocks(model, recipe.include, recipe.exclude)
+    found = list_blocks(model, recipe.include, recipe.exclude)
     inputs = one_batch(inputs)
     patterns = (
-        _patterns(model, found, inputs, recipe, residency) if counts is None else _counted(found, counts)
+        _allocate_patterns(model, found, inputs, recipe, residency)
+        if counts is None
+        else _count_patterns(found, counts)
     )
-    ledger = _Ledger(recipe, patterns, masks, progress or Progress(), on_map, inputs is not None)
+    ledger = _ModelLedger(recipe, patterns, masks, progress or PruneProgress(), on_map, inputs is not None)
     if inputs is None:
         _check_inputs_unneeded(recipe, masks is not None)
         _without_inputs(found, ledger.prune_block, residency or InMemory())
@@ -143,13 +146,13 @@ def prune_model(
 
 
 @dataclass
-class _Ledger:
+class _ModelLedger:
     """The lines of a pruning as they are made, block by block."""
 
     recipe: Recipe
-    patterns: Mapping[str, Pattern]
+    patterns: Mapping[str, SparsityPattern]
     masks: Mapping[str, np.ndarray] | None
-    done: Progress
+    done: PruneProgress
     on_map: Callable[[PrunedMap], None] | None
     has_data: bool
     lines: list[PrunedMap] = field(default_factory=list)
@@ -160,7 +163,7 @@ class _Ledger:
             self.on_map(line)
         return line
 
-    def prune_block(self, block: Block, statistics: Statistics) -> dict[str, Chosen]:
+    def prune_block(self, block: LayerBlock, statistics: Statistics) -> dict[str, Chosen]:
         """Prune the maps of a block, or take them from what an interrupted run has left."""
         if self.done.has(block):
             made = [self.tell(line) for line in self.done.restore(block)]
@@ -170,7 +173,7 @@ class _Ledger:
             self.done.keep(block, made)
         return {line.name: Chosen(line.keep, self._pattern(line.name)) for line in made}
 
-    def _pattern(self, name: str) -> Pattern:
+    def _pattern(self, name: str) -> SparsityPattern:
         return self.patterns.get(name, self.recipe.pattern)
 
     def _prune(self, one: LinearMap, seen: InputStatistics | str | None) -> PrunedMap:
@@ -179,18 +182,18 @@ class _Ledger:
 
 
 def _name_missed(
-    found: Sequence[Block], missed: Sequence[str], tell: Callable[[PrunedMap], PrunedMap]
+    found: Sequence[LayerBlock], missed: Sequence[str], tell: Callable[[PrunedMap], PrunedMap]
 ) -> None:
     """Layers that the data never reached are lines of the ledger too; if that is all of them, nothing was pruned."""
     if len(missed) == len(found):
         raise UsageError(f"The forward pass on this data reaches none of the {len(found)} layers.")
     for one in (one for block in found if block.name in missed for one in block.maps):
-        tell(_left(one, "left as it is: this data never reaches it"))
+        tell(_leave_map(one, "left as it is: this data never reaches it"))
 
 
 def _reads_grams(recipe: Recipe) -> bool:
     """Whether the method, the swaps or a repair of single maps needs X^T X, beside the errors of the ledger."""
-    return matrix.needs(recipe.method) == "gram" or bool(recipe.swap or repairs_at("map", recipe.repair))
+    return matrix.need_of(recipe.method) == "gram" or bool(recipe.swap or repairs_at("map", recipe.repair))
 
 
 def _check_inputs_unneeded(recipe: Recipe, has_masks: bool) -> None:
@@ -200,7 +203,7 @@ def _check_inputs_unneeded(recipe: Recipe, has_masks: bool) -> None:
             f"The repair '{recipe.repair[0]}' fits on inputs, and there is no calibration data.",
             hint="Give --calibration, or leave out the repair.",
         )
-    if not has_masks and (matrix.needs(recipe.method) or recipe.swap):
+    if not has_masks and (matrix.need_of(recipe.method) or recipe.swap):
         raise UsageError(
             f"The method '{recipe.method}' looks at inputs, and there is no calibration data.",
             hint="Give --calibration, or use the method magnitude.",
@@ -216,7 +219,7 @@ def _seen_or_unknown(one: LinearMap, statistics: Statistics, data: bool) -> Inpu
     return "left as it is: no product with it was seen, so its inputs are not known"
 
 
-def _left(one: LinearMap, reason: str) -> PrunedMap:
+def _leave_map(one: LinearMap, reason: str) -> PrunedMap:
     return PrunedMap(one.name, pack(np.ones(tuple(one.weight.shape), bool)), 0.0, None, reason)
 
 
@@ -249,7 +252,7 @@ def _after_repair(line: PrunedMap, repaired: Repaired | None, recipe: Recipe) ->
     return replace(line, mask=mask, sparsity=sparsity, relative_error=repaired.relative_error, note=note)
 
 
-def _without_inputs(found: Sequence[Block], visit: Callable, store: Residency) -> None:
+def _without_inputs(found: Sequence[LayerBlock], visit: Callable, store: Residency) -> None:
     for block in found:
         store.load(block)
         visit(block, {})
@@ -260,13 +263,13 @@ def _prune_map(
     one: LinearMap,
     inputs: InputStatistics | str | None,
     recipe: Recipe,
-    pattern: Pattern,
+    pattern: SparsityPattern,
     mask: Tensor | None,
 ) -> PrunedMap:
     note = ""
     if isinstance(inputs, str):
         if inputs != UNROUTED:
-            return _left(one, inputs)
+            return _leave_map(one, inputs)
         note, inputs = UNROUTED, InputStatistics.unknown(one.n_inputs, one.stored.device)
     if mask is not None:
         done = matrix.apply_mask(
@@ -295,23 +298,23 @@ def _prune_map(
     )
 
 
-def _counted(found: list[Block], counts: Mapping[str, int]) -> dict[str, Pattern]:
+def _count_patterns(found: list[LayerBlock], counts: Mapping[str, int]) -> dict[str, SparsityPattern]:
     """Exact counts as patterns; the ratio that methods start from stays inside (0, 1)."""
     patterns = {}
     for one in (one for block in found for one in block.maps):
         size = one.weight.numel()
         ratio = min(max(counts[one.name] / size, 1 / size), 1 - 1 / size)
-        patterns[one.name] = Pattern(ratio, count=counts[one.name])
+        patterns[one.name] = SparsityPattern(ratio, count=counts[one.name])
     return patterns
 
 
-def _patterns(
-    model: nn.Module, found: list[Block], inputs: Any, recipe: Recipe, residency: Residency | None
-) -> dict[str, Pattern]:
+def _allocate_patterns(
+    model: nn.Module, found: list[LayerBlock], inputs: Any, recipe: Recipe, residency: Residency | None
+) -> dict[str, SparsityPattern]:
     """What an allocation gives every map: a sparsity and, but for the older `owl`, an exact count of weights."""
     if recipe.owl:
-        ratios = _ratios(model, found, inputs, recipe, residency)
-        return {one.name: Pattern(ratios[block.name]) for block in found for one in block.maps}
+        ratios = _owl_ratios(model, found, inputs, recipe, residency)
+        return {one.name: SparsityPattern(ratios[block.name]) for block in found for one in block.maps}
     if not recipe.allocation:
         return {}
     if inputs is None:
@@ -321,15 +324,23 @@ def _patterns(
             f"The allocation '{recipe.allocation}' measures on token rows, which this model does not take alone."
         )
     settings, sparsity = recipe.budget_settings, recipe.pattern.ratio
-    member = families.scan_member(ALLOCATIONS, allocation_named(recipe.allocation))
+    member = families.scan_member(ALLOCATIONS, allocation_named(recipe.allocation))()
     question = ask_about(model, found, inputs, sparsity, rows=settings.rows, residency=residency)
     low, high = question.limits(settings.spread)
-    counts = meet_exactly(member.allocate(question, settings), question.sizes, sparsity, least=low, most=high)
-    return {name: Pattern(count / question.sizes[name], count=count) for name, count in counts.items()}
+    counts = meet_exactly(
+        member.allocate_sparsity(question, settings), question.sizes, sparsity, least=low, most=high
+    )
+    return {
+        name: SparsityPattern(count / question.sizes[name], count=count) for name, count in counts.items()
+    }
 
 
-def _ratios(
-    model: nn.Module, found: list[Block], inputs: Batch | None, recipe: Recipe, residency: Residency | None
+def _owl_ratios(
+    model: nn.Module,
+    found: list[LayerBlock],
+    inputs: Batch | None,
+    recipe: Recipe,
+    residency: Residency | None,
 ) -> dict[str, float]:
     """OWL's sparsity of every layer, from one pass through the dense model."""
     if not recipe.owl:
@@ -338,14 +349,14 @@ def _ratios(
         raise UsageError("OWL measures outlying scores, and there is no calibration data.")
     shares: dict[str, float] = {}
 
-    def measure(block: Block, statistics: Statistics) -> None:
+    def measure(block: LayerBlock, statistics: Statistics) -> None:
         scores = [
-            wanda.score(one.weight, statistics[one.name], recipe.settings)
+            Wanda(recipe.settings).score_weights(one.weight, statistics[one.name])
             for one in block.maps
             if one.name in statistics
         ]
-        shares[block.name] = allocation.outlier_share(scores, recipe.owl_threshold) if scores else 0.0
+        shares[block.name] = outlier_share(scores, recipe.owl_threshold) if scores else 0.0
 
-    walk(model, found, inputs, measure, residency=residency, gram=False)
-    ratios = allocation.owl(list(shares.values()), recipe.pattern.ratio, recipe.owl_spread)
+    walk_blocks(model, found, inputs, measure, residency=residency, gram=False)
+    ratios = spread_by_outliers(list(shares.values()), recipe.pattern.ratio, recipe.owl_spread)
     return dict(zip(shares, ratios, strict=True))

@@ -77,7 +77,7 @@ def pack(keep: Bool[np.ndarray, "features bits"]) -> PackedMask:
 AXES = ("rows", "columns")
 
 
-def features_of(keep: np.ndarray | PackedMask, axis: str) -> PackedMask:
+def orient_features(keep: np.ndarray | PackedMask, axis: str) -> PackedMask:
     """The features of a mask along one axis: output channels are rows, input channels are columns."""
     if axis not in AXES:
         raise UsageError(f"Unknown axis '{axis}'; accepted are 'rows' and 'columns'.")

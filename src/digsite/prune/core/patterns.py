@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.prune.core.kernels import engine
+from digsite.prune.core.kernels import pick_engine
 
 
 @dataclass(frozen=True)
-class Pattern:
+class SparsityPattern:
     """`ratio` of the weights go; with `m`, exactly n of every m consecutive inputs of a row do.
 
     `count`, from an allocation, is how many weights of the matrix go, to the weight: methods round each in its own way.
@@ -39,24 +39,24 @@ class Pattern:
             )
 
 
-def parse(sparsity: float | None = None, pattern: str | None = None) -> Pattern:
+def parse_pattern(sparsity: float | None = None, pattern: str | None = None) -> SparsityPattern:
     """A pattern from a ratio or from a text like '2:4' (the number pruned, the size of the group)."""
     if pattern:
         return _parse_groups(pattern)
     ratio = 0.5 if sparsity is None else sparsity
     if not 0 < ratio < 1:
         raise UsageError(f"The sparsity {ratio} is outside (0, 1).", hint="0.5 prunes half of the weights.")
-    return Pattern(ratio)
+    return SparsityPattern(ratio)
 
 
-def _parse_groups(text: str) -> Pattern:
+def _parse_groups(text: str) -> SparsityPattern:
     match = re.fullmatch(r"(\d+):(\d+)", text.strip())
     if match is None or not 0 < int(match[1]) < int(match[2]):
         raise UsageError(
             f"'{text}' is not a pattern.", hint="Write n:m with 0 < n < m, for example 2:4 or 4:8."
         )
     n, m = int(match[1]), int(match[2])
-    return Pattern(n / m, n, m)
+    return SparsityPattern(n / m, n, m)
 
 
 def prune_rows(
@@ -91,7 +91,7 @@ def _kth_of_rows(
         threshold = scores.kthvalue(k, dim=1, keepdim=True).values
         return threshold, (scores <= threshold).sum(1) > k
     values = scores.detach().contiguous().numpy()
-    limits, tied = engine("auto", values.size).row_limits(values, k)
+    limits, tied = pick_engine("auto", values.size).find_row_limits(values, k)
     return torch.from_numpy(limits), torch.from_numpy(tied)
 
 
@@ -107,7 +107,7 @@ def prune_together(scores: Float[Tensor, "out in"], ratio: float) -> Bool[Tensor
     return scores <= values.kthvalue(place + 1).values
 
 
-def prune_groups(scores: Float[Tensor, "out in"], pattern: Pattern) -> Bool[Tensor, "out in"]:
+def prune_groups(scores: Float[Tensor, "out in"], pattern: SparsityPattern) -> Bool[Tensor, "out in"]:
     """True where a weight goes: the n lowest of every m consecutive inputs. Ties follow `torch.topk`."""
     rows, columns = scores.shape
     groups = scores.float().reshape(rows, columns // pattern.m, pattern.m)
@@ -115,7 +115,7 @@ def prune_groups(scores: Float[Tensor, "out in"], pattern: Pattern) -> Bool[Tens
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, lowest, True).reshape(rows, columns)
 
 
-def violations(keep: Bool[Tensor, "out in"], pattern: Pattern) -> int:
+def count_violations(keep: Bool[Tensor, "out in"], pattern: SparsityPattern) -> int:
     """How many groups keep more than m - n weights: what stands between a mask and 2:4 hardware."""
     assert pattern.structured, "only an n:m pattern can be violated"
     kept = keep.reshape(keep.shape[0], -1, pattern.m).sum(-1)

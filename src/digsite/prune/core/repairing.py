@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from digsite.base import families
 from digsite.base.errors import UsageError
-from digsite.prune.core.layers import Block, linear_map
+from digsite.prune.core.layers import LayerBlock, linear_map
 from digsite.prune.core.matrix import output_error
-from digsite.prune.core.patterns import Pattern
-from digsite.prune.core.repair import FAMILY, RepairSettings, Subject, repairs_at
+from digsite.prune.core.patterns import SparsityPattern
+from digsite.prune.core.repair import FAMILY, PrunedSubject, RepairSettings, repairs_at
 from digsite.prune.core.two_streams import Passage, walk_both
-from digsite.prune.core.walk import Batch, Residency, Statistics, walk
+from digsite.prune.core.walk import Batch, Residency, Statistics, walk_blocks
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Chosen:
     """What pruning one map decided: its mask, and the pattern that the mask obeys."""
 
     keep: Bool[Tensor, "out in"]
-    pattern: Pattern
+    pattern: SparsityPattern
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Repaired:
     relative_error: float | None
 
 
-PruneBlock = Callable[[Block, Statistics], dict[str, Chosen]]
+PruneBlock = Callable[[LayerBlock, Statistics], dict[str, Chosen]]
 
 
 def prune_and_repair(
     model: nn.Module,
-    blocks: list[Block],
+    blocks: list[LayerBlock],
     inputs: Batch,
     repairs: Sequence[str],
     settings: RepairSettings,
@@ -51,7 +51,7 @@ def prune_and_repair(
     costs: dict[str, float] | None = None,
     gram: bool = True,
     sample: int = 0,
-    known: Callable[[Block], bool] = lambda block: False,
+    known: Callable[[LayerBlock], bool] = lambda block: False,
     missed: list[str] | None = None,
 ) -> dict[str, Repaired]:
     """Call `prune_block` for every block as `walk` does, and the named repairs of blocks and of the model after it.
@@ -66,28 +66,30 @@ def prune_and_repair(
     dense = copy.deepcopy(model) if at_model else None
     chosen: dict[str, tuple[Chosen, float | None]] = {}
 
-    def visit(block: Block, statistics: Statistics, passage: Passage | None = None) -> None:
+    def visit(block: LayerBlock, statistics: Statistics, passage: Passage | None = None) -> None:
         chosen.update(_prune_one_block(block, statistics, passage, at_blocks, settings, prune_block, spent))
 
-    with charged(spent, "forward passes", minus=("mask", *at_blocks)):
+    with charge_seconds(spent, "forward passes", minus=("mask", *at_blocks)):
         if at_blocks:
             assert isinstance(inputs, Tensor)  # checked above
             both: dict[str, Any] = {"gram": gram or sample > 0, "precision": settings.precision}
             walk_both(model, blocks, inputs, lambda p, s: visit(p.block, s, p), residency=residency, **both)
         else:
             walks: dict[str, Any] = {"gram": gram, "sample": sample, "known": known, "missed": missed}
-            walk(model, blocks, inputs, visit, residency=residency, **walks)
+            walk_blocks(model, blocks, inputs, visit, residency=residency, **walks)
     keeps = {name: one.keep for name, (one, _) in chosen.items()}
     maps = {one.name: one for block in blocks for one in block.maps}
     for name in at_model:
-        subjects = [Subject(maps[n], keep, chosen[n][0].pattern) for n, keep in keeps.items()]
-        with charged(spent, name):
-            keeps = families.scan_member(FAMILY, name).repair_model(model, dense, inputs, subjects, settings)
+        subjects = [PrunedSubject(maps[n], keep, chosen[n][0].pattern) for n, keep in keeps.items()]
+        with charge_seconds(spent, name):
+            keeps = families.scan_member(FAMILY, name)().repair_model(
+                model, dense, inputs, subjects, settings
+            )
     return {name: Repaired(keeps[name], None if at_model else error) for name, (_, error) in chosen.items()}
 
 
 def _check_repairs(
-    blocks: Sequence[Block],
+    blocks: Sequence[LayerBlock],
     inputs: Batch,
     at_blocks: Sequence[str],
     at_model: Sequence[str],
@@ -106,7 +108,7 @@ def _check_repairs(
         )
 
 
-def _not_called(blocks: Sequence[Block], inputs: Batch) -> str:
+def _not_called(blocks: Sequence[LayerBlock], inputs: Batch) -> str:
     """Why the dense network cannot be carried beside this one; nothing where it can."""
     if not isinstance(inputs, Tensor):
         return "this model takes several inputs by name"
@@ -115,7 +117,7 @@ def _not_called(blocks: Sequence[Block], inputs: Batch) -> str:
 
 
 def _prune_one_block(
-    block: Block,
+    block: LayerBlock,
     statistics: Statistics,
     passage: Passage | None,
     repairs: Sequence[str],
@@ -125,11 +127,11 @@ def _prune_one_block(
 ) -> dict[str, tuple[Chosen, float | None]]:
     """Prune the block, repair it, and measure what every map now does to its inputs."""
     before = {one.name: one.weight.clone() for one in block.maps} if repairs else {}
-    with charged(spent, "mask"):
+    with charge_seconds(spent, "mask"):
         made = prune_block(block, statistics)
     for name in repairs if passage is not None else []:
-        with charged(spent, name):
-            member = families.scan_member(FAMILY, name)
+        with charge_seconds(spent, name):
+            member = families.scan_member(FAMILY, name)()
             member.repair_block(passage, before, {n: c.keep for n, c in made.items()}, settings)
     return {
         one.name: (
@@ -142,7 +144,7 @@ def _prune_one_block(
 
 
 @contextmanager
-def charged(spent: dict[str, float], name: str, minus: Sequence[str] = ()) -> Iterator[None]:
+def charge_seconds(spent: dict[str, float], name: str, minus: Sequence[str] = ()) -> Iterator[None]:
     """Add the CPU-seconds spent inside to `spent[name]`, less what was charged to `minus` meanwhile."""
     start, others = time.process_time(), sum(spent.get(m, 0.0) for m in minus)
     try:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.prune.core.inputs import InputStatistics
-from digsite.prune.core.layers import Block, blocks, component, decoder_stack
-from digsite.prune.core.least_squares import solve_on_support
-from digsite.prune.core.walk import Statistics, walk
+from digsite.prune.core.layers import LayerBlock, component_of, decoder_stack, list_blocks
+from digsite.prune.core.repair.maps import solve_on_support
+from digsite.prune.core.walk import Statistics, walk_blocks
 
 NEEDED = (
     "self_attn.q_proj",
@@ -89,14 +89,14 @@ def shrink_model(model: nn.Module, tokens: Int[Tensor, "rows tokens"], plan: Sma
     """
     shape = geometry_of(model)
     n_groups, n_neurons = _how_many(shape, plan)
-    kept: dict[str, Any] = {"layers": list(range(len(blocks(model)))), "groups": {}, "neurons": {}}
+    kept: dict[str, Any] = {"layers": list(range(len(list_blocks(model)))), "groups": {}, "neurons": {}}
     if plan.layers:
         kept["layers"] = _drop_layers(model, tokens, plan)
     draw = torch.Generator().manual_seed(plan.seed)
 
-    def visit(block: Block, statistics: Statistics) -> None:
-        maps = {component(one.name): one.module for one in block.maps}
-        reads = {component(one.name): statistics[one.name] for one in block.maps}
+    def visit(block: LayerBlock, statistics: Statistics) -> None:
+        maps = {component_of(one.name): one.module for one in block.maps}
+        reads = {component_of(one.name): statistics[one.name] for one in block.maps}
         width = shape.per_group * shape.d_head
         for reader, size, count, name in (
             ("self_attn.o_proj", width, n_groups, "groups"),
@@ -109,7 +109,7 @@ def shrink_model(model: nn.Module, tokens: Int[Tensor, "rows tokens"], plan: Sma
         _tell_attention(block.module, n_groups * shape.per_group, n_groups)
 
     if n_groups < shape.n_kv_heads or n_neurons < shape.d_mlp:
-        walk(model, blocks(model), tokens, visit)
+        walk_blocks(model, list_blocks(model), tokens, visit)
         _tell_config(model, shape, n_groups, n_neurons)
     return kept
 
@@ -150,7 +150,7 @@ def refit_reader(module: Any, inputs: InputStatistics, places: Int[Tensor, "inpu
         keep = torch.zeros_like(weight, dtype=torch.bool)
         keep[:, places] = True
         weight = solve_on_support(inputs.gram, weight @ inputs.gram, keep, weight, ridge=plan.ridge, steps=60)
-    _resize(module, weight[:, places].to(module.weight.dtype), None)
+    _resize_map(module, weight[:, places].to(module.weight.dtype), None)
 
 
 def _cut_writers(
@@ -169,10 +169,10 @@ def _cut_writers(
 
 
 def _cut_rows(module: Any, rows: Int[Tensor, "rows"]) -> None:
-    _resize(module, module.weight[rows], None if module.bias is None else module.bias[rows])
+    _resize_map(module, module.weight[rows], None if module.bias is None else module.bias[rows])
 
 
-def _resize(module: Any, weight: Float[Tensor, "out in"], bias: Tensor | None) -> None:
+def _resize_map(module: Any, weight: Float[Tensor, "out in"], bias: Tensor | None) -> None:
     module.weight = nn.Parameter(weight.clone(), requires_grad=module.weight.requires_grad)
     if bias is not None:
         module.bias = nn.Parameter(bias.clone(), requires_grad=module.bias.requires_grad)
@@ -222,7 +222,7 @@ def _drop_layers(model: nn.Module, tokens: Tensor, plan: Smaller) -> list[int]:
         raise UsageError(f"{plan.layers} layers cannot be removed from a model of {len(layers)}.")
     changes = torch.rand(len(layers), generator=torch.Generator().manual_seed(plan.seed))
     if plan.choice != "random":
-        changes = torch.tensor(_changes(model, layers, tokens))
+        changes = torch.tensor(_measure_turns(model, layers, tokens))
     kept = changes.topk(len(layers) - plan.layers).indices.sort().values.tolist()
     parent = model.get_submodule(path.rpartition(".")[0]) if "." in path else model
     setattr(parent, path.rpartition(".")[2], nn.ModuleList(layers[i] for i in kept))
@@ -239,7 +239,7 @@ def _drop_layers(model: nn.Module, tokens: Tensor, plan: Smaller) -> list[int]:
     return kept
 
 
-def _changes(model: nn.Module, layers: nn.ModuleList, tokens: Tensor) -> list[float]:
+def _measure_turns(model: nn.Module, layers: nn.ModuleList, tokens: Tensor) -> list[float]:
     """How far every block turns the residual stream, the mean over tokens."""
     turned: list[float] = []
 

@@ -15,16 +15,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.prune.core.layers import Block, LinearMap
+from digsite.prune.core.layers import LayerBlock, LinearMap
 from digsite.prune.core.walk import (
     InMemory,
     Residency,
     Statistics,
-    _collect,
-    _Done,
-    _join,
+    _BlocksDone,
+    _collect_statistics,
+    _join_outputs,
     _plain_kernels,
-    _redirected,
+    _redirect_blocks,
     run_batch,
 )
 
@@ -39,7 +39,7 @@ class Passage:
     piece is one sequence, or the whole batch where the block is a single map of a plain network.
     """
 
-    block: Block
+    block: LayerBlock
     forward: Callable[..., Any]
     call: Call
     n: int
@@ -84,7 +84,7 @@ Visit = Callable[[Passage, Statistics], None]
 @torch.no_grad()
 def walk_both(
     model: nn.Module,
-    blocks: list[Block],
+    blocks: list[LayerBlock],
     inputs: Tensor,
     visit: Visit,
     *,
@@ -102,7 +102,7 @@ def walk_both(
         doubled = torch.cat([doubled, inputs[:1]])  # see `walk`: rotary tables could be mistaken for a batch
     todo, store = {block.name for block in blocks}, residency or InMemory()
 
-    def step(block: Block, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    def step(block: LayerBlock, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         if block.name not in todo:
             return forward(*args, **kwargs)
         todo.discard(block.name)
@@ -110,19 +110,19 @@ def walk_both(
         passage = Passage(block, in_precision(forward, precision), (args, kwargs), n, len(doubled))
         dense = _run_dense(passage)
         student = [passage.arguments(rows) for rows in passage.pieces]
-        visit(passage, _collect(block, passage.forward, student, gram=gram) if block.maps else {})
+        visit(passage, _collect_statistics(block, passage.forward, student, gram=gram) if block.maps else {})
         results = [passage.forward(*a, **k) for a, k in student] + dense
         store.release(block)
         if not todo:
-            raise _Done
-        return _join(results)
+            raise _BlocksDone
+        return _join_outputs(results)
 
     was_training = model.training
     model.eval()
-    with _redirected(blocks, step), _plain_kernels(model):
+    with _redirect_blocks(blocks, step), _plain_kernels(model):
         try:
             run_batch(model, doubled)
-        except _Done:
+        except _BlocksDone:
             pass
         finally:
             model.train(was_training)

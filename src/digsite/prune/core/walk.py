@@ -14,48 +14,47 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.prune.core.inputs import InputStatistics, collect
-from digsite.prune.core.layers import Block, LinearMap, linear_map
-from digsite.prune.core.weight_calls import WeightCalls
+from digsite.prune.core.inputs import InputStatistics, WeightCalls, collect_inputs
+from digsite.prune.core.layers import LayerBlock, LinearMap, linear_map
 
 Statistics = dict[str, InputStatistics]
-Visit = Callable[[Block, Statistics], None]
+Visit = Callable[[LayerBlock, Statistics], None]
 Batch = Tensor | Mapping[str, Any]
 
 
 class Residency(Protocol):
     """Where a block's weights are while it is not running."""
 
-    def load(self, block: Block) -> None: ...
-    def release(self, block: Block) -> None: ...
+    def load(self, block: LayerBlock) -> None: ...
+    def release(self, block: LayerBlock) -> None: ...
 
 
 class InMemory:
     """Everything is there all the time."""
 
-    def load(self, block: Block) -> None: ...
-    def release(self, block: Block) -> None: ...
+    def load(self, block: LayerBlock) -> None: ...
+    def release(self, block: LayerBlock) -> None: ...
 
 
-class _Done(Exception):
+class _BlocksDone(Exception):
     """The last block has run: what follows (final norm, vocabulary) is not needed."""
 
 
-class _Seen(Exception):
+class _InputsSeen(Exception):
     """The last map of a block has its inputs: what it would make of them is not needed."""
 
 
 @torch.no_grad()
-def walk(
+def walk_blocks(
     model: nn.Module,
-    blocks: list[Block],
+    blocks: list[LayerBlock],
     inputs: Batch,
     visit: Visit,
     *,
     residency: Residency | None = None,
     gram: bool = True,
     sample: int = 0,
-    known: Callable[[Block], bool] = lambda block: False,
+    known: Callable[[LayerBlock], bool] = lambda block: False,
     missed: list[str] | None = None,
 ) -> None:
     """Call `visit(block, statistics)` for every block, on inputs that earlier changes have already passed through.
@@ -64,41 +63,50 @@ def walk(
     gets no statistics. `gram` collects X^T X of every map, `sample` keeps about that many of its inputs. Blocks that
     this forward pass never reaches are an error, or go into `missed` where it is given.
     """
-    n_sequences, inputs = _unmistakable(inputs)
+    n_sequences, inputs = _make_unmistakable(inputs)
     todo = {block.name for block in blocks}
     store = residency or InMemory()
     in_order = not _batch_first(model)
 
-    def step(block: Block, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    def step(block: LayerBlock, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         if block.name not in todo:  # a block used twice in one forward is changed at its first use
             return forward(*args, **kwargs)
         todo.discard(block.name)
         store.load(block)
         one_piece = block.whole or in_order
-        slices = [(args, kwargs)] if one_piece else list(_sequences(n_rows_of(inputs), args, kwargs))
+        slices = [(args, kwargs)] if one_piece else list(_cut_sequences(n_rows_of(inputs), args, kwargs))
         measured = slices[: len(slices) if one_piece else n_sequences]
-        wanted = bool(block.maps) and not known(block)
-        visit(block, _collect(block, forward, measured, gram, -(-sample // n_sequences)) if wanted else {})
+        found: Statistics = {}
+        if block.maps and not known(block):
+            found = _collect_statistics(block, forward, measured, gram, -(-sample // n_sequences))
+        visit(block, found)
         if not todo:
             store.release(block)
-            raise _Done
-        result = _join([forward(*a, **k) for a, k in slices])
+            raise _BlocksDone
+        result = _join_outputs([forward(*a, **k) for a, k in slices])
         store.release(block)
         return result
 
-    was_training = model.training
-    model.eval()
-    with _redirected(blocks, step), _plain_kernels(model):
-        try:
-            run_batch(model, inputs)
-        except _Done:
-            pass
-        finally:
-            model.train(was_training)
+    _run_until_done(model, blocks, inputs, step)
     _note_missed(blocks, todo, missed)
 
 
-def _note_missed(blocks: list[Block], todo: set[str], missed: list[str] | None) -> None:
+def _run_until_done(
+    model: nn.Module, blocks: list[LayerBlock], inputs: Batch, step: Callable[..., Any]
+) -> None:
+    """One forward pass in which `step` stands in for every block; it ends with the last block, before the vocabulary."""
+    was_training = model.training
+    model.eval()
+    with _redirect_blocks(blocks, step), _plain_kernels(model):
+        try:
+            run_batch(model, inputs)
+        except _BlocksDone:
+            pass
+        finally:
+            model.train(was_training)
+
+
+def _note_missed(blocks: list[LayerBlock], todo: set[str], missed: list[str] | None) -> None:
     if missed is not None:
         missed += [block.name for block in blocks if block.name in todo]
     elif todo:
@@ -114,7 +122,7 @@ def n_rows_of(inputs: Batch) -> int:
     return next(len(value) for value in inputs.values() if isinstance(value, Tensor) and value.ndim)
 
 
-def _unmistakable(inputs: Batch) -> tuple[int, Batch]:
+def _make_unmistakable(inputs: Batch) -> tuple[int, Batch]:
     """Rotary tables (tokens, size) could not be told from a batch of as many: one more row, which is not measured."""
     n = n_rows_of(inputs)
     if isinstance(inputs, Tensor):
@@ -162,13 +170,15 @@ def _plain_kernels(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _redirected(blocks: list[Block], step: Callable[..., Any]) -> Iterator[None]:
+def _redirect_blocks(blocks: list[LayerBlock], step: Callable[..., Any]) -> Iterator[None]:
     own = {id(block.module): block.module.__dict__.get("forward") for block in blocks}
     try:
         for block in blocks:
             original = block.module.forward
 
-            def forward(*args: Any, _block: Block = block, _original: Any = original, **kwargs: Any) -> Any:
+            def forward(
+                *args: Any, _block: LayerBlock = block, _original: Any = original, **kwargs: Any
+            ) -> Any:
                 return step(_block, _original, args, kwargs)
 
             block.module.forward = forward
@@ -180,8 +190,8 @@ def _redirected(blocks: list[Block], step: Callable[..., Any]) -> Iterator[None]
                 block.module.forward = before
 
 
-def _collect(
-    block: Block, forward: Callable[..., Any], slices: list[tuple], gram: bool, per_batch: int = 0
+def _collect_statistics(
+    block: LayerBlock, forward: Callable[..., Any], slices: list[tuple], gram: bool, per_batch: int = 0
 ) -> Statistics:
     """Run the block on every slice; maps that read the very same tensor (q, k and v) share their statistics.
 
@@ -191,8 +201,8 @@ def _collect(
     if block.whole and block.maps[0].parameter == "weight":
         inputs = slices[0][0][0] if slices[0][0] else next(iter(slices[0][1].values()))
         inputs = inputs.flatten(0, -3) if inputs.ndim > 3 else inputs
-        return {block.name: collect(inputs, gram=gram, name=f"'{block.name}'", per_batch=per_batch)}
-    ledger = _Ledger(gram, per_batch)
+        return {block.name: collect_inputs(inputs, gram=gram, name=f"'{block.name}'", per_batch=per_batch)}
+    ledger = _InputLedger(gram, per_batch)
     called = [one for one in block.maps if linear_map(one.name, one.module) is not None]
     handles = [one.module.register_forward_pre_hook(ledger.hook(one)) for one in called]
     handles += [one.module.register_forward_hook(ledger.leave) for one in called]
@@ -213,11 +223,11 @@ def _collect(
 
 
 def _until_seen(forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> None:
-    with suppress(_Seen):
+    with suppress(_InputsSeen):
         forward(*args, **kwargs)
 
 
-class _Ledger:
+class _InputLedger:
     """What the maps of one block have read so far; `owner` names the map whose statistics a map shares."""
 
     def __init__(self, gram: bool, per_batch: int) -> None:
@@ -236,7 +246,7 @@ class _Ledger:
             self.order.append(one.name)
             self.take(one, args[0])
             if one.name == self.last:
-                raise _Seen
+                raise _InputsSeen
             self.inside = one
 
         return enter
@@ -263,7 +273,7 @@ class _Ledger:
             self.last = self.order[-1]
 
 
-def _sequences(n: int, args: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[tuple, dict[str, Any]]]:
+def _cut_sequences(n: int, args: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[tuple, dict[str, Any]]]:
     """The arguments of one sequence at a time: tensors whose first axis is the batch are cut, all others kept."""
 
     def cut(value: Any, i: int) -> Any:
@@ -277,7 +287,7 @@ def _sequences(n: int, args: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[tu
         yield cut(args, i), cut(kwargs, i)
 
 
-def _join(results: list[Any]) -> Any:
+def _join_outputs(results: list[Any]) -> Any:
     """The outputs of all sequences, in the structure of one."""
     first = results[0]
     if len(results) == 1:
@@ -285,5 +295,5 @@ def _join(results: list[Any]) -> Any:
     if isinstance(first, Tensor):
         return torch.cat(results)
     if isinstance(first, tuple | list):
-        return type(first)(_join(list(parts)) for parts in zip(*results, strict=True))
+        return type(first)(_join_outputs(list(parts)) for parts in zip(*results, strict=True))
     return first

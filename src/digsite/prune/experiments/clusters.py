@@ -11,34 +11,42 @@ from sklearn.metrics import adjusted_rand_score
 from digsite.base import families
 from digsite.base.intervals import seed_interval
 from digsite.prune.config import ClustersConfig
-from digsite.prune.core.neighborhood import Neighborhood, around, cluster_all, separations
-from digsite.prune.core.packed import PackedMask, features_of, pack
+from digsite.prune.core.clusters import Neighborhood, cluster_all, find_neighborhood, measure_separations
+from digsite.prune.core.packed import PackedMask, orient_features, pack
 from digsite.prune.experiments import masks
-from digsite.prune.experiments.stability import claim_stability
-from digsite.prune.experiments.tables import test_table
+from digsite.prune.experiments.masks import claim_stability, test_table
 from digsite.prune.figures import masks as figures
 from digsite.prune.judge import published
-from digsite.prune.judge.densities import Densities, densities
-from digsite.prune.judge.nulls import Observed
-from digsite.prune.judge.sharpen import sharpened
-from digsite.prune.judge.significance import NULLS, Test, judge, null_test
-from digsite.prune.judge.verdict import Judged, claim_share, claim_tests, judge_all, sentence
-from digsite.prune.subjects.source import MaskedMap
+from digsite.prune.judge.attribution import Densities, measure_densities
+from digsite.prune.judge.nulls import ObservedMask
+from digsite.prune.judge.verdict import (
+    NULLS,
+    JudgedTest,
+    NullTest,
+    claim_share,
+    claim_tests,
+    judge_all,
+    judge_statistic,
+    null_test,
+    say_mask,
+    sharpen_tests,
+)
+from digsite.prune.subjects.language import MaskedMap
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 
-def clusters(config: ClustersConfig, run: "Run") -> None:
+def study_clusters(config: ClustersConfig, run: "Run") -> None:
     name, keep, origin = masks.one_mask(config, run)
     masks.store_mask(run, name, keep, config)
-    centers = _centers(config, run, keep)
+    centers = _draw_centers(config, run, keep)
     observed = _seen_again(config, run, keep, centers)
     drawn = _null_separations(config, run, keep, origin, centers)
-    judged, ratios = _judge(config, run, keep, origin, observed, drawn)
-    cells = _cells(config, run, keep, centers)
-    _summarize(config, run, cells, observed, drawn)
-    _claim(config, run, keep, observed, drawn, ratios, cells)
+    judged, ratios = _judge_clusters(config, run, keep, origin, observed, drawn)
+    cells = _cluster_all(config, run, keep, centers)
+    _summarize_clusters(config, run, cells, observed, drawn)
+    _claim_clusters(config, run, keep, observed, drawn, ratios, cells)
     claim_tests(run, judged)
     claim_share(
         run,
@@ -57,16 +65,16 @@ def clusters(config: ClustersConfig, run: "Run") -> None:
     run.headline(
         ["separation_excess/*", f"top_singular/{config.axis}/margins", "tests/found"], hero="separation"
     )
-    run.verdict(sentence(name, judged, ratios), on=["separation_ratio/*", "density/*"])
+    run.verdict(say_mask(name, judged, ratios), on=["separation_ratio/*", "density/*"])
 
 
-def _centers(config: ClustersConfig, run: "Run", keep: np.ndarray) -> list[int]:
+def _draw_centers(config: ClustersConfig, run: "Run", keep: np.ndarray) -> list[int]:
     n_features = keep.shape[1] if config.axis == "columns" else keep.shape[0]
     return [int(run.rng("reference", seed).integers(n_features)) for seed in range(config.seeds)]
 
 
-def _ratios(config: ClustersConfig, features: PackedMask, centers: list[int]) -> np.ndarray:
-    return separations(
+def _measure_ratios(config: ClustersConfig, features: PackedMask, centers: list[int]) -> np.ndarray:
+    return measure_separations(
         features,
         centers,
         config.n_similar,
@@ -82,7 +90,7 @@ def _seen_again(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: l
 
     def compute(draw: int) -> Callable[[], dict]:
         mask = keep if draw == 0 else masks.one_mask(config, run, draw)[1]
-        return lambda: {"ratios": _ratios(config, features_of(mask, config.axis), centers)}
+        return lambda: {"ratios": _measure_ratios(config, orient_features(mask, config.axis), centers)}
 
     draws = range(1 if config.masks else config.resamples)
     return np.stack([run.once(f"ratios-{draw}", compute(draw))["ratios"] for draw in draws])
@@ -94,8 +102,8 @@ def _null_separations(
     """Mean ratio over the same centers in every null mask: (draws, ks) per null."""
     members = families.scan_family(NULLS)
     wanted = ["coin_flips", "margins"] + (["reprune"] if config.nulls.reprune and origin else [])
-    features = features_of(keep, config.axis)
-    along = Observed(
+    features = orient_features(keep, config.axis)
+    along = ObservedMask(
         features, trades=config.nulls.trades
     )  # no draw has to be turned: its rows are the features
 
@@ -103,16 +111,18 @@ def _null_separations(
         seed = run.derive("null", sorted(members).index(null))
         if null == "reprune":
             assert origin is not None
-            whole = members[null].draws(masks.observed(origin, config.nulls.trades), config.nulls.draws, seed)
-            return (features_of(draw, config.axis) for draw in whole)
-        return members[null].draws(along, config.nulls.draws, seed)
+            whole = members[null]().draw_masks(
+                masks.as_observed(origin, config.nulls.trades), config.nulls.draws, seed
+            )
+            return (orient_features(draw, config.axis) for draw in whole)
+        return members[null]().draw_masks(along, config.nulls.draws, seed)
 
     def compute(null: str) -> Callable[[], dict]:
         def inner() -> dict:
             run.stage(f"null {null}", config.nulls.draws)
             rows = []
             for i, draw in enumerate(drawn(null)):
-                rows.append(np.nanmean(_ratios(config, draw, centers), axis=0))
+                rows.append(np.nanmean(_measure_ratios(config, draw, centers), axis=0))
                 run.let_signals_in(i + 1)
             return {"means": np.stack(rows)}
 
@@ -121,25 +131,27 @@ def _null_separations(
     return {null: run.once(f"null-{null}", compute(null))["means"] for null in wanted}
 
 
-def _judge(
+def _judge_clusters(
     config: ClustersConfig,
     run: "Run",
     keep: np.ndarray,
     origin: MaskedMap | None,
     observed: np.ndarray,
     drawn: dict[str, np.ndarray],
-) -> tuple[list[Judged], list[Judged]]:
+) -> tuple[list[JudgedTest], list[JudgedTest]]:
     """Global tests on both axes and the ratios, with one false discovery rate over all of them."""
     source = (
-        masks.observed(origin, config.nulls.trades)
+        masks.as_observed(origin, config.nulls.trades)
         if origin
-        else Observed(pack(keep), trades=config.nulls.trades)
+        else ObservedMask(pack(keep), trades=config.nulls.trades)
     )
     tests = _global_tests(config, run, keep, source, list(drawn))
     seen = np.nanmean(observed[0], axis=0)
     for place, k in enumerate(config.k_values):
         for null, means in drawn.items():
-            tests.append(judge(f"separation/k={k}", null, config.axis, seen[place], means[:, place], "upper"))
+            tests.append(
+                judge_statistic(f"separation/k={k}", null, config.axis, seen[place], means[:, place], "upper")
+            )
     judged = judge_all(tests)
     run.table("tests", test_table(judged))
     run.view("tests", kind="table", source="tables/tests.csv")
@@ -151,16 +163,16 @@ def _judge(
 
 
 def _global_tests(
-    config: ClustersConfig, run: "Run", keep: np.ndarray, source: Observed, nulls: list[str]
-) -> list[Test]:
+    config: ClustersConfig, run: "Run", keep: np.ndarray, source: ObservedMask, nulls: list[str]
+) -> list[NullTest]:
     """Every statistic of both axes against every null, with more draws where these settle nothing."""
 
-    def trial(null: str, axis: str, draws: int) -> list[Test]:
+    def trial(null: str, axis: str, draws: int) -> list[NullTest]:
         run.stage(f"tests on {axis} against {draws} draws of {null}")
         seed = run.derive(f"test-{null}-{axis}")
         return null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
 
-    def again(wanted: list[int], draws: int) -> list[Test]:
+    def again(wanted: list[int], draws: int) -> list[NullTest]:
         of = [(tests[i].null, tests[i].axis) for i in wanted]
         made = {one: {test.statistic: test for test in trial(*one, draws)} for one in dict.fromkeys(of)}
         return [made[one][tests[i].statistic] for one, i in zip(of, wanted, strict=True)]
@@ -168,12 +180,12 @@ def _global_tests(
     tests = [
         t for null in nulls for axis in ("rows", "columns") for t in trial(null, axis, config.nulls.draws)
     ]
-    return sharpened(tests, again, config.nulls.most_draws)
+    return sharpen_tests(tests, again, config.nulls.most_draws)
 
 
-def _cells(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[int]) -> pd.DataFrame:
+def _cluster_all(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[int]) -> pd.DataFrame:
     """One line per (seed, k), with its pictures."""
-    features, rows = features_of(keep, config.axis), []
+    features, rows = orient_features(keep, config.axis), []
     run.stage("clusters", len(centers))
     for seed, center in enumerate(centers):
         rows += run.once(f"cells-{seed}", lambda s=seed, c=center: _cells_of(config, run, features, s, c))
@@ -185,12 +197,12 @@ def _cells(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[i
 
 
 def _cells_of(config: ClustersConfig, run: "Run", features: PackedMask, seed: int, center: int) -> list[dict]:
-    ball = around(features, center, config.n_similar)
+    ball = find_neighborhood(features, center, config.n_similar)
     bits, rows = features.take(ball.members).unpack(), []
-    place = embedding(ball, run.derive("t-sne", seed)) if config.pictures else None
+    place = embed_neighborhood(ball, run.derive("t-sne", seed)) if config.pictures else None
     found = cluster_all(ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed)
     for k, one in found.items():
-        rows.append(_row(seed, center, k, one, bits))
+        rows.append(_cluster_row(seed, center, k, one, bits))
         if place is not None:
             run.figure(
                 f"seed{seed}_k{k}",
@@ -200,7 +212,7 @@ def _cells_of(config: ClustersConfig, run: "Run", features: PackedMask, seed: in
     return rows
 
 
-def _row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # pyright: ignore[reportMissingParameterType]
+def _cluster_row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # pyright: ignore[reportMissingParameterType]
     metrics = found.metrics
     again = found.starts if found.starts is not None else []
     agreement = [adjusted_rand_score(found.labels, other) for other in again]
@@ -216,11 +228,11 @@ def _row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # py
         "ari over starts": float(np.mean(agreement)) if agreement else float("nan"),
         "sizes": " ".join(map(str, sorted(metrics.sizes, reverse=True))),
         "inertia": found.inertia,
-        "ratio as published": published.separation(bits, found.labels, seed).ratio,
+        "ratio as published": published.measure_as_published(bits, found.labels, seed).ratio,
     }
 
 
-def embedding(ball: Neighborhood, seed: int) -> np.ndarray:
+def embed_neighborhood(ball: Neighborhood, seed: int) -> np.ndarray:
     n = len(ball.members)
     t_sne = TSNE(
         metric="precomputed",
@@ -232,7 +244,7 @@ def embedding(ball: Neighborhood, seed: int) -> np.ndarray:
     return t_sne.fit_transform(ball.distances.astype(np.float32))
 
 
-def _summarize(
+def _summarize_clusters(
     config: ClustersConfig,
     run: "Run",
     cells: pd.DataFrame,
@@ -282,13 +294,13 @@ def claim_densities(run: "Run", keep: np.ndarray, seen: Densities) -> None:
     )
 
 
-def _claim(
+def _claim_clusters(
     config: ClustersConfig,
     run: "Run",
     keep: np.ndarray,
     observed: np.ndarray,
     drawn: dict[str, np.ndarray],
-    ratios: list[Judged],
+    ratios: list[JudgedTest],
     cells: pd.DataFrame,
 ) -> None:
     for place, k in enumerate(config.k_values):
@@ -299,7 +311,7 @@ def _claim(
         published_mean = cells.loc[cells["k"] == k, "ratio as published"].mean()
         title, note = f"The published ratio, k={k}", "singletons count as perfect clusters: not evidence"
         run.claim(f"ratio_as_published/k={k}", published_mean, kind="ratio", title=title, note=note)
-    seen: Densities = densities(keep)
+    seen: Densities = measure_densities(keep)
     claim_densities(run, keep, seen)
     run.figure(
         "densities",

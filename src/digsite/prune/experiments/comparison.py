@@ -1,5 +1,7 @@
-"""mask-comparison: do methods, calibration sets and sparsities choose the same weights, beyond what densities force?"""
+"""mask-comparison and mask-attribution: do masks agree beyond their densities, and what in a matrix explains its mask?"""
 
+from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -8,45 +10,49 @@ import pandas as pd
 
 from digsite.base.intervals import seed_interval
 from digsite.figures import heatmap
-from digsite.prune.config import ComparisonConfig
+from digsite.prune.config import AttributionConfig, ComparisonConfig
+from digsite.prune.core import layers
 from digsite.prune.core.matrix import method_named
 from digsite.prune.experiments import masks
-from digsite.prune.judge.comparison import decided_by_data, overlap, per_feature
+from digsite.prune.figures.masks import stacked_shares
+from digsite.prune.judge.attribution import attribute_mask
+from digsite.prune.judge.comparison import decided_by_data, keep_probability, measure_overlap, per_feature
+from digsite.prune.judge.verdict import NullTest, claim_share, judge_all, null_test, sharpen_tests
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 
-def comparison(config: ComparisonConfig, run: "Run") -> None:
+def study_comparison(config: ComparisonConfig, run: "Run") -> None:
     methods = [method_named(name) for name in config.methods]
-    drawn = {method: _draws(config, run, method) for method in methods}
+    drawn = {method: _draw_masks(config, run, method) for method in methods}
     everything = {method: draws[0] for method, draws in drawn.items()}
     for share in config.sparsities:
         other = config.model_copy(update={"sparsity": share})
         everything[f"{methods[0]} at {share:.0%}"] = run.once(
-            f"sparsity-{share}", lambda other=other: _fresh(other, run, methods[0])
+            f"sparsity-{share}", lambda other=other: _mask_at_sparsity(other, run, methods[0])
         )["keep"]
     _pair_table(config, run, everything)
     _across_draws(run, drawn)
-    _verdict(run, drawn, methods)
+    _conclude_comparison(run, drawn, methods)
 
 
-def _draws(config: ComparisonConfig, run: "Run", method: str) -> list[np.ndarray]:
+def _draw_masks(config: ComparisonConfig, run: "Run", method: str) -> list[np.ndarray]:
     wanted = [(config.layer, config.component)]
     return [
-        masks.masked(config, run, wanted, method=method, draw=d)[0].keep.numpy()
+        masks.make_masks(config, run, wanted, method=method, draw=d)[0].keep.numpy()
         for d in range(config.resamples)
     ]
 
 
-def _fresh(config: ComparisonConfig, run: "Run", method: str) -> dict:
-    from digsite.prune.subjects import source
+def _mask_at_sparsity(config: ComparisonConfig, run: "Run", method: str) -> dict:
+    from digsite.prune.subjects import language
 
-    subject = masks.language(config, run)
-    tokens = source.calibration_tokens(subject, config)
-    (one,) = source.masked_maps(
-        subject, source.recipe_of(config, method), tokens, [(config.layer, config.component)]
+    subject = masks.fresh_language(config, run)
+    tokens = language.calibration_tokens(subject, config)
+    (one,) = language.mask_maps(
+        subject, language.recipe_of(config, method), tokens, [(config.layer, config.component)]
     )
     return {"keep": one.keep.numpy()}
 
@@ -55,7 +61,7 @@ def _pair_table(config: ComparisonConfig, run: "Run", everything: dict[str, np.n
     names, rows = list(everything), []
     kappa = np.eye(len(names))
     for (i, a), (j, b) in combinations(enumerate(names), 2):
-        found = overlap(everything[a], everything[b])
+        found = measure_overlap(everything[a], everything[b])
         features = per_feature(everything[a], everything[b], config.axis)
         kappa[i, j] = kappa[j, i] = found.kappa
         rows.append(
@@ -86,7 +92,7 @@ FORCED = "agreement that densities force"
 def _across_draws(run: "Run", drawn: dict[str, list[np.ndarray]]) -> None:
     """Noise of the calibration, per method; between methods, the interval over draws."""
     for method, draws in drawn.items():
-        pairs, n = [overlap(a, b) for a, b in combinations(draws, 2)], len(draws)
+        pairs, n = [measure_overlap(a, b) for a, b in combinations(draws, 2)], len(draws)
         by_chance = float(np.mean([p.expected_jaccard for p in pairs]))
         title = f"Overlap of {method} masks from two calibration sets"
         jaccard = float(np.mean([p.jaccard for p in pairs]))
@@ -104,7 +110,7 @@ def _across_draws(run: "Run", drawn: dict[str, list[np.ndarray]]) -> None:
             name, kappa, n=n, null=0.0, null_is=FORCED, kind="correlation", better="higher", title=title
         )
     for a, b in combinations(drawn, 2):
-        pairs = [overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
+        pairs = [measure_overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
         over = seed_interval([p.jaccard for p in pairs], "median")
         by_chance = float(np.mean([p.expected_jaccard for p in pairs]))
         title = f"Overlap of {a} and {b}"
@@ -122,9 +128,9 @@ def _agree_by_chance(draws: list[np.ndarray]) -> float:
     return float(kept.prod() + (1 - kept).prod())
 
 
-def _verdict(run: "Run", drawn: dict[str, list[np.ndarray]], methods: list[str]) -> None:
+def _conclude_comparison(run: "Run", drawn: dict[str, list[np.ndarray]], methods: list[str]) -> None:
     def kappa(a: str, b: str) -> float:
-        pairs = [overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
+        pairs = [measure_overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
         return seed_interval([p.kappa for p in pairs], "correlation").value
 
     cross = {(a, b): kappa(a, b) for a, b in combinations(methods, 2)}
@@ -135,4 +141,114 @@ def _verdict(run: "Run", drawn: dict[str, list[np.ndarray]], methods: list[str])
     run.verdict(
         f"Beyond densities, {near[0]} and {near[1]} agree most (kappa {cite(ids[near], style='.2f')}) and {far[0]} and "
         f"{far[1]} least ({cite(ids[far], style='.2f')}). Two calibration sets of one method agree at kappa {noise}."
+    )
+
+
+# mask-attribution: which part of a mask is the output, the input, the weight's size, and what is left to explain?
+
+WORDS = {
+    "rows": "output",
+    "columns": "input",
+    "magnitude": "size of the weight",
+    "joint": "size and input together",
+    "residual": "unexplained rest",
+}
+SHARES = ("rows", "columns", "magnitude", "joint", "residual")
+
+
+def study_attribution(config: AttributionConfig, run: "Run") -> None:
+    rows, trials = [], []
+    for method in map(method_named, config.methods):
+        subject = layers.list_blocks(masks.fresh_language(config, run).model)
+        wanted = [
+            (config.layer, layers.component_of(one.name))
+            for one in subject[min(config.layer, len(subject) - 1)].maps
+        ]
+        draws = [
+            masks.make_masks(config, run, wanted, method=method, draw=d) for d in range(config.resamples)
+        ]
+        for place, one in enumerate(draws[0]):
+            run.stage(f"{method} {one.name}", len(wanted))
+            keep = one.keep.numpy()
+            again = [draw[place].keep.numpy() for draw in draws]
+            shares = vars(attribute_mask(keep, one.weight.numpy()))
+            shuffled = np.random.default_rng(run.derive("shuffle", place)).permuted(
+                one.weight.numpy(), axis=1
+            )
+            rows.append(
+                {
+                    "method": method,
+                    "component": layers.component_of(one.name),
+                    **shares,
+                    "magnitude, shuffled": attribute_mask(keep, shuffled).magnitude,
+                    "decided by data": decided_by_data(again),
+                    "undecided": _share_undecided(again),
+                }
+            )
+            source = masks.as_observed(one, config.nulls.trades)
+            seed = run.derive(f"top-{method}", place)
+            trials.append(partial(null_test, keep, statistics=["top_singular"], seed=seed, observed=source))
+            run.let_signals_in(place + 1)
+    _conclude_attribution(run, pd.DataFrame(rows), judge_all(_test_masks(config, trials)))
+
+
+def _test_masks(config: AttributionConfig, trials: list[partial[list[NullTest]]]) -> list[NullTest]:
+    def at(wanted: Sequence[int], draws: int) -> list[NullTest]:
+        return [trials[i](draws=draws)[0] for i in wanted]
+
+    return sharpen_tests(at(range(len(trials)), config.nulls.draws), at, config.nulls.most_draws)
+
+
+def _share_undecided(draws: list[np.ndarray]) -> float:
+    """Share of weights that at least a quarter of the calibration sets would keep and a quarter would not."""
+    probability = keep_probability(draws)
+    return float(((probability >= 0.25) & (probability <= 0.75)).mean())
+
+
+def _conclude_attribution(run: "Run", frame: pd.DataFrame, judged: list) -> None:
+    frame["top singular z"] = [one.test.z for one in judged]
+    frame["q"] = [one.q for one in judged]
+    run.table("attribution", frame)
+    run.view("attribution", kind="table", source="tables/attribution.csv")
+    means = frame.groupby("method", sort=False)[[*SHARES, "magnitude, shuffled", "decided by data"]].mean()
+    for method in means.index:  # pyright: ignore[reportGeneralTypeIssues]
+        part = frame[frame["method"] == method]
+        for share in SHARES:
+            over = seed_interval(part[share].tolist(), "median")
+            shuffled = seed_interval(part["magnitude, shuffled"].tolist(), "median").value
+            beside = (
+                {"null": shuffled, "null_is": "weights shuffled inside rows"} if share == "magnitude" else {}
+            )
+            run.claim(
+                f"{method}/{share}",
+                float(part[share].mean()),  # pyright: ignore[reportArgumentType]
+                interval=over,
+                kind="share",
+                **beside,
+                title=f"Variance of a {method} mask that the {WORDS[share]} explains",
+                note="over the layer's maps",
+            )
+        run.claim(
+            f"{method}/decided_by_data",
+            float(part["decided by data"].mean()),  # pyright: ignore[reportArgumentType]
+            kind="share",
+            title=f"Weights on which all calibration sets agree, {method}",
+        )
+    labels = [f"{row.method} {row.component}" for row in frame.itertuples()]
+    run.figure(
+        "shares",
+        stacked_shares(labels, frame[list(SHARES)]),
+        frame,
+        caption="What explains each mask: outputs, inputs, the weight's size, size and input together, and the rest.",
+    )
+    parts = [
+        f"{method}: "
+        + ", ".join(f"{WORDS[share]} {cite(f'{method}/{share}', style='.0%')}" for share in SHARES)
+        for method in means.index  # pyright: ignore[reportGeneralTypeIssues]
+    ]
+    claim_share(run, "masks/structured", judged, "Masks with structure that their densities do not make")
+    run.headline([*(f"{method}/magnitude" for method in means.index), "masks/structured"], hero="shares")  # pyright: ignore[reportGeneralTypeIssues]
+    run.verdict(
+        "; ".join(parts) + f". Structure beyond densities in {cite('masks/structured', 'hits')} of "
+        f"{cite('masks/structured', 'n')} masks."
     )

@@ -12,7 +12,7 @@ from digsite.prune.core.model import prune_model
 from digsite.prune.core.repair import RepairSettings
 from digsite.prune.experiments.quality import recipe_named
 from digsite.prune.judge.mask_truth import random_mask, right_counts, score_mask, share_answered
-from digsite.prune.subjects.compiled import Hidden, hide_program
+from digsite.prune.subjects.compiled import HiddenProgram, hide_program
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ WORDS = {
 }
 
 
-def mask_truth(config: MaskTruthConfig, run: "Run") -> None:
+def study_mask_truth(config: MaskTruthConfig, run: "Run") -> None:
     """Every method keeps the right number of weights in every map (and `slack` times as many): are they the right ones?"""
     rows = []
     for place, program in enumerate(config.programs):
@@ -35,7 +35,7 @@ def mask_truth(config: MaskTruthConfig, run: "Run") -> None:
         run.let_signals_in(place + 1)
     frame = pd.DataFrame(rows)
     run.table("masks", frame)
-    _conclude(run, frame)
+    _conclude_truth(run, frame)
 
 
 def _score_program(config: MaskTruthConfig, run: "Run", program: str) -> list[dict]:
@@ -46,18 +46,18 @@ def _score_program(config: MaskTruthConfig, run: "Run", program: str) -> list[di
         counts = right_counts(hidden.needed, slack)
         for method in config.methods:
             hidden.model.load_state_dict(dense)
-            keep = _keep(config, method, hidden, counts)
-            rows.append(_line(program, method, slack, hidden, keep, _answered(hidden)))
+            keep = _prune_hidden(config, method, hidden, counts)
+            rows.append(_truth_line(program, method, slack, hidden, keep, _percent_answered(hidden)))
         for draw in range(config.draws):
             hidden.model.load_state_dict(dense)
             keep = random_mask(hidden.needed, hidden.idle, counts, run.generator(f"chance-{program}", draw))
-            _mask(hidden, keep)
-            rows.append(_line(program, NULL, slack, hidden, keep, _answered(hidden)))
+            _mask_hidden(hidden, keep)
+            rows.append(_truth_line(program, NULL, slack, hidden, keep, _percent_answered(hidden)))
     return rows
 
 
-def _keep(
-    config: MaskTruthConfig, method: str, hidden: Hidden, counts: dict[str, int]
+def _prune_hidden(
+    config: MaskTruthConfig, method: str, hidden: HiddenProgram, counts: dict[str, int]
 ) -> dict[str, torch.Tensor]:
     recipe = recipe_named(
         method, "50%", config.swaps, RepairSettings(epochs=config.epochs, rows=16, learning_rate=1e-2)
@@ -66,18 +66,20 @@ def _keep(
     return {one.name: one.keep for one in ledger}
 
 
-def _mask(hidden: Hidden, keep: dict[str, torch.Tensor]) -> None:
+def _mask_hidden(hidden: HiddenProgram, keep: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, mask in keep.items():
             hidden.model.get_submodule(name).weight.mul_(mask)  # pyright: ignore[reportCallIssue]
 
 
-def _answered(hidden: Hidden) -> float:
+def _percent_answered(hidden: HiddenProgram) -> float:
     with torch.no_grad():
         return 100 * share_answered(hidden.model(hidden.inputs), hidden.wanted)
 
 
-def _line(program: str, method: str, slack: float, hidden: Hidden, keep: dict, answered: float) -> dict:
+def _truth_line(
+    program: str, method: str, slack: float, hidden: HiddenProgram, keep: dict, answered: float
+) -> dict:
     score = score_mask(keep, hidden.needed, hidden.idle)
     return {
         "program": program,
@@ -90,7 +92,7 @@ def _line(program: str, method: str, slack: float, hidden: Hidden, keep: dict, a
     }
 
 
-def _conclude(run: "Run", frame: pd.DataFrame) -> None:
+def _conclude_truth(run: "Run", frame: pd.DataFrame) -> None:
     """Intervals over programs; the null keeps as many weights at random among those that are not zero."""
     lines = []
     for slack, part in frame.groupby("slack", sort=False):
@@ -123,10 +125,10 @@ def _conclude(run: "Run", frame: pd.DataFrame) -> None:
     table = pd.DataFrame(lines)
     run.table("summary", table)
     run.view("summary", kind="table", source="tables/summary.csv")
-    _answer(run, table)
+    _answer_truth(run, table)
 
 
-def _answer(run: "Run", table: pd.DataFrame) -> None:
+def _answer_truth(run: "Run", table: pd.DataFrame) -> None:
     """The best and the worst method at the exact size, beside a random choice."""
     first = table[table["slack"] == table["slack"].iloc[0]].set_index("method")
     rivals = first.drop(index=NULL)

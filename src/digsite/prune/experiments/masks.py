@@ -1,22 +1,25 @@
-"""The first steps of every study: a trained model, calibration draws, masks; each kept so that a resume is cheap."""
+"""The steps that several studies share: a trained model, calibration draws, masks (each kept, so that a resume is cheap), tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 
 from digsite.base import atomic
-from digsite.prune.config import OneMask, Pruning
+from digsite.prune.config import ClustersConfig, OneMask, Pruning
 from digsite.prune.core import layers
 from digsite.prune.core.clusters import cluster_features
-from digsite.prune.core.packed import pack
-from digsite.prune.judge.nulls import Observed
-from digsite.prune.subjects import source
-from digsite.prune.subjects.language import Language
+from digsite.prune.core.packed import orient_features, pack
+from digsite.prune.judge.comparison import AskedClusters, measure_stability
+from digsite.prune.judge.nulls import ObservedMask
+from digsite.prune.judge.nulls.random_masks import Margins
+from digsite.prune.judge.verdict import JudgedTest
+from digsite.prune.subjects import language
+from digsite.prune.subjects.language import Language, MaskedMap
 from digsite.prune.subjects.maskstore import model_hash, packed_tensors, read_masks
-from digsite.prune.subjects.source import MaskedMap
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -27,31 +30,31 @@ MOST_CLUSTERED = 4096
 Wanted = Sequence[tuple[int, str]] | None
 
 
-def language(config: Pruning, run: "Run") -> Language:
+def fresh_language(config: Pruning, run: "Run") -> Language:
     """A fresh copy of the dense model; the embedded one is trained once per run."""
     state = None
     if config.model == "stories":
-        state = run.once("model", lambda: source.story_model(config.story, config.seed))
-    return source.language_of(config, state)
+        state = run.once("model", lambda: language.train_story_model(config.story, config.seed))
+    return language.language_of(config, state)
 
 
-def masked(
+def make_masks(
     config: Pruning, run: "Run", wanted: Wanted, *, method: str | None = None, draw: int = 0
 ) -> list[MaskedMap]:
     """Masks of the wanted maps from one calibration draw."""
-    recipe = source.recipe_of(config, method)
+    recipe = language.recipe_of(config, method)
 
     def compute() -> list[dict]:
-        subject = language(config, run)
-        tokens = source.calibration_tokens(subject, config, draw)
-        return [source.as_state(one) for one in source.masked_maps(subject, recipe, tokens, wanted)]
+        subject = fresh_language(config, run)
+        tokens = language.calibration_tokens(subject, config, draw)
+        return [language.as_state(one) for one in language.mask_maps(subject, recipe, tokens, wanted)]
 
     name = f"masks-{config.model}-{recipe.method}-{draw}".replace("/", "_")
-    return [source.from_state(state, recipe) for state in run.once(name, compute)]
+    return [language.from_state(state, recipe) for state in run.once(name, compute)]
 
 
-def observed(one: MaskedMap, trades: int) -> Observed:
-    return Observed(pack(one.keep.numpy()), one.weight, one.prune_again, trades)
+def as_observed(one: MaskedMap, trades: int) -> ObservedMask:
+    return ObservedMask(pack(one.keep.numpy()), one.weight, one.prune_again, trades)
 
 
 def one_mask(config: OneMask, run: "Run", draw: int = 0) -> tuple[str, np.ndarray, MaskedMap | None]:
@@ -59,7 +62,7 @@ def one_mask(config: OneMask, run: "Run", draw: int = 0) -> tuple[str, np.ndarra
     if config.masks:
         name, keep = read_one(config)
         return name, keep, None
-    (found,) = masked(config, run, [(config.layer, config.component)], draw=draw)
+    (found,) = make_masks(config, run, [(config.layer, config.component)], draw=draw)
     return found.name, found.keep.numpy(), found
 
 
@@ -67,9 +70,9 @@ def read_one(config: OneMask) -> tuple[str, np.ndarray]:
     """A mask from a file; where a trained model is named beside it, the file must be of that model."""
     stored = read_masks(Path(config.masks))
     if config.model != "stories":
-        model = source.language_of(config, None).model
+        model = language.language_of(config, None).model
         weights = ((one.name, one.stored) for one in layers.all_maps(model))
-        stored.check_model(layers.shapes(model), model_hash(weights))
+        stored.check_model(layers.map_shapes(model), model_hash(weights))
     name = stored.find(config.layer, config.component)
     return name, stored[name]
 
@@ -77,7 +80,7 @@ def read_one(config: OneMask) -> tuple[str, np.ndarray]:
 def store_mask(run: "Run", name: str, keep: np.ndarray, config: Pruning) -> None:
     """The mask, with clusters of its rows and columns that the dashboard can sort it by."""
     tensors, metadata = packed_tensors({name: keep}, {"settings": config.model_dump(mode="json")})
-    labels = {f"{axis}_labels": _labels(keep, f"{axis}s") for axis in ("row", "column")}
+    labels = {f"{axis}_labels": _label_features(keep, f"{axis}s") for axis in ("row", "column")}
     found = {key: torch.from_numpy(value) for key, value in labels.items() if value is not None}
     run.tensors("mask", tensors | found, metadata)
     run.view(
@@ -92,7 +95,7 @@ def store_mask(run: "Run", name: str, keep: np.ndarray, config: Pruning) -> None
     )
 
 
-def _labels(keep: np.ndarray, axis: str) -> np.ndarray | None:
+def _label_features(keep: np.ndarray, axis: str) -> np.ndarray | None:
     """Clusters for the eye; None where all pairs of features would be too many to look at."""
     n = keep.shape[0] if axis == "rows" else keep.shape[1]
     if n > MOST_CLUSTERED:
@@ -108,3 +111,71 @@ def copy_out(run: "Run", folder: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for path in [*run.dir.glob("figures/*.png"), *run.dir.glob("artifacts/metrics_summary.json")]:
         atomic.write_bytes(target / path.name, path.read_bytes())
+
+
+# Tables that several studies write.
+
+
+def test_table(judged: Sequence[JudgedTest]) -> pd.DataFrame:
+    """One line per test: what was seen, what the null gives, how sure that is."""
+    return pd.DataFrame(
+        {
+            "statistic": one.test.statistic,
+            "axis": one.test.axis,
+            "null": one.test.null,
+            "observed": one.test.observed,
+            "null mean": one.test.null_mean,
+            "null std": one.test.null_std,
+            "z": one.test.z,
+            "effect": one.test.effect,
+            "p": one.test.p,
+            "q": one.q,
+            "draws": one.test.draws,
+        }
+        for one in judged
+    )
+
+
+test_table.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]
+
+
+# The stability claims of mask-clusters.
+
+
+def claim_stability(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[int]) -> None:
+    """How well clusters come back, beside what clusters of structureless masks with the same margins do."""
+    asked = AskedClusters(
+        centers, config.n_similar, config.k_values, config.clustering, config.n_init, config.seed
+    )
+    features = orient_features(keep, config.axis)
+    draws = range(1, 1 if config.masks else config.resamples)
+
+    def seen() -> dict:
+        others = [orient_features(one_mask(config, run, draw)[1], config.axis) for draw in draws]
+        return measure_stability(features, others, asked, config.bootstraps)
+
+    def by_chance() -> dict:
+        """Two draws with the mask's margins are two masks that share their densities and nothing else."""
+        source = ObservedMask(features, trades=config.nulls.trades)
+        drawn = list(Margins().draw_masks(source, 2 * config.null_pairs, run.derive("stability")))
+        run.stage("clusters that come back by chance", config.null_pairs)
+        pairs = [measure_stability(a, [b], asked, 1) for a, b in zip(drawn[::2], drawn[1::2])]
+        return {kind: np.stack([pair[kind] for pair in pairs]) for kind in pairs[0]}
+
+    found, null = run.once("stability", seen), run.once("null-stability", by_chance)
+    for kind, values in found.items():
+        for place, k in enumerate(config.k_values):
+            low, high = np.quantile(null[kind][:, place], [0.025, 0.975])
+            run.claim(
+                f"ari/{kind}/k={k}",
+                float(values[place]),
+                n=config.seeds,
+                null=float(null[kind][:, place].mean()),
+                null_low=float(low),
+                null_high=float(high),
+                kind="correlation",
+                better="higher",
+                null_is="masks with the same densities",
+                title=f"Clusters that come back, k={k} (adjusted Rand index): "
+                + ("resampled positions" if kind == "bootstrap" else "other calibration sets"),
+            )

@@ -9,14 +9,15 @@ import torch
 
 from digsite.figures import scatter
 from digsite.prune.config import PublishedConfig
+from digsite.prune.core.clusters import find_neighborhood, measure_separations
 from digsite.prune.core.inputs import InputStatistics
 from digsite.prune.core.matrix import prune_matrix
-from digsite.prune.core.neighborhood import around, separations
-from digsite.prune.core.packed import features_of, pack
+from digsite.prune.core.packed import orient_features, pack
 from digsite.prune.experiments import masks
 from digsite.prune.judge import published
-from digsite.prune.judge.nulls import Observed, margins
-from digsite.prune.judge.significance import judge, null_test
+from digsite.prune.judge.nulls import ObservedMask
+from digsite.prune.judge.nulls.random_masks import Margins
+from digsite.prune.judge.verdict import judge_statistic, null_test
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
@@ -44,23 +45,23 @@ class Case:
     structureless: bool
 
 
-def as_published(config: PublishedConfig, run: "Run") -> None:
+def study_published(config: PublishedConfig, run: "Run") -> None:
     rows = []
-    for case in _cases(config, run):
+    for case in _make_cases(config, run):
         run.stage(f"case {case.name}")
-        rows += run.once(f"case-{case.name}", lambda case=case: _audit(config, run, case))
+        rows += run.once(f"case-{case.name}", lambda case=case: _audit_case(config, run, case))
     rows += _printed_cases()
     frame = pd.DataFrame(rows)
     run.table("audit", frame)
     run.view("audit", kind="table", source="tables/audit.csv")
-    _picture(run, frame)
-    _claims(run, frame)
+    _draw_artefact(run, frame)
+    _claim_audit(run, frame)
 
 
-def _cases(config: PublishedConfig, run: "Run") -> list[Case]:
+def _make_cases(config: PublishedConfig, run: "Run") -> list[Case]:
     found = []
     for method in ("wanda", "sparsegpt"):
-        (one,) = masks.masked(config, run, [(config.layer, config.component)], method=method)
+        (one,) = masks.make_masks(config, run, [(config.layer, config.component)], method=method)
         recipe, before = one.recipe, one.weight
         after = prune_matrix(before, one.inputs, recipe.method, pattern=recipe.pattern).weight
         found.append(Case(f"trained {method}", one.keep.numpy(), after.numpy(), False))
@@ -76,20 +77,24 @@ def _cases(config: PublishedConfig, run: "Run") -> list[Case]:
     return found
 
 
-def _audit(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
+def _audit_case(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
     """Per k: the published ratio with clusters from weights, its singletons, and the honest ratio and tests."""
-    columns, size = features_of(case.keep, "columns"), min(config.n_similar, case.keep.shape[1])
+    columns, size = orient_features(case.keep, "columns"), min(config.n_similar, case.keep.shape[1])
     centers = run.rng(f"centers-{case.name}").integers(columns.n_features, size=config.seeds).tolist()
     published_rows = [
-        _published(config, case, columns, center, seed, size) for seed, center in enumerate(centers)
+        _measure_published(config, case, columns, center, seed, size) for seed, center in enumerate(centers)
     ]
-    seen = np.nanmean(separations(columns, centers, size, config.k_values, seed=config.seed), axis=0)
+    seen = np.nanmean(measure_separations(columns, centers, size, config.k_values, seed=config.seed), axis=0)
     drawn = [
         np.nanmean(
-            separations(features_of(draw, "columns"), centers, size, config.k_values, seed=config.seed),
+            measure_separations(
+                orient_features(draw, "columns"), centers, size, config.k_values, seed=config.seed
+            ),
             axis=0,
         )
-        for draw in margins.draws(Observed(pack(case.keep)), config.draws, run.derive(f"null-{case.name}"))
+        for draw in Margins().draw_masks(
+            ObservedMask(pack(case.keep)), config.draws, run.derive(f"null-{case.name}")
+        )
     ]
     (top,) = null_test(
         case.keep,
@@ -101,7 +106,7 @@ def _audit(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
     rows = []
     for place, k in enumerate(config.k_values):
         ratio, singles = np.mean([[r[place][0], r[place][1]] for r in published_rows], axis=0)
-        test = judge(
+        test = judge_statistic(
             f"separation/k={k}", "margins", "columns", seen[place], [d[place] for d in drawn], "upper"
         )
         rows.append(
@@ -111,7 +116,7 @@ def _audit(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
                 "structureless": case.structureless,
                 "ratio as published": float(ratio),
                 "singletons": float(singles),
-                "k/(k-s)": float(np.mean([published.artefact(k, r[place][1]) for r in published_rows])),
+                "k/(k-s)": float(np.mean([published.artefact_ratio(k, r[place][1]) for r in published_rows])),
                 "honest ratio": float(seen[place]),
                 "same-margins ratio": test.null_mean,
                 "z": test.z,
@@ -123,14 +128,16 @@ def _audit(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
     return rows
 
 
-def _published(
+def _measure_published(
     config: PublishedConfig, case: Case, columns, center: int, seed: int, size: int
 ) -> list[tuple[float, int]]:  # pyright: ignore[reportMissingParameterType]
-    ball = around(columns, center, size)
+    ball = find_neighborhood(columns, center, size)
     bits, weights = columns.take(ball.members).unpack(), case.weight.T[ball.members]
     found = []
     for k in config.k_values:
-        metrics = published.separation(bits, published.cluster_weights(weights, min(k, size), seed), seed)
+        metrics = published.measure_as_published(
+            bits, published.cluster_weights(weights, min(k, size), seed), seed
+        )
         found.append((metrics.ratio, metrics.n_singletons))
     return found
 
@@ -140,7 +147,7 @@ def _printed_cases() -> list[dict]:
     rows = []
     for name, ratios in PUBLISHED.items():
         for k, ratio in zip((4, 8, 16), ratios, strict=True):
-            s = min(range(k), key=lambda s: abs(published.artefact(k, s) - ratio))
+            s = min(range(k), key=lambda s: abs(published.artefact_ratio(k, s) - ratio))
             rows.append(
                 {
                     "case": f"printed: {name}",
@@ -148,13 +155,13 @@ def _printed_cases() -> list[dict]:
                     "structureless": False,
                     "ratio as published": ratio,
                     "singletons": float(s),
-                    "k/(k-s)": published.artefact(k, s),
+                    "k/(k-s)": published.artefact_ratio(k, s),
                 }
             )
     return rows
 
 
-def _picture(run: "Run", frame: pd.DataFrame) -> None:
+def _draw_artefact(run: "Run", frame: pd.DataFrame) -> None:
     groups = {}
     for name, part in frame.groupby(
         frame["case"].str.startswith("printed").map({True: "printed", False: "re-enacted"})
@@ -175,7 +182,7 @@ def _picture(run: "Run", frame: pd.DataFrame) -> None:
     )
 
 
-def _claims(run: "Run", frame: pd.DataFrame) -> None:
+def _claim_audit(run: "Run", frame: pd.DataFrame) -> None:
     enacted = pd.DataFrame(frame[~frame["case"].str.startswith("printed")])
     _claim_enacted(run, enacted)
     printed = pd.DataFrame(frame[frame["case"].str.startswith("printed")])

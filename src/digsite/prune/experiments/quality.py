@@ -1,4 +1,6 @@
-"""prune-quality: what each method costs at each level, over independent calibration sets."""
+"""prune-quality, prune-repairs and prune-smaller: what each method, repair and allocation costs, and what a quarter less
+structure costs and buys, over independent calibration sets.
+"""
 
 import math
 from dataclasses import replace
@@ -10,33 +12,34 @@ import pandas as pd
 from digsite.base import families
 from digsite.base.errors import UsageError
 from digsite.base.intervals import seed_interval
-from digsite.prune.config import QualityConfig
+from digsite.figures import bars
+from digsite.prune.config import QualityConfig, SmallerConfig
 from digsite.prune.core import layers, patterns
 from digsite.prune.core.budget import FAMILY as ALLOCATIONS
 from digsite.prune.core.budget import BudgetSettings
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.model import Recipe, prune_model
-from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.repair import FAMILY as REPAIRS
 from digsite.prune.core.repair import RepairSettings
+from digsite.prune.core.smaller import Smaller, shrink_model
 from digsite.prune.experiments import masks
 from digsite.prune.figures.masks import quality_curves
-from digsite.prune.judge.perplexity import Perplexity, evaluate
-from digsite.prune.subjects.calibration import Windows, windows
-from digsite.prune.subjects.language import Language
-from digsite.prune.subjects.source import calibration_tokens
+from digsite.prune.judge.cost import compare_speed
+from digsite.prune.judge.perplexity import Perplexity, measure_perplexity
+from digsite.prune.subjects.language import Language, Windows, calibration_tokens, draw_windows
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 
-def quality(config: QualityConfig, run: "Run") -> None:
-    dense = run.once("dense", lambda: _measure(masks.language(config, run), config))
+def study_quality(config: QualityConfig, run: "Run") -> None:
+    dense = run.once("dense", lambda: _measure_quality(masks.fresh_language(config, run), config))
     run.say(
         f"dense: {dense['loss']:.4f} {dense['unit']}, perplexity {dense['perplexity']:.3f} at context {dense['context']}"
     )
-    levels = [level for level in config.levels if _fits(level, config, run)]
+    levels = [level for level in config.levels if _fits_model(level, config, run)]
     rows, cells = [], [(method, level) for level in levels for method in config.methods]
     for place, (method, level) in enumerate(cells):
         run.stage(f"{method} at {level}", len(cells))
@@ -46,31 +49,33 @@ def quality(config: QualityConfig, run: "Run") -> None:
             rows.append(
                 run.once(
                     f"{method}-{level}-{draw}",
-                    lambda m=method, lv=level, d=draw: _cell(config, run, m, lv, d),
+                    lambda m=method, lv=level, d=draw: _prune_cell(config, run, m, lv, d),
                 )
             )
         run.let_signals_in(place + 1)
     frame = pd.DataFrame(rows)
     run.table("draws", frame)
-    _conclude(config, run, dense, frame)
+    _conclude_quality(config, run, dense, frame)
 
 
-def _fits(level: str, config: QualityConfig, run: "Run") -> bool:
+def _fits_model(level: str, config: QualityConfig, run: "Run") -> bool:
     """Whether an n:m pattern divides every map of this model; one that does not is left out and said."""
     pattern = level_named(level)
-    maps = [one for block in layers.blocks(masks.language(config, run).model) for one in block.maps]
+    maps = [
+        one for block in layers.list_blocks(masks.fresh_language(config, run).model) for one in block.maps
+    ]
     odd = [one.name for one in maps if pattern.structured and one.weight.shape[1] % pattern.m]
     if odd:
         run.say(f"{level} is left out: it does not divide the inputs of {len(odd)} maps, first {odd[0]}")
     return not odd
 
 
-def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int) -> dict:
-    subject, recipe = masks.language(config, run), recipe_of_cell(config, method, level)
+def _prune_cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int) -> dict:
+    subject, recipe = masks.fresh_language(config, run), recipe_of_cell(config, method, level)
     spent: dict[str, float] = {}
     ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe, costs=spent)
     errors = [one.relative_error for one in ledger if one.relative_error is not None]
-    measured = _measure(subject, config)
+    measured = _measure_quality(subject, config)
     sparsity = float(
         np.average(
             [one.sparsity for one in ledger],
@@ -89,9 +94,9 @@ def _cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int)
     }
 
 
-def _measure(subject: Language, config: QualityConfig) -> dict:
+def _measure_quality(subject: Language, config: QualityConfig) -> dict:
     held = _held_out(subject, config)
-    measured: Perplexity = evaluate(subject.model, held.tokens, n_bytes=held.n_bytes)
+    measured: Perplexity = measure_perplexity(subject.model, held.tokens, n_bytes=held.n_bytes)
     bits = measured.bits_per_byte
     return {
         "loss": measured.nats / math.log(2) if bits is None else bits,
@@ -103,7 +108,7 @@ def _measure(subject: Language, config: QualityConfig) -> dict:
 
 def _held_out(subject: Language, config: QualityConfig) -> Windows:
     given = config.calibration
-    return windows(subject, given.text, config.windows, given.length, config.seed, "test")
+    return draw_windows(subject, given.text, config.windows, given.length, config.seed, "test")
 
 
 def recipe_of_cell(config: QualityConfig, method: str, level: str) -> Recipe:
@@ -138,17 +143,17 @@ def recipe_named(method: str, level: str, swaps: int, repairs_with: RepairSettin
     )
 
 
-def level_named(level: str) -> Pattern:
+def level_named(level: str) -> SparsityPattern:
     """'60%' or '2:4'."""
     if level.endswith("%"):
         try:
-            return patterns.parse(float(level[:-1]) / 100)
+            return patterns.parse_pattern(float(level[:-1]) / 100)
         except ValueError:
             raise UsageError(f"'{level}' is not a level; write 60% or 2:4.") from None
-    return patterns.parse(pattern=level)
+    return patterns.parse_pattern(pattern=level)
 
 
-def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFrame) -> None:
+def _conclude_quality(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFrame) -> None:
     unit, summary = dense["unit"], []
     note = f"perplexity {dense['perplexity']:.3f} at context {dense['context']}"
     run.claim("dense", dense["loss"], unit=unit, better="lower", title="Loss of the dense model", note=note)
@@ -183,7 +188,7 @@ def _conclude(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFram
     )
     margin = _claim_margins(run, frame, unit)
     run.headline([f"{level}/best_beside_second" for level in margin], hero="quality")
-    run.verdict(_verdict(table, unit, margin))
+    run.verdict(_say_best(table, unit, margin))
 
 
 def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, tuple[str, str]]:
@@ -212,7 +217,7 @@ def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, tupl
     return found
 
 
-def _verdict(table: pd.DataFrame, unit: str, margin: dict[str, tuple[str, str]]) -> str:
+def _say_best(table: pd.DataFrame, unit: str, margin: dict[str, tuple[str, str]]) -> str:
     """Shown, not assumed: where the usual order SparseGPT < Wanda <= magnitude holds and where it does not."""
     pivot = table.pivot(index="level", columns="method", values="loss")
     best = ", ".join(
@@ -236,3 +241,113 @@ def _verdict(table: pd.DataFrame, unit: str, margin: dict[str, tuple[str, str]])
             + (f" and does not at {', '.join(broken)}." if broken else ".")
         )
     return " ".join(parts)
+
+
+# prune-smaller: heads, neurons and layers removed for good: what it costs in prediction, what it buys in time.
+
+CHOICES = ("energy", "energy, not refitted", "random")
+
+
+def study_smaller(config: SmallerConfig, run: "Run") -> None:
+    """Every choice on several calibration sets; the random one is refitted too, so that only the choice differs."""
+    dense = run.once("dense", lambda: _measure_loss(config, masks.fresh_language(config, run)))
+    rows = []
+    for draw in range(config.draws):
+        run.stage(f"calibration set {draw}", config.draws)
+        for choice in CHOICES:
+            rows.append(
+                run.once(f"{choice}-{draw}", lambda c=choice, d=draw: _shrink_cell(config, run, c, d))
+            )
+        run.let_signals_in(draw + 1)
+    frame = pd.DataFrame(rows)
+    run.table("draws", frame)
+    _conclude_smaller(run, dense, frame)
+
+
+def _shrink_cell(config: SmallerConfig, run: "Run", choice: str, draw: int) -> dict:
+    subject, before = masks.fresh_language(config, run), masks.fresh_language(config, run).model
+    plan = Smaller(
+        config.share, config.remove_layers, config.heads, choice.split(",")[0], "not" not in choice, seed=draw
+    )
+    tokens = calibration_tokens(subject, config, draw)
+    shrink_model(subject.model, tokens, plan)
+    timed = compare_speed(before, subject.model, tokens[:8], config.turns)
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (before, subject.model)]
+    return {
+        "choice": choice,
+        "draw": draw,
+        **_measure_loss(config, subject),
+        "parameters": sizes[1],
+        "share of parameters": sizes[1] / sizes[0],
+        "speed-up": timed.ratio,
+    }
+
+
+def _measure_loss(config: SmallerConfig, subject: Language) -> dict:
+    given = config.calibration
+    held = draw_windows(subject, given.text, config.windows, given.length, config.seed, "test")
+    measured = measure_perplexity(subject.model, held.tokens, n_bytes=held.n_bytes)
+    return {"nats": measured.nats, "perplexity": measured.perplexity, "context": measured.context}
+
+
+def _conclude_smaller(run: "Run", dense: dict, frame: pd.DataFrame) -> None:
+    """Losses beside a random quarter of the same size, over calibration sets."""
+    lines = []
+    null = float(frame[frame["choice"] == "random"]["nats"].median())  # pyright: ignore[reportArgumentType]
+    for choice, part in frame.groupby("choice", sort=False):
+        over = seed_interval(part["nats"].tolist(), "median", least=0.0)
+        lines.append(
+            {
+                "choice": choice,
+                "nats": over.value,
+                "perplexity": part["perplexity"].median(),
+                "share of parameters": part["share of parameters"].mean(),
+                "speed-up": part["speed-up"].median(),
+            }
+        )
+        if choice != "random":
+            run.claim(
+                f"{choice}/nats",
+                interval=over,
+                null=null,
+                null_is="a random quarter, refitted",
+                rivals={"dense": dense["nats"]},
+                unit="nats per token",
+                kind="median",
+                better="lower",
+                title=f"Loss with a quarter less structure, chosen by {choice}",
+                note="over calibration sets",
+            )
+    table = pd.DataFrame(lines)
+    run.table("smaller", table)
+    run.view("smaller", kind="table", source="tables/smaller.csv")
+    _answer_smaller(run, dense, table)
+
+
+def _answer_smaller(run: "Run", dense: dict, table: pd.DataFrame) -> None:
+    """What is left and what it costs, beside the dense model and a random quarter."""
+    run.claim(
+        "share_of_parameters",
+        float(table["share of parameters"].iloc[0]),
+        title="Parameters that are left of the dense model's",
+    )
+    run.figure(
+        "loss",
+        bars(
+            {"dense": dense["nats"], **table.set_index("choice")["nats"].to_dict()},
+            y="nats per token",
+            gray=["dense", "random"],
+        ),
+        table,
+        caption="Loss with a quarter less structure; gray: the dense model and a random quarter of the same size.",
+    )
+    run.headline(["energy/nats"], hero="loss")
+    run.verdict(
+        f"With {cite('share_of_parameters', style='.0%')} of the parameters left the loss is {cite('energy/nats', style='.3f')} nats "
+        f"per token (dense {cite('energy/nats', 'dense', '.3f')}, random structure of the same size "
+        f"{cite('energy/nats', 'null', '.3f')}).",
+        on=["energy/nats", "share_of_parameters"],
+    )
+    run.say(
+        f"measured speed-up of a forward pass, median over turns and sets: {float(table['speed-up'].iloc[0]):.2f}"
+    )

@@ -11,32 +11,31 @@ import pandas as pd
 
 from digsite.base.intervals import seed_interval
 from digsite.prune.config import ReportConfig
-from digsite.prune.core import groups, layers
-from digsite.prune.core.clusters import cluster_distances
+from digsite.prune.core import hamming, layers
+from digsite.prune.core.clusters import cluster_distances, find_neighborhood
 from digsite.prune.core.matrix import method_named
-from digsite.prune.core.neighborhood import around
-from digsite.prune.core.packed import features_of, pack
+from digsite.prune.core.packed import orient_features, pack
 from digsite.prune.experiments import masks
-from digsite.prune.experiments.tables import test_table
+from digsite.prune.experiments.masks import test_table
 from digsite.prune.figures import masks as figures
-from digsite.prune.judge.densities import densities
+from digsite.prune.judge.attribution import measure_densities
 from digsite.prune.judge.heads import HeadCounts, group_test, head_counts, structure_of
-from digsite.prune.judge.nulls import Observed
-from digsite.prune.judge.sharpen import sharpened
-from digsite.prune.judge.significance import Test, null_test
+from digsite.prune.judge.nulls import ObservedMask
 from digsite.prune.judge.verdict import (
     LEVEL,
     WORDS,
-    Judged,
+    JudgedTest,
+    NullTest,
     claim_resolution,
     claim_share,
     claim_tests,
     judge_all,
     name_test,
+    null_test,
+    sharpen_tests,
 )
-from digsite.prune.subjects.language import Language
+from digsite.prune.subjects.language import Language, MaskedMap
 from digsite.prune.subjects.maskstore import GivenMask, given_masks
-from digsite.prune.subjects.source import MaskedMap
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
@@ -44,11 +43,13 @@ if TYPE_CHECKING:
 
 
 GIVEN = "given"
-Trial = Callable[[int], list[Test]]  # so many draws of one null, and every statistic of one mask against them
+Trial = Callable[
+    [int], list[NullTest]
+]  # so many draws of one null, and every statistic of one mask against them
 
 
 @dataclass(frozen=True)
-class Place:
+class TestPlace:
     """Where a test was made: the mask's row in the table, the trial of that mask, the statistic of the trial."""
 
     row: int
@@ -56,23 +57,23 @@ class Place:
     statistic: int
 
 
-def report(config: ReportConfig, run: "Run") -> None:
+def study_report(config: ReportConfig, run: "Run") -> None:
     rows, tests, places = [], [], []
-    for model, settings in _models(config):
+    for model, settings in _list_models(config):
         for method in [GIVEN] if config.masks else map(method_named, config.methods):
             part = run.once(
-                f"part-{model}-{method}", lambda m=model, s=settings, w=method: _part(s, run, m, w)
+                f"part-{model}-{method}", lambda m=model, s=settings, w=method: _report_method(s, run, m, w)
             )
             for row, trials in zip(part["rows"], part["trials"], strict=True):
                 places += [
-                    Place(len(rows), t, s) for t, found in enumerate(trials) for s, _ in enumerate(found)
+                    TestPlace(len(rows), t, s) for t, found in enumerate(trials) for s, _ in enumerate(found)
                 ]
-                tests += [Test(**test) for found in trials for test in found]
+                tests += [NullTest(**test) for found in trials for test in found]
                 rows.append(row)
     judged = judge_all(
-        sharpened(
+        sharpen_tests(
             tests,
-            lambda wanted, n: _again(config, run, rows, [places[i] for i in wanted], n),
+            lambda wanted, n: _repeat_tests(config, run, rows, [places[i] for i in wanted], n),
             config.nulls.most_draws,
         )
     )
@@ -83,43 +84,52 @@ def report(config: ReportConfig, run: "Run") -> None:
     )
     run.view("masks", kind="table", source="tables/masks.csv")
     run.view("tests", kind="table", source="tables/tests.csv")
-    _claims(config, run, rows, judged)
+    _claim_report(config, run, rows, judged)
 
 
-def _models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
+def _list_models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
     if config.masks:
         return [(Path(config.masks).name, config)]
     return [(name, config.model_copy(update={"model": name})) for name in (config.model, *config.references)]
 
 
-def _part(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
+def _report_method(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
     """All wanted masks of one method on one model."""
-    found, heads = _masks(config, run, method)
+    found, heads = _find_masks(config, run, method)
     rows, made = [], []
     for place, one in enumerate(found):
         run.stage(f"{model} {method} {one.name}", len(found))
         made.append(
-            [[vars(test) for test in trial(config.nulls.draws)] for trial in _trials(config, run, one, heads)]
+            [
+                [vars(test) for test in trial(config.nulls.draws)]
+                for trial in _list_trials(config, run, one, heads)
+            ]
         )
-        rows.append(_row(config, model, method, one) | {"place": place, "n_tests": sum(map(len, made[-1]))})
+        rows.append(
+            _report_row(config, model, method, one) | {"place": place, "n_tests": sum(map(len, made[-1]))}
+        )
         run.let_signals_in(place + 1)
     return {"rows": rows, "trials": made}
 
 
-def _masks(
+def _find_masks(
     config: ReportConfig, run: "Run", method: str
 ) -> tuple[Sequence[MaskedMap | GivenMask], HeadCounts | None]:
     """The masks that this method makes of the config's model, with its heads; or masks of one's own, of no model."""
     if config.masks:
         return given_masks(Path(config.masks).expanduser()), None
-    subject = masks.language(config, run)
-    return masks.masked(config, run, _wanted(config, subject), method=method), head_counts(subject.model)
+    subject = masks.fresh_language(config, run)
+    return masks.make_masks(config, run, _list_wanted(config, subject), method=method), head_counts(
+        subject.model
+    )
 
 
-def _again(config: ReportConfig, run: "Run", rows: list[dict], places: list[Place], draws: int) -> list[Test]:
+def _repeat_tests(
+    config: ReportConfig, run: "Run", rows: list[dict], places: list[TestPlace], draws: int
+) -> list[NullTest]:
     """These tests with more draws; tests of one trial share them."""
-    settings = dict(_models(config))
-    made: dict[tuple[int, int], list[Test]] = {}
+    settings = dict(_list_models(config))
+    made: dict[tuple[int, int], list[NullTest]] = {}
     run.stage(f"{len(places)} tests with {draws} draws", len(places))
     for n, place in enumerate(places):
         key, row = (place.row, place.trial), rows[place.row]
@@ -127,58 +137,63 @@ def _again(config: ReportConfig, run: "Run", rows: list[dict], places: list[Plac
             own = settings[row["model"]]
             found = run.once(
                 f"trial-{place.row}-{place.trial}-{draws}",
-                lambda c=own, r=row, t=place.trial: [vars(test) for test in _trial(c, run, r, t)(draws)],
+                lambda c=own, r=row, t=place.trial: [vars(test) for test in _find_trial(c, run, r, t)(draws)],
             )
-            made[key] = [Test(**test) for test in found]
+            made[key] = [NullTest(**test) for test in found]
         run.let_signals_in(n + 1)
     return [made[place.row, place.trial][place.statistic] for place in places]
 
 
-def _trial(config: ReportConfig, run: "Run", row: dict, index: int) -> Trial:
-    found, heads = _masks(config, run, row["method"])
-    return _trials(config, run, found[row["place"]], heads)[index]
+def _find_trial(config: ReportConfig, run: "Run", row: dict, index: int) -> Trial:
+    found, heads = _find_masks(config, run, row["method"])
+    return _list_trials(config, run, found[row["place"]], heads)[index]
 
 
-def _wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
-    found = layers.blocks(subject.model)
+def _list_wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
+    found = layers.list_blocks(subject.model)
     return [
         (layer, component)
         for layer in config.layers or range(len(found))
-        for component in config.components or [layers.component(one.name) for one in found[layer].maps]
+        for component in config.components or [layers.component_of(one.name) for one in found[layer].maps]
     ]
 
 
-def _trials(
+def _list_trials(
     config: ReportConfig, run: "Run", one: MaskedMap | GivenMask, heads: HeadCounts | None
 ) -> list[Trial]:
     keep, trades = one.keep.numpy(), config.nulls.trades
     made_here = isinstance(one, MaskedMap)
-    source = masks.observed(one, trades) if made_here else Observed(pack(keep), trades=trades)
+    source = masks.as_observed(one, trades) if made_here else ObservedMask(pack(keep), trades=trades)
     seed = run.derive(f"tests-{one.name}")
     nulls = ["margins"] + (["reprune"] if config.nulls.reprune and made_here else [])
     return [
-        partial(_against, keep, null, axis, seed, source) for null in nulls for axis in ("rows", "columns")
+        partial(_test_against, keep, null, axis, seed, source)
+        for null in nulls
+        for axis in ("rows", "columns")
     ] + [
         partial(_by_head, keep, n, axis, seed, parts)
         for n, axis, parts in (structure_of(one.name, heads) if heads is not None else ())
     ]
 
 
-def _against(keep: np.ndarray, null: str, axis: str, seed: int, source: Observed, draws: int) -> list[Test]:
+def _test_against(
+    keep: np.ndarray, null: str, axis: str, seed: int, source: ObservedMask, draws: int
+) -> list[NullTest]:
     return null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
 
 
-def _by_head(keep: np.ndarray, n: int, axis: str, seed: int, parts: int, draws: int) -> list[Test]:
+def _by_head(keep: np.ndarray, n: int, axis: str, seed: int, parts: int, draws: int) -> list[NullTest]:
     return [group_test(keep, n, axis, draws=draws, seed=seed, n_parts=parts)]
 
 
-def _row(config: ReportConfig, model: str, method: str, one: MaskedMap | GivenMask) -> dict:
+def _report_row(config: ReportConfig, model: str, method: str, one: MaskedMap | GivenMask) -> dict:
     keep = one.keep.numpy()
-    seen, columns = densities(keep), features_of(keep, "columns")
+    seen, columns = measure_densities(keep), orient_features(keep, "columns")
     size = min(config.n_features, columns.n_features)
     rng = np.random.default_rng(config.seed)
     balls = [
-        around(columns, int(c), size) for c in rng.integers(columns.n_features, size=config.n_executions)
+        find_neighborhood(columns, int(c), size)
+        for c in rng.integers(columns.n_features, size=config.n_executions)
     ]
     found = [cluster_distances(ball.distances, min(config.n_clusters, size // 2)).metrics for ball in balls]
     return {
@@ -186,7 +201,7 @@ def _row(config: ReportConfig, model: str, method: str, one: MaskedMap | GivenMa
         "model": model,
         "method": method,
         "layer": layers.layer_number(one.name),
-        "component": layers.component(one.name),
+        "component": layers.component_of(one.name),
         "shape": "x".join(map(str, keep.shape)),
         "relative error": one.relative_error,
         "density": seen.density,
@@ -198,13 +213,13 @@ def _row(config: ReportConfig, model: str, method: str, one: MaskedMap | GivenMa
         "separation": float(np.mean([m.separation for m in found])),
         "silhouette": float(np.mean([m.silhouette for m in found])),
         "singletons": float(np.mean([m.n_singletons for m in found])),
-        "block coherence": groups.coherence(keep.T),
-        "block coherence, density order": groups.report(keep.T, "density").coherence,
-        "p^8": groups.expected_coherence(keep),
+        "block coherence": hamming.measure_coherence(keep.T),
+        "block coherence, density order": hamming.report_groups(keep.T, "density").coherence,
+        "p^8": hamming.expected_coherence(keep),
     }
 
 
-def _claims(config: ReportConfig, run: "Run", rows: list[dict], judged: list[Judged]) -> None:
+def _claim_report(config: ReportConfig, run: "Run", rows: list[dict], judged: list[JudgedTest]) -> None:
     place, z, structured, ids = 0, {"mask": [], "z": [], "found": []}, [], []
     for row in rows:
         own = judged[place : place + row["n_tests"]]
@@ -231,10 +246,10 @@ def _claims(config: ReportConfig, run: "Run", rows: list[dict], judged: list[Jud
     title = "Variance of a mask that row and column densities explain"
     run.claim("density/margins_share", interval=over, kind="share", note="interval over masks", title=title)
     run.headline(["masks/structured", "tests/found", "density/margins_share"], hero="structure")
-    run.verdict(_verdict(run, structured, judged, ids))
+    run.verdict(_say_masks(run, structured, judged, ids))
 
 
-def _claim_mask(run: "Run", own: list[Judged], top: Judged, where: str, label: str) -> None:
+def _claim_mask(run: "Run", own: list[JudgedTest], top: JudgedTest, where: str, label: str) -> None:
     """All tests of one mask, and the statistic that was chosen before looking."""
     beside = {"null": top.test.null_mean, "null_is": "masks with the same densities", "p": top.q}
     title = f"Largest singular value, {label}"
@@ -242,8 +257,8 @@ def _claim_mask(run: "Run", own: list[Judged], top: Judged, where: str, label: s
     claim_tests(run, own, f"{where}/", asked="", name=label)
 
 
-def _verdict(
-    run: "Run", structured: list[tuple[str, str, Judged]], judged: list[Judged], ids: list[str]
+def _say_masks(
+    run: "Run", structured: list[tuple[str, str, JudgedTest]], judged: list[JudgedTest], ids: list[str]
 ) -> str:
     """Only masks with a test that was found are named, each with that test."""
     base = f"Densities explain {cite('density/margins_share')} of a mask's variance on average."

@@ -9,18 +9,24 @@ from digsite.base import families
 from digsite.base.intervals import seed_interval
 from digsite.figures import curves
 from digsite.prune.config import OneMask, RepeatConfig, SingleConfig
-from digsite.prune.core.clusters import Clustering, cluster_distances
-from digsite.prune.core.neighborhood import Neighborhood, around
-from digsite.prune.core.packed import PackedMask, features_of, pack
+from digsite.prune.core.clusters import FeatureClusters, Neighborhood, cluster_distances, find_neighborhood
+from digsite.prune.core.packed import PackedMask, orient_features, pack
 from digsite.prune.experiments import masks
-from digsite.prune.experiments.clusters import claim_densities, embedding
-from digsite.prune.experiments.tables import test_table
+from digsite.prune.experiments.clusters import claim_densities, embed_neighborhood
+from digsite.prune.experiments.masks import test_table
 from digsite.prune.figures import masks as figures
 from digsite.prune.judge import published
-from digsite.prune.judge.densities import densities
-from digsite.prune.judge.nulls import Observed
-from digsite.prune.judge.significance import NULLS, Test, judge
-from digsite.prune.judge.verdict import claim_share, claim_tests, judge_all, sentence
+from digsite.prune.judge.attribution import measure_densities
+from digsite.prune.judge.nulls import ObservedMask
+from digsite.prune.judge.verdict import (
+    NULLS,
+    NullTest,
+    claim_share,
+    claim_tests,
+    judge_all,
+    judge_statistic,
+    say_mask,
+)
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
@@ -34,15 +40,15 @@ METRIC_WORDS = {
 METRICS = {"separation": "upper", "silhouette": "upper", "nearest": "lower", "farthest": "lower"}
 
 
-def single(config: SingleConfig, run: "Run") -> None:
+def study_single(config: SingleConfig, run: "Run") -> None:
     """One feature: all its distances, its clusters, and what the nulls give for the same feature."""
     name, keep, origin = masks.one_mask(config, run)
-    features = features_of(keep, config.axis)
+    features = orient_features(keep, config.axis)
     center = config.feature
     if center is None:
         center = int(run.rng("feature").integers(features.n_features))
-    ball, found = _cluster(features, center, config.n_features, config.n_clusters, config.seed)
-    _tell(run, center, ball, found)
+    ball, found = _cluster_around(features, center, config.n_features, config.n_clusters, config.seed)
+    _tell_neighborhood(run, center, ball, found)
     run.table(
         "distances",
         {
@@ -56,32 +62,34 @@ def single(config: SingleConfig, run: "Run") -> None:
     sheet = figures.cluster_sheet(
         features.take(ball.members).unpack(),
         found,
-        embedding(ball, run.derive("t-sne")),
+        embed_neighborhood(ball, run.derive("t-sne")),
         ball.distances,
         f"feature {center}, k = {config.n_clusters}",
     )
     run.figure(
         "clusters", sheet, caption=f"The neighborhood of feature {center} in {config.n_clusters} clusters."
     )
-    seen = _metrics(ball, found, features.n_bits)
+    seen = _list_metrics(ball, found, features.n_bits)
     tests = _against_nulls(
         config, run, [center], keep, origin, {name: [value] for name, value in seen.items()}
     )
-    _conclude(
+    _conclude_neighborhood(
         config, run, name, keep, tests, {metric: (value, None, None) for metric, value in seen.items()}, 1
     )
     _claim_published(run, features, ball, config.n_clusters, config.seed)
 
 
-def repeat(config: RepeatConfig, run: "Run") -> None:
+def study_repeat(config: RepeatConfig, run: "Run") -> None:
     """N random features: mean and standard deviation of every metric, as the original's JSON has them."""
     name, keep, origin = masks.one_mask(config, run)
-    features = features_of(keep, config.axis)
+    features = orient_features(keep, config.axis)
     centers = run.rng("features").integers(features.n_features, size=config.n_executions).tolist()
     rows = []
     for place, center in enumerate(centers):
-        ball, found = _cluster(features, center, config.n_features, config.n_clusters, config.seed + place)
-        rows.append(_fields(center, ball, found, features))
+        ball, found = _cluster_around(
+            features, center, config.n_features, config.n_clusters, config.seed + place
+        )
+        rows.append(_original_row(center, ball, found, features))
         run.let_signals_in(place + 1)
     frame = pd.DataFrame(rows)
     run.table("executions", frame)
@@ -97,9 +105,9 @@ def repeat(config: RepeatConfig, run: "Run") -> None:
     over = {metric: seed_interval(values.tolist(), "median") for metric, values in seen.items()}
     intervals = {metric: (float(np.mean(seen[metric])), at.low, at.high) for metric, at in over.items()}
     run.figure(
-        "spread", _spread(seen), frame, caption="Every metric over the reference features, by its rank."
+        "spread", _draw_spread(seen), frame, caption="Every metric over the reference features, by its rank."
     )
-    _conclude(config, run, name, keep, tests, intervals, config.n_executions)
+    _conclude_neighborhood(config, run, name, keep, tests, intervals, config.n_executions)
     run.claim(
         "ratio_as_published",
         float(np.mean(frame["ratio_as_published"])),
@@ -109,7 +117,7 @@ def repeat(config: RepeatConfig, run: "Run") -> None:
     )
 
 
-def _spread(seen: dict[str, Any]) -> Any:
+def _draw_spread(seen: dict[str, Any]) -> Any:
     """Sorted values of each metric: how much one neighborhood differs from the next."""
     lines = {
         METRIC_WORDS[name]: (list(range(1, len(values) + 1)), sorted(values)) for name, values in seen.items()
@@ -117,15 +125,15 @@ def _spread(seen: dict[str, Any]) -> Any:
     return curves(lines, x="reference feature, sorted", y="value")
 
 
-def _cluster(
+def _cluster_around(
     features: PackedMask, center: int, size: int, k: int, seed: int
-) -> tuple[Neighborhood, Clustering]:
+) -> tuple[Neighborhood, FeatureClusters]:
     """The original takes the nearest `size` features and the feature itself."""
-    ball = around(features, center, size + 1)
+    ball = find_neighborhood(features, center, size + 1)
     return ball, cluster_distances(ball.distances, k, seed=seed)
 
 
-def _metrics(ball: Neighborhood, found: Clustering, n_bits: int) -> dict[str, float]:
+def _list_metrics(ball: Neighborhood, found: FeatureClusters, n_bits: int) -> dict[str, float]:
     return {
         "separation": found.metrics.separation,
         "silhouette": found.metrics.silhouette,
@@ -141,50 +149,52 @@ def _against_nulls(
     keep: np.ndarray,
     origin: Any,
     seen: dict[str, list[float]],
-) -> list[Test]:
+) -> list[NullTest]:
     """The mean of every metric over the same features in every null mask."""
     source = (
-        masks.observed(origin, config.nulls.trades)
+        masks.as_observed(origin, config.nulls.trades)
         if origin
-        else Observed(pack(keep), trades=config.nulls.trades)
+        else ObservedMask(pack(keep), trades=config.nulls.trades)
     )
     wanted = ["coin_flips", "margins"] + (["reprune"] if config.nulls.reprune and origin else [])
     tests = []
     for null in wanted:
-        drawn = run.once(f"null-{null}", lambda null=null: _draw(config, run, null, source, centers))
+        drawn = run.once(f"null-{null}", lambda null=null: _draw_null(config, run, null, source, centers))
         tests += [
-            judge(metric, null, config.axis, float(np.mean(seen[metric])), drawn[metric], tail)
+            judge_statistic(metric, null, config.axis, float(np.mean(seen[metric])), drawn[metric], tail)
             for metric, tail in METRICS.items()
         ]
     return tests
 
 
-def _draw(
-    config: SingleConfig | RepeatConfig, run: "Run", null: str, source: Observed, centers: list[int]
+def _draw_null(
+    config: SingleConfig | RepeatConfig, run: "Run", null: str, source: ObservedMask, centers: list[int]
 ) -> dict[str, list[float]]:
     means: dict[str, list[float]] = {metric: [] for metric in METRICS}
     run.stage(f"null {null}", config.nulls.draws)
-    drawn = families.scan_family(NULLS)[null].draws(source, config.nulls.draws, run.derive(f"null-{null}"))
+    drawn = families.scan_member(NULLS, null)().draw_masks(
+        source, config.nulls.draws, run.derive(f"null-{null}")
+    )
     for i, draw in enumerate(drawn):
-        features = features_of(draw, config.axis)
+        features = orient_features(draw, config.axis)
         rows = []
         for place, center in enumerate(centers):
-            ball, found = _cluster(
+            ball, found = _cluster_around(
                 features, center, config.n_features, config.n_clusters, config.seed + place
             )
-            rows.append(_metrics(ball, found, features.n_bits))
+            rows.append(_list_metrics(ball, found, features.n_bits))
         for metric in METRICS:
             means[metric].append(float(np.mean([row[metric] for row in rows])))
         run.let_signals_in(i + 1)
     return means
 
 
-def _conclude(
+def _conclude_neighborhood(
     config: OneMask,
     run: "Run",
     name: str,
     keep: np.ndarray,
-    tests: list[Test],
+    tests: list[NullTest],
     seen: dict[str, tuple],
     n: int,
 ) -> None:
@@ -213,10 +223,10 @@ def _conclude(
         [one for one in judged if one.test.null == "margins"],
         "Tests that find structure beyond densities",
     )
-    claim_densities(run, keep, densities(keep))
+    claim_densities(run, keep, measure_densities(keep))
     masks.store_mask(run, name, keep, config)
     run.headline([f"separation/{config.axis}/margins", "tests/found"])
-    run.verdict(sentence(name, judged))
+    run.verdict(say_mask(name, judged))
 
 
 def _claim_published(run: "Run", features: PackedMask, ball: Neighborhood, k: int, seed: int) -> None:
@@ -224,7 +234,7 @@ def _claim_published(run: "Run", features: PackedMask, ball: Neighborhood, k: in
     run.claim("ratio_as_published", ratio, note="between centers over within, Euclidean: not evidence")
 
 
-def _tell(run: "Run", center: int, ball: Neighborhood, found: Clustering) -> None:
+def _tell_neighborhood(run: "Run", center: int, ball: Neighborhood, found: FeatureClusters) -> None:
     """The original's console tables."""
     metrics = found.metrics
     run.say(
@@ -240,7 +250,9 @@ def _tell(run: "Run", center: int, ball: Neighborhood, found: Clustering) -> Non
     )
 
 
-def _fields(center: int, ball: Neighborhood, found: Clustering, features: PackedMask) -> dict[str, Any]:
+def _original_row(
+    center: int, ball: Neighborhood, found: FeatureClusters, features: PackedMask
+) -> dict[str, Any]:
     distances, metrics = ball.to_center[1:], found.metrics
     return {
         "main_feature_idx": int(center),

@@ -9,20 +9,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from digsite.figures import NULL_COLOR, PALETTE, canvas, heatmap, place_legend, styled
-from digsite.prune.core.clusters import Clustering
+from digsite.prune.core.clusters import FeatureClusters
 
 BORDER = "#D00000"
 
 
 @styled
 def cluster_sheet(
-    bits: np.ndarray, found: Clustering, place: np.ndarray, reference: np.ndarray, title: str
+    bits: np.ndarray, found: FeatureClusters, place: np.ndarray, reference: np.ndarray, title: str
 ) -> Figure:
     """Four views of one clustering: sorted spy plot, sizes and cohesion, t-SNE, distances between clusters."""
     figure, axes = canvas(2, 2, width=9.0, height=7.0)
     (spy, sizes), (scatter, block) = axes
-    _spy(spy, bits, found.labels)
-    _sizes(sizes, found, reference)
+    _draw_spy(spy, bits, found.labels)
+    _draw_sizes(sizes, found, reference)
     for label in np.unique(found.labels):
         chosen = found.labels == label
         scatter.scatter(
@@ -36,7 +36,7 @@ def cluster_sheet(
     return figure
 
 
-def _spy(ax: Axes, bits: np.ndarray, labels: np.ndarray) -> None:
+def _draw_spy(ax: Axes, bits: np.ndarray, labels: np.ndarray) -> None:
     order = np.argsort(labels, kind="stable")
     ax.imshow(bits[order], aspect="auto", cmap="Greys", interpolation="none", rasterized=True)
     for edge in np.flatnonzero(np.diff(labels[order])) + 0.5:
@@ -45,7 +45,7 @@ def _spy(ax: Axes, bits: np.ndarray, labels: np.ndarray) -> None:
     ax.grid(False)
 
 
-def _sizes(ax: Axes, found: Clustering, reference: np.ndarray) -> None:
+def _draw_sizes(ax: Axes, found: FeatureClusters, reference: np.ndarray) -> None:
     sizes, cohesion = found.metrics.sizes, np.asarray(found.metrics.cohesion)
     ax.bar(range(len(sizes)), sizes, color=PALETTE[0], width=0.6)
     ax.set(xlabel="cluster", ylabel="features", title="sizes, and mean distance inside (points)")

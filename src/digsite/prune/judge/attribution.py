@@ -1,4 +1,4 @@
-"""Where a mask comes from: shares of its variance that rows, columns and weight magnitude explain, one after the other."""
+"""Where a mask comes from: densities first, then shares of its variance that rows, columns and weight magnitude explain."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Attribution:
     residual: float
 
 
-def attribute(keep: Bool[np.ndarray, "out in"], weight: Float[np.ndarray, "out in"]) -> Attribution:
+def attribute_mask(keep: Bool[np.ndarray, "out in"], weight: Float[np.ndarray, "out in"]) -> Attribution:
     """Row means, column means, then magnitude rank inside the row, then rank and column together."""
     mask = keep.astype(np.float64)
     variance = mask.var()
@@ -33,9 +33,9 @@ def attribute(keep: Bool[np.ndarray, "out in"], weight: Float[np.ndarray, "out i
     rows, columns = mask.mean(axis=1, keepdims=True), mask.mean(axis=0, keepdims=True)
     rest = mask - rows - columns + mask.mean()
     rank = rankdata(np.abs(weight), axis=1) / weight.shape[1]
-    after_rank = rest - _explained(rest, rank)
+    after_rank = rest - _explain_by(rest, rank)
     # Magnitude beside column density: a cut at |w| * norm is a surface in both, which their sum cannot bend to.
-    after_both = after_rank - _explained_jointly(after_rank, rank, np.broadcast_to(columns, mask.shape))
+    after_both = after_rank - _explain_jointly(after_rank, rank, np.broadcast_to(columns, mask.shape))
     return Attribution(
         rows=float(rows.var() / variance),
         columns=float(columns.var() / variance),
@@ -45,17 +45,17 @@ def attribute(keep: Bool[np.ndarray, "out in"], weight: Float[np.ndarray, "out i
     )
 
 
-def _explained(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+def _explain_by(values: np.ndarray, by: np.ndarray) -> np.ndarray:
     """Means in equally filled bins of `by`."""
-    return _bin_means(values, _bins(by, BINS))
+    return _bin_means(values, _find_bins(by, BINS))
 
 
-def _explained_jointly(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _explain_jointly(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     side = 16  # 256 cells keep the fit's own degrees of freedom small beside the number of weights
-    return _bin_means(values, _bins(first, side) * side + _bins(second, side))
+    return _bin_means(values, _find_bins(first, side) * side + _find_bins(second, side))
 
 
-def _bins(by: np.ndarray, n: int) -> np.ndarray:
+def _find_bins(by: np.ndarray, n: int) -> np.ndarray:
     edges = np.quantile(by, np.linspace(0, 1, n + 1)[1:-1])
     return np.searchsorted(edges, by.ravel(), side="right")
 
@@ -64,3 +64,33 @@ def _bin_means(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
     counts = np.bincount(bins)
     sums = np.bincount(bins, values.ravel())
     return (sums / np.maximum(counts, 1))[bins].reshape(values.shape)
+
+
+# Densities first: how full rows and columns are, and how much of the mask that alone explains.
+
+
+@dataclass(frozen=True)
+class Densities:
+    """Shares of Var(M) are of the additive model: row means, then column means; `margins` is both."""
+
+    density: float
+    rows: tuple[float, float]  # 5 % and 95 % of row densities
+    columns: tuple[float, float]
+    row_share: float
+    column_share: float
+
+    @property
+    def margins(self) -> float:
+        return self.row_share + self.column_share
+
+
+def measure_densities(keep: Bool[np.ndarray, "out in"]) -> Densities:
+    rows, columns, density = keep.mean(axis=1), keep.mean(axis=0), float(keep.mean())
+    variance = density * (1 - density)
+    share = (lambda d: float(d.var() / variance)) if variance > 0 else (lambda d: 0.0)
+    return Densities(density, _middle_range(rows), _middle_range(columns), share(rows), share(columns))
+
+
+def _middle_range(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.05, 0.95])
+    return float(low), float(high)

@@ -1,11 +1,16 @@
-"""Two masks of one matrix: how much they agree beyond what their row and column densities force."""
+"""Two masks of one matrix: how much they agree beyond what their densities force, and whether the same clusters come back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from sklearn.metrics import adjusted_rand_score
 
 from digsite.base.errors import UsageError
+from digsite.prune.core.clusters import cluster_distances, find_neighborhood
+from digsite.prune.core.hamming import measure_distances
+from digsite.prune.core.packed import PackedMask
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Overlap:
     expected: float
 
 
-def overlap(a: Bool[np.ndarray, "out in"], b: Bool[np.ndarray, "out in"]) -> Overlap:
+def measure_overlap(a: Bool[np.ndarray, "out in"], b: Bool[np.ndarray, "out in"]) -> Overlap:
     if a.shape != b.shape:
         raise UsageError(f"The masks have different shapes, {a.shape} and {b.shape}.")
     shared, total = int((a & b).sum()), int(a.sum()) + int(b.sum())
@@ -49,9 +54,9 @@ def expected_keep(keep: Bool[np.ndarray, "out in"], rounds: int = 100) -> Float[
     full_rows, full_columns = int((rows == n_columns).sum()), int((columns == n_rows).sum())
     for _ in range(rounds):
         odds = x[live_rows, None] * y[None, live_columns]
-        y[live_columns] *= _ratio(columns[live_columns] - full_rows, (odds / (1 + odds)).sum(axis=0))
+        y[live_columns] *= _divide_safely(columns[live_columns] - full_rows, (odds / (1 + odds)).sum(axis=0))
         odds = x[live_rows, None] * y[None, live_columns]
-        step = _ratio(rows[live_rows] - full_columns, (odds / (1 + odds)).sum(axis=1))
+        step = _divide_safely(rows[live_rows] - full_columns, (odds / (1 + odds)).sum(axis=1))
         x[live_rows] *= step
         if np.abs(step - 1).max(initial=0) < 1e-9:
             break
@@ -63,7 +68,7 @@ def expected_keep(keep: Bool[np.ndarray, "out in"], rounds: int = 100) -> Float[
     return probability
 
 
-def _ratio(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
+def _divide_safely(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
     return np.divide(wanted, given, out=np.ones_like(wanted), where=given > 0)
 
 
@@ -98,3 +103,62 @@ def decided_by_data(draws: list[Bool[np.ndarray, "out in"]]) -> float:
     """Share of positions on which all calibration sets agree; the rest is noise of the calibration."""
     probability = keep_probability(draws)
     return float(((probability == 0) | (probability == 1)).mean())
+
+
+# Do clusters come back: from other positions of the same mask, and from the mask of another calibration set?
+
+
+@dataclass(frozen=True)
+class AskedClusters:
+    """Which clusters: those of the mask study."""
+
+    centers: Sequence[int]
+    size: int
+    k_values: Sequence[int]
+    method: str = "kmeans"
+    n_init: int = 10
+    seed: int = 0
+
+
+def measure_stability(
+    features: PackedMask, others: Sequence[PackedMask], asked: AskedClusters, bootstraps: int
+) -> dict[str, Float[np.ndarray, "ks"]]:
+    """Mean adjusted Rand index, over centers, with clusters of `bootstraps` resampled positions and of other masks.
+
+    The features clustered are the center's neighbors in the first mask, every time.
+    """
+    rng = np.random.default_rng(asked.seed)
+    rows: dict[str, list] = {"bootstrap": [], "calibration": []}
+    for place, center in enumerate(asked.centers):
+        members = find_neighborhood(features, int(center), asked.size).members
+        bits = features.take(members).unpack()
+        first = _label_clusters(measure_distances(features.take(members)), asked, place)
+        again = {
+            "bootstrap": [
+                _label_clusters(resample_distances(bits, rng), asked, place) for _ in range(bootstraps)
+            ],
+            "calibration": [
+                _label_clusters(measure_distances(one.take(members)), asked, place) for one in others
+            ],
+        }
+        for kind, found in again.items():
+            rows[kind] += [[adjusted_rand_score(a, b) for a, b in zip(first, one)] for one in found]
+    return {kind: np.mean(values, axis=0) for kind, values in rows.items() if values}
+
+
+def resample_distances(bits: Bool[np.ndarray, "n bits"], rng: np.random.Generator) -> Int[np.ndarray, "n n"]:
+    """Hamming distances over positions drawn with replacement."""
+    n_bits = bits.shape[1]
+    times = rng.multinomial(n_bits, np.full(n_bits, 1 / n_bits)).astype(np.float32)
+    kept = bits.astype(np.float32)
+    only = (kept * times) @ (1 - kept).T  # kept by the first alone
+    return np.rint(only + only.T).astype(np.int64)
+
+
+def _label_clusters(distances: np.ndarray, asked: AskedClusters, place: int) -> list[np.ndarray]:
+    return [
+        cluster_distances(
+            distances, k, asked.method, n_init=asked.n_init, seed=asked.seed + 1000 * place + k
+        ).labels
+        for k in asked.k_values
+    ]

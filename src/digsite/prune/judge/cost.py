@@ -1,20 +1,26 @@
-"""What pruning buys in bytes and speed, told plainly: dense zeros buy neither."""
+"""What pruning will take, said before it starts, and what it buys in bytes and speed: dense zeros buy neither."""
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
-from torch import Tensor
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
 
-from digsite.prune.core import groups
-from digsite.prune.core.patterns import Pattern, violations
+from digsite.models.opening.feeding import Batch
+from digsite.prune.core import hamming, layers
+from digsite.prune.core.layers import LinearMap
+from digsite.prune.core.model import PrunedMap
+from digsite.prune.core.patterns import SparsityPattern, count_violations
+from digsite.prune.core.walk import n_rows_of
 
 
 @dataclass(frozen=True)
-class Cost:
+class MapCost:
     """One map. `two_four_bytes` is NVIDIA's compressed form (half the values, two bits of place each), where it is valid."""
 
     name: str
@@ -33,23 +39,25 @@ class Cost:
         return "none: a dense matrix with zeros takes the same time and bytes"
 
 
-def cost(name: str, keep: Bool[np.ndarray, "out in"], value_bytes: int) -> Cost:
+def measure_cost(name: str, keep: Bool[np.ndarray, "out in"], value_bytes: int) -> MapCost:
     kept, size = int(keep.sum()), keep.size
-    valid = keep.shape[1] % 4 == 0 and violations(torch.from_numpy(keep), Pattern(0.5, 2, 4)) == 0
+    valid = (
+        keep.shape[1] % 4 == 0 and count_violations(torch.from_numpy(keep), SparsityPattern(0.5, 2, 4)) == 0
+    )
     columns = np.ascontiguousarray(keep.T)
-    return Cost(
+    return MapCost(
         name=name,
         dense_bytes=size * value_bytes,
         mask_bytes=-(-size // 8),
         packed_bytes=kept * value_bytes + -(-size // 8),
         two_four_bytes=size // 2 * value_bytes + size // 8 if valid else None,
-        coherence=groups.coherence(columns),
-        expected_coherence=groups.expected_coherence(columns),
-        density_order=groups.coherence(columns[groups.arrange(columns, "density")]),
+        coherence=hamming.measure_coherence(columns),
+        expected_coherence=hamming.expected_coherence(columns),
+        density_order=hamming.measure_coherence(columns[hamming.arrange_features(columns, "density")]),
     )
 
 
-def page(costs: Sequence[Cost], matmul: Mapping[str, float] | None = None) -> str:
+def write_page(costs: Sequence[MapCost], matmul: Mapping[str, float] | None = None) -> str:
     """The size-and-speed page as text."""
     dense, packed = (sum(getattr(c, field) for c in costs) for field in ("dense_bytes", "packed_bytes"))
     valid = [c for c in costs if c.two_four_bytes is not None]
@@ -80,10 +88,13 @@ def measure_two_four(weight: Tensor, tokens: int = 4096, repeats: int = 20) -> d
     dense = weight.cuda().half()
     inputs = torch.randn(dense.shape[1], tokens, device="cuda", dtype=torch.half)
     sparse = torch.sparse.to_sparse_semi_structured(dense)
-    return {f"2:4 product, {tokens} tokens": _timed(dense, inputs, repeats) / _timed(sparse, inputs, repeats)}
+    return {
+        f"2:4 product, {tokens} tokens": _time_product(dense, inputs, repeats)
+        / _time_product(sparse, inputs, repeats)
+    }
 
 
-def _timed(weight: Tensor, inputs: Tensor, repeats: int) -> float:
+def _time_product(weight: Tensor, inputs: Tensor, repeats: int) -> float:
     for _ in range(3):
         torch.mm(weight, inputs)
     torch.cuda.synchronize()
@@ -92,3 +103,110 @@ def _timed(weight: Tensor, inputs: Tensor, repeats: int) -> float:
         torch.mm(weight, inputs)
     torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+# How much faster a smaller model really is: both are run in turns and timed in CPU-seconds.
+#
+# Turns, because a machine that gets busy slows both; CPU-seconds, because a wall clock on a shared machine measures the
+# others; the median, because a first call also loads what it needs.
+
+
+@dataclass(frozen=True)
+class SpeedRatio:
+    """CPU-seconds of one forward pass of each model, every repeat; `ratio` is how many times faster the second is."""
+
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.before) / statistics.median(self.after)
+
+    @property
+    def ratios(self) -> list[float]:
+        """One ratio per pair of turns: what an interval is made of."""
+        return [b / a for b, a in zip(self.before, self.after, strict=True)]
+
+
+@torch.no_grad()
+def compare_speed(
+    before: nn.Module, after: nn.Module, tokens: Int[Tensor, "rows tokens"], repeats: int = 5
+) -> SpeedRatio:
+    """Time `repeats` turns of both models on the same tokens, after one turn that is not counted."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(repeats + 1):
+        for model, taken in zip((before, after), times, strict=True):
+            start = time.process_time()
+            model(tokens)
+            if turn:
+                taken.append(max(time.process_time() - start, 1e-9))
+    return SpeedRatio(tuple(times[0]), tuple(times[1]))
+
+
+# What a pruning covers and how long it will take, said before anything is spent.
+
+OVERHEAD = 1.5  # attention, norms and the methods themselves, over the matrix products of the maps
+
+
+def say_coverage(model: torch.nn.Module, kind: str, chosen: Sequence[LinearMap]) -> str:
+    """Which share of the parameters will be pruned, and what is left alone, by reason."""
+    total = sum(p.numel() for p in model.parameters())
+    covered = sum(one.size for one in chosen)
+    left = "; ".join(f"{one.reason} {one.share:.1%}" for one in layers.left_alone(model, chosen))
+    return (
+        f"{type(model).__name__} ({kind}): {len(chosen)} linear maps hold {covered / max(total, 1):.1%} of {total:,} "
+        f"parameters; left as they are: {left or 'nothing'}"
+    )
+
+
+def say_cost(batch: Batch, chosen: Sequence[LinearMap], exact: bool, device: str, wanted: int) -> str:
+    """Rows and tokens of the calibration, and the time they take by the speed of one matrix product here.
+
+    `exact` methods also make X^T X; `wanted` is how many rows were asked for, where the data may have had fewer.
+    """
+    first = batch if isinstance(batch, Tensor) else next(iter(batch.values()))
+    rows = n_rows_of(batch)
+    if first.is_floating_point():
+        return f"calibration: {rows} rows of {tuple(first.shape[1:])}"
+    named: list[Tensor] = [first] if isinstance(batch, Tensor) else list(batch.values())
+    tokens = sum(value.numel() for value in named if not value.is_floating_point())
+    work = 4.0 * tokens * sum(one.size for one in chosen)
+    if exact:
+        work += 1.2 * tokens * sum(one.n_inputs**2 for one in chosen)  # q, k and v share theirs
+    short = f" (the text has no more; {wanted} were wanted)" if rows < wanted else ""
+    return (
+        f"calibration: {rows} sequences of {tokens // rows} tokens{short}: {tokens:,} tokens, about "
+        f"{_say_duration(OVERHEAD * work / measure_throughput(device))} on this machine; fewer or shorter sequences cost less in "
+        "proportion"
+    )
+
+
+def measure_throughput(device: Any, size: int = 512, repeats: int = 4) -> float:
+    """Operations per second of a matrix product."""
+    a = torch.rand(size, size, device=device)
+    (a @ a).sum().item()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        torch.mm(a, a)
+    (a @ a).sum().item()
+    return 2.0 * size**3 * (repeats + 1) / max(time.perf_counter() - start, 1e-9)
+
+
+def _say_duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def say_result(ledger: Sequence[PrunedMap]) -> list[str]:
+    """What really went, over all maps, and what was not pruned as asked."""
+    size = sum(_count_weights(one) for one in ledger)
+    gone = sum(one.sparsity * _count_weights(one) for one in ledger)
+    lines = [f"pruned: {gone / max(size, 1):.2%} of the {size:,} weights of {len(ledger)} maps"]
+    for note in sorted({one.note for one in ledger if one.note.startswith(("left", "no calibration token"))}):
+        named = [one for one in ledger if one.note == note]
+        share = sum(_count_weights(one) for one in named) / max(size, 1)
+        lines.append(f"{len(named)} maps ({share:.1%} of these weights), first {named[0].name}: {note}")
+    return lines
+
+
+def _count_weights(one: PrunedMap) -> int:
+    return one.mask.n_features * one.mask.n_bits

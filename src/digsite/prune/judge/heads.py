@@ -7,10 +7,11 @@ from jaxtyping import Bool, Int
 from torch import nn
 
 from digsite.base.errors import UsageError
-from digsite.prune.core.packed import features_of, pack
-from digsite.prune.judge.nulls import Observed, margins
-from digsite.prune.judge.significance import Test, judge
-from digsite.prune.judge.views import View
+from digsite.prune.core.packed import orient_features, pack
+from digsite.prune.judge.nulls import ObservedMask
+from digsite.prune.judge.nulls.random_masks import Margins
+from digsite.prune.judge.statistics import MaskView
+from digsite.prune.judge.verdict import NullTest, judge_statistic
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def group_labels(n_features: int, n_groups: int) -> Int[np.ndarray, "features"]:
     return np.repeat(np.arange(n_groups), n_features // n_groups)
 
 
-def contrast(
-    view: View, labels: Int[np.ndarray, "features"], parts: Int[np.ndarray, "features"] | None = None
+def contrast_groups(
+    view: MaskView, labels: Int[np.ndarray, "features"], parts: Int[np.ndarray, "features"] | None = None
 ) -> GroupContrast:
     """With `parts`, pairs inside one part of a group are left out of both means."""
     same = labels[:, None] == labels[None, :]
@@ -72,19 +73,19 @@ def group_test(
     draws: int = 99,
     seed: int = 0,
     n_parts: int = 0,
-) -> Test:
+) -> NullTest:
     """The contrast against masks with the same margins.
 
     With `n_parts`, groups are made of parts: query heads that share a key and value head, compared head with head.
     """
-    features = features_of(keep, axis)
+    features = orient_features(keep, axis)
     labels = group_labels(features.n_features, n_groups)
     parts = group_labels(features.n_features, n_parts) if n_parts else None
-    seen = contrast(View(features), labels, parts).difference
+    seen = contrast_groups(MaskView(features), labels, parts).difference
     drawn = [
-        contrast(View(features_of(d, axis)), labels, parts).difference
-        for d in margins.draws(Observed(pack(keep)), draws, seed)
+        contrast_groups(MaskView(orient_features(d, axis)), labels, parts).difference
+        for d in Margins().draw_masks(ObservedMask(pack(keep)), draws, seed)
     ]
-    return judge(
+    return judge_statistic(
         "shared_head_contrast" if n_parts else "head_contrast", "margins", axis, seen, drawn, "upper"
     )

@@ -1,4 +1,4 @@
-"""How well a language model predicts text: nats per token, perplexity at a context length, bits per byte."""
+"""How well a pruned model predicts text, and how far the output of one that predicts no text has moved."""
 
 import math
 from dataclasses import dataclass
@@ -8,6 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from digsite.base.intervals import student_interval
+from digsite.models.opening import main_output, one_sentence
+from digsite.models.opening.feeding import Batch
+from digsite.prune.core.walk import n_rows_of, run_batch
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Perplexity:
 
 
 @torch.no_grad()
-def evaluate(
+def measure_perplexity(
     model: nn.Module, windows: Int[Tensor, "windows tokens"], *, n_bytes: int | None = None, batch: int = 8
 ) -> Perplexity:
     """Every token but the first of each window is predicted from those before it in the window."""
@@ -53,3 +58,94 @@ def logits_of(model: nn.Module, tokens: Int[Tensor, "n tokens"]) -> Float[Tensor
     """The logits of our models, which are the output, or of Hugging Face's, which are inside it."""
     output = model(tokens)
     return output if isinstance(output, Tensor) else output.logits
+
+
+# How far a pruned model's own output has moved from the dense model's, for models that predict no next token.
+
+MOST_NUMBERS = 20_000_000  # of logits that are kept for the comparison; positions are thinned out beyond
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Of logits: nats of KL from the dense model's answer, and the share of equal first answers. Of hidden states:
+    squared distance over the spread of the dense output. `null` is what an output that ignores its input gives: the
+    mean answer. The interval is over the rows of the batch.
+    """
+
+    what: str
+    distance: float
+    low: float | None
+    high: float | None
+    null: float
+    n_rows: int
+    agreement: float | None = None
+    agreement_null: float | None = None
+
+    def sentence(self) -> str:
+        interval = "" if self.low is None else f" ({self.low:.4g} to {self.high:.4g}, n = {self.n_rows})"
+        text = f"{self.what} moved by {self.distance:.4g}{interval}; an output that ignores its input: {self.null:.4g}"
+        if self.agreement is None:
+            return text
+        return f"{text}; same first answer in {self.agreement:.1%} (always the commonest: {self.agreement_null:.1%})"
+
+
+@torch.no_grad()
+def outputs_of(model: nn.Module, batch: Batch) -> Tensor:
+    """The main output of every row: logits where there are any, else the last hidden states, else what comes out."""
+    was_training = model.training
+    model.eval()
+    rows = []
+    with one_sentence("Running the model on held-out data", "Check that the data is what this model takes."):
+        for i in range(n_rows_of(batch)):
+            part = (
+                batch[i : i + 1] if isinstance(batch, Tensor) else {k: v[i : i + 1] for k, v in batch.items()}
+            )
+            rows.append(main_output(run_batch(model, part)).float().cpu())
+        found = torch.cat(rows)
+    model.train(was_training)
+    if found.ndim == 3 and found.numel() > MOST_NUMBERS:
+        found = found[:, :: -(-found.numel() // MOST_NUMBERS)]
+    return found
+
+
+def has_logits(model: nn.Module) -> bool:
+    """Whether the main output is a distribution over answers: transformers' classes with a head say so by name."""
+    name = type(model).__name__
+    return "For" in name or name.endswith("LMHeadModel")
+
+
+def measure_drift(before: Tensor, after: Tensor, logits: bool) -> Drift:
+    """Distance of two outputs (rows, ..., size) of the same batch."""
+    if logits:
+        return _of_logits(before, after)
+    per_row = (after - before).flatten(1).square().sum(1)
+    spread = (before - before.mean(0, keepdim=True)).flatten(1).square().sum(1).mean().clamp_min(1e-30)
+    value, low, high = _interval_of_rows((per_row / spread).tolist())
+    agreement, common = (
+        _measure_agreement(before, after) if before.ndim == 2 and before.shape[1] > 1 else (None, None)
+    )
+    return Drift("the output", value, low, high, 1.0, len(before), agreement, common)
+
+
+def _of_logits(before: Tensor, after: Tensor) -> Drift:
+    dense, pruned = before.log_softmax(-1), after.log_softmax(-1)
+    kl = (dense.exp() * (dense - pruned)).sum(-1)
+    mean = dense.exp().flatten(0, -2).mean(0).clamp_min(1e-30).log()
+    null = float((dense.exp() * (dense - mean)).sum(-1).mean())
+    value, low, high = _interval_of_rows(kl.flatten(1).mean(1).tolist() if kl.ndim > 1 else kl.tolist())
+    return Drift(
+        "the answers (KL, nats)", value, low, high, null, len(before), *_measure_agreement(before, after)
+    )
+
+
+def _measure_agreement(before: Tensor, after: Tensor) -> tuple[float, float]:
+    first = before.argmax(-1).flatten()
+    share = float((first == after.argmax(-1).flatten()).float().mean())
+    return share, float(first.bincount().max() / len(first))
+
+
+def _interval_of_rows(values: list[float]) -> tuple[float, float | None, float | None]:
+    if len(values) < 2:
+        return values[0], None, None
+    mean, low, high = student_interval(values)
+    return mean, low, high

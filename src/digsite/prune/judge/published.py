@@ -25,19 +25,19 @@ class PublishedMetrics:
         return self.between / self.within if self.within > 0 else float("inf")
 
 
-def separation(
+def measure_as_published(
     bits: Bool[np.ndarray, "features bits"], labels: Int[np.ndarray, "features"], seed: int
 ) -> PublishedMetrics:
     """Distances are shares of positions. The original drew its pairs unseeded; `seed` makes the audit repeatable."""
     groups = [bits[labels == label] for label in np.unique(labels)]
     rng = np.random.default_rng(seed)
     within = [float(pdist(group, "hamming").mean()) if len(group) > 1 else 0.0 for group in groups]
-    between = [_sampled(a, b, rng) for i, a in enumerate(groups) for b in groups[i + 1 :]]
+    between = [_sample_pairs(a, b, rng) for i, a in enumerate(groups) for b in groups[i + 1 :]]
     singles = sum(len(group) == 1 for group in groups)
     return PublishedMetrics(float(np.mean(within)), float(np.mean(between)) if between else 0.0, singles)
 
 
-def _sampled(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:
+def _sample_pairs(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:
     pairs = rng.permutation(len(a) * len(b))[:PAIRS]
     return float((a[pairs // len(b)] != b[pairs % len(b)]).mean())
 
@@ -57,7 +57,7 @@ def centers_ratio(bits: Bool[np.ndarray, "features bits"], k: int, seed: int) ->
     return float(apart / own) if own > 0 else float("inf")
 
 
-def artefact(k: int, singletons: int) -> float:
+def artefact_ratio(k: int, singletons: int) -> float:
     """What the ratio tends to when the other clusters are equally wide: k / (k - s)."""
     return k / (k - singletons) if singletons < k else float("inf")
 
@@ -68,5 +68,5 @@ def chance_of_artefact(k: int, tolerance: float) -> float:
     With many clusters such values are dense, so being near one is then no evidence.
     """
     ratios = np.geomspace(1, k, 100_001)
-    known = np.array([artefact(k, s) for s in range(k)])
+    known = np.array([artefact_ratio(k, s) for s in range(k)])
     return float((np.abs(ratios[:, None] / known - 1).min(axis=1) <= tolerance).mean())

@@ -1,18 +1,29 @@
-"""What the tests say, in plain words; 'no structure beyond densities' is an answer like any other."""
+"""Statistics of a mask against draws from a null model, and what they say: p, z, effect, false discovery rate, in words.
+
+'No structure beyond densities' is an answer like any other. Where a test is beyond nearly all of its draws it gets as many
+more as its q-value needs.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy.stats import false_discovery_control
+
+from digsite.base import families
+from digsite.base.contract import Numbers, public_method
+from digsite.base.errors import UsageError, name_nearest
 from digsite.base.intervals import Z
-from digsite.prune.judge.significance import Test, adjusted
+from digsite.prune.core.packed import PackedMask, orient_features
+from digsite.prune.judge.nulls import ObservedMask
+from digsite.prune.judge.statistics import MaskView
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
-LEVEL = 0.05
 WORDS = {
     "top_singular": "Largest singular value",
     "nearest_phi": "Similarity to the nearest neighbor",
@@ -25,11 +36,139 @@ NULL_WORDS = {
 }
 
 
+NULLS = "digsite.prune.judge.nulls"
+STATISTICS = "digsite.prune.judge.statistics"
+LEVEL = 0.05  # of the false discovery rate over all tests of a run
+DEFAULT = ("top_singular", "nearest_phi", "phi_spread")
+
+
 @dataclass(frozen=True)
-class Judged:
+class NullTest:
+    """One statistic against one null. p = (1 + #as extreme) / (draws + 1); effect = observed / null mean - 1."""
+
+    __test__ = False  # not a test case, whatever a test collector thinks of the name
+
+    statistic: str
+    null: str
+    axis: str
+    observed: float
+    null_mean: float
+    null_std: float
+    p: float
+    draws: int
+
+    @property
+    def as_extreme(self) -> int:
+        """Draws at least as extreme as what was seen."""
+        return round(self.p * (self.draws + 1)) - 1
+
+    @property
+    def z(self) -> float:
+        """0 where the null does not vary: then it says nothing."""
+        return (self.observed - self.null_mean) / self.null_std if self.null_std > 0 else 0.0
+
+    @property
+    def effect(self) -> float:
+        return self.observed / self.null_mean - 1 if self.null_mean else 0.0
+
+
+def judge_statistic(
+    statistic: str, null: str, axis: str, observed: float, drawn: Iterable[float], tail: str
+) -> NullTest:
+    values = np.asarray(list(drawn), dtype=float)
+    # Equal up to rounding is "as extreme": an invariant statistic must not come out as significant.
+    slack = 1e-9 * max(abs(observed), 1e-300)
+    extreme = (values >= observed - slack) if tail == "upper" else (values <= observed + slack)
+    p = (1 + int(extreme.sum())) / (len(values) + 1)
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    spread = spread if spread > 1e-12 * abs(float(values.mean())) else 0.0
+    return NullTest(statistic, null, axis, float(observed), float(values.mean()), spread, p, len(values))
+
+
+@public_method(mask=Numbers(2, arrays_only=False))
+def null_test(
+    mask: np.ndarray | PackedMask,
+    null: str = "margins",
+    axis: str = "columns",
+    statistics: Iterable[str] = DEFAULT,
+    draws: int = 99,
+    seed: int = 0,
+    *,
+    observed: ObservedMask | None = None,
+    engine: str = "auto",
+) -> list[NullTest]:
+    """Test every statistic of a mask's features against `draws` masks of a null model.
+
+    `observed` brings what the null 'reprune' needs: weights, and how they were pruned.
+    """
+    members = _choose_members(STATISTICS, statistics)
+    model = _choose_members(NULLS, [null])[null]
+    packed = orient_features(mask, "rows")
+    source = observed or ObservedMask(packed, engine=engine)
+    if draws < 1:
+        raise UsageError(f"{draws} null draws were asked for; a p-value needs at least 19 to reach 0.05.")
+    seen = _compute_all(members, packed, axis, engine)
+    drawn = [_compute_all(members, draw, axis, engine) for draw in model().draw_masks(source, draws, seed)]
+    return [
+        judge_statistic(name, null, axis, seen[name], [values[name] for values in drawn], members[name].TAIL)
+        for name in members
+    ]
+
+
+def _compute_all(members: dict, mask: PackedMask, axis: str, engine: str) -> dict[str, float]:
+    view = MaskView(orient_features(mask, axis), engine)
+    return {name: member().compute_value(view) for name, member in members.items()}
+
+
+def _choose_members(family: str, wanted: Iterable[str]) -> dict:
+    known = families.list_members(family)
+    chosen = list(wanted)
+    for name in chosen:
+        if name not in known:
+            raise UsageError(
+                f"There is no {family.rsplit('.', 1)[1].rstrip('s')} '{name}'. {name_nearest(name, known)}"
+            )
+    members = families.scan_family(family)
+    return {name: members[name] for name in chosen}
+
+
+def adjust_pvalues(tests: list[NullTest]) -> list[float]:
+    """Benjamini-Hochberg q-values, over every test made."""
+    return false_discovery_control([test.p for test in tests]).tolist() if tests else []
+
+
+FEW = 3  # this many draws as extreme as the mask settle a test: more draws would not make it significant
+# Tests by index, made again with so many draws from the same stream.
+TestAgain = Callable[[list[int], int], list[NullTest]]
+
+
+def sharpen_tests(tests: Sequence[NullTest], again: TestAgain, most: int) -> list[NullTest]:
+    """The tests, the unsettled ones with more draws; p-values stay exact.
+
+    That is Besag and Clifford's sequential test in stages: whether a p-value below some level is reported never
+    needs more than the draws at one fixed stage to be that extreme.
+    """
+    tests = list(tests)
+    while unsettled := [i for i, test in enumerate(tests) if test.as_extreme < FEW]:
+        draws = min(most, draws_needed(len(unsettled), len(tests)))
+        short = [i for i in unsettled if tests[i].draws < draws]
+        if not short:
+            break
+        for i, test in zip(short, again(short, draws), strict=True):
+            tests[i] = test
+    return tests
+
+
+def draws_needed(n_unsettled: int, n_tests: int) -> int:
+    """So many that all unsettled tests pass the false discovery rate, even with one draw as extreme as each."""
+    return math.ceil(2 * n_tests / (LEVEL * n_unsettled) - 1e-9) - 1
+
+
+@dataclass(frozen=True)
+class JudgedTest:
     """A test with its q-value among all tests made."""
 
-    test: Test
+    test: NullTest
     q: float
 
     @property
@@ -37,11 +176,11 @@ class Judged:
         return self.q <= LEVEL
 
 
-def judge_all(tests: Sequence[Test]) -> list[Judged]:
-    return [Judged(test, q) for test, q in zip(tests, adjusted(list(tests)))]
+def judge_all(tests: Sequence[NullTest]) -> list[JudgedTest]:
+    return [JudgedTest(test, q) for test, q in zip(tests, adjust_pvalues(list(tests)))]
 
 
-def claim_resolution(run: "Run", judged: Sequence[Judged], ids: Sequence[str]) -> str:
+def claim_resolution(run: "Run", judged: Sequence[JudgedTest], ids: Sequence[str]) -> str:
     """What this many draws can find at all: p is never below 1 / (draws + 1), and q grows with the number of tests.
 
     `ids`: the claims of the tests, in order. Returns a sentence, empty where the draws suffice; its numbers become
@@ -75,14 +214,14 @@ def claim_resolution(run: "Run", judged: Sequence[Judged], ids: Sequence[str]) -
     )
 
 
-def name_test(one: Judged, where: str = "") -> str:
+def name_test(one: JudgedTest, where: str = "") -> str:
     """The claim's name of a test."""
     test = one.test
     return f"{where}{test.statistic}/{test.axis}/{test.null}"
 
 
 def claim_tests(
-    run: "Run", judged: Sequence[Judged], where: str = "", *, asked: str = "top_singular", name: str = ""
+    run: "Run", judged: Sequence[JudgedTest], where: str = "", *, asked: str = "top_singular", name: str = ""
 ) -> None:
     """Tests against masks with the same margins, as z with the q over all tests of the run.
 
@@ -110,17 +249,17 @@ def claim_tests(
         )
 
 
-def claim_share(run: "Run", name: str, judged: Sequence[Judged], title: str) -> None:
+def claim_share(run: "Run", name: str, judged: Sequence[JudgedTest], title: str) -> None:
     """How many of some tests found something, beside what the false discovery rate lets through."""
     hits = sum(one.found for one in judged)
     null_is = "false discoveries that are let through"
     run.claim_share(name, hits, len(judged), null=LEVEL, null_is=null_is, title=title)
 
 
-def sentence(
+def say_mask(
     name: str,
-    judged: Sequence[Judged],
-    separations: Sequence[Judged] = (),
+    judged: Sequence[JudgedTest],
+    separations: Sequence[JudgedTest] = (),
     *,
     share: str = "density/margins_share",
 ) -> str:
@@ -133,17 +272,17 @@ def sentence(
     found = [one for one in margins if one.found]
     dense = f"row and column densities explain {cite(share)} of the mask's variance"
     if not found:
-        first = f"'{name}': no structure beyond densities ({_smallest(margins)}); {dense}."
+        first = f"'{name}': no structure beyond densities ({_say_smallest(margins)}); {dense}."
     else:
         best = max(found, key=lambda one: abs(one.test.z))
         first = (
-            f"'{name}': structure beyond densities, {_words(best)}, in {cite('tests/found', 'hits')} of "
+            f"'{name}': structure beyond densities, {_say_test(best)}, in {cite('tests/found', 'hits')} of "
             f"{cite('tests/found', 'n')} tests; {dense}{_weight_part(best, judged)}."
         )
-    return f"{first} {_clusters(separations)}" if separations else first
+    return f"{first} {_say_clusters(separations)}" if separations else first
 
 
-def _smallest(margins: Sequence[Judged]) -> str:
+def _say_smallest(margins: Sequence[JudgedTest]) -> str:
     if not margins:
         return "not tested"
     least = min(margins, key=lambda one: one.q)
@@ -153,12 +292,12 @@ def _smallest(margins: Sequence[Judged]) -> str:
     )
 
 
-def _words(one: Judged) -> str:
+def _say_test(one: JudgedTest) -> str:
     what = WORDS.get(one.test.statistic, one.test.statistic.replace("_", " ")).lower()
     return f"{what} of {one.test.axis} at z = {cite(name_test(one), style='.1f')} (corrected {cite(name_test(one), 'p')})"
 
 
-def _weight_part(best: Judged, judged: Sequence[Judged]) -> str:
+def _weight_part(best: JudgedTest, judged: Sequence[JudgedTest]) -> str:
     """Whether shuffled weights make as much of it."""
     for one in judged:
         test = one.test
@@ -169,7 +308,7 @@ def _weight_part(best: Judged, judged: Sequence[Judged]) -> str:
     return ""
 
 
-def _clusters(separations: Sequence[Judged]) -> str:
+def _say_clusters(separations: Sequence[JudgedTest]) -> str:
     """Ratios and what the same margins give, both from the claims of the ratios."""
     of = [f"separation_ratio/{one.test.statistic.partition('/')[2]}" for one in separations]
     values = ", ".join(f"{claim.partition('/')[2]}: {cite(claim, style='.3f')}" for claim in of)

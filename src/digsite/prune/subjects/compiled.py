@@ -26,7 +26,7 @@ FOLDER = "compiled_programs"
 CHANGED = 1e-3  # an output that moves by more has changed; float32 noise is below 1e-4
 
 
-class _Attention(nn.Module):
+class _ProgramAttention(nn.Module):
     def __init__(self, width: int, heads: int, size: int) -> None:
         super().__init__()
         self.heads, self.size = heads, size
@@ -42,7 +42,7 @@ class _Attention(nn.Module):
         return self.o((pattern @ v).transpose(1, 2).flatten(2))
 
 
-class _Mlp(nn.Module):
+class _ProgramMlp(nn.Module):
     def __init__(self, width: int, neurons: int) -> None:
         super().__init__()
         self.add_module("in", nn.Linear(width, neurons, bias=False))
@@ -52,17 +52,17 @@ class _Mlp(nn.Module):
         return self.out(torch.relu(self.get_submodule("in")(x)))
 
 
-class _Block(nn.Module):
+class _ProgramBlock(nn.Module):
     def __init__(self, width: int, heads: int, size: int, neurons: int) -> None:
         super().__init__()
-        self.attn, self.mlp = _Attention(width, heads, size), _Mlp(width, neurons)
+        self.attn, self.mlp = _ProgramAttention(width, heads, size), _ProgramMlp(width, neurons)
 
     def forward(self, x: Float[Tensor, "n t width"]) -> Float[Tensor, "n t width"]:
         x = x + self.attn(x)
         return x + self.mlp(x)
 
 
-class Compiled(nn.Module):
+class ProgramNetwork(nn.Module):
     """The forward pass of a compiled program: attention over all positions, no biases and no norms."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Compiled(nn.Module):
     ) -> None:
         super().__init__()
         self.embed, self.pos = nn.Embedding(tokens, width), nn.Embedding(positions, width)
-        self.blocks = nn.ModuleList(_Block(width, heads, size, neurons) for _ in range(layers))
+        self.blocks = nn.ModuleList(_ProgramBlock(width, heads, size, neurons) for _ in range(layers))
         self.unembed = nn.Parameter(torch.zeros(out, width))
 
     def forward(self, ids: Int[Tensor, "n t"]) -> Float[Tensor, "n t out"]:
@@ -89,19 +89,19 @@ class Compiled(nn.Module):
 
 
 @dataclass(frozen=True)
-class Hidden:
+class HiddenProgram:
     """A program in a wider network. `needed` are the weights without which some answer changes, `idle` those that
     cannot matter, by map; entries in neither are zeros or real weights that no answer depends on alone."""
 
     name: str
-    model: Compiled
+    model: ProgramNetwork
     inputs: Int[Tensor, "n t"]
     needed: dict[str, Bool[Tensor, "out in"]]
     idle: dict[str, Bool[Tensor, "out in"]]
     wanted: Float[Tensor, "n t out"]
 
 
-def load_program(name: str, most_inputs: int = 256) -> tuple[Compiled, Int[Tensor, "n t"]]:
+def load_compiled(name: str, most_inputs: int = 256) -> tuple[ProgramNetwork, Int[Tensor, "n t"]]:
     """A stored program as a module, and its inputs of full length (an even choice of at most `most_inputs`)."""
     found = find(FOLDER, f"{name}.safetensors")
     if found is None:
@@ -115,7 +115,7 @@ def load_program(name: str, most_inputs: int = 256) -> tuple[Compiled, Int[Tenso
         raise UsageError(
             f"The program '{name}' answers with a number; masks are scored on programs that choose."
         )
-    model = Compiled(
+    model = ProgramNetwork(
         len(state["embed.weight"]),
         len(state["pos.weight"]),
         facts["width"],
@@ -133,10 +133,10 @@ def load_program(name: str, most_inputs: int = 256) -> tuple[Compiled, Int[Tenso
 
 
 @torch.no_grad()
-def find_needed(model: Compiled, inputs: Int[Tensor, "n t"]) -> dict[str, Bool[Tensor, "out in"]]:
+def find_needed(model: ProgramNetwork, inputs: Int[Tensor, "n t"]) -> dict[str, Bool[Tensor, "out in"]]:
     """The weights whose removal, one at a time, moves some output: tried, not assumed, since programs hold idle steps."""
     wanted, needed = model(inputs), {}
-    for name, module in _maps(model).items():
+    for name, module in _program_maps(model).items():
         mask = torch.zeros_like(module.weight, dtype=torch.bool)
         for row, column in module.weight.nonzero().tolist():
             kept = float(module.weight[row, column])
@@ -148,12 +148,12 @@ def find_needed(model: Compiled, inputs: Int[Tensor, "n t"]) -> dict[str, Bool[T
 
 
 @torch.no_grad()
-def hide_program(name: str, factor: int = 2, seed: int = 0, most_inputs: int = 256) -> Hidden:
+def hide_program(name: str, factor: int = 2, seed: int = 0, most_inputs: int = 256) -> HiddenProgram:
     """The program `name` in a network `factor` times as wide, with as many times its heads and neurons."""
-    small, inputs = load_program(name, most_inputs)
-    first: _Block = small.blocks[0]  # pyright: ignore[reportAssignmentType]
+    small, inputs = load_compiled(name, most_inputs)
+    first: _ProgramBlock = small.blocks[0]  # pyright: ignore[reportAssignmentType]
     width, heads, size = small.unembed.shape[1], first.attn.heads, first.attn.size
-    wide = Compiled(
+    wide = ProgramNetwork(
         small.embed.num_embeddings,
         small.pos.num_embeddings,
         width * factor,
@@ -166,27 +166,27 @@ def hide_program(name: str, factor: int = 2, seed: int = 0, most_inputs: int = 2
     draw = torch.Generator().manual_seed(derive_seed(seed, f"prune/hide/{name}", factor))
     for into, source in ((wide.embed, small.embed), (wide.pos, small.pos)):
         into.weight.copy_(
-            _padded(source.weight, into.weight.shape, draw, free=(slice(None), slice(width, None)))
+            _pad_weight(source.weight, into.weight.shape, draw, free=(slice(None), slice(width, None)))
         )
-    wide.unembed.copy_(_padded(small.unembed, wide.unembed.shape, draw, free=None))
+    wide.unembed.copy_(_pad_weight(small.unembed, wide.unembed.shape, draw, free=None))
     idle, needed, found = {}, {}, find_needed(small, inputs)
-    for key, module in _maps(wide).items():
-        real = _maps(small)[key].weight
+    for key, module in _program_maps(wide).items():
+        real = _program_maps(small)[key].weight
         # Added rows may read everything; the program's own rows read nothing that was added.
         module.weight.copy_(
-            _padded(real, module.weight.shape, draw, free=(slice(len(real), None), slice(None)))
+            _pad_weight(real, module.weight.shape, draw, free=(slice(len(real), None), slice(None)))
         )
         idle[key] = module.weight != 0
         idle[key][: real.shape[0], : real.shape[1]] = False
         needed[key] = torch.zeros_like(idle[key])
         needed[key][: real.shape[0], : real.shape[1]] = found[key]
-    _quiet(wide, inputs, width)
-    hidden = Hidden(name, wide.eval(), inputs, needed, idle, small(inputs))
+    _quiet_added(wide, inputs, width)
+    hidden = HiddenProgram(name, wide.eval(), inputs, needed, idle, small(inputs))
     assert float((wide(inputs) - hidden.wanted).abs().max()) < CHANGED, "padding must not change what is said"
     return hidden
 
 
-def _maps(model: Compiled) -> dict[str, nn.Linear]:
+def _program_maps(model: ProgramNetwork) -> dict[str, nn.Linear]:
     return {
         f"blocks.{i}.{name}": block.get_submodule(name)
         for i, block in enumerate(model.blocks)
@@ -194,7 +194,7 @@ def _maps(model: Compiled) -> dict[str, nn.Linear]:
     }  # pyright: ignore[reportReturnType]
 
 
-def _padded(
+def _pad_weight(
     real: Tensor, shape: torch.Size, draw: torch.Generator, free: tuple[slice, slice] | None
 ) -> Tensor:
     """`real` in the corner of zeros; in the `free` part entries of the same sizes and density, with random signs."""
@@ -209,7 +209,7 @@ def _padded(
     return out
 
 
-def _quiet(model: Compiled, inputs: Tensor, width: int) -> None:
+def _quiet_added(model: ProgramNetwork, inputs: Tensor, width: int) -> None:
     """Scale what is written into the added dimensions so that they are no louder than the real ones, block by block."""
     x = model.embed(inputs) + model.pos.weight[: inputs.shape[1]]
     for block in model.blocks:

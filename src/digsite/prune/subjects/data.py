@@ -12,8 +12,7 @@ from digsite.models.opening.feeding import Batch
 from digsite.prune.core import matrix
 from digsite.prune.core.model import Recipe
 from digsite.prune.core.walk import n_rows_of
-from digsite.prune.subjects.calibration import PUBLISHED, Windows, windows
-from digsite.prune.subjects.language import Language
+from digsite.prune.subjects.language import PUBLISHED, Language, Windows, draw_windows
 from digsite.prune.subjects.maskstore import tensor_hash
 
 EVALUATED = 16_384  # tokens of held-out text: 8 windows of 2,048, or 128 of 128
@@ -22,7 +21,7 @@ ARRAYS = (".npy", ".npz")
 
 
 @dataclass(frozen=True)
-class Job:
+class PruneJob:
     """`sequences` and `length` of 0 are the published calibration, as far as the model's context goes."""
 
     reference: str
@@ -38,7 +37,7 @@ class Job:
     device: str = "cpu"
 
 
-def make_batch(job: Job, language: Language, split: str, n: int) -> Batch:
+def make_batch(job: PruneJob, language: Language, split: str, n: int) -> Batch:
     """Rows of what this model reads, from what was named; the default for each family that has one."""
     opened = language.opened
     if (
@@ -52,7 +51,7 @@ def make_batch(job: Job, language: Language, split: str, n: int) -> Batch:
     return found.tokens if opened is None or opened.kind == "causal" else feed_tokens(opened, found.tokens)
 
 
-def make_windows(job: Job, language: Language, split: str, n: int) -> Windows:
+def make_windows(job: PruneJob, language: Language, split: str, n: int) -> Windows:
     """The published number and length of windows where nothing else was asked for."""
     usual = not job.length
     length = job.length or min(language.context, PUBLISHED[1])
@@ -60,10 +59,10 @@ def make_windows(job: Job, language: Language, split: str, n: int) -> Windows:
         length = job.length
     n = n or PUBLISHED[0]
     fewer = split == "test" or not job.sequences or usual
-    return windows(language, job.text, n, length, job.seed, split, fewer=fewer, pack=usual)
+    return draw_windows(language, job.text, n, length, job.seed, split, fewer=fewer, pack=usual)
 
 
-def other_data(job: Job, opened: Opened, split: str, n: int) -> Batch:
+def other_data(job: PruneJob, opened: Opened, split: str, n: int) -> Batch:
     """Images, sounds, arrays or what a function gives; only images have a default."""
     source = job.text or ("digits" if opened.kind == "images" else "")
     found = take_data(opened, source, n, job.seed, split) if source else None
@@ -77,7 +76,7 @@ def other_data(job: Job, opened: Opened, split: str, n: int) -> Batch:
     return found
 
 
-def held_out_data(job: Job, language: Language) -> Windows | Batch | None:
+def held_out_data(job: PruneJob, language: Language) -> Windows | Batch | None:
     """Held-out data to score on; None where there is none: the ledger says what pruning did."""
     try:
         if language.kind == "causal" and not job.text.endswith(ARRAYS) and not job.text.startswith("py:"):
@@ -113,14 +112,14 @@ def hash_batch(batch: Batch | None) -> str | None:
     return tensor_hash([batch] if isinstance(batch, Tensor) else list(batch.values()))
 
 
-def needs_data(job: Job) -> bool:
+def needs_data(job: PruneJob) -> bool:
     """Whether the method, or what comes with it, looks at inputs."""
-    needed = job.masks is None and matrix.needs(job.recipe.method)
+    needed = job.masks is None and matrix.need_of(job.recipe.method)
     recipe = job.recipe
     return bool(needed or job.text or recipe.swap or recipe.owl or recipe.repair or recipe.allocation)
 
 
-def calibration_data(job: Job, language: Language) -> Batch | None:
+def calibration_data(job: PruneJob, language: Language) -> Batch | None:
     """What the job is calibrated on; None where nothing looks at inputs."""
     if not needs_data(job):
         return None

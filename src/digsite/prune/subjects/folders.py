@@ -1,17 +1,23 @@
-"""A pruned model back into a folder like the one it came from: data types, side files and names as they were."""
+"""A pruned model back into a folder like the one it came from, and what an interrupted pruning has left there."""
 
+import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from digsite.base import atomic
+from digsite.base.errors import UsageError
 from digsite.models.opening import one_sentence, quiet_libraries
+from digsite.prune.core.layers import LayerBlock
+from digsite.prune.core.model import PrunedMap, PruneProgress
+from digsite.prune.core.packed import pack
 from digsite.prune.subjects.language import Language
 from digsite.weights import WeightBundle, write_weights
 from digsite.weights.bundle import read_dtype
@@ -33,7 +39,7 @@ SKIPPED_FOLDERS = ("onnx", "openvino", "coreml")  # the dense weights once more
 BESIDE_OURS = ("tokenizer*", "tok*", "vocab*", "merges.txt", "special_tokens_map.json")
 
 
-def write_model(folder: Path, language: Language) -> None:
+def write_pruned(folder: Path, language: Language) -> None:
     """The pruned module in the layout, the data types and the company in which it was opened."""
     model: Any = language.model
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +63,7 @@ def _write_pretrained(folder: Path, model: Any, bundle: WeightBundle | None) -> 
     floating = Counter()
     for name, dtype in stored.items():
         if dtype.is_floating_point and bundle is not None:
-            floating[dtype] += _count(bundle.shape(name))
+            floating[dtype] += _count_entries(bundle.shape(name))
     if floating and (main := floating.most_common(1)[0][0]).itemsize >= 2:
         model.to(main)
     with quiet_libraries(), one_sentence(f"Saving the pruned {type(model).__name__}"):
@@ -105,7 +111,7 @@ def copy_side_files(source: Path, folder: Path) -> None:
             )
 
 
-def _count(shape: tuple[int, ...]) -> int:
+def _count_entries(shape: tuple[int, ...]) -> int:
     n = 1
     for side in shape:
         n *= side
@@ -123,3 +129,64 @@ class LooseWeights(nn.Module):
 
     def state(self) -> dict[str, torch.Tensor]:
         return {name: self.__dict__[name] for name in self.names}
+
+
+# What a long pruning has finished, a file for each layer, so that an interrupted one goes on where it was.
+
+FOLDER = ".unfinished"
+
+
+class KeptProgress(PruneProgress):
+    """Files in `folder/.unfinished`: the weights and masks of every finished layer, and whose they are."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder / FOLDER
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "job.json"
+        if path.is_file() and json.loads(path.read_text()).get("fingerprint") != fingerprint:
+            raise UsageError(
+                f"'{folder}' holds an unfinished pruning with another model, data or settings.",
+                hint="Repeat that command to finish it, or name a new folder with --out.",
+            )
+        if not path.is_file():
+            atomic.write_json(path, {"fingerprint": fingerprint})
+
+    @property
+    def n_finished(self) -> int:
+        return len(list(self.folder.glob("*.safetensors")))
+
+    def has(self, block: LayerBlock) -> bool:
+        return bool(block.maps) and self._file(block).is_file()
+
+    def keep(self, block: LayerBlock, lines: Sequence[PrunedMap]) -> None:
+        if not block.maps:
+            return
+        tensors: dict[str, Tensor] = {
+            f"weight/{one.name}": one.stored.contiguous().clone() for one in block.maps
+        }
+        tensors |= {f"keep/{line.name}": line.keep.clone() for line in lines}
+        told = [[line.name, line.sparsity, line.relative_error, line.note] for line in lines]
+        with atomic.replace_file(self._file(block)) as path:
+            save_file(tensors, path, {"lines": json.dumps(told)})
+
+    def restore(self, block: LayerBlock) -> list[PrunedMap]:
+        from safetensors import safe_open
+
+        tensors = load_file(self._file(block))
+        with safe_open(self._file(block), "pt") as file:
+            told = json.loads(file.metadata()["lines"])
+        with torch.no_grad():
+            for one in block.maps:
+                one.stored.copy_(tensors[f"weight/{one.name}"])
+        return [PrunedMap(name, pack(tensors[f"keep/{name}"].numpy()), *rest) for name, *rest in told]
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def _file(self, block: LayerBlock) -> Path:
+        return self.folder / f"{block.name}.safetensors"
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder holds nothing but what an interrupted pruning left."""
+    return (folder / FOLDER / "job.json").is_file()

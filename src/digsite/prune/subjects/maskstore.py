@@ -15,7 +15,7 @@ from torch import Tensor
 from digsite.base import atomic
 from digsite.base.errors import NotFound, UsageError, name_nearest
 from digsite.prune.core import layers
-from digsite.prune.core.packed import PackedMask, features_of
+from digsite.prune.core.packed import PackedMask, orient_features
 from digsite.prune.subjects.shards import write_tensors
 from digsite.weights import WeightBundle, open_weights
 
@@ -60,9 +60,9 @@ class StoredMasks(Mapping[str, np.ndarray]):
         names = list(self)
         if len(names) == 1:
             return names[0]
-        found = [n for n in names if layers.component(n) == component and layers.layer_number(n) == layer]
+        found = [n for n in names if layers.component_of(n) == component and layers.layer_number(n) == layer]
         if not found:
-            known = [f"layer {layers.layer_number(n)} {layers.component(n)}" for n in names]
+            known = [f"layer {layers.layer_number(n)} {layers.component_of(n)}" for n in names]
             raise UsageError(
                 f"The file has no mask of layer {layer} '{component}'. {name_nearest(f'layer {layer} {component}', known)}"
             )
@@ -90,7 +90,7 @@ Masks = Mapping[str, np.ndarray] | Mapping[str, PackedMask]
 
 def packed_tensors(masks: Masks, provenance: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a mask file."""
-    packed = {name: features_of(mask, "rows") for name, mask in masks.items()}
+    packed = {name: orient_features(mask, "rows") for name, mask in masks.items()}
     bits = {
         name: torch.from_numpy(mask.words.view(np.uint8)[:, : -(-mask.n_bits // 8)].copy())
         for name, mask in packed.items()

@@ -24,7 +24,7 @@ INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredTensor:
     file: Path
     start: int
     dtype: torch.dtype
@@ -46,7 +46,7 @@ class Entry:
         return buffer.view(self.dtype).view(self.shape)
 
 
-def entries(folder: Path) -> dict[str, Entry]:
+def list_stored(folder: Path) -> dict[str, StoredTensor]:
     """Every tensor of a folder's safetensors files, by name."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -54,10 +54,10 @@ def entries(folder: Path) -> dict[str, Entry]:
             f"The folder '{folder}' holds no safetensors files.",
             hint="Streaming reads safetensors; convert .bin weights first.",
         )
-    return {name: entry for file in files for name, entry in _table(file).items()}
+    return {name: entry for file in files for name, entry in _read_table(file).items()}
 
 
-def _table(file: Path) -> dict[str, Entry]:
+def _read_table(file: Path) -> dict[str, StoredTensor]:
     with file.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
         if not 2 <= length <= file.stat().st_size:
@@ -72,7 +72,9 @@ def _table(file: Path) -> dict[str, Entry]:
             f"'{file}' stores {odd[0]}, which cannot be computed with.", hint="Convert it to bf16 first."
         )
     return {
-        name: Entry(file, 8 + length + one["data_offsets"][0], DTYPES[one["dtype"]], tuple(one["shape"]))
+        name: StoredTensor(
+            file, 8 + length + one["data_offsets"][0], DTYPES[one["dtype"]], tuple(one["shape"])
+        )
         for name, one in tensors.items()
     }
 

@@ -12,22 +12,26 @@ from torch.overrides import TorchFunctionMode
 from digsite.base.errors import UsageError
 from digsite.models.opening import Opened, huggingface, one_sentence, quiet_libraries
 from digsite.models.opening.huggingface import tokenizer_beside
-from digsite.prune.core.layers import Block, all_maps, blocks, layer_stacks
+from digsite.prune.core.layers import LayerBlock, all_maps, layer_stacks, list_blocks
 from digsite.prune.subjects.language import Language, as_language
-from digsite.prune.subjects.shards import Entry, ShardWriter, entries
+from digsite.prune.subjects.shards import ShardWriter, StoredTensor, list_stored
 
 
-class Streamed:
+class StreamedWeights:
     """A residency for `walk`: reads a layer before it runs, writes it when it is done, and empties it.
 
     Weights outside of the layers (embeddings) are read for their own call only.
     """
 
     def __init__(
-        self, model: nn.Module, stored: dict[str, Entry], writer: ShardWriter | None, device: str = "cpu"
+        self,
+        model: nn.Module,
+        stored: dict[str, StoredTensor],
+        writer: ShardWriter | None,
+        device: str = "cpu",
     ) -> None:
         self.model, self.stored, self.writer, self.device = model, stored, writer, device
-        self.inside = tuple(f"{block.name}." for block in blocks(model))
+        self.inside = tuple(f"{block.name}." for block in list_blocks(model))
         self.written: set[str] = set()
         self._refuse_other_names()
         self._handles = [
@@ -37,17 +41,17 @@ class Streamed:
             for handle in self._visitors(name, module)
         ]
 
-    def load(self, block: Block) -> None:
+    def load(self, block: LayerBlock) -> None:
         self._fill(block.module, block.name)
 
-    def release(self, block: Block) -> None:
+    def release(self, block: LayerBlock) -> None:
         if self.writer is not None:
             for name, parameter in block.module.named_parameters():
                 stored = self.stored_name(f"{block.name}.{name}")
                 self.writer.add({stored: parameter.detach().to("cpu", self.stored[stored].dtype)})
                 self.written.add(stored)
             self.writer.flush()
-        _empty(block.module)
+        _empty_parameters(block.module)
 
     def read_maps(self) -> Iterator[tuple[str, Tensor]]:
         """The weights of the prunable maps, one after the other in the order of their names."""
@@ -81,12 +85,12 @@ class Streamed:
         if not any(True for _ in module.parameters(recurse=False)):
             return
         yield module.register_forward_pre_hook(lambda m, _: self._fill(m, name, recurse=False))
-        yield module.register_forward_hook(lambda m, _, __: _empty(m, recurse=False))
+        yield module.register_forward_hook(lambda m, _, __: _empty_parameters(m, recurse=False))
 
     def _fill(self, module: nn.Module, prefix: str, recurse: bool = True) -> None:
         for name, parameter in list(module.named_parameters(recurse=recurse)):
             if parameter.is_meta:
-                _put(
+                _put_parameter(
                     module,
                     name,
                     self.stored[self.stored_name(f"{prefix}.{name}" if prefix else name)]
@@ -104,14 +108,14 @@ class Streamed:
         return shorter
 
 
-def _put(module: nn.Module, name: str, tensor: Tensor) -> None:
+def _put_parameter(module: nn.Module, name: str, tensor: Tensor) -> None:
     path, _, last = name.rpartition(".")
     setattr(module.get_submodule(path), last, nn.Parameter(tensor, requires_grad=False))
 
 
-def _empty(module: nn.Module, recurse: bool = True) -> None:
+def _empty_parameters(module: nn.Module, recurse: bool = True) -> None:
     for name, parameter in list(module.named_parameters(recurse=recurse)):
-        _put(module, name, torch.empty_like(parameter, device="meta"))
+        _put_parameter(module, name, torch.empty_like(parameter, device="meta"))
 
 
 class _EmptyIsMeta(TorchFunctionMode):
@@ -141,14 +145,14 @@ def hollow_parameters() -> Iterator[None]:
         nn.Module.register_parameter = original
 
 
-def open_streamed(folder: Path) -> tuple[Language, dict[str, Entry]]:
+def open_streamed(folder: Path) -> tuple[Language, dict[str, StoredTensor]]:
     """A Hugging Face model whose weights stay on disk."""
     if not (folder / "config.json").is_file():
         raise UsageError(
             f"'{folder}' cannot be streamed: only Hugging Face folders of safetensors are.",
             hint="Prune it without --stream.",
         )
-    stored = entries(folder)
+    stored = list_stored(folder)
     with quiet_libraries():
         config = huggingface.read_config(folder)
         made: Any = huggingface.model_class(config, None)

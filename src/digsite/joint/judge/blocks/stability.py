@@ -8,7 +8,7 @@ from torch import nn
 from digsite.joint.core.allowance import Allowance
 from digsite.joint.core.statements import Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
-from digsite.prune.judge.drift import has_logits, measure_drift, outputs_of
+from digsite.prune.judge.perplexity import has_logits, measure_drift, outputs_of
 
 ORDER, QUESTION, WEIGHT = 7, "How stable is it?", 3.0
 DEEPER = "digsite run graft-roundtrips"

@@ -1,25 +1,27 @@
-"""How much goes where: one file per way to spread a model's sparsity over its maps, the total met exactly.
+"""How much goes where: ways to spread a model's sparsity over its maps, the total met exactly.
 
-A member has `allocate(question, settings) -> ratios`, wished sparsities by map name. They need not add up: `meet_exactly`
-shifts them by one constant and rounds, so that the number of pruned weights is the one that was asked for.
+Every class of this folder with `Allocation` as its base is one; a file may hold several. What an allocation may ask about a
+model is a `Question`: the sizes of its maps, their scores, and how far a tried model is from the dense one.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from digsite.base import families
 from digsite.base.errors import UsageError, name_nearest
+from digsite.prune.core.layers import LayerBlock, LinearMap, component_of
+from digsite.prune.core.scores.wanda import Wanda
+from digsite.prune.core.walk import Residency, Statistics, walk_blocks
 
 FAMILY = "digsite.prune.core.budget"
-
-
-class Member(Protocol):
-    """What a file of this folder has."""
-
-    allocate: Callable[..., Any]
+PLACES = 250  # a weight's place among those of its row, in steps of 0.4 %
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,112 @@ class BudgetSettings:
     children: int = 8  # evolution: models of a generation
     rows: int = 8  # calibration rows on which a tried model is compared with the dense one
     seed: int = 0
+
+
+@dataclass
+class Question:
+    """A dense model and the order in which every map would lose its weights.
+
+    `places` says for every weight at which sparsity (in 1/250) it goes: the order of |W| |X| inside its row, measured
+    once on the dense model. So a tried model costs one forward pass on a few rows, and no pruning.
+    """
+
+    model: nn.Module
+    sparsity: float
+    maps: dict[str, LinearMap]
+    blocks: dict[str, list[str]]
+    places: dict[str, UInt8[Tensor, "out in"]]
+    scores: dict[str, Float[Tensor, "out in"]]
+    rows: Tensor
+    asked: int = 0
+    _wanted: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {name: place.numel() for name, place in self.places.items()}
+
+    def component_of(self, name: str) -> str:
+        """What the map is called inside its block."""
+        return component_of(name)
+
+    def limits(self, spread: float) -> tuple[float, float]:
+        """The sparsities between which every map stays."""
+        return max(0.0, self.sparsity - spread), min(0.98, self.sparsity + spread)
+
+    def block_scores(self) -> dict[str, list[Float[Tensor, "out in"]]]:
+        """|W| |X| of the maps of every block."""
+        return {block: [self.scores[name] for name in names] for block, names in self.blocks.items()}
+
+    @torch.no_grad()
+    def divergence(self, ratios: Mapping[str, float]) -> float:
+        """KL(dense || pruned) per token when the named maps are pruned by these shares and no others are."""
+        self.asked += 1
+        if self._wanted is None:
+            self._wanted = F.log_softmax(self._logits().float(), -1)
+        before = {name: self.maps[name].weight.clone() for name in ratios}
+        for name, ratio in ratios.items():
+            gone = self.places[name] < round(ratio * PLACES)
+            self.maps[name].replace(before[name].masked_fill(gone, 0))
+        said = F.log_softmax(self._logits().float(), -1)
+        for name, weight in before.items():
+            self.maps[name].replace(weight)
+        assert self._wanted is not None
+        return float(
+            F.kl_div(said.flatten(0, -2), self._wanted.flatten(0, -2), log_target=True, reduction="batchmean")
+        )
+
+    def _logits(self) -> Tensor:
+        output = self.model(self.rows)
+        return output if isinstance(output, Tensor) else output.logits
+
+
+def ask_about(
+    model: nn.Module,
+    blocks: list[LayerBlock],
+    inputs: Tensor,
+    sparsity: float,
+    *,
+    rows: int = 8,
+    residency: Residency | None = None,
+) -> Question:
+    """One pass through the dense model that ranks every weight; nothing is changed."""
+    places: dict[str, Tensor] = {}
+    scores: dict[str, Tensor] = {}
+
+    def measure(block: LayerBlock, statistics: Statistics) -> None:
+        for one in block.maps:
+            scores[one.name] = Wanda().score_weights(one.weight, statistics[one.name])
+            places[one.name] = places_in_rows(scores[one.name])
+
+    walk_blocks(model, blocks, inputs, measure, residency=residency, gram=False)
+    return Question(
+        model,
+        sparsity,
+        {one.name: one for block in blocks for one in block.maps},
+        {block.name: [one.name for one in block.maps] for block in blocks},
+        places,
+        scores,
+        inputs[:rows],
+    )
+
+
+def places_in_rows(scores: Float[Tensor, "out in"]) -> UInt8[Tensor, "out in"]:
+    """For every weight the sparsity, in 1/250, from which on it is among its row's lowest."""
+    order = scores.argsort(dim=1).argsort(dim=1)
+    return (order.float() * PLACES / scores.shape[1]).floor().to(torch.uint8)
+
+
+class Allocation(ABC):
+    """A way to spread the sparsity of a model over its maps."""
+
+    @abstractmethod
+    def allocate_sparsity(self, question: Question, settings: BudgetSettings) -> dict[str, float]:
+        """Wished sparsities by map name. They need not add up: `meet_exactly` shifts them by one constant and rounds, so
+        that the number of pruned weights is the one that was asked for.
+        """
+
+
+Member = Allocation  # found by its name: the classes of this folder that derive from it
 
 
 def allocation_named(name: str) -> str:
@@ -68,7 +176,7 @@ def meet_exactly(
             f"A sparsity of {sparsity:.2%} cannot be met when every map keeps between {1 - most:.0%} and {1 - least:.0%}.",
             hint="Widen the spread, or choose another sparsity.",
         )
-    exact = _shifted(wished, size, target, low, high)
+    exact = _shift_wishes(wished, size, target, low, high)
     counts = np.floor(exact).astype(np.int64)
     order = np.argsort(counts - exact, kind="stable")  # the largest remainders first
     room = order[counts[order] < high[order]]
@@ -78,7 +186,7 @@ def meet_exactly(
     return dict(zip(names, counts.tolist(), strict=True))
 
 
-def _shifted(
+def _shift_wishes(
     wished: np.ndarray, size: np.ndarray, target: int, low: np.ndarray, high: np.ndarray
 ) -> np.ndarray:
     """Real counts with the right sum: the wishes plus one constant, cut to their limits; the constant by bisection."""

@@ -12,7 +12,7 @@ ENGINES = ("auto", "portable", "compiled")
 WORTH_COMPILING = 2_000_000
 
 
-def engine(name: str, work: int) -> ModuleType:
+def pick_engine(name: str, work: int) -> ModuleType:
     """The module that does the counting; `auto` compiles when numba is there and the work is worth it."""
     if name not in ENGINES:
         raise UsageError(f"Unknown engine '{name}'; accepted are {', '.join(ENGINES)}.")

@@ -21,18 +21,18 @@ BLOCK = 64  # rows of a block; two blocks of 11008-bit rows fit the second-level
 
 
 @intrinsic
-def _popcount(typing_context: Any, word: Any) -> Any:
+def _count_bits(typing_context: Any, word: Any) -> Any:
     def codegen(context, builder, signature, arguments):
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), codegen
 
 
-popcount: Any = _popcount  # called with the word alone: numba supplies the context
+popcount: Any = _count_bits  # called with the word alone: numba supplies the context
 
 
 @njit(cache=True, nogil=True)
-def row_distances(query, words):
+def measure_row(query, words):
     out = np.empty(words.shape[0], np.int32)
     for i in range(words.shape[0]):
         total = numba.uint64(0)
@@ -43,7 +43,7 @@ def row_distances(query, words):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _pair(words, i, j, out):
+def _measure_pair(words, i, j, out):
     total = numba.uint64(0)
     for k in range(words.shape[1]):
         total += popcount(words[i, k] ^ words[j, k])
@@ -52,7 +52,7 @@ def _pair(words, i, j, out):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _four(words, i, y0, y1, y2, y3, k, sums):
+def _measure_four(words, i, y0, y1, y2, y3, k, sums):
     """Unused lanes cost nothing: LLVM keeps the tuple in registers."""
     x = words[i, k]
     a, b, c, d = sums
@@ -60,48 +60,48 @@ def _four(words, i, y0, y1, y2, y3, k, sums):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _store(out, i, j, sums):
+def _store_lanes(out, i, j, sums):
     for lane in range(4):
         out[i, j + lane] = sums[lane]
         out[j + lane, i] = sums[lane]
 
 
 @njit(cache=True, nogil=True)
-def _tile(words, i, j, out):
+def _measure_tile(words, i, j, out):
     """16 distances at once: every loaded word is used four times."""
     zero = numba.uint64(0)
     a = b = c = d = (zero, zero, zero, zero)
     for k in range(words.shape[1]):
         y0, y1, y2, y3 = words[j, k], words[j + 1, k], words[j + 2, k], words[j + 3, k]
-        a = _four(words, i, y0, y1, y2, y3, k, a)
-        b = _four(words, i + 1, y0, y1, y2, y3, k, b)
-        c = _four(words, i + 2, y0, y1, y2, y3, k, c)
-        d = _four(words, i + 3, y0, y1, y2, y3, k, d)
-    _store(out, i, j, a)
-    _store(out, i + 1, j, b)
-    _store(out, i + 2, j, c)
-    _store(out, i + 3, j, d)
+        a = _measure_four(words, i, y0, y1, y2, y3, k, a)
+        b = _measure_four(words, i + 1, y0, y1, y2, y3, k, b)
+        c = _measure_four(words, i + 2, y0, y1, y2, y3, k, c)
+        d = _measure_four(words, i + 3, y0, y1, y2, y3, k, d)
+    _store_lanes(out, i, j, a)
+    _store_lanes(out, i + 1, j, b)
+    _store_lanes(out, i + 2, j, c)
+    _store_lanes(out, i + 3, j, d)
 
 
 @njit(cache=True, nogil=True)
-def _fill(words, out):
+def _fill_distances(words, out):
     n = words.shape[0]
     whole = n - n % 4
     for row_block in range(0, whole, BLOCK):
         for column_block in range(row_block, whole, BLOCK):
             for i in range(row_block, min(row_block + BLOCK, whole), 4):
                 for j in range(max(column_block, i), min(column_block + BLOCK, whole), 4):
-                    _tile(words, i, j, out)
+                    _measure_tile(words, i, j, out)
     for j in range(whole, n):
         for i in range(j + 1):
-            _pair(words, i, j, out)
+            _measure_pair(words, i, j, out)
 
 
-def distance_matrix(words: UInt64[np.ndarray, "features words"]) -> Int[np.ndarray, "features features"]:
+def measure_all(words: UInt64[np.ndarray, "features words"]) -> Int[np.ndarray, "features features"]:
     """All pairwise Hamming distances, 16 bits each where they fit."""
     n, n_words = words.shape
     out = np.empty((n, n), np.uint16 if n_words * 64 < 1 << 16 else np.int32)
-    _fill(words, out)
+    _fill_distances(words, out)
     return out
 
 
@@ -117,7 +117,7 @@ def _count_at_most(row, limit):
 
 
 @njit(cache=True, nogil=True)
-def _threshold(row, n):
+def _bisect_threshold(row, n):
     """The n-th smallest value by bisection: each probe is one vectorized pass."""
     low = np.int64(row.min())
     high = np.int64(row.max())
@@ -131,7 +131,7 @@ def _threshold(row, n):
 
 
 @njit(cache=True, nogil=True)
-def _collect(row, limit, found):
+def _collect_at_most(row, limit, found):
     count = 0
     for c in range(row.shape[0]):
         found[count] = c
@@ -140,23 +140,23 @@ def _collect(row, limit, found):
 
 
 @njit(cache=True, nogil=True)
-def _candidates(row, n, sample, found):
+def _find_candidates(row, n, sample, found):
     """Indices of at least the n smallest, in order; the limit is guessed from every eighth entry, then made sure."""
     count = 0
     limit = np.int64(0)
     if sample.shape[0] >= 64:
         for q in range(sample.shape[0]):
             sample[q] = row[q * 8]
-        limit = _threshold(sample, min(sample.shape[0], n // 8 + 2 * np.int64(np.sqrt(n / 8)) + 2))
-        count = _collect(row, row.dtype.type(limit), found)
+        limit = _bisect_threshold(sample, min(sample.shape[0], n // 8 + 2 * np.int64(np.sqrt(n / 8)) + 2))
+        count = _collect_at_most(row, row.dtype.type(limit), found)
     if count < n:
-        limit = _threshold(row, n)
-        count = _collect(row, row.dtype.type(limit), found)
+        limit = _bisect_threshold(row, n)
+        count = _collect_at_most(row, row.dtype.type(limit), found)
     return count, limit
 
 
 @njit(cache=True, nogil=True)
-def _place(row, own, found, count, limit, tally, values, index):
+def _sort_candidates(row, own, found, count, limit, tally, values, index):
     """Counting sort of the candidates by distance; stable, so ties stay in index order."""
     first = limit
     for q in range(count):
@@ -180,28 +180,28 @@ def _place(row, own, found, count, limit, tally, values, index):
 
 
 @njit(cache=True, nogil=True)
-def _select(distances, own, n, largest, values, index):
+def _select_rows(distances, own, n, largest, values, index):
     n_features = distances.shape[1]
     found = np.empty(n_features + 1, np.int32)
     sample = np.empty(n_features // 8, distances.dtype)
     tally = np.zeros(largest + 2, np.int32)
     for r in range(distances.shape[0]):
-        count, limit = _candidates(distances[r], n + 1, sample, found)
-        _place(distances[r], own[r], found, count, limit, tally, values[r], index[r])
+        count, limit = _find_candidates(distances[r], n + 1, sample, found)
+        _sort_candidates(distances[r], own[r], found, count, limit, tally, values[r], index[r])
 
 
-def nearest(
+def select_nearest(
     distances: Int[np.ndarray, "queries features"], own: Int[np.ndarray, "queries"], n: int
 ) -> tuple[Int[np.ndarray, "queries n"], Int[np.ndarray, "queries n"]]:
     """The n smallest of every row, ties to the lower index, entry `own[i]` of row i left out."""
     values = np.empty((len(distances), n), np.int32)
     index = np.empty((len(distances), n), np.int32)
-    _select(distances, own, n, int(distances.max()), values, index)
+    _select_rows(distances, own, n, int(distances.max()), values, index)
     return values, index
 
 
 @njit(cache=True, nogil=True)
-def _limit(row, k, guess, step):
+def _find_limit(row, k, guess, step):
     """A value that exactly k of the row are at or below, or, where ties forbid it, the smallest with more.
 
     Each probe is one vectorized pass. Its place is interpolated between the last two, which for a spread-out row takes
@@ -232,7 +232,7 @@ def _limit(row, k, guess, step):
 
 
 @njit(cache=True, nogil=True)
-def _limits(bits, k, limits, tied):
+def _find_limits(bits, k, limits, tied):
     """Over bit patterns: they order as the non-negative floats do. Rows are alike, so each starts where the last ended."""
     ordered = np.sort(bits[0, ::EVERY])
     n, middle = ordered.shape[0], min(k // EVERY, ordered.shape[0] - 1)
@@ -240,15 +240,15 @@ def _limits(bits, k, limits, tied):
     step = (np.float64(ordered[right]) - np.float64(ordered[left])) / max((right - left) * EVERY, 1)
     guess = np.int64(ordered[middle])
     for r in range(bits.shape[0]):
-        guess, count = _limit(bits[r], k, guess, step)
+        guess, count = _find_limit(bits[r], k, guess, step)
         limits[r] = guess
         tied[r] = count > k
 
 
-def row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray, np.ndarray]:
+def find_row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray, np.ndarray]:
     """Per row of non-negative scores, a limit that at least k are at or below, and whether ties make it more than k."""
     limits, tied = np.empty(len(scores), np.int32), np.empty(len(scores), bool)
-    _limits(scores.view(np.int32), k, limits, tied)
+    _find_limits(scores.view(np.int32), k, limits, tied)
     return limits.view(np.float32)[:, None], tied
 
 
@@ -256,7 +256,7 @@ def row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray,
 
 
 @njit(cache=True, nogil=True)
-def _pay(column, inverse, errors, j, debtors, start, stop):
+def _pay_debts(column, inverse, errors, j, debtors, start, stop):
     """A stretch of column j, short enough for the first-level cache, takes up the errors of columns before it."""
     for i in debtors:
         share, error = inverse[i, j], errors[i, start:stop]
@@ -269,7 +269,7 @@ def catch_up(columns, inverse, errors, first, last):
     for start in range(0, columns.shape[1], STRETCH):
         stop = min(start + STRETCH, columns.shape[1])
         for j in range(first, last):
-            _pay(columns[j, start:stop], inverse, errors, j, range(first), start, stop)
+            _pay_debts(columns[j, start:stop], inverse, errors, j, range(first), start, stop)
 
 
 @njit(cache=True, nogil=True)
@@ -281,12 +281,12 @@ def _prune_column(column, gone, error, scale):
 
 
 @njit(cache=True, nogil=True)
-def sweep(columns, inverse, pruned, errors, first, last):
+def sweep_columns(columns, inverse, pruned, errors, first, last):
     for start in range(0, columns.shape[1], STRETCH):
         stop = min(start + STRETCH, columns.shape[1])
         for j in range(first, last):
             column = columns[j, start:stop]
-            _pay(column, inverse, errors, j, range(first, j), start, stop)
+            _pay_debts(column, inverse, errors, j, range(first, j), start, stop)
             _prune_column(column, pruned[j, start:stop], errors[j, start:stop], inverse[j, j])
 
 
@@ -294,14 +294,14 @@ def sweep(columns, inverse, pruned, errors, first, last):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _mix(x):
+def _mix_key(x):
     x = (x ^ (x >> numba.uint64(30))) * numba.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> numba.uint64(27))) * numba.uint64(0x94D049BB133111EB)
     return x ^ (x >> numba.uint64(31))
 
 
 @njit(cache=True, nogil=True)
-def _coins(places, key, n_words, chosen):
+def _throw_coins(places, key, n_words, chosen):
     whole = np.int64(1) << LEVELS
     chosen[:] = ~numba.uint64(0) if places >= whole else numba.uint64(0)
     started = False
@@ -310,16 +310,16 @@ def _coins(places, key, n_words, chosen):
         started = started or bit
         if started:
             for w in range(n_words):
-                fresh = _mix(key + numba.uint64(w * LEVELS + place + 1) * GOLDEN)
+                fresh = _mix_key(key + numba.uint64(w * LEVELS + place + 1) * GOLDEN)
                 chosen[w] = chosen[w] | fresh if bit else chosen[w] & fresh
 
 
 @njit(cache=True, nogil=True)
-def _repair(chosen, differing, missing, key, n_bits):
+def _mend_count(chosen, differing, missing, key, n_bits):
     attempt = chosen.shape[0] * LEVELS
     while missing != 0:
         attempt += 1
-        place = ((_mix(key + numba.uint64(attempt) * GOLDEN) >> PLACES) * numba.uint64(n_bits)) >> PLACES
+        place = ((_mix_key(key + numba.uint64(attempt) * GOLDEN) >> PLACES) * numba.uint64(n_bits)) >> PLACES
         word = np.int64(place >> numba.uint64(6))
         bit = numba.uint64(1) << (place & numba.uint64(63))
         taken = (chosen[word] & bit) != 0
@@ -342,12 +342,12 @@ def _trade_pair(a, b, key, n_bits, differing, chosen):
         wanted += np.int64(popcount(a[w] & differing[w]))
     if free == 0:
         return
-    _coins((2 * wanted * (1 << LEVELS) + free) // (2 * free), key, n_words, chosen)
+    _throw_coins((2 * wanted * (1 << LEVELS) + free) // (2 * free), key, n_words, chosen)
     count = np.int64(0)
     for w in range(n_words):
         chosen[w] &= differing[w]
         count += np.int64(popcount(chosen[w]))
-    _repair(chosen, differing, wanted - count, key, n_bits)
+    _mend_count(chosen, differing, wanted - count, key, n_bits)
     for w in range(n_words):
         common = a[w] & b[w]
         a[w] = common | chosen[w]
@@ -355,7 +355,7 @@ def _trade_pair(a, b, key, n_bits, differing, chosen):
 
 
 @njit(cache=True, nogil=True)
-def trade(words, first, second, keys, n_bits):
+def trade_rows(words, first, second, keys, n_bits):
     """See the portable engine: the same bits for the same keys."""
     differing = np.empty(words.shape[1], np.uint64)
     chosen = np.empty(words.shape[1], np.uint64)

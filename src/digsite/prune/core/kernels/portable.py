@@ -6,13 +6,13 @@ from jaxtyping import Float, Int, UInt64
 BLOCK_BYTES = 1 << 21  # a block of differences stays in the second-level cache
 
 
-def row_distances(
+def measure_row(
     query: UInt64[np.ndarray, "words"], words: UInt64[np.ndarray, "features words"]
 ) -> np.ndarray:
     return np.bitwise_count(query ^ words).sum(axis=1, dtype=np.int32)
 
 
-def distance_matrix(words: UInt64[np.ndarray, "features words"]) -> Int[np.ndarray, "features features"]:
+def measure_all(words: UInt64[np.ndarray, "features words"]) -> Int[np.ndarray, "features features"]:
     """All pairwise Hamming distances; one half is counted, the other mirrored."""
     n, n_words = words.shape
     out = np.zeros((n, n), np.int32)
@@ -25,7 +25,7 @@ def distance_matrix(words: UInt64[np.ndarray, "features words"]) -> Int[np.ndarr
     return out
 
 
-def nearest(
+def select_nearest(
     distances: Int[np.ndarray, "queries features"], own: Int[np.ndarray, "queries"], n: int
 ) -> tuple[Int[np.ndarray, "queries n"], Int[np.ndarray, "queries n"]]:
     """The n smallest of every row, ties to the lower index, entry `own[i]` of row i left out."""
@@ -41,7 +41,7 @@ def nearest(
     return np.take_along_axis(distances, index, axis=1).astype(np.int32), index
 
 
-def row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray, np.ndarray]:
+def find_row_limits(scores: Float[np.ndarray, "rows n"], k: int) -> tuple[np.ndarray, np.ndarray]:
     """Per row, the k-th smallest, and whether the next one equals it."""
     parted = np.partition(scores, k - 1, axis=1)
     limits = parted[:, k - 1 : k].copy()
@@ -55,14 +55,16 @@ LEVELS = 6  # binary places of a trade's coin
 PLACES = np.uint64(32)
 
 
-def mix(x: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+def mix_keys(x: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     """splitmix64's finalizer: random numbers by address, the same in both engines."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
-def trade(words: np.ndarray, first: np.ndarray, second: np.ndarray, keys: np.ndarray, n_bits: int) -> None:
+def trade_rows(
+    words: np.ndarray, first: np.ndarray, second: np.ndarray, keys: np.ndarray, n_bits: int
+) -> None:
     """Every pair of rows redistributes the bits they do not share, each keeping its count (curveball).
 
     A coin is thrown for every such bit, then random bits are moved until the count is right: both steps leave the
@@ -73,13 +75,13 @@ def trade(words: np.ndarray, first: np.ndarray, second: np.ndarray, keys: np.nda
     wanted = np.bitwise_count(a & differing).sum(axis=1, dtype=np.int64)
     free = np.bitwise_count(differing).sum(axis=1, dtype=np.int64)
     places = (2 * wanted * (1 << LEVELS) + free) // np.maximum(2 * free, 1)
-    chosen = _coins(places, keys, words.shape[1]) & differing
-    _repair(chosen, differing, wanted, keys, n_bits)
+    chosen = _throw_all_coins(places, keys, words.shape[1]) & differing
+    _mend_counts(chosen, differing, wanted, keys, n_bits)
     words[first] = common | chosen
     words[second] = common | (differing & ~chosen)
 
 
-def _coins(places: np.ndarray, keys: np.ndarray, n_words: int) -> UInt64[np.ndarray, "pairs words"]:
+def _throw_all_coins(places: np.ndarray, keys: np.ndarray, n_words: int) -> UInt64[np.ndarray, "pairs words"]:
     """Bits set with probability places / 2^LEVELS."""
     everything = ~np.uint64(0)
     chosen = np.where(places >= 1 << LEVELS, everything, np.uint64(0))[:, None].repeat(n_words, axis=1)
@@ -91,13 +93,13 @@ def _coins(places: np.ndarray, keys: np.ndarray, n_words: int) -> UInt64[np.ndar
         if not started.any():
             continue
         counter = address * np.uint64(LEVELS) + np.uint64(place + 1)
-        fresh = mix(keys[started, None] + counter * GOLDEN)
+        fresh = mix_keys(keys[started, None] + counter * GOLDEN)
         old = chosen[started]
         chosen[started] = np.where(bit[started, None], old | fresh, old & fresh)
     return chosen
 
 
-def _repair(
+def _mend_counts(
     chosen: np.ndarray, differing: np.ndarray, wanted: np.ndarray, keys: np.ndarray, n_bits: int
 ) -> None:
     missing = wanted - np.bitwise_count(chosen).sum(axis=1, dtype=np.int64)
@@ -106,7 +108,7 @@ def _repair(
     while len(left):
         attempt += 1
         step = np.array([attempt], np.uint64) * GOLDEN  # an array wraps silently, as it should
-        place = (mix(keys[left] + step) >> PLACES) * np.uint64(n_bits) >> PLACES
+        place = (mix_keys(keys[left] + step) >> PLACES) * np.uint64(n_bits) >> PLACES
         word, bit = (place >> np.uint64(6)).astype(np.int64), np.uint64(1) << (place & np.uint64(63))
         taken = (chosen[left, word] & bit) != 0
         adds = (missing[left] > 0) & ((differing[left, word] & bit) != 0) & ~taken

@@ -1,34 +1,25 @@
-"""What happens to the weights that stay, after a mask is chosen: one file per way, on top of any mask.
+"""What happens to the weights that stay, after a mask is chosen: on top of any mask, in any combination.
 
-A member says at which `LEVEL` it works and has the function of that level:
-
-- "map": `repair_map(dense, pruned, inputs, pattern, settings) -> Decision`, one matrix and its input statistics;
-- "block": `repair_block(passage, dense, keeps, settings)`, a whole block in place, with the dense block beside it;
-- "model": `repair_model(model, dense, tokens, subjects, settings) -> masks`, the whole pruned model in place.
-
-Repairs are applied in the order in which they are named, all "map" ones first, then "block", then "model".
+Every class of this folder with `Repair` as its base is one; a file may hold several. Repairs are applied in the order in
+which they are named, all of "map" first, then "block", then "model".
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from digsite.base import families
 from digsite.base.errors import UsageError, name_nearest
+from digsite.prune.core.inputs import InputStatistics
 from digsite.prune.core.layers import LinearMap
-from digsite.prune.core.patterns import Pattern
+from digsite.prune.core.patterns import SparsityPattern
+from digsite.prune.core.scores import Decision
 
 FAMILY = "digsite.prune.core.repair"
 LEVELS = ("map", "block", "model")
-
-
-class Member(Protocol):
-    """What a file of this folder has, beside the function of its level."""
-
-    LEVEL: Any  # 'map', 'block' or 'model'
 
 
 @dataclass(frozen=True)
@@ -51,17 +42,63 @@ class RepairSettings:
 
 
 @dataclass(frozen=True)
-class Subject:
+class PrunedSubject:
     """A pruned map inside its model: where it is, what stays, and which pattern the mask obeys."""
 
     one: LinearMap
     keep: Bool[Tensor, "out in"]
-    pattern: Pattern
+    pattern: SparsityPattern
 
     @property
     def stored_keep(self) -> Tensor:
         """The mask the way round in which the module stores its weight."""
         return self.keep.t() if self.one.transposed else self.keep
+
+
+Masks = Mapping[str, Bool[Tensor, "out in"]]
+Weights = Mapping[str, Float[Tensor, "out in"]]
+
+
+class Repair:
+    """A way to refit what stays. A member says at which `LEVEL` it works and has the function of that level."""
+
+    LEVEL: ClassVar[str] = ""  # 'map', 'block' or 'model'
+
+    def __init_subclass__(cls) -> None:
+        name = f"repair_{cls.LEVEL}"
+        if cls.LEVEL not in LEVELS or getattr(cls, name) is getattr(Repair, name):
+            raise TypeError(
+                f"{cls.__name__} has LEVEL '{cls.LEVEL}' and no function of one of {', '.join(LEVELS)}"
+            )
+
+    def repair_map(
+        self,
+        dense: Float[Tensor, "out in"],
+        pruned: Decision,
+        inputs: InputStatistics,
+        pattern: SparsityPattern,
+        settings: RepairSettings,
+    ) -> Decision:
+        """One matrix, from its weights before pruning, what was decided, and statistics of the inputs it now gets."""
+        raise NotImplementedError
+
+    def repair_block(self, passage: Any, dense: Weights, keeps: Masks, settings: RepairSettings) -> None:
+        """A whole block in place. `passage` runs it and has the dense block beside it; `dense` are its weights before."""
+        raise NotImplementedError
+
+    def repair_model(
+        self,
+        model: nn.Module,
+        dense: nn.Module,
+        tokens: Tensor,
+        subjects: Sequence[PrunedSubject],
+        settings: RepairSettings,
+    ) -> dict[str, Bool[Tensor, "out in"]]:
+        """The whole pruned model in place, beside a copy of the `dense` one, on rows of `tokens`; the masks it ends with."""
+        raise NotImplementedError
+
+
+Member = Repair  # found by its name: the classes of this folder that derive from it
 
 
 def repair_named(name: str) -> str:
@@ -81,7 +118,3 @@ def repairs_at(level: str, names: Sequence[str]) -> list[str]:
     """The named repairs of one level, in the order in which they were named."""
     assert level in LEVELS, level
     return [repair_named(name) for name in names if level_of(name) == level]
-
-
-Masks = Mapping[str, Bool[Tensor, "out in"]]
-Weights = Mapping[str, Float[Tensor, "out in"]]

@@ -1,11 +1,4 @@
-"""Attention and MLP reconstructed apart: least squares towards what the *dense network* does there.
-
-Maps are taken in the order in which the block calls them, each on the inputs that the repaired maps before it now give.
-A map that writes into the residual stream (an attention's or an MLP's last) also makes up for what the stream has
-already lost, so errors do not add up from block to block. Which maps write is not read from their names: those are
-taken whose dense outputs add up to what the dense block adds to its input. Where that sum does not come out, no stream
-is corrected and every map only follows its own dense output.
-"""
+"""Attention and MLP reconstructed apart: least squares towards what the *dense network* does there."""
 
 import contextlib
 from collections.abc import Callable
@@ -14,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from digsite.prune.core.layers import LinearMap
-from digsite.prune.core.least_squares import solve_on_support
-from digsite.prune.core.repair import Masks, RepairSettings, Weights
+from digsite.prune.core.repair import Masks, Repair, RepairSettings, Weights
+from digsite.prune.core.repair.maps import solve_on_support
 from digsite.prune.core.two_streams import Passage, groups_of_readers
 
-LEVEL = "block"
 CLOSE = (
     2e-2  # relative error up to which writers account for the block; bfloat16 alone makes a few thousandths
 )
@@ -28,40 +20,52 @@ class _Reached(Exception):
     """The map whose inputs are wanted was called: the rest of the block need not run."""
 
 
-def repair_block(passage: Passage, dense: Weights, keeps: Masks, settings: RepairSettings) -> None:
-    """Refit every map in place; `dense` are its weights before pruning, `keeps` its mask."""
-    writers = find_writers(passage, dense)
-    weights = token_weights(passage)
-    drifts = [
-        settings.correction * (passage.entering(rows, dense=True) - passage.entering(rows))
-        for rows in passage.pieces
-    ]
-    for group in groups_of_readers(passage):
-        read = [x.float() for x in inputs_now(passage, group[0])]
-        wanted = _mixed(passage.dense_inputs[group[0].name], read, settings.correction)
-        gram = sum_products(read, read, weights)
-        for one in group:
-            if one.name not in keeps:
-                continue
-            targets = [x @ dense[one.name].t() for x in wanted]
-            if one.name in writers:
-                targets = [t + drift for t, drift in zip(targets, drifts, strict=True)]
-            cross = sum_products(targets, read, weights)
-            fitted = solve_on_support(
-                gram,
-                cross,
-                keeps[one.name],
-                one.weight.float(),
-                ridge=settings.ridge,
-                steps=settings.solver_steps,
-            )
-            one.replace(fitted.to(one.stored.dtype))
-        for one in group:
-            if one.name in writers:
-                drifts = [
-                    drift + x @ dense[one.name].t() - y @ one.weight.t()
-                    for drift, x, y in zip(drifts, wanted, read, strict=True)
-                ]
+class SubBlock(Repair):
+    """Attention and MLP reconstructed apart: least squares towards what the *dense network* does there.
+
+    Maps are taken in the order in which the block calls them, each on the inputs that the repaired maps before it now
+    give. A map that writes into the residual stream (an attention's or an MLP's last) also makes up for what the stream
+    has already lost, so errors do not add up from block to block. Which maps write is not read from their names: those
+    are taken whose dense outputs add up to what the dense block adds to its input. Where that sum does not come out, no
+    stream is corrected and every map only follows its own dense output.
+    """
+
+    LEVEL = "block"
+
+    def repair_block(self, passage: Passage, dense: Weights, keeps: Masks, settings: RepairSettings) -> None:
+        """Refit every map in place; `dense` are its weights before pruning, `keeps` its mask."""
+        writers = find_writers(passage, dense)
+        weights = token_weights(passage)
+        drifts = [
+            settings.correction * (passage.entering(rows, dense=True) - passage.entering(rows))
+            for rows in passage.pieces
+        ]
+        for group in groups_of_readers(passage):
+            read = [x.float() for x in inputs_now(passage, group[0])]
+            wanted = _mix_inputs(passage.dense_inputs[group[0].name], read, settings.correction)
+            gram = sum_products(read, read, weights)
+            for one in group:
+                if one.name not in keeps:
+                    continue
+                targets = [x @ dense[one.name].t() for x in wanted]
+                if one.name in writers:
+                    targets = [t + drift for t, drift in zip(targets, drifts, strict=True)]
+                cross = sum_products(targets, read, weights)
+                fitted = solve_on_support(
+                    gram,
+                    cross,
+                    keeps[one.name],
+                    one.weight.float(),
+                    ridge=settings.ridge,
+                    steps=settings.solver_steps,
+                )
+                one.replace(fitted.to(one.stored.dtype))
+            for one in group:
+                if one.name in writers:
+                    drifts = [
+                        drift + x @ dense[one.name].t() - y @ one.weight.t()
+                        for drift, x, y in zip(drifts, wanted, read, strict=True)
+                    ]
 
 
 def find_writers(passage: Passage, dense: Weights) -> set[str]:
@@ -137,5 +141,5 @@ def _run_until(forward: Callable[..., object], call: tuple[tuple, dict]) -> None
         forward(*call[0], **call[1])
 
 
-def _mixed(dense: list[Tensor], now: list[Tensor], share: float) -> list[Tensor]:
+def _mix_inputs(dense: list[Tensor], now: list[Tensor], share: float) -> list[Tensor]:
     return [torch.lerp(b, a.float(), share) for a, b in zip(dense, now, strict=True)]

@@ -1,22 +1,20 @@
-"""One file per way to choose which weights go; each has `prune(weight, inputs, pattern, settings) -> Decision`."""
+"""Ways to choose which weights go: every class of this folder with `WeightScore` as its base, several in a file."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import ClassVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from digsite.prune.core.inputs import InputStatistics
+from digsite.prune.core.patterns import SparsityPattern, prune_groups, prune_together
 
-class Member(Protocol):
-    """What a file of this folder has."""
-
-    NEEDS: Any  # which statistics of the inputs it reads
-    prune: Callable[..., Any]
+FAMILY = "digsite.prune.core.scores"
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScoreSettings:
     """Numbers of the methods, with the published defaults."""
 
     block: int = 128  # columns of a SparseGPT block
@@ -35,5 +33,41 @@ class Decision:
     note: str = ""
 
 
-def masked(weight: Float[Tensor, "out in"], pruned: Bool[Tensor, "out in"], note: str = "") -> Decision:
+def mask_weight(weight: Float[Tensor, "out in"], pruned: Bool[Tensor, "out in"], note: str = "") -> Decision:
+    """The decision of a method that updates nothing: `pruned` weights become zero, all others stay what they are."""
     return Decision(~pruned, weight.masked_fill(pruned, 0), note)
+
+
+class WeightScore(ABC):
+    """A pruning method. Most are a score and a rule which weights compete; those override nothing else.
+
+    `NEEDS` says what is read of the inputs: nothing (''), their 'norms', or the whole 'gram' matrix, which costs a
+    square of the width per token and is collected only for methods that say so.
+    """
+
+    NEEDS: ClassVar[str] = ""
+
+    def __init__(self, settings: ScoreSettings | None = None) -> None:
+        self.settings = settings or ScoreSettings()
+
+    @abstractmethod
+    def score_weights(
+        self, weight: Float[Tensor, "out in"], inputs: InputStatistics | None
+    ) -> Float[Tensor, "out in"]:
+        """How much every weight is worth; the lowest go first."""
+
+    def choose_pruned(self, scores: Float[Tensor, "out in"], ratio: float) -> Bool[Tensor, "out in"]:
+        """True where a weight goes. All weights of the matrix compete, unless a method compares them otherwise."""
+        return prune_together(scores, ratio)
+
+    def prune_weight(
+        self, weight: Float[Tensor, "out in"], inputs: InputStatistics | None, pattern: SparsityPattern
+    ) -> Decision:
+        """Mask the matrix; in an n:m pattern the score decides inside every group, whatever it competes with else."""
+        scores = self.score_weights(weight, inputs)
+        if pattern.structured:
+            return mask_weight(weight, prune_groups(scores, pattern))
+        return mask_weight(weight, self.choose_pruned(scores, pattern.ratio))
+
+
+Member = WeightScore  # found by its name: the classes of this folder that derive from it

@@ -1,6 +1,7 @@
-"""SparseGPT: prune a column at a time and let the later columns make up for the error (arXiv 2301.00774)."""
+"""SparseGPT: prune a column at a time and let the later columns make up for the error; what stays may be rounded on the way."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -9,40 +10,77 @@ from torch import Tensor
 
 from digsite.base.errors import UsageError
 from digsite.prune.core.inputs import InputStatistics
-from digsite.prune.core.kernels import engine
-from digsite.prune.core.patterns import Pattern, prune_groups, prune_together
-from digsite.prune.core.rounding import Grid, find_grid
-from digsite.prune.core.scores import Decision, Settings
+from digsite.prune.core.kernels import pick_engine
+from digsite.prune.core.patterns import SparsityPattern, prune_groups, prune_together
+from digsite.prune.core.scores import Decision, WeightScore
 
-NEEDS = "gram"
-
-
-def prune(weight: Tensor, inputs: InputStatistics | None, pattern: Pattern, settings: Settings) -> Decision:
-    assert inputs is not None and inputs.hessian is not None
-    remaining, inverse, dead = _prepare(weight.float(), inputs.hessian, settings.damping)
-    pruned = torch.empty_like(remaining, dtype=torch.bool)
-    grid = find_grid(remaining, settings.bits) if settings.bits else None
-    width = settings.block
-    if pattern.structured:  # no group may straddle two blocks
-        width = max(pattern.m, width - width % pattern.m)
-    for start in range(0, remaining.shape[1], width):
-        stop = min(start + width, remaining.shape[1])
-        block = _prune_block(remaining[:, start:stop], inverse[start:stop, start:stop], pattern, grid)
-        remaining[:, start:stop], pruned[:, start:stop], errors = block
-        remaining[:, stop:] -= errors.matmul(inverse[start:stop, stop:])
-    notes = [f"{int(dead.sum())} dead inputs zeroed"] if dead.any() else []
-    note = "; ".join([*notes, f"rounded to {settings.bits} bits"] if grid is not None else notes)
-    return Decision(~pruned, remaining.to(weight.dtype), note)
+# A grid of few values per output row, as the published rounding has it: minimum to maximum, zero always on the grid.
 
 
-def score(weight: Tensor, inputs: InputStatistics | None, settings: Settings) -> Tensor:
-    """Scores at the start, before any update: w^2 over the squared diagonal of the inverse's Cholesky factor."""
-    assert inputs is not None and inputs.hessian is not None
-    alive, inverse, _ = _prepare(weight.float(), inputs.hessian, settings.damping)
-    return alive**2 / inverse.diag().reshape(1, -1) ** 2
+@dataclass(frozen=True)
+class RoundingGrid:
+    """`scale` and `zero` per row: value = scale * (level - zero) for levels 0 to `top`."""
+
+    scale: Float[Tensor, "out"]
+    zero: Float[Tensor, "out"]
+    top: int
+
+    def rounded(self, column: Float[Tensor, "out"]) -> Float[Tensor, "out"]:
+        """One weight of every row on its row's grid; a pruned weight stays 0, which is on every grid."""
+        level = (torch.round(column / self.scale) + self.zero).clamp(0, self.top)
+        return self.scale * (level - self.zero)
 
 
-def _prepare(weight: Tensor, hessian: Tensor, damping: float) -> tuple[Tensor, Tensor, Tensor]:
+def fit_rounding_grid(weight: Float[Tensor, "out in"], bits: int) -> RoundingGrid:
+    """The asymmetric grid of `bits` bits between each row's least and largest weight (0 among them).
+
+    It is read from the weights before pruning, so that updates cannot stretch it.
+    """
+    if not 2 <= bits <= 8:
+        raise UsageError(
+            f"Weights cannot be rounded to {bits} bits.", hint="Choose 2 to 8; 8 and 4 are usual."
+        )
+    low, high = weight.min(1).values.clamp(max=0), weight.max(1).values.clamp(min=0)
+    empty = (low == 0) & (high == 0)
+    low, high = torch.where(empty, -1.0, low), torch.where(empty, 1.0, high)
+    top = 2**bits - 1
+    scale = (high - low) / top
+    return RoundingGrid(scale, torch.round(-low / scale), top)
+
+
+class Sparsegpt(WeightScore):
+    """SparseGPT: prune a column at a time and let the later columns make up for the error (arXiv 2301.00774)."""
+
+    NEEDS = "gram"
+
+    def score_weights(self, weight: Tensor, inputs: InputStatistics | None) -> Tensor:
+        """Scores at the start, before any update: w^2 over the squared diagonal of the inverse's Cholesky factor."""
+        assert inputs is not None and inputs.hessian is not None, "SparseGPT reads X^T X"
+        alive, inverse, _ = _prepare_hessian(weight.float(), inputs.hessian, self.settings.damping)
+        return alive**2 / inverse.diag().reshape(1, -1) ** 2
+
+    def prune_weight(
+        self, weight: Tensor, inputs: InputStatistics | None, pattern: SparsityPattern
+    ) -> Decision:
+        """Block by block: scores are those at the entry of a block of columns, as published."""
+        assert inputs is not None and inputs.hessian is not None, "SparseGPT reads X^T X"
+        bits, width = self.settings.bits, self.settings.block
+        remaining, inverse, dead = _prepare_hessian(weight.float(), inputs.hessian, self.settings.damping)
+        pruned = torch.empty_like(remaining, dtype=torch.bool)
+        grid = fit_rounding_grid(remaining, bits) if bits else None
+        if pattern.structured:  # no group may straddle two blocks
+            width = max(pattern.m, width - width % pattern.m)
+        for start in range(0, remaining.shape[1], width):
+            stop = min(start + width, remaining.shape[1])
+            block = _prune_block(remaining[:, start:stop], inverse[start:stop, start:stop], pattern, grid)
+            remaining[:, start:stop], pruned[:, start:stop], errors = block
+            remaining[:, stop:] -= errors.matmul(inverse[start:stop, stop:])
+        notes = [f"{int(dead.sum())} dead inputs zeroed"] if dead.any() else []
+        note = "; ".join([*notes, f"rounded to {bits} bits"] if grid is not None else notes)
+        return Decision(~pruned, remaining.to(weight.dtype), note)
+
+
+def _prepare_hessian(weight: Tensor, hessian: Tensor, damping: float) -> tuple[Tensor, Tensor, Tensor]:
     """Weights without dead inputs, the upper Cholesky factor of the damped inverse Hessian, the dead inputs."""
     hessian = hessian.clone()
     dead = hessian.diag() == 0
@@ -63,8 +101,8 @@ def _prepare(weight: Tensor, hessian: Tensor, damping: float) -> tuple[Tensor, T
 def _prune_block(
     weight: Float[Tensor, "out block"],
     inverse: Float[Tensor, "block block"],
-    pattern: Pattern,
-    grid: Grid | None = None,
+    pattern: SparsityPattern,
+    grid: RoundingGrid | None = None,
 ) -> tuple[Tensor, Bool[Tensor, "out block"], Tensor]:
     """New weights, what was pruned and the scaled errors of one block of columns.
 
@@ -73,7 +111,9 @@ def _prune_block(
     columns, inverse = weight.t().contiguous(), inverse.contiguous()
     errors, pruned = torch.empty_like(columns), torch.zeros_like(columns, dtype=torch.bool)
     width = pattern.m if pattern.structured else len(columns)
-    catch_up, sweep = _steps(columns) if grid is None else (lambda *_: None, partial(_sweep, grid=grid))
+    catch_up, sweep = (
+        _pick_steps(columns) if grid is None else (lambda *_: None, partial(_sweep_plain, grid=grid))
+    )
     for first in range(0, len(columns), width):
         group = slice(first, first + width)
         catch_up(columns, inverse, errors, first, first + width)
@@ -85,26 +125,26 @@ def _prune_block(
     return columns.t(), pruned.t(), errors.t().contiguous()
 
 
-def _steps(columns: Tensor) -> tuple[Callable[..., None], Callable[..., None]]:
+def _pick_steps(columns: Tensor) -> tuple[Callable[..., None], Callable[..., None]]:
     """The compiled steps take every column's debts when its turn comes; the others pass errors on at once."""
     if columns.device.type == "cpu":
-        kernel = engine("auto", columns.numel() * len(columns))
-        if hasattr(kernel, "sweep"):
+        kernel = pick_engine("auto", columns.numel() * len(columns))
+        if hasattr(kernel, "sweep_columns"):
             return tuple(
                 lambda *given, step=step: step(*(g.numpy() if isinstance(g, Tensor) else g for g in given))
-                for step in (kernel.catch_up, kernel.sweep)
+                for step in (kernel.catch_up, kernel.sweep_columns)
             )  # pyright: ignore[reportReturnType]
-    return lambda *_: None, _sweep
+    return lambda *_: None, _sweep_plain
 
 
-def _sweep(
+def _sweep_plain(
     columns: Tensor,
     inverse: Tensor,
     pruned: Tensor,
     errors: Tensor,
     first: int,
     last: int,
-    grid: Grid | None = None,
+    grid: RoundingGrid | None = None,
 ) -> None:
     """With a grid the error that later columns take up is that of pruning and rounding together.
 

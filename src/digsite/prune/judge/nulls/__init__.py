@@ -1,8 +1,8 @@
-"""One file per null model of a mask; each has `draws(observed, n, seed) -> Iterator[PackedMask]` (rows as features)."""
+"""Null models of a mask: every class of this folder with `Null` as its base, several in a file."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -10,14 +10,8 @@ from torch import Tensor
 from digsite.prune.core.packed import PackedMask
 
 
-class Member(Protocol):
-    """What a file of this folder has."""
-
-    draws: Callable[..., Any]
-
-
 @dataclass(frozen=True)
-class Observed:
+class ObservedMask:
     """A mask and, where they are known, the weights it was made from and how it was made."""
 
     mask: PackedMask
@@ -27,22 +21,33 @@ class Observed:
     engine: str = "auto"
 
 
+class Null(ABC):
+    """What a mask would look like if some of its structure were chance."""
+
+    @abstractmethod
+    def draw_masks(self, observed: ObservedMask, n: int, seed: int) -> Iterator[PackedMask]:
+        """`n` masks of the shape of `observed`, rows as features; the same `seed` gives the same masks."""
+
+
+Member = Null  # found by its name: the classes of this folder that derive from it
+
+
 def random_bits(
     rng: np.random.Generator, shape: tuple[int, int], probability: float, n_bits: int
 ) -> np.ndarray:
     """Words of independent bits, each set with `probability` (to 16 binary places), zero past n_bits."""
     places = round(probability * 65536)
     if places >= 65536:
-        return np.tile(padding(shape[1], n_bits), (shape[0], 1))
+        return np.tile(pad_words(shape[1], n_bits), (shape[0], 1))
     words = np.zeros(shape, np.uint64)
     lowest = (places & -places).bit_length() - 1 if places else 16
     for place in range(lowest, 16):
         fresh = rng.integers(0, 1 << 64, shape, np.uint64)
         words = (words | fresh) if places >> place & 1 else (words & fresh)
-    return words & padding(shape[1], n_bits)
+    return words & pad_words(shape[1], n_bits)
 
 
-def padding(n_words: int, n_bits: int) -> np.ndarray:
+def pad_words(n_words: int, n_bits: int) -> np.ndarray:
     """One row of words with exactly the first n_bits set."""
     flags = np.zeros(n_words * 64, bool)
     flags[:n_bits] = True
