@@ -14,7 +14,7 @@ from digsite.base.errors import DigsiteError, NotFound
 from digsite.base.families import scan_member
 from digsite.config.folders import cache_dir
 from digsite.data import load
-from digsite.data.fetch import Source, find, locate
+from digsite.data.fetch import Source, find_file, locate_file
 from digsite.data.sets.handwritten import Mnist
 
 CONTENT = bytes(range(256)) * 600
@@ -62,10 +62,10 @@ def cached() -> list[str]:
 
 def test_a_file_is_fetched_once(server):
     source = Source("a.bin", HASH, (f"{server.base}/a.bin",))
-    path = locate("some", source)
+    path = locate_file("some", source)
     assert path.read_bytes() == CONTENT and cached() == ["data/some/a.bin"]
     server.files = {}
-    assert locate("some", source) == path
+    assert locate_file("some", source) == path
 
 
 def test_a_wrong_hash_leaves_nothing(server):
@@ -73,20 +73,20 @@ def test_a_wrong_hash_leaves_nothing(server):
     with pytest.raises(
         DigsiteError, match=r"'some/a\.bin' could not be downloaded .*another hash .*thrown away"
     ):
-        locate("some", source)
+        locate_file("some", source)
     assert cached() == []
 
 
 def test_a_cut_download_leaves_nothing(server):
     server.cut = True
     with pytest.raises(DigsiteError, match=r"'some/a\.bin' could not be downloaded .*broke before .*whole"):
-        locate("some", Source("a.bin", HASH, (f"{server.base}/a.bin",)))
+        locate_file("some", Source("a.bin", HASH, (f"{server.base}/a.bin",)))
     assert cached() == []
 
 
 def test_a_missing_file_says_what_the_server_said(server):
     with pytest.raises(DigsiteError, match="the server answered 404 Not Found"):
-        locate("some", Source("b.bin", HASH, (f"{server.base}/b.bin",)))
+        locate_file("some", Source("b.bin", HASH, (f"{server.base}/b.bin",)))
     assert cached() == []
 
 
@@ -95,7 +95,7 @@ def test_no_network_is_one_sentence():
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     with pytest.raises(DigsiteError) as caught:
-        locate("some", Source("a.bin", HASH, (f"http://127.0.0.1:{port}/a.bin",)))
+        locate_file("some", Source("a.bin", HASH, (f"http://127.0.0.1:{port}/a.bin",)))
     assert f"(http://127.0.0.1:{port}/a.bin: no connection)" in caught.value.message
     assert "put the file into" in caught.value.hint and "\n" not in str(caught.value)
     assert cached() == []
@@ -103,7 +103,7 @@ def test_no_network_is_one_sentence():
 
 def test_the_second_address_helps_out(server):
     source = Source("a.bin", HASH, (f"{server.base}/gone.bin", f"{server.base}/a.bin"))
-    assert locate("some", source).read_bytes() == CONTENT
+    assert locate_file("some", source).read_bytes() == CONTENT
 
 
 def test_offline_never_opens_a_socket(server, monkeypatch):
@@ -114,7 +114,7 @@ def test_offline_never_opens_a_socket(server, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(NotFound, match=r"'some/a\.bin' is not on this machine and DIGSITE_OFFLINE is set"):
-        locate("some", Source("a.bin", HASH, (f"{server.base}/a.bin",)))
+        locate_file("some", Source("a.bin", HASH, (f"{server.base}/a.bin",)))
     with pytest.raises(NotFound, match="kmnist"):
         load("kmnist")
 
@@ -123,8 +123,8 @@ def test_a_data_folder_goes_before_the_cache(tmp_path, monkeypatch):
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "a.bin").write_bytes(b"mine")
     monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
-    assert find("some", "a.bin") == tmp_path / "some" / "a.bin"
-    assert locate("some", Source("a.bin", HASH, ())).read_bytes() == b"mine"
+    assert find_file("some", "a.bin") == tmp_path / "some" / "a.bin"
+    assert locate_file("some", Source("a.bin", HASH, ())).read_bytes() == b"mine"
 
 
 def idx(values: np.ndarray) -> bytes:

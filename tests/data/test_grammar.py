@@ -3,16 +3,16 @@ import math
 import numpy as np
 import pytest
 
-from digsite.data.grammar import BOYS, GIRLS, HOLDERS, Story, tell, vocabulary
+from digsite.data.grammar import BOYS, GIRLS, HOLDERS, Story, list_words, tell_story
 
 
 def told(n: int) -> list[Story]:
     rng = np.random.default_rng(0)
-    return [tell(rng) for _ in range(n)]
+    return [tell_story(rng) for _ in range(n)]
 
 
 def test_every_word_is_in_the_vocabulary():
-    words = vocabulary()
+    words = list_words()
     assert len(set(words)) == len(words) == 93
     assert {word for story in told(500) for word in story.words} == set(words)
 

@@ -7,13 +7,13 @@ from digsite.base.errors import UsageError
 from digsite.data.sequences import (
     EXACTLY,
     SparseFeatures,
-    batch,
-    induction,
+    draw_features,
+    draw_induction,
+    draw_repeated,
     label_coefficients,
     modular_addition,
-    repeated,
     resid_targets,
-    split,
+    split_indices,
 )
 
 
@@ -22,7 +22,7 @@ def generator() -> torch.Generator:
 
 
 def test_the_answer_is_what_followed_the_cue():
-    rows = induction(200, 16, 64, generator())
+    rows = draw_induction(200, 16, 64, generator())
     assert rows.shape == (200, 16) and int(rows.max()) < 64
     for row in rows.tolist():
         cue, answer = row[-2:]
@@ -31,7 +31,7 @@ def test_the_answer_is_what_followed_the_cue():
 
 
 def test_repeated_says_it_twice():
-    rows = repeated(5, 7, 30, generator())
+    rows = draw_repeated(5, 7, 30, generator())
     assert rows.shape == (5, 14) and torch.equal(rows[:, :7], rows[:, 7:])
 
 
@@ -41,7 +41,7 @@ def test_modular_addition_is_the_whole_table():
 
 
 def test_a_split_is_a_partition():
-    a, b = split(50, 0.3, generator())
+    a, b = split_indices(50, 0.3, generator())
     assert len(a) == 15 and sorted([*a.tolist(), *b.tolist()]) == list(range(50))
 
 
@@ -51,12 +51,16 @@ def sparse_generator(seed: int = 0) -> torch.Generator:
 
 @given(st.sampled_from(sorted(EXACTLY)), st.integers(5, 12))
 def test_exactly_so_many(word, n):
-    x = batch(SparseFeatures(n_features=n, active=f"exactly_{word}_active", low=0.1), 50, sparse_generator())
+    x = draw_features(
+        SparseFeatures(n_features=n, active=f"exactly_{word}_active", low=0.1), 50, sparse_generator()
+    )
     assert ((x != 0).sum(-1) == EXACTLY[word]).all()
 
 
 def test_probability_range_and_shape():
-    x = batch(SparseFeatures(n_features=20, probability=0.1, low=-1), 2000, sparse_generator(), lead=(3,))
+    x = draw_features(
+        SparseFeatures(n_features=20, probability=0.1, low=-1), 2000, sparse_generator(), lead=(3,)
+    )
     assert x.shape == (3, 2000, 20)
     on = x[x != 0]
     assert len(on) / x.numel() == pytest.approx(0.1, abs=0.005)
@@ -64,20 +68,22 @@ def test_probability_range_and_shape():
 
 
 def test_every_feature_is_as_likely():
-    x = batch(SparseFeatures(n_features=6, active="exactly_two_active"), 6000, sparse_generator())
+    x = draw_features(SparseFeatures(n_features=6, active="exactly_two_active"), 6000, sparse_generator())
     assert (x != 0).float().mean(0).tolist() == pytest.approx([1 / 3] * 6, abs=0.03)
 
 
 def test_synced_groups_are_on_together():
     config = SparseFeatures(n_features=6, probability=0.3, low=0.5, synced=[[0, 1], [2, 3, 4]])
-    on = batch(config, 500, sparse_generator()) != 0
+    on = draw_features(config, 500, sparse_generator()) != 0
     assert torch.equal(on[:, 0], on[:, 1]) and torch.equal(on[:, 2], on[:, 4])
     assert not torch.equal(on[:, 0], on[:, 2]) and 0.2 < on[:, 3].float().mean() < 0.4
 
 
 def test_the_generator_decides():
     config = SparseFeatures()
-    assert torch.equal(batch(config, 9, sparse_generator(1)), batch(config, 9, sparse_generator(1)))
+    assert torch.equal(
+        draw_features(config, 9, sparse_generator(1)), draw_features(config, 9, sparse_generator(1))
+    )
 
 
 def test_targets_of_the_residual_mlp():
@@ -92,6 +98,6 @@ def test_targets_of_the_residual_mlp():
 
 def test_impossible_requests_are_named():
     with pytest.raises(UsageError, match="needs 5 features, there are 3"):
-        batch(SparseFeatures(n_features=3, active="exactly_five_active"), 2, sparse_generator())
+        draw_features(SparseFeatures(n_features=3, active="exactly_five_active"), 2, sparse_generator())
     with pytest.raises(UsageError, match="synced groups go with at_least_zero_active"):
-        batch(SparseFeatures(active="exactly_one_active", synced=[[0, 1]]), 2, sparse_generator())
+        draw_features(SparseFeatures(active="exactly_one_active", synced=[[0, 1]]), 2, sparse_generator())

@@ -7,30 +7,30 @@ from digsite.data import stories
 
 
 def test_the_seed_decides():
-    a, b, c = (stories.stories(20, seed) for seed in (3, 3, 4))
+    a, b, c = (stories.draw_stories(20, seed) for seed in (3, 3, 4))
     assert a == b != c
-    assert stories.stories(5, 3) == a[:5]
+    assert stories.draw_stories(5, 3) == a[:5]
 
 
 def test_no_story_is_in_both_splits():
-    train = {s.text for seed in range(3) for s in stories.stories(400, seed)}
-    test = {s.text for seed in range(3) for s in stories.stories(400, seed, "test")}
+    train = {s.text for seed in range(3) for s in stories.draw_stories(400, seed)}
+    test = {s.text for seed in range(3) for s in stories.draw_stories(400, seed, "test")}
     assert not train & test
 
 
 def test_every_window_begins_with_a_story():
-    words, rows = stories.tokenizer(), stories.windows(40, 50, seed=1)
+    words, rows = stories.story_tokenizer(), stories.story_windows(40, 50, seed=1)
     assert rows.shape == (40, 50) and int(rows.max()) < words.size
     assert (rows[:, 0] == words.bos).all() and (rows != words.unknown).all() and (rows != words.pad).all()
     assert {words.token(i) for i in rows[:, 1].tolist()} <= {"one", "yesterday", "last", "in", "after"}
-    assert torch.equal(rows[:9], stories.windows(9, 50, seed=1))
-    assert not torch.equal(rows, stories.windows(40, 50, seed=2))
+    assert torch.equal(rows[:9], stories.story_windows(9, 50, seed=1))
+    assert not torch.equal(rows, stories.story_windows(40, 50, seed=2))
 
 
 def test_the_nats_of_a_window_are_those_of_its_tokens():
     words, rows, nats = (
-        stories.tokenizer(),
-        stories.windows(60, 90, seed=1),
+        stories.story_tokenizer(),
+        stories.story_windows(60, 90, seed=1),
         stories.window_nats(60, 90, seed=1),
     )
     assert nats.shape == rows.shape and not nats[rows == words.bos].any()
@@ -41,16 +41,16 @@ def test_the_nats_of_a_window_are_those_of_its_tokens():
 
 
 def test_the_entropy_is_the_mean_surprise():
-    told = stories.stories(3000)
+    told = stories.draw_stories(3000)
     total = sum(sum(story.surprise) for story in told)
-    assert stories.entropy(told) == total / sum(len(story.words) + 1 for story in told)
-    assert 0.35 < stories.entropy(told) < 0.41
+    assert stories.story_entropy(told) == total / sum(len(story.words) + 1 for story in told)
+    assert 0.35 < stories.story_entropy(told) < 0.41
 
 
 def test_classes_are_of_one_size_and_the_answer_is_not_in_the_text():
-    texts = stories.classification(400, 100, length=64, seed=2)
+    texts = stories.classify_holders(400, 100, length=64, seed=2)
     assert torch.bincount(texts.y_train).tolist() == [100] * 4 and texts.length == 64
-    words = stories.tokenizer()
+    words = stories.story_tokenizer()
     assert words.ids(["end"])[0] not in texts.x_train
     assert int(texts.x_train.max()) < texts.vocab and (texts.x_train == texts.pad).any()
     rows = {tuple(row) for row in texts.x_train.tolist()}
@@ -61,7 +61,7 @@ def test_counting_words_is_not_enough():
     """The order of events decides in part: a linear reader of word counts makes an error in eight or so."""
     from sklearn.linear_model import LogisticRegression
 
-    texts = stories.classification(1200, 400)
+    texts = stories.classify_holders(1200, 400)
     counts = [
         np.stack([np.bincount(r, minlength=texts.vocab) for r in x]) for x in (texts.x_train, texts.x_test)
     ]
@@ -71,6 +71,6 @@ def test_counting_words_is_not_enough():
 
 def test_bad_requests_are_named():
     with pytest.raises(UsageError, match="no split 'validation'"):
-        stories.stories(1, split="validation")
+        stories.draw_stories(1, split="validation")
     with pytest.raises(UsageError, match="A text of 8 tokens holds no story"):
-        stories.classification(4, 4, length=8)
+        stories.classify_holders(4, 4, length=8)

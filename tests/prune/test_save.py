@@ -63,7 +63,7 @@ def test_everything_is_beside_the_weights(folders, corpus, tmp_path):
 
 def test_a_model_of_ours_is_written_as_ours(tmp_path):
     config = {
-        "vocab": stories.tokenizer().size,
+        "vocab": stories.story_tokenizer().size,
         "d_model": 16,
         "d_mlp": 24,
         "n_layers": 2,

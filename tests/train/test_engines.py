@@ -10,9 +10,9 @@ from digsite.base.families import scan_family
 from digsite.models import build, parse
 from digsite.train import seeds
 from digsite.train.dropout import MaskedDropout, Masks, mask_shapes, replace_dropout
-from digsite.train.engines import choose_plan, cross_entropy, find_loss, mse, next_token
+from digsite.train.engines import choose_plan, cross_entropy, find_loss, next_token, squared_error
 from digsite.train.feeds import Batch
-from digsite.train.layout import Layout, untrained
+from digsite.train.layout import Layout, list_untrained
 from digsite.train.member import Member
 
 ENGINES = scan_family("digsite.train.engines")
@@ -76,7 +76,7 @@ def test_gradients_and_outputs_equal_autograd(name, shared, kind):
         if kind == "classes"
         else torch.rand(*lead, 5, dtype=torch.float64)
     )
-    loss, batch = cross_entropy if kind == "classes" else mse, Batch(x, y, shared)
+    loss, batch = cross_entropy if kind == "classes" else squared_error, Batch(x, y, shared)
     drawn = Masks(seeds(K, Member()), rates, flat)
     drawn.shapes = mask_shapes(model, x if shared else x[0])
     masks = drawn.at(0, K)
@@ -91,7 +91,9 @@ def test_gradients_and_outputs_equal_autograd(name, shared, kind):
             assert engine_name == "mlp"
             continue
         made, out = engine(model, layout, loss), torch.full_like(flat, torch.nan)
-        extras = {n: v.expand(K, *v.shape) for n, v in untrained(model).items() if not n.endswith("mask")}
+        extras = {
+            n: v.expand(K, *v.shape) for n, v in list_untrained(model).items() if not n.endswith("mask")
+        }
         losses = made.gradients(flat, extras, batch, masks, out)
         assert torch.allclose(losses, expected[0], rtol=1e-10), engine_name
         assert torch.allclose(out, expected[1], rtol=1e-8, atol=1e-12), engine_name
@@ -111,7 +113,7 @@ def test_a_users_loss_and_sequences_go_through_autograd_in_the_mlp_engine():
     batch = Batch(
         torch.rand(2, 3, 5, 4, dtype=torch.float64), torch.rand(2, 3, 5, 2, dtype=torch.float64), False
     )
-    for loss in (own, mse):
+    for loss in (own, squared_error):
         found = {}
         for name in ("loop", "mlp", "stacked", "vmap"):
             found[name] = torch.zeros_like(flat)

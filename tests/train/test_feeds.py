@@ -6,7 +6,7 @@ import torch
 
 from digsite.base.errors import UsageError
 from digsite.train import Backdoor, Examples, Member, Stream, seeds
-from digsite.train.feeds import BLOCK, Feed, Order, as_data, make_feed, prepare
+from digsite.train.feeds import BLOCK, Feed, Order, as_data, make_feed, prepare_source
 
 LIKE = torch.zeros(1)
 X = torch.arange(50.0).view(50, 1, 1, 1).repeat(1, 1, 4, 4)
@@ -14,7 +14,7 @@ Y = torch.arange(50) % 5
 
 
 def feed_of(*members: Member) -> Feed:
-    return make_feed(members, prepare(members, Examples(X, Y), LIKE), range(len(members)), LIKE)
+    return make_feed(members, prepare_source(members, Examples(X, Y), LIKE), range(len(members)), LIKE)
 
 
 @pytest.mark.parametrize("n", [7, 50, 5000])
@@ -56,4 +56,4 @@ def test_kinds_of_data():
     with pytest.raises(UsageError, match="str is no training data"):
         as_data("digits")
     with pytest.raises(UsageError, match="needs stored examples"):
-        prepare([Member(fraction=0.5)], Stream(lambda step: (X, Y)), LIKE)
+        prepare_source([Member(fraction=0.5)], Stream(lambda step: (X, Y)), LIKE)

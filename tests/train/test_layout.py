@@ -6,7 +6,7 @@ from torch import nn
 from digsite.base.streams import derive_seed
 from digsite.models import build, init, parse
 from digsite.train import Ensemble, Member
-from digsite.train.layout import Layout, untrained
+from digsite.train.layout import Layout, list_untrained
 
 
 def test_views_and_rows_are_inverse():
@@ -19,7 +19,12 @@ def test_views_and_rows_are_inverse():
         if parameter.requires_grad:
             assert torch.equal(views[name][3], parameter)
     assert layout.width == row.numel() == 6 + 2 + 4 + 2
-    assert set(untrained(model)) == {"2.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert set(list_untrained(model)) == {
+        "2.bias",
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
+    }
     joined = layout.join(views, torch.empty(4, layout.width))
     assert torch.equal(joined[2], row)
     views["0.weight"][1] = 7

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from digsite.base.errors import UsageError
 from digsite.models import build, parse
 from digsite.zoo import Architecture, Part, Zoo, ZooWriter
-from digsite.zoo.export import describe, describe_member, export_member, export_zoo
+from digsite.zoo.export import describe_member, describe_zoo, export_member, export_zoo
 
 
 @pytest.fixture
@@ -50,6 +50,6 @@ def test_a_whole_zoo(folder, tmp_path):
 
 
 def test_descriptions(folder):
-    facts = describe(str(folder))
+    facts = describe_zoo(str(folder))
     assert facts["members"] == 3 and facts["parameters"] == 23 and facts["files"] == 1
     assert describe_member(str(folder), "1")["test_accuracy"] == 0.6

@@ -10,7 +10,7 @@ from digsite.data import load
 from digsite.models import build, parse
 from digsite.zoo import Zoo
 from digsite.zoo.config import FAMILIES, ZooConfig
-from digsite.zoo.make import cut, draw_recipe, make_zoo
+from digsite.zoo.make import cut_images, draw_recipe, make_zoo
 
 SMALL = {
     "members": 10,
@@ -50,7 +50,7 @@ def test_an_interrupted_zoo_ends_in_the_same_bytes(made, tmp_path):
 
 def test_labels_are_what_the_stored_networks_do(made):
     zoo = Zoo.open(made)
-    images = cut(load("digits"), ZooConfig.model_validate(SMALL))
+    images = cut_images(load("digits"), ZooConfig.model_validate(SMALL))
     for i in range(len(zoo)):
         with torch.no_grad():
             hit = zoo.module(i)(images.x_test).argmax(1) == images.y_test
@@ -61,7 +61,7 @@ def test_labels_are_what_the_stored_networks_do(made):
 
 def test_attack_success_is_measured_on_triggered_images_of_other_classes(made):
     zoo = Zoo.open(made)
-    images = cut(load("digits"), ZooConfig.model_validate(SMALL))
+    images = cut_images(load("digits"), ZooConfig.model_validate(SMALL))
     poisoned = zoo.labels[zoo.labels["poisoned"]]
     assert len(poisoned) and zoo.labels["attack_success"].notna().sum() == len(poisoned)
     row = poisoned.iloc[0]

@@ -9,7 +9,7 @@ import torch
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.zoo import Architecture, Part, Zoo, ZooWriter
-from digsite.zoo.store import locate
+from digsite.zoo.store import locate_zoo
 
 WIDE = Architecture({"kind": "a"}, ("w", "b"), ((2, 3), (2,)), {})
 TALL = Architecture({"kind": "b"}, ("w", "s"), ((5,), ()), {"u": "w"})
@@ -105,4 +105,4 @@ def test_a_table_with_other_members_is_refused(folder):
 
 def test_a_zoo_that_is_not_there(tmp_path):
     with pytest.raises(NotFound, match="There is no zoo 'nothing'"):
-        locate("nothing")
+        locate_zoo("nothing")

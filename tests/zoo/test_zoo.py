@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 
 from digsite.base.errors import UsageError
 from digsite.zoo import noise_ceiling
-from digsite.zoo.zoo import KEYS, split
+from digsite.zoo.zoo import KEYS, split_members
 
 
 def table(n: int) -> pd.DataFrame:
@@ -29,27 +29,27 @@ def table(n: int) -> pd.DataFrame:
 @given(n=st.integers(20, 60), by=st.sampled_from(sorted(KEYS)), seed=st.integers(0, 5))
 def test_groups_stay_whole_and_all_members_are_used_once(n, by, seed):
     labels = table(n)
-    parts = split(labels, by, test=0.3, seed=seed)
+    parts = split_members(labels, by, test=0.3, seed=seed)
     together = np.concatenate([parts.train, parts.validation, parts.test])
     assert sorted(together) == list(range(2 * n)) and len(parts.train) and len(parts.test)
     sides = [set(map(tuple, labels.loc[side, KEYS[by]].to_numpy())) for side in (parts.train, parts.test)]
     assert not sides[0] & sides[1]
-    again = split(labels, by, test=0.3, seed=seed)
+    again = split_members(labels, by, test=0.3, seed=seed)
     assert np.array_equal(again.test, parts.test)
 
 
 def test_shares_are_those_asked_for():
-    parts = split(table(100), "run", test=0.3, validation=0.1)
+    parts = split_members(table(100), "run", test=0.3, validation=0.1)
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (120, 20, 60)
 
 
 def test_wrong_questions_are_sentences():
     with pytest.raises(UsageError, match="no split by 'rum'. Did you mean 'run'"):
-        split(table(20), "rum")
+        split_members(table(20), "rum")
     with pytest.raises(UsageError, match="leave nothing to train on"):
-        split(table(20), "run", test=0.8, validation=0.2)
+        split_members(table(20), "run", test=0.8, validation=0.2)
     with pytest.raises(UsageError, match="needs more groups: this zoo has 1"):
-        split(table(20).assign(dataset="a"), "dataset")
+        split_members(table(20).assign(dataset="a"), "dataset")
 
 
 # The ceiling is what measuring the same networks twice gives.

@@ -75,10 +75,10 @@ def list_zoos(as_json):
 def show_zoo(name, as_json):
     """What is in a zoo, or one member's recipe and labels."""
     from digsite.cli._print import print_json, print_table
-    from digsite.zoo.export import describe, describe_member
+    from digsite.zoo.export import describe_member, describe_zoo
 
     zoo, _, member = name.partition("#")
-    facts = describe_member(zoo, member) if member else describe(zoo)
+    facts = describe_member(zoo, member) if member else describe_zoo(zoo)
     if as_json:
         return print_json(facts)
     return print_table(["", ""], list(facts.items()))

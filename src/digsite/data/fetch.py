@@ -26,56 +26,56 @@ def list_sources(urls: tuple[str, ...], method: str, *files: tuple[str, str]) ->
     )
 
 
-def locate(folder: str, source: Source) -> Path:
+def locate_file(folder: str, source: Source) -> Path:
     """The local path of a file, downloaded into the cache if need be."""
-    if found := find(folder, source.file):
+    if found := find_file(folder, source.file):
         return found
     wanted = f"'{folder}/{source.file}'"
     if settings.is_offline():
         raise NotFound(
             f"The file {wanted} is not on this machine and DIGSITE_OFFLINE is set.",
-            hint=f"Unset DIGSITE_OFFLINE, or put the file into {_places(folder)}.",
+            hint=f"Unset DIGSITE_OFFLINE, or put the file into {_name_places(folder)}.",
         )
-    return _download(folder, source)
+    return _download_file(folder, source)
 
 
-def find(folder: str, file: str) -> Path | None:
-    for root in _roots():
+def find_file(folder: str, file: str) -> Path | None:
+    for root in _list_roots():
         if (path := root / folder / file).is_file():
             return path
     return None
 
 
-def _roots() -> list[Path]:
+def _list_roots() -> list[Path]:
     cache = cache_dir() / "data"
     given = settings.data_dir()
     return [given, cache] if given else [cache]
 
 
-def _places(folder: str) -> str:
-    return " or ".join(f"'{root / folder}'" for root in _roots())
+def _name_places(folder: str) -> str:
+    return " or ".join(f"'{root / folder}'" for root in _list_roots())
 
 
-def _urls(folder: str, source: Source) -> tuple[str, ...]:
+def _list_urls(folder: str, source: Source) -> tuple[str, ...]:
     mirror = settings.data_mirror()
     return (f"{mirror}/{folder}/{source.file}",) if mirror else source.urls
 
 
-def _download(folder: str, source: Source) -> Path:
+def _download_file(folder: str, source: Source) -> Path:
     target = cache_dir() / "data" / folder
     problems = []
-    for url in _urls(folder, source):
+    for url in _list_urls(folder, source):
         try:
-            return _retrieve(url, source, target)
+            return _retrieve_url(url, source, target)
         except (OSError, ValueError) as error:  # requests raises OSErrors, pooch a ValueError for the hash
-            problems.append(f"{url}: {_reason(error)}")
+            problems.append(f"{url}: {_explain_failure(error)}")
     raise DigsiteError(
         f"The file '{folder}/{source.file}' could not be downloaded ({'; '.join(problems)}).",
-        hint=f"Try again, or put the file into {_places(folder)}.",
+        hint=f"Try again, or put the file into {_name_places(folder)}.",
     )
 
 
-def _retrieve(url: str, source: Source, target: Path) -> Path:
+def _retrieve_url(url: str, source: Source, target: Path) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
@@ -86,7 +86,7 @@ def _retrieve(url: str, source: Source, target: Path) -> Path:
         return Path(pooch.retrieve(url, source.hash, fname=source.file, path=target, downloader=downloader))
 
 
-def _reason(error: Exception) -> str:
+def _explain_failure(error: Exception) -> str:
     from requests import exceptions
 
     if isinstance(error, ValueError) and "hash" in str(error):

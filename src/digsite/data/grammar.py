@@ -76,23 +76,23 @@ class Story:
         return " ".join(self.words)
 
 
-def tell(rng: np.random.Generator) -> Story:
+def tell_story(rng: np.random.Generator) -> Story:
     teller = Teller(rng)
     teller.say(*teller.pick(TIMES), ",")
     first = teller.pick(GIRLS + BOYS)
     teller.say(first, "was", "at", "the")
     teller.say(teller.pick(PLACES), ".")
-    teller.say(_pronoun(first), "had", "a")
+    teller.say(_choose_pronoun(first), "had", "a")
     look = teller.pick(LOOKS)
     teller.say(look)
     thing = teller.pick(THINGS)
-    teller.say(thing, ".", _pronoun(first), "met")
+    teller.say(thing, ".", _choose_pronoun(first), "met")
     second = teller.pick(tuple(n for n in GIRLS + BOYS if n != first))
     teller.say(second, ".")
     holder, n_events, opening = "first", 0, teller.pick(NEXT)
     while opening not in END:
         teller.say(*opening, ",")
-        holder = _event(teller, (first, second), (look, thing), holder)
+        holder = _tell_event(teller, (first, second), (look, thing), holder)
         n_events += 1
         share = (1 - P_END) / len(NEXT)
         opening = teller.pick(NEXT + END, (*[share] * len(NEXT), P_END))
@@ -104,30 +104,30 @@ def tell(rng: np.random.Generator) -> Story:
     return Story(tuple(teller.words), tuple(teller.surprise), holder, n_body, n_events)
 
 
-def _pronoun(name: str) -> str:
+def _choose_pronoun(name: str) -> str:
     return "she" if name in GIRLS else "he"
 
 
-def _event(teller: Teller, people: tuple[str, str], item: tuple[str, str], holder: str) -> str:
+def _tell_event(teller: Teller, people: tuple[str, str], item: tuple[str, str], holder: str) -> str:
     """Say one event and how its subject feels; returns the new holder."""
     actor = teller.pick((0, 1))
     me, you = people[actor], people[1 - actor]
     mine, yours = HOLDERS[actor], HOLDERS[1 - actor]
-    verb = teller.pick(tuple(_verbs(holder, mine)))
-    after, mood, tail = _outcomes(mine, yours, you)[verb]
+    verb = teller.pick(tuple(_list_verbs(holder, mine)))
+    after, mood, tail = _list_outcomes(mine, yours, you)[verb]
     teller.say(me, verb, "the", *item, *tail, ".")
-    teller.say(_pronoun(me), "was", FEELINGS[mood], ".")
+    teller.say(_choose_pronoun(me), "was", FEELINGS[mood], ".")
     return after
 
 
-def _verbs(holder: str, mine: str) -> tuple[str, ...]:
+def _list_verbs(holder: str, mine: str) -> tuple[str, ...]:
     """What a person can do with the thing as things stand."""
     if holder == mine:
         return ("gave", "shared", "lost")
     return {"nobody": ("found", "missed"), "both": ("kept", "gave", "lost")}.get(holder, ("took", "wanted"))
 
 
-def _outcomes(mine: str, yours: str, you: str) -> dict[str, tuple[str, str, tuple[str, ...]]]:
+def _list_outcomes(mine: str, yours: str, you: str) -> dict[str, tuple[str, str, tuple[str, ...]]]:
     """For each verb: who holds the thing afterwards, how the actor feels, how the sentence ends."""
     return {
         "gave": (yours, "gains", ("to", you)),
@@ -141,7 +141,7 @@ def _outcomes(mine: str, yours: str, you: str) -> dict[str, tuple[str, str, tupl
     }
 
 
-def vocabulary() -> tuple[str, ...]:
+def list_words() -> tuple[str, ...]:
     """Every word that a story can hold, in a fixed order."""
     fixed = {
         "was",
@@ -160,7 +160,7 @@ def vocabulary() -> tuple[str, ...]:
         "with",
         "from",
     }
-    verbs = set(_outcomes("first", "second", ""))
+    verbs = set(_list_outcomes("first", "second", ""))
     phrases = {word for phrase in TIMES + NEXT + END for word in phrase}
     listed = {*GIRLS, *BOYS, *PLACES, *THINGS, *LOOKS, *FEELINGS.values()}
     return tuple(sorted(fixed | verbs | phrases | listed))

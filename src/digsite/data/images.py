@@ -13,7 +13,7 @@ from torch import Tensor
 from digsite.base import families
 from digsite.base.contract import public_method
 from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest, one_sentence
-from digsite.data.fetch import Source, locate
+from digsite.data.fetch import Source, locate_file
 from digsite.weights.formats.arrays import limit_bytes
 
 PACKAGE = "digsite.data.sets"
@@ -54,17 +54,23 @@ def from_numpy(
 ) -> ImageSet:
     """Images as (n, h, w) or (n, h, w, c): bytes are divided by 255, floats are taken as they are."""
     return ImageSet(
-        name, _pixels(train[0]), _labels(train[1]), _pixels(test[0]), _labels(test[1]), class_names, note
+        name,
+        _scale_pixels(train[0]),
+        _cast_labels(train[1]),
+        _scale_pixels(test[0]),
+        _cast_labels(test[1]),
+        class_names,
+        note,
     )
 
 
-def _pixels(images: np.ndarray) -> Tensor:
+def _scale_pixels(images: np.ndarray) -> Tensor:
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     x = torch.from_numpy(images.astype(np.float32)).div_(scale)
     return x.unsqueeze(1) if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
 
 
-def _labels(labels: np.ndarray) -> Tensor:
+def _cast_labels(labels: np.ndarray) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
@@ -167,5 +173,5 @@ def parse_idx(data: bytes, name: str) -> np.ndarray:
 
 def read_image_set(name: str, sources: tuple[Source, ...], classes: tuple[str, ...]) -> ImageSet:
     """From train images, train labels, test images, test labels in this order."""
-    train_x, train_y, test_x, test_y = (read_idx(locate(name, source)) for source in sources)
+    train_x, train_y, test_x, test_y = (read_idx(locate_file(name, source)) for source in sources)
     return from_numpy(name, (train_x, train_y), (test_x, test_y), classes)

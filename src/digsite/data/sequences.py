@@ -10,7 +10,7 @@ from digsite.base.errors import UsageError
 from digsite.data.sparse_config import SparseFeatures
 
 
-def induction(n: int, length: int, vocab: int, generator: torch.Generator) -> Int[Tensor, "n length"]:
+def draw_induction(n: int, length: int, vocab: int, generator: torch.Generator) -> Int[Tensor, "n length"]:
     """Random tokens in which the last one occurs once before: what followed it then is what should follow it now.
 
     The last token is the answer, the one before it the cue; tokens are distinct otherwise where `vocab` allows it.
@@ -23,7 +23,7 @@ def induction(n: int, length: int, vocab: int, generator: torch.Generator) -> In
     return rows
 
 
-def repeated(n: int, length: int, vocab: int, generator: torch.Generator) -> Int[Tensor, "n 2*length"]:
+def draw_repeated(n: int, length: int, vocab: int, generator: torch.Generator) -> Int[Tensor, "n 2*length"]:
     """A random string said twice: from the second time on, every token is predictable."""
     once = torch.randint(vocab, (n, length), generator=generator, device=generator.device)
     return torch.cat([once, once], 1)
@@ -36,7 +36,9 @@ def modular_addition(modulus: int) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "n"]
     return pairs, pairs.sum(1) % modulus
 
 
-def split(n: int, share: float, generator: torch.Generator) -> tuple[Int[Tensor, "k"], Int[Tensor, "m"]]:
+def split_indices(
+    n: int, share: float, generator: torch.Generator
+) -> tuple[Int[Tensor, "k"], Int[Tensor, "m"]]:
     """Indices of a random share of `n` examples, and of the rest."""
     order = torch.randperm(n, generator=generator)
     cut = round(n * share)
@@ -48,20 +50,20 @@ def split(n: int, share: float, generator: torch.Generator) -> tuple[Int[Tensor,
 EXACTLY = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 
 
-def batch(
+def draw_features(
     config: SparseFeatures, n: int, generator: torch.Generator, lead: tuple[int, ...] = ()
 ) -> Float[Tensor, "*lead n features"]:
     """`n` inputs, or `n` for each index of `lead`; drawn on the generator's device."""
     shape = (*lead, n, config.n_features)
     values = torch.rand(shape, generator=generator, device=generator.device)
     values = config.low + (config.high - config.low) * values
-    return values * _active(config, shape, generator)
+    return values * _draw_active(config, shape, generator)
 
 
-def _active(config: SparseFeatures, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _draw_active(config: SparseFeatures, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     draws = torch.rand(shape, generator=generator, device=generator.device)
     if config.active == "at_least_zero_active":
-        return _sync(config, draws < config.probability)
+        return _sync_groups(config, draws < config.probability)
     count = EXACTLY[config.active.split("_")[1]]
     if count > config.n_features:
         raise UsageError(f"active={config.active} needs {count} features, there are {config.n_features}.")
@@ -70,7 +72,7 @@ def _active(config: SparseFeatures, shape: tuple[int, ...], generator: torch.Gen
     return torch.zeros_like(draws, dtype=torch.bool).scatter_(-1, draws.topk(count, -1).indices, True)
 
 
-def _sync(config: SparseFeatures, active: Tensor) -> Tensor:
+def _sync_groups(config: SparseFeatures, active: Tensor) -> Tensor:
     """A group is on exactly when its first feature is."""
     for group in config.synced:
         active[..., group] = active[..., group[:1]]

@@ -10,25 +10,25 @@ from torch import Tensor
 
 from digsite.base.errors import UsageError
 from digsite.base.streams import derive_seed
-from digsite.data.grammar import HOLDERS, Story, tell, vocabulary
+from digsite.data.grammar import HOLDERS, Story, list_words, tell_story
 from digsite.data.tokenizers import WordTokenizer
 
 SPLITS = ("train", "test")
 TEST_SHARE = 0.1
 
 
-def tokenizer() -> WordTokenizer:
-    return WordTokenizer(vocabulary())
+def story_tokenizer() -> WordTokenizer:
+    return WordTokenizer(list_words())
 
 
-def stories(n: int, seed: int = 0, split: str = "train") -> list[Story]:
+def draw_stories(n: int, seed: int = 0, split: str = "train") -> list[Story]:
     """The first `n` stories of a seed; no story is in both splits, whatever the seeds."""
     if split not in SPLITS:
         raise UsageError(f"There is no split '{split}' of the stories.", hint="Accepted: train, test.")
     rng = np.random.default_rng(derive_seed(seed, f"stories/{split}"))
     told: list[Story] = []
     while len(told) < n:
-        story = tell(rng)
+        story = tell_story(rng)
         if _is_test(story.text) == (split == "test"):
             told.append(story)
     return told
@@ -38,37 +38,37 @@ def _is_test(text: str) -> bool:
     return blake2b(text.encode(), digest_size=1).digest()[0] < 256 * TEST_SHARE
 
 
-def entropy(told: list[Story]) -> float:
+def story_entropy(told: list[Story]) -> float:
     """Nats per token that the grammar itself needs, the end-of-story token included: no model does better."""
     n_tokens = sum(len(story.words) + 1 for story in told)
     return sum(sum(story.surprise) for story in told) / n_tokens
 
 
-def windows(n: int, length: int, seed: int = 0, split: str = "train") -> Int[Tensor, "n length"]:
+def story_windows(n: int, length: int, seed: int = 0, split: str = "train") -> Int[Tensor, "n length"]:
     """Rows of whole stories, each after a beginning token; a row that is full ends in mid-story.
 
     Every row begins with a story, so that no token lacks the words that decide it.
     """
-    words = tokenizer()
+    words = story_tokenizer()
     rows = [
         [i for told in row for i in (words.bos, *words.ids(told.words))]
-        for row in _rows(n, length, seed, split)
+        for row in _fill_rows(n, length, seed, split)
     ]
     return torch.tensor([row[:length] for row in rows])
 
 
 def window_nats(n: int, length: int, seed: int = 0, split: str = "train") -> Float[Tensor, "n length"]:
     """What each token of the same windows costs at best, given the tokens before it in its row."""
-    rows = [[x for told in row for x in (0.0, *told.surprise)] for row in _rows(n, length, seed, split)]
+    rows = [[x for told in row for x in (0.0, *told.surprise)] for row in _fill_rows(n, length, seed, split)]
     return torch.tensor([row[:length] for row in rows])
 
 
-def _rows(n: int, length: int, seed: int, split: str) -> list[list[Story]]:
+def _fill_rows(n: int, length: int, seed: int, split: str) -> list[list[Story]]:
     """For each row, as many stories as it takes to fill it."""
     rows: list[list[Story]] = []
     row, filled, block = [], 0, 0
     while len(rows) < n:
-        for story in stories(256, derive_seed(seed, "windows", block), split):
+        for story in draw_stories(256, derive_seed(seed, "windows", block), split):
             row.append(story)
             filled += len(story.words) + 1
             if filled >= length:
@@ -99,15 +99,15 @@ class TextSet:
         return self.x_train.shape[1]
 
 
-def classification(n_train: int = 1500, n_test: int = 500, length: int = 64, seed: int = 0) -> TextSet:
+def classify_holders(n_train: int = 1500, n_test: int = 500, length: int = 64, seed: int = 0) -> TextSet:
     """Who holds the thing at the end, asked before the last sentence says it; four classes of one size."""
-    words = tokenizer()
-    x_train, y_train = _labeled(n_train, length, seed, "train", words)
-    x_test, y_test = _labeled(n_test, length, seed, "test", words)
+    words = story_tokenizer()
+    x_train, y_train = _label_stories(n_train, length, seed, "train", words)
+    x_test, y_test = _label_stories(n_test, length, seed, "test", words)
     return TextSet(x_train, y_train, x_test, y_test, HOLDERS, words.size, words.pad)
 
 
-def _labeled(n: int, length: int, seed: int, split: str, words: WordTokenizer) -> tuple[Tensor, Tensor]:
+def _label_stories(n: int, length: int, seed: int, split: str, words: WordTokenizer) -> tuple[Tensor, Tensor]:
     """Stories that do not fit into `length` are left out, not cut: their end decides."""
     if length < 32:
         raise UsageError(f"A text of {length} tokens holds no story.", hint="Use a length of 32 or more.")
@@ -116,7 +116,7 @@ def _labeled(n: int, length: int, seed: int, split: str, words: WordTokenizer) -
     open_rows = {label: list(np.flatnonzero(wanted == label)[::-1]) for label in range(len(HOLDERS))}
     block = 0
     while any(open_rows.values()):
-        for story in stories(256, derive_seed(seed, "classification", block), split):
+        for story in draw_stories(256, derive_seed(seed, "classification", block), split):
             label = HOLDERS.index(story.holder)
             if story.n_body <= length and open_rows[label]:
                 rows[open_rows[label].pop(), : story.n_body] = torch.tensor(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from digsite.base import errors, settings
 from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest
-from digsite.data.fetch import Source, find, locate
+from digsite.data.fetch import Source, find_file, locate_file
 from digsite.data.tokenizers import Tokenizer
 
 _COMMIT = "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
@@ -30,9 +30,9 @@ LOCAL = {
 END_OF_TEXT = "<|endoftext|>"
 
 
-def documents(name: str) -> list[str]:
+def read_documents(name: str) -> list[str]:
     """The texts of a named corpus, or of a `.txt` file (one text) or `.json` file (a list of texts)."""
-    path = _path(name)
+    path = _find_corpus(name)
     if path.suffix == ".json":
         texts = json.loads(path.read_text())
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -41,11 +41,11 @@ def documents(name: str) -> list[str]:
     return [part.strip("\n") for part in path.read_text().split(END_OF_TEXT) if part.strip()]
 
 
-def _path(name: str) -> Path:
+def _find_corpus(name: str) -> Path:
     if name == "tinyshakespeare":
-        return locate("text", TINY_SHAKESPEARE)
+        return locate_file("text", TINY_SHAKESPEARE)
     if name in LOCAL:
-        if found := find("text", LOCAL[name]):
+        if found := find_file("text", LOCAL[name]):
             return found
         raise NotFound(
             f"The corpus '{name}' is not on this machine and has no verified download.",
@@ -56,7 +56,7 @@ def _path(name: str) -> Path:
     raise NotFound(f"There is no text '{name}'.", hint=name_nearest(name, ["tinyshakespeare", *LOCAL]))
 
 
-def windows(texts: list[str], tokenizer: Tokenizer, length: int) -> Int[Tensor, "n length"]:
+def cut_windows(texts: list[str], tokenizer: Tokenizer, length: int) -> Int[Tensor, "n length"]:
     """All texts as tokens, one behind the other, cut into rows; what does not fill a row is dropped."""
     stream = [i for text in texts for i in tokenizer.encode(text)]
     n = len(stream) // length
@@ -71,7 +71,9 @@ LOADERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parque
 INSTEAD = "Use the generated stories (digsite.data.stories), or a local file."
 
 
-def texts(name: str, column: str = "text", split: str = "train", limit: int | None = None) -> list[str]:
+def read_hub_texts(
+    name: str, column: str = "text", split: str = "train", limit: int | None = None
+) -> list[str]:
     """The first `limit` texts of a column; a dataset on the hub is streamed, not downloaded whole."""
     rows = _open_dataset(name, split)
     known = list(rows.column_names or next(iter(rows), {}))

@@ -38,11 +38,11 @@ class WordTokenizer:
         return len(self.words) + 3
 
     @cached_property
-    def _index(self) -> dict[str, int]:
+    def _piece_index(self) -> dict[str, int]:
         return {word: i for i, word in enumerate(self.words, 3)}
 
     def ids(self, words: Iterable[str]) -> list[int]:
-        return [self._index.get(word, self.unknown) for word in words]
+        return [self._piece_index.get(word, self.unknown) for word in words]
 
     def encode(self, text: str) -> list[int]:
         return [self.bos, *self.ids(text.split())]
@@ -91,19 +91,19 @@ class PieceTokenizer:
         return len(self.pieces)
 
     @cached_property
-    def _index(self) -> dict[str, int]:
+    def _piece_index(self) -> dict[str, int]:
         return {piece: i for i, piece in reversed(list(enumerate(self.pieces)))}
 
     def encode(self, text: str) -> list[int]:
         known: dict[str, list[int]] = {}
         ids = [self.bos]
-        for part in self._parts(" " + text) if text else []:
+        for part in self._split_parts(" " + text) if text else []:
             if part not in known:
-                known[part] = self._merge([i for c in part for i in self._character(c)])
+                known[part] = self._merge_pairs([i for c in part for i in self._encode_character(c)])
             ids += known[part]
         return ids
 
-    def _parts(self, text: str) -> list[str]:
+    def _split_parts(self, text: str) -> list[str]:
         """Stretches that no merge can join, so that each is worked on once: words, unless a piece spans two."""
         return [text] if self._spans_words else re.findall(" [^ ]*", text)
 
@@ -111,27 +111,27 @@ class PieceTokenizer:
     def _spans_words(self) -> bool:
         return any(" " in piece[1:] for piece in self.pieces)
 
-    def _merge(self, ids: list[int]) -> list[int]:
+    def _merge_pairs(self, ids: list[int]) -> list[int]:
         while True:
-            joint = [self._index.get(self.pieces[a] + self.pieces[b], -1) for a, b in pairwise(ids)]
-            best = max(range(len(joint)), key=lambda i: self._score(joint[i]), default=-1)
+            joint = [self._piece_index.get(self.pieces[a] + self.pieces[b], -1) for a, b in pairwise(ids)]
+            best = max(range(len(joint)), key=lambda i: self._score_piece(joint[i]), default=-1)
             if best < 0 or joint[best] < 0:
                 return ids
             ids[best : best + 2] = [joint[best]]
 
-    def _score(self, piece: int) -> float:
+    def _score_piece(self, piece: int) -> float:
         return self.scores[piece] if piece >= 0 else float("-inf")
 
-    def _character(self, character: str) -> list[int]:
-        if character in self._index:
-            return [self._index[character]]
-        return [self._index.get(f"<0x{byte:02X}>", self.unknown) for byte in character.encode()]
+    def _encode_character(self, character: str) -> list[int]:
+        if character in self._piece_index:
+            return [self._piece_index[character]]
+        return [self._piece_index.get(f"<0x{byte:02X}>", self.unknown) for byte in character.encode()]
 
     def decode(self, ids: Iterable[int]) -> str:
-        data = b"".join(self._bytes(i) for i in ids if i not in (self.bos, self.eos))
+        data = b"".join(self._piece_bytes(i) for i in ids if i not in (self.bos, self.eos))
         return data.decode(errors="replace").removeprefix(" ")
 
-    def _bytes(self, i: int) -> bytes:
+    def _piece_bytes(self, i: int) -> bytes:
         piece = self.pieces[i]
         is_byte = len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
         return bytes([int(piece[3:5], 16)]) if is_byte else piece.encode()
@@ -168,7 +168,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise DigsiteError(f"'{path}' could not be read as a tokenizer ({error}).") from None
 
 
-def _table(read: Callable[[bytes], Iterator[tuple[str, float]]]) -> Callable[[Path], Tokenizer]:
+def _make_table_reader(read: Callable[[bytes], Iterator[tuple[str, float]]]) -> Callable[[Path], Tokenizer]:
     def load(path: Path) -> Tokenizer:
         data = stored.read_bytes(path, limit=MOST_BYTES, follow=True)
         if not isinstance(data, bytes):
@@ -207,35 +207,35 @@ def _read_vocab(data: bytes) -> Iterator[tuple[str, float]]:
 
 def _read_model(data: bytes) -> Iterator[tuple[str, float]]:
     """The repeated field 1 of SentencePiece's protobuf message; read by hand to need neither package."""
-    for field, message in _fields(data):
+    for field, message in _parse_fields(data):
         if field == 1 and isinstance(message, bytes):
-            parts = dict(_fields(message))
+            parts = dict(_parse_fields(message))
             piece, score = parts[1], parts.get(2, b"\0\0\0\0")
             if not isinstance(piece, bytes) or not isinstance(score, bytes):
                 raise ValueError("a piece without text or score")
             yield piece.decode().replace(SPACE, " "), struct.unpack("<f", score)[0]
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
+def _parse_fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
     """Field numbers and contents of one protobuf message."""
     position = 0
     while position < len(data):
-        key, position = _varint(data, position)
+        key, position = _parse_varint(data, position)
         kind = key & 7
         if kind == 0:
-            value, position = _varint(data, position)
+            value, position = _parse_varint(data, position)
             yield key >> 3, value
             continue
         if kind not in (1, 2, 5):
             raise ValueError(f"wire type {kind} at byte {position}")
-        size, position = _varint(data, position) if kind == 2 else ({1: 8, 5: 4}[kind], position)
+        size, position = _parse_varint(data, position) if kind == 2 else ({1: 8, 5: 4}[kind], position)
         if size > len(data) - position:
             raise ValueError(f"a field of {size} bytes at byte {position}")
         yield key >> 3, data[position : position + size]
         position += size
 
 
-def _varint(data: Sequence[int], position: int) -> tuple[int, int]:
+def _parse_varint(data: Sequence[int], position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[position]
@@ -248,8 +248,8 @@ def _varint(data: Sequence[int], position: int) -> tuple[int, int]:
 
 
 READERS: dict[str, Callable[[Path], Tokenizer]] = {
-    ".bin": _table(_read_bin),
+    ".bin": _make_table_reader(_read_bin),
     ".json": _read_json,
-    ".model": _table(_read_model),
-    ".vocab": _table(_read_vocab),
+    ".model": _make_table_reader(_read_model),
+    ".vocab": _make_table_reader(_read_vocab),
 }

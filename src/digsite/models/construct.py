@@ -58,17 +58,17 @@ def init(
     if scheme not in SCHEMES:
         raise UsageError(f"There is no initialization scheme '{scheme}'.", hint=name_nearest(scheme, SCHEMES))
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    _reset(model, generator)
+    _reset_modules(model, generator)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim >= 2:
-                _draw(parameter, scheme, scale, generator)
+                _draw_weight(parameter, scheme, scale, generator)
         if scheme != "default":
             _zero_biases(model)
     return model
 
 
-def _reset(model: nn.Module, generator: torch.Generator) -> None:
+def _reset_modules(model: nn.Module, generator: torch.Generator) -> None:
     """Every `reset_parameters`, inner modules first, on a forked global generator: torch's take no other."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
@@ -82,7 +82,7 @@ def _children_first(module: nn.Module) -> list[nn.Module]:
     return [m for child in module.children() for m in _children_first(child)] + [module]
 
 
-def _draw(weight: Tensor, scheme: str, scale: float, generator: torch.Generator) -> None:
+def _draw_weight(weight: Tensor, scheme: str, scale: float, generator: torch.Generator) -> None:
     drawn = torch.empty(weight.shape)  # on the CPU, so that every device starts from the same numbers
     if scheme == "normal":
         weight.copy_(drawn.normal_(std=scale, generator=generator))

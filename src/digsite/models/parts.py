@@ -19,7 +19,7 @@ class Pattern(nn.Identity):
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
 
-def attend(
+def attend_heads(
     q: Tensor, k: Tensor, v: Tensor, pattern: Pattern, *, causal: bool, mask: Tensor | None = None
 ) -> Tensor:
     """(..., heads, positions, head size); `mask` is True at the keys that may be seen, (..., keys)."""
@@ -57,7 +57,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = (split_heads(p(x), self.n_heads) for p in (self.q_proj, self.k_proj, self.v_proj))
-        return self.o_proj(join_heads(attend(q, k, v, self.pattern, causal=self.causal, mask=mask)))
+        return self.o_proj(join_heads(attend_heads(q, k, v, self.pattern, causal=self.causal, mask=mask)))
 
 
 # A module that is only a bag of named weights, for checkpoints whose maps are not layers.
@@ -87,7 +87,7 @@ class NamedWeights(nn.Module):
 # Activation functions by name.
 
 
-def _identity(x: Tensor) -> Tensor:
+def _keep_as_is(x: Tensor) -> Tensor:
     return x
 
 
@@ -99,5 +99,5 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "leaky": F.leaky_relu,
     "silu": F.silu,
-    "none": _identity,
+    "none": _keep_as_is,
 }

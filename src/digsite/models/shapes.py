@@ -54,15 +54,15 @@ def shape(
         raise NotFound(f"There is no network named '{name}'.", hint=name_nearest(name, SHAPES))
     given = dict(SHAPES[name])
     if given["kind"] == "mlp":
-        return parse(_mlp(given, image, n_classes, vocab, length))
+        return parse(_fit_mlp(given, image, n_classes, vocab, length))
     if given["kind"] == "transformer" and vocab:
         return parse({**given, "vocab": vocab, "length": length, "n_classes": n_classes})
     if given["kind"] == "transformer":
-        return parse({**given, "image": image, "patch": _patch(image), "n_classes": n_classes})
+        return parse({**given, "image": image, "patch": _choose_patch_side(image), "n_classes": n_classes})
     return parse({**given, "image": image, "n_classes": n_classes})
 
 
-def _mlp(given: dict[str, Any], image: Image, n_classes: int, vocab: int, length: int) -> dict[str, Any]:
+def _fit_mlp(given: dict[str, Any], image: Image, n_classes: int, vocab: int, length: int) -> dict[str, Any]:
     hidden = given.pop("hidden")
     if vocab:
         return {
@@ -77,6 +77,6 @@ def _mlp(given: dict[str, Any], image: Image, n_classes: int, vocab: int, length
     return {**given, "sizes": [channels * height * width, *hidden, n_classes]}
 
 
-def _patch(image: Image) -> int:
+def _choose_patch_side(image: Image) -> int:
     """A quarter of the side, as 7 of 28: sixteen patches."""
     return max(min(image[1:]) // 4, 1)

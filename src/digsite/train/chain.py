@@ -69,14 +69,14 @@ def read_program(model: nn.Module) -> list[Instruction] | None:
         return None
     program = []
     for node in graph.nodes:
-        made = _placeholder(node) or _module(node, model) or _function(node)
+        made = _read_placeholder(node) or _read_module_call(node, model) or _read_function_call(node)
         if made is None:
             return None
         program.append(made)
     return program if sum(step.kind == "input" for step in program) == 1 else None
 
 
-def _placeholder(node: fx.Node) -> Instruction | None:
+def _read_placeholder(node: fx.Node) -> Instruction | None:
     if node.op == "placeholder":
         return Instruction(node.name, "input", ())
     if node.op == "output" and isinstance(node.args[0], fx.Node):
@@ -84,7 +84,7 @@ def _placeholder(node: fx.Node) -> Instruction | None:
     return None
 
 
-def _module(node: fx.Node, model: nn.Module) -> Instruction | None:
+def _read_module_call(node: fx.Node, model: nn.Module) -> Instruction | None:
     if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
         return None
     name, inputs = str(node.target), (str(node.args[0]),)
@@ -111,7 +111,7 @@ def _module_kind(layer: nn.Module) -> str | None:
     return "flatten" if flat else None
 
 
-def _function(node: fx.Node) -> Instruction | None:
+def _read_function_call(node: fx.Node) -> Instruction | None:
     inputs = tuple(a.name for a in node.all_input_nodes)
     rest, target = node.args[1:], METHODS.get(str(node.target)) if node.op == "call_method" else node.target
     if target in ADDITIONS and len(node.args) == len(inputs) == 2 and not node.kwargs:
@@ -123,22 +123,22 @@ def _function(node: fx.Node) -> Instruction | None:
         if not callable(target) or any(isinstance(a, fx.Node) for a in rest):
             return None
         settings = {name: value for name, value in node.kwargs.items() if name != "inplace"}
-        made: Any = partial(_after, target, rest, **settings) if rest else partial(target, **settings)
+        made: Any = partial(_call_with, target, rest, **settings) if rest else partial(target, **settings)
         return Instruction(node.name, kind, inputs, function=made)
     if node.target in ("flatten", torch.flatten) and (rest, node.kwargs) in (
         ((1,), {}),
         ((), {"start_dim": 1}),
     ):
         return Instruction(node.name, "flatten", inputs)
-    if node.target in ("mean", torch.mean) and _axes(node) in ((-2, -1), (2, 3)):
+    if node.target in ("mean", torch.mean) and _find_axes(node) in ((-2, -1), (2, 3)):
         return Instruction(node.name, "mean", inputs)
     return None
 
 
-def _after(target: Function, rest: tuple[Any, ...], x: Tensor, **settings: Any) -> Tensor:
+def _call_with(target: Function, rest: tuple[Any, ...], x: Tensor, **settings: Any) -> Tensor:
     return target(x, *rest, **settings)
 
 
-def _axes(node: fx.Node) -> Any:
+def _find_axes(node: fx.Node) -> Any:
     axes: Any = node.args[1] if len(node.args) == 2 else node.kwargs.get("dim", ())
     return tuple(sorted(axes)) if isinstance(axes, (tuple, list)) and len(node.kwargs) < 2 else None

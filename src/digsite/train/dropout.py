@@ -70,15 +70,15 @@ class Masks:
 
     def at(self, step: int, active: int) -> dict[str, Tensor]:
         """Masks of `step` by buffer name; members without dropout get ones."""
-        return {f"{name}.mask": self._layer(name, step, active) for name in self.rates}
+        return {f"{name}.mask": self._mask_layer(name, step, active) for name in self.rates}
 
-    def _layer(self, name: str, step: int, active: int) -> Tensor:
+    def _mask_layer(self, name: str, step: int, active: int) -> Tensor:
         shape = self.shapes[name]
         count = prod(shape)
         span = max(1, min(16, BLOCK_BITS // count))
         block, offset = divmod(step, span)
         if self._blocks.get(name, (-1,))[0] != block:
-            self._blocks[name] = (block, self._draw(name, block, span * count))
+            self._blocks[name] = (block, self._draw_block(name, block, span * count))
         out = np.ones((active, count), np.float32)
         for row, bits, rate in zip(out, self._blocks[name][1][:active], self.rates[name], strict=False):
             if bits is not None:
@@ -87,7 +87,7 @@ class Masks:
                 np.multiply(keep, np.float32(65536 / (65536 - threshold)), out=row)
         return torch.from_numpy(out.reshape(active, *shape)).to(self.like)
 
-    def _draw(self, name: str, block: int, count: int) -> list[np.ndarray | None]:
+    def _draw_block(self, name: str, block: int, count: int) -> list[np.ndarray | None]:
         def bits(member: Member) -> np.ndarray:
             source = np.random.SFC64(derive_seed(member.seed, "dropout", self.place[name], block))
             return np.asarray(source.random_raw(-(-count // 4))).view(np.uint16)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from digsite.base.errors import UsageError
 from digsite.train.dropout import Masks, mask_shapes, replace_dropout
 from digsite.train.engines import Loss, choose_plan, find_loss
-from digsite.train.feeds import Examples, Feed, Pool, Stream, as_data, make_feed, prepare
+from digsite.train.feeds import Examples, Feed, Pool, Stream, as_data, make_feed, prepare_source
 from digsite.train.group import Group, same_update
-from digsite.train.layout import Layout, build_seeded, initial, untrained
-from digsite.train.member import Member, Model, select
+from digsite.train.layout import Layout, build_seeded, draw_initial, list_untrained
+from digsite.train.member import Member, Model, select_examples
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,27 @@ class Ensemble:
         self.model = deepcopy(self.template).to(self.device, dtype)
         self.rates = replace_dropout(self.model)
         data = as_data(data)
-        self.totals = [_total(member, data) for member in members]
-        first = self._initial(model)
-        _overwrite(first, self.layout, start)
+        self.totals = [_count_steps(member, data) for member in members]
+        first = self._draw_initial(model)
+        _overwrite_start(first, self.layout, start)
         self.plan = choose_plan(self.model, self.layout, len(members), self.device, engine, chunk)
-        self.indices = _grouping(self.members, self.totals, self.plan.chunk)
-        source = prepare(self.members, data, torch.empty(0, device=self.device, dtype=self.dtype))
-        self.groups = [self._group(index, first, source) for index in self.indices]
+        self.indices = _group_members(self.members, self.totals, self.plan.chunk)
+        source = prepare_source(self.members, data, torch.empty(0, device=self.device, dtype=self.dtype))
+        self.groups = [self._make_group(index, first, source) for index in self.indices]
 
-    def _initial(self, model: Model) -> Start:
+    def _draw_initial(self, model: Model) -> Start:
         rows, extras = [], []
         scratch = deepcopy(self.template)
         for member in self.members:
-            made = initial(model, scratch, member)
+            made = draw_initial(model, scratch, member)
             rows.append(self.layout.row(made))
-            extras.append({name: value.clone() for name, value in untrained(made).items()})
+            extras.append({name: value.clone() for name, value in list_untrained(made).items()})
         return Start(torch.stack(rows), {n: torch.stack([e[n] for e in extras]) for n in extras[0]})
 
-    def _group(self, index: list[int], first: Start, source: Pool | Stream) -> Group:
+    def _make_group(self, index: list[int], first: Start, source: Pool | Stream) -> Group:
         members = [self.members[i] for i in index]
         flat = first.flat[index].to(self.device, self.dtype).contiguous()
-        extras = {name: self._place(value[index]) for name, value in first.extras.items()}
+        extras = {name: self._place_inputs(value[index]) for name, value in first.extras.items()}
         feed, masks = make_feed(members, source, index, flat), Masks(members, self.rates, flat)
         if masks:
             masks.shapes = self._mask_shapes(feed)
@@ -119,9 +119,9 @@ class Ensemble:
     def params(self) -> dict[str, Tensor]:
         """A copy of all parameters by name, (K, *shape), the frozen ones too."""
         frozen = [name for name, p in self.template.named_parameters() if not p.requires_grad]
-        return {**self.layout.views(self.flat), **{name: self._extra(name) for name in frozen}}
+        return {**self.layout.views(self.flat), **{name: self._gather_extra(name) for name in frozen}}
 
-    def _extra(self, name: str) -> Tensor:
+    def _gather_extra(self, name: str) -> Tensor:
         return self.gather(lambda group: group.buffers[name])
 
     @property
@@ -139,7 +139,7 @@ class Ensemble:
 
         `flat` runs other weights (K, P), such as those of a checkpoint.
         """
-        parts, x = [], self._place(x)
+        parts, x = [], self._place_inputs(x)
         with torch.no_grad():
             for group, index in zip(self.groups, self.indices, strict=True):
                 own = x if shared else x[index]
@@ -155,15 +155,15 @@ class Ensemble:
         """Outputs (n, ...) of one member in evaluation mode."""
         module = self.module(index)
         with torch.no_grad():
-            return torch.cat([module(part) for part in self._place(x).split(batch)])
+            return torch.cat([module(part) for part in self._place_inputs(x).split(batch)])
 
-    def _place(self, x: Tensor) -> Tensor:
+    def _place_inputs(self, x: Tensor) -> Tensor:
         return x.to(self.device, self.dtype) if x.is_floating_point() else x.to(self.device)
 
     def module(self, index: int) -> nn.Module:
         """Member `index` as an ordinary module of its own, in evaluation mode."""
         made = deepcopy(self.template).to(self.device, self.dtype)
-        extras = {name: self._extra(name)[index] for name in self.groups[0].buffers}
+        extras = {name: self._gather_extra(name)[index] for name in self.groups[0].buffers}
         made.load_state_dict({**self.layout.views(self.flat[index]), **extras}, strict=False)
         return made.eval()
 
@@ -176,7 +176,7 @@ class Ensemble:
             group.load(state[f"group{i}"])
 
 
-def _overwrite(first: Start, layout: Layout, start: Tensor | Mapping[str, Tensor] | None) -> None:
+def _overwrite_start(first: Start, layout: Layout, start: Tensor | Mapping[str, Tensor] | None) -> None:
     """Put a user's weights, one set for all or (K, ...), in place of the drawn ones."""
     with torch.no_grad():
         if isinstance(start, Tensor):
@@ -187,15 +187,15 @@ def _overwrite(first: Start, layout: Layout, start: Tensor | Mapping[str, Tensor
                     value.copy_(start[name])
 
 
-def _total(member: Member, data: Examples | Stream) -> int:
+def _count_steps(member: Member, data: Examples | Stream) -> int:
     if member.epochs is None:
         return member.steps
     if not isinstance(data, Examples):
         raise UsageError(f"epochs={member.epochs} needs stored examples: give steps for data made on the fly")
-    return -(-round(member.epochs * len(select(member, data.y).rows)) // member.batch)
+    return -(-round(member.epochs * len(select_examples(member, data.y).rows)) // member.batch)
 
 
-def _grouping(members: Sequence[Member], totals: Sequence[int], chunk: int) -> list[list[int]]:
+def _group_members(members: Sequence[Member], totals: Sequence[int], chunk: int) -> list[list[int]]:
     """Member indices that step together: one batch size, longest training first, at most `chunk` in a group."""
     groups = []
     for size in sorted({member.batch for member in members}):

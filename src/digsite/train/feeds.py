@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.train.member import Indices, Member, plant, rng, select
+from digsite.train.member import Indices, Member, data_stream, plant_trigger, select_examples
 
 BLOCK = 32  # steps whose indices are prepared at once
 BatchFunction = Callable[..., tuple[Tensor, Tensor]]
@@ -75,7 +75,7 @@ class Order:
     def block(self, index: int) -> Indices:
         if self._cached is None or self._cached[0] != index:
             grid = np.tile(np.arange(self.n, dtype=np.int64), (self.epochs, 1))
-            shuffled = rng(self.member, "order", index).permuted(grid, axis=1, out=grid)
+            shuffled = data_stream(self.member, "order", index).permuted(grid, axis=1, out=grid)
             self._cached = (index, shuffled.reshape(-1))
         return self._cached[1]
 
@@ -96,10 +96,10 @@ class StreamFeed:
 
     def batch(self, step: int, active: int) -> Batch:
         if not self.stream.per_member:
-            return Batch(*(_placed(part, self.like) for part in self.stream.batch(step)), shared=True)
+            return Batch(*(_place_like(part, self.like) for part in self.stream.batch(step)), shared=True)
         pairs = [self.stream.batch(step, member) for member in self.members[:active]]
         x, y = (torch.stack(part) for part in zip(*pairs, strict=True))
-        return Batch(_placed(x, self.like), _placed(y, self.like), shared=False)
+        return Batch(_place_like(x, self.like), _place_like(y, self.like), shared=False)
 
 
 @dataclass(frozen=True)
@@ -114,17 +114,17 @@ class Pool:
     @classmethod
     def of(cls, members: Sequence[Member], data: Examples, like: Tensor) -> "Pool":
         parts, end, tables = [data.x], len(data.x), []
-        selections = [select(member, data.y) for member in members]
+        selections = [select_examples(member, data.y) for member in members]
         for member, selection in zip(members, selections, strict=True):
             rows = selection.rows.copy()
             if member.backdoor is not None:
                 hit = np.flatnonzero(selection.poisoned)
-                parts.append(plant(data.x[torch.from_numpy(rows[hit])], member.backdoor))
+                parts.append(plant_trigger(data.x[torch.from_numpy(rows[hit])], member.backdoor))
                 rows[hit] = end + np.arange(len(hit))
                 end += len(hit)
             tables.append(rows)
         x = torch.cat(parts) if len(parts) > 1 else data.x
-        return cls(_placed(x, like), _placed(data.y, like), tables, [s.labels for s in selections])
+        return cls(_place_like(x, like), _place_like(data.y, like), tables, [s.labels for s in selections])
 
 
 class ExampleFeed:
@@ -143,7 +143,7 @@ class ExampleFeed:
         self._block: tuple[int, Tensor, Tensor | None] | None = None
 
     def batch(self, step: int, active: int) -> Batch:
-        rows, labels = self._prepared(step)
+        rows, labels = self._fetch_block(step)
         rows = rows[:active]
         x = self.x.index_select(0, rows.reshape(-1)).view(*rows.shape, *self.x.shape[1:])
         if labels is None:
@@ -152,14 +152,14 @@ class ExampleFeed:
             y = labels[:active]
         return Batch(x[0], y[0], True) if self.shared else Batch(x, y, False)
 
-    def _prepared(self, step: int) -> tuple[Tensor, Tensor | None]:
+    def _fetch_block(self, step: int) -> tuple[Tensor, Tensor | None]:
         index, offset = divmod(step, BLOCK)
         if self._block is None or self._block[0] != index:
-            self._block = (index, *self._prepare(index * BLOCK))
+            self._block = (index, *self._prepare_block(index * BLOCK))
         _, rows, labels = self._block
         return rows[offset], None if labels is None else labels[offset]
 
-    def _prepare(self, start: int) -> tuple[Tensor, Tensor | None]:
+    def _prepare_block(self, start: int) -> tuple[Tensor, Tensor | None]:
         shape = (BLOCK, self.size)
         taken = [order.take(start * self.size, BLOCK * self.size) for order in self.orders]
         rows = np.stack([r[t].reshape(shape) for r, t in zip(self.rows, taken, strict=True)], axis=1)
@@ -172,7 +172,7 @@ class ExampleFeed:
         return torch.from_numpy(rows).to(device), torch.from_numpy(np.stack(named, axis=1)).to(device)
 
 
-def prepare(members: Sequence[Member], data: Examples | Stream, like: Tensor) -> Pool | Stream:
+def prepare_source(members: Sequence[Member], data: Examples | Stream, like: Tensor) -> Pool | Stream:
     """What the feeds of all groups share."""
     if isinstance(data, Examples):
         return Pool.of(members, data, like)
@@ -194,5 +194,5 @@ def _data_recipe(member: Member) -> tuple[object, ...]:
     return (member.order, member.fraction, member.label_noise, member.missing, member.backdoor)
 
 
-def _placed(value: Tensor, like: Tensor) -> Tensor:
+def _place_like(value: Tensor, like: Tensor) -> Tensor:
     return value.to(like) if value.is_floating_point() else value.to(like.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from digsite.base.contract import Numbers, public_method
 from digsite.train.ensemble import Ensemble
 from digsite.train.group import Group
-from digsite.train.member import Member, Model, plant
+from digsite.train.member import Member, Model, plant_trigger
 
 Callback = Callable[[int, Ensemble], None]
 
@@ -67,16 +67,16 @@ def train_ensemble(
     ]
     if callback is None:
         for group, kept, loss in zip(ensemble.groups, snapshots, losses, strict=True):
-            _keep(group, steps, kept, loss)
+            _keep_checkpoint(group, steps, kept, loss)
             while not group.done:
                 group.step()
-                _keep(group, steps, kept, loss)
+                _keep_checkpoint(group, steps, kept, loss)
     else:
-        _lockstep(ensemble, steps, snapshots, losses, callback, every)
+        _train_in_lockstep(ensemble, steps, snapshots, losses, callback, every)
     return Trained(ensemble, steps, _in_order(ensemble, snapshots), _in_order(ensemble, losses))
 
 
-def _lockstep(
+def _train_in_lockstep(
     ensemble: Ensemble,
     steps: Sequence[int],
     snapshots: list[Tensor],
@@ -87,7 +87,7 @@ def _lockstep(
     while True:
         for group, kept, loss in zip(ensemble.groups, snapshots, losses, strict=True):
             if group.count == ensemble.count:
-                _keep(group, steps, kept, loss)
+                _keep_checkpoint(group, steps, kept, loss)
         if ensemble.count % every == 0 or ensemble.done:
             callback(ensemble.count, ensemble)
         if ensemble.done:
@@ -95,7 +95,7 @@ def _lockstep(
         ensemble.step()
 
 
-def _keep(group: Group, steps: Sequence[int], kept: Tensor, losses: Tensor) -> None:
+def _keep_checkpoint(group: Group, steps: Sequence[int], kept: Tensor, losses: Tensor) -> None:
     """Store the rows if this step is wanted; a group that is done early stands for all later steps too."""
     for at, step in enumerate(steps):
         if step == group.count or (group.done and step > group.count):
@@ -147,12 +147,12 @@ def evaluate(
         torch.cat(losses, 1).mean(1),
         hit.mean(1),
         hit @ of_class / of_class.sum(0),
-        _calibration(hit, sure),
+        _measure_calibration(hit, sure),
         hit,
     )
 
 
-def _calibration(hit: Tensor, sure: Tensor) -> Tensor:
+def _measure_calibration(hit: Tensor, sure: Tensor) -> Tensor:
     """Mean gap between confidence and accuracy over bins of confidence, weighted by their size."""
     place = (sure * BINS).nan_to_num(0).long().clamp(0, BINS - 1)
     gaps = torch.zeros(len(hit), BINS, dtype=hit.dtype, device=hit.device).scatter_add_(1, place, sure - hit)
@@ -166,7 +166,7 @@ def attack_success(ensemble: Ensemble, x: Tensor, y: Tensor, batch: int = 1024) 
     for index, member in enumerate(ensemble.members):
         if member.backdoor is not None:
             others = x[y != member.backdoor.target]
-            answers = ensemble.forward_one(index, plant(others, member.backdoor), batch).argmax(-1)
+            answers = ensemble.forward_one(index, plant_trigger(others, member.backdoor), batch).argmax(-1)
             share[index] = (answers == member.backdoor.target).float().mean()
     return share
 

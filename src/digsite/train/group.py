@@ -33,7 +33,7 @@ class Group:
         assert list(totals) == sorted(totals, reverse=True), totals
         self.members, self.totals, self.flat, self.buffers = members, totals, flat, dict(buffers)
         self.engine, self.feed, self.masks = engine, feed, masks
-        self.spans = _spans(members, totals)
+        self.spans = _find_spans(members, totals)
         self.optimizers = [Optimizer.of(members[first:end], flat[first:end]) for first, end in self.spans]
         self.rates = rate_table(members, totals, flat.dtype).to(flat.device)
         self.grads = torch.zeros_like(flat)
@@ -66,7 +66,7 @@ class Group:
         buffers = {name: value[:n] for name, value in self.buffers.items()}
         losses = self.engine.gradients(params, buffers, batch, self.masks.at(step, n), grads)
         # The sum of a row of gradients is finite only if all of it is: one cheap pass instead of a mask.
-        self._mark(~torch.isfinite(losses + grads.sum(1)), step)
+        self._mark_diverged(~torch.isfinite(losses + grads.sum(1)), step)
         dead = (self.diverged_at[:n] != NEVER).nonzero().flatten().to(params.device)
         kept = params[dead] if len(dead) else None
         for (first, end), optimizer in zip(self.spans, self.optimizers, strict=True):
@@ -77,7 +77,7 @@ class Group:
         self.losses[:n] = losses
         self.count += 1
 
-    def _mark(self, bad: Tensor, step: int) -> None:
+    def _mark_diverged(self, bad: Tensor, step: int) -> None:
         if bad.any():
             fresh = bad.cpu() & (self.diverged_at[: len(bad)] == NEVER)
             self.diverged_at[: len(bad)][fresh] = step
@@ -103,7 +103,7 @@ def same_update(member: Member, total: int) -> tuple[int, str, tuple[float, floa
     return -total, member.optimizer, member.betas
 
 
-def _spans(members: Sequence[Member], totals: Sequence[int]) -> list[tuple[int, int]]:
+def _find_spans(members: Sequence[Member], totals: Sequence[int]) -> list[tuple[int, int]]:
     """Runs of neighbours that are updated by one call."""
     keys = [same_update(member, total) for member, total in zip(members, totals, strict=True)]
     starts = [at for at, key in enumerate(keys) if at == 0 or key != keys[at - 1]]

@@ -49,7 +49,7 @@ class Layout:
         return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
 
 
-def untrained(model: nn.Module) -> dict[str, Tensor]:
+def list_untrained(model: nn.Module) -> dict[str, Tensor]:
     """Frozen parameters and buffers: what a member has beside its row."""
     frozen = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
     return {**frozen, **dict(model.named_buffers())}
@@ -58,7 +58,7 @@ def untrained(model: nn.Module) -> dict[str, Tensor]:
 # The initial weights of a member, from its own stream.
 
 
-def initial(model: Model, scratch: nn.Module, member: Member) -> nn.Module:
+def draw_initial(model: Model, scratch: nn.Module, member: Member) -> nn.Module:
     """A module with the member's first weights; a function that builds the model is called under its seed."""
     seed = derive_seed(member.seed, "init")
     if isinstance(model, nn.Module):

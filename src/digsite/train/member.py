@@ -123,29 +123,29 @@ class Selection:
     poisoned: NDArray[np.bool_]
 
 
-def rng(member: Member, name: str, *indices: int) -> np.random.Generator:
+def data_stream(member: Member, name: str, *indices: int) -> np.random.Generator:
     """The member's own data stream."""
     return np.random.Generator(np.random.PCG64(derive_seed(member.order, name, *indices)))
 
 
-def select(member: Member, y: Tensor) -> Selection:
+def select_examples(member: Member, y: Tensor) -> Selection:
     """Subset, then label noise, then poison; targets that are not classes allow only the subset."""
     classes = y.dtype == torch.int64 and y.dim() == 1
     if not classes:
         _refuse_class_recipes(member)
-        return _plain(member, len(y))
+        return _select_rows_only(member, len(y))
     truth = y.cpu().numpy()
-    rows = _subset(member, np.flatnonzero(~np.isin(truth, member.missing)))
+    rows = _draw_subset(member, np.flatnonzero(~np.isin(truth, member.missing)))
     labels, poisoned = truth[rows].copy(), np.zeros(len(rows), bool)
     _add_noise(member, labels, int(truth.max()) + 1)
     if member.backdoor is not None:
         count = round(member.backdoor.rate * len(rows))
-        poisoned[rng(member, "poison").permutation(len(rows))[:count]] = True
+        poisoned[data_stream(member, "poison").permutation(len(rows))[:count]] = True
         labels[poisoned] = member.backdoor.target
     return Selection(rows, labels, poisoned)
 
 
-def plant(images: Tensor, backdoor: Backdoor) -> Tensor:
+def plant_trigger(images: Tensor, backdoor: Backdoor) -> Tensor:
     """Copies of (n, c, h, w) images with the trigger on them."""
     if images.dim() != 4:
         raise UsageError(f"a backdoor needs images of shape (n, c, h, w), not {tuple(images.shape)}")
@@ -159,24 +159,24 @@ def plant(images: Tensor, backdoor: Backdoor) -> Tensor:
     return images
 
 
-def _subset(member: Member, pool: Indices) -> Indices:
+def _draw_subset(member: Member, pool: Indices) -> Indices:
     count = max(1, round(member.fraction * len(pool)))
     if len(pool) == 0:
         raise UsageError(f"missing={member.missing} leaves no example")
-    return pool if count == len(pool) else np.sort(rng(member, "subset").permutation(pool)[:count])
+    return pool if count == len(pool) else np.sort(data_stream(member, "subset").permutation(pool)[:count])
 
 
 def _add_noise(member: Member, labels: Indices, n_classes: int) -> None:
     count = round(member.label_noise * len(labels))
     if count:
-        noise = rng(member, "label-noise")
+        noise = data_stream(member, "label-noise")
         wrong = noise.permutation(len(labels))[:count]
         # A shift by 1..n-1 is always another class, so the share of wrong labels is the one asked for.
         labels[wrong] = (labels[wrong] + noise.integers(1, n_classes, count)) % n_classes
 
 
-def _plain(member: Member, n: int) -> Selection:
-    rows = _subset(member, np.arange(n))
+def _select_rows_only(member: Member, n: int) -> Selection:
+    rows = _draw_subset(member, np.arange(n))
     return Selection(rows, None, np.zeros(len(rows), bool))
 
 

@@ -89,16 +89,16 @@ class Optimizer:
             )
 
 
-def _sgd(_: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+def _step_sgd(_: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
     params.addcmul_(grads, rate, value=-1)
 
 
-def _momentum(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+def _step_momentum(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
     velocity = own.slots["velocity"].mul_(own.momentum).add_(grads)
     params.addcmul_(velocity, rate, value=-1)
 
 
-def _rmsprop(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+def _step_rmsprop(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
     square = own.slots["square"].mul_(RMS_ALPHA).addcmul_(grads, grads, value=1 - RMS_ALPHA)
     grads.div_(square.sqrt().add_(EPS))
     if own.has_momentum:
@@ -106,7 +106,7 @@ def _rmsprop(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count:
     params.addcmul_(grads, rate, value=-1)
 
 
-def _adam(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+def _step_adam(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
     first, second = own.betas
     mean, square = own.slots["mean"], own.slots["square"]
     mean.lerp_(grads, 1 - first)
@@ -120,18 +120,18 @@ def _adam(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: in
 
 Rule = Callable[[Optimizer, Tensor, Tensor, Tensor, int], None]
 RULES: dict[str, Rule] = {
-    "sgd": _sgd,
-    "momentum": _momentum,
-    "rmsprop": _rmsprop,
-    "adam": _adam,
-    "adamw": _adam,
+    "sgd": _step_sgd,
+    "momentum": _step_momentum,
+    "rmsprop": _step_rmsprop,
+    "adam": _step_adam,
+    "adamw": _step_adam,
 }
 
 
 # Learning-rate schedules as tables: one factor per step and member.
 
 
-def factor(step: Tensor, total: int, schedule: str, warmup: int, final: float) -> Tensor:
+def rate_factor(step: Tensor, total: int, schedule: str, warmup: int, final: float) -> Tensor:
     """Factor on the base rate at `step` (0-based): linear warm-up, then the schedule down to `final`."""
     after = ((step - warmup) / max(total - warmup, 1)).clamp(0, 1)
     if schedule == "cosine":
@@ -147,7 +147,7 @@ def rate_table(members: Sequence[Member], totals: Sequence[int], dtype: torch.dt
     """Learning rates (steps, K), one column per member; float64 inside so that long tables stay exact."""
     step = torch.arange(max(totals, default=0), dtype=torch.float64)
     columns = [
-        m.lr * factor(step, total, m.schedule, m.warmup, m.final_lr)
+        m.lr * rate_factor(step, total, m.schedule, m.warmup, m.final_lr)
         for m, total in zip(members, totals, strict=True)
     ]
     return torch.stack(columns, dim=1).to(dtype) if columns else torch.empty(0, 0, dtype=dtype)

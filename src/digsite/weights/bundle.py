@@ -97,10 +97,10 @@ def read_dtype(bundle: WeightBundle, name: str) -> torch.dtype | None:
 
 def bundle_module(module: nn.Module, meta: dict[str, Any] | None = None) -> WeightBundle:
     """The parameters and persistent buffers of a module; a parameter with two names is tied."""
-    return untie({name: tensor.detach() for name, tensor in module.state_dict().items()}, meta or {})
+    return untie_tensors({name: tensor.detach() for name, tensor in module.state_dict().items()}, meta or {})
 
 
-def untie(tensors: Mapping[str, Tensor], meta: dict[str, Any]) -> WeightBundle:
+def untie_tensors(tensors: Mapping[str, Tensor], meta: dict[str, Any]) -> WeightBundle:
     """Tensors that lie in the same memory in the same way are one tensor with several names."""
     first: dict[tuple, str] = {}
     tied = {}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from digsite.base.atomic import replace_file
 from digsite.base.contract import public_method
-from digsite.weights.bundle import WeightBundle, bundle_module, untie
+from digsite.weights.bundle import WeightBundle, bundle_module, untie_tensors
 
 
 @public_method()
@@ -24,7 +24,7 @@ def write_weights(
     """
     if isinstance(weights, nn.Module):
         weights = bundle_module(weights)
-    bundle = weights if isinstance(weights, WeightBundle) else untie(weights, {})
+    bundle = weights if isinstance(weights, WeightBundle) else untie_tensors(weights, {})
     texts = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in (meta or {}).items()
     }

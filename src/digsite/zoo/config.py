@@ -97,7 +97,7 @@ class ZooConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _agrees(self) -> "ZooConfig":
+    def _check_checkpoints(self) -> "ZooConfig":
         if self.family not in (known := families.list_members(FAMILIES)):
             raise ValueError(f"there is no family '{self.family}': accepted is {', '.join(known)}")
         if sorted(set(self.checkpoints)) != self.checkpoints or self.checkpoints[-1] != self.steps:

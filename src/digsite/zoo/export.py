@@ -48,7 +48,7 @@ def export_zoo(name: str, out: Path) -> Path:
 # A zoo in a few facts, for people.
 
 
-def describe(name: str) -> dict[str, Any]:
+def describe_zoo(name: str) -> dict[str, Any]:
     zoo = Zoo.open(name)
     labels, shapes = zoo.labels, zoo.index.architectures
     widths = sorted({shape.width for shape in shapes})

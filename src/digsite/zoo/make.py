@@ -20,7 +20,7 @@ from digsite.data import load
 from digsite.data.images import ImageSet
 from digsite.models import build, parse
 from digsite.train import Trained, attack_success, evaluate, prepare_process, train_ensemble
-from digsite.train.member import Backdoor, Member, select
+from digsite.train.member import Backdoor, Member, select_examples
 from digsite.zoo.config import FAMILIES, Factors, Range, ZooConfig
 from digsite.zoo.store import Architecture, Part, ZooWriter
 
@@ -63,7 +63,7 @@ class Recipe:
 def draw_recipe(config: ZooConfig, index: int, dataset: str, image: Image, n_classes: int) -> Recipe:
     rng = np.random.default_rng(derive_seed(config.seed, "recipe", index))
     factors = config.factors
-    activation = _pick(rng, factors.activations)
+    activation = _pick_one(rng, factors.activations)
     shape = index % config.architectures if config.architectures else index
     shape_rng = np.random.default_rng(derive_seed(config.seed, "architecture", shape))
     model = scan_member(FAMILIES, config.family).draw_config(shape_rng, activation, image, n_classes)
@@ -73,7 +73,7 @@ def draw_recipe(config: ZooConfig, index: int, dataset: str, image: Image, n_cla
 def _draw_member(
     config: ZooConfig, factors: Factors, rng: np.random.Generator, index: int, image: Image, n_classes: int
 ) -> Member:
-    init, optimizer = _pick(rng, factors.inits), _pick(rng, factors.optimizers)
+    init, optimizer = _pick_one(rng, factors.inits), _pick_one(rng, factors.optimizers)
     normal = init in ("normal", "truncated_normal")
     lost = int(rng.integers(n_classes)) if rng.random() < factors.missing_share else None
     noisy, dropped = rng.random() < factors.noise_share, rng.random() < factors.dropout_share
@@ -85,10 +85,10 @@ def _draw_member(
         lr=_log_uniform(rng, getattr(factors.rates, optimizer)),
         weight_decay=_log_uniform(rng, factors.weight_decay),
         dropout=float(rng.uniform(*factors.dropout)) if dropped else 0.0,
-        batch=_pick(rng, config.batches),
+        batch=_pick_one(rng, config.batches),
         steps=config.steps,
-        fraction=_pick(rng, factors.fractions),
-        label_noise=_pick(rng, factors.noises) if noisy else 0.0,
+        fraction=_pick_one(rng, factors.fractions),
+        label_noise=_pick_one(rng, factors.noises) if noisy else 0.0,
         missing=() if lost is None else (lost,),
         backdoor=_draw_backdoor(factors, rng, image, n_classes),
     )
@@ -105,7 +105,7 @@ def _draw_backdoor(
     return Backdoor(target, row, column, height, width, rate=factors.poison_rate) if planted else None
 
 
-def _pick(rng: np.random.Generator, choices: list[Any]) -> Any:
+def _pick_one(rng: np.random.Generator, choices: list[Any]) -> Any:
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -136,45 +136,45 @@ class Maker:
         parts: list[Part] = []
         at = 0
         while at < len(job.recipes):
-            same = [r for r in job.recipes[at:] if _block(r) == _block(job.recipes[at])]
+            same = [r for r in job.recipes[at:] if _block_key(r) == _block_key(job.recipes[at])]
             parts.append(self._train_part(same, job.first + at))
             at += len(same)
         ZooWriter(self.folder, self.name, tuple(self.config.checkpoints), {}).write(job.number, parts)
 
     def _train_part(self, recipes: Sequence[Recipe], first: int) -> Part:
-        images = cut(load(recipes[0].dataset), self.config)
+        images = cut_images(load(recipes[0].dataset), self.config)
         model = build(parse(recipes[0].model))
         members = [recipe.member for recipe in recipes]
         data = images.x_train, images.y_train
         steps = self.config.checkpoints
         trained = train_ensemble(model, data, members, checkpoints=steps, device=self.device)
-        labels = measure(trained, images)
+        labels = measure_members(trained, images)
         table = pd.concat([pd.DataFrame([recipe.row() for recipe in recipes]), labels], axis=1)
         table.insert(0, "member", np.arange(first, first + len(recipes)))
         architecture = Architecture.of(model, recipes[0].model)
         return Part(architecture, first, _by_step(trained.steps, trained.snapshots), table)
 
 
-def _block(recipe: Recipe) -> tuple[str, str]:
+def _block_key(recipe: Recipe) -> tuple[str, str]:
     return recipe.dataset, recipe.architecture
 
 
 def make_zoo(config: ZooConfig, folder: Path, name: str, device: str = "cpu") -> Iterator[int]:
     """Yields the number of finished shards, those of an interrupted run first; the last one completes the zoo."""
-    sets = {dataset: cut(load(dataset), config) for dataset in config.datasets}
+    sets = {dataset: cut_images(load(dataset), config) for dataset in config.datasets}
     jobs = plan_shards(config, sets)
     writer = ZooWriter(folder, name, tuple(config.checkpoints), config.model_dump(exclude={"processes"}))
     writer.begin()
     left = [job for job in jobs if not writer.has(job.number)]
     yield len(jobs) - len(left)
     for done, _ in enumerate(
-        _run(Maker(config, folder, name, device), left), start=len(jobs) - len(left) + 1
+        _run_jobs(Maker(config, folder, name, device), left), start=len(jobs) - len(left) + 1
     ):
         yield done
     writer.finish(len(jobs))
 
 
-def _run(maker: Maker, jobs: Sequence[Job]) -> Iterator[None]:
+def _run_jobs(maker: Maker, jobs: Sequence[Job]) -> Iterator[None]:
     processes = maker.config.processes
     if processes == 1:
         yield from map(maker.make_shard, jobs)
@@ -185,7 +185,7 @@ def _run(maker: Maker, jobs: Sequence[Job]) -> Iterator[None]:
         yield from pool.map(maker.make_shard, jobs)
 
 
-def cut(images: ImageSet, config: ZooConfig) -> ImageSet:
+def cut_images(images: ImageSet, config: ZooConfig) -> ImageSet:
     """The first `train_size` training and `test_size` test images."""
     has = len(images.x_train), len(images.x_test)
     if config.train_size > has[0] or config.test_size > has[1]:
@@ -224,41 +224,41 @@ def _by_step(steps: Sequence[int], snapshots: Tensor) -> dict[int, Tensor]:
 BACKDOORED = 0.8  # attack success from which a poisoned member counts as backdoored
 
 
-def measure(trained: Trained, images: ImageSet) -> pd.DataFrame:
+def measure_members(trained: Trained, images: ImageSet) -> pd.DataFrame:
     """One row per member: accuracies at every checkpoint, per class, gap, calibration, attack success."""
     ensemble = trained.ensemble
     last = evaluate(ensemble, images.x_test, images.y_test)
     seen = evaluate(ensemble, images.x_train, images.y_train)
     success = attack_success(ensemble, images.x_test, images.y_test)
-    accuracy, n_test = _floats(last.accuracy), len(images.y_test)
-    own = [torch.from_numpy(select(member, images.y_train).rows) for member in ensemble.members]
+    accuracy, n_test = _to_floats(last.accuracy), len(images.y_test)
+    own = [torch.from_numpy(select_examples(member, images.y_train).rows) for member in ensemble.members]
     # Of the images it was trained on, and by their true labels, whatever it was told.
     fitted = torch.stack([hits[rows].mean() for hits, rows in zip(seen.hits, own, strict=True)])
     columns = {
-        "train_accuracy": _floats(fitted),
+        "train_accuracy": _to_floats(fitted),
         "test_accuracy": accuracy,
-        "generalization_gap": _floats(fitted - last.accuracy),
-        "test_loss": _floats(last.loss),
-        "calibration_error": _floats(last.calibration_error),
+        "generalization_gap": _to_floats(fitted - last.accuracy),
+        "test_loss": _to_floats(last.loss),
+        "calibration_error": _to_floats(last.calibration_error),
         "n_train": [len(rows) for rows in own],
         "n_test": n_test,
         # What a perfect reader could not know: the binomial error of the accuracy itself.
         "test_accuracy_se": np.sqrt(accuracy * (1 - accuracy) / n_test),
-        "attack_success": _floats(success),
-        "backdoor": _backdoor(success),
+        "attack_success": _to_floats(success),
+        "backdoor": _label_backdoor(success),
         "diverged_at": ensemble.diverged_at.cpu().numpy(),
-        **{f"class_accuracy_{c}": _floats(last.per_class[:, c]) for c in range(last.per_class.shape[1])},
+        **{f"class_accuracy_{c}": _to_floats(last.per_class[:, c]) for c in range(last.per_class.shape[1])},
     }
-    return pd.DataFrame({**columns, **_course(trained, images), **_weights(trained)})
+    return pd.DataFrame({**columns, **_measure_course(trained, images), **_summarize_weights(trained)})
 
 
-def _course(trained: Trained, images: ImageSet) -> dict[str, np.ndarray]:
+def _measure_course(trained: Trained, images: ImageSet) -> dict[str, np.ndarray]:
     """Test accuracy and loss at each checkpoint, where the loss was lowest, and how much it rose after that."""
     scores = [
         evaluate(trained.ensemble, images.x_test, images.y_test, flat=flat) for flat in trained.snapshots
     ]
     named = {
-        f"test_accuracy@{step}": _floats(s.accuracy) for step, s in zip(trained.steps, scores, strict=True)
+        f"test_accuracy@{step}": _to_floats(s.accuracy) for step, s in zip(trained.steps, scores, strict=True)
     }
     loss = torch.stack([s.loss for s in scores]).nan_to_num(torch.inf)
     best, where = loss.min(0)
@@ -266,24 +266,24 @@ def _course(trained: Trained, images: ImageSet) -> dict[str, np.ndarray]:
     return {
         **named,
         "convergence_step": steps[where.cpu()].numpy(),
-        "overfitting": _floats((loss[-1] - best) / best),
+        "overfitting": _to_floats((loss[-1] - best) / best),
     }
 
 
-def _weights(trained: Trained) -> dict[str, np.ndarray]:
+def _summarize_weights(trained: Trained) -> dict[str, np.ndarray]:
     """Properties that are plain functions of the weights: they show whether a reader reads at all."""
     flat = trained.flat
     return {
-        "weight_mean": _floats(flat.mean(1)),
-        "weight_std": _floats(flat.std(1)),
-        "sparsity": _floats((flat.abs() < 1e-6).float().mean(1)),
+        "weight_mean": _to_floats(flat.mean(1)),
+        "weight_std": _to_floats(flat.std(1)),
+        "sparsity": _to_floats((flat.abs() < 1e-6).float().mean(1)),
     }
 
 
-def _backdoor(success: Tensor) -> list[float]:
+def _label_backdoor(success: Tensor) -> list[float]:
     """1 where the attack works, 0 where none was planted, empty where one was planted and did not take."""
     return [0.0 if np.isnan(s) else 1.0 if s > BACKDOORED else np.nan for s in success.tolist()]
 
 
-def _floats(value: Tensor) -> np.ndarray:
+def _to_floats(value: Tensor) -> np.ndarray:
     return value.double().cpu().numpy()

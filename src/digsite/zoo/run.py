@@ -23,11 +23,11 @@ def make(config: ZooConfig, run: Run) -> None:
     for done in make_zoo(config, folder, f"{config.family}-{'-'.join(config.datasets)}", str(run.device)):
         run.let_signals_in(done)
     zoo = Zoo.open(folder)
-    _show(zoo, run)
-    _claim(zoo, run)
+    _show_members(zoo, run)
+    _claim_accuracies(zoo, run)
 
 
-def _show(zoo: Zoo, run: Run) -> None:
+def _show_members(zoo: Zoo, run: Run) -> None:
     labels = zoo.labels
     run.table("members", labels)
     kinds = [name for name in FACTORS if 1 < len(set(labels[name].tolist())) <= 12]
@@ -44,7 +44,7 @@ def _show(zoo: Zoo, run: Run) -> None:
     )
 
 
-def _claim(zoo: Zoo, run: Run) -> None:
+def _claim_accuracies(zoo: Zoo, run: Run) -> None:
     columns = {name: zoo.labels[name].to_numpy() for name in zoo.labels}
     accuracy, n = columns["test_accuracy"], len(zoo)
     chance = 1 / sum(name.startswith("class_accuracy_") for name in columns)

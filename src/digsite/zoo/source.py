@@ -2,7 +2,7 @@
 
 from digsite.base.errors import UsageError
 from digsite.weights.bundle import WeightBundle
-from digsite.zoo.store import locate, read_index, read_member
+from digsite.zoo.store import locate_zoo, read_index, read_member
 
 
 def read(target: str, member: str) -> WeightBundle:
@@ -12,5 +12,5 @@ def read(target: str, member: str) -> WeightBundle:
         raise UsageError(
             f"'zoo:{target}' names no network.", hint=f"Write zoo:{target}#0, or zoo:{target}#0@300."
         )
-    folder = locate(target)
+    folder = locate_zoo(target)
     return read_member(folder, read_index(folder), int(number), int(step) if step else None)

@@ -153,7 +153,7 @@ class ZooWriter:
     def finish(self, n_shards: int) -> Index:
         """Join the shards' tables and descriptions into one of each."""
         if (self.folder / INDEX).is_file():
-            self._tidy()
+            self._remove_leftovers()
             return read_index(self.folder)
         stems = [f"{number:05d}" for number in range(n_shards)]
         described = {stem: atomic.read_json(self.folder / f"{stem}.json") for stem in stems}
@@ -166,24 +166,24 @@ class ZooWriter:
         index = Index(
             self.name,
             self.steps,
-            tuple(_architecture(json.loads(k)) for k in kinds),
+            tuple(_read_architecture(json.loads(k)) for k in kinds),
             tuple(blocks),
             self.recipe,
         )
-        joined = _joined([self.folder / f"{stem}.csv" for stem in stems])
+        joined = _join_tables([self.folder / f"{stem}.csv" for stem in stems])
         atomic.write_text(self.folder / TABLE, joined, fsync=True)
         write_index(self.folder, index)
-        self._tidy()
+        self._remove_leftovers()
         return index
 
-    def _tidy(self) -> None:
+    def _remove_leftovers(self) -> None:
         """Remove what only an unfinished zoo needs; a kill may have come between the index and this."""
         begun = [*self.folder.glob("[0-9]*.csv"), *self.folder.glob("[0-9]*.json"), self.folder / BEGUN]
         for leftover in begun:
             leftover.unlink(missing_ok=True)
 
 
-def _joined(tables: Sequence[Path]) -> str:
+def _join_tables(tables: Sequence[Path]) -> str:
     """One table of several; where the columns agree, as is usual, without parsing a number."""
     texts = [path.read_text() for path in tables]
     heads = {text.partition("\n")[0] for text in texts}
@@ -192,7 +192,7 @@ def _joined(tables: Sequence[Path]) -> str:
     return "".join([f"{heads.pop()}\n", *(text.partition("\n")[2] for text in texts)])
 
 
-def _architecture(found: dict[str, Any]) -> Architecture:
+def _read_architecture(found: dict[str, Any]) -> Architecture:
     return Architecture(
         found["model"], tuple(found["names"]), tuple(map(tuple, found["shapes"])), found["tied"]
     )
@@ -221,7 +221,7 @@ def _index_of(folder: Path, found: dict[str, Any]) -> Index:
     index = Index(
         found["name"],
         tuple(found["steps"]),
-        tuple(map(_architecture, found["architectures"])),
+        tuple(map(_read_architecture, found["architectures"])),
         tuple(Block(**b) for b in found["blocks"]),
         found["recipe"],
     )
@@ -267,7 +267,7 @@ def read_member(folder: Path, index: Index, member: int, step: int | None = None
     return WeightBundle(shape.tensors(row), meta, dict(shape.tied))
 
 
-def locate(name: str) -> Path:
+def locate_zoo(name: str) -> Path:
     """A zoo by path, or the newest one that a run of the study `name` made."""
     path = Path(name).expanduser()
     if (path / INDEX).is_file():

@@ -17,7 +17,7 @@ from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest
 from digsite.base.streams import derive_seed
 from digsite.models import build, parse
 from digsite.weights.bundle import WeightBundle
-from digsite.zoo.store import TABLE, Block, Index, locate, read_index, read_member, read_rows
+from digsite.zoo.store import TABLE, Block, Index, locate_zoo, read_index, read_member, read_rows
 
 # Deterministic splits of a zoo by group: what belongs together is never on both sides.
 
@@ -38,7 +38,9 @@ class Split:
     test: NDArray[np.int64]
 
 
-def split(labels: pd.DataFrame, by: str, test: float = 0.3, validation: float = 0.0, seed: int = 0) -> Split:
+def split_members(
+    labels: pd.DataFrame, by: str, test: float = 0.3, validation: float = 0.0, seed: int = 0
+) -> Split:
     """Whole groups go to the test set until it has its share, then to validation; the rest is for training."""
     if by not in KEYS:
         raise UsageError(f"There is no split by '{by}'. {name_nearest(by, KEYS)}")
@@ -95,7 +97,7 @@ class Zoo:
     @classmethod
     def open(cls, path: str | Path) -> "Zoo":
         """A zoo's folder, a run that made one, or the name of a study that did."""
-        folder = locate(str(path))
+        folder = locate_zoo(str(path))
         if not (folder / TABLE).is_file():
             raise NotFound(f"The zoo at '{folder}' has no labels: {TABLE} is missing.")
         return cls(folder, read_index(folder))
@@ -177,7 +179,7 @@ class Zoo:
 
     def split(self, by: str = "run", test: float = 0.3, validation: float = 0.0, seed: int = 0) -> Split:
         """Member numbers for training, validation and test, by run, dataset, recipe or architecture."""
-        return split(self.labels, by, test, validation, seed)
+        return split_members(self.labels, by, test, validation, seed)
 
     def ceiling(self) -> Ceiling:
         """What a perfect reader of test accuracy would score."""

@@ -64,7 +64,7 @@ def test_named_weights_are_the_same_function():
 
 
 def words(rows):
-    names = {i: w for w in stories.tokenizer().words for i in stories.tokenizer().ids([w])}
+    names = {i: w for w in stories.story_tokenizer().words for i in stories.story_tokenizer().ids([w])}
     return [[names.get(i, "") for i in row] for row in rows.tolist()]
 
 
@@ -91,10 +91,12 @@ def test_a_model_that_knows_is_right_and_one_that_guesses_is_not():
         rows = draw_windows((skill,), 40, 36, 1)
 
         def knows(given, rows=rows):
-            return torch.nn.functional.one_hot(rows.roll(-1, 1), stories.tokenizer().size).float()
+            return torch.nn.functional.one_hot(rows.roll(-1, 1), stories.story_tokenizer().size).float()
 
         assert score_skill(skill, knows, rows) == 1.0
-        assert score_skill(skill, lambda g: torch.zeros(*g.shape, stories.tokenizer().size), rows) == 0.0
+        assert (
+            score_skill(skill, lambda g: torch.zeros(*g.shape, stories.story_tokenizer().size), rows) == 0.0
+        )
 
 
 def test_what_has_no_answer_is_said():

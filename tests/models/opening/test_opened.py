@@ -10,7 +10,7 @@ from model_families import CLASSES, FAMILIES, batch_of, make_module
 from safetensors.torch import load_file, save_file
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError
-from digsite.models.opening import answered, open_model
+from digsite.models.opening import answer_for_a_while, open_model
 from digsite.prune.core.walk import run_batch
 
 KINDS = {"vit": "images", "bert": "encoder", "t5": "encoder-decoder", "whisper": "sound"}
@@ -32,7 +32,7 @@ def test_each_family_opens_as_the_network_that_was_saved(family_folders, transfo
 def test_a_module_answers_its_main_input_for_as_long_as_it_is_asked(family_folders):
     opened = open_model(str(family_folders["bert"]))
     ids = torch.randint(4, 300, (2, 6))
-    with answered(opened) as module:
+    with answer_for_a_while(opened) as module:
         assert module(ids).shape == (2, 6, 32), "hidden states, not an object"
         assert module(input_ids=ids).last_hidden_state.shape == (2, 6, 32)
     assert "forward" not in vars(opened.module)

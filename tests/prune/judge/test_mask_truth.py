@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from digsite.base.errors import NotFound, UsageError
-from digsite.data.fetch import find
+from digsite.data.fetch import find_file
 from digsite.prune.core.model import Recipe, prune_model
 from digsite.prune.judge.mask_truth import random_mask, right_counts, score_mask, share_answered
 from digsite.prune.subjects.compiled import hide_program, load_compiled
 
 present = pytest.mark.skipif(
-    find("compiled_programs", "hist.json") is None, reason="compiled programs are not here"
+    find_file("compiled_programs", "hist.json") is None, reason="compiled programs are not here"
 )
 
 
@@ -35,7 +35,7 @@ def test_the_program_is_right_and_hiding_changes_no_answer():
     model, inputs = load_compiled("hist")
     import numpy as np
 
-    with np.load(find("compiled_programs", "hist.npz")) as stored:
+    with np.load(find_file("compiled_programs", "hist.npz")) as stored:
         wanted = {tuple(row): out for row, out in zip(stored["ids_5"].tolist(), stored["outputs_5"])}
     said = model(inputs).detach().numpy()
     for row, out in zip(inputs.tolist(), said):

@@ -48,7 +48,7 @@ def test_published_models_read_stories_as_published(data_dir, monkeypatch):
     assert locate_model("stories260K").endswith("lm/stories260K/model.safetensors")
     found = load_language(str(data_dir / "lm" / "stories260K"))
     total = tokens = 0
-    for story in text.documents("tinystories")[:12]:
+    for story in text.read_documents("tinystories")[:12]:
         ids = torch.tensor([found.tokenizer.encode(story)[: found.context]])
         measured = measure_perplexity(found.model, ids)
         total, tokens = total + measured.losses.sum(), tokens + measured.n_tokens

@@ -4,7 +4,7 @@ import bz2
 
 import numpy as np
 
-from digsite.data.fetch import Source, find, list_sources, locate
+from digsite.data.fetch import Source, find_file, list_sources, locate_file
 from digsite.data.images import ImageSet, from_numpy, read_idx, read_image_set
 from digsite.data.sets import SetReader
 
@@ -76,7 +76,9 @@ class Qmnist(SetReader):
 
     @staticmethod
     def read_set() -> ImageSet:
-        train_x, train_y, test_x, test_y = (read_idx(locate("qmnist", source)) for source in Qmnist.FILES)
+        train_x, train_y, test_x, test_y = (
+            read_idx(locate_file("qmnist", source)) for source in Qmnist.FILES
+        )
         # a label is a row of eight integers about the writer, the first of which is the class
         return from_numpy("qmnist", (train_x, train_y[:, 0]), (test_x, test_y[:, 0]), DIGITS)
 
@@ -94,7 +96,7 @@ class Usps(SetReader):
     @staticmethod
     def read_set() -> ImageSet:
         """From `usps.npz` where a data folder has it, otherwise from the two published LIBSVM files."""
-        if npz := find("usps", "usps.npz"):
+        if npz := find_file("usps", "usps.npz"):
             with np.load(npz) as arrays:
                 train = arrays["x_train"], arrays["y_train"]
                 return from_numpy("usps", train, (arrays["x_test"], arrays["y_test"]), DIGITS)
@@ -106,7 +108,7 @@ def _read_libsvm(source: Source) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels: the file has labels 1 to 10 for the digits 0 to 9, and pixels in [-1, 1]."""
     from sklearn.datasets import load_svmlight_file
 
-    with bz2.open(locate("usps", source)) as file:
+    with bz2.open(locate_file("usps", source)) as file:
         pixels, labels = load_svmlight_file(file, n_features=256)
     images = (np.asarray(pixels.todense(), np.float32).reshape(-1, 16, 16) + 1) / 2
     return images, labels - 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from digsite.base.errors import DigsiteError
-from digsite.data.fetch import find, list_sources, locate
+from digsite.data.fetch import find_file, list_sources, locate_file
 from digsite.data.images import ImageSet, from_numpy, read_image_set
 from digsite.data.sets import SetReader
 
@@ -58,11 +58,13 @@ class Cifar10(SetReader):
     def read_set() -> ImageSet:
         """The published archive where it is at hand, else a local subset (with a note), else a download."""
         (archive,) = Cifar10.FILES
-        if not find("cifar10", archive.file) and (subset := find("cifar10_subset", "cifar10_subset.npz")):
+        if not find_file("cifar10", archive.file) and (
+            subset := find_file("cifar10_subset", "cifar10_subset.npz")
+        ):
             with np.load(subset) as a:
                 train, test = (a["x_train"], a["y_train"]), (a["x_test"], a["y_test"])
             return from_numpy("cifar10", train, test, CIFAR_CLASSES, SUBSET_NOTE)
-        path = locate("cifar10", archive)
+        path = locate_file("cifar10", archive)
         try:
             train, test = _unpack_cifar(path)
         except (tarfile.TarError, EOFError, KeyError, ValueError) as error:

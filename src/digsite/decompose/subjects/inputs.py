@@ -55,7 +55,7 @@ def read_text_rows(corpus: str, opened: Opened) -> Tensor:
             hint="Put its tokenizer into the folder, or give token ids: --data ids.npy.",
         )
     with quiet_libraries():
-        rows = text.windows(text.documents(corpus), opened.tokenizer, min(opened.context, LONGEST))
+        rows = text.cut_windows(text.read_documents(corpus), opened.tokenizer, min(opened.context, LONGEST))
     return rows[:MOST_ROWS]
 
 

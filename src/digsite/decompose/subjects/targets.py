@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from digsite.base.errors import DigsiteError
 from digsite.base.streams import derive_seed
 from digsite.config import Config
-from digsite.data.sequences import SparseFeatures, batch, resid_targets
+from digsite.data.sequences import SparseFeatures, draw_features, resid_targets
 from digsite.decompose.config import ToyTarget
 from digsite.decompose.core.target import Products
 from digsite.models import build
@@ -31,7 +31,7 @@ def sample_features(target: ToyTarget, n: int) -> Callable[[torch.Generator], Te
         high=target.high,
         synced=target.synced,
     )
-    return lambda generator: batch(features, n, generator)
+    return lambda generator: draw_features(features, n, generator)
 
 
 def answer_ideally(target: ToyTarget, x: Tensor) -> Tensor:

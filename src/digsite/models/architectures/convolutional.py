@@ -111,12 +111,12 @@ class WildCnn(nn.Module, Architecture):
             for i, (kernel, stride) in enumerate(zip(config.kernels, config.strides))
         )
         self.skips = nn.ModuleDict(
-            {str(i): self._skip(i, j) for i, j in enumerate(config.skips) if j is not None}
+            {str(i): self._make_skip(i, j) for i, j in enumerate(config.skips) if j is not None}
         )
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.channels[-1], config.n_classes)
 
-    def _skip(self, to: int, source: int) -> nn.Conv2d:
+    def _make_skip(self, to: int, source: int) -> nn.Conv2d:
         """A 1x1 convolution whose stride makes up for the convolutions that it passes by."""
         stride = prod(self.config.strides[source + 1 : to + 1])
         return nn.Conv2d(self.config.channels[source], self.config.channels[to], 1, stride, bias=False)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from digsite.models.architectures import Architecture
 from digsite.models.configs.language import Gpt2Config, LlamaConfig
-from digsite.models.parts import ACTIVATIONS, Pattern, attend, join_heads, split_heads
+from digsite.models.parts import ACTIVATIONS, Pattern, attend_heads, join_heads, split_heads
 
 
 class Gpt2Attention(nn.Module):
@@ -19,7 +19,7 @@ class Gpt2Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (split_heads(part, self.n_heads) for part in self.c_attn(x).chunk(3, -1))
-        return self.c_proj(join_heads(attend(q, k, v, self.pattern, causal=True)))
+        return self.c_proj(join_heads(attend_heads(q, k, v, self.pattern, causal=True)))
 
 
 class Gpt2FeedForward(nn.Module):
@@ -143,7 +143,7 @@ class LlamaAttention(nn.Module):
         v = split_heads(self.v_proj(x), c.n_kv_heads)
         if c.n_kv_heads < c.n_heads:
             k, v = (t.repeat_interleave(c.n_heads // c.n_kv_heads, dim=-3) for t in (k, v))
-        return self.o_proj(join_heads(attend(q, k, v, self.pattern, causal=True)))
+        return self.o_proj(join_heads(attend_heads(q, k, v, self.pattern, causal=True)))
 
 
 class LlamaFeedForward(nn.Module):

@@ -19,7 +19,7 @@ from digsite.models.parts import (
     NamedWeights,
     Pattern,
     SelfAttention,
-    attend,
+    attend_heads,
     join_heads,
     split_heads,
 )
@@ -156,7 +156,7 @@ class AttentionLayer(nn.Module):
         q = split_heads(self.q_proj(normed + position), self.n_heads)
         k = split_heads(self.k_proj(normed + position), self.n_heads)
         v = split_heads(self.v_proj(normed), self.n_heads)
-        return x + self.o_proj(join_heads(attend(q, k, v, self.pattern, causal=True)))
+        return x + self.o_proj(join_heads(attend_heads(q, k, v, self.pattern, causal=True)))
 
 
 class Induction(nn.Module, Architecture):
@@ -213,7 +213,7 @@ class ToyAttention(NamedWeights):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         maps = ((self.W_Q, self.b_Q), (self.W_K, self.b_K), (self.W_V, self.b_V))
         q, k, v = (torch.einsum("npd,hds->nhps", x, w) + b[:, None, :] for w, b in maps)
-        mixed = attend(q, k, v, self.pattern, causal=self.causal, mask=mask)
+        mixed = attend_heads(q, k, v, self.pattern, causal=self.causal, mask=mask)
         return torch.einsum("nhps,hsd->npd", mixed, self.W_O) + self.b_O
 
 

@@ -1,6 +1,6 @@
 """One way to open a model: from a reference to weights, a module that runs, and how it is fed."""
 
-from digsite.models.opening.answering import answered, answering, main_output
+from digsite.models.opening.answering import answer_for_a_while, answer_one_input, main_output
 from digsite.models.opening.feeding import (
     feed_images,
     feed_sound,
@@ -14,8 +14,8 @@ from digsite.models.opening.opened import Opened, of_module, open_model
 
 __all__ = [
     "Opened",
-    "answered",
-    "answering",
+    "answer_for_a_while",
+    "answer_one_input",
     "feed_images",
     "feed_sound",
     "feed_tokens",

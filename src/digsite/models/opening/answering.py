@@ -30,7 +30,7 @@ def main_output(output: Any) -> Tensor:
     return tensors[0]
 
 
-def answering(module: Any, kind: str) -> nn.Module:
+def answer_one_input(module: Any, kind: str) -> nn.Module:
     """The same module, whose forward now takes its main input alone and gives its main output.
 
     Called by name it is what it was. An encoder-decoder is given one row for both sides: its halves. The names of its parts stay what they are, so
@@ -44,17 +44,19 @@ def answering(module: Any, kind: str) -> nn.Module:
     ):
         return module
     module.__dict__[PLAIN] = (module.forward, _use_plain_attention(module))
-    module.forward = partial(_answer, kind, _start_token(module.config), _takes_cache(module), module.forward)
+    module.forward = partial(
+        _answer_one_input, kind, _start_token(module.config), _takes_cache(module), module.forward
+    )
     return module
 
 
 @contextmanager
-def answered(opened: Any) -> Iterator[nn.Module]:
+def answer_for_a_while(opened: Any) -> Iterator[nn.Module]:
     """`answering` for as long as it is needed; the user's module is then what it was."""
     module = opened.need_module("be run")
     was_plain = PLAIN not in vars(module)
     try:
-        yield answering(module, opened.kind)
+        yield answer_one_input(module, opened.kind)
     finally:
         if was_plain and PLAIN in vars(module):
             _, before = module.__dict__.pop(PLAIN)
@@ -79,7 +81,7 @@ def _takes_cache(module: Any) -> bool:
     return "use_cache" in signature(module.forward).parameters or hasattr(module.config, "use_cache")
 
 
-def _answer(
+def _answer_one_input(
     kind: str, start: int, cached: bool, original: Callable[..., Any], *args: Any, **named: Any
 ) -> Any:
     if named or len(args) != 1:  # called by name, as its library calls it

@@ -54,34 +54,34 @@ def _first_rows(loader: Iterable[Any], most: int) -> Batch:
         if part is None or (isinstance(part, Tensor) and not part.ndim):
             raise UsageError(f"The loader gives a {type(item).__name__}, which holds no batch of tensors.")
         parts.append(part)
-        rows += _n_rows(part)
+        rows += _count_rows(part)
         if rows >= most:
             break
     if not parts:
         raise UsageError(
             "The data holds no batch.", hint="A generator can be read only once; give a DataLoader."
         )
-    return _cut(_joined(parts), most)
+    return _cut_rows(_join_parts(parts), most)
 
 
-def _n_rows(part: Batch) -> int:
+def _count_rows(part: Batch) -> int:
     return len(part) if isinstance(part, Tensor) else len(next(iter(part.values())))
 
 
-def _cut(batch: Batch, most: int) -> Batch:
+def _cut_rows(batch: Batch, most: int) -> Batch:
     return batch[:most] if isinstance(batch, Tensor) else {key: value[:most] for key, value in batch.items()}
 
 
-def _joined(parts: list[Batch]) -> Batch:
+def _join_parts(parts: list[Batch]) -> Batch:
     if all(isinstance(part, Tensor) for part in parts):
-        return _stack([part for part in parts if isinstance(part, Tensor)])
+        return _stack_tensors([part for part in parts if isinstance(part, Tensor)])
     dicts = [part for part in parts if not isinstance(part, Tensor)]
     if len(dicts) != len(parts) or any(part.keys() != dicts[0].keys() for part in dicts):
         raise UsageError("The batches of the loader do not have the same keys.")
-    return {key: _stack([part[key] for part in dicts]) for key in dicts[0]}
+    return {key: _stack_tensors([part[key] for part in dicts]) for key in dicts[0]}
 
 
-def _stack(tensors: list[Tensor]) -> Tensor:
+def _stack_tensors(tensors: list[Tensor]) -> Tensor:
     if len({t.shape[1:] for t in tensors}) == 1:
         return torch.cat(tensors)
     if any(t.ndim != 2 or t.is_floating_point() for t in tensors):
@@ -118,13 +118,13 @@ def feed_tokens(opened: Opened, rows: Tensor) -> dict[str, Tensor]:
     """
     if opened.kind == "encoder-decoder":
         half = rows.shape[1] // 2
-        return {"input_ids": rows[:, :half], "decoder_input_ids": _shifted(opened, rows[:, half:])}
+        return {"input_ids": rows[:, :half], "decoder_input_ids": _shift_right(opened, rows[:, half:])}
     if opened.kind == "masked":
-        return {"input_ids": _masked(opened, rows)}
+        return {"input_ids": _mask_tokens(opened, rows)}
     return {"input_ids": rows}
 
 
-def _shifted(opened: Opened, rows: Tensor) -> Tensor:
+def _shift_right(opened: Opened, rows: Tensor) -> Tensor:
     return torch.cat([torch.full((len(rows), 1), _start_token(opened.module)), rows[:, :-1]], dim=1)
 
 
@@ -137,7 +137,7 @@ def _start_token(module: Any) -> int:
     return 0
 
 
-def _masked(opened: Opened, rows: Tensor) -> Tensor:
+def _mask_tokens(opened: Opened, rows: Tensor) -> Tensor:
     token = getattr(opened.tokenizer, "mask_token_id", None)
     if token is None:
         return rows
@@ -187,12 +187,12 @@ def feed_sound(opened: Opened, path: Path) -> dict[str, Tensor]:
         extract = transformers.AutoFeatureExtractor.from_pretrained(
             opened.folder, local_files_only=True, trust_remote_code=False
         )
-        sounds = [_samples(file) for file in files]
+        sounds = [_read_samples(file) for file in files]
         made = extract(sounds, sampling_rate=extract.sampling_rate, return_tensors="pt", padding=True)
     return with_decoder(opened, {module.main_input_name: made[module.main_input_name].float()})
 
 
-def _samples(path: Path) -> np.ndarray:
+def _read_samples(path: Path) -> np.ndarray:
     with wave.open(str(path)) as file:
         raw = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
     return raw.mean(1).astype(np.float32) / 32768
@@ -237,27 +237,27 @@ def take_data(opened: Opened, data: str, n: int, seed: int, split: str = "train"
     None where `data` names none of these, so that it can be a text.
     """
     if data.startswith("py:"):
-        return one_batch(_called(find_object(data.removeprefix("py:"))), n)
+        return one_batch(_call_factory(find_object(data.removeprefix("py:"))), n)
     path = Path(data).expanduser()
     if path.suffix in (".npy", ".npz"):
-        return _arrays(opened, _half(read_arrays(path), split)[:n])
+        return _feed_arrays(opened, _take_half(read_arrays(path), split)[:n])
     if opened.kind == "sound":
         return feed_sound(opened, path)
     if path.is_dir() and any(path.glob(f"*{end}") for end in PICTURES):
-        return feed_images(opened, _pictures(path, n, opened))
-    return _named_images(opened, data, n, seed, split)
+        return feed_images(opened, _read_pictures(path, n, opened))
+    return _feed_named_images(opened, data, n, seed, split)
 
 
-def _called(found: Any) -> Any:
+def _call_factory(found: Any) -> Any:
     return found() if callable(found) and not isinstance(found, Tensor | nn.Module) else found
 
 
-def _half(rows: Tensor, split: str) -> Tensor:
+def _take_half(rows: Tensor, split: str) -> Tensor:
     middle = max(1, len(rows) // 2)
     return rows[:middle] if split == "train" or len(rows) < 2 else rows[middle:]
 
 
-def _arrays(opened: Opened, rows: Tensor) -> Batch:
+def _feed_arrays(opened: Opened, rows: Tensor) -> Batch:
     if opened.kind in ("causal", "masked", "encoder", "encoder-decoder"):
         if rows.is_floating_point() or rows.ndim != 2:
             raise UsageError(
@@ -270,7 +270,7 @@ def _arrays(opened: Opened, rows: Tensor) -> Batch:
     return rows
 
 
-def _named_images(opened: Opened, data: str, n: int, seed: int, split: str) -> Batch | None:
+def _feed_named_images(opened: Opened, data: str, n: int, seed: int, split: str) -> Batch | None:
     from digsite.data import load, names
 
     if data not in names():
@@ -285,17 +285,17 @@ def _named_images(opened: Opened, data: str, n: int, seed: int, split: str) -> B
     chosen = x[order[:n]]
     if opened.kind == "images":
         return feed_images(opened, chosen)
-    return _flat_for(opened, chosen) if opened.kind == "own" else None
+    return _flatten_for(opened, chosen) if opened.kind == "own" else None
 
 
-def _flat_for(opened: Opened, images: Tensor) -> Tensor:
+def _flatten_for(opened: Opened, images: Tensor) -> Tensor:
     """Flat where the module begins with a dense layer."""
     module = opened.need_module("be fed")
     first = next((m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d)), None)
     return images.flatten(1) if isinstance(first, nn.Linear) else images
 
 
-def _pictures(folder: Path, n: int, opened: Opened) -> Tensor:
+def _read_pictures(folder: Path, n: int, opened: Opened) -> Tensor:
     images = require_package("PIL.Image", extra="hub")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)[:n]
     size = _image_size(opened, opened.need_module("be fed").config)

@@ -82,7 +82,7 @@ def build_module(folder: Path, bundle: WeightBundle) -> tuple[nn.Module, str]:
         )
     module, info = loaded
     refuse_incomplete(folder, module, info)
-    return module.eval(), _unused(info, bundle)
+    return module.eval(), _say_unused(info, bundle)
 
 
 def refuse_incomplete(folder: Path, module: nn.Module, info: dict[str, Any]) -> None:
@@ -108,18 +108,18 @@ def _reject_quantized(config: Any, folder: Path) -> None:
         )
 
 
-def _unused(info: dict[str, Any], bundle: WeightBundle) -> str:
+def _say_unused(info: dict[str, Any], bundle: WeightBundle) -> str:
     unused = [key for key in info.get("unexpected_keys", ()) if key in bundle.tensors]
     if not unused:
         return ""
-    sizes = {name: _count(bundle.shape(name)) for name in bundle.tensors}
+    sizes = {name: _count_numbers(bundle.shape(name)) for name in bundle.tensors}
     share = sum(sizes[name] for name in unused) / max(sum(sizes.values()), 1)
     return (
         f"not used by the network: {len(unused)} tensors, {share:.1%} of the numbers, first '{min(unused)}'"
     )
 
 
-def _count(shape: tuple[int, ...]) -> int:
+def _count_numbers(shape: tuple[int, ...]) -> int:
     n = 1
     for side in shape:
         n *= side

@@ -9,7 +9,7 @@ from torch import nn
 from digsite.base.errors import DigsiteError, NotFound, UsageError, require_package
 from digsite.models.layouts import UNKNOWN_USE, assemble_module, say_unknown_use
 from digsite.models.opening import huggingface
-from digsite.models.opening.answering import answering
+from digsite.models.opening.answering import answer_one_input
 from digsite.models.opening.huggingface import one_sentence, quiet_libraries, tokenizer_beside
 from digsite.weights import WeightBundle, parse_reference, read_weights
 from digsite.weights.bundle import say_unread
@@ -45,7 +45,7 @@ class Opened:
 
     def answering(self, purpose: str) -> nn.Module:
         """The module as a function from its main input to its main output."""
-        return answering(self.need_module(purpose), self.kind)
+        return answer_one_input(self.need_module(purpose), self.kind)
 
 
 NO_MODULE = "Weights alone can be read and compared, and pruned with --method magnitude."

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from digsite.base.errors import NotFound, UsageError
 from digsite.base.streams import derive_seed
-from digsite.data.fetch import find
+from digsite.data.fetch import find_file
 from digsite.weights import read_weights
 
 MAPS = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.in", "mlp.out")
@@ -103,7 +103,7 @@ class HiddenProgram:
 
 def load_compiled(name: str, most_inputs: int = 256) -> tuple[ProgramNetwork, Int[Tensor, "n t"]]:
     """A stored program as a module, and its inputs of full length (an even choice of at most `most_inputs`)."""
-    found = find(FOLDER, f"{name}.safetensors")
+    found = find_file(FOLDER, f"{name}.safetensors")
     if found is None:
         raise NotFound(
             f"The compiled program '{name}' is not on this machine.",

@@ -21,7 +21,7 @@ from torch.func import functional_call, grad
 from digsite.base.errors import UsageError
 from digsite.train.engines import Loss, choose_plan, find_loss
 from digsite.train.feeds import Batch, as_data
-from digsite.train.layout import Layout, untrained
+from digsite.train.layout import Layout, list_untrained
 
 MIXED = 1.2  # split-R-hat above which chains tell different stories
 DRIFT = 0.1  # change of the mean between the halves of the samples, relative, above which they are still on their way
@@ -234,7 +234,7 @@ class ChainStack:
             )
         self.model, self.loss, self.source = model.eval(), loss, source
         self.center = self.layout.row(model).detach()
-        extras = {name: value.detach() for name, value in untrained(model).items()}
+        extras = {name: value.detach() for name, value in list_untrained(model).items()}
         self.extras = extras
         self.stacked = {name: value.expand(chains, *value.shape) for name, value in extras.items()}
         plan = choose_plan(model, self.layout, chains, self.center.device, None, None)

@@ -152,7 +152,7 @@ def _claim_linear(run: Run, table: pd.DataFrame) -> None:
 def _estimate_over_training(config: CoefficientConfig, run: Run) -> list[dict[str, Any]]:
     """One network that learns addition modulo a prime, at checkpoints, each sampled on its training pairs."""
     x, y = sequences.modular_addition(config.modulus)
-    train, test = sequences.split(len(x), 0.7, run.generator("split"))
+    train, test = sequences.split_indices(len(x), 0.7, run.generator("split"))
     shape = {
         "modulus": config.modulus,
         "d_embed": config.width // 2,

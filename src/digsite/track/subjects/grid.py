@@ -73,7 +73,7 @@ def list_cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str
 def load_task(name: str, n_train: int, side: int, seed: int) -> GridTask:
     """The first examples of a set; images are averaged down to `side` pixels."""
     if name == TEXT:
-        told = stories.classification(n_train, 500, TEXT_LENGTH, seed)
+        told = stories.classify_holders(n_train, 500, TEXT_LENGTH, seed)
         return GridTask(
             told.x_train, told.y_train, told.x_test, told.y_test, told.n_classes, told.vocab, told.pad
         )

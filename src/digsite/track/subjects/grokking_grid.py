@@ -55,7 +55,7 @@ def train_grid(
     labels: list[dict[str, Any]] = []
     for share in [*shares, 0.0]:  # 0: random answers, which nothing can generalize from
         draw = torch.Generator().manual_seed(derive_seed(seed, "split", shape.modulus, round(100 * share)))
-        train, test = sequences.split(len(x), share or max(shares), draw)
+        train, test = sequences.split_indices(len(x), share or max(shares), draw)
         answers = y if share else y[torch.randperm(len(y), generator=draw)]
         chosen = [(d, i) for d in (decays if share else decays[-1:]) for i in range(seeds)]
         members = [

@@ -65,7 +65,7 @@ def set_up_training(task: Config, config: TransitionConfig) -> Setup:
 @set_up_training.register
 def set_up_grokking(task: GrokkingTask, config: TransitionConfig) -> Setup:
     x, y = sequences.modular_addition(task.modulus)
-    train, test = sequences.split(len(x), task.fraction, start_generator(derive_seed(config.seed, "split")))
+    train, test = sequences.split_indices(len(x), task.fraction, start_generator(derive_seed(config.seed, "split")))
     shape = {"modulus": task.modulus, "d_embed": task.width // 2, "d_hidden": task.width, "d_out": task.width}
     recipe = {"lr": config.lr, "weight_decay": task.weight_decay, "optimizer": "adamw"}
 
@@ -92,10 +92,10 @@ def set_up_grokking(task: GrokkingTask, config: TransitionConfig) -> Setup:
 def set_up_induction(task: InductionTask, config: TransitionConfig) -> Setup:
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         draw = start_generator(derive_seed(config.seed, "strings", step))
-        tokens = sequences.repeated(task.batch, task.half, task.vocab, draw)
+        tokens = sequences.draw_repeated(task.batch, task.half, task.vocab, draw)
         return tokens, tokens
 
-    held_out = sequences.repeated(
+    held_out = sequences.draw_repeated(
         64, task.half, task.vocab, start_generator(derive_seed(config.seed, "probe"))
     )
 

@@ -55,7 +55,7 @@ def _draw_rows(seed: int) -> Any:
 def _draw_strings(seed: int) -> Stream:
     def batch(step: int) -> tuple[Tensor, Tensor]:
         draw = torch.Generator().manual_seed(derive_seed(seed, "strings", step))
-        tokens = sequences.repeated(16, 8, 24, draw)
+        tokens = sequences.draw_repeated(16, 8, 24, draw)
         return tokens, tokens
 
     return Stream(batch)
@@ -75,7 +75,7 @@ def _draw_features(count: int) -> Callable[[int], Stream]:
 
 def _draw_pairs(seed: int) -> Any:
     x, y = sequences.modular_addition(31)
-    rows, _ = sequences.split(len(x), 0.6, torch.Generator().manual_seed(seed))
+    rows, _ = sequences.split_indices(len(x), 0.6, torch.Generator().manual_seed(seed))
     return x[rows], y[rows]
 
 

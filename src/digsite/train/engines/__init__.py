@@ -22,7 +22,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(outputs, targets)
 
 
-def mse(outputs: Tensor, targets: Tensor) -> Tensor:
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.mse_loss(outputs, targets)
 
 
@@ -31,7 +31,7 @@ def next_token(outputs: Tensor, tokens: Tensor) -> Tensor:
     return F.cross_entropy(outputs[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": mse, "next_token": next_token}
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": squared_error, "next_token": next_token}
 
 
 def find_loss(loss: str | Loss) -> Loss:

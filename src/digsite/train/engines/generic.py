@@ -55,13 +55,13 @@ class VmapEngine(Engine):
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
 
-        def one(params: dict[str, Tensor], extra: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        def run_one(params: dict[str, Tensor], extra: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             return self.loss(functional_call(self.model, (params, extra), (x,)), y)
 
         # Only the way forward is mapped: a tenth to a sixth cheaper than vmap over torch.func.grad (small TMS networks).
         params = {n: v.detach().requires_grad_() for n, v in self.layout.views(flat).items()}
         lead = None if batch.shared else 0
-        losses = vmap(one, in_dims=(0, 0, lead, lead), randomness="error")(
+        losses = vmap(run_one, in_dims=(0, 0, lead, lead), randomness="error")(
             params, {**buffers, **masks}, batch.x, batch.y
         )
         leaves = list(params.values())
@@ -71,8 +71,8 @@ class VmapEngine(Engine):
 
     def outputs(self, flat: Tensor, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
 
-        def one(params: dict[str, Tensor], extra: dict[str, Tensor], batch: Tensor) -> Tensor:
+        def run_one(params: dict[str, Tensor], extra: dict[str, Tensor], batch: Tensor) -> Tensor:
             return functional_call(self.model, (params, extra), (batch,))
 
-        every = vmap(one, in_dims=(0, 0, None if shared else 0), randomness="error")
+        every = vmap(run_one, in_dims=(0, 0, None if shared else 0), randomness="error")
         return every(self.layout.views(flat), dict(buffers), x)

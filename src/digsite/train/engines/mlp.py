@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digsite.train.chain import Instruction, read_program
-from digsite.train.engines import Engine, Loss, Tensors, cross_entropy, mse
+from digsite.train.engines import Engine, Loss, Tensors, cross_entropy, squared_error
 from digsite.train.engines.stacked import StackedEngine
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
@@ -76,9 +76,11 @@ class MlpEngine(StackedEngine, Engine):
         if not self._by_hand(batch):
             return super().gradients(flat, buffers, batch, masks, out)
         params, grads, size = self.layout.views(flat), self.layout.views(out), len(flat)
-        inputs, trace = self._forward(params, batch, masks, size)
+        inputs, trace = self._run_forward(params, batch, masks, size)
         y = batch.y.expand(size, *batch.y.shape) if batch.shared else batch.y
-        losses, grad = (_cross_entropy if self.loss is cross_entropy else _mse)(inputs[-1], y)
+        losses, grad = (_cross_entropy_gradient if self.loss is cross_entropy else _mse_gradient)(
+            inputs[-1], y
+        )
         for at in reversed(range(len(self.layers))):
             layer = self.layers[at]
             if layer.dropout and f"{layer.dropout}.mask" in masks:
@@ -97,9 +99,9 @@ class MlpEngine(StackedEngine, Engine):
         lead = 1 if batch.shared else 2
         rows = self.flat or batch.x.dim() == lead + 1
         classes = self.loss is cross_entropy and batch.y.dim() == lead and batch.y.dtype == torch.int64
-        return rows and (classes or (self.loss is mse and batch.y.dim() == lead + 1))
+        return rows and (classes or (self.loss is squared_error and batch.y.dim() == lead + 1))
 
-    def _forward(
+    def _run_forward(
         self, params: Tensors, batch: Batch, masks: Tensors, size: int
     ) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
         """What each layer receives (the last entry is the output), and each activation's input and output."""
@@ -142,7 +144,7 @@ def read_layers(program: list[Instruction], model: nn.Module) -> list[Layer]:
             if step.kind != "flatten":
                 return []
         elif step.kind == "elementwise" and last.activation is None and not last.dropout:
-            known = ACTIVATIONS.get(_origin(step, model))
+            known = ACTIVATIONS.get(_find_origin(step, model))
             if known is None:
                 return []
             layers[-1] = Layer(last.module, known)
@@ -153,7 +155,7 @@ def read_layers(program: list[Instruction], model: nn.Module) -> list[Layer]:
     return layers
 
 
-def _origin(step: Instruction, model: nn.Module) -> Any:
+def _find_origin(step: Instruction, model: nn.Module) -> Any:
     """The function or module class of an activation with default settings."""
     if step.module:
         layer = model.get_submodule(step.module)
@@ -162,7 +164,7 @@ def _origin(step: Instruction, model: nn.Module) -> Any:
     return function.func if isinstance(function, partial) and not function.keywords else None
 
 
-def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _cross_entropy_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Losses (K,) and the gradient at logits (K, C, B)."""
     logs = logits.log_softmax(1)
     y = y[:, None]
@@ -171,7 +173,7 @@ def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return losses, grad.div_(y.shape[2])
 
 
-def _mse(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _mse_gradient(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     difference = outputs - y.mT
     share = 1 / (outputs.shape[1] * outputs.shape[2])
     return difference.square().sum((1, 2)) * share, difference.mul_(2 * share)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digsite.train.chain import Instruction, read_program
-from digsite.train.engines import Engine, Loss, Tensors, cross_entropy, mse
+from digsite.train.engines import Engine, Loss, Tensors, cross_entropy, squared_error
 from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
 
@@ -55,7 +55,7 @@ def stacked_loss(loss: Loss, outputs: Tensor, y: Tensor) -> Tensor:
     if loss is cross_entropy and outputs.dim() == 3:
         # Classes on axis 1: softmax over a short last axis is twenty times slower on a CPU.
         return F.cross_entropy(outputs.transpose(1, 2).contiguous(), y, reduction="none").mean(1)
-    if loss is mse:
+    if loss is squared_error:
         return (outputs - y).square().flatten(1).mean(1)
     return torch.func.vmap(loss)(outputs, y)
 

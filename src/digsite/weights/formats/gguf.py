@@ -84,7 +84,7 @@ def _load_blocks(path: Path, start: int, nbytes: int, kind: int, shape: tuple[in
     with path.open("rb") as file:
         file.seek(start)
         raw = file.read(nbytes)
-    return torch.from_numpy(dequantize(raw, kind).reshape(shape))
+    return torch.from_numpy(dequantize_blocks(raw, kind).reshape(shape))
 
 
 def _read_header(
@@ -158,7 +158,7 @@ class QuantBlock:
     decode: Callable[[Rows], np.ndarray]
 
 
-def dequantize(raw: bytes, kind: int) -> Float[np.ndarray, "numbers"]:
+def dequantize_blocks(raw: bytes, kind: int) -> Float[np.ndarray, "numbers"]:
     """All numbers of a tensor from its bytes."""
     block = BLOCKS[kind]
     rows = np.frombuffer(raw, np.uint8).reshape(-1, block.nbytes)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from digsite.base.errors import DigsiteError
-from digsite.weights.bundle import WeightBundle, mark_unread, untie
+from digsite.weights.bundle import WeightBundle, mark_unread, untie_tensors
 from digsite.weights.formats import Format
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "weights", "params", "module", "net", "network", "ema")
@@ -53,7 +53,7 @@ class TorchFile(Format):
             n: mark_unread(f"a {type(v).__name__}") for n, v in state.items() if not isinstance(v, Tensor)
         }
         meta = {"format": "torch", "inside": inside, "skipped": sorted(left), "unread": left}
-        return untie({name: value.detach() for name, value in tensors.items()}, meta)
+        return untie_tensors({name: value.detach() for name, value in tensors.items()}, meta)
 
 
 def _load_safely(path: Path) -> Any:

@@ -25,21 +25,21 @@ class ModularAddition(Importer):
             settings = json.loads(file.read_text())
             identity = file.stem.removeprefix("config_")
             stored = torch.load(folder / f"model_{identity}.pt", map_location="cpu", weights_only=True)
-            config = _modular_config(settings, stored)
+            config = _read_modular_config(settings, stored)
             module = build(parse(config))
             # The stored attention mask is a buffer that the published forward pass does not use.
             module.load_state_dict({n: t for n, t in stored.items() if not n.endswith("attn.mask")})
             flat = torch.cat([p.detach().flatten() for p in module.parameters()])[None]
             row = {
-                **_modular_row(settings, identity),
-                "accuracy_all_pairs": _modular_accuracy(module, settings["C"]),
+                **_describe_modular(settings, identity),
+                "accuracy_all_pairs": _measure_modular(module, settings["C"]),
             }
             table = pd.DataFrame([{"member": number, **row}])
             parts.append(Part(Architecture.of(module, config), number, {1: flat}, table))
         return parts
 
 
-def _modular_config(settings: dict[str, Any], stored: dict[str, Tensor]) -> dict[str, Any]:
+def _read_modular_config(settings: dict[str, Any], stored: dict[str, Tensor]) -> dict[str, Any]:
     p = settings["C"]
     if "model_type" in settings:
         two = settings["model_type"] == "B"
@@ -60,7 +60,7 @@ def _modular_config(settings: dict[str, Any], stored: dict[str, Tensor]) -> dict
     }
 
 
-def _modular_row(settings: dict[str, Any], identity: str) -> dict[str, Any]:
+def _describe_modular(settings: dict[str, Any], identity: str) -> dict[str, Any]:
     return {
         "run": identity,
         "dataset": f"addition mod {settings['C']}",
@@ -74,7 +74,7 @@ def _modular_row(settings: dict[str, Any], identity: str) -> dict[str, Any]:
     }
 
 
-def _modular_accuracy(module: torch.nn.Module, p: int) -> float:
+def _measure_modular(module: torch.nn.Module, p: int) -> float:
     pairs = torch.cartesian_prod(torch.arange(p), torch.arange(p))
     with torch.no_grad():
         return float((module(pairs).argmax(-1) == pairs.sum(1) % p).float().mean())
@@ -91,7 +91,7 @@ class GroupZoo(Importer):
     def read_folder(folder: Path) -> list[Part]:
         """logits = relu(concat(W_x[x], W_y[y]) @ W) @ W_U; one part for each stacked file."""
         table = pd.DataFrame(
-            [_group_row(entry) for entry in json.loads((folder / "labels.json").read_text())]
+            [_describe_group(entry) for entry in json.loads((folder / "labels.json").read_text())]
         )
         parts, first = [], 0
         for file, rows in table.groupby("file", sort=True):
@@ -110,7 +110,7 @@ class GroupZoo(Importer):
         return parts
 
 
-def _group_row(entry: dict[str, Any]) -> dict[str, Any]:
+def _describe_group(entry: dict[str, Any]) -> dict[str, Any]:
     plain = ("file", "index", "group", "seed", "embed_dim", "hidden_dim", "lr", "weight_decay")
     summary = entry["summary"]
     shares = {name: value for name, value in summary.items() if name.startswith("percent_x_embed_")}
@@ -128,11 +128,11 @@ def _group_row(entry: dict[str, Any]) -> dict[str, Any]:
         "generalization_gap": summary["train_acc"] - summary["test_acc"],
         "test_loss": summary["test_loss"],
         "accuracy_all_pairs": entry["accuracy_all_pairs"],
-        "n_test": round((1 - entry["frac_train"]) * _group_order(entry) ** 2),
+        "n_test": round((1 - entry["frac_train"]) * _find_group_order(entry) ** 2),
         **{f"irrep_share_{name}": value for name, value in irreps.items()},
         **{f"irrep_{name}": float(value > USED) for name, value in irreps.items()},
     }
 
 
-def _group_order(entry: dict[str, Any]) -> int:
+def _find_group_order(entry: dict[str, Any]) -> int:
     return {"S5": 120, "C113": 113, "D59": 118}.get(entry["group"], 0) or int(entry["group"][1:])

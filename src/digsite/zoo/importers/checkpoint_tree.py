@@ -40,9 +40,9 @@ class CheckpointTree(Importer):
     @staticmethod
     def read_folder(folder: Path) -> list[Part]:
         """Every network of the tree; files that hold no weights are passed over, and if all are that is said."""
-        table = _shared_table(folder)
+        table = _read_shared_table(folder)
         groups: dict[tuple, list[tuple[dict[str, Any], Tensor]]] = {}
-        for path in _last_checkpoints(folder):
+        for path in _find_last_checkpoints(folder):
             try:
                 bundle = open_weights(path)
             except DigsiteError:  # a read-me, a split, an optimizer
@@ -54,7 +54,7 @@ class CheckpointTree(Importer):
                 continue
             key = tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
             flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
-            groups.setdefault(key, []).append((_row(folder, path, table), flat))
+            groups.setdefault(key, []).append((_describe_network(folder, path, table), flat))
         if not groups:
             raise NotFound(f"No file below '{folder}' holds the weights of a network.")
         parts, first = [], 0
@@ -68,7 +68,7 @@ class CheckpointTree(Importer):
         return parts
 
 
-def _last_checkpoints(folder: Path) -> list[Path]:
+def _find_last_checkpoints(folder: Path) -> list[Path]:
     """Files of weights; where a network's folder has numbered checkpoints, the one with the highest number."""
     found: dict[Path, tuple[tuple[int, ...], Path]] = {}
     for path in sorted(folder.rglob("*")):
@@ -82,22 +82,22 @@ def _last_checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in found.values()]
 
 
-def _row(folder: Path, path: Path, table: dict[str, dict[str, str]]) -> dict[str, Any]:
+def _describe_network(folder: Path, path: Path, table: dict[str, dict[str, str]]) -> dict[str, Any]:
     """What is known of a member: its name, numbers in files beside it, its line of a shared table."""
     name = str(path.relative_to(folder))
     row: dict[str, Any] = {"run": name}
     for beside in (path.parent, path.parent.parent):
         for file in NUMBERS if beside.is_relative_to(folder) else ():
             if (beside / file).is_file():
-                row |= _plain(_last_object((beside / file).read_text(errors="replace")))
+                row |= _keep_plain(_parse_last_object((beside / file).read_text(errors="replace")))
     known = table.get(name) or table.get(path.name) or table.get(path.stem) or {}
-    row |= _plain({key: _number(value) for key, value in known.items()})
+    row |= _keep_plain({key: _parse_number(value) for key, value in known.items()})
     if "train_accuracy" in row and "test_accuracy" in row:
         row["generalization_gap"] = row["train_accuracy"] - row["test_accuracy"]
     return row
 
 
-def _last_object(text: str) -> dict[str, Any]:
+def _parse_last_object(text: str) -> dict[str, Any]:
     """A JSON object, or the last of one object a line."""
     for part in (text, *reversed(text.strip().splitlines())):
         try:
@@ -109,18 +109,18 @@ def _last_object(text: str) -> dict[str, Any]:
     return {}
 
 
-def _plain(found: dict[str, Any]) -> dict[str, Any]:
+def _keep_plain(found: dict[str, Any]) -> dict[str, Any]:
     return {NAMES.get(str(k), str(k)): v for k, v in found.items() if isinstance(v, str | int | float | bool)}
 
 
-def _number(text: str) -> float | str:
+def _parse_number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
         return text
 
 
-def _shared_table(folder: Path) -> dict[str, dict[str, str]]:
+def _read_shared_table(folder: Path) -> dict[str, dict[str, str]]:
     """Rows of `metrics.csv` by their first column."""
     path = folder / "metrics.csv"
     if not path.is_file():

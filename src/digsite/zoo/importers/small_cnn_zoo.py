@@ -53,16 +53,16 @@ class SmallCnnZoo(Importer):
         slots = read_layout(pd.read_csv(folder / "layout.csv"), weights.shape[1])
         parts, first = [], 0
         for activation, rows in last.groupby("config.activation", sort=True):
-            made = _part(str(activation), rows, weights[rows.index.to_numpy()], slots, first)
+            made = _make_part(str(activation), rows, weights[rows.index.to_numpy()], slots, first)
             parts.append(made)
             first += len(rows)
         return parts
 
 
-def _part(activation: str, rows: pd.DataFrame, flat: np.ndarray, slots: list[Slot], first: int) -> Part:
+def _make_part(activation: str, rows: pd.DataFrame, flat: np.ndarray, slots: list[Slot], first: int) -> Part:
     config = {"kind": "small_cnn", "activation": ACTIVATIONS.get(activation, activation)}
     module = build(parse(config))
-    tensors = _named(flat, slots)
+    tensors = _name_tensors(flat, slots)
     columns = [tensors[name].reshape(len(flat), -1) for name, _ in module.named_parameters()]
     own = pd.DataFrame({ours: rows[theirs].to_numpy() for theirs, ours in SETTINGS.items() if theirs in rows})
     own = own.assign(
@@ -106,15 +106,15 @@ def read_layout(table: pd.DataFrame, width: int) -> list[Slot]:
     return slots
 
 
-def _named(flat: np.ndarray, slots: list[Slot]) -> dict[str, Tensor]:
+def _name_tensors(flat: np.ndarray, slots: list[Slot]) -> dict[str, Tensor]:
     """Our names in the order of the variables: convolutions, then the dense layer."""
     kernels = [slot for slot in slots if "kernel" in slot[0]]
     biases = [slot for slot in slots if "bias" in slot[0]]
     found: dict[str, Tensor] = {}
     for place, (kernel, bias) in enumerate(zip(_by_number(kernels), _by_number(biases), strict=True)):
         ours = f"convs.{place}" if len(kernel[3]) == 4 else "head"
-        found[f"{ours}.weight"] = _turned(_cut(flat, kernel))
-        found[f"{ours}.bias"] = _cut(flat, bias)
+        found[f"{ours}.weight"] = _turn_kernel(_cut_slot(flat, kernel))
+        found[f"{ours}.bias"] = _cut_slot(flat, bias)
     return found
 
 
@@ -127,10 +127,10 @@ def _by_number(slots: list[Slot]) -> list[Slot]:
     return sorted(slots, key=place)
 
 
-def _cut(flat: np.ndarray, slot: Slot) -> Tensor:
+def _cut_slot(flat: np.ndarray, slot: Slot) -> Tensor:
     _, start, stop, shape = slot
     return torch.from_numpy(np.ascontiguousarray(flat[:, start:stop])).float().reshape(len(flat), *shape)
 
 
-def _turned(kernel: Tensor) -> Tensor:
+def _turn_kernel(kernel: Tensor) -> Tensor:
     return kernel.permute(0, 4, 3, 1, 2) if kernel.ndim == 5 else kernel.transpose(1, 2)
