@@ -46,3 +46,57 @@ def test_what_is_wrong_is_one_sentence(cli, small, tmp_path, words, sentence):
     words = words if not words[0].startswith("--") else [small, *words]
     code, _, err = cli("dig", *words, "--runs", tmp_path / "runs")
     assert code in (2, 3) and sentence in err and "Traceback" not in err
+
+
+def planted_folder(tmp_path, names):
+    folder = tmp_path / "nets"
+    for number, name in enumerate(names):
+        torch.manual_seed(number)
+        network = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 10))
+        write_weights(folder / f"{name}.safetensors", network.state_dict())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (
+            [f"net{letter}{more}" for letter in "abcde" for more in "fghijklmno"],
+            "holds 50 models and not one: 0 of",
+        ),
+        (
+            [f"step_{step}" for step in range(0, 600, 100)],
+            "is a training and not one model: 6 checkpoints from step 0 to 500",
+        ),
+    ],
+)
+def test_a_folder_of_several_models_has_one_sentence_and_a_page(cli, tmp_path, names, sentence):
+    folder = planted_folder(tmp_path, names)
+    code, out, err = cli("dig", folder, "--budget", "30s", "--runs", tmp_path / "runs", "--json")
+    assert code == 0, err
+    assert sentence in out
+    assert list((tmp_path / "runs").glob("dig/*/report.html"))
+
+
+def test_weights_that_are_all_zero_are_said_to_be(cli, tmp_path):
+    write_weights(
+        tmp_path / "zero.safetensors", {"a.weight": torch.zeros(32, 24), "b.weight": torch.zeros(10, 32)}
+    )
+    code, out, err = cli(
+        "dig", tmp_path / "zero.safetensors", "--budget", "30s", "--runs", tmp_path / "runs", "--json"
+    )
+    assert code == 0, err
+    assert "100.0% of the numbers in its matrices are exactly zero" in out
+    questions = next((tmp_path / "runs").glob("dig/*/tables/questions.csv")).read_text()
+    assert "its matrices hold nothing but zeros" in questions
+
+
+def test_of_an_unknown_family_is_said_what_can_be_said(cli, tmp_path):
+    folder = tmp_path / "martian"
+    write_weights(folder / "model.safetensors", {"tentacle.weight": torch.randn(32, 24)})
+    (folder / "config.json").write_text('{"model_type": "martian"}')
+    code, out, err = cli("dig", folder, "--budget", "30s", "--runs", tmp_path / "runs", "--json")
+    assert code == 0, err
+    assert "768 parameters" in out and "'martian'" in out
+    questions = next((tmp_path / "runs").glob("dig/*/tables/questions.csv")).read_text()
+    assert "cannot be run here" in questions

@@ -7,7 +7,7 @@ from torch import nn
 from digsite.base import families
 from digsite.joint.core.allowance import Allowance
 from digsite.joint.experiments.dig import BLOCKS
-from digsite.joint.judge.blocks import condition, identity, origin, pruning, stability
+from digsite.joint.judge.blocks import composition, condition, origin, pruning, stability
 from digsite.joint.subjects import model as subjects
 from digsite.joint.subjects.digits import trained_network
 from digsite.models.opening import of_module
@@ -97,8 +97,7 @@ def test_without_data_or_relatives_the_reason_is_said():
 def test_a_folder_of_checkpoints_is_answered_with_track(tmp_path):
     for step in range(6):
         write_weights(tmp_path / f"step_{step * 100}.safetensors", fresh(step).state_dict())
-    with pytest.raises(Exception, match="holds 6 checkpoints of a training, not one model"):
-        identity.examine(subjects.Subject(str(tmp_path)), PLENTY)
+    assert [step for step, _ in subjects.list_checkpoints(tmp_path)] == [0, 100, 200, 300, 400, 500]
 
 
 @pytest.mark.parametrize("name", families.list_members(BLOCKS))
@@ -117,3 +116,33 @@ def test_all_zero_weights_are_no_failure():
             parameter.zero_()
     for name in families.list_members(BLOCKS):
         families.scan_member(BLOCKS, name).examine(OnModule(module), PLENTY)
+
+
+def test_the_matrix_that_was_planted_is_the_one_that_is_taken_apart():
+    module = nn.Sequential(
+        nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 24), nn.ReLU(), nn.Linear(24, 10)
+    ).eval()
+    with torch.no_grad():
+        module[2].weight.add_(3 * torch.outer(torch.ones(24), torch.ones(32)))
+    assert composition.choose_matrix(module) == "2"
+
+
+def test_parts_stand_beside_singular_parts_and_random_directions():
+    subject = OnModule(trained_network(), data="digits")
+    answer = composition.examine(subject, Allowance(3.0))
+    (row,) = answer.tables["parts"]
+    assert (
+        answer.statements[0].null == row["moved by random directions"]
+        and row["moved"] < row["moved without any"]
+    )
+    assert composition.examine(OnModule(trained_network()), PLENTY).skipped.startswith(
+        "there is nothing to feed it"
+    )
+
+
+def test_changes_are_undone_exactly():
+    module = trained_network()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with stability.put_back_after(module):
+        stability.add_noise(module, 0.1, 0)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())

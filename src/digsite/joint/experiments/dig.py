@@ -10,10 +10,10 @@ from digsite.base.errors import DigsiteError
 from digsite.joint.config import DigConfig
 from digsite.joint.core.allowance import Allowance
 from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.experiments.collection import claim_numbers, dig_collection
 from digsite.joint.figures.summary import draw_summary
 from digsite.joint.subjects.model import Subject
 from digsite.models.opening import one_sentence, quiet_libraries
-from digsite.record.verdict import find_numbers
 from digsite.worker.run import Run
 
 BLOCKS = "digsite.joint.judge.blocks"
@@ -21,6 +21,8 @@ BLOCKS = "digsite.joint.judge.blocks"
 
 def dig(config: DigConfig, run: Run) -> None:
     """Each question is asked once and its answer kept, so that a resumed run goes on with the next one."""
+    if dig_collection(config, run):
+        return
     subject = Subject(config.model, config.text, config.data, config.relatives, config.seed)
     subject.opened  # noqa: B018 - what cannot be opened ends the run before anything is asked
     members = sorted(families.scan_family(BLOCKS).items(), key=lambda item: item[1].ORDER)
@@ -119,9 +121,6 @@ def _paragraph(run: Run, answers: list[tuple[str, Any, Answer]]) -> str:
     for name, _, answer in answers:
         for one in (s for s in answer.statements if s.quote):
             sentences.append(one.text)
-            for place, number in enumerate(find_numbers(one.text)):
-                run.claim(
-                    f"{name}/{one.key}/said/{place}", number, title=f"a number of the sentence on {one.title}"
-                )
+            claim_numbers(run, f"{name}/{one.key}", one.text, one.title)
     unanswered = [f"'{m.QUESTION}'" for _, m, a in answers if not a.statements]
     return " ".join(sentences) + (f" Not answered: {', '.join(unanswered)}." if unanswered else "")

@@ -13,14 +13,27 @@ from digsite.base.errors import DigsiteError, UsageError
 from digsite.models.opening import Opened, open_model, take_data
 from digsite.models.opening.feeding import Batch
 from digsite.prune import Recipe
-from digsite.prune.judge.perplexity import outputs_of
-from digsite.prune.subjects.data import PruneJob, make_batch
+from digsite.prune.judge.drift import outputs_of
+from digsite.prune.subjects.data import Job, make_batch
 from digsite.prune.subjects.language import as_language
 from digsite.track import checkpoint_steps
+from digsite.weights import parse_reference, read_weights
+from digsite.weights.formats.folder import INDEXES, SINGLES
 
+PRACTICE = 64  # inputs that a decomposition is trained on, none of which it is judged by
 ROWS = 8  # inputs that a model is run on: enough to see what a change does, few enough for a large model
 TOKENS = 48
 SERIES = 5  # files with steps in their names: from here on a folder is a training and no model
+ALONE = (
+    ".safetensors",
+    ".pt",
+    ".pth",
+    ".onnx",
+    ".gguf",
+    ".npz",
+    ".h5",
+    ".keras",
+)  # files that are a model each
 
 
 @dataclass
@@ -35,8 +48,14 @@ class Subject:
 
     @cached_property
     def opened(self) -> Opened:
-        refuse_series(self.reference)
-        return open_model(self.reference)
+        """Weights and, where something knows how they are used, a module; of what cannot be run the weights alone."""
+        try:
+            return open_model(self.reference)
+        except DigsiteError as error:
+            if parse_reference(self.reference).scheme == "py":
+                raise  # there are no weights but the module's own
+            bundle = read_weights(self.reference)
+            return Opened(self.reference, "weights", None, bundle, why_not=error.message.rstrip("."))
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -56,13 +75,33 @@ class Subject:
     @cached_property
     def batch(self) -> Batch | None:
         """A few inputs of what was named, or of the default of the model's family; None where there are none."""
+        return self._take_rows("test", ROWS)
+
+    @cached_property
+    def practice(self) -> Tensor | None:
+        """Other inputs, to train on, as the one tensor that the model reads; None where there are none."""
+        return main_input(self._take_rows("train", PRACTICE))
+
+    @property
+    def inputs(self) -> Tensor:
+        """The batch as the one tensor that the model reads."""
+        inputs = main_input(self.batch)
+        assert inputs is not None, "asked for inputs where there are none"
+        return inputs
+
+    @property
+    def speaks(self) -> bool:
+        """Whether its answers are distributions over many tokens, between which KL is the distance."""
+        return self.opened.kind in ("causal", "masked") and self.answers.ndim == 3
+
+    def _take_rows(self, split: str, count: int) -> Batch | None:
         if self.opened.module is None:
             return None
         try:
             if self.data:
-                return take_data(self.opened, self.data, ROWS, self.seed, "test")
-            job = PruneJob(self.reference, Path(), Recipe(), self.text, ROWS, TOKENS, self.seed)
-            return make_batch(job, as_language(self.opened), "test", ROWS)
+                return take_data(self.opened, self.data, count, self.seed, split)
+            job = Job(self.reference, Path(), Recipe(), self.text, count, TOKENS, self.seed)
+            return make_batch(job, as_language(self.opened), split, count)
         except DigsiteError:
             if self.text or self.data:
                 raise
@@ -80,17 +119,28 @@ class Subject:
             return outputs_of(self.opened.need_module("be run"), batch)
 
 
-def refuse_series(reference: str) -> None:
-    """A folder of checkpoints is a training: another verb answers it."""
-    folder = Path(reference.removeprefix("file:")).expanduser()
+def main_input(batch: Batch | None) -> Tensor | None:
+    """What a model of one input reads: the batch itself, or its only entry beside masks; None for other batches."""
+    if batch is None or isinstance(batch, Tensor):
+        return batch
+    named = {key: value for key, value in batch.items() if "mask" not in key and key != "token_type_ids"}
+    return next(iter(named.values())) if len(named) == 1 else None
+
+
+def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and files of a training that lies in a folder; none where it is a model, or holds too few of them."""
     if not folder.is_dir() or (folder / "config.json").is_file():
-        return
+        return []
     try:
         steps = checkpoint_steps(folder)
     except DigsiteError:
-        steps = []
-    if len(steps) >= SERIES:
-        raise UsageError(
-            f"'{reference}' holds {len(steps)} checkpoints of a training, not one model.",
-            hint=f"Follow it: digsite track {reference}. Or name one of its files.",
-        )
+        return []
+    return steps if len(steps) >= SERIES else []
+
+
+def list_models(folder: Path) -> list[Path]:
+    """Files of weights that lie side by side in a folder, by name; none where the folder is one model, in parts or not."""
+    if not folder.is_dir() or any((folder / name).is_file() for name in (*INDEXES, *SINGLES, "config.json")):
+        return []
+    files = sorted(path for path in folder.iterdir() if path.suffix in ALONE)
+    return files if len(files) > 1 else []

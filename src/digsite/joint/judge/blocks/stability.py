@@ -1,9 +1,10 @@
 """How stable is it: what noise and rounding of the weights do to its answers on a few inputs."""
 
-from copy import deepcopy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from digsite.joint.core.allowance import Allowance
 from digsite.joint.core.statements import Answer, Statement, skip
@@ -14,7 +15,7 @@ ORDER, QUESTION, WEIGHT = 7, "How stable is it?", 3.0
 DEEPER = "digsite run graft-roundtrips"
 NOISE = (0.01, 0.1)
 BITS = (8, 4)
-LARGEST = 300_000_000  # parameters of a model that is copied
+LARGEST = 300_000_000  # parameters of a model whose matrices are kept while they are changed
 
 
 def examine(subject: Subject, allowance: Allowance) -> Answer:
@@ -38,8 +39,8 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
         if allowance.is_used and statements:
             left_out.append(what)
             continue
-        changed = change(deepcopy(module))
-        drift = measure_drift(subject.answers, outputs_of(changed, subject.batch), logits)
+        with put_back_after(module):
+            drift = measure_drift(subject.answers, outputs_of(change(module), subject.batch), logits)
         kept = (
             ""
             if drift.agreement is None
@@ -62,16 +63,36 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
     return Answer(tuple(statements), f"{', '.join(left_out)} for lack of time" if left_out else "")
 
 
+@contextmanager
+def put_back_after(module: nn.Module) -> Iterator[None]:
+    """The matrices of `module` as they were, whatever is done to them inside; a copy of the module would cost as much
+    again as it does, and what was stored in sixteen bits is kept in sixteen bits here."""
+    kept = [(p, _store_narrow(p.detach())) for p in module.parameters() if p.ndim > 1]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, values in kept:
+                parameter.copy_(values)
+
+
+def _store_narrow(values: Tensor) -> Tensor:
+    """The same numbers in the narrowest of two types that holds them all exactly."""
+    short = values.to(torch.bfloat16)
+    return short if torch.equal(short.to(values.dtype), values) else values.clone()
+
+
 @torch.no_grad()
 def add_noise(module: nn.Module, share: float, seed: int) -> nn.Module:
     """Normal noise on every matrix, `share` of its root mean square, in place; fixed by `seed`."""
     draw = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         if parameter.ndim > 1:
-            noise = torch.randn(parameter.shape, generator=draw)
-            parameter += noise.to(parameter) * (share * parameter.float().square().mean().sqrt()).to(
-                parameter
-            )
+            size = float(parameter.square().mean(dtype=torch.float32).sqrt())
+            for rows in parameter.flatten(1).split(
+                1024
+            ):  # a whole embedding's noise would cost as much as it does
+                rows += torch.randn(rows.shape, generator=draw).to(rows) * (share * size)
     return module
 
 
@@ -81,7 +102,8 @@ def round_weights(module: nn.Module, bits: int) -> nn.Module:
     steps = 2 ** (bits - 1) - 1
     for parameter in module.parameters():
         if parameter.ndim > 1:
-            flat = parameter.flatten(1)
-            scale = flat.abs().amax(1, keepdim=True).clamp_min(1e-12) / steps
-            parameter.copy_(((flat / scale).round() * scale).view_as(parameter))
+            for rows in parameter.split(1024):
+                largest = rows.flatten(1).abs().amax(1).view(-1, *[1] * (rows.ndim - 1))
+                scale = largest.clamp_min(1e-12) / steps
+                rows.copy_((rows / scale).round() * scale)
     return module

@@ -1,0 +1,121 @@
+"""What is it made of: a small decomposition of the matrix that departs most from a random one, beside singular parts."""
+
+import time
+
+import torch
+from torch import nn
+
+from digsite.decompose.api import decompose
+from digsite.decompose.core.choosing import find_dense_layers
+from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.core.gating import USED
+from digsite.decompose.judge.equal_l0 import rivals
+from digsite.joint.core.allowance import Allowance
+from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.subjects.model import Subject
+from digsite.models.opening import answer_for_a_while
+from digsite.read.judge.condition import check_matrix
+
+ORDER, QUESTION, WEIGHT = 6, "What is it made of?", 4.0
+DEEPER = "digsite decompose MODEL --modules NAME --data DATA"
+LARGEST = (
+    50_000_000  # parameters of a model that is trained through: its activations are kept for a backward pass
+)
+SIDES = (
+    8,
+    1536,
+)  # of a matrix that is decomposed: below nothing can be told from chance, above a step takes seconds
+LOOKED_AT = 12  # matrices that are compared with random ones, evenly from first to last
+STEPS = (30, 1500)
+TRIAL = 10  # steps by which the price of one is measured
+
+
+def examine(subject: Subject, allowance: Allowance) -> Answer:
+    """Of dense layers, the one whose spectrum departs most from that of random matrices of its shape, in as many steps
+    as the time allows; `allowance` ends it."""
+    opened = subject.opened
+    if opened.module is None:
+        return skip(f"it cannot be run here: {opened.why_not}")
+    if subject.batch is None or subject.practice is None:
+        return skip("there is nothing to feed it (--text FILE or --data SET)")
+    size = sum(p.numel() for p in opened.module.parameters())
+    if size > LARGEST:
+        return skip(
+            f"it has {size:,} parameters, and decompositions are trained here through models of up to {LARGEST:,}"
+        )
+    chosen = choose_matrix(opened.module)
+    if chosen is None:
+        return skip(f"it has no dense layer with sides of {SIDES[0]} to {SIDES[1]:,}")
+    with answer_for_a_while(opened) as module:
+        found, steps = _decompose_within(module, chosen, subject, allowance)
+        scores = compare_parts(found, subject.inputs)
+    return Answer(
+        (_say_parts(chosen, scores, steps),), "", {"parts": [{"matrix": chosen, "steps": steps, **scores}]}
+    )
+
+
+def choose_matrix(module: nn.Module) -> str | None:
+    """The name of the dense layer in which the strongest of four statistics lies farthest from random matrices of its
+    shape, in their standard deviations; of `LOOKED_AT` layers, evenly from first to last. None where no layer fits."""
+    layers = dict(module.named_modules())
+    names = [n for n in find_dense_layers(module) if _fits(layers[n].weight.shape)]  # pyright: ignore[reportArgumentType]
+    step = max(1, -(-len(names) // LOOKED_AT))
+    checks = {name: check_matrix(name, layers[name].weight.detach()) for name in names[::step]}  # pyright: ignore[reportArgumentType]
+    known = {name: max(check.z) for name, check in checks.items() if check is not None}
+    return max(known, key=lambda name: known[name]) if known else None
+
+
+def _fits(shape: torch.Size) -> bool:
+    return SIDES[0] <= min(shape) and max(shape) <= SIDES[1]
+
+
+def _decompose_within(
+    module: nn.Module, name: str, subject: Subject, allowance: Allowance
+) -> tuple[Decomposition, int]:
+    """Parts that add up to the matrix exactly and are only mixed, by a recipe that is good from its first step on."""
+    settings = {"recipe": "transformers", "C": "rank", "compare": "kl" if subject.speaks else "mse"}
+    rows = {"data": subject.practice, "batch": min(16, len(subject.practice)), "seed": subject.seed}
+    before = time.process_time()
+    decompose(module, [name], **settings, **rows, steps=TRIAL)
+    price = max((time.process_time() - before) / TRIAL, 1e-4)
+    steps = int(min(max(0.7 * allowance.left / price, STEPS[0]), STEPS[1]))
+    return decompose(module, [name], **settings, **rows, steps=steps), steps
+
+
+@torch.no_grad()
+def compare_parts(found: Decomposition, inputs: torch.Tensor) -> dict[str, float]:
+    """How far the output moves on `inputs` when each position keeps the parts that its gates call important, beside as
+    many singular parts of the matrix, as many parts along random directions, and none."""
+    scene = found.scene(inputs)
+    kept = found.draw(scene, "rounded")
+    (name,) = found.modules
+    gates = scene.importance.lower[name]
+    every = {module: mask.new_ones(mask.shape[-1]) for module, mask in kept.parts.items()}
+    others = rivals(found, scene, kept, every, torch.Generator().manual_seed(0))
+    moved = {rival: float(other.distance(other.forward(masks))) for rival, (other, masks) in others.items()}
+    nothing = found.draw(scene, "zero", generator=torch.Generator().manual_seed(0))
+    return {
+        "parts": float(gates.shape[-1]),
+        "parts in use": float((gates > USED).flatten(0, -2).any(0).sum()),
+        "parts at a position": float((gates > USED).sum(-1).float().mean()),
+        "moved": float(scene.distance(scene.forward(kept))),
+        "moved by singular parts": moved["svd"],
+        "moved by random directions": moved["random_directions"],
+        "moved without any": float(scene.distance(scene.forward(nothing))),
+    }
+
+
+def _say_parts(name: str, scores: dict[str, float], steps: int) -> Statement:
+    moved, svd, random = (
+        scores[key] for key in ("moved", "moved by singular parts", "moved by random directions")
+    )
+    better = "less than" if moved < min(svd, random) else "no less than"
+    text = (
+        f"'{name}', the matrix that departs most from a random one, in {scores['parts']:.0f} parts: the "
+        f"{scores['parts at a position']:.1f} that a position needs move the output by {moved:.3g}, {better} as many singular parts "
+        f"({svd:.3g}) or random directions ({random:.3g}); none of them: {scores['moved without any']:.3g} ({steps} steps)."
+    )
+    beside = "as many parts along random directions, the largest at each position"
+    return Statement(
+        "moved", "output moved with the important parts alone", text, beside, moved, null=random, quote=True
+    )
