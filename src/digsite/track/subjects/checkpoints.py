@@ -126,7 +126,9 @@ def named_probe(name: str, model: nn.Module) -> Probe:
     if name not in known:
         raise UsageError(f"There is no probe '{name}'. {name_nearest(name, known)}")
     if name == "stories":
-        return _fit_probe(name, model, Probe(stories.story_windows(SEQUENCES, 2 * HALF, split="test"), n_rows=ROWS))
+        return _fit_probe(
+            name, model, Probe(stories.story_windows(SEQUENCES, 2 * HALF, split="test"), n_rows=ROWS)
+        )
     if name == "repeated":
         draw = torch.Generator().manual_seed(0)
         tokens = sequences.draw_repeated(SEQUENCES, HALF, _vocabulary_size(model), draw)

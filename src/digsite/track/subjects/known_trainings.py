@@ -65,7 +65,9 @@ def set_up_training(task: Config, config: TransitionConfig) -> Setup:
 @set_up_training.register
 def set_up_grokking(task: GrokkingTask, config: TransitionConfig) -> Setup:
     x, y = sequences.modular_addition(task.modulus)
-    train, test = sequences.split_indices(len(x), task.fraction, start_generator(derive_seed(config.seed, "split")))
+    train, test = sequences.split_indices(
+        len(x), task.fraction, start_generator(derive_seed(config.seed, "split"))
+    )
     shape = {"modulus": task.modulus, "d_embed": task.width // 2, "d_hidden": task.width, "d_out": task.width}
     recipe = {"lr": config.lr, "weight_decay": task.weight_decay, "optimizer": "adamw"}
 
