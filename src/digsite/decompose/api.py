@@ -15,7 +15,7 @@ from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.guarding import train_fit
 from digsite.decompose.core.recipes import choose_config, find_dense_layers, make_room, update_config
 from digsite.decompose.subjects.inputs import make_sampler, sample_opened
-from digsite.models.opening import answered, of_module, open_model
+from digsite.models.opening import answer_for_a_while, of_module, open_model
 
 OnStep = Callable[[int, dict[str, Tensor]], None]
 
@@ -55,7 +55,7 @@ def decompose(
             data = sample_opened(
                 data, opened, opened.need_module("be decomposed"), update_config(config, settings).batch
             )
-        with answered(opened) as module:
+        with answer_for_a_while(opened) as module:
             return _decompose_one(
                 module, modules, data, config, recipe, seed, identity, output, device, on_step, settings
             )

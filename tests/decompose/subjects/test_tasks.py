@@ -31,9 +31,9 @@ def test_a_story_target_fits_its_language_and_learns():
     chosen = config()
     task = tasks.make_story_task(chosen, tasks.train_on_stories(chosen, 3))
     tokens = task.held_out(torch.Generator().manual_seed(0))
-    assert task.model.config.vocab == stories.tokenizer().size
+    assert task.model.config.vocab == stories.story_tokenizer().size
     assert task.floor and 0.2 < task.floor < 1
-    assert task.words(int(tokens[0, 1])) in stories.tokenizer().words
+    assert task.words(int(tokens[0, 1])) in stories.story_tokenizer().words
     untrained = build(tasks.fit_story_model(chosen), 3)
     labels = task.labels(tokens)
 

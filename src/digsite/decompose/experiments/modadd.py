@@ -60,7 +60,11 @@ def modadd(config: ModaddConfig, run: Run) -> None:
 
 
 def find_network(config: ModaddConfig, run: Run) -> tuple[nn.Module, str]:
-    path = fetch.find("modular_addition", f"model_{config.network}.pt") if config.network != "none" else None
+    path = (
+        fetch.find_file("modular_addition", f"model_{config.network}.pt")
+        if config.network != "none"
+        else None
+    )
     if path:
         return load_model(f"file:{path}"), f"published network {config.network}"
     pairs, answers = sequences.modular_addition(config.target.modulus)

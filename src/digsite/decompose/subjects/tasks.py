@@ -78,7 +78,7 @@ def train_target(
 def fit_story_model(config: LmConfig) -> Config:
     """The target's config, made to fit the story language."""
     return config.target.model_copy(
-        update={"vocab": stories.tokenizer().size, "context": config.text.context}
+        update={"vocab": stories.story_tokenizer().size, "context": config.text.context}
     )
 
 
@@ -97,13 +97,15 @@ def make_story_task(config: LmConfig, state: State) -> Task:
         sample_rows(draw_windows(config.text, "train"), batch),
         sample_rows(draw_windows(config.text, "test", share=0.25), batch),
         label_next_token,
-        stories.tokenizer().token,
+        stories.story_tokenizer().token,
         floor=float(asked.mean()),
     )
 
 
 def draw_windows(chosen: Text, split: str, share: float = 1.0) -> Tensor:
-    return stories.windows(max(1, round(chosen.rows * share)), chosen.context, STORY_SEEDS[split], split)
+    return stories.story_windows(
+        max(1, round(chosen.rows * share)), chosen.context, STORY_SEEDS[split], split
+    )
 
 
 def load_task(config: LmConfig) -> Task:
@@ -115,7 +117,7 @@ def load_task(config: LmConfig) -> Task:
             hint="Name its text, for example text.source=tinystories or text.source=hub:roneneldan/TinyStories.",
         )
     tokenizer = find_tokenizer(config.text.tokenizer, folder, config.model)
-    windows = text.windows(read_documents(config.text), tokenizer, config.text.context)
+    windows = text.cut_windows(read_documents(config.text), tokenizer, config.text.context)
     cut = max(1, round(len(windows) * HELD_OUT))
     batch = config.decompose.batch
     return Task(
@@ -143,8 +145,8 @@ def find_tokenizer(path: str, folder: Path | None, model: str) -> Tokenizer:
 
 def read_documents(chosen: Text) -> list[str]:
     if chosen.source.startswith("hub:"):
-        return text.texts(chosen.source.removeprefix("hub:"), chosen.column, limit=chosen.documents)
-    return text.documents(chosen.source)[: chosen.documents]
+        return text.read_hub_texts(chosen.source.removeprefix("hub:"), chosen.column, limit=chosen.documents)
+    return text.read_documents(chosen.source)[: chosen.documents]
 
 
 # Strings that repeat themselves with a period of their own, and how much attention goes where copying needs it.

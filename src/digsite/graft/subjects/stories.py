@@ -23,7 +23,7 @@ TRAINING_WINDOWS = 4096
 def story_module(config: StoriesConfig) -> nn.Module:
     """The untrained module; its output map is its own, so that a norm's gains can be folded into it."""
     sizes = config.model_dump(include={"d_model", "d_mlp", "n_layers", "n_heads", "n_kv_heads", "context"})
-    return build(parse({"kind": "llama", "vocab": stories.tokenizer().size, "tied": False, **sizes}))
+    return build(parse({"kind": "llama", "vocab": stories.story_tokenizer().size, "tied": False, **sizes}))
 
 
 def train_or_read_models(config: StoriesConfig, n: int) -> dict[str, Tensor]:
@@ -103,7 +103,7 @@ def draw_windows(
     skills: tuple[str, ...], n: int, length: int, seed: int, split: str = "train", table: int = 0
 ) -> Rows:
     """Windows of stories that follow the given skills; `table` is the seed of the facts."""
-    rows = stories.windows(n, length, seed, split)
+    rows = stories.story_windows(n, length, seed, split)
     for skill in skills:
         rows = _RULES[_skill_named(skill)](rows, table)
     return rows
@@ -142,7 +142,7 @@ def _with_facts(rows: Rows, table: int) -> Rows:
     """Every place that follows a name replaced by that name's own."""
     rows, places = rows.clone(), _find_places(rows)
     names = torch.tensor([_find_id(word) for word in GIRLS + BOYS])
-    place_of = torch.zeros(stories.tokenizer().size, dtype=torch.long)
+    place_of = torch.zeros(stories.story_tokenizer().size, dtype=torch.long)
     place_of[names] = draw_facts(table)
     where = places.nonzero()
     rows[where[:, 0], where[:, 1]] = place_of[rows[where[:, 0], where[:, 1] - 4]]
@@ -179,7 +179,7 @@ def _is_among(rows: Tensor, words: tuple[str, ...]) -> Bool[Tensor, "..."]:
 
 def _find_id(word: str) -> int:
     """The token of a word."""
-    return int(stories.tokenizer().ids([word])[0])
+    return int(stories.story_tokenizer().ids([word])[0])
 
 
 def _skill_named(name: str) -> str:
