@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from digsite.decompose.api import decompose
-from digsite.decompose.core.choosing import find_dense_layers
 from digsite.decompose.core.decomposition import Decomposition
-from digsite.decompose.core.gating import USED
-from digsite.decompose.judge.equal_l0 import rivals
+from digsite.decompose.core.masks import USED
+from digsite.decompose.core.recipes import find_dense_layers
+from digsite.decompose.judge.baselines import make_rivals
 from digsite.joint.core.allowance import Allowance
 from digsite.joint.core.statements import Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
@@ -91,17 +91,19 @@ def compare_parts(found: Decomposition, inputs: torch.Tensor) -> dict[str, float
     (name,) = found.modules
     gates = scene.importance.lower[name]
     every = {module: mask.new_ones(mask.shape[-1]) for module, mask in kept.parts.items()}
-    others = rivals(found, scene, kept, every, torch.Generator().manual_seed(0))
-    moved = {rival: float(other.distance(other.forward(masks))) for rival, (other, masks) in others.items()}
+    others = make_rivals(found, scene, kept, every, torch.Generator().manual_seed(0))
+    moved = {
+        rival: float(other.compare_output(other.forward(masks))) for rival, (other, masks) in others.items()
+    }
     nothing = found.draw(scene, "zero", generator=torch.Generator().manual_seed(0))
     return {
         "parts": float(gates.shape[-1]),
         "parts in use": float((gates > USED).flatten(0, -2).any(0).sum()),
         "parts at a position": float((gates > USED).sum(-1).float().mean()),
-        "moved": float(scene.distance(scene.forward(kept))),
+        "moved": float(scene.compare_output(scene.forward(kept))),
         "moved by singular parts": moved["svd"],
         "moved by random directions": moved["random_directions"],
-        "moved without any": float(scene.distance(scene.forward(nothing))),
+        "moved without any": float(scene.compare_output(scene.forward(nothing))),
     }
 
 
