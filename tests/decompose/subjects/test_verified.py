@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from digsite.data.fetch import find
+from digsite.data.fetch import find_file
 from digsite.decompose.judge.contestants import enter_contestant
 from digsite.decompose.judge.exam.function import share_right
 from digsite.decompose.judge.exam.marks import mark_entry
 from digsite.decompose.subjects import verified
 
 pytestmark = pytest.mark.skipif(
-    find(verified.FOLDER, f"{verified.NAME}.safetensors") is None, reason="the proven network is not here"
+    find_file(verified.FOLDER, f"{verified.NAME}.safetensors") is None,
+    reason="the proven network is not here",
 )
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from digsite.base.errors import DigsiteError, NotFound
-from digsite.data.fetch import find
+from digsite.data.fetch import find_file
 from digsite.decompose.core.starts import numerical_rank
 from digsite.decompose.subjects.compiled import CompiledProgram
 
@@ -91,7 +91,7 @@ class VerifiedNetwork(CompiledProgram):
 
 def load_verified() -> VerifiedNetwork:
     """The published network, from DIGSITE_DATA, with every input there is; checked against the specification."""
-    path = find(FOLDER, f"{NAME}.safetensors")
+    path = find_file(FOLDER, f"{NAME}.safetensors")
     if path is None:
         raise NotFound(f"'{NAME}' is not here.", hint=f"It comes from DIGSITE_DATA ({FOLDER}).")
     model = BracketTransformer()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.streams import derive_seed
 from digsite.data import stories, text
-from digsite.data.fetch import find
+from digsite.data.fetch import find_file
 from digsite.data.tokenizers import Tokenizer
 from digsite.models import build, parse
 from digsite.models.opening import Opened, open_model, quiet_libraries
@@ -48,7 +48,7 @@ class Language:
         """A model of our own whose vocabulary is that of the generated stories."""
         if self.opened is None:
             return True
-        return getattr(getattr(self.model, "config", None), "vocab", None) == stories.tokenizer().size
+        return getattr(getattr(self.model, "config", None), "vocab", None) == stories.story_tokenizer().size
 
 
 def load_language(reference: str) -> Language:
@@ -64,7 +64,7 @@ def as_language(opened: Opened) -> Language:
 
 def locate_model(reference: str) -> str:
     """The name of a trained model in the data folder, or a folder without a config, as the file that is meant."""
-    if named := find(f"lm/{reference}", "model.safetensors"):
+    if named := find_file(f"lm/{reference}", "model.safetensors"):
         return str(named)
     path = Path(reference.removeprefix("file:"))
     bare = path.is_dir() and not (path / "config.json").is_file() and (path / "model.safetensors").is_file()
@@ -119,9 +119,13 @@ def draw_windows(
             raise UsageError(
                 f"The text '{corpus}' cannot be read: this model knows only the generated stories."
             )
-        return Windows(stories.windows(n, length, derive_seed(seed, f"calibration/{split}"), split), None)
+        return Windows(
+            stories.story_windows(n, length, derive_seed(seed, f"calibration/{split}"), split), None
+        )
     cut = _pack_windows if pack else _cut_windows
-    rows = cut(language, _take_half(text.documents(corpus or "tinystories"), split), length, n, seed, fewer)
+    rows = cut(
+        language, _take_half(text.read_documents(corpus or "tinystories"), split), length, n, seed, fewer
+    )
     return Windows(rows, sum(_count_bytes(language.tokenizer, row[1:].tolist()) for row in rows))
 
 
@@ -218,7 +222,7 @@ class MaskedMap:
 def train_story_model(config: StoryModel, seed: int) -> dict[str, Tensor]:
     """Train the embedded model; returns its state."""
     model = build(parse(_llama_config(config)), seed)
-    rows = stories.windows(TRAINING_WINDOWS, config.context, seed)
+    rows = stories.story_windows(TRAINING_WINDOWS, config.context, seed)
     member = Member(
         seed=seed,
         lr=config.lr,
@@ -232,7 +236,7 @@ def train_story_model(config: StoryModel, seed: int) -> dict[str, Tensor]:
 
 def _llama_config(config: StoryModel) -> dict:
     sizes = config.model_dump(include={"d_model", "d_mlp", "n_layers", "n_heads", "n_kv_heads", "context"})
-    return {"kind": "llama", "vocab": stories.tokenizer().size, **sizes}
+    return {"kind": "llama", "vocab": stories.story_tokenizer().size, **sizes}
 
 
 def language_of(config: Pruning, state: dict[str, Tensor] | None) -> Language:
