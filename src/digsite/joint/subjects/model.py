@@ -13,8 +13,8 @@ from digsite.base.errors import DigsiteError, UsageError
 from digsite.models.opening import Opened, open_model, take_data
 from digsite.models.opening.feeding import Batch
 from digsite.prune import Recipe
-from digsite.prune.judge.drift import outputs_of
-from digsite.prune.subjects.data import Job, make_batch
+from digsite.prune.judge.perplexity import outputs_of
+from digsite.prune.subjects.data import PruneJob, make_batch
 from digsite.prune.subjects.language import as_language
 from digsite.track import checkpoint_steps
 from digsite.weights import parse_reference, read_weights
@@ -100,7 +100,7 @@ class Subject:
         try:
             if self.data:
                 return take_data(self.opened, self.data, count, self.seed, split)
-            job = Job(self.reference, Path(), Recipe(), self.text, count, TOKENS, self.seed)
+            job = PruneJob(self.reference, Path(), Recipe(), self.text, count, TOKENS, self.seed)
             return make_batch(job, as_language(self.opened), split, count)
         except DigsiteError:
             if self.text or self.data:
