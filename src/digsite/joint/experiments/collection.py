@@ -79,7 +79,7 @@ def _tell_models(folder: Path, models: list[Path], allowance: Allowance, run: Ru
     run.view(
         "models", kind="table", source="tables/models.csv", caption="The models of the folder, one a row."
     )
-    trained = int(table["trained"].sum())
+    trained = sum(bool(row["trained"]) for row in rows)
     run.claim("models", len(models), kind="count", title="Models in the folder")
     run.claim(
         "trained",

@@ -57,10 +57,10 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
 def choose_matrix(module: nn.Module) -> str | None:
     """The name of the dense layer in which the strongest of four statistics lies farthest from random matrices of its
     shape, in their standard deviations; of `LOOKED_AT` layers, evenly from first to last. None where no layer fits."""
-    layers = dict(module.named_modules())
-    names = [n for n in find_dense_layers(module) if _fits(layers[n].weight.shape)]  # pyright: ignore[reportArgumentType]
+    weights = {name: module.get_parameter(f"{name}.weight").detach() for name in find_dense_layers(module)}
+    names = [name for name, weight in weights.items() if _fits(weight.shape)]
     step = max(1, -(-len(names) // LOOKED_AT))
-    checks = {name: check_matrix(name, layers[name].weight.detach()) for name in names[::step]}  # pyright: ignore[reportArgumentType]
+    checks = {name: check_matrix(name, weights[name]) for name in names[::step]}
     known = {name: max(check.z) for name, check in checks.items() if check is not None}
     return max(known, key=lambda name: known[name]) if known else None
 
@@ -74,7 +74,9 @@ def _decompose_within(
 ) -> tuple[Decomposition, int]:
     """Parts that add up to the matrix exactly and are only mixed, by a recipe that is good from its first step on."""
     settings = {"recipe": "transformers", "C": "rank", "compare": "kl" if subject.speaks else "mse"}
-    rows = {"data": subject.practice, "batch": min(16, len(subject.practice)), "seed": subject.seed}
+    practice = subject.practice
+    assert practice is not None, "asked for a decomposition where there is nothing to train on"
+    rows = {"data": practice, "batch": min(16, len(practice)), "seed": subject.seed}
     before = time.process_time()
     decompose(module, [name], **settings, **rows, steps=TRIAL)
     price = max((time.process_time() - before) / TRIAL, 1e-4)
