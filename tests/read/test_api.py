@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 import read_networks
@@ -97,9 +99,7 @@ def test_a_config_beside_the_file_gives_heads_and_activation(tmp_path):
         assert group.graph.blocks[1].heads == (4, 4), name
         assert next(n for n in group.graph.nodes if n.kind == "hidden").activation == "gelu"
     (tmp_path / "config.json").write_text("no json")
-    assert desk.read_model(str(tmp_path / "other.safetensors"))["answers"][0]["question"].startswith(
-        "what is it"
-    )
+    assert "transformer" in desk.read_model(str(tmp_path / "other.safetensors"))["what"]
 
 
 def test_four_answers_and_relatives(tmp_path):
@@ -108,5 +108,40 @@ def test_four_answers_and_relatives(tmp_path):
     (tmp_path / "others").mkdir()
     _file(tmp_path / "others", {k: t + 0.01 for k, t in state.items()}, "copy.safetensors")
     found = desk.read_model(f"file:{tmp_path / 'm.safetensors'}", against=str(tmp_path / "others"))
-    assert [a["question"].split()[0] for a in found["answers"]] == ["what", "where", "is", "how"]
-    assert "candidates" in found["answers"][1]["answer"] or "related" in found["answers"][1]["answer"]
+    assert [a["question"].split()[0] for a in found["answers"]] == ["where", "what", "is", "what"]
+    assert "candidates" in found["answers"][0]["answer"] or "related" in found["answers"][0]["answer"]
+    assert "fully connected" in found["what"]
+
+
+def test_a_folder_with_one_model_and_models_of_other_architectures(tmp_path):
+    _file(tmp_path, {"a.weight": torch.randn(20, 30), "b.weight": torch.randn(10, 20)}, "one.safetensors")
+    with pytest.raises(UsageError, match=r"holds 1 model.*a lineage needs at least two"):
+        desk.trace_folder(str(tmp_path))
+    _file(tmp_path, {"c.weight": torch.randn(8, 5), "d.weight": torch.randn(4, 8)}, "two.safetensors")
+    found = desk.trace_folder(str(tmp_path))
+    assert found["edges"] == [] and found["unrelated"][0]["reason"].startswith("different architectures")
+
+
+def _field(number, value):
+    """A protobuf field: a varint below 128, or bytes with their length."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def test_onnx_whose_external_data_is_missing(tmp_path):
+    entry = _field(1, b"location") + _field(2, b"m.bin")
+    tensor = _field(1, 4) + _field(1, 3) + _field(2, 1) + _field(8, b"w") + _field(13, entry) + _field(14, 1)
+    (tmp_path / "m.onnx").write_bytes(_field(1, 8) + _field(7, _field(5, tensor)))
+    with pytest.raises(NotFound, match=r"keeps 'w' in 'm\.bin', which is not beside it"):
+        desk.read_model(str(tmp_path / "m.onnx"))
+
+
+def test_gguf_of_a_quantisation_that_nobody_knows(tmp_path):
+    kinds = {b"a": 0, b"w": 999}  # 0 is float32
+    infos = [struct.pack("<Q", 1) + n + struct.pack("<IQQIQ", 2, 32, 4, k, 0) for n, k in kinds.items()]
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(kinds), 0) + b"".join(infos)
+    numbers = np.random.default_rng(0).normal(size=128).astype("<f4").tobytes()
+    (tmp_path / "m.gguf").write_bytes(head + b"\0" * (-len(head) % 32) + numbers)
+    found = desk.read_model(str(tmp_path / "m.gguf"))
+    assert any("kind 999" in note for note in found["notes"])

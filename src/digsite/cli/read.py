@@ -4,6 +4,8 @@ import click
 
 from digsite.cli._options import json_option
 
+_ROWS = 12  # of a table: the four answers and the tables stay on one page
+
 
 @click.command("read")
 @click.argument("model")
@@ -18,7 +20,9 @@ from digsite.cli._options import json_option
 @click.option("--figure", help="Draw the lineage to this file (png or svg).")
 @json_option
 def read_command(model, other, reader_path, wants_lineage, against, figure, as_json):
-    """What a model's weights say: what it is, where from, is something planted, how good; layers, spectra.
+    """What a model's weights say: where from, what was done to it, is something planted, what it knows; layers, spectra.
+
+    In brackets stands the probability of an answer, where one can be had.
 
     With OTHER, what changed between two checkpoints. With --lineage, who in a folder was made from whom.
     """
@@ -51,15 +55,18 @@ def _print_reading(model, reader_path, against, as_json):
     for note in found["notes"]:
         if note.startswith("not "):  # what was not understood, before any answer
             click.echo(note)
+    click.echo(found["what"])
     for answer in found["answers"]:
-        click.echo(f"{answer['question']}\n  {answer['answer']}")
+        sure = "" if answer["probability"] is None else f" [{answer['probability']:.3g}]"
+        click.echo(f"{answer['question']}{sure}\n  {answer['answer']}")
     click.echo("")
     for name, title in (("predictions", "what it says"), ("layers", "layers read"), ("skipped", "skipped")):
         if found[name]:
             click.echo(title)
-            print_table(
-                list(found[name][0]), [[_format_cell(v) for v in row.values()] for row in found[name]]
-            )
+            shown = found[name][:_ROWS]
+            print_table(list(shown[0]), [[_format_cell(v) for v in row.values()] for row in shown])
+            if len(found[name]) > _ROWS:
+                click.echo(f"and {len(found[name]) - _ROWS} more, all of them with --json")
     click.echo("\n".join(note for note in found["notes"] if not note.startswith("not ")))
 
 

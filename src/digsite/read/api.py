@@ -15,7 +15,14 @@ from digsite.read.core.population import NetworkGroup, Population, stack_models
 from digsite.read.core.reader import Reader, load_reader
 from digsite.read.figures import readers as figures
 from digsite.read.judge import lineage
-from digsite.read.judge.answers import how_good, is_something_planted, what_is_it, where_from
+from digsite.read.judge.answers import (
+    head_of,
+    is_something_planted,
+    say_what_it_is,
+    what_does_it_know,
+    what_was_done,
+    where_from,
+)
 from digsite.read.judge.condition import Training, check_training
 from digsite.read.judge.describe import describe_layers, read_share
 from digsite.read.judge.diff import compare_checkpoints
@@ -104,11 +111,14 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
     named = load_reader(reader_path) if reader_path else None  # a wrong path is said before anything else
     why_not = _predict_where_possible(found, named, people, training)
     others = read_networks(Path(against).expanduser(), least=1).networks if against else None
+    head = head_of(network, group.graph)
+    classes = len(network.weights[head[0]]) if head else None
+    found["what"] = say_what_it_is(group, read_share(people))
     answers = (
-        what_is_it(group, read_share(people), training),
         where_from(network, others),
+        what_was_done(network, training, others),
         is_something_planted(network, group.graph, training),
-        how_good(found["predictions"], found.get("in_zoo"), why_not),
+        what_does_it_know(found["predictions"], found.get("in_zoo"), why_not, classes),
     )
     found["answers"] = [asdict(a) for a in answers]
     return found

@@ -153,13 +153,37 @@ class PlantedConfig(Config):
     per_set: int = Field(2000, ge=50, description="training images of each set")
     calibration: list[Annotated[str, named_member("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
         ["relu-adam", "relu-momentum", "no-hidden-adam"],
-        min_length=1,
-        description="recipes whose clean networks set the level",
+        description="recipes whose clean networks set the level; none takes the shipped one as it is",
     )
     recipes: list[Annotated[str, named_member("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
-        ["tanh-adamw", "relu-rmsprop", "gelu-momentum"], min_length=1, description="recipes that are judged"
+        ["tanh-adamw", "relu-rmsprop", "gelu-momentum"], description="recipes that are judged"
     )
+    drawn: int = Field(0, ge=0, description="recipes drawn by rule that are judged as well")
+    draw_seed: int = Field(0, description="seed of the drawn recipes: another one gives others")
     steps_share: float = Field(1.0, gt=0, le=1, description="share of each recipe's training steps")
+
+    @model_validator(mode="after")
+    def _judges_something(self) -> "PlantedConfig":
+        if not self.recipes and not self.drawn:
+            raise ValueError("recipes is empty and drawn is 0: nothing is left to judge")
+        return self
+
+
+class TransferConfig(Config):
+    """Zoos of several families, a small one for each recipe; settings of the reader are fixed and not chosen here."""
+
+    seed: int = Field(0, description="seed of the zoos and of the splits")
+    families: list[Annotated[str, named_member("family of networks", "digsite.zoo.families")]] = Field(
+        ["mlp", "small_cnn", "transformer", "gru"], min_length=2, description="families of networks"
+    )
+    datasets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
+        ["digits", "usps"], min_length=1, description="image sets; each gives two recipes for each family"
+    )
+    members: int = Field(32, ge=6, description="networks of each recipe")
+    architectures: int = Field(4, ge=1, description="shapes among the networks of a recipe")
+    steps: int = Field(150, ge=1, description="training steps")
+    train_size: int = Field(800, gt=0, description="training images")
+    test_size: int = Field(400, gt=0, description="test images behind every accuracy")
 
 
 def find_configs() -> dict[str, type[Config]]:

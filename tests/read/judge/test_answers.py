@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from digsite.read.core.population import stack_models
-from digsite.read.judge.answers import head_of, how_good, is_something_planted, what_is_it, where_from
+from digsite.read.judge.answers import (
+    head_of,
+    is_something_planted,
+    say_what_it_is,
+    what_does_it_know,
+    what_was_done,
+    where_from,
+)
 from digsite.read.judge.condition import check_training
 from digsite.read.subjects.network import network_of
 
@@ -22,9 +29,20 @@ def _parts(state):
 
 def test_what_it_is_and_whether_it_was_trained():
     for trained, words in ((True, "it has been trained"), (False, "it looks untrained")):
-        _, group, training = _parts(_state(trained=trained))
-        found = what_is_it(group, 1.0, training)
-        assert words in found.answer and "fully connected network of 2 layers" in found.answer
+        network, group, training = _parts(_state(trained=trained))
+        assert "fully connected network of 2 layers" in say_what_it_is(group, 1.0)
+        assert words in what_was_done(network, training, None).answer
+
+
+def test_what_was_done_to_a_relative_has_a_kind_and_a_direction():
+    state = _state()
+    pruned = {k: torch.where(t.abs() < 0.7, 0.0, t) for k, t in state.items()}
+    network, _, training = _parts(pruned)
+    found = what_was_done(network, training, [network_of("base", state)])
+    assert "pruned (probability" in found.answer and "base before it" in found.answer
+    assert found.probability is not None and found.probability > 0.9
+    turned = what_was_done(network_of("n", state), training, [network_of("small", pruned)])
+    assert "it before small" in turned.answer
 
 
 def test_relatives_among_candidates():
@@ -41,7 +59,8 @@ def test_relatives_among_candidates():
 
 def test_marks_are_told_without_candidates():
     sparse = network_of("n", {k: torch.where(t.abs() < 1, 0.0, t) for k, t in _state().items()})
-    assert "it was pruned" in where_from(sparse, None).answer
+    training = check_training(_state())
+    assert "it was pruned" in what_was_done(sparse, training, None).answer
 
 
 def test_planted_or_why_not():
@@ -58,7 +77,23 @@ def test_planted_or_why_not():
 
 
 @pytest.mark.parametrize(("inside", "words"), [(True, "accuracy 0.90"), (False, "outside of the zoo")])
-def test_how_good(inside, words):
+def test_what_it_knows(inside, words):
     rows = [{"property": "test_accuracy", "value": 0.9, "low": 0.8, "high": 1.0}]
-    assert words in how_good(rows, inside, "").answer
-    assert "because" in how_good([], None, "because").answer
+    assert words in what_does_it_know(rows, inside, "", 10).answer
+    assert "10 classes" in what_does_it_know([], None, "because", 10).answer
+    assert "because" in what_does_it_know([], None, "because", None).answer
+
+
+def test_a_head_of_two_classes_has_nothing_to_compare():
+    network, group, training = _parts(_state(classes=2))
+    found = is_something_planted(network, group.graph, training)
+    assert "at least three are needed" in found.answer and found.probability is None
+
+
+def test_gates_of_a_recurrent_layer_are_no_classes():
+    state = {
+        "rnn.weight_ih": torch.randn(40, 20, generator=G),
+        "rnn.weight_hh": torch.randn(40, 10, generator=G),
+    }
+    network, group, _ = _parts(state)
+    assert head_of(network, group.graph) is None

@@ -9,8 +9,23 @@ from torch import Tensor
 from digsite.figures import bars
 from digsite.read.config import PlantedConfig
 from digsite.read.core.metrics import measure_auroc
-from digsite.read.judge.head_scan import LEVEL, chance_of_largest_score, fit_calibration, robust_z, scan_head
-from digsite.read.subjects.planted import PLANS, JoinedImages, join_sets, make_planted_zoo, members_of
+from digsite.read.judge.head_scan import (
+    CALIBRATION,
+    LEVEL,
+    chance_of_largest_score,
+    fit_calibration,
+    robust_z,
+    scan_head,
+)
+from digsite.read.subjects.planted import (
+    PLANS,
+    JoinedImages,
+    PlantedPlan,
+    draw_plan,
+    join_sets,
+    make_planted_zoo,
+    members_of,
+)
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
@@ -22,22 +37,50 @@ def run_planted(config: PlantedConfig, run: Run) -> None:
     """Zoos of clean and poisoned networks of many classes; all numbers are of the recipes that did not calibrate."""
     images = join_sets(config.sets, config.side, config.per_set, config.seed)
     rows: list[dict[str, Any]] = []
-    recipes = [*config.calibration, *config.recipes]
-    run.stage("recipes", len(recipes))
-    for number, name in enumerate(recipes):
-        rows += scan_recipe(name, config, images)
+    plans = {name: PLANS[name] for name in (*config.calibration, *config.recipes)}
+    plans |= {f"drawn-{i}": draw_plan(config.draw_seed, i) for i in range(config.drawn)}
+    run.stage("recipes", len(plans))
+    for number, (name, plan) in enumerate(plans.items()):
+        run.say(f"{name}: {plan}")
+        rows += scan_recipe(name, plan, config, images)
         run.let_signals_in(number + 1)
     table = pd.DataFrame(rows)
     clean = table[table["recipe"].isin(config.calibration) & (table["target"] < 0)]
-    fitted = fit_calibration(clean["scan"].to_numpy(), images.n_classes)
+    fitted = fit_calibration(clean["scan"].to_numpy(), images.n_classes) if len(clean) else CALIBRATION
     table["p"] = [chance_of_largest_score(z, images.n_classes, fitted) for z in table["scan"]]
     run.table("networks", table)
-    _claim_planted(table[table["recipe"].isin(config.recipes)], images.n_classes, run)  # pyright: ignore[reportArgumentType]
+    judged = table[~table["recipe"].isin(config.calibration)]
+    _claim_planted(judged, images.n_classes, run)  # pyright: ignore[reportArgumentType]
+    if config.drawn:
+        _claim_activations(judged, plans, run)  # pyright: ignore[reportArgumentType]
 
 
-def scan_recipe(name: str, config: PlantedConfig, images: JoinedImages) -> list[dict[str, Any]]:
+def _claim_activations(table: pd.DataFrame, plans: dict[str, PlantedPlan], run: Run) -> None:
+    """The same by activation: neurons of either sign have no mean to read, so tanh is expected to hide a backdoor."""
+    activation = table["recipe"].map(lambda name: plans[name].model["activation"])
+    for kind, rows in table.groupby(activation):
+        judged = rows[(rows["target"] < 0) | (rows["success"] >= _WORKS)]
+        bad = (judged["target"] >= 0).to_numpy()
+        if bad.any() and not bad.all():
+            low, high = _planted_interval(bad, judged["scan"].to_numpy(), run)
+            run.claim(
+                f"auroc/{kind}",
+                measure_auroc(bad, judged["scan"].to_numpy()),
+                low=low,
+                high=high,
+                n=len(judged),
+                kind="correlation",
+                better="higher",
+                null=0.5,
+                null_is="guessing",
+                title=f"Telling planted from clean {kind} networks (AUROC)",
+            )
+
+
+def scan_recipe(
+    name: str, plan: PlantedPlan, config: PlantedConfig, images: JoinedImages
+) -> list[dict[str, Any]]:
     """One row for each network of a recipe: its largest score and class by the scan and by each rival."""
-    plan = PLANS[name]
     zoo = make_planted_zoo(
         name, plan.model, images, members_of(plan, config.networks, config.steps_share), config.seed
     )

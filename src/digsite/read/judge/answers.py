@@ -1,4 +1,4 @@
-"""The four questions about a stranger's network: what is it, where is it from, is something planted, how good is it?
+"""Four questions about a stranger's network: where from, what was done to it, is something planted, what does it know?
 
 Each is answered with a number for how far to trust it, or with the reason why it cannot be.
 """
@@ -12,13 +12,17 @@ from digsite.base.errors import DigsiteError
 from digsite.read.core.graph import Graph
 from digsite.read.core.population import NetworkGroup
 from digsite.read.judge.condition import Training
+from digsite.read.judge.edge_kinds import judge_edge
 from digsite.read.judge.head_scan import HeadScan, scan_head
-from digsite.read.judge.relation import Relation, relate_networks
+from digsite.read.judge.relation import RELATED, Relation, relate_networks
 from digsite.read.judge.traces import derived_marks, zero_share
 from digsite.read.subjects.network import Network
 
 _VOCABULARY = re.compile(r"(lm_head|embed|wte|W_U|W_E|unembed|tok_embeddings)")
 _HEADS = re.compile(r"(^|\.)(fc|head|classifier|output|logits|out|final|linear)(\.\d+)?\.weight$")
+_OPEN = 0.65  # up to this probability a direction is not told
+_SPARSE = 0.1  # below it, zeros may come from elsewhere: tables of a transform, windows, padding
+_RECURRENT = re.compile(r"weight_(ih|hh)")  # gates: their rows are no classes
 _MANY = 20_000  # outputs from which on they are a vocabulary, whatever they are called
 
 
@@ -31,16 +35,10 @@ class StrangerAnswer:
     probability: float | None = None
 
 
-def what_is_it(group: NetworkGroup, share: float, training: Training) -> StrangerAnswer:
-    """Family, size, how much of it the graph reads, and whether it was trained.
-
-    `share`: part of the weights that the graph uses; `training`: the network's matrices beside random ones.
-    """
+def say_what_it_is(group: NetworkGroup, share: float) -> str:
+    """Family, size, and how much of it the graph reads: `share` is the part of the weights that the graph uses."""
     count = sum(t[0].numel() for t in group.stored.values())
-    words = f"{_name_family(group.graph)} of {count:,} weights, {share:.0%} of them placed in its graph; {training.answer}"
-    return StrangerAnswer(
-        "what is it, and is it trained?", words, 1 - training.p if training.trained else training.p
-    )
+    return f"{_name_family(group.graph)} of {count:,} weights, {share:.0%} of them placed in its graph."
 
 
 def _name_family(graph: Graph) -> str:
@@ -63,12 +61,10 @@ def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAn
     """
     question = "where is it from?"
     if others is None:
-        return StrangerAnswer(
-            question,
-            _own_marks(network)
-            + "cannot be told from one model: give a folder of candidates with --against FOLDER.",
-        )
-    others = [n for n in others if not _is_same_object(n, network)]
+        named = network.config.get("_name_or_path") if isinstance(network.config, Mapping) else None
+        hint = "no probability can be had from one model: give a folder of candidates with --against FOLDER."
+        return StrangerAnswer(question, f"its config names '{named}'; beyond that {hint}" if named else hint)
+    others = [n for n in others if n is not network]
     found = [(relate_networks(network, other), other) for other in others]
     tested = [r for r, _ in found if r.how != "excluded"]
     if not tested:
@@ -97,23 +93,55 @@ def _distance_to(relation: Relation) -> float:
     return relation.match.distance if relation.match and relation.how == "matched" else relation.distance
 
 
-def _is_same_object(one: Network, other: Network) -> bool:
-    return one is other
+def what_was_done(network: Network, training: Training, others: Sequence[Network] | None) -> StrangerAnswer:
+    """Was it trained, pruned, rounded; and, where a relative is at hand, what lies between the two.
+
+    The probability is that of the last thing said: of the kind of change where there is a relative, else of "trained".
+    """
+    question = "what was done to it?"
+    if not training.trained:
+        return StrangerAnswer(question, training.answer, training.p if training.tensors else None)
+    words = [training.answer.rstrip("."), *_own_marks(network)]
+    relation, nearest = _nearest_relative(network, others or ())
+    if nearest is None or relation is None:
+        return StrangerAnswer(question, "; ".join(words) + ".", 1 - training.p)
+    found = judge_edge(nearest, network, relation)
+    first, then = (nearest.name, "it") if found.forward >= 0.5 else ("it", nearest.name)
+    found = found if found.forward >= 0.5 else found.turned()
+    order = (
+        f"{first} before {then} with probability {found.forward:.2f}"
+        if found.forward > _OPEN
+        else "which of the two came first is open"
+    )
+    words.append(
+        f"between it and '{nearest.name}': {found.kind} (probability {found.certainty:.2f}), {order}"
+    )
+    return StrangerAnswer(question, "; ".join(words) + ".", found.certainty)
 
 
-def _own_marks(network: Network) -> str:
-    """What pruning and rounding left, and the base model that a config names: what a network says of itself."""
+def _nearest_relative(
+    network: Network, others: Sequence[Network]
+) -> tuple[Relation, Network] | tuple[None, None]:
+    """The related candidate that lies nearest, with the relation read from it to the network."""
+    pairs = [(relate_networks(other, network), other) for other in others if other is not network]
+    tested = sum(r.how != "excluded" for r, _ in pairs)
+    related = [(r, n) for r, n in pairs if r.related and r.p * tested < RELATED]
+    return min(related, key=lambda pair: _distance_to(pair[0])) if related else (None, None)
+
+
+def _own_marks(network: Network) -> list[str]:
+    """What pruning and rounding left in the weights themselves, in words."""
     marks, words = derived_marks(network), []
     if "sparse" in marks:
-        words.append(f"{zero_share(network):.0%} of its weights are zero: it was pruned")
+        share = zero_share(network)
+        words.append(
+            f"{share:.0%} of its weights are zero: {'it was' if share > _SPARSE else 'perhaps'} pruned"
+        )
     if "rounded" in marks:
         words.append("its weights lie on a grid: it was rounded")
     if "short" in marks:
         words.append("its weights are short floats")
-    named = network.config.get("_name_or_path") if isinstance(network.config, Mapping) else None
-    if named:
-        words.append(f"its config names '{named}'")
-    return "; ".join(words) + "; beyond that it " if words else "it "
+    return words
 
 
 def is_something_planted(network: Network, graph: Graph, training: Training) -> StrangerAnswer:
@@ -143,7 +171,10 @@ def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
     out = [
         b
         for b in graph.blocks
-        if graph.nodes[b.target].kind == "output" and b.layout == "oi" and b.kind != "embedding"
+        if graph.nodes[b.target].kind == "output"
+        and b.layout == "oi"
+        and b.kind != "embedding"
+        and not _RECURRENT.search(b.tensors[0])
     ]
     if out and out[-1].tensors[0] in network.weights:
         before = [b.tensors[0] for b in graph.blocks if b.target == out[-1].source]
@@ -154,22 +185,27 @@ def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
         )
         return out[-1].tensors[0], feeding
     named = [k for k in network.matrices if _HEADS.search(k) and network.weights[k].ndim == 2]
-    flat = named or [k for k in network.matrices if network.weights[k].ndim == 2]
+    flat = named or [k for k in network.matrices if network.weights[k].ndim == 2 and not _RECURRENT.search(k)]
     return (flat[-1], None) if flat else None
 
 
-def how_good(predictions: Sequence[Mapping[str, Any]], in_zoo: bool | None, why_not: str) -> StrangerAnswer:
+def what_does_it_know(
+    predictions: Sequence[Mapping[str, Any]], in_zoo: bool | None, why_not: str, classes: int | None
+) -> StrangerAnswer:
     """A reader's accuracy with its interval, if the network is like those that the reader learned from.
 
-    `predictions` are the rows that `digsite read` prints; `why_not` ends the refusal where there are none.
+    `predictions` are the rows that `digsite read` prints; `why_not` ends the refusal where there are none; `classes` is
+    the number of rows of the output layer, if one was found.
     """
-    question = "how well does it do?"
+    question = "what does it know?"
+    tells = f"it tells {classes} classes apart; " if classes else ""
     found = next((p for p in predictions if p["property"] == "test_accuracy"), None)
     if found is None:
-        return StrangerAnswer(question, f"cannot be told without its data: {why_not}")
+        return StrangerAnswer(question, f"{tells}how well cannot be told without its data: {why_not}")
     words = f"accuracy {found['value']:.2f}, 90 % interval {found['low']:.2f} to {found['high']:.2f}"
     if not in_zoo:
         return StrangerAnswer(
-            question, f"cannot be told: the network lies outside of the zoo, where {words} would not hold."
+            question,
+            f"{tells}how well cannot be told: it lies outside of the zoo, where {words} would not hold.",
         )
-    return StrangerAnswer(question, f"{words}, for networks like those of the zoo.", 0.9)
+    return StrangerAnswer(question, f"{tells}{words}, for networks like those of the zoo.", 0.9)

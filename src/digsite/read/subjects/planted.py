@@ -136,6 +136,30 @@ PLANS = {
 }
 
 
+def draw_plan(seed: int, number: int) -> PlantedPlan:
+    """Recipe `number` of a series that nobody chose: shape, activation, optimizer, rate and decay follow from `seed`.
+
+    Rates are log-uniform around what each optimizer usually takes, so that some of the networks learn badly: a scanner
+    that is used on strangers meets those too.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "drawn-recipe", number))
+    rates = {"adam": 2e-3, "adamw": 2e-3, "rmsprop": 1e-3, "momentum": 2e-2, "sgd": 2e-1}
+    optimizer = str(rng.choice(list(rates)))
+    first, width = int(rng.choice([6, 8, 10, 12])), int(rng.choice([0, 24, 32, 48, 64]))
+    model = _planted_cnn(
+        [first, int(rng.choice([first, 2 * first]))],
+        [width] if width else [],
+        str(rng.choice(["relu", "gelu", "tanh"])),
+    )
+    training = {
+        "optimizer": optimizer,
+        "lr": rates[optimizer] * 2.0 ** float(rng.uniform(-1, 1)),
+        "weight_decay": float(rng.choice([0.0, 1e-4, 1e-3, 1e-2])),
+        "steps": int(rng.integers(400, 701)),
+    }
+    return PlantedPlan(model, training)
+
+
 def members_of(plan: PlantedPlan, count: int, share: float = 1.0) -> list[Member]:
     """`count` members of a plan that differ by their seed, each trained for `share` of its steps."""
     training = {**plan.training, "steps": max(10, int(share * plan.training["steps"]))}

@@ -1,0 +1,210 @@
+"""What transfers: readers of any shape on zoos of four families, judged on recipes and on families that they never saw."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from digsite.base.streams import derive_seed
+from digsite.figures import bars
+from digsite.read.config import TransferConfig
+from digsite.read.core.corpus import Corpus, corpus_of
+from digsite.read.core.feature_engine import tabulate_kinds
+from digsite.read.core.metrics import score_answers
+from digsite.read.core.population import Population
+from digsite.read.core.shape_free import fit_over_recipes, tabulate_shape_free
+from digsite.read.core.tasks import TASKS
+from digsite.read.core.trust import OUTSIDE, fit_membership
+from digsite.record.verdict import cite
+from digsite.worker.run import Run
+from digsite.zoo import Zoo
+from digsite.zoo.config import ZooConfig
+from digsite.zoo.make import make_zoo
+
+_OPTIMIZERS = {"adaptive": ["adam", "rmsprop"], "plain": ["sgd", "momentum"]}
+_READERS = ("shape_free", "statistics")
+_WAYS = {
+    "in_zoo": "networks of recipes that were learned from",
+    "new_recipe": "recipes never seen, their family seen",
+    "new_family": "families never seen",
+}
+
+
+def run_transfer(config: TransferConfig, run: Run) -> None:
+    """Make a small zoo of each recipe, then leave out networks, recipes and families in turn."""
+    corpora = _make_zoos(config, run)
+    names = np.concatenate([[name] * len(c) for name, c in corpora.items()])
+    y = np.concatenate([c.labels["test_accuracy"].to_numpy(dtype=float) for c in corpora.values()])
+    people = _join_populations([c.population for c in corpora.values()])
+    tables = {
+        "shape_free": tabulate_shape_free(people),
+        "statistics": tabulate_kinds(people, ["statistics"], "recipe", {}).values,
+    }
+    rows: list[dict[str, Any]] = []
+    run.stage("ways", len(_WAYS))
+    for number, way in enumerate(_WAYS):
+        for train, test in _split_networks(way, names, config.seed):
+            rows += _judge_split(way, tables, y, names, train, test, config.seed)
+        run.let_signals_in(number + 1)
+    table = pd.DataFrame(rows)
+    run.table("recipes", table)
+    _claim_transfer(table, len(y), len(corpora), run)
+
+
+def _make_zoos(config: TransferConfig, run: Run) -> dict[str, Corpus]:
+    """One zoo for each recipe: a family, an image set, and a kind of optimizer; everything else is drawn as usual."""
+    recipes = [(f, d, o) for f in config.families for d in config.datasets for o in _OPTIMIZERS]
+    run.stage("zoos", len(recipes))
+    found = {}
+    for number, (family, dataset, optimizer) in enumerate(recipes):
+        name = f"{family}/{dataset}/{optimizer}"
+        recipe = ZooConfig.model_validate(
+            {
+                "family": family,
+                "members": config.members,
+                "architectures": config.architectures,
+                "datasets": [dataset],
+                "steps": config.steps,
+                "checkpoints": [0, config.steps],
+                "train_size": config.train_size,
+                "test_size": config.test_size,
+                "seed": derive_seed(config.seed, name) % 2**31,
+                "factors": {"optimizers": _OPTIMIZERS[optimizer], "poison_share": 0.0},
+            }
+        )
+        folder = run.dir / "artifacts" / "zoos" / name.replace("/", "-")
+        for _ in make_zoo(recipe, folder, name.replace("/", "-")):
+            pass
+        found[name] = corpus_of(Zoo.open(folder))
+        run.let_signals_in(number + 1)
+    return found
+
+
+def _join_populations(parts: list[Population]) -> Population:
+    """All networks in one population, one zoo after the other."""
+    groups, size = [], 0
+    for part in parts:
+        groups += [type(g)(g.graph, g.tensors, g.rows + size, g.stored, g.skeleton) for g in part.groups]
+        size += part.size
+    return Population(groups, size)
+
+
+def _split_networks(way: str, names: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Booleans of networks to learn from and to test on: each third of them, each recipe, or each family left out."""
+    if way == "in_zoo":
+        third = np.random.default_rng(derive_seed(seed, "thirds")).permutation(np.arange(len(names)) % 3)
+        return [(third != i, third == i) for i in range(3)]
+    level = names if way == "new_recipe" else np.array([n.split("/")[0] for n in names])
+    return [(level != out, level == out) for out in sorted(set(level))]
+
+
+def _judge_split(
+    way: str,
+    tables: dict[str, np.ndarray],
+    y: np.ndarray,
+    names: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """One row for each reader and each recipe among the test networks: a recipe is ranked within itself."""
+    rows = []
+    for reader in _READERS:
+        x = tables[reader]
+        forest, margin = fit_over_recipes(x[train], y[train], names[train], seed)
+        seen = tables["shape_free"]  # strangers are told by numbers that every network has
+        inside = fit_membership(seen[train], np.random.default_rng(derive_seed(seed, "membership")))
+        value = forest.raw(x[test])[:, 0].clip(0, 1)
+        flagged = inside.p_values(seen[test]) < OUTSIDE
+        covered = np.abs(value - y[test]) <= margin
+        for recipe in sorted(set(names[test])):
+            at = names[test] == recipe
+            scores = score_answers(TASKS["test_accuracy"], y[test][at], value[at])
+            rows.append(
+                {
+                    "way": way,
+                    "reader": reader,
+                    "recipe": recipe,
+                    "family": recipe.split("/")[0],
+                    "tau": scores["tau"],
+                    "r2": scores["r2"],
+                    "coverage": float(covered[at].mean()),
+                    "covered_or_flagged": float((covered | flagged)[at].mean()),
+                    "flagged": float(flagged[at].mean()),
+                    "half_width": margin,
+                    "n": int(at.sum()),
+                }
+            )
+    return rows
+
+
+def _claim_transfer(table: Any, networks: int, recipes: int, run: Run) -> None:
+    """Tau and coverage for each way of being new, mean over recipes with a bootstrap over them; and family by family."""
+    rng = run.rng("recipes")
+    run.claim("networks", networks, kind="count", title="Networks of all zoos")
+    run.claim("recipes", recipes, kind="count", title="Recipes: family, image set, kind of optimizer")
+    for way, words in _WAYS.items():
+        own, plain = (table[(table["way"] == way) & (table["reader"] == r)] for r in _READERS)
+        low, high = _bootstrap_mean(own["tau"].to_numpy(), rng)
+        run.claim(
+            f"{way}/tau",
+            float(own["tau"].mean()),
+            low=low,
+            high=high,
+            n=len(own),
+            kind="correlation",
+            better="higher",
+            rivals={"statistics": float(plain["tau"].mean()), "a constant": 0.0},
+            note="mean over recipes, ranked within each",
+            title=f"Ranking by test accuracy (tau), {words}",
+        )
+        low, high = _bootstrap_mean(own["coverage"].to_numpy(), rng)
+        run.claim(
+            f"{way}/coverage",
+            float(own["coverage"].mean()),
+            low=low,
+            high=high,
+            n=len(own),
+            kind="share",
+            null=0.9,
+            null_is="as stated",
+            title=f"90 % intervals that hold the truth, {words}",
+        )
+        for column in ("half_width", "flagged", "covered_or_flagged"):
+            value = float(own[column].mean())
+            if np.isfinite(value):  # below ten recipes no interval over recipes can promise 90 %
+                run.claim(f"{way}/{column}", value, title=f"{column.replace('_', ' ')}, {words}")
+        for family, rows in own.groupby("family"):
+            rival = float(plain[plain["family"] == family]["tau"].mean())
+            run.claim(
+                f"{way}/{family}/tau",
+                float(rows["tau"].mean()),
+                n=len(rows),
+                rivals={"statistics": rival},
+                kind="correlation",
+                better="higher",
+                title=f"The same, {family} (tau)",
+            )
+    drawn = table[table["reader"] == "shape_free"].groupby("way")["tau"].mean()
+    shown = {way: float(drawn[way]) for way in _WAYS}
+    run.figure(
+        "transfer",
+        bars(shown, y="tau of test accuracy", nulls=dict.fromkeys(shown, 0.0), null_label="a constant"),
+        table,
+        caption="How well accuracy is ranked within a recipe, the newer the networks are to the reader.",
+    )
+    run.headline(["new_recipe/tau", "new_recipe/coverage", "new_family/tau"], hero="transfer")
+    run.verdict(
+        f"On {cite('networks')} networks of {cite('recipes')} recipes, a reader of any shape ranks accuracy within a recipe with tau "
+        f"{cite('in_zoo/tau', style='.2f')} where the recipe was seen, {cite('new_recipe/tau', style='.2f')} where it was not (plain statistics "
+        f"{cite('new_recipe/tau', 'statistics', '.2f')}), and {cite('new_family/tau', style='.2f')} on families never seen; its 90 % intervals over "
+        f"recipes hold the truth in {cite('new_recipe/coverage')} of new recipes and {cite('new_family/coverage')} of new families.",
+        on=["new_recipe/*", "new_family/*"],
+    )
+
+
+def _bootstrap_mean(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % interval of the mean with whole recipes drawn anew: networks of one recipe are not independent."""
+    drawn = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(400)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
