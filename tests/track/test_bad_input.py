@@ -1,0 +1,94 @@
+"""What people hand over by mistake gets one sentence, and what can be used of it is used."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from digsite.base.errors import UsageError
+from digsite.track import detect_jumps, estimate_coefficient
+from digsite.track.api import SeriesAudit, audit_target, read_target
+from digsite.track.core.detect import judge_jumps
+
+SHAPES = {"a.weight": (40, 30), "b.weight": (20, 40)}
+
+
+def draw_states(seed: int, count: int = 30) -> list[dict[str, torch.Tensor]]:
+    """A training as weights see it: a straight way from a random start, with noise."""
+    draw = torch.Generator().manual_seed(seed)
+    start, way = ({n: torch.randn(s, generator=draw) for n, s in SHAPES.items()} for _ in range(2))
+    return [
+        {n: start[n] + 0.1 * i * way[n] + 0.05 * torch.randn(s, generator=draw) for n, s in SHAPES.items()}
+        for i in range(count)
+    ]
+
+
+def write_folder(folder: Path, states: list[dict[str, torch.Tensor]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i, state in enumerate(states):
+        save_file(state, folder / f"step_{100 * i}.safetensors")
+    return folder
+
+
+def audit_of(folder: Path) -> SeriesAudit:
+    found = audit_target([str(folder)]).series_audit
+    assert found is not None
+    return found
+
+
+def test_one_checkpoint(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "one", draw_states(0, 1))
+    for ask in (lambda: audit_target([str(folder)]), lambda: read_target(folder, (), "edge")):
+        with pytest.raises(UsageError, match="1 checkpoint"):
+            ask()
+    with pytest.raises(UsageError, match="A series needs two checkpoints"):
+        audit_target([str(folder / "step_0.safetensors")])
+
+
+def test_two_runs_in_one_folder(tmp_path: Path) -> None:
+    mine, other = draw_states(0), draw_states(1)
+    mixed = [other[i] if i in (7, 13, 22) else state for i, state in enumerate(mine)]
+    found = audit_of(write_folder(tmp_path / "mixed", mixed))
+    assert found.left_out == (700, 1300, 2200) and len(found.kept) == 27
+
+
+def test_the_same_steps_of_two_runs(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "both", draw_states(0, 5))
+    save_file(draw_states(1, 1)[0], folder / "other-200.safetensors")
+    with pytest.raises(UsageError, match="both of step 200"):
+        audit_target([str(folder)])
+
+
+def test_a_schedule_with_a_restart(tmp_path: Path) -> None:
+    again = [*draw_states(0)[:18], *draw_states(0)[:12]]
+    jittered = [{n: v + 0.02 * torch.randn_like(v) for n, v in s.items()} for s in again]
+    found = audit_of(write_folder(tmp_path / "again", jittered))
+    (restart,) = (f for f in found.findings if f.kind == "restart")
+    assert restart.steps == (1800,)
+
+
+def test_a_tensor_missing_half_way(tmp_path: Path) -> None:
+    states = draw_states(0)
+    del states[15]["b.weight"]
+    found = audit_of(write_folder(tmp_path / "lacking", states))
+    assert found.left_out == (1500,)
+    assert "step 1,500 lacks 1 of 2 tensors, the first is 'b.weight'" in "\n".join(found.lines())
+
+
+def test_a_series_that_stands_still(tmp_path: Path) -> None:
+    found = audit_of(write_folder(tmp_path / "frozen", draw_states(0)[:1] * 6))
+    assert found.left_out == () and "nothing moves" in found.lines()[0]
+    assert detect_jumps(np.full(100, 2.0)) == []
+
+
+def test_a_series_of_three_levels_is_not_judged() -> None:
+    stairs = np.random.default_rng(0).integers(0, 3, 200).astype(float)
+    assert "take only 3 levels" in judge_jumps(stairs).because
+
+
+def test_a_model_that_cannot_be_sampled() -> None:
+    model = torch.nn.Linear(4, 2).requires_grad_(False)
+    with pytest.raises(UsageError, match="without trained parameters cannot be sampled"):
+        estimate_coefficient(model, (torch.randn(16, 4), torch.randint(2, (16,))))
