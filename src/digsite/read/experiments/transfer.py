@@ -185,6 +185,11 @@ def _claim_transfer(table: Any, networks: int, recipes: int, run: Run) -> None:
                 better="higher",
                 title=f"The same, {family} (tau)",
             )
+    _answer_transfer(table, run)
+
+
+def _answer_transfer(table: Any, run: Run) -> None:
+    """The figure, the headline and the sentence, once everything is claimed."""
     drawn = table[table["reader"] == "shape_free"].groupby("way")["tau"].mean()
     shown = {way: float(drawn[way]) for way in _WAYS}
     run.figure(
