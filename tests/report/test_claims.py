@@ -3,7 +3,7 @@
 import pytest
 
 from digsite.record.results import Claim
-from digsite.report.claims import beside_null, claim_row, common_axis
+from digsite.report.claims import beside_null, claim_row, common_axis, say_p
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,7 @@ def test_a_count_and_a_share_do_not_share_a_scale():
     ]
     axis = common_axis(claims)
     assert axis and "around its null" in axis.caption
+
+
+def test_no_p_is_said_to_be_zero():
+    assert say_p(0.0) == say_p(1e-15) == "< 1e-12" and say_p(0.0312) == "= 0.031"

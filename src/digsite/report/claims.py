@@ -9,6 +9,8 @@ from digsite.report.numbers import claim_texts, show_number, with_unit
 
 MARGIN = 4.0  # percent of a picture's width that stays free on each side
 
+SMALLEST_P = 1e-12  # rarer is not told apart
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -72,8 +74,13 @@ def claim_row(claim: Claim) -> Row:
         _outcome_of(claim, side),
         claim.null_is,
         rivals,
-        "" if claim.p is None else f"corrected p = {claim.p:.2g}",
+        "" if claim.p is None else f"corrected p {say_p(claim.p)}",
     )
+
+
+def say_p(p: float) -> str:
+    """How rare under the null; never "= 0", which no test of finitely many numbers can show."""
+    return f"= {p:.2g}" if p >= SMALLEST_P else f"< {SMALLEST_P:.0e}"
 
 
 def beside_null(claim: Claim) -> str:

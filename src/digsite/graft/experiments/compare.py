@@ -48,7 +48,7 @@ def compare_methods(config: CompareConfig, run: Run) -> None:
         headline += [f"{prefix}best/transfer", f"{prefix}best/from_donor"]
     if config.geometry:
         _draw_geometry(config, run)
-    run.headline(headline)
+    run.headline(headline, hero="transfer" if len(results) == 1 else f"{next(iter(results))}/transfer")
     run.verdict(" ".join(told), on=["*best/preservation"])
 
 
@@ -120,14 +120,6 @@ def report_pair(
     )
     for method in every["method"]:  # a name that shares its experiment keeps its claims
         claim_method(run, f"{prefix}{method}", [_find_row(r, method) for r in rows])
-    if not (told := published_table(every)).empty:
-        run.table(f"{prefix}published", told)
-        run.figure(
-            f"{prefix}published",
-            figures.draw_published(told.assign(pair=name)),
-            told,
-            caption="Published transfer against what the same method gives here; on the line nothing would differ.",
-        )
     receiver = [d["receiver_preservation"] for d in per_seed]
     _claim_percent(
         run,
@@ -138,6 +130,22 @@ def report_pair(
         title="Old classes before the graft",
     )
     _draw_pair(run, prefix, name, table, rows, per_seed)
+    _show_published(run, prefix, name, every)
+
+
+def _show_published(run: Run, prefix: str, name: str, every: pd.DataFrame) -> None:
+    """The table of what was published about these methods; a picture where there is more than a point to see."""
+    told = published_table(every)
+    if told.empty:
+        return
+    run.table(f"{prefix}published", told)
+    if len(told) >= FEWEST_PUBLISHED:
+        run.figure(
+            f"{prefix}published",
+            figures.draw_published(told.assign(pair=name)),
+            told,
+            caption="Published transfer against what the same method gives here; on the line nothing would differ.",
+        )
 
 
 def _find_row(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
@@ -145,6 +153,7 @@ def _find_row(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
     return next(row for row in rows if row["method"] == method)
 
 
+FEWEST_PUBLISHED = 3  # methods with a published number from which their picture says more than their table
 WORDS = {
     "transfer": "New class recognized",
     "preservation": "Old classes kept",

@@ -72,7 +72,7 @@ def _draw_plane(ax: Axes, table: pd.DataFrame) -> None:
     ax.set(xlabel="transfer (% of new-class images)", ylabel="preservation (% of old-class images)")
     ax.set_xlim(-3, 103)
     ax.set_ylim(max(0.0, float(np.min(table["preservation"])) - 3), 101)
-    ax.legend(loc="lower right", fontsize=7)
+    place_legend(ax, fontsize=7)
 
 
 def _draw_ranking(ax: Axes, table: pd.DataFrame) -> None:

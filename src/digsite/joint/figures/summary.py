@@ -39,6 +39,11 @@ def draw_summary(answers: list[tuple[str, Answer]]) -> Figure:
             va="center",
             fontsize=7,
             color=NULL_COLOR,
+            bbox={
+                "facecolor": ax.get_facecolor(),
+                "edgecolor": "none",
+                "pad": 1.5,
+            },  # the dashed line passes behind
         )
         labels.append(question)
     ax.axvline(-math.log10(0.05), color="black", linewidth=0.8, linestyle="--")

@@ -81,6 +81,7 @@ def separation_curves(
     right.plot(k_values, within, "o-", label="within")
     right.plot(k_values, between, "s-", label="between")
     right.set(xlabel="clusters k", ylabel="Hamming distance (positions)", title="distances over pairs")
+    right.margins(y=0.3)  # the two lines cross every corner, so the legend stands above them
     place_legend(right)
     for ax in (left, right):
         ax.set_xticks(list(k_values))
