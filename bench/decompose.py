@@ -25,7 +25,7 @@ from digsite.decompose.core.gates.by_component import Mlp
 from digsite.decompose.experiments import toys as run_toys
 from digsite.decompose.judge import score
 from digsite.decompose.subjects.targets import build_untrained, sample_features
-from digsite.figures.save import save_figure
+from digsite.figures.style import save_figure
 from digsite.models import build, parse
 from digsite.record.results import read_bounds
 from digsite.studies import find_study

@@ -15,7 +15,7 @@ import numpy as np
 from digsite.track.core.detectors import edge
 from digsite.track.core.detectors.rivals import Pelt
 from digsite.track.core.jumptest import JumpSearch
-from digsite.track.judge import null_series, planted_jumps
+from digsite.track.judge import planted_jumps
 
 FEW = 25  # series a cell for the rivals
 NEAR = 5
@@ -40,7 +40,7 @@ def levels(verdict: edge.Verdict) -> list:
 
 def false_jumps(size: int, count: int, seed: int, only: str) -> None:
     skchange = skchange_rule()
-    sets = {"built on": null_series.draw_build_families, "judged by": null_series.draw_judge_families}
+    sets = {"built on": planted_jumps.draw_build_families, "judged by": planted_jumps.draw_judge_families}
     for word, draw in sets.items():
         if only and only not in word:
             continue

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from digsite.report.glossary import PAGE, explained_words
+from digsite.report.page import GLOSSARY, explained_words
 
 DOCS = Path(__file__).parents[2] / "docs" / "glossary.md"
 
 
 def test_the_page_of_the_documentation_is_the_page_of_the_reports():
-    assert DOCS.read_text() == PAGE.read_text()
+    assert DOCS.read_text() == GLOSSARY.read_text()
 
 
 def test_every_word_of_a_headline_is_explained():

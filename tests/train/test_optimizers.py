@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from digsite.train import Member, optimizers
-from digsite.train.optimizers import Optimizer, rate_table
+from digsite.train import Member, group
+from digsite.train.group import Optimizer, rate_table
 
 TORCH = {
     "sgd": lambda p, m: torch.optim.SGD(p, m.lr, weight_decay=m.weight_decay),
@@ -21,7 +21,7 @@ TORCH = {
 @pytest.mark.parametrize("decays", [(0.0, 0.0), (0.0, 0.1)])
 @pytest.mark.parametrize("wide", [False, True])
 def test_rows_equal_torch(kind, decays, wide, monkeypatch):
-    monkeypatch.setattr(optimizers, "WIDE", 0 if wide else 10**9)
+    monkeypatch.setattr(group, "WIDE", 0 if wide else 10**9)
     momenta = {"momentum": (0.9, 0.5), "rmsprop": (0.0, 0.7)}.get(kind, (None, None))
     members = [
         Member(optimizer=kind, lr=lr, weight_decay=wd, momentum=m, betas=(0.8, 0.95))

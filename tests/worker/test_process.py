@@ -4,8 +4,7 @@ import torch
 from digsite.base.errors import UsageError
 from digsite.record import create_run
 from digsite.worker import methods
-from digsite.worker.execute import How, execute_run
-from digsite.worker.follower import Follower, SilentProgress
+from digsite.worker.execute import Follower, How, SilentProgress, execute_run
 from digsite.worker.process import StopRequest, World, from_environment, join_group, pick_device
 
 

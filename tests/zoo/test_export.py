@@ -11,7 +11,7 @@ from safetensors import safe_open
 from digsite.base.errors import UsageError
 from digsite.models import build, parse
 from digsite.zoo import Architecture, Part, Zoo, ZooWriter
-from digsite.zoo.export import describe_member, describe_zoo, export_member, export_zoo
+from digsite.zoo.source import describe_member, describe_zoo, export_member, export_zoo
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def dig_command(model, text, data, relatives, budget, skip, root, device, as_jso
     """
     from digsite.base.errors import UsageError
     from digsite.cli.run import run_command
-    from digsite.joint.core.allowance import parse_duration
+    from digsite.joint.core.statements import parse_duration
 
     try:
         seconds = parse_duration(budget)

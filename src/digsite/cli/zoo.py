@@ -75,7 +75,7 @@ def list_zoos(as_json):
 def show_zoo(name, as_json):
     """What is in a zoo, or one member's recipe and labels."""
     from digsite.cli._print import print_json, print_table
-    from digsite.zoo.export import describe_member, describe_zoo
+    from digsite.zoo.source import describe_member, describe_zoo
 
     zoo, _, member = name.partition("#")
     facts = describe_member(zoo, member) if member else describe_zoo(zoo)
@@ -89,7 +89,7 @@ def show_zoo(name, as_json):
 @click.argument("out", type=click.Path(path_type=Path))
 def export_from_zoo(name, out):
     """One member as a safetensors file, or a whole zoo as one npz of rows with its table beside it."""
-    from digsite.zoo.export import export_member, export_zoo
+    from digsite.zoo.source import export_member, export_zoo
 
     zoo, _, member = name.partition("#")
     click.echo(export_member(zoo, member, out) if member else export_zoo(zoo, out))

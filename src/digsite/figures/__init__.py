@@ -1,8 +1,16 @@
 """Plots as pure functions: numbers in, Figure out; one style; data saved beside every figure."""
 
 from digsite.figures.plots import bars, curves, heatmap, histogram, scatter
-from digsite.figures.save import save_figure
-from digsite.figures.style import DIVERGING, NULL_COLOR, PALETTE, SEQUENTIAL, canvas, place_legend, styled
+from digsite.figures.style import (
+    DIVERGING,
+    NULL_COLOR,
+    PALETTE,
+    SEQUENTIAL,
+    canvas,
+    place_legend,
+    save_figure,
+    styled,
+)
 
 __all__ = [
     "DIVERGING",

@@ -1,18 +1,20 @@
 """One look for every figure: drawn without a screen, readable in print, safe for color-blind eyes."""
 
+from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from digsite.base import atomic
+from digsite.base.contract import public_method
 
 matplotlib.use("Agg")
 
 import numpy as np
 from cycler import cycler
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from digsite.base.contract import public_method
 
 # Okabe and Ito's palette, ordered so that the first colors differ most in lightness too.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000")
@@ -126,3 +128,19 @@ def _points_along(points: np.ndarray) -> np.ndarray:
 def place_legend(ax: Axes, *handles: Any, **options: Any) -> None:
     """A legend in the quietest corner; `handles` and `options` as `Axes.legend` takes them."""
     ax.legend(*handles, **{"loc": quiet_corner(ax), **options})
+
+
+# Fixed metadata: a resumed run draws the same bytes as an uninterrupted one.
+_METADATA = {"png": {"Software": "digsite"}, "svg": {"Date": None, "Creator": "digsite"}}
+
+
+@public_method()
+def save_figure(figure: Figure, path: Path, *, caption: str = "") -> None:
+    """Write `path`.png and `path`.svg; the caption goes to `path`.txt, where reports find it."""
+    with plt.rc_context(RC):
+        for kind, metadata in _METADATA.items():
+            with atomic.replace_file(path.with_name(f"{path.name}.{kind}")) as temporary:
+                figure.savefig(temporary, format=kind, metadata=metadata)
+    if caption:
+        atomic.write_text(path.with_name(f"{path.name}.txt"), caption + "\n")
+    plt.close(figure)

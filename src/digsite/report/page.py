@@ -1,5 +1,6 @@
 """From runs to one HTML file that needs nothing but a browser."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -17,10 +18,20 @@ from digsite.report.claims import claim_rows, common_axis
 from digsite.report.comparison import SIDE_BY_SIDE, compare_facts
 from digsite.report.doubts import list_doubts
 from digsite.report.facts import Facts, gather_facts, read_table
-from digsite.report.glossary import explained_words
 from digsite.report.pictures import Picture, embed_pictures, group_albums
 
 HERE = Path(__file__).parent
+GLOSSARY = HERE / "assets" / "glossary.md"  # the page that is also docs/glossary.md
+ENTRY = re.compile(r"^\*\*(.+?)\*\*: (.+)$", re.M)
+
+
+@cache
+def explained_words() -> tuple[tuple[str, str], ...]:
+    """Every word with its explanation, in the order of the page; marks of emphasis are taken out."""
+    text = GLOSSARY.read_text(encoding="utf-8")
+    return tuple((word, re.sub(r"[*`]", "", said)) for word, said in ENTRY.findall(text))
+
+
 LOOK = HERE / "assets" / "look.css"
 BRIEF = 3  # figures shown in a notebook
 TABLES = 12  # tables shown in a report; each with the head of its rows

@@ -3,11 +3,13 @@
 import errno
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +22,6 @@ from digsite.config.resolve import current_method, current_settings
 from digsite.record.layout import RunDir
 from digsite.record.lock import hold_lock
 from digsite.worker import methods
-from digsite.worker.follower import Follower, SilentProgress
 from digsite.worker.process import (
     Interrupted,
     StopNow,
@@ -183,4 +184,61 @@ def _record_failure(run: Run, error: BaseException) -> None:
         )
         run.progress.end("failed", message)
     except OSError:  # a full disk cannot even take the message; its one line is on the terminal
+        pass
+
+
+# A run as the processes beside the first see it: the same streams and checkpoints, and nothing is written.
+
+T = TypeVar("T")
+
+
+class SilentProgress(Progress):
+    def start(self) -> None:
+        pass
+
+    def _write(self, **changes: Any) -> None:
+        pass
+
+    def _show(self, now: float) -> None:
+        pass
+
+
+class Follower(Run):
+    def log(self, step: int, **values: float) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def table(self, name: str, columns: Any, *, grows: bool = False) -> None:
+        pass
+
+    def figure(self, name: str, figure: Any, data: Any = None, *, caption: str = "") -> None:
+        pass
+
+    def tensors(self, name: str, tensors: Any, metadata: Mapping[str, str] | None = None) -> Path:
+        return self.directory.artifacts / f"{name}.safetensors"
+
+    def json(self, name: str, value: Any) -> Path:
+        return self.directory.artifacts / f"{name}.json"
+
+    def view(self, name: str, kind: str, source: str, **options: Any) -> None:
+        pass
+
+    def once(self, name: str, compute: Callable[[], T], *, announce: bool = True) -> T:
+        """What the first process computed."""
+        self.world.wait()
+        return self._checkpoints.load(f"once-{name}")
+
+    def cost(self, name: str, seconds: float, **more: float) -> None:
+        pass
+
+    def begin(self, *, parent: str | None = None) -> None:
+        """Until the first process has looked through the checkpoints."""
+        self.world.wait()
+
+    def finish(self) -> None:
+        pass
+
+    def _save(self, name: str, state: Any) -> None:
         pass

@@ -5,8 +5,7 @@ import torch
 
 from digsite.data.fetch import find_file
 from digsite.decompose.judge.contestants import enter_contestant
-from digsite.decompose.judge.exam.function import share_right
-from digsite.decompose.judge.exam.marks import mark_entry
+from digsite.decompose.judge.exam.marks import mark_entry, share_right
 from digsite.decompose.subjects import verified
 
 pytestmark = pytest.mark.skipif(

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from digsite.base import families
-from digsite.joint.core.allowance import Allowance
+from digsite.joint.core.statements import Allowance
 from digsite.joint.experiments.dig import BLOCKS
 from digsite.joint.judge.blocks import composition, condition, origin, pruning, stability
 from digsite.joint.subjects import model as subjects
-from digsite.joint.subjects.digits import trained_network
+from digsite.joint.subjects.model import trained_network
 from digsite.models.opening import of_module
 from digsite.weights import write_weights
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from digsite.track.core import noise
-from digsite.track.judge.null_series import draw_two_root_process
+from digsite.track.judge.planted_jumps import draw_two_root_process
 
 RNG = np.random.default_rng(0)
 T = np.arange(400)

@@ -5,7 +5,7 @@ import pytest
 
 from digsite.track.core import surrogates
 from digsite.track.core.jumptest import JumpSearch
-from digsite.track.judge.null_series import draw_process, draw_smooth
+from digsite.track.judge.planted_jumps import draw_process, draw_smooth
 
 
 def test_random_phases_keep_the_power_of_every_frequency() -> None:

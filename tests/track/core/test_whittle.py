@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from digsite.track.core import whittle
-from digsite.track.judge.null_series import draw_process
+from digsite.track.judge.planted_jumps import draw_process
 
 
 def test_covariances_of_known_models() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.decompose.config import ExamConfig
-from digsite.decompose.figures.exam import draw_marks
+from digsite.decompose.figures.toys import draw_marks
 from digsite.decompose.judge.contestants import enter_contestant
 from digsite.decompose.judge.exam.marks import COLUMNS, SCORES, Row, average_score, count_passed, mark_entry
 from digsite.decompose.subjects import verified

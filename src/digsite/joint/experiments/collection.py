@@ -10,7 +10,7 @@ import pandas as pd
 
 from digsite.base.errors import DigsiteError
 from digsite.joint.config import DigConfig
-from digsite.joint.core.allowance import Allowance
+from digsite.joint.core.statements import Allowance
 from digsite.joint.subjects.model import list_checkpoints, list_models
 from digsite.read.judge.condition import LEVEL, check_training
 from digsite.record.verdict import find_numbers

@@ -8,8 +8,7 @@ import pandas as pd
 from digsite.base import families
 from digsite.base.errors import DigsiteError
 from digsite.joint.config import DigConfig
-from digsite.joint.core.allowance import Allowance
-from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.core.statements import Allowance, Answer, Statement, skip
 from digsite.joint.experiments.collection import claim_numbers, dig_collection
 from digsite.joint.figures.summary import draw_summary
 from digsite.joint.subjects.model import Subject

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from digsite.base.errors import DigsiteError, UsageError
+from digsite.data import load
+from digsite.models import build
+from digsite.models.configs.dense import MlpConfig
 from digsite.models.opening import Opened, open_model, take_data
 from digsite.models.opening.feeding import Batch
 from digsite.prune import Recipe
@@ -17,6 +20,7 @@ from digsite.prune.judge.perplexity import outputs_of
 from digsite.prune.subjects.data import PruneJob, make_batch
 from digsite.prune.subjects.language import as_language
 from digsite.track import checkpoint_steps
+from digsite.train import Member, train_ensemble
 from digsite.weights import parse_reference, read_weights
 from digsite.weights.formats.folder import INDEXES, SINGLES
 
@@ -144,3 +148,16 @@ def list_models(folder: Path) -> list[Path]:
         return []
     files = sorted(path for path in folder.iterdir() if path.suffix in ALONE)
     return files if len(files) > 1 else []
+
+
+SEED, STEPS = 7, 600
+
+
+@cache
+def trained_network() -> nn.Module:
+    """An MLP of 64, 48, 32 and 10 neurons after 600 steps of Adam, from a fixed seed: `py:digsite.joint.subjects.model:trained_network`."""
+    digits = load("digits")
+    config = MlpConfig.model_validate({"sizes": [64, 48, 32, 10]})
+    member = Member(seed=SEED, lr=3e-3, steps=STEPS)
+    images = (digits.x_train.flatten(1), digits.y_train)
+    return train_ensemble(build(config, SEED), images, [member]).ensemble.module(0)

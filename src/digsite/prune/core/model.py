@@ -16,7 +16,7 @@ from digsite.models.opening.feeding import one_batch
 from digsite.prune.core import matrix
 from digsite.prune.core.budget import FAMILY as ALLOCATIONS
 from digsite.prune.core.budget import BudgetSettings, allocation_named, ask_about, meet_exactly
-from digsite.prune.core.budget.one_pass import outlier_share, spread_by_outliers
+from digsite.prune.core.budget.search import outlier_share, spread_by_outliers
 from digsite.prune.core.inputs import InputStatistics
 from digsite.prune.core.layers import LayerBlock, LinearMap, list_blocks
 from digsite.prune.core.packed import PackedMask, pack

@@ -1,8 +1,13 @@
-"""How often a detector finds jumps in series that hold none, how many planted ones it finds, and a rival to compare with.
+"""Series without jumps and with planted ones: how often a detector finds jumps in series that hold none, how many planted ones it finds, and a rival to compare with.
 
 The rival is the self-normalized CUSUM for one change of the mean (Shao and Zhang 2010): the CUSUM at each place is divided by
 the cumulative deviations on either side of it, so that the long-run variance cancels and no noise model is needed. Its null
 (a Brownian one) holds for stationary short memory and not for trends or walks.
+
+Of the series without jumps, `draw_build_families` are those the jump test was built on, and `draw_judge_families` were
+drawn afterwards to judge it: nothing was changed in the test after these were written. The table of corrections was made
+on the stationary ones among the first (white, autoregressions, walks, processes with measurement noise, long memory, a
+smooth Gaussian process).
 """
 
 from __future__ import annotations
@@ -12,9 +17,155 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.signal import lfilter
 
 from digsite.track.core.jumps import Change
-from digsite.track.judge.null_series import Rng, draw_process
+
+Rng = np.random.Generator
+BURN_IN = 300
+
+
+def draw_process(root: float, count: int, n: int, rng: Rng) -> np.ndarray:
+    """(count, n) autoregression of order one with unit variance; a random walk with unit steps for root 1."""
+    shocks = rng.standard_normal((count, n + BURN_IN))
+    if root == 1:
+        return np.cumsum(shocks, axis=1)[:, BURN_IN:]
+    return np.asarray(lfilter([1.0], [1.0, -root], shocks, axis=1))[:, BURN_IN:] * np.sqrt(1 - root**2)
+
+
+def draw_two_root_process(roots: tuple[float, float], count: int, n: int, rng: Rng) -> np.ndarray:
+    """(count, n) autoregression with these two real roots; unit variance when both are below one, else unit innovations.
+
+    A first root of one is a walk whose increments have the memory of the second: a finely sampled training curve.
+    """
+    first, second = roots
+    shocks = rng.standard_normal((count, n + BURN_IN))
+    rows = np.asarray(lfilter([1.0], [1.0, -second], shocks, axis=1)) * np.sqrt(1 - min(second, 0.9999) ** 2)
+    rows = np.asarray(lfilter([1.0], [1.0, -first], rows, axis=1))[:, BURN_IN:]
+    if first == 1:
+        return rows
+    # Standard deviation of the recursion of the first root when a unit-variance process of the second drives it.
+    return rows / np.sqrt((1 + first * second) / ((1 - first * second) * (1 - first**2)))
+
+
+def draw_long_memory(hurst: float, count: int, n: int, rng: Rng) -> np.ndarray:
+    """(count, n) fractional Gaussian noise by circulant embedding."""
+    k = np.arange(n + 1.0)
+    covariance = 0.5 * ((k + 1) ** (2 * hurst) - 2 * k ** (2 * hurst) + np.abs(k - 1) ** (2 * hurst))
+    row = np.r_[covariance, covariance[-2:0:-1]]
+    power = np.maximum(np.fft.fft(row).real, 0)
+    z = rng.standard_normal((count, len(row))) + 1j * rng.standard_normal((count, len(row)))
+    return np.fft.fft(np.sqrt(power / len(row)) * z, axis=1).real[:, :n]
+
+
+def draw_smooth(length: float, count: int, n: int, rng: Rng) -> np.ndarray:
+    """(count, n) Gaussian process with squared-exponential covariance of this length."""
+    reach = int(4 * length)
+    kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / length**2)
+    kernel /= np.sqrt((kernel**2).sum())
+    return np.stack([np.convolve(r, kernel, "valid") for r in rng.standard_normal((count, n + 2 * reach))])
+
+
+def draw_clustered(count: int, n: int, rng: Rng) -> np.ndarray:
+    """(count, n) noise whose variance follows its own past (GARCH)."""
+    shocks = rng.standard_normal((count, n + BURN_IN))
+    variance, out = np.ones(count), np.empty_like(shocks)
+    for t in range(n + BURN_IN):
+        out[:, t] = np.sqrt(variance) * shocks[:, t]
+        variance = 0.01 + 0.15 * out[:, t] ** 2 + 0.84 * variance
+    return out[:, BURN_IN:]
+
+
+def draw_build_families(n: int, count: int, rng: Rng) -> dict[str, np.ndarray]:
+    """The families that were looked at while the test was made: (count, n) each."""
+    t = np.arange(n)
+    white = lambda: rng.standard_normal((count, n))  # noqa: E731
+    phase = rng.uniform(0, 2 * np.pi, (count, 1))
+    slow = np.exp(-1 / 20)
+    heavy = rng.standard_t(3, (count, n + BURN_IN))
+    burst = white()
+    burst[:, n // 3 : n // 3 + n // 5] *= 6
+    return {
+        "white": white(),
+        "slow process": draw_process(slow, count, n, rng),
+        "AR .8": draw_process(0.8, count, n, rng),
+        "drifting walk": draw_process(1, count, n, rng) + 0.3 * t,
+        "decay": 10 * np.exp(-t / 40) + white(),
+        "cosine": 10 * np.cos(np.pi * t / n) + white(),
+        "log growth": 4 * np.log1p(t) + white(),
+        "EMA of a decay": np.asarray(lfilter([0.1], [1, -0.9], 10 * np.exp(-t / 40) + 3 * white(), axis=1)),
+        "accuracy of 100": rng.binomial(100, 0.95 - 0.85 * np.exp(-t / 60), (count, n)) / 100,
+        "slow process + noise": draw_process(slow, count, n, rng) + 0.3 * white(),
+        "walk + noise": 0.3 * draw_process(1, count, n, rng) + white(),
+        "long memory .75": draw_long_memory(0.75, count, n, rng),
+        "long memory .95": draw_long_memory(0.95, count, n, rng),
+        "ranks on a decay": np.round(40 * np.exp(-t / 80) + 20 + 0.4 * white()),
+        "quantized, 3 sd": 3 * np.round(white() / 3),
+        "quantized slow ramp": np.round(0.05 * t + 0.1 * white()),
+        "period 50": 3 * np.sin(2 * np.pi * t / 50 + phase) + 0.3 * white(),
+        "triangle 60": 3 * np.abs(((t / 60 + phase / 6) % 1) * 4 - 2) + 0.01 * white(),
+        "smooth, length 5": draw_smooth(5, count, n, rng),
+        "smooth, length 20": draw_smooth(20, count, n, rng),
+        "drift in float16": (1 + 2e-4 * draw_process(1, count, n, rng)).astype(np.float16).astype(float),
+        "t3 tails": rng.standard_t(3, (count, n)),
+        "noise falling 4 to 1": white() * np.linspace(4, 1, n),
+        "power law": 20 / np.sqrt(1 + t) + white(),
+        "sigmoid of 60": 10 / (1 + np.exp(-(t - n / 2) / (60 / np.log(81)))) + white(),
+        "AR .8 with t3 shocks": np.asarray(lfilter([1], [1, -0.8], heavy, axis=1))[:, BURN_IN:],
+        "walk with t3 steps": np.cumsum(heavy, axis=1)[:, BURN_IN:],
+        "walk with t3 steps + noise": np.cumsum(heavy, axis=1)[:, BURN_IN:] + 1.5 * white(),
+        "clustered variance": draw_clustered(count, n, rng),
+        "burst of 6 times the noise": burst,
+        "held for 5 samples": np.repeat(draw_process(0.8, count, n // 5 + 1, rng), 5, axis=1)[:, :n],
+        "best so far": np.minimum.accumulate(4 * np.exp(-t / 80) + 0.3 * white(), axis=1),
+        "lognormal": np.exp(0.8 * draw_process(0.9, count, n, rng)),
+    }
+
+
+def draw_judge_families(n: int, count: int, rng: Rng) -> dict[str, np.ndarray]:
+    """The families that were written down when the test was finished: (count, n) each."""
+    t = np.arange(n)
+    white = lambda: rng.standard_normal((count, n))  # noqa: E731
+    ring = np.asarray(lfilter([1], [1, -1.6, 0.8], rng.standard_normal((count, n + BURN_IN)), axis=1))
+    chaos = np.empty((count, n))
+    state = rng.uniform(0.1, 0.9, count)
+    for i in range(n):
+        state = 3.8 * state * (1 - state)
+        chaos[:, i] = state
+    gain = 1 - 0.9 * np.exp(-t / (n / 6))
+    trend = 5 * np.sqrt(t / n)
+    return {
+        "anti-persistent, root -.6": draw_process(-0.6, count, n, rng),
+        "process of memory 60 + noise": draw_process(np.exp(-1 / 60), count, n, rng) + 0.5 * white(),
+        "two processes, memory 5 and 50": draw_process(np.exp(-1 / 5), count, n, rng)
+        + 2 * draw_process(np.exp(-1 / 50), count, n, rng),
+        "walk + Laplace noise": 0.2 * draw_process(1, count, n, rng) + rng.laplace(size=(count, n)),
+        "ringing, period 23": ring[:, BURN_IN:],
+        "long memory .35": draw_long_memory(0.35, count, n, rng),
+        "fractional motion .3": np.cumsum(draw_long_memory(0.3, count, n, rng), axis=1),
+        "smooth, length 10, + noise": draw_smooth(10, count, n, rng) + 0.2 * white(),
+        "root growth + AR .6": trend + 0.4 * draw_process(0.6, count, n, rng),
+        "stretched decay, relative noise": 5 * np.exp(-np.sqrt(t / 10)) * np.exp(0.05 * white()),
+        "loss curve, noise with level": (0.2 + 2 / (1 + t / 20)) * (1 + 0.04 * white()),
+        "accuracy of 500, saturating": rng.binomial(500, np.clip(gain, 0, 1), (count, n)) / 500,
+        "counts, Poisson of a slow rate": rng.poisson(np.exp(2 + 0.4 * draw_process(0.97, count, n, rng))),
+        "bfloat-like, 8 bits": keep_bits(2 + 0.02 * draw_process(0.97, count, n, rng), 8),
+        "two tones": np.sin(2 * np.pi * t / 37 + rng.uniform(0, 6, (count, 1)))
+        + 0.7 * np.sin(2 * np.pi * t / 11 + rng.uniform(0, 6, (count, 1)))
+        + 0.2 * white(),
+        "sawtooth smoothed": np.asarray(lfilter([0.2], [1, -0.8], (t / 45) % 1 + 0.05 * white(), axis=1)),
+        "running mean of 15": np.stack([np.convolve(r, np.ones(15) / 15, "same") for r in white()]),
+        "logistic map": chaos,
+        "skewed shocks": np.asarray(lfilter([1], [1, -0.7], rng.gamma(1.0, size=(count, n)) - 1, axis=1)),
+        "noise rising 1 to 5, walk": np.cumsum(white() * np.linspace(1, 5, n), axis=1),
+    }
+
+
+def keep_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    """Values rounded to so many significant binary digits."""
+    fraction, exponent = np.frexp(values)
+    return np.ldexp(np.round(fraction * 2.0**bits), exponent - bits)
+
 
 Detector = Callable[[np.ndarray], list[Change]]
 CUSUM_DRAWS = 400

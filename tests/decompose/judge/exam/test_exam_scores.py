@@ -6,7 +6,7 @@ import torch
 from digsite.base.errors import UsageError
 from digsite.decompose.judge import contestants
 from digsite.decompose.judge.contestants import enter_contestant
-from digsite.decompose.judge.exam import entry_from_parts, function, parts
+from digsite.decompose.judge.exam import entry_from_parts, marks, parts
 from digsite.decompose.judge.exam.marks import average_score, count_passed
 from digsite.decompose.subjects.compiled import CompiledProgram, load_program, pad_program, rotate_program
 
@@ -31,7 +31,7 @@ def true_parts(program: CompiledProgram) -> dict[str, tuple[torch.Tensor, torch.
 
 def test_the_programs_own_directions_are_right_pure_and_cover_everything(program):
     entry = entry_from_parts(program, true_parts(program))
-    right = function.share_right(entry)
+    right = marks.share_right(entry)
     assert right["unmasked"] == 1.0 and right["zero"] < 0.5
     found = parts.score_parts(entry, entry.find_alive())
     assert found.purity == pytest.approx(1.0, abs=1e-5)
@@ -42,7 +42,7 @@ def test_the_programs_own_directions_are_right_pure_and_cover_everything(program
 def test_parts_that_do_not_add_up_are_scored_as_they_are(program):
     halves = {site: (v, u / 2) for site, (v, u) in true_parts(program).items()}
     entry = entry_from_parts(program, halves)
-    assert function.share_right(entry)["unmasked"] < 0.9
+    assert marks.share_right(entry)["unmasked"] < 0.9
     assert parts.score_parts(entry, entry.find_alive()).error > 0.1
 
 
@@ -70,7 +70,7 @@ def test_the_graph_of_the_programs_own_directions_is_the_programs(program):
 
 def test_a_longer_attack_is_never_kinder(program):
     entry = entry_from_parts(program, true_parts(program))
-    ladder = function.climb_ladder(entry, (0, 2, 5))
+    ladder = marks.climb_ladder(entry, (0, 2, 5))
     assert list(ladder) == [0, 2, 5] and all(0 <= share <= 1 for share in ladder.values())
 
 

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from digsite.decompose.judge.contestants import enter_contestant
-from digsite.decompose.judge.exam.function import share_right
+from digsite.decompose.judge.exam.marks import share_right
 from digsite.decompose.judge.exam.parts import score_parts
 from digsite.decompose.subjects.compiled import NAMED, known_programs, load_program, rotate_program
 

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from digsite.track.core.detectors.edge import Edge
-from digsite.track.judge.null_series import draw_build_families
-from digsite.track.judge.planted_jumps import measure_recall, plant_jumps, share_with_jumps
+from digsite.track.judge.planted_jumps import (
+    draw_build_families,
+    measure_recall,
+    plant_jumps,
+    share_with_jumps,
+)
 
 N = 200
 

@@ -10,8 +10,7 @@ from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.masks import USED
 from digsite.decompose.core.recipes import find_dense_layers
 from digsite.decompose.judge.baselines import make_rivals
-from digsite.joint.core.allowance import Allowance
-from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.core.statements import Allowance, Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
 from digsite.models.opening import answer_for_a_while
 from digsite.read.judge.condition import check_matrix

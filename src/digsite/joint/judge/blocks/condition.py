@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from digsite.joint.core.allowance import Allowance
-from digsite.joint.core.statements import Answer, Statement
+from digsite.joint.core.statements import Allowance, Answer, Statement
 from digsite.joint.subjects.model import Subject
 from digsite.read.judge.condition import (
     LEVEL,

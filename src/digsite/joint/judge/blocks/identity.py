@@ -3,8 +3,7 @@
 from collections import Counter
 from math import prod
 
-from digsite.joint.core.allowance import Allowance
-from digsite.joint.core.statements import Answer, Statement
+from digsite.joint.core.statements import Allowance, Answer, Statement
 from digsite.joint.subjects.model import Subject
 
 ORDER, QUESTION, WEIGHT = 1, "What is it?", 1.0

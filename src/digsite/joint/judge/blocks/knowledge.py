@@ -1,8 +1,7 @@
 """What does it know: a trained reader's answers where one fits, or the sentence that none does."""
 
 from digsite.base.errors import DigsiteError
-from digsite.joint.core.allowance import Allowance
-from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.core.statements import Allowance, Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
 from digsite.read.api import read_model
 

@@ -1,8 +1,7 @@
 """Where does it come from: its relatives in a folder, each with a p-value, what was done, and in which direction."""
 
 from digsite.base.errors import DigsiteError
-from digsite.joint.core.allowance import Allowance
-from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.core.statements import Allowance, Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
 from digsite.read.judge.edge_kinds import judge_edge
 from digsite.read.judge.relation import RELATED, relate_networks

@@ -5,8 +5,7 @@ import torch
 from scipy.stats import false_discovery_control, norm
 from torch import Tensor
 
-from digsite.joint.core.allowance import Allowance
-from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.core.statements import Allowance, Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
 from digsite.prune import null_test, prune_matrix
 

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from digsite.joint.core.allowance import Allowance
-from digsite.joint.core.statements import Answer, Statement, skip
+from digsite.joint.core.statements import Allowance, Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
 from digsite.prune.judge.perplexity import has_logits, measure_drift, outputs_of
 

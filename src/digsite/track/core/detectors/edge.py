@@ -10,11 +10,136 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 from scipy.stats import spearmanr
+from scipy.stats import t as student
 
-from digsite.track.core import jumptest, lattice, noise, spikes
+from digsite.track.core import jumptest, noise
 from digsite.track.core.detectors import Detector
 from digsite.track.core.jumps import Change
+
+# Values that move by whole steps: ranks, counts, accuracies of few images, half precision, and values that are held.
+# A smooth course, rounded, is a staircase, and each of its stairs is a perfect jump. So a series on a lattice is tested
+# as one: a change counts by what it has beyond one step of the lattice, which rounding alone can give.
+
+BITS = (8, 11)  # significant binary digits of bfloat16 and float16
+HELD_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """`quantum` (n,): the step of the lattice at each sample, zero where values are continuous.
+
+    `held`: share of samples that repeat the one before although many different values occur; `period`: of what length,
+    when (nearly) all values are held equally long, else 0.
+    """
+
+    quantum: np.ndarray
+    held: float
+    period: int
+
+
+def find_lattice(values: np.ndarray) -> Lattice:
+    """What steps `values` (n,) move by."""
+    levels = np.unique(values)
+    same = np.diff(values) == 0
+    quantum = common_step(levels)
+    if quantum > 0:
+        return Lattice(np.full(len(values), quantum), 0.0, 0)
+    steps = precision_step(values)
+    share = float(same.mean())
+    if steps.any() or share < HELD_SHARE:
+        return Lattice(steps, 0.0, 0)
+    lengths = np.diff(np.r_[0, np.flatnonzero(~same) + 1])
+    usual = int(np.median(lengths)) if len(lengths) else 0
+    regular = len(lengths) > 0 and float(np.mean(lengths == usual)) >= 0.95
+    return Lattice(steps, share, usual if regular else 0)
+
+
+def common_step(levels: np.ndarray) -> float:
+    """The smallest gap of sorted levels when all other gaps are whole multiples of it, else 0.
+
+    Two or three levels always are; a lattice is then still the right reading, as such a series has no other scale.
+    """
+    if len(levels) < 2:
+        return 0.0
+    gaps = np.diff(levels)
+    least = float(gaps.min())
+    # Decimal fractions are rounded in binary: 0.07 - 0.06 differs from 0.01 in the last digits.
+    if least < 1e-9 * float(np.abs(levels).max()):
+        return 0.0
+    ratio = gaps / least
+    return least if bool((np.abs(ratio - np.round(ratio)) < 1e-3 * np.maximum(ratio, 1)).all()) else 0.0
+
+
+def precision_step(values: np.ndarray) -> np.ndarray:
+    """(n,) spacing of the low-precision floating-point format that holds all values exactly, else zeros."""
+    fraction, exponent = np.frexp(values)
+    for bits in BITS:
+        scaled = fraction * 2.0**bits
+        if bool((scaled == np.round(scaled)).all()):
+            return np.ldexp(1.0, exponent - bits)
+    return np.zeros(len(values))
+
+
+def spread_over_cells(values: np.ndarray, quantum: np.ndarray) -> np.ndarray:
+    """Values spread evenly over their cells of the lattice, by a fixed draw: ties without a choice."""
+    return values + (np.random.default_rng(len(values)).random(len(values)) - 0.5) * quantum
+
+
+def drop_repeats(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the samples at which a new value came, and the values there."""
+    kept = np.r_[0, np.flatnonzero(np.diff(values) != 0) + 1]
+    return kept, values[kept]
+
+
+# Spikes: one or two samples that leave the course and come back, which is neither a step nor a bend.
+
+# The far tail of x - median(5) against its root mean square, for Gaussian x: an outlier is not in its own median.
+TAIL = 1.2
+FREEDOM = noise.WINDOW // 2  # of the local scale: its windows overlap
+
+
+def find_spikes(values: np.ndarray, alpha: float) -> list[Change]:
+    """With family-wise error `alpha` per series on Gaussian noise with memory; heavy tails are spikes."""
+    z = np.minimum(np.abs(_from_course(values)), np.abs(_from_forecast(values)))
+    p = np.minimum(2 * len(values) * student.sf(z, FREEDOM), 1.0)
+    places = np.flatnonzero(p <= alpha)
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else []
+    return [
+        Change(int(run[0]), int(run[0]), int(run[-1]), len(run), float(p[run].min()), "spike")
+        for run in runs
+        if len(run) <= 2
+    ]
+
+
+def _from_course(values: np.ndarray) -> np.ndarray:
+    """Distance from the running median of five: a step or a ramp has none."""
+    rows = values[None, :]
+    trend = noise.median_trend(rows)
+    off = rows - trend - noise.running_median(rows - trend, 5)
+    return (off / _floor_scale(TAIL * noise.clipped_scale(off), values))[0]
+
+
+def _from_forecast(values: np.ndarray) -> np.ndarray:
+    """Least squares for a single displaced sample under AR(2) noise: a wandering series seldom comes back at once."""
+    rows = noise.cut_spikes(values[None, :], medians=5.0)  # what is asked about stays in the scale
+    first, second = noise.fit_two_roots(rows)[0].tolist()
+    scale = noise.innovation_scale(noise.whiten_roots(rows, (first, second)))[0]
+    response = np.array([1.0, -(first + second), first * second])
+    rest = noise.whiten_roots(values[None, :], (first, second))
+    rest = (
+        rest - noise.median_trend(rest) - noise.running_median(rest - noise.median_trend(rest), noise.CENTER)
+    )[0]
+    padded = np.r_[np.zeros(noise.LOST), rest / _floor_scale(scale, values), np.zeros(noise.LOST)]
+    matched = lfilter(response[::-1], [1.0], padded)[noise.LOST :]
+    return np.asarray(matched)[: len(values)] / np.sqrt((response**2).sum())
+
+
+def _floor_scale(scale: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rounding is no noise."""
+    return np.maximum(scale, 1e-9 * float(np.ptp(values)) + np.finfo(float).tiny)
+
 
 NEAR = 2  # samples beyond the rise: what looks like a spike there belongs to it
 KINK_APART = 24
@@ -73,7 +198,7 @@ def judge_values(
     kept = without_shadows([placed_change(one, ready.places) for one in found])
     apart = [
         spike
-        for spike in (spikes.find_spikes(values, alpha) if len(ready.places) == len(values) else [])
+        for spike in (find_spikes(values, alpha) if len(ready.places) == len(values) else [])
         if all(abs(spike.index - c.index) > NEAR + c.width // 2 for c in kept)
     ]
     return Verdict(sorted(kept + apart, key=lambda c: c.index))
@@ -89,7 +214,7 @@ def without_shadows(changes: list[Change]) -> list[Change]:
 
 def prepare_values(values: np.ndarray, *, logarithms: bool = True) -> Prepared:
     """Values (n,) as the test can take them; `logarithms` where the noise grows with the level."""
-    grid = lattice.find_lattice(values)
+    grid = find_lattice(values)
     places = np.arange(len(values))
     quantum = grid.quantum
     if grid.held and not grid.period:
@@ -97,7 +222,7 @@ def prepare_values(values: np.ndarray, *, logarithms: bool = True) -> Prepared:
             f"{grid.held:.0%} of the samples repeat the one before: the values are held, or a best so far"
         )
     if grid.period:
-        places, values = lattice.drop_repeats(values)
+        places, values = drop_repeats(values)
         quantum = quantum[places]
         if len(values) < SHORTEST:
             return refuse_values(
@@ -106,7 +231,7 @@ def prepare_values(values: np.ndarray, *, logarithms: bool = True) -> Prepared:
     levels = len(np.unique(values))
     if quantum.any() and levels < FEWEST_LEVELS:
         return refuse_values(f"the values take only {levels} levels, and one step of a staircase is no jump")
-    values = lattice.spread_over_cells(values, quantum)
+    values = spread_over_cells(values, quantum)
     if logarithms and not quantum.any() and grows_with_level(values):
         values = np.log(values)
     return Prepared(values, quantum, places)

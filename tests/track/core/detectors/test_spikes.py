@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from digsite.track import detect_jumps
-from digsite.track.core import spikes
-from digsite.track.judge.null_series import draw_build_families
+from digsite.track.core.detectors import edge
+from digsite.track.judge.planted_jumps import draw_build_families
 
 ALL = ("step", "ramp", "kink", "spike")
 
@@ -42,4 +42,4 @@ def test_each_kind_is_told_apart() -> None:
 @pytest.mark.parametrize("null", ["white", "AR .8", "decay", "sigmoid of 60", "drifting walk"])
 def test_noise_has_no_spikes(null: str) -> None:
     rows = draw_build_families(200, 60, np.random.default_rng(1))[null]
-    assert np.mean([bool(spikes.find_spikes(row, 0.05)) for row in rows]) <= 0.1
+    assert np.mean([bool(edge.find_spikes(row, 0.05)) for row in rows]) <= 0.1

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.prune.core.budget.one_pass import outlier_share, spread_by_outliers
+from digsite.prune.core.budget.search import outlier_share, spread_by_outliers
 
 
 def test_outliers_are_counted_over_all_maps_of_a_layer():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digsite.joint.core.allowance import Allowance, parse_duration
+from digsite.joint.core.statements import Allowance, parse_duration
 
 
 class Clock:
