@@ -104,7 +104,7 @@ def open_page(chromium, site):
     def go(path="/", **context):
         contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
         page = contexts[-1].new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
@@ -377,6 +377,58 @@ def test_a_running_run_moves_by_itself(open_page, root):
         page.wait_for_selector(".verdict")
     finally:
         job.kill()
+
+
+def compare_three(root):
+    names = sorted(p.name for p in (root / "showcase").iterdir() if (p / "launch.yaml").exists())[:3]
+    return f"/compare?{'&'.join(f'run=showcase/{name}' for name in names)}", names
+
+
+def test_points_say_what_they_are_and_a_lasso_picks_them(open_page, root):
+    path, names = compare_three(root)
+    page = open_page(f"{path}&x=lr&y=loss")
+    picture = page.locator("svg.plot")
+    picture.scroll_into_view_if_needed()
+    picture.locator("[data-point] .mark").first.hover(force=True)
+    page.wait_for_selector(".tip:not([hidden])")
+    assert "loss" in page.locator(".tip").inner_text() and "showcase/" in page.locator(".tip").inner_text()
+    box = picture.bounding_box()
+    corners = [
+        (2, 2),
+        (0.99 * box["width"], 2),
+        (0.99 * box["width"], 0.98 * box["height"]),
+        (2, 0.98 * box["height"]),
+        (2, 4),
+    ]
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    for x, y in corners:
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+    page.mouse.up()
+    assert page.locator(".picked-points").inner_text().startswith("3 picked")
+    shot(page, "lasso")
+    page.keyboard.press("Escape")
+    assert page.locator(".chosen").count() == 0
+    page.locator("svg.plot a").first.press("Enter")
+    page.wait_for_url("**/runs/showcase/*")
+
+
+def test_axes_are_chosen_and_stand_in_the_address(open_page, root):
+    (sweep,) = (root / ".sweeps").iterdir()
+    page = open_page(f"/sweeps/{sweep.name}")
+    page.wait_for_selector("svg.parallel text.name")
+    before = page.locator("svg.parallel text.name").count()
+    page.click("details.axes summary")
+    page.locator("details.axes input[type=checkbox]").nth(1).uncheck()
+    page.locator("details.axes button").click()
+    page.wait_for_function(
+        "n => document.querySelectorAll('svg.parallel text.name').length === n", arg=before - 1
+    )
+    assert "axis=" in page.url
+    page.select_option("#heat select[name=shade]", "loss")
+    page.locator("#heat button").click()
+    assert "axis=" in page.url and "shade=loss" in page.url
+    assert page.locator("table.heat caption").inner_text().startswith("loss")
 
 
 @pytest.mark.parametrize("path", ["/", "/sweeps", "/zoo", "run", "view", "table", "compare"])

@@ -1,6 +1,7 @@
 """digsite serve"""
 
 import secrets
+import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import click
 
 from digsite.cli._options import runs_option
+
+WARM_AFTER_S = 3.0  # after the first page: the first visitor comes first
 
 
 @click.command("serve")
@@ -42,6 +45,9 @@ def serve_command(
 
     def say_address(address: str) -> None:
         click.echo(f"digsite serves '{root}' at {address}  (Ctrl-C ends it)")
+        behind = threading.Timer(WARM_AFTER_S, _list_studies)  # who asks for them later does not wait
+        behind.daemon = True
+        behind.start()
 
     serve_folder(
         root,

@@ -112,6 +112,10 @@ def _axis_marks(claim: Claim) -> list[float]:
     return [end for end in ends if end is not None]
 
 
+def _are_finite(claim: Claim) -> bool:
+    return all(map(math.isfinite, _axis_marks(claim)))
+
+
 def _axis_picture(claim: Claim) -> Picture | None:
     points = _axis_marks(claim)
     if claim.value is None or len(points) < 2 or not all(map(math.isfinite, points)):
@@ -147,11 +151,7 @@ def common_axis(claims: Sequence[Claim]) -> Axis | None:
 
     `claims`: the headline, in order. None where nothing can be drawn.
     """
-    known = [
-        c
-        for c in claims
-        if c.value is not None and len(_axis_marks(c)) > 1 and all(map(math.isfinite, _axis_marks(c)))
-    ]
+    known = [c for c in claims if c.value is not None and len(_axis_marks(c)) > 1 and _are_finite(c)]
     if not known:
         return None
     units = {(c.unit, "bounded" if all(abs(mark) <= 1 for mark in _axis_marks(c)) else c.kind) for c in known}
@@ -169,6 +169,20 @@ def _own_scale(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:
         with_unit(show_number(at, 3), known[0].unit) for at in (low, low + width / 2, high)
     )
     return Axis(pictures, (left, middle, right), "one scale for all rows")
+
+
+def claim_axis(claims: Sequence[Claim | None]) -> Axis:
+    """One claim of several runs on its own scale; a run without it, or without a number, has no picture."""
+    known = [c for c in claims if c is not None and c.value is not None and _are_finite(c)]
+    if not known:
+        return Axis(tuple(None for _ in claims), ("", "", ""), "")
+    marks = [mark for claim in known for mark in _axis_marks(claim)]
+    low, high = min(marks), max(marks)
+    pictures = tuple(_draw_axis(c, low, high - low) if c is not None and c in known else None for c in claims)
+    left, middle, right = (
+        with_unit(show_number(at, 3), known[0].unit) for at in (low, (low + high) / 2, high)
+    )
+    return Axis(pictures, (left, middle, right) if high > low else ("", middle, ""), "one scale for all runs")
 
 
 def _around_nulls(claims: Sequence[Claim], known: Sequence[Claim]) -> Axis:

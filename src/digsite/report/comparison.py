@@ -10,6 +10,7 @@ from digsite.base.intervals import exact_share, seed_interval
 from digsite.record.results import Claim
 from digsite.report.claims import Row, claim_row
 from digsite.report.facts import Facts
+from digsite.report.numbers import show_setting
 from digsite.report.pictures import Picture
 
 SIDE_BY_SIDE = 8  # more runs than this become rows of a table instead of columns
@@ -33,6 +34,7 @@ class Comparison:
     claims: dict[str, tuple[Row | None, ...]]
     pictures: dict[str, tuple[Picture | None, ...]]
     groups: tuple[Group, ...]
+    origins: dict[str, tuple[str, ...]]  # of where they come from, what differs: code, packages, machine
 
     @property
     def backed(self) -> dict[str, tuple[Row | None, ...]]:
@@ -50,6 +52,23 @@ class Comparison:
         led = {name for run in self.runs for name in run.headline}
         return frozenset(
             bare - led - {c.name for run in self.runs for c in run.claims if not c.is_measurement}
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What tells each run from the others in a legend: up to three settings, or its id where more differ."""
+        told = [path for path in self.differing if path not in SEEDS]
+        paths = [*told, *(path for path in self.differing if path in SEEDS)]
+        studies = len(self.studies) > 1
+        if not studies and not 0 < len(paths) <= 3:
+            return tuple(run.id for run in self.runs)
+        if studies:
+            return tuple(run.name for run in self.runs)
+        return tuple(
+            ", ".join(
+                f"{path.rpartition('.')[2]} {show_setting(run.config.get(path))[:24]}" for path in paths
+            )
+            for run in self.runs
         )
 
     @property
@@ -73,7 +92,29 @@ def compare_facts(runs: Sequence[Facts]) -> Comparison:
             name: tuple(d.get(name) for d in drawn) for name in dict.fromkeys(n for d in drawn for n in d)
         },
         groups=_group_runs(runs, [path for path in differing if path not in SEEDS]),
+        origins=_differing_origins(runs),
     )
+
+
+def _differing_origins(runs: Sequence[Facts]) -> dict[str, tuple[str, ...]]:
+    """What of size, code, packages and machine is not the same in all runs."""
+    told = [_origin_of(run) for run in runs]
+    names = dict.fromkeys(name for each in told for name in each)
+    columns = {name: tuple(each.get(name, "") for each in told) for name in names}
+    return {name: values for name, values in columns.items() if len(set(values)) > 1}
+
+
+def _origin_of(run: Facts) -> dict[str, str]:
+    known = run.provenance
+    git, packages = known.get("git"), known.get("packages")
+    found = {"study": run.study, "size": run.size}
+    if isinstance(git, dict):
+        commit = str(git.get("commit", ""))[:12]
+        found["commit"] = f"{commit} with changes" if git.get("diff") else commit
+    found |= {key: str(known.get(key, "")) for key in ("device", "platform", "python", "threads")}
+    if isinstance(packages, dict):
+        found |= {str(name): str(version) for name, version in packages.items()}
+    return found
 
 
 def _do_differ(values: tuple[Any, ...]) -> bool:

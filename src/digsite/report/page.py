@@ -19,6 +19,7 @@ from digsite.report.comparison import SIDE_BY_SIDE, compare_facts
 from digsite.report.doubts import list_doubts
 from digsite.report.facts import Facts, gather_facts, read_table
 from digsite.report.pictures import Picture, embed_pictures, group_albums
+from digsite.report.plots import list_forests
 
 HERE = Path(__file__).parent
 GLOSSARY = HERE / "assets" / "glossary.md"  # the page that is also docs/glossary.md
@@ -147,6 +148,7 @@ def _render_several(facts: list[Facts]) -> str:
         compared=compared,
         aggregated=draw_aggregated(compared) if len(compared.groups) < len(facts) or len(facts) > 2 else [],
         wide=len(facts) > SIDE_BY_SIDE,
+        forests=list_forests(compared) if len(facts) <= SIDE_BY_SIDE else [],
         uris=embed_pictures(chosen) if len(facts) <= SIDE_BY_SIDE else {},
         doubts={f.name: list_doubts(f) for f in facts[:SIDE_BY_SIDE]},
     )

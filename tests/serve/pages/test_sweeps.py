@@ -106,6 +106,32 @@ def test_the_report_can_be_taken_along(client, made):
     assert client.get("/compare/report").status_code == 400
 
 
+def test_claims_stand_on_one_axis_and_axes_in_the_address(client, made):
+    asked, runs = query(made)
+    page = client.get(f"/compare?{asked}").text
+    assert page.count('class="forest-of"') >= 2 and page.count('<svg class="plot"') == 1
+    chosen = client.get(f"/compare?{asked}&x=hidden&y=loss&by=lr").text
+    assert "<option selected>loss</option>" in chosen and 'aria-label="loss against hidden, 4 runs"' in chosen
+    assert chosen.count('<input type="hidden" name="run"') == 4  # the form keeps what is compared
+    odd = client.get(f"/compare?{asked}&x=%3Cscript%3E&y=none&by=nothing")
+    assert odd.status_code == 200 and "<script>" not in odd.text
+
+
+def test_one_run_alone_has_no_scatter(client, made):
+    asked, _ = query(made, 1)
+    page = client.get(f"/compare?{asked}").text
+    assert "1 run compared" in page and "One against the other" not in page
+
+
+def test_a_sweep_has_chosen_axes_and_a_heat_map(served, swept):
+    page = served.get("/sweeps/first").text
+    assert 'data-axes="[&#34;lr&#34;, &#34;seed&#34;, &#34;score&#34;]"' in page
+    assert page.count('class="num shade') == 6 and "One against the other" in page
+    few = served.get("/sweeps/first?axis=lr&axis=score&axis=nonsense&across=seed&down=lr&shade=score").text
+    assert 'data-axes="[&#34;lr&#34;, &#34;score&#34;]"' in few
+    assert "lr ↓ seed →" in few
+
+
 def test_at_most_eight(client, made):
     asked = "&".join(f"run=showcase/r{i}" for i in range(9))
     assert client.get(f"/compare?{asked}").status_code == 400

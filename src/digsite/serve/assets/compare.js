@@ -19,7 +19,7 @@ box.addEventListener("change", () => {
 for (const row of document.querySelectorAll("[data-linked]")) linked(row);
 
 function single(lines) {
-  return lines.map((line) => ({ name: line.run.split("/")[1], x: line.x, y: line.y, color: color(line.index) }));
+  return lines.map((line) => ({ name: line.label, x: line.x, y: line.y, color: color(line.index) }));
 }
 
 // Mean over the runs of a group at every step that all of them have; the band goes from least to greatest.

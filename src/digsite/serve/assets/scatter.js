@@ -53,7 +53,7 @@ export function scale(values, from, to) {
   return { at: (v) => from + ((v - a) / (b - a)) * (to - from), ticks: ticks(low, high), low, high };
 }
 
-function ticks(low, high, n = 5) {
+export function ticks(low, high, n = 5) {
   const raw = (high - low) / n, power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].find((m) => m * power >= raw) * power;
   const found = [];

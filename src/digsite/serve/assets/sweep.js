@@ -1,16 +1,17 @@
 // Parallel coordinates: one line per run through settings and claims; drag along an axis to keep a range.
 import { el, get, note, svg, themed, tick } from "./dom.js";
 import { painted, scaleFor } from "./colors.js";
+import { ticks as round } from "./scatter.js";
 
-const WIDTH = 980, HEIGHT = 330, TOP = 40, BOTTOM = 300, MOST = 9;
+const WIDTH = 980, HEIGHT = 346, TOP = 56, BOTTOM = 316, MOST_WORDS = 12;
 const host = document.querySelector("[data-parallel]");
 const { settings, runs } = await get(host.dataset.parallel);
 
 const claims = [...new Set(runs.flatMap((run) => Object.keys(run.claims)))];
-const axes = [
-  ...settings.map((name) => axis(name, (run) => run.settings[name], "setting")),
-  ...claims.slice(0, MOST - settings.length).map((name) => axis(name, (run) => run.claims[name], "claim")),
-].filter((a) => a.known.length);
+const wanted = JSON.parse(host.dataset.axes);
+const axes = wanted.filter((name) => settings.includes(name) || claims.includes(name))
+  .map((name) => (settings.includes(name) ? axis(name, (run) => run.settings[name], "setting") : axis(name, (run) => run.claims[name], "claim")))
+  .filter((a) => a.known.length);
 if (axes.length < 2 || !runs.some((run) => Object.keys(run.claims).length)) host.append(note("There is something to see once runs have finished."));
 else themed(draw);
 
@@ -19,10 +20,14 @@ function axis(name, value, role) {
   const numeric = known.every((v) => typeof v === "number");
   const words = [...new Set(known.map((v) => JSON.stringify(v)))].sort((a, b) => (numeric ? JSON.parse(a) - JSON.parse(b) : a < b ? -1 : 1));
   // A few given settings stand evenly, whatever their spacing; measured values stand by size.
-  const even = role === "setting" && (words.length <= 12 || !numeric);
+  const even = role === "setting" && (words.length <= MOST_WORDS || !numeric);
   const [low, high] = numeric ? [Math.min(...known), Math.max(...known)] : [0, 1];
   const share = (v) => (even ? (words.length > 1 ? words.indexOf(JSON.stringify(v)) / (words.length - 1) : 0.5) : high > low ? (v - low) / (high - low) : 0.5);
-  const ticks = even ? words.map((w) => JSON.parse(w)) : [low, (low + high) / 2, high];
+  // Round numbers inside of the range, and its two ends where none of them is near: all of them can be read.
+  const inside = even ? [] : round(low, high).filter((v) => v >= low && v <= high), step = inside.length > 1 ? inside[1] - inside[0] : high - low;
+  const ends = even ? [] : [low, high].filter((end) => inside.every((v) => Math.abs(v - end) > 0.45 * step));
+  const every = Math.ceil(words.length / MOST_WORDS);
+  const ticks = even ? words.filter((_, i) => i % every === 0).map((w) => JSON.parse(w)) : [...inside, ...ends];
   return { name, role, value, known, at: (run) => (value(run) == null ? null : BOTTOM - share(value(run)) * (BOTTOM - TOP)), tickAt: (v) => BOTTOM - share(v) * (BOTTOM - TOP), ticks, kept: null };
 }
 
@@ -68,10 +73,17 @@ function group(a, lines) {
     brush.setAttribute("height", range ? range[1] - range[0] : 0);
     for (const { run, path } of lines) path.classList.toggle("dim", axes.some((other) => other.kept && !(other.at(run) >= other.kept[0] - 1 && other.at(run) <= other.kept[1] + 1)));
   }
-  return svg("g", {}, svg("line", { x1: a.x, x2: a.x, y1: TOP, y2: BOTTOM }), svg("text", { class: "name", x: a.x, y: 18, "text-anchor": "middle" }, shortened(a.name)),
+  return svg("g", {}, svg("line", { x1: a.x, x2: a.x, y1: TOP, y2: BOTTOM }), heading(a),
     ...a.ticks.map((v) => svg("text", { x: a.x + 5, y: a.tickAt(v) + 4 }, text(v))), brush, area);
 }
 
-function shortened(name) {
-  return name.length > 18 ? `…${name.slice(-17)}` : name;
+// The name over its axis, in at most three lines; the whole of it when pointed at.
+function heading(a) {
+  const lines = [""];
+  for (const word of a.name.split(/(?<=[ ._/-])/)) {
+    if (lines.at(-1) && (lines.at(-1) + word).trim().length > 15) lines.push("");
+    lines[lines.length - 1] += word;
+  }
+  const shown = lines.slice(0, 3).map((line, i) => (i === 2 && lines.length > 3 ? `${line.slice(0, 13)}…` : line.trim()));
+  return svg("text", { class: "name", "text-anchor": "middle" }, svg("title", {}, a.name), ...shown.map((line, i) => svg("tspan", { x: a.x, y: 38 - 13 * (shown.length - 1 - i) }, line)));
 }

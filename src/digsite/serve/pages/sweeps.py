@@ -1,7 +1,9 @@
 """Several runs: up to eight beside each other, and sweeps with their settings ranked by a claim."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -10,9 +12,10 @@ from starlette.routing import Route
 
 from digsite.record.layout import RunDir
 from digsite.record.sweeps import Sweep, sweeps_in
-from digsite.report.comparison import SIDE_BY_SIDE, Group, compare_facts
+from digsite.report.comparison import SEEDS, SIDE_BY_SIDE, Comparison, Group, compare_facts
 from digsite.report.facts import Facts, gather_facts
 from digsite.report.page import render_report
+from digsite.report.plots import HeatMap, draw_heat, draw_scatter, list_forests, list_settings
 from digsite.serve import places
 from digsite.serve.live import journal_columns, thin_series
 from digsite.serve.pages.run import PAPER
@@ -43,8 +46,13 @@ def show_sweep(request: Request) -> Response:
     name = request.query_params.get("claim", "")
     claim = name if name in compared.claims else next(iter(compared.claims), "")
     up = request.query_params.get("up") == "1"
+    varied = [path for path in sweep.varied_paths() if path in compared.differing]
+    axes = _choose_axes(request, compared, varied or list_settings(facts))
     return here.page(
         "sweep.html",
+        axes=axes,
+        plot=draw_scatter(facts, axes.x, axes.y, axes.by) if axes.names else None,
+        heat=_choose_heat(request, facts, axes),
         sweep=sweep,
         title=_title_of(sweep),
         counts=_state_counts(sweep),
@@ -141,6 +149,87 @@ routes = [
 ]
 
 
+# Axes that a reader chooses; they stand in the address, so that a picture can be sent as a link.
+
+LINES = 9  # axes of the parallel coordinates that can be read beside each other
+NAMES = 200  # settings and claims that a menu offers
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What can be drawn and what is: names of settings that differ and of claims, and the rest of the address."""
+
+    settings: tuple[str, ...]
+    claims: tuple[str, ...]
+    x: str
+    y: str
+    by: str
+    lines: tuple[str, ...]
+    asked: tuple[tuple[str, str], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.settings, *self.claims) if self.claims else ()
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        return self._beside("x", "y", "by")
+
+    @property
+    def kept_beside_lines(self) -> list[tuple[str, str]]:
+        return self._beside("axis")
+
+    @property
+    def kept_beside_heat(self) -> list[tuple[str, str]]:
+        return self._beside("across", "down", "shade")
+
+    @property
+    def kept_beside_best(self) -> list[tuple[str, str]]:
+        return self._beside("claim", "up")
+
+    def _beside(self, *names: str) -> list[tuple[str, str]]:
+        """What a form carries along: everything in the address but its own fields."""
+        return [pair for pair in self.asked if pair[0] not in names]
+
+
+def _choose_axes(request: Request, compared: Comparison, varied: list[str]) -> Axes:
+    """What the address asks for; senseless names fall back to the first setting and the first claim."""
+    params = request.query_params
+    settings = tuple(varied[:NAMES])
+    claims = tuple([*compared.backed, *compared.only_measured][:NAMES])
+    known = (*settings, *claims)
+
+    def chosen(key: str, default: str) -> str:
+        return params[key] if params.get(key) in known else default
+
+    told = [path for path in settings if path not in SEEDS]
+    first = next(iter((*told, *settings, *claims[1:], *claims)), "")
+    asked = [name for name in params.getlist("axis") if name in known][:NAMES]
+    return Axes(
+        settings,
+        claims,
+        x=chosen("x", first),
+        y=chosen("y", next(iter(claims), "")),
+        by=chosen("by", "") if params.get("by") in settings else "",
+        lines=tuple(asked or [*settings, *claims][:LINES]),
+        asked=tuple(params.multi_items()),
+    )
+
+
+def _choose_heat(request: Request, facts: list[Facts], axes: Axes) -> HeatMap | None:
+    """The claim over two different settings; nothing where fewer than two were varied."""
+    params = request.query_params
+    told = [p for p in axes.settings if p not in SEEDS]
+    two = [*told, *(p for p in axes.settings if p in SEEDS)][:2]
+    across, down = params.get("across", ""), params.get("down", "")
+    if across in axes.settings and down in axes.settings and across != down:
+        two = [across, down]
+    if len(two) < 2 or not axes.claims:
+        return None
+    claim = params["shade"] if params.get("shade") in axes.claims else axes.claims[0]
+    return draw_heat(facts, two[0], two[1], claim)
+
+
 POINTS = 600
 
 
@@ -151,11 +240,17 @@ def show_comparison(request: Request) -> Response:
         return here.page(
             "error.html", 400, code="compare", message="Tick the runs to compare in the list of runs."
         )
+    facts = [gather_facts(run) for run in runs]
+    compared = compare_facts(facts)
+    axes = _choose_axes(request, compared, list_settings(facts))
     return here.page(
         "compare.html",
-        compared=compare_facts([gather_facts(run) for run in runs]),
+        compared=compared,
+        forests=list_forests(compared),
+        axes=axes,
+        plot=draw_scatter(facts, axes.x, axes.y, axes.by) if axes.names else None,
         here="runs",
-        query=str(request.query_params),
+        query=urlencode([("run", f.name) for f in facts]),
     )
 
 
@@ -175,7 +270,14 @@ def send_curves(request: Request) -> Response:
     for index, run in enumerate(compared.runs):
         for name, (x, y) in journal_columns(run.run.journal).items():
             steps, values = thin_series(x, y, POINTS)
-            line = {"run": run.name, "index": index, "group": group[run.name], "x": steps, "y": values}
+            line = {
+                "run": run.name,
+                "label": compared.labels[index],
+                "index": index,
+                "group": group[run.name],
+                "x": steps,
+                "y": values,
+            }
             found.setdefault(name, []).append(line)
     return answer_json({"runs": [run.name for run in compared.runs], "metrics": found})
 
