@@ -174,3 +174,27 @@ def test_a_class_may_say_under_which_name_it_is_a_member(family):
     assert (
         families.list_members(name) == ["first"] and families.scan_family(name)["first"].__name__ == "Second"
     )
+
+
+def test_a_study_is_found_by_its_name_and_a_broken_one_breaks_no_other(tmp_path, monkeypatch):
+    """Listing loads nothing; a study's own file alone is loaded when it is asked for."""
+    home = tmp_path / "quarry"
+    (home / "experiments").mkdir(parents=True)
+    (home / "config.py").write_text("class SiftConfig: ...\n")
+    (home / "experiments" / "sift.py").write_text(
+        "def study_sift(config: 'SiftConfig', run): return 'sifted'\n".replace("'SiftConfig'", '"SiftConfig"')
+        + "def pack_sift(configs: list[int], runs): return 'packed'\n"
+    )
+    (home / "experiments" / "broken.py").write_text(
+        "import nothing_at_all_here\ndef study_broken(c: X, run): ...\n"
+    )
+    (home / "run.py").write_text("def study_wash(config: SiftConfig, run): return 'washed'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    studies = families.FoundStudies("quarry")
+    assert sorted(studies) == ["broken", "sift", "wash"]
+    assert studies["sift"](None, None) == "sifted"
+    assert families.FoundStudies("quarry", "pack")["sift"]([], []) == "packed"
+    assert list(families.FoundStudies("quarry", "pack")) == ["sift"]
+    assert families.FoundStudies("quarry", "settings")["sift"].__name__ == "SiftConfig"
+    with pytest.raises(ModuleNotFoundError):
+        studies["broken"]

@@ -9,6 +9,11 @@ A family says in its `__init__.py` what a member must have, in one of two ways:
   abstract is required, names in capitals are tags. A file without such a class is code that members share.
 
 Who scans gets the members that keep this; a half-written one is left out and named in one sentence, and the others work.
+
+The studies of a room are found in the same spirit: every `study_NAME(config: Settings, run)` of its folder `experiments/`
+(or of its run.py) is one, and its settings are the class of that name in the room's config.py. All of it is read from
+the text of the files, so that planning a run loads no file of torch's, and starting one loads the file of that study
+alone: a half-written study breaks no other.
 """
 
 import ast
@@ -17,10 +22,12 @@ import inspect
 import pkgutil
 import re
 import warnings
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from digsite.base.errors import UsageError
@@ -53,17 +60,22 @@ def scan_family(package: str) -> dict[str, Any]:
 def scan_member(package: str, name: str) -> Any:
     """One member, without importing the files of the others; a UsageError names the file where it is not whole."""
     file, label = _locate_members(package).get(name, (name, ""))
-    path = find_folder(package) / f"{file}.py"
+    module = _import_file(package, file)
+    member = getattr(module, label) if label else module
+    if problem := find_problem(package, member):
+        raise UsageError(f"'{find_folder(package) / file}.py' {problem}")
+    return member
+
+
+def _import_file(package: str, file: str) -> ModuleType:
+    """The module, or a UsageError that names the file which cannot be imported."""
     try:
-        module = importlib.import_module(f"{package}.{file}")
+        return importlib.import_module(f"{package}.{file}")
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError, AssertionError) as error:
         if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("digsite"):
             raise  # a package that is not installed is the user's affair, not the file's fault
+        path = find_folder(package) / f"{file}.py"
         raise UsageError(f"'{path}' cannot be imported: {type(error).__name__}: {error}.") from error
-    member = getattr(module, label) if label else module
-    if problem := find_problem(package, member):
-        raise UsageError(f"'{path}' {problem}")
-    return member
 
 
 def find_problem(package: str, member: Any) -> str:
@@ -171,3 +183,45 @@ def _name_member(node: ast.ClassDef) -> str:
 def _snake_case(label: str) -> str:
     """`SmoothL0` -> `smooth_l0`; `PGDRecon` -> `pgd_recon`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", label).lower()
+
+
+STUDY = re.compile(r"^def (study|pack)_(\w+)\(\s*\w+: (?:list\[)?\"?(\w+)", re.M)
+
+
+class FoundStudies(Mapping[str, Any]):
+    """Names of a package's studies, each with its function (`what` is "study"), with the function that runs several of
+    them as one ensemble ("pack"), or with its class of settings ("settings"); looked up when a name is asked for.
+    """
+
+    def __init__(self, package: str, what: str = "study") -> None:
+        self.package, self.what = package, what
+
+    def __getitem__(self, name: str) -> Any:
+        file, settings = self._locate()[name]
+        if self.what == "settings":
+            return getattr(importlib.import_module(f"{self.package}.config"), settings)
+        folder, _, module = f"{self.package}.{file}".rpartition(".")
+        return getattr(_import_file(folder, module), f"{self.what}_{name}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._locate())
+
+    def __len__(self) -> int:
+        return len(self._locate())
+
+    def _locate(self) -> dict[str, tuple[str, str]]:
+        home, kind = find_folder(self.package), "pack" if self.what == "pack" else "study"
+        files = [*sorted(home.glob("experiments/[!_]*.py")), home / "run.py"]
+        texts = {path: _list_studies(path, path.stat().st_mtime_ns) for path in files if path.is_file()}
+        return {
+            name: (".".join(path.relative_to(home).with_suffix("").parts), settings)
+            for path, found in texts.items()
+            for said, name, settings in found
+            if said == kind
+        }
+
+
+@lru_cache(maxsize=256)
+def _list_studies(path: Path, changed: int) -> tuple[tuple[str, str, str], ...]:
+    """(study or pack, name, settings) of every study in a file; `changed` (the file's time) ends the caching."""
+    return tuple((kind, name, settings) for kind, name, settings in STUDY.findall(path.read_text("utf-8")))

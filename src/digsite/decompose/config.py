@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import AfterValidator, model_validator
 
 from digsite.base.errors import name_nearest
-from digsite.base.families import list_members, scan_family
+from digsite.base.families import FoundStudies, list_members, scan_family
 from digsite.config import Config, Field
 from digsite.config.members import check_settings, named_member
 from digsite.models.configs.dense import ModularMlpConfig, ResidMlpConfig, TmsConfig
@@ -435,13 +435,4 @@ class ExamConfig(Config):
     most_inputs: int = Field(default=20_000, gt=0, description="inputs of a domain above which it is sampled")
 
 
-CONFIGS: dict[str, type[Config]] = {
-    "exam": ExamConfig,
-    "labels": LabelsConfig,
-    "toy": ToyConfig,
-    "model": ModelConfig,
-    "lm": LmConfig,
-    "heads": HeadsConfig,
-    "modadd": ModaddConfig,
-    "published": SpdPublishedConfig,
-}
+CONFIGS = FoundStudies("digsite.decompose", "settings")

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, field_validator, model_validator
 
 from digsite.base import families
 from digsite.base.errors import name_nearest
+from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
 from digsite.config.members import named_member
 
@@ -281,13 +282,4 @@ class DictionaryTruthConfig(Config):
         return value
 
 
-CONFIGS: dict[str, type[Config]] = {
-    "compare": CompareConfig,
-    "audit": AuditConfig,
-    "alignment": AlignmentConfig,
-    "forensics": ForensicsConfig,
-    "dictionaries": DictionariesConfig,
-    "dictionary_truth": DictionaryTruthConfig,
-    "merge_stories": MergeStoriesConfig,
-    "rebasin_stories": RebasinStoriesConfig,
-}
+CONFIGS = FoundStudies("digsite.graft", "settings")

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
 from digsite.config.members import named_member
 from digsite.graft.config import Method as GraftMethod
@@ -36,4 +37,4 @@ class DigConfig(Config):
     skip: list[Block] = Field([], description="questions that are not asked")
 
 
-CONFIGS: dict[str, type[Config]] = {"survival": SurvivalConfig, "dig": DigConfig}
+CONFIGS = FoundStudies("digsite.joint", "settings")

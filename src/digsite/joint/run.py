@@ -1,9 +1,5 @@
-"""The studies of several rooms, each from a config to a run directory."""
+"""The studies of several rooms: every `study_NAME(config, run)` of a file in `experiments/`, found and loaded when it is run."""
 
-from collections.abc import Callable
-from typing import Any
+from digsite.base.families import FoundStudies
 
-from digsite.joint.experiments.dig import dig
-from digsite.joint.experiments.survival import survival
-
-METHODS: dict[str, Callable[[Any, Any], None]] = {"survival": survival, "dig": dig}
+METHODS = FoundStudies("digsite.joint")

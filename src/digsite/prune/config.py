@@ -1,9 +1,9 @@
 """Configs of the pruning studies; what they share is said once."""
 
-import re
 from typing import Annotated, Literal
 
 from digsite.base.errors import name_nearest
+from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
 from digsite.config.members import list_known, named_member
 
@@ -244,14 +244,4 @@ class MaskTruthConfig(Config):
     draws: int = Field(5, gt=0, description="random masks of the null")
 
 
-def name_config(label: str) -> str:
-    """`MaskTruthConfig` is the config of the study `mask_truth`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", label.removesuffix("Config")).lower()
-
-
-# Found, not kept: every class of this file that is called after a study.
-CONFIGS: dict[str, type[Config]] = {
-    name_config(label): found
-    for label, found in list(globals().items())
-    if label.endswith("Config") and label != "Config"
-}
+CONFIGS = FoundStudies("digsite.prune", "settings")

@@ -1,14 +1,5 @@
-"""The studies of this room by name: every `study_NAME(config, run)` of a file in `experiments/`, found by scanning."""
+"""The studies of this room: every `study_NAME(config, run)` of a file in `experiments/`, found and loaded when it is run."""
 
-from collections.abc import Callable
-from inspect import getmembers, isfunction
-from typing import Any
+from digsite.base.families import FoundStudies
 
-from digsite.base import families
-
-METHODS: dict[str, Callable[[Any, Any], None]] = {
-    name.removeprefix("study_"): study
-    for module in families.scan_family("digsite.prune.experiments").values()
-    for name, study in getmembers(module, isfunction)
-    if name.startswith("study_") and study.__module__ == module.__name__
-}
+METHODS = FoundStudies("digsite.prune")

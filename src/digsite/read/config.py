@@ -1,11 +1,11 @@
 """Settings of the room: the original experiment, its audit, and the zoo of group networks."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import model_validator
 
 from digsite.base import families
+from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
 from digsite.config.members import named_member
 from digsite.zoo.config import ZooConfig
@@ -186,14 +186,4 @@ class TransferConfig(Config):
     test_size: int = Field(400, gt=0, description="test images behind every accuracy")
 
 
-def find_configs() -> dict[str, type[Config]]:
-    """Each config of this file under the name of its method: `GroupZooConfig` is that of `group_zoo`."""
-    found = {
-        name.removesuffix("Config"): value
-        for name, value in globals().items()
-        if name.endswith("Config") and isinstance(value, type) and value.__module__ == __name__
-    }
-    return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): value for name, value in found.items()}
-
-
-CONFIGS = find_configs()
+CONFIGS = FoundStudies("digsite.read", "settings")

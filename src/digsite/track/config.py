@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
 from digsite.config.members import list_known, named_member
 
@@ -327,15 +328,4 @@ class SampleLossConfig(Config):
     directions: int = Field(3, gt=0, description="main directions of training that changes are split along")
 
 
-CONFIGS: dict[str, type[Config]] = {
-    "as_published": AsPublishedConfig,
-    "grid": GridConfig,
-    "transition": TransitionConfig,
-    "mechanisms": MechanismsConfig,
-    "report": MechanismsConfig,
-    "audit": AuditConfig,
-    "coefficient": CoefficientConfig,
-    "formation": FormationConfig,
-    "warning": WarningConfig,
-    "sample_losses": SampleLossConfig,
-}
+CONFIGS = FoundStudies("digsite.track", "settings")

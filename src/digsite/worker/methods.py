@@ -1,12 +1,16 @@
-"""From a method's name to its config and its function: `prune.clusters` is METHODS['clusters'] of digsite.prune.run."""
+"""From a method's name to its config and its function.
+
+`prune.clusters` is `study_clusters(config: ClustersConfig, run)` of a file in digsite/prune/experiments. A package of the
+user's may have the function in its run.py, or name it in a table METHODS there (and its settings in CONFIGS of config.py).
+"""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 from digsite.base.errors import UsageError, name_nearest
-from digsite.base.families import find_folder
+from digsite.base.families import FoundStudies, find_folder
 from digsite.config.model import Config
 from digsite.config.resolve import current_method
 
@@ -19,17 +23,19 @@ def find_rooms() -> list[str]:
 
 
 def config_class(method: str) -> type[Config]:
-    return _look_up(method, "config", "CONFIGS")
+    """The class of settings of `method` (`room.name` or `your.package.name`); nothing of torch's is loaded for it."""
+    return _look_up(method, "config", "CONFIGS", "settings")
 
 
 def find_function(method: str) -> Callable[[Any, Any], None]:
-    return _look_up(method, "run", "METHODS")
+    """What `method` does: a function of its config and of the run that it writes to."""
+    return _look_up(method, "run", "METHODS", "study")
 
 
 def find_packed(method: str) -> Callable[[list[Any], list[Any]], None] | None:
-    """The room's way to run several configs as one ensemble (PACKED of its run.py), if it has one."""
+    """The room's way to run several configs as one ensemble (`pack_NAME(configs, runs)`), if it has one."""
     package, _, name = current_method(method).rpartition(".")
-    return getattr(_import_module(method, package, "run"), "PACKED", {}).get(name)
+    return _find_table(_import_module(method, package, "run"), "PACKED", "pack").get(name)
 
 
 def is_parallel(method: str) -> bool:
@@ -38,12 +44,17 @@ def is_parallel(method: str) -> bool:
     return name in getattr(_import_module(method, package, "run"), "PARALLEL", ())
 
 
-def _look_up(method: str, module: str, table: str) -> Any:
+def _look_up(method: str, module: str, table: str, what: str) -> Any:
     package, _, name = current_method(method).rpartition(".")
-    found = getattr(_import_module(method, package, module), table)
+    found = _find_table(_import_module(method, package, module), table, what)
     if name not in found:
         raise UsageError(f"'{package}' has no method '{name}'. {name_nearest(name, found)}")
     return found[name]
+
+
+def _find_table(module: ModuleType, table: str, what: str) -> Mapping[str, Any]:
+    """The table of that name in a module, or what its package's files say where there is none."""
+    return getattr(module, table, None) or FoundStudies(module.__name__.rpartition(".")[0], what)
 
 
 def _import_module(method: str, package: str, module: str) -> ModuleType:

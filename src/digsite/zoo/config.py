@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from digsite.base import families
+from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
 from digsite.config.members import named_member
 from digsite.models.configs import Activation, Count
@@ -105,4 +106,4 @@ class ZooConfig(Config):
         return self
 
 
-CONFIGS: dict[str, type[Config]] = {"make": ZooConfig}
+CONFIGS = FoundStudies("digsite.zoo", "settings")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from digsite.base.families import FoundStudies
 from digsite.base.intervals import seed_interval
 from digsite.figures import curves, histogram
 from digsite.record.verdict import cite
@@ -15,7 +16,7 @@ from digsite.zoo.zoo import Zoo
 FACTORS = ("kind", "dataset", "activation", "optimizer", "init", "fraction", "label_noise", "missing_class")
 
 
-def make(config: ZooConfig, run: Run) -> None:
+def study_make(config: ZooConfig, run: Run) -> None:
     """The zoo lies in artifacts/zoo of the run; each shard that is there when the run resumes is kept."""
     folder = run.dir / "artifacts" / "zoo"
     n_shards = -(-config.members // config.shard)
@@ -111,7 +112,7 @@ def _claim_share(run: Run, name: str, hit: np.ndarray, title: str) -> None:
     run.claim_share(name, int(hit.sum()), len(hit), title=title)
 
 
-METHODS = {"make": make}
+METHODS = FoundStudies("digsite.zoo")
 
 
 # What a zoo holds, as pictures.

@@ -34,7 +34,7 @@ QUESTIONS = {
 NULLS = {"use": "use_chance", "graph_precision": "graph_chance"}
 
 
-def exam(config: ExamConfig, run: Run) -> None:
+def study_exam(config: ExamConfig, run: Run) -> None:
     """Every contestant on every program and rotation: a table, a figure, and marks beside those of random directions."""
     names = list_programs(config.programs)
     cells = [(who, name, k) for k in range(config.rotations) for name in names for who in config.contestants]

@@ -24,7 +24,7 @@ KEYS = {"previous": "the token before", "induction": "tokens that followed the c
 LEARNED = 0.9  # accuracy below which a target is no target
 
 
-def heads(config: HeadsConfig, run: Run) -> None:
+def study_heads(config: HeadsConfig, run: Run) -> None:
     task = prepare_copying(config, run)
     members = run_tokens.decompose_task(config, task, run)
     scored = run_tokens.conclude_tokens(config, task, run, members)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KINDS = {"published": "labels as published", "clean": "labels without the embedding's noise"}
 
 
-def labels(config: LabelsConfig, run: Run) -> None:
+def study_labels(config: LabelsConfig, run: Run) -> None:
     """Gain over the written-down solution and share in the noise's eigenspace, on either kind of labels, over seeds."""
     rows = [row for kind in KINDS for row in run.once(kind, lambda kind=kind: audit_kind(config, kind))]
     half = config.target.model.d_mlp  # pyright: ignore[reportAttributeAccessIssue]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 
-def modadd(config: ModaddConfig, run: Run) -> None:
+def study_modadd(config: ModaddConfig, run: Run) -> None:
     model, where = find_network(config, run)
     task = prepare_addition(config, model)
     members = run_tokens.decompose_task(config, task, run)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BESIDE = {"svd": "singular vectors", "random_directions": "random directions"}
 
 
-def model(config: ModelConfig, run: Run) -> None:
+def study_model(config: ModelConfig, run: Run) -> None:
     opened = open_model(config.model)
     for note in opened.notes:
         run.say(note)

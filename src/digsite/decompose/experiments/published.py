@@ -37,7 +37,7 @@ class Printed:
 PRINTED = (Printed("tms_5-2", 1.0, 20), Printed("tms_40-10", 1.0, 200))
 
 
-def published(config: SpdPublishedConfig, run: Run) -> None:
+def study_published(config: SpdPublishedConfig, run: Run) -> None:
     """Each printed cosine beside random parts in the same number, on targets that were trained here."""
     rows = []
     for row in PRINTED:

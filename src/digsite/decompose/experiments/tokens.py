@@ -183,7 +183,7 @@ def tell_tokens(rows: Sequence[Row]) -> str:
 # Language models: a target that speaks the story language, or any causal model by reference, decomposed and judged.
 
 
-def lm(config: LmConfig, run: Run) -> None:
+def study_lm(config: LmConfig, run: Run) -> None:
     task = prepare_language(config, run)
     members = decompose_task(config, task, run)
     rows = conclude_tokens(config, task, run, members)

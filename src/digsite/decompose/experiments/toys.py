@@ -67,11 +67,11 @@ def list_seeds(config: ToyConfig, run: Run) -> list[int]:
     return [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
 
 
-def toy(config: ToyConfig, run: Run) -> None:
-    toys([config], [run])
+def study_toy(config: ToyConfig, run: Run) -> None:
+    pack_toy([config], [run])
 
 
-def toys(configs: list[ToyConfig], runs: list[Run]) -> None:
+def pack_toy(configs: list[ToyConfig], runs: list[Run]) -> None:
     """Runs that differ by seed, loss coefficients or learning rate, in one stacked program; each as if alone."""
     trained = iter(train_all_targets(configs, runs))
     groups = []

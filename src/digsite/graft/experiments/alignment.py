@@ -23,7 +23,7 @@ NUMBERS = {
 KINDS = {"found": "the donor", "blind": "a donor that never saw the class", "wrong": "images paired wrongly"}
 
 
-def report_alignment(config: AlignmentConfig, run: Run) -> None:
+def study_alignment(config: AlignmentConfig, run: Run) -> None:
     """`<pair>/<number>`: what the couple gives beside wrong pairings; `<pair>/<number>/known`: beyond a blind donor."""
     rows: list[dict[str, Any]] = []
     for name, seed, done in work_ahead(run, config, align_couple, list_couples(config)):

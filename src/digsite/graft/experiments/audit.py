@@ -14,7 +14,7 @@ from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
 
-def audit_published(config: AuditConfig, run: Run) -> None:
+def study_audit(config: AuditConfig, run: Run) -> None:
     """Every step of the published protocol on every couple, with the claims that it was published for."""
     frames, nothing = [], []
     for name, seed, done in work_ahead(run, config, reenact_on_couple, list_couples(config)):

@@ -28,7 +28,7 @@ HIGHLIGHTS = 5  # methods in the confusion figure, beside the donor
 DONOR = "the donor itself"
 
 
-def compare_methods(config: CompareConfig, run: Run) -> None:
+def study_compare(config: CompareConfig, run: Run) -> None:
     """Choose grid settings on validation images, run all methods on every couple and seed, tell what is best and why."""
     torch.set_num_threads(1)
     jobs = list_couples(config)

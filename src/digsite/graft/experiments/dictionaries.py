@@ -46,7 +46,7 @@ LIMITS = {"mcc": (0.0, 1.0), "f1": (0.0, 1.0), "explained": (-math.inf, 1.0), "o
 NULLS = ("random directions", "principal directions")
 
 
-def score_against_truth(config: DictionaryTruthConfig, run: "Run") -> None:
+def study_dictionary_truth(config: DictionaryTruthConfig, run: "Run") -> None:
     """Choose each kind's sparsity on development worlds, then score fresh worlds with several reseeds of everything."""
     rows = []
     for world_kind in config.worlds:
@@ -255,7 +255,7 @@ def list_specs(config: DictionariesConfig) -> list[SaeSpec]:
     ]
 
 
-def compare_dictionaries(config: DictionariesConfig, run: Run) -> None:
+def study_dictionaries(config: DictionariesConfig, run: Run) -> None:
     """Train all of them as one ensemble on the receiver's features, score them on held-out ones, save what has a layout."""
     room = open_theatre(config, config.pairs[0], config.seed)
     train = collect_acts(room.pair.receiver, room.pools.old.x).last

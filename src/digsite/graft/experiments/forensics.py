@@ -13,7 +13,7 @@ from digsite.record.verdict import cite
 from digsite.worker.run import Run
 
 
-def find_planted(config: ForensicsConfig, run: Run) -> None:
+def study_forensics(config: ForensicsConfig, run: Run) -> None:
     """Plant rows in every way on every couple, look for them from the weights alone, claim how well it goes."""
     found = work_ahead(run, config, plant_on_couple, list_couples(config))
     table = pd.concat([pd.DataFrame(done["rows"]).assign(pair=name, seed=seed) for name, seed, done in found])

@@ -36,7 +36,7 @@ SHUFFLED = {
 NULLS = ("best single parent", "random merge weights", *SHUFFLED)
 
 
-def merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
+def study_merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
     """Choose each method's settings on one ensemble member, report on all others."""
     run.stage("training", 3)
     flat = run.once("models", lambda: train_or_read_models(config, config.seeds + 2))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 WAYS = ("as they are", *KINDS)
 
 
-def rebasin_stories(config: RebasinStoriesConfig, run: "Run") -> None:
+def study_rebasin_stories(config: RebasinStoriesConfig, run: "Run") -> None:
     """Member i is brought into the basis of member 0; member 1 is for choosing the scale of what is carried."""
     run.stage("training", 3)
     flat = run.once("models", lambda: train_or_read_models(config, config.seeds + 2))

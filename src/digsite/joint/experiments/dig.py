@@ -18,7 +18,7 @@ from digsite.worker.run import Run
 BLOCKS = "digsite.joint.judge.blocks"
 
 
-def dig(config: DigConfig, run: Run) -> None:
+def study_dig(config: DigConfig, run: Run) -> None:
     """Each question is asked once and its answer kept, so that a resumed run goes on with the next one."""
     if dig_collection(config, run):
         return

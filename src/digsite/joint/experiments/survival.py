@@ -82,7 +82,7 @@ def through(room: Theatre, text: str, model: nn.Module, settings: SurvivalConfig
     return lines
 
 
-def survival(config: SurvivalConfig, run: Run) -> None:
+def study_survival(config: SurvivalConfig, run: Run) -> None:
     returned, survived = [], []
     for name, seed, done in work_ahead(run, config, job, list_couples(config)):
         returned.append(pd.DataFrame(done["returned"]).assign(pair=name, seed=seed))

@@ -20,7 +20,7 @@ _NO_DIRECTION = {"permuted copy"}  # either of two such may be the original
 _GUESSED_KIND = 1 / 11  # eleven kinds
 
 
-def run_families(config: FamiliesConfig, run: Run) -> None:
+def study_families(config: FamiliesConfig, run: Run) -> None:
     """Make the families of each recipe, trace each as one folder, and compare with how they were made."""
     rows: list[dict[str, Any]] = []
     false: list[dict[str, Any]] = []

@@ -32,7 +32,7 @@ class GroupFile:
     labels: list[dict[str, Any]]
 
 
-def run_group_zoo(config: GroupZooConfig, run: Run) -> None:
+def study_group_zoo(config: GroupZooConfig, run: Run) -> None:
     """Irreps read from output weights, network by network, and whether narrow networks generalize."""
     rows, generalizing = [], []
     families = _load_group_files(config)

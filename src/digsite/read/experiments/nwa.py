@@ -56,7 +56,7 @@ class Sides:
     earlier: tuple[Corpus, ...]
 
 
-def run_nwa(config: NwaConfig, run: Run) -> None:
+def study_nwa(config: NwaConfig, run: Run) -> None:
     """The study: zoos are made (or one is opened), readers trained and compared, and everything is claimed, drawn, written.
 
     Tables and figures are of the first zoo; claims span all of them.

@@ -33,7 +33,7 @@ _WORKS = 0.5  # a trigger that succeeds less often than this is no planted backd
 RIVALS = ("row mean", "row norm", "first singular vector")
 
 
-def run_planted(config: PlantedConfig, run: Run) -> None:
+def study_planted(config: PlantedConfig, run: Run) -> None:
     """Zoos of clean and poisoned networks of many classes; all numbers are of the recipes that did not calibrate."""
     images = join_sets(config.sets, config.side, config.per_set, config.seed)
     rows: list[dict[str, Any]] = []

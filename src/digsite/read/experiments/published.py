@@ -22,7 +22,7 @@ from digsite.zoo.config import ZooConfig
 from digsite.zoo.make import make_zoo
 
 
-def run_published(config: PublishedConfig, run: Run) -> None:
+def study_published(config: PublishedConfig, run: Run) -> None:
     """The audit: six networks' worth of protocol repeated on noise, one defect at a time, and an honest zoo beside it."""
     zoo = NoiseZoo(
         **run.once(

@@ -30,7 +30,7 @@ _WAYS = {
 }
 
 
-def run_transfer(config: TransferConfig, run: Run) -> None:
+def study_transfer(config: TransferConfig, run: Run) -> None:
     """Make a small zoo of each recipe, then leave out networks, recipes and families in turn."""
     corpora = _make_zoos(config, run)
     names = np.concatenate([[name] * len(c) for name, c in corpora.items()])

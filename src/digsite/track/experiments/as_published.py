@@ -24,7 +24,7 @@ from digsite.track.subjects.table_checks import check_table
 from digsite.worker.run import Run
 
 
-def run_as_published(config: AsPublishedConfig, run: Run) -> None:
+def study_as_published(config: AsPublishedConfig, run: Run) -> None:
     runs = _read_runs(config, run)
     families = {r.name: r.family for r in runs}
     recorded, repaired = published.jump_table(runs, RECORDED), published.jump_table(runs, "stable_rank")

@@ -21,7 +21,7 @@ from digsite.worker.run import Run
 ORDER = ("neighbors exchanged", "distant exchanged")  # faults of order, beside those of content
 
 
-def run_series_audit(config: AuditConfig, run: Run) -> None:
+def study_audit(config: AuditConfig, run: Run) -> None:
     """Trains, writes checkpoints, reads their prints as the verb does, plants, and counts."""
     names = config.grounds or list(GROUNDS)
     run.stage("planting", 2 * len(names))

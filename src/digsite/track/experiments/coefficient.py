@@ -28,7 +28,7 @@ from digsite.worker.run import Run
 INPUTS = 64  # white rows: the loss of a linear network depends on their covariance alone
 
 
-def run_coefficient(config: CoefficientConfig, run: Run) -> None:
+def study_coefficient(config: CoefficientConfig, run: Run) -> None:
     """Estimates beside the closed form, then a curve over training."""
     run.stage("architectures", config.architectures)
     rows = run.once("linear", lambda: [_estimate_linear(config, run, i) for i in range(config.architectures)])

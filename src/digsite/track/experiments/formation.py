@@ -29,7 +29,7 @@ from digsite.track.subjects.grokking_grid import (
 from digsite.worker.run import Run
 
 
-def run_formation(config: FormationConfig, run: Run) -> None:
+def study_formation(config: FormationConfig, run: Run) -> None:
     """Dates every learned representation by every measure, and compares with the window of its trace similarity."""
     kinds = {}
     if "published" in config.sources:

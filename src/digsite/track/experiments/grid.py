@@ -29,7 +29,7 @@ from digsite.train import Member, evaluate, train_ensemble
 from digsite.worker.run import Run
 
 
-def grid_study(config: GridConfig, run: Run) -> None:
+def study_grid(config: GridConfig, run: Run) -> None:
     runs = trained_grid(config, run)
     result = phases.analyze_phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
     _write_grid_tables(config, run, runs, result)

@@ -51,7 +51,7 @@ class Examined:
     plans: dict[str, Any]
 
 
-def run_mechanisms(config: MechanismsConfig, run: Run) -> None:
+def study_mechanisms(config: MechanismsConfig, run: Run) -> None:
     trained = trained_grid(config, run)
     found = examine_cells(config, run, trained)
     run.claim("networks", len(trained), kind="count", title="Networks trained")

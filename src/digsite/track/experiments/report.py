@@ -21,7 +21,7 @@ from digsite.track.subjects.tracked import TrackedRun
 from digsite.worker.run import Run
 
 
-def run_report(config: MechanismsConfig, run: Run) -> None:
+def study_report(config: MechanismsConfig, run: Run) -> None:
     runs = trained_grid(config, run)
     result = phases.analyze_phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
     examined = examine_cells(config, run, runs)

@@ -20,7 +20,7 @@ from digsite.train import Member, Stream, train_ensemble
 from digsite.worker.run import Run
 
 
-def run_sample_losses(config: SampleLossConfig, run: Run) -> None:
+def study_sample_losses(config: SampleLossConfig, run: Run) -> None:
     """Several seeds of a network that learns parities of different frequency, and one whose answers are random."""
     stored = run.once("training", lambda: _train_watched(config, run))
     task = np.asarray(stored["task"])

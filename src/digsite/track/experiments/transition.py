@@ -35,7 +35,7 @@ LEVEL = 0.05  # of a corrected p, from which on a moment counts as found
 Confirmed = list[tuple[Series, Jump]]
 
 
-def run_transition(config: TransitionConfig, run: Run) -> None:
+def study_transition(config: TransitionConfig, run: Run) -> None:
     setup = set_up_training(config.task, config)
     run.stage(f"training {config.seeds} networks")
     stored = run.once("training", lambda: _train_setup(config, setup, run))

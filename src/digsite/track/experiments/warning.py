@@ -47,7 +47,7 @@ class WatchedRun:
     late: bool = False
 
 
-def run_warning(config: WarningConfig, run: Run) -> None:
+def study_warning(config: WarningConfig, run: Run) -> None:
     """Learns on some primes, judges on others, and then on curves by others."""
     early, late = (_watch_networks(config, run, primes) for primes in (config.learn_on, config.judge_on))
     if not all(_both_kinds(runs) for runs in (early, late)):
