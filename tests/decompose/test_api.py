@@ -47,7 +47,7 @@ def test_the_parts_of_a_known_network_are_found():
         "losses": losses,
         "compile": "never",
         "gate": {"kind": "mlp", "hidden": [8]},
-        "schedule": {"kind": "cosine"},
+        "schedule": {"kind": "quarter_cosine"},
     }
     watch = lambda step, terms: seen.append(float(terms["all"]))  # noqa: E731
     found = decompose(targets.build_pairs(), ["2"], data=targets.draw_pairs, on_step=watch, **settings)

@@ -24,7 +24,7 @@ SETTINGS = {
     },
     "compile": "never",
     "gate": {"kind": "mlp", "hidden": [8]},
-    "schedule": {"kind": "cosine"},
+    "schedule": {"kind": "quarter_cosine"},
 }
 
 

@@ -130,13 +130,23 @@ def compare_trees(old: Tree, new: Tree) -> dict[str, tuple[Any, Any]]:
     return {p: (a.get(p), b.get(p)) for p in sorted(a.keys() | b.keys()) if a.get(p, ...) != b.get(p, ...)}
 
 
-# Names that were used once and still work: studies, methods and settings, in one table.
+# Names that were used once and still work: studies, methods, settings, values and functions, in one table.
 
 # old name -> name of today
 STUDIES: dict[str, str] = {}
 METHODS: dict[str, str] = {"graft.roundtrip": "joint.survival"}  # grafts that are pruned use the prune room
 # method of today -> {old dotted path: path of today}
 SETTINGS: dict[str, dict[str, str]] = {}
+# setting -> {old value: value of today}; what `cosine` means in training (half a period) was a quarter of one here
+VALUES: dict[str, dict[str, str]] = {"decompose.schedule.kind": {"cosine": "quarter_cosine"}}
+# functions of ours that a config may name as `py:module:name`
+OBJECTS: dict[str, str] = {
+    "digsite.decompose.sample:pairs": "digsite.decompose.subjects.targets:build_pairs",
+    "digsite.decompose.sample:inputs": "digsite.decompose.subjects.targets:draw_pairs",
+    "digsite.decompose.subjects.sample:pairs": "digsite.decompose.subjects.targets:build_pairs",
+    "digsite.decompose.subjects.sample:inputs": "digsite.decompose.subjects.targets:draw_pairs",
+    "digsite.joint.subjects.digits:trained_network": "digsite.joint.subjects.model:trained_network",
+}
 
 
 def current_study(name: str) -> str:
@@ -145,6 +155,16 @@ def current_study(name: str) -> str:
 
 def current_method(name: str) -> str:
     return METHODS.get(name, name)
+
+
+def current_value(setting: str, value: Any) -> Any:
+    """What a value of this setting is called today; values that were never renamed stay, whatever they are."""
+    return VALUES[setting].get(value, value) if isinstance(value, str) else value
+
+
+def current_object(target: str) -> str:
+    """`module:name` of a function of ours, wherever it has moved since; somebody else's stays as it is."""
+    return OBJECTS.get(target, target)
 
 
 def current_settings(method: str, tree: dict[str, Any]) -> dict[str, Any]:

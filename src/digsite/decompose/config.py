@@ -1,13 +1,15 @@
 """Settings of a decomposition and of the room's studies; loads without torch."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from digsite.base.errors import name_nearest
 from digsite.base.families import FoundStudies, list_members, scan_family
 from digsite.config import Config, Field
 from digsite.config.members import check_settings, named_member
+from digsite.config.resolve import current_value
 from digsite.models.configs.dense import ModularMlpConfig, ResidMlpConfig, TmsConfig
 from digsite.models.configs.language import Gpt2Config, LlamaConfig
 from digsite.models.configs.sequence import InductionConfig
@@ -62,7 +64,10 @@ class FaithfulnessWarmup(Config):
 
 
 class Schedule(Config):
-    kind: Literal["constant", "linear", "cosine", "half_cosine", "exponential"] = "constant"
+    kind: Annotated[
+        Literal["constant", "linear", "quarter_cosine", "half_cosine", "exponential"],
+        BeforeValidator(partial(current_value, "decompose.schedule.kind")),
+    ] = Field(default="constant", description="how the rate falls; half_cosine is what training calls cosine")
     warmup: float = Field(
         default=0.0, ge=0, le=1, description="share of training with a linear rise of the rate"
     )

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
+from digsite.decompose.config import Schedule
 from digsite.decompose.core import updates
 from digsite.decompose.core.updates import SCHEDULES, find_rate_factor
+from digsite.train.group import rate_factor
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -19,15 +21,25 @@ def test_every_schedule_starts_at_one_and_never_grows(name):
 
 
 def test_closed_forms():
-    assert find_rate_factor("cosine", 50, 100) == pytest.approx(math.cos(math.pi / 4))
+    assert find_rate_factor("quarter_cosine", 50, 100) == pytest.approx(math.cos(math.pi / 4))
     assert find_rate_factor("half_cosine", 50, 100) == pytest.approx(0.5)
     assert find_rate_factor("linear", 25, 100, final=0.2) == pytest.approx(0.2 + 0.8 * 0.75)
     assert find_rate_factor("exponential", 40, 100, halflife=20) == pytest.approx(0.25)
     assert find_rate_factor("constant", 0, 100, warmup=0.1) == pytest.approx(0.1)
 
 
+def test_the_half_cosine_is_what_training_calls_cosine():
+    """One formula, checked against the trainer's; the reference's own schedule has another name."""
+    steps = torch.arange(40, dtype=torch.float64)
+    there = rate_factor(steps, 40, "cosine", 0, 0.1)
+    assert there.tolist() == pytest.approx(
+        [find_rate_factor("half_cosine", i, 40, final=0.1) for i in range(40)]
+    )
+    assert "cosine" not in SCHEDULES and Schedule.model_validate({"kind": "cosine"}).kind == "quarter_cosine"
+
+
 def test_an_unknown_schedule_is_answered():
-    with pytest.raises(UsageError, match="'cosine'"):
+    with pytest.raises(UsageError, match="Did you mean 'half_cosine'"):
         find_rate_factor("cosin", 0, 10)
 
 

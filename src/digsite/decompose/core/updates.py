@@ -127,8 +127,9 @@ SCHEDULES: dict[
 ] = {  # of the share of training, the step, and a halflife
     "constant": lambda share, step, halflife: 1.0,
     "linear": lambda share, step, halflife: 1.0 - share,
-    # A quarter period, as the reference has it: slow at first, at full slope when it reaches zero.
-    "cosine": lambda share, step, halflife: math.cos(0.5 * math.pi * share),
+    # As the reference has it: slow at first, at full slope when it reaches zero. It is called cosine there; here that
+    # word is left to half a period, as everywhere in training, and old configs are read through the table of old names.
+    "quarter_cosine": lambda share, step, halflife: math.cos(0.5 * math.pi * share),
     "half_cosine": lambda share, step, halflife: 0.5 * (1 + math.cos(math.pi * share)),
     "exponential": lambda share, step, halflife: 0.5 ** (step / halflife),
 }

@@ -8,6 +8,7 @@ from torch import nn
 
 from digsite.base import settings
 from digsite.base.errors import NotFound, UsageError, name_nearest, one_sentence
+from digsite.config.resolve import current_object
 from digsite.record.listing import find_run
 from digsite.weights.bundle import WeightBundle, bundle_module
 from digsite.weights.reader import open_weights
@@ -49,7 +50,7 @@ def make_module(target: str) -> nn.Module:
 
 def find_object(target: str) -> object:
     """What a module (also one in the working directory) has under this name."""
-    module_name, colon, name = target.rpartition(":")
+    module_name, colon, name = current_object(target).rpartition(":")
     if not colon:
         raise UsageError(f"'py:{target}' names nothing in a module.", hint="Write py:module:name.")
     if (here := str(Path.cwd())) not in sys.path:
