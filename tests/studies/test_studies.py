@@ -114,6 +114,18 @@ def test_quick(name, tmp_path, request, monkeypatch):
     assert find_misses(results, {"claims": STUDIES[name].expected.get("quick", {})}) == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_demo_says_little_and_all_of_it_beside_a_null(tmp_path):
+    """Once 143 numbers, one in five of them with a null and an interval; the dig at its end answers seven questions."""
+    shown = [name for name, study in sorted(STUDIES.items()) if study.demo is not None and name != "dig"]
+    runs = [start_run(plan_run(STUDIES[name], size="demo"), tmp_path / name) for name in shown]
+    assert [execute_run(run, How(device="cpu", quiet=True)) for run in runs] == [0] * 5
+    results = [read_results(run.results) for run in runs]
+    assert sum(not claim.is_measurement for one in results for claim in one.claims) <= 25
+    assert all(claim.null is not None for one in results for claim in one.leading)
+
+
 def test_an_extra_folder_and_a_mistyped_name(plugin_studies, tmp_path):
     assert find_study("countdown", [plugin_studies]).purpose == "Do the numbers add up?"
     with pytest.raises(NotFound, match="Did you mean 'countdown'"):

@@ -153,10 +153,15 @@ class Results:
 
 
 def leading_claims(claims: Sequence[Claim], headline: Sequence[str]) -> tuple[Claim, ...]:
-    """The claims that an answer leads with, at most five of them."""
+    """The claims that an answer leads with, at most five of them.
+
+    What has a null but too few repeats for an interval is shown by its points; a number without a null leads only
+    where nothing else was named, and is folded away with the other measurements otherwise.
+    """
     by_name = {claim.name: claim for claim in claims}
     named = [by_name[name] for name in headline if name in by_name]
-    return tuple((named or [claim for claim in claims if not claim.is_measurement])[:5])
+    beside = [claim for claim in named if claim.null is not None]
+    return tuple((beside or named or [claim for claim in claims if not claim.is_measurement])[:5])
 
 
 def write_results(path: Path, results: Results) -> None:

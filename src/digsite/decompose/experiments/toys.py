@@ -30,7 +30,9 @@ RIVALS = {
     "rotated": "the found parts after a random rotation",
     "untrained": "the same method on an untrained target",
 }
-RIVAL_SCORES = ("error_0.2", "recovered_0.2", "features_recovered", "/mmcs", "/alive_components")
+# What is judged beside rivals: errors and hits of all modules together, directions module by module.
+RIVAL_TOTALS = ("error_0.2", "recovered_0.2", "features_recovered")
+RIVAL_ENDS = ("/mmcs", "/alive_components")
 
 
 @dataclass
@@ -251,7 +253,7 @@ def sort_rivals(nulls: dict[str, float]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, value in nulls.items():
         key, _, rival = name.rpartition("/")
-        if key.endswith(RIVAL_SCORES):
+        if key in RIVAL_TOTALS or key.endswith(RIVAL_ENDS):
             found.setdefault(key, {})[RIVALS[rival]] = value
     return found
 
