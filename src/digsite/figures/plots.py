@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike
 
 from digsite.base.contract import public_method
@@ -65,9 +66,10 @@ def heatmap(
     centered: bool = False,
     ticks_x: Sequence[str] | None = None,
     ticks_y: Sequence[str] | None = None,
+    numbers: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """A matrix with its color scale; `centered` puts white at zero."""
+    """A matrix with its color scale; `centered` puts white at zero, `numbers` is the format of a value in each cell."""
     values = np.asarray(matrix, dtype=float)
     figure, ax = _given_axes(ax, height=4.0)
     limit = float(np.nanmax(np.abs(values))) if centered and values.size else None
@@ -86,8 +88,20 @@ def heatmap(
         )
     if ticks_y is not None:
         ax.set_yticks(range(len(ticks_y)), list(ticks_y))
+    if numbers:
+        _write_numbers(image, values, numbers, ax)
     figure.colorbar(image, ax=ax, label=unit, shrink=0.9)
     return figure
+
+
+def _write_numbers(image: AxesImage, values: np.ndarray, style: str, ax: Axes) -> None:
+    """Each value in its cell, dark on light and light on dark; a hole stays empty."""
+    shades = image.to_rgba(values)[..., :3] @ np.array([0.299, 0.587, 0.114])
+    size = max(5.0, 9.0 - 0.25 * max(values.shape))
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            color = "black" if shades[row, column] > 0.5 else "white"
+            ax.text(column, row, format(value, style), ha="center", va="center", fontsize=size, color=color)
 
 
 @public_method()

@@ -14,9 +14,10 @@ from digsite.prune.core.clusters import (
     measure_clusters,
     measure_separations,
     run_kmeans,
+    summarize_distances,
 )
 from digsite.prune.core.hamming import measure_distances
-from digsite.prune.core.packed import pack
+from digsite.prune.core.packed import orient_features, pack
 
 KEEP = np.random.default_rng(0).random((30, 50)) < 0.5
 DISTANCES = measure_distances(pack(KEEP))
@@ -75,6 +76,35 @@ def test_as_good_as_sklearn_and_its_inertia_is_true(k):
     theirs = KMeans(k, n_init=20, random_state=0).fit(bits.astype(float)).inertia_
     assert found.inertia <= theirs * 1.01
     assert found.all_labels.shape == (20, 60) and found.inertia == found.inertias.min()
+
+
+def test_k_means_says_whether_it_came_to_rest():
+    bits = np.random.default_rng(0).random((80, 60)) < 0.5
+    cut, whole = (run_kmeans(hamming(bits), 6, np.random.default_rng(0), most=n) for n in (1, 100))
+    assert (whole.settled > 0).all() and whole.settled.max() < 100
+    assert (cut.settled == 0).any(), "one step is not enough for all starts"
+    again = run_kmeans(hamming(bits), 6, np.random.default_rng(0), most=int(whole.settled.max()))
+    assert np.array_equal(again.labels, whole.labels), "the step it names is enough"
+    assert "10 of 10 starts came to rest" in cluster_distances(hamming(bits), 6).convergence
+    assert cluster_distances(hamming(bits), 6, "average").convergence == ""
+
+
+def test_distances_are_summarized_as_numpy_does():
+    mask = np.random.default_rng(1).random((40, 50)) < 0.5
+    ball = find_neighborhood(orient_features(mask, "rows"), 3, 12)
+    labels = np.repeat([0, 1, 2, 3], 3)
+    rows = summarize_distances(ball, labels)
+    pairs = [(ball.distances[i, j], labels[i] == labels[j]) for i in range(12) for j in range(i + 1, 12)]
+    for name, chosen in (
+        ("all pairs", (True, False)),
+        ("within clusters", (True,)),
+        ("between clusters", (False,)),
+    ):
+        values = np.array([distance for distance, same in pairs if same in chosen])
+        assert rows[name]["pairs"] == len(values)
+        assert rows[name]["mean"] == pytest.approx(values.mean())
+        assert rows[name]["sd"] == pytest.approx(values.std())
+    assert "within clusters" not in summarize_distances(ball, np.arange(12)), "singletons have no pair"
 
 
 def test_separate_groups_are_found():

@@ -95,3 +95,21 @@ def test_masks_of_ones_own_are_matrices_in_files_or_a_folder_of_them(tmp_path):
     np.save(tmp_path / "first.npy", np.ones((3, 3)))
     with pytest.raises(UsageError, match="holds no mask"):
         given_masks(tmp_path / "first.npy")
+
+
+@pytest.mark.parametrize(
+    ("file", "known"),
+    [
+        ("wanda/layer1-self_attn.v_proj.npy", ("wanda", 1, "self_attn.v_proj")),
+        ("layer12-mlp.down_proj.npy", ("", 12, "mlp.down_proj")),
+        ("masks-sparsegpt-seed0.npy", ("sparsegpt", 0, "masks-sparsegpt-seed0")),
+        ("model.layers.3.mlp.up_proj.npy", ("", 3, "mlp.up_proj")),
+    ],
+)
+def test_what_made_a_mask_is_read_from_its_name(tmp_path, file, known):
+    from digsite.prune.subjects.maskstore import given_masks
+
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    np.save(tmp_path / file, np.eye(4))
+    (one,) = given_masks(tmp_path)
+    assert (one.made_by(["wanda", "sparsegpt", "magnitude"]), one.layer, one.component) == known

@@ -37,10 +37,24 @@ class ClusterMetrics:
 
 @dataclass(frozen=True)
 class FeatureClusters:
+    """Labels and their scores; the rest is known of k-means alone."""
+
     labels: Int[np.ndarray, "features"]
     metrics: ClusterMetrics
     inertia: float | None = None
     starts: Int[np.ndarray, "starts features"] | None = None
+    settled: Int[np.ndarray, "starts"] | None = None  # see KMeans
+
+    @property
+    def convergence(self) -> str:
+        """Whether k-means came to rest, and how far its starts agree: one lucky start of ten is no cluster."""
+        if self.settled is None or self.starts is None:
+            return ""
+        reached = self.settled[self.settled > 0]
+        steps = f" after {reached.max()} steps at most" if len(reached) else ""
+        same = int((self.starts == self.labels).all(axis=1).sum())
+        n = len(self.settled)
+        return f"{len(reached)} of {n} starts came to rest{steps}; {same} of {n} end as the best one, label for label"
 
 
 @public_method(
@@ -70,9 +84,8 @@ def cluster_distances(
 ) -> FeatureClusters:
     if method == "kmeans":
         found = run_kmeans(distances, k, np.random.default_rng(seed), n_init)
-        return FeatureClusters(
-            found.labels, measure_clusters(distances, found.labels), found.inertia, found.all_labels
-        )
+        metrics = measure_clusters(distances, found.labels)
+        return FeatureClusters(found.labels, metrics, found.inertia, found.all_labels, found.settled)
     labels = cut_tree(distances, k, method)
     return FeatureClusters(labels, measure_clusters(distances, labels))
 
@@ -135,6 +148,7 @@ class KMeans:
     inertia: float
     all_labels: Int[np.ndarray, "starts points"]  # every start's answer, for their agreement
     inertias: Float[np.ndarray, "starts"]
+    settled: Int[np.ndarray, "starts"]  # the step after which no point moved; 0 where the steps ran out first
 
 
 def run_kmeans(
@@ -149,15 +163,18 @@ def run_kmeans(
         raise UsageError(f"{k} clusters were asked for, but there are {len(distances)} features.")
     exact = distances.astype(np.float64)  # sums of integers stay exact
     labels = _assign_points(exact[:, _draw_starts(exact, k, n_init, rng)].transpose(1, 0, 2))
-    for _ in range(most):
+    settled = np.zeros(n_init, np.int64)
+    for step in range(1, most + 1):
         to_center, _ = _to_centers(exact, labels, k)
         fresh = _refill_empty(_assign_points(to_center), to_center, k)
-        if np.array_equal(fresh, labels):
+        still = (fresh == labels).all(axis=1)
+        settled = np.where(still, np.where(settled > 0, settled, step), 0)
+        if still.all():
             break
         labels = fresh
     _, inertias = _to_centers(exact, labels, k)
     best = int(inertias.argmin())
-    return KMeans(labels[best], float(inertias[best]), labels, inertias)
+    return KMeans(labels[best], float(inertias[best]), labels, inertias, settled)
 
 
 def _draw_starts(
@@ -237,6 +254,32 @@ def find_neighborhood(features: PackedMask, center: int, size: int, engine: str 
         np.concatenate([[0], to_center]),
         measure_distances(features.take(members), engine=engine),
     )
+
+
+def summarize_distances(ball: Neighborhood, labels: Int[np.ndarray, "n"]) -> dict[str, dict[str, float]]:
+    """Mean, standard deviation and range of the Hamming distances: to the center, and over pairs by cluster.
+
+    `labels`: the cluster of each member. A row without a pair (every cluster a singleton) is left out.
+    """
+    pairs = ball.distances[upper := np.triu_indices(len(ball.members), 1)]
+    same = labels[upper[0]] == labels[upper[1]]
+    parts = {
+        "to the feature": ball.to_center[1:],
+        "all pairs": pairs,
+        "within clusters": pairs[same],
+        "between clusters": pairs[~same],
+    }
+    return {
+        name: {
+            "pairs": float(len(values)),
+            "mean": float(values.mean()),
+            "sd": float(values.std()),
+            "least": float(values.min()),
+            "most": float(values.max()),
+        }
+        for name, values in parts.items()
+        if len(values)
+    }
 
 
 def cluster_all(

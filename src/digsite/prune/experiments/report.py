@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from digsite.base.families import list_members
 from digsite.base.intervals import seed_interval
 from digsite.prune.config import ReportConfig
 from digsite.prune.core import hamming, layers
 from digsite.prune.core.clusters import cluster_distances, find_neighborhood
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.packed import orient_features, pack
+from digsite.prune.core.scores import FAMILY
 from digsite.prune.experiments import masks
 from digsite.prune.experiments.masks import test_table
 from digsite.prune.figures import masks as figures
 from digsite.prune.judge.attribution import measure_densities
+from digsite.prune.judge.groups import GroupDifference, average_groups, compare_groups, tell_groups
 from digsite.prune.judge.heads import HeadCounts, group_test, head_counts, structure_of
 from digsite.prune.judge.nulls import ObservedMask
 from digsite.prune.judge.verdict import (
@@ -84,7 +87,23 @@ def study_report(config: ReportConfig, run: "Run") -> None:
     )
     run.view("masks", kind="table", source="tables/masks.csv")
     run.view("tests", kind="table", source="tables/tests.csv")
+    _show_groups(run, rows)
     _claim_report(config, run, rows, judged)
+
+
+def _show_groups(run: "Run", rows: list[dict]) -> None:
+    """Means by method and by projection, and what they tell; measurements, since the study's question is another."""
+    means, seed = average_groups(rows), run.derive("groups")
+    differences = run.once("groups", lambda: [vars(one) for one in compare_groups(rows, seed)])
+    told = tell_groups([GroupDifference(**one) for one in differences], LEVEL)
+    run.table("means", pd.DataFrame([vars(one) for one in means]))
+    run.table("insights", {"insight": told})
+    for name in ("means", "insights"):
+        run.view(name, kind="table", source=f"tables/{name}.csv")
+    for line in told:
+        run.say(line)
+    caption = "Means over masks with their 95 % intervals; each gray point is a mask."
+    run.figure("means", figures.group_means(means, rows), [vars(one) for one in means], caption=caption)
 
 
 def _list_models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
@@ -196,12 +215,16 @@ def _report_row(config: ReportConfig, model: str, method: str, one: MaskedMap | 
         for c in rng.integers(columns.n_features, size=config.n_executions)
     ]
     found = [cluster_distances(ball.distances, min(config.n_clusters, size // 2)).metrics for ball in balls]
+    if isinstance(one, GivenMask):
+        method, layer, component = one.made_by(list_members(FAMILY)) or GIVEN, one.layer, one.component
+    else:
+        layer, component = layers.layer_number(one.name), layers.component_of(one.name)
     return {
-        "mask": f"{model} {method} {one.name}",
+        "mask": f"{model} {one.name}" if isinstance(one, GivenMask) else f"{model} {method} {one.name}",
         "model": model,
         "method": method,
-        "layer": layers.layer_number(one.name),
-        "component": layers.component_of(one.name),
+        "layer": layer,
+        "component": component,
         "shape": "x".join(map(str, keep.shape)),
         "relative error": one.relative_error,
         "density": seen.density,

@@ -9,7 +9,13 @@ from digsite.base import families
 from digsite.base.intervals import seed_interval
 from digsite.figures import curves
 from digsite.prune.config import OneMask, RepeatConfig, SingleConfig
-from digsite.prune.core.clusters import FeatureClusters, Neighborhood, cluster_distances, find_neighborhood
+from digsite.prune.core.clusters import (
+    FeatureClusters,
+    Neighborhood,
+    cluster_distances,
+    find_neighborhood,
+    summarize_distances,
+)
 from digsite.prune.core.packed import PackedMask, orient_features, pack
 from digsite.prune.experiments import masks
 from digsite.prune.experiments.clusters import claim_densities, embed_neighborhood
@@ -244,10 +250,19 @@ def _tell_neighborhood(run: "Run", center: int, ball: Neighborhood, found: Featu
         pairs = zip(ball.members[start : start + 8], ball.to_center[start : start + 8])
         run.say("  " + "  ".join(f"{member:>5}: {distance:<5}" for member, distance in pairs))
     run.say(f"cluster sizes {metrics.sizes}, {metrics.n_singletons} singletons")
+    rows = summarize_distances(ball, found.labels)
+    for name, row in rows.items():
+        run.say(
+            f"{name:>16}  {row['mean']:.1f} +- {row['sd']:.1f}, {row['least']:.0f} to {row['most']:.0f} "
+            f"({row['pairs']:.0f} pairs)"
+        )
+    columns = {key: [row[key] for row in rows.values()] for key in rows["to the feature"]}
+    run.table("distance_summary", {"distances": list(rows), **columns})
+    run.view("distance_summary", kind="table", source="tables/distance_summary.csv")
     run.say(
-        f"within {metrics.within:.1f}, between {metrics.between:.1f}, ratio {metrics.separation:.3f}, "
-        f"silhouette {metrics.silhouette:.3f}, inertia {found.inertia:.1f}"
+        f"ratio {metrics.separation:.3f}, silhouette {metrics.silhouette:.3f}, inertia {found.inertia:.1f}"
     )
+    run.say(f"k-means: {found.convergence}")
 
 
 def _original_row(

@@ -1,6 +1,7 @@
 """The room's pictures: neighborhoods in clusters, densities, and numbers beside their nulls."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ from matplotlib.ticker import MaxNLocator
 
 from digsite.figures import NULL_COLOR, PALETTE, canvas, heatmap, place_legend, styled
 from digsite.prune.core.clusters import FeatureClusters
+from digsite.prune.judge.groups import BY, MEASURES, GroupMean
 
 BORDER = "#D00000"
+SHOWN = ("separation", "hamming nearest", "margins' share of variance")
 
 
 @styled
@@ -29,7 +32,16 @@ def cluster_sheet(
             *place[chosen].T, s=12, color=PALETTE[label % len(PALETTE)], marker="osD^"[label // 8 % 4]
         )
     scatter.set(xlabel="t-SNE 1", ylabel="t-SNE 2", title="neighborhood, by cluster")
-    heatmap(found.metrics.block, x="cluster", y="cluster", title="mean distance", unit="positions", ax=block)
+    numbers = ".1f" if len(found.metrics.sizes) <= 16 else ""  # beyond, cells are too small to be read
+    heatmap(
+        found.metrics.block,
+        x="cluster",
+        y="cluster",
+        title="mean distance",
+        unit="positions",
+        numbers=numbers,
+        ax=block,
+    )
     block.xaxis.set_major_locator(MaxNLocator(integer=True))
     block.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
@@ -42,6 +54,7 @@ def _draw_spy(ax: Axes, bits: np.ndarray, labels: np.ndarray) -> None:
     for edge in np.flatnonzero(np.diff(labels[order])) + 0.5:
         ax.axhline(edge, color=BORDER, linewidth=0.9)
     ax.set(xlabel="position", ylabel="feature, sorted by cluster", title="kept weights (black)")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(False)
 
 
@@ -115,6 +128,25 @@ def z_chart(labels: Sequence[str], z: Sequence[float], found: Sequence[bool], ti
     ax.set_yticks(at, list(labels))
     ax.set(xlabel="z against masks with the same margins (gray: chance)", title=title)
     ax.grid(axis="y", visible=False)
+    return figure
+
+
+@styled
+def group_means(means: Sequence[GroupMean], rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Each measure by method (above) and by projection (below); a gray point is a mask."""
+    figure, axes = canvas(len(BY), len(SHOWN), width=3.1 * len(SHOWN), height=6.0)
+    for line, (by, word) in zip(axes, BY.items(), strict=True):
+        for ax, measure in zip(line, SHOWN, strict=True):
+            own = [one for one in means if (one.by, one.measure) == (by, measure)]
+            for at, one in enumerate(own):
+                values = [row[measure] for row in rows if str(row[by]) == one.group]
+                ax.plot([at] * len(values), values, ".", color=NULL_COLOR, markersize=5)
+                ends = (one.mean if one.low is None else one.low, one.mean if one.high is None else one.high)
+                ax.plot([at, at], ends, color=PALETTE[0])
+                ax.plot(at, one.mean, "o", color=PALETTE[0])
+            short = [one.group.rpartition(".")[2] for one in own]
+            ax.set_xticks(range(len(own)), short, rotation=30, ha="right")
+            ax.set(ylabel=MEASURES[measure], title=f"by {word}", xlim=(-0.5, len(own) - 0.5))
     return figure
 
 

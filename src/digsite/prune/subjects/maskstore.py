@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from digsite.prune.subjects.shards import write_tensors
 from digsite.weights import WeightBundle, open_weights
 
 KIND = "digsite.masks"
+# The original's files are called layer1-self_attn.v_proj.pt, in a folder or behind the name of a method.
+LAYER = re.compile(r"layers?[-_. ]?(?P<layer>\d+)[-_. ](?P<component>[\w.]+)$", re.IGNORECASE)
 MASK_FILES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 
 
@@ -120,22 +123,39 @@ def read_masks(path: Path) -> StoredMasks:
 
 @dataclass(frozen=True)
 class GivenMask:
-    """A mask of somebody's own: nothing is known of what made it."""
+    """A mask of somebody's own: what made it is known from its name alone, if that says so."""
 
     name: str
     keep: Bool[Tensor, "out in"]
     relative_error: None = None
 
+    @property
+    def layer(self) -> int:
+        """Of `layer3-mlp.up_proj` and of `model.layers.3.mlp.up_proj` alike; 0 where no number is named."""
+        written = LAYER.search(self.name)
+        return int(written["layer"]) if written else layers.layer_number(self.name)
+
+    @property
+    def component(self) -> str:
+        """The map inside its layer: what follows the layer's number, or the last part of the name."""
+        written = LAYER.search(self.name)
+        return written["component"] if written else layers.component_of(self.name.rpartition("/")[2])
+
+    def made_by(self, methods: Iterable[str]) -> str:
+        """The longest of `methods` that is a word of the name, or '' where none is."""
+        words = "_" + re.sub(r"[^a-z0-9]+", "_", self.name.lower()) + "_"
+        return max((one for one in methods if f"_{one}_" in words), key=len, default="")
+
 
 def given_masks(path: Path) -> list[GivenMask]:
-    """Every matrix of a file, or of all files of a folder that can be read, as a mask: its nonzeros are kept.
+    """Every matrix of a file, or of all files of a folder and the folders in it, as a mask: its nonzeros are kept.
 
     A matrix without a zero is no mask, and neither is one that keeps nothing.
     """
     if not path.exists():
         raise NotFound(f"There is no file or folder '{path}' of masks.")
     files = (
-        sorted(p for p in path.iterdir() if p.is_file() and p.suffix in MASK_FILES)
+        sorted(p for p in (*path.glob("*"), *path.glob("*/*")) if p.is_file() and p.suffix in MASK_FILES)
         if path.is_dir()
         else [path]
     )
@@ -146,7 +166,8 @@ def given_masks(path: Path) -> list[GivenMask]:
         for name in names:
             keep = torch.from_numpy(stored[name].copy())
             if 0 < int(keep.sum()) < keep.numel():
-                label = file.stem if len(names) == 1 else name if len(files) == 1 else f"{file.stem}/{name}"
+                file_name = file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem
+                label = file_name if len(names) == 1 else name if len(files) == 1 else f"{file_name}/{name}"
                 found.append(GivenMask(label, keep))
     if not found:
         raise UsageError(
