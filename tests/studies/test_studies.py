@@ -121,7 +121,7 @@ def test_the_demo_says_little_and_all_of_it_beside_a_null(tmp_path):
     shown = [name for name, study in sorted(STUDIES.items()) if study.demo is not None and name != "dig"]
     runs = [start_run(plan_run(STUDIES[name], size="demo"), tmp_path / name) for name in shown]
     assert [execute_run(run, How(device="cpu", quiet=True)) for run in runs] == [0] * 5
-    results = [read_results(run.results) for run in runs]
+    results = [found for found in (read_results(run.results) for run in runs) if found is not None]
     assert sum(not claim.is_measurement for one in results for claim in one.claims) <= 25
     assert all(claim.null is not None for one in results for claim in one.leading)
 

@@ -22,11 +22,11 @@ def test_means_are_means():
     rows = make_rows(np.random.default_rng(0))
     found = {(one.group, one.measure): one for one in average_groups(rows)}
     for method in ("wanda", "sparsegpt"):
-        own = [row["separation"] for row in rows if row["method"] == method]
+        own = [float(row["separation"]) for row in rows if row["method"] == method]
         assert found[method, "separation"].mean == pytest.approx(np.mean(own))
         assert found[method, "separation"].n == 6
-    low, high = found["wanda", "separation"].low, found["wanda", "separation"].high
-    assert low < found["wanda", "separation"].mean < high
+    one = found["wanda", "separation"]
+    assert one.low is not None and one.high is not None and one.low < one.mean < one.high
 
 
 def test_a_planted_difference_is_found_and_named():
@@ -56,7 +56,7 @@ def test_the_p_value_is_that_of_scipy():
     theirs = permutation_test(
         (values[:6], values[6:]),
         lambda a, b: abs(a.mean() - b.mean()),
-        n_resamples=np.inf,
+        n_resamples=100_000,
         alternative="greater",
     )
     (ours,) = [
