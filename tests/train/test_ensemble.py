@@ -83,7 +83,9 @@ def members(optimizer: str, steps: int = 100) -> list[Member]:
     ]
 
 
-def plain_loop(model: nn.Module, ensemble: Ensemble, member: Member, place: int) -> Tensor:
+def plain_loop(
+    model: nn.Module, ensemble: Ensemble, member: Member, place: int
+) -> tuple[Tensor, torch.optim.Optimizer]:
     """The textbook loop: torch.optim on one module, with the batches that this member's feed gives."""
     names = {"sgd": torch.optim.SGD, "momentum": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
     kind = (
@@ -112,7 +114,7 @@ def plain_loop(model: nn.Module, ensemble: Ensemble, member: Member, place: int)
         optimizer.zero_grad()
         ensemble.loss(model(x), y).backward()
         optimizer.step()
-    return torch.cat([p.detach().flatten() for p in trained])
+    return torch.cat([p.detach().flatten() for p in trained]), optimizer
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -131,7 +133,7 @@ def test_member_equals_plain_torch_optim(name, optimizer):
         trained.step()
     place = {member: at for at, index in enumerate(trained.indices[0]) for member in [index]}
     for i in (0, 2):
-        expected = plain_loop(alone[i], Ensemble(model, data, recipe, **options), recipe[i], place[i])
+        expected, _ = plain_loop(alone[i], Ensemble(model, data, recipe, **options), recipe[i], place[i])
         # Adam turns rounding noise into steps where the true gradient is 0 (the bias of attention keys).
         assert relative(trained.flat[i], expected) < 1e-5
 
@@ -213,6 +215,27 @@ def test_resume_from_state_is_bit_equal():
     while not second.done:
         second.step()
     assert torch.equal(second.flat, straight.flat)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "slots"), [("adam", ("exp_avg", "exp_avg_sq")), ("momentum", ("momentum_buffer",))]
+)
+def test_the_optimizer_remembers_of_a_member_what_torch_does(optimizer, slots):
+    model, loss, data = family("mlp")
+    recipe = members(optimizer, 30)
+    trained = Ensemble(model, data, recipe, loss=loss, dtype=torch.float64)
+    alone = trained.module(2).train()
+    while not trained.done:
+        trained.step()
+    place = trained.indices[0].index(2)
+    fresh = Ensemble(model, data, recipe, loss=loss, dtype=torch.float64)
+    _, theirs = plain_loop(alone, fresh, recipe[2], place)
+    ours = trained.optimizer_state(2)
+    names = {"exp_avg": "mean", "exp_avg_sq": "square", "momentum_buffer": "velocity"}
+    for name, parameter in alone.named_parameters():
+        for slot in slots:
+            expected = theirs.state[parameter][slot]
+            assert relative(ours[f"{names[slot]}/{name}"], expected) < 1e-6
 
 
 def test_frozen_parameters_and_their_own_values_stay():

@@ -241,6 +241,9 @@ class MechanismsConfig(GridConfig):
     budget_mb: float = Field(
         64, gt=0, description="megabytes of checkpoints that the plan may ask for, per network"
     )
+    optimizer_state: bool = Field(
+        False, description="store what the optimizer remembers beside the weights of a checkpoint"
+    )
 
 
 class AuditConfig(Config):

@@ -167,6 +167,19 @@ class Ensemble:
         made.load_state_dict({**self.layout.views(self.flat[index]), **extras}, strict=False)
         return made.eval()
 
+    def optimizer_state(self, index: int) -> dict[str, Tensor]:
+        """A copy of what the optimizer remembers of member `index`, as `slot/parameter`."""
+        group, row = next(
+            (group, rows.index(index))
+            for group, rows in zip(self.groups, self.indices, strict=True)
+            if index in rows
+        )
+        return {
+            f"{slot}/{name}": value.clone()
+            for slot, vector in group.slots_of(row).items()
+            for name, value in self.layout.views(vector).items()
+        }
+
     def state(self) -> dict[str, Any]:
         """Tensors of a checkpoint; `load` brings them back into an ensemble made with the same arguments."""
         return {f"group{i}": group.state() for i, group in enumerate(self.groups)}

@@ -237,6 +237,13 @@ class Group:
         own = {"flat": self.flat, "losses": self.losses, "diverged_at": self.diverged_at}
         return {**own, **slots, **buffers, "count": torch.tensor(self.count)}
 
+    def slots_of(self, row: int) -> dict[str, Tensor]:
+        """What the optimizer remembers of one member, a (P,) vector each: Adam's mean and square, or a velocity."""
+        for (first, end), own in zip(self.spans, self.optimizers, strict=True):
+            if first <= row < end:
+                return {name: value[row - first] for name, value in own.slots.items()}
+        raise IndexError(row)
+
     def load(self, state: Mapping[str, Tensor]) -> None:
         for name, value in self.state().items():
             if name != "count":

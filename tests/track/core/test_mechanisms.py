@@ -15,7 +15,7 @@ from digsite.track import (
     weight_change,
 )
 from digsite.track.core import mechanisms
-from digsite.track.core.mechanisms import head_distinctness
+from digsite.track.core.mechanisms import filter_overlap, head_distinctness
 
 
 def test_uniform_is_one_and_one_key_is_zero() -> None:
@@ -204,3 +204,11 @@ def test_bad_labels() -> None:
         activation_selectivity(torch.ones(4, 2), LABELS[:3], draw())
     with pytest.raises(UsageError, match="two classes"):
         activation_selectivity(torch.ones(4, 2), torch.zeros(4, dtype=torch.long), draw())
+
+
+def test_overlap_of_orthogonal_random_and_equal_filters() -> None:
+    """Closed forms: 0, 1 in expectation, and the number of weights of a filter."""
+    assert filter_overlap(torch.eye(8, 12).reshape(8, 3, 2, 2)) == pytest.approx(0.0, abs=1e-12)
+    assert filter_overlap(torch.ones(5, 3, 2, 2)) == pytest.approx(12.0)
+    drawn = torch.randn(200, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert filter_overlap(drawn) == pytest.approx(1.0, abs=0.05)

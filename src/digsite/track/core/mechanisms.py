@@ -173,6 +173,19 @@ def filter_similarity(
     return FilterMatch(value, in_place, moved, float(sum(null) / draws), p)
 
 
+@public_method(filters=Numbers(rows=2))
+def filter_overlap(filters: Float[Tensor, "out ..."]) -> float:
+    """Mean squared cosine between two filters of one layer, in units of what random directions have (1 / weights).
+
+    0: orthogonal; 1: random; the number of weights in a filter: all alike. `filters`: one row each, further axes are
+    flattened.
+    """
+    unit = _unit_filters(filters)
+    n, d = unit.shape
+    squared = (unit @ unit.T).square()
+    return float((squared.sum() - squared.diagonal().sum()) / (n * (n - 1)) * d)
+
+
 def _unit_filters(filters: Tensor) -> Tensor:
     flat = filters.detach().flatten(1).double()
     return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -20,7 +20,7 @@ from digsite.track.core.probe import Probe
 from digsite.track.experiments.showing import show_courses, show_spectra
 from digsite.track.figures import courses as figures
 from digsite.track.figures import dashboard
-from digsite.track.judge import phases
+from digsite.track.judge import phases, prediction
 from digsite.track.judge.phases import Phase1
 from digsite.track.subjects import grid
 from digsite.track.subjects.grid import Cell
@@ -35,6 +35,7 @@ def study_grid(config: GridConfig, run: Run) -> None:
     _write_grid_tables(config, run, runs, result)
     _draw_grid(config, run, runs, result)
     claims(run, runs, result)
+    claim_prediction(run, runs, result)
     run.headline(
         ["jumps_per_layer/*", "share_of_jumps/late", "runs_with_coordination"], hero="jumps_per_architecture"
     )
@@ -182,6 +183,38 @@ def claim_settling(run: Run, result: Phase1) -> None:
         beside = tested if name != "simultaneous" else {}
         title = f"Networks whose layers settle {name}"
         run.claim_share(f"runs/{name}", int((orders == name).sum()), len(orders), title=title, **beside)
+
+
+def claim_prediction(run: Run, runs: list[TrackedRun], result: Phase1) -> None:
+    """The original's last step: whether depth, width, family and data tell how often a network jumps."""
+    cells = prediction.describe_cells(runs, result)
+    found = prediction.predict_jumps(cells, run.rng("prediction"))
+    if found is None:
+        run.say(
+            f"{len(cells)} cells are too few, or too alike, to ask whether hyper-parameters predict jumps."
+        )
+        return
+    run.table("jump_prediction", found.cells)
+    run.claim(
+        "hyperparameters/r2",
+        found.r2,
+        low=found.low,
+        high=found.high,
+        n=len(cells),
+        null=found.null,
+        p=found.p,
+        kind="correlation",
+        better="higher",
+        null_is="the same with the cells' jumps exchanged",
+        title="Jumps per layer explained by depth, width, family and data, in cells left out",
+    )
+    points = {family: (own.predicted, own.jumps) for family, own in found.cells.groupby("family")}
+    run.figure(
+        "jump_prediction",
+        figures.predicted_figure(points),
+        found.cells,
+        caption="Jumps per layer of each cell, as predicted from the other cells' settings; on the line is right.",
+    )
 
 
 PARTS_OF_TRAINING = {"early": "first tenth", "mid": "middle, from a tenth to a half", "late": "second half"}

@@ -27,7 +27,14 @@ from digsite.track.subjects.tracked import TrackedRun
 from digsite.train import Ensemble, train_ensemble
 from digsite.worker.run import Run
 
-SMALLEST = {"specialization": 0.02, "jumps per layer": 0.1, "loss": 0.02}
+# The smallest effects worth a "no": in shares of ln(keys), jumps, nats, random overlaps, and bits per bit of label.
+SMALLEST = {
+    "specialization": 0.02,
+    "jumps per layer": 0.1,
+    "loss": 0.02,
+    "overlap": 0.05,
+    "information": 0.02,
+}
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ def _measure_cell(
     """Train again from the same seeds, keep the planned weights, and look at each window's two ends."""
     if not windows:
         return []
-    kept, model, probe = train_again(
+    kept, _, model, probe = train_again(
         config, cell, {(w.member, s) for w in windows for s in (w.before, w.after)}
     )
     rows = []
@@ -158,36 +165,51 @@ def _measure_cell(
     return rows
 
 
+Moments = dict[tuple[int, int], dict[str, Tensor]]  # by member and step
+
+
 def train_again(
     config: MechanismsConfig, cell: Cell, wanted: set[tuple[int, int]]
-) -> tuple[dict[tuple[int, int], dict[str, Tensor]], nn.Module, Probe]:
-    """Weights of (member, step); training is deterministic, so they are those of the first pass."""
+) -> tuple[Moments, Moments, nn.Module, Probe]:
+    """Weights and the optimizer's memory; training is deterministic, so they are those of the first pass."""
     recipe = cell_recipe(config, cell)
     steps = {step for _, step in wanted}
-    kept: dict[tuple[int, int], dict[str, Tensor]] = {}
+    kept: Moments = {}
+    remembered: Moments = {}
 
     def keep(step: int, ensemble: Ensemble) -> None:
         if step in steps:
             params = ensemble.params
             for member in {m for m, s in wanted if s == step}:
                 kept[member, step] = {name: value[member].clone() for name, value in params.items()}
+                if config.optimizer_state:
+                    remembered[member, step] = ensemble.optimizer_state(member)
 
     trained = train_ensemble(recipe.model, recipe.data, recipe.members, callback=keep, every=config.every)
-    return kept, trained.ensemble.module(0), recipe.probe
+    return kept, remembered, trained.ensemble.module(0), recipe.probe
 
 
 Asked = dict[str, tuple[hypotheses.Effect, str]]
 
 
 def ask_questions(run: Run, examined: Examined) -> Asked:
-    """The three questions of the original: effect and unit of each."""
+    """The five questions of the original: effect and unit of each."""
     table, per_layer, rng = examined.windows, examined.per_layer, run.rng("tests")
     heads = _excess_over_windows(table, "transformer", "specialization", rng)
     families = hypotheses.contrast_groups(per_layer.get("cnn", []), per_layer.get("mlp", []), rng)
+    filters = _excess_over_windows(
+        table.assign(orthogonality=-table.filter_overlap) if "filter_overlap" in table else table,
+        "cnn",
+        "orthogonality",
+        rng,
+    )
+    units = _excess_over_windows(table, "", "selectivity/information", rng)
     return {
         "heads specialize at transformer jumps": (heads, "specialization"),
         "CNN layers jump more often than MLP layers": (families, "jumps per layer"),
         "the loss falls more at early jumps than at late ones": (_early_late(table, rng), "loss"),
+        "filters become more orthogonal at CNN jumps": (filters, "overlap"),
+        "units become more selective at jumps": (units, "information"),
     }
 
 
@@ -265,10 +287,10 @@ def claim_measures(run: Run, examined: Examined) -> None:
 def _excess_over_windows(
     table: pd.DataFrame, family: str, measure: str, rng: np.random.Generator
 ) -> hypotheses.Effect:
-    """At jumps minus at matched windows, one value per network."""
+    """At jumps minus at matched windows, one value per network. `family`: '' for all of them."""
     if table.empty or measure not in table:
         return hypotheses.seed_effect([], rng)
-    mine = table[table.family == family]
+    mine = table[table.family == family] if family else table
     means = mine.groupby(["dataset", "arch", "member", "jump"])[measure].mean().unstack("jump")
     if True not in means or False not in means:
         return hypotheses.seed_effect([], rng)
@@ -296,7 +318,7 @@ def _draw_filters(config: MechanismsConfig, run: Run, cell: Cell, windows: list[
     course = sorted(
         {*steps, *range(0, config.steps + 1, max(config.steps // 20 // config.every, 1) * config.every)}
     )
-    kept, model, probe = train_again(config, cell, {(0, step) for step in course})
+    kept, remembered, model, probe = train_again(config, cell, {(0, step) for step in course})
     seen: dict[int, moments.Moment] = {}
     for step in course:
         overwrite_parameters(model, kept[0, step])
@@ -331,4 +353,16 @@ def _draw_filters(config: MechanismsConfig, run: Run, cell: Cell, windows: list[
         run.figure(f"{name}/activations", picture, caption=f"Class means of {layer} before and after.")
     for label, step in zip(("before", "after"), steps, strict=True):
         if torch.stack([w.float().abs().sum() for w in kept[0, step].values()]).isfinite().all():
-            run.tensors(f"checkpoints/{name}_{label}", kept[0, step], {"step": str(step), "member": "0"})
+            about = {"step": str(step), "member": "0", **_score_moment(seen[step], probe)}
+            memory = {f"optimizer/{key}": value for key, value in remembered.get((0, step), {}).items()}
+            run.tensors(f"checkpoints/{name}_{label}", kept[0, step] | memory, about)
+
+
+def _score_moment(moment: moments.Moment, probe: Probe) -> dict[str, str]:
+    """Loss and accuracy on the fixed probe, as the header of a checkpoint keeps them."""
+    told = {"loss": f"{moment.numbers['loss']:.6g}"} if "loss" in moment.numbers else {}
+    outputs = list(moment.activations.values())
+    if probe.labels is not None and outputs and len(outputs[-1]) == len(probe.labels):
+        right = outputs[-1].argmax(-1) == probe.labels.to(outputs[-1].device)
+        told["accuracy"] = f"{float(right.float().mean()):.6g}"
+    return told

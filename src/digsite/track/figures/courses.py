@@ -86,6 +86,20 @@ def counts_and_null(
     return figure
 
 
+@styled
+def predicted_figure(points: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Predicted and measured jumps per layer by family, and the line on which both agree."""
+    figure, ax = canvas(width=5.2, height=4.2)
+    for place, (family, (x, y)) in enumerate(points.items()):
+        ax.plot(x, y, "osD"[place % 3], color=PALETTE[place], markersize=5, label=family)
+    known = np.concatenate([np.asarray(values) for pair in points.values() for values in pair])
+    ends = [known.min(), known.max()]
+    ax.plot(ends, ends, color=NULL_COLOR, linestyle="--", linewidth=1)
+    ax.set(xlabel="jumps per layer, predicted", ylabel="jumps per layer, measured")
+    place_legend(ax)
+    return figure
+
+
 def _pick_colors(count: int) -> list[str]:
     return [PALETTE[i % len(PALETTE)] for i in range(count)]
 

@@ -17,6 +17,7 @@ from digsite.track.core.mechanisms import (
     activation_selectivity,
     activation_sparsity,
     attention_specialization,
+    filter_overlap,
     filter_similarity,
     head_distinctness,
     weight_change,
@@ -118,7 +119,8 @@ def moment_difference(before: Moment, after: Moment) -> dict[str, float]:
 def weights_moved(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor], generator: torch.Generator
 ) -> dict[str, float]:
-    """Relative change and rank of the update, averaged over matrices; matched cosine of convolution filters."""
+    """Relative change and rank of the update, averaged over matrices; matched cosine of convolution filters, and how their
+    overlap with each other changed."""
     changes = [weight_change(before[n], after[n]) for n in before if before[n].ndim > 1]
     filters = [
         filter_similarity(before[n], after[n], generator, draws=3) for n in before if before[n].ndim == 4
@@ -130,6 +132,8 @@ def weights_moved(
     if filters:
         out["filter_cosine"] = sum(f.matched for f in filters) / len(filters)
         out["filter_cosine_null"] = sum(f.null for f in filters) / len(filters)
+        shifts = [filter_overlap(after[n]) - filter_overlap(before[n]) for n in before if before[n].ndim == 4]
+        out["filter_overlap"] = sum(shifts) / len(shifts)
     return out
 
 
