@@ -82,7 +82,7 @@ def one_sentence(doing: str, hint: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         words = " ".join(str(error).split()) or "no reason given"
-        words = words if len(words) <= MOST_WORDS else words[: LONGEST - 3] + "..."
+        words = words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 3] + "..."
         raise UsageError(
             f"{doing} failed: {type(error).__name__}, {words.rstrip('.')}.", hint=hint
         ) from error

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from digsite.base.errors import one_sentence
+
 
 @dataclass(frozen=True)
 class StoredTensor:
@@ -30,7 +32,9 @@ class LazyTensors(Mapping[str, Tensor]):
         self.stored = dict(stored)
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.stored[name].load()
+        stored = self.stored[name]
+        with one_sentence(f"Reading the tensor '{name}'"):  # a table may be well and what it names not
+            return stored.load()
 
     def __contains__(self, name: object) -> bool:
         return name in self.stored

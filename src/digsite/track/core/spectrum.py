@@ -98,15 +98,11 @@ def check_activations(activations: Tensor, name: str = "the activations") -> Ten
 def table_spectrum(table: Float[Tensor, "n d"], *, centered: bool = False) -> Spectrum:
     """Squared singular values through the smaller of the two Gram matrices."""
     n, d = table.shape
-    if n <= d:
-        rows = row_grams(table)
-        values = (rows.centered if centered else rows).spectrum().squared
-    else:
-        product = table.mT @ table
-        if centered:
-            mean = table.mean(0).to(product.dtype)
-            product = product - n * torch.outer(mean, mean)
-        values = torch.linalg.eigvalsh(product.double()).flip(-1).clamp_min(0)
+    rows = (
+        table - table.mean(0) if centered else table
+    )  # off first: a Gram of large rows loses their differences
+    product = rows @ rows.mT if n <= d else rows.mT @ rows
+    values = torch.linalg.eigvalsh(product.double()).flip(-1).clamp_min(0)
     return Spectrum(values, n, d)
 
 

@@ -25,6 +25,7 @@ class Npz(Format):
     def read_path(path: Path) -> WeightBundle:
         stored: dict[str, StoredTensor] = {}
         left: dict[str, dict[str, Any]] = {}
+        arrays = _Archive(path)
         try:
             refuse_bomb(path)
             with zipfile.ZipFile(path) as archive:
@@ -32,7 +33,7 @@ class Npz(Format):
                     name = entry.removesuffix(".npy")
                     shape, dtype = _describe_entry(archive, entry)
                     if dtype.kind in "fiub":
-                        stored[name] = StoredTensor(shape, str(dtype), partial(_load_entry, path, name))
+                        stored[name] = StoredTensor(shape, str(dtype), partial(arrays.load, name))
                     else:
                         left[name] = mark_unread(f"an array of {dtype}", shape)
         except (ValueError, OSError, zipfile.BadZipFile) as error:
@@ -55,12 +56,20 @@ def _describe_entry(archive: zipfile.ZipFile, entry: str) -> tuple[tuple[int, ..
     return tuple(shape), dtype
 
 
-def _load_entry(path: Path, name: str) -> Tensor:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return torch.from_numpy(arrays[name])
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DigsiteError(f"'{name}' of '{path}' could not be read ({error}).") from None
+class _Archive:
+    """Opened when the first array is asked for, and its list read once: reading it for each would take their square."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._arrays: Any = None
+
+    def load(self, name: str) -> Tensor:
+        try:
+            if self._arrays is None:
+                self._arrays = np.load(self._path, allow_pickle=False)
+            return torch.from_numpy(self._arrays[name])
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise DigsiteError(f"'{name}' of '{self._path}' could not be read ({error}).") from None
 
 
 # What a compressed file may become: a bounded multiple of its own size, so that eight megabytes never fill a memory.

@@ -15,6 +15,7 @@ from torch import Tensor
 from digsite.base.errors import DigsiteError
 from digsite.weights.bundle import WeightBundle, mark_unread, untie_tensors
 from digsite.weights.formats import Format
+from digsite.weights.formats.arrays import limit_bytes
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "weights", "params", "module", "net", "network", "ema")
 OTHERS = ("optim", "scheduler", "scaler", "rng")  # parts of a checkpoint that hold tensors and no weights
@@ -47,6 +48,7 @@ class TorchFile(Format):
                 hint="Save it with torch.save(model.state_dict(), path).",
             )
         tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        _refuse_empty_promises(path, tensors)
         tensors = {n: t.dequantize() if t.is_quantized else t for n, t in tensors.items()}
         tensors = {n: t.to_dense() if t.layout is not torch.strided else t for n, t in tensors.items()}
         left = {
@@ -54,6 +56,21 @@ class TorchFile(Format):
         }
         meta = {"format": "torch", "inside": inside, "skipped": sorted(left), "unread": left}
         return untie_tensors({name: value.detach() for name, value in tensors.items()}, meta)
+
+
+def _refuse_empty_promises(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A stored number may stand for any number of entries, by strides of zero or as a sparse table, and be copied as all of them."""
+    if hollow := next((name for name, value in tensors.items() if value.is_meta), None):
+        raise DigsiteError(f"'{path}' holds no values of '{hollow}': it was saved from the device 'meta'.")
+    promised, most = (
+        sum(value.numel() * value.element_size() for value in tensors.values()),
+        limit_bytes(path),
+    )
+    if promised > most:
+        raise DigsiteError(
+            f"'{path}' has {path.stat().st_size:,} bytes and promises tensors of {promised:,}; at most {most:,} are read.",
+            hint="Save them dense: torch.save({name: tensor.contiguous()}, path).",
+        )
 
 
 def _load_safely(path: Path) -> Any:
