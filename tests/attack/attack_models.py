@@ -128,7 +128,7 @@ def _torch_files(mark: Path) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(stored) as old, zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.namelist():
             new.writestr(entry, old.read(entry))
-        new.writestr("archive/data/9", bytes(200_000_000))
+        new.writestr("archive/data/9", bytes(100_000_000))
     files = {
         "runs-code.pt": pickle.dumps(Payload(mark)),
         "runs-code-inside.pt": _saved({**STATE, "more": Payload(mark)}),
@@ -181,7 +181,7 @@ def _arrays(mark: Path) -> Iterator[tuple[str, bytes]]:
         "words.npy": _array_header("(1,)", "'<U4'") + bytes(16),
         "records.npy": _array_header("(1,)", "[('a', '<f4'), ('b', '<f4')]") + bytes(8),
         "no-header.npy": b"\x93NUMPY\1\0\xff\xff{",
-        "zeros.npz": _archive({"w.npy": _array_header("(100000000,)") + bytes(400_000_000)}),
+        "zeros.npz": _archive({"w.npy": _array_header("(25000000,)") + bytes(100_000_000)}),
         "promises.npz": _archive({"w.npy": _array_header("(1000000000000,)") + bytes(4)}),
         "climbs.npz": _archive({"../../w.npy": well, "/etc/w.npy": well}),
         "no-arrays.npz": _archive({"w.npy": b"text", "readme": b"text"}),
@@ -271,7 +271,7 @@ def _others() -> Iterator[tuple[str, bytes]]:
     yield "zeros.bin", bytes(500)
     yield "text.txt", b"not a model\n"
     yield "text.h5", b"\x89HDF\r\n\x1a\n" + bytes(300)
-    yield "unpacks.keras", _archive({"config.json": b"{}", "model.weights.h5": bytes(300_000_000)})
+    yield "unpacks.keras", _archive({"config.json": b"{}", "model.weights.h5": bytes(100_000_000)})
 
 
 # Folders: a small one that is well, with one thing changed.

@@ -64,3 +64,10 @@ def test_a_taken_port_is_one_sentence(cli, tmp_path):
 def test_a_host_that_is_none(cli, tmp_path):
     code, _, err = cli("serve", "--host", "no.such.host.invalid", "--runs", tmp_path)
     assert code == 2 and "Cannot listen on 'no.such.host.invalid'" in err
+
+
+def test_studies_are_listed_without_pytorch_in_the_dashboard(plugin_env):
+    code = "import sys; from digsite.cli.serve import _list_studies as s; print(len(s()), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=plugin_env, capture_output=True, text=True)
+    n, loaded = done.stdout.split()
+    assert int(n) > 50 and loaded == "False"

@@ -1,6 +1,9 @@
 """digsite serve"""
 
+import json
 import secrets
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from functools import cache
@@ -9,6 +12,7 @@ from typing import Any
 
 import click
 
+from digsite.base.errors import DigsiteError
 from digsite.cli._options import runs_option
 
 WARM_AFTER_S = 3.0  # after the first page: the first visitor comes first
@@ -45,7 +49,7 @@ def serve_command(
 
     def say_address(address: str) -> None:
         click.echo(f"digsite serves '{root}' at {address}  (Ctrl-C ends it)")
-        behind = threading.Timer(WARM_AFTER_S, _list_studies)  # who asks for them later does not wait
+        behind = threading.Timer(WARM_AFTER_S, _warm_studies)  # who asks for them later does not wait
         behind.daemon = True
         behind.start()
 
@@ -61,15 +65,33 @@ def serve_command(
     )
 
 
+def _warm_studies() -> None:
+    """Look for the studies ahead of the first who asks; where that fails, whoever asks is told why."""
+    with suppress(DigsiteError, OSError):
+        _list_studies()
+
+
 @cache
 def _list_studies() -> list[dict[str, Any]]:
-    """Every study with its settings, found when the page is asked for: half a second, once."""
-    from digsite.base.errors import DigsiteError
+    """Every study with its settings, from a process of its own: planning some of them loads PyTorch, a dashboard never does.
+
+    Nor could it be loaded half: an import that fails on the way, for want of a descriptor, cannot be tried again.
+    """
+    command = [sys.executable, "-c", "from digsite.cli.serve import print_studies; print_studies()"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise DigsiteError(f"The studies could not be listed: {reason}.", hint="Look at: digsite list")
+    return json.loads(done.stdout)
+
+
+def print_studies() -> None:
+    """One JSON document of all studies, those left out that cannot be planned here because an extra is missing."""
     from digsite.studies import all_studies
     from digsite.studies.settings import describe_study
 
     found = []
     for study in all_studies().values():
-        with suppress(DigsiteError):  # a study that cannot be planned here (an extra is missing) costs itself
+        with suppress(DigsiteError):
             found.append(describe_study(study))
-    return found
+    click.echo(json.dumps(found))
