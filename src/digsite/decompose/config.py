@@ -183,6 +183,9 @@ class ToyTarget(Config):
         default="constant", description="learning-rate schedule"
     )
     attempts: int = Field(default=3, gt=0, description="starts that a target may need before it is refused")
+    pretrained: list[str] = Field(
+        default=[], description="weights of trained targets by reference, one for all seeds or one a seed"
+    )
 
 
 class Truth(Config):

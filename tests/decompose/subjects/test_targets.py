@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from digsite.base.errors import DigsiteError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.decompose.config import ToyTarget
 from digsite.decompose.subjects import targets
 from digsite.models import build, parse
@@ -29,6 +29,45 @@ def test_batches_are_as_sparse_as_asked():
     x = targets.sample_features(target(probability=0.1, low=-1.0), 20_000)(torch.Generator().manual_seed(0))
     assert (x != 0).float().mean() == pytest.approx(0.1, abs=0.005)
     assert x.min() < -0.9
+
+
+def write(folder, name, tensors):
+    from safetensors.torch import save_file
+
+    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / name)
+    return str(folder / name)
+
+
+def test_weights_of_somebody_else_are_the_target(tmp_path):
+    own = build(parse({"kind": "tms"})).untied().state_dict()
+    one = write(tmp_path, "a.safetensors", own)
+    loaded = targets.load_targets(target(pretrained=[one]), 3)
+    assert len(loaded) == 3
+    assert all(
+        torch.equal(value, own[name]) for model in loaded for name, value in model.state_dict().items()
+    )
+    with pytest.raises(UsageError, match="2 pretrained targets for 3 seeds"):
+        targets.load_targets(target(pretrained=[one, one]), 3)
+    with pytest.raises(UsageError, match="is no tms of this size: it has x"):
+        targets.load_target(target(), write(tmp_path, "b.safetensors", {"x": torch.zeros(2)}))
+    with pytest.raises(UsageError, match=r"'linear1.weight' of .* is \(2, 5\)"):
+        targets.load_target(target(model={"kind": "tms", "n_features": 6}), one)
+
+
+def test_the_names_of_the_reference_code_are_understood(tmp_path):
+    spec = {"kind": "resid_mlp", "n_features": 7, "d_resid": 30, "d_mlp": 5, "n_layers": 2}
+    own = build(parse(spec)).state_dict()
+    theirs = {
+        name.replace("mlp_in", "input_layer").replace("mlp_out", "output_layer"): value
+        for name, value in own.items()
+    }
+    asked = target(model=spec)
+    found = targets.load_target(
+        asked, write(tmp_path, "r.safetensors", theirs | {"W_U": own["W_E"].T})
+    ).state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in own.items())
+    with pytest.raises(UsageError, match="an unembedding of its own"):
+        targets.load_target(asked, write(tmp_path, "u.safetensors", theirs | {"W_U": 2 * own["W_E"].T}))
 
 
 def test_multiplying_the_maps_first_is_the_same_residual_mlp():

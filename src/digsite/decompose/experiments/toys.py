@@ -89,10 +89,22 @@ def pack_toy(configs: list[ToyConfig], runs: list[Run]) -> None:
 
 
 def train_all_targets(configs: list[ToyConfig], runs: list[Run]) -> list[nn.Module]:
-    """All of them are trained at once, and kept by the first run."""
+    """All of them are trained at once, or loaded, and kept by the first run."""
     target = configs[0].target
     seeds = [seed for config, run in zip(configs, runs, strict=True) for seed in list_seeds(config, run)]
-    states = runs[0].once("targets", lambda: [m.state_dict() for m in targets.train_targets(target, seeds)])
+
+    def make_targets() -> list[nn.Module]:
+        if not target.pretrained:
+            return targets.train_targets(target, seeds)
+        loaded = targets.load_targets(target, len(seeds))
+        for reference, model in zip(target.pretrained, loaded):
+            if not targets.is_sound(target, model):
+                runs[0].say(
+                    f"'{reference}' does not do its task: what is found will not be what should be there."
+                )
+        return loaded
+
+    states = runs[0].once("targets", lambda: [m.state_dict() for m in make_targets()])
     models = [targets.build_untrained(target, 0) for _ in states]
     for model, state in zip(models, states, strict=True):
         model.load_state_dict(state)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from digsite.base.errors import DigsiteError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.base.streams import derive_seed
 from digsite.config import Config
 from digsite.data.sequences import SparseFeatures, draw_features, resid_targets
@@ -17,6 +18,7 @@ from digsite.decompose.core.target import Products
 from digsite.models import build
 from digsite.models.architectures.dense import ResidLayer, ResidMlp
 from digsite.train import Member, Stream, train_ensemble
+from digsite.weights import read_weights
 
 PROBE = 0.75  # one feature at a time is switched on at this value
 
@@ -53,6 +55,51 @@ def train_targets(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
             hint="Train longer (target.steps), or start from zero biases (target.model.bias=zero).",
         )
     return [found[seed] for seed in seeds]
+
+
+# Words of the reference code, its earlier ones first, for what is called otherwise here.
+PUBLISHED_NAMES = {"input_layer": "mlp_in", "output_layer": "mlp_out"}
+
+
+def load_targets(target: ToyTarget, n: int) -> list[nn.Module]:
+    """Targets that were trained elsewhere: as many as `n` seeds, or one for all of them."""
+    if len(target.pretrained) not in (1, n):
+        raise UsageError(
+            f"There are {len(target.pretrained)} pretrained targets for {n} seeds.",
+            hint="Name one for all seeds, or one for each (target.pretrained=[A,B]).",
+        )
+    loaded = [load_target(target, reference) for reference in target.pretrained]
+    return loaded if len(loaded) == n else [deepcopy(loaded[0]) for _ in range(n)]
+
+
+def load_target(target: ToyTarget, reference: str) -> nn.Module:
+    """The target's own architecture with somebody's weights; the reference code's names are understood."""
+    model = build_untrained(target, 0)
+    given = {_own_name(name): value for name, value in read_weights(reference).tensors.items()}
+    own, embedding = model.state_dict(), given.pop("W_U", None)
+    if embedding is not None and not torch.allclose(embedding.float(), given["W_E"].float().T):
+        raise UsageError(
+            f"'{reference}' has an unembedding of its own, and a residual MLP here has its W_E alone."
+        )
+    missing = [name for name in own if name not in given]
+    if missing or given.keys() - own.keys():
+        raise UsageError(
+            f"'{reference}' is no {target.model.kind} of this size: it has {', '.join(sorted(given)) or 'no weights'}, "
+            f"and {', '.join(sorted(own))} are needed.",
+            hint="Set target.model to the architecture of these weights.",
+        )
+    for name, value in own.items():
+        if given[name].shape != value.shape:
+            raise UsageError(
+                f"'{name}' of '{reference}' is {tuple(given[name].shape)}, and this target's is {tuple(value.shape)}.",
+                hint="Set target.model to the sizes of these weights.",
+            )
+    model.load_state_dict({name: given[name].float() for name in own})
+    return model
+
+
+def _own_name(name: str) -> str:
+    return ".".join(PUBLISHED_NAMES.get(word, word) for word in name.split("."))
 
 
 def build_untrained(target: ToyTarget, seed: int) -> nn.Module:
