@@ -41,7 +41,7 @@ def study_planted(config: PlantedConfig, run: Run) -> None:
     plans |= {f"drawn-{i}": draw_plan(config.draw_seed, i) for i in range(config.drawn)}
     run.stage("recipes", len(plans))
     for number, (name, plan) in enumerate(plans.items()):
-        run.say(f"{name}: {plan}")
+        run.say(f"{name}: {plan.in_words}")
         rows += scan_recipe(name, plan, config, images)
         run.let_signals_in(number + 1)
     table = pd.DataFrame(rows)

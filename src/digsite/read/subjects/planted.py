@@ -111,6 +111,14 @@ class PlantedPlan:
     model: dict[str, Any]
     training: dict[str, Any]
 
+    @property
+    def in_words(self) -> str:
+        """`channels [12, 12], hidden [64], gelu; momentum, lr 0.0157, 652 steps`."""
+        net, how = self.model, self.training
+        decay = f", decay {how['weight_decay']:.3g}" if how.get("weight_decay") else ""
+        shape = f"channels {net['channels']}, hidden {net['hidden']}, {net['activation']}"
+        return f"{shape}; {how.get('optimizer', 'adam')}, lr {how['lr']:.3g}{decay}, {how['steps']} steps"
+
 
 def _planted_cnn(channels: list[int], hidden: list[int], activation: str = "relu") -> dict[str, Any]:
     return {"kind": "cnn", "channels": channels, "hidden": hidden, "activation": activation, "pool": "each"}
