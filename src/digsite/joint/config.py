@@ -38,3 +38,27 @@ class DigConfig(Config):
 
 
 CONFIGS = FoundStudies("digsite.joint", "settings")
+class BackdoorConfig(Config):
+    """Pairs of networks, one of each pair poisoned: which are, with which class, and what is left when the links are cut."""
+
+    seed: int = Field(11, description="seed of images, triggers and dreams")
+    pairs: int = Field(8, ge=1, description="clean and poisoned networks of one seed, for each recipe")
+    recipes: list[Annotated[str, named_member("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
+        ["tanh-adamw", "relu-rmsprop", "gelu-momentum", "no-hidden-adam"],
+        min_length=1,
+        description="recipes that are judged; search, cut and alarm were chosen on relu-adam and relu-momentum",
+    )
+    sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
+        ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
+    )
+    side: int = Field(16, ge=8, description="side that all images are brought to")
+    per_set: int = Field(3000, ge=50, description="training images of each set")
+    steps_share: float = Field(1.0, gt=0, le=1, description="share of each recipe's training steps")
+    search_steps: int = Field(80, ge=1, description="steps of the search for a patch")
+    copies: int = Field(10, ge=1, description="dreams of each class")
+    alarm: float = Field(
+        0.55, gt=0, description="smallest patch over the second smallest, below which there is an alarm"
+    )
+    works: float = Field(0.5, ge=0, le=1, description="success from which on a planted trigger counts")
+    clean_images: int = Field(600, ge=10, description="clean images that fine-pruning is given")
+    repair_steps: int = Field(200, ge=0, description="steps of its fine-tuning")

@@ -39,19 +39,22 @@ class PlantedZoo:
     success: np.ndarray
 
 
-def join_sets(names: Sequence[str], side: int, per_set: int, seed: int) -> JoinedImages:
-    """`per_set` images of each set, brought to one size by averaging or by interpolation."""
+def join_sets(
+    names: Sequence[str], side: int, per_set: int, seed: int, *, held_out: bool = False
+) -> JoinedImages:
+    """`per_set` images of each set (of its test part if `held_out`), brought to one size by averaging or interpolation."""
     xs, ys, first = [], [], 0
     for name in names:
         images = load(name)
         g = torch.Generator().manual_seed(derive_seed(seed, f"images/{name}"))
-        rows = torch.randperm(len(images.x_train), generator=g)[:per_set]
-        x = images.x_train[rows]
+        pixels, labels = (images.x_test, images.y_test) if held_out else (images.x_train, images.y_train)
+        rows = torch.randperm(len(pixels), generator=g)[:per_set]
+        x = pixels[rows]
         larger = x.shape[-1] >= side
         xs.append(
             F.adaptive_avg_pool2d(x, side) if larger else F.interpolate(x, (side, side), mode="bilinear")
         )
-        ys.append(images.y_train[rows] + first)
+        ys.append(labels[rows] + first)
         first += images.n_classes
     return JoinedImages(torch.cat(xs), torch.cat(ys), first)
 
