@@ -37,7 +37,6 @@ class DigConfig(Config):
     skip: list[Block] = Field([], description="questions that are not asked")
 
 
-CONFIGS = FoundStudies("digsite.joint", "settings")
 class BackdoorConfig(Config):
     """Pairs of networks, one of each pair poisoned: which are, with which class, and what is left when the links are cut."""
 
@@ -62,3 +61,27 @@ class BackdoorConfig(Config):
     works: float = Field(0.5, ge=0, le=1, description="success from which on a planted trigger counts")
     clean_images: int = Field(600, ge=10, description="clean images that fine-pruning is given")
     repair_steps: int = Field(200, ge=0, description="steps of its fine-tuning")
+
+
+class GrowthConfig(Config):
+    """Networks that learn to add, their parts at the end, and the same parts at every checkpoint before it."""
+
+    seed: int = Field(
+        7, description="seed of split and networks; 'energy' and 'inside' were chosen on other networks"
+    )
+    networks: int = Field(20, ge=1, description="networks, which differ by seed and in turn by weight decay")
+    modulus: int = Field(31, gt=4, description="p of networks that add modulo p")
+    width: int = Field(48, gt=3, description="their hidden width")
+    steps: int = Field(1000, gt=0, description="training steps")
+    every: int = Field(10, gt=0, description="training steps between checkpoints")
+    share: float = Field(0.7, gt=0, lt=1, description="share of the pairs that is learned from")
+    decays: list[float] = Field([1.0, 3.0], min_length=1, description="weight decays, in turn")
+    energy: float = Field(0.97, gt=0, le=1, description="share of the map that its parts hold")
+    inside: float = Field(
+        0.2, gt=0, le=1, description="share of its climb by which a part belongs to the accuracy's rise"
+    )
+    draws: int = Field(20, ge=1, description="random directions in place of the parts, for the order's null")
+    cuts: int = Field(5, ge=1, description="random choices of what is switched off")
+
+
+CONFIGS = FoundStudies("digsite.joint", "settings")

@@ -161,7 +161,7 @@ def cut_patch(
     place held to what other dreams have there.
     """
     names = [name for name, each in model.named_modules() if isinstance(each, nn.Linear)]
-    layers = [model.get_submodule(name) for name in names]
+    layers = [each for each in model.modules() if isinstance(each, nn.Linear)]
     clean = dreams.x[dreams.y != target]
     patched = patches.put(target, clean)
     place = F.max_pool2d((patches.mask[target] > 0.05).float()[None], 3, 1, 1)[0]
@@ -170,11 +170,11 @@ def cut_patch(
     own = dream_images(model, clean.shape[1:], again, generator, fixed=(place, clean[rows])).x
     end, start = (
         find_part(model, layer, clean, patched, own, r) for layer, r in zip((layers[-1], layers[0]), RIDGE)
-    )  # pyright: ignore[reportArgumentType]
+    )
     only = F.one_hot(torch.tensor(target), len(end.outgoing)).float()
-    pushing = (measure_slope(model, layers[0], patched, target) * start.outgoing > 0).float()  # pyright: ignore[reportArgumentType]
+    pushing = (measure_slope(model, layers[0], patched, target) * start.outgoing > 0).float()
     weight = layers[-1].weight.detach()
-    moved = layer_inputs(model, layers[-1], patched) - layer_inputs(model, layers[-1], clean)  # pyright: ignore[reportArgumentType]
+    moved = layer_inputs(model, layers[-1], patched) - layer_inputs(model, layers[-1], clean)
     push = moved.mean(0) * (weight[target] - weight.mean(0))
     return Cuts(
         cut_part(model, names[-1], end, only),

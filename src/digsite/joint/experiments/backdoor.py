@@ -168,7 +168,7 @@ def weigh_ways(
     return [{"way": "before", **before.beside(before)}, *({"way": n, **v} for n, v in found.items())]
 
 
-def claim_finding(run: Run, config: BackdoorConfig, networks: pd.DataFrame, classes: int) -> None:
+def claim_finding(run: Run, config: BackdoorConfig, networks: Any, classes: int) -> None:
     """Is there one, which class, and which neurons carry it; triggers that do not work are no planted backdoors."""
     judged = networks[(networks["target"] < 0) | networks["works"]]
     if not judged["works"].any():
@@ -186,7 +186,7 @@ def claim_finding(run: Run, config: BackdoorConfig, networks: pd.DataFrame, clas
     planted = judged[bad]
     run.claim_share(
         "target_named", int((planted["named"] == planted["target"]).sum()), len(planted), better="higher", null=1 / classes,
-        null_is="one of all classes", rivals={"head scan": float((planted["scanned"] == planted["target"]).mean())},
+        null_is="one of all classes", rivals={"head scan": float((planted["scanned"] == planted["target"]).mean())},  # pyright: ignore[reportCallIssue]
         title="Planted networks whose target class is named first",
     )  # fmt: skip
     for name, part, better in (("clean", judged[~bad], "lower"), ("planted", planted, "higher")):
@@ -201,7 +201,7 @@ def claim_finding(run: Run, config: BackdoorConfig, networks: pd.DataFrame, clas
     )  # fmt: skip
 
 
-def claim_cutting(run: Run, cuts: pd.DataFrame) -> None:
+def claim_cutting(run: Run, cuts: Any) -> None:
     """Medians over planted networks that work; the null is a random part of equal size."""
     judged = cuts[cuts["works"]] if cuts["works"].any() else cuts
     words = {

@@ -1,0 +1,93 @@
+"""Parts of a trained map, followed back through its training.
+
+A table of numbers to neurons (numbers, neurons) is split into parts of rank one. Its singular vectors are known up to rotations where
+singular values are close, and then mix what the network keeps apart. Neurons mostly serve one purpose, so the rotation is chosen in
+which each part speaks to few neurons. What a part reads is then a function of the numbers, and its growth is the share of the map's
+energy along it, at each checkpoint.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from digsite.decompose.core.starts.sparse import rotate_to_sparse
+from digsite.track.core.detect import ALL_CHANGES, judge_jumps
+from digsite.track.core.formation import Formation, date_formation
+
+
+@dataclass(frozen=True)
+class MapParts:
+    """Parts that add up to a map, but for what little energy was left out: `reads` (numbers, parts) times `writes`."""
+
+    reads: Float[Tensor, "numbers parts"]
+    writes: Float[Tensor, "neurons parts"]
+
+    @property
+    def directions(self) -> Float[Tensor, "numbers parts"]:
+        return self.reads / self.reads.norm(dim=0).clamp_min(1e-12)
+
+
+def split_map(table: Float[Tensor, "numbers neurons"], energy: float) -> MapParts:
+    """As many parts as hold `energy` of the table, turned so that each speaks to few neurons."""
+    plain = split_singular_map(table, energy)
+    sizes = plain.reads.norm(dim=0)
+    turn = rotate_to_sparse(plain.writes)
+    assert len(sizes) == len(turn)
+    return MapParts(plain.reads @ turn, plain.writes @ turn)
+
+
+def split_singular_map(table: Float[Tensor, "numbers neurons"], energy: float) -> MapParts:
+    """The rival: singular parts as they come."""
+    left, sizes, right = torch.linalg.svd(center_map(table), full_matrices=False)
+    held = sizes.square().cumsum(0) / sizes.square().sum().clamp_min(1e-30)
+    n = min(len(sizes), int((held < energy).sum()) + 1) if sizes[0] > 0 else 1
+    return MapParts((left * sizes)[:, :n], right[:n].T)
+
+
+def turn_parts(parts: MapParts, generator: torch.Generator) -> MapParts:
+    """The null: the same sum in parts that a random rotation mixed."""
+    n = parts.reads.shape[1]
+    turn = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=parts.reads.dtype))[0]
+    return MapParts(parts.reads @ turn, parts.writes @ turn)
+
+
+def center_map(table: Float[Tensor, "... numbers neurons"]) -> Float[Tensor, "... numbers neurons"]:
+    """Without the mean over numbers, which is a bias."""
+    return table.double() - table.double().mean(-2, keepdim=True)
+
+
+def follow_directions(
+    tables: Float[Tensor, "steps numbers neurons"], directions: Float[Tensor, "numbers parts"]
+) -> Float[np.ndarray, "steps parts"]:
+    """The share of each table's energy along each direction of its numbers."""
+    centered = center_map(tables)
+    along = torch.einsum("spn,pc->scn", centered, directions.double()).square().sum(-1)
+    return (along / centered.square().sum((1, 2))[:, None].clamp_min(1e-30)).numpy()
+
+
+@dataclass(frozen=True)
+class Growth:
+    """When a part grew: `climb` is its largest rise (none for a curve that never rises), `jump` the step of the largest change
+    that the jump detector finds and takes for real."""
+
+    climb: Formation | None
+    jump: float | None
+
+
+def date_growth(steps: np.ndarray, curve: np.ndarray, *, detect: bool = True) -> Growth:
+    found = judge_jumps(curve, steps, kinds=ALL_CHANGES).jumps if detect else []
+    largest = max(found, key=lambda jump: jump.change, default=None)
+    return Growth(
+        date_formation(steps, curve), None if largest is None or largest.change <= 0 else largest.step
+    )
+
+
+def share_within(steps: np.ndarray, curve: np.ndarray, climb: Formation | None, window: Formation) -> float:
+    """How much of a part's climb falls between onset and end of `window`."""
+    if climb is None:
+        return 0.0
+    early, late = np.interp([window.onset, window.end], steps, curve)
+    return float((late - early) / climb.climb)

@@ -1,0 +1,328 @@
+"""Parts of networks that learned to add, followed back through training: when did each grow, and is the rise theirs?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import kendalltau
+from torch import Tensor
+
+from digsite.base.intervals import seed_interval
+from digsite.data import sequences
+from digsite.decompose.judge.fourier import find_frequency, measure_concentration, measure_noise_concentration
+from digsite.figures import PALETTE, canvas, styled
+from digsite.figures.style import NULL_COLOR
+from digsite.joint.config import GrowthConfig
+from digsite.joint.core import growth
+from digsite.joint.core.growth import MapParts
+from digsite.models import build, parse
+from digsite.record.verdict import cite
+from digsite.track.core.formation import Formation, date_formation, like_cosines
+from digsite.train import Examples, Member, train_ensemble
+from digsite.train.layout import Layout
+from digsite.worker.run import Run
+
+LEARNED = (
+    0.1  # likeness of the final logits to a wave from which on the network has learned it, as in `formation`
+)
+
+
+@dataclass(frozen=True)
+class Course:
+    """One network's training: its weights at each step, what they do, and when each wave formed in the logits."""
+
+    steps: np.ndarray
+    params: dict[str, Tensor]  # (steps, ...)
+    pairs: Tensor
+    answers: Tensor
+    test: Tensor
+
+    @property
+    def tables(self) -> Tensor:
+        """(steps, numbers, neurons): what the first number sends to each neuron."""
+        embedding, first = self.params["embed.weight"], self.params["l1.weight"]
+        return embedding @ first[:, :, : embedding.shape[2]].mT
+
+    def logits(self, at: int, without: Tensor | None = None) -> Tensor:
+        """Of all pairs at a checkpoint, the embedding being blind to the directions `without` (numbers, n)."""
+        embedding = self.params["embed.weight"][at].double()
+        if without is not None and without.shape[1]:
+            basis = torch.linalg.qr(without.double())[0]
+            embedding = embedding - basis @ (basis.T @ embedding)
+        joined = embedding[self.pairs].flatten(1)
+        hidden = joined @ self.params["l1.weight"][at].double().T + self.params["l1.bias"][at].double()
+        return hidden.relu() @ self.params["unembed.weight"][at].double().T
+
+    def accuracy(self, at: int, without: Tensor | None = None) -> float:
+        right = self.logits(at, without).argmax(-1) == self.answers
+        return float(right[self.test].double().mean())
+
+
+def study_growth(config: GrowthConfig, run: Run) -> None:
+    stored = run.once("training", lambda: train_networks(config))
+    run.tensors("checkpoints", {"weights": stored["weights"], "steps": stored["steps"]})
+    courses = [open_course(config, stored, k) for k in range(config.networks)]
+    parts = [growth.split_map(course.tables[-1], config.energy) for course in courses]
+    run.stage("networks", len(courses))
+    rows, networks, curves = [], [], []
+    for k, course in enumerate(courses):
+        found = examine_course(config, run, k, course, parts)
+        rows += found["parts"]
+        networks.append(found["network"])
+        curves.append(found["curves"])
+        run.let_signals_in(k + 1)
+    table, summary = pd.DataFrame(rows), pd.DataFrame(networks)
+    run.table("parts", table)
+    run.table("networks", summary)
+    claim_growth(run, table, summary, config)
+    run.figure("growth", draw_growth(curves[0], table), table, caption=
+        "Parts of the first network as they grow, beside its accuracy; the accuracy without the parts that grew in its rise; "
+        "and, for all networks, when a part grew against when its wave formed.")  # fmt: skip
+    run.view("parts", kind="table", source="tables/parts.csv")
+    run.headline(["order", "rise_gone", "one_wave", "detected"], hero="growth")
+    run.verdict(
+        f"Read from the weights at the end, a part holds {cite('one_wave', style='.0%')} of its power in one wave (singular parts: "
+        f"{cite('one_wave', 'singular parts', '.0%')}). {_say_order(summary)} Without the parts that grew in it, the accuracy's rise "
+        f"is gone in {cite('rise_gone')} of {cite('rise_gone', 'n')} networks, without as many random directions in "
+        f"{cite('rise_gone', 'null')}; as many of its parts, whenever they grew, in "
+        f"{cite('rise_gone', 'as many of the parts, at random', '.0%')}.",
+        on=["order*", "rise*", "lead"],
+    )
+
+
+def _say_order(networks: pd.DataFrame) -> str:
+    if not np.isfinite(networks["order"]).any():
+        return "No network learned three waves, so there is no order in which they grow."
+    return (
+        f"The order in which parts grow agrees with the order in which waves form in the logits (Kendall "
+        f"{cite('order', style='.2f')}; random directions {cite('order', 'null', '.2f')})."
+    )
+
+
+def train_networks(config: GrowthConfig) -> dict[str, Any]:
+    """Checkpoints (steps, networks, weights) of networks that differ by seed and, in turn, by weight decay."""
+    x, y = sequences.modular_addition(config.modulus)
+    draw = torch.Generator().manual_seed(config.seed)
+    train, test = sequences.split_indices(len(x), config.share, draw)
+    members = [
+        Member(
+            seed=config.seed * 1000 + i,
+            batch=len(train),
+            steps=config.steps,
+            lr=0.01,
+            weight_decay=config.decays[i % len(config.decays)],
+            optimizer="adamw",
+        )
+        for i in range(config.networks)
+    ]
+    steps = list(range(0, config.steps + 1, config.every))
+    done = train_ensemble(make_model(config), Examples(x[train], y[train]), members, checkpoints=steps)
+    return {"weights": done.snapshots, "steps": torch.tensor(steps), "test": test}
+
+
+def make_model(config: GrowthConfig) -> torch.nn.Module:
+    shape = {"d_embed": config.width // 2, "d_hidden": config.width, "d_out": config.width}
+    return build(parse({"kind": "modular_mlp", "modulus": config.modulus, **shape}))
+
+
+def open_course(config: GrowthConfig, stored: dict[str, Any], k: int) -> Course:
+    pairs, answers = sequences.modular_addition(config.modulus)
+    params = Layout.of(make_model(config)).views(stored["weights"][:, k])
+    return Course(stored["steps"].double().numpy(), params, pairs, answers, stored["test"])
+
+
+def examine_course(
+    config: GrowthConfig, run: Run, k: int, course: Course, parts: list[MapParts]
+) -> dict[str, Any]:
+    """Rows of the parts of network k, a row of the network, and the curves of a figure."""
+    steps, mine, generator = course.steps, parts[k], run.generator("nulls", k)
+    logits = torch.stack([course.logits(s) for s in range(len(steps))])
+    accuracy = (logits.argmax(-1) == course.answers)[:, course.test].double().mean(1).numpy()
+    waves = like_cosines(logits, course.answers).numpy()
+    rise = date_formation(steps, accuracy)
+    shares = growth.follow_directions(course.tables, mine.directions)
+    rows = [_part_row(config, k, course, waves, shares[:, c], mine, c, rise) for c in range(shares.shape[1])]
+    learned = sorted({row["wave"] for row in rows if row["learned"]})
+    order = {
+        "order": rank_order(rows, "grew", learned),
+        "order_detected": rank_order(rows, "jumped", learned),
+    }
+    order["order_random"] = _null_order(config, course, rows, learned, None, generator)
+    strange = parts[(k + 1) % len(parts)].directions if len(parts) > 1 else None
+    order["order_other_seed"] = _null_order(config, course, rows, learned, strange, generator)
+    chosen = [row["part"] for row in rows if row["in_rise"]]
+    cut = _switch_off(config, course, mine, chosen, accuracy, generator)
+    singular = growth.split_singular_map(course.tables[-1], config.energy)
+    turned = growth.turn_parts(mine, generator)
+    purity = {name: float(measure_concentration(p.reads).mean()) for name, p in (("one_wave", mine), ("singular", singular), ("turned", turned))}  # fmt: skip
+    return {
+        "parts": rows,
+        "network": {"network": k, "learned": len(learned), "rise": rise.middle if rise else np.nan, **order, **purity, **cut["row"]},
+        "curves": {"steps": steps, "accuracy": accuracy, "shares": shares, "waves": [r["wave"] for r in rows], **cut["curves"]},
+    }  # fmt: skip
+
+
+def _part_row(
+    config: GrowthConfig, k: int, course: Course, waves: np.ndarray, curve: np.ndarray, mine: MapParts, c: int, rise: Formation | None
+) -> dict[str, Any]:  # fmt: skip
+    """What one part is, when it grew, and when its wave formed in the logits by the track room's truth."""
+    wave = int(find_frequency(mine.reads[:, [c]])[0])
+    grown = growth.date_growth(course.steps, curve)
+    formed = date_formation(course.steps, waves[:, wave - 1])
+    inside = growth.share_within(course.steps, curve, grown.climb, rise) if rise else 0.0
+    return {
+        "network": k,
+        "part": c,
+        "wave": wave,
+        "power": float(measure_concentration(mine.reads[:, [c]])[0]),
+        "learned": bool(waves[-1, wave - 1] >= LEARNED and formed is not None),
+        "grew": grown.climb.middle if grown.climb else np.nan,
+        "jumped": np.nan if grown.jump is None else grown.jump,
+        "formed": formed.middle if formed else np.nan,
+        "in_window": bool(formed and grown.climb and formed.holds(grown.climb.middle)),
+        "in_rise": inside >= config.inside,
+        "leads": rise.middle - grown.climb.middle if rise and grown.climb else np.nan,
+    }
+
+
+def rank_order(rows: list[dict[str, Any]], date: str, learned: list[int]) -> float:
+    """Kendall's tau between when waves formed and the median date of their parts; not a number for fewer than three."""
+    both = [
+        (np.nanmedian([row[date] for row in rows if row["wave"] == wave] or [np.nan]), formed)
+        for wave in learned
+        for formed in [next(row["formed"] for row in rows if row["wave"] == wave)]
+        if any(np.isfinite(row[date]) for row in rows if row["wave"] == wave)
+    ]
+    return float(kendalltau(*zip(*both)).statistic) if len(both) > 2 else float("nan")  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _null_order(
+    config: GrowthConfig, course: Course, rows: list[dict[str, Any]], learned: list[int], strange: Tensor | None, generator: torch.Generator
+) -> float:  # fmt: skip
+    """The same with other directions in the places of the parts: random ones, or parts of another network in random order."""
+    found = []
+    for _ in range(config.draws):
+        if strange is None:
+            drawn = torch.randn(config.modulus, len(rows), generator=generator, dtype=torch.float64)
+        else:
+            drawn = strange[:, torch.randint(strange.shape[1], (len(rows),), generator=generator)]
+        shares = growth.follow_directions(course.tables, drawn / drawn.norm(dim=0))
+        dates = [growth.date_growth(course.steps, curve, detect=False).climb for curve in shares.T]
+        dated = [{**row, "grew": d.middle if d else np.nan} for row, d in zip(rows, dates)]
+        found.append(rank_order(dated, "grew", learned))
+    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+
+
+def _switch_off(
+    config: GrowthConfig, course: Course, mine: MapParts, chosen: list[int], accuracy: np.ndarray, generator: torch.Generator
+) -> dict[str, Any]:  # fmt: skip
+    """Accuracy without the parts that grew in the rise, without as many random directions, and without as many other parts.
+
+    The rise is gone where less than half of it is left at the end. Random choices are averaged over `cuts` draws.
+    """
+    places = list(range(0, len(course.steps), max(1, len(course.steps) // 25)))
+    places = sorted({*places, len(course.steps) - 1})
+    drawn = [torch.randn(config.modulus, len(chosen), generator=generator) for _ in range(config.cuts)]
+    any_parts = [
+        mine.directions[:, torch.randperm(mine.reads.shape[1], generator=generator)[: len(chosen)]]
+        for _ in range(config.cuts)
+    ]
+    without = [course.accuracy(s, mine.directions[:, chosen]) for s in places]
+    random = [course.accuracy(s, drawn[0]) for s in places]
+    half = accuracy[0] + 0.5 * (accuracy[-1] - accuracy[0])
+    left = {
+        "left": without[-1],
+        "left_random": float(np.mean([course.accuracy(-1, each) for each in drawn])),
+        "left_any_parts": float(np.mean([course.accuracy(-1, each) for each in any_parts])),
+    }
+    gone = {name.replace("left", "gone"): bool(value < half) for name, value in left.items()}
+    row = {
+        "accuracy": float(accuracy[-1]),
+        "parts_off": len(chosen),
+        "parts": mine.reads.shape[1],
+        **left,
+        **gone,
+    }
+    return {"row": row, "curves": {"places": course.steps[places], "without": without, "random": random}}
+
+
+def claim_growth(run: Run, parts: Any, networks: Any, config: GrowthConfig) -> None:
+    """Claims over networks, which are the independent units."""
+
+    def over(column: str, least: float, most: float = 1.0) -> Any:
+        return seed_interval(networks[column].tolist(), "mean", least=least, most=most)
+
+    run.claim(
+        "one_wave", interval=seed_interval(networks["one_wave"].tolist(), "median", least=0.0, most=1.0), kind="median", better="higher", null=measure_noise_concentration(config.modulus),
+        null_is="white noise", rivals={"singular parts": float(networks["singular"].mean()), "the same, turned": float(networks["turned"].mean())},
+        title="Power of a part at its strongest wave",
+    )  # fmt: skip
+    null = float(networks["order_random"].mean())
+    run.claim(
+        "order", interval=over("order", -1.0), kind="correlation", better="higher", null=null if np.isfinite(null) else 0.0,
+        null_is="random directions", rivals={"parts of another seed": float(networks["order_other_seed"].mean())},
+        title="Order in which parts grow against the order in which their waves form (Kendall)",
+    )  # fmt: skip
+    run.claim(
+        "order_detected", interval=over("order_detected", -1.0), kind="correlation", better="higher", null=0.0, null_is="no order",
+        title="The same by the jump detector's dates alone (Kendall)",
+    )  # fmt: skip
+    known = parts[parts["learned"]]
+    run.claim_share(
+        "detected", int(known["jumped"].notna().sum()), len(known), better="higher",
+        null=0.05, null_is="the detector's level", title="Parts whose growth the jump detector takes for real",
+    )  # fmt: skip
+    lead = seed_interval([float(g["leads"].median()) for _, g in known.groupby("network")], "median")
+    run.claim(
+        "lead",
+        interval=lead,
+        unit=" steps",
+        kind="median",
+        title="Steps by which parts grow before the accuracy",
+    )
+    n = len(networks)
+    run.claim_share(
+        "rise_gone", int(networks["gone"].sum()), n, better="higher", null=float(networks["gone_random"].mean()),
+        null_is="as many random directions", rivals={"as many of the parts, at random": float(networks["gone_any_parts"].mean())},  # pyright: ignore[reportCallIssue]
+        title="Networks whose rise is gone without the parts that grew in it",
+    )  # fmt: skip
+
+
+@styled
+def draw_growth(curves: dict[str, Any], parts: pd.DataFrame) -> Any:
+    figure, (one, two, three) = canvas(1, 3, width=9.6, height=3.2)
+    known = sorted(set(curves["waves"]))
+    for c, wave in enumerate(curves["waves"]):
+        first = curves["waves"].index(wave) == c
+        label = f"wave {wave}" if first else None
+        one.plot(
+            curves["steps"],
+            curves["shares"][:, c],
+            color=PALETTE[known.index(wave) % len(PALETTE)],
+            label=label,
+        )
+    one.set(xlabel="training step", ylabel="share of the map's energy", title="Parts of one network")
+    one.set_ylim(0, 1.45 * float(np.max(curves["shares"])))
+    one.legend(loc="upper center", ncols=min(3, len(known)), fontsize=7)
+    two.plot(curves["steps"], curves["accuracy"], color="black", label="whole")
+    two.plot(curves["places"], curves["without"], color=PALETTE[1], label="without its parts")
+    two.plot(
+        curves["places"],
+        curves["random"],
+        color=NULL_COLOR,
+        linestyle="--",
+        label="without random directions",
+    )
+    two.set(
+        xlabel="training step", ylabel="test accuracy", title="The rise of that network", ylim=(-0.03, 1.4)
+    )
+    two.legend(loc="upper left", fontsize=7)
+    shown = parts[parts["learned"]]
+    three.plot(shown["formed"], shown["grew"], "o", color=PALETTE[0], markersize=3, alpha=0.6)
+    three.axline((0, 0), slope=1, color=NULL_COLOR, linewidth=1, linestyle="--")
+    three.set(
+        xlabel="step at which its wave forms", ylabel="step at which the part grows", title="All networks"
+    )
+    return figure
