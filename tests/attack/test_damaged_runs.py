@@ -133,6 +133,18 @@ def test_a_damaged_plan_costs_its_own_rows(house, call, visit, every):
         undo(path, content)
 
 
+def test_half_of_a_pair_in_a_claim_is_shown_as_a_question_mark(house, visit):
+    """JSON can say what no page can."""
+    import json
+
+    _, _, (run, _) = house
+    found = json.loads(run.results.read_bytes())
+    found["claims"][0]["title"] = "half \ud800"
+    run.results.write_text(json.dumps(found))
+    shown = visit.get(f"/runs/{run.path.parent.name}/{run.id}")
+    assert shown.status_code == 200 and "half ?" in shown.text
+
+
 def test_runs_that_vanish_while_they_are_shown(house, visit):
     root, _, (gone, good) = house
     here = f"/runs/{gone.path.parent.name}/{gone.id}"

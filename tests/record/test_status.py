@@ -77,6 +77,8 @@ def test_an_unreadable_status_is_a_damaged_run(tmp_path):
     status = read_status(path)
     assert (status.state, status.study, status.id) == ("damaged", "study", "id")
     assert "not whole JSON" in status.message
+    path.write_text("{}")
+    assert (read_status(path).state, read_status(path).message) == ("damaged", "damaged status: it is empty")
     path.write_text(
         '{"state": "running", "pid": 1e30, "step": "x", "created": 1e300, "seed": 1.5, "total": true}'
     )

@@ -1,13 +1,13 @@
 """What a run found: claims beside their nulls, measurements, the headline, and a verdict whose numbers are all of these."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from digsite.base import atomic
+from digsite.base import atomic, stored
+from digsite.base.errors import DigsiteError
 from digsite.base.intervals import BY_KIND
 from digsite.record.upgrade import upgrade_results
 
@@ -192,32 +192,38 @@ def _store_claim(claim: Claim) -> dict[str, Any]:
 
 def read_results(path: Path) -> Results | None:
     """Results of any version: older ones are brought up to date, fields of newer ones are kept in `more`."""
-    if not path.is_file():
-        return None
-    stored = upgrade_results(json.loads(path.read_bytes()), SCHEMA)
-    rows = [_read_claim(row) for row in (*stored.pop("claims", ()), *stored.pop("measurements", ()))]
-    stored.pop("schema", None)
-    cited = tuple(Cited(c["text"], c["claim"], c.get("part", "value")) for c in stored.pop("cited", ()))
+    found = stored.read_json(path, kind=dict)
+    if isinstance(found, stored.Damaged):
+        raise DigsiteError(f"'{path}' is damaged: {found.reason}.", hint="Its run can be started anew.")
+    return None if found is None else parse_results(found)
+
+
+def parse_results(found: Mapping[str, Any]) -> Results:
+    """What a file of results holds, once it has been read as plain data; raises whatever another form leads to."""
+    told = upgrade_results(dict(found), SCHEMA)
+    rows = [_read_claim(row) for row in (*told.pop("claims", ()), *told.pop("measurements", ()))]
+    told.pop("schema", None)
+    cited = tuple(Cited(c["text"], c["claim"], c.get("part", "value")) for c in told.pop("cited", ()))
     return Results(
-        study=str(stored.pop("study", "")),
-        verdict=str(stored.pop("verdict", "")),
+        study=str(told.pop("study", "")),
+        verdict=str(told.pop("verdict", "")),
         claims=tuple(rows),
-        headline=tuple(stored.pop("headline", ())),
-        hero=str(stored.pop("hero", "")),
+        headline=tuple(told.pop("headline", ())),
+        hero=str(told.pop("hero", "")),
         cited=cited,
-        more=stored,
+        more=told,
     )
 
 
-def _read_claim(stored: Mapping[str, Any]) -> Claim:
+def _read_claim(row: Mapping[str, Any]) -> Claim:
     known = {f.name for f in fields(Claim)} - {"more", "rivals"}
     rival = {f.name for f in fields(Rival)}
     rivals = tuple(
-        Rival(**{"value": None, **{k: v for k, v in row.items() if k in rival}})
-        for row in stored.get("rivals", ())
+        Rival(**{"value": None, **{k: v for k, v in one.items() if k in rival}})
+        for one in row.get("rivals", ())
     )
-    own = {key: value for key, value in stored.items() if key in known}
-    more = {key: value for key, value in stored.items() if key not in known and key != "rivals"}
+    own = {key: value for key, value in row.items() if key in known}
+    more = {key: value for key, value in row.items() if key not in known and key != "rivals"}
     return replace(
         Claim(**{"value": None, **own}), rivals=rivals, points=tuple(own.get("points", ())), more=more
     )

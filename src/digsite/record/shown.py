@@ -9,7 +9,7 @@ from digsite.base import stored
 from digsite.base.errors import DigsiteError
 from digsite.base.stored import Damaged, is_text
 from digsite.record.layout import RunDir
-from digsite.record.results import Claim, Results, read_results
+from digsite.record.results import Claim, Results, parse_results
 from digsite.record.status import Status
 
 
@@ -19,15 +19,11 @@ def read_claims(run: RunDir) -> Results | Damaged | None:
     if raw is None or isinstance(raw, Damaged):
         return raw
     try:
-        results = read_results(run.results)
-        wrong = [c.name for c in results.claims if not stored.fits_type(c, Claim)] if results else []
+        results = parse_results(raw)
+        wrong = [c.name for c in results.claims if not stored.fits_type(c, Claim)]
         if wrong:
             return Damaged(f"the claim '{str(wrong[0])[:60]}' holds something else than numbers and text")
-        return (
-            results
-            if results is None or isinstance(results.verdict, str)
-            else Damaged("its verdict is not text")
-        )
+        return results
     except DigsiteError as error:
         return Damaged(error.message)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:

@@ -90,17 +90,16 @@ def read_status(path: Path) -> Status:
     lock = path.with_name(LOCK)
     if found is None:
         found = Damaged("there is no status file")
-    elif found and found.get("state") not in WRITTEN:
-        found = Damaged(f"it has the state {str(found.get('state'))[:40]!r}")
-    if not isinstance(found, dict):
-        reason = found.reason if isinstance(found, Damaged) else "it is empty"
+    elif isinstance(found, dict) and found.get("state") not in WRITTEN:
+        found = Damaged(f"it has the state {str(found.get('state'))[:40]!r}" if found else "it is empty")
+    if isinstance(found, Damaged):
         return Status(
             "damaged",
             path.parent.parent.name,
             path.parent.name,
             created=_changed_at(path),
             lock=lock,
-            message=f"damaged status: {reason}",
+            message=f"damaged status: {found.reason}",
         )
     known = {name: value for name, kind in _KINDS.items() if (value := kind(found.get(name))) is not None}
     names = {f.name for f in fields(Status)} | {"schema"}

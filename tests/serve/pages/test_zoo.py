@@ -56,6 +56,7 @@ def test_what_is_not_there(visitor, zoo):
     for path in (
         f"/zoo/{base}/99999",
         f"/zoo/{base}/-1",
+        f"/zoo/{base}/" + "9" * 5000,
         "/zoo/mlp-digits/none",
         f"/api/zoo/{base}/0?name=none",
     ):

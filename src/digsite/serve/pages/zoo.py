@@ -47,7 +47,7 @@ def send_labels(request: Request) -> Response:
 
 def show_member(request: Request) -> Response:
     here, zoo = site_of(request), find_zoo(request)
-    number = request.path_params["number"]
+    number = _number_of(request)
     found = zoo.member(number)
     return here.page(
         "member.html",
@@ -63,16 +63,24 @@ def show_member(request: Request) -> Response:
 def send_layer(request: Request) -> Response:
     """The weights of one layer of one member, with its singular values."""
     zoo = find_zoo(request)
-    return answer_json(zoo.layer(request.path_params["number"], request.query_params.get("name", "")))
+    return answer_json(zoo.layer(_number_of(request), request.query_params.get("name", "")))
+
+
+def _number_of(request: Request) -> int:
+    """The member of the address; digits without end are none, and cost no conversion."""
+    number = read_whole(request.path_params["number"], -1)
+    if number < 0:
+        raise HTTPException(404, "There is no such network.")
+    return number
 
 
 ZOO = "/zoo/{study}/{id}"
 routes = [
     Route("/zoo", show_zoos),
     Route(ZOO, show_zoo),
-    Route(f"{ZOO}/{{number:int}}", show_member),
+    Route(f"{ZOO}/{{number}}", show_member),
     Route(f"/api{ZOO}", send_labels),
-    Route(f"/api{ZOO}/{{number:int}}", send_layer),
+    Route(f"/api{ZOO}/{{number}}", send_layer),
 ]
 
 
