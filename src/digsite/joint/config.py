@@ -7,6 +7,7 @@ from digsite.config import Config, Field
 from digsite.config.members import named_member
 from digsite.graft.config import Method as GraftMethod
 from digsite.graft.config import TaskConfig
+from digsite.prune.config import Method
 
 
 class SurvivalConfig(TaskConfig):
@@ -82,6 +83,36 @@ class GrowthConfig(Config):
     )
     draws: int = Field(20, ge=1, description="random directions in place of the parts, for the order's null")
     cuts: int = Field(5, ge=1, description="random choices of what is switched off")
+
+
+class PrunePartsConfig(Config):
+    """Programs hidden in wider networks: parts that are kept, beside pruners of single weights, at the exact size."""
+
+    seed: int = Field(1, ge=0, description="seed of the added weights and of the null")
+    programs: list[str] = Field(
+        [
+            "reverse",
+            "sort",
+            "count_less_freq",
+            "detect_pattern",
+            "length",
+            "random_07",
+            "random_09",
+            "random_15",
+        ],
+        min_length=1,
+        description="compiled programs that choose; parts were chosen on hist, neighbours and sort_unique",
+    )
+    factor: int = Field(2, gt=1, description="how many times as wide the hiding network is")
+    inputs: int = Field(64, gt=1, description="inputs of full length to calibrate and to answer on")
+    methods: list[Method] = Field(
+        ["magnitude", "wanda", "wanda+swaps", "sparsegpt", "wanda+admm"],
+        min_length=1,
+        description="pruners of weights",
+    )
+    swaps: int = Field(30, gt=0, description="most exchanges per row where a method says '+swaps'")
+    epochs: int = Field(20, gt=0, description="passes over the inputs where a method says '+admm'")
+    draws: int = Field(5, gt=0, description="random masks of the null")
 
 
 CONFIGS = FoundStudies("digsite.joint", "settings")
