@@ -115,4 +115,23 @@ class PrunePartsConfig(Config):
     draws: int = Field(5, gt=0, description="random masks of the null")
 
 
+class DifferencesConfig(Config):
+    """Networks, and siblings fine-tuned with a class, a trigger or a changed name planted."""
+
+    seed: int = Field(
+        5, description="seed of networks and plants; the way of telling was chosen on those of seeds 1 and 3"
+    )
+    plants: int = Field(60, ge=1, description="siblings, the three kinds in turn")
+    sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
+        ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
+    )
+    side: int = Field(12, ge=4, description="side that all images are brought to")
+    per_set: int = Field(1500, ge=50, description="training images of each set")
+    hidden: list[int] = Field([64, 48], min_length=1, description="hidden widths")
+    steps: int = Field(800, ge=1, description="training steps of the base")
+    tuning: int = Field(300, ge=1, description="training steps of the sibling")
+    parts: int = Field(10, ge=3, description="new parts at most")
+    draws: int = Field(20, ge=1, description="random directions for the null")
+
+
 CONFIGS = FoundStudies("digsite.joint", "settings")
