@@ -76,7 +76,7 @@ def of_file(content: bytes, seed: int) -> Iterator[Damage]:
     yield Damage("zeros", bytes(len(content)))
     yield Damage("zeros at the end", content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
     yield Damage("random bytes", rng.randbytes(200))
-    flipped = bytearray(content)
+    flipped = bytearray(content or b"\0")  # a lock is an empty file
     flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
     yield Damage("one bit", bytes(flipped))
     yield Damage("twice", content + content)

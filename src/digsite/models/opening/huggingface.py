@@ -48,8 +48,9 @@ def model_class(config: Any, bundle: WeightBundle | None) -> type:
     """
     transformers = require_package("transformers", extra="hub")
     for name in config.architectures or ():
-        if found := getattr(transformers, name, None):
-            return found
+        found = getattr(transformers, str(name), None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            return found  # any other name of the library is no network
     auto = transformers.models.auto.modeling_auto
     names = list(bundle.tensors) if bundle is not None else []
     has_head = any("lm_head" in name for name in [*names, *(bundle.tied if bundle is not None else ())])
