@@ -42,10 +42,34 @@ class _Verbs(click.Group):
         module = importlib.import_module(f"digsite.cli.{find_verbs()[cmd_name]}")
         return next(c for c in vars(module).values() if isinstance(c, click.Command) and c.name == cmd_name)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By what a person wants to do; a verb that no section names stands under the last one."""
+        left = [name for name in self.list_commands(ctx) if (c := self.get_command(ctx, name)) and not c.hidden]
+        width = max(map(len, left))
+        for heading, names in {**SECTIONS, "And": left}.items():
+            own = [name for name in names if name in left]
+            left = [name for name in left if name not in own]
+            rows = [(name.ljust(width), self._say_verb(ctx, name, formatter.width - width - 6)) for name in own]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+    def _say_verb(self, ctx: click.Context, name: str, limit: int) -> str:
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit) if command else ""
+
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and args[0] not in find_verbs() and not args[0].startswith("-"):
             raise click.UsageError(f"There is no verb '{args[0]}'. {name_nearest(args[0], find_verbs())}")
         return super().resolve_command(ctx, args)
+
+
+SECTIONS = {
+    "Your own model": ("dig", "read", "prune", "decompose", "track", "graft"),
+    "Studies": ("demo", "list", "info", "run", "resume", "sweep", "exam", "zoo", "config", "describe"),
+    "Runs": ("ls", "show", "report", "serve", "tag", "note", "rm", "restore"),
+    "Share": ("publish", "mirror"),
+}
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -68,6 +92,9 @@ def main() -> None:
         sys.exit(cli.main(prog_name="digsite", standalone_mode=False) or 0)
     except DigsiteError as error:
         _end_with(error.message, error.hint, error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         hint = (
             f"Help: {error.ctx.command_path} --help"
