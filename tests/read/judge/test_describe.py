@@ -41,3 +41,10 @@ def test_pareto_exponent_is_recovered():
     s = np.sqrt(rng.pareto(2.0, 4000) + 1)  # eigenvalue density falls with exponent 3
     value, error = (float(x) for x in estimate_tail(s).split(" ± "))
     assert abs(value - 3) < 4 * error + 0.1
+
+
+def test_zeros_of_a_matrix_of_low_rank_are_no_tail():
+    """A compiled program's matrices end in exact zeros: the estimate once divided by the last one."""
+    values = np.r_[np.linspace(1, 3, 20), np.zeros(80)]
+    assert estimate_tail(values) == "too few values (20)"
+    assert estimate_tail(np.zeros(60)) == "too few values (0)"

@@ -118,8 +118,10 @@ def random_tail(rows: int, columns: int) -> str:
 def estimate_tail(s: np.ndarray) -> str:
     """Hill's estimate of the power-law exponent of the eigenvalues with its standard error.
 
-    `s` (values,) are singular values; fewer than 50 of them have no tail worth a number.
+    `s` (values,) are singular values; those of a matrix of low rank end in zeros, which are no tail, and fewer than 50
+    others have none worth a number.
     """
+    s = s[s > 1e-6 * s.max(initial=0.0)]
     if len(s) < MIN_VALUES:
         return f"too few values ({len(s)})"
     top = np.sort(s**2)[::-1][: max(10, len(s) // 4) + 1]
