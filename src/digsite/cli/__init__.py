@@ -44,12 +44,16 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """By what a person wants to do; a verb that no section names stands under the last one."""
-        left = [name for name in self.list_commands(ctx) if (c := self.get_command(ctx, name)) and not c.hidden]
+        left = [
+            name for name in self.list_commands(ctx) if (c := self.get_command(ctx, name)) and not c.hidden
+        ]
         width = max(map(len, left))
         for heading, names in {**SECTIONS, "And": left}.items():
             own = [name for name in names if name in left]
             left = [name for name in left if name not in own]
-            rows = [(name.ljust(width), self._say_verb(ctx, name, formatter.width - width - 6)) for name in own]
+            rows = [
+                (name.ljust(width), self._say_verb(ctx, name, formatter.width - width - 6)) for name in own
+            ]
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)

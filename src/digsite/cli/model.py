@@ -1,9 +1,11 @@
 """Verbs that ask a model of your own: `dig`, `decompose`, and `exam` for a method of your own."""
 
+import json
 from pathlib import Path
 
 import click
 
+from digsite.base.atomic import read_json_or
 from digsite.cli._options import device_option, json_option, runs_option
 
 
@@ -81,12 +83,29 @@ def decompose_command(model, overrides, modules, data, text, size, root, device)
     refuse_missing(model)
     if text:
         data = f"text:{text}"
-        if not any(word.startswith("decompose.compare=") for word in overrides):
-            overrides = ("decompose.compare=kl", *overrides)
+        overrides = (*_text_settings(model, size), *overrides)
     given = [f"model={model}", f"modules=[{', '.join(map(repr, modules.split(',')))}]", f"data={data}"]
     click.get_current_context().invoke(
         run_command, studies="own_model", overrides=(*given, *overrides), size=size, root=root, device=device
     )
+
+
+def _text_settings(model: str, size: str | None) -> list[str]:
+    """The recipe for language, in place of the study's, which is for small networks of numbers; of an encoder, whose
+    answers are no tokens, that for transformers. Eight windows a step: a window has up to 256 tokens.
+    """
+    from digsite.decompose.core.recipes import read_recipe
+
+    chosen = read_recipe("language" if _answers_in_tokens(model) else "transformers") | {"batch": 8}
+    chosen |= {"steps": chosen["steps"] // 4} if size == "quick" else {}
+    return [f"decompose.{name}={json.dumps(value)}" for name, value in chosen.items()]
+
+
+def _answers_in_tokens(model: str) -> bool:
+    """What the folder's config names has a language-model head; where nothing is named, the study finds out."""
+    folder = Path(model.removeprefix("file:")).expanduser()
+    names = read_json_or(folder / "config.json", {}).get("architectures")
+    return not isinstance(names, list) or not names or any("LM" in str(name) for name in names)
 
 
 @click.command("exam")

@@ -132,8 +132,9 @@ def test_a_model_that_reads_tokens_gets_the_recipe_for_transformers():
     few = decompose(model().float(), data=torch.randint(7, (40, 4)), C=3, steps=2, compile="never")
     assert (few.config.faithful, few.config.delta) == ("learned", True)
     speaking = nn.Sequential(nn.Embedding(99, 6), nn.Linear(6, 99))
-    assert (
-        decompose(speaking, data=torch.randint(7, (40, 4)), steps=2, compile="never").config.compare == "kl"
+    spoken = decompose(speaking, data=torch.randint(7, (40, 4)), steps=2, compile="never").config
+    assert (spoken.compare, spoken.faithful, spoken.gate.kind) == ("kl", "learned", "shared"), (
+        "that for language"
     )
     answers = nn.Sequential(nn.Embedding(7, 6), nn.Linear(6, 7))
     found = decompose(answers, data=torch.randint(7, (40, 4)), steps=2, compile="never")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from digsite.base.errors import UsageError
 from digsite.base.intervals import seed_interval
 from digsite.decompose.config import ModelConfig
 from digsite.decompose.core.components import compare
@@ -14,6 +15,7 @@ from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.losses.sparsity import average_residual
 from digsite.decompose.core.masks import count_l0, find_alive
+from digsite.decompose.core.recipes import make_room, speaks_tokens
 from digsite.decompose.core.scene import MASKINGS, Scene
 from digsite.decompose.experiments import showing
 from digsite.decompose.judge import verdict as report
@@ -37,16 +39,23 @@ def study_model(config: ModelConfig, run: Run) -> None:
         run.say(note)
     target = opened.answering("be decomposed").eval()
     sample = inputs.sample_opened(config.data, opened, target, config.decompose.batch)
-    try_once(config, target, sample(run.generator("eval", 0)))
+    batch = sample(run.generator("eval", 0))
+    try_once(config, target, batch)
+    refuse_distance(config, target, batch)
     seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
     problem = Problem([target], config.modules, sample, tuple(config.identity), config.output)
-    fit = Fit(problem, config.decompose, seeds, device=run.device)
+    settings = make_room(config.decompose, target, config.modules)
+    if settings != config.decompose:
+        run.say(
+            f"C = {config.decompose.C} is below the rank of a matrix: parts learn, and a residual takes the rest."
+        )
+    fit = Fit(problem, settings, seeds, device=run.device)
     for step in run.steps(config.decompose.steps, save=fit.read_state, load=fit.load_state):
         terms = fit.step(step)
         if step % config.log_every == 0:
             run.log(step, **{f"loss/{name}": float(values.mean()) for name, values in terms.items()})
     members = [fit.make_decomposition(k) for k in range(len(seeds))]
-    batch = sample(run.generator("eval", 0)).to(run.device)
+    batch = batch.to(run.device)
     rows = run.once("scores", lambda: [score_output(found, batch) for found in members])
     for key in rows[0]:
         report.claim_score(run, rows, key)
@@ -69,6 +78,20 @@ def try_once(config: ModelConfig, target: nn.Module, batch: Tensor) -> None:
         f"Running '{config.model}' on {tuple(batch.shape)} of '{config.data}'", "Name data that it takes."
     ):
         target(batch[:1] if isinstance(batch, Tensor) else batch)
+
+
+def refuse_distance(config: ModelConfig, target: nn.Module, batch: Tensor) -> None:
+    """KL compares distributions over tokens; the hidden states of an encoder are none."""
+    tokens = isinstance(batch, Tensor) and not batch.is_floating_point() and batch.ndim >= 2
+    if (
+        config.decompose.compare == "kl"
+        and tokens
+        and not speaks_tokens(target, batch[:1], config.output, fewest=2)
+    ):
+        raise UsageError(
+            f"The answers of '{config.model}' are no distribution over its tokens, so KL cannot compare them.",
+            hint="Compare them by relative squared error: decompose.compare=relative",
+        )
 
 
 @torch.no_grad()

@@ -52,8 +52,9 @@ def choose_config(
 ) -> DecomposeConfig:
     """The config as given, or that of a recipe, with `settings` (fields by name) on top.
 
-    `auto` looks at one `batch` of the data: whole numbers in rows are tokens, and a model that reads them gets the recipe
-    for transformers, with KL between outputs where these are as many as the tokens (`output` names them).
+    `auto` looks at one `batch` of the data: whole numbers in rows are tokens. A model that answers with as many numbers
+    as there are tokens (`output` names them) gets the recipe for language, any other that reads them that for
+    transformers.
     """
     if config is not None:
         return update_config(config, settings)
@@ -62,10 +63,8 @@ def choose_config(
     reads_tokens = isinstance(batch, Tensor) and not batch.is_floating_point() and batch.ndim >= 2
     if not reads_tokens or set(settings) & OWN:
         return update_config(None, settings)
-    base = read_recipe("transformers")
-    if speaks_tokens(model, batch[:2], output):
-        base["compare"] = "kl"
-    return update_config(None, base | settings)
+    base = "language" if speaks_tokens(model, batch[:2], output) else "transformers"
+    return update_config(None, read_recipe(base) | settings)
 
 
 def make_room(config: DecomposeConfig, model: nn.Module, modules: Sequence[str]) -> DecomposeConfig:
@@ -81,8 +80,8 @@ def make_room(config: DecomposeConfig, model: nn.Module, modules: Sequence[str])
     return update_config(config, {"faithful": "learned", "delta": True, "faithfulness_warmup": {"steps": 0}})
 
 
-def speaks_tokens(model: nn.Module, batch: Tensor, output: str) -> bool:
-    """Whether the model's outputs are a distribution over the tokens that it reads: as many, and more than a few.
+def speaks_tokens(model: nn.Module, batch: Tensor, output: str, fewest: int = VOCABULARY) -> bool:
+    """Whether the model's outputs are a distribution over the tokens that it reads: as many, and `fewest` or more.
 
     Six answers of a network that reads six symbols are answers: KL between softmaxed zeros and ones hardly sees them.
     """
@@ -92,7 +91,7 @@ def speaks_tokens(model: nn.Module, batch: Tensor, output: str) -> bool:
     device = next(model.parameters()).device
     with torch.no_grad():
         answer = pick_output(model(batch.to(device)), output)
-    return answer.shape[-1] == first.num_embeddings >= VOCABULARY
+    return answer.shape[-1] == first.num_embeddings >= fewest
 
 
 def find_dense_layers(model: nn.Module) -> list[str]:

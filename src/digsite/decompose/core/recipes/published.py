@@ -72,3 +72,27 @@ class Transformers(Recipe):
         "beta2": 0.99,
         "schedule": {"kind": "half_cosine"},
     }
+
+
+class Language(Recipe):
+    """The recipe for models that speak the tokens they read: few parts a token, learned, and compared by KL.
+
+    A trained language model is not the sum of few exact parts as a compiled program is: with the recipe above 64 of 64
+    parts stay in use (docs/decisions/25-a-recipe-for-transformers.md). So the parts learn, what they leave out of a
+    matrix is a residual that is off where importances decide, and one small gate looks at all parts of a matrix at once.
+    """
+
+    FIELDS: ClassVar[dict[str, Any]] = {
+        "C": 64,
+        "gate": {"kind": "shared", "hidden": [64]},
+        "compare": "kl",
+        "losses": {
+            "importance_minimality": {"kind": "importance_minimality", "coeff": 1e-2, "p": 1},
+            "stochastic_recon_subset": {"kind": "recon", "routing": "subset"},
+            "ci_recon": {"kind": "recon", "masks": "ci"},
+        },
+        "steps": 1200,
+        "batch": 8,
+        "lr": 4e-3,
+        "schedule": {"kind": "quarter_cosine", "warmup": 0.01},
+    }
