@@ -29,6 +29,19 @@ def test_tables_figures_and_the_picture(tmp_path, plugin_studies):
     assert "Features with a direction of their own" in html and html.count("data:image/") == 2
 
 
+def test_one_view_is_a_picture_in_a_notebook(tmp_path, plugin_studies):
+    run = digsite.run("showcase", size="smoke", runs=tmp_path / "runs", studies=plugin_studies, device="cpu")
+    assert {"mask", "overlaps"} <= set(run.views)
+    for name in run.views:
+        html = run.view(name)._repr_html_()
+        assert "<script" not in html and "http" not in html, name
+    assert "data:image/png;base64," in run.view("mask")._repr_html_()
+    assert run.view("mask").data["rows"] > 0 and "matrix" in repr(run.view("mask"))
+    assert "<td>" in run.view("overlaps")._repr_html_()
+    with pytest.raises(DigsiteError, match="no view 'mas'.*'mask'"):
+        run.view("mas")
+
+
 def test_the_same_numbers_as_the_command_line(tmp_path, cli, plugin_studies):
     run = digsite.run("countdown", steps=4, seed=3, runs=tmp_path / "a", studies=plugin_studies, device="cpu")
     code, _, _ = cli(

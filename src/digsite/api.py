@@ -1,17 +1,113 @@
 """digsite from a notebook: `digsite.run("tms_5-2", steps=200)` does what the command line does and returns the run."""
 
+from html import escape
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from digsite.base import settings
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.record import find_run, list_statuses
-from digsite.report.opened import Run
+from digsite.report import opened
 from digsite.studies import find_study
 from digsite.studies.find import Size
 from digsite.studies.plan import plan_run
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from digsite.serve.views import View
+
 __all__ = ["Run", "list_runs", "list_studies", "open_run", "run"]
+
+
+ROWS = 20  # of a table that a notebook shows
+
+
+class Run(opened.Run):
+    """What `digsite.run` and `digsite.open_run` return; it reads the run directory and never writes."""
+
+    @property
+    def views(self) -> list[str]:
+        """Names of what the run shows: masks, curves, graphs, tables."""
+        from digsite.serve.views import views_of
+
+        return [view.name for view in views_of(self.directory)]
+
+    def view(self, name: str) -> "Shown":
+        """One view by its name, as a picture in a notebook; `.data` are the numbers behind it."""
+        from digsite.base.errors import NotFound, name_nearest
+        from digsite.serve.views import views_of
+
+        for found in views_of(self.directory):
+            if found.name == name:
+                return Shown(found)
+        raise NotFound(f"The run '{self.id}' has no view '{name}'. {name_nearest(name, self.views)}")
+
+
+class Shown:
+    """One view of a run, drawn without a server: nothing is fetched from anywhere and no script runs."""
+
+    def __init__(self, view: "View") -> None:
+        self.about = view
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the page of the run would draw."""
+        from digsite.serve.views import read_view
+
+        return read_view(self.about, {})
+
+    def __repr__(self) -> str:
+        return f"View({self.about.name}, {self.about.kind} of {self.about.source})"
+
+    def _repr_html_(self) -> str:
+        from digsite.figures.notebook import notebook_card
+
+        view, data = self.about, self.data
+        title = str(view.options.get("title") or view.name)
+        facts = {"of": f"{view.run.path.parent.name}/{view.run.id}", "kind": view.kind}
+        if view.kind == "table":
+            facts["rows"] = f"{data['total']}"
+            return f"{notebook_card(title, facts)}{_table_of(data)}"
+        figure = _draw_view(view, data)
+        if figure is None:
+            facts["open it"] = "digsite serve"
+        return notebook_card(title, facts, figure)
+
+
+def _draw_view(view: "View", data: dict[str, Any]) -> "Figure | None":
+    """Curves, points, bins and matrices as a figure; what needs clicks has a page only."""
+    from digsite import figures
+
+    x, y = str(data.get("x_label") or ""), str(data.get("y_label") or data.get("unit") or "")
+    if view.kind == "curve":
+        lines = {line["name"]: (line["x"], line["y"]) for line in data["lines"]}
+        nulls = [line["name"] for line in data["lines"] if line.get("null")]
+        if data.get("style") == "points":
+            return figures.scatter(lines, x=x, y=y, nulls=nulls)
+        logs = {"log_x": bool(data.get("log_x")), "log_y": bool(data.get("log_y"))}
+        return figures.curves(lines, x=x, y=y, nulls=nulls, **logs)
+    if view.kind == "histogram":
+        edges = data["edges"]
+        centers = [(a + b) / 2 for a, b in pairwise(edges)]
+        lines = {name: (centers, counts) for name, counts in data["counts"].items()}
+        return figures.curves(lines, x=x, y="count", nulls=["null"])
+    if view.kind == "matrix":
+        from digsite.serve.views.matrix import find_chosen
+
+        pyramid = find_chosen(view, {})
+        cells = pyramid.tile(pyramid.levels - 1, 0, 0)
+        return figures.heatmap(
+            cells, x=x or "column", y=str(data.get("y_label") or "row"), centered=data["low"] < 0
+        )
+    return None
+
+
+def _table_of(data: dict[str, Any]) -> str:
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in data["columns"])
+    rows = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in data["rows"][:ROWS])
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def run(

@@ -259,3 +259,107 @@ def test_the_question_is_said_before_anything_heavy(plugin_studies, tmp_path):
     )
     err = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
     assert "TORCH False countdown" in err
+
+
+# What a shell completes, what is empty, and what every verb can say as JSON.
+
+
+def complete(words, incomplete):
+    """What the shell would be offered behind `digsite words`."""
+    from click.shell_completion import ShellComplete
+
+    from digsite.cli import cli as command
+
+    asked = ShellComplete(command, {}, "digsite", "_DIGSITE_COMPLETE")
+    return [item.value for item in asked.get_completions(words.split(), incomplete)]
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "offered"),
+    [
+        ("", "gra", ["graft"]),
+        ("run", "tms_5-2-", ["tms_5-2-id"]),
+        ("run tms_5-2", "seed", ["seed="]),
+        ("run tms_5-2", "ste", ["decompose.steps="]),
+        ("config show tms_5-2", "decompose.ste", ["decompose.steps="]),
+        ("sweep start tms_5-2", "decompose.ste", ["decompose.steps="]),
+        ("sweep start tms_5-2 --on", "", ["local:2", "ray", "slurm", "torchrun:2"]),
+        ("describe", "scor", ["scores"]),
+        ("graft --method", "uni", ["union"]),
+        ("prune m --method", "wan", ["wanda"]),
+        ("dig", "zo", ["zoo:"]),
+        ("run no-such-study", "se", []),
+    ],
+)
+def test_the_shell_completes(words, incomplete, offered):
+    found = complete(words, incomplete)
+    assert set(offered) <= set(found) if offered else not found
+
+
+def test_zoos_of_this_machine_are_completed(monkeypatch):
+    monkeypatch.setattr("digsite.zoo.store.all_zoos", lambda: {"digits": None, "mnist": None})
+    assert complete("read", "zoo:") == ["zoo:digits#", "zoo:mnist#"]
+    assert complete("read", "zoo:m") == ["zoo:mnist#"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["ls"], "No runs in"),
+        (["ls", "tms_5-2"], "No tms_5-2 runs in"),
+        (["restore"], "is empty"),
+        (["sweep", "status"], "There is no sweep 'last'"),
+        (["list", "nowhere"], "There is no room 'nowhere'"),
+    ],
+)
+def test_nothing_to_list_is_a_sentence(cli, words, sentence):
+    _, out, err = cli(*words)
+    assert sentence in out + err and "progress" not in out
+
+
+def test_verbs_that_move_or_write_answer_as_json(cli, plugin_studies, tmp_path):
+    run_countdown(cli, plugin_studies, "steps=3")
+    published = json.loads(cli("publish", "last", "--out", tmp_path / "site", "--json")[1])
+    assert Path(published["index"]).is_file() and len(published["runs"]) == 1
+    resumed = json.loads(cli("resume", "last", "--quiet", "--json")[1])
+    assert resumed["exit_code"] == 0
+    (moved,) = json.loads(cli("rm", "last", "--yes", "--json")[1])
+    assert Path(moved["trash"]).is_dir()
+    (thrown,) = json.loads(cli("restore", "--json")[1])
+    assert thrown == {"run": moved["trash"], "back": False}
+    (back,) = json.loads(cli("restore", Path(moved["run"]).name, "--json")[1])
+    assert back == {"run": moved["run"], "back": True}
+
+
+def takes_json(command) -> bool:
+    return any("--json" in parameter.opts for parameter in command.params)
+
+
+def test_every_verb_that_answers_can_answer_as_json():
+    """Those that have no answer are named: servers, loops, scripts for shells and what a launcher calls."""
+    import click
+
+    from digsite.cli import cli as group
+
+    silent = {"completion", "demo", "exec", "serve", "schema"}  # a schema is JSON anyway
+    found, context = set(), click.Context(group)
+    for name in group.list_commands(context):
+        verb = group.get_command(context, name)
+        inner = verb.commands if isinstance(verb, click.Group) else {name: verb}
+        found |= {f"{name} {key}" for key, one in inner.items() if not takes_json(one) and key not in silent}
+    assert not found
+
+
+def test_the_question_is_said_before_anything_heavy_is_imported(tmp_path, plugin_studies):
+    """The first line on stderr comes before the first import of torch: the rest depends on the machine."""
+    code = (
+        "import sys, builtins, importlib.abc\n"
+        "class Watch(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'torch': sys.stderr.write('IMPORTS TORCH\\n')\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        f"sys.argv = ['digsite', 'run', 'lm_mlp', '--smoke', '--runs', {str(tmp_path)!r}, 'nonsense=1']\n"
+        "from digsite.cli import main; main()"
+    )
+    err = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
+    assert err.startswith("lm_mlp: Which parts"), err[:300]

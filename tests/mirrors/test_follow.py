@@ -11,7 +11,8 @@ from digsite.mirrors import follow_run, list_trackers, refuse_tracker
 from digsite.mirrors.follow import claim_numbers
 from digsite.mirrors.trackers import make_legal
 from digsite.record.journal import read_series
-from digsite.record.results import Claim, Results
+from digsite.record.marks import change_marks
+from digsite.record.results import Claim, Results, write_results
 
 
 class Recorder:
@@ -129,6 +130,35 @@ def test_mlflow_reads_back_what_was_copied(finished, tmp_path, monkeypatch):
     assert run.info.status == "FINISHED" and run.data.params["steps"] == "3"
 
 
+def write_claims(run):
+    """A claim with interval and null, a measurement, a tag and a note."""
+    claims = (
+        Claim("share (Ŵ, 50 %)=right", 0.9, 0.8, 1.0, 5, 0.5, kind="share", title="Share"),
+        Claim("count", 3.0),
+    )
+    write_results(run.results, Results("countdown", "So.", claims, headline=(claims[0].name,)))
+    change_marks(run, add=["good one"], star=True)
+    return claim_numbers(Results("countdown", "So.", claims, headline=(claims[0].name,)))
+
+
+@pytest.mark.slow
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_has_interval_null_and_tags_under_legal_names(finished, tmp_path, monkeypatch):
+    import mlflow
+
+    wanted = write_claims(finished)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'store.db'}")
+    monkeypatch.chdir(tmp_path)
+    where = follow_run(finished, "mlflow", project="p")
+    client = mlflow.MlflowClient()
+    (run,) = client.search_runs([client.get_experiment_by_name("p").experiment_id])
+    assert run.info.run_id in where
+    got = {name: run.data.metrics[make_legal(name)] for name in wanted}
+    assert got == wanted
+    assert run.data.tags["digsite.tag.good one"] == "true" and "starred" in run.data.tags["digsite.tags"]
+
+
 @pytest.mark.slow
 @needs("wandb")
 @pytest.mark.filterwarnings("ignore")
@@ -149,6 +179,33 @@ def test_wandb_offline_files_hold_every_value(finished, monkeypatch):
     assert [float(item.value_json) for item in items] == pytest.approx(
         read_series(finished.journal)["total"][1]
     )
+
+
+@pytest.mark.slow
+@needs("wandb")
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_offline_files_hold_interval_null_and_tags(finished, monkeypatch):
+    import json
+
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    wanted = write_claims(finished)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("DIGSITE_OFFLINE", "1")
+    assert "wandb sync" in follow_run(finished, "wandb", project="p")
+    (path,) = finished.path.glob("wandb/offline-run-*/*.wandb")
+    for _ in range(300):
+        records = [Record.FromString(data) for data in leveldb_records(path.read_bytes())]
+        if any(record.HasField("exit") for record in records):
+            break
+        time.sleep(0.1)
+    told = {}
+    for item in (item for record in records for item in record.summary.update):
+        told[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+    assert {name: told[name] for name in wanted} == wanted
+    assert told["verdict"] == "So."
+    tags = {tag for record in records if record.HasField("run") for tag in record.run.tags}
+    assert {"countdown", "good one", "starred"} <= tags
 
 
 def leveldb_records(data: bytes, header: int = 7, block: int = 32768):
@@ -180,3 +237,32 @@ def test_tensorboard_events_hold_every_value(finished):
         values += [value.simple_value for value in event.summary.value if value.tag == "total"]
         at += 16 + size
     assert values == pytest.approx(read_series(finished.journal)["total"][1], rel=1e-6)
+
+
+@needs("tensorboardX")
+@pytest.mark.filterwarnings("ignore")
+def test_tensorboard_events_hold_interval_null_and_tags(finished):
+    wanted = write_claims(finished)
+    assert "tensorboard --logdir" in follow_run(finished, "tensorboard")
+    (path,) = (finished.path / "tensorboard").glob("events.*")
+    values = [value for event in read_events(path) for value in event.summary.value]
+    numbers = {value.tag: value.simple_value for value in values if value.HasField("simple_value")}
+    assert len(wanted) == 5
+    # TensorBoard's writer makes names of tags legal in its own way: compare the values by their ends
+    for name, number in wanted.items():
+        ends = [v for tag, v in numbers.items() if tag.rpartition("/")[2] == name.rpartition("/")[2]]
+        assert pytest.approx(number, rel=1e-6) in (ends or list(numbers.values())), name
+    texts = [text.decode() for value in values for text in value.tensor.string_val]
+    assert any("good one" in text and "starred" in text for text in texts)
+    assert any("| Share |" in text and "0.5" in text for text in texts)
+
+
+def read_events(path):
+    """TFRecord framing: length, its checksum, the event, its checksum."""
+    from tensorboardX.proto import event_pb2
+
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 8], "little")
+        yield event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
+        at += 16 + size

@@ -3,7 +3,7 @@
 import base64
 
 from digsite.report import pictures as module
-from digsite.report.pictures import data_uri, embed_pictures, find_pictures, group_albums
+from digsite.report.pictures import data_uri, embed_pictures, find_pictures, group_albums, theme_svg
 
 
 def test_vectors_unless_they_are_huge(tmp_path):
@@ -47,3 +47,10 @@ def test_many_figures_of_one_kind_come_after_those_that_stand_for_themselves(tmp
     loose, many = group_albums(find_pictures(tmp_path))
     assert sorted(p.name for p in loose) == ["few/e", "summary"]
     assert [p.name for p in many["maps"]] == ["maps/a", "maps/b", "maps/c", "maps/d"]
+
+
+def test_a_figure_of_ours_follows_the_color_scheme_and_others_stay():
+    ours = b"<svg><dc:title>digsite</dc:title><defs></defs><g/></svg>"
+    assert theme_svg(ours).startswith(b"<svg><dc:title>digsite</dc:title><defs></defs><style>@media screen")
+    assert theme_svg(b"<svg><defs></defs></svg>") == b"<svg><defs></defs></svg>"
+    assert theme_svg(b"no svg") == b"no svg"

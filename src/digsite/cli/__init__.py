@@ -72,7 +72,7 @@ SECTIONS = {
     "Your own model": ("dig", "read", "prune", "decompose", "track", "graft"),
     "Studies": ("demo", "list", "info", "run", "resume", "sweep", "exam", "zoo", "config", "describe"),
     "Runs": ("ls", "show", "report", "serve", "tag", "note", "rm", "restore"),
-    "Share": ("publish", "mirror"),
+    "Share": ("publish", "mirror", "card", "push"),
 }
 
 

@@ -47,6 +47,77 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return [run.id for run in runs_in(settings.runs_dir()) if run.id.startswith(incomplete)]
 
 
+def complete_setting(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Settings of the study that was named, as `key=`; behind the sign its values, where it has only a few."""
+    words = ctx.params.get("words") or ()
+    named = ctx.params.get("study") or ctx.params.get("studies") or (words[0] if words else None)
+    if not named:
+        return complete_study(ctx, param, incomplete)
+    settings_ = _settings_of(str(named).split(",")[0])
+    key, equals, value = incomplete.partition("=")
+    if equals:
+        return [f"{key}={choice}" for choice in _choices_of(settings_, key) if choice.startswith(value)]
+    return [
+        f"{path}=" for path in settings_ if path.startswith(key) or path.rpartition(".")[2].startswith(key)
+    ]
+
+
+def _settings_of(study: str) -> dict[str, dict[str, Any]]:
+    from digsite.base.errors import DigsiteError
+    from digsite.studies import find_study
+    from digsite.studies.settings import describe_study
+
+    try:
+        return {s["key"]: s for s in describe_study(find_study(study, ()))["settings"]}
+    except DigsiteError:  # a shell asks while somebody types: no study of that name yet
+        return {}
+
+
+def _choices_of(known: dict[str, dict[str, Any]], key: str) -> list[str]:
+    for path, setting in known.items():
+        if path == key or path.endswith(f".{key}"):
+            if setting["type"] == "boolean" or isinstance(setting["value"], bool):
+                return ["true", "false"]
+            words = setting["range"].rpartition("; ")[2]
+            return words.split(", ") if words and not words.startswith((">", "<")) else []
+    return []
+
+
+def complete_launcher(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from digsite.base import families
+
+    names = families.list_members("digsite.launch.launchers")
+    counted = {"local": "local:2", "torchrun": "torchrun:2"}
+    return [word for name in names if (word := counted.get(name, name)).startswith(incomplete)]
+
+
+def complete_member(package: str) -> Any:
+    """A completion of the names of one family, such as methods of grafting; nothing is imported for it."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        from digsite.base import families
+
+        return [name for name in families.list_members(package) if name.startswith(incomplete)]
+
+    return complete
+
+
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """References of models: schemes, the zoos of this machine behind `zoo:`, runs behind `run:`, files otherwise."""
+    from click.shell_completion import CompletionItem
+
+    if incomplete.startswith("zoo:"):
+        from digsite.zoo.store import all_zoos
+
+        return [f"zoo:{name}#" for name in all_zoos() if f"zoo:{name}".startswith(incomplete)]
+    if incomplete.startswith("run:"):
+        return [f"run:{name}" for name in complete_run(ctx, param, incomplete[4:])]
+    schemes = [
+        scheme for scheme in ("zoo:", "run:", "hub:", "py:") if incomplete and scheme.startswith(incomplete)
+    ]
+    return schemes or [CompletionItem(incomplete, type="file")]
+
+
 def run_argument(function: Any) -> Any:
     return click.argument("run", metavar="RUN", shell_complete=complete_run)(function)
 

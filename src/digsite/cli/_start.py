@@ -17,6 +17,9 @@ from digsite.record.results import find_misses
 from digsite.record.shown import read_claims
 from digsite.studies import Study
 
+MIRROR_LOG = "mirror.log"
+MIRROR_S = 30.0  # that a finished run waits for its copies
+
 
 def execute_and_report(
     runs: Sequence[RunDir],
@@ -25,11 +28,16 @@ def execute_and_report(
     quiet: bool = False,
     deterministic: bool = False,
     checkpoint_every_s: float = 60.0,
+    is_told: bool = False,
 ) -> list[int]:
-    """Returns the exit codes; a finished run has its report beside it. Several runs are one pack."""
+    """Returns the exit codes; a finished run has its report beside it. Several runs are one pack.
+
+    `is_told`: the question was said already, so only the runs are named.
+    """
     if not quiet and is_writer():
-        announce_runs(runs)
-    from digsite.worker.execute import How, execute_pack  # takes seconds: PyTorch comes with it
+        announce_runs(runs, is_told)
+    with _spinning("loading PyTorch", quiet):
+        from digsite.worker.execute import How, execute_pack  # takes seconds: PyTorch comes with it
 
     console = _log_to_stderr(quiet)
     try:
@@ -42,14 +50,26 @@ def execute_and_report(
     return codes
 
 
-def announce_runs(runs: Sequence[RunDir]) -> None:
+def announce_runs(runs: Sequence[RunDir], is_told: bool = False) -> None:
     """The question and where its answer will be, said before anything heavy is imported."""
     for run in runs[:3]:
         asked = run.read_asked()
-        question = "" if isinstance(asked, Damaged) else str(asked.get("purpose", ""))
-        click.secho(f"{run.path.parent.name}  {run.id}  {question}".rstrip(), err=True, bold=True)
+        question = "" if is_told or isinstance(asked, Damaged) else str(asked.get("purpose", ""))
+        click.secho(f"{run.path.parent.name}  {run.id}  {question}".rstrip(), err=True, bold=not is_told)
     more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
     click.echo(f"starting{more}; watch it: digsite serve", err=True)
+
+
+@contextmanager
+def _spinning(text: str, quiet: bool) -> Iterator[None]:
+    """A line that moves while something heavy is imported; nothing where nobody looks at a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 def is_writer() -> bool:
@@ -65,8 +85,16 @@ class _Plain(logging.Formatter):
         return f"digsite: {text}" if record.levelno >= logging.ERROR else text
 
 
+class _Stderr(logging.StreamHandler):
+    """Writes to whatever stderr is at that moment: a bar puts itself in its place to stay below the messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def _log_to_stderr(quiet: bool) -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr(sys.stderr)
     handler.setFormatter(_Plain())
     handler.setLevel(logging.ERROR if quiet else logging.INFO)
     logging.getLogger("digsite").addHandler(handler)
@@ -142,13 +170,22 @@ def mirror_beside(runs: Sequence[RunDir], kind: str, project: str) -> Iterator[N
     try:
         yield
     finally:
-        for process in beside:
+        for run, process in zip(runs, beside, strict=True):
             with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
+                process.wait(MIRROR_S)
+            click.echo(_last_words(run.path / MIRROR_LOG, kind), err=True)
+
+
+def _last_words(log: Path, kind: str) -> str:
+    """Where the copy is, or what its process said last: a copy that failed costs the run nothing and is not silent."""
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if f"-> {kind}: " in line] or lines[-1:]
+    return told[-1] if told else f"The copy to {kind} goes on; its log is {log}"
 
 
 def _start_mirror(run: RunDir, words: list[str]) -> subprocess.Popen:
-    with (run.path / "mirror.log").open("a") as log:
+    with (run.path / MIRROR_LOG).open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "digsite", *words, str(run.path)],
             stdout=log,

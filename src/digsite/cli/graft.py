@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from digsite.cli._options import complete_member, complete_model, json_option
+
 
 def parse_classes(text: str) -> tuple[int, ...]:
     from digsite.base.errors import UsageError
@@ -16,8 +18,8 @@ def parse_classes(text: str) -> tuple[int, ...]:
 
 
 @click.command("graft")
-@click.argument("donor", required=False)
-@click.argument("receiver", required=False)
+@click.argument("donor", required=False, shell_complete=complete_model)
+@click.argument("receiver", required=False, shell_complete=complete_model)
 @click.option(
     "--inspect", "inspected", metavar="MODEL", help="Say which rows look as if they came from elsewhere."
 )
@@ -26,7 +28,11 @@ def parse_classes(text: str) -> tuple[int, ...]:
 @click.option("--shared", default="2,3", show_default=True, help="What both know.")
 @click.option("--foreign", default="5", show_default=True, help="What the donor alone knows and keeps.")
 @click.option(
-    "--method", default="union", show_default=True, help='A method with options: "ridge_all data=au".'
+    "--method",
+    default="union",
+    show_default=True,
+    shell_complete=complete_member("digsite.graft.core.methods"),
+    help='A method with options: "ridge_all data=au".',
 )
 @click.option(
     "--data",
@@ -46,15 +52,30 @@ def parse_classes(text: str) -> tuple[int, ...]:
 @click.option("--calibrate", is_flag=True, help="Set one bias on the receiver's held-out images.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="A .safetensors file for the grafted model.")
+@json_option
 def graft_command(
-    donor, receiver, inspected, new, old, shared, foreign, method, data, pixels, heads, calibrate, seed, out
+    donor,
+    receiver,
+    inspected,
+    new,
+    old,
+    shared,
+    foreign,
+    method,
+    data,
+    pixels,
+    heads,
+    calibrate,
+    seed,
+    out,
+    as_json,
 ):
     """Move a class from DONOR into RECEIVER and print the ledger; or inspect a model for grafted rows."""
     from digsite.base.errors import UsageError
-    from digsite.graft.subjects.checkpoints import open_classifier, write_grafted
+    from digsite.graft.subjects.checkpoints import open_classifier
 
     if inspected:
-        return _print_inspection(open_classifier(inspected))
+        return _print_inspection(open_classifier(inspected), as_json)
     if not donor or not receiver:
         raise UsageError(
             "A graft needs a donor and a receiver.", hint="digsite graft DONOR RECEIVER --out FILE"
@@ -76,23 +97,40 @@ def graft_command(
     )
     images = split_images(load(data), seed, standard=pixels == "standard") if data else None
     done = graft(pair, method, images, seed=seed, calibrate=calibrate)
-    if done.ledger:
-        from digsite.graft.judge.compare import say_gain
+    return _print_graft(done, method, out, as_json)
 
+
+def _print_graft(done, method: str, out: Path | None, as_json: bool) -> None:
+    """The gain, the ceilings and the ledger; the model is kept where somebody asked for it."""
+    from digsite.cli._print import print_json
+    from digsite.graft.judge.compare import say_gain
+    from digsite.graft.subjects.checkpoints import write_grafted
+
+    line = asdict(done.ledger) if done.ledger else {"method": method, "scored": False}
+    said = write_grafted(out, done.model, line) if out else ""
+    if as_json:
+        ceilings = {depth.layer: depth.ceiling for depth in done.ceiling}
+        return print_json({**line, "ceiling": ceilings, **({"file": str(out), "kind": said} if out else {})})
+    if done.ledger:
         click.echo(say_gain(done.ledger))
     for depth in done.ceiling:
         click.echo(f"ceiling at layer {depth.layer:<11}{depth.ceiling:.2f}")
-    line = asdict(done.ledger) if done.ledger else {"method": method, "scored": False}
     for key, value in line.items():
         click.echo(f"{key:<28}{value:.2f}" if isinstance(value, float) else f"{key:<28}{value}")
     if out:
-        click.echo(f"{'file':<28}{out}  ({write_grafted(out, done.model, line)})")
+        click.echo(f"{'file':<28}{out}  ({said})")
 
 
-def _print_inspection(model) -> None:
+def _print_inspection(model, as_json: bool) -> None:
+    from digsite.cli._print import print_json
     from digsite.graft import inspect
 
-    for layer in inspect(model):
+    found = inspect(model)
+    if as_json:
+        return print_json(
+            [{"layer": one.name, "rows": len(one.scores), "flagged": list(one.flagged)} for one in found]
+        )
+    for layer in found:
         rows = ", ".join(map(str, layer.flagged[:20])) + (" ..." if len(layer.flagged) > 20 else "")
         click.echo(
             f"{layer.name:<24}{len(layer.scores):>6} rows  {len(layer.flagged):>5} look foreign  {rows}"

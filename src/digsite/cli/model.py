@@ -1,4 +1,4 @@
-"""Verbs that ask a model of your own: `dig`, `decompose`, and `exam` for a method of your own."""
+"""Verbs about a model of your own: `dig`, `decompose`, `exam` for a method of your own, and `card` and `push` to share one."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from digsite.base.atomic import read_json_or
-from digsite.cli._options import device_option, json_option, runs_option
+from digsite.cli._options import complete_model, device_option, json_option, runs_option
 
 
 @click.command("dig")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option("--text", default="", help="A text file or a corpus by name, for models of text.")
 @click.option("--data", default="", help="An image set, a .npy of inputs, or py:module:name.")
 @click.option("--relatives", default="", help="A folder of networks that the model may descend from.")
@@ -50,7 +50,7 @@ def dig_command(model, text, data, relatives, budget, skip, root, device, as_jso
 
 
 @click.command("decompose")
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=complete_model)
 @click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
 @click.option(
     "--modules",
@@ -71,7 +71,8 @@ def dig_command(model, text, data, relatives, budget, skip, root, device, as_jso
 @click.option("--quick", "size", flag_value="quick", help="Fewer steps: a first answer.")
 @runs_option
 @device_option
-def decompose_command(model, overrides, modules, data, text, size, root, device):
+@json_option
+def decompose_command(model, overrides, modules, data, text, size, root, device, as_json):
     """Split weights of a model into simple parts, and learn which parts an input uses.
 
     MODEL is py:module:factory, file:PATH, zoo:NAME#123 or hub:org/name. Settings are key.path=value, such as
@@ -86,7 +87,13 @@ def decompose_command(model, overrides, modules, data, text, size, root, device)
         overrides = (*_text_settings(model, size), *overrides)
     given = [f"model={model}", f"modules=[{', '.join(map(repr, modules.split(',')))}]", f"data={data}"]
     click.get_current_context().invoke(
-        run_command, studies="own_model", overrides=(*given, *overrides), size=size, root=root, device=device
+        run_command,
+        studies="own_model",
+        overrides=(*given, *overrides),
+        size=size,
+        root=root,
+        device=device,
+        as_json=as_json,
     )
 
 
@@ -124,7 +131,8 @@ def _answers_in_tokens(model: str) -> bool:
 @click.option("--quick", "size", flag_value="quick", help="One rotation and short training.")
 @runs_option
 @device_option
-def exam_command(overrides, contestants, programs, size, root, device):
+@json_option
+def exam_command(overrides, contestants, programs, size, root, device, as_json):
     """Score ways of taking a transformer apart against compiled programs whose truth is known.
 
     A method of your own is a function of (model, batches, sites, seed) that gives {site: (V, U)}, or that and a function
@@ -145,4 +153,45 @@ def exam_command(overrides, contestants, programs, size, root, device):
         size=size,
         root=root,
         device=device,
+        as_json=as_json,
     )
+
+
+@click.command("card")
+@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.option("--write", is_flag=True, help="Write it: README.md of a folder, or a .md beside a file.")
+@json_option
+def card_command(path, write, as_json):
+    """The card of something saved: how it was made, what was found beside which null, how it is opened."""
+    from dataclasses import asdict
+
+    from digsite.cli._print import print_json
+    from digsite.weights import describe_saved, render_card, write_card
+
+    if write:
+        place = write_card(path)
+        return print_json({"card": str(place)}) if as_json else click.echo(place)
+    card = describe_saved(path)
+    return print_json(asdict(card)) if as_json else click.echo(render_card(card, str(path)))
+
+
+@click.command("push")
+@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.argument("repo", metavar="OWNER/NAME")
+@click.option("--public", is_flag=True, help="Everybody may see it; private by default.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+def push_command(path, repo, public, yes, as_json):
+    """Send something saved with its card to the Hugging Face hub: a pruned model, masks, a zoo, a decomposition ...
+
+    Only data goes: safetensors, JSON, tables, texts. Sign in first: hf auth login.
+    """
+    from digsite.cli._print import print_json
+    from digsite.weights import describe_saved, push_saved
+
+    kind = describe_saved(path).kind
+    if not yes:
+        seen = "everybody sees it" if public else "private"
+        click.confirm(f"Send '{path}' ({kind}) to '{repo}' of the hub ({seen})?", abort=True, err=True)
+    place = push_saved(path, repo, private=not public)
+    return print_json({"kind": kind, "place": place}) if as_json else click.echo(place)

@@ -4,13 +4,17 @@ from pathlib import Path
 
 import click
 
-from digsite.cli._options import device_option
+from digsite.cli._options import complete_member, complete_model, device_option, json_option
 
 
 @click.command("prune")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option(
-    "--method", default="wanda", show_default=True, help="magnitude, wanda, wanda-variant, ria or sparsegpt."
+    "--method",
+    default="wanda",
+    show_default=True,
+    shell_complete=complete_member("digsite.prune.core.scores"),
+    help="magnitude, wanda, wanda-variant, ria or sparsegpt.",
 )
 @click.option("--sparsity", type=float, default=None, help="Share of weights that go, 0.5 by default.")
 @click.option("--pattern", default=None, help="n:m, such as 2:4, instead of a share.")
@@ -56,6 +60,7 @@ from digsite.cli._options import device_option
 @click.option("--seed", type=int, default=0, show_default=True)
 @device_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result.")
+@json_option
 def prune_command(
     model,
     method,
@@ -76,6 +81,7 @@ def prune_command(
     seed,
     device,
     out,
+    as_json,
 ):
     """Prune a model of any family and keep its masks, its errors and what it lost.
 
@@ -96,7 +102,16 @@ def prune_command(
     job = PruneJob(
         model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device_named(device)
     )
-    _print_pruning(prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True)), out)
+    done = prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True))
+    return _print_as_json(out) if as_json else _print_pruning(done, out)
+
+
+def _print_as_json(out) -> None:
+    """What was measured and kept, as `pruning.json` in the folder has it."""
+    from digsite.base import atomic
+    from digsite.cli._print import print_json
+
+    print_json({"folder": str(out), **atomic.read_json(out / "pruning.json", default={})})
 
 
 def _refuse_both(sparsity, pattern, masks) -> None:

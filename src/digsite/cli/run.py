@@ -11,6 +11,7 @@ from typing import IO
 import click
 
 from digsite.cli._options import (
+    complete_setting,
     complete_study,
     device_option,
     json_option,
@@ -25,7 +26,7 @@ from digsite.cli._options import (
 
 @click.command("run")
 @click.argument("studies", metavar="STUDY[,STUDY...]", required=False, shell_complete=complete_study)
-@click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
+@click.argument("overrides", nargs=-1, metavar="[key.path=value ...]", shell_complete=complete_setting)
 @click.option("--all", "room", metavar="ROOM", help="Every study of this room.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of config values.")
 @size_options
@@ -70,7 +71,7 @@ def run_command(
 ):
     """Run studies; config values are set as key.path=value."""
     from digsite.cli._print import print_json
-    from digsite.cli._start import report_together
+    from digsite.cli._start import is_writer, report_together
     from digsite.mirrors import refuse_tracker
     from digsite.studies import find_study
     from digsite.studies.plan import plan_run
@@ -78,6 +79,9 @@ def run_command(
     if room and studies:
         studies, overrides = None, (studies, *overrides)
     chosen = [find_study(name, extra) for name in _study_names(studies, room, extra)]
+    is_told = not (how["quiet"] or dry_run or as_json) and is_writer()
+    for study in chosen if is_told else ():  # before anything is planned, which may import PyTorch
+        click.secho(f"{study.name}: {study.purpose}", err=True, bold=True)
     plans = [plan_run(s, size=size or "full", config_file=config_file, overrides=overrides) for s in chosen]
     if dry_run:
         return _show_plans(plans, root, how["device"], as_json)
@@ -108,7 +112,7 @@ def _run_one(planned, root, tags, mirror, project, check, as_json, how):
 
     run = start_run(planned, root, tags=tags)
     with mirror_beside([run], mirror, project):
-        (code,) = execute_and_report([run], **how)
+        (code,) = execute_and_report([run], is_told=not as_json, **how)
     if not as_json:
         explain_end(run, code)
         print_run(run)
@@ -160,9 +164,10 @@ def _show_plans(plans, root, device, as_json) -> None:
 @device_option
 @click.option("--checkpoint-every", default=60.0, show_default=True, help="Seconds between checkpoints.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
-def resume_command(run, overrides, root, device, checkpoint_every, quiet):
+@json_option
+def resume_command(run, overrides, root, device, checkpoint_every, quiet, as_json):
     """Continue a run from its last checkpoint; its config stays as pinned."""
-    from digsite.cli._print import print_run
+    from digsite.cli._print import print_json, print_run
     from digsite.cli._start import execute_and_report, explain_end
     from digsite.record import find_run
     from digsite.studies.plan import refuse_changes
@@ -170,6 +175,9 @@ def resume_command(run, overrides, root, device, checkpoint_every, quiet):
     found = find_run(run, root)
     refuse_changes(found, overrides)
     (code,) = execute_and_report([found], device=device, quiet=quiet, checkpoint_every_s=checkpoint_every)
+    if as_json:
+        print_json({"run": str(found.path), "exit_code": code, **_read_results(found)})
+        sys.exit(code)
     explain_end(found, code)
     print_run(found)
     sys.exit(code)

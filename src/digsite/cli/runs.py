@@ -38,6 +38,13 @@ def ls_command(study, state, limit, root, as_json):
     shown = [(run, _judge_launch(run, status)) for run, status in (found[:limit] if limit > 0 else found)]
     if as_json:
         return print_json([row_of_run(run, status) for run, status in shown])
+    if not found:
+        asked = " ".join(word for word in (study, state) if word)
+        return click.echo(
+            f"No {asked} runs in '{root}'."
+            if asked
+            else f"No runs in '{root}' yet. Start one: digsite run STUDY (digsite list shows the studies)."
+        )
     rows = [
         [r.id, s.study, s.shown_state, _percent_done(s), _time_ago(s.created), _short_answer(r, s)]
         for r, s in shown
@@ -47,8 +54,6 @@ def ls_command(study, state, limit, root, as_json):
     )
     if len(found) > len(shown):
         click.echo(f"{len(found) - len(shown)} more: digsite ls -n 0")
-    if not found:
-        click.echo(f"No runs in '{root}' yet. Start one: digsite run STUDY (digsite list shows the studies).")
 
 
 def _judge_launch(run, status):
@@ -142,11 +147,16 @@ def _runs_named(name: str, root: Path) -> list["RunDir"]:
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A new or empty folder."
 )
 @runs_option
-def publish_command(runs, out, root):
+@json_option
+def publish_command(runs, out, root, as_json):
     """A static folder of pages for any web server: an index, a page per run, the records behind them."""
+    from digsite.cli._print import print_json
     from digsite.report.publish import publish_runs
 
-    index = publish_runs([run for name in runs for run in _runs_named(name, root)], out)
+    found = [run for name in runs for run in _runs_named(name, root)]
+    index = publish_runs(found, out)
+    if as_json:
+        return print_json({"index": str(index), "runs": [str(run.path) for run in found]})
     click.echo(index)
 
 
@@ -156,13 +166,17 @@ def publish_command(runs, out, root):
 @click.option("--project", default="digsite", show_default=True, help="Project or experiment of the tracker.")
 @click.option("--live", is_flag=True, help="Go on until the run has ended.")
 @runs_option
-def mirror_command(run, kind, project, live, root):
+@json_option
+def mirror_command(run, kind, project, live, root, as_json):
     """Copy a run to the tracker that your team watches."""
+    from digsite.cli._print import print_json
     from digsite.mirrors import follow_run
     from digsite.record import find_run
 
     found = find_run(run, root)
     place = follow_run(found, kind, project=project, live=live)
+    if as_json:
+        return print_json({"run": str(found.path), "tracker": kind, "place": str(place)})
     click.echo(f"{found.id} -> {kind}: {place}")
 
 
@@ -170,9 +184,11 @@ def mirror_command(run, kind, project, live, root):
 @click.argument("names", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_run)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @runs_option
-def rm_command(names, yes, root):
+@json_option
+def rm_command(names, yes, root, as_json):
     """Move runs to the trash folder inside the runs folder."""
     from digsite.base.errors import LockHeld
+    from digsite.cli._print import print_json
     from digsite.record import find_run
     from digsite.record.listing import move_to_trash
     from digsite.record.status import is_locked
@@ -184,18 +200,28 @@ def rm_command(names, yes, root):
                 f"Run '{run.id}' is still running (process {run.status().pid}).", hint="Stop it first."
             )
     if not yes:
-        click.confirm(f"Move {len(found)} run{'s' if len(found) > 1 else ''} to the trash?", abort=True)
+        click.confirm(
+            err=True, abort=True, text=f"Move {len(found)} run{'s' if len(found) > 1 else ''} to the trash?"
+        )
+    moved = {str(run.path): str(move_to_trash(run)) for run in found}
+    if as_json:
+        return print_json([{"run": run, "trash": place} for run, place in moved.items()])
     for run in found:
-        click.echo(f"{run.id} -> {move_to_trash(run)}")
+        click.echo(f"{run.id} -> {moved[str(run.path)]}")
 
 
 @click.command("restore")
 @click.argument("names", nargs=-1, metavar="RUN...")
 @runs_option
-def restore_command(names, root):
+@json_option
+def restore_command(names, root, as_json):
     """Bring runs back from the trash; without a name, what is in it."""
+    from digsite.cli._print import print_json
     from digsite.record.listing import list_trash, restore_run
 
+    if as_json:
+        shown = [restore_run(name, root) for name in names] if names else list_trash(root)
+        return print_json([{"run": str(run.path), "back": bool(names)} for run in shown])
     if not names:
         thrown = list_trash(root)
         for run in thrown:

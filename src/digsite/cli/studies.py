@@ -11,6 +11,7 @@ import click
 
 from digsite.base import families
 from digsite.cli._options import (
+    complete_setting,
     complete_study,
     device_option,
     json_option,
@@ -26,6 +27,7 @@ from digsite.cli._options import (
 @json_option
 def list_command(room, extra, as_json):
     """Studies: room, purpose, minutes."""
+    from digsite.base.errors import NotFound, name_nearest
     from digsite.cli._print import print_json, print_table
     from digsite.studies import all_studies
     from digsite.studies.find import damaged_studies
@@ -33,6 +35,10 @@ def list_command(room, extra, as_json):
     chosen = sorted(
         (s for s in all_studies(extra).values() if room in (None, s.room)), key=lambda s: (s.room, s.name)
     )
+    if room and not chosen:
+        raise NotFound(
+            f"There is no room '{room}'. {name_nearest(room, {s.room for s in all_studies(extra).values()})}"
+        )
     if as_json:
         return print_json(
             [{"study": s.name, "room": s.room, "minutes": s.minutes, "purpose": s.purpose} for s in chosen]
@@ -82,7 +88,7 @@ def config_command():
 
 @config_command.command("show")
 @click.argument("study", shell_complete=complete_study)
-@click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
+@click.argument("overrides", nargs=-1, metavar="[key.path=value ...]", shell_complete=complete_setting)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of config values.")
 @size_options
 @studies_option
@@ -116,8 +122,12 @@ def show_schema(study, extra):
     print_json(config_class(find_study(study, extra).method).model_json_schema())
 
 
+def complete_family(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in (*find_families(), *LISTS) if name.startswith(incomplete)]
+
+
 @click.command("describe")
-@click.argument("family", required=False)
+@click.argument("family", required=False, shell_complete=complete_family)
 @json_option
 def describe_command(family, as_json):
     """Members of a family: losses, scores, measures, readers, methods, architectures and so on.

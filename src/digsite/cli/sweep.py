@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from digsite.cli._options import (
-    complete_study,
+    complete_launcher,
+    complete_setting,
     device_option,
     json_option,
     mirror_options,
@@ -48,7 +49,7 @@ def sweep_command():
 
 @sweep_command.command("start")
 @click.argument(
-    "words", nargs=-1, metavar="[STUDY[,STUDY...]] [key=v1,v2 ...]", shell_complete=complete_study
+    "words", nargs=-1, metavar="[STUDY[,STUDY...]] [key=v1,v2 ...]", shell_complete=complete_setting
 )
 @click.option(
     "--file",
@@ -59,7 +60,13 @@ def sweep_command():
     help="YAML: global and per-study values; without a name the shipped one. With studies, only these of it.",
 )
 @click.option("--name", help="Name of the sweep; default: the hash of its runs.")
-@click.option("--on", default="local:1", show_default=True, help="local:N, ray, slurm or torchrun:N.")
+@click.option(
+    "--on",
+    default="local:1",
+    show_default=True,
+    help="local:N, ray, slurm or torchrun:N.",
+    shell_complete=complete_launcher,
+)
 @click.option(
     "--samples", default=1, show_default=True, help="Draws per grid point, for log(a,b) and uniform(a,b)."
 )
@@ -171,7 +178,13 @@ def sweep_status(name, root, as_json):
 
 @sweep_command.command("retry")
 @click.argument("name", default="last")
-@click.option("--on", default="local:1", show_default=True, help="local:N, ray, slurm or torchrun:N.")
+@click.option(
+    "--on",
+    default="local:1",
+    show_default=True,
+    help="local:N, ray, slurm or torchrun:N.",
+    shell_complete=complete_launcher,
+)
 @click.option("--failed", is_flag=True, help="Only failed and killed runs.")
 @fresh_code_option
 @runs_option
@@ -200,9 +213,11 @@ def retry_sweep(name, on, failed, fresh_code, root, device, as_json):
 @click.option("--project", default="digsite", show_default=True, help="Project name at the tracker.")
 @click.option("--entity", default="", help="W&B user or team; without it the report becomes a file.")
 @runs_option
-def report_sweep(name, out, kind, project, entity, root):
+@json_option
+def report_sweep(name, out, kind, project, entity, root, as_json):
     """One HTML file about all finished runs of a sweep."""
     from digsite.base.errors import NotFound
+    from digsite.cli._print import print_json
     from digsite.mirrors.wandb_report import publish_report, refuse_other
     from digsite.record.sweeps import find_sweep
     from digsite.report import write_report
@@ -216,12 +231,11 @@ def report_sweep(name, out, kind, project, entity, root):
     if kind:
         refuse_other(kind)
         stored = out or sweep.folder / "wandb-report.json"
-        return click.echo(
-            publish_report(finished, stored, title=f"sweep {sweep.name}", project=project, entity=entity)
-        )
+        said = publish_report(finished, stored, title=f"sweep {sweep.name}", project=project, entity=entity)
+        return print_json({"sweep": sweep.name, "report": said}) if as_json else click.echo(said)
     out = out or sweep.folder / "report.html"
     write_report(finished, out)
-    click.echo(out)
+    return print_json({"sweep": sweep.name, "report": str(out)}) if as_json else click.echo(out)
 
 
 def _print_status(sweep, as_json) -> None:

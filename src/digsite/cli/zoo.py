@@ -22,19 +22,22 @@ def zoo_command():
 @runs_option
 @studies_option
 @device_option
-def make_zoo(name, overrides, folder, size, root, extra, device):
+@json_option
+def make_zoo(name, overrides, folder, size, root, extra, device, as_json):
     """Run a study that makes a zoo, or take in a collection that others made.
 
     Collections: group_zoo, modular_addition, small_cnn_zoo (as published), checkpoint_tree (a folder of state dicts).
     """
     from digsite.base import families
+    from digsite.cli._print import print_json
     from digsite.cli.run import run_command
 
     if name in families.list_members("digsite.zoo.importers"):
         from digsite.zoo.importers import import_zoo
 
         out = None if folder is None else Path(root) / "zoos" / f"{name}-{folder.name}"
-        return click.echo(import_zoo(name, folder, out))
+        said = import_zoo(name, folder, out)
+        return print_json({"zoo": name, "said": str(said)}) if as_json else click.echo(said)
     given = {
         "studies": name,
         "overrides": overrides,
@@ -42,6 +45,7 @@ def make_zoo(name, overrides, folder, size, root, extra, device):
         "root": root,
         "extra": extra,
         "device": device,
+        "as_json": as_json,
     }
     return click.get_current_context().invoke(run_command, **given)
 
@@ -66,6 +70,8 @@ def list_zoos(as_json):
     columns = ["zoo", "members", "architectures", "checkpoints", "folder"]
     if as_json:
         return print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    if not rows:
+        return click.echo("No zoos on this machine yet. Make one: digsite zoo make mlp-digits")
     return print_table(columns, rows, right=["members", "architectures"])
 
 
@@ -87,9 +93,12 @@ def show_zoo(name, as_json):
 @zoo_command.command("export")
 @click.argument("name", metavar="ZOO[#MEMBER[@STEP]]")
 @click.argument("out", type=click.Path(path_type=Path))
-def export_from_zoo(name, out):
+@json_option
+def export_from_zoo(name, out, as_json):
     """One member as a safetensors file, or a whole zoo as one npz of rows with its table beside it."""
+    from digsite.cli._print import print_json
     from digsite.zoo.source import export_member, export_zoo
 
     zoo, _, member = name.partition("#")
-    click.echo(export_member(zoo, member, out) if member else export_zoo(zoo, out))
+    said = export_member(zoo, member, out) if member else export_zoo(zoo, out)
+    return print_json({"zoo": name, "file": str(said)}) if as_json else click.echo(said)

@@ -16,6 +16,7 @@ from digsite.record.results import Claim, Results, leading_claims
 from digsite.record.shown import list_files
 from digsite.record.shown import read_claims as shown_results
 from digsite.record.status import Status
+from digsite.report.numbers import show_moment
 from digsite.report.pictures import Picture, find_pictures
 
 COLUMNS = 1000  # of a table are shown
@@ -51,6 +52,7 @@ class Facts:
     damaged: tuple[str, ...] = ()  # records of which nothing could be read, and why
     headline: tuple[str, ...] = ()  # ids of the claims that the answer leads with
     hero: str = ""  # the figure that shows it
+    given: tuple[str, ...] = ()  # settings that somebody set for this run, by dotted path
 
     @property
     def leading(self) -> tuple[Claim, ...]:
@@ -72,6 +74,20 @@ class Facts:
         """The named figure; of a run that names none, the first drawn."""
         named = [picture for picture in self.pictures if picture.name == self.hero]
         return (named or [*self.pictures, None])[0]
+
+    @property
+    def citation(self) -> str:
+        """The run as a BibTeX entry: what it asked, which code answered, and when."""
+        git = self.provenance.get("git")
+        commit = str(git.get("commit", ""))[:12] if isinstance(git, dict) else ""
+        packages = self.provenance.get("packages")
+        version = packages.get("digsite") if isinstance(packages, dict) else None
+        made = [f"digsite {version}" if version else "digsite", f"study {self.study}", f"run {self.id}"]
+        made += [f"commit {commit}"] if commit else []
+        year = show_moment(self.status.started or self.status.created)[:4]
+        lines = {"title": self.purpose or self.study, "howpublished": ", ".join(made), "year": year}
+        told = "".join(f"  {key} = {{{_plain_bibtex(text)}}},\n" for key, text in lines.items())
+        return f"@misc{{digsite-{self.study}-{self.id},\n{told}}}"
 
     @property
     def id(self) -> str:
@@ -116,7 +132,23 @@ def gather_facts(run: RunDir) -> Facts:
         damaged=(*damaged, *([status.message] if status.state == "damaged" else [])),
         headline=found.headline if found else (),
         hero=found.hero if found else "",
+        given=_given_paths(launch, origin),
     )
+
+
+def _given_paths(launch: dict[str, Any], origin: Any) -> tuple[str, ...]:
+    """What was set by hand: as the run tells, or, of an older run, what its command line sets."""
+    if isinstance(told := launch.get("given"), list):
+        return tuple(path for path in told if isinstance(path, str))
+    command = origin.get("command") if isinstance(origin, dict) else None
+    names = {word.partition("=")[0] for word in map(str, command or ()) if "=" in word}
+    paths = leaf_paths(launch.get("config") or {}) if names else {}
+    return tuple(path for path in paths if any(path == n or path.endswith(f".{n}") for n in names))
+
+
+def _plain_bibtex(text: str) -> str:
+    """Text in which nothing ends an entry or commands TeX."""
+    return "".join(f"\\{c}" if c in "%&#_$" else "" if c in "{}\\" else c for c in text)
 
 
 def table_names(folder: Path) -> tuple[str, ...]:

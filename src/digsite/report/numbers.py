@@ -78,6 +78,13 @@ def show_moment(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def iso_moment(seconds: float | None) -> str:
+    """The same for machines, so that a page can say it in its reader's own time; nothing where there is none."""
+    if not seconds or not 0 < seconds < 2e11:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def show_size(n_bytes: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if n_bytes < 1000 or unit == "GB":

@@ -89,6 +89,7 @@ def make_environment(*more: Path) -> Environment:
         number=numbers.show_number,
         duration=numbers.show_duration,
         moment=numbers.show_moment,
+        iso=numbers.iso_moment,
         setting=numbers.show_setting,
         size=numbers.show_size,
         claim_texts=numbers.claim_texts,

@@ -68,7 +68,24 @@ def data_uri(picture: Picture) -> str | None:
     file = picture.file
     if file is None:
         return None
-    return as_uri(file.read_bytes(), "image/svg+xml" if file.suffix == ".svg" else "image/png")
+    data = file.read_bytes()
+    return as_uri(theme_svg(data), "image/svg+xml") if file.suffix == ".svg" else as_uri(data, "image/png")
+
+
+# White paper, black texts and gray grids turn; colors that mean something stay, and so do texts that stand on colored cells.
+_AT_NIGHT = b"""<style>@media screen and (prefers-color-scheme: dark) {
+[style*="fill: #ffffff"]:not(text) { fill: #16181b !important; }
+[style*="stroke: #000000"] { stroke: #c9c9c5 !important; }
+[style*="stroke: #e6e6e6"] { stroke: #303439 !important; }
+[id^="matplotlib.axis"] text, [id^="legend"] text, [id^="figure"] > [id^="text"] text,
+[id^="axes"] text[style*="700"], [id^="axes"]:not(:has(image, [id^="QuadMesh"])) > [id^="text"] text:not([style*="fill: #f"]) { fill: #e8e8e4 !important; }
+}</style>"""
+
+
+def theme_svg(data: bytes) -> bytes:
+    """A figure of ours that follows the color scheme of the page that shows it; anything else stays as it is."""
+    head, tag, rest = data.partition(b"</defs>")
+    return head + tag + _AT_NIGHT + rest if tag and b"digsite" in head else data
 
 
 def as_uri(data: bytes, kind: str) -> str:

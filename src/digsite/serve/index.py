@@ -21,7 +21,7 @@ from digsite.record.listing import has_launch
 from digsite.record.marks import FILE as MARKS
 from digsite.record.marks import Marks, read_marks
 from digsite.record.status import Status, read_status
-from digsite.serve.launches import LeafTable
+from digsite.serve.launches import ClaimTable, LeafTable
 
 FRESH_S = 1.0
 EAGER = 1000  # so many runs are read before the first answer: a tenth of a second
@@ -66,6 +66,7 @@ class Index:
         self.root = root
         self.version = 0
         self.leaves = LeafTable()
+        self.claims = ClaimTable()
         self._entries: dict[Path, dict[str, Entry]] = {}
         self._folders: dict[Path, _Folder] = {}
         self._sorted: list[Entry] = []

@@ -1,15 +1,19 @@
-"""Filters on pinned configs: `lr>0.01 data.name=mnist`, answered from the text of launch.yaml.
+"""Settings and claims of many runs in memory: filters on pinned configs such as `lr>0.01 data.name=mnist`, columns of a list.
 
-A YAML parser takes 3 ms a file, 60 s for 20,000 runs. The files are written by us in one plain style, so a walk over their
+Settings are read from the text of launch.yaml. A YAML parser takes 3 ms a file, 60 s for 20,000 runs. The files are written by us in one plain style, so a walk over their
 lines is enough here. A pinned file never changes, and runs share most of their settings: every different (path, value) is kept
 once, a run is an array of their numbers (160 bytes for forty settings), and a condition is asked of each different pair and not
 of each run.
 """
 
 import re
+import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+from digsite.base import stored
 
 _CONDITION = re.compile(r"^([\w.\-/]+?)(<=|>=|!=|=|<|>)(.*)$")
 _LINE = re.compile(r"^(?P<indent>\s*)(?P<dash>(?:- )*)(?:(?P<key>[^\s:'\"#][^:]*):(?:\s+|$))?(?P<value>.*)$")
@@ -53,6 +57,7 @@ class LeafTable:
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, str], int] = {}
+        self._pairs: list[tuple[str, str]] = []  # by number; read up to a length, so that a thread may add
         self._lines: dict[str, Line | None] = {}
         self._asked: dict[Condition, tuple[int, set[int], set[int]]] = {}
 
@@ -60,8 +65,14 @@ class LeafTable:
         """The numbers of the pairs of one launch file, in their order."""
         if len(self._lines) > _LINES_KEPT:
             self._lines.clear()
-        numbers = self._numbers
-        return array("I", [numbers.setdefault(pair, len(numbers)) for pair in walk_leaves(text, self._lines)])
+        return array("I", [self._number_of(pair) for pair in walk_leaves(text, self._lines)])
+
+    def _number_of(self, pair: tuple[str, str]) -> int:
+        number = self._numbers.get(pair)
+        if number is None:
+            number = self._numbers[pair] = len(self._pairs)
+            self._pairs.append(pair)
+        return number
 
     def matches(self, launch: array, condition: Condition) -> bool:
         """Whether a run fulfils a condition; `!=` wants the setting to be there and to have no such value."""
@@ -76,24 +87,60 @@ class LeafTable:
 
     def values_at(self, launch: array, path: str) -> list[str]:
         """The values of a run at a path, or at paths that end in it."""
-        asked = Condition(path, "!=", "")
-        about, _ = self._ask_pairs(asked)
-        pairs = list(self._numbers)
-        return [pairs[number][1] for number in launch if number in about]
+        about, _ = self._ask_pairs(Condition(path, "!=", ""))
+        return [self._pairs[number][1] for number in launch if number in about]
+
+    def pairs_of(self, launch: array) -> list[tuple[str, str]]:
+        """Every (path, value) of a run."""
+        return [self._pairs[number] for number in launch]
+
+    def numbers_naming(self, text: str) -> set[int]:
+        """Numbers of the pairs whose value speaks of `text`, the id of a run say."""
+        return {number for number, (_, value) in enumerate(self._pairs) if text in value}
 
     def _ask_pairs(self, condition: Condition) -> tuple[set[int], set[int]]:
         """Numbers of the pairs that a condition is about, and of those that fulfil it; only new pairs are looked at."""
         seen, about, holding = self._asked.setdefault(condition, (0, set(), set()))
-        if seen < len(self._numbers):
-            for number, (path, value) in enumerate(list(self._numbers)[seen:], seen):
+        if seen < len(self._pairs):
+            for number, (path, value) in enumerate(self._pairs[seen:], seen):
                 if condition.is_about(path):
                     about.add(number)
                     if condition.holds_for(value):
                         holding.add(number)
             if len(self._asked) > 200:  # visitors type: what they asked long ago is asked anew
                 self._asked.clear()
-            self._asked[condition] = (len(self._numbers), about, holding)
+            self._asked[condition] = (len(self._pairs), about, holding)
         return about, holding
+
+
+_LISTS = ("claims", "measurements")  # of a results file
+
+
+class ClaimTable:
+    """Values of the claims of runs that somebody asked for: results are read once, and kept as names and numbers."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, dict[str, float]]] = {}
+
+    def values_of(self, key: str, results: Path, stamp: int) -> dict[str, float]:
+        """Claim -> value of one run; `stamp` tells whether the run has changed since it was read."""
+        known = self._known.get(key)
+        if known is None or known[0] != stamp:
+            known = self._known[key] = (stamp, _read_values(results))
+        return known[1]
+
+
+def _read_values(results: Path) -> dict[str, float]:
+    """Names and finite values of the claims in a results file, without looking at the rest of it."""
+    found = stored.read_json(results, kind=dict)
+    lists = [found.get(key) for key in _LISTS] if isinstance(found, dict) else []
+    values = {}
+    for claim in (claim for claims in lists if isinstance(claims, list) for claim in claims):
+        if isinstance(claim, dict) and isinstance(name := claim.get("name"), str):
+            value = stored.finite_number(claim.get("value"))
+            if value is not None:
+                values[sys.intern(name)] = float(value)  # thousands of runs share their names
+    return values
 
 
 def walk_leaves(text: str, parsed: dict[str, Line | None] | None = None) -> Iterator[tuple[str, str]]:

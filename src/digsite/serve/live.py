@@ -12,7 +12,7 @@ import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from digsite.base import atomic, stored
+from digsite.base import atomic, jsonl, stored
 from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.record.shown import row_of_run
@@ -135,6 +135,20 @@ def journal_columns(path: Path) -> dict[str, Series]:
 @lru_cache(maxsize=2)
 def _parse_columns(path: Path, modified: int, size: int) -> dict[str, Series]:
     return read_series(path, every=1 + size // WHOLE)
+
+
+def read_clock(path: Path) -> Series:
+    """When the lines of a journal were written: rising steps, and seconds since the first of them."""
+    steps: list[float] = []
+    times: list[float] = []
+    for record in jsonl.read_records(path):
+        step, at = (stored.finite_number(record.get(name)) for name in ("step", "time"))
+        if step is None or at is None:
+            continue
+        if not steps or step > steps[-1]:  # a resumed run may repeat steps: the first time counts
+            steps.append(step)
+            times.append(at)
+    return steps, [at - times[0] for at in times]
 
 
 def thin_series(steps: list[float], values: list[float], points: int) -> Series:

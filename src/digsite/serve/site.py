@@ -15,6 +15,7 @@ from digsite.record.layout import RunDir
 from digsite.report.page import make_environment
 from digsite.serve import places
 from digsite.serve.index import Index
+from digsite.serve.query import CLAIM
 
 HERE = Path(__file__).parent
 
@@ -38,6 +39,7 @@ class Site:
         list_studies: Callable[[], list[dict[str, Any]]] | None = None,
     ) -> "Site":
         templates, token = make_environment(HERE / "templates"), secrets.token_urlsafe(24)
+        templates.tests["match_claim"] = lambda name: name.startswith(CLAIM)
         templates.globals.update(may_write=may_write, form_token=token, has_studies=list_studies is not None)
         return cls(root, Index(root), templates, may_write, token, list_studies)
 

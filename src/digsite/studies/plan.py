@@ -29,6 +29,12 @@ class Plan:
     def tree(self) -> dict[str, Any]:
         return resolve.dump_config(self.config)
 
+    def given_paths(self) -> list[str]:
+        """Settings that somebody set for this run: neither a default nor a value of the study."""
+        ours = ("default", self.study.name)
+        origins = {path: self.layers.find_origin(path) for path in leaf_paths(self.tree)}
+        return [path for path, origin in origins.items() if not origin.startswith(ours)]
+
     def launch(self) -> dict[str, Any]:
         """What gets pinned in the run directory."""
         study = self.study
@@ -91,8 +97,9 @@ class _Names:
 
 def start_run(planned: Plan, root: Path, *, run_id: str | None = None, tags: Sequence[str] = ()) -> RunDir:
     """Tags are words for finding the run again; they are no part of the config."""
-    launch = planned.launch()
-    return create_run(root, {**launch, "tags": list(tags)} if tags else launch, run_id=run_id)
+    launch, given = planned.launch(), planned.given_paths()
+    more = {"tags": list(tags)} if tags else {}
+    return create_run(root, {**launch, **more, **({"given": given} if given else {})}, run_id=run_id)
 
 
 def refuse_changes(run: RunDir, overrides: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """How far a run is: `status.json` for everybody, a heartbeat, a bar on a terminal or a line every 30 seconds."""
 
-import shutil
 import sys
 import threading
 import time
@@ -30,30 +29,36 @@ class Progress:
         self._written = self._printed = self._began = time.monotonic()
         self._began_step = 0
         self._values = ""  # what the journal said last, for the line on a terminal
-        self._bar = sys.stderr.isatty() and not quiet
+        self._bar = _Bar() if sys.stderr.isatty() and not quiet else None
 
     def start(self) -> None:
         self._write(state="running", started=self.status.started or time.time(), ended=None, message="")
         threading.Thread(target=self._keep_beating, daemon=True, name="heartbeat").start()
+        if self._bar:
+            self._bar.open(self.status.study)
 
     def stop(self) -> None:
-        """No more heartbeats, even when the last status cannot be written."""
+        """No more heartbeats and no bar, even when the last status cannot be written."""
         self._done.set()
+        if self._bar:
+            self._bar.close()
 
     def end(self, state: str, message: str = "") -> None:
         self.stop()
-        if self._bar and self.status.total:
-            _print_line("\n")
         self._write(state=state, ended=time.time(), eta_s=None, message=message)
 
     def stage(self, name: str, step: int, total: int) -> None:
         self._began, self._began_step = time.monotonic(), step
         self._write(stage=name, step=step, total=total, eta_s=None)
+        if self._bar:
+            self._bar.show(self.status, self._values)
 
     def part(self, name: str) -> None:
         """A piece of work; inside a stage that counts, the count goes on."""
         if self.status.step < self.status.total:
             self._write(stage=name)
+            if self._bar:
+                self._bar.show(self.status, self._values)
         else:
             self.stage(name, 0, 0)
 
@@ -75,16 +80,15 @@ class Progress:
             self._values = "  ".join(f"{name} {number:.4g}" for name, number in numbers if number is not None)
 
     def _show(self, now: float) -> None:
-        status = self.status
-        of = f"/{status.total}" if status.total else ""
-        parts = (status.stage or status.study, f"{status.step}{of}", self._values, _time_left(status.eta_s))
-        text = "  ".join(part for part in parts if part)
         if self._bar:
-            width = max(shutil.get_terminal_size((80, 24)).columns - 1, 20)
-            _print_line(f"\r\033[K\033[36m{text[:width]}\033[0m")
+            self._bar.show(self.status, self._values)
         elif not self.quiet and now - self._printed >= LINE_EVERY_S:
             self._printed = now
-            _print_line(f"{text}\n")
+            status = self.status
+            of = f"/{status.total}" if status.total else ""
+            left = _time_left(status.eta_s)
+            parts = (status.stage or status.study, f"{status.step}{of}", self._values, left)
+            _print_line("  ".join(part for part in parts if part) + "\n")
 
     def _keep_beating(self) -> None:
         while not self._done.wait(HEARTBEAT_S):
@@ -96,6 +100,51 @@ class Progress:
             self.status = self.status.beat(**changes)
             write_status(self.run.status_file, self.status)
             self._written = time.monotonic()
+
+
+class _Bar:
+    """Stage, bar, step, the latest losses, time taken and time left on one line of a terminal.
+
+    It moves by itself ten times a second, so that a stage that counts no steps is seen to live as well.
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Lines
+
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", style="cyan", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", style="dim", markup=False),
+        )
+        self._lines = Lines(*columns, console=Console(stderr=True), transient=True, expand=False)
+        self._task: Any = None
+
+    def open(self, name: str) -> None:
+        if self._task is None:
+            self._task = self._lines.add_task(name, total=None, values="", left="")
+            self._lines.start()
+
+    def show(self, status: Any, values: str) -> None:
+        if self._task is not None:
+            self._lines.update(
+                self._task,
+                description=status.stage or status.study,
+                completed=status.step,
+                total=status.total or None,
+                values=values,
+                left=_time_left(status.eta_s),
+            )
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task = None
+            self._lines.stop()
 
 
 def _print_line(text: str) -> None:

@@ -17,6 +17,7 @@ from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest
 from digsite.base.streams import derive_seed
 from digsite.models import build, parse
 from digsite.weights.bundle import WeightBundle
+from digsite.weights.hub import OnHub
 from digsite.zoo.store import TABLE, Block, Index, locate_zoo, read_index, read_member, read_rows
 
 # Deterministic splits of a zoo by group: what belongs together is never on both sides.
@@ -88,11 +89,19 @@ def noise_ceiling(accuracy: np.ndarray, n_test: int, seed: int = 0, draws: int =
     return Ceiling(float(1 - noise.mean() / spread) if spread > 0 else 0.0, float(np.mean(taus)))
 
 
-class Zoo:
+class Zoo(OnHub):
     """Opening reads the index alone; tables and shards are read when they are asked for."""
 
     def __init__(self, folder: Path, index: Index) -> None:
         self.folder, self.index = folder, index
+
+    @classmethod
+    def open_saved(cls, path: Path) -> "Zoo":
+        return cls.open(path)
+
+    def place_saved(self, folder: Path) -> Path:
+        """A zoo lies in its own folder, and may be larger than memory."""
+        return self.folder
 
     @classmethod
     def open(cls, path: str | Path) -> "Zoo":

@@ -1,10 +1,15 @@
 """The page of a run and everything below it, on a run that the worker made."""
 
+import html
+import io
 import json
 import re
+import shlex
+import zipfile
 
 import pytest
 
+from digsite.record.shown import list_files
 from digsite.report.page import LOOK
 from digsite.serve.site import HERE
 
@@ -92,7 +97,11 @@ def test_files_come_as_they_are(client, run, address):
 def test_a_planned_run_has_a_page(served, planned, address):
     run = planned(state="planned")
     assert "planned" in served.get(address(run)).text
-    assert served.get(f"/api{address(run)}/metrics").json() == {"offset": 0, "series": {}}
+    assert served.get(f"/api{address(run)}/metrics").json() == {
+        "offset": 0,
+        "series": {},
+        "clock": {"step": [], "time": []},
+    }
 
 
 # Scripts and styles: all from here, none from elsewhere.
@@ -132,3 +141,72 @@ def test_the_vendored_library_has_its_license(served):
 @pytest.mark.parametrize("path", ["../app.py", "%2e%2e/app.py", "vendor", "none.js", "look.css/..", ""])
 def test_nothing_but_assets(served, path):
     assert served.get(f"/assets/{path}").status_code == 404
+
+
+# Again with other settings, kin, and all files at once.
+
+
+def test_the_command_follows_the_changed_settings(client, run, address):
+    plain = client.get(f"{address(run)}/again").text
+    assert "Change settings below" in plain and 'name="set:lr"' in plain
+    changed = client.get(f"{address(run)}/again?set:lr=0.5&set:hidden=2").text
+    assert "1 setting changed: lr" in changed
+    assert "lr=0.5" in changed.partition("data-copy=")[2][:300]
+
+
+def test_what_is_typed_into_the_form_is_one_word_of_the_shell(client, run, address):
+    text = client.get(f"{address(run)}/again", params={"set:label": "a; rm -rf ~ `x` $(y)\n'z'"}).text
+    command = html.unescape(text.partition('data-copy="')[2].partition('"')[0])
+    assert shlex.split(command)[-1] == "label=a; rm -rf ~ `x` $(y) 'z'"
+
+
+def test_all_files_come_as_one_archive(client, run, address, tmp_path):
+    answer = client.get(f"{address(run)}/files.zip")
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert f"{run.id}/launch.yaml" in names and not any("/." in name for name in names)
+        for path in list_files(run.path):
+            assert archive.read(f"{run.id}/{path.relative_to(run.path).as_posix()}") == path.read_bytes()
+
+
+def test_a_link_is_not_taken_along(served, copied, address, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (copied.path / "tables" / "link.csv").symlink_to(tmp_path / "secret")
+    content = served.get(f"{address(copied)}/files.zip").content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert f"{copied.id}/tables/link.csv" not in archive.namelist()
+
+
+def test_parents_and_children_are_named(served, planned, address):
+    parent = planned("first")
+    child = planned("second", config={"seed": 0, "model": f"run:{parent.id}#model"})
+    planned("third", config={"seed": 1})
+    assert f"second/{child.id}" in served.get(address(parent)).text.partition("used by")[2]
+    assert f"first/{parent.id}" in served.get(address(child)).text.partition("made from")[2]
+
+
+def test_what_was_set_by_hand_is_marked(served, planned, address):
+    run = planned(config={"seed": 3, "steps": 9}, launch={"given": ["seed"]})
+    page = served.get(address(run)).text
+    assert page.count('class="given"') == 1 and "set by hand for this run" in page
+    assert "digsite run study seed=3" in page  # without a command line: what was set
+
+
+def test_figures_follow_the_color_scheme_and_files_stay_as_they_are(client, run, address):
+    plain = client.get(f"{address(run)}/files/figures/loss.svg")
+    themed = client.get(f"{address(run)}/files/figures/loss.svg?page=1")
+    assert plain.content == (run.figures / "loss.svg").read_bytes()
+    assert b"prefers-color-scheme" in themed.content and b"prefers-color-scheme" not in plain.content
+
+
+def test_a_run_can_be_cited(client, run, address):
+    page = client.get(address(run)).text
+    assert f"@misc{{digsite-showcase-{run.id}," in page and "How many sparse features" in page
+
+
+def test_the_clock_gives_seconds_for_steps(client, run, address):
+    clock = client.get(f"/api{address(run)}/metrics?points=100").json()["clock"]
+    assert clock["step"] == sorted(set(clock["step"])) and clock["time"][0] == 0
+    assert len(clock["step"]) == len(clock["time"]) > 1

@@ -1,6 +1,7 @@
 """The list of runs."""
 
 import json
+import re
 
 
 def test_the_list_shows_runs_with_their_answers(client, run, address):
@@ -44,3 +45,45 @@ def test_a_killed_run_is_shown_as_killed(served, planned):
 
     planned(state="running", pid=2**22 + 1, host=socket.gethostname())
     assert "state-killed" in served.get("/").text
+
+
+# Columns, groups and colors: all of it in the address.
+
+
+def test_columns_show_settings_and_claims_and_can_be_sorted_by(client):
+    page = client.get("/?col=lr&col=claim:loss&sort=claim:loss&up=1").text
+    values = [float(text) for text in re.findall(r"loss </small>([\d.]+)\u00a0MSE", page)]
+    assert len(values) == 4 and values == sorted(values)
+    back = client.get("/?col=lr&col=claim:loss&sort=claim:loss").text
+    assert [float(t) for t in re.findall(r"loss </small>([\d.]+)\u00a0MSE", back)] == values[::-1]
+    assert 'name="col" value="lr" checked' in page.replace("  ", " ")
+
+
+def test_groups_are_counted_and_colors_have_a_legend(client):
+    page = client.get("/?group=lr&color=hidden").text
+    heads = re.findall(r'<tr class="group">.*?<b>(.*?)</b> <small class="inline">(\d) run', page, re.S)
+    assert heads == [("0.01", "3"), ("0.03", "1")]
+    assert page.count('<i class="dot dot-0"></i><a') == 3 and page.count('<i class="dot dot-1"></i><a') == 1
+
+
+def test_links_of_the_list_keep_the_view(client):
+    page = client.get("/?col=lr&col=claim:loss&group=hidden&study=showcase").text
+    for link in re.findall(r'<th scope="col"[^>]*><a href="(.*?)"', page):
+        assert "col=lr&amp;col=claim%3Aloss" in link and "group=hidden" in link and "study=showcase" in link
+
+
+def test_runs_without_the_column_come_last(served, planned):
+    for lr in (0.1, 0.01, None):
+        planned(config={"seed": 0} if lr is None else {"seed": 0, "lr": lr})
+    for way in ("0", "1"):
+        page = served.get(f"/?col=lr&sort=lr&up={way}").text
+        cells = re.findall(r"lr </small>([\d.]*)<", page)
+        assert cells == (["0.01", "0.1", ""] if way == "1" else ["0.1", "0.01", ""])
+
+
+def test_a_column_of_anything_is_escaped(served, planned):
+    planned(config={"seed": 0, "text": "<b>bold</b>"})
+    page = served.get("/?col=text&group=text&color=text").text
+    assert "<b>bold</b>" not in page and "&lt;b&gt;bold" in page
+    odd = served.get("/?col=%3Cimg%20src=x%3E&group=%22%3E%3Cscript%3E&color=nonsense&sort=also")
+    assert odd.status_code == 200 and "<img src=x>" not in odd.text and '"><script>' not in odd.text

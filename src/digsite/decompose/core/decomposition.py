@@ -26,14 +26,17 @@ from digsite.decompose.core.masks import USED, Masks
 from digsite.decompose.core.scene import Plan, Scene, get_factors, observe_batch
 from digsite.decompose.core.target import Target
 from digsite.weights import parse_reference
+from digsite.weights.hub import OnHub
 from digsite.weights.sources.local import locate_artifact
 from digsite.weights.sources.remote import fetch_file
 
 Choice = Mapping[str, Sequence[int]]  # module -> component numbers
 
 
-class Decomposition:
+class Decomposition(OnHub):
     """Reads its own frozen copy of the model; nothing here changes the model it was made from."""
+
+    SAVED_AS = "decomposition.safetensors"
 
     def __init__(
         self, plan: Plan, params: Mapping[str, Tensor], config: DecomposeConfig, origin: dict[str, Any]
@@ -131,6 +134,10 @@ class Decomposition:
     def save(self, path: str | Path) -> Path:
         """One safetensors file: parts, gates, the target's weights, and the settings as metadata."""
         return save_decomposition(self, Path(path))
+
+    @classmethod
+    def open_saved(cls, path: Path) -> Decomposition:
+        return cls.load(path)
 
     @classmethod
     def load(cls, reference: str | Path, *, model: nn.Module | None = None) -> Decomposition:

@@ -23,6 +23,7 @@ from digsite.read.core.population import Population, stack_models
 from digsite.read.core.readers.nwpa import GraphOptions
 from digsite.read.core.tasks import TASKS, ReadTask
 from digsite.read.core.trust import OUTSIDE, Alignment, Membership
+from digsite.weights.hub import OnHub
 from digsite.weights.writer import save_tensors
 from digsite.zoo import Zoo
 
@@ -43,7 +44,7 @@ class Predictions:
 
 
 @dataclass
-class Reader:
+class Reader(OnHub):
     kind: str
     tasks: tuple[ReadTask, ...]
     engine: ReaderEngine
@@ -51,6 +52,10 @@ class Reader:
     zoo: Membership
     alignment: Alignment
     card: dict[str, Any]
+
+    @classmethod
+    def open_saved(cls, path: Path) -> "Reader":
+        return load_reader(path)
 
     def answers(self, models: Any) -> Answers:
         """Bare values and probabilities by task, clipped to what is possible."""

@@ -10,7 +10,7 @@ const charts = new Map();
 for (const [name, lines] of Object.entries(metrics)) {
   const place = el("div", { class: "chart" }, el("h3", {}, name));
   host.append(place);
-  charts.set(name, chart(place, { lines: single(lines), xLabel: "step", sync: "compare" }));
+  charts.set(name, chart(place, { lines: single(lines), xLabel: "step", sync: "compare", title: name }));
 }
 if (!charts.size) host.append(note("Nothing was measured in these runs."));
 box.addEventListener("change", () => {

@@ -71,4 +71,15 @@ export function whenSeen(node, action) {
   watcher.observe(node);
 }
 
+// Moments in the reader's own time; the page itself says UTC, for readers without scripts and for print.
+export function localTimes(within = document) {
+  for (const node of within.querySelectorAll("time[datetime]")) {
+    const at = new Date(node.dateTime), two = (n) => String(n).padStart(2, "0");
+    if (Number.isNaN(at.getTime()) || node.title) continue;
+    node.title = node.textContent;
+    node.textContent = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  }
+}
+
 document.documentElement.classList.add("js");
+localTimes();

@@ -39,9 +39,10 @@ function lasso(picture) {
   picture.append(loop);
   let way;
   const at = (event) => { const box = picture.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+  const drawn = ([x, y]) => { const { width, height } = picture.getBoundingClientRect(), own = picture.viewBox.baseVal; return own?.width ? [(x * own.width) / width, (y * own.height) / height] : [x, y]; };
   picture.addEventListener("dragstart", (event) => event.preventDefault());
   picture.addEventListener("pointerdown", (event) => { if (event.button === 0 && !event.target.closest("[data-point]")) { way = [at(event)]; picture.setPointerCapture(event.pointerId); } });
-  picture.addEventListener("pointermove", (event) => { if (way) { way.push(at(event)); loop.setAttribute("points", way.map((p) => p.join(",")).join(" ")); } });
+  picture.addEventListener("pointermove", (event) => { if (way) { way.push(at(event)); loop.setAttribute("points", way.map((p) => drawn(p).join(",")).join(" ")); } });
   picture.addEventListener("pointerup", () => { if (way) pick(way); way = undefined; });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") pick([]); });
   function pick(border) {

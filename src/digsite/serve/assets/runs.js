@@ -1,5 +1,5 @@
 // The list of runs: filters while typing, rows that follow the runs, at most eight ticks.
-import "./dom.js";
+import { localTimes } from "./dom.js";
 
 const filters = document.getElementById("filters");
 const compare = document.getElementById("compare");
@@ -17,6 +17,7 @@ async function refresh() {
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("rows");
   const key = focus?.closest?.("#rows") && (focus.value || focus.getAttribute("href"));
   document.getElementById("rows").replaceWith(fresh);
+  localTimes(fresh);
   for (const box of fresh.querySelectorAll("input[name=run]")) box.checked = marks.has(box.value);
   if (key) [...fresh.querySelectorAll("a, input")].find((node) => (node.value || node.getAttribute("href")) === key)?.focus();
   limit();

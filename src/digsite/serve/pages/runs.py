@@ -7,37 +7,82 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from digsite.record.results import Results
 from digsite.record.shown import row_of_run
 from digsite.report.facts import results_or_none
-from digsite.serve.index import Entry
+from digsite.report.numbers import claim_texts
+from digsite.serve.index import Entry, Index
 from digsite.serve.live import HEADERS, list_changes
-from digsite.serve.query import SORTS, Query, list_page
+from digsite.serve.query import (
+    CLAIM,
+    Listing,
+    Query,
+    list_page,
+    natural_key,
+    offer_columns,
+    say_value,
+    value_of,
+)
 from digsite.serve.site import answer_json, site_of
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the page: an entry and the first sentence of its verdict."""
+    """A row of the page: an entry, the first sentence of its verdict, its chosen columns, its group and color."""
 
     entry: Entry
     verdict: str
+    cells: tuple[tuple[str, str], ...]  # text and interval
+    group: str
+    color: int | None
 
 
 def show_runs(request: Request) -> Response:
     here = site_of(request)
     found = list_page(here.index, Query.of(request.query_params))
-    lines = [Line(entry, _verdict_of(entry)) for entry in found.shown]
-    template = "_run_rows.html" if request.query_params.get("part") == "rows" else "runs.html"
+    colors = _color_values(here.index, found)
+    lines = [_make_line(here.index, entry, found.query, colors) for entry in found.shown]
+    is_part = request.query_params.get("part") == "rows"
     return here.page(
-        template, listing=found, lines=lines, sorts=list(SORTS), version=here.index.version, here="runs"
+        "_run_rows.html" if is_part else "runs.html",
+        listing=found,
+        lines=lines,
+        colors=colors,
+        offered=[] if is_part else offer_columns(here.index, found.shown, found.query.col),
+        version=here.index.version,
+        here="runs",
     )
 
 
-def _verdict_of(entry: Entry) -> str:
-    if entry.status.state != "finished":
-        return entry.status.message
-    results = results_or_none(entry.run)
-    return results.verdict if results else ""
+def _color_values(index: Index, found: Listing) -> list[str]:
+    """The values that colors stand for, in the order of the legend."""
+    name = found.query.color
+    told = {say_value(value_of(index, entry, name)) for entry in found.shown} if name else set()
+    return sorted(told - {""}, key=natural_key)
+
+
+def _make_line(index: Index, entry: Entry, query: Query, colors: list[str]) -> Line:
+    results = results_or_none(entry.run) if entry.status.state == "finished" else None
+    verdict = entry.status.message if entry.status.state != "finished" else results.verdict if results else ""
+    color = say_value(value_of(index, entry, query.color)) if query.color else ""
+    return Line(
+        entry,
+        verdict,
+        tuple(_say_cell(index, entry, results, name) for name in query.col),
+        say_value(value_of(index, entry, query.group)) if query.group else "",
+        min(colors.index(color), 7) if color in colors else None,
+    )
+
+
+def _say_cell(index: Index, entry: Entry, results: Results | None, name: str) -> tuple[str, str]:
+    """A claim with its interval, in as many digits as that supports; a setting as it was typed."""
+    if not name.startswith(CLAIM):
+        return say_value(value_of(index, entry, name)), ""
+    wanted = name.removeprefix(CLAIM)
+    for claim in results.claims if results else ():
+        if claim.name == wanted:
+            return claim_texts(claim)[:2]
+    return "", ""
 
 
 def send_runs(request: Request) -> Response:

@@ -9,7 +9,7 @@ export function draw(stage, data, view) {
   if (data.style === "points") scatter(stage, { lines: data.lines, ...look, large: view.large });
   else {
     const place = el("div");
-    const made = chart(place, { lines: data.lines, ...look, logX: data.log_x, logY: data.log_y, marks: data.marks || [], range: data.range, height: view.large ? Math.min(560, innerHeight * 0.65) : 260 });
+    const made = chart(place, { title: view.name, lines: data.lines, ...look, logX: data.log_x, logY: data.log_y, marks: data.marks || [], range: data.range, sync: data.x_label ? `views ${data.x_label}` : "", height: view.large ? Math.min(560, innerHeight * 0.65) : 260 });
     if (data.slices) stage.append(slider(data, view, (next) => made.set(next.lines)));
     stage.append(place);
   }

@@ -9,6 +9,6 @@ export function draw(stage, data, view) {
     return { name, x, y, null: name === "null" };
   });
   for (const line of lines) line.wide = true;
-  chart(stage, { lines, xLabel: [data.x_label, data.unit && `(${data.unit})`].filter(Boolean).join(" "), yLabel: "count", logY: data.log_y, height: view.large ? 480 : 240 });
+  chart(stage, { title: view.name, lines, xLabel: [data.x_label, data.unit && `(${data.unit})`].filter(Boolean).join(" "), yLabel: "count", logY: data.log_y, height: view.large ? 480 : 240 });
   if (data.n) stage.append(note(Object.entries(data.n).map(([name, n]) => `${name}: n = ${number(n)}`).join(", ")));
 }
