@@ -16,7 +16,10 @@ from digsite.decompose.core.scene import observe_batch
 
 CHECKS = 12  # times that a member is looked at in the course of training
 LOOKS = 6  # batches that are looked at
-TOLERANCE = 1e-3  # relative distance that still counts as answering like the target
+# Relative distance that still counts as answering like the target. Of several numbers the largest is the answer, and it
+# stays the largest; a single one is the answer itself, and a distance of 1e-4 is off by a hundredth of its spread.
+TOLERANCE = 1e-3
+TOLERANCE_OF_A_NUMBER = 1e-6
 OnStep = Callable[[int, dict[str, Tensor]], None]
 
 
@@ -46,21 +49,27 @@ def train_fit(fit: Fit, on_step: OnStep | None = None) -> None:
 def keep_what_answers(fit: Fit, kept: dict[int, dict[str, Tensor]], step: int) -> None:
     """Replace what is kept of each member by its present state, where that answers."""
     for k in range(len(fit.seeds)):
-        if worst_distance(fit, k, step) <= TOLERANCE:
+        distance, width = worst_distance(fit, k, step)
+        if distance <= (TOLERANCE if width > 1 else TOLERANCE_OF_A_NUMBER):
             kept[k] = {key: value[k].clone() for key, value in fit.params.items()}
 
 
-def worst_distance(fit: Fit, k: int, step: int) -> float:
-    """The larger of two mean distances of member k on a few batches: rounded importances, and random masks."""
+def worst_distance(fit: Fit, k: int, step: int) -> tuple[float, int]:
+    """The larger of two mean distances of member k on a few batches, with rounded importances and with random masks; and
+    how many numbers an answer has.
+    """
     rounded = stochastic = 0.0
+    width = 0
     generator = torch.Generator().manual_seed(step)
     for i in range(LOOKS):
         x = fit.draws.draw_member(k, fit.config.steps + LOOKS * step + i)  # batches that training never sees
         scene = observe_batch(fit.plan, fit.read_weights(k), fit.read_member(k), x)
-        rounded += float(scene.compare_output(scene.forward(scene.draw_masks("rounded")))) / LOOKS
+        answer = scene.forward(scene.draw_masks("rounded"))
+        rounded += float(scene.compare_output(answer)) / LOOKS
+        width = answer.shape[-1]
         drawn = scene.draw_masks("stochastic", generator=generator, residual=False)
         stochastic += float(scene.compare_output(scene.forward(drawn))) / LOOKS
-    return max(rounded, stochastic)
+    return max(rounded, stochastic), width
 
 
 def copy_members(fit: Fit) -> dict[int, dict[str, Tensor]]:
