@@ -49,27 +49,29 @@ def train_fit(fit: Fit, on_step: OnStep | None = None) -> None:
 def keep_what_answers(fit: Fit, kept: dict[int, dict[str, Tensor]], step: int) -> None:
     """Replace what is kept of each member by its present state, where that answers."""
     for k in range(len(fit.seeds)):
-        distance, width = worst_distance(fit, k, step)
-        if distance <= (TOLERANCE if width > 1 else TOLERANCE_OF_A_NUMBER):
+        if worst_distance(fit, k, step) <= find_tolerance(fit, k):
             kept[k] = {key: value[k].clone() for key, value in fit.params.items()}
 
 
-def worst_distance(fit: Fit, k: int, step: int) -> tuple[float, int]:
-    """The larger of two mean distances of member k on a few batches, with rounded importances and with random masks; and
-    how many numbers an answer has.
-    """
+def find_tolerance(fit: Fit, k: int) -> float:
+    """By how many numbers the target's answer has."""
+    x = fit.draws.draw_member(k, fit.config.steps)
+    scene = observe_batch(fit.plan, fit.read_weights(k), fit.read_member(k), x)
+    width = scene.forward(scene.draw_masks("rounded")).shape[-1]
+    return TOLERANCE if width > 1 else TOLERANCE_OF_A_NUMBER
+
+
+def worst_distance(fit: Fit, k: int, step: int) -> float:
+    """The larger of two mean distances of member k on a few batches: rounded importances, and random masks."""
     rounded = stochastic = 0.0
-    width = 0
     generator = torch.Generator().manual_seed(step)
     for i in range(LOOKS):
         x = fit.draws.draw_member(k, fit.config.steps + LOOKS * step + i)  # batches that training never sees
         scene = observe_batch(fit.plan, fit.read_weights(k), fit.read_member(k), x)
-        answer = scene.forward(scene.draw_masks("rounded"))
-        rounded += float(scene.compare_output(answer)) / LOOKS
-        width = answer.shape[-1]
+        rounded += float(scene.compare_output(scene.forward(scene.draw_masks("rounded")))) / LOOKS
         drawn = scene.draw_masks("stochastic", generator=generator, residual=False)
         stochastic += float(scene.compare_output(scene.forward(drawn))) / LOOKS
-    return max(rounded, stochastic), width
+    return max(rounded, stochastic)
 
 
 def copy_members(fit: Fit) -> dict[int, dict[str, Tensor]]:
