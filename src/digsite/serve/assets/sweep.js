@@ -55,7 +55,7 @@ function text(value) {
 }
 
 function shade(share) {
-  const [r, g, b] = painted([0.9 * share], 1, 1, 0, 1, scaleFor(0, 1)).getContext("2d").getImageData(0, 0, 1, 1).data;
+  const [r, g, b] = painted([matchMedia("(prefers-color-scheme: dark)").matches ? 0.35 + 0.65 * share : 0.9 * share], 1, 1, 0, 1, scaleFor(0, 1)).getContext("2d").getImageData(0, 0, 1, 1).data;
   return `rgb(${r} ${g} ${b})`;
 }
 
