@@ -150,7 +150,9 @@ def claim_marks(config: ExamConfig, run: Run, rows: list[Row]) -> None:
                     high=mark.high,
                     n=mark.n,
                     null=mark.null,
-                    note=f"{COLUMNS[key]}; mean over programs and rotations; null: {null}",
+                    null_is=null,
+                    title=f"'{who}': {COLUMNS[key]}",
+                    note="mean over programs and rotations",
                 )
 
 
