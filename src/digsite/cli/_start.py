@@ -3,9 +3,10 @@
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -192,3 +193,38 @@ def _start_mirror(run: RunDir, words: list[str]) -> subprocess.Popen:
             stderr=log,
             start_new_session=True,
         )
+
+
+def keep_answer(
+    verb: str,
+    asked: Sequence[str],
+    found: Mapping[str, Any],
+    said: Sequence[str],
+    root: Path,
+    quiet: bool = False,
+) -> None:
+    """A verb's answer as a run of its own, after it was shown, so that page, report, notebook and mirrors know it.
+
+    `found` holds numbers, and lists of rows as tables; `said` are the sentences of the answer. Where no run can be written the
+    answer stands as it was shown, and one line says so.
+    """
+    from digsite.base import atomic
+    from digsite.studies.find import ROOT
+    from digsite.studies.plan import plan_run, start_run
+
+    names = [str(one) for one in asked]
+    question = f"What does 'digsite {verb} {' '.join(names)}' say?"
+    config = {"verb": verb, "asked": names}
+    study = Study(verb, "joint", ROOT / "joint" / verb, "joint.answer", question, 1.0, config, {}, {})
+    try:
+        run = start_run(plan_run(study), root)
+        run.artifacts.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(run.artifacts / "answer.json", {**found, "said": list(said)})
+        (code,) = execute_and_report([run], device="cpu", quiet=True)
+        line = (
+            f"kept as run {run.id}: digsite show {run.id}" if code == 0 else f"not kept as a run: {run.error}"
+        )
+    except (OSError, DigsiteError) as error:
+        line = f"not kept as a run: {error}"
+    if not quiet:
+        click.echo(line, err=True)

@@ -2,7 +2,7 @@
 
 import click
 
-from digsite.cli._options import complete_model, json_option
+from digsite.cli._options import complete_model, json_option, runs_option
 
 _ROWS = 12  # of a table: the four answers and the tables stay on one page
 
@@ -18,8 +18,9 @@ _ROWS = 12  # of a table: the four answers and the tables stay on one page
 )
 @click.option("--against", help="A folder of models: which of them is MODEL related to?")
 @click.option("--figure", help="Draw the lineage to this file (png or svg).")
+@runs_option
 @json_option
-def read_command(model, other, reader_path, wants_lineage, against, figure, as_json):
+def read_command(model, other, reader_path, wants_lineage, against, figure, root, as_json):
     """What a model's weights say: where from, what was done to it, is something planted, what it knows; layers, spectra.
 
     In brackets stands the probability of an answer, where one can be had.
@@ -36,13 +37,20 @@ def read_command(model, other, reader_path, wants_lineage, against, figure, as_j
         raise UsageError(
             "--against goes with one model: a comparison of two and a lineage have their own candidates."
         )
+    from digsite.cli._start import keep_answer
+
     if wants_lineage:
-        return _print_lineage(model, figure, as_json)
-    return (
-        _print_difference(model, other, as_json)
-        if other
-        else _print_reading(model, reader_path, against, as_json)
+        found = _print_lineage(model, figure, as_json)
+    elif other:
+        found = _print_difference(model, other, as_json)
+    else:
+        found = _print_reading(model, reader_path, against, as_json)
+    said = (
+        [found["what"], *(one["answer"] for one in found["answers"])]
+        if "answers" in found
+        else found["notes"]
     )
+    keep_answer("read", [name for name in (model, other) if name], found, said, root, quiet=as_json)
 
 
 def _print_reading(model, reader_path, against, as_json):
@@ -51,7 +59,8 @@ def _print_reading(model, reader_path, against, as_json):
 
     found = read_model(model, reader_path, against)
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return found
     for note in found["notes"]:
         if note.startswith("not "):  # what was not understood, before any answer
             click.echo(note)
@@ -68,6 +77,7 @@ def _print_reading(model, reader_path, against, as_json):
             if len(found[name]) > _ROWS:
                 click.echo(f"and {len(found[name]) - _ROWS} more, all of them with --json")
     click.echo("\n".join(note for note in found["notes"] if not note.startswith("not ")))
+    return found
 
 
 def _print_difference(first, second, as_json):
@@ -76,11 +86,13 @@ def _print_difference(first, second, as_json):
 
     found = compare_models(first, second)
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return found
     print_table(
         list(found["layers"][0]), [[_format_cell(v) for v in row.values()] for row in found["layers"]]
     )
     click.echo("\n".join(found["notes"]))
+    return found
 
 
 def _print_lineage(folder, figure, as_json):
@@ -89,7 +101,8 @@ def _print_lineage(folder, figure, as_json):
 
     found = trace_folder(folder, figure)
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return found
     click.echo(found["tree"] + "\n")
     if found["edges"]:
         columns = list(found["edges"][0])
@@ -103,6 +116,7 @@ def _print_lineage(folder, figure, as_json):
     for entry in found["left_out"]:
         click.echo(f"left out: {entry['file']}: {entry['reason']}")
     click.echo("\n".join(found["notes"]))
+    return found
 
 
 def _format_cell(value):

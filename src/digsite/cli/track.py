@@ -45,9 +45,14 @@ def track_command(what, measures, probe, detector, audit, root, as_json):
 
             path = find_run(what[0], root).path
         found = read_target(path, measures, detector, probe)
+    from digsite.cli._start import keep_answer
+
     if as_json:
         from digsite.cli._print import print_json
 
-        return print_json(found.as_json())
-    for line in found.lines():
-        click.echo(line)
+        print_json(found.as_json())
+    else:
+        for line in found.lines():
+            click.echo(line)
+    if not audit:  # which only says whether there is a series to ask about
+        keep_answer("track", what, found.as_json(), found.lines()[-1:], root, quiet=as_json)

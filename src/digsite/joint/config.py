@@ -134,4 +134,12 @@ class DifferencesConfig(Config):
     draws: int = Field(20, ge=1, description="random directions for the null")
 
 
+class AnswerConfig(Config):
+    """A verb's answer about a model of one's own, kept as a run."""
+
+    seed: int = Field(0, description="nothing is drawn: the answer is there before the run")
+    verb: str = Field(description="the verb that was asked")
+    asked: list[str] = Field([], description="what it was asked about: models, folders, files")
+
+
 CONFIGS = FoundStudies("digsite.joint", "settings")

@@ -61,13 +61,15 @@ def study_backdoor(config: BackdoorConfig, run: Run) -> None:
     run.figure("cuts", draw_cuts(cuts), cuts, caption=
         "Each planted network before and after: attack success, right answers lost, and what the target class loses.")  # fmt: skip
     run.view("cuts", kind="table", source="tables/cuts.csv")
-    run.headline(["target_named", "row/attack", "row/lost", "row/recall_lost", "auroc"], hero="cuts")
+    run.headline(["target_named", "row/attack", "row/lost", "entry/attack", "entry/recall_lost"], hero="cuts")
     run.verdict(
         f"From the weights alone, the backdoor's class is named first in {cite('target_named')} of "
         f"{cite('target_named', 'n')} planted networks. With the found part cut out of the output row, the attack succeeds in "
         f"{cite('row/attack', style='.1f')} % (random part: {cite('row/attack', 'null', '.0f')} %), and "
         f"{cite('row/lost', style='.1f')} points of accuracy are lost; the target class itself loses "
-        f"{cite('row/recall_lost', style='.0f')} points, where switching it off loses {cite('row/recall_lost', 'class off', '.0f')}.",
+        f"{cite('row/recall_lost', style='.0f')} points, where switching it off loses {cite('row/recall_lost', 'class off', '.0f')}. "
+        f"Cut out of the first dense layer: {cite('entry/attack', style='.1f')} %, {cite('entry/lost', style='.1f')} and "
+        f"{cite('entry/recall_lost', style='.0f')} points.",
         on=["row/*", "entry/*", "carriers_named", "alarms/*"],
     )
 

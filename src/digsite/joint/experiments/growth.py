@@ -316,7 +316,11 @@ def draw_growth(curves: dict[str, Any], parts: pd.DataFrame) -> Any:
         label="without random directions",
     )
     two.set(
-        xlabel="training step", ylabel="test accuracy", title="The rise of that network", ylim=(-0.03, 1.4)
+        xlabel="training step",
+        ylabel="test accuracy",
+        title="The rise of that network",
+        ylim=(-0.03, 1.4),
+        yticks=np.linspace(0, 1, 6),
     )
     two.legend(loc="upper left", fontsize=7)
     shown = parts[parts["learned"]]
