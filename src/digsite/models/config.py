@@ -36,7 +36,11 @@ else:
 
 @public_method()
 def parse(value: dict[str, Any]) -> Config:
-    """A model config from plain data, such as the JSON beside a checkpoint."""
+    """A model config from plain data, such as the JSON beside a checkpoint.
+
+    `value` is the config as plain data, its `kind` among the keys. A UsageError in one sentence names the kind
+    that is nearest, or the first key that is wrong.
+    """
     kind = value.get("kind", "")
     if kind not in MODELS:
         raise UsageError(f"There is no architecture of kind '{kind}'.", hint=name_nearest(str(kind), MODELS))

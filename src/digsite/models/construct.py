@@ -1,4 +1,9 @@
-"""From a config to a module."""
+"""From a config to a module.
+
+Two things are kept apart here on purpose: what a network is (`empty`, whose weights are about to be overwritten
+by a checkpoint) and what it starts from (`init`). Every draw comes from a generator that is handed over or made
+from a seed: torch's global generator stays where it was, so building a model changes nobody's random numbers.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +20,11 @@ from digsite.models.config import parse
 
 @public_method()
 def build(config: Config, seed: int = 0) -> nn.Module:
-    """A module with its default initial weights; PyTorch's global generator is left as it was."""
+    """A module with its default initial weights; PyTorch's global generator is left as it was.
+
+    `config` is one of the configs in `digsite.models.configs`, `seed` that of the initial weights: the same
+    seed gives the same bytes on every device, because all draws are made on the CPU.
+    """
     model = empty(config)
     init(model, seed)
     return model
@@ -23,7 +32,10 @@ def build(config: Config, seed: int = 0) -> nn.Module:
 
 @public_method()
 def empty(config: Config) -> nn.Module:
-    """A module whose weights are about to be overwritten."""
+    """A module whose weights are about to be overwritten.
+
+    `config` is one of the configs in `digsite.models.configs`. The module remembers it as `config`.
+    """
     kind = getattr(config, "kind", None)
     assert isinstance(kind, str), f"{type(config).__name__} is no model config"
     with torch.random.fork_rng(devices=[]):
@@ -55,6 +67,8 @@ def init(
 
     `scale` is the standard deviation for `normal` and `truncated_normal` (cut at two of them), for the others
     a factor on the weight matrices. A named scheme sets biases to zero and leaves norms at one.
+
+    `seed` is a number, or a generator that the caller goes on with.
     """
     scheme = _ALIASES.get(scheme, scheme)
     if scheme not in SCHEMES:
@@ -81,10 +95,16 @@ def _reset_modules(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def _children_first(module: nn.Module) -> list[nn.Module]:
+    """Inner modules come first, so that a model's own scheme (GPT-2's, the toys') has the last word over its
+    layers'.
+    """
     return [m for child in module.children() for m in _children_first(child)] + [module]
 
 
 def _draw_weight(weight: Tensor, scheme: str, scale: float, generator: torch.Generator) -> None:
+    """`weight` (out, in, ...) is overwritten; with the default scheme only `scale` acts on what was drawn
+    before.
+    """
     drawn = torch.empty(weight.shape)  # on the CPU, so that every device starts from the same numbers
     if scheme == "normal":
         weight.copy_(drawn.normal_(std=scale, generator=generator))
@@ -99,6 +119,7 @@ def _draw_weight(weight: Tensor, scheme: str, scale: float, generator: torch.Gen
 
 
 def _zero_biases(model: nn.Module) -> None:
+    """Every parameter whose own name begins with `bias`, in place."""
     for name, parameter in model.named_parameters():
         if name.rpartition(".")[2].startswith("bias"):
             parameter.zero_()
@@ -148,7 +169,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 def shape(
     name: str, image: Image = (1, 28, 28), n_classes: int = 10, *, vocab: int = 0, length: int = 0
 ) -> Config:
-    """The config of a named network for images, or for texts of `length` tokens out of `vocab`."""
+    """The config of a named network for images, or for texts of `length` tokens out of `vocab`.
+
+    `name` is a key of SHAPES, `image` (channels, height, width), `n_classes` the outputs; `vocab` and `length`
+    make it a classifier of texts instead, which MLPs and transformers can be and convolutions cannot.
+    """
     if name not in SHAPES:
         raise NotFound(f"There is no network named '{name}'.", hint=name_nearest(name, SHAPES))
     given = dict(SHAPES[name])
@@ -162,6 +187,7 @@ def shape(
 
 
 def _fit_mlp(given: dict[str, Any], image: Image, n_classes: int, vocab: int, length: int) -> dict[str, Any]:
+    """Input and output widths from the task: flattened pixels, or embedded tokens side by side."""
     hidden = given.pop("hidden")
     if vocab:
         return {

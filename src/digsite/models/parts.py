@@ -16,13 +16,19 @@ class Pattern(nn.Identity):
     """The attention probabilities pass through here: a forward hook on it sees (..., heads, query, key)."""
 
     def is_watched(self) -> bool:
+        """Whether anybody looks. Only then must the pattern exist: the fused kernel never writes it to memory."""
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
 
 def attend_heads(
     q: Tensor, k: Tensor, v: Tensor, pattern: Pattern, *, causal: bool, mask: Tensor | None = None
 ) -> Tensor:
-    """(..., heads, positions, head size); `mask` is True at the keys that may be seen, (..., keys)."""
+    """(..., heads, positions, head size); `mask` is True at the keys that may be seen, (..., keys).
+
+    `q`, `k`, `v` are all of that shape; scores are divided by the root of the head size. `causal` hides later
+    keys from a query. The explicit form holds a (positions, positions) matrix per head, which is what makes
+    long sequences want the fused one.
+    """
     length = q.shape[-2]
     if length >= FUSED_FROM and mask is None and not pattern.is_watched():
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
@@ -41,6 +47,7 @@ def split_heads(x: Tensor, n_heads: int) -> Tensor:
 
 
 def join_heads(x: Tensor) -> Tensor:
+    """(..., heads, positions, size) to (..., positions, heads * size)."""
     return x.transpose(-2, -3).flatten(-2)
 
 
@@ -56,6 +63,7 @@ class SelfAttention(nn.Module):
         self.n_heads, self.causal = n_heads, causal
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(n, positions, d_model) to the same; `mask` (n, positions) is False at padding."""
         q, k, v = (split_heads(p(x), self.n_heads) for p in (self.q_proj, self.k_proj, self.v_proj))
         return self.o_proj(join_heads(attend_heads(q, k, v, self.pattern, causal=self.causal, mask=mask)))
 
@@ -77,6 +85,9 @@ class NamedWeights(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
 
     def reset_parameters(self) -> None:
+        """A spread of one over the root of the fan-in, whose axis differs between checkpoints: they store maps
+        either way round.
+        """
         for name, parameter in self.named_parameters(recurse=False):
             if name.startswith("b_"):
                 nn.init.zeros_(parameter)
@@ -88,6 +99,7 @@ class NamedWeights(nn.Module):
 
 
 def _keep_as_is(x: Tensor) -> Tensor:
+    """No nonlinearity, under a name, so that a network without one is a setting like the others."""
     return x
 
 

@@ -26,7 +26,11 @@ from digsite.weights.sources.local import make_module
 
 @public_method()
 def load_model(reference: str | Reference) -> nn.Module:
-    """The module that a reference names, in evaluation mode; a module of the user's own is returned as it is."""
+    """The module that a reference names, in evaluation mode; a module of the user's own is returned as it is.
+
+    `reference` as `digsite.weights.parse_reference` takes it. Modules of ours and of transformers come in
+    float32.
+    """
     found = parse_reference(reference) if isinstance(reference, str) else reference
     if found.scheme == "py":
         return make_module(found.target)
@@ -45,7 +49,11 @@ def build_from_bundle(bundle: WeightBundle) -> nn.Module:
 
 @public_method()
 def save_model(path: Path, model: nn.Module, meta: dict[str, Any] | None = None) -> None:
-    """Weights and config in one safetensors file, which `load_model` builds again."""
+    """Weights and config in one safetensors file, which `load_model` builds again.
+
+    `path` of the file, `model` one that was built from a config of ours, `meta` more to write beside it, as
+    text or JSON.
+    """
     config = getattr(model, "config", None)
     if not isinstance(config, Config):
         raise UsageError(
@@ -57,7 +65,11 @@ def save_model(path: Path, model: nn.Module, meta: dict[str, Any] | None = None)
 
 @public_method()
 def to_huggingface(folder: Path, model: nn.Module) -> None:
-    """Write a folder that `transformers` opens, of a Llama or a GPT-2."""
+    """Write a folder that `transformers` opens, of a Llama or a GPT-2.
+
+    `folder` is made, `model` a `Llama` or `Gpt2` of ours. Weights are put into the order that the other side
+    expects, so the logits there are the same (a test compares them).
+    """
     state = model.state_dict()
     if isinstance(model, Llama):
         config, state = write_llama_config(model.config), _reorder_queries(model, state)

@@ -39,6 +39,7 @@ class Cnn(nn.Module, Architecture):
         return x.mean((-2, -1)) if self.pool == "mean" else x.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, n_classes) of images (n, channels, height, width)."""
         x = self.conv_dropout(self.features(x))
         for layer, dropout in zip(self.layers[:-1], self.dropouts):
             x = dropout(self.activate(layer(x)))
@@ -46,7 +47,12 @@ class Cnn(nn.Module, Architecture):
 
 
 def count_features(config: CnnConfig) -> int:
-    """Width of the input of the first fully connected layer."""
+    """Width of the input of the first fully connected layer.
+
+    The sides follow the formula of a convolution, floor((side + 2 padding - kernel) / stride) + 1, and a
+    pooling halves them. It is computed here, and not found by running an empty image, so that a config that
+    cannot work is refused in one sentence.
+    """
     sides = list(config.image[1:])
     for i in range(len(config.channels)):
         sides = [(side + 2 * config.padding - config.kernel) // config.stride + 1 for side in sides]
@@ -91,6 +97,9 @@ class SmallCnn(nn.Module, Architecture):
         self.activate = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, n_classes) of images (n, channels, height, width) of any size that three convolutions
+        survive.
+        """
         x = self.check(x)
         for conv, dropout in zip(self.convs, self.dropouts):
             x = dropout(self.activate(conv(x)))
@@ -122,6 +131,9 @@ class WildCnn(nn.Module, Architecture):
         return nn.Conv2d(self.config.channels[source], self.config.channels[to], 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, n_classes) of images (n, channels, height, width). Each output is kept, since a later
+        layer may skip back to any of them; a skip is added after the activation, as in the zoo.
+        """
         outputs: list[Tensor] = []
         for i, (conv, activation) in enumerate(zip(self.convs, self.config.activations)):
             x = ACTIVATIONS[activation](conv(x))

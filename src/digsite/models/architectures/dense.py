@@ -32,6 +32,9 @@ class Mlp(nn.Module, Architecture):
         self.activate = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, out) of x (n, ...): whatever is behind the first axis is flattened, so images need no
+        reshaping outside.
+        """
         x = x.flatten(1)
         for i, layer in enumerate(self.layers[:-1]):
             x = self.activate(layer(x))
@@ -53,6 +56,9 @@ class TokenMlp(nn.Module, Architecture):
         self.mlp = Mlp(MlpConfig.model_validate({"sizes": sizes, **shared}))
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (n, n_classes) of tokens (n, length): the length is fixed, since each place has its own
+        columns of weights.
+        """
         return self.mlp(self.embed(tokens))
 
 
@@ -80,6 +86,8 @@ class ModularMlp(nn.Module, Architecture):
 
 
 class ResidLayer(nn.Module):
+    """One residual layer: r + W_out act(W_in r), both maps hookable linear layers."""
+
     def __init__(self, config: ResidMlpConfig) -> None:
         super().__init__()
         self.mlp_in = nn.Linear(config.d_resid, config.d_mlp, bias=config.bias)
@@ -87,6 +95,7 @@ class ResidLayer(nn.Module):
         self.activate = ACTIVATIONS[config.activation]
 
     def forward(self, residual: Tensor) -> Tensor:
+        """(n, d_resid) to (n, d_resid)."""
         return residual + self.mlp_out(self.activate(self.mlp_in(residual)))
 
 
@@ -103,11 +112,16 @@ class ResidMlp(nn.Module, Architecture):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Rows of W_E of length one in random directions: with more features than dimensions they overlap a
+        little, which is the interference that the network has to live with. W_U is their transpose, so a
+        feature reads back itself exactly.
+        """
         with torch.no_grad():
             rows = torch.randn(self.W_E.shape)
             self.W_E.copy_(rows / rows.norm(dim=-1, keepdim=True))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Outputs (n, n_features) of sparse features x (n, n_features)."""
         residual = x @ self.W_E
         for layer in self.layers:
             residual = layer(residual)
@@ -124,12 +138,17 @@ class TransposedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
+        """A view and no copy: a change of the source is a change of this layer, and gradients of both add up in
+        the source.
+        """
         return self._source[0].weight.T
 
     def reset_parameters(self) -> None:
+        """The bias alone; the weight is drawn by the layer that owns it."""
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, out of the source) to (n, in of the source)."""
         return F.linear(x, self.weight, self.bias)
 
 
@@ -151,6 +170,9 @@ class Tms(nn.Module, Architecture):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Xavier's for the maps, as in the reference. Square layers that start as identities make the deep toy equal to the
+        shallow one before training; output biases start at zero or normal, for published targets differ in that.
+        """
         nn.init.xavier_normal_(self.linear1.weight)
         if isinstance(self.linear2, nn.Linear):
             nn.init.xavier_normal_(self.linear2.weight)
@@ -160,6 +182,7 @@ class Tms(nn.Module, Architecture):
             (nn.init.eye_ if self.config.hidden == "identity" else nn.init.xavier_normal_)(layer.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Reconstructions (n, n_features) of sparse features x (n, n_features) through n_hidden numbers."""
         x = self.linear1(x)
         for layer in self.hidden_layers:
             x = layer(x)

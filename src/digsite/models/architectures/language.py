@@ -1,4 +1,9 @@
-"""Language models in the shapes of GPT-2 and Llama."""
+"""Language models in the shapes of GPT-2 and Llama.
+
+Written out in plain layers, although transformers has both: its maps of GPT-2 are `Conv1D` with weights the
+other way round, and its attention hides the pattern behind an implementation that is chosen when it runs. Here
+every map is an `nn.Linear` with weight (out, in), and the pattern passes through a module that can be hooked.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +15,10 @@ from digsite.models.parts import ACTIVATIONS, Pattern, attend_heads, join_heads,
 
 
 class Gpt2Attention(nn.Module):
+    """Causal self-attention; queries, keys and values come from one map of three times the width, as the
+    checkpoints have it.
+    """
+
     def __init__(self, config: Gpt2Config) -> None:
         super().__init__()
         self.c_attn = nn.Linear(config.d_model, 3 * config.d_model)
@@ -18,11 +27,14 @@ class Gpt2Attention(nn.Module):
         self.n_heads = config.n_heads
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, positions, d_model) to the same."""
         q, k, v = (split_heads(part, self.n_heads) for part in self.c_attn(x).chunk(3, -1))
         return self.c_proj(join_heads(attend_heads(q, k, v, self.pattern, causal=True)))
 
 
 class Gpt2FeedForward(nn.Module):
+    """Two maps with a nonlinearity between; four times as wide inside, unless the config says otherwise."""
+
     def __init__(self, config: Gpt2Config) -> None:
         super().__init__()
         inner = config.d_mlp or 4 * config.d_model
@@ -31,10 +43,13 @@ class Gpt2FeedForward(nn.Module):
         self.activate = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, positions, d_model) to the same, each position by itself."""
         return self.c_proj(self.activate(self.c_fc(x)))
 
 
 class Gpt2Block(nn.Module):
+    """Norms come before each sublayer, so the residual stream itself is never normalized until the end."""
+
     def __init__(self, config: Gpt2Config) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.d_model, config.norm_eps)
@@ -44,11 +59,14 @@ class Gpt2Block(nn.Module):
         self.dropout1, self.dropout2 = nn.Dropout(config.dropout), nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, positions, d_model) to the same."""
         x = x + self.dropout1(self.attn(self.ln_1(x)))
         return x + self.dropout2(self.mlp(self.ln_2(x)))
 
 
 class Gpt2Decoder(nn.Module):
+    """Everything but the output map, under the name `transformer` as in the checkpoints."""
+
     def __init__(self, config: Gpt2Config) -> None:
         super().__init__()
         self.wte = nn.Embedding(config.vocab, config.d_model)
@@ -58,6 +76,7 @@ class Gpt2Decoder(nn.Module):
         self.ln_f = nn.LayerNorm(config.d_model, config.norm_eps)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Hidden states (n, positions, d_model) of tokens (n, positions)."""
         position = torch.arange(tokens.shape[-1], device=tokens.device)
         x = self.dropout(self.wte(tokens) + self.wpe(position))
         for block in self.h:
@@ -93,29 +112,46 @@ class Gpt2(nn.Module, Architecture):
 
 
 class RmsNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps), times a learned weight: no mean is taken off and no bias added (arXiv
+    1910.07467).
+    """
+
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.eps = eps
 
     def reset_parameters(self) -> None:
+        """Ones: the norm then changes lengths alone."""
         nn.init.ones_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Over the last axis, in float32 for half precision: a mean of squares would overflow float16 from 256
+        on.
+        """
         exact = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         normed = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * normed.to(x.dtype)
 
 
 def rotate_positions(x: Tensor, cos: Tensor, sin: Tensor, pairs: bool) -> Tensor:
-    """Rotate (..., positions, size) by compute_angles (positions, size / 2)."""
+    """Rotate (..., positions, size) by compute_angles (positions, size / 2).
+
+    The rotation makes the product of a query and a key depend on their distance alone. Which numbers are
+    rotated together is a matter of the checkpoint: neighbors (`pairs`, the original files) or i and i + size /
+    2 (Hugging Face). Both are the same function after a permutation of the rows of the query and key maps.
+    """
     a, b = (x[..., 0::2], x[..., 1::2]) if pairs else x.chunk(2, -1)
     turned = a * cos - b * sin, b * cos + a * sin
     return torch.stack(turned, -1).flatten(-2) if pairs else torch.cat(turned, -1)
 
 
 def compute_angles(length: int, config: LlamaConfig, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (positions, head size / 2)."""
+    """Cosines and sines (positions, head size / 2).
+
+    The angle of dimension i at position p is p / theta^(2 i / head size). In float32 whatever the weights are:
+    bfloat16 has eight bits, too few for positions in the thousands.
+    """
     exponent = (
         torch.arange(0, config.head_size, 2, device=like.device, dtype=torch.float32) / config.head_size
     )
@@ -125,6 +161,10 @@ def compute_angles(length: int, config: LlamaConfig, like: Tensor) -> tuple[Tens
 
 
 class LlamaAttention(nn.Module):
+    """Causal attention with rotary positions; each key and value head serves n_heads / n_kv_heads query heads
+    (grouped queries).
+    """
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.config = config
@@ -137,6 +177,7 @@ class LlamaAttention(nn.Module):
         self.pattern = Pattern()
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """(n, positions, d_model) to the same; `cos` and `sin` are (positions, head size / 2)."""
         c = self.config
         q = rotate_positions(split_heads(self.q_proj(x), c.n_heads), cos, sin, c.rope == "pairs")
         k = rotate_positions(split_heads(self.k_proj(x), c.n_kv_heads), cos, sin, c.rope == "pairs")
@@ -147,6 +188,8 @@ class LlamaAttention(nn.Module):
 
 
 class LlamaFeedForward(nn.Module):
+    """A gated feed-forward layer, down(silu(gate(x)) * up(x)) (arXiv 2002.05202): three maps and no bias."""
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(config.d_model, config.d_mlp, bias=config.mlp_bias)
@@ -154,10 +197,15 @@ class LlamaFeedForward(nn.Module):
         self.down_proj = nn.Linear(config.d_mlp, config.d_model, bias=config.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, positions, d_model) to the same."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class LlamaLayer(nn.Module):
+    """One block; the norm before the feed-forward layer is called `post_attention_layernorm`, which is Hugging
+    Face's name for it.
+    """
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.input_layernorm = RmsNorm(config.d_model, config.norm_eps)
@@ -166,11 +214,14 @@ class LlamaLayer(nn.Module):
         self.mlp = LlamaFeedForward(config)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """(n, positions, d_model) to the same."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class LlamaDecoder(nn.Module):
+    """Everything but the output map, under the name `model` as in the checkpoints."""
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.config = config
@@ -179,6 +230,9 @@ class LlamaDecoder(nn.Module):
         self.norm = RmsNorm(config.d_model, config.norm_eps)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Hidden states (n, positions, d_model) of tokens (n, positions); the angles are made once for all
+        layers.
+        """
         x = self.embed_tokens(tokens)
         cos, sin = compute_angles(tokens.shape[-1], self.config, x)
         for layer in self.layers:
@@ -200,6 +254,7 @@ class Llama(nn.Module, Architecture):
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def reset_parameters(self) -> None:
+        """Hugging Face's: every map and the embedding with a spread of 0.02."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)

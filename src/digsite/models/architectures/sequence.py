@@ -26,6 +26,10 @@ from digsite.models.parts import (
 
 
 class EncoderBlock(nn.Module):
+    """Self-attention and a feed-forward layer over all positions, with norms after (as published in 2017) or
+    before each.
+    """
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         d = config.d_model
@@ -37,9 +41,11 @@ class EncoderBlock(nn.Module):
         self.post = config.norm == "post"
 
     def feed_forward(self, x: Tensor) -> Tensor:
+        """(n, positions, d_model) to the same, each position by itself."""
         return self.mlp_out(self.activate(self.mlp_in(x)))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(n, positions, d_model) to the same; `mask` (n, positions) is False at padding."""
         if self.post:
             x = self.norm1(x + self.dropout1(self.attn(x, mask)))
             return self.norm2(x + self.dropout2(self.feed_forward(x)))
@@ -68,11 +74,15 @@ class Transformer(nn.Module, Architecture):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """0.02 for positions and embeddings: torch draws embeddings with a spread of one, beside which positions would be lost."""
         nn.init.normal_(self.position, std=0.02)
         if isinstance(self.embed, nn.Embedding):
             nn.init.normal_(self.embed.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, n_classes) of images (n, channels, height, width), or of tokens (n, length) where there is
+        a vocabulary.
+        """
         mask = None if self.config.pad is None or not self.config.vocab else x != self.config.pad
         x = self.embed(x) if self.config.vocab else self.embed(self.patches(x))
         x = x + self.position[: x.shape[-2]]
@@ -86,6 +96,7 @@ class Transformer(nn.Module, Architecture):
 
 
 def _mean_visible(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over positions, of those that are no padding: (n, positions, d_model) to (n, d_model)."""
     if mask is None:
         return x.mean(-2)
     weight = mask.unsqueeze(-1).to(x.dtype)
@@ -105,6 +116,7 @@ class GruLayer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """torch's own: uniform within one over the root of the hidden width, biases too."""
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -1 / math.sqrt(self.n_hidden), 1 / math.sqrt(self.n_hidden))
 
@@ -142,6 +154,8 @@ class Gru(nn.Module, Architecture):
 
 
 class AttentionLayer(nn.Module):
+    """Attention and nothing else, with four maps without biases: what the theory of induction heads is about."""
+
     def __init__(self, config: InductionConfig) -> None:
         super().__init__()
         d = config.d_model
@@ -174,6 +188,7 @@ class Induction(nn.Module, Architecture):
         self.unembed = nn.Linear(config.d_model, config.vocab, bias=False)
 
     def reset_parameters(self) -> None:
+        """One spread for maps and embeddings alike, d_model^-0.5, instead of torch's two defaults."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=self.config.d_model**-0.5)
@@ -190,19 +205,25 @@ class Induction(nn.Module, Architecture):
 
 
 class ToyNorm(nn.Module):
+    """Layer norm under TransformerLens's names, `w` and `b`."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.w, self.b = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def reset_parameters(self) -> None:
+        """The identity, up to the normalization."""
         nn.init.ones_(self.w)
         nn.init.zeros_(self.b)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Over the last axis, with torch's epsilon."""
         return F.layer_norm(x, x.shape[-1:], self.w, self.b)
 
 
 class ToyAttention(NamedWeights):
+    """One matrix per head, W_Q (heads, d_model, d_head), instead of one map for all: then a head is an index."""
+
     def __init__(self, config: ToyTransformerConfig) -> None:
         h, d, s = config.n_heads, config.d_model, config.d_head
         maps = {f"W_{x}": (h, d, s) for x in "QKV"} | {f"b_{x}": (h, s) for x in "QKV"}
@@ -211,6 +232,7 @@ class ToyAttention(NamedWeights):
         self.causal = config.causal
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(n, positions, d_model) to the same; `mask` (n, positions) is False at padding."""
         maps = ((self.W_Q, self.b_Q), (self.W_K, self.b_K), (self.W_V, self.b_V))
         q, k, v = (torch.einsum("npd,hds->nhps", x, w) + b[:, None, :] for w, b in maps)
         mixed = attend_heads(q, k, v, self.pattern, causal=self.causal, mask=mask)
@@ -218,15 +240,20 @@ class ToyAttention(NamedWeights):
 
 
 class ToyFeedForward(NamedWeights):
+    """Weights on the right of what they act on, x W_in, as TransformerLens stores them."""
+
     def __init__(self, config: ToyTransformerConfig) -> None:
         d, m = config.d_model, config.d_mlp
         super().__init__(fan_in=-2, W_in=(d, m), b_in=(m,), W_out=(m, d), b_out=(d,))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, positions, d_model) to the same, each position by itself."""
         return F.relu(x @ self.W_in + self.b_in) @ self.W_out + self.b_out
 
 
 class ToyBlock(nn.Module):
+    """A block without neurons (d_mlp 0) has no second norm either: its checkpoints hold none."""
+
     def __init__(self, config: ToyTransformerConfig) -> None:
         super().__init__()
         self.ln1, self.attn = ToyNorm(config.d_model), ToyAttention(config)
@@ -234,6 +261,7 @@ class ToyBlock(nn.Module):
         self.mlp = ToyFeedForward(config) if config.d_mlp else None
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(n, positions, d_model) to the same; `mask` (n, positions) is False at padding."""
         x = x + self.attn(self.ln1(x), mask)
         return x if self.ln2 is None or self.mlp is None else x + self.mlp(self.ln2(x))
 
@@ -264,6 +292,10 @@ class ToyTransformer(nn.Module, Architecture):
 
 
 class ModularAttention(NamedWeights):
+    """Attention whose pattern is mixed with a uniform one, share * softmax + (1 - share), the knob of "The
+    Clock and the Pizza".
+    """
+
     def __init__(self, config: ModularTransformerConfig) -> None:
         heads, d = config.n_heads, config.d_model
         size = d // heads
@@ -272,6 +304,9 @@ class ModularAttention(NamedWeights):
         self.share = config.attention
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, 2, d_model) to the same. Not causal, and the rows of a mixed pattern do not sum to one: as the
+        checkpoints were trained.
+        """
         q, k, v = (torch.einsum("hsd,npd->nhps", w, x) for w in (self.W_Q, self.W_K, self.W_V))
         softmax = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
         mixed = (self.pattern(softmax * self.share + (1 - self.share)) @ v).transpose(1, 2).flatten(2)
@@ -279,20 +314,26 @@ class ModularAttention(NamedWeights):
 
 
 class ModularFeedForward(NamedWeights):
+    """Neurons on the left, (neurons, d_model), as these checkpoints store them."""
+
     def __init__(self, config: ModularTransformerConfig) -> None:
         d, inner = config.d_model, config.d_mlp
         super().__init__(W_in=(inner, d), b_in=(inner,), W_out=(d, inner), b_out=(d,))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, 2, d_model) to the same, each of the two places by itself."""
         return F.linear(F.relu(F.linear(x, self.W_in, self.b_in)), self.W_out, self.b_out)
 
 
 class ModularBlock(nn.Module):
+    """Attention and neurons, each added to the stream, without norms."""
+
     def __init__(self, config: ModularTransformerConfig) -> None:
         super().__init__()
         self.attn, self.mlp = ModularAttention(config), ModularFeedForward(config)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, 2, d_model) to the same."""
         x = x + self.attn(x)
         return x + self.mlp(x)
 

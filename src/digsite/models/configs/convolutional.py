@@ -66,6 +66,7 @@ class WildCnnConfig(Config):
 
     @model_validator(mode="after")
     def _check_lists(self) -> "WildCnnConfig":
+        """Four lists describe the layers beside each other: each has an entry for every convolution."""
         n = len(self.channels)
         for name in ("kernels", "strides", "activations", "skips"):
             if len(getattr(self, name)) != n:
@@ -80,7 +81,12 @@ class WildCnnConfig(Config):
 def sample_wild_cnn(
     rng: "np.random.Generator", channels_in: int = 1, n_classes: int = 10, **fixed: Any
 ) -> WildCnnConfig:
-    """A random member of the park: 2-5 layers, 4-64 channels, kernels 3, 5, 7, a skip into every other layer."""
+    """A random member of the park: 2-5 layers, 4-64 channels, kernels 3, 5, 7, a skip into every other layer.
+
+    `rng` is used up in a fixed order, so the same generator state gives the same network; `fixed` are settings
+    that are not drawn, such as a dropout rate. Strides shrink twice and then stay: digits of 8 x 8 pixels
+    survive it.
+    """
     n = int(rng.integers(2, 6))
     skips = [int(rng.integers(i)) if i > 0 and rng.random() < 0.5 else None for i in range(n)]
     drawn = {

@@ -66,4 +66,7 @@ class LlamaConfig(Config):
 
     @property
     def head_size(self) -> int:
+        """Width of one head. A checkpoint may set it apart from d_model / n_heads: then attention is wider or
+        narrower than the stream.
+        """
         return self.d_head or self.d_model // self.n_heads

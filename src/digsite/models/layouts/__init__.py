@@ -1,4 +1,9 @@
-"""A network of ours from tensors in any checkpoint layout that is understood."""
+"""A network of ours from tensors in any checkpoint layout that is understood.
+
+A layout translates names, and where it must the order of rows or the direction of a map; it never guesses. What
+no tensor shows (the number of heads, which way attention looks) comes from metadata, from a file beside, or is
+refused by name.
+"""
 
 from abc import ABC, abstractmethod
 
@@ -28,7 +33,11 @@ class Layout(ABC):
     @staticmethod
     @abstractmethod
     def translate_bundle(bundle: WeightBundle) -> tuple[Config, dict[str, Tensor]]:
-        """The config of our network, and its state dict in our names."""
+        """The config of our network, and its state dict in our names.
+
+        Tensors are handed on as they lie in the file wherever that is possible: a memory-mapped checkpoint
+        stays on disk until a weight is used.
+        """
         ...
 
 
@@ -36,7 +45,10 @@ Member = Layout
 
 
 def assemble_module(bundle: WeightBundle) -> nn.Module | None:
-    """The network of the first layout that knows these tensors, in evaluation mode; None where none does."""
+    """The network of the first layout that knows these tensors, in evaluation mode; None where none does.
+
+    `bundle` holds tensors by name, and what its file said beside them.
+    """
     for layout in families.scan_family(LAYOUTS).values():
         if layout.fits_tensors(bundle):
             return fill_module(*layout.translate_bundle(bundle)).eval()
@@ -50,7 +62,12 @@ def say_unknown_use(bundle: WeightBundle) -> str:
 
 
 def fill_module(config: Config, state: dict[str, Tensor]) -> nn.Module:
-    """A module that takes over the given tensors; they are not copied."""
+    """A module that takes over the given tensors; they are not copied.
+
+    The module is made on the meta device first, where tensors have shapes and no memory: a network of several
+    gigabytes is never allocated twice. Tied weights are tied again afterwards, because assigning separates
+    them.
+    """
     with torch.device("meta"):
         model = empty(config)
     try:
@@ -60,6 +77,7 @@ def fill_module(config: Config, state: dict[str, Tensor]) -> nn.Module:
         raise DigsiteError(
             f"The tensors do not fit a {getattr(config, 'kind', 'model')}: {problems}"
         ) from None
+    # `assign` puts one tensor in each place, so tied maps are two parameters until they are made one again.
     if isinstance(model, Llama) and model.config.tied:
         model.lm_head.weight = model.model.embed_tokens.weight
     if isinstance(model, Gpt2) and model.config.tied:

@@ -40,10 +40,16 @@ class HuggingfaceGpt2(Layout):
 
 
 def transpose_maps(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Hugging Face's GPT-2 stores its maps (in, out), as Conv1D; ours are linear layers, (out, in). Its own
+    inverse.
+    """
     return {n: t.T.contiguous() if n.endswith(TRANSPOSED) else t for n, t in state.items()}
 
 
 def read_gpt2_config(given: dict[str, Any]) -> Gpt2Config:
+    """Settings from a `config.json`; a nonlinearity that we do not have is refused, because another would give
+    wrong answers without any sign.
+    """
     activation = given.get("activation_function", "gelu_new")
     if activation not in GPT2_ACTIVATIONS:
         accepted = ", ".join(GPT2_ACTIVATIONS)
@@ -108,6 +114,9 @@ class HuggingfaceLlama(Layout):
 
 
 def read_llama_config(given: dict[str, Any]) -> LlamaConfig:
+    """Settings from a `config.json`. Scaled rotary positions change every attention score, so a model that
+    needs them is refused.
+    """
     rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default"))
     activation = given.get("hidden_act", "silu")
@@ -158,7 +167,11 @@ def write_llama_config(config: LlamaConfig) -> dict[str, Any]:
 
 
 def reorder_halves(weight: Tensor, n_heads: int) -> Tensor:
-    """Rows of a query or key map for neighboring pairs, reordered for rotated reorder_halves."""
+    """Rows of a query or key map for neighboring pairs, reordered for rotated reorder_halves.
+
+    `weight` (heads * size, in) with rows 2 i and 2 i + 1 rotated together becomes one with i and i + size / 2:
+    the first of every pair, then the second, within each head.
+    """
     return weight.unflatten(0, (n_heads, -1, 2)).transpose(1, 2).flatten(0, 2)
 
 
@@ -221,6 +234,7 @@ class Llama2c(Layout):
 
 
 def _rename_llama2c(name: str) -> str:
+    """One name of the original files in Hugging Face's words; w1, w2 and w3 are gate, down and up."""
     if name in LLAMA2C_TOP:
         return LLAMA2C_TOP[name]
     found = re.fullmatch(r"layers\.(\d+)\.(.+)\.weight", name)

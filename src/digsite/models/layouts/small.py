@@ -104,6 +104,7 @@ class ModularAdditionFiles(Layout):
 
 
 def _translate_modular_mlp(bundle: WeightBundle) -> tuple[Config, dict[str, Tensor]]:
+    """All sizes are in the shapes: whether embeddings are joined or added shows in the width that l1 reads."""
     modulus, width = bundle.shape("embed.weight")
     hidden, joined = bundle.shape("l1.weight")
     two = "l2.weight" in bundle.tensors
@@ -119,6 +120,9 @@ def _translate_modular_mlp(bundle: WeightBundle) -> tuple[Config, dict[str, Tens
 
 
 def _read_settings(bundle: WeightBundle) -> dict:
+    """The config file beside a checkpoint: `model_x.pt` has `config_x.json`. The share of attention is in no
+    tensor.
+    """
     path = Path(str(bundle.meta.get("path", "")))
     beside = path.with_name(path.stem.replace("model_", "config_") + ".json")
     if not beside.is_file():
@@ -176,6 +180,9 @@ def _translate_tms(state: dict[str, Tensor]) -> tuple[Config, dict[str, Tensor]]
 
 
 def _translate_resid(bundle: WeightBundle, state: dict[str, Tensor]) -> tuple[Config, dict[str, Tensor]]:
+    """Refuses what ours cannot say, an output map of its own or biases in one map alone, instead of dropping
+    it.
+    """
     if not torch.allclose(state["W_U"], state["W_E"].T):
         raise UsageError(
             "This residual MLP reads its output by a map of its own, and ours by the transposed embedding."

@@ -1,4 +1,9 @@
-"""One way to open a model: from a reference to weights, a module that runs, and how it is fed."""
+"""One way to open a model: from a reference to weights, a module that runs, and how it is fed.
+
+Whoever brings a model names it once; this folder finds out what it is. The parts are kept apart because they
+fail for different reasons: no weights, no module for them, nothing that fits as input. Each failure is one
+sentence.
+"""
 
 from digsite.models.opening.answering import answer_for_a_while, answer_one_input, main_output
 from digsite.models.opening.feeding import (

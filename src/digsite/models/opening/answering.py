@@ -16,7 +16,11 @@ PLAIN = "digsite_plain_forward"
 
 
 def main_output(output: Any) -> Tensor:
-    """The main tensor of what a forward pass gives: logits where there are any, else hidden states, else the first."""
+    """The main tensor of what a forward pass gives: logits where there are any, else hidden states, else the first.
+
+    `output` is a tensor, a mapping, a dataclass of transformers or a tuple. Integer tensors are passed over:
+    they are ids, not answers.
+    """
     if isinstance(output, Tensor):
         return output
     values = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
@@ -35,6 +39,10 @@ def answer_one_input(module: Any, kind: str) -> nn.Module:
 
     Called by name it is what it was. An encoder-decoder is given one row for both sides: its halves. The names of its parts stay what they are, so
     patterns over modules and saved states fit. Modules of the user's own are returned as they are.
+
+    `module` is changed in place and given back; `kind` is that of `Opened`. The forward is replaced on the
+    object, not on its class, so another model of the same class is untouched, and `answer_for_a_while` can take
+    it off again.
     """
     if (
         kind == "own"
@@ -45,7 +53,7 @@ def answer_one_input(module: Any, kind: str) -> nn.Module:
         return module
     module.__dict__[PLAIN] = (module.forward, _use_plain_attention(module))
     module.forward = partial(
-        _answer_one_input, kind, _start_token(module.config), _takes_cache(module), module.forward
+        _answer_one_input, kind, start_token(module), _takes_cache(module), module.forward
     )
     return module
 
@@ -78,12 +86,18 @@ def _use_plain_attention(module: nn.Module) -> list[tuple[Any, str]]:
 
 
 def _takes_cache(module: Any) -> bool:
+    """Caches of keys and values are for writing on and on; here a forward pass is read once, and a cache would
+    only hold memory.
+    """
     return "use_cache" in signature(module.forward).parameters or hasattr(module.config, "use_cache")
 
 
 def _answer_one_input(
     kind: str, start: int, cached: bool, original: Callable[..., Any], *args: Any, **named: Any
 ) -> Any:
+    """The new forward: `x` is token ids (n, tokens), pixels (n, channels, height, width) or features, as `kind`
+    says.
+    """
     if named or len(args) != 1:  # called by name, as its library calls it
         return original(*args, **named)
     (x,) = args
@@ -99,9 +113,12 @@ def _answer_one_input(
     return main_output(original(x, **extra))
 
 
-def _start_token(config: Any) -> int:
+def start_token(module: Any) -> int:
+    """What a decoder begins with, by the names under which configs of different families say it; 0 where none
+    does.
+    """
     for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
-        value = getattr(config, name, None)
+        value = getattr(module.config, name, None)
         if isinstance(value, int):
             return value
     return 0

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from digsite.base.errors import NotFound, UsageError, name_nearest, require_package
 from digsite.base.streams import derive_seed
+from digsite.models.opening.answering import start_token
 from digsite.models.opening.huggingface import one_sentence, quiet_libraries
 from digsite.models.opening.opened import Opened
 from digsite.weights.sources.local import find_object
@@ -47,6 +48,9 @@ def one_batch(data: Any, most: int = MOST_ROWS) -> Batch | None:
 
 
 def _first_rows(loader: Iterable[Any], most: int) -> Batch:
+    """At most `most` rows of a loader, and no more batches than that takes: a loader over a corpus may be
+    endless.
+    """
     parts: list[Batch] = []
     rows = 0
     for item in loader:
@@ -65,14 +69,17 @@ def _first_rows(loader: Iterable[Any], most: int) -> Batch:
 
 
 def _count_rows(part: Batch) -> int:
+    """Rows of a batch: of the first entry, where it has several."""
     return len(part) if isinstance(part, Tensor) else len(next(iter(part.values())))
 
 
 def _cut_rows(batch: Batch, most: int) -> Batch:
+    """The first `most` rows of every entry."""
     return batch[:most] if isinstance(batch, Tensor) else {key: value[:most] for key, value in batch.items()}
 
 
 def _join_parts(parts: list[Batch]) -> Batch:
+    """Batches one after the other; of dicts, each key by itself."""
     if all(isinstance(part, Tensor) for part in parts):
         return _stack_tensors([part for part in parts if isinstance(part, Tensor)])
     dicts = [part for part in parts if not isinstance(part, Tensor)]
@@ -82,6 +89,9 @@ def _join_parts(parts: list[Batch]) -> Batch:
 
 
 def _stack_tensors(tensors: list[Tensor]) -> Tensor:
+    """Rows of token ids (n, tokens) of different lengths are filled up with zeros; other shapes cannot be put
+    together.
+    """
     if len({t.shape[1:] for t in tensors}) == 1:
         return torch.cat(tensors)
     if any(t.ndim != 2 or t.is_floating_point() for t in tensors):
@@ -92,6 +102,7 @@ def _stack_tensors(tensors: list[Tensor]) -> Tensor:
 
 
 def _without_answers(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What a batch holds beside labels: arrays become tensors, strings and lists are passed over."""
     found = {
         str(key): value if isinstance(value, Tensor) else torch.as_tensor(value)
         for key, value in batch.items()
@@ -125,19 +136,14 @@ def feed_tokens(opened: Opened, rows: Tensor) -> dict[str, Tensor]:
 
 
 def _shift_right(opened: Opened, rows: Tensor) -> Tensor:
-    return torch.cat([torch.full((len(rows), 1), _start_token(opened.module)), rows[:, :-1]], dim=1)
-
-
-def _start_token(module: Any) -> int:
-    config = module.config
-    for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
-        value = getattr(config, name, None)
-        if isinstance(value, int):
-            return value
-    return 0
+    """What a decoder reads when it is trained: the start token, then each token one place later than it is to
+    be written.
+    """
+    return torch.cat([torch.full((len(rows), 1), start_token(opened.module)), rows[:, :-1]], dim=1)
 
 
 def _mask_tokens(opened: Opened, rows: Tensor) -> Tensor:
+    """The same places in every call: a comparison of two models must not see two maskings."""
     token = getattr(opened.tokenizer, "mask_token_id", None)
     if token is None:
         return rows
@@ -162,6 +168,7 @@ def feed_images(opened: Opened, images: Tensor) -> dict[str, Tensor]:
 
 
 def _image_size(opened: Opened, config: Any) -> tuple[int, int]:
+    """Height and width that the network was made for; preprocessing files say it in three ways."""
     given = getattr(config, "image_size", None) or opened.processor.get("size") or 224
     if isinstance(given, dict):
         given = (
@@ -193,6 +200,7 @@ def feed_sound(opened: Opened, path: Path) -> dict[str, Tensor]:
 
 
 def _read_samples(path: Path) -> np.ndarray:
+    """Samples of a 16-bit `.wav` file in [-1, 1), the channels averaged."""
     with wave.open(str(path)) as file:
         raw = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
     return raw.mean(1).astype(np.float32) / 32768
@@ -205,7 +213,7 @@ def with_decoder(opened: Opened, inputs: dict[str, Tensor]) -> dict[str, Tensor]
     if not getattr(module.config, "is_encoder_decoder", False):
         return inputs
     n = len(next(iter(inputs.values())))
-    ids = torch.full((n, 1), _start_token(module))
+    ids = torch.full((n, 1), start_token(module))
     with one_sentence(f"Running '{opened.reference}' on its own output"):
         for _ in range(SPOKEN):
             output = module(**inputs, decoder_input_ids=ids, use_cache=False)
@@ -258,6 +266,7 @@ def _take_half(rows: Tensor, split: str) -> Tensor:
 
 
 def _feed_arrays(opened: Opened, rows: Tensor) -> Batch:
+    """An array of the user's own as what this kind of model takes; token ids must be whole numbers in rows."""
     if opened.kind in ("causal", "masked", "encoder", "encoder-decoder"):
         if rows.is_floating_point() or rows.ndim != 2:
             raise UsageError(
@@ -271,6 +280,9 @@ def _feed_arrays(opened: Opened, rows: Tensor) -> Batch:
 
 
 def _feed_named_images(opened: Opened, data: str, n: int, seed: int, split: str) -> Batch | None:
+    """Images of one of our sets in an order that the seed fixes; None where `data` names none and the model may
+    take something else.
+    """
     from digsite.data import load, names
 
     if data not in names():
@@ -296,6 +308,9 @@ def _flatten_for(opened: Opened, images: Tensor) -> Tensor:
 
 
 def _read_pictures(folder: Path, n: int, opened: Opened) -> Tensor:
+    """The first `n` picture files of a folder by name, (n, 3, height, width) in [0, 1], in the size that the
+    model wants.
+    """
     images = require_package("PIL.Image", extra="hub")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)[:n]
     size = _image_size(opened, opened.need_module("be fed").config)

@@ -1,4 +1,9 @@
-"""Hugging Face folders of any architecture that transformers itself has; their own code is never run."""
+"""Hugging Face folders of any architecture that transformers itself has; their own code is never run.
+
+Nothing of a folder is ever run: no code that it brings, no pickle, no download. What transformers fills in
+silently, random heads and missing weights, is refused here, since a number measured on it would be about
+nothing.
+"""
 
 import json
 import warnings
@@ -87,6 +92,9 @@ def build_module(folder: Path, bundle: WeightBundle) -> tuple[nn.Module, str]:
 
 
 def refuse_incomplete(folder: Path, module: nn.Module, info: dict[str, Any]) -> None:
+    """`info` is what transformers reports of its loading: keys that were missing or had other shapes were
+    filled with random numbers.
+    """
     parameters = dict(module.named_parameters(remove_duplicate=False))
     missing = sorted(key for key in info.get("missing_keys", ()) if key in parameters)
     wrong = sorted(str(one[0] if isinstance(one, tuple) else one) for one in info.get("mismatched_keys", ()))
@@ -100,6 +108,7 @@ def refuse_incomplete(folder: Path, module: nn.Module, info: dict[str, Any]) -> 
 
 
 def _reject_quantized(config: Any, folder: Path) -> None:
+    """Quantized modules need kernels of their own, and reading their numbers as weights would give noise."""
     given = getattr(config, "quantization_config", None)
     if given:
         method = given.get("quant_method", "unknown") if isinstance(given, dict) else type(given).__name__
@@ -110,6 +119,9 @@ def _reject_quantized(config: Any, folder: Path) -> None:
 
 
 def _say_unused(info: dict[str, Any], bundle: WeightBundle) -> str:
+    """How much of the checkpoint the network has no place for, as a share of its numbers; empty where all is
+    used.
+    """
     unused = [key for key in info.get("unexpected_keys", ()) if key in bundle.tensors]
     if not unused:
         return ""
@@ -121,6 +133,7 @@ def _say_unused(info: dict[str, Any], bundle: WeightBundle) -> str:
 
 
 def _count_numbers(shape: tuple[int, ...]) -> int:
+    """The product of the sides."""
     n = 1
     for side in shape:
         n *= side

@@ -38,13 +38,19 @@ class Opened:
     processor: dict[str, Any] = field(default_factory=dict)
 
     def need_module(self, purpose: str) -> nn.Module:
-        """The module, or one sentence on why there is none."""
+        """The module, or one sentence on why there is none.
+
+        `purpose` completes the sentence "... cannot", for example "be run".
+        """
         if self.module is None:
             raise UsageError(f"'{self.reference}' cannot {purpose}: {self.why_not}.", hint=NO_MODULE)
         return self.module
 
     def answering(self, purpose: str) -> nn.Module:
-        """The module as a function from its main input to its main output."""
+        """The module as a function from its main input to its main output.
+
+        `purpose` as in `need_module`.
+        """
         return answer_one_input(self.need_module(purpose), self.kind)
 
 
@@ -56,6 +62,9 @@ def open_model(reference: str) -> Opened:
 
     No code of a folder is run, no pickle is followed, nothing is asked, and whatever fails inside of a library or of
     the user's factory is one sentence.
+
+    `reference` is a path, `hub:name`, `py:module:name`, `zoo:NAME#0`, `run:ID` or another scheme of
+    `digsite.weights`.
     """
     found = parse_reference(reference)
     if found.scheme == "py":
@@ -80,7 +89,10 @@ def _bare_name(reference: str) -> str:
 
 
 def of_module(module: nn.Module, reference: str = "your module") -> Opened:
-    """A module at hand: transformers' own say what they eat, any other gets what it is given."""
+    """A module at hand: transformers' own say what they eat, any other gets what it is given.
+
+    `reference` is what it is called in messages and reports.
+    """
     config = getattr(module, "config", None)
     if hasattr(module, "main_input_name") and hasattr(config, "model_type"):
         return Opened(reference, huggingface.kind_of(module), module, context=huggingface.context_of(config))
@@ -99,6 +111,7 @@ def open_folder(bundle: WeightBundle) -> Opened:
 
 
 def _of_folder(reference: str, bundle: WeightBundle, folder: Path, notes: tuple[str, ...]) -> Opened:
+    """A Hugging Face folder, opened by transformers; its tokenizer, or one of ours that lies beside."""
     require_package("transformers", extra="hub")
     with quiet_libraries():
         module, unused = huggingface.build_module(folder, bundle)
@@ -118,6 +131,9 @@ def _of_folder(reference: str, bundle: WeightBundle, folder: Path, notes: tuple[
 
 
 def _of_layout(reference: str, bundle: WeightBundle, folder: Path | None, notes: tuple[str, ...]) -> Opened:
+    """A file whose layout is known, as a network of ours. Where none is, weights alone are opened, with the
+    reason: reading, comparing and pruning by magnitude need no more.
+    """
     try:
         with one_sentence(f"Building the network of '{reference}'"):
             module: Any = assemble_module(bundle)
