@@ -13,6 +13,8 @@ TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Source:
+    """One file that can be downloaded: its name, its hash, and where it lies."""
+
     file: str
     hash: str  # "sha256:..." or "md5:...": nothing is downloaded without one
     urls: tuple[str, ...]
@@ -27,7 +29,10 @@ def list_sources(urls: tuple[str, ...], method: str, *files: tuple[str, str]) ->
 
 
 def locate_file(folder: str, source: Source) -> Path:
-    """The local path of a file, downloaded into the cache if need be."""
+    """The local path of a file, downloaded into the cache if need be.
+
+    `folder` is the data set's own, in DIGSITE_DATA and in the cache; `source` says how the file is known again.
+    """
     if found := find_file(folder, source.file):
         return found
     wanted = f"'{folder}/{source.file}'"
@@ -40,6 +45,7 @@ def locate_file(folder: str, source: Source) -> Path:
 
 
 def find_file(folder: str, file: str) -> Path | None:
+    """The path of a file that is here already, in DIGSITE_DATA before the cache; None where it is in neither."""
     for root in _list_roots():
         if (path := root / folder / file).is_file():
             return path
@@ -47,21 +53,25 @@ def find_file(folder: str, file: str) -> Path | None:
 
 
 def _list_roots() -> list[Path]:
+    """The user's own folder comes first: what lies there is taken as it is."""
     cache = cache_dir() / "data"
     given = settings.data_dir()
     return [given, cache] if given else [cache]
 
 
 def _name_places(folder: str) -> str:
+    """For messages: every folder that was looked into."""
     return " or ".join(f"'{root / folder}'" for root in _list_roots())
 
 
 def _list_urls(folder: str, source: Source) -> tuple[str, ...]:
+    """A mirror replaces the published addresses, for machines that reach nothing else."""
     mirror = settings.data_mirror()
     return (f"{mirror}/{folder}/{source.file}",) if mirror else source.urls
 
 
 def _download_file(folder: str, source: Source) -> Path:
+    """From the first address that answers with the right bytes; what went wrong at each is said together."""
     target = cache_dir() / "data" / folder
     problems = []
     for url in _list_urls(folder, source):
@@ -76,6 +86,7 @@ def _download_file(folder: str, source: Source) -> Path:
 
 
 def _retrieve_url(url: str, source: Source, target: Path) -> Path:
+    """pooch checks the hash before the file gets its name, so a broken download is never found later."""
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
@@ -87,6 +98,7 @@ def _retrieve_url(url: str, source: Source, target: Path) -> Path:
 
 
 def _explain_failure(error: Exception) -> str:
+    """The reason in words of a person; the exceptions' own are pages long."""
     from requests import exceptions
 
     if isinstance(error, ValueError) and "hash" in str(error):

@@ -49,13 +49,18 @@ class Teller:
     _pending: float = 0.0
 
     def say(self, *words: str) -> None:
+        """Words that follow without a choice cost nothing beyond what the last choice left to pay."""
         for word in words:
             self.words.append(word)
             self.surprise.append(self._pending)
             self._pending = 0.0
 
     def pick(self, options: tuple, weights: tuple[float, ...] | None = None):
-        """A choice; the options must differ in the next word that is said."""
+        """A choice; the options must differ in the next word that is said.
+
+        With equal or given `weights`. The surprise -log p is charged to the next word that is said, which is
+        the one that shows the choice: so each word carries exactly its own conditional surprise.
+        """
         p = np.full(len(options), 1 / len(options)) if weights is None else np.asarray(weights) / sum(weights)
         index = int(np.searchsorted(np.cumsum(p), self.rng.random(), side="right"))
         index = min(index, len(options) - 1)
@@ -65,6 +70,10 @@ class Teller:
 
 @dataclass(frozen=True)
 class Story:
+    """One text with what is true of it. `holder` is decided at the end of the last event, and said in the last
+    sentence.
+    """
+
     words: tuple[str, ...]
     surprise: tuple[float, ...]  # nats of each word given the words before it
     holder: str  # one of HOLDERS
@@ -77,6 +86,7 @@ class Story:
 
 
 def tell_story(rng: np.random.Generator) -> Story:
+    """One story of the grammar; every number in it comes from `rng` in a fixed order."""
     teller = Teller(rng)
     teller.say(*teller.pick(TIMES), ",")
     first = teller.pick(GIRLS + BOYS)
@@ -105,6 +115,7 @@ def tell_story(rng: np.random.Generator) -> Story:
 
 
 def _choose_pronoun(name: str) -> str:
+    """Follows from the name, so it surprises nobody."""
     return "she" if name in GIRLS else "he"
 
 

@@ -21,6 +21,10 @@ PACKAGE = "digsite.data.sets"
 
 @dataclass(frozen=True)
 class ImageSet:
+    """Images (n, channels, height, width) as float32 in [0, 1] and labels as int64, checked when it is made: a
+    wrong axis order trains badly and raises nothing.
+    """
+
     name: str
     x_train: Float[Tensor, "n c h w"]
     y_train: Int[Tensor, "n"]
@@ -41,6 +45,7 @@ class ImageSet:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
         c, h, w = self.x_train.shape[1:]
         return c, h, w
 
@@ -52,7 +57,10 @@ def from_numpy(
     class_names: tuple[str, ...],
     note: str = "",
 ) -> ImageSet:
-    """Images as (n, h, w) or (n, h, w, c): bytes are divided by 255, floats are taken as they are."""
+    """Images as (n, h, w) or (n, h, w, c): bytes are divided by 255, floats are taken as they are.
+
+    `train` and `test` are (images, labels); `note` is what a reader of results must know.
+    """
     return ImageSet(
         name,
         _scale_pixels(train[0]),
@@ -65,16 +73,19 @@ def from_numpy(
 
 
 def _scale_pixels(images: np.ndarray) -> Tensor:
+    """(n, height, width[, channels]) to (n, channels, height, width)."""
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     x = torch.from_numpy(images.astype(np.float32)).div_(scale)
     return x.unsqueeze(1) if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
 
 
 def _cast_labels(labels: np.ndarray) -> Tensor:
+    """What torch's losses ask for."""
     return torch.from_numpy(labels.astype(np.int64))
 
 
 def names() -> list[str]:
+    """Sets that `load` knows."""
     return families.list_members(PACKAGE)
 
 
@@ -83,6 +94,8 @@ def load(name: str) -> ImageSet:
     """`digits` is bundled; the others come from DIGSITE_DATA, the user cache, or a verified download.
 
     A path to a `.npz` is a set of one's own: x_train, y_train, x_test, y_test, or x and y, of which a fifth is held out.
+
+    `name` is one of `names()`, or the path of an archive.
     """
     if name.endswith(".npz"):
         return read_own(Path(name).expanduser())
@@ -130,6 +143,9 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 
 
 def read_idx(path: Path) -> np.ndarray:
+    """The array in an IDX file, unpacked where it is compressed, and no more of it than a bounded multiple of
+    its size.
+    """
     opener = gzip.open if path.suffix == ".gz" else Path.open
     most = limit_bytes(path)
     try:
@@ -148,6 +164,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def parse_idx(data: bytes, name: str) -> np.ndarray:
+    """The array in the bytes of an IDX file; `name` is for messages. Numbers are big-endian there."""
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in TYPES:
         raise DigsiteError(f"'{name}' is not an IDX file: it starts with {data[:4].hex() or 'nothing'}.")
     n_dimensions = data[3]
@@ -172,6 +189,9 @@ def parse_idx(data: bytes, name: str) -> np.ndarray:
 
 
 def read_image_set(name: str, sources: tuple[Source, ...], classes: tuple[str, ...]) -> ImageSet:
-    """From train images, train labels, test images, test labels in this order."""
+    """From train images, train labels, test images, test labels in this order.
+
+    `sources` are four files, `classes` the names of the labels.
+    """
     train_x, train_y, test_x, test_y = (read_idx(locate_file(name, source)) for source in sources)
     return from_numpy(name, (train_x, train_y), (test_x, test_y), classes)

@@ -14,6 +14,8 @@ def draw_induction(n: int, length: int, vocab: int, generator: torch.Generator) 
     """Random tokens in which the last one occurs once before: what followed it then is what should follow it now.
 
     The last token is the answer, the one before it the cue; tokens are distinct otherwise where `vocab` allows it.
+
+    `n` rows of `length` tokens out of `vocab`; the place of the pair is drawn uniformly.
     """
     assert length >= 4 and vocab >= length, f"{length} tokens out of {vocab}"
     order = torch.rand(n, vocab, generator=generator, device=generator.device).argsort(-1)
@@ -24,13 +26,19 @@ def draw_induction(n: int, length: int, vocab: int, generator: torch.Generator) 
 
 
 def draw_repeated(n: int, length: int, vocab: int, generator: torch.Generator) -> Int[Tensor, "n 2*length"]:
-    """A random string said twice: from the second time on, every token is predictable."""
+    """A random string said twice: from the second time on, every token is predictable.
+
+    Tokens are drawn with replacement, so a cue may have two answers: a loss of zero is out of reach.
+    """
     once = torch.randint(vocab, (n, length), generator=generator, device=generator.device)
     return torch.cat([once, once], 1)
 
 
 def modular_addition(modulus: int) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "n"]]:
-    """All pairs (a, b) and (a + b) mod p."""
+    """All pairs (a, b) and (a + b) mod p.
+
+    `modulus` is p; there are p^2 examples and no others, so a network can be judged on all inputs.
+    """
     a, b = torch.meshgrid(torch.arange(modulus), torch.arange(modulus), indexing="ij")
     pairs = torch.stack([a.flatten(), b.flatten()], 1)
     return pairs, pairs.sum(1) % modulus
@@ -39,7 +47,10 @@ def modular_addition(modulus: int) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "n"]
 def split_indices(
     n: int, share: float, generator: torch.Generator
 ) -> tuple[Int[Tensor, "k"], Int[Tensor, "m"]]:
-    """Indices of a random share of `n` examples, and of the rest."""
+    """Indices of a random share of `n` examples, and of the rest.
+
+    `share` goes into the first part, rounded to whole examples.
+    """
     order = torch.randperm(n, generator=generator)
     cut = round(n * share)
     return order[:cut], order[cut:]
@@ -53,7 +64,11 @@ EXACTLY = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 def draw_features(
     config: SparseFeatures, n: int, generator: torch.Generator, lead: tuple[int, ...] = ()
 ) -> Float[Tensor, "*lead n features"]:
-    """`n` inputs, or `n` for each index of `lead`; drawn on the generator's device."""
+    """`n` inputs, or `n` for each index of `lead`; drawn on the generator's device.
+
+    `config` says how many features there are, how often each is on and between which values; `lead` adds axes
+    in front, such as one for the members of an ensemble.
+    """
     shape = (*lead, n, config.n_features)
     values = torch.rand(shape, generator=generator, device=generator.device)
     values = config.low + (config.high - config.low) * values
@@ -61,6 +76,9 @@ def draw_features(
 
 
 def _draw_active(config: SparseFeatures, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """True where a feature is on. Independent coins, or exactly so many per row: the first k of random numbers
+    are a uniform subset.
+    """
     draws = torch.rand(shape, generator=generator, device=generator.device)
     if config.active == "at_least_zero_active":
         return _sync_groups(config, draws < config.probability)
@@ -84,7 +102,10 @@ def resid_targets(
     activation: Callable[[Tensor], Tensor] | None = torch.relu,
     coefficients: Float[Tensor, "features"] | None = None,
 ) -> Float[Tensor, "*n features"]:
-    """What a residual MLP is to compute: act(c x) + x, or |c x| without an activation."""
+    """What a residual MLP is to compute: act(c x) + x, or |c x| without an activation.
+
+    `x` (..., features), `coefficients` c (features).
+    """
     scaled = x if coefficients is None else x * coefficients
     return scaled.abs() if activation is None else activation(scaled) + x
 

@@ -15,6 +15,8 @@ Kind = Literal[
 
 
 class SparseFeatures(Config):
+    """Inputs whose features are rarely on, which is what lets many of them share few dimensions."""
+
     n_features: int = Field(5, gt=0, description="features of an input")
     active: Kind = Field("at_least_zero_active", description="each on with `probability`, or exactly so many")
     probability: float = Field(0.05, gt=0, le=1, description="probability that a feature is on")

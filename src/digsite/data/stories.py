@@ -18,6 +18,7 @@ TEST_SHARE = 0.1
 
 
 def story_tokenizer() -> WordTokenizer:
+    """One id per word of the grammar: nothing is ever unknown."""
     return WordTokenizer(list_words())
 
 
@@ -35,11 +36,15 @@ def draw_stories(n: int, seed: int = 0, split: str = "train") -> list[Story]:
 
 
 def _is_test(text: str) -> bool:
+    """By a hash of the text, so a story belongs to one split for all seeds."""
     return blake2b(text.encode(), digest_size=1).digest()[0] < 256 * TEST_SHARE
 
 
 def story_entropy(told: list[Story]) -> float:
-    """Nats per token that the grammar itself needs, the end-of-story token included: no model does better."""
+    """Nats per token that the grammar itself needs, the end-of-story token included: no model does better.
+
+    `told` are stories of `draw_stories`.
+    """
     n_tokens = sum(len(story.words) + 1 for story in told)
     return sum(sum(story.surprise) for story in told) / n_tokens
 
@@ -48,6 +53,8 @@ def story_windows(n: int, length: int, seed: int = 0, split: str = "train") -> I
     """Rows of whole stories, each after a beginning token; a row that is full ends in mid-story.
 
     Every row begins with a story, so that no token lacks the words that decide it.
+
+    `n` rows of `length` tokens of the split; the same arguments give the same rows.
     """
     words = story_tokenizer()
     rows = [
@@ -100,7 +107,11 @@ class TextSet:
 
 
 def classify_holders(n_train: int = 1500, n_test: int = 500, length: int = 64, seed: int = 0) -> TextSet:
-    """Who holds the thing at the end, asked before the last sentence says it; four classes of one size."""
+    """Who holds the thing at the end, asked before the last sentence says it; four classes of one size.
+
+    `length` is that of the longest text that is taken. Classes are balanced by keeping the first stories of
+    each.
+    """
     words = story_tokenizer()
     x_train, y_train = _label_stories(n_train, length, seed, "train", words)
     x_test, y_test = _label_stories(n_test, length, seed, "test", words)

@@ -42,6 +42,7 @@ def read_documents(name: str) -> list[str]:
 
 
 def _find_corpus(name: str) -> Path:
+    """A named corpus, a file in DIGSITE_DATA, or a path of the user's own."""
     if name == "tinyshakespeare":
         return locate_file("text", TINY_SHAKESPEARE)
     if name in LOCAL:
@@ -57,7 +58,10 @@ def _find_corpus(name: str) -> Path:
 
 
 def cut_windows(texts: list[str], tokenizer: Tokenizer, length: int) -> Int[Tensor, "n length"]:
-    """All texts as tokens, one behind the other, cut into rows; what does not fill a row is dropped."""
+    """All texts as tokens, one behind the other, cut into rows; what does not fill a row is dropped.
+
+    Windows run over the ends of texts: a text shorter than a window would else be lost.
+    """
     stream = [i for text in texts for i in tokenizer.encode(text)]
     n = len(stream) // length
     if n == 0:

@@ -18,6 +18,8 @@ SPACE = "▁"  # SentencePiece's sign for a space
 
 
 class Tokenizer(Protocol):
+    """What a language model needs of one; decode(encode(text)) gives the text back, up to what is unknown."""
+
     @property
     def size(self) -> int: ...
     def encode(self, text: str) -> list[int]: ...
@@ -42,12 +44,14 @@ class WordTokenizer:
         return {word: i for i, word in enumerate(self.words, 3)}
 
     def ids(self, words: Iterable[str]) -> list[int]:
+        """Ids of words, without a beginning token."""
         return [self._piece_index.get(word, self.unknown) for word in words]
 
     def encode(self, text: str) -> list[int]:
         return [self.bos, *self.ids(text.split())]
 
     def token(self, i: int) -> str:
+        """The word of an id, or what stands for it."""
         return ("<pad>", "<s>", "<unk>", *self.words)[i]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -62,6 +66,7 @@ class CharTokenizer:
 
     @classmethod
     def of(cls, text: str) -> "CharTokenizer":
+        """The alphabet of a text."""
         return cls("".join(sorted(set(text))))
 
     @property
@@ -112,6 +117,7 @@ class PieceTokenizer:
         return any(" " in piece[1:] for piece in self.pieces)
 
     def _merge_pairs(self, ids: list[int]) -> list[int]:
+        """Each round joins the pair whose piece scores highest; equal scores are joined from the left."""
         while True:
             joint = [self._piece_index.get(self.pieces[a] + self.pieces[b], -1) for a, b in pairwise(ids)]
             best = max(range(len(joint)), key=lambda i: self._score_piece(joint[i]), default=-1)
@@ -120,9 +126,11 @@ class PieceTokenizer:
             ids[best : best + 2] = [joint[best]]
 
     def _score_piece(self, piece: int) -> float:
+        """A pair that is no piece can never be joined."""
         return self.scores[piece] if piece >= 0 else float("-inf")
 
     def _encode_character(self, character: str) -> list[int]:
+        """A character that is no piece becomes its bytes, for which every such vocabulary has pieces."""
         if character in self._piece_index:
             return [self._piece_index[character]]
         return [self._piece_index.get(f"<0x{byte:02X}>", self.unknown) for byte in character.encode()]
@@ -132,6 +140,7 @@ class PieceTokenizer:
         return data.decode(errors="replace").removeprefix(" ")
 
     def _piece_bytes(self, i: int) -> bytes:
+        """`<0x41>` is the byte 65, anything else its text."""
         piece = self.pieces[i]
         is_byte = len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
         return bytes([int(piece[3:5], 16)]) if is_byte else piece.encode()
@@ -169,6 +178,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def _make_table_reader(read: Callable[[bytes], Iterator[tuple[str, float]]]) -> Callable[[Path], Tokenizer]:
+    """A reader of a file that is a table of pieces and scores, with a bound on its size."""
+
     def load(path: Path) -> Tokenizer:
         data = stored.read_bytes(path, limit=MOST_BYTES, follow=True)
         if not isinstance(data, bytes):
@@ -180,6 +191,7 @@ def _make_table_reader(read: Callable[[bytes], Iterator[tuple[str, float]]]) -> 
 
 
 def _read_json(path: Path) -> Tokenizer:
+    """Hugging Face's package reads its own format: normalizers and pre-tokenizers are programs of their own."""
     tokenizers = errors.require_package("tokenizers", extra="hub")
     try:
         return FastTokenizer(tokenizers.Tokenizer.from_file(str(path)))
@@ -200,6 +212,7 @@ def _read_bin(data: bytes) -> Iterator[tuple[str, float]]:
 
 
 def _read_vocab(data: bytes) -> Iterator[tuple[str, float]]:
+    """One piece and its score a line, with a tab between."""
     for line in data.decode().removesuffix("\n").split("\n"):
         piece, score = line.rsplit("\t", 1)
         yield piece.replace(SPACE, " "), float(score)
@@ -236,6 +249,7 @@ def _parse_fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
 
 
 def _parse_varint(data: Sequence[int], position: int) -> tuple[int, int]:
+    """Seven bits a byte, the lowest first, until one without its top bit."""
     value = shift = 0
     while True:
         byte = data[position]

@@ -1,4 +1,9 @@
-"""Read a module as a program of known layers, by symbolic tracing, or find that it is not one."""
+"""Read a module as a program of known layers, by symbolic tracing, or find that it is not one.
+
+Tracing runs the user's forward once on proxies. What comes out as a chain of known layers can be computed for
+all members by hand-chosen kernels; anything else goes the general way, so an unknown step costs speed and never
+correctness.
+"""
 
 import operator
 from collections.abc import Callable
@@ -57,6 +62,8 @@ class Instruction:
 
 
 class _Tracer(fx.Tracer):
+    """Dropout is a leaf, for its mask comes from outside; so is whatever only checks its input."""
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, (MaskedDropout, nn.Identity)) or super().is_leaf_module(m, module_qualified_name)
 
@@ -77,6 +84,7 @@ def read_program(model: nn.Module) -> list[Instruction] | None:
 
 
 def _read_placeholder(node: fx.Node) -> Instruction | None:
+    """The input, or the output where it is a single value."""
     if node.op == "placeholder":
         return Instruction(node.name, "input", ())
     if node.op == "output" and isinstance(node.args[0], fx.Node):
@@ -85,6 +93,7 @@ def _read_placeholder(node: fx.Node) -> Instruction | None:
 
 
 def _read_module_call(node: fx.Node, model: nn.Module) -> Instruction | None:
+    """A call of a layer with one input."""
     if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
         return None
     name, inputs = str(node.target), (str(node.args[0]),)
@@ -96,6 +105,7 @@ def _read_module_call(node: fx.Node, model: nn.Module) -> Instruction | None:
 
 
 def _module_kind(layer: nn.Module) -> str | None:
+    """What a layer computes, None where we do not know all of it."""
     # Exact types: a subclass may compute something else.
     if type(layer) is nn.Linear:
         return "linear"
@@ -112,6 +122,7 @@ def _module_kind(layer: nn.Module) -> str | None:
 
 
 def _read_function_call(node: fx.Node) -> Instruction | None:
+    """A function or method of torch with one input that is known here, or a sum of two."""
     inputs = tuple(a.name for a in node.all_input_nodes)
     rest, target = node.args[1:], METHODS.get(str(node.target)) if node.op == "call_method" else node.target
     if target in ADDITIONS and len(node.args) == len(inputs) == 2 and not node.kwargs:
@@ -136,9 +147,11 @@ def _read_function_call(node: fx.Node) -> Instruction | None:
 
 
 def _call_with(target: Function, rest: tuple[Any, ...], x: Tensor, **settings: Any) -> Tensor:
+    """`target` with its further arguments bound behind the first."""
     return target(x, *rest, **settings)
 
 
 def _find_axes(node: fx.Node) -> Any:
+    """The axes of a mean, wherever they were written."""
     axes: Any = node.args[1] if len(node.args) == 2 else node.kwargs.get("dim", ())
     return tuple(sorted(axes)) if isinstance(axes, (tuple, list)) and len(node.kwargs) < 2 else None

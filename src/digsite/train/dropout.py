@@ -23,6 +23,7 @@ class MaskedDropout(nn.Module):
         self.register_buffer("mask", torch.ones(()), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`mask` has the shape of x, or is one: then nothing is dropped."""
         return x * self.mask
 
 
@@ -73,6 +74,7 @@ class Masks:
         return {f"{name}.mask": self._mask_layer(name, step, active) for name in self.rates}
 
     def _mask_layer(self, name: str, step: int, active: int) -> Tensor:
+        """(active, *shape): zero where dropped, 1 / (1 - rate) elsewhere, the rate rounded to a 65,536th."""
         shape = self.shapes[name]
         count = prod(shape)
         span = max(1, min(16, BLOCK_BITS // count))
@@ -88,6 +90,10 @@ class Masks:
         return torch.from_numpy(out.reshape(active, *shape)).to(self.like)
 
     def _draw_block(self, name: str, block: int, count: int) -> list[np.ndarray | None]:
+        """16 random bits per value and step for each member with dropout, from a stream addressed by member,
+        layer and block.
+        """
+
         def bits(member: Member) -> np.ndarray:
             source = np.random.SFC64(derive_seed(member.seed, "dropout", self.place[name], block))
             return np.asarray(source.random_raw(-(-count // 4))).view(np.uint16)

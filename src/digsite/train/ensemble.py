@@ -1,4 +1,8 @@
-"""Train K networks of one architecture at once; each member comes out as if it had been trained alone."""
+"""Train K networks of one architecture at once; each member comes out as if it had been trained alone.
+
+What makes a member come out as if alone: its initial weights, its order of examples, its label noise and its
+dropout come from streams addressed by its own seed; nothing is drawn from a generator that members share.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -61,6 +65,7 @@ class Ensemble:
         self.groups = [self._make_group(index, first, source) for index in self.indices]
 
     def _draw_initial(self, model: Model) -> Start:
+        """Each member's own weights, drawn one network at a time as they would be if it were trained alone."""
         rows, extras = [], []
         scratch = deepcopy(self.template)
         for member in self.members:
@@ -70,6 +75,7 @@ class Ensemble:
         return Start(torch.stack(rows), {n: torch.stack([e[n] for e in extras]) for n in extras[0]})
 
     def _make_group(self, index: list[int], first: Start, source: Pool | Stream) -> Group:
+        """One group of members that step together, with its own feed and masks."""
         members = [self.members[i] for i in index]
         flat = first.flat[index].to(self.device, self.dtype).contiguous()
         extras = {name: self._place_inputs(value[index]) for name, value in first.extras.items()}
@@ -80,6 +86,7 @@ class Ensemble:
         return Group(members, [self.totals[i] for i in index], flat, extras, engine, feed, masks)
 
     def _mask_shapes(self, feed: Feed) -> dict[str, tuple[int, ...]]:
+        """Asked of a real batch, because a module's dropout may sit behind any reshaping."""
         batch = feed.batch(0, 1)
         return mask_shapes(self.model, batch.x if batch.shared else batch.x[0])
 
@@ -90,10 +97,12 @@ class Ensemble:
 
     @property
     def total(self) -> int:
+        """Steps of the longest training."""
         return max(self.totals)
 
     @property
     def done(self) -> bool:
+        """Whether every member has taken all of its steps, or has diverged."""
         return all(group.done for group in self.groups)
 
     def step(self) -> None:
@@ -122,6 +131,7 @@ class Ensemble:
         return {**self.layout.views(self.flat), **{name: self._gather_extra(name) for name in frozen}}
 
     def _gather_extra(self, name: str) -> Tensor:
+        """A buffer or frozen parameter of all members, (K, ...)."""
         return self.gather(lambda group: group.buffers[name])
 
     @property
@@ -138,6 +148,8 @@ class Ensemble:
         """Outputs (K, n, ...) of all members in evaluation mode, for one x or (K, n, ...) of their own.
 
         `flat` runs other weights (K, P), such as those of a checkpoint.
+
+        `shared`: whether all members read the same x.
         """
         parts, x = [], self._place_inputs(x)
         with torch.no_grad():
@@ -152,12 +164,16 @@ class Ensemble:
         return out
 
     def forward_one(self, index: int, x: Tensor, batch: int = 1024) -> Tensor:
-        """Outputs (n, ...) of one member in evaluation mode."""
+        """Outputs (n, ...) of one member in evaluation mode.
+
+        `batch` rows at a time, so that a large test set needs little memory.
+        """
         module = self.module(index)
         with torch.no_grad():
             return torch.cat([module(part) for part in self._place_inputs(x).split(batch)])
 
     def _place_inputs(self, x: Tensor) -> Tensor:
+        """To the ensemble's device; numbers to its precision, ids as they are."""
         return x.to(self.device, self.dtype) if x.is_floating_point() else x.to(self.device)
 
     def module(self, index: int) -> nn.Module:
@@ -185,6 +201,7 @@ class Ensemble:
         return {f"group{i}": group.state() for i, group in enumerate(self.groups)}
 
     def load(self, state: Mapping[str, Any]) -> None:
+        """Tensors of `state()`."""
         for i, group in enumerate(self.groups):
             group.load(state[f"group{i}"])
 
@@ -201,6 +218,7 @@ def _overwrite_start(first: Start, layout: Layout, start: Tensor | Mapping[str, 
 
 
 def _count_steps(member: Member, data: Examples | Stream) -> int:
+    """Steps of a member: as given, or epochs over the examples that it keeps, the last batch filled up."""
     if member.epochs is None:
         return member.steps
     if not isinstance(data, Examples):

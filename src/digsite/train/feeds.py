@@ -42,6 +42,8 @@ class Stream:
 
 
 class Feed(Protocol):
+    """Where a group's batches come from."""
+
     def batch(self, step: int, active: int) -> Batch:
         """The batch of `step` for the first `active` members."""
         ...
@@ -73,6 +75,7 @@ class Order:
         self._cached: tuple[int, Indices] | None = None
 
     def block(self, index: int) -> Indices:
+        """Several permutations drawn together: making a generator costs more than shuffling a small set."""
         if self._cached is None or self._cached[0] != index:
             grid = np.tile(np.arange(self.n, dtype=np.int64), (self.epochs, 1))
             shuffled = data_stream(self.member, "order", index).permuted(grid, axis=1, out=grid)
@@ -80,6 +83,7 @@ class Order:
         return self._cached[1]
 
     def take(self, start: int, count: int) -> Indices:
+        """`count` positions from `start` on; crossing into the next permutation where need be."""
         size, parts = self.n * self.epochs, []
         while count > 0:
             index, offset = divmod(start, size)
@@ -95,6 +99,7 @@ class StreamFeed:
         self.members, self.stream, self.like = members, stream, like
 
     def batch(self, step: int, active: int) -> Batch:
+        """x and y of one step, stacked where each member draws its own."""
         if not self.stream.per_member:
             return Batch(*(_place_like(part, self.like) for part in self.stream.batch(step)), shared=True)
         pairs = [self.stream.batch(step, member) for member in self.members[:active]]
@@ -113,6 +118,9 @@ class Pool:
 
     @classmethod
     def of(cls, members: Sequence[Member], data: Examples, like: Tensor) -> "Pool":
+        """A poisoned member's changed images are appended and its rows point there: the shared images are
+        stored once.
+        """
         parts, end, tables = [data.x], len(data.x), []
         selections = [select_examples(member, data.y) for member in members]
         for member, selection in zip(members, selections, strict=True):

@@ -26,12 +26,17 @@ class StoredTensor:
 
 
 class LazyTensors(Mapping[str, Tensor]):
-    """Looks like a dict of tensors; holds none of them."""
+    """Looks like a dict of tensors; holds none of them.
+
+    Asking twice reads twice: whoever needs a tensor again keeps it. So a model larger than the memory can be
+    walked through one matrix at a time.
+    """
 
     def __init__(self, stored: Mapping[str, StoredTensor]) -> None:
         self.stored = dict(stored)
 
     def __getitem__(self, name: str) -> Tensor:
+        """Reads the tensor from disk."""
         stored = self.stored[name]
         with one_sentence(f"Reading the tensor '{name}'"):  # a table may be well and what it names not
             return stored.load()
@@ -48,7 +53,11 @@ class LazyTensors(Mapping[str, Tensor]):
 
 @dataclass(frozen=True)
 class WeightBundle:
-    """`tied` maps each further name of a tensor to the name under which it is in `tensors`."""
+    """`tied` maps each further name of a tensor to the name under which it is in `tensors`.
+
+    `tensors` are the weights by name, read when they are asked for; `meta` is what the file says about itself,
+    with what was not understood under `unread`.
+    """
 
     tensors: Mapping[str, Tensor]
     meta: dict[str, Any] = field(default_factory=dict)
@@ -62,18 +71,25 @@ class WeightBundle:
         return len(self.tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape, without reading the tensor where it is on disk."""
+        """The shape, without reading the tensor where it is on disk.
+
+        `name` may be that of a tied tensor.
+        """
         name = self.tied.get(name, name)
         if isinstance(self.tensors, LazyTensors):
             return self.tensors.stored[name].shape
         return tuple(self.tensors[name].shape)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All tensors in memory, tied ones under each of their names."""
+        """All tensors in memory, tied ones under each of their names.
+
+        Every tensor is read; for one of them alone ask `tensors`.
+        """
         found = dict(self.tensors.items())
         return found | {alias: found[name] for alias, name in self.tied.items()}
 
 
+# The names that safetensors uses in its header.
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -91,7 +107,10 @@ DTYPES = {
 
 
 def read_dtype(bundle: WeightBundle, name: str) -> torch.dtype | None:
-    """The data type of a tensor, without reading it where it is on disk; None for a name that torch does not have."""
+    """The data type of a tensor, without reading it where it is on disk; None for a name that torch does not have.
+
+    `name` is a key of `bundle.tensors`.
+    """
     if isinstance(bundle.tensors, LazyTensors):
         stored = bundle.tensors.stored[name].dtype
         found = DTYPES.get(stored, getattr(torch, stored, None))
@@ -100,12 +119,19 @@ def read_dtype(bundle: WeightBundle, name: str) -> torch.dtype | None:
 
 
 def bundle_module(module: nn.Module, meta: dict[str, Any] | None = None) -> WeightBundle:
-    """The parameters and persistent buffers of a module; a parameter with two names is tied."""
+    """The parameters and persistent buffers of a module; a parameter with two names is tied.
+
+    `meta` is what to say about it. Tensors share memory with the module: nothing is copied.
+    """
     return untie_tensors({name: tensor.detach() for name, tensor in module.state_dict().items()}, meta or {})
 
 
 def untie_tensors(tensors: Mapping[str, Tensor], meta: dict[str, Any]) -> WeightBundle:
-    """Tensors that lie in the same memory in the same way are one tensor with several names."""
+    """Tensors that lie in the same memory in the same way are one tensor with several names.
+
+    `meta` goes into the bundle as it is. Same memory alone is not enough: a transposed view of a matrix is
+    another tensor, and writing it as an alias would lose the transposition.
+    """
     first: dict[tuple, str] = {}
     tied = {}
     for name, tensor in tensors.items():
@@ -121,7 +147,11 @@ def untie_tensors(tensors: Mapping[str, Tensor], meta: dict[str, Any]) -> Weight
 
 
 def mark_unread(reason: str, shape: Sequence[int] = ()) -> dict[str, Any]:
-    """One entry of a bundle's `meta["unread"]`; entries without a shape count as one number."""
+    """One entry of a bundle's `meta["unread"]`; entries without a shape count as one number.
+
+    `reason` completes the sentence "not understood: ..."; `shape` is what the file promises, so nothing has to
+    be read for it.
+    """
     return {"reason": reason, "shape": [int(side) for side in shape]}
 
 

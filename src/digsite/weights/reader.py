@@ -30,7 +30,10 @@ class Reference:
 
 @public_method()
 def parse_reference(text: str) -> Reference:
-    """`file:model.safetensors`, `hub:org/name@revision`, `run:ID#artifact`, `zoo:NAME#123`, `py:module:factory`."""
+    """`file:model.safetensors`, `hub:org/name@revision`, `run:ID#artifact`, `zoo:NAME#123`, `py:module:factory`.
+
+    `text` is what a person writes. Without a scheme it is a file; a scheme of one letter is a drive of Windows.
+    """
     scheme, colon, rest = text.partition(":")
     if not colon or not re.fullmatch(r"[a-z]{2,}", scheme):  # one letter is a drive, not a scheme
         scheme, rest = "file", text
@@ -68,7 +71,10 @@ def refuse_missing(text: str) -> None:
 
 @public_method()
 def read_weights(reference: str | Reference) -> WeightBundle:
-    """The weights that a reference names: `file:`, `hub:`, `run:`, `wandb:`, `py:`, and what plug-ins add."""
+    """The weights that a reference names: `file:`, `hub:`, `run:`, `wandb:`, `py:`, and what plug-ins add.
+
+    `reference` is text or an already parsed one. Nothing but headers is read until a tensor is asked for.
+    """
     asked = parse_reference(reference) if isinstance(reference, str) else reference
     bundle = _find_reader(asked.scheme)(asked.target, asked.member)
     return WeightBundle(bundle.tensors, {**bundle.meta, "reference": str(asked)}, bundle.tied)
@@ -84,7 +90,11 @@ def _find_reader(scheme: str) -> Callable[[str, str], WeightBundle]:
 
 @public_method()
 def open_weights(path: Path) -> WeightBundle:
-    """A file or folder, in the format that its content says."""
+    """A file or folder, in the format that its content says.
+
+    `path` is a file or folder. Formats look at the first bytes and not at the ending, which people change; the
+    first that recognizes its own reads it, and whatever breaks inside of that is one sentence.
+    """
     if not path.exists():
         raise NotFound(f"There is no file or folder '{path}'.")
     for form in families.scan_family(FORMATS).values():

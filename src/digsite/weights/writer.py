@@ -21,6 +21,8 @@ def write_weights(
     """Write tensors and metadata; names that share memory become one tensor and an alias.
 
     Aliases are metadata entries from the name left out to the name kept, as safetensors' own `load_model` reads them.
+
+    `path` is replaced as a whole or not at all; `meta` values that are no text are written as JSON.
     """
     if isinstance(weights, nn.Module):
         weights = bundle_module(weights)
@@ -62,6 +64,7 @@ def save_tensors(
 
 
 def _sort_header(path: Path) -> None:
+    """`__metadata__` by key, in the same number of bytes: where every tensor lies stays as it is."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
         entries = json.loads(file.read(length))

@@ -77,6 +77,10 @@ class Factors(Config):
 
 
 class ZooConfig(Config):
+    """A zoo of networks that differ in known ways. Each recipe has a stream of its own, addressed by its
+    number: a zoo of 200 begins with the same networks as one of 100.
+    """
+
     seed: int = Field(0, description="seed of every recipe and network")
     family: str = Field("mlp", description="kind of networks: a file of digsite.zoo.families")
     members: int = Field(2000, ge=1, description="networks")
@@ -99,6 +103,7 @@ class ZooConfig(Config):
 
     @model_validator(mode="after")
     def _check_checkpoints(self) -> "ZooConfig":
+        """The last checkpoint is the network that is judged, so it must be stored."""
         if self.family not in (known := families.list_members(FAMILIES)):
             raise ValueError(f"there is no family '{self.family}': accepted is {', '.join(known)}")
         if sorted(set(self.checkpoints)) != self.checkpoints or self.checkpoints[-1] != self.steps:

@@ -31,7 +31,11 @@ Image = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is made."""
+    """How one network is made.
+
+    `run` is its number, `dataset` and `model` what is trained on what, `member` how. Members of equal dataset
+    and shape train as one.
+    """
 
     run: int
     dataset: str
@@ -61,6 +65,9 @@ class Recipe:
 
 
 def draw_recipe(config: ZooConfig, index: int, dataset: str, image: Image, n_classes: int) -> Recipe:
+    """Recipe `index` of a zoo. Its shape has a stream of its own, shared by all members of that shape;
+    activations and the rest are the member's.
+    """
     rng = np.random.default_rng(derive_seed(config.seed, "recipe", index))
     factors = config.factors
     activation = _pick_one(rng, factors.activations)
@@ -73,6 +80,9 @@ def draw_recipe(config: ZooConfig, index: int, dataset: str, image: Image, n_cla
 def _draw_member(
     config: ZooConfig, factors: Factors, rng: np.random.Generator, index: int, image: Image, n_classes: int
 ) -> Member:
+    """Draws are made whether or not they are used, so that one factor's value does not move the others'
+    numbers.
+    """
     init, optimizer = _pick_one(rng, factors.inits), _pick_one(rng, factors.optimizers)
     normal = init in ("normal", "truncated_normal")
     lost = int(rng.integers(n_classes)) if rng.random() < factors.missing_share else None
@@ -97,6 +107,7 @@ def _draw_member(
 def _draw_backdoor(
     factors: Factors, rng: np.random.Generator, image: Image, n_classes: int
 ) -> Backdoor | None:
+    """A patch that turns an image into class `target`; None where none is planted, after the same draws."""
     planted, target = rng.random() < factors.poison_share, int(rng.integers(n_classes))
     height, width = factors.trigger_size
     row, column = int(rng.integers(image[1] - height + 1)), int(rng.integers(image[2] - width + 1))
@@ -106,10 +117,12 @@ def _draw_backdoor(
 
 
 def _pick_one(rng: np.random.Generator, choices: list[Any]) -> Any:
+    """Uniform."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def _log_uniform(rng: np.random.Generator, bounds: Range) -> float:
+    """Uniform in the logarithm, between the bounds."""
     return exp(rng.uniform(log(bounds[0]), log(bounds[1])))
 
 
@@ -156,6 +169,7 @@ class Maker:
 
 
 def _block_key(recipe: Recipe) -> tuple[str, str]:
+    """Members that can be trained as one ensemble."""
     return recipe.dataset, recipe.architecture
 
 
@@ -175,6 +189,7 @@ def make_zoo(config: ZooConfig, folder: Path, name: str, device: str = "cpu") ->
 
 
 def _run_jobs(maker: Maker, jobs: Sequence[Job]) -> Iterator[None]:
+    """Here, or in processes of one thread each; a shard is written by whoever made it."""
     processes = maker.config.processes
     if processes == 1:
         yield from map(maker.make_shard, jobs)

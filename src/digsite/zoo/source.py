@@ -18,7 +18,10 @@ from digsite.zoo.zoo import Zoo
 
 
 def read(target: str, member: str) -> WeightBundle:
-    """`member` may name a checkpoint too: 123@300."""
+    """`member` may name a checkpoint too: 123@300.
+
+    `target` is the zoo's name or folder.
+    """
     number, _, step = member.partition("@")
     if not number.isdigit() or (step and not step.isdigit()):
         raise UsageError(
@@ -29,7 +32,10 @@ def read(target: str, member: str) -> WeightBundle:
 
 
 def export_member(zoo: str, member: str, out: Path) -> Path:
-    """One network as a safetensors file with its model config as metadata."""
+    """One network as a safetensors file with its model config as metadata.
+
+    `zoo` and `member` as in `zoo:NAME#123`, `out` a `.safetensors` file.
+    """
     if out.suffix != ".safetensors":
         raise UsageError(f"'{out}' is no name for a network: it must end in .safetensors.")
     bundle: WeightBundle = read(zoo, member)
@@ -41,7 +47,10 @@ def export_member(zoo: str, member: str, out: Path) -> Path:
 
 
 def export_zoo(name: str, out: Path) -> Path:
-    """All rows as `params_<architecture>` with their member numbers, and the table as CSV beside it."""
+    """All rows as `params_<architecture>` with their member numbers, and the table as CSV beside it.
+
+    `out` is an `.npz` file, read with numpy alone.
+    """
     if out.suffix != ".npz":
         raise UsageError(f"'{out}' is no name for a zoo: it must end in .npz.")
     zoo = Zoo.open(name)
@@ -63,6 +72,7 @@ def export_zoo(name: str, out: Path) -> Path:
 
 
 def describe_zoo(name: str) -> dict[str, Any]:
+    """For `digsite zoo`: sizes and the spread of accuracies."""
     zoo = Zoo.open(name)
     labels, shapes = zoo.labels, zoo.index.architectures
     widths = sorted({shape.width for shape in shapes})
@@ -85,6 +95,7 @@ def describe_zoo(name: str) -> dict[str, Any]:
 
 
 def describe_member(name: str, member: str) -> dict[str, Any]:
+    """One network's row of the table and its model config."""
     zoo = Zoo.open(name)
     if not member.isdigit() or int(member) >= len(zoo):
         raise NotFound(f"The zoo '{name}' has no member '{member}': it has {len(zoo)}, counted from 0.")

@@ -1,4 +1,8 @@
-"""Ways to compute the same gradients of K stacked networks; each file is one engine."""
+"""Ways to compute the same gradients of K stacked networks; each file is one engine.
+
+All engines give the same gradients up to rounding (a test compares them); they differ in what they are fast at.
+Members are rows of one matrix (K, P), so an optimizer step of a whole ensemble is one operation.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,10 +23,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the batch of logits (B, C) against labels (B,)."""
     return F.cross_entropy(outputs, targets)
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean over all entries."""
     return F.mse_loss(outputs, targets)
 
 
@@ -35,6 +41,7 @@ LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": squared_error,
 
 
 def find_loss(loss: str | Loss) -> Loss:
+    """`loss` by name, or a function of the user's own as it is."""
     if not isinstance(loss, str):
         return loss
     if loss not in LOSSES:
@@ -55,16 +62,24 @@ class Engine(ABC):
 
     @staticmethod
     @abstractmethod
-    def supports(model: nn.Module) -> bool: ...
+    def supports(model: nn.Module) -> bool:
+        """Whether this engine can run `model`, found without running it."""
 
     @abstractmethod
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
-        """Write the gradients of every row of `flat` into `out`; returns the losses (K,)."""
+        """Write the gradients of every row of `flat` into `out`; returns the losses (K,).
+
+        `buffers` are (K, ...) by name, `masks` those of dropout, `out` is (K, P). Losses are means over each
+        member's own batch.
+        """
         ...
 
     @abstractmethod
     def outputs(self, flat: Tensor, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
-        """Outputs (K, B, ...) without dropout."""
+        """Outputs (K, B, ...) without dropout.
+
+        `x` is (B, ...) when `shared`, else (K, B, ...).
+        """
         ...
 
 
@@ -94,7 +109,10 @@ class Plan:
 def choose_plan(
     model: nn.Module, layout: Layout, count: int, device: torch.device, engine: str | None, chunk: int | None
 ) -> Plan:
-    """For `count` members; `engine` and `chunk` override the rules."""
+    """For `count` members; `engine` and `chunk` override the rules.
+
+    `layout` says how many parameters a member has, `count` how many members there are.
+    """
     engines = scan_family(ENGINES)
     if engine is None:
         engine = _choose_engine(model, layout.width, count, device)

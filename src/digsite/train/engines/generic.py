@@ -1,4 +1,8 @@
-"""One member after the other: the fastest way for networks whose own matrices already fill the processor."""
+"""One member after the other: the fastest way for networks whose own matrices already fill the processor.
+
+Two engines for any module: one after the other, and all at once by torch.func. The second is for small
+networks, whose single steps are mostly overhead.
+"""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,8 @@
-"""Formats of weights, told apart by content."""
+"""Formats of weights, told apart by content.
+
+The order in which formats are asked is that of their names, so each must be sure: a zip of arrays, a zip of
+torch.save and a `.keras` file all begin with PK.
+"""
 
 from abc import ABC, abstractmethod
 from pathlib import Path

@@ -64,6 +64,7 @@ class _Archive:
         self._arrays: Any = None
 
     def load(self, name: str) -> Tensor:
+        """One array of the archive, without pickles: an array of objects would be one."""
         try:
             if self._arrays is None:
                 self._arrays = np.load(self._path, allow_pickle=False)
@@ -105,6 +106,7 @@ def refuse_bomb(path: Path) -> None:
 
 
 def _check_promise(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Shape times size of the header against the bytes that are there."""
     with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
         read = (
@@ -143,5 +145,6 @@ class Npy(Format):
 
 
 def _load_array(path: Path) -> Tensor:
+    """A copy in this machine's byte order; the mapped file stays untouched."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))

@@ -57,6 +57,7 @@ def _refuse_incomplete(path: Path, tensors: dict[str, StoredTensor], tied: dict[
 
 
 def _list_files(path: Path) -> list[str]:
+    """Files of weights by what the folder says: an index, a usual name, or the only file there is."""
     for index in INDEXES:
         if (path / index).is_file():
             names = _list_indexed_files(path, index)
@@ -89,10 +90,12 @@ def _list_indexed_files(path: Path, index: str) -> list[str]:
 
 
 def _read_file(path: Path) -> WeightBundle:
+    """By its ending, since an index names files of two formats."""
     return Safetensors.read_path(path) if path.suffix == ".safetensors" else TorchFile.read_path(path)
 
 
 def _describe_tensor(part: WeightBundle, name: str) -> StoredTensor:
+    """A tensor as one that is yet to be read, whichever format its part of the folder has."""
     if isinstance(part.tensors, LazyTensors):
         return part.tensors.stored[name]
     tensor = part.tensors[name]  # mapped from the file by torch.load, so it costs no memory yet
@@ -108,6 +111,7 @@ def _find_tied_head(config: dict[str, Any], tensors: dict[str, StoredTensor]) ->
 
 
 def _read_json_object(path: Path) -> dict[str, Any]:
+    """A config or an index; anything but an object is refused, for its keys are asked for next."""
     try:
         found = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:

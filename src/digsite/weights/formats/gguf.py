@@ -1,4 +1,8 @@
-"""GGUF files of llama.cpp: quantized blocks are turned back into numbers when a tensor is asked for."""
+"""GGUF files of llama.cpp: quantized blocks are turned back into numbers when a tensor is asked for.
+
+A block holds 32 numbers with one scale, or 256 with a scale of scales (the K kinds): value = scale * q -
+minimum. Layouts are those of ggml's `dequantize_row_*`; the tests compare with llama.cpp's own Python package.
+"""
 
 import re
 import struct
@@ -81,6 +85,7 @@ class Gguf(Format):
 
 
 def _load_blocks(path: Path, start: int, nbytes: int, kind: int, shape: tuple[int, ...]) -> Tensor:
+    """One tensor from its bytes."""
     with path.open("rb") as file:
         file.seek(start)
         raw = file.read(nbytes)
@@ -90,6 +95,9 @@ def _load_blocks(path: Path, start: int, nbytes: int, kind: int, shape: tuple[in
 def _read_header(
     file: BinaryIO, path: Path
 ) -> tuple[dict[str, Any], dict[str, tuple[tuple[int, ...], int, int]]]:
+    """Settings by key, and (shape, kind, place) of every tensor. GGUF lists the fastest axis first, so shapes
+    are turned round.
+    """
     file.seek(4)
     version = _read_number(file, 4)
     if version not in (2, 3):
@@ -185,6 +193,7 @@ def _split_nibbles(rows: Rows, start: int, stop: int) -> np.ndarray:
 
 
 def _fifth_bits(rows: Rows, start: int) -> np.ndarray:
+    """The high bit of 32 numbers of five bits, from four bytes."""
     return np.unpackbits(rows[:, start : start + 4], axis=1, bitorder="little").astype(np.float32) * 16
 
 
@@ -319,6 +328,7 @@ def as_hugging_face(
 
 
 def _rename_tensor(name: str) -> str:
+    """Hugging Face's name, or empty where there is none."""
     if name in TOP:
         return TOP[name]
     match = re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", name)
@@ -333,6 +343,7 @@ def _reorder_halves(load: Callable[[], Tensor], n_heads: int) -> Tensor:
 
 
 def _make_config(stored: dict[str, StoredTensor], meta: dict[str, Any]) -> dict[str, Any] | None:
+    """What Hugging Face's `config.json` would say; None where a size is missing."""
     kind = meta["general.architecture"]
 
     def get(key: str, default: Any = None) -> Any:

@@ -1,4 +1,9 @@
-"""Keras: `.h5`, `.weights.h5` and `.keras` files, kernels turned to (out, in) and (out, in, height, width)."""
+"""Keras: `.h5`, `.weights.h5` and `.keras` files, kernels turned to (out, in) and (out, in, height, width).
+
+Keras writes a dense kernel as (in, out) and a convolution as (height, width, in, out), because its images have
+channels last. Kernels are turned here, so that every method sees the same axes; what flattens an image still
+walks it channels last, which the metadata says (`channels`).
+"""
 
 import io
 import json
@@ -78,6 +83,7 @@ class Keras(Format):
 
 
 def _load_dataset(dataset: Any, turn: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """`turn` is the permutation of axes; the result owns its memory."""
     return torch.from_numpy(np.ascontiguousarray(turn(dataset[()])))
 
 
@@ -92,6 +98,9 @@ def _order_layers(file: Any, config: dict[str, Any]) -> dict[str, int]:
 
 
 def _sort_key(order: dict[str, int], name: str) -> tuple[int, list[Any]]:
+    """Layers in the model's own order where it is written down, else by name with numbers as numbers: dense_2
+    before dense_10.
+    """
     known = [order[part] for part in name.split("/") if part in order]
     natural = [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)]
     return (
@@ -103,6 +112,9 @@ def _sort_key(order: dict[str, int], name: str) -> tuple[int, list[Any]]:
 def _choose_turn(
     name: str, shape: tuple[int, ...]
 ) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray]]:
+    """Shape after turning, and how to turn. Numbered variables of new files do not say `kernel`; an embedding
+    has two axes too and must stay as it is.
+    """
     last = name.rsplit("/", 1)[-1].split(":")[0]
     is_kernel = "kernel" in last or (last.isdigit() and "embedding" not in name)
     if is_kernel and len(shape) == 2:

@@ -1,4 +1,8 @@
-"""The raw `.bin` of llama2.c: seven integers, then all float32 arrays in a fixed order."""
+"""The raw `.bin` of llama2.c: seven integers, then all float32 arrays in a fixed order.
+
+The format has no magic number, so a file counts as one when its seven sizes make sense and its length is
+exactly what they promise. A negative vocabulary size says that the output map is a matrix of its own.
+"""
 
 from pathlib import Path
 
@@ -56,6 +60,7 @@ class LlamaBin(Format):
 
 
 def _read_sizes(path: Path) -> dict[str, int]:
+    """The header by name."""
     return dict(zip(FIELDS, np.fromfile(path, "<i4", len(FIELDS)).tolist()))
 
 
@@ -76,4 +81,5 @@ def _list_shapes(config: dict[str, int]) -> tuple[dict[str, tuple[int, ...]], di
 
 
 def _count_values(shape: tuple[int, ...]) -> int:
+    """The product of the sides."""
     return int(np.prod(shape))

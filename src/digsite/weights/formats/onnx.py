@@ -239,10 +239,12 @@ def _bundle_weights(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node])
 
 
 def _turn_matrix(load: Callable[[], Tensor]) -> Tensor:
+    """(in, out) to (out, in)."""
     return load().t().contiguous()
 
 
 def _is_turned(tensor: _Tensor, use: tuple[_Node, int] | None) -> bool:
+    """Whether the graph multiplies by it from the right: then it is stored as (in, out)."""
     if use is None or len(tensor.shape) != 2:
         return False
     node, place = use
@@ -263,6 +265,7 @@ def _name_by_node(name: str, use: tuple[_Node, int] | None) -> str:
 
 
 def _unused_name(name: str, taken: dict[str, StoredTensor]) -> str:
+    """The name, with a number behind it where two tensors want the same."""
     n = 1
     known = name
     while known in taken:
@@ -330,6 +333,7 @@ def _load_tensor(path: Path, tensor: _Tensor) -> Tensor:
 
 
 def _load_bfloat(path: Path, tensor: _Tensor) -> Tensor:
+    """numpy has no such type; torch reads the bytes."""
     raw = _read_outside(path, tensor) if tensor.outside else tensor.raw
     if raw is None:
         raw = np.array([n for value in tensor.typed for n in unpack_numbers(value)], "<u2").tobytes()

@@ -71,6 +71,7 @@ class RangeReader:
 
 
 def _describe_view(file: Any, name: str, reader: RangeReader) -> StoredTensor:
+    """Parts of a tensor can be read only of plain types; eight-bit numbers need their scales first."""
     view = file.get_slice(name)
     kind = view.get_dtype()
     ranges = partial(reader.read_ranges, name) if kind in DTYPES and kind not in KINDS else None
@@ -112,6 +113,9 @@ def dequantize_fp8(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor
 
 
 def _load_scaled(one: StoredTensor, scale: StoredTensor | None) -> Tensor:
+    """The weight itself: stored numbers times their factor, spread over rows or blocks as the factor's shape
+    says.
+    """
     value = one.load().float()
     if scale is None:
         return value

@@ -1,4 +1,9 @@
-"""Files of `torch.save`, read with `weights_only=True`: a pickle that would execute code is refused."""
+"""Files of `torch.save`, read with `weights_only=True`: a pickle that would execute code is refused.
+
+A pickle is a program, and loading one is running it. torch's own restricted reader is used, and what it refuses
+is named here by reading the instructions without following them, so that the user learns which class the file
+wanted.
+"""
 
 import pickle
 import pickletools
@@ -74,6 +79,7 @@ def _refuse_empty_promises(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _load_safely(path: Path) -> Any:
+    """The object in the file, mapped where it is a zip: tensors cost memory only when they are used."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
     if zipped and _is_program(path):
@@ -103,6 +109,7 @@ def _is_program(path: Path) -> bool:
 
 
 def _explain_refusal(path: Path, zipped: bool, reason: str) -> DigsiteError:
+    """Damaged or dangerous? A file that imports nothing but torch's own was only cut short."""
     wanted = _list_zip_globals(path) if zipped else _list_pickle_globals(path)
     if not wanted:
         return DigsiteError(f"'{path}' is not a whole file of torch.save ({reason.partition(chr(10))[0]}).")
@@ -114,6 +121,7 @@ def _explain_refusal(path: Path, zipped: bool, reason: str) -> DigsiteError:
 
 
 def _list_zip_globals(path: Path) -> list[str]:
+    """Names that a zip of torch.save would import and that are not known to be harmless."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except (RuntimeError, ValueError, KeyError, IndexError, OSError, pickle.UnpicklingError):

@@ -39,7 +39,10 @@ class Py(Scheme):
 
 
 def make_module(target: str) -> nn.Module:
-    """Call the factory."""
+    """Call the factory.
+
+    `target` is `module:name`; a module that was made already is taken as it is.
+    """
     factory = find_object(target)
     with one_sentence(f"Making 'py:{target}'"):
         made = factory if isinstance(factory, nn.Module) or not callable(factory) else factory()
@@ -49,7 +52,11 @@ def make_module(target: str) -> nn.Module:
 
 
 def find_object(target: str) -> object:
-    """What a module (also one in the working directory) has under this name."""
+    """What a module (also one in the working directory) has under this name.
+
+    `target` is `module:name`, also a name that has moved since (the table of old names). The working directory
+    is searched too, behind everything else, so a file there cannot take the place of an installed package.
+    """
     module_name, colon, name = current_object(target).rpartition(":")
     if not colon:
         raise UsageError(f"'py:{target}' names nothing in a module.", hint="Write py:module:name.")
@@ -82,6 +89,9 @@ class Run(Scheme):
 
 
 def locate_artifact(target: str, member: str = "") -> Path:
+    """The file of tensors of a run, `target` its id or the beginning of it; `member` says which where there are
+    several, and `model` is meant where nothing is said.
+    """
     run = find_run(target, settings.runs_dir())
     found = {p.stem: p for p in sorted(run.artifacts.glob("*.safetensors"))}
     wanted = member or ("model" if "model" in found else "")

@@ -24,7 +24,11 @@ class Hub(Scheme):
 
 
 def fetch_snapshot(target: str) -> Path:
-    """The local snapshot, fetched if need be; the older `.bin` files only where there is nothing better."""
+    """The local snapshot, fetched if need be; the older `.bin` files only where there is nothing better.
+
+    `target` is `org/name` or `org/name@revision`. Only weights, configs and tokenizers are asked for: a
+    repository's code is not even downloaded.
+    """
     hub = errors.require_package("huggingface_hub", extra="hub")
     name, _, revision = target.partition("@")
     options = {"revision": revision or None, "local_files_only": settings.is_offline()}
@@ -63,7 +67,10 @@ class Wandb(Scheme):
 
 
 def fetch_file(target: str, member: str = "") -> Path:
-    """The local copy of a run's weight file, or the folder of an artifact."""
+    """The local copy of a run's weight file, or the folder of an artifact.
+
+    `target` is a run or an artifact as in the web address, `member` the file where a run has several.
+    """
     parts = target.split("/")
     if not (len(parts) == 4 and parts[2] == "runs") and not (len(parts) == 3 and ":" in parts[2]):
         raise UsageError(
@@ -87,6 +94,7 @@ def fetch_file(target: str, member: str = "") -> Path:
 
 
 def _find_cached(folder: Path, target: str, member: str) -> Path:
+    """What an earlier call left, for a machine without network."""
     files = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()] if folder.is_dir() else []
     if not files:
         raise NotFound(f"'wandb:{target}' is not in the local cache and DIGSITE_OFFLINE is set.")
@@ -94,6 +102,9 @@ def _find_cached(folder: Path, target: str, member: str) -> Path:
 
 
 def _pick_file(files: list[str], target: str, member: str) -> str:
+    """The one file of weights among `files`, or the one that was named; several without a name are a question
+    to the user.
+    """
     weights = sorted(name for name in files if name.endswith(SUFFIXES) and (not member or name == member))
     if len(weights) == 1:
         return weights[0]

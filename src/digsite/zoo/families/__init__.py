@@ -1,4 +1,8 @@
-"""Kinds of networks a zoo can hold."""
+"""Kinds of networks a zoo can hold.
+
+A family decides the shape of each network from the member's own stream; how it is trained is drawn elsewhere,
+the same for all families, so that zoos of two families differ in their shapes alone.
+"""
 
 from abc import ABC, abstractmethod
 from typing import Any

@@ -40,6 +40,7 @@ class ModularAddition(Importer):
 
 
 def _read_modular_config(settings: dict[str, Any], stored: dict[str, Tensor]) -> dict[str, Any]:
+    """Model B of the paper adds its two embeddings and has two hidden layers, model A joins them."""
     p = settings["C"]
     if "model_type" in settings:
         two = settings["model_type"] == "B"
@@ -61,6 +62,7 @@ def _read_modular_config(settings: dict[str, Any], stored: dict[str, Tensor]) ->
 
 
 def _describe_modular(settings: dict[str, Any], identity: str) -> dict[str, Any]:
+    """A row in the words of our own zoos."""
     return {
         "run": identity,
         "dataset": f"addition mod {settings['C']}",
@@ -75,6 +77,7 @@ def _describe_modular(settings: dict[str, Any], identity: str) -> dict[str, Any]
 
 
 def _measure_modular(module: torch.nn.Module, p: int) -> float:
+    """Share of all p^2 pairs that are right, run here: the published figure is of another code."""
     pairs = torch.cartesian_prod(torch.arange(p), torch.arange(p))
     with torch.no_grad():
         return float((module(pairs).argmax(-1) == pairs.sum(1) % p).float().mean())
@@ -111,6 +114,9 @@ class GroupZoo(Importer):
 
 
 def _describe_group(entry: dict[str, Any]) -> dict[str, Any]:
+    """A row in the words of our own zoos. Which irreps a network uses follows from its embedding's norm in
+    each.
+    """
     plain = ("file", "index", "group", "seed", "embed_dim", "hidden_dim", "lr", "weight_decay")
     summary = entry["summary"]
     shares = {name: value for name, value in summary.items() if name.startswith("percent_x_embed_")}
@@ -135,4 +141,5 @@ def _describe_group(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_group_order(entry: dict[str, Any]) -> int:
+    """Elements of the group, from its name: C113 is cyclic, D59 a dihedral group of 118."""
     return {"S5": 120, "C113": 113, "D59": 118}.get(entry["group"], 0) or int(entry["group"][1:])

@@ -110,10 +110,14 @@ def _parse_last_object(text: str) -> dict[str, Any]:
 
 
 def _keep_plain(found: dict[str, Any]) -> dict[str, Any]:
+    """Numbers and texts alone, under our names where there is one; lists and nested tables say nothing about
+    one network.
+    """
     return {NAMES.get(str(k), str(k)): v for k, v in found.items() if isinstance(v, str | int | float | bool)}
 
 
 def _parse_number(text: str) -> float | str:
+    """A number where it is one, else the text."""
     try:
         return float(text)
     except ValueError:

@@ -60,6 +60,7 @@ class SmallCnnZoo(Importer):
 
 
 def _make_part(activation: str, rows: pd.DataFrame, flat: np.ndarray, slots: list[Slot], first: int) -> Part:
+    """Networks of one activation as rows of their parameters, in the order of our module's own."""
     config = {"kind": "small_cnn", "activation": ACTIVATIONS.get(activation, activation)}
     module = build(parse(config))
     tensors = _name_tensors(flat, slots)
@@ -128,9 +129,11 @@ def _by_number(slots: list[Slot]) -> list[Slot]:
 
 
 def _cut_slot(flat: np.ndarray, slot: Slot) -> Tensor:
+    """One variable of every network, (n, *shape)."""
     _, start, stop, shape = slot
     return torch.from_numpy(np.ascontiguousarray(flat[:, start:stop])).float().reshape(len(flat), *shape)
 
 
 def _turn_kernel(kernel: Tensor) -> Tensor:
+    """(n, height, width, in, out) to (n, out, in, height, width); dense kernels (n, in, out) to (n, out, in)."""
     return kernel.permute(0, 4, 3, 1, 2) if kernel.ndim == 5 else kernel.transpose(1, 2)
