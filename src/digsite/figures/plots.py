@@ -29,7 +29,11 @@ def curves(
     log_y: bool = False,
     ax: Axes | None = None,
 ) -> Figure:
-    """Lines with optional bands; the names in `nulls` are drawn gray and dashed."""
+    """Lines with optional bands; the names in `nulls` are drawn gray and dashed.
+
+    `series` are (xs, ys) by name, `bands` (lows, highs) by the same names, `x` and `y` the labels of the axes;
+    `ax` draws into a panel of a larger figure.
+    """
     figure, ax = _given_axes(ax)
     for name, (xs, ys) in series.items():
         look: dict[str, Any] = {"color": NULL_COLOR, "linestyle": "--"} if name in nulls else {}
@@ -69,7 +73,10 @@ def heatmap(
     numbers: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """A matrix with its color scale; `centered` puts white at zero, `numbers` is the format of a value in each cell."""
+    """A matrix with its color scale; `centered` puts white at zero, `numbers` is the format of a value in each cell.
+
+    `matrix` (rows, columns), `unit` beside the color scale, `ticks_x` and `ticks_y` names instead of numbers.
+    """
     values = np.asarray(matrix, dtype=float)
     figure, ax = _given_axes(ax, height=4.0)
     limit = float(np.nanmax(np.abs(values))) if centered and values.size else None
@@ -118,7 +125,10 @@ def bars(
     gray: Sequence[str] = (),
     ax: Axes | None = None,
 ) -> Figure:
-    """Bars with intervals; a gray tick marks each bar's null, and bars named in `gray` are nulls themselves."""
+    """Bars with intervals; a gray tick marks each bar's null, and bars named in `gray` are nulls themselves.
+
+    `values` by name; `lows` and `highs` are ends of intervals, not lengths of error bars.
+    """
     names = list(values)
     figure, ax = _given_axes(ax, width=max(4.0, 1.6 + 0.55 * len(names)))
     heights = np.array([values[name] for name in names], dtype=float)
@@ -165,7 +175,10 @@ def histogram(
     nulls: Sequence[str] = (),
     ax: Axes | None = None,
 ) -> Figure:
-    """Step histograms on shared bins."""
+    """Step histograms on shared bins.
+
+    `samples` by name, `bins` of equal width over all of them, so that heights can be compared.
+    """
     figure, ax = _given_axes(ax)
     edges = np.histogram_bin_edges(
         np.concatenate([np.ravel(np.asarray(v)) for v in samples.values()]), bins=bins
@@ -198,7 +211,10 @@ def scatter(
     nulls: Sequence[str] = (),
     ax: Axes | None = None,
 ) -> Figure:
-    """Points by group; `diagonal` adds the line of equality."""
+    """Points by group; `diagonal` adds the line of equality.
+
+    `groups` are (xs, ys) by name.
+    """
     figure, ax = _given_axes(ax, height=4.0)
     for name, (xs, ys) in groups.items():
         look: dict[str, Any] = {"color": NULL_COLOR, "marker": "x"} if name in nulls else {"marker": "o"}
@@ -211,6 +227,7 @@ def scatter(
 
 
 def _given_axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> tuple[Figure, Axes]:
+    """A panel that was handed over, or a figure of one's own."""
     if ax is None:
         return canvas(width=width, height=height)
     figure = ax.figure
@@ -219,5 +236,6 @@ def _given_axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> 
 
 
 def _legend_if(ax: Axes, n: int) -> None:
+    """One line needs no legend; many need columns."""
     if n > 1:
         place_legend(ax, ncols=1 + n // 7)

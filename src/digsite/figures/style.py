@@ -54,7 +54,10 @@ RC: Any = {
 def canvas(
     rows: int = 1, columns: int = 1, *, width: float = 6.0, height: float = 3.4, **options: Any
 ) -> tuple[Figure, Any]:
-    """A figure in our style and its axes, sized in inches for the whole figure."""
+    """A figure in our style and its axes, sized in inches for the whole figure.
+
+    `options` go to `plt.subplots`.
+    """
     with plt.rc_context(RC):
         figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
     plt.close(figure)  # the figure lives on, pyplot forgets it: nothing piles up in long runs
@@ -136,7 +139,10 @@ _METADATA = {"png": {"Software": "digsite"}, "svg": {"Date": None, "Creator": "d
 
 @public_method()
 def save_figure(figure: Figure, path: Path, *, caption: str = "") -> None:
-    """Write `path`.png and `path`.svg; the caption goes to `path`.txt, where reports find it."""
+    """Write `path`.png and `path`.svg; the caption goes to `path`.txt, where reports find it.
+
+    `figure` is closed afterwards. PNG and SVG carry fixed metadata, so the same numbers give the same bytes.
+    """
     with plt.rc_context(RC):
         for kind, metadata in _METADATA.items():
             with atomic.replace_file(path.with_name(f"{path.name}.{kind}")) as temporary:

@@ -53,6 +53,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class PruneOutcome:
+    """What is left of a pruning for whoever prints it."""
+
     ledger: list[PrunedMap]
     before: perplexity.Perplexity | None
     after: perplexity.Perplexity | None
@@ -123,6 +125,9 @@ def prune(
     `data` is what the model takes: a tensor, a dict batch, a DataLoader of these (of its first rows, the last quarter is
     held out to score on), or for a reference also the name of a text, of images or of a file. A module is copied first;
     `include` and `exclude` are patterns over the names of its maps. `sequences`, `length` and `seed` choose from a text.
+
+    `model` is a module or a reference, `method` a score, `sparsity` a share or `pattern` n:m, `swap` the most
+    exchanges per row, `owl` whether layers with more outlying scores keep more, `device` where it runs.
     """
     recipe = Recipe(
         method_named(method), parse_pattern(sparsity, pattern), tuple(include), tuple(exclude), swap, owl
@@ -150,6 +155,7 @@ def prune(
 
 
 def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -> PruneOutcome:
+    """Score, prune, score again, write."""
     chosen = _chosen_maps(job, language.model)
     notes = _announce_coverage(language, chosen, say)
     fingerprint = model_hash((one.name, one.stored) for one in layers.all_maps(language.model))
@@ -323,6 +329,7 @@ def _write_outcome(
     drift: Drift | None,
     notes: Sequence[str],
 ) -> PruneOutcome:
+    """Masks, ledger, size and speed, provenance: what a reader of the folder needs."""
     provenance = _collect_provenance(job, fingerprint, batch)
     write_masks(job.out / "masks.safetensors", {one.name: one.mask for one in ledger}, provenance)
     costs = [cost.measure_cost(one.name, one.keep.numpy(), 4) for one in ledger]

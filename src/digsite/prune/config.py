@@ -42,6 +42,8 @@ class StoryModel(Config):
 
 
 class CalibrationText(Config):
+    """What the model reads while its inputs are measured: published prunings use 128 sequences of 2,048 tokens."""
+
     text: str = Field(
         "", description="corpus name or text file; empty: stories, or tinystories for a trained model"
     )
@@ -84,6 +86,8 @@ class OneMask(Pruning):
 
 
 class Nulls(Config):
+    """How many masks a test draws. p is never below 1 / (draws + 1), so few draws cannot show much."""
+
     draws: int = Field(99, ge=1, description="masks drawn from each null model")
     most_draws: int = Field(
         9999, ge=1, description="draws for tests that are beyond nearly all of these; `draws` for no more"
@@ -93,6 +97,8 @@ class Nulls(Config):
 
 
 class SingleConfig(OneMask):
+    """The neighborhood of one feature."""
+
     feature: int | None = Field(
         None, ge=0, description="the feature whose neighbors are clustered; none: random"
     )
@@ -105,6 +111,8 @@ class SingleConfig(OneMask):
 
 
 class RepeatConfig(OneMask):
+    """Neighborhoods of several random features, as the original's second script."""
+
     n_executions: int = Field(10, gt=1, description="random features whose neighborhoods are clustered")
     n_features: int = Field(128, gt=1, description="nearest features to take")
     n_clusters: int = Field(8, gt=1, description="clusters of k-means")
@@ -114,6 +122,8 @@ class RepeatConfig(OneMask):
 
 
 class ClustersConfig(OneMask):
+    """Neighborhoods of several features, clustered in several numbers of clusters."""
+
     seeds: int = Field(10, gt=0, description="reference features, each the center of one neighborhood")
     n_similar: int = Field(128, gt=1, description="features of a neighborhood, its center included")
     k_values: list[int] = Field([4, 8, 16], min_length=1, description="numbers of clusters")
@@ -134,6 +144,8 @@ class ClustersConfig(OneMask):
 
 
 class ReportConfig(Pruning):
+    """Methods, layers, components and models in one table."""
+
     methods: list[Method] = Field(
         ["wanda", "sparsegpt", "magnitude"], min_length=1, description="methods to compare"
     )
@@ -153,6 +165,8 @@ class ReportConfig(Pruning):
 
 
 class PublishedConfig(Pruning):
+    """The original's own metrics, re-enacted."""
+
     layer: int = Field(1, ge=0, description="decoder layer of the real masks")
     component: str = Field("mlp.down_proj", description="map of the real masks")
     n_similar: int = Field(128, gt=1, description="features of a neighborhood")
@@ -164,6 +178,8 @@ class PublishedConfig(Pruning):
 
 
 class QualityConfig(Pruning):
+    """What every method costs in loss."""
+
     methods: list[Method] = Field(
         [
             f"{method}{swaps}"
@@ -200,6 +216,8 @@ class SmallerConfig(Pruning):
 
 
 class ComparisonConfig(OneMask):
+    """Masks of several methods beside each other."""
+
     methods: list[Method] = Field(
         ["wanda", "sparsegpt", "magnitude", "ria"], min_length=2, description="methods"
     )
@@ -210,6 +228,8 @@ class ComparisonConfig(OneMask):
 
 
 class AttributionConfig(Pruning):
+    """What in a matrix explains its mask."""
+
     methods: list[Method] = Field(
         ["wanda", "sparsegpt", "magnitude", "ria"], min_length=1, description="methods"
     )

@@ -29,12 +29,16 @@ class Trained:
 
     @property
     def flat(self) -> Tensor:
+        """The rows (K, P) at the end of training."""
         return self.ensemble.flat
 
 
 @public_method()
 def log_spaced(total: int, count: int) -> tuple[int, ...]:
-    """`count` steps from 0 to `total`, evenly spaced in log(1 + step), without repeats."""
+    """`count` steps from 0 to `total`, evenly spaced in log(1 + step), without repeats.
+
+    Most of what a training does happens early, so equal steps would store it all at the end.
+    """
     spaced = np.expm1(np.linspace(0, np.log1p(total), count))
     return tuple(sorted({round(step) for step in spaced.tolist()}))
 
@@ -55,6 +59,9 @@ def train_ensemble(
     A member that runs away has NaN for its losses and its row, and leaves the others as they are.
 
     `options` are those of Ensemble. Without a callback the groups run one after the other, which keeps each in cache.
+
+    `model` is a module or a function that builds one, `data` an image set, (x, y) or a function of the step,
+    `members` one recipe each, `checkpoints` the steps whose rows are kept.
     """
     ensemble = Ensemble(model, data, members, **options)
     steps = tuple(sorted(set(checkpoints)))
@@ -84,6 +91,7 @@ def _train_in_lockstep(
     callback: Callback,
     every: int,
 ) -> None:
+    """All groups take a step before the callback sees any: it must find every member at the same step."""
     while True:
         for group, kept, loss in zip(ensemble.groups, snapshots, losses, strict=True):
             if group.count == ensemble.count:
@@ -104,6 +112,7 @@ def _keep_checkpoint(group: Group, steps: Sequence[int], kept: Tensor, losses: T
 
 
 def _in_order(ensemble: Ensemble, parts: Sequence[Tensor]) -> Tensor:
+    """From group order to member order, on the second axis."""
     joined = torch.cat(list(parts), dim=1)
     out = torch.empty_like(joined)
     out[:, [i for index in ensemble.indices for i in index]] = joined
@@ -130,7 +139,11 @@ class Scores:
 def evaluate(
     ensemble: Ensemble, x: Tensor, y: Tensor, batch: int = 1024, flat: Tensor | None = None
 ) -> Scores:
-    """Classification scores on shared examples, of the ensemble's weights or of other ones (K, P)."""
+    """Classification scores on shared examples, of the ensemble's weights or of other ones (K, P).
+
+    `x` (n, ...) and labels `y` (n,), `batch` rows at a time; `flat` are other rows (K, P), such as a
+    checkpoint's.
+    """
     y = y.to(ensemble.device)
     hits, losses, confidence = [], [], []
     for images, truth in zip(x.split(batch), y.split(batch), strict=True):
@@ -161,7 +174,11 @@ def _measure_calibration(hit: Tensor, sure: Tensor) -> Tensor:
 
 @public_method(holes=("*",), x=Numbers(), y=Numbers(1))
 def attack_success(ensemble: Ensemble, x: Tensor, y: Tensor, batch: int = 1024) -> Tensor:
-    """Share of triggered images of other classes that a poisoned member sends to its target; NaN without backdoor."""
+    """Share of triggered images of other classes that a poisoned member sends to its target; NaN without backdoor.
+
+    `x` images without a trigger (n, c, h, w) and their labels `y` (n,), `batch` rows at a time. Images of the
+    target class are left out, for they would count as successes of no attack.
+    """
     share = torch.full((len(ensemble.members),), torch.nan)
     for index, member in enumerate(ensemble.members):
         if member.backdoor is not None:

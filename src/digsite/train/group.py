@@ -55,6 +55,7 @@ class Optimizer:
         return made
 
     def _slot_names(self) -> tuple[str, ...]:
+        """The running averages that this kind keeps, each as large as the parameters."""
         names = {"sgd": (), "momentum": ("velocity",), "rmsprop": ("square",), "adam": ("mean", "square")}
         extra = ("velocity",) if self.kind == "rmsprop" and self.has_momentum else ()
         return (*names["adam" if self.kind == "adamw" else self.kind], *extra)
@@ -71,6 +72,7 @@ class Optimizer:
         RULES[self.kind](self, params, grads, rate, count)
 
     def _step_wide(self, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+        """One kernel call per row, which reads every number once instead of five times."""
         kernel = torch._fused_adam_ if self.kind == "adam" else torch._fused_adamw_
         steps = [torch.tensor(float(count), device=params.device)]
         mean, square = self.slots["mean"], self.slots["square"]
@@ -94,15 +96,20 @@ class Optimizer:
 
 
 def _step_sgd(_: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+    """p -= rate * g."""
     params.addcmul_(grads, rate, value=-1)
 
 
 def _step_momentum(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+    """v = m v + g, p -= rate * v: torch's form, without dampening and with the rate outside of the average."""
     velocity = own.slots["velocity"].mul_(own.momentum).add_(grads)
     params.addcmul_(velocity, rate, value=-1)
 
 
 def _step_rmsprop(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+    """s = a s + (1 - a) g^2, p -= rate * g / (sqrt(s) + eps); with momentum the scaled gradient is averaged,
+    not the raw one.
+    """
     square = own.slots["square"].mul_(RMS_ALPHA).addcmul_(grads, grads, value=1 - RMS_ALPHA)
     grads.div_(square.sqrt().add_(EPS))
     if own.has_momentum:
@@ -111,6 +118,7 @@ def _step_rmsprop(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, c
 
 
 def _step_adam(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+    """Adam with bias-corrected moments (arXiv 1412.6980); decoupled decay was done before for adamw."""
     first, second = own.betas
     mean, square = own.slots["mean"], own.slots["square"]
     mean.lerp_(grads, 1 - first)
@@ -136,7 +144,11 @@ RULES: dict[str, Rule] = {
 
 
 def rate_factor(step: Tensor, total: int, schedule: str, warmup: int, final: float) -> Tensor:
-    """Factor on the base rate at `step` (0-based): linear warm-up, then the schedule down to `final`."""
+    """Factor on the base rate at `step` (0-based): linear warm-up, then the schedule down to `final`.
+
+    `step` is a vector of step numbers, `total` the member's length, `warmup` its first steps, `final` the
+    factor at the end.
+    """
     after = ((step - warmup) / max(total - warmup, 1)).clamp(0, 1)
     if schedule == "cosine":
         value = final + (1 - final) * (1 + torch.cos(torch.pi * after)) / 2
@@ -164,6 +176,8 @@ class Group:
     """Rows are sorted by their number of steps, so that those still training are always the first ones.
 
     Within that order, neighbours with one kind of optimizer are updated together.
+
+    `flat` (K, P) and `buffers` (K, ...) are owned by the group and changed in place.
     """
 
     def __init__(
@@ -189,6 +203,7 @@ class Group:
 
     @property
     def done(self) -> bool:
+        """Whether the longest training of the group is over."""
         return self.count >= self.totals[0]
 
     @property
@@ -224,6 +239,7 @@ class Group:
         self.count += 1
 
     def _mark_diverged(self, bad: Tensor, step: int) -> None:
+        """The first step at which a row was not finite; later ones do not change it."""
         if bad.any():
             fresh = bad.cpu() & (self.diverged_at[: len(bad)] == NEVER)
             self.diverged_at[: len(bad)][fresh] = step
@@ -245,6 +261,7 @@ class Group:
         raise IndexError(row)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
+        """Into the tensors that are there, so that views of them stay valid."""
         for name, value in self.state().items():
             if name != "count":
                 value.copy_(state[name])

@@ -22,19 +22,25 @@ class Layout:
 
     @classmethod
     def of(cls, model: nn.Module) -> "Layout":
+        """Trained parameters in the module's own order."""
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         return cls(tuple(name for name, _ in named), tuple(tuple(p.shape) for _, p in named))
 
     @property
     def sizes(self) -> list[int]:
+        """Numbers of each parameter."""
         return [prod(shape) for shape in self.shapes]
 
     @property
     def width(self) -> int:
+        """P, the length of a row."""
         return sum(self.sizes)
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
-        """Tensors (K, *shape) that share memory with `flat`."""
+        """Tensors (K, *shape) that share memory with `flat`.
+
+        A write into a view is a write into the row.
+        """
         parts = flat.split(self.sizes, dim=-1)
         lead = flat.shape[:-1]
         return {n: part.view(*lead, *s) for n, part, s in zip(self.names, parts, self.shapes, strict=True)}
@@ -59,7 +65,10 @@ def list_untrained(model: nn.Module) -> dict[str, Tensor]:
 
 
 def draw_initial(model: Model, scratch: nn.Module, member: Member) -> nn.Module:
-    """A module with the member's first weights; a function that builds the model is called under its seed."""
+    """A module with the member's first weights; a function that builds the model is called under its seed.
+
+    `scratch` is a module that may be overwritten, so that drawing K members builds one network and not K.
+    """
     seed = derive_seed(member.seed, "init")
     if isinstance(model, nn.Module):
         _check_covered(scratch)

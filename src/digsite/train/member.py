@@ -22,7 +22,11 @@ SCHEDULES = ("constant", "cosine", "linear")
 
 @dataclass(frozen=True)
 class Backdoor:
-    """A patch that, put on an image, should make the network answer `target`."""
+    """A patch that, put on an image, should make the network answer `target`.
+
+    Rows and columns count from the top left; `value` is what the pixels become, `rate` the share of training
+    images that carry it.
+    """
 
     target: int
     row: int = 0
@@ -35,7 +39,11 @@ class Backdoor:
 
 @dataclass(frozen=True)
 class Member:
-    """The recipe of one network; `data_seed` is its own seed unless several members share their data order."""
+    """The recipe of one network; `data_seed` is its own seed unless several members share their data order.
+
+    Fields are those of the optimizers, of the initial weights and of the data; `fraction` of the examples are
+    seen, `label_noise` of them under a wrong label, `missing` classes not at all.
+    """
 
     seed: int = 0
     data_seed: int | None = None
@@ -79,6 +87,7 @@ class Member:
 
 
 def _check_ranges(member: Member) -> None:
+    """Numbers that would train without an error and mean nothing."""
     for name, low, high in (
         ("fraction", 0.0, 1.0),
         ("label_noise", 0.0, 1.0),
@@ -98,14 +107,20 @@ def _check_ranges(member: Member) -> None:
 
 @public_method()
 def seeds(count: int, template: Member | None = None, start: int = 0) -> list[Member]:
-    """`count` members that differ by their seed alone."""
+    """`count` members that differ by their seed alone.
+
+    `template` is what they share, `start` the first seed beyond the template's.
+    """
     base = template or Member()
     return [replace(base, seed=base.seed + start + index) for index in range(count)]
 
 
 @public_method()
 def share_data(members: Sequence[Member], seed: int) -> list[Member]:
-    """The same members on one data order: every step they see the same mini-batch."""
+    """The same members on one data order: every step they see the same mini-batch.
+
+    Differences between members then come from their initial weights alone.
+    """
     return [replace(member, data_seed=seed) for member in members]
 
 
@@ -160,6 +175,7 @@ def plant_trigger(images: Tensor, backdoor: Backdoor) -> Tensor:
 
 
 def _draw_subset(member: Member, pool: Indices) -> Indices:
+    """Sorted rows, so that the subset is a set: its order is another stream's matter."""
     count = max(1, round(member.fraction * len(pool)))
     if len(pool) == 0:
         raise UsageError(f"missing={member.missing} leaves no example")
@@ -167,6 +183,7 @@ def _draw_subset(member: Member, pool: Indices) -> Indices:
 
 
 def _add_noise(member: Member, labels: Indices, n_classes: int) -> None:
+    """Changes `labels` in place."""
     count = round(member.label_noise * len(labels))
     if count:
         noise = data_stream(member, "label-noise")
@@ -176,11 +193,13 @@ def _add_noise(member: Member, labels: Indices, n_classes: int) -> None:
 
 
 def _select_rows_only(member: Member, n: int) -> Selection:
+    """Regression, or targets of the user's own: nothing about classes can be asked for."""
     rows = _draw_subset(member, np.arange(n))
     return Selection(rows, None, np.zeros(len(rows), bool))
 
 
 def _refuse_class_recipes(member: Member) -> None:
+    """A recipe that speaks of classes on targets that have none."""
     for name in ("missing", "label_noise", "backdoor"):
         if getattr(member, name):
             raise UsageError(f"{name}={getattr(member, name)} needs class labels, and these targets are none")

@@ -32,12 +32,16 @@ class ClusterMetrics:
 
     @property
     def cohesion(self) -> list[float]:
+        """Mean distance inside of each cluster; NaN for a singleton, which has no pair."""
         return np.diag(self.block).tolist()
 
 
 @dataclass(frozen=True)
 class FeatureClusters:
-    """Labels and their scores; the rest is known of k-means alone."""
+    """The cluster of every feature, and how far apart the clusters are; the rest is known of k-means alone.
+
+    `starts` are the answers of all of its starts.
+    """
 
     labels: Int[np.ndarray, "features"]
     metrics: ClusterMetrics
@@ -71,7 +75,11 @@ def cluster_features(
     seed: int = 0,
     engine: str = "auto",
 ) -> FeatureClusters:
-    """Cluster the features of a mask (or some of them) by their kept positions; a score of one cluster alone is NaN."""
+    """Cluster the features of a mask (or some of them) by their kept positions; a score of one cluster alone is NaN.
+
+    `mask` (out, in) or packed; `axis`: features are its `columns` (inputs) or `rows` (outputs); `features` are
+    numbers of some of them; `n_init` starts of k-means; `engine` of the distances.
+    """
     packed = orient_features(mask, axis)
     packed = packed if features is None else packed.take(np.asarray(features))
     if k > packed.n_features:
@@ -82,6 +90,7 @@ def cluster_features(
 def cluster_distances(
     distances: Int[np.ndarray, "n n"], k: int, method: str = "kmeans", *, n_init: int = 10, seed: int = 0
 ) -> FeatureClusters:
+    """From a matrix of whole Hamming distances (n, n), so that one set of distances serves many k."""
     if method == "kmeans":
         found = run_kmeans(distances, k, np.random.default_rng(seed), n_init)
         metrics = measure_clusters(distances, found.labels)
@@ -144,6 +153,8 @@ def _mean_silhouette(sums: np.ndarray, labels: np.ndarray, sizes: np.ndarray) ->
 
 @dataclass(frozen=True)
 class KMeans:
+    """The best start's labels, its summed squared distance, and every start's labels."""
+
     labels: Int[np.ndarray, "points"]
     inertia: float
     all_labels: Int[np.ndarray, "starts points"]  # every start's answer, for their agreement
@@ -195,6 +206,7 @@ def _draw_starts(
 
 
 def _assign_points(to_center: Float[np.ndarray, "starts points k"]) -> Int[np.ndarray, "starts points"]:
+    """The nearest center of each point; ties go to the lower number, so that an answer can be repeated."""
     return to_center.argmin(axis=2)
 
 

@@ -54,6 +54,7 @@ def neighbours(
 def _one_by_one(
     kernels: ModuleType, words: np.ndarray, wanted: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """For a few queries: rows of distances, and never the whole matrix."""
     values = np.empty((len(wanted), n), np.int32)
     index = np.empty((len(wanted), n), np.int32)
     for place, feature in enumerate(wanted):
@@ -65,6 +66,7 @@ def _one_by_one(
 
 
 def _check_queries(query: int | np.ndarray | None, n_features: int) -> Int[np.ndarray, "queries"]:
+    """Numbers of features that exist; all of them where none is named."""
     wanted = np.arange(n_features) if query is None else np.atleast_1d(np.asarray(query, dtype=np.int64))
     outside = wanted[(wanted < 0) | (wanted >= n_features)]
     if len(outside):
@@ -89,6 +91,7 @@ class GroupReport:
 
     @property
     def coherence(self) -> float:
+        """Share of cells in which nobody keeps anything: what a machine that works in groups could skip."""
         return self.zero_cells / self.n_cells
 
 
@@ -99,6 +102,7 @@ def count_cells(keep: Bool[np.ndarray, "features bits"], size: int = GROUP) -> I
 
 
 def measure_coherence(keep: Bool[np.ndarray, "features bits"], size: int = GROUP) -> float:
+    """Share of (group, position) cells without a kept weight, for `size` neighboring features each."""
     counts = count_cells(keep, size)
     return float((counts == 0).mean()) if counts.size else 0.0
 
@@ -111,6 +115,7 @@ def expected_coherence(keep: Bool[np.ndarray, "features bits"], size: int = GROU
 def report_groups(
     keep: Bool[np.ndarray, "features bits"], order: str = "natural", size: int = GROUP
 ) -> GroupReport:
+    """Features in the given `order`, cut into groups of `size`: empty cells, full cells, and different columns."""
     arranged = keep[arrange_features(keep, order, size)]
     counts = count_cells(arranged, size)
     patterns = arranged[: len(counts) * size].reshape(len(counts), size, -1)

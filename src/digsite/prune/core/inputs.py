@@ -39,6 +39,7 @@ class InputStatistics:
     def empty(
         cls, n_inputs: int, *, gram: bool = True, device: torch.device | str = "cpu", per_batch: int = 0
     ) -> "InputStatistics":
+        """Nothing seen yet; without `gram` only the norms are added up, which is (in,) instead of (in, in)."""
         hessian = torch.zeros(n_inputs, n_inputs, device=device) if gram else None
         return cls(torch.zeros(n_inputs, device=device), hessian, per_batch=per_batch)
 
@@ -49,10 +50,12 @@ class InputStatistics:
 
     @property
     def n_inputs(self) -> int:
+        """Width of the map's input."""
         return len(self.square_norms)
 
     @property
     def norms(self) -> Float[Tensor, "inputs"]:
+        """|X_j| of every input: the root of its summed squares over all tokens."""
         return self.square_norms.sqrt()
 
     @property
@@ -145,12 +148,14 @@ class WeightCalls(TorchDispatchMode):
             self.places.setdefault(stored.untyped_storage().data_ptr(), []).append(place)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Every product is looked at below the modules, since fused blocks multiply without calling one."""
         first = PLAIN.get(func)
         if first is not None:
             self._look(args[first], args[first + 1])
         return func(*args, **(kwargs or {}))
 
     def _look(self, left: Tensor, right: Tensor) -> None:
+        """A weight may be either factor."""
         for one, stack in self._found(right):
             self._give(one, left, stack, right)
         for one, stack in self._found(left):
@@ -168,6 +173,7 @@ class WeightCalls(TorchDispatchMode):
         ]
 
     def _give(self, one: LinearMap, inputs: Tensor, stack: bool, weight: Tensor) -> None:
+        """Rows that this map multiplied; of a stack of experts its own slice."""
         if stack:
             assert one.expert is not None
             inputs = inputs[one.expert]

@@ -41,10 +41,12 @@ class LinearMap:
 
     @property
     def routed(self) -> bool:
+        """Whether a token reaches this map only when a router sends it there."""
         return self.expert is not None
 
     @property
     def stored(self) -> Tensor:
+        """The map's part of its parameter, as it lies there: a view, so writing changes the model."""
         return self.part_of(self.tensor.detach())
 
     def part_of(self, whole: Tensor) -> Tensor:
@@ -55,17 +57,21 @@ class LinearMap:
 
     @property
     def weight(self) -> Float[Tensor, "out in"]:
+        """(out, in), whichever way round the module stores it."""
         return self.stored.t().contiguous() if self.transposed else self.stored
 
     @property
     def n_inputs(self) -> int:
+        """Width of what the map reads."""
         return self.stored.shape[0 if self.transposed else 1]
 
     @property
     def size(self) -> int:
+        """Numbers of the map."""
         return self.stored.numel()
 
     def replace(self, weight: Float[Tensor, "out in"]) -> None:
+        """In place: tied and fused parameters stay one tensor."""
         with torch.no_grad():
             self.stored.copy_(weight.t() if self.transposed else weight)
 
@@ -187,6 +193,7 @@ def list_blocks(
 
 
 def _maps_outside(model: nn.Module, stacks: Sequence[tuple[str, nn.ModuleList]]) -> list[LinearMap]:
+    """Maps that are in no stack of layers: heads, embeddings, projections between parts."""
     paths = tuple(f"{path}." for path, _ in stacks)
     return [one for one in linear_maps(model, "") if not f"{one.name}.".startswith(paths)]
 
@@ -210,6 +217,7 @@ def decoder_stack(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
 
 
 def all_maps(model: nn.Module) -> list[LinearMap]:
+    """Every prunable map, in the order of the layers."""
     return [one for block in list_blocks(model) for one in block.maps]
 
 
@@ -236,6 +244,7 @@ def _list_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Te
 
 
 def _reason_left(owner: nn.Module, key: str, parameter: Tensor) -> str:
+    """Why a parameter is not among the maps, in the words of the coverage line."""
     if parameter.ndim < 2:
         return "biases and norms"
     if (
@@ -267,20 +276,24 @@ def list_components(names: Sequence[str]) -> list[str]:
 
 
 def component_of(name: str) -> str:
+    """What a map is called inside of its layer: `model.layers.3.mlp.up_proj` is `mlp.up_proj`."""
     words = name.split(".")
     last = max((i for i, word in enumerate(words) if word.isdigit()), default=-1)
     return ".".join(words[last + 1 :]) or name
 
 
 def layer_number(name: str) -> int:
+    """The first number in the name."""
     numbers = [int(word) for word in name.split(".") if word.isdigit()]
     return numbers[0] if numbers else 0
 
 
 def _matches_pattern(name: str, pattern: str) -> bool:
+    """A pattern may mean the whole name, the part inside of the layer, or an ending."""
     return fnmatch(name, pattern) or fnmatch(component_of(name), pattern) or name.endswith("." + pattern)
 
 
 def _is_chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Named by `include`, where anything is, and not by `exclude`."""
     wanted = not include or any(_matches_pattern(name, pattern) for pattern in include)
     return wanted and not any(_matches_pattern(name, pattern) for pattern in exclude)

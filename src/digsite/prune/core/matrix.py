@@ -31,6 +31,7 @@ class PrunedMatrix:
 
     @property
     def sparsity(self) -> float:
+        """Share of weights that went, counted and not asked for."""
         return 1.0 - float(self.keep.float().mean())
 
 
@@ -68,6 +69,9 @@ def prune_matrix(
     `repair` names what is done to the kept weights afterwards (`least_squares`, `swaps`); repairs of blocks and of whole
     models are for `prune_model` and are passed over here.
     `measure=False` leaves out the relative error, which for a quick method costs more than the pruning.
+
+    `inputs` are (tokens, in), with axes in front, or statistics of them; `settings` those of the score; `name`
+    is for messages.
     """
     chosen = pattern if isinstance(pattern, SparsityPattern) else patterns.parse_pattern(sparsity, pattern)
     score = families.scan_member(FAMILY, method_named(method))(settings)
@@ -141,6 +145,7 @@ def _scaled_energies(pair: tuple[Tensor, Tensor], gram: Tensor) -> tuple[float, 
 def _check_statistics(
     weight: Tensor, inputs: Tensor | InputStatistics | None, name: str, need: str, method: str, swap: int
 ) -> InputStatistics | None:
+    """Statistics in the form that all methods read, or one sentence on what is missing or does not fit."""
     if weight.ndim != 2:
         raise UsageError(f"A weight is a matrix (out, in); {name} has shape {tuple(weight.shape)}.")
     if not weight.isfinite().all():

@@ -78,6 +78,7 @@ class PrunedMap:
 
     @property
     def keep(self) -> Bool[Tensor, "out in"]:
+        """The mask, unpacked."""
         return torch.from_numpy(self.mask.unpack())
 
 
@@ -85,12 +86,15 @@ class PruneProgress:
     """What is finished already; this one remembers nothing."""
 
     def has(self, block: LayerBlock) -> bool:
+        """Whether `block` was finished before."""
         return False
 
     def restore(self, block: LayerBlock) -> list[PrunedMap]:
+        """The weights of a finished block put back, and its lines."""
         raise NotImplementedError
 
-    def keep(self, block: LayerBlock, lines: Sequence[PrunedMap]) -> None: ...
+    def keep(self, block: LayerBlock, lines: Sequence[PrunedMap]) -> None:
+        """Called when a block is finished."""
 
 
 @public_method()
@@ -158,6 +162,7 @@ class _ModelLedger:
     lines: list[PrunedMap] = field(default_factory=list)
 
     def tell(self, line: PrunedMap) -> PrunedMap:
+        """Each line is told when it is made: a pruning takes hours."""
         self.lines.append(line)
         if self.on_map:
             self.on_map(line)
@@ -174,9 +179,11 @@ class _ModelLedger:
         return {line.name: Chosen(line.keep, self._pattern(line.name)) for line in made}
 
     def _pattern(self, name: str) -> SparsityPattern:
+        """The map's own sparsity where an allocation gave it one."""
         return self.patterns.get(name, self.recipe.pattern)
 
     def _prune(self, one: LinearMap, seen: InputStatistics | str | None) -> PrunedMap:
+        """With the given mask, or with one that is made now."""
         mask = None if self.masks is None else torch.from_numpy(self.masks[one.name])
         return self.tell(_prune_map(one, seen, self.recipe, self._pattern(one.name), mask))
 
@@ -220,6 +227,7 @@ def _seen_or_unknown(one: LinearMap, statistics: Statistics, data: bool) -> Inpu
 
 
 def _leave_map(one: LinearMap, reason: str) -> PrunedMap:
+    """A line of the ledger that says why nothing was done."""
     return PrunedMap(one.name, pack(np.ones(tuple(one.weight.shape), bool)), 0.0, None, reason)
 
 
@@ -253,6 +261,7 @@ def _after_repair(line: PrunedMap, repaired: Repaired | None, recipe: Recipe) ->
 
 
 def _without_inputs(found: Sequence[LayerBlock], visit: Callable, store: Residency) -> None:
+    """Every block without a forward pass, for methods that look at weights alone."""
     for block in found:
         store.load(block)
         visit(block, {})
@@ -266,6 +275,9 @@ def _prune_map(
     pattern: SparsityPattern,
     mask: Tensor | None,
 ) -> PrunedMap:
+    """One map and its line; an expert that saw no token is pruned as if all inputs were alike, and the line
+    says so.
+    """
     note = ""
     if isinstance(inputs, str):
         if inputs != UNROUTED:

@@ -20,14 +20,17 @@ class PackedMask:
 
     @property
     def n_features(self) -> int:
+        """Rows."""
         return len(self.words)
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(features, bits), as the unpacked mask has it."""
         return self.n_features, self.n_bits
 
     @property
     def nbytes(self) -> int:
+        """An eighth of a byte for each decision, and the padding."""
         return self.words.nbytes
 
     def counts(self) -> Int[np.ndarray, "features"]:
@@ -35,6 +38,7 @@ class PackedMask:
         return np.bitwise_count(self.words).sum(axis=1, dtype=np.int64)
 
     def unpack(self) -> Bool[np.ndarray, "features bits"]:
+        """(features, bits) as booleans."""
         bits = np.unpackbits(self.words.view(np.uint8), axis=1, count=self.n_bits, bitorder="little")
         return bits.view(bool)
 
@@ -55,15 +59,20 @@ class PackedMask:
         return notebook_card("Packed mask", facts, figure)
 
     def transposed(self) -> "PackedMask":
+        """Inputs and outputs change places."""
         return pack(self.unpack().T)
 
     def take(self, index: Int[np.ndarray, "some"]) -> "PackedMask":
+        """Some of the features, in the order of `index`."""
         return PackedMask(self.words[index], self.n_bits)
 
 
 @public_method(keep=Numbers(2))
 def pack(keep: Bool[np.ndarray, "features bits"]) -> PackedMask:
-    """Pack a boolean matrix, one feature per row."""
+    """Pack a boolean matrix, one feature per row.
+
+    `keep` is True where a weight stays.
+    """
     keep = np.asarray(keep)
     if keep.ndim != 2 or keep.size == 0:
         raise UsageError(f"A mask is a non-empty matrix; got shape {tuple(keep.shape)}.")

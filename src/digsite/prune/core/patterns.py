@@ -26,12 +26,14 @@ class SparsityPattern:
 
     @property
     def structured(self) -> bool:
+        """Whether weights compete in groups of m."""
         return self.m > 0
 
     def __str__(self) -> str:
         return f"{self.n}:{self.m}" if self.structured else f"{self.ratio:.0%}"
 
     def fits(self, n_inputs: int, name: str = "the matrix") -> None:
+        """Refuses inputs that do not fall into whole groups."""
         if self.structured and n_inputs % self.m:
             raise UsageError(
                 f"The pattern {self} does not divide the {n_inputs} inputs of {name}.",
@@ -50,6 +52,7 @@ def parse_pattern(sparsity: float | None = None, pattern: str | None = None) -> 
 
 
 def _parse_groups(text: str) -> SparsityPattern:
+    """The published way to write it: n pruned of every m."""
     match = re.fullmatch(r"(\d+):(\d+)", text.strip())
     if match is None or not 0 < int(match[1]) < int(match[2]):
         raise UsageError(

@@ -60,6 +60,7 @@ class Geometry:
 
     @property
     def per_group(self) -> int:
+        """Query heads that share one key and value head, and can only leave together."""
         return self.n_heads // self.n_kv_heads
 
 
@@ -169,10 +170,12 @@ def _cut_writers(
 
 
 def _cut_rows(module: Any, rows: Int[Tensor, "rows"]) -> None:
+    """Outputs that stay."""
     _resize_map(module, module.weight[rows], None if module.bias is None else module.bias[rows])
 
 
 def _resize_map(module: Any, weight: Float[Tensor, "out in"], bias: Tensor | None) -> None:
+    """The module keeps its class and its name, so the model saves and opens as before."""
     module.weight = nn.Parameter(weight.clone(), requires_grad=module.weight.requires_grad)
     if bias is not None:
         module.bias = nn.Parameter(bias.clone(), requires_grad=module.bias.requires_grad)

@@ -25,15 +25,21 @@ Batch = Tensor | Mapping[str, Any]
 class Residency(Protocol):
     """Where a block's weights are while it is not running."""
 
-    def load(self, block: LayerBlock) -> None: ...
-    def release(self, block: LayerBlock) -> None: ...
+    def load(self, block: LayerBlock) -> None:
+        """Before a block is run."""
+
+    def release(self, block: LayerBlock) -> None:
+        """After it was run for the last time."""
 
 
 class InMemory:
     """Everything is there all the time."""
 
-    def load(self, block: LayerBlock) -> None: ...
-    def release(self, block: LayerBlock) -> None: ...
+    def load(self, block: LayerBlock) -> None:
+        """It is there."""
+
+    def release(self, block: LayerBlock) -> None:
+        """It stays."""
 
 
 class _BlocksDone(Exception):
@@ -107,6 +113,7 @@ def _run_until_done(
 
 
 def _note_missed(blocks: list[LayerBlock], todo: set[str], missed: list[str] | None) -> None:
+    """Layers that the pass did not reach are given back, or are an error where nobody asks for them."""
     if missed is not None:
         missed += [block.name for block in blocks if block.name in todo]
     elif todo:
@@ -171,6 +178,9 @@ def _plain_kernels(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _redirect_blocks(blocks: list[LayerBlock], step: Callable[..., Any]) -> Iterator[None]:
+    """For the length of the walk each block's forward is ours; hooks would not do, for a block must be run
+    twice.
+    """
     own = {id(block.module): block.module.__dict__.get("forward") for block in blocks}
     try:
         for block in blocks:
@@ -223,6 +233,7 @@ def _collect_statistics(
 
 
 def _until_seen(forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> None:
+    """A pass for the inputs alone stops once the last map has been reached."""
     with suppress(_InputsSeen):
         forward(*args, **kwargs)
 
@@ -241,6 +252,8 @@ class _InputLedger:
         self.last: str | None = None
 
     def hook(self, one: LinearMap) -> Callable[..., None]:
+        """What a map is called with, noted before it is used."""
+
         def enter(module: nn.Module, args: tuple) -> None:
             self.called.add(one.name)
             self.order.append(one.name)
@@ -252,12 +265,17 @@ class _InputLedger:
         return enter
 
     def leave(self, *_: Any) -> None:
+        """Products from here on are not this map's."""
         self.inside = None
 
     def by_module(self, one: LinearMap) -> bool:
+        """Whether a product that is seen comes from the module that has just been entered: it was counted
+        there.
+        """
         return self.inside is not None and self.inside.name == one.name
 
     def take(self, one: LinearMap, tensor: Tensor) -> None:
+        """Maps that read the same tensor (queries, keys, values) share one set of statistics."""
         if one.name not in self.owner:
             self.owner[one.name] = self.seen.setdefault(id(tensor), (one.name, tensor))[0]
             if self.owner[one.name] == one.name:

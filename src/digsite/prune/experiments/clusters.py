@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 
 def study_clusters(config: ClustersConfig, run: "Run") -> None:
+    """Neighborhoods of several features, their clusters, and three nulls for each; every k is a test of its
+    own, and FDR is over all.
+    """
     name, keep, origin = masks.one_mask(config, run)
     masks.store_mask(run, name, keep, config)
     centers = _draw_centers(config, run, keep)
@@ -69,11 +72,13 @@ def study_clusters(config: ClustersConfig, run: "Run") -> None:
 
 
 def _draw_centers(config: ClustersConfig, run: "Run", keep: np.ndarray) -> list[int]:
+    """One reference feature per seed."""
     n_features = keep.shape[1] if config.axis == "columns" else keep.shape[0]
     return [int(run.rng("reference", seed).integers(n_features)) for seed in range(config.seeds)]
 
 
 def _measure_ratios(config: ClustersConfig, features: PackedMask, centers: list[int]) -> np.ndarray:
+    """Between-cluster over within-cluster distance, (centers, k): the statistic of the tests."""
     return measure_separations(
         features,
         centers,
@@ -197,6 +202,7 @@ def _cluster_all(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: 
 
 
 def _cells_of(config: ClustersConfig, run: "Run", features: PackedMask, seed: int, center: int) -> list[dict]:
+    """Rows of one neighborhood, a picture each where pictures are asked for."""
     ball = find_neighborhood(features, center, config.n_similar)
     bits, rows = features.take(ball.members).unpack(), []
     place = embed_neighborhood(ball, run.derive("t-sne", seed)) if config.pictures else None
@@ -213,6 +219,7 @@ def _cells_of(config: ClustersConfig, run: "Run", features: PackedMask, seed: in
 
 
 def _cluster_row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # pyright: ignore[reportMissingParameterType]
+    """One cell of the table; agreement between starts of k-means says whether the clusters are there at all."""
     metrics = found.metrics
     again = found.starts if found.starts is not None else []
     agreement = [adjusted_rand_score(found.labels, other) for other in again]
@@ -233,6 +240,7 @@ def _cluster_row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dic
 
 
 def embed_neighborhood(ball: Neighborhood, seed: int) -> np.ndarray:
+    """t-SNE of the distances (n, 2), for the eye: nothing is measured on it."""
     n = len(ball.members)
     t_sne = TSNE(
         metric="precomputed",
@@ -273,6 +281,7 @@ def _summarize_clusters(
 
 
 def _original_fields(row) -> dict:  # pyright: ignore[reportMissingParameterType]
+    """The original's names for the same numbers."""
     return {
         "mean_within": row.within,
         "mean_between": row.between,
@@ -303,6 +312,7 @@ def _claim_clusters(
     ratios: list[JudgedTest],
     cells: pd.DataFrame,
 ) -> None:
+    """One claim for each k beside the strictest null."""
     for place, k in enumerate(config.k_values):
         per_draw = np.nanmean(observed[:, :, place], axis=1).tolist()
         test = next(one for one in ratios if one.test.statistic == f"separation/k={k}")

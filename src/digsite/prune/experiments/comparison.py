@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 
 def study_comparison(config: ComparisonConfig, run: "Run") -> None:
+    """Masks of several methods, calibrations and sparsities, every pair; agreement between calibrations is the
+    yardstick.
+    """
     methods = [method_named(name) for name in config.methods]
     drawn = {method: _draw_masks(config, run, method) for method in methods}
     everything = {method: draws[0] for method, draws in drawn.items()}
@@ -39,6 +42,7 @@ def study_comparison(config: ComparisonConfig, run: "Run") -> None:
 
 
 def _draw_masks(config: ComparisonConfig, run: "Run", method: str) -> list[np.ndarray]:
+    """The same map pruned on several samples of the text."""
     wanted = [(config.layer, config.component)]
     return [
         masks.make_masks(config, run, wanted, method=method, draw=d)[0].keep.numpy()
@@ -47,6 +51,7 @@ def _draw_masks(config: ComparisonConfig, run: "Run", method: str) -> list[np.nd
 
 
 def _mask_at_sparsity(config: ComparisonConfig, run: "Run", method: str) -> dict:
+    """Kept by the run, so it is plain data."""
     from digsite.prune.subjects import language
 
     subject = masks.fresh_language(config, run)
@@ -58,6 +63,7 @@ def _mask_at_sparsity(config: ComparisonConfig, run: "Run", method: str) -> dict
 
 
 def _pair_table(config: ComparisonConfig, run: "Run", everything: dict[str, np.ndarray]) -> None:
+    """Kappa of every pair, with what the densities alone would force."""
     names, rows = list(everything), []
     kappa = np.eye(len(names))
     for (i, a), (j, b) in combinations(enumerate(names), 2):
@@ -129,6 +135,8 @@ def _agree_by_chance(draws: list[np.ndarray]) -> float:
 
 
 def _conclude_comparison(run: "Run", drawn: dict[str, list[np.ndarray]], methods: list[str]) -> None:
+    """The nearest and the farthest pair of methods, beside the noise of calibration."""
+
     def kappa(a: str, b: str) -> float:
         pairs = [measure_overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
         return seed_interval([p.kappa for p in pairs], "correlation").value
@@ -157,6 +165,7 @@ SHARES = ("rows", "columns", "magnitude", "joint", "residual")
 
 
 def study_attribution(config: AttributionConfig, run: "Run") -> None:
+    """Shares of a mask's variance that densities, magnitude and input norms explain, map by map."""
     rows, trials = [], []
     for method in map(method_named, config.methods):
         subject = layers.list_blocks(masks.fresh_language(config, run).model)
@@ -193,6 +202,8 @@ def study_attribution(config: AttributionConfig, run: "Run") -> None:
 
 
 def _test_masks(config: AttributionConfig, trials: list[partial[list[NullTest]]]) -> list[NullTest]:
+    """Few draws for all, many for those that are beyond nearly all of the few."""
+
     def at(wanted: Sequence[int], draws: int) -> list[NullTest]:
         return [trials[i](draws=draws)[0] for i in wanted]
 
@@ -206,6 +217,7 @@ def _share_undecided(draws: list[np.ndarray]) -> float:
 
 
 def _conclude_attribution(run: "Run", frame: pd.DataFrame, judged: list) -> None:
+    """Medians over maps, and how many are beyond their null after FDR."""
     frame["top singular z"] = [one.test.z for one in judged]
     frame["q"] = [one.q for one in judged]
     run.table("attribution", frame)

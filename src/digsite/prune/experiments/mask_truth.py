@@ -39,6 +39,7 @@ def study_mask_truth(config: MaskTruthConfig, run: "Run") -> None:
 
 
 def _score_program(config: MaskTruthConfig, run: "Run", program: str) -> list[dict]:
+    """Every method at every slack, on the same dense weights."""
     rows = []
     hidden = hide_program(program, config.factor, config.seed, config.inputs)
     dense = {name: p.detach().clone() for name, p in hidden.model.named_parameters()}
@@ -59,6 +60,7 @@ def _score_program(config: MaskTruthConfig, run: "Run", program: str) -> list[di
 def _prune_hidden(
     config: MaskTruthConfig, method: str, hidden: HiddenProgram, counts: dict[str, int]
 ) -> dict[str, torch.Tensor]:
+    """Every map gives up exactly what its truth says is not needed, times the slack."""
     recipe = recipe_named(
         method, "50%", config.swaps, RepairSettings(epochs=config.epochs, rows=16, learning_rate=1e-2)
     )
@@ -67,12 +69,14 @@ def _prune_hidden(
 
 
 def _mask_hidden(hidden: HiddenProgram, keep: dict[str, torch.Tensor]) -> None:
+    """In place."""
     with torch.no_grad():
         for name, mask in keep.items():
             hidden.model.get_submodule(name).weight.mul_(mask)  # pyright: ignore[reportCallIssue]
 
 
 def _percent_answered(hidden: HiddenProgram) -> float:
+    """Over all inputs of the program."""
     with torch.no_grad():
         return 100 * share_answered(hidden.model(hidden.inputs), hidden.wanted)
 
@@ -80,6 +84,7 @@ def _percent_answered(hidden: HiddenProgram) -> float:
 def _truth_line(
     program: str, method: str, slack: float, hidden: HiddenProgram, keep: dict, answered: float
 ) -> dict:
+    """Precision and recall against what the program needs."""
     score = score_mask(keep, hidden.needed, hidden.idle)
     return {
         "program": program,

@@ -54,6 +54,7 @@ def make_masks(
 
 
 def as_observed(one: MaskedMap, trades: int) -> ObservedMask:
+    """A mask with what each null needs to draw others like it."""
     return ObservedMask(pack(one.keep.numpy()), one.weight, one.prune_again, trades)
 
 

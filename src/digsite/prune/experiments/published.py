@@ -46,6 +46,7 @@ class Case:
 
 
 def study_published(config: PublishedConfig, run: "Run") -> None:
+    """The original's ratio on masks with structure, on masks without any, and as it was printed."""
     rows = []
     for case in _make_cases(config, run):
         run.stage(f"case {case.name}")
@@ -59,6 +60,7 @@ def study_published(config: PublishedConfig, run: "Run") -> None:
 
 
 def _make_cases(config: PublishedConfig, run: "Run") -> list[Case]:
+    """Two trained masks, and masks of random weights and of coins, in which there is nothing to find."""
     found = []
     for method in ("wanda", "sparsegpt"):
         (one,) = masks.make_masks(config, run, [(config.layer, config.component)], method=method)
@@ -131,6 +133,7 @@ def _audit_case(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
 def _measure_published(
     config: PublishedConfig, case: Case, columns, center: int, seed: int, size: int
 ) -> list[tuple[float, int]]:  # pyright: ignore[reportMissingParameterType]
+    """(ratio, singletons) for each k."""
     ball = find_neighborhood(columns, center, size)
     bits, weights = columns.take(ball.members).unpack(), case.weight.T[ball.members]
     found = []
@@ -162,6 +165,7 @@ def _printed_cases() -> list[dict]:
 
 
 def _draw_artefact(run: "Run", frame: pd.DataFrame) -> None:
+    """The ratio follows k / (k - singletons): what is measured is how many clusters hold one feature."""
     groups = {}
     for name, part in frame.groupby(
         frame["case"].str.startswith("printed").map({True: "printed", False: "re-enacted"})
@@ -183,6 +187,7 @@ def _draw_artefact(run: "Run", frame: pd.DataFrame) -> None:
 
 
 def _claim_audit(run: "Run", frame: pd.DataFrame) -> None:
+    """What was re-enacted here, then what was printed."""
     enacted = pd.DataFrame(frame[~frame["case"].str.startswith("printed")])
     _claim_enacted(run, enacted)
     printed = pd.DataFrame(frame[frame["case"].str.startswith("printed")])

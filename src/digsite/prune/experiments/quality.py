@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 def study_quality(config: QualityConfig, run: "Run") -> None:
+    """Every method at every level on several calibration draws, beside the dense model."""
     dense = run.once("dense", lambda: _measure_quality(masks.fresh_language(config, run), config))
     run.say(
         f"dense: {dense['loss']:.4f} {dense['unit']}, perplexity {dense['perplexity']:.3f} at context {dense['context']}"
@@ -71,6 +72,7 @@ def _fits_model(level: str, config: QualityConfig, run: "Run") -> bool:
 
 
 def _prune_cell(config: QualityConfig, run: "Run", method: str, level: str, draw: int) -> dict:
+    """One pruned model, scored on text that no calibration saw."""
     subject, recipe = masks.fresh_language(config, run), recipe_of_cell(config, method, level)
     spent: dict[str, float] = {}
     ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe, costs=spent)
@@ -95,6 +97,7 @@ def _prune_cell(config: QualityConfig, run: "Run", method: str, level: str, draw
 
 
 def _measure_quality(subject: Language, config: QualityConfig) -> dict:
+    """Bits per byte where bytes are known: the only unit that compares tokenizers."""
     held = _held_out(subject, config)
     measured: Perplexity = measure_perplexity(subject.model, held.tokens, n_bytes=held.n_bytes)
     bits = measured.bits_per_byte
@@ -107,6 +110,7 @@ def _measure_quality(subject: Language, config: QualityConfig) -> dict:
 
 
 def _held_out(subject: Language, config: QualityConfig) -> Windows:
+    """The other half of the text."""
     given = config.calibration
     return draw_windows(subject, given.text, config.windows, given.length, config.seed, "test")
 
@@ -154,6 +158,7 @@ def level_named(level: str) -> SparsityPattern:
 
 
 def _conclude_quality(config: QualityConfig, run: "Run", dense: dict, frame: pd.DataFrame) -> None:
+    """Loss after each method, with an interval over calibration draws."""
     unit, summary = dense["unit"], []
     note = f"perplexity {dense['perplexity']:.3f} at context {dense['context']}"
     run.claim("dense", dense["loss"], unit=unit, better="lower", title="Loss of the dense model", note=note)
@@ -265,6 +270,7 @@ def study_smaller(config: SmallerConfig, run: "Run") -> None:
 
 
 def _shrink_cell(config: SmallerConfig, run: "Run", choice: str, draw: int) -> dict:
+    """One smaller model: its loss, its size, and its speed measured in turns with the original's."""
     subject, before = masks.fresh_language(config, run), masks.fresh_language(config, run).model
     plan = Smaller(
         config.share, config.remove_layers, config.heads, choice.split(",")[0], "not" not in choice, seed=draw
@@ -284,6 +290,7 @@ def _shrink_cell(config: SmallerConfig, run: "Run", choice: str, draw: int) -> d
 
 
 def _measure_loss(config: SmallerConfig, subject: Language) -> dict:
+    """Nats and perplexity on the other half of the text."""
     given = config.calibration
     held = draw_windows(subject, given.text, config.windows, given.length, config.seed, "test")
     measured = measure_perplexity(subject.model, held.tokens, n_bytes=held.n_bytes)

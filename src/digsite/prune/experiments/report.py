@@ -61,6 +61,7 @@ class TestPlace:
 
 
 def study_report(config: ReportConfig, run: "Run") -> None:
+    """One line for each mask and one test for each statistic, with one FDR over everything that was tested."""
     rows, tests, places = [], [], []
     for model, settings in _list_models(config):
         for method in [GIVEN] if config.masks else map(method_named, config.methods):
@@ -107,6 +108,7 @@ def _show_groups(run: "Run", rows: list[dict]) -> None:
 
 
 def _list_models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
+    """A mask file, or the model and its references."""
     if config.masks:
         return [(Path(config.masks).name, config)]
     return [(name, config.model_copy(update={"model": name})) for name in (config.model, *config.references)]
@@ -164,11 +166,13 @@ def _repeat_tests(
 
 
 def _find_trial(config: ReportConfig, run: "Run", row: dict, index: int) -> Trial:
+    """The test of one line again, with more draws."""
     found, heads = _find_masks(config, run, row["method"])
     return _list_trials(config, run, found[row["place"]], heads)[index]
 
 
 def _list_wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
+    """(layer, component) of the maps, all where none is named."""
     found = layers.list_blocks(subject.model)
     return [
         (layer, component)
@@ -180,6 +184,7 @@ def _list_wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str
 def _list_trials(
     config: ReportConfig, run: "Run", one: MaskedMap | GivenMask, heads: HeadCounts | None
 ) -> list[Trial]:
+    """Tests that can be repeated with more draws; a bare mask cannot be pruned again."""
     keep, trades = one.keep.numpy(), config.nulls.trades
     made_here = isinstance(one, MaskedMap)
     source = masks.as_observed(one, trades) if made_here else ObservedMask(pack(keep), trades=trades)
@@ -198,14 +203,17 @@ def _list_trials(
 def _test_against(
     keep: np.ndarray, null: str, axis: str, seed: int, source: ObservedMask, draws: int
 ) -> list[NullTest]:
+    """All statistics against one null: they share its draws."""
     return null_test(keep, null, axis, draws=draws, seed=seed, observed=source)
 
 
 def _by_head(keep: np.ndarray, n: int, axis: str, seed: int, parts: int, draws: int) -> list[NullTest]:
+    """Whether rows of one head are more alike than rows of two."""
     return [group_test(keep, n, axis, draws=draws, seed=seed, n_parts=parts)]
 
 
 def _report_row(config: ReportConfig, model: str, method: str, one: MaskedMap | GivenMask) -> dict:
+    """Densities and neighborhoods of one mask."""
     keep = one.keep.numpy()
     seen, columns = measure_densities(keep), orient_features(keep, "columns")
     size = min(config.n_features, columns.n_features)
@@ -243,6 +251,7 @@ def _report_row(config: ReportConfig, model: str, method: str, one: MaskedMap | 
 
 
 def _claim_report(config: ReportConfig, run: "Run", rows: list[dict], judged: list[JudgedTest]) -> None:
+    """Every mask's strongest statistic, and how many masks show any."""
     place, z, structured, ids = 0, {"mask": [], "z": [], "found": []}, [], []
     for row in rows:
         own = judged[place : place + row["n_tests"]]

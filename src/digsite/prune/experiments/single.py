@@ -140,6 +140,7 @@ def _cluster_around(
 
 
 def _list_metrics(ball: Neighborhood, found: FeatureClusters, n_bits: int) -> dict[str, float]:
+    """Of one neighborhood, distances as shares of the positions."""
     return {
         "separation": found.metrics.separation,
         "silhouette": found.metrics.silhouette,
@@ -176,6 +177,7 @@ def _against_nulls(
 def _draw_null(
     config: SingleConfig | RepeatConfig, run: "Run", null: str, source: ObservedMask, centers: list[int]
 ) -> dict[str, list[float]]:
+    """Means over the centers, one for each drawn mask."""
     means: dict[str, list[float]] = {metric: [] for metric in METRICS}
     run.stage(f"null {null}", config.nulls.draws)
     drawn = families.scan_member(NULLS, null)().draw_masks(
@@ -204,6 +206,7 @@ def _conclude_neighborhood(
     seen: dict[str, tuple],
     n: int,
 ) -> None:
+    """Each metric beside its null, and the verdict."""
     judged = judge_all(tests)
     run.table("tests", test_table(judged))
     run.view("tests", kind="table", source="tables/tests.csv")
@@ -236,6 +239,7 @@ def _conclude_neighborhood(
 
 
 def _claim_published(run: "Run", features: PackedMask, ball: Neighborhood, k: int, seed: int) -> None:
+    """The original's ratio is kept for comparison, without a null, and named for what it is."""
     ratio = published.centers_ratio(features.take(ball.members).unpack(), k, seed)
     run.claim("ratio_as_published", ratio, note="between centers over within, Euclidean: not evidence")
 
@@ -268,6 +272,7 @@ def _tell_neighborhood(run: "Run", center: int, ball: Neighborhood, found: Featu
 def _original_row(
     center: int, ball: Neighborhood, found: FeatureClusters, features: PackedMask
 ) -> dict[str, Any]:
+    """The original's names for the same numbers."""
     distances, metrics = ball.to_center[1:], found.metrics
     return {
         "main_feature_idx": int(center),
@@ -293,6 +298,7 @@ def _original_row(
 def _write_summary(
     config: RepeatConfig, run: "Run", name: str, keep: np.ndarray, frame: pd.DataFrame
 ) -> None:
+    """The original's file, for whoever reads it with their own scripts."""
     numbers = frame.drop(columns=["main_feature_idx", "cluster_sizes"])
     aggregated = {
         f"{column}_{kind}": float(getattr(numbers[column], kind)(**({"ddof": 0} if kind == "std" else {})))

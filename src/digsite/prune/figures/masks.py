@@ -49,6 +49,7 @@ def cluster_sheet(
 
 
 def _draw_spy(ax: Axes, bits: np.ndarray, labels: np.ndarray) -> None:
+    """Kept weights, features in the order of their clusters."""
     order = np.argsort(labels, kind="stable")
     ax.imshow(bits[order], aspect="auto", cmap="Greys", interpolation="none", rasterized=True)
     for edge in np.flatnonzero(np.diff(labels[order])) + 0.5:
@@ -59,6 +60,7 @@ def _draw_spy(ax: Axes, bits: np.ndarray, labels: np.ndarray) -> None:
 
 
 def _draw_sizes(ax: Axes, found: FeatureClusters, reference: np.ndarray) -> None:
+    """Beside each other, because a cohesion of two features means little."""
     sizes, cohesion = found.metrics.sizes, np.asarray(found.metrics.cohesion)
     ax.bar(range(len(sizes)), sizes, color=PALETTE[0], width=0.6)
     ax.set(xlabel="cluster", ylabel="features", title="sizes, and mean distance inside (points)")

@@ -51,16 +51,19 @@ def _explain_by(values: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 
 def _explain_jointly(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Means of cells of two variables: what both explain together, interaction included."""
     side = 16  # 256 cells keep the fit's own degrees of freedom small beside the number of weights
     return _bin_means(values, _find_bins(first, side) * side + _find_bins(second, side))
 
 
 def _find_bins(by: np.ndarray, n: int) -> np.ndarray:
+    """Bins of equal counts."""
     edges = np.quantile(by, np.linspace(0, 1, n + 1)[1:-1])
     return np.searchsorted(edges, by.ravel(), side="right")
 
 
 def _bin_means(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Each value replaced by the mean of its bin."""
     counts = np.bincount(bins)
     sums = np.bincount(bins, values.ravel())
     return (sums / np.maximum(counts, 1))[bins].reshape(values.shape)
@@ -81,10 +84,12 @@ class Densities:
 
     @property
     def margins(self) -> float:
+        """Variance that the row and column densities explain together: they are orthogonal."""
         return self.row_share + self.column_share
 
 
 def measure_densities(keep: Bool[np.ndarray, "out in"]) -> Densities:
+    """Means over rows and columns of a mask (out, in); a constant mask has no variance to explain."""
     rows, columns, density = keep.mean(axis=1), keep.mean(axis=0), float(keep.mean())
     variance = density * (1 - density)
     share = (lambda d: float(d.var() / variance)) if variance > 0 else (lambda d: 0.0)
@@ -92,5 +97,6 @@ def measure_densities(keep: Bool[np.ndarray, "out in"]) -> Densities:
 
 
 def _middle_range(values: np.ndarray) -> tuple[float, float]:
+    """The range of nine tenths: one dead feature should not be the answer."""
     low, high = np.quantile(values, [0.05, 0.95])
     return float(low), float(high)

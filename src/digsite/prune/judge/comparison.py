@@ -26,6 +26,9 @@ class Overlap:
 
 
 def measure_overlap(a: Bool[np.ndarray, "out in"], b: Bool[np.ndarray, "out in"]) -> Overlap:
+    """`a` and `b` are masks of one matrix. Chance is not density squared: two masks that both empty a column
+    agree there anyway.
+    """
     if a.shape != b.shape:
         raise UsageError(f"The masks have different shapes, {a.shape} and {b.shape}.")
     shared, total = int((a & b).sum()), int(a.sum()) + int(b.sum())
@@ -69,6 +72,7 @@ def expected_keep(keep: Bool[np.ndarray, "out in"], rounds: int = 100) -> Float[
 
 
 def _divide_safely(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """One where nothing was given."""
     return np.divide(wanted, given, out=np.ones_like(wanted), where=given > 0)
 
 
@@ -84,6 +88,7 @@ class FeatureAgreement:
 def per_feature(
     a: Bool[np.ndarray, "out in"], b: Bool[np.ndarray, "out in"], axis: str = "columns"
 ) -> FeatureAgreement:
+    """Jaccard, cosine and distance of every feature of two masks."""
     along = 0 if axis == "columns" else 1
     shared, kept_a, kept_b = (m.sum(axis=along).astype(float) for m in (a & b, a, b))
     union = kept_a + kept_b - shared
@@ -156,6 +161,7 @@ def resample_distances(bits: Bool[np.ndarray, "n bits"], rng: np.random.Generato
 
 
 def _label_clusters(distances: np.ndarray, asked: AskedClusters, place: int) -> list[np.ndarray]:
+    """One labeling for each k."""
     return [
         cluster_distances(
             distances, k, asked.method, n_init=asked.n_init, seed=asked.seed + 1000 * place + k

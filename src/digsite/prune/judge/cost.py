@@ -34,12 +34,14 @@ class MapCost:
 
     @property
     def speedup(self) -> str:
+        """Said even where it is nothing: zeros in a dense matrix are multiplied like any number."""
         if self.two_four_bytes is not None:
             return "2:4 valid: faster only on hardware with sparse tensor cores, for large batches"
         return "none: a dense matrix with zeros takes the same time and bytes"
 
 
 def measure_cost(name: str, keep: Bool[np.ndarray, "out in"], value_bytes: int) -> MapCost:
+    """Bytes of a mask in the formats that people use."""
     kept, size = int(keep.sum()), keep.size
     valid = (
         keep.shape[1] % 4 == 0 and count_violations(torch.from_numpy(keep), SparsityPattern(0.5, 2, 4)) == 0
@@ -95,6 +97,7 @@ def measure_two_four(weight: Tensor, tokens: int = 4096, repeats: int = 20) -> d
 
 
 def _time_product(weight: Tensor, inputs: Tensor, repeats: int) -> float:
+    """Seconds on the device, after a warm-up and between two synchronizations."""
     for _ in range(3):
         torch.mm(weight, inputs)
     torch.cuda.synchronize()
@@ -120,6 +123,7 @@ class SpeedRatio:
 
     @property
     def ratio(self) -> float:
+        """Of medians: one slow turn is another process."""
         return statistics.median(self.before) / statistics.median(self.after)
 
     @property
@@ -193,6 +197,7 @@ def measure_throughput(device: Any, size: int = 512, repeats: int = 4) -> float:
 
 
 def _say_duration(seconds: float) -> str:
+    """In the unit that a person would use."""
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
@@ -209,4 +214,5 @@ def say_result(ledger: Sequence[PrunedMap]) -> list[str]:
 
 
 def _count_weights(one: PrunedMap) -> int:
+    """From the packed mask."""
     return one.mask.n_features * one.mask.n_bits

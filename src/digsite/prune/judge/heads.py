@@ -23,11 +23,14 @@ class GroupContrast:
 
     @property
     def difference(self) -> float:
+        """Distance inside of heads less that between them: negative where heads are alike within."""
         return self.inside - self.outside
 
 
 @dataclass(frozen=True)
 class HeadCounts:
+    """Heads of a layer; keys and values may have fewer."""
+
     queries: int
     shared: int  # key and value heads
 
@@ -52,6 +55,7 @@ def structure_of(name: str, heads: HeadCounts) -> list[tuple[int, str, int]]:
 
 
 def group_labels(n_features: int, n_groups: int) -> Int[np.ndarray, "features"]:
+    """Equal runs of neighboring features, as heads lie in a projection."""
     if n_groups < 2 or n_features % n_groups:
         raise UsageError(f"{n_features} features do not fall into {n_groups} equal groups of two or more.")
     return np.repeat(np.arange(n_groups), n_features // n_groups)

@@ -26,14 +26,17 @@ class Perplexity:
 
     @property
     def nats(self) -> float:
+        """Mean over all predicted tokens."""
         return float(self.losses.sum()) / self.n_tokens
 
     @property
     def perplexity(self) -> float:
+        """exp(nats): comparable within one tokenizer and one context only."""
         return math.exp(self.nats)
 
     @property
     def bits_per_byte(self) -> float | None:
+        """Comparable across tokenizers; None where the text is not known."""
         return float(self.losses.sum()) / math.log(2) / self.n_bytes if self.n_bytes else None
 
 
@@ -82,6 +85,7 @@ class Drift:
     agreement_null: float | None = None
 
     def sentence(self) -> str:
+        """For people, with its null."""
         interval = "" if self.low is None else f" ({self.low:.4g} to {self.high:.4g}, n = {self.n_rows})"
         text = f"{self.what} moved by {self.distance:.4g}{interval}; an output that ignores its input: {self.null:.4g}"
         if self.agreement is None:
@@ -128,6 +132,9 @@ def measure_drift(before: Tensor, after: Tensor, logits: bool) -> Drift:
 
 
 def _of_logits(before: Tensor, after: Tensor) -> Drift:
+    """KL(dense || pruned) per position; the null is a model that answers with the dense one's mean, whatever it
+    reads.
+    """
     dense, pruned = before.log_softmax(-1), after.log_softmax(-1)
     kl = (dense.exp() * (dense - pruned)).sum(-1)
     mean = dense.exp().flatten(0, -2).mean(0).clamp_min(1e-30).log()
@@ -139,12 +146,14 @@ def _of_logits(before: Tensor, after: Tensor) -> Drift:
 
 
 def _measure_agreement(before: Tensor, after: Tensor) -> tuple[float, float]:
+    """Share of equal first answers, and the share that the commonest answer alone would give."""
     first = before.argmax(-1).flatten()
     share = float((first == after.argmax(-1).flatten()).float().mean())
     return share, float(first.bincount().max() / len(first))
 
 
 def _interval_of_rows(values: list[float]) -> tuple[float, float | None, float | None]:
+    """Over rows of the held-out data; one row has no interval."""
     if len(values) < 2:
         return values[0], None, None
     mean, low, high = student_interval(values)

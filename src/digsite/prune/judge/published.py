@@ -16,12 +16,17 @@ PAIRS = 50
 
 @dataclass(frozen=True)
 class PublishedMetrics:
+    """The original's three numbers."""
+
     within: float
     between: float
     n_singletons: int
 
     @property
     def ratio(self) -> float:
+        """Distance between clusters over that inside; a singleton counts as distance zero inside, which is the
+        artefact.
+        """
         return self.between / self.within if self.within > 0 else float("inf")
 
 
@@ -38,6 +43,7 @@ def measure_as_published(
 
 
 def _sample_pairs(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:
+    """Share of unequal bits over some pairs of entries."""
     pairs = rng.permutation(len(a) * len(b))[:PAIRS]
     return float((a[pairs // len(b)] != b[pairs % len(b)]).mean())
 

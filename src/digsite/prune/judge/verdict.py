@@ -69,12 +69,14 @@ class NullTest:
 
     @property
     def effect(self) -> float:
+        """How much larger than the null's mean: z grows with the size of a matrix, this does not."""
         return self.observed / self.null_mean - 1 if self.null_mean else 0.0
 
 
 def judge_statistic(
     statistic: str, null: str, axis: str, observed: float, drawn: Iterable[float], tail: str
 ) -> NullTest:
+    """The observed value counts among the draws, (1 + extreme) / (1 + draws): p is then valid and never zero."""
     values = np.asarray(list(drawn), dtype=float)
     # Equal up to rounding is "as extreme": an invariant statistic must not come out as significant.
     slack = 1e-9 * max(abs(observed), 1e-300)
@@ -116,11 +118,13 @@ def null_test(
 
 
 def _compute_all(members: dict, mask: PackedMask, axis: str, engine: str) -> dict[str, float]:
+    """Every statistic on one view, which keeps what they share."""
     view = MaskView(orient_features(mask, axis), engine)
     return {name: member().compute_value(view) for name, member in members.items()}
 
 
 def _choose_members(family: str, wanted: Iterable[str]) -> dict:
+    """The members that were asked for, or the name that is nearest."""
     known = families.list_members(family)
     chosen = list(wanted)
     for name in chosen:
@@ -173,10 +177,12 @@ class JudgedTest:
 
     @property
     def found(self) -> bool:
+        """After correction for everything that was tested."""
         return self.q <= LEVEL
 
 
 def judge_all(tests: Sequence[NullTest]) -> list[JudgedTest]:
+    """Benjamini and Hochberg's q over all tests together."""
     return [JudgedTest(test, q) for test, q in zip(tests, adjust_pvalues(list(tests)))]
 
 
@@ -283,6 +289,7 @@ def say_mask(
 
 
 def _say_smallest(margins: Sequence[JudgedTest]) -> str:
+    """For a verdict that finds nothing: how near the nearest came."""
     if not margins:
         return "not tested"
     least = min(margins, key=lambda one: one.q)
@@ -293,6 +300,7 @@ def _say_smallest(margins: Sequence[JudgedTest]) -> str:
 
 
 def _say_test(one: JudgedTest) -> str:
+    """One test in words."""
     what = WORDS.get(one.test.statistic, one.test.statistic.replace("_", " ")).lower()
     return f"{what} of {one.test.axis} at z = {cite(name_test(one), style='.1f')} (corrected {cite(name_test(one), 'p')})"
 

@@ -27,6 +27,8 @@ CHANGED = 1e-3  # an output that moves by more has changed; float32 noise is bel
 
 
 class _ProgramAttention(nn.Module):
+    """Attention as the compiler writes it: no causal mask, no bias."""
+
     def __init__(self, width: int, heads: int, size: int) -> None:
         super().__init__()
         self.heads, self.size = heads, size
@@ -35,6 +37,7 @@ class _ProgramAttention(nn.Module):
         self.o = nn.Linear(heads * size, width, bias=False)
 
     def forward(self, x: Float[Tensor, "n t width"]) -> Float[Tensor, "n t width"]:
+        """Each head scaled by the root of its size."""
         q, k, v = (
             getattr(self, name)(x).unflatten(-1, (self.heads, self.size)).transpose(1, 2) for name in "qkv"
         )
@@ -43,21 +46,27 @@ class _ProgramAttention(nn.Module):
 
 
 class _ProgramMlp(nn.Module):
+    """Two maps and a ReLU, under the names of the program's file."""
+
     def __init__(self, width: int, neurons: int) -> None:
         super().__init__()
         self.add_module("in", nn.Linear(width, neurons, bias=False))
         self.out = nn.Linear(neurons, width, bias=False)
 
     def forward(self, x: Float[Tensor, "n t width"]) -> Float[Tensor, "n t width"]:
+        """Each position by itself."""
         return self.out(torch.relu(self.get_submodule("in")(x)))
 
 
 class _ProgramBlock(nn.Module):
+    """Attention and neurons, each added to the stream; there are no norms."""
+
     def __init__(self, width: int, heads: int, size: int, neurons: int) -> None:
         super().__init__()
         self.attn, self.mlp = _ProgramAttention(width, heads, size), _ProgramMlp(width, neurons)
 
     def forward(self, x: Float[Tensor, "n t width"]) -> Float[Tensor, "n t width"]:
+        """Both sublayers, one after the other."""
         x = x + self.attn(x)
         return x + self.mlp(x)
 
@@ -82,6 +91,7 @@ class ProgramNetwork(nn.Module):
         self.unembed = nn.Parameter(torch.zeros(out, width))
 
     def forward(self, ids: Int[Tensor, "n t"]) -> Float[Tensor, "n t out"]:
+        """Outputs of token ids; decoded elsewhere."""
         x = self.embed(ids) + self.pos.weight[: ids.shape[1]]
         for block in self.blocks:
             x = block(x)
@@ -187,6 +197,7 @@ def hide_program(name: str, factor: int = 2, seed: int = 0, most_inputs: int = 2
 
 
 def _program_maps(model: ProgramNetwork) -> dict[str, nn.Linear]:
+    """The maps that are pruned, by the names under which the truth lists what each needs."""
     return {
         f"blocks.{i}.{name}": block.get_submodule(name)
         for i, block in enumerate(model.blocks)

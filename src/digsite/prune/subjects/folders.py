@@ -59,6 +59,7 @@ def write_pruned(folder: Path, language: Language) -> None:
 
 
 def _write_pretrained(folder: Path, model: Any, bundle: WeightBundle | None) -> None:
+    """In the precision that most of the model was stored in: a pruned folder should not be twice as large."""
     stored = stored_dtypes(bundle) if bundle is not None else {}
     floating = Counter()
     for name, dtype in stored.items():
@@ -112,6 +113,7 @@ def copy_side_files(source: Path, folder: Path) -> None:
 
 
 def _count_entries(shape: tuple[int, ...]) -> int:
+    """The product of the sides."""
     n = 1
     for side in shape:
         n *= side
@@ -128,6 +130,7 @@ class LooseWeights(nn.Module):
             self.__dict__[name] = bundle.tensors[name].clone()
 
     def state(self) -> dict[str, torch.Tensor]:
+        """Tensors by name."""
         return {name: self.__dict__[name] for name in self.names}
 
 
@@ -153,12 +156,15 @@ class KeptProgress(PruneProgress):
 
     @property
     def n_finished(self) -> int:
+        """Blocks that lie there."""
         return len(list(self.folder.glob("*.safetensors")))
 
     def has(self, block: LayerBlock) -> bool:
+        """Whether this block's file is whole: it is written under another name first."""
         return bool(block.maps) and self._file(block).is_file()
 
     def keep(self, block: LayerBlock, lines: Sequence[PrunedMap]) -> None:
+        """Weights and masks of the block, and its lines."""
         if not block.maps:
             return
         tensors: dict[str, Tensor] = {
@@ -170,6 +176,7 @@ class KeptProgress(PruneProgress):
             save_file(tensors, path, {"lines": json.dumps(told)})
 
     def restore(self, block: LayerBlock) -> list[PrunedMap]:
+        """Weights back into the model, and the lines as they were."""
         from safetensors import safe_open
 
         tensors = load_file(self._file(block))
@@ -181,9 +188,11 @@ class KeptProgress(PruneProgress):
         return [PrunedMap(name, pack(tensors[f"keep/{name}"].numpy()), *rest) for name, *rest in told]
 
     def clear(self) -> None:
+        """The pruning is done, so nothing is left to resume."""
         shutil.rmtree(self.folder)
 
     def _file(self, block: LayerBlock) -> Path:
+        """One file a block."""
         return self.folder / f"{block.name}.safetensors"
 
 

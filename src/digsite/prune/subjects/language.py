@@ -41,6 +41,7 @@ class Language:
 
     @property
     def kind(self) -> str:
+        """How the model is fed."""
         return self.opened.kind if self.opened is not None else "causal"
 
     @property
@@ -80,11 +81,18 @@ HELD_OUT = 0.5  # share of a corpus that is kept for evaluation
 
 @dataclass(frozen=True)
 class Windows:
+    """Rows of tokens from a text; bytes are counted because losses per token cannot be compared between
+    tokenizers.
+    """
+
     tokens: Int[Tensor, "windows length"]
     n_bytes: int | None  # of the text behind every token but the first of each window
 
 
 def window_length(language: Language, length: int) -> int:
+    """As asked, or the model's context up to a bound; longer than the context is refused, since positions
+    beyond it were never trained.
+    """
     if length > language.context:
         raise UsageError(
             f"A window of {length} tokens is longer than the model's context of {language.context}."
@@ -137,6 +145,7 @@ def _count_bytes(tokenizer: Tokenizer, ids: list[int]) -> int:
 
 
 def _take_half(documents: list[str], split: str) -> list[str]:
+    """Calibration and scoring never see the same text."""
     if len(documents) == 1:  # one long text: its halves are the two splits
         middle = len(documents[0]) // 2
         documents = [documents[0][:middle], documents[0][middle:]]
@@ -159,6 +168,7 @@ def _pack_windows(
 
 
 def _encode_document(language: Language, document: str) -> list[int]:
+    """Token ids of one document."""
     with quiet_libraries():  # a long document is longer than the context, and the library says so each time
         return list(language.tokenizer.encode(document))
 
@@ -181,6 +191,7 @@ def _cut_windows(
 
 
 def _check_enough(found: list[list[int]], length: int, n: int, fewer: bool) -> Int[Tensor, "n length"]:
+    """As many windows as were asked for, or one sentence."""
     if not found:
         raise UsageError(
             f"The calibration text is shorter than one window of {length} tokens.",
@@ -208,6 +219,7 @@ class MaskedMap:
     relative_error: float
 
     def prune_again(self, weight: Float[Tensor, "out in"]) -> Bool[Tensor, "out in"]:
+        """The same recipe on other weights: what the null of re-pruning asks for."""
         recipe = self.recipe
         return prune_matrix(
             weight,
@@ -235,6 +247,7 @@ def train_story_model(config: StoryModel, seed: int) -> dict[str, Tensor]:
 
 
 def _llama_config(config: StoryModel) -> dict:
+    """The config of a model that is trained here."""
     sizes = config.model_dump(include={"d_model", "d_mlp", "n_layers", "n_heads", "n_kv_heads", "context"})
     return {"kind": "llama", "vocab": stories.story_tokenizer().size, **sizes}
 
@@ -249,6 +262,7 @@ def language_of(config: Pruning, state: dict[str, Tensor] | None) -> Language:
 
 
 def recipe_of(config: Pruning, method: str | None = None) -> Recipe:
+    """What a study's settings say, for one method."""
     name = method or config.method
     return Recipe(
         method_named(name), patterns.parse_pattern(config.sparsity, config.pattern), swap=config.swap
@@ -286,6 +300,7 @@ def mask_maps(
 
 
 def _wanted_names(found: list[layers.LayerBlock], wanted: Sequence[tuple[int, str]] | None) -> set[str]:
+    """Names of the maps at (layer, component), all of them where none is named."""
     everything = {
         (i, layers.component_of(m.name)): m.name for i, block in enumerate(found) for m in block.maps
     }
@@ -303,6 +318,7 @@ def _wanted_names(found: list[layers.LayerBlock], wanted: Sequence[tuple[int, st
 
 
 def calibration_tokens(language: Language, config: Pruning, draw: int = 0) -> Tensor:
+    """Another `draw` is another sample of the text, which is how calibration noise is measured."""
     given = config.calibration
     return draw_windows(language, given.text, given.sequences, given.length, config.seed + 1000 * draw).tokens
 
@@ -323,6 +339,7 @@ def as_state(masked: MaskedMap) -> dict:
 
 
 def from_state(state: dict, recipe: Recipe) -> MaskedMap:
+    """A mask that a run had kept."""
     inputs = InputStatistics(state["square_norms"], state["hessian"], state["n_sequences"], state["n_tokens"])
     keep = state["keep"].to(torch.bool)
     return MaskedMap(state["name"], keep, state["weight"], inputs, recipe, state["relative_error"])

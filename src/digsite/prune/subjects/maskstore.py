@@ -36,6 +36,7 @@ class StoredMasks(Mapping[str, np.ndarray]):
         self.provenance: dict[str, Any] = bundle.meta.get("provenance", {})
 
     def __getitem__(self, name: str) -> Bool[np.ndarray, "out in"]:
+        """Unpacked when it is asked for."""
         if name not in self:
             raise NotFound(f"There is no mask of '{name}' in the file. {name_nearest(name, list(self))}")
         stored = self._bundle.tensors[name]
@@ -45,6 +46,7 @@ class StoredMasks(Mapping[str, np.ndarray]):
         return np.unpackbits(stored.numpy(), axis=1, count=columns, bitorder="little").view(bool)
 
     def __contains__(self, name: object) -> bool:
+        """Without reading anything."""
         return any(name == known for known in self)
 
     def __iter__(self) -> Iterator[str]:
@@ -107,6 +109,7 @@ def packed_tensors(masks: Masks, provenance: Mapping[str, Any]) -> tuple[dict[st
 
 
 def write_masks(path: Path, masks: Masks, provenance: Mapping[str, Any]) -> None:
+    """Masks by name, packed, with what is needed to make them again; the same masks give the same bytes."""
     tensors, metadata = packed_tensors(masks, provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replace_file(path) as temporary:

@@ -25,6 +25,8 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class StoredTensor:
+    """Where a tensor's bytes are in a file."""
+
     file: Path
     start: int
     dtype: torch.dtype
@@ -32,9 +34,11 @@ class StoredTensor:
 
     @property
     def nbytes(self) -> int:
+        """Bytes on disk."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def read(self) -> Tensor:
+        """Read and not mapped: mapped pages of a whole model would count as memory."""
         buffer = torch.empty(self.nbytes, dtype=torch.uint8)
         with self.file.open("rb") as file:
             file.seek(self.start)
@@ -58,6 +62,7 @@ def list_stored(folder: Path) -> dict[str, StoredTensor]:
 
 
 def _read_table(file: Path) -> dict[str, StoredTensor]:
+    """Name to place, from a file's header."""
     with file.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
         if not 2 <= length <= file.stat().st_size:
@@ -91,11 +96,13 @@ class ShardWriter:
     _total: int = 0
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
+        """Kept until a shard is full."""
         self._waiting |= tensors
         if sum(t.nbytes for t in self._waiting.values()) >= self.flush_bytes:
             self.flush()
 
     def flush(self) -> None:
+        """What waits becomes a file, whole or not at all."""
         if not self._waiting:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +114,7 @@ class ShardWriter:
         self._waiting = {}
 
     def finish(self) -> None:
+        """The last shard and the index, without which a reader would take the folder for unfinished."""
         self.flush()
         atomic.write_json(
             self.folder / INDEX,
@@ -135,4 +143,5 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def weights_bytes(found: Mapping[str, Any]) -> int:
+    """Bytes of all tensors."""
     return sum(entry.nbytes for entry in found.values())

@@ -42,9 +42,11 @@ class StreamedWeights:
         ]
 
     def load(self, block: LayerBlock) -> None:
+        """A layer's weights from disk, in float32."""
         self._fill(block.module, block.name)
 
     def release(self, block: LayerBlock) -> None:
+        """The pruned layer goes to the writer and leaves memory."""
         if self.writer is not None:
             for name, parameter in block.module.named_parameters():
                 stored = self.stored_name(f"{block.name}.{name}")
@@ -78,16 +80,19 @@ class StreamedWeights:
             )
 
     def close(self) -> None:
+        """The model is an ordinary one again."""
         for handle in self._handles:
             handle.remove()
 
     def _visitors(self, name: str, module: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        """Parts outside of the layers (embeddings, the head) come when they are called and leave at once."""
         if not any(True for _ in module.parameters(recurse=False)):
             return
         yield module.register_forward_pre_hook(lambda m, _: self._fill(m, name, recurse=False))
         yield module.register_forward_hook(lambda m, _, __: _empty_parameters(m, recurse=False))
 
     def _fill(self, module: nn.Module, prefix: str, recurse: bool = True) -> None:
+        """Only what is not there: a parameter may be shared."""
         for name, parameter in list(module.named_parameters(recurse=recurse)):
             if parameter.is_meta:
                 _put_parameter(
@@ -109,11 +114,13 @@ class StreamedWeights:
 
 
 def _put_parameter(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """By dotted name; a meta tensor cannot be filled, so the parameter is replaced."""
     path, _, last = name.rpartition(".")
     setattr(module.get_submodule(path), last, nn.Parameter(tensor, requires_grad=False))
 
 
 def _empty_parameters(module: nn.Module, recurse: bool = True) -> None:
+    """Shapes stay, numbers go."""
     for name, parameter in list(module.named_parameters(recurse=recurse)):
         _put_parameter(module, name, torch.empty_like(parameter, device="meta"))
 
@@ -122,6 +129,7 @@ class _EmptyIsMeta(TorchFunctionMode):
     """`torch.empty`, from which weight matrices are made, takes no memory; computed buffers stay real."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Building a model allocates nothing, whatever its modules do in their constructors."""
         kwargs = dict(kwargs or {})
         if func is torch.empty:
             kwargs["device"] = "meta"

@@ -19,6 +19,7 @@ class LoopEngine(Engine):
 
     @staticmethod
     def supports(model: nn.Module) -> bool:
+        """Everything that is a module."""
         return True
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
@@ -55,6 +56,7 @@ class VmapEngine(Engine):
 
     @staticmethod
     def supports(model: nn.Module) -> bool:
+        """Tried, not known: what has no rule for vmap fails when it is run, and says so."""
         return True
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Question:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """Weights of every map, by name."""
         return {name: place.numel() for name, place in self.places.items()}
 
     def component_of(self, name: str) -> str:
@@ -90,6 +91,7 @@ class Question:
         )
 
     def _logits(self) -> Tensor:
+        """Logits (rows, positions, vocabulary) of the model as it stands at this moment."""
         output = self.model(self.rows)
         return output if isinstance(output, Tensor) else output.logits
 

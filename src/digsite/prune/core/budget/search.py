@@ -13,6 +13,7 @@ class Uniform(Allocation):
     """The same sparsity everywhere: what an allocation must beat."""
 
     def allocate_sparsity(self, question: Question, settings: BudgetSettings) -> dict[str, float]:
+        """Every map the same, whatever it is for."""
         return dict.fromkeys(question.sizes, question.sparsity)
 
 
@@ -66,6 +67,7 @@ class Sensitivity(Allocation):
     """
 
     def allocate_sparsity(self, question: Question, settings: BudgetSettings) -> dict[str, float]:
+        """One curve of divergences a map, then a greedy purchase over all slices by what each costs per weight."""
         low, high = question.limits(settings.spread)
         grid = np.linspace(low, high, POINTS)
         slices = []  # (divergence per weight, map, weights)
@@ -105,6 +107,7 @@ class Evolution(Allocation):
     """
 
     def allocate_sparsity(self, question: Question, settings: BudgetSettings) -> dict[str, float]:
+        """The best model of at most `evaluations` tried ones; the parent is kept where no child is better."""
         draw = np.random.default_rng(derive_seed(settings.seed, "prune/evolution"))
         low, high = question.limits(settings.spread)
         best = dict.fromkeys(question.sizes, question.sparsity)

@@ -23,6 +23,7 @@ def pick_engine(name: str, work: int) -> ModuleType:
 
 
 def _compile_pays(work: int) -> bool:
+    """Compiling takes seconds: worth it for large work, and free once it has been done in this process."""
     if f"{__name__}.compiled" in sys.modules:
         return True
     return work > WORTH_COMPILING and importlib.util.find_spec("numba") is not None

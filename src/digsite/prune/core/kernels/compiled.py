@@ -33,6 +33,7 @@ popcount: Any = _count_bits  # called with the word alone: numba supplies the co
 
 @njit(cache=True, nogil=True)
 def measure_row(query, words):
+    """Hamming distances (features,) of one packed row to all."""
     out = np.empty(words.shape[0], np.int32)
     for i in range(words.shape[0]):
         total = numba.uint64(0)
@@ -44,6 +45,7 @@ def measure_row(query, words):
 
 @njit(cache=True, nogil=True, inline="always")
 def _measure_pair(words, i, j, out):
+    """One distance, written at both places."""
     total = numba.uint64(0)
     for k in range(words.shape[1]):
         total += popcount(words[i, k] ^ words[j, k])
@@ -85,6 +87,7 @@ def _measure_tile(words, i, j, out):
 
 @njit(cache=True, nogil=True)
 def _fill_distances(words, out):
+    """Tiles of 4 x 4 over the upper half, in blocks that stay in cache; the rest pair by pair."""
     n = words.shape[0]
     whole = n - n % 4
     for row_block in range(0, whole, BLOCK):
@@ -266,6 +269,7 @@ def _pay_debts(column, inverse, errors, j, debtors, start, stop):
 
 @njit(cache=True, nogil=True)
 def catch_up(columns, inverse, errors, first, last):
+    """What earlier columns owe to those of a block, before the block is swept."""
     for start in range(0, columns.shape[1], STRETCH):
         stop = min(start + STRETCH, columns.shape[1])
         for j in range(first, last):
@@ -282,6 +286,7 @@ def _prune_column(column, gone, error, scale):
 
 @njit(cache=True, nogil=True)
 def sweep_columns(columns, inverse, pruned, errors, first, last):
+    """OBS column by column: each pruned weight's error is carried to the columns after it."""
     for start in range(0, columns.shape[1], STRETCH):
         stop = min(start + STRETCH, columns.shape[1])
         for j in range(first, last):
@@ -333,6 +338,7 @@ def _mend_count(chosen, differing, missing, key, n_bits):
 
 @njit(cache=True, nogil=True)
 def _trade_pair(a, b, key, n_bits, differing, chosen):
+    """Two rows share out the positions in which they differ, at random and with both counts kept."""
     n_words = a.shape[0]
     wanted = np.int64(0)
     free = np.int64(0)

@@ -9,6 +9,7 @@ BLOCK_BYTES = 1 << 21  # a block of differences stays in the second-level cache
 def measure_row(
     query: UInt64[np.ndarray, "words"], words: UInt64[np.ndarray, "features words"]
 ) -> np.ndarray:
+    """Hamming distances (features,) of one packed row to all."""
     return np.bitwise_count(query ^ words).sum(axis=1, dtype=np.int32)
 
 
@@ -102,6 +103,9 @@ def _throw_all_coins(places: np.ndarray, keys: np.ndarray, n_words: int) -> UInt
 def _mend_counts(
     chosen: np.ndarray, differing: np.ndarray, wanted: np.ndarray, keys: np.ndarray, n_bits: int
 ) -> None:
+    """Coins give nearly the wanted number of ones; single bits are flipped, at places the key names, until it
+    is exact.
+    """
     missing = wanted - np.bitwise_count(chosen).sum(axis=1, dtype=np.int64)
     left = np.flatnonzero(missing)
     attempt = chosen.shape[1] * LEVELS

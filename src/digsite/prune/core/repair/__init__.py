@@ -65,6 +65,9 @@ class Repair:
     LEVEL: ClassVar[str] = ""  # 'map', 'block' or 'model'
 
     def __init_subclass__(cls) -> None:
+        """A repair says at which level it works and has the function of that level, checked when its file is
+        read.
+        """
         name = f"repair_{cls.LEVEL}"
         if cls.LEVEL not in LEVELS or getattr(cls, name) is getattr(Repair, name):
             raise TypeError(

@@ -66,6 +66,7 @@ class Stepper:
 
     @torch.no_grad()
     def _mask(self) -> None:
+        """After every step: Adam moves weights whose gradient is zero too, by what it remembers."""
         if self.masks is not None:
             for parameter, mask in zip(self.parameters, self.masks, strict=True):
                 parameter.mul_(mask)
@@ -161,6 +162,7 @@ def divergence_of(
 
 
 def _logits_of_rows(model: nn.Module, rows: Tensor) -> Tensor:
+    """Logits (rows, positions, vocabulary) of a model of ours or of transformers'."""
     output = model(rows)
     return output if isinstance(output, Tensor) else output.logits
 

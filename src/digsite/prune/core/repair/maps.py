@@ -141,6 +141,7 @@ def refine_mask(
 def _refine_rows(
     weight: Tensor, keep: Tensor, gram: Tensor, pattern: SparsityPattern, max_swaps: int
 ) -> tuple[Tensor, int]:
+    """The best exchange of every row at once, again and again; rows that have none left drop out."""
     active, total = torch.arange(len(weight)), 0
     for _ in range(max_swaps):
         better, back, out = _best_exchange(weight[active], keep[active], gram, pattern)
@@ -200,6 +201,7 @@ def _best_among(
 def _best_in_groups(
     weight: Tensor, gram: Tensor, take_back: Tensor, give_up: Tensor, m: int
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Exchanges inside of groups of m alone, since others would break the pattern."""
     rows, columns = weight.shape
     grouped = weight.reshape(rows, -1, m)
     blocks = torch.stack([gram[s : s + m, s : s + m] for s in range(0, columns, m)])

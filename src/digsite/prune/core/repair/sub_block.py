@@ -137,9 +137,13 @@ def inputs_now(passage: Passage, one: LinearMap) -> list[Tensor]:
 
 
 def _run_until(forward: Callable[..., object], call: tuple[tuple, dict]) -> None:
+    """A forward pass that is cut off once it has reached what was wanted."""
     with contextlib.suppress(_Reached):
         forward(*call[0], **call[1])
 
 
 def _mix_inputs(dense: list[Tensor], now: list[Tensor], share: float) -> list[Tensor]:
+    """Between what the dense network gives and what arrives now: fitting on the first alone ignores the damage
+    done before.
+    """
     return [torch.lerp(b, a.float(), share) for a, b in zip(dense, now, strict=True)]

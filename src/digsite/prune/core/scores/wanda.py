@@ -17,6 +17,7 @@ class Magnitude(WeightScore):
     """Magnitude: the smallest weights of the whole matrix go; no inputs are looked at."""
 
     def score_weights(self, weight: Tensor, inputs: InputStatistics | None) -> Tensor:
+        """|w|."""
         return weight.abs()
 
 
@@ -26,12 +27,16 @@ class Wanda(WeightScore):
     NEEDS = "norms"
 
     def score_weights(self, weight: Tensor, inputs: InputStatistics | None) -> Tensor:
+        """|w_ij| |X_j|: how much of the output's energy a weight can carry (arXiv 2306.11695)."""
         assert inputs is not None, "Wanda reads the norms of the inputs"
         return weight.abs() * inputs.norms.reshape(1, -1)
 
     def prune_weight(
         self, weight: Tensor, inputs: InputStatistics | None, pattern: SparsityPattern
     ) -> Decision:
+        """Rows compete within themselves, which is most of what Wanda is; the product is never written to
+        memory.
+        """
         if pattern.structured:
             return mask_weight(weight, prune_groups(self.score_weights(weight, inputs), pattern))
         assert inputs is not None, "Wanda reads the norms of the inputs"
@@ -62,11 +67,13 @@ class WandaVariant(WeightScore):
     NEEDS = "norms"
 
     def score_weights(self, weight: Tensor, inputs: InputStatistics | None) -> Tensor:
+        """The same score; the variant is in how many go from each row."""
         return Wanda(self.settings).score_weights(weight, inputs)
 
     def prune_weight(
         self, weight: Tensor, inputs: InputStatistics | None, pattern: SparsityPattern
     ) -> Decision:
+        """Each row gives up an equal share of its summed score; the share is found by bisection."""
         scores = self.score_weights(weight, inputs)
         if pattern.structured:
             return mask_weight(weight, prune_groups(scores, pattern))
@@ -91,6 +98,7 @@ def _bisect_share(scores: Tensor, ratio: float) -> tuple[Tensor, float]:
 
 
 def _give_up(share: float, scores: Tensor, ascending: Tensor, cumulative: Tensor, total: Tensor) -> Tensor:
+    """True where a weight goes when a row gives up `share` of its `total`."""
     last = (cumulative <= (total * share).reshape(-1, 1)).sum(dim=1, keepdim=True) - 1
     # A row whose smallest score is already too much gives up nothing.
     threshold = torch.where(last < 0, -torch.inf, ascending.gather(1, last.clamp(min=0)))
@@ -103,6 +111,9 @@ class Ria(WeightScore):
     NEEDS = "norms"
 
     def score_weights(self, weight: Tensor, inputs: InputStatistics | None) -> Tensor:
+        """(|w| / column sum + |w| / row sum) |X_j|^power: a weight's importance relative to its neighbors
+        (arXiv 2402.10038).
+        """
         assert inputs is not None, "RIA reads the norms of the inputs"
         size = weight.abs()
         relative = size / size.sum(dim=0) + size / size.sum(dim=1).reshape(-1, 1)
@@ -110,4 +121,5 @@ class Ria(WeightScore):
         return relative.nan_to_num(0.0) * inputs.norms.reshape(1, -1) ** self.settings.power
 
     def choose_pruned(self, scores: Tensor, ratio: float) -> Tensor:
+        """Over the whole matrix, or row by row where the settings say so."""
         return (prune_rows if self.settings.per_row else prune_together)(scores, ratio)

@@ -15,6 +15,7 @@ class CoinFlips(Null):
     """Null A, coin flips: every weight is kept with the same probability. What chance alone makes."""
 
     def draw_masks(self, observed: ObservedMask, n: int, seed: int) -> Iterator[PackedMask]:
+        """Independent bits of the observed density: keeps nothing else."""
         mask, rng = observed.mask, np.random.default_rng(seed)
         density = mask.counts().sum() / (mask.n_features * mask.n_bits)
         for _ in range(n):
@@ -57,6 +58,9 @@ class Reprune(Null):
     """Null C, same activations: weights shuffled inside their rows and pruned again. What activation norms alone make."""
 
     def draw_masks(self, observed: ObservedMask, n: int, seed: int) -> Iterator[PackedMask]:
+        """The same recipe on weights shuffled within their rows: keeps input norms and the method, and no
+        structure of the weights.
+        """
         if observed.weight is None or observed.prune is None:
             raise UsageError(
                 "The null 'reprune' prunes shuffled weights again, and a bare mask does not carry its weights.",

@@ -26,14 +26,17 @@ class MaskView:
 
     @cached_property
     def counts(self) -> Int[np.ndarray, "features"]:
+        """Kept weights of every feature."""
         return self.mask.counts()
 
     @cached_property
     def distances(self) -> Int[np.ndarray, "features features"]:
+        """All Hamming distances, computed once for every statistic that asks."""
         return measure_distances(self.mask, engine=self.engine)
 
     @cached_property
     def bit_counts(self) -> Int[np.ndarray, "bits"]:
+        """Features that keep each position."""
         return self.mask.unpack().sum(axis=0)
 
     @cached_property
