@@ -56,6 +56,8 @@ Language = Annotated[LlamaConfig | Gpt2Config, Field(discriminator="kind")]
 
 
 class FaithfulnessWarmup(Config):
+    """Parts that begin near the matrix: without it the first thousand steps are about nothing else."""
+
     steps: int = Field(
         default=200, ge=0, description="steps on faithfulness alone before the decomposition starts"
     )
@@ -64,6 +66,8 @@ class FaithfulnessWarmup(Config):
 
 
 class Schedule(Config):
+    """How the learning rate moves over a training."""
+
     kind: Annotated[
         Literal["constant", "linear", "quarter_cosine", "half_cosine", "exponential"],
         BeforeValidator(partial(current_value, "decompose.schedule.kind")),
@@ -78,6 +82,7 @@ class Schedule(Config):
 
 
 def default_losses() -> dict[str, Config]:
+    """The published three."""
     recon, minimality = LOSSES["recon"], LOSSES["importance_minimality"]
     return {
         "importance_minimality": minimality(),

@@ -58,6 +58,7 @@ def count_choice_bits(
 
 
 def _xlog2x(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """x log2 x in bits, zero at zero."""
     return xlogy(x, x) / np.log(2)
 
 

@@ -29,13 +29,16 @@ class Components:
 
     @property
     def residual(self) -> Tensor:
+        """What the parts do not sum up to, (d_in, d_out): zero for a faithful decomposition."""
         return self.weight - self.V @ self.U
 
     @property
     def norms(self) -> Tensor:
+        """|V_c| |U_c|, the Frobenius norm of each rank-one part."""
         return self.V.norm(dim=0) * self.U.norm(dim=1)
 
     def matrix(self, c: int) -> Tensor:
+        """Part c alone, (d_in, d_out)."""
         return torch.outer(self.V[:, c], self.U[c])
 
 
@@ -48,14 +51,18 @@ class Decomposed(Protocol):
     origin: dict[str, Any]
 
     @property
-    def modules(self) -> list[str]: ...
+    def modules(self) -> list[str]:
+        """Names of the decomposed modules."""
 
     @property
-    def model(self) -> nn.Module: ...
+    def model(self) -> nn.Module:
+        """The target."""
 
-    def components(self, module: str) -> Components: ...
+    def components(self, module: str) -> Components:
+        """The parts of one module."""
 
-    def scene(self, batch: Any) -> Scene: ...
+    def scene(self, batch: Any) -> Scene:
+        """Everything the parts do on a batch."""
 
 
 # --- components of two decompositions of the same modules, matched: what is stable across seeds? --------------
@@ -90,6 +97,9 @@ def compare(a: Decomposed, b: Decomposed, *, seed: int = 0) -> dict[str, ModuleM
 
 
 def match_components(a: Components, b: Components, generator: torch.Generator) -> ModuleMatch:
+    """Pairs of one module's parts in two decompositions; the null is as many parts of random directions,
+    assigned as well.
+    """
     (va, ua, kept_a), (vb, ub, kept_b) = find_directions(a), find_directions(b)
     rows, columns, values = assign_pairs(va, ua, vb, ub)
     order = values.argsort(descending=True).tolist()
@@ -107,6 +117,7 @@ def match_components(a: Components, b: Components, generator: torch.Generator) -
 
 
 def find_directions(parts: Components) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit directions of the parts that are not negligible, and their numbers."""
     norms = parts.norms
     kept = (norms > ALIVE_SHARE * norms.max()).nonzero()[:, 0]
     v, u = parts.V[:, kept], parts.U[kept]
@@ -143,6 +154,8 @@ def scale_components(found: Decomposed, scales: Mapping[str, Mapping[int, float]
 
 
 def keep_components(found: Decomposed, on: Mapping[str, Sequence[int]], residual: bool) -> nn.Module:
+    """A copy of the model whose modules are the named parts alone, with or without what no part explains."""
+
     def change(parts: Components, module: str) -> Tensor:
         numbers = check_numbers(parts, on[module], module)
         kept = parts.V[:, numbers] @ parts.U[numbers]
@@ -152,6 +165,7 @@ def keep_components(found: Decomposed, on: Mapping[str, Sequence[int]], residual
 
 
 def check_numbers(parts: Components, numbers: Sequence[int], module: str) -> list[int]:
+    """Numbers that exist."""
     n = parts.V.shape[1]
     if wrong := [c for c in numbers if not 0 <= c < n]:
         raise UsageError(f"The module '{module}' has components 0 to {n - 1}, not {wrong[0]}.")
@@ -161,6 +175,7 @@ def check_numbers(parts: Components, numbers: Sequence[int], module: str) -> lis
 def rewrite_weights(
     found: Decomposed, modules: Sequence[str], change: Callable[[Components, str], Tensor]
 ) -> nn.Module:
+    """A copy of the model with `change(parts, module)` in place of each named module's matrix (d_in, d_out)."""
     model = copy_plainly(found.model)
     for name in modules:
         weight = change(found.components(name), name).detach()

@@ -45,6 +45,7 @@ class Decomposition(OnHub):
 
     @property
     def modules(self) -> list[str]:
+        """Names of the decomposed modules."""
         return list(self.plan.target.sites)
 
     def _repr_html_(self) -> str:
@@ -67,12 +68,14 @@ class Decomposition(OnHub):
         return self.plan.target.model
 
     def components(self, module: str) -> Components:
+        """Parts of one module, V (d_in, C) and U (C, d_out), beside its weight."""
         self._check(module)
         v, u = get_factors(self.params, self.plan.owners, module)
         return Components(v, u, self.plan.target.sites[module].get_matrix().detach())
 
     @torch.no_grad()
     def scene(self, batch: Any) -> Scene:
+        """Importances, outputs and distances on a batch, of this member."""
         return observe_batch(self.plan, None, self.params, batch)
 
     def importance(self, batch: Any) -> dict[str, Tensor]:
@@ -145,6 +148,7 @@ class Decomposition(OnHub):
         return cls(*load_decomposition(reference, model))
 
     def _check(self, module: str) -> None:
+        """Refuses a module that has no parts, with the nearest name."""
         if module not in self.plan.target.sites:
             raise UsageError(
                 f"The module '{module}' was not decomposed. {name_nearest(module, self.modules)}"
@@ -178,6 +182,7 @@ def list_contents(found: Decomposed) -> tuple[dict[str, Tensor], dict[str, str]]
 
 
 def save_decomposition(found: Decomposed, path: Path) -> Path:
+    """One safetensors file with everything that is needed to open it again without the run."""
     tensors, metadata = list_contents(found)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replace_file(path) as temporary:
@@ -209,6 +214,7 @@ def load_decomposition(reference: str | Path, model: nn.Module | None) -> Stored
 def rebuild_target(
     settings: dict[str, Any], state: dict[str, Tensor], model: nn.Module | None, path: Path
 ) -> Target:
+    """The target as it was: from the file, or in the model that the user gives."""
     if model is None and settings["model"] is None:
         raise UsageError(
             f"'{path}' does not say which architecture it is for.",

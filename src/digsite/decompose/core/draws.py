@@ -83,10 +83,12 @@ class Draws:
 
 
 def count_numbers(shape: tuple[int, ...]) -> int:
+    """The product of the sides."""
     return torch.Size(shape).numel()
 
 
 def pad_rows(x: Tensor, size: int) -> Tensor:
+    """Zeros below, so that batches of one size can be stacked."""
     return x if len(x) == size else torch.cat([x, x.new_zeros(size - len(x), *x.shape[1:])])
 
 

@@ -15,6 +15,8 @@ from digsite.decompose.core.masks import USED, Masks, find_alive, find_used
 
 @dataclass(frozen=True)
 class Explanation:
+    """What one component is about, in numbers and places."""
+
     module: str
     component: int
     share: float  # positions with importance above 0.1
@@ -31,6 +33,7 @@ class Explanation:
 def explain_component(
     found: Decomposed, module: str, component: int, batch: Tensor, n_top: int = 10
 ) -> Explanation:
+    """The `n_top` places of `batch` where its importance is highest, and what its matrix resembles."""
     scene = found.scene(batch)
     g = scene.importance.lower[module][..., component]
     values, flat = g.flatten().topk(min(n_top, g.numel()))
@@ -82,6 +85,7 @@ def find_nearest_neuron(direction: Tensor, weight: Tensor) -> tuple[int, float]:
 
 
 def find_nearest_singular(direction: Tensor, weight: Tensor) -> tuple[int, float]:
+    """(number, cosine) of the singular direction of `weight` that a part resembles most."""
     left, _, right = torch.linalg.svd(weight, full_matrices=False)
     cosine = torch.einsum("ik,io,ko->k", left, direction, right) / direction.norm().clamp_min(1e-12)
     best = int(cosine.abs().argmax())

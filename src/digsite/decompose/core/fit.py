@@ -98,6 +98,7 @@ class Fit:
     # --- construction -------------------------------------------------------------------------------------
 
     def _make_plan(self) -> Plan:
+        """What does not change from step to step."""
         owners = parts.find_owners(self.matrices, self.config.tied)
         c = self.config
         return Plan(
@@ -105,15 +106,20 @@ class Fit:
         )
 
     def _count_shapes(self, plan: Plan) -> dict[str, Shape]:
+        """Inputs, outputs and number of parts of each site; refused here where they would not fit into memory."""
         counts = count_components(self.config.C, list(self.target.sites), self.matrices)
         check_room(self.config, self.matrices, counts)
         return {n: Shape(m.shape[-2], m.shape[-1], counts[plan.owners[n]]) for n, m in self.matrices.items()}
 
     def _gather_given(self, plan: Plan, k: int) -> setup.Given:
+        """What the first values of member k may look at."""
         weights = self.read_weights(k)
         return setup.Given(self.config, self.shapes, plan, weights, lambda i: self.draws.draw_member(k, i))
 
     def _draw_first(self, plan: Plan) -> dict[str, Tensor]:
+        """First parameters of all members, stacked; each from its own streams, so a member alone begins the
+        same.
+        """
         members = []
         for k, seed in enumerate(self.seeds):
 
@@ -127,6 +133,7 @@ class Fit:
         }
 
     def _may_merge(self, first: Tensor) -> bool:
+        """Rows of zeros give the same everywhere: they may be computed once where the target is silent on them."""
         if not self.config.merge_zero_rows or first.ndim != 2 or not first.is_floating_point():
             return False
         return program.is_silent_at_zero(self.target, self.weights, len(self.seeds), first)
@@ -163,6 +170,7 @@ class Fit:
         )
 
     def _check_finite(self, terms: Tensor, i: int) -> None:
+        """The loss and the member that blew up are named: "loss is nan" helps nobody."""
         if torch.isfinite(terms).all():
             return
         member, term = (~torch.isfinite(terms)).nonzero()[0].tolist()
@@ -175,6 +183,7 @@ class Fit:
 
     @property
     def plan(self) -> Plan:
+        """What does not change from step to step."""
         return self.program.plan
 
     @property
@@ -184,6 +193,7 @@ class Fit:
 
     @property
     def is_compiled(self) -> bool:
+        """Whether the step runs as one compiled graph."""
         return self.program.is_compiled
 
     def read_member(self, k: int) -> dict[str, Tensor]:
@@ -192,6 +202,7 @@ class Fit:
         return parts.fold_mixing(mine)
 
     def read_weights(self, k: int) -> dict[str, Tensor] | None:
+        """The target's weights of member k; None where all members have one target."""
         return program.select_member(self.weights, k)
 
     def keep_members(self, members: Sequence[int]) -> None:
@@ -221,9 +232,11 @@ class Fit:
         return Decomposition(replace(self.plan, target=target), params, self.config, origin)
 
     def read_state(self) -> dict[str, Any]:
+        """Everything a resumed training needs; random streams need nothing."""
         return self.updates.read_state()
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """What `read_state` gave."""
         self.updates.load_state(state)
 
 
@@ -254,6 +267,7 @@ def find_used_by_owner(fit: Fit) -> dict[str, Tensor]:
 
 
 def find_used_in_batch(fit: Fit, x: Tensor) -> dict[str, Tensor]:
+    """Parts of each member that are important anywhere in its batch x (K, batch, ...)."""
     scenes = [observe_batch(fit.plan, fit.read_weights(k), fit.read_member(k), x[k]) for k in range(len(x))]
     return {
         site: torch.stack([find_alive(s.importance.lower[site]) for s in scenes])

@@ -75,5 +75,6 @@ def worst_distance(fit: Fit, k: int, step: int) -> float:
 
 
 def copy_members(fit: Fit) -> dict[int, dict[str, Tensor]]:
+    """A copy of every member's parameters: the state that is gone back to."""
     members = range(len(fit.seeds))
     return {k: {key: v[k].detach().clone() for key, v in fit.params.items()} for k in members}

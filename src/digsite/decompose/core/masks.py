@@ -112,6 +112,7 @@ def draw_routes(uniform: Tensor, sites: list[str]) -> dict[str, Tensor]:
 
 
 def clamp_hard(x: Tensor) -> Tensor:
+    """To [0, 1], without a slope outside."""
     return x.clamp(0, 1)
 
 

@@ -96,5 +96,6 @@ def learn_to_add_up(
 
 
 def multiply_factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> Tensor:
+    """The sum of a site's parts, (d_in, d_out)."""
     v, u = get_factors(params, owners, site)
     return v @ u

@@ -58,6 +58,7 @@ class Program:
         self.one_by_one = self.plan.recompute or (on_cpu and needed > STACKED_MB * 1e6)
 
     def _wants_graph(self) -> bool:
+        """Compiling takes a minute or so, which a short training never earns back."""
         wanted = self.config.compile
         if self.plan.recompute:
             return False
@@ -65,6 +66,7 @@ class Program:
 
     @property
     def is_compiled(self) -> bool:
+        """Whether the step runs as one compiled graph."""
         return isinstance(self._step, CompiledStep)
 
     def find_layout(self, x: Tensor, weights: Stacked | None, params: Stacked) -> Layout:
@@ -145,6 +147,7 @@ class Program:
             return torch.stack(terms)
 
     def _compute_term(self, name: str, scene: Scene, drawn: dict[str, Tensor]) -> Tensor:
+        """One loss, with what was drawn for it."""
         own = {k.removeprefix(f"{name}/"): v for k, v in drawn.items() if k.startswith(f"{name}/")}
         mine = f"source/{name}/"  # what an adversary keeps from step to step comes beside what is drawn
         own |= {f"source/{k.removeprefix(mine)}": v for k, v in scene.params.items() if k.startswith(mine)}
@@ -172,6 +175,7 @@ class CompiledStep:
         self._seen: Counter[tuple[torch.Size, ...]] = Counter()
 
     def __call__(self, *args: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """A graph per shapes; rare shapes (the last rows of a set) are not worth one."""
         key = tuple(arg.shape for arg in args)
         self._seen[key] += 1
         if key not in self._graphs:
@@ -183,6 +187,7 @@ class CompiledStep:
 
 
 def compile_graph(step: Step, args: Sequence[Tensor]) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """Gradients are part of the traced graph, so that the compiler fuses them with the way forward."""
     graph = make_fx(step)(*args)
     compiled = torch.compile(graph, fullgraph=True, dynamic=False)
     # One compiler process: a pool of workers would outlive a short run. The compiler's own deprecations are not ours.
@@ -207,6 +212,7 @@ def stack_weights(target: Target, models: Sequence[nn.Module]) -> Stacked | None
 
 
 def select_member(weights: Stacked | None, k: int) -> Stacked | None:
+    """Weights of one member; None where there is one target for all."""
     return {key: value[k] for key, value in weights.items()} if weights else None
 
 
@@ -220,6 +226,7 @@ def stack_matrices(target: Target, weights: Stacked | None, n: int, x: Any) -> S
 
 @torch.no_grad()
 def record_matrices(target: Target, weights: Stacked | None, x: Any) -> Stacked:
+    """Every site's matrix as the target holds it, under member weights where vmap calls it."""
     found: Stacked = {}
 
     def record(site: Site, x: Any) -> Any:
@@ -256,6 +263,7 @@ class FoldedResidMlp(Target):
         self._runner = _Stream(target.model)
 
     def __call__(self, weights: Any, x: Any, plugs: Any = None) -> Tensor:
+        """The folded model under the target's own names of weights."""
         from torch.func import functional_call
 
         with self._plugged(plugs or {}):

@@ -141,6 +141,7 @@ class Scene:
         return built + left * masks.residual[site]
 
     def _answer_masked(self, site: Site, x: Any, acts: Tensor, masks: Masks) -> Any:
+        """x V masked, then U; the residual under its own mask; the target itself where routing says so."""
         name = site.name
         y = self._write_parts(site, acts * masks.parts[name], self.factors[name][1])
         if masks.residual is not None:
@@ -151,9 +152,11 @@ class Scene:
         return y if site.is_identity else site.layer.finish_output(site.module, y)
 
     def _write_parts(self, site: Site, inner: Tensor, u: Tensor) -> Any:
+        """Kept as a product where the site is deferred, so that nothing wide is multiplied out."""
         return Products(((inner, u),)) if site.name in self.plan.deferred else inner @ u
 
     def _read_site(self, site: Site, x: Any, weight: Tensor) -> Any:
+        """A whole matrix at a site, as it stands."""
         return Products(((x, weight),)) if site.name in self.plan.deferred else site.read_inner(x, weight)
 
 
@@ -244,6 +247,7 @@ def compute_logits(
 
 
 def answer_as_target(plan: Plan, site: Site, x: Any) -> Any:
+    """What the target does at a site."""
     if site.name in plan.deferred:
         return Products(((x, site.get_matrix()),))
     return site.answer_itself(x)

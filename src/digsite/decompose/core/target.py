@@ -34,6 +34,7 @@ class Site:
 
     @property
     def is_identity(self) -> bool:
+        """A place without a matrix of its own, where the stream itself is decomposed."""
         return self.name.endswith(IDENTITY)
 
     def get_matrix(self) -> Tensor:
@@ -41,9 +42,11 @@ class Site:
         return self.layer.get_matrix(self.module)
 
     def read_inner(self, x: Any, weight: Tensor) -> Any:
+        """Inputs through a matrix (d_in, n), as this kind of layer reads."""
         return self.layer.read_inner(self.module, x, weight)
 
     def answer_itself(self, x: Any) -> Any:
+        """What the module does without anybody in its place."""
         return (
             x
             if self.is_identity
@@ -72,12 +75,17 @@ class Target:
             module.forward = partial(self._answer, path, module.forward)  # type: ignore[method-assign]
 
     def list_weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name, as functional calls take them."""
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
     def list_matrices(self) -> dict[str, Tensor]:
+        """Every site's matrix (d_in, d_out)."""
         return {name: site.get_matrix().detach() for name, site in self.sites.items()}
 
     def __call__(self, weights: Weights | None, x: Any, plugs: Mapping[str, Plug] | None = None) -> Tensor:
+        """The main output on x, with `plugs` answering at their sites and `weights` in place of the model's
+        own.
+        """
         with self._plugged(plugs or {}):
             args = x if isinstance(x, tuple) else (x,)
             found = self.model(*args) if weights is None else functional_call(self.model, dict(weights), args)
@@ -85,6 +93,7 @@ class Target:
 
     @contextmanager
     def _plugged(self, plugs: Mapping[str, Plug]) -> Iterator[None]:
+        """Hooks are installed once and look here: replacing forwards call by call would defeat a compiler."""
         before, self._plugs = self._plugs, plugs
         fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)  # torch's fused encoder layer never calls its parts
@@ -95,6 +104,7 @@ class Target:
             torch.backends.mha.set_fastpath_enabled(fast)
 
     def _answer(self, path: str, original: Callable[[Any], Any], x: Any) -> Any:
+        """What is plugged in at this place, or the module itself."""
         before = path + IDENTITY
         if before in self._plugs:
             x = self._plugs[before](self.sites[before], x)
@@ -185,6 +195,7 @@ class Products:
     terms: tuple[tuple[Tensor, Tensor], ...]
 
     def __add__(self, other: Products) -> Products:
+        """Terms are collected and not added up."""
         return Products(self.terms + other.terms)
 
     def __mul__(self, rows: Tensor) -> Products:
@@ -192,9 +203,11 @@ class Products:
         return Products(tuple((left * rows, right) for left, right in self.terms))
 
     def __matmul__(self, weight: Tensor) -> Tensor:
+        """From the right side on: (left @ (right @ weight)), which is narrow where left @ right would be wide."""
         first, *rest = ((left @ (right @ weight)) for left, right in self.terms)
         return sum(rest, first)
 
     def write_out(self) -> Tensor:
+        """The sum as one tensor."""
         first, *rest = (left @ right for left, right in self.terms)
         return sum(rest, first)

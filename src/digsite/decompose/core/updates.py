@@ -61,6 +61,7 @@ class Updates:
                     value.clamp_(0, 1)
 
     def _set_rate(self, i: int) -> None:
+        """The rate of step i, each group by its share; fixed ones (an adversary's) stay."""
         s = self.config.schedule
         rate = self.config.lr * find_rate_factor(
             s.kind, i, self.config.steps, warmup=s.warmup, final=s.final, halflife=s.halflife
@@ -69,6 +70,7 @@ class Updates:
             group["lr"] = group["fixed"] if "fixed" in group else rate * group["share"]
 
     def _clip_slopes(self, slopes: list[Tensor]) -> list[Tensor]:
+        """By each member's whole gradient, so that members do not hold each other back."""
         if not self.config.clip:
             return slopes
         climbs = [key.startswith("source/") for key in self.params]  # an adversary is not held back
@@ -99,9 +101,11 @@ class Updates:
 
     @property
     def _moments(self) -> dict[int, dict[str, Tensor]]:
+        """What Adam remembers."""
         return self._optimizer.state_dict()["state"]
 
     def _load_moments(self, moments: dict[int, dict[str, Tensor]]) -> None:
+        """Into the optimizer that is there."""
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
 
     def read_state(self) -> dict[str, Any]:
@@ -109,6 +113,7 @@ class Updates:
         return {"params": {k: v.detach() for k, v in self.params.items()}, "moments": self._moments}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Parameters and moments as they were."""
         with torch.no_grad():
             for key, value in state["params"].items():
                 self.params[key].copy_(value)

@@ -113,16 +113,19 @@ def prepare_program(config: ExamConfig, name: str, rotation: int) -> CompiledPro
 
 
 def write_exam_table(config: ExamConfig, run: Run, rows: list[Row]) -> None:
+    """Grows row by row, so a killed exam has its rows."""
     keys = [key for key in list_columns(config) if any(key in row for row in rows)]
     run.table("exam", {key: [row.get(key) for row in rows] for key in keys}, grows=True)
 
 
 def list_columns(config: ExamConfig) -> list[str]:
+    """One column for each rung of the adversary's ladder."""
     worst = [f"worst_{steps}" for steps in config.ladder]
     return [c for key in COLUMNS for c in (worst if key == "worst_N" else [key])]
 
 
 def claim_marks(config: ExamConfig, run: Run, rows: list[Row]) -> None:
+    """Programs passed by each contestant on each question, beside those that random directions pass."""
     nulls = {key: average_score(rows, "random", key, None) for key in SCORES}
     for who in config.contestants:
         for question, words in QUESTIONS.items():
@@ -157,10 +160,12 @@ def claim_marks(config: ExamConfig, run: Run, rows: list[Row]) -> None:
 
 
 def share_passed(rows: list[Row], who: str) -> float:
+    """The mark that leads."""
     return count_passed(rows, who, "rounded").value
 
 
 def average_values(values: list[float]) -> float:
+    """NaN where nobody was scored."""
     return sum(values) / len(values) if values else float("nan")
 
 

@@ -25,6 +25,9 @@ LEARNED = 0.9  # accuracy below which a target is no target
 
 
 def study_heads(config: HeadsConfig, run: Run) -> None:
+    """A two-layer attention model that copies; are its previous-token and induction heads still there in the
+    important parts?
+    """
     task = prepare_copying(config, run)
     members = run_tokens.decompose_task(config, task, run)
     scored = run_tokens.conclude_tokens(config, task, run, members)
@@ -49,6 +52,7 @@ def study_heads(config: HeadsConfig, run: Run) -> None:
 
 
 def prepare_copying(config: HeadsConfig, run: Run) -> Task:
+    """The trained copier and its strings."""
     t = config.target
     stored = tasks.draw_strings(config.rows, t.context, t.vocab, run.generator("strings"))
     state = run.once(
@@ -66,6 +70,7 @@ def prepare_copying(config: HeadsConfig, run: Run) -> Task:
 
 @torch.no_grad()
 def check_copying(task: Task, tokens: Tensor, config: HeadsConfig) -> None:
+    """A model that has not learned to copy has no heads to find."""
     logits = task.model(tokens)
     found = judge_logits(logits, logits, task.labels(tokens)).accuracy
     if found < LEARNED and config.demand:
@@ -79,6 +84,7 @@ def check_copying(task: Task, tokens: Tensor, config: HeadsConfig) -> None:
 def measure_heads(
     config: HeadsConfig, task: Task, run: Run, found: Decomposition
 ) -> dict[str, dict[str, float]]:
+    """How much of each head's attention goes where its kind should look, in the target and under masks."""
     tokens = run_tokens.draw_held_out(config, task, run)[0]
     scene = found.scene(tokens)
     masks = scene.draw_masks("rounded", config.threshold)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def study_modadd(config: ModaddConfig, run: Run) -> None:
+    """Parts of a network that adds modulo p: is each a single frequency, as the known solution is?"""
     model, where = find_network(config, run)
     task = prepare_addition(config, model)
     members = run_tokens.decompose_task(config, task, run)
@@ -60,6 +61,7 @@ def study_modadd(config: ModaddConfig, run: Run) -> None:
 
 
 def find_network(config: ModaddConfig, run: Run) -> tuple[nn.Module, str]:
+    """A published network where its file is here, else one that is trained now."""
     path = (
         fetch.find_file("modular_addition", f"model_{config.network}.pt")
         if config.network != "none"
@@ -79,6 +81,7 @@ def find_network(config: ModaddConfig, run: Run) -> tuple[nn.Module, str]:
 
 
 def prepare_addition(config: ModaddConfig, model: nn.Module) -> Task:
+    """All pairs are known, so data are drawn from all."""
     modulus = find_modulus(model)
     pairs, _ = sequences.modular_addition(modulus)
 
@@ -89,6 +92,7 @@ def prepare_addition(config: ModaddConfig, model: nn.Module) -> Task:
 
 
 def find_modulus(model: nn.Module) -> int:
+    """p of the network."""
     assert isinstance(model, ModularMlp), f"a {type(model).__name__} has no layers that can be decomposed"
     return model.config.modulus
 

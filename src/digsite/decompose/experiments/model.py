@@ -34,6 +34,7 @@ BESIDE = {"svd": "singular vectors", "random_directions": "random directions"}
 
 
 def study_model(config: ModelConfig, run: Run) -> None:
+    """Any model by reference: decompose, score beside rivals of equal number, claim."""
     opened = open_model(config.model)
     for note in opened.notes:
         run.say(note)
@@ -141,6 +142,7 @@ def claim_model_stability(run: Run, members: list[Decomposition]) -> None:
 
 
 def tell_model(run: Run, rows: list[Row], found: Decomposition) -> str:
+    """What share of the output the important parts keep, in a sentence."""
     zero = report.summarize_score(rows, "recon_zero").value
     over = seed_interval(list_kept_shares(rows, "recon_rounded"), "median", most=1.0)
     beside = {

@@ -119,6 +119,7 @@ def claim_margin(run: Run, row: Printed, table: pd.DataFrame) -> None:
 
 
 def draw_margin(table: pd.DataFrame) -> object:
+    """Printed against random: points on the diagonal mean that the number of parts explains the cosine."""
     groups = {
         str(name): (part["random"], part["printed"]) for name, part in table.groupby("model", sort=False)
     }

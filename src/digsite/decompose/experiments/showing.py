@@ -79,6 +79,7 @@ def measure_metrics(run: Run, view: View, chosen: Mapping[str, Any]) -> dict[str
 
 
 def draw_figures(run: Run, view: View, names: Sequence[str]) -> None:
+    """Names were checked when the run was planned; here they are drawn."""
     members = scan_family("digsite.decompose.figures")
     for name in names:
         if name not in members:

@@ -40,6 +40,7 @@ NOTES = {
 
 
 def decompose_task(config: TokenStudy, task: Task, run: Run) -> list[Decomposition]:
+    """One member per seed, trained together, resumable."""
     seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
     fit = Fit(make_problem(config, task), config.decompose, seeds, device=run.device)
     for step in run.steps(config.decompose.steps, save=fit.read_state, load=fit.load_state):
@@ -50,6 +51,7 @@ def decompose_task(config: TokenStudy, task: Task, run: Run) -> list[Decompositi
 
 
 def make_problem(config: TokenStudy, task: Task) -> Problem:
+    """One target for all members."""
     return Problem([task.model], config.modules, task.sample, output=task.output)
 
 
@@ -81,6 +83,7 @@ def conclude_tokens(config: TokenStudy, task: Task, run: Run, members: list[Deco
 
 
 def draw_held_out(config: TokenStudy, task: Task, run: Run) -> list[Tensor]:
+    """Batches that no step of training saw."""
     return [task.held_out(run.generator("eval", i)).to(run.device) for i in range(config.eval_batches)]
 
 
@@ -150,6 +153,7 @@ def claim_stability(run: Run, members: list[Decomposition]) -> None:
 
 
 def draw_rivals(run: Run, rows: Sequence[Row]) -> None:
+    """Our parts beside others of equal number."""
     names = ["ci", "rounded", *baselines.RIVALS]
     found = {name.replace("_", " "): report.summarize_score(rows, f"kl_recovered/{name}") for name in names}
     figure = bars(
@@ -184,6 +188,7 @@ def tell_tokens(rows: Sequence[Row]) -> str:
 
 
 def study_lm(config: LmConfig, run: Run) -> None:
+    """A language model whose loss has a known floor, or any by reference."""
     task = prepare_language(config, run)
     members = decompose_task(config, task, run)
     rows = conclude_tokens(config, task, run, members)
@@ -206,6 +211,7 @@ def study_lm(config: LmConfig, run: Run) -> None:
 
 
 def prepare_language(config: LmConfig, run: Run) -> Task:
+    """By reference, or trained on stories now."""
     if config.model:
         return tasks.load_task(config)
     state = run.once("target", lambda: tasks.train_on_stories(config, run.derive("target") % 2**31))

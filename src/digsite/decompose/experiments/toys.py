@@ -49,6 +49,7 @@ class Group:
 
     @property
     def seeds(self) -> list[int]:
+        """One per member."""
         return list_seeds(self.config, self.run)
 
     @property
@@ -58,18 +59,22 @@ class Group:
 
     @property
     def trained(self) -> slice:
+        """Its members among those of all runs that train together."""
         return slice(self.first, self.first + self.config.seeds)
 
     @property
     def members(self) -> range:
+        """Their numbers in the stacked training."""
         return range(self.first, self.first + len(self.models))
 
 
 def list_seeds(config: ToyConfig, run: Run) -> list[int]:
+    """One seed per member, from the run's own stream."""
     return [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
 
 
 def study_toy(config: ToyConfig, run: Run) -> None:
+    """One run is a pack of one."""
     pack_toy([config], [run])
 
 
@@ -119,6 +124,7 @@ def place_groups(groups: list[Group]) -> None:
 
 
 def stack_groups(groups: list[Group]) -> Fit:
+    """All members of all runs in one training; coefficients and rates may differ from member to member."""
     config, run = groups[0].config, groups[0].run
     sample = targets.sample_features(config.target, config.decompose.batch)
     owners = [group.config.decompose for group in groups for _ in group.models]
@@ -204,6 +210,7 @@ def find_reason_to_stop(course: list[Row], stop: EarlyStop) -> str:
 
 
 def conclude_group(fit: Fit, group: Group) -> None:
+    """Scores, claims and pictures of one run's members."""
     config, run = group.config, group.run
     params = group.kept or [fit.read_member(k) for k in group.members]
     members = [fit.make_on_model(model, own) for model, own in zip(group.models, params, strict=True)]
@@ -227,6 +234,7 @@ def check_group(fit: Fit, group: Group, step: int) -> Row:
 
 
 def score_member(found: Decomposition, config: ToyConfig, run: Run) -> Row:
+    """Against what its target is known to do."""
     batch = targets.sample_features(config.target, config.decompose.batch)(run.generator("eval", 0)).to(
         run.device
     )
@@ -236,6 +244,7 @@ def score_member(found: Decomposition, config: ToyConfig, run: Run) -> Row:
 def tell_toys(
     config: ToyConfig, run: Run, members: list[Decomposition], rows: list[Row], course: list[Row]
 ) -> None:
+    """Claims beside their rivals: trivial decompositions, and the untrained target where one was decomposed."""
     shown, own = members[0], rows[: config.seeds]
     nulls = score_trivial(shown, config, run)
     if config.untrained:
@@ -295,6 +304,7 @@ def score_trivial(found: Decomposition, config: ToyConfig, run: Run) -> dict[str
 
 
 def show_toys(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -> None:
+    """Pictures of the first member."""
     sample = targets.sample_features(config.target, config.decompose.batch)
     view = View(
         found,

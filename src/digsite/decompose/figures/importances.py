@@ -28,6 +28,7 @@ class CiHistograms(Picture):
     @staticmethod
     @styled
     def draw_figure(view: View) -> Figure:
+        """A count on a logarithmic scale: nearly all importances are zero."""
         figure, axes = make_panels(view.found.modules)
         for ax, (module, g) in zip(axes, view.importance.items(), strict=True):
             counted = {module: g.flatten().cpu().numpy()}
@@ -42,6 +43,7 @@ class CiMeanPerComponent(Picture):
 
     @staticmethod
     def draw_figure(view: View) -> Figure:
+        """Where the curve falls off is how many parts are used."""
         series = {}
         for module, g in view.importance.items():
             means = g.mean(0).sort(descending=True).values.cpu().numpy()
@@ -57,6 +59,7 @@ class ComponentActivationDensity(Picture):
     @staticmethod
     @styled
     def draw_figure(view: View) -> Figure:
+        """Rare parts on the left, always-on parts on the right."""
         figure, axes = make_panels(view.found.modules)
         for ax, (module, g) in zip(axes, view.importance.items(), strict=True):
             share = {module: find_used(g).float().mean(0).cpu().numpy()}
@@ -76,6 +79,7 @@ class TokenImportance(Picture):
     @staticmethod
     @styled
     def draw_figure(view: View) -> Figure:
+        """Which token calls which part."""
         tokens, means = average_by_token(view)
         figure, axes = make_panels(list(means), height=7.0)
         for ax, (module, values) in zip(axes, means.items(), strict=True):
@@ -93,6 +97,7 @@ class TokenImportance(Picture):
 
     @staticmethod
     def list_data(view: View) -> dict[str, Sequence[float | str]]:
+        """The same numbers as a table."""
         tokens, means = average_by_token(view)
         columns: dict[str, Sequence[float | str]] = {"token": [view.words(token) for token in tokens]}
         for module, values in means.items():

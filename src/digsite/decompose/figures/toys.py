@@ -25,6 +25,7 @@ class PermutedCi(Picture):
     @staticmethod
     @styled
     def draw_figure(view: View) -> Figure:
+        """Parts in the order of the features that they serve: a solved toy shows a diagonal."""
         figure, axes = make_panels(list(view.probes))
         for ax, (module, values) in zip(axes, view.probes.items(), strict=True):
             ordered = values.cpu().numpy()[:, view.order[module]]
@@ -40,6 +41,7 @@ class PermutedCi(Picture):
 
     @staticmethod
     def list_data(view: View) -> dict[str, Sequence[float | str]]:
+        """The same numbers as a table."""
         columns: dict[str, Sequence[float | str]] = {}
         for module, values in view.probes.items():
             ordered = values.cpu().numpy()[:, view.order[module]]
@@ -56,6 +58,7 @@ class Uv(Picture):
     @staticmethod
     @styled
     def draw_figure(view: View) -> Figure:
+        """Both factors of every module."""
         names = [f"{factor} of {module}" for module in view.found.modules for factor in "VU"]
         figure, axes = make_panels(names)
         for ax, name in zip(axes, names, strict=True):
@@ -73,6 +76,7 @@ class Uv(Picture):
 
     @staticmethod
     def list_data(view: View) -> dict[str, Sequence[float | str]]:
+        """Norms of the parts; shorter columns are filled up with NaN, which stands for no part."""
         norms = {
             m: view.found.components(m).norms.detach().cpu().numpy()[view.order[m]]
             for m in view.found.modules
@@ -89,6 +93,7 @@ class Course(Picture):
     @staticmethod
     @styled
     def draw_figure(view: View) -> Figure:
+        """Errors of the importances over training."""
         if not view.course:
             raise UsageError("The figure 'course' needs a study that checks its importances against a truth.")
         steps = [row["step"] for row in view.course]
@@ -111,6 +116,7 @@ class FeatureResponse(Picture):
 
     @staticmethod
     def draw_figure(view: View) -> Figure:
+        """What each feature's own output answers, with all parts and with the important ones."""
         probe = PROBE * torch.eye(view.n_features).to(next(iter(view.found.params.values())))
         wanted = view.found.scene(probe).output.diagonal().cpu().numpy()
         answers = {
@@ -132,6 +138,7 @@ class NeuronContributions(Picture):
 
     @staticmethod
     def draw_figure(view: View) -> Figure:
+        """Which neurons each feature's parts use."""
         modules = [module for module in view.found.modules if module.endswith("mlp_in")]
         if not modules:
             raise UsageError(

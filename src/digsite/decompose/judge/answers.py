@@ -25,12 +25,15 @@ NO_GAP = 1e-6  # nats; below, switching everything off costs nothing and nothing
 
 @dataclass(frozen=True)
 class Answer:
+    """How well logits answer: against the right tokens, and against the target."""
+
     ce: float  # nats per asked position
     kl: float  # nats to the target's distribution, per position
     accuracy: float
 
 
 def judge_logits(logits: Tensor, wanted: Tensor, labels: Tensor) -> Answer:
+    """`logits` and the target's `wanted` (..., vocabulary), `labels` (...) with IGNORED where nothing is asked."""
     flat, asked = logits.float().flatten(0, -2), labels.flatten()
     kept = asked != IGNORED
     return Answer(
@@ -55,6 +58,7 @@ def answer_maskings(
 
 @torch.no_grad()
 def answer_under(scene: Scene, masks: Masks, labels: Tensor) -> Answer:
+    """The model under these masks."""
     return judge_logits(scene.forward(masks), scene.output, labels)
 
 
@@ -86,6 +90,7 @@ def find_living(found: Decomposition, batches: Sequence[Tensor], threshold: floa
 def score_token_batch(
     found: Decomposition, task: Task, batch: Tensor, alive: dict[str, Tensor], threshold: float, seed: int
 ) -> Row:
+    """One row of scores: every masking, and every rival with as many parts."""
     scene, labels = found.scene(batch), task.labels(batch)
     answered = answer_maskings(scene, labels, threshold=threshold, seed=seed, only=None)
     kept = found.draw(scene, "rounded", threshold)
@@ -115,6 +120,7 @@ def flatten_answers(answered: dict[str, Answer]) -> Row:
 
 
 def average_rows(rows: Sequence[Row]) -> Row:
+    """Means over batches of equal size."""
     return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
 
 
@@ -133,6 +139,7 @@ class Effects:
 
 @torch.no_grad()
 def measure_effects(scene: Scene, module: str, numbers: Tensor) -> Effects:
+    """What each component is worth: KL and changed answers when it alone is switched off."""
     kl, first = [], []
     for number in numbers.tolist():
         output = scene.forward(mask_without(scene, module, number))
@@ -148,6 +155,7 @@ def rank_most_used(scene: Scene, module: str, n: int) -> Tensor:
 
 
 def find_first_answers(scene: Scene) -> Tensor:
+    """The target's own most likely token at each position."""
     return group_by_answer(scene.output.argmax(-1))
 
 
@@ -181,6 +189,7 @@ def measure_memory(
 def measure_memory_row(
     problem: Problem, config: DecomposeConfig, n: int, recompute: bool, device: Any
 ) -> dict[str, float]:
+    """Peak bytes of one training step with n parts."""
     own = config.model_copy(
         update={
             "C": n,
@@ -202,4 +211,5 @@ def measure_memory_row(
 
 
 def count_bytes(tensor: Tensor) -> int:
+    """Numbers times their size."""
     return tensor.numel() * tensor.element_size()

@@ -65,6 +65,9 @@ def make_rivals(
 def keep_largest(
     found: Decomposition, scene: Scene, kept: Masks, make: Callable[[Components], Components]
 ) -> tuple[Scene, Masks]:
+    """As many parts of another decomposition at every position, chosen by size: is our choice better than the
+    obvious one?
+    """
     factors, parts = {}, {}
     for module, mask in kept.parts.items():
         other = make(found.components(module))
@@ -75,6 +78,7 @@ def keep_largest(
 
 
 def keep_random(kept: Masks, alive: dict[str, Tensor], generator: torch.Generator) -> Masks:
+    """As many of our own living parts at every position, chosen by lot: is it our importance that matters?"""
     parts = {}
     for module, mask in kept.parts.items():
         scores = torch.rand(mask.shape, generator=generator).to(mask.device) * alive[module]

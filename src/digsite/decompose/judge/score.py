@@ -89,6 +89,7 @@ def share_recovered_features(probes: Mapping[str, Tensor], patterns: Mapping[str
 
 
 def score_module(found: Decomposition, module: str, probes: Mapping[str, Tensor], n_features: int) -> Row:
+    """Counts of one module, and where features are known, how well its parts are those."""
     parts = found.components(module)
     row: Row = {
         "components_of_size": float(count_sizeable(parts.V, parts.U)),
@@ -101,6 +102,7 @@ def score_module(found: Decomposition, module: str, probes: Mapping[str, Tensor]
 
 
 def match_true_columns(view: Components) -> Row:
+    """Over all parts, and over those alone that data uses."""
     plain = match_columns(view.V, view.U, view.weight)
     filtered = match_columns(view.V, view.U, view.weight, alive_only=True)
     return {"mmcs": plain.mmcs, "ml2r": plain.ml2r, "mmcs_alive": filtered.mmcs, "ml2r_alive": filtered.ml2r}
@@ -108,6 +110,7 @@ def match_true_columns(view: Components) -> Row:
 
 @torch.no_grad()
 def score_on_data(found: Decomposition, batch: Tensor) -> Row:
+    """What the parts do on a batch, as one flat row."""
     scene = found.scene(batch)
     row: Row = {"faithfulness": float(average_residual(scene.residuals))}
     for module, g in scene.importance.lower.items():
@@ -175,10 +178,12 @@ class Match:
 
     @property
     def mmcs(self) -> float:
+        """Mean cosine of every true direction with its best part: rises with the number of parts by itself."""
         return float(self.cosine.mean())
 
     @property
     def ml2r(self) -> float:
+        """Mean ratio of lengths: a part may point right and be too small."""
         return float(self.ratio.mean())
 
 

@@ -57,12 +57,14 @@ TITLES = {
 
 
 def title_of_score(key: str) -> str:
+    """A score's key in words."""
     module, _, name = key.rpartition("/")
     title = TITLES.get(name, "")
     return f"{title}, {module}" if title and module else title
 
 
 def note(key: str) -> str:
+    """What a score is, for the foot of a claim."""
     return TITLES.get(key.rpartition("/")[2], "")
 
 

@@ -71,11 +71,13 @@ def sample_named(name: str, model: nn.Module, batch: int) -> Sampler:
 
 
 def sample_random(name: str, width: int, batch: int) -> Sampler:
+    """Rows of normal or uniform numbers."""
     draw = torch.randn if name == "gaussian" else torch.rand
     return lambda generator: draw(batch, width, generator=generator)
 
 
 def find_width(model: nn.Module) -> int:
+    """What the first dense layer reads."""
     first = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
     if first is None:
         raise UsageError(
@@ -100,6 +102,7 @@ def find_own_data(target: str) -> object:
 
 
 def load_rows(path: Path) -> Tensor:
+    """A table of a `.npy` file, without pickles."""
     if not path.is_file():
         raise NotFound(f"There is no file '{path}'.")
     with one_sentence(f"Reading '{path}'"):

@@ -103,6 +103,7 @@ def _own_name(name: str) -> str:
 
 
 def build_untrained(target: ToyTarget, seed: int) -> nn.Module:
+    """The target as it begins: what a decomposition finds in it, it finds by itself."""
     return untie_maps(build(target.model, derive_seed(seed, "untrained") % 2**31))
 
 
@@ -118,6 +119,7 @@ class Batches:
         self.drawn: dict[int, tuple[int, Tensor, Tensor]] = {}
 
     def __call__(self, step: int, member: Member) -> tuple[Tensor, Tensor]:
+        """A block of batches is drawn at once, since making a generator costs more than drawing a batch."""
         block, place = divmod(step, self.n)
         if self.drawn.get(member.order, (-1,))[0] != block:
             x = self.draw(torch.Generator().manual_seed(derive_seed(member.order, "data", block)))
@@ -161,11 +163,13 @@ class _Narrow(ResidMlp):
 
     @classmethod
     def of(cls, model: ResidMlp) -> _Narrow:
+        """The same weights."""
         narrow = cls(model.config)
         narrow.load_state_dict(model.state_dict())
         return narrow
 
     def forward(self, x: Tensor) -> Tensor:
+        """The stream is never multiplied out while it is narrower as a product: W_E is wide and of low rank."""
         stream = Products(((x, self.W_E),))
         for layer in self.layers:
             assert isinstance(layer, ResidLayer)
@@ -174,6 +178,7 @@ class _Narrow(ResidMlp):
         return stream @ self.W_E.T
 
     def plain(self) -> ResidMlp:
+        """Back to the ordinary module."""
         model = ResidMlp(self.config)
         model.load_state_dict(self.state_dict())
         return model
@@ -187,6 +192,7 @@ class _Clean(_Narrow):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Without the interference of features that share directions."""
         return super().forward(x) + x - x @ (self.W_E @ self.W_E.T)
 
 
@@ -216,6 +222,9 @@ def is_sound(target: ToyTarget, model: nn.Module) -> bool:
 
 
 def build_pairs() -> nn.Module:
+    """The example of `own_model`: four pairs of inputs, each summed by one rank-one part, so the right answer
+    is known.
+    """
     first, last = nn.Linear(8, 4, bias=False), nn.Linear(4, 4, bias=False)
     first.weight.data = torch.eye(4).repeat_interleave(2, 1)
     last.weight.data = torch.eye(4)

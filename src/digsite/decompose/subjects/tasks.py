@@ -31,6 +31,8 @@ Words = Callable[[int], str]
 
 @dataclass(frozen=True)
 class Task:
+    """A token model with what is asked of it. `floor` is the loss that no model can beat, where it is known."""
+
     model: nn.Module
     sample: Sampler  # tokens (batch, positions) from a generator
     held_out: Sampler  # the same from data that the target never saw
@@ -83,11 +85,13 @@ def fit_story_model(config: LmConfig) -> Config:
 
 
 def train_on_stories(config: LmConfig, seed: int) -> State:
+    """A small Llama on generated stories, whose entropy is known exactly."""
     windows = draw_windows(config.text, "train")
     return train_target(fit_story_model(config), (windows, windows), config.training, seed)
 
 
 def make_story_task(config: LmConfig, state: State) -> Task:
+    """The trained model, windows of the training split to decompose on, and of the other to judge on."""
     model = empty(fit_story_model(config))
     model.load_state_dict(state)
     batch = config.decompose.batch
@@ -103,6 +107,7 @@ def make_story_task(config: LmConfig, state: State) -> Task:
 
 
 def draw_windows(chosen: Text, split: str, share: float = 1.0) -> Tensor:
+    """Rows of tokens of one split."""
     return stories.story_windows(
         max(1, round(chosen.rows * share)), chosen.context, STORY_SEEDS[split], split
     )
@@ -131,6 +136,7 @@ def load_task(config: LmConfig) -> Task:
 
 
 def load_target(reference: str) -> tuple[nn.Module, Path | None]:
+    """The module as a function from ids to logits, and the folder where its tokenizer may lie."""
     opened = open_model(reference)
     folder = opened.folder
     model = opened.answering("be decomposed")
@@ -138,12 +144,14 @@ def load_target(reference: str) -> tuple[nn.Module, Path | None]:
 
 
 def find_tokenizer(path: str, folder: Path | None, model: str) -> Tokenizer:
+    """As named, or the one beside the model."""
     if path or folder:
         return load_tokenizer(Path(path) if path else folder or Path())
     raise UsageError(f"The model '{model}' comes without a tokenizer.", hint="Name one: text.tokenizer=FILE.")
 
 
 def read_documents(chosen: Text) -> list[str]:
+    """Texts by name, file or hub dataset."""
     if chosen.source.startswith("hub:"):
         return text.read_hub_texts(chosen.source.removeprefix("hub:"), chosen.column, limit=chosen.documents)
     return text.read_documents(chosen.source)[: chosen.documents]

@@ -18,6 +18,7 @@ class Linear(Gate):
     kind: Literal["linear"] = "linear"
 
     def draw_params(self, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
+        """A slope and a bias for each component."""
         params = {}
         for site, shape in shapes.items():
             params[f"{site}/slope"] = draw(f"{site}/slope", shape.n)
@@ -27,6 +28,7 @@ class Linear(Gate):
     def compute_logits(
         self, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
+        """slope * (x V_c) + bias: importance can only grow with the activation."""
         return {site: acts * params[f"{site}/slope"] + params[f"{site}/bias"] for site, acts in inner.items()}
 
 
@@ -40,6 +42,7 @@ class Mlp(Gate):
     )
 
     def draw_params(self, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
+        """He's scale, per component: each has a network of its own from one number to one."""
         params = {}
         for site, shape in shapes.items():
             sizes = [1, *self.hidden]
@@ -53,6 +56,9 @@ class Mlp(Gate):
     def compute_logits(
         self, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
+        """Exactly, or from a table of `nodes` values where the network is one-dimensional and the batch is
+        large.
+        """
         logits = {}
         for site, acts in inner.items():
             own = {k.removeprefix(f"{site}/"): v for k, v in params.items() if k.startswith(f"{site}/")}
@@ -109,6 +115,7 @@ class Active(Gate):
     peak: float = Field(default=1.1, gt=0, description="logit of a clearly active component at the start")
 
     def draw_params(self, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
+        """The hidden layer begins without a say: at the start a gate is its bump alone."""
         params = {}
         for site, shape in shapes.items():
             params[f"{site}/w0"] = draw(f"{site}/w0", shape.n, self.hidden) * 2**0.5
@@ -130,6 +137,9 @@ class Active(Gate):
     def compute_logits(
         self, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
+        """`unit` scales activations to their usual size; the bump s^2 / (s^2 + width^2) is near one wherever a
+        part is active.
+        """
         from torch.nn import functional as F
 
         logits = {}
@@ -155,6 +165,7 @@ class Vector(Gate):
     hidden: int = Field(default=16, gt=0, description="hidden size of each component's MLP")
 
     def draw_params(self, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
+        """As the successor project: one wide first map for all components of a module."""
         params = {}
         for site, shape in shapes.items():
             wide = draw(f"{site}/w0", shape.d_in, shape.n * self.hidden)
@@ -167,6 +178,7 @@ class Vector(Gate):
     def compute_logits(
         self, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
+        """From the module's whole input, so a component may be important where its own activation is zero."""
         from torch.nn import functional as F
 
         logits = {}

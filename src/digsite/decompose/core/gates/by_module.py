@@ -21,6 +21,7 @@ class Shared(Gate):
     hidden: list[int] = Field(default=[256], min_length=1, description="hidden sizes of each module's MLP")
 
     def draw_params(self, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
+        """One network a module."""
         params = {}
         for site, shape in shapes.items():
             params |= draw_mlp([shape.d_in, *self.hidden, shape.n], f"{site}/", draw)
@@ -29,6 +30,7 @@ class Shared(Gate):
     def compute_logits(
         self, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
+        """From the module's input to the logits of all its components."""
         return {site: run_mlp(x, params, f"{site}/") for site, x in inputs.items()}
 
 
@@ -42,12 +44,14 @@ class GlobalMlp(Gate):
     hidden: list[int] = Field(default=[256], min_length=1, description="hidden sizes of the one MLP")
 
     def draw_params(self, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
+        """One network for the whole model."""
         width = sum(shape.d_in for shape in shapes.values())
         return draw_mlp([width, *self.hidden, sum(shape.n for shape in shapes.values())], "", draw)
 
     def compute_logits(
         self, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
+        """All modules' inputs, normalized and joined, so that a component may depend on what other modules see."""
         import torch
 
         joined = torch.cat([normalize(x) for x in inputs.values()], -1)
@@ -78,6 +82,7 @@ class GlobalTransformer(Gate):
     def compute_logits(
         self, params: dict[str, Tensor], inner: dict[str, Tensor], inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
+        """The same along the sequence: importance at a position may depend on earlier ones."""
         import torch
 
         x = run_mlp(torch.cat([normalize(x) for x in inputs.values()], -1), params, "in/")

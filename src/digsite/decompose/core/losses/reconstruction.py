@@ -36,6 +36,9 @@ class Recon(Loss):
     samples: int = Field(default=1, gt=0, description="draws per step")
 
     def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """One uniform number for each mask entry and sample, and routes where a random subset of modules is
+        masked.
+        """
         wanted: dict[str, tuple[int, ...]] = {}
         for sample in range(self.samples):
             if self.masks == "stochastic":
@@ -45,6 +48,7 @@ class Recon(Loss):
         return wanted
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """Mean distance to the target's output over samples and passes."""
         samples = self.samples if noise else 1  # without chance every draw is the same
         terms = [
             scene.compare_output(scene.forward(drawn))
@@ -54,6 +58,7 @@ class Recon(Loss):
         return sum_terms(terms) / len(terms)
 
     def _list_passes(self, scene: Scene, noise: dict[str, Tensor], sample: int) -> list[Masks]:
+        """All modules masked at once, each alone, or a random subset for each position."""
         drawn = self._draw_masks(scene, noise, sample)
         if self.routing == "layerwise":
             return [drawn.restrict_sites([site]) for site in drawn.parts]
@@ -63,6 +68,7 @@ class Recon(Loss):
         return [drawn]
 
     def _draw_masks(self, scene: Scene, noise: dict[str, Tensor], sample: int) -> Masks:
+        """Between importance and one at random, importance itself, or nothing masked."""
         importance = scene.importance.lower
         if self.masks == "ci":
             return Masks(importance)
@@ -97,15 +103,18 @@ class MergedRecon(Loss):
     )
 
     def list_sources(self, counts: dict[str, int]) -> dict[str, tuple[int, ...]]:
+        """What the adversary keeps from step to step: worst masks for a pool of rows."""
         return {site: (self.pool, n) for site, n in counts.items()} if self.adversarial else {}
 
     def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """Mask entries, routes, and a number per row that says which kind of mask it gets."""
         rows = layout.shared_axes()[:1]
         wanted: dict[str, tuple[int, ...]] = {site: layout.mask_shape(site) for site in layout.n}
         routes = (*layout.shared_axes(), len(layout.n) + 1)
         return wanted | {"routes": routes, "kind": rows, "whole": rows}
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """One pass for all kinds of masks: rows are bare (importance alone), adversarial or stochastic."""
         importance, uniform = scene.importance.lower, {}
         bare = (noise["kind"] < self.bare).to(noise["kind"].dtype)
         worst = (noise["kind"] > 1 - self.adversarial).to(noise["kind"].dtype)
@@ -141,6 +150,8 @@ class Adversarial(Loss):
     )
 
     def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """Where the ascent starts; `shared` is one mask for the whole batch."""
+
         def shape_sources(site: str) -> tuple[int, ...]:
             shape = layout.mask_shape(site)
             return (*(1 for _ in shape[:-1]), shape[-1]) if self.shared else shape
@@ -150,6 +161,7 @@ class Adversarial(Loss):
         return wanted | routes
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """A few steps of signed ascent on the mask between importance and one, then the distance there."""
         from torch.func import grad
 
         routes = masks.draw_routes(noise["routes"], list(scene.inner)) if self.routing == "subset" else None
@@ -176,9 +188,11 @@ class HiddenRecon(Loss):
     )
 
     def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """Mask entries where they are drawn."""
         return {site: layout.mask_shape(site) for site in layout.n} if self.masks == "stochastic" else {}
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """Each module's own output, which a masked model may get wrong although its final output is right."""
         importance = scene.importance.lower
         drawn = masks.mask_between(importance, noise) if noise else Masks(importance)
         caught: dict[str, Any] = {}
@@ -197,6 +211,7 @@ class EmbeddingRecon(Loss):
     kind: Literal["embedding_recon"] = "embedding_recon"
 
     def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """Mask entries of the one module."""
         if len(layout.n) != 1:
             raise UsageError(
                 f"The loss 'embedding_recon' needs exactly one decomposed module, and there are {len(layout.n)}."
@@ -204,6 +219,7 @@ class EmbeddingRecon(Loss):
         return {site: layout.mask_shape(site) for site in layout.n}
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """The vectors themselves: one module has no later layer that would forgive an error."""
         (site,) = scene.inner
         drawn = masks.mask_between(scene.importance.lower, noise)
         built = scene.build_vectors(site, drawn)

@@ -18,6 +18,7 @@ class _Sure(Loss):
     """A loss into which no chance enters."""
 
     def list_noise(self, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """Nothing is drawn."""
         return {}
 
 
@@ -41,6 +42,7 @@ class ImportanceMinimality(_Sure):
     )
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """Sum of g^p over components, mean over positions; p may fall in training, from a sum towards a count."""
         return sum_terms([self._sum_powers(scene, upper) for upper in scene.importance.upper.values()])
 
     def _sum_powers(self, scene: Scene, upper: Tensor) -> Tensor:
@@ -75,6 +77,7 @@ class SmoothL0(_Sure):
     )
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """A count of importances that are not zero, softened by `width`, which narrows in training."""
         width = narrow_width(self.width, self.width_final, scene.progress)
         counts = [scene.average(count_softly(g, width).sum(-1)) for g in scene.importance.upper.values()]
         return sum_terms(counts) * ramp_pressure(self.rise, self.end, scene.progress)
@@ -99,6 +102,7 @@ class Frequency(_Sure):
     )
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """f log2(1 + f n) for each component's frequency f: rare components cost little, always-on ones much."""
         width = narrow_width(self.width, self.width_final, scene.progress)
         terms = []
         for upper in scene.importance.upper.values():
@@ -115,6 +119,7 @@ class Schatten(_Sure):
     p: float = Field(default=1.0, gt=0, description="exponent of the importances")
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """Importance times the squared size of both factors: what is used should be small in rank and norm."""
         terms = []
         for site, upper in scene.importance.upper.items():
             v, u = scene.factors[site]
@@ -129,6 +134,7 @@ class Faithfulness(_Sure):
     kind: Literal["faithfulness"] = "faithfulness"
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
+        """Mean squared entry of what the parts do not sum up to."""
         return average_residual(scene.residuals)
 
 

@@ -11,6 +11,7 @@ class Fan(Start):
 
     @staticmethod
     def make_parts(seen: Seen) -> tuple[Tensor, Tensor]:
+        """Random factors of the usual fan-in scale."""
         d_in, d_out = seen.matrix.shape
         v, u = seen.draw("V", d_in, seen.n), seen.draw("U", seen.n, d_out)
         return v / d_in**0.5, u / seen.n**0.5
@@ -21,6 +22,7 @@ class Overlap(Start):
 
     @staticmethod
     def make_parts(seen: Seen) -> tuple[Tensor, Tensor]:
+        """Random directions, each as long as the matrix is there: V_c^T W U_c."""
         d_in, d_out = seen.matrix.shape
         v, u = seen.draw("V", d_in, seen.n), seen.draw("U", seen.n, d_out)
         v, u = v / v.norm(dim=0), u / u.norm(dim=1, keepdim=True)
@@ -34,6 +36,7 @@ class Singular(Start):
 
     @staticmethod
     def make_parts(seen: Seen) -> tuple[Tensor, Tensor]:
+        """As many singular directions as there are, the rest small."""
         left, values, right = truncate_svd(seen.matrix)
         return fill_up(left, values[:, None] * right, seen)
 
@@ -49,6 +52,7 @@ class Neurons(Start):
 
     @staticmethod
     def make_parts(seen: Seen) -> tuple[Tensor, Tensor]:
+        """One part for each column or row, whichever are fewer: an exact sum from the start."""
         w = seen.matrix.double()
         d_in, d_out = w.shape
         if d_out <= d_in:

@@ -31,6 +31,9 @@ class Sparse(Start):
 
     @staticmethod
     def make_parts(seen: Seen) -> tuple[Tensor, Tensor]:
+        """Singular directions mixed so that their activations on data are as sparse as possible; their sum
+        stays exact.
+        """
         left, values, right = truncate_svd(seen.matrix)
         if len(values) == 0:
             return fill_up(left, values[:, None] * right, seen)
@@ -82,6 +85,7 @@ def rotate_to_sparse(values: Tensor, turns: int = 200, tries: int = 3) -> Tensor
 
 
 def choose_positions(acts: Tensor) -> Tensor:
+    """A fixed sample of positions: more do not change the basis."""
     generator = torch.Generator().manual_seed(0)
     return acts[torch.randperm(len(acts), generator=generator)[:POSITIONS]]
 

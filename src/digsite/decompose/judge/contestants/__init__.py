@@ -86,6 +86,7 @@ def _enter_stranger(name: str, program: CompiledProgram, seed: int) -> Entry:
 
 
 def _read_answer(name: str, program: CompiledProgram, answer: Any) -> Entry:
+    """A decomposition, or parts with or without importances; anything else is refused in one sentence."""
     if isinstance(answer, Decomposition):
         if set(answer.modules) != set(program.sites):
             raise UsageError(f"'{name}' decomposed {answer.modules}.", hint=f"The sites are {program.sites}.")

@@ -14,6 +14,7 @@ class Shipped(Contestant):
 
     @staticmethod
     def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """Nothing is set that a user would not have by default."""
         return train_entry(program, seed, {"steps": steps} if steps else {})
 
 
@@ -22,6 +23,7 @@ class Spd(Contestant):
 
     @staticmethod
     def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """Told the true rank times two, which a user would not know."""
         settings = {"C": count_parts(program), "steps": steps or 500, "compile": "never"}
         return train_entry(program, seed, settings, recipe="spd")
 
@@ -34,6 +36,7 @@ class Successor(Contestant):
 
     @staticmethod
     def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """As above, with the gate and losses of the successor."""
         gate = {"kind": "vector", "hidden": 16}
         settings = {"C": count_parts(program), "steps": steps or 500, "compile": "never", "gate": gate}
         return train_entry(program, seed, settings, recipe="successor")

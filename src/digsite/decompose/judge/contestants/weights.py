@@ -18,6 +18,7 @@ class Singular(Contestant):
 
     @staticmethod
     def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """As many singular directions as the program uses: told the rank, and nothing about data."""
         return split_matrices(program, lambda site, matrix: keep_strongest(matrix, program.rank(site)))
 
 
@@ -26,6 +27,7 @@ class SingularAll(Contestant):
 
     @staticmethod
     def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """All singular directions."""
         return split_matrices(program, lambda site, matrix: keep_strongest(matrix, min(matrix.shape)))
 
 
@@ -53,6 +55,8 @@ class Dictionary(Contestant):
 
     @staticmethod
     def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """Sparse on the side of the stream, whose basis is the program's."""
+
         def split(site: str, matrix: Tensor) -> tuple[Tensor, Tensor]:
             if writes_to_stream(site):
                 u, v = split_sparsely(matrix.T)
@@ -67,6 +71,7 @@ class Random(Contestant):
 
     @staticmethod
     def enter_exam(program: CompiledProgram, seed: int, steps: int) -> Entry:
+        """The same sum in a random basis: what has to be beaten."""
         generator = torch.Generator().manual_seed(seed)
 
         def split(site: str, matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -94,6 +94,7 @@ def entry_from_parts(program: CompiledProgram, parts: Parts, importances: Import
 
 
 def check_parts(program: CompiledProgram, parts: Parts) -> Parts:
+    """Shapes that fit every site, before anything is scored."""
     matrices = {site: program.model.get_submodule(site).weight for site in program.sites}
     for site, weight in matrices.items():
         if site not in parts:

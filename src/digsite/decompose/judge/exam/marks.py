@@ -73,6 +73,7 @@ def climb_ladder(entry: Entry, steps: Sequence[int] = LADDER, seed: int = 0) -> 
 
 
 def climb_slope(scene: Scene, source: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+    """Gradient of the distance at these masks, and the distance."""
     free = {site: r.clone().requires_grad_() for site, r in source.items()}
     loss = scene.compare_output(scene.forward(place_between(scene, free)))
     slopes = torch.autograd.grad(loss, list(free.values()), materialize_grads=True)
@@ -80,11 +81,13 @@ def climb_slope(scene: Scene, source: dict[str, Tensor]) -> tuple[dict[str, Tens
 
 
 def place_between(scene: Scene, source: dict[str, Tensor]) -> Masks:
+    """Masks between importance (source 0) and one (source 1)."""
     return Masks({site: g + (1 - g) * source[site] for site, g in scene.importance.lower.items()})
 
 
 @torch.no_grad()
 def share_right_under(entry: Entry, source: dict[str, Tensor]) -> float:
+    """Share of all inputs that are still right under the worst masks that were found."""
     right = total = 0.0
     for ids in entry.program.batches(1024):
         scene = entry.observe_inputs(ids)
@@ -195,6 +198,7 @@ def count_passed(rows: Sequence[Row], contestant: str, question: str) -> Mark:
 
 
 def passes_question(row: Row, rows: Sequence[Row], question: str) -> bool:
+    """Whether a row passes; purity is passed by being purer than the singular directions of the same program."""
     if row["failed"]:
         return False
     if question == "dead_silent":

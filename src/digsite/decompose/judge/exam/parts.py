@@ -151,6 +151,7 @@ def score_use(entry: Entry, alive: dict[str, Tensor], seed: int = 0) -> UseScore
 
 
 def read_site_inputs(entry: Entry, ids: Tensor) -> dict[str, Tensor]:
+    """What each site reads on these inputs."""
     return entry.found.scene(ids).inputs
 
 
@@ -237,6 +238,7 @@ def find_partner(site: str) -> str | None:
 
 
 def claim_edges(entry: Entry, source: str, end: str, ids: Tensor) -> set[Edge]:
+    """Pairs of variables between which the decomposition sees an effect."""
     program = entry.program
     found = attribute_components(entry.found, source, end, ids)
     if not found.strength.numel():

@@ -18,6 +18,7 @@ class CiL0(Metric):
     )
 
     def measure(self, view: View) -> dict[str, float]:
+        """Mean number of components per position whose importance is above the threshold."""
         counts = {m: count_l0(g, self.threshold) for m, g in view.importance.items()}
         row = {f"l0_{self.threshold:g}/{m}": n for m, n in counts.items()}
         return row | {f"l0_{self.threshold:g}/total": sum(counts.values())}
@@ -30,6 +31,7 @@ class AliveComponents(Metric):
     threshold: float = Field(default=USED, ge=0, lt=1, description="importance above which a component fires")
 
     def measure(self, view: View) -> dict[str, float]:
+        """Components that are above it anywhere."""
         return {
             f"n_alive_{self.threshold:g}/{m}": float(find_alive(g, self.threshold).sum())
             for m, g in view.importance.items()
@@ -43,6 +45,7 @@ class CiMeanPerComponent(Metric):
     top: int = Field(default=5, gt=0, description="how many of the largest are given")
 
     def measure(self, view: View) -> dict[str, float]:
+        """The largest mean importances, in falling order: where they end is how many parts are used."""
         row = {}
         for module, g in view.importance.items():
             means = g.mean(0).sort(descending=True).values[: self.top]
@@ -73,6 +76,7 @@ class IdentityCiError(Metric):
     )
 
     def measure(self, view: View) -> dict[str, float]:
+        """Entries of the importance pattern that differ from the known solution, for several tolerances."""
         if not view.n_features or not view.patterns:
             raise UsageError(
                 "The metric 'identity_ci_error' needs a model whose features and solution are known.",

@@ -28,6 +28,7 @@ class MaskedRecon(Metric):
 
     @torch.no_grad()
     def measure(self, view: View) -> dict[str, float]:
+        """Distance to the target's output, in each masking."""
         totals = dict.fromkeys(MASKINGS, 0.0)
         for i, batch in enumerate(view.draw_batches()):
             scene = view.found.scene(batch)
@@ -49,6 +50,7 @@ class HiddenRecon(Metric):
 
     @torch.no_grad()
     def measure(self, view: View) -> dict[str, float]:
+        """Distance at each module's own output."""
         row: dict[str, float] = {}
         for i, batch in enumerate(view.draw_batches()):
             scene = view.found.scene(batch)
@@ -72,6 +74,7 @@ class EmbeddingRecon(Metric):
 
     @torch.no_grad()
     def measure(self, view: View) -> dict[str, float]:
+        """Distance of the vectors that a decomposed embedding builds."""
         sites = view.found.plan.target.sites
         embeddings = [name for name, site in sites.items() if isinstance(site.module, nn.Embedding)]
         if not embeddings:
@@ -102,6 +105,7 @@ class PgdRecon(Metric):
     )
 
     def measure(self, view: View) -> dict[str, float]:
+        """The worst mask that a stated number of steps finds: an upper bound would need all of them."""
         attack = Adversarial(steps=self.steps, step_size=self.step_size, shared=self.shared)
         total = 0.0
         for i, batch in enumerate(view.draw_batches()):
@@ -127,6 +131,7 @@ class CeAndKl(Metric):
     )
 
     def measure(self, view: View) -> dict[str, float]:
+        """Of all modules, and of the named groups of them alone."""
         if view.labels is None:
             raise UsageError("The metric 'ce_and_kl' needs a model of tokens, whose right answers are known.")
         row = self._measure_subset(view, None, "")
@@ -138,6 +143,7 @@ class CeAndKl(Metric):
         return row
 
     def _measure_subset(self, view: View, only: list[str] | None, prefix: str) -> dict[str, float]:
+        """Where only these modules are masked, the others being the target's own."""
         assert view.labels is not None
         ce: dict[str, float] = {}
         kl: dict[str, float] = {}
