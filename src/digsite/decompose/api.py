@@ -77,6 +77,7 @@ def _decompose_one(
     on_step: OnStep | None,
     settings: dict[str, Any],
 ) -> Decomposition:
+    """One seed: settings, target, training, and the finished decomposition."""
     found = decompose_seeds(
         [model],
         [modules] if isinstance(modules, str) else modules,

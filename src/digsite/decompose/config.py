@@ -167,6 +167,8 @@ class DecomposeConfig(Config):
 
 
 class ToyTarget(Config):
+    """A toy model and how it is trained before it is decomposed."""
+
     model: Toy = Field(default=TmsConfig(), description="architecture of the target")  # pyright: ignore[reportCallIssue]
     active: Literal[
         "at_least_zero_active",
@@ -201,6 +203,8 @@ class Truth(Config):
 
 
 class EarlyStop(Config):
+    """When a toy study ends before its last step: its importances have been right for some checks."""
+
     checks: int = Field(
         default=0,
         ge=0,
@@ -301,6 +305,8 @@ class Recipe(Config):
 
 
 class Text(Config):
+    """What a language model reads."""
+
     source: str = Field(
         default="stories", description="the story language, a corpus by name, a file, or hub:DATASET"
     )
@@ -329,6 +335,7 @@ class LmConfig(TokenStudy):
 
     @model_validator(mode="after")
     def _speaks(self) -> "LmConfig":
+        """A model that is trained here knows only the story language."""
         if not self.model and self.text.source != "stories":
             raise ValueError(
                 f"the text '{self.text.source}' (text.source) is for a model that model= names; "

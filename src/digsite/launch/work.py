@@ -69,6 +69,7 @@ def work_left(sweep: Sweep, *, only_failed: bool = False) -> list[Work]:
 
 
 def _group_packs(members: Sequence[SweepRow]) -> list[list[SweepRow]]:
+    """Runs that one ensemble can train are one piece of work."""
     groups: dict[str, list[SweepRow]] = {}
     for index, member in enumerate(members):
         groups.setdefault(member.pack or f"alone-{index}", []).append(member)
@@ -84,6 +85,7 @@ def process_environment(sweep: Sweep, options: Options) -> dict[str, str]:
 
 
 def cut_chunks(pieces: Sequence[Work], size: int) -> Iterator[list[Work]]:
+    """`size` pieces each, the last one smaller."""
     for start in range(0, len(pieces), size):
         yield list(pieces[start : start + size])
 

@@ -36,6 +36,7 @@ class Journal:
         jsonl.append_record(self.path.with_name(CLOCK), {"step": step, "time": round(time.time(), 3)})
 
     def _stands_there(self, line: bytes) -> bool:
+        """Whether a resumed run is writing what it wrote before: then nothing is written twice."""
         assert self.at is not None
         if not self.path.exists():
             return False
@@ -71,6 +72,7 @@ class Journal:
         return known >= size and self._digest(size) == digest
 
     def _digest(self, size: int) -> str:
+        """Of the first bytes, by which a checkpoint knows its journal."""
         if not size or not self.path.is_file():
             return blake2b(digest_size=16).hexdigest()
         with self.path.open("rb") as file:

@@ -39,22 +39,27 @@ class RunDir:
 
     @property
     def id(self) -> str:
+        """The folder's name."""
         return self.path.name
 
     @property
     def launch(self) -> Path:
+        """What is to be run, pinned; written once."""
         return self.path / "launch.yaml"
 
     @property
     def provenance(self) -> Path:
+        """Where it came from."""
         return self.path / "provenance.json"
 
     @property
     def status_file(self) -> Path:
+        """How far it is."""
         return self.path / "status.json"
 
     @property
     def journal(self) -> Path:
+        """What it measures."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -64,10 +69,12 @@ class RunDir:
 
     @property
     def results(self) -> Path:
+        """What it found."""
         return self.path / "results.json"
 
     @property
     def views(self) -> Path:
+        """What of it the dashboard shows."""
         return self.path / "views.json"
 
     @property
@@ -89,6 +96,7 @@ class RunDir:
 
     @property
     def checkpoints(self) -> Path:
+        """States that a resumed run goes on from."""
         return self.path / "checkpoints"
 
     @property
@@ -160,6 +168,7 @@ def _explain_refusal(root: Path, wish: str) -> Iterator[None]:
 
 
 def _fresh_folder(folder: Path) -> RunDir:
+    """Ids are drawn, so two at one moment are tried again."""
     while (run := RunDir(folder / streams.new_id())).path.exists():
         pass
     return run
@@ -214,6 +223,7 @@ def is_believable(run: RunDir, data: bytes | Damaged | None = None) -> bool:
 
 
 def _parse_launch(text: str, where: Path) -> dict[str, Any]:
+    """Plain data, or one sentence on the damage."""
     try:
         launch = yamlio.parse_yaml(text, where=f"'{where / 'launch.yaml'}'")
     except UsageError as error:
@@ -224,6 +234,7 @@ def _parse_launch(text: str, where: Path) -> dict[str, Any]:
 
 
 def _seal_holds(text: str) -> bool:
+    """The last line is a digest of the others: an edited config would give results that no config explains."""
     body, _, last = text.rpartition(_SEAL)
     return text == seal_text(body) and bool(last)
 
@@ -246,6 +257,7 @@ def _find_wrong(launch: Mapping[str, Any]) -> str:
 
 
 def _say_damaged(where: Path, reason: str) -> UsageError:
+    """With what to do."""
     return UsageError(
         f"'{where / 'launch.yaml'}' is damaged: {reason}.",
         hint="A pinned config is never edited: restore the file, or start the run anew.",

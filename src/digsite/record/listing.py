@@ -29,6 +29,7 @@ def has_launch(run: Path) -> bool:
 
 
 def _list_folders(path: Path) -> list[Path]:
+    """Visible ones, in order; none where nothing can be read."""
     try:
         with os.scandir(path) as entries:
             return sorted(Path(e.path) for e in entries if not e.name.startswith(".") and e.is_dir())

@@ -59,6 +59,7 @@ def end_silent(run: RunDir, message: str, *, states: Sequence[str] = ("running",
 
 
 def _say_holder(run: RunDir) -> LockHeld:
+    """Who writes, as far as its status tells."""
     status = run.status()
     holder = f"process {status.pid} on {status.host}" if status.pid else "another process"
     return LockHeld(f"Run '{run.id}' is being written by {holder}.", hint=f"Watch it: digsite show {run.id}")

@@ -16,6 +16,7 @@ SNAPSHOT = "git.json"  # lies beside a copied package
 
 
 def collect_provenance(*, device: str, parent: str | None = None) -> dict[str, Any]:
+    """Everything about this moment that the config does not say."""
     return {
         "schema": 1,
         "command": sys.argv,
@@ -51,6 +52,7 @@ def vector_instructions() -> str:
 
 @cache
 def package_version(name: str) -> str | None:
+    """None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -94,11 +94,13 @@ def _is_words(value: Any) -> bool:
 
 
 def _is_duration(value: Any) -> bool:
+    """Minutes, as study.yaml has them."""
     number = finite_number(value)
     return number is not None and number >= 0
 
 
 def _is_method(value: Any) -> bool:
+    """room.name, or your.package.name."""
     return isinstance(value, str) and all(part.isidentifier() for part in value.split(".")) and "." in value
 
 
@@ -125,6 +127,9 @@ def damaged_studies(extra: Sequence[Path] = ()) -> dict[str, DigsiteError]:
 
 
 def _known(extra: Sequence[Path]) -> dict[str, Study | DigsiteError]:
+    """Ours, those of entry points, those that were named; a broken one is kept as its error, so that the others
+    are found.
+    """
     roots = (ROOT, *map(Path, _entry_point_folders()), *extra)
     found: dict[str, Study | DigsiteError] = {}
     for folder in (folder for root in roots for folder in _study_folders(root)):
@@ -142,6 +147,7 @@ def _loaded(folder: Path, stamp: tuple[int, int]) -> Study | DigsiteError:
 
 
 def _stamp(file: Path) -> tuple[int, int]:
+    """A file that has not changed is not read again."""
     try:
         facts = file.stat()
     except OSError:
@@ -150,6 +156,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 
 def _study_folders(root: Path) -> Iterator[Path]:
+    """Folders with a study.yaml, at any depth; nothing is looked for below one."""
     if not root.is_dir():
         raise NotFound(f"There is no studies folder '{root}'.")
     for path, folders, files in os.walk(root):

@@ -27,6 +27,7 @@ class Plan:
 
     @property
     def tree(self) -> dict[str, Any]:
+        """The config as plain data."""
         return resolve.dump_config(self.config)
 
     def given_paths(self) -> list[str]:
@@ -74,11 +75,13 @@ class _Names:
         self.model, self.layers, self.room, self.what = model, layers, room, what
 
     def path(self, name: str) -> str:
+        """A setting by the end of its path, where that is unique."""
         if name.partition(".")[0] in self.model.model_fields:
             return name  # the usual case, and the only one in which a new key can be meant
         return find_path(name, self.known, section=self.room, what=self.what)
 
     def override(self, text: str) -> str:
+        """`key=value` or `~key` with the key written out."""
         if text.startswith("@"):
             return text
         sign, name = ("~", text[1:]) if text.startswith("~") else ("", text)

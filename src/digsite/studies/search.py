@@ -73,6 +73,9 @@ class Search:
         return 0, trials
 
     def ask(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The next settings, from a sampler that is made anew with what is known: asking twice gives the same
+        answer.
+        """
         optuna, n = self.optuna, min(self.goal.at_once, self.goal.trials - len(trials))
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
@@ -85,12 +88,14 @@ class Search:
             return [self._trial(study.ask(self._distributions()).params) for _ in range(n)]
 
     def _distributions(self) -> dict[str, Any]:
+        """Listed values by their number, drawn ones by their range."""
         kinds = self.optuna.distributions
         listed = {path: kinds.CategoricalDistribution(range(len(v))) for path, v in self.values.items()}
         drawn = {path: kinds.FloatDistribution(d.low, d.high, log=d.log) for path, d in self.drawn.items()}
         return {**listed, **drawn}
 
     def _recorded(self, trial: Trial) -> Any:
+        """A trial as optuna takes it; one without a value has failed."""
         states = self.optuna.trial.TrialState
         return self.optuna.trial.create_trial(
             params=trial.asked,
@@ -100,6 +105,7 @@ class Search:
         )
 
     def _trial(self, asked: dict[str, Any]) -> Trial:
+        """The jobs of a trial: one for each seed."""
         point = {path: self.values[path][at] if path in self.values else at for path, at in asked.items()}
         repeats = list(Space(self.seeds, {}).points()) if self.seeds else [{}]
         points = [{**point, **repeat} for repeat in repeats]
@@ -107,6 +113,7 @@ class Search:
         return Trial(asked, point, jobs)
 
     def _told(self, trial: Trial, sweep: Sweep) -> Trial:
+        """With the mean of the claim over its runs, if all have it."""
         runs = {member.run.id: member.run for member in sweep.members}
         values = [_claimed(self.goal.claim, _results(runs[job.run_id])) for job in trial.jobs]
         known = [value for value in values if value is not None]
@@ -115,6 +122,7 @@ class Search:
 
 
 def _results(run: RunDir) -> Results | None:
+    """None where a run did not finish or its record is damaged."""
     found = read_claims(run)
     return found if isinstance(found, Results) else None
 
@@ -125,6 +133,7 @@ def _is_seed(path: str) -> bool:
 
 
 def _claimed(name: str, results: Any) -> float | None:
+    """A mistyped claim would otherwise be a search that never learns."""
     if results is None:
         return None
     claims = {claim.name: claim.value for claim in results.claims}

@@ -64,6 +64,7 @@ def _alternatives(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str
 
 
 def _describe_field(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, str]:
+    """From the config's JSON schema, so that a page cannot say other than what is checked."""
     parts = [part for part in field.get("anyOf", [field]) if part.get("type") != "null"]
     kinds = [_kind_name(part, schema) for part in parts]
     bounds = [f"{sign} {part[key]:g}" for part in parts for key, sign in _BOUNDS if key in part]
@@ -76,6 +77,7 @@ def _describe_field(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, 
 
 
 def _kind_name(part: dict[str, Any], schema: dict[str, Any]) -> str:
+    """A type in words."""
     if "$ref" in part:
         return "group"
     if part.get("type") == "array":

@@ -55,6 +55,7 @@ def plan_jobs(spaces: Mapping[str, Space], *, size: Size = "full", extra: Sequen
 
 
 def _jobs_of(study: Study, space: Space, size: Size) -> Iterator[Job]:
+    """One job for each point, its config checked now."""
     for point in space.points():
         yield Job(point, plan_run(study, size=size, values=point))
 
@@ -62,6 +63,7 @@ def _jobs_of(study: Study, space: Space, size: Size) -> Iterator[Job]:
 def spaces_from_words(
     studies: Sequence[str], words: Sequence[str], *, samples: int, seed: int
 ) -> dict[str, Space]:
+    """The same space for every study."""
     space = from_words(words, samples=samples, seed=seed)
     return dict.fromkeys(studies, space)
 
@@ -112,6 +114,7 @@ def find_sweep_file(named: Path) -> Path:
 
 
 def _whole(stored: Mapping[str, Any], key: str, default: int, path: Path) -> int:
+    """A stored number that must be whole."""
     value = stored.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int):
         raise UsageError(f"'{path}' has {value!r:.60} for '{key}', which must be a whole number.")
@@ -136,6 +139,7 @@ def pin_code(sweep: sweeps.Sweep, *, renew: bool = False) -> bool:
 
 
 def _row(job: Job, root: Path) -> dict[str, Any]:
+    """The job's run directory, made if it is not there."""
     study = job.planned.study
     run = RunDir(root / study.name / job.run_id)
     if not run.launch.exists():

@@ -29,9 +29,11 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def has(self, name: str) -> bool:
+        """Whether this state lies there."""
         return self._path(name).is_file()
 
     def due(self) -> bool:
+        """Whether it is time for the next: by the clock, since a step may take a millisecond or an hour."""
         return time.monotonic() - self._last >= self.every_s
 
     def save(self, name: str, value: Any) -> None:
@@ -62,6 +64,7 @@ class Checkpoints:
         return reason
 
     def _find_fault(self, file: Path) -> str:
+        """Why a file cannot be gone on from; empty where it can."""
         found = whole_metadata(file)
         if isinstance(found, Damaged):
             return f"{file.name}: {found.reason}"
@@ -71,6 +74,7 @@ class Checkpoints:
         return ""
 
     def _path(self, name: str) -> Path:
+        """One file for each named state."""
         return self.folder / f"{name.replace('/', '-')}.safetensors"
 
 
@@ -113,6 +117,7 @@ def whole_metadata(path: Path) -> dict[str, str] | Damaged:
 
 
 def _digest_tensors(told: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Over names, types, shapes and bytes: a file that was cut short has another."""
     digest = blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
@@ -122,16 +127,19 @@ def _digest_tensors(told: Mapping[str, str], tensors: Mapping[str, torch.Tensor]
 
 
 def load_tree(path: Path) -> Any:
+    """The nested value, tensors where they were."""
     with safe_open(path, framework="pt") as file:
         return _put_together(json.loads(file.metadata()["tree"]), file)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
+    """Without reading a tensor."""
     with safe_open(path, framework="pt") as file:
         return file.metadata()
 
 
 def _take_apart(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """A nested value as JSON with numbers in place of its tensors, which are collected: no pickle is needed."""
     if isinstance(value, torch.Tensor | np.ndarray):
         array = isinstance(value, np.ndarray)
         name = str(len(tensors))
@@ -154,6 +162,7 @@ def _take_apart(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _put_together(node: Any, file: Any) -> Any:
+    """The way back."""
     if not isinstance(node, dict):
         return node
     ((kind, content),) = node.items()

@@ -94,6 +94,7 @@ def execute_pack(directories: Sequence[RunDir], how: How) -> list[int]:
 def _open_run(
     directory: RunDir, config: Config, device: torch.device, request: StopRequest, how: How, world: World
 ) -> Run:
+    """The writer, or a follower of it."""
     kind, progress = (Run, Progress) if world.is_first else (Follower, SilentProgress)
     return kind(
         directory,
@@ -134,6 +135,7 @@ def _explain_error(error: BaseException, directory: RunDir) -> BaseException:
 
 
 def _in_words(error: BaseException, directory: RunDir) -> BaseException:
+    """A full disk and an unreadable file in words of a person, with the command that goes on."""
     again, text = f"digsite resume {directory.id}", str(error)
     # safetensors reports a full disk in an error of its own, as text
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
@@ -171,6 +173,7 @@ def _in_words(error: BaseException, directory: RunDir) -> BaseException:
 
 
 def _record_failure(run: Run, error: BaseException) -> None:
+    """error.json has the traceback, the terminal one line."""
     message = str(error) if isinstance(error, DigsiteError) else f"{type(error).__name__}: {error}"
     trace = "".join(traceback.format_exception(error))
     log = logging.getLogger("digsite")
@@ -193,6 +196,8 @@ T = TypeVar("T")
 
 
 class SilentProgress(Progress):
+    """Of several processes one reports."""
+
     def start(self) -> None:
         pass
 
@@ -204,6 +209,8 @@ class SilentProgress(Progress):
 
 
 class Follower(Run):
+    """Everything that computes is inherited, everything that writes does nothing."""
+
     def log(self, step: int, **values: float) -> None:
         pass
 

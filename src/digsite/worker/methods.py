@@ -45,6 +45,7 @@ def is_parallel(method: str) -> bool:
 
 
 def _look_up(method: str, module: str, table: str, what: str) -> Any:
+    """From a table or from the text of the files."""
     package, _, name = current_method(method).rpartition(".")
     found = _find_table(_import_module(method, package, module), table, what)
     if name not in found:

@@ -30,6 +30,7 @@ def prepare_device(device: str, *, deterministic: bool = False) -> torch.device:
 
 
 def pick_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -57,9 +58,11 @@ class _RunLog(logging.FileHandler):
     """A log file that is quiet about a full disk: the run itself says it, once."""
 
     def handleError(self, record: logging.LogRecord) -> None:
+        """A log line that cannot be written must not end a run."""
         pass
 
     def close(self) -> None:
+        """Nor one that cannot be flushed."""
         with suppress(OSError):
             super().close()
 
@@ -109,11 +112,13 @@ class StopRequest:
         self.exit_code: int | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
+        """The first signal asks, the second stops at once."""
         if self.exit_code is not None:
             raise StopNow(KILLED_BY_TERM if number == signal.SIGTERM else CTRL_C)
         self.exit_code = CTRL_C if number == signal.SIGINT else REQUEUE
 
     def raise_if_set(self) -> None:
+        """Called where a checkpoint has just been written."""
         if self.exit_code is not None:
             raise Interrupted(self.exit_code)
 
@@ -142,12 +147,15 @@ PATIENCE = timedelta(days=2)  # the others wait while the first trains a target 
 
 @dataclass(frozen=True)
 class World:
+    """This process among those that share a run."""
+
     rank: int = 0
     size: int = 1
     local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
+        """The one that writes."""
         return self.rank == 0
 
     def device(self, chosen: torch.device) -> torch.device:

@@ -32,6 +32,7 @@ class Progress:
         self._bar = _Bar() if sys.stderr.isatty() and not quiet else None
 
     def start(self) -> None:
+        """And the heartbeat, by which other hosts see that the run lives."""
         self._write(state="running", started=self.status.started or time.time(), ended=None, message="")
         threading.Thread(target=self._keep_beating, daemon=True, name="heartbeat").start()
         if self._bar:
@@ -44,10 +45,12 @@ class Progress:
             self._bar.close()
 
     def end(self, state: str, message: str = "") -> None:
+        """The last state."""
         self.stop()
         self._write(state=state, ended=time.time(), eta_s=None, message=message)
 
     def stage(self, name: str, step: int, total: int) -> None:
+        """A new part of the run begins."""
         self._began, self._began_step = time.monotonic(), step
         self._write(stage=name, step=step, total=total, eta_s=None)
         if self._bar:
@@ -91,11 +94,13 @@ class Progress:
             _print_line("  ".join(part for part in parts if part) + "\n")
 
     def _keep_beating(self) -> None:
+        """In a thread, so that a long step is not taken for a dead run."""
         while not self._done.wait(HEARTBEAT_S):
             with suppress(OSError):  # a full disk is the run's to report, and the next beat may succeed
                 self._write()
 
     def _write(self, **changes: Any) -> None:
+        """Both threads write, one at a time."""
         with self._mutex:
             self.status = self.status.beat(**changes)
             write_status(self.run.status_file, self.status)
@@ -148,11 +153,13 @@ class _Bar:
 
 
 def _print_line(text: str) -> None:
+    """On standard error: standard output is for answers."""
     sys.stderr.write(text)
     sys.stderr.flush()
 
 
 def _time_left(eta_s: float | None) -> str:
+    """Minutes and seconds."""
     if eta_s is None:
         return ""
     minutes, seconds = divmod(int(eta_s), 60)

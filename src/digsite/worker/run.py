@@ -75,12 +75,15 @@ class Run:
     # --- randomness -------------------------------------------------------------------------------------
 
     def derive(self, name: str, *indices: int) -> int:
+        """The seed of a named stream of this run."""
         return streams.derive_seed(self.seed, name, *indices)
 
     def generator(self, name: str, *indices: int) -> torch.Generator:
+        """The same draws wherever in the run it is asked for."""
         return torch.Generator().manual_seed(self.derive(name, *indices))
 
     def rng(self, name: str, *indices: int) -> np.random.Generator:
+        """As `generator`, for numpy."""
         return np.random.default_rng(self.derive(name, *indices))
 
     # --- what the run writes ----------------------------------------------------------------------------
@@ -95,6 +98,7 @@ class Run:
         jsonl.append_record(self.directory.clock, {"cost": name, "seconds": round(float(seconds), 3), **more})
 
     def say(self, text: str) -> None:
+        """A line in the run's log."""
         self._log.info(
             text.encode("utf-8", "backslashreplace").decode()
         )  # half a pair breaks whatever shows the log
@@ -123,6 +127,7 @@ class Run:
     def tensors(
         self, name: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
     ) -> Path:
+        """An artifact by name; the same tensors give the same bytes."""
         target = self._once_named(self.directory.artifacts / f"{name}.safetensors")
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         with atomic.replace_file(target) as path:
@@ -130,6 +135,7 @@ class Run:
         return target
 
     def json(self, name: str, value: Any) -> Path:
+        """An artifact of plain data."""
         target = self._once_named(self.directory.artifacts / f"{name}.json")
         atomic.write_json(target, value)
         return target

@@ -281,11 +281,14 @@ class FoldedResidMlp(Target):
 
 
 class _Stream(nn.Module):
+    """A residual MLP whose stream stays a sum of products while its layers run."""
+
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, x: Tensor, owner: FoldedResidMlp) -> Tensor:
+        """The outputs (batch, features); the stream itself, which is far wider, is never written to memory."""
         embedding: Any = self.inner.W_E
         stream = Products(((x, embedding),))
         for i, layer in enumerate(self.inner.layers):  # type: ignore[arg-type]
@@ -303,6 +306,7 @@ def fold_plan(plan: Plan, config: DecomposeConfig, batch: Tensor) -> Plan:
 
 
 def can_fold(target: Target, config: DecomposeConfig, batch: Tensor) -> bool:
+    """Where a wide stream through a narrow embedding costs more than it holds: then products are smaller."""
     from digsite.models.architectures.dense import ResidMlp
 
     model = target.model

@@ -49,6 +49,7 @@ def count_components(
 
 
 def check_problem(config: DecomposeConfig, target: Target, batch: torch.Tensor) -> None:
+    """Everything that would fail or waste an hour is said before the first step."""
     count_components(config.C, list(target.sites))
     if config.recompute == "always" and config.compile == "always":
         raise UsageError(
@@ -60,6 +61,7 @@ def check_problem(config: DecomposeConfig, target: Target, batch: torch.Tensor) 
 
 
 def _check_faithful(config: DecomposeConfig) -> None:
+    """Exact sums allow parts to be mixed, and nothing that takes one away."""
     if config.faithful == "exact" and not find_start(config.init).ADDS_UP:
         raise UsageError(
             f"faithful=exact only mixes parts that add up from the start, and init={config.init} does not.",
@@ -85,6 +87,7 @@ def check_room(config: DecomposeConfig, matrices: dict[str, torch.Tensor], count
 
 
 def _check_losses(config: DecomposeConfig, target: Target) -> None:
+    """Each loss has a coefficient, and what it asks of the target is there."""
     if not config.losses:
         raise UsageError("The config has no loss.", hint=f"Kinds: {', '.join(LOSSES)}.")
     for name, loss in config.losses.items():
@@ -102,6 +105,7 @@ def _check_losses(config: DecomposeConfig, target: Target) -> None:
 
 
 def _check_gate(config: DecomposeConfig, target: Target, batch: Any) -> None:
+    """Some gates read a vector at each place, which an embedding of ids does not have."""
     if not config.gate.NEEDS_INPUTS:
         return
     for site in target.sites.values():
@@ -182,6 +186,7 @@ def measure_sizes(made: dict[str, Tensor], plan: Plan, reads: dict[str, parts.Re
 
 
 def draw_sources(given: Given, draw: Draw) -> dict[str, Tensor]:
+    """An adversary's first masks, uniform through the error function: streams give normal numbers."""
     counts = {site: shape.n + given.config.delta for site, shape in given.shapes.items()}
     made = {}
     for name, loss in given.config.losses.items():

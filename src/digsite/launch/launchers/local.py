@@ -23,11 +23,13 @@ RETRIES = 2
 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
+    """`argument` is the number of processes."""
     work = work_left(sweep, only_failed=options.only_failed)
     return Pool(work, _count_workers(argument, options), options, process_environment(sweep, options)).run()
 
 
 def _count_workers(argument: str, options: Options) -> int:
+    """As written, or as many as there are cores."""
     if argument and not (
         argument.isascii() and argument.isdigit() and int(argument[:6]) > 0 and len(argument) < 6
     ):
@@ -55,6 +57,7 @@ class Pool:
         self.children: dict[int, subprocess.Popen[bytes]] = {}
 
     def run(self) -> int:
+        """One thread a process; the main thread waits in slices, so that signals are seen."""
         threads = [threading.Thread(target=self._feed_safely, args=(i,), daemon=True) for i in range(self.n)]
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -69,6 +72,7 @@ class Pool:
         return self.stopped or max(self.codes, default=0)
 
     def _stop(self, number: int, frame: object) -> None:
+        """Each child is told once and saves a checkpoint."""
         self.stopped = 130 if number == signal.SIGINT else 75
         for child in list(self.children.values()):
             child.send_signal(number)
@@ -82,6 +86,7 @@ class Pool:
             raise
 
     def _feed(self, index: int) -> None:
+        """Work until there is none, in a process that is started when it is first needed."""
         child = None
         while self.stopped is None:
             try:
@@ -139,6 +144,7 @@ class Pool:
 
     @staticmethod
     def _is_readable(child: subprocess.Popen[bytes]) -> bool:
+        """Whether the child has said something, waited for a moment."""
         with selectors.DefaultSelector() as waiting:
             assert child.stdout
             waiting.register(child.stdout, selectors.EVENT_READ)
@@ -175,6 +181,7 @@ class Pool:
         return child
 
     def _reap(self, index: int, child: subprocess.Popen[bytes]) -> int:
+        """Its exit code, and what it last said."""
         assert child.stdin and child.stdout
         with suppress(OSError):
             child.stdin.close()

@@ -16,6 +16,7 @@ RETRIES = 3
 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
+    """`argument` is the cluster's address; without one a cluster is started here."""
     pieces = work_left(sweep, only_failed=options.only_failed)
     if not pieces:
         return 0
@@ -30,6 +31,7 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
 
 
 def _connect_ray(ray, address: str) -> None:
+    """Refuses an address that does not answer, where ray would wait for minutes."""
     if address and address != "auto":
         _must_answer(address)
     if not address:  # a cluster of our own, on loopback: no token file in the user's home folder
@@ -52,6 +54,7 @@ def _must_answer(address: str) -> None:
 
 
 def _run_parts(ray, parts: Sequence[Sequence[Work]], options: Options, env: dict[str, str]) -> int:
+    """At most so many tasks at once, in the order of the plan."""
     task = ray.remote(num_cpus=options.cpus, num_gpus=options.gpus, max_retries=RETRIES)(execute_chunk)
     waiting = [[[str(p.absolute()) for p in piece.paths] for piece in part] for part in parts]
     limit = options.max_parallel or len(waiting)
@@ -81,6 +84,7 @@ def execute_chunk(pieces: list[list[str]], command: list[str], env: dict[str, st
 
 
 def _die_with_parent() -> None:
+    """A child whose task is gone would go on alone."""
     if sys.platform.startswith("linux"):
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -44,6 +44,7 @@ exit $code
 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
+    """An array job of chunks; with `wait` the exit code is that of the worst run."""
     require_slurm()
     pieces = work_left(sweep, only_failed=options.only_failed)
     if not pieces:
@@ -54,6 +55,7 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
 
 
 def require_slurm() -> None:
+    """Said before anything is written."""
     if not shutil.which("sbatch"):
         raise UsageError(
             "There is no SLURM on this machine: 'sbatch' was not found.",
@@ -76,6 +78,7 @@ def write_job(sweep: Sweep, pieces: Sequence[Work], options: Options) -> Path:
 
 
 def _absolute_paths(piece: Work) -> Work:
+    """A job starts in another folder."""
     return Work(tuple(path.absolute() for path in piece.paths), piece.packed)
 
 
@@ -86,6 +89,7 @@ def chunk_size(sweep: Sweep, n: int) -> int:
 
 
 def job_script(sweep: Sweep, folder: Path, n: int, options: Options) -> str:
+    """The whole script, for people to read and send again."""
     extra = {
         "--time": options.time_limit_min,
         "--partition": options.partition,
@@ -107,6 +111,7 @@ def job_script(sweep: Sweep, folder: Path, n: int, options: Options) -> str:
 
 
 def submit_script(script: Path) -> str:
+    """The job's number."""
     done = subprocess.run(
         ["sbatch", "--parsable", str(script)], capture_output=True, text=True, env=os.environ
     )
@@ -129,6 +134,7 @@ def wait_for(sweep: Sweep, name: str) -> int:
 
 
 def in_queue(name: str) -> bool:
+    """Whether any task of the job is left."""
     done = subprocess.run(
         ["squeue", "--noheader", "--name", name, "--format=%i"], capture_output=True, text=True
     )

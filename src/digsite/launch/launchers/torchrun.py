@@ -19,6 +19,7 @@ MEET = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.
 
 
 def launch(sweep: Sweep, argument: str, options: Options) -> int:
+    """`argument` is the number of processes that share each run."""
     n, codes, env = count_processes(argument), [0], {**os.environ, **process_environment(sweep, options)}
     for piece in work_left(sweep, only_failed=options.only_failed):
         codes.append(run_piece(torchrun_command(piece, n, options), piece, env))
@@ -28,6 +29,7 @@ def launch(sweep: Sweep, argument: str, options: Options) -> int:
 
 
 def count_processes(argument: str) -> int:
+    """As written, or one for each device."""
     if argument and not (
         argument.isascii() and argument.isdigit() and int(argument[:6]) > 0 and len(argument) < 6
     ):

@@ -42,6 +42,7 @@ def stretch_lengths(increments: int) -> tuple[int, ...]:
 
 
 def flank_length(length: int) -> int:
+    """Half of the stretch on either side, at least three samples."""
     return max(length // 2, 3)
 
 

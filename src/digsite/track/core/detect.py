@@ -36,6 +36,7 @@ class Finds:
 
 @cache
 def detector_family() -> Mapping[str, Any]:
+    """Every detector by name."""
     return families.scan_family("digsite.track.core.detectors")
 
 
@@ -67,6 +68,7 @@ def judge_jumps(
 def jumps_of(
     series: Series, detector: str = "edge", *, kinds: Iterable[Kind] = LEVEL_CHANGES, **options: Any
 ) -> list[Jump]:
+    """`options` are the detector's; `kinds` what counts as a jump."""
     return finds_of(series, detector, kinds=kinds, **options).jumps
 
 
@@ -143,4 +145,5 @@ def finds_of_all(
 
 
 def _of_kind(found: list[tuple[Series, Finds]], transitions: bool) -> list[Jump]:
+    """Transitions alone, or all others."""
     return [j for _, finds in found for j in finds.jumps if (j.kind == "transition") == transitions]

@@ -27,6 +27,7 @@ class Formation:
     climb: float
 
     def holds(self, step: float) -> bool:
+        """Whether a step lies between onset and end."""
         return self.onset <= step <= self.end
 
 
@@ -138,5 +139,6 @@ def restricted_and_excluded(
 
 
 def answer_losses(logits: Tensor, answers: Tensor) -> Tensor:
+    """Loss on each answer, (checkpoints,), from logits (checkpoints, n, vocabulary) of the same inputs."""
     logs = logits.log_softmax(-1)
     return -logs.gather(-1, answers[None, :, None].expand(len(logits), -1, 1)).mean((1, 2))

@@ -57,6 +57,7 @@ class Jump:
 
     @property
     def direction(self) -> Literal["up", "down"]:
+        """Of the level, not of the quality."""
         return "up" if self.change > 0 else "down"
 
 

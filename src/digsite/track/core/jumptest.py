@@ -61,6 +61,7 @@ class JumpSearch:
         self.barred = fresh if barred is None else barred
 
     def filter_spread(self) -> np.ndarray:
+        """What each contrast is without a jump, over samples: spikes and jumps are kept out of the estimate."""
         samples = len(self.values)
         raw = [
             surrogates.clean_or_floor(row[None], one, surrogates.jumps_expected(samples))
@@ -76,6 +77,7 @@ class JumpSearch:
         return out
 
     def largest_contrast(self) -> float:
+        """In units of its spread: the statistic of the test."""
         return float((np.abs(self.contrasts_of(self.increments)) / self.spread[:, None]).max())
 
     def without_rivals(self) -> tuple[np.ndarray, np.ndarray]:
@@ -194,5 +196,6 @@ def null_knots(samples: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _jump_null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Its null distribution by length and number of samples, simulated once and stored."""
     stored = json.loads(TABLE.read_text())
     return np.array(stored["sizes"]), np.array(stored["levels"]), np.array(stored["minus_log"])

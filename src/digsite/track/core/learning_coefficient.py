@@ -77,6 +77,7 @@ def estimate_coefficient(
 
 
 def _batch_source(data: Any, batch: int | None, seed: int) -> tuple[Source, int]:
+    """Batches of stored examples, and how many there are."""
     examples = as_data(data)
     if not hasattr(examples, "x"):
         raise UsageError(
@@ -139,6 +140,7 @@ def summarize_chains(trace: ChainTrace, settings: ChainSettings, parameters: int
 def _coefficient_warnings(
     value: float, error: float, drift: float, r_hat: float, trace: ChainTrace, parameters: int
 ) -> list[str]:
+    """What a reader must doubt: chains that left, an estimate below zero, one that still drifts."""
     found = []
     if trace.diverged:
         found.append(f"{trace.diverged} chains left the weights and are counted as they are")
@@ -267,6 +269,7 @@ class ChainStack:
 
 
 def _hessian_product(stack: ChainStack, row: Tensor, vector: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """H v by two gradients, never the matrix."""
     slope = grad(lambda r: stack.loss_at(r, x, y))
     return grad(lambda r: (slope(r) * vector).sum())(row).detach()
 
@@ -307,6 +310,7 @@ def _one_left(excess: Tensor) -> bool:
 
 
 def _most_curved(stack: ChainStack, seed: int) -> float:
+    """Over a few chains: the step must be stable where the loss curves most."""
     rows = stack.flat[:: max(len(stack.flat) // 2, 1)]
     return max(
         stack.largest_curvature(row, seed) if torch.isfinite(row).all() else float("nan") for row in rows
@@ -316,6 +320,7 @@ def _most_curved(stack: ChainStack, seed: int) -> float:
 def _walk_chains(
     stack: ChainStack, settings: ChainSettings, size: float, steps: int, first: int, draw: torch.Generator
 ) -> Float[Tensor, "chains steps"]:
+    """Losses (chains, steps) of Langevin steps that an anchor holds near the trained weights."""
     found = torch.empty(len(stack.flat), steps)
     speed = torch.randn(stack.flat.shape, generator=draw, dtype=stack.flat.dtype)
     force, anchor, held = None, torch.zeros(()), None

@@ -55,6 +55,7 @@ def attention_entropy(
 def attention_specialization(
     probabilities: Float[Tensor, "batch head query key"], visible: Bool[Tensor, "query key"] | None = None
 ) -> Specialization:
+    """How differently the heads attend: the spread of their entropies."""
     heads = attention_entropy(probabilities, visible)
     low, high = float(heads.min()), float(heads.max())
     sd = float(heads.std(correction=0))
@@ -73,6 +74,7 @@ def head_distinctness(probabilities: Float[Tensor, "batch head query key"]) -> f
 
 
 def _check_attention(p: Tensor) -> Tensor:
+    """Probabilities and not scores, whose entropy would be a number about nothing."""
     if p.ndim != 4:
         raise UsageError(f"Attention has the shape (batch, head, query, key); this has {tuple(p.shape)}.")
     sums = p.sum(-1)
@@ -109,6 +111,7 @@ class WeightChange:
 
 @public_method(before=Numbers(), after=Numbers())
 def weight_change(before: Float[Tensor, "..."], after: Float[Tensor, "..."]) -> WeightChange:
+    """The update's size, direction and rank."""
     if before.shape != after.shape:
         raise UsageError(
             f"Weights of shapes {tuple(before.shape)} and {tuple(after.shape)} cannot be compared."
@@ -187,17 +190,20 @@ def filter_overlap(filters: Float[Tensor, "out ..."]) -> float:
 
 
 def _unit_filters(filters: Tensor) -> Tensor:
+    """Each filter as a vector of length one."""
     flat = filters.detach().flatten(1).double()
     return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def _match_filters(a: Tensor, b: Tensor) -> tuple[float, Tensor]:
+    """Mean cosine of the best one-to-one match: filters may change places in training."""
     cosine = a @ b.T
     rows, columns = linear_sum_assignment(-cosine.numpy())
     return float(cosine[rows, columns].mean()), torch.as_tensor(columns)
 
 
 def _scramble_filters(filters: Tensor, generator: torch.Generator) -> Tensor:
+    """The null: the same values of each filter in another order."""
     order = torch.rand(filters.shape, generator=generator).argsort(dim=1)
     return filters.gather(1, order)
 
@@ -317,11 +323,13 @@ def activation_selectivity(
 
 
 def class_means(x: Tensor, classes: Tensor) -> Tensor:
+    """(units, classes)."""
     member = torch.nn.functional.one_hot(classes).to(x.dtype)
     return (x.T @ member) / member.sum(0)
 
 
 def _selectivity_index(means: Tensor, x: Tensor) -> Tensor:
+    """(best - mean of others) / (best + mean of others), per unit."""
     raised = means - x.min(0).values[:, None]
     top = raised.max(1).values
     rest = (raised.sum(1) - top) / (raised.shape[1] - 1)
@@ -335,6 +343,7 @@ def _equal_bins(x: Tensor, count: int = 8) -> Tensor:
 
 
 def _class_information(bins: Tensor, classes: Tensor) -> Tensor:
+    """Bits that a unit's binned activity tells of the class."""
     n_classes, n_bins = int(classes.max()) + 1, int(bins.max()) + 1
     joint = torch.nn.functional.one_hot(bins * n_classes + classes, n_bins * n_classes).double().mean(1)
     joint = joint.reshape(-1, n_bins, n_classes)

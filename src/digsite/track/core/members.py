@@ -38,6 +38,7 @@ class EnsembleTracker:
         self._modules: list[nn.Module] = []
 
     def __call__(self, step: int, ensemble: Ensemble) -> None:
+        """The callback of `train_ensemble`."""
         if not self.trackers:
             self._begin_trackers(ensemble)
         elif step > self.trackers[0].count:
@@ -64,6 +65,7 @@ class EnsembleTracker:
         return {name: sum(values) / len(values) for name, values in found.items()}
 
     def _begin_trackers(self, ensemble: Ensemble) -> None:
+        """At the first call, since only then there are weights."""
         self._modules = [ensemble.module(i) for i in range(len(ensemble.members))]
         names = self.names or [f"seed{member.seed}" for member in ensemble.members]
         self.trackers = [
@@ -72,6 +74,7 @@ class EnsembleTracker:
         ]
 
     def series(self, measure: str | None = None) -> list[Series]:
+        """Of all members."""
         return [series for tracker in self.trackers for series in tracker.series(measure)]
 
 

@@ -56,10 +56,12 @@ def clipped_scale(rows: np.ndarray) -> np.ndarray:
 
 
 def _typical_size(pieces: np.ndarray) -> np.ndarray:
+    """The median, but not below half the mean: sparse values have a median of zero."""
     return np.maximum(np.median(pieces, axis=-1), 0.5 * pieces.mean(axis=-1))
 
 
 def running_median(rows: np.ndarray, width: int) -> np.ndarray:
+    """Along the rows, ends repeated."""
     return median_filter(rows, size=(1, min(width, rows.shape[-1])), mode="nearest")
 
 
@@ -119,6 +121,7 @@ def fit_two_roots(rows: np.ndarray) -> np.ndarray:
 
 
 def _increment_variance(rows: np.ndarray, lag: int, scale: np.ndarray) -> np.ndarray:
+    """Robust variance of increments at a lag, in units of the local scale."""
     steps = (rows[:, lag:] - rows[:, :-lag]) / scale[:, : rows.shape[1] - lag]
     pieces, middles = cut_windows(steps)
     steps = np.abs(steps - spread_knots(np.median(pieces, axis=-1), middles, steps.shape[-1]))

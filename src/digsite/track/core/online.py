@@ -52,6 +52,7 @@ class SequentialTest:
         return False
 
     def _forecast_next(self) -> float:
+        """Along the line through the medians of both halves of the window."""
         past = np.array(self._past)
         half = self.window // 2
         early, late = np.median(past[:half]), np.median(past[half:])
@@ -82,8 +83,10 @@ class WeightRing:
         return fired
 
     def _test_value(self, name: str) -> SequentialTest:
+        """A test for each layer."""
         return self._tests.setdefault(name, SequentialTest())
 
     def _copy_now(self) -> dict[str, Tensor]:
+        """On the CPU: a ring of copies would fill a GPU."""
         with torch.no_grad():
             return {name: p.detach().cpu().clone() for name, p in self.model.named_parameters()}

@@ -45,6 +45,7 @@ class Probe:
 
     @property
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """As the model is called with them."""
         if isinstance(self.inputs, Mapping):
             return (), dict(self.inputs)
         return (tuple(self.inputs) if isinstance(self.inputs, tuple | list) else (self.inputs,)), {}
@@ -75,6 +76,7 @@ class Probe:
         return captured, loss
 
     def _mean_loss(self, output: Any) -> float | None:
+        """As given, or cross-entropy where labels are classes; None where neither is known."""
         if self.loss is not None and self.labels is not None:
             return float(self.loss(output, self.labels))
         plain = self.labels is not None and isinstance(output, Tensor) and output.ndim == 2
@@ -145,6 +147,7 @@ class Target:
 
     @property
     def channels_first(self) -> bool:
+        """Whether axis 1 holds the features."""
         return isinstance(self.module, CHANNELS_FIRST)
 
 
@@ -172,6 +175,7 @@ def targets(model: nn.Module, kinds: frozenset[Kind] | None = None) -> list[Targ
 
 
 def _module_kind(module: nn.Module) -> Kind | None:
+    """What a module is tracked as; None for those that are not."""
     if isinstance(module, nn.MultiheadAttention):
         return "attention"
     for layer, kind in LAYERS.items():
@@ -214,6 +218,8 @@ def watching(
 def _row_keeper(
     target: Target, captured: Captured, keep: Callable[[Target, Tensor], Tensor]
 ) -> Callable[..., None]:
+    """A hook that keeps this layer's output as a table (rows, features)."""
+
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         captured.outputs[target.name] = keep(target, table_of_rows(output, target).detach())
 
@@ -221,6 +227,7 @@ def _row_keeper(
 
 
 def _watch_attention(model: nn.Module, captured: Captured, stack: ExitStack) -> None:
+    """torch's own module gives its pattern only when asked, others pass it through a module."""
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention):
             stack.callback(module.register_forward_pre_hook(_ask_for_weights, with_kwargs=True).remove)
@@ -233,10 +240,13 @@ def _watch_attention(model: nn.Module, captured: Captured, stack: ExitStack) -> 
 
 
 def _ask_for_weights(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Per head and not averaged."""
     return args, kwargs | {"need_weights": True, "average_attn_weights": False}
 
 
 def _weights_keeper(name: str, captured: Captured) -> Callable[..., None]:
+    """A hook on torch's own module."""
+
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, tuple) and len(output) > 1 and output[1] is not None:
             captured.patterns[name] = output[1].detach()
@@ -245,6 +255,8 @@ def _weights_keeper(name: str, captured: Captured) -> Callable[..., None]:
 
 
 def _pattern_keeper(name: str, captured: Captured) -> Callable[..., None]:
+    """A hook on a module through which the pattern passes."""
+
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
         captured.patterns[name] = output.detach()
 

@@ -32,6 +32,7 @@ class SeenLayer:
 
     @property
     def side(self) -> int:
+        """Rows or columns, whichever the Gram matrix is of."""
         return self.rows.n if self.columns is None else self.columns.shape[-1]
 
 
@@ -46,6 +47,7 @@ class ReadoutRow:
 
 
 def see_table(layer: str, step: int, table: Tensor) -> SeenLayer:
+    """A table (n, d) as its smaller Gram matrix: everything that is measured can be read off it."""
     n, d = table.shape
     rows = Grams(table @ table.mT, d)
     if n <= d:
@@ -65,10 +67,12 @@ class Backlog:
 
     @property
     def steps(self) -> list[int]:
+        """Samples that wait."""
         return sorted({one.step for one in self.waiting})
 
     @property
     def full(self) -> bool:
+        """Reading many at once costs hardly more than reading one."""
         return len(self.steps) >= self.size
 
     def cheap_rows(self) -> list[ReadoutRow]:
@@ -92,6 +96,7 @@ class Backlog:
         ]
 
     def _layer_likenesses(self, part: list[SeenLayer]) -> list[ReadoutRow]:
+        """Likeness to the first sample and to the last one."""
         now = torch.stack([one.rows.rows for one in part])
         values = light_numbers(Grams(now, now.shape[-1]))
         first = torch.stack([self._first.setdefault(one.layer, one.rows.rows) for one in part])
@@ -121,6 +126,7 @@ def group_by_kind(
 def _readout_rows(
     part: Sequence[SeenLayer], values: Mapping[str, Tensor], singular: Tensor | None = None
 ) -> list[ReadoutRow]:
+    """Numbers by name, one row for each sample."""
     numbers = torch.stack([value.double() for value in values.values()], -1).tolist()
     return [
         ReadoutRow(
@@ -169,6 +175,7 @@ def _raw_and_centered(part: list[SeenLayer]) -> Tensor:
 
 
 def dimensions_of(part: list[SeenLayer]) -> list[ReadoutRow]:
+    """Intrinsic dimension by two neighbors."""
     stack = Grams(torch.stack([one.rows.rows for one in part]), part[0].rows.n_features)
     return _readout_rows(part, {"two_nn": spectrum.two_nn(spectrum.squared_distances(stack))})
 
@@ -195,6 +202,7 @@ def weight_numbers(now: Tensor, first: Tensor) -> Values:
 
 @cache
 def measure_family() -> Mapping[str, Any]:
+    """Every measure by name."""
     return families.scan_family("digsite.track.core.measures")
 
 

@@ -113,6 +113,7 @@ def _standardize_changes(changes: np.ndarray) -> np.ndarray:
 
 
 def _exchange_samples(changes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The null: each change of loss goes to another sample."""
     return np.stack([row[rng.permutation(len(row))] for row in changes])
 
 
@@ -124,6 +125,7 @@ def _center_changes(changes: np.ndarray) -> np.ndarray:
 
 
 def _explained_share(curves: np.ndarray, sizes: Sequence[int] | range) -> np.ndarray:
+    """Variance that k clusters of curves explain."""
     total = float(((curves - curves.mean(0)) ** 2).sum()) + 1e-300
     return np.array([1 - KMeans(k, n_init=2, random_state=0).fit(curves).inertia_ / total for k in sizes])  # pyright: ignore[reportOptionalOperand, reportArgumentType]
 

@@ -30,6 +30,7 @@ class Series:
 
     @property
     def constant(self) -> bool:
+        """Up to rounding."""
         return is_constant(self.values)
 
     def _repr_html_(self) -> str:
@@ -44,6 +45,7 @@ class Series:
 
     @property
     def regular(self) -> bool:
+        """Whether samples are evenly spaced in steps."""
         gaps = np.diff(self.steps)
         return len(gaps) == 0 or bool(np.allclose(gaps, gaps[0]))
 
@@ -70,6 +72,7 @@ def make_series(values: ArrayLike, steps: ArrayLike | None = None, **labels: obj
 
 
 def check_steps(steps: np.ndarray, samples: int) -> None:
+    """As many as values, finite, rising."""
     if len(steps) != samples:
         raise UsageError(f"There are {samples} values but {len(steps)} steps.")
     if not np.isfinite(steps).all():
@@ -89,6 +92,7 @@ def check_steps(steps: np.ndarray, samples: int) -> None:
 
 
 def need_samples(series: Series) -> None:
+    """Fewer samples than this can show no jump at any level."""
     if len(series.values) < MINIMUM:
         raise UsageError(
             f"A series of {len(series.values)} samples is too short to look for jumps; {MINIMUM} are needed.",

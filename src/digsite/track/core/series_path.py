@@ -101,6 +101,7 @@ def find_off_path(distances: Float[np.ndarray, "n n"]) -> list[OffPath]:
 
 
 def _worst_detour(distances: np.ndarray, left: Sequence[int]) -> OffPath | None:
+    """The checkpoint whose way over it is longest beyond what is usual at its place."""
     kept = np.asarray(left)
     inner = distances[np.ix_(kept, kept)]
     logs = np.log(ways_over(inner))

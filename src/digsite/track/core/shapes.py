@@ -38,6 +38,7 @@ class FittedChange:
     shape: Shape
 
     def profile(self, samples: int) -> np.ndarray:
+        """The change alone, at every sample."""
         distance = np.arange(samples) - self.index + 0.5
         return self.size * (
             np.abs(distance) / NEAR if self.shape == "kink" else rise_profile(distance, self.width)
@@ -59,6 +60,7 @@ class WhitenedWindow:
 
     @property
     def time(self) -> np.ndarray:
+        """Sample numbers of the window."""
         return np.arange(self.start, self.stop)
 
 
@@ -131,10 +133,12 @@ def chebyshev_powers(time: np.ndarray, degree: int) -> np.ndarray:
 
 
 def orthonormal_span(window: WhitenedWindow, columns: np.ndarray) -> np.ndarray:
+    """A basis of whitened columns."""
     return np.linalg.qr(window.whiten_columns(columns))[0]
 
 
 def squared_residue(target: np.ndarray, basis: np.ndarray) -> float:
+    """What of the target the basis leaves."""
     return float(np.sum((target - basis @ (basis.T @ target)) ** 2))
 
 
@@ -148,6 +152,7 @@ def rise_gains(
 
 
 def kink_gains(window: WhitenedWindow, base: np.ndarray, places: np.ndarray) -> tuple[float, float, int]:
+    """Best place of a bend, what it explains and its size."""
     profiles = np.abs(window.time[None, :] - places[:, None] + 0.5) / NEAR
     gain, size = projected_gains(window, base, profiles)
     best = int(gain.argmax())
@@ -157,6 +162,7 @@ def kink_gains(window: WhitenedWindow, base: np.ndarray, places: np.ndarray) -> 
 def projected_gains(
     window: WhitenedWindow, base: np.ndarray, profiles: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
+    """What each profile explains beyond the base, and the size that it then has."""
     left = window.whiten_columns(profiles)
     left = left - base @ (base.T @ left)
     norm2 = np.maximum((left**2).sum(0), 1e-12)

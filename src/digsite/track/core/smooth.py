@@ -38,15 +38,19 @@ class LogisticFit:
 
     @property
     def span(self) -> tuple[float, float]:
+        """From 10 to 90 % of the way."""
         return self.onset[1], self.end[1]
 
     def profile(self, samples: int) -> np.ndarray:
+        """The curve at every sample."""
         scale = max(self.end[1] - self.onset[1], 1e-9) / TEN_TO_NINETY
         return self.size * expit((np.arange(samples) - self.middle[1]) / scale)
 
 
 @dataclass(frozen=True)
 class SmoothChange:
+    """A transition with its probability under the null."""
+
     fit: LogisticFit
     p: float
 
@@ -224,6 +228,7 @@ def corrected_transition_p(exponent: float, samples: int) -> float:
 
 @lru_cache(maxsize=1)
 def _transition_null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """The null distribution by number of samples; None before it is made."""
     if not TABLE.is_file():
         return None
     stored = json.loads(TABLE.read_text())

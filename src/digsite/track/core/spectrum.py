@@ -27,6 +27,7 @@ class Grams:
 
     @property
     def n(self) -> int:
+        """Rows of the table."""
         return self.rows.shape[-1]
 
     @cached_property
@@ -52,6 +53,9 @@ class Grams:
         return self.rows.mean((-2, -1)) / keep_positive(self.energy / self.n)
 
     def spectrum(self) -> Spectrum:
+        """Squared singular values as eigenvalues of the Gram matrix, in float64, since squaring loses half of
+        the digits.
+        """
         values = torch.linalg.eigvalsh(self.rows.double()).flip(-1).clamp_min(0)
         return Spectrum(values[..., : min(self.n, self.n_features)], self.n, self.n_features)
 
@@ -190,12 +194,14 @@ class _Sums:
 
     @staticmethod
     def of(matrix: Tensor) -> _Sums:
+        """What unbiased HSIC needs of a Gram matrix, its diagonal left out."""
         diagonal = matrix.diagonal(dim1=-2, dim2=-1)
         rows = matrix.sum(-1) - diagonal
         return _Sums(diagonal, rows, rows.sum(-1))
 
 
 def _hsic_of_sums(left: Tensor, right: Tensor, a: _Sums, b: _Sums) -> Tensor:
+    """Song et al.'s unbiased estimator from these sums."""
     n = left.shape[-1]
     trace = torch.linalg.vecdot(left.flatten(-2), right.flatten(-2)) - torch.linalg.vecdot(
         a.diagonal, b.diagonal
@@ -209,6 +215,7 @@ def _hsic_of_sums(left: Tensor, right: Tensor, a: _Sums, b: _Sums) -> Tensor:
 
 
 def squared_distances(grams: Grams) -> Float[Tensor, "*stack n n"]:
+    """|x_i - x_j|^2 from the Gram matrix."""
     norms = grams.rows.diagonal(dim1=-2, dim2=-1)
     return (norms[..., :, None] + norms[..., None, :] - 2 * grams.rows).clamp_min(0)
 

@@ -112,6 +112,7 @@ def joint_null(studentized: np.ndarray, chosen: np.ndarray, freedom: float) -> S
 
 
 def clean_or_floor(estimates: np.ndarray, contrast: contrasts.Contrast, changes: int) -> np.ndarray:
+    """Never below what rounding alone gives."""
     return np.maximum(contrasts.clean_spread(estimates, contrast, changes), LOST_BY)
 
 

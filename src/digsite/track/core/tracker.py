@@ -83,6 +83,7 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """What waits is read also when the training fails."""
         self.close()
 
     def step(self, loss: float | Tensor | None = None, **values: float) -> None:
@@ -106,6 +107,7 @@ class Tracker:
             self._take_sample(everything=True)
 
     def due(self, step: int) -> bool:
+        """Every so many steps, and doublings before the first of them where that was asked for."""
         doubling = self.cadence == "log" and step < self.every and step & (step - 1) == 0
         return doubling or step % self.every == 0
 
@@ -153,6 +155,7 @@ class Tracker:
         return self.budget.overhead
 
     def _take_sample(self, *, everything: bool = False) -> None:
+        """One forward pass, its tables, and what of them is read at once."""
         with self.budget.booked_time("forward", "forward"):
             captured, loss = self.probe.run(self.model, self.targets)
             tables = {name: table.float() for name, table in captured.outputs.items()}
@@ -183,6 +186,7 @@ class Tracker:
         self._backlog.waiting.clear()
 
     def _watch_layers(self) -> None:
+        """The ring of weights hears of every new value."""
         if self.ring is not None:
             watched = {t.name: self.records.values(t.name, WATCHED).get(self.count) for t in self.targets}
             self.ring.watch_series(
@@ -200,6 +204,7 @@ class Tracker:
                 self._read_weights(name)
 
     def _read_weights(self, name: str) -> None:
+        """Spectrum and norm of one layer's weights."""
         weight = self.model.get_submodule(name).weight
         assert isinstance(weight, Tensor)
         if not isfinite(float(weight.detach().sum())):
@@ -210,14 +215,17 @@ class Tracker:
         )
 
     def _is_unread(self, name: str) -> bool:
+        """Neither read nor waiting."""
         return name not in self._queue and self.count not in self.records.values(name, "weight/norm")
 
     def _note_loss(self, step: int, loss: float | Tensor | None, values: dict[str, float]) -> None:
+        """Numbers that the loop knows itself."""
         numbers = values | ({} if loss is None else {"loss": float(loss)})
         if numbers:
             self.records.add("", step, {name: float(value) for name, value in numbers.items()})
 
     def _usable_layers(self, name: str, table: Tensor) -> bool:
+        """A layer that is not finite is left out and said once."""
         # The sum of a finite table is finite: one pass without a mask.
         if len(table) > 1 and isfinite(float(table.sum())):
             return True
@@ -225,21 +233,25 @@ class Tracker:
         return False
 
     def _leave_out(self, why: str, name: str) -> None:
+        """As a hole in its series: a missing sample and not a bridged one."""
         self.records.count_hole(name, self.count)
         self._say_holes(f"{why} at step {self.count}; left out.")
 
     def _find_silent(self) -> None:
+        """A layer that the probe never reaches would else be missing without a word."""
         for target in self.targets:
             if not self.records.layers_seen(target.name) and not self.records.holes(target.name):
                 self._say_holes(f"The layer '{target.name}' never ran on the probe and is not tracked.")
 
     def _say_holes(self, text: str) -> None:
+        """Each thing once."""
         if text not in self.notes:
             self.notes.append(text)
             warnings.warn(text, stacklevel=4)
 
 
 def _choose_layers(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
+    """As named, refused with the nearest name."""
     from digsite.base.errors import name_nearest
 
     if layers is not None:
@@ -260,6 +272,7 @@ def _copy_weights(found: list[Target]) -> dict[str, Tensor]:
 
 
 def _tidy_rows(series: Series, n_rows: int) -> Iterator[dict[str, object]]:
+    """One row for each value, as plotting libraries want them."""
     for step, value in zip(series.steps, series.values, strict=True):
         yield {
             "run": series.run,
@@ -278,6 +291,8 @@ GEOMETRY_ROWS = 48  # of each sample's Gram, kept so that everything can be comp
 
 
 class Records:
+    """Values by layer, measure and step."""
+
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         self._holes: dict[str, list[int]] = defaultdict(list)
@@ -285,10 +300,12 @@ class Records:
         self.singular: dict[str, dict[int, Tensor]] = defaultdict(dict)
 
     def add(self, layer: str, step: int, values: Mapping[str, float]) -> None:
+        """A later value at the same step replaces the earlier."""
         for measure, value in values.items():
             self._values[layer, measure][step] = value
 
     def take(self, rows: Iterable[ReadoutRow]) -> None:
+        """What a backlog has read."""
         for row in rows:
             self.add(row.layer, row.step, row.values)
             if row.singular is not None:
@@ -299,9 +316,11 @@ class Records:
         self._holes[layer].append(step)
 
     def holes(self, layer: str) -> list[int]:
+        """Steps at which nothing could be measured."""
         return self._holes.get(layer, [])
 
     def layers_seen(self, layer: str) -> bool:
+        """Whether the layer has ever been read."""
         return layer in self._geometry
 
     def steps(self) -> list[int]:
@@ -309,13 +328,16 @@ class Records:
         return sorted({step for kept in self._geometry.values() for step in kept})
 
     def sampled_steps(self, step: int) -> bool:
+        """Whether any layer was read at this step."""
         return any(step in values for values in self._geometry.values())
 
     def keep_geometry(self, fresh: Iterable[SeenLayer]) -> None:
+        """A corner of each Gram matrix, for comparisons with the end."""
         for one in fresh:
             self._geometry[one.layer][one.step] = one.rows.rows[:GEOMETRY_ROWS, :GEOMETRY_ROWS].clone()
 
     def compare_with_last(self) -> None:
+        """Likeness of every sample to the last one, known only now."""
         for name, kept in self._geometry.items():
             steps = sorted(kept)
             stack = torch.stack([kept[s] for s in steps])
@@ -328,6 +350,7 @@ class Records:
         return self._values.get((layer, measure), {})
 
     def series(self, run: str, depth: Mapping[str, int]) -> list[Series]:
+        """Every series with its holes as NaN."""
         found = []
         for (layer, measure), values in self._values.items():
             missing = {step: float("nan") for step in self.holes(layer) if step not in values}

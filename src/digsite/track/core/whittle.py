@@ -90,10 +90,12 @@ def _bin_edges(count: int) -> np.ndarray:
 
 
 def _fine_grid() -> np.ndarray:
+    """Frequencies from 0 to pi."""
     return np.pi * np.arange(FINE + 1) / FINE
 
 
 def _difference_spectrum(frequency: np.ndarray) -> np.ndarray:
+    """Of first differences of white noise."""
     return 2 - 2 * np.cos(frequency)
 
 

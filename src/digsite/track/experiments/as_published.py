@@ -25,6 +25,7 @@ from digsite.worker.run import Run
 
 
 def study_as_published(config: AsPublishedConfig, run: Run) -> None:
+    """Every published sentence beside the same rule on repaired data and beside a calibrated answer."""
     runs = _read_runs(config, run)
     families = {r.name: r.family for r in runs}
     recorded, repaired = published.jump_table(runs, RECORDED), published.jump_table(runs, "stable_rank")
@@ -53,6 +54,7 @@ def study_as_published(config: AsPublishedConfig, run: Run) -> None:
 
 
 def _read_runs(config: AsPublishedConfig, run: Run) -> list[PublishedRun]:
+    """The published files, or small runs trained the original way."""
     if config.source == "retrained":
         run.stage("training a run the original way")
         return published.train_small_runs(run.derive("training"), config.steps, config.every)
@@ -73,6 +75,7 @@ def _read_runs(config: AsPublishedConfig, run: Run) -> list[PublishedRun]:
 
 
 def _jump_row(families: dict[str, str], series: Series, jump: Jump) -> dict[str, object]:
+    """One jump of one series."""
     return {
         "experiment": series.run,
         "family": families[series.run],
@@ -91,6 +94,7 @@ def _claim_published(
     rows: list[comparison.ComparedClaim],
     n_series: int,
 ) -> None:
+    """Counts by both rules, then the sentences."""
     noise = next(row.null for row in rows if row.claim == "jumps")
     marked = {"null": noise, "null_is": "what the rule marks on white noise", "kind": "count"}
     run.claim(
@@ -145,10 +149,12 @@ def _claim_shares(run: Run, recorded: pd.DataFrame, calibrated: pd.DataFrame, n_
 
 
 def _early_share(phases: pd.Series) -> float:
+    """In the first tenth of training."""
     return float((phases < 0.1).mean()) if len(phases) else 0.0
 
 
 def _phase_share(jumps: pd.DataFrame, low: float, high: float) -> float:
+    """Between two shares of training."""
     return float(((jumps.phase >= low) & (jumps.phase < high)).mean()) if len(jumps) else 0.0
 
 
@@ -160,6 +166,7 @@ def _write_published_tables(
     calibrated: pd.DataFrame,
     rows: list[comparison.ComparedClaim],
 ) -> None:
+    """Everything behind the claims."""
     run.table("published_against_repaired", pd.DataFrame([asdict(row) for row in rows]))
     run.table("jumps_recorded", recorded)
     run.table("jumps_repaired_zscore", repaired)
@@ -192,6 +199,7 @@ def _draw_published(
     calibrated: pd.DataFrame,
     rows: list[comparison.ComparedClaim],
 ) -> None:
+    """Jump times by both rules."""
     layer, part = next(iter(runs[0].layers.items()))
     columns = [published.recorded_column(part, measure) for measure in (RECORDED, "stable_rank")]
     run.figure(

@@ -50,6 +50,7 @@ def study_audit(config: AuditConfig, run: Run) -> None:
 
 
 def _score_faults(config: AuditConfig, run: Run, names: list[str]) -> dict[str, Any]:
+    """Every kind of fault in one series."""
     scores, clean = [], []
     for k, (own, stranger) in enumerate(train_series(names, config.seed, config.steps, config.checkpoints)):
         prints, strange = _as_read(own), _as_read(stranger)
@@ -82,6 +83,7 @@ def _as_read(series: CleanSeries) -> list[CheckpointPrint]:
 
 
 def _claim_audit(run: Run, scores: pd.DataFrame, clean: pd.DataFrame) -> None:
+    """Faults named, and clean series that were accused."""
     alarms = int((clean.left_out > 0).sum())
     run.claim_share(
         "clean_series_accused",

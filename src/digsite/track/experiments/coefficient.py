@@ -73,6 +73,7 @@ def _draw_architecture(run: Run, index: int) -> tuple[list[int], int]:
 
 
 def _estimate_linear(config: CoefficientConfig, run: Run, index: int) -> dict[str, Any]:
+    """One random deep linear network, whose coefficient has a closed form."""
     widths, rank = _draw_architecture(run, index)
     model = build_linear_network(widths, rank, run.derive("weights", index))
     x = draw_white_inputs(INPUTS, widths[0], run.derive("inputs", index))
@@ -100,10 +101,12 @@ def _estimate_linear(config: CoefficientConfig, run: Run, index: int) -> dict[st
 
 
 def _estimate_numbers(found: Coefficient) -> dict[str, Any]:
+    """As a row."""
     return asdict(found) | {"warnings": "; ".join(found.warnings)}
 
 
 def _claim_linear(run: Run, table: pd.DataFrame) -> None:
+    """Error against the closed form, beside what half the parameters would say."""
     error = (table.value / table.closed_form - 1).abs()
     regular = (table.parameters / 2 / table.closed_form - 1).abs()
     covered = int(((table.low <= table.closed_form) & (table.closed_form <= table.high)).sum())
@@ -200,6 +203,7 @@ def _estimate_over_training(config: CoefficientConfig, run: Run) -> list[dict[st
 
 
 def _claim_training(run: Run, course: pd.DataFrame) -> None:
+    """First and last coefficient once all training data are right."""
     usable = course[course.train_accuracy > 0.99]
     if len(usable) < 2:
         return run.say("The network has not memorized: there is no course of the coefficient to judge.")

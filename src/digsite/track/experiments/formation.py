@@ -94,6 +94,7 @@ def _claim_dates(run: Run, summary: pd.DataFrame) -> None:
 
 
 def _published_runs() -> list[GrokkingCurve]:
+    """Curves that others have published."""
     folder = settings.data_dir()
     if folder is None:
         hint = "Set DIGSITE_DATA to a folder that holds grokking_curves, or use own networks: 'sources=[trained]'."
@@ -102,6 +103,7 @@ def _published_runs() -> list[GrokkingCurve]:
 
 
 def _train_own(config: FormationConfig) -> dict[str, Any]:
+    """A grid of our own, where those are not here."""
     shape = GridShape(config.modulus, config.width, config.steps, config.every, 0.01)
     return train_grid(shape, config.decays, [0.7], config.seeds, config.seed)
 
@@ -119,6 +121,7 @@ def _formation_verdict(source: str, summary: pd.DataFrame) -> str:
 
 
 def _claim_name(source: str, measure: str) -> str:
+    """Without spaces."""
     return f"{source}/{measure.replace(' ', '_')}"
 
 

@@ -30,6 +30,7 @@ from digsite.worker.run import Run
 
 
 def study_grid(config: GridConfig, run: Run) -> None:
+    """Train, analyze, draw, claim."""
     runs = trained_grid(config, run)
     result = phases.analyze_phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
     _write_grid_tables(config, run, runs, result)
@@ -77,6 +78,7 @@ class GridRecipe:
 
 
 def cell_recipe(config: GridConfig, cell: Cell) -> GridRecipe:
+    """What is trained and watched in one cell."""
     task = grid.fit_task(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
     batch = config.text_batch if task.vocab and cell.family == "transformer" else config.batch
     seeds = grid.spread_seeds(config.seed, config.seeds)
@@ -93,6 +95,7 @@ def cell_recipe(config: GridConfig, cell: Cell) -> GridRecipe:
 
 
 def train_cell(config: GridConfig, cell: Cell, run: Run) -> dict[str, Any]:
+    """All seeds of one cell at once."""
     recipe = cell_recipe(config, cell)
 
     def write_journal(step: int, values: dict[str, float]) -> None:
@@ -221,6 +224,7 @@ PARTS_OF_TRAINING = {"early": "first tenth", "mid": "middle, from a tenth to a h
 
 
 def grid_verdict(runs: list[TrackedRun], result: Phase1) -> str:
+    """When jumps come, and whether they are of kinds."""
     kinds = "fall into no clusters" if result.kinds.k == 1 else f"fall into {cite('jump_clusters')} clusters"
     late = (
         f"{cite('share_of_jumps/late', style='.0%')} of the calibrated jumps lie in the second half of training, and they {kinds}."
@@ -235,6 +239,7 @@ def grid_verdict(runs: list[TrackedRun], result: Phase1) -> str:
 
 
 def _write_grid_tables(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1) -> None:
+    """The original's file names."""
     run.table("all_jumps_detailed", result.jumps)
     run.table("critical_periods_detailed", result.critical)
     run.table("convergence", result.convergence)
@@ -273,6 +278,7 @@ def _by_measure(config: GridConfig, runs: list[TrackedRun]) -> pd.DataFrame:
 
 
 def _draw_heatmaps(run: Run, shown: list[TrackedRun], name: str, result: Phase1) -> None:
+    """One picture a run."""
     for one in shown:
         picture = figures.layer_heatmap(one, name, [j for j in result.found if j[0].run == one.name])
         caption = f"{name} of each layer against its own range; ticks are jumps."
@@ -280,6 +286,7 @@ def _draw_heatmaps(run: Run, shown: list[TrackedRun], name: str, result: Phase1)
 
 
 def _draw_grid(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1) -> None:
+    """Where in training the jumps lie."""
     name = config.measure
     phase = {
         f: result.jumps.phase[result.jumps.family == f].to_numpy(float)

@@ -59,6 +59,7 @@ class Examined:
 
 
 def study_mechanisms(config: MechanismsConfig, run: Run) -> None:
+    """What changed at the jumps, each question with its null."""
     trained = trained_grid(config, run)
     found = examine_cells(config, run, trained)
     run.claim("networks", len(trained), kind="count", title="Networks trained")
@@ -88,12 +89,14 @@ def examine_cells(config: MechanismsConfig, run: Run, runs: list[TrackedRun]) ->
 
 
 def _confirmed_by_layer(one: TrackedRun, config: MechanismsConfig) -> list[tuple[str, Jump]]:
+    """The surest first."""
     pairs = [(s.layer, j) for s, jumps in jumps_of_all(one.series(config.measure)) for j in jumps]
     sure = [(layer, j) for layer, j in pairs if j.q is not None and j.q <= config.max_q]
     return sorted(sure, key=lambda pair: (pair[1].q or 0.0, -abs(pair[1].relative_change)))
 
 
 def _plan_cell(config: MechanismsConfig, cell: Cell, found: list[tuple[str, Jump]]) -> moments.CheckpointPlan:
+    """Steps to keep weights at, within a budget of bytes."""
     task = grid.fit_task(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
     size = 4 * grid.total_parameters(build(grid.model_config(cell, task)))
     budget = int(config.budget_mb * 2**20)
@@ -122,6 +125,7 @@ def _choose_windows(
 
 
 def _bounds_on_grid(before: int, after: int, config: MechanismsConfig) -> tuple[int, int]:
+    """Steps that were stored, around a moment."""
     low = before // config.every * config.every
     high = min(-(-after // config.every) * config.every, config.steps)
     return low, max(high, low + config.every) if high <= low else high

@@ -22,6 +22,7 @@ from digsite.worker.run import Run
 
 
 def study_report(config: MechanismsConfig, run: Run) -> None:
+    """Both phases on two pages."""
     runs = trained_grid(config, run)
     result = phases.analyze_phase1(runs, config.measure, run.rng("nulls"), run.derive("typology") % 2**31)
     examined = examine_cells(config, run, runs)

@@ -66,6 +66,7 @@ def study_sample_losses(config: SampleLossConfig, run: Run) -> None:
 
 
 def _claim_clusters(run: Run, table: pd.DataFrame) -> None:
+    """Agreement with the true skills, beside networks that had none to learn."""
     skills, nothing = (table[table.kind == kind] for kind in ("skills", "random"))
     whole = skills[skills.changes == "all"]
     best = skills.groupby("seed").agreement.max()
@@ -119,6 +120,7 @@ def _draw_batch(
 
 
 def _train_watched(config: SampleLossConfig, run: Run) -> dict[str, Any]:
+    """A network on skills and one on noise, with their losses by sample."""
     x, y, skill = _draw_batch(config, config.samples, run.generator("held out"))
     at = np.linspace(0, config.steps, config.checkpoints).astype(int).tolist()
     out: dict[str, Any] = {"task": skill, "steps": torch.tensor(at)}
@@ -152,6 +154,7 @@ def _train_watched(config: SampleLossConfig, run: Run) -> dict[str, Any]:
 
 
 def _each_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Not averaged."""
     return F.cross_entropy(outputs, targets, reduction="none")
 
 

@@ -36,6 +36,7 @@ Confirmed = list[tuple[Series, Jump]]
 
 
 def study_transition(config: TransitionConfig, run: Run) -> None:
+    """A training whose transition is known in advance."""
     setup = set_up_training(config.task, config)
     run.stage(f"training {config.seeds} networks")
     stored = run.once("training", lambda: _train_setup(config, setup, run))
@@ -52,6 +53,7 @@ def study_transition(config: TransitionConfig, run: Run) -> None:
 
 
 def _train_setup(config: TransitionConfig, setup: Setup, run: Run) -> dict[str, Any]:
+    """All seeds at once, tracked."""
     weights = any(m.startswith(("weight/", "update/")) for m in config.measures)
     behavior: list[torch.Tensor] = []
 
@@ -93,10 +95,12 @@ def _confirmed_finds(run: TrackedRun, config: TransitionConfig) -> Confirmed:
 
 
 def _abrupt_finds(confirmed: Confirmed) -> Confirmed:
+    """Jumps."""
     return [(s, j) for s, j in confirmed if j.kind != "transition"]
 
 
 def _smooth_finds(confirmed: Confirmed) -> Confirmed:
+    """Transitions."""
     return [(s, j) for s, j in confirmed if j.kind == "transition"]
 
 
@@ -156,6 +160,7 @@ def _conclude_found(
     behavior: np.ndarray,
     setup: Setup,
 ) -> None:
+    """Found at the right time, and nothing else."""
     lines, courses, headline = [], [], []
     for c, channel in enumerate(setup.channels):
         windows = [rise_window(one.steps, behavior[i, c]) for i, one in enumerate(runs)]
@@ -314,6 +319,7 @@ def _rank_courses(
 
 
 def _truth_words(setup: Setup, channel: str) -> str:
+    """What the null column means."""
     return "null column: the closed form" if channel in setup.truth else "middle of the rise"
 
 
@@ -331,6 +337,7 @@ def _clock_errors(runs: list[TrackedRun], behavior: np.ndarray, setup: Setup) ->
 def _write_transition_tables(
     run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed], behavior: np.ndarray, setup: Setup
 ) -> None:
+    """Finds, curves, behavior."""
     rows = [
         {"run": s.run, "layer": s.layer, "measure": s.measure, "direction": j.direction, **vars(j)}
         for found in confirmed.values()
@@ -358,6 +365,7 @@ def _draw_transition(
     behavior: np.ndarray,
     setup: Setup,
 ) -> None:
+    """Curves with what was found."""
     first = runs[0]
     windows = [rise_window(first.steps, behavior[0, c]) for c in range(len(setup.channels))]
     shown: list[RiseWindow] = [w for w in windows if w is not None]

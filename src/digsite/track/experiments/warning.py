@@ -69,6 +69,7 @@ def study_warning(config: WarningConfig, run: Run) -> None:
 
 
 def _both_kinds(runs: list[WatchedRun]) -> bool:
+    """A score needs runs that grok and runs that do not."""
     return any(one.window for one in runs) and any(not one.window and not one.late for one in runs)
 
 
@@ -108,6 +109,7 @@ def _watch_networks(config: WarningConfig, run: Run, primes: list[int]) -> list[
 
 
 def _shape_key(label: dict[str, Any]) -> tuple[float, float, int]:
+    """What two runs share that differ in one thing."""
     return label["decay"], label["share"], label["seed"]
 
 
@@ -129,6 +131,7 @@ def _choose_followed(config: WarningConfig, run: Run, shape: GridShape) -> set[t
 
 
 def _run_features(one: WatchedRun, names: tuple[str, ...]) -> np.ndarray:
+    """As they could be known at the time."""
     return online_features(one.steps, {n: one.measures[n] for n in names})
 
 
@@ -289,6 +292,7 @@ def _judge_scores(
     scores: dict[str, dict[str, np.ndarray]],
     signs: dict[str, float],
 ) -> list[dict[str, Any]]:
+    """On runs that the model was not made on."""
     groks, quiet = [r for r in late if r.window], [r for r in late if not r.window and not r.late]
     _claim_areas(run, late, scores, signs)
     rows = _list_alarms(early, late, model, scores, signs)
@@ -309,6 +313,7 @@ def _judge_scores(
 
 
 def _alarm_claims(run: Run, name: str, part: pd.DataFrame) -> None:
+    """False alarms and lead times."""
     quiet, groks = part[~part.groks & ~part.late], part[part.groks]
     if not len(quiet) or not len(groks):
         return

@@ -101,6 +101,7 @@ def predicted_figure(points: Mapping[str, tuple[Sequence[float], Sequence[float]
 
 
 def _pick_colors(count: int) -> list[str]:
+    """The palette, again from its beginning."""
     return [PALETTE[i % len(PALETTE)] for i in range(count)]
 
 

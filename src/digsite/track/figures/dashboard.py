@@ -60,6 +60,7 @@ def architecture_page(result: Phase1) -> Figure:
 
 
 def _draw_rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
+    """Jumps per layer beside smoothed series with new noise."""
     at = np.arange(len(table))
     ax.bar(at, table["median"], color=PALETTE[0], width=0.65)
     spread = np.nan_to_num(np.stack([table["median"] - table["low"], table["high"] - table["median"]]))
@@ -75,6 +76,7 @@ def _draw_rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
 
 
 def _draw_orders(ax: Axes, result: Phase1) -> None:
+    """In which order layers settle."""
     names = ("bottom-up", "top-down", "simultaneous", "unclear")
     counts = result.convergence.order.value_counts()
     ax.bar(range(4), [int(counts.get(n, 0)) for n in names], color=PALETTE[2], width=0.65)
@@ -87,6 +89,7 @@ def _draw_orders(ax: Axes, result: Phase1) -> None:
 
 
 def _draw_thirds(ax: Axes, result: Phase1) -> None:
+    """Early, middle, late."""
     counts = result.jumps.phase_category.value_counts()
     values = [int(counts.get(n, 0)) for n in ("early", "mid", "late")]
     total = max(sum(values), 1)
@@ -100,6 +103,7 @@ def _draw_thirds(ax: Axes, result: Phase1) -> None:
 
 
 def _draw_coordinated(ax: Axes, result: Phase1) -> None:
+    """p of shared fast periods: even if there are none."""
     p = result.critical.coordination_p.to_numpy(float) if len(result.critical) else np.zeros(0)
     ax.hist(p, bins=np.linspace(0, 1, 21).tolist(), color=PALETTE[3])
     ax.axhline(len(p) / 20, color=NULL_COLOR, linestyle="--", label="no coordination")
@@ -108,6 +112,7 @@ def _draw_coordinated(ax: Axes, result: Phase1) -> None:
 
 
 def _draw_phases(ax: Axes, phase: np.ndarray, title: str) -> None:
+    """When jumps come."""
     ax.hist(phase, bins=np.linspace(0, 1, 51).tolist(), color=PALETTE[0])
     ax.axhline(len(phase) / 50, color=NULL_COLOR, linestyle="--", label="even spread")
     for line in (0.1, 0.5):
@@ -118,6 +123,7 @@ def _draw_phases(ax: Axes, phase: np.ndarray, title: str) -> None:
 
 
 def _phases_by_family(ax: Axes, result: Phase1) -> None:
+    """As cumulative shares."""
     for family, color in COLORS.items():
         mine = np.sort(result.jumps.phase[result.jumps.family == family].to_numpy(float))
         if len(mine):
@@ -134,6 +140,7 @@ def _phases_by_family(ax: Axes, result: Phase1) -> None:
 
 
 def _draw_sizes(ax: Axes, result: Phase1) -> None:
+    """Relative change of a jump."""
     groups = [
         np.abs(result.jumps.relative_change[result.jumps.family == f].to_numpy(float)) for f in FAMILIES
     ]
@@ -145,6 +152,7 @@ def _draw_sizes(ax: Axes, result: Phase1) -> None:
 
 
 def _draw_clusters(ax: Axes, result: Phase1) -> None:
+    """Kinds of jumps, if there are kinds."""
     kinds = result.kinds
     sizes = [int((kinds.labels == c).sum()) for c in range(kinds.k)]
     ax.bar(range(kinds.k), sizes, color=PALETTE[4], width=0.65)
@@ -154,6 +162,7 @@ def _draw_clusters(ax: Axes, result: Phase1) -> None:
 
 
 def _draw_loss(ax: Axes, result: Phase1) -> None:
+    """Whether the loss moves with a jump."""
     ax.axhline(0, color=NULL_COLOR, linestyle="--", label="base rate")
     for k, family in enumerate(FAMILIES):
         mine = result.critical
@@ -170,6 +179,7 @@ def _draw_loss(ax: Axes, result: Phase1) -> None:
 
 
 def _write_words(ax: Axes, runs: Sequence[TrackedRun], result: Phase1) -> None:
+    """The numbers in words."""
     ax.axis("off")
     detectors = result.detectors.set_index("detector")
     lines = [
@@ -188,6 +198,7 @@ def _write_words(ax: Axes, runs: Sequence[TrackedRun], result: Phase1) -> None:
 
 
 def _top_layers(ax: Axes, mine: pd.DataFrame, result: Phase1, family: str) -> None:
+    """Layers with the most jumps."""
     counted = (
         (mine.arch_name + " " + mine.layer).value_counts().head(10)[::-1]
         if len(mine)

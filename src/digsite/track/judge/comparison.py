@@ -57,6 +57,7 @@ Found = list[tuple[Series, list[Jump]]]
 
 
 def calibrated_jumps(runs: list[PublishedRun], measure: str) -> Found:
+    """Of all runs, by the calibrated detector."""
     return jumps_of_all((series for run in runs for series in run.series(measure)), "edge")
 
 
@@ -139,6 +140,7 @@ def convergence_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list
 
 
 def run_layer_order(run: PublishedRun, rng: np.random.Generator) -> critical.LayerOrder:
+    """Whether this run's layers settle in order of depth."""
     return critical.order_of_layers([critical.settling_time(s).step for s in run.series("stable_rank")], rng)
 
 
@@ -175,6 +177,7 @@ def critical_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list[Co
 
 
 def _fast_periods(run: PublishedRun, measure: str, rng: np.random.Generator) -> critical.Periods | None:
+    """Beside circular shifts of the layers against each other."""
     return critical.fast_periods([s.values for s in run.series(measure)], rng, shifts=100)
 
 
@@ -209,6 +212,7 @@ def concentration_rows(recorded: pd.DataFrame, found: Found, families: dict[str,
 
 
 def _per_layer(found: Found, families: dict[str, str], family: str) -> float | None:
+    """Mean number of jumps in a layer of this family; None where there is no layer."""
     counts = [len(jumps) for series, jumps in found if families[series.run] == family]
     return float(np.mean(counts)) if counts else None
 
@@ -229,13 +233,16 @@ def compare_claims(
 
 
 def _first_value(series: Series) -> float | None:
+    """By the original's own rule."""
     return original_stabilization(series.values)
 
 
 def _mean_or_none(values: list[float | None]) -> float | None:
+    """Over what is known."""
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
 
 
 def _count_words(words: list[str]) -> str:
+    """For a sentence."""
     return ", ".join(f"{word} {words.count(word)}" for word in sorted(set(words)))

@@ -100,6 +100,7 @@ def fast_periods(
 
 
 def _shift_marks(marks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each layer by itself, which keeps its own rhythm and breaks what is shared."""
     return np.stack([np.roll(mark, rng.integers(len(mark))) for mark in marks])
 
 
@@ -165,6 +166,7 @@ def _rank_standardize(x: np.ndarray) -> np.ndarray:
 
 
 def _strongest_lag(x: np.ndarray, y: np.ndarray, reach: int) -> tuple[int, float]:
+    """(lag, correlation) of the largest size."""
     best = (0, 0.0)
     for lag in range(-reach, reach + 1):
         a, b = (x[: len(x) - lag], y[lag:]) if lag >= 0 else (x[-lag:], y[: len(y) + lag])
@@ -191,6 +193,8 @@ class Settled:
 
 @dataclass(frozen=True)
 class LayerOrder:
+    """Bottom-up, top-down, at once or unclear, with p."""
+
     order: Order
     correlation: float | None
     p: float | None
@@ -221,6 +225,7 @@ def settling_time(series: Series, error: float = 0.0) -> Settled:
 
 
 def _fit_line(values: np.ndarray) -> np.ndarray:
+    """Least squares, at every sample."""
     t = np.arange(len(values))
     return np.polyval(np.polyfit(t, values, 1), t)
 
@@ -236,6 +241,7 @@ def _tail_drifts(tail: np.ndarray, scatter: float) -> bool:
 
 
 def _lag_one_memory(x: np.ndarray) -> float:
+    """Autocorrelation at lag one."""
     power = float(x @ x)
     return float(x[1:] @ x[:-1]) / power if power > 0 else 0.0
 
@@ -267,5 +273,6 @@ def order_of_layers(
 
 
 def _plain_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's."""
     x, y = x - x.mean(), y - y.mean()
     return float(x @ y / np.sqrt((x @ x) * (y @ y)))

@@ -32,6 +32,7 @@ class Hypothesis:
         return "no" if found == "yes" and self.effect.value < 0 else found
 
     def row(self) -> dict[str, Any]:
+        """One line of the table."""
         shown = {name: value for name, value in asdict(self.effect).items() if name != "value"}
         return {"hypothesis": self.claim, "answer": self.answer, "value": self.value, "null": self.null} | {
             "effect": self.effect.value,
@@ -104,6 +105,7 @@ def _rate_per_run(result: Phase1, low: float, high: float) -> pd.DataFrame:
 def _test_against(
     claim: str, values: Sequence[float] | pd.Series, null: float, smallest: float, rng: np.random.Generator
 ) -> Hypothesis:
+    """Mean against a fixed null, by sign flips."""
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)]
     value = float(x.mean()) if len(x) else float("nan")
@@ -113,6 +115,7 @@ def _test_against(
 def _compare_families(
     claim: str, per_run: pd.DataFrame, left: str, right: str, rng: np.random.Generator, smallest: float = 0.1
 ) -> Hypothesis:
+    """Two families' rates, by exchanging labels."""
     a, b = (per_run.rate[per_run.family == family].tolist() for family in (left, right))
     nan = float("nan")
     value, null = (float(np.mean(side)) if side else nan for side in (a, b))
@@ -169,6 +172,7 @@ def seed_effect(values: Sequence[float], rng: np.random.Generator) -> Effect:
 
 
 def _sign_flip(x: np.ndarray, rng: np.random.Generator) -> float:
+    """Exact where all signs can be listed, else drawn; p is never zero."""
     if len(x) <= EXACT:
         signs = np.array(list(product((-1.0, 1.0), repeat=len(x))))
         return float(np.mean(np.abs(signs @ x) >= abs(x.sum()) - 1e-12))

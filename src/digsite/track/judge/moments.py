@@ -93,12 +93,15 @@ class _silenced:
         self.output, self.part = output, slice(head * width, (head + 1) * width)
 
     def __enter__(self) -> None:
+        """From here on the part is at its mean."""
         self._handle = self.output.register_forward_pre_hook(self._hook)
 
     def __exit__(self, *error: object) -> None:
+        """And itself again."""
         self._handle.remove()
 
     def _hook(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Replaced by its mean: zero would be a value that later layers have never seen."""
         x = inputs[0].clone()
         part = x[..., self.part]
         x[..., self.part] = part.mean(tuple(range(part.ndim - 1)))
@@ -162,6 +165,7 @@ class CheckpointPlan:
     total_bytes: int
 
     def as_json(self) -> dict[str, Any]:
+        """For whoever trains again with these steps kept."""
         return {"unit": "training steps"} | asdict(self)
 
 

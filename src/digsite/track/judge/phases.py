@@ -37,6 +37,7 @@ class Phase1:
 
 
 def analyze_phase1(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator, seed: int) -> Phase1:
+    """All tables of the original's phase 1, each number beside its null."""
     by_name = {run.name: run for run in runs}
     found = jumps_of_all(series for run in runs for series in run.series(measure))
     together = {run.name: _layer_coordination(run, measure) for run in runs}
@@ -96,6 +97,7 @@ JUMP_COLUMNS = (
 def _jump_row(
     run: TrackedRun, series: Series, jump: Jump, coordination: float, cluster: int
 ) -> dict[str, Any]:
+    """One jump of one series."""
     row = asdict(jump) | {"direction": jump.direction, "phase_category": third_of_training(jump.phase)}
     row.pop("index")
     return {
@@ -113,14 +115,17 @@ def _jump_row(
 
 
 def third_of_training(phase: float) -> str:
+    """In the original's words."""
     return "early" if phase < EARLY else "late" if phase > LATE else "mid"
 
 
 def _moving_layers(run: TrackedRun, measure: str) -> list[np.ndarray]:
+    """Series that move and have no holes."""
     return [s.values for s in run.series(measure) if not s.constant and s.holes == 0]
 
 
 def _layer_coordination(run: TrackedRun, measure: str) -> np.ndarray:
+    """Share of layers that are fast, at every sample."""
     moving = _moving_layers(run, measure)
     return np.mean([critical.fast_samples(v) for v in moving], axis=0) if moving else np.zeros(len(run.steps))
 
@@ -190,6 +195,7 @@ def _same_cell(run: TrackedRun, other: TrackedRun, measure: str) -> bool:
 
 
 def run_labels(run: TrackedRun) -> dict[str, Any]:
+    """What a table says of a run."""
     return {
         "experiment": run.name,
         "family": run.family,
@@ -338,6 +344,7 @@ def find_typology(table: np.ndarray, seed: int, *, references: int = 20) -> Typo
 
 
 def _run_kmeans(x: np.ndarray, k: int, seed: int) -> tuple[float, np.ndarray]:
+    """Inertia and labels."""
     from sklearn.cluster import KMeans
 
     with warnings.catch_warnings():
@@ -359,6 +366,7 @@ def _draw_alike(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _silhouette_score(x: np.ndarray, labels: np.ndarray) -> float | None:
+    """None where there is one cluster or as many as points."""
     from sklearn.metrics import silhouette_score
 
     return float(silhouette_score(x, labels)) if 1 < len(np.unique(labels)) < len(x) else None

@@ -132,6 +132,7 @@ def score_plants(
 
 
 def _exchange_prints(prints: Prints, i: int, j: int) -> tuple[Prints, set[int]]:
+    """Two checkpoints under each other's names."""
     return _hold_contents(prints, {i: prints[j], j: prints[i]})
 
 

@@ -43,6 +43,7 @@ class SeriesAudit:
 
     @property
     def kept(self) -> tuple[int, ...]:
+        """Steps that can be used."""
         bad = set(self.left_out)
         return tuple(step for step in self.steps if step not in bad)
 
@@ -62,6 +63,7 @@ class SeriesAudit:
         return [*(f"{f.severity:<6} {f.kind}: {f.what}" for f in shown), f"audit: {self.verdict()}"]
 
     def as_json(self) -> dict[str, object]:
+        """For a file beside the analysis."""
         rows = [f.row() for f in self.findings]
         return {
             "verdict": self.verdict(),
@@ -165,6 +167,7 @@ def choose_genuine(distances: np.ndarray, group: Sequence[int], copied: set[int]
 def _copies_finding(
     prints: Sequence[CheckpointPrint], group: Sequence[int], genuine: int | None
 ) -> SeriesFinding:
+    """Equal contents under several steps."""
     steps = [prints[i].step for i in group]
     if genuine is None:
         text = f"{name_steps(steps)} hold the same weights, and which of them is in its place cannot be told"
@@ -279,6 +282,7 @@ def relate_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def _two_runs(prints: Sequence[CheckpointPrint], groups: list[list[int]]) -> Iterator[SeriesFinding]:
+    """Files of two trainings in one folder."""
     own = [prints[i].step for i in groups[0]]
     for group in groups[1:]:
         steps = [prints[i].step for i in group]
@@ -321,6 +325,7 @@ def _in_place(one: series_path.OffPath, other: series_path.OffPath) -> bool:
 def _stray_finding(
     prints: Sequence[CheckpointPrint], one: series_path.OffPath, distances: np.ndarray, others: Sequence[int]
 ) -> SeriesFinding:
+    """One checkpoint off the path."""
     step = prints[one.index].step
     twin = series_path.find_twin(distances, one.index, others)
     if twin is not None:

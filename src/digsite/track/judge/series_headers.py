@@ -116,10 +116,12 @@ def _odd_ones(
 
 
 def _show_value(value: Hashable) -> str:
+    """A shape as people write it."""
     return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _find_gaps(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
+    """NaN in the sampled weights."""
     for one in prints:
         bad = [name for name, v in one.values.items() if not np.isfinite(v).all()]
         if bad:
@@ -164,6 +166,7 @@ def _find_odd_settings(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFind
 
 
 def _shorten_text(text: str) -> str:
+    """A setting may be a page."""
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 

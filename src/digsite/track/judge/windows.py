@@ -66,6 +66,7 @@ def count_hits(
 
 
 def _jump_inside(window: RiseWindow, jumps: np.ndarray) -> bool:
+    """Any of them."""
     return bool(((jumps >= window.low) & (jumps <= window.high)).any())
 
 

@@ -154,6 +154,7 @@ def _trainer_state(path: Path) -> dict[str, str]:
 
 
 def _flatten_facts(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Nested settings by dotted name."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flatten_facts(f"{prefix}.{key}" if prefix else str(key), inner)

@@ -71,6 +71,7 @@ class GlobalTransformer(Gate):
     blocks: int = Field(default=2, gt=0, description="number of blocks")
 
     def draw_params(self, shapes: Shapes, draw: Draw) -> dict[str, Tensor]:
+        """Input map, blocks of attention and neurons, output map, all without biases on the stream."""
         width = self.width
         params = draw_mlp([sum(shape.d_in for shape in shapes.values()), width], "in/", draw)
         for i in range(self.blocks):

@@ -60,6 +60,7 @@ class ComponentActivationDensity(Metric):
     threshold: float = Field(default=USED, ge=0, lt=1, description="importance above which a component fires")
 
     def measure(self, view: View) -> dict[str, float]:
+        """Mean share of positions at which a used component is used."""
         row = {}
         for module, g in view.importance.items():
             density = find_used(g, self.threshold).float().mean(0)

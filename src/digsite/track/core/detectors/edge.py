@@ -158,6 +158,7 @@ class Verdict:
 
     @property
     def applies(self) -> bool:
+        """Whether the test could be made."""
         return not self.because
 
 
@@ -238,6 +239,7 @@ def prepare_values(values: np.ndarray, *, logarithms: bool = True) -> Prepared:
 
 
 def refuse_values(because: str) -> Prepared:
+    """Nothing is tested, and why."""
     return Prepared(np.zeros(0), np.zeros(0), np.zeros(0, int), because)
 
 

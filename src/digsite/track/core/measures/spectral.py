@@ -13,6 +13,7 @@ class SpectralNorm(Measure):
 
     @staticmethod
     def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
+        """s_1."""
         return spectrum.squared[..., 0].sqrt()
 
 
@@ -21,6 +22,7 @@ class StableRank(Measure):
 
     @staticmethod
     def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
+        """sum s^2 / s_1^2."""
         return spectrum.squared.sum(-1) / keep_positive(spectrum.squared[..., 0])
 
 
@@ -29,6 +31,7 @@ class NuclearNormRatio(Measure):
 
     @staticmethod
     def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
+        """sum s / s_1."""
         return spectrum.singular.sum(-1) / keep_positive(spectrum.singular[..., 0])
 
 
@@ -37,6 +40,7 @@ class ParticipationRatio(Measure):
 
     @staticmethod
     def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
+        """(sum s)^2 / sum s^2."""
         return spectrum.singular.sum(-1).square() / keep_positive(spectrum.singular.square().sum(-1))
 
 
@@ -45,6 +49,7 @@ class ParticipationRatioVariance(Measure):
 
     @staticmethod
     def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
+        """(sum s^2)^2 / sum s^4: of the variances, which is what others call participation ratio."""
         return spectrum.squared.sum(-1).square() / keep_positive(spectrum.squared.square().sum(-1))
 
 
@@ -53,6 +58,7 @@ class EntropyRank(Measure):
 
     @staticmethod
     def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
+        """exp of the entropy of s / sum s."""
         share = spectrum.singular / keep_positive(spectrum.singular.sum(-1, keepdim=True))
         return torch.special.entr(share).sum(-1).exp()
 
@@ -62,5 +68,6 @@ class EffectiveRank_90(Measure):
 
     @staticmethod
     def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
+        """How many directions hold nine tenths of the variance."""
         share = spectrum.squared.cumsum(-1) / spectrum.squared.sum(-1, keepdim=True).clamp_min(1e-300)
         return ((share < 0.9).sum(-1) + 1).to(torch.float64)
