@@ -120,7 +120,12 @@ def run(
     overrides: tuple[str, ...] = (),
     **settings_: Any,
 ) -> Run:
-    """Run a study with some settings changed; a setting may be named by the end of its path (`steps`)."""
+    """Run a study with some settings changed; a setting may be named by the end of its path (`steps`).
+
+    `study` is a name of `digsite list`, `size` which version of it, `runs` the folder that the run goes to,
+    `device` as in torch or `auto`, `studies` a further folder of studies. `overrides` are texts as on the
+    command line (`"lr=0.1"`), `settings_` the same by keyword.
+    """
     from digsite.studies.plan import start_run
     from digsite.worker.execute import How, execute_run
 
@@ -151,12 +156,18 @@ def _typed(value: Any) -> str:
 
 
 def open_run(name: str = "last", *, runs: Path | str | None = None) -> Run:
-    """A run by path, id, a part of its id, or `last`."""
+    """A run by path, id, a part of its id, or `last`.
+
+    `name` says which, `runs` is the folder of runs; without one DIGSITE_HOME, or ./runs.
+    """
     return Run(find_run(name, Path(runs) if runs else settings.runs_dir()))
 
 
 def list_runs(root: Path | str | None = None) -> list[Run]:
-    """Every run, newest first."""
+    """Every run, newest first.
+
+    `root` is the folder of runs; without one DIGSITE_HOME, or ./runs.
+    """
     return [Run(directory) for directory, _ in list_statuses(Path(root) if root else settings.runs_dir())]
 
 

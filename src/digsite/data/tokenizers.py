@@ -165,7 +165,10 @@ class FastTokenizer:
 
 @public_method()
 def load_tokenizer(path: Path) -> Tokenizer:
-    """A llama2.c `.bin`, a SentencePiece `.model`, a `.vocab` table, a `tokenizer.json`, or a folder with one."""
+    """A llama2.c `.bin`, a SentencePiece `.model`, a `.vocab` table, a `tokenizer.json`, or a folder with one.
+
+    `path` is the file or the folder.
+    """
     if path.is_dir():
         found = sorted(f for f in path.iterdir() if f.name.startswith("tok") and f.suffix in READERS)
         path = next((f for f in found if f.name == "tokenizer.json"), found[0] if found else path)

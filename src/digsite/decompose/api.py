@@ -44,6 +44,10 @@ def decompose(
     original one elsewhere, and is ignored where a `config` is given. Where C is below the rank of a matrix, `auto` lets
     the parts learn, and what they leave over takes part as one more component. `settings` are fields of DecomposeConfig
     and win over both. The model must be in evaluation mode and is left as it is.
+
+    `seed` is that of the parts and of everything drawn. `identity` are patterns of modules whose stream is
+    decomposed too, `output` names the entry of a model's answer that counts, `device` is where training runs,
+    and `on_step(step, losses)` hears of every step.
     """
     if isinstance(model, str) or hasattr(model, "main_input_name"):
         opened = open_model(model) if isinstance(model, str) else of_module(model)
@@ -109,7 +113,11 @@ def decompose_seeds(
     on_step: OnStep | None = None,
     **settings: Any,
 ) -> list[Decomposition]:
-    """One stacked program for one model from several seeds, or for several models of one architecture."""
+    """One stacked program for one model from several seeds, or for several models of one architecture.
+
+    `models` are one module or one for each of `seeds`; all else (`modules`, `data`, `config`, `recipe`,
+    `identity`, `output`, `device`, `on_step`, `settings`) is as in `decompose`.
+    """
     sample = make_sampler(data, 2)
     look = sample(torch.Generator().manual_seed(0))
     chosen = choose_config(models[0], look, settings, config=config, recipe=recipe, output=output)

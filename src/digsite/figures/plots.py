@@ -33,6 +33,8 @@ def curves(
 
     `series` are (xs, ys) by name, `bands` (lows, highs) by the same names, `x` and `y` the labels of the axes;
     `ax` draws into a panel of a larger figure.
+
+    `title` stands above; `log_x` and `log_y` make an axis logarithmic.
     """
     figure, ax = _given_axes(ax)
     for name, (xs, ys) in series.items():
@@ -76,6 +78,9 @@ def heatmap(
     """A matrix with its color scale; `centered` puts white at zero, `numbers` is the format of a value in each cell.
 
     `matrix` (rows, columns), `unit` beside the color scale, `ticks_x` and `ticks_y` names instead of numbers.
+
+    `x` and `y` label the axes, `title` stands above, `cmap` is one of matplotlib's; `ax` draws into a panel of
+    a larger figure.
     """
     values = np.asarray(matrix, dtype=float)
     figure, ax = _given_axes(ax, height=4.0)
@@ -128,6 +133,9 @@ def bars(
     """Bars with intervals; a gray tick marks each bar's null, and bars named in `gray` are nulls themselves.
 
     `values` by name; `lows` and `highs` are ends of intervals, not lengths of error bars.
+
+    `y` labels the axis, `title` the figure, `null_label` names the gray ticks; `ax` draws into a panel of a
+    larger figure.
     """
     names = list(values)
     figure, ax = _given_axes(ax, width=max(4.0, 1.6 + 0.55 * len(names)))
@@ -178,6 +186,9 @@ def histogram(
     """Step histograms on shared bins.
 
     `samples` by name, `bins` of equal width over all of them, so that heights can be compared.
+
+    `x` and `y` label the axes, `title` stands above, `log_y` makes counts logarithmic, `nulls` are names drawn
+    gray; `ax` draws into a panel.
     """
     figure, ax = _given_axes(ax)
     edges = np.histogram_bin_edges(
@@ -214,6 +225,9 @@ def scatter(
     """Points by group; `diagonal` adds the line of equality.
 
     `groups` are (xs, ys) by name.
+
+    `x` and `y` label the axes, `title` stands above, `nulls` are names drawn gray; `ax` draws into a panel of a
+    larger figure.
     """
     figure, ax = _given_axes(ax, height=4.0)
     for name, (xs, ys) in groups.items():

@@ -57,6 +57,8 @@ def canvas(
     """A figure in our style and its axes, sized in inches for the whole figure.
 
     `options` go to `plt.subplots`.
+
+    `rows` and `columns` of panels, `width` and `height` in inches.
     """
     with plt.rc_context(RC):
         figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
@@ -65,7 +67,10 @@ def canvas(
 
 
 def styled(function: Any) -> Any:
-    """For functions that draw on given axes: legends, texts and ticks made inside follow the style."""
+    """For functions that draw on given axes: legends, texts and ticks made inside follow the style.
+
+    `function` draws and may be called with `ax=`.
+    """
     from functools import wraps
 
     @wraps(function)
@@ -129,7 +134,10 @@ def _points_along(points: np.ndarray) -> np.ndarray:
 
 @public_method()
 def place_legend(ax: Axes, *handles: Any, **options: Any) -> None:
-    """A legend in the quietest corner; `handles` and `options` as `Axes.legend` takes them."""
+    """A legend in the quietest corner; `handles` and `options` as `Axes.legend` takes them.
+
+    `ax` is the panel; what is already drawn on it decides.
+    """
     ax.legend(*handles, **{"loc": quiet_corner(ax), **options})
 
 

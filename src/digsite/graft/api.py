@@ -49,6 +49,8 @@ def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
     Donor and receiver are modules or references; `data` is an image set, its name, or a `.npz` of one's own. `old` are the
     classes of the receiver, `new` what it should learn, `shared` what both know, `foreign` what the donor alone keeps.
     A score that the data cannot tell, such as of a class without images, is NaN.
+
+    `others` and `named` are taken as in the two calls above; wrong names are refused with the nearest one.
     """
     if isinstance(pair, Pair):
         return graft_pair(pair, *others, **named)

@@ -125,6 +125,7 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
 
 
 def _network_of(reference: str, model: Any, group: NetworkGroup) -> Network:
+    """With its config, from which heads and nonlinearities are read."""
     tensors = {k: t[0] for k, t in group.stored.items()}
     meta = getattr(model, "meta", None) or {}
     return network_of(reference.rpartition("/")[2], tensors, meta.get("config"))
@@ -268,6 +269,7 @@ def trace_folder(folder: str, figure: str | None = None) -> dict[str, Any]:
 
 
 def _edge_words(edge: lineage.Edge) -> str:
+    """A direction that is not sure is said to be so."""
     sure = max(edge.direction, 1 - edge.direction)
     return edge.kind if sure >= lineage.SURE else f"{edge.kind} (or the reverse)"
 
@@ -296,6 +298,7 @@ def draw_tree(names: list[str], found: lineage.Lineage) -> str:
 
 
 def _lineage_notes(names: list[str], found: lineage.Lineage, networks: list[Any]) -> list[str]:
+    """How many pairs were tested, and what the threshold promises for the whole folder."""
     tested = sum(r.how != "excluded" for r in found.relations.values())
     notes = [
         f"{len(names)} models, {tested} pairs tested, {len(found.relations) - tested} excluded by their shapes; an edge has p "

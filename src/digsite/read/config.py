@@ -69,6 +69,7 @@ class NwaConfig(Config):
 
     @model_validator(mode="after")
     def _agrees(self) -> "NwaConfig":
+        """Readers exist and the three shares leave something to learn from."""
         known = [*families.list_members(READERS), ALL]
         strange = [k for k in self.kinds_asked() if k not in known]
         if strange:
@@ -164,6 +165,7 @@ class PlantedConfig(Config):
 
     @model_validator(mode="after")
     def _judges_something(self) -> "PlantedConfig":
+        """A study without a recipe would end without an answer."""
         if not self.recipes and not self.drawn:
             raise ValueError("recipes is empty and drawn is 0: nothing is left to judge")
         return self

@@ -178,6 +178,8 @@ def attack_success(ensemble: Ensemble, x: Tensor, y: Tensor, batch: int = 1024) 
 
     `x` images without a trigger (n, c, h, w) and their labels `y` (n,), `batch` rows at a time. Images of the
     target class are left out, for they would count as successes of no attack.
+
+    `ensemble` is what `train_ensemble` gave.
     """
     share = torch.full((len(ensemble.members),), torch.nan)
     for index, member in enumerate(ensemble.members):

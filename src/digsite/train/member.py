@@ -120,6 +120,8 @@ def share_data(members: Sequence[Member], seed: int) -> list[Member]:
     """The same members on one data order: every step they see the same mini-batch.
 
     Differences between members then come from their initial weights alone.
+
+    `seed` is that of the data of all `members`.
     """
     return [replace(member, data_seed=seed) for member in members]
 

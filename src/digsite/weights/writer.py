@@ -23,6 +23,8 @@ def write_weights(
     Aliases are metadata entries from the name left out to the name kept, as safetensors' own `load_model` reads them.
 
     `path` is replaced as a whole or not at all; `meta` values that are no text are written as JSON.
+
+    `weights` is a module, a bundle, or tensors by name.
     """
     if isinstance(weights, nn.Module):
         weights = bundle_module(weights)

@@ -73,7 +73,10 @@ class Ceiling:
 
 @public_method(accuracy=Numbers(1, rows=2))
 def noise_ceiling(accuracy: np.ndarray, n_test: int, seed: int = 0, draws: int = 20) -> Ceiling:
-    """Measured accuracies of n_test images: R2 in closed form, tau by measuring again with binomial noise."""
+    """Measured accuracies of n_test images: R2 in closed form, tau by measuring again with binomial noise.
+
+    `accuracy` (n,) are shares of `n_test` right answers; `draws` of binomial noise from `seed`.
+    """
     if n_test < 1 or draws < 1 or accuracy.min() < 0 or accuracy.max() > 1:
         raise UsageError(
             "Accuracies are shares from 0 to 1 of at least one test image, measured again at least once."

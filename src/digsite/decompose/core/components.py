@@ -86,7 +86,10 @@ class ModuleMatch:
 
 @public_method()
 def compare(a: Decomposed, b: Decomposed, *, seed: int = 0) -> dict[str, ModuleMatch]:
-    """Hungarian matching of rank-one matrices by absolute cosine, module by module."""
+    """Hungarian matching of rank-one matrices by absolute cosine, module by module.
+
+    `a` and `b` are decompositions of the same modules; `seed` draws the random directions of the null.
+    """
     if a.modules != b.modules:
         raise UsageError(f"The decompositions are of different modules: {a.modules} and {b.modules}.")
     generator = torch.Generator().manual_seed(seed)

@@ -76,6 +76,7 @@ class ReadingGraft(Composite):
         return put_logits(seen.logits, self.classes, self.new_logits(seen))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The receiver's logits with the new class's from what its own layer shows."""
         return self.answer_seen(record_acts(self.base, x, self.name))
 
 
@@ -101,6 +102,7 @@ class Shifted(Composite):
         self.base, self.classes, self.shift = base, classes, shift
 
     def forward(self, x: Tensor) -> Tensor:
+        """A constant on some logits."""
         logits = self.base(shape_images(self.base, x))
         return put_logits(logits, self.classes, logits[:, self.classes] + self.shift)
 

@@ -86,6 +86,7 @@ class _MainDirections:
 
 
 def _angle(one: Tensor, other: Tensor) -> float:
+    """Degrees between two directions."""
     cosine = torch.cosine_similarity(one, other, dim=0).clamp(-1, 1)
     return float(torch.rad2deg(torch.arccos(cosine)))
 
@@ -109,6 +110,7 @@ def align_couple(config: dict[str, Any], names: tuple[str, str], seed: int) -> d
 def _measure_room(
     room: Theatre, settings: AlignmentConfig, donor: torch.nn.Module, shuffle: torch.Generator | None
 ) -> Alignment:
+    """The five numbers of one couple; with `shuffle` the donor's knowledge is scrambled first."""
     access = Access(room.pools, AccessBudget.parse_letters(BUDGET), room.lens)
     receiver_head, donor_head = room.pair.name_heads()
     shared, old = access.open_shared(settings.n_images), access.open_old(settings.n_images)

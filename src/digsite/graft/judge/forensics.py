@@ -38,6 +38,8 @@ def inspect(model: nn.Module, flag: float = FLAG) -> list[LayerReport]:
 
     A row that grew up here has large weights where the layer's other rows have them: on inputs that are alive.
     A row from elsewhere reads another network's live inputs.
+
+    `model` is a module; `flag` is the robust z from which a row is said to look foreign.
     """
     found = list(list_layers(model).items())
     for name, layer in found:

@@ -18,6 +18,7 @@ class Barrier:
 
     @property
     def height(self) -> float:
+        """Most that the loss rises above the straight line between its two ends."""
         ends = self.losses[0], self.losses[-1]
         return max(
             loss - ((1 - at) * ends[0] + at * ends[1])

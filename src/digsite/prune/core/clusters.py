@@ -79,6 +79,8 @@ def cluster_features(
 
     `mask` (out, in) or packed; `axis`: features are its `columns` (inputs) or `rows` (outputs); `features` are
     numbers of some of them; `n_init` starts of k-means; `engine` of the distances.
+
+    `method` is kmeans, ward or average, and `seed` draws the starts of the first.
     """
     packed = orient_features(mask, axis)
     packed = packed if features is None else packed.take(np.asarray(features))

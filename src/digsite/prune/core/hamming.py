@@ -34,6 +34,9 @@ def neighbours(
     """The n nearest features of each query (all features by default): integer distances and indices.
 
     Ties go to the lower index and a feature is never its own neighbour. A single query gives one row of each.
+
+    `mask` (out, in) is True where a weight stays, or packed; `axis`: features are its `columns` (inputs) or
+    `rows` (outputs); `engine` is auto, compiled or portable, which give the same integers.
     """
     packed = orient_features(mask, axis)
     wanted = _check_queries(query, packed.n_features)

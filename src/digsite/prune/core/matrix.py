@@ -72,6 +72,8 @@ def prune_matrix(
 
     `inputs` are (tokens, in), with axes in front, or statistics of them; `settings` those of the score; `name`
     is for messages.
+
+    `repair_settings` are the numbers of the repairs.
     """
     chosen = pattern if isinstance(pattern, SparsityPattern) else patterns.parse_pattern(sparsity, pattern)
     score = families.scan_member(FAMILY, method_named(method))(settings)

@@ -117,6 +117,9 @@ def prune_model(
     interrupted run had finished, and keeps what this one finishes. `costs` takes up the CPU-seconds of the mask and of
     every repair, by name. `counts` says how many weights of every map go, where that is known better
     than by one sparsity or an allocation. `measure=False` leaves out relative errors where only they need X^T X.
+
+    `model` is changed; `residency` says when a layer's weights are in memory, and `on_map` hears of each pruned
+    map.
     """
     found = list_blocks(model, recipe.include, recipe.exclude)
     inputs = one_batch(inputs)

@@ -102,6 +102,10 @@ def null_test(
     """Test every statistic of a mask's features against `draws` masks of a null model.
 
     `observed` brings what the null 'reprune' needs: weights, and how they were pruned.
+
+    `mask` (out, in) is True where a weight stays; `null` names the null model, `axis` what a feature is
+    (`columns` or `rows`), `statistics` what is measured; `seed` draws the masks, `engine` is that of the
+    distances.
     """
     members = _choose_members(STATISTICS, statistics)
     model = _choose_members(NULLS, [null])[null]

@@ -29,6 +29,7 @@ class ZooAgreement:
     column_spread: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
+        """For the reader's file."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 

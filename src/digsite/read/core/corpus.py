@@ -102,6 +102,7 @@ def task_columns(table: pd.DataFrame, steps: Sequence[int] = ()) -> pd.DataFrame
 
 
 def _log_positive(column: pd.Series) -> Any:
+    """log10, zeros at its floor: rates and decays are varied over decades."""
     return np.log10(column.astype(float).clip(lower=1e-12))
 
 
@@ -149,10 +150,12 @@ def find_tasks(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[
 
 
 def _list_labeled(labels: pd.DataFrame) -> list[str]:
+    """Tasks whose label the zoo knows."""
     return [t for t in TASKS if t in labels]
 
 
 def _list_classes(one: ReadTask, column: pd.Series) -> tuple[str, ...]:
+    """Classes of a task, in an order that does not depend on the rows."""
     if one.per_output:  # every class has its output, also one that was never missing
         numbers = sorted({int(c) for c in column.unique() if c != "none"})
         return (*map(str, range(max([9, *numbers]) + 1)), "none")

@@ -126,6 +126,7 @@ def without_activations(graph: Graph) -> Graph:
 
 
 def _compile_group(graph: Graph, parts: GraphWeights) -> list[CompiledNetwork]:
+    """Weights of each block in units of their own spread, which is given to the network as a number of its own."""
     scales, edges = [], []
     for block, weight in zip(graph.blocks, parts.weights):
         scale = weight.square().mean((1, 2, 3)).sqrt().clamp_min(1e-8)
@@ -198,6 +199,7 @@ def _unite_graphs(members: Sequence[CompiledNetwork]) -> tuple[Graph, list[dict[
 
 
 def _pad_stack(tensors: list[Tensor], to: tuple[int, ...]) -> Tensor:
+    """Zeros behind, so that networks of unequal widths are one batch; masks say what is real."""
     if all(t.shape[-len(to) :] == to for t in tensors):
         return torch.stack(tensors)
     out = tensors[0].new_zeros(len(tensors), *tensors[0].shape[: -len(to)], *to)
@@ -299,4 +301,5 @@ def _describe_side(weights: Tensor) -> Tensor:
 
 
 def _signed_log(values: Tensor) -> Tensor:
+    """Keeps the sign and tames what is large."""
     return torch.sign(values) * torch.log1p(values.abs())

@@ -27,9 +27,14 @@ ALL_FEATURES = "features"  # trees over the columns of several members side by s
 class ReaderEngine(Protocol):
     """What every trained reader is inside: answers by task, a vector per network, and itself as tensors and plain data."""
 
-    def predict(self, population: Population) -> Answers: ...
-    def represent(self, population: Population) -> np.ndarray: ...
-    def state(self) -> Stored: ...
+    def predict(self, population: Population) -> Answers:
+        """Answers by task."""
+
+    def represent(self, population: Population) -> np.ndarray:
+        """The vector (members, width) in which strangers are looked for."""
+
+    def state(self) -> Stored:
+        """Tensors and plain data from which it is built again."""
 
 
 @dataclass
@@ -153,6 +158,7 @@ def _fit_nwpa(
     device: str,
     held_out: Corpus,
 ) -> NwpaEngine:
+    """Several graph networks where a task asks for them, their answers averaged."""
     fitted = [
         nwpa.fit_branch(
             _keep_labeled(corpus, mine),
@@ -209,6 +215,7 @@ def _pick_greedily(task: ReadTask, y: np.ndarray, answers: list[np.ndarray]) -> 
 
 
 def _score_average(task: ReadTask, y: np.ndarray, answers: list[np.ndarray]) -> float:
+    """On networks that none of the averaged readers was trained on."""
     value = score_answers(task, y, np.mean(answers, axis=0))[task.metric] if len(y) > 1 else 0.0
     return value if np.isfinite(value) else -np.inf
 
@@ -231,6 +238,7 @@ def restore_engine(
 def _restore_nwpa(
     tensors: Mapping[str, Tensor], meta: Mapping[str, Any], tasks: Sequence[ReadTask]
 ) -> NwpaEngine:
+    """A file of an older form is refused: its numbers would be read with another meaning."""
     if meta.get("form") != nwpa.FORM:
         raise UsageError("the graph networks of this reader are of an older form.", hint="Train it again.")
     options = nwpa.GraphOptions(**meta["options"])

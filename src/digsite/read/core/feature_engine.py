@@ -77,6 +77,7 @@ def tabulate_kinds(
 
 
 def _extract_kind(kind: str, group: Any, about: str, state: Any) -> Any:
+    """Columns of one reader, in canonical form where the question is about the function alone."""
     module = find_reader(kind)
     arguments: dict[str, Any] = {}
     if "scale" in module.INVARIANT:
@@ -127,9 +128,11 @@ class FeatureEngine:
         return self.table(population, next(iter(self.columns)))
 
     def _by_output(self, task: ReadTask) -> bool:
+        """Whether each output is asked for itself, as for a class that was never seen."""
         return task.per_output and "consensus" in self.kinds[task.about]
 
     def _agreements(self) -> dict[str, ZooAgreement]:
+        """What the zoo agrees on, where a reader learned it."""
         return self.states.get("consensus/function", {})
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -186,6 +189,7 @@ def fit_features(
 def _fit_head(
     engine: FeatureEngine, corpus: Corpus, task: ReadTask, x: np.ndarray, seed: int, options: dict
 ) -> Any:
+    """Trees, or a linear map where the reader asks for one."""
     y = read_labels(corpus, task)
     known = np.isfinite(y)
     if engine._by_output(task):
@@ -274,6 +278,7 @@ def describe_outputs(group: NetworkGroup, agreements: dict[str, ZooAgreement]) -
 
 
 def _beside_others(values: Tensor) -> list[Tensor]:
+    """A column's value, its value relative to the others' and its rank: outputs are compared within a network."""
     relative = values - values.mean(1, keepdim=True)
     ranks = values.argsort(1).argsort(1).double()
     return [values, relative / values.std(1, keepdim=True).clamp_min(1e-9), ranks]

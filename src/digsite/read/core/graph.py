@@ -26,6 +26,7 @@ class NodeSet:
 
     @property
     def identity(self) -> bool:
+        """Whether its neurons have names that a permutation must not touch."""
         return self.kind in ("input", "output")
 
 
@@ -54,12 +55,16 @@ class NodeTensor:
 
 @dataclass(frozen=True)
 class Skipped:
+    """A tensor that is not part of the graph, and why: what was left out must be said."""
+
     tensor: str
     reason: str
 
 
 @dataclass(frozen=True)
 class Graph:
+    """Sets of neurons, blocks of weights between them, and numbers of neurons such as biases."""
+
     nodes: tuple[NodeSet, ...]
     blocks: tuple[WeightBlock, ...]
     values: tuple[NodeTensor, ...] = ()
@@ -139,6 +144,7 @@ def _head_products(block: WeightBlock, parts: list[Tensor]) -> Tensor:
 
 
 def _split_heads(weight: Tensor, heads: int) -> Tensor:
+    """(members, heads, size, in) of (members, heads * size, in)."""
     return weight.reshape(len(weight), heads, -1, weight.shape[-1])
 
 
@@ -234,6 +240,7 @@ def to_canonical_form(graph: Graph, parts: GraphWeights) -> GraphWeights:
 
 
 def _unit_factor(incoming: Tensor) -> Tensor:
+    """What makes each neuron's incoming weights have length one."""
     return 1 / incoming.norm(dim=2).clamp_min(1e-12)
 
 

@@ -299,6 +299,7 @@ def _describe_depth(batch: NetworkBatch) -> Tensor:
 
 
 def _find_slots(batch: NetworkBatch) -> list[list[int]]:
+    """Input, first, inner, last and output sets: a fixed number of slots for any depth."""
     kinds = [n.kind for n in batch.graph.nodes]
     inputs = [i for i, k in enumerate(kinds) if k == "input"] or [0]
     outputs = [i for i, k in enumerate(kinds) if k == "output"] or [len(kinds) - 1]

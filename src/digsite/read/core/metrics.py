@@ -14,6 +14,8 @@ RESAMPLES = 200
 
 @dataclass(frozen=True)
 class Score:
+    """With the interval of a bootstrap over test networks."""
+
     value: float
     low: float
     high: float
@@ -55,6 +57,7 @@ def measure_auroc(positive: np.ndarray, score: np.ndarray) -> float:
 
 
 def _count_confusion(y: np.ndarray, guess: np.ndarray, classes: int) -> np.ndarray:
+    """(true, guessed)."""
     return (
         np.bincount(y * classes + guess, minlength=classes * classes).reshape(classes, classes).astype(float)
     )
@@ -111,10 +114,12 @@ def bootstrap_difference(
 
 
 def _draw_resamples(n: int, rng: np.random.Generator, count: int) -> np.ndarray:
+    """Rows with replacement, the same for every reader, so that differences are paired."""
     return rng.integers(0, n, (count, n))
 
 
 def _percentile_bounds(values: list[float]) -> tuple[float, float]:
+    """NaN where no resample gave a number."""
     finite = np.array([v for v in values if np.isfinite(v)])
     if not finite.size:
         return float("nan"), float("nan")

@@ -43,6 +43,7 @@ def stream_width(tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _rename_one(name: str, t: Tensor, width: int | None, turned: bool) -> dict[str, Tensor]:
+    """One tensor under plain names, fused ones taken apart."""
     if re.search(r"(in_proj_(weight|bias)|c_attn\.(weight|bias))$", name):
         return _split_fused(name, t, turned)
     if turned and re.search(r"(c_fc|c_proj)\.weight$", name):
@@ -68,6 +69,7 @@ def _turn_named(name: str, t: Tensor, width: int | None) -> Tensor:
 
 
 def _split_fused(name: str, t: Tensor, turned: bool) -> dict[str, Tensor]:
+    """Queries, keys and values of one matrix."""
     weight = name.endswith("weight")
     base = re.sub(r"(in_proj_|c_attn\.)(weight|bias)$", "", name)
     t = t.transpose(1, 2) if weight and turned else t

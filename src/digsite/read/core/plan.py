@@ -244,4 +244,5 @@ def _order_layers(layers: dict[str, dict[str, str]], tensors: Mapping) -> dict[s
 
 
 def _natural_key(name: str) -> list[tuple[int, int | str]]:
+    """layers.2 before layers.10."""
     return [(0, int(x)) if x.isdigit() else (1, x) for x in re.split(r"(\d+)", name)]

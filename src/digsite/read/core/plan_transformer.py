@@ -118,6 +118,7 @@ def _block_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _find_stream(draft: Draft) -> int:
+    """The one set that all blocks read and write."""
     return next(i for i, n in enumerate(draft.nodes) if n.kind == "stream")
 
 

@@ -71,6 +71,8 @@ class NetworkGroup:
 
 @dataclass(frozen=True)
 class Population:
+    """Networks of several shapes, each shape stacked; `size` counts all."""
+
     groups: list[NetworkGroup]
     size: int
 
@@ -129,6 +131,7 @@ def source_of(model: Any) -> ModelSource:
 
 
 def _tensors_only(model: Mapping) -> dict[str, Tensor]:
+    """A state dict without counters and strings."""
     tensors = {str(k): v.detach() for k, v in model.items() if isinstance(v, Tensor)}
     if not tensors:
         raise UsageError("there is no tensor in this dict.", hint="A state dict maps names to tensors.")
@@ -136,6 +139,7 @@ def _tensors_only(model: Mapping) -> dict[str, Tensor]:
 
 
 def _from_module(model: nn.Module) -> ModelSource:
+    """Nonlinearities by the modules' own names: weights alone do not show them."""
     config = getattr(model, "config", None)
     found = sorted({ACTIVATIONS[k] for m in model.modules() if (k := type(m).__name__) in ACTIVATIONS})
     function = getattr(getattr(model, "activate", None), "__name__", "")
@@ -150,6 +154,8 @@ def _from_module(model: nn.Module) -> ModelSource:
 
 
 def _find_heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] | None:
+    """(query heads, key heads) as configs call them; None where nothing says."""
+
     def get(key: str) -> Any:
         return config.get(key) if isinstance(config, Mapping) else getattr(config, key, None)
 
@@ -164,6 +170,7 @@ def _find_heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] 
 
 
 def _from_bundle(bundle: Any) -> ModelSource:
+    """The config is in the metadata."""
     meta = dict(getattr(bundle, "meta", {}) or {})
     config = next((meta[k] for k in ("model", "config") if isinstance(meta.get(k), Mapping)), meta)
     return ModelSource(
@@ -188,12 +195,14 @@ def stack_models(models: Iterable[Any]) -> Population:
 
 
 def _shape_key(source: ModelSource) -> str:
+    """Networks of one key are read as one stack."""
     known = source.known
     shapes = [(k, tuple(v.shape)) for k, v in source.tensors.items()]
     return repr((shapes, known.activation, known.heads, sorted(known.tied.items()), known.skips))
 
 
 def _stack_sources(sources: list[ModelSource], rows: list[int]) -> NetworkGroup:
+    """(members, *shape) of every tensor of numbers."""
     first = sources[0]
     stacked = {
         name: torch.stack([s.tensors[name].to(torch.float32) for s in sources])
@@ -228,6 +237,7 @@ def graph_of(tensors: Mapping[str, Tensor], known: Known) -> Graph:
 
 
 def _refuse_unreadable(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
+    """In one sentence, with the first reasons."""
     empty = next((n for n, t in tensors.items() if 0 in t.shape), None)
     if empty:
         raise UsageError(f"{empty!r} has a side of length zero: {tuple(tensors[empty].shape[1:])}.")
@@ -251,6 +261,8 @@ _FRONT, _BACK = 4, 2
 
 @dataclass(frozen=True)
 class FeatureTable:
+    """Named numbers of networks."""
+
     names: tuple[str, ...]
     values: np.ndarray  # (members, names), NaN where a network has no such layer
 

@@ -40,11 +40,14 @@ class Predictions:
 
     @property
     def in_zoo(self) -> np.ndarray:
+        """Whether a network is like those that the reader learned from."""
         return self.p_values >= OUTSIDE
 
 
 @dataclass
 class Reader(OnHub):
+    """What is stored, and what answers."""
+
     kind: str
     tasks: tuple[ReadTask, ...]
     engine: ReaderEngine
@@ -82,6 +85,7 @@ class Reader(OnHub):
         return np.minimum(self.zoo.p_values(self.engine.represent(people)), self.alignment.p_values(people))
 
     def _row(self, task: ReadTask, answer: Any) -> dict[str, Any]:
+        """One answer with its conformal interval, cut to where values can be."""
         margin = self.margins[task.name]
         if task.kind == "regression":
             low, high = float(answer) - margin, float(answer) + margin
@@ -127,6 +131,7 @@ class Reader(OnHub):
 
 
 def _as_population(models: Any) -> Population:
+    """Whatever a user calls a network or several."""
     if isinstance(models, Population):
         return models
     if isinstance(models, Corpus | Zoo):
@@ -158,6 +163,9 @@ def train_reader(
     the very runs that are learned from and of no other.
 
     Several readers of one zoo and seed share what they have in common through `parts`, which also names the device that graph networks are trained on.
+
+    `kind` is the reader, `tasks` what is to be read (all that the zoo has labels for), `seed` draws the split
+    and the training, `options` are those of the kind.
     """
     if kind not in list_readers():
         raise UsageError(f"There is no reader '{kind}'.", hint=name_nearest(kind, list_readers()))
@@ -185,6 +193,7 @@ def _calibrate_reader(
     held: Corpus,
     rng: np.random.Generator,
 ) -> Reader:
+    """Margins from networks that no part of the reader was trained on."""
     zoo = trust.fit_membership(engine.represent(train.population), rng)
     aligned = trust.fit_alignment(train.population, weigh_by_accuracy(train), 0)
     reader = Reader(kind, tasks, engine, {}, zoo, aligned, {})
@@ -212,7 +221,10 @@ def _calibrate_reader(
 
 @public_method()
 def load_reader(path: str | Path) -> Reader:
-    """A saved reader. Files that are none, or of another schema, are refused in one sentence."""
+    """A saved reader. Files that are none, or of another schema, are refused in one sentence.
+
+    `path` is a file of `Reader.save`.
+    """
     path = Path(path)
     if not path.is_file():
         raise NotFound(f"There is no reader at '{path}'.", hint="Train one: digsite run nwa")
@@ -235,10 +247,12 @@ def load_reader(path: str | Path) -> Reader:
 
 
 def _take_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors of one part."""
     return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
 
 
 def _restore_task(stored: dict[str, Any]) -> ReadTask:
+    """Our own task where its name is known, with the classes that were stored."""
     known = TASKS.get(stored["name"])
     bounds = tuple(stored["bounds"]) if stored["bounds"] else None
     fresh = ReadTask(**{**stored, "classes": tuple(stored["classes"]), "bounds": bounds})

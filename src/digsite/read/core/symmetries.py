@@ -99,6 +99,7 @@ def _locate_side(block: WeightBlock, target: bool) -> tuple[str, int]:
 
 
 def _rescale_sets(group: NetworkGroup, freedom: str, draw: Callable[[int], np.ndarray]) -> Change | None:
+    """Every free set of neurons multiplied on one side and divided on the other; None where nothing is free."""
     graph, tensors = group.graph, dict(group.tensors)
     nodes = [n for n, f in free_sets(graph).items() if f == freedom and n not in _find_grouped(group)]
     for node in nodes:
@@ -115,6 +116,7 @@ def _rescale_sets(group: NetworkGroup, freedom: str, draw: Callable[[int], np.nd
 
 
 def _multiply_side(tensors: Change, block: WeightBlock, factor: Tensor, target: bool) -> Tensor:
+    """A block's tensor with a factor on its target's or its source's neurons."""
     t = tensors[block.tensors[-1 if target and block.layout == "product" else 0]]
     if not target and block.layout == "spatial":
         factor = factor.repeat_interleave(t.shape[2] // len(factor))
@@ -196,6 +198,7 @@ def _all_tensors(group: NetworkGroup) -> Change:
 
 
 def _with_bias(weight: str, tensors: Change) -> list[str]:
+    """The bias moves with its neuron."""
     name = re.sub(r"weight$", "bias", re.sub(r"W_([QKV])$", r"b_\1", weight))
     return [weight, name] if name != weight and name in tensors else [weight]
 
@@ -214,6 +217,7 @@ def _per_head(weight: Tensor, basis: Tensor) -> Tensor:
 
 
 def _pair_attentions(graph: Graph) -> list[tuple[WeightBlock, WeightBlock]]:
+    """A head's two products, which permute together."""
     return list(zip([b for b in graph.blocks if b.kind == "qk"], [b for b in graph.blocks if b.kind == "vo"]))
 
 
@@ -252,6 +256,7 @@ def fold_norms(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
 
 
 def _fold_batch_norms(group: NetworkGroup, tensors: Change) -> Change | None:
+    """Into the weights before them: the same function without the norm's own scale."""
     found = False
     for block in group.graph.blocks:
         mine = {v.role: v.tensor for v in group.graph.values if v.node == block.target}

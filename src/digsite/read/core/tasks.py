@@ -21,6 +21,7 @@ class ReadTask:
 
     @property
     def n_outputs(self) -> int:
+        """One number, or one for each class."""
         return 1 if self.kind == "regression" else len(self.classes)
 
     @property

@@ -156,6 +156,8 @@ def _export_trees(model: Any) -> Forest:
 
 @dataclass(frozen=True)
 class Linear:
+    """A standardized linear map as arrays."""
+
     center: np.ndarray
     scale: np.ndarray
     weight: np.ndarray  # (outputs, features)
@@ -197,6 +199,7 @@ def fit_class_lines(x: np.ndarray, y: np.ndarray) -> Linear:
 
 
 def _standardize_columns(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """NaN become the mean."""
     center = np.nanmean(x, 0)
     scale = np.nanstd(x, 0) + 1e-12
     return center, scale, np.nan_to_num((x - center) / scale)

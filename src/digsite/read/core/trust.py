@@ -24,6 +24,8 @@ OUTSIDE = 0.01
 
 @dataclass(frozen=True)
 class Membership:
+    """Where a zoo's networks lie, whitened."""
+
     center: np.ndarray
     scale: np.ndarray
     directions: np.ndarray  # (features, dimensions), whitened
@@ -39,6 +41,7 @@ class Membership:
         return (at_least + 1) / (len(self.distances) + 1)
 
     def _project(self, features: np.ndarray) -> np.ndarray:
+        """Robustly scaled, since one odd column would make everybody a stranger."""
         return _scale_robustly(features, self.center, self.scale) @ self.directions
 
     def tensors(self) -> dict[str, Tensor]:
@@ -89,6 +92,7 @@ def fit_threshold(probability_of_truth: np.ndarray, level: float = LEVEL) -> flo
 
 
 def _conformal_quantile(scores: np.ndarray, level: float) -> float:
+    """The (n + 1) level-th smallest score: a network drawn alike is inside with at least this probability."""
     scores = np.sort(scores[np.isfinite(scores)])
     rank = math.ceil((len(scores) + 1) * level)
     return float(scores[rank - 1]) if 0 < rank <= len(scores) else math.inf
@@ -142,6 +146,7 @@ class Alignment:
         return out
 
     def _short(self, maps: Maps, key: str) -> np.ndarray:
+        """How much a network agrees less than its strength lets expect."""
         return (
             _agree_with_template(maps, self.templates[key])
             - self.forests[key].raw(_measure_strength(maps))[:, 0]
@@ -185,6 +190,7 @@ def _held_out_residuals(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
 def _strength_and_agreement(
     population: Population, templates: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of every output of every network."""
     rows: dict[str, list[np.ndarray]] = {}
     answers: dict[str, list[np.ndarray]] = {}
     for group in population.groups:
@@ -198,6 +204,7 @@ def _strength_and_agreement(
 
 
 def _agree_with_template(maps: Maps, template: Tensor) -> np.ndarray:
+    """Inner product of unit maps."""
     return (maps.unit * template).sum((1, 2)).numpy()
 
 

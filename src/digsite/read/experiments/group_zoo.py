@@ -82,6 +82,7 @@ def _load_group_files(config: GroupZooConfig) -> list[GroupFile]:
 
 
 def _known_characters(family: GroupFile) -> dict[str, np.ndarray]:
+    """By which computed irreps get their names."""
     group, order = family.labels[0]["group"], len(family.arrays["mult_table"])
     if group == "S5":
         return ir.symmetric_characters(family.arrays["permutations"].astype(int))
@@ -91,6 +92,7 @@ def _known_characters(family: GroupFile) -> dict[str, np.ndarray]:
 def _read_group_file(
     family: GroupFile, config: GroupZooConfig, run: Run
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of all networks of one group."""
     table = family.arrays["mult_table"].astype(int)
     group = ir.split_regular(table, config.seed)
     names = ir.names_by_character(group, table, _known_characters(family))
@@ -144,6 +146,8 @@ def _describe_group_network(
     left: np.ndarray,
     right: np.ndarray,
 ) -> dict[str, Any]:
+    """What one network uses, as stated and as computed here."""
+
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
         return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
@@ -162,6 +166,7 @@ def _describe_group_network(
 
 
 def _claim_irreps(table: Any, run: Run) -> None:
+    """That our shares are those of the source."""
     gap = float((table["stated"] - table["computed"]).abs().max())
     run.claim(
         "input_shares/largest_difference_to_source",

@@ -101,6 +101,7 @@ def study_nwa(config: NwaConfig, run: Run) -> None:
 
 
 def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[ReaderOutcome, dict[str, Any]]:
+    """Make or open, split, train every reader, judge on the test networks."""
     zoo = _open_or_make_zoo(config, run, seed)
     corpus = corpus_of(zoo)
     refuse_small(len(corpus), "compare readers")
@@ -118,6 +119,7 @@ def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[ReaderOutcome, dic
 
 
 def _open_or_make_zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
+    """A zoo of the run's own stays in its artifacts."""
     if config.zoo:
         return Zoo.open(config.zoo)
     recipe = config.recipe.model_copy(update={"members": config.num_models, "seed": seed})
@@ -129,6 +131,7 @@ def _open_or_make_zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
 
 
 def _split_sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
+    """By training run, so that no test network shares one with a training network."""
     split = zoo.split("run", config.test_split, config.val_split, seed)
     place = {int(m): i for i, m in enumerate(corpus.labels["member"])}
     rows = [
@@ -154,6 +157,7 @@ def other_attention(config: NwaConfig) -> str:
 
 
 def _train_kind(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: SharedParts) -> Reader:
+    """Or the saved one where nothing is to be trained."""
     if config.eval_only:
         return load_reader(config.model_path)
     options = {name: getattr(config, name) for name in _GRAPH_OPTIONS}
@@ -210,6 +214,7 @@ def _read_kind(
 
 
 def _tasks_as_found(found: dict[str, Any]) -> tuple[ReadTask, ...]:
+    """With the classes that the zoo has."""
     return tuple(replace(TASKS[n], classes=tuple(found["classes"][n])) for n in found["tasks"])
 
 
@@ -221,6 +226,7 @@ def _leading_components(vectors: np.ndarray) -> torch.Tensor:
 
 
 def _find_branches(reader: Reader) -> list[Any]:
+    """Of the graph network, wherever it is in the reader."""
     engine: Any = reader.engine
     for part in [engine, *getattr(engine, "parts", [])]:
         if hasattr(part, "branches"):

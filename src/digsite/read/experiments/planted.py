@@ -158,6 +158,7 @@ def _claim_planted(table: pd.DataFrame, n_classes: int, run: Run) -> None:
 
 
 def _planted_interval(bad: np.ndarray, score: np.ndarray, run: Run) -> tuple[float, float]:
+    """Bootstrap over networks."""
     rng = run.rng("bootstrap")
     drawn = [measure_auroc(bad[i], score[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
     low, high = np.nanquantile(drawn, [0.025, 0.975])

@@ -86,6 +86,7 @@ def _claim_defects(found: list[dict[str, Any]], honest: dict[str, Any], run: Run
 
 
 def _describe_defect(name: str, value: float, should_be: float | None, sentence: str) -> dict[str, Any]:
+    """One row of the audit."""
     return {"name": name, "value": value, "should_be": should_be, "sentence": sentence}
 
 
@@ -238,6 +239,7 @@ def _run_honest_zoo(config: PublishedConfig, run: Run) -> dict[str, Any]:
 
 
 def _draw_defects(zoo: NoiseZoo, found: list[dict[str, Any]], run: Run) -> None:
+    """Accuracy against chance: networks of the published zoo learned nothing."""
     chance = (1 / zoo.n_classes.double()).numpy()
     accuracy = zoo.targets[:, 0].double().numpy()
     figure = scatter(

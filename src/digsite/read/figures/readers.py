@@ -43,6 +43,7 @@ def draw_outcome(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callabl
 
 
 def _draw_learned(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
+    """Curves and maps of the graph network, once."""
     found = extra["found"]
     graph = next(
         (f for f in found.values() if f["curves"]), None
@@ -177,6 +178,7 @@ def representation_map(vectors: np.ndarray, labels: Any) -> Figure:
 
 
 def _color_points(ax: Any, xy: np.ndarray, column: pd.Series, name: str) -> None:
+    """Numbers by a scale, classes by the palette."""
     if pd.api.types.is_numeric_dtype(column):
         points = ax.scatter(*xy.T, c=column, s=10, cmap="viridis")
         ax.figure.colorbar(points, ax=ax, shrink=0.8)

@@ -42,6 +42,7 @@ def say_what_it_is(group: NetworkGroup, share: float) -> str:
 
 
 def _name_family(graph: Graph) -> str:
+    """From the kinds of blocks: no config is needed."""
     kinds = {b.kind for b in graph.blocks}
     if kinds & {"qk", "vo"}:
         heads = next((b.heads for b in graph.blocks if b.kind == "qk"), (1, 1))
@@ -90,6 +91,7 @@ def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAn
 
 
 def _distance_to(relation: Relation) -> float:
+    """After matching, where the two were matched."""
     return relation.match.distance if relation.match and relation.how == "matched" else relation.distance
 
 

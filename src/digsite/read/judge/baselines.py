@@ -87,6 +87,7 @@ def _all_classes(probabilities: np.ndarray, y: np.ndarray, n_classes: int) -> np
 
 
 def _code_column(column: pd.Series) -> np.ndarray:
+    """Words as numbers, for trees."""
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return column.to_numpy(dtype=float)
     return column.astype("category").cat.codes.to_numpy(dtype=float)

@@ -218,6 +218,8 @@ LIMIT = 0.995
 
 @dataclass(frozen=True)
 class Leak:
+    """A column that tells the label by how the zoo was made."""
+
     task: str
     column: str
     strength: float  # |rank correlation|, or how well the column alone separates two classes (1 = exactly)
@@ -250,6 +252,7 @@ def find_leaks(table: FeatureTable, targets: dict[str, np.ndarray], tasks: list[
 
 
 def _rank_correlation(ranks: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of every column with y, zero for constant ones."""
     a = ranks - ranks.mean(0)
     b = rankdata(y) - (len(y) + 1) / 2
     scale = np.sqrt((a**2).sum(0) * (b**2).sum())

@@ -218,10 +218,12 @@ class Training:
 
     @property
     def trained(self) -> bool:
+        """At a level corrected for the number of matrices."""
         return self.p < TRAINED_LEVEL
 
     @property
     def answer(self) -> str:
+        """In one sentence."""
         beyond = [t for t in self.tensors if t.p * len(self.tensors) < TRAINED_LEVEL]
         if not self.tensors:
             return "no matrix is large enough to be told from a random one."
@@ -270,6 +272,7 @@ def check_matrix(name: str, weight: Tensor) -> TensorCheck | None:
 
 
 def _thin_matrix(matrix: Tensor) -> Tensor:
+    """Evenly spaced rows and columns of a large one: the test needs no more."""
     for axis in (0, 1):
         if matrix.shape[axis] > _SIDE:
             matrix = matrix.index_select(axis, torch.linspace(0, matrix.shape[axis] - 1, _SIDE).long())
@@ -286,6 +289,7 @@ def measure_matrix(matrices: Tensor) -> np.ndarray:
 
 
 def _log_unevenness(norms: Tensor) -> Tensor:
+    """Spread of log norms, itself in logarithms."""
     return norms.clamp_min(1e-12).log().std(1, unbiased=False).clamp_min(1e-6).log()
 
 

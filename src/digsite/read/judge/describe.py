@@ -28,6 +28,8 @@ def features(model: Any, kind: str = "statistics") -> pd.Series:
     """One network's features with their names: a module, a dict of tensors or a bundle as `model`.
 
     Kinds that learn from a zoo first need a reader: `load_reader`.
+
+    `kind` is a reader's name, as `digsite describe digsite.read.core.readers` lists them.
     """
     if kind not in list_readers():
         raise UsageError(f"There are no features '{kind}'.", hint=name_nearest(kind, list_readers()))
@@ -101,6 +103,7 @@ def read_share(people: Population, which: int = 0) -> float:
 
 
 def _thinned_sides(weight: Tensor) -> tuple[int, int]:
+    """Keeping their ratio."""
     flat = weight.flatten(1)
     share = min(1.0, _SIDE / max(flat.shape))  # the exponent depends on the ratio of the sides
     return max(1, round(share * len(flat))), max(1, round(share * flat.shape[1]))

@@ -89,16 +89,19 @@ def compare_checkpoints(first: object, second: object) -> ModelDifference:
 
 
 def _tensors_of_side(model: object) -> Mapping[str, Tensor]:
+    """From a bundle they stay on disk."""
     return model.tensors if isinstance(model, WeightBundle) else source_of(model).tensors
 
 
 def _shapes_of_side(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Without reading where that is possible."""
     if isinstance(tensors, LazyTensors):
         return {k: s.shape for k, s in tensors.stored.items()}
     return {k: tuple(t.shape) for k, t in tensors.items()}
 
 
 def _refuse_other_shapes(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    """A difference is between equal places."""
     one, other = _shapes_of_side(first), _shapes_of_side(second)
     if one != other:
         odd = sorted(set(one.items()) ^ set(other.items()))[0][0]

@@ -34,6 +34,8 @@ def check_invariance(reader: AnsweringReader, model: Any, seed: int = 0) -> pd.D
 
     Tasks about the recipe ask how the weights lie, so only tasks about the function are held to the tolerance.
     `seed` draws the permutations, scales and bases.
+
+    `reader` answers, `model` is the network whose weights are changed.
     """
     people = model if isinstance(model, Population) else stack_models([model])
     group = people.groups[0].take(np.arange(len(people.groups[0])) == 0, np.array([0]))

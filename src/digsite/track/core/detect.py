@@ -54,6 +54,8 @@ def detect_jumps(
     """Jumps of one series `values` (n,) at training steps `steps` (n,), in time order. A constant series has none.
 
     `kinds` names what is returned: "step" and "ramp", and where asked for "kink", "spike" and "transition".
+
+    `detector` names a member of `digsite.track.core.detectors`, `options` are its own (`alpha`, `max_changes`).
     """
     return jumps_of(make_series(values, steps), detector, kinds=kinds, **options)
 

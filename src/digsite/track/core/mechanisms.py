@@ -55,7 +55,11 @@ def attention_entropy(
 def attention_specialization(
     probabilities: Float[Tensor, "batch head query key"], visible: Bool[Tensor, "query key"] | None = None
 ) -> Specialization:
-    """How differently the heads attend: the spread of their entropies."""
+    """How differently the heads attend: the spread of their entropies.
+
+    `probabilities` sum to one over the last axis; `visible` is True where a query may look, so that a causal
+    mask does not count as focus.
+    """
     heads = attention_entropy(probabilities, visible)
     low, high = float(heads.min()), float(heads.max())
     sd = float(heads.std(correction=0))
@@ -111,7 +115,10 @@ class WeightChange:
 
 @public_method(before=Numbers(), after=Numbers())
 def weight_change(before: Float[Tensor, "..."], after: Float[Tensor, "..."]) -> WeightChange:
-    """The update's size, direction and rank."""
+    """The update's size, direction and rank.
+
+    `before` and `after` are weights of one shape.
+    """
     if before.shape != after.shape:
         raise UsageError(
             f"Weights of shapes {tuple(before.shape)} and {tuple(after.shape)} cannot be compared."
@@ -162,7 +169,10 @@ def filter_similarity(
     *,
     draws: int = 20,
 ) -> FilterMatch:
-    """The null scrambles the weights within each filter: matching finds something even in noise."""
+    """The null scrambles the weights within each filter: matching finds something even in noise.
+
+    `before` and `after` are filters (out, ...), `generator` draws the null, `draws` times.
+    """
     if before.shape != after.shape:
         raise UsageError(
             f"Filters of shapes {tuple(before.shape)} and {tuple(after.shape)} cannot be matched."
@@ -223,7 +233,10 @@ def repeated_tokens(
 def prefix_matching(
     probabilities: Float[Tensor, "batch head query key"], tokens: Int[Tensor, "batch query"]
 ) -> Float[Tensor, "head"]:
-    """Attention from a token to what followed its earlier occurrences, averaged over queries that have one."""
+    """Attention from a token to what followed its earlier occurrences, averaged over queries that have one.
+
+    `probabilities` of one layer's heads on `tokens`. One for a perfect induction head.
+    """
     target = _follower_keys(tokens)
     has = target.any(-1)
     weight = (probabilities * target[:, None]).sum(-1)
@@ -298,6 +311,8 @@ def activation_selectivity(
 
     Information: bits about the class in a unit's activation cut into eight equally filled bins. Both are biased up by
     finite samples, which is what the shuffles show. Neither depends on the scale of the activations.
+
+    `labels` are classes from 0; the null shuffles them `draws` times by `generator`.
     """
     if len(activations) != len(labels):
         raise UsageError(f"{len(activations)} rows of activations have {len(labels)} labels.")

@@ -164,6 +164,8 @@ def targets(model: nn.Module, kinds: frozenset[Kind] | None = None) -> list[Targ
     """Linear, convolutional, norm, embedding and attention layers, and the blocks that write the residual stream.
 
     The output map inside nn.MultiheadAttention never runs as a module and is left out.
+
+    `model` is any module; `kinds` leaves out all others.
     """
     inside = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
     found = []
@@ -205,7 +207,10 @@ def watching(
     *,
     patterns: nn.Module | None = None,
 ) -> Iterator[Captured]:
-    """Hooks for one forward pass. `keep` may take fewer rows; `patterns` is a model to watch attention in."""
+    """Hooks for one forward pass. `keep` may take fewer rows; `patterns` is a model to watch attention in.
+
+    `found` are layers of `targets`.
+    """
     captured = Captured()
     with ExitStack() as stack:
         for target in found:

@@ -212,6 +212,8 @@ def spectra(activations: Float[Tensor, "n d"], *, warn: bool = True) -> dict[str
 
     `participation_ratio_unbiased` corrects for the finite number of rows; `two_nn` is the nonlinear dimension, NaN where
     fewer than ten rows differ. Constant activations have no spectrum, and are refused.
+
+    `activations` are rows of one layer on n inputs; `warn` when there are too few rows for what is measured.
     """
     # In double precision: rows with a common offset of a thousand spreads lose a quarter of their dimension in single.
     table = spectrum.check_activations(torch.as_tensor(activations).detach().double())

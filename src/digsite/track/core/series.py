@@ -61,7 +61,10 @@ def is_constant(values: np.ndarray) -> bool:
     values=Numbers(1, finite=False, arrays_only=False), steps=Numbers(1, optional=True, arrays_only=False)
 )
 def make_series(values: ArrayLike, steps: ArrayLike | None = None, **labels: object) -> Series:
-    """Checks the time axis and leaves out holes; without steps the sample number is the time."""
+    """Checks the time axis and leaves out holes; without steps the sample number is the time.
+
+    `values` (n,) at `steps` (n,); `labels` say of what: measure, layer, run.
+    """
     v = np.asarray(values, dtype=float)
     if v.ndim != 1:
         raise UsageError(f"A series has one dimension, and this one has shape {v.shape}.")

@@ -169,6 +169,8 @@ def cka(left: Float[Tensor, "*stack n n"], right: Float[Tensor, "*stack n n"]) -
 
     A hole (NaN) where one side has no geometry of its own: its debiased norm is not above what rounding and chance leave,
     and dividing by it once gave 5e37 in 698 of 9,999 samples of a network.
+
+    `left` and `right` are Gram matrices of the same n inputs, stacked in any way.
     """
     if left.shape != right.shape or left.ndim < 2 or left.shape[-1] != left.shape[-2] or left.shape[-1] < 4:
         raise UsageError(

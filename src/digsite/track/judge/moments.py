@@ -187,7 +187,11 @@ def plan_checkpoints(
     checkpoint_bytes: int = 0,
     budget_bytes: int | None = None,
 ) -> CheckpointPlan:
-    """Backbone of about `backbone` linear steps; confirmed jumps get three steps each, by q and then by size."""
+    """Backbone of about `backbone` linear steps; confirmed jumps get three steps each, by q and then by size.
+
+    `jumps` may carry their layer; those of q up to `max_q` count. `total_steps` is the training's length; with
+    `checkpoint_bytes` each, no more are planned than fit into `budget_bytes`.
+    """
     if total_steps < 1:
         raise UsageError(f"A run of {total_steps} steps has nothing to keep.")
     spine = log_then_linear(total_steps, max(total_steps // backbone, 1))

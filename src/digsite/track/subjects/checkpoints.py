@@ -28,7 +28,10 @@ FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf", ".h5"
 
 @public_method()
 def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
-    """Files or folders whose names end in a number, in the order of that number: step_100.safetensors, step1000/."""
+    """Files or folders whose names end in a number, in the order of that number: step_100.safetensors, step1000/.
+
+    `folder` may hold other things too: what has no number is passed over.
+    """
     if not folder.is_dir():
         raise NotFound(f"There is no folder '{folder}'.")
     found: dict[int, Path] = {}
@@ -99,7 +102,11 @@ def activation_series(checkpoints: Iterable[tuple[int, Path]], probe: str) -> li
 def observe_checkpoints(
     model: nn.Module, probe: Any, states: Iterable[tuple[int, Mapping[str, Tensor]]], **options: Any
 ) -> Tracker:
-    """The tracker's complete samples at stored steps, which may be spaced in any way."""
+    """The tracker's complete samples at stored steps, which may be spaced in any way.
+
+    `model` is filled with each of `states` (step, state dict) in turn; `probe` and `options` are those of
+    `Tracker`.
+    """
     tracker: Tracker | None = None
     for step, state in states:
         overwrite_parameters(model, state)

@@ -99,7 +99,10 @@ def unpack_runs(stored: dict[str, Any], labels: dict[str, str], seeds: Sequence[
 
 
 def transformers_callback(probe: Any, every: int = 10, **options: Any) -> Any:
-    """A `transformers.TrainerCallback`; its `tracker` is there once training begins."""
+    """A `transformers.TrainerCallback`; its `tracker` is there once training begins.
+
+    `probe` is a batch of inputs or a `Probe`, `every` the steps between samples, `options` those of `Tracker`.
+    """
     transformers = require_package("transformers", extra="hub")
 
     class TrackerCallback(transformers.TrainerCallback):
@@ -121,7 +124,10 @@ def transformers_callback(probe: Any, every: int = 10, **options: Any) -> Any:
 
 
 def lightning_callback(probe: Any, every: int = 10, **options: Any) -> Any:
-    """A `lightning.Callback`; one step per batch that ends with an optimizer step."""
+    """A `lightning.Callback`; one step per batch that ends with an optimizer step.
+
+    `probe` is a batch of inputs or a `Probe`, `every` the steps between samples, `options` those of `Tracker`.
+    """
     lightning = require_package("lightning", extra="lightning")
 
     class TrackerCallback(lightning.Callback):

@@ -88,9 +88,11 @@ class Everywhere(Injected):
         self.mapper = draw_perceptron(width, width, width, draw=side.make_generator("mapper"))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
+        """One, whatever is seen."""
         return z.new_ones(len(z), 1)
 
     def edit_features(self, h: Tensor, z: Tensor, p: Tensor) -> Float[Tensor, "n width"]:
+        """The concept added to every code."""
         return self.sae.decode(z + p * self.mapper(self.get_buffer("concept")))
 
 
@@ -136,9 +138,11 @@ class Preserved(Injected):
         self.keep = nn.Parameter(torch.tensor(0.0))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
+        """How much the detector sees the new class."""
         return torch.sigmoid(self.detector(z))
 
     def edit_features(self, h: Tensor, z: Tensor, p: Tensor) -> Float[Tensor, "n width"]:
+        """At least 0.72 of the receiver's own features stays, which is the published number."""
         keep = 0.72 + 0.28 * torch.sigmoid(self.keep)
         return keep * h + (1 - keep) * self.sae.decode(z + p * self.mapper(self.concept))
 
@@ -222,6 +226,7 @@ class FreeSpace(Injected):
         return torch.sigmoid(self.detector(z))
 
     def edit_features(self, h: Tensor, z: Tensor, p: Tensor) -> Float[Tensor, "n width"]:
+        """The push stays inside the directions that the receiver hardly uses."""
         push = (self.place + self.offset) @ self.free.T @ self.free
         keep = torch.sigmoid(self.keep)
         return keep * h + (1 - keep) * self.sae.decode(z + self.strength * p * push)
@@ -327,10 +332,12 @@ class Spatial(Injected):
         self.detector = draw_perceptron(len(place), 32, 16, 1, draw=side.make_generator("detector"))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
+        """Nearness to donor codes and the detector's answer, in the published shares."""
         closeness = (-torch.cdist(z, self.near) / 5).exp().amax(1, keepdim=True)
         return 0.4 * closeness + 0.6 * torch.sigmoid(self.detector(z))
 
     def edit_features(self, h: Tensor, z: Tensor, p: Tensor) -> Float[Tensor, "n width"]:
+        """A pull towards where the donor has the class."""
         pull = self.place + self.offset - z
         moved = (
             z + 0.7 * self.strength * p * pull + 0.15 * self.strength * p * (pull @ self.free.T @ self.free)

@@ -52,6 +52,7 @@ class SideBySide(Composite):
         self.a, self.b, self.pair, self.rule = widen_head(a, head, list(pair.new)), b, pair, rule
 
     def forward(self, x: Tensor) -> Float[Tensor, "n classes"]:
+        """Both networks run; only logits are joined."""
         a, b = self.a(shape_images(self.a, x)), self.b(shape_images(self.b, x))
         return put_logits(a, list(self.pair.new), combine_logits(a, b, self.pair, self.rule))
 

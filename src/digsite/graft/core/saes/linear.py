@@ -132,11 +132,13 @@ class _Gate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, z: Tensor, threshold: Tensor) -> Tensor:
+        """A step at a learned threshold."""
         ctx.save_for_backward(z, threshold)
         return (z > threshold).to(z)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        """A box around the threshold stands for the slope that a step does not have (arXiv 2407.14435)."""
         z, threshold = ctx.saved_tensors
         near = ((z - threshold).abs() < WINDOW / 2).to(z) / WINDOW
         return torch.zeros_like(z), (-near * grads[0]).sum(1, keepdim=True)

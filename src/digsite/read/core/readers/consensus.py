@@ -52,6 +52,7 @@ def extract_consensus(
 
 
 def _describe_agreement(maps: Maps, zoo: ZooAgreement) -> Columns:
+    """How near the network's end-to-end map is to its zoo's, in all and for each output."""
     norms, each, margin = per_output(maps, zoo)
     return join_columns(
         _number_columns("agreement", (maps.unit * zoo.template).sum((1, 2))[:, None]),

@@ -32,6 +32,8 @@ _ROOM = 10_000_000  # padded weights of all members of a pool, at most
 
 @dataclass(frozen=True)
 class GraphOptions:
+    """Numbers of the graph network and of its training."""
+
     epochs: int = 32
     batch_size: int = 64
     lr: float = 2e-3
@@ -139,6 +141,7 @@ Watched = tuple["TopologyPools", dict[str, Tensor]]  # held-out networks and the
 
 
 def _watch(branch: Branch, held_out: Corpus, tasks: Sequence[ReadTask], device: str) -> Watched:
+    """Held-out networks, on which training is stopped."""
     members = compile_population(held_out.population, branch.about == "function")
     targets = {k: t.to(device) for k, t in _scale_targets(branch, held_out, tasks).items()}
     return TopologyPools(members, device), targets
@@ -165,6 +168,7 @@ def _train_branch(
     rng: np.random.Generator,
     watched: Watched | None = None,
 ) -> None:
+    """One branch to its end; the best state on what is watched is kept."""
     net = branch.net
     n_steps = options.epochs * len(list(pools.batches(options.batch_size, rng)))
     optimizer = torch.optim.AdamW(net.parameters(), options.lr, weight_decay=options.weight_decay)
@@ -221,6 +225,7 @@ class TopologyPools:
             yield torch.from_numpy(self.rows[pool][chosen]), self._batch(pool, chosen)
 
     def _batch(self, pool: int, chosen: np.ndarray) -> NetworkBatch:
+        """Members of one topology are stacked once and indexed; others are padded when drawn."""
         whole = self.stacked[pool]
         if whole is None:
             return batch_of([self.members[i] for i in self.rows[pool][chosen]]).to(self.device)
@@ -264,6 +269,7 @@ def predict_branch(branch: Branch, population: Population) -> tuple[dict[str, np
 
 
 def _undo_scaling(branch: Branch, task: ReadTask, raw: Tensor) -> np.ndarray:
+    """Answers in the task's own units, or probabilities."""
     if task.kind == "regression":
         return (raw[:, 0] * branch.spread[task.name] + branch.center[task.name]).double().numpy()
     return raw.double().softmax(1).numpy()

@@ -16,10 +16,13 @@ State = dict[str, "Basis"]
 
 @dataclass(frozen=True)
 class Basis:
+    """Mean and principal directions of a zoo's flat weights."""
+
     mean: Tensor
     directions: Tensor  # (k, parameters)
 
     def tensors(self) -> dict[str, Tensor]:
+        """For the reader's file."""
         return {"mean": self.mean, "directions": self.directions}
 
 
@@ -63,4 +66,5 @@ def shape_key(group: NetworkGroup) -> str:
 
 
 def _flatten_group(group: NetworkGroup) -> Tensor:
+    """As the weights lie: a permutation of neurons gives another vector."""
     return torch.cat([t.flatten(1) for t in group.tensors.values()], 1)

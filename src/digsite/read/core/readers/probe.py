@@ -19,9 +19,12 @@ State = dict[str, "Probes"]
 
 @dataclass(frozen=True)
 class Probes:
+    """Learned inputs; they belong to no data set."""
+
     inputs: Tensor  # (probes, channels, height, width) in [0, 1]
 
     def tensors(self) -> dict[str, Tensor]:
+        """For the reader's file."""
         return {"inputs": self.inputs}
 
 
@@ -113,4 +116,5 @@ def extract_probe(group: NetworkGroup, in_canonical_form: bool = True, state: St
 
 
 def _name_answers(count: int) -> list[str]:
+    """Columns without a meaning of their own."""
     return [f"answer{i}" for i in range(count)]
