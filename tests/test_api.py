@@ -1,7 +1,13 @@
 """digsite from a notebook."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
+from inspect import getdoc, isfunction, signature
+from pkgutil import iter_modules
+from typing import Any
 
 import pytest
 
@@ -76,3 +82,26 @@ def test_importing_costs_nothing():
 
 def test_studies_by_question():
     assert digsite.list_studies()["tms_5-2"].endswith("?")
+
+
+def list_exported() -> dict[str, Callable[..., Any]]:
+    """Every function that a package of ours exports, by its dotted name; packages that can be called are none."""
+    found: dict[str, Callable[..., Any]] = {}
+    packages = [
+        digsite,
+        *(import_module(f"digsite.{m.name}") for m in iter_modules(digsite.__path__) if m.ispkg),
+    ]
+    for package in packages:
+        for name in getattr(package, "__all__", ()):
+            if isfunction(member := getattr(package, name)):
+                found[f"{package.__name__}.{name}"] = member
+    return found
+
+
+def test_an_exported_function_names_every_parameter_in_its_docstring():
+    exported = list_exported()
+    assert len(exported) > 70
+    for where, function in exported.items():
+        page = getdoc(function) or ""
+        unnamed = [name for name in signature(function).parameters if not re.search(rf"\b{name}\b", page)]
+        assert not unnamed, f"{where} does not say what {unnamed} is"

@@ -91,14 +91,20 @@ def cut_chunks(pieces: Sequence[Work], size: int) -> Iterator[list[Work]]:
 
 
 def refuse_launcher(on: str) -> None:
-    """Before anything is planned: a mistyped launcher must not leave run directories behind."""
+    """Before anything is planned: a mistyped launcher must not leave run directories behind.
+
+    `on` is what follows `--on`.
+    """
     name, known = on.partition(":")[0], families.list_members(FAMILY)
     if name not in known:
         raise UsageError(f"There is no launcher '{name}'. {name_nearest(name, known)}")
 
 
 def launch_sweep(sweep: Sweep, on: str, options: Options) -> int:
-    """Run what is left of a sweep with the launcher named `on`, for example `local:2`; returns the exit code."""
+    """Run what is left of a sweep with the launcher named `on`, for example `local:2`; returns the exit code.
+
+    `options` are what every launcher takes: how many at once, which device, whether to stop at a failure.
+    """
     refuse_launcher(on)
     name, _, argument = on.partition(":")
     code = families.scan_member(FAMILY, name).launch(sweep, argument, options)

@@ -65,7 +65,10 @@ def list_trackers() -> list[str]:
 
 
 def refuse_tracker(kind: str) -> None:
-    """Before a run starts: a tracker that is unknown or not installed would copy nothing and say nothing."""
+    """Before a run starts: a tracker that is unknown or not installed would copy nothing and say nothing.
+
+    `kind` is what follows `--mirror`.
+    """
     if kind not in list_trackers():
         raise UsageError(f"There is no mirror '{kind}'. {name_nearest(kind, list_trackers())}")
     package, extra = families.scan_member(FAMILY, kind).NEEDS
@@ -82,6 +85,8 @@ def follow_run(
     """Copy everything and say where it went; with `live`, go on until the run has ended.
 
     Copying again goes on where it stopped: the mark beside the run is the length of the journal that was copied.
+
+    `kind` is the tracker, `project` the name there, `pause_s` how long to wait between two looks.
     """
     refuse_tracker(kind)
     load_dotenv(Path(".env"))

@@ -131,7 +131,10 @@ class RunDir:
 
 
 def create_run(root: Path, launch: dict[str, Any], *, run_id: str | None = None) -> RunDir:
-    """A new run directory in state `planned`; the launch file is the last to appear, so half a run is no run."""
+    """A new run directory in state `planned`; the launch file is the last to appear, so half a run is no run.
+
+    `root` is the folder of runs, `launch` the content of launch.yaml; without `run_id` one is drawn.
+    """
     study = launch["study"]
     folder = root / study
     run = RunDir(folder / run_id) if run_id else _fresh_folder(folder)

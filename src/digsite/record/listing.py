@@ -38,13 +38,19 @@ def _list_folders(path: Path) -> list[Path]:
 
 
 def list_statuses(root: Path) -> list[tuple[RunDir, Status]]:
-    """Runs with their states, newest first."""
+    """Runs with their states, newest first.
+
+    `root` is the folder of runs; damaged status files come as unknown states.
+    """
     found = [(run, read_status(run.status_file)) for run in runs_in(root)]
     return sorted(found, key=lambda pair: pair[1].created, reverse=True)
 
 
 def find_run(name: str, root: Path) -> RunDir:
-    """A run by path, by `study/id`, by id, by a unique part of it, or `last`."""
+    """A run by path, by `study/id`, by id, by a unique part of it, or `last`.
+
+    `name` is any of these, `root` the folder of runs.
+    """
     name = name.removeprefix("run:")
     if has_launch(Path(name)):
         return RunDir(Path(name))

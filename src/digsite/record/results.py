@@ -191,7 +191,10 @@ def _store_claim(claim: Claim) -> dict[str, Any]:
 
 
 def read_results(path: Path) -> Results | None:
-    """Results of any version: older ones are brought up to date, fields of newer ones are kept in `more`."""
+    """Results of any version: older ones are brought up to date, fields of newer ones are kept in `more`.
+
+    `path` is a results.json; None where there is no such file.
+    """
     found = stored.read_json(path, kind=dict)
     if isinstance(found, stored.Damaged):
         raise DigsiteError(f"'{path}' is damaged: {found.reason}.", hint="Its run can be started anew.")

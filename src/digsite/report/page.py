@@ -39,12 +39,16 @@ TABLES = 12  # tables shown in a report; each with the head of its rows
 
 
 def write_report(runs: list[RunDir], out: Path) -> None:
-    """One file about one run, or about several beside each other."""
+    """One file about one run, or about several beside each other.
+
+    `runs` are run directories, `out` the file.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out, render_report(runs))
 
 
 def render_report(runs: Sequence[RunDir]) -> str:
+    """The HTML of `runs`: one run in full, several of one method beside each other, others one after the other."""
     assert runs, "a report needs a run"
     facts = [gather_facts(run) for run in runs]
     if len(facts) == 1:

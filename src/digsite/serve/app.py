@@ -34,6 +34,9 @@ def build_app(
 
     `may_write`: visitors may change marks and bring runs back from the trash. Without it no route takes anything but GET.
     `list_studies` gives a record per study that could be run (question, settings, command), for the page of studies.
+
+    `hosts` are the names under which visitors may call: a page of somebody else's cannot be pointed here by its
+    DNS.
     """
     pages = families.scan_family("digsite.serve.pages").values()
     app = Starlette(

@@ -175,7 +175,10 @@ def _entry_point_folders() -> tuple[str, ...]:
 
 
 def find_study(name: str, extra: Sequence[Path] = ()) -> Study:
-    """One study by name; a damaged one is refused with what is wrong with it."""
+    """One study by name; a damaged one is refused with what is wrong with it.
+
+    `extra` are further folders of studies.
+    """
     known = _known(extra)
     name = name if name in known else current_study(name)
     if name not in known:
