@@ -108,34 +108,22 @@ def _without_middle(title: str, wide: int) -> str:
 
 def print_results(results: Results) -> None:
     """Every claim, then every measurement, as tables."""
-    rows = [
-        [
-            c.name,
-            f"{format_number(c.value)} {c.unit}".strip(),
-            format_interval(c),
-            c.n,
-            format_number(c.null),
-            c.title or c.note,
+    claims = [claim for claim in results.claims if not claim.is_measurement]
+    for what, chosen in (("claim", claims), ("measurement", results.measurements)):
+        rows = [
+            [
+                c.name,
+                f"{format_number(c.value)} {c.unit}".strip(),
+                format_interval(c),
+                c.n,
+                format_number(c.null),
+                c.title or c.note,
+            ]
+            for c in chosen
         ]
-        for c in results.claims
-        if not c.is_measurement
-    ]
-    columns = ["claim", "value", "interval", "n", "null", "what"]
-    if rows:
-        print_table(columns, rows, right=["value", "null", "n"])
-    bare = [
-        [
-            c.name,
-            f"{format_number(c.value)} {c.unit}".strip(),
-            format_interval(c),
-            c.n,
-            format_number(c.null),
-            c.title or c.note,
-        ]
-        for c in results.measurements
-    ]
-    if bare:
-        print_table(["measurement", *columns[1:]], bare, right=["value", "null", "n"])
+        if rows:
+            columns = [what, "value", "interval", "n", "null", "what"]
+            print_table(columns, rows, right=["value", "null", "n"])
 
 
 def print_run(run: RunDir, *, everything: bool = False) -> None:

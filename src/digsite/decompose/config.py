@@ -10,6 +10,7 @@ from digsite.base.families import FoundStudies, list_members, scan_family
 from digsite.config import Config, Field
 from digsite.config.members import check_settings, named_member
 from digsite.config.resolve import current_value
+from digsite.data.sparse_config import Kind
 from digsite.models.configs.dense import ModularMlpConfig, ResidMlpConfig, TmsConfig
 from digsite.models.configs.language import Gpt2Config, LlamaConfig
 from digsite.models.configs.sequence import InductionConfig
@@ -170,14 +171,7 @@ class ToyTarget(Config):
     """A toy model and how it is trained before it is decomposed."""
 
     model: Toy = Field(default=TmsConfig(), description="architecture of the target")  # pyright: ignore[reportCallIssue]
-    active: Literal[
-        "at_least_zero_active",
-        "exactly_one_active",
-        "exactly_two_active",
-        "exactly_three_active",
-        "exactly_four_active",
-        "exactly_five_active",
-    ] = Field(default="at_least_zero_active", description="how many features of an input are on")
+    active: Kind = Field(default="at_least_zero_active", description="how many features of an input are on")
     probability: float = Field(default=0.05, gt=0, le=1, description="probability that a feature is on")
     low: float = Field(default=0.0, description="smallest value of a feature that is on")
     high: float = Field(default=1.0, description="largest value of a feature that is on")

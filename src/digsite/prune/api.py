@@ -167,15 +167,7 @@ def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -
     held = held_out_data(job, language)
     before, dense = _score_model(language, held, job.device)
     progress = _open_progress(job, fingerprint, batch, say)
-    with one_sentence("Running the model on the calibration data", DATA_HINT):
-        ledger = prune_model(
-            language.model,
-            move_batch(batch, job.device),
-            job.recipe,
-            masks=masks,
-            on_map=tell,
-            progress=progress,
-        )
+    ledger = _run_job(job, language, batch, masks=masks, on_map=tell, progress=progress)
     after, pruned = _score_model(language, held, job.device)
     drift = None
     if dense is not None and pruned is not None:
@@ -187,7 +179,11 @@ def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -
     return done
 
 
-DATA_HINT = "Check that --calibration is what this model takes."
+def _run_job(job: PruneJob, language: Language, batch: Batch | None, **how: Any) -> list[PrunedMap]:
+    """`prune_model` on the calibration data; what a model says of data that it cannot take is one sentence."""
+    hint = "Check that --calibration is what this model takes."
+    with one_sentence("Running the model on the calibration data", hint):
+        return prune_model(language.model, move_batch(batch, job.device), job.recipe, **how)
 
 
 def _prune_streamed(job: PruneJob, tell: Tell | None, say: Say) -> PruneOutcome:
@@ -204,16 +200,7 @@ def _prune_streamed(job: PruneJob, tell: Tell | None, say: Say) -> PruneOutcome:
     if batch is not None:
         say(say_cost(batch, chosen, _needs_gram(job), job.device, job.sequences or PUBLISHED[0]))
     progress = _open_progress(job, fingerprint, batch, say)
-    with one_sentence("Running the model on the calibration data", DATA_HINT):
-        ledger = prune_model(
-            language.model,
-            move_batch(batch, job.device),
-            job.recipe,
-            masks=masks,
-            residency=residency,
-            on_map=tell,
-            progress=progress,
-        )
+    ledger = _run_job(job, language, batch, masks=masks, residency=residency, on_map=tell, progress=progress)
     residency.write_rest()
     residency.close()
     writer.finish()

@@ -40,7 +40,7 @@ def _list_folders(path: Path) -> list[Path]:
 def list_statuses(root: Path) -> list[tuple[RunDir, Status]]:
     """Runs with their states, newest first.
 
-    `root` is the folder of runs; damaged status files come as unknown states.
+    `root` is the folder of runs; a damaged status file comes as the state `damaged`.
     """
     found = [(run, read_status(run.status_file)) for run in runs_in(root)]
     return sorted(found, key=lambda pair: pair[1].created, reverse=True)

@@ -53,16 +53,20 @@ class Decomposed(Protocol):
     @property
     def modules(self) -> list[str]:
         """Names of the decomposed modules."""
+        ...
 
     @property
     def model(self) -> nn.Module:
         """The target."""
+        ...
 
     def components(self, module: str) -> Components:
         """The parts of one module."""
+        ...
 
     def scene(self, batch: Any) -> Scene:
         """Everything the parts do on a batch."""
+        ...
 
 
 # --- components of two decompositions of the same modules, matched: what is stable across seeds? --------------

@@ -29,12 +29,15 @@ class ReaderEngine(Protocol):
 
     def predict(self, population: Population) -> Answers:
         """Answers by task."""
+        ...
 
     def represent(self, population: Population) -> np.ndarray:
         """The vector (members, width) in which strangers are looked for."""
+        ...
 
     def state(self) -> Stored:
         """Tensors and plain data from which it is built again."""
+        ...
 
 
 @dataclass

@@ -62,19 +62,7 @@ def _claim_activations(table: pd.DataFrame, plans: dict[str, PlantedPlan], run: 
         judged = rows[(rows["target"] < 0) | (rows["success"] >= _WORKS)]
         bad = (judged["target"] >= 0).to_numpy()
         if bad.any() and not bad.all():
-            low, high = _planted_interval(bad, judged["scan"].to_numpy(), run)
-            run.claim(
-                f"auroc/{kind}",
-                measure_auroc(bad, judged["scan"].to_numpy()),
-                low=low,
-                high=high,
-                n=len(judged),
-                kind="correlation",
-                better="higher",
-                null=0.5,
-                null_is="guessing",
-                title=f"Telling planted from clean {kind} networks (AUROC)",
-            )
+            _claim_area(run, f"auroc/{kind}", bad, judged["scan"].to_numpy(), f"{kind} networks")
 
 
 def scan_recipe(
@@ -118,20 +106,8 @@ def _claim_planted(table: pd.DataFrame, n_classes: int, run: Run) -> None:
     bad = (judged["target"] >= 0).to_numpy()
     areas = {name: measure_auroc(bad, judged[name].to_numpy()) for name in ("scan", *RIVALS)}
     named = {n: (judged[f"{n}_class"] == judged["target"]).to_numpy()[bad] for n in ("scan", *RIVALS)}
-    low, high = _planted_interval(bad, judged["scan"].to_numpy(), run)
-    run.claim(
-        "auroc",
-        areas["scan"],
-        low=low,
-        high=high,
-        n=len(judged),
-        kind="correlation",
-        better="higher",
-        null=0.5,
-        null_is="guessing",
-        rivals={r: areas[r] for r in RIVALS},
-        title="Telling planted from clean networks (AUROC)",
-    )
+    rivals = {r: areas[r] for r in RIVALS}
+    _claim_area(run, "auroc", bad, judged["scan"].to_numpy(), "networks", rivals)
     run.claim_share(
         "target_named",
         int(named["scan"].sum()),
@@ -157,12 +133,31 @@ def _claim_planted(table: pd.DataFrame, n_classes: int, run: Run) -> None:
     )
 
 
-def _planted_interval(bad: np.ndarray, score: np.ndarray, run: Run) -> tuple[float, float]:
-    """Bootstrap over networks."""
+def _claim_area(
+    run: Run,
+    name: str,
+    bad: np.ndarray,
+    score: np.ndarray,
+    which: str,
+    rivals: dict[str, float] | None = None,
+) -> None:
+    """How well `score` tells planted (`bad`) from clean, with a bootstrap over networks."""
     rng = run.rng("bootstrap")
     drawn = [measure_auroc(bad[i], score[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+    low, high = np.nanquantile(drawn, [0.025, 0.975]).tolist()
+    run.claim(
+        name,
+        measure_auroc(bad, score),
+        low=low,
+        high=high,
+        n=len(bad),
+        kind="correlation",
+        better="higher",
+        null=0.5,
+        null_is="guessing",
+        rivals=rivals or {},
+        title=f"Telling planted from clean {which} (AUROC)",
+    )
 
 
 def _claim_alarms(run: Run, alarms: np.ndarray, bad: np.ndarray) -> None:

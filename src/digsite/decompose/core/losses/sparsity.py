@@ -57,41 +57,9 @@ class ImportanceMinimality(_Sure):
         return (per_component * (1 + self.beta * (1 + per_component * count).log2())).sum()
 
 
-class SmoothL0(_Sure):
-    """Few components should matter: importances c counted as c^2 / (c^2 + w^2), which is nearly their number for small w.
+class _SoftCount(_Sure):
+    """A loss on a soft count of importances, whose width narrows and whose pressure comes and goes in training."""
 
-    A sum of importances goes on pulling at a component that is needed; this count does not, once w is small. The width
-    w falls from `width` to `width_final` in the course of training. Pressure may rise in the first share of training
-    and end before the last, so that what is needed settles at one.
-    """
-
-    kind: Literal["smooth_l0"] = "smooth_l0"
-    coeff: float = Field(default=1e-3, ge=0, description="coefficient in the total loss")
-    width: float = Field(default=1.0, gt=0, description="width w at the start")
-    width_final: float = Field(default=0.01, gt=0, description="width w at the end")
-    rise: float = Field(
-        default=0.0, ge=0, le=1, description="share of training in which pressure rises from zero"
-    )
-    end: float = Field(
-        default=1.0, gt=0, le=1, description="share of training after which there is no pressure"
-    )
-
-    def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
-        """A count of importances that are not zero, softened by `width`, which narrows in training."""
-        width = narrow_width(self.width, self.width_final, scene.progress)
-        counts = [scene.average(count_softly(g, width).sum(-1)) for g in scene.importance.upper.values()]
-        return sum_terms(counts) * ramp_pressure(self.rise, self.end, scene.progress)
-
-
-class Frequency(_Sure):
-    """Few components should ever be used: how often each fires, times the logarithm of how often that is among N positions.
-
-    The number N is fixed, so that the term says the same for every size of a batch.
-    """
-
-    kind: Literal["frequency"] = "frequency"
-    coeff: float = Field(default=1e-4, ge=0, description="coefficient in the total loss")
-    positions: int = Field(default=32_768, gt=0, description="positions N among which uses are counted")
     width: float = Field(default=1.0, gt=0, description="width of the soft count at the start")
     width_final: float = Field(default=0.01, gt=0, description="width of the soft count at the end")
     rise: float = Field(
@@ -102,13 +70,46 @@ class Frequency(_Sure):
     )
 
     def compute(self, scene: Scene, noise: dict[str, Tensor]) -> Tensor:
-        """f log2(1 + f n) for each component's frequency f: rare components cost little, always-on ones much."""
+        """What all sites cost, each from its soft counts (..., C), times the pressure of the moment."""
         width = narrow_width(self.width, self.width_final, scene.progress)
-        terms = []
-        for upper in scene.importance.upper.values():
-            used = average_by_component(scene, count_softly(upper, width))
-            terms.append((used * (1 + used * self.positions).log2()).sum())
+        terms = [self.cost_counts(scene, count_softly(g, width)) for g in scene.importance.upper.values()]
         return sum_terms(terms) * ramp_pressure(self.rise, self.end, scene.progress)
+
+    def cost_counts(self, scene: Scene, counts: Tensor) -> Tensor:
+        """The cost of one site, from its soft counts (..., C)."""
+        raise NotImplementedError
+
+
+class SmoothL0(_SoftCount):
+    """Few components should matter: importances c counted as c^2 / (c^2 + w^2), which is nearly their number for small w.
+
+    A sum of importances goes on pulling at a component that is needed; this count does not, once w is small. The width
+    w falls from `width` to `width_final` in the course of training. Pressure may rise in the first share of training
+    and end before the last, so that what is needed settles at one.
+    """
+
+    kind: Literal["smooth_l0"] = "smooth_l0"
+    coeff: float = Field(default=1e-3, ge=0, description="coefficient in the total loss")
+
+    def cost_counts(self, scene: Scene, counts: Tensor) -> Tensor:
+        """Their sum over components, mean over positions."""
+        return scene.average(counts.sum(-1))
+
+
+class Frequency(_SoftCount):
+    """Few components should ever be used: how often each fires, times the logarithm of how often that is among N positions.
+
+    The number N is fixed, so that the term says the same for every size of a batch.
+    """
+
+    kind: Literal["frequency"] = "frequency"
+    coeff: float = Field(default=1e-4, ge=0, description="coefficient in the total loss")
+    positions: int = Field(default=32_768, gt=0, description="positions N among which uses are counted")
+
+    def cost_counts(self, scene: Scene, counts: Tensor) -> Tensor:
+        """f log2(1 + f n) for each component's frequency f: rare components cost little, always-on ones much."""
+        used = average_by_component(scene, counts)
+        return (used * (1 + used * self.positions).log2()).sum()
 
 
 class Schatten(_Sure):
