@@ -17,8 +17,13 @@ PLUGIN = HERE / "plugin"
 sys.path.insert(0, str(PLUGIN))
 sys.path.append(str(HERE))
 
-# The shapes of the methods are checked in every test that calls them.
-CHECKED = [f"digsite.{room}.core" for room in ("graft", "read")]
+# The shapes of the methods are checked in every test that calls them. Kernels are left out: numba compiles plain functions.
+CHECKED = [
+    f"digsite.{room}.core.{part.stem}"
+    for room in ("read", "prune", "decompose", "track", "graft")
+    for part in (HERE.parent / "src" / "digsite" / room / "core").iterdir()
+    if part.stem not in ("kernels", "__init__", "__pycache__", "README")
+]
 jaxtyping.install_import_hook(CHECKED, "checked_shapes.check")
 
 torch.set_num_threads(1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from digsite.decompose.core.masks import USED
 
 Bools = NDArray[np.bool_]
+Numbers = NDArray[np.float64] | np.number | float
 Label = tuple[str, int]  # module, component
 
 
@@ -49,15 +50,13 @@ def find_active(importance: dict[str, Tensor], threshold: float) -> tuple[list[L
     return labels, np.stack(columns, 1) if columns else np.zeros((0, 0), dtype=bool)
 
 
-def count_choice_bits(
-    total: NDArray[np.float64] | float, part: NDArray[np.float64] | float
-) -> NDArray[np.float64]:
+def count_choice_bits(total: Numbers, part: Numbers) -> NDArray[np.float64]:
     """Bits for saying which `part` of `total` positions are meant, at the entropy of their share."""
     rest = np.subtract(total, part)
     return np.asarray(_xlog2x(total) - _xlog2x(part) - _xlog2x(rest))
 
 
-def _xlog2x(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def _xlog2x(x: Numbers) -> NDArray[np.float64] | np.float64:
     """x log2 x in bits, zero at zero."""
     return xlogy(x, x) / np.log(2)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
@@ -90,7 +90,7 @@ def cluster_features(
 
 
 def cluster_distances(
-    distances: Int[np.ndarray, "n n"], k: int, method: str = "kmeans", *, n_init: int = 10, seed: int = 0
+    distances: Integer[np.ndarray, "n n"], k: int, method: str = "kmeans", *, n_init: int = 10, seed: int = 0
 ) -> FeatureClusters:
     """From a matrix of whole Hamming distances (n, n), so that one set of distances serves many k."""
     if method == "kmeans":
@@ -101,7 +101,7 @@ def cluster_distances(
     return FeatureClusters(labels, measure_clusters(distances, labels))
 
 
-def cut_tree(distances: Int[np.ndarray, "n n"], k: int, method: str) -> Int[np.ndarray, "n"]:
+def cut_tree(distances: Integer[np.ndarray, "n n"], k: int, method: str) -> Int[np.ndarray, "n"]:
     """Hierarchical clusters. Ward's criterion is Euclidean, and the square root of Hamming is the distance of bits."""
     if method not in METHODS[1:]:
         raise UsageError(f"Unknown clustering method '{method}'; accepted are {', '.join(METHODS)}.")
@@ -110,7 +110,7 @@ def cut_tree(distances: Int[np.ndarray, "n n"], k: int, method: str) -> Int[np.n
     return fcluster(tree, k, criterion="maxclust").astype(np.int64) - 1
 
 
-def measure_clusters(distances: Int[np.ndarray, "n n"], labels: Int[np.ndarray, "n"]) -> ClusterMetrics:
+def measure_clusters(distances: Integer[np.ndarray, "n n"], labels: Int[np.ndarray, "n"]) -> ClusterMetrics:
     """Exact pair means: no pair is sampled and no singleton counts as a perfect cluster."""
     k = int(labels.max()) + 1
     member = (labels[:, None] == np.arange(k)).astype(np.float64)
@@ -165,7 +165,7 @@ class KMeans:
 
 
 def run_kmeans(
-    distances: Int[np.ndarray, "points points"],
+    distances: Integer[np.ndarray, "points points"],
     k: int,
     rng: np.random.Generator,
     n_init: int = 10,
@@ -249,8 +249,8 @@ class Neighborhood:
 
     center: int
     members: Int[np.ndarray, "n"]
-    to_center: Int[np.ndarray, "n"]
-    distances: Int[np.ndarray, "n n"]
+    to_center: Integer[np.ndarray, "n"]
+    distances: Integer[np.ndarray, "n n"]
 
 
 def find_neighborhood(features: PackedMask, center: int, size: int, engine: str = "auto") -> Neighborhood:

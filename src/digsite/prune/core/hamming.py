@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 
 from digsite.base.contract import Numbers, public_method
 from digsite.base.errors import UsageError
@@ -14,7 +14,7 @@ from digsite.prune.core.packed import PackedMask, orient_features, pack
 GRAPH_BYTES = 1 << 29  # beyond this a whole distance matrix is not held; queries are answered one by one
 
 
-def measure_distances(mask: PackedMask, *, engine: str = "auto") -> Int[np.ndarray, "features features"]:
+def measure_distances(mask: PackedMask, *, engine: str = "auto") -> Integer[np.ndarray, "features features"]:
     """Integer distances between all features."""
     work = mask.words.size * mask.n_features // 2
     return pick_engine(engine, work).measure_all(mask.words)
@@ -30,7 +30,7 @@ def neighbours(
     query: int | Int[np.ndarray, "queries"] | None = None,
     *,
     engine: str = "auto",
-) -> tuple[Int[np.ndarray, "queries n"], Int[np.ndarray, "queries n"]]:
+) -> tuple[Int[np.ndarray, "*asked n"], Int[np.ndarray, "*asked n"]]:
     """The n nearest features of each query (all features by default): integer distances and indices.
 
     Ties go to the lower index and a feature is never its own neighbour. A single query gives one row of each.
@@ -141,7 +141,7 @@ def arrange_features(
     return _greedy_groups(measure_distances(pack(keep)), size)
 
 
-def _greedy_groups(distances: Int[np.ndarray, "n n"], size: int) -> Int[np.ndarray, "n"]:
+def _greedy_groups(distances: Integer[np.ndarray, "n n"], size: int) -> Int[np.ndarray, "n"]:
     """The first free feature and its size - 1 nearest free ones, again and again: every feature once."""
     free = np.ones(len(distances), bool)
     order = []

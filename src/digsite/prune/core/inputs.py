@@ -103,11 +103,7 @@ class InputStatistics:
 
 
 def collect_inputs(
-    inputs: Float[Tensor, "... tokens inputs"],
-    *,
-    gram: bool = True,
-    name: str = "the layer",
-    per_batch: int = 0,
+    inputs: Float[Tensor, "..."], *, gram: bool = True, name: str = "the layer", per_batch: int = 0
 ) -> InputStatistics:
     """Statistics of (tokens, inputs), or of (sequences, tokens, inputs) taken one sequence at a time."""
     if inputs.ndim not in (2, 3) or 0 in inputs.shape:

@@ -19,7 +19,7 @@ from digsite.prune.core.model import Recipe
 @torch.no_grad()
 def prune_plainly(
     model: nn.Module, tokens: Int[Tensor, "rows tokens"], recipe: Recipe
-) -> dict[str, Bool[Tensor, "out in"]]:
+) -> dict[str, Bool[Tensor, "_ _"]]:
     """Prune `model` in place, block by block, and return every mask by the name of its map; True is kept.
 
     For every block the *whole* model runs on `tokens` again, so the block's inputs have passed through the pruned blocks

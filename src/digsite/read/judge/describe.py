@@ -29,7 +29,7 @@ def features(model: Any, kind: str = "statistics") -> pd.Series:
 
     Kinds that learn from a zoo first need a reader: `load_reader`.
 
-    `kind` is a reader's name, as `digsite describe digsite.read.core.readers` lists them.
+    `kind` is a reader's name, as `digsite describe readers` lists them.
     """
     if kind not in list_readers():
         raise UsageError(f"There are no features '{kind}'.", hint=name_nearest(kind, list_readers()))

@@ -33,7 +33,7 @@ class Formation:
 
 def date_formation(
     steps: Float[np.ndarray, " n"],
-    values: Float[np.ndarray, " n"],
+    values: Float[np.ndarray, " m"],
     *,
     falls: bool = False,
     logarithmic: bool = False,

@@ -164,7 +164,7 @@ class FilterMatch:
 @public_method(before=Numbers(rows=2), after=Numbers(rows=2))
 def filter_similarity(
     before: Float[Tensor, "out ..."],
-    after: Float[Tensor, "out ..."],
+    after: Float[Tensor, "..."],
     generator: torch.Generator,
     *,
     draws: int = 20,
@@ -223,7 +223,7 @@ def _scramble_filters(filters: Tensor, generator: torch.Generator) -> Tensor:
 
 def repeated_tokens(
     n_vocab: int, batch: int, half: int, generator: torch.Generator, *, first: int = 0
-) -> Int[Tensor, "batch 2*half"]:
+) -> Int[Tensor, "batch twice"]:
     """Random tokens said twice: only their order in the first half predicts the second."""
     once = torch.randint(first, n_vocab, (batch, half), generator=generator)
     return torch.cat([once, once], 1)
@@ -302,7 +302,7 @@ class Selectivity:
 @public_method(activations=Numbers(2, rows=2), labels=Numbers(1, whole=True))
 def activation_selectivity(
     activations: Float[Tensor, "n feature"],
-    labels: Int[Tensor, "n"],
+    labels: Int[Tensor, "labels"],
     generator: torch.Generator,
     *,
     draws: int = 20,

@@ -147,7 +147,7 @@ def rise_gains(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each (place, width) explains beyond the base, in units of the noise, its size, and the grid itself."""
     grid = np.array([(place, width) for place in places for width in widths])
-    profiles = np.stack([rise_profile(window.time - place + 0.5, width) for place, width in grid])
+    profiles = np.stack([rise_profile(window.time - place + 0.5, width) for place, width in grid.tolist()])
     return (*projected_gains(window, base, profiles), grid)
 
 

@@ -25,7 +25,7 @@ NOT_MEASURES = {
 }
 # Ratios of the energy to its largest parts: one direction gives one, and nothing gives less.
 AT_LEAST_ONE = {
-    name for name in families.scan_family("digsite.track.core.measures") if name != "spectral_norm"
+    name for name, one in families.scan_family("digsite.track.core.measures").items() if one.IS_DIMENSION
 }
 FEWEST = 3
 

@@ -9,7 +9,7 @@ from digsite.base import families
 from digsite.track.core.spectrum import Spectrum, table_spectrum
 
 MEMBERS = families.scan_family("digsite.track.core.measures")
-DIMENSIONS = sorted(set(MEMBERS) - {"spectral_norm"})
+DIMENSIONS = sorted(name for name, member in MEMBERS.items() if member.IS_DIMENSION)
 
 
 def value(name: str, s: Spectrum) -> float:

@@ -4,6 +4,8 @@ Every kind is seen as a matrix (d_in, d_out) that is multiplied from the right, 
 thing for all.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,12 +26,12 @@ class Linear(Layer):
         return module.weight.T
 
     @staticmethod
-    def read_inner(module: nn.Linear, x: Tensor, weight: Tensor) -> Tensor:
-        """What parts see: x V is read by giving V as the weight."""
+    def read_inner(module: nn.Module, x: Any, weight: Tensor) -> Tensor:
+        """What parts see: x V is read by giving V as the weight; a deferred input multiplies as products do."""
         return x @ weight
 
     @staticmethod
-    def finish_output(module: nn.Linear, y: Tensor) -> Tensor:
+    def finish_output(module: nn.Linear, y: Any) -> Any:
         """The bias, which no part owns."""
         return y if module.bias is None else y + module.bias
 

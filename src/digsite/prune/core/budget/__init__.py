@@ -49,8 +49,8 @@ class Question:
     sparsity: float
     maps: dict[str, LinearMap]
     blocks: dict[str, list[str]]
-    places: dict[str, UInt8[Tensor, "out in"]]
-    scores: dict[str, Float[Tensor, "out in"]]
+    places: dict[str, UInt8[Tensor, "_ _"]]
+    scores: dict[str, Float[Tensor, "_ _"]]
     rows: Tensor
     asked: int = 0
     _wanted: Tensor | None = field(default=None, repr=False)
@@ -68,7 +68,7 @@ class Question:
         """The sparsities between which every map stays."""
         return max(0.0, self.sparsity - spread), min(0.98, self.sparsity + spread)
 
-    def block_scores(self) -> dict[str, list[Float[Tensor, "out in"]]]:
+    def block_scores(self) -> dict[str, list[Float[Tensor, "_ _"]]]:
         """|W| |X| of the maps of every block."""
         return {block: [self.scores[name] for name in names] for block, names in self.blocks.items()}
 

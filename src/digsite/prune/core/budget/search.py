@@ -31,7 +31,7 @@ class Owl(Allocation):
         }
 
 
-def outlier_share(scores: list[Float[Tensor, "out in"]], threshold: float) -> float:
+def outlier_share(scores: list[Float[Tensor, "_ _"]], threshold: float) -> float:
     """Percent of a layer's scores above `threshold` times their mean."""
     mean = sum(float(s.double().sum()) for s in scores) / sum(s.numel() for s in scores)
     above = sum(int((s > threshold * mean).sum()) for s in scores)

@@ -1,6 +1,7 @@
 """The family of dimensionality measures: each derives from `Measure` and turns spectra into one number per stack."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +14,9 @@ class Measure(ABC):
 
     A member has no state and is never made: it is asked as a class, so that what is measured depends on the spectrum alone.
     """
+
+    IS_DIMENSION: ClassVar[bool] = True
+    """Counts directions: k equal ones give k, and nothing gives less than one."""
 
     @staticmethod
     @abstractmethod

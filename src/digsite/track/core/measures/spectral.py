@@ -9,7 +9,9 @@ from digsite.track.core.spectrum import Spectrum, keep_positive
 
 
 class SpectralNorm(Measure):
-    """The largest singular value."""
+    """The largest singular value: a size and no dimension."""
+
+    IS_DIMENSION = False
 
     @staticmethod
     def measure(spectrum: Spectrum) -> Float[Tensor, "*stack"]:
