@@ -3,7 +3,7 @@
 One function per kind of quantity, because no single formula holds for all of them. Student's interval, the usual choice,
 covers a skewed share in 84 of 100 cases at five seeds and a quantity with nine good seeds and one failure in 41, and it
 has no width at all when the seeds agree. Each function here was chosen because its coverage can be proven or was
-simulated (`bench/coverage.py` prints it): never below 93 % for five and for twenty seeds.
+simulated (`bench/intervals.py` prints it): never below 93 % for five and for twenty seeds.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Coverage of every kind of interval where our quantities live, beside Student's; by the standard library.
 
-python bench/coverage.py [--full]
+python bench/intervals.py [--full]
 """
 
 import math
