@@ -3,6 +3,7 @@ from pydantic import ValidationError
 
 from digsite.prune.config import CONFIGS, ClustersConfig
 from digsite.prune.run import METHODS
+from digsite.prune.subjects.language import recipe_of
 
 
 def test_every_config_has_its_method():
@@ -29,3 +30,23 @@ def test_the_originals_options_have_their_names_and_values():
 def test_numbers_out_of_range_are_refused(bad):
     with pytest.raises(ValidationError):
         ClustersConfig(**bad)
+
+
+def test_a_methods_own_numbers_are_set_by_its_name():
+    config = ClustersConfig.model_validate({"settings": {"sparsegpt": {"damping": 0.1}}})
+    assert recipe_of(config, "sparsegpt").settings == {"damping": 0.1}
+    assert recipe_of(config, "wanda").settings == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"sparsegpt": {"dampng": 0.1}}, "has no setting 'dampng'. Did you mean 'damping'"),
+        ({"sparsgpt": {"damping": 0.1}}, "there is no pruning method 'sparsgpt'"),
+        ({"wanda": {"power": 1}}, "has no setting 'power'. It has none"),
+        ({"sparsegpt": {"bits": 3.5}}, "is a whole number, not 3.5"),
+    ],
+)
+def test_a_number_that_a_method_does_not_have_is_refused_when_the_run_is_planned(settings, words):
+    with pytest.raises(ValidationError, match=words):
+        ClustersConfig.model_validate({"settings": settings})

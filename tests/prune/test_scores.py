@@ -10,7 +10,7 @@ from digsite.prune.core import kernels
 from digsite.prune.core.inputs import collect_inputs
 from digsite.prune.core.matrix import FAMILY, prune_matrix
 from digsite.prune.core.patterns import parse_pattern
-from digsite.prune.core.scores import ScoreSettings, sparsegpt
+from digsite.prune.core.scores import sparsegpt
 
 METHODS = families.list_members(FAMILY)
 CASES = [
@@ -182,20 +182,20 @@ def test_a_singular_hessian_is_said_and_never_replaced():
     weight = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
     inputs = torch.ones(3, 8)  # rank one
     with pytest.raises(UsageError, match=r"not positive definite with damping 0.0; nothing was pruned"):
-        prune_matrix(weight, inputs, "sparsegpt", 0.5, settings=ScoreSettings(damping=0.0))
+        prune_matrix(weight, inputs, "sparsegpt", 0.5, settings={"damping": 0.0})
     assert prune_matrix(weight, inputs, "sparsegpt", 0.5).keep.any()
 
 
 def test_a_group_never_straddles_two_blocks():
     weight, inputs = case(3, shape=(8, 24))
-    found = prune_matrix(weight, inputs, "sparsegpt", pattern="2:6", settings=ScoreSettings(block=8))
+    found = prune_matrix(weight, inputs, "sparsegpt", pattern="2:6", settings={"block": 8})
     assert (found.keep.view(8, -1, 6).sum(-1) == 4).all()
 
 
 def test_ria_by_rows_and_zero_rows():
     weight, inputs = case(5)
     weight[3] = 0
-    found = prune_matrix(weight, inputs, "ria", 0.5, settings=ScoreSettings(per_row=True))
+    found = prune_matrix(weight, inputs, "ria", 0.5, settings={"per_row": True})
     assert ((~found.keep).sum(1) == 32).all()
 
 

@@ -48,6 +48,12 @@ from digsite.cli._options import complete_member, complete_model, device_option,
 @click.option(
     "--bits", type=int, default=0, help="Round what stays to so many bits in SparseGPT's own sweep: 8 or 4."
 )
+@click.option(
+    "--setting",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="A number of the method itself, such as damping=0.1 of sparsegpt; may be given several times.",
+)
 @click.option("--include", multiple=True, help="Only maps like this one; may be given several times.")
 @click.option("--exclude", multiple=True, help="Not maps like this one.")
 @click.option("--stream", is_flag=True, help="Keep one layer in memory, for models larger than that.")
@@ -74,6 +80,7 @@ def prune_command(
     repair,
     allocation,
     bits,
+    setting,
     include,
     exclude,
     stream,
@@ -88,16 +95,19 @@ def prune_command(
     MODEL is a folder, a file, hub:org/name, run:ID or py:module:factory. An interrupted pruning goes on where it was
     when the same command is given again.
     """
+    from digsite.base.families import scan_member
     from digsite.prune.api import PruneJob, prune_folder
     from digsite.prune.core import patterns
     from digsite.prune.core.matrix import method_named
     from digsite.prune.core.model import Recipe
-    from digsite.prune.core.scores import ScoreSettings
+    from digsite.prune.core.scores import FAMILY
 
     _refuse_both(sparsity, pattern, masks)
     how = patterns.parse_pattern(sparsity, pattern)
     _check_bits(bits, method_named(method))
-    after = {"settings": ScoreSettings(bits=bits), "repair": repair, "allocation": allocation}
+    numbers = _read_numbers(setting, {"bits": bits} if bits else {})
+    scan_member(FAMILY, method_named(method))(numbers)  # a mistyped setting is said before anything is read
+    after = {"settings": numbers, "repair": repair, "allocation": allocation}
     recipe = Recipe(method_named(method), how, include, exclude, swap, owl, **after)
     job = PruneJob(
         model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device_named(device)
@@ -112,6 +122,24 @@ def _print_as_json(out) -> None:
     from digsite.cli._print import print_json
 
     print_json({"folder": str(out), **atomic.read_json(out / "pruning.json", default={})})
+
+
+TRUTH = {"true": 1.0, "false": 0.0}
+
+
+def _read_numbers(words, numbers) -> dict[str, float]:
+    """`name=number` of every word; a truth value is 0 or 1."""
+    from digsite.base.errors import UsageError
+
+    for word in words:
+        name, equals, value = word.partition("=")
+        try:
+            numbers[name] = TRUTH[value.lower()] if value.lower() in TRUTH else float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UsageError(f"'{word}' sets nothing.", hint="Write --setting damping=0.1.")
+    return numbers
 
 
 def _refuse_both(sparsity, pattern, masks) -> None:

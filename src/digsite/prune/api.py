@@ -363,7 +363,7 @@ def _collect_provenance(job: PruneJob, fingerprint: str, batch: Batch | None) ->
         "owl": job.recipe.owl,
         "repair": list(job.recipe.repair),
         "allocation": job.recipe.allocation,
-        "settings": vars(job.recipe.settings),
+        "settings": dict(job.recipe.settings),
         "versions": {name: _version_of(name) for name in PACKAGES},
     }
 

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
-from digsite.base.errors import name_nearest
-from digsite.base.families import FoundStudies
+from pydantic import model_validator
+
+from digsite.base.errors import UsageError, name_nearest
+from digsite.base.families import FoundStudies, scan_member
 from digsite.config import Config, Field
 from digsite.config.members import list_known, named_member
 
@@ -23,7 +25,8 @@ def bare_method(text: str) -> str:
     return method.replace("-", "_")
 
 
-Method = Annotated[str, named_member("pruning method", "digsite.prune.core.scores", clean=bare_method)]
+SCORES = "digsite.prune.core.scores"
+Method = Annotated[str, named_member("pruning method", SCORES, clean=bare_method)]
 Level = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?%|\d+:\d+)$")]
 
 
@@ -71,7 +74,29 @@ class Pruning(Config):
         default_factory=lambda: CalibrationText.model_validate({}),
         description="the text that inputs are measured on",
     )
+    settings: dict[Method, dict[str, float]] = Field(
+        {}, description="numbers of the methods themselves, such as {sparsegpt: {damping: 0.1}}"
+    )
     seed: int = Field(0, ge=0, description="seed of every random draw")
+
+    @model_validator(mode="after")
+    def _know_settings(self) -> "Pruning":
+        """Each method says what it can be set to; its file is loaded only where something is set."""
+        for method, numbers in self.settings.items():
+            try:
+                scan_member(SCORES, bare_method(method))(numbers)
+            except UsageError as error:
+                raise ValueError(error.message) from None
+        return self
+
+    def numbers_of(self, method: str) -> dict[str, float]:
+        """What is set for this method, under either spelling of its name."""
+        return {
+            key: number
+            for name, numbers in self.settings.items()
+            if bare_method(name) == bare_method(method)
+            for key, number in numbers.items()
+        }
 
 
 class OneMask(Pruning):

@@ -17,7 +17,7 @@ from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.repair import FAMILY as REPAIRS
 from digsite.prune.core.repair import RepairSettings, repairs_at
 from digsite.prune.core.repair.maps import refine_mask
-from digsite.prune.core.scores import FAMILY, Decision, ScoreSettings
+from digsite.prune.core.scores import FAMILY, Decision, Given
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ def need_of(method: str) -> str:
 @public_method(weight=Numbers(2), inputs=Numbers((2, 3, 4), optional=True, arrays_only=False))
 def prune_matrix(
     weight: Float[Tensor, "out in"],
-    inputs: Float[Tensor, "... tokens in"] | InputStatistics | None = None,
+    inputs: Float[Tensor, "... tokens width"] | InputStatistics | None = None,
     method: str = "wanda",
     sparsity: float | None = None,
     pattern: str | SparsityPattern | None = None,
     *,
     swap: int = 0,
-    settings: ScoreSettings | None = None,
+    settings: Given | None = None,
     repair: Sequence[str] = (),
     repair_settings: RepairSettings | None = None,
     name: str = "the matrix",
@@ -70,7 +70,7 @@ def prune_matrix(
     models are for `prune_model` and are passed over here.
     `measure=False` leaves out the relative error, which for a quick method costs more than the pruning.
 
-    `inputs` are (tokens, in), with axes in front, or statistics of them; `settings` those of the score; `name`
+    `inputs` are (tokens, in), with axes in front, or statistics of them; `settings` are the score's own numbers by name, such as {"damping": 0.1}; `name`
     is for messages.
 
     `repair_settings` are the numbers of the repairs.

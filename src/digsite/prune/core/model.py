@@ -23,7 +23,7 @@ from digsite.prune.core.packed import PackedMask, pack
 from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.repair import RepairSettings, level_of, repair_named, repairs_at
 from digsite.prune.core.repairing import Chosen, Repaired, prune_and_repair
-from digsite.prune.core.scores import ScoreSettings
+from digsite.prune.core.scores import Given
 from digsite.prune.core.scores.wanda import Wanda
 from digsite.prune.core.walk import Batch, InMemory, Residency, Statistics, walk_blocks
 
@@ -43,7 +43,7 @@ class Recipe:
     owl: bool = False
     owl_threshold: float = 5.0
     owl_spread: float = 0.08
-    settings: ScoreSettings = field(default_factory=ScoreSettings)
+    settings: Given = field(default_factory=dict)  # numbers of the method, by name
     repair: tuple[str, ...] = ()
     repair_settings: RepairSettings = field(default_factory=RepairSettings)
     allocation: str = ""
@@ -111,15 +111,13 @@ def prune_model(
     counts: Mapping[str, int] | None = None,
     measure: bool = True,
 ) -> list[PrunedMap]:
-    """Prune in place. `inputs` are token rows (sequences, tokens), a batch, a dict of arguments, or a loader of these.
+    """Prune `model` in place. `inputs` are token rows (sequences, tokens), a batch, a dict, or a loader of these.
 
-    With `masks`, made before and checked by the caller, the recipe only says which maps. `progress` gives back what an
-    interrupted run had finished, and keeps what this one finishes. `costs` takes up the CPU-seconds of the mask and of
-    every repair, by name. `counts` says how many weights of every map go, where that is known better
-    than by one sparsity or an allocation. `measure=False` leaves out relative errors where only they need X^T X.
-
-    `model` is changed; `residency` says when a layer's weights are in memory, and `on_map` hears of each pruned
-    map.
+    With `masks`, made before and checked by the caller, the `recipe` only says which maps. `residency` says when a
+    layer's weights are in memory, `on_map` hears of each pruned map. `progress` gives back what an interrupted run had
+    finished, and keeps what this one finishes. `costs` takes up the CPU-seconds of the mask and of every repair, by
+    name. `counts` says how many weights of every map go, where that is known better than by one sparsity or an
+    allocation. `measure=False` leaves out relative errors where only they need X^T X.
     """
     found = list_blocks(model, recipe.include, recipe.exclude)
     inputs = one_batch(inputs)
@@ -366,7 +364,7 @@ def _owl_ratios(
 
     def measure(block: LayerBlock, statistics: Statistics) -> None:
         scores = [
-            Wanda(recipe.settings).score_weights(one.weight, statistics[one.name])
+            Wanda().score_weights(one.weight, statistics[one.name])
             for one in block.maps
             if one.name in statistics
         ]

@@ -119,7 +119,11 @@ def recipe_of_cell(config: QualityConfig, method: str, level: str) -> Recipe:
     """The recipe of one cell with the study's own numbers for repairs and allocations."""
     repairs = RepairSettings(epochs=config.epochs, learning_rate=config.learning_rate)
     recipe = recipe_named(method, level, config.swaps, repairs)
-    return replace(recipe, budget_settings=BudgetSettings(evaluations=config.evaluations))
+    return replace(
+        recipe,
+        budget_settings=BudgetSettings(evaluations=config.evaluations),
+        settings=config.numbers_of(recipe.method),
+    )
 
 
 def recipe_named(method: str, level: str, swaps: int, repairs_with: RepairSettings | None = None) -> Recipe:

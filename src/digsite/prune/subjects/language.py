@@ -265,7 +265,10 @@ def recipe_of(config: Pruning, method: str | None = None) -> Recipe:
     """What a study's settings say, for one method."""
     name = method or config.method
     return Recipe(
-        method_named(name), patterns.parse_pattern(config.sparsity, config.pattern), swap=config.swap
+        method_named(name),
+        patterns.parse_pattern(config.sparsity, config.pattern),
+        swap=config.swap,
+        settings=config.numbers_of(name),
     )
 
 

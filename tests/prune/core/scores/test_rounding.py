@@ -7,7 +7,6 @@ import torch
 from digsite.base.errors import UsageError
 from digsite.prune.core.inputs import collect_inputs
 from digsite.prune.core.matrix import prune_matrix, relative_error
-from digsite.prune.core.scores import ScoreSettings
 from digsite.prune.core.scores.sparsegpt import fit_rounding_grid
 
 
@@ -39,9 +38,7 @@ def published(weight: np.ndarray, hessian: np.ndarray, keep: np.ndarray, bits: i
 @pytest.mark.parametrize("pattern", [None, "2:4"])
 def test_one_sweep_is_the_published_one(bits, pattern):
     weight, x = case()
-    done = prune_matrix(
-        weight, x, "sparsegpt", None if pattern else 0.5, pattern, settings=ScoreSettings(bits=bits)
-    )
+    done = prune_matrix(weight, x, "sparsegpt", None if pattern else 0.5, pattern, settings={"bits": bits})
     wanted = published(
         weight.double().numpy(), collect_inputs(x).hessian.double().numpy(), done.keep.numpy(), bits
     )
@@ -55,7 +52,7 @@ def test_one_sweep_is_the_published_one(bits, pattern):
 @pytest.mark.parametrize("bits", [8, 4, 2])
 def test_every_weight_is_on_its_rows_grid_and_zero_stays_zero(bits):
     weight, x = case(1)
-    done = prune_matrix(weight, x, "sparsegpt", 0.5, settings=ScoreSettings(bits=bits))
+    done = prune_matrix(weight, x, "sparsegpt", 0.5, settings={"bits": bits})
     grid = fit_rounding_grid(weight, bits)
     levels = done.weight / grid.scale[:, None] + grid.zero[:, None]
     torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
@@ -66,7 +63,7 @@ def test_every_weight_is_on_its_rows_grid_and_zero_stays_zero(bits):
 def test_together_is_better_than_one_after_the_other():
     weight, x = case(2, (24, 48))
     gram = collect_inputs(x).gram
-    together = prune_matrix(weight, x, "sparsegpt", 0.5, settings=ScoreSettings(bits=3))
+    together = prune_matrix(weight, x, "sparsegpt", 0.5, settings={"bits": 3})
     apart = prune_matrix(weight, x, "sparsegpt", 0.5).weight
     grid = fit_rounding_grid(weight, 3)
     rounded = torch.stack([grid.rounded(column) for column in apart.T], 1)

@@ -1,27 +1,45 @@
 """Ways to choose which weights go: every class of this folder with `WeightScore` as its base, several in a file."""
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from digsite.base.errors import UsageError, name_nearest
 from digsite.prune.core.inputs import InputStatistics
 from digsite.prune.core.patterns import SparsityPattern, prune_groups, prune_together
 
 FAMILY = "digsite.prune.core.scores"
 
 
-@dataclass(frozen=True)
-class ScoreSettings:
-    """Numbers of the methods, with the published defaults."""
+Given = Mapping[str, float]  # numbers of one method by name; a truth value is 0 or 1
 
-    block: int = 128  # columns of a SparseGPT block
-    damping: float = 0.01  # share of the mean Hessian diagonal added to it
-    power: float = 0.5  # exponent of the activation norm in RIA
-    per_row: bool = False  # RIA: compare inside a row instead of the whole matrix
-    bits: int = 0  # SparseGPT: round what stays to so many bits in the same sweep; 0 leaves it as it is
+
+@dataclass(frozen=True)
+class NoSettings:
+    """Of a method that has no numbers of its own."""
+
+
+def fill_settings(method: str, kind: type, given: Given) -> Any:
+    """The method's settings with the given numbers in place of its defaults, each as the type of the field.
+
+    `kind` is a dataclass of numbers and truth values, `given` its fields by name. It is checked here and not by a config,
+    so that a score of anybody's own can be set from a config and from the command line without being known there.
+    """
+    known = {one.name: type(one.default) for one in fields(kind)}
+    for name, value in given.items():
+        if name not in known:
+            accepted = name_nearest(name, known) if known else "It has none."
+            raise UsageError(f"The method '{method}' has no setting '{name}'. {accepted}")
+        whole = known[name] in (int, bool)
+        if not math.isfinite(value) or (whole and value != int(value)):
+            kinds = {int: "whole number", bool: "truth value (0 or 1)", float: "finite number"}
+            raise UsageError(f"The setting '{name}' of '{method}' is a {kinds[known[name]]}, not {value}.")
+    return kind(**{name: known[name](value) for name, value in given.items()})
 
 
 @dataclass(frozen=True)
@@ -46,9 +64,11 @@ class WeightScore(ABC):
     """
 
     NEEDS: ClassVar[str] = ""
+    Settings: ClassVar[type] = NoSettings
+    """A frozen dataclass of the method's own numbers with their published defaults."""
 
-    def __init__(self, settings: ScoreSettings | None = None) -> None:
-        self.settings = settings or ScoreSettings()
+    def __init__(self, settings: Given | None = None) -> None:
+        self.settings: Any = fill_settings(type(self).__name__.lower(), self.Settings, settings or {})
 
     @abstractmethod
     def score_weights(

@@ -48,10 +48,20 @@ def fit_rounding_grid(weight: Float[Tensor, "out in"], bits: int) -> RoundingGri
     return RoundingGrid(scale, torch.round(-low / scale), top)
 
 
+@dataclass(frozen=True)
+class SparsegptSettings:
+    """Numbers of the sweep, with the published defaults."""
+
+    block: int = 128  # columns of a block, inside which errors are made up for at once
+    damping: float = 0.01  # share of the mean Hessian diagonal added to it
+    bits: int = 0  # round what stays to so many bits in the same sweep; 0 leaves it as it is
+
+
 class Sparsegpt(WeightScore):
     """SparseGPT: prune a column at a time and let the later columns make up for the error (arXiv 2301.00774)."""
 
     NEEDS = "gram"
+    Settings = SparsegptSettings
 
     def score_weights(self, weight: Tensor, inputs: InputStatistics | None) -> Tensor:
         """Scores at the start, before any update: w^2 over the squared diagonal of the inverse's Cholesky factor."""
@@ -94,7 +104,7 @@ def _prepare_hessian(weight: Tensor, hessian: Tensor, damping: float) -> tuple[T
         raise UsageError(
             f"The Hessian of a {tuple(weight.shape)} matrix is not positive definite with damping {damping}; "
             "nothing was pruned there.",
-            hint="Raise the damping (0.1), or calibrate on more text; magnitude is never put in silently.",
+            hint="Raise it (settings.sparsegpt.damping=0.1, or --setting damping=0.1), or calibrate on more text.",
         ) from None
 
 

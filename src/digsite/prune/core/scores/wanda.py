@@ -1,5 +1,7 @@
 """Scores of single weights: their size alone (magnitude), times the norm of their input (Wanda), or relative (RIA)."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -68,7 +70,7 @@ class WandaVariant(WeightScore):
 
     def score_weights(self, weight: Tensor, inputs: InputStatistics | None) -> Tensor:
         """The same score; the variant is in how many go from each row."""
-        return Wanda(self.settings).score_weights(weight, inputs)
+        return Wanda().score_weights(weight, inputs)
 
     def prune_weight(
         self, weight: Tensor, inputs: InputStatistics | None, pattern: SparsityPattern
@@ -105,10 +107,19 @@ def _give_up(share: float, scores: Tensor, ascending: Tensor, cumulative: Tensor
     return scores <= threshold
 
 
+@dataclass(frozen=True)
+class RiaSettings:
+    """Numbers of the score, with the published defaults."""
+
+    power: float = 0.5  # exponent of the activation norm
+    per_row: bool = False  # compare inside a row instead of the whole matrix
+
+
 class Ria(WeightScore):
     """RIA: weight relative to its row's and its column's sum, times a power of the input norm (Zhang et al., ICLR 2024)."""
 
     NEEDS = "norms"
+    Settings = RiaSettings
 
     def score_weights(self, weight: Tensor, inputs: InputStatistics | None) -> Tensor:
         """(|w| / column sum + |w| / row sum) |X_j|^power: a weight's importance relative to its neighbors
