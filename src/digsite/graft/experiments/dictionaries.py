@@ -19,6 +19,7 @@ from digsite.graft.core.dictionaries import (
     SaeSpec,
     directions_of,
     explain_by_principal,
+    find_kind,
     list_kinds,
     measure_quality,
     train_saes,
@@ -33,7 +34,7 @@ from digsite.graft.judge.dictionaries import (
 )
 from digsite.graft.judge.summary import group_rows
 from digsite.graft.subjects.known_features import FeatureWorld, draw_activations, draw_world
-from digsite.graft.subjects.sae_files import ARCHITECTURES, save_saelens, save_sparsify
+from digsite.graft.subjects.sae_files import in_saelens, save_saelens, save_sparsify
 from digsite.graft.subjects.theatre import open_theatre
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
@@ -245,9 +246,7 @@ MEASURES = {
 
 def list_specs(config: DictionariesConfig) -> list[SaeSpec]:
     """Every kind with every width, sparsity and seed of the config."""
-    knobs = {
-        kind: config.counts if kind in ("topk", "batch_topk") else config.penalties for kind in list_kinds()
-    }
+    knobs = {kind: config.counts if find_kind(kind).COUNTS else config.penalties for kind in list_kinds()}
     return [
         SaeSpec(kind, width, float(knob), seed)
         for kind in list_kinds()
@@ -313,9 +312,9 @@ def interval_of(values: list[float]) -> Interval:
 
 def _save_sae(run: Run, sae: Sae) -> None:
     """One member per setting, in the layouts that can hold it."""
-    if sae.spec.seed or sae.spec.kind not in ARCHITECTURES:
+    if sae.spec.seed or not in_saelens(sae.spec.kind):
         return
     folder = run.dir / "artifacts" / "saes" / f"{sae.spec.kind}-{sae.spec.width}-{sae.spec.sparsity:g}"
     save_saelens(sae, folder)
-    if sae.spec.kind == "topk":
+    if find_kind(sae.spec.kind).SPARSIFY:
         save_sparsify(sae, folder.with_name(f"{folder.name}-sparsify"))

@@ -10,17 +10,20 @@ from torch import Tensor
 
 from digsite.base.atomic import write_json
 from digsite.base.errors import NotFound, UsageError
-from digsite.graft.core.dictionaries import Sae, SaeSpec
+from digsite.graft.core.dictionaries import Sae, SaeSpec, find_kind, list_kinds
 
-ARCHITECTURES = {"l1": "standard", "topk": "topk", "batch_topk": "jumprelu", "jumprelu": "jumprelu"}
+
+def in_saelens(kind: str) -> str:
+    """What SAELens calls this kind; empty where its layout cannot hold it."""
+    return find_kind(kind).SAELENS
 
 
 def unscale_sae(sae: Sae) -> dict[str, Tensor]:
     """The four matrices with the input scale folded in; the published bottleneck has no such form."""
-    if sae.spec.kind == "bottleneck":
+    if not in_saelens(sae.spec.kind):
         raise UsageError(
-            "A 'bottleneck' autoencoder has two layers on each side and fits neither layout.",
-            hint=f"Accepted: {', '.join(ARCHITECTURES)}.",
+            f"A '{sae.spec.kind}' autoencoder has no single encoder and decoder and fits neither layout.",
+            hint=f"Accepted: {', '.join(filter(in_saelens, list_kinds()))}.",
         )
     p = {k: v.detach() for k, v in sae.params.items()}
     out = {
@@ -39,7 +42,7 @@ def save_saelens(sae: Sae, folder: Path) -> None:
     tensors = unscale_sae(sae)
     d, m = tensors["W_enc"].shape
     cfg: dict[str, Any] = {
-        "architecture": ARCHITECTURES[sae.spec.kind],
+        "architecture": in_saelens(sae.spec.kind),
         "d_in": d,
         "d_sae": m,
         "dtype": "float32",
@@ -49,7 +52,7 @@ def save_saelens(sae: Sae, folder: Path) -> None:
         "reshape_activations": "none",
         "metadata": {"written_by": "digsite", "kind": sae.spec.kind},
     }
-    if sae.spec.kind == "topk":
+    if find_kind(sae.spec.kind).SPARSIFY:
         cfg["k"] = int(sae.spec.sparsity)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "sae_weights.safetensors")
@@ -58,7 +61,7 @@ def save_saelens(sae: Sae, folder: Path) -> None:
 
 def save_sparsify(sae: Sae, folder: Path) -> None:
     """`cfg.json` and `sae.safetensors`; that layout knows top-k only and subtracts the decoder bias first."""
-    if sae.spec.kind != "topk":
+    if not find_kind(sae.spec.kind).SPARSIFY:
         raise UsageError(f"The sparsify layout holds top-k autoencoders only, not '{sae.spec.kind}'.")
     t = unscale_sae(sae)
     shifted = t["b_enc"] + t["b_dec"] @ t["W_enc"]

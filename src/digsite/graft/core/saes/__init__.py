@@ -16,6 +16,12 @@ class SaeKind(ABC):
 
     KNOB: ClassVar[str] = "penalty on the mean code"
     COUNTS: ClassVar[bool] = False  # whether the knob counts open codes
+    SAELENS: ClassVar[str] = (
+        ""  # its architecture in SAELens's layout, empty where that layout cannot hold it
+    )
+    SPARSIFY: ClassVar[bool] = (
+        False  # whether the sparsify layout, which knows only open codes per input, can hold it
+    )
 
     @staticmethod
     @abstractmethod

@@ -30,6 +30,8 @@ class _LinearSae:
 class L1(_LinearSae, SaeKind):
     """ReLU codes with an L1 penalty, each code weighed by the length of its decoder row."""
 
+    SAELENS = "standard"
+
     @staticmethod
     def encode_stacked(
         p: Params, x: Float[Tensor, "K n d"], knob: Float[Tensor, "K"]
@@ -51,6 +53,8 @@ class Topk(_LinearSae, SaeKind):
 
     KNOB = "codes that stay on"
     COUNTS = True
+    SAELENS = "topk"
+    SPARSIFY = True
 
     @staticmethod
     def encode_stacked(
@@ -74,6 +78,7 @@ class BatchTopk(_LinearSae, SaeKind):
 
     KNOB = "codes that stay on, on average"
     COUNTS = True
+    SAELENS = "jumprelu"  # a threshold network, once it is trained
 
     @staticmethod
     def draw_parameters(d: int, width: int, draw: torch.Generator) -> Params:
@@ -105,6 +110,7 @@ class Jumprelu(_LinearSae, SaeKind):
     """Codes above a learned threshold stay as they are; the number of open codes is penalized (Rajamanoharan 2024)."""
 
     KNOB = "penalty on the number of open codes"
+    SAELENS = "jumprelu"
 
     @staticmethod
     def draw_parameters(d: int, width: int, draw: torch.Generator) -> Params:
