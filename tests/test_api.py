@@ -10,6 +10,8 @@ from pkgutil import iter_modules
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import digsite
 from digsite.base.errors import DigsiteError, UsageError
@@ -105,3 +107,19 @@ def test_an_exported_function_names_every_parameter_in_its_docstring():
         page = getdoc(function) or ""
         unnamed = [name for name in signature(function).parameters if not re.search(rf"\b{name}\b", page)]
         assert not unnamed, f"{where} does not say what {unnamed} is"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: digsite.prune(None, methd="wanda"), "prune takes no 'methd'. Did you mean 'method'"),
+        (lambda: digsite.run("tms_5-2", size="smok"), "no size 'smok' of a study. Did you mean 'smoke'"),
+        (
+            lambda: digsite.decompose(nn.Linear(2, 2).eval(), "", torch.ones(4, 2), stepss=3),
+            "Did you mean 'steps'",
+        ),
+    ],
+)
+def test_a_wrong_keyword_in_a_notebook_is_answered_as_on_the_command_line(call, words):
+    with pytest.raises(UsageError, match=words):
+        call()

@@ -58,6 +58,8 @@ def test_what_is_not_declared_is_still_a_sentence_with_its_cause():
     assert isinstance(refused.value.__cause__, IndexError)
     with pytest.raises(UsageError, match="missing a required argument"):
         describe_table()
+    with pytest.raises(UsageError, match="describe_table takes no 'hwo'. Did you mean 'how'"):
+        describe_table(GOOD, hwo=9)
 
 
 def test_a_hole_has_a_name_and_any_other_nan_is_refused():

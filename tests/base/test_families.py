@@ -1,7 +1,7 @@
 import pytest
 
 from digsite.base import families
-from digsite.base.errors import UsageError
+from digsite.base.errors import MissingExtra, UsageError
 
 
 def test_members_are_the_public_files_of_the_folder():
@@ -196,5 +196,18 @@ def test_a_study_is_found_by_its_name_and_a_broken_one_breaks_no_other(tmp_path,
     assert families.FoundStudies("quarry", "pack")["sift"]([], []) == "packed"
     assert list(families.FoundStudies("quarry", "pack")) == ["sift"]
     assert families.FoundStudies("quarry", "settings")["sift"].__name__ == "SiftConfig"
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(
+        MissingExtra, match="broken.py' needs the package 'nothing_at_all_here', which is not"
+    ):
         studies["broken"]
+
+
+def test_a_member_whose_package_is_not_installed_leaves_the_others_alone(family):
+    name, home = family
+    (home / "needy.py").write_text(
+        "import nothing_at_all_here\nclass Settings: ...\ndef compute(): return 1.0\n"
+    )
+    with pytest.warns(
+        UserWarning, match="needy.py' needs the package 'nothing_at_all_here', which is not installed"
+    ):
+        assert list(families.scan_family(name)) == ["whole"]

@@ -17,13 +17,13 @@ Tensors and arrays are recognized by what they can do, so that this file imports
 import errno
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, ParamSpec, TypeVar
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import UsageError, name_nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,10 +128,24 @@ def public_method(
 
 
 def _bind_arguments(function: Callable, shape: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
+    refuse_unknown(function.__name__, shape.parameters, kwargs)
     try:
         return shape.bind(*args, **kwargs).arguments
     except TypeError as error:
         raise UsageError(f"{function.__name__}: {error}.") from None
+
+
+def refuse_unknown(who: str, known: Mapping[str, Parameter], named: Iterable[str]) -> None:
+    """A mistyped keyword is answered with the nearest one, as on the command line.
+
+    `known` are the parameters of the function `who`, `named` the keywords that were given. Whoever takes any keyword
+    checks them itself.
+    """
+    if any(one.kind is Parameter.VAR_KEYWORD for one in known.values()):
+        return
+    for name in named:
+        if name not in known:
+            raise UsageError(f"{who} takes no '{name}'. {name_nearest(name, known)}")
 
 
 def is_array(value: Any) -> bool:

@@ -30,7 +30,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import MissingExtra, UsageError
 
 
 def list_members(package: str) -> list[str]:
@@ -52,7 +52,7 @@ def scan_family(package: str) -> dict[str, Any]:
     for name in list_members(package):
         try:
             members[name] = scan_member(package, name)
-        except UsageError as error:
+        except (UsageError, MissingExtra) as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
     return members
 
@@ -68,13 +68,14 @@ def scan_member(package: str, name: str) -> Any:
 
 
 def _import_file(package: str, file: str) -> ModuleType:
-    """The module, or a UsageError that names the file which cannot be imported."""
+    """The module, or one sentence that names the file which cannot be imported, and the package where one is missing."""
     try:
         return importlib.import_module(f"{package}.{file}")
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError, AssertionError) as error:
-        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("digsite"):
-            raise  # a package that is not installed is the user's affair, not the file's fault
         path = find_folder(package) / f"{file}.py"
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("digsite"):
+            needed = (error.name or "").split(".")[0]
+            raise MissingExtra(f"'{path}' needs the package '{needed}', which is not installed.") from error
         raise UsageError(f"'{path}' cannot be imported: {type(error).__name__}: {error}.") from error
 
 

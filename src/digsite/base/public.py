@@ -9,12 +9,12 @@ import importlib
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from inspect import isfunction, isgeneratorfunction, unwrap
+from inspect import isfunction, isgeneratorfunction, signature, unwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from digsite.base.contract import public_method
+from digsite.base.contract import public_method, refuse_unknown
 
 Exports = tuple[list[str], Callable[[], list[str]], Callable[[str], Any]]
 
@@ -69,7 +69,9 @@ class CallableRoom(ModuleType):
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         module, _, name = self.__dict__["_called"].partition(":")
-        return getattr(importlib.import_module(module), name)(*args, **named)
+        function = getattr(importlib.import_module(module), name)
+        refuse_unknown(name, signature(function).parameters, named)
+        return function(*args, **named)
 
 
 def make_callable(package: str, called: str) -> None:

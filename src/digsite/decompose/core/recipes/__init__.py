@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import list_members, scan_member
+from digsite.config.resolve import validate_config
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.layers import find_layer
 from digsite.decompose.core.setup import count_components
@@ -111,6 +112,6 @@ def find_dense_layers(model: nn.Module) -> list[str]:
 
 
 def update_config(config: DecomposeConfig | None, settings: dict[str, Any]) -> DecomposeConfig:
-    """A config with these fields on top; none stands for the defaults."""
+    """A config with these fields on top; none stands for the defaults. A wrong one is one sentence, as on the command line."""
     base = (config or DecomposeConfig()).model_dump()
-    return DecomposeConfig.model_validate(base | settings)
+    return validate_config(DecomposeConfig, base | settings, what="decomposition")
