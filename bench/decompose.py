@@ -21,7 +21,7 @@ from _studies import children_cpu, shipped
 from digsite.base.families import scan_family
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.fit import Fit, Problem
-from digsite.decompose.core.gates.by_component import Mlp
+from digsite.decompose.core.gates.networks import Mlp
 from digsite.decompose.experiments import toys as run_toys
 from digsite.decompose.judge import score
 from digsite.decompose.subjects.targets import build_untrained, sample_features

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from digsite.config import Config, Field
-from digsite.config.members import check_settings, list_known, named_member
+from digsite.config.model import check_settings, list_known, named_member
 
 METRICS = "digsite.decompose.judge.metrics"
 

@@ -1,7 +1,7 @@
 """Cards for notebooks."""
 
 from digsite.figures import histogram
-from digsite.figures.notebook import notebook_card
+from digsite.figures.style import notebook_card
 
 
 def test_nothing_in_a_card_becomes_markup():

@@ -13,7 +13,7 @@ from digsite.worker import methods
 
 
 def is_named(annotation: Any, metadata: Any = ()) -> bool:
-    """Whether a validator of `config.members.named` stands anywhere in the annotation."""
+    """Whether a validator of `config.model.named_member` stands anywhere in the annotation."""
     if any(getattr(getattr(item, "func", None), "__name__", "") == "check_name" for item in metadata):
         return True
     inner = [*get_args(annotation), *getattr(annotation, "__metadata__", ())]

@@ -7,7 +7,7 @@ from torch import nn
 
 from digsite.models import build, parse
 from digsite.train.chain import read_program
-from digsite.train.dropout import replace_dropout
+from digsite.train.group import replace_dropout
 
 
 class Own(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from digsite.train import Member, seeds
-from digsite.train.dropout import MaskedDropout, Masks, mask_shapes, replace_dropout
+from digsite.train.group import MaskedDropout, Masks, mask_shapes, replace_dropout
 
 
 def test_replacement_and_shapes():

@@ -9,9 +9,9 @@ from digsite.base.errors import UsageError
 from digsite.base.families import scan_family
 from digsite.models import build, parse
 from digsite.train import seeds
-from digsite.train.dropout import MaskedDropout, Masks, mask_shapes, replace_dropout
 from digsite.train.engines import choose_plan, cross_entropy, find_loss, next_token, squared_error
 from digsite.train.feeds import Batch
+from digsite.train.group import MaskedDropout, Masks, mask_shapes, replace_dropout
 from digsite.train.layout import Layout, list_untrained
 from digsite.train.member import Member
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from digsite.base.errors import name_nearest
 from digsite.base.families import FoundStudies, list_members, scan_family
 from digsite.config import Config, Field
-from digsite.config.members import check_settings, named_member
+from digsite.config.model import check_settings, named_member
 from digsite.config.resolve import current_value
 from digsite.data.sparse_config import Kind
 from digsite.models.configs.dense import ModularMlpConfig, ResidMlpConfig, TmsConfig

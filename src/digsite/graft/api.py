@@ -23,8 +23,7 @@ from digsite.graft.core.task import (
     make_pools,
     split_images,
 )
-from digsite.graft.judge.ceiling import Depth, readable_ceiling
-from digsite.graft.judge.compare import LedgerEntry, enter_line, say_gain
+from digsite.graft.judge.compare import Depth, LedgerEntry, enter_line, readable_ceiling, say_gain
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from digsite.base import families
 from digsite.base.errors import name_nearest
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.members import named_member
+from digsite.config.model import named_member
 
 METHODS = "digsite.graft.core.methods"
 SETS = {"@surgery": "surgery", "@nulls": "null", "@honest": "honest"}  # what a study may write for a list

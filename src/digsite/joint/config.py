@@ -4,7 +4,7 @@ from typing import Annotated
 
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.members import named_member
+from digsite.config.model import named_member
 from digsite.graft.config import Method as GraftMethod
 from digsite.graft.config import TaskConfig
 from digsite.prune.config import Method

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import FoundStudies, scan_member
 from digsite.config import Config, Field
-from digsite.config.members import list_known, named_member
+from digsite.config.model import list_known, named_member
 
 AFTER = (
     "digsite.prune.core.repair",

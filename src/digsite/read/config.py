@@ -7,7 +7,7 @@ from pydantic import model_validator
 from digsite.base import families
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.members import named_member
+from digsite.config.model import named_member
 from digsite.zoo.config import ZooConfig
 
 READERS = "digsite.read.core.readers"

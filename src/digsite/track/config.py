@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.members import list_known, named_member
+from digsite.config.model import list_known, named_member
 
 TEXT = "stories"
 MLPS: dict[str, list[int]] = {

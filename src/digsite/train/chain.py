@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from digsite.train.dropout import MaskedDropout
+from digsite.train.group import MaskedDropout
 
 Function = Callable[..., Tensor]
 ELEMENTWISE: frozenset[Any] = frozenset(

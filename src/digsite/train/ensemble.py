@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.train.dropout import Masks, mask_shapes, replace_dropout
 from digsite.train.engines import Loss, choose_plan, find_loss
 from digsite.train.feeds import Examples, Feed, Pool, Stream, as_data, make_feed, prepare_source
-from digsite.train.group import Group, same_update
+from digsite.train.group import Group, Masks, mask_shapes, replace_dropout, same_update
 from digsite.train.layout import Layout, build_seeded, draw_initial, list_untrained
 from digsite.train.member import Member, Model, select_examples
 

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from digsite.base import families
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.members import named_member
+from digsite.config.model import named_member
 from digsite.models.configs import Activation, Count
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -130,7 +130,7 @@ class Zoo(OnHub):
     def _repr_html_(self) -> str:
         """In a notebook: what is in it, and how good its networks are."""
         from digsite.figures import histogram
-        from digsite.figures.notebook import notebook_card
+        from digsite.figures.style import notebook_card
 
         kinds = ", ".join(sorted({str(a.model.get("kind", "model")) for a in self.index.architectures}))
         facts = {

@@ -10,7 +10,7 @@ from digsite.base.errors import UsageError
 from digsite.decompose.config import GATES
 from digsite.decompose.core import masks
 from digsite.decompose.core.gates import Shape
-from digsite.decompose.core.gates.by_component import Mlp
+from digsite.decompose.core.gates.networks import Mlp
 
 SHAPES = {"a": Shape(6, 4, 5), "b": Shape(4, 3, 7)}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from digsite.base.families import scan_family
 from digsite.decompose.core.starts import PACKAGE, Seen, find_start, numerical_rank
-from digsite.decompose.core.starts.sparse import count_active, rotate_to_sparse
+from digsite.decompose.core.starts.known import count_active, rotate_to_sparse
 
 STARTS = scan_family(PACKAGE)
 

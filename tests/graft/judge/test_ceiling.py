@@ -1,6 +1,6 @@
 import torch
 
-from digsite.graft.judge.ceiling import readable_ceiling, row_inside, where_to_cut
+from digsite.graft.judge.compare import readable_ceiling, row_inside, where_to_cut
 
 
 def test_every_layer_has_its_ceiling(room):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from digsite.decompose.judge.fourier import find_frequency, measure_concentration
+from digsite.decompose.judge.score import find_frequency, measure_concentration
 from digsite.joint.core.growth import (
     center_map,
     date_growth,

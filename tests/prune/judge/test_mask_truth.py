@@ -6,7 +6,7 @@ import torch
 from digsite.base.errors import NotFound, UsageError
 from digsite.data.fetch import find_file
 from digsite.prune.core.model import Recipe, prune_model
-from digsite.prune.judge.mask_truth import random_mask, right_counts, score_mask, share_answered
+from digsite.prune.judge.comparison import random_mask, right_counts, score_mask, share_answered
 from digsite.prune.subjects.compiled import hide_program, load_compiled
 
 present = pytest.mark.skipif(

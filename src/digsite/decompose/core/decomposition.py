@@ -51,7 +51,7 @@ class Decomposition(OnHub):
     def _repr_html_(self) -> str:
         """In a notebook: modules with their components, and how strong those are."""
         from digsite.figures import curves
-        from digsite.figures.notebook import notebook_card
+        from digsite.figures.style import notebook_card
 
         norms = {
             module: self.components(module).norms.detach().sort(descending=True).values

@@ -12,7 +12,7 @@ from digsite.data import fetch, sequences
 from digsite.decompose.config import ModaddConfig
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.experiments import tokens as run_tokens
-from digsite.decompose.judge import answers, baselines, fourier
+from digsite.decompose.judge import answers, baselines, score
 from digsite.decompose.judge import verdict as report
 from digsite.decompose.subjects import tasks
 from digsite.decompose.subjects.tasks import Task
@@ -107,15 +107,15 @@ def score_frequencies(
     rows = {}
     for module in found.modules:
         parts = found.components(module)
-        one = fourier.score_single_frequency(parts, embedding, modulus, alive[module] > 0)
+        one = score.score_single_frequency(parts, embedding, modulus, alive[module] > 0)
         if one is not None:
             others = {
                 "svd": baselines.split_singular(parts),
                 "rotated": baselines.rotate_parts(parts, run.generator("rotation")),
             }
             row = {
-                name: fourier.score_single_frequency(other, embedding, modulus)
+                name: score.score_single_frequency(other, embedding, modulus)
                 for name, other in others.items()
             }
-            rows[module] = {"found": one, **row, "noise": fourier.measure_noise_concentration(modulus)}
+            rows[module] = {"found": one, **row, "noise": score.measure_noise_concentration(modulus)}
     return rows

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from digsite.decompose.core.starts.sparse import rotate_to_sparse
+from digsite.decompose.core.starts.known import rotate_to_sparse
 
 PathMap = Float[Tensor, "answers inputs"]
 

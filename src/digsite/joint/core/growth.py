@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from digsite.decompose.core.starts.sparse import rotate_to_sparse
+from digsite.decompose.core.starts.known import rotate_to_sparse
 from digsite.track.core.detect import ALL_CHANGES, judge_jumps
 from digsite.track.core.formation import Formation, date_formation
 

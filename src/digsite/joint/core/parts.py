@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from digsite.decompose.judge.contestants.weights import keep_strongest, split_sparsely
+from digsite.decompose.judge.contestants.known import keep_strongest, split_sparsely
 
 Scores = dict[str, Float[Tensor, "out in"]]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from digsite.base.intervals import seed_interval
 from digsite.data import sequences
-from digsite.decompose.judge.fourier import find_frequency, measure_concentration, measure_noise_concentration
+from digsite.decompose.judge.score import find_frequency, measure_concentration, measure_noise_concentration
 from digsite.figures import PALETTE, canvas, styled
 from digsite.figures.style import NULL_COLOR
 from digsite.joint.config import GrowthConfig

@@ -45,7 +45,7 @@ class PackedMask:
     def _repr_html_(self) -> str:
         """In a notebook: the shape, the density and how it is spread over features."""
         from digsite.figures import histogram
-        from digsite.figures.notebook import notebook_card
+        from digsite.figures.style import notebook_card
 
         kept = self.counts() / self.n_bits
         facts = {

@@ -11,7 +11,7 @@ from digsite.prune.config import MaskTruthConfig
 from digsite.prune.core.model import prune_model
 from digsite.prune.core.repair import RepairSettings
 from digsite.prune.experiments.quality import recipe_named
-from digsite.prune.judge.mask_truth import random_mask, right_counts, score_mask, share_answered
+from digsite.prune.judge.comparison import random_mask, right_counts, score_mask, share_answered
 from digsite.prune.subjects.compiled import HiddenProgram, hide_program
 from digsite.record.verdict import cite
 

@@ -36,7 +36,7 @@ class Series:
     def _repr_html_(self) -> str:
         """In a notebook: the labels and the curve."""
         from digsite.figures import curves
-        from digsite.figures.notebook import notebook_card
+        from digsite.figures.style import notebook_card
 
         facts = {"run": self.run, "layer": self.layer, "samples": len(self.values), "left out": self.holes}
         name = self.measure or "value"

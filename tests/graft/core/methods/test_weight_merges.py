@@ -1,6 +1,6 @@
 import torch
 
-from digsite.graft.core.merges.changes import merge_by_ties, sum_changes
+from digsite.graft.core.merges.averages import merge_by_ties, sum_changes
 from digsite.graft.core.methods.weight_merges import mix_states, repair_units
 from digsite.graft.core.nets import make_plain_net
 

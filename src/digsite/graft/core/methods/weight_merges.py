@@ -12,7 +12,7 @@ from digsite.config import Config, Field
 from digsite.graft.core.edits import copy_model, read_head_rows, set_rows
 from digsite.graft.core.maps import Orders, match_by_activations, match_by_weights, permute_units
 from digsite.graft.core.merges import State
-from digsite.graft.core.merges.changes import merge_by_ties, sum_changes
+from digsite.graft.core.merges.averages import merge_by_ties, sum_changes
 from digsite.graft.core.methods import GraftMethod
 from digsite.graft.core.methods.transplants import implant_rows, pick_cascade, rank_head_units, send_rows
 from digsite.graft.core.nets import collect_acts, is_plain, list_layers, read_matrices, shape_images
