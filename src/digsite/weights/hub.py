@@ -46,7 +46,7 @@ class Card:
 
 
 def describe_saved(path: Path) -> Card:
-    """The card of a saved file or folder: pruned, grafted or merged weights, masks, a decomposition, a reader, a zoo."""
+    """The card of `path`, a saved file or folder: pruned, grafted or merged weights, masks, a decomposition, a reader, a zoo."""
     kind, title, method, numbers, opens = _facts_of(path)
     run = _run_around(path)
     results = read_claims(run) if run else None
@@ -94,7 +94,7 @@ def render_card(card: Card, repo_id: str) -> str:
 
 
 def write_card(path: Path) -> Path:
-    """Write the card of a saved folder into it, or of a saved file beside it; a card of somebody else is not replaced."""
+    """Write the card of the saved folder `path` into it, or of a file beside it; a card of somebody else is not replaced."""
     place = path / CARD if path.is_dir() else path.with_suffix(".md")
     if place.exists() and OURS not in place.read_text(errors="replace"):
         raise UsageError(f"'{place}' is somebody else's page and is not replaced.", hint="Move it away.")
@@ -274,9 +274,9 @@ def push_saved(
     endpoint: str | None = None,
     card: Card | None = None,
 ) -> str:
-    """Send a saved file or folder with its card to `repo_id`; returns the address. Private unless told otherwise.
+    """Send the saved `path` with its `card` to `repo_id`; returns the address. `private` unless told otherwise.
 
-    Only data goes: safetensors, JSON, tables and texts, no pickle, no code, no link.
+    Only data goes: safetensors, JSON, tables and texts, no pickle, no code, no link. `token` and `endpoint` are the hub's.
     """
     if settings.is_offline():
         raise UsageError("DIGSITE_OFFLINE is set, so nothing is sent.", hint="Unset it to push.")
@@ -308,7 +308,7 @@ def _files_to_send(path: Path) -> Iterator[tuple[Path, str]]:
 def fetch_saved(
     repo_id: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
 ) -> Path:
-    """A local copy of what `push_saved` sent: its folder, or its file where it is one file. A path that exists is itself."""
+    """A local copy of `repo_id` (`revision`, `token`, `endpoint` as the hub has them): its folder, or its one file. A path is itself."""
     if Path(repo_id).exists():
         return _the_one_file(Path(repo_id))
     hub: Any = errors.require_package("huggingface_hub", extra="hub")
