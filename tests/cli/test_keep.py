@@ -50,3 +50,33 @@ def test_where_no_run_can_be_written_the_answer_stands(tmp_path):
     (tmp_path / "file").write_text("no folder")
     shown = CliRunner().invoke(read_command, [model, "--runs", str(tmp_path / "file" / "runs")])
     assert shown.exit_code == 0 and "not kept as a run" in shown.output
+
+
+def test_a_pruning_and_a_graft_are_kept(tmp_path):
+    from digsite.cli.graft import graft_command
+    from digsite.cli.prune import prune_command
+
+    runs = ["--runs", str(tmp_path / "runs")]
+    model = write_model(tmp_path / "model.safetensors")
+    out = str(tmp_path / "pruned")
+    shown = CliRunner().invoke(
+        prune_command, [model, "--method", "magnitude", "--sparsity", "0.5", "--out", out, *runs]
+    )
+    assert shown.exit_code == 0, shown.output
+    other = write_model(tmp_path / "other.safetensors", seed=1)
+    asked = [
+        other,
+        model,
+        "--old",
+        "0,1,2,3",
+        "--shared",
+        "2,3",
+        "--new-class",
+        "4",
+        "--method",
+        "direct_copy",
+    ]
+    shown = CliRunner().invoke(graft_command, [*asked, *runs])
+    assert shown.exit_code == 0, shown.output
+    kept = {run.path.parent.name: read_results(run.results) for run in runs_in(tmp_path / "runs")}
+    assert kept.keys() == {"prune", "graft"} and all(one and one.verdict for one in kept.values())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from digsite.cli._options import complete_member, complete_model, json_option
+from digsite.cli._options import complete_member, complete_model, json_option, runs_option
 
 
 def parse_classes(text: str) -> tuple[int, ...]:
@@ -52,6 +52,7 @@ def parse_classes(text: str) -> tuple[int, ...]:
 @click.option("--calibrate", is_flag=True, help="Set one bias on the receiver's held-out images.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="A .safetensors file for the grafted model.")
+@runs_option
 @json_option
 def graft_command(
     donor,
@@ -68,6 +69,7 @@ def graft_command(
     calibrate,
     seed,
     out,
+    root,
     as_json,
 ):
     """Move a class from DONOR into RECEIVER and print the ledger; or inspect a model for grafted rows."""
@@ -97,28 +99,35 @@ def graft_command(
     )
     images = split_images(load(data), seed, standard=pixels == "standard") if data else None
     done = graft(pair, method, images, seed=seed, calibrate=calibrate)
-    return _print_graft(done, method, out, as_json)
+    found, said = _print_graft(done, method, out, as_json)
+    from digsite.cli._start import keep_answer
+
+    keep_answer("graft", [donor, receiver], found, said, root, quiet=as_json)
 
 
-def _print_graft(done, method: str, out: Path | None, as_json: bool) -> None:
-    """The gain, the ceilings and the ledger; the model is kept where somebody asked for it."""
+def _print_graft(done, method: str, out: Path | None, as_json: bool) -> tuple[dict, list[str]]:
+    """The gain, the ceilings and the ledger, shown and given back; the model is kept where somebody asked for it."""
     from digsite.cli._print import print_json
     from digsite.graft.judge.compare import say_gain
     from digsite.graft.subjects.checkpoints import write_grafted
 
     line = asdict(done.ledger) if done.ledger else {"method": method, "scored": False}
     said = write_grafted(out, done.model, line) if out else ""
+    ceilings = {depth.layer: depth.ceiling for depth in done.ceiling}
+    found = {**line, "ceiling": ceilings, **({"file": str(out), "kind": said} if out else {})}
+    gain = [say_gain(done.ledger)] if done.ledger else ["No image was given, so nothing was scored."]
     if as_json:
-        ceilings = {depth.layer: depth.ceiling for depth in done.ceiling}
-        return print_json({**line, "ceiling": ceilings, **({"file": str(out), "kind": said} if out else {})})
+        print_json(found)
+        return found, gain
     if done.ledger:
-        click.echo(say_gain(done.ledger))
+        click.echo(gain[0])
     for depth in done.ceiling:
         click.echo(f"ceiling at layer {depth.layer:<11}{depth.ceiling:.2f}")
     for key, value in line.items():
         click.echo(f"{key:<28}{value:.2f}" if isinstance(value, float) else f"{key:<28}{value}")
     if out:
         click.echo(f"{'file':<28}{out}  ({said})")
+    return found, gain
 
 
 def _print_inspection(model, as_json: bool) -> None:

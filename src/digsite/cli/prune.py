@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from digsite.cli._options import complete_member, complete_model, device_option, json_option
+from digsite.cli._options import complete_member, complete_model, device_option, json_option, runs_option
 
 
 @click.command("prune")
@@ -66,6 +66,7 @@ from digsite.cli._options import complete_member, complete_model, device_option,
 @click.option("--seed", type=int, default=0, show_default=True)
 @device_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result.")
+@runs_option
 @json_option
 def prune_command(
     model,
@@ -88,6 +89,7 @@ def prune_command(
     seed,
     device,
     out,
+    root,
     as_json,
 ):
     """Prune a model of any family and keep its masks, its errors and what it lost.
@@ -113,15 +115,16 @@ def prune_command(
         model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device_named(device)
     )
     done = prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True))
-    return _print_as_json(out) if as_json else _print_pruning(done, out)
-
-
-def _print_as_json(out) -> None:
-    """What was measured and kept, as `pruning.json` in the folder has it."""
     from digsite.base import atomic
     from digsite.cli._print import print_json
+    from digsite.cli._start import keep_answer
 
-    print_json({"folder": str(out), **atomic.read_json(out / "pruning.json", default={})})
+    found = {"folder": str(out), **atomic.read_json(out / "pruning.json", default={})}
+    if as_json:
+        print_json(found)
+    else:
+        _print_pruning(done, out)
+    keep_answer("prune", [str(model)], found, done.notes, root, quiet=as_json)
 
 
 TRUTH = {"true": 1.0, "false": 0.0}
