@@ -15,6 +15,7 @@ from typing import Any, Self
 import yaml
 
 from digsite.base import atomic, errors, settings
+from digsite.base.contract import public_method
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.base.stored import Damaged, read_json
 from digsite.base.version import __version__
@@ -45,6 +46,7 @@ class Card:
     opens: str  # the line of Python that opens it again
 
 
+@public_method()
 def describe_saved(path: Path) -> Card:
     """The card of `path`, a saved file or folder: pruned, grafted or merged weights, masks, a decomposition, a reader, a zoo."""
     kind, title, method, numbers, opens = _facts_of(path)
@@ -70,6 +72,7 @@ def describe_saved(path: Path) -> Card:
     )
 
 
+@public_method()
 def render_card(card: Card, repo_id: str) -> str:
     """The card as Markdown with the head that the hub reads; `repo_id`, or a path, is where it can be opened."""
     head = {"library_name": "digsite", "tags": ["digsite", card.kind.replace(" ", "-")]}
@@ -93,6 +96,7 @@ def render_card(card: Card, repo_id: str) -> str:
     return "\n".join(lines)
 
 
+@public_method()
 def write_card(path: Path) -> Path:
     """Write the card of the saved folder `path` into it, or of a file beside it; a card of somebody else is not replaced."""
     place = path / CARD if path.is_dir() else path.with_suffix(".md")
@@ -265,6 +269,7 @@ def _run_around(path: Path) -> RunDir | None:
 # To the hub and back. `endpoint` is the hub's address where it is not the public one.
 
 
+@public_method()
 def push_saved(
     path: Path,
     repo_id: str,
@@ -305,6 +310,7 @@ def _files_to_send(path: Path) -> Iterator[tuple[Path, str]]:
             yield file, name.as_posix()
 
 
+@public_method()
 def fetch_saved(
     repo_id: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
 ) -> Path:
