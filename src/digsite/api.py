@@ -62,7 +62,7 @@ class Shown:
         return f"View({self.about.name}, {self.about.kind} of {self.about.source})"
 
     def _repr_html_(self) -> str:
-        from digsite.figures.notebook import notebook_card
+        from digsite.figures.style import notebook_card
 
         view, data = self.about, self.data
         title = str(view.options.get("title") or view.name)

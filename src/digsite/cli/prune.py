@@ -115,6 +115,11 @@ def prune_command(
         model, out, recipe, calibration, sequences, length, seed, stream, masks, device=_device_named(device)
     )
     done = prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True))
+    _show_and_keep(done, model, out, root, as_json)
+
+
+def _show_and_keep(done, model, out, root, as_json) -> None:
+    """What was measured, as `pruning.json` in the folder has it, shown and left as a run."""
     from digsite.base import atomic
     from digsite.cli._print import print_json
     from digsite.cli._start import keep_answer

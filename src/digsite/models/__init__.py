@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from digsite.models.config import ModelConfig as ModelConfig
     from digsite.models.config import parse as parse
     from digsite.models.construct import SCHEMES as SCHEMES
-    from digsite.models.construct import SHAPES as SHAPES
     from digsite.models.construct import build as build
     from digsite.models.construct import empty as empty
     from digsite.models.construct import init as init
-    from digsite.models.construct import shape as shape
     from digsite.models.pretrained import load_model as load_model
     from digsite.models.pretrained import save_model as save_model
     from digsite.models.pretrained import to_huggingface as to_huggingface
+    from digsite.models.shapes import SHAPES as SHAPES
+    from digsite.models.shapes import shape as shape
 
 __all__, __dir__, __getattr__ = lazy_names(__name__, __file__)

@@ -70,8 +70,11 @@ def choose_config(
 
 def make_room(config: DecomposeConfig, model: nn.Module, modules: Sequence[str]) -> DecomposeConfig:
     """Parts that are only mixed cannot make up a matrix of a higher rank than their number; where C is that small, they
-    learn instead, and the residual takes part.
+    learn instead, and the residual takes part. A gate that reads vectors gives way to one of numbers where an embedding is
+    among the modules, which is given none.
     """
+    if config.gate.kind == "shared" and not all(s.layer.READS_VECTORS for s in find_sites(model, modules)):
+        config = update_config(config, {"gate": {"kind": "mlp", "hidden": [8]}})
     if config.faithful == "learned" or config.C == "rank":
         return config
     matrices = {site.name: site.get_matrix().detach()[None] for site in find_sites(model, modules)}
