@@ -228,7 +228,7 @@ def _course_words(first: DatingCourse, name: str, channel: str) -> str:
     if first.p < LEVEL:
         return (
             f"The moment of '{channel}' is found: the fastest change of '{first.layer} {first.measure}' lies where it rises "
-            f"({counted}; chance {cite(claim, 'null', '.0%')}), halfway at step {cite(f'{name}/step', 'value')}."
+            f"({counted}; chance {cite(claim, 'null', '.0%')}), halfway after {cite(f'{name}/step')}."
         )
     return f"The moment of '{channel}' is not told from chance: the best of all curves changes fastest there {counted}."
 
