@@ -7,6 +7,7 @@ Nothing is sent unless `push_saved`, a `push_to_hub` or `digsite push` is called
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,10 +26,8 @@ from digsite.record.results import Claim, Results
 from digsite.record.shown import read_claims
 
 SENT = (".safetensors", ".json", ".jsonl", ".csv", ".txt", ".md", ".model", ".yaml")  # no pickle, no code
-CARD = "README.md"
-OURS = "library_name: digsite"  # stands in the head of a card of ours
-NUMBERS = 40  # rows of a card's tables
-DEPTH = 5  # folders above a file that may be its run
+CARD, OURS = "README.md", "library_name: digsite"  # the page, and what stands in the head of one of ours
+NUMBERS, DEPTH = 40, 5  # rows of a card's tables; folders above a file that may be its run
 
 
 @dataclass(frozen=True)
@@ -118,16 +117,20 @@ def _table(head: list[str], rows: Any) -> list[str]:
 def _claim_table(claims: tuple[Claim, ...]) -> list[str]:
     def row(c: Claim) -> list[Any]:
         interval = "" if c.low is None or c.high is None else f"{c.low:.4g} to {c.high:.4g}"
-        unit = f" {c.unit}" if c.unit else ""
         null = "" if c.null is None else f"{c.null:.4g}{f' ({c.null_is})' if c.null_is else ''}"
-        return [c.say_value, "" if c.value is None else f"{c.value:.4g}{unit}", interval, c.n or "", null]
+        return [
+            c.say_value,
+            "" if c.value is None else f"{c.value:.4g} {c.unit}".rstrip(),
+            interval,
+            c.n or "",
+            null,
+        ]
 
     return _table(["claim", "value", "interval", "n", "null"], map(row, claims))
 
 
 def _cell(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return _one_line(text).replace("|", "\\|")[:300]
+    return _one_line(f"{value:.6g}" if isinstance(value, float) else str(value)).replace("|", "\\|")[:300]
 
 
 def _one_line(text: str) -> str:
@@ -338,31 +341,23 @@ def _the_one_file(path: Path) -> Path:
     return saved[0] if len(saved) == 1 and not indexed else path
 
 
-class _explain_hub:
+@contextmanager
+def _explain_hub(hub: Any, repo_id: str) -> Iterator[None]:
     """Whatever a hub answers is one sentence."""
-
-    def __init__(self, hub: Any, repo_id: str) -> None:
-        self.hub, self.repo_id = hub, repo_id
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, DigsiteError) or not isinstance(error, Exception):
-            return
-        known = self.hub.errors
-        if isinstance(error, known.LocalEntryNotFoundError):
-            raise NotFound(
-                f"'{self.repo_id}' is not in the local cache, and the hub does not answer."
-            ) from None
-        if isinstance(error, known.RepositoryNotFoundError | known.RevisionNotFoundError):
-            raise NotFound(
-                f"The hub has no '{self.repo_id}' that this machine may use.", hint="Sign in: hf auth login"
-            ) from None
-        if isinstance(error, known.HFValidationError):
-            raise UsageError(f"'{self.repo_id}' is no name of the hub: write owner/name.") from None
+    try:  # `hub.errors` is looked up where there is an error: the library loads it late
+        yield
+    except DigsiteError:
+        raise
+    except hub.errors.LocalEntryNotFoundError:
+        raise NotFound(f"'{repo_id}' is not in the local cache, and the hub does not answer.") from None
+    except (hub.errors.RepositoryNotFoundError, hub.errors.RevisionNotFoundError):
+        said = f"The hub has no '{repo_id}' that this machine may use."
+        raise NotFound(said, hint="Sign in: hf auth login") from None
+    except hub.errors.HFValidationError:
+        raise UsageError(f"'{repo_id}' is no name of the hub: write owner/name.") from None
+    except Exception as error:
         said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DigsiteError(f"The hub refused '{self.repo_id}': {said}") from None
+        raise DigsiteError(f"The hub refused '{repo_id}': {said}") from None
 
 
 class OnHub:
