@@ -39,6 +39,15 @@ fresh_code_option = click.option(
 )
 
 
+on_option = click.option(
+    "--on",
+    default="local:1",
+    show_default=True,
+    help="local:N, ray, slurm or torchrun:N.",
+    shell_complete=complete_launcher,
+)
+
+
 @click.group("sweep", cls=_Sweep)
 def sweep_command():
     """Many runs of one or several studies: STUDY key=v1,v2 seed=0..4.
@@ -60,13 +69,7 @@ def sweep_command():
     help="YAML: global and per-study values; without a name the shipped one. With studies, only these of it.",
 )
 @click.option("--name", help="Name of the sweep; default: the hash of its runs.")
-@click.option(
-    "--on",
-    default="local:1",
-    show_default=True,
-    help="local:N, ray, slurm or torchrun:N.",
-    shell_complete=complete_launcher,
-)
+@on_option
 @click.option(
     "--samples", default=1, show_default=True, help="Draws per grid point, for log(a,b) and uniform(a,b)."
 )
@@ -178,13 +181,7 @@ def sweep_status(name, root, as_json):
 
 @sweep_command.command("retry")
 @click.argument("name", default="last")
-@click.option(
-    "--on",
-    default="local:1",
-    show_default=True,
-    help="local:N, ray, slurm or torchrun:N.",
-    shell_complete=complete_launcher,
-)
+@on_option
 @click.option("--failed", is_flag=True, help="Only failed and killed runs.")
 @fresh_code_option
 @runs_option
