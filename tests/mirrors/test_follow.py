@@ -1,8 +1,11 @@
 """Mirrors copy a finished or a running run, and are read back with their trackers' own readers."""
 
 import importlib.util
+import json
+import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +14,7 @@ from digsite.mirrors import follow_run, list_trackers, refuse_tracker
 from digsite.mirrors.follow import claim_numbers
 from digsite.mirrors.trackers import make_legal
 from digsite.record.journal import read_series
-from digsite.record.marks import change_marks
-from digsite.record.results import Claim, Results, write_results
+from digsite.record.results import Claim, Results
 
 
 class Recorder:
@@ -46,18 +48,6 @@ class Recorder:
 
 
 @pytest.fixture
-def finished(tmp_path):
-    from digsite.record import create_run
-    from digsite.worker.execute import How, execute_run
-
-    run = create_run(
-        tmp_path, {"study": "countdown", "method": "countdown.countdown", "config": {"steps": 3}}
-    )
-    assert execute_run(run, How(device="cpu", quiet=True)) == 0
-    return run
-
-
-@pytest.fixture
 def recorder(monkeypatch):
     made = Recorder()
     kind = type("Kind", (), {"NEEDS": ("", ""), "__new__": lambda cls, run, project: made})
@@ -85,6 +75,20 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_run(monkeypatch):
     monkeypatch.setattr(sys.modules["digsite.mirrors.follow"], "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="'wandb', which is not installed.*digsite\\[wandb\\]"):
         refuse_tracker("wandb")
+
+
+def test_credentials_come_from_a_file_and_the_environment_wins(finished, recorder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_ENTITY", "mine")
+    monkeypatch.setenv("WANDB_API_KEY", "")
+    monkeypatch.delenv("WANDB_API_KEY")
+    lines = ["# a comment", "export WANDB_API_KEY='a = b # c'  # the account", "WANDB_ENTITY=theirs"]
+    Path(".env").write_text("\n".join(lines))
+    follow_run(finished, "tensorboard")
+    assert (os.environ["WANDB_API_KEY"], os.environ["WANDB_ENTITY"]) == ("a = b # c", "mine")
+    Path(".env").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(UsageError, match="The file '.env' cannot be read"):
+        follow_run(finished, "tensorboard")
 
 
 def test_the_copy_says_where_it_is(finished, recorder):
@@ -130,32 +134,19 @@ def test_mlflow_reads_back_what_was_copied(finished, tmp_path, monkeypatch):
     assert run.info.status == "FINISHED" and run.data.params["steps"] == "3"
 
 
-def write_claims(run):
-    """A claim with interval and null, a measurement, a tag and a note."""
-    claims = (
-        Claim("share (Ŵ, 50 %)=right", 0.9, 0.8, 1.0, 5, 0.5, kind="share", title="Share"),
-        Claim("count", 3.0),
-    )
-    write_results(run.results, Results("countdown", "So.", claims, headline=(claims[0].name,)))
-    change_marks(run, add=["good one"], star=True)
-    return claim_numbers(Results("countdown", "So.", claims, headline=(claims[0].name,)))
-
-
 @pytest.mark.slow
 @needs("mlflow")
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_has_interval_null_and_tags_under_legal_names(finished, tmp_path, monkeypatch):
+def test_mlflow_has_interval_null_and_tags_under_legal_names(finished, claimed, tmp_path, monkeypatch):
     import mlflow
 
-    wanted = write_claims(finished)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'store.db'}")
     monkeypatch.chdir(tmp_path)
     where = follow_run(finished, "mlflow", project="p")
     client = mlflow.MlflowClient()
     (run,) = client.search_runs([client.get_experiment_by_name("p").experiment_id])
     assert run.info.run_id in where
-    got = {name: run.data.metrics[make_legal(name)] for name in wanted}
-    assert got == wanted
+    assert {name: run.data.metrics[make_legal(name)] for name in claimed} == claimed
     assert run.data.tags["digsite.tag.good one"] == "true" and "starred" in run.data.tags["digsite.tags"]
 
 
@@ -184,12 +175,9 @@ def test_wandb_offline_files_hold_every_value(finished, monkeypatch):
 @pytest.mark.slow
 @needs("wandb")
 @pytest.mark.filterwarnings("ignore")
-def test_wandb_offline_files_hold_interval_null_and_tags(finished, monkeypatch):
-    import json
-
+def test_wandb_offline_files_hold_interval_null_and_tags(finished, claimed, monkeypatch):
     from wandb.proto.wandb_internal_pb2 import Record
 
-    wanted = write_claims(finished)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("DIGSITE_OFFLINE", "1")
     assert "wandb sync" in follow_run(finished, "wandb", project="p")
@@ -202,7 +190,7 @@ def test_wandb_offline_files_hold_interval_null_and_tags(finished, monkeypatch):
     told = {}
     for item in (item for record in records for item in record.summary.update):
         told[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
-    assert {name: told[name] for name in wanted} == wanted
+    assert {name: told[name] for name in claimed} == claimed
     assert told["verdict"] == "So."
     tags = {tag for record in records if record.HasField("run") for tag in record.run.tags}
     assert {"countdown", "good one", "starred"} <= tags
@@ -241,15 +229,14 @@ def test_tensorboard_events_hold_every_value(finished):
 
 @needs("tensorboardX")
 @pytest.mark.filterwarnings("ignore")
-def test_tensorboard_events_hold_interval_null_and_tags(finished):
-    wanted = write_claims(finished)
+def test_tensorboard_events_hold_interval_null_and_tags(finished, claimed):
     assert "tensorboard --logdir" in follow_run(finished, "tensorboard")
     (path,) = (finished.path / "tensorboard").glob("events.*")
     values = [value for event in read_events(path) for value in event.summary.value]
     numbers = {value.tag: value.simple_value for value in values if value.HasField("simple_value")}
-    assert len(wanted) == 5
+    assert len(claimed) == 5
     # TensorBoard's writer makes names of tags legal in its own way: compare the values by their ends
-    for name, number in wanted.items():
+    for name, number in claimed.items():
         ends = [v for tag, v in numbers.items() if tag.rpartition("/")[2] == name.rpartition("/")[2]]
         assert pytest.approx(number, rel=1e-6) in (ends or list(numbers.values())), name
     texts = [text.decode() for value in values for text in value.tensor.string_val]

@@ -82,13 +82,3 @@ def go_offline() -> None:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ[name] = "1"
     os.environ["WANDB_MODE"] = "offline"
-
-
-def load_dotenv(path: Path) -> None:
-    """Credentials from a `.env` file of KEY=value lines; what is in the environment already wins."""
-    if not path.is_file():
-        return
-    for line in path.read_text(errors="replace").splitlines():
-        key, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and key.strip() and "\0" not in line and not key.startswith("#"):
-            os.environ.setdefault(key.strip(), value.strip().strip("'\""))

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dotenv import load_dotenv
+
 from digsite.base import atomic, families, jsonl
 from digsite.base.errors import MissingExtra, UsageError, name_nearest
-from digsite.base.settings import load_dotenv
 from digsite.base.stored import finite_number
 from digsite.config.overrides import leaf_paths
 from digsite.record.layout import RunDir
@@ -89,7 +90,7 @@ def follow_run(
     `kind` is the tracker, `project` the name there, `pause_s` how long to wait between two looks.
     """
     refuse_tracker(kind)
-    load_dotenv(Path(".env"))
+    _load_credentials(Path(".env"))
     mark = run.path / f".mirror-{kind}.json"
     stored = finite_number(atomic.read_json_or(mark, {}).get("offset", 0))
     offset = int(stored) if stored is not None and stored >= 0 else 0
@@ -104,6 +105,14 @@ def follow_run(
     _copy_files(run, mirror)
     mirror.close_run(failed=run.status().shown_state in ("failed", "killed"))
     return mirror.say_where()
+
+
+def _load_credentials(path: Path) -> None:
+    """What a tracker's account needs may stand in `.env`; what is in the environment already wins."""
+    try:
+        load_dotenv(path)
+    except (OSError, ValueError) as error:  # not text, or not readable
+        raise UsageError(f"The file '{path}' cannot be read: {error}.") from None
 
 
 def _copy_journal(run: RunDir, mirror: Mirror, offset: int) -> int:
