@@ -144,6 +144,19 @@ class CompiledProgram:
         found = self.truth["matrices"][f"{site}.weight"]
         return found.get("reads", found.get("writes", []))
 
+    @property
+    def knows_flow(self) -> bool:
+        """Whether it is known which variable is computed from which, and so where each matters."""
+        return True
+
+    def knows_written(self, site: str) -> bool:
+        """Whether the directions that are known at a site are those that it writes, and not those that it reads."""
+        return writes_to_stream(site)
+
+    def view_directions(self, site: str, directions: Tensor) -> Tensor:
+        """(C, width, 1): directions (C, d) of a site's known side in coordinates of which each variable has its own."""
+        return (directions.double() @ self.basis.double().T)[..., None]
+
     @torch.no_grad()
     def wanted(self, ids: Tensor) -> Tensor:
         """The network's own output, which is the program's: checked for every stored input when they were made."""
@@ -163,6 +176,11 @@ class CompiledProgram:
     def batches(self, size: int) -> list[Tensor]:
         """The domain in pieces of one length each, as data for `decompose`: long lengths come in more pieces."""
         return [piece for ids in self.domain for piece in ids.split(size)]
+
+
+def writes_to_stream(site: str) -> bool:
+    """Whether a site's outputs, and not its inputs, are residual directions."""
+    return site.endswith((".o", ".out", ".Wo", ".mlp2"))
 
 
 def load_program(reference: str | Path, *, most_inputs: int = MOST_INPUTS) -> CompiledProgram:

@@ -7,6 +7,7 @@ at each position, a flag where it is negative, sums of both, balanced if the las
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
@@ -19,20 +20,24 @@ from digsite.decompose.core.starts import numerical_rank
 from digsite.decompose.subjects.compiled import CompiledProgram
 
 FOLDER, NAME = "verified_circuits", "dyck10"
-HEADS = 2
+WRITERS = (
+    "Wo",
+    "mlp2",
+)  # layers that write to the stream; every other reads it, but for those that read neurons
 
 
 class BracketBlock(nn.Module):
-    """Causal attention with two heads is added to the stream, then a relu MLP; no LayerNorm."""
+    """Causal attention is added to the stream, then a relu MLP; no LayerNorm."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, heads: int = 2) -> None:
         super().__init__()
+        self.heads = heads
         self.Wq, self.Wk, self.Wv, self.Wo = (nn.Linear(width, width, bias=False) for _ in range(4))
         self.mlp1, self.mlp2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, positions, width) -> the same."""
-        q, k, v = (w(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for w in (self.Wq, self.Wk, self.Wv))
+        q, k, v = (w(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for w in (self.Wq, self.Wk, self.Wv))
         scores = q @ k.mT / q.shape[-1] ** 0.5
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
         pattern = scores.masked_fill(future, -torch.inf).softmax(-1)
@@ -65,6 +70,11 @@ class VerifiedNetwork(CompiledProgram):
     def variables(self) -> dict[str, list[int]]:
         """None: nobody says along which directions depth and flag are written."""
         return {}
+
+    @property
+    def knows_flow(self) -> bool:
+        """No: nobody knows which direction is what."""
+        return False
 
     @property
     def sites(self) -> list[str]:
@@ -106,19 +116,30 @@ def load_verified() -> VerifiedNetwork:
 
 def rotate_network(network: VerifiedNetwork, seed: int) -> VerifiedNetwork:
     """The same function with its residual stream turned by a random orthogonal matrix drawn from `seed`."""
+    turn = draw_turn(len(network.basis), seed)
+    return replace(network, model=turn_stream(network.model, turn, apart=("h2",)), basis=turn.float())
+
+
+def draw_turn(width: int, seed: int) -> Tensor:
+    """A random orthogonal matrix (width, width) in float64."""
     generator = torch.Generator().manual_seed(seed)
-    width = len(network.basis)
-    turn = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0]
+    return torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0]
+
+
+def turn_stream(model: nn.Module, turn: Tensor, apart: tuple[str, ...] = ()) -> nn.Module:
+    """A copy whose stream is turned by an orthogonal matrix; layers named in `apart` neither read nor write it.
+
+    A layer that reads two embeddings side by side is turned half by half.
+    """
     state = {}
-    for name, value in network.model.state_dict().items():
-        last = name.rpartition(".")[0].rpartition(".")[2]
-        if last in ("Wo", "mlp2"):
-            turned = turn.T @ value.double() if value.ndim == 2 else value.double() @ turn
-        elif name.endswith("h2.weight") or name.endswith(("mlp1.bias", "h1.bias", "h2.bias")):
-            turned = value.double()  # reads or writes neurons, not the stream
-        else:
-            turned = value.double() @ turn
-        state[name] = turned.float()
-    model = BracketTransformer()
-    model.load_state_dict(state)
-    return replace(network, model=model, basis=turn.float())
+    for name, value in model.state_dict().items():
+        layer, last = name.rpartition(".")[0].rpartition(".")[2], name.rpartition(".")[2]
+        wide = value.double()
+        if layer in WRITERS:
+            wide = turn.T @ wide if last == "weight" else wide @ turn
+        elif last != "bias" and layer not in apart:
+            wide = (wide.unflatten(-1, (-1, len(turn))) @ turn).flatten(-2)
+        state[name] = wide.to(value.dtype)
+    turned = deepcopy(model)
+    turned.load_state_dict(state)
+    return turned

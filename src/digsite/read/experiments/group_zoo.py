@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from digsite.base import settings
 from digsite.base.errors import NotFound
 from digsite.base.intervals import FEWEST
+from digsite.data import irreps as ir
 from digsite.figures import bars, scatter
 from digsite.read.config import GroupZooConfig
 from digsite.read.core.metrics import measure_auroc
-from digsite.read.subjects import irreps as ir
 from digsite.record.verdict import cite
 from digsite.worker.run import Run
 

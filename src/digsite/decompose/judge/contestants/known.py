@@ -11,8 +11,7 @@ from digsite.decompose.core.starts import truncate_svd
 from digsite.decompose.core.starts.known import rotate_to_sparse
 from digsite.decompose.judge.contestants import Contestant, split_matrices, train_entry
 from digsite.decompose.judge.exam import Entry
-from digsite.decompose.judge.exam.parts import writes_to_stream
-from digsite.decompose.subjects.compiled import CompiledProgram
+from digsite.decompose.subjects.compiled import CompiledProgram, writes_to_stream
 
 
 class Singular(Contestant):

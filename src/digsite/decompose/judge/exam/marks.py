@@ -31,19 +31,24 @@ def share_right(entry: Entry, draws: int = 1) -> dict[str, float]:
     Only parts count: what they leave over (the residual) is switched off in every kind.
     """
     right = dict.fromkeys(KINDS, 0.0)
-    used = inputs = positions = 0.0
+    inputs = 0.0
+    used: dict[str, float] = {}
+    places: dict[str, int] = {}
     generator = torch.Generator().manual_seed(0)
     for ids in entry.program.batches(1024):
         scene = entry.observe_inputs(ids)
         wanted = entry.program.wanted(ids)
-        used += sum(float(find_used(g).sum()) for g in scene.importance.lower.values())
-        inputs, positions = inputs + len(ids), positions + ids.numel()
+        inputs += len(ids)
+        for site, g in scene.importance.lower.items():
+            used[site] = used.get(site, 0.0) + float(find_used(g).sum())
+            places[site] = places.get(site, 0) + g[..., 0].numel()
         for kind in KINDS:
             times = draws if kind == "stochastic" else 1
             for _ in range(times):
                 output = scene.forward(scene.draw_masks(kind, generator=generator, residual=False))
                 right[kind] += float(entry.program.is_right(output, wanted).sum()) / times
-    return {kind: count / inputs for kind, count in right.items()} | {"l0": used / positions}
+    per_place = {"l0": sum(used[site] / places[site] for site in used)}
+    return {kind: count / inputs for kind, count in right.items()} | per_place
 
 
 def climb_ladder(entry: Entry, steps: Sequence[int] = LADDER, seed: int = 0) -> dict[int, float]:
@@ -157,7 +162,7 @@ def mark_entry(entry: Entry, ladder: Sequence[int]) -> Row:
     alive = entry.find_alive()
     parts = score_parts(entry, alive)
     use, graph = UseScores(math.nan, math.nan, 0), GraphScores(math.nan, math.nan, math.nan, 0)
-    if entry.program.variables:  # of a proven network nobody knows which direction is what
+    if entry.program.knows_flow:
         use, graph = score_use(entry, alive), score_graph(entry, alive)
     row: Row = {"failed": "", "whole_domain": int(entry.program.is_whole), **share_right(entry)}
     row |= {f"worst_{steps}": share for steps, share in climb_ladder(entry, ladder).items()}

@@ -11,7 +11,7 @@ from torch import Tensor
 from digsite.decompose.core.explain import attribute_components
 from digsite.decompose.core.masks import find_used
 from digsite.decompose.judge.exam import Entry
-from digsite.decompose.subjects.compiled import CompiledProgram
+from digsite.decompose.subjects.compiled import CompiledProgram, writes_to_stream
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def score_parts(entry: Entry, alive: dict[str, Tensor]) -> PartScores:
         error = max(error, float(parts.residual.abs().max()))
         kept = alive[site]
         if program.rank(site) and kept.any() and program.variables:
-            purities.append(measure_purity(program, residual_side(site, parts.V, parts.U)[kept]))
+            purities.append(measure_purity(program, site, known_side(program, site, parts.V, parts.U)[kept]))
         if program.rank(site):
             covered += measure_coverage(program, site, parts.V[:, kept], parts.U[kept], parts.weight)
     purity = torch.cat(purities).mean() if purities else torch.tensor(torch.nan)
@@ -55,45 +55,44 @@ def score_parts(entry: Entry, alive: dict[str, Tensor]) -> PartScores:
     )
 
 
-def writes_to_stream(site: str) -> bool:
-    """Whether a site's outputs, and not its inputs, are residual directions."""
-    return site.endswith((".o", ".out", ".Wo", ".mlp2"))
+def known_side(program: CompiledProgram, site: str, v: Tensor, u: Tensor) -> Tensor:
+    """(C, d): what each part V (d_in, C), U (C, d_out) reads or writes, whichever the truth is about."""
+    return u if program.knows_written(site) else v.T
 
 
-def residual_side(site: str, v: Tensor, u: Tensor) -> Tensor:
-    """(C, width): what each part reads from the residual stream, or writes to it."""
-    return u if writes_to_stream(site) else v.T
-
-
-def share_by_variable(program: CompiledProgram, directions: Tensor) -> Tensor:
-    """(C, variables): share of the squared norm of each direction (C, width) inside of each variable's subspace."""
-    squared = (directions.double() @ program.basis.double().T).square()
+def share_by_variable(program: CompiledProgram, site: str, directions: Tensor) -> Tensor:
+    """(C, variables): share of the squared norm of each direction (C, d) inside of each variable's subspace."""
+    squared = program.view_directions(site, directions).square().sum(-1)
     squared = squared / squared.sum(1, keepdim=True).clamp_min(1e-30)
     return torch.stack([squared[:, dims].sum(1) for dims in program.variables.values()], 1)
 
 
-def measure_purity(program: CompiledProgram, directions: Tensor) -> Tensor:
+def measure_purity(program: CompiledProgram, site: str, directions: Tensor) -> Tensor:
     """(C,): the largest of those shares; 1 for a direction that belongs to one variable."""
-    return share_by_variable(program, directions).amax(1)
+    return share_by_variable(program, site, directions).amax(1)
 
 
-def assign_variables(program: CompiledProgram, directions: Tensor) -> list[str]:
-    """The variable that each direction (C, width) mostly belongs to."""
+def assign_variables(program: CompiledProgram, site: str, directions: Tensor) -> list[str]:
+    """The variable that each direction (C, d) mostly belongs to."""
     names = list(program.variables)
-    return [names[i] for i in share_by_variable(program, directions).argmax(1).tolist()]
+    return [names[i] for i in share_by_variable(program, site, directions).argmax(1).tolist()]
 
 
 def measure_coverage(
     program: CompiledProgram, site: str, v: Tensor, u: Tensor, weight: Tensor
 ) -> list[float]:
     """For each variable that the site deals with: how much of it the parts of that variable alone carry, 0 to 1."""
-    own = assign_variables(program, residual_side(site, v, u)) if len(u) and program.variables else []
+    own = (
+        assign_variables(program, site, known_side(program, site, v, u))
+        if len(u) and program.variables
+        else []
+    )
     found = []
     for name in program.variables_at(site):
-        basis = program.basis[program.variables[name]]
+        dims = program.variables[name]
         mine = [c for c, variable in enumerate(own) if variable == name]
-        made = v[:, mine] @ u[mine]
-        wanted, got = ((m @ basis.T) if writes_to_stream(site) else (basis @ m) for m in (weight, made))
+        sides = (m if program.knows_written(site) else m.T for m in (weight, v[:, mine] @ u[mine]))
+        wanted, got = (program.view_directions(site, side)[:, dims] for side in sides)
         missing = float((wanted - got).square().sum() / wanted.square().sum().clamp_min(1e-30))
         found.append(max(0.0, 1 - missing))
     return found
@@ -133,7 +132,7 @@ def score_use(entry: Entry, alive: dict[str, Tensor], seed: int = 0) -> UseScore
     for site in program.sites:
         if program.rank(site) == 0 or writes_to_stream(site):
             continue
-        own = assign_variables(program, entry.found.components(site).V.T)
+        own = assign_variables(program, site, entry.found.components(site).V.T)
         for name in program.variables_at(site):
             mine = [c for c, variable in enumerate(own) if variable == name and alive[site][c]]
             if not mine:
@@ -244,7 +243,7 @@ def claim_edges(entry: Entry, source: str, end: str, ids: Tensor) -> set[Edge]:
     if not found.strength.numel():
         return set()
     own, others = (
-        assign_variables(program, residual_side(site, parts.V, parts.U))
+        assign_variables(program, site, known_side(program, site, parts.V, parts.U))
         for site, parts in ((s, entry.found.components(s)) for s in (source, end))
     )
     strong = found.strength > TRACE * found.strength.max().clamp_min(1e-30)

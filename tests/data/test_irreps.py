@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from digsite.read.subjects import irreps
+from digsite.data import irreps
 
 
 def _cyclic(n):
