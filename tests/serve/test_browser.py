@@ -205,6 +205,23 @@ def test_a_mask_is_zoomed_to_its_cells_and_neighbors_are_shown(open_page, root):
     shot(page, "mask")
 
 
+def test_two_masks_and_their_difference_move_together(open_page, root):
+    page = open_page(newest(root, "showcase") + "/views/two%20masks")
+    page.wait_for_function("() => document.querySelectorAll('.panels canvas[data-ready=true]').length === 3")
+    panels = page.locator(".panels figure")
+    assert "differ in" in panels.nth(2).locator(".readout[role=status]").inner_text()
+    panels.nth(0).locator(".matrix canvas").press("+")
+    panels.nth(0).locator(".matrix canvas").press("Enter")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.panels .readout[role=status]')].every((p) => /^row \\d+, column \\d+: .?[01]/.test(p.textContent))"
+    )
+    told = [text.partition(":") for text in page.locator(".panels .readout[role=status]").all_inner_texts()]
+    assert len({where for where, _, _ in told}) == 1
+    a, b, difference = (int(value.strip().replace("\u2212", "-").split()[0]) for _, _, value in told)
+    assert difference == a - b
+    shot(page, "two-masks")
+
+
 def test_a_mask_sorted_by_cluster_looks_sorted(open_page, root):
     page = open_page(newest(root, "showcase") + "/views/mask")
     ready(page)

@@ -9,6 +9,7 @@ import numpy as np
 from digsite.serve.tensor_files import Grid
 
 TILE = 256
+KEPT = 5  # matrices: the panels of one view, and one more
 BASE_CELLS = 3_000_000  # what the coarse base may hold: 12 MB
 
 
@@ -87,7 +88,7 @@ def _halve_cells(cells: np.ndarray) -> np.ndarray:
     return np.concatenate([halves, cells[even:]]) if even < len(cells) else halves
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=KEPT)
 def sample_cells(grid: Grid) -> Summary:
     n_rows, n_columns = grid.shape
     row_size, column_size = np.zeros(n_rows), np.zeros(n_columns)
@@ -113,7 +114,7 @@ def sample_cells(grid: Grid) -> Summary:
     )
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=KEPT)
 def _build_pyramid(grid: Grid, orders: "Orders") -> Pyramid:
     level = 2
     while (grid.shape[0] >> level) * (grid.shape[1] >> level) > BASE_CELLS:

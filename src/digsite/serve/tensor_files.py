@@ -120,12 +120,12 @@ CHUNK = 2_000_000  # cells read at once
 
 @dataclass(frozen=True)
 class Grid:
-    """`bits` is the number of columns when each row is packed bits, little end first."""
+    """`bits` is the number of columns when each row is packed bits, little end first; `minus` is taken away cell by cell."""
 
     tensor: Stored
     lead: tuple[int, ...] = ()  # index into the axes before the last two
     bits: int = 0
-    transposed: bool = False
+    minus: Stored | None = None
 
     def __post_init__(self) -> None:
         shape = self.tensor.shape
@@ -135,6 +135,8 @@ class Grid:
             raise UsageError(f"The slice {list(self.lead)} is outside of shape {list(shape)}.")
         if self.bits and not 0 < self.bits <= self._width * self.tensor.read(self._rows(0, 1)).itemsize * 8:
             raise UsageError(f"'{self.tensor.key}' does not hold {self.bits} bits in a row.")
+        if self.minus and self.minus.shape != shape:
+            raise UsageError(f"'{self.minus.key}' has shape {list(self.minus.shape)} beside {list(shape)}.")
 
     @property
     def _width(self) -> int:
@@ -157,6 +159,11 @@ class Grid:
     def block(self, start: int, end: int, left: int = 0, right: int | None = None) -> np.ndarray:
         """Cells in stored order: uint8 for masks, float32 for everything else."""
         right = self.shape[1] if right is None else right
+        if self.minus:
+            one, other = (Grid(tensor, self.lead, self.bits) for tensor in (self.tensor, self.minus))
+            return np.subtract(
+                *(grid.block(start, end, left, right) for grid in (one, other)), dtype=np.float32
+            )
         if self.bits:
             first = left // 8
             piece = self.packed(start, end)[:, first : -(-right // 8)]
@@ -178,5 +185,9 @@ class Grid:
             yield start, self.block(start, min(start + step, rows))
 
     @property
-    def mask(self) -> bool:
+    def of_masks(self) -> bool:
         return bool(self.bits) or self.tensor.kind == "BOOL"
+
+    @property
+    def mask(self) -> bool:
+        return self.of_masks and not self.minus

@@ -126,7 +126,18 @@ def store(config, run, weight, bias):
     keep = rng.random((config.mask_rows, config.mask_columns)) < density
     packed = np.packbits(keep, axis=1, bitorder="little")
     clusters = np.argsort(density[:, 0]) * 4 // config.mask_rows
-    run.tensors("mask", {"bits": torch.from_numpy(packed), "row_clusters": torch.from_numpy(clusters)})
+    other = torch.from_numpy(np.roll(packed, 1, axis=0).copy())
+    run.tensors(
+        "mask", {"bits": torch.from_numpy(packed), "other": other, "row_clusters": torch.from_numpy(clusters)}
+    )
+    run.view(
+        "two masks",
+        kind="matrix",
+        source="artifacts/mask.safetensors#bits",
+        bits=config.mask_columns,
+        row_labels="#row_clusters",
+        panels=[{"title": "a"}, {"title": "b", "source": "#other"}, {"title": "a − b", "minus": "#other"}],
+    )
     run.view(
         "mask",
         kind="matrix",

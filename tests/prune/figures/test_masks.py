@@ -37,6 +37,7 @@ def test_every_picture_shows_its_data_and_names_its_axes():
         (curves, 2),
         (figures.density_picture(KEEP, "x"), 2),
         (figures.z_chart(["a", "b"], [1.0, 5.0], [False, True]), 1),
+        (figures.mask_pair([KEEP, ~KEEP, KEEP[::-1]], ["a", "b", "a − b", "a − null draw"]), 4),
         (figures.quality_curves(table, 0.8, "bits"), 1),
         (figures.stacked_shares(["a", "b"], shares), 1),
     ):

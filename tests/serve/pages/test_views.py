@@ -74,3 +74,19 @@ def test_weights_are_centered(client, run, address):
     weights = load_file(run.artifacts / "weights.safetensors")["w"]
     assert answer["low"] == -answer["high"] and answer["high"] > 0
     assert answer["max"] == pytest.approx(float(torch.max(weights)))
+
+
+def test_panels_are_masks_and_their_difference(client, run, mask, address):
+    keep, clusters = mask
+    answer = client.get(f"/api{address(run)}/view?name=two%20masks&panel=2").json()
+    assert answer["panels"] == ["a", "b", "a − b"]
+    other = np.roll(keep, 1, axis=0)
+    wanted = keep.astype(float) - other
+    assert answer["mean"] == pytest.approx(wanted.mean(), abs=1e-6)
+    assert (answer["low"], answer["high"], answer["mask"]) == (-1, 1, False)
+    assert answer["differing"] == pytest.approx((keep != other).mean(), abs=1e-6)
+    query = "name=two%20masks&panel=2&level=0&row=0&column=1"
+    assert np.array_equal(tile(client, run, query), wanted[:256, 256:512])
+    order = np.lexsort((-keep.mean(axis=1), clusters))  # of the first panel, in all of them
+    assert np.array_equal(tile(client, run, f"{query}&rows=cluster"), wanted[order][:256, 256:512])
+    assert client.get(f"/api{address(run)}/view?name=two%20masks&panel=3").status_code == 404

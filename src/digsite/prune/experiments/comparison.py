@@ -10,14 +10,18 @@ import pandas as pd
 
 from digsite.base.intervals import seed_interval
 from digsite.figures import heatmap
-from digsite.prune.config import AttributionConfig, ComparisonConfig
+from digsite.prune.config import AttributionConfig, ComparisonConfig, Nulls
 from digsite.prune.core import layers
 from digsite.prune.core.matrix import method_named
+from digsite.prune.core.packed import pack
 from digsite.prune.experiments import masks
-from digsite.prune.figures.masks import stacked_shares
+from digsite.prune.figures.masks import mask_pair, stacked_shares
 from digsite.prune.judge.attribution import attribute_mask
 from digsite.prune.judge.comparison import decided_by_data, keep_probability, measure_overlap, per_feature
+from digsite.prune.judge.nulls import ObservedMask
+from digsite.prune.judge.nulls.random_masks import Margins
 from digsite.prune.judge.verdict import NullTest, claim_share, judge_all, null_test, sharpen_tests
+from digsite.prune.subjects.maskstore import packed_tensors
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
@@ -38,7 +42,8 @@ def study_comparison(config: ComparisonConfig, run: "Run") -> None:
         )["keep"]
     _pair_table(config, run, everything)
     _across_draws(run, drawn)
-    _conclude_comparison(run, drawn, methods)
+    far = _conclude_comparison(run, drawn, methods)
+    _show_pair(run, drawn, far)
 
 
 def _draw_masks(config: ComparisonConfig, run: "Run", method: str) -> list[np.ndarray]:
@@ -134,8 +139,10 @@ def _agree_by_chance(draws: list[np.ndarray]) -> float:
     return float(kept.prod() + (1 - kept).prod())
 
 
-def _conclude_comparison(run: "Run", drawn: dict[str, list[np.ndarray]], methods: list[str]) -> None:
-    """The nearest and the farthest pair of methods, beside the noise of calibration."""
+def _conclude_comparison(
+    run: "Run", drawn: dict[str, list[np.ndarray]], methods: list[str]
+) -> tuple[str, str]:
+    """The nearest and the farthest pair of methods, beside the noise of calibration; gives back the farthest."""
 
     def kappa(a: str, b: str) -> float:
         pairs = [measure_overlap(x, y) for x, y in zip(drawn[a], drawn[b], strict=True)]
@@ -146,10 +153,56 @@ def _conclude_comparison(run: "Run", drawn: dict[str, list[np.ndarray]], methods
     noise = ", ".join(f"{m} {cite(f'{m}/kappa_between_calibrations', style='.2f')}" for m in methods)
     ids = {pair: f"{pair[0]}~{pair[1]}/kappa" for pair in cross}
     run.headline(list(dict.fromkeys([ids[near], ids[far]])), hero="kappa")
+    least = f"agree most (kappa {cite(ids[near], style='.2f')}) and {far[0]} and {far[1]} least ({cite(ids[far], style='.2f')})"
+    agree = f"agree at kappa {cite(ids[near], style='.2f')}" if near == far else least
     run.verdict(
-        f"Beyond densities, {near[0]} and {near[1]} agree most (kappa {cite(ids[near], style='.2f')}) and {far[0]} and "
-        f"{far[1]} least ({cite(ids[far], style='.2f')}). Two calibration sets of one method agree at kappa {noise}."
+        f"Beyond densities, {near[0]} and {near[1]} {agree}. Two calibration sets of one method agree at kappa {noise}."
     )
+    return far
+
+
+def _show_pair(run: "Run", drawn: dict[str, list[np.ndarray]], pair: tuple[str, str]) -> None:
+    """Two masks side by side, what only one of them keeps, and the same against a draw with the other's margins."""
+    a, b = pair
+    trades = Nulls.model_fields["trades"].default
+
+    def differ_by_chance(place: int) -> tuple[np.ndarray, float]:
+        source = ObservedMask(pack(drawn[b][place]), trades=trades)
+        (null,) = Margins().draw_masks(source, 1, run.derive("pair", place))
+        return null.unpack(), float((drawn[a][place] != null.unpack()).mean())
+
+    nulls = [differ_by_chance(place) for place in range(len(drawn[a]))]
+    seen = [float((one != other).mean()) for one, other in zip(drawn[a], drawn[b], strict=True)]
+    run.claim(
+        f"{a}~{b}/differ",
+        interval=seed_interval(seen, "median"),
+        kind="share",
+        null=float(np.median([share for _, share in nulls])),
+        null_is=f"{a} beside masks with the margins of {b}",
+        title=f"Weights that only one of {a} and {b} keeps",
+    )
+    shown = {a: drawn[a][0], b: drawn[b][0], "null": nulls[0][0]}
+    titles = (a, b, f"{a} − {b}", f"{a} − null draw")
+    tensors, metadata = packed_tensors(shown, {"pair": list(pair)})
+    run.tensors("pair", tensors, metadata)
+    caption = (
+        f"Red is kept by {a} alone, blue by the other alone. The null draw has as many kept weights in every row and column "
+        f"as {b}: where the last two pictures are alike, the masks share densities and nothing else."
+    )
+    sources = [{"source": f"#{a}"}, {"source": f"#{b}"}, {"source": f"#{a}", "minus": f"#{b}"}]
+    panels = [*sources, {"source": f"#{a}", "minus": "#null"}]
+    run.view(
+        "pair",
+        kind="matrix",
+        source=f"artifacts/pair.safetensors#{a}",
+        bits=shown[a].shape[1],
+        panels=[{"title": title, **panel} for title, panel in zip(titles, panels, strict=True)],
+        x_label="input",
+        y_label="output",
+        title=f"Masks of {a} and {b} side by side",
+        caption=caption,
+    )
+    run.figure("pair", mask_pair(list(shown.values()), titles), caption=caption)
 
 
 # mask-attribution: which part of a mask is the output, the input, the weight's size, and what is left to explain?

@@ -104,6 +104,22 @@ def separation_curves(
 
 
 @styled
+def mask_pair(masks: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
+    """Two masks, their difference, and the first one's difference from a null draw, in one frame each.
+
+    `masks` are the two and the draw; `titles` name the four pictures.
+    """
+    one, other, null = (keep.astype(np.int8) for keep in masks)
+    figure, axes = canvas(2, 2, width=9.0, height=7.4)
+    shown = ((one, "Greys", 0), (other, "Greys", 0), (one - other, "RdBu_r", -1), (one - null, "RdBu_r", -1))
+    for ax, (cells, colors, low), title in zip(axes.flat, shown, titles, strict=True):
+        ax.imshow(cells, aspect="auto", cmap=colors, vmin=low, vmax=1, rasterized=True)
+        ax.set(xlabel="input", ylabel="output", title=title)
+        ax.grid(False)
+    return figure
+
+
+@styled
 def density_picture(keep: np.ndarray, name: str) -> Figure:
     """How full rows and columns are, beside what coin flips of the same density spread to."""
     figure, axes = canvas(1, 2, width=9.0, height=3.2)

@@ -11,6 +11,7 @@ from digsite.serve.pyramid import TILE, Pyramid, find_pyramid, sample_cells
 from digsite.serve.tensor_files import Grid, open_tensor
 from digsite.serve.views import View, ViewKind
 
+PANELS = 4
 _SHOWN = ("x_label", "y_label", "unit", "centered", "caption", "row_names", "column_names", "lead_names")
 
 
@@ -19,7 +20,8 @@ class Matrix(ViewKind):
 
     Source: a tensor. Options: bits (columns of packed rows), row_order / column_order ("#key" of a permutation),
     row_labels / column_labels ("#key" of integers to group by), row_names / column_names (lists), lead_names (names of the
-    slices, when there is one more axis), centered, x_label, y_label, unit.
+    slices, when there is one more axis), centered, x_label, y_label, unit. `panels` lays several beside each other that
+    move together: each has a title, a source ("#key"), and maybe `minus` ("#key" of what is taken away cell by cell).
     """
 
     @staticmethod
@@ -28,7 +30,7 @@ class Matrix(ViewKind):
         found = sample_cells(grid)
         levels = find_chosen(view, params).levels
         low, high = _color_range(
-            found.low, found.high, found.sample, bool(view.options.get("centered")), grid.mask
+            found.low, found.high, found.sample, bool(view.options.get("centered") or grid.minus), grid.mask
         )
         return {
             "rows": grid.shape[0],
@@ -41,30 +43,45 @@ class Matrix(ViewKind):
             "min": found.low,
             "max": found.high,
             "mean": found.mean,
+            "differing": float(found.row_size.mean()) if grid.minus and grid.of_masks else None,
             "broken": found.broken,
             "lead": list(grid.tensor.shape[:-2]),
             "row_orders": list_orders(view, "row"),
             "column_orders": list_orders(view, "column"),
+            "panels": [str(panel.get("title", "")) for panel in panels_of(view)],
             **{key: view.options[key] for key in _SHOWN if key in view.options},
         }
 
 
+def panels_of(view: View) -> list[dict[str, Any]]:
+    """The pictures that a view lays beside each other; none where it is a single matrix."""
+    listed = view.options.get("panels")
+    return [panel for panel in listed[:PANELS] if isinstance(panel, dict)] if isinstance(listed, list) else []
+
+
 def grid_of(view: View, params: Any) -> Grid:
-    tensor = open_tensor(view.path, view.key)
+    """The matrix of the panel that the address names, or the only one."""
+    panels, number = panels_of(view), read_whole(params.get("panel", ""))
+    if number >= max(len(panels), 1):
+        raise HTTPException(404, f"The view '{view.name}' has no panel {number}.")
+    panel = panels[number] if panels else {}
+    tensor = open_tensor(*view.sibling(str(panel["source"])) if "source" in panel else (view.path, view.key))
+    minus = open_tensor(*view.sibling(str(panel["minus"]))) if panel.get("minus") else None
     lead = [part for part in params.get("lead", "").split(",") if part]
     indices = tuple(read_whole(part, -1) for part in lead[:32]) or (0,) * max(len(tensor.shape) - 2, 0)
     if min(indices, default=0) < 0:
         raise UsageError("A slice is a list of whole numbers.")
-    return Grid(tensor, indices, read_whole(view.options.get("bits") or 0))
+    return Grid(tensor, indices, read_whole(view.options.get("bits") or 0), minus)
 
 
 def find_chosen(view: View, params: Any) -> Pyramid:
-    """The pyramid in the order that the address asks for."""
+    """The pyramid in the order that the address asks for; panels stand in the order of the first."""
     grid = grid_of(view, params)
+    leading = grid_of(view, {**params, "panel": "0"}) if panels_of(view) else grid
     return find_pyramid(
         grid,
-        _read_order(view, grid, params.get("rows", ""), 0),
-        _read_order(view, grid, params.get("columns", ""), 1),
+        _read_order(view, leading, params.get("rows", ""), 0),
+        _read_order(view, leading, params.get("columns", ""), 1),
     )
 
 

@@ -7,33 +7,44 @@ import { Tiles } from "../tiles.js";
 const most = () => 64 * unit(); // pixels a cell may grow to
 
 export async function draw(stage, data, view) {
+  if (data.panels.length) return drawPanels(stage, data, view);
   const viewer = new Viewer(stage, data, view);
+  stage.prepend(viewer.tools());
   await viewer.open(data);
 }
 
+// Several matrices beside each other that move, sort and are asked together.
+async function drawPanels(stage, data, view) {
+  const places = data.panels.map((title) => el("figure", {}, el("figcaption", {}, title))), peers = [];
+  stage.append(el("div", { class: "panels" }, ...places));
+  peers.push(...places.map((place, i) => new Viewer(place, data, view, { peers, panel: i, title: data.panels[i] })));
+  stage.prepend(peers[0].tools());
+  await Promise.all(peers.map((viewer) => viewer.reopen()));
+}
+
 class Viewer {
-  constructor(stage, data, view) {
-    Object.assign(this, { view, data, order: { rows: "stored", columns: "stored" }, lead: data.lead.map(() => 0) });
-    this.canvas = el("canvas", { tabindex: "0", role: "application", "aria-label": `matrix ${view.name}: arrows move, plus and minus zoom, 0 shows all, Enter picks the middle cell` });
+  constructor(stage, data, view, { peers = [this], panel, title } = {}) {
+    Object.assign(this, { view, data, peers, panel, order: { rows: "stored", columns: "stored" }, lead: data.lead.map(() => 0) });
+    this.canvas = el("canvas", { tabindex: "0", role: "application", "aria-label": `matrix ${title || view.name}: arrows move, plus and minus zoom, 0 shows all, Enter picks the middle cell` });
     this.readout = el("p", { class: "readout", role: "status" });
     this.beside = el("div", { class: "neighbors" });
     this.bar = el("span", { class: "colorbar" });
-    stage.append(this.tools(), el("div", { class: "matrix" }, el("p", { class: "readout axis-y" }, `↓ ${data.y_label || "row"} (${number(data.rows)})   → ${data.x_label || "column"} (${number(data.columns)})`), this.canvas), this.readout, this.beside);
+    stage.append(el("div", { class: "matrix" }, el("p", { class: "readout axis-y" }, `↓ ${data.y_label || "row"} (${number(data.rows)})   → ${data.x_label || "column"} (${number(data.columns)})`), this.canvas), this.bar, this.readout, this.beside);
     this.listen();
     new ResizeObserver(() => this.resize()).observe(stage);
   }
 
   tools() {
-    const pick = (axis, names) => el("label", {}, `${axis} by`, el("select", { onchange: (e) => { this.order[axis] = e.target.value; this.reopen(); } }, ...names.map((n) => el("option", { value: n }, this.orderName(n)))));
+    const pick = (axis, names) => el("label", {}, `${axis} by`, el("select", { onchange: (e) => this.change((viewer) => { viewer.order[axis] = e.target.value; }) }, ...names.map((n) => el("option", { value: n }, this.orderName(n)))));
     const slices = this.data.lead.map((n, i) => this.slice(n, i));
     const button = (label, text, action) => el("button", { type: "button", "aria-label": label, onclick: action }, text);
     return el("div", { class: "tools" }, pick("rows", this.data.row_orders), pick("columns", this.data.column_orders), ...slices,
-      button("zoom in", "+", () => this.zoom(2)), button("zoom out", "−", () => this.zoom(0.5)), button("show all", "all", () => { this.fit(); this.paint(); }), this.bar);
+      button("zoom in", "+", () => this.zoom(2)), button("zoom out", "−", () => this.zoom(0.5)), button("show all", "all", () => { this.fit(); this.moved(); }));
   }
 
   slice(n, i) {
     const names = this.data.lead.length === 1 && this.data.lead_names;
-    const onchange = (e) => { this.lead[i] = Number(e.target.value); this.reopen(); };
+    const onchange = (e) => this.change((viewer) => { viewer.lead[i] = Number(e.target.value); });
     if (names) return el("label", {}, "of", el("select", { onchange, name: "slice" }, ...names.map((name, value) => el("option", { value }, name))));
     return el("label", {}, `slice ${i}`, el("input", { type: "number", min: 0, max: n - 1, value: 0, onchange }));
   }
@@ -44,7 +55,17 @@ class Viewer {
 
   query() {
     const lead = this.lead.length ? `&lead=${this.lead.join(",")}` : "";
-    return `name=${encodeURIComponent(this.view.name)}&rows=${this.order.rows}&columns=${this.order.columns}${lead}`;
+    return `name=${encodeURIComponent(this.view.name)}&rows=${this.order.rows}&columns=${this.order.columns}${lead}${this.panel == null ? "" : `&panel=${this.panel}`}`;
+  }
+
+  change(set) {
+    for (const viewer of this.peers) { set(viewer); viewer.reopen(); }
+  }
+
+  // All panels show the same place.
+  moved() {
+    const { left, top, sx, sy } = this;
+    for (const viewer of this.peers) { Object.assign(viewer, { left, top, sx, sy }); viewer.paint(); }
   }
 
   async reopen() {
@@ -60,7 +81,8 @@ class Viewer {
     this.tiles = new Tiles(`${this.view.api}/tile?${this.query()}`, data.low, data.high, () => this.paint());
     const ramp = Float32Array.from({ length: 128 }, (_, i) => data.low + ((data.high - data.low) * i) / 127);
     this.bar.replaceChildren(number(data.low, 3), painted(ramp, 1, 128, data.low, data.high), `${number(data.high, 3)} ${data.unit || (data.mask ? "kept" : "")}`);
-    this.idle = `mean ${number(data.mean)}, from ${number(data.min)} to ${number(data.max)}${data.broken ? `, ${data.broken} cells are not finite` : ""}`;
+    const differing = data.differing == null ? "" : `differ in ${number(100 * data.differing, 3)} % of the cells; `;
+    this.idle = `${differing}mean ${number(data.mean)}, from ${number(data.min)} to ${number(data.max)}${data.broken ? `, ${data.broken} cells are not finite` : ""}`;
     this.readout.textContent = this.idle;
     if (!this.width) this.resize(); else this.paint();
   }
@@ -90,7 +112,7 @@ class Viewer {
     this.left += x / this.sx - x / sx;
     this.top += y / this.sy - y / sy;
     Object.assign(this, { sx, sy });
-    this.paint();
+    this.moved();
   }
 
   clamp() {
@@ -179,7 +201,12 @@ class Viewer {
   }
 
   hover(event) {
-    const { row, column } = this.at(event), level = this.level(), f = 2 ** level, size = this.data.tile * f;
+    const { row, column } = this.at(event);
+    for (const viewer of this.peers) viewer.tell(row, column);
+  }
+
+  tell(row, column) {
+    const level = this.level(), f = 2 ** level, size = this.data.tile * f;
     const tile = this.tiles.peek(level, Math.floor(row / size), Math.floor(column / size));
     if (!tile) return;
     const value = tile.values[Math.floor((row % size) / f) * tile.columns + Math.floor((column % size) / f)];
@@ -193,11 +220,16 @@ class Viewer {
   }
 
   async pick(row, column) {
-    this.picked = { row, column };
-    this.paint();
+    for (const viewer of this.peers) { viewer.picked = { row, column }; viewer.paint(); }
+    if (this.peers.length > 1) return Promise.all(this.peers.map((viewer) => viewer.ask(row, column)));
+    return this.ask(row, column);
+  }
+
+  async ask(row, column) {
     try {
       const cell = await get(`${this.view.api}/cells?${this.query()}&top=${row}&left=${column}&height=1&width=1`);
       this.readout.textContent = `row ${cell.rows[0]}, column ${cell.columns[0]}: ${number(cell.values[0][0])} ${this.data.unit || ""}`;
+      if (this.peers.length > 1) return;
       const show = (axis, index) => neighbors(this.beside, this.view, axis, index, this.query(), (to) => axis === "rows" ? this.pick(to, column) : this.pick(row, to), this.order[axis] === "stored");
       this.beside.replaceChildren();
       await show("rows", cell.rows[0]);
@@ -218,19 +250,19 @@ class Viewer {
       drag = { x: event.clientX, y: event.clientY, moved: drag.moved + Math.abs(dx) + Math.abs(dy) };
       this.left -= dx / this.sx;
       this.top -= dy / this.sy;
-      this.paint();
+      this.moved();
     });
     canvas.addEventListener("pointerup", (event) => { const { row, column } = this.at(event); if (drag && drag.moved < 4) this.pick(row, column); drag = undefined; });
-    canvas.addEventListener("pointerleave", () => { if (this.idle && !this.picked) this.readout.textContent = this.idle; });
+    canvas.addEventListener("pointerleave", () => { for (const one of this.peers) if (one.idle && !one.picked) one.readout.textContent = one.idle; });
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
   key(event) {
     const step = { ArrowLeft: [-60, 0], ArrowRight: [60, 0], ArrowUp: [0, -60], ArrowDown: [0, 60] }[event.key];
-    if (step) { this.left += step[0] / this.sx; this.top += step[1] / this.sy; this.paint(); }
+    if (step) { this.left += step[0] / this.sx; this.top += step[1] / this.sy; this.moved(); }
     else if (event.key === "+" || event.key === "=") this.zoom(2);
     else if (event.key === "-") this.zoom(0.5);
-    else if (event.key === "0") { this.fit(); this.paint(); }
+    else if (event.key === "0") { this.fit(); this.moved(); }
     else if (event.key === "Enter") this.pick(Math.floor(this.top + this.height / 2 / this.sy), Math.floor(this.left + this.width / 2 / this.sx));
     else return;
     event.preventDefault();
