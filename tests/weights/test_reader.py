@@ -221,3 +221,15 @@ def test_a_plugin_adds_a_scheme(monkeypatch):
     monkeypatch.setattr(metadata, "entry_points", lambda **_: [point])
     bundle = read_weights("shelf:a#7")
     assert list(bundle.tensors) == ["a/7"] and bundle.meta["reference"] == "shelf:a#7"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+def test_a_tensor_read_apart_is_the_mapped_one_and_can_be_changed(tmp_path, dtype):
+    given = {"w": torch.arange(30).reshape(5, 6).to(dtype), "nothing": torch.zeros(0, 3, dtype=dtype)}
+    write_weights(tmp_path / "x.safetensors", given)
+    held = read_weights(str(tmp_path / "x.safetensors")).tensors
+    for name, tensor in given.items():
+        apart = held.read_apart(name)
+        assert torch.equal(apart, tensor) and apart.dtype == dtype
+        apart.zero_()
+        assert torch.equal(held[name], tensor)

@@ -81,11 +81,13 @@ def test_the_loss_of_normal_weights_is_that_of_the_closed_form():
 
 
 def test_noise_has_the_size_that_is_said_and_rounding_few_levels():
-    noisy = stability.add_noise(fresh(), 0.1, seed=0)
     before = fresh()[0].weight.detach()
-    change = noisy[0].weight.detach() - before
+    noisy, rounded = before.clone(), before.clone()
+    stability.add_noise(0.1, seed=0)("w", noisy)
+    change = noisy - before
     assert float(change.square().mean() / before.square().mean()) ** 0.5 == pytest.approx(0.1, rel=0.05)
-    assert len(torch.unique(stability.round_weights(fresh(), 4)[0].weight[0])) <= 15
+    stability.round_rows(4)("w", rounded)
+    assert len(torch.unique(rounded[0])) <= 15
 
 
 def test_without_data_or_relatives_the_reason_is_said():
@@ -143,6 +145,6 @@ def test_parts_stand_beside_singular_parts_and_random_directions():
 def test_changes_are_undone_exactly():
     module = trained_network()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    with stability.put_back_after(module):
-        stability.add_noise(module, 0.1, 0)
+    with stability.while_changed(OnModule(module), stability.add_noise(0.1, 0)):
+        assert not torch.equal(module.state_dict()["layers.0.weight"], before["layers.0.weight"])
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())

@@ -1,8 +1,9 @@
 """The model that is dug into: opened once, its weights read one at a time, and fed when it runs and there is data."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,19 @@ from digsite.models import build
 from digsite.models.configs.dense import MlpConfig
 from digsite.models.opening import Opened, open_model, take_data
 from digsite.models.opening.feeding import Batch
+from digsite.models.opening.huggingface import say_unused
 from digsite.prune import Recipe
 from digsite.prune.judge.perplexity import outputs_of
 from digsite.prune.subjects.data import PruneJob, make_batch
 from digsite.prune.subjects.language import as_language
+from digsite.prune.subjects.streaming import StreamedWeights, open_streamed
 from digsite.track import checkpoint_steps
 from digsite.train import Member, train_ensemble
-from digsite.weights import parse_reference, read_weights
+from digsite.weights import WeightBundle, parse_reference, read_weights
+from digsite.weights.bundle import LazyTensors, read_dtype, say_unread
 from digsite.weights.formats.folder import INDEXES, SINGLES
 
+LARGE = 50_000_000  # parameters; larger models are not trained through, nor compared whole, and leave their weights on disk where they can
 PRACTICE = 64  # inputs that a decomposition is trained on, none of which it is judged by
 ROWS = 8  # inputs that a model is run on: enough to see what a change does, few enough for a large model
 TOKENS = 48
@@ -49,17 +54,41 @@ class Subject:
     data: str = ""
     relatives: str = ""  # a folder of networks that it may descend from
     seed: int = 0
+    streamed: StreamedWeights | None = field(
+        default=None, init=False
+    )  # where a large model's weights come from
 
     @cached_property
     def opened(self) -> Opened:
         """Weights and, where something knows how they are used, a module; of what cannot be run the weights alone."""
         try:
-            return open_model(self.reference)
+            if parse_reference(self.reference).scheme == "py":
+                return open_model(self.reference)
+            return self._open_large(read_weights(self.reference)) or open_model(self.reference)
         except DigsiteError as error:
             if parse_reference(self.reference).scheme == "py":
                 raise  # there are no weights but the module's own
             bundle = read_weights(self.reference)
             return Opened(self.reference, "weights", None, bundle, why_not=error.message.rstrip("."))
+
+    def _open_large(self, bundle: WeightBundle) -> Opened | None:
+        """A large model whose layers can be read one at a time, which then never lies in memory as a whole; else None."""
+        folder = Path(str(bundle.meta.get("path", "")))
+        is_known = "model_type" in bundle.meta.get("config", {}) and folder.is_dir()
+        if not is_known or sum(prod(bundle.shape(name)) for name in bundle.tensors) <= LARGE:
+            return None
+        try:
+            language, stored = open_streamed(folder)
+            streamed = StreamedWeights(language.model, stored, None, tied=bundle.tied)
+            streamed.follow_calls()
+        except DigsiteError:
+            return None
+        self.streamed = streamed
+        used = {streamed.stored_name(name) for name, _ in language.model.named_parameters()}
+        unused = say_unused(stored.keys() - used, bundle)
+        notes = (*say_unread(bundle), *([unused] if unused else ()))
+        assert language.opened is not None
+        return replace(language.opened, reference=self.reference, bundle=bundle, notes=notes)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -70,11 +99,27 @@ class Subject:
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Weights as they are stored, one at a time; a module's buffers are left out."""
         if self.opened.bundle is not None:
-            for name in self.opened.bundle.tensors:
-                yield name, self.opened.bundle.tensors[name]
+            held = self.opened.bundle.tensors
+            for name in held:
+                yield name, held.read_apart(name) if isinstance(held, LazyTensors) else held[name]
         elif self.opened.module is not None:
             for name, value in self.opened.module.named_parameters():
                 yield name, value.detach()
+
+    def shapes(self) -> Iterator[tuple[str, tuple[int, ...], torch.dtype | None]]:
+        """Names, shapes and number formats of the same weights, without reading them where they are on disk."""
+        bundle = self.opened.bundle
+        if bundle is None:
+            for name, value in self.tensors():
+                yield name, tuple(value.shape), value.dtype
+        else:
+            for name in bundle.tensors:
+                yield name, bundle.shape(name), read_dtype(bundle, name)
+
+    @property
+    def size(self) -> int:
+        """How many numbers its weights are."""
+        return sum(prod(shape) for _, shape, _ in self.shapes())
 
     @cached_property
     def batch(self) -> Batch | None:
@@ -114,13 +159,18 @@ class Subject:
     @cached_property
     def answers(self) -> Tensor:
         """The model's own output on the batch: what changed models are compared with."""
+        return self.run()
+
+    def run(self) -> Tensor:
+        """The model's output on the batch with the weights that it has now; rows go together where its layers are read for each call."""
         batch = self.batch
         if batch is None:
             raise UsageError(
                 f"There is nothing to feed '{self.reference}'.", hint="Name it: --text FILE or --data SET."
             )
+        at_once = 1 if self.streamed is None else ROWS
         with torch.no_grad():
-            return outputs_of(self.opened.need_module("be run"), batch)
+            return outputs_of(self.opened.need_module("be run"), batch, at_once)
 
 
 def main_input(batch: Batch | None) -> Tensor | None:

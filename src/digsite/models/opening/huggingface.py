@@ -7,7 +7,7 @@ nothing.
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def build_module(folder: Path, bundle: WeightBundle) -> tuple[nn.Module, str]:
         )
     module, info = loaded
     refuse_incomplete(folder, module, info)
-    return module.eval(), _say_unused(info, bundle)
+    return module.eval(), say_unused(info.get("unexpected_keys", ()), bundle)
 
 
 def refuse_incomplete(folder: Path, module: nn.Module, info: dict[str, Any]) -> None:
@@ -118,11 +118,11 @@ def _reject_quantized(config: Any, folder: Path) -> None:
         )
 
 
-def _say_unused(info: dict[str, Any], bundle: WeightBundle) -> str:
+def say_unused(names: Iterable[str], bundle: WeightBundle) -> str:
     """How much of the checkpoint the network has no place for, as a share of its numbers; empty where all is
-    used.
+    used. `names` are those that it asked for nothing of.
     """
-    unused = [key for key in info.get("unexpected_keys", ()) if key in bundle.tensors]
+    unused = [key for key in names if key in bundle.tensors]
     if not unused:
         return ""
     sizes = {name: _count_numbers(bundle.shape(name)) for name in bundle.tensors}

@@ -94,18 +94,18 @@ class Drift:
 
 
 @torch.no_grad()
-def outputs_of(model: nn.Module, batch: Batch) -> Tensor:
-    """The main output of every row: logits where there are any, else the last hidden states, else what comes out."""
+def outputs_of(model: nn.Module, batch: Batch, at_once: int = 1) -> Tensor:
+    """The main output of every row: logits where there are any, else the last hidden states, else what comes out.
+    `at_once` rows are run together."""
     was_training = model.training
     model.eval()
     rows = []
     with one_sentence("Running the model on held-out data", "Check that the data is what this model takes."):
-        for i in range(n_rows_of(batch)):
-            part = (
-                batch[i : i + 1] if isinstance(batch, Tensor) else {k: v[i : i + 1] for k, v in batch.items()}
-            )
+        for i in range(0, n_rows_of(batch), at_once):
+            here = slice(i, i + at_once)
+            part = batch[here] if isinstance(batch, Tensor) else {k: v[here] for k, v in batch.items()}
             rows.append(main_output(run_batch(model, part)).float().cpu())
-        found = torch.cat(rows)
+        found = torch.cat(rows) if len(rows) > 1 else rows[0]
     model.train(was_training)
     if found.ndim == 3 and found.numel() > MOST_NUMBERS:
         found = found[:, :: -(-found.numel() // MOST_NUMBERS)]
@@ -135,11 +135,18 @@ def _of_logits(before: Tensor, after: Tensor) -> Drift:
     """KL(dense || pruned) per position; the null is a model that answers with the dense one's mean, whatever it
     reads.
     """
-    dense, pruned = before.log_softmax(-1), after.log_softmax(-1)
-    kl = (dense.exp() * (dense - pruned)).sum(-1)
-    mean = dense.exp().flatten(0, -2).mean(0).clamp_min(1e-30).log()
-    null = float((dense.exp() * (dense - mean)).sum(-1).mean())
-    value, low, high = _interval_of_rows(kl.flatten(1).mean(1).tolist() if kl.ndim > 1 else kl.tolist())
+    pairs = list(
+        zip(before.split(1), after.split(1), strict=True)
+    )  # a vocabulary's logits are large: row by row
+    mean = sum(row.softmax(-1).flatten(0, -2).sum(0) for row, _ in pairs) / before[..., 0].numel()
+    usual, kl, nulls = torch.as_tensor(mean).clamp_min(1e-30).log(), [], []
+    for row, changed in pairs:
+        dense = row.log_softmax(-1)
+        share = dense.exp()
+        kl.append(float((share * (dense - changed.log_softmax(-1))).sum(-1).mean()))
+        nulls.append(float((share * (dense - usual)).sum(-1).mean()))
+    value, low, high = _interval_of_rows(kl)
+    null = float(np.mean(nulls))
     return Drift(
         "the answers (KL, nats)", value, low, high, null, len(before), *_measure_agreement(before, after)
     )

@@ -1,7 +1,8 @@
 """Prune a model that does not fit in memory: weights arrive with their layer and leave with it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from digsite.prune.subjects.shards import ShardWriter, StoredTensor, list_stored
 class StreamedWeights:
     """A residency for `walk`: reads a layer before it runs, writes it when it is done, and empties it.
 
-    Weights outside of the layers (embeddings) are read for their own call only.
+    Weights outside of the layers (embeddings) are read for their own call only. `tied` maps names that no file holds
+    to those that stand for them. `change`, where it is set, may change every weight in place, by its stored name, before it is used.
     """
 
     def __init__(
@@ -29,7 +31,10 @@ class StreamedWeights:
         stored: dict[str, StoredTensor],
         writer: ShardWriter | None,
         device: str = "cpu",
+        tied: Mapping[str, str] | None = None,
     ) -> None:
+        self.tied = dict(tied or {})
+        self.change: Callable[[str, Tensor], None] | None = None
         self.model, self.stored, self.writer, self.device = model, stored, writer, device
         self.inside = tuple(f"{block.name}." for block in list_blocks(model))
         self.written: set[str] = set()
@@ -79,6 +84,32 @@ class StreamedWeights:
                 hint="Prune it without --stream.",
             )
 
+    def follow_calls(self) -> None:
+        """From now on layers, too, come when they are called and leave at once: the model can be called as a whole."""
+        self._refuse_missing()
+        for block in list_blocks(self.model):
+            self._handles += [
+                block.module.register_forward_pre_hook(partial(self._fill_before, block.name)),
+                block.module.register_forward_hook(lambda m, _, __: _empty_parameters(m)),
+            ]
+
+    def _fill_before(self, name: str, module: nn.Module, _: Any) -> None:
+        """A layer's own call brings its weights."""
+        self._fill(module, name)
+
+    def _refuse_missing(self) -> None:
+        """Whoever calls the whole model needs every parameter, and buffers that a file holds would stay as they were made."""
+        parameters = [name for name, _ in self.model.named_parameters()]
+        missing = [name for name in parameters if self.stored_name(name) not in self.stored]
+        held = [name for name in self.model.state_dict() if self.stored_name(name) in self.stored]
+        buffers = sorted(
+            set(held) - {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
+        )
+        if missing or buffers:
+            raise UsageError(
+                f"This folder cannot be streamed: '{(missing or buffers)[0]}' would not come from its files."
+            )
+
     def close(self) -> None:
         """The model is an ordinary one again."""
         for handle in self._handles:
@@ -95,22 +126,19 @@ class StreamedWeights:
         """Only what is not there: a parameter may be shared."""
         for name, parameter in list(module.named_parameters(recurse=recurse)):
             if parameter.is_meta:
-                _put_parameter(
-                    module,
-                    name,
-                    self.stored[self.stored_name(f"{prefix}.{name}" if prefix else name)]
-                    .read()
-                    .float()
-                    .to(self.device),
-                )
+                stored = self.stored_name(f"{prefix}.{name}" if prefix else name)
+                values = self.stored[stored].read().float()
+                if self.change is not None:
+                    self.change(stored, values)
+                _put_parameter(module, name, values.to(self.device))
 
     def stored_name(self, name: str) -> str:
         """Some folders leave out the outer module's name (GPT-2's `transformer.`)."""
+        name = self.tied.get(name, name)
         if name in self.stored:
             return name
         shorter = name.partition(".")[2]
-        assert shorter in self.stored, f"no weights for '{name}'"
-        return shorter
+        return shorter if shorter in self.stored else name
 
 
 def _put_parameter(module: nn.Module, name: str, tensor: Tensor) -> None:

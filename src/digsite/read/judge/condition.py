@@ -5,13 +5,13 @@ largest of many robust z-scores is large by chance alone, and a few equal values
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.stats import norm
 from torch import Tensor
 
@@ -21,6 +21,7 @@ LEVEL = 0.01
 _ROWS_READ = 4096  # rows of a matrix that rows' own grids are looked for in
 _NULL_DRAWS = 400
 _READ = 1 << 20  # numbers of a matrix that are tried on a coarser format
+_BLOCK = 1 << 21  # numbers that are held in float32 at once
 _SAMPLE = 65_536  # entries of a matrix that are compared with those of another
 
 
@@ -44,14 +45,23 @@ class TensorCondition:
 
 
 def check_condition(name: str, weight: Tensor) -> TensorCondition:
-    """What one tensor `weight` (rows are outputs) shows; vectors are read as one row."""
-    flat = weight.detach().float()
+    """What one tensor `weight` (rows are outputs) shows; vectors are read as one row.
+
+    A block of rows at a time is held in float32: a vocabulary's embedding is a fifth of some models.
+    """
+    flat = weight.detach()
     flat = flat.flatten(1) if flat.ndim > 1 else flat[None]
-    bad = int((~torch.isfinite(flat)).sum())
-    flat = torch.nan_to_num(flat, 0.0, 0.0, 0.0)
-    zeros = float((flat == 0).float().mean())
+    bad = nothing = dead = 0
+    norms = []
+    for rows in split_rows(flat):
+        bad += int((~torch.isfinite(rows)).sum())
+        rows = torch.nan_to_num(rows, 0.0, 0.0, 0.0)
+        nothing += int((rows == 0).sum())
+        dead += int((rows.abs().amax(1) == 0).sum())
+        norms.append(rows.norm(dim=1))
+    zeros = nothing / flat.numel()
     pattern, pattern_p = find_pattern(flat, zeros)
-    z, row, p = find_outlier(flat)
+    z, row, p = find_outlier(torch.cat(norms))
     return TensorCondition(
         name,
         tuple(weight.shape),
@@ -60,14 +70,20 @@ def check_condition(name: str, weight: Tensor) -> TensorCondition:
         pattern,
         pattern_p,
         find_number_grid(flat),
-        count_dead_rows(flat),
+        dead if len(flat) > 1 else 0,  # a vector is no output that nothing feeds
         row,
         z,
         p,
     )
 
 
-def find_pattern(flat: Float[Tensor, "rows columns"], zeros: float) -> tuple[str, float]:
+def split_rows(flat: Tensor) -> Iterator[Tensor]:
+    """Blocks of rows in float32."""
+    for rows in flat.split(max(1, _BLOCK // flat.shape[1])):
+        yield rows.float()
+
+
+def find_pattern(flat: Shaped[Tensor, "rows columns"], zeros: float) -> tuple[str, float]:
     """The n:m pattern that all groups of consecutive inputs keep, and its chance among masks of as many zeros.
 
     A denser pattern is implied by a sparser one of the same share (1:2 keeps 2:4), so the strictest is named.
@@ -77,22 +93,24 @@ def find_pattern(flat: Float[Tensor, "rows columns"], zeros: float) -> tuple[str
     for kept, group in PATTERNS:
         if flat.shape[1] % group:
             continue
-        counts = (flat == 0).reshape(len(flat), -1, group).sum(-1)
-        if int(counts.min()) >= group - kept:
+        fewest = min(
+            int((rows.reshape(-1, group) == 0).sum(-1, dtype=torch.int8).min()) for rows in split_rows(flat)
+        )
+        if fewest >= group - kept:
             chance = sum(
                 math.comb(group, k) * zeros**k * (1 - zeros) ** (group - k)
                 for k in range(group - kept, group + 1)
             )
-            return f"{kept}:{group}", float(np.exp(counts.numel() * math.log(max(chance, 1e-300))))
+            return f"{kept}:{group}", float(np.exp(flat.numel() // group * math.log(max(chance, 1e-300))))
     return "", 1.0
 
 
-def find_number_grid(flat: Float[Tensor, "rows columns"]) -> str:
+def find_number_grid(flat: Shaped[Tensor, "rows columns"]) -> str:
     """The coarsest format that holds every value exactly; a random float32 fits bfloat16 once in 65,536 draws.
 
     A grid of few levels a row, up to a scale of the row's own, is what rounding to 8 or 4 bits leaves.
     """
-    thinned = flat.flatten()[:: max(1, flat.numel() // _READ)]
+    thinned = torch.nan_to_num(flat.flatten()[:: max(1, flat.numel() // _READ)].float(), 0.0, 0.0, 0.0)
     values = thinned[thinned != 0]
     if len(values) < 64:
         return ""
@@ -107,17 +125,11 @@ def find_number_grid(flat: Float[Tensor, "rows columns"]) -> str:
     return ""
 
 
-def count_dead_rows(flat: Float[Tensor, "rows columns"]) -> int:
-    """Outputs that nothing feeds; a vector has none."""
-    return int((flat.abs().amax(1) == 0).sum()) if len(flat) > 1 else 0
-
-
-def find_outlier(flat: Float[Tensor, "rows columns"]) -> tuple[float, int, float]:
-    """The largest robust z of the rows' log norms, its row, and how often random rows show as large a one.
+def find_outlier(norms: Float[Tensor, "rows"]) -> tuple[float, int, float]:
+    """The largest robust z of the logs of rows' norms, its row, and how often random rows show as large a one.
 
     Norms of random rows are nearly normal, so the null is the largest robust z of as many normal numbers.
     """
-    norms = flat.norm(dim=1)
     alive = norms > 0
     if int(alive.sum()) < 8:
         return 0.0, 0, 1.0
@@ -172,12 +184,12 @@ def find_twins(tensors: Iterable[tuple[str, Tensor]]) -> list[Twins]:
     for name, tensor in tensors:
         if tensor.ndim > 1 and min(tensor.shape) > 3:
             flat = tensor.detach().flatten()
-            kept = flat[:: max(1, len(flat) // _SAMPLE)].float()
+            kept = flat[:: max(1, len(flat) // _SAMPLE)].clone()
             groups.setdefault(tuple(tensor.shape), []).append((name, kept))
     pairs = [(a, b) for members in groups.values() for i, a in enumerate(members) for b in members[i + 1 :]]
     found = []
     for (first, a), (second, b) in pairs:
-        x, y = a - a.mean(), b - b.mean()
+        x, y = a.float() - a.float().mean(), b.float() - b.float().mean()
         cosine = float(x @ y / (x.norm() * y.norm()).clamp_min(1e-30))
         p = min(1.0, len(pairs) * math.erfc(abs(cosine) * math.sqrt(len(a) / 2)))
         if abs(cosine) > 0.5 and p < LEVEL:
@@ -258,7 +270,7 @@ def check_training(tensors: Mapping[str, Tensor]) -> Training:
 
 def check_matrix(name: str, weight: Tensor) -> TensorCheck | None:
     """One matrix against 64 draws of its shape; both are thinned to 128 rows and columns at most."""
-    matrix = _thin_matrix(weight.detach().flatten(1).float())
+    matrix = _thin_matrix(weight.detach().flatten(1)).float()
     rows, columns = matrix.shape
     if min(rows, columns) < _SMALL or float(matrix.std()) == 0:
         return None

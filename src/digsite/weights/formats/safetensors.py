@@ -62,12 +62,26 @@ class RangeReader:
         handle = self._file.fileno()
         kind = DTYPES[self._header[name]["dtype"]]
         first = self._start + self._header[name]["data_offsets"][0]
-        parts = [os.pread(handle, (b - a) * kind.itemsize, first + a * kind.itemsize) for a, b in places]
-        return torch.frombuffer(bytearray(b"".join(parts)), dtype=kind)
+        found = torch.empty(sum(b - a for a, b in places), dtype=kind)
+        room = found.view(torch.uint8).numpy().data
+        for a, b in places:
+            size = (b - a) * kind.itemsize
+            _read_into(handle, room[:size], first + a * kind.itemsize)
+            room = room[size:]
+        return found
 
     def __del__(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _read_into(handle: int, room: memoryview, start: int) -> None:
+    """Fills `room` from the file; one call reads two gigabytes at most."""
+    while len(room):
+        got = os.preadv(handle, [room], start)
+        if not got:
+            raise DigsiteError("The file was cut short while it was read.")
+        room, start = room[got:], start + got
 
 
 def _describe_view(file: Any, name: str, reader: RangeReader) -> StoredTensor:

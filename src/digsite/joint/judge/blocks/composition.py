@@ -11,15 +11,12 @@ from digsite.decompose.core.masks import USED
 from digsite.decompose.core.recipes import find_dense_layers
 from digsite.decompose.judge.baselines import make_rivals
 from digsite.joint.core.statements import Allowance, Answer, Statement, skip
-from digsite.joint.subjects.model import Subject
+from digsite.joint.subjects.model import LARGE, Subject
 from digsite.models.opening import answer_for_a_while
 from digsite.read.judge.condition import check_matrix
 
 ORDER, QUESTION, WEIGHT = 6, "What is it made of?", 4.0
 DEEPER = "digsite decompose MODEL --modules NAME --data DATA"
-LARGEST = (
-    50_000_000  # parameters of a model that is trained through: its activations are kept for a backward pass
-)
 SIDES = (
     8,
     1536,
@@ -37,10 +34,9 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
         return skip(f"it cannot be run here: {opened.why_not}")
     if subject.batch is None or subject.practice is None:
         return skip("there is nothing to feed it (--text FILE or --data SET)")
-    size = sum(p.numel() for p in opened.module.parameters())
-    if size > LARGEST:
+    if subject.size > LARGE:
         return skip(
-            f"it has {size:,} parameters, and decompositions are trained here through models of up to {LARGEST:,}"
+            f"it has {subject.size:,} parameters, and decompositions are trained here through models of up to {LARGE:,}"
         )
     chosen = choose_matrix(opened.module)
     if chosen is None:

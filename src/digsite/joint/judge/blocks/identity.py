@@ -14,9 +14,11 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
     """Facts of the file, in one pass over its headers."""
     opened = subject.opened
     shapes, dtypes = {}, Counter()
-    for name, tensor in subject.tensors():
-        shapes[name] = tuple(tensor.shape)
-        dtypes[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    for name, shape, dtype in subject.shapes():
+        shapes[name] = shape
+        dtypes["no format that is known" if dtype is None else str(dtype).removeprefix("torch.")] += prod(
+            shape
+        )
     total = sum(prod(shape) for shape in shapes.values())
     family = _family(subject)
     precision = ", ".join(f"{dtype} ({count / max(total, 1):.0%})" for dtype, count in dtypes.most_common(3))

@@ -12,7 +12,7 @@ LARGEST = 5_000_000  # parameters of the networks that readers have seen, with r
 
 def examine(subject: Subject, allowance: Allowance) -> Answer:
     """Predictions stand only for networks like those of the reader's zoo; a stranger gets none."""
-    size = sum(tensor.numel() for _, tensor in subject.tensors())
+    size = subject.size
     if size > LARGEST:
         return skip(
             f"readers were trained on networks of at most {LARGEST:,} parameters, and it has {size:,}"

@@ -2,14 +2,13 @@
 
 from digsite.base.errors import DigsiteError
 from digsite.joint.core.statements import Allowance, Answer, Statement, skip
-from digsite.joint.subjects.model import Subject
+from digsite.joint.subjects.model import LARGE, Subject
 from digsite.read.judge.edge_kinds import judge_edge
 from digsite.read.judge.relation import RELATED, relate_networks
 from digsite.read.subjects.network import network_of, read_networks
 
 ORDER, QUESTION, WEIGHT = 3, "Where does it come from?", 2.0
 DEEPER = "digsite read FOLDER --lineage"
-LARGEST = 50_000_000  # parameters up to which whole networks are compared in memory
 
 
 def examine(subject: Subject, allowance: Allowance) -> Answer:
@@ -18,9 +17,9 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
 
     if not subject.relatives:
         return skip("no folder of possible relatives was named (--relatives DIR)")
+    if subject.size > LARGE:
+        return skip(f"it has {subject.size:,} parameters, and whole networks are compared up to {LARGE:,}")
     own = network_of("it", dict(subject.tensors()), subject.config)
-    if own.size > LARGEST:
-        return skip(f"it has {own.size:,} parameters, and whole networks are compared up to {LARGEST:,}")
     others = read_networks(Path(subject.relatives).expanduser()).networks
     rows, left_out = [], 0
     for other in others:

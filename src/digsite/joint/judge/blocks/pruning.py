@@ -1,5 +1,7 @@
 """What can go: how much of each matrix the smallest weights hold, and is there structure in which they are."""
 
+from math import prod
+
 import numpy as np
 import torch
 from scipy.stats import false_discovery_control, norm
@@ -42,7 +44,7 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
 
 def _chosen(subject: Subject) -> set[str]:
     named = [
-        name for name, tensor in subject.tensors() if tensor.ndim > 1 and min(tensor.flatten(1).shape) >= 16
+        name for name, shape, _ in subject.shapes() if len(shape) > 1 and min(shape[0], prod(shape[1:])) >= 16
     ]
     places = np.unique(np.linspace(0, len(named) - 1, min(_MATRICES, len(named))).round().astype(int))
     return {named[i] for i in places}
@@ -66,7 +68,7 @@ def gaussian_loss(share: float) -> float:
 
 def _structure(weight: Tensor, seed: int) -> dict[str, float]:
     """Does the half that stays make features alike beyond what row and column densities force?"""
-    flat = weight.detach().float().flatten(1)[:SIDE, :SIDE]
+    flat = weight.detach().flatten(1)[:SIDE, :SIDE].float()
     keep = prune_matrix(flat, method="magnitude", sparsity=0.5, measure=False).keep.numpy()
     (test,) = null_test(keep, axis="rows", statistics=("nearest_phi",), draws=DRAWS, seed=seed)
     return {"phi": test.observed, "null phi": test.null_mean, "p": test.p}
