@@ -419,7 +419,7 @@ class ExamConfig(Config):
     programs: list[str] = Field(
         default=["frac_prevs", "hist", "neighbours"],
         min_length=1,
-        description="compiled programs by name or path; `all` for those in DIGSITE_DATA, `named` for its eleven named, dyck10 for the proven network, `groups` for networks on groups",
+        description="compiled programs by name or path; `all` for those in DIGSITE_DATA, `named` for its eleven named, dyck10 for the proven network, `groups` and `toys` for trained ones",
     )
     rotations: int = Field(
         default=3, gt=0, description="hidden rotations of each program, each with its own seed"

@@ -3,6 +3,10 @@ import torch
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.decompose.config import ToyTarget
+from digsite.decompose.judge.contestants import enter_contestant
+from digsite.decompose.judge.exam import entry_from_parts
+from digsite.decompose.judge.exam.marks import share_right
+from digsite.decompose.judge.exam.parts import score_parts
 from digsite.decompose.subjects import targets
 from digsite.models import build, parse
 
@@ -78,3 +82,18 @@ def test_multiplying_the_maps_first_is_the_same_residual_mlp():
     x = torch.randn(9, 7, dtype=torch.float64)
     torch.testing.assert_close(narrow(x), model(x))
     torch.testing.assert_close(targets.untie_maps(narrow).double()(x), model(x), rtol=1e-5, atol=1e-6)
+
+
+def test_the_exam_knows_a_toys_parts():
+    """One part a feature is pure and covers everything; singular vectors, two for five features, cannot."""
+    toy = targets.load_toy("tms_5-2", 3)
+    eye = torch.eye(5)
+    first, last = (toy.model.get_submodule(site).weight.T for site in ("linear1", "linear2"))
+    true = entry_from_parts(toy, {"linear1": (eye, first), "linear2": (last, eye)})
+    singular = enter_contestant("singular", toy, seed=0, steps=0)
+    found, rival = (score_parts(entry, entry.find_alive()) for entry in (true, singular))
+    assert found.purity == pytest.approx(1) and found.coverage == pytest.approx(1)
+    assert found.alive == found.rank == 10 and rival.alive == 4 and rival.purity < 0.6
+    right = share_right(true)
+    assert right["unmasked"] == right["rounded"] == 1 > right["zero"]
+    assert not toy.is_whole

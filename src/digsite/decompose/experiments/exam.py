@@ -10,7 +10,7 @@ from digsite.decompose.config import ExamConfig
 from digsite.decompose.figures.toys import draw_marks
 from digsite.decompose.judge.contestants import enter_contestant
 from digsite.decompose.judge.exam.marks import COLUMNS, SCORES, Row, average_score, count_passed, mark_entry
-from digsite.decompose.subjects import groups, verified
+from digsite.decompose.subjects import groups, targets, verified
 from digsite.decompose.subjects.compiled import (
     NAMED,
     CompiledProgram,
@@ -75,9 +75,14 @@ def study_exam(config: ExamConfig, run: Run) -> None:
 
 
 def list_programs(wanted: list[str]) -> list[str]:
-    """Program names, with `all`, `named` and `groups` spelled out."""
+    """Program names, with `all`, `named`, `groups` and `toys` spelled out."""
     known = known_programs()
-    sets = {"all": known, "named": [n for n in NAMED if n in known], "groups": list(groups.GROUPS)}
+    sets = {
+        "all": known,
+        "named": [n for n in NAMED if n in known],
+        "groups": list(groups.GROUPS),
+        "toys": list(targets.TOYS),
+    }
     return list(dict.fromkeys(found for name in wanted for found in sets.get(name, [name])))
 
 
@@ -102,7 +107,7 @@ def sit_exam(config: ExamConfig, who: str, name: str, rotation: int) -> Row:
 
 def prepare_program(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
     """A program with its basis hidden."""
-    trained = name == verified.NAME or name in groups.GROUPS
+    trained = name in (verified.NAME, *groups.GROUPS, *targets.TOYS)
     if trained and config.pad:
         raise UsageError(
             f"'{name}' was trained, and cannot be padded.", hint="Compiled programs can: pad=0 here."
@@ -111,6 +116,8 @@ def prepare_program(config: ExamConfig, name: str, rotation: int) -> CompiledPro
         return verified.rotate_network(verified.load_verified(), rotation)
     if name in groups.GROUPS:
         return groups.rotate_group(groups.load_group(name), rotation)
+    if name in targets.TOYS:
+        return targets.load_toy(name, rotation)
     program = load_program(name, most_inputs=config.most_inputs)
     if config.pad:
         program = pad_program(program, config.pad, rotation)

@@ -145,6 +145,11 @@ class CompiledProgram:
         return found.get("reads", found.get("writes", []))
 
     @property
+    def rows(self) -> int:
+        """Inputs in one training batch, the same for every contestant that trains."""
+        return 128
+
+    @property
     def knows_flow(self) -> bool:
         """Whether it is known which variable is computed from which, and so where each matters."""
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from digsite.config import Config
 from digsite.data.sequences import SparseFeatures, draw_features, resid_targets
 from digsite.decompose.config import ToyTarget
 from digsite.decompose.core.target import Products
+from digsite.decompose.subjects.compiled import CompiledProgram
 from digsite.models import build
 from digsite.models.architectures.dense import ResidLayer, ResidMlp
 from digsite.train import Member, Stream, train_ensemble
@@ -235,3 +237,58 @@ def draw_pairs(generator: torch.Generator) -> Tensor:
     """Each input is on one time in ten."""
     shape = (1024, 8)
     return torch.rand(shape, generator=generator) * (torch.rand(shape, generator=generator) < 0.1)
+
+
+# Toys in the exam: what is known of them is that each feature should be one part of each matrix.
+
+TOYS = {
+    "tms_5-2": {"model": {"kind": "tms", "n_features": 5, "n_hidden": 2}, "steps": 1500, "batch": 512},
+    "tms_40-10": {"model": {"kind": "tms", "n_features": 40, "n_hidden": 10}, "steps": 2000, "batch": 2048},
+}
+SAMPLED = 8192  # inputs of a toy that are looked at: there are infinitely many
+CLOSE = 0.1  # an answer is right if no feature is off by more
+
+
+class ToyNetwork(CompiledProgram):
+    """What the exam asks of a toy of superposition: its variables are its features, its answer their values."""
+
+    @property
+    def variables(self) -> dict[str, list[int]]:
+        """One for each feature."""
+        return {f"feature {i}": [i] for i in range(len(self.basis))}
+
+    @property
+    def rows(self) -> int:
+        """More than of a program, since most inputs are nearly empty."""
+        return 1024
+
+    @property
+    def knows_flow(self) -> bool:
+        """No: each feature is answered from itself, and matters where it is on."""
+        return False
+
+    def rank(self, site: str) -> int:
+        """As many parts as features: more than the rank of either matrix."""
+        return len(self.basis)
+
+    def variables_at(self, site: str) -> list[str]:
+        """All features."""
+        return list(self.variables)
+
+    def knows_written(self, site: str) -> bool:
+        """The first matrix reads the features, the last one writes them."""
+        return site == "linear2"
+
+    def is_right(self, output: Tensor, wanted: Tensor) -> Tensor:
+        """(batch,) whether no feature is off by a tenth of its range."""
+        return ((output - wanted).abs() < CLOSE).all(-1)
+
+
+@lru_cache(maxsize=4)
+def load_toy(name: str, seed: int) -> ToyNetwork:
+    """A toy trained here from `seed`, with a sample of its inputs; no basis of its hidden numbers is special."""
+    target = ToyTarget.model_validate(TOYS[name])
+    (model,) = train_targets(target, [seed])
+    inputs = sample_features(target, SAMPLED)(torch.Generator().manual_seed(seed))
+    features = torch.eye(target.model.n_features)
+    return ToyNetwork(name, model.requires_grad_(False), {}, features, (inputs,), False)

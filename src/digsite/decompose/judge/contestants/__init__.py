@@ -22,7 +22,6 @@ from digsite.decompose.subjects.inputs import make_sampler
 from digsite.weights.sources.local import find_object
 
 PACKAGE = "digsite.decompose.judge.contestants"
-ROWS = 128  # inputs in one training batch, the same for every contestant that trains
 
 
 class Contestant(ABC):
@@ -52,7 +51,7 @@ def enter_contestant(name: str, program: CompiledProgram, seed: int, steps: int)
 
 def train_entry(program: CompiledProgram, seed: int, settings: dict[str, Any], recipe: str = "auto") -> Entry:
     """What `decompose(model, sites, data=..., recipe=..., **settings)` makes of a program."""
-    sample = make_sampler(program.batches(ROWS), ROWS)
+    sample = make_sampler(program.batches(program.rows), program.rows)
     look = sample(torch.Generator().manual_seed(0))
     config = choose_config(program.model, look, settings, recipe=recipe)
     fit = Fit(Problem([program.model], program.sites, sample), config, [seed])
@@ -77,7 +76,12 @@ def _enter_stranger(name: str, program: CompiledProgram, seed: int) -> Entry:
     method = find_object(name.removeprefix("py:"))
     if not callable(method):
         raise UsageError(f"'{name}' is a {type(method).__name__}, and a contestant is a function.")
-    wanted = {"model": program.model, "batches": program.batches(ROWS), "sites": program.sites, "seed": seed}
+    wanted = {
+        "model": program.model,
+        "batches": program.batches(program.rows),
+        "sites": program.sites,
+        "seed": seed,
+    }
     try:
         signature(method).bind(**wanted)
     except TypeError as error:
