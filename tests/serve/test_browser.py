@@ -222,6 +222,36 @@ def test_two_masks_and_their_difference_move_together(open_page, root):
     shot(page, "two-masks")
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_checkpoint_is_read(open_page, tmp_path, scripts):
+    """Dropped onto the page, or chosen in the form where there are no scripts."""
+    import numpy as np
+
+    rng, file = np.random.default_rng(0), tmp_path / "net.npz"
+    shapes = {"0.weight": (8, 12), "0.bias": (8,), "2.weight": (4, 8), "2.bias": (4,)}
+    np.savez(file, **{name: rng.normal(size=shape).astype("f4") for name, shape in shapes.items()})
+    page = open_page("/read", java_script_enabled=scripts)
+    if scripts:
+        drop_file(page, file)
+    else:
+        page.set_input_files("input[type=file]", file)
+        page.click("button[type=submit]")
+    page.wait_for_selector("#found")
+    assert page.locator("h1").inner_text() == "net.npz"
+    assert page.locator(".answers dt").count() == 4
+    shot(page, "read" if scripts else "read-without-scripts")
+
+
+def drop_file(page, file):
+    """As a person would: Chromium gives pages a file only with its bytes."""
+    data = page.evaluate_handle(
+        "([name, bytes]) => { const d = new DataTransfer(); d.items.add(new File([new Uint8Array(bytes)], name)); return d; }",
+        [file.name, list(file.read_bytes())],
+    )
+    for kind in ("dragover", "drop"):
+        page.dispatch_event("main", kind, {"dataTransfer": data})
+
+
 def test_a_mask_sorted_by_cluster_looks_sorted(open_page, root):
     page = open_page(newest(root, "showcase") + "/views/mask")
     ready(page)
@@ -448,7 +478,7 @@ def test_axes_are_chosen_and_stand_in_the_address(open_page, root):
     assert page.locator("table.heat caption").inner_text().startswith("loss")
 
 
-@pytest.mark.parametrize("path", ["/", "/sweeps", "/zoo", "run", "view", "table", "compare"])
+@pytest.mark.parametrize("path", ["/", "/sweeps", "/zoo", "/read", "run", "view", "table", "compare"])
 def test_pages_work_without_scripts(open_page, root, path):
     run = newest(root, "showcase")
     named = {
@@ -458,7 +488,7 @@ def test_pages_work_without_scripts(open_page, root, path):
         "compare": f"/compare?run={run[6:]}",
     }
     page = open_page(named.get(path, path), java_script_enabled=False)
-    assert page.locator("nav.top a").count() == 5
+    assert page.locator("nav.top a").count() == 6
     if path == "/":
         page.fill("input[name=q]", "showcase")
         page.click("text=Filter")
@@ -467,7 +497,7 @@ def test_pages_work_without_scripts(open_page, root, path):
         page.click("text=Compare the ticked runs")
         assert "What differs in the configs" in page.content()
     if path == "run":
-        assert page.locator("#figures img").count() == 2 and "step 0: loss" in page.content()
+        assert page.locator("figure.hero img, #figures img").count() == 2 and "step 0: loss" in page.content()
         shot(page, "run-without-scripts")
 
 
@@ -519,6 +549,8 @@ def kinds_of_pages(root):
         "studies": "/studies",
         "study": "/studies/tms_5-2",
         "trash": "/trash",
+        "masks side by side": f"{showcase}/views/two%20masks",
+        "read": "/read",
     }
 
 

@@ -1,6 +1,7 @@
 """digsite serve"""
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 
-from digsite.base.errors import DigsiteError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.cli._options import runs_option
 
 WARM_AFTER_S = 3.0  # after the first page: the first visitor comes first
@@ -42,7 +43,7 @@ WARM_AFTER_S = 3.0  # after the first page: the first visitor comes first
 def serve_command(
     port: int, host: str, allow_host: tuple[str, ...], with_token: bool, may_write: bool, root: Path
 ) -> None:
-    """A dashboard over every run, in the browser; it reads and never writes, unless --write allows marks."""
+    """A dashboard over every run, in the browser; no run is changed, unless --write allows marks."""
     from digsite.serve.listen import LOOPBACK, serve_folder
 
     token = secrets.token_urlsafe(24) if with_token or host not in LOOPBACK else None
@@ -61,6 +62,7 @@ def serve_command(
         token=token,
         may_write=may_write,
         list_studies=_list_studies,
+        read_checkpoint=_read_checkpoint,
         ready=say_address,
     )
 
@@ -83,6 +85,51 @@ def _list_studies() -> list[dict[str, Any]]:
         reason = done.stderr.strip().rpartition("\n")[2]
         raise DigsiteError(f"The studies could not be listed: {reason}.", hint="Look at: digsite list")
     return json.loads(done.stdout)
+
+
+READ_S = 300  # for one checkpoint of a visitor
+READ_BYTES = 6 * 2**30  # of memory, for the same
+READ_BY = "import sys; from digsite.cli.serve import read_bounded; read_bounded(sys.argv[1])"
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """As `digsite read PATH --json`, in a process of its own: what a file makes it do ends there, in memory and time."""
+    by_hand = "On the command line: digsite read FILE."
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", READ_BY, path.name],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=path.parent,
+            env={**os.environ, "DIGSITE_OFFLINE": "1"},
+            timeout=READ_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"'{path.name}' was not read within {READ_S} s.", hint=by_hand) from None
+    if done.returncode == 0:
+        return json.loads(done.stdout)
+    refused = [line for line in done.stderr.splitlines() if line.startswith("digsite: ")]
+    if refused:
+        raise UsageError(refused[-1].removeprefix("digsite: "))
+    raise UsageError(
+        f"'{path.name}' could not be read within {READ_BYTES >> 30} GB of memory, or its reader failed.",
+        hint=by_hand,
+    )
+
+
+def read_bounded(name: str) -> None:
+    """What `_read_checkpoint` starts: the verb, after this process has bound itself."""
+    from digsite.cli import main
+
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (READ_BYTES, READ_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.argv = ["digsite", "read", name, "--json", "--runs", "runs"]
+    main()
 
 
 def print_studies() -> None:

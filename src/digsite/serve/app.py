@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from digsite.base import families
 from digsite.base.errors import DigsiteError
 from digsite.serve.security import LOOPBACK, Fence
-from digsite.serve.site import Site, answer_json, site_of
+from digsite.serve.site import READ, Site, answer_json, site_of
 
 THREADS = 4  # pages are quick and memory matters: every thread keeps its own heap
 
@@ -29,18 +29,21 @@ def build_app(
     token: str | None = None,
     may_write: bool = False,
     list_studies: Callable[[], list[dict[str, Any]]] | None = None,
+    read_checkpoint: Callable[[Path], dict[str, Any]] | None = None,
 ) -> ASGIApp:
     """The dashboard over `root`; pass a token whenever it is bound to more than loopback.
 
-    `may_write`: visitors may change marks and bring runs back from the trash. Without it no route takes anything but GET.
+    `may_write`: visitors may change marks and bring runs back from the trash. Without it no run can be changed.
     `list_studies` gives a record per study that could be run (question, settings, command), for the page of studies.
+    `read_checkpoint` answers for a file of weights as `digsite read --json` does, for the page that takes one.
 
     `hosts` are the names under which visitors may call: a page of somebody else's cannot be pointed here by its
     DNS.
     """
     pages = families.scan_family("digsite.serve.pages").values()
+    taken = frozenset({READ}) if read_checkpoint else frozenset()
     app = Starlette(
-        routes=[route for page in pages for route in _allowed(page.routes, may_write)],
+        routes=[route for page in pages for route in _allowed(page.routes, may_write, taken)],
         exception_handlers={
             HTTPException: _http_error,
             DigsiteError: _user_error,
@@ -49,14 +52,13 @@ def build_app(
         },
         lifespan=_limit_threads,
     )
-    app.state.site = _warm_site(Site.open_site(root, may_write, list_studies))
-    return Fence(app, hosts=hosts, token=token, may_write=may_write)
+    app.state.site = _warm_site(Site.open_site(root, may_write, list_studies, read_checkpoint))
+    return Fence(app, hosts=hosts, token=token, may_write=may_write, taken=taken)
 
 
-def _allowed(routes: list[Route], may_write: bool) -> list[Route]:
+def _allowed(routes: list[Route], may_write: bool, taken: frozenset[str]) -> list[Route]:
     """The routes of a page: those that change something exist only where that was asked for."""
-    reading = [route for route in routes if route.methods == {"GET", "HEAD"}]
-    return routes if may_write else reading
+    return [route for route in routes if may_write or route.methods == {"GET", "HEAD"} or route.path in taken]
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ def serve_folder(
     token: str | None = None,
     may_write: bool = False,
     list_studies: Callable[[], list[dict[str, Any]]] | None = None,
+    read_checkpoint: Callable[[Path], dict[str, Any]] | None = None,
     ready: Callable[[str], None],
 ) -> None:
     """Serve the runs below `root` until Ctrl-C; `ready` is called with the address. The rest as in `build_app`."""
@@ -46,7 +47,12 @@ def serve_folder(
     server = _Server(
         uvicorn.Config(
             build_app(
-                root, hosts=frozenset(hosts), token=token, may_write=may_write, list_studies=list_studies
+                root,
+                hosts=frozenset(hosts),
+                token=token,
+                may_write=may_write,
+                list_studies=list_studies,
+                read_checkpoint=read_checkpoint,
             ),
             http=_Impatient,
             log_level="error",

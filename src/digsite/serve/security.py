@@ -34,9 +34,11 @@ class Fence:
         hosts: frozenset[str] = LOOPBACK,
         token: str | None = None,
         may_write: bool = False,
+        taken: frozenset[str] = frozenset(),
     ) -> None:
+        """`taken` are the paths to which a visitor may send something that changes no run."""
         self.app = app
-        self.methods = ("GET", "HEAD", "POST") if may_write else ("GET", "HEAD")
+        self.may_write, self.taken = may_write, taken
         self.hosts = hosts
         self.token = token
 
@@ -58,8 +60,9 @@ class Fence:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
-        if scope["method"] not in self.methods:
-            return PlainTextResponse("This server only reads.", 405)
+        sends = scope["method"] == "POST" and (self.may_write or scope["path"] in self.taken)
+        if not sends and scope["method"] not in ("GET", "HEAD"):
+            return PlainTextResponse("This server changes no run.", 405)
         if not self._known_host(headers.get("host", "")):
             return PlainTextResponse(
                 "This server does not go by that name; see digsite serve --allow-host.", 421

@@ -2,8 +2,9 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from jinja2 import Environment
@@ -18,6 +19,7 @@ from digsite.serve.index import Index
 from digsite.serve.query import CLAIM
 
 HERE = Path(__file__).parent
+READ = "/read"  # the one page that takes a file
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Site:
     list_studies: Callable[[], list[dict[str, Any]]] | None = (
         None  # what could be run, told by whoever starts us
     )
+    read_checkpoint: Callable[[Path], dict[str, Any]] | None = None  # what weights say, told by the same
+    reading: Lock = field(default_factory=Lock)  # one checkpoint at a time
 
     @classmethod
     def open_site(
@@ -37,11 +41,13 @@ class Site:
         root: Path,
         may_write: bool = False,
         list_studies: Callable[[], list[dict[str, Any]]] | None = None,
+        read_checkpoint: Callable[[Path], dict[str, Any]] | None = None,
     ) -> "Site":
         templates, token = make_environment(HERE / "templates"), secrets.token_urlsafe(24)
         templates.tests["match_claim"] = lambda name: name.startswith(CLAIM)
-        templates.globals.update(may_write=may_write, form_token=token, has_studies=list_studies is not None)
-        return cls(root, Index(root), templates, may_write, token, list_studies)
+        has = {"has_studies": list_studies is not None, "has_reader": read_checkpoint is not None}
+        templates.globals.update(may_write=may_write, form_token=token, **has)
+        return cls(root, Index(root), templates, may_write, token, list_studies, read_checkpoint)
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         return HTMLResponse(self.templates.get_template(template).render(**values), status)
