@@ -140,10 +140,7 @@ def _predict_where_possible(
     elif (reader := named or shipped_for(people)) is None:
         why = "no shipped reader knows networks of this shape: train one with `digsite run nwa`."
     else:
-        write_predictions(found, reader, people)
-        if not training.trained:
-            found["in_zoo"] = False
-            found["notes"].append("it looks untrained, so it lies outside of every zoo of trained networks.")
+        write_predictions(found, reader, people, training.trained)
         return ""
     found["notes"].append(why)
     return why
@@ -163,29 +160,36 @@ def shipped_for(people: Population) -> Reader | None:
     return None
 
 
-def write_predictions(found: dict[str, Any], reader: Reader, people: Population) -> None:
-    """The reader's rows with their intervals, and sentences on how far they hold, into `found`."""
+def write_predictions(found: dict[str, Any], reader: Reader, people: Population, trained: bool) -> None:
+    """The reader's rows with their intervals, and sentences on how far they hold, into `found`.
+
+    A network that looks untrained is outside, whatever its p: networks that hardly learned are members of the zoo.
+    """
     predictions = reader.predict(people)
-    inside, p = bool(predictions.in_zoo[0]), float(predictions.p_values[0])
+    inside, p = bool(predictions.in_zoo[0]) and trained, float(predictions.p_values[0])
     purpose = {t.name: t.purpose for t in reader.tasks}
     found["in_zoo"] = inside
     found["predictions"] = [
         {
             "property": r["task"],
             "value": r["value"],
-            "low": r["low"],
-            "high": r["high"],
+            "low": None if r["set"] else r["low"],
+            "high": None if r["set"] else r["high"],
+            "probability": r["low"] if r["set"] else None,
             "90 % set": r["set"],
             "what": purpose[r["task"]],
         }
         for r in predictions.table.to_dict("records")
     ]
     zoo = f"the zoo '{reader.card['zoo']}' that the reader learned from (p = {p:.3f})"
-    found["notes"].append(
-        f"this model lies inside {zoo}."
-        if inside
-        else f"this model lies outside {zoo}: do not trust the numbers above."
-    )
+    if not trained:
+        found["notes"].append(
+            "it looks untrained, so it lies outside of every zoo of trained networks: do not trust the numbers above."
+        )
+    elif inside:
+        found["notes"].append(f"this model lies inside {zoo}.")
+    else:
+        found["notes"].append(f"this model lies outside {zoo}: do not trust the numbers above.")
     if "worth" in reader.card:
         found["notes"].append(
             "its reading of test accuracy ranks networks as well as "

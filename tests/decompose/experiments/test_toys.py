@@ -111,3 +111,14 @@ def test_a_truth_that_the_target_cannot_have_is_refused_before_the_first_step(tm
     assert execute_run(run, CPU) == 2
     assert run.status().message == "The identity pattern is for 7 features, and the model has 5."
     assert run.status().step == 0
+
+
+def test_recovery_leads_and_the_cosine_stands_beside_what_a_random_rotation_reaches(smoke):
+    """The README once led with "singular vectors .90, the parts 1.00", which the same parts, rotated at random, reach too."""
+    results = read_results(smoke("tms_5-2").results)
+    assert results is not None
+    assert results.headline[0] == "recovered_0.2"
+    assert [cited.claim for cited in results.cited][0] == "recovered_0.2"
+    cosine = next(claim for claim in results.claims if claim.name == "linear1/mmcs")
+    assert cosine.null_is.endswith("the found parts after a random rotation")
+    assert cosine.null == max(rival.value for rival in cosine.rivals) > 0.9

@@ -4,6 +4,8 @@ from importlib.resources import files
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from sklearn.datasets import load_digits
 
 from digsite.models import build, parse
 from digsite.read import api as desk
@@ -29,6 +31,49 @@ def test_an_untrained_network_is_read_as_bad_and_with_its_symmetries():
     rows = reader.predict(people).table.set_index("task")
     assert rows.loc["test_accuracy", "value"] < 0.5
     assert check_invariance(reader, model).set_index("symmetry").loc["permutation", "verdict"] == "holds"
+
+
+def test_networks_that_ate_other_pixels_are_outside_and_those_of_its_own_scale_inside():
+    """Networks trained on digits of 0 to 16 were once "in the zoo" of networks trained on digits of 0 to 1, 12 of 12."""
+    images, labels = load_digits(return_X_y=True)
+    verdicts = {}
+    for largest in (1, 16):
+        networks = [_train_plainly(images * (largest / 16), labels, seed) for seed in range(4)]
+        people = stack_models(networks)
+        reader = desk.shipped_for(people)
+        assert reader is not None
+        verdicts[largest] = reader.predict(people).in_zoo
+    assert verdicts[1].all() and not verdicts[16].any()
+
+
+def _train_plainly(images, labels, seed):
+    """A loop of torch alone, as somebody else would write it."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(64, 32),
+        torch.nn.ReLU(),
+        torch.nn.Linear(32, 16),
+        torch.nn.ReLU(),
+        torch.nn.Linear(16, 10),
+    )
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    x, y = torch.tensor(images, dtype=torch.float32), torch.tensor(labels)
+    for rows in torch.randint(1200, (400, 64)):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimizer.step()
+    return model
+
+
+def test_an_untrained_network_is_outside_though_its_weights_are_ordinary(tmp_path):
+    torch.manual_seed(3)
+    fresh = build(parse({"kind": "mlp", "sizes": [64, 32, 32, 10], "activation": "relu"}))
+    save_file(fresh.state_dict(), tmp_path / "fresh.safetensors")
+    found = desk.read_model(str(tmp_path / "fresh.safetensors"))
+    assert found["in_zoo"] is False
+    assert [note for note in found["notes"] if "zoo" in note] == [
+        "it looks untrained, so it lies outside of every zoo of trained networks: do not trust the numbers above."
+    ]
 
 
 def test_no_reader_pretends_to_know_other_shapes():
