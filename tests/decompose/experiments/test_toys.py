@@ -118,7 +118,7 @@ def test_recovery_leads_and_the_cosine_stands_beside_what_a_random_rotation_reac
     results = read_results(smoke("tms_5-2").results)
     assert results is not None
     assert results.headline[0] == "recovered_0.2"
-    assert [cited.claim for cited in results.cited][0] == "recovered_0.2"
+    assert next(cited.claim for cited in results.cited) == "recovered_0.2"
     cosine = next(claim for claim in results.claims if claim.name == "linear1/mmcs")
     assert cosine.null_is.endswith("the found parts after a random rotation")
     assert cosine.null == max(rival.value for rival in cosine.rivals) > 0.9

@@ -38,7 +38,11 @@ def test_followed_back_the_wave_that_was_added_later_grows_later():
     early[:, NEURONS // 2 :], late[:, : NEURONS // 2] = 0, 0
     steps = np.arange(0, 101, 2.0)
     ramp = lambda middle: torch.from_numpy(1 / (1 + np.exp(-(steps - middle) / 4)))  # noqa: E731
-    tables = ramp(25)[:, None, None] * early + ramp(70)[:, None, None] * late + 0.1 * torch.randn(51, P, NEURONS, generator=torch.Generator().manual_seed(2))  # fmt: skip
+    tables = (
+        ramp(25)[:, None, None] * early
+        + ramp(70)[:, None, None] * late
+        + 0.1 * torch.randn(51, P, NEURONS, generator=torch.Generator().manual_seed(2))
+    )
     parts = split_map(tables[-1], 0.97)
     shares = follow_directions(tables, parts.directions)
     dates = {

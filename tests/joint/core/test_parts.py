@@ -30,7 +30,11 @@ class Chain(nn.Module):
 @pytest.fixture
 def chain():
     model = Chain()
-    return model, {"one": model.one, "two": model.two}, torch.randn(20, 4, 5, generator=torch.Generator().manual_seed(2))  # fmt: skip
+    return (
+        model,
+        {"one": model.one, "two": model.two},
+        torch.randn(20, 4, 5, generator=torch.Generator().manual_seed(2)),
+    )
 
 
 @pytest.mark.parametrize("score", [score_by_parts, score_by_attribution, score_by_sparse_parts])

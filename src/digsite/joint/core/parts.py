@@ -23,8 +23,14 @@ def score_by_parts(model: nn.Module, maps: Mapping[str, nn.Linear], inputs: Tens
     wanted, scores = model(inputs), {}
     for name, layer in maps.items():
         weight = layer.weight.clone()
-        rows = [_move_without(model, layer, inputs, wanted, (slice(i, i + 1), slice(None))) for i in range(weight.shape[0])]  # fmt: skip
-        columns = [_move_without(model, layer, inputs, wanted, (slice(None), slice(j, j + 1))) for j in range(weight.shape[1])]  # fmt: skip
+        rows = [
+            _move_without(model, layer, inputs, wanted, (slice(i, i + 1), slice(None)))
+            for i in range(weight.shape[0])
+        ]
+        columns = [
+            _move_without(model, layer, inputs, wanted, (slice(None), slice(j, j + 1)))
+            for j in range(weight.shape[1])
+        ]
         least = torch.minimum(torch.tensor(rows)[:, None], torch.tensor(columns)[None])
         size = weight.abs() / weight.abs().max().clamp_min(1e-12)
         scores[name] = least * (1 + 1e-3 * size) + 1e-9 * size

@@ -58,8 +58,12 @@ def study_backdoor(config: BackdoorConfig, run: Run) -> None:
     run.table("cuts", cuts)
     claim_finding(run, config, networks, images.train.n_classes)
     claim_cutting(run, cuts)
-    run.figure("cuts", draw_cuts(cuts), cuts, caption=
-        "Each planted network before and after: attack success, right answers lost, and what the target class loses.")  # fmt: skip
+    run.figure(
+        "cuts",
+        draw_cuts(cuts),
+        cuts,
+        caption="Each planted network before and after: attack success, right answers lost, and what the target class loses.",
+    )
     run.view("cuts", kind="table", source="tables/cuts.csv")
     run.headline(["target_named", "row/attack", "row/lost", "entry/attack", "entry/recall_lost"], hero="cuts")
     run.verdict(
@@ -98,8 +102,17 @@ def examine_recipe(config: BackdoorConfig, run: Run, recipe: str, images: Images
         ensemble.step()
     networks = [ensemble.module(i).requires_grad_(False) for i in range(len(members))]
     planted = range(1, len(members), 2)
-    repaired = dict(zip(planted, judge.fine_prune(
-        [networks[i] for i in planted], [members[i] for i in planted], *images.clean, config.repair_steps)))  # fmt: skip
+    repaired = dict(
+        zip(
+            planted,
+            judge.fine_prune(
+                [networks[i] for i in planted],
+                [members[i] for i in planted],
+                *images.clean,
+                config.repair_steps,
+            ),
+        )
+    )
     told, left = [], []
     for i, member in enumerate(members):
         where = {"recipe": recipe, "pair": i // 2}
@@ -150,8 +163,13 @@ def tell_network(
 
 
 def weigh_ways(
-    model: nn.Module, ways: dict[str, nn.Module], before: Judged, member: Member, images: Images, generator: torch.Generator
-) -> list[dict[str, Any]]:  # fmt: skip
+    model: nn.Module,
+    ways: dict[str, nn.Module],
+    before: Judged,
+    member: Member,
+    images: Images,
+    generator: torch.Generator,
+) -> list[dict[str, Any]]:
     """One row for each way to be rid of the backdoor, and one for the network as it was."""
     planted = member.backdoor
     assert planted is not None
@@ -181,26 +199,49 @@ def claim_finding(run: Run, config: BackdoorConfig, networks: Any, classes: int)
     drawn = [measure_auroc(bad[i], apart[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
     low, high = (float(v) for v in np.nanquantile(drawn, [0.025, 0.975]))
     run.claim(
-        "auroc", measure_auroc(bad, apart), low=low, high=high, n=len(judged), kind="correlation", better="higher", null=0.5,
-        null_is="guessing", rivals={"head scan": measure_auroc(bad, scan)},
+        "auroc",
+        measure_auroc(bad, apart),
+        low=low,
+        high=high,
+        n=len(judged),
+        kind="correlation",
+        better="higher",
+        null=0.5,
+        null_is="guessing",
+        rivals={"head scan": measure_auroc(bad, scan)},
         title="Telling planted from clean networks by how far the smallest patch stands apart (AUROC)",
-    )  # fmt: skip
+    )
     planted = judged[bad]
     run.claim_share(
-        "target_named", int((planted["named"] == planted["target"]).sum()), len(planted), better="higher", null=1 / classes,
-        null_is="one of all classes", rivals={"head scan": float((planted["scanned"] == planted["target"]).mean())},  # pyright: ignore[reportCallIssue]
+        "target_named",
+        int((planted["named"] == planted["target"]).sum()),
+        len(planted),
+        better="higher",
+        null=1 / classes,
+        null_is="one of all classes",
+        rivals={"head scan": float((planted["scanned"] == planted["target"]).mean())},  # pyright: ignore[reportCallIssue]
         title="Planted networks whose target class is named first",
-    )  # fmt: skip
+    )
     for name, part, better in (("clean", judged[~bad], "lower"), ("planted", planted, "higher")):
         run.claim_share(
-            f"alarms/{name}", int((part["apart"] < config.alarm).sum()), len(part), better=better, null=0.05,
-            null_is="one false alarm in twenty", title=f"{name.capitalize()} networks that give an alarm",
-        )  # fmt: skip
+            f"alarms/{name}",
+            int((part["apart"] < config.alarm).sum()),
+            len(part),
+            better=better,
+            null=0.05,
+            null_is="one false alarm in twenty",
+            title=f"{name.capitalize()} networks that give an alarm",
+        )
     over = seed_interval(planted["carriers"].tolist(), "mean", least=0.0, most=1.0)
     run.claim(
-        "carriers_named", interval=over, null=float(planted["chance"].mean()), null_is="neurons at random", kind="share",
-        better="higher", title="Named neurons among the three whose silence hurts the real attack most",
-    )  # fmt: skip
+        "carriers_named",
+        interval=over,
+        null=float(planted["chance"].mean()),
+        null_is="neurons at random",
+        kind="share",
+        better="higher",
+        title="Named neurons among the three whose silence hurts the real attack most",
+    )
 
 
 def claim_cutting(run: Run, cuts: Any) -> None:
@@ -225,9 +266,16 @@ def claim_cutting(run: Run, cuts: Any) -> None:
             }
             null = float(judged.loc[judged["way"] == "random", key].median())
             run.claim(
-                f"{way}/{key.replace(' ', '_')}", interval=over, null=null, null_is="a random part of equal size", unit="%",
-                kind="median", better="lower", rivals=medians if way == "row" else {}, title=f"{title}: {WAYS[way]}",
-            )  # fmt: skip
+                f"{way}/{key.replace(' ', '_')}",
+                interval=over,
+                null=null,
+                null_is="a random part of equal size",
+                unit="%",
+                kind="median",
+                better="lower",
+                rivals=medians if way == "row" else {},
+                title=f"{title}: {WAYS[way]}",
+            )
     before = seed_interval(
         judged.loc[judged["way"] == "before", "attack"].tolist(), "median", least=0.0, most=100.0
     )
@@ -245,8 +293,14 @@ def draw_cuts(cuts: pd.DataFrame) -> Any:
     """One dot for each planted network and way; the gray ways know nothing of the backdoor."""
     figure, axes = canvas(1, 3, width=8.4, height=3.2, sharey=True)
     names = ["before", *WAYS]
-    for ax, (key, label) in zip(axes, (
-        ("attack", "attack success (%)"), ("lost", "accuracy lost (points)"), ("recall lost", "lost on the target class (points)"))):  # fmt: skip
+    for ax, (key, label) in zip(
+        axes,
+        (
+            ("attack", "attack success (%)"),
+            ("lost", "accuracy lost (points)"),
+            ("recall lost", "lost on the target class (points)"),
+        ),
+    ):
         for place, way in enumerate(names):
             values = cuts.loc[cuts["works"] & (cuts["way"] == way), key].to_numpy()
             values = values if len(values) else cuts.loc[cuts["way"] == way, key].to_numpy()

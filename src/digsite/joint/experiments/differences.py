@@ -54,14 +54,40 @@ def study_differences(config: DifferencesConfig, run: Run) -> None:
         worked = float(stored["worked"][i])
         for way, tell in WAYS.items():
             told = tell(maps[0], maps[1], config.parts)[:FIRST]
-            rows.append({"plant": i, "kind": plant.kind, "worked": worked, "way": way, "named": float(names_plant(plant, told, config.side)), "new": sum(part.new for part in told)})  # fmt: skip
+            rows.append(
+                {
+                    "plant": i,
+                    "kind": plant.kind,
+                    "worked": worked,
+                    "way": way,
+                    "named": float(names_plant(plant, told, config.side)),
+                    "new": sum(part.new for part in told),
+                }
+            )
         generator = run.generator("random", i)
-        hits = [names_plant(plant, differences.split_randomly(maps[1] - maps[0], FIRST, generator), config.side) for _ in range(config.draws)]  # fmt: skip
-        rows.append({"plant": i, "kind": plant.kind, "worked": worked, "way": "random", "named": float(np.mean(hits)), "new": FIRST})  # fmt: skip
+        hits = [
+            names_plant(plant, differences.split_randomly(maps[1] - maps[0], FIRST, generator), config.side)
+            for _ in range(config.draws)
+        ]
+        rows.append(
+            {
+                "plant": i,
+                "kind": plant.kind,
+                "worked": worked,
+                "way": "random",
+                "named": float(np.mean(hits)),
+                "new": FIRST,
+            }
+        )
     table = pd.DataFrame(rows)
     run.table("plants", table)
     claim_named(run, table)
-    run.figure("named", draw_named(table), table, caption="Plants that are named by the first three parts of the difference, by kind.")  # fmt: skip
+    run.figure(
+        "named",
+        draw_named(table),
+        table,
+        caption="Plants that are named by the first three parts of the difference, by kind.",
+    )
     run.view("plants", kind="table", source="tables/plants.csv")
     run.headline(["named", "named/class", "named/trigger", "named/fact"], hero="named")
     run.verdict(
@@ -169,10 +195,15 @@ def claim_named(run: Run, table: Any) -> None:
             continue
         beside = {"singular": float(of["singular"].mean()), "rows": float(of["rows"].mean())}
         run.claim_share(
-            f"named/{kind}" if kind else "named", int(of["parts"].sum()), len(of["parts"]), better="higher",
-            null=float(of["random"].mean()), null_is="parts along random directions", rivals=beside,  # pyright: ignore[reportCallIssue]
+            f"named/{kind}" if kind else "named",
+            int(of["parts"].sum()),
+            len(of["parts"]),
+            better="higher",
+            null=float(of["random"].mean()),
+            null_is="parts along random directions",
+            rivals=beside,  # pyright: ignore[reportCallIssue]
             title=f"Plants named by the first three parts: {KINDS.get(kind, 'all kinds')}",
-        )  # fmt: skip
+        )
     mine = table[table["way"] == "parts"]
     run.claim(
         "worked", float(mine["worked"].mean()), kind="share", title="How often siblings do what was planted"

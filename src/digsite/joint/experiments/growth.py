@@ -77,9 +77,13 @@ def study_growth(config: GrowthConfig, run: Run) -> None:
     run.table("parts", table)
     run.table("networks", summary)
     claim_growth(run, table, summary, config)
-    run.figure("growth", draw_growth(curves[0], table), table, caption=
-        "Parts of the first network as they grow, beside its accuracy; the accuracy without the parts that grew in its rise; "
-        "and, for all networks, when a part grew against when its wave formed.")  # fmt: skip
+    run.figure(
+        "growth",
+        draw_growth(curves[0], table),
+        table,
+        caption="Parts of the first network as they grow, beside its accuracy; the accuracy without the parts that grew in its rise; "
+        "and, for all networks, when a part grew against when its wave formed.",
+    )
     run.view("parts", kind="table", source="tables/parts.csv")
     run.headline(["order", "rise_gone", "one_wave", "detected"], hero="growth")
     run.verdict(
@@ -156,17 +160,40 @@ def examine_course(
     cut = _switch_off(config, course, mine, chosen, accuracy, generator)
     singular = growth.split_singular_map(course.tables[-1], config.energy)
     turned = growth.turn_parts(mine, generator)
-    purity = {name: float(measure_concentration(p.reads).mean()) for name, p in (("one_wave", mine), ("singular", singular), ("turned", turned))}  # fmt: skip
+    purity = {
+        name: float(measure_concentration(p.reads).mean())
+        for name, p in (("one_wave", mine), ("singular", singular), ("turned", turned))
+    }
     return {
         "parts": rows,
-        "network": {"network": k, "learned": len(learned), "rise": rise.middle if rise else np.nan, **order, **purity, **cut["row"]},
-        "curves": {"steps": steps, "accuracy": accuracy, "shares": shares, "waves": [r["wave"] for r in rows], **cut["curves"]},
-    }  # fmt: skip
+        "network": {
+            "network": k,
+            "learned": len(learned),
+            "rise": rise.middle if rise else np.nan,
+            **order,
+            **purity,
+            **cut["row"],
+        },
+        "curves": {
+            "steps": steps,
+            "accuracy": accuracy,
+            "shares": shares,
+            "waves": [r["wave"] for r in rows],
+            **cut["curves"],
+        },
+    }
 
 
 def _part_row(
-    config: GrowthConfig, k: int, course: Course, waves: np.ndarray, curve: np.ndarray, mine: MapParts, c: int, rise: Formation | None
-) -> dict[str, Any]:  # fmt: skip
+    config: GrowthConfig,
+    k: int,
+    course: Course,
+    waves: np.ndarray,
+    curve: np.ndarray,
+    mine: MapParts,
+    c: int,
+    rise: Formation | None,
+) -> dict[str, Any]:
     """What one part is, when it grew, and when its wave formed in the logits by the track room's truth."""
     wave = int(find_frequency(mine.reads[:, [c]])[0])
     grown = growth.date_growth(course.steps, curve)
@@ -199,8 +226,13 @@ def rank_order(rows: list[dict[str, Any]], date: str, learned: list[int]) -> flo
 
 
 def _null_order(
-    config: GrowthConfig, course: Course, rows: list[dict[str, Any]], learned: list[int], strange: Tensor | None, generator: torch.Generator
-) -> float:  # fmt: skip
+    config: GrowthConfig,
+    course: Course,
+    rows: list[dict[str, Any]],
+    learned: list[int],
+    strange: Tensor | None,
+    generator: torch.Generator,
+) -> float:
     """The same with other directions in the places of the parts: random ones, or parts of another network in random order."""
     found = []
     for _ in range(config.draws):
@@ -216,8 +248,13 @@ def _null_order(
 
 
 def _switch_off(
-    config: GrowthConfig, course: Course, mine: MapParts, chosen: list[int], accuracy: np.ndarray, generator: torch.Generator
-) -> dict[str, Any]:  # fmt: skip
+    config: GrowthConfig,
+    course: Course,
+    mine: MapParts,
+    chosen: list[int],
+    accuracy: np.ndarray,
+    generator: torch.Generator,
+) -> dict[str, Any]:
     """Accuracy without the parts that grew in the rise, without as many random directions, and without as many other parts.
 
     The rise is gone where less than half of it is left at the end. Random choices are averaged over `cuts` draws.
@@ -255,25 +292,48 @@ def claim_growth(run: Run, parts: Any, networks: Any, config: GrowthConfig) -> N
         return seed_interval(networks[column].tolist(), "mean", least=least, most=most)
 
     run.claim(
-        "one_wave", interval=seed_interval(networks["one_wave"].tolist(), "median", least=0.0, most=1.0), kind="median", better="higher", null=measure_noise_concentration(config.modulus),
-        null_is="white noise", rivals={"singular parts": float(networks["singular"].mean()), "the same, turned": float(networks["turned"].mean())},
+        "one_wave",
+        interval=seed_interval(networks["one_wave"].tolist(), "median", least=0.0, most=1.0),
+        kind="median",
+        better="higher",
+        null=measure_noise_concentration(config.modulus),
+        null_is="white noise",
+        rivals={
+            "singular parts": float(networks["singular"].mean()),
+            "the same, turned": float(networks["turned"].mean()),
+        },
         title="Power of a part at its strongest wave",
-    )  # fmt: skip
+    )
     null = float(networks["order_random"].mean())
     run.claim(
-        "order", interval=over("order", -1.0), kind="correlation", better="higher", null=null if np.isfinite(null) else 0.0,
-        null_is="random directions", rivals={"parts of another seed": float(networks["order_other_seed"].mean())},
+        "order",
+        interval=over("order", -1.0),
+        kind="correlation",
+        better="higher",
+        null=null if np.isfinite(null) else 0.0,
+        null_is="random directions",
+        rivals={"parts of another seed": float(networks["order_other_seed"].mean())},
         title="Order in which parts grow against the order in which their waves form (Kendall)",
-    )  # fmt: skip
+    )
     run.claim(
-        "order_detected", interval=over("order_detected", -1.0), kind="correlation", better="higher", null=0.0, null_is="no order",
+        "order_detected",
+        interval=over("order_detected", -1.0),
+        kind="correlation",
+        better="higher",
+        null=0.0,
+        null_is="no order",
         title="The same by the jump detector's dates alone (Kendall)",
-    )  # fmt: skip
+    )
     known = parts[parts["learned"]]
     run.claim_share(
-        "detected", int(known["jumped"].notna().sum()), len(known), better="higher",
-        null=0.05, null_is="the detector's level", title="Parts whose growth the jump detector takes for real",
-    )  # fmt: skip
+        "detected",
+        int(known["jumped"].notna().sum()),
+        len(known),
+        better="higher",
+        null=0.05,
+        null_is="the detector's level",
+        title="Parts whose growth the jump detector takes for real",
+    )
     lead = seed_interval([float(g["leads"].median()) for _, g in known.groupby("network")], "median")
     run.claim(
         "lead",
@@ -284,10 +344,15 @@ def claim_growth(run: Run, parts: Any, networks: Any, config: GrowthConfig) -> N
     )
     n = len(networks)
     run.claim_share(
-        "rise_gone", int(networks["gone"].sum()), n, better="higher", null=float(networks["gone_random"].mean()),
-        null_is="as many random directions", rivals={"as many of the parts, at random": float(networks["gone_any_parts"].mean())},  # pyright: ignore[reportCallIssue]
+        "rise_gone",
+        int(networks["gone"].sum()),
+        n,
+        better="higher",
+        null=float(networks["gone_random"].mean()),
+        null_is="as many random directions",
+        rivals={"as many of the parts, at random": float(networks["gone_any_parts"].mean())},  # pyright: ignore[reportCallIssue]
         title="Networks whose rise is gone without the parts that grew in it",
-    )  # fmt: skip
+    )
 
 
 @styled

@@ -42,9 +42,13 @@ def study_prune_parts(config: PrunePartsConfig, run: Run) -> None:
     table = pd.DataFrame(rows)
     run.table("masks", table)
     claim_parts(run, table, config.methods)
-    run.figure("parts", draw_parts(table), table, caption=
-        "Needed weights that are kept when each map keeps as many weights as it needs, and positions that are then still answered "
-        "rightly; a dot is a program.")  # fmt: skip
+    run.figure(
+        "parts",
+        draw_parts(table),
+        table,
+        caption="Needed weights that are kept when each map keeps as many weights as it needs, and positions that are then still answered "
+        "rightly; a dot is a program.",
+    )
     run.view("masks", kind="table", source="tables/masks.csv")
     run.headline(["parts/recall", "parts/precision", "parts/answered"], hero="parts")
     run.verdict(
@@ -67,7 +71,9 @@ def score_program(config: PrunePartsConfig, run: Run, program: str) -> list[dict
         keep = parts.keep_largest(score(hidden.model, list_maps(hidden), hidden.inputs), counts)
         rows.append(_row(program, name, hidden, keep, dense))
     for method in config.methods:
-        recipe = recipe_named(method, "50%", config.swaps, RepairSettings(epochs=config.epochs, rows=16, learning_rate=1e-2))  # fmt: skip
+        recipe = recipe_named(
+            method, "50%", config.swaps, RepairSettings(epochs=config.epochs, rows=16, learning_rate=1e-2)
+        )
         pruned = prune_model(hidden.model, hidden.inputs, recipe, counts=counts)
         answered = _answers(hidden)
         hidden.model.load_state_dict(dense)
@@ -85,7 +91,9 @@ def list_maps(hidden: HiddenProgram) -> dict[str, nn.Linear]:
     return {name: hidden.model.get_submodule(name) for name in hidden.needed}  # pyright: ignore[reportReturnType]
 
 
-def _row(program: str, method: str, hidden: HiddenProgram, keep: dict[str, Tensor], dense: dict[str, Tensor]) -> dict[str, Any]:  # fmt: skip
+def _row(
+    program: str, method: str, hidden: HiddenProgram, keep: dict[str, Tensor], dense: dict[str, Tensor]
+) -> dict[str, Any]:
     """Precision and recall of a mask in percent, and what the program says under it; the model is as before afterwards."""
     score = score_mask(keep, hidden.needed, hidden.idle)
     with torch.no_grad():
@@ -126,9 +134,16 @@ def claim_parts(run: Run, table: Any, methods: list[str]) -> None:
                 rivals = {**single, "attribution": float(medians.loc["attribution", key]), NULL: null}
                 null, null_is = single[strongest], f"the best pruner of single weights: {strongest}"
             run.claim(
-                f"{method.replace(' ', '_')}/{key}", interval=over, null=null, null_is=null_is, unit="%", kind="median",
-                better="higher", rivals=rivals, title=f"{title}, '{method}'",
-            )  # fmt: skip
+                f"{method.replace(' ', '_')}/{key}",
+                interval=over,
+                null=null,
+                null_is=null_is,
+                unit="%",
+                kind="median",
+                better="higher",
+                rivals=rivals,
+                title=f"{title}, '{method}'",
+            )
 
 
 @styled
