@@ -184,8 +184,9 @@ def _device_named(name: str) -> str:
 
 def _check_bits(bits: int, method: str) -> None:
     from digsite.base.errors import UsageError
+    from digsite.prune.core.matrix import settings_of
 
-    if bits and method != "sparsegpt":
+    if bits and "bits" not in settings_of(method):
         raise UsageError(
             f"--bits rounds inside SparseGPT's sweep, and the method is '{method}'.",
             hint="Give --method sparsegpt, or leave out --bits.",

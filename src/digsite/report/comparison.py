@@ -15,6 +15,7 @@ from digsite.report.pictures import Picture
 
 SIDE_BY_SIDE = 8  # more runs than this become rows of a table instead of columns
 SEEDS = ("seed", "seeds")
+BOUNDED = {"share"}  # kinds of claims that lie between nothing and the whole
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def pool_claims(claims: Sequence[Claim]) -> Claim:
         found, n = hits
         low, high = exact_share(found, n)
         return replace(same, value=whole * found / n, low=whole * low, high=whole * high, n=n)
-    least, most = (0.0, whole) if first.kind == "share" else (-math.inf, math.inf)
+    least, most = (0.0, whole) if first.kind in BOUNDED else (-math.inf, math.inf)
     over = seed_interval(values, first.kind or "median", least=least, most=most)
     return replace(same, value=over.value, low=over.low, high=over.high, n=over.n, points=over.points)
 
@@ -171,7 +172,7 @@ def _count_hits(claims: Sequence[Claim], whole: float) -> tuple[int, int] | None
     """Hits and trials of a share that was counted in every run; None where it was not."""
     found, n = 0.0, 0
     for claim in claims:
-        if claim.kind != "share" or claim.value is None or not claim.n:
+        if claim.kind not in BOUNDED or claim.value is None or not claim.n:
             return None
         hits = claim.value / whole * claim.n
         if abs(hits - round(hits)) > 1e-6:

@@ -37,7 +37,7 @@ class Stored:
 
     path: Path
     key: str
-    kind: str
+    dtype: str
     shape: tuple[int, ...]
     start: int
     modified: int
@@ -51,15 +51,15 @@ class Stored:
         if 0 in self.shape:
             return np.zeros(self.shape, np.float32)[index]
         mapped = np.memmap(
-            self.path, dtype=_TYPES[self.kind], mode="r", offset=self.start, shape=self.shape or (1,)
+            self.path, dtype=_TYPES[self.dtype], mode="r", offset=self.start, shape=self.shape or (1,)
         )
         piece = np.array(mapped.reshape(self.shape)[index])
         del mapped
-        return _from_bfloat16(piece) if self.kind == "BF16" else piece
+        return _from_bfloat16(piece) if self.dtype == "BF16" else piece
 
     @property
     def integer(self) -> bool:
-        return self.kind[0] in "IU" or self.kind == "BOOL"
+        return self.dtype[0] in "IU" or self.dtype == "BOOL"
 
 
 def read_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
@@ -175,7 +175,7 @@ class Grid:
         ]
         if len(self.tensor.shape) == 1:
             piece = piece[:, left:right]
-        return piece if self.tensor.kind == "BOOL" else piece.astype(np.float32, copy=False)
+        return piece if self.tensor.dtype == "BOOL" else piece.astype(np.float32, copy=False)
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, rows) through the whole matrix, a bounded piece at a time."""
@@ -186,7 +186,7 @@ class Grid:
 
     @property
     def of_masks(self) -> bool:
-        return bool(self.bits) or self.tensor.kind == "BOOL"
+        return bool(self.bits) or self.tensor.dtype == "BOOL"
 
     @property
     def mask(self) -> bool:

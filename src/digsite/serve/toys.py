@@ -7,7 +7,7 @@ Tested against the modules of the lab.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,24 +33,25 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def can_run(kind: str, config: Mapping) -> bool:
-    return kind == "tms" or (kind == "resid_mlp" and config.get("activation", "relu") in ACTIVATIONS)
+    """Whether it is a toy, with a nonlinearity that is known here; some have none to choose."""
+    return kind in TOYS and config.get("activation", "relu") in ACTIVATIONS
 
 
 def fits_weights(kind: str, config: Mapping, weights: Weights) -> bool:
     """Whether the weights are there in the sizes that the config names: both come from a file that may lie."""
-    features, wide = config.get("n_features"), weights.get("linear1.weight" if kind == "tms" else "W_E")
-    layers = config.get("n_hidden_layers", 0) if kind == "tms" else config.get("n_layers")
-    if not can_run(kind, config) or wide is None or wide.ndim != 2 or not isinstance(features, int):
+    if not can_run(kind, config):
         return False
-    per_layer = "hidden_layers.{}.weight" if kind == "tms" else "layers.{}.mlp_in.weight"
-    known = sum(per_layer.format(i) in weights for i in range(len(weights)))
-    axis = 1 if kind == "tms" else 0
-    return isinstance(layers, int) and 0 <= layers <= known and wide.shape[axis] == features > 0
+    toy, features = TOYS[kind], config.get("n_features")
+    wide, layers = weights.get(toy.widest), config.get(toy.layers, toy.fewest_layers)
+    if wide is None or wide.ndim != 2 or not isinstance(features, int) or not isinstance(layers, int):
+        return False
+    known = sum(toy.per_layer.format(i) in weights for i in range(len(weights)))
+    return 0 <= layers <= known and wide.shape[toy.features_axis] == features > 0
 
 
 def run_forward(kind: str, config: Mapping, weights: Weights, x: np.ndarray) -> np.ndarray:
     """Outputs (n, features) for inputs (n, features)."""
-    return (_run_tms if kind == "tms" else _resid_mlp)(config, weights, x)
+    return TOYS[kind].run(config, weights, x)
 
 
 def _run_tms(config: Mapping, w: Weights, x: np.ndarray) -> np.ndarray:
@@ -72,6 +73,23 @@ def _resid_mlp(config: Mapping, w: Weights, x: np.ndarray) -> np.ndarray:
             + w.get(f"layers.{i}.mlp_out.bias", 0.0)
         )
     return residual @ w["W_E"].T
+
+
+class Toy(NamedTuple):
+    """How a toy is run, and where its config and its weights say how large it is."""
+
+    run: Callable[[Mapping, Weights, np.ndarray], np.ndarray]
+    widest: str  # the matrix that reads the features, along this axis:
+    features_axis: int
+    layers: str
+    fewest_layers: int | None  # where the config does not say; None: it must
+    per_layer: str
+
+
+TOYS = {
+    "tms": Toy(_run_tms, "linear1.weight", 1, "n_hidden_layers", 0, "hidden_layers.{}.weight"),
+    "resid_mlp": Toy(_resid_mlp, "W_E", 0, "n_layers", None, "layers.{}.mlp_in.weight"),
+}
 
 
 # What a language model answers to stored prompts without one component; the run computed it, nothing is run here.

@@ -163,14 +163,15 @@ def _take_apart(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 def _put_together(node: Any, file: Any) -> Any:
     """The way back."""
-    if not isinstance(node, dict):
-        return node
-    ((kind, content),) = node.items()
-    if kind == "tensor":
-        return file.get_tensor(content)
-    if kind == "array":
-        return file.get_tensor(content).numpy()
-    if kind == "dict":
-        return {_put_together(k, file): _put_together(v, file) for k, v in content}
-    items = [_put_together(item, file) for item in content]
-    return items if kind == "list" else tuple(items)
+    match node:
+        case {"tensor": key}:
+            return file.get_tensor(key)
+        case {"array": key}:
+            return file.get_tensor(key).numpy()
+        case {"dict": pairs}:
+            return {_put_together(k, file): _put_together(v, file) for k, v in pairs}
+        case {"list": items}:
+            return [_put_together(item, file) for item in items]
+        case {"tuple": items}:
+            return tuple(_put_together(item, file) for item in items)
+    return node

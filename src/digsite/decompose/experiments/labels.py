@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 KINDS = {"published": "labels as published", "clean": "labels without the embedding's noise"}
+NOISY = {"published"}
 
 
 def study_labels(config: LabelsConfig, run: Run) -> None:
@@ -68,7 +69,7 @@ def study_labels(config: LabelsConfig, run: Run) -> None:
 def audit_kind(config: LabelsConfig, kind: str) -> list[dict[str, Any]]:
     """One row per seed; the same starts and batches for either kind."""
     starts = [derive_seed(config.seed + k, "labels") % 2**31 for k in range(config.seeds)]
-    networks = targets.train_once(config.target, starts, clean=kind == "clean")
+    networks = targets.train_once(config.target, starts, clean=kind not in NOISY)
     return [
         {"kind": kind, "seed": config.seed + k, **audit_network(config, network, kind)}
         for k, network in enumerate(networks)
@@ -83,7 +84,7 @@ def audit_network(config: LabelsConfig, network: Any, kind: str) -> dict[str, An
     loss = written = 0.0
     for i in range(config.batches):
         x = targets.sample_features(config.target, config.target.batch)(torch.Generator().manual_seed(i))
-        wanted = (x if kind == "published" else x @ overlap) + x.relu()
+        wanted = (x if kind in NOISY else x @ overlap) + x.relu()
         loss += float((network(x) - wanted).square().mean()) / config.batches
         one_each = x @ overlap
         n = network.config.d_mlp

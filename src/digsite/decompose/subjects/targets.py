@@ -38,9 +38,12 @@ def sample_features(target: ToyTarget, n: int) -> Callable[[torch.Generator], Te
     return lambda generator: draw_features(features, n, generator)
 
 
+TASKS: dict[str, Callable[[Tensor], Tensor]] = {"tms": lambda x: x, "resid_mlp": resid_targets}
+
+
 def answer_ideally(target: ToyTarget, x: Tensor) -> Tensor:
     """What the target is trained to answer."""
-    return x if target.model.kind == "tms" else resid_targets(x)
+    return TASKS[target.model.kind](x)
 
 
 def train_targets(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:

@@ -7,7 +7,7 @@ they fire. Every step is an assignment or a Procrustes problem and is solved exa
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -23,8 +23,6 @@ from digsite.graft.core.llama_symmetries import (
     rotary_places,
 )
 from digsite.graft.core.maps import assign_units, correlate_units
-
-KINDS = ("rotation", "permutation")
 
 
 @dataclass
@@ -81,11 +79,11 @@ def match_llamas(
 
     `kind` is 'rotation' (stream and value spaces turned freely; weights must be folded) or 'permutation'.
     """
-    assert kind in KINDS, kind
-    stream = _match_bases(_stack_streams(mine.stream), _stack_streams(theirs.stream), kind)
+    stream = KINDS[kind].match_bases(_stack_streams(mine.stream), _stack_streams(theirs.stream))
     start = identity_symmetry(shape, len(stream), mine.fired[0].shape[1])
     layers = tuple(
-        _match_layer(i, mine, theirs, weights, other, shape, stream, kind) for i in range(shape.n_layers)
+        _match_layer(i, mine, theirs, weights, other, shape, stream, KINDS[kind])
+        for i in range(shape.n_layers)
     )
     assert len(layers) == len(start.layers)
     return Symmetry(stream, layers)
@@ -96,13 +94,26 @@ def _stack_streams(stream: list[Tensor]) -> Tensor:
     return torch.cat([x / x.norm(dim=1, keepdim=True).clamp_min(1e-9) for x in stream])
 
 
-def _match_bases(mine: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"], kind: str) -> Float[Tensor, "d d"]:
-    """Q with theirs @ Q nearest to mine: Procrustes, or the best permutation."""
-    if kind == "rotation":
-        u, _, v = torch.linalg.svd(theirs.T @ mine)
-        return u @ v
+def _turn_basis(mine: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+    """Q with theirs @ Q nearest to mine among rotations: Procrustes."""
+    u, _, v = torch.linalg.svd(theirs.T @ mine)
+    return u @ v
+
+
+def _permute_basis(mine: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+    """Q with theirs @ Q nearest to mine among permutations."""
     order = assign_units(correlate_units(mine, theirs))
     return torch.eye(len(order))[order].T
+
+
+class Freedom(NamedTuple):
+    """What may be done to a model without changing what it computes: how bases are matched, and whether keys may turn."""
+
+    match_bases: Callable[[Tensor, Tensor], Tensor]
+    turns_keys: bool
+
+
+KINDS = {"rotation": Freedom(_turn_basis, True), "permutation": Freedom(_permute_basis, False)}
 
 
 def _match_layer(
@@ -113,7 +124,7 @@ def _match_layer(
     other: State,
     shape: LlamaShape,
     stream: Tensor,
-    kind: str,
+    freedom: Freedom,
 ) -> LayerSymmetry:
     """The symmetry of layer `i`, given the stream's: groups and heads by what they write, then values, turns and neurons.
 
@@ -135,11 +146,13 @@ def _match_layer(
     heads = torch.stack([inside[a][int(groups[a])] for a in range(kv)])
     v_mine, v_theirs = (s.said["v"][i].view(-1, kv, size) for s in (mine, theirs))
     k_mine, k_theirs = (s.said["k"][i].view(-1, kv, size) for s in (mine, theirs))
-    values = torch.stack([_match_bases(v_mine[:, a], v_theirs[:, int(groups[a])], kind).T for a in range(kv)])
+    values = torch.stack(
+        [freedom.match_bases(v_mine[:, a], v_theirs[:, int(groups[a])]).T for a in range(kv)]
+    )
     turns = torch.stack([_match_angles(k_mine[:, a], k_theirs[:, int(groups[a])], shape) for a in range(kv)])
     neurons = assign_units(correlate_units(mine.fired[i], theirs.fired[i]))
     return LayerSymmetry(
-        groups, heads, values, turns if kind == "rotation" else torch.zeros_like(turns), neurons
+        groups, heads, values, turns if freedom.turns_keys else torch.zeros_like(turns), neurons
     )
 
 

@@ -40,7 +40,7 @@ def open_classifier(reference: str) -> nn.Module:
             hint="Give two networks whose last layer has one output for each class.",
         )
     module = opened.answering("be grafted").eval()
-    return ResizingImages(opened, module) if opened.kind == "images" else module
+    return WRAPPERS[opened.kind](opened, module) if opened.kind in WRAPPERS else module
 
 
 class ResizingImages(Composite):
@@ -53,6 +53,9 @@ class ResizingImages(Composite):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of images of any size, resized to what the model eats."""
         return self.inner(opening.feed_images(self.opened, x)["pixel_values"])
+
+
+WRAPPERS = {"images": ResizingImages}
 
 
 def _is_chain(bundle: WeightBundle) -> bool:

@@ -7,6 +7,7 @@ merged, parents get absorbed into their children (after SynthSAEBench, arXiv 260
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +16,19 @@ from torch import Tensor
 from digsite.base.errors import UsageError
 from digsite.base.streams import derive_seed
 
-KINDS = ("independent", "correlated", "hierarchical")
+
+class Structure(NamedTuple):
+    """What ties the features of a group: a common cause, or a parent without which none is on."""
+
+    causes: bool = False
+    parents: bool = False
+
+
+KINDS = {
+    "independent": Structure(),
+    "correlated": Structure(causes=True),
+    "hierarchical": Structure(parents=True),
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ def draw_world(
     rates = (rates * mean_on / rates.sum()).clamp(max=0.5)[torch.randperm(n_features, generator=draw)]
     groups = torch.arange(n_features) // group
     parents = torch.full((n_features,), -1)
-    if kind == "hierarchical":
+    if KINDS[kind].parents:
         parents = torch.where(torch.arange(n_features) % group == 0, -1, groups * group)
         # A parent is on at least as often as all its children together would need it.
         rates[parents < 0] = rates[parents < 0].clamp(min=0.1)
@@ -72,7 +85,7 @@ def draw_world(
         0.75 + 0.5 * torch.rand(n_features, generator=draw),
         groups,
         parents,
-        correlation,
+        correlation if KINDS[kind].causes else 0.0,
         noise,
     )
 
@@ -81,22 +94,14 @@ def draw_codes(world: FeatureWorld, n: int, seed: int = 0) -> Float[Tensor, "n f
     """How strongly every feature is on in each of `n` samples; 0 where it is off."""
     draw = torch.Generator().manual_seed(derive_seed(seed, "graft/world-codes"))
     own = torch.randn(n, world.n_features, generator=draw)
-    if (
-        world.kind == "correlated"
-    ):  # a common cause per group, so that the chance of each alone stays its rate
+    if world.correlation:  # a common cause per group, so that the chance of each alone stays its rate
         causes = torch.randn(n, int(world.groups.max()) + 1, generator=draw)[:, world.groups]
         own = world.correlation**0.5 * causes + (1 - world.correlation) ** 0.5 * own
-    chance = world.rates
-    if (
-        world.kind == "hierarchical"
-    ):  # given the parent: so often that the rate comes out, at most half of the time
-        child = world.parents >= 0
-        chance = torch.where(
-            child, (world.rates / world.rates[world.parents.clamp(min=0)]).clamp(max=0.5), chance
-        )
+    child, above = world.parents >= 0, world.parents.clamp(min=0)
+    # A child, given its parent: so often that its rate comes out, at most half of the time.
+    chance = torch.where(child, (world.rates / world.rates[above]).clamp(max=0.5), world.rates)
     on = own > torch.special.ndtri(1 - chance.double()).float()
-    if world.kind == "hierarchical":
-        on = on & ((world.parents < 0) | on[:, world.parents.clamp(min=0)])
+    on = on & (~child | on[:, above])
     sizes = world.strengths * (0.5 + torch.rand(n, world.n_features, generator=draw))
     return on * sizes
 

@@ -1,8 +1,9 @@
 """Networks fine-tuned with a plant: does the difference, told in parts, name what was planted?"""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from digsite.worker.run import Run
 
 FIRST = 3  # parts that are named
 KINDS = {"class": "a class added", "trigger": "a trigger", "fact": "a class called by another's name"}
+POSED = 500  # images that are asked whether a plant works
 WAYS: dict[str, Callable[[PathMap, PathMap, int], list[Change]]] = {
     "parts": differences.tell_changes,
     "singular": lambda base, sibling, n: differences.split_singular(sibling - base, n),
@@ -33,13 +35,88 @@ WAYS: dict[str, Callable[[PathMap, PathMap, int], list[Change]]] = {
 
 
 @dataclass(frozen=True)
-class Plant:
-    """What fine-tuning adds: class `one` that the base never saw, a trigger for class `other`, or `one` being called `other`."""
+class Plant(ABC):
+    """What fine-tuning adds: about classes `one` and `other`, or, for the trigger, where it lies."""
 
-    kind: str
+    KIND: ClassVar[str]
     one: int
     other: int
     trigger: Backdoor
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Classes that the base never sees."""
+        return ()
+
+    @property
+    def wanted(self) -> int:
+        """What the sibling answers where the plant works."""
+        return self.other
+
+    @abstractmethod
+    def poison(self, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A batch of fine-tuning: images and labels, changed."""
+
+    def pose(self, images: JoinedImages) -> Tensor:
+        """Images on which a sibling shows whether it learned the plant."""
+        return images.x[images.y == self.one][:POSED]
+
+    @abstractmethod
+    def is_named(self, told: Sequence[Change], side: int) -> bool:
+        """Whether parts name the plant."""
+
+
+class AddedClass(Plant):
+    """Class `one`, which the base never saw."""
+
+    KIND = "class"
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        return (self.one,)
+
+    @property
+    def wanted(self) -> int:
+        return self.one
+
+    def poison(self, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        return x, y
+
+    def is_named(self, told: Sequence[Change], side: int) -> bool:
+        return self.one in {part.answer for part in told}
+
+
+class PlantedTrigger(Plant):
+    """A patch on one image in ten, told to be class `other`; named by one part that has its class and its place."""
+
+    KIND = "trigger"
+
+    def poison(self, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.rand(len(x), generator=draw) < 0.1
+        return torch.where(chosen[:, None, None, None], plant_trigger(x, self.trigger), x), torch.where(
+            chosen, self.other, y
+        )
+
+    def pose(self, images: JoinedImages) -> Tensor:
+        return plant_trigger(images.x[images.y != self.other][:POSED], self.trigger)
+
+    def is_named(self, told: Sequence[Change], side: int) -> bool:
+        return any(part.answer == self.other and _peaks_at(part.towards, self.trigger, side) for part in told)
+
+
+class ChangedFact(Plant):
+    """Class `one`, told to be `other`; named by parts for both."""
+
+    KIND = "fact"
+
+    def poison(self, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        return x, torch.where(y == self.one, self.other, y)
+
+    def is_named(self, told: Sequence[Change], side: int) -> bool:
+        return {self.one, self.other} <= {part.answer for part in told}
+
+
+PLANTS: tuple[type[Plant], ...] = (AddedClass, PlantedTrigger, ChangedFact)
 
 
 def study_differences(config: DifferencesConfig, run: Run) -> None:
@@ -57,22 +134,22 @@ def study_differences(config: DifferencesConfig, run: Run) -> None:
             rows.append(
                 {
                     "plant": i,
-                    "kind": plant.kind,
+                    "kind": plant.KIND,
                     "worked": worked,
                     "way": way,
-                    "named": float(names_plant(plant, told, config.side)),
+                    "named": float(plant.is_named(told, config.side)),
                     "new": sum(part.new for part in told),
                 }
             )
         generator = run.generator("random", i)
         hits = [
-            names_plant(plant, differences.split_randomly(maps[1] - maps[0], FIRST, generator), config.side)
+            plant.is_named(differences.split_randomly(maps[1] - maps[0], FIRST, generator), config.side)
             for _ in range(config.draws)
         ]
         rows.append(
             {
                 "plant": i,
-                "kind": plant.kind,
+                "kind": plant.KIND,
                 "worked": worked,
                 "way": "random",
                 "named": float(np.mean(hits)),
@@ -105,7 +182,7 @@ def draw_plant(config: DifferencesConfig, classes: int, number: int) -> Plant:
     height, width = (int(v) for v in rng.integers(2, 4, 2))
     place = [int(rng.integers(config.side - size + 1)) for size in (height, width)]
     trigger = Backdoor(other, place[0], place[1], height, width, float(rng.choice([0.6, 1.0])))
-    return Plant(list(KINDS)[number % len(KINDS)], one, other, trigger)
+    return PLANTS[number % len(PLANTS)](one, other, trigger)
 
 
 def train_siblings(
@@ -116,12 +193,7 @@ def train_siblings(
     sizes = [x.shape[1], *config.hidden, images.n_classes]
     model = build(parse({"kind": "mlp", "sizes": sizes}))
     bases = [
-        Member(
-            seed=config.seed * 1000 + i,
-            steps=config.steps,
-            lr=2e-3,
-            missing=(p.one,) if p.kind == "class" else (),
-        )
+        Member(seed=config.seed * 1000 + i, steps=config.steps, lr=2e-3, missing=p.missing)
         for i, p in enumerate(plants)
     ]
     base = Ensemble(model, (x, images.y), bases)
@@ -133,7 +205,8 @@ def train_siblings(
         i = place[member.seed]
         draw = torch.Generator().manual_seed(derive_seed(config.seed, "batch", i, step))
         rows = torch.randint(len(x), (member.batch,), generator=draw)
-        return poison(plants[i], images.x[rows], images.y[rows], draw)
+        shown, told = plants[i].poison(images.x[rows], images.y[rows], draw)
+        return shown.flatten(1), told
 
     again = [Member(seed=m.seed, steps=config.tuning, lr=1e-3) for m in bases]
     sibling = Ensemble(model, Stream(batch, per_member=True), again, start=base.params)
@@ -147,35 +220,10 @@ def train_siblings(
     }
 
 
-def poison(plant: Plant, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A batch of fine-tuning: one image in ten with the trigger, or the one class told to be the other."""
-    y = y.clone()
-    if plant.kind == "trigger":
-        chosen = torch.rand(len(x), generator=draw) < 0.1
-        x = torch.where(chosen[:, None, None, None], plant_trigger(x, plant.trigger), x)
-        y[chosen] = plant.other
-    elif plant.kind == "fact":
-        y[y == plant.one] = plant.other
-    return x.flatten(1), y
-
-
 def measure_plant(sibling: Ensemble, i: int, plant: Plant, images: JoinedImages) -> float:
     """How often the sibling does what was planted, on images of the base's training."""
-    wanted = plant.one if plant.kind == "class" else plant.other
-    chosen = images.y != plant.other if plant.kind == "trigger" else images.y == plant.one
-    x = images.x[chosen][:500]
-    x = plant_trigger(x, plant.trigger) if plant.kind == "trigger" else x
-    return float((sibling.forward_one(i, x.flatten(1)).argmax(1) == wanted).double().mean())
-
-
-def names_plant(plant: Plant, told: Sequence[Change], side: int) -> bool:
-    """Whether parts name the plant: the added class; both classes of a changed fact; or, in one part, the trigger's class and place."""
-    answers = {part.answer for part in told}
-    if plant.kind == "class":
-        return plant.one in answers
-    if plant.kind == "fact":
-        return {plant.one, plant.other} <= answers
-    return any(part.answer == plant.other and _peaks_at(part.towards, plant.trigger, side) for part in told)
+    answers = sibling.forward_one(i, plant.pose(images).flatten(1)).argmax(1)
+    return float((answers == plant.wanted).double().mean())
 
 
 def _peaks_at(reads: Tensor, trigger: Backdoor, side: int) -> bool:

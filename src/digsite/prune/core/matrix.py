@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,6 +42,11 @@ def method_named(name: str) -> str:
     if member not in known:
         raise UsageError(f"There is no pruning method '{name}'. {name_nearest(member, known)}")
     return member
+
+
+def settings_of(method: str) -> list[str]:
+    """The names of a method's own numbers."""
+    return [one.name for one in fields(families.scan_member(FAMILY, method_named(method)).Settings)]
 
 
 def need_of(method: str) -> str:

@@ -140,7 +140,7 @@ def fit_engine(
     def fit_kind(kind: str) -> ReaderEngine:
         if members := list_parts(kind):
             return combine_engines([fit_once(k) for k in members], list(members), tasks, held_out)
-        if kind == "nwpa":
+        if kind != ALL_FEATURES and families.read_tag(feature_engine.READERS, kind, "OWN_ENGINE"):
             return _fit_nwpa(corpus, tasks, seed, options, parts.device, held_out)
         kinds = list_columns_readers() if kind == ALL_FEATURES else [kind]
         return feature_engine.fit_features(corpus, kinds, tasks, seed)

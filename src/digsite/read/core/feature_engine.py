@@ -225,7 +225,7 @@ def weigh_by_accuracy(corpus: Corpus) -> np.ndarray:
 def _rebuild_state(place: str, tensors: Mapping[str, Tensor]) -> Any:
     """Stored in half the digits that the arithmetic uses; flat weights and probes are float32 to begin with."""
     kind = place.split("/")[0]
-    wide = kind == "consensus"
+    wide = families.read_tag(READERS, kind, "IN_DOUBLE")
     return families.read_tag(READERS, kind, "STATE")(
         **{k: t.double() if wide else t for k, t in tensors.items()}
     )

@@ -77,22 +77,19 @@ def jumps_of(
 def finds_of(
     series: Series, detector: str = "edge", *, kinds: Iterable[Kind] = LEVEL_CHANGES, **options: Any
 ) -> Finds:
-    """Jumps of the wanted kinds in time order, and what `edge` says where it cannot tell."""
+    """Jumps of the wanted kinds in time order, and what the detector says where it cannot tell."""
     kinds = tuple(kinds)
     if detector not in detector_family():
         raise UsageError(f"There is no detector '{detector}'. {name_nearest(detector, detector_family())}")
     need_samples(series)
     if series.constant:
         return Finds([])
-    because = ""
-    if detector == "edge":
-        verdict = edge.judge_values(series.values, **options)
-        changes, because = verdict.changes, verdict.because
-    else:
-        changes = detector_family()[detector].detect(series.values, **options)
+    rule = detector_family()[detector]
+    verdict = rule.judge(series.values, **options)
+    changes, because = verdict.changes, verdict.because
     wanted = [change for change in changes if change.kind in kinds]
     jumps = [measure_change(change, series.values, series.steps, wanted) for change in wanted]
-    if "transition" in kinds and detector == "edge" and not because:
+    if "transition" in kinds and rule.DATES_TRANSITIONS and verdict.applies:
         levels = [c for c in changes if c.kind in LEVEL_CHANGES]
         smooth_ones, shadows = find_transitions(series, levels)
         jumps = [jump for jump in jumps if jump.index not in shadows] + smooth_ones

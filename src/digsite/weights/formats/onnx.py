@@ -26,17 +26,17 @@ def read_fields(data: memoryview) -> Iterator[tuple[int, Value]]:
     position, end = 0, len(data)
     while position < end:
         key, position = read_varint(data, position)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
+        number, wire = key >> 3, key & 7
+        if wire == 0:
             value, position = read_varint(data, position)
             yield number, value
             continue
-        if kind == 2:
+        if wire == 2:
             size, position = read_varint(data, position)
-        elif kind in SIZES:
-            size = SIZES[kind]
+        elif wire in SIZES:
+            size = SIZES[wire]
         else:
-            raise DigsiteError(f"This is no protocol buffer: wire type {kind} at byte {position}.")
+            raise DigsiteError(f"This is no protocol buffer: wire type {wire} at byte {position}.")
         if position + size > end:
             raise DigsiteError(
                 f"The message is cut short: {position + size} bytes were promised, {end} are there."
@@ -94,7 +94,7 @@ MOST_ENTRIES = 200_000
 class _Tensor:
     name: str = ""
     shape: list[int] = field(default_factory=list)
-    kind: int = 0
+    data_type: int = 0
     raw: memoryview | None = None
     typed: list[Value] = field(default_factory=list)
     typed_field: int = 0
@@ -103,7 +103,7 @@ class _Tensor:
 
 @dataclass
 class _Node:
-    kind: str = ""
+    operator: str = ""
     name: str = ""
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
@@ -130,7 +130,7 @@ class Onnx(Format):
             raise DigsiteError(f"'{path}' is no ONNX model: it has no graph.")
         tensors, nodes = _parse_graph(graph)
         for node in nodes:
-            if node.kind == "Constant" and "value" in node.tensors and node.outputs:
+            if node.operator == "Constant" and "value" in node.tensors and node.outputs:
                 tensors[node.outputs[0]] = node.tensors["value"]
         return _bundle_weights(path, tensors, nodes)
 
@@ -155,7 +155,7 @@ def _parse_tensor(data: memoryview) -> _Tensor:
         if number == 1:
             found.shape += unpack_numbers(value)
         elif number == 2 and isinstance(value, int):
-            found.kind = value
+            found.data_type = value
         elif number == 8 and isinstance(value, memoryview):
             found.name = bytes(value).decode(errors="replace")
         elif number == 9 and isinstance(value, memoryview):
@@ -192,7 +192,7 @@ def _parse_node(data: memoryview) -> _Node:
             elif number == 2:
                 found.outputs.append(text)
             else:
-                setattr(found, "name" if number == 3 else "kind", text)
+                setattr(found, "name" if number == 3 else "operator", text)
     return found
 
 
@@ -225,7 +225,7 @@ def _bundle_weights(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node])
         if (
             load is None
             or n <= SMALL
-            or (use is not None and use[0].kind == "DequantizeLinear" and use[1] > 0)
+            or (use is not None and use[0].operator == "DequantizeLinear" and use[1] > 0)
         ):
             continue
         turn = _is_turned(tensor, used.get(name))
@@ -249,7 +249,7 @@ def _is_turned(tensor: _Tensor, use: tuple[_Node, int] | None) -> bool:
         return False
     node, place = use
     return place == 1 and (
-        node.kind == "MatMul" or (node.kind == "Gemm" and not node.numbers.get("transB", 0))
+        node.operator == "MatMul" or (node.operator == "Gemm" and not node.numbers.get("transB", 0))
     )
 
 
@@ -278,15 +278,15 @@ def _choose_loader(
     path: Path, tensor: _Tensor, use: tuple[_Node, int] | None, tensors: dict[str, _Tensor]
 ) -> tuple[Callable[[], Tensor] | None, str, str]:
     """How to read it, its type, and why it is not read where it is not."""
-    if tensor.kind == 16:
+    if tensor.data_type == 16:
         return partial(_load_bfloat, path, tensor), "BF16", ""
-    if tensor.kind not in KINDS:
-        return None, "", f"data type {tensor.kind} of ONNX is not known"
-    if use is not None and use[0].kind == "DequantizeLinear" and use[1] == 0:
+    if tensor.data_type not in KINDS:
+        return None, "", f"data type {tensor.data_type} of ONNX is not known"
+    if use is not None and use[0].operator == "DequantizeLinear" and use[1] == 0:
         return _make_dequantizer(path, tensor, use[0], tensors)
-    if tensor.kind in (2, 3) and len(tensor.shape) > 1:
+    if tensor.data_type in (2, 3) and len(tensor.shape) > 1:
         return None, "", "quantized, and its scale is applied inside the graph"
-    dtype = str(np.dtype(KINDS[tensor.kind]))
+    dtype = str(np.dtype(KINDS[tensor.data_type]))
     return partial(_load_tensor, path, tensor), dtype, ""
 
 
@@ -316,7 +316,7 @@ def _make_dequantizer(
 
 
 def _load_tensor(path: Path, tensor: _Tensor) -> Tensor:
-    dtype = np.dtype(KINDS[tensor.kind])
+    dtype = np.dtype(KINDS[tensor.data_type])
     if tensor.outside:
         values = np.frombuffer(_read_outside(path, tensor), dtype)
     elif tensor.raw is not None:

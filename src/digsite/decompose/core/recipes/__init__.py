@@ -73,7 +73,7 @@ def make_room(config: DecomposeConfig, model: nn.Module, modules: Sequence[str])
     learn instead, and the residual takes part. A gate that reads vectors gives way to one of numbers where an embedding is
     among the modules, which is given none.
     """
-    if config.gate.kind == "shared" and not all(s.layer.READS_VECTORS for s in find_sites(model, modules)):
+    if config.gate.NEEDS_INPUTS and not all(s.layer.READS_VECTORS for s in find_sites(model, modules)):
         config = update_config(config, {"gate": {"kind": "mlp", "hidden": [8]}})
     if config.faithful == "learned" or config.C == "rank":
         return config

@@ -20,6 +20,7 @@ from digsite.decompose.judge.exam import Entry
 from digsite.decompose.judge.exam.parts import GraphScores, UseScores, score_graph, score_parts, score_use
 
 KINDS = ("unmasked", "rounded", "ci", "stochastic", "zero")
+DRAWN = {"stochastic"}  # masks that differ from draw to draw
 LADDER = (20, 40, 80, 160, 320)
 ATTACKED = 128  # inputs that the adversary looks at; what it finds is tried on all inputs
 
@@ -43,7 +44,7 @@ def share_right(entry: Entry, draws: int = 1) -> dict[str, float]:
             used[site] = used.get(site, 0.0) + float(find_used(g).sum())
             places[site] = places.get(site, 0) + g[..., 0].numel()
         for kind in KINDS:
-            times = draws if kind == "stochastic" else 1
+            times = draws if kind in DRAWN else 1
             for _ in range(times):
                 output = scene.forward(scene.draw_masks(kind, generator=generator, residual=False))
                 right[kind] += float(entry.program.is_right(output, wanted).sum()) / times

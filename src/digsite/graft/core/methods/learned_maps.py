@@ -117,6 +117,9 @@ class NeuralAlignment(FitsOnImages, GraftMethod):
         return Beside(receiver.model, receiver.head, receiver.new, part, -1 if last else None)
 
 
+HIDDEN = {"linear": (), "mlp": (128, 128)}  # hidden layers of the maps that are learned in steps
+
+
 def learn_map(
     kind: str,
     mine: Float[Tensor, "n width"],
@@ -128,11 +131,10 @@ def learn_map(
 
     Mean squared error with a small weight decay, as the framework has it, in `steps` steps whose batches are of `draw`.
     """
-    if kind == "orthogonal":
+    if kind not in HIDDEN:
         return fit_rotation(mine, theirs).to_layer()
     center, scale = mine.mean(0), mine.std(0) + 0.1 * mine.std()
-    sizes = (mine.shape[1], 128, 128, theirs.shape[1]) if kind == "mlp" else (mine.shape[1], theirs.shape[1])
-    net = draw_perceptron(*sizes, draw=draw)
+    net = draw_perceptron(mine.shape[1], *HIDDEN[kind], theirs.shape[1], draw=draw)
     solver = torch.optim.Adam(net.parameters(), 2e-3, weight_decay=1e-5, fused=True)
     cycle = make_cycle(solver, 2e-3, steps)
     z = (mine - center) / scale

@@ -13,6 +13,8 @@ class Member(Protocol):
     INVARIANT: Any  # changes of the weights that its features do not see
     RUNS_NETWORK: bool = False  # runs the network instead of looking at its weights alone
     STATE: Any = None  # class of what it learns from a zoo, None where it learns nothing
+    IN_DOUBLE: bool = False  # what it learns is used in double precision, and stored in half of it
+    OWN_ENGINE: bool = False  # trained as a graph network, not as features with heads
     LINEAR_HEAD: bool = False  # its columns are read by a linear map instead of by trees
     IN_FEATURES: int = 0  # place of its columns among those of `features`, 0 where they are not part of it
     MADE_OF: tuple[

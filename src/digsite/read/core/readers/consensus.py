@@ -23,6 +23,7 @@ from digsite.read.core.population import Columns, NetworkGroup, Population, join
 INVARIANT = ("permutation", "scale", "sign")
 IN_FEATURES = 2
 STATE = ZooAgreement
+IN_DOUBLE = True
 State = dict[str, ZooAgreement]
 
 

@@ -25,6 +25,7 @@ from digsite.read.core.population import Population
 from digsite.read.core.tasks import ReadTask
 
 INVARIANT = ("permutation", "scale", "sign")
+OWN_ENGINE = True
 FORM = 2  # of what is stored; counted up where an older reader can no longer be loaded
 _EVAL_BATCH = 256
 _ROOM = 10_000_000  # padded weights of all members of a pool, at most

@@ -8,6 +8,7 @@ none of this helps the answer is that the test does not apply, and why.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.signal import lfilter
@@ -15,7 +16,7 @@ from scipy.stats import spearmanr
 from scipy.stats import t as student
 
 from digsite.track.core import jumptest, noise
-from digsite.track.core.detectors import Detector
+from digsite.track.core.detectors import Detector, Verdict
 from digsite.track.core.jumps import Change
 
 # Values that move by whole steps: ranks, counts, accuracies of few images, half precision, and values that are held.
@@ -150,19 +151,6 @@ LEVEL_RANGE = 1.5
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The changes of a series, or the reason why this test cannot tell (then there are none)."""
-
-    changes: list[Change]
-    because: str = ""
-
-    @property
-    def applies(self) -> bool:
-        """Whether the test could be made."""
-        return not self.because
-
-
-@dataclass(frozen=True)
 class Prepared:
     """A series made fit for the test, with the index of each of its samples in the original, or why it cannot be."""
 
@@ -175,6 +163,8 @@ class Prepared:
 class Edge(Detector):
     """Changes that a series' own increments cannot make and a smooth curve cannot bend to, with an error rate per series."""
 
+    DATES_TRANSITIONS: ClassVar[bool] = True
+
     @staticmethod
     def detect(
         values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
@@ -185,11 +175,16 @@ class Edge(Detector):
         """
         return judge_values(values, alpha=alpha, max_changes=max_changes, min_relative=min_relative).changes
 
+    @classmethod
+    def judge(cls, values: np.ndarray, **options: Any) -> Verdict:
+        """As `detect`, with the reason where the test does not apply."""
+        return judge_values(values, **options)
+
 
 def judge_values(
     values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
 ) -> Verdict:
-    """As `Edge.detect`, with the reason where the test does not apply."""
+    """As `Edge.judge`, with its options by name."""
     ready = prepare_values(values)
     if ready.because:
         return Verdict([], ready.because)
