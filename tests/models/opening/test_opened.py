@@ -48,6 +48,18 @@ def copy(family_folders, tmp_path):
     return make
 
 
+@pytest.mark.parametrize(
+    ("named", "sentence"), [(["GPT2LMHeadModel"], "which is another architecture"), (None, "its files hold")]
+)
+def test_a_config_of_another_architecture_is_refused_before_anything_is_allocated(copy, named, sentence):
+    """A Llama without sizes has those of its library: over a GPT-2 of 150 kB, its 7 billion numbers were made up."""
+    folder = copy("gpt2")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "llama", "architectures": named}))
+    with pytest.raises(UsageError, match=sentence):
+        open_model(str(folder))
+
+
 @pytest.mark.parametrize("family", ["gpt2", "bert", "t5", "vit", "mixtral", "mamba"])
 def test_an_incomplete_checkpoint_is_refused(copy, family):
     folder = copy(family)

@@ -9,6 +9,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def build_module(folder: Path, bundle: WeightBundle) -> tuple[nn.Module, str]:
     made = model_class(config, bundle)
     _reject_quantized(config, folder)
     with one_sentence(f"Opening '{folder}' as a {made.__name__}"):
+        _refuse_larger(folder, config, made, bundle)
         loaded: tuple[nn.Module, dict[str, Any]] = made.from_pretrained(  # pyright: ignore[reportAttributeAccessIssue]
             folder,
             config=config,
@@ -89,6 +91,30 @@ def build_module(folder: Path, bundle: WeightBundle) -> tuple[nn.Module, str]:
     module, info = loaded
     refuse_incomplete(folder, module, info)
     return module.eval(), say_unused(info.get("unexpected_keys", ()), bundle)
+
+
+SMALL = 1_000_000  # numbers that any library may add
+MOST = 2  # times what the files hold: a network that needs more is another one, and its library would make all of it up
+
+
+def _refuse_larger(folder: Path, config: Any, made: Any, bundle: WeightBundle) -> None:
+    """Before anything is allocated: a config without sizes, or of another architecture, asks for the library's own sizes.
+
+    `{"model_type": "llama"}` above a GPT-2 of 150 kB once took 16 GB.
+    """
+    if not isinstance(config, made.config_class or object):
+        raise UsageError(
+            f"The config of '{folder}' says that it is a '{config.model_type}', and names a {made.__name__}, which is "
+            f"another architecture."
+        )
+    with torch.device("meta"):
+        needed = sum(one.numel() for one in made(deepcopy(config)).parameters())
+    held = sum(_count_numbers(bundle.shape(name)) for name in bundle.tensors)
+    if needed > MOST * held + SMALL:
+        raise UsageError(
+            f"'{folder}' is incomplete: a {made.__name__} of its config has {needed:,} numbers, and its files hold {held:,}.",
+            hint="Loading it anyway would fill them with random numbers; get the whole checkpoint, with its own config.",
+        )
 
 
 def refuse_incomplete(folder: Path, module: nn.Module, info: dict[str, Any]) -> None:
