@@ -85,6 +85,7 @@ def test_unknown_fields_are_kept_and_never_fatal(tmp_path, schema):
     path.write_text(json.dumps(stored))
     results = results_or_none(RunDir(tmp_path))
     assert results and results["x"].value == 1.0
+    assert ("newer digsite" in results.caution) == (schema > 2)
     write_results(path, results)
     again = json.loads(path.read_text())
     assert again["weather"] == "fine" and again["claims"][0]["replicated_by"] == ["me"]

@@ -162,9 +162,9 @@ def is_finite(value: Any) -> bool:
     """Whether an array holds neither NaN nor an infinity."""
     if "float" not in str(value.dtype) or 0 in tuple(value.shape):
         return True
-    if hasattr(value, "isfinite"):
-        return bool(value.isfinite().all())
-    return bool((abs(value) < math.inf).all())
+    # NaN and infinities are among the extremes, which cost a seventieth of a mask of as many truth values.
+    extremes = value.detach().aminmax() if hasattr(value, "aminmax") else (value.min(), value.max())
+    return all(math.isfinite(one) for one in extremes)
 
 
 def numbers_in(result: Any, name: str = "", depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:

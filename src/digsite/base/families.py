@@ -71,12 +71,13 @@ def _import_file(package: str, file: str) -> ModuleType:
     """The module, or one sentence that names the file which cannot be imported, and the package where one is missing."""
     try:
         return importlib.import_module(f"{package}.{file}")
-    except (SyntaxError, ImportError, NameError, AttributeError, TypeError, AssertionError) as error:
+    except Exception as error:  # a file of anybody's, which runs when it is imported
         path = find_folder(package) / f"{file}.py"
         if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("digsite"):
             needed = (error.name or "").split(".")[0]
             raise MissingExtra(f"'{path}' needs the package '{needed}', which is not installed.") from error
-        raise UsageError(f"'{path}' cannot be imported: {type(error).__name__}: {error}.") from error
+        first = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UsageError(f"'{path}' cannot be imported: {type(error).__name__}: {first}.") from error
 
 
 def find_problem(package: str, member: Any) -> str:

@@ -9,6 +9,7 @@ import importlib
 import io
 import re
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that no terminal can show must not end what shows it
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _say_warning
     try:
         sys.exit(cli.main(prog_name="digsite", standalone_mode=False) or 0)
     except DigsiteError as error:
@@ -113,6 +115,11 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         _end_with(*_explain_refusal(error))
+
+
+def _say_warning(message: Warning | str, *_where: object, **_line: object) -> str:
+    """A sentence, without the line of ours that it was said on."""
+    return f"digsite: {message}\n"
 
 
 def _explain_refusal(error: OSError) -> tuple[str, str, int]:

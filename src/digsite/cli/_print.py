@@ -135,6 +135,8 @@ def print_run(run: RunDir, *, everything: bool = False) -> None:
     if isinstance(results, Damaged):
         click.echo(f"'{run.results}' is damaged: {results.reason}.", err=True)
     elif results:
+        if results.caution:
+            click.echo(f"'{run.results}' was {results.caution}.", err=True)
         print_answer(results, str(_launch_of(run).get("purpose", "")))
         if everything:
             print_results(results)

@@ -135,6 +135,14 @@ class Results:
     hero: str = ""  # the figure that shows the answer
     cited: tuple[Cited, ...] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def caution(self) -> str:
+        """A sentence where a later digsite wrote this: it may say more than is read here."""
+        if self.schema <= SCHEMA:
+            return ""
+        return f"written by a newer digsite (schema {self.schema}, this one reads {SCHEMA}): what it added is kept and not shown"
 
     def __getitem__(self, name: str) -> Claim:
         return next(claim for claim in self.claims if claim.name == name)
@@ -205,7 +213,7 @@ def parse_results(found: Mapping[str, Any]) -> Results:
     """What a file of results holds, once it has been read as plain data; raises whatever another form leads to."""
     told = upgrade_results(dict(found), SCHEMA)
     rows = [_read_claim(row) for row in (*told.pop("claims", ()), *told.pop("measurements", ()))]
-    told.pop("schema", None)
+    schema = told.pop("schema", SCHEMA)
     cited = tuple(Cited(c["text"], c["claim"], c.get("part", "value")) for c in told.pop("cited", ()))
     return Results(
         study=str(told.pop("study", "")),
@@ -215,6 +223,7 @@ def parse_results(found: Mapping[str, Any]) -> Results:
         hero=str(told.pop("hero", "")),
         cited=cited,
         more=told,
+        schema=schema if isinstance(schema, int) else SCHEMA,
     )
 
 

@@ -17,6 +17,8 @@ def list_doubts(facts: Facts) -> list[str]:
 
 def _about_state(facts: Facts) -> Iterator[str]:
     yield from (f"A record of this run is damaged, so it is not believed: {what}." for what in facts.damaged)
+    if facts.caution:
+        yield f"The results were {facts.caution}."
     if facts.state != "finished":
         yield f"This run is {facts.state}, so everything here is what is known so far."
     if facts.size in ("quick", "smoke"):

@@ -49,6 +49,7 @@ class Facts:
     error: dict[str, Any]
     pictures: tuple[Picture, ...]
     tables: tuple[str, ...]
+    caution: str = ""  # what a record of a newer version may hold beyond what is read
     damaged: tuple[str, ...] = ()  # records of which nothing could be read, and why
     headline: tuple[str, ...] = ()  # ids of the claims that the answer leads with
     hero: str = ""  # the figure that shows it
@@ -129,6 +130,7 @@ def gather_facts(run: RunDir) -> Facts:
         error=error if isinstance(error, dict) else {},
         pictures=find_pictures(run.figures),
         tables=table_names(run.tables),
+        caution=found.caution if found else "",
         damaged=(*damaged, *([status.message] if status.state == "damaged" else [])),
         headline=found.headline if found else (),
         hero=found.hero if found else "",
