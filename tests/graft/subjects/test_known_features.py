@@ -43,7 +43,7 @@ def test_activations_are_codes_times_directions():
     world = draw_world("independent", 12, 8, noise=0.0, seed=3)
     x, codes = draw_activations(world, 50, 4)
     torch.testing.assert_close(x, codes @ world.directions)
-    assert KINDS == ("independent", "correlated", "hierarchical")
+    assert tuple(KINDS) == ("independent", "correlated", "hierarchical")
 
 
 def test_the_true_dictionary_scores_one_and_a_random_one_does_not():

@@ -19,6 +19,37 @@ from digsite.track.core.formation import Formation, date_formation
 
 
 @dataclass(frozen=True)
+class Course:
+    """One network's training: its weights at each step, what they do, and when each wave formed in the logits."""
+
+    steps: np.ndarray
+    params: dict[str, Tensor]  # (steps, ...)
+    pairs: Tensor
+    answers: Tensor
+    test: Tensor
+
+    @property
+    def tables(self) -> Tensor:
+        """(steps, numbers, neurons): what the first number sends to each neuron."""
+        embedding, first = self.params["embed.weight"], self.params["l1.weight"]
+        return embedding @ first[:, :, : embedding.shape[2]].mT
+
+    def logits(self, at: int, without: Tensor | None = None) -> Tensor:
+        """Of all pairs at a checkpoint, the embedding being blind to the directions `without` (numbers, n)."""
+        embedding = self.params["embed.weight"][at].double()
+        if without is not None and without.shape[1]:
+            basis = torch.linalg.qr(without.double())[0]
+            embedding = embedding - basis @ (basis.T @ embedding)
+        joined = embedding[self.pairs].flatten(1)
+        hidden = joined @ self.params["l1.weight"][at].double().T + self.params["l1.bias"][at].double()
+        return hidden.relu() @ self.params["unembed.weight"][at].double().T
+
+    def accuracy(self, at: int, without: Tensor | None = None) -> float:
+        right = self.logits(at, without).argmax(-1) == self.answers
+        return float(right[self.test].double().mean())
+
+
+@dataclass(frozen=True)
 class MapParts:
     """Parts that add up to a map, but for what little energy was left out: `reads` (numbers, parts) times `writes`."""
 

@@ -194,23 +194,7 @@ def claim_finding(run: Run, config: BackdoorConfig, networks: Any, classes: int)
     if not judged["works"].any():
         judged = networks  # of a training too short for any trigger
     bad = (judged["target"] >= 0).to_numpy()
-    apart, scan = -judged["apart"].to_numpy(), judged["scan"].to_numpy()
-    rng = run.rng("bootstrap")
-    drawn = [measure_auroc(bad[i], apart[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
-    low, high = (float(v) for v in np.nanquantile(drawn, [0.025, 0.975]))
-    run.claim(
-        "auroc",
-        measure_auroc(bad, apart),
-        low=low,
-        high=high,
-        n=len(judged),
-        kind="correlation",
-        better="higher",
-        null=0.5,
-        null_is="guessing",
-        rivals={"head scan": measure_auroc(bad, scan)},
-        title="Telling planted from clean networks by how far the smallest patch stands apart (AUROC)",
-    )
+    claim_telling(run, judged, bad)
     planted = judged[bad]
     run.claim_share(
         "target_named",
@@ -241,6 +225,27 @@ def claim_finding(run: Run, config: BackdoorConfig, networks: Any, classes: int)
         kind="share",
         better="higher",
         title="Named neurons among the three whose silence hurts the real attack most",
+    )
+
+
+def claim_telling(run: Run, judged: Any, bad: np.ndarray) -> None:
+    """Planted networks (`bad`) from clean ones; the interval is over networks drawn again."""
+    apart, scan = -judged["apart"].to_numpy(), judged["scan"].to_numpy()
+    rng = run.rng("bootstrap")
+    drawn = [measure_auroc(bad[i], apart[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
+    low, high = (float(v) for v in np.nanquantile(drawn, [0.025, 0.975]))
+    run.claim(
+        "auroc",
+        measure_auroc(bad, apart),
+        low=low,
+        high=high,
+        n=len(judged),
+        kind="correlation",
+        better="higher",
+        null=0.5,
+        null_is="guessing",
+        rivals={"head scan": measure_auroc(bad, scan)},
+        title="Telling planted from clean networks by how far the smallest patch stands apart (AUROC)",
     )
 
 

@@ -127,35 +127,9 @@ def study_differences(config: DifferencesConfig, run: Run) -> None:
     run.let_signals_in(1)
     rows = []
     for i, plant in enumerate(plants):
-        maps = [differences.map_paths([w[i] for w in stored[who]]) for who in ("base", "sibling")]
-        worked = float(stored["worked"][i])
-        for way, tell in WAYS.items():
-            told = tell(maps[0], maps[1], config.parts)[:FIRST]
-            rows.append(
-                {
-                    "plant": i,
-                    "kind": plant.KIND,
-                    "worked": worked,
-                    "way": way,
-                    "named": float(plant.is_named(told, config.side)),
-                    "new": sum(part.new for part in told),
-                }
-            )
-        generator = run.generator("random", i)
-        hits = [
-            plant.is_named(differences.split_randomly(maps[1] - maps[0], FIRST, generator), config.side)
-            for _ in range(config.draws)
-        ]
-        rows.append(
-            {
-                "plant": i,
-                "kind": plant.KIND,
-                "worked": worked,
-                "way": "random",
-                "named": float(np.mean(hits)),
-                "new": FIRST,
-            }
-        )
+        base, sibling = (differences.map_paths([w[i] for w in stored[who]]) for who in ("base", "sibling"))
+        about = {"plant": i, "kind": plant.KIND, "worked": float(stored["worked"][i])}
+        rows += [about | row for row in tell_plant(config, plant, base, sibling, run.generator("random", i))]
     table = pd.DataFrame(rows)
     run.table("plants", table)
     claim_named(run, table)
@@ -173,6 +147,22 @@ def study_differences(config: DifferencesConfig, run: Run) -> None:
         f"random directions in {cite('named', 'null', '.0%')}.",
         on=["named/*", "worked"],
     )
+
+
+def tell_plant(
+    config: DifferencesConfig, plant: Plant, base: PathMap, sibling: PathMap, draw: torch.Generator
+) -> list[dict[str, Any]]:
+    """Whether the difference names the plant, in each way of telling it, and at random over some draws."""
+    rows = []
+    for way, tell in WAYS.items():
+        told = tell(base, sibling, config.parts)[:FIRST]
+        named = float(plant.is_named(told, config.side))
+        rows.append({"way": way, "named": named, "new": sum(part.new for part in told)})
+    hits = [
+        plant.is_named(differences.split_randomly(sibling - base, FIRST, draw), config.side)
+        for _ in range(config.draws)
+    ]
+    return [*rows, {"way": "random", "named": float(np.mean(hits)), "new": FIRST}]
 
 
 def draw_plant(config: DifferencesConfig, classes: int, number: int) -> Plant:

@@ -1,6 +1,5 @@
 """Parts of networks that learned to add, followed back through training: when did each grow, and is the rise theirs?"""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,37 +26,6 @@ from digsite.worker.run import Run
 LEARNED = (
     0.1  # likeness of the final logits to a wave from which on the network has learned it, as in `formation`
 )
-
-
-@dataclass(frozen=True)
-class Course:
-    """One network's training: its weights at each step, what they do, and when each wave formed in the logits."""
-
-    steps: np.ndarray
-    params: dict[str, Tensor]  # (steps, ...)
-    pairs: Tensor
-    answers: Tensor
-    test: Tensor
-
-    @property
-    def tables(self) -> Tensor:
-        """(steps, numbers, neurons): what the first number sends to each neuron."""
-        embedding, first = self.params["embed.weight"], self.params["l1.weight"]
-        return embedding @ first[:, :, : embedding.shape[2]].mT
-
-    def logits(self, at: int, without: Tensor | None = None) -> Tensor:
-        """Of all pairs at a checkpoint, the embedding being blind to the directions `without` (numbers, n)."""
-        embedding = self.params["embed.weight"][at].double()
-        if without is not None and without.shape[1]:
-            basis = torch.linalg.qr(without.double())[0]
-            embedding = embedding - basis @ (basis.T @ embedding)
-        joined = embedding[self.pairs].flatten(1)
-        hidden = joined @ self.params["l1.weight"][at].double().T + self.params["l1.bias"][at].double()
-        return hidden.relu() @ self.params["unembed.weight"][at].double().T
-
-    def accuracy(self, at: int, without: Tensor | None = None) -> float:
-        right = self.logits(at, without).argmax(-1) == self.answers
-        return float(right[self.test].double().mean())
 
 
 def study_growth(config: GrowthConfig, run: Run) -> None:
@@ -131,14 +99,14 @@ def make_model(config: GrowthConfig) -> torch.nn.Module:
     return build(parse({"kind": "modular_mlp", "modulus": config.modulus, **shape}))
 
 
-def open_course(config: GrowthConfig, stored: dict[str, Any], k: int) -> Course:
+def open_course(config: GrowthConfig, stored: dict[str, Any], k: int) -> growth.Course:
     pairs, answers = sequences.modular_addition(config.modulus)
     params = Layout.of(make_model(config)).views(stored["weights"][:, k])
-    return Course(stored["steps"].double().numpy(), params, pairs, answers, stored["test"])
+    return growth.Course(stored["steps"].double().numpy(), params, pairs, answers, stored["test"])
 
 
 def examine_course(
-    config: GrowthConfig, run: Run, k: int, course: Course, parts: list[MapParts]
+    config: GrowthConfig, run: Run, k: int, course: growth.Course, parts: list[MapParts]
 ) -> dict[str, Any]:
     """Rows of the parts of network k, a row of the network, and the curves of a figure."""
     steps, mine, generator = course.steps, parts[k], run.generator("nulls", k)
@@ -187,7 +155,7 @@ def examine_course(
 def _part_row(
     config: GrowthConfig,
     k: int,
-    course: Course,
+    course: growth.Course,
     waves: np.ndarray,
     curve: np.ndarray,
     mine: MapParts,
@@ -227,7 +195,7 @@ def rank_order(rows: list[dict[str, Any]], date: str, learned: list[int]) -> flo
 
 def _null_order(
     config: GrowthConfig,
-    course: Course,
+    course: growth.Course,
     rows: list[dict[str, Any]],
     learned: list[int],
     strange: Tensor | None,
@@ -249,7 +217,7 @@ def _null_order(
 
 def _switch_off(
     config: GrowthConfig,
-    course: Course,
+    course: growth.Course,
     mine: MapParts,
     chosen: list[int],
     accuracy: np.ndarray,
@@ -324,7 +292,22 @@ def claim_growth(run: Run, parts: Any, networks: Any, config: GrowthConfig) -> N
         null_is="no order",
         title="The same by the jump detector's dates alone (Kendall)",
     )
-    known = parts[parts["learned"]]
+    claim_dates(run, parts[parts["learned"]])
+    n = len(networks)
+    run.claim_share(
+        "rise_gone",
+        int(networks["gone"].sum()),
+        n,
+        better="higher",
+        null=float(networks["gone_random"].mean()),
+        null_is="as many random directions",
+        rivals={"as many of the parts, at random": float(networks["gone_any_parts"].mean())},  # pyright: ignore[reportCallIssue]
+        title="Networks whose rise is gone without the parts that grew in it",
+    )
+
+
+def claim_dates(run: Run, known: Any) -> None:
+    """Of the parts whose wave the network has learned."""
     run.claim_share(
         "detected",
         int(known["jumped"].notna().sum()),
@@ -341,17 +324,6 @@ def claim_growth(run: Run, parts: Any, networks: Any, config: GrowthConfig) -> N
         unit=" steps",
         kind="median",
         title="Steps by which parts grow before the accuracy",
-    )
-    n = len(networks)
-    run.claim_share(
-        "rise_gone",
-        int(networks["gone"].sum()),
-        n,
-        better="higher",
-        null=float(networks["gone_random"].mean()),
-        null_is="as many random directions",
-        rivals={"as many of the parts, at random": float(networks["gone_any_parts"].mean())},  # pyright: ignore[reportCallIssue]
-        title="Networks whose rise is gone without the parts that grew in it",
     )
 
 
