@@ -293,11 +293,10 @@ def claim_growth(run: Run, parts: Any, networks: Any, config: GrowthConfig) -> N
         title="The same by the jump detector's dates alone (Kendall)",
     )
     claim_dates(run, parts[parts["learned"]])
-    n = len(networks)
     run.claim_share(
         "rise_gone",
         int(networks["gone"].sum()),
-        n,
+        len(networks),
         better="higher",
         null=float(networks["gone_random"].mean()),
         null_is="as many random directions",
