@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from digsite.base.errors import DigsiteError, UsageError
@@ -22,6 +26,8 @@ from digsite.decompose.subjects.compiled import (
 from digsite.record.verdict import cite
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from digsite.worker.run import Run
 
 QUESTIONS = {
@@ -31,6 +37,7 @@ QUESTIONS = {
     "dead_silent": "programs with nothing alive where nothing is done",
     "pure": "programs whose parts are as pure as singular vectors of the true rank",
 }
+ADDS_UP = 0.01  # largest entry of the weights that parts may leave out before it is said
 NULLS = {"use": "use_chance", "graph_precision": "graph_chance"}
 
 
@@ -50,23 +57,11 @@ def study_exam(config: ExamConfig, run: Run) -> None:
     rows = [{**row, "worst": row.get(longest, float("nan"))} for row in rows]
     run.table("columns", {"column": list(COLUMNS), "meaning": list(COLUMNS.values())})
     claim_marks(config, run, rows)
-    shares = {
-        who: {
-            name: average_values(
-                [
-                    r["rounded"]
-                    for r in rows
-                    if (r["contestant"], r["program"]) == (who, name) and not r["failed"]
-                ]
-            )
-            for name in names
-        }
-        for who in config.contestants
-    }
     run.figure(
         "exam",
-        draw_marks(shares, {who: share_passed(rows, who) for who in config.contestants}),
-        caption="Share of all inputs answered rightly by the important parts alone, by program and contestant.",
+        draw_exam(config.contestants, names, rows),
+        caption="Left: programs that each contestant passes in every rotation, question by question, and its parts in use "
+        "beside those of random directions. Right: how many of the five questions it passes, program by program.",
     )
     run.view("exam", kind="table", source="tables/exam.csv")
     first = config.contestants[0]
@@ -92,17 +87,46 @@ def sit_exam(config: ExamConfig, who: str, name: str, rotation: int) -> Row:
     row: Row = {"contestant": who, "program": program.name, "rotation": rotation, "failed": "", "cpu_s": 0.0}
     start = time.process_time()
     try:
-        entry = enter_contestant(who, program, rotation, config.steps)
+        with stop_after(config.budget):
+            entry = enter_contestant(who, program, rotation, config.steps)
         row["cpu_s"] = time.process_time() - start
         if row["cpu_s"] > config.budget:
-            raise UsageError(
-                f"It took {row['cpu_s']:.0f} CPU seconds, more than its budget of {config.budget:.0f}."
+            raise OverBudget(
+                f"It took {row['cpu_s']:.0f} CPU seconds, more than its budget of {config.budget:.3g}."
             )
         return row | mark_entry(entry, config.ladder)
     except DigsiteError as error:
-        if who.startswith("py:") or row["cpu_s"]:
+        row["cpu_s"] = row["cpu_s"] or time.process_time() - start
+        if who.startswith("py:") or isinstance(error, OverBudget):
             return row | {"failed": str(error)}
         raise
+
+
+class OverBudget(DigsiteError):
+    """An entry took more CPU seconds than it may: no user's mistake that somebody on the way might forgive."""
+
+
+@contextmanager
+def stop_after(seconds: float) -> Iterator[None]:
+    """Stop what runs inside when it has used so many CPU seconds, whether it ever ends or not.
+
+    By a timer on the processor time of the main thread's process; elsewhere nobody is stopped, and whoever took too long is
+    told so afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise OverBudget(f"It was stopped at its budget of {seconds:.3g} CPU seconds.")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    try:
+        signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)  # and again each second, should somebody catch it
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def prepare_program(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
@@ -171,14 +195,22 @@ def claim_marks(config: ExamConfig, run: Run, rows: list[Row]) -> None:
                 )
 
 
-def share_passed(rows: list[Row], who: str) -> float:
-    """The mark that leads."""
-    return count_passed(rows, who, "rounded").value
-
-
-def average_values(values: list[float]) -> float:
-    """NaN where nobody was scored."""
-    return sum(values) / len(values) if values else float("nan")
+def draw_exam(who: list[str], names: list[str], rows: list[Row]) -> Figure:
+    """Marks of each contestant, by question and by program."""
+    passed = {w: {q: count_passed(rows, w, q).value for q in QUESTIONS} for w in who}
+    by_program = {
+        w: {
+            name: sum(
+                count_passed([r for r in rows if r["program"] == name], w, q).value == 1 for q in QUESTIONS
+            )
+            for name in names
+        }
+        for w in who
+    }
+    used = {w: average_score(rows, w, "l0", None) for w in who}
+    null = used.get("random")
+    share = {w: mark.value / null.value if mark and null else float("nan") for w, mark in used.items()}
+    return draw_marks(passed, share, by_program)
 
 
 def tell_exam(config: ExamConfig, rows: list[Row]) -> str:
@@ -200,5 +232,16 @@ def tell_exam(config: ExamConfig, rows: list[Row]) -> str:
         text += (
             f" The best of the other trained ones, '{best}', answers rightly in {passed('rounded', best)}."
         )
+    return text + tell_faults(rows)
+
+
+def tell_faults(rows: list[Row]) -> str:
+    """What a reader must know before the marks are believed: entries without scores, parts that do not add up, samples."""
+    scored = [row for row in rows if not row["failed"]]
     failed = [f"'{row['contestant']}' on '{row['program']}'" for row in rows if row["failed"]]
-    return text + (f" Not scored: {failed[0]} (table 'exam' says why)." if failed else "")
+    apart = dict.fromkeys(f"'{row['contestant']}'" for row in scored if row["error"] > ADDS_UP)
+    sampled = dict.fromkeys(f"'{row['program']}'" for row in scored if not row["whole_domain"])
+    text = f" Not scored: {failed[0]} (table 'exam' says why)." if failed else ""
+    if apart:
+        text += f" Parts that do not add up to the weights, scored as they are: {', '.join(apart)}."
+    return text + (f" Inputs were sampled, not all tried: {', '.join(sampled)}." if sampled else "")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -176,18 +177,48 @@ def list_contributions(found: Decomposition, module: str, view: View) -> tuple[n
     return target.flatten().cpu().numpy(), (single * back).flatten().detach().cpu().numpy()
 
 
-def draw_marks(shares: Mapping[str, Mapping[str, float]], passed: Mapping[str, float]) -> Figure:
-    """`shares` by contestant and program, 0 to 1; `passed` is each contestant's share of programs passed."""
-    who, programs = list(shares), list(next(iter(shares.values())))
-    values = np.array([[shares[w][p] for p in programs] for w in who])
-    figure, axes = canvas(width=2.2 + 0.55 * len(programs), height=1.6 + 0.32 * len(who))
-    axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
-    for i, row in enumerate(values):
-        for j, value in enumerate(row):
-            text = "-" if np.isnan(value) else ("1" if value == 1 else f"{value:.2f}".lstrip("0"))
-            color = "white" if value > 0.6 else "black"
-            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=color)
-    axes.set_xticks(range(len(programs)), programs, rotation=45, ha="right")
-    axes.set_yticks(range(len(who)), [f"{w}  {passed[w]:.0%}" for w in who])
-    axes.grid(False)
+def draw_marks(
+    passed: Mapping[str, Mapping[str, float]],
+    used: Mapping[str, float],
+    by_program: Mapping[str, Mapping[str, int]],
+) -> Figure:
+    """Who passes what: `passed` by contestant and question is a share of programs, `used` the parts in use as a share of a
+    random basis's, `by_program` how many of the questions are passed on each program.
+    """
+    who, questions = list(passed), list(next(iter(passed.values())))
+    programs = list(next(iter(by_program.values())))
+    figure, (left, right) = canvas(
+        columns=2,
+        width=3.4 + 0.5 * len(questions) + 0.3 * len(programs),
+        height=1.7 + 0.3 * len(who),
+        width_ratios=[len(questions) + 1, max(0.6 * len(programs), 2)],
+        layout="constrained",
+    )
+    shares = np.array([[*passed[w].values(), np.nan] for w in who])
+    words = [[*(f"{v:.0%}" for v in passed[w].values()), f"{used[w]:.0%}"] for w in who]
+    draw_cells(left, shares, words, [f"{w}" for w in who], [*questions, "parts in use"])
+    counts = np.array([[by_program[w][p] for p in programs] for w in who], float)
+    texts = [[str(by_program[w][p]) for p in programs] for w in who]
+    draw_cells(right, counts / len(questions), texts, [""] * len(who), programs)
+    left.set_title("programs passed, by question", fontsize=8, loc="left")
+    right.set_title(f"questions passed, of {len(questions)}", fontsize=8, loc="left")
     return figure
+
+
+def draw_cells(
+    axes: Axes,
+    values: np.ndarray,
+    words: Sequence[Sequence[str]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+) -> None:
+    """A shaded table: values (rows, columns) from 0 to 1, NaN is left blank, with a word in each cell."""
+    axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+    for (i, j), value in np.ndenumerate(values):
+        color = "white" if value < 0.6 else "black"  # the map goes from dark to light; NaN is blank
+        axes.text(j, i, words[i][j].replace("nan%", "-"), ha="center", va="center", fontsize=7, color=color)
+    named = [column.replace("dead_", "dead sites ") for column in columns]
+    axes.set_xticks(range(len(columns)), named, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.grid(False)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from digsite.base.errors import UsageError, name_nearest
+from digsite.base.errors import UsageError, name_nearest, one_sentence
 from digsite.base.families import list_members, scan_member
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
@@ -86,7 +86,9 @@ def _enter_stranger(name: str, program: CompiledProgram, seed: int) -> Entry:
         signature(method).bind(**wanted)
     except TypeError as error:
         raise UsageError(f"'{name}' cannot be called with (model, batches, sites, seed): {error}.") from None
-    return _read_answer(name, program, method(**wanted))
+    with one_sentence(f"'{name}'"):
+        answer = method(**wanted)
+    return _read_answer(name, program, answer)
 
 
 def _read_answer(name: str, program: CompiledProgram, answer: Any) -> Entry:

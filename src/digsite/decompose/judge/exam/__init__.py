@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import UsageError, one_sentence
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.gates import Shape
@@ -41,7 +41,8 @@ class Entry:
         scene = self.found.scene(ids)
         if self.importances is None:
             return scene
-        own = {site: value.to(torch.float32) for site, value in self.importances(ids).items()}
+        with one_sentence("The function of importances"):
+            own = {site: value.to(torch.float32) for site, value in self.importances(ids).items()}
         for site, expected in scene.importance.lower.items():
             got = tuple(own[site].shape) if site in own else None
             if got != tuple(expected.shape):
@@ -50,6 +51,8 @@ class Entry:
                 )
             if not torch.isfinite(own[site]).all():
                 raise UsageError(f"The importances of '{site}' hold a number that is not finite.")
+            if own[site].min() < 0 or own[site].max() > 1:
+                raise UsageError(f"The importances of '{site}' leave the range from 0 to 1.")
         return replace(scene, importance=Importance(own, own))
 
     @torch.no_grad()
