@@ -96,7 +96,36 @@ def test_one_component_off(view):
     found = read_view(view(), {"off": "0"})
     assert found["off"] == [0] and found["first"][0] == ["<b>", "sat", "sat"]
     assert found["kl"][0][0] == pytest.approx(0.6) == pytest.approx(found["most"])
-    assert read_view(view(), {"off": "1"})["off"] == []  # nobody looked at this one
+    assert found["known"] and not read_view(view(), {"off": "1"})["known"]  # nobody looked at this one
+
+
+def test_several_components_off_are_those_that_the_run_tried_together(view):
+    made = view()
+    path = made.run.artifacts / "together.safetensors"
+    kl = np.full((1, 2, 3), 0.9, np.float32)
+    save_file(
+        {"sets": np.array([[2, 0, -1]]), "kl_of_sets": kl, "first_of_sets": np.full((1, 2, 3), 1)}, path
+    )
+    made.options.update(
+        {k: f"artifacts/together.safetensors#{k}" for k in ("sets", "kl_of_sets", "first_of_sets")}
+    )
+    both = read_view(made, {"off": "0,2"})
+    assert both["known"] and both["off"] == both["together"] == [0, 2] and both["first"][0] == ["cat"] * 3
+    assert both["most"] == pytest.approx(0.9)
+    three = read_view(made, {"off": "0,1,2"})
+    assert not three["known"] and three["first"] == three["answers"]
+
+
+def test_a_page_is_given_when_it_is_asked_for(view):
+    made = view()
+    path = made.run.artifacts / "pages.json"
+    path.write_text('{"m": {"2": {"share": 0.1}}}')
+    made.options.update(module="m", pages="artifacts/pages.json")
+    assert read_view(made, {})["paged"] == [2] and "page" not in read_view(made, {"page": "1"})
+    assert read_view(made, {"page": "2"})["page"] == {"share": 0.1}
+    path.write_text('{"other": {}}')
+    with pytest.raises(UsageError, match="holds no pages of 'm'"):
+        read_view(made, {})
 
 
 def test_one_answer_for_a_whole_prompt(view):

@@ -97,7 +97,7 @@ TOYS = {
 
 @dataclass(frozen=True)
 class Effects:
-    """Row i of kl and first belongs to component numbers[i], each switched off alone."""
+    """Row i of kl and first belongs to component numbers[i], switched off alone, and of those of sets to sets[i] together."""
 
     prompts: np.ndarray  # (prompts, tokens)
     answers: np.ndarray  # (prompts, answers): one per token, or one per prompt
@@ -105,6 +105,9 @@ class Effects:
     kl: np.ndarray  # (components, prompts, answers), nats
     first: np.ndarray  # the token that comes first without the component
     words: dict[str, str]
+    sets: np.ndarray  # (sets, k), -1 where a set has fewer
+    kl_of_sets: np.ndarray
+    first_of_sets: np.ndarray
 
     def summaries(self) -> dict[int, dict[str, Any]]:
         """By component: mean divergence, and how many answers change."""
@@ -112,19 +115,29 @@ class Effects:
         means = self.kl.mean(axis=(1, 2))
         return {int(c): {"kl": kl, "changed": n} for c, kl, n in zip(self.numbers, means, changed)}
 
-    def without(self, component: int | None) -> dict[str, Any]:
-        """The prompts as words, and at each answer how far it moved and what it became."""
-        found = np.flatnonzero(self.numbers == component)
-        kl, first = np.zeros(self.answers.shape), self.answers
-        if len(found):
-            kl, first = self.kl[found[0]], self.first[found[0]]
+    def without(self, off: list[int]) -> dict[str, Any]:
+        """The prompts as words, and at each answer how far it moved and what it became; `known` is False where the run did
+        not try this set.
+        """
+        kl, first, known = np.zeros(self.answers.shape), self.answers, not off
+        wanted = set(off)
+        rows = [({int(c)}, self.kl[i], self.first[i]) for i, c in enumerate(self.numbers)]
+        rows += [
+            ({int(c) for c in row if c >= 0}, self.kl_of_sets[i], self.first_of_sets[i])
+            for i, row in enumerate(self.sets)
+        ]
+        for numbers, its_kl, its_first in rows:
+            if numbers == wanted:
+                kl, first, known = its_kl, its_first, True
         return {
             "prompts": self._said(self.prompts),
             "answers": self._said(self.answers),
             "first": self._said(first),
             "kl": kl,
-            "most": self.kl.max(initial=0.0),
-            "off": [component] if len(found) else [],
+            "most": max(self.kl.max(initial=0.0), self.kl_of_sets.max(initial=0.0)),
+            "off": sorted(wanted),
+            "known": known,
+            "together": sorted({int(c) for c in self.sets.ravel() if c >= 0}),
         }
 
     def _said(self, tokens: np.ndarray) -> list[list[str]]:
@@ -139,10 +152,18 @@ def effects_of(view: View) -> Effects | None:
         name: open_tensor(*view.sibling(str(view.options[name]))).read()
         for name in ("prompts", "answers", "numbers", "kl", "first")
     }
+    none = {"sets": np.zeros((0, 0), int), "kl_of_sets": read["kl"][:0], "first_of_sets": read["first"][:0]}
+    read |= {
+        name: open_tensor(*view.sibling(str(view.options[name]))).read() if name in view.options else empty
+        for name, empty in none.items()
+    }
     shape = (len(read["numbers"]), *read["answers"].shape)
+    together = (len(read["sets"]), *read["answers"].shape)
     if (
         read["kl"].shape != shape
         or read["first"].shape != shape
+        or read["kl_of_sets"].shape != together
+        or read["first_of_sets"].shape != together
         or len(read["prompts"]) != len(read["answers"])
     ):
         raise UsageError(f"The effects of '{view.name}' do not fit its prompts.")

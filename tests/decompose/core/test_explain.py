@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.decompose.core.explain import attribute_components
+from digsite.decompose.core.explain import attribute_components, cut_context, describe_use, rank_tokens
+from digsite.decompose.judge.exam import entry_from_parts
+from digsite.decompose.subjects.compiled import CompiledProgram
 
 
 def test_a_component_is_explained_by_its_inputs_and_outputs(exact, batch):
@@ -13,6 +15,51 @@ def test_a_component_is_explained_by_its_inputs_and_outputs(exact, batch):
     assert found.neuron == (1, pytest.approx(1.0))
     assert abs(found.singular[1]) == pytest.approx(1.0)
     assert 0.1 < found.share < 0.3
+
+
+def test_tokens_are_ranked_by_the_importance_they_hold():
+    ids = torch.tensor([[5, 7, 5, 9], [5, 7, 7, 9]])
+    g = torch.tensor([[0.9, 0.0, 0.8, 0.0], [0.0, 0.3, 0.0, 0.05]])
+    assert rank_tokens(ids, g, 3) == [(5, 2, pytest.approx(2 / 3)), (7, 1, pytest.approx(1 / 3))]
+
+
+def test_a_context_has_its_place_and_ends_with_the_text():
+    ids, g = torch.arange(20), torch.linspace(0, 1, 20)
+    found = cut_context(ids, g, 3)
+    assert found.tokens == list(range(12)) and found.tokens[found.at] == 3
+    assert cut_context(ids, g, 19).at == 8
+
+
+class Bigram(torch.nn.Module):
+    """Token k is followed by token k + 1: one part for each token says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Embedding.from_pretrained(torch.eye(4))
+        self.next = torch.nn.Linear(4, 4, bias=False)
+        self.next.weight.data = 3 * torch.eye(4).roll(1, 0)
+
+    def forward(self, ids):
+        return self.next(self.embed(ids))
+
+
+def test_a_part_is_described_by_where_it_is_used_and_what_it_promotes():
+    model = Bigram().requires_grad_(False)
+    program = CompiledProgram("bigram", model, {}, torch.eye(4), (torch.randint(4, (8, 6)),), True)
+    parts = {"next": (torch.eye(4), model.next.weight.T.contiguous())}
+    found = entry_from_parts(program, parts).found
+    ids = torch.tensor([[0, 2, 1, 3], [3, 3, 0, 0], [1, 1, 1, 1]])
+    g = (ids == 2).float()
+    use = describe_use(found, "next", 2, ids, g)
+    assert [t for t, _, _ in use.tokens] == [2] and use.share == pytest.approx(1 / 12)
+    (context,) = use.contexts  # one text uses it
+    assert context.tokens[context.at] == 2
+    assert use.promoted[0][0] == 3 and use.promoted[0][1] > 0.5 > 0 > use.suppressed[0][1]
+    # softmax of 3 on one of four against none: log(e^3 / (e^3 + 3)) - log(1/4)
+    assert use.promoted[0][1] == pytest.approx(
+        3 - torch.tensor(3.0).exp().add(3).log().item() + 1.386294, abs=1e-4
+    )
+    assert sum(use.histogram) == 12 and use.histogram[0] == 11
 
 
 def test_each_neuron_feeds_its_own_output(exact, batch):

@@ -92,6 +92,91 @@ def find_nearest_singular(direction: Tensor, weight: Tensor) -> tuple[int, float
     return best, float(cosine[best])
 
 
+# --- what a component of a token model is used for, for a page that a person reads -----------------------------
+
+AROUND = 8  # tokens shown on either side of a place
+BINS = 20  # of the histogram of importances
+
+
+@dataclass(frozen=True)
+class Context:
+    """A piece of text around the place `at` where a component is used; importances of all of its tokens."""
+
+    tokens: list[int]
+    importance: list[float]
+    at: int
+
+
+@dataclass(frozen=True)
+class Use:
+    """When a component of a token model is used and what it does there.
+
+    `tokens`: (token, uses, share of the token's places that use it), by summed importance; `promoted` and `suppressed`:
+    (token, change of its log probability, in nats, when the component is there) over the places of `contexts`;
+    `histogram`: places by importance, in BINS equal bins from 0 to 1.
+    """
+
+    share: float
+    tokens: list[tuple[int, int, float]]
+    contexts: list[Context]
+    promoted: list[tuple[int, float]]
+    suppressed: list[tuple[int, float]]
+    histogram: list[int]
+
+
+@torch.no_grad()
+def describe_use(found: Decomposed, module: str, component: int, ids: Tensor, g: Tensor, n: int = 6) -> Use:
+    """From token numbers (batch, positions) and the component's importance `g` (batch, positions) there."""
+    used = find_used(g)
+    rows = g.amax(1).topk(min(n, len(g))).indices  # one place a row: n different texts
+    places = [(row, int(g[row].argmax())) for row in rows.tolist() if bool(used[row].any())]
+    change = measure_promotion(found, module, component, ids, places)
+    order = change.argsort(descending=True).tolist() if len(places) else []
+    return Use(
+        float(used.float().mean()),
+        rank_tokens(ids, g, n),
+        [cut_context(ids[row], g[row], at) for row, at in places],
+        [(i, float(change[i])) for i in order[:n]],
+        [(i, float(change[i])) for i in order[::-1][:n]],
+        torch.histc(g.float().cpu(), BINS, 0, 1).long().tolist(),
+    )
+
+
+def rank_tokens(ids: Tensor, g: Tensor, n: int) -> list[tuple[int, int, float]]:
+    """Tokens that hold most of a component's importance: (token, uses, share of the token's places)."""
+    tokens, of = ids.flatten().unique(return_inverse=True)
+    sums, uses, times = (
+        torch.zeros(len(tokens), device=g.device).index_add_(0, of, values.flatten().float())
+        for values in (g, find_used(g), torch.ones_like(g))
+    )
+    best = [i for i in sums.topk(min(n, len(sums))).indices.tolist() if uses[i]]
+    return [(int(tokens[i]), int(uses[i]), float(uses[i] / times[i])) for i in best]
+
+
+def cut_context(ids: Tensor, g: Tensor, at: int) -> Context:
+    """AROUND tokens on either side of one place of a row."""
+    low, high = max(0, at - AROUND), at + AROUND + 1
+    importance = [round(float(value), 3) for value in g[low:high]]
+    return Context(ids[low:high].tolist(), importance, at - low)
+
+
+def measure_promotion(
+    found: Decomposed, module: str, component: int, ids: Tensor, places: list[tuple[int, int]]
+) -> Tensor:
+    """(tokens,): mean change of the log probability of each next token by the component, everything else left alone."""
+    if not places:
+        return torch.zeros(0)
+    scene = found.scene(ids[[row for row, _ in places]])
+    mask = torch.ones_like(scene.importance.lower[module])
+    rest = {module: torch.ones_like(mask[..., :1])}
+    spoken = []
+    for value in (1.0, 0.0):
+        mask[..., component] = value
+        spoken.append(scene.forward(Masks({module: mask.clone()}, rest)).float().log_softmax(-1))
+    change = spoken[0] - spoken[1]
+    return torch.stack([change[i, at] for i, (_, at) in enumerate(places)]).mean(0)
+
+
 # --- which components feed which: gradient times activation, to later modules' components --------------------
 
 

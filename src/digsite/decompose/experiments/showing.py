@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import scan_family
+from digsite.decompose.core.components import ModuleMatch, compare
 from digsite.decompose.core.decomposition import Decomposition, list_contents
+from digsite.decompose.core.explain import Use, describe_use
 from digsite.decompose.judge import answers
 from digsite.decompose.judge.metrics import View
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from digsite.worker.run import Run
 
 PROMPTS, COMPONENTS = 4, 120  # that the dashboard can switch off, one at a time
+EFFECTS = ("numbers", "kl", "first", "sets", "kl_of_sets", "first_of_sets")
+PAGES = 24  # components of a module that have a page, the most used ones
 
 
 def keep_members(run: Run, members: list[Decomposition]) -> None:
@@ -26,23 +30,25 @@ def keep_members(run: Run, members: list[Decomposition]) -> None:
         run.tensors("decomposition" if k == 0 else f"member-{k}", tensors, metadata)
 
 
-def keep_views(run: Run, view: View) -> None:
-    """How much each component is used and what for, for the dashboard; `view` looks at the first member."""
+def keep_views(run: Run, view: View, twins: Sequence[Decomposition] = ()) -> None:
+    """How much each component is used and what for, for the dashboard; `view` looks at the first member, `twins` are members
+    of other seeds.
+    """
     tensors = {f"mean/{module}": values.mean(dim=0) for module, values in view.importance.items()}
     if view.n_features:
         tensors |= {f"probes/{module}": values for module, values in view.probes.items()}
     run.tensors("importance", tensors)
     if view.labels is not None:
         keep_effects(run, view)
+        keep_pages(run, view, twins)
     for module in view.found.modules:
         owner = view.found.plan.owners[module]
         options = {"module": module, "importance": f"artifacts/importance.safetensors#mean/{module}"}
         if view.n_features:
             options["probes"] = f"artifacts/importance.safetensors#probes/{module}"
         if view.labels is not None:
-            options |= {
-                key: f"artifacts/effects.safetensors#{key}/{module}" for key in ("kl", "numbers", "first")
-            }
+            options |= {key: f"artifacts/effects.safetensors#{key}/{module}" for key in EFFECTS}
+            options["pages"] = "artifacts/pages.json"
             options |= {key: f"artifacts/effects.safetensors#{key}" for key in ("prompts", "answers")}
             options["words"] = "artifacts/words.json"
         source = f"artifacts/decomposition.safetensors#parts/{owner}/V"
@@ -50,7 +56,7 @@ def keep_views(run: Run, view: View) -> None:
 
 
 def keep_effects(run: Run, view: View) -> None:
-    """What leaving out one component changes on a few prompts; the dashboard has no model to ask."""
+    """What leaving out one component, or some together, changes on a few prompts; the dashboard has no model to ask."""
     prompts = view.sample(0)[:PROMPTS]
     scene = view.found.scene(prompts)
     first = answers.find_first_answers(scene)
@@ -58,11 +64,57 @@ def keep_effects(run: Run, view: View) -> None:
     for module in view.found.modules:
         numbers = answers.rank_most_used(scene, module, COMPONENTS)
         found = answers.measure_effects(scene, module, numbers)
-        tensors |= {f"kl/{module}": found.kl, f"numbers/{module}": numbers, f"first/{module}": found.first}
-        shown.append(found.first)
+        both = answers.measure_effects(scene, module, answers.list_sets(numbers))
+        kept = (numbers, found.kl, found.first, both.numbers, both.kl, both.first)
+        tensors |= {f"{key}/{module}": value for key, value in zip(EFFECTS, kept, strict=True)}
+        shown += [found.first, both.first]
     run.tensors("effects", tensors)
     tokens = torch.cat([each.flatten() for each in shown]).unique().tolist()
     run.json("words", {str(token): view.words(token) for token in tokens})
+
+
+def keep_pages(run: Run, view: View, twins: Sequence[Decomposition]) -> None:
+    """A page for each of the most used components, in words: where it is used, what it promotes, who it is in other seeds."""
+    ids = torch.cat(list(view.draw_batches()))
+    matched = [compare(view.found, twin) for twin in twins]
+    pages: dict[str, dict[str, Any]] = {}
+    for module in view.found.modules:
+        importance = view.importance[module]
+        pages[module] = {}
+        for c in importance.mean(0).argsort(descending=True, stable=True)[:PAGES].tolist():
+            use = describe_use(view.found, module, c, ids, importance[:, c].reshape(ids.shape))
+            if use.contexts:
+                pages[module][str(c)] = word_page(use, view.words) | {"twins": find_twins(matched, module, c)}
+    run.json("pages", pages)
+
+
+def word_page(use: Use, words: Callable[[int], str]) -> dict[str, Any]:
+    """The same with tokens as words."""
+    return {
+        "share": use.share,
+        "histogram": use.histogram,
+        "tokens": [[words(token), uses, share] for token, uses, share in use.tokens],
+        "promoted": [[words(token), change] for token, change in use.promoted],
+        "suppressed": [[words(token), change] for token, change in use.suppressed],
+        "contexts": [
+            {"words": [words(t) for t in c.tokens], "importance": c.importance, "at": c.at}
+            for c in use.contexts
+        ],
+    }
+
+
+def find_twins(
+    matched: Sequence[dict[str, ModuleMatch]], module: str, component: int
+) -> list[dict[str, Any]]:
+    """The component's partner in each other seed, with the cosine, beside that of random directions."""
+    found = []
+    for k, match in enumerate(matched, 1):
+        one = match[module]
+        number, cosine = next(
+            ((b, c) for (a, b), c in zip(one.pairs, one.cosine, strict=True) if a == component), (None, None)
+        )
+        found.append({"member": k, "number": number, "cosine": cosine, "chance": one.chance})
+    return found
 
 
 def measure_metrics(run: Run, view: View, chosen: Mapping[str, Any]) -> dict[str, float]:

@@ -76,7 +76,7 @@ def conclude_tokens(config: TokenStudy, task: Task, run: Run, members: list[Deco
     keep_memory_table(config, task, run)
     showing.keep_members(run, members)
     view = View(members[0], lambda i: batches[i], len(batches), labels=task.labels, words=task.words)
-    showing.keep_views(run, view)
+    showing.keep_views(run, view, members[1:])
     showing.measure_metrics(run, view, config.metrics)
     showing.draw_figures(run, view, config.figures)
     return rows

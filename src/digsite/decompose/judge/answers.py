@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -129,8 +130,8 @@ def average_rows(rows: Sequence[Row]) -> Row:
 
 @dataclass(frozen=True)
 class Effects:
-    """Of n components of a module: the divergence (n, prompts, answers) that leaving each out alone causes, and the
-    token that then comes first."""
+    """Of n components of a module, or n sets of them (n, k; -1 is nobody): the divergence (n, prompts, answers) that leaving
+    each out causes, and the token that then comes first."""
 
     numbers: Tensor
     kl: Tensor
@@ -139,10 +140,10 @@ class Effects:
 
 @torch.no_grad()
 def measure_effects(scene: Scene, module: str, numbers: Tensor) -> Effects:
-    """What each component is worth: KL and changed answers when it alone is switched off."""
+    """What each component, or each set of them, is worth: KL and changed answers when it alone is switched off."""
     kl, first = [], []
-    for number in numbers.tolist():
-        output = scene.forward(mask_without(scene, module, number))
+    for row in numbers.reshape(len(numbers), -1).tolist():
+        output = scene.forward(mask_without(scene, module, [number for number in row if number >= 0]))
         kl.append(group_by_answer(measure_gap(output.float(), scene.output.float(), "kl")))
         first.append(group_by_answer(output.argmax(-1)))
     return Effects(numbers, torch.stack(kl), torch.stack(first))
@@ -154,15 +155,22 @@ def rank_most_used(scene: Scene, module: str, n: int) -> Tensor:
     return mean.argsort(descending=True, stable=True)[:n]
 
 
+def list_sets(numbers: Tensor, n: int = 8) -> Tensor:
+    """(sets, n) of the first n of these components: every pair, and the first three, four, ... together; -1 fills up."""
+    first = numbers[:n].tolist()
+    sets = [list(pair) for pair in combinations(first, 2)] + [first[:k] for k in range(3, len(first) + 1)]
+    return torch.tensor([each + [-1] * (n - len(each)) for each in sets], dtype=torch.long).reshape(-1, n)
+
+
 def find_first_answers(scene: Scene) -> Tensor:
     """The target's own most likely token at each position."""
     return group_by_answer(scene.output.argmax(-1))
 
 
-def mask_without(scene: Scene, module: str, number: int) -> Masks:
-    """Everything of this module stays, the residual too, but for one component; other modules are the target's."""
+def mask_without(scene: Scene, module: str, numbers: Sequence[int]) -> Masks:
+    """Everything of this module stays, the residual too, but for some components; other modules are the target's."""
     mask = torch.ones_like(scene.importance.lower[module])
-    mask[..., number] = 0
+    mask[..., list(numbers)] = 0
     return Masks({module: mask}, {module: torch.ones_like(mask[..., :1])})
 
 

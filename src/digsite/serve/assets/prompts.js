@@ -1,4 +1,4 @@
-// Prompts of a language model: how far each answer moves, and what it becomes, without one component.
+// Prompts of a language model: how far each answer moves, and what it becomes, without a component, or without several.
 import { el, number } from "./dom.js";
 
 export class Prompts {
@@ -12,8 +12,11 @@ export class Prompts {
   show(data) {
     this.stage.replaceChildren(...data.prompts.map((words, p) => this.prompt(words, data, p)));
     const all = data.answers.flat(), changed = data.first.flat().filter((word, i) => word !== all[i]).length, kl = data.kl.flat();
-    this.said.textContent = data.off.length
-      ? `Component ${data.off[0]} off: ${changed} of ${all.length} answers change; mean divergence ${number(kl.reduce((a, b) => a + b, 0) / Math.max(kl.length, 1), 3)} nats.`
+    const tried = `every pair of components ${data.together.join(", ")}, and the first three, four, … of them together`;
+    this.said.textContent = !data.known
+      ? `Components ${data.off.join(", ")} together were not tried by the run. It tried each alone, ${tried}.`
+      : data.off.length
+      ? `${data.off.length > 1 ? "Components" : "Component"} ${data.off.join(", ")} off: ${changed} of ${all.length} answers change; mean divergence ${number(kl.reduce((a, b) => a + b, 0) / Math.max(kl.length, 1), 3)} nats.`
       : "All components on. Pick a component to see what the model answers without it; point at a word for its answer.";
   }
 
@@ -27,7 +30,7 @@ export class Prompts {
 
 function token(word, data, p, j) {
   const before = data.answers[p][j], after = data.first[p][j], kl = data.kl[p][j], moved = before !== after;
-  const node = el("span", { class: moved ? "token moved" : "token", tabindex: data.off.length ? 0 : null, title: `answer ${before}${moved ? `, without the component ${after}` : ""}; ${number(kl, 3)} nats` },
+  const node = el("span", { class: moved ? "token moved" : "token", tabindex: data.off.length ? 0 : null, title: `answer ${before}${moved ? `, without it ${after}` : ""}; ${number(kl, 3)} nats` },
     word, moved ? el("small", {}, `${before} → ${after}`) : null);
   node.style.setProperty("--moved", `${Math.round(70 * Math.sqrt(kl / (data.most || 1)))}%`);
   return node;

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from digsite.base.errors import UsageError
-from digsite.base.stored import parse_json
+from digsite.base.stored import parse_json, read_json
 from digsite.serve import toys
 from digsite.serve.places import read_whole, read_wholes
 from digsite.serve.tensor_files import Stored, open_tensor, read_header
@@ -53,7 +53,8 @@ class Components(ViewKind):
     Source: the tensor V (d_in, components); U lies beside it under the same name. Options: module, importance (mean causal
     importance per component), probes (importance per input feature and component). The file's metadata names the target;
     a toy model's outputs are computed here, with chosen components taken out of its weights. For a language model the run has
-    stored what each of the most used components does to its answers: prompts, answers, numbers, kl, first, words.
+    stored what each of the most used components does to its answers: prompts, answers, numbers, kl, first, words, the same for
+    some sets of them (sets, kl_of_sets, first_of_sets), and a page about each (pages).
     """
 
     @staticmethod
@@ -76,7 +77,11 @@ class Components(ViewKind):
         if effects:
             summaries = effects.summaries()
             answer["components"] = [{**c, **summaries.get(c["number"], {})} for c in answer["components"]]
-            answer |= effects.without(next(iter(_switched_off(params, len(strength))), None))
+            answer |= effects.without(_switched_off(params, len(strength)))
+        pages = _pages_of(view, parts.module)
+        answer["paged"] = sorted(int(c) for c in pages)
+        if asked := pages.get(str(params.get("page", ""))):
+            answer["page"] = asked
         return answer
 
 
@@ -168,6 +173,18 @@ def _target_weights(tensors: dict[str, Stored]) -> dict[str, np.ndarray]:
         for k, t in tensors.items()
         if k.startswith("target/")
     }
+
+
+def _pages_of(view: View, module: str) -> dict[str, Any]:
+    """What the run says of its most used components, by number; older runs say nothing."""
+    if "pages" not in view.options:
+        return {}
+    path, _ = view.sibling(str(view.options["pages"]))
+    found = read_json(path, kind=dict)
+    mine = found.get(module) if isinstance(found, dict) else None
+    if not isinstance(mine, dict):
+        raise UsageError(f"'{path.name}' holds no pages of '{module}'.")
+    return {c: page for c, page in mine.items() if c.isdigit() and isinstance(page, dict)}
 
 
 def _optional_tensor(view: View, name: str) -> np.ndarray | None:

@@ -1,24 +1,27 @@
 // Components of a module: switch them off one by one and see what a toy model's output loses.
 import { painted } from "../colors.js";
+import { ComponentPage } from "../component.js";
 import { css, el, fitting, get, note, number, svg, tick, themed } from "../dom.js";
 import { Prompts } from "../prompts.js";
 
 export function draw(stage, data, view) {
-  const off = new Set(), one = Boolean(data.prompts); // effects of several components of a language model do not add up
+  const off = new Set(), stored = Boolean(data.prompts); // effects of a language model's components do not add up: each set was tried by the run
+  const together = el("input", { type: "checkbox", onchange: () => { if (!together.checked) cards.forEach((node) => set(node, false)); outputs?.refresh(); } });
+  const page = new ComponentPage(data, view);
   const cards = data.components.map((c) => card(c, data, toggle));
-  const outputs = data.toy ? new Outputs(data, view, off) : one ? new Answers(data, view, off) : null;
+  const outputs = data.toy ? new Outputs(data, view, off) : stored ? new Answers(data, view, off) : null;
   const all = (label, choose) => el("button", { type: "button", onclick: () => { cards.forEach((node, i) => set(node, !choose(data.components[i]))); outputs?.refresh(); } }, label);
   const alive = (c) => (c.importance ?? 1) > 0.01 || Boolean(c.features?.length);
-  const several = one ? [] : [all("all off", () => false), all("only those in use", alive)];
+  const several = stored ? (data.together.length ? [el("label", {}, together, "several at once")] : []) : [all("all off", () => false), all("only those in use", alive)];
   stage.append(el("div", { class: "components" },
     el("div", { class: "tools" }, all("all on", () => true), ...several, el("span", {}, `${data.components.length} of ${data.total} components, ${data.components[0]?.importance == null ? "strongest" : "most used"} first`)),
-    outputs?.node, el("div", { class: "grid" }, ...cards)));
+    page.node, outputs?.node, el("div", { class: "grid" }, ...cards.map((node, i) => el("div", { class: "slot" }, node, page.link(data.components[i].number))))));
   stage.append(note(outputs ? "A component that is switched off is taken out of the weights of this module; everything else stays." : "The outputs of this model are not computed here; the cards show what each component reads and writes."));
   outputs?.show(data);
 
   function toggle(node) {
     const out = node.getAttribute("aria-pressed") === "true";
-    if (one) for (const other of cards) set(other, false);
+    if (stored && !together.checked) for (const other of cards) set(other, false);
     set(node, out);
     outputs?.refresh();
   }
