@@ -137,7 +137,9 @@ class Effects:
             "most": max(self.kl.max(initial=0.0), self.kl_of_sets.max(initial=0.0)),
             "off": sorted(wanted),
             "known": known,
-            "together": sorted({int(c) for c in self.sets.ravel() if c >= 0}),
+            "together": list(
+                dict.fromkeys(int(c) for c in self.sets[::-1].ravel() if c >= 0)
+            ),  # largest set first
         }
 
     def _said(self, tokens: np.ndarray) -> list[list[str]]:

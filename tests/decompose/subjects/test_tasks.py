@@ -33,7 +33,7 @@ def test_a_story_target_fits_its_language_and_learns():
     tokens = task.held_out(torch.Generator().manual_seed(0))
     assert task.model.config.vocab == stories.story_tokenizer().size
     assert task.floor and 0.2 < task.floor < 1
-    assert task.words(int(tokens[0, 1])) in stories.story_tokenizer().words
+    assert task.words(int(tokens[0, 1])).strip() in stories.story_tokenizer().words
     untrained = build(tasks.fit_story_model(chosen), 3)
     labels = task.labels(tokens)
 
@@ -162,3 +162,15 @@ def test_patterns_are_watched_and_left_alone():
         model.pattern(torch.ones(2))
     model.pattern(torch.ones(3))
     assert [len(x) for x in seen] == [2] and not model.pattern.is_watched()
+
+
+def test_a_token_is_spelled_as_it_stands_in_a_text():
+    class Spaced:
+        """Every piece begins with a space, and a text does not: as SentencePiece has it."""
+
+        pieces = ("", "the", "cat", " ")
+
+        def decode(self, ids):
+            return "".join(f" {self.pieces[i]}" if i else "" for i in ids).removeprefix(" ")
+
+    assert [tasks.spell_token(Spaced(), i) for i in range(4)] == ["0", " the", " cat", "  "]

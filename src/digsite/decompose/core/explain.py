@@ -112,7 +112,7 @@ class Use:
     """When a component of a token model is used and what it does there.
 
     `tokens`: (token, uses, share of the token's places that use it), by summed importance; `promoted` and `suppressed`:
-    (token, change of its log probability, in nats, when the component is there) over the places of `contexts`;
+    (token, by how much its logit rises above the average token's when the component is there) at the places of `contexts`;
     `histogram`: places by importance, in BINS equal bins from 0 to 1.
     """
 
@@ -163,7 +163,10 @@ def cut_context(ids: Tensor, g: Tensor, at: int) -> Context:
 def measure_promotion(
     found: Decomposed, module: str, component: int, ids: Tensor, places: list[tuple[int, int]]
 ) -> Tensor:
-    """(tokens,): mean change of the log probability of each next token by the component, everything else left alone."""
+    """(tokens,): by how much the component raises each next token's logit above the average token's, mean over places.
+
+    Everything else is left alone. Not log probabilities: where each place has another favorite, all of them fall.
+    """
     if not places:
         return torch.zeros(0)
     scene = found.scene(ids[[row for row, _ in places]])
@@ -172,8 +175,9 @@ def measure_promotion(
     spoken = []
     for value in (1.0, 0.0):
         mask[..., component] = value
-        spoken.append(scene.forward(Masks({module: mask.clone()}, rest)).float().log_softmax(-1))
+        spoken.append(scene.forward(Masks({module: mask.clone()}, rest)).float())
     change = spoken[0] - spoken[1]
+    change = change - change.mean(-1, keepdim=True)
     return torch.stack([change[i, at] for i, (_, at) in enumerate(places)]).mean(0)
 
 

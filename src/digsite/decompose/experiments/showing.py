@@ -62,7 +62,8 @@ def keep_effects(run: Run, view: View) -> None:
     first = answers.find_first_answers(scene)
     tensors, shown = {"prompts": prompts, "answers": first}, [prompts, first]
     for module in view.found.modules:
-        numbers = answers.rank_most_used(scene, module, COMPONENTS)
+        most_used = view.importance[module].mean(0).argsort(descending=True, stable=True)
+        numbers = most_used[:COMPONENTS]
         found = answers.measure_effects(scene, module, numbers)
         both = answers.measure_effects(scene, module, answers.list_sets(numbers))
         kept = (numbers, found.kl, found.first, both.numbers, both.kl, both.first)

@@ -130,9 +130,20 @@ def load_task(config: LmConfig) -> Task:
         sample_rows(windows[cut:] if len(windows) > cut else windows, batch),
         sample_rows(windows[:cut], batch),
         label_next_token,
-        lambda token: tokenizer.decode([token]) or str(token),
+        lambda token: spell_token(tokenizer, token),
         config.output,
     )
+
+
+def spell_token(tokenizer: Tokenizer, token: int) -> str:
+    """A token as it stands inside of a text, with the space before it if it has one; its number if it has no text.
+
+    A decoder drops the space that begins a text, so the token is decoded twice in a row.
+    """
+    alone = tokenizer.decode([token])
+    twice = tokenizer.decode([token, token])
+    inside = twice[len(alone) :] if twice.startswith(alone) else alone
+    return inside or str(token)
 
 
 def load_target(reference: str) -> tuple[nn.Module, Path | None]:

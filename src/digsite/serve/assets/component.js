@@ -1,5 +1,5 @@
 // One component in words: where it is used, what it promotes, how its importance is spread, who it is in other seeds.
-import { el, get, number, svg } from "./dom.js";
+import { el, get, number, spelled, svg } from "./dom.js";
 
 export class ComponentPage {
   constructor(data, view) {
@@ -36,15 +36,15 @@ export class ComponentPage {
         block("Used most here", ...page.contexts.map(context)),
         el("div", {},
           block("Tokens it is used on", table(["token", "uses", "of its places"], page.tokens.map(([word, uses, share]) => [shown(word), number(uses), percent(share)]))),
-          block("What it does to the next token", el("div", { class: "two" }, moved("more likely", page.promoted), moved("less likely", page.suppressed)),
-            el("p", { class: "note" }, "Change of the log probability by the component, in nats, mean over the places on the left; everything else stays.")),
+          block("What it does to the next token there", el("div", { class: "two" }, moved("more likely", page.promoted), moved("less likely", page.suppressed)),
+            el("p", { class: "note" }, "Change of the logit by the component, against the average token; mean over the places above. Everything else stays.")),
           block("Importance, over all positions", histogram(page.histogram)))),
     ];
   }
 }
 
 const percent = (share) => (share > 0 && share < 0.0005 ? "less than 0.1 %" : `${(100 * share).toFixed(1)} %`);
-const shown = (word) => el("span", { class: "word" }, word.replaceAll(" ", "␣").replaceAll("\n", "↵") || "∅");
+const shown = (word) => el("span", { class: "word" }, spelled(word).replaceAll(" ", "␣"));
 const block = (title, ...children) => el("div", {}, el("h5", {}, title), ...children);
 
 function twin({ member, number: other, cosine, chance }) {
@@ -54,7 +54,7 @@ function twin({ member, number: other, cosine, chance }) {
 
 function context({ words, importance, at }) {
   const tokens = words.map((word, i) => {
-    const node = el("span", { class: i === at ? "token moved" : "token", title: `importance ${number(importance[i], 2)}` }, word.replaceAll("\n", "↵") || "∅");
+    const node = el("span", { class: i === at ? "token moved" : "token", title: `importance ${number(importance[i], 2)}` }, spelled(word));
     node.style.setProperty("--moved", `${Math.round(70 * importance[i])}%`);
     return node;
   });
@@ -66,7 +66,7 @@ function table(names, rows) {
     el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, cell))))));
 }
 
-const moved = (title, rows) => table([title, "nats"], rows.map(([word, change]) => [shown(word), number(change, 2)]));
+const moved = (title, rows) => table([title, "logit"], rows.map(([word, change]) => [shown(word), number(change, 2)]));
 
 // Bars on a logarithmic scale: nearly all places are in the first bin.
 function histogram(counts) {

@@ -34,6 +34,9 @@ export function tick(value, digits = 3) {
   return /^[^e]*\.\d+$/.test(text) ? text.replace(/\.?0+$/, "") : text;
 }
 
+// A token as text: a line break is shown, not made.
+export const spelled = (word) => word.replaceAll("\n", "↵") || "∅";
+
 export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 export const color = (i) => css(`--c${i % 8}`);
 

@@ -1,5 +1,5 @@
 // Prompts of a language model: how far each answer moves, and what it becomes, without a component, or without several.
-import { el, number } from "./dom.js";
+import { el, number, spelled } from "./dom.js";
 
 export class Prompts {
   constructor(data) {
@@ -23,7 +23,7 @@ export class Prompts {
   // One answer after every word, or one after the whole prompt.
   prompt(words, data, p) {
     const answers = data.answers[p], each = answers.length === words.length;
-    const tokens = words.map((word, j) => (each ? token(word, data, p, j) : el("span", { class: "token" }, word)));
+    const tokens = words.map((word, j) => (each ? token(word, data, p, j) : el("span", { class: "token" }, spelled(word))));
     return el("p", { class: "prompt" }, ...tokens, ...(each ? [] : answers.map((_, j) => token("=", data, p, j))));
   }
 }
@@ -31,7 +31,7 @@ export class Prompts {
 function token(word, data, p, j) {
   const before = data.answers[p][j], after = data.first[p][j], kl = data.kl[p][j], moved = before !== after;
   const node = el("span", { class: moved ? "token moved" : "token", tabindex: data.off.length ? 0 : null, title: `answer ${before}${moved ? `, without it ${after}` : ""}; ${number(kl, 3)} nats` },
-    word, moved ? el("small", {}, `${before} → ${after}`) : null);
+    spelled(word), moved ? el("small", {}, `${spelled(before)} → ${spelled(after)}`) : null);
   node.style.setProperty("--moved", `${Math.round(70 * Math.sqrt(kl / (data.most || 1)))}%`);
   return node;
 }
