@@ -1,5 +1,6 @@
 """Positions of many runs, checked by hand."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,17 @@ from digsite.record.status import Status, write_status
 from digsite.report.claims import claim_axis
 from digsite.report.comparison import compare_facts
 from digsite.report.facts import gather_facts
-from digsite.report.plots import SHADES, draw_heat, draw_scatter, list_forests, list_settings, nice_ticks
+from digsite.report.plots import (
+    CURVES,
+    POINTS,
+    SHADES,
+    draw_curves,
+    draw_heat,
+    draw_scatter,
+    list_forests,
+    list_settings,
+    nice_ticks,
+)
 
 
 @pytest.fixture
@@ -101,3 +112,20 @@ def test_ticks_are_round_and_inside(low, high):
     found = nice_ticks(low, high)
     assert 3 <= len(found) <= 8 and all(low - 1e-12 <= at <= high + 1e-12 for at in found)
     assert all(float(f"{at:.2g}") == at for at in found)  # two digits say each of them
+
+
+def test_a_curve_is_a_path_in_percent_and_its_points():
+    (one,) = draw_curves({"loss": ([0.0, 5.0, 10.0], [4.0, 2.0, 3.0]), "once": ([1.0], [1.0])})
+    assert (one.name, one.last, one.ends) == ("loss", "3", ("2", "4", "0", "10"))
+    assert one.path == "M0.00 2.00L50.00 98.00L100.00 50.00"
+    assert json.loads(one.points) == {"x": [0, 5, 10], "y": [4, 2, 3]}
+
+
+def test_curves_are_few_and_their_peaks_stay():
+    steps = [float(i) for i in range(100_000)]
+    values = [1000.0 if i == 77_777 else i % 7 for i in range(100_000)]
+    found = draw_curves({f"m{i}": (steps, values) for i in range(40)})
+    assert len(found) == CURVES and all(len(json.loads(c.points)["x"]) <= POINTS for c in found)
+    assert max(json.loads(found[0].points)["y"]) == 1000
+    (flat,) = draw_curves({"flat": ([2.0, 2.0, 2.0], [1.0, 1.0, 1.0])})
+    assert "nan" not in flat.path

@@ -526,6 +526,27 @@ def test_the_report_is_a_paper(open_page, root):
     shot(page, "report")
 
 
+def test_the_report_has_curves_that_answer(open_page, root):
+    """Its own script runs, on this server as in a mail; without scripts the same curves stand there."""
+    page = open_page(newest(root, "showcase") + "/report")
+    plot, told = page.locator("figure.curve .plot").first, page.locator("figure.curve output").first
+    before = plot.locator("path").get_attribute("d")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 30)
+    assert re.match(r"step \d+: .+", told.inner_text())
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 30, steps=3)
+    page.mouse.up()
+    assert plot.locator("path").get_attribute("d") != before
+    plot.press("0")
+    ends = page.locator("figure.curve").first.locator("[data-end]").all_inner_texts()
+    plain = open_page(newest(root, "showcase") + "/report", java_script_enabled=False)
+    assert plain.locator("figure.curve").first.locator("[data-end]").all_inner_texts()[2:] == ends[2:]
+    assert plain.locator("figure.curve path").first.get_attribute("d") == before
+    shot(page, "report-curves")
+
+
 def kinds_of_pages(root):
     """One address of every kind of page."""
     run = newest(root, "tms_5-2")
@@ -551,6 +572,7 @@ def kinds_of_pages(root):
         "trash": "/trash",
         "masks side by side": f"{showcase}/views/two%20masks",
         "read": "/read",
+        "report": f"{run}/report",
     }
 
 

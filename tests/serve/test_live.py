@@ -11,16 +11,10 @@ from hypothesis import strategies as st
 from digsite.base import jsonl
 from digsite.record.lock import hold_lock
 from digsite.record.status import Status, read_status, write_status
+from digsite.report.plots import thin_series
 from digsite.serve import live
 from digsite.serve.index import Index
-from digsite.serve.live import (
-    journal_columns,
-    list_changes,
-    read_tail,
-    run_changes,
-    start_of_tail,
-    thin_series,
-)
+from digsite.serve.live import journal_columns, list_changes, read_tail, run_changes, start_of_tail
 
 
 class Visitor:

@@ -1,5 +1,7 @@
 """From runs to one HTML file that needs nothing but a browser."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -11,6 +13,7 @@ from markupsafe import Markup
 
 from digsite.base import atomic
 from digsite.base.version import __version__
+from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.report import numbers
 from digsite.report.aggregated import draw_aggregated
@@ -19,7 +22,7 @@ from digsite.report.comparison import SIDE_BY_SIDE, compare_facts
 from digsite.report.doubts import list_doubts
 from digsite.report.facts import Facts, gather_facts, read_table
 from digsite.report.pictures import Picture, embed_pictures, group_albums
-from digsite.report.plots import list_forests
+from digsite.report.plots import draw_curves, list_forests
 
 HERE = Path(__file__).parent
 GLOSSARY = HERE / "assets" / "glossary.md"  # the page that is also docs/glossary.md
@@ -34,6 +37,8 @@ def explained_words() -> tuple[tuple[str, str], ...]:
 
 
 LOOK = HERE / "assets" / "look.css"
+SCRIPT = (HERE / "assets" / "curves.js").read_text(encoding="utf-8")  # the only one that a report may run
+SCRIPT_HASH = f"sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}"
 BRIEF = 3  # figures shown in a notebook
 TABLES = 12  # tables shown in a report; each with the head of its rows
 
@@ -109,9 +114,20 @@ def _cached_environment() -> Environment:
 
 
 def fill_template(template: str, **values: Any) -> str:
-    """A page of ours, whole: its styles are inside, and every value is escaped."""
-    look = Markup(LOOK.read_text())  # our own file
-    return _cached_environment().get_template(template).render(look=look, **values)
+    """A page of ours, whole: its styles are inside, and every value is escaped.
+
+    A page with curves carries our script, by whose digest its policy lets no other run.
+    """
+    own = {
+        "look": Markup(LOOK.read_text()),
+        "script": Markup(SCRIPT),
+        "script_hash": SCRIPT_HASH,
+    }  # our own files
+    return (
+        _cached_environment()
+        .get_template(template)
+        .render(**own, has_script=bool(values.get("measured")), **values)
+    )
 
 
 def _render_single(facts: Facts) -> str:
@@ -128,6 +144,7 @@ def _render_single(facts: Facts) -> str:
             [*_hero_first(facts)[:1], *loose, *(picture for mine in many.values() for picture in mine)]
         ),
         tables=tables,
+        measured=draw_curves(read_series(facts.run.journal)),
     )
 
 

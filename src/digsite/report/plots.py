@@ -1,13 +1,16 @@
-"""Pictures of many runs as positions in percent: a forest per claim, a scatter, a heat map of two settings.
+"""Pictures as positions in percent: a forest per claim, a scatter, a heat map of two settings, a curve per measurement.
 
 Percent, because a page then draws them at any width without scripts and with texts that keep their size.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from digsite.record.results import Claim
 from digsite.report.claims import Axis, Row, claim_axis, claim_row
@@ -20,6 +23,7 @@ COLORS = 8  # groups beyond these share the last color
 SHADES = 9  # steps of a heat map: so many can be told apart beside each other
 WORDS = 12  # different words on an axis; more than that cannot be read
 FEW, APART = 8, 7.0  # chosen values are ticks themselves when so few stand so far apart (in percent)
+CURVES, POINTS = 12, 240  # curves in one report, and points of each
 LOG_FROM = 30  # an axis over more than this ratio is logarithmic
 
 
@@ -274,3 +278,56 @@ def _natural_key(text: str) -> tuple[int, float, str]:
         return 0, float(text), ""
     except ValueError:
         return 1, 0.0, text
+
+
+# Curves: what a run measured on its way.
+
+Series = tuple[list[float], list[float]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One measurement over steps: a path in percent for readers without scripts, and the points for those with."""
+
+    name: str
+    path: str
+    points: str
+    ends: tuple[str, str, str, str]  # least and greatest value, first and last step
+    last: str
+
+
+def draw_curves(measured: Mapping[str, Series]) -> list[Curve]:
+    """The first measurements that have a course; what was measured once or twice is a number and no curve."""
+    courses = {name: series for name, series in measured.items() if len(series[0]) > 2}
+    return [_draw_curve(name, *courses[name]) for name in list(courses)[:CURVES]]
+
+
+def _draw_curve(name: str, steps: list[float], values: list[float]) -> Curve:
+    x, y = thin_series(steps, values, POINTS)
+    low, high, first, last = min(y), max(y), min(x), max(x)
+    tall, wide = high - low or 1.0, last - first or 1.0
+    places = [
+        f"{100 * (a - first) / wide:.2f} {98 - 96 * (b - low) / tall:.2f}" for a, b in zip(x, y, strict=True)
+    ]
+    points = json.dumps(
+        {"x": [float(f"{a:.8g}") for a in x], "y": [float(f"{b:.5g}") for b in y]}, separators=(",", ":")
+    )
+    ends = tuple(show_number(end, 3) for end in (low, high)) + tuple(
+        show_number(end) for end in (first, last)
+    )
+    return Curve(name, "M" + "L".join(places), points, ends, show_number(values[-1]))
+
+
+def thin_series(steps: list[float], values: list[float], points: int) -> Series:
+    """At most `points`: the least and the greatest value of every bucket, in their order."""
+    buckets = max(points // 2, 1)
+    if len(values) <= max(points, 2):
+        return steps, values
+    y = np.asarray(values)
+    edges = np.linspace(0, len(y), buckets + 1).astype(int)
+    chosen = set()
+    for start, end in pairwise(edges):
+        if end > start:
+            chosen |= {start + int(np.argmin(y[start:end])), start + int(np.argmax(y[start:end]))}
+    keep = sorted(chosen)
+    return [steps[i] for i in keep], [values[i] for i in keep]

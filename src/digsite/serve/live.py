@@ -4,11 +4,9 @@ import asyncio
 import stat
 from collections.abc import AsyncIterator
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -17,6 +15,7 @@ from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.record.shown import row_of_run
 from digsite.record.status import ENDED
+from digsite.report.plots import Series
 from digsite.serve.index import Index
 
 HEADERS = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
@@ -120,7 +119,6 @@ def start_of_tail(path: Path, n_bytes: int = 60_000) -> int:
 # Measurements for charts: parsed once per state of the file, thinned without losing a spike.
 
 WHOLE = 50_000_000  # bytes of a journal that are read line by line; of a longer one every so many lines
-Series = tuple[list[float], list[float]]
 
 
 def journal_columns(path: Path) -> dict[str, Series]:
@@ -149,18 +147,3 @@ def read_clock(path: Path) -> Series:
             steps.append(step)
             times.append(at)
     return steps, [at - times[0] for at in times]
-
-
-def thin_series(steps: list[float], values: list[float], points: int) -> Series:
-    """At most `points`: the least and the greatest value of every bucket, in their order."""
-    buckets = max(points // 2, 1)
-    if len(values) <= max(points, 2):
-        return steps, values
-    y = np.asarray(values)
-    edges = np.linspace(0, len(y), buckets + 1).astype(int)
-    chosen = set()
-    for start, end in pairwise(edges):
-        if end > start:
-            chosen |= {start + int(np.argmin(y[start:end])), start + int(np.argmax(y[start:end]))}
-    keep = sorted(chosen)
-    return [steps[i] for i in keep], [values[i] for i in keep]

@@ -19,19 +19,12 @@ from digsite.record.shown import in_full, list_files
 from digsite.report.doubts import list_doubts
 from digsite.report.facts import Facts, gather_facts, read_table
 from digsite.report.numbers import show_setting
-from digsite.report.page import LOOK, render_report, template_values
+from digsite.report.page import LOOK, SCRIPT_HASH, render_report, template_values
 from digsite.report.pictures import theme_svg
+from digsite.report.plots import thin_series
 from digsite.serve import places
 from digsite.serve.index import Index
-from digsite.serve.live import (
-    HEADERS,
-    journal_columns,
-    read_clock,
-    read_tail,
-    run_changes,
-    start_of_tail,
-    thin_series,
-)
+from digsite.serve.live import HEADERS, journal_columns, read_clock, read_tail, run_changes, start_of_tail
 from digsite.serve.places import read_whole
 from digsite.serve.site import HERE, answer_json, run_of, site_of
 from digsite.serve.views import views_of
@@ -164,8 +157,9 @@ def show_table(request: Request) -> Response:
 
 
 def report_run(request: Request) -> Response:
-    """The report as it would be mailed, drawn anew from what is there now."""
-    return HTMLResponse(render_report([run_of(request)]), headers={"content-security-policy": PAPER})
+    """The report as it would be mailed, drawn anew from what is there now; its own script alone may run."""
+    policy = f"{PAPER} allow-scripts; script-src '{SCRIPT_HASH}'"
+    return HTMLResponse(render_report([run_of(request)]), headers={"content-security-policy": policy})
 
 
 def send_zip(request: Request) -> Response:
@@ -244,11 +238,12 @@ KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 def send_asset(request: Request) -> Response:
-    name = request.path_params["path"]
+    name = request.path_params.get("path", "icon.svg")
     path = LOOK if name == "look.css" else places.find_file(ASSETS, name)
     return FileResponse(
         path, media_type=KINDS.get(path.suffix, "text/plain"), headers={"cache-control": "max-age=60"}
     )
 
 
-routes += [Route("/assets/{path:path}", send_asset)]
+# A report carries no icon, and browsers then ask for one at this place.
+routes += [Route("/assets/{path:path}", send_asset), Route("/favicon.ico", send_asset)]

@@ -15,9 +15,9 @@ from digsite.record.sweeps import Sweep, sweeps_in
 from digsite.report.comparison import SEEDS, SIDE_BY_SIDE, Comparison, Group, compare_facts
 from digsite.report.facts import Facts, gather_facts
 from digsite.report.page import render_report
-from digsite.report.plots import HeatMap, draw_heat, draw_scatter, list_forests, list_settings
+from digsite.report.plots import HeatMap, draw_heat, draw_scatter, list_forests, list_settings, thin_series
 from digsite.serve import places
-from digsite.serve.live import journal_columns, thin_series
+from digsite.serve.live import journal_columns
 from digsite.serve.pages.run import PAPER
 from digsite.serve.site import Site, answer_json, site_of
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from digsite.base.errors import UsageError
 from digsite.report.facts import read_table
-from digsite.serve.live import journal_columns, thin_series
+from digsite.report.plots import thin_series
+from digsite.serve.live import journal_columns
 from digsite.serve.places import read_whole
 from digsite.serve.tensor_files import open_tensor
 from digsite.serve.views import View, ViewKind
