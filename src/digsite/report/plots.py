@@ -292,7 +292,7 @@ class Curve:
     name: str
     path: str
     points: str
-    ends: tuple[str, str, str, str]  # least and greatest value, first and last step
+    ends: tuple[str, ...]  # four: least and greatest value, first and last step
     last: str
 
 
