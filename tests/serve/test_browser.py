@@ -205,6 +205,14 @@ def test_a_mask_is_zoomed_to_its_cells_and_neighbors_are_shown(open_page, root):
     shot(page, "mask")
 
 
+def test_named_rows_carry_their_names(open_page, root):
+    page = open_page(newest(root, "showcase") + "/views/W")
+    ready(page)
+    assert page.locator(".row-names span").first.inner_text() == "unit 0"
+    page.locator("label", has_text="rows by").locator("select").select_option("size")
+    page.wait_for_function("() => document.querySelectorAll('.row-names span').length === 0")
+
+
 def test_two_masks_and_their_difference_move_together(open_page, root):
     page = open_page(newest(root, "showcase") + "/views/two%20masks")
     page.wait_for_function("() => document.querySelectorAll('.panels canvas[data-ready=true]').length === 3")

@@ -97,6 +97,15 @@ def test_pictures_and_words(done):
     assert told.set_index("method").loc["cascade", "published_transfer"] == 51.93
 
 
+def test_a_confusion_names_its_classes(done):
+    matrix = mean_matrix([d["rows"][1]["confusion"] for d in done])
+    assert [d["class_names"] for d in done] == [[str(c) for c in range(10)]] * len(done)
+    (ax, *_) = figures.draw_confusions({"union": matrix}, [f"class {c}" for c in range(10)]).axes
+    assert ax.get_yticklabels()[3].get_text() == "class 3"
+    (ax, *_) = figures.draw_confusions({"union": matrix}, ["too", "few"]).axes
+    assert ax.get_yticklabels()[3].get_text() == "3"
+
+
 def test_rows_of_a_confusion_are_shares(done):
     matrix = mean_matrix([d["rows"][1]["confusion"] for d in done])
     sums = np.nansum(matrix, axis=1)

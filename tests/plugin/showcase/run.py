@@ -162,6 +162,7 @@ def store(config, run, weight, bias):
         source="artifacts/weights.safetensors#w",
         x_label="feature",
         y_label="hidden",
+        row_names=[f"unit {i}" for i in range(config.hidden)],
         centered=True,
     )
     run.view(

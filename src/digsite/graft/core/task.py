@@ -49,6 +49,7 @@ class ImageSplit:
     test: LabelledImages
     mean: float
     std: float
+    class_names: tuple[str, ...] = ()
 
 
 def split_images(images: ImageSet, seed: int, held: float = HELD, *, standard: bool = True) -> ImageSplit:
@@ -75,6 +76,7 @@ def split_images(images: ImageSet, seed: int, held: float = HELD, *, standard: b
         LabelledImages((images.x_test - mean) / std, images.y_test, f"{name}/test"),
         mean,
         std,
+        images.class_names,
     )
 
 

@@ -297,10 +297,11 @@ def _show_confusion(
     """What is called what, of the donor and of the methods that carry most over."""
     matrices = {DONOR: mean_matrix([d["confusion"]["donor"] for d in per_seed])}
     matrices |= {m: mean_matrix([_find_row(r, m)["confusion"] for r in rows]) for m in listed["method"]}
+    names = per_seed[0].get("class_names", [])  # absent in what an older version computed
     top = [DONOR, *listed.nlargest(HIGHLIGHTS, "calibrated_transfer")["method"]]
     run.figure(
         f"{prefix}confusion",
-        figures.draw_confusions({m: matrices[m] for m in top}),
+        figures.draw_confusions({m: matrices[m] for m in top}, names),
         caption="True class by called class, percent of each row, mean over seeds.",
     )
     stacked = torch.tensor(np.stack(list(matrices.values())), dtype=torch.float32)
@@ -310,6 +311,7 @@ def _show_confusion(
         kind="matrix",
         source=f"artifacts/{prefix}confusion.safetensors#percent",
         lead_names=list(matrices),
+        **({"row_names": names, "column_names": names} if names else {}),
         x_label="called class",
         y_label="true class",
         unit="%",

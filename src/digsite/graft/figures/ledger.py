@@ -125,15 +125,15 @@ def draw_ceiling(ceiling: pd.DataFrame, title: str) -> Figure:
 
 
 @styled
-def draw_confusions(matrices: Mapping[str, np.ndarray]) -> Figure:
-    """Small multiples: true class by called class, as far as a class is called at all."""
+def draw_confusions(matrices: Mapping[str, np.ndarray], class_names: Sequence[str] = ()) -> Figure:
+    """Small multiples: true class by called class, as far as a class is called at all; classes by name where they have one."""
     n = max(1, len(matrices))
     figure, _ = canvas(width=2.4 * min(n, 3), height=2.5 * -(-n // 3))
     figure.clear()
     called = np.flatnonzero(sum(matrix.sum(axis=0) for matrix in matrices.values()))
     for i, (name, matrix) in enumerate(matrices.items()):
         ax = figure.add_subplot(-(-n // 3), min(n, 3), i + 1)
-        names = [str(c) for c in range(len(matrix))]
+        names = list(class_names) if len(class_names) == len(matrix) else [str(c) for c in range(len(matrix))]
         heatmap(
             matrix[:, called],
             x="called",
@@ -145,6 +145,8 @@ def draw_confusions(matrices: Mapping[str, np.ndarray]) -> Figure:
             ax=ax,
         )
         ax.title.set_fontsize(7)
+        if max(map(len, names)) > 2:  # words stand upright, or they would lie on each other
+            ax.tick_params(axis="x", rotation=90)
     return figure
 
 

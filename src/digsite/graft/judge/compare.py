@@ -134,6 +134,7 @@ def compare_on_couple(
         "n_new_images": int(torch.isin(room.data.test.y, torch.tensor(room.classes.new)).sum()),
         "donor_transfer": room.scorer.accuracy_on(room.pair.donor, list(room.classes.new)),
         "donor_strangers": [[c, share] for c, share in strange.items()],
+        "class_names": list(room.data.class_names),
         "confusion": {"receiver": alone.confusion, "donor": room.scorer(room.pair.donor).confusion},
     }
     if settings.ceiling:

@@ -4,6 +4,7 @@ import { css, el, get, number, themed, unit } from "../dom.js";
 import { neighbors } from "../neighbors.js";
 import { Tiles } from "../tiles.js";
 
+const NAMED = 64; // rows or columns that are few enough to be named along an edge
 const most = () => 64 * unit(); // pixels a cell may grow to
 
 export async function draw(stage, data, view) {
@@ -29,9 +30,36 @@ class Viewer {
     this.readout = el("p", { class: "readout", role: "status" });
     this.beside = el("div", { class: "neighbors" });
     this.bar = el("span", { class: "colorbar" });
-    stage.append(el("div", { class: "matrix" }, el("p", { class: "readout axis-y" }, `↓ ${data.y_label || "row"} (${number(data.rows)})   → ${data.x_label || "column"} (${number(data.columns)})`), this.canvas), this.bar, this.readout, this.beside);
+    stage.append(el("div", { class: "matrix" }, el("p", { class: "readout axis-y" }, `↓ ${data.y_label || "row"} (${number(data.rows)})   → ${data.x_label || "column"} (${number(data.columns)})`), this.frameOf(data)), this.bar, this.readout, this.beside);
     this.listen();
     new ResizeObserver(() => this.resize()).observe(stage);
+  }
+
+  // A few rows or columns that have names carry them along the edges.
+  frameOf(data) {
+    this.edges = ["row", "column"].map((axis) => {
+      const names = data[`${axis}_names`];
+      return Array.isArray(names) && names.length <= NAMED ? el("div", { class: `${axis}-names`, "aria-hidden": "true" }) : null;
+    });
+    const [rows, columns] = this.edges;
+    if (rows) rows.style.width = `${Math.min(14, Math.max(...data.row_names.map((name) => String(name).length))) + 1}ch`;
+    return el("div", { class: "framed" }, rows, el("div", { class: "held" }, this.canvas, columns));
+  }
+
+  // Names stand where their rows and columns are now; they have none in another order than the stored one.
+  placeNames() {
+    for (const [edge, axis, start, scale, length] of [[this.edges[0], "row", this.top, this.sy, this.height], [this.edges[1], "column", this.left, this.sx, this.width]]) {
+      if (!edge) continue;
+      const shown = this.order[`${axis}s`] === "stored" ? this.data[`${axis}_names`] ?? [] : [];
+      const longest = Math.max(...shown.map((name) => String(name).length), 1), upright = axis === "column" && scale < longest * 8 * unit();
+      edge.classList.toggle("upright", upright);
+      if (axis === "column") edge.style.height = upright ? `${Math.min(14, longest) + 1}ch` : "1.6em";
+      edge.replaceChildren(...shown.map((name, i) => [name, (i + 0.5 - start) * scale]).filter(([, at]) => at >= 0 && at <= length).map(([name, at]) => {
+        const label = el("span", {}, String(name));
+        label.style[axis === "row" ? "top" : "left"] = `${at}px`;
+        return label;
+      }));
+    }
   }
 
   tools() {
@@ -144,6 +172,7 @@ class Viewer {
     }
     if (this.sx >= 34 * unit() && this.sy >= 18 * unit() && !this.data.mask) this.figures(context);
     if (this.picked) this.frame(context);
+    this.placeNames();
     this.canvas.dataset.level = level;
     this.canvas.dataset.ready = String(this.tiles.busy === 0 && this.tiles.wishes.length === 0);
     if (this.tiles.failed) this.readout.textContent = this.tiles.failed;
