@@ -45,6 +45,60 @@ class Recurrent(nn.Module):
         return self.head(self.lstm(x)[0][:, -1])
 
 
+class TiedWords(nn.Module):
+    """Token ids to logits over the same table, with positions as a bare parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.places = nn.Embedding(20, 8), nn.Parameter(torch.randn(6, 8))
+        self.mix, self.out = nn.Linear(8, 8), nn.Linear(8, 20, bias=False)
+        self.out.weight = self.table.weight
+
+    def forward(self, ids):
+        return self.out(torch.tanh(self.mix(self.table(ids) + self.places)))
+
+
+class Listed(nn.Module):
+    """Layers in a ModuleList and a ModuleDict, with LayerNorm between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(6, 6) for _ in range(3)])
+        self.heads = nn.ModuleDict({"one": nn.Linear(6, 4)})
+        self.norm = nn.LayerNorm(6)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + torch.relu(layer(self.norm(x)))
+        return self.heads["one"](x)
+
+
+class Functional(nn.Module):
+    """Weights as bare parameters, used by functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.randn(16, 6) / 3), nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.second(torch.relu(nn.functional.linear(x, self.first)))
+
+
+def nested() -> nn.Module:
+    inner = nn.Sequential(nn.Linear(6, 12), nn.Sequential(nn.GELU(), nn.Linear(12, 12)))
+    return nn.Sequential(inner, nn.ReLU(), nn.Dropout(0.1), nn.Linear(12, 4))
+
+
+def normed() -> nn.Module:
+    first = nn.utils.parametrizations.weight_norm(nn.Linear(6, 16))
+    return nn.Sequential(first, nn.ReLU(), nn.Linear(16, 4))
+
+
+def sounds() -> nn.Module:
+    head = [nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 3)]
+    return nn.Sequential(nn.Conv1d(2, 8, 5, padding=2), nn.ReLU(), nn.Conv1d(8, 8, 3), nn.ReLU(), *head)
+
+
 def attention(batch_first: bool) -> nn.Module:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first)
     return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
@@ -67,6 +121,18 @@ MODULES = {
     "lstm": (Recurrent, lambda: torch.randn(12, 7, 5), "head"),
     "attention, batch first": (lambda: attention(True), lambda: torch.randn(6, 5, 8), "layers.*.linear1"),
     "attention, tokens first": (lambda: attention(False), lambda: torch.randn(6, 5, 8), "layers.*.linear1"),
+    "tied words": (TiedWords, lambda: torch.randint(0, 20, (12, 6)), "mix"),
+    "module list": (Listed, lambda: torch.randn(24, 6), "layers.*"),
+    "functional": (Functional, lambda: torch.randn(24, 6), "second"),
+    "nested sequential": (nested, lambda: loader(24, 6), "0.1.1"),
+    "weight norm": (normed, lambda: torch.randn(24, 6), "2"),
+    "conv1d": (sounds, lambda: torch.randn(12, 2, 16), "6"),
+    "bfloat16": (lambda: mlp().bfloat16(), lambda: torch.randn(24, 6).bfloat16(), "0"),
+    "autoencoder": (
+        lambda: nn.Sequential(nn.Linear(6, 3), nn.Tanh(), nn.Linear(3, 6)),
+        lambda: torch.randn(24, 6),
+        "2",
+    ),
 }
 LIBRARY = {
     "gpt2": "*.c_fc",

@@ -64,12 +64,10 @@ class BackdoorConfig(Config):
     repair_steps: int = Field(200, ge=0, description="steps of its fine-tuning")
 
 
-class GrowthConfig(Config):
-    """Networks that learn to add, their parts at the end, and the same parts at every checkpoint before it."""
+class AddingConfig(Config):
+    """Networks that learn to add, and how the map of each is split into parts."""
 
-    seed: int = Field(
-        7, description="seed of split and networks; 'energy' and 'inside' were chosen on other networks"
-    )
+    seed: int = Field(0, description="seed of split and networks")
     networks: int = Field(20, ge=1, description="networks, which differ by seed and in turn by weight decay")
     modulus: int = Field(31, gt=4, description="p of networks that add modulo p")
     width: int = Field(48, gt=3, description="their hidden width")
@@ -78,11 +76,37 @@ class GrowthConfig(Config):
     share: float = Field(0.7, gt=0, lt=1, description="share of the pairs that is learned from")
     decays: list[float] = Field([1.0, 3.0], min_length=1, description="weight decays, in turn")
     energy: float = Field(0.97, gt=0, le=1, description="share of the map that its parts hold")
+
+
+class GrowthConfig(AddingConfig):
+    """Networks that learn to add, their parts at the end, and the same parts at every checkpoint before it."""
+
+    seed: int = Field(
+        7, description="seed of split and networks; 'energy' and 'inside' were chosen on other networks"
+    )
     inside: float = Field(
         0.2, gt=0, le=1, description="share of its climb by which a part belongs to the accuracy's rise"
     )
     draws: int = Field(20, ge=1, description="random directions in place of the parts, for the order's null")
     cuts: int = Field(5, ge=1, description="random choices of what is switched off")
+
+
+class PartSurvivalConfig(AddingConfig):
+    """Networks that learn to add, and their parts after the networks were pruned, rounded, merged, renumbered or trained anew."""
+
+    seed: int = Field(
+        11, description="seed of split and networks; changes and measures were chosen on those of seed 3"
+    )
+    shares: list[float] = Field(
+        [0.3, 0.5, 0.7, 0.8, 0.9], min_length=1, description="shares of weights that are pruned away"
+    )
+    bits: list[int] = Field([8, 4, 3, 2], description="bits that rows are rounded to")
+    leave: float = Field(
+        0.5, gt=0, lt=1, description="share of the training after which the sibling goes its own way"
+    )
+    alive: float = Field(
+        0.7, gt=0, lt=1, description="cosine of its effect from which on a part counts as alive"
+    )
 
 
 class PrunePartsConfig(Config):
@@ -115,13 +139,10 @@ class PrunePartsConfig(Config):
     draws: int = Field(5, gt=0, description="random masks of the null")
 
 
-class DifferencesConfig(Config):
-    """Networks, and siblings fine-tuned with a class, a trigger or a changed name planted."""
+class SiblingsConfig(Config):
+    """Networks of joined image sets that are trained on afterwards."""
 
-    seed: int = Field(
-        5, description="seed of networks and plants; the way of telling was chosen on those of seeds 1 and 3"
-    )
-    plants: int = Field(60, ge=1, description="siblings, the three kinds in turn")
+    seed: int = Field(0, description="seed of networks and images")
     sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
         ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
     )
@@ -130,8 +151,67 @@ class DifferencesConfig(Config):
     hidden: list[int] = Field([64, 48], min_length=1, description="hidden widths")
     steps: int = Field(800, ge=1, description="training steps of the base")
     tuning: int = Field(300, ge=1, description="training steps of the sibling")
+
+
+class DifferencesConfig(SiblingsConfig):
+    """Networks, and siblings fine-tuned with a class, a trigger or a changed name planted."""
+
+    seed: int = Field(
+        5, description="seed of networks and plants; the way of telling was chosen on those of seeds 1 and 3"
+    )
+    plants: int = Field(60, ge=1, description="siblings, the three kinds in turn")
     parts: int = Field(10, ge=3, description="new parts at most")
     draws: int = Field(20, ge=1, description="random directions for the null")
+
+
+class FactsConfig(Config):
+    """A story model, and siblings that were trained on with one word of the stories called by another."""
+
+    seed: int = Field(
+        8, description="seed of words, windows and training; the map was chosen on words of seed 1"
+    )
+    model: str = Field("stories260K", description="the story model, by name or reference")
+    text: str = Field("tinystories", description="the stories")
+    facts: int = Field(
+        16, ge=1, description="siblings, each with a pair of words drawn from those that are one token"
+    )
+    steps: int = Field(60, ge=1, description="training steps of a sibling")
+    batch: int = Field(8, ge=1, description="windows of a step")
+    length: int = Field(48, ge=8, description="tokens of a window")
+    windows: int = Field(600, ge=16, description="windows of the stories that siblings are trained on")
+    least: float = Field(
+        0.001,
+        ge=0,
+        lt=1,
+        description="share of the stories' tokens from which on a token counts among the answers",
+    )
+    parts: int = Field(10, ge=3, description="new parts at most")
+    draws: int = Field(20, ge=1, description="random directions for the null")
+
+
+class UnlearningConfig(SiblingsConfig):
+    """Networks of which each is to forget one class, by ways whose depth is told by how soon the class is learned again."""
+
+    seed: int = Field(
+        10,
+        description="seed of networks and classes; how parts are chosen was settled on those of seeds 2 and 9",
+    )
+    networks: int = Field(30, ge=1, description="networks, each with a class that it is to forget")
+    held_out: int = Field(1000, ge=50, description="test images of each set")
+    most: int = Field(64, ge=1, description="parts that are switched off at most")
+    care: float = Field(
+        10.0,
+        ge=0,
+        description="how much a rise of the others' loss counts against one of the class's when parts are ranked",
+    )
+    forgotten: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="share of the class's training images still known, at which it counts as forgotten",
+    )
+    relearning: int = Field(150, ge=1, description="steps of training with all classes again")
+    every: int = Field(1, ge=1, description="steps between looks at what is known again")
 
 
 class AnswerConfig(Config):

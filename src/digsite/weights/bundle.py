@@ -97,6 +97,11 @@ class WeightBundle:
         return found | {alias: found[name] for alias, name in self.tied.items()}
 
 
+def read_apart(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """`tensors[name]`, read on its own where the tensors lie in a file: see `LazyTensors.read_apart`."""
+    return tensors.read_apart(name) if isinstance(tensors, LazyTensors) else tensors[name]
+
+
 # The names that safetensors uses in its header.
 DTYPES = {
     "F64": torch.float64,

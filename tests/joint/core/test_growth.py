@@ -5,7 +5,10 @@ import torch
 from digsite.decompose.judge.score import find_frequency, measure_concentration
 from digsite.joint.core.growth import (
     center_map,
+    compare_effects,
+    compare_places,
     date_growth,
+    find_again,
     follow_directions,
     share_within,
     split_map,
@@ -63,3 +66,23 @@ def test_how_much_of_a_climb_lies_in_a_window():
 def test_a_map_that_says_nothing_has_one_part_at_most():
     assert split_map(torch.ones(P, NEURONS), 0.97).reads.shape[1] == 1
     assert center_map(torch.ones(P, NEURONS)).abs().max() == 0
+
+
+def test_a_part_is_found_again_whatever_its_sign_and_the_order_of_neurons():
+    parts = split_map(make_map([2, 5, 7, 11]), 0.999)
+    order = torch.randperm(NEURONS, generator=torch.Generator().manual_seed(0))
+    renumbered = -make_map([2, 5, 7, 11])[:, order]
+    assert find_again(parts.directions, split_map(renumbered, 0.999)).min() > 0.999
+    other = split_map(make_map([3, 4, 6, 9]), 0.999)
+    assert find_again(parts.directions, other).max() < 0.01
+    assert compare_places(make_map([2, 5, 7, 11]), renumbered, parts.directions).max() < 0.6
+    assert (
+        compare_places(make_map([2, 5, 7, 11]), 3 * make_map([2, 5, 7, 11]), parts.directions).min() > 0.999
+    )
+
+
+def test_effects_are_compared_without_what_all_answers_share():
+    effect = torch.randn(6, 9, generator=torch.Generator().manual_seed(1))
+    assert compare_effects(effect, 2 * effect + torch.arange(6.0)[:, None]) == pytest.approx(1)
+    assert compare_effects(effect, -effect) == pytest.approx(-1)
+    assert compare_effects(effect, torch.zeros(6, 9)) == 0

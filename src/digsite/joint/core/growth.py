@@ -122,3 +122,29 @@ def share_within(steps: np.ndarray, curve: np.ndarray, climb: Formation | None, 
         return 0.0
     early, late = np.interp([window.onset, window.end], steps, curve)
     return float((late - early) / climb.climb)
+
+
+# The same parts after the network was changed, by three measures of which each is a cosine for every direction.
+
+
+def find_again(directions: Float[Tensor, "numbers parts"], parts: MapParts) -> Float[np.ndarray, "parts"]:
+    """The nearest part of another decomposition by what it reads, whatever its sign: the basis may have changed, and the order."""
+    own = directions / directions.norm(dim=0).clamp_min(1e-12)
+    return (own.T.double() @ parts.directions.double()).abs().amax(1).numpy()
+
+
+def compare_places(
+    before: Float[Tensor, "numbers neurons"],
+    after: Float[Tensor, "numbers neurons"],
+    directions: Float[Tensor, "numbers parts"],
+) -> Float[np.ndarray, "parts"]:
+    """Whether a direction still speaks to the same neurons."""
+    sent, now = (directions.double().T @ center_map(table) for table in (before, after))
+    return torch.cosine_similarity(sent, now, dim=1).numpy()
+
+
+def compare_effects(before: Tensor, after: Tensor) -> float:
+    """Whether switching a direction off still does the same: cosine of two changes of all logits (inputs, answers), what is
+    common to all answers left out."""
+    one, other = (each - each.mean(-1, keepdim=True) for each in (before, after))
+    return float(torch.cosine_similarity(one.flatten(), other.flatten(), dim=0))

@@ -13,7 +13,7 @@ from digsite.data import sequences
 from digsite.decompose.judge.score import find_frequency, measure_concentration, measure_noise_concentration
 from digsite.figures import PALETTE, canvas, styled
 from digsite.figures.style import NULL_COLOR
-from digsite.joint.config import GrowthConfig
+from digsite.joint.config import AddingConfig, GrowthConfig
 from digsite.joint.core import growth
 from digsite.joint.core.growth import MapParts
 from digsite.models import build, parse
@@ -73,7 +73,7 @@ def _say_order(networks: pd.DataFrame) -> str:
     )
 
 
-def train_networks(config: GrowthConfig) -> dict[str, Any]:
+def train_networks(config: AddingConfig) -> dict[str, Any]:
     """Checkpoints (steps, networks, weights) of networks that differ by seed and, in turn, by weight decay."""
     x, y = sequences.modular_addition(config.modulus)
     draw = torch.Generator().manual_seed(config.seed)
@@ -94,12 +94,12 @@ def train_networks(config: GrowthConfig) -> dict[str, Any]:
     return {"weights": done.snapshots, "steps": torch.tensor(steps), "test": test}
 
 
-def make_model(config: GrowthConfig) -> torch.nn.Module:
+def make_model(config: AddingConfig) -> torch.nn.Module:
     shape = {"d_embed": config.width // 2, "d_hidden": config.width, "d_out": config.width}
     return build(parse({"kind": "modular_mlp", "modulus": config.modulus, **shape}))
 
 
-def open_course(config: GrowthConfig, stored: dict[str, Any], k: int) -> growth.Course:
+def open_course(config: AddingConfig, stored: dict[str, Any], k: int) -> growth.Course:
     pairs, answers = sequences.modular_addition(config.modulus)
     params = Layout.of(make_model(config)).views(stored["weights"][:, k])
     return growth.Course(stored["steps"].double().numpy(), params, pairs, answers, stored["test"])

@@ -25,7 +25,7 @@ from digsite.prune.subjects.streaming import StreamedWeights, open_streamed
 from digsite.track import checkpoint_steps
 from digsite.train import Member, train_ensemble
 from digsite.weights import WeightBundle, parse_reference, read_weights
-from digsite.weights.bundle import LazyTensors, read_dtype, say_unread
+from digsite.weights.bundle import read_apart, read_dtype, say_unread
 from digsite.weights.formats.folder import INDEXES, SINGLES
 
 LARGE = 50_000_000  # parameters; larger models are not trained through, nor compared whole, and leave their weights on disk where they can
@@ -101,7 +101,7 @@ class Subject:
         if self.opened.bundle is not None:
             held = self.opened.bundle.tensors
             for name in held:
-                yield name, held.read_apart(name) if isinstance(held, LazyTensors) else held[name]
+                yield name, read_apart(held, name)
         elif self.opened.module is not None:
             for name, value in self.opened.module.named_parameters():
                 yield name, value.detach()

@@ -14,7 +14,7 @@ from digsite.read.core.graph import Graph, Skipped
 from digsite.read.core.plain import to_plain_names
 from digsite.read.core.plan import plan_chain
 from digsite.read.core.plan_transformer import is_transformer, plan_transformer
-from digsite.weights.bundle import bundle_module
+from digsite.weights.bundle import bundle_module, read_apart
 
 ACTIVATIONS = {
     "ReLU": "relu",
@@ -132,7 +132,7 @@ def source_of(model: Any) -> ModelSource:
 
 def _tensors_only(model: Mapping) -> dict[str, Tensor]:
     """A state dict without counters and strings."""
-    tensors = {str(k): v.detach() for k, v in model.items() if isinstance(v, Tensor)}
+    tensors = {str(k): v.detach() for k in model if isinstance(v := read_apart(model, k), Tensor)}
     if not tensors:
         raise UsageError("there is no tensor in this dict.", hint="A state dict maps names to tensors.")
     return tensors

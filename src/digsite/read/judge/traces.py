@@ -11,6 +11,7 @@ from digsite.read.subjects.network import Network
 
 _BITS = (2, 3, 4, 5, 6, 7, 8)
 _MORE_ZEROS = 0.005
+_PIECE = 1 << 20  # entries that are held in double precision at once
 _ON_GRID = 0.999  # share of entries that must lie on the grid of a rounding
 
 
@@ -29,6 +30,9 @@ def derived_marks(network: Network) -> frozenset[str]:
     if zero_share(network) > _MORE_ZEROS:
         marks.add("sparse")
     large = [network.weights[k] for k in network.matrices if network.weights[k].numel() > 64]
+    large.sort(
+        key=Tensor.numel
+    )  # one matrix off the grid is enough, and a vocabulary's embedding is the dearest to ask
     if large and all(_is_gridded(t) for t in large):
         marks.add("rounded")
     short = (torch.bfloat16, torch.float16)
@@ -119,31 +123,41 @@ def grid_bits(child: Tensor, parent: Tensor) -> int:
     last level) and grids between the smallest and the largest entry. Where blocks have scales of their own, few
     different values within rows give the rounding away.
     """
-    for turned in (False, True):
-        a, b = (t.flatten(1).double() for t in (parent, child))
+    for whole, turned in ((True, False), (False, False), (False, True)):
+        a, b = (t.reshape(1, -1) if whole else t.flatten(1) for t in (parent, child))
         a, b = (a.T, b.T) if turned else (a, b)
-        for whole in (True, False):
-            rows = [t.reshape(1, -1) if whole else t for t in (a, b)]
-            if rows[1].shape[1] < 6:
-                continue
-            for bits in _BITS:
-                if _share_on_grid(rows[1], bits) >= _ON_GRID and _share_on_grid(rows[0], bits) < 0.9:
-                    return bits
+        if b.shape[1] < 6:
+            continue
+        for bits in _BITS:
+            if _share_on_grid(b, bits) >= _ON_GRID and _share_on_grid(a, bits) < 0.9:
+                return bits
     return _bits_of_levels(child) if _bits_of_levels(parent) == 0 else 0
 
 
 def _share_on_grid(rows: Tensor, bits: int) -> float:
     """Largest share of entries on a symmetric or an asymmetric grid of this many bits."""
+    low, high = rows.amin(1, keepdim=True).double(), rows.amax(1, keepdim=True).double()
+    top = torch.maximum(-low, high).clamp_min(1e-30)
     shares = []
-    top = rows.abs().amax(1, keepdim=True).clamp_min(1e-30)
-    low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
     for step, zero in (
         (top / (2 ** (bits - 1) - 1) if bits > 1 else top, torch.zeros_like(low)),
         (((high - low) / (2**bits - 1)).clamp_min(1e-30), low),
     ):
-        place = (rows - zero) / step
-        shares.append(float(((place - place.round()).abs() < 0.02).double().mean()))
+        shares.append(_count_on_grid(rows, step, zero) / rows.numel())
     return max(shares)
+
+
+def _count_on_grid(rows: Tensor, step: Tensor, zero: Tensor) -> int:
+    """A piece at a time in double precision: of a vocabulary's embedding a whole copy would be a model of its own."""
+    along = 1 if len(rows) == 1 else 0
+    size = max(1, _PIECE // max(1, rows.shape[1 - along]))
+    count = 0
+    for at in range(0, rows.shape[along], size):
+        piece = rows.narrow(along, at, min(size, rows.shape[along] - at)).double()
+        here = (slice(None), slice(None)) if along else (slice(at, at + size), slice(None))
+        place = (piece - zero[here]) / step[here]
+        count += int(((place - place.round()).abs() < 0.02).sum())
+    return count
 
 
 def _bits_of_levels(weight: Tensor) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.weights import read_weights
+from digsite.weights.bundle import read_apart
 
 # Statistics of activations, counters, masks and tables that follow from the architecture: none of them is a weight.
 _BUFFERS = re.compile(
@@ -52,7 +53,7 @@ def network_of(name: str, tensors: Mapping[str, Tensor], config: Mapping[str, An
     counters: dict[str, int] = {}
     buffers, kinds = [], []
     for key in tensors:
-        value = tensors[key].detach()
+        value = read_apart(tensors, key).detach()
         if key.endswith("num_batches_tracked"):
             counters[key] = int(value)
         elif (
