@@ -45,6 +45,7 @@ class Site:
     ) -> "Site":
         templates, token = make_environment(HERE / "templates"), secrets.token_urlsafe(24)
         templates.tests["match_claim"] = lambda name: name.startswith(CLAIM)
+        templates.tests["match_said"] = lambda name: "/said/" in name
         has = {"has_studies": list_studies is not None, "has_reader": read_checkpoint is not None}
         templates.globals.update(may_write=may_write, form_token=token, **has)
         return cls(root, Index(root), templates, may_write, token, list_studies, read_checkpoint)
