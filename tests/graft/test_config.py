@@ -35,6 +35,7 @@ def test_the_nine_have_the_originals_grid_sizes():
         ({"shared": [7]}, "not among the old"),
         ({"rate": 0}, "greater than 0"),
         ({"seed": -1}, "greater than or equal"),
+        ({"shared": []}, "at least 1 item"),
     ],
 )
 def test_what_makes_no_sense(values, says):

@@ -1,6 +1,7 @@
 import pytest
 
 from digsite.base.errors import UsageError
+from digsite.config.overrides import leaf_paths
 from digsite.studies import all_studies, find_study
 from digsite.studies.plan import plan_run, refuse_changes, start_run
 
@@ -28,6 +29,14 @@ def test_a_slip_is_answered_with_the_whole_path():
 def test_every_study_can_be_planned_as_it_stands():
     for study in all_studies().values():
         assert plan_run(study).tree
+
+
+def test_no_study_takes_a_seed_below_zero():
+    """Some generators take only whole numbers from 0 on, and said so in the middle of a run."""
+    for study in all_studies().values():
+        if "seed" in leaf_paths(plan_run(study, size="smoke").tree):
+            with pytest.raises(UsageError, match="'seed' cannot be -1"):
+                plan_run(study, size="smoke", overrides=["seed=-1"])
 
 
 def test_a_resumed_run_says_what_would_change_also_by_short_names(tmp_path):

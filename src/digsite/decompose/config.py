@@ -213,7 +213,7 @@ class EarlyStop(Config):
 class ToyConfig(Config):
     """Train toy targets, decompose them all at once, and score what was found against what is there."""
 
-    seed: int = Field(default=0, description="first seed")
+    seed: int = Field(default=0, ge=0, description="first seed")
     seeds: int = Field(
         default=1, gt=0, description="targets, each with its own decomposition, in one stacked program"
     )
@@ -238,7 +238,7 @@ class ToyConfig(Config):
 class ModelConfig(Config):
     """Decompose a model of your own."""
 
-    seed: int = Field(default=0, description="first seed")
+    seed: int = Field(default=0, ge=0, description="first seed")
     seeds: int = Field(default=1, gt=0, description="decompositions of the model, in one stacked program")
     model: str = Field(
         description="reference of the model: py:module:factory, file:..., zoo:NAME#123, hub:org/name"
@@ -265,7 +265,7 @@ class ModelConfig(Config):
 class TokenStudy(Config):
     """What the studies of models that read tokens have in common."""
 
-    seed: int = Field(default=0, description="first seed")
+    seed: int = Field(default=0, ge=0, description="first seed")
     seeds: int = Field(default=1, gt=0, description="decompositions of the target, in one stacked program")
     modules: list[str] = Field(min_length=1, description="patterns over module names")
     decompose: DecomposeConfig = Field(
@@ -371,7 +371,7 @@ class ModaddConfig(TokenStudy):
 class SpdPublishedConfig(Config):
     """The published cosines beside random parts, on targets of the same shapes."""
 
-    seed: int = Field(default=0, description="first seed")
+    seed: int = Field(default=0, ge=0, description="first seed")
     seeds: int = Field(default=9, gt=0, description="targets of each shape")
     targets: dict[str, ToyTarget] = Field(
         default={
@@ -387,7 +387,7 @@ class SpdPublishedConfig(Config):
 class LabelsConfig(Config):
     """Train residual MLPs on the published labels and on labels without the embedding's noise, and compare."""
 
-    seed: int = Field(default=0, description="first seed")
+    seed: int = Field(default=0, ge=0, description="first seed")
     seeds: int = Field(default=5, gt=0, description="networks of each kind")
     target: ToyTarget = Field(
         default=ToyTarget.model_validate(
@@ -415,7 +415,9 @@ class LabelsConfig(Config):
 class ExamConfig(Config):
     """Let contestants decompose compiled programs, and score what they hand in against what is known."""
 
-    seed: int = Field(default=0, description="first seed; rotation k of a program is drawn from seed + k + 1")
+    seed: int = Field(
+        default=0, ge=0, description="first seed; rotation k of a program is drawn from seed + k + 1"
+    )
     programs: list[str] = Field(
         default=["frac_prevs", "hist", "neighbours"],
         min_length=1,

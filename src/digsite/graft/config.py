@@ -75,7 +75,7 @@ class TaskConfig(Config):
     seeds: int = Field(1, gt=0, description="pairs, each freshly trained, that results are averaged over")
     data: ImageSet = Field("digits", description="image set: digits, mnist, fashion_mnist, ...")
     old: list[int] = Field([0, 1, 2, 3], min_length=1, description="classes that the receiver knows")
-    shared: list[int] = Field([2, 3], description="classes that both know")
+    shared: list[int] = Field([2, 3], min_length=1, description="classes that both know")
     new: list[int] = Field([4], min_length=1, description="classes that the donor alone knows and are moved")
     foreign: list[int] = Field([5], description="classes that the donor alone knows and are not moved")
     pairs: list[tuple[Network, Network]] = Field(

@@ -29,7 +29,7 @@ Block = Annotated[str, named_member("question", "digsite.joint.judge.blocks")]
 class DigConfig(Config):
     """Everything that can be said about one model, each statement beside what it is compared with."""
 
-    seed: int = Field(0, description="seed of what is drawn: noise, masks, windows of text")
+    seed: int = Field(0, ge=0, description="seed of what is drawn: noise, masks, windows of text")
     model: str = Field(description="reference of the model: a file or folder, hub:, py:, zoo:, run:")
     text: str = Field("", description="a text file or a corpus by name, for models of text")
     data: str = Field("", description="an image set, arrays or py:module:name, for models of anything else")
@@ -41,7 +41,7 @@ class DigConfig(Config):
 class BackdoorConfig(Config):
     """Pairs of networks, one of each pair poisoned: which are, with which class, and what is left when the links are cut."""
 
-    seed: int = Field(11, description="seed of images, triggers and dreams")
+    seed: int = Field(11, ge=0, description="seed of images, triggers and dreams")
     pairs: int = Field(8, ge=1, description="clean and poisoned networks of one seed, for each recipe")
     recipes: list[Annotated[str, named_member("recipe", "digsite.read.subjects.planted:PLANS")]] = Field(
         ["tanh-adamw", "relu-rmsprop", "gelu-momentum", "no-hidden-adam"],
@@ -67,7 +67,7 @@ class BackdoorConfig(Config):
 class AddingConfig(Config):
     """Networks that learn to add, and how the map of each is split into parts."""
 
-    seed: int = Field(0, description="seed of split and networks")
+    seed: int = Field(0, ge=0, description="seed of split and networks")
     networks: int = Field(20, ge=1, description="networks, which differ by seed and in turn by weight decay")
     modulus: int = Field(31, gt=4, description="p of networks that add modulo p")
     width: int = Field(48, gt=3, description="their hidden width")
@@ -82,7 +82,7 @@ class GrowthConfig(AddingConfig):
     """Networks that learn to add, their parts at the end, and the same parts at every checkpoint before it."""
 
     seed: int = Field(
-        7, description="seed of split and networks; 'energy' and 'inside' were chosen on other networks"
+        7, ge=0, description="seed of split and networks; 'energy' and 'inside' were chosen on other networks"
     )
     inside: float = Field(
         0.2, gt=0, le=1, description="share of its climb by which a part belongs to the accuracy's rise"
@@ -95,7 +95,7 @@ class PartSurvivalConfig(AddingConfig):
     """Networks that learn to add, and their parts after the networks were pruned, rounded, merged, renumbered or trained anew."""
 
     seed: int = Field(
-        11, description="seed of split and networks; changes and measures were chosen on those of seed 3"
+        11, ge=0, description="seed of split and networks; changes and measures were chosen on those of seed 3"
     )
     shares: list[float] = Field(
         [0.3, 0.5, 0.7, 0.8, 0.9], min_length=1, description="shares of weights that are pruned away"
@@ -142,7 +142,7 @@ class PrunePartsConfig(Config):
 class SiblingsConfig(Config):
     """Networks of joined image sets that are trained on afterwards."""
 
-    seed: int = Field(0, description="seed of networks and images")
+    seed: int = Field(0, ge=0, description="seed of networks and images")
     sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
         ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
     )
@@ -157,7 +157,7 @@ class DifferencesConfig(SiblingsConfig):
     """Networks, and siblings fine-tuned with a class, a trigger or a changed name planted."""
 
     seed: int = Field(
-        5, description="seed of networks and plants; the way of telling was chosen on those of seeds 1 and 3"
+        5, ge=0, description="seed of networks and plants; the way of telling was chosen on those of seeds 1 and 3"
     )
     plants: int = Field(60, ge=1, description="siblings, the three kinds in turn")
     parts: int = Field(10, ge=3, description="new parts at most")
@@ -168,7 +168,7 @@ class FactsConfig(Config):
     """A story model, and siblings that were trained on with one word of the stories called by another."""
 
     seed: int = Field(
-        8, description="seed of words, windows and training; the map was chosen on words of seed 1"
+        8, ge=0, description="seed of words, windows and training; the map was chosen on words of seed 1"
     )
     model: str = Field("stories260K", description="the story model, by name or reference")
     text: str = Field("tinystories", description="the stories")
@@ -217,7 +217,7 @@ class UnlearningConfig(SiblingsConfig):
 class AnswerConfig(Config):
     """A verb's answer about a model of one's own, kept as a run."""
 
-    seed: int = Field(0, description="nothing is drawn: the answer is there before the run")
+    seed: int = Field(0, ge=0, description="nothing is drawn: the answer is there before the run")
     verb: str = Field(description="the verb that was asked")
     asked: list[str] = Field([], description="what it was asked about: models, folders, files")
 

@@ -18,7 +18,7 @@ Asked = Annotated[str, named_member("task", "digsite.read.core.tasks:TASKS")]
 class NwaConfig(Config):
     """The names from `num_models` to `model_path` are those of the original command line."""
 
-    seed: int = Field(0, description="seed of the zoo, the splits and the readers")
+    seed: int = Field(0, ge=0, description="seed of the zoo, the splits and the readers")
     seeds: int = Field(
         1, ge=1, description="zoos to make and read, at seed, seed + 1 ...; intervals span them"
     )
@@ -97,7 +97,7 @@ class NwaConfig(Config):
 class PublishedConfig(Config):
     """The protocol as it was published: random labels, targets among the features, a graph over the batch."""
 
-    seed: int = Field(0, description="seed of everything")
+    seed: int = Field(0, ge=0, description="seed of everything")
     num_models: int = Field(60, ge=10, description="networks, where the original's reported run had 10")
     published_models: int = Field(10, ge=6, description="networks of the reported run")
     epochs: int = Field(5, ge=1, description="training epochs of the readers, as in the reported run")
@@ -112,7 +112,7 @@ class PublishedConfig(Config):
 class GroupZooConfig(Config):
     """The published networks that compose group elements: which of them, and from which share on an irrep counts."""
 
-    seed: int = Field(0, description="seed of the null and of the folds")
+    seed: int = Field(0, ge=0, description="seed of the null and of the folds")
     folder: str = Field("group_zoo", description="folder of the collection inside of DIGSITE_DATA")
     shuffles: int = Field(20, ge=2, description="shuffled group tables behind the null")
     share: float = Field(0.05, gt=0, lt=1, description="share of weight from which an irrep counts as used")
@@ -124,7 +124,7 @@ class GroupZooConfig(Config):
 class FamiliesConfig(Config):
     """Families of known descent: how many, of which recipes."""
 
-    seed: int = Field(0, description="seed of the edits and triggers")
+    seed: int = Field(0, ge=0, description="seed of the edits and triggers")
     families: int = Field(2, ge=2, description="families of each recipe; every second root has a backdoor")
     recipes: list[Annotated[str, named_member("recipe", "digsite.read.subjects.family_recipes:PLANS")]] = (
         Field(
@@ -145,7 +145,7 @@ class FamiliesConfig(Config):
 class PlantedConfig(Config):
     """Clean and poisoned networks of many classes: which recipes calibrate, which are judged."""
 
-    seed: int = Field(0, description="seed of images and triggers")
+    seed: int = Field(0, ge=0, description="seed of images and triggers")
     networks: int = Field(40, ge=4, description="networks of each recipe, half of them poisoned")
     sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
         ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
@@ -174,7 +174,7 @@ class PlantedConfig(Config):
 class TransferConfig(Config):
     """Zoos of several families, a small one for each recipe; settings of the reader are fixed and not chosen here."""
 
-    seed: int = Field(0, description="seed of the zoos and of the splits")
+    seed: int = Field(0, ge=0, description="seed of the zoos and of the splits")
     families: list[Annotated[str, named_member("family of networks", "digsite.zoo.families")]] = Field(
         ["mlp", "small_cnn", "transformer", "gru"], min_length=2, description="families of networks"
     )

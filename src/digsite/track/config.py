@@ -64,7 +64,7 @@ Shape = Annotated[str, named_member("architecture", MLPS, CNNS, TRANSFORMERS)]
 class AsPublishedConfig(Config):
     """The audit of the 55 published runs."""
 
-    seed: int = Field(0, description="seed of shifts and permutations")
+    seed: int = Field(0, ge=0, description="seed of shifts and permutations")
     source: Literal["published", "retrained"] = Field(
         "published",
         description="the published series (ndt_runs under DIGSITE_DATA), or a small run recorded the original way",
@@ -78,7 +78,7 @@ class AsPublishedConfig(Config):
 class GridConfig(Config):
     """The original's grid of architectures and data sets, with seeds."""
 
-    seed: int = Field(0, description="first seed; every member has its own")
+    seed: int = Field(0, ge=0, description="first seed; every member has its own")
     seeds: int = Field(3, gt=0, description="networks per cell, trained as one ensemble")
     sets: list[DataSet] = Field(
         ["digits", "stories"],
@@ -191,7 +191,7 @@ TaskConfig = Annotated[
 class TransitionConfig(Config):
     """A training run with a known answer, tracked over several seeds."""
 
-    seed: int = Field(0, description="first seed")
+    seed: int = Field(0, ge=0, description="first seed")
     seeds: int = Field(10, gt=0, description="networks, trained as one ensemble")
     task: TaskConfig = Field(
         default_factory=lambda: GrokkingTask.model_validate({}), description="what is learned"
@@ -249,7 +249,7 @@ class MechanismsConfig(GridConfig):
 class AuditConfig(Config):
     """Faults planted into clean series of checkpoints."""
 
-    seed: int = Field(200, description="of the trainings and of what is planted where")
+    seed: int = Field(200, ge=0, description="of the trainings and of what is planted where")
     grounds: list[str] = Field([], description="only these architectures; empty for all ten, two series each")
     steps: int = Field(400, gt=40, description="training steps of each series")
     checkpoints: int = Field(41, gt=20, description="checkpoints of each series")
@@ -259,7 +259,7 @@ class AuditConfig(Config):
 class CoefficientConfig(Config):
     """Learning coefficients beside the closed form, and over a training."""
 
-    seed: int = Field(0, description="of architectures, weights and chains")
+    seed: int = Field(0, ge=0, description="of architectures, weights and chains")
     architectures: int = Field(10, gt=0, description="deep linear networks, drawn")
     temperature: float = Field(1e4, gt=1, description="inverse temperature of the chains on linear networks")
     chains: int = Field(8, gt=3, description="chains of each estimate; half as many over training")
@@ -276,7 +276,7 @@ class CoefficientConfig(Config):
 class FormationConfig(Config):
     """When each representation formed, in published curves."""
 
-    seed: int = Field(0, description="of the trained networks")
+    seed: int = Field(0, ge=0, description="of the trained networks")
     sources: list[Literal["published", "trained"]] = Field(
         ["published", "trained"],
         min_length=1,
@@ -293,7 +293,7 @@ class FormationConfig(Config):
 class WarningConfig(Config):
     """An early warning learned on some moduli and judged on others."""
 
-    seed: int = Field(0, description="of splits and networks")
+    seed: int = Field(0, ge=0, description="of splits and networks")
     learn_on: list[int] = Field(
         [29, 31], min_length=1, description="moduli whose networks the score is learned on"
     )
@@ -318,7 +318,7 @@ class WarningConfig(Config):
 class SampleLossConfig(Config):
     """Skills of different frequency, found from losses by sample."""
 
-    seed: int = Field(0, description="of data and networks")
+    seed: int = Field(0, ge=0, description="of data and networks")
     seeds: int = Field(5, gt=0, description="networks, and as many with random answers")
     skills: int = Field(5, gt=1, description="parities of two bits, each told by a one-hot input")
     falling: float = Field(0.6, gt=0, le=1, description="frequency of each skill relative to the one before")

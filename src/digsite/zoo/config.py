@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from digsite.base import families
 from digsite.base.families import FoundStudies
@@ -12,7 +12,16 @@ from digsite.models.configs import Activation, Count
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Range = tuple[Positive, Positive]
+
+
+def _check_ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"the range begins at {bounds[0]:g}, above its end at {bounds[1]:g}")
+    return bounds
+
+
+Ascending = AfterValidator(_check_ascending)
+Range = Annotated[tuple[Positive, Positive], Ascending]
 FAMILIES = "digsite.zoo.families"
 SCHEMES = (  # of digsite.models.construct, which needs torch
     "default",
@@ -60,7 +69,7 @@ class Factors(Config):
     )
     rates: Rates = Field(Rates.model_validate({}), description="learning rates")
     weight_decay: Range = Field((1e-7, 1e-2), description="range of the weight decay, log-uniform")
-    dropout: tuple[Share, Share] = Field(
+    dropout: Annotated[tuple[Share, Share], Ascending] = Field(
         (0.05, 0.6), description="range of dropout where there is any, uniform"
     )
     dropout_share: Share = Field(0.73, description="share of members with dropout")
@@ -81,7 +90,7 @@ class ZooConfig(Config):
     number: a zoo of 200 begins with the same networks as one of 100.
     """
 
-    seed: int = Field(0, description="seed of every recipe and network")
+    seed: int = Field(0, ge=0, description="seed of every recipe and network")
     family: str = Field("mlp", description="kind of networks: a file of digsite.zoo.families")
     members: int = Field(2000, ge=1, description="networks")
     architectures: int = Field(0, ge=0, description="distinct random shapes; 0 draws one for each member")

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
+from digsite.data import load
 from digsite.graft import graft
 from digsite.graft.core.access import Access, AccessBudget, BudgetViolation
 from digsite.graft.core.nets import predict_logits
@@ -15,6 +16,7 @@ from digsite.graft.core.task import (
     split_images,
 )
 from digsite.graft.subjects.couples import TrainingRecipe, train_blind_donor
+from digsite.graft.subjects.theatre import cut_images_per_class
 
 CLASSES = Classes((0, 1, 2, 3), (2, 3), (4,), (5,))
 
@@ -148,12 +150,15 @@ def test_refusal_of_a_donor_that_never_saw_the_class(room):
 def test_a_data_set_without_a_class():
     from dataclasses import replace
 
-    from digsite.data import load
-
     images = load("digits")
     keep = images.y_train != 7
     with pytest.raises(UsageError, match="no training image of class 7"):
         split_images(replace(images, x_train=images.x_train[keep], y_train=images.y_train[keep]), 0)
+
+
+def test_a_class_of_one_image_cannot_be_split():
+    with pytest.raises(UsageError, match="has one training image, and one of each class is set aside"):
+        split_images(cut_images_per_class(load("digits"), 1), 0)
 
 
 def test_strangers_are_classes_neither_saw(room):
