@@ -49,13 +49,19 @@ def copy(family_folders, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("named", "sentence"), [(["GPT2LMHeadModel"], "which is another architecture"), (None, "its files hold")]
+    ("changed", "sentence"),
+    [
+        ({"model_type": "llama"}, "which is another architecture"),
+        ({"model_type": "llama", "architectures": None}, "its files hold"),
+        ({"n_layer": 10**7}, "has 10000000 layers"),
+        ({"n_layer": -1}, "has -1 layers"),
+    ],
 )
-def test_a_config_of_another_architecture_is_refused_before_anything_is_allocated(copy, named, sentence):
+def test_a_config_that_the_files_cannot_fill_is_refused_before_anything_is_allocated(copy, changed, sentence):
     """A Llama without sizes has those of its library: over a GPT-2 of 150 kB, its 7 billion numbers were made up."""
     folder = copy("gpt2")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "llama", "architectures": named}))
+    (folder / "config.json").write_text(json.dumps(config | changed))
     with pytest.raises(UsageError, match=sentence):
         open_model(str(folder))
 

@@ -100,12 +100,19 @@ MOST = 2  # times what the files hold: a network that needs more is another one,
 def _refuse_larger(folder: Path, config: Any, made: Any, bundle: WeightBundle) -> None:
     """Before anything is allocated: a config without sizes, or of another architecture, asks for the library's own sizes.
 
-    `{"model_type": "llama"}` above a GPT-2 of 150 kB once took 16 GB.
+    `{"model_type": "llama"}` above a GPT-2 of 150 kB once took 16 GB, and ten million layers all the time there was.
     """
     if not isinstance(config, made.config_class or object):
         raise UsageError(
             f"The config of '{folder}' says that it is a '{config.model_type}', and names a {made.__name__}, which is "
             f"another architecture."
+        )
+    layers = getattr(config, "num_hidden_layers", 1)
+    if not isinstance(layers, int) or not 0 <= layers <= len(
+        bundle.tensors
+    ):  # one needs a tensor at the least
+        raise UsageError(
+            f"The config of '{folder}' says that it has {layers} layers, and its files hold {len(bundle.tensors)} tensors."
         )
     with torch.device("meta"):
         needed = sum(one.numel() for one in made(deepcopy(config)).parameters())
