@@ -14,7 +14,9 @@ from digsite.record.layout import RunDir
 from digsite.record.results import Claim, Results
 from digsite.record.shown import read_claims
 
-LINES = 8  # question and headline: with what is left out, the run, its folder and report twelve lines follow the verdict
+LINES = (
+    9  # question and headline: with what is left out, the run and its report twelve lines follow the verdict
+)
 NAME_WIDTH = (
     32  # of the first column is kept even where the terminal is narrow: names that break are hard to read
 )
@@ -85,9 +87,10 @@ def headline_lines(results: Results, width: int, most: int) -> list[str]:
         return []
     a, b, c = (max(len(row[i]) for row in cells) for i in (1, 2, 3))
     left = max(20, width - a - b - c - 6) - 1
-    titles = [textwrap.wrap(row[0], left, max_lines=2, placeholder="…") or [""] for row in cells]
-    if sum(map(len, titles)) > most:
-        titles = [[_without_middle(row[0], left)] for row in cells]
+    titles = [textwrap.wrap(row[0], left, max_lines=3, placeholder="…") or [""] for row in cells]
+    while sum(map(len, titles)) > most and max(map(len, titles)) > 1:  # the one that loses least gives way
+        least = min((len(cells[i][0]), i) for i, lines in enumerate(titles) if len(lines) > 1)[1]
+        titles[least] = [_without_middle(cells[least][0], left)]
     return [
         text.rstrip()
         for (_, value, ends, null), (first, *more) in zip(cells, titles, strict=True)
@@ -126,18 +129,21 @@ def print_results(results: Results) -> None:
             print_table(columns, rows, right=["value", "null", "n"])
 
 
-def print_run(run: RunDir, *, everything: bool = False) -> None:
-    """The answer, then where it is; a run without an answer says how far it is."""
+def print_run(run: RunDir, *, everything: bool = False, asked: bool = True) -> None:
+    """The answer, then where it is; a run without an answer says how far it is.
+
+    `asked` repeats the question below the verdict; a command that has just run the study has said it before.
+    """
     status = run.status()
-    results, asked = read_claims(run), run.read_asked()
-    if isinstance(asked, Damaged):
-        click.echo(asked.reason, err=True)
+    results, launch = read_claims(run), run.read_asked()
+    if isinstance(launch, Damaged):
+        click.echo(launch.reason, err=True)
     if isinstance(results, Damaged):
         click.echo(f"'{run.results}' is damaged: {results.reason}.", err=True)
     elif results:
         if results.caution:
             click.echo(f"'{run.results}' was {results.caution}.", err=True)
-        print_answer(results, str(_launch_of(run).get("purpose", "")))
+        print_answer(results, str(_launch_of(run).get("purpose", "")) if asked else "")
         if everything:
             print_results(results)
         else:
@@ -147,9 +153,7 @@ def print_run(run: RunDir, *, everything: bool = False) -> None:
     )
     if not results and status.total:
         click.echo(f"{status.stage} {status.step}/{status.total}")
-    click.echo(f"folder  {run.path}")
-    if run.report.exists():
-        click.echo(f"report  {run.report}")
+    click.echo(f"report  {run.report}" if run.report.exists() else f"folder  {run.path}")
 
 
 def _kept_back(results: Results, run_id: str) -> str:

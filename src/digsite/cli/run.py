@@ -115,7 +115,7 @@ def _run_one(planned, root, tags, mirror, project, check, as_json, how):
         (code,) = execute_and_report([run], is_told=not as_json, **how)
     if not as_json:
         explain_end(run, code)
-        print_run(run)
+        print_run(run, asked=bool(how.get("quiet")))
     if code == 0 and check and (missed := check_expected(planned.study, run)):
         click.echo("\n".join(missed), err=True)
         return run, code, ExpectationFailed.exit_code

@@ -213,7 +213,7 @@ def demo_command(root, device):
         run = start_run(plan_run(study, size="demo"), root)
         (code,) = execute_and_report([run], device=device, quiet=not sys.stderr.isatty())
         explain_end(run, code)
-        print_run(run)
+        print_run(run, asked=False)
         click.echo(f"took {time.monotonic() - began:.0f} s")
         worst = max(worst, code)
         if code in (75, 130, 143):

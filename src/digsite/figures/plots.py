@@ -158,7 +158,7 @@ def bars(
             label=null_label,
             zorder=4,
         )
-        place_legend(ax)
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))  # above: no corner is sure to be free of bars
     ax.set_xticks(
         range(len(names)),
         names,

@@ -37,59 +37,54 @@ def _measure_reach(part: pd.DataFrame, key: str) -> np.ndarray:
 
 
 @styled
-def draw_plane(table: pd.DataFrame, title: str) -> Figure:
-    """All methods on the plane, colored by what they were allowed to see; beside it those that keep the old classes."""
+def draw_plane(table: pd.DataFrame, title: str, prefix: str = "calibrated_") -> Figure:
+    """All methods on the plane, colored by what they were allowed to see; beside it those that keep the old classes.
+
+    `prefix` is 'calibrated_' for the numbers at equal false alarms, on which verdicts rest, or '' for the raw ones.
+    """
     figure, _ = canvas(width=9.6, height=4.6)
     figure.clear()
     plane, ranks = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    _draw_plane(plane, table)
+    _draw_plane(plane, table, prefix)
     plane.set_title(title)
-    _draw_ranking(ranks, table)
+    _draw_ranking(ranks, table, prefix)
     return figure
 
 
-def _draw_plane(ax: Axes, table: pd.DataFrame) -> None:
+def _draw_plane(ax: Axes, table: pd.DataFrame, prefix: str) -> None:
     """Transfer against preservation with intervals, a color for every kind of budget."""
     kinds = table.apply(_find_kind, axis=1)
+    across, up = f"{prefix}transfer", f"{prefix}preservation"
     for kind, (label, _) in enumerate(KINDS):
         part = pd.DataFrame(table[kinds == kind])
         if part.empty:
             continue
-        x, y = (_measure_reach(part, key) for key in ("transfer", "preservation"))
+        x, y = (_measure_reach(part, key) for key in (across, up))
         _, _, bars = ax.errorbar(
-            part["transfer"],
-            part["preservation"],
-            xerr=x,
-            yerr=y,
-            fmt="o",
-            ms=4,
-            lw=0.6,
-            color=COLORS[kind],
-            label=label,
+            part[across], part[up], xerr=x, yerr=y, fmt="o", ms=4, lw=0.6, color=COLORS[kind], label=label
         )
         for bar in bars:
             bar.set_alpha(0.35)
     ax.set(xlabel="transfer (% of new-class images)", ylabel="preservation (% of old-class images)")
     ax.set_xlim(-3, 103)
-    ax.set_ylim(max(0.0, float(np.min(table["preservation"])) - 3), 101)
+    ax.set_ylim(max(0.0, float(np.min(table[up])) - 3), 101)
     place_legend(ax, fontsize=7)
 
 
-def _draw_ranking(ax: Axes, table: pd.DataFrame) -> None:
+def _draw_ranking(ax: Axes, table: pd.DataFrame, prefix: str) -> None:
     """The best by transfer, and the best null for comparison."""
-    kept = pd.DataFrame(table[table["preservation"] >= table["preservation"].max() - TOLERANCE])
-    ranked = kept.sort_values("transfer")
+    across, up = f"{prefix}transfer", f"{prefix}preservation"
+    kept = pd.DataFrame(table[table[up] >= table[up].max() - TOLERANCE])
+    ranked = kept.sort_values(across)
     null = ranked.apply(_find_kind, axis=1) == 0
     best = pd.DataFrame(pd.concat([ranked[null].tail(1), ranked[~null].tail(RANKED)]))
     place = np.arange(len(best))
-    for i, (_, row), reach in zip(place, best.iterrows(), _measure_reach(best, "transfer").T):
-        ax.errorbar(
-            row["transfer"], i, xerr=reach[:, None], fmt="o", ms=4, lw=1, color=COLORS[_find_kind(row)]
-        )
-    ax.set_yticks(place, [f"{m}  {b}" for m, b in zip(best["method"], best["budget"])], fontsize=7)
-    ax.set_xlim(max(0.0, float(np.min(best["transfer"])) - 5), 101)
-    ax.set(xlabel="transfer (%), interval over seeds")
-    ax.set_title(f"within {TOLERANCE:g} points of the best preservation", fontsize=8)
+    for i, (_, row), reach in zip(place, best.iterrows(), _measure_reach(best, across).T):
+        ax.errorbar(row[across], i, xerr=reach[:, None], fmt="o", ms=4, lw=1, color=COLORS[_find_kind(row)])
+    ax.set_yticks(place, list(best["method"]), fontsize=7)
+    ax.set_xlim(max(0.0, float(np.min(best[across])) - 5), 102)
+    ax.set(xlabel="transfer (%)")
+    ax.set_title(f"methods within {TOLERANCE:g} points of the best preservation", fontsize=8)
 
 
 @styled

@@ -36,7 +36,7 @@ MEANS = (
     "bytes_crossed",
     "cpu_s",
 )
-BOUNDS = ("transfer", "preservation", "calibrated_transfer", "from_donor")
+BOUNDS = ("transfer", "preservation", "calibrated_transfer", "calibrated_preservation", "from_donor")
 SLACK = 3.0  # points of preservation that a setting may cost and still be chosen
 TOLERANCE = 5.0  # points of preservation that a method may cost and still be named best
 Results = list[dict[str, Any]]
@@ -171,7 +171,7 @@ def claim_best(run: "Run", per_seed: Results, table: pd.DataFrame, asks: str, pr
     names = list_candidates(table, asks)
     rows = chosen_elsewhere(per_seed, names)
     if not rows:
-        return f"'{name}': {ASKED[asks]} does not keep the old classes."
+        return f"For the networks '{name}', {ASKED[asks]} does not keep the old classes."
     honest = chosen_elsewhere(per_seed, [n for n in list_candidates(table, "blind") if n not in names])
     rivals = list_rivals(rows)
     if honest:
@@ -232,7 +232,7 @@ def say_best(
     which = " or ".join(f"'{method}'" for method, _ in used.most_common(2))
     best = f"{prefix}best/transfer"
     first = (
-        f"'{name}': {ASKED[asks]} ({which}) recognizes {cite(best)} of the new class at equal false alarms and keeps "
+        f"For the networks '{name}', {ASKED[asks]} ({which}) recognizes {cite(best)} of the new class at equal false alarms and keeps "
         f"{cite(f'{prefix}best/preservation')} of the old ones; its strongest rival, {strongest}, {cite(best, 'null')}."
     )
     if gap.low is None:

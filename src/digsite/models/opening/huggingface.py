@@ -5,11 +5,13 @@ silently, random heads and missing weights, is refused here, since a number meas
 nothing.
 """
 
+import importlib
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from digsite.weights import WeightBundle
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 CONTEXTS = ("max_position_embeddings", "n_positions", "max_target_positions", "n_ctx", "max_sequence_length")
 DEFAULT_CONTEXT = 2048
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 MANY_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 Load = Callable[[Any, type], nn.Module]
@@ -248,6 +251,24 @@ def quiet_libraries() -> Iterator[None]:
 
 
 # Tokenizers that lie beside weights in our own and llama2.c's formats.
+
+
+def tokenizer_inside(bundle: WeightBundle, path: Path) -> tuple[Any, str]:
+    """The tokenizer that a GGUF file carries in its header, which has been read within bounds before; or None, and why."""
+    if not bundle.meta.get("has_tokenizer") or not path.is_file() or not find_spec("transformers"):
+        return None, ""
+    import transformers
+
+    try:
+        with quiet_libraries(), one_sentence(f"Reading the tokenizer of '{path}'"):
+            # What `AutoTokenizer` does with a GGUF, which asks for a package more although it reads none of the weights.
+            gguf = importlib.import_module("transformers.integrations.gguf.gguf_tokenizer_mapping")
+            architecture, pieces, words = gguf.get_gguf_tokenizer(str(path))
+            backend, _ = gguf.convert_gguf_tokenizer(architecture, pieces)
+            special = {name: words[name] for name in SPECIAL_TOKENS if words.get(name)}
+            return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special), ""
+    except UsageError as error:  # its weights are good without
+        return None, error.message
 
 
 def tokenizer_beside(path: Path) -> Tokenizer | None:

@@ -147,13 +147,17 @@ def _of_layout(reference: str, bundle: WeightBundle, folder: Path | None, notes:
     config = getattr(module, "config", None)
     causal = getattr(config, "kind", "") in ("llama", "gpt2")
     context = getattr(config, "context", DEFAULT_CONTEXT)
+    tokenizer, why_none = None, ""
+    if folder is not None and causal:
+        tokenizer = tokenizer_beside(folder)
+        tokenizer, why_none = (tokenizer, "") if tokenizer else huggingface.tokenizer_inside(bundle, folder)
     return Opened(
         reference,
         "causal" if causal else "own",
         module,
         bundle,
-        tokenizer_beside(folder) if folder is not None and causal else None,
+        tokenizer,
         folder,
         context if isinstance(context, int) else DEFAULT_CONTEXT,
-        notes=notes,
+        notes=(*notes, why_none) if why_none else notes,
     )

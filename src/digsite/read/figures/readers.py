@@ -11,7 +11,9 @@ from sklearn.manifold import TSNE
 from digsite.figures import NULL_COLOR, PALETTE, bars, canvas, curves, heatmap, place_legend, scatter, styled
 from digsite.read.core.metrics import Score
 from digsite.read.judge.comparison import TRIVIAL, ReaderOutcome
+from digsite.read.judge.summary import headline_metric
 
+WORDS = {"tau": "Kendall's tau", "auroc": "AUROC", "r2": "R2"}
 MARKS = "os^D"  # one for every round through the palette
 # Not the activation or the family: every reader is given these, and a map of them would show nothing that it learned.
 _COLOR_BY = ("test_accuracy", "optimizer", "init", "dropout")
@@ -33,11 +35,13 @@ def draw_outcome(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callabl
                 caption=f"{metric} of every reader on the same test networks.",
             )
     for task in outcome.tasks:
-        figure = by_method(outcome, methods, task.name, task.metric)
+        metric = headline_metric(task)
+        figure = by_method(outcome, methods, task.name, metric)
         save(
             f"task-{task.name}",
             figure,
-            caption=f"{task.metric} for {task.name}; gray: what a constant scores.",
+            caption=f"How well each reader tells {task.purpose}, on networks that none has seen ({WORDS.get(metric, metric)}); "
+            "hyper-parameters know the training, not the weights. Gray: what a constant scores.",
         )
     _draw_learned(outcome, extra, save)
 
@@ -132,7 +136,7 @@ def by_method(outcome: ReaderOutcome, methods: Sequence[str], task: str, metric:
     null = outcome.scores["constant"][task].get(metric)
     return bars(
         {m: s.value for m, s in scores.items()},
-        y=f"{task}: {metric}",
+        y=f"{task.replace('_', ' ')}: {WORDS.get(metric, metric)}",
         lows={m: s.low for m, s in scores.items()},
         highs={m: s.high for m, s in scores.items()},
         nulls=dict.fromkeys(shown, null.value) if null and np.isfinite(null.value) else None,

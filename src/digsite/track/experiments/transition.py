@@ -385,7 +385,8 @@ def _draw_transition(
     run.figure(
         "transition",
         picture,
-        caption="What the network can do, and the curves that date it best; gray bands are the 10-90 % windows.",
+        caption="What the network can do, and the curves that date it best; gray bands are its rise from 10 to 90 %, orange "
+        "ones changes that the detector confirms.",
     )
     for measure in list(first.values)[:3]:
         show_courses(run, runs, measure, {})

@@ -167,25 +167,29 @@ def transition_figure(
     sure = [(s.measure, s.layer) for s, _ in sorted(confirmed, key=lambda pair: pair[1].p or 0)]
     keys = list(dict.fromkeys([*courses[:3], *sure[:2]]))
     keys = keys or [(measure, run.layers[-1]) for measure in list(run.values)[:2]]
-    figure, axes = canvas(
-        1 + len(keys), 1, width=7.0, height=1.7 * (1 + len(keys)), sharex=True, squeeze=False
-    )
+    rows = -(-(1 + len(keys)) // 2)
+    figure, panels = canvas(rows, 2, width=9.6, height=2.1 * rows, sharex=True, squeeze=False)
+    axes = list(panels.flat)[: 1 + len(keys)]
+    for spare in list(panels.flat)[len(axes) :]:
+        spare.set_visible(False)
     if behavior is not None:
         for color, name, row in zip(_pick_colors(len(channels)), channels, behavior, strict=True):
-            axes[0, 0].plot(run.steps, row, color=color, label=name)
-        axes[0, 0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes[0, 0].set(ylabel="behavior", title=run.name)
-    for ax, (measure, layer) in zip(axes[1:, 0], keys, strict=True):
+            axes[0].plot(run.steps, row, color=color, label=name)
+        place_legend(axes[0])
+    axes[0].set(ylabel="behavior", title=f"what the network can do ({run.name})")
+    for ax, (measure, layer) in zip(axes[1:], keys, strict=True):
         series = next(s for s in run.series(measure) if s.layer == layer)
         ax.plot(series.steps, series.values, color=PALETTE[0])
         for jump in (j for s, j in confirmed if (s.measure, s.layer) == (measure, layer)):
             ax.axvspan(jump.low, jump.high, color=PALETTE[1], alpha=0.4, linewidth=0)
             ax.axvline(jump.step, color=PALETTE[1], linewidth=1)
         ax.set(ylabel="value", title=f"{layer or 'model'}: {measure}")
-    for ax in axes[:, 0]:
+    for ax in axes:
         for window in windows:
             ax.axvspan(window.low, window.high, color=NULL_COLOR, alpha=0.15, linewidth=0)
-    axes[-1, 0].set_xlabel("training step")
+    for ax in axes[-2:]:
+        ax.tick_params(labelbottom=True)
+        ax.set_xlabel("training step")
     return figure
 
 

@@ -75,7 +75,13 @@ class Gguf(Format):
             )
         stored, config = as_hugging_face(stored, meta)
         kinds = sorted({BLOCKS[kind].name for _, kind, _ in table.values() if kind in BLOCKS})
-        own = {"format": "gguf", "kinds": kinds, "unread": left, **({"config": config} if config else {})}
+        own = {
+            "format": "gguf",
+            "kinds": kinds,
+            "unread": left,
+            "has_tokenizer": "tokenizer.ggml.tokens" in meta,
+            **({"config": config} if config else {}),
+        }
         tied = (
             {"lm_head.weight": "model.embed_tokens.weight"}
             if config and config["tie_word_embeddings"]
