@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gguf_files import write_llama
 from model_families import CLASSES, FAMILIES, batch_of, make_module
 from safetensors.torch import load_file, save_file
 
@@ -168,3 +169,26 @@ def test_a_factory_that_fails_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match="failed: RuntimeError, no GPU here."):
         open_model("py:broken_factory:make")
+
+
+def test_a_gguf_brings_its_tokenizer_and_comes_back_as_a_folder_of_its_library(
+    tmp_path, transformers, monkeypatch, cli
+):
+    """Once "this model has no tokenizer", and a pruned one that only digsite could open."""
+    file = write_llama(tmp_path / "tiny.gguf", ["h e", "l l", "he ll"])
+    opened = open_model(str(file))
+    assert opened.kind == "causal" and opened.notes == ()
+    assert len(opened.tokenizer.encode("hello")) == 2 and opened.tokenizer.decode([258]) == "hell"
+    (tmp_path / "text.txt").write_text("hello world, hello sky. " * 200)
+    monkeypatch.chdir(tmp_path)
+    how = ("--method", "wanda", "--sequences", "8", "--length", "32")
+    code, _, err = cli("prune", "tiny.gguf", *how, "--calibration", "text.txt", "--out", "pruned")
+    assert code == 0, err
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "pruned")
+    pieces = transformers.AutoTokenizer.from_pretrained(tmp_path / "pruned")
+    ids = torch.tensor([pieces.encode("hello world")])
+    assert ids.tolist() == [opened.tokenizer.encode("hello world")]
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, open_model("pruned").module(ids).logits)
+    weights = [weight for name, weight in theirs.named_parameters() if name.endswith("_proj.weight")]
+    assert all(0.45 < float((weight == 0).float().mean()) < 0.55 for weight in weights)

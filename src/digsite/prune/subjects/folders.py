@@ -51,6 +51,11 @@ def write_pruned(folder: Path, language: Language) -> None:
         return
     meta = {"digsite.model": model.config.model_dump(mode="json")} if hasattr(model, "config") else {}
     write_weights(folder / "model.safetensors", model, meta)
+    config = bundle.meta.get("config", {}) if bundle is not None else {}
+    if "model_type" in config:  # a GGUF, whose names and settings are Hugging Face's by now
+        atomic.write_json(folder / "config.json", config)
+        if hasattr(language.tokenizer, "save_pretrained"):
+            language.tokenizer.save_pretrained(folder)
     if language.folder is not None:
         source = language.folder if language.folder.is_dir() else language.folder.parent
         for pattern in BESIDE_OURS:
