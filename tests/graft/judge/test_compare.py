@@ -83,7 +83,9 @@ def test_pictures_and_words(done):
         {"noise": 1.0},
         paired_interval([1, 2], [0, 0]),
     )
-    assert told.startswith("For the networks 'simple', the best method without an image") and "'union'" in told
+    assert (
+        told.startswith("For the networks 'simple', the best method without an image") and "'union'" in told
+    )
     assert "whether this comes from the donor is not decided" in told  # two seeds have no interval
     for figure in (
         figures.draw_plane(table, "t"),
