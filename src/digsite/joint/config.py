@@ -35,6 +35,11 @@ class DigConfig(Config):
     data: str = Field("", description="an image set, arrays or py:module:name, for models of anything else")
     relatives: str = Field("", description="a folder of networks that the model may descend from")
     seconds: float = Field(300.0, gt=0, description="processor time for all questions together")
+    steps: int = Field(
+        0,
+        ge=0,
+        description="steps of the decomposition; 0: as many as the time allows, which no two runs share",
+    )
     skip: list[Block] = Field([], description="questions that are not asked")
 
 
@@ -194,6 +199,7 @@ class UnlearningConfig(SiblingsConfig):
 
     seed: int = Field(
         10,
+        ge=0,
         description="seed of networks and classes; how parts are chosen was settled on those of seeds 2 and 9",
     )
     networks: int = Field(30, ge=1, description="networks, each with a class that it is to forget")

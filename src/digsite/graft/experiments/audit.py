@@ -20,7 +20,10 @@ def study_audit(config: AuditConfig, run: Run) -> None:
     for name, seed, done in work_ahead(run, config, reenact_on_couple, list_couples(config)):
         frames.append(pd.DataFrame(done["rows"]).assign(pair=name, seed=seed))
         nothing.append({"pair": name, "seed": seed, **done["no_donor"]})
-    table = pd.concat(frames)
+    timed = pd.concat(frames)
+    for row in timed.to_dict("records"):
+        run.cost(f"{row['pair']}/{row['method']}/{row['seed']}", row["cpu_s"])
+    table = timed.drop(columns="cpu_s")
     run.table("reenactment", table)
     run.table("no_donor", tabulate_no_donor(nothing))
     run.table("claims", tabulate_published(table))

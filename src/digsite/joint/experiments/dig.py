@@ -25,7 +25,7 @@ def study_dig(config: DigConfig, run: Run) -> None:
     """Each question is asked once and its answer kept, so that a resumed run goes on with the next one."""
     if dig_collection(config, run):
         return
-    subject = Subject(config.model, config.text, config.data, config.relatives, config.seed)
+    subject = Subject(config.model, config.text, config.data, config.relatives, config.seed, config.steps)
     subject.opened  # noqa: B018 - what cannot be opened ends the run before anything is asked
     members = sorted(families.scan_family(BLOCKS).items(), key=lambda item: item[1].ORDER)
     asked = [(name, member) for name, member in members if name not in config.skip]

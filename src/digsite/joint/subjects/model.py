@@ -54,6 +54,7 @@ class Subject:
     data: str = ""
     relatives: str = ""  # a folder of networks that it may descend from
     seed: int = 0
+    steps: int = 0  # of its decomposition; 0: as many as the time allows
     streamed: StreamedWeights | None = field(
         default=None, init=False
     )  # where a large model's weights come from

@@ -77,10 +77,12 @@ def _decompose_within(
     practice = subject.practice
     assert practice is not None, "asked for a decomposition where there is nothing to train on"
     rows = {"data": practice, "batch": min(16, len(practice)), "seed": subject.seed}
-    before = time.process_time()
-    decompose(module, [name], **settings, **rows, steps=TRIAL)
-    price = max((time.process_time() - before) / TRIAL, 1e-4)
-    steps = int(min(max(0.7 * allowance.left / price, STEPS[0]), STEPS[1]))
+    steps = subject.steps
+    if not steps:
+        before = time.process_time()
+        decompose(module, [name], **settings, **rows, steps=TRIAL)
+        price = max((time.process_time() - before) / TRIAL, 1e-4)
+        steps = int(min(max(0.7 * allowance.left / price, STEPS[0]), STEPS[1]))
     return decompose(module, [name], **settings, **rows, steps=steps), steps
 
 
