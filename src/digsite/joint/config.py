@@ -100,7 +100,9 @@ class PartSurvivalConfig(AddingConfig):
     """Networks that learn to add, and their parts after the networks were pruned, rounded, merged, renumbered or trained anew."""
 
     seed: int = Field(
-        11, ge=0, description="seed of split and networks; changes and measures were chosen on those of seed 3"
+        11,
+        ge=0,
+        description="seed of split and networks; changes and measures were chosen on those of seed 3",
     )
     shares: list[float] = Field(
         [0.3, 0.5, 0.7, 0.8, 0.9], min_length=1, description="shares of weights that are pruned away"
@@ -162,7 +164,9 @@ class DifferencesConfig(SiblingsConfig):
     """Networks, and siblings fine-tuned with a class, a trigger or a changed name planted."""
 
     seed: int = Field(
-        5, ge=0, description="seed of networks and plants; the way of telling was chosen on those of seeds 1 and 3"
+        5,
+        ge=0,
+        description="seed of networks and plants; the way of telling was chosen on those of seeds 1 and 3",
     )
     plants: int = Field(60, ge=1, description="siblings, the three kinds in turn")
     parts: int = Field(10, ge=3, description="new parts at most")
