@@ -1,11 +1,14 @@
 """What goes wrong in the exam becomes a row that says so, and the other rows are scored."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from digsite.decompose.config import ExamConfig
 from digsite.decompose.experiments.exam import list_programs, sit_exam, tell_faults
 from digsite.decompose.judge import contestants
+from digsite.decompose.judge.exam.marks import COLUMNS
 
 
 def split_matrices(model, batches, sites, seed):
@@ -105,3 +108,8 @@ def test_what_a_reader_must_know_is_said():
     assert "Not scored: 'me' on 'p'" in text
     assert "do not add up to the weights, scored as they are: 'me'" in text
     assert "Inputs were sampled, not all tried: 'p'" in text
+
+
+def test_the_page_of_the_exam_says_what_each_column_is():
+    page = (Path(__file__).parents[3] / "docs" / "exam.md").read_text()
+    assert [c for c, meaning in COLUMNS.items() if f"| `{c}` | {meaning} |" not in page] == []

@@ -180,10 +180,10 @@ def list_contributions(found: Decomposition, module: str, view: View) -> tuple[n
 def draw_marks(
     passed: Mapping[str, Mapping[str, float]],
     used: Mapping[str, float],
-    by_program: Mapping[str, Mapping[str, int]],
+    by_program: Mapping[str, Mapping[str, float]],
 ) -> Figure:
     """Who passes what: `passed` by contestant and question is a share of programs, `used` the parts in use as a share of a
-    random basis's, `by_program` how many of the questions are passed on each program.
+    random basis's, `by_program` how many of the questions are passed on each program (NaN: it was not taken).
     """
     who, questions = list(passed), list(next(iter(passed.values())))
     programs = list(next(iter(by_program.values())))
@@ -198,7 +198,7 @@ def draw_marks(
     words = [[*(f"{v:.0%}" for v in passed[w].values()), f"{used[w]:.0%}"] for w in who]
     draw_cells(left, shares, words, [f"{w}" for w in who], [*questions, "parts in use"])
     counts = np.array([[by_program[w][p] for p in programs] for w in who], float)
-    texts = [[str(by_program[w][p]) for p in programs] for w in who]
+    texts = [[f"{by_program[w][p]:.0f}".replace("nan", "") for p in programs] for w in who]
     draw_cells(right, counts / len(questions), texts, [""] * len(who), programs)
     left.set_title("programs passed, by question", fontsize=8, loc="left")
     right.set_title(f"questions passed, of {len(questions)}", fontsize=8, loc="left")
