@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
-from digsite.decompose.core.explain import attribute_components, cut_context, describe_use, rank_tokens
+from digsite.decompose.core.explain import (
+    attribute_components,
+    cut_context,
+    describe_use,
+    pick_places,
+    rank_tokens,
+)
 from digsite.decompose.judge.exam import entry_from_parts
 from digsite.decompose.subjects.compiled import CompiledProgram
 
@@ -28,6 +34,12 @@ def test_a_context_has_its_place_and_ends_with_the_text():
     found = cut_context(ids, g, 3)
     assert found.tokens == list(range(12)) and found.tokens[found.at] == 3
     assert cut_context(ids, g, 19).at == 8
+
+
+def test_a_text_that_was_drawn_twice_is_shown_once():
+    ids = torch.tensor([[1, 2], [3, 4], [1, 2], [5, 6]])
+    g = torch.tensor([[0.0, 0.9], [0.5, 0.2], [0.0, 0.9], [0.0, 0.0]])
+    assert pick_places(ids, g, g > 0.1, 3) == [(0, 1), (1, 0)]
 
 
 class Bigram(torch.nn.Module):

@@ -128,8 +128,7 @@ class Use:
 def describe_use(found: Decomposed, module: str, component: int, ids: Tensor, g: Tensor, n: int = 6) -> Use:
     """From token numbers (batch, positions) and the component's importance `g` (batch, positions) there."""
     used = find_used(g)
-    rows = g.amax(1).topk(min(n, len(g))).indices  # one place a row: n different texts
-    places = [(row, int(g[row].argmax())) for row in rows.tolist() if bool(used[row].any())]
+    places = pick_places(ids, g, used, n)
     change = measure_promotion(found, module, component, ids, places)
     order = change.argsort(descending=True).tolist() if len(places) else []
     return Use(
@@ -140,6 +139,15 @@ def describe_use(found: Decomposed, module: str, component: int, ids: Tensor, g:
         [(i, float(change[i])) for i in order[::-1][:n]],
         torch.histc(g.float().cpu(), BINS, 0, 1).long().tolist(),
     )
+
+
+def pick_places(ids: Tensor, g: Tensor, used: Tensor, n: int) -> list[tuple[int, int]]:
+    """The (row, position) of most importance in each of n different rows, where it is used; a text that was drawn twice
+    counts once.
+    """
+    order = g.amax(1).argsort(descending=True, stable=True).tolist()
+    different = {tuple(ids[row].tolist()): row for row in reversed(order) if bool(used[row].any())}
+    return [(row, int(g[row].argmax())) for row in reversed(different.values())][:n]
 
 
 def rank_tokens(ids: Tensor, g: Tensor, n: int) -> list[tuple[int, int, float]]:

@@ -37,7 +37,7 @@ export class ComponentPage {
         el("div", {},
           block("Tokens it is used on", table(["token", "uses", "of its places"], page.tokens.map(([word, uses, share]) => [shown(word), number(uses), percent(share)]))),
           block("What it does to the next token there", el("div", { class: "two" }, moved("more likely", page.promoted), moved("less likely", page.suppressed)),
-            el("p", { class: "note" }, "Change of the logit by the component, against the average token; mean over the places above. Everything else stays.")),
+            el("p", { class: "note" }, "Change of the logit by the component, against the average token; mean over the places shown. Everything else stays.")),
           block("Importance, over all positions", histogram(page.histogram)))),
     ];
   }
