@@ -157,6 +157,7 @@ def test_filter_sort_and_open(open_page, root):
 def test_every_kind_of_view_is_drawn(open_page, root):
     page = open_page(newest(root, "showcase"))
     page.wait_for_selector(".charts .uplot canvas")
+    page.evaluate("document.querySelectorAll('details.more').forEach((folded) => { folded.open = true; })")
     views = page.locator(".view")
     for i in range(views.count()):
         views.nth(i).scroll_into_view_if_needed()
@@ -323,7 +324,7 @@ def test_one_component_of_a_language_model_is_switched_off(open_page, root):
 
 def test_a_slider_goes_through_the_steps(open_page, root):
     page = open_page(newest(root, "showcase") + "/views/singular%20values%20while%20training")
-    slider = page.locator("input[type=range]")
+    slider = page.get_by_role("slider", name="training step")
     slider.wait_for()
     before = page.locator(".uplot canvas").evaluate("c => c.toDataURL()")
     assert page.locator("output").inner_text() == "training step 30"
