@@ -29,10 +29,18 @@ def test_every_verb_has_help(cli, verb):
     assert out.startswith("Usage: digsite ")
 
 
+def test_help_is_a_verb_too(cli):
+    assert cli("help")[:2] == cli("--help")[:2]
+    assert cli("help", "run")[:2] == cli("run", "--help")[:2]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
         (["rnu"], 2, "There is no verb 'rnu'. Did you mean 'run'"),
+        (["help", "rnu"], 2, "There is no verb 'rnu'. Did you mean 'run'"),
+        (["compare"], 2, "There is no verb 'compare'. Runs stand beside each other in: digsite report"),
+        (["runs"], 2, "There is no verb 'runs'. Runs are listed by: digsite ls"),
         (["run", "countdwn"], 3, "There is no study 'countdwn'. Did you mean 'countdown'"),
         (
             ["run", "countdown", "stps=3"],

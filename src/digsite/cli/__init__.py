@@ -64,11 +64,24 @@ class _Verbs(click.Group):
         return command.get_short_help_str(limit) if command else ""
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
+        """`help VERB` is `VERB --help`, and words that other tools have are answered with the verb that does it here."""
+        if args and args[0] == "help":
+            if len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            args = [args[1], "--help"]
+        if args and args[0] in ELSEWHERE:
+            raise click.UsageError(f"There is no verb '{args[0]}'. {ELSEWHERE[args[0]]}")
         if args and args[0] not in find_verbs() and not args[0].startswith("-"):
             raise click.UsageError(f"There is no verb '{args[0]}'. {name_nearest(args[0], find_verbs())}")
         return super().resolve_command(ctx, args)
 
 
+ELSEWHERE = {
+    "compare": "Runs stand beside each other in: digsite report RUN RUN; or tick them on the page of digsite serve.",
+    "runs": "Runs are listed by: digsite ls",
+    "studies": "Studies are listed by: digsite list",
+}
 SECTIONS = {
     "Your own model": ("dig", "read", "prune", "decompose", "track", "graft"),
     "Studies": ("demo", "list", "info", "run", "resume", "sweep", "exam", "zoo", "config", "describe"),
