@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model_matrix import small_gguf, small_onnx, write_script
 from safetensors.torch import save_file
 
-from digsite.base.errors import DigsiteError, NotFound
+from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.weights import open_weights
 from digsite.weights.bundle import say_unread
 
@@ -155,6 +155,15 @@ def test_eight_bit_floats_are_multiplied_by_their_scales(tmp_path):
     wanted = small.float() * scale.repeat_interleave(128, 0).repeat_interleave(65, 1)
     torch.testing.assert_close(found.tensors["w"], wanted)
     torch.testing.assert_close(found.tensors["plain"], small.float())
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3), (5,), (0, 2), (9, 9)])
+def test_scales_that_do_not_fit_are_one_sentence(tmp_path, shape):
+    """Once the words of Python itself: zip() argument 2 is longer than argument 1."""
+    small = torch.ones(4, 4).to(torch.float8_e4m3fn)
+    save_file({"w": small, "w_scale_inv": torch.ones(shape)}, tmp_path / "x.safetensors")
+    with pytest.raises(UsageError, match=r"A weight of shape \[4, 4\] has scales of shape"):
+        open_weights(tmp_path / "x.safetensors").tensors["w"]
 
 
 def test_an_archive_is_unpacked_one_array_at_a_time(tmp_path):

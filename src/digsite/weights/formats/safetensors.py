@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from digsite.base.errors import DigsiteError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.weights.bundle import DTYPES, LazyTensors, StoredTensor, WeightBundle
 from digsite.weights.formats import Format
 
@@ -136,6 +136,10 @@ def _load_scaled(one: StoredTensor, scale: StoredTensor | None) -> Tensor:
     factor = scale.load().float()
     if factor.numel() == 1:
         return value * factor.reshape(())
+    fits = len(factor) == len(value) if factor.ndim == 1 else factor.ndim == 2
+    if value.ndim != 2 or not fits or any(not 0 < n <= side for n, side in zip(factor.shape, value.shape)):
+        shapes = f"{list(value.shape)} has scales of shape {list(factor.shape)}"
+        raise UsageError(f"A weight of shape {shapes}, which do not fit it.")
     if factor.ndim == 1:
         return value * factor[:, None]
     rows, columns = (-(-side // blocks) for side, blocks in zip(value.shape, factor.shape, strict=True))
