@@ -46,7 +46,7 @@ def test_what_was_done_to_a_network_is_named():
         module[2].weight[3, 5] = torch.nan
     found = said(condition.examine(OnModule(module), PLENTY))
     assert "keep 2:4" in found["zeros"].text and found["zeros"].p < 1e-6
-    assert "1 numbers are NaN" in found["finite"].text and found["finite"].quote
+    assert "1 number is NaN" in found["finite"].text and found["finite"].quote
 
 
 def test_a_layer_that_was_copied_is_named():
@@ -118,6 +118,9 @@ def test_all_zero_weights_are_no_failure():
             parameter.zero_()
     for name in families.list_members(BLOCKS):
         families.scan_member(BLOCKS, name).examine(OnModule(module), PLENTY)
+    told = said(condition.examine(OnModule(module), PLENTY))
+    assert told["trained"].text == "Nothing was learned: all numbers in its matrices are zero."
+    assert not told["zeros"].text.startswith("It was pruned")
 
 
 def test_the_matrix_that_was_planted_is_the_one_that_is_taken_apart():

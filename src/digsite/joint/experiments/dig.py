@@ -1,6 +1,7 @@
 """`digsite dig MODEL`: the questions that a person asks of a model, in their order, answered within a time."""
 
 import math
+import textwrap
 import time
 from typing import Any
 
@@ -43,12 +44,14 @@ def study_dig(config: DigConfig, run: Run) -> None:
         _write(run, name, member, answer)
     run.table("answers", pd.DataFrame(rows))
     run.table("questions", pd.DataFrame([_line(*one) for one in answers]))
+    run.view("questions", kind="table", source="tables/questions.csv",
+             caption="What was asked, why it was not answered, and the command that goes on from there.")  # fmt: skip
     figure = draw_summary([(m.QUESTION, a) for _, m, a in answers])
     run.figure(
         "summary",
         figure,
         pd.DataFrame(rows),
-        caption="Each statement's value beside its null, and how often the null gives as much.",
+        caption="How often the null gives as much as was found, for every statement with a p-value: the farther right, the rarer.",
     )
     run.headline(_headline(answers), hero="summary")
     run.verdict(_paragraph(run, answers))
@@ -125,48 +128,25 @@ def _paragraph(run: Run, answers: list[tuple[str, Any, Answer]]) -> str:
             sentences.append(one.text)
             claim_numbers(run, f"{name}/{one.key}", one.text, one.title)
     unanswered = [f"'{m.QUESTION}'" for _, m, a in answers if not a.statements]
-    return " ".join(sentences) + (f" Not answered: {', '.join(unanswered)}." if unanswered else "")
+    why = f" Not answered, for reasons in the table of questions: {', '.join(unanswered)}."
+    return " ".join(sentences) + (why if unanswered else "")
 
 
 @styled
 def draw_summary(answers: list[tuple[str, Answer]]) -> Figure:
-    """`answers`: question with its answer. A dot is a statement with a p-value, how often its null gives as much; the
-    line at 0.05 is where chance is left behind. Questions without such a statement say why.
-    """
-    lines = [
-        (question, one) for question, answer in answers for one in answer.statements if one.p is not None
-    ]
-    empty = [
-        (question, answer)
-        for question, answer in answers
-        if not any(s.p is not None for s in answer.statements)
-    ]
-    figure, ax = canvas(width=7.2, height=1.2 + 0.42 * (len(lines) + len(empty)))
-    labels = []
-    for place, (question, one) in enumerate(lines):
+    """A dot is a statement with a p-value, how often its null gives as much; the line at 0.05 is where chance is left behind.
+    `answers` are questions, each with its answer; those without such a statement have their numbers in the tables."""
+    lines = [one for _, answer in answers for one in answer.statements if one.p is not None]
+    figure, ax = canvas(width=6.4, height=1.2 + 0.42 * max(1, len(lines)))
+    for place, one in enumerate(lines):
         strength = -math.log10(max(one.p or 0.0, SMALLEST))
         ax.plot([0, strength], [place, place], color=NULL_COLOR, linewidth=1, zorder=1)
         ax.plot(strength, place, "o", color=PALETTE[0] if (one.p or 0.0) < 0.05 else NULL_COLOR, zorder=3)
-        labels.append(f"{question}  {one.key}")
-    for place, (question, answer) in enumerate(empty, len(lines)):
-        reason = answer.skipped or "no p-value: its numbers stand beside their nulls in the table"
-        ax.text(
-            0.1,
-            place,
-            reason if len(reason) < 70 else f"{reason[:67]}...",
-            va="center",
-            fontsize=7,
-            color=NULL_COLOR,
-            bbox={
-                "facecolor": ax.get_facecolor(),
-                "edgecolor": "none",
-                "pad": 1.5,
-            },  # the dashed line passes behind
-        )
-        labels.append(question)
+    if not lines:
+        ax.text(0.2, 0, "nothing that was said has a p-value", va="center", color=NULL_COLOR)
     ax.axvline(-math.log10(0.05), color="black", linewidth=0.8, linestyle="--")
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.set_yticks(range(len(lines)), [textwrap.fill(one.title, 34) for one in lines])
+    ax.set_ylim(max(1, len(lines)) - 0.5, -0.5)
     ax.set_xlim(0, -math.log10(SMALLEST) + 0.5)
     ax.set(xlabel="how rare under the null: -log10 p, corrected (dashed: 0.05)")
     return figure

@@ -20,7 +20,7 @@ from digsite.models.opening.huggingface import say_unused
 from digsite.prune import Recipe
 from digsite.prune.judge.perplexity import outputs_of
 from digsite.prune.subjects.data import PruneJob, make_batch
-from digsite.prune.subjects.language import as_language
+from digsite.prune.subjects.language import as_language, locate_model
 from digsite.prune.subjects.streaming import StreamedWeights, open_streamed
 from digsite.track import checkpoint_steps
 from digsite.train import Member, train_ensemble
@@ -58,6 +58,11 @@ class Subject:
     streamed: StreamedWeights | None = field(
         default=None, init=False
     )  # where a large model's weights come from
+
+    def __post_init__(self) -> None:
+        self.reference = locate_model(
+            self.reference
+        )  # a trained model of the data folder may be named, as in pruning
 
     @cached_property
     def opened(self) -> Opened:

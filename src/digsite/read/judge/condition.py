@@ -240,7 +240,12 @@ class Training:
         if not self.tensors:
             return "no matrix is large enough to be told from a random one."
         if not self.trained:
-            return f"it looks untrained: none of its {len(self.tensors)} matrices departs from random ones of its shape ({say_p(self.p)})."
+            which = (
+                f"none of its {len(self.tensors)} matrices departs"
+                if len(self.tensors) > 1
+                else "its matrix does not depart"
+            )
+            return f"it looks untrained: {which} from random ones of its shape ({say_p(self.p)})."
         shown = max(beyond or self.tensors, key=lambda t: max(t.z))
         return (
             f"it has been trained: {len(beyond)} of {len(self.tensors)} matrices depart from random ones of their shape ({say_p(self.p)}), "

@@ -41,7 +41,7 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
     twins = find_twins(pass_over())
     statements = [
         _say_finite(conditions),
-        _say_training(checks),
+        _say_training(checks, all(one.zeros == 1 for one in conditions if len(one.shape) > 1)),
         *_say_zeros(conditions),
         *_say_grid(conditions),
         _say_outliers(conditions),
@@ -74,17 +74,20 @@ def _say_finite(conditions: list[TensorCondition]) -> Statement:
     return Statement(
         "finite",
         "numbers that are NaN or infinite",
-        f"{count:,} numbers are NaN or infinite, in {len(bad)} tensors, first '{bad[0].name}': its outputs mean nothing.",
+        f"{_count(count, 'number is', 'numbers are')} NaN or infinite, in {_count(len(bad), 'tensor', 'tensors')}, first "
+        f"'{bad[0].name}': its outputs mean nothing.",
         value=float(count),
         quote=True,
     )
 
 
-def _say_training(checks: list[TensorCheck]) -> Statement:
+def _say_training(checks: list[TensorCheck], all_zero: bool) -> Statement:
     """The read room's test, over all matrices that the time allowed."""
     p = min(1.0, min((one.p for one in checks), default=1.0) * max(1, len(checks)))
     training = Training(p, tuple(checks), ())
     text = training.answer
+    if not checks and all_zero:
+        text = "nothing was learned: all numbers in its matrices are zero."
     return Statement(
         "trained",
         "matrices that depart from random ones",
@@ -121,7 +124,7 @@ def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
                 quote=True,
             )
         ]
-    found = f"It was pruned or is sparse: {text}." if share > 0.05 else f"{text}."
+    found = f"It was pruned or is sparse: {text}." if 0.05 < share < 1 else f"{text}."
     dead = sum(one.dead_rows for one in matrices)
     more = (
         [
@@ -190,6 +193,10 @@ def _say_outliers(conditions: list[TensorCondition]) -> Statement:
     return Statement(
         "outliers", "largest robust z of a row's norm", text, beside, top.outlier_z, p=p, n=len(matrices)
     )
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n:,} {one if n == 1 else many}"
 
 
 def _size(one: TensorCondition) -> int:

@@ -83,8 +83,8 @@ def _say_losses(rows: list[dict]) -> list[Statement]:
             Statement(
                 f"lost/{share:.0%}",
                 f"share of the squared norm in the smallest {share:.0%}",
-                f"The smallest {share:.0%} of a matrix hold {value:.1%} of its squared norm (median of {len(rows)} matrices), "
-                f"where normal weights hold {null:.1%} and random ones {share:.0%}.",
+                f"The smallest {share:.0%} of a matrix's weights hold {value:.1%} of its squared norm (median of {len(rows)} matrices), "
+                f"where normal weights hold {null:.1%} and as many chosen at random {share:.0%}.",
                 "normal weights of the same number, in closed form",
                 value,
                 float(np.min(values)),
