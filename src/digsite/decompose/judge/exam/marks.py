@@ -110,7 +110,6 @@ COLUMNS = {
     "program": "which program",
     "rotation": "seed of the hidden rotation, and of the contestant",
     "failed": "why there are no scores; empty otherwise",
-    "cpu_s": "CPU seconds of the entry, scoring left out",
     "whole_domain": "1 where every input was looked at, 0 where the domain was sampled",
     "unmasked": "share of inputs right with all parts on and nothing else",
     "rounded": "share of inputs right with importances above 0.1 as one and others as zero",
