@@ -247,6 +247,16 @@ def test_frozen_parameters_and_their_own_values_stay():
     assert torch.equal(trained.module(1).W_E, embedding[1])
 
 
+def test_a_frozen_layer_inside_of_a_plain_chain_is_run_and_stays():
+    """The fast engines read trained weights alone, and once died on the name of a frozen one."""
+    model, loss, data = family("mlp")
+    model.layers[1].weight.requires_grad_(False)
+    trained = train_ensemble(model, data, seeds(2, Member(steps=5, batch=16)), loss=loss).ensemble
+    start = Ensemble(model, data, seeds(2, Member(steps=5, batch=16)), loss=loss)
+    assert torch.equal(trained.params["layers.1.weight"], start.params["layers.1.weight"])
+    assert not torch.equal(trained.params["layers.0.weight"], start.params["layers.0.weight"])
+
+
 def test_start_weights_are_used():
     model, loss, data = family("mlp")
     given = dict(model.named_parameters())

@@ -123,9 +123,12 @@ def test_a_recipe_depends_on_its_number_alone():
     assert recipes(5, seed=1) != few
 
 
-@pytest.mark.parametrize("factors", [{"rates": {"momentum": [0.5, 0.0025]}}, {"dropout": [0.6, 0.1]}])
-def test_a_range_that_falls_is_refused_before_anything_is_drawn(factors):
-    with pytest.raises(ValueError, match="the range begins at"):
+@pytest.mark.parametrize(
+    "factors",
+    [{"rates": {"momentum": [0.5, 0.0025]}}, {"dropout": [0.6, 0.1]}, {"optimizers": []}, {"fractions": []}],
+)
+def test_a_range_that_falls_or_a_choice_among_nothing_is_refused_before_anything_is_drawn(factors):
+    with pytest.raises(ValueError, match="the range begins at|at least 1 item"):
         ZooConfig.model_validate({"factors": factors})
 
 

@@ -8,7 +8,8 @@ from digsite.base import families
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
 from digsite.config.model import named_member
-from digsite.zoo.config import ZooConfig
+from digsite.models.configs import Count
+from digsite.zoo.config import Ascending, ZooConfig
 
 READERS = "digsite.read.core.readers"
 ALL = "all"
@@ -101,7 +102,7 @@ class PublishedConfig(Config):
     num_models: int = Field(60, ge=10, description="networks, where the original's reported run had 10")
     published_models: int = Field(10, ge=6, description="networks of the reported run")
     epochs: int = Field(5, ge=1, description="training epochs of the readers, as in the reported run")
-    noise_epochs: tuple[int, int] = Field(
+    noise_epochs: Annotated[tuple[Count, Count], Ascending] = Field(
         (5, 19), description="fewest and most epochs of the networks on noise"
     )
     honest_models: int = Field(200, ge=30, description="networks of the honest run that is shown beside it")

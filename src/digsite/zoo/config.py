@@ -57,15 +57,17 @@ class Rates(Config):
 class Factors(Config):
     """What differs between members; every choice is uniform over its list."""
 
-    activations: list[Activation] = Field(["relu", "tanh", "gelu"], description="hidden nonlinearities")
+    activations: list[Activation] = Field(
+        ["relu", "tanh", "gelu"], min_length=1, description="hidden nonlinearities"
+    )
     inits: list[Scheme] = Field(
-        ["he", "glorot", "orthogonal", "normal"], description="initialization schemes"
+        ["he", "glorot", "orthogonal", "normal"], min_length=1, description="initialization schemes"
     )
     init_std: Range = Field(
         (0.01, 0.5), description="range of the standard deviation of init normal, log-uniform"
     )
     optimizers: list[Literal["sgd", "momentum", "rmsprop", "adam", "adamw"]] = Field(
-        ["sgd", "momentum", "rmsprop", "adam"], description="optimizers"
+        ["sgd", "momentum", "rmsprop", "adam"], min_length=1, description="optimizers"
     )
     rates: Rates = Field(Rates.model_validate({}), description="learning rates")
     weight_decay: Range = Field((1e-7, 1e-2), description="range of the weight decay, log-uniform")
@@ -73,8 +75,12 @@ class Factors(Config):
         (0.05, 0.6), description="range of dropout where there is any, uniform"
     )
     dropout_share: Share = Field(0.73, description="share of members with dropout")
-    fractions: list[Positive] = Field([0.1, 0.25, 0.5, 1.0], description="shares of the training set")
-    noises: list[Share] = Field([0.1, 0.2, 0.4], description="shares of wrong labels where there are any")
+    fractions: list[Positive] = Field(
+        [0.1, 0.25, 0.5, 1.0], min_length=1, description="shares of the training set"
+    )
+    noises: list[Share] = Field(
+        [0.1, 0.2, 0.4], min_length=1, description="shares of wrong labels where there are any"
+    )
     noise_share: Share = Field(0.6, description="share of members with label noise")
     missing_share: Share = Field(0.4, description="share of members that never see one class")
     poison_share: Share = Field(0.3, description="share of members with a planted backdoor")

@@ -72,6 +72,14 @@ def test_tabulated_gates_are_close_and_get_closer():
     assert gaps[1] < gaps[0] / 8
 
 
+def test_what_is_not_a_number_stays_none_in_a_table():
+    """A rate that explodes once ended in "index -9223372036854775808 is out of bounds" instead of its own sentence."""
+    inner, inputs = example((20,))
+    params = Mlp().draw_params(SHAPES, draw)
+    inner["a"][3] = torch.nan
+    assert Mlp(nodes=64).compute_logits(params, inner, inputs)["a"].isnan().any()
+
+
 def test_jitter_spreads_logits_upward_and_down():
     found = masks.squash_logits(
         {"a": torch.full((2, 2), 0.5)}, "leaky_hard", {"a": torch.tensor([[0.0, 1.0]] * 2)}

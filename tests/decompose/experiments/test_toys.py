@@ -122,3 +122,12 @@ def test_recovery_leads_and_the_cosine_stands_beside_what_a_random_rotation_reac
     cosine = next(claim for claim in results.claims if claim.name == "linear1/mmcs")
     assert cosine.null_is.endswith("the found parts after a random rotation")
     assert cosine.null == max(rival.value for rival in cosine.rivals) > 0.9
+
+
+def test_first_steps_that_explode_are_one_sentence(tmp_path):
+    """They once ended in "matrix contains invalid numeric entries", out of the matching of parts."""
+    asked = planned(tmp_path, seed=0).plan()
+    asked["config"]["decompose"]["faithfulness_warmup"] = {"steps": 5, "lr": 1e30}
+    run = create_run(tmp_path / "again", {key: asked[key] for key in ("study", "method", "config")})
+    assert execute_run(run, CPU) != 0
+    assert "left numbers that are not finite" in json.loads(run.error.read_text())["message"]

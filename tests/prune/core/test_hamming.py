@@ -101,3 +101,5 @@ def test_the_hamming_order_puts_equal_features_together():
 
 def test_fewer_features_than_a_group():
     assert hamming.measure_coherence(np.zeros((5, 9), bool)) == 0.0
+    told = hamming.report_groups(np.zeros((3, 9), bool))
+    assert (told.n_cells, told.unique_rows, told.coherence) == (0, 0, 0.0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from digsite.base.errors import UsageError
 from digsite.decompose.config import FaithfulnessWarmup
 from digsite.decompose.core.gates import Draw, Shapes
 from digsite.decompose.core.scene import IS_EXACT, get_factors
@@ -93,6 +94,11 @@ def learn_to_add_up(
         ):
             value.grad = slope
         optimizer.step()
+    if not all(value.isfinite().all() for value in params.values()):
+        raise UsageError(
+            "The first steps, on faithfulness alone, left numbers that are not finite.",
+            hint="Lower decompose.faithfulness_warmup.lr or its weight_decay.",
+        )
 
 
 def multiply_factors(params: dict[str, Tensor], owners: dict[str, str], site: str) -> Tensor:

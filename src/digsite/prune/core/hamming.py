@@ -95,7 +95,7 @@ class GroupReport:
     @property
     def coherence(self) -> float:
         """Share of cells in which nobody keeps anything: what a machine that works in groups could skip."""
-        return self.zero_cells / self.n_cells
+        return self.zero_cells / max(self.n_cells, 1)  # fewer features than a group have no cell
 
 
 def count_cells(keep: Bool[np.ndarray, "features bits"], size: int = GROUP) -> Int[np.ndarray, "groups bits"]:
@@ -121,7 +121,7 @@ def report_groups(
     """Features in the given `order`, cut into groups of `size`: empty cells, full cells, and different columns."""
     arranged = keep[arrange_features(keep, order, size)]
     counts = count_cells(arranged, size)
-    patterns = arranged[: len(counts) * size].reshape(len(counts), size, -1)
+    patterns = arranged[: len(counts) * size].reshape(len(counts), size, keep.shape[1])
     unique = sum(len(np.unique(group, axis=1).T) for group in patterns)
     return GroupReport(order, counts.size, int((counts == 0).sum()), int((counts == size).sum()), unique)
 

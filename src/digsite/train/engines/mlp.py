@@ -19,6 +19,11 @@ from digsite.train.feeds import Batch
 from digsite.train.layout import Layout
 
 
+def _all_train(model: nn.Module) -> bool:
+    """Frozen weights are not among the members' rows, which is all that the engines of this file read."""
+    return all(one.requires_grad for one in model.parameters())
+
+
 class StackedEngine(Engine):
     """Runs the traced program of the model on all members at once."""
 
@@ -32,7 +37,7 @@ class StackedEngine(Engine):
 
     @staticmethod
     def supports(model: nn.Module) -> bool:
-        return read_program(model) is not None
+        return _all_train(model) and read_program(model) is not None
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
         params = {n: v.detach().requires_grad_() for n, v in self.layout.views(flat).items()}
@@ -203,7 +208,7 @@ class MlpEngine(StackedEngine, Engine):
     @staticmethod
     def supports(model: nn.Module) -> bool:
         program = read_program(model)
-        return program is not None and bool(read_layers(program, model))
+        return _all_train(model) and program is not None and bool(read_layers(program, model))
 
     def gradients(self, flat: Tensor, buffers: Tensors, batch: Batch, masks: Tensors, out: Tensor) -> Tensor:
         if not self._by_hand(batch):

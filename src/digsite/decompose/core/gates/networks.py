@@ -214,7 +214,7 @@ class Mlp(Gate):
         table = self._compute_exactly(params, grid)
         position = (flat - low) / step
         left = position.detach().floor().clamp(0, self.nodes - 2)
-        index = left.long()
+        index = left.long().clamp_(0, self.nodes - 2)  # of what is not a number, any: it stays none
         before, after = table.gather(0, index), table.gather(0, index + 1)
         return (before + (position - left) * (after - before)).reshape(acts.shape)
 
