@@ -107,6 +107,8 @@ def test_too_short_text_and_too_long_windows_are_named(reader, tmp_path):
     (tmp_path / "short.txt").write_text("abcabc")
     with pytest.raises(UsageError, match="shorter than one window of 16 tokens"):
         draw_windows(reader, str(tmp_path / "short.txt"), 1, 0, 0)
+    with pytest.raises(UsageError, match="window of one token has no next token"):
+        draw_windows(reader, str(tmp_path / "short.txt"), 1, 1, 0)
     with pytest.raises(UsageError, match="window of 17 tokens is longer than the model's context of 16"):
         draw_windows(reader, "", 1, 17, 0)
 

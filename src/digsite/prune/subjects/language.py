@@ -97,6 +97,10 @@ def window_length(language: Language, length: int) -> int:
         raise UsageError(
             f"A window of {length} tokens is longer than the model's context of {language.context}."
         )
+    if length == 1:
+        raise UsageError(
+            "A window of one token has no next token to predict.", hint="Give windows of two or more."
+        )
     return length or min(language.context, LONGEST)
 
 
