@@ -78,7 +78,6 @@ def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAn
         return StrangerAnswer(
             question,
             f"unrelated to all {len(tested)} candidates of its shape (smallest p {min(1.0, best.p * len(tested)):.2g}).",
-            min(1.0, best.p * len(tested)),
         )
     relation, nearest = min(related, key=lambda pair: _distance_to(pair[0]))
     more = f"; {len(related)} of {len(tested)} candidates are related" if len(related) > 1 else ""
@@ -102,7 +101,7 @@ def what_was_done(network: Network, training: Training, others: Sequence[Network
     """
     question = "what was done to it?"
     if not training.trained:
-        return StrangerAnswer(question, training.answer, training.p if training.tensors else None)
+        return StrangerAnswer(question, training.answer)  # a large p is no probability of the null
     words = [training.answer.rstrip("."), *_own_marks(network)]
     relation, nearest = _nearest_relative(network, others or ())
     if nearest is None or relation is None:
