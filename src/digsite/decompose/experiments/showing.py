@@ -75,13 +75,18 @@ def keep_effects(run: Run, view: View) -> None:
 
 
 def keep_pages(run: Run, view: View, twins: Sequence[Decomposition]) -> None:
-    """A page for each of the most used components, in words: where it is used, what it promotes, who it is in other seeds."""
+    """A page for each of the most used components, in words: where it is used, what it promotes, who it is in other seeds.
+
+    A module that is used once for a whole row, as where two numbers are added, has no places and so no pages.
+    """
     ids = torch.cat(list(view.draw_batches()))
     matched = [compare(view.found, twin) for twin in twins]
     pages: dict[str, dict[str, Any]] = {}
     for module in view.found.modules:
         importance = view.importance[module]
         pages[module] = {}
+        if len(importance) != ids.numel():
+            continue
         for c in importance.mean(0).argsort(descending=True, stable=True)[:PAGES].tolist():
             use = describe_use(view.found, module, c, ids, importance[:, c].reshape(ids.shape))
             if use.contexts:
