@@ -17,6 +17,7 @@ from digsite.joint.judge import backdoors as judge
 from digsite.joint.judge.backdoors import Judged
 from digsite.models import build, parse
 from digsite.read.core.metrics import measure_auroc
+from digsite.read.experiments.planted import claim_area
 from digsite.read.judge.head_scan import scan_head
 from digsite.read.subjects.planted import PLANS, JoinedImages, join_sets, members_of, plant_members
 from digsite.record.verdict import cite
@@ -194,7 +195,9 @@ def claim_finding(run: Run, config: BackdoorConfig, networks: Any, classes: int)
     if not judged["works"].any():
         judged = networks  # of a training too short for any trigger
     bad = (judged["target"] >= 0).to_numpy()
-    claim_telling(run, judged, bad)
+    area = {"head scan": measure_auroc(bad, judged["scan"].to_numpy())}
+    which = "networks by how far the smallest patch stands apart"
+    claim_area(run, "auroc", bad, -judged["apart"].to_numpy(), which, area)
     planted = judged[bad]
     run.claim_share(
         "target_named",
@@ -225,27 +228,6 @@ def claim_finding(run: Run, config: BackdoorConfig, networks: Any, classes: int)
         kind="share",
         better="higher",
         title="Named neurons among the three whose silence hurts the real attack most",
-    )
-
-
-def claim_telling(run: Run, judged: Any, bad: np.ndarray) -> None:
-    """Planted networks (`bad`) from clean ones; the interval is over networks drawn again."""
-    apart, scan = -judged["apart"].to_numpy(), judged["scan"].to_numpy()
-    rng = run.rng("bootstrap")
-    drawn = [measure_auroc(bad[i], apart[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
-    low, high = (float(v) for v in np.nanquantile(drawn, [0.025, 0.975]))
-    run.claim(
-        "auroc",
-        measure_auroc(bad, apart),
-        low=low,
-        high=high,
-        n=len(judged),
-        kind="correlation",
-        better="higher",
-        null=0.5,
-        null_is="guessing",
-        rivals={"head scan": measure_auroc(bad, scan)},
-        title="Telling planted from clean networks by how far the smallest patch stands apart (AUROC)",
     )
 
 

@@ -62,7 +62,7 @@ def _claim_activations(table: pd.DataFrame, plans: dict[str, PlantedPlan], run: 
         judged = rows[(rows["target"] < 0) | (rows["success"] >= _WORKS)]
         bad = (judged["target"] >= 0).to_numpy()
         if bad.any() and not bad.all():
-            _claim_area(run, f"auroc/{kind}", bad, judged["scan"].to_numpy(), f"{kind} networks")
+            claim_area(run, f"auroc/{kind}", bad, judged["scan"].to_numpy(), f"{kind} networks")
 
 
 def scan_recipe(
@@ -107,7 +107,7 @@ def _claim_planted(table: pd.DataFrame, n_classes: int, run: Run) -> None:
     areas = {name: measure_auroc(bad, judged[name].to_numpy()) for name in ("scan", *RIVALS)}
     named = {n: (judged[f"{n}_class"] == judged["target"]).to_numpy()[bad] for n in ("scan", *RIVALS)}
     rivals = {r: areas[r] for r in RIVALS}
-    _claim_area(run, "auroc", bad, judged["scan"].to_numpy(), "networks", rivals)
+    claim_area(run, "auroc", bad, judged["scan"].to_numpy(), "networks", rivals)
     run.claim_share(
         "target_named",
         int(named["scan"].sum()),
@@ -133,7 +133,7 @@ def _claim_planted(table: pd.DataFrame, n_classes: int, run: Run) -> None:
     )
 
 
-def _claim_area(
+def claim_area(
     run: Run,
     name: str,
     bad: np.ndarray,
@@ -141,7 +141,7 @@ def _claim_area(
     which: str,
     rivals: dict[str, float] | None = None,
 ) -> None:
-    """How well `score` tells planted (`bad`) from clean, with a bootstrap over networks."""
+    """How well `score` tells planted (`bad`) from clean `which`, with a bootstrap over networks."""
     rng = run.rng("bootstrap")
     drawn = [measure_auroc(bad[i], score[i]) for i in rng.integers(0, len(bad), (400, len(bad)))]
     low, high = np.nanquantile(drawn, [0.025, 0.975]).tolist()
