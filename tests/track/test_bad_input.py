@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from digsite.base.errors import UsageError
 from digsite.track import detect_jumps, estimate_coefficient
-from digsite.track.api import SeriesAudit, audit_target, read_target
+from digsite.track.api import SeriesAudit, audit_target, read_references, read_target
 from digsite.track.core.detect import judge_jumps
 
 SHAPES = {"a.weight": (40, 30), "b.weight": (20, 40)}
@@ -92,3 +92,36 @@ def test_a_model_that_cannot_be_sampled() -> None:
     model = torch.nn.Linear(4, 2).requires_grad_(False)
     with pytest.raises(UsageError, match="without trained parameters cannot be sampled"):
         estimate_coefficient(model, (torch.randn(16, 4), torch.randint(2, (16,))))
+
+
+def test_a_tensor_that_goes_half_way(tmp_path: Path) -> None:
+    states = draw_states(0)
+    for state in states[12:]:
+        state.pop("b.weight")
+        state["c.weight"] = torch.zeros(3, 3)
+    found = audit_of(write_folder(tmp_path / "half", states))
+    text = "\n".join(found.lines())
+    assert "doubt  missing tensors: 'b.weight' is in 12 of 30 checkpoints alone" in text
+    assert "steps 0, 100, 200, 300, 400 and 7 more lack 1 of 2 tensors, the first is 'c.weight'" in text
+
+
+def test_a_stretch_that_comes_twice_is_one_line(tmp_path: Path) -> None:
+    found = audit_of(write_folder(tmp_path / "twice", [*draw_states(0)[:16], *draw_states(0)[:10]]))
+    assert found.left_out == tuple(range(1600, 2600, 100))
+    assert len(found.lines()) == 2 and "the series starts again" in found.lines()[0]
+
+
+def test_references_are_audited_too(tmp_path: Path) -> None:
+    states = draw_states(0)
+    states[7] = states[29]
+    folder = write_folder(tmp_path / "listed", states)
+    found = read_references([str(folder / f"step_{100 * i}.safetensors") for i in range(30)], (), "edge")
+    assert found.series_audit is not None and found.series_audit.left_out == (700,)
+    assert all(700 not in series.steps for series, _ in found.found)
+
+
+def test_runs_in_folders_of_their_own_are_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "a", draw_states(0, 3))
+    with pytest.raises(UsageError, match="holds no checkpoint") as caught:
+        audit_target([str(tmp_path)])
+    assert str(tmp_path / "a") in str(caught.value.hint)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from torch import nn
@@ -116,16 +115,20 @@ def track(what: Any, *, measures: Sequence[str] = (), detector: str = "edge", pr
 
 
 def read_references(references: Sequence[str], measures: Sequence[str], detector: str) -> Reading:
-    """Models by reference, in the order of the training: their steps are the numbers in their names, else places."""
-    bundles = [read_weights(reference) for reference in references]
-    numbers = [
-        re.findall(r"\d+", reference.rpartition("/")[2].rpartition("@")[2]) for reference in references
-    ]
-    steps = [int(found[-1]) for found in numbers if found]
-    if len(steps) != len(bundles) or sorted(set(steps)) != steps:
-        steps = list(range(len(bundles)))
-    table = checkpoints.weight_table(zip(steps, bundles, strict=True))
-    return _judge_stored("checkpoints", checkpoints.series_of(table), measures, detector)
+    """Models by reference, in the order of the training: their steps are the numbers in their names, else places.
+
+    With steps they are audited first, as a folder is, and what is wrong is left out.
+    """
+    steps = [step for step in map(step_of_reference, references) if step is not None]
+    checked = None
+    if len(steps) == len(references) and sorted(set(steps)) == steps:
+        checked, stored = _audit_stored(list(zip(steps, references, strict=True)))
+    else:
+        stored = list(enumerate(references))
+    table = checkpoints.weight_table((step, read_weights(str(source))) for step, source in stored)
+    return replace(
+        _judge_stored("checkpoints", checkpoints.series_of(table), measures, detector), series_audit=checked
+    )
 
 
 def audit_target(sources: Sequence[str]) -> Reading:
@@ -164,13 +167,17 @@ def _list_sources(sources: Sequence[str]) -> list[tuple[int, str | Path]]:
     return [(step, source) for step, source in steps if step is not None]
 
 
-def _audit_stored(stored: Sequence[tuple[int, Path]]) -> tuple[SeriesAudit, list[tuple[int, Path]]]:
+Source = TypeVar("Source", str, Path)
+
+
+def _audit_stored(stored: Sequence[tuple[int, Source]]) -> tuple[SeriesAudit, list[tuple[int, Source]]]:
     """What is wrong with the series, and the checkpoints that are left for the analysis."""
     checked = audit_series(list(read_prints(stored)))
     kept = [(step, path) for step, path in stored if step in checked.kept]
     if len(kept) < 2:
+        first = next(f.what for f in checked.findings if f.severity == "wrong")
         raise UsageError(
-            f"Too little is left to analyze: {checked.verdict()}",
+            f"Too little is left to analyze, as {first}",
             hint="See what is wrong: digsite track FOLDER --audit",
         )
     return checked, kept

@@ -122,10 +122,35 @@ def compare_contents(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFindin
     rows = scaled_rows(prints)
     distances = series_path.pairwise_distances(rows)
     copied = {i for g in equal for i in g}
-    for group in equal:
+    again = _repeated_stretch(equal)
+    if again:
+        yield _stretch_finding(prints, again)
+    for group in equal if not again else ():
         genuine = choose_genuine(distances, group, copied)
         yield _copies_finding(prints, group, genuine)
     yield from _partial_copies(prints, digests, copied)
+
+
+STRETCH = 4  # checkpoints in a row that come twice, from which it is one stretch and not single copies
+
+
+def _repeated_stretch(groups: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """(first, second) places of a stretch of the series that comes twice, in order, and nothing else does; else nothing."""
+    pairs = [(g[0], g[1]) for g in groups]
+    in_order = all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(sorted(pairs)))
+    if len(pairs) < STRETCH or any(len(g) != 2 for g in groups) or not in_order:
+        return []
+    return sorted(pairs) if max(a for a, _ in pairs) < min(b for _, b in pairs) else []
+
+
+def _stretch_finding(prints: Sequence[CheckpointPrint], pairs: Sequence[tuple[int, int]]) -> SeriesFinding:
+    """A run that was resumed or uploaded twice; the first time is believed, as a series begins at its start."""
+    steps = tuple(prints[b].step for _, b in pairs)
+    first = name_steps([prints[a].step for a, _ in pairs])
+    text = (
+        f"{name_steps(steps)} hold the weights of {first} again, in the same order: the series starts again"
+    )
+    return SeriesFinding("equal content", "wrong", steps, text)
 
 
 def _tensor_digests(one: CheckpointPrint) -> dict[str, str]:

@@ -79,21 +79,33 @@ def _find_odd_tensors(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFindi
     """Tensors that come, go, or change shape or dtype, against the majority."""
     counts = Counter(name for p in prints for name in p.shapes)
     usual = [name for name, n in counts.items() if n > len(prints) / 2]
+    lacking: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for one in prints:
-        lacking = [name for name in usual if name not in one.shapes]
-        if lacking:
-            yield SeriesFinding(
-                "missing tensors",
-                "wrong",
-                (one.step,),
-                f"step {one.step:,} lacks {len(lacking)} of {len(usual)} tensors, the first is '{lacking[0]}'",
-            )
+        gone = tuple(name for name in usual if name not in one.shapes)
+        if gone:
+            lacking[gone].append(one.step)
+    for gone, steps in lacking.items():
+        verb = "lacks" if len(steps) == 1 else "lack"
+        text = f"{name_steps(steps)} {verb} {len(gone)} of {len(usual)} tensors, the first is '{gone[0]}'"
+        yield SeriesFinding("missing tensors", "wrong", tuple(steps), text)
+    yield from _find_partial_tensors(prints, [name for name in counts if name not in usual])
     yield from _odd_ones(
         prints, {n: {p.step: p.shapes[n] for p in prints if n in p.shapes} for n in usual}, "shape"
     )
     yield from _odd_ones(
         prints, {n: {p.step: p.dtypes[n] for p in prints if n in p.dtypes} for n in usual}, "dtype"
     )
+
+
+def _find_partial_tensors(prints: Sequence[CheckpointPrint], names: Sequence[str]) -> Iterator[SeriesFinding]:
+    """Tensors that at most half of the checkpoints hold: one that goes half way, or is added. What is left can be compared."""
+    holders: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name in names:
+        holders[tuple(p.step for p in prints if name in p.shapes)].append(name)
+    for steps, held in holders.items():
+        which = f"'{held[0]}' is" if len(held) == 1 else f"{len(held)} tensors, the first '{held[0]}', are"
+        text = f"{which} in {len(steps)} of {len(prints)} checkpoints alone: {name_steps(steps)}"
+        yield SeriesFinding("missing tensors", "doubt", steps, text)
 
 
 def _odd_ones(

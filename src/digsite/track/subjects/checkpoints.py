@@ -43,11 +43,20 @@ def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
             raise UsageError(f"'{found[step].name}' and '{path.name}' are both of step {step}.")
         found[step] = path
     if len(found) < 2:
+        count = ("no checkpoint", "1 checkpoint")[len(found)]
+        runs = [c.name for c in sorted(folder.iterdir()) if c.is_dir() and _holds_steps(c)]
         raise UsageError(
-            f"'{folder}' holds {len(found)} checkpoints with a step in their names; two are needed.",
-            hint="Name them like step_100.safetensors or checkpoint-100/.",
+            f"'{folder}' holds {count} with a step in its name; two are needed.",
+            hint=f"One run at a time: digsite track {folder / runs[0]}"
+            if runs
+            else "Name them like step_100.safetensors or checkpoint-100/.",
         )
     return sorted(found.items())
+
+
+def _holds_steps(folder: Path) -> bool:
+    """Whether any of its files or folders is a checkpoint with a step in its name."""
+    return any(_step_of(path) is not None for path in folder.iterdir())
 
 
 def _step_of(path: Path) -> int | None:
