@@ -156,6 +156,7 @@ def test_filter_sort_and_open(open_page, root):
 
 def test_every_kind_of_view_is_drawn(open_page, root):
     page = open_page(newest(root, "showcase"))
+    page.locator("#metrics summary").click()
     page.wait_for_selector(".charts .uplot canvas")
     page.evaluate("document.querySelectorAll('details.more').forEach((folded) => { folded.open = true; })")
     views = page.locator(".view")
@@ -171,6 +172,30 @@ def test_every_kind_of_view_is_drawn(open_page, root):
         views.nth(i).locator(drawn.get(kind, ".uplot canvas")).first.wait_for()
     assert page.locator(".stage .note", has_text="cannot be drawn").count() == 0
     shot(page, "run")
+
+
+@pytest.mark.parametrize("study", ["tms_5-2", "mlp-digits", "lm_mlp", "showcase"])
+def test_a_finished_page_is_no_longer_than_four_screens(open_page, root, study):
+    """At most 4,000 pixels at 1440, everything loaded; what is folded opens by click."""
+    page = open_page(newest(root, study), viewport={"width": 1440, "height": 900})
+    for _ in range(8):
+        page.mouse.wheel(0, 600)
+        page.wait_for_timeout(150)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 4000
+    assert page.locator("#found .lead-claim, #found .empty").first.is_visible()
+    folded = page.locator("#config summary")
+    folded.click()
+    assert page.locator("#config dl").is_visible()
+
+
+def test_what_is_folded_is_there_without_scripts(open_page, root):
+    page = open_page(newest(root, "showcase"), java_script_enabled=False)
+    assert not page.locator("#metrics a").is_visible()
+    page.locator("#metrics summary").click()
+    assert page.locator("#metrics a").inner_text() == "metrics.jsonl"
+    page.locator("#views details.more summary").click()
+    assert page.locator("#views .view a").last.is_visible()
 
 
 def test_a_graph_and_a_table_answer_to_keys(open_page, root):

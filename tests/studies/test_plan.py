@@ -19,6 +19,14 @@ def test_also_in_a_sweep_and_when_deleting():
     assert "stochastic_recon_layerwise" not in planned.tree["decompose"]["losses"]
 
 
+def test_what_was_set_by_hand_is_what_neither_study_nor_size_sets():
+    study = find_study("tms_5-2")
+    for size in ("full", "quick", "smoke", "demo"):
+        assert plan_run(study, size=size).given_paths() == []
+        assert plan_run(study, size=size, overrides=["C=30"]).given_paths() == ["decompose.C"]
+    assert plan_run(study, values={"seed": 3}).given_paths() == ["seed"]
+
+
 def test_a_slip_is_answered_with_the_whole_path():
     with pytest.raises(
         UsageError, match=r"Unknown key 'step' in this config of 'tms_5-2'. Did you mean 'decompose.steps'"

@@ -45,6 +45,11 @@ class Study:
         return layers if size == "full" else layers.add(getattr(self, size) or {}, f"study.yaml ({size})")
 
     @property
+    def origins(self) -> set[str]:
+        """What the layers of a study are called: a value from one of these was set by nobody for this run."""
+        return {"study.yaml", *(f"study.yaml ({size})" for size in get_args(Size))}
+
+    @property
     def expected(self) -> dict[str, Any]:
         """`claims` of the full study, and of smaller sizes (`quick`, `smoke`, `demo`) where these were measured."""
         stored = atomic.read_json(self.folder / "expected.json", default={})

@@ -32,9 +32,9 @@ class Plan:
 
     def given_paths(self) -> list[str]:
         """Settings that somebody set for this run: neither a default nor a value of the study."""
-        ours = ("default", self.study.name)
+        ours = {"default", *self.study.origins}
         origins = {path: self.layers.find_origin(path) for path in leaf_paths(self.tree)}
-        return [path for path, origin in origins.items() if not origin.startswith(ours)]
+        return [path for path, origin in origins.items() if origin not in ours]
 
     def launch(self) -> dict[str, Any]:
         """What gets pinned in the run directory."""

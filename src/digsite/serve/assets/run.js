@@ -13,7 +13,8 @@ for (const host of page.querySelectorAll("[data-view]")) {
 }
 
 const metrics = page.querySelector("[data-metrics]");
-if (metrics) follow(metrics);
+if (metrics && state === "finished") whenSeen(metrics, () => follow(metrics)); // its section may be folded: a chart needs its width
+else if (metrics) follow(metrics);
 
 async function follow(host) {
   const { offset, series, clock } = await get(`${api}/metrics?points=${POINTS}`);

@@ -4,6 +4,8 @@ import { ComponentPage } from "../component.js";
 import { css, el, fitting, get, note, number, svg, tick, themed } from "../dom.js";
 import { Prompts } from "../prompts.js";
 
+const SHOWN = 8; // cards on a page that shows more than this view
+
 export function draw(stage, data, view) {
   const off = new Set(), stored = Boolean(data.prompts); // effects of a language model's components do not add up: each set was tried by the run
   const together = el("input", { type: "checkbox", onchange: () => { if (!together.checked) cards.forEach((node) => set(node, false)); outputs?.refresh(); } });
@@ -15,7 +17,7 @@ export function draw(stage, data, view) {
   const several = stored ? (data.together.length ? [el("label", {}, together, "several at once")] : []) : [all("all off", () => false), all("only those in use", alive)];
   stage.append(el("div", { class: "components" },
     el("div", { class: "tools" }, all("all on", () => true), ...several, el("span", {}, `${data.components.length} of ${data.total} components, ${data.components[0]?.importance == null ? "strongest" : "most used"} first`)),
-    page.node, outputs?.node, el("div", { class: "grid" }, ...cards.map((node, i) => el("div", { class: "slot" }, node, page.link(data.components[i].number))))));
+    page.node, outputs?.node, ...grids(data.components.map(alive), view.large ? cards.length : SHOWN, cards.map((node, i) => el("div", { class: "slot" }, node, page.link(data.components[i].number))))));
   stage.append(note(outputs ? "A component that is switched off is taken out of the weights of this module; everything else stays." : "The outputs of this model are not computed here; the cards show what each component reads and writes."));
   outputs?.show(data);
 
@@ -31,6 +33,15 @@ export function draw(stage, data, view) {
     if (out) off.add(number_); else off.delete(number_);
     node.setAttribute("aria-pressed", String(!out));
   }
+}
+
+// The first of those in use, and the others folded below them; where none is in use, the first of all.
+function grids(used, most, slots) {
+  const none = !used.includes(true), open = slots.map((_, i) => (none || used[i]) && used.slice(0, i).filter((one) => none || one).length < most);
+  const grid = (keep) => el("div", { class: "grid" }, ...slots.filter((_, i) => open[i] === keep)), idle = none ? 0 : used.filter((one) => !one).length, more = open.filter((one) => !one).length - idle;
+  if (!more && !idle) return [grid(true)];
+  const words = [more ? `${more} more` : "", idle ? `${idle} not in use` : ""].filter(Boolean).join(", ");
+  return [grid(true), el("details", { class: "more" }, el("summary", {}, words), grid(false))];
 }
 
 function card(c, data, toggle) {
