@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from digsite.serve import pyramid as module
-from digsite.serve.pyramid import TILE, find_pyramid, pool_cells, sample_cells
+from digsite.serve.pyramid import TILE, Drawn, find_pyramid, pool_cells, sample_cells
 from digsite.serve.tensor_files import Grid, open_tensor
 
 
@@ -98,3 +98,28 @@ def test_a_changed_file_is_read_again(tmp_path):
 
 def test_pooling_leaves_a_single_cell_alone():
     assert pool_cells(np.array([[3.0]]), 5) == np.array([[3.0]])
+
+
+def test_a_drawn_mask_has_the_densities_of_the_other_and_nothing_else(tmp_path):
+    """Every row and column within four standard deviations of its own density, in any order of reading; a block of zeros stays empty."""
+    rng = np.random.default_rng(4)
+    share = rng.uniform(0.1, 0.9, (200, 1)) * rng.uniform(0.3, 1.0, (1, 600))
+    keep = rng.random((200, 600)) < share
+    keep[7], keep[:, 9] = False, False
+    drawn = Grid(Drawn(grid_of(tmp_path / "x.safetensors", keep)))
+    cells = drawn.block(0, 200)
+    assert cells.dtype == bool and cells.shape == keep.shape
+    for axis in (0, 1):
+        off = cells.mean(axis) - keep.mean(axis)
+        assert np.abs(off).max() < 4 * 0.5 / np.sqrt(keep.shape[axis])
+        assert abs(off.mean()) < 0.01
+    assert not cells[7].any() and not cells[:, 9].any()
+    agreed = (cells == keep).mean()
+    assert abs(agreed - (share**2 + (1 - share) ** 2).mean()) < 0.02  # as two independent draws agree
+    assert np.array_equal(drawn.block(50, 60, 100, 130), cells[50:60, 100:130])
+
+
+def test_a_mask_whose_rows_all_keep_as_much_is_drawn_by_its_columns(tmp_path):
+    keep = np.zeros((64, 40), bool)
+    keep[:, :10] = True
+    assert np.array_equal(Grid(Drawn(grid_of(tmp_path / "x.safetensors", keep))).block(0, 64), keep)

@@ -161,6 +161,80 @@ def _picked_rows(grid: Grid, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([grid.block(int(row), int(row) + 1) for row in rows])
 
 
+# A mask that chance makes of another's densities.
+
+FITTED = 1024  # different densities that are told apart
+ROUNDS, CLOSE = 60, 1e-7
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A mask that keeps each weight by chance, with the densities of its row and its column in `like`.
+
+    Of all random masks with these expected densities the widest. Rows are drawn when they are read, each from its own
+    stream, so that every tile shows the same draw.
+    """
+
+    like: Grid
+    seed: int = 0
+    key: str = "null draw"
+    dtype: str = "BOOL"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.like.shape
+
+    def read(self, index: Any = ...) -> np.ndarray:
+        rows, columns = index if isinstance(index, tuple) else (slice(None), slice(None))
+        of_rows, of_columns = fit_densities(self.like)
+        n_rows, n_columns = self.shape
+        drawn = [
+            np.random.default_rng((self.seed, row)).random(n_columns, np.float32)
+            < _share(of_rows[row] + of_columns)
+            for row in range(n_rows)[rows]
+        ]
+        return np.array(drawn, bool).reshape(len(drawn), n_columns)[:, columns]
+
+
+@lru_cache(maxsize=KEPT)
+def fit_densities(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds of rows and of columns whose sums give each row and each column of a mask its density (Newton steps)."""
+    found = sample_cells(grid)
+    (rows, row_at, row_n), (columns, column_at, column_n) = map(
+        _told_apart, (found.row_size, found.column_size)
+    )
+    a, b = np.zeros(len(rows)), np.zeros(len(columns))
+    for _ in range(ROUNDS):
+        off = [
+            _step(rows, _share(a[:, None] + b), column_n, a),
+            _step(columns, _share(b[:, None] + a), row_n, b),
+        ]
+        if max(off) < CLOSE:
+            break
+    return a[row_at], b[column_at]
+
+
+def _told_apart(density: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Different densities, which of them each line has, and how many lines have it."""
+    if len(np.unique(density)) > FITTED:
+        density = np.round(density * FITTED) / FITTED
+    return np.unique(density, return_inverse=True, return_counts=True)
+
+
+def _step(wanted: np.ndarray, share: np.ndarray, weight: np.ndarray, odds: np.ndarray) -> float:
+    """Moves `odds` toward `wanted` densities in place; tells how far off the worst was."""
+    total = weight.sum()
+    off = wanted - share @ weight / total
+    slope = (share * (1 - share)) @ weight / total
+    odds += np.clip(off / np.maximum(slope, 1e-9), -2, 2)
+    np.clip(odds, -30, 30, out=odds)
+    return float(np.abs(off).max(initial=0.0))
+
+
+def _share(odds: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-odds))
+
+
 # The nearest rows or columns of one that was clicked, beside what their sizes alone would give.
 
 

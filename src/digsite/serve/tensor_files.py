@@ -3,9 +3,9 @@
 import math
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -118,14 +118,26 @@ def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
 CHUNK = 2_000_000  # cells read at once
 
 
+class Cells(Protocol):
+    """What a grid reads from: a tensor on disk, or cells that are drawn when they are asked for."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def read(self, index: Any = ...) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Grid:
     """`bits` is the number of columns when each row is packed bits, little end first; `minus` is taken away cell by cell."""
 
-    tensor: Stored
+    tensor: Cells
     lead: tuple[int, ...] = ()  # index into the axes before the last two
     bits: int = 0
-    minus: Stored | None = None
+    minus: "Grid | None" = None
 
     def __post_init__(self) -> None:
         shape = self.tensor.shape
@@ -135,8 +147,10 @@ class Grid:
             raise UsageError(f"The slice {list(self.lead)} is outside of shape {list(shape)}.")
         if self.bits and not 0 < self.bits <= self._width * self.tensor.read(self._rows(0, 1)).itemsize * 8:
             raise UsageError(f"'{self.tensor.key}' does not hold {self.bits} bits in a row.")
-        if self.minus and self.minus.shape != shape:
-            raise UsageError(f"'{self.minus.key}' has shape {list(self.minus.shape)} beside {list(shape)}.")
+        if self.minus and self.minus.shape != self.shape:
+            raise UsageError(
+                f"'{self.minus.tensor.key}' has shape {list(self.minus.shape)} beside {list(self.shape)}."
+            )
 
     @property
     def _width(self) -> int:
@@ -160,9 +174,9 @@ class Grid:
         """Cells in stored order: uint8 for masks, float32 for everything else."""
         right = self.shape[1] if right is None else right
         if self.minus:
-            one, other = (Grid(tensor, self.lead, self.bits) for tensor in (self.tensor, self.minus))
+            own = replace(self, minus=None)
             return np.subtract(
-                *(grid.block(start, end, left, right) for grid in (one, other)), dtype=np.float32
+                *(grid.block(start, end, left, right) for grid in (own, self.minus)), dtype=np.float32
             )
         if self.bits:
             first = left // 8

@@ -112,7 +112,7 @@ def test_claims_stand_on_one_axis_and_axes_in_the_address(client, made):
     assert page.count('class="forest-of"') >= 2 and page.count('<svg class="plot"') == 1
     chosen = client.get(f"/compare?{asked}&x=hidden&y=loss&by=lr").text
     assert "<option selected>loss</option>" in chosen and 'aria-label="loss against hidden, 4 runs"' in chosen
-    assert chosen.count('<input type="hidden" name="run"') == 4  # the form keeps what is compared
+    assert chosen.count('<input type="hidden" name="run"') == 2 * 4  # both forms keep what is compared
     odd = client.get(f"/compare?{asked}&x=%3Cscript%3E&y=none&by=nothing")
     assert odd.status_code == 200 and "<script>" not in odd.text
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from digsite.record.layout import RunDir
+
 
 @pytest.fixture
 def mask(run):
@@ -90,3 +92,38 @@ def test_panels_are_masks_and_their_difference(client, run, mask, address):
     order = np.lexsort((-keep.mean(axis=1), clusters))  # of the first panel, in all of them
     assert np.array_equal(tile(client, run, f"{query}&rows=cluster"), wanted[order][:256, 256:512])
     assert client.get(f"/api{address(run)}/view?name=two%20masks&panel=3").status_code == 404
+
+
+def keep_of(run):
+    stored = load_file(run.artifacts / "mask.safetensors")["bits"].numpy()
+    return np.unpackbits(stored, axis=1, count=run.plan()["config"]["mask_columns"], bitorder="little")
+
+
+def test_masks_of_two_runs_stand_beside_each_other(client, made, run):
+    other = next(
+        r for r in map(RunDir, sorted((made / "showcase").iterdir())) if r.plan()["config"]["seed"] == 1
+    )
+    page = client.get(f"/compare?run=showcase/{run.id}&run=showcase/{other.id}").text
+    assert f'data-api="/api/runs/showcase/{run.id}/beside/showcase/{other.id}"' in page
+    assert "<option selected>mask</option>" in page and "<option>two masks: a</option>" in page
+    base = f"/api/runs/showcase/{run.id}/beside/showcase/{other.id}"
+    answers = [client.get(f"{base}/view?name=mask&panel={i}").json() for i in range(4)]
+    one, two = keep_of(run), keep_of(other)
+    assert answers[0]["panels"][:2] == ["seed 0", "seed 1"]
+    assert [a["mean"] for a in answers[:2]] == pytest.approx([one.mean(), two.mean()])
+    assert answers[2]["differing"] == pytest.approx((one != two).mean(), abs=1e-6)
+    assert answers[3]["differing"] == pytest.approx(
+        answers[2]["differing"], abs=0.02
+    )  # drawn apart: no more than chance
+    cells = client.get(f"{base}/cells?name=mask&panel=2&top=3&left=4&height=2&width=5").json()["values"]
+    assert np.array_equal(cells, one[3:5, 4:9].astype(float) - two[3:5, 4:9])
+    tiled = client.get(f"{base}/tile?name=mask&panel=3&level=0&row=0&column=0")
+    assert tiled.status_code == 200 and tiled.headers["x-rows"] == "256"
+    assert client.get(f"{base}/view?name=none").status_code == 404
+    assert client.get(f"/api/runs/showcase/{run.id}/beside/showcase/none/view?name=mask").status_code == 404
+
+
+def test_runs_without_masks_of_one_shape_have_none_beside_each_other(served, root, planned):
+    runs = [planned(), planned()]
+    page = served.get("/compare?" + "&".join(f"run=study/{r.id}" for r in runs)).text
+    assert "Masks beside each other" not in page

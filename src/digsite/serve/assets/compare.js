@@ -1,7 +1,10 @@
 // Curves of several runs on shared axes, seeds as bands on demand; figures with linked zoom.
 import { chart } from "./chart.js";
-import { color, el, get, note } from "./dom.js";
+import { color, el, get, note, whenSeen } from "./dom.js";
 import { linked } from "./linked.js";
+import { show } from "./views.js";
+
+for (const pair of document.querySelectorAll("[data-view]")) whenSeen(pair, () => show(pair, { api: pair.dataset.api, name: pair.dataset.view, kind: "matrix" }));
 
 const host = document.querySelector("[data-curves]"), box = document.getElementById("bands");
 const { metrics } = await get(host.dataset.curves);

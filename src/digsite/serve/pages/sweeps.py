@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from digsite.serve import places
 from digsite.serve.live import journal_columns
 from digsite.serve.pages.run import PAPER
 from digsite.serve.site import Site, answer_json, site_of
+from digsite.serve.views.matrix import list_pairs
 
 RUNS = 400  # what a page looks at; the table says when there are more
 STATES = ("finished", "running", "planned", "failed", "interrupted", "killed")
@@ -249,9 +251,37 @@ def show_comparison(request: Request) -> Response:
         forests=list_forests(compared),
         axes=axes,
         plot=draw_scatter(facts, axes.x, axes.y, axes.by) if axes.names else None,
+        masks=_choose_masks(request, compared),
         here="runs",
         query=urlencode([("run", f.name) for f in facts]),
     )
+
+
+@dataclass(frozen=True)
+class MaskPair:
+    """Two of the compared runs whose masks lie beside each other, and which of their masks."""
+
+    left: str
+    right: str
+    name: str
+    names: tuple[str, ...]  # what else these two have in common
+    runs: tuple[str, ...]
+    kept: tuple[tuple[str, str], ...]
+
+
+def _choose_masks(request: Request, compared: Comparison) -> MaskPair | None:
+    """The runs and masks that the address names, or the first two runs that have masks of one shape."""
+    params, runs = request.query_params, {facts.name: facts.run for facts in compared.runs}
+    asked = (params.get("left", ""), params.get("right", ""))
+    for left, right in [asked, *combinations(runs, 2)]:
+        if left == right or not {left, right} <= runs.keys():
+            continue
+        if pairs := list_pairs(runs[left], runs[right], (left, right)):
+            names = tuple(dict.fromkeys(pair.name for pair in pairs))
+            name = params["mask"] if params.get("mask") in names else names[0]
+            kept = tuple(p for p in params.multi_items() if p[0] not in ("left", "right", "mask"))
+            return MaskPair(left, right, name, names, tuple(runs), kept)
+    return None
 
 
 def report_comparison(request: Request) -> Response:

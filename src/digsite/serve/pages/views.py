@@ -6,7 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from digsite.record.layout import RunDir
+from digsite.report.comparison import compare_facts
 from digsite.report.facts import gather_facts
+from digsite.serve import places
 from digsite.serve.places import read_whole
 from digsite.serve.pyramid import nearest_lines
 from digsite.serve.site import answer_json, run_of, site_of
@@ -82,10 +85,22 @@ def send_nearest(request: Request) -> Response:
 
 
 def _named_view(request: Request, kind: str = "") -> View:
-    view = find_view(run_of(request), request.query_params.get("name", ""))
+    run, name = run_of(request), request.query_params.get("name", "")
+    view = _pair_beside(request, run, name) if "other_id" in request.path_params else find_view(run, name)
     if kind and view.kind != kind:
         raise HTTPException(400, f"The view '{view.name}' is a {view.kind}.")
     return view
+
+
+def _pair_beside(request: Request, run: RunDir, name: str) -> View:
+    """The masks of two runs that stand beside each other under this name."""
+    params = request.path_params
+    other = places.find_run_folder(site_of(request).root, params["other_study"], params["other_id"])
+    titles = compare_facts([gather_facts(run), gather_facts(other)]).labels
+    for pair in matrix.list_pairs(run, other, titles):
+        if pair.name == name:
+            return pair
+    raise HTTPException(404, f"These two runs have no masks '{name}' of one shape.")
 
 
 def _whole_or_refuse(request: Request, name: str, default: int = 0) -> int:
@@ -102,10 +117,14 @@ def _pack_cells(values: np.ndarray) -> Response:
 
 
 RUN = "/runs/{study}/{id}"
+BESIDE = f"{RUN}/beside/{{other_study}}/{{other_id}}"
 routes = [
     Route(f"{RUN}/views/{{name:path}}", show_view),
     Route(f"/api{RUN}/view", send_view),
     Route(f"/api{RUN}/tile", send_tile),
     Route(f"/api{RUN}/cells", send_cells),
     Route(f"/api{RUN}/near", send_nearest),
+    Route(f"/api{BESIDE}/view", send_view),
+    Route(f"/api{BESIDE}/tile", send_tile),
+    Route(f"/api{BESIDE}/cells", send_cells),
 ]

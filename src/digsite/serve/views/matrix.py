@@ -1,17 +1,22 @@
 """A matrix of any size: a summary here, the cells as tiles."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from starlette.exceptions import HTTPException
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import DigsiteError, UsageError
+from digsite.record.layout import RunDir
 from digsite.serve.places import read_whole
-from digsite.serve.pyramid import TILE, Pyramid, find_pyramid, sample_cells
+from digsite.serve.pyramid import TILE, Drawn, Pyramid, find_pyramid, sample_cells
 from digsite.serve.tensor_files import Grid, open_tensor
-from digsite.serve.views import View, ViewKind
+from digsite.serve.views import View, ViewKind, refuse_unreadable, views_of
 
 PANELS = 4
+PAIRS = 60  # masks of two runs that a menu offers
 _SHOWN = ("x_label", "y_label", "unit", "centered", "caption", "row_names", "column_names", "lead_names")
 
 
@@ -61,17 +66,88 @@ def panels_of(view: View) -> list[dict[str, Any]]:
 
 def grid_of(view: View, params: Any) -> Grid:
     """The matrix of the panel that the address names, or the only one."""
+    if isinstance(view, Pair):
+        return view.grids()[min(read_whole(params.get("panel", "")), PANELS - 1)]
     panels, number = panels_of(view), read_whole(params.get("panel", ""))
     if number >= max(len(panels), 1):
         raise HTTPException(404, f"The view '{view.name}' has no panel {number}.")
     panel = panels[number] if panels else {}
     tensor = open_tensor(*view.sibling(str(panel["source"])) if "source" in panel else (view.path, view.key))
-    minus = open_tensor(*view.sibling(str(panel["minus"]))) if panel.get("minus") else None
     lead = [part for part in params.get("lead", "").split(",") if part]
     indices = tuple(read_whole(part, -1) for part in lead[:32]) or (0,) * max(len(tensor.shape) - 2, 0)
     if min(indices, default=0) < 0:
         raise UsageError("A slice is a list of whole numbers.")
-    return Grid(tensor, indices, read_whole(view.options.get("bits") or 0), minus)
+    bits = read_whole(view.options.get("bits") or 0)
+    minus = panel.get("minus")
+    other = Grid(open_tensor(*view.sibling(str(minus))), indices, bits) if minus else None
+    return Grid(tensor, indices, bits, other)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask that a run shows, alone or as one of several panels."""
+
+    view: View
+    panel: int
+    title: str
+
+    def grid(self) -> Grid:
+        return grid_of(self.view, {"panel": str(self.panel)})
+
+
+@dataclass(frozen=True)
+class Pair(View):
+    """The masks of two runs, their difference, and the first less a draw with the densities of the second.
+
+    A view that no run declares; its panels are drawn as those of a run are.
+    """
+
+    masks: tuple[Mask, ...] = ()
+
+    def grids(self) -> list[Grid]:
+        one, other = (mask.grid() for mask in self.masks)
+        return [one, other, replace(one, minus=other), replace(one, minus=Grid(Drawn(other)))]
+
+
+def list_masks(run: RunDir) -> list[Mask]:
+    """The masks among the views of a run; one that cannot be read is no mask."""
+    found = []
+    for view in views_of(run):
+        if view.kind != "matrix":
+            continue
+        panels = panels_of(view) or [{}]
+        masks = [
+            Mask(view, i, f"{view.name}: {panel['title']}" if "title" in panel else view.name)
+            for i, panel in enumerate(panels)
+            if "minus" not in panel
+        ]
+        with suppress(HTTPException, DigsiteError, OSError), refuse_unreadable(view):
+            found += [mask for mask in masks if mask.grid().mask and not mask.grid().lead]
+    return found
+
+
+def list_pairs(one: RunDir, other: RunDir, titles: Sequence[str]) -> list[Pair]:
+    """What can be laid beside each other: masks of one shape, those of one name first; `titles` say which run is which."""
+    both = [(a, b) for a in list_masks(one) for b in list_masks(other) if a.grid().shape == b.grid().shape]
+    both.sort(key=lambda pair: (pair[0].title != pair[1].title, bool(panels_of(pair[0].view))))
+    return [_pair_of(a, b, titles) for a, b in both[:PAIRS]]
+
+
+def _pair_of(a: Mask, b: Mask, titles: Sequence[str]) -> Pair:
+    left, right = titles
+    name = a.title if a.title == b.title else f"{a.title} | {b.title}"
+    panels = [
+        {"title": title}
+        for title in (left, right, "first \u2212 second", "first \u2212 null draw of the second")
+    ]
+    labels = {key: a.view.options[key] for key in ("x_label", "y_label") if key in a.view.options}
+    caption = (
+        "Red is kept by the first alone, blue by the other alone. The null draw keeps each weight by chance, with the densities "
+        "of its row and its column in the second: where the last two pictures are alike, the masks share densities and nothing else."
+    )
+    return Pair(
+        a.view.run, name, "matrix", a.view.source, {"panels": panels, "caption": caption, **labels}, (a, b)
+    )
 
 
 def find_chosen(view: View, params: Any) -> Pyramid:
