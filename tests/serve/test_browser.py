@@ -257,6 +257,29 @@ def test_two_masks_and_their_difference_move_together(open_page, root):
 
 
 @pytest.mark.parametrize("scripts", [True, False])
+def test_masks_of_two_runs_are_compared(open_page, root, scripts):
+    runs = sorted(p.name for p in (root / "showcase").iterdir() if not p.name.startswith("20"))[:2]
+    page = open_page(
+        "/compare?" + "&".join(f"run=showcase/{name}" for name in runs), java_script_enabled=scripts
+    )
+    if not scripts:
+        assert page.locator("#masks .empty a").first.get_attribute("href").startswith("/runs/showcase/")
+        page.select_option("#masks select[name=mask]", "two masks: a")
+        page.click("#masks button[type=submit]")
+        assert page.locator("#masks .view").get_attribute("data-view") == "two masks: a"
+        return
+    page.locator("#masks").scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelectorAll('#masks canvas[data-ready=true]').length === 4")
+    told = page.locator("#masks .readout[role=status]").all_inner_texts()
+    assert ["differ in" in text for text in told] == [False, False, True, True]
+    page.locator("#masks canvas").first.press("Enter")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#masks .readout[role=status]')].every((p) => p.textContent.startsWith('row '))"
+    )
+    shot(page, "compared-masks")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
 def test_a_checkpoint_is_read(open_page, tmp_path, scripts):
     """Dropped onto the page, or chosen in the form where there are no scripts."""
     import numpy as np

@@ -5,7 +5,6 @@ import os
 import secrets
 import subprocess
 import sys
-import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -15,8 +14,6 @@ import click
 
 from digsite.base.errors import DigsiteError, UsageError
 from digsite.cli._options import runs_option
-
-WARM_AFTER_S = 3.0  # after the first page: the first visitor comes first
 
 
 @click.command("serve")
@@ -50,9 +47,6 @@ def serve_command(
 
     def say_address(address: str) -> None:
         click.echo(f"digsite serves '{root}' at {address}  (Ctrl-C ends it)")
-        behind = threading.Timer(WARM_AFTER_S, _warm_studies)  # who asks for them later does not wait
-        behind.daemon = True
-        behind.start()
 
     serve_folder(
         root,
@@ -67,24 +61,34 @@ def serve_command(
     )
 
 
-def _warm_studies() -> None:
-    """Look for the studies ahead of the first who asks; where that fails, whoever asks is told why."""
-    with suppress(DigsiteError, OSError):
-        _list_studies()
-
-
 @cache
-def _list_studies() -> list[dict[str, Any]]:
-    """Every study with its settings, from a process of its own: planning some of them loads PyTorch, a dashboard never does.
+def _list_studies(name: str) -> list[dict[str, Any]]:
+    """Every study in brief, read from its YAML here; or the one of this name with its settings, if there is one.
 
-    Nor could it be loaded half: an import that fails on the way, for want of a descriptor, cannot be tried again.
+    Planning some studies loads PyTorch, a dashboard never does: settings come from a process of their own. Nor could it be
+    loaded half: an import that fails on the way, for want of a descriptor, cannot be tried again.
     """
-    command = [sys.executable, "-c", "from digsite.cli.serve import print_studies; print_studies()"]
+    from digsite.studies import all_studies
+    from digsite.studies.settings import brief_study
+
+    known = all_studies()
+    if not name:
+        return [brief_study(study) for study in known.values()]
+    if name not in known:
+        return []
+    command = [
+        sys.executable,
+        "-c",
+        "from digsite.cli.serve import print_study as p; import sys; p(sys.argv[1])",
+        name,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2]
-        raise DigsiteError(f"The studies could not be listed: {reason}.", hint="Look at: digsite list")
-    return json.loads(done.stdout)
+        raise DigsiteError(
+            f"The settings of '{name}' could not be read: {reason}.", hint=f"Look at: digsite info {name}"
+        )
+    return [json.loads(done.stdout)]
 
 
 READ_S = 300  # for one checkpoint of a visitor
@@ -132,13 +136,9 @@ def read_bounded(name: str) -> None:
     main()
 
 
-def print_studies() -> None:
-    """One JSON document of all studies, those left out that cannot be planned here because an extra is missing."""
-    from digsite.studies import all_studies
+def print_study(name: str) -> None:
+    """One JSON document of one study with its settings."""
+    from digsite.studies import find_study
     from digsite.studies.settings import describe_study
 
-    found = []
-    for study in all_studies().values():
-        with suppress(DigsiteError):
-            found.append(describe_study(study))
-    click.echo(json.dumps(found))
+    click.echo(json.dumps(describe_study(find_study(name))))

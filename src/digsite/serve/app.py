@@ -28,13 +28,14 @@ def build_app(
     hosts: frozenset[str] = LOOPBACK,
     token: str | None = None,
     may_write: bool = False,
-    list_studies: Callable[[], list[dict[str, Any]]] | None = None,
+    list_studies: Callable[[str], list[dict[str, Any]]] | None = None,
     read_checkpoint: Callable[[Path], dict[str, Any]] | None = None,
 ) -> ASGIApp:
     """The dashboard over `root`; pass a token whenever it is bound to more than loopback.
 
     `may_write`: visitors may change marks and bring runs back from the trash. Without it no run can be changed.
-    `list_studies` gives a record per study that could be run (question, settings, command), for the page of studies.
+    `list_studies` gives a record per study that could be run (question, room, command), for the page of studies; of a name, that study
+    alone with its settings.
     `read_checkpoint` answers for a file of weights as `digsite read --json` does, for the page that takes one.
 
     `hosts` are the names under which visitors may call: a page of somebody else's cannot be pointed here by its

@@ -35,7 +35,7 @@ def serve_folder(
     names: Sequence[str] = (),
     token: str | None = None,
     may_write: bool = False,
-    list_studies: Callable[[], list[dict[str, Any]]] | None = None,
+    list_studies: Callable[[str], list[dict[str, Any]]] | None = None,
     read_checkpoint: Callable[[Path], dict[str, Any]] | None = None,
     ready: Callable[[str], None],
 ) -> None:

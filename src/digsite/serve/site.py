@@ -29,7 +29,7 @@ class Site:
     templates: Environment
     may_write: bool = False  # marks and the trash; results never
     form_token: str = ""  # stands in every form of ours
-    list_studies: Callable[[], list[dict[str, Any]]] | None = (
+    list_studies: Callable[[str], list[dict[str, Any]]] | None = (
         None  # what could be run, told by whoever starts us
     )
     read_checkpoint: Callable[[Path], dict[str, Any]] | None = None  # what weights say, told by the same
@@ -40,7 +40,7 @@ class Site:
         cls,
         root: Path,
         may_write: bool = False,
-        list_studies: Callable[[], list[dict[str, Any]]] | None = None,
+        list_studies: Callable[[str], list[dict[str, Any]]] | None = None,
         read_checkpoint: Callable[[Path], dict[str, Any]] | None = None,
     ) -> "Site":
         templates, token = make_environment(HERE / "templates"), secrets.token_urlsafe(24)

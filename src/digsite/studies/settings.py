@@ -11,6 +11,17 @@ _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("ex
 SIZES = ("full", "quick", "smoke")
 
 
+def brief_study(study: Study) -> dict[str, Any]:
+    """What a list says of a study: nothing for which its method would have to be loaded."""
+    return {
+        "study": study.name,
+        "room": study.room,
+        "question": study.purpose,
+        "minutes": study.minutes,
+        "command": f"digsite run {study.name}",
+    }
+
+
 def describe_study(study: Study) -> dict[str, Any]:
     """Question, readme, sizes, the command, and one record per setting: key, type, value here, range, text."""
     readme = study.folder / "README.md"
@@ -18,14 +29,10 @@ def describe_study(study: Study) -> dict[str, Any]:
     values = leaf_paths(plan_run(study, size="full").tree)
     settings = [{"key": path, "value": value, **_facts_of(path, known)} for path, value in values.items()]
     return {
-        "study": study.name,
-        "room": study.room,
-        "question": study.purpose,
-        "minutes": study.minutes,
+        **brief_study(study),
         "sizes": [size for size in SIZES if size == "full" or getattr(study, size, None) is not None],
         "readme": readme.read_text(errors="replace") if readme.is_file() else "",
         "settings": settings,
-        "command": f"digsite run {study.name}",
     }
 
 

@@ -19,7 +19,10 @@ STUDY = {
 
 @pytest.fixture
 def told(root):
-    with TestClient(build_app(root, list_studies=lambda: [STUDY]), base_url="http://localhost") as client:
+    with TestClient(
+        build_app(root, list_studies=lambda name: [STUDY] if name in ("", "countdown") else []),
+        base_url="http://localhost",
+    ) as client:
         yield client
 
 
