@@ -1,4 +1,6 @@
 import struct
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +12,10 @@ from digsite.base.errors import NotFound, UsageError
 from digsite.read import api as desk
 from digsite.read import train_reader
 from digsite.read.core.population import stack_models
+from digsite.read.judge import diff
+from digsite.read.judge.diff import compare_checkpoints
+from digsite.weights import bundle
+from digsite.weights.bundle import LazyTensors, StoredTensor, WeightBundle
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +151,52 @@ def test_gguf_of_a_quantisation_that_nobody_knows(tmp_path):
     (tmp_path / "m.gguf").write_bytes(head + b"\0" * (-len(head) % 32) + numbers)
     found = desk.read_model(str(tmp_path / "m.gguf"))
     assert any("kind 999" in note for note in found["notes"])
+
+
+class _CountedFile:
+    """Tensors that lie nowhere: each is made when it is asked for, and how many live at once is counted."""
+
+    def __init__(self, tensors):
+        self.tensors, self.live, self.most, self.reads = tensors, 0, 0, 0
+
+    def _load(self, name):
+        values = self.tensors[name].numpy().copy()
+        weakref.finalize(values, self._leave)  # when the last tensor and view on these numbers is gone
+        self.live, self.reads = self.live + 1, self.reads + 1
+        self.most = max(self.most, self.live)
+        return torch.from_numpy(values)
+
+    def _leave(self):
+        self.live -= 1
+
+    def bundle(self):
+        stored = {
+            n: StoredTensor(tuple(t.shape), "float32", partial(self._load, n))
+            for n, t in self.tensors.items()
+        }
+        return WeightBundle(LazyTensors(stored))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama with shared keys", "relu mlp", "gru"])
+def test_large_model_is_read_one_tensor_at_a_time(name, monkeypatch):
+    model = read_networks.make(name)
+    tensors = {n: t.detach() for n, t in model.state_dict().items()}
+    held = desk.read_model(_CountedFile(tensors).bundle())
+    monkeypatch.setattr(bundle, "HELD", 0)
+    file = _CountedFile(tensors)
+    found = desk.read_model(file.bundle())
+    assert found == held
+    assert file.reads > len(tensors)
+    assert name == "relu mlp" or file.most == 1  # a shipped reader may know the MLP, and takes it whole
+
+
+def test_large_models_are_compared_two_tensors_at_a_time(monkeypatch):
+    one = {n: t.detach() for n, t in read_networks.make("llama with shared keys").state_dict().items()}
+    other = {n: t + 0.1 * torch.randn(t.shape) for n, t in one.items()}
+    files = _CountedFile(one), _CountedFile(other)
+    monkeypatch.setattr(diff, "_SMALL", 0)  # a large model is not matched neuron by neuron
+    expected = compare_checkpoints(one, other)
+    monkeypatch.setattr(bundle, "HELD", 0)
+    found = compare_checkpoints(*(file.bundle() for file in files))
+    assert [file.most for file in files] == [1, 1]
+    assert found.layers.equals(expected.layers) and found.distance == expected.distance

@@ -1,6 +1,7 @@
 """The room on a user's own models: what `digsite read` prints, as plain data."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -10,10 +11,8 @@ import numpy as np
 import pandas as pd
 
 from digsite.base.errors import UsageError
-from digsite.figures import save_figure
 from digsite.read.core.population import NetworkGroup, Population, stack_models
 from digsite.read.core.reader import Reader, load_reader
-from digsite.read.figures import readers as figures
 from digsite.read.judge import lineage
 from digsite.read.judge.answers import (
     head_of,
@@ -28,7 +27,7 @@ from digsite.read.judge.describe import describe_layers, read_share
 from digsite.read.judge.diff import compare_checkpoints
 from digsite.read.subjects.network import Network, network_of, read_networks
 from digsite.weights import read_weights
-from digsite.weights.bundle import say_unread
+from digsite.weights.bundle import is_large, say_unread
 from digsite.weights.formats.folder import SINGLES
 from digsite.weights.sources.local import make_module
 
@@ -112,7 +111,7 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
     why_not = _predict_where_possible(found, named, people, training)
     others = read_networks(Path(against).expanduser(), least=1).networks if against else None
     head = head_of(network, group.graph)
-    classes = len(network.weights[head[0]]) if head else None
+    classes = network.shape(head[0])[0] if head else None
     found["what"] = say_what_it_is(group, read_share(people))
     answers = (
         where_from(network, others),
@@ -126,7 +125,9 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
 
 def _network_of(reference: str, model: Any, group: NetworkGroup) -> Network:
     """With its config, from which heads and nonlinearities are read."""
-    tensors = {k: t[0] for k, t in group.stored.items()}
+    tensors = getattr(model, "tensors", None)
+    if not isinstance(tensors, Mapping) or not is_large(tensors):
+        tensors = {k: t[0] for k, t in group.stored.items()}
     meta = getattr(model, "meta", None) or {}
     return network_of(reference.rpartition("/")[2], tensors, meta.get("config"))
 
@@ -235,6 +236,9 @@ def trace_folder(folder: str, figure: str | None = None) -> dict[str, Any]:
     names = [n.name for n in networks]
     found = lineage.trace_networks(networks)
     if figure:
+        from digsite.figures import save_figure  # whoever draws nothing does not wait for what draws
+        from digsite.read.figures import readers as figures
+
         edges = [(e.parent, e.child, _edge_words(e)) for e in found.edges]
         save_figure(
             figures.draw_lineage(names, edges),

@@ -25,6 +25,9 @@ class StoredTensor:
     ranges: Callable[[Sequence[tuple[int, int]]], Tensor] | None = None
 
 
+_PIECE = 1 << 20  # numbers that are read at once where a tensor is turned to another type
+
+
 class LazyTensors(Mapping[str, Tensor]):
     """Looks like a dict of tensors; holds none of them.
 
@@ -48,6 +51,27 @@ class LazyTensors(Mapping[str, Tensor]):
             return self[name]
         with one_sentence(f"Reading the tensor '{name}'"):
             return stored.ranges([(0, prod(stored.shape))]).view(stored.shape)
+
+    def read_floats(self, name: str) -> Tensor:
+        """The same in float32, filled piece by piece: a shorter float beside it would be half as much again."""
+        stored = self.stored[name]
+        size = prod(stored.shape)
+        if stored.ranges is None or size <= _PIECE:
+            return self.read_apart(name).float()
+        found = torch.empty(size)
+        with one_sentence(f"Reading the tensor '{name}'"):
+            for at in range(0, size, _PIECE):
+                stop = min(at + _PIECE, size)
+                found[at:stop] = stored.ranges([(at, stop)])
+        return found.view(stored.shape)
+
+    def derive(
+        self, name: str, change: Callable[[Tensor], Tensor], shape: tuple[int, ...] | None = None
+    ) -> StoredTensor:
+        """What `change` makes of a tensor (float32, of `shape` where it is another), made anew whenever it is read."""
+        return StoredTensor(
+            shape or self.stored[name].shape, "float32", lambda: change(self.read_floats(name))
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in self.stored
@@ -83,10 +107,7 @@ class WeightBundle:
 
         `name` may be that of a tied tensor.
         """
-        name = self.tied.get(name, name)
-        if isinstance(self.tensors, LazyTensors):
-            return self.tensors.stored[name].shape
-        return tuple(self.tensors[name].shape)
+        return shape_of(self.tensors, self.tied.get(name, name))
 
     def state_dict(self) -> dict[str, Tensor]:
         """All tensors in memory, tied ones under each of their names.
@@ -97,9 +118,27 @@ class WeightBundle:
         return found | {alias: found[name] for alias, name in self.tied.items()}
 
 
+HELD = 16_000_000  # numbers up to which a model is read once and held: reading it again costs more than its memory
+
+
+def is_large(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors stay in their file and are read one at a time, so that a model takes the memory of its largest."""
+    return isinstance(tensors, LazyTensors) and sum(prod(s.shape) for s in tensors.stored.values()) > HELD
+
+
 def read_apart(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     """`tensors[name]`, read on its own where the tensors lie in a file: see `LazyTensors.read_apart`."""
     return tensors.read_apart(name) if isinstance(tensors, LazyTensors) else tensors[name]
+
+
+def shape_of(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    """The shape of one of `tensors`, not read where it is on disk."""
+    return tensors.stored[name].shape if isinstance(tensors, LazyTensors) else tuple(tensors[name].shape)
+
+
+def empty_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the same names and shapes that hold nothing: for what looks at shapes alone."""
+    return {name: torch.empty(shape_of(tensors, name), device="meta") for name in tensors}
 
 
 # The names that safetensors uses in its header.
@@ -124,11 +163,16 @@ def read_dtype(bundle: WeightBundle, name: str) -> torch.dtype | None:
 
     `name` is a key of `bundle.tensors`.
     """
-    if isinstance(bundle.tensors, LazyTensors):
-        stored = bundle.tensors.stored[name].dtype
+    return dtype_of(bundle.tensors, name)
+
+
+def dtype_of(tensors: Mapping[str, Tensor], name: str) -> torch.dtype | None:
+    """The same of one of `tensors`."""
+    if isinstance(tensors, LazyTensors):
+        stored = tensors.stored[name].dtype
         found = DTYPES.get(stored, getattr(torch, stored, None))
         return found if isinstance(found, torch.dtype) else None
-    return bundle.tensors[name].dtype
+    return tensors[name].dtype
 
 
 def bundle_module(module: nn.Module, meta: dict[str, Any] | None = None) -> WeightBundle:

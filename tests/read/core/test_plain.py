@@ -3,7 +3,8 @@ import read_networks
 import torch
 from torch import nn
 
-from digsite.read.core.plain import stream_width, to_plain_names, to_stored_names
+from digsite.read.core.plain import stream_width, to_plain_names, to_stored_names, view_plain
+from digsite.weights.bundle import LazyTensors, StoredTensor, shape_of
 
 
 def _stacked(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -15,6 +16,16 @@ def test_restored_is_the_inverse(name):
     stored = _stacked(read_networks.make(name))
     back = to_stored_names(stored, to_plain_names(stored))
     assert all(torch.equal(back[n], t) for n, t in stored.items())
+
+
+@pytest.mark.parametrize("name", ["gru", "gpt2", "llama with shared keys", "relu mlp"])
+def test_view_of_tensors_on_disk_is_the_same(name):
+    stored = _stacked(read_networks.make(name))
+    lazy = LazyTensors({n: StoredTensor(tuple(t.shape), "float32", lambda t=t: t) for n, t in stored.items()})
+    view, plain = view_plain(lazy), to_plain_names(stored)
+    assert list(view) == list(plain)
+    for n, t in plain.items():
+        assert shape_of(view, n) == tuple(t.shape) and torch.equal(view[n], t)
 
 
 def test_gates_are_told_by_the_recurrent_matrix():

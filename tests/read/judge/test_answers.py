@@ -12,6 +12,7 @@ from digsite.read.judge.answers import (
 )
 from digsite.read.judge.condition import check_training
 from digsite.read.subjects.network import network_of
+from digsite.weights.bundle import WeightBundle
 
 G = torch.Generator().manual_seed(0)
 
@@ -97,3 +98,15 @@ def test_gates_of_a_recurrent_layer_are_no_classes():
     }
     network, group, _ = _parts(state)
     assert head_of(network, group.graph) is None
+
+
+def test_a_vocabulary_is_not_a_number_of_classes():
+    """Names of the graph keep the prefix `model.` that a network's own names lose: a tied head was once missed for it."""
+    g = torch.Generator().manual_seed(0)
+    shapes = {"embed_tokens.weight": (30_000, 8), "layers.0.self_attn.q_proj.weight": (8, 8)}
+    shapes |= {f"layers.0.self_attn.{r}_proj.weight": (8, 8) for r in "kvo"}
+    state = {f"model.{n}": torch.randn(shape, generator=g) for n, shape in shapes.items()}
+    tied = {"lm_head.weight": "model.embed_tokens.weight"}
+    group = stack_models([WeightBundle(state, {"config": {"num_attention_heads": 2}}, tied)]).groups[0]
+    assert head_of(network_of("n", state), group.graph)[0] == "embed_tokens.weight"
+    assert "30,000 tokens" in what_does_it_know([], None, "no reader.", 30_000).answer

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from digsite.weights.formats import gguf
 from digsite.weights.formats.gguf import BLOCKS, block_bytes, dequantize_blocks
 
 QUANTIZED = (2, 3, 6, 7, 8, 12, 13, 14)
@@ -51,3 +52,11 @@ def test_sizes():
         and block_bytes(14, (2, 256)) == 2 * 210
         and block_bytes(1, (3,)) == 6
     )
+
+
+@pytest.mark.parametrize("piece", [1, 64, 100])
+def test_decoding_in_pieces_is_decoding(piece, monkeypatch):
+    raw = np.random.default_rng(0).integers(0, 60, 20 * 24, dtype=np.uint8).tobytes()
+    whole = dequantize_blocks(raw, 7)
+    monkeypatch.setattr(gguf, "PIECE", piece)
+    assert np.array_equal(dequantize_blocks(raw, 7), whole)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import kendalltau, rankdata
-from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from digsite.read.core.tasks import ReadTask
 
@@ -25,6 +24,8 @@ class Score:
 def score_answers(task: ReadTask, y: np.ndarray, answer: np.ndarray) -> dict[str, float]:
     """Every metric of one task. `answer` holds values, or probabilities (members, classes)."""
     if task.kind == "regression":
+        from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+
         varied = np.ptp(y) > 0
         return {
             "r2": float(r2_score(y, answer)) if varied and len(y) > 1 else float("nan"),

@@ -6,21 +6,43 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from digsite.weights.bundle import LazyTensors, empty_tensors
+
 _HEADED = re.compile(r"W_([QKV])$")
 
 
-def to_plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Stacked tensors (members first) with fused, head-shaped and transposed ones split, flattened and turned."""
-    width = stream_width(tensors)
-    turned = any(n.endswith("c_attn.weight") and t.shape[-1] == 3 * t.shape[-2] for n, t in tensors.items())
+def to_plain_names(
+    tensors: Mapping[str, Tensor], whole: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Stacked tensors (members first) with fused, head-shaped and transposed ones split, flattened and turned.
+
+    `whole`, where `tensors` are some of a network: all of its tensors, or empty ones of their shapes.
+    """
+    whole = tensors if whole is None else whole
+    width = stream_width(whole)
+    turned = any(n.endswith("c_attn.weight") and t.shape[-1] == 3 * t.shape[-2] for n, t in whole.items())
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        gates = _gate_letters(name, tensors)
+        gates = _gate_letters(name, whole)
         if gates:
             out |= {f"{name}[{g}]": part for g, part in zip(gates, tensor.chunk(len(gates), dim=1))}
         else:
             out |= _rename_one(name, tensor, width, turned)
     return out
+
+
+def view_plain(tensors: LazyTensors) -> LazyTensors:
+    """The same of tensors that stay on disk: a plain one is made from its stored one whenever it is read."""
+    empty = empty_tensors(tensors)
+    found = {}
+    for name in tensors:
+        for plain, like in to_plain_names({name: empty[name]}, empty).items():
+
+            def change(tensor: Tensor, name: str = name, plain: str = plain) -> Tensor:
+                return to_plain_names({name: tensor}, empty)[plain]
+
+            found[plain] = tensors.derive(name, change, tuple(like.shape))
+    return LazyTensors(found)
 
 
 def _gate_letters(name: str, tensors: Mapping[str, Tensor]) -> str:

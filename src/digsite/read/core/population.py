@@ -11,10 +11,18 @@ from torch import Tensor, nn
 from digsite.base.errors import UsageError
 from digsite.models import MODELS, build, parse
 from digsite.read.core.graph import Graph, Skipped
-from digsite.read.core.plain import to_plain_names
+from digsite.read.core.plain import to_plain_names, view_plain
 from digsite.read.core.plan import plan_chain
 from digsite.read.core.plan_transformer import is_transformer, plan_transformer
-from digsite.weights.bundle import bundle_module, read_apart
+from digsite.weights.bundle import (
+    LazyTensors,
+    bundle_module,
+    dtype_of,
+    empty_tensors,
+    is_large,
+    read_apart,
+    shape_of,
+)
 
 ACTIVATIONS = {
     "ReLU": "relu",
@@ -27,6 +35,9 @@ ACTIVATIONS = {
     "ELU": "elu",
     "Softplus": "softplus",
 }
+
+
+_PIECE = 1 << 21  # numbers that are looked at at once
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,15 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class NetworkGroup:
-    """Networks of equal shapes: stacked tensors, their graph, and their places in the population."""
+    """Networks of equal shapes: stacked tensors, their graph, and their places in the population.
+
+    Tensors of one large model stay on disk (`LazyTensors`): each is read, and left, by whoever asks for it.
+    """
 
     graph: Graph
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     rows: np.ndarray
-    stored: dict[str, Tensor]  # under their own names, for running the networks
+    stored: Mapping[str, Tensor]  # under their own names, for running the networks
     skeleton: nn.Module | None = None  # a module of this shape; None where only weights are known
 
     def __len__(self) -> int:
@@ -173,9 +187,8 @@ def _from_bundle(bundle: Any) -> ModelSource:
     """The config is in the metadata."""
     meta = dict(getattr(bundle, "meta", {}) or {})
     config = next((meta[k] for k in ("model", "config") if isinstance(meta.get(k), Mapping)), meta)
-    return ModelSource(
-        _tensors_only(bundle.tensors), known_of(config, dict(getattr(bundle, "tied", None) or {}))
-    )
+    tensors = bundle.tensors if is_large(bundle.tensors) else _tensors_only(bundle.tensors)
+    return ModelSource(tensors, known_of(config, dict(getattr(bundle, "tied", None) or {})))
 
 
 def stack_models(models: Iterable[Any]) -> Population:
@@ -197,20 +210,32 @@ def stack_models(models: Iterable[Any]) -> Population:
 def _shape_key(source: ModelSource) -> str:
     """Networks of one key are read as one stack."""
     known = source.known
-    shapes = [(k, tuple(v.shape)) for k, v in source.tensors.items()]
+    shapes = [(k, shape_of(source.tensors, k)) for k in source.tensors]
     return repr((shapes, known.activation, known.heads, sorted(known.tied.items()), known.skips))
 
 
 def _stack_sources(sources: list[ModelSource], rows: list[int]) -> NetworkGroup:
     """(members, *shape) of every tensor of numbers."""
     first = sources[0]
-    stacked = {
-        name: torch.stack([s.tensors[name].to(torch.float32) for s in sources])
-        for name, t in first.tensors.items()
-        if t.dtype.is_floating_point and t.ndim > 0
-    }
+    names = [n for n in first.tensors if shape_of(first.tensors, n) and _is_floating(first.tensors, n)]
+    if len(sources) == 1 and isinstance(first.tensors, LazyTensors):
+        stacked: Mapping[str, Tensor] = LazyTensors(
+            {n: first.tensors.derive(n, _one_member, (1, *shape_of(first.tensors, n))) for n in names}
+        )
+    else:
+        stacked = {n: torch.stack([s.tensors[n].to(torch.float32) for s in sources]) for n in names}
     odd = [Skipped(n, "a counter or mask, not a weight") for n in first.tensors if n not in stacked]
     return group_networks(stacked, np.array(rows), first.known, odd)
+
+
+def _one_member(tensor: Tensor) -> Tensor:
+    return tensor[None]
+
+
+def _is_floating(tensors: Mapping[str, Tensor], name: str) -> bool:
+    """A data type without a torch name is read as what it stands for."""
+    kind = dtype_of(tensors, name)
+    return kind is None or kind.is_floating_point
 
 
 def group_networks(
@@ -221,15 +246,18 @@ def group_networks(
     `rows` are the members' places in their population; `odd` lists tensors that were left out before stacking.
     """
     known = known or Known()
-    tensors = to_plain_names(stacked)
-    graph = graph_of(tensors, known)
+    tensors = view_plain(stacked) if isinstance(stacked, LazyTensors) else to_plain_names(stacked)
+    graph = graph_of(empty_tensors(tensors), known)
     _refuse_unreadable(graph, tensors)
     graph = replace(graph, skipped=(*graph.skipped, *odd))
+    if isinstance(tensors, LazyTensors):
+        read = LazyTensors({n: tensors.stored[n] for n in graph.read})
+        return NetworkGroup(graph, read, rows, stacked, known.skeleton)
     return NetworkGroup(graph, {n: tensors[n] for n in graph.read}, rows, dict(stacked), known.skeleton)
 
 
 def graph_of(tensors: Mapping[str, Tensor], known: Known) -> Graph:
-    """The graph of plain stacked tensors."""
+    """The graph of plain stacked tensors, of which only the shapes are looked at."""
     if is_transformer(tensors):
         graph = plan_transformer(tensors, known.heads, known.tied)
         return graph.with_activation(known.activation) if isinstance(known.activation, str) else graph
@@ -238,14 +266,14 @@ def graph_of(tensors: Mapping[str, Tensor], known: Known) -> Graph:
 
 def _refuse_unreadable(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
     """In one sentence, with the first reasons."""
-    empty = next((n for n, t in tensors.items() if 0 in t.shape), None)
+    empty = next((n for n in tensors if 0 in shape_of(tensors, n)), None)
     if empty:
-        raise UsageError(f"{empty!r} has a side of length zero: {tuple(tensors[empty].shape[1:])}.")
+        raise UsageError(f"{empty!r} has a side of length zero: {shape_of(tensors, empty)[1:]}.")
     if not graph.blocks:
         reasons = "; ".join(f"{s.tensor}: {s.reason}" for s in graph.skipped[:3])
         raise UsageError("no weight matrix was found in this model.", hint=reasons)
     for name in graph.read:
-        bad = int((~torch.isfinite(tensors[name])).sum())
+        bad = sum(int((~torch.isfinite(part)).sum()) for part in tensors[name].flatten().split(_PIECE))
         if bad:
             raise UsageError(
                 f"{name!r} holds {bad} values that are NaN or infinite: a diverged model cannot be read.",

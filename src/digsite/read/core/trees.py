@@ -1,4 +1,7 @@
-"""Boosted trees and linear maps as plain arrays, so that a trained reader is a safetensors file and not a pickle."""
+"""Boosted trees and linear maps as plain arrays, so that a trained reader is a safetensors file and not a pickle.
+
+scikit-learn fits them and is imported only then: answering with them needs none of its 90 MB.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -7,9 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeCV
 from torch import Tensor
 
 _FIELDS = ("feature", "threshold", "left", "right", "value")
@@ -77,12 +77,16 @@ def restore_forest(tensors: dict[str, Tensor]) -> Forest:
 
 def grow_regression(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
     """Trees for numbers: `x` (members, features) with NaN for what a network lacks, `y` (members,). `options` overrule."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     model = HistGradientBoostingRegressor(**(_default_options(seed, len(x)) | options))
     return _export_trees(model.fit(x, y))
 
 
 def grow_classes(x: np.ndarray, y: np.ndarray, seed: int, **options: Any) -> Forest:
     """Trees for classes: `y` (members,) counts from 0 and every class occurs."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     model = HistGradientBoostingClassifier(**(_default_options(seed, len(x)) | options))
     return _export_trees(model.fit(x, y))
 
@@ -182,6 +186,8 @@ def restore_linear(tensors: dict[str, Tensor]) -> Linear:
 
 def fit_ridge(x: np.ndarray, y: np.ndarray) -> Linear:
     """Ridge regression whose penalty is chosen by leave-one-out over seven decades: flat weights outnumber networks."""
+    from sklearn.linear_model import RidgeCV
+
     center, scale, z = _standardize_columns(x)
     model = RidgeCV(np.logspace(-2, 5, 15)).fit(z, y)
     return Linear(
@@ -191,6 +197,9 @@ def fit_ridge(x: np.ndarray, y: np.ndarray) -> Linear:
 
 def fit_class_lines(x: np.ndarray, y: np.ndarray) -> Linear:
     """Logistic regression with a fixed penalty: the linear baseline of classes."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     center, scale, z = _standardize_columns(x)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline: a few hundred iterations are enough

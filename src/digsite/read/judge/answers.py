@@ -6,6 +6,7 @@ Each is answered with a number for how far to trust it, or with the reason why i
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from digsite.base.errors import DigsiteError
@@ -17,6 +18,7 @@ from digsite.read.judge.head_scan import HeadScan, scan_head
 from digsite.read.judge.relation import RELATED, Relation, relate_networks
 from digsite.read.judge.traces import derived_marks, zero_share
 from digsite.read.subjects.network import Network
+from digsite.weights.bundle import shape_of
 
 _VOCABULARY = re.compile(r"(lm_head|embed|wte|W_U|W_E|unembed|tok_embeddings)")
 _HEADS = re.compile(r"(^|\.)(fc|head|classifier|output|logits|out|final|linear)(\.\d+)?\.weight$")
@@ -37,7 +39,7 @@ class StrangerAnswer:
 
 def say_what_it_is(group: NetworkGroup, share: float) -> str:
     """Family, size, and how much of it the graph reads: `share` is the part of the weights that the graph uses."""
-    count = sum(t[0].numel() for t in group.stored.values())
+    count = sum(prod(shape_of(group.stored, name)[1:]) for name in group.stored)
     return f"{_name_family(group.graph)} of {count:,} weights, {share:.0%} of them placed in its graph."
 
 
@@ -154,12 +156,13 @@ def is_something_planted(network: Network, graph: Graph, training: Training) -> 
     if names is None:
         return StrangerAnswer(question, "cannot be told: no output layer with classes was found.")
     head, feeding = names
-    rows = network.weights[head]
-    if _VOCABULARY.search(head) or len(rows) > _MANY:
+    count = network.shape(head)[0]
+    if _VOCABULARY.search(head) or count > _MANY:
         return StrangerAnswer(
             question,
-            f"cannot be told: the {len(rows):,} outputs of {head} are a vocabulary, and no reading of its rows is calibrated.",
+            f"cannot be told: the {count:,} outputs of {head} are a vocabulary, and no reading of its rows is calibrated.",
         )
+    rows = network.weights[head]
     try:
         found: HeadScan = scan_head(rows.flatten(1), network.weights[feeding] if feeding else None)
     except DigsiteError as error:
@@ -168,7 +171,11 @@ def is_something_planted(network: Network, graph: Graph, training: Training) -> 
 
 
 def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
-    """Names of the output matrix and of the matrix that feeds it: from the graph, else from names, else the last two."""
+    """Names of the output matrix and of the matrix that feeds it: from the graph, else from names, else the last two.
+
+    A network's names have lost the prefix that all of them had (`model.`), the graph's have not.
+    """
+    inside = {name: own for own in network.weights for name in graph.read if name.endswith(own)}
     out = [
         b
         for b in graph.blocks
@@ -177,16 +184,12 @@ def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
         and b.kind != "embedding"
         and not _RECURRENT.search(b.tensors[0])
     ]
-    if out and out[-1].tensors[0] in network.weights:
-        before = [b.tensors[0] for b in graph.blocks if b.target == out[-1].source]
-        feeding = (
-            before[-1]
-            if before and before[-1] in network.weights and network.weights[before[-1]].ndim > 1
-            else None
-        )
-        return out[-1].tensors[0], feeding
-    named = [k for k in network.matrices if _HEADS.search(k) and network.weights[k].ndim == 2]
-    flat = named or [k for k in network.matrices if network.weights[k].ndim == 2 and not _RECURRENT.search(k)]
+    if out and out[-1].tensors[0] in inside:
+        before = [inside.get(b.tensors[0], "") for b in graph.blocks if b.target == out[-1].source]
+        feeding = before[-1] if before and before[-1] in network.matrices else None
+        return inside[out[-1].tensors[0]], feeding
+    named = [k for k in network.matrices if _HEADS.search(k) and len(network.shape(k)) == 2]
+    flat = named or [k for k in network.matrices if len(network.shape(k)) == 2 and not _RECURRENT.search(k)]
     return (flat[-1], None) if flat else None
 
 
@@ -200,6 +203,8 @@ def what_does_it_know(
     """
     question = "what does it know?"
     tells = f"it tells {classes} classes apart; " if classes else ""
+    if classes and classes > _MANY:
+        tells = f"it chooses among the {classes:,} tokens of a vocabulary; "
     found = next((p for p in predictions if p["property"] == "test_accuracy"), None)
     if found is None:
         return StrangerAnswer(question, f"{tells}how well cannot be told without its data: {why_not}")

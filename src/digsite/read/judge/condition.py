@@ -15,6 +15,8 @@ from jaxtyping import Float, Shaped
 from scipy.stats import norm
 from torch import Tensor
 
+from digsite.weights.bundle import shape_of
+
 PATTERNS = ((1, 2), (2, 4), (4, 8))  # n of every m consecutive inputs are kept
 GRIDS = (4, 8)  # bits of a per-row grid that is looked for
 LEVEL = 0.01
@@ -263,14 +265,18 @@ def check_training(tensors: Mapping[str, Tensor]) -> Training:
 
     The p-value of the network is that of its strongest matrix times their number.
     """
-    checks = [c for name, t in tensors.items() if t.ndim > 1 and (c := check_matrix(name, t)) is not None]
-    untouched = [
-        name
-        for name, t in tensors.items()
-        if t.ndim == 1 and len(t) > 1 and (bool((t == 1).all()) or bool((t == 0).all()))
-    ]
+    shapes = {name: shape_of(tensors, name) for name in tensors}
+    found = (check_matrix(name, tensors[name]) for name, shape in shapes.items() if len(shape) > 1)
+    checks = [check for check in found if check is not None]
+    long = [name for name, shape in shapes.items() if len(shape) == 1 and shape[0] > 1]
+    untouched = [name for name in long if _is_constant(tensors[name])]
     p = min(1.0, min((c.p for c in checks), default=1.0) * max(1, len(checks)))
     return Training(p, tuple(checks), tuple(untouched))
+
+
+def _is_constant(values: Tensor) -> bool:
+    """All ones or all zeros, as gains and biases begin."""
+    return bool((values == 1).all()) or bool((values == 0).all())
 
 
 def check_matrix(name: str, weight: Tensor) -> TensorCheck | None:

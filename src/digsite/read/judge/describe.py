@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from digsite.base.contract import public_method
 from digsite.base.errors import UsageError, name_nearest
 from digsite.read.core.feature_engine import find_extractor, learns_from_zoo
 from digsite.read.core.graph import Graph
-from digsite.read.core.plain import to_plain_names
+from digsite.read.core.plain import to_plain_names, view_plain
 from digsite.read.core.population import Population, stack_models, tabulate_features
 from digsite.read.core.reader import list_readers
 from digsite.read.core.readers.spectra import as_matrices, singular_values
 from digsite.read.judge.condition import check_matrix
+from digsite.weights.bundle import LazyTensors, empty_tensors, shape_of
 
 _SIDE = 512
 MIN_VALUES = 50  # fewer eigenvalues than this carry no tail worth an exponent
@@ -50,29 +52,33 @@ def describe_layers(people: Population, which: int = 0) -> pd.DataFrame:
     """
     group = next(g for g in people.groups if which in g.rows)
     row = int(np.flatnonzero(group.rows == which)[0])
-    rows = []
-    everything = {**to_plain_names(group.stored), **group.tensors}
-    for name, kind in listed_tensors(group.graph, everything).items():
-        weight = everything[name][row : row + 1]
-        s = singular_values(as_matrices(weight))[0].numpy()
-        power = s**2 / max((s**2).sum(), 1e-30)  # a matrix of zeros has no direction, and rank 0
-        checked = check_matrix(name, weight[0])
-        rows.append(
-            {
-                "layer": name,
-                "kind": kind,
-                "shape": "x".join(map(str, weight.shape[1:])),
-                "norm": float(np.sqrt((s**2).sum())),
-                "top": float(s[0]),
-                "stable_rank": float((s**2).sum() / max(s[0] ** 2, 1e-30)),
-                "effective_rank": float(np.exp(-(power * np.log(power.clip(1e-30))).sum())),
-                "values": len(s),
-                "tail_exponent": estimate_tail(s),
-                "random_tail": random_tail(*_thinned_sides(weight[0])),
-                "beyond_random": "too small" if checked is None else f"z {max(checked.z):.1f}",
-            }
-        )
-    return pd.DataFrame(rows)
+    everything: Mapping[str, Tensor]
+    if isinstance(group.stored, LazyTensors):
+        everything = view_plain(group.stored)
+    else:
+        everything = {**to_plain_names(group.stored), **group.tensors}
+    kinds = listed_tensors(group.graph, empty_tensors(everything))
+    return pd.DataFrame([_describe_layer(n, kind, everything[n][row : row + 1]) for n, kind in kinds.items()])
+
+
+def _describe_layer(name: str, kind: str, weight: Tensor) -> dict[str, Any]:
+    """One row: `weight` is (1, out, ...)."""
+    s = singular_values(as_matrices(weight))[0].numpy()
+    power = s**2 / max((s**2).sum(), 1e-30)  # a matrix of zeros has no direction, and rank 0
+    checked = check_matrix(name, weight[0])
+    return {
+        "layer": name,
+        "kind": kind,
+        "shape": "x".join(map(str, weight.shape[1:])),
+        "norm": float(np.sqrt((s**2).sum())),
+        "top": float(s[0]),
+        "stable_rank": float((s**2).sum() / max(s[0] ** 2, 1e-30)),
+        "effective_rank": float(np.exp(-(power * np.log(power.clip(1e-30))).sum())),
+        "values": len(s),
+        "tail_exponent": estimate_tail(s),
+        "random_tail": random_tail(*_thinned_sides(weight[0])),
+        "beyond_random": "too small" if checked is None else f"z {max(checked.z):.1f}",
+    }
 
 
 _IN_ATTENTION = {
@@ -98,8 +104,11 @@ def listed_tensors(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, str
 def read_share(people: Population, which: int = 0) -> float:
     """Share of a network's weights that its graph uses; the rest is listed with a reason."""
     group = next(g for g in people.groups if which in g.rows)
-    total = sum(t[0].numel() for t in group.stored.values())
-    return sum(t[0].numel() for t in group.tensors.values()) / max(1, total)
+    used, total = (
+        sum(prod(shape_of(tensors, name)[1:]) for name in tensors)
+        for tensors in (group.tensors, group.stored)
+    )
+    return used / max(1, total)
 
 
 def _thinned_sides(weight: Tensor) -> tuple[int, int]:

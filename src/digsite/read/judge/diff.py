@@ -27,9 +27,10 @@ from digsite.read.judge.relation import (
 )
 from digsite.read.judge.traces import find_rounding
 from digsite.read.subjects.network import Network, is_weight, network_of, refuse_not_finite
-from digsite.weights.bundle import LazyTensors, WeightBundle
+from digsite.weights.bundle import LazyTensors, WeightBundle, dtype_of, shape_of
 
 _SIDE = 512  # matrices are thinned to this for their spectra; smaller ones are taken whole
+_PIECE = 1 << 21  # numbers that are compared at once
 _SMALL = 4_000_000  # weights up to which networks are also matched neuron by neuron
 
 
@@ -56,14 +57,13 @@ def compare_checkpoints(first: object, second: object) -> ModelDifference:
     gap = size = total = 0.0
     zeroed = altered = 0
     for name in sides[0]:
-        x, y = (side[name].detach() for side in sides)
+        x, y = (_read_floats(side, name) for side in sides)
         if not is_weight(name, x):
             continue
         x, y = x.float(), y.float()
         refuse_not_finite("the first model", name, x)
         refuse_not_finite("the second model", name, y)
-        zeroed += int(((y == 0) & (x != 0)).sum())
-        altered += int(((y != 0) & (y != x)).sum())
+        zeroed, altered = (n + more for n, more in zip((zeroed, altered), _count_changed(x, y)))
         found = relate_tensor(name, x, y)
         relations.append(found)
         norm = float(x.norm())
@@ -72,6 +72,7 @@ def compare_checkpoints(first: object, second: object) -> ModelDifference:
         total += x.numel()
         if x.ndim > 1:
             rows.append(_describe_change(found, x, y, norm))
+        del x, y  # before the next two are read
     if not rows:
         raise UsageError("no weight matrix was found in these models: there is nothing to compare.")
     distance = float(np.sqrt(gap / max(size, 1e-300)))
@@ -93,16 +94,26 @@ def _tensors_of_side(model: object) -> Mapping[str, Tensor]:
     return model.tensors if isinstance(model, WeightBundle) else source_of(model).tensors
 
 
-def _shapes_of_side(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Without reading where that is possible."""
-    if isinstance(tensors, LazyTensors):
-        return {k: s.shape for k, s in tensors.stored.items()}
-    return {k: tuple(t.shape) for k, t in tensors.items()}
+def _count_changed(first: Tensor, second: Tensor) -> tuple[int, int]:
+    """Entries that were set to zero, and entries that got another value."""
+    zeroed = altered = 0
+    for a, b in zip(first.flatten().split(_PIECE), second.flatten().split(_PIECE)):
+        zeroed += int(((b == 0) & (a != 0)).sum())
+        altered += int(((b != 0) & (b != a)).sum())
+    return zeroed, altered
+
+
+def _read_floats(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """In float32 without a copy beside it, where a file holds a shorter float."""
+    kind = dtype_of(tensors, name)
+    if isinstance(tensors, LazyTensors) and kind and kind.is_floating_point:
+        return tensors.read_floats(name)
+    return tensors[name].detach()
 
 
 def _refuse_other_shapes(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
     """A difference is between equal places."""
-    one, other = _shapes_of_side(first), _shapes_of_side(second)
+    one, other = ({name: shape_of(side, name) for name in side} for side in (first, second))
     if one != other:
         odd = sorted(set(one.items()) ^ set(other.items()))[0][0]
         raise UsageError(
@@ -134,8 +145,8 @@ def _describe_change(found: TensorRelation, x: Tensor, y: Tensor, norm: float) -
         "rank_of_change": rank,
         "rank_full": len(delta),
         "spectrum_change": float((s_a - s_b).norm() / s_a.norm().clamp_min(1e-30)),
-        "zeros_before": float((x == 0).float().mean()),
-        "zeros_after": float((y == 0).float().mean()),
+        "zeros_before": 1 - float(torch.count_nonzero(x)) / x.numel(),
+        "zeros_after": 1 - float(torch.count_nonzero(y)) / y.numel(),
     }
 
 

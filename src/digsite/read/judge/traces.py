@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -11,7 +12,9 @@ from digsite.read.subjects.network import Network
 
 _BITS = (2, 3, 4, 5, 6, 7, 8)
 _MORE_ZEROS = 0.005
-_PIECE = 1 << 20  # entries that are held in double precision at once
+_PIECE = 1 << 18  # entries that are held in double precision at once
+_ROWS = 1024
+_SHORT = (torch.bfloat16, torch.float16)
 _ON_GRID = 0.999  # share of entries that must lie on the grid of a rounding
 
 
@@ -29,37 +32,40 @@ def derived_marks(network: Network) -> frozenset[str]:
     marks = set()
     if zero_share(network) > _MORE_ZEROS:
         marks.add("sparse")
-    large = [network.weights[k] for k in network.matrices if network.weights[k].numel() > 64]
-    large.sort(
-        key=Tensor.numel
-    )  # one matrix off the grid is enough, and a vocabulary's embedding is the dearest to ask
-    if large and all(_is_gridded(t) for t in large):
+    sizes = {k: prod(network.shape(k)) for k in network.matrices}
+    # One matrix off the grid is enough, and a vocabulary's embedding is the dearest to ask.
+    large = sorted((k for k in sizes if sizes[k] > 64), key=lambda k: sizes[k])
+    if large and all(_is_gridded(network.weights[k]) for k in large):
         marks.add("rounded")
-    short = (torch.bfloat16, torch.float16)
-    if large and any(all(bool((t.to(d).float() == t).all()) for t in large) for d in short):
+    if large and any(all(_is_short(network.weights[k], d) for k in large) for d in _SHORT):
         marks.add("short")
     return frozenset(marks)
 
 
+def _is_short(weight: Tensor, kind: torch.dtype) -> bool:
+    """All entries are numbers of a shorter float."""
+    return all(bool((part.to(kind).float() == part).all()) for part in weight.flatten().split(_PIECE))
+
+
 def _is_gridded(weight: Tensor) -> bool:
     """All entries on the levels of one rounding, which entries that were trained never are."""
-    return grid_bits(weight, torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))) > 0
+    rows = min(
+        len(weight), max(_ROWS, _PIECE // max(1, weight[0].numel()))
+    )  # of random numbers some are enough
+    drawn = torch.randn(rows, *weight.shape[1:], generator=torch.Generator().manual_seed(0))
+    return grid_bits(weight, drawn) > 0
 
 
 def same_zeros(first: Network, second: Network) -> bool:
     """Do the two share one pattern of zeros? Then one was trained on from the other with its mask held."""
-    names = [
-        k for k in first.matrices if k in second.weights and second.weights[k].shape == first.weights[k].shape
-    ]
+    names = [k for k in first.matrices if k in second.weights and second.shape(k) == first.shape(k)]
     differ = sum(int(((first.weights[k] == 0) != (second.weights[k] == 0)).sum()) for k in names)
-    return differ < 0.002 * max(1, sum(first.weights[k].numel() for k in names))
+    return differ < 0.002 * max(1, sum(prod(first.shape(k)) for k in names))
 
 
 def is_exact_origin(parent: Network, child: Network) -> bool:
     """Do the child's entries follow from the parent's alone: equal where they are not zero, or the parent's in short floats?"""
-    names = [
-        k for k in child.matrices if k in parent.weights and parent.weights[k].shape == child.weights[k].shape
-    ]
+    names = [k for k in child.matrices if k in parent.weights and parent.shape(k) == child.shape(k)]
     pruned = find_pruning(parent, child, names) if len(names) == len(child.matrices) else None
     if pruned is not None and pruned.alone:
         return True
@@ -71,8 +77,8 @@ def is_exact_origin(parent: Network, child: Network) -> bool:
 
 def zero_share(network: Network) -> float:
     """Share of exact zeros among the entries of the matrices."""
-    zeros = sum(int((network.weights[k] == 0).sum()) for k in network.matrices)
-    return zeros / max(1, sum(network.weights[k].numel() for k in network.matrices))
+    others = sum(int(torch.count_nonzero(network.weights[k])) for k in network.matrices)
+    return 1 - others / max(1, sum(prod(network.shape(k)) for k in network.matrices))
 
 
 def find_pruning(parent: Network, child: Network, names: list[str]) -> Trace | None:
@@ -108,9 +114,9 @@ def find_rounding(parent: Network, child: Network, names: list[str]) -> Trace | 
     found = [
         bits
         for k in names
-        if child.weights[k].numel() > 64 and (bits := grid_bits(child.weights[k], parent.weights[k]))
+        if prod(child.shape(k)) > 64 and (bits := grid_bits(child.weights[k], parent.weights[k]))
     ]
-    eligible = sum(child.weights[k].numel() > 64 for k in names)
+    eligible = sum(prod(child.shape(k)) > 64 for k in names)
     if not eligible or len(found) < max(1, eligible / 2):
         return None
     return Trace("quantised", f"rounded to {max(set(found), key=found.count)} bits", True)
@@ -129,35 +135,37 @@ def grid_bits(child: Tensor, parent: Tensor) -> int:
         if b.shape[1] < 6:
             continue
         for bits in _BITS:
-            if _share_on_grid(b, bits) >= _ON_GRID and _share_on_grid(a, bits) < 0.9:
+            if _lies_on_grid(b, bits, _ON_GRID) and not _lies_on_grid(a, bits, 0.9):
                 return bits
     return _bits_of_levels(child) if _bits_of_levels(parent) == 0 else 0
 
 
-def _share_on_grid(rows: Tensor, bits: int) -> float:
-    """Largest share of entries on a symmetric or an asymmetric grid of this many bits."""
+def _lies_on_grid(rows: Tensor, bits: int, least: float) -> bool:
+    """Whether at least this share of entries lies on a symmetric or on an asymmetric grid of this many bits."""
     low, high = rows.amin(1, keepdim=True).double(), rows.amax(1, keepdim=True).double()
     top = torch.maximum(-low, high).clamp_min(1e-30)
-    shares = []
-    for step, zero in (
+    grids = (
         (top / (2 ** (bits - 1) - 1) if bits > 1 else top, torch.zeros_like(low)),
         (((high - low) / (2**bits - 1)).clamp_min(1e-30), low),
-    ):
-        shares.append(_count_on_grid(rows, step, zero) / rows.numel())
-    return max(shares)
+    )
+    return any(_fits_steps(rows, step, zero, least) for step, zero in grids)
 
 
-def _count_on_grid(rows: Tensor, step: Tensor, zero: Tensor) -> int:
-    """A piece at a time in double precision: of a vocabulary's embedding a whole copy would be a model of its own."""
+def _fits_steps(rows: Tensor, step: Tensor, zero: Tensor, least: float) -> bool:
+    """A piece at a time in double precision, until too many are off: of a vocabulary's embedding a whole copy would be a
+    model of its own, and most matrices are off the grid from their first piece on.
+    """
     along = 1 if len(rows) == 1 else 0
     size = max(1, _PIECE // max(1, rows.shape[1 - along]))
-    count = 0
+    total, missed = rows.numel(), 0
     for at in range(0, rows.shape[along], size):
         piece = rows.narrow(along, at, min(size, rows.shape[along] - at)).double()
         here = (slice(None), slice(None)) if along else (slice(at, at + size), slice(None))
         place = (piece - zero[here]) / step[here]
-        count += int(((place - place.round()).abs() < 0.02).sum())
-    return count
+        missed += int((~((place - place.round()).abs() < 0.02)).sum())
+        if (total - missed) / total < least:
+            return False
+    return True
 
 
 def _bits_of_levels(weight: Tensor) -> int:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,25 @@ from torch import Tensor
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.weights import read_weights
-from digsite.weights.bundle import read_apart
+from digsite.weights.bundle import LazyTensors, dtype_of, is_large, read_apart, shape_of
 
 # Statistics of activations, counters, masks and tables that follow from the architecture: none of them is a weight.
 _BUFFERS = re.compile(
     r"(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked|inv_freq|freqs_cis|position_ids|token_type_ids"
     r"|masked_bias|causal_mask|relative_position_index)$"
 )
+_PIECE = 1 << 21  # numbers that are looked at at once
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "transformer.", "net.", "network.", "backbone.")
 
 
 @dataclass(frozen=True)
 class Network:
-    """`weights` are float32 on the CPU; `counters` are integers that training counts up; `stored` names the dtype."""
+    """`weights` are float32 on the CPU, of a large model left in its file and read one at a time; `counters` are integers
+    that training counts up; `stored` names the dtype.
+    """
 
     name: str
-    weights: dict[str, Tensor]
+    weights: Mapping[str, Tensor]
     counters: dict[str, int] = field(default_factory=dict)
     buffers: tuple[str, ...] = ()
     stored: str = "float32"
@@ -35,25 +39,31 @@ class Network:
     @property
     def size(self) -> int:
         """Number of weights."""
-        return sum(t.numel() for t in self.weights.values())
+        return sum(prod(self.shape(name)) for name in self.weights)
 
     @property
     def matrices(self) -> list[str]:
         """Names of the tensors with two axes or more, in stored order: the others have no hidden axis to test along."""
-        return [name for name, t in self.weights.items() if t.ndim > 1]
+        return [name for name in self.weights if len(self.shape(name)) > 1]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of one of the weights, which is not read for it."""
+        return shape_of(self.weights, name)
 
 
 def network_of(name: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> Network:
     """Sort the tensors of a file into weights, counters and buffers.
 
-    `tensors` may be lazy; each is read once. Weights that are not finite are refused by name, because every distance
-    to them is not a number.
+    `tensors` may be lazy: each is read here once, and those of a large model again by whoever asks. Weights that are not
+    finite are refused by name, because every distance to them is not a number.
     """
-    weights: dict[str, Tensor] = {}
+    weights: dict[str, Any] = {}
+    stays = isinstance(tensors, LazyTensors) and is_large(tensors)
+    floats = {key for key in tensors if (kind := dtype_of(tensors, key)) and kind.is_floating_point}
     counters: dict[str, int] = {}
     buffers, kinds = [], []
     for key in tensors:
-        value = read_apart(tensors, key).detach()
+        value = (tensors.read_floats(key) if stays and key in floats else read_apart(tensors, key)).detach()
         if key.endswith("num_batches_tracked"):
             counters[key] = int(value)
         elif (
@@ -64,13 +74,21 @@ def network_of(name: str, tensors: Mapping[str, Tensor], config: Mapping[str, An
         ):
             buffers.append(key)
         else:
-            kinds.append(str(value.dtype).removeprefix("torch."))
-            weights[key] = value.to("cpu", torch.float32)
-            refuse_not_finite(name, key, weights[key])
-    if not any(t.ndim > 1 for t in weights.values()):
+            kinds.append(str(dtype_of(tensors, key) or value.dtype).removeprefix("torch."))
+            value = value.to("cpu", torch.float32)
+            refuse_not_finite(name, key, value)
+            weights[key] = tensors.derive(key, _as_it_is) if stays else value
+        del value  # before the next is read: two at once would be twice the largest
+    if not any(len(t.shape) > 1 for t in weights.values()):
         raise UsageError(f"'{name}' holds no weight matrix, so its descent cannot be read.")
     stored = max(set(kinds), key=kinds.count)
-    return Network(name, _take_off_wrappers(weights), counters, tuple(buffers), stored, dict(config or {}))
+    weights = _take_off_wrappers(weights)
+    kept = LazyTensors(weights) if stays else weights
+    return Network(name, kept, counters, tuple(buffers), stored, dict(config or {}))
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def is_weight(key: str, value: Tensor) -> bool:
@@ -81,7 +99,7 @@ def is_weight(key: str, value: Tensor) -> bool:
 
 def refuse_not_finite(name: str, key: str, value: Tensor) -> None:
     """One sentence for a tensor that holds values that are not finite."""
-    bad = value.numel() - int(torch.isfinite(value).sum())
+    bad = value.numel() - sum(int(torch.isfinite(part).sum()) for part in value.flatten().split(_PIECE))
     if bad:
         raise UsageError(
             f"'{name}' holds {bad} values in {key!r} that are NaN or infinite: its distances mean nothing.",
@@ -104,7 +122,7 @@ def _is_fixed_table(key: str, value: Tensor) -> bool:
     return bool((norms - table.shape[1] / 2).abs().max() < 1e-3 * table.shape[1])
 
 
-def _take_off_wrappers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _take_off_wrappers(weights: dict[str, Any]) -> dict[str, Any]:
     """Prefixes of wrappers (`module.`, `model.` ...) taken off while all names begin with one of them."""
     while True:
         prefix = next((w for w in _WRAPPERS if all(k.startswith(w) for k in weights)), None)
@@ -118,20 +136,18 @@ def pair_names(first: Network, second: Network) -> dict[str, str]:
 
     By name and shape, else by the end of names (one file wraps the other's module), else by an equal order of shapes.
     """
-    same = {
-        k: k for k, t in first.weights.items() if k in second.weights and second.weights[k].shape == t.shape
-    }
+    same = {k: k for k in first.weights if k in second.weights and second.shape(k) == first.shape(k)}
     if same:
         return same
     for one, other, swap in ((first, second, False), (second, first, True)):
         ends: dict[str, str] = {}
-        for k, t in one.weights.items():
-            found = [j for j in other.weights if j.endswith("." + k) and other.weights[j].shape == t.shape]
+        for k in one.weights:
+            found = [j for j in other.weights if j.endswith("." + k) and other.shape(j) == one.shape(k)]
             if len(found) == 1:
                 ends[k] = found[0]
         if len(ends) > len(one.weights) / 2:
             return {v: k for k, v in ends.items()} if swap else ends
-    shapes = [[tuple(t.shape) for t in n.weights.values()] for n in (first, second)]
+    shapes = [[n.shape(k) for k in n.weights] for n in (first, second)]
     return dict(zip(first.weights, second.weights)) if shapes[0] == shapes[1] else {}
 
 

@@ -158,6 +158,7 @@ def _read_value(file: BinaryIO, kind: int) -> Any:
 
 # Quantized blocks of GGUF: 32 or 256 numbers share a scale, and are turned back into float32.
 
+PIECE = 1 << 20  # numbers that are decoded at once
 Rows = UInt8[np.ndarray, "blocks bytes"]
 Numbers = Float[np.ndarray, "blocks numbers"]
 
@@ -173,10 +174,14 @@ class QuantBlock:
 
 
 def dequantize_blocks(raw: bytes, kind: int) -> Float[np.ndarray, "numbers"]:
-    """All numbers of a tensor from its bytes."""
+    """All numbers of a tensor from its bytes, some at a time: decoding takes several times the memory of what it makes."""
     block = BLOCKS[kind]
     rows = np.frombuffer(raw, np.uint8).reshape(-1, block.nbytes)
-    return block.decode(rows).astype(np.float32).reshape(-1)
+    numbers = np.empty((len(rows), block.count), np.float32)
+    size = max(1, PIECE // block.count)
+    for at in range(0, len(rows), size):
+        numbers[at : at + size] = block.decode(rows[at : at + size])
+    return numbers.reshape(-1)
 
 
 def block_bytes(kind: int, shape: tuple[int, ...]) -> int:

@@ -9,6 +9,7 @@ from digsite.read.core.population import Columns, NetworkGroup, by_layer
 INVARIANT = ("permutation",)
 IN_FEATURES = 3
 _RANKS = 32
+_PIECE = 1 << 23  # numbers of one matrix that are held in double precision at once
 _SUMMARY = ("log_norm", "log_top", "stable_rank", "effective_rank", "log_ratio")
 
 
@@ -26,9 +27,11 @@ def as_matrices(weight: Tensor) -> Tensor:
 
 def singular_values(weight: Tensor) -> Tensor:
     """Through the smaller Gram matrix in float64: four times faster than the SVD, exact to 1e-8 of the largest."""
-    weight = weight.double()
-    tall = weight.shape[1] > weight.shape[2]
-    gram = weight.transpose(1, 2) @ weight if tall else weight @ weight.transpose(1, 2)
+    weight = weight.transpose(1, 2) if weight.shape[1] > weight.shape[2] else weight
+    gram = weight.new_zeros((), dtype=torch.float64)
+    for part in weight.split(max(1, _PIECE // max(1, weight.shape[1])), dim=2):
+        part = part.double()  # of an embedding the whole in double precision would be a model of its own
+        gram = gram + part @ part.transpose(1, 2)
     return torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flip(1)
 
 
