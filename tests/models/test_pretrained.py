@@ -10,6 +10,7 @@ from digsite.data.sequences import modular_addition
 from digsite.data.tokenizers import load_tokenizer
 from digsite.models import build, load_model, parse, save_model, to_huggingface
 from digsite.models.configs.language import Gpt2Config, LlamaConfig
+from digsite.weights import read_weights
 
 TINY_LLAMA = {"vocab": 31, "context": 24, "d_model": 24, "d_mlp": 40, "n_layers": 2}
 
@@ -258,6 +259,24 @@ def test_a_residual_mlp_with_its_settings(tmp_path):
             + F.gelu(stream @ state[f"layers.{i}.mlp_in.weight"].T) @ state[f"layers.{i}.mlp_out.weight"].T
         )
     torch.testing.assert_close(load_model(str(tmp_path / "resid_mlp.pth"))(x), stream @ state["W_U"])
+
+
+def test_a_run_of_the_reference_opens_as_its_last_checkpoint(tmp_path):
+    """Its folder: settings, a copy of the target, checkpoints by step, and the training's own rows."""
+    (tmp_path / "final_config.yaml").write_text("C: 20\nseed: 0\n")
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    (tmp_path / "resid_mlp_train_config.yaml").write_text("resid_mlp_model_config:\n  act_fn_name: gelu\n")
+    states = {step: resid() for step in (0, 900, 10000)}
+    torch.save(states[0], tmp_path / "resid_mlp.pth")
+    for step, state in states.items():
+        parts = {"_components.layers-0-mlp_in.V": torch.randn(9, 20)}
+        torch.save({f"target_model.{n}": t for n, t in state.items()} | parts, tmp_path / f"model_{step}.pth")
+    bundle = read_weights(str(tmp_path))
+    assert torch.equal(bundle.tensors["target_model.W_E"], states[10000]["W_E"])
+    assert bundle.shape("_components.layers-0-mlp_in.V") == (9, 20)
+    model = load_model(str(tmp_path))
+    assert torch.equal(model.state_dict()["W_E"], states[10000]["W_E"])
+    assert model.config.activation == "gelu"
 
 
 def test_a_residual_mlp_that_ours_is_not(tmp_path):

@@ -192,3 +192,12 @@ def test_a_gguf_brings_its_tokenizer_and_comes_back_as_a_folder_of_its_library(
         torch.testing.assert_close(theirs(ids).logits, open_model("pruned").module(ids).logits)
     weights = [weight for name, weight in theirs.named_parameters() if name.endswith("_proj.weight")]
     assert all(0.45 < float((weight == 0).float().mean()) < 0.55 for weight in weights)
+
+
+def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(family_folders, monkeypatch):
+    monkeypatch.setattr("digsite.models.opening.opened._physical_memory", lambda: 1000)
+    with pytest.raises(
+        UsageError, match=r"takes 0\.\d GB as float32, and this machine has 0\.0 GB of memory"
+    ) as error:
+        open_model(str(family_folders["llama"]))
+    assert "--stream" in error.value.hint

@@ -141,8 +141,10 @@ RESID_NAMES = {"W_E", "W_U", "layers.0.mlp_in.weight", "layers.0.mlp_out.weight"
 class SpdToys(Layout):
     """Toy targets of the reference SPD code: alone, or inside the checkpoint of a decomposition of them.
 
-    A decomposition's checkpoint (`model_<step>.pth` beside `final_config.yaml`) holds its target under `target_model.`, the
-    parts and their gates; here the target is built, and what else is there is said by whoever opens the file."""
+    A run of a decomposition, a folder with `final_config.yaml`, opens as its last `model_<step>.pth`, which holds the target
+    under `target_model.`, the parts and their gates; here the target is built, and what else is there is said by whoever
+    opens it.
+    """
 
     NAME = "spd_toys"
 
@@ -201,7 +203,8 @@ def _translate_resid(bundle: WeightBundle, state: dict[str, Tensor]) -> tuple[Co
 
 def _read_activation(bundle: WeightBundle) -> Any:
     """The nonlinearity is in no weight; the settings beside the file have it."""
-    path = Path(str(bundle.meta.get("path", ""))).with_name(SPD_SETTINGS)
+    path = Path(str(bundle.meta.get("path", "")))
+    path = (path if path.is_dir() else path.parent) / SPD_SETTINGS
     if not path.is_file():
         raise NotFound(
             f"The nonlinearity of this residual MLP is in '{SPD_SETTINGS}', which is not beside it."

@@ -1,6 +1,8 @@
 """A model by reference: its weights, where possible a module that runs, and what kind of thing it eats."""
 
+import os
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,7 @@ def open_folder(bundle: WeightBundle) -> Opened:
 def _of_folder(reference: str, bundle: WeightBundle, folder: Path, notes: tuple[str, ...]) -> Opened:
     """A Hugging Face folder, opened by transformers; its tokenizer, or one of ours that lies beside."""
     require_package("transformers", extra="hub")
+    _refuse_larger_than_memory(reference, bundle)
     with quiet_libraries():
         module, unused = huggingface.build_module(folder, bundle)
         tokenizer = huggingface.read_tokenizer(folder)
@@ -128,6 +131,21 @@ def _of_folder(reference: str, bundle: WeightBundle, folder: Path, notes: tuple[
         notes=(*notes, *more),
         processor=huggingface.read_processor(folder),
     )
+
+
+def _refuse_larger_than_memory(reference: str, bundle: WeightBundle) -> None:
+    """Said before the first tensor is read: a process that runs out of memory is killed and says nothing."""
+    need = 4 * sum(prod(bundle.shape(name)) for name in bundle.tensors)
+    have = _physical_memory()
+    if need > have:
+        raise UsageError(
+            f"'{reference}' takes {need / 1e9:.1f} GB as float32, and this machine has {have / 1e9:.1f} GB of memory.",
+            hint="`digsite prune --stream` holds one layer at a time, `digsite read` one matrix.",
+        )
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _of_layout(reference: str, bundle: WeightBundle, folder: Path | None, notes: tuple[str, ...]) -> Opened:

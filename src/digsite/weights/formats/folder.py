@@ -13,6 +13,9 @@ from digsite.weights.formats.torch_file import TorchFile
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLES = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "sae_weights.safetensors")
 CONFIGS = ("config.json", "cfg.json")  # the second is SAELens's, and TransformerLens's
+SPD_RUN = (
+    "final_config.yaml"  # of a run of the reference SPD code, beside its checkpoints and a copy of its target
+)
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
 # Families whose published configs leave the flag out because tied is their default.
 TIED_BY_DEFAULT = ("gpt2", "opt", "gemma", "gemma2", "gpt_neo", "bloom")
@@ -57,7 +60,9 @@ def _refuse_incomplete(path: Path, tensors: dict[str, StoredTensor], tied: dict[
 
 
 def _list_files(path: Path) -> list[str]:
-    """Files of weights by what the folder says: an index, a usual name, or the only file there is."""
+    """Files of weights by what the folder says: an index, the last checkpoint of a decomposition, a usual name, or the
+    only file there is.
+    """
     for index in INDEXES:
         if (path / index).is_file():
             names = _list_indexed_files(path, index)
@@ -66,6 +71,8 @@ def _list_files(path: Path) -> list[str]:
                     f"'{path}' lacks {len(missing)} of its {len(names)} weight files, the first is '{missing[0]}'."
                 )
             return names
+    if (path / SPD_RUN).is_file() and (steps := sorted(path.glob("model_*.pth"), key=_step_of)):
+        return [steps[-1].name]
     singles = [name for name in SINGLES if (path / name).is_file()]
     others = sorted(p.name for p in path.glob("*.safetensors"))
     others = others or sorted(p.name for end in ("*.pt", "*.pth", "*.bin", "*.ckpt") for p in path.glob(end))
@@ -75,6 +82,12 @@ def _list_files(path: Path) -> list[str]:
         f"The folder '{path}' holds {'several weight files without an index' if others else 'no weights'}.",
         hint=f"Name one of its files{': ' + ', '.join(others[:3]) if others else ''}.",
     )
+
+
+def _step_of(path: Path) -> int:
+    """The step in the name of a checkpoint, `model_40000.pth`; -1 where there is none."""
+    number = path.stem.rpartition("_")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _list_indexed_files(path: Path, index: str) -> list[str]:
