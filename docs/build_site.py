@@ -58,9 +58,13 @@ def build_site(out: Path) -> list[str]:
         "contributing": ROOT / "CONTRIBUTING.md",
     }
     sources |= {
-        path.relative_to(DOCS).with_suffix("").as_posix(): path for path in sorted(DOCS.rglob("*.md"))
+        path.relative_to(DOCS).with_suffix("").as_posix(): path
+        for path in sorted([*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb")])
     }
-    texts = {name: path.read_text() for name, path in sources.items()}
+    texts = {
+        name: read_notebook(path.read_text()) if path.suffix == ".ipynb" else path.read_text()
+        for name, path in sources.items()
+    }
     texts["api"] = write_reference()
     titles = {name: read_title(text, name) for name, text in texts.items()}
     markdown = MarkdownIt("commonmark").enable("table")
@@ -76,6 +80,22 @@ def build_site(out: Path) -> list[str]:
     (out / "search.js").write_text(SEARCH)
     (out / "style.css").write_text(LOOK.read_text() + STYLE)
     return [f"{name}.html" for name in texts]
+
+
+def read_notebook(stored: str) -> str:
+    """An executed notebook as Markdown: its code, and below each cell what it printed or showed."""
+    parts = []
+    for cell in json.loads(stored)["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {"text/plain": output.get("text", [])})
+            html = re.sub(
+                r"\n\s*\n", "\n", "".join(data.get("text/html", []))
+            )  # an empty line would end the block
+            plain = "".join(data.get("text/plain", [])).rstrip("\n")
+            parts.append(f"<div>{html}</div>" if html else f"```text\n{plain}\n```")
+    return "\n\n".join(parts)
 
 
 def read_title(text: str, name: str) -> str:

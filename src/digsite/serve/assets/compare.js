@@ -6,8 +6,8 @@ import { show } from "./views.js";
 
 for (const pair of document.querySelectorAll("[data-view]")) whenSeen(pair, () => show(pair, { api: pair.dataset.api, name: pair.dataset.view, kind: "matrix" }));
 
-const host = document.querySelector("[data-curves]"), box = document.getElementById("bands");
-const { metrics } = await get(host.dataset.curves);
+const host = document.querySelector("[data-curves]"), box = document.getElementById("bands"); // neither where nothing was measured
+const { metrics } = host ? await get(host.dataset.curves) : { metrics: {} };
 const charts = new Map();
 
 for (const [name, lines] of Object.entries(metrics)) {
@@ -15,8 +15,8 @@ for (const [name, lines] of Object.entries(metrics)) {
   host.append(place);
   charts.set(name, chart(place, { lines: single(lines), xLabel: "step", sync: "compare", title: name }));
 }
-if (!charts.size) host.append(note("Nothing was measured in these runs."));
-box.addEventListener("change", () => {
+if (host && !charts.size) host.append(note("Nothing was measured in these runs."));
+box?.addEventListener("change", () => {
   for (const [name, lines] of Object.entries(metrics)) charts.get(name).set(box.checked ? pooled(lines) : single(lines));
 });
 for (const row of document.querySelectorAll("[data-linked]")) linked(row);

@@ -252,6 +252,7 @@ def show_comparison(request: Request) -> Response:
         axes=axes,
         plot=draw_scatter(facts, axes.x, axes.y, axes.by) if axes.names else None,
         masks=_choose_masks(request, compared),
+        measured=any(run.journal.is_file() and run.journal.stat().st_size for run in runs),
         here="runs",
         query=urlencode([("run", f.name) for f in facts]),
     )
