@@ -128,8 +128,10 @@ def copy_pictures(body: str, source: Path, name: str, out: Path) -> str:
     up = "../" * name.count("/")
 
     def replace(match: re.Match[str]) -> str:
+        if "://" in match[1] or match[1].startswith("data:"):
+            return match[0]
         file = (source.parent / match[1]).resolve()
-        if "://" in match[1] or not file.is_file():
+        if not file.is_file():
             return match[0]
         (out / "pictures").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, out / "pictures" / file.name)
