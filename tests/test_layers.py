@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tokenize
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import networkx as nx
@@ -123,9 +124,32 @@ def test_no_function_is_longer_than_a_screen():
     assert not long
 
 
-# Numbers of the whole, which no single change breaks and many do. What is held stands beside what it was in November 2026.
-
 TREES = {path: ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")}
+
+
+def named_kinds(tree: ast.AST, inside: bool = False) -> Iterator[int]:
+    """Lines on which code compares a kind with a name that it knows, outside of the class that has kinds."""
+    for node in ast.iter_child_nodes(tree):
+        own = inside or (
+            isinstance(node, ast.ClassDef)
+            and any(isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "kind" for n in node.body)
+        )
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq) and not own:
+            sides = [node.left, *node.comparators]
+            kinds = [s for s in sides if "kind" in (getattr(s, "attr", ""), getattr(s, "id", ""))]
+            if kinds and any(isinstance(s, ast.Constant) for s in sides):
+                yield node.lineno
+        yield from named_kinds(node, own)
+
+
+def test_what_has_kinds_says_itself_what_they_mean():
+    """`task.is_regression`, `opened.takes_images`: a new kind is one line in one class, and no search for comparisons."""
+    found = {path.relative_to(SOURCE).as_posix(): list(named_kinds(tree)) for path, tree in TREES.items()}
+    assert not {path: lines for path, lines in found.items() if lines}
+    assert list(named_kinds(ast.parse('x = [v for v in views if v.kind == "table"]'))) == [1]
+
+
+# Numbers of the whole, which no single change breaks and many do. What is held stands beside what it was in November 2026.
 
 
 def count_explaining(path: Path) -> tuple[int, int]:

@@ -67,7 +67,7 @@ class Shown:
         view, data = self.about, self.data
         title = str(view.options.get("title") or view.name)
         facts = {"of": f"{view.run.path.parent.name}/{view.run.id}", "kind": view.kind}
-        if view.kind == "table":
+        if isinstance(data.get("columns"), list):  # a table
             facts["rows"] = f"{data['total']}"
             return f"{notebook_card(title, facts)}{_table_of(data)}"
         figure = _draw_view(view, data)
@@ -78,30 +78,45 @@ class Shown:
 
 def _draw_view(view: "View", data: dict[str, Any]) -> "Figure | None":
     """Curves, points, bins and matrices as a figure; what needs clicks has a page only."""
+    draw = _DRAWN.get(view.kind)
+    if draw is None:
+        return None
+    return draw(
+        view, data, str(data.get("x_label") or ""), str(data.get("y_label") or data.get("unit") or "")
+    )
+
+
+def _draw_curve(view: "View", data: dict[str, Any], x: str, y: str) -> "Figure":
     from digsite import figures
 
-    x, y = str(data.get("x_label") or ""), str(data.get("y_label") or data.get("unit") or "")
-    if view.kind == "curve":
-        lines = {line["name"]: (line["x"], line["y"]) for line in data["lines"]}
-        nulls = [line["name"] for line in data["lines"] if line.get("null")]
-        if data.get("style") == "points":
-            return figures.scatter(lines, x=x, y=y, nulls=nulls)
-        logs = {"log_x": bool(data.get("log_x")), "log_y": bool(data.get("log_y"))}
-        return figures.curves(lines, x=x, y=y, nulls=nulls, **logs)
-    if view.kind == "histogram":
-        edges = data["edges"]
-        centers = [(a + b) / 2 for a, b in pairwise(edges)]
-        lines = {name: (centers, counts) for name, counts in data["counts"].items()}
-        return figures.curves(lines, x=x, y="count", nulls=["null"])
-    if view.kind == "matrix":
-        from digsite.serve.views.matrix import find_chosen
+    lines = {line["name"]: (line["x"], line["y"]) for line in data["lines"]}
+    nulls = [line["name"] for line in data["lines"] if line.get("null")]
+    if data.get("style") == "points":
+        return figures.scatter(lines, x=x, y=y, nulls=nulls)
+    logs = {"log_x": bool(data.get("log_x")), "log_y": bool(data.get("log_y"))}
+    return figures.curves(lines, x=x, y=y, nulls=nulls, **logs)
 
-        pyramid = find_chosen(view, {})
-        cells = pyramid.tile(pyramid.levels - 1, 0, 0)
-        return figures.heatmap(
-            cells, x=x or "column", y=str(data.get("y_label") or "row"), centered=data["low"] < 0
-        )
-    return None
+
+def _draw_histogram(view: "View", data: dict[str, Any], x: str, y: str) -> "Figure":
+    from digsite import figures
+
+    centers = [(a + b) / 2 for a, b in pairwise(data["edges"])]
+    lines = {name: (centers, counts) for name, counts in data["counts"].items()}
+    return figures.curves(lines, x=x, y="count", nulls=["null"])
+
+
+def _draw_matrix(view: "View", data: dict[str, Any], x: str, y: str) -> "Figure":
+    from digsite import figures
+    from digsite.serve.views.matrix import find_chosen
+
+    pyramid = find_chosen(view, {})
+    cells = pyramid.tile(pyramid.levels - 1, 0, 0)
+    return figures.heatmap(
+        cells, x=x or "column", y=str(data.get("y_label") or "row"), centered=data["low"] < 0
+    )
+
+
+_DRAWN = {"curve": _draw_curve, "histogram": _draw_histogram, "matrix": _draw_matrix}
 
 
 def _table_of(data: dict[str, Any]) -> str:

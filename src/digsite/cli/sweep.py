@@ -205,13 +205,13 @@ def retry_sweep(name, on, failed, fresh_code, root, device, as_json):
 @click.argument("name", default="last")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write it; default: beside the plan.")
 @click.option(
-    "--to", "kind", default="", metavar="wandb", help="A W&B report of the mirrored runs instead of HTML."
+    "--to", "tracker", default="", metavar="wandb", help="A W&B report of the mirrored runs instead of HTML."
 )
 @click.option("--project", default="digsite", show_default=True, help="Project name at the tracker.")
 @click.option("--entity", default="", help="W&B user or team; without it the report becomes a file.")
 @runs_option
 @json_option
-def report_sweep(name, out, kind, project, entity, root, as_json):
+def report_sweep(name, out, tracker, project, entity, root, as_json):
     """One HTML file about all finished runs of a sweep."""
     from digsite.base.errors import NotFound
     from digsite.cli._print import print_json
@@ -225,8 +225,8 @@ def report_sweep(name, out, kind, project, entity, root, as_json):
         raise NotFound(
             f"No run of sweep '{sweep.name}' has finished yet.", hint=f"digsite sweep status {sweep.name}"
         )
-    if kind:
-        refuse_other(kind)
+    if tracker:
+        refuse_other(tracker)
         stored = out or sweep.folder / "wandb-report.json"
         said = publish_report(finished, stored, title=f"sweep {sweep.name}", project=project, entity=entity)
         return print_json({"sweep": sweep.name, "report": said}) if as_json else click.echo(said)

@@ -237,14 +237,14 @@ def _parse_fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
     position = 0
     while position < len(data):
         key, position = _parse_varint(data, position)
-        kind = key & 7
-        if kind == 0:
+        wire = key & 7
+        if wire == 0:
             value, position = _parse_varint(data, position)
             yield key >> 3, value
             continue
-        if kind not in (1, 2, 5):
-            raise ValueError(f"wire type {kind} at byte {position}")
-        size, position = _parse_varint(data, position) if kind == 2 else ({1: 8, 5: 4}[kind], position)
+        if wire not in (1, 2, 5):
+            raise ValueError(f"wire type {wire} at byte {position}")
+        size, position = _parse_varint(data, position) if wire == 2 else ({1: 8, 5: 4}[wire], position)
         if size > len(data) - position:
             raise ValueError(f"a field of {size} bytes at byte {position}")
         yield key >> 3, data[position : position + size]

@@ -51,9 +51,9 @@ def decompose(
     """
     if isinstance(model, str) or hasattr(model, "main_input_name"):
         opened = open_model(model) if isinstance(model, str) else of_module(model)
-        tokens = opened.kind in ("causal", "masked", "encoder", "encoder-decoder")
+        tokens = opened.takes_tokens
         if tokens and config is None:
-            settings = {"compare": "kl" if opened.kind != "encoder" else "mse", **settings}
+            settings = {"compare": "kl" if opened.writes_tokens else "mse", **settings}
         if isinstance(data, str):
             data = f"text:{data}" if tokens and not data.endswith(".npy") else data
             data = sample_opened(

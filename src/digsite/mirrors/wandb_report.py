@@ -106,8 +106,9 @@ def _import_api() -> Any:
         return require_package("wandb_workspaces.reports.v2", extra="wandb")
 
 
-def refuse_other(kind: str) -> None:
-    if kind != "wandb":
+def refuse_other(tracker: str) -> None:
+    """`tracker` is what a person asked for; the others have no reports."""
+    if tracker != "wandb":
         raise UsageError(
-            f"Only W&B has reports, not '{kind}'.", hint="Write --to wandb, or leave it out for HTML."
+            f"Only W&B has reports, not '{tracker}'.", hint="Write --to wandb, or leave it out for HTML."
         )

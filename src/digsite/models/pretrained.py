@@ -32,7 +32,7 @@ def load_model(reference: str | Reference) -> nn.Module:
     float32.
     """
     found = parse_reference(reference) if isinstance(reference, str) else reference
-    if found.scheme == "py":
+    if found.is_code:
         return make_module(found.target)
     return build_from_bundle(read_weights(found))
 

@@ -315,6 +315,6 @@ def _lineage_notes(names: list[str], found: lineage.Lineage, networks: list[Any]
     buffers = sorted({b.rpartition(".")[2] for n in networks for b in n.buffers})
     if buffers:
         notes.append(f"not counted as weights: {', '.join(buffers[:6])}.")
-    if any(e.kind == "permuted copy" for e in found.edges):
+    if "permuted copy" in {e.kind for e in found.edges}:
         notes.append("a copy in another order has no direction: either may be the original.")
     return notes

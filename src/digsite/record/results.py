@@ -51,6 +51,11 @@ class Claim:
     more: Mapping[str, Any] = field(default_factory=dict)  # fields of a newer digsite, kept as they are
 
     @property
+    def is_share(self) -> bool:
+        """Whether it was counted: so many of n."""
+        return self.kind == "share"
+
+    @property
     def is_measurement(self) -> bool:
         """A number that nothing stands beside says what is, and not whether it is much."""
         ends = (self.null, self.value, self.low, self.high)

@@ -113,7 +113,7 @@ def find_numbers(text: str) -> list[float]:
 
 def hits_of(claim: Claim) -> int | None:
     """Of a share that was counted, how many of the n: "7 of 8 runs"."""
-    if claim.kind != "share" or claim.value is None or not claim.n:
+    if not claim.is_share or claim.value is None or not claim.n:
         return None
     hits = claim.value * claim.n / (100 if claim.unit == "%" else 1)
     return round(hits) if abs(hits - round(hits)) < 1e-6 * max(1, claim.n) else None
@@ -161,16 +161,20 @@ def part_text(claim: Claim, part: str = "value", style: str = "") -> str:
     return f"p = {value:.2g}" if part == "p" else said_number(value, claim.kind, claim.unit)
 
 
+SIGNED = ("difference",)  # kinds whose sign is said
+FINE = ("correlation",)  # kinds of which a third place counts
+
+
 def said_number(value: float, kind: str, unit: str) -> str:
     """A number in a sentence, with its unit."""
-    if kind == "share" and unit in ("", "share"):
+    if (kind, unit) in (("share", ""), ("share", "share")):
         return f"{100 * value:.1f} %"
-    sign = "+" if kind == "difference" and value > 0 else ""
+    sign = "+" if kind in SIGNED and value > 0 else ""
     if unit == "%":
         return f"{sign}{value:.1f} %".replace("-", MINUS)
     if float(value).is_integer() and abs(value) < 1e6:
         text = f"{value:.0f}"
-    elif kind == "correlation":
+    elif kind in FINE:
         text = f"{value:.3f}"
     else:
         text = f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -52,10 +52,10 @@ METHODS = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
 
 @dataclass(frozen=True)
 class Instruction:
-    """`result` = `kind` of the named inputs; `module` is the layer's name, `function` what to apply elementwise."""
+    """`result` = `operation` of the named inputs; `module` is the layer's name, `function` what to apply elementwise."""
 
     result: str
-    kind: str
+    operation: str
     inputs: tuple[str, ...]
     module: str = ""
     function: Function | None = None
@@ -80,7 +80,7 @@ def read_program(model: nn.Module) -> list[Instruction] | None:
         if made is None:
             return None
         program.append(made)
-    return program if sum(step.kind == "input" for step in program) == 1 else None
+    return program if sum(step.operation == "input" for step in program) == 1 else None
 
 
 def _read_placeholder(node: fx.Node) -> Instruction | None:
@@ -98,13 +98,15 @@ def _read_module_call(node: fx.Node, model: nn.Module) -> Instruction | None:
         return None
     name, inputs = str(node.target), (str(node.args[0]),)
     layer = model.get_submodule(name)
-    kind = _module_kind(layer)
-    if kind is None:
+    operation = _name_operation(layer)
+    if operation is None:
         return None
-    return Instruction(node.name, kind, inputs, name, layer if kind in ("elementwise", "pool") else None)
+    return Instruction(
+        node.name, operation, inputs, name, layer if operation in ("elementwise", "pool") else None
+    )
 
 
-def _module_kind(layer: nn.Module) -> str | None:
+def _name_operation(layer: nn.Module) -> str | None:
     """What a layer computes, None where we do not know all of it."""
     # Exact types: a subclass may compute something else.
     if type(layer) is nn.Linear:
@@ -130,12 +132,12 @@ def _read_function_call(node: fx.Node) -> Instruction | None:
     if len(inputs) != 1:
         return None
     if target in ELEMENTWISE or target in POOLS:
-        kind = "pool" if target in POOLS else "elementwise"
+        operation = "pool" if target in POOLS else "elementwise"
         if not callable(target) or any(isinstance(a, fx.Node) for a in rest):
             return None
         settings = {name: value for name, value in node.kwargs.items() if name != "inplace"}
         made: Any = partial(_call_with, target, rest, **settings) if rest else partial(target, **settings)
-        return Instruction(node.name, kind, inputs, function=made)
+        return Instruction(node.name, operation, inputs, function=made)
     if node.target in ("flatten", torch.flatten) and (rest, node.kwargs) in (
         ((1,), {}),
         ((), {"start_dim": 1}),

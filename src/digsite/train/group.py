@@ -116,11 +116,25 @@ RMS_ALPHA = 0.99
 WIDE = 20_000
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What sets one optimizer apart. `slots`: running averages, each as large as the parameters; `with_momentum`: those
+    that only momentum needs; `usual_momentum`: where a member names none; `decoupled`: decay shrinks the weights and is
+    no part of the gradient; `row_kernel`: the library's own update of one row, where it has one."""
+
+    step: "Callable[[Optimizer, Tensor, Tensor, Tensor, int], None]"
+    slots: tuple[str, ...] = ()
+    with_momentum: tuple[str, ...] = ()
+    usual_momentum: float = 0.0
+    decoupled: bool = False
+    row_kernel: Callable[..., None] | None = None
+
+
 @dataclass
 class Optimizer:
     """State and hyperparameters of the rows of one group; rows are updated in place."""
 
-    kind: str
+    rule: Rule
     decay: Tensor
     momentum: Tensor
     betas: tuple[float, float]
@@ -130,43 +144,38 @@ class Optimizer:
 
     @classmethod
     def of(cls, members: Sequence[Member], like: Tensor) -> "Optimizer":
-        """`like` is the (K, P) parameter matrix; the members share kind and betas."""
-        kind = members[0].optimizer
-        usual = 0.9 if kind == "momentum" else 0.0
-        momentum = [usual if m.momentum is None else m.momentum for m in members]
+        """`like` is the (K, P) parameter matrix; the members share optimizer and betas."""
+        rule = RULES[members[0].optimizer]
+        momentum = [rule.usual_momentum if m.momentum is None else m.momentum for m in members]
         decay = [m.weight_decay for m in members]
         column = {"dtype": like.dtype, "device": like.device}
         made = cls(
-            kind,
+            rule,
             torch.tensor(decay, **column)[:, None],
             torch.tensor(momentum, **column)[:, None],
             members[0].betas,
             has_decay=any(decay),
             has_momentum=any(momentum),
         )
-        made.slots = {name: torch.zeros_like(like) for name in made._slot_names()}
+        names = (*rule.slots, *(rule.with_momentum if made.has_momentum else ()))
+        made.slots = {name: torch.zeros_like(like) for name in names}
         return made
-
-    def _slot_names(self) -> tuple[str, ...]:
-        """The running averages that this kind keeps, each as large as the parameters."""
-        names = {"sgd": (), "momentum": ("velocity",), "rmsprop": ("square",), "adam": ("mean", "square")}
-        extra = ("velocity",) if self.kind == "rmsprop" and self.has_momentum else ()
-        return (*names["adam" if self.kind == "adamw" else self.kind], *extra)
 
     def step(self, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
         """One update of all rows; `rate` is (K,), `count` is 1 at the first; `grads` is used as scratch."""
-        if self.kind in ("adam", "adamw") and params.shape[1] >= WIDE:
-            return self._step_wide(params, grads, rate, count)
+        if self.rule.row_kernel is not None and params.shape[1] >= WIDE:
+            return self._step_rows(self.rule.row_kernel, params, grads, rate, count)
         rate = rate[:, None]
-        if self.has_decay and self.kind == "adamw":
+        if self.has_decay and self.rule.decoupled:
             params.mul_(1 - rate * self.decay)
         elif self.has_decay:
             grads.addcmul_(params, self.decay)
-        RULES[self.kind](self, params, grads, rate, count)
+        self.rule.step(self, params, grads, rate, count)
 
-    def _step_wide(self, params: Tensor, grads: Tensor, rate: Tensor, count: int) -> None:
+    def _step_rows(
+        self, kernel: Callable[..., None], params: Tensor, grads: Tensor, rate: Tensor, count: int
+    ) -> None:
         """One kernel call per row, which reads every number once instead of five times."""
-        kernel = torch._fused_adam_ if self.kind == "adam" else torch._fused_adamw_
         steps = [torch.tensor(float(count), device=params.device)]
         mean, square = self.slots["mean"], self.slots["square"]
         rates, decays = rate.tolist(), self.decay.flatten().tolist()
@@ -223,13 +232,12 @@ def _step_adam(own: Optimizer, params: Tensor, grads: Tensor, rate: Tensor, coun
     params.addcmul_(grads, rate * (correction / (1 - first**count)), value=-1)
 
 
-Rule = Callable[[Optimizer, Tensor, Tensor, Tensor, int], None]
-RULES: dict[str, Rule] = {
-    "sgd": _step_sgd,
-    "momentum": _step_momentum,
-    "rmsprop": _step_rmsprop,
-    "adam": _step_adam,
-    "adamw": _step_adam,
+RULES = {
+    "sgd": Rule(_step_sgd),
+    "momentum": Rule(_step_momentum, ("velocity",), usual_momentum=0.9),
+    "rmsprop": Rule(_step_rmsprop, ("square",), with_momentum=("velocity",)),
+    "adam": Rule(_step_adam, ("mean", "square"), row_kernel=torch._fused_adam_),
+    "adamw": Rule(_step_adam, ("mean", "square"), decoupled=True, row_kernel=torch._fused_adamw_),
 }
 
 

@@ -24,6 +24,16 @@ class Reference:
     target: str
     member: str = ""
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a path of this machine."""
+        return self.scheme == "file"
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is a function of the user's own that makes a module; all others are weights."""
+        return self.scheme == "py"
+
     def __str__(self) -> str:
         return f"{self.scheme}:{self.target}" + (f"#{self.member}" if self.member else "")
 
@@ -62,7 +72,7 @@ def refuse_missing(text: str) -> None:
     `text`: a model reference; only files can be looked for without loading anything.
     """
     reference = parse_reference(text)
-    if reference.scheme == "file" and not Path(reference.target).expanduser().exists():
+    if reference.is_file and not Path(reference.target).expanduser().exists():
         raise NotFound(
             f"There is no model file '{reference.target}'.",
             hint=f"A model is file:PATH, or one of {', '.join(f'{name}:' for name in list_schemes())}",

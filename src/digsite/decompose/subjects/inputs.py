@@ -21,7 +21,6 @@ MAIN_INPUTS = ("input_ids", "pixel_values", "input_features", "input_values", "i
 TEXT = "text:"
 LONGEST = 64  # tokens of a row where the model's context is longer
 MOST_ROWS = 4096
-TOKEN_KINDS = ("causal", "masked", "encoder", "encoder-decoder")
 
 
 def sample_opened(name: str, opened: Opened, model: nn.Module, batch: int) -> Sampler:
@@ -30,12 +29,12 @@ def sample_opened(name: str, opened: Opened, model: nn.Module, batch: int) -> Sa
     """
     if name.startswith(TEXT):
         return make_sampler(read_text_rows(name.removeprefix(TEXT), opened), batch)
-    if opened.kind in TOKEN_KINDS and not name.endswith(".npy") and not name.startswith("py:"):
+    if opened.takes_tokens and not name.endswith(".npy") and not name.startswith("py:"):
         raise UsageError(
             f"'{opened.reference}' reads token ids, and '{name}' is none.",
             hint="Give --text CORPUS-OR-FILE, or --data ids.npy.",
         )
-    if opened.kind in ("images", "sound") and not name.startswith("py:"):
+    if (opened.takes_images or opened.takes_sound) and not name.startswith("py:"):
         found = take_data(opened, name, MOST_ROWS, 0)
         if not isinstance(found, dict):
             raise UsageError(
@@ -47,7 +46,7 @@ def sample_opened(name: str, opened: Opened, model: nn.Module, batch: int) -> Sa
 
 def read_text_rows(corpus: str, opened: Opened) -> Tensor:
     """Rows of token ids from a corpus or a text file, by the model's own tokenizer."""
-    if opened.kind not in TOKEN_KINDS:
+    if not opened.takes_tokens:
         raise UsageError(f"'{opened.reference}' reads no text.", hint="Give --data instead of --text.")
     if opened.tokenizer is None:
         raise UsageError(

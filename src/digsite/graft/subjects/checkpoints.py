@@ -29,7 +29,7 @@ NOT_CLASSIFIERS = {
 
 def open_classifier(reference: str) -> nn.Module:
     """A model by reference; bare matrices that chain are read as a ReLU network."""
-    if parse_reference(reference).scheme != "py":
+    if not parse_reference(reference).is_code:
         bundle = read_weights(reference)
         if _is_chain(bundle):
             return read_chain(bundle)

@@ -68,11 +68,11 @@ class Subject:
     def opened(self) -> Opened:
         """Weights and, where something knows how they are used, a module; of what cannot be run the weights alone."""
         try:
-            if parse_reference(self.reference).scheme == "py":
+            if parse_reference(self.reference).is_code:
                 return open_model(self.reference)
             return self._open_large(read_weights(self.reference)) or open_model(self.reference)
         except DigsiteError as error:
-            if parse_reference(self.reference).scheme == "py":
+            if parse_reference(self.reference).is_code:
                 raise  # there are no weights but the module's own
             bundle = read_weights(self.reference)
             return Opened(self.reference, "weights", None, bundle, why_not=error.message.rstrip("."))
@@ -147,7 +147,7 @@ class Subject:
     @property
     def speaks(self) -> bool:
         """Whether its answers are distributions over many tokens, between which KL is the distance."""
-        return self.opened.kind in ("causal", "masked") and self.answers.ndim == 3
+        return (self.opened.is_causal or self.opened.is_masked) and self.answers.ndim == 3
 
     def _take_rows(self, split: str, count: int) -> Batch | None:
         if self.opened.module is None:

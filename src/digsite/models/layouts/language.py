@@ -118,10 +118,10 @@ def read_llama_config(given: dict[str, Any]) -> LlamaConfig:
     needs them is refused.
     """
     rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
+    scaling = rope.get("rope_type", rope.get("type", "default"))
     activation = given.get("hidden_act", "silu")
-    if kind != "default" or activation != "silu":
-        found = f"rope_type {kind}" if kind != "default" else f"hidden_act {activation}"
+    if scaling != "default" or activation != "silu":
+        found = f"rope_type {scaling}" if scaling != "default" else f"hidden_act {activation}"
         raise UsageError(f"This Llama has {found}, which is not supported.", hint="Accepted: default, silu.")
     return LlamaConfig.model_validate(
         {

@@ -14,6 +14,8 @@ from digsite.base.errors import UsageError
 MAIN = ("logits", "last_hidden_state", "pooler_output", "image_embeds", "text_embeds")
 PLAIN = "digsite_plain_forward"
 
+Fed = tuple[tuple[Tensor, ...], dict[str, Tensor]]  # what a forward is given, by place and by name
+
 
 def main_output(output: Any) -> Tensor:
     """The main tensor of what a forward pass gives: logits where there are any, else hidden states, else the first.
@@ -34,27 +36,27 @@ def main_output(output: Any) -> Tensor:
     return tensors[0]
 
 
-def answer_one_input(module: Any, kind: str) -> nn.Module:
+def answer_one_input(module: Any, opened: Any) -> nn.Module:
     """The same module, whose forward now takes its main input alone and gives its main output.
 
     Called by name it is what it was. An encoder-decoder is given one row for both sides: its halves. The names of its parts stay what they are, so
     patterns over modules and saved states fit. Modules of the user's own are returned as they are.
 
-    `module` is changed in place and given back; `kind` is that of `Opened`. The forward is replaced on the
+    `module` is changed in place and given back; `opened` (Opened) says how it is fed. The forward is replaced on the
     object, not on its class, so another model of the same class is untouched, and `answer_for_a_while` can take
     it off again.
     """
     if (
-        kind == "own"
+        opened.is_own
         or not hasattr(module, "config")
         or PLAIN in vars(module)
         or not hasattr(module, "main_input_name")
     ):
         return module
+    feed = _feed_both_sides if opened.has_decoder else _feed_sound if opened.takes_sound else _feed_plainly
+    cached = _takes_cache(module) and not opened.takes_images
     module.__dict__[PLAIN] = (module.forward, _use_plain_attention(module))
-    module.forward = partial(
-        _answer_one_input, kind, start_token(module), _takes_cache(module), module.forward
-    )
+    module.forward = partial(_answer_one_input, feed, start_token(module), cached, module.forward)
     return module
 
 
@@ -64,7 +66,7 @@ def answer_for_a_while(opened: Any) -> Iterator[nn.Module]:
     module = opened.need_module("be run")
     was_plain = PLAIN not in vars(module)
     try:
-        yield answer_one_input(module, opened.kind)
+        yield answer_one_input(module, opened)
     finally:
         if was_plain and PLAIN in vars(module):
             _, before = module.__dict__.pop(PLAIN)
@@ -93,24 +95,36 @@ def _takes_cache(module: Any) -> bool:
 
 
 def _answer_one_input(
-    kind: str, start: int, cached: bool, original: Callable[..., Any], *args: Any, **named: Any
+    feed: Callable[[Tensor, int], Fed],
+    start: int,
+    cached: bool,
+    original: Callable[..., Any],
+    *args: Any,
+    **named: Any,
 ) -> Any:
-    """The new forward: `x` is token ids (n, tokens), pixels (n, channels, height, width) or features, as `kind`
-    says.
-    """
+    """The new forward: its one argument is token ids (n, tokens), pixels (n, channels, height, width) or features."""
     if named or len(args) != 1:  # called by name, as its library calls it
         return original(*args, **named)
-    (x,) = args
-    extra = {"use_cache": False} if cached and kind != "images" else {}
-    if kind == "encoder-decoder":
-        half = x.shape[1] // 2
-        first = torch.full((len(x), 1), start, dtype=x.dtype, device=x.device)
-        decoder = torch.cat([first, x[:, half:-1]], dim=1)
-        return main_output(original(input_ids=x[:, :half], decoder_input_ids=decoder, **extra))
-    if kind == "sound":
-        ids = torch.full((len(x), 1), start, dtype=torch.long, device=x.device)
-        return main_output(original(x, decoder_input_ids=ids, **extra))
-    return main_output(original(x, **extra))
+    first, more = feed(args[0], start)
+    extra = {"use_cache": False} if cached else {}
+    return main_output(original(*first, **more, **extra))
+
+
+def _feed_plainly(x: Tensor, start: int) -> Fed:
+    return (x,), {}
+
+
+def _feed_both_sides(x: Tensor, start: int) -> Fed:
+    """The first half of a row to the encoder, the second, one place later, to the decoder."""
+    half = x.shape[1] // 2
+    first = torch.full((len(x), 1), start, dtype=x.dtype, device=x.device)
+    decoder = torch.cat([first, x[:, half:-1]], dim=1)
+    return (), {"input_ids": x[:, :half], "decoder_input_ids": decoder}
+
+
+def _feed_sound(x: Tensor, start: int) -> Fed:
+    ids = torch.full((len(x), 1), start, dtype=torch.long, device=x.device)
+    return (x,), {"decoder_input_ids": ids}
 
 
 def start_token(module: Any) -> int:

@@ -127,10 +127,10 @@ def feed_tokens(opened: Opened, rows: Tensor) -> dict[str, Tensor]:
     An encoder-decoder reads the first half of a row and its decoder the second, shifted by one as in training. A
     masked model gets the share of masks that it was trained with, at places that depend on the row's place alone.
     """
-    if opened.kind == "encoder-decoder":
+    if opened.has_decoder:
         half = rows.shape[1] // 2
         return {"input_ids": rows[:, :half], "decoder_input_ids": _shift_right(opened, rows[:, half:])}
-    if opened.kind == "masked":
+    if opened.is_masked:
         return {"input_ids": _mask_tokens(opened, rows)}
     return {"input_ids": rows}
 
@@ -249,7 +249,7 @@ def take_data(opened: Opened, data: str, n: int, seed: int, split: str = "train"
     path = Path(data).expanduser()
     if path.suffix in (".npy", ".npz"):
         return _feed_arrays(opened, _take_half(read_arrays(path), split)[:n])
-    if opened.kind == "sound":
+    if opened.takes_sound:
         return feed_sound(opened, path)
     if path.is_dir() and any(path.glob(f"*{end}") for end in PICTURES):
         return feed_images(opened, _read_pictures(path, n, opened))
@@ -267,13 +267,13 @@ def _take_half(rows: Tensor, split: str) -> Tensor:
 
 def _feed_arrays(opened: Opened, rows: Tensor) -> Batch:
     """An array of the user's own as what this kind of model takes; token ids must be whole numbers in rows."""
-    if opened.kind in ("causal", "masked", "encoder", "encoder-decoder"):
+    if opened.takes_tokens:
         if rows.is_floating_point() or rows.ndim != 2:
             raise UsageError(
                 f"'{opened.reference}' takes rows of token ids, and the array is {tuple(rows.shape)} {rows.dtype}."
             )
         return feed_tokens(opened, rows.long())
-    if opened.kind in ("images", "sound"):
+    if opened.takes_images or opened.takes_sound:
         module: Any = opened.module
         return with_decoder(opened, {module.main_input_name: rows.float()})
     return rows
@@ -286,7 +286,7 @@ def _feed_named_images(opened: Opened, data: str, n: int, seed: int, split: str)
     from digsite.data import load, names
 
     if data not in names():
-        if opened.kind == "images":
+        if opened.takes_images:
             raise UsageError(f"'{data}' is not known as images. {name_nearest(data, names())}")
         return None
     images = load(data)
@@ -295,9 +295,9 @@ def _feed_named_images(opened: Opened, data: str, n: int, seed: int, split: str)
         len(x), generator=torch.Generator().manual_seed(derive_seed(seed, f"calibration/{split}"))
     )
     chosen = x[order[:n]]
-    if opened.kind == "images":
+    if opened.takes_images:
         return feed_images(opened, chosen)
-    return _flatten_for(opened, chosen) if opened.kind == "own" else None
+    return _flatten_for(opened, chosen) if opened.is_own else None
 
 
 def _flatten_for(opened: Opened, images: Tensor) -> Tensor:

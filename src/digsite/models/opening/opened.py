@@ -39,6 +39,46 @@ class Opened:
     notes: tuple[str, ...] = ()
     processor: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether it reads token ids."""
+        return self.kind in ("causal", "masked", "encoder", "encoder-decoder")
+
+    @property
+    def writes_tokens(self) -> bool:
+        """Whether its answers are distributions over tokens; an encoder's are positions in a space."""
+        return self.takes_tokens and self.kind != "encoder"
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it reads pixels."""
+        return self.kind == "images"
+
+    @property
+    def takes_sound(self) -> bool:
+        """Whether it reads features of sounds."""
+        return self.kind == "sound"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a module of the user's own, which takes whatever it takes."""
+        return self.kind == "own"
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether it says the next token."""
+        return self.kind == "causal"
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether it says tokens that are hidden from it."""
+        return self.kind == "masked"
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether a decoder reads tokens beside what the encoder reads."""
+        return self.kind == "encoder-decoder"
+
     def need_module(self, purpose: str) -> nn.Module:
         """The module, or one sentence on why there is none.
 
@@ -53,7 +93,7 @@ class Opened:
 
         `purpose` as in `need_module`.
         """
-        return answer_one_input(self.need_module(purpose), self.kind)
+        return answer_one_input(self.need_module(purpose), self)
 
 
 NO_MODULE = "Weights alone can be read and compared, and pruned with --method magnitude."
@@ -69,7 +109,7 @@ def open_model(reference: str) -> Opened:
     `digsite.weights`.
     """
     found = parse_reference(reference)
-    if found.scheme == "py":
+    if found.is_code:
         return of_module(make_module(found.target).eval(), reference)
     bundle = read_weights(_bare_name(reference))
     notes = tuple(say_unread(bundle))
@@ -83,7 +123,7 @@ def _bare_name(reference: str) -> str:
     """`org/name` that is no path but a model of the hub's local cache is said, not guessed."""
     found = parse_reference(reference)
     path = Path(found.target).expanduser()
-    if found.scheme == "file" and not path.exists() and ":" not in reference:
+    if found.is_file and not path.exists() and ":" not in reference:
         looks_like_a_name = reference.count("/") == 1 and not reference.startswith((".", "/", "~"))
         hint = f"A model of the hub is named hub:{reference}." if looks_like_a_name else ""
         raise NotFound(f"There is no file or folder '{found.target}'.", hint=hint)

@@ -54,7 +54,7 @@ def study_clusters(config: ClustersConfig, run: "Run") -> None:
     claim_share(
         run,
         "tests/found",
-        [one for one in judged if one.test.null == "margins"],
+        [one for one in judged if one.against_densities],
         "Tests that find structure beyond densities",
     )
     claim_share(
@@ -114,7 +114,7 @@ def _null_separations(
 
     def drawn(null: str) -> Iterator[PackedMask]:
         seed = run.derive("null", sorted(members).index(null))
-        if null == "reprune":
+        if members[null].PRUNES_AGAIN:
             assert origin is not None
             whole = members[null]().draw_masks(
                 masks.as_observed(origin, config.nulls.trades), config.nulls.draws, seed
@@ -163,7 +163,7 @@ def _judge_clusters(
     separate = [one for one in judged if one.test.statistic.startswith("separation/")]
     return (
         [one for one in judged if one not in separate],
-        [one for one in separate if one.test.null == "margins"],
+        [one for one in separate if one.against_densities],
     )
 
 

@@ -141,6 +141,7 @@ test_table.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]
 
 
 # The stability claims of mask-clusters.
+_DRAWN_AGAIN = {"bootstrap": "resampled positions", "calibration": "other calibration sets"}
 
 
 def claim_stability(config: ClustersConfig, run: "Run", keep: np.ndarray, centers: list[int]) -> None:
@@ -177,6 +178,5 @@ def claim_stability(config: ClustersConfig, run: "Run", keep: np.ndarray, center
                 kind="correlation",
                 better="higher",
                 null_is="masks with the same densities",
-                title=f"Clusters that come back, k={k} (adjusted Rand index): "
-                + ("resampled positions" if kind == "bootstrap" else "other calibration sets"),
+                title=f"Clusters that come back, k={k} (adjusted Rand index): " + _DRAWN_AGAIN[kind],
             )

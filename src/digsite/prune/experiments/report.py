@@ -260,7 +260,7 @@ def _claim_report(config: ReportConfig, run: "Run", rows: list[dict], judged: li
         label = f"{row['method']} {row['layer']}.{row['component']}" + (
             f" ({row['model']})" if config.references else ""
         )
-        margins = [one for one in own if one.test.null == "margins"]
+        margins = [one for one in own if one.against_densities]
         top = next(one for one in margins if one.test.statistic == "top_singular")
         _claim_mask(run, own, top, where, label)
         ids += [name_test(one, f"{where}/") for one in own]

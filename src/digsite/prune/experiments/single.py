@@ -211,7 +211,7 @@ def _conclude_neighborhood(
     run.table("tests", test_table(judged))
     run.view("tests", kind="table", source="tables/tests.csv")
     for one in judged:
-        if one.test.null == "margins":
+        if one.against_densities:
             value, low, high = seen[one.test.statistic]
             run.claim(
                 one.test.statistic,
@@ -229,7 +229,7 @@ def _conclude_neighborhood(
     claim_share(
         run,
         "tests/found",
-        [one for one in judged if one.test.null == "margins"],
+        [one for one in judged if one.against_densities],
         "Tests that find structure beyond densities",
     )
     claim_densities(run, keep, measure_densities(keep))
@@ -301,9 +301,9 @@ def _write_summary(
     """The original's file, for whoever reads it with their own scripts."""
     numbers = frame.drop(columns=["main_feature_idx", "cluster_sizes"])
     aggregated = {
-        f"{column}_{kind}": float(getattr(numbers[column], kind)(**({"ddof": 0} if kind == "std" else {})))
+        f"{column}_{name}": float(average(numbers[column]))
         for column in numbers
-        for kind in ("mean", "std")
+        for name, average in (("mean", np.mean), ("std", np.std))
     }
     individual = [
         {**row, "cluster_sizes": [int(s) for s in row["cluster_sizes"].split()]}

@@ -184,6 +184,16 @@ class JudgedTest:
         """After correction for everything that was tested."""
         return self.q <= LEVEL
 
+    @property
+    def against_densities(self) -> bool:
+        """Whether it stands beside masks with the same margins."""
+        return families.read_tag(NULLS, self.test.null, "KEEPS_DENSITIES")
+
+    @property
+    def against_shuffles(self) -> bool:
+        """Whether it stands beside shuffled weights that were pruned again."""
+        return families.read_tag(NULLS, self.test.null, "PRUNES_AGAIN")
+
 
 def judge_all(tests: Sequence[NullTest]) -> list[JudgedTest]:
     """Benjamini and Hochberg's q over all tests together."""
@@ -241,7 +251,7 @@ def claim_tests(
     for one in judged:
         test = one.test
         interval = (
-            (test.z - Z, test.z + Z) if test.statistic == asked and test.null == "margins" else (None, None)
+            (test.z - Z, test.z + Z) if test.statistic == asked and one.against_densities else (None, None)
         )
         run.claim(
             name_test(one, where),
@@ -278,7 +288,7 @@ def say_mask(
     `share`: the claim of what densities explain; `judged` were claimed by `claim_tests`, and `tests/found` by
     `claim_share`.
     """
-    margins = [one for one in judged if one.test.null == "margins"]
+    margins = [one for one in judged if one.against_densities]
     found = [one for one in margins if one.found]
     dense = f"row and column densities explain {cite(share)} of the mask's variance"
     if not found:
@@ -313,7 +323,7 @@ def _weight_part(best: JudgedTest, judged: Sequence[JudgedTest]) -> str:
     """Whether shuffled weights make as much of it."""
     for one in judged:
         test = one.test
-        if test.null == "reprune" and (test.statistic, test.axis) == (best.test.statistic, best.test.axis):
+        if one.against_shuffles and (test.statistic, test.axis) == (best.test.statistic, best.test.axis):
             own = "not" if one.found else "also"
             at = f" (z = {cite(name_test(one), style='.1f')})" if test.null_std > 0 else ""
             return f"; shuffling the weights inside their rows does {own} give it{at}"

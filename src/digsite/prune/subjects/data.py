@@ -16,7 +16,6 @@ from digsite.prune.subjects.language import PUBLISHED, Language, Windows, draw_w
 from digsite.prune.subjects.maskstore import tensor_hash
 
 EVALUATED = 16_384  # tokens of held-out text: 8 windows of 2,048, or 128 of 128
-TEXT_KINDS = ("causal", "masked", "encoder", "encoder-decoder")
 ARRAYS = (".npy", ".npz")
 
 
@@ -41,14 +40,14 @@ def make_batch(job: PruneJob, language: Language, split: str, n: int) -> Batch:
     """Rows of what this model reads, from what was named; the default for each family that has one."""
     opened = language.opened
     if (
-        (opened is not None and opened.kind not in TEXT_KINDS)
+        (opened is not None and not opened.takes_tokens)
         or job.text.endswith((".npy", ".npz"))
         or job.text.startswith("py:")
     ):
         assert opened is not None
         return other_data(job, opened, split, n or PUBLISHED[0])
     found = make_windows(job, language, split, n)
-    return found.tokens if opened is None or opened.kind == "causal" else feed_tokens(opened, found.tokens)
+    return found.tokens if opened is None or opened.is_causal else feed_tokens(opened, found.tokens)
 
 
 def make_windows(job: PruneJob, language: Language, split: str, n: int) -> Windows:
@@ -64,7 +63,7 @@ def make_windows(job: PruneJob, language: Language, split: str, n: int) -> Windo
 
 def other_data(job: PruneJob, opened: Opened, split: str, n: int) -> Batch:
     """Images, sounds, arrays or what a function gives; only images have a default."""
-    source = job.text or ("digits" if opened.kind == "images" else "")
+    source = job.text or ("digits" if opened.takes_images else "")
     found = take_data(opened, source, n, job.seed, split) if source else None
     if found is None:
         eats = {"images": "images", "sound": "sounds"}.get(opened.kind, "what its forward takes")
@@ -79,7 +78,7 @@ def other_data(job: PruneJob, opened: Opened, split: str, n: int) -> Batch:
 def held_out_data(job: PruneJob, language: Language) -> Windows | Batch | None:
     """Held-out data to score on; None where there is none: the ledger says what pruning did."""
     try:
-        if language.kind == "causal" and not job.text.endswith(ARRAYS) and not job.text.startswith("py:"):
+        if language.is_causal and not job.text.endswith(ARRAYS) and not job.text.startswith("py:"):
             length = job.length or min(language.context, PUBLISHED[1])
             n = min(job.evaluation_windows, max(4, EVALUATED // length))
             return make_windows(job, language, "test", n)

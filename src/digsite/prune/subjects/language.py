@@ -45,6 +45,11 @@ class Language:
         return self.opened.kind if self.opened is not None else "causal"
 
     @property
+    def is_causal(self) -> bool:
+        """Whether it says the next token."""
+        return self.opened is None or self.opened.is_causal
+
+    @property
     def knows_stories(self) -> bool:
         """A model of our own whose vocabulary is that of the generated stories."""
         if self.opened is None:

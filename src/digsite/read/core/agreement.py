@@ -54,7 +54,7 @@ def map_group(group: NetworkGroup, in_canonical_form: bool = True) -> Maps | Non
     if found is None or found.shape[2] < MIN_INPUTS:
         return None
     raw, unit = center_maps(found)
-    source = next(i for i, n in enumerate(group.graph.nodes) if n.kind == "input")
+    source = next(i for i, n in enumerate(group.graph.nodes) if n.is_input)
     first = next(w for w, b in zip(parts.weights, group.graph.blocks) if b.source == source)
     return Maps(raw, unit, first.double().flatten(1, 2))
 
@@ -128,8 +128,8 @@ def end_to_end(graph: Graph, parts: GraphWeights) -> Tensor | None:
 
     In canonical form it does not change under permutation, positive scaling or sign flips of hidden neurons.
     """
-    out = next((i for i in reversed(range(len(graph.nodes))) if graph.nodes[i].kind == "output"), None)
-    source = next((i for i, n in enumerate(graph.nodes) if n.kind == "input"), None)
+    out = next((i for i in reversed(range(len(graph.nodes))) if graph.nodes[i].is_output), None)
+    source = next((i for i, n in enumerate(graph.nodes) if n.is_input), None)
     if out is None or source is None:
         return None
     like = parts.weights[0].double()

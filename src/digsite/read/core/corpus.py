@@ -110,7 +110,10 @@ def _log_positive(column: pd.Series) -> Any:
 _DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "log_lr": (("lr",), _log_positive),
     # A sum of steps cannot tell momentum 0.9 from a rate ten times as large.
-    "log_effective_lr": (("lr", "optimizer"), lambda lr, kind: _log_positive(lr) + (kind == "momentum")),
+    "log_effective_lr": (
+        ("lr", "optimizer"),
+        lambda lr, optimizer: _log_positive(lr) + (optimizer == "momentum"),
+    ),
     "log_weight_decay": (("weight_decay",), _log_positive),
     # Spans many orders of magnitude where the best loss is tiny.
     "overfitting": (("overfitting",), lambda x: np.log1p(x.astype(float).clip(lower=0, upper=1e6))),
@@ -143,7 +146,7 @@ def find_tasks(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[
                     f"'{one.name}' is the same for every network of this zoo: nothing can be learned."
                 )
             continue
-        if one.kind == "classification":
+        if not one.is_regression:
             one = replace(one, classes=_list_classes(one, column))
         out.append(one)
     return out
@@ -165,7 +168,7 @@ def _list_classes(one: ReadTask, column: pd.Series) -> tuple[str, ...]:
 def read_labels(corpus: Corpus, one: ReadTask) -> np.ndarray:
     """(members,) numbers: the value, or the number of the class among `one.classes`; NaN where it is not known."""
     column: Any = corpus.labels[one.name]
-    if one.kind == "regression":
+    if one.is_regression:
         return column.to_numpy(dtype=float)
     number = {name: float(i) for i, name in enumerate(one.classes)}
     return column.map(lambda v: number.get(str(v), np.nan) if pd.notna(v) else np.nan).to_numpy(dtype=float)

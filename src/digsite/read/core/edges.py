@@ -64,9 +64,7 @@ class NetworkBatch:
 
 def key_topology(graph: Graph) -> tuple:
     """What must agree for two networks to share a batch; widths, activations and skips need not."""
-    blocks = (
-        (block_key(graph, i), b.source, b.target) for i, b in enumerate(graph.blocks) if b.kind != "skip"
-    )
+    blocks = ((block_key(graph, i), b.source, b.target) for i, b in enumerate(graph.blocks) if not b.is_skip)
     return tuple((n.kind, n.size if n.identity else 0) for n in graph.nodes), tuple(blocks)
 
 
@@ -77,8 +75,8 @@ def block_key(graph: Graph, index: int) -> str:
     can read one of seven.
     """
     block = graph.blocks[index]
-    first = graph.nodes[block.source].kind == "input"
-    last = graph.nodes[block.target].kind == "output"
+    first = graph.nodes[block.source].is_input
+    last = graph.nodes[block.target].is_output
     return f"{block.kind}:{'only' if first and last else 'first' if first else 'last' if last else 'inner'}"
 
 
@@ -188,7 +186,7 @@ def _unite_graphs(members: Sequence[CompiledNetwork]) -> tuple[Graph, list[dict[
         for i, block in enumerate(member.graph.blocks):
             found.setdefault(identity(member.graph, i), block)
     first = members[0].graph
-    plain = [identity(first, i) for i, b in enumerate(first.blocks) if b.kind != "skip"]
+    plain = [identity(first, i) for i, b in enumerate(first.blocks) if not b.is_skip]
     order = list(plain)
     for key in sorted(k for k in found if k not in plain):
         at = max(i for i, k in enumerate(order) if k[0] == key[0])

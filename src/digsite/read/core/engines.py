@@ -132,25 +132,26 @@ def fit_engine(
     the same corpus and seed have fitted already; `options` are those of the graph networks.
     """
 
-    def fit_once(kind: str) -> ReaderEngine:
-        if kind not in parts.ready:
-            parts.ready[kind] = fit_kind(kind)
-        return parts.ready[kind]
+    def fit_once(name: str) -> ReaderEngine:
+        if name not in parts.ready:
+            parts.ready[name] = fit_named(name)
+        return parts.ready[name]
 
-    def fit_kind(kind: str) -> ReaderEngine:
-        if members := list_parts(kind):
-            return combine_engines([fit_once(k) for k in members], list(members), tasks, held_out)
-        if kind != ALL_FEATURES and families.read_tag(feature_engine.READERS, kind, "OWN_ENGINE"):
+    def fit_named(name: str) -> ReaderEngine:
+        if name == ALL_FEATURES:
+            return feature_engine.fit_features(corpus, list_columns_readers(), tasks, seed)
+        if members := list_parts(name):
+            return combine_engines([fit_once(m) for m in members], list(members), tasks, held_out)
+        if families.read_tag(feature_engine.READERS, name, "OWN_ENGINE"):
             return _fit_nwpa(corpus, tasks, seed, options, parts.device, held_out)
-        kinds = list_columns_readers() if kind == ALL_FEATURES else [kind]
-        return feature_engine.fit_features(corpus, kinds, tasks, seed)
+        return feature_engine.fit_features(corpus, [name], tasks, seed)
 
     return fit_once(kind)
 
 
-def list_parts(kind: str) -> tuple[str, ...]:
+def list_parts(name: str) -> tuple[str, ...]:
     """Readers that a reader averages; empty for one that stands for itself, and for the trees over all columns."""
-    return () if kind == ALL_FEATURES else families.read_tag(feature_engine.READERS, kind, "MADE_OF")
+    return () if name == ALL_FEATURES else families.read_tag(feature_engine.READERS, name, "MADE_OF")
 
 
 def _fit_nwpa(

@@ -114,7 +114,7 @@ class FeatureEngine:
         out = {}
         for task in self.tasks:
             x, head = tables[task.about], self.heads[task.name]
-            if task.kind == "regression":
+            if task.is_regression:
                 out[task.name] = head.raw(x)[:, 0]
             elif self._by_output(task):
                 out[task.name] = predict_per_output(head, tabulate_outputs(population, self._agreements()))
@@ -177,7 +177,7 @@ def fit_features(
         x = found.select(engine.columns[about])
         for task in tasks:
             if task.about == about:
-                if task.kind == "classification":
+                if not task.is_regression:
                     y = read_labels(corpus, task)
                     engine.seen[task.name] = tuple(np.unique(y[np.isfinite(y)]).astype(int).tolist())
                 engine.heads[task.name] = _fit_head(
@@ -197,12 +197,8 @@ def _fit_head(
         return fit_per_output(described[known], y[known], seed)
     x, y = x[known], y[known]
     if all(families.read_tag(READERS, kind, "LINEAR_HEAD") for kind in engine.kinds[task.about]):
-        return (
-            trees.fit_ridge(x, y)
-            if task.kind == "regression"
-            else trees.fit_class_lines(x, _number_classes(y))
-        )
-    if task.kind == "regression":
+        return trees.fit_ridge(x, y) if task.is_regression else trees.fit_class_lines(x, _number_classes(y))
+    if task.is_regression:
         return trees.grow_regression(x, y, seed, **options)
     rounds = {"max_iter": 60} if len(task.classes) > _MANY_CLASSES else {"max_iter": 120}
     return trees.grow_classes(x, _number_classes(y), seed, **(rounds | options))
@@ -259,7 +255,7 @@ N_ROUNDS = 120
 def describe_outputs(group: NetworkGroup, agreements: dict[str, ZooAgreement]) -> np.ndarray:
     """(members, outputs, features): strength, bias and agreement, as they are, relative to the others, and ranked."""
     parts = to_canonical_form(group.graph, weigh_graph(group.graph, group.tensors))
-    out = next(i for i in reversed(range(len(group.graph.nodes))) if group.graph.nodes[i].kind == "output")
+    out = next(i for i in reversed(range(len(group.graph.nodes))) if group.graph.nodes[i].is_output)
     weight = next(w for w, b in zip(reversed(parts.weights), reversed(group.graph.blocks)) if b.target == out)
     rows = weight.double().transpose(1, 2).flatten(2)
     columns = [

@@ -25,16 +25,36 @@ class NodeSet:
     activation: str = ""  # "" = not known
 
     @property
+    def is_input(self) -> bool:
+        """Whether it is what the network is given."""
+        return self.kind == "input"
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is what the network answers."""
+        return self.kind == "output"
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether a nonlinearity acts on each of its neurons."""
+        return self.kind == "hidden"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a residual stream, which every layer adds to."""
+        return self.kind == "stream"
+
+    @property
     def identity(self) -> bool:
         """Whether its neurons have names that a permutation must not touch."""
-        return self.kind in ("input", "output")
+        return self.is_input or self.is_output
 
 
 @dataclass(frozen=True)
 class WeightBlock:
     """All weights between two node sets. `layout` says how the stored tensor becomes (taps, target, source)."""
 
-    kind: str  # linear | conv | gate | embedding | unembedding | mlp_in | mlp_out | qk | vo | lora
+    kind: str  # linear | conv | gate | embedding | unembedding | mlp_in | mlp_out | qk | vo | lora | skip
     source: int
     target: int
     tensors: tuple[str, ...]
@@ -42,6 +62,11 @@ class WeightBlock:
     heads: tuple[int, int] = (1, 1)  # query heads, key/value heads
     gain: str = ""  # norm folded into the source side
     gain_shift: str = ""
+
+    @property
+    def is_skip(self) -> bool:
+        """Whether it carries a set past a layer as it is, without weights of its own."""
+        return self.kind == "skip"
 
 
 @dataclass(frozen=True)
@@ -86,9 +111,13 @@ class Graph:
         used = [name for b in self.blocks for name in (*b.tensors, b.gain, b.gain_shift) if name]
         return tuple(dict.fromkeys(used + [v.tensor for v in self.values]))
 
+    def blocks_of(self, kind: str) -> list[WeightBlock]:
+        """Its blocks of one kind, in order."""
+        return [b for b in self.blocks if b.kind == kind]
+
     def with_activation(self, activation: str) -> "Graph":
         """The same graph, its hidden neurons said to apply `activation`."""
-        nodes = tuple(replace(n, activation=activation) if n.kind == "hidden" else n for n in self.nodes)
+        nodes = tuple(replace(n, activation=activation) if n.is_hidden else n for n in self.nodes)
         return replace(self, nodes=nodes)
 
 
@@ -209,7 +238,7 @@ def free_sets(graph: Graph) -> dict[int, str]:
         normed = any(v.node == node and v.role in ("gain", "shift") for v in graph.values)
         both = any(b.source == node for b in touching) and any(b.target == node for b in touching)
         layer_norm = normed and not any(v.node == node and v.role == "var" for v in graph.values)
-        if described.kind != "hidden" or not plain or not both or layer_norm:
+        if not described.is_hidden or not plain or not both or layer_norm:
             continue
         if described.activation in SCALABLE:
             free[node] = "scale"

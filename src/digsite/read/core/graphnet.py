@@ -204,7 +204,7 @@ class GraphNet(nn.Module):
 
     def _per_output(self, task: ReadTask, batch: NetworkBatch, states: list[Tensor]) -> Tensor:
         """One logit per output neuron by one shared function: which class is missing is a question about a neuron."""
-        outputs = next(s for s, n in zip(reversed(states), reversed(batch.graph.nodes)) if n.kind == "output")
+        outputs = next(s for s, n in zip(reversed(states), reversed(batch.graph.nodes)) if n.is_output)
         relative = outputs - outputs.mean(1, keepdim=True)
         return self.class_heads[task.name](torch.cat([outputs, relative], 2))[:, :, 0]
 
@@ -278,13 +278,13 @@ def _order_waves(batch: NetworkBatch, forward: bool) -> list[list[int]]:
     order = range(len(blocks)) if forward else reversed(range(len(blocks)))
     waves: list[list[int]] = []
     for i in order:
-        if blocks[i].kind == "skip":
+        if blocks[i].is_skip:
             continue
         if waves and end(i) == end(waves[-1][0]):
             waves[-1].append(i)
         else:
             waves.append([i])
-    for i in (i for i, b in enumerate(blocks) if b.kind == "skip"):
+    for i in (i for i, b in enumerate(blocks) if b.is_skip):
         next(w for w in waves if end(w[0]) == end(i)).append(i)
     return waves
 
@@ -367,7 +367,7 @@ class LinearPath(nn.Module):
     def _ends(self, batch: NetworkBatch) -> tuple[str, Tensor, Tensor, Tensor] | None:
         """The outputs' key, what arrives at the first hidden set and its size, and at the outputs less their mean."""
         nodes = batch.graph.nodes
-        out = next((i for i in reversed(range(len(nodes))) if nodes[i].kind == "output"), None)
+        out = next((i for i in reversed(range(len(nodes))) if nodes[i].is_output), None)
         source = safe_key(f"input:{nodes[0].size}")
         if (
             out is None

@@ -23,7 +23,7 @@ class Score:
 
 def score_answers(task: ReadTask, y: np.ndarray, answer: np.ndarray) -> dict[str, float]:
     """Every metric of one task. `answer` holds values, or probabilities (members, classes)."""
-    if task.kind == "regression":
+    if task.is_regression:
         from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
         varied = np.ptp(y) > 0
@@ -130,7 +130,7 @@ def _percentile_bounds(values: list[float]) -> tuple[float, float]:
 
 def main_metrics(task: ReadTask) -> tuple[str, ...]:
     """What becomes a claim: ranking and fit of numbers; hits, and the curve where there are two classes."""
-    if task.kind == "regression":
+    if task.is_regression:
         return ("r2", "tau")
     return ("accuracy", "auroc") if len(task.classes) == 2 else ("accuracy",)
 

@@ -86,7 +86,7 @@ def _place_skip(
         return
     n_out, n_in = tensors[weight].shape[1:3]
     stated = skips[number] if number < len(skips) else None
-    fitting = [i for i in range(target) if draft.nodes[i].size == n_in and draft.nodes[i].kind != "input"]
+    fitting = [i for i in range(target) if draft.nodes[i].size == n_in and not draft.nodes[i].is_input]
     source = next((i for i, n in enumerate(names) if stated is not None and n.endswith(f".{stated}")), None)
     source = fitting[-1] if source is None and fitting else source
     if source is None or n_out != draft.nodes[target].size:
@@ -105,7 +105,7 @@ def _name_ends(draft: Draft, activation: str | Sequence[str]) -> None:
         return
     last = draft.blocks[-1].target
     draft.nodes[last] = replace(draft.nodes[last], kind="output")
-    hidden = [i for i, n in enumerate(draft.nodes) if n.kind == "hidden" and not n.activation]
+    hidden = [i for i, n in enumerate(draft.nodes) if n.is_hidden and not n.activation]
     each = [activation] * len(hidden) if isinstance(activation, str) else list(activation)
     if len(each) == len(hidden):
         for i, name in zip(hidden, each):

@@ -119,7 +119,7 @@ def _block_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
 
 def _find_stream(draft: Draft) -> int:
     """The one set that all blocks read and write."""
-    return next(i for i, n in enumerate(draft.nodes) if n.kind == "stream")
+    return next(i for i, n in enumerate(draft.nodes) if n.is_stream)
 
 
 def _place_block(draft: Draft, prefix: str, tensors: Mapping, roles: Mapping, heads: tuple[int, int]) -> None:
@@ -177,7 +177,7 @@ def _place_readout(
         "",
     )
     if name is None and tied:
-        embedded = next((b.tensors[0] for b in draft.blocks if b.kind == "embedding"), "")
+        embedded = next((b.tensors[0] for b in draft.done().blocks_of("embedding")), "")
         if embedded in set(tied.values()) | set(tied):
             out = draft.add("logits", draft.nodes[source].size, "output")
             draft.blocks.append(WeightBlock("unembedding", stream, out, (embedded,), "oi", gain=gain))

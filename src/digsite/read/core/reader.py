@@ -87,7 +87,7 @@ class Reader(OnHub):
     def _row(self, task: ReadTask, answer: Any) -> dict[str, Any]:
         """One answer with its conformal interval, cut to where values can be."""
         margin = self.margins[task.name]
-        if task.kind == "regression":
+        if task.is_regression:
             low, high = float(answer) - margin, float(answer) + margin
             if task.bounds:
                 low, high = max(low, task.bounds[0]), min(high, task.bounds[1])
@@ -201,7 +201,7 @@ def _calibrate_reader(
     for task in tasks:
         y = read_labels(held, task)
         known = np.isfinite(y)
-        if task.kind == "regression":
+        if task.is_regression:
             reader.margins[task.name] = trust.fit_margin(y[known] - answers[task.name][known])
         else:
             of_truth = answers[task.name][known, y[known].astype(int)]

@@ -41,7 +41,7 @@ def permute_neurons(group: NetworkGroup, rng: np.random.Generator) -> Change | N
         if (
             described.identity
             or node in _find_grouped(group)
-            or (described.kind == "stream" and _norm_shift_is_hidden(group))
+            or (described.is_stream and _norm_shift_is_hidden(group))
         ):
             continue
         order = torch.from_numpy(rng.permutation(described.size))
@@ -218,20 +218,19 @@ def _per_head(weight: Tensor, basis: Tensor) -> Tensor:
 
 def _pair_attentions(graph: Graph) -> list[tuple[WeightBlock, WeightBlock]]:
     """A head's two products, which permute together."""
-    return list(zip([b for b in graph.blocks if b.kind == "qk"], [b for b in graph.blocks if b.kind == "vo"]))
+    return list(zip(graph.blocks_of("qk"), graph.blocks_of("vo")))
 
 
 @name_symmetry("low-rank basis")
 def turn_low_rank_basis(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """(B R, R^-1 A) for every low-rank pair."""
     tensors, found = dict(group.tensors), False
-    for block in group.graph.blocks:
-        if block.kind == "lora":
-            a, b = block.tensors
-            basis = torch.from_numpy(_draw_basis(rng, tensors[a].shape[1])).float()
-            tensors[a] = torch.linalg.inv(basis) @ tensors[a]
-            tensors[b] = tensors[b] @ basis
-            found = True
+    for block in group.graph.blocks_of("lora"):
+        a, b = block.tensors
+        basis = torch.from_numpy(_draw_basis(rng, tensors[a].shape[1])).float()
+        tensors[a] = torch.linalg.inv(basis) @ tensors[a]
+        tensors[b] = tensors[b] @ basis
+        found = True
     return tensors if found else None
 
 

@@ -20,14 +20,19 @@ class ReadTask:
     bounds: tuple[float, float] | None = None
 
     @property
+    def is_regression(self) -> bool:
+        """Whether it asks for a number; it asks for a class otherwise."""
+        return self.kind == "regression"
+
+    @property
     def n_outputs(self) -> int:
         """One number, or one for each class."""
-        return 1 if self.kind == "regression" else len(self.classes)
+        return 1 if self.is_regression else len(self.classes)
 
     @property
     def metric(self) -> str:
         """The score that is compared first."""
-        if self.kind == "regression":
+        if self.is_regression:
             return "r2"
         return "auroc" if len(self.classes) == 2 else "accuracy"
 

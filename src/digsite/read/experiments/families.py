@@ -56,6 +56,7 @@ def compare_edges(
     for link in family.links:
         ahead, back = edges.get((link.parent, link.child)), edges.get((link.child, link.parent))
         either = ahead or back
+        said = either.kind if either else ""
         out.append(
             {
                 "recipe": recipe,
@@ -66,8 +67,8 @@ def compare_edges(
                 "degree": link.degree,
                 "found": either is not None,
                 "directed": ahead is not None or (back is not None and link.kind in _NO_DIRECTION),
-                "named": either is not None and either.kind == link.kind,
-                "said": either.kind if either else "",
+                "named": said == link.kind,
+                "said": said,
                 "probability": ahead.direction if ahead else 1 - back.direction if back else np.nan,
             }
         )

@@ -156,17 +156,17 @@ def other_attention(config: NwaConfig) -> str:
     return "nwpa_without_attention" if config.use_attention else "nwpa_with_attention"
 
 
-def _train_kind(config: NwaConfig, sides: Sides, kind: str, seed: int, parts: SharedParts) -> Reader:
+def _train_kind(config: NwaConfig, sides: Sides, name: str, seed: int, parts: SharedParts) -> Reader:
     """Or the saved one where nothing is to be trained."""
     if config.eval_only:
         return load_reader(config.model_path)
-    options = {name: getattr(config, name) for name in _GRAPH_OPTIONS}
-    if config.both_attentions and kind == other_attention(config):
+    options = {o: getattr(config, o) for o in _GRAPH_OPTIONS}
+    if config.both_attentions and name == other_attention(config):
         options["use_attention"] = not config.use_attention
-        kind, parts = "nwpa", SharedParts(parts.device)
+        name, parts = "nwpa", SharedParts(parts.device)
     return train_reader(
         sides.train,
-        kind,
+        name,
         config.tasks or None,
         held_out=sides.held_out,
         seed=derive_seed(seed, "reader"),

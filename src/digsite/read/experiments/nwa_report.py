@@ -31,7 +31,7 @@ def write_views(outcome: ReaderOutcome, extra: dict[str, Any], run: Run) -> None
     """Tables to sort, every network's prediction with its interval, and the map of what a reader tells apart."""
     for name in ("scores", "coverage", "differences"):
         run.view(name, kind="table", source=f"tables/{name}.csv")
-    task = next((t.name for t in outcome.tasks if t.kind == "regression"), None)
+    task = next((t.name for t in outcome.tasks if t.is_regression), None)
     if task is None:
         return
     tables = {kind: _tabulate_networks(kind, task, outcome, extra) for kind in extra["found"]}
@@ -134,7 +134,7 @@ def claim_attention(outcome: ReaderOutcome, other: str, seed: int, resamples: in
         y = outcome.truth[task.name]
         known = np.isfinite(y)
         with_it, without = (np.asarray(outcome.answers[m][task.name])[known] for m in (on, off))
-        metric = "tau" if task.kind == "regression" else "accuracy"
+        metric = "tau" if task.is_regression else "accuracy"
         rng = np.random.default_rng(derive_seed(seed, f"attention/{task.name}"))
         gap = bootstrap_difference(task, y[known], with_it, without, metric, rng, resamples)
         run.claim(

@@ -24,12 +24,12 @@ _NEURONS = 16  # shown of a layer: more names than this cannot be read
 def draw_outcome(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
     """Every figure of the experiment, each handed to `save(name, figure, data, caption=...)`."""
     methods = [m for m in outcome.scores if m not in TRIVIAL]
-    for kind, metric in (("regression", "r2"), ("regression", "tau"), ("classification", "accuracy")):
-        tasks = [t.name for t in outcome.tasks if t.kind == kind]
+    for regression, metric in ((True, "r2"), (True, "tau"), (False, "accuracy")):
+        tasks = [t.name for t in outcome.tasks if t.is_regression is regression]
         if tasks:
             figure, data = draw_comparison(outcome, methods, tasks, metric)
             save(
-                f"{kind}-{metric}",
+                f"{'regression' if regression else 'classification'}-{metric}",
                 figure,
                 data,
                 caption=f"{metric} of every reader on the same test networks.",

@@ -47,9 +47,10 @@ def _name_family(graph: Graph) -> str:
     """From the kinds of blocks: no config is needed."""
     kinds = {b.kind for b in graph.blocks}
     if kinds & {"qk", "vo"}:
-        heads = next((b.heads for b in graph.blocks if b.kind == "qk"), (1, 1))
+        attentions = graph.blocks_of("qk")
+        heads = attentions[0].heads if attentions else (1, 1)
         shown = f" with {heads[0]} heads" if heads[0] > 1 else ""
-        return f"a transformer of {sum(b.kind == 'qk' for b in graph.blocks)} attention layers{shown}"
+        return f"a transformer of {len(attentions)} attention layers{shown}"
     if any(k.startswith("gate_") for k in kinds):
         return "a recurrent network"
     if "conv" in kinds:
@@ -179,9 +180,9 @@ def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
     out = [
         b
         for b in graph.blocks
-        if graph.nodes[b.target].kind == "output"
+        if graph.nodes[b.target].is_output
         and b.layout == "oi"
-        and b.kind != "embedding"
+        and b not in graph.blocks_of("embedding")
         and not _RECURRENT.search(b.tensors[0])
     ]
     if out and out[-1].tensors[0] in inside:

@@ -55,7 +55,7 @@ def answer_constant(task: ReadTask, train: Corpus, n: int) -> np.ndarray:
     """The mean, or the class shares, of the training networks: (n,) or (n, classes)."""
     y = read_labels(train, task)
     y = y[np.isfinite(y)]
-    if task.kind == "regression":
+    if task.is_regression:
         return np.full(n, y.mean())
     shares = np.bincount(y.astype(int), minlength=len(task.classes)) / len(y)
     return np.broadcast_to(shares, (n, len(shares))).copy()
@@ -72,7 +72,7 @@ def hyper_parameters(task: ReadTask, train: Corpus, test: Corpus, seed: int) -> 
     y = read_labels(train, task)
     known = np.isfinite(y)
     train_x, test_x = x[: len(train)][known], x[len(train) :]
-    if task.kind == "regression":
+    if task.is_regression:
         return trees.grow_regression(train_x, y[known], seed).raw(test_x)[:, 0]
     forest = trees.grow_classes(train_x, y[known].astype(int), seed, max_iter=60)
     return _all_classes(trees.class_probabilities(forest, test_x), y[known], len(task.classes))
@@ -126,8 +126,8 @@ def momentum_ceiling(labels: pd.DataFrame) -> dict[str, float]:
     """
     if not {"optimizer", "log_lr", "log_effective_lr"} <= set(labels):
         return {}
-    kind, rate, steps = (labels[c].to_numpy() for c in ("optimizer", "log_lr", "log_effective_lr"))
-    plain, heavy = kind == "sgd", kind == "momentum"
+    optimizer, rate, steps = (labels[c].to_numpy() for c in ("optimizer", "log_lr", "log_effective_lr"))
+    plain, heavy = optimizer == "sgd", optimizer == "momentum"
     if not plain.any() or not heavy.any():
         return {}
     low, high = (f([g(steps[m]) for m in (plain, heavy)]) for f, g in ((max, np.min), (min, np.max)))

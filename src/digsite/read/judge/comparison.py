@@ -89,7 +89,7 @@ def _pair_differences(
         for task in tasks:
             if method == against or task.name not in answers[method] or task.name not in answers[against]:
                 continue
-            metric = "tau" if task.kind == "regression" else "accuracy"
+            metric = "tau" if task.is_regression else "accuracy"
             y, known = truth[task.name], np.isfinite(truth[task.name])
             rng = np.random.default_rng(derive_seed(seed, f"bootstrap/{task.name}"))
             out.setdefault(method, {})[task.name] = metrics.bootstrap_difference(
@@ -155,7 +155,7 @@ def coverage_table(
     for task in tasks:
         y, answer = truth[task.name], np.asarray(answers[task.name])
         known = np.isfinite(y)
-        if task.kind == "regression":
+        if task.is_regression:
             covered, width = (trust.measure_coverage(y, answer, margins[task.name]), 2 * margins[task.name])
         else:
             sets = trust.class_sets(answer[known], margins[task.name])
@@ -175,8 +175,8 @@ def shuffled_inputs(test: Corpus, seed: int) -> Corpus | None:
     Their accuracy on those images is what it was, and every weight but the order of the inputs too.
     """
     graph = test.population.groups[0].graph
-    first = next((b for b in graph.blocks if graph.nodes[b.source].kind == "input"), None)
-    if first is None or first.kind != "linear" or graph.nodes[first.source].size < 8:
+    first = next((b for b in graph.blocks_of("linear") if graph.nodes[b.source].is_input), None)
+    if first is None or graph.nodes[first.source].size < 8:
         return None
     rng = np.random.default_rng(derive_seed(seed, "shuffled-pixels"))
     order = torch.from_numpy(rng.permutation(graph.nodes[first.source].size))
@@ -242,7 +242,7 @@ def find_leaks(table: FeatureTable, targets: dict[str, np.ndarray], tasks: list[
             continue
         strength = (
             _rank_correlation(ranks[known], y[known])
-            if task.kind == "regression"
+            if task.is_regression
             else _separate_classes(table.values[known], y[known].astype(int))
         )
         best = int(np.nanargmax(strength))

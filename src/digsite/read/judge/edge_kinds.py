@@ -302,6 +302,11 @@ class Example:
     forward: np.ndarray
     backward: np.ndarray
 
+    @property
+    def kind_back(self) -> str:
+        """What it is when read from the child: siblings are siblings either way, all else is a reverse."""
+        return SIBLINGS if self.kind == SIBLINGS else REVERSE
+
 
 def describe_examples(
     recipe: str, networks: dict[str, Network], links: Sequence[tuple[str, str, str]]
@@ -330,7 +335,7 @@ def grow_rules(examples: Sequence[Example], path: Path, seed: int = 0) -> float:
 def _grow_forest(examples: Sequence[Example], classes: tuple[str, ...], seed: int) -> trees.Forest:
     """Trees over both readings of every example: forward under its kind, backward as the reverse."""
     x = np.stack([f for e in examples for f in (e.forward, e.backward)])
-    y = [c for e in examples for c in (e.kind, SIBLINGS if e.kind == SIBLINGS else REVERSE)]
+    y = [c for e in examples for c in (e.kind, e.kind_back)]
     return trees.grow_classes(x, np.array([classes.index(c) for c in y]), seed, **OPTIONS)
 
 
@@ -340,7 +345,7 @@ def _calibrate_slope(examples: Sequence[Example], classes: tuple[str, ...], seed
     for recipe in sorted({e.recipe for e in examples}):
         forest = _grow_forest([e for e in examples if e.recipe != recipe], classes, seed)
         for e in examples:
-            if e.recipe == recipe and e.kind != SIBLINGS:
+            if e.recipe == recipe and e.kind_back == REVERSE:
                 ahead, back = (softmax_of_trees(forest, f[None]) for f in (e.forward, e.backward))
                 odds.append(np.log(support_of(classes, ahead, back) / support_of(classes, back, ahead)))
     found = np.array(odds)

@@ -59,7 +59,7 @@ def match_networks(first: Network, second: Network, names: dict[str, str]) -> Ne
             )
         except (DigsiteError, RuntimeError, StopIteration, KeyError, IndexError):
             return None
-        if any(n.kind == "hidden" and n.size > _LARGEST_LAYER for n in one.graph.nodes):
+        if any(n.is_hidden and n.size > _LARGEST_LAYER for n in one.graph.nodes):
             return None
         found.append(_match_groups(one, other, coordinates))
         if found[-1].exact:
@@ -134,9 +134,7 @@ def match_neurons(
     """
     weights, bias, gain = list(second.weights), list(second.bias), list(second.gain)
     orders = {
-        n: torch.arange(d.size)
-        for n, d in enumerate(graph.nodes)
-        if d.kind == "hidden" and _is_touched(graph, n)
+        n: torch.arange(d.size) for n, d in enumerate(graph.nodes) if d.is_hidden and _is_touched(graph, n)
     }
     for sweep in range(3):
         for node in orders:

@@ -50,7 +50,7 @@ def asked_task(outcome: ReaderOutcome, asks: str) -> ReadTask:
 
 def headline_metric(task: ReadTask) -> str:
     """The score that a verdict names: tau of numbers, AUROC of two classes, accuracy of more."""
-    if task.kind == "regression":
+    if task.is_regression:
         return "tau"
     return "auroc" if len(task.classes) == 2 else "accuracy"
 
@@ -73,7 +73,7 @@ def find_leading(outcome: ReaderOutcome, extra: Mapping[str, Any], task: str) ->
     known = {m: margin for m, margin in margins.items() if margin is not None}
     if not known:
         return readers[-1]
-    least = next(t for t in outcome.tasks if t.name == task).kind == "regression"
+    least = next(t for t in outcome.tasks if t.name == task).is_regression
     return (min if least else max)(known, key=lambda m: known[m])
 
 
@@ -96,11 +96,11 @@ def write_summary(
         f"{extra['n_train']} networks to learn from (calibration included), {extra['n_test']} to test on"
         + (f"; the first of {seeds} zoos.\n" if seeds > 1 else ".\n"),
     ]
-    for kind, metrics in (
-        ("regression", ("r2", "tau", "mse", "mae")),
-        ("classification", ("accuracy", "precision", "recall", "f1", "auroc")),
+    for regression, metrics in (
+        (True, ("r2", "tau", "mse", "mae")),
+        (False, ("accuracy", "precision", "recall", "f1", "auroc")),
     ):
-        for task in (t for t in outcome.tasks if t.kind == kind):
+        for task in (t for t in outcome.tasks if t.is_regression is regression):
             parts.append(f"## {task.name}: {task.purpose}\n")
             parts.append(_score_table(outcome, task.name, metrics))
             if (name := f"task-{task.name}") in left:

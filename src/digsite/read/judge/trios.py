@@ -36,6 +36,11 @@ class Edge:
     note: str = ""
     taught: float = 0.0
 
+    @property
+    def is_repair(self) -> bool:
+        """Whether it was trained to mend its parent, by a teacher."""
+        return self.kind == "repaired"
+
 
 def turn_back(
     edges: list[Edge], networks: Sequence[Network], distances: Any, rejudge: Callable[[int, int], Edge]
@@ -118,7 +123,7 @@ def name_repairs(edges: list[Edge], networks: Sequence[Network]) -> list[Edge]:
                     certainty=max(0.5, edge.taught),
                     note=f"{edge.note}; {note}".removeprefix("; "),
                 )
-            elif edge.kind == "repaired":
+            elif edge.is_repair:
                 edge = replace(edge, kind="distilled")
         out.append(edge)
     return out

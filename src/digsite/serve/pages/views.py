@@ -87,7 +87,7 @@ def send_nearest(request: Request) -> Response:
 def _named_view(request: Request, kind: str = "") -> View:
     run, name = run_of(request), request.query_params.get("name", "")
     view = _pair_beside(request, run, name) if "other_id" in request.path_params else find_view(run, name)
-    if kind and view.kind != kind:
+    if kind not in ("", view.kind):
         raise HTTPException(400, f"The view '{view.name}' is a {view.kind}.")
     return view
 

@@ -137,7 +137,7 @@ def finds_of_all(
     abrupt_ones = iter(pool_q_values(_of_kind(found, False), tests))
     out = []
     for series, finds in found:
-        named = [next(smooth_ones if jump.kind == "transition" else abrupt_ones) for jump in finds.jumps]
+        named = [next(smooth_ones if jump.is_transition else abrupt_ones) for jump in finds.jumps]
         kept = [jump for jump in named if jump.q is None or jump.q <= max_q]
         out.append((series, replace(finds, jumps=kept)))
     return out
@@ -145,4 +145,4 @@ def finds_of_all(
 
 def _of_kind(found: list[tuple[Series, Finds]], transitions: bool) -> list[Jump]:
     """Transitions alone, or all others."""
-    return [j for _, finds in found for j in finds.jumps if (j.kind == "transition") == transitions]
+    return [j for _, finds in found for j in finds.jumps if j.is_transition is transitions]

@@ -27,6 +27,16 @@ class Change:
     p: float | None = None
     kind: Kind = "step"
 
+    @property
+    def is_spike(self) -> bool:
+        """Whether the level is soon what it was."""
+        return self.kind == "spike"
+
+    @property
+    def is_kink(self) -> bool:
+        """Whether the slope changes and the level does not."""
+        return self.kind == "kink"
+
 
 @dataclass(frozen=True)
 class Jump:
@@ -56,6 +66,11 @@ class Jump:
     end: float | None = None
 
     @property
+    def is_transition(self) -> bool:
+        """Whether it is a smooth change over many samples; all others are jumps."""
+        return self.kind == "transition"
+
+    @property
     def direction(self) -> Literal["up", "down"]:
         """Of the level, not of the quality."""
         return "up" if self.change > 0 else "down"
@@ -65,7 +80,7 @@ def measure_change(
     change: Change, values: np.ndarray, steps: np.ndarray, others: Sequence[Change] = ()
 ) -> Jump:
     """Add size with interval, speed, and the times in training steps."""
-    size_of = spike_height if change.kind == "spike" else level_change
+    size_of = spike_height if change.is_spike else level_change
     before, size, error = size_of(change, values, others)
     at = _time_between(steps, change.index)
     duration = max(float(np.mean(np.diff(steps))) * change.width, np.finfo(float).tiny)

@@ -95,7 +95,7 @@ def _claim_audit(run: Run, scores: pd.DataFrame, clean: pd.DataFrame) -> None:
         title="Clean series that are accused of a fault",
     )
     for kind in PLANTS:
-        _claim_rate(run, f"found/{kind.replace(' ', '_')}", scores[scores.kind == kind])  # pyright: ignore[reportArgumentType]
+        _claim_rate(run, f"found/{kind.replace(' ', '_')}", scores[scores.kind.eq(kind)])  # pyright: ignore[reportArgumentType]
     _claim_rate(run, "found/all", scores)
     _claim_rate(run, "found/content", scores[~scores.kind.isin(ORDER)])  # pyright: ignore[reportArgumentType]
     run.claim("others_named_per_planting", float(scores.others.sum() / scores.planted.sum()), unit="steps")

@@ -178,7 +178,7 @@ def claim_coordination(run: Run, result: Phase1) -> None:
 
 def claim_settling(run: Run, result: Phase1) -> None:
     """How many layers settle, and in which order those of one network do."""
-    settled, orders = result.layers.kind == "converged", result.convergence.order
+    settled, orders = result.layers.kind.eq("converged"), result.convergence.order
     title = "Layers that settle and stay in their band"
     run.claim_share("layers_converged", int(settled.sum()), len(settled), title=title)
     for name in ("bottom-up", "top-down", "simultaneous"):

@@ -49,7 +49,7 @@ def study_sample_losses(config: SampleLossConfig, run: Run) -> None:
                         "agreement": agree,
                     }
                 )
-                if shown is None and kind == "skills":
+                if shown is None:
                     shown = (losses, found)
             run.let_signals_in()
     table = pd.DataFrame(rows)
@@ -67,7 +67,7 @@ def study_sample_losses(config: SampleLossConfig, run: Run) -> None:
 
 def _claim_clusters(run: Run, table: pd.DataFrame) -> None:
     """Agreement with the true skills, beside networks that had none to learn."""
-    skills, nothing = (table[table.kind == kind] for kind in ("skills", "random"))
+    skills, nothing = (table[table.kind.eq(kind)] for kind in ("skills", "random"))
     whole = skills[skills.changes == "all"]
     best = skills.groupby("seed").agreement.max()
     run.claim(
@@ -124,12 +124,10 @@ def _train_watched(config: SampleLossConfig, run: Run) -> dict[str, Any]:
     x, y, skill = _draw_batch(config, config.samples, run.generator("held out"))
     at = np.linspace(0, config.steps, config.checkpoints).astype(int).tolist()
     out: dict[str, Any] = {"task": skill, "steps": torch.tensor(at)}
-    for kind in ("skills", "random"):
+    for kind, random in (("skills", False), ("random", True)):
 
-        def batch(step: int, kind: str = kind) -> tuple[Tensor, Tensor]:
-            inputs, answers, _ = _draw_batch(
-                config, config.batch, run.generator(kind, step), random=kind == "random"
-            )
+        def batch(step: int, kind: str = kind, random: bool = random) -> tuple[Tensor, Tensor]:
+            inputs, answers, _ = _draw_batch(config, config.batch, run.generator(kind, step), random=random)
             return inputs, answers
 
         width = x.shape[1]

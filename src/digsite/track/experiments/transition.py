@@ -96,12 +96,12 @@ def _confirmed_finds(run: TrackedRun, config: TransitionConfig) -> Confirmed:
 
 def _abrupt_finds(confirmed: Confirmed) -> Confirmed:
     """Jumps."""
-    return [(s, j) for s, j in confirmed if j.kind != "transition"]
+    return [(s, j) for s, j in confirmed if not j.is_transition]
 
 
 def _smooth_finds(confirmed: Confirmed) -> Confirmed:
     """Transitions."""
-    return [(s, j) for s, j in confirmed if j.kind == "transition"]
+    return [(s, j) for s, j in confirmed if j.is_transition]
 
 
 def _conclude_null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confirmed]) -> None:

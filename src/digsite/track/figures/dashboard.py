@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -181,7 +182,7 @@ def _draw_loss(ax: Axes, result: Phase1) -> None:
 def _write_words(ax: Axes, runs: Sequence[TrackedRun], result: Phase1) -> None:
     """The numbers in words."""
     ax.axis("off")
-    detectors = result.detectors.set_index("detector")
+    detectors, kinds = result.detectors.set_index("detector"), Counter(result.layers.kind)
     lines = [
         f"{len(runs)} runs, {len(result.layers)} layer series",
         f"{len(result.jumps)} calibrated jumps",
@@ -189,9 +190,7 @@ def _write_words(ax: Axes, runs: Sequence[TrackedRun], result: Phase1) -> None:
             f"{n}: {row.per_series:.2f} per layer, null {row.null_per_series:.2f}"
             for n, row in detectors.iterrows()
         ),
-        f"constant {int((result.layers.kind == 'constant').sum())}, "
-        f"converged {int((result.layers.kind == 'converged').sum())}, "
-        f"moving {int((result.layers.kind == 'not converged').sum())} layers",
+        f"constant {kinds['constant']}, converged {kinds['converged']}, moving {kinds['not converged']} layers",
     ]
     ax.set_title("J  numbers")
     ax.text(0, 0.95, "\n".join(lines), va="top", fontsize=9, linespacing=1.7, transform=ax.transAxes)

@@ -117,7 +117,7 @@ def convergence_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list
             "share of layers stable at step 0",
             at_zero[0],
             at_zero[1],
-            sum(s.kind == "converged" and s.step == 0 for s in honest) / len(honest),
+            sum(s.came_to_rest and s.step == 0 for s in honest) / len(honest),
             None,
             "the published rule asks for one calm window only",
         ),
@@ -125,7 +125,7 @@ def convergence_rows(runs: list[PublishedRun], rng: np.random.Generator) -> list
             "share of layers that never settle",
             None,
             None,
-            sum(s.kind == "not converged" for s in honest) / len(honest),
+            sum(s.moves_on for s in honest) / len(honest),
             None,
         ),
         ComparedClaim(

@@ -190,6 +190,16 @@ class Settled:
     kind: Literal["constant", "converged", "not converged"]
     band: float
 
+    @property
+    def came_to_rest(self) -> bool:
+        """Whether it moved and then stayed; a constant never moved."""
+        return self.kind == "converged"
+
+    @property
+    def moves_on(self) -> bool:
+        """Whether it is still moving at its end."""
+        return self.kind == "not converged"
+
 
 @dataclass(frozen=True)
 class LayerOrder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -138,7 +139,8 @@ def _convergence_tables(
     for run in runs:
         settled = [critical.settling_time(series) for series in run.series(measure)]
         order = critical.order_of_layers([s.step for s in settled], rng)
-        counts = {f"n_{kind.replace(' ', '_')}": sum(s.kind == kind for s in settled) for kind in KINDS}
+        found = Counter(s.kind for s in settled)
+        counts = {f"n_{kind.replace(' ', '_')}": found[kind] for kind in KINDS}
         orders.append(run_labels(run) | asdict(order) | counts)
         layers += [
             run_labels(run) | {"layer": layer, "depth": depth, **asdict(s)}

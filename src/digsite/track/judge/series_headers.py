@@ -109,7 +109,7 @@ def _find_partial_tensors(prints: Sequence[CheckpointPrint], names: Sequence[str
 
 
 def _odd_ones(
-    prints: Sequence[CheckpointPrint], said: Mapping[str, Mapping[int, Hashable]], kind: str
+    prints: Sequence[CheckpointPrint], said: Mapping[str, Mapping[int, Hashable]], fact: str
 ) -> Iterator[SeriesFinding]:
     """Steps whose tensors are of another shape or dtype than those of most steps."""
     odd: dict[tuple[Hashable, Hashable], dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -122,9 +122,9 @@ def _odd_ones(
                 odd[first, value][step].append(name)
     for (usual, value), steps in odd.items():
         name = next(iter(steps.values()))[0]
-        severity: Severity = "wrong" if kind == "shape" else "doubt"
+        severity: Severity = "wrong" if fact == "shape" else "doubt"
         text = f"'{name}' is {_show_value(value)} at {name_steps(list(steps))} and {_show_value(usual)} elsewhere"
-        yield SeriesFinding(f"another {kind}", severity, tuple(steps), text)
+        yield SeriesFinding(f"another {fact}", severity, tuple(steps), text)
 
 
 def _show_value(value: Hashable) -> str:

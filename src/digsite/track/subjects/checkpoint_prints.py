@@ -166,5 +166,5 @@ def step_of_reference(reference: str) -> int | None:
     """The last number of a reference's revision, member or name: `hub:org/model@step1000` is step 1000."""
     found = parse_reference(reference)
     tail = found.member or found.target.rpartition("@")[2] or found.target
-    numbers = re.findall(r"\d+", Path(tail).stem if found.scheme == "file" else tail)
+    numbers = re.findall(r"\d+", Path(tail).stem if found.is_file else tail)
     return int(numbers[-1]) if numbers else None

@@ -58,7 +58,9 @@ class StackedEngine(Engine):
         for step in self.program:
             inputs = [values[name] for name in step.inputs]
             given = Value(x, "shared" if shared else "own")
-            values[step.result] = given if step.kind == "input" else getattr(run, step.kind)(step, *inputs)
+            values[step.result] = (
+                given if step.operation == "input" else getattr(run, step.operation)(step, *inputs)
+            )
         return values["output"].tensor
 
 
@@ -73,39 +75,39 @@ def stacked_loss(loss: Loss, outputs: Tensor, y: Tensor) -> Tensor:
 
 
 class Value(NamedTuple):
-    """`kind` says where the members are: "shared" (B, ...) is the same for all, "own" is (K, B, ...), and "maps" is
+    """`place` says where the members are: "shared" (B, ...) is the same for all, "own" is (K, B, ...), and "maps" is
     (B, K * channels, height, width), what a grouped convolution reads and writes."""
 
     tensor: Tensor
-    kind: str
+    place: str
 
 
 class _Run:
-    """One pass of the program; each method is one kind of instruction."""
+    """One pass of the program; each method is one operation."""
 
     def __init__(self, model: nn.Module, params: Tensors, masks: Tensors) -> None:
         self.model, self.params, self.masks = model, params, masks
         self.size = len(next(iter(params.values())))
 
     def _own(self, value: Value) -> Tensor:
-        if value.kind == "shared":
+        if value.place == "shared":
             return value.tensor.expand(self.size, *value.tensor.shape)
         return (
             value.tensor
-            if value.kind == "own"
+            if value.place == "own"
             else value.tensor.unflatten(1, (self.size, -1)).transpose(0, 1)
         )
 
     def _maps(self, value: Value) -> Tensor:
-        return value.tensor if value.kind == "maps" else self._own(value).transpose(0, 1).flatten(1, 2)
+        return value.tensor if value.place == "maps" else self._own(value).transpose(0, 1).flatten(1, 2)
 
     def elementwise(self, step: Instruction, value: Value) -> Value:
         assert step.function is not None
-        return Value(step.function(value.tensor), value.kind)
+        return Value(step.function(value.tensor), value.place)
 
     def pool(self, step: Instruction, value: Value) -> Value:
         assert step.function is not None
-        if value.kind == "shared":
+        if value.place == "shared":
             return Value(step.function(value.tensor), "shared")
         return Value(step.function(self._maps(value)), "maps")
 
@@ -132,24 +134,24 @@ class _Run:
         mask = self.masks.get(f"{step.module}.mask")
         if mask is None:
             return value
-        if value.kind == "maps":
+        if value.place == "maps":
             return Value(value.tensor * self._maps(Value(mask, "own")), "maps")
         return Value(self._own(value) * mask, "own")
 
     def mean(self, _: Instruction, value: Value) -> Value:
-        if value.kind != "maps":
-            return Value(value.tensor.mean((-2, -1)), value.kind)
+        if value.place != "maps":
+            return Value(value.tensor.mean((-2, -1)), value.place)
         return Value(value.tensor.mean((-2, -1)).unflatten(1, (self.size, -1)).transpose(0, 1), "own")
 
     def flatten(self, _: Instruction, value: Value) -> Value:
-        if value.kind == "shared":
+        if value.place == "shared":
             return Value(value.tensor.flatten(1), "shared")
         return Value(self._own(value).flatten(2), "own")
 
     def add(self, _: Instruction, left: Value, right: Value) -> Value:
-        if left.kind == right.kind:
-            return Value(left.tensor + right.tensor, left.kind)
-        if "maps" in (left.kind, right.kind):
+        if left.place == right.place:
+            return Value(left.tensor + right.tensor, left.place)
+        if "maps" in (left.place, right.place):
             return Value(self._maps(left) + self._maps(right), "maps")
         return Value(self._own(left) + self._own(right), "own")
 
@@ -202,7 +204,7 @@ class MlpEngine(StackedEngine, Engine):
     def __init__(self, model: nn.Module, layout: Layout, loss: Loss) -> None:
         super().__init__(model, layout, loss)
         self.layers = read_layers(self.program, model)
-        self.flat = self.program[1].kind == "flatten"
+        self.flat = self.program[1].operation == "flatten"
         self.scratch: dict[tuple[int, ...], Tensor] = {}
 
     @staticmethod
@@ -276,19 +278,19 @@ def read_layers(program: list[Instruction], model: nn.Module) -> list[Layer]:
         if step.inputs != (before.result,):
             return []
         last = layers[-1] if layers else None
-        if step.kind == "linear":
+        if step.operation == "linear":
             layers.append(Layer(step.module))
         elif last is None:
-            if step.kind != "flatten":
+            if step.operation != "flatten":
                 return []
-        elif step.kind == "elementwise" and last.activation is None and not last.dropout:
+        elif step.operation == "elementwise" and last.activation is None and not last.dropout:
             known = ACTIVATIONS.get(_find_origin(step, model))
             if known is None:
                 return []
             layers[-1] = Layer(last.module, known)
-        elif step.kind == "dropout" and not last.dropout:
+        elif step.operation == "dropout" and not last.dropout:
             layers[-1] = Layer(last.module, last.activation, step.module)
-        elif step.kind != "output":
+        elif step.operation != "output":
             return []
     return layers
 

@@ -35,6 +35,7 @@ NUMBERS = {
     11: "<q",
     12: "<d",
 }
+TEXT, LIST = 8, 9  # the other two codes of a setting's type
 MOST_ENTRIES = 1 << 20
 MOST_TEXT = 1 << 24
 KEPT = 64  # entries of an array in the metadata that are kept; vocabularies are not weights
@@ -138,13 +139,13 @@ def _read_text(file: BinaryIO) -> str:
     return file.read(size).decode(errors="replace")
 
 
-def _read_value(file: BinaryIO, kind: int) -> Any:
-    if kind == 8:
+def _read_value(file: BinaryIO, code: int) -> Any:
+    if code == TEXT:
         return _read_text(file)
-    if kind != 9:
-        if kind not in NUMBERS:
-            raise DigsiteError(f"The file is damaged: it has a setting of kind {kind}.")
-        return _read_number(file, kind)
+    if code != LIST:
+        if code not in NUMBERS:
+            raise DigsiteError(f"The file is damaged: it has a setting of kind {code}.")
+        return _read_number(file, code)
     inner, count = _read_number(file, 4), _read_number(file, 10)
     if count > MOST_TEXT:
         raise DigsiteError(f"The file is damaged: it promises a list of {count} entries.")

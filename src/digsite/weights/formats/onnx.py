@@ -327,7 +327,7 @@ def _load_tensor(path: Path, tensor: _Tensor) -> Tensor:
         raise DigsiteError(
             f"'{tensor.name}' has {values.size} numbers where its shape {tensor.shape} needs {_count_numbers(tensor.shape)}."
         )
-    if values.dtype.kind == "u" and values.dtype.itemsize > 1:
+    if np.issubdtype(values.dtype, np.unsignedinteger) and values.dtype.itemsize > 1:
         values = values.astype(np.int64)
     return torch.from_numpy(values.reshape(tensor.shape).copy())
 

@@ -5,6 +5,7 @@ import torch
 
 from digsite.read.core.corpus import find_tasks
 from digsite.read.core.edges import compile_population
+from digsite.read.core.graph import NodeSet
 from digsite.read.core.readers import nwpa
 
 OPTIONS = nwpa.GraphOptions(epochs=3, width=16, hidden_dim=16, batch_size=16)
@@ -36,9 +37,10 @@ def test_the_held_out_loss_is_followed_and_changes_nothing(sides):
 
 
 def test_neurons_have_names():
-    assert nwpa.name_neurons("input", 64)[10] == "r1 c2"
-    assert nwpa.name_neurons("input", 50)[10] == "#10"
-    assert nwpa.name_neurons("output", 10)[3] == "class 3" and nwpa.name_neurons("hidden", 9)[8] == "#8"
+    given, hidden, answered = (NodeSet(kind, 64, kind) for kind in ("input", "hidden", "output"))
+    assert nwpa.name_neurons(given, 64)[10] == "r1 c2"
+    assert nwpa.name_neurons(given, 50)[10] == "#10"
+    assert nwpa.name_neurons(answered, 10)[3] == "class 3" and nwpa.name_neurons(hidden, 9)[8] == "#8"
 
 
 def test_global_generator_is_left_alone(sides):

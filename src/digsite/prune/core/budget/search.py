@@ -147,9 +147,9 @@ def _some_maps(question: Question, draw: np.random.Generator) -> list[str]:
     """One map, all maps of a block, or the same map of every block."""
     names = list(question.sizes)
     one = names[int(draw.integers(len(names)))]
-    kind = int(draw.integers(3))
-    if kind == 0:
+    reach = ("map", "block", "every block")[int(draw.integers(3))]
+    if reach == "map":
         return [one]
-    if kind == 1:
+    if reach == "block":
         return next(inside for inside in question.blocks.values() if one in inside)
     return [name for name in names if question.component_of(name) == question.component_of(one)]

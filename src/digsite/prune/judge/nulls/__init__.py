@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -23,6 +24,11 @@ class ObservedMask:
 
 class Null(ABC):
     """What a mask would look like if some of its structure were chance."""
+
+    KEEPS_DENSITIES: ClassVar[bool] = False
+    """Every row and column keeps its count: what is found beside it is more than densities, and verdicts rest on it."""
+    PRUNES_AGAIN: ClassVar[bool] = False
+    """The weights are needed too, and how they were pruned."""
 
     @abstractmethod
     def draw_masks(self, observed: ObservedMask, n: int, seed: int) -> Iterator[PackedMask]:

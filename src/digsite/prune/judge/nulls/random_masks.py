@@ -25,6 +25,8 @@ class CoinFlips(Null):
 class Margins(Null):
     """Null B, same margins: every row and every column keeps exactly its count (curveball trades). What densities make."""
 
+    KEEPS_DENSITIES = True
+
     def draw_masks(self, observed: ObservedMask, n: int, seed: int) -> Iterator[PackedMask]:
         """Besag and Clifford's parallel scheme: back from the mask to a hub, then independently forward from it.
 
@@ -56,6 +58,8 @@ def trade_margins(
 
 class Reprune(Null):
     """Null C, same activations: weights shuffled inside their rows and pruned again. What activation norms alone make."""
+
+    PRUNES_AGAIN = True
 
     def draw_masks(self, observed: ObservedMask, n: int, seed: int) -> Iterator[PackedMask]:
         """The same recipe on weights shuffled within their rows: keeps input norms and the method, and no

@@ -76,13 +76,13 @@ def _describe_ends(group: NetworkGroup, parts: GraphWeights) -> Columns:
     for i, block in enumerate(graph.blocks):
         weight = parts.weights[i].double()
         source, target = graph.nodes[block.source], graph.nodes[block.target]
-        if source.kind == "input" and source.size <= _IDENTITY_LIMIT:
+        if source.is_input and source.size <= _IDENTITY_LIMIT:
             columns = weight.flatten(1, 2)
             square = columns.square()
             peak = (square.square().mean(1) / square.mean(1).square().clamp_min(1e-30)).clamp_min(1e-9).log()
             made.append(_columns_by_place("input_norm", _log_norm(columns, 1)))
             made.append(_columns_by_place("input_peak", peak))
-        if target.kind == "output" and target.size <= _IDENTITY_LIMIT:
+        if target.is_output and target.size <= _IDENTITY_LIMIT:
             rows = weight.transpose(1, 2).flatten(2)
             made.append(_columns_by_place("output_norm", _log_norm(rows, 2)))
             made.append(_columns_by_place("output_mean", rows.mean(2)))

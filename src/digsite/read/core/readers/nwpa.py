@@ -20,6 +20,7 @@ from digsite.read.core.edges import (
     compile_population,
     shape_of,
 )
+from digsite.read.core.graph import NodeSet
 from digsite.read.core.graphnet import GraphNet
 from digsite.read.core.population import Population
 from digsite.read.core.tasks import ReadTask
@@ -129,7 +130,7 @@ def _scale_targets(branch: Branch, corpus: Corpus, tasks: Sequence[ReadTask]) ->
     out = {}
     for task in tasks:
         y = read_labels(corpus, task)
-        if task.kind == "regression":
+        if task.is_regression:
             branch.center.setdefault(task.name, float(np.nanmean(y)))
             branch.spread.setdefault(task.name, float(np.nanstd(y) + 1e-12))
             out[task.name] = torch.tensor((y - branch.center[task.name]) / branch.spread[task.name]).float()
@@ -239,7 +240,7 @@ def multitask_loss(net: GraphNet, answers: Mapping[str, Tensor], targets: Mappin
     total = torch.zeros(())
     for task in net.tasks:
         answer, y = answers[task.name], targets[task.name]
-        if task.kind == "regression":
+        if task.is_regression:
             known = torch.isfinite(y)
             loss = F.huber_loss(answer[known, 0], y[known]) if known.any() else None
         else:
@@ -271,7 +272,7 @@ def predict_branch(branch: Branch, population: Population) -> tuple[dict[str, np
 
 def _undo_scaling(branch: Branch, task: ReadTask, raw: Tensor) -> np.ndarray:
     """Answers in the task's own units, or probabilities."""
-    if task.kind == "regression":
+    if task.is_regression:
         return (raw[:, 0] * branch.spread[task.name] + branch.center[task.name]).double().numpy()
     return raw.double().softmax(1).numpy()
 
@@ -289,15 +290,15 @@ def read_attention(branch: Branch, population: Population) -> list[dict[str, Any
         {
             "layer": node.name,
             "share": (share := branch.net.attention(state, mask)[0]).tolist(),
-            "names": name_neurons(node.kind, len(share)),
+            "names": name_neurons(node, len(share)),
         }
         for node, state, mask in zip(batch.graph.nodes, states, batch.masks)
     ]
 
 
-def name_neurons(kind: str, size: int) -> list[str]:
-    """What a picture calls the neurons of one set: `r2 c5` for a pixel, `class 3` for an output, `#7` for another."""
+def name_neurons(node: NodeSet, size: int) -> list[str]:
+    """What a picture calls `size` neurons of a set: `r2 c5` for a pixel, `class 3` for an output, `#7` for another."""
     side = round(size**0.5)
-    if kind == "input" and side > 1 and side**2 == size:
+    if node.is_input and side > 1 and side**2 == size:
         return [f"r{i // side} c{i % side}" for i in range(size)]
-    return [f"class {i}" if kind == "output" else f"#{i}" for i in range(size)]
+    return [f"class {i}" if node.is_output else f"#{i}" for i in range(size)]

@@ -52,8 +52,8 @@ def run_group(group: NetworkGroup, inputs: Tensor, rows: Tensor | None = None) -
 def image_shape(population: Population) -> tuple[int, ...]:
     """The inputs' shape, from the first layer: a square image of as many channels as it says."""
     graph = population.groups[0].graph
-    size = next(n.size for n in graph.nodes if n.kind == "input")
-    if any(b.kind == "conv" for b in graph.blocks):
+    size = next(n.size for n in graph.nodes if n.is_input)
+    if graph.blocks_of("conv"):
         return (size, 28, 28) if size == 1 else (size, 32, 32)
     side = int(size**0.5)
     return (1, side, side) if side * side == size else (1, 1, size)

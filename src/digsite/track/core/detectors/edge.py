@@ -202,10 +202,8 @@ def judge_values(
 
 def without_shadows(changes: list[Change]) -> list[Change]:
     """The corners of a ramp that a straight profile leaves over are no kinks of their own."""
-    levels = [c for c in changes if c.kind != "kink"]
-    return [
-        c for c in changes if c.kind != "kink" or all(abs(c.index - o.index) > KINK_APART for o in levels)
-    ]
+    levels = [c for c in changes if not c.is_kink]
+    return [c for c in changes if not c.is_kink or all(abs(c.index - o.index) > KINK_APART for o in levels)]
 
 
 def prepare_values(values: np.ndarray, *, logarithms: bool = True) -> Prepared:
@@ -254,8 +252,8 @@ def placed_change(found: jumptest.FoundChange, places: np.ndarray) -> Change:
     change = found.change
     last = len(places) - 1
     stride = max(int(np.median(np.diff(places))), 1)
-    kind = change.shape
-    assert kind != "bend"
+    shape = change.shape
+    assert shape != "bend"
     low, high = min(change.low, change.index), max(change.high, change.index)
     index, low, high = (int(places[min(max(i, 1), last)]) for i in (change.index, low, high))
-    return Change(index, low, high, change.width * stride, found.p, kind)
+    return Change(index, low, high, change.width * stride, found.p, shape)
