@@ -39,9 +39,9 @@ class Run(opened.Run):
         from digsite.base.errors import NotFound, name_nearest
         from digsite.serve.views import views_of
 
-        for found in views_of(self.directory):
-            if found.name == name:
-                return Shown(found)
+        for declared in views_of(self.directory):
+            if declared.name == name:
+                return Shown(declared)
         raise NotFound(f"The run '{self.id}' has no view '{name}'. {name_nearest(name, self.views)}")
 
 
@@ -144,11 +144,11 @@ def run(
     from digsite.studies.plan import start_run
     from digsite.worker.execute import How, execute_run
 
-    found = find_study(study, [Path(studies)] if studies else [])
+    located = find_study(study, [Path(studies)] if studies else [])
     named = (f"{name.replace('__', '.')}={_typed(value)}" for name, value in settings_.items())
     changes = [*overrides, *named]
     directory = start_run(
-        plan_run(found, size=size, overrides=changes), Path(runs) if runs else settings.runs_dir()
+        plan_run(located, size=size, overrides=changes), Path(runs) if runs else settings.runs_dir()
     )
     code = execute_run(directory, How(device or settings.default_device(), quiet=True))
     if code:

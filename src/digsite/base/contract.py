@@ -141,7 +141,7 @@ def refuse_unknown(who: str, known: Mapping[str, Parameter], named: Iterable[str
     `known` are the parameters of the function `who`, `named` the keywords that were given. Whoever takes any keyword
     checks them itself.
     """
-    if any(one.kind is Parameter.VAR_KEYWORD for one in known.values()):
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values()):
         return
     for name in named:
         if name not in known:
@@ -164,7 +164,7 @@ def is_finite(value: Any) -> bool:
         return True
     # NaN and infinities are among the extremes, which cost a seventieth of a mask of as many truth values.
     extremes = value.detach().aminmax() if hasattr(value, "aminmax") else (value.min(), value.max())
-    return all(math.isfinite(one) for one in extremes)
+    return all(math.isfinite(extreme) for extreme in extremes)
 
 
 def numbers_in(result: Any, name: str = "", depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:

@@ -217,8 +217,8 @@ class FoundStudies(Mapping[str, Any]):
         texts = {path: _list_studies(path, path.stat().st_mtime_ns) for path in files if path.is_file()}
         return {
             name: (".".join(path.relative_to(home).with_suffix("").parts), settings)
-            for path, found in texts.items()
-            for said, name, settings in found
+            for path, text in texts.items()
+            for said, name, settings in text
             if said == kind
         }
 

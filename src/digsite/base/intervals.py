@@ -142,13 +142,13 @@ def _least_mean(values: Sequence[float], worst: float) -> float:
     for turn in range(60):
         # Regula falsi where it converges, halves where it does not.
         middle = (low + high) / 2 if turn % 3 == 2 else (low * at_high - high * at_low) / (at_high - at_low)
-        found = above(middle)
+        excess = above(middle)
         low, at_low, high, at_high = (
-            (low, at_low, middle, found) if found > 0 else (middle, found, high, at_high)
+            (low, at_low, middle, excess) if excess > 0 else (middle, excess, high, at_high)
         )
-        if high - low < 1e-6 * (top - worst) or abs(found) < 1e-6:
+        if high - low < 1e-6 * (top - worst) or abs(excess) < 1e-6:
             break
-    return (low + high) / 2 if abs(found) >= 1e-6 else middle  # pyright: ignore[reportPossiblyUnboundVariable]
+    return (low + high) / 2 if abs(excess) >= 1e-6 else middle  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def _mean_below(counted: Mapping[float, int], q: float) -> float:
@@ -194,11 +194,11 @@ def _split_depth(n: int) -> int:
 
 def count_of_repeats(values: Sequence[float], least: float, most: float) -> Interval:
     """The median of whole numbers; where all agree the interval reaches one further, as far as a count can."""
-    found = median_of_any(values, least, most)
-    if found.low is not None or len(values) < FEWEST:
-        return found
-    low, high = max(found.value - 1, least, 0.0), min(found.value + 1, most)
-    return Interval(found.value, low, high, found.n, found.points, "all agree, so one more or less")
+    interval = median_of_any(values, least, most)
+    if interval.low is not None or len(values) < FEWEST:
+        return interval
+    low, high = max(interval.value - 1, least, 0.0), min(interval.value + 1, most)
+    return Interval(interval.value, low, high, interval.n, interval.points, "all agree, so one more or less")
 
 
 BY_KIND: dict[str, Callable[[Sequence[float], float, float], Interval]] = {

@@ -34,12 +34,12 @@ def lazy_names(package: str, file: str) -> Exports:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if homes[name] == package:
             return import_module(f"{package}.{name}")
-        found = getattr(import_module(homes[name]), name)
+        value = getattr(import_module(homes[name]), name)
         marked = (
-            hasattr(found, "__public_method__") or not isfunction(found) or isgeneratorfunction(unwrap(found))
+            hasattr(value, "__public_method__") or not isfunction(value) or isgeneratorfunction(unwrap(value))
         )
         return (
-            found if marked else public_method()(found)
+            value if marked else public_method()(value)
         )  # whoever forgot the mark is held to the rule all the same
 
     return list_names(), list_names, find_name

@@ -133,7 +133,7 @@ def fits_type(value: Any, hint: Any) -> bool:
     """
     kind, inner = get_origin(hint), get_args(hint)
     if kind in (Union, UnionType):
-        return any(fits_type(value, one) for one in inner)
+        return any(fits_type(value, member) for member in inner)
     if kind is tuple:
         return isinstance(value, tuple) and all(fits_type(item, inner[0]) for item in value)
     if hint in (float, int):

@@ -54,8 +54,8 @@ def nested_defaults(model: type[BaseModel]) -> Tree:
 
     Plain mappings are left out: a value given for one replaces it, and does not merge with it.
     """
-    found = {name: info.default for name, info in model.model_fields.items() if not info.is_required()}
-    return {name: _nested_values(value) for name, value in found.items() if isinstance(value, BaseModel)}
+    defaults = {name: info.default for name, info in model.model_fields.items() if not info.is_required()}
+    return {name: _nested_values(value) for name, value in defaults.items() if isinstance(value, BaseModel)}
 
 
 def _nested_values(config: BaseModel) -> Tree:
@@ -103,7 +103,7 @@ def _sibling_names(model: type[BaseModel], tree: Any, loc: tuple[int | str, ...]
     models = [model]
     for part in loc:
         fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
-        inner = [found for info in fields for found in _models_in(info.annotation)]
+        inner = [nested for info in fields for nested in _models_in(info.annotation)]
         tagged = [m for m in models if isinstance(part, str) and _kind_of(m) == part]
         models = inner or tagged or models
     return {name for m in models for name in m.model_fields}
@@ -173,8 +173,8 @@ def current_settings(method: str, tree: dict[str, Any]) -> dict[str, Any]:
     A path that is set under both names keeps what the newer name says.
     """
     for old, new in SETTINGS.get(method, {}).items():
-        value, found = _take_value(tree, old.split("."))
-        if found:
+        value, is_there = _take_value(tree, old.split("."))
+        if is_there:
             tree = _put_value(_without_path(tree, old.split(".")), new.split("."), value)
     return tree
 

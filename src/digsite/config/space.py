@@ -92,11 +92,11 @@ def from_words(words: Sequence[str], *, samples: int = 1, seed: int = 0) -> Spac
 
 
 def _read_source(path: str, text: str) -> Sequence[Any] | Drawn:
-    if found := _RANGE.match(text):
-        first, last = map(int, found.groups())
+    if match := _RANGE.match(text):
+        first, last = map(int, match.groups())
         return range(first, last + 1)  # not a list: a billion of them is refused before it is made
-    if found := _DRAWN.match(text):
-        return drawn_from(path, found[1] == "log", found[2], found[3])
+    if match := _DRAWN.match(text):
+        return drawn_from(path, match[1] == "log", match[2], match[3])
     return yamlio.parse_yaml(f"[{text}]", where=f"The values of '{path}'")
 
 

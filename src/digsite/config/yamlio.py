@@ -155,10 +155,10 @@ def parse_yaml(text: str, *, where: str = "YAML") -> Any:
         return _check_value(yaml.load(text, Loader=_Loader), where)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        at_line = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         refused = "cannot be used" if isinstance(error, _Refused) else "is not valid YAML"
-        raise UsageError(f"{where} {refused}{place}: {problem}.") from None
+        raise UsageError(f"{where} {refused}{at_line}: {problem}.") from None
     except RecursionError:
         raise UsageError(f"{where} cannot be used: it is nested too deeply.") from None
 

@@ -33,8 +33,8 @@ def locate_file(folder: str, source: Source) -> Path:
 
     `folder` is the data set's own, in DIGSITE_DATA and in the cache; `source` says how the file is known again.
     """
-    if found := find_file(folder, source.file):
-        return found
+    if at_hand := find_file(folder, source.file):
+        return at_hand
     wanted = f"'{folder}/{source.file}'"
     if settings.is_offline():
         raise NotFound(

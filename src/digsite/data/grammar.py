@@ -123,31 +123,31 @@ def _tell_event(teller: Teller, people: tuple[str, str], item: tuple[str, str], 
     """Say one event and how its subject feels; returns the new holder."""
     actor = teller.pick((0, 1))
     me, you = people[actor], people[1 - actor]
-    mine, yours = HOLDERS[actor], HOLDERS[1 - actor]
-    verb = teller.pick(tuple(_list_verbs(holder, mine)))
-    after, mood, tail = _list_outcomes(mine, yours, you)[verb]
+    own_object, yours = HOLDERS[actor], HOLDERS[1 - actor]
+    verb = teller.pick(tuple(_list_verbs(holder, own_object)))
+    after, mood, tail = _list_outcomes(own_object, yours, you)[verb]
     teller.say(me, verb, "the", *item, *tail, ".")
     teller.say(_choose_pronoun(me), "was", FEELINGS[mood], ".")
     return after
 
 
-def _list_verbs(holder: str, mine: str) -> tuple[str, ...]:
+def _list_verbs(holder: str, own_object: str) -> tuple[str, ...]:
     """What a person can do with the thing as things stand."""
-    if holder == mine:
+    if holder == own_object:
         return ("gave", "shared", "lost")
     return {"nobody": ("found", "missed"), "both": ("kept", "gave", "lost")}.get(holder, ("took", "wanted"))
 
 
-def _list_outcomes(mine: str, yours: str, you: str) -> dict[str, tuple[str, str, tuple[str, ...]]]:
+def _list_outcomes(own_object: str, yours: str, you: str) -> dict[str, tuple[str, str, tuple[str, ...]]]:
     """For each verb: who holds the thing afterwards, how the actor feels, how the sentence ends."""
     return {
         "gave": (yours, "gains", ("to", you)),
         "shared": ("both", "both", ("with", you)),
         "lost": ("nobody", "loses", ()),
-        "found": (mine, "gains", ()),
+        "found": (own_object, "gains", ()),
         "missed": ("nobody", "nobody", ()),
-        "kept": (mine, "both", ()),
-        "took": (mine, "gains", ("from", you)),
+        "kept": (own_object, "both", ()),
+        "took": (own_object, "gains", ("from", you)),
         "wanted": (yours, "loses", ()),
     }
 

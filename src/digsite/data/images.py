@@ -109,16 +109,16 @@ def read_own(path: Path) -> ImageSet:
     if not path.is_file():
         raise NotFound(f"There is no file '{path}'.")
     with one_sentence(f"Reading the images of '{path}'"), np.load(path, allow_pickle=False) as arrays:
-        found = {key: arrays[key] for key in arrays.files}
-    if {"x_train", "y_train", "x_test", "y_test"} <= found.keys():
-        parts = [found[key] for key in ("x_train", "y_train", "x_test", "y_test")]
-    elif {"x", "y"} <= found.keys():
-        order = np.random.default_rng(0).permutation(len(found["x"]))
+        images = {key: arrays[key] for key in arrays.files}
+    if {"x_train", "y_train", "x_test", "y_test"} <= images.keys():
+        parts = [images[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+    elif {"x", "y"} <= images.keys():
+        order = np.random.default_rng(0).permutation(len(images["x"]))
         cut = max(1, len(order) // 5)
-        parts = [found[key][rows] for rows in (order[cut:], order[:cut]) for key in ("x", "y")]
+        parts = [images[key][rows] for rows in (order[cut:], order[:cut]) for key in ("x", "y")]
     else:
         raise UsageError(
-            f"'{path}' has the arrays {', '.join(sorted(found)[:6])}.",
+            f"'{path}' has the arrays {', '.join(sorted(images)[:6])}.",
             hint="Images of one's own are x and y, or x_train, y_train, x_test and y_test.",
         )
     with one_sentence(f"Using the arrays of '{path}' as images and labels"):

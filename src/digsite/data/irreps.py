@@ -66,9 +66,9 @@ def find_characters(irreps: Irreps, table: np.ndarray) -> np.ndarray:
 
 def names_by_character(irreps: Irreps, table: np.ndarray, known: dict[str, np.ndarray]) -> list[str]:
     """The name of each subspace: the known character that its own agrees with, to 1e-6, or an assertion fails."""
-    found = find_characters(irreps, table)
+    characters = find_characters(irreps, table)
     out = []
-    for row in found:
+    for row in characters:
         gaps = {name: float(np.abs(row - c / c.max()).max()) for name, c in known.items()}
         best = min(gaps, key=lambda name: gaps[name])
         assert gaps[best] < 1e-6, f"no known character within 1e-6, the nearest is {best} at {gaps[best]}"

@@ -20,8 +20,8 @@ def draw_induction(n: int, length: int, vocab: int, generator: torch.Generator) 
     assert length >= 4 and vocab >= length, f"{length} tokens out of {vocab}"
     order = torch.rand(n, vocab, generator=generator, device=generator.device).argsort(-1)
     rows = order[:, :length].clone()
-    place = torch.randint(length - 3, (n, 1), generator=generator, device=generator.device)
-    rows[:, -2:] = torch.cat([rows.gather(1, place), rows.gather(1, place + 1)], 1)
+    start = torch.randint(length - 3, (n, 1), generator=generator, device=generator.device)
+    rows[:, -2:] = torch.cat([rows.gather(1, start), rows.gather(1, start + 1)], 1)
     return rows
 
 

@@ -27,12 +27,12 @@ def draw_stories(n: int, seed: int = 0, split: str = "train") -> list[Story]:
     if split not in SPLITS:
         raise UsageError(f"There is no split '{split}' of the stories.", hint="Accepted: train, test.")
     rng = np.random.default_rng(derive_seed(seed, f"stories/{split}"))
-    told: list[Story] = []
-    while len(told) < n:
+    stories: list[Story] = []
+    while len(stories) < n:
         story = tell_story(rng)
         if _is_test(story.text) == (split == "test"):
-            told.append(story)
-    return told
+            stories.append(story)
+    return stories
 
 
 def _is_test(text: str) -> bool:
@@ -40,13 +40,13 @@ def _is_test(text: str) -> bool:
     return blake2b(text.encode(), digest_size=1).digest()[0] < 256 * TEST_SHARE
 
 
-def story_entropy(told: list[Story]) -> float:
+def story_entropy(stories: list[Story]) -> float:
     """Nats per token that the grammar itself needs, the end-of-story token included: no model does better.
 
-    `told` are stories of `draw_stories`.
+    `stories` are stories of `draw_stories`.
     """
-    n_tokens = sum(len(story.words) + 1 for story in told)
-    return sum(sum(story.surprise) for story in told) / n_tokens
+    n_tokens = sum(len(story.words) + 1 for story in stories)
+    return sum(sum(story.surprise) for story in stories) / n_tokens
 
 
 def story_windows(n: int, length: int, seed: int = 0, split: str = "train") -> Int[Tensor, "n length"]:
@@ -58,7 +58,7 @@ def story_windows(n: int, length: int, seed: int = 0, split: str = "train") -> I
     """
     words = story_tokenizer()
     rows = [
-        [i for told in row for i in (words.bos, *words.ids(told.words))]
+        [i for story in row for i in (words.bos, *words.ids(story.words))]
         for row in _fill_rows(n, length, seed, split)
     ]
     return torch.tensor([row[:length] for row in rows])
@@ -66,7 +66,9 @@ def story_windows(n: int, length: int, seed: int = 0, split: str = "train") -> I
 
 def window_nats(n: int, length: int, seed: int = 0, split: str = "train") -> Float[Tensor, "n length"]:
     """What each token of the same windows costs at best, given the tokens before it in its row."""
-    rows = [[x for told in row for x in (0.0, *told.surprise)] for row in _fill_rows(n, length, seed, split)]
+    rows = [
+        [x for story in row for x in (0.0, *story.surprise)] for row in _fill_rows(n, length, seed, split)
+    ]
     return torch.tensor([row[:length] for row in rows])
 
 

@@ -46,8 +46,8 @@ def _find_corpus(name: str) -> Path:
     if name == "tinyshakespeare":
         return locate_file("text", TINY_SHAKESPEARE)
     if name in LOCAL:
-        if found := find_file("text", LOCAL[name]):
-            return found
+        if local := find_file("text", LOCAL[name]):
+            return local
         raise NotFound(
             f"The corpus '{name}' is not on this machine and has no verified download.",
             hint=f"Put '{LOCAL[name]}' into the folder 'text' of DIGSITE_DATA, or use the generated stories.",

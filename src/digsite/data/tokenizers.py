@@ -170,8 +170,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
     `path` is the file or the folder.
     """
     if path.is_dir():
-        found = sorted(f for f in path.iterdir() if f.name.startswith("tok") and f.suffix in READERS)
-        path = next((f for f in found if f.name == "tokenizer.json"), found[0] if found else path)
+        files = sorted(f for f in path.iterdir() if f.name.startswith("tok") and f.suffix in READERS)
+        path = next((f for f in files if f.name == "tokenizer.json"), files[0] if files else path)
     if path.suffix not in READERS:
         raise UsageError(f"'{path.name}' is no tokenizer file.", hint=f"Accepted: {', '.join(READERS)}.")
     try:

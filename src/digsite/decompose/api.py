@@ -82,7 +82,7 @@ def _decompose_one(
     settings: dict[str, Any],
 ) -> Decomposition:
     """One seed: settings, target, training, and the finished decomposition."""
-    found = decompose_seeds(
+    decompositions = decompose_seeds(
         [model],
         [modules] if isinstance(modules, str) else modules,
         data=data,
@@ -95,7 +95,7 @@ def _decompose_one(
         on_step=on_step,
         **settings,
     )
-    return found[0]
+    return decompositions[0]
 
 
 @public_method()

@@ -59,7 +59,9 @@ def graft(pair: Pair | nn.Module | str, *others: Any, **named: Any) -> Grafted:
         )
     from digsite.graft.subjects.checkpoints import open_classifier
 
-    donor, receiver = (open_classifier(one) if isinstance(one, str) else one for one in (pair, others[0]))
+    donor, receiver = (
+        open_classifier(network) if isinstance(network, str) else network for network in (pair, others[0])
+    )
     classes: dict[str, Any] = {
         key: named.pop(key) for key in ("old", "shared", "new", "foreign") if key in named
     }

@@ -85,8 +85,10 @@ class Mlflow(Mirror):
         self.entities: Any = mlflow.entities
         self.client: Any = mlflow.MlflowClient()
         try:
-            found = self.client.get_experiment_by_name(project)
-            self.experiment = found.experiment_id if found else self.client.create_experiment(project)
+            experiment = self.client.get_experiment_by_name(project)
+            self.experiment = (
+                experiment.experiment_id if experiment else self.client.create_experiment(project)
+            )
             tags = {"digsite.run": run.id, "digsite.study": run.status().study}
             tags |= {f"digsite.tag.{make_legal(tag)}": "true" for tag in tags_of(run)}
             tags["digsite.tags"] = ", ".join(tags_of(run))

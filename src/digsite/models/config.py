@@ -14,16 +14,16 @@ from digsite.config import Config, Field
 
 def _find_configs() -> dict[str, type[Config]]:
     """Every config with a `kind` in the files of `configs`, by its kind."""
-    found: dict[str, type[Config]] = {}
+    configs: dict[str, type[Config]] = {}
     for module in families.scan_family("digsite.models.configs").values():
         own = [
             value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__
         ]
         settings = [value for value in own if isinstance(value, type) and issubclass(value, Config)]
-        found |= {
+        configs |= {
             value.model_fields["kind"].default: value for value in settings if "kind" in value.model_fields
         }
-    return dict(sorted(found.items()))
+    return dict(sorted(configs.items()))
 
 
 MODELS: dict[str, type[Config]] = _find_configs()

@@ -31,10 +31,10 @@ def load_model(reference: str | Reference) -> nn.Module:
     `reference` as `digsite.weights.parse_reference` takes it. Modules of ours and of transformers come in
     float32.
     """
-    found = parse_reference(reference) if isinstance(reference, str) else reference
-    if found.is_code:
-        return make_module(found.target)
-    return build_from_bundle(read_weights(found))
+    parsed = parse_reference(reference) if isinstance(reference, str) else reference
+    if parsed.is_code:
+        return make_module(parsed.target)
+    return build_from_bundle(read_weights(parsed))
 
 
 def build_from_bundle(bundle: WeightBundle) -> nn.Module:

@@ -78,7 +78,7 @@ class Pruned:
     @property
     def ledger(self) -> pd.DataFrame:
         """One row for each map: what share went, and what that did to the map's output."""
-        rows = [(one.name, one.sparsity, one.relative_error, one.note) for one in self.lines]
+        rows = [(line.name, line.sparsity, line.relative_error, line.note) for line in self.lines]
         return pd.DataFrame(rows, columns=["name", "sparsity", "relative_error", "note"])
 
     def __repr__(self) -> str:
@@ -132,7 +132,7 @@ def prune(
     recipe = Recipe(
         method_named(method), parse_pattern(sparsity, pattern), tuple(include), tuple(exclude), swap, owl
     )
-    name, text = (one if isinstance(one, str) else "" for one in (model, data))
+    name, text = (argument if isinstance(argument, str) else "" for argument in (model, data))
     job = PruneJob(name or "your module", Path(), recipe, text, sequences, length, seed, device=device)
     with quiet_libraries():
         opened = open_model(locate_model(model)) if isinstance(model, str) else of_module(deepcopy(model))
@@ -158,7 +158,7 @@ def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -
     """Score, prune, score again, write."""
     chosen = _chosen_maps(job, language.model)
     notes = _announce_coverage(language, chosen, say)
-    fingerprint = model_hash((one.name, one.stored) for one in layers.all_maps(language.model))
+    fingerprint = model_hash((linear.name, linear.stored) for linear in layers.all_maps(language.model))
     masks = _given_masks(job, language, fingerprint)
     batch = calibration_data(job, language)
     language.model.to(job.device)
@@ -227,17 +227,17 @@ def _prune_loose(job: PruneJob, opened: Opened, tell: Tell | None, say: Say) -> 
     if not maps:
         raise UsageError(f"'{job.reference}' has no matrix that could be pruned.")
     total = sum(tensor.numel() for tensor in weights.state().values())
-    covered = sum(one.size for one in maps)
+    covered = sum(linear.size for linear in maps)
     note = (
         f"weights only ({opened.why_not.rstrip('.')}): {len(maps)} matrices hold {covered / total:.1%} of {total:,} "
         "numbers, as they are stored; nothing was run"
     )
     say(note)
-    fingerprint = model_hash((one.name, one.stored) for one in maps)
+    fingerprint = model_hash((linear.name, linear.stored) for linear in maps)
     masks = None
     if job.masks is not None:
         masks = read_masks(job.masks)
-        masks.check_model({one.name: tuple(one.weight.shape) for one in maps}, fingerprint)
+        masks.check_model({linear.name: tuple(linear.weight.shape) for linear in maps}, fingerprint)
     ledger = prune_maps(maps, job.recipe, masks, tell)
     write_weights(job.out / "model.safetensors", weights.state())
     return _write_outcome(job, ledger, None, None, fingerprint, None, None, (note,))
@@ -249,20 +249,22 @@ def _is_embedding(name: str) -> bool:
 
 def _chosen_maps(job: PruneJob, model: torch.nn.Module) -> list[LinearMap]:
     """The maps to prune, after a check that the pattern fits every one of them: before anything is run."""
-    found = [
+    maps = [
         m for block in layers.list_blocks(model, job.recipe.include, job.recipe.exclude) for m in block.maps
     ]
     pattern = job.recipe.pattern
     odd = (
-        [one for one in found if pattern.structured and one.n_inputs % pattern.m] if job.masks is None else []
+        [linear for linear in maps if pattern.structured and linear.n_inputs % pattern.m]
+        if job.masks is None
+        else []
     )
     if odd:
         raise UsageError(
-            f"The pattern {pattern} does not divide the inputs of {len(odd)} of {len(found)} maps, first the "
+            f"The pattern {pattern} does not divide the inputs of {len(odd)} of {len(maps)} maps, first the "
             f"{odd[0].n_inputs} inputs of {odd[0].name}.",
             hint=f"Leave them out (--exclude '{layers.component_of(odd[0].name)}'), or give an unstructured --sparsity.",
         )
-    return found
+    return maps
 
 
 def _announce_coverage(language: Language, chosen: Sequence[LinearMap], say: Say) -> tuple[str, ...]:
@@ -318,24 +320,24 @@ def _write_outcome(
 ) -> PruneOutcome:
     """Masks, ledger, size and speed, provenance: what a reader of the folder needs."""
     provenance = _collect_provenance(job, fingerprint, batch)
-    write_masks(job.out / "masks.safetensors", {one.name: one.mask for one in ledger}, provenance)
-    costs = [cost.measure_cost(one.name, one.keep.numpy(), 4) for one in ledger]
+    write_masks(job.out / "masks.safetensors", {line.name: line.mask for line in ledger}, provenance)
+    costs = [cost.measure_cost(line.name, line.keep.numpy(), 4) for line in ledger]
     page = cost.write_page(
         costs, cost.measure_two_four(torch.ones_like(ledger[0].keep, dtype=torch.half)) if ledger else None
     )
     atomic.write_text(job.out / "size_and_speed.md", page)
     rows = [
         {
-            "name": one.name,
-            "layer": layers.layer_number(one.name),
-            "component": layers.component_of(one.name),
-            "sparsity": one.sparsity,
-            "relative_error": one.relative_error,
-            "note": one.note,
+            "name": line.name,
+            "layer": layers.layer_number(line.name),
+            "component": layers.component_of(line.name),
+            "sparsity": line.sparsity,
+            "relative_error": line.relative_error,
+            "note": line.note,
         }
-        for one in ledger
+        for line in ledger
     ]
-    told = {
+    summary = {
         "provenance": provenance,
         "notes": list(notes),
         "ledger": rows,
@@ -343,7 +345,7 @@ def _write_outcome(
         "after": _list_perplexity(after),
         "drift": vars(drift) if drift else None,
     }
-    atomic.write_text(job.out / "pruning.json", json.dumps(told, indent=2) + "\n")
+    atomic.write_text(job.out / "pruning.json", json.dumps(summary, indent=2) + "\n")
     return PruneOutcome(ledger, before, after, page, provenance, drift, (*notes, *say_result(ledger)))
 
 

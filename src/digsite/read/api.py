@@ -55,11 +55,11 @@ def read(model: Any, reader: str | None = None) -> ReadModel:
 
     `reader` is the path of a saved reader; without one a shipped reader answers if it knows networks of this shape.
     """
-    found = read_model(model, reader)
-    layers, skipped, predictions = (pd.DataFrame(found[key]) for key in ("layers", "skipped", "predictions"))
+    reading = read_model(model, reader)
+    layers, skipped, predictions = (pd.DataFrame(reading[key]) for key in ("layers", "skipped", "predictions"))
     name = model if isinstance(model, str) else f"a {type(model).__name__}"
-    answers = pd.DataFrame(found["answers"])
-    return ReadModel(name, layers, skipped, predictions, tuple(found["notes"]), answers)
+    answers = pd.DataFrame(reading["answers"])
+    return ReadModel(name, layers, skipped, predictions, tuple(reading["notes"]), answers)
 
 
 def open_reference(reference: Any) -> Any:
@@ -83,10 +83,10 @@ def open_reference(reference: Any) -> Any:
 def _read_config(path: Path) -> dict[str, Any]:
     """A config that is no JSON object says nothing; the weights are read without it."""
     try:
-        found = json.loads(path.read_text())
+        settings = json.loads(path.read_text())
     except (ValueError, OSError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def read_model(reference: Any, reader_path: str | None = None, against: str | None = None) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
     group = people.groups[0]
     network = _network_of(reference if isinstance(reference, str) else type(reference).__name__, model, group)
     training = check_training(network.weights)
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "model": reference if isinstance(reference, str) else type(reference).__name__,
         "answers": [],
         "predictions": [],
@@ -108,19 +108,19 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
         "notes": [*say_unread(model), *group.graph.notes],
     }
     named = load_reader(reader_path) if reader_path else None  # a wrong path is said before anything else
-    why_not = _predict_where_possible(found, named, people, training)
+    why_not = _predict_where_possible(facts, named, people, training)
     others = read_networks(Path(against).expanduser(), least=1).networks if against else None
     head = head_of(network, group.graph)
     classes = network.shape(head[0])[0] if head else None
-    found["what"] = say_what_it_is(group, read_share(people))
+    facts["what"] = say_what_it_is(group, read_share(people))
     answers = (
         where_from(network, others),
         what_was_done(network, training, others),
         is_something_planted(network, group.graph, training),
-        what_does_it_know(found["predictions"], found.get("in_zoo"), why_not, classes),
+        what_does_it_know(facts["predictions"], facts.get("in_zoo"), why_not, classes),
     )
-    found["answers"] = [asdict(a) for a in answers]
-    return found
+    facts["answers"] = [asdict(a) for a in answers]
+    return facts
 
 
 def _network_of(reference: str, model: Any, group: NetworkGroup) -> Network:
@@ -133,7 +133,7 @@ def _network_of(reference: str, model: Any, group: NetworkGroup) -> Network:
 
 
 def _predict_where_possible(
-    found: dict[str, Any], named: Reader | None, people: Population, training: Training
+    facts: dict[str, Any], named: Reader | None, people: Population, training: Training
 ) -> str:
     """Fills in the predictions, or says why there are none."""
     if len(people.groups[0].graph.blocks) < 2:
@@ -141,9 +141,9 @@ def _predict_where_possible(
     elif (reader := named or shipped_for(people)) is None:
         why = "no shipped reader knows networks of this shape: train one with `digsite run nwa`."
     else:
-        write_predictions(found, reader, people, training.trained)
+        write_predictions(facts, reader, people, training.trained)
         return ""
-    found["notes"].append(why)
+    facts["notes"].append(why)
     return why
 
 
@@ -161,16 +161,16 @@ def shipped_for(people: Population) -> Reader | None:
     return None
 
 
-def write_predictions(found: dict[str, Any], reader: Reader, people: Population, trained: bool) -> None:
-    """The reader's rows with their intervals, and sentences on how far they hold, into `found`.
+def write_predictions(facts: dict[str, Any], reader: Reader, people: Population, trained: bool) -> None:
+    """The reader's rows with their intervals, and sentences on how far they hold, into `facts`.
 
     A network that looks untrained is outside, whatever its p: networks that hardly learned are members of the zoo.
     """
     predictions = reader.predict(people)
     inside, p = bool(predictions.in_zoo[0]) and trained, float(predictions.p_values[0])
     purpose = {t.name: t.purpose for t in reader.tasks}
-    found["in_zoo"] = inside
-    found["predictions"] = [
+    facts["in_zoo"] = inside
+    facts["predictions"] = [
         {
             "property": r["task"],
             "value": r["value"],
@@ -184,44 +184,44 @@ def write_predictions(found: dict[str, Any], reader: Reader, people: Population,
     ]
     zoo = f"the zoo '{reader.card['zoo']}' that the reader learned from (p = {p:.3f})"
     if not trained:
-        found["notes"].append(
+        facts["notes"].append(
             "it looks untrained, so it lies outside of every zoo of trained networks: do not trust the numbers above."
         )
     elif inside:
-        found["notes"].append(f"this model lies inside {zoo}.")
+        facts["notes"].append(f"this model lies inside {zoo}.")
     else:
-        found["notes"].append(f"this model lies outside {zoo}: do not trust the numbers above.")
+        facts["notes"].append(f"this model lies outside {zoo}: do not trust the numbers above.")
     if "worth" in reader.card:
-        found["notes"].append(
+        facts["notes"].append(
             "its reading of test accuracy ranks networks as well as "
             f"measuring on {reader.card['worth']:.0f} labeled images."
         )
     if reader.card["runs_the_network"]:
-        found["notes"].append("the network was run on synthetic inputs.")
+        facts["notes"].append("the network was run on synthetic inputs.")
 
 
 def compare_models(first: str, second: str) -> dict[str, Any]:
     """What changed between two models, as plain data: rows by layer, distances, the verdict, and notes."""
-    found = compare_checkpoints(open_reference(first), open_reference(second))
+    difference = compare_checkpoints(open_reference(first), open_reference(second))
     notes = [
-        f"weights differ by {found.distance:.4g} of their norm"
+        f"weights differ by {difference.distance:.4g} of their norm"
         + (
-            f", and by {found.matched:.4g} of the joint norm after matching neurons."
-            if np.isfinite(found.matched)
+            f", and by {difference.matched:.4g} of the joint norm after matching neurons."
+            if np.isfinite(difference.matched)
             else "; too large to be matched neuron by neuron."
         ),
-        f"networks trained apart agree as well about the numbering of their neurons with p = {found.p:.2g}.",
-        f"{found.verdict}.",
+        f"networks trained apart agree as well about the numbering of their neurons with p = {difference.p:.2g}.",
+        f"{difference.verdict}.",
     ]
-    if np.isfinite(found.function):
-        notes.append(f"outputs on random inputs differ by up to {found.function:.3g} of their spread.")
+    if np.isfinite(difference.function):
+        notes.append(f"outputs on random inputs differ by up to {difference.function:.3g} of their spread.")
     else:
         notes.append("the networks were not run: only weights are at hand.")
     return {
-        "layers": found.layers.to_dict("records"),
-        "distance": found.distance,
-        "matched": found.matched,
-        "verdict": found.verdict,
+        "layers": difference.layers.to_dict("records"),
+        "distance": difference.distance,
+        "matched": difference.matched,
+        "verdict": difference.verdict,
         "notes": notes,
     }
 
@@ -234,19 +234,19 @@ def trace_folder(folder: str, figure: str | None = None) -> dict[str, Any]:
     models = read_networks(Path(folder).expanduser())
     networks = models.networks
     names = [n.name for n in networks]
-    found = lineage.trace_networks(networks)
+    traced = lineage.trace_networks(networks)
     if figure:
         from digsite.figures import save_figure  # whoever draws nothing does not wait for what draws
         from digsite.read.figures import readers as figures
 
-        edges = [(e.parent, e.child, _edge_words(e)) for e in found.edges]
+        edges = [(e.parent, e.child, _edge_words(e)) for e in traced.edges]
         save_figure(
             figures.draw_lineage(names, edges),
             Path(figure).with_suffix(""),
             caption="Who was made from whom.",
         )
     return {
-        "roots": [names[i] for i in found.roots],
+        "roots": [names[i] for i in traced.roots],
         "edges": [
             {
                 "parent": names[e.parent],
@@ -258,7 +258,7 @@ def trace_folder(folder: str, figure: str | None = None) -> dict[str, Any]:
                 "kind_probability": e.certainty,
                 "note": e.note,
             }
-            for e in found.edges
+            for e in traced.edges
         ],
         "unrelated": [
             {
@@ -267,12 +267,12 @@ def trace_folder(folder: str, figure: str | None = None) -> dict[str, Any]:
                 "p": r.p,
                 "reason": r.reason or "not told from networks trained apart",
             }
-            for (i, j), r in found.relations.items()
-            if not np.isfinite(found.distances[i, j])
+            for (i, j), r in traced.relations.items()
+            if not np.isfinite(traced.distances[i, j])
         ],
         "left_out": [{"file": name, "reason": reason} for name, reason in models.left_out],
-        "tree": draw_tree(names, found),
-        "notes": _lineage_notes(names, found, networks),
+        "tree": draw_tree(names, traced),
+        "notes": _lineage_notes(names, traced, networks),
     }
 
 
@@ -282,10 +282,10 @@ def _edge_words(edge: lineage.Edge) -> str:
     return edge.kind if sure >= lineage.SURE else f"{edge.kind} (or the reverse)"
 
 
-def draw_tree(names: list[str], found: lineage.Lineage) -> str:
+def draw_tree(names: list[str], tree: lineage.Lineage) -> str:
     """The lineage as lines of text: children below their parent, what was done in front of them."""
     below: dict[int, list[lineage.Edge]] = {}
-    for edge in found.edges:
+    for edge in tree.edges:
         below.setdefault(edge.parent, []).append(edge)
     lines: list[str] = []
 
@@ -299,22 +299,22 @@ def draw_tree(names: list[str], found: lineage.Lineage) -> str:
             )
             write(edge.child, prefix + ("   " if last else "│  "), seen | {edge.child})
 
-    for root in found.roots:
+    for root in tree.roots:
         lines.append(names[root] + ("" if root in below else ": related to nobody here"))
         write(root, "", frozenset({root}))
     return "\n".join(lines)
 
 
-def _lineage_notes(names: list[str], found: lineage.Lineage, networks: list[Any]) -> list[str]:
+def _lineage_notes(names: list[str], tree: lineage.Lineage, networks: list[Any]) -> list[str]:
     """How many pairs were tested, and what the threshold promises for the whole folder."""
-    tested = sum(r.how != "excluded" for r in found.relations.values())
+    tested = sum(r.how != "excluded" for r in tree.relations.values())
     notes = [
-        f"{len(names)} models, {tested} pairs tested, {len(found.relations) - tested} excluded by their shapes; an edge has p "
-        f"of at most {found.threshold:.2g}, so that a folder of unrelated models shows a false edge in 5 % of cases at most."
+        f"{len(names)} models, {tested} pairs tested, {len(tree.relations) - tested} excluded by their shapes; an edge has p "
+        f"of at most {tree.threshold:.2g}, so that a folder of unrelated models shows a false edge in 5 % of cases at most."
     ]
     buffers = sorted({b.rpartition(".")[2] for n in networks for b in n.buffers})
     if buffers:
         notes.append(f"not counted as weights: {', '.join(buffers[:6])}.")
-    if "permuted copy" in {e.kind for e in found.edges}:
+    if "permuted copy" in {e.kind for e in tree.edges}:
         notes.append("a copy in another order has no direction: either may be the original.")
     return notes

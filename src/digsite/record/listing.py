@@ -42,8 +42,8 @@ def list_statuses(root: Path) -> list[tuple[RunDir, Status]]:
 
     `root` is the folder of runs; a damaged status file comes as the state `damaged`.
     """
-    found = [(run, read_status(run.status_file)) for run in runs_in(root)]
-    return sorted(found, key=lambda pair: pair[1].created, reverse=True)
+    statuses = [(run, read_status(run.status_file)) for run in runs_in(root)]
+    return sorted(statuses, key=lambda pair: pair[1].created, reverse=True)
 
 
 def find_run(name: str, root: Path) -> RunDir:

@@ -33,16 +33,16 @@ class Marks:
 
 def read_marks(run: RunDir) -> Marks:
     """What was said of a run; a damaged file says nothing, because it can be said again."""
-    found = stored.read_json(run.path / FILE, kind=dict)
-    if not isinstance(found, dict):
+    raw = stored.read_json(run.path / FILE, kind=dict)
+    if not isinstance(raw, dict):
         return Marks()
-    tags = found.get("tags")
+    tags = raw.get("tags")
     words = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
-    note = found.get("note")
+    note = raw.get("note")
     return Marks(
         tuple(word[:TAG_LIMIT] for word in words[:TAGS_LIMIT]),
         note[:NOTE_LIMIT] if isinstance(note, str) else "",
-        found.get("star") is True,
+        raw.get("star") is True,
     )
 
 

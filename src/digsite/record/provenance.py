@@ -102,7 +102,7 @@ _SHOWN = {
 
 def read_provenance(path: Path) -> dict[str, Any] | stored.Damaged | None:
     """Where a stored result came from; a value of another type than digsite writes is left out."""
-    found = stored.read_json(path, kind=dict)
-    if not isinstance(found, dict):
-        return found
-    return {key: value for key, value in found.items() if isinstance(value, _SHOWN.get(key, object))}
+    raw = stored.read_json(path, kind=dict)
+    if not isinstance(raw, dict):
+        return raw
+    return {key: value for key, value in raw.items() if isinstance(value, _SHOWN.get(key, object))}

@@ -208,26 +208,26 @@ def read_results(path: Path) -> Results | None:
 
     `path` is a results.json; None where there is no such file.
     """
-    found = stored.read_json(path, kind=dict)
-    if isinstance(found, stored.Damaged):
-        raise DigsiteError(f"'{path}' is damaged: {found.reason}.", hint="Its run can be started anew.")
-    return None if found is None else parse_results(found)
+    raw = stored.read_json(path, kind=dict)
+    if isinstance(raw, stored.Damaged):
+        raise DigsiteError(f"'{path}' is damaged: {raw.reason}.", hint="Its run can be started anew.")
+    return None if raw is None else parse_results(raw)
 
 
-def parse_results(found: Mapping[str, Any]) -> Results:
+def parse_results(raw: Mapping[str, Any]) -> Results:
     """What a file of results holds, once it has been read as plain data; raises whatever another form leads to."""
-    told = upgrade_results(dict(found), SCHEMA)
-    rows = [_read_claim(row) for row in (*told.pop("claims", ()), *told.pop("measurements", ()))]
-    schema = told.pop("schema", SCHEMA)
-    cited = tuple(Cited(c["text"], c["claim"], c.get("part", "value")) for c in told.pop("cited", ()))
+    upgraded = upgrade_results(dict(raw), SCHEMA)
+    rows = [_read_claim(row) for row in (*upgraded.pop("claims", ()), *upgraded.pop("measurements", ()))]
+    schema = upgraded.pop("schema", SCHEMA)
+    cited = tuple(Cited(c["text"], c["claim"], c.get("part", "value")) for c in upgraded.pop("cited", ()))
     return Results(
-        study=str(told.pop("study", "")),
-        verdict=str(told.pop("verdict", "")),
+        study=str(upgraded.pop("study", "")),
+        verdict=str(upgraded.pop("verdict", "")),
         claims=tuple(rows),
-        headline=tuple(told.pop("headline", ())),
-        hero=str(told.pop("hero", "")),
+        headline=tuple(upgraded.pop("headline", ())),
+        hero=str(upgraded.pop("hero", "")),
         cited=cited,
-        more=told,
+        more=upgraded,
         schema=schema if isinstance(schema, int) else SCHEMA,
     )
 
@@ -236,8 +236,8 @@ def _read_claim(row: Mapping[str, Any]) -> Claim:
     known = {f.name for f in fields(Claim)} - {"more", "rivals"}
     rival = {f.name for f in fields(Rival)}
     rivals = tuple(
-        Rival(**{"value": None, **{k: v for k, v in one.items() if k in rival}})
-        for one in row.get("rivals", ())
+        Rival(**{"value": None, **{k: v for k, v in entry.items() if k in rival}})
+        for entry in row.get("rivals", ())
     )
     own = {key: value for key, value in row.items() if key in known}
     more = {key: value for key, value in row.items() if key not in known and key != "rivals"}

@@ -42,11 +42,11 @@ def in_full(run: RunDir) -> dict[str, Any]:
         "results": stored.read_json(run.results, kind=dict),
         "views": stored.read_json(run.views, kind=list),
     }
-    found = {"launch": launch, **read}
-    why = {name: value.reason for name, value in found.items() if isinstance(value, Damaged)}
+    sections = {"launch": launch, **read}
+    why = {name: value.reason for name, value in sections.items() if isinstance(value, Damaged)}
     if status.state == "damaged":
         why["status"] = status.message
-    shown = {name: None if isinstance(value, Damaged) else value for name, value in found.items()}
+    shown = {name: None if isinstance(value, Damaged) else value for name, value in sections.items()}
     return {
         "path": str(run.path),
         "launch": shown["launch"],
@@ -67,10 +67,10 @@ def list_files(folder: Path) -> Iterator[Path]:
     """Plain files that are meant to be looked at: nothing hidden, no links."""
     try:
         with os.scandir(folder) as entries:
-            found = [entry for entry in entries if _is_shown(entry)]
+            files = [entry for entry in entries if _is_shown(entry)]
     except OSError:  # it vanished while it was looked at, or it is no folder
         return
-    for entry in found:
+    for entry in files:
         if entry.is_dir():
             yield from list_files(Path(entry.path))
         elif entry.is_file():

@@ -31,7 +31,7 @@ class Package:
 
 def in_checkouts(names: Iterable[str]) -> list[Package]:
     """Those of the named packages that come from a checkout; an installed one does not change under a sweep."""
-    return [found for name in sorted(set(names)) if (found := _find_package(name))]
+    return [package for name in sorted(set(names)) if (package := _find_package(name))]
 
 
 def _find_package(name: str) -> Package | None:
@@ -68,10 +68,10 @@ def pinned_folder(sweep: Path) -> Path | None:
 
 
 def _pinned_fingerprint(sweep: Path) -> str | None:
-    found = atomic.read_json(sweep / POINTER)
-    if found is None:
+    raw = atomic.read_json(sweep / POINTER)
+    if raw is None:
         return None
-    name = found.get("fingerprint") if isinstance(found, dict) else None
+    name = raw.get("fingerprint") if isinstance(raw, dict) else None
     if not isinstance(name, str) or not name.isalnum():
         message = f"'{sweep / POINTER}' is damaged: it names no copy of the code."
         raise DigsiteError(message, hint="Take today's code: digsite sweep retry NAME --fresh-code")

@@ -86,24 +86,24 @@ def read_status(path: Path) -> Status:
 
     Values of a wrong type count as absent, and keys that this digsite does not know are kept.
     """
-    found = stored.read_json(path, kind=dict, limit=_LIMIT)
+    raw = stored.read_json(path, kind=dict, limit=_LIMIT)
     lock = path.with_name(LOCK)
-    if found is None:
-        found = Damaged("there is no status file")
-    elif isinstance(found, dict) and found.get("state") not in WRITTEN:
-        found = Damaged(f"it has the state {str(found.get('state'))[:40]!r}" if found else "it is empty")
-    if isinstance(found, Damaged):
+    if raw is None:
+        raw = Damaged("there is no status file")
+    elif isinstance(raw, dict) and raw.get("state") not in WRITTEN:
+        raw = Damaged(f"it has the state {str(raw.get('state'))[:40]!r}" if raw else "it is empty")
+    if isinstance(raw, Damaged):
         return Status(
             "damaged",
             path.parent.parent.name,
             path.parent.name,
             created=_changed_at(path),
             lock=lock,
-            message=f"damaged status: {found.reason}",
+            message=f"damaged status: {raw.reason}",
         )
-    known = {name: value for name, kind in _KINDS.items() if (value := kind(found.get(name))) is not None}
+    known = {name: value for name, kind in _KINDS.items() if (value := kind(raw.get(name))) is not None}
     names = {f.name for f in fields(Status)} | {"schema"}
-    extra = {key: value for key, value in found.items() if key not in names}
+    extra = {key: value for key, value in raw.items() if key not in names}
     known.setdefault("created", _changed_at(path))
     return Status(**known, lock=lock, extra=extra)
 

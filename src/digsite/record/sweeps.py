@@ -47,8 +47,8 @@ class Sweep:
     @cached_property
     def members(self) -> list[SweepRow]:
         """The rows of the plan that can be believed; `damaged` counts the others."""
-        found = (_read_member(self.root, row) for row in self._rows)
-        return [m for m in found if m is not None and (not self.only or m.run.id in self.only)]
+        rows = (_read_member(self.root, row) for row in self._rows)
+        return [m for m in rows if m is not None and (not self.only or m.run.id in self.only)]
 
     @property
     def damaged(self) -> int:
@@ -76,15 +76,15 @@ def _read_member(root: Path, row: Any) -> SweepRow | None:
     """One line of the plan, when it names a run below the runs folder."""
     if not isinstance(row, dict):
         return None
-    place, study, point, pack = (row.get(key) for key in ("run", "study", "point", "pack"))
-    if not isinstance(place, str) or not isinstance(study, str) or not isinstance(point, dict):
+    folder, study, point, pack = (row.get(key) for key in ("run", "study", "point", "pack"))
+    if not isinstance(folder, str) or not isinstance(study, str) or not isinstance(point, dict):
         return None
-    parts = place.split("/")
+    parts = folder.split("/")
     if len(parts) != 2 or any(not part or part.startswith(".") or "\0" in part for part in parts):
         return None
     minutes = finite_number(row.get("minutes")) or 0.0
     return SweepRow(
-        RunDir(root / place), study, point, pack if isinstance(pack, str) else None, float(minutes)
+        RunDir(root / folder), study, point, pack if isinstance(pack, str) else None, float(minutes)
     )
 
 

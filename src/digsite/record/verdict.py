@@ -104,11 +104,11 @@ def _claim_values(claim: Claim) -> Iterator[tuple[str, float]]:
 
 def find_numbers(text: str) -> list[float]:
     """The numbers of a sentence as values, a percentage as a share; names with digits in them are no numbers."""
-    found = []
+    numbers = []
     for match in NUMBER.finditer(NAMES.sub(lambda m: " " * len(m.group()), text)):
         plain = match.group().replace("\u202f", "").replace(",", "").replace(MINUS, "-").strip()
-        found.append(float(plain.rstrip("% ")) / (100.0 if plain.endswith("%") else 1.0))
-    return found
+        numbers.append(float(plain.rstrip("% ")) / (100.0 if plain.endswith("%") else 1.0))
+    return numbers
 
 
 def hits_of(claim: Claim) -> int | None:

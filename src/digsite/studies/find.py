@@ -136,10 +136,10 @@ def _known(extra: Sequence[Path]) -> dict[str, Study | DigsiteError]:
     are found.
     """
     roots = (ROOT, *map(Path, _entry_point_folders()), *extra)
-    found: dict[str, Study | DigsiteError] = {}
+    studies: dict[str, Study | DigsiteError] = {}
     for folder in (folder for root in roots for folder in _study_folders(root)):
-        found[folder.name] = _loaded(folder, _stamp(folder / "study.yaml"))
-    return found
+        studies[folder.name] = _loaded(folder, _stamp(folder / "study.yaml"))
+    return studies
 
 
 @lru_cache(maxsize=1000)

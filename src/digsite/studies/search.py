@@ -63,8 +63,8 @@ class Search:
         )
         while len(trials) < self.goal.trials:
             asked = self.ask(trials)
-            found = [job for trial in [*trials, *asked] for job in trial.jobs]
-            sweep = planner.write_sweep(list({job.run_id: job for job in found}.values()), root, name=name)
+            jobs = [job for trial in [*trials, *asked] for job in trial.jobs]
+            sweep = planner.write_sweep(list({job.run_id: job for job in jobs}.values()), root, name=name)
             part = Sweep(sweep.folder, frozenset(job.run_id for trial in asked for job in trial.jobs))
             code = execute(part)
             if part.counts().keys() - {"finished", "failed"}:
@@ -123,8 +123,8 @@ class Search:
 
 def _results(run: RunDir) -> Results | None:
     """None where a run did not finish or its record is damaged."""
-    found = read_claims(run)
-    return found if isinstance(found, Results) else None
+    claims = read_claims(run)
+    return claims if isinstance(claims, Results) else None
 
 
 def _is_seed(path: str) -> bool:

@@ -64,10 +64,12 @@ def _alternatives(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str
     """The object schemas that a field may hold."""
     if "$ref" in node:
         return _alternatives(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
-    found = [node] if "properties" in node else []
+    alternatives = [node] if "properties" in node else []
     for part in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
-        found += _alternatives(part, schema)
-    return found + (_alternatives(node["items"], schema) if isinstance(node.get("items"), dict) else [])
+        alternatives += _alternatives(part, schema)
+    return alternatives + (
+        _alternatives(node["items"], schema) if isinstance(node.get("items"), dict) else []
+    )
 
 
 def _describe_field(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, str]:

@@ -46,12 +46,12 @@ class Job:
 
 def plan_jobs(spaces: Mapping[str, Space], *, size: Size = "full", extra: Sequence[Path] = ()) -> list[Job]:
     """Every point of every study's space, validated; the first wrong key stops all of it."""
-    found: dict[str, Job] = {}
+    jobs: dict[str, Job] = {}
     for name, space in spaces.items():
         study = find_study(name, extra)
         for job in _jobs_of(study, space, size):
-            found.setdefault(f"{name}/{job.run_id}", job)
-    return list(found.values())
+            jobs.setdefault(f"{name}/{job.run_id}", job)
+    return list(jobs.values())
 
 
 def _jobs_of(study: Study, space: Space, size: Size) -> Iterator[Job]:
@@ -121,10 +121,10 @@ def _whole(stored: Mapping[str, Any], key: str, default: int, path: Path) -> int
     return value
 
 
-def write_sweep(found: Sequence[Job], root: Path, *, name: str | None = None) -> sweeps.Sweep:
+def write_sweep(jobs: Sequence[Job], root: Path, *, name: str | None = None) -> sweeps.Sweep:
     """Make the run directories that are not there yet, then the plan that lists them."""
-    name = name or streams.content_id(" ".join(sorted(job.run_id for job in found)))
-    text = "".join(atomic.dump_json(_row(job, root)) + "\n" for job in found)
+    name = name or streams.content_id(" ".join(sorted(job.run_id for job in jobs)))
+    text = "".join(atomic.dump_json(_row(job, root)) + "\n" for job in jobs)
     folder = root / sweeps.FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "plan.jsonl", text)

@@ -175,7 +175,7 @@ class ExampleFeed:
         if self.labels[0] is None:
             return torch.from_numpy(rows).to(device), None
         named = [
-            told[t].reshape(shape) for told, t in zip(self.labels, taken, strict=True) if told is not None
+            label[t].reshape(shape) for label, t in zip(self.labels, taken, strict=True) if label is not None
         ]
         return torch.from_numpy(rows).to(device), torch.from_numpy(np.stack(named, axis=1)).to(device)
 

@@ -167,8 +167,8 @@ def evaluate(
 
 def _measure_calibration(hit: Tensor, sure: Tensor) -> Tensor:
     """Mean gap between confidence and accuracy over bins of confidence, weighted by their size."""
-    place = (sure * BINS).nan_to_num(0).long().clamp(0, BINS - 1)
-    gaps = torch.zeros(len(hit), BINS, dtype=hit.dtype, device=hit.device).scatter_add_(1, place, sure - hit)
+    bin_of = (sure * BINS).nan_to_num(0).long().clamp(0, BINS - 1)
+    gaps = torch.zeros(len(hit), BINS, dtype=hit.dtype, device=hit.device).scatter_add_(1, bin_of, sure - hit)
     return gaps.abs().sum(1) / hit.shape[1]
 
 

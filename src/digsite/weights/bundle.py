@@ -114,8 +114,8 @@ class WeightBundle:
 
         Every tensor is read; for one of them alone ask `tensors`.
         """
-        found = dict(self.tensors.items())
-        return found | {alias: found[name] for alias, name in self.tied.items()}
+        state = dict(self.tensors.items())
+        return state | {alias: state[name] for alias, name in self.tied.items()}
 
 
 HELD = 16_000_000  # numbers up to which a model is read once and held: reading it again costs more than its memory
@@ -192,11 +192,11 @@ def untie_tensors(tensors: Mapping[str, Tensor], meta: dict[str, Any]) -> Weight
     first: dict[tuple, str] = {}
     tied = {}
     for name, tensor in tensors.items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
-        if tensor.numel() and place in first:
-            tied[name] = first[place]
+        storage = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and storage in first:
+            tied[name] = first[storage]
         else:
-            first[place] = name
+            first[storage] = name
     return WeightBundle({n: t for n, t in tensors.items() if n not in tied}, meta, tied)
 
 

@@ -98,11 +98,11 @@ def render_card(card: Card, repo_id: str) -> str:
 @public_method()
 def write_card(path: Path) -> Path:
     """Write the card of the saved folder `path` into it, or of a file beside it; a card of somebody else is not replaced."""
-    place = path / CARD if path.is_dir() else path.with_suffix(".md")
-    if place.exists() and OURS not in place.read_text(errors="replace"):
-        raise UsageError(f"'{place}' is somebody else's page and is not replaced.", hint="Move it away.")
-    atomic.write_text(place, render_card(describe_saved(path), str(path)))
-    return place
+    target = path / CARD if path.is_dir() else path.with_suffix(".md")
+    if target.exists() and OURS not in target.read_text(errors="replace"):
+        raise UsageError(f"'{target}' is somebody else's page and is not replaced.", hint="Move it away.")
+    atomic.write_text(target, render_card(describe_saved(path), str(path)))
+    return target
 
 
 def _section(title: str, table: list[str]) -> list[str]:
@@ -212,16 +212,16 @@ def _tell_masks(path: Path, provenance: dict[str, Any]) -> Found:
     return "pruning masks", "Which weights stay", _flat(provenance), {}, opens
 
 
-def _tell_pruned(path: Path, told: dict[str, Any]) -> Found:
+def _tell_pruned(path: Path, summary: dict[str, Any]) -> Found:
     numbers: dict[str, Any] = {}
     for when in ("before", "after"):
-        found = told.get(when)
-        if isinstance(found, dict) and "perplexity" in found:
-            numbers[f"perplexity {when}"] = found["perplexity"]
-    ledger = [row for row in told.get("ledger") or () if isinstance(row, dict)]
+        perplexity = summary.get(when)
+        if isinstance(perplexity, dict) and "perplexity" in perplexity:
+            numbers[f"perplexity {when}"] = perplexity["perplexity"]
+    ledger = [row for row in summary.get("ledger") or () if isinstance(row, dict)]
     numbers |= {f"relative error of {row.get('name')}": row.get("relative_error") for row in ledger}
     opens = _WEIGHTS
-    return "pruned model", "A pruned model", _flat(told.get("provenance")), numbers, opens
+    return "pruned model", "A pruned model", _flat(summary.get("provenance")), numbers, opens
 
 
 _BY_KEY: dict[str, Callable[[Path, dict[str, Any]], Found]] = {
@@ -239,25 +239,25 @@ def _metadata(path: Path) -> dict[str, str]:
             head = json.loads(file.read(size)) if size < 50_000_000 else {}
     except (OSError, ValueError):
         raise UsageError(f"'{path}' is no safetensors file.") from None
-    found = head.get("__metadata__", {}) if isinstance(head, dict) else {}
-    return {str(key): str(text) for key, text in found.items()} if isinstance(found, dict) else {}
+    metadata = head.get("__metadata__", {}) if isinstance(head, dict) else {}
+    return {str(key): str(text) for key, text in metadata.items()} if isinstance(metadata, dict) else {}
 
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Settings by dotted path, as far as a card shows them."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items() if isinstance(tree, dict) else ():
         name = f"{prefix}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _run_around(path: Path) -> RunDir | None:
@@ -297,9 +297,9 @@ def push_saved(
             shutil.copyfile(file, target)
         Path(staged, CARD).write_text(text, encoding="utf-8")
         api = hub.HfApi(endpoint=endpoint, token=token)
-        place = api.create_repo(repo_id, private=private, exist_ok=True)
+        repo = api.create_repo(repo_id, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo_id, folder_path=staged, commit_message="digsite")
-    return str(place)
+    return str(repo)
 
 
 def _files_to_send(path: Path) -> Iterator[tuple[Path, str]]:

@@ -65,10 +65,10 @@ class Checkpoints:
 
     def _find_fault(self, file: Path) -> str:
         """Why a file cannot be gone on from; empty where it can."""
-        found = whole_metadata(file)
-        if isinstance(found, Damaged):
-            return f"{file.name}: {found.reason}"
-        pairs = zip(self.journals, _read_marks(found))
+        metadata = whole_metadata(file)
+        if isinstance(metadata, Damaged):
+            return f"{file.name}: {metadata.reason}"
+        pairs = zip(self.journals, _read_marks(metadata))
         if not all(journal.holds(mark) for journal, mark in pairs if mark[1]):
             return f"{file.name}: the journal is not the one that it was written beside"
         return ""
@@ -92,9 +92,9 @@ def save_tree(path: Path, value: Any, **metadata: str) -> None:
     """Write whole or not at all, and on disk for good when this returns."""
     tensors: dict[str, torch.Tensor] = {}
     skeleton = json.dumps(_take_apart(value, tensors))
-    told = {"tree": skeleton, **metadata}
+    described = {"tree": skeleton, **metadata}
     with atomic.replace_file(path, fsync=True) as temporary:
-        save_file(tensors, temporary, metadata={**told, "digest": _digest_tensors(told, tensors)})
+        save_file(tensors, temporary, metadata={**described, "digest": _digest_tensors(described, tensors)})
 
 
 def whole_metadata(path: Path) -> dict[str, str] | Damaged:
@@ -104,21 +104,21 @@ def whole_metadata(path: Path) -> dict[str, str] | Damaged:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            told = dict(file.metadata() or {})
-            digest = told.pop("digest", None)
+            described = dict(file.metadata() or {})
+            digest = described.pop("digest", None)
             tensors = {name: file.get_tensor(name) for name in file.keys()} if digest else {}  # noqa: SIM118
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         return Damaged(str(error))
-    if "tree" not in told:
+    if "tree" not in described:
         return Damaged("it is no checkpoint")
-    if digest and digest != _digest_tensors(told, tensors):
+    if digest and digest != _digest_tensors(described, tensors):
         return Damaged("its bytes have changed since it was written")
-    return told
+    return described
 
 
-def _digest_tensors(told: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
+def _digest_tensors(described: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
     """Over names, types, shapes and bytes: a file that was cut short has another."""
-    digest = blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16)
+    digest = blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

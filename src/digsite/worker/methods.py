@@ -47,10 +47,10 @@ def is_parallel(method: str) -> bool:
 def _look_up(method: str, module: str, table: str, what: str) -> Any:
     """From a table or from the text of the files."""
     package, _, name = current_method(method).rpartition(".")
-    found = _find_table(_import_module(method, package, module), table, what)
-    if name not in found:
-        raise UsageError(f"'{package}' has no method '{name}'. {name_nearest(name, found)}")
-    return found[name]
+    entry = _find_table(_import_module(method, package, module), table, what)
+    if name not in entry:
+        raise UsageError(f"'{package}' has no method '{name}'. {name_nearest(name, entry)}")
+    return entry[name]
 
 
 def _find_table(module: ModuleType, table: str, what: str) -> Mapping[str, Any]:

@@ -192,9 +192,9 @@ def _join_tables(tables: Sequence[Path]) -> str:
     return "".join([f"{heads.pop()}\n", *(text.partition("\n")[2] for text in texts)])
 
 
-def _read_architecture(found: dict[str, Any]) -> Architecture:
+def _read_architecture(stored: dict[str, Any]) -> Architecture:
     return Architecture(
-        found["model"], tuple(found["names"]), tuple(map(tuple, found["shapes"])), found["tied"]
+        stored["model"], tuple(stored["names"]), tuple(map(tuple, stored["shapes"])), stored["tied"]
     )
 
 
@@ -204,26 +204,26 @@ def write_index(folder: Path, index: Index) -> None:
 
 def read_index(folder: Path) -> Index:
     """The index of a complete zoo; a folder that is none, or lacks shards, is one sentence."""
-    found = atomic.read_json(folder / INDEX)
-    if found is None:
+    stored = atomic.read_json(folder / INDEX)
+    if stored is None:
         raise NotFound(f"There is no zoo at '{folder}': it has no {INDEX}.", hint="List zoos: digsite zoo ls")
     try:
-        return _index_of(folder, found)
+        return _index_of(folder, stored)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         message = f"'{folder / INDEX}' is damaged: it lacks or misnames {str(error)[:80]}."
         raise DigsiteError(message, hint="Make or import the zoo again.") from None
 
 
-def _index_of(folder: Path, found: dict[str, Any]) -> Index:
-    schema = found.pop("schema", None)
+def _index_of(folder: Path, stored: dict[str, Any]) -> Index:
+    schema = stored.pop("schema", None)
     if schema != SCHEMA:
         raise UsageError(f"The zoo at '{folder}' has schema {schema}, and this version reads {SCHEMA}.")
     index = Index(
-        found["name"],
-        tuple(found["steps"]),
-        tuple(map(_read_architecture, found["architectures"])),
-        tuple(Block(**b) for b in found["blocks"]),
-        found["recipe"],
+        stored["name"],
+        tuple(stored["steps"]),
+        tuple(map(_read_architecture, stored["architectures"])),
+        tuple(Block(**b) for b in stored["blocks"]),
+        stored["recipe"],
     )
     files = sorted({block.shard for block in index.blocks})
     lost = [name for name in files if not (folder / name).is_file()]
@@ -272,9 +272,9 @@ def locate_zoo(name: str) -> Path:
     path = Path(name).expanduser()
     if (path / INDEX).is_file():
         return path
-    for found in (path / "zoo", path / "artifacts" / "zoo"):
-        if (found / INDEX).is_file():
-            return found
+    for candidate in (path / "zoo", path / "artifacts" / "zoo"):
+        if (candidate / INDEX).is_file():
+            return candidate
     if (imported_folder(name) / INDEX).is_file():
         return imported_folder(name)
     made = sorted((settings.runs_dir() / name).glob(f"*/artifacts/zoo/{INDEX}"))
@@ -293,6 +293,6 @@ def imported_folder(source: str) -> Path:
 
 def all_zoos() -> dict[str, Path]:
     """Every zoo that has a name on this machine: imported ones, and the newest of each study."""
-    found = {path.parent.name: path.parent for path in sorted(imported_folder("").glob(f"*/{INDEX}"))}
+    zoos = {path.parent.name: path.parent for path in sorted(imported_folder("").glob(f"*/{INDEX}"))}
     made = sorted(settings.runs_dir().glob(f"*/*/artifacts/zoo/{INDEX}"))
-    return found | {path.parents[3].name: path.parent for path in made}
+    return zoos | {path.parents[3].name: path.parent for path in made}

@@ -53,8 +53,8 @@ def split_members(
     names = sorted(groups, key=lambda name: derive_seed(seed, f"split/{by}/{name}"))
     sides: list[list[int]] = [[], [], []]
     sizes = np.round(np.array([test, validation]) * len(labels)).astype(int)
-    for place, name in enumerate(names):
-        side = next((s for s in (0, 1) if len(sides[s]) < sizes[s] and place < len(names) - 1), 2)
+    for position, name in enumerate(names):
+        side = next((s for s in (0, 1) if len(sides[s]) < sizes[s] and position < len(names) - 1), 2)
         sides[side].extend(groups[name])
     held, checked, rest = (np.sort(np.array(side, dtype=np.int64)) for side in sides)
     return Split(rest, checked, held)

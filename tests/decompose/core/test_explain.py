@@ -59,7 +59,7 @@ def test_a_part_is_described_by_where_it_is_used_and_what_it_promotes():
     model = Bigram().requires_grad_(False)
     program = CompiledProgram("bigram", model, {}, torch.eye(4), (torch.randint(4, (8, 6)),), True)
     parts = {"next": (torch.eye(4), model.next.weight.T.contiguous())}
-    found = entry_from_parts(program, parts).found
+    found = entry_from_parts(program, parts).decomposition
     ids = torch.tensor([[0, 2, 1, 3], [3, 3, 0, 0], [1, 1, 1, 1]])
     g = (ids == 2).float()
     use = describe_use(found, "next", 2, ids, g)

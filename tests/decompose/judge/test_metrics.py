@@ -57,14 +57,14 @@ def test_the_adversary_finds_worse_masks_than_chance(view):
 
 
 def test_the_identity_metric_needs_known_features(view):
-    blind = View(view.found, view.sample)
+    blind = View(view.decomposition, view.sample)
     with pytest.raises(UsageError, match="features and solution are known"):
         METRICS["identity_ci_error"]().measure(blind)
 
 
 def test_the_course_needs_checks(view):
     with pytest.raises(UsageError, match="checks its importances"):
-        FIGURES["course"].draw_figure(View(view.found, view.sample))
+        FIGURES["course"].draw_figure(View(view.decomposition, view.sample))
 
 
 @pytest.mark.parametrize("name", TOKENS)

@@ -149,7 +149,7 @@ def draw_directions(like: Tensor, axis: int, generator: torch.Generator) -> Tens
 # Write scaled or chosen components back into a copy of the model.
 
 
-def scale_components(found: Decomposed, scales: Mapping[str, Mapping[int, float]]) -> nn.Module:
+def scale_components(decomposition: Decomposed, scales: Mapping[str, Mapping[int, float]]) -> nn.Module:
     """W + sum of (scale - 1) v_c u_c."""
 
     def change(parts: Components, module: str) -> Tensor:
@@ -157,10 +157,10 @@ def scale_components(found: Decomposed, scales: Mapping[str, Mapping[int, float]
         factor = torch.tensor([scales[module][c] - 1 for c in numbers]).to(parts.V)
         return parts.weight + (parts.V[:, numbers] * factor) @ parts.U[numbers]
 
-    return rewrite_weights(found, list(scales), change)
+    return rewrite_weights(decomposition, list(scales), change)
 
 
-def keep_components(found: Decomposed, on: Mapping[str, Sequence[int]], residual: bool) -> nn.Module:
+def keep_components(decomposition: Decomposed, on: Mapping[str, Sequence[int]], residual: bool) -> nn.Module:
     """A copy of the model whose modules are the named parts alone, with or without what no part explains."""
 
     def change(parts: Components, module: str) -> Tensor:
@@ -168,7 +168,7 @@ def keep_components(found: Decomposed, on: Mapping[str, Sequence[int]], residual
         kept = parts.V[:, numbers] @ parts.U[numbers]
         return kept + parts.residual if residual else kept
 
-    return rewrite_weights(found, list(on), change)
+    return rewrite_weights(decomposition, list(on), change)
 
 
 def check_numbers(parts: Components, numbers: Sequence[int], module: str) -> list[int]:
@@ -180,13 +180,13 @@ def check_numbers(parts: Components, numbers: Sequence[int], module: str) -> lis
 
 
 def rewrite_weights(
-    found: Decomposed, modules: Sequence[str], change: Callable[[Components, str], Tensor]
+    decomposition: Decomposed, modules: Sequence[str], change: Callable[[Components, str], Tensor]
 ) -> nn.Module:
     """A copy of the model with `change(parts, module)` in place of each named module's matrix (d_in, d_out)."""
-    model = copy_plainly(found.model)
+    model = copy_plainly(decomposition.model)
     for name in modules:
-        weight = change(found.components(name), name).detach()
-        site = found.plan.target.sites[name]
+        weight = change(decomposition.components(name), name).detach()
+        site = decomposition.plan.target.sites[name]
         if site.is_identity:
             raise UsageError(f"'{name}' is an inserted identity: the model has no layer to write it to.")
         module = model.get_submodule(site.path)

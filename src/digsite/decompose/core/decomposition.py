@@ -162,28 +162,28 @@ Stored = tuple[Plan, dict[str, Tensor], DecomposeConfig, dict[str, Any]]
 ARTIFACT = "artifacts/decomposition.safetensors"
 
 
-def list_contents(found: Decomposed) -> tuple[dict[str, Tensor], dict[str, str]]:
+def list_contents(decomposition: Decomposed) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of the file."""
-    tensors = {f"parts/{key}": value for key, value in found.params.items()}
+    tensors = {f"parts/{key}": value for key, value in decomposition.params.items()}
     seen: set[int] = set()
-    for name, value in found.model.state_dict().items():
+    for name, value in decomposition.model.state_dict().items():
         tensors[f"target/{name}"] = value.clone() if value.data_ptr() in seen else value
         seen.add(value.data_ptr())
-    model = getattr(found.model, "config", None)
+    model = getattr(decomposition.model, "config", None)
     settings = {
         "schema": SCHEMA,
-        "config": found.config.model_dump(mode="json"),
+        "config": decomposition.config.model_dump(mode="json"),
         "model": model.model_dump(mode="json") if isinstance(model, Config) else None,
-        "owners": found.plan.owners,
-        "unit": found.plan.unit,
-        **found.origin,
+        "owners": decomposition.plan.owners,
+        "unit": decomposition.plan.unit,
+        **decomposition.origin,
     }
     return tensors, {"decomposition": json.dumps(settings)}
 
 
-def save_decomposition(found: Decomposed, path: Path) -> Path:
+def save_decomposition(decomposition: Decomposed, path: Path) -> Path:
     """One safetensors file with everything that is needed to open it again without the run."""
-    tensors, metadata = list_contents(found)
+    tensors, metadata = list_contents(decomposition)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replace_file(path) as temporary:
         save_file(
@@ -231,12 +231,12 @@ def rebuild_target(
 
 def locate_file(reference: str) -> Path:
     """A file, a folder that holds one, `run:ID`, `run:ID#member-3` or `wandb:...`."""
-    found = parse_reference(reference)
-    if found.scheme == "run":
-        return locate_artifact(found.target, found.member or "decomposition")
-    if found.scheme == "wandb":
-        return fetch_file(found.target, found.member)
-    path = Path(found.target)
+    parsed = parse_reference(reference)
+    if parsed.scheme == "run":
+        return locate_artifact(parsed.target, parsed.member or "decomposition")
+    if parsed.scheme == "wandb":
+        return fetch_file(parsed.target, parsed.member)
+    path = Path(parsed.target)
     path = path / ARTIFACT if path.is_dir() else path
     if not path.is_file():
         raise NotFound(f"There is no decomposition at '{reference}'.")

@@ -31,38 +31,38 @@ class Explanation:
 
 @torch.no_grad()
 def explain_component(
-    found: Decomposed, module: str, component: int, batch: Tensor, n_top: int = 10
+    decomposition: Decomposed, module: str, component: int, batch: Tensor, n_top: int = 10
 ) -> Explanation:
     """The `n_top` places of `batch` where its importance is highest, and what its matrix resembles."""
-    scene = found.scene(batch)
+    scene = decomposition.scene(batch)
     g = scene.importance.lower[module][..., component]
     values, flat = g.flatten().topk(min(n_top, g.numel()))
     places = [tuple(int(i) for i in torch.unravel_index(index, g.shape)) for index in flat]
-    parts = found.components(module)
+    parts = decomposition.components(module)
     direction = parts.matrix(component)
     return Explanation(
         module,
         component,
         float(find_used(g).float().mean()),
-        [(place, float(v)) for place, v in zip(places, values, strict=True)],
-        [describe_input(batch, place) for place in places],
-        find_moved_outputs(found, scene, module, component, places, n_top),
+        [(position, float(v)) for position, v in zip(places, values, strict=True)],
+        [describe_input(batch, position) for position in places],
+        find_moved_outputs(decomposition, scene, module, component, places, n_top),
         find_nearest_neuron(direction, parts.weight),
         find_nearest_singular(direction, parts.weight),
     )
 
 
-def describe_input(batch: Tensor, place: tuple[int, ...]) -> Any:
+def describe_input(batch: Tensor, position: tuple[int, ...]) -> Any:
     """A token number, or the three largest entries of a row."""
     if not batch.is_floating_point():
-        return int(batch[place[: batch.ndim]])
-    row = batch[place[0]].flatten()
+        return int(batch[position[: batch.ndim]])
+    row = batch[position[0]].flatten()
     index = row.abs().topk(min(3, len(row))).indices.tolist()
     return {i: round(float(row[i]), 4) for i in index}
 
 
 def find_moved_outputs(
-    found: Decomposed, scene: Any, module: str, component: int, places: list[tuple[int, ...]], n: int
+    decomposition: Decomposed, scene: Any, module: str, component: int, places: list[tuple[int, ...]], n: int
 ) -> list[tuple[int, float]]:
     """Output change where the component matters, all other components left as they are."""
     parts = {m: torch.ones_like(g) for m, g in scene.importance.lower.items()}
@@ -71,7 +71,7 @@ def find_moved_outputs(
     parts[module][..., component] = 0
     change = full - scene.forward(Masks(parts))
     depth = change.ndim - 1
-    at = torch.stack([change[place[:depth]] for place in places]).mean(0).flatten()
+    at = torch.stack([change[position[:depth]] for position in places]).mean(0).flatten()
     index = at.abs().topk(min(n, len(at))).indices.tolist()
     return [(i, float(at[i])) for i in index]
 
@@ -125,11 +125,13 @@ class Use:
 
 
 @torch.no_grad()
-def describe_use(found: Decomposed, module: str, component: int, ids: Tensor, g: Tensor, n: int = 6) -> Use:
+def describe_use(
+    decomposition: Decomposed, module: str, component: int, ids: Tensor, g: Tensor, n: int = 6
+) -> Use:
     """From token numbers (batch, positions) and the component's importance `g` (batch, positions) there."""
     used = find_used(g)
     places = pick_places(ids, g, used, n)
-    change = measure_promotion(found, module, component, ids, places)
+    change = measure_promotion(decomposition, module, component, ids, places)
     order = change.argsort(descending=True).tolist() if len(places) else []
     return Use(
         float(used.float().mean()),
@@ -169,7 +171,7 @@ def cut_context(ids: Tensor, g: Tensor, at: int) -> Context:
 
 
 def measure_promotion(
-    found: Decomposed, module: str, component: int, ids: Tensor, places: list[tuple[int, int]]
+    decomposition: Decomposed, module: str, component: int, ids: Tensor, places: list[tuple[int, int]]
 ) -> Tensor:
     """(tokens,): by how much the component raises each next token's logit above the average token's, mean over places.
 
@@ -177,7 +179,7 @@ def measure_promotion(
     """
     if not places:
         return torch.zeros(0)
-    scene = found.scene(ids[[row for row, _ in places]])
+    scene = decomposition.scene(ids[[row for row, _ in places]])
     mask = torch.ones_like(scene.importance.lower[module])
     rest = {module: torch.ones_like(mask[..., :1])}
     spoken = []
@@ -204,10 +206,10 @@ class Attributions:
 
 
 def attribute_components(
-    found: Decomposed, source: str, destination: str, batch: Tensor, *, threshold: float = USED
+    decomposition: Decomposed, source: str, destination: str, batch: Tensor, *, threshold: float = USED
 ) -> Attributions:
     """Effects along the model run on its important components; components that never act are left out."""
-    scene = found.scene(batch)
+    scene = decomposition.scene(batch)
     importance = scene.importance.lower
     used = {m: find_alive(importance[m], threshold).nonzero()[:, 0].tolist() for m in (source, destination)}
     masks = {m: g.clone().requires_grad_(m == source) for m, g in importance.items()}

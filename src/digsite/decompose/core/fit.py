@@ -149,10 +149,10 @@ class Fit:
         rank, size = updates.find_process()
         for j in range(self.config.accumulate):
             index = (i * self.config.accumulate + j) * size + rank
-            found, slopes = self.compute_gradients(
+            losses, slopes = self.compute_gradients(
                 *self.draws.draw_stack(index), index, i / self.config.steps
             )
-            terms = terms.to(found) + found / self.config.accumulate
+            terms = terms.to(losses) + losses / self.config.accumulate
             share = [slope / self.config.accumulate for slope in slopes]
             total = share if total is None else [a + b for a, b in zip(total, share, strict=True)]
         assert total is not None
@@ -198,8 +198,10 @@ class Fit:
 
     def read_member(self, k: int) -> dict[str, Tensor]:
         """Parts and gates of member k, as they are stored."""
-        mine = {k_: v[k].detach().clone() for k_, v in self.params.items() if not k_.startswith("source/")}
-        return parts.fold_mixing(mine)
+        own_params = {
+            k_: v[k].detach().clone() for k_, v in self.params.items() if not k_.startswith("source/")
+        }
+        return parts.fold_mixing(own_params)
 
     def read_weights(self, k: int) -> dict[str, Tensor] | None:
         """The target's weights of member k; None where all members have one target."""

@@ -67,12 +67,12 @@ def find_owners(stacked: dict[str, Tensor], tied: bool) -> dict[str, str]:
 
 def fold_mixing(params: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same parts with their mixing multiplied in, as they are stored."""
-    found = dict(params)
+    folded = dict(params)
     for key in [key for key in params if key.endswith(f"/{IS_EXACT}") and not key.startswith("gate/")]:
         site = key.removesuffix(f"/{IS_EXACT}")
-        found[f"{site}/V"], found[f"{site}/U"] = get_factors(params, {site: site}, site)
-        del found[key]
-    return found
+        folded[f"{site}/V"], folded[f"{site}/U"] = get_factors(params, {site: site}, site)
+        del folded[key]
+    return folded
 
 
 def list_part_keys(params: dict[str, Tensor]) -> list[str]:

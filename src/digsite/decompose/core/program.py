@@ -149,8 +149,10 @@ class Program:
     def _compute_term(self, name: str, scene: Scene, drawn: dict[str, Tensor]) -> Tensor:
         """One loss, with what was drawn for it."""
         own = {k.removeprefix(f"{name}/"): v for k, v in drawn.items() if k.startswith(f"{name}/")}
-        mine = f"source/{name}/"  # what an adversary keeps from step to step comes beside what is drawn
-        own |= {f"source/{k.removeprefix(mine)}": v for k, v in scene.params.items() if k.startswith(mine)}
+        prefix = f"source/{name}/"  # what an adversary keeps from step to step comes beside what is drawn
+        own |= {
+            f"source/{k.removeprefix(prefix)}": v for k, v in scene.params.items() if k.startswith(prefix)
+        }
         return self.config.losses[name].compute(scene, own)
 
 
@@ -221,20 +223,20 @@ def stack_matrices(target: Target, weights: Stacked | None, n: int, x: Any) -> S
     if weights is None:
         return {name: matrix.expand(n, *matrix.shape) for name, matrix in target.list_matrices().items()}
     each = [record_matrices(target, select_member(weights, k), x) for k in range(n)]
-    return {name: torch.stack([found[name] for found in each]) for name in target.sites}
+    return {name: torch.stack([stacked[name] for stacked in each]) for name in target.sites}
 
 
 @torch.no_grad()
 def record_matrices(target: Target, weights: Stacked | None, x: Any) -> Stacked:
     """Every site's matrix as the target holds it, under member weights where vmap calls it."""
-    found: Stacked = {}
+    stacked: Stacked = {}
 
     def record(site: Site, x: Any) -> Any:
-        found[site.name] = site.get_matrix().clone()
+        stacked[site.name] = site.get_matrix().clone()
         return site.answer_itself(x)
 
     target(weights, x, dict.fromkeys(target.sites, record))
-    return found
+    return stacked
 
 
 @torch.no_grad()

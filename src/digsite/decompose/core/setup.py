@@ -30,21 +30,21 @@ def count_components(
     """
     if wanted == "rank":
         return {
-            site: max(1, *(numerical_rank(one) for one in matrices[site])) if matrices else 1
+            site: max(1, *(numerical_rank(matrix) for matrix in matrices[site])) if matrices else 1
             for site in sites
         }
     assert not isinstance(wanted, str)
     by_pattern = {"*": wanted} if isinstance(wanted, int) else wanted
     counts = {}
     for site in sites:
-        found = [n for pattern, n in by_pattern.items() if fnmatch(site, pattern)]
-        if not found:
+        matching = [n for pattern, n in by_pattern.items() if fnmatch(site, pattern)]
+        if not matching:
             raise UsageError(
                 f"C says nothing about the module '{site}'.", hint="Add it, or a pattern such as '*': 100."
             )
-        if found[0] < 1:
-            raise UsageError(f"C = {found[0]} for the module '{site}': at least one component is needed.")
-        counts[site] = found[0]
+        if matching[0] < 1:
+            raise UsageError(f"C = {matching[0]} for the module '{site}': at least one component is needed.")
+        counts[site] = matching[0]
     return counts
 
 
@@ -78,7 +78,7 @@ def _check_faithful(config: DecomposeConfig) -> None:
 def check_room(config: DecomposeConfig, matrices: dict[str, torch.Tensor], counts: dict[str, int]) -> None:
     """Parts that are only mixed cannot make up a matrix of a higher rank than their number."""
     for site, n in counts.items() if config.faithful == "exact" else ():
-        rank = max(numerical_rank(one) for one in matrices[site])
+        rank = max(numerical_rank(matrix) for matrix in matrices[site])
         if n < rank:
             raise UsageError(
                 f"C = {n} for the module '{site}', whose matrix has rank {rank}: the parts cannot add up to it.",
@@ -151,8 +151,8 @@ def make_first_params(given: Given, matrices: dict[str, Tensor], draw: Draw) -> 
 @torch.no_grad()
 def measure_output_variance(given: Given) -> float:
     """Variance of the target's output around its mean, summed over entries, on the first batches."""
-    found = [given.plan.target(given.weights, x).flatten(0, -2) for x in given.draw_first()]
-    return max(float(torch.cat(found).var(0).sum()), 1e-12)
+    outputs = [given.plan.target(given.weights, x).flatten(0, -2) for x in given.draw_first()]
+    return max(float(torch.cat(outputs).var(0).sum()), 1e-12)
 
 
 def make_reader(given: Given, name: str) -> parts.Reads:
@@ -177,12 +177,12 @@ def make_reader(given: Given, name: str) -> parts.Reads:
 
 def measure_sizes(made: dict[str, Tensor], plan: Plan, reads: dict[str, parts.Reads]) -> dict[str, Tensor]:
     """Root mean square of each part's activation, and of what it adds to the output: (2, C) by site."""
-    found = {}
+    sizes = {}
     for site in plan.target.sites:
         v, u = get_factors(made, plan.owners, site)
         activation = reads[site](v).square().mean(0).sqrt()
-        found[site] = torch.stack([activation, activation * u.norm(dim=1).cpu()])
-    return found
+        sizes[site] = torch.stack([activation, activation * u.norm(dim=1).cpu()])
+    return sizes
 
 
 def draw_sources(given: Given, draw: Draw) -> dict[str, Tensor]:

@@ -88,8 +88,10 @@ class Target:
         """
         with self._plugged(plugs or {}):
             args = x if isinstance(x, tuple) else (x,)
-            found = self.model(*args) if weights is None else functional_call(self.model, dict(weights), args)
-        return pick_output(found, self.output)
+            answer = (
+                self.model(*args) if weights is None else functional_call(self.model, dict(weights), args)
+            )
+        return pick_output(answer, self.output)
 
     @contextmanager
     def _plugged(self, plugs: Mapping[str, Plug]) -> Iterator[None]:
@@ -111,19 +113,19 @@ class Target:
         return self._plugs[path](self.sites[path], x) if path in self._plugs else original(x)
 
 
-def pick_output(found: Any, output: str) -> Tensor:
+def pick_output(answer: Any, output: str) -> Tensor:
     """The tensor to compare: the output itself, one of its attributes, or `idx_n` of a tuple."""
     if output.startswith("idx_"):
-        found = found[int(output.removeprefix("idx_"))]
+        answer = answer[int(output.removeprefix("idx_"))]
     elif output:
-        found = getattr(found, output)
-    if not isinstance(found, Tensor):
-        accepted = [key for key in dir(found) if isinstance(getattr(found, key, None), Tensor)]
+        answer = getattr(answer, output)
+    if not isinstance(answer, Tensor):
+        accepted = [key for key in dir(answer) if isinstance(getattr(answer, key, None), Tensor)]
         raise UsageError(
-            f"The model's output is a {type(found).__name__}, not a tensor.",
+            f"The model's output is a {type(answer).__name__}, not a tensor.",
             hint=f"Name one of its attributes with output=...: {', '.join(accepted) or 'idx_0, idx_1'}.",
         )
-    return found
+    return answer
 
 
 def find_sites(model: nn.Module, patterns: Sequence[str], identity: Sequence[str] = ()) -> Iterator[Site]:
@@ -142,11 +144,11 @@ def find_sites(model: nn.Module, patterns: Sequence[str], identity: Sequence[str
 
 def match_paths(pattern: str, paths: Sequence[str], fit: Sequence[str]) -> list[str]:
     """Of what does not match, the nearest that could be decomposed is named."""
-    found = [path for path in paths if fnmatch(path, pattern)]
-    if not found:
+    matching = [path for path in paths if fnmatch(path, pattern)]
+    if not matching:
         near = name_nearest(pattern, fit) or "No layer of this model can be decomposed."
         raise UsageError(f"No module matches '{pattern}'. {near}")
-    return found
+    return matching
 
 
 def require_layer(path: str, module: nn.Module) -> type[Layer]:

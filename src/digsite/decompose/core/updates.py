@@ -41,9 +41,9 @@ class Updates:
 
     def _group_sources(self, name: str) -> dict[str, Any]:
         """The sources of one adversary: they go up the same gradient, at a rate of their own that no schedule changes."""
-        mine = [v for k, v in self.params.items() if k.startswith(f"source/{name}/")]
+        sources = [v for k, v in self.params.items() if k.startswith(f"source/{name}/")]
         rate = self.config.losses[name].source_lr  # type: ignore[attr-defined]
-        return {"params": mine, "fixed": rate, "betas": (0.5, 0.99), "weight_decay": 0.0, "maximize": True}
+        return {"params": sources, "fixed": rate, "betas": (0.5, 0.99), "weight_decay": 0.0, "maximize": True}
 
     def apply_slopes(self, slopes: list[Tensor], i: int) -> None:
         """Step i, in place."""

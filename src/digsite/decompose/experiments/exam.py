@@ -79,7 +79,7 @@ def list_programs(wanted: list[str]) -> list[str]:
         "groups": list(groups.GROUPS),
         "toys": list(targets.TOYS),
     }
-    return list(dict.fromkeys(found for name in wanted for found in sets.get(name, [name])))
+    return list(dict.fromkeys(program for name in wanted for program in sets.get(name, [name])))
 
 
 def sit_exam(config: ExamConfig, who: str, name: str, rotation: int) -> Row:

@@ -72,25 +72,25 @@ def prepare_copying(config: HeadsConfig, run: Run) -> Task:
 def check_copying(task: Task, tokens: Tensor, config: HeadsConfig) -> None:
     """A model that has not learned to copy has no heads to find."""
     logits = task.model(tokens)
-    found = judge_logits(logits, logits, task.labels(tokens)).accuracy
-    if found < LEARNED and config.demand:
+    accuracy = judge_logits(logits, logits, task.labels(tokens)).accuracy
+    if accuracy < LEARNED and config.demand:
         raise DigsiteError(
-            f"The target continues only {found:.1%} of repeated tokens rightly: it has not learned to copy.",
+            f"The target continues only {accuracy:.1%} of repeated tokens rightly: it has not learned to copy.",
             hint="Train longer (training.steps), or accept it as it is with demand=false.",
         )
 
 
 @torch.no_grad()
 def measure_heads(
-    config: HeadsConfig, task: Task, run: Run, found: Decomposition
+    config: HeadsConfig, task: Task, run: Run, decomposition: Decomposition
 ) -> dict[str, dict[str, float]]:
     """How much of each head's attention goes where its kind should look, in the target and under masks."""
     tokens = run_tokens.draw_held_out(config, task, run)[0]
-    scene = found.scene(tokens)
+    scene = decomposition.scene(tokens)
     masks = scene.draw_masks("rounded", config.threshold)
     seen = {}
     for kind, plan in (("target", None), ("rounded", masks)):
-        with tasks.watch_attention(found.model) as patterns:
-            found.model(tokens) if plan is None else scene.forward(plan)
+        with tasks.watch_attention(decomposition.model) as patterns:
+            decomposition.model(tokens) if plan is None else scene.forward(plan)
         seen[kind] = tasks.measure_attention(tokens, patterns)
     return {**seen, "chance": tasks.spread_attention(tokens)}

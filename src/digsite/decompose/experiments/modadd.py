@@ -32,19 +32,19 @@ def study_modadd(config: ModaddConfig, run: Run) -> None:
     members = run_tokens.decompose_task(config, task, run)
     scored = run_tokens.conclude_tokens(config, task, run, members)
     batches = run_tokens.draw_held_out(config, task, run)
-    found = run.once(
+    scores = run.once(
         "fourier", lambda: [score_frequencies(each, batches, config.threshold, run) for each in members]
     )
     sentence = ""
-    for module in found[0]:
-        rows = [each[module] for each in found]
-        one = report.summarize_score(rows, "found")
+    for module in scores[0]:
+        rows = [each[module] for each in scores]
+        summary = report.summarize_score(rows, "found")
         beside = {name: report.summarize_score(rows, name).value for name in ("svd", "rotated", "noise")}
         key = f"{module}/single_frequency"
         run.claim(
             key,
-            one.value,
-            interval=one,
+            summary.value,
+            interval=summary,
             kind="share",
             better="higher",
             rivals=beside,
@@ -55,7 +55,7 @@ def study_modadd(config: ModaddConfig, run: Run) -> None:
             f" In {module} {cite(key, style='.0%')} of a part's power is at one frequency, "
             f"where the strongest rival gives {cite(key, 'null', '.0%')}."
         )
-    table = [{"member": k, "module": m, **row} for k, each in enumerate(found) for m, row in each.items()]
+    table = [{"member": k, "module": m, **row} for k, each in enumerate(scores) for m, row in each.items()]
     run.table("fourier", pd.DataFrame(table))
     run.verdict(f"{run_tokens.tell_tokens(scored)}{sentence}")
 
@@ -98,17 +98,17 @@ def find_modulus(model: nn.Module) -> int:
 
 
 def score_frequencies(
-    found: Decomposition, batches: list[Tensor], threshold: float, run: Run
+    decomposition: Decomposition, batches: list[Tensor], threshold: float, run: Run
 ) -> dict[str, dict[str, float]]:
     """By module, of living components, singular parts and rotated components."""
-    alive = answers.find_living(found, batches, threshold)
-    embedding = found.model.get_parameter("embed.weight")
-    modulus = find_modulus(found.model)
+    alive = answers.find_living(decomposition, batches, threshold)
+    embedding = decomposition.model.get_parameter("embed.weight")
+    modulus = find_modulus(decomposition.model)
     rows = {}
-    for module in found.modules:
-        parts = found.components(module)
-        one = score.score_single_frequency(parts, embedding, modulus, alive[module] > 0)
-        if one is not None:
+    for module in decomposition.modules:
+        parts = decomposition.components(module)
+        single = score.score_single_frequency(parts, embedding, modulus, alive[module] > 0)
+        if single is not None:
             others = {
                 "svd": baselines.split_singular(parts),
                 "rotated": baselines.rotate_parts(parts, run.generator("rotation")),
@@ -117,5 +117,5 @@ def score_frequencies(
                 name: score.score_single_frequency(other, embedding, modulus)
                 for name, other in others.items()
             }
-            rows[module] = {"found": one, **row, "noise": score.measure_noise_concentration(modulus)}
+            rows[module] = {"found": single, **row, "noise": score.measure_noise_concentration(modulus)}
     return rows

@@ -57,7 +57,7 @@ def study_model(config: ModelConfig, run: Run) -> None:
             run.log(step, **{f"loss/{name}": float(values.mean()) for name, values in terms.items()})
     members = [fit.make_decomposition(k) for k in range(len(seeds))]
     batch = batch.to(run.device)
-    rows = run.once("scores", lambda: [score_output(found, batch) for found in members])
+    rows = run.once("scores", lambda: [score_output(member, batch) for member in members])
     for key in rows[0]:
         report.claim_score(run, rows, key)
     claim_model_stability(run, members)
@@ -96,9 +96,9 @@ def refuse_distance(config: ModelConfig, target: nn.Module, batch: Tensor) -> No
 
 
 @torch.no_grad()
-def score_output(found: Decomposition, batch: Tensor) -> Row:
+def score_output(decomposition: Decomposition, batch: Tensor) -> Row:
     """How faithful, how sparse, and how well each masking keeps the output."""
-    scene = found.scene(batch)
+    scene = decomposition.scene(batch)
     row: Row = {"faithfulness": float(average_residual(scene.residuals))}
     for module, g in scene.importance.lower.items():
         row[f"{module}/ci_l0"] = count_l0(g)
@@ -106,10 +106,10 @@ def score_output(found: Decomposition, batch: Tensor) -> Row:
     for masking in MASKINGS:
         drawn = scene.draw_masks(masking, generator=torch.Generator().manual_seed(0))
         row[f"recon_{masking}"] = float(scene.compare_output(scene.forward(drawn)))
-    return row | score_output_rivals(found, scene)
+    return row | score_output_rivals(decomposition, scene)
 
 
-def score_output_rivals(found: Decomposition, scene: Scene) -> Row:
+def score_output_rivals(decomposition: Decomposition, scene: Scene) -> Row:
     """Distance to the target's output with as many parts of rivals, at every position, as are important here.
 
     Any network, an untrained one too, keeps most of its output with enough parts of any kind: only the difference to
@@ -118,7 +118,7 @@ def score_output_rivals(found: Decomposition, scene: Scene) -> Row:
     generator = torch.Generator().manual_seed(0)
     kept = scene.draw_masks("rounded")
     everything = {module: mask.new_ones(mask.shape[-1]) for module, mask in kept.parts.items()}
-    made = make_rivals(found, scene, kept, everything, generator)
+    made = make_rivals(decomposition, scene, kept, everything, generator)
     return {
         f"recon_rival/{name}": float(other.compare_output(other.forward(masks)))
         for name, (other, masks) in made.items()
@@ -141,7 +141,7 @@ def claim_model_stability(run: Run, members: list[Decomposition]) -> None:
         )
 
 
-def tell_model(run: Run, rows: list[Row], found: Decomposition) -> str:
+def tell_model(run: Run, rows: list[Row], decomposition: Decomposition) -> str:
     """What share of the output the important parts keep, in a sentence."""
     zero = report.summarize_score(rows, "recon_zero").value
     over = seed_interval(list_kept_shares(rows, "recon_rounded"), "median", most=1.0)
@@ -161,8 +161,8 @@ def tell_model(run: Run, rows: list[Row], found: Decomposition) -> str:
         note=f"of what all parts off destroy ({zero:.3g})",
     )
     used = []
-    for module in found.modules:
-        total = len(found.components(module).U)
+    for module in decomposition.modules:
+        total = len(decomposition.components(module).U)
         run.claim(f"{module}/components", total, kind="count", title=f"Parts made, {module}")
         used.append(
             f"{cite(f'{module}/ci_l0', style='.1f')} of {cite(f'{module}/components')} parts in '{module}'"

@@ -66,14 +66,14 @@ def study_published(config: SpdPublishedConfig, run: Run) -> None:
 
 def draw_random(config: SpdPublishedConfig, run: Run, row: Printed) -> list[dict[str, float | str]]:
     """Per trained target: the best cosine of as many random parts, and that of singular vectors; means over features."""
-    found = []
+    rows = []
     target = config.targets[row.name]
     for k, model in enumerate(targets.train_targets(target, [config.seed + k for k in range(config.seeds)])):
         weight = model.get_parameter("linear1.weight").detach().T  # (features, hidden)
         generator = run.generator(f"random-{row.name}", k)
         drawn = random_parts(weight, row.parts, generator)
         svd = baselines.split_singular(drawn)
-        found.append(
+        rows.append(
             {
                 "model": row.name,
                 "printed": row.cosine,
@@ -83,7 +83,7 @@ def draw_random(config: SpdPublishedConfig, run: Run, row: Printed) -> list[dict
             }
         )
         run.let_signals_in(k + 1)
-    return found
+    return rows
 
 
 def random_parts(weight: Tensor, n: int, generator: torch.Generator) -> Components:

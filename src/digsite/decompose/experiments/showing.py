@@ -25,8 +25,8 @@ PAGES = 24  # components of a module that have a page, the most used ones
 
 def keep_members(run: Run, members: list[Decomposition]) -> None:
     """Every member as a file that `Decomposition.load` reads; the first under the plain name."""
-    for k, found in enumerate(members):
-        tensors, metadata = list_contents(found)
+    for k, member in enumerate(members):
+        tensors, metadata = list_contents(member)
         run.tensors("decomposition" if k == 0 else f"member-{k}", tensors, metadata)
 
 
@@ -41,8 +41,8 @@ def keep_views(run: Run, view: View, twins: Sequence[Decomposition] = ()) -> Non
     if view.labels is not None:
         keep_effects(run, view)
         keep_pages(run, view, twins)
-    for module in view.found.modules:
-        owner = view.found.plan.owners[module]
+    for module in view.decomposition.modules:
+        owner = view.decomposition.plan.owners[module]
         options = {"module": module, "importance": f"artifacts/importance.safetensors#mean/{module}"}
         if view.n_features:
             options["probes"] = f"artifacts/importance.safetensors#probes/{module}"
@@ -58,17 +58,17 @@ def keep_views(run: Run, view: View, twins: Sequence[Decomposition] = ()) -> Non
 def keep_effects(run: Run, view: View) -> None:
     """What leaving out one component, or some together, changes on a few prompts; the dashboard has no model to ask."""
     prompts = view.sample(0)[:PROMPTS]
-    scene = view.found.scene(prompts)
+    scene = view.decomposition.scene(prompts)
     first = answers.find_first_answers(scene)
     tensors, shown = {"prompts": prompts, "answers": first}, [prompts, first]
-    for module in view.found.modules:
+    for module in view.decomposition.modules:
         most_used = view.importance[module].mean(0).argsort(descending=True, stable=True)
         numbers = most_used[:COMPONENTS]
-        found = answers.measure_effects(scene, module, numbers)
+        effects = answers.measure_effects(scene, module, numbers)
         both = answers.measure_effects(scene, module, answers.list_sets(numbers))
-        kept = (numbers, found.kl, found.first, both.numbers, both.kl, both.first)
+        kept = (numbers, effects.kl, effects.first, both.numbers, both.kl, both.first)
         tensors |= {f"{key}/{module}": value for key, value in zip(EFFECTS, kept, strict=True)}
-        shown += [found.first, both.first]
+        shown += [effects.first, both.first]
     run.tensors("effects", tensors)
     tokens = torch.cat([each.flatten() for each in shown]).unique().tolist()
     run.json("words", {str(token): view.words(token) for token in tokens})
@@ -80,15 +80,15 @@ def keep_pages(run: Run, view: View, twins: Sequence[Decomposition]) -> None:
     A module that is used once for a whole row, as where two numbers are added, has no places and so no pages.
     """
     ids = torch.cat(list(view.draw_batches()))
-    matched = [compare(view.found, twin) for twin in twins]
+    matched = [compare(view.decomposition, twin) for twin in twins]
     pages: dict[str, dict[str, Any]] = {}
-    for module in view.found.modules:
+    for module in view.decomposition.modules:
         importance = view.importance[module]
         pages[module] = {}
         if len(importance) != ids.numel():
             continue
         for c in importance.mean(0).argsort(descending=True, stable=True)[:PAGES].tolist():
-            use = describe_use(view.found, module, c, ids, importance[:, c].reshape(ids.shape))
+            use = describe_use(view.decomposition, module, c, ids, importance[:, c].reshape(ids.shape))
             if use.contexts:
                 pages[module][str(c)] = word_page(use, view.words) | {"twins": find_twins(matched, module, c)}
     run.json("pages", pages)
@@ -113,14 +113,15 @@ def find_twins(
     matched: Sequence[dict[str, ModuleMatch]], module: str, component: int
 ) -> list[dict[str, Any]]:
     """The component's partner in each other seed, with the cosine, beside that of random directions."""
-    found = []
+    twins = []
     for k, match in enumerate(matched, 1):
-        one = match[module]
+        pairs = match[module]
         number, cosine = next(
-            ((b, c) for (a, b), c in zip(one.pairs, one.cosine, strict=True) if a == component), (None, None)
+            ((b, c) for (a, b), c in zip(pairs.pairs, pairs.cosine, strict=True) if a == component),
+            (None, None),
         )
-        found.append({"member": k, "number": number, "cosine": cosine, "chance": one.chance})
-    return found
+        twins.append({"member": k, "number": number, "cosine": cosine, "chance": pairs.chance})
+    return twins
 
 
 def measure_metrics(run: Run, view: View, chosen: Mapping[str, Any]) -> dict[str, float]:

@@ -59,7 +59,8 @@ def conclude_tokens(config: TokenStudy, task: Task, run: Run, members: list[Deco
     """Scores as claims and tables, the files, chosen metrics and figures; returns the rows that the claims are of."""
     batches = draw_held_out(config, task, run)
     scored = run.once(
-        "scores", lambda: [answers.score_tokens(found, task, batches, config.threshold) for found in members]
+        "scores",
+        lambda: [answers.score_tokens(member, task, batches, config.threshold) for member in members],
     )
     rows, over = pool_rows(scored)
     run.claim(
@@ -155,19 +156,21 @@ def claim_stability(run: Run, members: list[Decomposition]) -> None:
 def draw_rivals(run: Run, rows: Sequence[Row]) -> None:
     """Our parts beside others of equal number."""
     names = ["ci", "rounded", *baselines.RIVALS]
-    found = {name.replace("_", " "): report.summarize_score(rows, f"kl_recovered/{name}") for name in names}
+    summaries = {
+        name.replace("_", " "): report.summarize_score(rows, f"kl_recovered/{name}") for name in names
+    }
     figure = bars(
-        {name: each.value for name, each in found.items()},
+        {name: each.value for name, each in summaries.items()},
         y="share of the KL recovered",
-        lows={name: each.value if each.low is None else each.low for name, each in found.items()},
-        highs={name: each.value if each.high is None else each.high for name, each in found.items()},
-        gray=list(found)[2:],
+        lows={name: each.value if each.low is None else each.low for name, each in summaries.items()},
+        highs={name: each.value if each.high is None else each.high for name, each in summaries.items()},
+        gray=list(summaries)[2:],
     )
     columns = {
-        "kind": list(found),
-        "value": [each.value for each in found.values()],
-        "low": [each.low for each in found.values()],
-        "high": [each.high for each in found.values()],
+        "kind": list(summaries),
+        "value": [each.value for each in summaries.values()],
+        "low": [each.low for each in summaries.values()],
+        "high": [each.high for each in summaries.values()],
     }
     caption = "1 is the target itself, 0 all components off; all but 'ci' keep the same number of parts; gray: rivals."
     run.figure("equal_l0", figure, columns, caption=caption)

@@ -233,12 +233,12 @@ def check_group(fit: Fit, group: Group, step: int) -> Row:
     }
 
 
-def score_member(found: Decomposition, config: ToyConfig, run: Run) -> Row:
+def score_member(decomposition: Decomposition, config: ToyConfig, run: Run) -> Row:
     """Against what its target is known to do."""
     batch = targets.sample_features(config.target, config.decompose.batch)(run.generator("eval", 0)).to(
         run.device
     )
-    return score.score_toy(found, config.truth, batch, config.target.model.n_features)
+    return score.score_toy(decomposition, config.truth, batch, config.target.model.n_features)
 
 
 def tell_toys(
@@ -271,12 +271,12 @@ def tell_toys(
 
 def sort_rivals(nulls: dict[str, float]) -> dict[str, dict[str, float]]:
     """By score, what the trivial decompositions reach."""
-    found: dict[str, dict[str, float]] = {}
+    by_rival: dict[str, dict[str, float]] = {}
     for name, value in nulls.items():
         key, _, rival = name.rpartition("/")
         if key in RIVAL_TOTALS or key.endswith(RIVAL_ENDS):
-            found.setdefault(key, {})[RIVALS[rival]] = value
-    return found
+            by_rival.setdefault(key, {})[RIVALS[rival]] = value
+    return by_rival
 
 
 def claim_toy_score(run: Run, rows: list[Row], key: str, rivals: dict[str, dict[str, float]]) -> None:
@@ -287,15 +287,15 @@ def claim_toy_score(run: Run, rows: list[Row], key: str, rivals: dict[str, dict[
     report.claim_score(run, rows, key, **beside)
 
 
-def score_trivial(found: Decomposition, config: ToyConfig, run: Run) -> dict[str, float]:
+def score_trivial(decomposition: Decomposition, config: ToyConfig, run: Run) -> dict[str, float]:
     """Scores of trivial decompositions of the same weights: singular vectors, rotated components."""
     nulls: dict[str, float] = {}
     trivial: dict[str, Callable[[Components], Components]] = {
         "svd": baselines.split_singular,
         "rotated": lambda parts: baselines.rotate_parts(parts, run.generator("rotation")),
     }
-    for module in found.modules:
-        view = score.view_features(found, module, config.target.model.n_features)
+    for module in decomposition.modules:
+        view = score.view_features(decomposition, module, config.target.model.n_features)
         if view is not None:
             for name, make in trivial.items():
                 scores = score.match_true_columns(make(view))
@@ -303,11 +303,11 @@ def score_trivial(found: Decomposition, config: ToyConfig, run: Run) -> dict[str
     return nulls
 
 
-def show_toys(config: ToyConfig, run: Run, found: Decomposition, course: list[Row]) -> None:
+def show_toys(config: ToyConfig, run: Run, decomposition: Decomposition, course: list[Row]) -> None:
     """Pictures of the first member."""
     sample = targets.sample_features(config.target, config.decompose.batch)
     view = View(
-        found,
+        decomposition,
         lambda i: sample(run.generator("eval", i)).to(run.device),
         EVAL_BATCHES,
         config.target.model.n_features,

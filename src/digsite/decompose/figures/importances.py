@@ -29,7 +29,7 @@ class CiHistograms(Picture):
     @styled
     def draw_figure(view: View) -> Figure:
         """A count on a logarithmic scale: nearly all importances are zero."""
-        figure, axes = make_panels(view.found.modules)
+        figure, axes = make_panels(view.decomposition.modules)
         for ax, (module, g) in zip(axes, view.importance.items(), strict=True):
             counted = {module: g.flatten().cpu().numpy()}
             histogram(counted, x="importance", bins=100, log_y=True, title=module, ax=ax)
@@ -60,7 +60,7 @@ class ComponentActivationDensity(Picture):
     @styled
     def draw_figure(view: View) -> Figure:
         """Rare parts on the left, always-on parts on the right."""
-        figure, axes = make_panels(view.found.modules)
+        figure, axes = make_panels(view.decomposition.modules)
         for ax, (module, g) in zip(axes, view.importance.items(), strict=True):
             share = {module: find_used(g).float().mean(0).cpu().numpy()}
             histogram(

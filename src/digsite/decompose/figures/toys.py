@@ -60,7 +60,7 @@ class Uv(Picture):
     @styled
     def draw_figure(view: View) -> Figure:
         """Both factors of every module."""
-        names = [f"{factor} of {module}" for module in view.found.modules for factor in "VU"]
+        names = [f"{factor} of {module}" for module in view.decomposition.modules for factor in "VU"]
         figure, axes = make_panels(names)
         for ax, name in zip(axes, names, strict=True):
             factor, _, module = name.partition(" of ")
@@ -79,8 +79,8 @@ class Uv(Picture):
     def list_data(view: View) -> dict[str, Sequence[float | str]]:
         """Norms of the parts; shorter columns are filled up with NaN, which stands for no part."""
         norms = {
-            m: view.found.components(m).norms.detach().cpu().numpy()[view.order[m]]
-            for m in view.found.modules
+            m: view.decomposition.components(m).norms.detach().cpu().numpy()[view.order[m]]
+            for m in view.decomposition.modules
         }
         longest = max(map(len, norms.values()))
         return {f"{m}/norm": [*n.tolist(), *[float("nan")] * (longest - len(n))] for m, n in norms.items()}
@@ -118,10 +118,10 @@ class FeatureResponse(Picture):
     @staticmethod
     def draw_figure(view: View) -> Figure:
         """What each feature's own output answers, with all parts and with the important ones."""
-        probe = PROBE * torch.eye(view.n_features).to(next(iter(view.found.params.values())))
-        wanted = view.found.scene(probe).output.diagonal().cpu().numpy()
+        probe = PROBE * torch.eye(view.n_features).to(next(iter(view.decomposition.params.values())))
+        wanted = view.decomposition.scene(probe).output.diagonal().cpu().numpy()
         answers = {
-            name: view.found.output(probe, masking).diagonal().cpu().numpy()
+            name: view.decomposition.output(probe, masking).diagonal().cpu().numpy()
             for name, masking in (("all components", "unmasked"), ("important components", "ci"))
         }
         return scatter(
@@ -140,13 +140,13 @@ class NeuronContributions(Picture):
     @staticmethod
     def draw_figure(view: View) -> Figure:
         """Which neurons each feature's parts use."""
-        modules = [module for module in view.found.modules if module.endswith("mlp_in")]
+        modules = [module for module in view.decomposition.modules if module.endswith("mlp_in")]
         if not modules:
             raise UsageError(
                 "The figure 'neuron_contributions' is for residual MLPs: there is no module 'mlp_in'."
             )
         return scatter(
-            {module: list_contributions(view.found, module, view) for module in modules},
+            {module: list_contributions(view.decomposition, module, view) for module in modules},
             x="neuron's contribution in the target",
             y="in the feature's component",
             diagonal=True,
@@ -156,7 +156,7 @@ class NeuronContributions(Picture):
 def balance_factor(view: View, module: str, factor: str) -> np.ndarray:
     """One factor (dimensions, components) with lengths equal to the other's: their product says how much a component
     does, not either factor alone."""
-    parts, order = view.found.components(module), view.order[module]
+    parts, order = view.decomposition.components(module), view.order[module]
     drawn = order[: count_shown(parts.norms.detach().cpu().numpy()[order])]
     size = parts.norms.clamp_min(1e-12).sqrt()
     balanced = parts.V / parts.V.norm(dim=0).clamp_min(1e-12) * size
@@ -165,10 +165,15 @@ def balance_factor(view: View, module: str, factor: str) -> np.ndarray:
     return balanced.detach().cpu().numpy()[:, drawn]
 
 
-def list_contributions(found: Decomposition, module: str, view: View) -> tuple[np.ndarray, np.ndarray]:
+def list_contributions(
+    decomposition: Decomposition, module: str, view: View
+) -> tuple[np.ndarray, np.ndarray]:
     """(W_E W_in)[j, n] (W_out W_U)[n, j] for feature j and neuron n, and the same through the component of j."""
-    embedding: torch.Tensor = found.model.W_E  # type: ignore[assignment]
-    parts, out = found.components(module), found.components(module.replace("mlp_in", "mlp_out"))
+    embedding: torch.Tensor = decomposition.model.W_E  # type: ignore[assignment]
+    parts, out = (
+        decomposition.components(module),
+        decomposition.components(module.replace("mlp_in", "mlp_out")),
+    )
     back = (out.weight @ embedding.T).T  # (features, neurons)
     owner = view.order[module][: view.n_features]
     reads = (embedding @ parts.V)[range(view.n_features), owner]

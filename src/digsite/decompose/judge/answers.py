@@ -72,31 +72,42 @@ def recover_share(value: float, target: float, zero: float) -> float:
 
 
 @torch.no_grad()
-def score_tokens(found: Decomposition, task: Task, batches: Sequence[Tensor], threshold: float) -> list[Row]:
+def score_tokens(
+    decomposition: Decomposition, task: Task, batches: Sequence[Tensor], threshold: float
+) -> list[Row]:
     """One row per held-out batch."""
-    alive = find_living(found, batches, threshold)
-    return [score_token_batch(found, task, batch, alive, threshold, i) for i, batch in enumerate(batches)]
+    alive = find_living(decomposition, batches, threshold)
+    return [
+        score_token_batch(decomposition, task, batch, alive, threshold, i) for i, batch in enumerate(batches)
+    ]
 
 
-def find_living(found: Decomposition, batches: Sequence[Tensor], threshold: float) -> dict[str, Tensor]:
+def find_living(
+    decomposition: Decomposition, batches: Sequence[Tensor], threshold: float
+) -> dict[str, Tensor]:
     """1 for every component that is important somewhere on these batches."""
     alive: dict[str, Tensor] = {}
     for batch in batches:
-        for module, g in found.importance(batch).items():
+        for module, g in decomposition.importance(batch).items():
             fires = (g > threshold).flatten(0, -2).any(0)
             alive[module] = fires | alive[module] if module in alive else fires
     return {module: fires.float() for module, fires in alive.items()}
 
 
 def score_token_batch(
-    found: Decomposition, task: Task, batch: Tensor, alive: dict[str, Tensor], threshold: float, seed: int
+    decomposition: Decomposition,
+    task: Task,
+    batch: Tensor,
+    alive: dict[str, Tensor],
+    threshold: float,
+    seed: int,
 ) -> Row:
     """One row of scores: every masking, and every rival with as many parts."""
-    scene, labels = found.scene(batch), task.labels(batch)
+    scene, labels = decomposition.scene(batch), task.labels(batch)
     answered = answer_maskings(scene, labels, threshold=threshold, seed=seed, only=None)
-    kept = found.draw(scene, "rounded", threshold)
+    kept = decomposition.draw(scene, "rounded", threshold)
     generator = torch.Generator().manual_seed(seed)
-    for name, (other, masks) in baselines.make_rivals(found, scene, kept, alive, generator).items():
+    for name, (other, masks) in baselines.make_rivals(decomposition, scene, kept, alive, generator).items():
         answered[name] = answer_under(other, masks, labels)
     row: Row = {"faithfulness": float(average_residual(scene.residuals))}
     for module, mask in kept.parts.items():

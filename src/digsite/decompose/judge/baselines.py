@@ -49,7 +49,11 @@ RIVALS = {
 
 @torch.no_grad()
 def make_rivals(
-    found: Decomposition, scene: Scene, kept: Masks, alive: dict[str, Tensor], generator: torch.Generator
+    decomposition: Decomposition,
+    scene: Scene,
+    kept: Masks,
+    alive: dict[str, Tensor],
+    generator: torch.Generator,
 ) -> dict[str, tuple[Scene, Masks]]:
     """For each rival a scene with its parts and its masks; `kept` are the 0/1 masks of the decomposition."""
     makers: dict[str, Callable[[Components], Components]] = {
@@ -58,20 +62,20 @@ def make_rivals(
         "rotated": lambda parts: rotate_parts(parts, generator),
         "largest": lambda parts: parts,
     }
-    made = {name: keep_largest(found, scene, kept, make) for name, make in makers.items()}
+    made = {name: keep_largest(decomposition, scene, kept, make) for name, make in makers.items()}
     return made | {"random_masks": (scene, keep_random(kept, alive, generator))}
 
 
 def keep_largest(
-    found: Decomposition, scene: Scene, kept: Masks, make: Callable[[Components], Components]
+    decomposition: Decomposition, scene: Scene, kept: Masks, make: Callable[[Components], Components]
 ) -> tuple[Scene, Masks]:
     """As many parts of another decomposition at every position, chosen by size: is our choice better than the
     obvious one?
     """
     factors, parts = {}, {}
     for module, mask in kept.parts.items():
-        other = make(found.components(module))
-        acts = found.plan.target.sites[module].read_inner(scene.inputs[module], other.V)
+        other = make(decomposition.components(module))
+        acts = decomposition.plan.target.sites[module].read_inner(scene.inputs[module], other.V)
         factors[module] = (other.V, other.U)
         parts[module] = mark_largest(acts.abs() * other.U.norm(dim=1), mask.sum(-1))
     return replace(scene, factors=factors), Masks(parts)

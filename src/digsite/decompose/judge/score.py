@@ -26,14 +26,14 @@ Row = dict[str, float]
 
 def match_patterns(patterns: Mapping[str, Truth], modules: list[str]) -> dict[str, Truth]:
     """The pattern of each module; the first that matches counts."""
-    found = {m: next((t for pattern, t in patterns.items() if fnmatch(m, pattern)), None) for m in modules}
-    return {m: t for m, t in found.items() if t is not None}
+    truths = {m: next((t for pattern, t in patterns.items() if fnmatch(m, pattern)), None) for m in modules}
+    return {m: t for m, t in truths.items() if t is not None}
 
 
-def probe_importance(found: Decomposition, n_features: int) -> dict[str, Tensor]:
+def probe_importance(decomposition: Decomposition, n_features: int) -> dict[str, Tensor]:
     """(features, C) by module: importances when one feature at a time is on."""
-    device = next(iter(found.params.values()))
-    return found.importance(PROBE * torch.eye(n_features).to(device))
+    device = next(iter(decomposition.params.values()))
+    return decomposition.importance(PROBE * torch.eye(n_features).to(device))
 
 
 def count_pattern_errors(
@@ -51,22 +51,24 @@ def count_pattern_errors(
     return errors
 
 
-def view_features(found: Decomposition, module: str, n_features: int) -> Components | None:
+def view_features(decomposition: Decomposition, module: str, n_features: int) -> Components | None:
     """The module's components in feature coordinates (features, d), if it reads or writes features one by one."""
-    parts = found.components(module)
+    parts = decomposition.components(module)
     if parts.weight.shape[0] == n_features:
         return parts
     if parts.weight.shape[1] == n_features:
         return Components(parts.U.T, parts.V.T, parts.weight.T)
-    embedding = getattr(found.model, "W_E", None)
+    embedding = getattr(decomposition.model, "W_E", None)
     if embedding is not None and parts.weight.shape[0] == embedding.shape[1] != parts.weight.shape[1]:
         return Components(embedding @ parts.V, parts.U, embedding @ parts.weight)
     return None
 
 
-def score_toy(found: Decomposition, patterns: Mapping[str, Truth], batch: Tensor, n_features: int) -> Row:
+def score_toy(
+    decomposition: Decomposition, patterns: Mapping[str, Truth], batch: Tensor, n_features: int
+) -> Row:
     """Everything that a study says about one member."""
-    probes = probe_importance(found, n_features)
+    probes = probe_importance(decomposition, n_features)
     row: Row = {}
     for tolerance in TOLERANCES:
         errors = count_pattern_errors(probes, patterns, tolerance)
@@ -74,11 +76,12 @@ def score_toy(found: Decomposition, patterns: Mapping[str, Truth], batch: Tensor
         row[f"error_{tolerance:g}"] = float(sum(errors.values()))
         row[f"recovered_{tolerance:g}"] = float(sum(errors.values()) == 0)
     row["features_recovered"] = share_recovered_features(probes, patterns)
-    for module in found.modules:
+    for module in decomposition.modules:
         row |= {
-            f"{module}/{key}": value for key, value in score_module(found, module, probes, n_features).items()
+            f"{module}/{key}": value
+            for key, value in score_module(decomposition, module, probes, n_features).items()
         }
-    return row | score_on_data(found, batch)
+    return row | score_on_data(decomposition, batch)
 
 
 def share_recovered_features(probes: Mapping[str, Tensor], patterns: Mapping[str, Truth]) -> float:
@@ -88,14 +91,16 @@ def share_recovered_features(probes: Mapping[str, Tensor], patterns: Mapping[str
     return float(np.logical_and.reduce(owned).mean()) if owned else float("nan")
 
 
-def score_module(found: Decomposition, module: str, probes: Mapping[str, Tensor], n_features: int) -> Row:
+def score_module(
+    decomposition: Decomposition, module: str, probes: Mapping[str, Tensor], n_features: int
+) -> Row:
     """Counts of one module, and where features are known, how well its parts are those."""
-    parts = found.components(module)
+    parts = decomposition.components(module)
     row: Row = {
         "components_of_size": float(count_sizeable(parts.V, parts.U)),
         "alive_components": float(find_alive(probes[module]).sum()),
     }
-    view = view_features(found, module, n_features)
+    view = view_features(decomposition, module, n_features)
     if view is not None:
         row |= match_true_columns(view)
     return row
@@ -109,9 +114,9 @@ def match_true_columns(view: Components) -> Row:
 
 
 @torch.no_grad()
-def score_on_data(found: Decomposition, batch: Tensor) -> Row:
+def score_on_data(decomposition: Decomposition, batch: Tensor) -> Row:
     """What the parts do on a batch, as one flat row."""
-    scene = found.scene(batch)
+    scene = decomposition.scene(batch)
     row: Row = {"faithfulness": float(average_residual(scene.residuals))}
     for module, g in scene.importance.lower.items():
         row[f"{module}/ci_l0"] = count_l0(g)
@@ -238,10 +243,10 @@ def score_single_frequency(
     parts: Components, embedding: Tensor, modulus: int, kept: Tensor | None = None
 ) -> float | None:
     """Mean concentration over the kept components and over the numbers that they read; none where nothing is known."""
-    found = list_profiles(parts, embedding, modulus)
-    if not found:
+    profiles = list_profiles(parts, embedding, modulus)
+    if not profiles:
         return None
-    values = torch.stack([measure_concentration(profile) for profile in found]).mean(0)
+    values = torch.stack([measure_concentration(profile) for profile in profiles]).mean(0)
     chosen = values if kept is None else values[kept]
     return float(chosen.mean()) if len(chosen) else 0.0
 

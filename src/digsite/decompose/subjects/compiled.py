@@ -137,12 +137,12 @@ class CompiledProgram:
     @property
     def variables(self) -> dict[str, list[int]]:
         """Residual directions (rows of `basis`) of each variable of the program."""
-        return {name: found["dims"] for name, found in self.truth["residual_variables"].items()}
+        return {name: columns["dims"] for name, columns in self.truth["residual_variables"].items()}
 
     def variables_at(self, site: str) -> list[str]:
         """Variables that a site reads from the residual stream, or writes to it."""
-        found = self.truth["matrices"][f"{site}.weight"]
-        return found.get("reads", found.get("writes", []))
+        held = self.truth["matrices"][f"{site}.weight"]
+        return held.get("reads", held.get("writes", []))
 
     @property
     def rows(self) -> int:
@@ -212,9 +212,9 @@ def find_program(reference: str | Path) -> Path:
     stem = given.with_suffix("") if given.suffix in (".json", ".safetensors", ".npz") else given
     data = settings.data_dir()
     places = [stem, SHIPPED / stem.name, *([data / FOLDER / stem.name] if data else [])]
-    for place in places:
-        if place.with_suffix(".json").is_file() and place.with_suffix(".safetensors").is_file():
-            return place
+    for candidate in places:
+        if candidate.with_suffix(".json").is_file() and candidate.with_suffix(".safetensors").is_file():
+            return candidate
     raise NotFound(
         f"There is no compiled program '{reference}'.",
         hint=f"{name_nearest(stem.name, known_programs())} All of them need DIGSITE_DATA.",
@@ -276,7 +276,7 @@ def enumerate_domain(truth: dict[str, Any], most: int) -> tuple[tuple[Tensor, ..
     """Every sequence of symbols of every length, behind BOS; at most about `most` of them, then drawn at random."""
     code, symbols = truth["encoding"], truth["symbols"]
     lengths = range(1, truth["max_symbols"] + 1)
-    found, is_whole = [], True
+    batches, is_whole = [], True
     for n in lengths:
         rows = permutations(symbols, n) if truth["distinct_symbols"] else product(symbols, repeat=n)
         listed = list(islice(rows, most + 1))
@@ -286,8 +286,8 @@ def enumerate_domain(truth: dict[str, Any], most: int) -> tuple[tuple[Tensor, ..
             drawn = torch.randint(len(symbols), (most, n), generator=generator).tolist()
             listed = [tuple(symbols[i] for i in row) for row in drawn]
         if listed:
-            found.append(torch.tensor([[code["BOS"], *(code[str(s)] for s in row)] for row in listed]))
-    return tuple(found), is_whole
+            batches.append(torch.tensor([[code["BOS"], *(code[str(s)] for s in row)] for row in listed]))
+    return tuple(batches), is_whole
 
 
 def check_program(truth: dict[str, Any], weights: dict[str, Tensor], name: str) -> dict[str, Any]:

@@ -134,11 +134,11 @@ class GroupNetwork(CompiledProgram):
 def load_group(name: str) -> GroupNetwork:
     """A published network by name, from DIGSITE_DATA, with every pair there is; checked against its group."""
     model, table, used, characters = open_transformer(name) if name in TRANSFORMERS else open_mlp(name)
-    found = ir.split_regular(table)
-    names = ir.names_by_character(found, table, characters)
+    regular = ir.split_regular(table)
+    names = ir.names_by_character(regular, table, characters)
     bases = {
         known: np.linalg.eigh(projector)[1][:, -size:]
-        for known, projector, size in zip(names, found.projectors, found.dimensions, strict=True)
+        for known, projector, size in zip(names, regular.projectors, regular.dimensions, strict=True)
         if known != "trivial"
     }
     ends = np.cumsum([basis.shape[1] for basis in bases.values()])
@@ -164,7 +164,7 @@ def load_group(name: str) -> GroupNetwork:
 def open_transformer(name: str) -> tuple[nn.Module, np.ndarray, tuple[str, ...], dict[str, np.ndarray]]:
     """A network of group_transformers: itself, its group's table, what its authors list as used, known characters."""
     w = load_file(find_stored(FOLDER, f"{name}.safetensors"))
-    labels = {one["file"]: one for one in json.loads(find_stored(FOLDER, "labels.json").read_text())}
+    labels = {entry["file"]: entry for entry in json.loads(find_stored(FOLDER, "labels.json").read_text())}
     label = labels[f"{name}.safetensors"]
     with np.load(find_stored(FOLDER, "tables.npz"), allow_pickle=False) as stored:
         table = stored[label["group"]].astype(int)
@@ -178,8 +178,8 @@ def open_transformer(name: str) -> tuple[nn.Module, np.ndarray, tuple[str, ...],
         "block.mlp2": "blocks.0.mlp.{}_out",
         "unembed": "unembed.{}_U",
     }
-    for mine, theirs in pairs.items():
-        state |= {f"{mine}.weight": w[theirs.format("W")].T, f"{mine}.bias": w[theirs.format("b")]}
+    for own_name, theirs in pairs.items():
+        state |= {f"{own_name}.weight": w[theirs.format("W")].T, f"{own_name}.bias": w[theirs.format("b")]}
     model.load_state_dict(state)
     group = label["group"]
     if group == "S5":

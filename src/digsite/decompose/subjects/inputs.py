@@ -35,12 +35,12 @@ def sample_opened(name: str, opened: Opened, model: nn.Module, batch: int) -> Sa
             hint="Give --text CORPUS-OR-FILE, or --data ids.npy.",
         )
     if (opened.takes_images or opened.takes_sound) and not name.startswith("py:"):
-        found = take_data(opened, name, MOST_ROWS, 0)
-        if not isinstance(found, dict):
+        taken = take_data(opened, name, MOST_ROWS, 0)
+        if not isinstance(taken, dict):
             raise UsageError(
                 f"'{name}' is not what '{opened.reference}' takes.", hint="Give --data FILE.npy or images."
             )
-        return make_sampler(next(iter(found.values())), batch)
+        return make_sampler(next(iter(taken.values())), batch)
     return sample_named(name, model, batch)
 
 
@@ -88,16 +88,16 @@ def find_width(model: nn.Module) -> int:
 
 def find_own_data(target: str) -> object:
     """A tensor, or a function that one generator is enough for."""
-    found = find_object(target)
-    if callable(found):
+    value = find_object(target)
+    if callable(value):
         try:
-            signature(found).bind(torch.Generator())
+            signature(value).bind(torch.Generator())
         except TypeError as error:
             raise UsageError(
                 f"The function 'py:{target}' cannot be called with one argument: {error}.",
                 hint="It gets a torch.Generator and gives a batch of inputs.",
             ) from None
-    return found
+    return value
 
 
 def load_rows(path: Path) -> Tensor:

@@ -48,18 +48,18 @@ def answer_ideally(target: ToyTarget, x: Tensor) -> Tensor:
 
 def train_targets(target: ToyTarget, seeds: Sequence[int]) -> list[nn.Module]:
     """One sound target per seed; a defective one is trained again from another start, and refused in the end."""
-    found: dict[int, nn.Module] = {}
+    sound: dict[int, nn.Module] = {}
     for attempt in range(target.attempts):
-        left = [seed for seed in seeds if seed not in found]
+        left = [seed for seed in seeds if seed not in sound]
         starts = [derive_seed(seed, "target", attempt) % 2**31 for seed in left]
         trained = train_once(target, starts) if left else []
-        found |= {seed: model for seed, model in zip(left, trained, strict=True) if is_sound(target, model)}
-    if missing := [seed for seed in seeds if seed not in found]:
+        sound |= {seed: model for seed, model in zip(left, trained, strict=True) if is_sound(target, model)}
+    if missing := [seed for seed in seeds if seed not in sound]:
         raise DigsiteError(
             f"The targets of seeds {missing} do not do their task after {target.attempts} attempts.",
             hint="Train longer (target.steps), or start from zero biases (target.model.bias=zero).",
         )
-    return [found[seed] for seed in seeds]
+    return [sound[seed] for seed in seeds]
 
 
 # Words of the reference code, its earlier ones first, for what is called otherwise here.
@@ -125,13 +125,13 @@ class Batches:
 
     def __call__(self, step: int, member: Member) -> tuple[Tensor, Tensor]:
         """A block of batches is drawn at once, since making a generator costs more than drawing a batch."""
-        block, place = divmod(step, self.n)
+        block, offset = divmod(step, self.n)
         if self.drawn.get(member.order, (-1,))[0] != block:
             x = self.draw(torch.Generator().manual_seed(derive_seed(member.order, "data", block)))
             x = x.reshape(self.n, self.target.batch, -1)
             self.drawn[member.order] = (block, x, answer_ideally(self.target, x))
         _, x, y = self.drawn[member.order]
-        return x[place], y[place]
+        return x[offset], y[offset]
 
 
 def train_once(target: ToyTarget, starts: Sequence[int], *, clean: bool = False) -> list[nn.Module]:
@@ -217,9 +217,9 @@ def measure_response(target: ToyTarget, model: nn.Module) -> Tensor:
 
 def is_sound(target: ToyTarget, model: nn.Module) -> bool:
     """Each feature is answered at 70 % of its ideal or more, and no other answer is above 30 %."""
-    found = measure_response(target, model)
-    own = found.diagonal()
-    others = found - torch.diag(own)
+    response = measure_response(target, model)
+    own = response.diagonal()
+    others = response - torch.diag(own)
     return bool((own >= 0.7).all() and (others.abs() <= 0.3).all())
 
 

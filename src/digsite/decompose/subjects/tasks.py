@@ -185,8 +185,8 @@ def find_periods(tokens: Tensor) -> Tensor:
 
 def label_repeats(tokens: Tensor) -> Tensor:
     """Asked only where the answer has been seen: from the first repeated token on."""
-    place = torch.arange(tokens.shape[1], device=tokens.device)
-    return label_next_token(tokens).masked_fill(place < find_periods(tokens)[:, None], IGNORED)
+    positions = torch.arange(tokens.shape[1], device=tokens.device)
+    return label_next_token(tokens).masked_fill(positions < find_periods(tokens)[:, None], IGNORED)
 
 
 @contextmanager
@@ -220,15 +220,15 @@ def measure_attention(tokens: Tensor, patterns: list[Tensor]) -> dict[str, float
 
 def spread_attention(tokens: Tensor) -> dict[str, float]:
     """Attention spread evenly over all that may be seen."""
-    place = torch.arange(tokens.shape[1], device=tokens.device)
-    even = ((place <= place[:, None]) / (place[:, None] + 1.0)).expand(len(tokens), 1, -1, -1)
+    positions = torch.arange(tokens.shape[1], device=tokens.device)
+    even = ((positions <= positions[:, None]) / (positions[:, None] + 1.0)).expand(len(tokens), 1, -1, -1)
     return measure_attention(tokens, [even])
 
 
 def list_key_kinds(tokens: Tensor) -> dict[str, Tensor]:
     """(rows, query, key): the token just before, and every earlier token that followed the cue."""
-    place = torch.arange(tokens.shape[1], device=tokens.device)
-    previous = (place[:, None] - 1 == place).expand(len(tokens), -1, -1)
+    positions = torch.arange(tokens.shape[1], device=tokens.device)
+    previous = (positions[:, None] - 1 == positions).expand(len(tokens), -1, -1)
     before = torch.cat([torch.full_like(tokens[:, :1], -1), tokens[:, :-1]], 1)
-    followed = (before[:, None, :] == tokens[:, :, None]) & (place <= place[:, None])
+    followed = (before[:, None, :] == tokens[:, :, None]) & (positions <= positions[:, None])
     return {"previous": previous.float(), "induction": followed.float()}

@@ -51,8 +51,8 @@ def send_codes(donor: Side, width: int, epochs: int) -> Message:
     shared = donor.access.open_shared(N_SHARED)
     tensors = {"shared": encode_images(donor, sae, shared)}
     for c in (*donor.pair.shared, find_one_class(donor)):
-        mine = donor.access.open_donor((c,), N_NEW)
-        tensors[f"center/{c}"] = encode_images(donor, sae, mine).mean(0)
+        images = donor.access.open_donor((c,), N_NEW)
+        tensors[f"center/{c}"] = encode_images(donor, sae, images).mean(0)
     return Message(tensors)
 
 

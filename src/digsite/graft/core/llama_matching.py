@@ -68,21 +68,21 @@ def watch_llama(model: nn.Module, rows: Int[Tensor, "n length"]) -> SeenLlama:
 
 
 def match_llamas(
-    mine: SeenLlama,
+    target: SeenLlama,
     theirs: SeenLlama,
     weights: State,
     shape: LlamaShape,
     other: State,
     kind: str = "rotation",
 ) -> Symmetry:
-    """The symmetry that brings the other model (`theirs`, `other`) nearest to the first one (`mine`, `weights`).
+    """The symmetry that brings the other model (`theirs`, `other`) nearest to the first one (`target`, `weights`).
 
     `kind` is 'rotation' (stream and value spaces turned freely; weights must be folded) or 'permutation'.
     """
-    stream = KINDS[kind].match_bases(_stack_streams(mine.stream), _stack_streams(theirs.stream))
-    start = identity_symmetry(shape, len(stream), mine.fired[0].shape[1])
+    stream = KINDS[kind].match_bases(_stack_streams(target.stream), _stack_streams(theirs.stream))
+    start = identity_symmetry(shape, len(stream), target.fired[0].shape[1])
     layers = tuple(
-        _match_layer(i, mine, theirs, weights, other, shape, stream, KINDS[kind])
+        _match_layer(i, target, theirs, weights, other, shape, stream, KINDS[kind])
         for i in range(shape.n_layers)
     )
     assert len(layers) == len(start.layers)
@@ -94,15 +94,15 @@ def _stack_streams(stream: list[Tensor]) -> Tensor:
     return torch.cat([x / x.norm(dim=1, keepdim=True).clamp_min(1e-9) for x in stream])
 
 
-def _turn_basis(mine: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+def _turn_basis(target: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
     """Q with theirs @ Q nearest to mine among rotations: Procrustes."""
-    u, _, v = torch.linalg.svd(theirs.T @ mine)
+    u, _, v = torch.linalg.svd(theirs.T @ target)
     return u @ v
 
 
-def _permute_basis(mine: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+def _permute_basis(target: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
     """Q with theirs @ Q nearest to mine among permutations."""
-    order = assign_units(correlate_units(mine, theirs))
+    order = assign_units(correlate_units(target, theirs))
     return torch.eye(len(order))[order].T
 
 
@@ -118,7 +118,7 @@ KINDS = {"rotation": Freedom(_turn_basis, True), "permutation": Freedom(_permute
 
 def _match_layer(
     i: int,
-    mine: SeenLlama,
+    target: SeenLlama,
     theirs: SeenLlama,
     weights: State,
     other: State,
@@ -133,7 +133,7 @@ def _match_layer(
     """
     kv, per, size = shape.n_kv_heads, shape.per_group, shape.d_head
     name = f"model.layers.{i}.self_attn.o_proj.weight"
-    writes = _head_writes(mine.mixed[i], weights[name], shape)
+    writes = _head_writes(target.mixed[i], weights[name], shape)
     comes = _head_writes(theirs.mixed[i], stream.T @ other[name], shape)
     flat = correlate_units(writes.flatten(0, 1).flatten(1).T, comes.flatten(0, 1).flatten(1).T).view(
         kv, per, kv, per
@@ -144,13 +144,13 @@ def _match_layer(
     )
     groups = assign_units(score)
     heads = torch.stack([inside[a][int(groups[a])] for a in range(kv)])
-    v_mine, v_theirs = (s.said["v"][i].view(-1, kv, size) for s in (mine, theirs))
-    k_mine, k_theirs = (s.said["k"][i].view(-1, kv, size) for s in (mine, theirs))
+    v_mine, v_theirs = (s.said["v"][i].view(-1, kv, size) for s in (target, theirs))
+    k_mine, k_theirs = (s.said["k"][i].view(-1, kv, size) for s in (target, theirs))
     values = torch.stack(
         [freedom.match_bases(v_mine[:, a], v_theirs[:, int(groups[a])]).T for a in range(kv)]
     )
     turns = torch.stack([_match_angles(k_mine[:, a], k_theirs[:, int(groups[a])], shape) for a in range(kv)])
-    neurons = assign_units(correlate_units(mine.fired[i], theirs.fired[i]))
+    neurons = assign_units(correlate_units(target.fired[i], theirs.fired[i]))
     return LayerSymmetry(
         groups, heads, values, turns if freedom.turns_keys else torch.zeros_like(turns), neurons
     )
@@ -164,11 +164,11 @@ def _head_writes(mixed: Tensor, out: Tensor, shape: LlamaShape) -> Float[Tensor,
 
 
 def _match_angles(
-    mine: Float[Tensor, "n size"], theirs: Float[Tensor, "n size"], shape: LlamaShape
+    target: Float[Tensor, "n size"], theirs: Float[Tensor, "n size"], shape: LlamaShape
 ) -> Float[Tensor, "half"]:
     """By how much each rotary plane of their keys must be turned to lie on mine."""
     first, second = rotary_places(shape)
-    a, b = (torch.complex(x[:, first], x[:, second]) for x in (mine, theirs))
+    a, b = (torch.complex(x[:, first], x[:, second]) for x in (target, theirs))
     return torch.angle((a * b.conj()).sum(0))
 
 
@@ -183,6 +183,6 @@ def rebase_llama(
 
     For rotations both models must have their norms folded already (load `folded` weights into untied modules).
     """
-    mine, theirs = (dict(m.state_dict()) for m in (model, other))
-    symmetry = match_llamas(watch_llama(model, rows), watch_llama(other, rows), mine, shape, theirs, kind)
-    return mine, apply_symmetry(theirs, symmetry, shape), symmetry
+    target, theirs = (dict(m.state_dict()) for m in (model, other))
+    symmetry = match_llamas(watch_llama(model, rows), watch_llama(other, rows), target, shape, theirs, kind)
+    return target, apply_symmetry(theirs, symmetry, shape), symmetry

@@ -95,9 +95,9 @@ def assign_units(score: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(columns))
 
 
-def match_by_activations(mine: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> Orders:
-    """Pairs units whose activations on the same images correlate most: `mine`, `theirs` (n, units) by hidden layer."""
-    return [assign_units(correlate_units(a, b)) for a, b in zip(mine, theirs)]
+def match_by_activations(target: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> Orders:
+    """Pairs units whose activations on the same images correlate most: `target`, `theirs` (n, units) by hidden layer."""
+    return [assign_units(correlate_units(a, b)) for a, b in zip(target, theirs)]
 
 
 def correlate_units(a: Tensor, b: Tensor) -> Tensor:

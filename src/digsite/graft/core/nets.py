@@ -38,15 +38,15 @@ def list_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
 
 def find_head_name(model: nn.Module, name: str | None = None) -> str:
     """The path of the head: the last layer if it is linear, or the one called `name`."""
-    found = list_layers(model)
-    linear = [n for n, m in found.items() if isinstance(m, nn.Linear)]
+    layers = list_layers(model)
+    linear = [n for n, m in layers.items() if isinstance(m, nn.Linear)]
     if name is not None:
         if name not in linear:
             raise NotFound(
                 f"The model has no linear layer '{name}' to use as its head.", hint=name_nearest(name, linear)
             )
         return name
-    if not linear or list(found)[-1] != linear[-1]:
+    if not linear or list(layers)[-1] != linear[-1]:
         raise NotFound(
             f"No head found: the last layer of {type(model).__name__} is not linear.",
             hint="Name the head by its path in the model: head=PATH.",
@@ -100,13 +100,13 @@ def record_acts(model: nn.Module, x: Tensor, head: str | None = None) -> Acts:
 
     `head` names the last layer. The first layer's input is the image itself and is left out.
     """
-    found, last = list_layers(model), find_head_name(model, head)
+    layers, last = list_layers(model), find_head_name(model, head)
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda _module, inputs: seen.__setitem__(name, inputs[0])
 
-    handles = [m.register_forward_pre_hook(keep(name)) for name, m in list(found.items())[1:]]
+    handles = [m.register_forward_pre_hook(keep(name)) for name, m in list(layers.items())[1:]]
     try:
         logits = model(shape_images(model, x))
     finally:
@@ -143,9 +143,9 @@ def is_plain(model: nn.Module) -> bool:
 
     Checked on numbers, not on its class: a module of somebody's own may be such a chain, and one of ours may not.
     """
-    found = list(list_layers(model).values())
-    chain = [m for m in found if isinstance(m, nn.Linear)]
-    if not chain or len(chain) < len(found):
+    layers = list(list_layers(model).values())
+    chain = [m for m in layers if isinstance(m, nn.Linear)]
+    if not chain or len(chain) < len(layers):
         return False
     if any(a.out_features != b.in_features for a, b in pairwise(chain)):
         return False
@@ -176,10 +176,10 @@ def make_plain_net(weights: list[Tensor], biases: list[Tensor]) -> nn.Sequential
 
 def read_matrices(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Weights and biases of every layer (zeros for a missing bias), detached copies."""
-    found = list(list_layers(model).values())
-    weights = [m.weight.detach().clone() for m in found]
+    layers = list(list_layers(model).values())
+    weights = [m.weight.detach().clone() for m in layers]
     zeros = [torch.zeros(len(w), dtype=w.dtype, device=w.device) for w in weights]
-    return weights, [z if m.bias is None else m.bias.detach().clone() for m, z in zip(found, zeros)]
+    return weights, [z if m.bias is None else m.bias.detach().clone() for m, z in zip(layers, zeros)]
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -84,11 +84,11 @@ class Message:
     @property
     def digest(self) -> bytes:
         """The same for the same numbers."""
-        found = blake2b(digest_size=16)
+        hasher = blake2b(digest_size=16)
         for name, t in self.tensors.items():
-            found.update(name.encode())
-            found.update(t.contiguous().numpy().tobytes())
-        return found.digest()
+            hasher.update(name.encode())
+            hasher.update(t.contiguous().numpy().tobytes())
+        return hasher.digest()
 
     def shuffle_numbers(self, seed: int) -> "Message":
         """The same numbers in a random order: sizes and scales stay, what the donor knew is gone."""

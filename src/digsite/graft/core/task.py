@@ -66,13 +66,13 @@ def split_images(images: ImageSet, seed: int, held: float = HELD, *, standard: b
     y = images.y_train[order]
     aside = torch.zeros(len(y), dtype=torch.bool)
     for c in y.unique():
-        mine = (y == c).nonzero()[:, 0]
-        if len(mine) < 2:
+        rows = (y == c).nonzero()[:, 0]
+        if len(rows) < 2:
             raise UsageError(
                 f"Class {c} of '{images.name}' has one training image, and one of each class is set aside.",
                 hint="Take two or more of each class (max_train).",
             )
-        aside[mine[: max(1, round(held * len(mine)))]] = True
+        aside[rows[: max(1, round(held * len(rows)))]] = True
     x = (images.x_train - mean) / std
     name = f"{images.name}/{seed}"
     return ImageSplit(

@@ -28,7 +28,7 @@ def study_alignment(config: AlignmentConfig, run: Run) -> None:
     rows: list[dict[str, Any]] = []
     for name, seed, done in work_ahead(run, config, align_couple, list_couples(config)):
         for kind in KINDS:
-            rows += [{"pair": name, "seed": seed, "kind": kind, **one} for one in done[kind]]
+            rows += [{"pair": name, "seed": seed, "kind": kind, **row} for row in done[kind]]
     table = pd.DataFrame(rows)
     run.table("alignment", table)
     run.view("alignment", kind="table", source="tables/alignment.csv")
@@ -55,10 +55,10 @@ def study_alignment(config: AlignmentConfig, run: Run) -> None:
 def _claim_pair(run: Run, pair: str, part: pd.DataFrame) -> None:
     seeds = sorted(set(part["seed"].tolist()))
     for number, title in NUMBERS.items():
-        found, wrong, blind = (
+        aligned, wrong, blind = (
             _means_by_seed(part, kind, number, seeds) for kind in ("found", "wrong", "blind")
         )
-        over = paired_interval(found, [0.0] * len(found))
+        over = paired_interval(aligned, [0.0] * len(aligned))
         run.claim(
             f"{pair}/{number}",
             over.value,
@@ -68,7 +68,7 @@ def _claim_pair(run: Run, pair: str, part: pd.DataFrame) -> None:
             title=f"{title}, '{pair}'",
         )
         if blind:
-            gap = paired_interval(found, blind)
+            gap = paired_interval(aligned, blind)
             run.claim(
                 f"{pair}/{number}/known",
                 gap.value,

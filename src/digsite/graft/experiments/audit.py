@@ -31,8 +31,8 @@ def study_audit(config: AuditConfig, run: Run) -> None:
     _claim_steps(run, table, nothing)
     run.figure(
         "claims",
-        figures.draw_published(told := tabulate_published(table)),
-        told,
+        figures.draw_published(published := tabulate_published(table)),
+        published,
         caption="Published transfer against what the same step gives here; on the line nothing would differ.",
     )
     run.verdict(say_audit(run, table))
@@ -47,7 +47,7 @@ def tabulate_published(table: pd.DataFrame) -> pd.DataFrame:
     """Published beside measured, one line per pair and re-enacted step."""
     lines = []
     for (pair, method), part in group_rows(table, "pair", "method"):
-        found = next((p for name, p in CLAIMS.items() if str(method).startswith(name)), None)
+        claim = next((p for name, p in CLAIMS.items() if str(method).startswith(name)), None)
         at, kept = (
             percent_interval(part["transfer"].tolist()),
             percent_interval(part["preservation"].tolist()),
@@ -59,9 +59,9 @@ def tabulate_published(table: pd.DataFrame) -> pd.DataFrame:
                 "what": part["what"].iloc[0],
                 "budget": part["budget"].iloc[0],
                 "void": "t" in str(part["budget"].iloc[0]),
-                "published_transfer": found.transfer if found else None,
-                "published_preservation": found.preservation if found else None,
-                "origin": found.origin if found else "",
+                "published_transfer": claim.transfer if claim else None,
+                "published_preservation": claim.preservation if claim else None,
+                "origin": claim.origin if claim else "",
                 "transfer": at.value,
                 "transfer_low": at.low,
                 "transfer_high": at.high,

@@ -40,16 +40,16 @@ def study_compare(config: CompareConfig, run: Run) -> None:
     ):
         results.setdefault(name, []).append(done)
         _log_couple(run, i, done)
-    told, headline = [], []
+    sentences, headline = [], []
     for name, per_seed in results.items():
         prefix = f"{name}/" if len(results) > 1 else ""
         report_pair(run, config, name, per_seed, prefix)
-        told.append(claim_best(run, per_seed, ledger_table(per_seed), config.asks, prefix, name))
+        sentences.append(claim_best(run, per_seed, ledger_table(per_seed), config.asks, prefix, name))
         headline += [f"{prefix}best/transfer", f"{prefix}best/from_donor"]
     if config.geometry:
         _draw_geometry(config, run)
     run.headline(headline, hero="transfer" if len(results) == 1 else f"{next(iter(results))}/transfer")
-    run.verdict(" ".join(told), on=["*best/preservation"])
+    run.verdict(" ".join(sentences), on=["*best/preservation"])
 
 
 def choose_settings(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
@@ -58,10 +58,10 @@ def choose_settings(config: CompareConfig, run: Run) -> dict[str, dict[str, str]
     if not config.grids:
         return out
     jobs = list_couples(config, config.select_seeds)
-    found: dict[str, list[list[dict[str, Any]]]] = {}
+    by_setting: dict[str, list[list[dict[str, Any]]]] = {}
     for name, _, lines in work_ahead(run, config, validate_grids, jobs, stage="validation"):
-        found.setdefault(name, []).append(lines)
-    for name, lists in found.items():
+        by_setting.setdefault(name, []).append(lines)
+    for name, lists in by_setting.items():
         run.table(f"{name}-validation", pd.DataFrame([line for lines in lists for line in lines]))
         out[name] = choose_entries(lists)
         run.say(f"{name}: chosen on the validation split: " + "; ".join(out[name].values()))
@@ -135,15 +135,15 @@ def report_pair(
 
 def _show_published(run: Run, prefix: str, name: str, every: pd.DataFrame) -> None:
     """The table of what was published about these methods; a picture where there is more than a point to see."""
-    told = published_table(every)
-    if told.empty:
+    published = published_table(every)
+    if published.empty:
         return
-    run.table(f"{prefix}published", told)
-    if len(told) >= FEWEST_PUBLISHED:
+    run.table(f"{prefix}published", published)
+    if len(published) >= FEWEST_PUBLISHED:
         run.figure(
             f"{prefix}published",
-            figures.draw_published(told.assign(pair=name)),
-            told,
+            figures.draw_published(published.assign(pair=name)),
+            published,
             caption="Published transfer against what the same method gives here; on the line nothing would differ.",
         )
 
@@ -211,11 +211,14 @@ def published_table(table: pd.DataFrame) -> pd.DataFrame:
     """What was published about these methods beside what they do here; empty when none of them was run."""
     lines = []
     for _, row in table.iterrows():
-        told = next((p for name, p in CLAIMS.items() if str(row["method"]).startswith(name)), None)
-        if told is not None:
-            found = {key: row[key] for key in ("method", "setting", *RAW, "null_transfer")}
-            claim = {"published_transfer": told.transfer, "published_preservation": told.preservation}
-            lines.append({**found, **claim, "origin": told.origin})
+        published = next((p for name, p in CLAIMS.items() if str(row["method"]).startswith(name)), None)
+        if published is not None:
+            measured = {key: row[key] for key in ("method", "setting", *RAW, "null_transfer")}
+            claim = {
+                "published_transfer": published.transfer,
+                "published_preservation": published.preservation,
+            }
+            lines.append({**measured, **claim, "origin": published.origin})
     return pd.DataFrame(lines)
 
 

@@ -88,8 +88,8 @@ def _choose_knobs(config: DictionaryTruthConfig, run: "Run", world_kind: str) ->
         knobs = config.knobs[kind]
         specs = [SaeSpec(kind, config.codes, knob, 0) for knob in knobs]
         saes = train_saes(x, specs, steps=config.steps, lr=config.lr, batch=config.batch, seed=0)
-        found = [score_directions(directions_of(sae, x), world.directions) for sae in saes]
-        best[kind] = knobs[int(np.argmax(found))]
+        scores = [score_directions(directions_of(sae, x), world.directions) for sae in saes]
+        best[kind] = knobs[int(np.argmax(scores))]
     return best
 
 
@@ -103,9 +103,9 @@ def _score_world(
     rows = []
 
     def scored(
-        name: str, reseed: int, found: Tensor, encode: Callable[[Tensor], Tensor], rebuilt: Tensor
+        name: str, reseed: int, directions: Tensor, encode: Callable[[Tensor], Tensor], rebuilt: Tensor
     ) -> None:
-        score = score_truth(found, encode(held), rebuilt, held, world.directions, codes > 0)
+        score = score_truth(directions, encode(held), rebuilt, held, world.directions, codes > 0)
         rows.append({"world": world_kind, "seed": seed, "dictionary": name, "reseed": reseed, **vars(score)})
 
     for kind in list_kinds():
@@ -152,11 +152,13 @@ def _conclude_truth(run: "Run", frame: pd.DataFrame) -> None:
     for world, part in frame.groupby("world", sort=False):
         null = part[part["dictionary"] == NULLS[0]]
         rival = part[part["dictionary"] == NULLS[1]]
-        for name, mine in part.groupby("dictionary", sort=False):
+        for name, group in part.groupby("dictionary", sort=False):
             line: dict = {"world": world, "dictionary": name}
             for score in SCORES:
-                per_world = mine.groupby("seed")[score]
-                noise = float(np.sqrt(per_world.var(ddof=1).mean())) if mine["reseed"].nunique() > 1 else None  # pyright: ignore[reportGeneralTypeIssues]
+                per_world = group.groupby("seed")[score]
+                noise = (
+                    float(np.sqrt(per_world.var(ddof=1).mean())) if group["reseed"].nunique() > 1 else None
+                )  # pyright: ignore[reportGeneralTypeIssues]
                 least, most = LIMITS[score]
                 over = seed_interval(per_world.mean().tolist(), "median", least=least, most=most)  # pyright: ignore[reportArgumentType]
                 line |= {score: over.value, f"{score} low": over.low, f"{score} high": over.high}

@@ -15,8 +15,10 @@ from digsite.worker.run import Run
 
 def study_forensics(config: ForensicsConfig, run: Run) -> None:
     """Plant rows in every way on every couple, look for them from the weights alone, claim how well it goes."""
-    found = work_ahead(run, config, plant_on_couple, list_couples(config))
-    table = pd.concat([pd.DataFrame(done["rows"]).assign(pair=name, seed=seed) for name, seed, done in found])
+    results = work_ahead(run, config, plant_on_couple, list_couples(config))
+    table = pd.concat(
+        [pd.DataFrame(done["rows"]).assign(pair=name, seed=seed) for name, seed, done in results]
+    )
     run.table("rows", table)
     mean = (
         table.groupby(["pair", "case", "layer"], sort=False)[["auroc", "hits", "false_alarms"]]
@@ -52,7 +54,9 @@ def _claim_cases(run: Run, table: pd.DataFrame, several: bool) -> None:
         )
     for (pair,), part in group_rows(pd.DataFrame(table[table["case"] == "control"]), "pair"):
         name = f"{str(pair) + '/' if several else ''}false_alarms"
-        at = percent_interval([float(np.mean(one["false_alarms"])) for _, one in group_rows(part, "seed")])
+        at = percent_interval(
+            [float(np.mean(group["false_alarms"])) for _, group in group_rows(part, "seed")]
+        )
         run.claim(
             name,
             at.value,

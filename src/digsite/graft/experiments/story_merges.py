@@ -95,9 +95,11 @@ class _Bench:
             tried = []
             for text in grid or [""]:
                 settings = _read_numbers(text)
-                found = self.accuracies(merge_models(method, parents, evidence, MergeSettings(**settings)))
+                accuracies = self.accuracies(
+                    merge_models(method, parents, evidence, MergeSettings(**settings))
+                )
                 tried.append(
-                    (min(found[s] / max(w, 1e-9) for s, w in zip(SKILLS, whole, strict=True)), settings)
+                    (min(accuracies[s] / max(w, 1e-9) for s, w in zip(SKILLS, whole, strict=True)), settings)
                 )
             best[method] = max(tried, key=lambda pair: pair[0])[1]
         return best
@@ -110,15 +112,15 @@ class _Bench:
         rows = []
 
         def scored(name: str, state: State, draw: int = 0) -> None:
-            found = self.accuracies(state)
+            accuracies = self.accuracies(state)
             # A parent that never learned its skill has nothing that could be kept.
-            kept = {f"{s} kept": 100 * found[s] / whole[s] if whole[s] else 0.0 for s in SKILLS}
+            kept = {f"{s} kept": 100 * accuracies[s] / whole[s] if whole[s] else 0.0 for s in SKILLS}
             rows.append(
                 {
                     "member": member,
                     "merge": name,
                     "draw": draw,
-                    **found,
+                    **accuracies,
                     **kept,
                     "worse kept": min(kept.values()),
                 }
@@ -165,17 +167,17 @@ def _conclude_merges(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[
     }
     known, lines = _claim_known(run, per_seed), []  # pyright: ignore[reportArgumentType]
     for name in dict.fromkeys(frame["merge"]):
-        mine = per_seed.loc[name]
+        own_scores = per_seed.loc[name]
         line: dict = {
             "merge": name,
             "settings": " ".join(f"{k}={v:g}" for k, v in chosen.get(name, {}).items()),
         }
         for column in (*(f"{s} kept" for s in SKILLS), "worse kept"):
-            over = seed_interval(mine[column].tolist(), "median")
+            over = seed_interval(own_scores[column].tolist(), "median")
             line |= {column: over.value, f"{column} low": over.low, f"{column} high": over.high}
         lines.append(line)
         if name in chosen:
-            _claim_kept(run, name, mine, nulls)
+            _claim_kept(run, name, own_scores, nulls)
     table = pd.DataFrame(lines)
     run.table("summary", table)
     run.view("summary", kind="table", source="tables/summary.csv")
@@ -224,14 +226,14 @@ def _claim_known(run: "Run", per_seed: pd.DataFrame) -> bool:
     return min(least) >= KNOWN
 
 
-def _claim_kept(run: "Run", name: str, mine: pd.DataFrame, nulls: dict[str, float]) -> None:
+def _claim_kept(run: "Run", name: str, scores: pd.DataFrame, nulls: dict[str, float]) -> None:
     """What one merge keeps of its worse skill beside merging without a method, and of each skill."""
     about: dict[str, Any] = {"unit": "% of the parent", "better": "higher"}
-    over = seed_interval(mine["worse kept"].tolist(), "median")
+    over = seed_interval(scores["worse kept"].tolist(), "median")
     title = f"Worse of the two skills that '{name}' keeps"
     run.claim(f"{name}/worse_kept", interval=over, kind="median", rivals=nulls, title=title, **about)
     for skill in SKILLS:
-        over = seed_interval(mine[f"{skill} kept"].tolist(), "median")
+        over = seed_interval(scores[f"{skill} kept"].tolist(), "median")
         title = f"Of the skill '{skill}' that '{name}' keeps"
         run.claim(f"{name}/{skill}_kept", interval=over, kind="median", title=title, **about)
 

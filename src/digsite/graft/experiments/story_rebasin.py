@@ -78,11 +78,11 @@ class _Pairs:
 
     def barriers(self, member: int) -> list[dict]:
         """The loss on the line from member 0 to this one, for every way of moving it."""
-        mine = self.weights("start", 0)
+        start = self.weights("start", 0)
         rows = []
         for way in WAYS:
             line = measure_barrier(
-                lambda s: measure_loss(self.module, s, self.held), mine, self.moved(member, way)
+                lambda s: measure_loss(self.module, s, self.held), start, self.moved(member, way)
             )
             rows.append(
                 {
@@ -166,14 +166,14 @@ def _conclude_rebasin(run: "Run", barriers: pd.DataFrame, carried: pd.DataFrame)
     )
     skills = list(dict.fromkeys(carried["skill"]))
     run.headline([f"barrier/{best}", *(f"carried/{skill}/{best}" for skill in skills)], hero="barriers")
-    told = " and ".join(
+    carried_skills = " and ".join(
         f"{cite(f'carried/{skill}/{best}', style='.0f')} % ('{skill}'; without that basis at best "
         f"{cite(f'carried/{skill}/{best}', 'null', '.0f')} %)"
         for skill in skills
     )
     run.verdict(
         f"The barrier between two seeds is {cite(f'barrier/{best}', 'null', '.2f')} nats as they are and "
-        f"{cite(f'barrier/{best}', style='.2f')} in one basis ('{best}'); a skill carried over in that basis is right in {told}.",
+        f"{cite(f'barrier/{best}', style='.2f')} in one basis ('{best}'); a skill carried over in that basis is right in {carried_skills}.",
         on=[f"barrier/{best}"],
     )
 

@@ -78,10 +78,10 @@ def _draw_ranking(ax: Axes, table: pd.DataFrame, prefix: str) -> None:
     ranked = kept.sort_values(across)
     null = ranked.apply(_find_kind, axis=1) == 0
     best = pd.DataFrame(pd.concat([ranked[null].tail(1), ranked[~null].tail(RANKED)]))
-    place = np.arange(len(best))
-    for i, (_, row), reach in zip(place, best.iterrows(), _measure_reach(best, across).T):
+    heights = np.arange(len(best))
+    for i, (_, row), reach in zip(heights, best.iterrows(), _measure_reach(best, across).T):
         ax.errorbar(row[across], i, xerr=reach[:, None], fmt="o", ms=4, lw=1, color=COLORS[_find_kind(row)])
-    ax.set_yticks(place, list(best["method"]), fontsize=7)
+    ax.set_yticks(heights, list(best["method"]), fontsize=7)
     ax.set_xlim(max(0.0, float(np.min(best[across])) - 5), 102)
     ax.set(xlabel="transfer (%)")
     ax.set_title(f"methods within {TOLERANCE:g} points of the best preservation", fontsize=8)

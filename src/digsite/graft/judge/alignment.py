@@ -34,33 +34,33 @@ class Alignment:
 
 
 def measure_alignment(
-    mine: Float[Tensor, "n d"],
+    receiver_acts: Float[Tensor, "n d"],
     theirs: Float[Tensor, "n e"],
     old: Float[Tensor, "m d"],
     labels: Tensor,
     centers: Mapping[int, Float[Tensor, "e"]],
     new: int,
 ) -> Alignment:
-    """`mine`, `theirs`: both networks' features of the same shared images, of which `labels` are the classes.
+    """`receiver_acts`, `theirs`: both networks' features of the same shared images, of which `labels` are the classes.
 
     `old`: the receiver's features of all its classes, which say where it has room. `centers`: the donor's mean features
     of the shared classes and of the `new` one. Features are cut to as many main directions as both have (at most 28, as
     the original's codes), so that networks of unequal width can be turned onto each other.
     """
     shared = [int(c) for c in labels.unique() if int(c) in centers]
-    width = min(28, mine.shape[1], theirs.shape[1], len(mine) - 1)
-    to_mine, to_theirs = _MainDirections(mine, width), _MainDirections(theirs, width)
-    a, b = to_mine(mine), to_theirs(theirs)
+    width = min(28, receiver_acts.shape[1], theirs.shape[1], len(receiver_acts) - 1)
+    to_mine, to_theirs = _MainDirections(receiver_acts, width), _MainDirections(theirs, width)
+    a, b = to_mine(receiver_acts), to_theirs(theirs)
     turn = fit_rotation(b, a)
     turned = turn(b)
     moved = {c: turn(to_theirs(center[None]))[0] for c, center in centers.items()}
     own = {c: a[labels == c].mean(0) for c in shared}
-    place = torch.stack([own[c] + moved[new] - moved[c] for c in shared]).mean(0)
+    new_center = torch.stack([own[c] + moved[new] - moved[c] for c in shared]).mean(0)
     spread = torch.cat([a[labels == c] - own[c] for c in shared]).square().sum(1).mean().sqrt()
-    ways = [own[c] - place for c in shared]
+    ways = [own[c] - new_center for c in shared]
     lengths = sorted(float(way.norm() / spread) for way in ways)
     centered, target = turned - a.mean(0), a - a.mean(0)
-    offset = place - torch.stack(list(own.values())).mean(0)
+    offset = new_center - torch.stack(list(own.values())).mean(0)
     free = torch.linalg.svd(to_mine(old) - to_mine(old).mean(0), full_matrices=False).Vh[
         -min(FREE, width // 3) :
     ]
@@ -85,9 +85,9 @@ class _MainDirections:
         return (features - self.mean) @ self.axes.T
 
 
-def _angle(one: Tensor, other: Tensor) -> float:
+def _angle(first: Tensor, other: Tensor) -> float:
     """Degrees between two directions."""
-    cosine = torch.cosine_similarity(one, other, dim=0).clamp(-1, 1)
+    cosine = torch.cosine_similarity(first, other, dim=0).clamp(-1, 1)
     return float(torch.rad2deg(torch.arccos(cosine)))
 
 
@@ -97,13 +97,13 @@ def align_couple(config: dict[str, Any], names: tuple[str, str], seed: int) -> d
     settings = AlignmentConfig.model_validate(config)
     room = open_theatre(settings, names, seed)
     draw = torch.Generator().manual_seed(seed)
-    found = _measure_room(room, settings, room.pair.donor, None)
+    aligned = _measure_room(room, settings, room.pair.donor, None)
     wrong = [_measure_room(room, settings, room.pair.donor, draw) for _ in range(settings.draws)]
     blind = [_measure_room(room, settings, room.blind, None)] if room.blind is not None else []
     return {
-        "found": [asdict(found)],
-        "wrong": [asdict(one) for one in wrong],
-        "blind": [asdict(one) for one in blind],
+        "found": [asdict(aligned)],
+        "wrong": [asdict(control) for control in wrong],
+        "blind": [asdict(control) for control in blind],
     }
 
 
@@ -114,7 +114,7 @@ def _measure_room(
     access = Access(room.pools, AccessBudget.parse_letters(BUDGET), room.lens)
     receiver_head, donor_head = room.pair.name_heads()
     shared, old = access.open_shared(settings.n_images), access.open_old(settings.n_images)
-    mine = room.lens.collect_acts(room.pair.receiver, shared, receiver_head).last
+    receiver_acts = room.lens.collect_acts(room.pair.receiver, shared, receiver_head).last
     theirs = room.lens.collect_acts(donor, shared, donor_head).last
     (new,) = room.classes.new
     centers = {
@@ -124,4 +124,4 @@ def _measure_room(
     if shuffle is not None:
         theirs = theirs[torch.randperm(len(theirs), generator=shuffle)]
     old_features = room.lens.collect_acts(room.pair.receiver, old, receiver_head).last
-    return measure_alignment(mine, theirs, old_features, shared.y, centers, new)
+    return measure_alignment(receiver_acts, theirs, old_features, shared.y, centers, new)

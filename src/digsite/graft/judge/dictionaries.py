@@ -27,21 +27,21 @@ class TruthScore:
 
 
 def match_directions(
-    found: Float[Tensor, "latents width"], true: Float[Tensor, "features width"]
+    learned: Float[Tensor, "latents width"], true: Float[Tensor, "features width"]
 ) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"], Float[np.ndarray, "pairs"]]:
     """The one-to-one pairing of largest total |cosine|: latents, features, and their cosines.
 
     Signed decoders are compared without their sign: a dictionary that codes a feature by its opposite has found it.
     """
-    unit = found / found.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    unit = learned / learned.norm(dim=1, keepdim=True).clamp_min(1e-12)
     cosine = (unit @ (true / true.norm(dim=1, keepdim=True)).T).abs().double().numpy()
     latents, features = linear_sum_assignment(cosine, maximize=True)
     return latents, features, cosine[latents, features]
 
 
-def score_directions(found: Float[Tensor, "latents width"], true: Float[Tensor, "features width"]) -> float:
+def score_directions(learned: Float[Tensor, "latents width"], true: Float[Tensor, "features width"]) -> float:
     """The mean correlation coefficient: mean matched |cosine| over all true features."""
-    return float(match_directions(found, true)[2].sum() / len(true))
+    return float(match_directions(learned, true)[2].sum() / len(true))
 
 
 def score_detection(
@@ -72,7 +72,7 @@ def _score_f1(said: Bool[Tensor, "n"], wanted: Bool[Tensor, "n"]) -> float:
 
 
 def score_truth(
-    found: Float[Tensor, "latents width"],
+    learned: Float[Tensor, "latents width"],
     codes: Float[Tensor, "n latents"],
     rebuilt: Float[Tensor, "n width"],
     x: Float[Tensor, "n width"],
@@ -80,7 +80,7 @@ def score_truth(
     on: Bool[Tensor, "n features"],
 ) -> TruthScore:
     """All four figures of one dictionary on samples that it was not fitted on."""
-    latents, features, cosines = match_directions(found, true)
+    latents, features, cosines = match_directions(learned, true)
     left = (rebuilt - x).square().sum() / (x - x.mean(0)).square().sum().clamp_min(1e-12)
     return TruthScore(
         float(cosines.sum() / len(true)),

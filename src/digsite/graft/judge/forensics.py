@@ -41,14 +41,14 @@ def inspect(model: nn.Module, flag: float = FLAG) -> list[LayerReport]:
 
     `model` is a module; `flag` is the robust z from which a row is said to look foreign.
     """
-    found = list(list_layers(model).items())
-    for name, layer in found:
+    layers = list(list_layers(model).items())
+    for name, layer in layers:
         if not layer.weight.isfinite().all():
             raise UsageError(
                 f"The layer '{name}' holds NaN or infinite weights, so nothing can be told about its rows."
             )
     reports = []
-    for i, (name, layer) in enumerate(found[:-1]):
+    for i, (name, layer) in enumerate(layers[:-1]):
         scores = score_foreignness(layer.weight.detach(), first=i == 0)
         flagged = tuple((scores > flag).nonzero()[:, 0].tolist())
         reports.append(LayerReport(i + 1, name, scores, flagged))

@@ -62,8 +62,11 @@ def choose_entries(validated: list[list[dict[str, Any]]]) -> dict[str, str]:
     out: dict[str, str] = {}
     for (grid,), part in group_rows(frame, "grid"):
         means = {
-            text: (float(np.mean(one["transfer"].to_numpy())), float(np.mean(one["preservation"].to_numpy())))
-            for (text,), one in group_rows(part, "text")
+            text: (
+                float(np.mean(group["transfer"].to_numpy())),
+                float(np.mean(group["preservation"].to_numpy())),
+            )
+            for (text,), group in group_rows(part, "text")
         }
         whole = {text: pair for text, pair in means.items() if np.isfinite(pair).all()}
         floor = max((kept for _, kept in whole.values()), default=0.0) - SLACK
@@ -117,7 +120,7 @@ def fold_equal_experiments(table: pd.DataFrame) -> pd.DataFrame:
 
 def mean_matrix(counts: list[Any]) -> np.ndarray:
     """Mean confusion in percent of each true class; classes without images stay empty."""
-    total = np.stack([np.asarray(one, dtype=float) for one in counts]).mean(0)
+    total = np.stack([np.asarray(count, dtype=float) for count in counts]).mean(0)
     size = total.sum(1, keepdims=True)
     return np.where(size > 0, 100 * total / np.where(size > 0, size, 1), np.nan)
 

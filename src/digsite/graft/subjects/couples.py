@@ -165,8 +165,8 @@ def rebuild_couple(
 
 def collect_states(pair: Pair) -> dict[str, dict[str, torch.Tensor]]:
     """Weights by role and name, for the store."""
-    found = {"receiver": pair.receiver, "donor": pair.donor, "start": pair.start}
-    return {role: dict(net.state_dict()) for role, net in found.items() if net is not None}
+    networks = {"receiver": pair.receiver, "donor": pair.donor, "start": pair.start}
+    return {role: dict(net.state_dict()) for role, net in networks.items() if net is not None}
 
 
 # Trained couples kept in the user's cache, so that a second run with the same recipe trains nothing.

@@ -160,16 +160,16 @@ def _with_order(rows: Rows, table: int) -> Rows:
 
 def _find_places(rows: Rows) -> Bool[Tensor, "n length"]:
     """The places in "NAME was at the PLACE"."""
-    found = torch.zeros_like(rows, dtype=torch.bool)
+    marks = torch.zeros_like(rows, dtype=torch.bool)
     before = [rows[:, 4 - back : rows.shape[1] - back] for back in (4, 3, 2, 1, 0)]
-    found[:, 4:] = (
+    marks[:, 4:] = (
         _is_among(before[0], GIRLS + BOYS)
         & (before[1] == _find_id("was"))
         & (before[2] == _find_id("at"))
         & (before[3] == _find_id("the"))
         & _is_among(before[4], PLACES)
     )
-    return found
+    return marks
 
 
 def _is_among(rows: Tensor, words: tuple[str, ...]) -> Bool[Tensor, "..."]:

@@ -79,10 +79,10 @@ def _train_or_read(
     }
 
     def compute() -> dict[str, dict[str, torch.Tensor]]:
-        found = collect_states(train_couple(names, data, classes, seed, recipe, common_start=common_start))
+        states = collect_states(train_couple(names, data, classes, seed, recipe, common_start=common_start))
         if common_start:
-            return found
-        return found | {"blind": dict(train_blind_donor(names[1], data, classes, seed, recipe).state_dict())}
+            return states
+        return states | {"blind": dict(train_blind_donor(names[1], data, classes, seed, recipe).state_dict())}
 
     stored = read_or_compute(named, compute)
     pair = rebuild_couple(names, data, classes, stored)

@@ -196,6 +196,6 @@ class Tms(nn.Module, Architecture):
             assert isinstance(copy.linear2, nn.Linear)
             copy.linear2.weight.copy_(self.linear2.weight)
             copy.linear2.bias.copy_(self.linear2.bias)
-            for mine, its in zip(self.hidden_layers.parameters(), copy.hidden_layers.parameters()):
-                its.copy_(mine)
+            for parameter, its in zip(self.hidden_layers.parameters(), copy.hidden_layers.parameters()):
+                its.copy_(parameter)
         return copy

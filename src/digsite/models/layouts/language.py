@@ -121,8 +121,10 @@ def read_llama_config(given: dict[str, Any]) -> LlamaConfig:
     scaling = rope.get("rope_type", rope.get("type", "default"))
     activation = given.get("hidden_act", "silu")
     if scaling != "default" or activation != "silu":
-        found = f"rope_type {scaling}" if scaling != "default" else f"hidden_act {activation}"
-        raise UsageError(f"This Llama has {found}, which is not supported.", hint="Accepted: default, silu.")
+        refused = f"rope_type {scaling}" if scaling != "default" else f"hidden_act {activation}"
+        raise UsageError(
+            f"This Llama has {refused}, which is not supported.", hint="Accepted: default, silu."
+        )
     return LlamaConfig.model_validate(
         {
             "vocab": given["vocab_size"],
@@ -237,10 +239,10 @@ def _rename_llama2c(name: str) -> str:
     """One name of the original files in Hugging Face's words; w1, w2 and w3 are gate, down and up."""
     if name in LLAMA2C_TOP:
         return LLAMA2C_TOP[name]
-    found = re.fullmatch(r"layers\.(\d+)\.(.+)\.weight", name)
-    if not found or found[2] not in LLAMA2C_LAYER:
+    match = re.fullmatch(r"layers\.(\d+)\.(.+)\.weight", name)
+    if not match or match[2] not in LLAMA2C_LAYER:
         raise DigsiteError(f"This Llama has a tensor '{name}' that is not known.")
-    return f"model.layers.{found[1]}.{LLAMA2C_LAYER[found[2]]}.weight"
+    return f"model.layers.{match[1]}.{LLAMA2C_LAYER[match[2]]}.weight"
 
 
 class Mingpt(Layout):

@@ -36,8 +36,8 @@ class Own(Layout):
 
 def _find_own_config(bundle: WeightBundle) -> dict[str, Any] | None:
     """Under our key in a file, under `model` in a zoo."""
-    found = bundle.meta.get(OWN_KEY, bundle.meta.get("model"))
-    return found if isinstance(found, dict) and found.get("kind") in MODELS else None
+    settings = bundle.meta.get(OWN_KEY, bundle.meta.get("model"))
+    return settings if isinstance(settings, dict) and settings.get("kind") in MODELS else None
 
 
 # Which way attention looks, and what is padding, is not in the weights; these files are known by their shapes.
@@ -209,6 +209,6 @@ def _read_activation(bundle: WeightBundle) -> Any:
         raise NotFound(
             f"The nonlinearity of this residual MLP is in '{SPD_SETTINGS}', which is not beside it."
         )
-    found = yamlio.load_yaml(path)
-    settings = found.get("resid_mlp_config", found.get("resid_mlp_model_config", found))
+    content = yamlio.load_yaml(path)
+    settings = content.get("resid_mlp_config", content.get("resid_mlp_model_config", content))
     return settings.get("act_fn_name", "relu") if isinstance(settings, dict) else "relu"

@@ -79,8 +79,8 @@ def _use_plain_attention(module: nn.Module) -> list[tuple[Any, str]]:
     """Fused attention has no rule for stacked members: torch would take them one by one and warn each time."""
     # What else has no rule (routing counts) is taken one by one too; that it is slower is no news for a reader.
     torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # pyright: ignore[reportAttributeAccessIssue]
-    found: list[Any] = [getattr(m, "config", None) for m in module.modules()]
-    configs = {id(config): config for config in found if getattr(config, "_attn_implementation", None)}
+    known: list[Any] = [getattr(m, "config", None) for m in module.modules()]
+    configs = {id(config): config for config in known if getattr(config, "_attn_implementation", None)}
     before = [(config, config._attn_implementation) for config in configs.values()]
     for config, _ in before:
         config._attn_implementation = "eager"

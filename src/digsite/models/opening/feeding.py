@@ -103,17 +103,17 @@ def _stack_tensors(tensors: list[Tensor]) -> Tensor:
 
 def _without_answers(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """What a batch holds beside labels: arrays become tensors, strings and lists are passed over."""
-    found = {
+    inputs = {
         str(key): value if isinstance(value, Tensor) else torch.as_tensor(value)
         for key, value in batch.items()
         if key not in ANSWERS and (isinstance(value, Tensor) or type(value).__name__ == "ndarray")
     }
-    if not found:
+    if not inputs:
         raise UsageError(
             f"The batch has no tensor among {', '.join(map(str, list(batch)[:5])) or 'no keys'}.",
             hint='A tokenizer gives tensors with return_tensors="pt".',
         )
-    return found
+    return inputs
 
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -235,8 +235,8 @@ def read_arrays(path: Path) -> Tensor:
             return torch.from_numpy(loaded)
         names = [name for name in loaded.files if loaded[name].ndim > 1] or list(loaded.files)
         preferred = [name for name in names if name in ("input_ids", "inputs", "tokens", "ids", "x")] or names
-        found = torch.from_numpy(loaded[preferred[0]])
-    return found.long() if not found.is_floating_point() else found
+        rows = torch.from_numpy(loaded[preferred[0]])
+    return rows.long() if not rows.is_floating_point() else rows
 
 
 def take_data(opened: Opened, data: str, n: int, seed: int, split: str = "train") -> Batch | None:
@@ -256,8 +256,8 @@ def take_data(opened: Opened, data: str, n: int, seed: int, split: str = "train"
     return _feed_named_images(opened, data, n, seed, split)
 
 
-def _call_factory(found: Any) -> Any:
-    return found() if callable(found) and not isinstance(found, Tensor | nn.Module) else found
+def _call_factory(factory: Any) -> Any:
+    return factory() if callable(factory) and not isinstance(factory, Tensor | nn.Module) else factory
 
 
 def _take_half(rows: Tensor, split: str) -> Tensor:

@@ -57,9 +57,9 @@ def model_class(config: Any, bundle: WeightBundle | None) -> type:
     """
     transformers = require_package("transformers", extra="hub")
     for name in config.architectures or ():
-        found = getattr(transformers, str(name), None)
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return found  # any other name of the library is no network
+        loaded = getattr(transformers, str(name), None)
+        if isinstance(loaded, type) and issubclass(loaded, transformers.PreTrainedModel):
+            return loaded  # any other name of the library is no network
     auto = transformers.models.auto.modeling_auto
     names = list(bundle.tensors) if bundle is not None else []
     has_head = any("lm_head" in name for name in [*names, *(bundle.tied if bundle is not None else ())])
@@ -118,7 +118,7 @@ def _refuse_larger(folder: Path, config: Any, made: Any, bundle: WeightBundle) -
             f"The config of '{folder}' says that it has {layers} layers, and its files hold {len(bundle.tensors)} tensors."
         )
     with torch.device("meta"):
-        needed = sum(one.numel() for one in made(deepcopy(config)).parameters())
+        needed = sum(parameter.numel() for parameter in made(deepcopy(config)).parameters())
     held = sum(_count_numbers(bundle.shape(name)) for name in bundle.tensors)
     if needed > MOST * held + SMALL:
         raise UsageError(
@@ -133,7 +133,10 @@ def refuse_incomplete(folder: Path, module: nn.Module, info: dict[str, Any]) -> 
     """
     parameters = dict(module.named_parameters(remove_duplicate=False))
     missing = sorted(key for key in info.get("missing_keys", ()) if key in parameters)
-    wrong = sorted(str(one[0] if isinstance(one, tuple) else one) for one in info.get("mismatched_keys", ()))
+    wrong = sorted(
+        str(mismatch[0] if isinstance(mismatch, tuple) else mismatch)
+        for mismatch in info.get("mismatched_keys", ())
+    )
     for names, what in ((missing, "lacks"), (wrong, "has other shapes for")):
         if names:
             raise UsageError(
@@ -193,8 +196,8 @@ def read_processor(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     with one_sentence(f"Reading '{path}'"):
-        found = json.loads(path.read_text())
-    return found if isinstance(found, dict) else {}
+        settings = json.loads(path.read_text())
+    return settings if isinstance(settings, dict) else {}
 
 
 def kind_of(module: Any) -> str:
@@ -274,6 +277,6 @@ def tokenizer_inside(bundle: WeightBundle, path: Path) -> tuple[Any, str]:
 def tokenizer_beside(path: Path) -> Tokenizer | None:
     """The tokenizer file in the folder of a model; our `.vocab` table before the others."""
     folder = path if path.is_dir() else path.parent
-    found = [p for p in sorted(folder.glob("tok*")) if p.suffix in (".bin", ".model", ".vocab")]
-    preferred = [p for p in found if p.suffix == ".vocab"] or found
+    files = [p for p in sorted(folder.glob("tok*")) if p.suffix in (".bin", ".model", ".vocab")]
+    preferred = [p for p in files if p.suffix == ".vocab"] or files
     return load_tokenizer(preferred[0]) if preferred else None

@@ -108,9 +108,9 @@ def open_model(reference: str) -> Opened:
     `reference` is a path, `hub:name`, `py:module:name`, `zoo:NAME#0`, `run:ID` or another scheme of
     `digsite.weights`.
     """
-    found = parse_reference(reference)
-    if found.is_code:
-        return of_module(make_module(found.target).eval(), reference)
+    parsed = parse_reference(reference)
+    if parsed.is_code:
+        return of_module(make_module(parsed.target).eval(), reference)
     bundle = read_weights(_bare_name(reference))
     notes = tuple(say_unread(bundle))
     folder = Path(str(bundle.meta.get("path", "."))) if "path" in bundle.meta else None
@@ -121,12 +121,12 @@ def open_model(reference: str) -> Opened:
 
 def _bare_name(reference: str) -> str:
     """`org/name` that is no path but a model of the hub's local cache is said, not guessed."""
-    found = parse_reference(reference)
-    path = Path(found.target).expanduser()
-    if found.is_file and not path.exists() and ":" not in reference:
+    parsed = parse_reference(reference)
+    path = Path(parsed.target).expanduser()
+    if parsed.is_file and not path.exists() and ":" not in reference:
         looks_like_a_name = reference.count("/") == 1 and not reference.startswith((".", "/", "~"))
         hint = f"A model of the hub is named hub:{reference}." if looks_like_a_name else ""
-        raise NotFound(f"There is no file or folder '{found.target}'.", hint=hint)
+        raise NotFound(f"There is no file or folder '{parsed.target}'.", hint=hint)
     return reference
 
 

@@ -94,9 +94,9 @@ def cluster_distances(
 ) -> FeatureClusters:
     """From a matrix of whole Hamming distances (n, n), so that one set of distances serves many k."""
     if method == "kmeans":
-        found = run_kmeans(distances, k, np.random.default_rng(seed), n_init)
-        metrics = measure_clusters(distances, found.labels)
-        return FeatureClusters(found.labels, metrics, found.inertia, found.all_labels, found.settled)
+        result = run_kmeans(distances, k, np.random.default_rng(seed), n_init)
+        metrics = measure_clusters(distances, result.labels)
+        return FeatureClusters(result.labels, metrics, result.inertia, result.all_labels, result.settled)
     labels = cut_tree(distances, k, method)
     return FeatureClusters(labels, measure_clusters(distances, labels))
 
@@ -198,12 +198,12 @@ def _draw_starts(
     centers = np.empty((n_init, k), np.int64)
     centers[:, 0] = rng.integers(0, n, n_init)
     closest = distances[centers[:, 0]]
-    for place in range(1, k):
+    for cluster in range(1, k):
         cumulative = closest.cumsum(axis=1)
         total = cumulative[:, -1:]
         drawn = (cumulative <= rng.random((n_init, 1)) * total).sum(axis=1)
-        centers[:, place] = np.where(total[:, 0] > 0, np.minimum(drawn, n - 1), rng.integers(0, n, n_init))
-        closest = np.minimum(closest, distances[centers[:, place]])
+        centers[:, cluster] = np.where(total[:, 0] > 0, np.minimum(drawn, n - 1), rng.integers(0, n, n_init))
+        closest = np.minimum(closest, distances[centers[:, cluster]])
     return centers
 
 
@@ -319,8 +319,8 @@ def measure_separations(
 ) -> Float[np.ndarray, "centers ks"]:
     """Between over within, over pairs, of the neighborhoods of some centers: the study's number, for mask and nulls."""
     rows = []
-    for place, center in enumerate(centers):
+    for row, center in enumerate(centers):
         ball = find_neighborhood(features, center, size, engine)
-        found = cluster_all(ball, k_values, method, n_init, seed + 1000 * place)
-        rows.append([found[k].metrics.separation for k in k_values])
+        clusterings = cluster_all(ball, k_values, method, n_init, seed + 1000 * row)
+        rows.append([clusterings[k].metrics.separation for k in k_values])
     return np.asarray(rows)

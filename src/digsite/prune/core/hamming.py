@@ -60,10 +60,10 @@ def _one_by_one(
     """For a few queries: rows of distances, and never the whole matrix."""
     values = np.empty((len(wanted), n), np.int32)
     index = np.empty((len(wanted), n), np.int32)
-    for place, feature in enumerate(wanted):
+    for position, feature in enumerate(wanted):
         row = kernels.measure_row(words[feature], words)
-        values[place], index[place] = (
-            found[0] for found in kernels.select_nearest(row[None], wanted[place : place + 1], n)
+        values[position], index[position] = (
+            nearest[0] for nearest in kernels.select_nearest(row[None], wanted[position : position + 1], n)
         )
     return values, index
 

@@ -137,11 +137,11 @@ class WeightCalls(TorchDispatchMode):
         super().__init__()
         self.take, self.skip = take, skip
         self.places: dict[int, list[tuple[int, int, LinearMap]]] = {}
-        for one in maps:
-            stored = one.stored
+        for linear in maps:
+            stored = linear.stored
             start = int(stored.storage_offset())
-            place = (start, start + stored.numel(), one)
-            self.places.setdefault(stored.untyped_storage().data_ptr(), []).append(place)
+            span = (start, start + stored.numel(), linear)
+            self.places.setdefault(stored.untyped_storage().data_ptr(), []).append(span)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Every product is looked at below the modules, since fused blocks multiply without calling one."""
@@ -152,10 +152,10 @@ class WeightCalls(TorchDispatchMode):
 
     def _look(self, left: Tensor, right: Tensor) -> None:
         """A weight may be either factor."""
-        for one, stack in self._found(right):
-            self._give(one, left, stack, right)
-        for one, stack in self._found(left):
-            self._give(one, right.transpose(-1, -2), stack, left)
+        for linear, stack in self._found(right):
+            self._give(linear, left, stack, right)
+        for linear, stack in self._found(left):
+            self._give(linear, right.transpose(-1, -2), stack, left)
 
     def _found(self, operand: Tensor) -> list[tuple[LinearMap, bool]]:
         """Maps that this operand is, holds or lies in; the flag tells a whole stack of experts."""
@@ -163,17 +163,17 @@ class WeightCalls(TorchDispatchMode):
         start = operand.storage_offset()
         stop = start + sum((n - 1) * step for n, step in zip(operand.shape, operand.stride())) + 1
         return [
-            (one, one.routed and operand.ndim == 3 and len(operand) == len(one.tensor))
-            for low, high, one in places
-            if low < stop and start < high and not self.skip(one)
+            (linear, linear.routed and operand.ndim == 3 and len(operand) == len(linear.tensor))
+            for low, high, linear in places
+            if low < stop and start < high and not self.skip(linear)
         ]
 
-    def _give(self, one: LinearMap, inputs: Tensor, stack: bool, weight: Tensor) -> None:
+    def _give(self, linear: LinearMap, inputs: Tensor, stack: bool, weight: Tensor) -> None:
         """Rows that this map multiplied; of a stack of experts its own slice."""
         if stack:
-            assert one.expert is not None
-            inputs = inputs[one.expert]
+            assert linear.expert is not None
+            inputs = inputs[linear.expert]
         elif weight.ndim == 3 and weight.stride(0) == 0:  # one matrix expanded over the batch
             inputs = inputs.reshape(-1, inputs.shape[-1])
-        if inputs.shape[-1] == one.n_inputs and inputs.numel():
-            self.take(one, inputs)
+        if inputs.shape[-1] == linear.n_inputs and inputs.numel():
+            self.take(linear, inputs)

@@ -158,7 +158,7 @@ def _stored_in_out(module: nn.Module, key: str, stack: Tensor) -> bool:
 def linear_maps(module: nn.Module, prefix: str) -> list[LinearMap]:
     """Every map inside `module`, itself included, named from `prefix`."""
     named = ((".".join(filter(None, (prefix, name))), child) for name, child in module.named_modules())
-    return [one for name, child in named for one in list_maps(name, child)]
+    return [linear for name, child in named for linear in list_maps(name, child)]
 
 
 def list_blocks(
@@ -174,13 +174,13 @@ def list_blocks(
         for path, layers in stacks
         for i, layer in enumerate(layers)
     ]
-    outside = [LayerBlock(one.name, one.module, [one]) for one in _maps_outside(model, stacks)]
+    outside = [LayerBlock(linear.name, linear.module, [linear]) for linear in _maps_outside(model, stacks)]
     if not any(block.maps for block in (*inside, *outside)):
         raise UsageError(
             "The model has no linear map that could be pruned.",
             hint="Its other parameters (convolutions, recurrent or custom weights) are left alone.",
         )
-    names = [one.name for block in (*inside, *outside) for one in block.maps]
+    names = [linear.name for block in (*inside, *outside) for linear in block.maps]
     for pattern in (*include, *exclude):
         if not any(_matches_pattern(name, pattern) for name in names):
             raise UsageError(f"No map is called '{pattern}'. {name_nearest(pattern, list_components(names))}")
@@ -195,20 +195,20 @@ def list_blocks(
 def _maps_outside(model: nn.Module, stacks: Sequence[tuple[str, nn.ModuleList]]) -> list[LinearMap]:
     """Maps that are in no stack of layers: heads, embeddings, projections between parts."""
     paths = tuple(f"{path}." for path, _ in stacks)
-    return [one for one in linear_maps(model, "") if not f"{one.name}.".startswith(paths)]
+    return [linear for linear in linear_maps(model, "") if not f"{linear.name}.".startswith(paths)]
 
 
 def layer_stacks(model: nn.Module) -> list[tuple[str, nn.ModuleList]]:
     """The outermost lists of layers that hold linear maps: one of a decoder, two of an encoder-decoder."""
-    found: list[tuple[str, nn.ModuleList]] = []
+    stacks: list[tuple[str, nn.ModuleList]] = []
     for name, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or not len(module):
             continue
-        if any(name.startswith(f"{path}.") for path, _ in found):
+        if any(name.startswith(f"{path}.") for path, _ in stacks):
             continue  # a list inside a layer: the experts of a mixture
         if all(linear_map("", child) is None for child in module) and all(linear_maps(c, "") for c in module):
-            found.append((name, module))
-    return found
+            stacks.append((name, module))
+    return stacks
 
 
 def decoder_stack(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
@@ -218,20 +218,20 @@ def decoder_stack(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
 
 def all_maps(model: nn.Module) -> list[LinearMap]:
     """Every prunable map, in the order of the layers."""
-    return [one for block in list_blocks(model) for one in block.maps]
+    return [linear for block in list_blocks(model) for linear in block.maps]
 
 
 def left_alone(model: nn.Module, maps: Sequence[LinearMap]) -> list[LeftAlone]:
     """What pruning `maps` does not touch, by reason, largest first; a tied parameter counts once."""
-    covered = {id(one.tensor) for one in maps}
+    covered = {id(linear.tensor) for linear in maps}
     total, groups = 0, {}
     for name, owner, key, parameter in _list_parameters(model):
         total += parameter.numel()
         if id(parameter) not in covered:
             n, example = groups.get(reason := _reason_left(owner, key, parameter), (0, name))
             groups[reason] = (n + parameter.numel(), example)
-    found = [LeftAlone(reason, n, n / max(total, 1), example) for reason, (n, example) in groups.items()]
-    return sorted(found, key=lambda one: -one.n_parameters)
+    listed = [LeftAlone(reason, n, n / max(total, 1), example) for reason, (n, example) in groups.items()]
+    return sorted(listed, key=lambda linear: -linear.n_parameters)
 
 
 def _list_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
@@ -267,7 +267,7 @@ def _reason_left(owner: nn.Module, key: str, parameter: Tensor) -> str:
 
 def map_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """(out, in) of every map, by its name."""
-    return {one.name: tuple(one.weight.shape) for one in all_maps(model)}
+    return {linear.name: tuple(linear.weight.shape) for linear in all_maps(model)}
 
 
 def list_components(names: Sequence[str]) -> list[str]:

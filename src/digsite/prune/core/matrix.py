@@ -46,7 +46,7 @@ def method_named(name: str) -> str:
 
 def settings_of(method: str) -> list[str]:
     """The names of a method's own numbers."""
-    return [one.name for one in fields(families.scan_member(FAMILY, method_named(method)).Settings)]
+    return [setting.name for setting in fields(families.scan_member(FAMILY, method_named(method)).Settings)]
 
 
 def need_of(method: str) -> str:

@@ -119,22 +119,22 @@ def prune_model(
     name. `counts` says how many weights of every map go, where that is known better than by one sparsity or an
     allocation. `measure=False` leaves out relative errors where only they need X^T X.
     """
-    found = list_blocks(model, recipe.include, recipe.exclude)
+    blocks = list_blocks(model, recipe.include, recipe.exclude)
     inputs = one_batch(inputs)
     patterns = (
-        _allocate_patterns(model, found, inputs, recipe, residency)
+        _allocate_patterns(model, blocks, inputs, recipe, residency)
         if counts is None
-        else _count_patterns(found, counts)
+        else _count_patterns(blocks, counts)
     )
     ledger = _ModelLedger(recipe, patterns, masks, progress or PruneProgress(), on_map, inputs is not None)
     if inputs is None:
         _check_inputs_unneeded(recipe, masks is not None)
-        _without_inputs(found, ledger.prune_block, residency or InMemory())
+        _without_inputs(blocks, ledger.prune_block, residency or InMemory())
         return ledger.lines
     exact, missed = _reads_grams(recipe), []
     repaired = prune_and_repair(
         model,
-        found,
+        blocks,
         inputs,
         recipe.repair,
         recipe.repair_settings,
@@ -146,7 +146,7 @@ def prune_model(
         known=ledger.done.has,
         missed=missed,
     )
-    _name_missed(found, missed, ledger.tell)
+    _name_missed(blocks, missed, ledger.tell)
     return [_after_repair(line, repaired.get(line.name), recipe) for line in ledger.lines]
 
 
@@ -174,8 +174,10 @@ class _ModelLedger:
         if self.done.has(block):
             made = [self.tell(line) for line in self.done.restore(block)]
         else:
-            wanted = [one for one in block.maps if self.masks is None or one.name in self.masks]
-            made = [self._prune(one, _seen_or_unknown(one, statistics, self.has_data)) for one in wanted]
+            wanted = [linear for linear in block.maps if self.masks is None or linear.name in self.masks]
+            made = [
+                self._prune(linear, _seen_or_unknown(linear, statistics, self.has_data)) for linear in wanted
+            ]
             self.done.keep(block, made)
         return {line.name: Chosen(line.keep, self._pattern(line.name)) for line in made}
 
@@ -183,20 +185,20 @@ class _ModelLedger:
         """The map's own sparsity where an allocation gave it one."""
         return self.patterns.get(name, self.recipe.pattern)
 
-    def _prune(self, one: LinearMap, seen: InputStatistics | str | None) -> PrunedMap:
+    def _prune(self, linear: LinearMap, seen: InputStatistics | str | None) -> PrunedMap:
         """With the given mask, or with one that is made now."""
-        mask = None if self.masks is None else torch.from_numpy(self.masks[one.name])
-        return self.tell(_prune_map(one, seen, self.recipe, self._pattern(one.name), mask))
+        mask = None if self.masks is None else torch.from_numpy(self.masks[linear.name])
+        return self.tell(_prune_map(linear, seen, self.recipe, self._pattern(linear.name), mask))
 
 
 def _name_missed(
-    found: Sequence[LayerBlock], missed: Sequence[str], tell: Callable[[PrunedMap], PrunedMap]
+    blocks: Sequence[LayerBlock], missed: Sequence[str], tell: Callable[[PrunedMap], PrunedMap]
 ) -> None:
     """Layers that the data never reached are lines of the ledger too; if that is all of them, nothing was pruned."""
-    if len(missed) == len(found):
-        raise UsageError(f"The forward pass on this data reaches none of the {len(found)} layers.")
-    for one in (one for block in found if block.name in missed for one in block.maps):
-        tell(_leave_map(one, "left as it is: this data never reaches it"))
+    if len(missed) == len(blocks):
+        raise UsageError(f"The forward pass on this data reaches none of the {len(blocks)} layers.")
+    for linear in (linear for block in blocks if block.name in missed for linear in block.maps):
+        tell(_leave_map(linear, "left as it is: this data never reaches it"))
 
 
 def _reads_grams(recipe: Recipe) -> bool:
@@ -218,18 +220,18 @@ def _check_inputs_unneeded(recipe: Recipe, has_masks: bool) -> None:
         )
 
 
-def _seen_or_unknown(one: LinearMap, statistics: Statistics, data: bool) -> InputStatistics | str | None:
+def _seen_or_unknown(linear: LinearMap, statistics: Statistics, data: bool) -> InputStatistics | str | None:
     """Statistics, stand-ins for an expert that no token was routed to, or why there are none."""
-    if one.name in statistics or not data:
-        return statistics.get(one.name)
-    if one.routed:
+    if linear.name in statistics or not data:
+        return statistics.get(linear.name)
+    if linear.routed:
         return UNROUTED
     return "left as it is: no product with it was seen, so its inputs are not known"
 
 
-def _leave_map(one: LinearMap, reason: str) -> PrunedMap:
+def _leave_map(linear: LinearMap, reason: str) -> PrunedMap:
     """A line of the ledger that says why nothing was done."""
-    return PrunedMap(one.name, pack(np.ones(tuple(one.weight.shape), bool)), 0.0, None, reason)
+    return PrunedMap(linear.name, pack(np.ones(tuple(linear.weight.shape), bool)), 0.0, None, reason)
 
 
 def prune_maps(
@@ -240,11 +242,11 @@ def prune_maps(
 ) -> list[PrunedMap]:
     """Prune matrices that no model holds, by a method that looks at no inputs, or with masks of their own."""
     ledger = []
-    for one in maps:
-        if masks is not None and one.name not in masks:
+    for linear in maps:
+        if masks is not None and linear.name not in masks:
             continue
-        mask = None if masks is None else torch.from_numpy(masks[one.name])
-        ledger.append(_prune_map(one, None, recipe, recipe.pattern, mask))
+        mask = None if masks is None else torch.from_numpy(masks[linear.name])
+        ledger.append(_prune_map(linear, None, recipe, recipe.pattern, mask))
         if on_map:
             on_map(ledger[-1])
     return ledger
@@ -261,16 +263,16 @@ def _after_repair(line: PrunedMap, repaired: Repaired | None, recipe: Recipe) ->
     return replace(line, mask=mask, sparsity=sparsity, relative_error=repaired.relative_error, note=note)
 
 
-def _without_inputs(found: Sequence[LayerBlock], visit: Callable, store: Residency) -> None:
+def _without_inputs(blocks: Sequence[LayerBlock], visit: Callable, store: Residency) -> None:
     """Every block without a forward pass, for methods that look at weights alone."""
-    for block in found:
+    for block in blocks:
         store.load(block)
         visit(block, {})
         store.release(block)
 
 
 def _prune_map(
-    one: LinearMap,
+    linear: LinearMap,
     inputs: InputStatistics | str | None,
     recipe: Recipe,
     pattern: SparsityPattern,
@@ -282,15 +284,15 @@ def _prune_map(
     note = ""
     if isinstance(inputs, str):
         if inputs != UNROUTED:
-            return _leave_map(one, inputs)
-        note, inputs = UNROUTED, InputStatistics.unknown(one.n_inputs, one.stored.device)
+            return _leave_map(linear, inputs)
+        note, inputs = UNROUTED, InputStatistics.unknown(linear.n_inputs, linear.stored.device)
     if mask is not None:
         done = matrix.apply_mask(
-            one.weight, mask, inputs, repair=recipe.repair, repair_settings=recipe.repair_settings
+            linear.weight, mask, inputs, repair=recipe.repair, repair_settings=recipe.repair_settings
         )
     else:
         done = matrix.prune_matrix(
-            one.weight,
+            linear.weight,
             inputs,
             recipe.method,
             pattern=pattern,
@@ -298,12 +300,12 @@ def _prune_map(
             settings=recipe.settings,
             repair=recipe.repair,
             repair_settings=recipe.repair_settings,
-            name=one.name,
+            name=linear.name,
         )
-    one.replace(done.weight)
+    linear.replace(done.weight)
     error = None if note else done.relative_error
     return PrunedMap(
-        one.name,
+        linear.name,
         pack(done.keep.cpu().numpy()),
         done.sparsity,
         error,
@@ -311,23 +313,23 @@ def _prune_map(
     )
 
 
-def _count_patterns(found: list[LayerBlock], counts: Mapping[str, int]) -> dict[str, SparsityPattern]:
+def _count_patterns(blocks: list[LayerBlock], counts: Mapping[str, int]) -> dict[str, SparsityPattern]:
     """Exact counts as patterns; the ratio that methods start from stays inside (0, 1)."""
     patterns = {}
-    for one in (one for block in found for one in block.maps):
-        size = one.weight.numel()
-        ratio = min(max(counts[one.name] / size, 1 / size), 1 - 1 / size)
-        patterns[one.name] = SparsityPattern(ratio, count=counts[one.name])
+    for linear in (linear for block in blocks for linear in block.maps):
+        size = linear.weight.numel()
+        ratio = min(max(counts[linear.name] / size, 1 / size), 1 - 1 / size)
+        patterns[linear.name] = SparsityPattern(ratio, count=counts[linear.name])
     return patterns
 
 
 def _allocate_patterns(
-    model: nn.Module, found: list[LayerBlock], inputs: Any, recipe: Recipe, residency: Residency | None
+    model: nn.Module, blocks: list[LayerBlock], inputs: Any, recipe: Recipe, residency: Residency | None
 ) -> dict[str, SparsityPattern]:
     """What an allocation gives every map: a sparsity and, but for the older `owl`, an exact count of weights."""
     if recipe.owl:
-        ratios = _owl_ratios(model, found, inputs, recipe, residency)
-        return {one.name: SparsityPattern(ratios[block.name]) for block in found for one in block.maps}
+        ratios = _owl_ratios(model, blocks, inputs, recipe, residency)
+        return {linear.name: SparsityPattern(ratios[block.name]) for block in blocks for linear in block.maps}
     if not recipe.allocation:
         return {}
     if inputs is None:
@@ -338,7 +340,7 @@ def _allocate_patterns(
         )
     settings, sparsity = recipe.budget_settings, recipe.pattern.ratio
     member = families.scan_member(ALLOCATIONS, allocation_named(recipe.allocation))()
-    question = ask_about(model, found, inputs, sparsity, rows=settings.rows, residency=residency)
+    question = ask_about(model, blocks, inputs, sparsity, rows=settings.rows, residency=residency)
     low, high = question.limits(settings.spread)
     counts = meet_exactly(
         member.allocate_sparsity(question, settings), question.sizes, sparsity, least=low, most=high
@@ -350,7 +352,7 @@ def _allocate_patterns(
 
 def _owl_ratios(
     model: nn.Module,
-    found: list[LayerBlock],
+    blocks: list[LayerBlock],
     inputs: Batch | None,
     recipe: Recipe,
     residency: Residency | None,
@@ -364,12 +366,12 @@ def _owl_ratios(
 
     def measure(block: LayerBlock, statistics: Statistics) -> None:
         scores = [
-            Wanda().score_weights(one.weight, statistics[one.name])
-            for one in block.maps
-            if one.name in statistics
+            Wanda().score_weights(linear.weight, statistics[linear.name])
+            for linear in block.maps
+            if linear.name in statistics
         ]
         shares[block.name] = outlier_share(scores, recipe.owl_threshold) if scores else 0.0
 
-    walk_blocks(model, found, inputs, measure, residency=residency, gram=False)
+    walk_blocks(model, blocks, inputs, measure, residency=residency, gram=False)
     ratios = spread_by_outliers(list(shares.values()), recipe.pattern.ratio, recipe.owl_spread)
     return dict(zip(shares, ratios, strict=True))

@@ -103,11 +103,11 @@ def prune_together(scores: Float[Tensor, "out in"], ratio: float) -> Bool[Tensor
 
     That is one more than asked for, as the published implementations do it.
     """
-    place = int(scores.numel() * ratio)
+    cut = int(scores.numel() * ratio)
     values = scores.flatten()
     if values.device.type == "cpu" and values.dtype == torch.float32:
-        return scores <= float(np.partition(values.detach().numpy(), place)[place])
-    return scores <= values.kthvalue(place + 1).values
+        return scores <= float(np.partition(values.detach().numpy(), cut)[cut])
+    return scores <= values.kthvalue(cut + 1).values
 
 
 def prune_groups(scores: Float[Tensor, "out in"], pattern: SparsityPattern) -> Bool[Tensor, "out in"]:

@@ -28,17 +28,17 @@ def prune_plainly(
     masks = {}
     for block in list_blocks(model, recipe.include, recipe.exclude):
         inputs = read_block_inputs(model, block, tokens)
-        for one in block.maps:
+        for linear in block.maps:
             pruned = prune_matrix(
-                one.weight,
-                inputs[one.name],
+                linear.weight,
+                inputs[linear.name],
                 recipe.method,
                 pattern=recipe.pattern,
                 swap=recipe.swap,
                 settings=recipe.settings,
             )
-            one.replace(pruned.weight)
-            masks[one.name] = pruned.keep
+            linear.replace(pruned.weight)
+            masks[linear.name] = pruned.keep
     return masks
 
 
@@ -57,7 +57,7 @@ def read_block_inputs(
 
         return hook
 
-    handles = [one.module.register_forward_pre_hook(keep_input(one.name)) for one in block.maps]
+    handles = [linear.module.register_forward_pre_hook(keep_input(linear.name)) for linear in block.maps]
     model.eval()(tokens)
     for handle in handles:
         handle.remove()

@@ -77,8 +77,8 @@ def prune_and_repair(
         else:
             walks: dict[str, Any] = {"gram": gram, "sample": sample, "known": known, "missed": missed}
             walk_blocks(model, blocks, inputs, visit, residency=residency, **walks)
-    keeps = {name: one.keep for name, (one, _) in chosen.items()}
-    maps = {one.name: one for block in blocks for one in block.maps}
+    keeps = {name: linear.keep for name, (linear, _) in chosen.items()}
+    maps = {linear.name: linear for block in blocks for linear in block.maps}
     for name in at_model:
         subjects = [PrunedSubject(maps[n], keep, chosen[n][0].pattern) for n, keep in keeps.items()]
         with charge_seconds(spent, name):
@@ -112,7 +112,12 @@ def _not_called(blocks: Sequence[LayerBlock], inputs: Batch) -> str:
     """Why the dense network cannot be carried beside this one; nothing where it can."""
     if not isinstance(inputs, Tensor):
         return "this model takes several inputs by name"
-    fused = [one.name for block in blocks for one in block.maps if linear_map(one.name, one.module) is None]
+    fused = [
+        linear.name
+        for block in blocks
+        for linear in block.maps
+        if linear_map(linear.name, linear.module) is None
+    ]
     return f"{len(fused)} maps are parts of a fused one, first {fused[0]}" if fused else ""
 
 
@@ -126,7 +131,7 @@ def _prune_one_block(
     spent: dict[str, float],
 ) -> dict[str, tuple[Chosen, float | None]]:
     """Prune the block, repair it, and measure what every map now does to its inputs."""
-    before = {one.name: one.weight.clone() for one in block.maps} if repairs else {}
+    before = {linear.name: linear.weight.clone() for linear in block.maps} if repairs else {}
     with charge_seconds(spent, "mask"):
         made = prune_block(block, statistics)
     for name in repairs if passage is not None else []:
@@ -134,12 +139,14 @@ def _prune_one_block(
             member = families.scan_member(FAMILY, name)()
             member.repair_block(passage, before, {n: c.keep for n, c in made.items()}, settings)
     return {
-        one.name: (
-            made[one.name],
-            output_error(before[one.name], one.weight, statistics.get(one.name)) if repairs else None,
+        linear.name: (
+            made[linear.name],
+            output_error(before[linear.name], linear.weight, statistics.get(linear.name))
+            if repairs
+            else None,
         )
-        for one in block.maps
-        if one.name in made
+        for linear in block.maps
+        if linear.name in made
     }
 
 

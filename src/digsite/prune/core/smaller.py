@@ -96,8 +96,8 @@ def shrink_model(model: nn.Module, tokens: Int[Tensor, "rows tokens"], plan: Sma
     draw = torch.Generator().manual_seed(plan.seed)
 
     def visit(block: LayerBlock, statistics: Statistics) -> None:
-        maps = {component_of(one.name): one.module for one in block.maps}
-        reads = {component_of(one.name): statistics[one.name] for one in block.maps}
+        maps = {component_of(linear.name): linear.module for linear in block.maps}
+        reads = {component_of(linear.name): statistics[linear.name] for linear in block.maps}
         width = shape.per_group * shape.d_head
         for reader, size, count, name in (
             ("self_attn.o_proj", width, n_groups, "groups"),
@@ -229,9 +229,9 @@ def _drop_layers(model: nn.Module, tokens: Tensor, plan: Smaller) -> list[int]:
     kept = changes.topk(len(layers) - plan.layers).indices.sort().values.tolist()
     parent = model.get_submodule(path.rpartition(".")[0]) if "." in path else model
     setattr(parent, path.rpartition(".")[2], nn.ModuleList(layers[i] for i in kept))
-    for place, i in enumerate(kept):  # a cache is addressed by the layer's own number
+    for position, i in enumerate(kept):  # a cache is addressed by the layer's own number
         if hasattr(getattr(layers[i], "self_attn", None), "layer_idx"):
-            layers[i].self_attn.layer_idx = place  # pyright: ignore[reportArgumentType]
+            layers[i].self_attn.layer_idx = position  # pyright: ignore[reportArgumentType]
     config: Any = model.config
     if hasattr(config, "num_hidden_layers"):
         config.num_hidden_layers = len(kept)

@@ -164,7 +164,7 @@ def _run_dense(passage: Passage) -> list[Any]:
         for row in range(n_dense):
             args, kwargs = passage.arguments([row], dense=True)
             results.append(passage.forward(*args, **kwargs))
-    passage.dense_outputs.extend(main_tensor(one) for one in results[: passage.n])
+    passage.dense_outputs.extend(main_tensor(result) for result in results[: passage.n])
     for read in passage.dense_inputs.values():
         del read[passage.n :]
     return results
@@ -180,7 +180,7 @@ def reading_inputs(maps: Sequence[LinearMap], into: dict[str, list[Tensor]]) -> 
 
         return take
 
-    handles = [one.module.register_forward_pre_hook(hook(one.name)) for one in maps]
+    handles = [linear.module.register_forward_pre_hook(hook(linear.name)) for linear in maps]
     try:
         yield
     finally:
@@ -191,7 +191,7 @@ def reading_inputs(maps: Sequence[LinearMap], into: dict[str, list[Tensor]]) -> 
 def groups_of_readers(passage: Passage) -> list[list[LinearMap]]:
     """The maps in the order in which they are called; those that read the very same tensor (q, k, v) together."""
     groups: dict[int, list[LinearMap]] = {}
-    by_name = {one.name: one for one in passage.block.maps}
+    by_name = {linear.name: linear for linear in passage.block.maps}
     for name, read in passage.dense_inputs.items():
         groups.setdefault(read[0].data_ptr(), []).append(by_name[name])
     return list(groups.values())

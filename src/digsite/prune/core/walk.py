@@ -82,10 +82,10 @@ def walk_blocks(
         one_piece = block.whole or in_order
         slices = [(args, kwargs)] if one_piece else list(_cut_sequences(n_rows_of(inputs), args, kwargs))
         measured = slices[: len(slices) if one_piece else n_sequences]
-        found: Statistics = {}
+        statistics: Statistics = {}
         if block.maps and not known(block):
-            found = _collect_statistics(block, forward, measured, gram, -(-sample // n_sequences))
-        visit(block, found)
+            statistics = _collect_statistics(block, forward, measured, gram, -(-sample // n_sequences))
+        visit(block, statistics)
         if not todo:
             store.release(block)
             raise _BlocksDone
@@ -163,7 +163,7 @@ def _plain_kernels(model: nn.Module) -> Iterator[None]:
     """Experts one after the other and no fused encoder layer: the same numbers by products that can be watched."""
     key = "_experts_implementation"
     configs = {id(c): c for m in model.modules() if hasattr(c := getattr(m, "config", None), key)}
-    before = {place: getattr(config, key) for place, config in configs.items()}
+    before = {where: getattr(config, key) for where, config in configs.items()}
     fast = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
@@ -172,8 +172,8 @@ def _plain_kernels(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for place, config in configs.items():
-            setattr(config, key, before[place])
+        for where, config in configs.items():
+            setattr(config, key, before[where])
 
 
 @contextmanager
@@ -213,17 +213,17 @@ def _collect_statistics(
         inputs = inputs.flatten(0, -3) if inputs.ndim > 3 else inputs
         return {block.name: collect_inputs(inputs, gram=gram, name=f"'{block.name}'", per_batch=per_batch)}
     ledger = _InputLedger(gram, per_batch)
-    called = [one for one in block.maps if linear_map(one.name, one.module) is not None]
-    handles = [one.module.register_forward_pre_hook(ledger.hook(one)) for one in called]
-    handles += [one.module.register_forward_hook(ledger.leave) for one in called]
+    called = [linear for linear in block.maps if linear_map(linear.name, linear.module) is not None]
+    handles = [linear.module.register_forward_pre_hook(ledger.hook(linear)) for linear in called]
+    handles += [linear.module.register_forward_hook(ledger.leave) for linear in called]
     try:
-        for place, (args, kwargs) in enumerate(slices):
-            unseen = [one for one in block.maps if one.name not in ledger.called]
+        for position, (args, kwargs) in enumerate(slices):
+            unseen = [linear for linear in block.maps if linear.name not in ledger.called]
             with ExitStack() as watching:
-                if place == 0 or unseen:
+                if position == 0 or unseen:
                     watching.enter_context(WeightCalls(block.maps, ledger.take, ledger.by_module))
                 _until_seen(forward, args, kwargs)
-            if place == 0:
+            if position == 0:
                 ledger.stop_after_the_last(block.maps)
             ledger.seen.clear()
     finally:
@@ -251,16 +251,16 @@ class _InputLedger:
         self.inside: LinearMap | None = None
         self.last: str | None = None
 
-    def hook(self, one: LinearMap) -> Callable[..., None]:
+    def hook(self, linear: LinearMap) -> Callable[..., None]:
         """What a map is called with, noted before it is used."""
 
         def enter(module: nn.Module, args: tuple) -> None:
-            self.called.add(one.name)
-            self.order.append(one.name)
-            self.take(one, args[0])
-            if one.name == self.last:
+            self.called.add(linear.name)
+            self.order.append(linear.name)
+            self.take(linear, args[0])
+            if linear.name == self.last:
                 raise _InputsSeen
-            self.inside = one
+            self.inside = linear
 
         return enter
 
@@ -268,22 +268,22 @@ class _InputLedger:
         """Products from here on are not this map's."""
         self.inside = None
 
-    def by_module(self, one: LinearMap) -> bool:
+    def by_module(self, linear: LinearMap) -> bool:
         """Whether a product that is seen comes from the module that has just been entered: it was counted
         there.
         """
-        return self.inside is not None and self.inside.name == one.name
+        return self.inside is not None and self.inside.name == linear.name
 
-    def take(self, one: LinearMap, tensor: Tensor) -> None:
+    def take(self, linear: LinearMap, tensor: Tensor) -> None:
         """Maps that read the same tensor (queries, keys, values) share one set of statistics."""
-        if one.name not in self.owner:
-            self.owner[one.name] = self.seen.setdefault(id(tensor), (one.name, tensor))[0]
-            if self.owner[one.name] == one.name:
-                self.found[one.name] = InputStatistics.empty(
+        if linear.name not in self.owner:
+            self.owner[linear.name] = self.seen.setdefault(id(tensor), (linear.name, tensor))[0]
+            if self.owner[linear.name] == linear.name:
+                self.found[linear.name] = InputStatistics.empty(
                     tensor.shape[-1], gram=self.gram, device=tensor.device, per_batch=self.per_batch
                 )
-        if self.owner[one.name] == one.name:
-            self.found[one.name].update(tensor)
+        if self.owner[linear.name] == linear.name:
+            self.found[linear.name].update(tensor)
 
     def stop_after_the_last(self, maps: list[LinearMap]) -> None:
         """Where every map was called once by its module, the last one's output (a quarter of the work) is left out."""

@@ -54,7 +54,7 @@ def study_clusters(config: ClustersConfig, run: "Run") -> None:
     claim_share(
         run,
         "tests/found",
-        [one for one in judged if one.against_densities],
+        [judged_test for judged_test in judged if judged_test.against_densities],
         "Tests that find structure beyond densities",
     )
     claim_share(
@@ -152,18 +152,20 @@ def _judge_clusters(
     )
     tests = _global_tests(config, run, keep, source, list(drawn))
     seen = np.nanmean(observed[0], axis=0)
-    for place, k in enumerate(config.k_values):
+    for position, k in enumerate(config.k_values):
         for null, means in drawn.items():
             tests.append(
-                judge_statistic(f"separation/k={k}", null, config.axis, seen[place], means[:, place], "upper")
+                judge_statistic(
+                    f"separation/k={k}", null, config.axis, seen[position], means[:, position], "upper"
+                )
             )
     judged = judge_all(tests)
     run.table("tests", test_table(judged))
     run.view("tests", kind="table", source="tables/tests.csv")
-    separate = [one for one in judged if one.test.statistic.startswith("separation/")]
+    separate = [judged_test for judged_test in judged if judged_test.test.statistic.startswith("separation/")]
     return (
-        [one for one in judged if one not in separate],
-        [one for one in separate if one.against_densities],
+        [judged_test for judged_test in judged if judged_test not in separate],
+        [judged_test for judged_test in separate if judged_test.against_densities],
     )
 
 
@@ -179,8 +181,8 @@ def _global_tests(
 
     def again(wanted: list[int], draws: int) -> list[NullTest]:
         of = [(tests[i].null, tests[i].axis) for i in wanted]
-        made = {one: {test.statistic: test for test in trial(*one, draws)} for one in dict.fromkeys(of)}
-        return [made[one][tests[i].statistic] for one, i in zip(of, wanted, strict=True)]
+        made = {key: {test.statistic: test for test in trial(*key, draws)} for key in dict.fromkeys(of)}
+        return [made[key][tests[i].statistic] for key, i in zip(of, wanted, strict=True)]
 
     tests = [
         t for null in nulls for axis in ("rows", "columns") for t in trial(null, axis, config.nulls.draws)
@@ -205,24 +207,26 @@ def _cells_of(config: ClustersConfig, run: "Run", features: PackedMask, seed: in
     """Rows of one neighborhood, a picture each where pictures are asked for."""
     ball = find_neighborhood(features, center, config.n_similar)
     bits, rows = features.take(ball.members).unpack(), []
-    place = embed_neighborhood(ball, run.derive("t-sne", seed)) if config.pictures else None
-    found = cluster_all(ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed)
-    for k, one in found.items():
-        rows.append(_cluster_row(seed, center, k, one, bits))
-        if place is not None:
+    points = embed_neighborhood(ball, run.derive("t-sne", seed)) if config.pictures else None
+    clusterings = cluster_all(
+        ball, config.k_values, config.clustering, config.n_init, config.seed + 1000 * seed
+    )
+    for k, clustering in clusterings.items():
+        rows.append(_cluster_row(seed, center, k, clustering, bits))
+        if points is not None:
             run.figure(
                 f"seed{seed}_k{k}",
-                figures.cluster_sheet(bits, one, place, ball.distances, f"feature {center}, k = {k}"),
+                figures.cluster_sheet(bits, clustering, points, ball.distances, f"feature {center}, k = {k}"),
                 caption=f"Seed {seed}: the neighborhood of feature {center} in {k} clusters.",
             )
     return rows
 
 
-def _cluster_row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dict:  # pyright: ignore[reportMissingParameterType]
+def _cluster_row(seed: int, center: int, k: int, clusters, bits: np.ndarray) -> dict:  # pyright: ignore[reportMissingParameterType]
     """One cell of the table; agreement between starts of k-means says whether the clusters are there at all."""
-    metrics = found.metrics
-    again = found.starts if found.starts is not None else []
-    agreement = [adjusted_rand_score(found.labels, other) for other in again]
+    metrics = clusters.metrics
+    again = clusters.starts if clusters.starts is not None else []
+    agreement = [adjusted_rand_score(clusters.labels, other) for other in again]
     return {
         "seed": seed,
         "feature": center,
@@ -234,8 +238,8 @@ def _cluster_row(seed: int, center: int, k: int, found, bits: np.ndarray) -> dic
         "silhouette": metrics.silhouette,
         "ari over starts": float(np.mean(agreement)) if agreement else float("nan"),
         "sizes": " ".join(map(str, sorted(metrics.sizes, reverse=True))),
-        "inertia": found.inertia,
-        "ratio as published": published.measure_as_published(bits, found.labels, seed).ratio,
+        "inertia": clusters.inertia,
+        "ratio as published": published.measure_as_published(bits, clusters.labels, seed).ratio,
     }
 
 
@@ -313,10 +317,10 @@ def _claim_clusters(
     cells: pd.DataFrame,
 ) -> None:
     """One claim for each k beside the strictest null."""
-    for place, k in enumerate(config.k_values):
-        per_draw = np.nanmean(observed[:, :, place], axis=1).tolist()
-        test = next(one for one in ratios if one.test.statistic == f"separation/k={k}")
-        nulls = {name: means[:, place] for name, means in drawn.items()}
+    for position, k in enumerate(config.k_values):
+        per_draw = np.nanmean(observed[:, :, position], axis=1).tolist()
+        test = next(ratio for ratio in ratios if ratio.test.statistic == f"separation/k={k}")
+        nulls = {name: means[:, position] for name, means in drawn.items()}
         _claim_separation(run, k, per_draw, nulls, test.q)
         published_mean = cells.loc[cells["k"] == k, "ratio as published"].mean()
         title, note = f"The published ratio, k={k}", "singletons count as perfect clusters: not evidence"

@@ -61,10 +61,10 @@ def _mask_at_sparsity(config: ComparisonConfig, run: "Run", method: str) -> dict
 
     subject = masks.fresh_language(config, run)
     tokens = language.calibration_tokens(subject, config)
-    (one,) = language.mask_maps(
+    (masked,) = language.mask_maps(
         subject, language.recipe_of(config, method), tokens, [(config.layer, config.component)]
     )
-    return {"keep": one.keep.numpy()}
+    return {"keep": masked.keep.numpy()}
 
 
 def _pair_table(config: ComparisonConfig, run: "Run", everything: dict[str, np.ndarray]) -> None:
@@ -72,14 +72,14 @@ def _pair_table(config: ComparisonConfig, run: "Run", everything: dict[str, np.n
     names, rows = list(everything), []
     kappa = np.eye(len(names))
     for (i, a), (j, b) in combinations(enumerate(names), 2):
-        found = measure_overlap(everything[a], everything[b])
+        overlap = measure_overlap(everything[a], everything[b])
         features = per_feature(everything[a], everything[b], config.axis)
-        kappa[i, j] = kappa[j, i] = found.kappa
+        kappa[i, j] = kappa[j, i] = overlap.kappa
         rows.append(
             {
                 "a": a,
                 "b": b,
-                **vars(found),
+                **vars(overlap),
                 "feature jaccard": features.jaccard.mean(),
                 "feature cosine": features.cosine.mean(),
                 "feature hamming": features.hamming.mean(),
@@ -166,13 +166,13 @@ def _show_pair(run: "Run", drawn: dict[str, list[np.ndarray]], pair: tuple[str, 
     a, b = pair
     trades = Nulls.model_fields["trades"].default
 
-    def differ_by_chance(place: int) -> tuple[np.ndarray, float]:
-        source = ObservedMask(pack(drawn[b][place]), trades=trades)
-        (null,) = Margins().draw_masks(source, 1, run.derive("pair", place))
-        return null.unpack(), float((drawn[a][place] != null.unpack()).mean())
+    def differ_by_chance(position: int) -> tuple[np.ndarray, float]:
+        source = ObservedMask(pack(drawn[b][position]), trades=trades)
+        (null,) = Margins().draw_masks(source, 1, run.derive("pair", position))
+        return null.unpack(), float((drawn[a][position] != null.unpack()).mean())
 
-    nulls = [differ_by_chance(place) for place in range(len(drawn[a]))]
-    seen = [float((one != other).mean()) for one, other in zip(drawn[a], drawn[b], strict=True)]
+    nulls = [differ_by_chance(position) for position in range(len(drawn[a]))]
+    seen = [float((first != other).mean()) for first, other in zip(drawn[a], drawn[b], strict=True)]
     run.claim(
         f"{a}~{b}/differ",
         interval=seed_interval(seen, "median"),
@@ -223,34 +223,34 @@ def study_attribution(config: AttributionConfig, run: "Run") -> None:
     for method in map(method_named, config.methods):
         subject = layers.list_blocks(masks.fresh_language(config, run).model)
         wanted = [
-            (config.layer, layers.component_of(one.name))
-            for one in subject[min(config.layer, len(subject) - 1)].maps
+            (config.layer, layers.component_of(masked_map.name))
+            for masked_map in subject[min(config.layer, len(subject) - 1)].maps
         ]
         draws = [
             masks.make_masks(config, run, wanted, method=method, draw=d) for d in range(config.resamples)
         ]
-        for place, one in enumerate(draws[0]):
-            run.stage(f"{method} {one.name}", len(wanted))
-            keep = one.keep.numpy()
-            again = [draw[place].keep.numpy() for draw in draws]
-            shares = vars(attribute_mask(keep, one.weight.numpy()))
-            shuffled = np.random.default_rng(run.derive("shuffle", place)).permuted(
-                one.weight.numpy(), axis=1
+        for position, masked_map in enumerate(draws[0]):
+            run.stage(f"{method} {masked_map.name}", len(wanted))
+            keep = masked_map.keep.numpy()
+            again = [draw[position].keep.numpy() for draw in draws]
+            shares = vars(attribute_mask(keep, masked_map.weight.numpy()))
+            shuffled = np.random.default_rng(run.derive("shuffle", position)).permuted(
+                masked_map.weight.numpy(), axis=1
             )
             rows.append(
                 {
                     "method": method,
-                    "component": layers.component_of(one.name),
+                    "component": layers.component_of(masked_map.name),
                     **shares,
                     "magnitude, shuffled": attribute_mask(keep, shuffled).magnitude,
                     "decided by data": decided_by_data(again),
                     "undecided": _share_undecided(again),
                 }
             )
-            source = masks.as_observed(one, config.nulls.trades)
-            seed = run.derive(f"top-{method}", place)
+            source = masks.as_observed(masked_map, config.nulls.trades)
+            seed = run.derive(f"top-{method}", position)
             trials.append(partial(null_test, keep, statistics=["top_singular"], seed=seed, observed=source))
-            run.let_signals_in(place + 1)
+            run.let_signals_in(position + 1)
     _conclude_attribution(run, pd.DataFrame(rows), judge_all(_test_masks(config, trials)))
 
 
@@ -271,8 +271,8 @@ def _share_undecided(draws: list[np.ndarray]) -> float:
 
 def _conclude_attribution(run: "Run", frame: pd.DataFrame, judged: list) -> None:
     """Medians over maps, and how many are beyond their null after FDR."""
-    frame["top singular z"] = [one.test.z for one in judged]
-    frame["q"] = [one.q for one in judged]
+    frame["top singular z"] = [judged_test.test.z for judged_test in judged]
+    frame["q"] = [judged_test.q for judged_test in judged]
     run.table("attribution", frame)
     run.view("attribution", kind="table", source="tables/attribution.csv")
     means = frame.groupby("method", sort=False)[[*SHARES, "magnitude, shuffled", "decided by data"]].mean()

@@ -29,10 +29,10 @@ WORDS = {
 def study_mask_truth(config: MaskTruthConfig, run: "Run") -> None:
     """Every method keeps the right number of weights in every map (and `slack` times as many): are they the right ones?"""
     rows = []
-    for place, program in enumerate(config.programs):
+    for position, program in enumerate(config.programs):
         run.stage(program, len(config.programs))
         rows += run.once(program, lambda p=program: _score_program(config, run, p))
-        run.let_signals_in(place + 1)
+        run.let_signals_in(position + 1)
     frame = pd.DataFrame(rows)
     run.table("masks", frame)
     _conclude_truth(run, frame)
@@ -65,7 +65,7 @@ def _prune_hidden(
         method, "50%", config.swaps, RepairSettings(epochs=config.epochs, rows=16, learning_rate=1e-2)
     )
     ledger = prune_model(hidden.model, hidden.inputs, recipe, counts=counts)
-    return {one.name: one.keep for one in ledger}
+    return {line.name: line.keep for line in ledger}
 
 
 def _mask_hidden(hidden: HiddenProgram, keep: dict[str, torch.Tensor]) -> None:
@@ -107,8 +107,8 @@ def _conclude_truth(run: "Run", frame: pd.DataFrame) -> None:
             .mean()
             .median()
         )
-        for method, mine in part.groupby("method", sort=False):
-            per_program = mine.groupby("program")[["precision", "recall", "answered"]].mean()
+        for method, group in part.groupby("method", sort=False):
+            per_program = group.groupby("program")[["precision", "recall", "answered"]].mean()
             line: dict = {"slack": slack, "method": method}
             for column in per_program:  # pyright: ignore[reportGeneralTypeIssues]
                 over = seed_interval(per_program[column].tolist(), "median", least=0.0, most=100.0)  # pyright: ignore[reportIndexIssue]

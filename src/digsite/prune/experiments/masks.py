@@ -47,15 +47,18 @@ def make_masks(
     def compute() -> list[dict]:
         subject = fresh_language(config, run)
         tokens = language.calibration_tokens(subject, config, draw)
-        return [language.as_state(one) for one in language.mask_maps(subject, recipe, tokens, wanted)]
+        return [
+            language.as_state(masked_map)
+            for masked_map in language.mask_maps(subject, recipe, tokens, wanted)
+        ]
 
     name = f"masks-{config.model}-{recipe.method}-{draw}".replace("/", "_")
     return [language.from_state(state, recipe) for state in run.once(name, compute)]
 
 
-def as_observed(one: MaskedMap, trades: int) -> ObservedMask:
+def as_observed(masked_map: MaskedMap, trades: int) -> ObservedMask:
     """A mask with what each null needs to draw others like it."""
-    return ObservedMask(pack(one.keep.numpy()), one.weight, one.prune_again, trades)
+    return ObservedMask(pack(masked_map.keep.numpy()), masked_map.weight, masked_map.prune_again, trades)
 
 
 def one_mask(config: OneMask, run: "Run", draw: int = 0) -> tuple[str, np.ndarray, MaskedMap | None]:
@@ -63,8 +66,8 @@ def one_mask(config: OneMask, run: "Run", draw: int = 0) -> tuple[str, np.ndarra
     if config.masks:
         name, keep = read_one(config)
         return name, keep, None
-    (found,) = make_masks(config, run, [(config.layer, config.component)], draw=draw)
-    return found.name, found.keep.numpy(), found
+    (masked_map,) = make_masks(config, run, [(config.layer, config.component)], draw=draw)
+    return masked_map.name, masked_map.keep.numpy(), masked_map
 
 
 def read_one(config: OneMask) -> tuple[str, np.ndarray]:
@@ -72,7 +75,7 @@ def read_one(config: OneMask) -> tuple[str, np.ndarray]:
     stored = read_masks(Path(config.masks))
     if config.model != "stories":
         model = language.language_of(config, None).model
-        weights = ((one.name, one.stored) for one in layers.all_maps(model))
+        weights = ((linear.name, linear.stored) for linear in layers.all_maps(model))
         stored.check_model(layers.map_shapes(model), model_hash(weights))
     name = stored.find(config.layer, config.component)
     return name, stored[name]
@@ -82,8 +85,8 @@ def store_mask(run: "Run", name: str, keep: np.ndarray, config: Pruning) -> None
     """The mask, with clusters of its rows and columns that the dashboard can sort it by."""
     tensors, metadata = packed_tensors({name: keep}, {"settings": config.model_dump(mode="json")})
     labels = {f"{axis}_labels": _label_features(keep, f"{axis}s") for axis in ("row", "column")}
-    found = {key: torch.from_numpy(value) for key, value in labels.items() if value is not None}
-    run.tensors("mask", tensors | found, metadata)
+    label_tensors = {key: torch.from_numpy(value) for key, value in labels.items() if value is not None}
+    run.tensors("mask", tensors | label_tensors, metadata)
     run.view(
         "mask",
         kind="matrix",
@@ -92,7 +95,7 @@ def store_mask(run: "Run", name: str, keep: np.ndarray, config: Pruning) -> None
         x_label="input",
         y_label="output",
         title=f"Mask of {name}",
-        **{key: f"#{key}" for key in found},
+        **{key: f"#{key}" for key in label_tensors},
     )
 
 
@@ -121,19 +124,19 @@ def test_table(judged: Sequence[JudgedTest]) -> pd.DataFrame:
     """One line per test: what was seen, what the null gives, how sure that is."""
     return pd.DataFrame(
         {
-            "statistic": one.test.statistic,
-            "axis": one.test.axis,
-            "null": one.test.null,
-            "observed": one.test.observed,
-            "null mean": one.test.null_mean,
-            "null std": one.test.null_std,
-            "z": one.test.z,
-            "effect": one.test.effect,
-            "p": one.test.p,
-            "q": one.q,
-            "draws": one.test.draws,
+            "statistic": judged_test.test.statistic,
+            "axis": judged_test.test.axis,
+            "null": judged_test.test.null,
+            "observed": judged_test.test.observed,
+            "null mean": judged_test.test.null_mean,
+            "null std": judged_test.test.null_std,
+            "z": judged_test.test.z,
+            "effect": judged_test.test.effect,
+            "p": judged_test.test.p,
+            "q": judged_test.q,
+            "draws": judged_test.test.draws,
         }
-        for one in judged
+        for judged_test in judged
     )
 
 
@@ -164,15 +167,15 @@ def claim_stability(config: ClustersConfig, run: "Run", keep: np.ndarray, center
         pairs = [measure_stability(a, [b], asked, 1) for a, b in zip(drawn[::2], drawn[1::2])]
         return {kind: np.stack([pair[kind] for pair in pairs]) for kind in pairs[0]}
 
-    found, null = run.once("stability", seen), run.once("null-stability", by_chance)
-    for kind, values in found.items():
-        for place, k in enumerate(config.k_values):
-            low, high = np.quantile(null[kind][:, place], [0.025, 0.975])
+    agreement, null = run.once("stability", seen), run.once("null-stability", by_chance)
+    for kind, values in agreement.items():
+        for position, k in enumerate(config.k_values):
+            low, high = np.quantile(null[kind][:, position], [0.025, 0.975])
             run.claim(
                 f"ari/{kind}/k={k}",
-                float(values[place]),
+                float(values[position]),
                 n=config.seeds,
-                null=float(null[kind][:, place].mean()),
+                null=float(null[kind][:, position].mean()),
                 null_low=float(low),
                 null_high=float(high),
                 kind="correlation",

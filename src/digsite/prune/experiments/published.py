@@ -61,22 +61,22 @@ def study_published(config: PublishedConfig, run: "Run") -> None:
 
 def _make_cases(config: PublishedConfig, run: "Run") -> list[Case]:
     """Two trained masks, and masks of random weights and of coins, in which there is nothing to find."""
-    found = []
+    cases = []
     for method in ("wanda", "sparsegpt"):
-        (one,) = masks.make_masks(config, run, [(config.layer, config.component)], method=method)
-        recipe, before = one.recipe, one.weight
-        after = prune_matrix(before, one.inputs, recipe.method, pattern=recipe.pattern).weight
-        found.append(Case(f"trained {method}", one.keep.numpy(), after.numpy(), False))
+        (masked_map,) = masks.make_masks(config, run, [(config.layer, config.component)], method=method)
+        recipe, before = masked_map.recipe, masked_map.weight
+        after = prune_matrix(before, masked_map.inputs, recipe.method, pattern=recipe.pattern).weight
+        cases.append(Case(f"trained {method}", masked_map.keep.numpy(), after.numpy(), False))
     rng = run.rng("structureless")
     weight = rng.standard_normal((config.outputs, config.inputs)).astype(np.float32)
     coins = rng.random(weight.shape) < 1 - config.sparsity
-    found.append(Case("coin flips", coins, weight * coins, True))
+    cases.append(Case("coin flips", coins, weight * coins, True))
     for spread in (0.25, 0.8):
         norms = torch.from_numpy(rng.lognormal(0, spread, config.inputs).astype(np.float32))
         inputs = InputStatistics(norms**2, None, 1, 1)
         done = prune_matrix(torch.from_numpy(weight), inputs, "wanda", config.sparsity)
-        found.append(Case(f"wanda of noise, norms {spread}", done.keep.numpy(), done.weight.numpy(), True))
-    return found
+        cases.append(Case(f"wanda of noise, norms {spread}", done.keep.numpy(), done.weight.numpy(), True))
+    return cases
 
 
 def _audit_case(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
@@ -106,10 +106,10 @@ def _audit_case(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
         seed=run.derive(f"top-{case.name}"),
     )
     rows = []
-    for place, k in enumerate(config.k_values):
-        ratio, singles = np.mean([[r[place][0], r[place][1]] for r in published_rows], axis=0)
+    for position, k in enumerate(config.k_values):
+        ratio, singles = np.mean([[r[position][0], r[position][1]] for r in published_rows], axis=0)
         test = judge_statistic(
-            f"separation/k={k}", "margins", "columns", seen[place], [d[place] for d in drawn], "upper"
+            f"separation/k={k}", "margins", "columns", seen[position], [d[position] for d in drawn], "upper"
         )
         rows.append(
             {
@@ -118,8 +118,10 @@ def _audit_case(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
                 "structureless": case.structureless,
                 "ratio as published": float(ratio),
                 "singletons": float(singles),
-                "k/(k-s)": float(np.mean([published.artefact_ratio(k, r[place][1]) for r in published_rows])),
-                "honest ratio": float(seen[place]),
+                "k/(k-s)": float(
+                    np.mean([published.artefact_ratio(k, r[position][1]) for r in published_rows])
+                ),
+                "honest ratio": float(seen[position]),
                 "same-margins ratio": test.null_mean,
                 "z": test.z,
                 "p": test.p,
@@ -136,13 +138,13 @@ def _measure_published(
     """(ratio, singletons) for each k."""
     ball = find_neighborhood(columns, center, size)
     bits, weights = columns.take(ball.members).unpack(), case.weight.T[ball.members]
-    found = []
+    measured = []
     for k in config.k_values:
         metrics = published.measure_as_published(
             bits, published.cluster_weights(weights, min(k, size), seed), seed
         )
-        found.append((metrics.ratio, metrics.n_singletons))
-    return found
+        measured.append((metrics.ratio, metrics.n_singletons))
+    return measured
 
 
 def _printed_cases() -> list[dict]:

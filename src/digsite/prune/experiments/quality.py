@@ -42,7 +42,7 @@ def study_quality(config: QualityConfig, run: "Run") -> None:
     )
     levels = [level for level in config.levels if _fits_model(level, config, run)]
     rows, cells = [], [(method, level) for level in levels for method in config.methods]
-    for place, (method, level) in enumerate(cells):
+    for position, (method, level) in enumerate(cells):
         run.stage(f"{method} at {level}", len(cells))
         for draw in range(config.draws):
             if draw and method == "magnitude":
@@ -53,7 +53,7 @@ def study_quality(config: QualityConfig, run: "Run") -> None:
                     lambda m=method, lv=level, d=draw: _prune_cell(config, run, m, lv, d),
                 )
             )
-        run.let_signals_in(place + 1)
+        run.let_signals_in(position + 1)
     frame = tabulate_costs_apart(run, rows, ("cpu seconds", "cost"))
     run.table("draws", frame)
     _conclude_quality(config, run, dense, frame)
@@ -77,9 +77,11 @@ def _fits_model(level: str, config: QualityConfig, run: "Run") -> bool:
     """Whether an n:m pattern divides every map of this model; one that does not is left out and said."""
     pattern = level_named(level)
     maps = [
-        one for block in layers.list_blocks(masks.fresh_language(config, run).model) for one in block.maps
+        linear
+        for block in layers.list_blocks(masks.fresh_language(config, run).model)
+        for linear in block.maps
     ]
-    odd = [one.name for one in maps if pattern.structured and one.weight.shape[1] % pattern.m]
+    odd = [linear.name for linear in maps if pattern.structured and linear.weight.shape[1] % pattern.m]
     if odd:
         run.say(f"{level} is left out: it does not divide the inputs of {len(odd)} maps, first {odd[0]}")
     return not odd
@@ -90,12 +92,12 @@ def _prune_cell(config: QualityConfig, run: "Run", method: str, level: str, draw
     subject, recipe = masks.fresh_language(config, run), recipe_of_cell(config, method, level)
     spent: dict[str, float] = {}
     ledger = prune_model(subject.model, calibration_tokens(subject, config, draw), recipe, costs=spent)
-    errors = [one.relative_error for one in ledger if one.relative_error is not None]
+    errors = [line.relative_error for line in ledger if line.relative_error is not None]
     measured = _measure_quality(subject, config)
     sparsity = float(
         np.average(
-            [one.sparsity for one in ledger],
-            weights=[one.mask.n_features * one.mask.n_bits for one in ledger],
+            [line.sparsity for line in ledger],
+            weights=[line.mask.n_features * line.mask.n_bits for line in ledger],
         )
     )
     return {
@@ -216,7 +218,7 @@ def _conclude_quality(config: QualityConfig, run: "Run", dense: dict, frame: pd.
 
 def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, tuple[str, str]]:
     """By level the two best methods, and how much they differ on the same calibration sets; 0 is no difference."""
-    found = {}
+    margins = {}
     for level, part in frame.groupby("level", sort=False):
         losses = part.pivot(index="draw", columns="method", values="loss").ffill()  # magnitude has one draw
         order = losses.median().sort_values().index
@@ -224,7 +226,7 @@ def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, tupl
             continue
         best, second = map(str, order[:2])
         over = seed_interval((losses[second] - losses[best]).tolist(), "difference")
-        found[str(level)] = (best, second)
+        margins[str(level)] = (best, second)
         run.claim(
             f"{level}/best_beside_second",
             over.value,
@@ -237,7 +239,7 @@ def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, tupl
             note="on the same calibration sets, loss of the second minus the best",
             title=f"Loss that {best} saves beside {second} at {level}",
         )
-    return found
+    return margins
 
 
 def _say_best(table: pd.DataFrame, unit: str, margin: dict[str, tuple[str, str]]) -> str:

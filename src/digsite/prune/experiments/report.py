@@ -70,9 +70,11 @@ def study_report(config: ReportConfig, run: "Run") -> None:
             )
             for row, trials in zip(part["rows"], part["trials"], strict=True):
                 places += [
-                    TestPlace(len(rows), t, s) for t, found in enumerate(trials) for s, _ in enumerate(found)
+                    TestPlace(len(rows), t, s)
+                    for t, outcome in enumerate(trials)
+                    for s, _ in enumerate(outcome)
                 ]
-                tests += [NullTest(**test) for found in trials for test in found]
+                tests += [NullTest(**test) for outcome in trials for test in outcome]
                 rows.append(row)
     judged = judge_all(
         sharpen_tests(
@@ -95,16 +97,18 @@ def study_report(config: ReportConfig, run: "Run") -> None:
 def _show_groups(run: "Run", rows: list[dict]) -> None:
     """Means by method and by projection, and what they tell; measurements, since the study's question is another."""
     means, seed = average_groups(rows), run.derive("groups")
-    differences = run.once("groups", lambda: [vars(one) for one in compare_groups(rows, seed)])
-    told = tell_groups([GroupDifference(**one) for one in differences], LEVEL)
-    run.table("means", pd.DataFrame([vars(one) for one in means]))
-    run.table("insights", {"insight": told})
+    differences = run.once("groups", lambda: [vars(difference) for difference in compare_groups(rows, seed)])
+    sentences = tell_groups([GroupDifference(**difference) for difference in differences], LEVEL)
+    run.table("means", pd.DataFrame([vars(difference) for difference in means]))
+    run.table("insights", {"insight": sentences})
     for name in ("means", "insights"):
         run.view(name, kind="table", source=f"tables/{name}.csv")
-    for line in told:
+    for line in sentences:
         run.say(line)
     caption = "Means over masks with their 95 % intervals; each gray point is a mask."
-    run.figure("means", figures.group_means(means, rows), [vars(one) for one in means], caption=caption)
+    run.figure(
+        "means", figures.group_means(means, rows), [vars(difference) for difference in means], caption=caption
+    )
 
 
 def _list_models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
@@ -116,20 +120,21 @@ def _list_models(config: ReportConfig) -> list[tuple[str, ReportConfig]]:
 
 def _report_method(config: ReportConfig, run: "Run", model: str, method: str) -> dict:
     """All wanted masks of one method on one model."""
-    found, heads = _find_masks(config, run, method)
+    masked_maps, heads = _find_masks(config, run, method)
     rows, made = [], []
-    for place, one in enumerate(found):
-        run.stage(f"{model} {method} {one.name}", len(found))
+    for position, masked_map in enumerate(masked_maps):
+        run.stage(f"{model} {method} {masked_map.name}", len(masked_maps))
         made.append(
             [
                 [vars(test) for test in trial(config.nulls.draws)]
-                for trial in _list_trials(config, run, one, heads)
+                for trial in _list_trials(config, run, masked_map, heads)
             ]
         )
         rows.append(
-            _report_row(config, model, method, one) | {"place": place, "n_tests": sum(map(len, made[-1]))}
+            _report_row(config, model, method, masked_map)
+            | {"place": position, "n_tests": sum(map(len, made[-1]))}
         )
-        run.let_signals_in(place + 1)
+        run.let_signals_in(position + 1)
     return {"rows": rows, "trials": made}
 
 
@@ -152,43 +157,44 @@ def _repeat_tests(
     settings = dict(_list_models(config))
     made: dict[tuple[int, int], list[NullTest]] = {}
     run.stage(f"{len(places)} tests with {draws} draws", len(places))
-    for n, place in enumerate(places):
-        key, row = (place.row, place.trial), rows[place.row]
+    for n, entry in enumerate(places):
+        key, row = (entry.row, entry.trial), rows[entry.row]
         if key not in made:
             own = settings[row["model"]]
-            found = run.once(
-                f"trial-{place.row}-{place.trial}-{draws}",
-                lambda c=own, r=row, t=place.trial: [vars(test) for test in _find_trial(c, run, r, t)(draws)],
+            outcome = run.once(
+                f"trial-{entry.row}-{entry.trial}-{draws}",
+                lambda c=own, r=row, t=entry.trial: [vars(test) for test in _find_trial(c, run, r, t)(draws)],
             )
-            made[key] = [NullTest(**test) for test in found]
+            made[key] = [NullTest(**test) for test in outcome]
         run.let_signals_in(n + 1)
-    return [made[place.row, place.trial][place.statistic] for place in places]
+    return [made[entry.row, entry.trial][entry.statistic] for entry in places]
 
 
 def _find_trial(config: ReportConfig, run: "Run", row: dict, index: int) -> Trial:
     """The test of one line again, with more draws."""
-    found, heads = _find_masks(config, run, row["method"])
-    return _list_trials(config, run, found[row["place"]], heads)[index]
+    masked_maps, heads = _find_masks(config, run, row["method"])
+    return _list_trials(config, run, masked_maps[row["place"]], heads)[index]
 
 
 def _list_wanted(config: ReportConfig, subject: Language) -> list[tuple[int, str]]:
     """(layer, component) of the maps, all where none is named."""
-    found = layers.list_blocks(subject.model)
+    blocks = layers.list_blocks(subject.model)
     return [
         (layer, component)
-        for layer in config.layers or range(len(found))
-        for component in config.components or [layers.component_of(one.name) for one in found[layer].maps]
+        for layer in config.layers or range(len(blocks))
+        for component in config.components
+        or [layers.component_of(linear.name) for linear in blocks[layer].maps]
     ]
 
 
 def _list_trials(
-    config: ReportConfig, run: "Run", one: MaskedMap | GivenMask, heads: HeadCounts | None
+    config: ReportConfig, run: "Run", masked_map: MaskedMap | GivenMask, heads: HeadCounts | None
 ) -> list[Trial]:
     """Tests that can be repeated with more draws; a bare mask cannot be pruned again."""
-    keep, trades = one.keep.numpy(), config.nulls.trades
-    made_here = isinstance(one, MaskedMap)
-    source = masks.as_observed(one, trades) if made_here else ObservedMask(pack(keep), trades=trades)
-    seed = run.derive(f"tests-{one.name}")
+    keep, trades = masked_map.keep.numpy(), config.nulls.trades
+    made_here = isinstance(masked_map, MaskedMap)
+    source = masks.as_observed(masked_map, trades) if made_here else ObservedMask(pack(keep), trades=trades)
+    seed = run.derive(f"tests-{masked_map.name}")
     nulls = ["margins"] + (["reprune"] if config.nulls.reprune and made_here else [])
     return [
         partial(_test_against, keep, null, axis, seed, source)
@@ -196,7 +202,7 @@ def _list_trials(
         for axis in ("rows", "columns")
     ] + [
         partial(_by_head, keep, n, axis, seed, parts)
-        for n, axis, parts in (structure_of(one.name, heads) if heads is not None else ())
+        for n, axis, parts in (structure_of(masked_map.name, heads) if heads is not None else ())
     ]
 
 
@@ -212,9 +218,9 @@ def _by_head(keep: np.ndarray, n: int, axis: str, seed: int, parts: int, draws: 
     return [group_test(keep, n, axis, draws=draws, seed=seed, n_parts=parts)]
 
 
-def _report_row(config: ReportConfig, model: str, method: str, one: MaskedMap | GivenMask) -> dict:
+def _report_row(config: ReportConfig, model: str, method: str, masked_map: MaskedMap | GivenMask) -> dict:
     """Densities and neighborhoods of one mask."""
-    keep = one.keep.numpy()
+    keep = masked_map.keep.numpy()
     seen, columns = measure_densities(keep), orient_features(keep, "columns")
     size = min(config.n_features, columns.n_features)
     rng = np.random.default_rng(config.seed)
@@ -222,28 +228,34 @@ def _report_row(config: ReportConfig, model: str, method: str, one: MaskedMap | 
         find_neighborhood(columns, int(c), size)
         for c in rng.integers(columns.n_features, size=config.n_executions)
     ]
-    found = [cluster_distances(ball.distances, min(config.n_clusters, size // 2)).metrics for ball in balls]
-    if isinstance(one, GivenMask):
-        method, layer, component = one.made_by(list_members(FAMILY)) or GIVEN, one.layer, one.component
+    metrics = [cluster_distances(ball.distances, min(config.n_clusters, size // 2)).metrics for ball in balls]
+    if isinstance(masked_map, GivenMask):
+        method, layer, component = (
+            masked_map.made_by(list_members(FAMILY)) or GIVEN,
+            masked_map.layer,
+            masked_map.component,
+        )
     else:
-        layer, component = layers.layer_number(one.name), layers.component_of(one.name)
+        layer, component = layers.layer_number(masked_map.name), layers.component_of(masked_map.name)
     return {
-        "mask": f"{model} {one.name}" if isinstance(one, GivenMask) else f"{model} {method} {one.name}",
+        "mask": f"{model} {masked_map.name}"
+        if isinstance(masked_map, GivenMask)
+        else f"{model} {method} {masked_map.name}",
         "model": model,
         "method": method,
         "layer": layer,
         "component": component,
         "shape": "x".join(map(str, keep.shape)),
-        "relative error": one.relative_error,
+        "relative error": masked_map.relative_error,
         "density": seen.density,
         "row densities 5-95 %": "{:.2f}-{:.2f}".format(*seen.rows),
         "column densities 5-95 %": "{:.2f}-{:.2f}".format(*seen.columns),
         "margins' share of variance": seen.margins,
         "hamming nearest": float(np.mean([ball.to_center[1] for ball in balls])),
         "hamming farthest": float(np.mean([ball.to_center[-1] for ball in balls])),
-        "separation": float(np.mean([m.separation for m in found])),
-        "silhouette": float(np.mean([m.silhouette for m in found])),
-        "singletons": float(np.mean([m.n_singletons for m in found])),
+        "separation": float(np.mean([m.separation for m in metrics])),
+        "silhouette": float(np.mean([m.silhouette for m in metrics])),
+        "singletons": float(np.mean([m.n_singletons for m in metrics])),
         "block coherence": hamming.measure_coherence(keep.T),
         "block coherence, density order": hamming.report_groups(keep.T, "density").coherence,
         "p^8": hamming.expected_coherence(keep),
@@ -252,22 +264,22 @@ def _report_row(config: ReportConfig, model: str, method: str, one: MaskedMap | 
 
 def _claim_report(config: ReportConfig, run: "Run", rows: list[dict], judged: list[JudgedTest]) -> None:
     """Every mask's strongest statistic, and how many masks show any."""
-    place, z, structured, ids = 0, {"mask": [], "z": [], "found": []}, [], []
+    start, z, structured, ids = 0, {"mask": [], "z": [], "found": []}, [], []
     for row in rows:
-        own = judged[place : place + row["n_tests"]]
-        place += row["n_tests"]
+        own = judged[start : start + row["n_tests"]]
+        start += row["n_tests"]
         where = f"{row['model']}/{row['method']}/{row['layer']}.{row['component']}"
         label = f"{row['method']} {row['layer']}.{row['component']}" + (
             f" ({row['model']})" if config.references else ""
         )
-        margins = [one for one in own if one.against_densities]
-        top = next(one for one in margins if one.test.statistic == "top_singular")
+        margins = [judged_test for judged_test in own if judged_test.against_densities]
+        top = next(judged_test for judged_test in margins if judged_test.test.statistic == "top_singular")
         _claim_mask(run, own, top, where, label)
-        ids += [name_test(one, f"{where}/") for one in own]
+        ids += [name_test(judged_test, f"{where}/") for judged_test in own]
         for key, value in (("mask", label), ("z", top.test.z), ("found", top.found)):
             z[key].append(value)
-        if found := [one for one in margins if one.found]:
-            structured.append((label, where, max(found, key=lambda one: abs(one.test.z))))
+        if hits := [judged_test for judged_test in margins if judged_test.found]:
+            structured.append((label, where, max(hits, key=lambda judged_test: abs(judged_test.test.z))))
     picture = figures.z_chart(z["mask"], z["z"], z["found"], "largest singular value")
     caption = "Orange: structure that row and column densities do not make (q <= 0.05 over all tests)."
     run.figure("structure", picture, z, caption=caption)
@@ -300,9 +312,9 @@ def _say_masks(
         what = "No structure beyond densities was found" if weak else "No structure beyond densities"
         return f"{what} in any of {cite('masks/structured', 'n')} masks ({tests}).{weak} {base}"
     named = "; ".join(
-        f"'{label}' by the {WORDS.get(one.test.statistic, one.test.statistic).lower()} of {one.test.axis}, "
-        f"z = {cite(name_test(one, f'{where}/'), style='.1f')}"
-        for label, where, one in structured[:3]
+        f"'{label}' by the {WORDS.get(judged_test.test.statistic, judged_test.test.statistic).lower()} of {judged_test.test.axis}, "
+        f"z = {cite(name_test(judged_test, f'{where}/'), style='.1f')}"
+        for label, where, judged_test in structured[:3]
     )
     more = " and others" if len(structured) > 3 else ""
     return (

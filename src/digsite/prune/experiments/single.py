@@ -53,21 +53,21 @@ def study_single(config: SingleConfig, run: "Run") -> None:
     center = config.feature
     if center is None:
         center = int(run.rng("feature").integers(features.n_features))
-    ball, found = _cluster_around(features, center, config.n_features, config.n_clusters, config.seed)
-    _tell_neighborhood(run, center, ball, found)
+    ball, clusters = _cluster_around(features, center, config.n_features, config.n_clusters, config.seed)
+    _tell_neighborhood(run, center, ball, clusters)
     run.table(
         "distances",
         {
             "feature": ball.members[1:],
             "hamming": ball.to_center[1:],
             "share": ball.to_center[1:] / features.n_bits,
-            "cluster": found.labels[1:],
+            "cluster": clusters.labels[1:],
         },
     )
     run.view("distances", kind="table", source="tables/distances.csv")
     sheet = figures.cluster_sheet(
         features.take(ball.members).unpack(),
-        found,
+        clusters,
         embed_neighborhood(ball, run.derive("t-sne")),
         ball.distances,
         f"feature {center}, k = {config.n_clusters}",
@@ -75,7 +75,7 @@ def study_single(config: SingleConfig, run: "Run") -> None:
     run.figure(
         "clusters", sheet, caption=f"The neighborhood of feature {center} in {config.n_clusters} clusters."
     )
-    seen = _list_metrics(ball, found, features.n_bits)
+    seen = _list_metrics(ball, clusters, features.n_bits)
     tests = _against_nulls(
         config, run, [center], keep, origin, {name: [value] for name, value in seen.items()}
     )
@@ -91,12 +91,12 @@ def study_repeat(config: RepeatConfig, run: "Run") -> None:
     features = orient_features(keep, config.axis)
     centers = run.rng("features").integers(features.n_features, size=config.n_executions).tolist()
     rows = []
-    for place, center in enumerate(centers):
-        ball, found = _cluster_around(
-            features, center, config.n_features, config.n_clusters, config.seed + place
+    for position, center in enumerate(centers):
+        ball, clusters = _cluster_around(
+            features, center, config.n_features, config.n_clusters, config.seed + position
         )
-        rows.append(_original_row(center, ball, found, features))
-        run.let_signals_in(place + 1)
+        rows.append(_original_row(center, ball, clusters, features))
+        run.let_signals_in(position + 1)
     frame = pd.DataFrame(rows)
     run.table("executions", frame)
     run.view("executions", kind="table", source="tables/executions.csv")
@@ -139,11 +139,11 @@ def _cluster_around(
     return ball, cluster_distances(ball.distances, k, seed=seed)
 
 
-def _list_metrics(ball: Neighborhood, found: FeatureClusters, n_bits: int) -> dict[str, float]:
+def _list_metrics(ball: Neighborhood, clusters: FeatureClusters, n_bits: int) -> dict[str, float]:
     """Of one neighborhood, distances as shares of the positions."""
     return {
-        "separation": found.metrics.separation,
-        "silhouette": found.metrics.silhouette,
+        "separation": clusters.metrics.separation,
+        "silhouette": clusters.metrics.silhouette,
         "nearest": float(ball.to_center[1] / n_bits),
         "farthest": float(ball.to_center[-1] / n_bits),
     }
@@ -186,11 +186,11 @@ def _draw_null(
     for i, draw in enumerate(drawn):
         features = orient_features(draw, config.axis)
         rows = []
-        for place, center in enumerate(centers):
-            ball, found = _cluster_around(
-                features, center, config.n_features, config.n_clusters, config.seed + place
+        for position, center in enumerate(centers):
+            ball, clusters = _cluster_around(
+                features, center, config.n_features, config.n_clusters, config.seed + position
             )
-            rows.append(_list_metrics(ball, found, features.n_bits))
+            rows.append(_list_metrics(ball, clusters, features.n_bits))
         for metric in METRICS:
             means[metric].append(float(np.mean([row[metric] for row in rows])))
         run.let_signals_in(i + 1)
@@ -210,26 +210,26 @@ def _conclude_neighborhood(
     judged = judge_all(tests)
     run.table("tests", test_table(judged))
     run.view("tests", kind="table", source="tables/tests.csv")
-    for one in judged:
-        if one.against_densities:
-            value, low, high = seen[one.test.statistic]
+    for judged_test in judged:
+        if judged_test.against_densities:
+            value, low, high = seen[judged_test.test.statistic]
             run.claim(
-                one.test.statistic,
+                judged_test.test.statistic,
                 value,
                 low=low,
                 high=high,
                 n=n,
-                null=one.test.null_mean,
-                p=one.q,
+                null=judged_test.test.null_mean,
+                p=judged_test.q,
                 null_is="masks with the same densities",
-                title=f"{METRIC_WORDS[one.test.statistic]} of the neighborhood",
+                title=f"{METRIC_WORDS[judged_test.test.statistic]} of the neighborhood",
                 note="interval over reference features, which says nothing about the mask" if n > 1 else "",
             )
     claim_tests(run, judged, asked="separation")
     claim_share(
         run,
         "tests/found",
-        [one for one in judged if one.against_densities],
+        [judged_test for judged_test in judged if judged_test.against_densities],
         "Tests that find structure beyond densities",
     )
     claim_densities(run, keep, measure_densities(keep))
@@ -244,9 +244,9 @@ def _claim_published(run: "Run", features: PackedMask, ball: Neighborhood, k: in
     run.claim("ratio_as_published", ratio, note="between centers over within, Euclidean: not evidence")
 
 
-def _tell_neighborhood(run: "Run", center: int, ball: Neighborhood, found: FeatureClusters) -> None:
+def _tell_neighborhood(run: "Run", center: int, ball: Neighborhood, clusters: FeatureClusters) -> None:
     """The original's console tables."""
-    metrics = found.metrics
+    metrics = clusters.metrics
     run.say(
         f"feature {center}: {len(ball.members) - 1} nearest, Hamming {ball.to_center[1]} to {ball.to_center[-1]}"
     )
@@ -254,7 +254,7 @@ def _tell_neighborhood(run: "Run", center: int, ball: Neighborhood, found: Featu
         pairs = zip(ball.members[start : start + 8], ball.to_center[start : start + 8])
         run.say("  " + "  ".join(f"{member:>5}: {distance:<5}" for member, distance in pairs))
     run.say(f"cluster sizes {metrics.sizes}, {metrics.n_singletons} singletons")
-    rows = summarize_distances(ball, found.labels)
+    rows = summarize_distances(ball, clusters.labels)
     for name, row in rows.items():
         run.say(
             f"{name:>16}  {row['mean']:.1f} +- {row['sd']:.1f}, {row['least']:.0f} to {row['most']:.0f} "
@@ -264,16 +264,16 @@ def _tell_neighborhood(run: "Run", center: int, ball: Neighborhood, found: Featu
     run.table("distance_summary", {"distances": list(rows), **columns})
     run.view("distance_summary", kind="table", source="tables/distance_summary.csv")
     run.say(
-        f"ratio {metrics.separation:.3f}, silhouette {metrics.silhouette:.3f}, inertia {found.inertia:.1f}"
+        f"ratio {metrics.separation:.3f}, silhouette {metrics.silhouette:.3f}, inertia {clusters.inertia:.1f}"
     )
-    run.say(f"k-means: {found.convergence}")
+    run.say(f"k-means: {clusters.convergence}")
 
 
 def _original_row(
-    center: int, ball: Neighborhood, found: FeatureClusters, features: PackedMask
+    center: int, ball: Neighborhood, clusters: FeatureClusters, features: PackedMask
 ) -> dict[str, Any]:
     """The original's names for the same numbers."""
-    distances, metrics = ball.to_center[1:], found.metrics
+    distances, metrics = ball.to_center[1:], clusters.metrics
     return {
         "main_feature_idx": int(center),
         "hamming_min": int(distances.min()),
@@ -285,7 +285,7 @@ def _original_row(
         "mean_between_cluster": metrics.between,
         "separation_ratio": metrics.separation,
         "silhouette": metrics.silhouette,
-        "total_inertia": found.inertia,
+        "total_inertia": clusters.inertia,
         "cluster_balance_std": float(np.std(metrics.sizes)),
         "n_singletons": metrics.n_singletons,
         "ratio_as_published": published.centers_ratio(

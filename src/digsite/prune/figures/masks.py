@@ -19,22 +19,22 @@ SHOWN = ("separation", "hamming nearest", "margins' share of variance")
 
 @styled
 def cluster_sheet(
-    bits: np.ndarray, found: FeatureClusters, place: np.ndarray, reference: np.ndarray, title: str
+    bits: np.ndarray, clusters: FeatureClusters, points: np.ndarray, reference: np.ndarray, title: str
 ) -> Figure:
     """Four views of one clustering: sorted spy plot, sizes and cohesion, t-SNE, distances between clusters."""
     figure, axes = canvas(2, 2, width=9.0, height=7.0)
     (spy, sizes), (scatter, block) = axes
-    _draw_spy(spy, bits, found.labels)
-    _draw_sizes(sizes, found, reference)
-    for label in np.unique(found.labels):
-        chosen = found.labels == label
+    _draw_spy(spy, bits, clusters.labels)
+    _draw_sizes(sizes, clusters, reference)
+    for label in np.unique(clusters.labels):
+        chosen = clusters.labels == label
         scatter.scatter(
-            *place[chosen].T, s=12, color=PALETTE[label % len(PALETTE)], marker="osD^"[label // 8 % 4]
+            *points[chosen].T, s=12, color=PALETTE[label % len(PALETTE)], marker="osD^"[label // 8 % 4]
         )
     scatter.set(xlabel="t-SNE 1", ylabel="t-SNE 2", title="neighborhood, by cluster")
-    numbers = ".1f" if len(found.metrics.sizes) <= 16 else ""  # beyond, cells are too small to be read
+    numbers = ".1f" if len(clusters.metrics.sizes) <= 16 else ""  # beyond, cells are too small to be read
     heatmap(
-        found.metrics.block,
+        clusters.metrics.block,
         x="cluster",
         y="cluster",
         title="mean distance",
@@ -59,9 +59,9 @@ def _draw_spy(ax: Axes, bits: np.ndarray, labels: np.ndarray) -> None:
     ax.grid(False)
 
 
-def _draw_sizes(ax: Axes, found: FeatureClusters, reference: np.ndarray) -> None:
+def _draw_sizes(ax: Axes, clusters: FeatureClusters, reference: np.ndarray) -> None:
     """Beside each other, because a cohesion of two features means little."""
-    sizes, cohesion = found.metrics.sizes, np.asarray(found.metrics.cohesion)
+    sizes, cohesion = clusters.metrics.sizes, np.asarray(clusters.metrics.cohesion)
     ax.bar(range(len(sizes)), sizes, color=PALETTE[0], width=0.6)
     ax.set(xlabel="cluster", ylabel="features", title="sizes, and mean distance inside (points)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -83,11 +83,15 @@ def separation_curves(
     """Ratio over k with error bars beside the nulls' 95 % range; distances within and between over k."""
     figure, (left, right) = canvas(1, 2, width=9.0, height=3.4)
     mean, low, high = (np.asarray(values, dtype=float) for values in observed)
-    for place, (name, drawn) in enumerate(nulls.items()):
+    for position, (name, drawn) in enumerate(nulls.items()):
         edges = np.quantile(drawn, [0.025, 0.975], axis=0)
-        left.fill_between(k_values, *edges, color=NULL_COLOR, alpha=0.25 + 0.12 * place, linewidth=0)
+        left.fill_between(k_values, *edges, color=NULL_COLOR, alpha=0.25 + 0.12 * position, linewidth=0)
         left.plot(
-            k_values, drawn.mean(axis=0), color=NULL_COLOR, linestyle=("--", ":", "-.")[place % 3], label=name
+            k_values,
+            drawn.mean(axis=0),
+            color=NULL_COLOR,
+            linestyle=("--", ":", "-.")[position % 3],
+            label=name,
         )
     error = np.nan_to_num(np.abs(np.stack([mean - low, high - mean])))
     left.errorbar(k_values, mean, yerr=error, marker="o", capsize=3, label="mask")
@@ -109,9 +113,14 @@ def mask_pair(masks: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
 
     `masks` are the two and the draw; `titles` name the four pictures.
     """
-    one, other, null = (keep.astype(np.int8) for keep in masks)
+    first, other, null = (keep.astype(np.int8) for keep in masks)
     figure, axes = canvas(2, 2, width=9.0, height=7.4)
-    shown = ((one, "Greys", 0), (other, "Greys", 0), (one - other, "RdBu_r", -1), (one - null, "RdBu_r", -1))
+    shown = (
+        (first, "Greys", 0),
+        (other, "Greys", 0),
+        (first - other, "RdBu_r", -1),
+        (first - null, "RdBu_r", -1),
+    )
     for ax, (cells, colors, low), title in zip(axes.flat, shown, titles, strict=True):
         ax.imshow(cells, aspect="auto", cmap=colors, vmin=low, vmax=1, rasterized=True)
         ax.set(xlabel="input", ylabel="output", title=title)
@@ -136,12 +145,12 @@ def density_picture(keep: np.ndarray, name: str) -> Figure:
 
 
 @styled
-def z_chart(labels: Sequence[str], z: Sequence[float], found: Sequence[bool], title: str = "") -> Figure:
+def z_chart(labels: Sequence[str], z: Sequence[float], is_found: Sequence[bool], title: str = "") -> Figure:
     """z against same margins; filled where the false discovery rate allows to call it structure."""
     figure, ax = canvas(width=6.4, height=1.2 + 0.26 * len(labels))
     at = np.arange(len(labels))[::-1]
     ax.axvspan(-1.96, 1.96, color=NULL_COLOR, alpha=0.25)
-    colors = [PALETTE[1] if one else NULL_COLOR for one in found]
+    colors = [PALETTE[1] if hit else NULL_COLOR for hit in is_found]
     ax.barh(at, z, color=colors, height=0.6)
     ax.set_yticks(at, list(labels))
     ax.set(xlabel="z against masks with the same margins (gray: chance)", title=title)
@@ -155,14 +164,17 @@ def group_means(means: Sequence[GroupMean], rows: Sequence[Mapping[str, Any]]) -
     figure, axes = canvas(len(BY), len(SHOWN), width=3.1 * len(SHOWN), height=6.0)
     for line, (by, word) in zip(axes, BY.items(), strict=True):
         for ax, measure in zip(line, SHOWN, strict=True):
-            own = [one for one in means if (one.by, one.measure) == (by, measure)]
-            for at, one in enumerate(own):
-                values = [row[measure] for row in rows if str(row[by]) == one.group]
+            own = [mean for mean in means if (mean.by, mean.measure) == (by, measure)]
+            for at, mean in enumerate(own):
+                values = [row[measure] for row in rows if str(row[by]) == mean.group]
                 ax.plot([at] * len(values), values, ".", color=NULL_COLOR, markersize=5)
-                ends = (one.mean if one.low is None else one.low, one.mean if one.high is None else one.high)
+                ends = (
+                    mean.mean if mean.low is None else mean.low,
+                    mean.mean if mean.high is None else mean.high,
+                )
                 ax.plot([at, at], ends, color=PALETTE[0])
-                ax.plot(at, one.mean, "o", color=PALETTE[0])
-            short = [one.group.rpartition(".")[2] for one in own]
+                ax.plot(at, mean.mean, "o", color=PALETTE[0])
+            short = [mean.group.rpartition(".")[2] for mean in own]
             ax.set_xticks(range(len(own)), short, rotation=30, ha="right")
             ax.set(ylabel=MEASURES[measure], title=f"by {word}", xlim=(-0.5, len(own) - 0.5))
     return figure
@@ -174,12 +186,12 @@ def quality_curves(table: pd.DataFrame, dense: float, unit: str) -> Figure:
     levels = list(dict.fromkeys(table["level"]))
     methods = list(dict.fromkeys(table["method"]))
     figure, ax = canvas(width=7.2, height=3.8)
-    for place, method in enumerate(methods):
+    for position, method in enumerate(methods):
         part = table[table["method"] == method].set_index("level").reindex(levels)
-        at = np.arange(len(levels)) + (place - (len(methods) - 1) / 2) * 0.1
+        at = np.arange(len(levels)) + (position - (len(methods) - 1) / 2) * 0.1
         error = np.nan_to_num(np.abs(np.stack([part["loss"] - part["low"], part["high"] - part["loss"]])))
         ax.errorbar(
-            at, part["loss"], yerr=error, fmt="osD^vP*X"[place % 8], capsize=2, markersize=5, label=method
+            at, part["loss"], yerr=error, fmt="osD^vP*X"[position % 8], capsize=2, markersize=5, label=method
         )
     ax.axhline(dense, color=NULL_COLOR, linestyle="--", label="dense")
     ax.set_xticks(range(len(levels)), levels)
@@ -193,8 +205,8 @@ def stacked_shares(labels: Sequence[str], shares: pd.DataFrame) -> Figure:
     """One bar per mask, split into what explains it; the unexplained rest is gray."""
     figure, ax = canvas(width=7.2, height=1.4 + 0.24 * len(labels))
     at, left = np.arange(len(labels))[::-1], np.zeros(len(labels))
-    for place, name in enumerate(shares):
-        color = NULL_COLOR if name == "residual" else PALETTE[place]
+    for position, name in enumerate(shares):
+        color = NULL_COLOR if name == "residual" else PALETTE[position]
         ax.barh(at, shares[name], left=left, color=color, label=str(name), height=0.7)
         left += shares[name].to_numpy()
     ax.set_yticks(at, list(labels))

@@ -136,20 +136,20 @@ def measure_stability(
     """
     rng = np.random.default_rng(asked.seed)
     rows: dict[str, list] = {"bootstrap": [], "calibration": []}
-    for place, center in enumerate(asked.centers):
+    for position, center in enumerate(asked.centers):
         members = find_neighborhood(features, int(center), asked.size).members
         bits = features.take(members).unpack()
-        first = _label_clusters(measure_distances(features.take(members)), asked, place)
+        first = _label_clusters(measure_distances(features.take(members)), asked, position)
         again = {
             "bootstrap": [
-                _label_clusters(resample_distances(bits, rng), asked, place) for _ in range(bootstraps)
+                _label_clusters(resample_distances(bits, rng), asked, position) for _ in range(bootstraps)
             ],
             "calibration": [
-                _label_clusters(measure_distances(one.take(members)), asked, place) for one in others
+                _label_clusters(measure_distances(repeat.take(members)), asked, position) for repeat in others
             ],
         }
-        for kind, found in again.items():
-            rows[kind] += [[adjusted_rand_score(a, b) for a, b in zip(first, one)] for one in found]
+        for kind, repeats in again.items():
+            rows[kind] += [[adjusted_rand_score(a, b) for a, b in zip(first, repeat)] for repeat in repeats]
     return {kind: np.mean(values, axis=0) for kind, values in rows.items() if values}
 
 
@@ -162,11 +162,11 @@ def resample_distances(bits: Bool[np.ndarray, "n bits"], rng: np.random.Generato
     return np.rint(only + only.T).astype(np.int64)
 
 
-def _label_clusters(distances: np.ndarray, asked: AskedClusters, place: int) -> list[np.ndarray]:
+def _label_clusters(distances: np.ndarray, asked: AskedClusters, position: int) -> list[np.ndarray]:
     """One labeling for each k."""
     return [
         cluster_distances(
-            distances, k, asked.method, n_init=asked.n_init, seed=asked.seed + 1000 * place + k
+            distances, k, asked.method, n_init=asked.n_init, seed=asked.seed + 1000 * position + k
         ).labels
         for k in asked.k_values
     ]

@@ -155,8 +155,8 @@ OVERHEAD = 1.5  # attention, norms and the methods themselves, over the matrix p
 def say_coverage(model: torch.nn.Module, kind: str, chosen: Sequence[LinearMap]) -> str:
     """Which share of the parameters will be pruned, and what is left alone, by reason."""
     total = sum(p.numel() for p in model.parameters())
-    covered = sum(one.size for one in chosen)
-    left = "; ".join(f"{one.reason} {one.share:.1%}" for one in layers.left_alone(model, chosen))
+    covered = sum(entry.size for entry in chosen)
+    left = "; ".join(f"{entry.reason} {entry.share:.1%}" for entry in layers.left_alone(model, chosen))
     return (
         f"{type(model).__name__} ({kind}): {len(chosen)} linear maps hold {covered / max(total, 1):.1%} of {total:,} "
         f"parameters; left as they are: {left or 'nothing'}"
@@ -174,9 +174,9 @@ def say_cost(batch: Batch, chosen: Sequence[LinearMap], exact: bool, device: str
         return f"calibration: {rows} rows of {tuple(first.shape[1:])}"
     named: list[Tensor] = [first] if isinstance(batch, Tensor) else list(batch.values())
     tokens = sum(value.numel() for value in named if not value.is_floating_point())
-    work = 4.0 * tokens * sum(one.size for one in chosen)
+    work = 4.0 * tokens * sum(linear.size for linear in chosen)
     if exact:
-        work += 1.2 * tokens * sum(one.n_inputs**2 for one in chosen)  # q, k and v share theirs
+        work += 1.2 * tokens * sum(linear.n_inputs**2 for linear in chosen)  # q, k and v share theirs
     short = f" (the text has no more; {wanted} were wanted)" if rows < wanted else ""
     return (
         f"calibration: {rows} sequences of {tokens // rows} tokens{short}: {tokens:,} tokens, about "
@@ -203,16 +203,18 @@ def _say_duration(seconds: float) -> str:
 
 def say_result(ledger: Sequence[PrunedMap]) -> list[str]:
     """What really went, over all maps, and what was not pruned as asked."""
-    size = sum(_count_weights(one) for one in ledger)
-    gone = sum(one.sparsity * _count_weights(one) for one in ledger)
+    size = sum(_count_weights(line) for line in ledger)
+    gone = sum(line.sparsity * _count_weights(line) for line in ledger)
     lines = [f"pruned: {gone / max(size, 1):.2%} of the {size:,} weights of {len(ledger)} maps"]
-    for note in sorted({one.note for one in ledger if one.note.startswith(("left", "no calibration token"))}):
-        named = [one for one in ledger if one.note == note]
-        share = sum(_count_weights(one) for one in named) / max(size, 1)
+    for note in sorted(
+        {line.note for line in ledger if line.note.startswith(("left", "no calibration token"))}
+    ):
+        named = [line for line in ledger if line.note == note]
+        share = sum(_count_weights(line) for line in named) / max(size, 1)
         lines.append(f"{len(named)} maps ({share:.1%} of these weights), first {named[0].name}: {note}")
     return lines
 
 
-def _count_weights(one: PrunedMap) -> int:
+def _count_weights(line: PrunedMap) -> int:
     """From the packed mask."""
-    return one.mask.n_features * one.mask.n_bits
+    return line.mask.n_features * line.mask.n_bits

@@ -49,7 +49,7 @@ class GroupDifference:
 
 def average_groups(rows: Sequence[Mapping[str, Any]]) -> list[GroupMean]:
     """`rows`: one mask each, with its method, component and measures, as the report's table has them."""
-    found = []
+    means = []
     for by in BY:
         for group in dict.fromkeys(str(row[by]) for row in rows):
             for measure in MEASURES:
@@ -58,8 +58,8 @@ def average_groups(rows: Sequence[Mapping[str, Any]]) -> list[GroupMean]:
                 if own:
                     over = seed_interval(own, "mean")
                     mean = float(np.mean(own))
-                    found.append(GroupMean(by, group, measure, len(own), mean, over.low, over.high))
-    return found
+                    means.append(GroupMean(by, group, measure, len(own), mean, over.low, over.high))
+    return means
 
 
 def compare_groups(rows: Sequence[Mapping[str, Any]], seed: int) -> list[GroupDifference]:
@@ -68,7 +68,7 @@ def compare_groups(rows: Sequence[Mapping[str, Any]], seed: int) -> list[GroupDi
     Methods are relabeled within a projection and projections within a method: what one explains is no evidence for
     the other. A mask without the measure (all its clusters are single features) is left out. `seed`: of the relabeling.
     """
-    rng, found = np.random.default_rng(seed), []
+    rng, differences = np.random.default_rng(seed), []
     for by, other in (("method", "component"), ("component", "method")):
         for measure in MEASURES:
             own = [row for row in rows if np.isfinite(row[measure])]
@@ -76,13 +76,13 @@ def compare_groups(rows: Sequence[Mapping[str, Any]], seed: int) -> list[GroupDi
             if 2 <= len(set(labels)) < len(own):
                 values = np.array([float(row[measure]) for row in own])
                 blocks = np.array([str(row[other]) for row in own])
-                found.append((by, measure, *_relabel_groups(values, labels, blocks, rng)))
-    q = false_discovery_control([p for *_, p in found]) if found else []
+                differences.append((by, measure, *_relabel_groups(values, labels, blocks, rng)))
+    q = false_discovery_control([p for *_, p in differences]) if differences else []
     return [
         GroupDifference(
             by, measure, spread, null, p, float(own), min(means, key=means.get), max(means, key=means.get)
         )
-        for (by, measure, means, spread, null, p), own in zip(found, q, strict=True)
+        for (by, measure, means, spread, null, p), own in zip(differences, q, strict=True)
     ]
 
 
@@ -113,12 +113,12 @@ def tell_groups(differences: Sequence[GroupDifference], level: float) -> list[st
     if not differences:
         return ["Methods and projections are not compared: that takes two of them, and two masks of one."]
     return [
-        f"By {BY[one.by]}, {MEASURES[one.measure]}: "
+        f"By {BY[difference.by]}, {MEASURES[difference.measure]}: "
         + (
-            f"lowest for '{one.lowest}', highest for '{one.highest}', {one.spread:.3g} apart where relabeled masks are "
-            f"{one.null:.3g} (q = {one.q:.2g})"
-            if one.q <= level
-            else f"no difference that relabeled masks would not show (q = {one.q:.2g})"
+            f"lowest for '{difference.lowest}', highest for '{difference.highest}', {difference.spread:.3g} apart where relabeled masks are "
+            f"{difference.null:.3g} (q = {difference.q:.2g})"
+            if difference.q <= level
+            else f"no difference that relabeled masks would not show (q = {difference.q:.2g})"
         )
-        for one in differences
+        for difference in differences
     ]

@@ -45,13 +45,13 @@ def head_counts(model: nn.Module) -> HeadCounts:
 def structure_of(name: str, heads: HeadCounts) -> list[tuple[int, str, int]]:
     """The tests that the map of a name allows: number of groups, axis, parts of the groups."""
     last = name.rsplit(".", 1)[-1]
-    found = {
+    parts = {
         "q_proj": [(heads.queries, "rows", 0), (heads.shared, "rows", heads.queries)],
         "k_proj": [(heads.shared, "rows", 0)],
         "v_proj": [(heads.shared, "rows", 0)],
         "o_proj": [(heads.queries, "columns", 0)],
     }.get(last, [])
-    return [one for one in found if one[0] > 1 and one[0] != one[2]]
+    return [part for part in parts if part[0] > 1 and part[0] != part[2]]
 
 
 def group_labels(n_features: int, n_groups: int) -> Int[np.ndarray, "features"]:

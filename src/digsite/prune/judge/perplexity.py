@@ -105,11 +105,11 @@ def outputs_of(model: nn.Module, batch: Batch, at_once: int = 1) -> Tensor:
             here = slice(i, i + at_once)
             part = batch[here] if isinstance(batch, Tensor) else {k: v[here] for k, v in batch.items()}
             rows.append(main_output(run_batch(model, part)).float().cpu())
-        found = torch.cat(rows) if len(rows) > 1 else rows[0]
+        outputs = torch.cat(rows) if len(rows) > 1 else rows[0]
     model.train(was_training)
-    if found.ndim == 3 and found.numel() > MOST_NUMBERS:
-        found = found[:, :: -(-found.numel() // MOST_NUMBERS)]
-    return found
+    if outputs.ndim == 3 and outputs.numel() > MOST_NUMBERS:
+        outputs = outputs[:, :: -(-outputs.numel() // MOST_NUMBERS)]
+    return outputs
 
 
 def has_logits(model: nn.Module) -> bool:

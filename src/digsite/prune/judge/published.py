@@ -57,9 +57,9 @@ def cluster_weights(
 
 def centers_ratio(bits: Bool[np.ndarray, "features bits"], k: int, seed: int) -> float:
     """The single and repeated scripts' ratio: mean center distance over mean point-to-center distance, Euclidean."""
-    found = KMeans(k, n_init=10, random_state=seed % 2**32).fit(bits.astype(float))  # pyright: ignore[reportArgumentType]
-    own = np.linalg.norm(bits - found.cluster_centers_[found.labels_], axis=1).mean()
-    apart = pdist(found.cluster_centers_).mean()
+    clusters = KMeans(k, n_init=10, random_state=seed % 2**32).fit(bits.astype(float))  # pyright: ignore[reportArgumentType]
+    own = np.linalg.norm(bits - clusters.cluster_centers_[clusters.labels_], axis=1).mean()
+    apart = pdist(clusters.cluster_centers_).mean()
     return float(apart / own) if own > 0 else float("inf")
 
 

@@ -206,11 +206,11 @@ def claim_resolution(run: "Run", judged: Sequence[JudgedTest], ids: Sequence[str
     `ids`: the claims of the tests, in order. Returns a sentence, empty where the draws suffice; its numbers become
     measurements.
     """
-    least = min(1 / (one.test.draws + 1) for one in judged)
+    least = min(1 / (judged_test.test.draws + 1) for judged_test in judged)
     needed = math.ceil(least * len(judged) / LEVEL - 1e-9)
     if needed <= 1:
         return ""
-    place = max(range(len(judged)), key=lambda i: judged[i].test.z)
+    position = max(range(len(judged)), key=lambda i: judged[i].test.z)
     run.claim(
         "resolution/draws",
         math.ceil(len(judged) / LEVEL),
@@ -225,8 +225,8 @@ def claim_resolution(run: "Run", judged: Sequence[JudgedTest], ids: Sequence[str
         if needed <= len(judged)
         else ""
     )
-    best = judged[place].test
-    at = f"z = {cite(ids[place], style='.1f')}" if best.null_std > 0 else "no z"
+    best = judged[position].test
+    at = f"z = {cite(ids[position], style='.1f')}" if best.null_std > 0 else "no z"
     return (
         f" With these draws nothing can be found{unless}; the largest is {at} "
         f"({WORDS.get(best.statistic, best.statistic).lower()} of {best.axis}), and "
@@ -234,9 +234,9 @@ def claim_resolution(run: "Run", judged: Sequence[JudgedTest], ids: Sequence[str
     )
 
 
-def name_test(one: JudgedTest, where: str = "") -> str:
+def name_test(judged_test: JudgedTest, where: str = "") -> str:
     """The claim's name of a test."""
-    test = one.test
+    test = judged_test.test
     return f"{where}{test.statistic}/{test.axis}/{test.null}"
 
 
@@ -248,20 +248,22 @@ def claim_tests(
     `judged`: the tests of one mask. `where`: a prefix of their names, `name` that of the mask in titles. `asked`: the
     statistic that was chosen before looking; it has an interval, the others are measurements.
     """
-    for one in judged:
-        test = one.test
+    for judged_test in judged:
+        test = judged_test.test
         interval = (
-            (test.z - Z, test.z + Z) if test.statistic == asked and one.against_densities else (None, None)
+            (test.z - Z, test.z + Z)
+            if test.statistic == asked and judged_test.against_densities
+            else (None, None)
         )
         run.claim(
-            name_test(one, where),
+            name_test(judged_test, where),
             test.z if test.null_std > 0 else None,
             low=interval[0],
             high=interval[1],
             n=test.draws,
             null=0.0,
             null_is=NULL_WORDS.get(test.null, test.null),
-            p=one.q,
+            p=judged_test.q,
             kind="difference",
             unit="sd",
             title=f"{WORDS.get(test.statistic, test.statistic)} of {test.axis}{f' of {name}' if name else ''}, "
@@ -271,7 +273,7 @@ def claim_tests(
 
 def claim_share(run: "Run", name: str, judged: Sequence[JudgedTest], title: str) -> None:
     """How many of some tests found something, beside what the false discovery rate lets through."""
-    hits = sum(one.found for one in judged)
+    hits = sum(judged_test.found for judged_test in judged)
     null_is = "false discoveries that are let through"
     run.claim_share(name, hits, len(judged), null=LEVEL, null_is=null_is, title=title)
 
@@ -288,13 +290,13 @@ def say_mask(
     `share`: the claim of what densities explain; `judged` were claimed by `claim_tests`, and `tests/found` by
     `claim_share`.
     """
-    margins = [one for one in judged if one.against_densities]
-    found = [one for one in margins if one.found]
+    margins = [judged_test for judged_test in judged if judged_test.against_densities]
+    hits = [judged_test for judged_test in margins if judged_test.found]
     dense = f"row and column densities explain {cite(share)} of the mask's variance"
-    if not found:
+    if not hits:
         first = f"'{name}': no structure beyond densities ({_say_smallest(margins)}); {dense}."
     else:
-        best = max(found, key=lambda one: abs(one.test.z))
+        best = max(hits, key=lambda judged_test: abs(judged_test.test.z))
         first = (
             f"'{name}': structure beyond densities, {_say_test(best)}, in {cite('tests/found', 'hits')} of "
             f"{cite('tests/found', 'n')} tests; {dense}{_weight_part(best, judged)}."
@@ -306,36 +308,39 @@ def _say_smallest(margins: Sequence[JudgedTest]) -> str:
     """For a verdict that finds nothing: how near the nearest came."""
     if not margins:
         return "not tested"
-    least = min(margins, key=lambda one: one.q)
+    least = min(margins, key=lambda judged_test: judged_test.q)
     return (
         f"smallest corrected {cite(name_test(least), 'p')} over {cite('tests/found', 'n')} tests against masks with "
         "the same margins"
     )
 
 
-def _say_test(one: JudgedTest) -> str:
+def _say_test(judged_test: JudgedTest) -> str:
     """One test in words."""
-    what = WORDS.get(one.test.statistic, one.test.statistic.replace("_", " ")).lower()
-    return f"{what} of {one.test.axis} at z = {cite(name_test(one), style='.1f')} (corrected {cite(name_test(one), 'p')})"
+    what = WORDS.get(judged_test.test.statistic, judged_test.test.statistic.replace("_", " ")).lower()
+    return f"{what} of {judged_test.test.axis} at z = {cite(name_test(judged_test), style='.1f')} (corrected {cite(name_test(judged_test), 'p')})"
 
 
 def _weight_part(best: JudgedTest, judged: Sequence[JudgedTest]) -> str:
     """Whether shuffled weights make as much of it."""
-    for one in judged:
-        test = one.test
-        if one.against_shuffles and (test.statistic, test.axis) == (best.test.statistic, best.test.axis):
-            own = "not" if one.found else "also"
-            at = f" (z = {cite(name_test(one), style='.1f')})" if test.null_std > 0 else ""
+    for judged_test in judged:
+        test = judged_test.test
+        if judged_test.against_shuffles and (test.statistic, test.axis) == (
+            best.test.statistic,
+            best.test.axis,
+        ):
+            own = "not" if judged_test.found else "also"
+            at = f" (z = {cite(name_test(judged_test), style='.1f')})" if test.null_std > 0 else ""
             return f"; shuffling the weights inside their rows does {own} give it{at}"
     return ""
 
 
 def _say_clusters(separations: Sequence[JudgedTest]) -> str:
     """Ratios and what the same margins give, both from the claims of the ratios."""
-    of = [f"separation_ratio/{one.test.statistic.partition('/')[2]}" for one in separations]
+    of = [f"separation_ratio/{separation.test.statistic.partition('/')[2]}" for separation in separations]
     values = ", ".join(f"{claim.partition('/')[2]}: {cite(claim, style='.3f')}" for claim in of)
     null = ", ".join(cite(claim, "null", ".3f") for claim in of)
-    if any(one.found for one in separations):
+    if any(separation.found for separation in separations):
         return (
             f"Clusters are tighter than densities make them for {cite('clusters/tighter', 'hits')} of "
             f"{cite('clusters/tighter', 'n')} numbers of clusters ({values}; same margins give {null})."

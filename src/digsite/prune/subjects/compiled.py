@@ -113,14 +113,14 @@ class HiddenProgram:
 
 def load_compiled(name: str, most_inputs: int = 256) -> tuple[ProgramNetwork, Int[Tensor, "n t"]]:
     """A stored program as a module, and its inputs of full length (an even choice of at most `most_inputs`)."""
-    found = find_file(FOLDER, f"{name}.safetensors")
-    if found is None:
+    path = find_file(FOLDER, f"{name}.safetensors")
+    if path is None:
         raise NotFound(
             f"The compiled program '{name}' is not on this machine.",
             hint=f"Put the folder '{FOLDER}' into DIGSITE_DATA; it is not downloaded.",
         )
-    facts = json.loads(Path(found).with_suffix(".json").read_text())
-    state = {key: tensor.float() for key, tensor in read_weights(str(found)).tensors.items()}
+    facts = json.loads(Path(path).with_suffix(".json").read_text())
+    state = {key: tensor.float() for key, tensor in read_weights(str(path)).tensors.items()}
     if facts["output"]["kind"] != "categorical":
         raise UsageError(
             f"The program '{name}' answers with a number; masks are scored on programs that choose."
@@ -136,7 +136,7 @@ def load_compiled(name: str, most_inputs: int = 256) -> tuple[ProgramNetwork, In
         len(state["unembed.weight"]),
     )
     model.load_state_dict({key.replace("unembed.weight", "unembed"): value for key, value in state.items()})
-    with np.load(Path(found).with_suffix(".npz")) as stored:
+    with np.load(Path(path).with_suffix(".npz")) as stored:
         ids = torch.from_numpy(stored[f"ids_{facts['max_symbols']}"].astype(np.int64))
     step = max(1, len(ids) // most_inputs)
     return model.eval(), ids[::step][:most_inputs]
@@ -179,7 +179,7 @@ def hide_program(name: str, factor: int = 2, seed: int = 0, most_inputs: int = 2
             _pad_weight(source.weight, into.weight.shape, draw, free=(slice(None), slice(width, None)))
         )
     wide.unembed.copy_(_pad_weight(small.unembed, wide.unembed.shape, draw, free=None))
-    idle, needed, found = {}, {}, find_needed(small, inputs)
+    idle, needed, needed_small = {}, {}, find_needed(small, inputs)
     for key, module in _program_maps(wide).items():
         real = _program_maps(small)[key].weight
         # Added rows may read everything; the program's own rows read nothing that was added.
@@ -189,7 +189,7 @@ def hide_program(name: str, factor: int = 2, seed: int = 0, most_inputs: int = 2
         idle[key] = module.weight != 0
         idle[key][: real.shape[0], : real.shape[1]] = False
         needed[key] = torch.zeros_like(idle[key])
-        needed[key][: real.shape[0], : real.shape[1]] = found[key]
+        needed[key][: real.shape[0], : real.shape[1]] = needed_small[key]
     _quiet_added(wide, inputs, width)
     hidden = HiddenProgram(name, wide.eval(), inputs, needed, idle, small(inputs))
     assert float((wide(inputs) - hidden.wanted).abs().max()) < CHANGED, "padding must not change what is said"

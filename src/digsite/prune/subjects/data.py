@@ -46,8 +46,8 @@ def make_batch(job: PruneJob, language: Language, split: str, n: int) -> Batch:
     ):
         assert opened is not None
         return other_data(job, opened, split, n or PUBLISHED[0])
-    found = make_windows(job, language, split, n)
-    return found.tokens if opened is None or opened.is_causal else feed_tokens(opened, found.tokens)
+    windows = make_windows(job, language, split, n)
+    return windows.tokens if opened is None or opened.is_causal else feed_tokens(opened, windows.tokens)
 
 
 def make_windows(job: PruneJob, language: Language, split: str, n: int) -> Windows:
@@ -64,15 +64,15 @@ def make_windows(job: PruneJob, language: Language, split: str, n: int) -> Windo
 def other_data(job: PruneJob, opened: Opened, split: str, n: int) -> Batch:
     """Images, sounds, arrays or what a function gives; only images have a default."""
     source = job.text or ("digits" if opened.takes_images else "")
-    found = take_data(opened, source, n, job.seed, split) if source else None
-    if found is None:
+    batch = take_data(opened, source, n, job.seed, split) if source else None
+    if batch is None:
         eats = {"images": "images", "sound": "sounds"}.get(opened.kind, "what its forward takes")
         raise UsageError(
             f"'{job.reference}' takes {eats}, and "
             + (f"'{source}' is not that." if source else "there is no data."),
             hint="Give --calibration FILE.npy with its inputs, py:module:name, an image set, or use --method magnitude.",
         )
-    return found
+    return batch
 
 
 def held_out_data(job: PruneJob, language: Language) -> Windows | Batch | None:

@@ -79,8 +79,8 @@ def _write_pretrained(folder: Path, model: Any, bundle: WeightBundle | None) -> 
 
 def stored_dtypes(bundle: WeightBundle) -> dict[str, torch.dtype]:
     """The data type of every tensor on disk, without reading it where that is not needed."""
-    found = {name: read_dtype(bundle, name) for name in bundle.tensors}
-    return {name: dtype for name, dtype in found.items() if dtype is not None}
+    dtypes = {name: read_dtype(bundle, name) for name in bundle.tensors}
+    return {name: dtype for name, dtype in dtypes.items() if dtype is not None}
 
 
 def _restore_dtypes(folder: Path, stored: dict[str, torch.dtype]) -> None:
@@ -173,12 +173,12 @@ class KeptProgress(PruneProgress):
         if not block.maps:
             return
         tensors: dict[str, Tensor] = {
-            f"weight/{one.name}": one.stored.contiguous().clone() for one in block.maps
+            f"weight/{linear.name}": linear.stored.contiguous().clone() for linear in block.maps
         }
         tensors |= {f"keep/{line.name}": line.keep.clone() for line in lines}
-        told = [[line.name, line.sparsity, line.relative_error, line.note] for line in lines]
+        stored = [[line.name, line.sparsity, line.relative_error, line.note] for line in lines]
         with atomic.replace_file(self._file(block)) as path:
-            save_file(tensors, path, {"lines": json.dumps(told)})
+            save_file(tensors, path, {"lines": json.dumps(stored)})
 
     def restore(self, block: LayerBlock) -> list[PrunedMap]:
         """Weights back into the model, and the lines as they were."""
@@ -186,11 +186,11 @@ class KeptProgress(PruneProgress):
 
         tensors = load_file(self._file(block))
         with safe_open(self._file(block), "pt") as file:
-            told = json.loads(file.metadata()["lines"])
+            stored = json.loads(file.metadata()["lines"])
         with torch.no_grad():
-            for one in block.maps:
-                one.stored.copy_(tensors[f"weight/{one.name}"])
-        return [PrunedMap(name, pack(tensors[f"keep/{name}"].numpy()), *rest) for name, *rest in told]
+            for linear in block.maps:
+                linear.stored.copy_(tensors[f"weight/{linear.name}"])
+        return [PrunedMap(name, pack(tensors[f"keep/{name}"].numpy()), *rest) for name, *rest in stored]
 
     def clear(self) -> None:
         """The pruning is done, so nothing is left to resume."""

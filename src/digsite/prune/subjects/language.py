@@ -199,16 +199,16 @@ def _cut_windows(
     return _check_enough([*first, *later][:n], length, n, fewer)
 
 
-def _check_enough(found: list[list[int]], length: int, n: int, fewer: bool) -> Int[Tensor, "n length"]:
+def _check_enough(documents: list[list[int]], length: int, n: int, fewer: bool) -> Int[Tensor, "n length"]:
     """As many windows as were asked for, or one sentence."""
-    if not found:
+    if not documents:
         raise UsageError(
             f"The calibration text is shorter than one window of {length} tokens.",
             hint="Give more text, or a smaller length.",
         )
-    if len(found) < n and not fewer:
-        raise UsageError(f"The text has {len(found)} windows of {length} tokens, and {n} were asked for.")
-    return torch.tensor(found)
+    if len(documents) < n and not fewer:
+        raise UsageError(f"The text has {len(documents)} windows of {length} tokens, and {n} were asked for.")
+    return torch.tensor(documents)
 
 
 # From a config to a model and to the masks of its maps.
@@ -285,14 +285,14 @@ def mask_maps(
     language: Language, recipe: Recipe, tokens: Tensor, wanted: Sequence[tuple[int, str]] | None = None
 ) -> list[MaskedMap]:
     """Prune the model in place up to the last wanted (layer, component) and keep what made each wanted mask."""
-    found = layers.list_blocks(language.model)
-    names = _wanted_names(found, wanted)
-    last = max(i for i, block in enumerate(found) if any(one.name in names for one in block.maps))
+    blocks = layers.list_blocks(language.model)
+    names = _wanted_names(blocks, wanted)
+    last = max(i for i, block in enumerate(blocks) if any(linear.name in names for linear in block.maps))
     kept: list[MaskedMap] = []
 
     def visit(block: layers.LayerBlock, statistics: Statistics) -> None:
-        for one in (one for one in block.maps if one.name in statistics):
-            inputs, before = statistics[one.name], one.weight.clone()
+        for linear in (linear for linear in block.maps if linear.name in statistics):
+            inputs, before = statistics[linear.name], linear.weight.clone()
             done = prune_matrix(
                 before,
                 inputs,
@@ -300,29 +300,29 @@ def mask_maps(
                 pattern=recipe.pattern,
                 swap=recipe.swap,
                 settings=recipe.settings,
-                name=one.name,
+                name=linear.name,
             )
-            one.replace(done.weight)
-            if one.name in names:
+            linear.replace(done.weight)
+            if linear.name in names:
                 assert done.relative_error is not None
-                kept.append(MaskedMap(one.name, done.keep, before, inputs, recipe, done.relative_error))
+                kept.append(MaskedMap(linear.name, done.keep, before, inputs, recipe, done.relative_error))
 
-    walk_blocks(language.model, found[: last + 1], tokens, visit)
+    walk_blocks(language.model, blocks[: last + 1], tokens, visit)
     return kept
 
 
-def _wanted_names(found: list[layers.LayerBlock], wanted: Sequence[tuple[int, str]] | None) -> set[str]:
+def _wanted_names(blocks: list[layers.LayerBlock], wanted: Sequence[tuple[int, str]] | None) -> set[str]:
     """Names of the maps at (layer, component), all of them where none is named."""
     everything = {
-        (i, layers.component_of(m.name)): m.name for i, block in enumerate(found) for m in block.maps
+        (i, layers.component_of(m.name)): m.name for i, block in enumerate(blocks) for m in block.maps
     }
     if wanted is None:
         return set(everything.values())
     for layer, component in wanted:
-        if not 0 <= layer < len(found):
-            raise UsageError(f"There is no layer {layer}; the model has layers 0 to {len(found) - 1}.")
+        if not 0 <= layer < len(blocks):
+            raise UsageError(f"There is no layer {layer}; the model has layers 0 to {len(blocks) - 1}.")
         if (layer, component) not in everything:
-            known = layers.list_components([m.name for m in found[layer].maps])
+            known = layers.list_components([m.name for m in blocks[layer].maps])
             raise UsageError(
                 f"Layer {layer} has no component '{component}'. {name_nearest(component, known)}"
             )

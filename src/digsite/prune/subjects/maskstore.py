@@ -65,13 +65,15 @@ class StoredMasks(Mapping[str, np.ndarray]):
         names = list(self)
         if len(names) == 1:
             return names[0]
-        found = [n for n in names if layers.component_of(n) == component and layers.layer_number(n) == layer]
-        if not found:
+        matching = [
+            n for n in names if layers.component_of(n) == component and layers.layer_number(n) == layer
+        ]
+        if not matching:
             known = [f"layer {layers.layer_number(n)} {layers.component_of(n)}" for n in names]
             raise UsageError(
                 f"The file has no mask of layer {layer} '{component}'. {name_nearest(f'layer {layer} {component}', known)}"
             )
-        return found[0]
+        return matching[0]
 
     def check_model(self, shapes: Mapping[str, tuple[int, ...]], fingerprint: str = "") -> None:
         """Refuse masks of another model: every map must be there with this shape, and the weights be the same."""
@@ -147,7 +149,7 @@ class GivenMask:
     def made_by(self, methods: Iterable[str]) -> str:
         """The longest of `methods` that is a word of the name, or '' where none is."""
         words = "_" + re.sub(r"[^a-z0-9]+", "_", self.name.lower()) + "_"
-        return max((one for one in methods if f"_{one}_" in words), key=len, default="")
+        return max((method for method in methods if f"_{method}_" in words), key=len, default="")
 
 
 def given_masks(path: Path) -> list[GivenMask]:
@@ -162,7 +164,7 @@ def given_masks(path: Path) -> list[GivenMask]:
         if path.is_dir()
         else [path]
     )
-    found: list[GivenMask] = []
+    masks: list[GivenMask] = []
     for file in files:
         stored = StoredMasks(open_weights(file))
         names = list(stored)
@@ -171,13 +173,13 @@ def given_masks(path: Path) -> list[GivenMask]:
             if 0 < int(keep.sum()) < keep.numel():
                 file_name = file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem
                 label = file_name if len(names) == 1 else name if len(files) == 1 else f"{file_name}/{name}"
-                found.append(GivenMask(label, keep))
-    if not found:
+                masks.append(GivenMask(label, keep))
+    if not masks:
         raise UsageError(
             f"'{path}' holds no mask: no matrix that has both zeros and nonzeros.",
             hint=f"A mask is a matrix in a file ({', '.join(MASK_FILES)}), or a folder of such files.",
         )
-    return found
+    return masks
 
 
 def model_hash(maps: Iterable[tuple[str, Tensor]]) -> str:

@@ -71,16 +71,16 @@ def _read_table(file: Path) -> dict[str, StoredTensor]:
             header = json.loads(handle.read(length))
         except ValueError as error:
             raise DigsiteError(f"'{file}' is not a whole safetensors file ({error}).") from None
-    tensors = {name: one for name, one in header.items() if name != "__metadata__"}
-    if odd := sorted({str(one["dtype"]) for one in tensors.values()} - DTYPES.keys()):
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    if odd := sorted({str(entry["dtype"]) for entry in tensors.values()} - DTYPES.keys()):
         raise DigsiteError(
             f"'{file}' stores {odd[0]}, which cannot be computed with.", hint="Convert it to bf16 first."
         )
     return {
         name: StoredTensor(
-            file, 8 + length + one["data_offsets"][0], DTYPES[one["dtype"]], tuple(one["shape"])
+            file, 8 + length + entry["data_offsets"][0], DTYPES[entry["dtype"]], tuple(entry["shape"])
         )
-        for name, one in tensors.items()
+        for name, entry in tensors.items()
     }
 
 
@@ -142,6 +142,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             file.write(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
-def weights_bytes(found: Mapping[str, Any]) -> int:
+def weights_bytes(table: Mapping[str, Any]) -> int:
     """Bytes of all tensors."""
-    return sum(entry.nbytes for entry in found.values())
+    return sum(entry.nbytes for entry in table.values())

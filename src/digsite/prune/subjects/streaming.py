@@ -62,8 +62,8 @@ class StreamedWeights:
 
     def read_maps(self) -> Iterator[tuple[str, Tensor]]:
         """The weights of the prunable maps, one after the other in the order of their names."""
-        for one in sorted(all_maps(self.model), key=lambda one: one.name):
-            yield one.name, one.part_of(self.stored[self.stored_name(one.key)].read())
+        for linear in sorted(all_maps(self.model), key=lambda linear: linear.name):
+            yield linear.name, linear.part_of(self.stored[self.stored_name(linear.key)].read())
 
     def write_rest(self) -> None:
         """Everything that no layer wrote, as it was: embeddings, heads, buffers."""

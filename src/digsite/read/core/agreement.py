@@ -50,10 +50,10 @@ def map_group(group: NetworkGroup, in_canonical_form: bool = True) -> Maps | Non
     """
     parts = weigh_graph(group.graph, group.tensors)
     parts = to_canonical_form(group.graph, parts) if in_canonical_form else parts
-    found = end_to_end(group.graph, parts)
-    if found is None or found.shape[2] < MIN_INPUTS:
+    maps = end_to_end(group.graph, parts)
+    if maps is None or maps.shape[2] < MIN_INPUTS:
         return None
-    raw, unit = center_maps(found)
+    raw, unit = center_maps(maps)
     source = next(i for i, n in enumerate(group.graph.nodes) if n.is_input)
     first = next(w for w, b in zip(parts.weights, group.graph.blocks) if b.source == source)
     return Maps(raw, unit, first.double().flatten(1, 2))

@@ -67,11 +67,11 @@ def with_earlier(corpus: Corpus, earlier: Sequence[Corpus]) -> Corpus:
     """
     people, labels, size = list(corpus.population.groups), [corpus.labels], len(corpus)
     for other in earlier:
-        mine = other.take(np.flatnonzero(other.labels["run"].isin(corpus.labels["run"])))
-        others = [t for t in TASKS if t in mine.labels and t != "test_accuracy"]
-        people += [replace(g, rows=g.rows + size) for g in mine.population.groups]
-        labels.append(mine.labels.assign(**dict.fromkeys(others, np.nan)))
-        size += len(mine)
+        matching = other.take(np.flatnonzero(other.labels["run"].isin(corpus.labels["run"])))
+        others = [t for t in TASKS if t in matching.labels and t != "test_accuracy"]
+        people += [replace(g, rows=g.rows + size) for g in matching.population.groups]
+        labels.append(matching.labels.assign(**dict.fromkeys(others, np.nan)))
+        size += len(matching)
     table = pd.concat(labels, ignore_index=True) if earlier else corpus.labels
     return replace(corpus, population=Population(people, size), labels=table)
 
@@ -133,22 +133,22 @@ def find_tasks(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[
     labels: Any = table
     wanted = [find_task(n) for n in names] if names else [t for t in TASKS.values() if t.name in labels]
     out = []
-    for one in wanted:
-        if one.name not in labels:
+    for task in wanted:
+        if task.name not in labels:
             raise UsageError(
-                f"this zoo has no labels for '{one.name}'.",
+                f"this zoo has no labels for '{task.name}'.",
                 hint=f"It has: {', '.join(_list_labeled(labels))}.",
             )
-        column = labels[one.name].dropna()
+        column = labels[task.name].dropna()
         if column.nunique() < 2:
             if names:
                 raise UsageError(
-                    f"'{one.name}' is the same for every network of this zoo: nothing can be learned."
+                    f"'{task.name}' is the same for every network of this zoo: nothing can be learned."
                 )
             continue
-        if not one.is_regression:
-            one = replace(one, classes=_list_classes(one, column))
-        out.append(one)
+        if not task.is_regression:
+            task = replace(task, classes=_list_classes(task, column))
+        out.append(task)
     return out
 
 
@@ -157,20 +157,20 @@ def _list_labeled(labels: pd.DataFrame) -> list[str]:
     return [t for t in TASKS if t in labels]
 
 
-def _list_classes(one: ReadTask, column: pd.Series) -> tuple[str, ...]:
+def _list_classes(task: ReadTask, column: pd.Series) -> tuple[str, ...]:
     """Classes of a task, in an order that does not depend on the rows."""
-    if one.per_output:  # every class has its output, also one that was never missing
+    if task.per_output:  # every class has its output, also one that was never missing
         numbers = sorted({int(c) for c in column.unique() if c != "none"})
         return (*map(str, range(max([9, *numbers]) + 1)), "none")
     return tuple(sorted(map(str, column.unique())))
 
 
-def read_labels(corpus: Corpus, one: ReadTask) -> np.ndarray:
+def read_labels(corpus: Corpus, task: ReadTask) -> np.ndarray:
     """(members,) numbers: the value, or the number of the class among `one.classes`; NaN where it is not known."""
-    column: Any = corpus.labels[one.name]
-    if one.is_regression:
+    column: Any = corpus.labels[task.name]
+    if task.is_regression:
         return column.to_numpy(dtype=float)
-    number = {name: float(i) for i, name in enumerate(one.classes)}
+    number = {name: float(i) for i, name in enumerate(task.classes)}
     return column.map(lambda v: number.get(str(v), np.nan) if pd.notna(v) else np.nan).to_numpy(dtype=float)
 
 

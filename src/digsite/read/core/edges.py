@@ -181,17 +181,17 @@ def _unite_graphs(members: Sequence[CompiledNetwork]) -> tuple[Graph, list[dict[
         )
         return block.target, block.source, block.kind, repeat
 
-    found: dict[tuple, Any] = {}
+    by_key: dict[tuple, Any] = {}
     for member in members:
         for i, block in enumerate(member.graph.blocks):
-            found.setdefault(identity(member.graph, i), block)
+            by_key.setdefault(identity(member.graph, i), block)
     first = members[0].graph
     plain = [identity(first, i) for i, b in enumerate(first.blocks) if not b.is_skip]
     order = list(plain)
-    for key in sorted(k for k in found if k not in plain):
+    for key in sorted(k for k in by_key if k not in plain):
         at = max(i for i, k in enumerate(order) if k[0] == key[0])
         order.insert(at + 1, key)
-    graph = replace(first, blocks=tuple(found[k] for k in order))
+    graph = replace(first, blocks=tuple(by_key[k] for k in order))
     where = {key: i for i, key in enumerate(order)}
     return graph, [{where[identity(m.graph, i)]: i for i in range(len(m.graph.blocks))} for m in members]
 
@@ -201,8 +201,8 @@ def _pad_stack(tensors: list[Tensor], to: tuple[int, ...]) -> Tensor:
     if all(t.shape[-len(to) :] == to for t in tensors):
         return torch.stack(tensors)
     out = tensors[0].new_zeros(len(tensors), *tensors[0].shape[: -len(to)], *to)
-    for place, t in zip(out, tensors):
-        place[(..., *(slice(s) for s in t.shape[-len(to) :]))] = t
+    for slot, t in zip(out, tensors):
+        slot[(..., *(slice(s) for s in t.shape[-len(to) :]))] = t
     return out
 
 
@@ -267,15 +267,15 @@ def node_features(graph: Graph, parts: GraphWeights) -> list[Tensor]:
 
     Neurons of a set are described alike whatever their order, so permuting them permutes the rows.
     """
-    found = []
+    features = []
     for i, node in enumerate(graph.nodes):
         pairs = list(zip(graph.blocks, parts.weights))
         into = [w.transpose(1, 2).flatten(2) for b, w in pairs if b.target == i]
         out = [w.flatten(1, 2).transpose(1, 2) for b, w in pairs if b.source == i]
         like = parts.bias[i][:, :, None].expand(-1, node.size, len(_SIDE))
         sides = [_describe_side(torch.cat(s, 2)) if s else torch.zeros_like(like) for s in (into, out)]
-        found.append(torch.cat([_describe_bias(parts.bias[i], parts.gain[i], into), *sides], 2))
-    return found
+        features.append(torch.cat([_describe_bias(parts.bias[i], parts.gain[i], into), *sides], 2))
+    return features
 
 
 def _describe_bias(bias: Tensor, gain: Tensor, into: list[Tensor]) -> Tensor:

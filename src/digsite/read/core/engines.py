@@ -49,11 +49,11 @@ class NwpaEngine:
 
     def predict(self, population: Population) -> Answers:
         """Answers by task; where several networks answer one task, their mean."""
-        found: dict[str, list[np.ndarray]] = {}
+        answers: dict[str, list[np.ndarray]] = {}
         for branch in self.branches:
             for task, answer in nwpa.predict_branch(branch, population)[0].items():
-                found.setdefault(task, []).append(answer)
-        return {task: np.mean(each, axis=0) for task, each in found.items()}
+                answers.setdefault(task, []).append(answer)
+        return {task: np.mean(each, axis=0) for task, each in answers.items()}
 
     def represent(self, population: Population) -> np.ndarray:
         """(members, hidden): the summary vectors of the first branch."""
@@ -102,8 +102,8 @@ class EnsembleEngine:
         """Tensors as `part|name`, and each part's own metadata."""
         tensors, metas = {}, []
         for i, part in enumerate(self.parts):
-            found, meta = part.state()
-            tensors |= {f"{i}|{k}": t for k, t in found.items()}
+            stored, meta = part.state()
+            tensors |= {f"{i}|{k}": t for k, t in stored.items()}
             metas.append(meta)
         return tensors, {"parts": metas, "weights": self.weights, "kinds": self.kinds}
 
@@ -165,26 +165,26 @@ def _fit_nwpa(
     """Several graph networks where a task asks for them, their answers averaged."""
     fitted = [
         nwpa.fit_branch(
-            _keep_labeled(corpus, mine),
-            mine,
+            _keep_labeled(corpus, group),
+            group,
             derive_seed(seed, "net", i),
             options,
-            mine[0].about,
+            group[0].about,
             device,
             held_out,
         )
-        for mine in _group_tasks(tasks, options.own)
-        for i in range(options.nets if mine[0].name in options.own else 1)
+        for group in _group_tasks(tasks, options.own)
+        for i in range(options.nets if group[0].name in options.own else 1)
     ]
     return NwpaEngine(fitted, options)
 
 
 def _group_tasks(tasks: Sequence[ReadTask], own: Sequence[str]) -> list[list[ReadTask]]:
     """Tasks by the network that answers them: each of `own` alone, the others of a kind in one."""
-    found: dict[str, list[ReadTask]] = {}
+    groups: dict[str, list[ReadTask]] = {}
     for task in tasks:
-        found.setdefault(task.name if task.name in own else task.about, []).append(task)
-    return list(found.values())
+        groups.setdefault(task.name if task.name in own else task.about, []).append(task)
+    return list(groups.values())
 
 
 def _keep_labeled(corpus: Corpus, tasks: Sequence[ReadTask]) -> Corpus:
@@ -231,8 +231,8 @@ def restore_engine(
     if "parts" in meta:
         parts = []
         for i, part in enumerate(meta["parts"]):
-            mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == str(i)}
-            parts.append(restore_engine(meta["kinds"][i], mine, part, tasks))
+            own_tensors = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == str(i)}
+            parts.append(restore_engine(meta["kinds"][i], own_tensors, part, tasks))
         return EnsembleEngine(parts, {k: list(v) for k, v in meta["weights"].items()}, list(meta["kinds"]))
     if "branches" in meta:
         return _restore_nwpa(tensors, meta, tasks)
@@ -251,8 +251,8 @@ def _restore_nwpa(
     for i, stored in enumerate(meta["branches"]):
         shape = ZooShape(**stored["shape"])
         net = nwpa.build_net(shape, [by_name[n] for n in stored["tasks"]], options)
-        mine = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == str(i)}
-        net.load_state_dict(mine)
+        own_tensors = {k.split("|", 1)[1]: t for k, t in tensors.items() if k.split("|", 1)[0] == str(i)}
+        net.load_state_dict(own_tensors)
         branches.append(
             nwpa.Branch(
                 stored["about"], net.eval(), stored["center"], stored["spread"], shape, stored["curve"]

@@ -55,7 +55,7 @@ def list_columns_readers() -> tuple[str, ...]:
     places = {
         kind: families.read_tag(READERS, kind, "IN_FEATURES") for kind in families.list_members(READERS)
     }
-    return tuple(sorted((k for k, place in places.items() if place), key=lambda k: places[k]))
+    return tuple(sorted((k for k, where in places.items() if where), key=lambda k: places[k]))
 
 
 def tabulate_kinds(
@@ -68,11 +68,11 @@ def tabulate_kinds(
     names: list[str] = []
     parts = []
     for kind in kinds:
-        found = tabulate_features(
+        table = tabulate_features(
             population, lambda g, kind=kind: _extract_kind(kind, g, about, states.get(f"{kind}/{about}"))
         )
-        names += [f"{kind}/{n}" for n in found.names]
-        parts.append(found.values)
+        names += [f"{kind}/{n}" for n in table.names]
+        parts.append(table.values)
     return FeatureTable(tuple(names), np.concatenate(parts, 1) if parts else np.zeros((population.size, 0)))
 
 
@@ -119,8 +119,10 @@ class FeatureEngine:
             elif self._by_output(task):
                 out[task.name] = predict_per_output(head, tabulate_outputs(population, self._agreements()))
             else:
-                found, n = trees.class_probabilities(head, x), len(task.classes)
-                out[task.name] = trees.widen_classes(found, self.seen.get(task.name, tuple(range(n))), n)
+                probabilities, n = trees.class_probabilities(head, x), len(task.classes)
+                out[task.name] = trees.widen_classes(
+                    probabilities, self.seen.get(task.name, tuple(range(n))), n
+                )
         return out
 
     def represent(self, population: Population) -> np.ndarray:
@@ -138,9 +140,9 @@ class FeatureEngine:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything as tensors and plain data."""
         tensors: dict[str, Tensor] = {}
-        for place, state in self.states.items():
+        for slot, state in self.states.items():
             for key, value in state.items():
-                tensors |= {f"states|{place}|{key}|{n}": t for n, t in value.tensors().items()}
+                tensors |= {f"states|{slot}|{key}|{n}": t for n, t in value.tensors().items()}
         for name, head in self.heads.items():
             tensors |= {f"heads|{name}|{n}": t for n, t in head.tensors().items()}
         return tensors, {
@@ -166,15 +168,15 @@ def fit_features(
         f"{kind}/{about}": getattr(find_reader(kind), f"fit_{kind}")(
             corpus.population, weigh_by_accuracy(corpus), about == "function"
         )
-        for about, mine in chosen.items()
-        for kind in mine
+        for about, chosen_kinds in chosen.items()
+        for kind in chosen_kinds
         if learns_from_zoo(kind)
     }
     engine = FeatureEngine(chosen, tuple(tasks), states, {}, {}, shape_of(corpus.population))
-    for about, mine in chosen.items():
-        found = tabulate_kinds(corpus.population, mine, about, states)
-        engine.columns[about] = find_useful(found, np.arange(len(corpus)))
-        x = found.select(engine.columns[about])
+    for about, chosen_kinds in chosen.items():
+        table = tabulate_kinds(corpus.population, chosen_kinds, about, states)
+        engine.columns[about] = find_useful(table, np.arange(len(corpus)))
+        x = table.select(engine.columns[about])
         for task in tasks:
             if task.about == about:
                 if not task.is_regression:
@@ -218,9 +220,9 @@ def weigh_by_accuracy(corpus: Corpus) -> np.ndarray:
     return np.nan_to_num(lead) if np.nansum(lead) > 0 else np.ones(len(corpus))
 
 
-def _rebuild_state(place: str, tensors: Mapping[str, Tensor]) -> Any:
+def _rebuild_state(key: str, tensors: Mapping[str, Tensor]) -> Any:
     """Stored in half the digits that the arithmetic uses; flat weights and probes are float32 to begin with."""
-    kind = place.split("/")[0]
+    kind = key.split("/")[0]
     wide = families.read_tag(READERS, kind, "IN_DOUBLE")
     return families.read_tag(READERS, kind, "STATE")(
         **{k: t.double() if wide else t for k, t in tensors.items()}

@@ -202,15 +202,15 @@ def weigh_graph(graph: Graph, tensors: dict[str, Tensor]) -> GraphWeights:
     bias = [like.new_zeros(members, node.size) for node in graph.nodes]
     gain = [like.new_ones(members, node.size) for node in graph.nodes]
     for node in range(len(graph.nodes)):
-        mine = {v.role: tensors[v.tensor] for v in graph.values if v.node == node and v.role != "bias"}
+        roles = {v.role: tensors[v.tensor] for v in graph.values if v.node == node and v.role != "bias"}
         for value in graph.values:
             if value.node == node and value.role == "bias":
                 bias[node] = bias[node] + tensors[value.tensor]
-        if "var" in mine:
-            bias[node] = _fold_batch_norm(graph, node, mine, weights, bias[node])
-        elif mine:
-            gain[node] = gain[node] * mine.get("gain", torch.ones_like(gain[node]))
-            bias[node] = bias[node] + mine.get("shift", torch.zeros_like(bias[node]))
+        if "var" in roles:
+            bias[node] = _fold_batch_norm(graph, node, roles, weights, bias[node])
+        elif roles:
+            gain[node] = gain[node] * roles.get("gain", torch.ones_like(gain[node]))
+            bias[node] = bias[node] + roles.get("shift", torch.zeros_like(bias[node]))
     return GraphWeights(weights, bias, gain)
 
 

@@ -224,17 +224,17 @@ def _update_set(
     for i in wave:
         alike.setdefault(block_key(batch.graph, i), []).append(i)
     total = None
-    for key, mine in alike.items():
-        others = [blocks[i].target if backward else blocks[i].source for i in mine]
-        told = _send_along(
+    for key, group in alike.items():
+        others = [blocks[i].target if backward else blocks[i].source for i in group]
+        messages = _send_along(
             sweep,
             key,
-            [edges[i] for i in mine],
+            [edges[i] for i in group],
             [states[o] for o in others],
             [batch.masks[o] for o in others],
             backward,
         )
-        total = told if total is None else total + told
+        total = messages if total is None else total + messages
     assert total is not None
     updated = sweep.update(states[at], total, batch.activations[:, at])
     mask = batch.masks[at]
@@ -349,10 +349,10 @@ class LinearPath(nn.Module):
 
     def forward(self, batch: NetworkBatch) -> Tensor:
         """(B, features): agreement with the templates overall and by class, norms, and energies along learned directions."""
-        found = self._ends(batch)
-        if found is None:
+        path_ends = self._ends(batch)
+        if path_ends is None:
             return batch.scales.new_zeros(len(batch.scales), self.n_features)
-        key, first, rows, ends = found
+        key, first, rows, ends = path_ends
         template = self.templates[key]
         overall = F.cosine_similarity(ends.flatten(1), template.flatten()[None], dim=1)
         each = F.cosine_similarity(ends, template[None], dim=2)

@@ -35,8 +35,8 @@ _QUERY_KEY_VALUE = re.compile(
 
 def is_transformer(tensors: Mapping[str, Tensor]) -> bool:
     """By names alone: all four attention matrices, or an embedding with both MLP matrices in numbered blocks."""
-    found = {role for name in tensors for role in ("q", "k", "v", "o") if re.search(_ROLES[role], name)}
-    if len(found) == 4:
+    named_roles = {role for name in tensors for role in ("q", "k", "v", "o") if re.search(_ROLES[role], name)}
+    if len(named_roles) == 4:
         return True
     roles = {role_of(name) for name in tensors}
     return {"embed", "mlp_in", "mlp_out"} <= roles and any("." in name for name in tensors)
@@ -109,12 +109,12 @@ def _place_embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int)
 
 def _block_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
     """`blocks.0.`, `blocks.1.` ...: the part of an attention name up to and including its layer number."""
-    found = {
+    prefixes = {
         m[0]
         for name in tensors
         if role_of(name) in ("q", "mlp_in") and (m := re.match(r"(.*?\.)?\d+\.", name))
     }
-    return sorted(found, key=lambda p: int(re.findall(r"\d+", p)[-1])) or [""]
+    return sorted(prefixes, key=lambda p: int(re.findall(r"\d+", p)[-1])) or [""]
 
 
 def _find_stream(draft: Draft) -> int:
@@ -125,9 +125,9 @@ def _find_stream(draft: Draft) -> int:
 def _place_block(draft: Draft, prefix: str, tensors: Mapping, roles: Mapping, heads: tuple[int, int]) -> None:
     """Attention and MLP of one block, the tensors under `prefix`, as blocks between the stream and itself."""
     stream = _find_stream(draft)
-    mine = [n for n in tensors if n.startswith(prefix)]
-    by_role = {r: [n for n in mine if roles[n] == r] for r in _ROLES}
-    first, second = _find_norms(mine, tensors, draft.nodes[stream].size)
+    inside = [n for n in tensors if n.startswith(prefix)]
+    by_role = {r: [n for n in inside if roles[n] == r] for r in _ROLES}
+    first, second = _find_norms(inside, tensors, draft.nodes[stream].size)
     q, k, v, o = (next(iter(by_role[r]), "") for r in "qkvo")
     if q and k:
         draft.blocks.append(WeightBlock("qk", stream, stream, (q, k), "qk", heads, gain=first))
@@ -147,8 +147,8 @@ def _place_block(draft: Draft, prefix: str, tensors: Mapping, roles: Mapping, he
 
 def _find_norms(names: list[str], tensors: Mapping, width: int) -> tuple[str, str]:
     """Gains of the norms before attention and before the MLP; "" when there are none or they come after."""
-    found = [n for n in names if _PRENORM.search(n) and tensors[n].shape[1:] == (width,)]
-    first, second = [*found, "", ""][:2]
+    norms = [n for n in names if _PRENORM.search(n) and tensors[n].shape[1:] == (width,)]
+    first, second = [*norms, "", ""][:2]
     return first, second
 
 

@@ -92,13 +92,13 @@ class Population:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Population":
         """The named members, renumbered in the order given."""
-        place = np.full(self.size, -1)
-        place[np.asarray(rows)] = np.arange(len(rows))
+        position = np.full(self.size, -1)
+        position[np.asarray(rows)] = np.arange(len(rows))
         groups = []
         for group in self.groups:
-            keep = place[group.rows] >= 0
+            keep = position[group.rows] >= 0
             if keep.any():
-                groups.append(group.take(keep, place[group.rows[keep]]))
+                groups.append(group.take(keep, position[group.rows[keep]]))
         return Population(groups, len(rows))
 
     def gather(self, per_group: Iterable[np.ndarray]) -> np.ndarray:
@@ -155,12 +155,12 @@ def _tensors_only(model: Mapping) -> dict[str, Tensor]:
 def _from_module(model: nn.Module) -> ModelSource:
     """Nonlinearities by the modules' own names: weights alone do not show them."""
     config = getattr(model, "config", None)
-    found = sorted({ACTIVATIONS[k] for m in model.modules() if (k := type(m).__name__) in ACTIVATIONS})
+    activations = sorted({ACTIVATIONS[k] for m in model.modules() if (k := type(m).__name__) in ACTIVATIONS})
     function = getattr(getattr(model, "activate", None), "__name__", "")
     declared = getattr(config, "activations", None) or getattr(config, "activation", None) or function
     activation = tuple(declared) if isinstance(declared, list) else declared
-    if not activation and len(found) == 1:
-        activation = found[0]
+    if not activation and len(activations) == 1:
+        activation = activations[0]
     bundle = bundle_module(model)
     skips = tuple(getattr(config, "skips", None) or ())
     known = Known(activation or "", _find_heads(config, model), bundle.tied, model, skips)
@@ -296,11 +296,11 @@ class FeatureTable:
 
     def select(self, names: Sequence[str]) -> np.ndarray:
         """The named columns; one that no network here has is NaN."""
-        place = {name: i for i, name in enumerate(self.names)}
+        positions = {name: i for i, name in enumerate(self.names)}
         out = np.full((len(self.values), len(names)), np.nan)
         for i, name in enumerate(names):
-            if name in place:
-                out[:, i] = self.values[:, place[name]]
+            if name in positions:
+                out[:, i] = self.values[:, positions[name]]
         return out
 
 
@@ -310,11 +310,11 @@ def tabulate_features(population: Population, extract: Callable[[NetworkGroup], 
     `extract` gives the columns of one group; networks that lack a column (a shallow one has no fourth layer) hold NaN.
     """
     made = [extract(group) for group in population.groups]
-    names = tuple(dict.fromkeys(name for found, _ in made for name in found))
-    place = {name: i for i, name in enumerate(names)}
+    names = tuple(dict.fromkeys(name for part, _ in made for name in part))
+    positions = {name: i for i, name in enumerate(names)}
     values = np.full((population.size, len(names)), np.nan)
-    for group, (found, columns) in zip(population.groups, made):
-        where = np.array([place[n] for n in found], dtype=int)
+    for group, (part, columns) in zip(population.groups, made):
+        where = np.array([positions[n] for n in part], dtype=int)
         values[group.rows[:, None], where] = columns
     return FeatureTable(names, values)
 
@@ -339,7 +339,9 @@ def by_layer(names: Sequence[str], layers: Sequence[Tensor | np.ndarray]) -> Col
     where = [(str(i), stack[i]) for i in range(min(depth, _FRONT))]
     where += [(f"-{i}", stack[depth - i]) for i in range(1, min(depth, _BACK) + 1)]
     where.append(("mean", stack.mean(0)))
-    return join_columns(*(prefix_columns(f"layer{place}", (list(names), values)) for place, values in where))
+    return join_columns(
+        *(prefix_columns(f"layer{position}", (list(names), values)) for position, values in where)
+    )
 
 
 def find_useful(table: FeatureTable, rows: np.ndarray) -> tuple[str, ...]:

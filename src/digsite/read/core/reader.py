@@ -62,11 +62,11 @@ class Reader(OnHub):
 
     def answers(self, models: Any) -> Answers:
         """Bare values and probabilities by task, clipped to what is possible."""
-        found = self.engine.predict(_as_population(models))
+        answers = self.engine.predict(_as_population(models))
         for task in self.tasks:
             if task.bounds:
-                found[task.name] = found[task.name].clip(*task.bounds)
-        return found
+                answers[task.name] = answers[task.name].clip(*task.bounds)
+        return answers
 
     def predict(self, models: Any) -> Predictions:
         """Values with 90 % intervals (classes with 90 % sets), and whether each network looks like the zoo's."""

@@ -35,7 +35,7 @@ def extract_shape_free(group: NetworkGroup) -> Columns:
     pooled = [stack[:, 0], stack[:, -1], stack.mean(1), stack.amin(1), stack.amax(1)]
     size = math.log(sum(t[0].numel() for t in group.tensors.values()))
     ends = torch.tensor([math.log(len(blocks)), size], dtype=torch.float64).expand(len(stack), 2)
-    names = [f"{place}/{number}" for place in _POOLED for number in NUMBERS] + ["depth", "size"]
+    names = [f"{pool}/{number}" for pool in _POOLED for number in NUMBERS] + ["depth", "size"]
     return names, torch.cat([*pooled, ends], 1).numpy()
 
 
@@ -55,7 +55,7 @@ def _describe_block(
     entropy = -(share * share.log()).sum(1)
     centered = matrix - matrix.mean((1, 2), keepdim=True)
     spread = centered.square().mean((1, 2)).clamp_min(1e-30)
-    found = [
+    features = [
         (sigma * math.sqrt(columns)).log(),
         (values[:, 0] / (sigma * (math.sqrt(rows) + math.sqrt(columns)))).clamp_min(1e-9).log(),
         entropy - math.log(min(rows, columns)),
@@ -66,7 +66,7 @@ def _describe_block(
         (matrix.abs() < 1e-6).double().mean((1, 2)),
         (bias.square().mean(1).sqrt() / (sigma * math.sqrt(columns))).clamp_min(1e-6).log(),
     ]
-    return torch.stack(found, 1)
+    return torch.stack(features, 1)
 
 
 def tabulate_shape_free(population: Population) -> np.ndarray:
@@ -84,11 +84,11 @@ def fit_over_recipes(
     """
     kinds = sorted(set(recipes))
     fold = {kind: i % folds for i, kind in enumerate(np.random.default_rng(seed).permutation(kinds))}
-    place = np.array([fold[kind] for kind in recipes])
+    fold_of = np.array([fold[kind] for kind in recipes])
     residuals = np.zeros(len(y))
     for i in range(folds):
-        forest = _grow_trees(x[place != i], y[place != i], seed)
-        residuals[place == i] = y[place == i] - forest.raw(x[place == i])[:, 0]
+        forest = _grow_trees(x[fold_of != i], y[fold_of != i], seed)
+        residuals[fold_of == i] = y[fold_of == i] - forest.raw(x[fold_of == i])[:, 0]
     by_recipe = [np.abs(residuals[recipes == kind]) for kind in kinds]
     return _grow_trees(x, y, seed), fit_recipe_margin(by_recipe)
 

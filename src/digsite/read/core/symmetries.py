@@ -127,9 +127,9 @@ def _multiply_side(tensors: Change, block: WeightBlock, factor: Tensor, target: 
 
 def _rescale_values(graph: Graph, tensors: Change, node: int, factor: Tensor) -> None:
     """Biases move along; where batch norm follows, its gain and shift do instead, and the weights' scale is idle."""
-    mine = [v for v in graph.values if v.node == node]
-    normed = any(v.role == "var" for v in mine)
-    for value in mine:
+    values = [v for v in graph.values if v.node == node]
+    normed = any(v.role == "var" for v in values)
+    for value in values:
         if value.role in ("bias", "mean") or (not normed and value.role == "shift"):
             tensors[value.tensor] = tensors[value.tensor] * factor
         elif value.role == "var":
@@ -153,7 +153,7 @@ def flip_neurons(group: NetworkGroup, rng: np.random.Generator) -> Change | None
 @name_symmetry("heads")
 def reorder_heads(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """Attention heads in a new order; shared keys and values move with their group of heads."""
-    tensors, found = _all_tensors(group), False
+    tensors, changed = _all_tensors(group), False
     for qk, vo in _pair_attentions(group.graph):
         n_shared = qk.heads[1]
         if n_shared == 1:
@@ -165,14 +165,14 @@ def reorder_heads(group: NetworkGroup, rng: np.random.Generator) -> Change | Non
             for name in _with_bias(weight, tensors):
                 tensors[name] = tensors[name].unflatten(1, (n_shared, -1))[:, order].flatten(1, 2)
         tensors[vo.tensors[0]] = tensors[vo.tensors[0]].unflatten(2, (n_shared, -1))[:, :, order].flatten(2)
-        found = True
-    return tensors if found else None
+        changed = True
+    return tensors if changed else None
 
 
 @name_symmetry("head bases")
 def turn_head_bases(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """A new basis inside each head: R for queries, its inverse transposed for keys; S for values, undone after."""
-    tensors, found = _all_tensors(group), False
+    tensors, changed = _all_tensors(group), False
     for qk, vo in _pair_attentions(group.graph):
         n_heads, n_shared = qk.heads
         if n_heads != n_shared:
@@ -188,8 +188,8 @@ def turn_head_bases(group: NetworkGroup, rng: np.random.Generator) -> Change | N
                 tensors[name] = _per_head(tensors[name], basis)
         columns = tensors[o].unflatten(2, (n_heads, -1))
         tensors[o] = torch.einsum("nohk,hkj->nohj", columns, torch.linalg.inv(bases[1])).flatten(2)
-        found = True
-    return tensors if found else None
+        changed = True
+    return tensors if changed else None
 
 
 def _all_tensors(group: NetworkGroup) -> Change:
@@ -224,20 +224,20 @@ def _pair_attentions(graph: Graph) -> list[tuple[WeightBlock, WeightBlock]]:
 @name_symmetry("low-rank basis")
 def turn_low_rank_basis(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """(B R, R^-1 A) for every low-rank pair."""
-    tensors, found = dict(group.tensors), False
+    tensors, changed = dict(group.tensors), False
     for block in group.graph.blocks_of("lora"):
         a, b = block.tensors
         basis = torch.from_numpy(_draw_basis(rng, tensors[a].shape[1])).float()
         tensors[a] = torch.linalg.inv(basis) @ tensors[a]
         tensors[b] = tensors[b] @ basis
-        found = True
-    return tensors if found else None
+        changed = True
+    return tensors if changed else None
 
 
 @name_symmetry("norm folding")
 def fold_norms(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
     """Gains of the norms before a layer multiplied into it; batch norm in evaluation folded into its convolution."""
-    tensors, found = dict(group.tensors), False
+    tensors, changed = dict(group.tensors), False
     uses = Counter(name for block in group.graph.blocks for name in block.tensors)
     if any(b.gain and uses[n] > 1 for b in group.graph.blocks for n in b.tensors):
         return None  # a tied matrix cannot take in a gain for one of its two uses
@@ -245,33 +245,33 @@ def fold_norms(group: NetworkGroup, rng: np.random.Generator) -> Change | None:
         if block.gain and block.layout in ("oi", "qk", "vo"):
             for name in block.tensors if block.layout == "qk" else block.tensors[-1:]:
                 tensors[name] = tensors[name] * group.tensors[block.gain][:, None, :]
-            found = True
+            changed = True
     for gain in {b.gain for b in group.graph.blocks} - {""}:
         shift = re.sub(r"\.w$", ".b", re.sub(r"weight$", "bias", gain))
         if shift != gain and shift in group.stored:  # it lies before the matrices that took the gain in
             tensors[shift] = group.stored[shift] / tensors[gain]
         tensors[gain] = torch.ones_like(tensors[gain])
-    return _fold_batch_norms(group, tensors) or (tensors if found else None)
+    return _fold_batch_norms(group, tensors) or (tensors if changed else None)
 
 
 def _fold_batch_norms(group: NetworkGroup, tensors: Change) -> Change | None:
     """Into the weights before them: the same function without the norm's own scale."""
-    found = False
+    changed = False
     for block in group.graph.blocks:
-        mine = {v.role: v.tensor for v in group.graph.values if v.node == block.target}
-        if "var" not in mine or "gain" not in mine or "shift" not in mine:
+        roles = {v.role: v.tensor for v in group.graph.values if v.node == block.target}
+        if "var" not in roles or "gain" not in roles or "shift" not in roles:
             continue
-        factor = tensors[mine["gain"]] / (tensors[mine["var"]] + 1e-5).sqrt()
+        factor = tensors[roles["gain"]] / (tensors[roles["var"]] + 1e-5).sqrt()
         weight = tensors[block.tensors[0]]
         tensors[block.tensors[0]] = weight * factor.reshape(*factor.shape, *[1] * (weight.ndim - 2))
-        bias = tensors[mine["bias"]] if "bias" in mine else torch.zeros_like(factor)
-        if "bias" in mine:
-            tensors[mine["bias"]] = torch.zeros_like(bias)
-        tensors[mine["shift"]] = (bias - tensors[mine["mean"]]) * factor + tensors[mine["shift"]]
-        tensors[mine["gain"]], tensors[mine["mean"]] = torch.ones_like(factor), torch.zeros_like(factor)
-        tensors[mine["var"]] = torch.full_like(factor, 1 - 1e-5)
-        found = True
-    return tensors if found else None
+        bias = tensors[roles["bias"]] if "bias" in roles else torch.zeros_like(factor)
+        if "bias" in roles:
+            tensors[roles["bias"]] = torch.zeros_like(bias)
+        tensors[roles["shift"]] = (bias - tensors[roles["mean"]]) * factor + tensors[roles["shift"]]
+        tensors[roles["gain"]], tensors[roles["mean"]] = torch.ones_like(factor), torch.zeros_like(factor)
+        tensors[roles["var"]] = torch.full_like(factor, 1 - 1e-5)
+        changed = True
+    return tensors if changed else None
 
 
 def change_group(group: NetworkGroup, tensors: Change) -> NetworkGroup:

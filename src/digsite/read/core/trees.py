@@ -59,19 +59,19 @@ class Forest:
 
 def restore_forest(tensors: dict[str, Tensor]) -> Forest:
     """The forest whose `tensors()` these are; thresholds come back as rounded, so a saved one decides like the trained one."""
-    found = {k: t.numpy() for k, t in tensors.items()}
-    own, number = np.arange(len(found["feature"])), found["number"].astype(np.float64)
-    leaf = found["left"] == 0
+    arrays = {k: t.numpy() for k, t in tensors.items()}
+    own, number = np.arange(len(arrays["feature"])), arrays["number"].astype(np.float64)
+    leaf = arrays["left"] == 0
     return Forest(
-        feature=found["feature"].astype(int),
+        feature=arrays["feature"].astype(int),
         threshold=np.where(leaf, 0.0, number),
-        left=own + found["left"],
-        right=own + found["right"],
+        left=own + arrays["left"],
+        right=own + arrays["right"],
         value=np.where(leaf, number, 0.0),
-        missing_left=found["missing_left"],
-        roots=found["roots"].astype(int),
-        baseline=found["baseline"],
-        depth=int(found["depth"][0]),
+        missing_left=arrays["missing_left"],
+        roots=arrays["roots"].astype(int),
+        baseline=arrays["baseline"],
+        depth=int(arrays["depth"][0]),
     )
 
 

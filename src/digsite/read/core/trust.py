@@ -210,9 +210,9 @@ def _agree_with_template(maps: Maps, template: Tensor) -> np.ndarray:
 
 def _measure_strength(maps: Maps) -> np.ndarray:
     """Singular values of the map and of the first layer: the same whatever the order of the inputs."""
-    found = [torch.linalg.svdvals(m).clamp_min(1e-9).log() for m in (maps.raw, maps.first)]
+    strengths = [torch.linalg.svdvals(m).clamp_min(1e-9).log() for m in (maps.raw, maps.first)]
     padded = [
-        torch.nn.functional.pad(s[:, :_TOP], (0, max(0, _TOP - s.shape[1])), value=-20.0) for s in found
+        torch.nn.functional.pad(s[:, :_TOP], (0, max(0, _TOP - s.shape[1])), value=-20.0) for s in strengths
     ]
     spread = maps.raw.norm(dim=2).log().std(1, keepdim=True)
     return torch.cat([*padded, spread], 1).numpy()

@@ -80,8 +80,8 @@ def relate_strangers(recipe: str, made: list[MadeFamily]) -> list[dict[str, Any]
     networks: list[Network] = [
         network_of(f"{i}/{n}", f.members[n]) for i, f in enumerate(made) for n in ("root", "stranger")
     ]
-    found = [relate_networks(a, b) for a, b in combinations(networks, 2)]
-    return [{"recipe": recipe, "p": r.p, "how": r.how} for r in found]
+    relations = [relate_networks(a, b) for a, b in combinations(networks, 2)]
+    return [{"recipe": recipe, "p": r.p, "how": r.how} for r in relations]
 
 
 def _claim_families(edges: pd.DataFrame, pairs: pd.DataFrame, config: FamiliesConfig, run: Run) -> None:
@@ -118,11 +118,11 @@ def _claim_families(edges: pd.DataFrame, pairs: pd.DataFrame, config: FamiliesCo
     _claim_kinds(edges, chance, run)  # pyright: ignore[reportArgumentType]
     run.headline(["edges/directed", "edges/named", "strangers/false_edges"], hero="kinds")
     seen = any(PLANS[n].grown_on for n in config.recipes)
-    told = " The rules were grown on one of these recipes, so that part is no test." if seen else ""
+    note = " The rules were grown on one of these recipes, so that part is no test." if seen else ""
     run.verdict(
         f"Of the edges of {cite('families')} families that were made, {cite('edges/directed')} are found in the right direction and "
         f"{cite('edges/named')} under the name of what was done; of pairs trained apart, {cite('strangers/false_edges')} are called "
-        f"related, where {cite('strangers/false_edges', 'null')} were allowed.{told}",
+        f"related, where {cite('strangers/false_edges', 'null')} were allowed.{note}",
         on=["edges/*"],
     )
 

@@ -74,10 +74,10 @@ def _load_group_files(config: GroupZooConfig) -> list[GroupFile]:
     labels = json.loads((folder / "labels.json").read_text())
     families = []
     for file in sorted({entry["file"] for entry in labels}):
-        mine = sorted((e for e in labels if e["file"] == file), key=lambda e: e["index"])
+        entries = sorted((e for e in labels if e["file"] == file), key=lambda e: e["index"])
         with np.load(folder / file, allow_pickle=False) as stored:
             arrays = {k: stored[k] for k in stored.files}
-        families.append(GroupFile(file, arrays, mine[:1] if config.networks == "first" else mine))
+        families.append(GroupFile(file, arrays, entries[:1] if config.networks == "first" else entries))
     return families
 
 

@@ -107,15 +107,15 @@ def _one_zoo(config: NwaConfig, run: Run, seed: int) -> tuple[ReaderOutcome, dic
     refuse_small(len(corpus), "compare readers")
     sides = _split_sides(config, zoo, corpus, seed)
     parts = SharedParts(str(run.device))
-    found = {kind: _read_kind(config, run, sides, kind, seed, parts) for kind in _order_kinds(config)}
-    tasks = found[next(iter(found))]["tasks"]
-    answers = {kind: f["answers"] for kind, f in found.items()}
+    readings = {kind: _read_kind(config, run, sides, kind, seed, parts) for kind in _order_kinds(config)}
+    tasks = readings[next(iter(readings))]["tasks"]
+    answers = {kind: f["answers"] for kind, f in readings.items()}
     answers |= run.once(
         f"trivial-{seed}", lambda: comparison.answer_trivially(tasks, sides.train, sides.test, seed)
     )
     answers = {m: {k: np.asarray(v) for k, v in a.items()} for m, a in answers.items()}
     outcome = comparison.compare_readers(tasks, answers, sides.test, seed, config.resamples)
-    return outcome, _gather_extra(config, run, sides, found, outcome, seed, zoo)
+    return outcome, _gather_extra(config, run, sides, readings, outcome, seed, zoo)
 
 
 def _open_or_make_zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
@@ -133,9 +133,9 @@ def _open_or_make_zoo(config: NwaConfig, run: Run, seed: int) -> Zoo:
 def _split_sides(config: NwaConfig, zoo: Zoo, corpus: Corpus, seed: int) -> Sides:
     """By training run, so that no test network shares one with a training network."""
     split = zoo.split("run", config.test_split, config.val_split, seed)
-    place = {int(m): i for i, m in enumerate(corpus.labels["member"])}
+    row_of = {int(m): i for i, m in enumerate(corpus.labels["member"])}
     rows = [
-        np.array([place[m] for m in side if m in place])
+        np.array([row_of[m] for m in side if m in row_of])
         for side in (split.train, split.validation, split.test)
     ]
     train = corpus.take(np.concatenate(rows[:2]))
@@ -202,20 +202,20 @@ def _read_kind(
             "shift": _measure_shift(reader, shifted),
         }
 
-    found = run.once(f"{kind}-{seed}", compute)
+    reading = run.once(f"{kind}-{seed}", compute)
     run.say(f"{kind}: trained and answered")
-    for curve in found["curves"]:
+    for curve in reading["curves"]:
         for point in curve["points"]:
-            told = {
+            points = {
                 f"{kind}/{curve['about']}/{name}": value for name, value in point.items() if name != "epoch"
             }
-            run.log(int(point["epoch"]), **told)
-    return found | {"tasks": _tasks_as_found(found)}
+            run.log(int(point["epoch"]), **points)
+    return reading | {"tasks": _tasks_as_found(reading)}
 
 
-def _tasks_as_found(found: dict[str, Any]) -> tuple[ReadTask, ...]:
+def _tasks_as_found(readings: dict[str, Any]) -> tuple[ReadTask, ...]:
     """With the classes that the zoo has."""
-    return tuple(replace(TASKS[n], classes=tuple(found["classes"][n])) for n in found["tasks"])
+    return tuple(replace(TASKS[n], classes=tuple(readings["classes"][n])) for n in readings["tasks"])
 
 
 def _leading_components(vectors: np.ndarray) -> torch.Tensor:
@@ -266,7 +266,7 @@ def _gather_extra(
     config: NwaConfig,
     run: Run,
     sides: Sides,
-    found: dict[str, Any],
+    readings: dict[str, Any],
     outcome: ReaderOutcome,
     seed: int,
     zoo: Zoo,
@@ -275,12 +275,12 @@ def _gather_extra(
     tasks = outcome.tasks
     coverage = [
         row
-        for kind, f in found.items()
+        for kind, f in readings.items()
         for row in comparison.coverage_table(tasks, kind, outcome.answers[kind], f["margins"], outcome.truth)
     ]
     labels, how = comparison.rank_by_few_labels(sides.test, seed)
     ceiling = zoo.ceiling()
-    readers = [k for k in found if "test_accuracy" in outcome.scores.get(k, {})]
+    readers = [k for k in readings if "test_accuracy" in outcome.scores.get(k, {})]
     return {
         "coverage": coverage,
         "reader": config.reader,
@@ -291,17 +291,17 @@ def _gather_extra(
             k: baselines.count_worth(outcome.scores[k]["test_accuracy"]["tau"].value, labels) for k in readers
         },
         "leaks": _list_leaks(sides.train, list(tasks)),
-        "shift": {k: f["shift"] for k, f in found.items() if f["shift"]},
-        "flagged": {k: float((np.asarray(f["p_values"]) < OUTSIDE).mean()) for k, f in found.items()},
+        "shift": {k: f["shift"] for k, f in readings.items() if f["shift"]},
+        "flagged": {k: float((np.asarray(f["p_values"]) < OUTSIDE).mean()) for k, f in readings.items()},
         "taus": {k: outcome.scores[k]["test_accuracy"]["tau"].value for k in readers},
-        "found": found,
+        "found": readings,
         "labels": sides.test.labels,
         "n_train": len(sides.train),
         "n_test": len(sides.test),
         "folder": _say_folder(zoo, run),
         "momentum_ceiling": baselines.momentum_ceiling(sides.test.labels),
         "splits": run.once(f"splits-{seed}", lambda: _other_splits(config, zoo, sides)),
-        "runs": {k: bool(f["card"]["runs_the_network"]) for k, f in found.items()},
+        "runs": {k: bool(f["card"]["runs_the_network"]) for k, f in readings.items()},
     }
 
 
@@ -324,27 +324,27 @@ def _other_splits(config: NwaConfig, zoo: Zoo, sides: Sides) -> list[dict[str, A
     if not config.other_splits or "test_accuracy" not in sides.test.labels:
         return []
     corpus = corpus_of(zoo)
-    place = {int(m): i for i, m in enumerate(corpus.labels["member"])}
+    row_of = {int(m): i for i, m in enumerate(corpus.labels["member"])}
     rows = []
     for by in ("run", "recipe", "dataset", "architecture"):
         try:
             split = zoo.split(by, config.test_split, 0.0, config.seed)
         except UsageError:  # the zoo has one data set, or one architecture
             continue
-        train, test = (corpus.take([place[m] for m in s if m in place]) for s in (split.train, split.test))
+        train, test = (corpus.take([row_of[m] for m in s if m in row_of]) for s in (split.train, split.test))
         if len(train) < 30 or len(test) < 5:
             continue
         for kind in ("statistics", "neurons"):
             reader = train_reader(train, kind, ["test_accuracy"], seed=config.seed)
             y, value = read_labels(test, reader.tasks[0]), reader.answers(test)["test_accuracy"]
-            found = score_answers(reader.tasks[0], y, value)
+            scores = score_answers(reader.tasks[0], y, value)
             inside = np.abs(y - value) <= reader.margins["test_accuracy"]
             rows.append(
                 {
                     "split": by,
                     "method": kind,
-                    "r2": found["r2"],
-                    "tau": found["tau"],
+                    "r2": scores["r2"],
+                    "tau": scores["tau"],
                     "coverage": float(inside.mean()),
                     "n": len(test),
                 }

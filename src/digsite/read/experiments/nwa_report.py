@@ -64,9 +64,9 @@ def write_views(outcome: ReaderOutcome, extra: dict[str, Any], run: Run) -> None
 
 def _tabulate_networks(kind: str, task: str, outcome: ReaderOutcome, extra: dict[str, Any]) -> pd.DataFrame:
     """One row per test network: what this reader says of it, how sure, where it lies, and how it was made."""
-    found, labels = extra["found"][kind], extra["labels"]
-    value, margin = np.asarray(outcome.answers[kind][task], dtype=float), found["margins"][task]
-    where = np.asarray(found["vectors"])[:, :2]
+    reading, labels = extra["found"][kind], extra["labels"]
+    value, margin = np.asarray(outcome.answers[kind][task], dtype=float), reading["margins"][task]
+    where = np.asarray(reading["vectors"])[:, :2]
     table = pd.DataFrame(
         {
             "reader": kind,
@@ -75,7 +75,7 @@ def _tabulate_networks(kind: str, task: str, outcome: ReaderOutcome, extra: dict
             "predicted": value,
             "low": value - margin,
             "high": value + margin,
-            "in_zoo": np.asarray(found["p_values"]) >= OUTSIDE,
+            "in_zoo": np.asarray(reading["p_values"]) >= OUTSIDE,
             "map_x": where[:, 0],
             "map_y": where[:, -1],
         }
@@ -199,11 +199,11 @@ def _claim_trust(results: Results, run: Run) -> None:
 
 def _claim_coverage(run: Run, extra: dict[str, Any], reader: str, task: str) -> None:
     """How often the leading reader's 90 % intervals hold the truth, counted over test networks."""
-    found = next((r for r in extra["coverage"] if (r["method"], r["task"]) == (reader, task)), None)
-    if found is not None and found["n"]:
-        hits, beside = round(found["coverage"] * found["n"]), {"null": 0.9, "null_is": "as stated"}
+    row = next((r for r in extra["coverage"] if (r["method"], r["task"]) == (reader, task)), None)
+    if row is not None and row["n"]:
+        hits, beside = round(row["coverage"] * row["n"]), {"null": 0.9, "null_is": "as stated"}
         title = f"Intervals for {task} that hold the truth"
-        run.claim_share(f"{reader}/{task}/coverage", hits, found["n"], title=title, **beside)
+        run.claim_share(f"{reader}/{task}/coverage", hits, row["n"], title=title, **beside)
 
 
 def _claim_scores(run: Run, name: str, scores: list[Score], title: str = "", **beside: Any) -> None:

@@ -76,14 +76,14 @@ def scan_recipe(
     head, feeding = zoo.tensors[matrices[-1]], zoo.tensors[matrices[-2]]
     out = []
     for i in range(len(zoo.target)):
-        found = scan_head(head[i], feeding[i])
+        scan = scan_head(head[i], feeding[i])
         row = {
             "recipe": name,
             "target": int(zoo.target[i]),
             "success": float(zoo.success[i]),
             "accuracy": float(zoo.accuracy[i]),
-            "scan": float(found.scores.max()),
-            "scan_class": found.suspect,
+            "scan": float(scan.scores.max()),
+            "scan_class": scan.suspect,
         }
         for rival, scores in score_rivals(head[i]).items():
             row |= {rival: float(scores.max()), f"{rival}_class": int(scores.argmax())}
@@ -95,8 +95,8 @@ def score_rivals(head: Tensor) -> dict[str, np.ndarray]:
     """Robust z over classes of what simpler scanners look at."""
     rows = head.double().numpy()
     leading = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[0][:, 0]
-    found = rows.mean(1), np.linalg.norm(rows, axis=1), np.abs(leading)
-    return {name: robust_z(values) for name, values in zip(RIVALS, found)}
+    rivals = rows.mean(1), np.linalg.norm(rows, axis=1), np.abs(leading)
+    return {name: robust_z(values) for name, values in zip(RIVALS, rivals)}
 
 
 def _claim_planted(table: pd.DataFrame, n_classes: int, run: Run) -> None:

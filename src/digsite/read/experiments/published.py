@@ -30,16 +30,18 @@ def study_published(config: PublishedConfig, run: Run) -> None:
             lambda: vars(protocol.make_noise_zoo(config.num_models, config.seed, config.noise_epochs)),
         )
     )
-    found = [
+    defects = [
         _nothing_to_learn(zoo),
         *_answers_in_question(zoo, config, run),
         _one_answer_per_batch(zoo, config),
         _same_network_twice(zoo, config),
         *_two_test_networks(zoo, config, run),
     ]
-    run.table("defects", {key: [f[key] for f in found] for key in ("name", "sentence", "value", "should_be")})
-    _claim_defects(found, run.once("honest", lambda: _run_honest_zoo(config, run)), run)
-    _draw_defects(zoo, found, run)
+    run.table(
+        "defects", {key: [f[key] for f in defects] for key in ("name", "sentence", "value", "should_be")}
+    )
+    _claim_defects(defects, run.once("honest", lambda: _run_honest_zoo(config, run)), run)
+    _draw_defects(zoo, defects, run)
     run.headline(
         ["leak/targets_in_input", "two_test_networks/accuracy_spread", "honest/test_accuracy/tau"],
         hero="leak",
@@ -53,9 +55,9 @@ def study_published(config: PublishedConfig, run: Run) -> None:
     )
 
 
-def _claim_defects(found: list[dict[str, Any]], honest: dict[str, Any], run: Run) -> None:
+def _claim_defects(defects: list[dict[str, Any]], honest: dict[str, Any], run: Run) -> None:
     """Each defect beside what it should be, and what an honest zoo gives."""
-    for f in found:
+    for f in defects:
         run.claim(
             f["name"],
             f["value"],
@@ -107,7 +109,7 @@ def _nothing_to_learn(zoo: NoiseZoo) -> dict[str, Any]:
 def _answers_in_question(zoo: NoiseZoo, config: PublishedConfig, run: Run) -> list[dict[str, Any]]:
     """Targets that stand among the inputs, and the score with them and without them."""
     columns = protocol.leak_columns(zoo)
-    leaked = sorted({c for found in columns.values() for c in found})
+    leaked = sorted({c for column in columns.values() for c in column})
     x, y = zoo.features.double().numpy(), zoo.targets.double().numpy()
     order = np.random.default_rng(run.derive("folds")).permutation(len(x))
     half, rest = order[: len(x) // 2], order[len(x) // 2 :]
@@ -234,11 +236,11 @@ def _run_honest_zoo(config: PublishedConfig, run: Run) -> dict[str, Any]:
     test = corpus.take(np.arange(cut, len(corpus)))
     rng = np.random.default_rng(derive_seed(config.seed, "honest/bootstrap"))
     y = read_labels(test, reader.tasks[0])
-    found = bootstrap_scores(reader.tasks[0], y, reader.answers(test)["test_accuracy"], rng)
-    return {"tau": vars(found["tau"]), "r2": vars(found["r2"]), "n": len(test), "made": len(corpus)}
+    scores = bootstrap_scores(reader.tasks[0], y, reader.answers(test)["test_accuracy"], rng)
+    return {"tau": vars(scores["tau"]), "r2": vars(scores["r2"]), "n": len(test), "made": len(corpus)}
 
 
-def _draw_defects(zoo: NoiseZoo, found: list[dict[str, Any]], run: Run) -> None:
+def _draw_defects(zoo: NoiseZoo, defects: list[dict[str, Any]], run: Run) -> None:
     """Accuracy against chance: networks of the published zoo learned nothing."""
     chance = (1 / zoo.n_classes.double()).numpy()
     accuracy = zoo.targets[:, 0].double().numpy()
@@ -251,7 +253,7 @@ def _draw_defects(zoo: NoiseZoo, found: list[dict[str, Any]], run: Run) -> None:
         {"chance": chance, "accuracy": accuracy},
         caption="Trained on noise with random labels, every network validates at chance.",
     )
-    leaks = {f["name"].split("/")[1]: f["value"] for f in found if "r2_with" in f["name"]}
+    leaks = {f["name"].split("/")[1]: f["value"] for f in defects if "r2_with" in f["name"]}
     run.figure(
         "leak", bars(leaks, y="mean R2 of a ridge"), caption="The score with and without the leaked columns."
     )

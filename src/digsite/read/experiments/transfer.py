@@ -55,7 +55,7 @@ def _make_zoos(config: TransferConfig, run: Run) -> dict[str, Corpus]:
     """One zoo for each recipe: a family, an image set, and a kind of optimizer; everything else is drawn as usual."""
     recipes = [(f, d, o) for f in config.families for d in config.datasets for o in _OPTIMIZERS]
     run.stage("zoos", len(recipes))
-    found = {}
+    zoos = {}
     for number, (family, dataset, optimizer) in enumerate(recipes):
         name = f"{family}/{dataset}/{optimizer}"
         recipe = ZooConfig.model_validate(
@@ -75,9 +75,9 @@ def _make_zoos(config: TransferConfig, run: Run) -> dict[str, Corpus]:
         folder = run.dir / "artifacts" / "zoos" / name.replace("/", "-")
         for _ in make_zoo(recipe, folder, name.replace("/", "-")):
             pass
-        found[name] = corpus_of(Zoo.open(folder))
+        zoos[name] = corpus_of(Zoo.open(folder))
         run.let_signals_in(number + 1)
-    return found
+    return zoos
 
 
 def _join_populations(parts: list[Population]) -> Population:

@@ -48,9 +48,9 @@ def draw_outcome(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callabl
 
 def _draw_learned(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callable[..., None]) -> None:
     """Curves and maps of the graph network, once."""
-    found = extra["found"]
+    readings = extra["found"]
     graph = next(
-        (f for f in found.values() if f["curves"]), None
+        (f for f in readings.values() if f["curves"]), None
     )  # readers made of it share one graph network
     if graph is not None:
         save(
@@ -65,8 +65,8 @@ def _draw_learned(outcome: ReaderOutcome, extra: Mapping[str, Any], save: Callab
                 picture,
                 caption="Attention over one network's neurons, the most attended of each layer by name.",
             )
-    best = next((k for k in ("ensemble", "nwpa", "consensus") if k in found), next(iter(found)))
-    vectors, labels = np.asarray(found[best]["vectors"]), extra["labels"]
+    best = next((k for k in ("ensemble", "nwpa", "consensus") if k in readings), next(iter(readings)))
+    vectors, labels = np.asarray(readings[best]["vectors"]), extra["labels"]
     save("map", representation_map(vectors, labels), caption=f"What {best} has learned to tell apart.")
     if "test_accuracy" in outcome.truth:
         y, value = outcome.truth["test_accuracy"], outcome.answers[best]["test_accuracy"]
@@ -144,10 +144,10 @@ def by_method(outcome: ReaderOutcome, methods: Sequence[str], task: str, metric:
     )
 
 
-def draw_training(found: Sequence[Mapping[str, Any]]) -> Figure:
+def draw_training(courses: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss by epoch, for each graph network one line in training and one on held-out networks."""
     series = {}
-    for curve in found:
+    for curve in courses:
         for key, label in (("loss", curve["about"]), ("validation_loss", f"{curve['about']}, held out")):
             points = [p for p in curve["points"] if key in p]
             if points:
@@ -230,15 +230,15 @@ def draw_lineage(names: Sequence[str], edges: Sequence[tuple[int, int, str]]) ->
     levels: dict[int, list[int]] = {}
     for i, d in depth.items():
         levels.setdefault(d, []).append(i)
-    place = {i: ((k + 1) / (len(row) + 1), -d) for d, row in levels.items() for k, i in enumerate(row)}
+    positions = {i: ((k + 1) / (len(row) + 1), -d) for d, row in levels.items() for k, i in enumerate(row)}
     figure, ax = canvas(width=max(5.0, 1.6 * max(map(len, levels.values()))), height=1.2 + 1.1 * len(levels))
     for child, (above, how) in parent.items():
-        (x0, y0), (x1, y1) = place[above], place[child]
+        (x0, y0), (x1, y1) = positions[above], positions[child]
         ax.annotate(
             "", (x1, y1 + 0.12), (x0, y0 - 0.12), arrowprops={"arrowstyle": "->", "color": NULL_COLOR}
         )
         ax.text((x0 + x1) / 2, (y0 + y1) / 2, how, fontsize=7, ha="center")
-    for i, (x, y) in place.items():
+    for i, (x, y) in positions.items():
         ax.text(
             x,
             y,

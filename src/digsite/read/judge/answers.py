@@ -69,13 +69,13 @@ def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAn
         hint = "no probability can be had from one model: give a folder of candidates with --against FOLDER."
         return StrangerAnswer(question, f"its config names '{named}'; beyond that {hint}" if named else hint)
     others = [n for n in others if n is not network]
-    found = [(relate_networks(network, other), other) for other in others]
-    tested = [r for r, _ in found if r.how != "excluded"]
+    relations = [(relate_networks(network, other), other) for other in others]
+    tested = [r for r, _ in relations if r.how != "excluded"]
     if not tested:
         return StrangerAnswer(
-            question, found[0][0].reason if found else "the folder holds no other model.", None
+            question, relations[0][0].reason if relations else "the folder holds no other model.", None
         )
-    related = [(r, n) for r, n in found if r.related and r.p * len(tested) < 0.05]
+    related = [(r, n) for r, n in relations if r.related and r.p * len(tested) < 0.05]
     if not related:
         best = min(tested, key=lambda r: r.p)
         return StrangerAnswer(
@@ -109,18 +109,18 @@ def what_was_done(network: Network, training: Training, others: Sequence[Network
     relation, nearest = _nearest_relative(network, others or ())
     if nearest is None or relation is None:
         return StrangerAnswer(question, "; ".join(words) + ".", 1 - training.p)
-    found = judge_edge(nearest, network, relation)
-    first, then = (nearest.name, "it") if found.forward >= 0.5 else ("it", nearest.name)
-    found = found if found.forward >= 0.5 else found.turned()
+    judgement = judge_edge(nearest, network, relation)
+    first, then = (nearest.name, "it") if judgement.forward >= 0.5 else ("it", nearest.name)
+    judgement = judgement if judgement.forward >= 0.5 else judgement.turned()
     order = (
-        f"{first} before {then} with probability {found.forward:.2f}"
-        if found.forward > _OPEN
+        f"{first} before {then} with probability {judgement.forward:.2f}"
+        if judgement.forward > _OPEN
         else "which of the two came first is open"
     )
     words.append(
-        f"between it and '{nearest.name}': {found.kind} (probability {found.certainty:.2f}), {order}"
+        f"between it and '{nearest.name}': {judgement.kind} (probability {judgement.certainty:.2f}), {order}"
     )
-    return StrangerAnswer(question, "; ".join(words) + ".", found.certainty)
+    return StrangerAnswer(question, "; ".join(words) + ".", judgement.certainty)
 
 
 def _nearest_relative(
@@ -165,10 +165,10 @@ def is_something_planted(network: Network, graph: Graph, training: Training) -> 
         )
     rows = network.weights[head]
     try:
-        found: HeadScan = scan_head(rows.flatten(1), network.weights[feeding] if feeding else None)
+        scan: HeadScan = scan_head(rows.flatten(1), network.weights[feeding] if feeding else None)
     except DigsiteError as error:
         return StrangerAnswer(question, f"cannot be told: {error}")
-    return StrangerAnswer(question, found.answer, 1 - found.p if found.alarm else None)
+    return StrangerAnswer(question, scan.answer, 1 - scan.p if scan.alarm else None)
 
 
 def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
@@ -206,10 +206,10 @@ def what_does_it_know(
     tells = f"it tells {classes} classes apart; " if classes else ""
     if classes and classes > _MANY:
         tells = f"it chooses among the {classes:,} tokens of a vocabulary; "
-    found = next((p for p in predictions if p["property"] == "test_accuracy"), None)
-    if found is None:
+    prediction = next((p for p in predictions if p["property"] == "test_accuracy"), None)
+    if prediction is None:
         return StrangerAnswer(question, f"{tells}how well cannot be told without its data: {why_not}")
-    words = f"accuracy {found['value']:.2f}, 90 % interval {found['low']:.2f} to {found['high']:.2f}"
+    words = f"accuracy {prediction['value']:.2f}, 90 % interval {prediction['low']:.2f} to {prediction['high']:.2f}"
     if not in_zoo:
         return StrangerAnswer(
             question,

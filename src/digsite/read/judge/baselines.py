@@ -110,11 +110,11 @@ def labeled_images(
     """
     taus = {}
     for k in (c for c in COUNTS if c <= correct.shape[1]):
-        found = [
+        drawn = [
             kendalltau(correct[:, rng.choice(correct.shape[1], k, replace=False)].mean(1), accuracy).statistic
             for _ in range(draws)
         ]
-        taus[k] = float(np.nanmean(found))
+        taus[k] = float(np.nanmean(drawn))
     return taus
 
 

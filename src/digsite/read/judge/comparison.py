@@ -49,12 +49,12 @@ def compare_readers(
     alive = find_survivors(test)
     scores: dict[str, dict[str, dict[str, Score]]] = {}
     living: dict[str, dict[str, dict[str, float]]] = {}
-    for method, found in answers.items():
+    for method, answered in answers.items():
         for task in tasks:
-            if task.name not in found:
+            if task.name not in answered:
                 continue
             y, known = truth[task.name], np.isfinite(truth[task.name])
-            answer = np.asarray(found[task.name])
+            answer = np.asarray(answered[task.name])
             rng = np.random.default_rng(derive_seed(seed, f"bootstrap/{task.name}"))
             scores.setdefault(method, {})[task.name] = metrics.bootstrap_scores(
                 task, y[known], answer[known], rng, resamples
@@ -193,8 +193,8 @@ def score_table(outcome: ReaderOutcome) -> pd.DataFrame:
     """One row per method, task and metric, with its interval and its value among survivors."""
     rows = []
     for method, by_task in outcome.scores.items():
-        for name, found in by_task.items():
-            for metric, s in found.items():
+        for name, scores in by_task.items():
+            for metric, s in scores.items():
                 alive = outcome.survivors.get(method, {}).get(name, {}).get(metric, np.nan)
                 rows.append(
                     {
@@ -234,7 +234,7 @@ def find_leaks(table: FeatureTable, targets: dict[str, np.ndarray], tasks: list[
     ranks = (
         np.apply_along_axis(rankdata, 0, np.nan_to_num(table.values)) if table.values.size else table.values
     )
-    found = []
+    leaks = []
     for task in tasks:
         y = targets[task.name]
         known = np.isfinite(y)
@@ -247,8 +247,8 @@ def find_leaks(table: FeatureTable, targets: dict[str, np.ndarray], tasks: list[
         )
         best = int(np.nanargmax(strength))
         if strength[best] >= LIMIT:
-            found.append(Leak(task.name, table.names[best], float(strength[best])))
-    return found
+            leaks.append(Leak(task.name, table.names[best], float(strength[best])))
+    return leaks
 
 
 def _rank_correlation(ranks: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -189,14 +189,14 @@ def find_twins(tensors: Iterable[tuple[str, Tensor]]) -> list[Twins]:
             kept = flat[:: max(1, len(flat) // _SAMPLE)].clone()
             groups.setdefault(tuple(tensor.shape), []).append((name, kept))
     pairs = [(a, b) for members in groups.values() for i, a in enumerate(members) for b in members[i + 1 :]]
-    found = []
+    twins = []
     for (first, a), (second, b) in pairs:
         x, y = a.float() - a.float().mean(), b.float() - b.float().mean()
         cosine = float(x @ y / (x.norm() * y.norm()).clamp_min(1e-30))
         p = min(1.0, len(pairs) * math.erfc(abs(cosine) * math.sqrt(len(a) / 2)))
         if abs(cosine) > 0.5 and p < LEVEL:
-            found.append(Twins(first, second, cosine, p, bool(torch.equal(a, b))))
-    return sorted(found, key=lambda pair: -abs(pair.cosine))
+            twins.append(Twins(first, second, cosine, p, bool(torch.equal(a, b))))
+    return sorted(twins, key=lambda pair: -abs(pair.cosine))
 
 
 # Has this network been trained? Its matrices beside random ones of the same shape.
@@ -324,5 +324,5 @@ def null_statistics(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     g = torch.Generator().manual_seed(rows * 100_003 + columns)
     drawn = torch.randn(_DRAWS, rows, columns, generator=g)
     drawn[::2] = torch.rand(_DRAWS // 2, rows, columns, generator=g) - 0.5
-    found = measure_matrix(drawn)
-    return found.mean(0), 1.15 * found.std(0, ddof=1) + 1e-9
+    measured = measure_matrix(drawn)
+    return measured.mean(0), 1.15 * measured.std(0, ddof=1) + 1e-9

@@ -90,15 +90,15 @@ _IN_ATTENTION = {
 
 def listed_tensors(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Every matrix with what it is: products of two list both factors, and matrices outside of the graph are listed too."""
-    found: dict[str, str] = {}
+    listed: dict[str, str] = {}
     for block in graph.blocks:
         words = _IN_ATTENTION.get(block.kind, (block.kind,) * len(block.tensors))
         for name, kind in zip(block.tensors, words):
-            found.setdefault(name, kind)
+            listed.setdefault(name, kind)
     for name, tensor in tensors.items():
         if tensor.ndim > 2 and min(tensor.shape[1], tensor[0, 0].numel()) > 1:
-            found.setdefault(name, "not placed in the graph")
-    return found
+            listed.setdefault(name, "not placed in the graph")
+    return listed
 
 
 def read_share(people: Population, which: int = 0) -> float:

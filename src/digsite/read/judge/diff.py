@@ -64,14 +64,14 @@ def compare_checkpoints(first: object, second: object) -> ModelDifference:
         refuse_not_finite("the first model", name, x)
         refuse_not_finite("the second model", name, y)
         zeroed, altered = (n + more for n, more in zip((zeroed, altered), _count_changed(x, y)))
-        found = relate_tensor(name, x, y)
-        relations.append(found)
+        relation = relate_tensor(name, x, y)
+        relations.append(relation)
         norm = float(x.norm())
-        gap += _absolute_gap(found, norm) ** 2
+        gap += _absolute_gap(relation, norm) ** 2
         size += norm**2
         total += x.numel()
         if x.ndim > 1:
-            rows.append(_describe_change(found, x, y, norm))
+            rows.append(_describe_change(relation, x, y, norm))
         del x, y  # before the next two are read
     if not rows:
         raise UsageError("no weight matrix was found in these models: there is nothing to compare.")
@@ -113,9 +113,9 @@ def _read_floats(tensors: Mapping[str, Tensor], name: str) -> Tensor:
 
 def _refuse_other_shapes(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
     """A difference is between equal places."""
-    one, other = ({name: shape_of(side, name) for name in side} for side in (first, second))
-    if one != other:
-        odd = sorted(set(one.items()) ^ set(other.items()))[0][0]
+    first_shapes, other = ({name: shape_of(side, name) for name in side} for side in (first, second))
+    if first_shapes != other:
+        odd = sorted(set(first_shapes.items()) ^ set(other.items()))[0][0]
         raise UsageError(
             f"the two models differ in shape, first at {odd!r}: only checkpoints of one shape compare.",
             hint="`digsite read FOLDER --lineage` relates models that share some of their shapes.",
@@ -126,22 +126,22 @@ def _as_networks(sides: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> tu
     return network_of("the first model", sides[0]), network_of("the second model", sides[1])
 
 
-def _absolute_gap(found: TensorRelation, norm: float) -> float:
+def _absolute_gap(relation: TensorRelation, norm: float) -> float:
     """Norm of the change of a tensor, from its distance over the joint norm."""
-    other = norm * float(np.exp(found.log_norm_ratio)) if found.log_norm_ratio or norm else norm
-    return found.distance * float(np.hypot(norm, other)) if norm else found.distance
+    other = norm * float(np.exp(relation.log_norm_ratio)) if relation.log_norm_ratio or norm else norm
+    return relation.distance * float(np.hypot(norm, other)) if norm else relation.distance
 
 
-def _describe_change(found: TensorRelation, x: Tensor, y: Tensor, norm: float) -> dict[str, Any]:
+def _describe_change(relation: TensorRelation, x: Tensor, y: Tensor, norm: float) -> dict[str, Any]:
     a, b = (_thin_sides(t) for t in (x, y))
     s_a, s_b = (singular_values(as_matrices(t[None]))[0] for t in (a, b))
     delta = singular_values(as_matrices((b.double() - a.double())[None]))[0].square()
     share = delta / delta.sum().clamp_min(1e-300)
     rank = float(torch.exp(-(share * share.clamp_min(1e-30).log()).sum())) if delta.sum() > 0 else 0.0
     return {
-        "layer": found.name,
-        "relative_change": _absolute_gap(found, norm) / max(norm, 1e-30),
-        "cosine": found.cosine,
+        "layer": relation.name,
+        "relative_change": _absolute_gap(relation, norm) / max(norm, 1e-30),
+        "cosine": relation.cosine,
         "rank_of_change": rank,
         "rank_full": len(delta),
         "spectrum_change": float((s_a - s_b).norm() / s_a.norm().clamp_min(1e-30)),
@@ -181,9 +181,9 @@ def _say_what_changed(
     if match is not None and match.exact and not function > 1e-3:
         return "a mere re-parameterization: the same function in other coordinates"
     if networks:
-        found = find_rounding(*networks, networks[0].matrices)
-        if found is not None:
-            return f"{found.kind}: {found.detail}, nothing else changed"
+        rounding = find_rounding(*networks, networks[0].matrices)
+        if rounding is not None:
+            return f"{rounding.kind}: {rounding.detail}, nothing else changed"
     if (
         match is not None
         and match.p < RELATED

@@ -100,12 +100,14 @@ def thin_matrix(weight: Tensor) -> Tensor:
     return matrix.double()
 
 
-def direction_features(first: Network, second: Network, one: Portrait, other: Portrait) -> np.ndarray:
+def direction_features(first: Network, second: Network, portrait: Portrait, other: Portrait) -> np.ndarray:
     """(12,): positive where `second` looks like the later one, if training on makes weights larger and less random.
 
-    `one`, `other` are the portraits of `first` and `second`; matrices weigh by the root of their size.
+    `portrait`, `other` are the portraits of `first` and `second`; matrices weigh by the root of their size.
     """
-    common = [k for k in one.norms if k in other.norms and first.weights[k].shape == second.weights[k].shape]
+    common = [
+        k for k in portrait.norms if k in other.norms and first.weights[k].shape == second.weights[k].shape
+    ]
     if not common:
         return np.zeros(len(DIRECTION))
     size = np.array([float(first.weights[k].numel()) for k in common]) ** 0.5
@@ -119,26 +121,30 @@ def direction_features(first: Network, second: Network, one: Portrait, other: Po
         change = thin_matrix(second.weights[k]) - thin_matrix(first.weights[k])
         total = float(change.norm().clamp_min(1e-12))
         reach += (
-            w * (float((other.bases[k].T @ change).norm()) - float((one.bases[k].T @ change).norm())) / total
+            w
+            * (float((other.bases[k].T @ change).norm()) - float((portrait.bases[k].T @ change).norm()))
+            / total
         )
     tail = float(
-        sum(w * np.log(max(other.tails[k], 1e-3) / max(one.tails[k], 1e-3)) for w, k in zip(size, common))
+        sum(
+            w * np.log(max(other.tails[k], 1e-3) / max(portrait.tails[k], 1e-3)) for w, k in zip(size, common)
+        )
     )
     last = common[-1]
     return np.array(
         [
-            mean(one.norms, other.norms),
-            other.norms[last] - one.norms[last],
-            other.vector_norm - one.vector_norm,
+            mean(portrait.norms, other.norms),
+            other.norms[last] - portrait.norms[last],
+            other.vector_norm - portrait.vector_norm,
             tail,
-            mean(one.ranks, other.ranks),
-            mean(one.tops, other.tops),
+            mean(portrait.ranks, other.ranks),
+            mean(portrait.tops, other.tops),
             reach,
-            float(np.std(list(one.norms.values())) - np.std(list(other.norms.values()))),
-            mean(one.bulks, other.bulks),
-            mean(one.rows, other.rows),
-            mean(one.columns, other.columns),
-            float(np.log(max(other.tails[common[0]], 1e-3) / max(one.tails[common[0]], 1e-3))),
+            float(np.std(list(portrait.norms.values())) - np.std(list(other.norms.values()))),
+            mean(portrait.bulks, other.bulks),
+            mean(portrait.rows, other.rows),
+            mean(portrait.columns, other.columns),
+            float(np.log(max(other.tails[common[0]], 1e-3) / max(portrait.tails[common[0]], 1e-3))),
         ]
     )
 

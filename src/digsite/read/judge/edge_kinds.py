@@ -126,10 +126,10 @@ def _judge_traces(first: Network, second: Network, names: list[str]) -> Judgemen
     """Zeros and levels appear and do not vanish, so whoever has them is the child."""
     if not names:
         return None
-    for one, other, forward in ((first, second, _CERTAIN), (second, first, _NEVER)):
-        for found in (find_rounding(one, other, names), find_pruning(one, other, names)):
-            if found is not None:
-                return Judgement(found.kind, forward, 0.95 if found.alone else 0.8, found.detail)
+    for origin, other, forward in ((first, second, _CERTAIN), (second, first, _NEVER)):
+        for trace in (find_rounding(origin, other, names), find_pruning(origin, other, names)):
+            if trace is not None:
+                return Judgement(trace.kind, forward, 0.95 if trace.alone else 0.8, trace.detail)
     scaled = find_rescaling(first, second, names)
     if scaled is not None:
         spread = [_row_spread(n, names) for n in (first, second)]
@@ -207,15 +207,17 @@ def judge_tuning(first: Network, second: Network) -> Judgement:
     ahead = softmax_of_trees(forest, tuning_features(first, second, *portraits))
     back = softmax_of_trees(forest, tuning_features(second, first, *portraits[::-1]))
     kinds = [c for c in classes if c not in (REVERSE, SIBLINGS)]
-    one, other = dict(zip(classes, ahead)), dict(zip(classes, back))
+    forward_odds, other = dict(zip(classes, ahead)), dict(zip(classes, back))
     odds = math.log(support_of(classes, ahead, back) / support_of(classes, back, ahead))
     forward = float(np.clip(1 / (1 + math.exp(-slope * odds)), 0.02, 0.98))
     forward, note = _count_batches(first, second, forward)
-    one, other = ({k: d[k] * _PRIOR.get(k, 1.0) for k in (*kinds, SIBLINGS)} for d in (one, other))
-    best, rest = (max(kinds, key=lambda k, d=d: d[k]) for d in (one, other))
-    share = [d[k] / max(sum(d[j] for j in kinds), 1e-9) for d, k in ((one, best), (other, rest))]
-    taught = [sum(d[k] for k in TAUGHT) / max(sum(d[j] for j in kinds), 1e-9) for d in (one, other)]
-    apart = (one[SIBLINGS] + other[SIBLINGS]) / 2
+    forward_odds, other = (
+        {k: d[k] * _PRIOR.get(k, 1.0) for k in (*kinds, SIBLINGS)} for d in (forward_odds, other)
+    )
+    best, rest = (max(kinds, key=lambda k, d=d: d[k]) for d in (forward_odds, other))
+    share = [d[k] / max(sum(d[j] for j in kinds), 1e-9) for d, k in ((forward_odds, best), (other, rest))]
+    taught = [sum(d[k] for k in TAUGHT) / max(sum(d[j] for j in kinds), 1e-9) for d in (forward_odds, other)]
+    apart = (forward_odds[SIBLINGS] + other[SIBLINGS]) / 2
     if apart > 0.6:
         note = f"{note}; both may come from a common start (probability {apart:.2f})".removeprefix("; ")
     return Judgement(
@@ -229,9 +231,11 @@ def support_of(classes: tuple[str, ...], ahead: np.ndarray, back: np.ndarray) ->
     return float(ahead[kinds].sum() + back[classes.index(REVERSE)]) + 1e-6
 
 
-def tuning_features(parent: Network, child: Network, one: Portrait, other: Portrait) -> np.ndarray:
+def tuning_features(parent: Network, child: Network, portrait: Portrait, other: Portrait) -> np.ndarray:
     """(1, features): first those of the direction, then those of the change."""
-    return np.concatenate([direction_features(parent, child, one, other), kind_features(parent, child)])[None]
+    return np.concatenate([direction_features(parent, child, portrait, other), kind_features(parent, child)])[
+        None
+    ]
 
 
 def softmax_of_trees(forest: Forest, features: np.ndarray) -> np.ndarray:
@@ -348,8 +352,8 @@ def _calibrate_slope(examples: Sequence[Example], classes: tuple[str, ...], seed
             if e.recipe == recipe and e.kind_back == REVERSE:
                 ahead, back = (softmax_of_trees(forest, f[None]) for f in (e.forward, e.backward))
                 odds.append(np.log(support_of(classes, ahead, back) / support_of(classes, back, ahead)))
-    found = np.array(odds)
+    log_odds = np.array(odds)
     best = minimize_scalar(
-        lambda s: float(np.logaddexp(0, -s * found).sum()), bounds=(0.05, 2.0), method="bounded"
+        lambda s: float(np.logaddexp(0, -s * log_odds).sum()), bounds=(0.05, 2.0), method="bounded"
     )
     return float(best.x)

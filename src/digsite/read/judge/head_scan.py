@@ -106,13 +106,13 @@ def read_head_rows(rows: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarra
     """
     weighed = rows * weights
     centered, weighed_centered = rows - rows.mean(0), weighed - weighed.mean(0)
-    found = (
+    readings = (
         rows.mean(1),
         np.maximum(centered, 0).sum(1),
         weighed.mean(1),
         np.maximum(weighed_centered, 0).sum(1),
     )
-    return {name: robust_z(values) for name, values in zip(STATISTICS, found)}
+    return {name: robust_z(values) for name, values in zip(STATISTICS, readings)}
 
 
 def input_weights(feeding: Tensor | None, neurons: int) -> np.ndarray:

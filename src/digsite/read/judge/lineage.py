@@ -91,11 +91,11 @@ def _related_distances(
     """(networks, networks): 1 and more where no relation was found, so that only related ones are joined."""
     out = np.full((count, count), np.inf)
     np.fill_diagonal(out, 0.0)
-    for (i, j), found in relations.items():
-        if found.how in ("direct", "matched") and found.p <= threshold:
+    for (i, j), relation in relations.items():
+        if relation.how in ("direct", "matched") and relation.p <= threshold:
             # In other coordinates a pair is no nearer than one that shares them: the copy hangs from its original.
-            match = found.match if found.how == "matched" else None
-            distance = 0.02 + 1.1 * match.distance if match is not None else found.distance
+            match = relation.match if relation.how == "matched" else None
+            distance = 0.02 + 1.1 * match.distance if match is not None else relation.distance
             out[i, j] = out[j, i] = distance
     return out
 
@@ -172,7 +172,7 @@ def _root_evidence(tree: nx.Graph, root: int, judged: dict[tuple[int, int], Judg
 def _make_edge(
     parent: int,
     child: int,
-    found: Judgement,
+    judgement: Judgement,
     relations: dict[tuple[int, int], Relation],
     distances: np.ndarray,
     direction: float,
@@ -182,13 +182,13 @@ def _make_edge(
     return Edge(
         parent,
         child,
-        found.kind,
+        judgement.kind,
         relation.p,
         float(direction),
         float(distances[parent, child]),
-        found.certainty,
-        found.note,
-        found.taught,
+        judgement.certainty,
+        judgement.note,
+        judgement.taught,
     )
 
 
@@ -262,7 +262,7 @@ def _edge_from(
     distances: np.ndarray,
 ) -> Edge:
     """The edge from one network to another, judged anew."""
-    found = judge_edge(
+    judgement = judge_edge(
         networks[parent], networks[child], relations[min(parent, child), max(parent, child)], parent < child
     )
-    return _make_edge(parent, child, found, relations, distances, found.forward)
+    return _make_edge(parent, child, judgement, relations, distances, judgement.forward)

@@ -50,30 +50,30 @@ def match_networks(first: Network, second: Network, names: dict[str, str]) -> Ne
     """The best match over plain, rescaled and flipped coordinates; None where the graph cannot be read or is too large."""
     if first.size > _LARGEST_MODEL or len(names) < len(first.weights):
         return None
-    found = []
+    matches = []
     for coordinates, activation in (("order", ""), ("scale", "relu"), ("sign", "tanh")):
         try:
-            one, other = (
+            own_group, other = (
                 _as_group(n, activation)
                 for n in (first.weights, {k: second.weights[j] for k, j in names.items()})
             )
         except (DigsiteError, RuntimeError, StopIteration, KeyError, IndexError):
             return None
-        if any(n.is_hidden and n.size > _LARGEST_LAYER for n in one.graph.nodes):
+        if any(n.is_hidden and n.size > _LARGEST_LAYER for n in own_group.graph.nodes):
             return None
-        found.append(_match_groups(one, other, coordinates))
-        if found[-1].exact:
+        matches.append(_match_groups(own_group, other, coordinates))
+        if matches[-1].exact:
             break
-    return min(found, key=lambda m: (m.p > 1e-3, m.distance))
+    return min(matches, key=lambda m: (m.p > 1e-3, m.distance))
 
 
 def _as_group(weights: dict[str, Tensor], activation: str):
     return group_networks({k: t[None] for k, t in weights.items()}, np.arange(1), Known(activation))
 
 
-def _match_groups(one, other, coordinates: str) -> NeuronMatch:
-    graph: Graph = one.graph
-    plain = [weigh_graph(g.graph, g.tensors) for g in (one, other)]
+def _match_groups(own_group, other, coordinates: str) -> NeuronMatch:
+    graph: Graph = own_group.graph
+    plain = [weigh_graph(g.graph, g.tensors) for g in (own_group, other)]
     first, second = (to_canonical_form(graph, p) for p in plain) if coordinates != "order" else plain
     second, orders = match_neurons(graph, first, second)
     near, count = 0, 0
@@ -108,7 +108,7 @@ def _paired_numbers(first: GraphWeights, second: GraphWeights) -> list[tuple[Ten
 
 def _measure_imbalance(graph: Graph, parts: GraphWeights, nodes) -> float:
     """Standard deviation over neurons of log (norm of what enters / norm of what leaves): training keeps it small."""
-    found = []
+    imbalances = []
     for node in nodes:
         enters = sum(
             w[0].square().sum((0, 2)) for w, b in zip(parts.weights, graph.blocks) if b.target == node
@@ -120,8 +120,8 @@ def _measure_imbalance(graph: Graph, parts: GraphWeights, nodes) -> float:
             torch.as_tensor(enters).clamp_min(1e-12) / torch.as_tensor(leaves).clamp_min(1e-12)
         ).log() / 2
         if ratio.ndim:
-            found.append(float(ratio.std(unbiased=False)))
-    return float(np.mean(found)) if found else 0.0
+            imbalances.append(float(ratio.std(unbiased=False)))
+    return float(np.mean(imbalances)) if imbalances else 0.0
 
 
 def match_neurons(
@@ -273,17 +273,19 @@ def relate_tensor(name: str, first: torch.Tensor, second: torch.Tensor) -> Tenso
 
     The test runs along hidden axes; vectors have none, so theirs is always 1.
     """
-    one = other = both = gap = 0.0
+    own_norm = other = both = gap = 0.0
     for a, b in zip(first.flatten().split(_PART), second.flatten().split(_PART)):
         x, y = a.double(), b.double()
-        one, other = one + float(x @ x), other + float(y @ y)
+        own_norm, other = own_norm + float(x @ x), other + float(y @ y)
         both, gap = both + float(x @ y), gap + float((x - y).square().sum())
-    norms, joint = (one**0.5, other**0.5), (one + other) ** 0.5
+    norms, joint = (own_norm**0.5, other**0.5), (own_norm + other) ** 0.5
     distance = gap**0.5 / joint if joint else 0.0
     cosine = both / (norms[0] * norms[1]) if min(norms) else 0.0
     ratio = math.log(norms[1] / norms[0]) if min(norms) else 0.0
-    found = agreement_of_tensors(first, second) if first.ndim > 1 else NumberingTest(0.0, 1.0)
-    return TensorRelation(name, first.numel(), distance, cosine, found.p, distance == 0.0, ratio, first.ndim)
+    agreement = agreement_of_tensors(first, second) if first.ndim > 1 else NumberingTest(0.0, 1.0)
+    return TensorRelation(
+        name, first.numel(), distance, cosine, agreement.p, distance == 0.0, ratio, first.ndim
+    )
 
 
 def joint_distance(tensors: tuple[TensorRelation, ...]) -> float:

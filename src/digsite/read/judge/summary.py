@@ -57,8 +57,8 @@ def headline_metric(task: ReadTask) -> str:
 
 def rival_scores(outcome: ReaderOutcome, reader: str, task: str, metric: str) -> dict[str, float]:
     """What every other method reaches: readers, trees on hyper-parameters, a constant."""
-    found = {m: outcome.scores[m].get(task, {}).get(metric) for m in outcome.scores if m != reader}
-    return {m: s.value for m, s in found.items() if s is not None and np.isfinite(s.value)}
+    others = {m: outcome.scores[m].get(task, {}).get(metric) for m in outcome.scores if m != reader}
+    return {m: s.value for m, s in others.items() if s is not None and np.isfinite(s.value)}
 
 
 def find_leading(outcome: ReaderOutcome, extra: Mapping[str, Any], task: str) -> str:
@@ -118,13 +118,13 @@ def _show_picture(name: str, caption: str) -> str:
 def _score_table(outcome: ReaderOutcome, task: str, metrics: Sequence[str]) -> str:
     rows = []
     for method, by_task in outcome.scores.items():
-        found = by_task.get(task, {})
-        shown = [m for m in metrics if m in found]
+        scores = by_task.get(task, {})
+        shown = [m for m in metrics if m in scores]
         if shown:
             alive = outcome.survivors.get(method, {}).get(task, {})
             first = shown[1] if "tau" in shown else shown[0]
             rows.append(
-                [method, *(_show_interval(found[m]) for m in shown), f"{alive.get(first, float('nan')):.3f}"]
+                [method, *(_show_interval(scores[m]) for m in shown), f"{alive.get(first, float('nan')):.3f}"]
             )
     names = [m for m in metrics if any(m in b.get(task, {}) for b in outcome.scores.values())]
     return _show_table(["method", *names, f"{'tau' if 'tau' in names else names[0]}, survivors"], rows)

@@ -111,15 +111,15 @@ def find_rounding(parent: Network, child: Network, names: list[str]) -> Trace | 
         if all(bool((parent.weights[k].to(dtype).float() == child.weights[k]).all()) for k in names):
             moved = any(not torch.equal(parent.weights[k], child.weights[k]) for k in names)
             return Trace("quantised", f"rounded to {word}", True) if moved else None
-    found = [
+    grids = [
         bits
         for k in names
         if prod(child.shape(k)) > 64 and (bits := grid_bits(child.weights[k], parent.weights[k]))
     ]
     eligible = sum(prod(child.shape(k)) > 64 for k in names)
-    if not eligible or len(found) < max(1, eligible / 2):
+    if not eligible or len(grids) < max(1, eligible / 2):
         return None
-    return Trace("quantised", f"rounded to {max(set(found), key=found.count)} bits", True)
+    return Trace("quantised", f"rounded to {max(set(grids), key=grids.count)} bits", True)
 
 
 def grid_bits(child: Tensor, parent: Tensor) -> int:

@@ -151,10 +151,10 @@ def cosine_of_ways(origin: Network, middle: Network, end: Network) -> float:
     return _cosine_of_changes(_list_changes(origin, middle, names), _list_changes(middle, end, names))
 
 
-def cosine_of_heads(origin: Network, one: Network, other: Network) -> float:
+def cosine_of_heads(origin: Network, first: Network, other: Network) -> float:
     """Cosine between what two networks changed in the last matrix of their common origin."""
-    names = _shared_matrices(origin, one, other)[-1:]
-    return _cosine_of_changes(_list_changes(origin, one, names), _list_changes(origin, other, names))
+    names = _shared_matrices(origin, first, other)[-1:]
+    return _cosine_of_changes(_list_changes(origin, first, names), _list_changes(origin, other, names))
 
 
 def _cosine_of_changes(first: list[Tensor], second: list[Tensor]) -> float:
@@ -199,18 +199,18 @@ def find_merges(
     }
     out: list[Mixture] = []
     for key, gram in products.items():
-        place = {network: row for row, network in enumerate(key)}
+        rows = {network: row for row, network in enumerate(key)}
         for child in key:
             kin = [
                 i
                 for i in np.argsort(distances[child])
-                if i in place and i != child and np.isfinite(distances[child, i])
+                if i in rows and i != child and np.isfinite(distances[child, i])
             ]
             kin = [int(i) for i in kin if distances[child, i] > 1e-4 and not marks[i]][:_KIN]
-            tried = [_fit_average(child, some, place, gram) for k in (2, 3) for some in combinations(kin, k)]
-            found = [m for m in tried if m is not None]
-            if found:
-                out.append(min(found, key=lambda m: m[1] * (5.0 if len(m[0].parents) == 3 else 1.0))[0])
+            tried = [_fit_average(child, some, rows, gram) for k in (2, 3) for some in combinations(kin, k)]
+            mixtures = [m for m in tried if m is not None]
+            if mixtures:
+                out.append(min(mixtures, key=lambda m: m[1] * (5.0 if len(m[0].parents) == 3 else 1.0))[0])
     return _drop_circles(out)
 
 
@@ -235,10 +235,10 @@ def _sketch_networks(networks: Sequence[Network]) -> dict[int, np.ndarray]:
 
 
 def _fit_average(
-    child: int, parents: tuple[int, ...], place: dict[int, int], gram: np.ndarray
+    child: int, parents: tuple[int, ...], row_of: dict[int, int], gram: np.ndarray
 ) -> tuple[Mixture, float] | None:
     """Least squares for the shares, from inner products; the parents' common part must not do the work."""
-    rows = [place[i] for i in (parents[0], *parents[1:], child)]
+    rows = [row_of[i] for i in (parents[0], *parents[1:], child)]
     g = gram[np.ix_(rows, rows)]
     shifted = g[1:, 1:] - g[1:, :1] - g[:1, 1:] + g[0, 0]  # of differences to the first parent
     spans, target = shifted[:-1, :-1], shifted[:-1, -1]
@@ -262,10 +262,10 @@ def _fit_average(
     ), max(off, 1e-4)
 
 
-def _drop_circles(found: list[Mixture]) -> list[Mixture]:
+def _drop_circles(mixtures: list[Mixture]) -> list[Mixture]:
     """An average of averages may not be its own ancestor: the first of two that name each other stays."""
     out: list[Mixture] = []
-    for m in found:
+    for m in mixtures:
         if not any(m.child in o.parents and o.child in m.parents for o in out):
             out.append(m)
     return out

@@ -255,12 +255,12 @@ def _add_edited(made: MadeFamily, rng: np.random.Generator, module: nn.Module) -
         )
     half = {k: t.to(torch.bfloat16).float() for k, t in m["tuned_heavy"].items()}
     made.add("half", half, "quantised", ("tuned_heavy",), "bfloat16")
-    for name, one, other, weight in (
+    for name, first, other, weight in (
         ("soup", "tuned_light", "on_long", 0.5),
         ("blend", "tuned_medium", "on_short", 0.7),
     ):
-        mixed = {k: weight * m[one][k] + (1 - weight) * m[other][k] for k in m[one]}
-        made.add(name, mixed, "merged", (one, other), f"{weight:g} to {1 - weight:g}")
+        mixed = {k: weight * m[first][k] + (1 - weight) * m[other][k] for k in m[first]}
+        made.add(name, mixed, "merged", (first, other), f"{weight:g} to {1 - weight:g}")
     layers = _group_by_layer(m["root"])
     taken = [name for layer in layers[-(len(layers) // 2) :] for name in layer]
     grafted = {k: m["stranger"][k] if k in taken else t for k, t in m["root"].items()}
@@ -269,10 +269,10 @@ def _add_edited(made: MadeFamily, rng: np.random.Generator, module: nn.Module) -
 
 def _group_by_layer(state: State) -> list[list[str]]:
     """Tensor names by the module that holds them, in stored order."""
-    found: dict[str, list[str]] = {}
+    layers: dict[str, list[str]] = {}
     for name in state:
-        found.setdefault(name.rpartition(".")[0], []).append(name)
-    return list(found.values())
+        layers.setdefault(name.rpartition(".")[0], []).append(name)
+    return list(layers.values())
 
 
 def _add_rewritten(made: MadeFamily, rng: np.random.Generator, model: dict) -> None:
@@ -294,7 +294,7 @@ def _add_rewritten(made: MadeFamily, rng: np.random.Generator, model: dict) -> N
     for name, kind, symmetries, after in rewritten:
         root = {k: t[None] for k, t in made.members["root"].items()}
         people = group_networks(root, np.arange(1), known_of(model))
-        applied = [found for s in symmetries if (found := SYMMETRIES[s](people, rng)) is not None]
+        applied = [changed for s in symmetries if (changed := SYMMETRIES[s](people, rng)) is not None]
         if applied:
             state = {k: t[0] for k, t in change_group(people, applied[0]).stored.items()}
             made.add(name, after(state), kind, ("root",), "with 5 % noise" if "noisy" in name else "")

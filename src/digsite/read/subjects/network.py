@@ -139,13 +139,13 @@ def pair_names(first: Network, second: Network) -> dict[str, str]:
     same = {k: k for k in first.weights if k in second.weights and second.shape(k) == first.shape(k)}
     if same:
         return same
-    for one, other, swap in ((first, second, False), (second, first, True)):
+    for asked, other, swap in ((first, second, False), (second, first, True)):
         ends: dict[str, str] = {}
-        for k in one.weights:
-            found = [j for j in other.weights if j.endswith("." + k) and other.shape(j) == one.shape(k)]
-            if len(found) == 1:
-                ends[k] = found[0]
-        if len(ends) > len(one.weights) / 2:
+        for k in asked.weights:
+            candidates = [j for j in other.weights if j.endswith("." + k) and other.shape(j) == asked.shape(k)]
+            if len(candidates) == 1:
+                ends[k] = candidates[0]
+        if len(ends) > len(asked.weights) / 2:
             return {v: k for k, v in ends.items()} if swap else ends
     shapes = [[n.shape(k) for k in n.weights] for n in (first, second)]
     return dict(zip(first.weights, second.weights)) if shapes[0] == shapes[1] else {}
@@ -186,22 +186,22 @@ def read_networks(folder: Path, least: int = 2) -> ModelFolder:
     """
     if not folder.is_dir():
         raise NotFound(f"There is no folder '{folder}'.")
-    found = ModelFolder([], [])
+    models = ModelFolder([], [])
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or (path.is_file() and path.suffix.lower() in _SILENT):
             continue
         try:
             bundle = read_weights(f"file:{path}")
             name = path.stem if path.is_file() else path.name
-            found.networks.append(network_of(name, bundle.tensors, bundle.meta.get("config")))
+            models.networks.append(network_of(name, bundle.tensors, bundle.meta.get("config")))
         except DigsiteError as error:
             if path.is_file() or any(path.glob("*.safetensors")) or any(path.glob("*.bin")):
-                found.left_out.append((path.name, str(error)))
-    if len(found.networks) < least:
-        reasons = f" ({found.left_out[0][0]}: {found.left_out[0][1]})" if found.left_out else ""
-        count = len(found.networks)
+                models.left_out.append((path.name, str(error)))
+    if len(models.networks) < least:
+        reasons = f" ({models.left_out[0][0]}: {models.left_out[0][1]})" if models.left_out else ""
+        count = len(models.networks)
         raise UsageError(
             f"'{folder}' holds {count or 'no'} model{'' if count == 1 else 's'}{reasons}; {'a lineage needs at least two' if least > 1 else 'at least one is needed'}.",
             hint="Put the models to compare into one folder: files, or one folder for each.",
         )
-    return found
+    return models

@@ -21,7 +21,7 @@ from digsite.train.layout import Layout
 
 def _all_train(model: nn.Module) -> bool:
     """Frozen weights are not among the members' rows, which is all that the engines of this file read."""
-    return all(one.requires_grad for one in model.parameters())
+    return all(parameter.requires_grad for parameter in model.parameters())
 
 
 class StackedEngine(Engine):
@@ -75,11 +75,11 @@ def stacked_loss(loss: Loss, outputs: Tensor, y: Tensor) -> Tensor:
 
 
 class Value(NamedTuple):
-    """`place` says where the members are: "shared" (B, ...) is the same for all, "own" is (K, B, ...), and "maps" is
+    """`layout` says where the members are: "shared" (B, ...) is the same for all, "own" is (K, B, ...), and "maps" is
     (B, K * channels, height, width), what a grouped convolution reads and writes."""
 
     tensor: Tensor
-    place: str
+    layout: str
 
 
 class _Run:
@@ -90,24 +90,24 @@ class _Run:
         self.size = len(next(iter(params.values())))
 
     def _own(self, value: Value) -> Tensor:
-        if value.place == "shared":
+        if value.layout == "shared":
             return value.tensor.expand(self.size, *value.tensor.shape)
         return (
             value.tensor
-            if value.place == "own"
+            if value.layout == "own"
             else value.tensor.unflatten(1, (self.size, -1)).transpose(0, 1)
         )
 
     def _maps(self, value: Value) -> Tensor:
-        return value.tensor if value.place == "maps" else self._own(value).transpose(0, 1).flatten(1, 2)
+        return value.tensor if value.layout == "maps" else self._own(value).transpose(0, 1).flatten(1, 2)
 
     def elementwise(self, step: Instruction, value: Value) -> Value:
         assert step.function is not None
-        return Value(step.function(value.tensor), value.place)
+        return Value(step.function(value.tensor), value.layout)
 
     def pool(self, step: Instruction, value: Value) -> Value:
         assert step.function is not None
-        if value.place == "shared":
+        if value.layout == "shared":
             return Value(step.function(value.tensor), "shared")
         return Value(step.function(self._maps(value)), "maps")
 
@@ -134,24 +134,24 @@ class _Run:
         mask = self.masks.get(f"{step.module}.mask")
         if mask is None:
             return value
-        if value.place == "maps":
+        if value.layout == "maps":
             return Value(value.tensor * self._maps(Value(mask, "own")), "maps")
         return Value(self._own(value) * mask, "own")
 
     def mean(self, _: Instruction, value: Value) -> Value:
-        if value.place != "maps":
-            return Value(value.tensor.mean((-2, -1)), value.place)
+        if value.layout != "maps":
+            return Value(value.tensor.mean((-2, -1)), value.layout)
         return Value(value.tensor.mean((-2, -1)).unflatten(1, (self.size, -1)).transpose(0, 1), "own")
 
     def flatten(self, _: Instruction, value: Value) -> Value:
-        if value.place == "shared":
+        if value.layout == "shared":
             return Value(value.tensor.flatten(1), "shared")
         return Value(self._own(value).flatten(2), "own")
 
     def add(self, _: Instruction, left: Value, right: Value) -> Value:
-        if left.place == right.place:
-            return Value(left.tensor + right.tensor, left.place)
-        if "maps" in (left.place, right.place):
+        if left.layout == right.layout:
+            return Value(left.tensor + right.tensor, left.layout)
+        if "maps" in (left.layout, right.layout):
             return Value(self._maps(left) + self._maps(right), "maps")
         return Value(self._own(left) + self._own(right), "own")
 

@@ -140,8 +140,8 @@ class Npy(Format):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if array.dtype.kind not in "fiub":
             raise DigsiteError(f"'{path}' is an array of {array.dtype}, not of numbers.")
-        one = StoredTensor(tuple(array.shape), str(array.dtype), partial(_load_array, path))
-        return WeightBundle(LazyTensors({path.stem: one}), {"format": "npy"})
+        stored = StoredTensor(tuple(array.shape), str(array.dtype), partial(_load_array, path))
+        return WeightBundle(LazyTensors({path.stem: stored}), {"format": "npy"})
 
 
 def _load_array(path: Path) -> Tensor:

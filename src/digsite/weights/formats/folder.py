@@ -126,9 +126,9 @@ def _find_tied_head(config: dict[str, Any], tensors: dict[str, StoredTensor]) ->
 def _read_json_object(path: Path) -> dict[str, Any]:
     """A config or an index; anything but an object is refused, for its keys are asked for next."""
     try:
-        found = json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise DigsiteError(f"'{path}' is not JSON ({error}).") from None
-    if not isinstance(found, dict):
-        raise DigsiteError(f"'{path}' is a {type(found).__name__}, where a JSON object was expected.")
-    return found
+    if not isinstance(value, dict):
+        raise DigsiteError(f"'{path}' is a {type(value).__name__}, where a JSON object was expected.")
+    return value

@@ -150,10 +150,10 @@ def _read_value(file: BinaryIO, code: int) -> Any:
     if count > MOST_TEXT:
         raise DigsiteError(f"The file is damaged: it promises a list of {count} entries.")
     values = []
-    for place in range(count):
-        one = _read_value(file, inner)
-        if place < KEPT:
-            values.append(one)
+    for position in range(count):
+        value = _read_value(file, inner)
+        if position < KEPT:
+            values.append(value)
     return values
 
 
@@ -327,16 +327,16 @@ def as_hugging_face(
     if config is None or not all(names.values()):
         return stored, None
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
-    found = {}
+    renamed = {}
     for name, new in names.items():
         n_heads = heads.get(new.split(".")[-2], 0) if new.endswith(".weight") else 0
-        one = stored[name]
-        found[new] = (
-            StoredTensor(one.shape, one.dtype, partial(_reorder_halves, one.load, n_heads))
+        tensor = stored[name]
+        renamed[new] = (
+            StoredTensor(tensor.shape, tensor.dtype, partial(_reorder_halves, tensor.load, n_heads))
             if n_heads
-            else one
+            else tensor
         )
-    return found, config
+    return renamed, config
 
 
 def _rename_tensor(name: str) -> str:

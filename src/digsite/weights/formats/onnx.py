@@ -63,11 +63,11 @@ def unpack_numbers(value: Value) -> list[int]:
     """The whole numbers of a repeated field, which may be packed."""
     if isinstance(value, int):
         return [value]
-    found, position = [], 0
+    numbers, position = [], 0
     while position < len(value):
         number, position = read_varint(value, position)
-        found.append(number)
-    return found
+        numbers.append(number)
+    return numbers
 
 
 # TensorProto.DataType, as numpy has it; bfloat16 (16) and fp8 are made from their bytes.
@@ -140,8 +140,8 @@ def _parse_graph(graph: memoryview) -> tuple[dict[str, _Tensor], list[_Node]]:
     nodes: list[_Node] = []
     for number, value in read_fields(graph):
         if number == 5 and isinstance(value, memoryview):
-            found = _parse_tensor(value)
-            tensors[found.name] = found
+            tensor = _parse_tensor(value)
+            tensors[tensor.name] = tensor
         elif number == 1 and isinstance(value, memoryview):
             nodes.append(_parse_node(value))
         if len(tensors) + len(nodes) > MOST_ENTRIES:
@@ -150,23 +150,23 @@ def _parse_graph(graph: memoryview) -> tuple[dict[str, _Tensor], list[_Node]]:
 
 
 def _parse_tensor(data: memoryview) -> _Tensor:
-    found = _Tensor()
+    tensor = _Tensor()
     for number, value in read_fields(data):
         if number == 1:
-            found.shape += unpack_numbers(value)
+            tensor.shape += unpack_numbers(value)
         elif number == 2 and isinstance(value, int):
-            found.data_type = value
+            tensor.data_type = value
         elif number == 8 and isinstance(value, memoryview):
-            found.name = bytes(value).decode(errors="replace")
+            tensor.name = bytes(value).decode(errors="replace")
         elif number == 9 and isinstance(value, memoryview):
-            found.raw = value
+            tensor.raw = value
         elif number in (4, 5, 7, 10, 11):
-            found.typed.append(value)
-            found.typed_field = number
+            tensor.typed.append(value)
+            tensor.typed_field = number
         elif number == 13 and isinstance(value, memoryview):
             key, text = _parse_pair(value)
-            found.outside[key] = text
-    return found
+            tensor.outside[key] = text
+    return tensor
 
 
 def _parse_pair(data: memoryview) -> tuple[str, str]:
@@ -179,21 +179,21 @@ def _parse_pair(data: memoryview) -> tuple[str, str]:
 
 
 def _parse_node(data: memoryview) -> _Node:
-    found = _Node()
+    node = _Node()
     for number, value in read_fields(data):
         if isinstance(value, int):
             continue
         if number == 5:
-            _parse_attribute(found, value)
+            _parse_attribute(node, value)
         elif number in (1, 2, 3, 4):
             text = bytes(value).decode(errors="replace")
             if number == 1:
-                found.inputs.append(text)
+                node.inputs.append(text)
             elif number == 2:
-                found.outputs.append(text)
+                node.outputs.append(text)
             else:
-                setattr(found, "name" if number == 3 else "operator", text)
-    return found
+                setattr(node, "name" if number == 3 else "operator", text)
+    return node
 
 
 def _parse_attribute(node: _Node, data: memoryview) -> None:
@@ -215,7 +215,7 @@ def _bundle_weights(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node])
     stored: dict[str, StoredTensor] = {}
     left: dict[str, dict[str, Any]] = {}
     turned: list[str] = []
-    used = {name: (node, place) for node in reversed(nodes) for place, name in enumerate(node.inputs)}
+    used = {name: (node, position) for node in reversed(nodes) for position, name in enumerate(node.inputs)}
     for name, tensor in tensors.items():
         load, dtype, reason = _choose_loader(path, tensor, used.get(name), tensors)
         n = _count_numbers(tensor.shape)
@@ -247,8 +247,8 @@ def _is_turned(tensor: _Tensor, use: tuple[_Node, int] | None) -> bool:
     """Whether the graph multiplies by it from the right: then it is stored as (in, out)."""
     if use is None or len(tensor.shape) != 2:
         return False
-    node, place = use
-    return place == 1 and (
+    node, position = use
+    return position == 1 and (
         node.operator == "MatMul" or (node.operator == "Gemm" and not node.numbers.get("transB", 0))
     )
 
@@ -257,11 +257,11 @@ def _name_by_node(name: str, use: tuple[_Node, int] | None) -> str:
     """Exporters number their MatMul weights; the path of the node says more: /encoder/fc1/MatMul is encoder.fc1."""
     if use is None or not name.startswith(("onnx::", "_v_", "val_")):
         return name
-    node, place = use
+    node, position = use
     path = [part for part in node.name.split("/") if part][:-1]
     if not path:
         return name
-    return ".".join(path) + (".weight" if place == 1 else ".bias")
+    return ".".join(path) + (".weight" if position == 1 else ".bias")
 
 
 def _unused_name(name: str, taken: dict[str, StoredTensor]) -> str:

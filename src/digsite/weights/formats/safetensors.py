@@ -62,13 +62,13 @@ class RangeReader:
         handle = self._file.fileno()
         kind = DTYPES[self._header[name]["dtype"]]
         first = self._start + self._header[name]["data_offsets"][0]
-        found = torch.empty(sum(b - a for a, b in places), dtype=kind)
-        room = found.view(torch.uint8).numpy().data
+        values = torch.empty(sum(b - a for a, b in places), dtype=kind)
+        room = values.view(torch.uint8).numpy().data
         for a, b in places:
             size = (b - a) * kind.itemsize
             _read_into(handle, room[:size], first + a * kind.itemsize)
             room = room[size:]
-        return found
+        return values
 
     def __del__(self) -> None:
         if self._file is not None:
@@ -113,24 +113,24 @@ def dequantize_fp8(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor
 
     A scale may be one number, one for each row, or one for each block (DeepSeek's are 128 x 128).
     """
-    found = dict(stored)
-    for name, one in stored.items():
-        if one.dtype not in KINDS:
+    dequantized = dict(stored)
+    for name, tensor in stored.items():
+        if tensor.dtype not in KINDS:
             continue
         scale = next((name + end for end in SCALES if name + end in stored), None)
-        found[name] = StoredTensor(
-            one.shape, "float32", partial(_load_scaled, one, stored[scale] if scale else None)
+        dequantized[name] = StoredTensor(
+            tensor.shape, "float32", partial(_load_scaled, tensor, stored[scale] if scale else None)
         )
         if scale:
-            found.pop(scale, None)
-    return found
+            dequantized.pop(scale, None)
+    return dequantized
 
 
-def _load_scaled(one: StoredTensor, scale: StoredTensor | None) -> Tensor:
+def _load_scaled(tensor: StoredTensor, scale: StoredTensor | None) -> Tensor:
     """The weight itself: stored numbers times their factor, spread over rows or blocks as the factor's shape
     says.
     """
-    value = one.load().float()
+    value = tensor.load().float()
     if scale is None:
         return value
     factor = scale.load().float()

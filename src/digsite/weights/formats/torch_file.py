@@ -130,27 +130,27 @@ def _list_zip_globals(path: Path) -> list[str]:
 
 def _list_pickle_globals(path: Path) -> list[str]:
     """What a pickle would import, by reading its instructions without following them."""
-    found: set[str] = set()
+    names: set[str] = set()
     with path.open("rb") as file:
         try:
             for _ in range(N_PICKLES):
-                found |= _list_imports(file)
+                names |= _list_imports(file)
         except ValueError:
             pass  # the end of the file, or of what is readable in it
-    return sorted(name for name in found if not HARMLESS.match(name))
+    return sorted(name for name in names if not HARMLESS.match(name))
 
 
 def _list_imports(file: BinaryIO) -> set[str]:
     """The modules and names of one pickle."""
-    found, texts = set(), ["", ""]
+    imports, texts = set(), ["", ""]
     for instruction, argument, _ in pickletools.genops(file):
         if instruction.name in ("GLOBAL", "INST"):
-            found.add(str(argument).replace(" ", "."))
+            imports.add(str(argument).replace(" ", "."))
         elif instruction.name == "STACK_GLOBAL":
-            found.add(".".join(texts[-2:]))
+            imports.add(".".join(texts[-2:]))
         elif isinstance(argument, str):
             texts.append(argument)
-    return found
+    return imports
 
 
 def _find_state(loaded: Any, stem: str) -> tuple[Mapping[str, Any] | None, str]:

@@ -93,15 +93,16 @@ def locate_artifact(target: str, member: str = "") -> Path:
     several, and `model` is meant where nothing is said.
     """
     run = find_run(target, settings.runs_dir())
-    found = {p.stem: p for p in sorted(run.artifacts.glob("*.safetensors"))}
-    wanted = member or ("model" if "model" in found else "")
-    if wanted in found:
-        return found[wanted]
-    if not wanted and len(found) == 1:
-        return next(iter(found.values()))
-    if not found:
+    artifacts = {p.stem: p for p in sorted(run.artifacts.glob("*.safetensors"))}
+    wanted = member or ("model" if "model" in artifacts else "")
+    if wanted in artifacts:
+        return artifacts[wanted]
+    if not wanted and len(artifacts) == 1:
+        return next(iter(artifacts.values()))
+    if not artifacts:
         raise NotFound(f"The run '{run.id}' has no stored tensors.")
-    problem = f"no tensors called '{wanted}'" if wanted else f"{len(found)} sets of tensors"
+    problem = f"no tensors called '{wanted}'" if wanted else f"{len(artifacts)} sets of tensors"
     raise NotFound(
-        f"The run '{run.id}' has {problem}.", hint=f"Write run:{target}#NAME. {name_nearest(wanted, found)}"
+        f"The run '{run.id}' has {problem}.",
+        hint=f"Write run:{target}#NAME. {name_nearest(wanted, artifacts)}",
     )

@@ -70,16 +70,16 @@ class CheckpointTree(Importer):
 
 def _find_last_checkpoints(folder: Path) -> list[Path]:
     """Files of weights; where a network's folder has numbered checkpoints, the one with the highest number."""
-    found: dict[Path, tuple[tuple[int, ...], Path]] = {}
+    latest: dict[Path, tuple[tuple[int, ...], Path]] = {}
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.suffix not in WEIGHTS or path.name.startswith("."):
             continue
         inside = next((p for p in path.relative_to(folder).parents if re.search(r"checkpoint", p.name)), None)
         numbers = tuple(int(n) for n in re.findall(r"\d+", f"{inside or ''}/{path.name if inside else ''}"))
         owner = folder / inside.parent if inside is not None else path
-        if owner not in found or numbers > found[owner][0]:
-            found[owner] = (numbers, path)
-    return [path for _, path in found.values()]
+        if owner not in latest or numbers > latest[owner][0]:
+            latest[owner] = (numbers, path)
+    return [path for _, path in latest.values()]
 
 
 def _describe_network(folder: Path, path: Path, table: dict[str, dict[str, str]]) -> dict[str, Any]:
@@ -101,19 +101,21 @@ def _parse_last_object(text: str) -> dict[str, Any]:
     """A JSON object, or the last of one object a line."""
     for part in (text, *reversed(text.strip().splitlines())):
         try:
-            found = json.loads(part)
+            value = json.loads(part)
         except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict):
-            return found
+        if isinstance(value, dict):
+            return value
     return {}
 
 
-def _keep_plain(found: dict[str, Any]) -> dict[str, Any]:
+def _keep_plain(recorded: dict[str, Any]) -> dict[str, Any]:
     """Numbers and texts alone, under our names where there is one; lists and nested tables say nothing about
     one network.
     """
-    return {NAMES.get(str(k), str(k)): v for k, v in found.items() if isinstance(v, str | int | float | bool)}
+    return {
+        NAMES.get(str(k), str(k)): v for k, v in recorded.items() if isinstance(v, str | int | float | bool)
+    }
 
 
 def _parse_number(text: str) -> float | str:

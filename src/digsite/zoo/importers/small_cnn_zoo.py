@@ -111,12 +111,12 @@ def _name_tensors(flat: np.ndarray, slots: list[Slot]) -> dict[str, Tensor]:
     """Our names in the order of the variables: convolutions, then the dense layer."""
     kernels = [slot for slot in slots if "kernel" in slot[0]]
     biases = [slot for slot in slots if "bias" in slot[0]]
-    found: dict[str, Tensor] = {}
-    for place, (kernel, bias) in enumerate(zip(_by_number(kernels), _by_number(biases), strict=True)):
-        ours = f"convs.{place}" if len(kernel[3]) == 4 else "head"
-        found[f"{ours}.weight"] = _turn_kernel(_cut_slot(flat, kernel))
-        found[f"{ours}.bias"] = _cut_slot(flat, bias)
-    return found
+    named: dict[str, Tensor] = {}
+    for position, (kernel, bias) in enumerate(zip(_by_number(kernels), _by_number(biases), strict=True)):
+        ours = f"convs.{position}" if len(kernel[3]) == 4 else "head"
+        named[f"{ours}.weight"] = _turn_kernel(_cut_slot(flat, kernel))
+        named[f"{ours}.bias"] = _cut_slot(flat, bias)
+    return named
 
 
 def _by_number(slots: list[Slot]) -> list[Slot]:

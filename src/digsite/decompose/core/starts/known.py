@@ -110,10 +110,10 @@ def find_sparsest_basis(matrix: Tensor, acts: Tensor, left: Tensor) -> Basis:
     """
     best: Basis | None = None
     least = float("inf")
-    for found in list_bases(matrix, acts, left):
-        count = count_active(acts @ found[0])
+    for basis in list_bases(matrix, acts, left):
+        count = count_active(acts @ basis[0])
         if count < least - CLEARLY:
-            best, least = found, count
+            best, least = basis, count
     assert best is not None
     return best
 
@@ -155,12 +155,12 @@ def list_bases(matrix: Tensor, acts: Tensor, left: Tensor) -> list[Basis]:
     """What is split by constancy comes first, then plain singular vectors: a tie goes to the earlier."""
     whole = torch.eye(len(matrix), dtype=matrix.dtype)
     constant, varying = split_constant(acts)
-    found = []
+    bases = []
     if constant.shape[1] and varying.shape[1]:
         halves = [turn_groups(matrix, basis, "acts", acts, left) for basis in (constant, varying)]
-        found.append((torch.cat([a for a, _ in halves], 1), torch.cat([b for _, b in halves])))
+        bases.append((torch.cat([a for a, _ in halves], 1), torch.cat([b for _, b in halves])))
     ways = ("", "acts", "reads", "writes")
-    return found + [turn_groups(matrix, whole, way, acts, left) for way in ways]
+    return bases + [turn_groups(matrix, whole, way, acts, left) for way in ways]
 
 
 def turn_groups(matrix: Tensor, basis: Tensor, by: str, acts: Tensor, left: Tensor) -> Basis:

@@ -33,12 +33,12 @@ class Entry:
     """A decomposition, and importances of the contestant's own where it brings some."""
 
     program: CompiledProgram
-    found: Decomposition
+    decomposition: Decomposition
     importances: Importances | None = None
 
     def observe_inputs(self, ids: Tensor) -> Scene:
         """The masked network on some inputs (batch, positions), with this entry's importances."""
-        scene = self.found.scene(ids)
+        scene = self.decomposition.scene(ids)
         if self.importances is None:
             return scene
         with one_sentence("The function of importances"):

@@ -66,16 +66,16 @@ def climb_ladder(entry: Entry, steps: Sequence[int] = LADDER, seed: int = 0) -> 
     source = {
         site: torch.rand(g.shape[-1], generator=generator) for site, g in scene.importance.lower.items()
     }
-    found, best, most = {}, source, -1.0
+    reached, best, most = {}, source, -1.0
     for step in range(max(steps) + 1):
         slopes, loss = climb_slope(scene, source)
         if loss > most:
             best, most = source, loss
         if step in steps:
-            found[step] = share_right_under(entry, best)
+            reached[step] = share_right_under(entry, best)
         rate = 0.1 if step < 40 else 0.02
         source = {site: (r + rate * slopes[site].sign()).clamp(0, 1) for site, r in source.items()}
-    return found
+    return reached
 
 
 def climb_slope(scene: Scene, source: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
@@ -193,10 +193,10 @@ def average_score(rows: Sequence[Row], contestant: str, key: str, null: float | 
 
 def count_passed(rows: Sequence[Row], contestant: str, question: str) -> Mark:
     """Share of programs that a contestant passes in every rotation, with Wilson's interval."""
-    mine = [row for row in rows if row["contestant"] == contestant]
-    programs = sorted({row["program"] for row in mine})
+    own_rows = [row for row in rows if row["contestant"] == contestant]
+    programs = sorted({row["program"] for row in own_rows})
     passed = [
-        all(passes_question(row, rows, question) for row in mine if row["program"] == name)
+        all(passes_question(row, rows, question) for row in own_rows if row["program"] == name)
         for name in programs
     ]
     return Mark(sum(passed) / len(passed), *exact_share(sum(passed), len(passed)), len(passed), None)

@@ -36,7 +36,7 @@ def score_parts(entry: Entry, alive: dict[str, Tensor]) -> PartScores:
     error = 0.0
     dead = [site for site in program.sites if program.rank(site) == 0]
     for site in program.sites:
-        parts = entry.found.components(site)
+        parts = entry.decomposition.components(site)
         error = max(error, float(parts.residual.abs().max()))
         kept = alive[site]
         if program.rank(site) and kept.any() and program.variables:
@@ -87,15 +87,15 @@ def measure_coverage(
         if len(u) and program.variables
         else []
     )
-    found = []
+    coverages = []
     for name in program.variables_at(site):
         dims = program.variables[name]
-        mine = [c for c, variable in enumerate(own) if variable == name]
-        sides = (m if program.knows_written(site) else m.T for m in (weight, v[:, mine] @ u[mine]))
+        columns = [c for c, variable in enumerate(own) if variable == name]
+        sides = (m if program.knows_written(site) else m.T for m in (weight, v[:, columns] @ u[columns]))
         wanted, got = (program.view_directions(site, side)[:, dims] for side in sides)
         missing = float((wanted - got).square().sum() / wanted.square().sum().clamp_min(1e-30))
-        found.append(max(0.0, 1 - missing))
-    return found
+        coverages.append(max(0.0, 1 - missing))
+    return coverages
 
 
 # Is a part important exactly where the variable that it carries can change the answer?
@@ -124,7 +124,7 @@ def score_use(entry: Entry, alive: dict[str, Tensor], seed: int = 0) -> UseScore
     pick = torch.randint(len(whole), (ROWS,), generator=generator)
     donors = whole[torch.randint(len(whole), (DONORS, ROWS), generator=generator)]
     ids = whole[pick]
-    place = torch.randint(1, ids.shape[1], (ROWS,), generator=generator)
+    positions = torch.randint(1, ids.shape[1], (ROWS,), generator=generator)
     rows = torch.arange(ROWS)
     scene = entry.observe_inputs(ids)
     read = [read_site_inputs(entry, donor) for donor in donors]
@@ -132,16 +132,18 @@ def score_use(entry: Entry, alive: dict[str, Tensor], seed: int = 0) -> UseScore
     for site in program.sites:
         if program.rank(site) == 0 or writes_to_stream(site):
             continue
-        own = assign_variables(program, site, entry.found.components(site).V.T)
+        own = assign_variables(program, site, entry.decomposition.components(site).V.T)
         for name in program.variables_at(site):
-            mine = [c for c, variable in enumerate(own) if variable == name and alive[site][c]]
-            if not mine:
+            columns = [c for c, variable in enumerate(own) if variable == name and alive[site][c]]
+            if not columns:
                 continue
-            swaps = [swap_variable(program, name, scene.inputs[site], one[site], place) for one in read]
+            swaps = [
+                swap_variable(program, name, scene.inputs[site], reader[site], positions) for reader in read
+            ]
             if all(torch.allclose(swap, scene.inputs[site], atol=1e-4) for swap in swaps):
                 continue  # a constant cannot be interchanged
             matters = torch.stack([find_changed(entry, ids, site, swap) for swap in swaps]).any(0)
-            said = find_used(scene.importance.lower[site][rows, place][:, mine]).any(1)
+            said = find_used(scene.importance.lower[site][rows, positions][:, columns]).any(1)
             a, b = float(matters.float().mean()), float(said.float().mean())
             agree.append(float((matters == said).float().mean()))
             chance.append(a * b + (1 - a) * (1 - b))
@@ -151,22 +153,22 @@ def score_use(entry: Entry, alive: dict[str, Tensor], seed: int = 0) -> UseScore
 
 def read_site_inputs(entry: Entry, ids: Tensor) -> dict[str, Tensor]:
     """What each site reads on these inputs."""
-    return entry.found.scene(ids).inputs
+    return entry.decomposition.scene(ids).inputs
 
 
-def swap_variable(program: Any, name: str, own: Tensor, other: Tensor, place: Tensor) -> Tensor:
+def swap_variable(program: Any, name: str, own: Tensor, other: Tensor, positions: Tensor) -> Tensor:
     """What a site reads, with one variable's subspace taken from the other input at one position of each row."""
     basis = program.basis[program.variables[name]]
     rows = torch.arange(len(own))
     changed = own.clone()
-    changed[rows, place] += (other[rows, place] - own[rows, place]) @ basis.T @ basis
+    changed[rows, positions] += (other[rows, positions] - own[rows, positions]) @ basis.T @ basis
     return changed
 
 
 def find_changed(entry: Entry, ids: Tensor, site: str, replacement: Tensor) -> Tensor:
     """(rows,) whether the network's answer changes at any position when the site reads the replacement."""
-    target = entry.found.plan.target
-    output = target(None, ids, {site: lambda found, _: found.answer_itself(replacement)})
+    target = entry.decomposition.plan.target
+    output = target(None, ids, {site: lambda call, _: call.answer_itself(replacement)})
     return ~entry.program.is_right(output, entry.program.wanted(ids))
 
 
@@ -193,15 +195,15 @@ class GraphScores:
 def known_edges(program: CompiledProgram) -> set[Edge]:
     """From the truth of heads and neuron groups."""
     truth = program.truth
-    found: set[Edge] = set()
+    edges: set[Edge] = set()
     for head in truth["heads_detail"]:
         for letter, key in (("q", "query_reads"), ("k", "key_reads"), ("v", "value_reads")):
             site = f"blocks.{head['block']}.attn.{letter}"
-            found |= {(site, a, b) for a in head.get(key, []) for b in head.get("writes", [])}
+            edges |= {(site, a, b) for a in head.get(key, []) for b in head.get("writes", [])}
     for group in truth["neuron_groups"]:
         site = f"blocks.{group['block']}.mlp.in"
-        found |= {(site, a, b) for a in group["reads"] for b in group["writes"]}
-    return found
+        edges |= {(site, a, b) for a in group["reads"] for b in group["writes"]}
+    return edges
 
 
 def score_graph(entry: Entry, alive: dict[str, Tensor], seed: int = 0) -> GraphScores:
@@ -239,14 +241,15 @@ def find_partner(site: str) -> str | None:
 def claim_edges(entry: Entry, source: str, end: str, ids: Tensor) -> set[Edge]:
     """Pairs of variables between which the decomposition sees an effect."""
     program = entry.program
-    found = attribute_components(entry.found, source, end, ids)
-    if not found.strength.numel():
+    attributions = attribute_components(entry.decomposition, source, end, ids)
+    if not attributions.strength.numel():
         return set()
     own, others = (
         assign_variables(program, site, known_side(program, site, parts.V, parts.U))
-        for site, parts in ((s, entry.found.components(s)) for s in (source, end))
+        for site, parts in ((s, entry.decomposition.components(s)) for s in (source, end))
     )
-    strong = found.strength > TRACE * found.strength.max().clamp_min(1e-30)
+    strong = attributions.strength > TRACE * attributions.strength.max().clamp_min(1e-30)
     return {
-        (source, own[found.sources[i]], others[found.destinations[j]]) for i, j in strong.nonzero().tolist()
+        (source, own[attributions.sources[i]], others[attributions.destinations[j]])
+        for i, j in strong.nonzero().tolist()
     }

@@ -21,7 +21,7 @@ from digsite.decompose.judge import score
 class View:
     """What a metric or a figure sees: a decomposition, fresh batches, and a toy model's features where there are any."""
 
-    found: Decomposition
+    decomposition: Decomposition
     sample: Callable[[int], Tensor]  # the i-th evaluation batch
     n_batches: int = 1
     n_features: int = 0
@@ -37,13 +37,13 @@ class View:
     @cached_property
     def importance(self) -> dict[str, Tensor]:
         """(positions, C) by module over all batches."""
-        each = [self.found.importance(batch) for batch in self.draw_batches()]
+        each = [self.decomposition.importance(batch) for batch in self.draw_batches()]
         return {m: torch.cat([g[m].flatten(0, -2) for g in each]) for m in each[0]}
 
     @cached_property
     def probes(self) -> dict[str, Tensor]:
         """(features, C) by module: importances when one feature is on at a time."""
-        return score.probe_importance(self.found, self.n_features)
+        return score.probe_importance(self.decomposition, self.n_features)
 
     @cached_property
     def order(self) -> dict[str, list[int]]:

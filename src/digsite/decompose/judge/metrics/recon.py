@@ -31,7 +31,7 @@ class MaskedRecon(Metric):
         """Distance to the target's output, in each masking."""
         totals = dict.fromkeys(MASKINGS, 0.0)
         for i, batch in enumerate(view.draw_batches()):
-            scene = view.found.scene(batch)
+            scene = view.decomposition.scene(batch)
             for masking in MASKINGS:
                 drawn = scene.draw_masks(masking, self.threshold, torch.Generator().manual_seed(i))
                 chosen = drawn.restrict_sites(self.modules) if self.modules else drawn
@@ -53,7 +53,7 @@ class HiddenRecon(Metric):
         """Distance at each module's own output."""
         row: dict[str, float] = {}
         for i, batch in enumerate(view.draw_batches()):
-            scene = view.found.scene(batch)
+            scene = view.decomposition.scene(batch)
             for masking in self.maskings:
                 drawn = scene.draw_masks(masking, self.threshold, torch.Generator().manual_seed(i))
                 caught: dict[str, Any] = {}
@@ -75,13 +75,13 @@ class EmbeddingRecon(Metric):
     @torch.no_grad()
     def measure(self, view: View) -> dict[str, float]:
         """Distance of the vectors that a decomposed embedding builds."""
-        sites = view.found.plan.target.sites
+        sites = view.decomposition.plan.target.sites
         embeddings = [name for name, site in sites.items() if isinstance(site.module, nn.Embedding)]
         if not embeddings:
             raise UsageError("The metric 'embedding_recon' needs a decomposed embedding.")
         row: dict[str, float] = {}
         for i, batch in enumerate(view.draw_batches()):
-            scene = view.found.scene(batch)
+            scene = view.decomposition.scene(batch)
             for masking in ("ci", "rounded", "stochastic"):
                 drawn = scene.draw_masks(masking, self.threshold, torch.Generator().manual_seed(i))
                 for name in embeddings:
@@ -109,7 +109,7 @@ class PgdRecon(Metric):
         attack = Adversarial(steps=self.steps, step_size=self.step_size, shared=self.shared)
         total = 0.0
         for i, batch in enumerate(view.draw_batches()):
-            scene = view.found.scene(batch)
+            scene = view.decomposition.scene(batch)
             layout = scene.find_layout(residual=scene.plan.delta)
             generator = torch.Generator().manual_seed(i)
             noise = {
@@ -136,7 +136,7 @@ class CeAndKl(Metric):
             raise UsageError("The metric 'ce_and_kl' needs a model of tokens, whose right answers are known.")
         row = self._measure_subset(view, None, "")
         for name, patterns in self.subsets.items():
-            only = [m for m in view.found.modules if any(fnmatch(m, pattern) for pattern in patterns)]
+            only = [m for m in view.decomposition.modules if any(fnmatch(m, pattern) for pattern in patterns)]
             if not only:  # patterns of another model's layers: a finished run has nothing to say about them
                 continue
             row |= self._measure_subset(view, only, f"{name}/")
@@ -148,7 +148,7 @@ class CeAndKl(Metric):
         ce: dict[str, float] = {}
         kl: dict[str, float] = {}
         for i, batch in enumerate(view.draw_batches()):
-            scene, labels = view.found.scene(batch), view.labels(batch)
+            scene, labels = view.decomposition.scene(batch), view.labels(batch)
             answered = answers.answer_maskings(scene, labels, threshold=self.threshold, seed=i, only=only)
             for name, answer in answered.items():
                 ce[name] = ce.get(name, 0.0) + answer.ce / view.n_batches

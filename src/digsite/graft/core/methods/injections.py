@@ -164,8 +164,8 @@ class VectorSpace(_InjectsCode, GraftMethod):
         free = find_free_space(
             encode_images(receiver, sae, receiver.access.open_old(4000)), min(8, width // 3)
         )
-        place = self.turn_concept(receiver, sae, message)
-        model = FreeSpace(receiver, sae, place, free)
+        turned = self.turn_concept(receiver, sae, message)
+        model = FreeSpace(receiver, sae, turned, free)
         recipe = InjectionRecipe(
             steps=40, lr=0.008, n_old=32, n_new=24, old_mse=0.7, old_ce=0.3, new_ce=0.15, new_presence=0.05
         )
@@ -173,8 +173,8 @@ class VectorSpace(_InjectsCode, GraftMethod):
 
     def turn_concept(self, receiver: Side, sae: Sae, message: Message) -> Float[Tensor, "codes"]:
         """The donor's mean new code in the receiver's code space; transposed, as published, it is another place."""
-        mine = encode_images(receiver, sae, receiver.access.open_shared(N_SHARED))
-        turn = fit_rotation(message.tensors["shared"], mine, centered=False).weight
+        receiver_codes = encode_images(receiver, sae, receiver.access.open_shared(N_SHARED))
+        turn = fit_rotation(message.tensors["shared"], receiver_codes, centered=False).weight
         turn = turn.T if self.settings.as_published else turn
         return turn @ message.tensors[f"center/{find_one_class(receiver)}"]
 
@@ -191,14 +191,14 @@ class CrossVector(_InjectsCode, GraftMethod):
         """As in the vector space, the code brought over by a small network instead of a rotation."""
         width = self.settings.width
         sae = train_bottleneck(receiver, width, self.settings.epochs)
-        mine = encode_images(receiver, sae, receiver.access.open_shared(N_SHARED))
+        receiver_codes = encode_images(receiver, sae, receiver.access.open_shared(N_SHARED))
         concept = message.tensors[f"center/{find_one_class(receiver)}"]
         draw = receiver.make_generator("aligner")
-        place = align_concept(message.tensors["shared"], mine, concept, draw)
+        aligned = align_concept(message.tensors["shared"], receiver_codes, concept, draw)
         free = find_free_space(
             encode_images(receiver, sae, receiver.access.open_old(4000)), self.settings.n_free
         )
-        model = FreeSpace(receiver, sae, place, free)
+        model = FreeSpace(receiver, sae, aligned, free)
         model.strength.data.fill_(0.2)
         model.detector = draw_perceptron(width, 12, 1, draw=receiver.make_generator("detector"))
         recipe = InjectionRecipe(steps=35, lr=0.006, n_old=32, n_new=24, old_mse=0.8, old_ce=0.2, new_ce=0.1)
@@ -220,7 +220,7 @@ class FreeSpace(Injected):
         self.offset = nn.Parameter(torch.zeros_like(place))
         self.strength = nn.Parameter(torch.tensor(0.3))
         self.keep = nn.Parameter(torch.tensor(0.9))
-        self.detector = draw_perceptron(len(place), 16, 1, draw=side.make_generator("detector"))
+        self.detector = draw_perceptron(len(position), 16, 1, draw=side.make_generator("detector"))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
         return torch.sigmoid(self.detector(z))
@@ -234,15 +234,15 @@ class FreeSpace(Injected):
 
 def align_concept(
     theirs: Float[Tensor, "n codes"],
-    mine: Float[Tensor, "n codes"],
+    receiver_codes: Float[Tensor, "n codes"],
     concept: Float[Tensor, "codes"],
     draw: torch.Generator,
 ) -> Float[Tensor, "codes"]:
-    """The donor's `concept` through an aligner fitted from `theirs` to `mine` on the shared images' codes.
+    """The donor's `concept` through an aligner fitted from `theirs` to `receiver_codes` on the shared images' codes.
 
     Codes to codes to codes with ReLU, dropout and layer norm, 150 full-batch steps, as published.
     """
-    width = mine.shape[1]
+    width = receiver_codes.shape[1]
     first, last = draw_perceptron(width, width, draw=draw), draw_perceptron(width, width, draw=draw)
     norm = nn.LayerNorm(width)
     parameters = [*first.parameters(), *last.parameters(), *norm.parameters()]
@@ -255,7 +255,7 @@ def align_concept(
         for _ in range(150):
             keep = (torch.rand(len(theirs), width, generator=draw) > 0.2) / 0.8
             solver.zero_grad()
-            F.mse_loss(align_codes(theirs, keep), mine).backward()
+            F.mse_loss(align_codes(theirs, keep), receiver_codes).backward()
             solver.step()
     return align_codes(concept, 1.0).detach()
 
@@ -284,8 +284,8 @@ class AlignedSpatial(_InjectsCode, GraftMethod):
         parameters = {k: v[0] for k, v in published.stack_parameters().items()}
         sae = Sae(published.spec, parameters, published.scale)  # a copy: it is trained on
         shared = receiver.access.open_shared(N_SHARED)
-        mine = encode_images(receiver, sae, shared)
-        turn = fit_rotation(message.tensors["shared"], mine, centered=False).weight
+        receiver_codes = encode_images(receiver, sae, shared)
+        turn = fit_rotation(message.tensors["shared"], receiver_codes, centered=False).weight
         turn = turn.T if options.as_published else turn
         centers = average_codes(receiver, sae)
         theirs = {c: message.tensors[f"center/{c}"] for c in (*centers, new)}
@@ -329,7 +329,7 @@ class Spatial(Injected):
         self.offset = nn.Parameter(torch.zeros_like(place))
         self.strength = nn.Parameter(torch.tensor(1.0))
         self.keep = nn.Parameter(torch.tensor(0.75))
-        self.detector = draw_perceptron(len(place), 32, 16, 1, draw=side.make_generator("detector"))
+        self.detector = draw_perceptron(len(position), 32, 16, 1, draw=side.make_generator("detector"))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
         """Nearness to donor codes and the detector's answer, in the published shares."""

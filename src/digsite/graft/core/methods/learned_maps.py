@@ -53,8 +53,10 @@ class Relative(GraftMethod):
     def apply_message(self, receiver: Side, message: Message) -> nn.Module:
         """The donor's row read off the receiver's own cosines to the same anchors."""
         anchors = receiver.access.open_mixed(self.settings.data, self.settings.n_anchors)
-        mine = receiver.collect_acts(anchors).last
-        part = ToAnchors(mine, mine.mean(0), message.tensors["weight"], message.tensors["bias"])
+        receiver_acts = receiver.collect_acts(anchors).last
+        part = ToAnchors(
+            receiver_acts, receiver_acts.mean(0), message.tensors["weight"], message.tensors["bias"]
+        )
         return Beside(receiver.model, receiver.head, receiver.new, part, -1)
 
 
@@ -109,8 +111,8 @@ class NeuralAlignment(FitsOnImages, GraftMethod):
         """The map with the donor's row behind it, beside the receiver."""
         images, last = gather_images(self.settings, receiver), self.settings.layers == "last"
         seen, theirs = receiver.collect_acts(images), collect_donor_acts(receiver, message, images).last
-        mine, draw = seen.last if last else seen.everything, receiver.make_generator("map")
-        carry = learn_map(self.settings.map, mine, theirs, self.settings.steps, draw)
+        receiver_acts, draw = seen.last if last else seen.everything, receiver.make_generator("map")
+        carry = learn_map(self.settings.map, receiver_acts, theirs, self.settings.steps, draw)
         donor_head = receiver.pair.name_heads()[1]
         rows = read_head_rows(rebuild_donor(receiver, message), donor_head, receiver.new)
         part = nn.Sequential(carry, Affine(*rows).to_layer())
@@ -122,22 +124,22 @@ HIDDEN = {"linear": (), "mlp": (128, 128)}  # hidden layers of the maps that are
 
 def learn_map(
     kind: str,
-    mine: Float[Tensor, "n width"],
+    receiver_acts: Float[Tensor, "n width"],
     theirs: Float[Tensor, "n width_donor"],
     steps: int,
     draw: torch.Generator,
 ) -> nn.Module:
-    """A map of features `mine` to `theirs`: 'linear', 'mlp' or 'orthogonal' (in closed form).
+    """A map of features `receiver_acts` to `theirs`: 'linear', 'mlp' or 'orthogonal' (in closed form).
 
     Mean squared error with a small weight decay, as the framework has it, in `steps` steps whose batches are of `draw`.
     """
     if kind not in HIDDEN:
-        return fit_rotation(mine, theirs).to_layer()
-    center, scale = mine.mean(0), mine.std(0) + 0.1 * mine.std()
-    net = draw_perceptron(mine.shape[1], *HIDDEN[kind], theirs.shape[1], draw=draw)
+        return fit_rotation(receiver_acts, theirs).to_layer()
+    center, scale = receiver_acts.mean(0), receiver_acts.std(0) + 0.1 * receiver_acts.std()
+    net = draw_perceptron(receiver_acts.shape[1], *HIDDEN[kind], theirs.shape[1], draw=draw)
     solver = torch.optim.Adam(net.parameters(), 2e-3, weight_decay=1e-5, fused=True)
     cycle = make_cycle(solver, 2e-3, steps)
-    z = (mine - center) / scale
+    z = (receiver_acts - center) / scale
     with torch.enable_grad():
         for _ in range(steps):
             pick = torch.randint(len(z), (128,), generator=draw)
@@ -200,17 +202,17 @@ class PrecomputedAlignment(GraftMethod):
     def apply_message(self, receiver: Side, message: Message) -> nn.Module:
         """The receiver with the rotated concept vector in its penultimate layer, and the donor's row carried over."""
         t, sae = message.tensors, train_dictionary(receiver, self.settings.width)
-        mine = receiver.collect_acts(receiver.access.open_shared(N_SHARED)).last
+        receiver_acts = receiver.collect_acts(receiver.access.open_shared(N_SHARED)).last
         old = receiver.collect_acts(receiver.access.open_old(3000)).last
-        turn = fit_rotation(t["shared/codes"], sae.encode(mine), centered=False).weight
+        turn = fit_rotation(t["shared/codes"], sae.encode(receiver_acts), centered=False).weight
         turned = (t["new/codes"].mean(0) - t["shared/codes"].mean(0)) @ turn.T
         delta = self.settings.strength * (
             sae.decode(turned[None]) - sae.decode(torch.zeros_like(turned)[None])
         )
         top = turned.abs().topk(min(4, len(turned))).indices
-        mapped = fit_ridge(t["shared"], mine, 1e-2)(t["new"])
+        mapped = fit_ridge(t["shared"], receiver_acts, 1e-2)(t["new"])
         gate, offset = fit_gate(old, mapped, self.settings.sparsity, receiver.make_generator("gate"))
-        forward = fit_ridge(mine, t["shared"], 1e-2)
+        forward = fit_ridge(receiver_acts, t["shared"], 1e-2)
         row, bias = forward.carry_rows(t["head/weight"], t["head/bias"])
         base = set_rows(receiver.model, receiver.head, receiver.new, row, bias)
         linear = sae.stack_parameters()

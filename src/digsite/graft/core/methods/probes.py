@@ -85,8 +85,8 @@ class ProcrustesProbe(GraftMethod):
     def apply_message(self, receiver: Side, message: Message) -> nn.Module:
         """A head row blended of donor's row and probe, both rotated, and the probe added to the rows against it."""
         t, options = message.tensors, self.settings
-        mine = receiver.collect_acts(receiver.access.open_shared(2000)).last
-        turn = fit_rotation(t["shared"], mine, centered=False).weight  # receiver = turn @ donor
+        receiver_acts = receiver.collect_acts(receiver.access.open_shared(2000)).last
+        turn = fit_rotation(t["shared"], receiver_acts, centered=False).weight  # receiver = turn @ donor
         turn = turn.T if options.as_published else turn
         probe = t["probe"] @ turn.T
         probe = probe / probe.norm(dim=1, keepdim=True).clamp_min(1e-12)

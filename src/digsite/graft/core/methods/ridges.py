@@ -54,8 +54,8 @@ class Ridge(FitsOnImages, GraftMethod):
             donor_head = receiver.pair.name_heads()[1]
             top = read_head_rows(rebuild_donor(receiver, message), donor_head, receiver.new)
             return set_rows(receiver.model, receiver.head, receiver.new, *carry.carry_rows(*top))
-        mine = receiver.collect_acts(images)
-        target = combine_logits(mine.logits, theirs.logits, receiver.pair, self.settings.rule)
+        receiver_acts = receiver.collect_acts(images)
+        target = combine_logits(receiver_acts.logits, theirs.logits, receiver.pair, self.settings.rule)
         read = regress_layer(receiver, images, target, strength)
         return Beside(receiver.model, receiver.head, receiver.new, read.to_layer())
 
@@ -103,9 +103,9 @@ class Branch(FitsOnImages, GraftMethod):
                 "'branch' needs a donor that is a plain ReLU network.", hint="Use ridge_all or distill."
             )
         images = gather_images(self.settings, receiver)
-        mine = receiver.collect_acts(images).hidden
+        receiver_hidden = receiver.collect_acts(images).hidden
         theirs = collect_donor_acts(receiver, message, images).hidden
-        for role, hidden in (("donor", theirs), ("receiver", mine)):
+        for role, hidden in (("donor", theirs), ("receiver", receiver_hidden)):
             if self.settings.layer > len(hidden):
                 raise UsageError(
                     f"The {role} has {len(hidden)} hidden layers, there is no layer {self.settings.layer}."
@@ -157,8 +157,8 @@ def bend_against(
     for chunk in x.split(batch):
         at = chunk.clone().requires_grad_()
         with torch.enable_grad():
-            mine = read(record_acts(receiver.model, at, receiver.head).everything)
-            gap = (mine - donor(at)[:, receiver.new]).square().sum()
+            receiver_acts = read(record_acts(receiver.model, at, receiver.head).everything)
+            gap = (receiver_acts - donor(at)[:, receiver.new]).square().sum()
             (slope,) = torch.autograd.grad(gap, at)
         out.append(chunk + step * slope.sign())
     return torch.cat(out)

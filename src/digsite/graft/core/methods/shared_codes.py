@@ -157,11 +157,13 @@ class JointCode:
         return self.decoders[i](z)
 
     def make_reader(
-        self, mine: int, theirs: int, row: Float[Tensor, "new width"], bias: Float[Tensor, "new"]
+        self, receiver_size: int, theirs: int, row: Float[Tensor, "new width"], bias: Float[Tensor, "new"]
     ) -> nn.Module:
-        """From features of network `mine` to what the rows of network `theirs` make of them, through the code."""
+        """From features of network `receiver_size` to what the rows of network `theirs` make of them, through the code."""
         read = Affine(*self.decoders[theirs].carry_rows(row, bias))
-        return nn.Sequential(self.encoders[mine].to_layer(), nn.ReLU(), read.to_layer()).requires_grad_(False)
+        return nn.Sequential(
+            self.encoders[receiver_size].to_layer(), nn.ReLU(), read.to_layer()
+        ).requires_grad_(False)
 
 
 def fit_shared_codes(

@@ -180,8 +180,8 @@ class GradualBlend(_RowTransplant, GraftMethod):
         """The rows, and how important each of them is."""
         picks = self.pick_rows(donor)
         shares = rate_rows(donor.model, picks, rank_head_units(donor))
-        told = {f"{layer}/share": share for layer, share in shares.items()}
-        return Message({**send_rows(donor, picks).tensors, **told})
+        details = {f"{layer}/share": share for layer, share in shares.items()}
+        return Message({**send_rows(donor, picks).tensors, **details})
 
     def apply_message(self, receiver: Side, message: Message) -> nn.Module:
         """Rows blended by importance times a ratio that falls from the penultimate layer down."""

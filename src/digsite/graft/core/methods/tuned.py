@@ -81,9 +81,11 @@ def follow_donor(
     `images`: what both answer. `draw`: the order of the mini-batches.
     """
     model = copy_model(widen_head(receiver.model, receiver.head, receiver.new))
-    mine = pad_logits(receiver.collect_acts(images).logits, receiver.new)
+    receiver_logits = pad_logits(receiver.collect_acts(images).logits, receiver.new)
     theirs = collect_donor_acts(receiver, message, images).logits
-    target = put_logits(mine, receiver.new, combine_logits(mine, theirs, receiver.pair, settings.rule))
+    target = put_logits(
+        receiver_logits, receiver.new, combine_logits(receiver_logits, theirs, receiver.pair, settings.rule)
+    )
     return fit_network(
         model,
         images.x,

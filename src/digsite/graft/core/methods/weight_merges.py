@@ -158,11 +158,11 @@ class Rebasin(GraftMethod):
     def match_units(self, receiver: Side, donor: nn.Module, x: Float[Tensor, "n ..."] | None) -> Orders:
         """For every hidden layer, the donor's unit that belongs at each place of the receiver."""
         if self.settings.match == "weights":
-            mine, theirs = read_matrices(receiver.model)[0], read_matrices(donor)[0]
-            return match_by_weights(mine, theirs, draw=receiver.make_generator("rebasin"))
+            receiver_side, theirs = read_matrices(receiver.model)[0], read_matrices(donor)[0]
+            return match_by_weights(receiver_side, theirs, draw=receiver.make_generator("rebasin"))
         assert x is not None, "the budget was declared with images"
-        mine = collect_acts(receiver.model, x, receiver.head).hidden
-        return match_by_activations(mine, collect_acts(donor, x).hidden)
+        receiver_side = collect_acts(receiver.model, x, receiver.head).hidden
+        return match_by_activations(receiver_side, collect_acts(donor, x).hidden)
 
 
 def _average_repaired(receiver: Side, ordered: nn.Module, x: Tensor | None) -> nn.Module:

@@ -58,7 +58,7 @@ class Question:
     @property
     def sizes(self) -> dict[str, int]:
         """Weights of every map, by name."""
-        return {name: place.numel() for name, place in self.places.items()}
+        return {name: ranks.numel() for name, ranks in self.places.items()}
 
     def component_of(self, name: str) -> str:
         """What the map is called inside its block."""
@@ -110,16 +110,16 @@ def ask_about(
     scores: dict[str, Tensor] = {}
 
     def measure(block: LayerBlock, statistics: Statistics) -> None:
-        for one in block.maps:
-            scores[one.name] = Wanda().score_weights(one.weight, statistics[one.name])
-            places[one.name] = places_in_rows(scores[one.name])
+        for linear in block.maps:
+            scores[linear.name] = Wanda().score_weights(linear.weight, statistics[linear.name])
+            places[linear.name] = places_in_rows(scores[linear.name])
 
     walk_blocks(model, blocks, inputs, measure, residency=residency, gram=False)
     return Question(
         model,
         sparsity,
-        {one.name: one for block in blocks for one in block.maps},
-        {block.name: [one.name for one in block.maps] for block in blocks},
+        {linear.name: linear for block in blocks for linear in block.maps},
+        {block.name: [linear.name for linear in block.maps] for block in blocks},
         places,
         scores,
         inputs[:rows],

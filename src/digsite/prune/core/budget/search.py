@@ -146,10 +146,10 @@ def _mutate_ratios(
 def _some_maps(question: Question, draw: np.random.Generator) -> list[str]:
     """One map, all maps of a block, or the same map of every block."""
     names = list(question.sizes)
-    one = names[int(draw.integers(len(names)))]
+    chosen = names[int(draw.integers(len(names)))]
     reach = ("map", "block", "every block")[int(draw.integers(3))]
     if reach == "map":
-        return [one]
+        return [chosen]
     if reach == "block":
-        return next(inside for inside in question.blocks.values() if one in inside)
-    return [name for name in names if question.component_of(name) == question.component_of(one)]
+        return next(inside for inside in question.blocks.values() if chosen in inside)
+    return [name for name in names if question.component_of(name) == question.component_of(chosen)]

@@ -134,16 +134,16 @@ def _bisect_threshold(row, n):
 
 
 @njit(cache=True, nogil=True)
-def _collect_at_most(row, limit, found):
+def _collect_at_most(row, limit, candidates):
     count = 0
     for c in range(row.shape[0]):
-        found[count] = c
+        candidates[count] = c
         count += np.int64(row[c] <= limit)
     return count
 
 
 @njit(cache=True, nogil=True)
-def _find_candidates(row, n, sample, found):
+def _find_candidates(row, n, sample, candidates):
     """Indices of at least the n smallest, in order; the limit is guessed from every eighth entry, then made sure."""
     count = 0
     limit = np.int64(0)
@@ -151,29 +151,29 @@ def _find_candidates(row, n, sample, found):
         for q in range(sample.shape[0]):
             sample[q] = row[q * 8]
         limit = _bisect_threshold(sample, min(sample.shape[0], n // 8 + 2 * np.int64(np.sqrt(n / 8)) + 2))
-        count = _collect_at_most(row, row.dtype.type(limit), found)
+        count = _collect_at_most(row, row.dtype.type(limit), candidates)
     if count < n:
         limit = _bisect_threshold(row, n)
-        count = _collect_at_most(row, row.dtype.type(limit), found)
+        count = _collect_at_most(row, row.dtype.type(limit), candidates)
     return count, limit
 
 
 @njit(cache=True, nogil=True)
-def _sort_candidates(row, own, found, count, limit, tally, values, index):
+def _sort_candidates(row, own, candidates, count, limit, tally, values, index):
     """Counting sort of the candidates by distance; stable, so ties stay in index order."""
     first = limit
     for q in range(count):
-        first = min(first, np.int64(row[found[q]]))
+        first = min(first, np.int64(row[candidates[q]]))
     tally[first : limit + 1] = 0
     for q in range(count):
-        tally[row[found[q]]] += np.int32(found[q] != own)
+        tally[row[candidates[q]]] += np.int32(candidates[q] != own)
     total = 0
     for value in range(first, limit + 1):
         size = tally[value]
         tally[value] = total
         total += size
     for q in range(count):
-        c = found[q]
+        c = candidates[q]
         if c != own:
             slot = tally[row[c]]
             tally[row[c]] += 1
@@ -185,12 +185,12 @@ def _sort_candidates(row, own, found, count, limit, tally, values, index):
 @njit(cache=True, nogil=True)
 def _select_rows(distances, own, n, largest, values, index):
     n_features = distances.shape[1]
-    found = np.empty(n_features + 1, np.int32)
+    candidates = np.empty(n_features + 1, np.int32)
     sample = np.empty(n_features // 8, distances.dtype)
     tally = np.zeros(largest + 2, np.int32)
     for r in range(distances.shape[0]):
-        count, limit = _find_candidates(distances[r], n + 1, sample, found)
-        _sort_candidates(distances[r], own[r], found, count, limit, tally, values[r], index[r])
+        count, limit = _find_candidates(distances[r], n + 1, sample, candidates)
+        _sort_candidates(distances[r], own[r], candidates, count, limit, tally, values[r], index[r])
 
 
 def select_nearest(
@@ -310,12 +310,12 @@ def _throw_coins(places, key, n_words, chosen):
     whole = np.int64(1) << LEVELS
     chosen[:] = ~numba.uint64(0) if places >= whole else numba.uint64(0)
     started = False
-    for place in range(LEVELS):
-        bit = (places >> place & 1) == 1 and places < whole
+    for level in range(LEVELS):
+        bit = (places >> level & 1) == 1 and places < whole
         started = started or bit
         if started:
             for w in range(n_words):
-                fresh = _mix_key(key + numba.uint64(w * LEVELS + place + 1) * GOLDEN)
+                fresh = _mix_key(key + numba.uint64(w * LEVELS + level + 1) * GOLDEN)
                 chosen[w] = chosen[w] | fresh if bit else chosen[w] & fresh
 
 
@@ -324,9 +324,11 @@ def _mend_count(chosen, differing, missing, key, n_bits):
     attempt = chosen.shape[0] * LEVELS
     while missing != 0:
         attempt += 1
-        place = ((_mix_key(key + numba.uint64(attempt) * GOLDEN) >> PLACES) * numba.uint64(n_bits)) >> PLACES
-        word = np.int64(place >> numba.uint64(6))
-        bit = numba.uint64(1) << (place & numba.uint64(63))
+        bit_index = (
+            (_mix_key(key + numba.uint64(attempt) * GOLDEN) >> PLACES) * numba.uint64(n_bits)
+        ) >> PLACES
+        word = np.int64(bit_index >> numba.uint64(6))
+        bit = numba.uint64(1) << (bit_index & numba.uint64(63))
         taken = (chosen[word] & bit) != 0
         if missing > 0 and not taken and (differing[word] & bit) != 0:
             chosen[word] ^= bit

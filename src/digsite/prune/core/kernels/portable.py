@@ -88,12 +88,12 @@ def _throw_all_coins(places: np.ndarray, keys: np.ndarray, n_words: int) -> UInt
     chosen = np.where(places >= 1 << LEVELS, everything, np.uint64(0))[:, None].repeat(n_words, axis=1)
     started = np.zeros(len(places), bool)
     address = np.arange(n_words, dtype=np.uint64)
-    for place in range(LEVELS):
-        bit = (places >> place & 1).astype(bool) & (places < 1 << LEVELS)
+    for level in range(LEVELS):
+        bit = (places >> level & 1).astype(bool) & (places < 1 << LEVELS)
         started |= bit
         if not started.any():
             continue
-        counter = address * np.uint64(LEVELS) + np.uint64(place + 1)
+        counter = address * np.uint64(LEVELS) + np.uint64(level + 1)
         fresh = mix_keys(keys[started, None] + counter * GOLDEN)
         old = chosen[started]
         chosen[started] = np.where(bit[started, None], old | fresh, old & fresh)
@@ -112,8 +112,8 @@ def _mend_counts(
     while len(left):
         attempt += 1
         step = np.array([attempt], np.uint64) * GOLDEN  # an array wraps silently, as it should
-        place = (mix_keys(keys[left] + step) >> PLACES) * np.uint64(n_bits) >> PLACES
-        word, bit = (place >> np.uint64(6)).astype(np.int64), np.uint64(1) << (place & np.uint64(63))
+        bits = (mix_keys(keys[left] + step) >> PLACES) * np.uint64(n_bits) >> PLACES
+        word, bit = (bits >> np.uint64(6)).astype(np.int64), np.uint64(1) << (bits & np.uint64(63))
         taken = (chosen[left, word] & bit) != 0
         adds = (missing[left] > 0) & ((differing[left, word] & bit) != 0) & ~taken
         drops = (missing[left] < 0) & taken

@@ -45,14 +45,14 @@ class RepairSettings:
 class PrunedSubject:
     """A pruned map inside its model: where it is, what stays, and which pattern the mask obeys."""
 
-    one: LinearMap
+    linear: LinearMap
     keep: Bool[Tensor, "out in"]
     pattern: SparsityPattern
 
     @property
     def stored_keep(self) -> Tensor:
         """The mask the way round in which the module stores its weight."""
-        return self.keep.t() if self.one.transposed else self.keep
+        return self.keep.t() if self.linear.transposed else self.keep
 
 
 Masks = Mapping[str, Bool[Tensor, "out in"]]

@@ -37,7 +37,7 @@ class Stepper:
         self, subjects: Sequence[PrunedSubject], settings: RepairSettings, n_steps: int, *, free: bool = False
     ) -> None:
         self.parameters: list[Tensor] = [
-            subject.one.module.weight
+            subject.linear.module.weight
             for subject in subjects  # pyright: ignore[reportAssignmentType]
         ]
         self.masks = (
@@ -99,9 +99,9 @@ class Block(Repair):
     def repair_block(self, passage: Passage, dense: Weights, keeps: Masks, settings: RepairSettings) -> None:
         """Train the kept weights of the block in place, on its inputs behind the pruned blocks."""
         subjects = [
-            PrunedSubject(one, keeps[one.name], SparsityPattern(0.5))
-            for one in passage.block.maps
-            if one.name in keeps
+            PrunedSubject(linear, keeps[linear.name], SparsityPattern(0.5))
+            for linear in passage.block.maps
+            if linear.name in keeps
         ]
         weights = token_weights(passage)
         batches = shuffled_batches(passage.n, settings)
@@ -144,7 +144,7 @@ class MaskedDistillation(Repair):
         for rows in batches:
             stepper.step(divergence_of(model, dense, tokens[rows], settings))
         stepper.finish()
-        return {subject.one.name: subject.keep for subject in subjects}
+        return {subject.linear.name: subject.keep for subject in subjects}
 
 
 def divergence_of(
@@ -191,9 +191,9 @@ class Admm(Repair):
 
         The search starts from the dense weights; the given masks only say how many weights every map keeps.
         """
-        originals = {one.name: one.weight for one in all_maps(dense)}
+        originals = {linear.name: linear.weight for linear in all_maps(dense)}
         for subject in subjects:
-            subject.one.replace(originals[subject.one.name])
+            subject.linear.replace(originals[subject.linear.name])
         batches = shuffled_batches(len(tokens), settings)
         n_free = round((1 - SETTLING) * len(batches))
         stepper = Stepper(subjects, settings, len(batches), free=True)
@@ -206,12 +206,12 @@ class Admm(Repair):
                 state.project()
         state.project()
         stepper.finish()
-        found = [replace(s, keep=keep) for s, keep in zip(subjects, state.masks(), strict=True)]
+        keeps = [replace(s, keep=keep) for s, keep in zip(subjects, state.masks(), strict=True)]
         with torch.no_grad():
-            for subject in found:
-                subject.one.replace(subject.one.weight.masked_fill(~subject.keep, 0))
+            for subject in keeps:
+                subject.linear.replace(subject.linear.weight.masked_fill(~subject.keep, 0))
         rest = max(1, round(SETTLING * settings.epochs))
-        return MaskedDistillation().repair_model(model, dense, tokens, found, replace(settings, epochs=rest))
+        return MaskedDistillation().repair_model(model, dense, tokens, keeps, replace(settings, epochs=rest))
 
 
 class _Split:
@@ -249,7 +249,7 @@ class _Split:
     def masks(self) -> list[Bool[Tensor, "out in"]]:
         """What stands in z, as (out, in)."""
         return [
-            (z != 0).t() if subject.one.transposed else z != 0
+            (z != 0).t() if subject.linear.transposed else z != 0
             for z, subject in zip(self.sparse, self.subjects, strict=True)
         ]
 
@@ -260,9 +260,9 @@ def nearest_support(
     """1 where the nearest point with as many weights as the subject's mask is not zero, in the stored layout."""
     scores = point.square() * sensitivity
     if subject.pattern.structured:
-        oriented = scores.t().contiguous() if subject.one.transposed else scores
+        oriented = scores.t().contiguous() if subject.linear.transposed else scores
         keep = ~prune_groups(oriented, subject.pattern)
-        return (keep.t() if subject.one.transposed else keep).to(point.dtype)
+        return (keep.t() if subject.linear.transposed else keep).to(point.dtype)
     n_kept = int(subject.keep.sum())
     kept = torch.zeros_like(point).flatten()
     kept[scores.flatten().topk(n_kept).indices] = 1

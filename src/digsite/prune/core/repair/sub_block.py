@@ -44,26 +44,26 @@ class SubBlock(Repair):
             read = [x.float() for x in inputs_now(passage, group[0])]
             wanted = _mix_inputs(passage.dense_inputs[group[0].name], read, settings.correction)
             gram = sum_products(read, read, weights)
-            for one in group:
-                if one.name not in keeps:
+            for linear in group:
+                if linear.name not in keeps:
                     continue
-                targets = [x @ dense[one.name].t() for x in wanted]
-                if one.name in writers:
+                targets = [x @ dense[linear.name].t() for x in wanted]
+                if linear.name in writers:
                     targets = [t + drift for t, drift in zip(targets, drifts, strict=True)]
                 cross = sum_products(targets, read, weights)
                 fitted = solve_on_support(
                     gram,
                     cross,
-                    keeps[one.name],
-                    one.weight.float(),
+                    keeps[linear.name],
+                    linear.weight.float(),
                     ridge=settings.ridge,
                     steps=settings.solver_steps,
                 )
-                one.replace(fitted.to(one.stored.dtype))
-            for one in group:
-                if one.name in writers:
+                linear.replace(fitted.to(linear.stored.dtype))
+            for linear in group:
+                if linear.name in writers:
                     drifts = [
-                        drift + x @ dense[one.name].t() - y @ one.weight.t()
+                        drift + x @ dense[linear.name].t() - y @ linear.weight.t()
                         for drift, x, y in zip(drifts, wanted, read, strict=True)
                     ]
 
@@ -76,10 +76,10 @@ def find_writers(passage: Passage, dense: Weights) -> set[str]:
         return set()
     added, last = leaving - entering, _last_of_parts(passage)
     outputs = {}
-    for one in last:
-        bias = getattr(one.module, "bias", None)
-        out = passage.dense_inputs[one.name][0].float() @ dense[one.name].t()
-        outputs[one.name] = out if bias is None else out + bias
+    for linear in last:
+        bias = getattr(linear.module, "bias", None)
+        out = passage.dense_inputs[linear.name][0].float() @ dense[linear.name].t()
+        outputs[linear.name] = out if bias is None else out + bias
     if not outputs or any(out.shape != added.shape for out in outputs.values()):
         return set()
     missed = (added - torch.stack(list(outputs.values())).sum(0)).norm()
@@ -88,7 +88,7 @@ def find_writers(passage: Passage, dense: Weights) -> set[str]:
 
 def _last_of_parts(passage: Passage) -> list[LinearMap]:
     """The last map called in every part (child module) of the block."""
-    by_name = {one.name: one for one in passage.block.maps}
+    by_name = {linear.name: linear for linear in passage.block.maps}
     last: dict[str, LinearMap] = {}
     for name in passage.dense_inputs:
         part = name.removeprefix(f"{passage.block.name}.").split(".")[0]
@@ -117,7 +117,7 @@ def sum_products(left: list[Tensor], right: list[Tensor], weights: list[Tensor])
     return total / weight
 
 
-def inputs_now(passage: Passage, one: LinearMap) -> list[Tensor]:
+def inputs_now(passage: Passage, linear: LinearMap) -> list[Tensor]:
     """What a map reads in the pruned network now, per sequence; the block stops as soon as it is there."""
     if passage.block.whole:
         return [passage.entering(rows) for rows in passage.pieces]
@@ -127,7 +127,7 @@ def inputs_now(passage: Passage, one: LinearMap) -> list[Tensor]:
         read.append(args[0])
         raise _Reached
 
-    handle = one.module.register_forward_pre_hook(take)
+    handle = linear.module.register_forward_pre_hook(take)
     try:
         for rows in passage.pieces:
             _run_until(passage.forward, passage.arguments(rows))

@@ -30,7 +30,7 @@ def fill_settings(method: str, kind: type, given: Given) -> Any:
     `kind` is a dataclass of numbers and truth values, `given` its fields by name. It is checked here and not by a config,
     so that a score of anybody's own can be set from a config and from the command line without being known there.
     """
-    known = {one.name: type(one.default) for one in fields(kind)}
+    known = {setting.name: type(setting.default) for setting in fields(kind)}
     for name, value in given.items():
         if name not in known:
             accepted = name_nearest(name, known) if known else "It has none."

@@ -47,9 +47,9 @@ def random_bits(
         return np.tile(pad_words(shape[1], n_bits), (shape[0], 1))
     words = np.zeros(shape, np.uint64)
     lowest = (places & -places).bit_length() - 1 if places else 16
-    for place in range(lowest, 16):
+    for bit in range(lowest, 16):
         fresh = rng.integers(0, 1 << 64, shape, np.uint64)
-        words = (words | fresh) if places >> place & 1 else (words & fresh)
+        words = (words | fresh) if places >> bit & 1 else (words & fresh)
     return words & pad_words(shape[1], n_bits)
 
 

@@ -118,15 +118,15 @@ def scan_windows(maps: Maps, zoo: ZooAgreement) -> Tensor | None:
     rowwise = score / score.std(2, keepdim=True).clamp_min(1e-9)
     columns = (column_norms(maps.first) - zoo.column_center) / zoo.column_spread
     columns = columns - columns.median(1, keepdim=True).values
-    found = []
+    windows = []
     for window in _WINDOWS:
-        found += [
+        windows += [
             _pick_strongest(_sum_windows(score, shape, window)),
             _pick_strongest(_sum_windows(plain, shape, window)),
         ]
-        found.append(_sum_windows(rowwise, shape, window).amax(2).sort(1).values[:, -3:])
-        found.append(_sum_windows(columns[:, None], shape, window)[:, 0].sort(1).values[:, -3:])
-    return torch.cat(found, 1)
+        windows.append(_sum_windows(rowwise, shape, window).amax(2).sort(1).values[:, -3:])
+        windows.append(_sum_windows(columns[:, None], shape, window)[:, 0].sort(1).values[:, -3:])
+    return torch.cat(windows, 1)
 
 
 def _sum_windows(values: Tensor, shape: tuple[int, int], window: tuple[int, int]) -> Tensor:

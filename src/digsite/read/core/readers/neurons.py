@@ -53,9 +53,9 @@ def _describe_layer(group: NetworkGroup, parts: GraphWeights, index: int) -> np.
 def digest_neurons(values: Tensor) -> Tensor:
     """(members, 7): five quantiles, mean and spread over neurons, blind to their order."""
     ordered = values.sort(1).values
-    place = _AT * (values.shape[1] - 1)
-    low, high = place.floor().long(), place.ceil().long()
-    quantiles = torch.lerp(ordered[:, low], ordered[:, high], place - low)
+    position = _AT * (values.shape[1] - 1)
+    low, high = position.floor().long(), position.ceil().long()
+    quantiles = torch.lerp(ordered[:, low], ordered[:, high], position - low)
     return torch.cat([quantiles, values.mean(1, keepdim=True), values.std(1, correction=0, keepdim=True)], 1)
 
 

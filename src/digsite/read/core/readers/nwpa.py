@@ -156,8 +156,11 @@ def _held_out_loss(net: GraphNet, watched: Watched) -> float:
     net.eval()
     total, count = 0.0, 0
     for rows, batch in pools.batches(_EVAL_BATCH, None):
-        mine = {k: t[rows.to(t.device)] for k, t in targets.items()}
-        total, count = total + float(multitask_loss(net, net(batch), mine)) * len(rows), count + len(rows)
+        targets_here = {k: t[rows.to(t.device)] for k, t in targets.items()}
+        total, count = (
+            total + float(multitask_loss(net, net(batch), targets_here)) * len(rows),
+            count + len(rows),
+        )
     net.train()
     return total / max(1, count)
 

@@ -103,12 +103,12 @@ def extract_probe(group: NetworkGroup, in_canonical_form: bool = True, state: St
     if probes is None:
         return [], np.zeros((len(group), 0))
     logits = run_group(group, probes.inputs)
-    told = logits.log_softmax(2).clamp_min(-12)
-    probability = told.exp()
+    log_probabilities = logits.log_softmax(2).clamp_min(-12)
+    probability = log_probabilities.exp()
     sure = probability.amax(2)
-    entropy = -(probability * told).sum(2)
+    entropy = -(probability * log_probabilities).sum(2)
     norm = logits.std(2)
-    columns = [told.flatten(1), sure, entropy, norm.clamp_min(1e-9).log()]
+    columns = [log_probabilities.flatten(1), sure, entropy, norm.clamp_min(1e-9).log()]
     summary = [x.mean(1, keepdim=True) for x in (sure, entropy, norm)]
     usage = probability.mean(1).sort(1).values
     values = torch.cat([*columns, *summary, usage], 1).double().nan_to_num(0.0).numpy()

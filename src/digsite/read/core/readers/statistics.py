@@ -25,8 +25,8 @@ def extract_statistics(group: NetworkGroup) -> Columns:
 def measure_moments(values: Tensor) -> Tensor:
     """(members, 7): mean, variance and quantiles of each row."""
     ordered = torch.from_numpy(np.sort(values.numpy(), axis=1))  # ten times faster than torch's on one core
-    place = torch.tensor(_AT, dtype=values.dtype) * (values.shape[1] - 1)
-    low, high = place.floor().long(), place.ceil().long()
-    quantiles = torch.lerp(ordered[:, low], ordered[:, high], place - low)
+    position = torch.tensor(_AT, dtype=values.dtype) * (values.shape[1] - 1)
+    low, high = position.floor().long(), position.ceil().long()
+    quantiles = torch.lerp(ordered[:, low], ordered[:, high], position - low)
     var, mean = torch.var_mean(values, 1, correction=0)
     return torch.cat([mean[:, None], var[:, None], quantiles], 1)
