@@ -49,11 +49,12 @@ def test_shuffled_pixels_keep_the_function_on_shuffled_images(sides):
 
 
 def test_coverage_counts():
-    class Task:
-        name, kind = "x", "regression"
-
     rows = comparison.coverage_table(
-        (Task,), "m", {"x": np.zeros(4)}, {"x": 1.0}, {"x": np.array([0.5, 2, -0.2, np.nan])}
+        (ReadTask("x", "regression"),),
+        "m",
+        {"x": np.zeros(4)},
+        {"x": 1.0},
+        {"x": np.array([0.5, 2, -0.2, np.nan])},
     )
     assert rows[0]["coverage"] == 2 / 3 and rows[0]["n"] == 3
 
