@@ -156,9 +156,8 @@ def _conclude_truth(run: "Run", frame: pd.DataFrame) -> None:
             line: dict = {"world": world, "dictionary": name}
             for score in SCORES:
                 per_world = group.groupby("seed")[score]
-                noise = (
-                    float(np.sqrt(per_world.var(ddof=1).mean())) if group["reseed"].nunique() > 1 else None
-                )  # pyright: ignore[reportGeneralTypeIssues]
+                reseeded = len(group["reseed"].unique()) > 1
+                noise = float(np.sqrt(per_world.var(ddof=1).mean())) if reseeded else None
                 least, most = LIMITS[score]
                 over = seed_interval(per_world.mean().tolist(), "median", least=least, most=most)  # pyright: ignore[reportArgumentType]
                 line |= {score: over.value, f"{score} low": over.low, f"{score} high": over.high}

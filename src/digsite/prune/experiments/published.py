@@ -106,10 +106,10 @@ def _audit_case(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
         seed=run.derive(f"top-{case.name}"),
     )
     rows = []
-    for position, k in enumerate(config.k_values):
-        ratio, singles = np.mean([[r[position][0], r[position][1]] for r in published_rows], axis=0)
+    for i, k in enumerate(config.k_values):
+        ratio, singles = np.mean([[r[i][0], r[i][1]] for r in published_rows], axis=0)
         test = judge_statistic(
-            f"separation/k={k}", "margins", "columns", seen[position], [d[position] for d in drawn], "upper"
+            f"separation/k={k}", "margins", "columns", seen[i], [d[i] for d in drawn], "upper"
         )
         rows.append(
             {
@@ -118,10 +118,8 @@ def _audit_case(config: PublishedConfig, run: "Run", case: Case) -> list[dict]:
                 "structureless": case.structureless,
                 "ratio as published": float(ratio),
                 "singletons": float(singles),
-                "k/(k-s)": float(
-                    np.mean([published.artefact_ratio(k, r[position][1]) for r in published_rows])
-                ),
-                "honest ratio": float(seen[position]),
+                "k/(k-s)": float(np.mean([published.artefact_ratio(k, r[i][1]) for r in published_rows])),
+                "honest ratio": float(seen[i]),
                 "same-margins ratio": test.null_mean,
                 "z": test.z,
                 "p": test.p,

@@ -220,7 +220,7 @@ class FreeSpace(Injected):
         self.offset = nn.Parameter(torch.zeros_like(place))
         self.strength = nn.Parameter(torch.tensor(0.3))
         self.keep = nn.Parameter(torch.tensor(0.9))
-        self.detector = draw_perceptron(len(position), 16, 1, draw=side.make_generator("detector"))
+        self.detector = draw_perceptron(len(place), 16, 1, draw=side.make_generator("detector"))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
         return torch.sigmoid(self.detector(z))
@@ -329,7 +329,7 @@ class Spatial(Injected):
         self.offset = nn.Parameter(torch.zeros_like(place))
         self.strength = nn.Parameter(torch.tensor(1.0))
         self.keep = nn.Parameter(torch.tensor(0.75))
-        self.detector = draw_perceptron(len(position), 32, 16, 1, draw=side.make_generator("detector"))
+        self.detector = draw_perceptron(len(place), 32, 16, 1, draw=side.make_generator("detector"))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
         """Nearness to donor codes and the detector's answer, in the published shares."""
