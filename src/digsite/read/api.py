@@ -56,7 +56,9 @@ def read(model: Any, reader: str | None = None) -> ReadModel:
     `reader` is the path of a saved reader; without one a shipped reader answers if it knows networks of this shape.
     """
     reading = read_model(model, reader)
-    layers, skipped, predictions = (pd.DataFrame(reading[key]) for key in ("layers", "skipped", "predictions"))
+    layers, skipped, predictions = (
+        pd.DataFrame(reading[key]) for key in ("layers", "skipped", "predictions")
+    )
     name = model if isinstance(model, str) else f"a {type(model).__name__}"
     answers = pd.DataFrame(reading["answers"])
     return ReadModel(name, layers, skipped, predictions, tuple(reading["notes"]), answers)

@@ -191,7 +191,7 @@ class GraphWeights:
     gain: list[Tensor]
 
 
-def weigh_graph(graph: Graph, tensors: dict[str, Tensor]) -> GraphWeights:
+def weigh_graph(graph: Graph, tensors: Mapping[str, Tensor]) -> GraphWeights:
     """Weights of every block and values of every set, from `tensors` stacked over members, with norms folded in.
 
     Batch norm in evaluation is affine and goes into the weights before it; gains of other norms stay with their set.
@@ -215,7 +215,7 @@ def weigh_graph(graph: Graph, tensors: dict[str, Tensor]) -> GraphWeights:
 
 
 def _fold_batch_norm(
-    graph: Graph, node: int, norm: dict[str, Tensor], weights: list[Tensor], bias: Tensor
+    graph: Graph, node: int, norm: Mapping[str, Tensor], weights: list[Tensor], bias: Tensor
 ) -> Tensor:
     """Batch norm in evaluation is an affine map per channel: it moves into the weights before it."""
     factor = norm.get("gain", torch.ones_like(bias)) / (norm["var"] + _BATCH_NORM_EPS).sqrt()

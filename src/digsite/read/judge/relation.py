@@ -6,6 +6,7 @@ are set against how alike the neurons *inside* of one network are.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +68,7 @@ def match_networks(first: Network, second: Network, names: dict[str, str]) -> Ne
     return min(matches, key=lambda m: (m.p > 1e-3, m.distance))
 
 
-def _as_group(weights: dict[str, Tensor], activation: str):
+def _as_group(weights: Mapping[str, Tensor], activation: str):
     return group_networks({k: t[None] for k, t in weights.items()}, np.arange(1), Known(activation))
 
 

@@ -142,7 +142,9 @@ def pair_names(first: Network, second: Network) -> dict[str, str]:
     for asked, other, swap in ((first, second, False), (second, first, True)):
         ends: dict[str, str] = {}
         for k in asked.weights:
-            candidates = [j for j in other.weights if j.endswith("." + k) and other.shape(j) == asked.shape(k)]
+            candidates = [
+                j for j in other.weights if j.endswith("." + k) and other.shape(j) == asked.shape(k)
+            ]
             if len(candidates) == 1:
                 ends[k] = candidates[0]
         if len(ends) > len(asked.weights) / 2:
