@@ -35,6 +35,11 @@ class View:
         return self.file(self.source.partition("#")[0])
 
     @property
+    def is_matrix(self) -> bool:
+        """Whether it is drawn as cells, as masks are."""
+        return self.kind == "matrix"
+
+    @property
     def key(self) -> str:
         return self.source.partition("#")[2]
 

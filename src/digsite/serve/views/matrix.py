@@ -113,7 +113,7 @@ def list_masks(run: RunDir) -> list[Mask]:
     """The masks among the views of a run; one that cannot be read is no mask."""
     found = []
     for view in views_of(run):
-        if view.kind != "matrix":
+        if not view.is_matrix:
             continue
         panels = panels_of(view) or [{}]
         masks = [
