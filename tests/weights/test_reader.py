@@ -8,7 +8,8 @@ from torch import nn
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.weights import open_weights, parse_reference, read_weights, write_weights
-from digsite.weights.bundle import LazyTensors
+from digsite.weights.bundle import LazyTensors, say_unread
+from digsite.weights.formats import safetensors
 
 
 class Evil:
@@ -233,3 +234,49 @@ def test_a_tensor_read_apart_is_the_mapped_one_and_can_be_changed(tmp_path, dtyp
         assert torch.equal(apart, tensor) and apart.dtype == dtype
         apart.zero_()
         assert torch.equal(held[name], tensor)
+
+
+def raw_safetensors(path, entries):
+    """A file by hand, for types that no writer of torch has: {name: (type, shape, bytes)}."""
+    header, place = {}, 0
+    for name, (kind, shape, content) in entries.items():
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [place, place := place + len(content)]}
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    content = b"".join(content for _, _, content in entries.values())
+    path.write_bytes(len(head).to_bytes(8, "little") + head + content)
+    return str(path)
+
+
+def test_types_that_are_not_numbers_by_themselves_are_named_with_their_share(tmp_path):
+    scales, packed = ("F8_E8M0", [4, 4], bytes(16)), ("F4", [4, 8], bytes(16))
+    floats = ("F32", [2, 2], torch.eye(2).numpy().tobytes())
+    some = read_weights(raw_safetensors(tmp_path / "a.safetensors", {"a": scales, "b": packed, "c": floats}))
+    assert list(some.tensors) == ["c"] and torch.equal(some.tensors["c"], torch.eye(2))
+    (note,) = say_unread(some)
+    assert note.startswith(
+        "not understood: 2 of 3 entries, 92.3% of the numbers, first 'a' (numbers of type F8_E8M0"
+    )
+    with pytest.raises(DigsiteError, match="no tensors that can be read; 'b': numbers of type F4"):
+        read_weights(raw_safetensors(tmp_path / "b.safetensors", {"b": packed}))
+
+
+def test_a_file_larger_than_can_be_mapped_is_not_called_damaged(tmp_path, monkeypatch):
+    """What torch says of a file of 400 GB with one hole in it, which not every file system has room for."""
+
+    def safe_open(path, framework):
+        raise RuntimeError(
+            f"unable to mmap 400000000264 bytes from file <{path}>: Cannot allocate memory (12)"
+        )
+
+    path = raw_safetensors(tmp_path / "large.safetensors", {"w": ("F32", [1], bytes(4))})
+    monkeypatch.setattr(safetensors, "safe_open", safe_open)
+    with pytest.raises(UsageError, match="a file of 0 GB, more than this machine can map"):
+        read_weights(path)
+
+
+def test_code_that_a_folder_asks_for_is_said(tmp_path):
+    write_weights(tmp_path / "model.safetensors", {"w": torch.eye(2)})
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "modeling_x.X"}}')
+    (tmp_path / "modeling_x.py").write_text("raise SystemExit")
+    assert say_unread(read_weights(str(tmp_path))) == ["not run: the folder's own code (modeling_x.py)"]

@@ -214,13 +214,16 @@ def mark_unread(reason: str, shape: Sequence[int] = ()) -> dict[str, Any]:
 
 def say_unread(bundle: Any) -> list[str]:
     """What of a file was left out, with its share of the numbers in it: the first lines of any answer about it."""
-    left = getattr(bundle, "meta", {}).get("unread", {})
+    meta = getattr(bundle, "meta", {})
+    left, code = meta.get("unread", {}), meta.get("own_code", [])
+    ran = [f"not run: the folder's own code ({', '.join(code)})"] if code else []
     if not left:
-        return []
+        return ran
     missing = sum(prod(entry.get("shape", ())) for entry in left.values())
     read = sum(prod(bundle.shape(name)) for name in bundle.tensors)
     first = next(iter(left))
     return [
         f"not understood: {len(left)} of {len(left) + len(bundle.tensors)} entries, {missing / max(read + missing, 1):.1%} "
-        f"of the numbers, first '{first}' ({left[first]['reason']})"
+        f"of the numbers, first '{first}' ({left[first]['reason']})",
+        *ran,
     ]

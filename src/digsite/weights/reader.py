@@ -112,7 +112,9 @@ def open_weights(path: Path) -> WeightBundle:
             with one_sentence(f"Reading '{path}'", "The file is damaged, or not what its beginning says."):
                 bundle = form.read_path(path)
             if not bundle.tensors:
-                raise DigsiteError(f"'{path}' holds no tensors.")
+                left = bundle.meta.get("unread", {})
+                first = next((f"; '{name}': {entry['reason']}" for name, entry in left.items()), "")
+                raise DigsiteError(f"'{path}' holds no tensors{' that can be read' if left else ''}{first}.")
             return WeightBundle(bundle.tensors, {"path": str(path), **bundle.meta}, bundle.tied)
     raise DigsiteError(
         f"'{path}' is not a model: its content is none of the formats that are read.",

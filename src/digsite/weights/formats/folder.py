@@ -1,6 +1,7 @@
 """Hugging Face folders: a config, and one or several safetensors or `.bin` files with an index."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,25 @@ class Folder(Format):
             tensors |= {name: _describe_tensor(part, name) for name in part.tensors}
         tied = {alias: name for part in parts for alias, name in part.tied.items()}
         tied |= _find_tied_head(config, tensors)
-        _refuse_incomplete(path, tensors, tied)
+        unread = {name: entry for part in parts for name, entry in part.meta.get("unread", {}).items()}
+        _refuse_incomplete(path, [*tensors, *tied, *unread])
         own = parts[0].meta if len(parts) == 1 else {}
-        meta = {**own, "format": "folder", "files": len(parts), **({"config": config} if config else {})}
+        said = {"config": config, "unread": unread, "own_code": _list_own_code(path, config)}
+        meta = {**own, "format": "folder", "files": len(parts), **{k: v for k, v in said.items() if v}}
         return WeightBundle(LazyTensors(tensors), meta, tied)
 
 
-def _refuse_incomplete(path: Path, tensors: dict[str, StoredTensor], tied: dict[str, str]) -> None:
+def _list_own_code(path: Path, config: dict[str, Any]) -> list[str]:
+    """Programs that a config asks for; they are named and never run."""
+    return sorted(file.name for file in path.glob("*.py")) if "auto_map" in config else []
+
+
+def _refuse_incomplete(path: Path, found: Collection[str]) -> None:
     """Every tensor that an index lists must be in the files."""
     for index in INDEXES:
         if (path / index).is_file():
             listed = _read_json_object(path / index).get("weight_map", {})
-            missing = sorted(name for name in listed if name not in tensors and name not in tied)
+            missing = sorted(name for name in listed if name not in found)
             scales = [name for name in missing if name.endswith(SCALES)]
             if missing and len(scales) < len(missing):
                 raise DigsiteError(

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from digsite.base.errors import DigsiteError, UsageError
-from digsite.weights.bundle import DTYPES, LazyTensors, StoredTensor, WeightBundle
+from digsite.weights.bundle import DTYPES, LazyTensors, StoredTensor, WeightBundle, mark_unread
 from digsite.weights.formats import Format
 
 
@@ -30,18 +30,34 @@ class Safetensors(Format):
 
     @staticmethod
     def read_path(path: Path) -> WeightBundle:
-        try:
-            file = safe_open(path, framework="pt")
-        except SafetensorError as error:
-            raise DigsiteError(f"'{path}' is not a whole safetensors file ({error}).") from None
-        names = file.offset_keys()
+        file = _open_file(path)
         reader = RangeReader(path)
-        tensors = dequantize_fp8({name: _describe_view(file, name, reader) for name in names})
+        views = {name: _describe_view(file, name, reader) for name in file.offset_keys()}
+        left = {
+            name: mark_unread(f"numbers of type {view.dtype}", view.shape)
+            for name, view in views.items()
+            if view.dtype in UNREADABLE
+        }
+        tensors = dequantize_fp8({name: view for name, view in views.items() if name not in left})
         texts = file.metadata() or {}
         # The convention of safetensors.torch.save_model: the name that was left out, and the one that was kept.
         tied = {alias: name for alias, name in texts.items() if name in tensors and alias not in tensors}
         meta = {key: _parse_metadata(text) for key, text in texts.items() if key not in tied}
-        return WeightBundle(LazyTensors(tensors), {"format": "safetensors", **meta}, tied)
+        unread = {"unread": left} if left else {}
+        return WeightBundle(LazyTensors(tensors), {"format": "safetensors", **meta, **unread}, tied)
+
+
+def _open_file(path: Path) -> Any:
+    """Mapped, with a sentence for what is no whole file and for what is larger than can be mapped."""
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise DigsiteError(f"'{path}' is not a whole safetensors file ({error}).") from None
+    except RuntimeError as error:
+        if "Cannot allocate memory" not in str(error):
+            raise
+        size = path.stat().st_size / 1e9
+        raise UsageError(f"'{path}' is a file of {size:.0f} GB, more than this machine can map.") from None
 
 
 class RangeReader:
@@ -105,6 +121,14 @@ def _parse_metadata(text: str) -> Any:
 # Weights of eight bits with their scales beside them, as the numbers that they stand for.
 
 KINDS = ("F8_E4M3", "F8_E5M2", "float8_e4m3fn", "float8_e5m2")
+UNREADABLE = (
+    "F4",
+    "F6_E2M3",
+    "F6_E3M2",
+    "F8_E8M0",
+    "float4_e2m1fn_x2",
+    "float8_e8m0fnu",
+)  # packed, or scales alone
 SCALES = ("_scale_inv", "_scale")  # both are factors: the stored number times its scale is the weight
 
 
