@@ -1,8 +1,10 @@
 """The jump test on the families it was built on, on those it is judged by, and on planted jumps, beside its rivals.
 
-    python bench/detector.py --sizes 60 300 1500 --count 100
+    python bench/detector.py --sizes 60 300 1500 --count 200
+    python bench/detector.py --only table --sizes 60 300 1500   # the evidence in series without jumps, for jumptest_null.json
 
-"edge" is the share of answered series with at least one false jump, "answers" the share of series that are answered at all.
+"edge" is the share of answered series with at least one false jump, "rise" with a false smooth transition, "answers" the share
+of series that are answered at all.
 """
 
 import argparse
@@ -12,9 +14,10 @@ from time import process_time
 
 import numpy as np
 
+from digsite.track.core import jumptest, noise
+from digsite.track.core.detect import judge_jumps
 from digsite.track.core.detectors import edge
 from digsite.track.core.detectors.rivals import Pelt
-from digsite.track.core.jumptest import JumpSearch
 from digsite.track.judge import planted_jumps
 
 FEW = 25  # series a cell for the rivals
@@ -40,23 +43,31 @@ def levels(verdict: edge.Verdict) -> list:
 
 def false_jumps(size: int, count: int, seed: int, only: str) -> None:
     skchange = skchange_rule()
-    sets = {"built on": planted_jumps.draw_build_families, "judged by": planted_jumps.draw_judge_families}
+    sets = {
+        "built on": planted_jumps.draw_build_families,
+        "judged by": planted_jumps.draw_judge_families,
+        "kept back": planted_jumps.draw_kept_families,
+    }
     for word, draw in sets.items():
         if only and only not in word:
             continue
         print(f"\nn = {size}, families it was {word} ({count} series; rivals {min(FEW, count)})")
-        print(f"{'null':<34}{'edge':>6}{'answers':>9}{'SN-CUSUM':>10}{'ruptures':>10}{'skchange':>10}")
+        print(
+            f"{'null':<34}{'edge':>6}{'rise':>6}{'answers':>9}{'SN-CUSUM':>10}{'ruptures':>10}{'skchange':>10}"
+        )
         worst, answered = [], []
         for name, rows in draw(size, count, np.random.default_rng(seed)).items():
             verdicts = [edge.judge_values(np.asarray(row, dtype=float)) for row in rows]
             told = [v for v in verdicts if v.applies]
             share = float(np.mean([bool(levels(v)) for v in told])) if told else float("nan")
+            rises = [judge_jumps(row, kinds=("transition",)).jumps for row in rows[:FEW]]
+            rise = float(np.mean([bool(one) for one in rises]))
             few = [np.asarray(row, dtype=float) for row in rows[:FEW]]
             cusum = np.mean([planted_jumps.shifts_mean(row) for row in few])
             ruptures = np.mean([bool(Pelt.detect(row)) for row in few])
             other = f"{np.mean([skchange(row) for row in few]):10.2f}" if skchange else f"{'-':>10}"
             print(
-                f"{name:<34}{share:6.2f}{len(told) / count:9.2f}{cusum:10.2f}{ruptures:10.2f}{other}",
+                f"{name:<34}{share:6.2f}{rise:6.2f}{len(told) / count:9.2f}{cusum:10.2f}{ruptures:10.2f}{other}",
                 flush=True,
             )
             worst.append(share)
@@ -70,30 +81,41 @@ def false_jumps(size: int, count: int, seed: int, only: str) -> None:
 
 def recall(size: int, count: int, seed: int) -> None:
     print(
-        f"\nn = {size}, jumps of 5 sd ({count} series): recall within {NEAR} samples; of the series that say that"
+        f"\nn = {size}, jumps of 5 sd ({count} series): recall within {NEAR} samples; false finds per series;"
     )
-    print("they would see such a jump; false finds per series; share of intervals that hold the place")
+    print("share of intervals that hold the place")
     for base in planted_jumps.BASES:
         for width in (1, 10):
             rows, places = planted_jumps.plant_jumps(base, width, size, count, np.random.default_rng(seed))
-            hit = held = false = total = claimed = claimed_hit = 0
-            for row, truth in zip(rows, places, strict=True):
-                found = levels(edge.judge_values(row))
-                sizes = JumpSearch(row, np.zeros(size)).visible_sizes(0.05)
-                sees = sizes[width > 1] <= 5.0
-                for place in truth:
-                    near = [c for c in found if abs(c.index - place) <= NEAR]
-                    total += 1
-                    hit += bool(near)
-                    claimed += sees
-                    claimed_hit += bool(near) and sees
-                    held += any(c.low <= place <= c.high for c in near)
-                false += sum(all(abs(c.index - place) > NEAR for place in truth) for c in found)
+            found = planted_jumps.measure_recall(edge.Edge.detect, rows, places)
             print(
-                f"{base:<18} over {width:>2}: {hit / total:.3f}; {claimed_hit / max(claimed, 1):.3f} of {claimed / total:.2f}; "
-                f"{false / count:.2f}; {held / max(hit, 1):.2f}",
+                f"{base:<18} over {width:>2}: {found.recall:.3f}; {found.false_per_series:.2f}; {found.covered:.2f}",
                 flush=True,
             )
+
+
+def draw_table(size: int, count: int, seed: int) -> None:
+    """Quantiles of the evidence for the likeliest level change, over the process-like families together."""
+    families = planted_jumps.draw_build_families(size, count, np.random.default_rng(seed))
+    every = []
+    for name in planted_jumps.PROCESSES:
+        for row in families[name]:
+            search = jumptest.JumpSearch(noise.cut_spikes(row[None])[0], np.zeros(size))
+            every.append(max((e for e in evidences(search)), default=0.0))
+    levels = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+    print(size, [round(float(np.quantile(every, 1 - level)), 2) for level in levels], flush=True)
+
+
+def evidences(search: jumptest.JumpSearch):
+    """Of all level changes that would be looked at, were none found."""
+    for _ in range(jumptest.MISSES):
+        one = jumptest.strongest_fit(search)
+        if one is None:
+            return
+        index, change, evidence = one
+        if change.shape in ("step", "ramp"):
+            yield evidence
+        search.bar_place(index, bends=True)
 
 
 def speed() -> None:
@@ -110,11 +132,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[60, 300])
     parser.add_argument("--count", type=int, default=50, help="series a cell; a quarter of it from n = 1,000")
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--only", default="", help="built, judged, recall or speed")
+    parser.add_argument("--only", default="", help="built, judged, kept, recall, speed or table")
     arguments = parser.parse_args()
     for size in arguments.sizes:
         count = arguments.count if size < 1000 else max(arguments.count // 4, 10)
-        if arguments.only in ("", "built", "judged"):
+        if arguments.only == "table":
+            draw_table(size, count, arguments.seed)
+        if arguments.only in ("", "built", "judged", "kept"):
             false_jumps(size, count, arguments.seed, arguments.only)
         if arguments.only in ("", "recall"):
             recall(size, count, arguments.seed)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from digsite.track.core import whittle
 from digsite.track.judge.planted_jumps import draw_process
@@ -36,3 +38,18 @@ def test_innovations_are_white_and_tails_are_seen() -> None:
     assert np.mean([np.isinf(whittle.tail_freedom(e)) for e in errors]) > 0.7
     heavy = [whittle.tail_freedom(rng.standard_t(3, 600)) for _ in range(12)]
     assert 2 <= np.median(heavy) <= 5
+
+
+def test_skewed_shocks_are_heavy_on_one_side() -> None:
+    rng = np.random.default_rng(2)
+    assert np.median([whittle.tail_freedom(rng.gamma(1.0, size=600)) for _ in range(12)]) < 5
+
+
+def test_a_gain_is_worth_less_under_heavy_tails() -> None:
+    assert whittle.gaussian_gain(30.0, np.inf) == 30.0
+    gains = [whittle.gaussian_gain(30.0, f) for f in (2.5, 4.0, 10.0, 1e6)]
+    assert gains == sorted(gains) and gains[0] < 8 and gains[-1] == pytest.approx(30, rel=1e-3)
+    for freedom in (3.0, 8.0):  # the same chance, by the two laws
+        size = np.sqrt(whittle.gaussian_gain(20.0, freedom))
+        scale = student.ppf(0.75, freedom) / norm.ppf(0.75)
+        assert norm.sf(size) == pytest.approx(student.sf(np.sqrt(20.0) * scale, freedom), rel=1e-6)

@@ -26,3 +26,23 @@ def test_it_sees_a_change_of_the_mean() -> None:
     rng = np.random.default_rng(1)
     assert planted_jumps.shifts_mean(rng.standard_normal(300) + 2.0 * (np.arange(300) > 150))
     assert np.mean([planted_jumps.shifts_mean(rng.standard_normal(200)) for _ in range(40)]) <= 0.2
+
+
+def test_families_are_whole_and_no_two_are_one() -> None:
+    draws = (
+        planted_jumps.draw_build_families,
+        planted_jumps.draw_judge_families,
+        planted_jumps.draw_kept_families,
+    )
+    sets = [draw(50, 2, np.random.default_rng(0)) for draw in draws]
+    for families in sets:
+        assert all(rows.shape == (2, 50) and np.isfinite(rows).all() for rows in families.values())
+    names = [name for families in sets for name in families]
+    assert len(names) == len(set(names)) and set(planted_jumps.PROCESSES) <= set(sets[0])
+
+
+def test_a_threshold_process_remembers_below_zero_alone() -> None:
+    rows = planted_jumps.draw_threshold(20, 2000, np.random.default_rng(1))
+    before, after = rows[:, :-1].ravel(), rows[:, 1:].ravel()
+    slopes = [np.polyfit(before[part], after[part], 1)[0] for part in (before < 0, before > 0)]
+    assert slopes == pytest.approx([0.9, 0.3], abs=0.05)

@@ -1,9 +1,9 @@
 """The test for jumps: is the largest contrast of a series larger than its own increments can make it?
 
-Each filter's output is divided by its own spread along the series, the largest quotient is judged by surrogates, and
-the surrogates' probability by the table of how it falls out on series without jumps (`jumptest_null.json`), as suspected
-jumps were taken out before the surrogates were drawn. What is larger must also break and not bend. Then it is taken out
-and the search goes on.
+Each filter's output is divided by its own spread along the series and the largest quotient is judged by surrogates, which
+knows any spectrum but a slow one badly; the change is then fitted under the noise model, whose gain knows a slow process well but
+not what no model describes. Their sum of evidence is held against the table of how it falls out on series without jumps
+(`jumptest_null.json`). What is larger must also break and not bend. Then it is taken out and the search goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ CERTAIN = 8.0  # spreads, which noise alone does not reach
 SHORT = 150  # samples; in a shorter series a suspect is most of what there is
 MARGIN = 8
 WIDE_MARGIN = 16
-MISSES = 12  # places that bend and do not break, before the search is given up
+MISSES = 12  # places that bend, or say too little, before the search is given up
+LOOSE = 0.5  # of surrogates: a place that more of them reach is not looked at
+TRUST = 0.5  # in the noise model: its share of a log-likelihood ratio that counts
+MOST_GAIN = 80.0  # beyond, the model's word is not believed to the letter
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class FoundChange:
 class JumpSearch:
     """One series under test. `values` (n,) are free of spikes; `quantum` (n,) is the step of their lattice or zero."""
 
-    def __init__(self, values: np.ndarray, quantum: np.ndarray, barred: np.ndarray | None = None) -> None:
+    def __init__(self, values: np.ndarray, quantum: np.ndarray) -> None:
         self.values = values
         self.scale = increment_scale(np.diff(values))
         self.quantum = quantum / np.r_[self.scale[:1], self.scale]
@@ -57,8 +60,7 @@ class JumpSearch:
         self.freedom = whittle.tail_freedom(whittle.prediction_errors(calmest, self.noise))
         self.null, self.kink_null = surrogates.surrogate_nulls(calm, freedom=self.freedom)
         self.covariance = self.noise.increment_covariance(2 * shapes.FAR)
-        fresh = np.zeros((len(self.bank), len(values) + 1), dtype=bool)
-        self.barred = fresh if barred is None else barred
+        self.barred = np.zeros((len(self.bank), len(values) + 1), dtype=bool)
 
     def filter_spread(self) -> np.ndarray:
         """What each contrast is without a jump, over samples: spikes and jumps are kept out of the estimate."""
@@ -118,12 +120,12 @@ class JumpSearch:
         unit = self.scale[min(max(change.index - 1, 0), len(self.scale) - 1)]
         return replace(change, size=change.size * float(unit))
 
-    def visible_sizes(self, alpha: float) -> tuple[float, float]:
-        """The smallest abrupt and gradual change that is found in nine of ten such series, in units of the series."""
-        need = self.null.value_at(raw_p(alpha, len(self.values))) * self.null.weights + 1.28
-        size = need * self.spread * float(np.median(self.scale))
-        gradual = np.array([one.width > 1 for one in self.bank])
-        return float(size.min()), float(size[gradual].min()) if gradual.any() else float("inf")
+    def evidence(self, change: FittedChange, raw: float) -> float:
+        """Of the surrogates (minus a logarithm) and of the noise model, which counts half of what it says."""
+        if change.shape == "bend":
+            return 0.0
+        gain = whittle.gaussian_gain(min(change.gain, MOST_GAIN), self.freedom)
+        return TRUST * gain / 2 - float(np.log(max(raw, 1e-300)))
 
     def bar_place(self, place: int, bends: bool) -> None:
         """No second find close by; a filter that takes trends for changes is silent in a whole bend."""
@@ -138,28 +140,42 @@ def find_changes(
 ) -> list[FoundChange]:
     """Changes with family-wise error `alpha`, at most `most`, none smaller than `floor`.
 
-    After each find the noise is learned anew from what is left, as the jump no longer hides it.
+    After each find the noise is learned anew from what is left, as the jump no longer hides it; places that said too
+    little before are then asked again.
     """
     search = JumpSearch(values, quantum)
     found: list[FoundChange] = []
+    settled: list[tuple[int, bool]] = []
     left = values
-    for _ in range(most + MISSES):
-        k, index, raw = search.strongest_change()
-        p = corrected_jump_p(raw, len(values))
-        if p > alpha:
-            k, index, raw = search.strongest_change(kinks=True)
-            p = corrected_jump_p(raw, len(values))
-        if p > alpha or len(found) == most:
+    misses = 0
+    while len(found) < most and misses < MISSES:
+        one = strongest_fit(search)
+        if one is None:
             break
-        change = search.fitted_change(k, index)
-        real = change.shape != "bend" and abs(change.size) > floor
-        search.bar_place(index, bends=not real)
-        if real:
-            search.bar_place(change.index, bends=False)
+        index, change, evidence = one
+        p = corrected_jump_p(evidence, len(values))
+        if p <= alpha and change.shape != "bend" and abs(change.size) > floor:
+            settled += [(index, False), (change.index, False)]
             left = left - change.profile(len(values))
             found.append(FoundChange(change, p))
-            search = JumpSearch(left, quantum, search.barred)
+            search = JumpSearch(left, quantum)
+            for place, bends in settled:
+                search.bar_place(place, bends)
+        else:
+            misses += 1
+            settled += [(index, True)] if change.shape == "bend" else []
+            search.bar_place(index, bends=True)
     return found
+
+
+def strongest_fit(search: JumpSearch) -> tuple[int, FittedChange, float] | None:
+    """The place that fewest surrogates reach, of a level change or else of a kink, its fit and the evidence for it."""
+    for kinks in (False, True):
+        k, index, raw = search.strongest_change(kinks)
+        if raw <= LOOSE:
+            change = search.fitted_change(k, index)
+            return index, change, search.evidence(change, raw)
+    return None
 
 
 def increment_scale(increments: np.ndarray) -> np.ndarray:
@@ -171,24 +187,18 @@ def increment_scale(increments: np.ndarray) -> np.ndarray:
     return scale / np.exp(np.log(scale).mean())
 
 
-def corrected_jump_p(raw: float, samples: int) -> float:
-    """The share of series without jumps whose uncorrected probability is as small."""
+def corrected_jump_p(evidence: float, samples: int) -> float:
+    """The share of series without jumps that have as much evidence for one."""
     at, levels = null_knots(samples)
-    x, y = -np.log(max(raw, 1e-300)), -np.log(levels)
-    if x >= at[-1]:
+    y = -np.log(levels)
+    if evidence >= at[-1]:
         slope = (y[-1] - y[1]) / (at[-1] - at[1])
-        return float(np.exp(-(y[-1] + slope * (x - at[-1]))))
-    return float(np.exp(-np.interp(x, np.r_[0, at], np.r_[0, y])))
-
-
-def raw_p(p: float, samples: int) -> float:
-    """The uncorrected probability that is worth `p`, for levels within the table."""
-    at, levels = null_knots(samples)
-    return float(np.exp(-np.interp(-np.log(p), np.r_[0, -np.log(levels)], np.r_[0, at])))
+        return float(np.exp(-(y[-1] + slope * (evidence - at[-1]))))
+    return float(np.exp(-np.interp(evidence, np.r_[0, at], np.r_[0, y])))
 
 
 def null_knots(samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """At this length: minus the logarithm of the uncorrected probability at each corrected level, and the levels."""
+    """At this length: the evidence that a share of series without jumps exceeds, and these shares."""
     sizes, levels, knots = _jump_null_table()
     x = np.log(samples)
     return np.array([np.interp(x, np.log(sizes), column) for column in knots.T]), levels
@@ -198,4 +208,4 @@ def null_knots(samples: int) -> tuple[np.ndarray, np.ndarray]:
 def _jump_null_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Its null distribution by length and number of samples, simulated once and stored."""
     stored = json.loads(TABLE.read_text())
-    return np.array(stored["sizes"]), np.array(stored["levels"]), np.array(stored["minus_log"])
+    return np.array(stored["sizes"]), np.array(stored["levels"]), np.array(stored["evidence"])

@@ -28,7 +28,10 @@ BREAK_GAIN = 7.0  # what a break must add to a smooth course
 
 @dataclass(frozen=True)
 class FittedChange:
-    """A change of `size` between samples index - 1 and index, 95 % between low and high, over `width` samples."""
+    """A change of `size` between samples index - 1 and index, 95 % between low and high, over `width` samples.
+
+    `gain` is what it explains, in units of the noise: the square of its size over its standard error.
+    """
 
     index: int
     low: int
@@ -36,6 +39,7 @@ class FittedChange:
     width: int
     size: float
     shape: Shape
+    gain: float = 0.0
 
     def profile(self, samples: int) -> np.ndarray:
         """The change alone, at every sample."""
@@ -96,11 +100,12 @@ def fit_change(series: np.ndarray, index: int, covariance: np.ndarray, degree: i
             squared_residue(near.target, orthonormal_span(near, c)) for c in smooth_courses(near.time, 4)
         )
         kind: Shape = "kink" if broken < smooth else "bend"
-        return FittedChange(kink_at, kink_at - MARGIN_KINK, kink_at + MARGIN_KINK, 1, kink_size, kind)
+        low, high = kink_at - MARGIN_KINK, kink_at + MARGIN_KINK
+        return FittedChange(kink_at, low, high, 1, kink_size, kind, kink_gain)
     shape: Shape = "step" if width <= 3 else "ramp"
     if not breaks_course(series, covariance, near, line, place, width):
         shape = "bend"
-    return FittedChange(place, low, high, width, float(size[best]), shape)
+    return FittedChange(place, low, high, width, float(size[best]), shape, float(gain.max()))
 
 
 def breaks_course(

@@ -112,7 +112,7 @@ def _process_shape(first: float, second: float, frequency: np.ndarray) -> np.nda
 FREEDOMS = (2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 30.0)
 SHARES = np.array([0.9, 0.95, 0.975, 0.985])
 ORDER = 12
-DOUBT = 2.0  # standard errors above the Gaussian before a tail is called heavy
+DOUBT = 1.0  # standard errors above the Gaussian before a tail is called heavy
 
 
 def prediction_errors(increments: np.ndarray, model: NoiseModel) -> np.ndarray:
@@ -125,11 +125,25 @@ def prediction_errors(increments: np.ndarray, model: NoiseModel) -> np.ndarray:
 
 def tail_freedom(errors: np.ndarray) -> float:
     """Degrees of freedom of the Student distribution with the same tail quantiles, infinity when Gaussian ones do."""
-    seen = tail_ratio(np.abs(errors))
+    seen = heavier_side(errors - np.median(errors))
     gaussian, spread, knots = _gaussian_reference(len(errors))
     if seen <= gaussian + DOUBT * spread:
         return float("inf")
     return float(np.interp(-seen, -knots, FREEDOMS))
+
+
+def heavier_side(errors: np.ndarray) -> float:
+    """The larger tail ratio of the positive and the negative errors: skewed shocks are heavy on one side alone."""
+    sides = (errors[errors > 0], -errors[errors < 0])
+    return max((tail_ratio(side) for side in sides if len(side)), default=0.0)
+
+
+def gaussian_gain(gain: float, freedom: float) -> float:
+    """The gain that is as seldom with Gaussian innovations as this `gain` is with innovations of such tails."""
+    if not np.isfinite(freedom):
+        return gain
+    size = np.sqrt(gain) * student.ppf(0.75, freedom) / norm.ppf(0.75)
+    return float(norm.isf(student.sf(size, freedom)) ** 2)
 
 
 def tail_ratio(sizes: np.ndarray) -> float:
@@ -141,8 +155,8 @@ def tail_ratio(sizes: np.ndarray) -> float:
 @lru_cache(maxsize=16)
 def _gaussian_reference(count: int) -> tuple[float, float, np.ndarray]:
     """The Gaussian's ratio with its sampling spread at this length, and the ratios of FREEDOMS (falling)."""
-    draws = np.abs(np.random.default_rng(0).standard_normal((200, count)))
-    ratios = np.array([tail_ratio(row) for row in draws])
+    draws = np.random.default_rng(0).standard_normal((200, count))
+    ratios = np.array([heavier_side(row) for row in draws])
     upper = (1 + np.r_[0.5, SHARES]) / 2
     exact = [np.mean(np.log(student.ppf(upper, f)[1:] / student.ppf(upper, f)[0])) for f in FREEDOMS]
     shift = float(ratios.mean() - np.mean(np.log(norm.ppf(upper)[1:] / norm.ppf(upper)[0])))
