@@ -1,6 +1,6 @@
 import pytest
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import NotFound, UsageError
 from digsite.config.overrides import leaf_paths
 from digsite.studies import all_studies, find_study
 from digsite.studies.plan import plan_run, refuse_changes, start_run
@@ -53,3 +53,40 @@ def test_a_resumed_run_says_what_would_change_also_by_short_names(tmp_path):
     refuse_changes(run, [f"C={kept}"])
     with pytest.raises(UsageError, match=rf"decompose.C: {kept} -> {kept + 1}"):
         refuse_changes(run, [f"C={kept + 1}"])
+
+
+@pytest.mark.parametrize(
+    ("study", "given", "sentence"),
+    [
+        ("dig", "model=missing.pt", "There is no model file 'missing.pt'"),
+        ("own_model", "model=py:nowhere_at_all:net", "There is no module 'nowhere_at_all'"),
+        ("lm_mlp", "model=file:missing", "There is no model file 'missing'"),
+        ("tms_5-2", "target.pretrained=[missing.pt]", "There is no model file 'missing.pt'"),
+        ("mask-clusters", "model=storiez", "There is no model file 'storiez'"),
+        ("own_model", "model=run:20990101", "20990101"),
+    ],
+)
+def test_a_model_that_is_not_there_is_refused_before_there_is_a_run(study, given, sentence):
+    with pytest.raises(NotFound, match=sentence):
+        plan_run(find_study(study), overrides=[given])
+
+
+@pytest.mark.parametrize(
+    ("study", "given"),
+    [
+        ("mask-clusters", "model=stories"),
+        ("mask-clusters", "model=trained"),
+        ("dig", "model=trained"),
+        ("lm_mlp", "model=''"),
+        ("own_model", "model=py:mine:net"),
+        ("own_model", "model=py:digsite.joint.subjects.model:trained_network"),
+        ("tms_5-2", "target.pretrained=[mine.py]"),
+    ],
+)
+def test_a_model_by_its_name_in_the_data_folder_or_beside_us_is_not(monkeypatch, tmp_path, study, given):
+    (tmp_path / "mine.py").write_text("net = None")
+    (tmp_path / "lm" / "trained").mkdir(parents=True)
+    (tmp_path / "lm" / "trained" / "model.safetensors").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
+    assert plan_run(find_study(study), overrides=[given]).tree

@@ -79,9 +79,7 @@ def decompose_command(model, overrides, modules, data, text, size, root, device,
     decompose.C=50 decompose.steps=5000 seeds=2.
     """
     from digsite.cli.run import run_command
-    from digsite.weights import refuse_missing
 
-    refuse_missing(model)
     if text:
         data = f"text:{text}"
         overrides = (*_text_settings(model, size), *overrides)

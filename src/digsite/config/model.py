@@ -5,6 +5,7 @@ Figures, methods, image sets and the like are checked by name when a run is plan
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, get_args
 
@@ -95,6 +96,16 @@ def named_member(word: str, *known: Names, clean: Callable[[str], str] = str) ->
         return value
 
     return AfterValidator(check_name)
+
+
+@dataclass(frozen=True)
+class NamesModel:
+    """For `Annotated[str, NamesModel()]`: the value is a model's reference, or several. What somebody asks for and is not there
+    is refused when a run is planned. `folder` of the data holds models that a bare name means; `words` are no models.
+    """
+
+    folder: str = ""
+    words: tuple[str, ...] = ()
 
 
 def list_known(known: Iterable[Names]) -> list[str]:

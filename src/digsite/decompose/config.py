@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from digsite.base.errors import name_nearest
 from digsite.base.families import FoundStudies, list_members, scan_family
 from digsite.config import Config, Field
-from digsite.config.model import check_settings, named_member
+from digsite.config.model import NamesModel, check_settings, named_member
 from digsite.config.resolve import current_value
 from digsite.data.sparse_config import Kind
 from digsite.models.configs.dense import ModularMlpConfig, ResidMlpConfig, TmsConfig
@@ -184,7 +184,7 @@ class ToyTarget(Config):
         default="constant", description="learning-rate schedule"
     )
     attempts: int = Field(default=3, gt=0, description="starts that a target may need before it is refused")
-    pretrained: list[str] = Field(
+    pretrained: Annotated[list[str], NamesModel()] = Field(
         default=[], description="weights of trained targets by reference, one for all seeds or one a seed"
     )
 
@@ -240,7 +240,7 @@ class ModelConfig(Config):
 
     seed: int = Field(default=0, ge=0, description="first seed")
     seeds: int = Field(default=1, gt=0, description="decompositions of the model, in one stacked program")
-    model: str = Field(
+    model: Annotated[str, NamesModel()] = Field(
         description="reference of the model: py:module:factory, file:..., zoo:NAME#123, hub:org/name"
     )
     modules: list[str] = Field(min_length=1, description="patterns over module names")
@@ -316,7 +316,7 @@ class Text(Config):
 class LmConfig(TokenStudy):
     """Decompose a language model, and ask what its components are worth beside others of the same number."""
 
-    model: str = Field(
+    model: Annotated[str, NamesModel()] = Field(
         default="", description="reference of the model: file:FOLDER, hub:org/name ...; none: train one here"
     )
     output: str = Field(default="", description="attribute of the model's output that holds the logits")

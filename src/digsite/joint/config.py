@@ -4,7 +4,7 @@ from typing import Annotated
 
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.model import named_member
+from digsite.config.model import NamesModel, named_member
 from digsite.graft.config import Method as GraftMethod
 from digsite.graft.config import TaskConfig
 from digsite.prune.config import Method
@@ -23,6 +23,7 @@ class SurvivalConfig(TaskConfig):
     bits: list[int] = Field([8, 4], description="bits that weights are rounded to")
 
 
+StoredModel = Annotated[str, NamesModel(folder="lm")]
 Block = Annotated[str, named_member("question", "digsite.joint.judge.blocks")]
 
 
@@ -30,7 +31,7 @@ class DigConfig(Config):
     """Everything that can be said about one model, each statement beside what it is compared with."""
 
     seed: int = Field(0, ge=0, description="seed of what is drawn: noise, masks, windows of text")
-    model: str = Field(description="reference of the model: a file or folder, hub:, py:, zoo:, run:")
+    model: StoredModel = Field(description="reference of the model: a file or folder, hub:, py:, zoo:, run:")
     text: str = Field("", description="a text file or a corpus by name, for models of text")
     data: str = Field("", description="an image set, arrays or py:module:name, for models of anything else")
     relatives: str = Field("", description="a folder of networks that the model may descend from")
@@ -179,7 +180,7 @@ class FactsConfig(Config):
     seed: int = Field(
         8, ge=0, description="seed of words, windows and training; the map was chosen on words of seed 1"
     )
-    model: str = Field("stories260K", description="the story model, by name or reference")
+    model: StoredModel = Field("stories260K", description="the story model, by name or reference")
     text: str = Field("tinystories", description="the stories")
     facts: int = Field(
         16, ge=1, description="siblings, each with a pair of words drawn from those that are one token"

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import FoundStudies, scan_member
 from digsite.config import Config, Field
-from digsite.config.model import list_known, named_member
+from digsite.config.model import NamesModel, list_known, named_member
 
 AFTER = (
     "digsite.prune.core.repair",
@@ -57,7 +57,7 @@ class CalibrationText(Config):
 class Pruning(Config):
     """What every study of masks begins with."""
 
-    model: str = Field(
+    model: Annotated[str, NamesModel("lm", words=("stories",))] = Field(
         "stories",
         description="'stories' trains one here; a folder or file, run:, hub:, or a name in the data folder",
     )

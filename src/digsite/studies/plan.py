@@ -1,6 +1,6 @@
 """From a study and overrides to a run directory in state `planned`: everything that starts runs comes through here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 from digsite.base.errors import UsageError
 from digsite.config import resolve, yamlio
-from digsite.config.model import Config
+from digsite.config.model import Config, NamesModel
 from digsite.config.overrides import find_path, leaf_paths
 from digsite.config.resolve import Layers, current_method, current_settings
 from digsite.record.layout import RunDir, create_run
@@ -65,7 +65,32 @@ def plan_run(
     names = _Names(model, layers, study.room, f"config of '{study.name}'")
     layers.set({names.path(name): value for name, value in (values or {}).items()}, "sweep")
     layers.override([names.override(text) for text in overrides])
-    return Plan(study, resolve.validate_config(model, layers.tree, what=names.what), layers, size)
+    planned = Plan(study, resolve.validate_config(model, layers.tree, what=names.what), layers, size)
+    _refuse_missing_models(planned)
+    return planned
+
+
+def _refuse_missing_models(planned: Plan) -> None:
+    """A model that somebody names and that is not there is a slip, and no failed run to be resumed."""
+    given = set(planned.given_paths())
+    for path, reference, where in _list_models(planned.config):
+        if path in given and reference and reference not in where.words:
+            from digsite.data.fetch import find_file
+            from digsite.weights import refuse_missing
+
+            if not (where.folder and find_file(f"{where.folder}/{reference}", "model.safetensors")):
+                refuse_missing(reference)
+
+
+def _list_models(config: Config, prefix: str = "") -> Iterator[tuple[str, str, NamesModel]]:
+    """Dotted path, reference and kind of every setting that names a model, also those of configs inside of this one."""
+    for name, info in type(config).model_fields.items():
+        value: Any = getattr(config, name)
+        if isinstance(value, Config):
+            yield from _list_models(value, f"{prefix}{name}.")
+        for where in (one for one in info.metadata if isinstance(one, NamesModel)):
+            references = [value] if isinstance(value, str) else list(value)
+            yield from ((f"{prefix}{name}", str(reference), where) for reference in references)
 
 
 class _Names:

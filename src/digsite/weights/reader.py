@@ -1,14 +1,17 @@
 """One reader for every reference and every format: `scheme:target#member`, with `file:` where no scheme is named."""
 
+import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-from digsite.base import families
+from digsite.base import families, settings
 from digsite.base.contract import public_method
 from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest, one_sentence
+from digsite.record.listing import find_run
 from digsite.weights.bundle import WeightBundle
 
 FORMATS, SOURCES = "digsite.weights.formats", "digsite.weights.sources"
@@ -69,14 +72,27 @@ def list_schemes() -> list[str]:
 def refuse_missing(text: str) -> None:
     """Before a run is made for it: a model file that is not there is a slip and not a failed run.
 
-    `text`: a model reference; only files can be looked for without loading anything.
+    `text`: a model reference. Files, runs and the module of a factory are looked for, and nothing is loaded.
     """
     reference = parse_reference(text)
+    if reference.scheme == "run":
+        find_run(reference.target, settings.runs_dir())
+    module = reference.target.partition(":")[0].partition(".")[0]
+    if reference.scheme == "py" and not _has_module(module):
+        raise NotFound(f"There is no module '{module}', asked for by '{reference}'.")
     if reference.is_file and not Path(reference.target).expanduser().exists():
         raise NotFound(
             f"There is no model file '{reference.target}'.",
             hint=f"A model is file:PATH, or one of {', '.join(f'{name}:' for name in list_schemes())}",
         )
+
+
+def _has_module(name: str) -> bool:
+    """Whether a module or package of this name is installed, or lies in the working directory."""
+    try:
+        return bool(importlib.util.find_spec(name) or PathFinder.find_spec(name, [str(Path.cwd())]))
+    except (ImportError, ValueError):
+        return False
 
 
 @public_method()
