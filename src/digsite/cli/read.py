@@ -23,7 +23,7 @@ _ROWS = 12  # of a table: the four answers and the tables stay on one page
 def read_command(model, other, reader_path, wants_lineage, against, figure, root, as_json):
     """What a model's weights say: where from, what was done to it, is something planted, what it knows; layers, spectra.
 
-    In brackets stands the probability of an answer, where one can be had.
+    In brackets stands how sure an answer is, where that can be told: p is how often chance alone gives as much.
 
     With OTHER, what changed between two checkpoints. With --lineage, who in a folder was made from whom.
     """
@@ -66,7 +66,7 @@ def _print_reading(model, reader_path, against, as_json):
             click.echo(note)
     click.echo(found["what"])
     for answer in found["answers"]:
-        sure = "" if answer["probability"] is None else f" [{answer['probability']:.3g}]"
+        sure = f" [{answer['sureness']}]" if answer["sureness"] else ""
         click.echo(f"{answer['question']}{sure}\n  {answer['answer']}")
     click.echo("")
     for name, title in (("predictions", "what it says"), ("layers", "layers read"), ("skipped", "skipped")):

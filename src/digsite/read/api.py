@@ -121,7 +121,7 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
         is_something_planted(network, group.graph, training),
         what_does_it_know(facts["predictions"], facts.get("in_zoo"), why_not, classes),
     )
-    facts["answers"] = [asdict(a) for a in answers]
+    facts["answers"] = [asdict(a) | {"sureness": a.sureness} for a in answers]
     return facts
 
 

@@ -32,7 +32,9 @@ def test_what_it_is_and_whether_it_was_trained():
     for trained, words in ((True, "it has been trained"), (False, "it looks untrained")):
         network, group, training = _parts(_state(trained=trained))
         assert "fully connected network of 2 layers" in say_what_it_is(group, 1.0)
-        assert words in what_was_done(network, training, None).answer
+        found = what_was_done(network, training, None)
+        assert words in found.answer and found.probability is None  # a test has a p, which is no probability
+        assert found.sureness.startswith("p ") if trained else not found.sureness
 
 
 def test_what_was_done_to_a_relative_has_a_kind_and_a_direction():
@@ -41,7 +43,8 @@ def test_what_was_done_to_a_relative_has_a_kind_and_a_direction():
     network, _, training = _parts(pruned)
     found = what_was_done(network, training, [network_of("base", state)])
     assert "pruned (probability" in found.answer and "base before it" in found.answer
-    assert found.probability is not None and found.probability > 0.9
+    assert found.probability is not None and found.probability > 0.9 and found.p is None
+    assert found.sureness in (f"probability {found.probability:.2f}", "probability above 0.99")
     turned = what_was_done(network_of("n", state), training, [network_of("small", pruned)])
     assert "it before small" in turned.answer
 
@@ -51,7 +54,8 @@ def test_relatives_among_candidates():
     network, _, _ = _parts(state)
     child = network_of("child", {k: t + 0.2 * torch.randn(t.shape, generator=G) for k, t in state.items()})
     strangers = [network_of(f"s{i}", _state()) for i in range(3)]
-    assert "related to 'child'" in where_from(network, [*strangers, child]).answer
+    found = where_from(network, [*strangers, child])
+    assert "related to 'child'" in found.answer and found.p is not None and found.p < 0.05
     assert "unrelated to all 3" in where_from(network, strangers).answer
     assert "--against" in where_from(network, None).answer
     other = network_of("o", {"q.weight": torch.randn(5, 5)})

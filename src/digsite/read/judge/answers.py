@@ -25,16 +25,29 @@ _HEADS = re.compile(r"(^|\.)(fc|head|classifier|output|logits|out|final|linear)(
 _OPEN = 0.65  # up to this probability a direction is not told
 _SPARSE = 0.1  # below it, zeros may come from elsewhere: tables of a transform, windows, padding
 _RECURRENT = re.compile(r"weight_(ih|hh)")  # gates: their rows are no classes
+SMALLEST = 1e-12  # p-values: rarer ones are not told apart
 _MANY = 20_000  # outputs from which on they are a vocabulary, whatever they are called
 
 
 @dataclass(frozen=True)
 class StrangerAnswer:
-    """One of the four answers. `probability` is that of the stated answer where one can be given, else None."""
+    """One of the four answers, and how sure it is where that can be told: by `p`, how often chance alone gives as much, of an
+    answer that was tested, or by `probability`, how often an answer given so is right, of one that was learned from examples.
+    """
 
     question: str
     answer: str
+    p: float | None = None
     probability: float | None = None
+
+    @property
+    def sureness(self) -> str:
+        """In words, for brackets; empty where nothing is known."""
+        if self.p is not None:
+            return "p < 1e-12" if self.p < SMALLEST else f"p = {self.p:.2g}"
+        if self.probability is None:
+            return ""
+        return "probability above 0.99" if self.probability > 0.99 else f"probability {self.probability:.2f}"
 
 
 def say_what_it_is(group: NetworkGroup, share: float) -> str:
@@ -66,14 +79,14 @@ def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAn
     question = "where is it from?"
     if others is None:
         named = network.config.get("_name_or_path") if isinstance(network.config, Mapping) else None
-        hint = "no probability can be had from one model: give a folder of candidates with --against FOLDER."
+        hint = "nothing can be tested with one model: give a folder of candidates with --against FOLDER."
         return StrangerAnswer(question, f"its config names '{named}'; beyond that {hint}" if named else hint)
     others = [n for n in others if n is not network]
     relations = [(relate_networks(network, other), other) for other in others]
     tested = [r for r, _ in relations if r.how != "excluded"]
     if not tested:
         return StrangerAnswer(
-            question, relations[0][0].reason if relations else "the folder holds no other model.", None
+            question, relations[0][0].reason if relations else "the folder holds no other model."
         )
     related = [(r, n) for r, n in relations if r.related and r.p * len(tested) < 0.05]
     if not related:
@@ -86,9 +99,9 @@ def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAn
     more = f"; {len(related)} of {len(tested)} candidates are related" if len(related) > 1 else ""
     return StrangerAnswer(
         question,
-        f"related to '{nearest.name}' (distance {_distance_to(relation):.3g}, p = {max(relation.p * len(tested), 1e-12):.2g}){more}; "
+        f"related to '{nearest.name}' (distance {_distance_to(relation):.3g}){more}; "
         "`digsite read FOLDER --lineage` says in which direction.",
-        1 - min(1.0, relation.p * len(tested)),
+        min(1.0, relation.p * len(tested)),
     )
 
 
@@ -100,7 +113,7 @@ def _distance_to(relation: Relation) -> float:
 def what_was_done(network: Network, training: Training, others: Sequence[Network] | None) -> StrangerAnswer:
     """Was it trained, pruned, rounded; and, where a relative is at hand, what lies between the two.
 
-    The probability is that of the last thing said: of the kind of change where there is a relative, else of "trained".
+    How sure is told of the last thing said: the probability of the kind of change where there is a relative, else p of "trained".
     """
     question = "what was done to it?"
     if not training.trained:
@@ -108,7 +121,7 @@ def what_was_done(network: Network, training: Training, others: Sequence[Network
     words = [training.answer.rstrip("."), *_own_marks(network)]
     relation, nearest = _nearest_relative(network, others or ())
     if nearest is None or relation is None:
-        return StrangerAnswer(question, "; ".join(words) + ".", 1 - training.p)
+        return StrangerAnswer(question, "; ".join(words) + ".", training.p)
     judgement = judge_edge(nearest, network, relation)
     first, then = (nearest.name, "it") if judgement.forward >= 0.5 else ("it", nearest.name)
     judgement = judgement if judgement.forward >= 0.5 else judgement.turned()
@@ -120,7 +133,7 @@ def what_was_done(network: Network, training: Training, others: Sequence[Network
     words.append(
         f"between it and '{nearest.name}': {judgement.kind} (probability {judgement.certainty:.2f}), {order}"
     )
-    return StrangerAnswer(question, "; ".join(words) + ".", judgement.certainty)
+    return StrangerAnswer(question, "; ".join(words) + ".", probability=judgement.certainty)
 
 
 def _nearest_relative(
@@ -152,7 +165,7 @@ def is_something_planted(network: Network, graph: Graph, training: Training) -> 
     """The output layer read for one class that stands out; a vocabulary or an untrained network has no such class."""
     question = "is something planted?"
     if not training.trained:
-        return StrangerAnswer(question, "no: nothing has been learned.", None)
+        return StrangerAnswer(question, "no: nothing has been learned.")
     names = head_of(network, graph)
     if names is None:
         return StrangerAnswer(question, "cannot be told: no output layer with classes was found.")
@@ -168,7 +181,7 @@ def is_something_planted(network: Network, graph: Graph, training: Training) -> 
         scan: HeadScan = scan_head(rows.flatten(1), network.weights[feeding] if feeding else None)
     except DigsiteError as error:
         return StrangerAnswer(question, f"cannot be told: {error}")
-    return StrangerAnswer(question, scan.answer, 1 - scan.p if scan.alarm else None)
+    return StrangerAnswer(question, scan.answer, scan.p if scan.alarm else None)
 
 
 def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
@@ -215,4 +228,4 @@ def what_does_it_know(
             question,
             f"{tells}how well cannot be told: it lies outside of the zoo, where {words} would not hold.",
         )
-    return StrangerAnswer(question, f"{tells}{words}, for networks like those of the zoo.", 0.9)
+    return StrangerAnswer(question, f"{tells}{words}, for networks like those of the zoo.")
