@@ -59,7 +59,7 @@ def test_it_comes_closer_than_its_first_random_settings(search, tmp_path):
     assert code == 0 and len(trials) == 24
     assert min(t.value for t in trials[10:]) < min(t.value for t in trials[:10])
     assert all(len(trial.jobs) == 2 for trial in trials)  # both seeds of every setting
-    assert "seed" not in trials[0].read_asked
+    assert "seed" not in trials[0].asked
 
 
 def test_a_search_that_was_stopped_ends_as_the_undisturbed_one(search, tmp_path):

@@ -102,13 +102,41 @@ def test_a_folder_of_checkpoints_is_answered_with_track(tmp_path):
     assert [step for step, _ in subjects.list_checkpoints(tmp_path)] == [0, 100, 200, 300, 400, 500]
 
 
-@pytest.mark.parametrize("name", families.list_members(BLOCKS))
-def test_every_statement_stands_beside_something_or_says_that_it_has_no_null(name):
-    subject = OnModule(trained_network())
-    answer = families.scan_member(BLOCKS, name).examine(subject, PLENTY)
-    assert answer.statements or answer.skipped
-    for one in answer.statements:
-        assert one.beside and one.text.endswith(".") and one.title
+def pruned_network() -> nn.Module:
+    module = fresh()
+    with torch.no_grad():
+        groups = module[0].weight.view(48, -1, 4)
+        groups.scatter_(-1, groups.abs().argsort(-1)[..., :2], 0.0)
+        module[2].weight[3, 5] = torch.nan
+        module[2].weight[7] = 0.0
+    return module
+
+
+def filtering_network() -> nn.Module:
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 36, 10)).eval()
+
+
+MODELS = {
+    "trained, with data": lambda folder: OnModule(trained_network(), data="digits", relatives=folder),
+    "trained, without": lambda folder: OnModule(trained_network()),
+    "pruned, with a NaN": lambda folder: OnModule(pruned_network()),
+    "filters": lambda folder: OnModule(filtering_network(), relatives=folder),
+    "weights alone": lambda folder: subjects.Subject(f"{folder}/net.safetensors", relatives=folder),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_statement_has_a_null_or_says_that_it_has_none(model, tmp_path):
+    write_weights(tmp_path / "net.safetensors", fresh(1).state_dict())
+    write_weights(tmp_path / "other.safetensors", trained_network().state_dict())
+    subject = MODELS[model](str(tmp_path))
+    for name in families.list_members(BLOCKS):
+        answer = families.scan_member(BLOCKS, name).examine(subject, Allowance(4.0))
+        assert answer.statements or answer.skipped
+        for one in answer.statements:
+            assert one.title and one.text.endswith(".") and one.beside
+            assert one.null is not None or one.p is not None or "no null" in one.beside, one
 
 
 def test_all_zero_weights_are_no_failure():
