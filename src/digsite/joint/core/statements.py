@@ -25,6 +25,7 @@ class Statement:
     p: float | None = None
     n: int | None = None
     unit: str = ""
+    better: str = ""  # "lower" or "higher", where one of them is
     quote: bool = False  # whether the paragraph at the end says it too
 
     def as_row(self) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def _write(run: Run, name: str, member: Any, answer: Answer) -> None:
             null_is=one.beside,
             p=one.p,
             unit=one.unit,
+            better=one.better,
             title=one.title[:1].upper() + one.title[1:],
             note=one.text,
         )

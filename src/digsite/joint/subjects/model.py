@@ -123,6 +123,15 @@ class Subject:
                 yield name, bundle.shape(name), read_dtype(bundle, name)
 
     @property
+    def name(self) -> str:
+        """What a person calls it: the last word of its reference that says something."""
+        scheme, _, target = str(parse_reference(self.reference)).partition(":")
+        if scheme != "file":
+            return target.rpartition(":")[2]
+        path = Path(target)
+        return path.parent.name or path.name if path.name in SINGLES else path.name
+
+    @property
     def size(self) -> int:
         """How many numbers its weights are."""
         return sum(prod(shape) for _, shape, _ in self.shapes())

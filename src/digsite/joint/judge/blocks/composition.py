@@ -45,7 +45,9 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
         found, steps = _decompose_within(module, chosen, subject, allowance)
         scores = compare_parts(found, subject.inputs)
     return Answer(
-        (_say_parts(chosen, scores, steps),), "", {"parts": [{"matrix": chosen, "steps": steps, **scores}]}
+        (_say_parts(chosen, scores, steps, "nats of KL" if subject.speaks else "squared error"),),
+        "",
+        {"parts": [{"matrix": chosen, "steps": steps, **scores}]},
     )
 
 
@@ -111,17 +113,26 @@ def compare_parts(found: Decomposition, inputs: torch.Tensor) -> dict[str, float
     }
 
 
-def _say_parts(name: str, scores: dict[str, float], steps: int) -> Statement:
+def _say_parts(name: str, scores: dict[str, float], steps: int, unit: str) -> Statement:
     moved, svd, random = (
         scores[key] for key in ("moved", "moved by singular parts", "moved by random directions")
     )
-    better = "less than" if moved < min(svd, random) else "no less than"
+    best = "the least of the three" if moved < min(svd, random) else "not the least of the three"
     text = (
-        f"'{name}', the matrix that departs most from a random one, in {scores['parts']:.0f} parts: the "
-        f"{scores['parts at a position']:.1f} that a position needs move the output by {moved:.3g}, {better} as many singular parts "
-        f"({svd:.3g}) or random directions ({random:.3g}); none of them: {scores['moved without any']:.3g} ({steps} steps)."
+        f"'{name}', the matrix that departs most from a random one, was split into {scores['parts']:.0f} parts in {steps} steps. "
+        f"With only those that a position needs, {scores['parts at a position']:.1f} on average, the output moves by {moved:.3g} ({unit}), "
+        f"{best}: as many singular parts {svd:.3g}, as many random directions {random:.3g}; with none it moves by "
+        f"{scores['moved without any']:.3g}."
     )
     beside = "as many parts along random directions, the largest at each position"
     return Statement(
-        "moved", "output moved with the important parts alone", text, beside, moved, null=random, quote=True
+        "moved",
+        "output moved with the important parts alone",
+        text,
+        beside,
+        moved,
+        null=random,
+        unit=unit,
+        better="lower",
+        quote=True,
     )

@@ -107,11 +107,10 @@ def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
     share = sum(one.zeros * size for one, size in zip(matrices, sizes, strict=True)) / max(sum(sizes), 1.0)
     patterns = Counter(one.pattern for one in matrices if one.pattern)
     text = f"{share:.1%} of the numbers in its matrices are exactly zero"
-    if patterns:
-        (pattern, count), p = (
-            patterns.most_common(1)[0],
-            max(one.pattern_p for one in matrices if one.pattern),
-        )
+    pattern, count = patterns.most_common(1)[0] if patterns else ("", 0)
+    sparse = sum(one.zeros > 0.05 for one in matrices)
+    if count and 2 * count > sparse:  # else most of what is sparse is so for other reasons
+        p = max(one.pattern_p for one in matrices if one.pattern)
         return [
             Statement(
                 "zeros",

@@ -58,6 +58,7 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
                 drift.high,
                 drift.null,
                 n=drift.n_rows,
+                better="lower",
                 quote="8 bits" in what,
             )
         )
