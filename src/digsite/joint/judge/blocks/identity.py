@@ -47,7 +47,7 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
             Statement(
                 "runs",
                 "can it be run",
-                f"It cannot be run here: {opened.why_not.rstrip('.')}. Its weights are read alone.",
+                f"It cannot be run here: {opened.why_not.rstrip('.')}. Its weights are read alone; given as py:module:factory it can be fed.",
             )
         )
     rows = [
@@ -65,8 +65,9 @@ def _family(subject: Subject) -> str:
     if named:
         return f"a '{named}' model ({classes[0]})" if classes else f"a '{named}' model"
     module = subject.opened.module
-    return (
-        f"a network of class {type(module).__name__}"
-        if module is not None
-        else "a set of weights of no known family"
-    )
+    if module is not None:
+        return f"a network of class {type(module).__name__}"
+    sides = Counter(len(shape) for _, shape, _ in subject.shapes())
+    kernels, matrices = sides[3] + sides[4], sides[2]
+    held = [f"{kernels} convolutions"] * (kernels > 0) + [f"{matrices} matrices"] * (matrices > 0)
+    return f"a set of weights of no known family{f' ({', '.join(held)})' if held else ''}"
