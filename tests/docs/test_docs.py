@@ -195,7 +195,9 @@ def check_study(rest: list[str]) -> None:
     names = [w for w in rest if not w.startswith("-")]
     if "--studies" in rest or "--all" in rest or not names or names[0].isupper():
         return
-    overrides = [w for w in names[1:] if "=" in w]
+    overrides = [
+        w for w in names[1:] if "=" in w and not re.search(r"=(\w+:)?[A-Z]+$", w)
+    ]  # FOLDER is a place to fill in
     for study in names[0].split(","):
         assert study in known, f"no study {study!r}"
         plan_run(known[study], overrides=overrides)

@@ -70,4 +70,5 @@ def _family(subject: Subject) -> str:
     sides = Counter(len(shape) for _, shape, _ in subject.shapes())
     kernels, matrices = sides[3] + sides[4], sides[2]
     held = [f"{kernels} convolutions"] * (kernels > 0) + [f"{matrices} matrices"] * (matrices > 0)
-    return f"a set of weights of no known family{f' ({', '.join(held)})' if held else ''}"
+    shown = f" ({', '.join(held)})" if held else ""
+    return f"a set of weights of no known family{shown}"
