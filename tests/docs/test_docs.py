@@ -195,9 +195,8 @@ def check_study(rest: list[str]) -> None:
     names = [w for w in rest if not w.startswith("-")]
     if "--studies" in rest or "--all" in rest or not names or names[0].isupper():
         return
-    overrides = [
-        w for w in names[1:] if "=" in w and not re.search(r"=(\w+:)?[A-Z]+$", w)
-    ]  # FOLDER is a place to fill in
+    named = [w for w in names[1:] if "=" in w]
+    overrides = [re.sub(r"=(file:)?FOLDER$", f"=file:{ROOT}", w) for w in named]  # a model that is there
     for study in names[0].split(","):
         assert study in known, f"no study {study!r}"
         plan_run(known[study], overrides=overrides)

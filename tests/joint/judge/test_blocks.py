@@ -173,6 +173,27 @@ def test_parts_stand_beside_singular_parts_and_random_directions():
     )
 
 
+def test_hidden_states_are_compared_by_distance_and_answers_by_divergence():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    subject = OnModule(transformers.BertModel(transformers.BertConfig(vocab_size=40, **sizes)).eval())
+    subject.__dict__["batch"] = {"input_ids": torch.randint(0, 40, (4, 6))}
+    assert "KL" not in stability.examine(subject, PLENTY).statements[0].text
+    masked = OnModule(transformers.BertForMaskedLM(transformers.BertConfig(vocab_size=40, **sizes)).eval())
+    masked.__dict__["batch"] = {"input_ids": torch.randint(0, 40, (4, 6))}
+    assert "KL" in stability.examine(masked, PLENTY).statements[0].text
+
+
+def test_parts_that_are_all_needed_are_said_to_be_none():
+    scores = dict.fromkeys(
+        ("moved", "moved by singular parts", "moved by random directions", "moved without any"), 1.0
+    )
+    told = composition._say_parts("m", scores | {"parts": 10.0, "parts at a position": 9.5}, 30, "nats of KL")
+    assert "too short" in told.text
+    told = composition._say_parts("m", scores | {"parts": 10.0, "parts at a position": 2.0}, 30, "nats of KL")
+    assert "too short" not in told.text
+
+
 def test_changes_are_undone_exactly():
     module = trained_network()
     before = {name: value.clone() for name, value in module.state_dict().items()}

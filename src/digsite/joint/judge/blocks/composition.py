@@ -23,6 +23,7 @@ SIDES = (
 )  # of a matrix that is decomposed: below nothing can be told from chance, above a step takes seconds
 LOOKED_AT = 12  # matrices that are compared with random ones, evenly from first to last
 STEPS = (30, 300)  # more is for `digsite decompose`; 300 leave a 260K model within a minute of CPU time
+ALMOST = 0.9  # of the parts at a position: from here on nothing was taken apart
 TRIAL = 10  # steps by which the price of one is measured
 
 
@@ -118,11 +119,13 @@ def _say_parts(name: str, scores: dict[str, float], steps: int, unit: str) -> St
         scores[key] for key in ("moved", "moved by singular parts", "moved by random directions")
     )
     best = "the least of the three" if moved < min(svd, random) else "not the least of the three"
+    used = scores["parts at a position"] / scores["parts"]
+    short = " The training was too short to set them apart: almost all are needed." if used > ALMOST else ""
     text = (
         f"'{name}', the matrix that departs most from a random one, was split into {scores['parts']:.0f} parts in {steps} steps. "
         f"With only those that a position needs, {scores['parts at a position']:.1f} on average, the output moves by {moved:.3g} ({unit}), "
         f"{best}: as many singular parts {svd:.3g}, as many random directions {random:.3g}; with none it moves by "
-        f"{scores['moved without any']:.3g}."
+        f"{scores['moved without any']:.3g}.{short}"
     )
     beside = "as many parts along random directions, the largest at each position"
     return Statement(

@@ -82,7 +82,7 @@ def _say_losses(rows: list[dict]) -> list[Statement]:
         said.append(
             Statement(
                 f"lost/{share:.0%}",
-                f"share of the squared norm in the smallest {share:.0%}",
+                f"share of the squared norm in the smallest {share:.0%}, median and range",
                 f"The smallest {share:.0%} of a matrix's weights hold {value:.1%} of its squared norm (median of {len(rows)} matrices), "
                 f"where normal weights hold {null:.1%} and as many chosen at random {share:.0%}: the less, the more can go by size alone.",
                 "normal weights of the same number, in closed form",

@@ -30,7 +30,7 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
     if subject.streamed is None and subject.size > LARGEST:
         return skip(f"it has {subject.size:,} parameters, and copies are made up to {LARGEST:,}")
     before = subject.answers
-    logits = has_logits(module) or before.ndim > 2
+    logits = has_logits(module) or subject.speaks  # hidden states of an encoder are no distributions
     statements, left_out = [], []
     changes = [
         (f"noise of {share:.0%} of each matrix's size", add_noise(share, subject.seed)) for share in NOISE
