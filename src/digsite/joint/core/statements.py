@@ -42,6 +42,11 @@ class Statement:
         }
 
 
+def count_words(n: int, one: str, many: str) -> str:
+    """`1 row is`, `2 rows are`."""
+    return f"{n:,} {one if n == 1 else many}"
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one block says: its statements, what it left out and why, and tables with more."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from digsite.joint.core.statements import Allowance, Answer, Statement
+from digsite.joint.core.statements import Allowance, Answer, Statement, count_words
 from digsite.joint.subjects.model import Subject
 from digsite.read.judge.condition import (
     LEVEL,
@@ -53,7 +53,7 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
             Statement(
                 "twins",
                 "pairs of matrices closer than chance",
-                f"{len(twins)} pairs of matrices are closer than chance: '{pair.first}' and '{pair.second}' are {what}.",
+                f"{count_words(len(twins), 'pair of matrices is', 'pairs of matrices are')} closer than chance: '{pair.first}' and '{pair.second}' are {what}.",
                 "independent matrices of the same shape, all pairs counted",
                 float(len(twins)),
                 null=0.0,
@@ -74,7 +74,7 @@ def _say_finite(conditions: list[TensorCondition]) -> Statement:
     return Statement(
         "finite",
         "numbers that are NaN or infinite",
-        f"{_count(count, 'number is', 'numbers are')} NaN or infinite, in {_count(len(bad), 'tensor', 'tensors')}, first "
+        f"{count_words(count, 'number is', 'numbers are')} NaN or infinite, in {count_words(len(bad), 'tensor', 'tensors')}, first "
         f"'{bad[0].name}': its outputs mean nothing.",
         value=float(count),
         quote=True,
@@ -130,7 +130,7 @@ def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
             Statement(
                 "dead",
                 "rows of zeros",
-                f"{dead:,} rows are zero throughout: outputs that nothing feeds.",
+                f"{count_words(dead, 'row is', 'rows are')} zero throughout: outputs that nothing feeds.",
                 value=float(dead),
             )
         ]
@@ -192,10 +192,6 @@ def _say_outliers(conditions: list[TensorCondition]) -> Statement:
     return Statement(
         "outliers", "largest robust z of a row's norm", text, beside, top.outlier_z, p=p, n=len(matrices)
     )
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n:,} {one if n == 1 else many}"
 
 
 def _size(one: TensorCondition) -> int:

@@ -3,7 +3,7 @@
 from collections import Counter
 from math import prod
 
-from digsite.joint.core.statements import Allowance, Answer, Statement
+from digsite.joint.core.statements import Allowance, Answer, Statement, count_words
 from digsite.joint.subjects.model import Subject
 
 ORDER, QUESTION, WEIGHT = 1, "What is it?", 1.0
@@ -36,7 +36,11 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
     if tied:
         first = next(iter(tied))
         statements.append(
-            Statement("tied", "tied tensors", f"{len(tied)} tensors are tied: '{first}' is '{tied[first]}'.")
+            Statement(
+                "tied",
+                "tied tensors",
+                f"{count_words(len(tied), 'tensor is', 'tensors are')} tied: '{first}' is '{tied[first]}'.",
+            )
         )
     statements += [
         Statement(f"note/{i}", "what was not understood", f"{note[0].upper()}{note[1:].rstrip('.')}.")
