@@ -30,16 +30,24 @@ PACKAGES = (
     "digsite.figures",
 )
 STYLE = """
-body { margin: 0 auto; max-width: 78rem; padding: 1rem; display: grid; grid-template-columns: 14rem minmax(0, 1fr); gap: 2rem; }
-nav ul { list-style: none; padding: 0; } nav li { margin: .2rem 0; } main { max-width: 60rem; overflow-wrap: anywhere; }
-pre { overflow-x: auto; padding: .8rem; background: var(--raised); } table { display: block; overflow-x: auto; }
-@media (max-width: 50rem) { body { grid-template-columns: minmax(0, 1fr); } }
+body { margin: 0 auto; max-width: 78rem; padding: 1rem; display: grid; grid: auto auto 1fr / 14rem minmax(0, 1fr); gap: 0.5rem 2rem; }
+search, nav { grid-column: 1; } search ul, nav ul { list-style: none; padding: 0; } nav li { margin: .2rem 0; } nav details { border: 0; }
+search .to-pages { display: none; } main { grid-column: 2; grid-row: 1 / 4; max-width: 60rem; overflow-wrap: anywhere; } main img { max-width: 100%; height: auto; }
+pre { overflow-x: auto; padding: .8rem; background: var(--raised); } pre:has(.language-text) { white-space: pre-wrap; } table { display: block; overflow-x: auto; }
+@media (max-width: 50rem) { body { grid: auto / minmax(0, 1fr); } main { grid-column: 1; grid-row: 2; } nav { grid-row: 3; } search .to-pages { display: inline; margin-left: 1rem; } }
 """
 SEARCH = """
 const box = document.getElementById("search"), list = document.getElementById("hits");
 let pages;
+// A script and no fetch: a page that was opened as a file may load the one and not the other.
+const load = () => new Promise((done) => {
+  const script = document.createElement("script");
+  script.src = document.body.dataset.root + "search-pages.js";
+  script.onload = () => done(window.pages);
+  document.head.append(script);
+});
 box.addEventListener("input", async () => {
-  pages ??= await (await fetch(document.body.dataset.root + "search.json")).json();
+  pages ??= await load();
   const words = box.value.toLowerCase().split(/\\s+/).filter(Boolean);
   const hits = words.length ? pages.filter((page) => words.every((word) => page.text.includes(word))).slice(0, 12) : [];
   list.replaceChildren(...hits.map((page) => {
@@ -76,7 +84,7 @@ def build_site(out: Path) -> list[str]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(fill_page(titles[name], body, name, titles))
         index.append({"path": f"{name}.html", "title": titles[name], "text": text.lower()})
-    (out / "search.json").write_text(json.dumps(index))
+    (out / "search-pages.js").write_text(f"window.pages = {json.dumps(index)}")
     (out / "search.js").write_text(SEARCH)
     (out / "style.css").write_text(LOOK.read_text() + STYLE)
     return [f"{name}.html" for name in texts]
@@ -144,14 +152,21 @@ def fill_page(title: str, body: str, name: str, titles: dict[str, str]) -> str:
     """One page with the list of all others and the search."""
     up = "../" * name.count("/")
     here = {page: ' aria-current="page"' if page == name else "" for page in titles}
-    links = "".join(f'<li><a href="{up}{p}.html"{here[p]}>{escape(t)}</a></li>' for p, t in titles.items())
-    search = '<label for="search">search</label> <input id="search" type="search"><ul id="hits" aria-live="polite"></ul>'
+    links = {p: f'<li><a href="{up}{p}.html"{here[p]}>{escape(t)}</a></li>' for p, t in titles.items()}
+    why = [link for p, link in links.items() if p.startswith("decisions/")]
+    rest = [link for p, link in links.items() if not p.startswith("decisions/")]
+    inside = " open" if name.startswith("decisions/") else ""
+    search = (
+        '<search><label for="search">search</label> <input id="search" type="search"><a class="to-pages" href="#pages">all pages</a>'
+        '<ul id="hits" aria-live="polite"></ul></search>'
+    )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{escape(title)} · digsite</title><link rel="stylesheet" href="{up}style.css">'
-        f'<script type="module" src="{up}search.js"></script></head><body data-root="{up or "./"}">'
-        f'<nav aria-label="Pages">{search}<ul>{links}</ul></nav><main>{body}</main></body></html>'
+        f'<script defer src="{up}search.js"></script></head><body data-root="{up or "./"}">'
+        f'{search}<main>{body}</main><nav id="pages" aria-label="Pages"><ul>{"".join(rest)}</ul>'
+        f"<details{inside}><summary>Decisions</summary><ul>{''.join(why)}</ul></details></nav></body></html>"
     )
 
 

@@ -33,4 +33,8 @@ def test_the_site_builds_offline_and_every_link_leads_somewhere(build, tmp_path,
             assert (file.parent / link).exists(), f"{page} links to {link}"
     reference = (tmp_path / "api.html").read_text()
     assert "open_run" in reference and "heatmap" in reference
-    assert {entry["path"] for entry in json.loads((tmp_path / "search.json").read_text())} == set(pages)
+    found = json.loads((tmp_path / "search-pages.js").read_text().removeprefix("window.pages = "))
+    assert {entry["path"] for entry in found} == set(pages)
+    assert (
+        "stories260K" in (tmp_path / "notebooks" / "a-story-model.html").read_text()
+    )  # with what its cells printed
