@@ -80,6 +80,8 @@ def build_site(out: Path) -> list[str]:
     for name, text in texts.items():
         source = sources.get(name, DOCS / "api.md")
         body = copy_pictures(link_pages(markdown.render(text), source, name, sources), source, name, out)
+        body = re.sub(r"<(pre|table)>", r'<\1 tabindex="0">', body)  # what scrolls sideways, keys reach
+        body = re.sub(r"<th( [^>]*)?></th>", "<td></td>", body)  # an empty corner heads nothing
         target = out / f"{name}.html"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(fill_page(titles[name], body, name, titles))
