@@ -37,9 +37,12 @@ def test_every_row_has_a_state_and_what_differs_says_why():
 
 
 @pytest.mark.parametrize("thing", named_things())
-def test_what_is_named_exists(thing):
+def test_what_is_named_exists(thing, tmp_path, monkeypatch):
     """A command parses down to its settings, a path is there, any other word stands in the source."""
     if thing.startswith("digsite"):
+        monkeypatch.chdir(tmp_path)
+        for model in re.findall(r"[\w-]+\.safetensors", thing):
+            (tmp_path / model).touch()  # a model that is named and not there is refused
         parse(root_command, shlex.split(thing)[1:])
     elif "/" in thing:
         assert (ROOT / thing).exists()
