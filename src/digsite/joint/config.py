@@ -145,6 +145,20 @@ class PrunePartsConfig(Config):
     swaps: int = Field(30, gt=0, description="most exchanges per row where a method says '+swaps'")
     epochs: int = Field(20, gt=0, description="passes over the inputs where a method says '+admm'")
     draws: int = Field(5, gt=0, description="random masks of the null")
+    model: StoredModel = Field(
+        "stories260K",
+        description="a story model whose blocks are pruned too, where it is at hand; '' for none",
+    )
+    blocks: list[int] = Field(
+        [0, 1, 2, 3, 4], description="blocks of it; ways were chosen on another model's"
+    )
+    levels: list[float] = Field(
+        [0.2, 0.35, 0.5, 0.65, 0.8], min_length=2, description="shares of a block's weights that masks prune"
+    )
+    windows: int = Field(
+        32, gt=1, description="windows of 64 tokens to calibrate on, and as many to judge on"
+    )
+    asked: int = Field(8, gt=0, description="of them, those on which each part is switched off")
 
 
 class SiblingsConfig(Config):

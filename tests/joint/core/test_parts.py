@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from digsite.joint.core import parts
 from digsite.joint.core.parts import (
     keep_largest,
     keep_low_rank,
@@ -61,3 +62,23 @@ def test_masks_have_the_asked_size_and_low_rank_no_more_numbers(chain):
     keep_low_rank(maps, {"one": 8, "two": 0})
     assert torch.linalg.matrix_rank(maps["one"].weight) == 2
     assert torch.linalg.matrix_rank(maps["two"].weight) == 2
+
+
+def test_a_part_that_nothing_hears_is_worth_nothing_and_goes_first():
+    torch.manual_seed(0)
+    first, second = nn.Linear(6, 5, bias=False), nn.Linear(5, 3, bias=False)
+    with torch.no_grad():
+        second.weight[:, 2] = 0
+    inputs = torch.randn(20, 6)
+    wanted = second(first(inputs)).detach()
+    before = first.weight.clone()
+    rows, columns = parts.price_parts(lambda: float((second(first(inputs)) - wanted).square().mean()), first)
+    assert torch.equal(first.weight, before)
+    assert rows[2] == 0 and (rows[[0, 1, 3, 4]] > 0).all() and (columns > 0).all()
+    assert (parts.share_of_parts(first.weight.detach(), rows, columns)[2] == 0).all()
+    keep = parts.keep_whole_parts(rows, columns, numbers=24)
+    assert keep.sum() == 24 and not keep[2].any()
+
+
+def test_bytes_of_a_mask_are_its_numbers_and_a_bit_a_weight():
+    assert parts.share_of_bytes(0.5) == 0.5 + 1 / 16

@@ -5,7 +5,7 @@ of rank one without any training. A part is worth what the output moves without 
 parts: it stays where both its giver and its receiver matter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -99,3 +99,58 @@ def keep_low_rank(maps: Mapping[str, nn.Linear], counts: Mapping[str, int]) -> N
         n = max(1, kept // sum(layer.weight.shape)) if kept else 0
         reads, writes = keep_strongest(layer.weight.T.double(), n)
         layer.weight.copy_((reads @ writes).T.to(layer.weight.dtype))
+
+
+# Of a language model, whose outputs are distributions: what an output moves by is a divergence, and bytes are counted.
+
+BITS = 16  # of a stored number; a mask takes one more bit for every weight, kept or not
+
+
+@torch.no_grad()
+def price_parts(
+    measure: Callable[[], float], layer: nn.Linear
+) -> tuple[Float[Tensor, " out"], Float[Tensor, " in"]]:
+    """What `measure()` says with each row, and with each column, of the layer switched off alone."""
+    priced = []
+    for axis in (0, 1):
+        values = []
+        for place in range(layer.weight.shape[axis]):
+            line = layer.weight.select(axis, place)
+            kept = line.clone()
+            line.zero_()
+            values.append(measure())
+            line.copy_(kept)
+        priced.append(torch.tensor(values).clamp_min(0))
+    return priced[0], priced[1]
+
+
+def lesser_part(weight: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """As on the programs: the lesser of a weight's two parts, equal ones by size."""
+    return torch.minimum(rows[:, None], columns[None]) * (1 + 1e-3 * weight.abs() / weight.abs().max())
+
+
+def share_of_parts(weight: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """A weight gets its share of both its parts, by its square: the geometric mean of the two shares."""
+    squared = weight.square()
+    by_row = rows[:, None] * squared / squared.sum(1, keepdim=True).clamp_min(1e-20)
+    by_column = columns[None] * squared / squared.sum(0, keepdim=True).clamp_min(1e-20)
+    return (by_row * by_column).sqrt()
+
+
+def keep_whole_parts(rows: Tensor, columns: Tensor, numbers: float) -> Tensor:
+    """A mask that leaves at most `numbers` weights, as whole rows and columns: the ones worth least for each number go first."""
+    on_rows, on_columns = torch.ones(len(rows)), torch.ones(len(columns))
+    left_rows, left_columns = rows.argsort().tolist(), columns.argsort().tolist()
+    while on_rows.sum() * on_columns.sum() > numbers:
+        row = rows[left_rows[0]] / on_columns.sum() if left_rows else torch.inf
+        column = columns[left_columns[0]] / on_rows.sum() if left_columns else torch.inf
+        if row <= column:
+            on_rows[left_rows.pop(0)] = 0
+        else:
+            on_columns[left_columns.pop(0)] = 0
+    return torch.outer(on_rows, on_columns) > 0
+
+
+def share_of_bytes(sparsity: float) -> float:
+    """What a masked matrix takes of a whole one: its kept weights, and a bit for every weight that says whether it is kept."""
+    return 1 - sparsity + 1 / BITS
