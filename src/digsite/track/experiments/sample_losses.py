@@ -68,38 +68,30 @@ def study_sample_losses(config: SampleLossConfig, run: Run) -> None:
 def _claim_clusters(run: Run, table: pd.DataFrame) -> None:
     """Agreement with the true skills, beside networks that had none to learn."""
     skills, nothing = (table[table.kind.eq(kind)] for kind in ("skills", "random"))
-    whole = skills[skills.changes == "all"]
-    best = skills.groupby("seed").agreement.max()
-    run.claim(
-        "agreement/all_changes",
-        whole.agreement.mean(),
-        low=whole.agreement.min(),
-        high=whole.agreement.max(),
-        n=len(whole),
-        null=0.0,
-        note="adjusted Rand index with the true skills; interval: least and largest",
-    )
-    run.claim("agreement/best_direction", best.mean(), low=best.min(), high=best.max(), n=len(best), null=0.0)
-    silent = nothing[nothing.changes == "all"]
-    run.claim_share(
-        "found",
-        int((whole.p <= 0.05).sum()),
-        len(whole),
-        null=float((silent.p <= 0.05).mean()),
-        null_is="random answers",
-    )
-    run.claim_share(
-        "found_in_random",
-        int((silent.p <= 0.05).sum()),
-        len(silent),
-        null=0.05,
-        null_is="the level of the test",
-    )
+    whole, silent = (part[part.changes == "all"] for part in (skills, nothing))
+    for name, own, other in (
+        ("all_changes", whole.agreement, silent.agreement),
+        ("best_direction", skills.groupby("seed").agreement.max(), nothing.groupby("seed").agreement.max()),
+    ):
+        run.claim(
+            f"agreement/{name}",
+            own.mean(),
+            low=own.min(),
+            high=own.max(),
+            n=len(own),
+            null=other.mean(),
+            note="adjusted Rand index with the true skills; interval: least and largest; null: networks with random answers",
+        )
+    for name, part in (("found", whole), ("found_in_random", silent)):
+        run.claim_share(
+            name, int((part.p <= 0.05).sum()), len(part), null=0.05, null_is="the level of the test"
+        )
     run.headline(["agreement/all_changes", "found"], hero="losses")
     run.verdict(
-        f"Clusters of samples agree with the skills by {cite('agreement/all_changes', style='.2f')} (adjusted Rand index) and are "
-        f"beyond exchange in {cite('found', 'hits')} of {cite('found', 'n')} networks, with random answers in "
-        f"{cite('found_in_random', 'hits')} of {cite('found_in_random', 'n')}.",
+        f"Clusters of samples agree with the skills by {cite('agreement/all_changes', style='.2f')} (adjusted Rand index), with "
+        f"random answers by {cite('agreement/all_changes', 'null', style='.2f')}; samples go together beyond exchange in "
+        f"{cite('found', 'hits')} of {cite('found', 'n')} networks, and in {cite('found_in_random', 'hits')} of "
+        f"{cite('found_in_random', 'n')} that had no skill to learn.",
         on=["agreement/*", "found"],
     )
 
