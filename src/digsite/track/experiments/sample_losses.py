@@ -69,9 +69,10 @@ def _claim_clusters(run: Run, table: pd.DataFrame) -> None:
     """Agreement with the true skills, beside networks that had none to learn."""
     skills, nothing = (table[table.kind.eq(kind)] for kind in ("skills", "random"))
     whole, silent = (part[part.changes == "all"] for part in (skills, nothing))
-    for name, own, other in (
-        ("all_changes", whole.agreement, silent.agreement),
-        ("best_direction", skills.groupby("seed").agreement.max(), nothing.groupby("seed").agreement.max()),
+    best, least = (part.groupby("seed").agreement.max() for part in (skills, nothing))
+    for name, own, other, title in (
+        ("all_changes", whole.agreement, silent.agreement, "Agreement of clusters with the skills"),
+        ("best_direction", best, least, "The same along the best direction of training"),
     ):
         run.claim(
             f"agreement/{name}",
@@ -80,12 +81,19 @@ def _claim_clusters(run: Run, table: pd.DataFrame) -> None:
             high=own.max(),
             n=len(own),
             null=other.mean(),
-            note="adjusted Rand index with the true skills; interval: least and largest; null: networks with random answers",
+            null_is="networks with random answers",
+            title=title,
+            note="adjusted Rand index with the true skills; interval: least and largest",
         )
-    for name, part in (("found", whole), ("found_in_random", silent)):
-        run.claim_share(
-            name, int((part.p <= 0.05).sum()), len(part), null=0.05, null_is="the level of the test"
+    for name, part, which in (
+        ("found", whole, "with skills"),
+        ("found_in_random", silent, "with random answers"),
+    ):
+        hits, title = (
+            int((part.p <= 0.05).sum()),
+            f"Networks {which} whose samples go together beyond exchange",
         )
+        run.claim_share(name, hits, len(part), null=0.05, null_is="the level of the test", title=title)
     run.headline(["agreement/all_changes", "found"], hero="losses")
     run.verdict(
         f"Clusters of samples agree with the skills by {cite('agreement/all_changes', style='.2f')} (adjusted Rand index), with "
