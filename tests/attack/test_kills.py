@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import zlib
@@ -193,3 +194,33 @@ def test_every_study_survives_kills(tmp_path, name):
         KILLS,
         zlib.crc32(name.encode()),
     )
+
+
+def run_hashed(name: str, root: Path, seed: int) -> RunDir:
+    """A smoke in an interpreter of its own, whose sets and dicts of text have another order."""
+    command = [
+        sys.executable,
+        "-m",
+        "digsite",
+        "run",
+        name,
+        "--smoke",
+        "--device",
+        "cpu",
+        "--quiet",
+        "--runs",
+        root,
+    ]
+    threads = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(seed)}
+    subprocess.run(command, env=os.environ | threads, check=True, stdout=subprocess.DEVNULL)
+    (results,) = root.rglob("results.json")
+    return RunDir(results.parent)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", smokes())
+def test_the_order_of_sets_changes_no_byte(tmp_path, name):
+    """A run is resumed by another interpreter, which orders sets of text in another way."""
+    first, second = (run_hashed(name, tmp_path / str(seed), seed) for seed in (1, 3))
+    assert differences(first, second) == []

@@ -108,7 +108,7 @@ def correlate_units(a: Tensor, b: Tensor) -> Tensor:
 
 
 def match_by_weights(
-    wa: list[Tensor], wb: list[Tensor], rounds: int = 10, draw: torch.Generator | None = None
+    wa: list[Tensor], wb: list[Tensor], rounds: int = 10, *, draw: torch.Generator
 ) -> Orders:
     """Coordinate ascent on the inner product of all weights; each layer in turn is an assignment problem (Git Re-Basin).
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from digsite.base.contract import public_method
 from digsite.base.errors import UsageError
+from digsite.base.streams import derive_seed
 from digsite.graft.config import ForensicsConfig
 from digsite.graft.core.maps import match_by_weights, permute_units
 from digsite.graft.core.methods.transplants import pick_cascade, rank_head_units
@@ -135,7 +136,8 @@ def plant_on_couple(config: dict[str, Any], names: tuple[str, str], seed: int) -
     donor_side, _ = make_sides(plan_method("cascade"), room.pair, room.pools, seed)
     fan = pick_cascade(room.pair.donor, rank_head_units(donor_side), 24, [6, 4, 3])
     cascade = [fan[i] for i in range(len(ids))]
-    aligned = permute_units(*b, match_by_weights(a[0], b[0]))
+    order = torch.Generator().manual_seed(derive_seed(seed, "sweeps"))
+    aligned = permute_units(*b, match_by_weights(a[0], b[0], draw=order))
     random = plant_rows(a, b, ids)
     cases: dict[str, tuple[Matrices, list[Tensor]]] = {
         "control": (a, ids),
