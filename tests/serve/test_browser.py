@@ -370,6 +370,14 @@ def test_one_component_of_a_language_model_is_switched_off(open_page, root):
     shot(page, "prompts")
 
 
+def test_the_address_of_a_component_leads_to_its_view_also_where_that_is_folded(open_page, root):
+    run = newest(root, "lm_mlp")
+    views = json.loads((root / run.removeprefix("/runs/") / "views.json").read_text())
+    page = open_page(f"{run}#{views[1]['name'].removeprefix('components of ')}/0")
+    page.locator("#views .view").nth(1).locator(".cell").first.wait_for()
+    assert page.locator("#views > details").get_attribute("open") is not None
+
+
 def test_a_slider_goes_through_the_steps(open_page, root):
     page = open_page(newest(root, "showcase") + "/views/singular%20values%20while%20training")
     slider = page.get_by_role("slider", name="training step")

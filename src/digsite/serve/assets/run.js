@@ -179,6 +179,14 @@ function unfold() {
 addEventListener("hashchange", unfold);
 unfold();
 
+// The address of a component, #module/number, leads to its view, which is drawn when it is seen.
+const address = decodeURIComponent(location.hash.slice(1)).match(/^(.+)\/\d+$/);
+const addressed = address && [...page.querySelectorAll("[data-kind=components]")].find((host) => host.dataset.view.endsWith(` ${address[1]}`));
+if (addressed) {
+  for (const folded of page.querySelectorAll("#views > details")) folded.open ||= folded.contains(addressed);
+  addressed.scrollIntoView();
+}
+
 // Settings by a part of their name or value.
 for (const box of page.querySelectorAll("[data-finds]")) {
   box.addEventListener("input", () => {
