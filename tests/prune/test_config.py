@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from digsite.prune.config import CONFIGS, ClustersConfig
+from digsite.prune.config import CONFIGS, ClustersConfig, QualityConfig
 from digsite.prune.run import METHODS
 from digsite.prune.subjects.language import recipe_of
 
@@ -50,3 +50,11 @@ def test_a_methods_own_numbers_are_set_by_its_name():
 def test_a_number_that_a_method_does_not_have_is_refused_when_the_run_is_planned(settings, words):
     with pytest.raises(ValidationError, match=words):
         ClustersConfig.model_validate({"settings": settings})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"methods": ["wanda", "ria", "wanda"]}, {"levels": ["50%", "2:4", "50%"]}]
+)
+def test_a_cell_of_the_table_is_asked_for_once(settings):
+    with pytest.raises(ValidationError, match="twice"):
+        QualityConfig.model_validate(settings)

@@ -90,3 +90,8 @@ def test_a_model_by_its_name_in_the_data_folder_or_beside_us_is_not(monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
     assert plan_run(find_study(study), overrides=[given]).tree
+
+
+def test_as_many_neurons_as_features_leave_nothing_to_save():
+    with pytest.raises(UsageError, match="must be fewer than features"):
+        plan_run(find_study("resid-mlp-as-published"), size="smoke", overrides=["target.model.d_mlp=1000"])

@@ -411,6 +411,16 @@ class LabelsConfig(Config):
     )
     batches: int = Field(default=16, gt=0, description="fresh batches that losses are measured on")
 
+    @model_validator(mode="after")
+    def _check_neurons(self) -> "LabelsConfig":
+        """As many neurons as features do each feature alone without error, and then nothing can be saved."""
+        model = self.target.model
+        if isinstance(model, ResidMlpConfig) and model.d_mlp >= model.n_features:
+            raise ValueError(
+                f"neurons (target.model.d_mlp={model.d_mlp}) must be fewer than features ({model.n_features})"
+            )
+        return self
+
 
 class ExamConfig(Config):
     """Let contestants decompose compiled programs, and score what they hand in against what is known."""

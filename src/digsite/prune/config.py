@@ -228,6 +228,14 @@ class QualityConfig(Pruning):
     )
     evaluations: int = Field(200, gt=1, description="models that '+evolution' may try")
 
+    @model_validator(mode="after")
+    def _check_repeats(self) -> "QualityConfig":
+        """A cell of the table is one method at one level."""
+        for field, cells in (("methods", self.methods), ("levels", self.levels)):
+            if repeated := [cell for i, cell in enumerate(cells) if cell in cells[:i]]:
+                raise ValueError(f"{field} has '{repeated[0]}' twice")
+        return self
+
 
 class SmallerConfig(Pruning):
     """A quarter removed for good, beside a random quarter."""
