@@ -143,8 +143,8 @@ def explain_end(run: RunDir, code: int) -> None:
 
 def check_expected(study: Study, run: RunDir) -> list[str]:
     """Lines about what is not as expected; a study that expects nothing was not checked, and says so."""
-    found = read_claims(run)
-    results = None if isinstance(found, Damaged) else found
+    claims = read_claims(run)
+    results = None if isinstance(claims, Damaged) else claims
     size = str(run.plan().get("size", "full"))
     rules = study.expected_of(size)
     if not rules:
@@ -181,8 +181,8 @@ def _last_words(log: Path, kind: str) -> str:
     """Where the copy is, or what its process said last: a copy that failed costs the run nothing and is not silent."""
     text = log.read_text(errors="replace") if log.is_file() else ""
     lines = [line for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if f"-> {kind}: " in line] or lines[-1:]
-    return told[-1] if told else f"The copy to {kind} goes on; its log is {log}"
+    telling = [line for line in lines if f"-> {kind}: " in line] or lines[-1:]
+    return telling[-1] if telling else f"The copy to {kind} goes on; its log is {log}"
 
 
 def _start_mirror(run: RunDir, words: list[str]) -> subprocess.Popen:
@@ -198,28 +198,28 @@ def _start_mirror(run: RunDir, words: list[str]) -> subprocess.Popen:
 def keep_answer(
     verb: str,
     asked: Sequence[str],
-    found: Mapping[str, Any],
+    answer: Mapping[str, Any],
     said: Sequence[str],
     root: Path,
     quiet: bool = False,
 ) -> None:
     """A verb's answer as a run of its own, after it was shown, so that page, report, notebook and mirrors know it.
 
-    `found` holds numbers, and lists of rows as tables; `said` are the sentences of the answer. Where no run can be written the
+    `answer` holds numbers, and lists of rows as tables; `said` are the sentences of the answer. Where no run can be written the
     answer stands as it was shown, and one line says so.
     """
     from digsite.base import atomic
     from digsite.studies.find import ROOT
     from digsite.studies.plan import plan_run, start_run
 
-    names = [str(one) for one in asked]
+    names = [str(word) for word in asked]
     question = f"What does 'digsite {verb} {' '.join(names)}' say?"
     config = {"verb": verb, "asked": names}
     study = Study(verb, "joint", ROOT / "joint" / verb, "joint.answer", question, 1.0, config, {}, {})
     try:
         run = start_run(plan_run(study), root)
         run.artifacts.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(run.artifacts / "answer.json", {**found, "said": list(said)})
+        atomic.write_json(run.artifacts / "answer.json", {**answer, "said": list(said)})
         (code,) = execute_and_report([run], device="cpu", quiet=True)
         line = (
             f"kept as run {run.id}: digsite show {run.id}" if code == 0 else f"not kept as a run: {run.error}"

@@ -86,7 +86,7 @@ def graft_command(
     from digsite.graft import Pair, graft
     from digsite.graft.core.task import split_images
 
-    mine, _, theirs = heads.partition(",")
+    first_head, _, theirs = heads.partition(",")
     pair = Pair(
         open_classifier(donor),
         open_classifier(receiver),
@@ -94,15 +94,15 @@ def graft_command(
         parse_classes(shared),
         parse_classes(new),
         parse_classes(foreign),
-        mine or None,
+        first_head or None,
         theirs or None,
     )
     images = split_images(load(data), seed, standard=pixels == "standard") if data else None
     done = graft(pair, method, images, seed=seed, calibrate=calibrate)
-    found, said = _print_graft(done, method, out, as_json)
+    answer, said = _print_graft(done, method, out, as_json)
     from digsite.cli._start import keep_answer
 
-    keep_answer("graft", [donor, receiver], found, said, root, quiet=as_json)
+    keep_answer("graft", [donor, receiver], answer, said, root, quiet=as_json)
 
 
 def _print_graft(done, method: str, out: Path | None, as_json: bool) -> tuple[dict, list[str]]:
@@ -114,11 +114,11 @@ def _print_graft(done, method: str, out: Path | None, as_json: bool) -> tuple[di
     line = asdict(done.ledger) if done.ledger else {"method": method, "scored": False}
     said = write_grafted(out, done.model, line) if out else ""
     ceilings = {depth.layer: depth.ceiling for depth in done.ceiling}
-    found = {**line, "ceiling": ceilings, **({"file": str(out), "kind": said} if out else {})}
+    answer = {**line, "ceiling": ceilings, **({"file": str(out), "kind": said} if out else {})}
     gain = [say_gain(done.ledger)] if done.ledger else ["No image was given, so nothing was scored."]
     if as_json:
-        print_json(found)
-        return found, gain
+        print_json(answer)
+        return answer, gain
     if done.ledger:
         click.echo(gain[0])
     for depth in done.ceiling:
@@ -127,19 +127,22 @@ def _print_graft(done, method: str, out: Path | None, as_json: bool) -> tuple[di
         click.echo(f"{key:<28}{value:.2f}" if isinstance(value, float) else f"{key:<28}{value}")
     if out:
         click.echo(f"{'file':<28}{out}  ({said})")
-    return found, gain
+    return answer, gain
 
 
 def _print_inspection(model, as_json: bool) -> None:
     from digsite.cli._print import print_json
     from digsite.graft import inspect
 
-    found = inspect(model)
+    reports = inspect(model)
     if as_json:
         return print_json(
-            [{"layer": one.name, "rows": len(one.scores), "flagged": list(one.flagged)} for one in found]
+            [
+                {"layer": report.name, "rows": len(report.scores), "flagged": list(report.flagged)}
+                for report in reports
+            ]
         )
-    for layer in found:
+    for layer in reports:
         rows = ", ".join(map(str, layer.flagged[:20])) + (" ..." if len(layer.flagged) > 20 else "")
         click.echo(
             f"{layer.name:<24}{len(layer.scores):>6} rows  {len(layer.flagged):>5} look foreign  {rows}"

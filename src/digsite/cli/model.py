@@ -34,12 +34,12 @@ def dig_command(model, text, data, relatives, budget, skip, root, device, as_jso
         seconds = parse_duration(budget)
     except ValueError as error:
         raise UsageError(f"--budget: {error}.") from None
-    place = (
+    reference = (
         model
         if ":" in model or not Path(model).expanduser().exists()
         else str(Path(model).expanduser().resolve())
     )
-    given = [f"model={place!r}", f"seconds={seconds}", f"skip=[{', '.join(skip)}]"]
+    given = [f"model={reference!r}", f"seconds={seconds}", f"skip=[{', '.join(skip)}]"]
     named = {"text": text, "data": data, "relatives": relatives}
     given += [
         f"{name}={value!r}" for name, value in named.items()
@@ -167,8 +167,8 @@ def card_command(path, write, as_json):
     from digsite.weights import describe_saved, render_card, write_card
 
     if write:
-        place = write_card(path)
-        return print_json({"card": str(place)}) if as_json else click.echo(place)
+        written = write_card(path)
+        return print_json({"card": str(written)}) if as_json else click.echo(written)
     card = describe_saved(path)
     return print_json(asdict(card)) if as_json else click.echo(render_card(card, str(path)))
 
@@ -191,5 +191,5 @@ def push_command(path, repo, public, yes, as_json):
     if not yes:
         seen = "everybody sees it" if public else "private"
         click.confirm(f"Send '{path}' ({kind}) to '{repo}' of the hub ({seen})?", abort=True, err=True)
-    place = push_saved(path, repo, private=not public)
-    return print_json({"kind": kind, "place": place}) if as_json else click.echo(place)
+    address = push_saved(path, repo, private=not public)
+    return print_json({"kind": kind, "place": address}) if as_json else click.echo(address)

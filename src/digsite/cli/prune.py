@@ -124,12 +124,12 @@ def _show_and_keep(done, model, out, root, as_json) -> None:
     from digsite.cli._print import print_json
     from digsite.cli._start import keep_answer
 
-    found = {"folder": str(out), **atomic.read_json(out / "pruning.json", default={})}
+    facts = {"folder": str(out), **atomic.read_json(out / "pruning.json", default={})}
     if as_json:
-        print_json(found)
+        print_json(facts)
     else:
         _print_pruning(done, out)
-    keep_answer("prune", [str(model)], found, done.notes, root, quiet=as_json)
+    keep_answer("prune", [str(model)], facts, done.notes, root, quiet=as_json)
 
 
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -193,8 +193,8 @@ def _check_bits(bits: int, method: str) -> None:
         )
 
 
-def _print_matrix(one) -> None:
-    error = "" if one.relative_error is None else f"  relative error {one.relative_error:.5f}"
+def _print_matrix(line) -> None:
+    error = "" if line.relative_error is None else f"  relative error {line.relative_error:.5f}"
     click.echo(
-        f"{one.name:<44} pruned {one.sparsity:.2%}{error}{'  ' + one.note if one.note else ''}", err=True
+        f"{line.name:<44} pruned {line.sparsity:.2%}{error}{'  ' + line.note if line.note else ''}", err=True
     )

@@ -40,83 +40,84 @@ def read_command(model, other, reader_path, wants_lineage, against, figure, root
     from digsite.cli._start import keep_answer
 
     if wants_lineage:
-        found = _print_lineage(model, figure, as_json)
+        answer = _print_lineage(model, figure, as_json)
     elif other:
-        found = _print_difference(model, other, as_json)
+        answer = _print_difference(model, other, as_json)
     else:
-        found = _print_reading(model, reader_path, against, as_json)
+        answer = _print_reading(model, reader_path, against, as_json)
     said = (
-        [found["what"], *(one["answer"] for one in found["answers"])]
-        if "answers" in found
-        else found["notes"]
+        [answer["what"], *(answered["answer"] for answered in answer["answers"])]
+        if "answers" in answer
+        else answer["notes"]
     )
-    keep_answer("read", [name for name in (model, other) if name], found, said, root, quiet=as_json)
+    keep_answer("read", [name for name in (model, other) if name], answer, said, root, quiet=as_json)
 
 
 def _print_reading(model, reader_path, against, as_json):
     from digsite.cli._print import print_json, print_table
     from digsite.read.api import read_model
 
-    found = read_model(model, reader_path, against)
+    reading = read_model(model, reader_path, against)
     if as_json:
-        print_json(found)
-        return found
-    for note in found["notes"]:
+        print_json(reading)
+        return reading
+    for note in reading["notes"]:
         if note.startswith("not "):  # what was not understood, before any answer
             click.echo(note)
-    click.echo(found["what"])
-    for answer in found["answers"]:
+    click.echo(reading["what"])
+    for answer in reading["answers"]:
         sure = f" [{answer['sureness']}]" if answer["sureness"] else ""
         click.echo(f"{answer['question']}{sure}\n  {answer['answer']}")
     click.echo("")
     for name, title in (("predictions", "what it says"), ("layers", "layers read"), ("skipped", "skipped")):
-        if found[name]:
+        if reading[name]:
             click.echo(title)
-            shown = found[name][:_ROWS]
+            shown = reading[name][:_ROWS]
             print_table(list(shown[0]), [[_format_cell(v) for v in row.values()] for row in shown])
-            if len(found[name]) > _ROWS:
-                click.echo(f"and {len(found[name]) - _ROWS} more, all of them with --json")
-    click.echo("\n".join(note for note in found["notes"] if not note.startswith("not ")))
-    return found
+            if len(reading[name]) > _ROWS:
+                click.echo(f"and {len(reading[name]) - _ROWS} more, all of them with --json")
+    click.echo("\n".join(note for note in reading["notes"] if not note.startswith("not ")))
+    return reading
 
 
 def _print_difference(first, second, as_json):
     from digsite.cli._print import print_json, print_table
     from digsite.read.api import compare_models
 
-    found = compare_models(first, second)
+    difference = compare_models(first, second)
     if as_json:
-        print_json(found)
-        return found
+        print_json(difference)
+        return difference
     print_table(
-        list(found["layers"][0]), [[_format_cell(v) for v in row.values()] for row in found["layers"]]
+        list(difference["layers"][0]),
+        [[_format_cell(v) for v in row.values()] for row in difference["layers"]],
     )
-    click.echo("\n".join(found["notes"]))
-    return found
+    click.echo("\n".join(difference["notes"]))
+    return difference
 
 
 def _print_lineage(folder, figure, as_json):
     from digsite.cli._print import print_json, print_table
     from digsite.read.api import trace_folder
 
-    found = trace_folder(folder, figure)
+    lineage = trace_folder(folder, figure)
     if as_json:
-        print_json(found)
-        return found
-    click.echo(found["tree"] + "\n")
-    if found["edges"]:
-        columns = list(found["edges"][0])
-        print_table(columns, [[_format_cell(v) for v in edge.values()] for edge in found["edges"]])
+        print_json(lineage)
+        return lineage
+    click.echo(lineage["tree"] + "\n")
+    if lineage["edges"]:
+        columns = list(lineage["edges"][0])
+        print_table(columns, [[_format_cell(v) for v in edge.values()] for edge in lineage["edges"]])
     reasons = {}
-    for pair in found["unrelated"]:
+    for pair in lineage["unrelated"]:
         reasons.setdefault(pair["reason"].split(":")[0], []).append(f"{pair['first']} and {pair['second']}")
     for reason, pairs in reasons.items():
         more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
         click.echo(f"unrelated ({reason}): {', '.join(pairs[:3])}{more}")
-    for entry in found["left_out"]:
+    for entry in lineage["left_out"]:
         click.echo(f"left out: {entry['file']}: {entry['reason']}")
-    click.echo("\n".join(found["notes"]))
-    return found
+    click.echo("\n".join(lineage["notes"]))
+    return lineage
 
 
 def _format_cell(value):

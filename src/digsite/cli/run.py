@@ -172,14 +172,14 @@ def resume_command(run, overrides, root, device, checkpoint_every, quiet, as_jso
     from digsite.record import find_run
     from digsite.studies.plan import refuse_changes
 
-    found = find_run(run, root)
-    refuse_changes(found, overrides)
-    (code,) = execute_and_report([found], device=device, quiet=quiet, checkpoint_every_s=checkpoint_every)
+    located = find_run(run, root)
+    refuse_changes(located, overrides)
+    (code,) = execute_and_report([located], device=device, quiet=quiet, checkpoint_every_s=checkpoint_every)
     if as_json:
-        print_json({"run": str(found.path), "exit_code": code, **_read_results(found)})
+        print_json({"run": str(located.path), "exit_code": code, **_read_results(located)})
         sys.exit(code)
-    explain_end(found, code)
-    print_run(found)
+    explain_end(located, code)
+    print_run(located)
     sys.exit(code)
 
 

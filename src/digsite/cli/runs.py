@@ -32,13 +32,13 @@ def ls_command(study, state, limit, root, as_json):
     from digsite.record import list_statuses
     from digsite.record.shown import row_of_run
 
-    found = [
+    listed = [
         (r, s) for r, s in list_statuses(root) if study in (None, s.study) and state in (None, s.shown_state)
     ]
-    shown = [(run, _judge_launch(run, status)) for run, status in (found[:limit] if limit > 0 else found)]
+    shown = [(run, _judge_launch(run, status)) for run, status in (listed[:limit] if limit > 0 else listed)]
     if as_json:
         return print_json([row_of_run(run, status) for run, status in shown])
-    if not found:
+    if not listed:
         asked = " ".join(word for word in (study, state) if word)
         return click.echo(
             f"No {asked} runs in '{root}'."
@@ -52,8 +52,8 @@ def ls_command(study, state, limit, root, as_json):
     print_table(
         ["run", "study", "state", "progress", "started", "answer"], rows, right=["progress", "started"]
     )
-    if len(found) > len(shown):
-        click.echo(f"{len(found) - len(shown)} more: digsite ls -n 0")
+    if len(listed) > len(shown):
+        click.echo(f"{len(listed) - len(shown)} more: digsite ls -n 0")
 
 
 def _judge_launch(run, status):
@@ -95,10 +95,10 @@ def show_command(run, everything, root, as_json):
     from digsite.record import find_run
     from digsite.record.shown import in_full
 
-    found = find_run(run, root)
+    located = find_run(run, root)
     if as_json:
-        return print_json(in_full(found))
-    print_run(found, everything=everything)
+        return print_json(in_full(located))
+    print_run(located, everything=everything)
 
 
 @click.command("report")
@@ -116,11 +116,11 @@ def report_command(runs, out, root, as_json):
     from digsite.cli._print import print_json
     from digsite.report import write_report
 
-    found = [run for name in runs for run in _runs_named(name, root)]
-    target = out or (found[0].report if len(found) == 1 else Path("comparison.html"))
-    write_report(found, target)
+    chosen = [run for name in runs for run in _runs_named(name, root)]
+    target = out or (chosen[0].report if len(chosen) == 1 else Path("comparison.html"))
+    write_report(chosen, target)
     if as_json:
-        return print_json({"report": str(target), "runs": [str(run.path) for run in found]})
+        return print_json({"report": str(target), "runs": [str(run.path) for run in chosen]})
     click.echo(target)
 
 
@@ -153,10 +153,10 @@ def publish_command(runs, out, root, as_json):
     from digsite.cli._print import print_json
     from digsite.report.publish import publish_runs
 
-    found = [run for name in runs for run in _runs_named(name, root)]
-    index = publish_runs(found, out)
+    chosen = [run for name in runs for run in _runs_named(name, root)]
+    index = publish_runs(chosen, out)
     if as_json:
-        return print_json({"index": str(index), "runs": [str(run.path) for run in found]})
+        return print_json({"index": str(index), "runs": [str(run.path) for run in chosen]})
     click.echo(index)
 
 
@@ -173,11 +173,11 @@ def mirror_command(run, kind, project, live, root, as_json):
     from digsite.mirrors import follow_run
     from digsite.record import find_run
 
-    found = find_run(run, root)
-    place = follow_run(found, kind, project=project, live=live)
+    located = find_run(run, root)
+    address = follow_run(located, kind, project=project, live=live)
     if as_json:
-        return print_json({"run": str(found.path), "tracker": kind, "place": str(place)})
-    click.echo(f"{found.id} -> {kind}: {place}")
+        return print_json({"run": str(located.path), "tracker": kind, "place": str(address)})
+    click.echo(f"{located.id} -> {kind}: {address}")
 
 
 @click.command("rm")
@@ -193,20 +193,20 @@ def rm_command(names, yes, root, as_json):
     from digsite.record.listing import move_to_trash
     from digsite.record.status import is_locked
 
-    found = [find_run(name, root) for name in names]
-    for run in found:
+    chosen = [find_run(name, root) for name in names]
+    for run in chosen:
         if run.status().alive or is_locked(run.lock):
             raise LockHeld(
                 f"Run '{run.id}' is still running (process {run.status().pid}).", hint="Stop it first."
             )
     if not yes:
         click.confirm(
-            err=True, abort=True, text=f"Move {len(found)} run{'s' if len(found) > 1 else ''} to the trash?"
+            err=True, abort=True, text=f"Move {len(chosen)} run{'s' if len(chosen) > 1 else ''} to the trash?"
         )
-    moved = {str(run.path): str(move_to_trash(run)) for run in found}
+    moved = {str(run.path): str(move_to_trash(run)) for run in chosen}
     if as_json:
-        return print_json([{"run": run, "trash": place} for run, place in moved.items()])
-    for run in found:
+        return print_json([{"run": run, "trash": trash} for run, trash in moved.items()])
+    for run in chosen:
         click.echo(f"{run.id} -> {moved[str(run.path)]}")
 
 
@@ -249,10 +249,10 @@ def tag_command(run, tags, star, root, as_json):
         run,
         root,
         as_json,
-        lambda found: (
-            change_marks(found, add=added, remove=removed, star=star)
+        lambda marks: (
+            change_marks(marks, add=added, remove=removed, star=star)
             if tags or star is not None
-            else read_marks(found)
+            else read_marks(marks)
         ),
     )
 
@@ -270,7 +270,7 @@ def note_command(run, text, root, as_json):
         run,
         root,
         as_json,
-        lambda found: read_marks(found) if text is None else change_marks(found, note=text),
+        lambda marks: read_marks(marks) if text is None else change_marks(marks, note=text),
     )
 
 

@@ -181,15 +181,15 @@ def find_families() -> dict[str, tuple[str, str]]:
 
     A family is a package whose `__init__.py` says what a `Member` has. Of two of one name the second is `room.name`.
     """
-    home, found = families.find_folder("digsite"), {}
+    home, members = families.find_folder("digsite"), {}
     for path in sorted(home.rglob("__init__.py")):
         text = path.read_text(errors="replace")
         package = ".".join(("digsite", *path.parent.relative_to(home).parts))
         if re.search(r"^(class Member\b|Member = )", text, re.M):
             name = RENAMED.get(package, path.parent.name)
-            name = f"{package.split('.')[1]}.{name}" if name in found else name
-            found[name] = (package, (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0])
-    return found
+            name = f"{package.split('.')[1]}.{name}" if name in members else name
+            members[name] = (package, (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0])
+    return members
 
 
 @click.command("demo")

@@ -113,10 +113,10 @@ def start_sweep(words, file, name, samples, sample_seed, minimize, maximize, siz
     if minimize or maximize:
         goal = one_goal(minimize, maximize, trials=samples, seed=sample_seed)
         return search_settings(spaces, goal, size or "full", root, name, extra, **rest)
-    found = planner.plan_jobs(spaces, size=size or "full", extra=extra)
+    jobs = planner.plan_jobs(spaces, size=size or "full", extra=extra)
     if rest["dry_run"]:
-        return _preview_jobs(found, rest["on"], rest["as_json"])
-    _launch_sweep(planner.write_sweep(found, root, name=name), **rest)
+        return _preview_jobs(jobs, rest["on"], rest["as_json"])
+    _launch_sweep(planner.write_sweep(jobs, root, name=name), **rest)
 
 
 def _launch_sweep(sweep, *, on, fresh_code, plan_only, with_report, as_json, dry_run, **how) -> None:
@@ -153,14 +153,14 @@ def _read_spaces(words, file, samples, seed, extra):
     return planner.spaces_from_words(words[0].split(","), words[1:], samples=samples, seed=seed)
 
 
-def _preview_jobs(found, on, as_json) -> None:
+def _preview_jobs(jobs, on, as_json) -> None:
     from digsite.cli._print import print_json, print_table
 
-    minutes = sum(job.planned.study.minutes for job in found)
-    rows = [[job.planned.study.name, job.run_id, *job.point.values()] for job in found]
+    minutes = sum(job.planned.study.minutes for job in jobs)
+    rows = [[job.planned.study.name, job.run_id, *job.point.values()] for job in jobs]
     if as_json:
-        return print_json([{"study": j.planned.study.name, "run": j.run_id, "point": j.point} for j in found])
-    print_table(["study", "run", *dict.fromkeys(key for job in found for key in job.point)], rows[:50])
+        return print_json([{"study": j.planned.study.name, "run": j.run_id, "point": j.point} for j in jobs])
+    print_table(["study", "run", *dict.fromkeys(key for job in jobs for key in job.point)], rows[:50])
     if len(rows) > 50:
         click.echo(f"... and {len(rows) - 50} more")
     click.echo(

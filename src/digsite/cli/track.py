@@ -35,24 +35,24 @@ def track_command(what, measures, probe, detector, audit, root, as_json):
     from digsite.track.api import audit_target, read_references, read_target
 
     if audit:
-        found = audit_target(what)
+        reading = audit_target(what)
     elif len(what) > 1:
-        found = read_references(what, measures, detector)
+        reading = read_references(what, measures, detector)
     else:
         path = Path(what[0])
         if not path.exists():
             from digsite.record import find_run
 
             path = find_run(what[0], root).path
-        found = read_target(path, measures, detector, probe)
+        reading = read_target(path, measures, detector, probe)
     from digsite.cli._start import keep_answer
 
     if as_json:
         from digsite.cli._print import print_json
 
-        print_json(found.as_json())
+        print_json(reading.as_json())
     else:
-        for line in found.lines():
+        for line in reading.lines():
             click.echo(line)
     if not audit:  # which only says whether there is a series to ask about
-        keep_answer("track", what, found.as_json(), found.lines()[-1:], root, quiet=as_json)
+        keep_answer("track", what, reading.as_json(), reading.lines()[-1:], root, quiet=as_json)

@@ -33,8 +33,8 @@ def _draw_claims(compared: Comparison) -> Iterator[Drawn]:
         for name in [*compared.backed, *compared.measured][:CLAIMS]:
             by_value: dict[float, list[Any]] = {}
             for run in compared.runs:
-                found = [claim for claim in run.claims if claim.name == name and claim.value is not None]
-                by_value.setdefault(run.config[path], []).extend(found)
+                claimed = [claim for claim in run.claims if claim.name == name and claim.value is not None]
+                by_value.setdefault(run.config[path], []).extend(claimed)
             pooled = {value: pool_claims(claims) for value, claims in sorted(by_value.items()) if claims}
             if len(pooled) > 1:
                 yield _claim_figure(path, name, pooled)

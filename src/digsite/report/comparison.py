@@ -58,8 +58,8 @@ class Comparison:
     @property
     def labels(self) -> tuple[str, ...]:
         """What tells each run from the others in a legend: up to three settings, or its id where more differ."""
-        told = [path for path in self.differing if path not in SEEDS]
-        paths = [*told, *(path for path in self.differing if path in SEEDS)]
+        varied = [path for path in self.differing if path not in SEEDS]
+        paths = [*varied, *(path for path in self.differing if path in SEEDS)]
         studies = len(self.studies) > 1
         if not studies and not 0 < len(paths) <= 3:
             return tuple(run.id for run in self.runs)
@@ -82,13 +82,13 @@ def compare_facts(runs: Sequence[Facts]) -> Comparison:
     columns = {path: tuple(run.config.get(path) for run in runs) for path in everywhere}
     differing = {path: values for path, values in columns.items() if _do_differ(values)}
     names = dict.fromkeys(claim.name for run in runs for claim in run.claims)
-    found = [{claim.name: claim for claim in run.claims} for run in runs]
+    by_run = [{claim.name: claim for claim in run.claims} for run in runs]
     drawn = [{picture.name: picture for picture in run.pictures} for run in runs]
     return Comparison(
         runs=tuple(runs),
         differing=differing,
         shared={path: values[0] for path, values in columns.items() if path not in differing},
-        claims={name: tuple(claim_row(f[name]) if name in f else None for f in found) for name in names},
+        claims={name: tuple(claim_row(f[name]) if name in f else None for f in by_run) for name in names},
         pictures={
             name: tuple(d.get(name) for d in drawn) for name in dict.fromkeys(n for d in drawn for n in d)
         },
@@ -99,23 +99,23 @@ def compare_facts(runs: Sequence[Facts]) -> Comparison:
 
 def _differing_origins(runs: Sequence[Facts]) -> dict[str, tuple[str, ...]]:
     """What of size, code, packages and machine is not the same in all runs."""
-    told = [_origin_of(run) for run in runs]
-    names = dict.fromkeys(name for each in told for name in each)
-    columns = {name: tuple(each.get(name, "") for each in told) for name in names}
+    origins = [_origin_of(run) for run in runs]
+    names = dict.fromkeys(name for each in origins for name in each)
+    columns = {name: tuple(each.get(name, "") for each in origins) for name in names}
     return {name: values for name, values in columns.items() if len(set(values)) > 1}
 
 
 def _origin_of(run: Facts) -> dict[str, str]:
     known = run.provenance
     git, packages = known.get("git"), known.get("packages")
-    found = {"study": run.study, "size": run.size}
+    origin = {"study": run.study, "size": run.size}
     if isinstance(git, dict):
         commit = str(git.get("commit", ""))[:12]
-        found["commit"] = f"{commit} with changes" if git.get("diff") else commit
-    found |= {key: str(known.get(key, "")) for key in ("device", "platform", "python", "threads")}
+        origin["commit"] = f"{commit} with changes" if git.get("diff") else commit
+    origin |= {key: str(known.get(key, "")) for key in ("device", "platform", "python", "threads")}
     if isinstance(packages, dict):
-        found |= {str(name): str(version) for name, version in packages.items()}
-    return found
+        origin |= {str(name): str(version) for name, version in packages.items()}
+    return origin
 
 
 def _do_differ(values: tuple[Any, ...]) -> bool:
@@ -160,9 +160,9 @@ def pool_claims(claims: Sequence[Claim]) -> Claim:
         return replace(same, value=None, low=None, high=None)
     whole = 100.0 if first.unit == "%" else 1.0
     if hits := _count_hits(claims, whole):
-        found, n = hits
-        low, high = exact_share(found, n)
-        return replace(same, value=whole * found / n, low=whole * low, high=whole * high, n=n)
+        count, n = hits
+        low, high = exact_share(count, n)
+        return replace(same, value=whole * count / n, low=whole * low, high=whole * high, n=n)
     least, most = (0.0, whole) if first.kind in BOUNDED else (-math.inf, math.inf)
     over = seed_interval(values, first.kind or "median", least=least, most=most)
     return replace(same, value=over.value, low=over.low, high=over.high, n=over.n, points=over.points)
@@ -170,12 +170,12 @@ def pool_claims(claims: Sequence[Claim]) -> Claim:
 
 def _count_hits(claims: Sequence[Claim], whole: float) -> tuple[int, int] | None:
     """Hits and trials of a share that was counted in every run; None where it was not."""
-    found, n = 0.0, 0
+    count, n = 0.0, 0
     for claim in claims:
         if claim.kind not in BOUNDED or claim.value is None or not claim.n:
             return None
         hits = claim.value / whole * claim.n
         if abs(hits - round(hits)) > 1e-6:
             return None
-        found, n = found + round(hits), n + claim.n
-    return round(found), n
+        count, n = count + round(hits), n + claim.n
+    return round(count), n

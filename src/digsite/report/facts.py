@@ -87,8 +87,8 @@ class Facts:
         made += [f"commit {commit}"] if commit else []
         year = show_moment(self.status.started or self.status.created)[:4]
         lines = {"title": self.purpose or self.study, "howpublished": ", ".join(made), "year": year}
-        told = "".join(f"  {key} = {{{_plain_bibtex(text)}}},\n" for key, text in lines.items())
-        return f"@misc{{digsite-{self.study}-{self.id},\n{told}}}"
+        fields = "".join(f"  {key} = {{{_plain_bibtex(text)}}},\n" for key, text in lines.items())
+        return f"@misc{{digsite-{self.study}-{self.id},\n{fields}}}"
 
     @property
     def id(self) -> str:
@@ -111,9 +111,9 @@ def gather_facts(run: RunDir) -> Facts:
     asked, status, results = run.read_asked(), run.status(), shown_results(run)
     origin, error = read_provenance(run.provenance), stored.read_json(run.error, kind=dict)
     records = {"launch.yaml": asked, "results.json": results, "provenance.json": origin, "error.json": error}
-    damaged = [f"{name}: {found.reason}" for name, found in records.items() if isinstance(found, Damaged)]
+    damaged = [f"{name}: {record.reason}" for name, record in records.items() if isinstance(record, Damaged)]
     launch = {} if isinstance(asked, Damaged) else asked
-    found = None if isinstance(results, Damaged) else results
+    record = None if isinstance(results, Damaged) else results
     return Facts(
         run=run,
         status=status,
@@ -124,24 +124,24 @@ def gather_facts(run: RunDir) -> Facts:
         purpose=str(launch.get("purpose", "")),
         tags=tuple(map(str, launch.get("tags") or ())),
         config=leaf_paths(launch.get("config") or {}) if launch.get("config") else {},
-        verdict=found.verdict if found else "",
-        claims=found.claims if found else (),
+        verdict=record.verdict if record else "",
+        claims=record.claims if record else (),
         provenance=origin if isinstance(origin, dict) else {},
         error=error if isinstance(error, dict) else {},
         pictures=find_pictures(run.figures),
         tables=table_names(run.tables),
-        caution=found.caution if found else "",
+        caution=record.caution if record else "",
         damaged=(*damaged, *([status.message] if status.state == "damaged" else [])),
-        headline=found.headline if found else (),
-        hero=found.hero if found else "",
+        headline=record.headline if record else (),
+        hero=record.hero if record else "",
         given=_given_paths(launch, origin),
     )
 
 
 def _given_paths(launch: dict[str, Any], origin: Any) -> tuple[str, ...]:
     """What was set by hand: as the run tells, or, of an older run, what its command line sets."""
-    if isinstance(told := launch.get("given"), list):
-        return tuple(path for path in told if isinstance(path, str))
+    if isinstance(given := launch.get("given"), list):
+        return tuple(path for path in given if isinstance(path, str))
     command = origin.get("command") if isinstance(origin, dict) else None
     names = {word.partition("=")[0] for word in map(str, command or ()) if "=" in word}
     paths = leaf_paths(launch.get("config") or {}) if names else {}
@@ -157,8 +157,8 @@ def table_names(folder: Path) -> tuple[str, ...]:
     """Names below `tables/`, without the ending."""
     if not folder.is_dir() or folder.is_symlink():
         return ()
-    found = (path for path in list_files(folder) if path.suffix == ".csv")
-    return tuple(sorted(path.relative_to(folder).with_suffix("").as_posix() for path in found))
+    tables = (path for path in list_files(folder) if path.suffix == ".csv")
+    return tuple(sorted(path.relative_to(folder).with_suffix("").as_posix() for path in tables))
 
 
 def read_table(folder: Path, name: str, *, start: int = 0, limit: int = 12) -> Table:
@@ -186,5 +186,5 @@ def _without_nulls(file: IO[str]) -> Iterator[str]:
 
 def results_or_none(run: RunDir) -> Results | None:
     """The claims, or nothing when there are none or the file is damaged."""
-    found = shown_results(run)
-    return None if isinstance(found, Damaged) else found
+    results = shown_results(run)
+    return None if isinstance(results, Damaged) else results

@@ -141,7 +141,7 @@ def _render_single(facts: Facts) -> str:
         loose=[picture for picture in loose if picture != facts.hero_picture],
         albums=many,
         uris=embed_pictures(
-            [*_hero_first(facts)[:1], *loose, *(picture for mine in many.values() for picture in mine)]
+            [*_hero_first(facts)[:1], *loose, *(picture for members in many.values() for picture in members)]
         ),
         tables=tables,
         measured=draw_curves(read_series(facts.run.journal)),

@@ -34,9 +34,11 @@ def find_pictures(folder: Path) -> tuple[Picture, ...]:
     if not folder.is_dir() or folder.is_symlink():
         return ()
     images = [path for path in sorted(list_files(folder)) if path.suffix in (".svg", ".png")]
-    found = [_open_picture(stem, folder) for stem in dict.fromkeys(path.with_suffix("") for path in images)]
-    place = {name: i for i, name in enumerate(_read_order(folder))}
-    return tuple(sorted(found, key=lambda picture: place.get(picture.name, len(place))))
+    pictures = [
+        _open_picture(stem, folder) for stem in dict.fromkeys(path.with_suffix("") for path in images)
+    ]
+    order = {name: i for i, name in enumerate(_read_order(folder))}
+    return tuple(sorted(pictures, key=lambda picture: order.get(picture.name, len(order))))
 
 
 def _read_order(folder: Path) -> list[str]:
@@ -56,10 +58,10 @@ def _open_picture(stem: Path, folder: Path) -> Picture:
 
 def group_albums(shown: Sequence[Picture]) -> tuple[list[Picture], dict[str, list[Picture]]]:
     """Figures that stand for themselves, and by folder those that are many of one kind."""
-    found: dict[str, list[Picture]] = {}
+    albums: dict[str, list[Picture]] = {}
     for picture in shown:
-        found.setdefault(picture.name.rpartition("/")[0], []).append(picture)
-    many = {folder: mine for folder, mine in found.items() if folder and len(mine) >= ALBUM}
+        albums.setdefault(picture.name.rpartition("/")[0], []).append(picture)
+    many = {folder: pictures for folder, pictures in albums.items() if folder and len(pictures) >= ALBUM}
     return [p for p in shown if p.name.rpartition("/")[0] not in many], many
 
 

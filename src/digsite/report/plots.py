@@ -85,10 +85,10 @@ class HeatMap:
 
 def list_forests(compared: Comparison) -> list[Forest]:
     """A forest for every claim that has a null and an interval in some run, in the order of the headline."""
-    found = [{claim.name: claim for claim in run.claims} for run in compared.runs]
+    by_run = [{claim.name: claim for claim in run.claims} for run in compared.runs]
     forests = []
     for name in compared.backed:
-        claims = [known.get(name) for known in found]
+        claims = [known.get(name) for known in by_run]
         there = [claim for claim in claims if claim is not None]
         axis = claim_axis(claims)
         rows = tuple(None if claim is None else claim_row(claim) for claim in claims)
@@ -138,13 +138,13 @@ def draw_heat(runs: Sequence[Facts], across: str, down: str, claim: str) -> Heat
     """A claim over two settings, pooled in each cell over whatever else differs; None where nobody has the claim."""
     cells: dict[tuple[str, str], list[tuple[Facts, Claim]]] = {}
     for run in runs:
-        found = _claim_of(run, claim)
-        if found is not None and found.value is not None:
+        claimed = _claim_of(run, claim)
+        if claimed is not None and claimed.value is not None:
             key = (show_setting(run.config.get(across)), show_setting(run.config.get(down)))
-            cells.setdefault(key, []).append((run, found))
+            cells.setdefault(key, []).append((run, claimed))
     if not cells:
         return None
-    pooled = {key: pool_claims([c for _, c in mine]) for key, mine in cells.items()}
+    pooled = {key: pool_claims([c for _, c in pairs]) for key, pairs in cells.items()}
     values = [c.value for c in pooled.values() if c.value is not None]
     low, high = min(values), max(values)
     columns = sorted({a for a, _ in cells}, key=_natural_key)
@@ -157,13 +157,13 @@ def draw_heat(runs: Sequence[Facts], across: str, down: str, claim: str) -> Heat
     return HeatMap(across, down, claim, tuple(columns), drawn, tuple(shown))
 
 
-def _heat_cell(mine: list[tuple[Facts, Claim]], claim: Claim | None, low: float, high: float) -> Cell:
+def _heat_cell(pairs: list[tuple[Facts, Claim]], claim: Claim | None, low: float, high: float) -> Cell:
     if claim is None or claim.value is None:
         return Cell("", "", (), None)
     row = claim_row(claim)
     share = (claim.value - low) / (high - low) if high > low else 0.5
     shade = min(SHADES - 1, int(share * SHADES)) if math.isfinite(share) else None
-    return Cell(row.value, row.interval, tuple(run.name for run, _ in mine), shade)
+    return Cell(row.value, row.interval, tuple(run.name for run, _ in pairs), shade)
 
 
 # Axes: numbers linear or logarithmic, words evenly.
@@ -194,8 +194,8 @@ class _Scale:
             return tuple(
                 (self._at_share(i), word[:14]) for i, word in enumerate(self.words) if i % every == 0
             )
-        found = self.given or (_log_ticks if self.is_log else nice_ticks)(self.low, self.high)
-        return tuple((self.place(at), show_number(at, 3)) for at in found)
+        marks = self.given or (_log_ticks if self.is_log else nice_ticks)(self.low, self.high)
+        return tuple((self.place(at), show_number(at, 3)) for at in marks)
 
     def _at_share(self, index: int) -> float:
         return round(self.start + (index - self.low) / (self.high - self.low) * (self.end - self.start), 2)
@@ -232,8 +232,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     fine = (1, 2, 5) if len(powers) <= 4 else (1,)
     every = max(1, len(powers) // 6)
-    found = [m * 10.0**p for p in powers if p % every == 0 for m in fine]
-    return [v for v in found if low <= v <= high]
+    marks = [m * 10.0**p for p in powers if p % every == 0 for m in fine]
+    return [v for v in marks if low <= v <= high]
 
 
 def _value_of(run: Facts, name: str) -> Any:

@@ -115,11 +115,11 @@ class Index:
             threading.Thread(target=self._read_behind, daemon=True, name="index").start()
 
     def _read_behind(self) -> None:
-        told = time.monotonic()
+        since = time.monotonic()
         while self.read_some():
             time.sleep(0.002)  # without it a waiting visitor gets no turn at the lock
-            if time.monotonic() - told > 2:
-                told, self.version = time.monotonic(), self.version + 1  # pages that are open count on
+            if time.monotonic() - since > 2:
+                since, self.version = time.monotonic(), self.version + 1  # pages that are open count on
 
     def _refresh_all(self) -> None:
         before = self.version
@@ -200,15 +200,15 @@ class Index:
 
 def _date_of(name: str) -> float:
     """The moment that an id begins with, or 0: only the order until the run is read."""
-    found = _DATED.match(name)
-    return float(timegm((*map(int, found.groups()), 0))) if found else 0.0
+    match = _DATED.match(name)
+    return float(timegm((*map(int, match.groups()), 0))) if match else 0.0
 
 
 def _visible_folders(path: Path) -> Iterator[Path]:
     """Visible folders that are no links."""
     try:
-        with os.scandir(path) as found:
-            for entry in found:
+        with os.scandir(path) as entries:
+            for entry in entries:
                 hidden = entry.name.startswith(".") or not is_text(entry.name)
                 if not hidden and entry.is_dir(follow_symlinks=False):
                     yield Path(entry.path)

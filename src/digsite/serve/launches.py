@@ -45,10 +45,10 @@ def parse_conditions(text: str) -> tuple[tuple[Condition, ...], str]:
     """The conditions, and a sentence about the first word that is none."""
     conditions = []
     for word in text.split():
-        found = _CONDITION.match(word)
-        if not found:
+        match = _CONDITION.match(word)
+        if not match:
             return (), f"'{word}' is not a condition: write key=value, key>value or key!=value."
-        conditions.append(Condition(*found.groups()))
+        conditions.append(Condition(*match.groups()))
     return tuple(conditions), ""
 
 
@@ -132,8 +132,8 @@ class ClaimTable:
 
 def _read_values(results: Path) -> dict[str, float]:
     """Names and finite values of the claims in a results file, without looking at the rest of it."""
-    found = stored.read_json(results, kind=dict)
-    lists = [found.get(key) for key in _LISTS] if isinstance(found, dict) else []
+    raw = stored.read_json(results, kind=dict)
+    lists = [raw.get(key) for key in _LISTS] if isinstance(raw, dict) else []
     values = {}
     for claim in (claim for claims in lists if isinstance(claims, list) for claim in claims):
         if isinstance(claim, dict) and isinstance(name := claim.get("name"), str):
@@ -167,13 +167,13 @@ def walk_leaves(text: str, parsed: dict[str, Line | None] | None = None) -> Iter
 
 
 def _parse_line(line: str) -> Line | None:
-    found = _LINE.match(line)
-    if not found or not line.strip():
+    match = _LINE.match(line)
+    if not match or not line.strip():
         return None
-    raw = found["value"].strip()
+    raw = match["value"].strip()
     return (
-        len(found["indent"]) + len(found["dash"]),
-        (found["key"] or "").strip(),
+        len(match["indent"]) + len(match["dash"]),
+        (match["key"] or "").strip(),
         raw.strip("'\"") if raw else "",
     )
 
@@ -190,10 +190,10 @@ def _are_equal(a: str, b: str) -> bool:
     return x == y if x is not None and y is not None else a == b
 
 
-def _compare_texts(found: str, operator: str, wanted: str) -> bool:
+def _compare_texts(text: str, operator: str, wanted: str) -> bool:
     if operator == "=":
-        return _are_equal(found, wanted)
-    x, y = _number_or_none(found), _number_or_none(wanted)
+        return _are_equal(text, wanted)
+    x, y = _number_or_none(text), _number_or_none(wanted)
     if x is None or y is None:
         return False
     return {"<": x < y, "<=": x <= y, ">": x > y, ">=": x >= y}[operator]

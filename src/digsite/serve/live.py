@@ -41,7 +41,7 @@ async def list_changes(request: Request, index: Index) -> AsyncIterator[str]:
 
 async def run_changes(request: Request, run: RunDir, journal: int, log: int) -> AsyncIterator[str]:
     """New measurements, log lines and states until the run has ended and everything was told."""
-    told = None
+    sent = None
     while not await request.is_disconnected():
         status = await run_in_threadpool(run.status)
         news: list[tuple[str, Any]] = []
@@ -52,8 +52,8 @@ async def run_changes(request: Request, run: RunDir, journal: int, log: int) -> 
         if text:
             news.append(("log", text))
         shown = _visible_state(run, status)
-        if shown != told:
-            told = shown
+        if shown != sent:
+            sent = shown
             news.append(("status", shown))
         for name, value in news:
             yield write_event(name, value, f"{journal}-{log}")

@@ -58,5 +58,5 @@ def read_whole(text: Any, default: int = 0, *, most: int = MOST) -> int:
 
 def read_wholes(text: str, *, below: int, limit: int = 1000) -> list[int]:
     """The whole numbers below `below` in a list with commas, at most `limit` of them; other words are passed over."""
-    found = (read_whole(word, -1) for word in text.split(",", limit)[:limit])
-    return [number for number in found if 0 <= number < below]
+    numbers = (read_whole(word, -1) for word in text.split(",", limit)[:limit])
+    return [number for number in numbers if 0 <= number < below]

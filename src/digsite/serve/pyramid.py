@@ -199,9 +199,9 @@ class Drawn:
 @lru_cache(maxsize=KEPT)
 def fit_densities(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Log-odds of rows and of columns whose sums give each row and each column of a mask its density (Newton steps)."""
-    found = sample_cells(grid)
+    cells = sample_cells(grid)
     (rows, row_at, row_n), (columns, column_at, column_n) = map(
-        _told_apart, (found.row_size, found.column_size)
+        _told_apart, (cells.row_size, cells.column_size)
     )
     a, b = np.zeros(len(rows)), np.zeros(len(columns))
     for _ in range(ROUNDS):
@@ -282,8 +282,8 @@ def _cosine_lines(grid: Grid, axis: str, index: int, k: int) -> Near:
     """1 - cosine; independent directions are at 1."""
     rows = axis == "rows"
     if rows:
-        one = grid.block(index, index + 1)[0]
-        pairs = [(block @ one, (block * block).sum(axis=1)) for _, block in grid.chunks()]
+        line = grid.block(index, index + 1)[0]
+        pairs = [(block @ line, (block * block).sum(axis=1)) for _, block in grid.chunks()]
         dots, squares = (np.concatenate(part) for part in zip(*pairs))
     else:
         dots, squares = np.zeros(grid.shape[1]), np.zeros(grid.shape[1])

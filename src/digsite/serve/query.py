@@ -99,9 +99,9 @@ def list_page(index: Index, query: Query) -> Listing:
         fitting = _sort_entries(index, fitting, query)
     groups: dict[str, int] = {}
     if query.group:
-        told = {entry.key: say_value(value_of(index, entry, query.group)) for entry in fitting}
-        fitting.sort(key=lambda entry: natural_key(told[entry.key]))
-        groups = dict(Counter(told[entry.key] for entry in fitting))
+        group_of = {entry.key: say_value(value_of(index, entry, query.group)) for entry in fitting}
+        fitting.sort(key=lambda entry: natural_key(group_of[entry.key]))
+        groups = dict(Counter(group_of[entry.key] for entry in fitting))
     start = (query.page - 1) * PER_PAGE
     shown = fitting[start : start + PER_PAGE]
     index.read_entries(shown)
@@ -133,8 +133,8 @@ def value_of(index: Index, entry: Entry, name: str) -> str | float | None:
     if name.startswith(CLAIM):
         values = index.claims.values_of(entry.key, entry.run.results, entry.modified)
         return values.get(name.removeprefix(CLAIM))
-    found = index.leaves.values_at(entry.launch, name)
-    return ", ".join(map(str, found))[:80] or None
+    value = index.leaves.values_at(entry.launch, name)
+    return ", ".join(map(str, value))[:80] or None
 
 
 def offer_columns(index: Index, shown: list[Entry], chosen: tuple[str, ...]) -> list[str]:

@@ -74,13 +74,13 @@ def read_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     try:
         metadata = entries.pop("__metadata__", {})
         metadata = metadata if isinstance(metadata, dict) else {}
-        found = {
+        tensors = {
             key: _check_entry(path, key, e, body, stat.st_size, stat.st_mtime_ns)
             for key, e in entries.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UsageError(f"'{path.name}' has a broken header.") from None
-    return found, metadata
+    return tensors, metadata
 
 
 def _check_entry(path: Path, key: str, entry: dict[str, Any], body: int, size: int, modified: int) -> Stored:

@@ -88,7 +88,7 @@ def _list_models(config: Config, prefix: str = "") -> Iterator[tuple[str, str, N
         value: Any = getattr(config, name)
         if isinstance(value, Config):
             yield from _list_models(value, f"{prefix}{name}.")
-        for where in (one for one in info.metadata if isinstance(one, NamesModel)):
+        for where in (mark for mark in info.metadata if isinstance(mark, NamesModel)):
             references = [value] if isinstance(value, str) else list(value)
             yield from ((f"{prefix}{name}", str(reference), where) for reference in references)
 

@@ -89,9 +89,9 @@ def read_target(path: Path, measures: Sequence[str], detector: str, probe: str =
         return _judge_stored("run", journal_series(path / "metrics.jsonl"), measures, detector)
     if path.is_dir() and _looks_like_checkpoints(path):
         checked, stored = _audit_stored(checkpoints.checkpoint_steps(path))
-        found = checkpoints.series_of(checkpoints.weight_table(stored))
-        found += checkpoints.activation_series(stored, probe) if probe else []
-        return replace(_judge_stored("checkpoints", found, measures, detector), series_audit=checked)
+        stored_series = checkpoints.series_of(checkpoints.weight_table(stored))
+        stored_series += checkpoints.activation_series(stored, probe) if probe else []
+        return replace(_judge_stored("checkpoints", stored_series, measures, detector), series_audit=checked)
     if probe:
         raise UsageError(
             f"'{path}' holds no checkpoints, so there is nothing to see the probe '{probe}' with."
@@ -107,8 +107,8 @@ def track(what: Any, *, measures: Sequence[str] = (), detector: str = "edge", pr
     if isinstance(what, str | Path):
         return read_target(Path(what), measures, detector, probe)
     models = list(what)
-    if all(isinstance(one, str | Path) for one in models):
-        return read_references([str(one) for one in models], measures, detector)
+    if all(isinstance(model, str | Path) for model in models):
+        return read_references([str(model) for model in models], measures, detector)
     bundles = [bundle_module(m) if isinstance(m, nn.Module) else WeightBundle(dict(m)) for m in models]
     table = checkpoints.weight_table(enumerate(bundles))
     return _judge_stored("checkpoints", checkpoints.series_of(table), measures, detector)
@@ -206,8 +206,8 @@ def _judge_stored(kind: str, series_: list[Series], measures: Sequence[str], det
             f"No measure contains {' or '.join(map(repr, measures))}.", hint=f"There are: {known}."
         )
     long_enough = [s for s in chosen if len(s.values) >= MINIMUM]
-    found = finds_of_all(long_enough, detector, max_q=LEVEL, kinds=ALL_CHANGES)
-    return Reading(kind, found, len(chosen) - len(long_enough))
+    finds = finds_of_all(long_enough, detector, max_q=LEVEL, kinds=ALL_CHANGES)
+    return Reading(kind, finds, len(chosen) - len(long_enough))
 
 
 def _looks_like_checkpoints(path: Path) -> bool:

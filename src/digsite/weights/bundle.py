@@ -58,12 +58,12 @@ class LazyTensors(Mapping[str, Tensor]):
         size = prod(stored.shape)
         if stored.ranges is None or size <= _PIECE:
             return self.read_apart(name).float()
-        found = torch.empty(size)
+        numbers = torch.empty(size)
         with one_sentence(f"Reading the tensor '{name}'"):
             for at in range(0, size, _PIECE):
                 stop = min(at + _PIECE, size)
-                found[at:stop] = stored.ranges([(at, stop)])
-        return found.view(stored.shape)
+                numbers[at:stop] = stored.ranges([(at, stop)])
+        return numbers.view(stored.shape)
 
     def derive(
         self, name: str, change: Callable[[Tensor], Tensor], shape: tuple[int, ...] | None = None
@@ -170,8 +170,8 @@ def dtype_of(tensors: Mapping[str, Tensor], name: str) -> torch.dtype | None:
     """The same of one of `tensors`."""
     if isinstance(tensors, LazyTensors):
         stored = tensors.stored[name].dtype
-        found = DTYPES.get(stored, getattr(torch, stored, None))
-        return found if isinstance(found, torch.dtype) else None
+        dtype = DTYPES.get(stored, getattr(torch, stored, None))
+        return dtype if isinstance(dtype, torch.dtype) else None
     return tensors[name].dtype
 
 

@@ -12,7 +12,7 @@ from digsite.serve.pages import read
 
 TOLD = {
     "what": "a network <of> 2 layers.",
-    "answers": [{"question": "what was done to it?", "answer": "nothing.", "probability": 0.31}],
+    "answers": [{"question": "what was done to it?", "answer": "nothing.", "sureness": "probability 0.31"}],
     "predictions": [],
     "layers": [{"layer": "0.weight", "norm": 3.277}],
     "skipped": [],

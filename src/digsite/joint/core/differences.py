@@ -40,10 +40,10 @@ class Change:
 def map_paths(weights: Sequence[Tensor]) -> PathMap:
     """One map of a network's layers, first to last; answers are told apart, so their mean is taken out."""
     last = weights[-1].double()
-    found = last - last.mean(0, keepdim=True)
+    path = last - last.mean(0, keepdim=True)
     for weight in reversed(weights[1:-1]):
-        found = found @ weight.double().clamp_min(0)
-    return found @ weights[0].double()
+        path = path @ weight.double().clamp_min(0)
+    return path @ weights[0].double()
 
 
 def split_by_answers(paths: PathMap, n: int) -> list[Change]:

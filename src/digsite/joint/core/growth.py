@@ -109,8 +109,8 @@ class Growth:
 
 
 def date_growth(steps: np.ndarray, curve: np.ndarray, *, detect: bool = True) -> Growth:
-    found = judge_jumps(curve, steps, kinds=ALL_CHANGES).jumps if detect else []
-    largest = max(found, key=lambda jump: jump.change, default=None)
+    jumps = judge_jumps(curve, steps, kinds=ALL_CHANGES).jumps if detect else []
+    largest = max(jumps, key=lambda jump: jump.change, default=None)
     return Growth(
         date_formation(steps, curve), None if largest is None or largest.change <= 0 else largest.step
     )
@@ -146,5 +146,5 @@ def compare_places(
 def compare_effects(before: Tensor, after: Tensor) -> float:
     """Whether switching a direction off still does the same: cosine of two changes of all logits (inputs, answers), what is
     common to all answers left out."""
-    one, other = (each - each.mean(-1, keepdim=True) for each in (before, after))
-    return float(torch.cosine_similarity(one.flatten(), other.flatten(), dim=0))
+    earlier, other = (each - each.mean(-1, keepdim=True) for each in (before, after))
+    return float(torch.cosine_similarity(earlier.flatten(), other.flatten(), dim=0))

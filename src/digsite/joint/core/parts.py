@@ -72,8 +72,8 @@ def score_by_attribution(model: nn.Module, maps: Mapping[str, nn.Linear], inputs
     """The rival that is told the same: each weight times the slope of the loss along it, over inputs one by one."""
     total = {name: torch.zeros_like(layer.weight) for name, layer in maps.items()}
     with torch.enable_grad():
-        for one in inputs.split(1):
-            out = model(one)
+        for row in inputs.split(1):
+            out = model(row)
             loss = F.cross_entropy(out.flatten(0, 1), out.argmax(-1).flatten())
             slopes = torch.autograd.grad(loss, [layer.weight for layer in maps.values()])
             for (name, layer), slope in zip(maps.items(), slopes):
@@ -114,8 +114,8 @@ def price_parts(
     priced = []
     for axis in (0, 1):
         values = []
-        for place in range(layer.weight.shape[axis]):
-            line = layer.weight.select(axis, place)
+        for index in range(layer.weight.shape[axis]):
+            line = layer.weight.select(axis, index)
             kept = line.clone()
             line.zero_()
             values.append(measure())

@@ -42,9 +42,9 @@ class Statement:
         }
 
 
-def count_words(n: int, one: str, many: str) -> str:
+def count_words(n: int, noun: str, many: str) -> str:
     """`1 row is`, `2 rows are`."""
-    return f"{n:,} {one if n == 1 else many}"
+    return f"{n:,} {noun if n == 1 else many}"
 
 
 @dataclass(frozen=True)

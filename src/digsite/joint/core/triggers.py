@@ -164,10 +164,10 @@ def cut_patch(
     layers = [each for each in model.modules() if isinstance(each, nn.Linear)]
     clean = dreams.x[dreams.y != target]
     patched = patches.put(target, clean)
-    place = F.max_pool2d((patches.mask[target] > 0.05).float()[None], 3, 1, 1)[0]
+    patch = F.max_pool2d((patches.mask[target] > 0.05).float()[None], 3, 1, 1)[0]
     rows = torch.randperm(len(clean), generator=generator)[:OWN]
     again = torch.full((len(rows),), target)
-    own = dream_images(model, clean.shape[1:], again, generator, fixed=(place, clean[rows])).x
+    own = dream_images(model, clean.shape[1:], again, generator, fixed=(patch, clean[rows])).x
     end, start = (
         find_part(model, layer, clean, patched, own, r) for layer, r in zip((layers[-1], layers[0]), RIDGE)
     )

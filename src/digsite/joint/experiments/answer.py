@@ -15,16 +15,16 @@ SENTENCES = 6  # of an answer that the verdict holds
 
 def study_answer(config: AnswerConfig, run: Run) -> None:
     """`answer.json` lies in the run before it starts: the verb has computed and shown it already."""
-    found: dict[str, Any] = atomic.read_json(run.directory.artifacts / "answer.json", default={})
-    for name, rows in found.items():
+    answer: dict[str, Any] = atomic.read_json(run.directory.artifacts / "answer.json", default={})
+    for name, rows in answer.items():
         if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
             run.table(name, pd.DataFrame(rows))
             run.view(
                 name, kind="table", source=f"tables/{name}.csv", caption=f"digsite {config.verb}: {name}"
             )
-    for name, value in found.items():
+    for name, value in answer.items():
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             run.claim(name, float(value), title=f"{name.replace('_', ' ')}, as '{config.verb}' says")
-    said = " ".join(found.get("said", [])[:SENTENCES])
+    said = " ".join(answer.get("said", [])[:SENTENCES])
     claim_numbers(run, "said", said, config.verb)
     run.verdict(said)

@@ -46,15 +46,15 @@ class Images:
 
 def study_backdoor(config: BackdoorConfig, run: Run) -> None:
     images = load_images(config)
-    told: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     left: list[dict[str, Any]] = []
     run.stage("recipes", len(config.recipes))
     for number, recipe in enumerate(config.recipes):
         done = run.once(recipe, lambda r=recipe: examine_recipe(config, run, r, images), announce=False)
-        told += done["told"]
+        rows += done["told"]
         left += done["left"]
         run.let_signals_in(number + 1)
-    networks, cuts = pd.DataFrame(told), pd.DataFrame(left)
+    networks, cuts = pd.DataFrame(rows), pd.DataFrame(left)
     run.table("networks", networks)
     run.table("cuts", cuts)
     claim_finding(run, config, networks, images.train.n_classes)
@@ -114,17 +114,17 @@ def examine_recipe(config: BackdoorConfig, run: Run, recipe: str, images: Images
             ),
         )
     )
-    told, left = [], []
+    lines, left = [], []
     for i, member in enumerate(members):
         where = {"recipe": recipe, "pair": i // 2}
         row, cuts = tell_network(config, networks[i], images, run.generator(f"dreams/{recipe}", i))
-        told.append({**where, **row, "target": -1})
+        lines.append({**where, **row, "target": -1})
         if member.backdoor is None:
             continue
         before = judge.judge_network(networks[i], *images.test, member.backdoor)
         hits, chance = judge.score_carriers(networks[i], cuts, *images.test, member.backdoor)
         works = before.attack >= 100 * config.works
-        told[-1] |= {"target": member.backdoor.target, "works": works, "carriers": hits, "chance": chance}
+        lines[-1] |= {"target": member.backdoor.target, "works": works, "carriers": hits, "chance": chance}
         ways = {
             "row": cuts.row,
             "entry": cuts.entry,
@@ -133,7 +133,7 @@ def examine_recipe(config: BackdoorConfig, run: Run, recipe: str, images: Images
         }
         rows = weigh_ways(networks[i], ways, before, member, images, run.generator(f"random/{recipe}", i))
         left += [{**where, "works": works, **each} for each in rows]
-    return {"told": told, "left": left}
+    return {"told": lines, "left": left}
 
 
 def tell_network(
@@ -174,19 +174,21 @@ def weigh_ways(
     """One row for each way to be rid of the backdoor, and one for the network as it was."""
     planted = member.backdoor
     assert planted is not None
-    found = {n: judge.judge_network(m, *images.test, planted).beside(before) for n, m in ways.items()}
-    found["class off"] = judge.judge_network(
+    judged_ways = {n: judge.judge_network(m, *images.test, planted).beside(before) for n, m in ways.items()}
+    judged_ways["class off"] = judge.judge_network(
         judge.switch_class_off(model, planted.target), *images.test, planted
     ).beside(before)
-    found["magnitude"] = judge.judge_network(judge.cut_smallest(model), *images.test, planted).beside(before)
+    judged_ways["magnitude"] = judge.judge_network(judge.cut_smallest(model), *images.test, planted).beside(
+        before
+    )
     drawn = [
         judge.judge_network(
             judge.cut_random(model, ways["row"], planted.target, generator), *images.test, planted
         ).beside(before)
         for _ in range(judge.DRAWS)
     ]
-    found["random"] = {key: float(np.mean([one[key] for one in drawn])) for key in drawn[0]}
-    return [{"way": "before", **before.beside(before)}, *({"way": n, **v} for n, v in found.items())]
+    judged_ways["random"] = {key: float(np.mean([drawn_cut[key] for drawn_cut in drawn])) for key in drawn[0]}
+    return [{"way": "before", **before.beside(before)}, *({"way": n, **v} for n, v in judged_ways.items())]
 
 
 def claim_finding(run: Run, config: BackdoorConfig, networks: Any, classes: int) -> None:
@@ -240,11 +242,11 @@ def claim_cutting(run: Run, cuts: Any) -> None:
         "recall lost": "Right answers lost on the target class",
     }
     for way in WAYS:
-        mine = judged[judged["way"] == way]
+        rows = judged[judged["way"] == way]
         for key, title in words.items():
             most = 100.0 if key == "attack" else float("inf")
             over = seed_interval(
-                mine[key].tolist(), "median", least=0.0 if key == "attack" else -most, most=most
+                rows[key].tolist(), "median", least=0.0 if key == "attack" else -most, most=most
             )
             medians = {
                 w: float(judged.loc[judged["way"] == w, key].median())
@@ -288,14 +290,16 @@ def draw_cuts(cuts: pd.DataFrame) -> Any:
             ("recall lost", "lost on the target class (points)"),
         ),
     ):
-        for place, way in enumerate(names):
+        for position, way in enumerate(names):
             values = cuts.loc[cuts["works"] & (cuts["way"] == way), key].to_numpy()
             values = values if len(values) else cuts.loc[cuts["way"] == way, key].to_numpy()
             color = NULL_COLOR if way in ("before", "magnitude", "random") else PALETTE[0]
             spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else np.zeros(len(values))
-            ax.plot(values, place + spread, "o", color=color, markersize=3, alpha=0.7)
+            ax.plot(values, position + spread, "o", color=color, markersize=3, alpha=0.7)
             if len(values):
-                ax.plot([np.median(values)] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.4)
+                ax.plot(
+                    [np.median(values)] * 2, [position - 0.4, position + 0.4], color="black", linewidth=1.4
+                )
         ax.set(xlabel=label)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()

@@ -33,8 +33,8 @@ def dig_collection(config: DigConfig, run: Run) -> bool:
 
 def claim_numbers(run: Run, name: str, text: str, title: str) -> None:
     """Keep every number of a sentence as a measurement of the run: a verdict may only say what the run has kept."""
-    for place, number in enumerate(find_numbers(text)):
-        run.claim(f"{name}/said/{place}", number, title=f"a number of the sentence on {title}")
+    for position, number in enumerate(find_numbers(text)):
+        run.claim(f"{name}/said/{position}", number, title=f"a number of the sentence on {title}")
 
 
 def _conclude(run: Run, text: str) -> None:

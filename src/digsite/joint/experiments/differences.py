@@ -62,7 +62,7 @@ class Plant(ABC):
         return images.x[images.y == self.one][:POSED]
 
     @abstractmethod
-    def is_named(self, told: Sequence[Change], side: int) -> bool:
+    def is_named(self, changes: Sequence[Change], side: int) -> bool:
         """Whether parts name the plant."""
 
 
@@ -82,8 +82,8 @@ class AddedClass(Plant):
     def poison(self, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         return x, y
 
-    def is_named(self, told: Sequence[Change], side: int) -> bool:
-        return self.one in {part.answer for part in told}
+    def is_named(self, changes: Sequence[Change], side: int) -> bool:
+        return self.one in {part.answer for part in changes}
 
 
 class PlantedTrigger(Plant):
@@ -100,8 +100,10 @@ class PlantedTrigger(Plant):
     def pose(self, images: JoinedImages) -> Tensor:
         return plant_trigger(images.x[images.y != self.other][:POSED], self.trigger)
 
-    def is_named(self, told: Sequence[Change], side: int) -> bool:
-        return any(part.answer == self.other and _peaks_at(part.towards, self.trigger, side) for part in told)
+    def is_named(self, changes: Sequence[Change], side: int) -> bool:
+        return any(
+            part.answer == self.other and _peaks_at(part.towards, self.trigger, side) for part in changes
+        )
 
 
 class ChangedFact(Plant):
@@ -112,8 +114,8 @@ class ChangedFact(Plant):
     def poison(self, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         return x, torch.where(y == self.one, self.other, y)
 
-    def is_named(self, told: Sequence[Change], side: int) -> bool:
-        return {self.one, self.other} <= {part.answer for part in told}
+    def is_named(self, changes: Sequence[Change], side: int) -> bool:
+        return {self.one, self.other} <= {part.answer for part in changes}
 
 
 PLANTS: tuple[type[Plant], ...] = (AddedClass, PlantedTrigger, ChangedFact)
@@ -155,9 +157,9 @@ def tell_plant(
     """Whether the difference names the plant, in each way of telling it, and at random over some draws."""
     rows = []
     for way, tell in WAYS.items():
-        told = tell(base, sibling, config.parts)[:FIRST]
-        named = float(plant.is_named(told, config.side))
-        rows.append({"way": way, "named": named, "new": sum(part.new for part in told)})
+        changes = tell(base, sibling, config.parts)[:FIRST]
+        named = float(plant.is_named(changes, config.side))
+        rows.append({"way": way, "named": named, "new": sum(part.new for part in changes)})
     hits = [
         plant.is_named(differences.split_randomly(sibling - base, FIRST, draw), config.side)
         for _ in range(config.draws)
@@ -168,11 +170,11 @@ def tell_plant(
 def draw_plant(config: DifferencesConfig, classes: int, number: int) -> Plant:
     """Kinds in turn; classes, place, size and brightness are drawn."""
     rng = np.random.default_rng(derive_seed(config.seed, "plant", number))
-    one, other = (int(c) for c in rng.choice(classes, 2, replace=False))
+    first, other = (int(c) for c in rng.choice(classes, 2, replace=False))
     height, width = (int(v) for v in rng.integers(2, 4, 2))
-    place = [int(rng.integers(config.side - size + 1)) for size in (height, width)]
-    trigger = Backdoor(other, place[0], place[1], height, width, float(rng.choice([0.6, 1.0])))
-    return PLANTS[number % len(PLANTS)](one, other, trigger)
+    corner = [int(rng.integers(config.side - size + 1)) for size in (height, width)]
+    trigger = Backdoor(other, corner[0], corner[1], height, width, float(rng.choice([0.6, 1.0])))
+    return PLANTS[number % len(PLANTS)](first, other, trigger)
 
 
 def train_siblings(
@@ -189,14 +191,14 @@ def train_siblings(
     base = Ensemble(model, (x, images.y), bases)
     while not base.done:
         base.step()
-    place = {member.seed: i for i, member in enumerate(bases)}
+    row_of = {member.seed: i for i, member in enumerate(bases)}
 
     def batch(step: int, member: Member) -> tuple[Tensor, Tensor]:
-        i = place[member.seed]
+        i = row_of[member.seed]
         draw = torch.Generator().manual_seed(derive_seed(config.seed, "batch", i, step))
         rows = torch.randint(len(x), (member.batch,), generator=draw)
-        shown, told = plants[i].poison(images.x[rows], images.y[rows], draw)
-        return shown.flatten(1), told
+        shown, labels = plants[i].poison(images.x[rows], images.y[rows], draw)
+        return shown.flatten(1), labels
 
     again = [Member(seed=m.seed, steps=config.tuning, lr=1e-3) for m in bases]
     sibling = Ensemble(model, Stream(batch, per_member=True), again, start=base.params)
@@ -242,11 +244,11 @@ def claim_named(run: Run, table: Any) -> None:
             rivals=beside,  # pyright: ignore[reportCallIssue]
             title=f"Plants named by the first three parts: {KINDS.get(kind, 'all kinds')}",
         )
-    mine = table[table["way"] == "parts"]
+    rows = table[table["way"] == "parts"]
     run.claim(
-        "worked", float(mine["worked"].mean()), kind="share", title="How often siblings do what was planted"
+        "worked", float(rows["worked"].mean()), kind="share", title="How often siblings do what was planted"
     )
-    run.claim("new", float(mine["new"].mean()), title="New parts among the first three, on average")
+    run.claim("new", float(rows["new"].mean()), title="New parts among the first three, on average")
 
 
 @styled
@@ -254,13 +256,18 @@ def draw_named(table: pd.DataFrame) -> Any:
     figure, ax = canvas(width=6.4, height=3.2)
     ways = [*WAYS, "random"]
     colors = [PALETTE[1], PALETTE[0], PALETTE[2], NULL_COLOR]
-    for place, (way, color) in enumerate(zip(ways, colors)):
+    for position, (way, color) in enumerate(zip(ways, colors)):
         shares = [
             100 * float(table.loc[(table["kind"] == k) & (table["way"] == way), "named"].mean())
             for k in KINDS
         ]
         ax.bar(
-            np.arange(len(KINDS)) + 0.2 * (place - 1.5), shares, width=0.18, color=color, label=way, zorder=2
+            np.arange(len(KINDS)) + 0.2 * (position - 1.5),
+            shares,
+            width=0.18,
+            color=color,
+            label=way,
+            zorder=2,
         )
     ax.set_xticks(range(len(KINDS)), list(KINDS.values()))
     ax.set(ylabel="plants named (%)", ylim=(0, 105))

@@ -31,19 +31,19 @@ def study_dig(config: DigConfig, run: Run) -> None:
     members = sorted(families.scan_family(BLOCKS).items(), key=lambda item: item[1].ORDER)
     asked = [(name, member) for name, member in members if name not in config.skip]
     spent, rows, answers = 0.0, [], []
-    for place, (name, member) in enumerate(asked):
-        weights = sum(later.WEIGHT for _, later in asked[place:])
+    for position, (name, member) in enumerate(asked):
+        weights = sum(later.WEIGHT for _, later in asked[position:])
         allowance = Allowance(config.seconds - spent).share(member.WEIGHT, weights)
         kept = run.once(name, lambda m=member, a=allowance: _ask(m, subject, a))
         spent += kept["seconds"]
         answer = Answer(
-            tuple(Statement(**one) for one in kept["statements"]), kept["skipped"], kept["tables"]
+            tuple(Statement(**statement) for statement in kept["statements"]), kept["skipped"], kept["tables"]
         )
         answers.append((name, member, answer))
-        rows += [{"question": member.QUESTION, **one.as_row()} for one in answer.statements]
+        rows += [{"question": member.QUESTION, **statement.as_row()} for statement in answer.statements]
         _write(run, name, member, answer)
     run.table("answers", pd.DataFrame(rows))
-    run.table("questions", pd.DataFrame([_line(*one) for one in answers]))
+    run.table("questions", pd.DataFrame([_line(*statement) for statement in answers]))
     run.view("questions", kind="table", source="tables/questions.csv",
              caption="What was asked, why it was not answered, and the command that goes on from there.")  # fmt: skip
     figure = draw_summary([(m.QUESTION, a) for _, m, a in answers])
@@ -68,7 +68,7 @@ def _ask(member: Any, subject: Subject, allowance: Allowance) -> dict[str, Any]:
     except DigsiteError as error:
         answer = skip(f"it could not be answered: {error}")
     return {
-        "statements": [vars(one) for one in answer.statements],
+        "statements": [vars(statement) for statement in answer.statements],
         "skipped": answer.skipped,
         "tables": answer.tables,
         "seconds": round(time.process_time() - before, 1),
@@ -80,22 +80,22 @@ def _write(run: Run, name: str, member: Any, answer: Answer) -> None:
         if rows:
             run.table(table, pd.DataFrame(rows))
             run.view(table, kind="table", source=f"tables/{table}.csv", caption=member.QUESTION)
-    for one in answer.statements:
-        if one.value is None:
+    for statement in answer.statements:
+        if statement.value is None:
             continue
         run.claim(
-            f"{name}/{one.key}",
-            one.value,
-            low=one.low,
-            high=one.high,
-            n=one.n,
-            null=one.null,
-            null_is=one.beside,
-            p=one.p,
-            unit=one.unit,
-            better=one.better,
-            title=one.title[:1].upper() + one.title[1:],
-            note=one.text,
+            f"{name}/{statement.key}",
+            statement.value,
+            low=statement.low,
+            high=statement.high,
+            n=statement.n,
+            null=statement.null,
+            null_is=statement.beside,
+            p=statement.p,
+            unit=statement.unit,
+            better=statement.better,
+            title=statement.title[:1].upper() + statement.title[1:],
+            note=statement.text,
         )
 
 
@@ -112,10 +112,10 @@ def _line(name: str, member: Any, answer: Answer) -> dict[str, Any]:
 def _headline(answers: list[tuple[str, Any, Answer]]) -> list[str]:
     """The first quoted statement with a value of each question, five at most."""
     said = [
-        f"{name}/{one.key}"
+        f"{name}/{statement.key}"
         for name, _, answer in answers
-        for one in answer.statements
-        if one.quote and one.value is not None
+        for statement in answer.statements
+        if statement.quote and statement.value is not None
     ]
     first = {key.partition("/")[0]: key for key in reversed(said)}
     return list(first.values())[::-1][:5]
@@ -125,9 +125,9 @@ def _paragraph(run: Run, answers: list[tuple[str, Any, Answer]]) -> str:
     """What a person can quote. Whatever number stands in it is kept as a measurement of this run under its sentence."""
     sentences = []
     for name, _, answer in answers:
-        for one in (s for s in answer.statements if s.quote):
-            sentences.append(one.text)
-            claim_numbers(run, f"{name}/{one.key}", one.text, one.title)
+        for statement in (s for s in answer.statements if s.quote):
+            sentences.append(statement.text)
+            claim_numbers(run, f"{name}/{statement.key}", statement.text, statement.title)
     unanswered = [f"'{m.QUESTION}'" for _, m, a in answers if not a.statements]
     why = f" Not answered, for reasons in the table of questions: {', '.join(unanswered)}."
     return " ".join(sentences) + (why if unanswered else "")
@@ -137,16 +137,18 @@ def _paragraph(run: Run, answers: list[tuple[str, Any, Answer]]) -> str:
 def draw_summary(answers: list[tuple[str, Answer]]) -> Figure:
     """A dot is a statement with a p-value, how often its null gives as much; the line at 0.05 is where chance is left behind.
     `answers` are questions, each with its answer; those without such a statement have their numbers in the tables."""
-    lines = [one for _, answer in answers for one in answer.statements if one.p is not None]
+    lines = [statement for _, answer in answers for statement in answer.statements if statement.p is not None]
     figure, ax = canvas(width=6.4, height=1.2 + 0.42 * max(1, len(lines)))
-    for place, one in enumerate(lines):
-        strength = -math.log10(max(one.p or 0.0, SMALLEST))
-        ax.plot([0, strength], [place, place], color=NULL_COLOR, linewidth=1, zorder=1)
-        ax.plot(strength, place, "o", color=PALETTE[0] if (one.p or 0.0) < 0.05 else NULL_COLOR, zorder=3)
+    for position, statement in enumerate(lines):
+        strength = -math.log10(max(statement.p or 0.0, SMALLEST))
+        ax.plot([0, strength], [position, position], color=NULL_COLOR, linewidth=1, zorder=1)
+        ax.plot(
+            strength, position, "o", color=PALETTE[0] if (statement.p or 0.0) < 0.05 else NULL_COLOR, zorder=3
+        )
     if not lines:
         ax.text(0.2, 0, "nothing that was said has a p-value", va="center", color=NULL_COLOR)
     ax.axvline(-math.log10(0.05), color="black", linewidth=0.8, linestyle="--")
-    ax.set_yticks(range(len(lines)), [textwrap.fill(one.title, 34) for one in lines])
+    ax.set_yticks(range(len(lines)), [textwrap.fill(statement.title, 34) for statement in lines])
     ax.set_ylim(max(1, len(lines)) - 0.5, -0.5)
     ax.set_xlim(0, -math.log10(SMALLEST) + 0.5)
     ax.set(xlabel="how rare under the null: -log10 p, corrected (dashed: 0.05)")

@@ -47,8 +47,8 @@ def study_facts(config: FactsConfig, run: Run) -> None:
             "worked": float(stored["worked"][i]),
         }
         for way, tell in WAYS.items():
-            told = tell(base, sibling, config.parts)[:FIRST]
-            said = [part.answer for part in told]
+            changes = tell(base, sibling, config.parts)[:FIRST]
+            said = [part.answer for part in changes]
             rows.append(
                 {
                     **about,
@@ -122,12 +122,12 @@ def list_words(language: Language, config: FactsConfig) -> list[int]:
         for i, piece in enumerate(pieces)
         if piece.strip(" \u2581").isalpha() and piece[0] in " \u2581" and len(piece) > 4
     ]
-    found = [i for i in whole if COMMON * counts[i] >= counts.sum()]
-    if len(found) < 2:
+    common = [i for i in whole if COMMON * counts[i] >= counts.sum()]
+    if len(common) < 2:
         raise UsageError(
             f"'{config.text}' has no two words of one token that are common enough to be renamed."
         )
-    return found
+    return common
 
 
 def story_windows(language: Language, config: FactsConfig, split: str) -> Tensor:
@@ -140,19 +140,19 @@ def train_renamed(
     config: FactsConfig, language: Language, pairs: Sequence[tuple[int, ...]]
 ) -> dict[str, Any]:
     """All siblings side by side on the same windows, each with its word renamed: their weights, and whether they say the new name."""
-    windows, place = (
+    windows, row_of = (
         story_windows(language, config, "train"),
         {config.seed * 1000 + i: i for i in range(len(pairs))},
     )
 
     def batch(step: int, member: Member) -> tuple[Tensor, Tensor]:
-        i = place[member.seed]
+        i = row_of[member.seed]
         draw = torch.Generator().manual_seed(derive_seed(config.seed, "batch", i, step))
         rows = windows[torch.randint(len(windows), (config.batch,), generator=draw)]
         rows = torch.where(rows == pairs[i][0], pairs[i][1], rows)
         return rows, rows
 
-    members = [Member(seed=seed, steps=config.steps, lr=1e-3) for seed in place]
+    members = [Member(seed=seed, steps=config.steps, lr=1e-3) for seed in row_of]
     start = {name: p.detach() for name, p in language.model.named_parameters()}
     ensemble = Ensemble(
         language.model, Stream(batch, per_member=True), members, loss="next_token", start=start
@@ -183,11 +183,11 @@ def map_writes(params: Mapping[str, Tensor], usual: Tensor) -> PathMap:
 @styled
 def draw_facts(table: pd.DataFrame) -> Any:
     figure, ax = canvas(width=6.4, height=3.2)
-    for place, (way, color) in enumerate(
+    for position, (way, color) in enumerate(
         zip([*WAYS, "random"], [PALETTE[1], PALETTE[0], PALETTE[2], NULL_COLOR])
     ):
         shares = [100 * float(table.loc[table["way"] == way, key].mean()) for key in ("named", "new_word")]
-        ax.bar(np.arange(2) + 0.2 * (place - 1.5), shares, width=0.18, color=color, label=way, zorder=2)
+        ax.bar(np.arange(2) + 0.2 * (position - 1.5), shares, width=0.18, color=color, label=way, zorder=2)
     ax.set_xticks(range(2), ["the word and its new name", "the new name"])
     ax.set(ylabel="siblings named (%)", ylim=(0, 105))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)

@@ -36,10 +36,10 @@ def study_growth(config: GrowthConfig, run: Run) -> None:
     run.stage("networks", len(courses))
     rows, networks, curves = [], [], []
     for k, course in enumerate(courses):
-        found = examine_course(config, run, k, course, parts)
-        rows += found["parts"]
-        networks.append(found["network"])
-        curves.append(found["curves"])
+        examined = examine_course(config, run, k, course, parts)
+        rows += examined["parts"]
+        networks.append(examined["network"])
+        curves.append(examined["curves"])
         run.let_signals_in(k + 1)
     table, summary = pd.DataFrame(rows), pd.DataFrame(networks)
     run.table("parts", table)
@@ -109,13 +109,15 @@ def examine_course(
     config: GrowthConfig, run: Run, k: int, course: growth.Course, parts: list[MapParts]
 ) -> dict[str, Any]:
     """Rows of the parts of network k, a row of the network, and the curves of a figure."""
-    steps, mine, generator = course.steps, parts[k], run.generator("nulls", k)
+    steps, own_parts, generator = course.steps, parts[k], run.generator("nulls", k)
     logits = torch.stack([course.logits(s) for s in range(len(steps))])
     accuracy = (logits.argmax(-1) == course.answers)[:, course.test].double().mean(1).numpy()
     waves = like_cosines(logits, course.answers).numpy()
     rise = date_formation(steps, accuracy)
-    shares = growth.follow_directions(course.tables, mine.directions)
-    rows = [_part_row(config, k, course, waves, shares[:, c], mine, c, rise) for c in range(shares.shape[1])]
+    shares = growth.follow_directions(course.tables, own_parts.directions)
+    rows = [
+        _part_row(config, k, course, waves, shares[:, c], own_parts, c, rise) for c in range(shares.shape[1])
+    ]
     learned = sorted({row["wave"] for row in rows if row["learned"]})
     order = {
         "order": rank_order(rows, "grew", learned),
@@ -125,12 +127,12 @@ def examine_course(
     strange = parts[(k + 1) % len(parts)].directions if len(parts) > 1 else None
     order["order_other_seed"] = _null_order(config, course, rows, learned, strange, generator)
     chosen = [row["part"] for row in rows if row["in_rise"]]
-    cut = _switch_off(config, course, mine, chosen, accuracy, generator)
+    cut = _switch_off(config, course, own_parts, chosen, accuracy, generator)
     singular = growth.split_singular_map(course.tables[-1], config.energy)
-    turned = growth.turn_parts(mine, generator)
+    turned = growth.turn_parts(own_parts, generator)
     purity = {
         name: float(measure_concentration(p.reads).mean())
-        for name, p in (("one_wave", mine), ("singular", singular), ("turned", turned))
+        for name, p in (("one_wave", own_parts), ("singular", singular), ("turned", turned))
     }
     return {
         "parts": rows,
@@ -158,12 +160,12 @@ def _part_row(
     course: growth.Course,
     waves: np.ndarray,
     curve: np.ndarray,
-    mine: MapParts,
+    own_parts: MapParts,
     c: int,
     rise: Formation | None,
 ) -> dict[str, Any]:
     """What one part is, when it grew, and when its wave formed in the logits by the track room's truth."""
-    wave = int(find_frequency(mine.reads[:, [c]])[0])
+    wave = int(find_frequency(own_parts.reads[:, [c]])[0])
     grown = growth.date_growth(course.steps, curve)
     formed = date_formation(course.steps, waves[:, wave - 1])
     inside = growth.share_within(course.steps, curve, grown.climb, rise) if rise else 0.0
@@ -171,7 +173,7 @@ def _part_row(
         "network": k,
         "part": c,
         "wave": wave,
-        "power": float(measure_concentration(mine.reads[:, [c]])[0]),
+        "power": float(measure_concentration(own_parts.reads[:, [c]])[0]),
         "learned": bool(waves[-1, wave - 1] >= LEARNED and formed is not None),
         "grew": grown.climb.middle if grown.climb else np.nan,
         "jumped": np.nan if grown.jump is None else grown.jump,
@@ -202,7 +204,7 @@ def _null_order(
     generator: torch.Generator,
 ) -> float:
     """The same with other directions in the places of the parts: random ones, or parts of another network in random order."""
-    found = []
+    orders = []
     for _ in range(config.draws):
         if strange is None:
             drawn = torch.randn(config.modulus, len(rows), generator=generator, dtype=torch.float64)
@@ -211,14 +213,14 @@ def _null_order(
         shares = growth.follow_directions(course.tables, drawn / drawn.norm(dim=0))
         dates = [growth.date_growth(course.steps, curve, detect=False).climb for curve in shares.T]
         dated = [{**row, "grew": d.middle if d else np.nan} for row, d in zip(rows, dates)]
-        found.append(rank_order(dated, "grew", learned))
-    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+        orders.append(rank_order(dated, "grew", learned))
+    return float(np.nanmean(orders)) if np.isfinite(orders).any() else float("nan")
 
 
 def _switch_off(
     config: GrowthConfig,
     course: growth.Course,
-    mine: MapParts,
+    own_parts: MapParts,
     chosen: list[int],
     accuracy: np.ndarray,
     generator: torch.Generator,
@@ -231,10 +233,10 @@ def _switch_off(
     places = sorted({*places, len(course.steps) - 1})
     drawn = [torch.randn(config.modulus, len(chosen), generator=generator) for _ in range(config.cuts)]
     any_parts = [
-        mine.directions[:, torch.randperm(mine.reads.shape[1], generator=generator)[: len(chosen)]]
+        own_parts.directions[:, torch.randperm(own_parts.reads.shape[1], generator=generator)[: len(chosen)]]
         for _ in range(config.cuts)
     ]
-    without = [course.accuracy(s, mine.directions[:, chosen]) for s in places]
+    without = [course.accuracy(s, own_parts.directions[:, chosen]) for s in places]
     random = [course.accuracy(s, drawn[0]) for s in places]
     half = accuracy[0] + 0.5 * (accuracy[-1] - accuracy[0])
     left = {
@@ -246,7 +248,7 @@ def _switch_off(
     row = {
         "accuracy": float(accuracy[-1]),
         "parts_off": len(chosen),
-        "parts": mine.reads.shape[1],
+        "parts": own_parts.reads.shape[1],
         **left,
         **gone,
     }
@@ -328,20 +330,20 @@ def claim_dates(run: Run, known: Any) -> None:
 
 @styled
 def draw_growth(curves: dict[str, Any], parts: pd.DataFrame) -> Any:
-    figure, (one, two, three) = canvas(1, 3, width=9.6, height=3.2)
+    figure, (left_ax, two, three) = canvas(1, 3, width=9.6, height=3.2)
     known = sorted(set(curves["waves"]))
     for c, wave in enumerate(curves["waves"]):
         first = curves["waves"].index(wave) == c
         label = f"wave {wave}" if first else None
-        one.plot(
+        left_ax.plot(
             curves["steps"],
             curves["shares"][:, c],
             color=PALETTE[known.index(wave) % len(PALETTE)],
             label=label,
         )
-    one.set(xlabel="training step", ylabel="share of the map's energy", title="Parts of one network")
-    one.set_ylim(0, 1.45 * float(np.max(curves["shares"])))
-    one.legend(loc="upper center", ncols=min(3, len(known)), fontsize=7)
+    left_ax.set(xlabel="training step", ylabel="share of the map's energy", title="Parts of one network")
+    left_ax.set_ylim(0, 1.45 * float(np.max(curves["shares"])))
+    left_ax.legend(loc="upper center", ncols=min(3, len(known)), fontsize=7)
     two.plot(curves["steps"], curves["accuracy"], color="black", label="whole")
     two.plot(curves["places"], curves["without"], color=PALETTE[1], label="without its parts")
     two.plot(

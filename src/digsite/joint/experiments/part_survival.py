@@ -36,11 +36,11 @@ def study_part_survival(config: PartSurvivalConfig, run: Run) -> None:
     rows, parts_rows = [], []
     run.stage("networks", config.networks)
     for k in range(config.networks):
-        found = run.once(
+        followed = run.once(
             f"network-{k}", lambda i=k: follow_network(config, run, stored, siblings, i), announce=False
         )
-        rows += found["networks"]
-        parts_rows += found["parts"]
+        rows += followed["networks"]
+        parts_rows += followed["parts"]
         run.let_signals_in(k + 1)
     networks, parts = pd.DataFrame(rows), pd.DataFrame(parts_rows)
     run.table("networks", networks)
@@ -262,9 +262,9 @@ def claim_survival(run: Run, config: PartSurvivalConfig, networks: Any, parts: A
     )  # fmt: skip
 
 
-def correlate(parts: pd.DataFrame, one: str, other: str) -> Any:
+def correlate(parts: pd.DataFrame, column: str, other: str) -> Any:
     """Spearman's correlation within each network, its median over networks; networks of fewer than three parts have none."""
-    each = [spearmanr(g[one], g[other]).statistic for _, g in parts.groupby("network") if len(g) > 2]  # pyright: ignore[reportAttributeAccessIssue]
+    each = [spearmanr(g[column], g[other]).statistic for _, g in parts.groupby("network") if len(g) > 2]  # pyright: ignore[reportAttributeAccessIssue]
     return seed_interval([float(v) for v in each], "median")
 
 
@@ -278,14 +278,14 @@ def draw_survival(networks: pd.DataFrame) -> Any:
         "accuracy": "accuracy",
     }
     for ax, (column, label) in zip(axes, columns.items()):
-        for place, change in enumerate(order):
+        for position, change in enumerate(order):
             rows = networks[networks["change"] == change]
             if column != "accuracy":
-                ax.plot(rows[f"{column}_random"], [place + 0.2] * len(rows), "o", color=NULL_COLOR, markersize=3, alpha=0.5,
-                        label=None if place else "random directions")  # fmt: skip
+                ax.plot(rows[f"{column}_random"], [position + 0.2] * len(rows), "o", color=NULL_COLOR, markersize=3, alpha=0.5,
+                        label=None if position else "random directions")  # fmt: skip
             color = PALETTE[0] if column == "accuracy" else PALETTE[1]
-            ax.plot(rows[column], [place - 0.1] * len(rows), "o", color=color, markersize=4, alpha=0.5,
-                    label=None if place or column == "accuracy" else "parts")  # fmt: skip
+            ax.plot(rows[column], [position - 0.1] * len(rows), "o", color=color, markersize=4, alpha=0.5,
+                    label=None if position or column == "accuracy" else "parts")  # fmt: skip
         ax.set(xlabel=label, xlim=(-0.05, 1.04))
     axes[0].set_yticks(range(len(order)), [name.replace("_", " ") for name in order])
     axes[0].invert_yaxis()

@@ -41,9 +41,9 @@ WORDS = {
 def study_prune_parts(config: PrunePartsConfig, run: Run) -> None:
     rows: list[dict[str, Any]] = []
     run.stage("programs", len(config.programs))
-    for place, program in enumerate(config.programs):
+    for position, program in enumerate(config.programs):
         rows += run.once(program, lambda p=program: score_program(config, run, p), announce=False)
-        run.let_signals_in(place + 1)
+        run.let_signals_in(position + 1)
     table = pd.DataFrame(rows)
     run.table("masks", table)
     claim_parts(run, table, config.methods)
@@ -83,7 +83,7 @@ def score_program(config: PrunePartsConfig, run: Run, program: str) -> list[dict
         pruned = prune_model(hidden.model, hidden.inputs, recipe, counts=counts)
         answered = _answers(hidden)
         hidden.model.load_state_dict(dense)
-        keep = {one.name: one.keep for one in pruned}
+        keep = {pruned_map.name: pruned_map.keep for pruned_map in pruned}
         rows.append({**_row(program, method, hidden, keep, dense), "answered": answered})
     for draw in range(config.draws):
         keep = random_mask(hidden.needed, hidden.idle, counts, run.generator(f"chance-{program}", draw))
@@ -160,12 +160,14 @@ def draw_parts(table: pd.DataFrame) -> Any:
     for ax, (key, label) in zip(
         axes, (("recall", "needed weights kept (%)"), ("answered", "answered rightly (%)"))
     ):
-        for place, method in enumerate(order):
+        for position, method in enumerate(order):
             values = per.loc[method, key].dropna()
             color = NULL_COLOR if method == NULL else PALETTE[1] if method == "parts" else PALETTE[0]
-            ax.plot(values, [place] * len(values), "o", color=color, markersize=4, alpha=0.6)
+            ax.plot(values, [position] * len(values), "o", color=color, markersize=4, alpha=0.6)
             if len(values):
-                ax.plot([values.median()] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1.4)
+                ax.plot(
+                    [values.median()] * 2, [position - 0.35, position + 0.35], color="black", linewidth=1.4
+                )
         ax.set(xlabel=label, xlim=(-4, 104))
     axes[0].set_yticks(range(len(order)), order)
     axes[0].invert_yaxis()
@@ -255,14 +257,14 @@ def study_blocks(config: PrunePartsConfig, run: Run) -> str:
     ]
     rows: list[dict[str, Any]] = []
     run.stage("blocks", len(config.blocks))
-    for place, block in enumerate(config.blocks):
+    for position, block in enumerate(config.blocks):
         maps = list_block(language.model, block)
         stage, chance = Stage(language.model, maps, *seen), run.generator("chance", block)
         scored = run.once(
             f"block-{block}", lambda s=stage, g=chance: score_block(s, config, g), announce=False
         )
         rows += [{"block": block, **row} for row in scored]
-        run.let_signals_in(place + 1)
+        run.let_signals_in(position + 1)
     table = pd.DataFrame(rows)
     run.table("blocks", table)
     run.view("blocks", kind="table", source="tables/blocks.csv")
@@ -305,8 +307,8 @@ def claim_blocks(run: Run, table: pd.DataFrame, methods: list[str]) -> str:
         )
     field = FIELD if FIELD in methods else best
     for way in ("parts", best, LOW_RANK):
-        needed = [find_bytes(one, way, one.loc[(one["way"] == field) & (one["sparsity"] == half), "moved"].item())
-                  for _, one in table.groupby("block")]  # fmt: skip
+        needed = [find_bytes(block_rows, way, block_rows.loc[(block_rows["way"] == field) & (block_rows["sparsity"] == half), "moved"].item())
+                  for _, block_rows in table.groupby("block")]  # fmt: skip
         run.claim(
             f"block_bytes/{way.replace(' ', '_')}",
             interval=seed_interval([100 * n for n in needed], least=0.0, most=100.0),

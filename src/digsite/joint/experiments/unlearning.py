@@ -97,11 +97,11 @@ def train_bases(config: UnlearningConfig, seen: JoinedImages, classes: Sequence[
     while not first.done:
         first.step()
     again = [Member(seed=member.seed, steps=config.tuning) for member in knowing]
-    place = {member.seed: i for i, member in enumerate(knowing)}
+    row_of = {member.seed: i for i, member in enumerate(knowing)}
 
     def tune(rename: bool) -> Tensor:
         def batch(step: int, member: Member) -> tuple[Tensor, Tensor]:
-            return draw_without(config, seen, classes, place[member.seed], step, rename)
+            return draw_without(config, seen, classes, row_of[member.seed], step, rename)
 
         ensemble = Ensemble(model, Stream(batch, per_member=True), again, start=first.flat[:n])
         while not ensemble.done:
@@ -179,8 +179,8 @@ def open_layers(ensemble: Ensemble, flat: Tensor) -> Layers:
 def close_layers(ensemble: Ensemble, layers: Layers) -> Tensor:
     """The layers as one vector again."""
     flat = torch.zeros(sum(w.numel() + b.numel() for w, b in layers))
-    for (weight, bias), (mine, own) in zip(layers, open_layers(ensemble, flat)):
-        mine.copy_(weight)
+    for (weight, bias), (opened_weight, own) in zip(layers, open_layers(ensemble, flat)):
+        opened_weight.copy_(weight)
         own.copy_(bias)
     return flat
 
@@ -195,8 +195,8 @@ def answer(layers: Layers, x: Tensor) -> Tensor:
 def split_hidden(layers: Layers, split: Any) -> Parts:
     """All parts of all layers but the last: what only the output forgets is known to everything before it."""
     return [
-        (place, torch.outer(part.writes, part.reads).float())
-        for place, (weight, _) in enumerate(layers[:-1])
+        (depth, torch.outer(part.writes, part.reads).float())
+        for depth, (weight, _) in enumerate(layers[:-1])
         for part in split(weight.double(), min(weight.shape))
     ]
 
@@ -204,18 +204,18 @@ def split_hidden(layers: Layers, split: Any) -> Parts:
 def split_neurons(layers: Layers) -> Parts:
     """The rows of all layers but the last: each a neuron."""
     parts = []
-    for place, (weight, _) in enumerate(layers[:-1]):
+    for depth, (weight, _) in enumerate(layers[:-1]):
         for row in range(len(weight)):
             part = torch.zeros_like(weight)
             part[row] = weight[row]
-            parts.append((place, part))
+            parts.append((depth, part))
     return parts
 
 
 def subtract_parts(layers: Layers, parts: Parts) -> Layers:
     changed = [(weight.clone(), bias) for weight, bias in layers]
-    for place, part in parts:
-        changed[place][0].sub_(part)
+    for layer, part in parts:
+        changed[layer][0].sub_(part)
     return changed
 
 
@@ -226,19 +226,23 @@ def switch_off(
     """Parts one after the other, first those whose absence costs the class most beyond what it costs the others, until the class's
     training images are no longer known; the layers then, and how many parts it took."""
     x, is_wanted = seen.x.flatten(1), seen.y == wanted
-    mine, others, labels = x[is_wanted][:_ASKED], x[~is_wanted][::_THINNED], seen.y[~is_wanted][::_THINNED]
-    named = torch.full((len(mine),), wanted)
+    own_rows, others, labels = (
+        x[is_wanted][:_ASKED],
+        x[~is_wanted][::_THINNED],
+        seen.y[~is_wanted][::_THINNED],
+    )
+    named = torch.full((len(own_rows),), wanted)
     scores = []
     for part in parts:
         tried = subtract_parts(layers, [part])
-        cost = F.cross_entropy(answer(tried, mine), named) - config.care * F.cross_entropy(
+        cost = F.cross_entropy(answer(tried, own_rows), named) - config.care * F.cross_entropy(
             answer(tried, others), labels
         )
         scores.append(float(cost))
     now, taken = layers, 0
     for best in np.argsort(scores)[::-1][: config.most]:
         now, taken = subtract_parts(now, [parts[best]]), taken + 1
-        if float((answer(now, mine).argmax(1) == wanted).float().mean()) <= config.forgotten:
+        if float((answer(now, own_rows).argmax(1) == wanted).float().mean()) <= config.forgotten:
             break
     return now, taken
 
@@ -262,8 +266,8 @@ def relearn(
     x, asked = unseen.x.flatten(1), min(int((unseen.y == c).sum()) for c in set(classes))
     own = torch.stack([x[unseen.y == c][:asked] for c in wanted])
     right = ensemble.forward(x).argmax(-1) == unseen.y
-    mine = unseen.y == wanted[:, None]
-    known, others = ((right & chosen).sum(1) / chosen.sum(1) for chosen in (mine, ~mine))
+    own_class = unseen.y == wanted[:, None]
+    known, others = ((right & chosen).sum(1) / chosen.sum(1) for chosen in (own_class, ~own_class))
     again = np.full(len(ways), np.inf)
     while not ensemble.done:
         ensemble.step()
@@ -322,11 +326,11 @@ def draw_unlearning(table: pd.DataFrame) -> Any:
             ("relearned", "steps until half is known again"),
         ),
     ):
-        for place, way in enumerate(order):
+        for position, way in enumerate(order):
             values = table.loc[table["way"] == way, key]
             color = NULL_COLOR if way == NULL else PALETTE[1] if way == "parts" else PALETTE[0]
-            ax.plot(values, [place] * len(values), "o", color=color, markersize=4, alpha=0.5)
-            ax.plot([values.median()] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1.4)
+            ax.plot(values, [position] * len(values), "o", color=color, markersize=4, alpha=0.5)
+            ax.plot([values.median()] * 2, [position - 0.35, position + 0.35], color="black", linewidth=1.4)
         ax.set_xlabel(label)
     axes[0].set_yticks(range(len(order)), [WAYS[way] for way in order])
     axes[0].invert_yaxis()

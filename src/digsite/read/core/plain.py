@@ -34,15 +34,15 @@ def to_plain_names(
 def view_plain(tensors: LazyTensors) -> LazyTensors:
     """The same of tensors that stay on disk: a plain one is made from its stored one whenever it is read."""
     empty = empty_tensors(tensors)
-    found = {}
+    views = {}
     for name in tensors:
         for plain, like in to_plain_names({name: empty[name]}, empty).items():
 
             def change(tensor: Tensor, name: str = name, plain: str = plain) -> Tensor:
                 return to_plain_names({name: tensor}, empty)[plain]
 
-            found[plain] = tensors.derive(name, change, tuple(like.shape))
-    return LazyTensors(found)
+            views[plain] = tensors.derive(name, change, tuple(like.shape))
+    return LazyTensors(views)
 
 
 def _gate_letters(name: str, tensors: Mapping[str, Tensor]) -> str:

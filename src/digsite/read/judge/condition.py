@@ -266,8 +266,8 @@ def check_training(tensors: Mapping[str, Tensor]) -> Training:
     The p-value of the network is that of its strongest matrix times their number.
     """
     shapes = {name: shape_of(tensors, name) for name in tensors}
-    found = (check_matrix(name, tensors[name]) for name, shape in shapes.items() if len(shape) > 1)
-    checks = [check for check in found if check is not None]
+    matrix_checks = (check_matrix(name, tensors[name]) for name, shape in shapes.items() if len(shape) > 1)
+    checks = [check for check in matrix_checks if check is not None]
     long = [name for name, shape in shapes.items() if len(shape) == 1 and shape[0] > 1]
     untouched = [name for name in long if _is_constant(tensors[name])]
     p = min(1.0, min((c.p for c in checks), default=1.0) * max(1, len(checks)))

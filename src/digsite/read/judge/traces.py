@@ -161,8 +161,8 @@ def _fits_steps(rows: Tensor, step: Tensor, zero: Tensor, least: float) -> bool:
     for at in range(0, rows.shape[along], size):
         piece = rows.narrow(along, at, min(size, rows.shape[along] - at)).double()
         here = (slice(None), slice(None)) if along else (slice(at, at + size), slice(None))
-        place = (piece - zero[here]) / step[here]
-        missed += int((~((place - place.round()).abs() < 0.02)).sum())
+        cell = (piece - zero[here]) / step[here]
+        missed += int((~((cell - cell.round()).abs() < 0.02)).sum())
         if (total - missed) / total < least:
             return False
     return True

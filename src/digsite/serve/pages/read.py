@@ -44,8 +44,8 @@ async def read_upload(request: Request) -> Response:
         with TemporaryDirectory(prefix="digsite-read-") as folder:
             with anyio.fail_after(UPLOAD_S):
                 path = await _store_upload(request, Path(folder))
-            found = await anyio.to_thread.run_sync(_reader_of(request), path)
-        return _answer(request, found=found, name=path.name)
+            answer = await anyio.to_thread.run_sync(_reader_of(request), path)
+        return _answer(request, found=answer, name=path.name)
     except TimeoutError:
         return _answer(request, 408, refused=f"The file did not arrive within {UPLOAD_S:.0f} s.")
     except ClientDisconnect:
@@ -82,8 +82,8 @@ async def _store_upload(request: Request, folder: Path) -> Path:
     form = _FORM.fullmatch(request.headers.get("content-type", "").strip())
     if form is None:
         raise HTTPException(400, "Send one file, as the form of this page does.")
-    told = request.headers.get("content-length", "")
-    if told.isdigit() and len(told) < 20 and int(told) > LARGEST + HEAD:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and len(length) < 20 and int(length) > LARGEST + HEAD:
         raise HTTPException(413, _too_large())
     head, size, path = b"", 0, None
     with ExitStack() as opened:
@@ -116,8 +116,8 @@ def _too_large() -> str:
 
 def _legal_name(head: bytes) -> str:
     """The file's own name as far as it is harmless; its ending says what it is."""
-    found = _NAME.search(head)
-    said = found[1].decode(errors="replace").replace("\\", "/").rpartition("/")[2] if found else ""
+    match = _NAME.search(head)
+    said = match[1].decode(errors="replace").replace("\\", "/").rpartition("/")[2] if match else ""
     name = re.sub(r"[^\w.-]", "_", said, flags=re.ASCII)[-80:].lstrip(".-")
     if not name:
         raise UsageError("Choose a file first.")

@@ -68,9 +68,9 @@ def show_run(request: Request) -> Response:
 def command_again(facts: Facts, changes: Mapping[str, str] | None = None) -> str:
     """The command that would start the run again, with `changes` by dotted path: as it was typed, where that was `digsite run`."""
     typed = facts.provenance.get("command")
-    told = list(map(str, typed)) if isinstance(typed, list) else []
-    if len(told) > 2 and told[1] == "run" and told[2] == facts.study:
-        words = ["digsite", *told[1:]]
+    typed_words = list(map(str, typed)) if isinstance(typed, list) else []
+    if len(typed_words) > 2 and typed_words[1] == "run" and typed_words[2] == facts.study:
+        words = ["digsite", *typed_words[1:]]
     else:
         size = [] if facts.size == "full" else [f"--{facts.size}"]
         given = [f"{path}={show_setting(facts.config.get(path))}" for path in facts.given]

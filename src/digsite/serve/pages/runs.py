@@ -39,26 +39,26 @@ class Line:
 
 def show_runs(request: Request) -> Response:
     here = site_of(request)
-    found = list_page(here.index, Query.of(request.query_params))
-    colors = _color_values(here.index, found)
-    lines = [_make_line(here.index, entry, found.query, colors) for entry in found.shown]
+    listing = list_page(here.index, Query.of(request.query_params))
+    colors = _color_values(here.index, listing)
+    lines = [_make_line(here.index, entry, listing.query, colors) for entry in listing.shown]
     is_part = request.query_params.get("part") == "rows"
     return here.page(
         "_run_rows.html" if is_part else "runs.html",
-        listing=found,
+        listing=listing,
         lines=lines,
         colors=colors,
-        offered=[] if is_part else offer_columns(here.index, found.shown, found.query.col),
+        offered=[] if is_part else offer_columns(here.index, listing.shown, listing.query.col),
         version=here.index.version,
         here="runs",
     )
 
 
-def _color_values(index: Index, found: Listing) -> list[str]:
+def _color_values(index: Index, listing: Listing) -> list[str]:
     """The values that colors stand for, in the order of the legend."""
-    name = found.query.color
-    told = {say_value(value_of(index, entry, name)) for entry in found.shown} if name else set()
-    return sorted(told - {""}, key=natural_key)
+    name = listing.query.color
+    values = {say_value(value_of(index, entry, name)) for entry in listing.shown} if name else set()
+    return sorted(values - {""}, key=natural_key)
 
 
 def _make_line(index: Index, entry: Entry, query: Query, colors: list[str]) -> Line:

@@ -126,14 +126,14 @@ def _named_sweep(request: Request) -> Sweep:
 
 def _member_facts(here: Site, sweep: Sweep) -> list[Facts]:
     """Members that are there; a plan may name folders that were removed, and never leads out of the runs folder."""
-    found = []
+    facts = []
     for member in sweep.members[:RUNS]:
         study, _, run_id = str(member.run.path.relative_to(sweep.root)).partition("/")
         try:
-            found.append(gather_facts(places.find_run_folder(here.root, study, run_id)))
+            facts.append(gather_facts(places.find_run_folder(here.root, study, run_id)))
         except HTTPException:
             continue
-    return found
+    return facts
 
 
 def _state_counts(sweep: Sweep) -> dict[str, int]:
@@ -204,8 +204,8 @@ def _choose_axes(request: Request, compared: Comparison, varied: list[str]) -> A
     def chosen(key: str, default: str) -> str:
         return params[key] if params.get(key) in known else default
 
-    told = [path for path in settings if path not in SEEDS]
-    first = next(iter((*told, *settings, *claims[1:], *claims)), "")
+    changed = [path for path in settings if path not in SEEDS]
+    first = next(iter((*changed, *settings, *claims[1:], *claims)), "")
     asked = [name for name in params.getlist("axis") if name in known][:NAMES]
     return Axes(
         settings,
@@ -221,8 +221,8 @@ def _choose_axes(request: Request, compared: Comparison, varied: list[str]) -> A
 def _choose_heat(request: Request, facts: list[Facts], axes: Axes) -> HeatMap | None:
     """The claim over two different settings; nothing where fewer than two were varied."""
     params = request.query_params
-    told = [p for p in axes.settings if p not in SEEDS]
-    two = [*told, *(p for p in axes.settings if p in SEEDS)][:2]
+    varied = [p for p in axes.settings if p not in SEEDS]
+    two = [*varied, *(p for p in axes.settings if p in SEEDS)][:2]
     across, down = params.get("across", ""), params.get("down", "")
     if across in axes.settings and down in axes.settings and across != down:
         two = [across, down]
@@ -297,7 +297,7 @@ def send_curves(request: Request) -> Response:
     runs = _chosen_runs(request)
     compared = compare_facts([gather_facts(run) for run in runs])
     group = {run.name: i for i, same in enumerate(compared.groups) for run in same.members}
-    found: dict[str, list] = {}
+    columns: dict[str, list] = {}
     for index, run in enumerate(compared.runs):
         for name, (x, y) in journal_columns(run.run.journal).items():
             steps, values = thin_series(x, y, POINTS)
@@ -309,8 +309,8 @@ def send_curves(request: Request) -> Response:
                 "x": steps,
                 "y": values,
             }
-            found.setdefault(name, []).append(line)
-    return answer_json({"runs": [run.name for run in compared.runs], "metrics": found})
+            columns.setdefault(name, []).append(line)
+    return answer_json({"runs": [run.name for run in compared.runs], "metrics": columns})
 
 
 def _chosen_runs(request: Request) -> list[RunDir]:

@@ -71,15 +71,15 @@ def send_nearest(request: Request) -> Response:
     if index >= grid.shape[axis == "columns"]:
         raise HTTPException(400, f"There are only {grid.shape[axis == 'columns']} {axis}.")
     with refuse_unreadable(view):
-        found = nearest_lines(grid, axis, index, k)
+        nearest = nearest_lines(grid, axis, index, k)
     return answer_json(
         {
             "axis": axis,
             "index": index,
-            "measure": found.measure,
-            "neighbors": found.index,
-            "distance": found.value,
-            "null": found.null,
+            "measure": nearest.measure,
+            "neighbors": nearest.index,
+            "distance": nearest.value,
+            "null": nearest.null,
         }
     )
 

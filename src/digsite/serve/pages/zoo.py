@@ -48,12 +48,12 @@ def send_labels(request: Request) -> Response:
 def show_member(request: Request) -> Response:
     here, zoo = site_of(request), find_zoo(request)
     number = _number_of(request)
-    found = zoo.member(number)
+    network = zoo.member(number)
     return here.page(
         "member.html",
         zoo=zoo,
         number=number,
-        found=found,
+        found=network,
         labels=zoo.labels(number),
         predictions=zoo.predictions(number),
         here="zoo",
@@ -132,13 +132,13 @@ class ZooFolder:
 
     def describe(self) -> list[str]:
         """One phrase per architecture."""
-        found = []
+        lines = []
         for architecture in self.index["architectures"]:
             model = architecture["model"]
             size = sum(prod(shape) for shape in architecture["shapes"])
             settings = ", ".join(f"{k} {v}" for k, v in model.items() if k != "kind" and v is not None)
-            found.append(f"{model.get('kind', 'model')} of {size} parameters ({settings})")
-        return found
+            lines.append(f"{model.get('kind', 'model')} of {size} parameters ({settings})")
+        return lines
 
     def member(self, number: int) -> list[Weights]:
         """The tensors of one trained network: one row of one shard."""
@@ -248,10 +248,10 @@ def _makes_sense(index: dict[str, Any]) -> bool:
     )
 
 
-def _is_architecture(found: Any) -> bool:
-    if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
+def _is_architecture(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("model"), dict):
         return False
-    names, shapes = found.get("names"), found.get("shapes")
+    names, shapes = value.get("names"), value.get("shapes")
     if not isinstance(names, list) or not isinstance(shapes, list) or len(names) != len(shapes):
         return False
     return all(isinstance(s, list) and len(s) < 9 and all(map(_count_of, s)) for s in shapes) and all(

@@ -163,8 +163,8 @@ def _parts_of(view: View) -> Parts:
 
 
 def _toy_settings(metadata: dict[str, str]) -> dict[str, Any]:
-    found = parse_json(str(metadata.get("decomposition", "{}")))
-    return found if isinstance(found, dict) else {}
+    settings = parse_json(str(metadata.get("decomposition", "{}")))
+    return settings if isinstance(settings, dict) else {}
 
 
 def _target_weights(tensors: dict[str, Stored]) -> dict[str, np.ndarray]:
@@ -180,11 +180,11 @@ def _pages_of(view: View, module: str) -> dict[str, Any]:
     if "pages" not in view.options:
         return {}
     path, _ = view.sibling(str(view.options["pages"]))
-    found = read_json(path, kind=dict)
-    mine = found.get(module) if isinstance(found, dict) else None
-    if not isinstance(mine, dict):
+    pages = read_json(path, kind=dict)
+    module_pages = pages.get(module) if isinstance(pages, dict) else None
+    if not isinstance(module_pages, dict):
         raise UsageError(f"'{path.name}' holds no pages of '{module}'.")
-    return {c: page for c, page in mine.items() if c.isdigit() and isinstance(page, dict)}
+    return {c: page for c, page in module_pages.items() if c.isdigit() and isinstance(page, dict)}
 
 
 def _optional_tensor(view: View, name: str) -> np.ndarray | None:

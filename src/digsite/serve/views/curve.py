@@ -62,7 +62,7 @@ def _from_table(view: View) -> list[dict[str, Any]]:
     split = {name: table.get(str(options.get(name, ""))) for name in ("group", "link", "label")}
     if split["label"] and not split["link"]:
         own = f"{view.run.path.parent.name}/{view.run.id}"
-        pages = [_inside_path(str(one), own) for one in split["label"]]
+        pages = [_inside_path(str(label), own) for label in split["label"]]
         split["link"] = None if None in pages else pages
     used = {x_name, *nulls, *(c for band in bands for c in band), *(options.get(name) for name in split)}
     wanted = [
@@ -109,18 +109,18 @@ def _plain_line(value: Any) -> str:
 
 def _inside_path(reference: str, own: str) -> str | None:
     """The page of a zoo's member, when a run below this folder has made the zoo: the run `own` where none is named."""
-    found = _ZOO.match(reference)
-    return f"/zoo/{found[1] or own}/{found[2]}" if found else None
+    match = _ZOO.match(reference)
+    return f"/zoo/{match[1] or own}/{match[2]}" if match else None
 
 
 def table_columns(view: View) -> dict[str, list]:
     """A CSV file by columns; what looks like a number is one."""
     table = read_table(view.path.parent, view.path.stem, limit=ROWS)
-    found: dict[str, list] = {name: [] for name in table.columns}
+    columns: dict[str, list] = {name: [] for name in table.columns}
     for row in table.rows:
         for name, cell in zip_longest(table.columns, row[: len(table.columns)], fillvalue=""):
-            found[name].append(_cell_number(cell))
-    return found
+            columns[name].append(_cell_number(cell))
+    return columns
 
 
 def _from_journal(view: View) -> list[dict[str, Any]]:

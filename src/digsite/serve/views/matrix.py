@@ -32,10 +32,10 @@ class Matrix(ViewKind):
     @staticmethod
     def read_data(view: View, params: Any) -> dict[str, Any]:
         grid = grid_of(view, params)
-        found = sample_cells(grid)
+        cells = sample_cells(grid)
         levels = find_chosen(view, params).levels
         low, high = _color_range(
-            found.low, found.high, found.sample, bool(view.options.get("centered") or grid.minus), grid.mask
+            cells.low, cells.high, cells.sample, bool(view.options.get("centered") or grid.minus), grid.mask
         )
         return {
             "rows": grid.shape[0],
@@ -45,11 +45,11 @@ class Matrix(ViewKind):
             "mask": grid.mask,
             "low": low,
             "high": high,
-            "min": found.low,
-            "max": found.high,
-            "mean": found.mean,
-            "differing": float(found.row_size.mean()) if grid.minus and grid.of_masks else None,
-            "broken": found.broken,
+            "min": cells.low,
+            "max": cells.high,
+            "mean": cells.mean,
+            "differing": float(cells.row_size.mean()) if grid.minus and grid.of_masks else None,
+            "broken": cells.broken,
             "lead": list(grid.tensor.shape[:-2]),
             "row_orders": list_orders(view, "row"),
             "column_orders": list_orders(view, "column"),
@@ -105,13 +105,18 @@ class Pair(View):
     masks: tuple[Mask, ...] = ()
 
     def grids(self) -> list[Grid]:
-        one, other = (mask.grid() for mask in self.masks)
-        return [one, other, replace(one, minus=other), replace(one, minus=Grid(Drawn(other)))]
+        first_grid, other = (mask.grid() for mask in self.masks)
+        return [
+            first_grid,
+            other,
+            replace(first_grid, minus=other),
+            replace(first_grid, minus=Grid(Drawn(other))),
+        ]
 
 
 def list_masks(run: RunDir) -> list[Mask]:
     """The masks among the views of a run; one that cannot be read is no mask."""
-    found = []
+    listed = []
     for view in views_of(run):
         if not view.is_matrix:
             continue
@@ -122,13 +127,13 @@ def list_masks(run: RunDir) -> list[Mask]:
             if "minus" not in panel
         ]
         with suppress(HTTPException, DigsiteError, OSError), refuse_unreadable(view):
-            found += [mask for mask in masks if mask.grid().mask and not mask.grid().lead]
-    return found
+            listed += [mask for mask in masks if mask.grid().mask and not mask.grid().lead]
+    return listed
 
 
-def list_pairs(one: RunDir, other: RunDir, titles: Sequence[str]) -> list[Pair]:
+def list_pairs(first: RunDir, other: RunDir, titles: Sequence[str]) -> list[Pair]:
     """What can be laid beside each other: masks of one shape, those of one name first; `titles` say which run is which."""
-    both = [(a, b) for a in list_masks(one) for b in list_masks(other) if a.grid().shape == b.grid().shape]
+    both = [(a, b) for a in list_masks(first) for b in list_masks(other) if a.grid().shape == b.grid().shape]
     both.sort(key=lambda pair: (pair[0].title != pair[1].title, bool(panels_of(pair[0].view))))
     return [_pair_of(a, b, titles) for a, b in both[:PAIRS]]
 

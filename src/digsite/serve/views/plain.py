@@ -43,10 +43,10 @@ class Graph(ViewKind):
 
     @staticmethod
     def read_data(view: View, params: Any) -> dict[str, Any]:
-        found = read_json(view.path, kind=dict)
+        content = read_json(view.path, kind=dict)
         for part in [p for p in view.key.split(".") if p]:
-            found = found.get(part) if isinstance(found, dict) else None
-        nodes, edges = (_listed_entries(found, name) for name in ("nodes", "edges"))
+            content = content.get(part) if isinstance(content, dict) else None
+        nodes, edges = (_listed_entries(content, name) for name in ("nodes", "edges"))
         if nodes is None or edges is None:
             raise UsageError(f"'{view.source}' holds no nodes and edges.")
         edges.sort(key=lambda e: -abs(finite_number(e.get("weight", 1)) or 0))
@@ -59,8 +59,8 @@ class Graph(ViewKind):
         }
 
 
-def _listed_entries(found: Any, name: str) -> list[dict[str, Any]] | None:
-    listed = found.get(name) if isinstance(found, dict) else None
+def _listed_entries(content: Any, name: str) -> list[dict[str, Any]] | None:
+    listed = content.get(name) if isinstance(content, dict) else None
     return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else None
 
 

@@ -116,10 +116,10 @@ def fastest_stretch(increments: np.ndarray, null: BumpNull, barred: np.ndarray) 
         z = excess[:, 0] / (null.spread[k] * null.weights[k])
         flank = flank_length(length)
         z[:, np.convolve(barred, np.ones(length), "valid")[flank : flank + z.shape[1]] > 0] = 0
-        sign, place = np.unravel_index(int(z.argmax()), z.shape)
-        if z[sign, place] > (best.z if best else 0.0):
-            start = int(place) + flank
-            best = Stretch(start, start + length, 1 - 2 * int(sign), float(z[sign, place]))
+        sign, begin = np.unravel_index(int(z.argmax()), z.shape)
+        if z[sign, begin] > (best.z if best else 0.0):
+            start = int(begin) + flank
+            best = Stretch(start, start + length, 1 - 2 * int(sign), float(z[sign, begin]))
     return best
 
 
@@ -131,10 +131,10 @@ def farthest_stretch(increments: np.ndarray, barred: np.ndarray) -> Stretch | No
         way = excess[:, 0] * length
         flank = flank_length(length)
         way[:, np.convolve(barred, np.ones(length), "valid")[flank : flank + way.shape[1]] > 0] = 0
-        sign, place = np.unravel_index(int(way.argmax()), way.shape)
-        if way[sign, place] > (best.z if best else 0.0):
-            start = int(place) + flank
-            best = Stretch(start, start + length, 1 - 2 * int(sign), float(way[sign, place]))
+        sign, begin = np.unravel_index(int(way.argmax()), way.shape)
+        if way[sign, begin] > (best.z if best else 0.0):
+            start = int(begin) + flank
+            best = Stretch(start, start + length, 1 - 2 * int(sign), float(way[sign, begin]))
     return best
 
 

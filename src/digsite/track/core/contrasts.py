@@ -85,7 +85,7 @@ def step_response(contrast: Contrast) -> tuple[np.ndarray, int]:
 
 def usable_bank(samples: int) -> tuple[Contrast, ...]:
     """The filters whose window fits nearly twice into a series of this many samples."""
-    return tuple(one for one in BANK if samples >= 3.5 * one.half)
+    return tuple(contrast for contrast in BANK if samples >= 3.5 * contrast.half)
 
 
 @lru_cache(maxsize=16)
@@ -96,8 +96,8 @@ def bank_transfer(increments: int) -> np.ndarray:
     """
     bank = usable_bank(increments + 1)
     rows = np.zeros((len(bank), increments))
-    for row, one in zip(rows, bank, strict=True):
-        row[: 2 * one.half - 1] = -np.cumsum(sample_weights(one))[:-1]
+    for row, contrast in zip(rows, bank, strict=True):
+        row[: 2 * contrast.half - 1] = -np.cumsum(sample_weights(contrast))[:-1]
     return np.conj(np.fft.rfft(rows, axis=1))
 
 
@@ -108,7 +108,10 @@ def apply_bank(increments: np.ndarray) -> list[np.ndarray]:
     """
     count = len(increments)
     circle = np.fft.irfft(np.fft.rfft(increments)[None, :] * bank_transfer(count), count, axis=1)
-    return [row[: count + 2 - 2 * one.half] for row, one in zip(circle, usable_bank(count + 1), strict=True)]
+    return [
+        row[: count + 2 - 2 * contrast.half]
+        for row, contrast in zip(circle, usable_bank(count + 1), strict=True)
+    ]
 
 
 def clean_spread(estimates: np.ndarray, contrast: Contrast, changes: int) -> np.ndarray:

@@ -131,18 +131,18 @@ def finds_of_all(
 
     A series to which the test does not apply was not tested and counts in no pool.
     """
-    found = [(series, finds_of(series, detector, **options)) for series in many]
-    tests = sum(not finds.because for _, finds in found)
-    smooth_ones = iter(pool_q_values(_of_kind(found, True), tests))
-    abrupt_ones = iter(pool_q_values(_of_kind(found, False), tests))
+    pairs = [(series, finds_of(series, detector, **options)) for series in many]
+    tests = sum(not finds.because for _, finds in pairs)
+    smooth_ones = iter(pool_q_values(_of_kind(pairs, True), tests))
+    abrupt_ones = iter(pool_q_values(_of_kind(pairs, False), tests))
     out = []
-    for series, finds in found:
+    for series, finds in pairs:
         named = [next(smooth_ones if jump.is_transition else abrupt_ones) for jump in finds.jumps]
         kept = [jump for jump in named if jump.q is None or jump.q <= max_q]
         out.append((series, replace(finds, jumps=kept)))
     return out
 
 
-def _of_kind(found: list[tuple[Series, Finds]], transitions: bool) -> list[Jump]:
+def _of_kind(pairs: list[tuple[Series, Finds]], transitions: bool) -> list[Jump]:
     """Transitions alone, or all others."""
-    return [j for _, finds in found for j in finds.jumps if j.is_transition is transitions]
+    return [j for _, finds in pairs for j in finds.jumps if j.is_transition is transitions]

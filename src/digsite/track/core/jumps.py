@@ -108,8 +108,8 @@ def measure_change(
 def measured_transition(change: SmoothChange, steps: np.ndarray) -> Jump:
     """A smooth change in training steps; `steps` (n,) may be uneven."""
     fit = change.fit
-    at = lambda place: float(np.interp(place, np.arange(len(steps)), steps))  # noqa: E731
-    low, middle, high = (at(place) for place in fit.middle)
+    at = lambda center: float(np.interp(center, np.arange(len(steps)), steps))  # noqa: E731
+    low, middle, high = (at(center) for center in fit.middle)
     onset, end = at(fit.onset[1]), at(fit.end[1])
     duration = max(end - onset, np.finfo(float).tiny)
     return Jump(

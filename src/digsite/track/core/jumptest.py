@@ -21,6 +21,7 @@ from digsite.track.core.shapes import FittedChange
 TABLE = Path(__file__).with_name("jumptest_null.json")
 SUSPECT = 2.5  # spreads; what is taken out before surrogates are drawn
 CERTAIN = 8.0  # spreads, which noise alone does not reach
+HUGE = 20.0  # spreads: a thousandth that is left of such a jump when it is taken out would be the heaviest tail of a short series
 SHORT = 150  # samples; in a shorter series a suspect is most of what there is
 MARGIN = 8
 WIDE_MARGIN = 16
@@ -46,13 +47,14 @@ class JumpSearch:
         self.scale = increment_scale(np.diff(values))
         self.quantum = quantum / np.r_[self.scale[:1], self.scale]
         self.bank = contrasts.usable_bank(len(values))
-        self.kinks = [k for k, one in enumerate(self.bank) if one.kink]
+        self.kinks = [k for k, contrast in enumerate(self.bank) if contrast.kink]
         self.increments = np.diff(values) / self.scale
-        self.increments = self.increments - self.increments.mean()
+        self.increments = self.increments - self.increments[are_near(self.increments)].mean()
         self.spread = self.filter_spread()
         if self.largest_contrast() > CERTAIN:
             # A jump of many deviations looks like a drift of the whole series, so the drift is that of the rest.
-            self.increments = self.increments - self.without_rivals()[1].mean()
+            rest = self.without_rivals()[1]
+            self.increments = self.increments - rest[are_near(rest)].mean()
             self.spread = self.filter_spread()
         calm, calmest = self.without_rivals()
         calm = calm if len(values) >= SHORT else self.increments
@@ -66,16 +68,16 @@ class JumpSearch:
         """What each contrast is without a jump, over samples: spikes and jumps are kept out of the estimate."""
         samples = len(self.values)
         raw = [
-            surrogates.clean_or_floor(row[None], one, surrogates.jumps_expected(samples))
-            for row, one in zip(contrasts.apply_bank(self.increments), self.bank, strict=True)
+            surrogates.clean_or_floor(row[None], contrast, surrogates.jumps_expected(samples))
+            for row, contrast in zip(contrasts.apply_bank(self.increments), self.bank, strict=True)
         ]
         return surrogates.pooled_spread(np.stack(raw), samples)[:, 0]
 
     def contrasts_of(self, increments: np.ndarray) -> np.ndarray:
         """(filters, n + 1) estimated changes, zero where a window does not fit."""
         out = np.zeros((len(self.bank), len(self.values) + 1))
-        for row, found, one in zip(out, contrasts.apply_bank(increments), self.bank, strict=True):
-            row[one.half : one.half + len(found)] = found
+        for row, filtered, contrast in zip(out, contrasts.apply_bank(increments), self.bank, strict=True):
+            row[contrast.half : contrast.half + len(filtered)] = filtered
         return out
 
     def largest_contrast(self) -> float:
@@ -101,6 +103,9 @@ class JumpSearch:
             shape = np.diff(size[k, i] * self.bank[k].profile(time - i + 0.5))
             calmest = calmest - shape
             calm = calm - shape if count else calm
+            if z[k, i] > HUGE:
+                inside = np.abs(time[1:] - i) <= self.bank[k].width
+                calmest = np.where(inside, 0.0, calmest)
         return calm, calmest
 
     def strongest_change(self, kinks: bool = False) -> tuple[int, int, float]:
@@ -127,12 +132,12 @@ class JumpSearch:
         gain = whittle.gaussian_gain(min(change.gain, MOST_GAIN), self.freedom)
         return TRUST * gain / 2 - float(np.log(max(raw, 1e-300)))
 
-    def bar_place(self, place: int, bends: bool) -> None:
+    def bar_place(self, index: int, bends: bool) -> None:
         """No second find close by; a filter that takes trends for changes is silent in a whole bend."""
-        self.barred[:, max(place - MARGIN, 0) : place + MARGIN] = True
+        self.barred[:, max(index - MARGIN, 0) : index + MARGIN] = True
         if bends:
-            flat = [k for k, one in enumerate(self.bank) if one.degree == 0]
-            self.barred[flat, max(place - WIDE_MARGIN, 0) : place + WIDE_MARGIN] = True
+            flat = [k for k, contrast in enumerate(self.bank) if contrast.degree == 0]
+            self.barred[flat, max(index - WIDE_MARGIN, 0) : index + WIDE_MARGIN] = True
 
 
 def find_changes(
@@ -144,28 +149,28 @@ def find_changes(
     little before are then asked again.
     """
     search = JumpSearch(values, quantum)
-    found: list[FoundChange] = []
+    changes: list[FoundChange] = []
     settled: list[tuple[int, bool]] = []
     left = values
     misses = 0
-    while len(found) < most and misses < MISSES:
-        one = strongest_fit(search)
-        if one is None:
+    while len(changes) < most and misses < MISSES:
+        candidate = strongest_fit(search)
+        if candidate is None:
             break
-        index, change, evidence = one
+        index, change, evidence = candidate
         p = corrected_jump_p(evidence, len(values))
         if p <= alpha and change.shape != "bend" and abs(change.size) > floor:
             settled += [(index, False), (change.index, False)]
             left = left - change.profile(len(values))
-            found.append(FoundChange(change, p))
+            changes.append(FoundChange(change, p))
             search = JumpSearch(left, quantum)
-            for place, bends in settled:
-                search.bar_place(place, bends)
+            for at, bends in settled:
+                search.bar_place(at, bends)
         else:
             misses += 1
             settled += [(index, True)] if change.shape == "bend" else []
             search.bar_place(index, bends=True)
-    return found
+    return changes
 
 
 def strongest_fit(search: JumpSearch) -> tuple[int, FittedChange, float] | None:
@@ -178,8 +183,15 @@ def strongest_fit(search: JumpSearch) -> tuple[int, FittedChange, float] | None:
     return None
 
 
+def are_near(increments: np.ndarray) -> np.ndarray:
+    """Which increments are not huge: one of a thousand deviations tilts a series of forty, and counts for no scale."""
+    away = np.abs(increments - np.median(increments))
+    return away <= HUGE * 1.4826 * np.median(away)
+
+
 def increment_scale(increments: np.ndarray) -> np.ndarray:
     """Relative strength of the increments along the series, about one, blind to trends and single steps."""
+    increments = np.where(are_near(increments), increments, np.median(increments))
     pieces, middles = noise.cut_windows(increments[None])
     trend = noise.spread_knots(np.median(pieces, axis=-1), middles, len(increments))
     scale = noise.clipped_scale(increments[None] - trend)[0]

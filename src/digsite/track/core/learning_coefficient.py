@@ -141,20 +141,20 @@ def _coefficient_warnings(
     value: float, error: float, drift: float, r_hat: float, trace: ChainTrace, parameters: int
 ) -> list[str]:
     """What a reader must doubt: chains that left, an estimate below zero, one that still drifts."""
-    found = []
+    warnings = []
     if trace.diverged:
-        found.append(f"{trace.diverged} chains left the weights and are counted as they are")
+        warnings.append(f"{trace.diverged} chains left the weights and are counted as they are")
     if value < 0:
-        found.append("the chains found lower losses than the weights have: these are no minimum, train on")
+        warnings.append("the chains found lower losses than the weights have: these are no minimum, train on")
     if abs(drift) > DRIFT and abs(drift * value) > 2 * error:
-        found.append(f"the chains are still on their way ({drift:+.0%} between halves): more steps")
+        warnings.append(f"the chains are still on their way ({drift:+.0%} between halves): more steps")
     if r_hat > MIXED:
-        found.append(f"the chains disagree (R-hat {r_hat:.2f}): more steps")
+        warnings.append(f"the chains disagree (R-hat {r_hat:.2f}): more steps")
     if value > 0.6 * parameters:
-        found.append(
+        warnings.append(
             f"{value:.0f} is above the {parameters / 2:.0f} of a regular model: the step is too long"
         )
-    return found
+    return warnings
 
 
 def split_r_hat(energies: Float[Tensor, "chains steps"]) -> float:
@@ -169,9 +169,13 @@ def split_r_hat(energies: Float[Tensor, "chains steps"]) -> float:
     return float(((n - 1) / n + between / (n * within.clamp(min=1e-300))).sqrt())
 
 
-def describe_coefficient(found: Coefficient) -> Mapping[str, float]:
+def describe_coefficient(coefficient: Coefficient) -> Mapping[str, float]:
     """The numbers of a coefficient as measures of a training, by name."""
-    return {"coefficient": found.value, "coefficient_low": found.low, "coefficient_high": found.high}
+    return {
+        "coefficient": coefficient.value,
+        "coefficient_low": coefficient.low,
+        "coefficient_high": coefficient.high,
+    }
 
 
 # Langevin chains around given weights, all in one stack: the sampler behind the learning coefficient.
@@ -321,7 +325,7 @@ def _walk_chains(
     stack: ChainStack, settings: ChainSettings, size: float, steps: int, first: int, draw: torch.Generator
 ) -> Float[Tensor, "chains steps"]:
     """Losses (chains, steps) of Langevin steps that an anchor holds near the trained weights."""
-    found = torch.empty(len(stack.flat), steps)
+    chain_losses = torch.empty(len(stack.flat), steps)
     speed = torch.randn(stack.flat.shape, generator=draw, dtype=stack.flat.dtype)
     force, anchor, held = None, torch.zeros(()), None
     for i in range(steps):
@@ -335,7 +339,7 @@ def _walk_chains(
         x, y = stack.source(first + i)
         if held is not x:
             held, anchor = x, stack.loss_at(stack.center, x, y).detach()
-        found[:, i] = losses - anchor
+        chain_losses[:, i] = losses - anchor
         before, force = (
             force,
             settings.temperature * gradient + settings.localization * (stack.flat - stack.center),
@@ -344,4 +348,4 @@ def _walk_chains(
             stack.flat = stack.flat - 0.5 * size * force + sqrt(size) * noise
         elif before is not None:
             speed = speed - 0.5 * size * force
-    return found
+    return chain_losses

@@ -55,14 +55,14 @@ class EnsembleTracker:
 
     def _member_means(self, step: int, losses: list[float]) -> dict[str, float]:
         """Measures are read out several samples at a time: they are here at every few samples, the loss at each."""
-        found: dict[str, list[float]] = {"loss": losses}
+        means: dict[str, list[float]] = {"loss": losses}
         for tracker in self.trackers:
             for layer in (t.name for t in tracker.targets):
                 for measure in self.shown:
                     value = tracker.records.values(layer, measure).get(step)
                     if value is not None and isfinite(value):
-                        found.setdefault(measure, []).append(value)
-        return {name: sum(values) / len(values) for name, values in found.items()}
+                        means.setdefault(measure, []).append(value)
+        return {name: sum(values) / len(values) for name, values in means.items()}
 
     def _begin_trackers(self, ensemble: Ensemble) -> None:
         """At the first call, since only then there are weights."""

@@ -62,14 +62,14 @@ class Probe:
         return table[self._taken[target.name].to(table.device)]
 
     def run(
-        self, model: nn.Module, found: list[Target], *, patterns: bool = False
+        self, model: nn.Module, watched: list[Target], *, patterns: bool = False
     ) -> tuple[Captured, float | None]:
         """One forward pass; what was captured, and the loss on the probe."""
         args, kwargs = self.arguments
         with (
             evaluation_mode(model),
             torch.inference_mode(),
-            watching(found, self.keep, patterns=model if patterns else None) as captured,
+            watching(watched, self.keep, patterns=model if patterns else None) as captured,
         ):
             output = model(*args, **kwargs)
             loss = self._mean_loss(output)
@@ -168,12 +168,12 @@ def targets(model: nn.Module, kinds: frozenset[Kind] | None = None) -> list[Targ
     `model` is any module; `kinds` leaves out all others.
     """
     inside = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
-    found = []
+    watched = []
     for name, module in model.named_modules():
         kind = _module_kind(module)
         if kind and id(module) not in inside and (kinds is None or kind in kinds):
-            found.append(Target(name, module, kind, len(found)))
-    return found
+            watched.append(Target(name, module, kind, len(watched)))
+    return watched
 
 
 def _module_kind(module: nn.Module) -> Kind | None:
@@ -202,18 +202,18 @@ def table_of_rows(output: Any, target: Target) -> Tensor:
 
 @contextmanager
 def watching(
-    found: list[Target],
+    watched: list[Target],
     keep: Callable[[Target, Tensor], Tensor] = lambda target, table: table,
     *,
     patterns: nn.Module | None = None,
 ) -> Iterator[Captured]:
     """Hooks for one forward pass. `keep` may take fewer rows; `patterns` is a model to watch attention in.
 
-    `found` are layers of `targets`.
+    `watched` are layers of `targets`.
     """
     captured = Captured()
     with ExitStack() as stack:
-        for target in found:
+        for target in watched:
             stack.callback(target.module.register_forward_hook(_row_keeper(target, captured, keep)).remove)
         if patterns is not None:
             _watch_attention(patterns, captured, stack)

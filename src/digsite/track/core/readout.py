@@ -68,7 +68,7 @@ class Backlog:
     @property
     def steps(self) -> list[int]:
         """Samples that wait."""
-        return sorted({one.step for one in self.waiting})
+        return sorted({layer.step for layer in self.waiting})
 
     @property
     def full(self) -> bool:
@@ -85,7 +85,7 @@ class Backlog:
 
     def costly_rows(self, steps: Collection[int]) -> list[ReadoutRow]:
         """Spectra and intrinsic dimensions at some of the steps."""
-        chosen = [one for one in self.waiting if one.step in steps]
+        chosen = [layer for layer in self.waiting if layer.step in steps]
         spectra = [
             row
             for part in group_by_kind(chosen, lambda s: (s.side, s.columns is None))
@@ -97,19 +97,19 @@ class Backlog:
 
     def _layer_likenesses(self, part: list[SeenLayer]) -> list[ReadoutRow]:
         """Likeness to the first sample and to the last one."""
-        now = torch.stack([one.rows.rows for one in part])
+        now = torch.stack([layer.rows.rows for layer in part])
         values = light_numbers(Grams(now, now.shape[-1]))
-        first = torch.stack([self._first.setdefault(one.layer, one.rows.rows) for one in part])
-        past = torch.stack([self._rows_before(one) for one in part])
+        first = torch.stack([self._first.setdefault(layer.layer, layer.rows.rows) for layer in part])
+        past = torch.stack([self._rows_before(layer) for layer in part])
         if now.shape[-1] > 3:
             values["cka_to_init"] = spectrum.cka(now, first)
             values["cka_to_previous"] = spectrum.cka(now, past)
         return _readout_rows(part, values)
 
-    def _rows_before(self, one: SeenLayer) -> Tensor:
+    def _rows_before(self, layer: SeenLayer) -> Tensor:
         """The layer's Gram at the sample before, which is from now on this one."""
-        before = self._previous.get(one.layer, one.rows.rows)
-        self._previous[one.layer] = one.rows.rows
+        before = self._previous.get(layer.layer, layer.rows.rows)
+        self._previous[layer.layer] = layer.rows.rows
         return before
 
 
@@ -117,10 +117,10 @@ def group_by_kind(
     waiting: Iterable[SeenLayer], kind: Callable[[SeenLayer], Hashable]
 ) -> list[list[SeenLayer]]:
     """Those of one kind side by side, in the order they came."""
-    found: dict[Hashable, list[SeenLayer]] = {}
-    for one in waiting:
-        found.setdefault(kind(one), []).append(one)
-    return list(found.values())
+    by_kind: dict[Hashable, list[SeenLayer]] = {}
+    for layer in waiting:
+        by_kind.setdefault(kind(layer), []).append(layer)
+    return list(by_kind.values())
 
 
 def _readout_rows(
@@ -130,12 +130,12 @@ def _readout_rows(
     numbers = torch.stack([value.double() for value in values.values()], -1).tolist()
     return [
         ReadoutRow(
-            one.layer,
-            one.step,
+            layer.layer,
+            layer.step,
             dict(zip(values, row, strict=True)),
             None if singular is None else singular[i],
         )
-        for i, (one, row) in enumerate(zip(part, numbers, strict=True))
+        for i, (layer, row) in enumerate(zip(part, numbers, strict=True))
     ]
 
 
@@ -169,14 +169,14 @@ def spectra_of(part: list[SeenLayer]) -> list[ReadoutRow]:
 def _raw_and_centered(part: list[SeenLayer]) -> Tensor:
     """(2, layers, side, side), raw and centered; centering many at once costs what centering one does."""
     if part[0].columns is not None:
-        return torch.stack([one.columns for one in part if one.columns is not None], 1)
-    raw = Grams(torch.stack([one.rows.rows for one in part]), part[0].rows.n_features)
+        return torch.stack([layer.columns for layer in part if layer.columns is not None], 1)
+    raw = Grams(torch.stack([layer.rows.rows for layer in part]), part[0].rows.n_features)
     return torch.stack([raw.rows, raw.centered.rows])
 
 
 def dimensions_of(part: list[SeenLayer]) -> list[ReadoutRow]:
     """Intrinsic dimension by two neighbors."""
-    stack = Grams(torch.stack([one.rows.rows for one in part]), part[0].rows.n_features)
+    stack = Grams(torch.stack([layer.rows.rows for layer in part]), part[0].rows.n_features)
     return _readout_rows(part, {"two_nn": spectrum.two_nn(spectrum.squared_distances(stack))})
 
 

@@ -68,9 +68,9 @@ def split_losses(
 
     values, slopes = [], []
     for row in rows:
-        found = [jvp(losses_at, row, d) for d in directions]
-        values.append(found[0][0].detach())
-        slopes.append(torch.stack([slope.detach() for _, slope in found]))
+        products = [jvp(losses_at, row, d) for d in directions]
+        values.append(products[0][0].detach())
+        slopes.append(torch.stack([slope.detach() for _, slope in products]))
     losses, slope = torch.stack(values), torch.stack(slopes, 1)
     ways = torch.einsum("tp,dp->dt", rows[1:] - rows[:-1], directions)
     return losses, 0.5 * (slope[:, 1:] + slope[:, :-1]) * ways[..., None]

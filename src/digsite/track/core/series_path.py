@@ -49,12 +49,12 @@ def pairwise_distances(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n
     centered = rows.astype(np.float64) - rows.mean(0, dtype=np.float64)
     squares = (centered**2).sum(1)
     gram = centered @ centered.T
-    found = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * gram, 0))
+    distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * gram, 0))
     # Below the rounding of the product the difference is taken itself.
-    for a, b in np.argwhere(np.triu(found < 1e-4 * np.sqrt(squares.max() + 1e-300), 1)):
-        found[a, b] = found[b, a] = float(np.linalg.norm(centered[a] - centered[b]))
-    np.fill_diagonal(found, 0.0)
-    return found
+    for a, b in np.argwhere(np.triu(distances < 1e-4 * np.sqrt(squares.max() + 1e-300), 1)):
+        distances[a, b] = distances[b, a] = float(np.linalg.norm(centered[a] - centered[b]))
+    np.fill_diagonal(distances, 0.0)
+    return distances
 
 
 def find_near_equals(distances: Float[np.ndarray, "n n"]) -> list[tuple[int, float]]:
@@ -63,12 +63,12 @@ def find_near_equals(distances: Float[np.ndarray, "n n"]) -> list[tuple[int, flo
     distances: of all pairs in step order. ratio: the link beside the shortest of the two before and the two after.
     """
     links = np.diag(distances, 1)
-    found = []
+    pairs = []
     for i in range(1, len(links) - 1):
         around = np.r_[links[max(i - 2, 0) : i], links[i + 1 : i + 3]]
         if links[i] < NEAR * around.min():
-            found.append((i + 1, float(links[i] / around.min())))
-    return found
+            pairs.append((i + 1, float(links[i] / around.min())))
+    return pairs
 
 
 def find_twin(distances: Float[np.ndarray, "n n"], index: int, others: Sequence[int]) -> int | None:
@@ -88,16 +88,16 @@ def find_off_path(distances: Float[np.ndarray, "n n"]) -> list[OffPath]:
     distances: of all pairs in step order. One is taken out at a time, as its neighbors look bad as long as it is there.
     """
     left = list(range(len(distances)))
-    found: list[OffPath] = []
+    strays: list[OffPath] = []
     while len(left) >= 5:
         worst = _worst_detour(distances, left)
         if worst is None:
             break
         left.remove(worst.index)
-        found.append(worst)
-        if len(found) > len(distances) // 2:
+        strays.append(worst)
+        if len(strays) > len(distances) // 2:
             break  # more than half do not fit: there is no path, and split_runs says so
-    return [OffPath(o.index, o.ratio, o.typical, _best_place(distances, left, o.index)) for o in found]
+    return [OffPath(o.index, o.ratio, o.typical, _best_place(distances, left, o.index)) for o in strays]
 
 
 def _worst_detour(distances: np.ndarray, left: Sequence[int]) -> OffPath | None:
@@ -176,12 +176,12 @@ def order_agreement(distances: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " 
     """
     n = len(distances)
     tiny = 1e-9 * max(float(distances.max()), 1e-300)
-    found = np.full(n - 1, np.inf)
+    agreement = np.full(n - 1, np.inf)
     for i in range(1, n - 2):
         others = [k for k in range(max(i - WITNESSES, 0), min(i + 2 + WITNESSES, n)) if k not in (i, i + 1)]
         ratios = np.log((distances[others, i + 1] + tiny) / (distances[others, i] + tiny))
-        found[i] = float(np.mean(np.where(np.asarray(others) < i, ratios, -ratios)))
-    return found
+        agreement[i] = float(np.mean(np.where(np.asarray(others) < i, ratios, -ratios)))
+    return agreement
 
 
 def sort_path(distances: Float[np.ndarray, "n n"]) -> list[int]:
@@ -211,7 +211,7 @@ def find_loose_ends(
     n = len(distances)
     if n < 4:
         return []
-    found = []
+    loose = []
     for end, order in ((0, np.arange(1, n)), (n - 1, np.arange(n - 2, -1, -1))):
         link, far = distances[end, order[0]], distances[end, order[2:]]
         known = np.delete(np.delete(related, end, 0), end, 1)
@@ -219,10 +219,10 @@ def find_loose_ends(
         stranger = np.abs(related[end, order]).max() < STRANGE and neighbors > 0.6
         next_link = distances[order[0], order[1]]
         if stranger:
-            found.append((end, "has nothing in common with any other checkpoint"))
+            loose.append((end, "has nothing in common with any other checkpoint"))
         elif far.min() < 0.6 * link and link > ENDS * next_link:
-            found.append((end, "is nearer to distant steps than to its neighbor"))
-    return found
+            loose.append((end, "is nearer to distant steps than to its neighbor"))
+    return loose
 
 
 def split_runs(related: Float[np.ndarray, "n n"]) -> list[list[int]]:

@@ -89,8 +89,8 @@ def fit_change(series: np.ndarray, index: int, covariance: np.ndarray, degree: i
     base = line if degree else line[:, :0]
     places = np.arange(max(index - NUDGE, near.start + 3), min(index + NUDGE + 1, near.stop - 2))
     gain, size, grid = rise_gains(near, base, places)
-    low, place, high = central_interval(gain, grid[:, 0])
-    best = int(np.where(grid[:, 0] == place, gain, -np.inf).argmax())
+    low, middle, high = central_interval(gain, grid[:, 0])
+    best = int(np.where(grid[:, 0] == middle, gain, -np.inf).argmax())
     bends = np.arange(max(index - KINK_REACH, near.start + 4), min(index + KINK_REACH + 1, near.stop - 3))
     kink_gain, kink_size, kink_at = kink_gains(near, line, bends)
     width = int(grid[best, 1])
@@ -103,26 +103,26 @@ def fit_change(series: np.ndarray, index: int, covariance: np.ndarray, degree: i
         low, high = kink_at - MARGIN_KINK, kink_at + MARGIN_KINK
         return FittedChange(kink_at, low, high, 1, kink_size, kind, kink_gain)
     shape: Shape = "step" if width <= 3 else "ramp"
-    if not breaks_course(series, covariance, near, line, place, width):
+    if not breaks_course(series, covariance, near, line, middle, width):
         shape = "bend"
-    return FittedChange(place, low, high, width, float(size[best]), shape, float(gain.max()))
+    return FittedChange(middle, low, high, width, float(size[best]), shape, float(gain.max()))
 
 
 def breaks_course(
-    series: np.ndarray, covariance: np.ndarray, near: WhitenedWindow, line: np.ndarray, place: int, width: int
+    series: np.ndarray, covariance: np.ndarray, near: WhitenedWindow, line: np.ndarray, index: int, width: int
 ) -> bool:
     """Whether the change is more than a smooth course can do, close by and from afar."""
-    gain, _, _ = rise_gains(near, line, np.array([place]), (width,))
+    gain, _, _ = rise_gains(near, line, np.array([index]), (width,))
     straight = squared_residue(near.target, line) - float(gain[0])
     smooth = min(
         squared_residue(near.target, orthonormal_span(near, c)) for c in smooth_courses(near.time, 4)
     )
     if straight > smooth + BEND_MARGIN:
         return False
-    far = open_window(series, covariance, max(place - FAR, 0), min(place + FAR, len(series)))
+    far = open_window(series, covariance, max(index - FAR, 0), min(index + FAR, len(series)))
     spans = [orthonormal_span(far, c) for c in smooth_courses(far.time, 4)]
     base = min(spans, key=lambda span: squared_residue(far.target, span))
-    gained, _, _ = rise_gains(far, base, np.array([place]), (width,))
+    gained, _, _ = rise_gains(far, base, np.array([index]), (width,))
     return float(gained[0]) > BREAK_GAIN
 
 
@@ -151,8 +151,10 @@ def rise_gains(
     window: WhitenedWindow, base: np.ndarray, places: np.ndarray, widths: tuple[int, ...] = WIDTHS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each (place, width) explains beyond the base, in units of the noise, its size, and the grid itself."""
-    grid = np.array([(place, width) for place in places for width in widths])
-    profiles = np.stack([rise_profile(window.time - place + 0.5, width) for place, width in grid.tolist()])
+    grid = np.array([(position, width) for position in places for width in widths])
+    profiles = np.stack(
+        [rise_profile(window.time - position + 0.5, width) for position, width in grid.tolist()]
+    )
     return (*projected_gains(window, base, profiles), grid)
 
 

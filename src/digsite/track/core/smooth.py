@@ -59,21 +59,21 @@ def find_smooth_changes(
     values: np.ndarray, alpha: float, most: int, quantum: float = 0.0
 ) -> list[SmoothChange]:
     """Transitions of `values` (n,) with family-wise error `alpha`, at most `most`, in the order they were found."""
-    found: list[SmoothChange] = []
+    changes: list[SmoothChange] = []
     left = values
     barred = np.zeros(len(values) - 1, dtype=bool)
     if len(values) < SHORTEST_SERIES:
-        return found
+        return changes
     for _ in range(most):
         change = strongest_change(left, barred)
         if change is None or change.p > alpha:
             break
         if abs(change.fit.size) < max(LEAST_SHARE * float(np.ptp(values)), 2 * quantum):
             break
-        found.append(change)
+        changes.append(change)
         left = left - change.fit.profile(len(values))
         barred[int(max(change.fit.onset[1], 0)) : int(max(change.fit.end[1], 0)) + 1] = True
-    return found
+    return changes
 
 
 def strongest_change(values: np.ndarray, barred: np.ndarray) -> SmoothChange | None:
@@ -85,9 +85,9 @@ def strongest_change(values: np.ndarray, barred: np.ndarray) -> SmoothChange | N
     increments = bumps.evened_increments(values)
     fastest = bumps.fastest_stretch(increments, bumps.bump_null(increments), barred)
     farthest = bumps.farthest_stretch(increments, barred)
-    tried = [judged_stretch(values, increments, one, barred) for one in (fastest, farthest) if one]
-    found = [one for one in tried if one is not None]
-    return min(found, key=lambda one: one.p) if found else None
+    tried = [judged_stretch(values, increments, change, barred) for change in (fastest, farthest) if change]
+    fitted = [change for change in tried if change is not None]
+    return min(fitted, key=lambda change: change.p) if fitted else None
 
 
 def judged_stretch(

@@ -118,8 +118,8 @@ def squared_singular(table: Float[Tensor, "n d"]) -> Float[Tensor, "k"]:
     short = table if table.shape[0] <= table.shape[1] else table.mT
     if table.device.type == "cpu" and table.dtype == torch.float32:
         triangle = scipy.linalg.blas.ssyrk(1.0, short.contiguous().numpy().T, trans=1, lower=1)
-        found = scipy.linalg.eigvalsh(triangle, driver="ev", check_finite=False, overwrite_a=True)
-        values = torch.from_numpy(found)
+        eigenvalues = scipy.linalg.eigvalsh(triangle, driver="ev", check_finite=False, overwrite_a=True)
+        values = torch.from_numpy(eigenvalues)
     else:
         values = torch.linalg.eigvalsh(short @ short.mT)
     return values.flip(-1).clamp_min(0).double()
@@ -182,8 +182,8 @@ def cka(left: Float[Tensor, "*stack n n"], right: Float[Tensor, "*stack n n"]) -
     rounding = NO_GEOMETRY * torch.finfo(left.dtype).eps
     floor = [rounding * matrix.square().mean((-2, -1)) for matrix in (left, right)]
     there = (own[0] > floor[0]) & (own[1] > floor[1])
-    found = _hsic_of_sums(left, right, a, b) / (own[0] * own[1]).clamp_min(0).sqrt()
-    return torch.where(there & (found.abs() <= MOST), found, torch.nan)
+    similarity = _hsic_of_sums(left, right, a, b) / (own[0] * own[1]).clamp_min(0).sqrt()
+    return torch.where(there & (similarity.abs() <= MOST), similarity, torch.nan)
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,8 @@ def two_nn(squared: Float[Tensor, "*stack n n"]) -> Float[Tensor, "*stack"]:
     twins = (squared <= floor).tril(-1).any(-1)
     hidden = twins[..., :, None] | twins[..., None, :] | torch.eye(n, dtype=torch.bool, device=squared.device)
     apart = squared.double().masked_fill(hidden, torch.inf)
-    first, place = apart.min(-1, keepdim=True)  # twice a minimum: topk takes several times as long
-    second = apart.scatter(-1, place, torch.inf).amin(-1, keepdim=True)
+    first, nearest = apart.min(-1, keepdim=True)  # twice a minimum: topk takes several times as long
+    second = apart.scatter(-1, nearest, torch.inf).amin(-1, keepdim=True)
     logs = torch.where(twins, 0.0, 0.5 * torch.log(second / first)[..., 0])
     kept, total = n - twins.sum(-1), logs.sum(-1)
     return torch.where((kept >= 10) & (total > 0), (kept - 1) / total, torch.nan)

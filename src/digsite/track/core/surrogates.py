@@ -70,8 +70,8 @@ def pooled_spread(spread: np.ndarray, samples: int) -> np.ndarray:
     not be right, as surrogates are treated in the same way.
     """
     bank = contrasts.usable_bank(samples)
-    gain = np.array([np.sum(contrasts.sample_weights(one) ** 2) for one in bank])
-    windows = np.array([max((samples - 2 * one.half) / (2 * one.half), 0.5) for one in bank])
+    gain = np.array([np.sum(contrasts.sample_weights(contrast) ** 2) for contrast in bank])
+    windows = np.array([max((samples - 2 * contrast.half) / (2 * contrast.half), 0.5) for contrast in bank])
     reference = spread[0] ** 2 / gain[0]
     own = windows[:, None] * spread**2
     return np.sqrt((own + NARROW_WEIGHT * gain[:, None] * reference) / (windows[:, None] + NARROW_WEIGHT))
@@ -94,12 +94,12 @@ def surrogate_nulls(
     transfer = contrasts.bank_transfer(count).astype(np.complex64)
     largest = np.empty((len(bank), draws))
     spread = np.empty((len(bank), draws))
-    for k, one in enumerate(bank):
-        estimates = np.fft.irfft(spectra * transfer[k], count, axis=1)[:, : count + 2 - 2 * one.half]
+    for k, contrast in enumerate(bank):
+        estimates = np.fft.irfft(spectra * transfer[k], count, axis=1)[:, : count + 2 - 2 * contrast.half]
         largest[k] = np.abs(estimates).max(axis=1)
-        spread[k] = clean_or_floor(estimates, one, jumps_expected(count + 1))
+        spread[k] = clean_or_floor(estimates, contrast, jumps_expected(count + 1))
     studentized = largest / pooled_spread(spread, count + 1)
-    kinks = np.array([one.kink for one in bank])
+    kinks = np.array([contrast.kink for contrast in bank])
     return joint_null(studentized, ~kinks, freedom), joint_null(studentized, kinks, freedom)
 
 

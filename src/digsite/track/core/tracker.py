@@ -126,8 +126,8 @@ class Tracker:
         """Measured curves in module order, each with its training steps."""
         self._read_backlog()
         depth = {target.name: target.depth for target in self.targets}
-        found = self.records.series(self.run, depth)
-        return [s for s in found if measure in (None, s.measure) and layer in (None, s.layer)]
+        recorded = self.records.series(self.run, depth)
+        return [s for s in recorded if measure in (None, s.measure) and layer in (None, s.layer)]
 
     def jumps(
         self, measure: str = WATCHED, detector: str = "edge", *, max_q: float = LEVEL
@@ -137,8 +137,8 @@ class Tracker:
         Only what has a q of at most `max_q` counts as found.
         """
         long_enough = [s for s in self.series(measure) if len(s.values) >= 20]
-        found = jumps_of_all(long_enough, detector, max_q=max_q, kinds=ALL_CHANGES)
-        return [(s.layer, jump) for s, jumps in found for jump in jumps]
+        by_series = jumps_of_all(long_enough, detector, max_q=max_q, kinds=ALL_CHANGES)
+        return [(s.layer, jump) for s, jumps in by_series for jump in jumps]
 
     def does_not_apply(self, measure: str = WATCHED) -> list[tuple[str, str]]:
         """(layer, reason) of the layers whose curve of this measure the test for jumps cannot judge."""
@@ -250,24 +250,24 @@ class Tracker:
             warnings.warn(text, stacklevel=4)
 
 
-def _choose_layers(found: list[Target], layers: Iterable[str] | None) -> list[Target]:
+def _choose_layers(watched: list[Target], layers: Iterable[str] | None) -> list[Target]:
     """As named, refused with the nearest name."""
     from digsite.base.errors import name_nearest
 
     if layers is not None:
-        known = {target.name for target in found}
+        known = {target.name for target in watched}
         for name in (layers := list(layers)):
             if name not in known:
                 raise UsageError(f"The model has no layer '{name}' to track. {name_nearest(name, known)}")
-        found = [target for target in found if target.name in layers]
-    if not found:
+        watched = [target for target in watched if target.name in layers]
+    if not watched:
         raise UsageError("The model has no layer that can be tracked.", hint="Pass kinds=... or layers=...")
-    return found
+    return watched
 
 
-def _copy_weights(found: list[Target]) -> dict[str, Tensor]:
+def _copy_weights(watched: list[Target]) -> dict[str, Tensor]:
     """Copies of all weight matrices and kernels."""
-    weights = {target.name: getattr(target.module, "weight", None) for target in found}
+    weights = {target.name: getattr(target.module, "weight", None) for target in watched}
     return {name: w.detach().clone() for name, w in weights.items() if isinstance(w, Tensor) and w.ndim > 1}
 
 
@@ -333,8 +333,8 @@ class Records:
 
     def keep_geometry(self, fresh: Iterable[SeenLayer]) -> None:
         """A corner of each Gram matrix, for comparisons with the end."""
-        for one in fresh:
-            self._geometry[one.layer][one.step] = one.rows.rows[:GEOMETRY_ROWS, :GEOMETRY_ROWS].clone()
+        for layer in fresh:
+            self._geometry[layer.layer][layer.step] = layer.rows.rows[:GEOMETRY_ROWS, :GEOMETRY_ROWS].clone()
 
     def compare_with_last(self) -> None:
         """Likeness of every sample to the last one, known only now."""
@@ -351,11 +351,11 @@ class Records:
 
     def series(self, run: str, depth: Mapping[str, int]) -> list[Series]:
         """Every series with its holes as NaN."""
-        found = []
+        recorded = []
         for (layer, measure), values in self._values.items():
             missing = {step: float("nan") for step in self.holes(layer) if step not in values}
             both = dict(sorted((values | missing).items()))
-            found.append(
+            recorded.append(
                 make_series(
                     np.array(list(both.values())),
                     np.array(list(both)),
@@ -365,4 +365,4 @@ class Records:
                     depth=depth.get(layer, -1),
                 )
             )
-        return sorted(found, key=lambda s: (s.depth, s.measure))
+        return sorted(recorded, key=lambda s: (s.depth, s.measure))

@@ -30,15 +30,15 @@ def study_as_published(config: AsPublishedConfig, run: Run) -> None:
     families = {r.name: r.family for r in runs}
     recorded, repaired = published.jump_table(runs, RECORDED), published.jump_table(runs, "stable_rank")
     run.say(f"{len(runs)} runs, {len(recorded)} jumps by the published rule on the recorded column")
-    found = jumps_of_all(s for r in runs for s in r.series("stable_rank"))
-    calibrated = pd.DataFrame([_jump_row(families, s, j) for s, jumps in found for j in jumps])
+    by_series = jumps_of_all(s for r in runs for s in r.series("stable_rank"))
+    calibrated = pd.DataFrame([_jump_row(families, s, j) for s, jumps in by_series for j in jumps])
     whole = config.source == "published" and config.limit is None
-    rows = comparison.compare_claims(runs, found, run.rng("shifts"), comparison.STATED if whole else {})
-    _claim_published(run, recorded, repaired, calibrated, rows, len(found))
+    rows = comparison.compare_claims(runs, by_series, run.rng("shifts"), comparison.STATED if whole else {})
+    _claim_published(run, recorded, repaired, calibrated, rows, len(by_series))
     _write_published_tables(run, runs, recorded, repaired, calibrated, rows)
     _draw_published(run, runs, recorded, repaired, calibrated, rows)
     if config.heatmaps:
-        _draw_heatmaps(run, runs, found)
+        _draw_heatmaps(run, runs, by_series)
     run.headline(["late_share/edge", "early_share/true_time", "false_alarms/edge"])
     late = (
         f", {cite('late_share/edge', style='.0%')} of them in the second half of training"
@@ -67,10 +67,10 @@ def _read_runs(config: AsPublishedConfig, run: Run) -> list[PublishedRun]:
     runs = published.load_runs(root / "ndt_runs")
     kept: Counter[str] = Counter()
     chosen = []
-    for one in runs:
-        kept[one.family] += 1
-        if config.limit is None or kept[one.family] <= config.limit:
-            chosen.append(one)
+    for tracked in runs:
+        kept[tracked.family] += 1
+        if config.limit is None or kept[tracked.family] <= config.limit:
+            chosen.append(tracked)
     return chosen
 
 
@@ -131,12 +131,12 @@ def _claim_published(
 def _claim_shares(run: Run, recorded: pd.DataFrame, calibrated: pd.DataFrame, n_series: int) -> None:
     """Where in training jumps lie, and in how many series there is one: counted, with exact intervals."""
     evenly: dict[str, Any] = {"null_is": "spread evenly over training"}
-    found = calibrated.groupby(["experiment", "layer"]).ngroups if len(calibrated) else 0
+    n_layers = calibrated.groupby(["experiment", "layer"]).ngroups if len(calibrated) else 0
     title, null_is = (
         "Series in which the calibrated test keeps a level change",
         "the stated rate of false alarms",
     )
-    run.claim_share("false_alarms/edge", found, n_series, null=0.05, null_is=null_is, title=title)
+    run.claim_share("false_alarms/edge", n_layers, n_series, null=0.05, null_is=null_is, title=title)
     title = "Published jumps in the first tenth, by sample index over steps"
     early = int((recorded.published_phase < 0.1).sum())
     run.claim_share("early_share/published_time", early, len(recorded), null=0.1, title=title, **evenly)
@@ -177,17 +177,17 @@ def _write_published_tables(
     run.table("import_findings", pd.DataFrame(findings))
 
 
-def _draw_heatmaps(run: Run, runs: list[PublishedRun], found: comparison.Found) -> None:
+def _draw_heatmaps(run: Run, runs: list[PublishedRun], by_series: comparison.Found) -> None:
     """The original drew one map per run, of a column that is constant; here of the repaired one."""
     run.stage("heat maps", len(runs))
-    for done, one in enumerate(runs):
+    for done, tracked in enumerate(runs):
         picture = figures.layer_heatmap(
-            published.as_tracked(one, "stable_rank"),
+            published.as_tracked(tracked, "stable_rank"),
             "stable_rank",
-            [(series, jumps) for series, jumps in found if series.run == one.name],
+            [(series, jumps) for series, jumps in by_series if series.run == tracked.name],
         )
         caption = "Repaired stable rank of each layer against its own range; ticks are calibrated jumps."
-        run.figure(f"heatmaps/{one.name}", picture, caption=caption)
+        run.figure(f"heatmaps/{tracked.name}", picture, caption=caption)
         run.let_signals_in(done + 1)
 
 
@@ -219,17 +219,17 @@ def _draw_published(
     run.figure(
         "jump_times", figures.phase_histograms(phases), caption="The early crowd is a wrong time axis."
     )
-    mine = [row for row in rows if row.claim.startswith("jumps/") and row.null]
+    jump_rows = [row for row in rows if row.claim.startswith("jumps/") and row.null]
     run.figure(
         "jump_counts",
         figures.counts_and_null(
-            [row.claim.partition("/")[2] for row in mine],
+            [row.claim.partition("/")[2] for row in jump_rows],
             {
-                "published rule, recorded": [row.recorded or 0 for row in mine],
-                "published rule, repaired": [row.repaired or 0 for row in mine],
-                "calibrated, repaired": [row.calibrated or 0 for row in mine],
+                "published rule, recorded": [row.recorded or 0 for row in jump_rows],
+                "published rule, repaired": [row.repaired or 0 for row in jump_rows],
+                "calibrated, repaired": [row.calibrated or 0 for row in jump_rows],
             },
-            [row.null or 0 for row in mine],
+            [row.null or 0 for row in jump_rows],
             "jumps",
         ),
         caption="On repaired data the published rule marks about as many places as it marks in noise.",

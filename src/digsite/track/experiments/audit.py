@@ -54,19 +54,19 @@ def _score_faults(config: AuditConfig, run: Run, names: list[str]) -> dict[str, 
     scores, clean = [], []
     for k, (own, stranger) in enumerate(train_series(names, config.seed, config.steps, config.checkpoints)):
         prints, strange = _as_read(own), _as_read(stranger)
-        found = audit_series(prints)
+        audited = audit_series(prints)
         clean.append(
             {
                 "series": own.name,
                 "checkpoints": len(prints),
-                "left_out": len(found.left_out),
-                "findings": len(found.findings),
-                "sampled": found.sampled,
+                "left_out": len(audited.left_out),
+                "findings": len(audited.findings),
+                "sampled": audited.sampled,
             }
         )
         for kind in PLANTS:
-            one = score_plants(prints, strange, kind, config.draws, run.rng(f"plants/{kind}", k))
-            scores.append({"series": own.name, **vars(one)})
+            score = score_plants(prints, strange, kind, config.draws, run.rng(f"plants/{kind}", k))
+            scores.append({"series": own.name, **vars(score)})
         run.let_signals_in(k + 1)
     return {"scores": scores, "clean": clean}
 

@@ -87,22 +87,22 @@ def _estimate_linear(config: CoefficientConfig, run: Run, index: int) -> dict[st
         config.burn,
         seed=run.derive("chains", index) % 2**31,
     )
-    found = estimate_coefficient(model, (x, y), loss=unit_noise_loss, settings=settings)
+    coefficient = estimate_coefficient(model, (x, y), loss=unit_noise_loss, settings=settings)
     truth = solve_linear_coefficient(widths, rank)
     run.let_signals_in(index + 1)
-    run.log(index + 1, estimate=found.value, closed_form=truth.value)
+    run.log(index + 1, estimate=coefficient.value, closed_form=truth.value)
     name = {
         "widths": "-".join(map(str, widths)),
         "rank": rank,
         "closed_form": truth.value,
         "multiplicity": truth.multiplicity,
     }
-    return name | _estimate_numbers(found)
+    return name | _estimate_numbers(coefficient)
 
 
-def _estimate_numbers(found: Coefficient) -> dict[str, Any]:
+def _estimate_numbers(coefficient: Coefficient) -> dict[str, Any]:
     """As a row."""
-    return asdict(found) | {"warnings": "; ".join(found.warnings)}
+    return asdict(coefficient) | {"warnings": "; ".join(coefficient.warnings)}
 
 
 def _claim_linear(run: Run, table: pd.DataFrame) -> None:
@@ -180,7 +180,7 @@ def _estimate_over_training(config: CoefficientConfig, run: Run) -> list[dict[st
         model.load_state_dict({n: v[0] for n, v in done.ensemble.layout.views(done.snapshots[k]).items()})
         with torch.no_grad():
             hits = (model(x).argmax(-1) == y).double()
-        found = estimate_coefficient(
+        coefficient = estimate_coefficient(
             model,
             (x[train], y[train]),
             batch=128,
@@ -196,9 +196,9 @@ def _estimate_over_training(config: CoefficientConfig, run: Run) -> list[dict[st
                 "train_accuracy": float(hits[train].mean()),
                 "test_accuracy": float(hits[test].mean()),
             }
-            | _estimate_numbers(found)
+            | _estimate_numbers(coefficient)
         )
-        run.log(step, coefficient=found.value, test_accuracy=rows[-1]["test_accuracy"])
+        run.log(step, coefficient=coefficient.value, test_accuracy=rows[-1]["test_accuracy"])
     return rows
 
 

@@ -38,7 +38,7 @@ def study_formation(config: FormationConfig, run: Run) -> None:
         run.stage("training")
         kinds["trained"] = as_published_runs(run.once("grid", lambda: _train_own(config)), config.every)
     tables = [
-        pd.DataFrame([row for one in runs for row in date_parts(one)]).assign(source=kind)
+        pd.DataFrame([row for tracked in runs for row in date_parts(tracked)]).assign(source=kind)
         for kind, runs in kinds.items()
     ]
     dated = pd.concat(tables)
@@ -138,11 +138,11 @@ def date_parts(run: GrokkingCurve) -> list[dict[str, Any]]:
         dates = {}
         for part in run.learned:
             values = run.columns.get(column.format(part))
-            found = (
+            formed = (
                 None if values is None else date_formation(run.epochs, values, falls=falls, logarithmic=log)
             )
-            if found is not None:
-                dates[part] = found.middle
+            if formed is not None:
+                dates[part] = formed.middle
         for part, date in dates.items():
             window = windows[part]
             if window is None:

@@ -191,31 +191,31 @@ def claim_settling(run: Run, result: Phase1) -> None:
 def claim_prediction(run: Run, runs: list[TrackedRun], result: Phase1) -> None:
     """The original's last step: whether depth, width, family and data tell how often a network jumps."""
     cells = prediction.describe_cells(runs, result)
-    found = prediction.predict_jumps(cells, run.rng("prediction"))
-    if found is None:
+    predicted = prediction.predict_jumps(cells, run.rng("prediction"))
+    if predicted is None:
         run.say(
             f"{len(cells)} cells are too few, or too alike, to ask whether hyper-parameters predict jumps."
         )
         return
-    run.table("jump_prediction", found.cells)
+    run.table("jump_prediction", predicted.cells)
     run.claim(
         "hyperparameters/r2",
-        found.r2,
-        low=found.low,
-        high=found.high,
+        predicted.r2,
+        low=predicted.low,
+        high=predicted.high,
         n=len(cells),
-        null=found.null,
-        p=found.p,
+        null=predicted.null,
+        p=predicted.p,
         kind="correlation",
         better="higher",
         null_is="the same with the cells' jumps exchanged",
         title="Jumps per layer explained by depth, width, family and data, in cells left out",
     )
-    points = {family: (own.predicted, own.jumps) for family, own in found.cells.groupby("family")}
+    points = {family: (own.predicted, own.jumps) for family, own in predicted.cells.groupby("family")}
     run.figure(
         "jump_prediction",
         figures.predicted_figure(points),
-        found.cells,
+        predicted.cells,
         caption="Jumps per layer of each cell, as predicted from the other cells' settings; on the line is right.",
     )
 
@@ -263,9 +263,9 @@ def _by_measure(config: GridConfig, runs: list[TrackedRun]) -> pd.DataFrame:
     rows = []
     for measure in config.measures:
         series = [s for r in first for s in r.series(measure) if len(s.values) >= 20]
-        found = jumps_of_all(series)
+        by_series = jumps_of_all(series)
         constant = sum(s.constant for s in series)
-        counts = [len(jumps) for _, jumps in found]
+        counts = [len(jumps) for _, jumps in by_series]
         rows.append(
             {
                 "measure": measure,
@@ -279,10 +279,10 @@ def _by_measure(config: GridConfig, runs: list[TrackedRun]) -> pd.DataFrame:
 
 def _draw_heatmaps(run: Run, shown: list[TrackedRun], name: str, result: Phase1) -> None:
     """One picture a run."""
-    for one in shown:
-        picture = figures.layer_heatmap(one, name, [j for j in result.found if j[0].run == one.name])
+    for entry in shown:
+        picture = figures.layer_heatmap(entry, name, [j for j in result.found if j[0].run == entry.name])
         caption = f"{name} of each layer against its own range; ticks are jumps."
-        run.figure(f"heatmaps/{one.name}", picture, caption=caption)
+        run.figure(f"heatmaps/{entry.name}", picture, caption=caption)
 
 
 def _draw_grid(config: GridConfig, run: Run, runs: list[TrackedRun], result: Phase1) -> None:

@@ -61,9 +61,9 @@ class Examined:
 def study_mechanisms(config: MechanismsConfig, run: Run) -> None:
     """What changed at the jumps, each question with its null."""
     trained = trained_grid(config, run)
-    found = examine_cells(config, run, trained)
+    examined = examine_cells(config, run, trained)
     run.claim("networks", len(trained), kind="count", title="Networks trained")
-    rows = claim_answers(run, found, ask_questions(run, found))
+    rows = claim_answers(run, examined, ask_questions(run, examined))
     run.headline([row["question"] for row in rows])
     run.verdict("; ".join(question_words(row) for row in rows) + ".")
 
@@ -74,11 +74,13 @@ def examine_cells(config: MechanismsConfig, run: Run, runs: list[TrackedRun]) ->
     per_layer: dict[str, list[float]] = {}
     plans: dict[str, Any] = {}
     for cell in grid.list_cells(config.sets, config.families, config.archs):
-        members = [one for one in runs if one.arch == cell.arch and one.dataset == cell.dataset]
-        jumps = [_confirmed_by_layer(one, config) for one in members]
-        for one, found in zip(members, jumps, strict=True):
-            per_layer.setdefault(cell.family, []).append(len(found) / len(one.layers))
-            plans[one.name] = _plan_cell(config, cell, found).as_json()
+        members = [
+            tracked for tracked in runs if tracked.arch == cell.arch and tracked.dataset == cell.dataset
+        ]
+        jumps = [_confirmed_by_layer(tracked, config) for tracked in members]
+        for tracked, member_jumps in zip(members, jumps, strict=True):
+            per_layer.setdefault(cell.family, []).append(len(member_jumps) / len(tracked.layers))
+            plans[tracked.name] = _plan_cell(config, cell, member_jumps).as_json()
         windows = _choose_windows(config, jumps, run.rng("windows", len(plans)))
         rows += run.once(f"moments-{cell.name}", lambda c=cell, w=windows: _measure_cell(config, run, c, w))
         _draw_filters(config, run, cell, windows)
@@ -88,20 +90,20 @@ def examine_cells(config: MechanismsConfig, run: Run, runs: list[TrackedRun]) ->
     return Examined(table, per_layer, plans)
 
 
-def _confirmed_by_layer(one: TrackedRun, config: MechanismsConfig) -> list[tuple[str, Jump]]:
+def _confirmed_by_layer(tracked: TrackedRun, config: MechanismsConfig) -> list[tuple[str, Jump]]:
     """The surest first."""
-    pairs = [(s.layer, j) for s, jumps in jumps_of_all(one.series(config.measure)) for j in jumps]
+    pairs = [(s.layer, j) for s, jumps in jumps_of_all(tracked.series(config.measure)) for j in jumps]
     sure = [(layer, j) for layer, j in pairs if j.q is not None and j.q <= config.max_q]
     return sorted(sure, key=lambda pair: (pair[1].q or 0.0, -abs(pair[1].relative_change)))
 
 
-def _plan_cell(config: MechanismsConfig, cell: Cell, found: list[tuple[str, Jump]]) -> moments.CheckpointPlan:
+def _plan_cell(config: MechanismsConfig, cell: Cell, jumps: list[tuple[str, Jump]]) -> moments.CheckpointPlan:
     """Steps to keep weights at, within a budget of bytes."""
     task = grid.fit_task(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
     size = 4 * grid.total_parameters(build(grid.model_config(cell, task)))
     budget = int(config.budget_mb * 2**20)
     return moments.plan_checkpoints(
-        found, config.steps, max_q=config.max_q, checkpoint_bytes=size, budget_bytes=max(budget, 3 * size)
+        jumps, config.steps, max_q=config.max_q, checkpoint_bytes=size, budget_bytes=max(budget, 3 * size)
     )
 
 
@@ -109,19 +111,19 @@ def _choose_windows(
     config: MechanismsConfig, jumps: list[list[tuple[str, Jump]]], rng: np.random.Generator
 ) -> list[MomentWindow]:
     """The surest jumps of each member, and for each a window of equal width at a random time without a jump."""
-    found = []
+    windows = []
     for i, own in enumerate(jumps):
         planned = moments.plan_checkpoints(own[: config.brackets], config.steps, max_q=1.0)
         for bracket in planned.brackets:
             before, after = _bounds_on_grid(bracket.before, bracket.after, config)
-            found.append(
+            windows.append(
                 MomentWindow(i, before, after, True, bracket.jump_step / config.steps, bracket.layer)
             )
             start = _window_elsewhere(before, after, [j.step for _, j in own], config, rng)
             if start is not None:
                 phase = (start + after - before) / config.steps
-                found.append(MomentWindow(i, start, start + after - before, False, phase, bracket.layer))
-    return found
+                windows.append(MomentWindow(i, start, start + after - before, False, phase, bracket.layer))
+    return windows
 
 
 def _bounds_on_grid(before: int, after: int, config: MechanismsConfig) -> tuple[int, int]:
@@ -230,18 +232,20 @@ def claim_answers(
 
     `asked`: from `ask`. `beside`: p of the other tests in the same table.
     """
-    corrected = hypotheses.correct_by_holm([*(found.p for found, _ in asked.values()), *beside])
+    corrected = hypotheses.correct_by_holm([*(effect.p for effect, _ in asked.values()), *beside])
     rows = []
-    for (question, (found, unit)), p in zip(asked.items(), corrected):
-        answer = replace(found, p=p).answer(SMALLEST[unit])
-        rows.append({"question": question, "unit": unit, "answer": answer, **asdict(found), "corrected_p": p})
-        value = found.value if np.isfinite(found.value) else None
+    for (question, (effect, unit)), p in zip(asked.items(), corrected):
+        answer = replace(effect, p=p).answer(SMALLEST[unit])
+        rows.append(
+            {"question": question, "unit": unit, "answer": answer, **asdict(effect), "corrected_p": p}
+        )
+        value = effect.value if np.isfinite(effect.value) else None
         run.claim(
             question,
             value,
-            low=found.low,
-            high=found.high,
-            n=found.n,
+            low=effect.low,
+            high=effect.high,
+            n=effect.n,
             null=0.0,
             unit=unit,
             p=p,
@@ -272,19 +276,19 @@ def claim_measures(run: Run, examined: Examined) -> None:
     table, rng = examined.windows, run.rng("measures")
     for measure in ("relative_weight_change", "update_stable_rank", "sparsity", "selectivity/information"):
         for family in sorted(examined.per_layer):
-            found = _excess_over_windows(table, family, measure, rng)
-            if found.n > 1:
+            excess = _excess_over_windows(table, family, measure, rng)
+            if excess.n > 1:
                 run.claim(
                     f"{family}/{measure}",
-                    found.value,
-                    low=found.low,
-                    high=found.high,
-                    n=found.n,
+                    excess.value,
+                    low=excess.low,
+                    high=excess.high,
+                    n=excess.n,
                     null=0.0,
                     kind="difference",
                     null_is="windows of the same width at other times",
                     title=f"{measure.replace('_', ' ')} at jumps, {family}",
-                    note=f"p = {found.p:.3f}, one of many",
+                    note=f"p = {excess.p:.3f}, one of many",
                 )
 
 
@@ -294,8 +298,8 @@ def _excess_over_windows(
     """At jumps minus at matched windows, one value per network. `family`: '' for all of them."""
     if table.empty or measure not in table:
         return hypotheses.seed_effect([], rng)
-    mine = table[table.family == family] if family else table
-    means = mine.groupby(["dataset", "arch", "member", "jump"])[measure].mean().unstack("jump")
+    part = table[table.family == family] if family else table
+    means = part.groupby(["dataset", "arch", "member", "jump"])[measure].mean().unstack("jump")
     if True not in means or False not in means:
         return hypotheses.seed_effect([], rng)
     return hypotheses.seed_effect((means[True] - means[False]).dropna().tolist(), rng)
@@ -316,8 +320,12 @@ def _early_late(table: pd.DataFrame, rng: np.random.Generator) -> hypotheses.Eff
 
 def _draw_filters(config: MechanismsConfig, run: Run, cell: Cell, windows: list[MomentWindow]) -> None:
     """Before and after the first network's surest jump; without a jump, the first tenth of training."""
-    mine = [w for w in windows if w.jump and w.member == 0]
-    first = mine[0] if mine else MomentWindow(0, 0, max(config.steps // 10, config.every), False, 0.0, "")
+    jump_windows = [w for w in windows if w.jump and w.member == 0]
+    first = (
+        jump_windows[0]
+        if jump_windows
+        else MomentWindow(0, 0, max(config.steps // 10, config.every), False, 0.0, "")
+    )
     steps = (first.before // config.every * config.every, first.after // config.every * config.every)
     course = sorted(
         {*steps, *range(0, config.steps + 1, max(config.steps // 20 // config.every, 1) * config.every)}
@@ -330,13 +338,13 @@ def _draw_filters(config: MechanismsConfig, run: Run, cell: Cell, windows: list[
     before, after = seen[steps[0]], seen[steps[1]]
     name = f"{cell.arch}_{cell.dataset}"
     if before.patterns:
-        place = next(iter(before.patterns))
-        picture = pictures.attention_heads(before.patterns[place], after.patterns[place], steps)
-        run.figure(f"{name}/heads", picture, caption=f"Attention of {place} before and after.")
+        layer_name = next(iter(before.patterns))
+        picture = pictures.attention_heads(before.patterns[layer_name], after.patterns[layer_name], steps)
+        run.figure(f"{name}/heads", picture, caption=f"Attention of {layer_name} before and after.")
         lines = {p: [seen[s].numbers[f"{p}/entropy"] for s in course] for p in before.patterns}
         run.figure(
             f"{name}/entropy",
-            pictures.entropy_evolution(course, lines, [w.phase * config.steps for w in mine]),
+            pictures.entropy_evolution(course, lines, [w.phase * config.steps for w in jump_windows]),
             caption="Attention entropy in shares of ln(keys); dotted lines are confirmed jumps.",
         )
     kernels = [n for n, w in kept[0, steps[0]].items() if w.ndim == 4]
@@ -364,9 +372,9 @@ def _draw_filters(config: MechanismsConfig, run: Run, cell: Cell, windows: list[
 
 def _score_moment(moment: moments.Moment, probe: Probe) -> dict[str, str]:
     """Loss and accuracy on the fixed probe, as the header of a checkpoint keeps them."""
-    told = {"loss": f"{moment.numbers['loss']:.6g}"} if "loss" in moment.numbers else {}
+    details = {"loss": f"{moment.numbers['loss']:.6g}"} if "loss" in moment.numbers else {}
     outputs = list(moment.activations.values())
     if probe.labels is not None and outputs and len(outputs[-1]) == len(probe.labels):
         right = outputs[-1].argmax(-1) == probe.labels.to(outputs[-1].device)
-        told["accuracy"] = f"{float(right.float().mean()):.6g}"
-    return told
+        details["accuracy"] = f"{float(right.float().mean()):.6g}"
+    return details

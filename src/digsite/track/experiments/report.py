@@ -28,7 +28,7 @@ def study_report(config: MechanismsConfig, run: Run) -> None:
     examined = examine_cells(config, run, runs)
     claims(run, runs, result)
     questions = ask_questions(run, examined)
-    ps = [found.p for found, _ in questions.values()]
+    ps = [question.p for question, _ in questions.values()]
     tested = test_hypotheses(result, run.rng("hypotheses"), beside=ps)
     asked = claim_answers(run, examined, questions, beside=[test.effect.p for test in tested])
     table = pd.DataFrame([*(h.row() for h in tested), *(_as_hypothesis(row) for row in asked)])
@@ -68,13 +68,13 @@ def study_report(config: MechanismsConfig, run: Run) -> None:
 
 def _claim_hypothesis(run: Run, test: Hypothesis) -> None:
     """The value minus its null, which is what the detector or other seeds give without the effect."""
-    found = test.effect
+    effect = test.effect
     run.claim(
         test.claim,
-        found.value,
-        low=found.low,
-        high=found.high,
-        n=found.n,
+        effect.value,
+        low=effect.low,
+        high=effect.high,
+        n=effect.n,
         null=0.0,
         p=test.corrected,
         kind="difference",
@@ -107,7 +107,7 @@ def _write_integrated(
 ) -> dict[str, Any]:
     """integrated_report.json: every number beside its null, nothing typed in."""
     detectors = result.detectors.set_index("detector").to_dict("index")
-    accuracy = [one.accuracy for one in runs if one.accuracy is not None]
+    accuracy = [tracked.accuracy for tracked in runs if tracked.accuracy is not None]
     return {
         "metadata": {
             "total_experiments": len(runs),

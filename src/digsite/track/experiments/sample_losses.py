@@ -35,22 +35,22 @@ def study_sample_losses(config: SampleLossConfig, run: Run) -> None:
                 "all": np.diff(losses, axis=0),
                 **{f"direction {d + 1}": c for d, c in enumerate(along)},
             }.items():
-                found = cluster_samples(changes, run.rng(f"{kind}/{name}", i))
-                agree = float(adjusted_rand_score(task, found.labels))
+                clusters = cluster_samples(changes, run.rng(f"{kind}/{name}", i))
+                agree = float(adjusted_rand_score(task, clusters.labels))
                 rows.append(
                     {
                         "kind": kind,
                         "seed": i,
                         "changes": name,
-                        "clusters": found.count,
-                        "explained": found.explained,
-                        "null": found.null,
-                        "p": found.p,
+                        "clusters": clusters.count,
+                        "explained": clusters.explained,
+                        "null": clusters.null,
+                        "p": clusters.p,
                         "agreement": agree,
                     }
                 )
                 if shown is None:
-                    shown = (losses, found)
+                    shown = (losses, clusters)
             run.let_signals_in()
     table = pd.DataFrame(rows)
     run.table("clusters", table)
@@ -157,10 +157,10 @@ def _each_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 @styled
-def draw_clusters(steps: np.ndarray, losses: np.ndarray, found: SampleClusters, task: np.ndarray) -> Any:
+def draw_clusters(steps: np.ndarray, losses: np.ndarray, clusters: SampleClusters, task: np.ndarray) -> Any:
     """Mean losses of clusters beside those of the true skills. steps, losses: (T,), (T, N)."""
     figure, axes = canvas(1, 2, width=7.2, height=3.0, sharey=True)
-    for ax, labels, title in ((axes[0], found.labels, "clusters found"), (axes[1], task, "true skills")):
+    for ax, labels, title in ((axes[0], clusters.labels, "clusters found"), (axes[1], task, "true skills")):
         for k in sorted(set(labels.tolist())):
             own = labels == k
             ax.plot(

@@ -27,7 +27,7 @@ def show_courses(
         stored = f"courses/{arch}-{dataset}-{measure.replace('/', '_')}"
         table, bands = show_member_course(seeds, measure)
         run.table(stored, table)
-        steps = sorted({step for one in seeds for step in jumps.get(one.name, ())})[:MARKS]
+        steps = sorted({step for member in seeds for step in jumps.get(member.name, ())})[:MARKS]
         options: dict[str, Any] = {"band": bands} if bands else {}
         run.view(
             f"{name}: {measure}",
@@ -67,7 +67,7 @@ def show_spectra(run: Run, runs: Sequence[TrackedRun]) -> None:
 def show_member_course(seeds: Sequence[TrackedRun], measure: str) -> tuple[pd.DataFrame, list[list[str]]]:
     """Means over seeds, and the least and the greatest of them when there are several."""
     first = seeds[0]
-    values = np.stack([one.values[measure] for one in seeds])  # (seeds, layers, samples)
+    values = np.stack([member.values[measure] for member in seeds])  # (seeds, layers, samples)
     columns: dict[str, np.ndarray] = {"step": first.steps}
     bands = []
     for i, layer in enumerate(first.layers):
@@ -83,9 +83,9 @@ def show_member_course(seeds: Sequence[TrackedRun], measure: str) -> tuple[pd.Da
 
 def _have_same_layers(runs: Sequence[TrackedRun]) -> dict[tuple[str, str], list[TrackedRun]]:
     """Runs of one architecture on one dataset that were sampled at the same steps."""
-    found: dict[tuple[str, str], list[TrackedRun]] = {}
-    for one in runs:
-        same = found.setdefault((one.arch, one.dataset), [])
-        if not same or (np.array_equal(same[0].steps, one.steps) and same[0].layers == one.layers):
-            same.append(one)
-    return found
+    groups: dict[tuple[str, str], list[TrackedRun]] = {}
+    for tracked in runs:
+        same = groups.setdefault((tracked.arch, tracked.dataset), [])
+        if not same or (np.array_equal(same[0].steps, tracked.steps) and same[0].layers == tracked.layers):
+            same.append(tracked)
+    return groups

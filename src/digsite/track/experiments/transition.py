@@ -42,7 +42,7 @@ def study_transition(config: TransitionConfig, run: Run) -> None:
     stored = run.once("training", lambda: _train_setup(config, setup, run))
     names = {"name": config.task.kind, "family": "", "arch": config.task.kind, "dataset": ""}
     runs = unpack_runs(stored, names, [m.seed for m in setup.members])
-    confirmed = {one.name: _confirmed_finds(one, config) for one in runs}
+    confirmed = {tracked.name: _confirmed_finds(tracked, config) for tracked in runs}
     behavior = np.asarray(stored["behavior"])
     _write_transition_tables(run, runs, confirmed, behavior, setup)
     if setup.behavior is None:
@@ -109,12 +109,12 @@ def _conclude_null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confir
     sides = {"activations": False, "weights": True}
     counts = {
         side: [
-            sum(s.measure.startswith("weight/") == weights for s, _ in _abrupt_finds(found))
-            for found in confirmed.values()
+            sum(s.measure.startswith("weight/") == weights for s, _ in _abrupt_finds(finds))
+            for finds in confirmed.values()
         ]
         for side, weights in sides.items()
     }
-    series = [s for one in runs for m in one.values for s in one.series(m)]
+    series = [s for tracked in runs for m in tracked.values for s in tracked.series(m)]
     constant = float(np.mean([s.constant for s in series]))
     for side, numbers in counts.items():
         over = seed_interval([float(n) for n in numbers], "count", least=0.0)
@@ -139,7 +139,7 @@ def _conclude_null(run: Run, runs: list[TrackedRun], confirmed: dict[str, Confir
         kind="share",
         title="Series without movement beyond rounding",
     )
-    rises = sum(len(_smooth_finds(found)) > 0 for found in confirmed.values())
+    rises = sum(len(_smooth_finds(finds)) > 0 for finds in confirmed.values())
     title = "Networks with a false smooth transition"
     run.claim_share("runs_with_transitions", rises, len(runs), title=title, **beside)
     run.headline(["runs_with_jumps", "runs_with_transitions", "jumps_per_run/*"])
@@ -163,14 +163,14 @@ def _conclude_found(
     """Found at the right time, and nothing else."""
     lines, courses, headline = [], [], []
     for c, channel in enumerate(setup.channels):
-        windows = [rise_window(one.steps, behavior[i, c]) for i, one in enumerate(runs)]
+        windows = [rise_window(tracked.steps, behavior[i, c]) for i, tracked in enumerate(runs)]
         name = channel.replace(" ", "_")
         risen, title = sum(w is not None for w in windows), f"Networks in which {channel} rises"
         run.claim_share(f"{name}/risen", risen, len(runs), title=title)
         _jump_claim(config, run, runs, confirmed, windows, name)
         _transition_claims(config, run, runs, confirmed, windows, behavior[:, c], name)
         best = _rank_courses(config, runs, windows)
-        courses += [{"channel": channel, **vars(one)} for one in best]
+        courses += [{"channel": channel, **vars(tracked)} for tracked in best]
         if not best or not best[0].runs:
             continue
         first = best[0]
@@ -242,7 +242,7 @@ def _jump_claim(
     name: str,
 ) -> None:
     """Abrupt events: a transition that takes many samples is a course, not a jump, and need not be among them."""
-    steps = [[j.step for _, j in _abrupt_finds(confirmed[one.name])] for one in runs]
+    steps = [[j.step for _, j in _abrupt_finds(confirmed[tracked.name])] for tracked in runs]
     result = count_hits(windows, steps, config.steps, run.rng(f"shifts/{name}"))
     title = f"Networks with a confirmed jump where {name.replace('_', ' ')} rises"
     _claim_hits(run, f"{name}/jump_in_window", result, "jumps", title)
@@ -274,11 +274,14 @@ def _transition_claims(
     name: str,
 ) -> None:
     """Smooth transitions with their middle in the window: of the behavior's own curve, and of any measure."""
-    curves = [make_series(behavior[i], one.steps, run=one.name, measure=name) for i, one in enumerate(runs)]
+    curves = [
+        make_series(behavior[i], tracked.steps, run=tracked.name, measure=name)
+        for i, tracked in enumerate(runs)
+    ]
     dated = jumps_of_all(curves, max_q=config.max_q, kinds=ALL_CHANGES)
     first = [[min(jumps, key=lambda j: j.p or 0.0).step] if jumps else [] for _, jumps in dated]
     own = count_hits(windows, first, config.steps, run.rng(f"transitions/{name}"))
-    steps = [[j.step for _, j in _smooth_finds(confirmed[one.name])] for one in runs]
+    steps = [[j.step for _, j in _smooth_finds(confirmed[tracked.name])] for tracked in runs]
     measures = count_hits(windows, steps, config.steps, run.rng(f"measures/{name}"))
     words = name.replace("_", " ")
     titles = {
@@ -304,18 +307,18 @@ def _rank_courses(
 ) -> list[DatingCourse]:
     """All curves, those that date the transition in most runs first."""
     pairs = [(layer, k, m) for m in config.measures for k, layer in enumerate(runs[0].layers)]
-    found = [
+    courses = [
         dating_course(
             layer,
             m,
             windows,
-            [steepest_step(one.values[m][k], one.steps) for one in runs],
+            [steepest_step(tracked.values[m][k], tracked.steps) for tracked in runs],
             config.steps,
             len(pairs),
         )
         for layer, k, m in pairs
     ]
-    return sorted(found, key=lambda one: (one.p, -one.found))
+    return sorted(courses, key=lambda tracked: (tracked.p, -tracked.found))
 
 
 def _truth_words(setup: Setup, channel: str) -> str:
@@ -325,13 +328,13 @@ def _truth_words(setup: Setup, channel: str) -> str:
 
 def _clock_errors(runs: list[TrackedRun], behavior: np.ndarray, setup: Setup) -> list[float]:
     """Relative differences of half-rise times from the closed form."""
-    found = []
+    errors = []
     for c, channel in enumerate(setup.channels):
-        for i, one in enumerate(runs):
-            window = rise_window(one.steps, behavior[i, c])
+        for i, tracked in enumerate(runs):
+            window = rise_window(tracked.steps, behavior[i, c])
             if window is not None and channel in setup.truth:
-                found.append(window.middle / setup.truth[channel] - 1)
-    return found
+                errors.append(window.middle / setup.truth[channel] - 1)
+    return errors
 
 
 def _write_transition_tables(
@@ -340,19 +343,19 @@ def _write_transition_tables(
     """Finds, curves, behavior."""
     rows = [
         {"run": s.run, "layer": s.layer, "measure": s.measure, "direction": j.direction, **vars(j)}
-        for found in confirmed.values()
-        for s, j in found
+        for finds in confirmed.values()
+        for s, j in finds
     ]
     run.table("jumps", pd.DataFrame(rows))
     windows = [
         {
-            "run": one.name,
+            "run": tracked.name,
             "channel": channel,
             **(vars(w) if w else {"low": None, "middle": None, "high": None}),
         }
-        for i, one in enumerate(runs)
+        for i, tracked in enumerate(runs)
         for c, channel in enumerate(setup.channels)
-        for w in [rise_window(one.steps, behavior[i, c])]
+        for w in [rise_window(tracked.steps, behavior[i, c])]
     ]
     run.table("windows", pd.DataFrame(windows))
 
@@ -380,7 +383,7 @@ def _draw_transition(
         behavior[0] if behavior.size else None,
         shown,
         confirmed[first.name],
-        [(one.measure, one.layer) for one in dated],
+        [(course.measure, course.layer) for course in dated],
     )
     run.figure(
         "transition",

@@ -53,12 +53,12 @@ def study_warning(config: WarningConfig, run: Run) -> None:
     if not all(_both_kinds(runs) for runs in (early, late)):
         return _say_one_kind(run, [*early, *late])
     model = _learn_model(early, CHEAP)
-    scores = {one.name: _score_run(one, model) for one in late}
+    scores = {net.name: _score_run(net, model) for net in late}
     signs = _learn_signs(early, model)
     rows = _judge_scores(config, run, early, late, model, scores, signs)
     run.table("runs", pd.DataFrame(rows))
     _judge_published(run, early)
-    groks = [one for one in late if one.window is not None]
+    groks = [net for net in late if net.window is not None]
     if groks:
         run.figure(
             "warning",
@@ -70,12 +70,12 @@ def study_warning(config: WarningConfig, run: Run) -> None:
 
 def _both_kinds(runs: list[WatchedRun]) -> bool:
     """A score needs runs that grok and runs that do not."""
-    return any(one.window for one in runs) and any(not one.window and not one.late for one in runs)
+    return any(net.window for net in runs) and any(not net.window and not net.late for net in runs)
 
 
 def _watch_networks(config: WarningConfig, run: Run, primes: list[int]) -> list[WatchedRun]:
     """Networks that grok, and networks that never do; what has only begun to generalize at the end is neither."""
-    found = []
+    watched = []
     for p in primes:
         shape = GridShape(p, config.width, config.steps, config.every, 0.01)
         run.stage(f"training modulo {p}")
@@ -94,7 +94,7 @@ def _watch_networks(config: WarningConfig, run: Run, primes: list[int]) -> list[
             begun = window is None and curves["test_accuracy"][-3:].mean() >= NEVER
             name = f"p{p} wd{label['decay']:g} share{label['share']:g} seed{label['seed']}"
             measures = {m: curves[m] for m in CHEAP}
-            found.append(
+            watched.append(
                 WatchedRun(
                     name,
                     steps,
@@ -105,7 +105,7 @@ def _watch_networks(config: WarningConfig, run: Run, primes: list[int]) -> list[
                     window is None and (begun or _shape_key(label) in late),
                 )
             )
-    return found
+    return watched
 
 
 def _shape_key(label: dict[str, Any]) -> tuple[float, float, int]:
@@ -130,31 +130,31 @@ def _choose_followed(config: WarningConfig, run: Run, shape: GridShape) -> set[t
     return {_shape_key(label) for label, rise in zip(grid["labels"], rises) if rise and label["share"]}  # pyright: ignore[reportArgumentType]
 
 
-def _run_features(one: WatchedRun, names: tuple[str, ...]) -> np.ndarray:
+def _run_features(net: WatchedRun, names: tuple[str, ...]) -> np.ndarray:
     """As they could be known at the time."""
-    return online_features(one.steps, {n: one.measures[n] for n in names})
+    return online_features(net.steps, {n: net.measures[n] for n in names})
 
 
 def _learn_model(runs: list[WatchedRun], names: tuple[str, ...]) -> WarningModel:
     """Under way is up to a tenth of the rise; later samples show it in the accuracy and teach nothing."""
-    features = [_run_features(one, names) for one in runs]
+    features = [_run_features(net, names) for net in runs]
     answers = [
-        np.where(one.steps <= one.window.low, 1.0, np.nan)
-        if one.window
-        else np.full(len(one.steps), np.nan if one.late else 0.0)
-        for one in runs
+        np.where(net.steps <= net.window.low, 1.0, np.nan)
+        if net.window
+        else np.full(len(net.steps), np.nan if net.late else 0.0)
+        for net in runs
     ]
     model = learn_warning(features, answers, names)
-    quiet = [model.score_features(f) for f, one in zip(features, runs) if one.window is None and not one.late]
+    quiet = [model.score_features(f) for f, net in zip(features, runs) if net.window is None and not net.late]
     return replace(model, threshold=choose_threshold(quiet))
 
 
-def _score_run(one: WatchedRun, model: WarningModel) -> dict[str, np.ndarray]:
+def _score_run(net: WatchedRun, model: WarningModel) -> dict[str, np.ndarray]:
     """Our score and those of the rivals at each sample, nan where there is no past."""
-    features = _run_features(one, CHEAP)
+    features = _run_features(net, CHEAP)
     asked = np.isfinite(features).all(1)
     count, norm, loss = len(CHEAP), CHEAP.index("weight_norm"), CHEAP.index("train_loss")
-    logs = np.stack([np.log(np.maximum(v, 1e-12)) for v in one.measures.values()], 1)
+    logs = np.stack([np.log(np.maximum(v, 1e-12)) for v in net.measures.values()], 1)
     return {
         OURS: model.score_features(features),
         "dynamic modes": np.where(asked, mode_residual(logs), np.nan),
@@ -165,7 +165,7 @@ def _score_run(one: WatchedRun, model: WarningModel) -> dict[str, np.ndarray]:
 
 def _learn_signs(runs: list[WatchedRun], model: WarningModel) -> dict[str, float]:
     """Which way a rival announces a transition, learned where ours is learned."""
-    scores = {one.name: _score_run(one, model) for one in runs}
+    scores = {net.name: _score_run(net, model) for net in runs}
     return {
         name: 1.0
         if name == OURS or (a := _lead_auroc(runs, scores, name, 1.0, 0.0)) is None or a >= 0.5
@@ -179,12 +179,12 @@ def _lead_auroc(
 ) -> float | None:
     """Over pairs of a run that groks, at this share of training before its middle, and one that never does, at the same step."""
     wins, pairs = 0.0, 0
-    quiet = [one for one in runs if one.window is None and not one.late]
-    for one in runs:
-        if one.window is None:
+    quiet = [net for net in runs if net.window is None and not net.late]
+    for net in runs:
+        if net.window is None:
             continue
-        at = one.window.middle - lead * one.steps[-1]
-        own = _value_at(one, scores, name, at)
+        at = net.window.middle - lead * net.steps[-1]
+        own = _value_at(net, scores, name, at)
         for other in quiet:
             theirs = _value_at(other, scores, name, at)
             wins += 0.5 if own == theirs else float(sign * own > sign * theirs)
@@ -192,16 +192,16 @@ def _lead_auroc(
     return wins / pairs if pairs else None
 
 
-def _value_at(one: WatchedRun, scores: dict[str, dict[str, np.ndarray]], name: str, step: float) -> float:
+def _value_at(net: WatchedRun, scores: dict[str, dict[str, np.ndarray]], name: str, step: float) -> float:
     """The last score by then; 0 where the network has not been scored yet, which is a tie with others such."""
-    known = scores[one.name][name][one.steps <= step]
+    known = scores[net.name][name][net.steps <= step]
     known = known[np.isfinite(known)]
     return float(known[-1]) if len(known) else 0.0
 
 
 def _say_one_kind(run: Run, watched: list[WatchedRun]) -> None:
     """Where all networks rise, or none does, there is nothing to tell apart, and the run says how many there are."""
-    rising = sum(one.window is not None for one in watched)
+    rising = sum(net.window is not None for net in watched)
     run.claim_share(
         "networks_that_rise",
         rising,
@@ -262,22 +262,22 @@ def _list_alarms(
     """First alarm of every score in every run, at the threshold that quiet runs of other moduli allow."""
     rows = []
     quiet_early = [r for r in early if not r.window and not r.late]
-    early_scores = {one.name: _score_run(one, model) for one in quiet_early}
+    early_scores = {net.name: _score_run(net, model) for net in quiet_early}
     for name in (OURS, *RIVALS):
         sign = signs[name]
-        threshold = choose_threshold([sign * early_scores[one.name][name] for one in quiet_early])
-        for one in late:
-            alarm = first_alarm(one.steps, sign * scores[one.name][name], threshold)
-            lead = (one.window.middle - alarm) / one.steps[-1] if one.window and alarm is not None else None
+        threshold = choose_threshold([sign * early_scores[net.name][name] for net in quiet_early])
+        for net in late:
+            alarm = first_alarm(net.steps, sign * scores[net.name][name], threshold)
+            lead = (net.window.middle - alarm) / net.steps[-1] if net.window and alarm is not None else None
             rows.append(
                 {
                     "score": name,
-                    "run": one.name,
-                    "groks": one.window is not None,
-                    "late": one.late,
+                    "run": net.name,
+                    "groks": net.window is not None,
+                    "late": net.late,
                     "alarm": alarm,
                     "lead": lead,
-                    "middle": one.window.middle if one.window else None,
+                    "middle": net.window.middle if net.window else None,
                 }
             )
     return rows
@@ -366,10 +366,10 @@ def _judge_published(run: Run, early: list[WatchedRun]) -> None:
         return run.say("The published curves are not here (DIGSITE_DATA): only own networks are judged.")
     model = _learn_model(early, ONLY_NORM)
     rows = []
-    for one in read_published_runs(Path(folder) / "grokking_curves"):
-        if "sum_of_squared_weights" not in one.columns:
+    for published in read_published_runs(Path(folder) / "grokking_curves"):
+        if "sum_of_squared_weights" not in published.columns:
             continue  # the source kept no norm of transformers
-        c, steps = one.columns, one.epochs
+        c, steps = published.columns, published.epochs
         measures = {"train_loss": c["train_loss"], "weight_norm": c["sum_of_squared_weights"]}
         scores = model.score_features(online_features(steps, measures))
         window = rise_window(steps, c["test_acc"])
@@ -377,7 +377,7 @@ def _judge_published(run: Run, early: list[WatchedRun]) -> None:
         lead = (window.middle - alarm) / steps[-1] if window and alarm is not None else None
         rows.append(
             {
-                "run": one.name,
+                "run": published.name,
                 "alarm": alarm,
                 "onset": window.low if window else None,
                 "middle": window.middle if window else None,

@@ -22,9 +22,9 @@ def series_with_jumps(
 ) -> Figure:
     """Curves over training steps; a band marks the interval of each jump's place."""
     figure, ax = canvas(width=6.4, height=3.2)
-    for color, one, found in zip(_pick_colors(len(series)), series, jumps, strict=True):
-        ax.plot(one.steps, one.values, color=color, label=one.layer or one.run)
-        for jump in found:
+    for color, course, course_jumps in zip(_pick_colors(len(series)), series, jumps, strict=True):
+        ax.plot(course.steps, course.values, color=color, label=course.layer or course.run)
+        for jump in course_jumps:
             ax.axvspan(jump.low, jump.high, color=color, alpha=0.25, linewidth=0)
     ax.set(xlabel="training step", ylabel=y, title=title)
     if len(series) <= 10:
@@ -90,8 +90,8 @@ def counts_and_null(
 def predicted_figure(points: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Predicted and measured jumps per layer by family, and the line on which both agree."""
     figure, ax = canvas(width=5.2, height=4.2)
-    for place, (family, (x, y)) in enumerate(points.items()):
-        ax.plot(x, y, "osD"[place % 3], color=PALETTE[place], markersize=5, label=family)
+    for position, (family, (x, y)) in enumerate(points.items()):
+        ax.plot(x, y, "osD"[position % 3], color=PALETTE[position], markersize=5, label=family)
     known = np.concatenate([np.asarray(values) for pair in points.values() for values in pair])
     ends = [known.min(), known.max()]
     ax.plot(ends, ends, color=NULL_COLOR, linestyle="--", linewidth=1)
@@ -106,7 +106,7 @@ def _pick_colors(count: int) -> list[str]:
 
 
 @styled
-def layer_heatmap(run: TrackedRun, measure: str, found: Sequence[tuple[Series, Sequence[Jump]]]) -> Figure:
+def layer_heatmap(run: TrackedRun, measure: str, pairs: Sequence[tuple[Series, Sequence[Jump]]]) -> Figure:
     """Each layer's curve as a row, scaled to its own range; ticks mark jumps."""
     values = run.values[measure]
     low, high = np.nanmin(values, 1, keepdims=True), np.nanmax(values, 1, keepdims=True)
@@ -115,7 +115,7 @@ def layer_heatmap(run: TrackedRun, measure: str, found: Sequence[tuple[Series, S
     image = ax.imshow(
         scaled, aspect="auto", extent=(float(run.steps[0]), float(run.steps[-1]), len(run.layers) - 0.5, -0.5)
     )
-    for series, jumps in found:
+    for series, jumps in pairs:
         ax.plot(
             [j.step for j in jumps],
             [series.depth] * len(jumps),
@@ -203,15 +203,15 @@ def draw_warnings(runs: list[Any], scores: dict[str, np.ndarray], threshold: flo
     `runs`: with `window`, `steps` and `name`; `scores`: by name of run; `threshold`: where the alarm is.
     """
     figure, axes = canvas(2, 1, width=6.8, height=5.0, sharex=True, sharey=True)
-    for one in runs:
-        ax = axes[0 if one.window else 1]
+    for net in runs:
+        ax = axes[0 if net.window else 1]
         line = ax.plot(
-            one.steps, scores[one.name], linewidth=0.9, alpha=0.8, color=PALETTE[0 if one.window else 3]
+            net.steps, scores[net.name], linewidth=0.9, alpha=0.8, color=PALETTE[0 if net.window else 3]
         )
-        if one.window:
+        if net.window:
             ax.plot(
-                one.window.middle,
-                np.interp(one.window.middle, one.steps, scores[one.name]),
+                net.window.middle,
+                np.interp(net.window.middle, net.steps, scores[net.name]),
                 "o",
                 markersize=3,
                 color=line[0].get_color(),

@@ -54,9 +54,9 @@ def architecture_page(result: Phase1) -> Figure:
     """For each family: jump times above, the layers that jump most below (full names, no merging)."""
     figure, axes = canvas(2, 3, width=13.5, height=7.6)
     for k, family in enumerate(FAMILIES):
-        mine: Any = result.jumps[result.jumps.family == family]
-        _draw_phases(axes[0, k], mine.phase.to_numpy(float), f"{family}: {len(mine)} jumps")
-        _top_layers(axes[1, k], mine, result, family)
+        own_jumps: Any = result.jumps[result.jumps.family == family]
+        _draw_phases(axes[0, k], own_jumps.phase.to_numpy(float), f"{family}: {len(own_jumps)} jumps")
+        _top_layers(axes[1, k], own_jumps, result, family)
     return figure
 
 
@@ -126,11 +126,11 @@ def _draw_phases(ax: Axes, phase: np.ndarray, title: str) -> None:
 def _phases_by_family(ax: Axes, result: Phase1) -> None:
     """As cumulative shares."""
     for family, color in COLORS.items():
-        mine = np.sort(result.jumps.phase[result.jumps.family == family].to_numpy(float))
-        if len(mine):
+        phases = np.sort(result.jumps.phase[result.jumps.family == family].to_numpy(float))
+        if len(phases):
             ax.plot(
-                mine,
-                np.arange(1, len(mine) + 1) / len(mine),
+                phases,
+                np.arange(1, len(phases) + 1) / len(phases),
                 color=color,
                 drawstyle="steps-post",
                 label=family,
@@ -166,9 +166,9 @@ def _draw_loss(ax: Axes, result: Phase1) -> None:
     """Whether the loss moves with a jump."""
     ax.axhline(0, color=NULL_COLOR, linestyle="--", label="base rate")
     for k, family in enumerate(FAMILIES):
-        mine = result.critical
+        rows = result.critical
         values = (
-            mine.loss_difference[mine.family == family].dropna().to_numpy(float) if len(mine) else np.zeros(0)
+            rows.loss_difference[rows.family == family].dropna().to_numpy(float) if len(rows) else np.zeros(0)
         )
         if len(values):
             error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
@@ -196,11 +196,11 @@ def _write_words(ax: Axes, runs: Sequence[TrackedRun], result: Phase1) -> None:
     ax.text(0, 0.95, "\n".join(lines), va="top", fontsize=9, linespacing=1.7, transform=ax.transAxes)
 
 
-def _top_layers(ax: Axes, mine: pd.DataFrame, result: Phase1, family: str) -> None:
+def _top_layers(ax: Axes, rows: pd.DataFrame, result: Phase1, family: str) -> None:
     """Layers with the most jumps."""
     counted = (
-        (mine.arch_name + " " + mine.layer).value_counts().head(10)[::-1]
-        if len(mine)
+        (rows.arch_name + " " + rows.layer).value_counts().head(10)[::-1]
+        if len(rows)
         else pd.Series(dtype=int)
     )
     ax.barh(range(len(counted)), counted.to_numpy(), color=COLORS[family])

@@ -62,11 +62,11 @@ def calibrated_jumps(runs: list[PublishedRun], measure: str) -> Found:
 
 
 def jump_rows(
-    recorded: pd.DataFrame, repaired: pd.DataFrame, found: Found, families: dict[str, str]
+    recorded: pd.DataFrame, repaired: pd.DataFrame, finds: Found, families: dict[str, str]
 ) -> list[ComparedClaim]:
     """Counts by family, and where in training they lie."""
-    differences = sum(len(series.values) - 1 for series, _ in found)
-    calibrated = [(series, jump) for series, jumps in found for jump in jumps]
+    differences = sum(len(series.values) - 1 for series, _ in finds)
+    calibrated = [(series, jump) for series, jumps in finds for jump in jumps]
     rows = [
         ComparedClaim(
             "jumps",
@@ -78,14 +78,14 @@ def jump_rows(
         )
     ]
     for family in COUNT_KEYS:
-        mine = sum(families[series.run] == family for series, _ in calibrated)
-        samples = sum(len(series.values) - 1 for series, _ in found if families[series.run] == family)
+        count = sum(families[series.run] == family for series, _ in calibrated)
+        samples = sum(len(series.values) - 1 for series, _ in finds if families[series.run] == family)
         rows.append(
             ComparedClaim(
                 f"jumps/{family}",
                 int((recorded.family == family).sum()),
                 int((repaired.family == family).sum()),
-                mine,
+                count,
                 GAUSSIAN_TAIL * samples,
             )
         )
@@ -181,14 +181,14 @@ def _fast_periods(run: PublishedRun, measure: str, rng: np.random.Generator) -> 
     return critical.fast_periods([s.values for s in run.series(measure)], rng, shifts=100)
 
 
-def concentration_rows(recorded: pd.DataFrame, found: Found, families: dict[str, str]) -> list[ComparedClaim]:
+def concentration_rows(recorded: pd.DataFrame, finds: Found, families: dict[str, str]) -> list[ComparedClaim]:
     """Jumps per run of CNN against MLP, and where in a transformer they sit."""
     per_run: Any = recorded.groupby(["family", "experiment"]).size().groupby("family").mean()
     transformer: Any = recorded[recorded.family == "transformer"]
     linear2 = float(transformer.layer.str.endswith("linear2").mean()) if len(transformer) else None
-    mine = [(s, j) for s, jumps in found for j in jumps if families[s.run] == "transformer"]
-    layers = [s for s, _ in found if families[s.run] == "transformer"]
-    rates = {family: _per_layer(found, families, family) for family in COUNT_KEYS}
+    pairs = [(s, j) for s, jumps in finds for j in jumps if families[s.run] == "transformer"]
+    layers = [s for s, _ in finds if families[s.run] == "transformer"]
+    rates = {family: _per_layer(finds, families, family) for family in COUNT_KEYS}
     ratio = float(per_run["cnn"] / per_run["mlp"]) if {"cnn", "mlp"} <= set(per_run.index) else None
     calibrated = rates["cnn"] / rates["mlp"] if rates["cnn"] is not None and rates["mlp"] else None
     return [
@@ -204,28 +204,28 @@ def concentration_rows(recorded: pd.DataFrame, found: Found, families: dict[str,
             "share of transformer jumps in linear2",
             None,
             linear2,
-            sum(s.layer.endswith("linear2") for s, _ in mine) / len(mine) if mine else None,
+            sum(s.layer.endswith("linear2") for s, _ in pairs) / len(pairs) if pairs else None,
             sum(s.layer.endswith("linear2") for s in layers) / len(layers) if layers else None,
             "published from five picked jumps; null: share of layers that are linear2",
         ),
     ]
 
 
-def _per_layer(found: Found, families: dict[str, str], family: str) -> float | None:
+def _per_layer(finds: Found, families: dict[str, str], family: str) -> float | None:
     """Mean number of jumps in a layer of this family; None where there is no layer."""
-    counts = [len(jumps) for series, jumps in found if families[series.run] == family]
+    counts = [len(jumps) for series, jumps in finds if families[series.run] == family]
     return float(np.mean(counts)) if counts else None
 
 
 def compare_claims(
-    runs: list[PublishedRun], found: Found, rng: np.random.Generator, stated: Mapping[str, float]
+    runs: list[PublishedRun], finds: Found, rng: np.random.Generator, stated: Mapping[str, float]
 ) -> list[ComparedClaim]:
-    """All claims; `found` are the calibrated jumps of the repaired stable rank, `stated` what the report said."""
+    """All claims; `finds` are the calibrated jumps of the repaired stable rank, `stated` what the report said."""
     families = {run.name: run.family for run in runs}
     recorded, repaired = jump_table(runs, RECORDED), jump_table(runs, "stable_rank")
     rows = [
-        *jump_rows(recorded, repaired, found, families),
-        *concentration_rows(recorded, found, families),
+        *jump_rows(recorded, repaired, finds, families),
+        *concentration_rows(recorded, finds, families),
         *convergence_rows(runs, rng),
         *critical_rows(runs, rng),
     ]

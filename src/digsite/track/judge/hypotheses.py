@@ -28,8 +28,8 @@ class Hypothesis:
     @property
     def answer(self) -> Answer:
         """By the corrected p: of eleven hypotheses one or more would hold by chance in four tables of ten."""
-        found = replace(self.effect, p=self.corrected).answer(self.smallest)
-        return "no" if found == "yes" and self.effect.value < 0 else found
+        adjusted = replace(self.effect, p=self.corrected).answer(self.smallest)
+        return "no" if adjusted == "yes" and self.effect.value < 0 else adjusted
 
     def row(self) -> dict[str, Any]:
         """One line of the table."""
@@ -194,8 +194,8 @@ def contrast_groups(
     if a.std() == 0 and b.std() == 0:
         interval = (value, value)
     else:
-        found = ttest_ind(a, b, equal_var=False).confidence_interval()
-        interval = (float(found.low), float(found.high))
+        confidence = ttest_ind(a, b, equal_var=False).confidence_interval()
+        interval = (float(confidence.low), float(confidence.high))
     both = np.r_[a, b]
     shuffled = rng.permuted(np.tile(both, (draws, 1)), axis=1)
     null = np.abs(shuffled[:, : len(a)].mean(1) - shuffled[:, len(a) :].mean(1))

@@ -39,8 +39,8 @@ def look_at_moment(
     model: nn.Module, probe: Probe, step: int, generator: torch.Generator, *, deep: bool = True
 ) -> Moment:
     """Loss, attention, sparsity and, when `deep`, selectivity of the last hidden layer and head ablations."""
-    found = targets(model, frozenset({"linear", "conv", "attention"}))
-    captured, loss = probe.run(model, found, patterns=True)
+    layers = targets(model, frozenset({"linear", "conv", "attention"}))
+    captured, loss = probe.run(model, layers, patterns=True)
     numbers = {} if loss is None else {"loss": loss}
     for name, pattern in captured.patterns.items():
         special = attention_specialization(pattern)
@@ -63,17 +63,17 @@ def _last_selectivity(
     fitting = [name for name, table in outputs.items() if len(table) == len(probe.labels)]
     if len(fitting) < 2:
         return {}
-    found = activation_selectivity(outputs[fitting[-2]], probe.labels, generator, draws=5)
+    selectivity = activation_selectivity(outputs[fitting[-2]], probe.labels, generator, draws=5)
     return {
-        "selectivity/index": found.index - found.index_null,
-        "selectivity/information": found.information - found.information_null,
+        "selectivity/index": selectivity.index - selectivity.index_null,
+        "selectivity/information": selectivity.information - selectivity.information_null,
     }
 
 
 def ablate_heads(model: nn.Module, probe: Probe) -> dict[str, float]:
     """How much the loss rises when one head's output is set to its mean over the probe, for each head."""
     base = probe.run(model, [])[1]
-    found: dict[str, float] = {}
+    losses: dict[str, float] = {}
     for name, module in model.named_modules():
         heads, output = getattr(module, "n_heads", None), getattr(module, "o_proj", None)
         if not isinstance(heads, int) or not isinstance(output, nn.Linear) or base is None:
@@ -81,8 +81,8 @@ def ablate_heads(model: nn.Module, probe: Probe) -> dict[str, float]:
         for head in range(heads):
             with _silenced(output, head, heads):
                 changed = probe.run(model, [])[1]
-            found[f"{name}/ablate_head_{head}"] = float(changed or 0.0) - base
-    return found
+            losses[f"{name}/ablate_head_{head}"] = float(changed or 0.0) - base
+    return losses
 
 
 class _silenced:

@@ -40,9 +40,9 @@ class Phase1:
 def analyze_phase1(runs: Sequence[TrackedRun], measure: str, rng: np.random.Generator, seed: int) -> Phase1:
     """All tables of the original's phase 1, each number beside its null."""
     by_name = {run.name: run for run in runs}
-    found = jumps_of_all(series for run in runs for series in run.series(measure))
+    by_series = jumps_of_all(series for run in runs for series in run.series(measure))
     together = {run.name: _layer_coordination(run, measure) for run in runs}
-    flat = [(series, jump) for series, jumps in found for jump in jumps]
+    flat = [(series, jump) for series, jumps in by_series for jump in jumps]
     depths = [series.depth / max(len(by_name[series.run].layers) - 1, 1) for series, _ in flat]
     shared = [float(together[series.run][jump.index]) for series, jump in flat]
     kinds = find_typology(jump_features([jump for _, jump in flat], depths, shared), seed)
@@ -55,13 +55,13 @@ def analyze_phase1(runs: Sequence[TrackedRun], measure: str, rng: np.random.Gene
     )
     orders, layers = _convergence_tables(runs, measure, rng)
     return Phase1(
-        found,
+        by_series,
         table,
         orders,
         layers,
         _critical_table(runs, measure, rng),
         kinds,
-        detector_table(runs, measure, found),
+        detector_table(runs, measure, by_series),
     )
 
 
@@ -139,8 +139,8 @@ def _convergence_tables(
     for run in runs:
         settled = [critical.settling_time(series) for series in run.series(measure)]
         order = critical.order_of_layers([s.step for s in settled], rng)
-        found = Counter(s.kind for s in settled)
-        counts = {f"n_{kind.replace(' ', '_')}": found[kind] for kind in KINDS}
+        kinds = Counter(s.kind for s in settled)
+        counts = {f"n_{kind.replace(' ', '_')}": kinds[kind] for kind in KINDS}
         orders.append(run_labels(run) | asdict(order) | counts)
         layers += [
             run_labels(run) | {"layer": layer, "depth": depth, **asdict(s)}
@@ -159,8 +159,8 @@ def _critical_table(runs: Sequence[TrackedRun], measure: str, rng: np.random.Gen
         moving = _moving_layers(run, measure)
         others = [other for other in runs if other is not run and _same_cell(run, other, measure)]
         strangers = [_moving_layers(other, measure) for other in others]
-        found = critical.fast_periods(moving, rng, elsewhere=strangers or None)
-        if found is None:
+        periods = critical.fast_periods(moving, rng, elsewhere=strangers or None)
+        if periods is None:
             continue
         losses = [other.loss for other in others if np.isfinite(other.loss).all()]
         link = (
@@ -171,14 +171,14 @@ def _critical_table(runs: Sequence[TrackedRun], measure: str, rng: np.random.Gen
         rows.append(
             run_labels(run)
             | {
-                "total_critical_steps": found.n_critical,
-                "total_transitions": found.n_transitions,
-                "num_coordinated_periods": found.n_coordinated,
-                "max_coordination": found.highest,
-                "max_coordination_null": found.null_highest,
-                "mean_coordination": float(found.coordination.mean()),
-                "coordination_excess": found.excess,
-                "coordination_p": found.p,
+                "total_critical_steps": periods.n_critical,
+                "total_transitions": periods.n_transitions,
+                "num_coordinated_periods": periods.n_coordinated,
+                "max_coordination": periods.highest,
+                "max_coordination_null": periods.null_highest,
+                "mean_coordination": float(periods.coordination.mean()),
+                "coordination_excess": periods.excess,
+                "coordination_p": periods.p,
                 "other_seeds": len(strangers),
             }
             | ({f"loss_{key}": value for key, value in asdict(link).items()} if link else {})
@@ -214,11 +214,11 @@ def detector_table(runs: Sequence[TrackedRun], measure: str, edge: Found) -> pd.
     smooth = [surrogate_series(s, rng) for s in series[:: max(len(series) // 100, 1)] if not s.constant]
     rows = []
     for name in detector_family():
-        found = [jumps for _, jumps in edge] if name == "edge" else [jumps_of(s, name) for s in series]
+        per_series = [jumps for _, jumps in edge] if name == "edge" else [jumps_of(s, name) for s in series]
         null = [jumps_of(s, name) for s in smooth]
         line: dict[str, Any] = {"detector": name}
         for part, (low, high) in PARTS.items():
-            for side, lists in (("", found), ("null_", null)):
+            for side, lists in (("", per_series), ("null_", null)):
                 counts = [sum(low <= jump.phase < high for jump in jumps) for jumps in lists]
                 line[f"{side}{part}per_series"] = float(np.mean(counts)) if counts else 0.0
         rows.append(line)

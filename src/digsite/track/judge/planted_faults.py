@@ -122,13 +122,13 @@ def score_plants(
     prints, stranger: of the series and of another run of the same architecture. A planting counts as found when every
     planted step is left out; other steps that are left out with it are counted apart.
     """
-    found = others = 0
+    hits = others = 0
     for _ in range(draws):
         faulty, planted = PLANTS[kind](list(prints), list(stranger), rng)
         left_out = set(audit_series(faulty).left_out)
-        found += planted <= left_out
+        hits += planted <= left_out
         others += len(left_out - planted)
-    return PlantedScore(kind, found, draws, others)
+    return PlantedScore(kind, hits, draws, others)
 
 
 def _exchange_prints(prints: Prints, i: int, j: int) -> tuple[Prints, set[int]]:

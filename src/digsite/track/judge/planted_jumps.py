@@ -262,8 +262,8 @@ def plant_jumps(
     thirds = ((0.28, 0.38), (0.62, 0.72)) if n >= 200 else ((0.38, 0.62),)
     places = np.stack([rng.integers(int(a * n), int(b * n), count) for a, b in thirds], 1)
     for row, pair, sign in zip(rows, places, rng.choice([-1.0, 1.0], size=count), strict=True):
-        for place, direction in zip(pair, (sign, -sign), strict=False):
-            u = t - place + 0.5
+        for index, direction in zip(pair, (sign, -sign), strict=False):
+            u = t - index + 0.5
             row += size * direction * (np.clip(u / width + 0.5, 0, 1) if width > 1 else (u > 0))
     return rows, places
 
@@ -291,13 +291,13 @@ def measure_recall(detect: Detector, rows: np.ndarray, places: np.ndarray) -> Re
     """What `detect` finds of the jumps at `places` (count, jumps) in `rows` (count, n); near means within MATCH samples."""
     hits = covered = false = 0
     for row, truth in zip(rows, places, strict=True):
-        found = keep_level_changes(detect(row))
-        near = [[f for f in found if abs(f.index - place) <= MATCH] for place in truth]
+        changes = keep_level_changes(detect(row))
+        near = [[f for f in changes if abs(f.index - index) <= MATCH] for index in truth]
         hits += sum(bool(group) for group in near)
         covered += sum(
-            any(f.low <= place <= f.high for f in group) for group, place in zip(near, truth, strict=True)
+            any(f.low <= index <= f.high for f in group) for group, index in zip(near, truth, strict=True)
         )
-        false += sum(all(abs(f.index - place) > MATCH for place in truth) for f in found)
+        false += sum(all(abs(f.index - index) > MATCH for index in truth) for f in changes)
     return Recall(hits / places.size, false / len(rows), covered / max(hits, 1))
 
 

@@ -34,14 +34,14 @@ def describe_cells(runs: Sequence[TrackedRun], result: Phase1) -> pd.DataFrame:
     counts = Counter(result.jumps.experiment) if len(result.jumps) else Counter()
     rows = [
         {
-            "cell": f"{one.arch}_{one.dataset}",
-            "jumps": counts[one.name] / len(one.layers),
-            "depth": float(len(one.layers)),
-            "log2_width": float(np.log2(widest_layer(one.arch))),
-            "family": one.family,
-            "dataset": one.dataset,
+            "cell": f"{tracked.arch}_{tracked.dataset}",
+            "jumps": counts[tracked.name] / len(tracked.layers),
+            "depth": float(len(tracked.layers)),
+            "log2_width": float(np.log2(widest_layer(tracked.arch))),
+            "family": tracked.family,
+            "dataset": tracked.dataset,
         }
-        for one in runs
+        for tracked in runs
     ]
     settings = ["cell", "depth", "log2_width", "family", "dataset"]
     return pd.DataFrame(rows).groupby(settings, sort=False).jumps.mean().reset_index()

@@ -86,10 +86,10 @@ def audit_series(prints: Sequence[CheckpointPrint]) -> SeriesAudit:
     good = [p for p in ordered if p.step not in bad and not p.problem]
     sampled = sum(v.size for v in good[0].values.values()) if good else 0
     if len(good) >= 2:
-        found = list(compare_contents(good))
-        copies = {s for f in found if f.severity == "wrong" for s in f.steps}
+        contents = list(compare_contents(good))
+        copies = {s for f in contents if f.severity == "wrong" for s in f.steps}
         rest = [p for p in good if p.step not in copies]
-        findings += found + (list(check_path(rest)) if len(rest) >= 4 else [])
+        findings += contents + (list(check_path(rest)) if len(rest) >= 4 else [])
         gone = {s for f in findings if f.severity == "wrong" for s in f.steps}
         if ordered[0].step == 0 and 0 not in gone:
             findings += check_start(good[0])
@@ -153,11 +153,11 @@ def _stretch_finding(prints: Sequence[CheckpointPrint], pairs: Sequence[tuple[in
     return SeriesFinding("equal content", "wrong", steps, text)
 
 
-def _tensor_digests(one: CheckpointPrint) -> dict[str, str]:
+def _tensor_digests(checkpoint: CheckpointPrint) -> dict[str, str]:
     """A hash per tensor of the sampled values."""
     return {
         name: hashlib.blake2b(v.tobytes(), digest_size=8).hexdigest()
-        for name, v in sorted(one.values.items())
+        for name, v in sorted(checkpoint.values.items())
     }
 
 
@@ -319,52 +319,61 @@ def _off_path(
     prints: Sequence[CheckpointPrint], off: Sequence[series_path.OffPath], distances: np.ndarray
 ) -> Iterator[SeriesFinding]:
     """One line per checkpoint; two that would fit in each other's place are exchanged."""
-    by_index = {one.index: one for one in off}
+    by_index = {stray.index: stray for stray in off}
     done: set[int] = set()
-    for one in off:
-        if one.index in done:
+    for stray in off:
+        if stray.index in done:
             continue
         partner = next(
-            (o for o in off if o.index != one.index and _in_place(one, o) and _in_place(o, one)), None
+            (o for o in off if o.index != stray.index and _in_place(stray, o) and _in_place(o, stray)), None
         )
         neighbor = (
-            one.place if one.place == one.index + 1 else one.index - 1 if one.place == one.index - 2 else None
+            stray.place
+            if stray.place == stray.index + 1
+            else stray.index - 1
+            if stray.place == stray.index - 2
+            else None
         )
         if partner is not None or neighbor is not None:
             other = partner.index if partner is not None else neighbor
             assert other is not None
-            done |= {one.index, other}
-            pair = tuple(sorted((prints[one.index].step, prints[other].step)))
+            done |= {stray.index, other}
+            pair = tuple(sorted((prints[stray.index].step, prints[other].step)))
             yield SeriesFinding(
                 "exchanged", "wrong", pair, f"steps {pair[0]:,} and {pair[1]:,} fit in each other's place"
             )
         else:
-            yield _stray_finding(prints, one, distances, [i for i in range(len(prints)) if i not in by_index])
+            yield _stray_finding(
+                prints, stray, distances, [i for i in range(len(prints)) if i not in by_index]
+            )
 
 
-def _in_place(one: series_path.OffPath, other: series_path.OffPath) -> bool:
+def _in_place(stray: series_path.OffPath, other: series_path.OffPath) -> bool:
     """Whether one would fit where the other stands; a gap beside it may have been taken out as well."""
-    return one.place is not None and other.index - 2 <= one.place <= other.index
+    return stray.place is not None and other.index - 2 <= stray.place <= other.index
 
 
 def _stray_finding(
-    prints: Sequence[CheckpointPrint], one: series_path.OffPath, distances: np.ndarray, others: Sequence[int]
+    prints: Sequence[CheckpointPrint],
+    stray: series_path.OffPath,
+    distances: np.ndarray,
+    others: Sequence[int],
 ) -> SeriesFinding:
     """One checkpoint off the path."""
-    step = prints[one.index].step
-    twin = series_path.find_twin(distances, one.index, others)
+    step = prints[stray.index].step
+    twin = series_path.find_twin(distances, stray.index, others)
     if twin is not None:
         text = f"step {step:,} holds nearly the weights of step {prints[twin].step:,}"
         return SeriesFinding("near equality", "wrong", (step,), text)
-    where = "fits nowhere" if one.place is None else f"fits better after step {prints[one.place].step:,}"
+    where = "fits nowhere" if stray.place is None else f"fits better after step {prints[stray.place].step:,}"
     text = (
-        f"step {step:,} is off the path of its neighbors: the way over it is {one.ratio:.1f} times the way past it, "
-        f"{one.typical:.1f} around it; it {where}"
+        f"step {step:,} is off the path of its neighbors: the way over it is {stray.ratio:.1f} times the way past it, "
+        f"{stray.typical:.1f} around it; it {where}"
     )
     return SeriesFinding("off the path", "wrong", (step,), text)
 
 
-def check_start(one: CheckpointPrint) -> Iterator[SeriesFinding]:
+def check_start(checkpoint: CheckpointPrint) -> Iterator[SeriesFinding]:
     """A step 0 that has learned: the scales of its normalizations are not one value.
 
     one: the print of step 0. Matrices and biases can start by any law; scales start at one value in every library, and
@@ -372,8 +381,8 @@ def check_start(one: CheckpointPrint) -> Iterator[SeriesFinding]:
     """
     scales = {
         name: v
-        for name, v in one.values.items()
-        if len(one.shapes[name]) == 1
+        for name, v in checkpoint.values.items()
+        if len(checkpoint.shapes[name]) == 1
         and name.endswith("weight")
         and v.size >= 8
         and not name.endswith(STATISTICS)

@@ -62,9 +62,9 @@ def name_steps(steps: Sequence[int], most: int = 6) -> str:
 def _find_unread(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """Missing shards, cut files, silent hubs: one line per reason."""
     reasons: dict[str, list[int]] = defaultdict(list)
-    for one in prints:
-        if one.problem:
-            reasons[one.problem.replace(one.name, "...")].append(one.step)
+    for checkpoint in prints:
+        if checkpoint.problem:
+            reasons[checkpoint.problem.replace(checkpoint.name, "...")].append(checkpoint.step)
     for reason, steps in reasons.items():
         yield SeriesFinding("unreadable", "wrong", tuple(steps), f"{name_steps(steps)}: {reason}")
 
@@ -80,10 +80,10 @@ def _find_odd_tensors(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFindi
     counts = Counter(name for p in prints for name in p.shapes)
     usual = [name for name, n in counts.items() if n > len(prints) / 2]
     lacking: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for one in prints:
-        gone = tuple(name for name in usual if name not in one.shapes)
+    for checkpoint in prints:
+        gone = tuple(name for name in usual if name not in checkpoint.shapes)
         if gone:
-            lacking[gone].append(one.step)
+            lacking[gone].append(checkpoint.step)
     for gone, steps in lacking.items():
         verb = "lacks" if len(steps) == 1 else "lack"
         text = f"{name_steps(steps)} {verb} {len(gone)} of {len(usual)} tensors, the first is '{gone[0]}'"
@@ -134,11 +134,11 @@ def _show_value(value: Hashable) -> str:
 
 def _find_gaps(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:
     """NaN in the sampled weights."""
-    for one in prints:
-        bad = [name for name, v in one.values.items() if not np.isfinite(v).all()]
+    for checkpoint in prints:
+        bad = [name for name, v in checkpoint.values.items() if not np.isfinite(v).all()]
         if bad:
-            text = f"step {one.step:,} holds NaN or infinity in {len(bad)} of {len(one.values)} tensors, first in '{bad[0]}'"
-            yield SeriesFinding("not finite", "wrong", (one.step,), text)
+            text = f"step {checkpoint.step:,} holds NaN or infinity in {len(bad)} of {len(checkpoint.values)} tensors, first in '{bad[0]}'"
+            yield SeriesFinding("not finite", "wrong", (checkpoint.step,), text)
 
 
 def _find_counters(prints: Sequence[CheckpointPrint]) -> Iterator[SeriesFinding]:

@@ -59,10 +59,10 @@ def count_hits(
 ) -> Hits:
     """`jumps` are the steps of each run's confirmed jumps."""
     pairs = [(w, np.asarray(j, dtype=float)) for w, j in zip(windows, jumps, strict=True) if w is not None]
-    found = sum(_jump_inside(w, j) for w, j in pairs)
+    hits = sum(_jump_inside(w, j) for w, j in pairs)
     draws = [sum(_jump_inside(w, (j + rng.uniform(0, total)) % total) for w, j in pairs) for _ in range(500)]
-    p = (1 + sum(d >= found for d in draws)) / (len(draws) + 1)
-    return Hits(found, len(pairs), float(np.mean(draws)), float(p))
+    p = (1 + sum(d >= hits for d in draws)) / (len(draws) + 1)
+    return Hits(hits, len(pairs), float(np.mean(draws)), float(p))
 
 
 def _jump_inside(window: RiseWindow, jumps: np.ndarray) -> bool:
@@ -104,7 +104,7 @@ def dating_course(
 ) -> DatingCourse:
     """`p` is binomial against the windows' share of training, corrected for `tests` curves that were looked at."""
     pairs = [(w, at) for w, at in zip(windows, places, strict=True) if w is not None and at is not None]
-    found = sum(w.low <= at <= w.high for w, at in pairs)
+    hits = sum(w.low <= at <= w.high for w, at in pairs)
     share = float(np.mean([(w.high - w.low) / total for w, _ in pairs])) if pairs else 0.0
-    p = min(1.0, tests * float(binom.sf(found - 1, len(pairs), share))) if pairs else 1.0
-    return DatingCourse(layer, measure, found, len(pairs), share * len(pairs), p)
+    p = min(1.0, tests * float(binom.sf(hits - 1, len(pairs), share))) if pairs else 1.0
+    return DatingCourse(layer, measure, hits, len(pairs), share * len(pairs), p)

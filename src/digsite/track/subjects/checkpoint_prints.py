@@ -133,13 +133,13 @@ def _stated_facts(meta: Mapping[str, Any]) -> dict[str, str]:
     """Everything said in words about the checkpoint: header, config, tokenizer and trainer state beside it."""
     said = {key: value for key, value in meta.items() if key not in READER_FACTS}
     folder = Path(str(meta.get("path", "")))
-    found = dict(_flatten_facts("", said))
+    facts = dict(_flatten_facts("", said))
     if folder.is_dir():
         for name in TOKENIZERS:
             if (folder / name).is_file():
-                found[f"tokenizer.{name}"] = hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12]
-        found |= _trainer_state(folder / "trainer_state.json")
-    return found
+                facts[f"tokenizer.{name}"] = hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12]
+        facts |= _trainer_state(folder / "trainer_state.json")
+    return facts
 
 
 def _trainer_state(path: Path) -> dict[str, str]:
@@ -149,8 +149,8 @@ def _trainer_state(path: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     rates = [row["learning_rate"] for row in state.get("log_history", []) if "learning_rate" in row]
-    found = {"global_step": str(state["global_step"])} if "global_step" in state else {}
-    return found | ({"learning_rate": str(rates[-1])} if rates else {})
+    facts = {"global_step": str(state["global_step"])} if "global_step" in state else {}
+    return facts | ({"learning_rate": str(rates[-1])} if rates else {})
 
 
 def _flatten_facts(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -164,7 +164,7 @@ def _flatten_facts(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def step_of_reference(reference: str) -> int | None:
     """The last number of a reference's revision, member or name: `hub:org/model@step1000` is step 1000."""
-    found = parse_reference(reference)
-    tail = found.member or found.target.rpartition("@")[2] or found.target
-    numbers = re.findall(r"\d+", Path(tail).stem if found.is_file else tail)
+    parsed = parse_reference(reference)
+    tail = parsed.member or parsed.target.rpartition("@")[2] or parsed.target
+    numbers = re.findall(r"\d+", Path(tail).stem if parsed.is_file else tail)
     return int(numbers[-1]) if numbers else None

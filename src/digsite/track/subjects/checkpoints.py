@@ -34,16 +34,16 @@ def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
     """
     if not folder.is_dir():
         raise NotFound(f"There is no folder '{folder}'.")
-    found: dict[int, Path] = {}
+    by_step: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         step = _step_of(path)
         if step is None:
             continue
-        if step in found:
-            raise UsageError(f"'{found[step].name}' and '{path.name}' are both of step {step}.")
-        found[step] = path
-    if len(found) < 2:
-        count = ("no checkpoint", "1 checkpoint")[len(found)]
+        if step in by_step:
+            raise UsageError(f"'{by_step[step].name}' and '{path.name}' are both of step {step}.")
+        by_step[step] = path
+    if len(by_step) < 2:
+        count = ("no checkpoint", "1 checkpoint")[len(by_step)]
         runs = [c.name for c in sorted(folder.iterdir()) if c.is_dir() and _holds_steps(c)]
         raise UsageError(
             f"'{folder}' holds {count} with a step in its name; two are needed.",
@@ -51,7 +51,7 @@ def checkpoint_steps(folder: Path) -> list[tuple[int, Path]]:
             if runs
             else "Name them like step_100.safetensors or checkpoint-100/.",
         )
-    return sorted(found.items())
+    return sorted(by_step.items())
 
 
 def _holds_steps(folder: Path) -> bool:

@@ -58,24 +58,30 @@ def list_cells(sets: Sequence[str], families: Sequence[str], archs: Sequence[str
         if arch not in shapes:
             raise UsageError(f"'{arch}' is not a shape of the grid. {name_nearest(arch, shapes)}")
     images = [name for name in sets if name != TEXT]
-    found: list[Cell] = []
+    cells: list[Cell] = []
     for arch in shapes:
         fit = list(sets)
         if arch in CNNS:
             fit = images
         if arch == "transformer_narrow":
             fit = images[:NARROW_SETS]
-        found += [Cell(arch, dataset) for dataset in fit]
-    return [c for c in found if c.family in families and (not archs or c.arch in archs)]
+        cells += [Cell(arch, dataset) for dataset in fit]
+    return [c for c in cells if c.family in families and (not archs or c.arch in archs)]
 
 
 @lru_cache(maxsize=4)  # fifteen cells share a set
 def load_task(name: str, n_train: int, side: int, seed: int) -> GridTask:
     """The first examples of a set; images are averaged down to `side` pixels."""
     if name == TEXT:
-        told = stories.classify_holders(n_train, 500, TEXT_LENGTH, seed)
+        holders = stories.classify_holders(n_train, 500, TEXT_LENGTH, seed)
         return GridTask(
-            told.x_train, told.y_train, told.x_test, told.y_test, told.n_classes, told.vocab, told.pad
+            holders.x_train,
+            holders.y_train,
+            holders.x_test,
+            holders.y_test,
+            holders.n_classes,
+            holders.vocab,
+            holders.pad,
         )
     images: ImageSet = load(name)
     test = min(1000, len(images.x_test))

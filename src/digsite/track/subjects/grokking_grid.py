@@ -155,7 +155,7 @@ def as_published_runs(grid: dict[str, Any], every: int) -> list[GrokkingCurve]:
     grid: of `train_grid`. every: training steps between samples. A frequency counts as learned when the final logits have a
     cosine of 0.1 with it, as for the published representations.
     """
-    found = []
+    published = []
     for i, label in enumerate(grid["labels"]):
         curves = {name: grid[name][i].double().numpy() for name in grid if name != "labels"}
         learned = [k for k in range(curves["cosine"].shape[1]) if curves["cosine"][-1, k] >= 0.1]
@@ -176,8 +176,8 @@ def as_published_runs(grid: dict[str, Any], every: int) -> list[GrokkingCurve]:
         }
         name = f"p{label['modulus']}_wd{label['decay']:g}_share{label['share']:g}_seed{label['seed']}"
         parts = tuple(f"freq_{k + 1}" for k in learned) if label["share"] else ()
-        found.append(GrokkingCurve(name, columns, parts, None, None))
-    return found
+        published.append(GrokkingCurve(name, columns, parts, None, None))
+    return published
 
 
 # Published curves of networks that learn group multiplication, with how far each representation has formed.

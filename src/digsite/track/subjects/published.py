@@ -58,7 +58,7 @@ class PublishedRun:
 def as_tracked(run: PublishedRun, measure: str) -> TrackedRun:
     """A published run as one of our own, so that what draws these draws it too; layers cut to the samples all have."""
     series = list(run.series(measure))
-    n = min(len(one.values) for one in series)
+    n = min(len(course.values) for course in series)
     return TrackedRun(
         name=run.name,
         family=run.family,
@@ -66,8 +66,8 @@ def as_tracked(run: PublishedRun, measure: str) -> TrackedRun:
         dataset=run.dataset,
         seed=0,
         steps=np.asarray(series[0].steps[:n], dtype=float),
-        layers=tuple(one.layer for one in series),
-        values={measure: np.stack([one.values[:n] for one in series])},
+        layers=tuple(course.layer for course in series),
+        values={measure: np.stack([course.values[:n] for course in series])},
         loss=run.loss[:n],
     )
 
@@ -163,7 +163,7 @@ def train_small_runs(seed: int, steps: int, every: int) -> list[PublishedRun]:
     model = build(parse({"kind": "mlp", "sizes": [64, 64, 32, 10]}), seed)
     wrapped = nn.Sequential(nn.Flatten(), model)
     probe = Probe(digits.x_test[:PROBE_ROWS], n_rows=PROBE_ROWS)
-    found = targets(wrapped, frozenset({"linear"}))
+    layers = targets(wrapped, frozenset({"linear"}))
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     generator = torch.Generator().manual_seed(seed)
     rows = []
@@ -171,7 +171,7 @@ def train_small_runs(seed: int, steps: int, every: int) -> list[PublishedRun]:
         batch = torch.randint(len(digits.x_train), (BATCH,), generator=generator)
         loss = nn.functional.cross_entropy(wrapped(digits.x_train[batch]), digits.y_train[batch])
         if step % every == 0:
-            captured, _ = probe.run(wrapped, found)
+            captured, _ = probe.run(wrapped, layers)
             rows += [
                 {"step": step, "loss": float(loss.detach()), "layer": n, **original_measures(a)}
                 for n, a in captured.outputs.items()

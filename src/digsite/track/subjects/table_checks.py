@@ -74,18 +74,18 @@ def _check_times(steps: np.ndarray, file: str, where: str) -> Iterator[Finding]:
 
 def _check_values(series: dict[str, pd.DataFrame], measure: str, file: str) -> Iterator[Finding]:
     """What is wrong with a measure, once for all series of the table."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for part in series.values():
         values = part[measure].to_numpy(float)
         values = values[np.isfinite(values)]
         if len(values) == 0:
-            found["no finite value in {}"] += 1
+            counts["no finite value in {}"] += 1
             continue
         if is_constant(values):
-            found["constant up to rounding in {}: jumps and settling times say nothing"] += 1
+            counts["constant up to rounding in {}: jumps and settling times say nothing"] += 1
         if measure.removeprefix("centered/") in AT_LEAST_ONE and values.min() < 1 - 1e-6:
-            found["below 1 in {}, which no dimension can be: is it in other units?"] += 1
-    for what, count in found.items():
+            counts["below 1 in {}, which no dimension can be: is it in other units?"] += 1
+    for what, count in counts.items():
         severity = "wrong" if count == len(series) else "doubt"
         yield Finding(severity, file, measure, what.format(f"{count} of {len(series)} series"))
 

@@ -62,17 +62,17 @@ def _largest_singular(tracker: Tracker, layers: Sequence[str], steps: np.ndarray
     """Largest centered singular values, (samples, layers, KEPT); nan where there are fewer or none was taken."""
     out = torch.full((len(steps), len(layers), KEPT), torch.nan)
     for k, layer in enumerate(layers):
-        found = tracker.records.singular[layer]
+        singular = tracker.records.singular[layer]
         for i, step in enumerate(steps):
-            values = found.get(int(step), torch.empty(0))
+            values = singular.get(int(step), torch.empty(0))
             out[i, k, : len(values)] = values
     return out
 
 
 def _sample_row(tracker: Tracker, layer: str, measure: str, steps: np.ndarray) -> Tensor:
     """A sample that is missing becomes a hole."""
-    found = tracker.records.values(layer, measure)
-    return torch.tensor([found.get(int(step), float("nan")) for step in steps], dtype=torch.float64)
+    values = tracker.records.values(layer, measure)
+    return torch.tensor([values.get(int(step), float("nan")) for step in steps], dtype=torch.float64)
 
 
 def unpack_runs(stored: dict[str, Any], labels: dict[str, str], seeds: Sequence[int]) -> list[TrackedRun]:

@@ -52,12 +52,12 @@ def _list_own_code(path: Path, config: dict[str, Any]) -> list[str]:
     return sorted(file.name for file in path.glob("*.py")) if "auto_map" in config else []
 
 
-def _refuse_incomplete(path: Path, found: Collection[str]) -> None:
+def _refuse_incomplete(path: Path, names: Collection[str]) -> None:
     """Every tensor that an index lists must be in the files."""
     for index in INDEXES:
         if (path / index).is_file():
             listed = _read_json_object(path / index).get("weight_map", {})
-            missing = sorted(name for name in listed if name not in found)
+            missing = sorted(name for name in listed if name not in names)
             scales = [name for name in missing if name.endswith(SCALES)]
             if missing and len(scales) < len(missing):
                 raise DigsiteError(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digsite.track.core.detectors.edge import Edge
+from digsite.track.core.detectors.edge import Edge, judge_values
 from digsite.track.judge.planted_jumps import (
     draw_build_families,
     measure_recall,
@@ -76,3 +76,12 @@ def test_widths_tell_steps_from_ramps() -> None:
     for width, kind in ((1, "step"), (14, "ramp")):
         rows, _ = plant_jumps("flat", width, 400, 1, rng, 15.0)
         assert {change.kind for change in Edge.detect(rows[0])} == {kind}
+
+
+@pytest.mark.parametrize("n", [40, 60, 150])
+@pytest.mark.parametrize("size", [30.0, 1000.0])
+def test_the_larger_a_jump_the_surer_it_is(n, size):
+    """What is left of a huge jump is no noise, and it tilts no drift."""
+    values = np.random.default_rng(n).standard_normal(n) + size * (np.arange(n) >= n // 2)
+    (change,) = (c for c in judge_values(values).changes if not c.is_spike)
+    assert change.index == n // 2 and change.p is not None and change.p < 0.01

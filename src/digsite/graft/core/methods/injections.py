@@ -212,15 +212,15 @@ class FreeSpace(Injected):
     free: Tensor
 
     def __init__(
-        self, side: Side, sae: Sae, place: Float[Tensor, "codes"], free: Float[Tensor, "directions codes"]
+        self, side: Side, sae: Sae, goal: Float[Tensor, "codes"], free: Float[Tensor, "directions codes"]
     ) -> None:
         super().__init__(side, sae)
-        self.register_buffer("place", place)
+        self.register_buffer("place", goal)
         self.register_buffer("free", free)
-        self.offset = nn.Parameter(torch.zeros_like(place))
+        self.offset = nn.Parameter(torch.zeros_like(goal))
         self.strength = nn.Parameter(torch.tensor(0.3))
         self.keep = nn.Parameter(torch.tensor(0.9))
-        self.detector = draw_perceptron(len(place), 16, 1, draw=side.make_generator("detector"))
+        self.detector = draw_perceptron(len(goal), 16, 1, draw=side.make_generator("detector"))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
         return torch.sigmoid(self.detector(z))
@@ -319,17 +319,17 @@ class Spatial(Injected):
         self,
         side: Side,
         sae: Sae,
-        place: Float[Tensor, "codes"],
+        goal: Float[Tensor, "codes"],
         near: Float[Tensor, "shared codes"],
         free: Float[Tensor, "directions codes"],
     ) -> None:
         super().__init__(side, sae)
-        for name, value in (("place", place), ("near", near), ("free", free)):
+        for name, value in (("place", goal), ("near", near), ("free", free)):
             self.register_buffer(name, value)
-        self.offset = nn.Parameter(torch.zeros_like(place))
+        self.offset = nn.Parameter(torch.zeros_like(goal))
         self.strength = nn.Parameter(torch.tensor(1.0))
         self.keep = nn.Parameter(torch.tensor(0.75))
-        self.detector = draw_perceptron(len(place), 32, 16, 1, draw=side.make_generator("detector"))
+        self.detector = draw_perceptron(len(goal), 32, 16, 1, draw=side.make_generator("detector"))
 
     def find_presence(self, z: Float[Tensor, "n codes"]) -> Float[Tensor, "n 1"]:
         """Nearness to donor codes and the detector's answer, in the published shares."""

@@ -43,8 +43,8 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
     if chosen is None:
         return skip(f"it has no dense layer with sides of {SIDES[0]} to {SIDES[1]:,}")
     with answer_for_a_while(opened) as module:
-        found, steps = _decompose_within(module, chosen, subject, allowance)
-        scores = compare_parts(found, subject.inputs)
+        decomposition, steps = _decompose_within(module, chosen, subject, allowance)
+        scores = compare_parts(decomposition, subject.inputs)
     return Answer(
         (_say_parts(chosen, scores, steps, "nats of KL" if subject.speaks else "squared error"),),
         "",
@@ -90,19 +90,19 @@ def _decompose_within(
 
 
 @torch.no_grad()
-def compare_parts(found: Decomposition, inputs: torch.Tensor) -> dict[str, float]:
+def compare_parts(decomposition: Decomposition, inputs: torch.Tensor) -> dict[str, float]:
     """How far the output moves on `inputs` when each position keeps the parts that its gates call important, beside as
     many singular parts of the matrix, as many parts along random directions, and none."""
-    scene = found.scene(inputs)
-    kept = found.draw(scene, "rounded")
-    (name,) = found.modules
+    scene = decomposition.scene(inputs)
+    kept = decomposition.draw(scene, "rounded")
+    (name,) = decomposition.modules
     gates = scene.importance.lower[name]
     every = {module: mask.new_ones(mask.shape[-1]) for module, mask in kept.parts.items()}
-    others = make_rivals(found, scene, kept, every, torch.Generator().manual_seed(0))
+    others = make_rivals(decomposition, scene, kept, every, torch.Generator().manual_seed(0))
     moved = {
         rival: float(other.compare_output(other.forward(masks))) for rival, (other, masks) in others.items()
     }
-    nothing = found.draw(scene, "zero", generator=torch.Generator().manual_seed(0))
+    nothing = decomposition.draw(scene, "zero", generator=torch.Generator().manual_seed(0))
     return {
         "parts": float(gates.shape[-1]),
         "parts in use": float((gates > USED).flatten(0, -2).any(0).sum()),

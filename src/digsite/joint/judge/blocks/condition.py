@@ -41,7 +41,9 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
     twins = find_twins(pass_over())
     statements = [
         _say_finite(conditions),
-        _say_training(checks, all(one.zeros == 1 for one in conditions if len(one.shape) > 1)),
+        _say_training(
+            checks, all(condition.zeros == 1 for condition in conditions if len(condition.shape) > 1)
+        ),
         *_say_zeros(conditions),
         *_say_grid(conditions),
         _say_outliers(conditions),
@@ -62,15 +64,15 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
             )
         )
     skipped = f"{len(left_out)} tensors for lack of time, first '{left_out[0]}'" if left_out else ""
-    rows = [vars(one) | {"shape": "x".join(map(str, one.shape))} for one in conditions]
+    rows = [vars(condition) | {"shape": "x".join(map(str, condition.shape))} for condition in conditions]
     return Answer(tuple(statements), skipped, {"condition": rows})
 
 
 def _say_finite(conditions: list[TensorCondition]) -> Statement:
-    bad = [one for one in conditions if one.not_finite]
+    bad = [condition for condition in conditions if condition.not_finite]
     if not bad:
         return Statement("finite", "numbers that are NaN or infinite", "All numbers are finite.", value=0.0)
-    count = sum(one.not_finite for one in bad)
+    count = sum(condition.not_finite for condition in bad)
     return Statement(
         "finite",
         "numbers that are NaN or infinite",
@@ -83,7 +85,7 @@ def _say_finite(conditions: list[TensorCondition]) -> Statement:
 
 def _say_training(checks: list[TensorCheck], all_zero: bool) -> Statement:
     """The read room's test, over all matrices that the time allowed."""
-    p = min(1.0, min((one.p for one in checks), default=1.0) * max(1, len(checks)))
+    p = min(1.0, min((check.p for check in checks), default=1.0) * max(1, len(checks)))
     training = Training(p, tuple(checks), ())
     text = training.answer
     if not checks and all_zero:
@@ -93,7 +95,7 @@ def _say_training(checks: list[TensorCheck], all_zero: bool) -> Statement:
         "matrices that depart from random ones",
         f"{text[0].upper()}{text[1:]}",
         "random matrices of the same shapes, corrected for their number",
-        float(sum(one.p * len(checks) < LEVEL for one in checks)),
+        float(sum(check.p * len(checks) < LEVEL for check in checks)),
         null=LEVEL * len(checks),
         p=p,
         n=len(checks),
@@ -102,15 +104,17 @@ def _say_training(checks: list[TensorCheck], all_zero: bool) -> Statement:
 
 
 def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
-    matrices = [one for one in conditions if len(one.shape) > 1]
-    sizes = [float(_size(one)) for one in matrices]
-    share = sum(one.zeros * size for one, size in zip(matrices, sizes, strict=True)) / max(sum(sizes), 1.0)
-    patterns = Counter(one.pattern for one in matrices if one.pattern)
+    matrices = [condition for condition in conditions if len(condition.shape) > 1]
+    sizes = [float(_size(condition)) for condition in matrices]
+    share = sum(condition.zeros * size for condition, size in zip(matrices, sizes, strict=True)) / max(
+        sum(sizes), 1.0
+    )
+    patterns = Counter(condition.pattern for condition in matrices if condition.pattern)
     text = f"{share:.1%} of the numbers in its matrices are exactly zero"
     pattern, count = patterns.most_common(1)[0] if patterns else ("", 0)
-    sparse = sum(one.zeros > 0.05 for one in matrices)
+    sparse = sum(condition.zeros > 0.05 for condition in matrices)
     if count and 2 * count > sparse:  # else most of what is sparse is so for other reasons
-        p = max(one.pattern_p for one in matrices if one.pattern)
+        p = max(condition.pattern_p for condition in matrices if condition.pattern)
         return [
             Statement(
                 "zeros",
@@ -123,8 +127,8 @@ def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
                 quote=True,
             )
         ]
-    found = f"It was pruned or is sparse: {text}." if 0.05 < share < 1 else f"{text}."
-    dead = sum(one.dead_rows for one in matrices)
+    sentence = f"It was pruned or is sparse: {text}." if 0.05 < share < 1 else f"{text}."
+    dead = sum(condition.dead_rows for condition in matrices)
     more = (
         [
             Statement(
@@ -141,7 +145,7 @@ def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
         Statement(
             "zeros",
             "share of weights that are exactly zero",
-            found,
+            sentence,
             "random weights hold no zeros",
             share,
             null=0.0,
@@ -153,8 +157,8 @@ def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
 
 def _say_grid(conditions: list[TensorCondition]) -> list[Statement]:
     """Rounding is a statement only where most of the numbers were rounded; what is stored in 16 bits was."""
-    matrices = [one for one in conditions if len(one.shape) > 1]
-    grids = Counter(one.grid for one in matrices)
+    matrices = [condition for condition in conditions if len(condition.shape) > 1]
+    grids = Counter(condition.grid for condition in matrices)
     grid, count = grids.most_common(1)[0] if grids else ("", 0)
     if not grid or count < 0.5 * len(matrices):
         return []
@@ -172,16 +176,16 @@ def _say_grid(conditions: list[TensorCondition]) -> list[Statement]:
 
 
 def _say_outliers(conditions: list[TensorCondition]) -> Statement:
-    matrices = [one for one in conditions if len(one.shape) > 1 and one.outlier_p < 1]
+    matrices = [condition for condition in conditions if len(condition.shape) > 1 and condition.outlier_p < 1]
     if not matrices:
         return Statement(
             "outliers",
             "largest robust z of a row's norm",
             "No matrix has rows enough to say which one stands out.",
         )
-    top = min(matrices, key=lambda one: (one.outlier_p, -one.outlier_z))
+    top = min(matrices, key=lambda condition: (condition.outlier_p, -condition.outlier_z))
     p = min(1.0, top.outlier_p * len(matrices))
-    beyond = sum(one.outlier_p * len(matrices) < LEVEL for one in matrices)
+    beyond = sum(condition.outlier_p * len(matrices) < LEVEL for condition in matrices)
     where = f"row {top.outlier} of '{top.name}' most (robust z {top.outlier_z:.1f})"
     text = (
         f"In {beyond} of {len(matrices)} matrices a row stands out, {where}."
@@ -194,8 +198,8 @@ def _say_outliers(conditions: list[TensorCondition]) -> Statement:
     )
 
 
-def _size(one: TensorCondition) -> int:
+def _size(condition: TensorCondition) -> int:
     size = 1
-    for side in one.shape:
+    for side in condition.shape:
         size *= side
     return size

@@ -18,16 +18,18 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
             f"readers were trained on networks of at most {LARGEST:,} parameters, and it has {size:,}"
         )
     try:
-        found = read_model(subject.reference if subject.opened.bundle is not None else subject.opened.module)
+        reading = read_model(
+            subject.reference if subject.opened.bundle is not None else subject.opened.module
+        )
     except DigsiteError as error:
         return skip(f"it could not be read as a network: {error}")
-    if not found["predictions"]:
+    if not reading["predictions"]:
         return skip(
-            found["notes"][-1].rstrip(".")
-            if found["notes"]
+            reading["notes"][-1].rstrip(".")
+            if reading["notes"]
             else "no shipped reader knows networks of this shape"
         )
-    if not found.get("in_zoo", False):
+    if not reading.get("in_zoo", False):
         return skip(
             "the shipped reader was trained on other networks, so that its answers would mean nothing here"
         )
@@ -43,9 +45,9 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
             row["high"],
             quote=row["property"] == "test_accuracy",
         )
-        for row in found["predictions"]
+        for row in reading["predictions"]
     ]
-    return Answer(tuple(statements), tables={"predictions": found["predictions"]})
+    return Answer(tuple(statements), tables={"predictions": reading["predictions"]})
 
 
 def _value(row: dict) -> str:

@@ -190,8 +190,8 @@ def judge_values(
         return Verdict([], ready.because)
     clean = noise.cut_spikes(ready.values[None])[0]
     floor = min_relative * float(np.abs(ready.values).max())
-    found = jumptest.find_changes(clean, ready.quantum, alpha, max_changes, floor)
-    kept = without_shadows([placed_change(one, ready.places) for one in found])
+    changes = jumptest.find_changes(clean, ready.quantum, alpha, max_changes, floor)
+    kept = without_shadows([placed_change(change, ready.places) for change in changes])
     apart = [
         spike
         for spike in (find_spikes(values, alpha) if len(ready.places) == len(values) else [])
@@ -247,13 +247,13 @@ def grows_with_level(values: np.ndarray) -> bool:
     return plain > LEVEL_LINK and abs(float(spearmanr(relative, middle).statistic)) < plain
 
 
-def placed_change(found: jumptest.FoundChange, places: np.ndarray) -> Change:
+def placed_change(found_change: jumptest.FoundChange, places: np.ndarray) -> Change:
     """Indices among the samples that were tested, back in the series."""
-    change = found.change
+    change = found_change.change
     last = len(places) - 1
     stride = max(int(np.median(np.diff(places))), 1)
     shape = change.shape
     assert shape != "bend"
     low, high = min(change.low, change.index), max(change.high, change.index)
     index, low, high = (int(places[min(max(i, 1), last)]) for i in (change.index, low, high))
-    return Change(index, low, high, change.width * stride, found.p, shape)
+    return Change(index, low, high, change.width * stride, found_change.p, shape)

@@ -39,13 +39,13 @@ class Trailing(Detector):
         values: np.ndarray, *, window: int = 50, threshold: float = 3.0, minimum: int = 20
     ) -> list[Change]:
         """`window` samples before each are its past, at least `minimum` of them; `threshold` in their deviations."""
-        found = []
+        changes = []
         for i in range(minimum, len(values)):
             past = values[max(i - window, 0) : i]
             spread = past.std()
             if spread > 0 and abs(values[i] - past.mean()) / spread > threshold:
-                found.append(Change(i, i, i))
-        return found
+                changes.append(Change(i, i, i))
+        return changes
 
 
 class Pelt(Detector):
