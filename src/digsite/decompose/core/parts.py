@@ -84,6 +84,7 @@ def learn_to_add_up(
     params: dict[str, Tensor], matrices: dict[str, Tensor], owners: dict[str, str], warm: FaithfulnessWarmup
 ) -> None:
     """First steps on faithfulness alone, in place; the parts of K members at once."""
+    # Not by the trainer: the loss is of weights alone, so there are no examples to feed.
     optimizer = torch.optim.AdamW(list(params.values()), lr=warm.lr, weight_decay=warm.weight_decay)
     n = sum(matrix[0].numel() for matrix in matrices.values())
     for _ in range(warm.steps):

@@ -112,6 +112,7 @@ def _train_group(
     if "b_dec" in params:
         params["b_dec"] += x.mean(0)
     knob = torch.tensor([s.sparsity for s in specs])
+    # Not by the trainer: the members are stacked as here, and their loss is of the codes and not of an output.
     solver = torch.optim.Adam([p.requires_grad_() for p in params.values()], lr)
     draw = torch.Generator().manual_seed(derive_seed(seed, "graft/sae-batches"))
     with torch.enable_grad():

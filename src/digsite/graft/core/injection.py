@@ -128,6 +128,7 @@ def fit_injection(
     old = side.access.open_old(4000) if recipe.n_old else None
     h_old = side.collect_acts(old).last if old else None
     chosen = [p.requires_grad_() for name, p in model.named_parameters() if learned(name)]
+    # Not by the trainer: a part of the parameters learns, from two batches with a loss each.
     solver, draw = torch.optim.Adam(chosen, recipe.lr), side.make_generator("injection")
     top = find_head(model.base, model.name)
     with torch.enable_grad():

@@ -79,6 +79,7 @@ def fit_network(
     model.eval()
     for p in model.parameters():
         p.requires_grad_(True)
+    # Not by the trainer: it trains in training mode, and this one is in evaluation mode.
     solver = torch.optim.Adam(model.parameters(), lr, weight_decay=decay, fused=True)  # a fifth off each step
     cycle = make_cycle(solver, lr, steps)
     with torch.enable_grad():

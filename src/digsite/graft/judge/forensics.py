@@ -182,6 +182,7 @@ def tune_planted(m: Matrices, room: Theatre, settings: ForensicsConfig, lr: floa
     """The planted network trained on, on the receiver's own images."""
     net: nn.Module = make_plain_net(*m)
     images = room.pools.old
+    # Not by the trainer: a single network, which has nothing to be stacked with.
     solver = torch.optim.Adam(net.parameters(), lr, weight_decay=settings.weight_decay)
     draw = torch.Generator().manual_seed(room.seed)
     steps = round(settings.tuned_epochs * len(images) / settings.batch)

@@ -55,6 +55,7 @@ def dream_images(
     `fixed`: a mask, and the content that stays where the mask is one.
     """
     raw = (0.5 * torch.randn(len(answers), *shape, generator=generator) - 1).requires_grad_(True)
+    # Not by the trainer: images are learned here, and the network stays as it is.
     optimizer = torch.optim.Adam([raw], lr=0.1)
     x = raw.sigmoid()
     for _ in range(steps):
@@ -78,6 +79,7 @@ def find_patches(model: nn.Module, dreams: Dreams, classes: Sequence[int], steps
     many = len(wanted)
     raw = [torch.full((many, 1, side, width), -2.0), torch.zeros(many, channels, side, width)]
     raw = [each.requires_grad_(True) for each in raw]
+    # Not by the trainer: patches are learned here, and each has a weight that changes from step to step.
     optimizer = torch.optim.Adam(raw, lr=0.1, betas=(0.5, 0.9))
     others = (dreams.y[None] != wanted[:, None]).float()
     weight, best = torch.full((many,), 0.01), torch.full((many,), float(side * width))

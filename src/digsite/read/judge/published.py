@@ -93,6 +93,7 @@ def _train_on_noise(model: nn.Module, n_classes: int, hyper: dict[str, float], s
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(_N, 1, 8, 8, generator=g)
     y = torch.randint(n_classes, (_N,), generator=g)
+    # Not by the trainer: re-enacted as published, noise on the inputs and order of the batches included.
     optimizer = torch.optim.Adam(model.parameters(), hyper["lr"], weight_decay=hyper["weight_decay"])
     losses: list[float] = []
     checks: list[float] = []
@@ -206,6 +207,7 @@ def train_published(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reader = PublishedReader(graph)
+        # Not by the trainer: re-enacted as published, order of the batches included.
         optimizer = torch.optim.Adam(reader.parameters(), 1e-3, weight_decay=1e-5)
         x = blank_columns(zoo.features, hide)
         for _ in range(epochs):

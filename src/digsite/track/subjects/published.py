@@ -164,6 +164,7 @@ def train_small_runs(seed: int, steps: int, every: int) -> list[PublishedRun]:
     wrapped = nn.Sequential(nn.Flatten(), model)
     probe = Probe(digits.x_test[:PROBE_ROWS], n_rows=PROBE_ROWS)
     layers = targets(wrapped, frozenset({"linear"}))
+    # Not by the trainer: the original looks at the layers between loss and step, and so does this.
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     generator = torch.Generator().manual_seed(seed)
     rows = []

@@ -79,6 +79,7 @@ def _learn_weights(
         own = [_log_answers(speak, parent, text) for parent, text in zip(parents, texts, strict=True)]
         before = [_log_answers(speak, start, text) for text in texts]
         tokens = [weigh_tokens(b, p) for b, p in zip(before, own, strict=True)]
+    # Not by the trainer: what is learned are shares of a sum, and no weights of a module.
     solver = torch.optim.Adam([w for part in weights for w in part.values()], settings.rate)
     draw = torch.Generator().manual_seed(derive_seed(settings.seed, "graft/imitation"))
     with torch.enable_grad():

@@ -246,6 +246,7 @@ def align_concept(
     first, last = draw_perceptron(width, width, draw=draw), draw_perceptron(width, width, draw=draw)
     norm = nn.LayerNorm(width)
     parameters = [*first.parameters(), *last.parameters(), *norm.parameters()]
+    # Not by the trainer: all examples at once and a mask of its own in each step, as published.
     solver = torch.optim.Adam(parameters, 0.01)
 
     def align_codes(z: Tensor, keep: Tensor | float) -> Tensor:

@@ -137,6 +137,7 @@ def learn_map(
         return fit_rotation(receiver_acts, theirs).to_layer()
     center, scale = receiver_acts.mean(0), receiver_acts.std(0) + 0.1 * receiver_acts.std()
     net = draw_perceptron(receiver_acts.shape[1], *HIDDEN[kind], theirs.shape[1], draw=draw)
+    # Not by the trainer: a single map, which has nothing to be stacked with.
     solver = torch.optim.Adam(net.parameters(), 2e-3, weight_decay=1e-5, fused=True)
     cycle = make_cycle(solver, 2e-3, steps)
     z = (receiver_acts - center) / scale
@@ -272,6 +273,7 @@ def fit_gate(
 ) -> tuple[Float[Tensor, "width"], Float[Tensor, "1"]]:
     """Weights and offset of a sigmoid that is shut on features `old` and open on `new`; L1 of `sparsity` on its weights."""
     weight, offset = torch.zeros(old.shape[1], requires_grad=True), torch.zeros(1, requires_grad=True)
+    # Not by the trainer: one gate, which sees a batch of each side in every step.
     solver = torch.optim.Adam([weight, offset], 0.01)
     with torch.enable_grad():
         for _ in range(200):

@@ -189,6 +189,7 @@ def fit_shared_codes(
     dec = [e.T.clone() / 2 for e in enc]
     enc_b, dec_b = [torch.zeros(width) for _ in xs], [torch.zeros(x.shape[1]) for x in xs]
     learned = [p.requires_grad_() for group in (enc, dec, enc_b, dec_b) for p in group]
+    # Not by the trainer: encoders of several networks learn one code, with a loss over its prefixes.
     solver = torch.optim.Adam(learned, lr, fused=True)
     cycle = make_cycle(solver, lr, steps)
     prefixes = [*levels, width] if width not in levels else list(levels)

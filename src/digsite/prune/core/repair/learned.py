@@ -48,6 +48,7 @@ class Stepper:
         self._needed = [p.requires_grad for p in self.parameters]
         for parameter in self.parameters:
             parameter.requires_grad_(True)
+        # Not by the trainer: parts of a model learn by a loss of its inside, and masked weights are held after every step.
         self.solver = torch.optim.Adam(self.parameters, settings.learning_rate, betas=(0.9, 0.95))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.solver, lambda step: rate_at(step, n_steps))
         self.precision = settings.precision

@@ -176,6 +176,7 @@ def _train_branch(
     """One branch to its end; the best state on what is watched is kept."""
     net = branch.net
     n_steps = options.epochs * len(list(pools.batches(options.batch_size, rng)))
+    # Not by the trainer: its members see batches of one shape, and these are graphs of many.
     optimizer = torch.optim.AdamW(net.parameters(), options.lr, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, options.lr, total_steps=n_steps + 1, pct_start=0.1

@@ -74,6 +74,7 @@ def fit_probe(population: Population, quality: np.ndarray, in_canonical_form: bo
         head = nn.Sequential(
             nn.Linear(N_PROBES * n_outputs, 64), nn.GELU(), nn.Dropout(0.2), nn.Linear(64, 1)
         )
+    # Not by the trainer: the inputs of other networks are learned together with the head that reads their answers.
     optimizer = torch.optim.Adam(
         [{"params": head.parameters(), "lr": 3e-3}, {"params": [logits], "lr": 0.05}]
     )
