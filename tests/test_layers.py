@@ -1,6 +1,7 @@
 """The shape of the building: who may import whom, checked, and shown to fail when it should."""
 
 import ast
+import re
 import subprocess
 import sys
 import tokenize
@@ -176,6 +177,10 @@ def count_explaining(path: Path) -> tuple[int, int]:
     filled = {i for i, line in enumerate(lines, 1) if line.strip()}
     comments = {i for i in marks if lines[i - 1].lstrip().startswith("#")}
     return len(filled & docs) + len(comments - docs), len(filled - docs - comments)
+
+
+def test_the_formatter_has_no_exception():
+    assert not [path for path in TREES if re.search(r"# fmt: (skip|off)", path.read_text())]  # 235
 
 
 def test_the_number_of_files():

@@ -44,8 +44,12 @@ def study_dig(config: DigConfig, run: Run) -> None:
         _write(run, name, member, answer)
     run.table("answers", pd.DataFrame(rows))
     run.table("questions", pd.DataFrame([_line(*statement) for statement in answers]))
-    run.view("questions", kind="table", source="tables/questions.csv",
-             caption="What was asked, why it was not answered, and the command that goes on from there.")  # fmt: skip
+    run.view(
+        "questions",
+        kind="table",
+        source="tables/questions.csv",
+        caption="What was asked, why it was not answered, and the command that goes on from there.",
+    )
     figure = draw_summary([(m.QUESTION, a) for _, m, a in answers])
     run.figure(
         "summary",

@@ -83,10 +83,15 @@ def conclude_facts(run: Run, table: Any) -> None:
         ("new_word", "Siblings whose new name is named"),
     ):
         run.claim_share(
-            key, int(of["parts"][key].sum()), len(of["parts"]), better="higher", null=float(of["random"][key].mean()),
-            null_is="parts along random directions", title=f"{title} by the first three parts",
+            key,
+            int(of["parts"][key].sum()),
+            len(of["parts"]),
+            better="higher",
+            null=float(of["random"][key].mean()),
+            null_is="parts along random directions",
+            title=f"{title} by the first three parts",
             rivals={way: float(of[way][key].mean()) for way in ("singular", "rows")},  # pyright: ignore[reportCallIssue]
-        )  # fmt: skip
+        )
     run.claim(
         "worked",
         float(of["parts"]["worked"].mean()),

@@ -46,9 +46,13 @@ def study_part_survival(config: PartSurvivalConfig, run: Run) -> None:
     run.table("networks", networks)
     run.table("parts", parts)
     claim_survival(run, config, networks, parts)
-    run.figure("survival", draw_survival(networks), networks, caption=
-        "What is left of a network's parts after each change, beside random directions: the cosine between what switching a part off "
-        "did before and does now; and the accuracy. A dot is a network.")  # fmt: skip
+    run.figure(
+        "survival",
+        draw_survival(networks),
+        networks,
+        caption="What is left of a network's parts after each change, beside random directions: the cosine between what switching a part off "
+        "did before and does now; and the accuracy. A dot is a network.",
+    )
     run.view("networks", kind="table", source="tables/networks.csv")
     conclude(run, config)
 
@@ -235,31 +239,51 @@ def claim_survival(run: Run, config: PartSurvivalConfig, networks: Any, parts: A
     for change, rows in networks.groupby("change", sort=False):
         for measure, title in MEASURES.items():
             run.claim(
-                f"{measure}/{change}", interval=seed_interval(rows[measure].tolist(), "median"), kind="correlation",
-                better="higher", null=float(rows[f"{measure}_random"].median()), null_is="random directions of what is read",
+                f"{measure}/{change}",
+                interval=seed_interval(rows[measure].tolist(), "median"),
+                kind="correlation",
+                better="higher",
+                null=float(rows[f"{measure}_random"].median()),
+                null_is="random directions of what is read",
                 title=f"{title}, {change.replace('_', ' ')}",
-            )  # fmt: skip
+            )
         run.claim(
-            f"accuracy/{change}", float(rows["accuracy"].median()), kind="share", null=1 / config.modulus, null_is="a guess",
+            f"accuracy/{change}",
+            float(rows["accuracy"].median()),
+            kind="share",
+            null=1 / config.modulus,
+            null_is="a guess",
             title=f"Accuracy, {change.replace('_', ' ')}",
-        )  # fmt: skip
+        )
         run.claim(
-            f"size/{change}", interval=correlate(parts[parts["change"] == change], "size", "works"), kind="correlation", null=0.0,
-            null_is="sizes in any order", title=f"Large parts live, not small ones, {change.replace('_', ' ')}",
-        )  # fmt: skip
+            f"size/{change}",
+            interval=correlate(parts[parts["change"] == change], "size", "works"),
+            kind="correlation",
+            null=0.0,
+            null_is="sizes in any order",
+            title=f"Large parts live, not small ones, {change.replace('_', ' ')}",
+        )
     merged = parts[parts["change"] == "merged_with_sibling"]
     run.claim(
-        "early", interval=correlate(merged, "early", "works"), kind="correlation", null=0.0, null_is="ages in any order",
+        "early",
+        interval=correlate(merged, "early", "works"),
+        kind="correlation",
+        null=0.0,
+        null_is="ages in any order",
         title="Whether parts that were there before the sibling left live through merging with it (Spearman)",
-    )  # fmt: skip
+    )
     pruned, rounded = (f"pruned_{max(config.shares):.0%}", f"rounded_to_{min(config.bits)}_bits")
     pair = parts[parts["change"] == pruned].assign(
         other=parts.loc[parts["change"] == rounded, "works"].to_numpy()
     )
     run.claim(
-        "same_parts", interval=correlate(pair, "works", "other"), kind="correlation", null=0.0, null_is="parts in any order",
+        "same_parts",
+        interval=correlate(pair, "works", "other"),
+        kind="correlation",
+        null=0.0,
+        null_is="parts in any order",
         title="Whether the parts that live through the hardest pruning are those that live through the coarsest rounding (Spearman)",
-    )  # fmt: skip
+    )
 
 
 def correlate(parts: pd.DataFrame, column: str, other: str) -> Any:
@@ -281,11 +305,25 @@ def draw_survival(networks: pd.DataFrame) -> Any:
         for position, change in enumerate(order):
             rows = networks[networks["change"] == change]
             if column != "accuracy":
-                ax.plot(rows[f"{column}_random"], [position + 0.2] * len(rows), "o", color=NULL_COLOR, markersize=3, alpha=0.5,
-                        label=None if position else "random directions")  # fmt: skip
+                ax.plot(
+                    rows[f"{column}_random"],
+                    [position + 0.2] * len(rows),
+                    "o",
+                    color=NULL_COLOR,
+                    markersize=3,
+                    alpha=0.5,
+                    label=None if position else "random directions",
+                )
             color = PALETTE[0] if column == "accuracy" else PALETTE[1]
-            ax.plot(rows[column], [position - 0.1] * len(rows), "o", color=color, markersize=4, alpha=0.5,
-                    label=None if position or column == "accuracy" else "parts")  # fmt: skip
+            ax.plot(
+                rows[column],
+                [position - 0.1] * len(rows),
+                "o",
+                color=color,
+                markersize=4,
+                alpha=0.5,
+                label=None if position or column == "accuracy" else "parts",
+            )
         ax.set(xlabel=label, xlim=(-0.05, 1.04))
     axes[0].set_yticks(range(len(order)), [name.replace("_", " ") for name in order])
     axes[0].invert_yaxis()

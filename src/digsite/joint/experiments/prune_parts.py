@@ -307,8 +307,10 @@ def claim_blocks(run: Run, table: pd.DataFrame, methods: list[str]) -> str:
         )
     field = FIELD if FIELD in methods else best
     for way in ("parts", best, LOW_RANK):
-        needed = [find_bytes(block_rows, way, block_rows.loc[(block_rows["way"] == field) & (block_rows["sparsity"] == half), "moved"].item())
-                  for _, block_rows in table.groupby("block")]  # fmt: skip
+        needed = []
+        for _, rows in table.groupby("block"):
+            at_half = rows[(rows["way"] == field) & (rows["sparsity"] == half)]
+            needed.append(find_bytes(rows, way, at_half["moved"].item()))
         run.claim(
             f"block_bytes/{way.replace(' ', '_')}",
             interval=seed_interval([100 * n for n in needed], least=0.0, most=100.0),
@@ -341,8 +343,16 @@ def draw_blocks(table: pd.DataFrame) -> Any:
     colors = iter(PALETTE)
     for way in shown:
         color = NULL_COLOR if way == NULL else next(colors, "black")
-        ax.plot(100 * ends.columns, ends.loc[way], "o-", color=color, markersize=3, label=way,
-                linewidth=2.2 if way == "parts" else 1.2, linestyle="--" if way == NULL else "-")  # fmt: skip
+        ax.plot(
+            100 * ends.columns,
+            ends.loc[way],
+            "o-",
+            color=color,
+            markersize=3,
+            label=way,
+            linewidth=2.2 if way == "parts" else 1.2,
+            linestyle="--" if way == NULL else "-",
+        )
     ax.set(
         xlabel="bytes that are left of a block (%)", ylabel="loss of its answers (nats of KL)", yscale="log"
     )

@@ -58,9 +58,13 @@ def study_unlearning(config: UnlearningConfig, run: Run) -> None:
     table["switched_off"] = edited["counts"]
     run.table("networks", table)
     claim_unlearning(run, table, config)
-    run.figure("unlearned", draw_unlearning(table), table, caption=
-        "What is still known of the class, what the other classes lost, and the training steps after which half of it is known again. "
-        "A dot is a network, a line the median.")  # fmt: skip
+    run.figure(
+        "unlearned",
+        draw_unlearning(table),
+        table,
+        caption="What is still known of the class, what the other classes lost, and the training steps after which half of it is known again. "
+        "A dot is a network, a line the median.",
+    )
     run.view("networks", kind="table", source="tables/networks.csv")
     run.headline(
         [
@@ -291,8 +295,11 @@ def claim_unlearning(run: Run, table: Any, config: UnlearningConfig) -> None:
     """Medians over networks: what is known, what the others lost against the network before, and how soon it is known again."""
     before = table[table["way"] == BEFORE].set_index("network")["others"]
     table["lost"] = table["network"].map(before) - table["others"]
-    titles = {"known": ("Images of the class still known", "%", "lower"), "lost": ("Accuracy that the other classes lose", " points", "lower"),
-              "relearned": ("Steps until half of the class is known again", " steps", "higher")}  # fmt: skip
+    titles = {
+        "known": ("Images of the class still known", "%", "lower"),
+        "lost": ("Accuracy that the other classes lose", " points", "lower"),
+        "relearned": ("Steps until half of the class is known again", " steps", "higher"),
+    }
     middle: Any = table.groupby("way")[list(titles)].median()
     for way, words in WAYS.items():
         rows = table[table["way"] == way]
@@ -308,10 +315,16 @@ def claim_unlearning(run: Run, table: Any, config: UnlearningConfig) -> None:
                 else {}
             )
             run.claim(
-                f"{key}/{way.replace(' ', '_')}", interval=seed_interval(rows[key].tolist(), "median", least=limits[0], most=limits[1]),
-                kind="median", better=better, unit=unit, null=float(middle.loc[NULL, key]), null_is=WAYS[NULL], rivals=rivals,
+                f"{key}/{way.replace(' ', '_')}",
+                interval=seed_interval(rows[key].tolist(), "median", least=limits[0], most=limits[1]),
+                kind="median",
+                better=better,
+                unit=unit,
+                null=float(middle.loc[NULL, key]),
+                null_is=WAYS[NULL],
+                rivals=rivals,
                 title=f"{title}: {words}",
-            )  # fmt: skip
+            )
 
 
 @styled
