@@ -95,3 +95,8 @@ def test_a_model_by_its_name_in_the_data_folder_or_beside_us_is_not(monkeypatch,
 def test_as_many_neurons_as_features_leave_nothing_to_save():
     with pytest.raises(UsageError, match="must be fewer than features"):
         plan_run(find_study("resid-mlp-as-published"), size="smoke", overrides=["target.model.d_mlp=1000"])
+
+
+def test_losses_are_taken_once_at_a_step():
+    with pytest.raises(UsageError, match="at most 61 checkpoints"):
+        plan_run(find_study("hidden-breakthroughs"), size="smoke", overrides=["checkpoints=64"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import model_validator
+
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
 from digsite.config.model import list_known, named_member
@@ -329,6 +331,15 @@ class SampleLossConfig(Config):
     steps: int = Field(1500, gt=0, description="training steps")
     checkpoints: int = Field(51, gt=4, description="where losses are taken")
     directions: int = Field(3, gt=0, description="main directions of training that changes are split along")
+
+    @model_validator(mode="after")
+    def _check_checkpoints(self) -> "SampleLossConfig":
+        """Losses are taken before the first step and after some of them, each time once."""
+        if self.checkpoints > self.steps + 1:
+            raise ValueError(
+                f"{self.steps} steps have at most {self.steps + 1} checkpoints, not {self.checkpoints}"
+            )
+        return self
 
 
 CONFIGS = FoundStudies("digsite.track", "settings")
