@@ -86,7 +86,7 @@ def graft_command(
     from digsite.graft import Pair, graft
     from digsite.graft.core.task import split_images
 
-    first_head, _, theirs = heads.partition(",")
+    receiver_head, _, donor_head = heads.partition(",")
     pair = Pair(
         open_classifier(donor),
         open_classifier(receiver),
@@ -94,8 +94,8 @@ def graft_command(
         parse_classes(shared),
         parse_classes(new),
         parse_classes(foreign),
-        first_head or None,
-        theirs or None,
+        receiver_head or None,
+        donor_head or None,
     )
     images = split_images(load(data), seed, standard=pixels == "standard") if data else None
     done = graft(pair, method, images, seed=seed, calibrate=calibrate)

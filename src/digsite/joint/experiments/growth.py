@@ -330,41 +330,41 @@ def claim_dates(run: Run, known: Any) -> None:
 
 @styled
 def draw_growth(curves: dict[str, Any], parts: pd.DataFrame) -> Any:
-    figure, (left_ax, two, three) = canvas(1, 3, width=9.6, height=3.2)
+    figure, (shares, accuracy, order) = canvas(1, 3, width=9.6, height=3.2)
     known = sorted(set(curves["waves"]))
     for c, wave in enumerate(curves["waves"]):
         first = curves["waves"].index(wave) == c
         label = f"wave {wave}" if first else None
-        left_ax.plot(
+        shares.plot(
             curves["steps"],
             curves["shares"][:, c],
             color=PALETTE[known.index(wave) % len(PALETTE)],
             label=label,
         )
-    left_ax.set(xlabel="training step", ylabel="share of the map's energy", title="Parts of one network")
-    left_ax.set_ylim(0, 1.45 * float(np.max(curves["shares"])))
-    left_ax.legend(loc="upper center", ncols=min(3, len(known)), fontsize=7)
-    two.plot(curves["steps"], curves["accuracy"], color="black", label="whole")
-    two.plot(curves["places"], curves["without"], color=PALETTE[1], label="without its parts")
-    two.plot(
+    shares.set(xlabel="training step", ylabel="share of the map's energy", title="Parts of one network")
+    shares.set_ylim(0, 1.45 * float(np.max(curves["shares"])))
+    shares.legend(loc="upper center", ncols=min(3, len(known)), fontsize=7)
+    accuracy.plot(curves["steps"], curves["accuracy"], color="black", label="whole")
+    accuracy.plot(curves["places"], curves["without"], color=PALETTE[1], label="without its parts")
+    accuracy.plot(
         curves["places"],
         curves["random"],
         color=NULL_COLOR,
         linestyle="--",
         label="without random directions",
     )
-    two.set(
+    accuracy.set(
         xlabel="training step",
         ylabel="test accuracy",
         title="The rise of that network",
         ylim=(-0.03, 1.4),
         yticks=np.linspace(0, 1, 6),
     )
-    two.legend(loc="upper left", fontsize=7)
+    accuracy.legend(loc="upper left", fontsize=7)
     shown = parts[parts["learned"]]
-    three.plot(shown["formed"], shown["grew"], "o", color=PALETTE[0], markersize=3, alpha=0.6)
-    three.axline((0, 0), slope=1, color=NULL_COLOR, linewidth=1, linestyle="--")
-    three.set(
+    order.plot(shown["formed"], shown["grew"], "o", color=PALETTE[0], markersize=3, alpha=0.6)
+    order.axline((0, 0), slope=1, color=NULL_COLOR, linewidth=1, linestyle="--")
+    order.set(
         xlabel="step at which its wave forms", ylabel="step at which the part grows", title="All networks"
     )
     return figure

@@ -206,7 +206,7 @@ class CrossVector(_InjectsCode, GraftMethod):
 
 
 class FreeSpace(Injected):
-    """The code of each input pushed towards `place` (codes,) in the `free` directions (directions, codes)."""
+    """The code of each input pushed towards `goal` (codes,), kept as `place`, in the `free` directions (directions, codes)."""
 
     place: Tensor
     free: Tensor
@@ -310,7 +310,7 @@ class AlignedSpatial(_InjectsCode, GraftMethod):
 
 
 class Spatial(Injected):
-    """Codes pulled to `place` (codes,) where they are `near` (shared, codes) a shared class or a detector says so."""
+    """Codes pulled to `goal` (codes,), kept as `place`, where they are `near` (shared, codes) a shared class or a detector says so."""
 
     place: Tensor
     near: Tensor
