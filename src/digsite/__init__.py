@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from digsite.base.public import lazy_names
-from digsite.base.version import __version__ as __version__
+from digsite.base.version import read_version
 
 if TYPE_CHECKING:
     # The rooms can be called: digsite.prune(model, data)
@@ -20,4 +20,8 @@ if TYPE_CHECKING:
     from digsite.decompose import Decomposition as Decomposition
     from digsite.zoo import Zoo as Zoo
 
-__all__, __dir__, __getattr__ = lazy_names(__name__, __file__)
+__all__, __dir__, _find_name = lazy_names(__name__, __file__)
+
+
+def __getattr__(name: str):
+    return read_version() if name == "__version__" else _find_name(name)

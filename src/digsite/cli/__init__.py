@@ -17,7 +17,7 @@ import click
 
 from digsite.base import settings
 from digsite.base.errors import DigsiteError, name_nearest
-from digsite.base.version import __version__
+from digsite.base.version import read_version
 
 
 @cache
@@ -90,8 +90,21 @@ SECTIONS = {
 }
 
 
+def _say_version(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"digsite, version {read_version()}")
+        ctx.exit()
+
+
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="digsite")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Open a neural network and see what is inside, each answer beside its null.
 

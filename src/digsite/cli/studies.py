@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -26,7 +27,7 @@ from digsite.cli._options import (
 @studies_option
 @json_option
 def list_command(room, extra, as_json):
-    """Studies: room, purpose, minutes."""
+    """Studies, by the question of their room: name, minutes, question."""
     from digsite.base.errors import NotFound, name_nearest
     from digsite.cli._print import print_json, print_table
     from digsite.studies import all_studies
@@ -43,14 +44,22 @@ def list_command(room, extra, as_json):
         return print_json(
             [{"study": s.name, "room": s.room, "minutes": s.minutes, "purpose": s.purpose} for s in chosen]
         )
-    print_table(
-        ["room", "study", "minutes", "question"],
-        [[s.room, s.name, f"{s.minutes:g}", s.purpose + _say_needs(s)] for s in chosen],
-        right=["minutes"],
-    )
+    for name, studies in groupby(chosen, key=lambda s: s.room):
+        click.secho(f"\n{name}: {_ask_of(name)}".rstrip(": "), bold=True)
+        rows = [[s.name, f"{s.minutes:g}", s.purpose + _say_needs(s)] for s in studies]
+        print_table(["study", "minutes", "question"], rows, right=["minutes"])
     click.echo("Run one: digsite run STUDY [--quick]")
     for name, error in damaged_studies(extra).items():
         click.echo(f"Damaged study '{name}': {error.message}", err=True)
+
+
+def _ask_of(room: str) -> str:
+    """What all studies of a room ask: the first line of the room's own text; nothing for a package of somebody else."""
+    try:
+        text = families.find_folder(f"digsite.{room}").joinpath("__init__.py").read_text(errors="replace")
+    except (OSError, ImportError):
+        return ""
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 
 
 def _say_needs(study) -> str:

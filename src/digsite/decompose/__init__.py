@@ -1,4 +1,4 @@
-"""Stochastic parameter decomposition: which simple parts add up to these weights, and which does each input use?"""
+"""Which simple parts add up to these weights, and which of them does each input use?"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Graft: move what one network knows into another, with a ledger of what it cost and where it came from."""
+"""Can what one network knows be moved into another, what does it cost, and does it come from there?"""
 
 from typing import TYPE_CHECKING
 

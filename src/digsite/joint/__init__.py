@@ -1,1 +1,1 @@
-"""Studies that need several rooms, above the rooms: what one room finds, another one uses or tests."""
+"""What do several rooms find together that none finds alone?"""

@@ -1,4 +1,4 @@
-"""Read: what a model's weights say about it, with a number for how far to trust the answer."""
+"""What do the weights of a model say, where does it come from, and how far is each answer to be trusted?"""
 
 from typing import TYPE_CHECKING
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from digsite.base import atomic
-from digsite.base.version import __version__
+from digsite.base.version import read_version
 from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.report import numbers
@@ -104,7 +104,7 @@ def make_environment(*more: Path) -> Environment:
         claim_texts=numbers.claim_texts,
         cell=numbers.show_cell,
     )
-    env.globals.update(version=__version__, words=explained_words())
+    env.globals.update(version=read_version(), words=explained_words())
     return env
 
 

@@ -1,4 +1,4 @@
-"""Track: how the dimensionality of a network's representations moves while it learns."""
+"""When do the representations of a network change while it learns?"""
 
 from typing import TYPE_CHECKING
 

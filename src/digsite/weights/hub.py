@@ -19,7 +19,7 @@ from digsite.base import atomic, errors, settings
 from digsite.base.contract import public_method
 from digsite.base.errors import DigsiteError, NotFound, UsageError
 from digsite.base.stored import Damaged, read_json
-from digsite.base.version import __version__
+from digsite.base.version import read_version
 from digsite.record.layout import RunDir
 from digsite.record.provenance import read_provenance
 from digsite.record.results import Claim, Results
@@ -79,7 +79,7 @@ def render_card(card: Card, repo_id: str) -> str:
     if isinstance(base, str) and base.startswith("hub:"):
         head["base_model"] = base.removeprefix("hub:").partition("@")[0]
     lines = [f"---\n{yaml.safe_dump(head, sort_keys=False)}---", f"# {_one_line(card.title)}", ""]
-    made = f"A {card.kind}, made with digsite {__version__}"
+    made = f"A {card.kind}, made with digsite {read_version()}"
     lines += [f"{made}{f' at commit {card.commit}' if card.commit else ''}.", ""]
     lines += [_one_line(card.verdict), ""] if card.verdict else []
     lines += ["## Open it", "", f"```python\n{card.opens.replace('REPO', repo_id)}\n```", ""]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from digsite.base.atomic import replace_file
 from digsite.base.errors import NotFound, name_nearest
 from digsite.base.streams import derive_seed
-from digsite.base.version import __version__
+from digsite.base.version import read_version
 from digsite.config import Config
 from digsite.config.folders import cache_dir
 from digsite.graft.config import CNNS, MLPS, NETWORKS
@@ -176,7 +176,9 @@ States = dict[str, dict[str, Tensor]]
 
 def find_address(recipe: dict[str, Any]) -> Path:
     """A file named by everything that decides the weights."""
-    text = dumps({**recipe, "torch": torch.__version__, "digsite": __version__}, sort_keys=True, default=str)
+    text = dumps(
+        {**recipe, "torch": torch.__version__, "digsite": read_version()}, sort_keys=True, default=str
+    )
     return cache_dir() / "graft" / f"{blake2b(text.encode(), digest_size=12).hexdigest()}.safetensors"
 
 
