@@ -1,12 +1,16 @@
 """A large model's weights stay in their files, and its answers are those of the model in memory."""
 
+import weakref
+
 import pytest
 import torch
+from gguf_files import write_llama
 
 from digsite.joint.judge.blocks import stability
 from digsite.joint.subjects import model as subjects
 from digsite.joint.subjects.model import Subject
 from digsite.models.opening import open_model
+from digsite.prune.subjects.shards import DecodedTensor
 
 transformers = pytest.importorskip("transformers")
 SMALL = {
@@ -72,3 +76,29 @@ def test_what_cannot_be_streamed_is_opened_in_memory(tmp_path, monkeypatch):
     expected = open_model(str(tmp_path)).module(subject.batch).logits
     assert subject.streamed is None
     torch.testing.assert_close(subject.answers, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_large_gguf_stays_in_its_file_and_no_two_parts_of_it_live_at_once(tmp_path, monkeypatch):
+    """Once it was dequantized whole, and its matrices kept beside it while they were changed: four times its size."""
+    reference = str(write_llama(tmp_path / "tiny.gguf", ["h e", "l l", "he ll"]))
+    near = with_batch(reference)
+    whole, moved = near.answers, {}
+    monkeypatch.setattr(subjects, "LARGE", 100)
+    far, alive, most = with_batch(reference), [], []
+
+    def read(stored, original=DecodedTensor.read):
+        values = original(stored)
+        alive.append(weakref.ref(values))
+        most.append(sum(kept.numel() for ref in alive if (kept := ref()) is not None))
+        return values
+
+    monkeypatch.setattr(DecodedTensor, "read", read)
+    torch.testing.assert_close(far.answers, whole, atol=1e-5, rtol=1e-4)
+    assert far.streamed is not None and near.streamed is None
+    for subject in (near, far):
+        with stability.while_changed(subject, stability.round_rows(4)):
+            moved[subject is far] = subject.run()
+    torch.testing.assert_close(moved[True], moved[False], atol=1e-5, rtol=1e-4)
+    embedding, size = 259 * 16, far.size
+    assert max(most) == embedding < size - embedding / 4  # the block is a third of the model
+    assert far.opened.notes == near.opened.notes == () and far.opened.tokenizer is not None

@@ -41,16 +41,17 @@ def test_inputs_that_cannot_be_used_are_refused():
         InputStatistics.empty(3).checked("'mlp.up_proj'")
 
 
-def test_the_sampled_error_is_close_to_the_exact_one_and_no_place_is_preferred():
+@pytest.mark.parametrize("together", [1, 8])
+def test_the_sampled_error_is_close_to_the_exact_one_and_no_place_is_preferred(together):
     """First tokens of windows are large here, as in language models: the same places of each would overweight them."""
     from digsite.prune.core.matrix import output_error, relative_error
 
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(64, 128, 24, generator=generator)
     inputs[:, 0] *= 30
-    sampled = InputStatistics.empty(24, gram=False, per_batch=8)
-    for window in inputs:
-        sampled.update(window)
+    sampled = InputStatistics.empty(24, gram=False, per_batch=8 * together)
+    for windows in inputs.split(together):
+        sampled.update(windows)
     assert sampled.sample is not None and sampled.sample.shape == (512, 24)
     weight = torch.randn(16, 24, generator=generator)
     pruned = weight * (torch.rand(16, 24, generator=generator) < 0.5)

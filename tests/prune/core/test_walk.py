@@ -72,3 +72,19 @@ def test_nan_activations_name_the_map(llama, tokens):
         model.model.layers[0].mlp.up_proj.weight.fill_(torch.nan)
     with pytest.raises(UsageError, match="inputs of 'model.layers.0.mlp.down_proj' are not finite"):
         walk_blocks(model, layers.list_blocks(model), tokens(), lambda *_: None)
+
+
+def test_short_sequences_pass_through_a_block_together_and_are_counted_one_by_one(llama, tokens, monkeypatch):
+    """Groups are for speed alone: the statistics are those of sequences taken one at a time, and no extra row counts."""
+    model, batch, found = llama(), tokens(16), {}  # as many rows as tokens
+    for at_once in (1, 48, 1024):
+        monkeypatch.setattr("digsite.prune.core.walk.AT_ONCE", at_once)
+        seen = found[at_once] = {}
+        walk_blocks(model, layers.list_blocks(model), batch, lambda _, made, seen=seen: seen.update(made))
+    for name, alone in found[1].items():
+        for together in (found[48][name], found[1024][name]):
+            assert (
+                (together.n_sequences, together.n_tokens) == (alone.n_sequences, alone.n_tokens) == (16, 256)
+            )
+            torch.testing.assert_close(together.square_norms, alone.square_norms, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(together.hessian, alone.hessian, rtol=1e-4, atol=1e-6)

@@ -1,4 +1,7 @@
-"""What a verb answered about a model of one's own, as a run: its tables, its numbers, and its sentences as the verdict."""
+"""What a verb answered about a model of one's own, as a run: its tables, its numbers, and its sentences as the verdict.
+
+It is started after each verb, so it imports what it needs and none of the rooms.
+"""
 
 import math
 from typing import Any
@@ -7,7 +10,7 @@ import pandas as pd
 
 from digsite.base import atomic
 from digsite.joint.config import AnswerConfig
-from digsite.joint.experiments.collection import claim_numbers
+from digsite.record.verdict import find_numbers
 from digsite.worker.run import Run
 
 SENTENCES = 6  # of an answer that the verdict holds
@@ -28,3 +31,9 @@ def study_answer(config: AnswerConfig, run: Run) -> None:
     said = " ".join(answer.get("said", [])[:SENTENCES])
     claim_numbers(run, "said", said, config.verb)
     run.verdict(said)
+
+
+def claim_numbers(run: Run, name: str, text: str, title: str) -> None:
+    """Keep every number of a sentence as a measurement of the run: a verdict may only say what the run has kept."""
+    for position, number in enumerate(find_numbers(text)):
+        run.claim(f"{name}/said/{position}", number, title=f"a number of the sentence on {title}")

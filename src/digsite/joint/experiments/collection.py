@@ -11,9 +11,9 @@ import pandas as pd
 from digsite.base.errors import DigsiteError
 from digsite.joint.config import DigConfig
 from digsite.joint.core.statements import Allowance
+from digsite.joint.experiments.answer import claim_numbers
 from digsite.joint.subjects.model import list_checkpoints, list_models
 from digsite.read.judge.condition import LEVEL, check_training
-from digsite.record.verdict import find_numbers
 from digsite.track.api import track
 from digsite.weights import open_weights
 from digsite.worker.run import Run
@@ -29,12 +29,6 @@ def dig_collection(config: DigConfig, run: Run) -> bool:
     if models:
         _tell_models(folder, models, Allowance(config.seconds), run)
     return bool(models)
-
-
-def claim_numbers(run: Run, name: str, text: str, title: str) -> None:
-    """Keep every number of a sentence as a measurement of the run: a verdict may only say what the run has kept."""
-    for position, number in enumerate(find_numbers(text)):
-        run.claim(f"{name}/said/{position}", number, title=f"a number of the sentence on {title}")
 
 
 def _conclude(run: Run, text: str) -> None:

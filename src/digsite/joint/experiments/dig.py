@@ -13,7 +13,8 @@ from digsite.base.errors import DigsiteError
 from digsite.figures import NULL_COLOR, PALETTE, canvas, styled
 from digsite.joint.config import DigConfig
 from digsite.joint.core.statements import Allowance, Answer, Statement, skip
-from digsite.joint.experiments.collection import claim_numbers, dig_collection
+from digsite.joint.experiments.answer import claim_numbers
+from digsite.joint.experiments.collection import dig_collection
 from digsite.joint.subjects.model import Subject
 from digsite.models.opening import one_sentence, quiet_libraries
 from digsite.worker.run import Run

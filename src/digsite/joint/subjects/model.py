@@ -21,7 +21,7 @@ from digsite.prune import Recipe
 from digsite.prune.judge.perplexity import outputs_of
 from digsite.prune.subjects.data import PruneJob, make_batch
 from digsite.prune.subjects.language import as_language, locate_model
-from digsite.prune.subjects.streaming import StreamedWeights, open_streamed
+from digsite.prune.subjects.streaming import StreamedWeights, open_decoded, open_streamed
 from digsite.track import checkpoint_steps
 from digsite.train import Member, train_ensemble
 from digsite.weights import WeightBundle, parse_reference, read_weights
@@ -80,11 +80,11 @@ class Subject:
     def _open_large(self, bundle: WeightBundle) -> Opened | None:
         """A large model whose layers can be read one at a time, which then never lies in memory as a whole; else None."""
         folder = Path(str(bundle.meta.get("path", "")))
-        is_known = "model_type" in bundle.meta.get("config", {}) and folder.is_dir()
-        if not is_known or sum(prod(bundle.shape(name)) for name in bundle.tensors) <= LARGE:
+        if sum(prod(bundle.shape(name)) for name in bundle.tensors) <= LARGE:
             return None
+        is_known = "model_type" in bundle.meta.get("config", {}) and folder.is_dir()
         try:
-            language, stored = open_streamed(folder)
+            language, stored = open_streamed(folder) if is_known else open_decoded(self.reference, bundle)
             streamed = StreamedWeights(language.model, stored, None, tied=bundle.tied)
             streamed.follow_calls()
         except DigsiteError:
@@ -92,8 +92,8 @@ class Subject:
         self.streamed = streamed
         used = {streamed.stored_name(name) for name, _ in language.model.named_parameters()}
         unused = say_unused(stored.keys() - used, bundle)
-        notes = (*say_unread(bundle), *([unused] if unused else ()))
         assert language.opened is not None
+        notes = language.opened.notes or (*say_unread(bundle), *([unused] if unused else ()))
         return replace(language.opened, reference=self.reference, bundle=bundle, notes=notes)
 
     @property

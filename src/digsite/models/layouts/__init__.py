@@ -16,13 +16,19 @@ from digsite.config import Config
 from digsite.models.architectures.language import Gpt2, Llama
 from digsite.models.construct import empty
 from digsite.weights import WeightBundle
+from digsite.weights.bundle import empty_tensors
 
 LAYOUTS = "digsite.models.layouts"
 UNKNOWN_USE = "Name your own module with py:module:factory, or save the model with digsite.models.save_model."
 
 
 class Layout(ABC):
-    """Names, shapes and metadata by which a checkpoint is known; the first that fits, by name, is taken."""
+    """Names, shapes and metadata by which a checkpoint is known; the first that fits, by name, is taken.
+
+    `AS_STORED` says that its tensors have the names and the shapes of the network's own, so that each can be read alone.
+    """
+
+    AS_STORED = False
 
     @staticmethod
     @abstractmethod
@@ -53,6 +59,21 @@ def assemble_module(bundle: WeightBundle) -> nn.Module | None:
         if layout.fits_tensors(bundle):
             return fill_module(*layout.translate_bundle(bundle)).eval()
     return None
+
+
+def assemble_hollow(bundle: WeightBundle) -> nn.Module | None:
+    """The same network without its numbers, for whoever brings each when it is used; None where the layout that fits
+    renames or turns what the file holds, or the names are not one to one.
+    """
+    fitting = (member for member in families.scan_family(LAYOUTS).values() if member.fits_tensors(bundle))
+    layout = next(fitting, None)
+    if layout is None or not layout.AS_STORED:
+        return None
+    config, _ = layout.translate_bundle(WeightBundle(empty_tensors(bundle.tensors), bundle.meta, bundle.tied))
+    with torch.device("meta"):
+        model = empty(config).eval()
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    return model if shapes == {name: bundle.shape(name) for name in bundle.tensors} else None
 
 
 def say_unknown_use(bundle: WeightBundle) -> str:

@@ -95,7 +95,7 @@ def write_gpt2_config(config: Gpt2Config) -> dict[str, Any]:
 class HuggingfaceLlama(Layout):
     """Hugging Face's LlamaForCausalLM: our names are the same."""
 
-    NAME = "huggingface_llama"
+    NAME, AS_STORED = "huggingface_llama", True
 
     @staticmethod
     def fits_tensors(bundle: WeightBundle) -> bool:

@@ -202,6 +202,16 @@ def _of_layout(reference: str, bundle: WeightBundle, folder: Path | None, notes:
         return Opened(reference, "weights", None, bundle, folder=folder, why_not=why, notes=notes)
     for parameter in module.parameters():  # the file's own memory must not be changed
         parameter.data = parameter.data.clone().float()
+    return of_own_layout(module, reference, bundle, folder, notes)
+
+
+def of_own_layout(
+    module: Any, reference: str, bundle: WeightBundle, folder: Path | None, notes: tuple[str, ...]
+) -> Opened:
+    """A network of ours with what lies beside its weights: how it is fed, its context, its tokenizer.
+
+    `module` was assembled from `bundle`, which was read from `folder` (a file counts too); `notes` are told first.
+    """
     config = getattr(module, "config", None)
     causal = getattr(config, "kind", "") in ("llama", "gpt2")
     context = getattr(config, "context", DEFAULT_CONTEXT)

@@ -75,13 +75,12 @@ class InputStatistics:
         if self.hessian is not None:
             scaled = math.sqrt(2 / seen) * columns.float()
             self.hessian *= self.n_sequences / seen
-            self.hessian += scaled.matmul(scaled.t())
+            self.hessian += _outer_sum(scaled)
         if self.per_batch:
-            step = max(1, columns.shape[1] // self.per_batch)
-            first = (
-                self.n_sequences % step
-            )  # another place in every batch: a first token is unlike all others
-            some = columns[:, first::step][:, : self.per_batch].t().float()
+            step, length = max(1, columns.shape[1] // self.per_batch), max(1, columns.shape[1] // batch)
+            token = torch.arange(columns.shape[1], device=columns.device)
+            # Other places in every sequence: a first token is unlike all others.
+            some = columns.t()[(token % length - self.n_sequences - token // length) % step == 0].float()
             self.sample = some.clone() if self.sample is None else torch.cat([self.sample, some])
         self.n_sequences = seen
         self.n_tokens += columns.shape[1]
@@ -100,6 +99,14 @@ class InputStatistics:
                 hint="Look for NaN or overflow in the model or its data type; pruning on them would mean nothing.",
             )
         return self
+
+
+def _outer_sum(columns: Float[Tensor, "inputs tokens"]) -> Float[Tensor, "inputs inputs"]:
+    """X X^T. It is symmetric, which numpy's product sees and torch's does not: half of the work on a CPU."""
+    if columns.device.type != "cpu":
+        return columns.matmul(columns.t())
+    array = columns.numpy()
+    return torch.from_numpy(array @ array.T)
 
 
 def collect_inputs(

@@ -1,13 +1,15 @@
 """One forward pass of the whole model that stops at every block: collect its inputs, change it, run it again.
 
 The model itself calls its blocks, so each gets exactly the arguments that this version of the model gives it; nothing
-is rebuilt by hand. All sequences travel together and each block takes them one at a time, which bounds the memory by
-one block's activations.
+is rebuilt by hand. All sequences travel together and each block takes about a thousand tokens of them at a time, which
+bounds the memory by one block's activations: single short sequences leave a processor waiting, all of them at once do not
+fit into its caches.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import signature
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +22,9 @@ from digsite.prune.core.layers import LayerBlock, LinearMap, linear_map
 Statistics = dict[str, InputStatistics]
 Visit = Callable[[LayerBlock, Statistics], None]
 Batch = Tensor | Mapping[str, Any]
+
+
+AT_ONCE = 1024  # tokens of short sequences that a block takes together
 
 
 class Residency(Protocol):
@@ -80,11 +85,14 @@ def walk_blocks(
         todo.discard(block.name)
         store.load(block)
         one_piece = block.whole or in_order
-        slices = [(args, kwargs)] if one_piece else list(_cut_sequences(n_rows_of(inputs), args, kwargs))
-        measured = slices[: len(slices) if one_piece else n_sequences]
+        slices, measured = [(args, kwargs)], 1
+        if not one_piece:
+            groups = _group_sequences(n_sequences, n_rows_of(inputs), args, kwargs)
+            slices = list(_cut_sequences(n_rows_of(inputs), groups, args, kwargs))
+            measured = sum(group.stop <= n_sequences for group in groups)
         statistics: Statistics = {}
         if block.maps and not known(block):
-            statistics = _collect_statistics(block, forward, measured, gram, -(-sample // n_sequences))
+            statistics = _collect_statistics(block, forward, slices[:measured], gram, -(-sample // measured))
         visit(block, statistics)
         if not todo:
             store.release(block)
@@ -291,18 +299,29 @@ class _InputLedger:
             self.last = self.order[-1]
 
 
-def _cut_sequences(n: int, args: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[tuple, dict[str, Any]]]:
-    """The arguments of one sequence at a time: tensors whose first axis is the batch are cut, all others kept."""
+def _group_sequences(measured: int, n: int, args: tuple, kwargs: dict[str, Any]) -> list[slice]:
+    """Which of `n` sequences a block takes together: the `measured` first ones never with those that only tell a batch."""
+    hidden = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and len(v) == n), None)
+    tokens = 1 if hidden is None or hidden.ndim < 2 else hidden[0, ..., 0].numel()
+    step = max(1, AT_ONCE // max(1, tokens))
+    starts = [*range(0, measured, step), *range(measured, n, step)]
+    return [slice(start, stop) for start, stop in pairwise([*starts, n])]
 
-    def cut(value: Any, i: int) -> Any:
+
+def _cut_sequences(
+    n: int, groups: list[slice], args: tuple, kwargs: dict[str, Any]
+) -> Iterator[tuple[tuple, dict[str, Any]]]:
+    """The arguments of one group at a time: tensors whose first axis is the batch are cut, all others kept."""
+
+    def cut(value: Any, here: slice) -> Any:
         if isinstance(value, Tensor):
-            return value[i : i + 1] if value.ndim > 1 and len(value) == n else value
+            return value[here] if value.ndim > 1 and len(value) == n else value
         if isinstance(value, tuple | list):
-            return type(value)(cut(item, i) for item in value)
-        return {key: cut(item, i) for key, item in value.items()} if type(value) is dict else value
+            return type(value)(cut(item, here) for item in value)
+        return {key: cut(item, here) for key, item in value.items()} if type(value) is dict else value
 
-    for i in range(n):
-        yield cut(args, i), cut(kwargs, i)
+    for group in groups:
+        yield cut(args, group), cut(kwargs, group)
 
 
 def _join_outputs(results: list[Any]) -> Any:

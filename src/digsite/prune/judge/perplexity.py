@@ -14,6 +14,8 @@ from digsite.models.opening import main_output, one_sentence
 from digsite.models.opening.feeding import Batch
 from digsite.prune.core.walk import n_rows_of, run_batch
 
+NOTHING = -100  # what a position predicts that no token follows
+
 
 @dataclass(frozen=True)
 class Perplexity:
@@ -49,8 +51,10 @@ def measure_perplexity(
     model.eval()
     losses = []
     for rows in windows.split(batch):
-        logits = logits_of(model, rows)[:, :-1].float()
-        nats = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none")
+        # The last position predicts nothing: marked, since cutting it off would copy the logits of a whole vocabulary.
+        following = F.pad(rows[:, 1:], (0, 1), value=NOTHING).flatten()
+        logits = logits_of(model, rows).float().flatten(0, 1)
+        nats = F.cross_entropy(logits, following, reduction="none", ignore_index=NOTHING)
         losses.append(nats.view(len(rows), -1).double().sum(1))
     model.train(was_training)
     context = windows.shape[1]

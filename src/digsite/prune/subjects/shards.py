@@ -5,8 +5,9 @@ the format is a length, a JSON table of offsets and raw bytes, which a seek and 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from digsite.base import atomic
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights.bundle import DTYPES as STORED
+from digsite.weights.bundle import WeightBundle, read_apart
 
 # fp8 means nothing without its scales, which are not pruned along: such files are refused.
 DTYPES = {name: kind for name, kind in STORED.items() if not name.startswith("F8")}
@@ -48,6 +50,23 @@ class StoredTensor:
                 f"'{self.file}' is cut short: {self.nbytes} bytes were expected and {got} are there."
             )
         return buffer.view(self.dtype).view(self.shape)
+
+
+@dataclass(frozen=True)
+class DecodedTensor:
+    """A tensor of a file that is not safetensors: decoded whenever it is read, and nothing is kept."""
+
+    load: Callable[[], Tensor]
+    dtype: torch.dtype = torch.float32
+
+    def read(self) -> Tensor:
+        """The numbers anew, in memory of their own: whoever reads them may change them."""
+        return self.load()
+
+
+def list_decoded(bundle: WeightBundle) -> dict[str, DecodedTensor]:
+    """Every tensor of a bundle by name, none of them read."""
+    return {name: DecodedTensor(partial(read_apart, bundle.tensors, name)) for name in bundle.tensors}
 
 
 def list_stored(folder: Path) -> dict[str, StoredTensor]:

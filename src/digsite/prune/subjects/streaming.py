@@ -11,11 +11,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from digsite.base.errors import UsageError
+from digsite.models.layouts import assemble_hollow
 from digsite.models.opening import Opened, huggingface, one_sentence, quiet_libraries
 from digsite.models.opening.huggingface import tokenizer_beside
+from digsite.models.opening.opened import of_own_layout
 from digsite.prune.core.layers import LayerBlock, all_maps, layer_stacks, list_blocks
 from digsite.prune.subjects.language import Language, as_language
-from digsite.prune.subjects.shards import ShardWriter, StoredTensor, list_stored
+from digsite.prune.subjects.shards import DecodedTensor, ShardWriter, StoredTensor, list_decoded, list_stored
+from digsite.weights import WeightBundle
+from digsite.weights.bundle import say_unread
 
 
 class StreamedWeights:
@@ -28,7 +32,7 @@ class StreamedWeights:
     def __init__(
         self,
         model: nn.Module,
-        stored: dict[str, StoredTensor],
+        stored: Mapping[str, StoredTensor | DecodedTensor],
         writer: ShardWriter | None,
         device: str = "cpu",
         tied: Mapping[str, str] | None = None,
@@ -179,6 +183,18 @@ def hollow_parameters() -> Iterator[None]:
             yield
     finally:
         nn.Module.register_parameter = original
+
+
+def open_decoded(reference: str, bundle: WeightBundle) -> tuple[Language, dict[str, DecodedTensor]]:
+    """A model of one file (a GGUF) whose weights stay there, each decoded when it is used."""
+    model = assemble_hollow(bundle)
+    if model is None or not layer_stacks(model):
+        raise UsageError(
+            f"'{reference}' cannot be streamed: its weights are not stored as its network has them."
+        )
+    folder = Path(str(bundle.meta["path"])) if "path" in bundle.meta else None
+    opened = of_own_layout(model, reference, bundle, folder, tuple(say_unread(bundle)))
+    return as_language(opened), list_decoded(bundle)
 
 
 def open_streamed(folder: Path) -> tuple[Language, dict[str, StoredTensor]]:
