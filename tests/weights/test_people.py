@@ -124,6 +124,20 @@ def test_keras_kernels_are_turned_and_the_optimizer_is_left(tmp_path):
     assert "optimizer_weights/m" in found.meta["unread"]
 
 
+def test_sides_that_the_file_cannot_hold_are_refused_when_it_opens(tmp_path):
+    sides = bytes([8, 6, 8, 8])  # of the first matrix, each behind its field
+    content = small_onnx(STATE)
+    assert content.count(sides) == 1
+    (tmp_path / "x.onnx").write_bytes(content.replace(sides, bytes([8, 7, 8, 8])))
+    with pytest.raises(DigsiteError, match="promises 224 bytes and has 192"):
+        open_weights(tmp_path / "x.onnx")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("model_weights/a/kernel:0", shape=(2**31, 2**31), dtype="f4", chunks=(64, 64))
+    with pytest.raises(DigsiteError, match="would unpack to"):
+        open_weights(tmp_path / "x.h5")
+
+
 def test_bare_and_nested_tensors(tmp_path):
     torch.save(STATE["fc1.weight"], tmp_path / "bare.pt")
     assert list(open_weights(tmp_path / "bare.pt").tensors) == ["bare"]

@@ -22,6 +22,7 @@ from digsite.base import errors
 from digsite.base.errors import DigsiteError
 from digsite.weights.bundle import LazyTensors, StoredTensor, WeightBundle, mark_unread
 from digsite.weights.formats import Format
+from digsite.weights.formats.arrays import limit_bytes
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 INNER = "model.weights.h5"
@@ -66,6 +67,7 @@ class Keras(Format):
         file = h5py.File(source, "r")
         datasets: dict[str, Any] = {}
         file.visititems(lambda name, item: datasets.update({name: item}) if hasattr(item, "shape") else None)
+        _check_promise(path, datasets)
         stored: dict[str, StoredTensor] = {}
         left: dict[str, dict[str, Any]] = {}
         for name in sorted(datasets, key=partial(_sort_key, _order_layers(file, config))):
@@ -80,6 +82,18 @@ class Keras(Format):
                 shape, str(dataset.dtype), partial(_load_dataset, dataset, turn)
             )
         return WeightBundle(LazyTensors(stored), {"format": "keras", "channels": "last", "unread": left})
+
+
+def _check_promise(path: Path, datasets: dict[str, Any]) -> None:
+    """A dataset of chunks that were never written takes no place in the file and all of its promised size in memory."""
+    promised, most = (
+        sum(dataset.size * dataset.dtype.itemsize for dataset in datasets.values()),
+        limit_bytes(path),
+    )
+    if promised > most:
+        raise DigsiteError(
+            f"'{path}' would unpack to {promised:,} bytes from {path.stat().st_size:,}; at most {most:,} are read."
+        )
 
 
 def _load_dataset(dataset: Any, turn: Callable[[np.ndarray], np.ndarray]) -> Tensor:

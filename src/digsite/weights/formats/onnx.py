@@ -228,6 +228,7 @@ def _bundle_weights(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node])
             or (use is not None and use[0].operator == "DequantizeLinear" and use[1] > 0)
         ):
             continue
+        _check_promise(path, tensor, n)
         turn = _is_turned(tensor, used.get(name))
         known = _unused_name(_name_by_node(name, used.get(name)), stored)
         shape = tuple(reversed(tensor.shape)) if turn else tuple(tensor.shape)
@@ -236,6 +237,15 @@ def _bundle_weights(path: Path, tensors: dict[str, _Tensor], nodes: list[_Node])
     return WeightBundle(
         LazyTensors(stored), {"format": "onnx", "turned": turned, "unread": left, "nodes": len(nodes)}
     )
+
+
+def _check_promise(path: Path, tensor: _Tensor, n: int) -> None:
+    """The `n` numbers of its shape against the bytes that lie in the file: sides alone decide what is planned with it."""
+    promised = n * (2 if tensor.data_type == 16 else np.dtype(KINDS[tensor.data_type]).itemsize)
+    if tensor.raw is not None and not tensor.outside and len(tensor.raw) != promised:
+        raise DigsiteError(
+            f"'{path}' is damaged: '{tensor.name}' promises {promised:,} bytes and has {len(tensor.raw):,}."
+        )
 
 
 def _turn_matrix(load: Callable[[], Tensor]) -> Tensor:
