@@ -100,3 +100,13 @@ def test_of_an_unknown_family_is_said_what_can_be_said(cli, tmp_path):
     assert "768 parameters" in out and "'martian'" in out
     questions = next((tmp_path / "runs").glob("dig/*/tables/questions.csv")).read_text()
     assert "cannot be run here" in questions
+
+
+def test_heads_are_no_convolutions(cli, tmp_path):
+    sides = {"W_Q": (4, 32, 8), "W_U": (32, 10), "conv1.weight": (16, 1, 9), "conv2.weight": (8, 16, 3, 3)}
+    write_weights(tmp_path / "mixed.safetensors", {name: torch.randn(side) for name, side in sides.items()})
+    code, out, err = cli(
+        "dig", tmp_path / "mixed.safetensors", "--budget", "30s", "--runs", tmp_path / "runs"
+    )
+    assert code == 0, err
+    assert "(2 convolutions, 1 stack of matrices, 1 matrix)" in " ".join(out.split())

@@ -71,8 +71,22 @@ def _family(subject: Subject) -> str:
     module = subject.opened.module
     if module is not None:
         return f"a network of class {type(module).__name__}"
-    sides = Counter(len(shape) for _, shape, _ in subject.shapes())
-    kernels, matrices = sides[3] + sides[4], sides[2]
-    held = [f"{kernels} convolutions"] * (kernels > 0) + [f"{matrices} matrices"] * (matrices > 0)
-    shown = f" ({', '.join(held)})" if held else ""
-    return f"a set of weights of no known family{shown}"
+    counts = Counter(_kind_of_shape(shape) for _, shape, _ in subject.shapes() if len(shape) > 1)
+    held = ", ".join(
+        count_words(counts[words], *words) for words in (KERNELS, STACKS, MATRICES) if counts[words]
+    )
+    return f"a set of weights of no known family{f' ({held})' if held else ''}"
+
+
+KERNELS, STACKS, MATRICES = (
+    ("convolution", "convolutions"),
+    ("stack of matrices", "stacks of matrices"),
+    ("matrix", "matrices"),
+)
+
+
+def _kind_of_shape(shape: tuple[int, ...]) -> tuple[str, str]:
+    """By its sides alone: a kernel is short and its channels are many, heads are few and wide."""
+    if len(shape) == 2:
+        return MATRICES
+    return KERNELS if len(shape) == 4 or shape[-1] <= shape[0] else STACKS
