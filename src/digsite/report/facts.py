@@ -161,6 +161,21 @@ def table_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(folder).with_suffix("").as_posix() for path in tables))
 
 
+QUESTIONS = 40  # of one run
+
+
+def read_questions(facts: Facts) -> tuple[dict[str, str], ...]:
+    """What a run was asked, question by question: its table `questions`, if each row holds a question and its answer."""
+    if "questions" not in facts.tables:
+        return ()
+    table = read_table(facts.run.tables, "questions", limit=QUESTIONS)
+    keys = ("question", "answer", "beside", "unanswered", "next")
+    if not {"question", "answer"} <= set(table.columns):
+        return ()
+    rows = (dict(zip(table.columns, line)) for line in table.rows)
+    return tuple({key: row.get(key, "") for key in keys} for row in rows)
+
+
 def read_table(folder: Path, name: str, *, start: int = 0, limit: int = 12) -> Table:
     """A window of the rows; the file is streamed, so a table of a million lines is fine."""
     columns: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from digsite.report.aggregated import draw_aggregated
 from digsite.report.claims import claim_rows, common_axis
 from digsite.report.comparison import SIDE_BY_SIDE, compare_facts
 from digsite.report.doubts import list_doubts
-from digsite.report.facts import Facts, gather_facts, read_table
+from digsite.report.facts import Facts, gather_facts, read_questions, read_table
 from digsite.report.pictures import Picture, embed_pictures, group_albums
 from digsite.report.plots import draw_curves, list_forests
 
@@ -77,6 +77,7 @@ def template_values(facts: Facts) -> dict[str, Any]:
         "others": claim_rows(facts.others),
         "measurements": claim_rows(facts.measurements),
         "hero": facts.hero_picture,
+        "questions": read_questions(facts),
     }
 
 

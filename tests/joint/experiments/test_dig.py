@@ -26,6 +26,10 @@ def test_a_stored_network_leaves_a_run_with_a_paragraph_and_a_page(cli, small, t
     assert list((tmp_path / "runs").glob("dig/*/report.html"))
     questions = next((tmp_path / "runs").glob("dig/*/tables/questions.csv")).read_text()
     assert "no folder of possible relatives was named" in questions
+    page = next((tmp_path / "runs").glob("dig/*/report.html")).read_text()
+    asked = page[page.index("Question by question") :]
+    assert "Not answered: no folder of possible relatives was named" in asked
+    assert "digsite read FOLDER --lineage" in asked and "Beside: random matrices of the same shapes" in asked
 
 
 def test_a_budget_of_a_second_still_leaves_a_page(cli, small, tmp_path):
@@ -110,3 +114,16 @@ def test_heads_are_no_convolutions(cli, tmp_path):
     )
     assert code == 0, err
     assert "(2 convolutions, 1 stack of matrices, 1 matrix)" in " ".join(out.split())
+
+
+def test_a_class_that_stands_out_in_the_output_layer_is_named(cli, tmp_path):
+    torch.manual_seed(0)
+    head = torch.randn(200, 64)
+    head[17] += 5.0
+    weights = {"fc1.weight": torch.randn(64, 32) @ torch.diag(torch.linspace(0.1, 3, 32)), "fc2.weight": head}
+    write_weights(tmp_path / "planted.safetensors", weights)
+    code, out, err = cli(
+        "dig", tmp_path / "planted.safetensors", "--budget", "60s", "--runs", tmp_path / "runs"
+    )
+    assert code == 0, err
+    assert "Was a class planted? Perhaps: output row 17 of 200" in " ".join(out.split())

@@ -130,7 +130,14 @@ MODELS = {
 def test_every_statement_has_a_null_or_says_that_it_has_none(model, tmp_path):
     write_weights(tmp_path / "net.safetensors", fresh(1).state_dict())
     write_weights(tmp_path / "other.safetensors", trained_network().state_dict())
-    subject = MODELS[model](str(tmp_path))
+    check_statements(MODELS[model](str(tmp_path)))
+
+
+def test_every_statement_about_a_language_model_has_one_too(data_dir):
+    check_statements(subjects.Subject(str(data_dir / "lm" / "stories260K"), steps=3))
+
+
+def check_statements(subject):
     for name in families.list_members(BLOCKS):
         answer = families.scan_member(BLOCKS, name).examine(subject, Allowance(4.0))
         assert answer.statements or answer.skipped

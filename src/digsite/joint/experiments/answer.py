@@ -21,6 +21,9 @@ def study_answer(config: AnswerConfig, run: Run) -> None:
     answer: dict[str, Any] = atomic.read_json(run.directory.artifacts / "answer.json", default={})
     for name, rows in answer.items():
         if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+            if name == "answers":  # what `read` asks of every model: shown question by question
+                run.table("questions", pd.DataFrame(rows).rename(columns={"sureness": "beside"}))
+                continue
             run.table(name, pd.DataFrame(rows))
             run.view(
                 name, kind="table", source=f"tables/{name}.csv", caption=f"digsite {config.verb}: {name}"

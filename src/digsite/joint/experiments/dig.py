@@ -12,7 +12,7 @@ from digsite.base import families
 from digsite.base.errors import DigsiteError
 from digsite.figures import NULL_COLOR, PALETTE, canvas, styled
 from digsite.joint.config import DigConfig
-from digsite.joint.core.statements import Allowance, Answer, Statement, skip
+from digsite.joint.core.statements import FACT, Allowance, Answer, Statement, skip
 from digsite.joint.experiments.answer import claim_numbers
 from digsite.joint.experiments.collection import dig_collection
 from digsite.joint.subjects.model import Subject
@@ -45,12 +45,6 @@ def study_dig(config: DigConfig, run: Run) -> None:
         _write(run, name, member, answer)
     run.table("answers", pd.DataFrame(rows))
     run.table("questions", pd.DataFrame([_line(*statement) for statement in answers]))
-    run.view(
-        "questions",
-        kind="table",
-        source="tables/questions.csv",
-        caption="What was asked, why it was not answered, and the command that goes on from there.",
-    )
     figure = draw_summary([(m.QUESTION, a) for _, m, a in answers])
     run.figure(
         "summary",
@@ -105,12 +99,14 @@ def _write(run: Run, name: str, member: Any, answer: Answer) -> None:
 
 
 def _line(name: str, member: Any, answer: Answer) -> dict[str, Any]:
-    """What was asked, whether it was answered, and where it goes on."""
+    """One question as its page shows it: all that was said, what it stands beside, or why nothing was said, and where it goes on."""
+    beside = dict.fromkeys(s.beside for s in answer.statements if s.beside != FACT)
     return {
         "question": member.QUESTION,
-        "statements": len(answer.statements),
-        "skipped": answer.skipped,
-        "deeper": member.DEEPER,
+        "answer": " ".join(statement.text for statement in answer.statements),
+        "beside": "; ".join(beside),
+        "unanswered": answer.skipped,
+        "next": member.DEEPER,
     }
 
 

@@ -181,7 +181,7 @@ def _place_norm(draft: Draft, at: int, roles: dict[str, str], tensors: Mapping) 
         elif at >= 0 and tensors[name].shape[1:] == (draft.nodes[at].size,):
             draft.values.append(NodeTensor(_VALUE_ROLES[role], at, name))
         else:
-            draft.skip(name, "a vector that fits no set of neurons")
+            draft.skip(name, "of a norm of other neurons than those of the layer before it in the file")
 
 
 def _place_recurrent(draft: Draft, at: int, prefix: str, roles: dict[str, str], tensors: Mapping) -> int:

@@ -28,6 +28,9 @@ _RECURRENT = re.compile(r"weight_(ih|hh)")  # gates: their rows are no classes
 SMALLEST = 1e-12  # p-values: rarer ones are not told apart
 _MANY = 20_000  # outputs from which on they are a vocabulary, whatever they are called
 
+PLANTED = "is something planted?"
+UNTOLD = "cannot be told"  # how an answer begins that is none
+
 
 @dataclass(frozen=True)
 class StrangerAnswer:
@@ -163,25 +166,24 @@ def _own_marks(network: Network) -> list[str]:
 
 def is_something_planted(network: Network, graph: Graph, training: Training) -> StrangerAnswer:
     """The output layer read for one class that stands out; a vocabulary or an untrained network has no such class."""
-    question = "is something planted?"
     if not training.trained:
-        return StrangerAnswer(question, "no: nothing has been learned.")
+        return StrangerAnswer(PLANTED, "no: nothing has been learned.")
     names = head_of(network, graph)
     if names is None:
-        return StrangerAnswer(question, "cannot be told: no output layer with classes was found.")
+        return StrangerAnswer(PLANTED, f"{UNTOLD}: no output layer with classes was found.")
     head, feeding = names
     count = network.shape(head)[0]
     if _VOCABULARY.search(head) or count > _MANY:
         return StrangerAnswer(
-            question,
-            f"cannot be told: the {count:,} outputs of {head} are a vocabulary, and no reading of its rows is calibrated.",
+            PLANTED,
+            f"{UNTOLD}: the {count:,} outputs of {head} are a vocabulary, and no reading of its rows is calibrated.",
         )
     rows = network.weights[head]
     try:
         scan: HeadScan = scan_head(rows.flatten(1), network.weights[feeding] if feeding else None)
     except DigsiteError as error:
-        return StrangerAnswer(question, f"cannot be told: {error}")
-    return StrangerAnswer(question, scan.answer, scan.p if scan.alarm else None)
+        return StrangerAnswer(PLANTED, f"{UNTOLD}: {error}")
+    return StrangerAnswer(PLANTED, scan.answer, scan.p if scan.alarm else None)
 
 
 def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:

@@ -1,11 +1,14 @@
-"""What does it know: a trained reader's answers where one fits, or the sentence that none does."""
+"""What does it know, and was a class planted: a trained reader's answers where one fits, and the scan of the output layer."""
+
+from typing import Any
 
 from digsite.base.errors import DigsiteError
 from digsite.joint.core.statements import Allowance, Answer, Statement, skip
 from digsite.joint.subjects.model import Subject
 from digsite.read.api import read_model
+from digsite.read.judge.answers import PLANTED, UNTOLD
 
-ORDER, QUESTION, WEIGHT = 4, "What does it know?", 1.0
+ORDER, QUESTION, WEIGHT = 4, "What does it know, and was something planted?", 1.0
 DEEPER = "digsite run nwa"
 LARGEST = 5_000_000  # parameters of the networks that readers have seen, with room to spare
 
@@ -23,16 +26,9 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
         )
     except DigsiteError as error:
         return skip(f"it could not be read as a network: {error}")
-    if not reading["predictions"]:
-        return skip(
-            reading["notes"][-1].rstrip(".")
-            if reading["notes"]
-            else "no shipped reader knows networks of this shape"
-        )
-    if not reading.get("in_zoo", False):
-        return skip(
-            "the shipped reader was trained on other networks, so that its answers would mean nothing here"
-        )
+    planted = _say_planted(reading["answers"])
+    if why := _why_no_reader(reading):
+        return Answer(planted, why)
     beside = "90 % intervals and sets hold in 90 % of networks like the reader's own; an answer of a reader has no null"
     statements = [
         Statement(
@@ -47,7 +43,32 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
         )
         for row in reading["predictions"]
     ]
-    return Answer(tuple(statements), tables={"predictions": reading["predictions"]})
+    return Answer((*statements, *planted), tables={"predictions": reading["predictions"]})
+
+
+def _why_no_reader(reading: dict[str, Any]) -> str:
+    """Empty where the shipped reader's answers stand."""
+    if not reading["predictions"]:
+        return (reading["notes"] or ["no shipped reader knows networks of this shape"])[-1].rstrip(".")
+    if not reading.get("in_zoo", False):
+        return "the shipped reader was trained on other networks, so that its answers would mean nothing here"
+    return ""
+
+
+def _say_planted(answers: list[dict[str, Any]]) -> tuple[Statement, ...]:
+    """What the scan of the output layer says of a classifier; of other models it says nothing."""
+    text, p = next((row["answer"], row["p"]) for row in answers if row["question"] == PLANTED)
+    if text.startswith(UNTOLD):
+        return ()
+    beside = "clean networks of so many classes" + (
+        "" if p is not None else "; nothing is claimed, so that it has no null"
+    )
+    text = f"Was a class planted? {text[0].upper()}{text[1:]}"
+    return (
+        Statement(
+            "planted", "a class that stands out in the output layer", text, beside, p=p, quote=p is not None
+        ),
+    )
 
 
 def _value(row: dict) -> str:
