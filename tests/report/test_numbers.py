@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from digsite.record.results import Claim
 from digsite.report.numbers import (
+    break_name,
     claim_texts,
     show_duration,
     show_moment,
@@ -70,6 +71,12 @@ def test_a_claim_is_written_with_the_digits_of_its_interval(claim, texts):
 )
 def test_duration(seconds, text):
     assert show_duration(seconds) == text
+
+
+def test_a_name_breaks_between_its_parts_and_is_escaped():
+    assert break_name("losses.recon_layer.lr") == "losses.<wbr>recon_<wbr>layer.<wbr>lr"
+    assert break_name("recon_layer.lr") == "recon_layer.lr"  # fits anywhere
+    assert break_name("<b>_a_long_name_of_it") == "&lt;b&gt;_<wbr>a_<wbr>long_<wbr>name_<wbr>of_<wbr>it"
 
 
 def test_small_things():

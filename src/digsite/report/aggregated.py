@@ -10,7 +10,7 @@ from digsite.record.journal import read_series
 from digsite.report.comparison import Comparison, Group, pool_claims
 from digsite.report.facts import Facts
 from digsite.report.numbers import show_setting
-from digsite.report.pictures import as_uri
+from digsite.report.pictures import as_uri, theme_svg
 
 CLAIMS, SETTINGS, MEASURED, GROUPS = 4, 3, 4, 8  # more of each makes a report that nobody reads
 POINTS = 300
@@ -124,4 +124,4 @@ def _as_drawn(figure: Any, name: str, caption: str) -> Drawn:
     buffer = BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "digsite"})
     plt.close(figure)
-    return Drawn(name, caption, as_uri(buffer.getvalue(), "image/svg+xml"))
+    return Drawn(name, caption, as_uri(theme_svg(buffer.getvalue()), "image/svg+xml"))

@@ -1,10 +1,15 @@
 """How numbers are written for people: as many digits as the interval supports, one style everywhere."""
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from digsite.record.results import Claim
+
+NAME = 20  # characters of a setting's name that fit into any column
 
 
 def show_number(value: float | None, digits: int = 4) -> str:
@@ -99,6 +104,12 @@ def show_cell(text: str) -> str:
         return f"{float(text):.6g}" if len(text) > 9 and "." in text else text
     except ValueError:
         return text
+
+
+def break_name(name: str) -> Markup:
+    """A long name of parts, which may break after a dot, a slash or an underscore and nowhere inside of a word."""
+    text = str(escape(name))
+    return Markup(re.sub(r"(?<=[._/])(?=\w)", "<wbr>", text) if len(name) > NAME else text)
 
 
 def show_setting(value: Any) -> str:

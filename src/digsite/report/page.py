@@ -104,6 +104,7 @@ def make_environment(*more: Path) -> Environment:
         size=numbers.show_size,
         claim_texts=numbers.claim_texts,
         cell=numbers.show_cell,
+        parted=numbers.break_name,
     )
     env.globals.update(version=read_version(), words=explained_words())
     return env

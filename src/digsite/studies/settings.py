@@ -27,7 +27,9 @@ def describe_study(study: Study) -> dict[str, Any]:
     readme = study.folder / "README.md"
     known = _walk_schema(methods.config_class(study.method).model_json_schema())
     values = leaf_paths(plan_run(study, size="full").tree)
-    settings = [{"key": path, "value": value, **_facts_of(path, known)} for path, value in values.items()]
+    settings = [
+        {"key": path, "value": value, **_facts_of(path, known, values)} for path, value in values.items()
+    ]
     return {
         **brief_study(study),
         "sizes": [size for size in SIZES if size == "full" or getattr(study, size, None) is not None],
@@ -36,13 +38,23 @@ def describe_study(study: Study) -> dict[str, Any]:
     }
 
 
-def _facts_of(path: str, known: dict[str, dict[str, str]]) -> dict[str, str]:
+def _facts_of(path: str, known: dict[str, dict[str, str]], values: dict[str, Any]) -> dict[str, str]:
     """Facts of the setting at a path; an item of a list is told by the list it stands in."""
     while path:
-        if path in known:
-            return known[path]
+        for name in (path, *_names_in_schema(path, values)):
+            if name in known:
+                return known[name]
         path = path.rpartition(".")[0]
     return {"type": "", "range": "", "text": ""}
+
+
+def _names_in_schema(path: str, values: dict[str, Any]) -> list[str]:
+    """The path with one part that the user named replaced by `*` and its kind, as `_walk_schema` writes such entries."""
+    parts = path.split(".")
+    return [
+        ".".join([*parts[:i], f"*{values.get('.'.join([*parts[: i + 1], 'kind']), '')}", *parts[i + 1 :]])
+        for i in range(1, len(parts))
+    ]
 
 
 def _walk_schema(schema: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -55,6 +67,14 @@ def _walk_schema(schema: dict[str, Any]) -> dict[str, dict[str, str]]:
                 inner = f"{path}.{name}" if path else name
                 known.setdefault(inner, _describe_field(field, schema))
                 walk(field, inner, depth + 1)
+        if (
+            isinstance(extra := node.get("additionalProperties"), dict) and depth < 8
+        ):  # entries that a user names
+            text = {"description": node.get("description", "")}
+            known.setdefault(f"{path}.*", _describe_field({**text, **extra}, schema))
+            for part in _alternatives(extra, schema):
+                kind = part["properties"].get("kind", {}).get("const", "")
+                walk(part, f"{path}.*{kind}", depth + 1)
 
     walk(schema, "", 0)
     return known

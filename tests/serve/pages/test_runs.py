@@ -66,6 +66,22 @@ def test_groups_are_counted_and_colors_have_a_legend(client):
     assert page.count('<i class="dot dot-0"></i><a') == 3 and page.count('<i class="dot dot-1"></i><a') == 1
 
 
+def test_states_have_the_colors_of_their_badges(served, planned):
+    planned(state="failed", message="the disk is full")
+    planned(state="interrupted")
+    page = served.get("/?color=state").text
+    assert '<i class="dot dot-1"></i>failed' in page and '<i class="dot dot-4"></i>interrupted' in page
+
+
+def test_an_answer_that_cannot_be_read_is_said(served, planned):
+    run = planned(state="finished")
+    assert "cannot be read" not in served.get("/").text
+    run.results.write_text('{"schema": 2, "claims": [')
+    assert "Its results cannot be read." in served.get("/").text
+    page = served.get(f"/runs/{run.path.parent.name}/{run.id}").text
+    assert "Its results cannot be read." in page and "No claims yet" not in page
+
+
 def test_links_of_the_list_keep_the_view(client):
     page = client.get("/?col=lr&col=claim:loss&group=hidden&study=showcase").text
     for link in re.findall(r'<th scope="col"[^>]*><a href="(.*?)"', page):
@@ -77,7 +93,7 @@ def test_runs_without_the_column_come_last(served, planned):
         planned(config={"seed": 0} if lr is None else {"seed": 0, "lr": lr})
     for way in ("0", "1"):
         page = served.get(f"/?col=lr&sort=lr&up={way}").text
-        cells = re.findall(r"lr </small>([\d.]*)<", page)
+        cells = re.findall(r'<td class="num cell">(?:<small class="cell-name">lr </small>)?([\d.]*)<', page)
         assert cells == (["0.01", "0.1", ""] if way == "1" else ["0.1", "0.01", ""])
 
 

@@ -1,6 +1,6 @@
 // Curves of several runs on shared axes, seeds as bands on demand; figures with linked zoom.
 import { chart } from "./chart.js";
-import { color, el, get, note, whenSeen } from "./dom.js";
+import { color, el, get, note, number, whenSeen } from "./dom.js";
 import { linked } from "./linked.js";
 import { show } from "./views.js";
 
@@ -10,16 +10,28 @@ const host = document.querySelector("[data-curves]"), box = document.getElementB
 const { metrics } = host ? await get(host.dataset.curves) : { metrics: {} };
 const charts = new Map();
 
+// What was measured at one step is a number and no curve: one number a run, in the order of the runs.
+const once = Object.entries(metrics).filter(([, lines]) => lines.every((line) => line.x.length < 2));
 for (const [name, lines] of Object.entries(metrics)) {
+  if (once.some(([other]) => other === name)) continue;
   const place = el("div", { class: "chart" }, el("h3", {}, name));
   host.append(place);
   charts.set(name, chart(place, { lines: single(lines), xLabel: "step", sync: "compare", title: name }));
 }
-if (host && !charts.size) host.append(note("Nothing was measured in these runs."));
+if (host && !charts.size && !once.length) host.append(note("Nothing was measured in these runs."));
+if (once.length) host.after(onceTable());
 box?.addEventListener("change", () => {
-  for (const [name, lines] of Object.entries(metrics)) charts.get(name).set(box.checked ? pooled(lines) : single(lines));
+  for (const [name, lines] of Object.entries(metrics)) charts.get(name)?.set(box.checked ? pooled(lines) : single(lines));
 });
 for (const row of document.querySelectorAll("[data-linked]")) linked(row);
+
+function onceTable() {
+  const runs = new Map(once.flatMap(([, lines]) => lines.map((line) => [line.index, line.label])));
+  const cells = (lines) => [...runs.keys()].map((index) => el("td", { class: "num" }, number(lines.find((line) => line.index === index)?.y[0] ?? null)));
+  const heads = [...runs].map(([index, label]) => el("th", { scope: "col", class: "num" }, el("i", { class: `dot dot-${index % 8}` }), label));
+  const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "measured once"), ...heads)), el("tbody", {}, ...once.map(([name, lines]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells(lines)))));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Measured once" }, table);
+}
 
 function single(lines) {
   return lines.map((line) => ({ name: line.label, x: line.x, y: line.y, color: color(line.index) }));

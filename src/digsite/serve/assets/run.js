@@ -161,7 +161,7 @@ async function renew(names) {
   for (const name of names) {
     const now = fresh.getElementById(name), old = document.getElementById(name);
     if (now && old) old.replaceWith(now);
-    else if (now) document.getElementById("config").before(now);
+    else if (now) page.querySelector(".halves > div:last-child").prepend(now);
   }
 }
 

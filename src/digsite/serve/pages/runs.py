@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -54,23 +55,44 @@ def show_runs(request: Request) -> Response:
     )
 
 
-def _color_values(index: Index, listing: Listing) -> list[str]:
-    """The values that colors stand for, in the order of the legend."""
+STATE_COLORS = {
+    "running": 0,
+    "finished": 2,
+    "failed": 1,
+    "killed": 1,
+    "interrupted": 4,
+    "planned": 6,
+}  # as in its badge
+
+
+def _color_values(index: Index, listing: Listing) -> dict[str, int]:
+    """The values that colors stand for, in the order of the legend, each with its color; after the eighth all have one."""
     name = listing.query.color
     values = {say_value(value_of(index, entry, name)) for entry in listing.shown} if name else set()
-    return sorted(values - {""}, key=natural_key)
+    ordered = sorted(values - {""}, key=natural_key)
+    if name == "state":
+        return {value: STATE_COLORS.get(value, 7) for value in ordered}
+    return {value: min(i, 7) for i, value in enumerate(ordered)}
 
 
-def _make_line(index: Index, entry: Entry, query: Query, colors: list[str]) -> Line:
+def _make_line(index: Index, entry: Entry, query: Query, colors: dict[str, int]) -> Line:
     results = results_or_none(entry.run) if entry.status.state == "finished" else None
-    verdict = entry.status.message if entry.status.state != "finished" else results.verdict if results else ""
+    verdict = entry.status.message
+    if entry.status.state == "finished":
+        verdict = (
+            results.verdict
+            if results
+            else ""
+            if not entry.run.results.exists()
+            else "Its results cannot be read."
+        )
     color = say_value(value_of(index, entry, query.color)) if query.color else ""
     return Line(
         entry,
         verdict,
         tuple(_say_cell(index, entry, results, name) for name in query.col),
         say_value(value_of(index, entry, query.group)) if query.group else "",
-        min(colors.index(color), 7) if color in colors else None,
+        colors.get(color),
     )
 
 
@@ -107,7 +129,10 @@ def show_studies(request: Request) -> Response:
 def show_study(request: Request) -> Response:
     """One study: what is written about it, and every setting with type, value, range and text."""
     for study in _known_studies(request, request.path_params["name"]):
-        return site_of(request).page("study.html", study=study, here="studies")
+        from markdown_it import MarkdownIt
+
+        text = Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(study["readme"]))
+        return site_of(request).page("study.html", study=study, written=text, here="studies")
     raise HTTPException(404, "There is no such study.")
 
 

@@ -211,11 +211,20 @@ def _choose_axes(request: Request, compared: Comparison, varied: list[str]) -> A
         settings,
         claims,
         x=chosen("x", first),
-        y=chosen("y", next(iter(claims), "")),
+        y=chosen("y", _first_that_differs(compared, claims)),
         by=chosen("by", "") if params.get("by") in settings else "",
         lines=tuple(asked or [*settings, *claims][:LINES]),
         asked=tuple(params.multi_items()),
     )
+
+
+def _first_that_differs(compared: Comparison, claims: tuple[str, ...]) -> str:
+    """A claim that is not the same in every run: a picture of equal numbers tells nothing. The first where all are equal."""
+    for name in claims:
+        values = {row.value for row in compared.claims[name] if row}
+        if len(values) > 1:
+            return name
+    return next(iter(claims), "")
 
 
 def _choose_heat(request: Request, facts: list[Facts], axes: Axes) -> HeatMap | None:

@@ -23,7 +23,7 @@ def show_courses(
 ) -> None:
     """`jumps` are steps by the name of a run."""
     for (arch, dataset), seeds in list(_have_same_layers(runs).items())[:SHOWN]:
-        name = f"{arch} on {dataset}"
+        name = f"{arch} on {dataset}" if dataset else arch
         stored = f"courses/{arch}-{dataset}-{measure.replace('/', '_')}"
         table, bands = show_member_course(seeds, measure)
         run.table(stored, table)
