@@ -1,5 +1,7 @@
 """digsite decompose on a model by reference."""
 
+import pytest
+
 from digsite.decompose import Decomposition
 from digsite.decompose.subjects import targets
 
@@ -43,3 +45,16 @@ def test_a_model_that_is_not_there_makes_no_run(cli, tmp_path):
     code, _, err = cli("decompose", "missing.pt", "--modules", "0", "--runs", tmp_path, *SMALL)
     assert code == 3 and "There is no model file 'missing.pt'." in err and "resume" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "sentence"),
+    [("nowhere.txt", 3, "There is no text 'nowhere.txt'."), ("short.txt", 2, "reads no text.")],
+)
+def test_a_text_that_cannot_be_read_makes_no_run(cli, tmp_path, monkeypatch, text, code, sentence):
+    """A short text is held against the model before there is a run; what has too few tokens is refused there too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short.txt").write_text("Too short.")
+    left, _, err = cli("decompose", PAIRS, "--modules", "0", "--text", text, "--runs", tmp_path / "runs")
+    assert left == code and sentence in err
+    assert not (tmp_path / "runs").exists()

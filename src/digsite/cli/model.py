@@ -81,6 +81,7 @@ def decompose_command(model, overrides, modules, data, text, size, root, device,
     from digsite.cli.run import run_command
 
     if text:
+        _refuse_text(text, model)
         data = f"text:{text}"
         overrides = (*_text_settings(model, size), *overrides)
     given = [f"model={model}", f"modules=[{', '.join(map(repr, modules.split(',')))}]", f"data={data}"]
@@ -93,6 +94,20 @@ def decompose_command(model, overrides, modules, data, text, size, root, device,
         device=device,
         as_json=as_json,
     )
+
+
+SHORT = 4096  # bytes of a text that may have fewer tokens than one window
+
+
+def _refuse_text(text: str, model: str) -> None:
+    """A text that is not there, or that fills no window, is refused before a run is made: only a short one needs the model for it."""
+    from digsite.data.text import find_corpus
+
+    if find_corpus(text).stat().st_size < SHORT:
+        from digsite.decompose.subjects.inputs import read_text_rows
+        from digsite.models.opening import open_model
+
+        read_text_rows(text, open_model(model))
 
 
 def _text_settings(model: str, size: str | None) -> list[str]:

@@ -32,7 +32,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 def read_documents(name: str) -> list[str]:
     """The texts of a named corpus, or of a `.txt` file (one text) or `.json` file (a list of texts)."""
-    path = _find_corpus(name)
+    path = find_corpus(name)
     if path.suffix == ".json":
         texts = json.loads(path.read_text())
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -41,7 +41,7 @@ def read_documents(name: str) -> list[str]:
     return [part.strip("\n") for part in path.read_text().split(END_OF_TEXT) if part.strip()]
 
 
-def _find_corpus(name: str) -> Path:
+def find_corpus(name: str) -> Path:
     """A named corpus, a file in DIGSITE_DATA, or a path of the user's own."""
     if name == "tinyshakespeare":
         return locate_file("text", TINY_SHAKESPEARE)

@@ -29,7 +29,7 @@ def _parts(state):
 
 
 def test_what_it_is_and_whether_it_was_trained():
-    for trained, words in ((True, "it has been trained"), (False, "it looks untrained")):
+    for trained, words in ((True, "its weights are not random"), (False, "it looks untrained")):
         network, group, training = _parts(_state(trained=trained))
         assert "fully connected network of 2 layers" in say_what_it_is(group, 1.0)
         found = what_was_done(network, training, None)

@@ -45,14 +45,17 @@ def study_dig(config: DigConfig, run: Run) -> None:
         _write(run, name, member, answer)
     run.table("answers", pd.DataFrame(rows))
     run.table("questions", pd.DataFrame([_line(*statement) for statement in answers]))
-    figure = draw_summary([(m.QUESTION, a) for _, m, a in answers])
-    run.figure(
-        "summary",
-        figure,
-        pd.DataFrame(rows),
-        caption="How often the null gives as much as was found, for every statement with a p-value: the farther right, the rarer.",
-    )
-    run.headline(_headline(answers), hero="summary")
+    tested = [
+        statement for _, _, answer in answers for statement in answer.statements if statement.p is not None
+    ]
+    if tested:
+        run.figure(
+            "summary",
+            draw_summary(tested),
+            pd.DataFrame(rows),
+            caption="How often the null gives as much as was found, for every statement with a p-value: the farther right, the rarer.",
+        )
+    run.headline(_headline(answers), hero="summary" if tested else "")
     run.verdict(_paragraph(run, answers))
 
 
@@ -135,22 +138,19 @@ def _paragraph(run: Run, answers: list[tuple[str, Any, Answer]]) -> str:
 
 
 @styled
-def draw_summary(answers: list[tuple[str, Answer]]) -> Figure:
+def draw_summary(lines: list[Statement]) -> Figure:
     """A dot is a statement with a p-value, how often its null gives as much; the line at 0.05 is where chance is left behind.
-    `answers` are questions, each with its answer; those without such a statement have their numbers in the tables."""
-    lines = [statement for _, answer in answers for statement in answer.statements if statement.p is not None]
-    figure, ax = canvas(width=6.4, height=1.2 + 0.42 * max(1, len(lines)))
+    Statements without one have their numbers in the tables."""
+    figure, ax = canvas(width=6.4, height=1.2 + 0.42 * len(lines))
     for position, statement in enumerate(lines):
         strength = -math.log10(max(statement.p or 0.0, SMALLEST))
         ax.plot([0, strength], [position, position], color=NULL_COLOR, linewidth=1, zorder=1)
         ax.plot(
             strength, position, "o", color=PALETTE[0] if (statement.p or 0.0) < 0.05 else NULL_COLOR, zorder=3
         )
-    if not lines:
-        ax.text(0.2, 0, "nothing that was said has a p-value", va="center", color=NULL_COLOR)
     ax.axvline(-math.log10(0.05), color="black", linewidth=0.8, linestyle="--")
     ax.set_yticks(range(len(lines)), [textwrap.fill(statement.title, 34) for statement in lines])
-    ax.set_ylim(max(1, len(lines)) - 0.5, -0.5)
+    ax.set_ylim(len(lines) - 0.5, -0.5)
     ax.set_xlim(0, -math.log10(SMALLEST) + 0.5)
     ax.set(xlabel="how rare under the null: -log10 p, corrected (dashed: 0.05)")
     return figure

@@ -250,7 +250,7 @@ class Training:
             return f"it looks untrained: {which} from random ones of its shape ({say_p(self.p)})."
         shown = max(beyond or self.tensors, key=lambda t: max(t.z))
         return (
-            f"it has been trained: {len(beyond)} of {len(self.tensors)} matrices depart from random ones of their shape ({say_p(self.p)}), "
+            f"its weights are not random: {len(beyond)} of {len(self.tensors)} matrices depart from random ones of their shape ({say_p(self.p)}), "
             f"most {shown.name} (effective rank {shown.rank:.1f}, random {shown.expected_rank:.1f})."
         )
 
@@ -261,7 +261,7 @@ def say_p(p: float) -> str:
 
 
 def check_training(tensors: Mapping[str, Tensor]) -> Training:
-    """Has a network been trained? Its tensors by name; matrices of fewer than 4 rows or columns say nothing.
+    """Does a network look trained? What is tested is that its weights are not random: a compiled program passes too. Tensors by name; matrices of fewer than 4 rows or columns say nothing.
 
     The p-value of the network is that of its strongest matrix times their number.
     """
