@@ -80,7 +80,12 @@ def refuse_missing(text: str) -> None:
     module = reference.target.partition(":")[0].partition(".")[0]
     if reference.scheme == "py" and not _has_module(module):
         raise NotFound(f"There is no module '{module}', asked for by '{reference}'.")
-    if reference.is_file and not Path(reference.target).expanduser().exists():
+    if not reference.is_file:
+        return
+    path = Path(reference.target).expanduser()
+    if path.is_dir() and not any(path.iterdir()):
+        raise NotFound(f"The folder '{path}' is empty: there is no model in it.")
+    if not path.exists():
         raise NotFound(
             f"There is no model file '{reference.target}'.",
             hint=f"A model is file:PATH, or one of {', '.join(f'{name}:' for name in list_schemes())}",

@@ -42,14 +42,17 @@ def test_a_budget_of_a_second_still_leaves_a_page(cli, small, tmp_path):
     ("words", "sentence"),
     [
         (["nowhere.safetensors"], "nowhere.safetensors"),
+        (["empty"], "is empty: there is no model in it"),
         (["--budget", "soon"], "'soon' is no time"),
         (["--skip", "condtion"], "there is no question 'condtion'. Did you mean 'condition'"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(cli, small, tmp_path, words, sentence):
-    words = words if not words[0].startswith("--") else [small, *words]
+    (tmp_path / "empty").mkdir()
+    words = [small, *words] if words[0].startswith("--") else [tmp_path / words[0]]
     code, _, err = cli("dig", *words, "--runs", tmp_path / "runs")
     assert code in (2, 3) and sentence in err and "Traceback" not in err
+    assert not list((tmp_path / "runs").glob("dig/*")), "a slip leaves no run behind"
 
 
 def planted_folder(tmp_path, names):
@@ -64,6 +67,7 @@ def planted_folder(tmp_path, names):
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
+        ([f"net{number}" for number in range(12)], "holds 12 models and not one: 0 of"),
         (
             [f"net{letter}{more}" for letter in "abcde" for more in "fghijklmno"],
             "holds 50 models and not one: 0 of",

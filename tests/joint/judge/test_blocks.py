@@ -105,6 +105,16 @@ def test_a_folder_of_checkpoints_is_answered_with_track(tmp_path):
     assert [step for step, _ in subjects.list_checkpoints(tmp_path)] == [0, 100, 200, 300, 400, 500]
 
 
+def test_numbered_networks_are_a_training_only_where_they_follow_each_other(tmp_path):
+    state = fresh(0).state_dict()
+    for number in range(6):
+        write_weights(tmp_path / "apart" / f"net{number}.safetensors", fresh(number).state_dict())
+        moved = {name: value + 0.005 * number * torch.randn(value.shape) for name, value in state.items()}
+        write_weights(tmp_path / "along" / f"net{number}.safetensors", moved)
+    assert not subjects.list_checkpoints(tmp_path / "apart")
+    assert len(subjects.list_checkpoints(tmp_path / "along")) == 6
+
+
 def pruned_network() -> nn.Module:
     module = fresh()
     with torch.no_grad():

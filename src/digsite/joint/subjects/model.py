@@ -1,10 +1,12 @@
 """The model that is dug into: opened once, its weights read one at a time, and fed when it runs and there is data."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from math import prod
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -204,7 +206,28 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
         steps = checkpoint_steps(folder)
     except DigsiteError:
         return []
-    return steps if len(steps) >= SERIES else []
+    named = all(_STEP_WORD.search(path.name) for _, path in steps)
+    return steps if len(steps) >= SERIES and (named or _is_one_training([path for _, path in steps])) else []
+
+
+_STEP_WORD = re.compile(r"step|checkpoint|ckpt|epoch|iter", re.IGNORECASE)
+ALIKE = 0.5  # cosine of neighbours in a training; networks trained apart are near 0
+
+
+def _is_one_training(paths: list[Path]) -> bool:
+    """Whether numbered models follow each other: `net0`, `net1` may as well be networks that were trained apart."""
+    try:
+        first, second = read_weights(f"file:{paths[-2]}"), read_weights(f"file:{paths[-1]}")
+        names = [name for name in first.tensors if name in second.tensors and len(first.shape(name)) > 1]
+        same = [name for name in names if first.shape(name) == second.shape(name)]
+        pairs = [
+            (first.tensors[name].float().flatten(), second.tensors[name].float().flatten())
+            for name in same[:SERIES]
+        ]
+    except DigsiteError:
+        return False
+    alike = [float(torch.nn.functional.cosine_similarity(a, b, dim=0)) for a, b in pairs]
+    return bool(alike) and median(alike) > ALIKE
 
 
 def list_models(folder: Path) -> list[Path]:

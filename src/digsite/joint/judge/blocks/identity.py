@@ -26,7 +26,7 @@ def examine(subject: Subject, allowance: Allowance) -> Answer:
         Statement(
             "parameters",
             "number of parameters",
-            f"'{subject.name}' is {family} of {total:,} parameters in {len(shapes)} tensors.",
+            f"'{subject.name}' is {family} of {total:,} parameters in {count_words(len(shapes), 'tensor', 'tensors')}.",
             value=float(total),
             quote=True,
         ),

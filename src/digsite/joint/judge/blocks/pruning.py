@@ -7,7 +7,7 @@ import torch
 from scipy.stats import false_discovery_control, norm
 from torch import Tensor
 
-from digsite.joint.core.statements import Allowance, Answer, Statement, skip
+from digsite.joint.core.statements import Allowance, Answer, Statement, count_words, skip
 from digsite.joint.subjects.model import Subject
 from digsite.prune import null_test, prune_matrix
 
@@ -74,6 +74,10 @@ def _structure(weight: Tensor, seed: int) -> dict[str, float]:
     return {"phi": test.observed, "null phi": test.null_mean, "p": test.p}
 
 
+def _say_middle(n: int) -> str:
+    return f"median of {n} matrices" if n > 1 else "of its only matrix"
+
+
 def _say_losses(rows: list[dict]) -> list[Statement]:
     said = []
     for share in SHARES:
@@ -83,7 +87,7 @@ def _say_losses(rows: list[dict]) -> list[Statement]:
             Statement(
                 f"lost/{share:.0%}",
                 f"share of the squared norm in the smallest {share:.0%}, median and range",
-                f"The smallest {share:.0%} of a matrix's weights hold {value:.1%} of its squared norm (median of {len(rows)} matrices), "
+                f"The smallest {share:.0%} of a matrix's weights hold {value:.1%} of its squared norm ({_say_middle(len(rows))}), "
                 f"where normal weights hold {null:.1%} and as many chosen at random {share:.0%}: the less, the more can go by size alone.",
                 "normal weights of the same number, in closed form",
                 value,
@@ -101,9 +105,9 @@ def _say_losses(rows: list[dict]) -> list[Statement]:
 def _say_structure(rows: list[dict]) -> Statement:
     beyond = [row for row in rows if row["q"] < 0.05]
     text = (
-        f"In {len(beyond)} of {len(rows)} masks of half the weights, rows are more alike than their densities force."
+        f"In {len(beyond)} of {count_words(len(rows), 'mask', 'masks')} of half the weights, rows are more alike than their densities force."
         if beyond
-        else f"No structure beyond row and column densities in {len(rows)} masks of half the weights."
+        else f"No structure beyond row and column densities in {count_words(len(rows), 'mask', 'masks')} of half the weights."
     )
     beside = f"{DRAWS} masks with the same margins, false discovery rate over the matrices"
     return Statement(
