@@ -183,7 +183,8 @@ def _run_job(job: PruneJob, language: Language, batch: Batch | None, **how: Any)
     """`prune_model` on the calibration data; what a model says of data that it cannot take is one sentence."""
     hint = "Check that --calibration is what this model takes."
     with one_sentence("Running the model on the calibration data", hint):
-        return prune_model(language.model, move_batch(batch, job.device), job.recipe, **how)
+        taken = move_batch(batch, job.device)
+        return prune_model(language.model, taken, job.recipe, precision=job.precision, **how)
 
 
 def _prune_streamed(job: PruneJob, tell: Tell | None, say: Say) -> PruneOutcome:
@@ -300,7 +301,11 @@ def _score_model(
 
 def _open_progress(job: PruneJob, fingerprint: str, batch: Batch | None, say: Say) -> KeptProgress:
     whose = tensor_hash(
-        [torch.tensor(list(f"{fingerprint} {job.recipe} {job.masks} {hash_batch(batch)}".encode()))]
+        [
+            torch.tensor(
+                list(f"{fingerprint} {job.recipe} {job.precision} {job.masks} {hash_batch(batch)}".encode())
+            )
+        ]
     )
     progress = KeptProgress(job.out, whose)
     if n := progress.n_finished:
@@ -366,6 +371,7 @@ def _collect_provenance(job: PruneJob, fingerprint: str, batch: Batch | None) ->
         "repair": list(job.recipe.repair),
         "allocation": job.recipe.allocation,
         "settings": dict(job.recipe.settings),
+        "precision": job.precision,
         "versions": {name: _version_of(name) for name in PACKAGES},
     }
 

@@ -88,3 +88,22 @@ def test_short_sequences_pass_through_a_block_together_and_are_counted_one_by_on
             )
             torch.testing.assert_close(together.square_norms, alone.square_norms, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(together.hessian, alone.hessian, rtol=1e-4, atol=1e-6)
+
+
+def test_passes_in_bfloat16_are_the_same_up_to_its_eight_bits_and_sums_stay_float32(llama, tokens):
+    model, found = llama(), {}
+    for precision in ("float32", "bfloat16"):
+        seen = found[precision] = {}
+        blocks = layers.list_blocks(model)
+        walk_blocks(
+            model, blocks, tokens(6), lambda _, made, seen=seen: seen.update(made), precision=precision
+        )
+    for name, exact in found["float32"].items():
+        rounded = found["bfloat16"][name]
+        assert rounded.hessian.dtype == torch.float32
+        torch.testing.assert_close(rounded.norms, exact.norms, rtol=0.03, atol=1e-3)
+    assert any(
+        (found["bfloat16"][name].norms != exact.norms).any() for name, exact in found["float32"].items()
+    )
+    with pytest.raises(UsageError, match="The precision 'half' is unknown; accepted are float32, bfloat16"):
+        walk_blocks(model, layers.list_blocks(model), tokens(6), lambda *_: None, precision="half")

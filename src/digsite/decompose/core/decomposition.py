@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from digsite.base import atomic
-from digsite.base.errors import NotFound, UsageError, name_nearest
-from digsite.config import Config
+from digsite.base.errors import NotFound, UsageError, name_nearest, one_sentence
+from digsite.config import Config, yamlio
 from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core import components
 from digsite.decompose.core.clustering import Clustering, cluster_components
@@ -25,7 +26,8 @@ from digsite.decompose.core.explain import Explanation, explain_component
 from digsite.decompose.core.masks import USED, Masks
 from digsite.decompose.core.scene import Plan, Scene, get_factors, observe_batch
 from digsite.decompose.core.target import Target
-from digsite.weights import parse_reference
+from digsite.weights import parse_reference, read_weights
+from digsite.weights.formats.folder import SPD_RUN
 from digsite.weights.hub import OnHub
 from digsite.weights.sources.local import locate_artifact
 from digsite.weights.sources.remote import fetch_file
@@ -144,8 +146,11 @@ class Decomposition(OnHub):
 
     @classmethod
     def load(cls, reference: str | Path, *, model: nn.Module | None = None) -> Decomposition:
-        """From a path or `run:ID`; `model` gives the architecture when it is not one of digsite's own."""
-        return cls(*load_decomposition(reference, model))
+        """From a path, `run:ID` or a run of the reference SPD code; `model` gives the architecture when it is not one of
+        digsite's own.
+        """
+        run = find_spd_run(reference)
+        return cls(*(load_decomposition(reference, model) if run is None else load_spd_run(run, model)))
 
     def _check(self, module: str) -> None:
         """Refuses a module that has no parts, with the nearest name."""
@@ -241,3 +246,108 @@ def locate_file(reference: str) -> Path:
     if not path.is_file():
         raise NotFound(f"There is no decomposition at '{reference}'.")
     return path
+
+
+# Runs of the reference SPD code: `final_config.yaml` and checkpoints, which hold the target under `target_model.`, V and U
+# of each module under `_components.` and its gate under `_ci_fns.` (once `_gates.`), with dashes for the dots of its name.
+
+SPD_GATES = {"mlp": "mlp", "vector_mlp": "vector", "shared_mlp": "shared"}
+SPD_SIGMOIDS = {"leaky_hard": "leaky_hard", "hard": "hard", "normal": "normal", "swish_hard": "swish"}
+SPD_TARGET, SPD_PARTS = "target_model.", "_components."
+
+
+def find_spd_run(reference: str | Path) -> Path | None:
+    """The folder of a run of the reference SPD code, or one of its checkpoints; None where `reference` is neither."""
+    parsed = parse_reference(str(reference))
+    path = Path(parsed.target).expanduser()
+    folder = path if path.is_dir() else path.parent
+    is_weights = path.is_dir() or (path.is_file() and path.suffix in (".pth", ".pt"))
+    return path if parsed.is_file and is_weights and (folder / SPD_RUN).is_file() else None
+
+
+def load_spd_run(path: Path, model: nn.Module | None = None) -> Stored:
+    """The four fields of a decomposition that the reference code trained; `model` is its target where that is no toy."""
+    tensors = dict(read_weights(str(path)).tensors.items())
+    settings = yamlio.load_yaml((path if path.is_dir() else path.parent) / SPD_RUN)
+    stored = sorted({key.split(".")[1] for key in tensors if key.startswith(SPD_PARTS)})
+    if not stored:
+        raise UsageError(f"'{path}' holds no parts: none of its tensors is named '{SPD_PARTS}MODULE.V'.")
+    own = _make_spd_target(path, tensors, model)
+    names = {name.replace(".", "-"): name for name, _ in own.named_modules()}
+    if strange := [name for name in stored if name not in names]:
+        raise UsageError(f"The parts of '{strange[0]}' in '{path}' belong to no module of its target.")
+    names = {name: names[name] for name in stored}
+    params = {
+        f"{name}/{part}": tensors[f"{SPD_PARTS}{key}.{part}"]
+        for key, name in names.items()
+        for part in ("V", "U")
+    }
+    gates, gate = _read_spd_gates(path, settings, tensors, names)
+    sigmoid = settings.get("sigmoid_type", "leaky_hard")
+    if sigmoid not in SPD_SIGMOIDS:
+        raise UsageError(
+            f"The sigmoid '{sigmoid}' of '{path}' is not known; known are {', '.join(SPD_SIGMOIDS)}."
+        )
+    given = {
+        "C": {name: len(params[f"{name}/U"]) for name in names.values()},
+        "gate": gate,
+        "sigmoid": SPD_SIGMOIDS[sigmoid],
+        "delta": bool(settings.get("use_delta_component", False)),
+        "compare": "kl" if settings.get("output_loss_type") == "kl" else "mse",
+        "tied": False,
+    }
+    config = DecomposeConfig.model_validate(given)
+    target = Target(own, list(names.values()), identity=[], output="")
+    owners = {name: name for name in names.values()}
+    plan = Plan(target, owners, config.gate, config.sigmoid, config.delta, config.compare)
+    return plan, params | gates, config, {"modules": list(owners), "identity": [], "output": ""}
+
+
+def _make_spd_target(path: Path, tensors: Mapping[str, Tensor], model: nn.Module | None) -> nn.Module:
+    """A toy by the names of its tensors, or the user's module with the weights of the file."""
+    from digsite.models import load_model
+
+    if model is None:
+        return load_model(str(path)).eval()
+    state = {k.removeprefix(SPD_TARGET): v for k, v in tensors.items() if k.startswith(SPD_TARGET)}
+    own = copy.deepcopy(model).eval()
+    with one_sentence(
+        f"Filling the target of '{path}'", "Give Decomposition.load the module that was decomposed."
+    ):
+        own.load_state_dict(state)
+    return own
+
+
+def _read_spd_gates(
+    path: Path, settings: dict[str, Any], tensors: Mapping[str, Tensor], names: Mapping[str, str]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Gates in our names, and what kind they are. A network of one component has a (C, in, out) map in each layer there."""
+    kind = settings.get("ci_fn_type", settings.get("gate_type", "mlp"))
+    if kind not in SPD_GATES:
+        raise UsageError(
+            f"The gates of '{path}' are of the kind '{kind}'; known are {', '.join(SPD_GATES)}.",
+            hint=f"Its parts can be read as tensors: digsite read {path}",
+        )
+    params, hidden = {}, []
+    for key, name in names.items():
+        own = {k: v for k, v in tensors.items() if k.startswith((f"_ci_fns.{key}.", f"_gates.{key}."))}
+        places = sorted({int(k.split(".")[-2]) for k in own if k.endswith(".W")})
+        layers = [{k[-1]: v for k, v in own.items() if k.split(".")[-2] == str(place)} for place in places]
+        if len(layers) < 2 or (kind == "vector_mlp" and len(layers) > 2):
+            raise UsageError(
+                f"The gate of '{name}' in '{path}' has {len(layers)} layers, and 2 were expected."
+            )
+        hidden = [layer["b"].shape[-1] for layer in layers[:-1]]
+        params |= {f"gate/{name}/{k}": v for k, v in _name_spd_gate(kind, layers).items()}
+    return params, {"kind": SPD_GATES[kind], "hidden": hidden[0] if kind == "vector_mlp" else hidden}
+
+
+def _name_spd_gate(kind: str, layers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """One gate's layers (maps W, biases b) under the names and in the shapes that `core/gates` computes with."""
+    if kind == "shared_mlp":
+        return {f"{n.lower()}{i}": tensor for i, layer in enumerate(layers) for n, tensor in layer.items()}
+    last = {"out": layers[-1]["W"][..., 0], "bias": layers[-1]["b"][..., 0]}
+    for i, layer in enumerate(layers[:-1]):
+        wide = layer["W"].movedim(0, 1).flatten(1) if kind == "vector_mlp" else layer["W"]
+        last |= {f"w{i}": wide, f"b{i}": layer["b"]}
+    return last

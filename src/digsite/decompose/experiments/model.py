@@ -11,7 +11,7 @@ from digsite.base.errors import UsageError
 from digsite.base.intervals import seed_interval
 from digsite.decompose.config import ModelConfig
 from digsite.decompose.core.components import compare
-from digsite.decompose.core.decomposition import Decomposition
+from digsite.decompose.core.decomposition import Decomposition, find_spd_run
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.losses.sparsity import average_residual
 from digsite.decompose.core.masks import count_l0, find_alive
@@ -43,19 +43,7 @@ def study_model(config: ModelConfig, run: Run) -> None:
     batch = sample(run.generator("eval", 0))
     try_once(config, target, batch)
     refuse_distance(config, target, batch)
-    seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
-    problem = Problem([target], config.modules, sample, tuple(config.identity), config.output)
-    settings = make_room(config.decompose, target, config.modules)
-    if settings != config.decompose:
-        run.say(
-            f"C = {config.decompose.C} is below the rank of a matrix: parts learn, and a residual takes the rest."
-        )
-    fit = Fit(problem, settings, seeds, device=run.device)
-    for step in run.steps(config.decompose.steps, save=fit.read_state, load=fit.load_state):
-        terms = fit.step(step)
-        if step % config.log_every == 0:
-            run.log(step, **{f"loss/{name}": float(values.mean()) for name, values in terms.items()})
-    members = [fit.make_decomposition(k) for k in range(len(seeds))]
+    members = take_members(config, run) or train_members(config, run, target, sample)
     batch = batch.to(run.device)
     rows = run.once("scores", lambda: [score_output(member, batch) for member in members])
     for key in rows[0]:
@@ -70,6 +58,37 @@ def study_model(config: ModelConfig, run: Run) -> None:
     verdict = tell_model(run, rows, members[0])
     run.headline(["output_kept", *(f"{module}/stability" for module in members[0].modules[:2])])
     run.verdict(verdict)
+
+
+def take_members(config: ModelConfig, run: Run) -> list[Decomposition]:
+    """Where the model is a run of the reference SPD code: what was trained there, to be looked at and scored here."""
+    found = find_spd_run(config.model)
+    if found is None:
+        return []
+    member = Decomposition.load(found)
+    run.say(
+        f"'{found.name}' is a run of the reference code: its parts of {', '.join(member.modules)} are scored, none are trained."
+    )
+    return [member]
+
+
+def train_members(
+    config: ModelConfig, run: Run, target: nn.Module, sample: inputs.Sampler
+) -> list[Decomposition]:
+    """A decomposition for each seed, resumable."""
+    seeds = [run.derive("member", config.seed + k) % 2**31 for k in range(config.seeds)]
+    problem = Problem([target], config.modules, sample, tuple(config.identity), config.output)
+    settings = make_room(config.decompose, target, config.modules)
+    if settings != config.decompose:
+        run.say(
+            f"C = {config.decompose.C} is below the rank of a matrix: parts learn, and a residual takes the rest."
+        )
+    fit = Fit(problem, settings, seeds, device=run.device)
+    for step in run.steps(config.decompose.steps, save=fit.read_state, load=fit.load_state):
+        terms = fit.step(step)
+        if step % config.log_every == 0:
+            run.log(step, **{f"loss/{name}": float(values.mean()) for name, values in terms.items()})
+    return [fit.make_decomposition(k) for k in range(len(seeds))]
 
 
 @torch.no_grad()

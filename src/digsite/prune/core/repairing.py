@@ -53,11 +53,13 @@ def prune_and_repair(
     sample: int = 0,
     known: Callable[[LayerBlock], bool] = lambda block: False,
     missed: list[str] | None = None,
+    precision: str = "float32",
 ) -> dict[str, Repaired]:
     """Call `prune_block` for every block as `walk` does, and the named repairs of blocks and of the model after it.
 
     `gram=False` leaves out X^T X where neither the method nor a repair of maps reads it; errors are then measured on the
-    `sample` of inputs that the walk keeps. `known` and `missed` are the walk's.
+    `sample` of inputs that the walk keeps. `known`, `missed` and `precision` are the walk's; with repairs of blocks,
+    which run both networks, their own settings say the precision.
     `costs` takes up CPU-seconds: 'mask' for pruning (with the repairs of single maps), and every repair by its name.
     """
     spent: dict[str, float] = {} if costs is None else costs
@@ -75,7 +77,13 @@ def prune_and_repair(
             both: dict[str, Any] = {"gram": gram or sample > 0, "precision": settings.precision}
             walk_both(model, blocks, inputs, lambda p, s: visit(p.block, s, p), residency=residency, **both)
         else:
-            walks: dict[str, Any] = {"gram": gram, "sample": sample, "known": known, "missed": missed}
+            walks: dict[str, Any] = {
+                "gram": gram,
+                "sample": sample,
+                "known": known,
+                "missed": missed,
+                "precision": precision,
+            }
             walk_blocks(model, blocks, inputs, visit, residency=residency, **walks)
     keeps = {name: linear.keep for name, (linear, _) in chosen.items()}
     maps = {linear.name: linear for block in blocks for linear in block.maps}

@@ -25,6 +25,7 @@ from digsite.prune.core.walk import (
     _join_outputs,
     _plain_kernels,
     _redirect_blocks,
+    in_precision,
     run_batch,
 )
 
@@ -130,24 +131,6 @@ def walk_both(
         raise UsageError(
             f"The forward pass never reached {len(todo)} of {len(blocks)} layers, first '{min(todo)}'."
         )
-
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-
-
-def in_precision(forward: Callable[..., Any], precision: str) -> Callable[..., Any]:
-    """The same function with its matrix products in the named precision."""
-    if precision not in PRECISIONS:
-        raise UsageError(f"The precision '{precision}' is unknown; accepted are {', '.join(PRECISIONS)}.")
-    kind = PRECISIONS[precision]
-    if kind is None:
-        return forward
-
-    def cast(*args: Any, **kwargs: Any) -> Any:
-        with torch.autocast("cpu", kind):
-            return forward(*args, **kwargs)
-
-    return cast
 
 
 def _run_dense(passage: Passage) -> list[Any]:

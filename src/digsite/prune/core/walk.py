@@ -27,6 +27,25 @@ Batch = Tensor | Mapping[str, Any]
 AT_ONCE = 1024  # tokens of short sequences that a block takes together
 
 
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+def in_precision(forward: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """The same function with its matrix products in the named precision; what is summed up of inputs stays float32."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"The precision '{precision}' is unknown; accepted are {', '.join(PRECISIONS)}.")
+    kind = PRECISIONS[precision]
+    if kind is None:
+        return forward
+
+    def cast(*args: Any, **kwargs: Any) -> Any:
+        where = next((a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), "cpu")
+        with torch.autocast(where, kind):
+            return forward(*args, **kwargs)
+
+    return cast
+
+
 class Residency(Protocol):
     """Where a block's weights are while it is not running."""
 
@@ -67,12 +86,14 @@ def walk_blocks(
     sample: int = 0,
     known: Callable[[LayerBlock], bool] = lambda block: False,
     missed: list[str] | None = None,
+    precision: str = "float32",
 ) -> None:
     """Call `visit(block, statistics)` for every block, on inputs that earlier changes have already passed through.
 
     `inputs` is a batch, or what the model's forward takes by name. A block that is `known` is not measured: its visit
     gets no statistics. `gram` collects X^T X of every map, `sample` keeps about that many of its inputs. Blocks that
-    this forward pass never reaches are an error, or go into `missed` where it is given.
+    this forward pass never reaches are an error, or go into `missed` where it is given. `precision` is that of the
+    blocks' matrix products.
     """
     n_sequences, inputs = _make_unmistakable(inputs)
     todo = {block.name for block in blocks}
@@ -84,6 +105,7 @@ def walk_blocks(
             return forward(*args, **kwargs)
         todo.discard(block.name)
         store.load(block)
+        forward = in_precision(forward, precision)
         one_piece = block.whole or in_order
         slices, measured = [(args, kwargs)], 1
         if not one_piece:

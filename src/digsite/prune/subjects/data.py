@@ -34,6 +34,7 @@ class PruneJob:
     masks: Path | None = None  # apply these instead of making new ones
     evaluation_windows: int = 32
     device: str = "cpu"
+    precision: str = "float32"  # of the calibration passes
 
 
 def make_batch(job: PruneJob, language: Language, split: str, n: int) -> Batch:
