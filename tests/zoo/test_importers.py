@@ -1,5 +1,12 @@
 """Zoos that others made keep their weights and their published numbers."""
 
+import collections
+import json
+import os
+import sys
+import types
+from typing import Any
+
 import pytest
 import torch
 
@@ -127,3 +134,85 @@ def test_a_tree_of_checkpoints_with_numbers_beside_them(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(NotFound, match="holds the weights of a network"):
         import_zoo("checkpoint_tree", tmp_path / "none", tmp_path / "third")
+
+
+def wild_park(folder, config=dict):
+    """Two networks of other shapes with two checkpoints each, and the file of splits: the layout of the published archive."""
+    splits = {split: {"path": [], "score": [], "step": []} for split in ("train", "val", "test")}
+    for k, (split, channels) in enumerate((("train", 4), ("test", 8))):
+        for step in (2, 4):
+            name = f"cifar10_zooV2/trial_{k}/checkpoint_{step:06d}/checkpoint.pt"
+            (folder / name).parent.mkdir(parents=True)
+            state = {
+                "layers.0.weight": torch.full((channels, 3, 3, 3), float(step)),
+                "fc.bias": torch.zeros(10),
+            }
+            own = {"n_layers": 1, "channels": [3, channels], "activation": ["gelu"], "residual": [-1]}
+            kept = {
+                "model": state,
+                "optimizer": {"state": {0: {"m": torch.ones(2)}}},
+                "config": config(own),
+                "iteration": step,
+            }
+            torch.save(
+                {**kept, "last_result": {"test/acc": 0.1 * step, "config": {"model": own}}}, folder / name
+            )
+            splits[split]["path"].append(name)
+            splits[split]["score"].append(0.1 * step)
+            splits[split]["step"].append(step)
+    (folder / "cnn_park_splits.json").write_text(json.dumps(splits))
+
+
+def test_the_wild_park_as_published(tmp_path):
+    wild_park(tmp_path)
+    zoo = Zoo.open(import_zoo("wild_park", tmp_path, tmp_path / "out"))
+    assert len(zoo) == 4 and zoo.labels["test_accuracy"].tolist() == [0.2, 0.4, 0.2, 0.4]
+    assert zoo.labels["split"].tolist() == ["train", "train", "test", "test"]
+    assert zoo.labels["network"].tolist() == ["trial_0", "trial_0", "trial_1", "trial_1"]
+    assert set(zoo.labels["activation"]) == {"gelu"} and zoo.labels["channels"].tolist()[-1] == "3,8"
+    found = zoo.member(3).tensors
+    assert found["layers.0.weight"].shape == (8, 3, 3, 3) and float(found["layers.0.weight"][0, 0, 0, 0]) == 4
+    (tmp_path / "cifar10_zooV2/trial_0/checkpoint_000002/checkpoint.pt").unlink()
+    with pytest.raises(NotFound, match="which is not there"):
+        import_zoo("wild_park", tmp_path, tmp_path / "again")
+    splits = tmp_path / "cnn_park_splits.json"
+    splits.write_text(json.dumps({"train": {"path": ["../x.pt"], "score": [1]}}))
+    with pytest.raises(DigsiteError, match="lies outside of its folder"):
+        import_zoo("wild_park", tmp_path, tmp_path / "third")
+    splits.write_text('{"train": [1]}')
+    with pytest.raises(DigsiteError, match="names no path and score under 'train'"):
+        import_zoo("wild_park", tmp_path, tmp_path / "fourth")
+    splits.unlink()
+    with pytest.raises(NotFound, match="holds no '[*]splits.json'"):
+        import_zoo("wild_park", tmp_path, tmp_path / "fifth")
+
+
+def test_settings_of_a_trainer_are_read_and_their_classes_are_not(tmp_path, monkeypatch):
+    """The published checkpoints pickle their settings as objects of OmegaConf: names of its classes, and nothing else that runs."""
+    modules = {
+        name: types.ModuleType(name) for name in ("omegaconf", "omegaconf.dictconfig", "omegaconf.nodes")
+    }
+
+    class DictConfig:
+        def __init__(self, content):
+            self._content = {key: AnyNode(value) for key, value in content.items()}
+            self._metadata = {"ref_type": Any, "object_type": dict, "flags": collections.defaultdict(list)}
+
+    class AnyNode:
+        def __init__(self, value):
+            self._val = value
+
+    for made, home in ((DictConfig, "omegaconf.dictconfig"), (AnyNode, "omegaconf.nodes")):
+        made.__module__, made.__qualname__ = home, made.__name__
+        setattr(modules[home], made.__name__, made)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    wild_park(tmp_path, DictConfig)
+    for name in modules:
+        monkeypatch.delitem(sys.modules, name)
+    zoo = Zoo.open(import_zoo("wild_park", tmp_path, tmp_path / "out"))
+    assert set(zoo.labels["activation"]) == {"gelu"} and not any(name in sys.modules for name in modules)
+    path = tmp_path / "cifar10_zooV2/trial_0/checkpoint_000002/checkpoint.pt"
+    torch.save({"model": {"w": torch.ones(2)}, "config": os.system}, path)
+    with pytest.raises(DigsiteError, match="calls posix.system"):
+        import_zoo("wild_park", tmp_path, tmp_path / "again")

@@ -26,7 +26,7 @@ def zoo_command():
 def make_zoo(name, overrides, folder, size, root, extra, device, as_json):
     """Run a study that makes a zoo, or take in a collection that others made.
 
-    Collections: group_zoo, modular_addition, small_cnn_zoo (as published), checkpoint_tree (a folder of state dicts).
+    Collections: group_zoo, modular_addition, small_cnn_zoo and wild_park (as published), checkpoint_tree (a folder of state dicts).
     """
     from digsite.base import families
     from digsite.cli._print import print_json

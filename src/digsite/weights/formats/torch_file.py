@@ -29,6 +29,36 @@ N_PICKLES = 4  # an older file of torch.save is a magic number, a version, the s
 HARMLESS = re.compile(r"torch\._utils\.|torch\.\w+Storage$|collections\.OrderedDict$")
 
 
+# Settings that trainers store beside weights. Their classes are not imported: each stands for an empty one that keeps what
+# it is given, and the types that they name for nothing.
+SETTINGS = (
+    *(f"omegaconf.{name}" for name in ("dictconfig.DictConfig", "listconfig.ListConfig")),
+    *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
+    *(f"omegaconf.nodes.{name}Node" for name in ("Any", "String", "Integer", "Float", "Boolean")),
+    *(f"builtins.{name}" for name in ("int", "float", "str", "bool", "dict", "list")),
+    "typing.Any",
+    "collections.defaultdict",
+)
+
+
+class Inert:
+    """What a stored setting becomes: an object that does nothing, whose state is what the file says."""
+
+    def __init__(self, *_: Any) -> None:
+        """Whatever the real class would have made of its arguments."""
+
+
+def plain_setting(value: Any, depth: int = DEEPEST) -> Any:
+    """A stored setting as dicts, lists, numbers and texts; None for what is none of these, or lies deeper."""
+    if isinstance(value, Inert):
+        value = value.__dict__.get("_content", value.__dict__.get("_val"))
+    if isinstance(value, Mapping):
+        return {str(key): plain_setting(inner, depth - 1) for key, inner in value.items()} if depth else None
+    if isinstance(value, list | tuple):
+        return [plain_setting(inner, depth - 1) for inner in value] if depth else None
+    return value if isinstance(value, str | int | float | bool) else None
+
+
 class TorchFile(Format):
     """Files of `torch.save`: a pickle that would execute code is refused."""
 
@@ -45,7 +75,7 @@ class TorchFile(Format):
     @staticmethod
     def read_path(path: Path) -> WeightBundle:
         """A state dict, a checkpoint with one inside, a bare tensor, or a list of tensors."""
-        loaded = _load_safely(path)
+        loaded = load_safely(path)
         state, inside = _find_state(loaded, path.stem)
         if state is None:
             raise DigsiteError(
@@ -78,7 +108,7 @@ def _refuse_empty_promises(path: Path, tensors: Mapping[str, Tensor]) -> None:
         )
 
 
-def _load_safely(path: Path) -> Any:
+def load_safely(path: Path) -> Any:
     """The object in the file, mapped where it is a zip: tensors cost memory only when they are used."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
@@ -90,7 +120,8 @@ def _load_safely(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what PyTorch warns of here becomes an error of ours below
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+            with torch.serialization.safe_globals([(Inert, name) for name in SETTINGS]):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
         raise _explain_refusal(path, zipped, str(error)) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:

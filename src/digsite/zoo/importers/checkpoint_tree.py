@@ -8,6 +8,7 @@ weights is a member, of several checkpoints in one folder the last. Members of e
 import csv
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights import open_weights
+from digsite.weights.formats.torch_file import load_safely, plain_setting
 from digsite.zoo.importers import Importer
 from digsite.zoo.store import Architecture, Part
 
@@ -57,15 +59,79 @@ class CheckpointTree(Importer):
             groups.setdefault(key, []).append((_describe_network(folder, path, table), flat))
         if not groups:
             raise NotFound(f"No file below '{folder}' holds the weights of a network.")
-        parts, first = [], 0
-        for key, members in groups.items():
-            names, shapes = zip(*key, strict=True)
-            rows = pd.DataFrame([row for row, _ in members])
-            rows.insert(0, "member", range(first, first + len(members)))
-            architecture = Architecture({"imported": "checkpoint_tree"}, names, shapes, {})
-            parts.append(Part(architecture, first, {1: torch.stack([flat for _, flat in members])}, rows))
-            first += len(members)
-        return parts
+        return _make_parts("checkpoint_tree", groups)
+
+
+class WildPark(Importer):
+    """The CNN Wild Park as published: checkpoints of networks of many shapes, and a file of splits with their test accuracies.
+
+    `*splits.json` lists, under train, val and test, the path, the step and the score of every checkpoint. A network's checkpoints
+    are all members, as in the published experiment; `network` says whose they are, and none is in two splits.
+    """
+
+    @staticmethod
+    def read_folder(folder: Path) -> list[Part]:
+        """Every listed checkpoint, with its split, its step, its accuracy and what its settings say of the network."""
+        groups: dict[tuple, list[tuple[dict[str, Any], Tensor]]] = {}
+        for split, path, listed in _read_splits(folder):
+            stored = load_safely(path)
+            state = stored.get("model") if isinstance(stored, dict) else None
+            if not isinstance(state, dict) or not all(
+                isinstance(tensor, Tensor) for tensor in state.values()
+            ):
+                raise DigsiteError(f"'{path}' holds no weights under 'model', where the Wild Park has them.")
+            config = plain_setting(stored.get("config"))
+            row = {
+                "run": str(path.relative_to(folder)),
+                "network": path.parent.parent.name,
+                "split": split,
+                **_join_lists(config if isinstance(config, dict) else {}),
+                **listed,
+            }
+            tensors = {name: tensor.float() for name, tensor in state.items() if tensor.is_floating_point()}
+            key = tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
+            groups.setdefault(key, []).append((row, torch.cat([t.flatten() for t in tensors.values()])))
+        return _make_parts("wild_park", groups)
+
+
+def _read_splits(folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """Split, file, and what is listed of it."""
+    files = sorted(folder.glob("*splits.json"))
+    if not files:
+        raise NotFound(f"'{folder}' holds no '*splits.json', which lists the checkpoints of the Wild Park.")
+    splits = json.loads(files[0].read_text())
+    for split, table in splits.items() if isinstance(splits, dict) else ():
+        if not isinstance(table, dict) or not {"path", "score"} <= table.keys():
+            raise DigsiteError(f"'{files[0]}' names no path and score under '{split}'.")
+        steps = table.get("step", [None] * len(table["path"]))
+        for name, score, step in zip(table["path"], table["score"], steps, strict=True):
+            path = folder / name
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise DigsiteError(f"'{files[0]}' names '{name}', which lies outside of its folder.")
+            if not path.is_file():
+                raise NotFound(f"'{files[0]}' names '{name}', which is not there.")
+            yield split, path, {"step": step, "test_accuracy": float(score)}
+
+
+def _join_lists(config: dict[str, Any]) -> dict[str, Any]:
+    """One text for a setting that each layer has for itself, so that it is a column."""
+    return {
+        key: ",".join(str(part) for part in value) if isinstance(value, list) else value
+        for key, value in config.items()
+    }
+
+
+def _make_parts(source: str, groups: dict[tuple, list[tuple[dict[str, Any], Tensor]]]) -> list[Part]:
+    """A part for each shape of network, its members numbered through."""
+    parts, first = [], 0
+    for key, members in groups.items():
+        names, shapes = zip(*key, strict=True)
+        rows = pd.DataFrame([row for row, _ in members])
+        rows.insert(0, "member", range(first, first + len(members)))
+        architecture = Architecture({"imported": source}, names, shapes, {})
+        parts.append(Part(architecture, first, {1: torch.stack([flat for _, flat in members])}, rows))
+        first += len(members)
+    return parts
 
 
 def _find_last_checkpoints(folder: Path) -> list[Path]:
