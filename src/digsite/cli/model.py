@@ -111,12 +111,13 @@ def _refuse_text(text: str, model: str) -> None:
 
 
 def _text_settings(model: str, size: str | None) -> list[str]:
-    """The recipe for language, in place of the study's, which is for small networks of numbers; of an encoder, whose
-    answers are no tokens, that for transformers. Eight windows a step: a window has up to 256 tokens.
+    """The recipe for language, in place of the study's, which is for small networks of numbers; an encoder, whose answers
+    are no tokens, is compared by their squared error. Eight windows a step: a window has up to 256 tokens.
     """
     from digsite.decompose.core.recipes import read_recipe
 
-    chosen = read_recipe("language" if _answers_in_tokens(model) else "transformers") | {"batch": 8}
+    chosen = read_recipe("language") | {"batch": 8}
+    chosen |= {} if _answers_in_tokens(model) else {"compare": "relative"}
     chosen |= {"steps": chosen["steps"] // 4} if size == "quick" else {}
     return [f"decompose.{name}={json.dumps(value)}" for name, value in chosen.items()]
 

@@ -13,7 +13,7 @@ from digsite.decompose.config import DecomposeConfig
 from digsite.decompose.core.decomposition import Decomposition
 from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.guarding import train_fit
-from digsite.decompose.core.recipes import choose_config, find_dense_layers, make_room, update_config
+from digsite.decompose.core.recipes import OWN, choose_config, find_dense_layers, make_room, update_config
 from digsite.decompose.subjects.inputs import make_sampler, sample_opened
 from digsite.models.opening import answer_for_a_while, of_module, open_model
 
@@ -40,8 +40,9 @@ def decompose(
     `model` is a module or a reference. `modules` are patterns over module names; none: every dense layer. `data` is a
     tensor of inputs, a dict batch of a tokenizer, an iterable of batches (a DataLoader), a function from a
     torch.Generator to a batch, or for a reference the name of a corpus or of images. `recipe` names a set of settings
-    (`transformers`, `spd`, `successor`); `auto` takes the one for transformers where the model reads tokens, the
-    original one elsewhere, and is ignored where a `config` is given. Where C is below the rank of a matrix, `auto` lets
+    (`language`, `transformers`, `spd`, `successor`); `auto` takes the one for language where the model was trained on it
+    (transformers' own, or as many answers as tokens), that for transformers where another model reads tokens, the original one
+    elsewhere, and is ignored where a `config` is given. Where C is below the rank of a matrix, `auto` lets
     the parts learn, and what they leave over takes part as one more component. `settings` are fields of DecomposeConfig
     and win over both. The model must be in evaluation mode and is left as it is.
 
@@ -53,7 +54,10 @@ def decompose(
         opened = open_model(model) if isinstance(model, str) else of_module(model)
         tokens = opened.takes_tokens
         if tokens and config is None:
-            settings = {"compare": "kl" if opened.writes_tokens else "mse", **settings}
+            trained = recipe == "auto" and not set(settings) & OWN
+            recipe = "language" if trained else recipe
+            distance = "kl" if opened.writes_tokens else "relative" if trained else "mse"
+            settings = {"compare": distance, **settings}
         if isinstance(data, str):
             data = f"text:{data}" if tokens and not data.endswith(".npy") else data
             data = sample_opened(
