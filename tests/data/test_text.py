@@ -68,7 +68,7 @@ def library(monkeypatch):
 
 def test_texts_of_a_column(library):
     assert text.read_hub_texts("org/stories", "story", limit=2) == ["text 0", "text 1"]
-    assert library == [(("org/stories",), {"split": "train", "streaming": True})]
+    assert library == [(("org/stories", None), {"split": "train", "streaming": True})]
 
 
 def test_mistakes_are_named(library):
@@ -96,3 +96,17 @@ def test_the_real_package_reads_a_local_file(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in "ab"))
     assert text.read_hub_texts(str(tmp_path / "t.jsonl")) == ["a", "b"]
+
+
+def test_a_published_standard_is_its_whole_split(library, monkeypatch, tmp_path):
+    """By name from the hub, or the rows as a file of one's own; joined as the papers do."""
+    monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
+    with pytest.raises(NotFound, match="has no column 'text'"):  # the stand-in's columns are others
+        text.read_standard("wikitext2")
+    assert library[-1] == (("Salesforce/wikitext", "wikitext-2-raw-v1"), {"split": "test", "streaming": True})
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "wikitext-2-raw-test.json").write_text(json.dumps(["one", "", "two"]))
+    assert text.read_standard("wikitext2") == ("one\n\n\n\ntwo", 2048)
+    (tmp_path / "text" / "wikitext-2-raw-test.json").write_text('{"rows": 1}')
+    with pytest.raises(UsageError, match="is not a JSON list of texts"):
+        text.read_standard("wikitext2")

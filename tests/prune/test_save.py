@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import NotFound, UsageError
 from digsite.data import stories
 from digsite.models import build
 from digsite.models import parse as parse_model
@@ -132,3 +132,28 @@ def test_streaming_leaves_nothing_in_memory(folders):
     residency.close()
     whole = load_language(str(folders / "llama"))
     assert measure_perplexity(whole.model, torch.randint(0, 300, (2, 9))).nats > 0
+
+
+def test_a_text_that_was_named_is_scored_as_a_whole(folders, corpus, tmp_path, monkeypatch):
+    """As published: one stream of tokens, cut at the context; a standard by its name, and nothing in silence."""
+    monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
+    (tmp_path / "text").mkdir()
+    rows = ["the cat sat on the mat . " * 40, "", "a dog ran home . " * 30]
+    (tmp_path / "text" / "wikitext-2-raw-test.json").write_text(json.dumps(rows))
+    job = PruneJob(
+        str(folders / "llama"), tmp_path / "out", Recipe(), str(corpus), 4, 16, evaluation="wikitext2"
+    )
+    said = []
+    done = prune_folder(job, say=said.append)
+    language = load_language(str(folders / "llama"))
+    ids = list(language.tokenizer.encode("\n\n".join(rows)))
+    n = len(ids) // language.context
+    windows = torch.tensor(ids[: n * language.context]).view(n, -1)
+    assert done.before.perplexity == pytest.approx(
+        measure_perplexity(language.model, windows).perplexity, rel=1e-5
+    )
+    assert done.before.context == language.context and any(f"in {n} windows of" in line for line in said)
+    with pytest.raises(UsageError, match="A streamed model is not scored, so 'wikitext2' would not be read"):
+        prune_folder(replace(job, out=tmp_path / "other", stream=True))
+    with pytest.raises(NotFound, match="There is no text 'wikitext3'"):
+        prune_folder(replace(job, out=tmp_path / "third", evaluation="wikitext3"))

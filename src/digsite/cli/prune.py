@@ -38,6 +38,12 @@ from digsite.cli._options import complete_member, complete_model, device_option,
 @click.option(
     "--swap", type=click.IntRange(0), default=0, show_default=True, help="Most exchanges per row afterwards."
 )
+@click.option(
+    "--evaluation",
+    default="",
+    metavar="TEXT",
+    help="Perplexity on the whole of this: wikitext2 or wikitext103 as published (context 2,048), a corpus, a text file.",
+)
 @click.option("--owl", is_flag=True, help="Give layers with more outlying scores more weights.")
 @click.option(
     "--repair",
@@ -84,6 +90,7 @@ def prune_command(
     sequences,
     length,
     swap,
+    evaluation,
     owl,
     repair,
     allocation,
@@ -119,7 +126,7 @@ def prune_command(
     scan_member(FAMILY, method_named(method))(numbers)  # a mistyped setting is said before anything is read
     after = {"settings": numbers, "repair": repair, "allocation": allocation}
     recipe = Recipe(method_named(method), how, include, exclude, swap, owl, **after)
-    where = {"device": _device_named(device), "precision": precision}
+    where = {"device": _device_named(device), "precision": precision, "evaluation": evaluation}
     job = PruneJob(model, out, recipe, calibration, sequences, length, seed, stream, masks, **where)
     done = prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True))
     _show_and_keep(done, model, out, root, as_json)

@@ -1,6 +1,7 @@
 """English text by name or path, and windows of tokens from it."""
 
 import json
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,40 @@ LOCAL = {
     "tinystories_valid": "tinystories_valid_sample.txt",
 }
 END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class Standard:
+    """A text that published perplexities are measured on: where the hub has it, how its rows are joined, and the context."""
+
+    dataset: str
+    config: str
+    split: str
+    file: str  # its name in the folder 'text' of DIGSITE_DATA, which is asked first
+    context: int = 2048
+    join: str = "\n\n"
+
+
+# As in the papers on pruning and quantization: the whole split as one stream of tokens, cut every 2,048.
+STANDARDS = {
+    "wikitext2": Standard("Salesforce/wikitext", "wikitext-2-raw-v1", "test", "wikitext-2-raw-test.json"),
+    "wikitext103": Standard(
+        "Salesforce/wikitext", "wikitext-103-raw-v1", "test", "wikitext-103-raw-test.json"
+    ),
+}
+
+
+def read_standard(name: str) -> tuple[str, int]:
+    """The text of a published evaluation and its context length, from DIGSITE_DATA (a JSON list of rows) or the hub."""
+    standard = STANDARDS[name]
+    local = find_file("text", standard.file)
+    if local is not None:
+        rows = json.loads(local.read_text())
+        if not isinstance(rows, list) or not all(isinstance(row, str) for row in rows):
+            raise UsageError(f"'{local}' is not a JSON list of texts.")
+    else:
+        rows = read_hub_texts(standard.dataset, split=standard.split, config=standard.config)
+    return standard.join.join(rows), standard.context
 
 
 def read_documents(name: str) -> list[str]:
@@ -76,17 +111,20 @@ INSTEAD = "Use the generated stories (digsite.data.stories), or a local file."
 
 
 def read_hub_texts(
-    name: str, column: str = "text", split: str = "train", limit: int | None = None
+    name: str, column: str = "text", split: str = "train", limit: int | None = None, config: str | None = None
 ) -> list[str]:
-    """The first `limit` texts of a column; a dataset on the hub is streamed, not downloaded whole."""
-    rows = _open_dataset(name, split)
+    """The first `limit` texts of a column; a dataset on the hub is streamed, not downloaded whole.
+
+    `config` names one of several that a dataset has.
+    """
+    rows = _open_dataset(name, split, config)
     known = list(rows.column_names or next(iter(rows), {}))
     if column not in known:
         raise NotFound(f"The dataset '{name}' has no column '{column}'.", hint=name_nearest(column, known))
     return [row[column] for row in islice(rows, limit)]
 
 
-def _open_dataset(name: str, split: str) -> Any:
+def _open_dataset(name: str, split: str, config: str | None = None) -> Any:
     datasets = errors.require_package("datasets", extra="hub")
     path = Path(name)
     if settings.is_offline() and not path.exists():
@@ -94,7 +132,7 @@ def _open_dataset(name: str, split: str) -> Any:
     try:
         if path.suffix in LOADERS and path.is_file():
             return datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
-        return datasets.load_dataset(name, split=split, streaming=not path.exists())
+        return datasets.load_dataset(name, config, split=split, streaming=not path.exists())
     except (FileNotFoundError, ConnectionError) as error:
         reason = str(error).partition("\n")[0]
         raise NotFound(f"The dataset '{name}' could not be reached ({reason}).", hint=INSTEAD) from None

@@ -165,6 +165,10 @@ def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -
     if batch is not None:
         say(say_cost(batch, chosen, _needs_gram(job), job.device, job.sequences or PUBLISHED[0]))
     held = held_out_data(job, language)
+    if job.evaluation and isinstance(held, Windows):
+        say(
+            f"'{job.evaluation}' is scored before and after, in {len(held.tokens)} windows of {held.tokens.shape[1]} tokens"
+        )
     before, dense = _score_model(language, held, job.device)
     progress = _open_progress(job, fingerprint, batch, say)
     ledger = _run_job(job, language, batch, masks=masks, on_map=tell, progress=progress)
@@ -189,6 +193,11 @@ def _run_job(job: PruneJob, language: Language, batch: Batch | None, **how: Any)
 
 def _prune_streamed(job: PruneJob, tell: Tell | None, say: Say) -> PruneOutcome:
     """One layer in memory at a time. Scoring would read everything twice more, so it is left to the result."""
+    if job.evaluation:
+        raise UsageError(
+            f"A streamed model is not scored, so '{job.evaluation}' would not be read.",
+            hint="Leave out --evaluation, and score the folder that comes out.",
+        )
     folder = Path(locate_model(job.reference).removeprefix("file:"))
     language, stored = open_streamed(folder)
     chosen = _chosen_maps(job, language.model)
@@ -300,13 +309,8 @@ def _score_model(
 
 
 def _open_progress(job: PruneJob, fingerprint: str, batch: Batch | None, say: Say) -> KeptProgress:
-    whose = tensor_hash(
-        [
-            torch.tensor(
-                list(f"{fingerprint} {job.recipe} {job.precision} {job.masks} {hash_batch(batch)}".encode())
-            )
-        ]
-    )
+    marks = f"{fingerprint} {job.recipe} {job.precision} {job.masks} {hash_batch(batch)}"
+    whose = tensor_hash([torch.tensor(list(marks.encode()))])
     progress = KeptProgress(job.out, whose)
     if n := progress.n_finished:
         say(f"resumed: {n} layers were finished before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -251,9 +251,24 @@ def locate_file(reference: str) -> Path:
 # Runs of the reference SPD code: `final_config.yaml` and checkpoints, which hold the target under `target_model.`, V and U
 # of each module under `_components.` and its gate under `_ci_fns.` (once `_gates.`), with dashes for the dots of its name.
 
-SPD_GATES = {"mlp": "mlp", "vector_mlp": "vector", "shared_mlp": "shared"}
 SPD_SIGMOIDS = {"leaky_hard": "leaky_hard", "hard": "hard", "normal": "normal", "swish_hard": "swish"}
 SPD_TARGET, SPD_PARTS = "target_model.", "_components."
+
+
+@dataclass(frozen=True)
+class SpdGate:
+    """One kind of the reference's gates: ours, and whether a network is for all parts of a module, or reads its whole input."""
+
+    ours: str
+    for_all: bool = False
+    reads_inputs: bool = False
+
+
+SPD_GATES = {
+    "mlp": SpdGate("mlp"),
+    "vector_mlp": SpdGate("vector", reads_inputs=True),
+    "shared_mlp": SpdGate("shared", for_all=True, reads_inputs=True),
+}
 
 
 def find_spd_run(reference: str | Path) -> Path | None:
@@ -269,14 +284,8 @@ def load_spd_run(path: Path, model: nn.Module | None = None) -> Stored:
     """The four fields of a decomposition that the reference code trained; `model` is its target where that is no toy."""
     tensors = dict(read_weights(str(path)).tensors.items())
     settings = yamlio.load_yaml((path if path.is_dir() else path.parent) / SPD_RUN)
-    stored = sorted({key.split(".")[1] for key in tensors if key.startswith(SPD_PARTS)})
-    if not stored:
-        raise UsageError(f"'{path}' holds no parts: none of its tensors is named '{SPD_PARTS}MODULE.V'.")
     own = _make_spd_target(path, tensors, model)
-    names = {name.replace(".", "-"): name for name, _ in own.named_modules()}
-    if strange := [name for name in stored if name not in names]:
-        raise UsageError(f"The parts of '{strange[0]}' in '{path}' belong to no module of its target.")
-    names = {name: names[name] for name in stored}
+    names = _name_spd_modules(path, tensors, own)
     params = {
         f"{name}/{part}": tensors[f"{SPD_PARTS}{key}.{part}"]
         for key, name in names.items()
@@ -318,36 +327,48 @@ def _make_spd_target(path: Path, tensors: Mapping[str, Tensor], model: nn.Module
     return own
 
 
+def _name_spd_modules(path: Path, tensors: Mapping[str, Tensor], target: nn.Module) -> dict[str, str]:
+    """The target's names of the modules that have parts, by the names in the file."""
+    stored = sorted({key.split(".")[1] for key in tensors if key.startswith(SPD_PARTS)})
+    if not stored:
+        raise UsageError(f"'{path}' holds no parts: none of its tensors is named '{SPD_PARTS}MODULE.V'.")
+    names = {name.replace(".", "-"): name for name, _ in target.named_modules()}
+    if strange := [name for name in stored if name not in names]:
+        raise UsageError(f"The parts of '{strange[0]}' in '{path}' belong to no module of its target.")
+    return {name: names[name] for name in stored}
+
+
 def _read_spd_gates(
     path: Path, settings: dict[str, Any], tensors: Mapping[str, Tensor], names: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Gates in our names, and what kind they are. A network of one component has a (C, in, out) map in each layer there."""
-    kind = settings.get("ci_fn_type", settings.get("gate_type", "mlp"))
-    if kind not in SPD_GATES:
+    """Gates in our names, and their settings. A network of one component has a (C, in, out) map in each layer there."""
+    asked = settings.get("ci_fn_type", settings.get("gate_type", "mlp"))
+    if asked not in SPD_GATES:
         raise UsageError(
-            f"The gates of '{path}' are of the kind '{kind}'; known are {', '.join(SPD_GATES)}.",
+            f"The gates of '{path}' are of the kind '{asked}'; known are {', '.join(SPD_GATES)}.",
             hint=f"Its parts can be read as tensors: digsite read {path}",
         )
-    params, hidden = {}, []
+    gate, params, hidden = SPD_GATES[asked], {}, []
+    alone = gate.reads_inputs and not gate.for_all  # ours of this kind have one hidden layer
     for key, name in names.items():
         own = {k: v for k, v in tensors.items() if k.startswith((f"_ci_fns.{key}.", f"_gates.{key}."))}
         places = sorted({int(k.split(".")[-2]) for k in own if k.endswith(".W")})
-        layers = [{k[-1]: v for k, v in own.items() if k.split(".")[-2] == str(place)} for place in places]
-        if len(layers) < 2 or (kind == "vector_mlp" and len(layers) > 2):
+        layers = [{k[-1]: v for k, v in own.items() if k.split(".")[-2] == str(at)} for at in places]
+        if len(layers) < 2 or (alone and len(layers) > 2):
             raise UsageError(
                 f"The gate of '{name}' in '{path}' has {len(layers)} layers, and 2 were expected."
             )
         hidden = [layer["b"].shape[-1] for layer in layers[:-1]]
-        params |= {f"gate/{name}/{k}": v for k, v in _name_spd_gate(kind, layers).items()}
-    return params, {"kind": SPD_GATES[kind], "hidden": hidden[0] if kind == "vector_mlp" else hidden}
+        params |= {f"gate/{name}/{k}": v for k, v in _name_spd_gate(gate, layers).items()}
+    return params, {"kind": gate.ours, "hidden": hidden[0] if alone else hidden}
 
 
-def _name_spd_gate(kind: str, layers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+def _name_spd_gate(gate: SpdGate, layers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """One gate's layers (maps W, biases b) under the names and in the shapes that `core/gates` computes with."""
-    if kind == "shared_mlp":
+    if gate.for_all:
         return {f"{n.lower()}{i}": tensor for i, layer in enumerate(layers) for n, tensor in layer.items()}
-    last = {"out": layers[-1]["W"][..., 0], "bias": layers[-1]["b"][..., 0]}
+    named = {"out": layers[-1]["W"][..., 0], "bias": layers[-1]["b"][..., 0]}
     for i, layer in enumerate(layers[:-1]):
-        wide = layer["W"].movedim(0, 1).flatten(1) if kind == "vector_mlp" else layer["W"]
-        last |= {f"w{i}": wide, f"b{i}": layer["b"]}
-    return last
+        wide = layer["W"].movedim(0, 1).flatten(1) if gate.reads_inputs else layer["W"]
+        named |= {f"w{i}": wide, f"b{i}": layer["b"]}
+    return named

@@ -62,12 +62,12 @@ def study_model(config: ModelConfig, run: Run) -> None:
 
 def take_members(config: ModelConfig, run: Run) -> list[Decomposition]:
     """Where the model is a run of the reference SPD code: what was trained there, to be looked at and scored here."""
-    found = find_spd_run(config.model)
-    if found is None:
+    path = find_spd_run(config.model)
+    if path is None:
         return []
-    member = Decomposition.load(found)
+    member = Decomposition.load(path)
     run.say(
-        f"'{found.name}' is a run of the reference code: its parts of {', '.join(member.modules)} are scored, none are trained."
+        f"'{path.name}' is a run of the reference code: its parts of {', '.join(member.modules)} are scored, none are trained."
     )
     return [member]
 

@@ -44,13 +44,19 @@ class Perplexity:
 
 @torch.no_grad()
 def measure_perplexity(
-    model: nn.Module, windows: Int[Tensor, "windows tokens"], *, n_bytes: int | None = None, batch: int = 8
+    model: nn.Module,
+    windows: Int[Tensor, "windows tokens"],
+    *,
+    n_bytes: int | None = None,
+    at_once: int = 1024,
 ) -> Perplexity:
-    """Every token but the first of each window is predicted from those before it in the window."""
+    """Every token but the first of each window is predicted from those before it in the window. `at_once` tokens are run
+    together, or one window: the logits of a long one are large.
+    """
     was_training = model.training
     model.eval()
     losses = []
-    for rows in windows.split(batch):
+    for rows in windows.split(max(1, at_once // windows.shape[1])):
         # The last position predicts nothing: marked, since cutting it off would copy the logits of a whole vocabulary.
         following = F.pad(rows[:, 1:], (0, 1), value=NOTHING).flatten()
         logits = logits_of(model, rows).float().flatten(0, 1)

@@ -7,12 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from digsite.base.errors import NotFound, UsageError
+from digsite.data import text
 from digsite.models.opening import Opened, feed_tokens, take_data
 from digsite.models.opening.feeding import Batch
 from digsite.prune.core import matrix
 from digsite.prune.core.model import Recipe
 from digsite.prune.core.walk import n_rows_of
-from digsite.prune.subjects.language import PUBLISHED, Language, Windows, draw_windows
+from digsite.prune.subjects.language import PUBLISHED, Language, Windows, draw_windows, take_stream
 from digsite.prune.subjects.maskstore import tensor_hash
 
 EVALUATED = 16_384  # tokens of held-out text: 8 windows of 2,048, or 128 of 128
@@ -35,6 +36,9 @@ class PruneJob:
     evaluation_windows: int = 32
     device: str = "cpu"
     precision: str = "float32"  # of the calibration passes
+    evaluation: str = (
+        ""  # a text or a published standard that is scored as a whole, in place of held-out windows
+    )
 
 
 def make_batch(job: PruneJob, language: Language, split: str, n: int) -> Batch:
@@ -77,7 +81,11 @@ def other_data(job: PruneJob, opened: Opened, split: str, n: int) -> Batch:
 
 
 def held_out_data(job: PruneJob, language: Language) -> Windows | Batch | None:
-    """Held-out data to score on; None where there is none: the ledger says what pruning did."""
+    """Held-out data to score on; None where there is none: the ledger says what pruning did. A text that was named to be
+    scored on is scored, or it is said why not.
+    """
+    if job.evaluation:
+        return evaluation_windows(job, language)
     try:
         if language.is_causal and not job.text.endswith(ARRAYS) and not job.text.startswith("py:"):
             length = job.length or min(language.context, PUBLISHED[1])
@@ -86,6 +94,20 @@ def held_out_data(job: PruneJob, language: Language) -> Windows | Batch | None:
         return make_batch(job, language, "test", min(job.evaluation_windows, 32))
     except (UsageError, NotFound):
         return None
+
+
+def evaluation_windows(job: PruneJob, language: Language) -> Windows:
+    """The whole of a text as one stream of tokens, cut at its published context, or at the model's where that is shorter."""
+    if not language.is_causal or language.tokenizer is None:
+        raise UsageError(
+            f"'{job.reference}' has no perplexity on '{job.evaluation}': it predicts no next token, or has no tokenizer.",
+            hint="Leave out --evaluation: other models are scored by how far their own output moves.",
+        )
+    if job.evaluation in text.STANDARDS:
+        whole, length = text.read_standard(job.evaluation)
+    else:
+        whole, length = "\n\n".join(text.read_documents(job.evaluation)), PUBLISHED[1]
+    return take_stream(language, whole, min(length, language.context))
 
 
 def part_rows(batch: Batch | None) -> tuple[Batch | None, Batch | None]:

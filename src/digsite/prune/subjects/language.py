@@ -146,6 +146,14 @@ def draw_windows(
     return Windows(rows, sum(_count_bytes(language.tokenizer, row[1:].tolist()) for row in rows))
 
 
+def take_stream(language: Language, whole: str, length: int) -> Windows:
+    """A text as one stream of tokens, cut every `length`; what does not fill a window is dropped."""
+    stream = _encode_document(language, whole)
+    rows = [stream[s : s + length] for s in range(0, len(stream) - length + 1, length)]
+    tokens = _check_enough(rows, length, len(rows), fewer=False)
+    return Windows(tokens, sum(_count_bytes(language.tokenizer, row[1:]) for row in rows))
+
+
 def _count_bytes(tokenizer: Tokenizer, ids: list[int]) -> int:
     """An unknown character counts as one byte: the tokens do not say which one it was."""
     unknown = getattr(tokenizer, "unknown", getattr(tokenizer, "unk_token_id", None))
