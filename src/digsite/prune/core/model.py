@@ -134,6 +134,8 @@ def prune_model(
         _without_inputs(blocks, ledger.prune_block, residency or InMemory())
         return ledger.lines
     exact, missed = _reads_grams(recipe), []
+    seen = {"gram": exact, "sample": SAMPLE if measure and not exact else 0, "precision": precision}
+    how: dict[str, Any] = {**seen, "residency": residency, "costs": costs, "missed": missed}
     repaired = prune_and_repair(
         model,
         blocks,
@@ -141,13 +143,8 @@ def prune_model(
         recipe.repair,
         recipe.repair_settings,
         ledger.prune_block,
-        residency=residency,
-        costs=costs,
-        gram=exact,
-        sample=SAMPLE if measure and not exact else 0,
         known=ledger.done.has,
-        missed=missed,
-        precision=precision,
+        **how,
     )
     _name_missed(blocks, missed, ledger.tell)
     return [_after_repair(line, repaired.get(line.name), recipe) for line in ledger.lines]

@@ -51,15 +51,13 @@ def prune_and_repair(
     costs: dict[str, float] | None = None,
     gram: bool = True,
     sample: int = 0,
-    known: Callable[[LayerBlock], bool] = lambda block: False,
-    missed: list[str] | None = None,
-    precision: str = "float32",
+    **walks: Any,
 ) -> dict[str, Repaired]:
     """Call `prune_block` for every block as `walk` does, and the named repairs of blocks and of the model after it.
 
     `gram=False` leaves out X^T X where neither the method nor a repair of maps reads it; errors are then measured on the
-    `sample` of inputs that the walk keeps. `known`, `missed` and `precision` are the walk's; with repairs of blocks,
-    which run both networks, their own settings say the precision.
+    `sample` of inputs that the walk keeps. `walks` are its other arguments (`known`, `missed`, `precision`), which play
+    no part beside repairs of blocks: those run both networks, in the precision of their own settings.
     `costs` takes up CPU-seconds: 'mask' for pruning (with the repairs of single maps), and every repair by its name.
     """
     spent: dict[str, float] = {} if costs is None else costs
@@ -77,22 +75,16 @@ def prune_and_repair(
             both: dict[str, Any] = {"gram": gram or sample > 0, "precision": settings.precision}
             walk_both(model, blocks, inputs, lambda p, s: visit(p.block, s, p), residency=residency, **both)
         else:
-            walks: dict[str, Any] = {
-                "gram": gram,
-                "sample": sample,
-                "known": known,
-                "missed": missed,
-                "precision": precision,
-            }
-            walk_blocks(model, blocks, inputs, visit, residency=residency, **walks)
+            walks |= {"gram": gram, "sample": sample, "residency": residency}
+            walk_blocks(model, blocks, inputs, visit, **walks)
     keeps = {name: linear.keep for name, (linear, _) in chosen.items()}
+    patterns = {name: linear.pattern for name, (linear, _) in chosen.items()}
     maps = {linear.name: linear for block in blocks for linear in block.maps}
     for name in at_model:
-        subjects = [PrunedSubject(maps[n], keep, chosen[n][0].pattern) for n, keep in keeps.items()]
+        subjects = [PrunedSubject(maps[n], keep, patterns[n]) for n, keep in keeps.items()]
+        member = families.scan_member(FAMILY, name)()
         with charge_seconds(spent, name):
-            keeps = families.scan_member(FAMILY, name)().repair_model(
-                model, dense, inputs, subjects, settings
-            )
+            keeps = member.repair_model(model, dense, inputs, subjects, settings)
     return {name: Repaired(keeps[name], None if at_model else error) for name, (_, error) in chosen.items()}
 
 
