@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.prune.subjects.shards import list_stored
 from digsite.weights import open_weights, parse_reference, read_weights, write_weights
 from digsite.weights.bundle import LazyTensors, say_unread
 from digsite.weights.formats import safetensors
@@ -160,6 +161,13 @@ def test_sharded_folders(tmp_path):
 def test_older_bin_folders(tmp_path):
     torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     assert read_weights(str(tmp_path)).tensors["a"].tolist() == [1, 1]
+
+
+def test_a_pipe_in_place_of_weights_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.safetensors")
+    for read in (open_weights, list_stored):
+        with pytest.raises(DigsiteError, match="a pipe or a device"):
+            read(tmp_path)
 
 
 def test_a_folder_without_weights_is_named(tmp_path):

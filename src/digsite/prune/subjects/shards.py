@@ -19,6 +19,7 @@ from digsite.base import atomic
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights.bundle import DTYPES as STORED
 from digsite.weights.bundle import WeightBundle, read_apart
+from digsite.weights.formats.folder import refuse_special_file
 
 # fp8 means nothing without its scales, which are not pruned along: such files are refused.
 DTYPES = {name: kind for name, kind in STORED.items() if not name.startswith("F8")}
@@ -82,6 +83,7 @@ def list_stored(folder: Path) -> dict[str, StoredTensor]:
 
 def _read_table(file: Path) -> dict[str, StoredTensor]:
     """Name to place, from a file's header."""
+    refuse_special_file(file)
     with file.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
         if not 2 <= length <= file.stat().st_size:

@@ -110,8 +110,15 @@ def _list_indexed_files(path: Path, index: str) -> list[str]:
     return names
 
 
+def refuse_special_file(path: Path) -> None:
+    """Opening a pipe would wait for whoever writes into it: what is there must be a plain file."""
+    if path.exists() and not path.is_file():
+        raise DigsiteError(f"'{path}' is no file that can be read: it is a folder, a pipe or a device.")
+
+
 def _read_file(path: Path) -> WeightBundle:
     """By its ending, since an index names files of two formats."""
+    refuse_special_file(path)
     return Safetensors.read_path(path) if path.suffix == ".safetensors" else TorchFile.read_path(path)
 
 
