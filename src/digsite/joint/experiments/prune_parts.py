@@ -346,7 +346,7 @@ def draw_blocks(table: pd.DataFrame) -> Any:
         ax.plot(
             100 * ends.columns,
             ends.loc[way],
-            "o-",
+            marker="o",
             color=color,
             markersize=3,
             label=way,
