@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -340,15 +341,15 @@ def draw_blocks(table: pd.DataFrame) -> Any:
     figure, ax = canvas(width=6.4, height=3.6)
     ends: Any = table.groupby(["way", "bytes"])["moved"].median().unstack("bytes")
     shown = ["parts", *(w for w in ends.index if w not in ("parts", NULL, "lesser part")), NULL]
-    colors = iter(PALETTE)
+    looks = product("os", PALETTE[:6])  # gray is the null's, and more than six colors are not told apart
     for way in shown:
-        color = NULL_COLOR if way == NULL else next(colors, "black")
+        marker, color = ("o", NULL_COLOR) if way == NULL else next(looks)
         ax.plot(
             100 * ends.columns,
             ends.loc[way],
-            marker="o",
+            marker=marker,
             color=color,
-            markersize=3,
+            markersize=3.5,
             label=way,
             linewidth=2.2 if way == "parts" else 1.2,
             linestyle="--" if way == NULL else "-",
