@@ -33,6 +33,7 @@ STYLE = """
 body { margin: 0 auto; max-width: 78rem; padding: 1rem; display: grid; grid: auto auto 1fr / 14rem minmax(0, 1fr); gap: 0.5rem 2rem; }
 search, nav { grid-column: 1; } search ul, nav ul { list-style: none; padding: 0; } nav li { margin: .2rem 0; } nav details { border: 0; }
 search .to-pages { display: none; } main { grid-column: 2; grid-row: 1 / 4; max-width: 60rem; overflow-wrap: anywhere; } main img { max-width: 100%; height: auto; }
+main h2 { margin-top: 1.8rem; } main table { overflow-wrap: normal; } main td, main th { min-width: 4.5rem; } input { font: inherit; color: inherit; background: var(--page); border: 1px solid var(--rule); border-radius: 6px; padding: .3rem .5rem; width: 100%; }
 pre { overflow-x: auto; padding: .8rem; background: var(--raised); } pre:has(.language-text) { white-space: pre-wrap; } table { display: block; overflow-x: auto; }
 @media (max-width: 50rem) { body { grid: auto / minmax(0, 1fr); } main { grid-column: 1; grid-row: 2; } nav { grid-row: 3; } search .to-pages { display: inline; margin-left: 1rem; } }
 """
