@@ -622,6 +622,7 @@ def kinds_of_pages(root):
     (sweep,) = (root / ".sweeps").iterdir()
     view = json.loads((root / showcase.removeprefix("/runs/") / "views.json").read_text())[0]["name"]
     table = next((root / showcase.removeprefix("/runs/") / "tables").glob("*.csv")).stem
+    zoo = "/zoo" + newest(root, "mlp-digits").removeprefix("/runs")
     return {
         "runs": "/",
         "run": run,
@@ -632,6 +633,10 @@ def kinds_of_pages(root):
         "sweeps": "/sweeps",
         "sweep": f"/sweeps/{sweep.name}",
         "zoos": "/zoo",
+        "zoo": zoo,
+        "member": f"{zoo}/1",
+        "other settings": f"{run}/again",
+        "no such run fits": "/?q=nothing&group=study&color=state&col=seed",
         "studies": "/studies",
         "study": "/studies/tms_5-2",
         "trash": "/trash",
