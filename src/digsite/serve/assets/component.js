@@ -58,7 +58,8 @@ function context({ words, importance, at }) {
     node.style.setProperty("--moved", `${Math.round(70 * importance[i])}%`);
     return node;
   });
-  return el("p", { class: "prompt context" }, ...tokens);
+  const spaced = words.some((word) => /^\s|^[▁Ġ]|\s$/.test(word)); // tokens that are whole words bring no space along
+  return el("p", { class: spaced ? "prompt context" : "prompt context apart" }, ...tokens);
 }
 
 function table(names, rows) {
