@@ -2,6 +2,7 @@ import pytest
 
 from digsite.base.errors import NotFound, UsageError
 from digsite.config.overrides import leaf_paths
+from digsite.record.verdict import find_numbers
 from digsite.studies import all_studies, find_study
 from digsite.studies.plan import plan_run, refuse_changes, start_run
 
@@ -90,6 +91,41 @@ def test_a_model_by_its_name_in_the_data_folder_or_beside_us_is_not(monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
     assert plan_run(find_study(study), overrides=[given]).tree
+
+
+def test_a_full_run_stands_on_what_the_data_folder_has_and_says_so(monkeypatch, tmp_path):
+    study = find_study("mask-clusters")
+    monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
+    small = plan_run(study)
+    assert small.config.model == "stories" and small.launch()["at_hand"] is False
+    assert (
+        "a small model of generated stories: 'lm/tinystories_char_0.9M' is not" in small.launch()["stands_on"]
+    )
+    for name in study.at_hand.needs:
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lm" / "tinystories_char_0.9M" / "model.safetensors").touch()
+    grown = plan_run(study)
+    assert grown.config.model == "tinystories_char_0.9M" and grown.given_paths() == []
+    assert grown.layers.find_origin("model") == "study.yaml (at hand)"
+    assert grown.launch()["stands_on"].startswith("It stands on the published model")
+    assert plan_run(study, overrides=["model=stories"]).stands_on() == {}  # whoever chooses knows
+    for size in ("quick", "smoke", "demo"):
+        assert plan_run(study, size=size).config.model == "stories"
+        assert "stands_on" not in plan_run(study, size=size).launch()
+
+
+@pytest.mark.parametrize("name", [s.name for s in all_studies().values() if s.at_hand])
+def test_what_a_study_says_of_its_data_holds_no_number_and_both_sizes_can_be_planned(
+    name, monkeypatch, tmp_path
+):
+    study = find_study(name)
+    for words in (study.at_hand.stands_on, study.at_hand.otherwise):
+        assert find_numbers(words) == [] and not words.endswith(".")
+    monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
+    assert plan_run(study).stands_on()["at_hand"] is False
+    for need in study.at_hand.needs:
+        (tmp_path / need).mkdir(parents=True, exist_ok=True)
+    assert plan_run(study).stands_on()["at_hand"] is True
 
 
 def test_as_many_neurons_as_features_leave_nothing_to_save():

@@ -139,3 +139,19 @@ def test_a_study_with_a_wrong_key_is_named(tmp_path):
     (tmp_path / "s" / "study.yaml").write_text("method: a.b\npurpose: x\nminutes: 1\nconfg: {}\n")
     with pytest.raises(UsageError, match="Unknown key 'confg'.*Did you mean 'config'"):
         find_study("s", [tmp_path])
+
+
+@pytest.mark.parametrize(
+    "given", ["{needs: [a]}", "[a]", "{needs: [], config: {}, stands_on: a, otherwise: b}"]
+)
+def test_half_of_what_a_study_stands_on_is_named(tmp_path, given):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.yaml").write_text(f"method: a.b\npurpose: x\nminutes: 1\nat_hand: {given}\n")
+    with pytest.raises(UsageError, match="for 'at_hand', which must be a mapping of config, needs"):
+        find_study("s", [tmp_path])
+
+
+def test_the_full_size_has_other_expectations_where_it_stands_on_more():
+    study = find_study("prune-quality")
+    assert study.expected_of("full", at_hand=True) == study.expected.get("at_hand", {})
+    assert study.expected_of("quick", at_hand=True) == study.expected["quick"]

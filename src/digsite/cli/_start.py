@@ -145,8 +145,9 @@ def check_expected(study: Study, run: RunDir) -> list[str]:
     """Lines about what is not as expected; a study that expects nothing was not checked, and says so."""
     claims = read_claims(run)
     results = None if isinstance(claims, Damaged) else claims
-    size = str(run.plan().get("size", "full"))
-    rules = study.expected_of(size)
+    launch = run.plan()
+    size = str(launch.get("size", "full"))
+    rules = study.expected_of(size, at_hand=bool(launch.get("at_hand")))
     if not rules:
         return [f"Nothing was compared: '{study.name}' expects no value of its {size} size (expected.json)."]
     missed = find_misses(results, {"claims": rules}) if results else ["there are no results"]

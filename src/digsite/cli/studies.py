@@ -83,6 +83,8 @@ def info_command(study, extra, as_json):
     click.echo(
         f"room {facts['room']}, about {facts['minutes']:g} minutes; sizes: {', '.join(facts['sizes'])}"
     )
+    if facts["stands_on"]:
+        click.echo(f"The full size: {facts['stands_on']}")
     if facts["readme"]:
         click.echo(f"\n{facts['readme'].rstrip()}\n")
     rows = [[s["key"], s["type"], s["value"], s["range"], s["text"]] for s in facts["settings"]]

@@ -52,6 +52,11 @@ def find_file(folder: str, file: str) -> Path | None:
     return None
 
 
+def is_at_hand(name: str) -> bool:
+    """Whether a file or folder of the data folder is here, so that nothing has to be downloaded for it."""
+    return any((root / name).exists() for root in _list_roots())
+
+
 def _list_roots() -> list[Path]:
     """The user's own folder comes first: what lies there is taken as it is."""
     cache = cache_dir() / "data"

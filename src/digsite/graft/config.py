@@ -122,6 +122,11 @@ class CompareConfig(TaskConfig):
         "blind", description="which methods the verdict is about: without new-class images, a family, or all"
     )
     select_seeds: int = Field(1, gt=0, description="couples whose validation split chooses among settings")
+    select_pairs: int = Field(
+        0,
+        ge=0,
+        description="first pairs of networks whose settings are taken for all others; 0: each pair chooses its own",
+    )
     ceiling: bool = Field(True, description="map at which layer the new class can still be read")
     geometry: str = Field("distill", description="the method whose feature space is drawn before and after")
 

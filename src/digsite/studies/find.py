@@ -17,7 +17,31 @@ from digsite.config.resolve import Layers, current_method, current_study
 Size = Literal["full", "quick", "smoke", "demo"]
 ROOT = Path(__file__).parent
 ENTRY_POINTS = "digsite.studies"
-_KEYS = {"method", "purpose", "minutes", "config", "quick", "smoke", "packs", "demo", "needs"}
+GROWN = "study.yaml (at hand)"
+_KEYS = {"method", "purpose", "minutes", "config", "quick", "smoke", "packs", "demo", "needs", "at_hand"}
+_AT_HAND = {"needs", "config", "stands_on", "otherwise"}
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """What the full size of a study stands on where the data folder has it, and what it says where it has not."""
+
+    needs: tuple[str, ...]  # files or folders of DIGSITE_DATA
+    config: dict[str, Any]
+    stands_on: str  # in words: "It stands on ..."
+    otherwise: str  # the smaller default, in words
+
+    def missing(self) -> str:
+        """The first of `needs` that is neither in DIGSITE_DATA nor in the cache; empty where all are here."""
+        from digsite.data.fetch import is_at_hand
+
+        return next((name for name in self.needs if not is_at_hand(name)), "")
+
+    def sentence(self) -> str:
+        """On what a run of the full size stands, for its verdict."""
+        if not (missing := self.missing()):
+            return f"It stands on {self.stands_on}."
+        return f"It stands on {self.otherwise}: '{missing}' is not in DIGSITE_DATA."
 
 
 @dataclass(frozen=True)
@@ -36,30 +60,40 @@ class Study:
     packs: tuple[str, ...] = ()  # settings that one ensemble run can vary among its members
     needs: tuple[str, ...] = ()  # folders of DIGSITE_DATA without which the study cannot run
     demo: dict[str, Any] | None = None  # overrides for `digsite demo`, when the study is part of it
+    at_hand: AtHand | None = None  # what the full size stands on, where the data folder has it
 
     def layers(self, size: Size, start: Layers) -> Layers:
         """`start` with the study's config, and with what its `size` overrides."""
         if size not in get_args(Size):
             raise UsageError(f"There is no size '{size}' of a study. {name_nearest(size, get_args(Size))}")
         layers = start.add(self.config, "study.yaml")
-        return layers if size == "full" else layers.add(getattr(self, size) or {}, f"study.yaml ({size})")
+        if size == "full":
+            grown = self.at_hand is not None and not self.at_hand.missing()
+            return layers.add(self.at_hand.config, GROWN) if self.at_hand and grown else layers
+        return layers.add(getattr(self, size) or {}, f"study.yaml ({size})")
 
     @property
     def origins(self) -> set[str]:
         """What the layers of a study are called: a value from one of these was set by nobody for this run."""
-        return {"study.yaml", *(f"study.yaml ({size})" for size in get_args(Size))}
+        return {"study.yaml", GROWN, *(f"study.yaml ({size})" for size in get_args(Size))}
 
     @property
     def expected(self) -> dict[str, Any]:
-        """`claims` of the full study, and of smaller sizes (`quick`, `smoke`, `demo`) where these were measured."""
+        """`claims` of the full study, `at_hand` of the full study on what the data folder has, and of smaller sizes
+        (`quick`, `smoke`, `demo`) where these were measured.
+        """
         stored = atomic.read_json(self.folder / "expected.json", default={})
         if not isinstance(stored, dict) or not isinstance(stored.get("claims", {}), dict):
             raise UsageError(f"'{self.folder / 'expected.json'}' holds no bounds by claim.")
         return stored
 
-    def expected_of(self, size: str) -> dict[str, Any]:
-        """The rules of one size, by claim. Each size has its own: held to the full study's, a quick run misses for its size."""
-        return self.expected.get("claims" if size == "full" else size, {})
+    def expected_of(self, size: str, *, at_hand: bool = False) -> dict[str, Any]:
+        """The rules of one size, by claim. Each size has its own: held to the full study's, a quick run misses for its size.
+
+        `at_hand`: the full size stood on what the data folder has, and not on the smaller default.
+        """
+        full = "at_hand" if at_hand else "claims"
+        return self.expected.get(full if size == "full" else size, {})
 
 
 def load_study(folder: Path) -> Study:
@@ -87,6 +121,27 @@ def load_study(folder: Path) -> Study:
         packs=tuple(stored.get("packs") or ()),
         needs=tuple(stored.get("needs") or ()),
         demo=(stored["demo"] or {}) if "demo" in stored else None,
+        at_hand=_read_at_hand(stored.get("at_hand")),
+    )
+
+
+def _read_at_hand(stored: dict[str, Any] | None) -> AtHand | None:
+    """As study.yaml has it, whole."""
+    if not stored:
+        return None
+    return AtHand(tuple(stored["needs"]), stored["config"], stored["stands_on"], stored["otherwise"])
+
+
+def _is_at_hand(value: Any) -> bool:
+    """All four keys, each of its kind."""
+    if value is None:
+        return True
+    words = isinstance(value, dict) and value.keys() == _AT_HAND and bool(value["needs"])
+    return (
+        words
+        and _is_words(value["needs"])
+        and _is_mapping(value["config"])
+        and all(isinstance(value[key], str) for key in ("stands_on", "otherwise"))
     )
 
 
@@ -115,6 +170,7 @@ _KINDS = {
     "minutes": (_is_duration, "a number of minutes"),
     **dict.fromkeys(("config", "quick", "smoke", "demo"), (_is_mapping, "a mapping of settings")),
     **dict.fromkeys(("packs", "needs"), (_is_words, "a list of words")),
+    "at_hand": (_is_at_hand, f"a mapping of {', '.join(sorted(_AT_HAND))}"),
 }
 
 

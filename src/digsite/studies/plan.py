@@ -36,10 +36,21 @@ class Plan:
         origins = {path: self.layers.find_origin(path) for path in leaf_paths(self.tree)}
         return [path for path, origin in origins.items() if origin not in ours]
 
+    def stands_on(self) -> dict[str, Any]:
+        """For a full run of a study that grows with the data folder: whether it has grown, and the sentence that says so.
+
+        Nothing where somebody set what would have decided.
+        """
+        grows = self.study.at_hand
+        given = set(self.given_paths())
+        if self.size != "full" or grows is None or given & leaf_paths(grows.config).keys():
+            return {}
+        return {"at_hand": not grows.missing(), "stands_on": grows.sentence()}
+
     def launch(self) -> dict[str, Any]:
         """What gets pinned in the run directory."""
         study = self.study
-        return {
+        return self.stands_on() | {
             "study": study.name,
             "purpose": study.purpose,
             "method": study.method,

@@ -32,6 +32,7 @@ def describe_study(study: Study) -> dict[str, Any]:
     ]
     return {
         **brief_study(study),
+        "stands_on": study.at_hand.sentence() if study.at_hand else "",
         "sizes": [size for size in SIZES if size == "full" or getattr(study, size, None) is not None],
         "readme": readme.read_text(errors="replace") if readme.is_file() else "",
         "settings": settings,

@@ -280,18 +280,18 @@ class Run:
 
     def finish(self) -> None:
         """Results first, state last: whoever sees `finished` finds everything there."""
-        study = self.directory.plan()["study"]
+        launch = self.directory.plan()
         headline = self._match_claims(self._headline)[:MOST_IN_HEADLINE]
         ordered = [
             self._claims[name]
             for name in dict.fromkeys([*headline, *self._match_claims(self._grounds), *self._claims])
         ]
         claims = sorted(ordered, key=lambda claim: (claim.name not in headline, claim.is_measurement))
-        verdict, cited = fill_verdict(self._verdict, claims)
+        verdict, cited = fill_verdict(f"{self._verdict} {launch.get('stands_on', '')}".rstrip(), claims)
         self._checkpoints.journal.close()
         write_results(
             self.directory.results,
-            Results(study, verdict, tuple(claims), tuple(headline), self._shown_hero(), cited),
+            Results(launch["study"], verdict, tuple(claims), tuple(headline), self._shown_hero(), cited),
         )
         self.progress.end("finished")
 

@@ -1,12 +1,20 @@
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from digsite.prune.judge.perplexity import logits_of, measure_drift, measure_perplexity, outputs_of
+from digsite.prune.judge.perplexity import (
+    logits_of,
+    measure_drift,
+    measure_perplexity,
+    outputs_of,
+    tell_apart,
+)
 
 
 class Always(nn.Module):
@@ -61,3 +69,30 @@ def test_an_unchanged_model_has_not_moved():
     x = torch.randn(6, 3)
     found = measure_drift(outputs_of(model, x), outputs_of(model, {"input": x}), logits=False)
     assert found.distance == 0 and found.agreement == 1 and "moved by 0" in found.sentence()
+
+
+def losses(**columns):
+    return pd.DataFrame(columns)
+
+
+def test_methods_are_ranked_only_where_the_interval_of_their_difference_leaves_out_zero():
+    noise = np.array(
+        [0.0, 0.01, 0.02, 0.03, 0.04]
+    )  # one calibration set is harder than another, for all methods
+    apart = losses(sparsegpt=1 + noise, wanda=1.02 + 1.1 * noise, magnitude=1.5 + 1.2 * noise)
+    told = tell_apart(apart)
+    assert (told.best, told.second, told.ties, told.order) == ("sparsegpt", "wanda", (), "holds")
+    assert told.margin.low == pytest.approx(0.02)  # though the two intervals of the losses themselves overlap
+
+    crossed = losses(sparsegpt=1 + noise, wanda=1.02 - noise, magnitude=1.5 + 1.2 * noise)
+    told = tell_apart(crossed)
+    assert told.order == "cannot be told" and set(told.ties) == {"sparsegpt", "wanda"} - {told.best}
+
+
+def test_the_usual_order_may_not_hold_and_few_sets_tell_nothing():
+    noise = np.array([0.0, 0.01, 0.02, 0.03, 0.04])
+    turned = losses(sparsegpt=2 + 1.1 * noise, wanda=1 + noise, magnitude=3 + 1.2 * noise)
+    assert tell_apart(turned).order == "does not hold"
+    few = losses(sparsegpt=[1.0, 1.1], wanda=[2.0, 2.2], magnitude=[3.0, 3.0])
+    assert tell_apart(few).ties == ("wanda", "magnitude") and tell_apart(few).order == "cannot be told"
+    assert tell_apart(losses(wanda=[1.0, 1.1])).ties == ()

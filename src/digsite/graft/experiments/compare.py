@@ -53,11 +53,14 @@ def study_compare(config: CompareConfig, run: Run) -> None:
 
 
 def choose_settings(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
-    """By pair, of each grid the setting that is best on the validation split of the first couples."""
+    """By pair, of each grid the setting that is best on the validation split of the first couples: its own, or, of a pair
+    that chooses none (`select_pairs`), those of the first.
+    """
     out: dict[str, dict[str, str]] = {name_pair(pair): {} for pair in config.pairs}
     if not config.grids:
         return out
-    jobs = list_couples(config, config.select_seeds)
+    choosing = config.model_copy(update={"pairs": config.pairs[: config.select_pairs or None]})
+    jobs = list_couples(choosing, config.select_seeds)
     by_setting: dict[str, list[list[dict[str, Any]]]] = {}
     for name, _, lines in work_ahead(run, config, validate_grids, jobs, stage="validation"):
         by_setting.setdefault(name, []).append(lines)
@@ -65,7 +68,8 @@ def choose_settings(config: CompareConfig, run: Run) -> dict[str, dict[str, str]
         run.table(f"{name}-validation", pd.DataFrame([line for lines in lists for line in lines]))
         out[name] = choose_entries(lists)
         run.say(f"{name}: chosen on the validation split: " + "; ".join(out[name].values()))
-    return out
+    first = next(name for name in out if name in by_setting)
+    return {name: entries if name in by_setting else out[first] for name, entries in out.items()}
 
 
 def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:

@@ -26,7 +26,7 @@ from digsite.prune.core.smaller import Smaller, shrink_model
 from digsite.prune.experiments import masks
 from digsite.prune.figures.masks import quality_curves
 from digsite.prune.judge.cost import compare_speed
-from digsite.prune.judge.perplexity import Perplexity, measure_perplexity
+from digsite.prune.judge.perplexity import Perplexity, ToldApart, measure_perplexity, tell_apart
 from digsite.prune.subjects.language import Language, Windows, calibration_tokens, draw_windows
 from digsite.record.verdict import cite
 
@@ -211,61 +211,57 @@ def _conclude_quality(config: QualityConfig, run: "Run", dense: dict, frame: pd.
         table,
         caption="Loss after pruning, with intervals over calibration sets; gray: dense.",
     )
-    margin = _claim_margins(run, frame, unit)
-    run.headline([f"{level}/best_beside_second" for level in margin], hero="quality")
-    run.verdict(_say_best(table, unit, margin))
+    told = _claim_margins(run, frame, unit)
+    run.headline([f"{level}/best_beside_second" for level, one in told.items() if one.second], hero="quality")
+    run.verdict(_say_best(unit, told))
 
 
-def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, tuple[str, str]]:
-    """By level the two best methods, and how much they differ on the same calibration sets; 0 is no difference."""
-    margins = {}
+def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, ToldApart]:
+    """By level what can be told apart, and how much the two best differ on the same calibration sets; 0 is no difference."""
+    told = {}
     for level, part in frame.groupby("level", sort=False):
         losses = part.pivot(index="draw", columns="method", values="loss").ffill()  # magnitude has one draw
-        order = losses.median().sort_values().index
-        if len(order) < 2:
+        told[str(level)] = one = tell_apart(losses)
+        if not one.second:
             continue
-        best, second = map(str, order[:2])
-        over = seed_interval((losses[second] - losses[best]).tolist(), "difference")
-        margins[str(level)] = (best, second)
         run.claim(
             f"{level}/best_beside_second",
-            over.value,
-            interval=over,
+            one.margin.value,
+            interval=one.margin,
             null=0.0,
             unit=unit,
             kind="difference",
             better="higher",
             null_is="no difference",
             note="on the same calibration sets, loss of the second minus the best",
-            title=f"Loss that {best} saves beside {second} at {level}",
+            title=f"Loss that {one.best} saves beside {one.second} at {level}",
         )
-    return margins
+    return told
 
 
-def _say_best(table: pd.DataFrame, unit: str, margin: dict[str, tuple[str, str]]) -> str:
-    """Shown, not assumed: where the usual order SparseGPT < Wanda <= magnitude holds and where it does not."""
-    pivot = table.pivot(index="level", columns="method", values="loss")
-    best = ", ".join(
-        f"'{level}' {row.idxmin()} {cite(f'{level}/{row.idxmin()}', style='.3f')}"
-        + (
-            f", {cite(f'{level}/best_beside_second', style='.3f')} below {margin[str(level)][1]}"
-            if str(level) in margin
-            else ""
-        )
-        for level, row in pivot.iterrows()
+def _say_best(unit: str, told: dict[str, ToldApart]) -> str:
+    """The lowest loss of each level, called best only where no other interval meets it, and where the usual order holds."""
+    best = "; ".join(_say_level(level, one) for level, one in told.items())
+    orders = {
+        word: [f"'{level}'" for level, one in told.items() if one.order == word]
+        for word in ("holds", "does not hold", "cannot be told")
+    }
+    order = "; ".join(f"{word} at {', '.join(levels)}" for word, levels in orders.items() if levels)
+    return f"Lowest {unit} at each level (dense {cite('dense', style='.3f')}): {best}." + (
+        f" SparseGPT < Wanda < magnitude {order}." if order else ""
     )
-    parts = [f"Lowest {unit} at each level (dense {cite('dense', style='.3f')}): {best}."]
-    if {"sparsegpt", "wanda", "magnitude"} <= set(pivot):
-        holds = (pivot["sparsegpt"] < pivot["wanda"]) & (pivot["wanda"] <= pivot["magnitude"])
-        kept, broken = (
-            [f"'{level}'" for level, ok in zip(pivot.index, np.asarray(holds).tolist()) if ok is wanted]
-            for wanted in (True, False)
-        )
-        parts.append(
-            f"SparseGPT < Wanda <= magnitude holds at {', '.join(kept) or 'no level'}"
-            + (f" and does not at {', '.join(broken)}." if broken else ".")
-        )
-    return " ".join(parts)
+
+
+def _say_level(level: str, one: ToldApart) -> str:
+    """One level: the best and how far below the next it is, or the names of those that cannot be told apart."""
+    lowest = f"'{level}' '{one.best}' {cite(f'{level}/{one.best}', style='.3f')}"
+    if not one.second:
+        return lowest
+    if not one.ties:
+        return f"{lowest}, {cite(f'{level}/best_beside_second', style='.3f')} below '{one.second}'"
+    *first, last = (f"'{name}'" for name in one.ties)
+    ties = f"{', '.join(first)} and {last}" if first else last
+    return f"{lowest}, which cannot be told apart from {ties}"
 
 
 # prune-smaller: heads, neurons and layers removed for good: what it costs in prediction, what it buys in time.

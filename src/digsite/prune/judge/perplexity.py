@@ -1,15 +1,19 @@
-"""How well a pruned model predicts text, and how far the output of one that predicts no text has moved."""
+"""How well a pruned model predicts text, which methods can be told apart by it, and how far the output of one that
+predicts no text has moved.
+"""
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from digsite.base.intervals import student_interval
+from digsite.base.intervals import Interval, seed_interval, student_interval
 from digsite.models.opening import main_output, one_sentence
 from digsite.models.opening.feeding import Batch
 from digsite.prune.core.walk import n_rows_of, run_batch
@@ -175,3 +179,54 @@ def _interval_of_rows(values: list[float]) -> tuple[float, float | None, float |
         return values[0], None, None
     mean, low, high = student_interval(values)
     return mean, low, high
+
+
+# Methods beside each other: the same calibration sets, so what counts is the difference on each of them.
+
+NOTHING = Interval(math.nan)
+USUAL = ("sparsegpt", "wanda", "magnitude")  # from the lowest loss to the highest, as published
+
+
+@dataclass(frozen=True)
+class ToldApart:
+    """Methods at one level. `ties` are those that the best cannot be told apart from; `order` is that of the usual three."""
+
+    best: str
+    second: str = ""
+    margin: Interval = NOTHING  # loss of the second minus that of the best
+    ties: tuple[str, ...] = ()
+    order: str = ""  # "holds", "does not hold" or "cannot be told"; empty where one of the three was not run
+
+
+def tell_apart(losses: pd.DataFrame) -> ToldApart:
+    """Which method has the lowest loss, and which others may have: those whose difference to it has an interval that
+    meets zero, or too few calibration sets for one.
+
+    `losses`: a row for each calibration set, a column for each method.
+    """
+    best, *others = map(str, losses.median().sort_values().index)
+    if not others:
+        return ToldApart(best)
+    beside = {name: subtract_losses(losses, name, best) for name in others}
+    ties = tuple(name for name, over in beside.items() if not is_above_zero(over))
+    return ToldApart(best, others[0], beside[others[0]], ties, judge_order(losses))
+
+
+def subtract_losses(losses: pd.DataFrame, worse: str, better: str) -> Interval:
+    """How much more one method loses than another, over calibration sets."""
+    return seed_interval((losses[worse] - losses[better]).tolist(), "difference")
+
+
+def is_above_zero(over: Interval) -> bool:
+    return over.low is not None and over.low > 0
+
+
+def judge_order(losses: pd.DataFrame) -> str:
+    """Whether SparseGPT < Wanda < magnitude, as far as the intervals of the differences say."""
+    if not {*USUAL} <= {*losses}:
+        return ""
+    steps = [subtract_losses(losses, worse, better) for better, worse in pairwise(USUAL)]
+    if all(map(is_above_zero, steps)):
+        return "holds"
+    reversed_somewhere = any(over.high is not None and over.high < 0 for over in steps)
+    return "does not hold" if reversed_somewhere else "cannot be told"
