@@ -36,6 +36,14 @@ def test_the_nine_have_the_originals_grid_sizes():
         ({"rate": 0}, "greater than 0"),
         ({"seed": -1}, "greater than or equal"),
         ({"shared": []}, "at least 1 item"),
+        (
+            {"choices": [{"data": "digits", "old": [1], "shared": [1], "new": [1], "foreign": []}]},
+            "both old and new",
+        ),
+        (
+            {"choices": 2 * [{"data": "digits", "old": [1], "shared": [1], "new": [2], "foreign": []}]},
+            "twice",
+        ),
     ],
 )
 def test_what_makes_no_sense(values, says):
@@ -48,3 +56,17 @@ def test_configs_and_methods_have_the_same_names():
 
     assert set(CONFIGS) == set(METHODS)
     assert all(issubclass(c, Config) for c in CONFIGS.values())
+
+
+def test_each_choice_is_a_task_of_its_own_and_all_else_is_the_studys():
+    choices = [
+        {"data": "digits", "old": [0, 1], "shared": [1], "new": [4], "foreign": [5]},
+        {"data": "usps", "old": [5, 6], "shared": [6], "new": [9, 7], "foreign": []},
+    ]
+    config = CompareConfig.model_validate({"choices": choices, "seeds": 3, "methods": ["union"]})
+    (first, four), (second, nine) = config.list_tasks()
+    assert (first, second) == ("digits_4", "usps_9_7")
+    assert (four.data, four.new, four.seeds, four.methods, four.choices) == ("digits", [4], 3, ["union"], [])
+    assert (nine.data, nine.old, nine.shared, nine.new, nine.foreign) == ("usps", [5, 6], [6], [9, 7], [])
+    alone = CompareConfig.model_validate({})
+    assert alone.list_tasks() == [("", alone)]

@@ -128,6 +128,50 @@ def test_what_a_study_says_of_its_data_holds_no_number_and_both_sizes_can_be_pla
     assert plan_run(study).stands_on()["at_hand"] is True
 
 
+@pytest.mark.parametrize(
+    ("study", "given", "sentence"),
+    [
+        ("nwa", "zoo=nowhere", "There is no zoo 'nowhere'"),
+        ("mask-clusters", "calibration.text=nowhere", "There is no text 'nowhere'"),
+        (
+            "mask-clusters",
+            "calibration.text=tinystories_v2",
+            "The corpus 'tinystories_v2' is not on this machine",
+        ),
+        ("dig", "text=nowhere.txt", "There is no text 'nowhere.txt'"),
+        ("ndt", "sets=[digits,mnist]", "'mnist/train-images-idx3-ubyte.gz' is not on this machine"),
+        ("graft-quick", "data=usps", "'usps/usps.bz2' is not on this machine"),
+        ("nwa", "recipe.datasets=[cifar10]", "'cifar10/cifar-10-binary.tar.gz' is not on this machine"),
+        (
+            "graft-quick",
+            "choices=[{data: kmnist, old: [0], shared: [0], new: [1], foreign: [2]}]",
+            "'kmnist/train-images-idx3-ubyte.gz' is not on this machine",
+        ),
+    ],
+)
+def test_data_that_is_not_there_is_refused_before_there_is_a_run(
+    monkeypatch, tmp_path, study, given, sentence
+):
+    monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
+    monkeypatch.setenv("DIGSITE_OFFLINE", "1")
+    known = ["model=py:digsite.joint.subjects.model:trained_network"] if study == "dig" else []
+    with pytest.raises(NotFound, match=sentence) as refused:
+        plan_run(find_study(study), overrides=[*known, given])
+    assert refused.value.hint
+
+
+def test_data_that_may_be_fetched_or_lies_there_in_another_form_is_not(monkeypatch, tmp_path):
+    monkeypatch.setenv("DIGSITE_DATA", str(tmp_path))
+    assert plan_run(find_study("graft-all"), size="quick").tree["data"] == "mnist"  # it would be downloaded
+    assert plan_run(find_study("mask-clusters"), overrides=["calibration.text=tinyshakespeare"]).tree
+    monkeypatch.setenv("DIGSITE_OFFLINE", "1")
+    with pytest.raises(NotFound, match="'mnist/train"):
+        plan_run(find_study("graft-all"), size="quick")
+    (tmp_path / "usps").mkdir()
+    (tmp_path / "usps" / "usps.npz").touch()
+    assert plan_run(find_study("graft-quick"), overrides=["data=usps"]).tree["data"] == "usps"
+
+
 def test_as_many_neurons_as_features_leave_nothing_to_save():
     with pytest.raises(UsageError, match="must be fewer than features"):
         plan_run(find_study("resid-mlp-as-published"), size="smoke", overrides=["target.model.d_mlp=1000"])

@@ -4,12 +4,13 @@ Figures, methods, image sets and the like are checked by name when a run is plan
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from digsite.base import families
@@ -106,6 +107,47 @@ class NamesModel:
 
     folder: str = ""
     words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NamesData:
+    """For `Annotated[str, NamesData("package.module:function")]`: the value names a corpus, a zoo or an image set, and that
+    function refuses one that is not at hand, in one sentence and when a run is planned. `words` are no data. `always`: also
+    what the study itself names, and not only what somebody asks for.
+    """
+
+    refuse: str
+    words: tuple[str, ...] = ("",)
+    always: bool = False
+
+    def refuse_missing(self, name: str) -> None:
+        """Raise where the data is not here and cannot be fetched."""
+        module, _, function = self.refuse.partition(":")
+        if name not in self.words:
+            getattr(import_module(module), function)(name)
+
+
+ImageSetName = Annotated[
+    str,
+    named_member("image set", "digsite.data.sets"),
+    NamesData("digsite.data.images:refuse_missing", always=True),
+]
+CorpusName = Annotated[str, NamesData("digsite.data.text:refuse_missing", ("", "stories"))]
+
+
+def list_marks(info: FieldInfo) -> "list[NamesModel | NamesData]":
+    """Marks of a field, also those of the items of a list."""
+    inner = [mark for arg in _annotated_parts(info.annotation) for mark in get_args(arg)[1:]]
+    return [mark for mark in (*info.metadata, *inner) if isinstance(mark, NamesModel | NamesData)]
+
+
+def _annotated_parts(annotation: Any) -> Iterator[Any]:
+    """Every `Annotated[...]` inside of an annotation."""
+    if get_origin(annotation) is Annotated:
+        yield annotation
+    for arg in get_args(annotation):
+        if not isinstance(arg, str):
+            yield from _annotated_parts(arg)
 
 
 def list_known(known: Iterable[Names]) -> list[str]:

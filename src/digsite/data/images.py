@@ -104,6 +104,12 @@ def load(name: str) -> ImageSet:
     return families.scan_member(PACKAGE, name).read_set()
 
 
+def refuse_missing(name: str) -> None:
+    """Before a run is made for it: a set that is not here and may not be downloaded is named."""
+    if name in names():
+        families.scan_member(PACKAGE, name).refuse_missing(name)
+
+
 def read_own(path: Path) -> ImageSet:
     """Images of a `.npz` as (n, height, width), with channels last or first, or flat rows of a square image."""
     if not path.is_file():

@@ -92,6 +92,14 @@ def find_corpus(name: str) -> Path:
     raise NotFound(f"There is no text '{name}'.", hint=name_nearest(name, ["tinyshakespeare", *LOCAL]))
 
 
+def refuse_missing(name: str) -> None:
+    """Before a run is made for it: a corpus that is not here is a slip. What is on the hub is looked for later."""
+    if name == "tinyshakespeare" and not settings.is_offline():
+        return
+    if not name.startswith("hub:"):
+        find_corpus(name)
+
+
 def cut_windows(texts: list[str], tokenizer: Tokenizer, length: int) -> Int[Tensor, "n length"]:
     """All texts as tokens, one behind the other, cut into rows; what does not fill a row is dropped.
 

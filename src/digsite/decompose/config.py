@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from digsite.base.errors import name_nearest
 from digsite.base.families import FoundStudies, list_members, scan_family
 from digsite.config import Config, Field
-from digsite.config.model import NamesModel, check_settings, named_member
+from digsite.config.model import CorpusName, NamesModel, check_settings, named_member
 from digsite.config.resolve import current_value
 from digsite.data.sparse_config import Kind
 from digsite.models.configs.dense import ModularMlpConfig, ResidMlpConfig, TmsConfig
@@ -301,7 +301,7 @@ class Recipe(Config):
 class Text(Config):
     """What a language model reads."""
 
-    source: str = Field(
+    source: CorpusName = Field(
         default="stories", description="the story language, a corpus by name, a file, or hub:DATASET"
     )
     column: str = Field(default="text", description="column of a hub dataset")
@@ -316,8 +316,9 @@ class Text(Config):
 class LmConfig(TokenStudy):
     """Decompose a language model, and ask what its components are worth beside others of the same number."""
 
-    model: Annotated[str, NamesModel()] = Field(
-        default="", description="reference of the model: file:FOLDER, hub:org/name ...; none: train one here"
+    model: Annotated[str, NamesModel("lm")] = Field(
+        default="",
+        description="reference of the model: file:FOLDER, hub:org/name, a name in the data folder; none: train one here",
     )
     output: str = Field(default="", description="attribute of the model's output that holds the logits")
     target: Language = Field(

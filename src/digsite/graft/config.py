@@ -8,7 +8,7 @@ from digsite.base import families
 from digsite.base.errors import name_nearest
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.model import named_member
+from digsite.config.model import ImageSetName, named_member
 
 METHODS = "digsite.graft.core.methods"
 SETS = {"@surgery": "surgery", "@nulls": "null", "@honest": "honest"}  # what a study may write for a list
@@ -40,7 +40,6 @@ def describe_networks() -> dict[str, str]:
 
 
 Network = Annotated[str, named_member("network", NETWORKS)]
-ImageSet = Annotated[str, named_member("image set", "digsite.data.sets")]
 
 
 def list_group(group: str) -> dict[str, list[str]]:
@@ -68,12 +67,20 @@ def check_method(text: str) -> str:
 Method = Annotated[str, AfterValidator(check_method)]  # with settings: "ridge_all data=au"
 
 
+def check_classes(old: list[int], shared: list[int], new: list[int]) -> None:
+    """What is moved is new to the receiver, and what both know is old to it."""
+    if set(new) & set(old):
+        raise ValueError(f"class {min(set(new) & set(old))} is both old and new")
+    if stray := set(shared) - set(old):
+        raise ValueError(f"shared class {min(stray)} is not among the old classes")
+
+
 class TaskConfig(Config):
     """Who knows what, on which images, and how the networks are trained."""
 
     seed: int = Field(0, ge=0, description="seed of everything random")
     seeds: int = Field(1, gt=0, description="pairs, each freshly trained, that results are averaged over")
-    data: ImageSet = Field("digits", description="image set: digits, mnist, fashion_mnist, ...")
+    data: ImageSetName = Field("digits", description="image set: digits, mnist, fashion_mnist, ...")
     old: list[int] = Field([0, 1, 2, 3], min_length=1, description="classes that the receiver knows")
     shared: list[int] = Field([2, 3], min_length=1, description="classes that both know")
     new: list[int] = Field([4], min_length=1, description="classes that the donor alone knows and are moved")
@@ -91,14 +98,12 @@ class TaskConfig(Config):
         0.16, gt=0, lt=0.5, description="share of every class kept for calibration and validation"
     )
     max_train: int = Field(0, ge=0, description="at most so many training images per class; 0 for all")
+    max_test: int = Field(0, ge=0, description="at most so many test images per class; 0 for all")
     workers: int = Field(2, ge=1, description="processes; results do not depend on it")
 
     @model_validator(mode="after")
     def _classes_make_sense(self) -> "TaskConfig":
-        if set(self.new) & set(self.old):
-            raise ValueError(f"class {min(set(self.new) & set(self.old))} is both old and new")
-        if stray := set(self.shared) - set(self.old):
-            raise ValueError(f"shared class {min(stray)} is not among the old classes")
+        check_classes(self.old, self.shared, self.new)
         return self
 
 
@@ -109,9 +114,32 @@ class GridConfig(Config):
     options: list[str] = Field(min_length=1, description='option sets, such as "width=32 sparsity=0.05"')
 
 
+class Choice(Config):
+    """Another data set with other classes, for the same question."""
+
+    data: ImageSetName = Field(description="image set")
+    old: list[int] = Field(min_length=1, description="classes that the receiver knows")
+    shared: list[int] = Field(min_length=1, description="classes that both know")
+    new: list[int] = Field(min_length=1, description="classes that are moved")
+    foreign: list[int] = Field(description="classes that the donor alone knows and are not moved")
+
+    @model_validator(mode="after")
+    def _classes_make_sense(self) -> "Choice":
+        check_classes(self.old, self.shared, self.new)
+        return self
+
+    @property
+    def title(self) -> str:
+        """`mnist_4`: the set and what is moved."""
+        return f"{self.data}_{'_'.join(map(str, self.new))}"
+
+
 class CompareConfig(TaskConfig):
     """Methods side by side, each with its noise ablation, beside the nulls."""
 
+    choices: list[Choice] = Field(
+        [], description="data sets and classes, one after the other, in place of the one that is set above"
+    )
     methods: list[Method] = Field(
         ["union", "distill"], description='methods with options, such as "ridge_all data=au"'
     )
@@ -129,6 +157,25 @@ class CompareConfig(TaskConfig):
     )
     ceiling: bool = Field(True, description="map at which layer the new class can still be read")
     geometry: str = Field("distill", description="the method whose feature space is drawn before and after")
+
+    @model_validator(mode="after")
+    def _choices_make_sense(self) -> "CompareConfig":
+        """None comes twice."""
+        titles = [choice.title for choice in self.choices]
+        if twice := [title for i, title in enumerate(titles) if title in titles[:i]]:
+            raise ValueError(f"the choice '{twice[0]}' comes twice")
+        return self
+
+    def list_tasks(self) -> list[tuple[str, "CompareConfig"]]:
+        """A title and the config of every choice; of one task alone the title is empty."""
+        plain = self.model_dump() | {"choices": []}
+        return [
+            (
+                f"{choice.data}_{'_'.join(map(str, choice.new))}",
+                CompareConfig.model_validate(plain | choice.model_dump()),
+            )
+            for choice in self.choices
+        ] or [("", self)]
 
     @field_validator("methods", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.model import NamesModel, named_member
+from digsite.config.model import CorpusName, ImageSetName, NamesModel, named_member
 from digsite.graft.config import Method as GraftMethod
 from digsite.graft.config import TaskConfig
 from digsite.prune.config import Method
@@ -32,7 +32,7 @@ class DigConfig(Config):
 
     seed: int = Field(0, ge=0, description="seed of what is drawn: noise, masks, windows of text")
     model: StoredModel = Field(description="reference of the model: a file or folder, hub:, py:, zoo:, run:")
-    text: str = Field("", description="a text file or a corpus by name, for models of text")
+    text: CorpusName = Field("", description="a text file or a corpus by name, for models of text")
     data: str = Field("", description="an image set, arrays or py:module:name, for models of anything else")
     relatives: str = Field("", description="a folder of networks that the model may descend from")
     seconds: float = Field(300.0, gt=0, description="processor time for all questions together")
@@ -54,7 +54,7 @@ class BackdoorConfig(Config):
         min_length=1,
         description="recipes that are judged; search, cut and alarm were chosen on relu-adam and relu-momentum",
     )
-    sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
+    sets: list[ImageSetName] = Field(
         ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
     )
     side: int = Field(16, ge=8, description="side that all images are brought to")
@@ -165,7 +165,7 @@ class SiblingsConfig(Config):
     """Networks of joined image sets that are trained on afterwards."""
 
     seed: int = Field(0, ge=0, description="seed of networks and images")
-    sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
+    sets: list[ImageSetName] = Field(
         ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
     )
     side: int = Field(12, ge=4, description="side that all images are brought to")
@@ -195,7 +195,7 @@ class FactsConfig(Config):
         8, ge=0, description="seed of words, windows and training; the map was chosen on words of seed 1"
     )
     model: StoredModel = Field("stories260K", description="the story model, by name or reference")
-    text: str = Field("tinystories", description="the stories")
+    text: CorpusName = Field("tinystories", description="the stories")
     facts: int = Field(
         16, ge=1, description="siblings, each with a pair of words drawn from those that are one token"
     )

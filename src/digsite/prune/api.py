@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from digsite.base import atomic
 from digsite.base.errors import UsageError
-from digsite.models.opening import Opened, of_module, one_batch, one_sentence, open_model, quiet_libraries
+from digsite.models.opening import (
+    Opened,
+    locate_model,
+    of_module,
+    one_batch,
+    one_sentence,
+    open_model,
+    quiet_libraries,
+)
 from digsite.models.opening.feeding import Batch
 from digsite.prune.core import layers, matrix
 from digsite.prune.core.layers import LinearMap
@@ -39,7 +47,7 @@ from digsite.prune.subjects.folders import (
     is_unfinished,
     write_pruned,
 )
-from digsite.prune.subjects.language import PUBLISHED, Language, Windows, as_language, locate_model
+from digsite.prune.subjects.language import PUBLISHED, Language, Windows, as_language
 from digsite.prune.subjects.maskstore import StoredMasks, model_hash, read_masks, tensor_hash, write_masks
 from digsite.prune.subjects.shards import ShardWriter
 from digsite.prune.subjects.streaming import StreamedWeights, open_streamed

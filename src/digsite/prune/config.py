@@ -7,7 +7,7 @@ from pydantic import model_validator
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import FoundStudies, scan_member
 from digsite.config import Config, Field
-from digsite.config.model import NamesModel, list_known, named_member
+from digsite.config.model import CorpusName, NamesModel, list_known, named_member
 
 AFTER = (
     "digsite.prune.core.repair",
@@ -47,7 +47,7 @@ class StoryModel(Config):
 class CalibrationText(Config):
     """What the model reads while its inputs are measured: published prunings use 128 sequences of 2,048 tokens."""
 
-    text: str = Field(
+    text: CorpusName = Field(
         "", description="corpus name or text file; empty: stories, or tinystories for a trained model"
     )
     sequences: int = Field(64, gt=0, description="token windows that inputs are measured on")

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from digsite.base import families
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.model import named_member
+from digsite.config.model import ImageSetName, NamesData, named_member
 from digsite.models.configs import Count
 from digsite.zoo.config import Ascending, ZooConfig
 
@@ -23,7 +23,7 @@ class NwaConfig(Config):
     seeds: int = Field(
         1, ge=1, description="zoos to make and read, at seed, seed + 1 ...; intervals span them"
     )
-    zoo: str = Field(
+    zoo: Annotated[str, NamesData("digsite.zoo.store:locate_zoo")] = Field(
         "", description="an existing zoo to read, by path or name; empty makes one from `recipe`"
     )
     recipe: ZooConfig = Field(
@@ -148,7 +148,7 @@ class PlantedConfig(Config):
 
     seed: int = Field(0, ge=0, description="seed of images and triggers")
     networks: int = Field(40, ge=4, description="networks of each recipe, half of them poisoned")
-    sets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
+    sets: list[ImageSetName] = Field(
         ["mnist", "fashion_mnist", "usps"], min_length=1, description="image sets put side by side"
     )
     side: int = Field(10, ge=8, description="side that all images are brought to")
@@ -179,7 +179,7 @@ class TransferConfig(Config):
     families: list[Annotated[str, named_member("family of networks", "digsite.zoo.families")]] = Field(
         ["mlp", "small_cnn", "transformer", "gru"], min_length=2, description="families of networks"
     )
-    datasets: list[Annotated[str, named_member("image set", "digsite.data.sets")]] = Field(
+    datasets: list[ImageSetName] = Field(
         ["digits", "usps"], min_length=1, description="image sets; each gives two recipes for each family"
     )
     members: int = Field(32, ge=6, description="networks of each recipe")

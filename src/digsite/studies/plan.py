@@ -8,7 +8,7 @@ from typing import Any
 
 from digsite.base.errors import UsageError
 from digsite.config import resolve, yamlio
-from digsite.config.model import Config, NamesModel
+from digsite.config.model import Config, NamesData, NamesModel, list_marks
 from digsite.config.overrides import find_path, leaf_paths
 from digsite.config.resolve import Layers, current_method, current_settings
 from digsite.record.layout import RunDir, create_run
@@ -77,15 +77,18 @@ def plan_run(
     layers.set({names.path(name): value for name, value in (values or {}).items()}, "sweep")
     layers.override([names.override(text) for text in overrides])
     planned = Plan(study, resolve.validate_config(model, layers.tree, what=names.what), layers, size)
-    _refuse_missing_models(planned)
+    _refuse_missing(planned)
     return planned
 
 
-def _refuse_missing_models(planned: Plan) -> None:
-    """A model that somebody names and that is not there is a slip, and no failed run to be resumed."""
+def _refuse_missing(planned: Plan) -> None:
+    """A model, text, zoo or image set that somebody names and that is not there is a slip, and no failed run to be resumed."""
     given = set(planned.given_paths())
-    for path, reference, where in _list_models(planned.config):
-        if path in given and reference and reference not in where.words:
+    for path, reference, where in _list_named(planned.config):
+        if isinstance(where, NamesData):
+            if path in given or where.always:
+                where.refuse_missing(reference)
+        elif path in given and reference and reference not in where.words:
             from digsite.data.fetch import find_file
             from digsite.weights import refuse_missing
 
@@ -93,15 +96,16 @@ def _refuse_missing_models(planned: Plan) -> None:
                 refuse_missing(reference)
 
 
-def _list_models(config: Config, prefix: str = "") -> Iterator[tuple[str, str, NamesModel]]:
-    """Dotted path, reference and kind of every setting that names a model, also those of configs inside of this one."""
+def _list_named(config: Config, prefix: str = "") -> Iterator[tuple[str, str, NamesModel | NamesData]]:
+    """Dotted path, reference and kind of every setting that names a model or data, also those of configs inside of this one."""
     for name, info in type(config).model_fields.items():
         value: Any = getattr(config, name)
-        if isinstance(value, Config):
-            yield from _list_models(value, f"{prefix}{name}.")
-        for where in (mark for mark in info.metadata if isinstance(mark, NamesModel)):
-            references = [value] if isinstance(value, str) else list(value)
-            yield from ((f"{prefix}{name}", str(reference), where) for reference in references)
+        values = value if isinstance(value, list | tuple) else [value]
+        for inner in values:
+            if isinstance(inner, Config):
+                yield from _list_named(inner, f"{prefix}{name}.")
+        for where in list_marks(info):
+            yield from ((f"{prefix}{name}", text, where) for text in values if isinstance(text, str))
 
 
 class _Names:

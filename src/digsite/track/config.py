@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.model import list_known, named_member
+from digsite.config.model import NamesData, list_known, named_member
 
 TEXT = "stories"
 MLPS: dict[str, list[int]] = {
@@ -59,7 +59,11 @@ def measure_names() -> list[str]:
 
 
 Measure = Annotated[str, named_member("measure", measure_names)]
-DataSet = Annotated[str, named_member("data set", "digsite.data.sets", [TEXT])]
+DataSet = Annotated[
+    str,
+    named_member("data set", "digsite.data.sets", [TEXT]),
+    NamesData("digsite.data.images:refuse_missing", (TEXT,), always=True),
+]
 Shape = Annotated[str, named_member("architecture", MLPS, CNNS, TRANSFORMERS)]
 
 
@@ -100,6 +104,11 @@ class GridConfig(Config):
     lr: float = Field(1e-3, gt=0, description="Adam's learning rate")
     n_train: int = Field(1500, gt=0, description="training examples")
     side: int = Field(8, gt=0, description="images are averaged down to this many pixels a side")
+    patches: int = Field(
+        2,
+        gt=0,
+        description="patches a side that a transformer sees: 2 make four tokens of an image, 4 sixteen",
+    )
     rows: int = Field(96, gt=15, description="rows of the fixed probe")
     measure: Measure = Field(
         "centered/participation_ratio_variance",

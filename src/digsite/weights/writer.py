@@ -1,16 +1,22 @@
-"""Safetensors with tied tensors written once, whole or not at all."""
+"""Safetensors with tied tensors written once, whole or not at all; and weights kept in the cache by their recipe."""
 
 import json
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from digsite.base.atomic import replace_file
 from digsite.base.contract import public_method
+from digsite.base.version import read_version
+from digsite.config.folders import cache_dir
 from digsite.weights.bundle import WeightBundle, bundle_module, untie_tensors
 
 
@@ -75,3 +81,50 @@ def _sort_header(path: Path) -> None:
         if len(text) <= length:  # shorter only where the library escapes a character that need not be
             file.seek(_LENGTH)
             file.write(text.ljust(length))
+
+
+# Trained weights kept in the user's cache, so that a second run with the same recipe trains nothing.
+
+States = dict[str, dict[str, Tensor]]
+_SECONDS = "cpu_seconds"
+
+
+def find_address(recipe: Mapping[str, Any], folder: str) -> Path:
+    """A file named by everything that decides the weights, in a folder of the cache."""
+    decides = {**recipe, "torch": torch.__version__, "digsite": read_version()}
+    digest = blake2b(json.dumps(decides, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
+    return cache_dir() / folder / f"{digest}.safetensors"
+
+
+def read_or_compute(recipe: Mapping[str, Any], compute: Callable[[], States], folder: str) -> States:
+    """The stored weights by role and name, or freshly computed ones, which are then stored.
+
+    The log says where they lie and how many seconds of this machine's processors their training took.
+    """
+    path, log = find_address(recipe, folder), logging.getLogger("digsite")
+    if path.is_file():
+        with safe_open(path, "pt") as file:
+            took = (file.metadata() or {}).get(_SECONDS, "an unknown number of")
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        log.info(f"trained before, in {took} CPU-seconds: {path}")
+        return _unflatten_states(flat)
+    start = time.process_time()
+    states = compute()
+    seconds = f"{time.process_time() - start:.0f}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flat = {
+        f"{role}/{name}": t.contiguous().clone() for role, part in states.items() for name, t in part.items()
+    }
+    with replace_file(path) as target:
+        save_tensors(flat, target, {_SECONDS: seconds})
+    log.info(f"trained in {seconds} CPU-seconds, kept for the next run: {path}")
+    return _unflatten_states(flat)
+
+
+def _unflatten_states(flat: Mapping[str, Tensor]) -> States:
+    """Back by role, from "ROLE/NAME"."""
+    states: States = {}
+    for key, tensor in flat.items():
+        role, _, name = key.partition("/")
+        states.setdefault(role, {})[name] = tensor
+    return states

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, model_validator
 from digsite.base import families
 from digsite.base.families import FoundStudies
 from digsite.config import Config, Field
-from digsite.config.model import named_member
+from digsite.config.model import ImageSetName, named_member
 from digsite.models.configs import Activation, Count
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +36,6 @@ SCHEMES = (  # of digsite.models.construct, which needs torch
     "truncated",
     "truncated_normal",
 )
-ImageSet = Annotated[str, named_member("image set", "digsite.data.sets")]
 Scheme = Annotated[str, named_member("initialization scheme", SCHEMES)]
 
 
@@ -100,7 +99,7 @@ class ZooConfig(Config):
     family: str = Field("mlp", description="kind of networks: a file of digsite.zoo.families")
     members: int = Field(2000, ge=1, description="networks")
     architectures: int = Field(0, ge=0, description="distinct random shapes; 0 draws one for each member")
-    datasets: list[ImageSet] = Field(
+    datasets: list[ImageSetName] = Field(
         ["digits"], min_length=1, description="image sets; each member is trained on one"
     )
     train_size: int = Field(1000, gt=0, description="training images, from the start of the set")

@@ -3,13 +3,7 @@ import torch
 
 from digsite.base.errors import NotFound
 from digsite.graft.core.nets import count_parameters
-from digsite.graft.subjects.couples import (
-    NETWORKS,
-    collect_states,
-    find_network,
-    read_or_compute,
-    rebuild_couple,
-)
+from digsite.graft.subjects.couples import NETWORKS, collect_states, find_network, rebuild_couple
 from digsite.models import build
 
 CLASSIC = {
@@ -42,18 +36,3 @@ def test_a_couple_is_read_back_as_it_was(room, started):
         assert torch.equal(again.receiver(x), theatre.pair.receiver(x))
         assert torch.equal(again.donor(x), theatre.pair.donor(x))
         assert (again.start is None) == (theatre.pair.start is None)
-
-
-def test_the_cache_trains_once():
-    calls = []
-
-    def compute():
-        calls.append(1)
-        return {"receiver": {"layers.0.weight": torch.ones(2, 2)}, "donor": {"x": torch.zeros(1)}}
-
-    first, second = (read_or_compute({"seed": 1}, compute) for _ in range(2))
-    assert calls == [1] and torch.equal(
-        first["receiver"]["layers.0.weight"], second["receiver"]["layers.0.weight"]
-    )
-    read_or_compute({"seed": 2}, compute)
-    assert calls == [1, 1]

@@ -38,3 +38,14 @@ def test_shrinking_and_enlarging() -> None:
     task = grid.GridTask(torch.rand(2, 1, 8, 8), torch.zeros(2), torch.rand(1, 1, 8, 8), torch.zeros(1), 10)
     assert grid.enlarge_task(task, 16).x_train.shape == (2, 1, 16, 16)
     assert grid.enlarge_task(task, 8) is task
+
+
+def test_a_transformer_sees_as_many_patches_as_are_asked_for() -> None:
+    cell = grid.Cell("transformer_narrow", "digits")
+    task = grid.load_task("digits", 40, 8, 0)
+    for patches in (2, 4):
+        model = build(grid.model_config(cell, task, patches))
+        assert model.config.image[-1] // model.config.patch == patches
+        assert model(task.x_train[:2]).shape == (2, 10)
+    with pytest.raises(UsageError, match="8 pixels a side cannot be cut into 3 patches"):
+        grid.model_config(cell, task, 3)

@@ -93,10 +93,12 @@ class Usps(SetReader):
         ("usps.t.bz2", "8ea070ee2aca1ac39742fdd1ef5ed118"),
     )
 
+    INSTEAD = ("usps", "usps.npz")
+
     @staticmethod
     def read_set() -> ImageSet:
         """From `usps.npz` where a data folder has it, otherwise from the two published LIBSVM files."""
-        if npz := find_file("usps", "usps.npz"):
+        if npz := find_file(*Usps.INSTEAD):
             with np.load(npz) as arrays:
                 train = arrays["x_train"], arrays["y_train"]
                 return from_numpy("usps", train, (arrays["x_test"], arrays["y_test"]), DIGITS)

@@ -54,13 +54,13 @@ class Cifar10(SetReader):
         ("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
     )
 
+    INSTEAD = ("cifar10_subset", "cifar10_subset.npz")
+
     @staticmethod
     def read_set() -> ImageSet:
         """The published archive where it is at hand, else a local subset (with a note), else a download."""
         (archive,) = Cifar10.FILES
-        if not find_file("cifar10", archive.file) and (
-            subset := find_file("cifar10_subset", "cifar10_subset.npz")
-        ):
+        if not find_file("cifar10", archive.file) and (subset := find_file(*Cifar10.INSTEAD)):
             with np.load(subset) as a:
                 train, test = (a["x_train"], a["y_train"]), (a["x_test"], a["y_test"])
             return from_numpy("cifar10", train, test, CIFAR_CLASSES, SUBSET_NOTE)

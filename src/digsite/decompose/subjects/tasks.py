@@ -17,9 +17,10 @@ from digsite.data import stories, text
 from digsite.data.tokenizers import Tokenizer, load_tokenizer
 from digsite.decompose.config import LmConfig, Recipe, Text
 from digsite.models import build, empty
-from digsite.models.opening import open_model
+from digsite.models.opening import locate_model, open_model
 from digsite.train import Examples, Member, train_ensemble
 from digsite.train.engines import Loss
+from digsite.weights.writer import read_or_compute
 
 if TYPE_CHECKING:
     from digsite.decompose.core.fit import Sampler
@@ -85,9 +86,15 @@ def fit_story_model(config: LmConfig) -> Config:
 
 
 def train_on_stories(config: LmConfig, seed: int) -> State:
-    """A small Llama on generated stories, whose entropy is known exactly."""
-    windows = draw_windows(config.text, "train")
-    return train_target(fit_story_model(config), (windows, windows), config.training, seed)
+    """A Llama on generated stories, whose entropy is known exactly; from the cache where the same was trained before."""
+    model, windows = fit_story_model(config), draw_windows(config.text, "train")
+    recipe = {"model": model, "training": config.training, "text": [config.text.context, config.text.rows]}
+    stored = read_or_compute(
+        {name: str(part) for name, part in recipe.items()} | {"seed": seed},
+        lambda: {"target": train_target(model, (windows, windows), config.training, seed)},
+        "stories",
+    )
+    return stored["target"]
 
 
 def make_story_task(config: LmConfig, state: State) -> Task:
@@ -148,7 +155,7 @@ def spell_token(tokenizer: Tokenizer, token: int) -> str:
 
 def load_target(reference: str) -> tuple[nn.Module, Path | None]:
     """The module as a function from ids to logits, and the folder where its tokenizer may lie."""
-    opened = open_model(reference)
+    opened = open_model(locate_model(reference))
     folder = opened.folder
     model = opened.answering("be decomposed")
     return model, folder if folder is None or folder.is_dir() else folder.parent

@@ -31,28 +31,42 @@ DONOR = "the donor itself"
 def study_compare(config: CompareConfig, run: Run) -> None:
     """Choose grid settings on validation images, run all methods on every couple and seed, tell what is best and why."""
     torch.set_num_threads(1)
-    jobs = list_couples(config)
-    check_system(config, run, len(jobs))
-    chosen = choose_settings(config, run)
-    results: dict[str, list[dict[str, Any]]] = {}
-    for i, (name, _, done) in enumerate(
-        work_ahead(run, config, compare_on_couple, jobs, more=lambda name: (chosen[name],))
-    ):
-        results.setdefault(name, []).append(done)
-        _log_couple(run, i, done)
-    sentences, headline = [], []
-    for name, per_seed in results.items():
-        prefix = f"{name}/" if len(results) > 1 else ""
-        report_pair(run, config, name, per_seed, prefix)
-        sentences.append(claim_best(run, per_seed, ledger_table(per_seed), config.asks, prefix, name))
-        headline += [f"{prefix}best/transfer", f"{prefix}best/from_donor"]
+    tasks = config.list_tasks()
+    results = {
+        (title, name): per_seed
+        for title, task in tasks
+        for name, per_seed in _compare_task(task, run, title).items()
+    }
+    sentences, best = [], []
+    for (title, name), per_seed in results.items():
+        words = f"{name} on {title}" if title else name
+        prefix = "".join(f"{part}/" for part in (title, name) if part) if len(results) > 1 else ""
+        report_pair(run, dict(tasks)[title], words, per_seed, prefix)
+        sentences.append(claim_best(run, per_seed, ledger_table(per_seed), config.asks, prefix, words))
+        best.append(f"{prefix}best")
     if config.geometry:
-        _draw_geometry(config, run)
-    run.headline(headline, hero="transfer" if len(results) == 1 else f"{next(iter(results))}/transfer")
+        _draw_geometry(tasks[0][1], run)
+    hero = f"{best[0].removesuffix('best')}transfer"
+    run.headline([f"{name}/{part}" for name in best for part in ("transfer", "from_donor")], hero=hero)
     run.verdict(" ".join(sentences), on=["*best/preservation"])
 
 
-def choose_settings(config: CompareConfig, run: Run) -> dict[str, dict[str, str]]:
+def _compare_task(config: CompareConfig, run: Run, title: str) -> dict[str, list[dict[str, Any]]]:
+    """By couple what each seed gave, on one choice of data and classes."""
+    jobs, stage = list_couples(config), f"{title} couples".strip()
+    check_system(config, run, len(jobs))
+    chosen = choose_settings(config, run, title)
+    more = lambda name: (chosen[name],)  # noqa: E731
+    results: dict[str, list[dict[str, Any]]] = {}
+    for i, (name, _, done) in enumerate(
+        work_ahead(run, config, compare_on_couple, jobs, more=more, stage=stage)
+    ):
+        results.setdefault(name, []).append(done)
+        _log_couple(run, i, done, title)
+    return results
+
+
+def choose_settings(config: CompareConfig, run: Run, title: str = "") -> dict[str, dict[str, str]]:
     """By pair, of each grid the setting that is best on the validation split of the first couples: its own, or, of a pair
     that chooses none (`select_pairs`), those of the first.
     """
@@ -62,10 +76,12 @@ def choose_settings(config: CompareConfig, run: Run) -> dict[str, dict[str, str]
     choosing = config.model_copy(update={"pairs": config.pairs[: config.select_pairs or None]})
     jobs = list_couples(choosing, config.select_seeds)
     by_setting: dict[str, list[list[dict[str, Any]]]] = {}
-    for name, _, lines in work_ahead(run, config, validate_grids, jobs, stage="validation"):
+    for name, _, lines in work_ahead(run, config, validate_grids, jobs, stage=f"{title} validation".strip()):
         by_setting.setdefault(name, []).append(lines)
     for name, lists in by_setting.items():
-        run.table(f"{name}-validation", pd.DataFrame([line for lines in lists for line in lines]))
+        run.table(
+            f"{title}/{name}-validation".strip("/"), pd.DataFrame([line for lines in lists for line in lines])
+        )
         out[name] = choose_entries(lists)
         run.say(f"{name}: chosen on the validation split: " + "; ".join(out[name].values()))
     first = next(name for name in out if name in by_setting)
@@ -81,12 +97,14 @@ def check_system(config: CompareConfig, run: Run, n_jobs: int) -> None:
     )
 
 
-def _log_couple(run: Run, step: int, done: dict[str, Any]) -> None:
+def _log_couple(run: Run, step: int, done: dict[str, Any], title: str) -> None:
     """Transfer and preservation of one couple as points of the journal, and one line of what it was."""
     best = {row["method"]: row for row in done["rows"]}
-    run.log(step, **{f"{m}/{k}": row[k] for m, row in best.items() for k in ("transfer", "preservation")})
+    prefix = f"{title}/" if title else ""
+    shown = ("transfer", "preservation")
+    run.log(step, **{f"{prefix}{m}/{k}": row[k] for m, row in best.items() for k in shown})
     run.say(
-        f"couple {step + 1}: donor {done['donor_transfer']:.1f}, {len(best)} methods{ceiling_words(done)}"
+        f"{title} couple {step + 1}: donor {done['donor_transfer']:.1f}, {len(best)} methods{ceiling_words(done)}".lstrip()
     )
 
 

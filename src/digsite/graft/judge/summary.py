@@ -182,8 +182,8 @@ def claim_best(run: "Run", per_seed: Results, table: pd.DataFrame, asks: str, pr
         rivals["the best other method without its images"] = other
     over, how = _over_seeds_or_images(per_seed, [r["calibrated_transfer"] for r in rows])
     share: dict[str, Any] = {"unit": "%", "kind": "share", "better": "higher"}
-    of = f" ({name})" if prefix else ""  # where several couples are compared two titles would read alike
-    title = f"New class recognized with {ASKED[asks]}, at equal false alarms{of}"
+    lead = f"{name}: " if prefix else ""  # where several couples are compared two titles would read alike
+    title = f"{lead}New class recognized with {ASKED[asks]}, at equal false alarms"
     run.claim(f"{prefix}best/transfer", interval=over, rivals=rivals, title=title, note=how, **share)
     donor = [max(r["noise_calibrated_transfer"], r["blind_calibrated_transfer"]) for r in rows]
     gap = paired_interval([r["calibrated_transfer"] for r in rows], donor)
@@ -194,12 +194,12 @@ def claim_best(run: "Run", per_seed: Results, table: pd.DataFrame, asks: str, pr
         kind="difference",
         null=0.0,
         better="higher",
-        title=f"Of that, what the donor knows{of}",
+        title=f"{lead}Of that, what the donor knows",
         null_is="no more than from noise or from a donor that never saw the class",
     )
     kept = percent_interval([r["calibrated_preservation"] for r in rows])
     run.claim(
-        f"{prefix}best/preservation", interval=kept, title=f"Old classes that are kept with it{of}", **share
+        f"{prefix}best/preservation", interval=kept, title=f"{lead}Old classes that are kept with it", **share
     )
     return say_best(prefix, name, asks, rows, rivals, gap)
 

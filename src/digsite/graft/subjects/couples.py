@@ -1,22 +1,13 @@
 """The networks of the task by name, and how a receiver and a donor of them are trained."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from json import dumps
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
-from digsite.base.atomic import replace_file
 from digsite.base.errors import NotFound, name_nearest
 from digsite.base.streams import derive_seed
-from digsite.base.version import read_version
 from digsite.config import Config
-from digsite.config.folders import cache_dir
 from digsite.graft.config import CNNS, MLPS, NETWORKS
 from digsite.graft.core.access import LabelledImages
 from digsite.graft.core.pair import Pair
@@ -167,44 +158,3 @@ def collect_states(pair: Pair) -> dict[str, dict[str, torch.Tensor]]:
     """Weights by role and name, for the store."""
     networks = {"receiver": pair.receiver, "donor": pair.donor, "start": pair.start}
     return {role: dict(net.state_dict()) for role, net in networks.items() if net is not None}
-
-
-# Trained couples kept in the user's cache, so that a second run with the same recipe trains nothing.
-
-States = dict[str, dict[str, Tensor]]
-
-
-def find_address(recipe: dict[str, Any]) -> Path:
-    """A file named by everything that decides the weights."""
-    text = dumps(
-        {**recipe, "torch": torch.__version__, "digsite": read_version()}, sort_keys=True, default=str
-    )
-    return cache_dir() / "graft" / f"{blake2b(text.encode(), digest_size=12).hexdigest()}.safetensors"
-
-
-def read_or_compute(recipe: dict[str, Any], compute: Callable[[], States]) -> States:
-    """The stored weights, or freshly computed ones, which are then stored."""
-    path = find_address(recipe)
-    if path.is_file():
-        return _unflatten_states(load_file(path))
-    states = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as target:
-        save_file(_flatten_states(states), target)
-    return _unflatten_states(_flatten_states(states))
-
-
-def _flatten_states(states: States) -> dict[str, Tensor]:
-    """One flat mapping "ROLE/NAME", as a file holds it."""
-    return {
-        f"{role}/{name}": t.contiguous().clone() for role, part in states.items() for name, t in part.items()
-    }
-
-
-def _unflatten_states(flat: dict[str, Tensor]) -> States:
-    """Back by role."""
-    out: States = {}
-    for key, t in flat.items():
-        role, _, name = key.partition("/")
-        out.setdefault(role, {})[name] = t
-    return out

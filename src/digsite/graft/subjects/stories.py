@@ -12,9 +12,9 @@ from digsite.base.streams import derive_seed
 from digsite.data import stories
 from digsite.data.grammar import BOYS, GIRLS, LOOKS, PLACES, THINGS
 from digsite.graft.config import StoriesConfig
-from digsite.graft.subjects.couples import read_or_compute
 from digsite.models import build, parse
 from digsite.train import Member, train_ensemble
+from digsite.weights.writer import read_or_compute
 
 State = dict[str, Tensor]
 TRAINING_WINDOWS = 4096
@@ -31,7 +31,9 @@ def train_or_read_models(config: StoriesConfig, n: int) -> dict[str, Tensor]:
     decides = ("seed", "d_model", "d_mlp", "n_layers", "n_heads", "n_kv_heads", "context", "batch")
     recipe = {"stories": n} | config.model_dump(include={*decides, "steps", "lr", "tuned_steps", "tuned_lr"})
     stored = read_or_compute(
-        recipe, lambda: {name: {"flat": flat} for name, flat in train_story_models(config, n).items()}
+        recipe,
+        lambda: {name: {"flat": flat} for name, flat in train_story_models(config, n).items()},
+        "graft",
     )
     return {name: part["flat"] for name, part in stored.items()}
 

@@ -14,12 +14,12 @@ from digsite.graft.subjects.couples import (
     PARTS,
     TrainingRecipe,
     collect_states,
-    read_or_compute,
     rebuild_couple,
     rebuild_network,
     train_blind_donor,
     train_couple,
 )
+from digsite.weights.writer import read_or_compute
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Theatre:
 
 def open_theatre(config: TaskConfig, names: tuple[str, str], seed: int) -> Theatre:
     """Loads, splits, trains (or reads from the cache) and checks that each side knows what it should."""
-    data = split_images(cut_images_per_class(load(config.data), config.max_train), seed, config.held)
+    images = cut_images_per_class(load(config.data), config.max_train, config.max_test)
+    data = split_images(images, seed, config.held)
     classes = Classes(tuple(config.old), tuple(config.shared), tuple(config.new), tuple(config.foreign))
     pair, blind = _train_or_read(config, names, seed, data, classes)
     scorer = Scorer(data, classes, rate=config.rate)
@@ -84,18 +85,20 @@ def _train_or_read(
             return states
         return states | {"blind": dict(train_blind_donor(names[1], data, classes, seed, recipe).state_dict())}
 
-    stored = read_or_compute(named, compute)
+    stored = read_or_compute(named, compute, "graft")
     pair = rebuild_couple(names, data, classes, stored)
     return pair, rebuild_network(names[1], data, stored["blind"]) if "blind" in stored else None
 
 
-def cut_images_per_class(images: ImageSet, per_class: int) -> ImageSet:
-    """The first images of each class; the test set stays whole."""
-    if not per_class:
-        return images
-    keep = torch.cat([(images.y_train == c).nonzero()[:per_class, 0] for c in range(images.n_classes)])
-    keep = keep.sort().values
-    return replace(images, x_train=images.x_train[keep], y_train=images.y_train[keep])
+def cut_images_per_class(images: ImageSet, per_class: int, tested: int = 0) -> ImageSet:
+    """The first `per_class` training images of each class and the first `tested` test images; 0 leaves them whole."""
+    for part, most in (("train", per_class), ("test", tested)):
+        if most:
+            y = getattr(images, f"y_{part}")
+            keep = torch.cat([(y == c).nonzero()[:most, 0] for c in range(images.n_classes)]).sort().values
+            cut = {f"x_{part}": getattr(images, f"x_{part}")[keep], f"y_{part}": y[keep]}
+            images = replace(images, **cut)
+    return images
 
 
 def name_pair(names: tuple[str, str]) -> str:

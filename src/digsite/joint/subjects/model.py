@@ -16,13 +16,13 @@ from digsite.base.errors import DigsiteError, UsageError
 from digsite.data import load
 from digsite.models import build
 from digsite.models.configs.dense import MlpConfig
-from digsite.models.opening import Opened, open_model, take_data
+from digsite.models.opening import Opened, locate_model, open_model, take_data
 from digsite.models.opening.feeding import Batch
 from digsite.models.opening.huggingface import say_unused
 from digsite.prune import Recipe
 from digsite.prune.judge.perplexity import outputs_of
 from digsite.prune.subjects.data import PruneJob, make_batch
-from digsite.prune.subjects.language import as_language, locate_model
+from digsite.prune.subjects.language import as_language
 from digsite.prune.subjects.streaming import StreamedWeights, open_decoded, open_streamed
 from digsite.track import checkpoint_steps
 from digsite.train import Member, train_ensemble

@@ -15,7 +15,7 @@ from digsite.models.opening.feeding import (
     take_data,
 )
 from digsite.models.opening.huggingface import one_sentence, quiet_libraries
-from digsite.models.opening.opened import Opened, of_module, open_model
+from digsite.models.opening.opened import Opened, locate_model, of_module, open_model
 
 __all__ = [
     "Opened",
@@ -24,6 +24,7 @@ __all__ = [
     "feed_images",
     "feed_sound",
     "feed_tokens",
+    "locate_model",
     "main_output",
     "of_module",
     "one_batch",

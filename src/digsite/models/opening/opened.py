@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from digsite.base.errors import DigsiteError, NotFound, UsageError, require_package
+from digsite.data.fetch import find_file
 from digsite.models.layouts import UNKNOWN_USE, assemble_module, say_unknown_use
 from digsite.models.opening import huggingface
 from digsite.models.opening.answering import answer_one_input
@@ -128,6 +129,15 @@ def _bare_name(reference: str) -> str:
         hint = f"A model of the hub is named hub:{reference}." if looks_like_a_name else ""
         raise NotFound(f"There is no file or folder '{parsed.target}'.", hint=hint)
     return reference
+
+
+def locate_model(reference: str) -> str:
+    """The name of a trained model in the data folder, or a folder without a config, as the file that is meant."""
+    if named := find_file(f"lm/{reference}", "model.safetensors"):
+        return str(named)
+    path = Path(reference.removeprefix("file:"))
+    bare = path.is_dir() and not (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+    return str(path / "model.safetensors") if bare else reference
 
 
 def of_module(module: nn.Module, reference: str = "your module") -> Opened:

@@ -211,39 +211,42 @@ def _conclude_quality(config: QualityConfig, run: "Run", dense: dict, frame: pd.
         table,
         caption="Loss after pruning, with intervals over calibration sets; gray: dense.",
     )
-    told = _claim_margins(run, frame, unit)
-    run.headline([f"{level}/best_beside_second" for level, one in told.items() if one.second], hero="quality")
-    run.verdict(_say_best(unit, told))
+    rankings = _claim_margins(run, frame, unit)
+    run.headline(
+        [f"{level}/best_beside_second" for level, ranking in rankings.items() if ranking.second],
+        hero="quality",
+    )
+    run.verdict(_say_best(unit, rankings))
 
 
 def _claim_margins(run: "Run", frame: pd.DataFrame, unit: str) -> dict[str, ToldApart]:
     """By level what can be told apart, and how much the two best differ on the same calibration sets; 0 is no difference."""
-    told = {}
+    rankings = {}
     for level, part in frame.groupby("level", sort=False):
         losses = part.pivot(index="draw", columns="method", values="loss").ffill()  # magnitude has one draw
-        told[str(level)] = one = tell_apart(losses)
-        if not one.second:
+        rankings[str(level)] = ranking = tell_apart(losses)
+        if not ranking.second:
             continue
         run.claim(
             f"{level}/best_beside_second",
-            one.margin.value,
-            interval=one.margin,
+            ranking.margin.value,
+            interval=ranking.margin,
             null=0.0,
             unit=unit,
             kind="difference",
             better="higher",
             null_is="no difference",
             note="on the same calibration sets, loss of the second minus the best",
-            title=f"Loss that {one.best} saves beside {one.second} at {level}",
+            title=f"Loss that {ranking.best} saves beside {ranking.second} at {level}",
         )
-    return told
+    return rankings
 
 
-def _say_best(unit: str, told: dict[str, ToldApart]) -> str:
+def _say_best(unit: str, rankings: dict[str, ToldApart]) -> str:
     """The lowest loss of each level, called best only where no other interval meets it, and where the usual order holds."""
-    best = "; ".join(_say_level(level, one) for level, one in told.items())
+    best = "; ".join(_say_level(level, ranking) for level, ranking in rankings.items())
     orders = {
-        word: [f"'{level}'" for level, one in told.items() if one.order == word]
+        word: [f"'{level}'" for level, ranking in rankings.items() if ranking.order == word]
         for word in ("holds", "does not hold", "cannot be told")
     }
     order = "; ".join(f"{word} at {', '.join(levels)}" for word, levels in orders.items() if levels)
@@ -252,14 +255,14 @@ def _say_best(unit: str, told: dict[str, ToldApart]) -> str:
     )
 
 
-def _say_level(level: str, one: ToldApart) -> str:
+def _say_level(level: str, ranking: ToldApart) -> str:
     """One level: the best and how far below the next it is, or the names of those that cannot be told apart."""
-    lowest = f"'{level}' '{one.best}' {cite(f'{level}/{one.best}', style='.3f')}"
-    if not one.second:
+    lowest = f"'{level}' '{ranking.best}' {cite(f'{level}/{ranking.best}', style='.3f')}"
+    if not ranking.second:
         return lowest
-    if not one.ties:
-        return f"{lowest}, {cite(f'{level}/best_beside_second', style='.3f')} below '{one.second}'"
-    *first, last = (f"'{name}'" for name in one.ties)
+    if not ranking.ties:
+        return f"{lowest}, {cite(f'{level}/best_beside_second', style='.3f')} below '{ranking.second}'"
+    *first, last = (f"'{name}'" for name in ranking.ties)
     ties = f"{', '.join(first)} and {last}" if first else last
     return f"{lowest}, which cannot be told apart from {ties}"
 

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from digsite.base.errors import UsageError, name_nearest
 from digsite.base.streams import derive_seed
 from digsite.data import stories, text
-from digsite.data.fetch import find_file
 from digsite.data.tokenizers import Tokenizer
 from digsite.models import build, parse
-from digsite.models.opening import Opened, open_model, quiet_libraries
+from digsite.models.opening import Opened, locate_model, open_model, quiet_libraries
 from digsite.prune.config import Pruning, StoryModel
 from digsite.prune.core import layers, patterns
 from digsite.prune.core.inputs import InputStatistics
@@ -66,15 +65,6 @@ def as_language(opened: Opened) -> Language:
     """An opened model as the subject of pruning."""
     module = opened.need_module("be run")
     return Language(module, opened.tokenizer, opened.context, opened.folder, opened)
-
-
-def locate_model(reference: str) -> str:
-    """The name of a trained model in the data folder, or a folder without a config, as the file that is meant."""
-    if named := find_file(f"lm/{reference}", "model.safetensors"):
-        return str(named)
-    path = Path(reference.removeprefix("file:"))
-    bare = path.is_dir() and not (path / "config.json").is_file() and (path / "model.safetensors").is_file()
-    return str(path / "model.safetensors") if bare else reference
 
 
 # Token windows to calibrate and to evaluate on: generated stories, or text cut at the beginnings of documents.

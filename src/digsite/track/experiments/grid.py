@@ -84,7 +84,7 @@ def cell_recipe(config: GridConfig, cell: Cell) -> GridRecipe:
     seeds = grid.spread_seeds(config.seed, config.seeds)
     x, y = grid.probe_rows(task, config.rows)
     return GridRecipe(
-        model=build(grid.model_config(cell, task)),
+        model=build(grid.model_config(cell, task, config.patches)),
         data=(grid.cell_inputs(cell, task.x_train), task.y_train),
         members=[
             Member(seed=s, lr=config.lr, batch=batch, steps=config.steps, optimizer="adam") for s in seeds

@@ -100,7 +100,7 @@ def _confirmed_by_layer(tracked: TrackedRun, config: MechanismsConfig) -> list[t
 def _plan_cell(config: MechanismsConfig, cell: Cell, jumps: list[tuple[str, Jump]]) -> moments.CheckpointPlan:
     """Steps to keep weights at, within a budget of bytes."""
     task = grid.fit_task(cell, grid.load_task(cell.dataset, config.n_train, config.side, config.seed))
-    size = 4 * grid.total_parameters(build(grid.model_config(cell, task)))
+    size = 4 * grid.total_parameters(build(grid.model_config(cell, task, config.patches)))
     budget = int(config.budget_mb * 2**20)
     return moments.plan_checkpoints(
         jumps, config.steps, max_q=config.max_q, checkpoint_bytes=size, budget_bytes=max(budget, 3 * size)

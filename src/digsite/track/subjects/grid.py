@@ -111,15 +111,15 @@ def fit_task(cell: Cell, task: GridTask) -> GridTask:
     return enlarge_task(task, 2 ** len(CNNS[cell.arch])) if cell.family == "cnn" else task
 
 
-def model_config(cell: Cell, task: GridTask) -> Config:
-    """The cell's architecture for the task's shape."""
+def model_config(cell: Cell, task: GridTask, patches: int = 2) -> Config:
+    """The cell's architecture for the task's shape; a transformer sees an image in `patches` x `patches` parts."""
     if cell.family == "cnn":
         shape = tuple(task.x_train.shape[1:])
         return parse(
             {"kind": "cnn", "image": shape, "channels": CNNS[cell.arch], "n_classes": task.n_classes}
         )
     if cell.family == "transformer":
-        return parse(_transformer_config(cell, task))
+        return parse(_transformer_config(cell, task, patches))
     hidden = MLPS[cell.arch]
     if task.vocab:
         text: dict[str, Any] = {"vocab": task.vocab, "length": task.x_train.shape[1], "hidden": hidden}
@@ -127,12 +127,18 @@ def model_config(cell: Cell, task: GridTask) -> Config:
     return parse({"kind": "mlp", "sizes": [task.x_train[0].numel(), *hidden, task.n_classes]})
 
 
-def _transformer_config(cell: Cell, task: GridTask) -> dict[str, Any]:
+def _transformer_config(cell: Cell, task: GridTask, patches: int) -> dict[str, Any]:
+    """Width and depth of the cell, tokens of the task."""
     width, layers = TRANSFORMERS[cell.arch]
     shape: dict[str, Any] = {"vocab": task.vocab, "length": task.x_train.shape[-1], "pad": task.pad}
     if not task.vocab:
         image = tuple(task.x_train.shape[1:])
-        shape = {"image": image, "patch": image[-1] // 2}
+        if image[-1] % patches:
+            raise UsageError(
+                f"An image of {image[-1]} pixels a side cannot be cut into {patches} patches a side.",
+                hint="Take a divisor of it for patches, or another side.",
+            )
+        shape = {"image": image, "patch": image[-1] // patches}
     return {
         "kind": "transformer",
         **shape,
