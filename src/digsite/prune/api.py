@@ -14,16 +14,9 @@ from torch import Tensor, nn
 
 from digsite.base import atomic
 from digsite.base.errors import UsageError
-from digsite.models.opening import (
-    Opened,
-    locate_model,
-    of_module,
-    one_batch,
-    one_sentence,
-    open_model,
-    quiet_libraries,
-)
+from digsite.models.opening import Opened, of_module, one_batch, one_sentence, open_model, quiet_libraries
 from digsite.models.opening.feeding import Batch
+from digsite.models.opening.opened import locate_model
 from digsite.prune.core import layers, matrix
 from digsite.prune.core.layers import LinearMap
 from digsite.prune.core.matrix import method_named
