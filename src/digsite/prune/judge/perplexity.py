@@ -183,7 +183,7 @@ def _interval_of_rows(values: list[float]) -> tuple[float, float | None, float |
 
 # Methods beside each other: the same calibration sets, so what counts is the difference on each of them.
 
-NOTHING = Interval(math.nan)
+NO_MARGIN = Interval(math.nan)
 USUAL = ("sparsegpt", "wanda", "magnitude")  # from the lowest loss to the highest, as published
 
 
@@ -193,7 +193,7 @@ class ToldApart:
 
     best: str
     second: str = ""
-    margin: Interval = NOTHING  # loss of the second minus that of the best
+    margin: Interval = NO_MARGIN  # loss of the second minus that of the best
     ties: tuple[str, ...] = ()
     order: str = ""  # "holds", "does not hold" or "cannot be told"; empty where one of the three was not run
 
