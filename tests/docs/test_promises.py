@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from digsite.cli import cli as root_command
+from digsite.zoo.store import INDEX
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "promises.md"
@@ -43,6 +44,10 @@ def test_what_is_named_exists(thing, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         for model in re.findall(r"[\w-]+\.safetensors", thing):
             (tmp_path / model).touch()  # a model that is named and not there is refused
+        for zoo in re.findall(r"\bzoo=([\w-]+)", thing):  # and a zoo that was not made
+            made = tmp_path / "runs" / zoo / "1" / "artifacts" / "zoo" / INDEX
+            made.parent.mkdir(parents=True)
+            made.touch()
         parse(root_command, shlex.split(thing)[1:])
     elif "/" in thing:
         assert (ROOT / thing).exists()

@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike
 from digsite.base.contract import public_method
 from digsite.figures.style import NULL_COLOR, PALETTE, canvas, place_legend, styled
 
+STROKES = ("-", "--", ":")  # of lines that have to share a color
+MOST_IN_CORNER = 12  # names of lines that a corner of the axes has room for
+
 Band = tuple[ArrayLike, ArrayLike]
 
 
@@ -37,8 +40,10 @@ def curves(
     `title` stands above; `log_x` and `log_y` make an axis logarithmic.
     """
     figure, ax = _given_axes(ax)
-    for name, (xs, ys) in series.items():
-        look: dict[str, Any] = {"color": NULL_COLOR, "linestyle": "--"} if name in nulls else {}
+    for i, (name, (xs, ys)) in enumerate(series.items()):
+        look: dict[str, Any] = {"linestyle": STROKES[i // len(PALETTE) % len(STROKES)]}  # colors come again
+        if name in nulls:
+            look = {"color": NULL_COLOR, "linestyle": "--"}
         (line,) = ax.plot(np.asarray(xs), np.asarray(ys), label=name, **look)
         if bands and name in bands:
             low, high = bands[name]
@@ -250,6 +255,8 @@ def _given_axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> 
 
 
 def _legend_if(ax: Axes, n: int) -> None:
-    """One line needs no legend; many need columns."""
-    if n > 1:
+    """One line needs no legend; many need columns, and more than fit into a corner stand beside the axes."""
+    if n > MOST_IN_CORNER:
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), ncols=1 + n // 20)
+    elif n > 1:
         place_legend(ax, ncols=1 + n // 7)

@@ -33,10 +33,18 @@ class Picture(ABC):
 Member = Picture
 
 
+MOST_IN_ROW = 7
+
+
 def make_panels(names: Sequence[str], *, height: float = 3.4) -> tuple[Figure, list[Axes]]:
-    """A row of axes, one per name."""
-    figure, axes = canvas(width=3.4 * max(len(names), 1), height=height, columns=max(len(names), 1))
-    return figure, list(np.ravel(axes))
+    """Axes of this height, one per name: a row, or rows of five where a row would be wider than a page."""
+    columns = len(names) if len(names) <= MOST_IN_ROW else 5
+    rows = -(-len(names) // max(columns, 1)) or 1
+    figure, axes = canvas(rows, max(columns, 1), width=3.4 * max(columns, 1), height=height * rows)
+    flat = list(np.ravel(axes))
+    for spare in flat[len(names) or 1 :]:
+        spare.remove()
+    return figure, flat[: len(names) or 1]
 
 
 def count_shown(sizes: np.ndarray, at_least: int = 0) -> int:

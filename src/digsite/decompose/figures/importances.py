@@ -89,7 +89,7 @@ class TokenImportance(Picture):
                 y="token",
                 title=module,
                 unit="mean importance",
-                ticks_y=[view.words(token).strip() for token in tokens],
+                ticks_y=[view.words(token).strip() or repr(view.words(token)) for token in tokens],
                 ax=ax,
             )
             ax.tick_params(axis="y", labelsize=6)
