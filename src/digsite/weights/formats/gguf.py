@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,11 +93,10 @@ class Gguf(Format):
 
 
 def _load_blocks(path: Path, start: int, nbytes: int, kind: int, shape: tuple[int, ...]) -> Tensor:
-    """One tensor from its bytes."""
+    """One tensor from its place in the file."""
     with path.open("rb") as file:
         file.seek(start)
-        raw = file.read(nbytes)
-    return torch.from_numpy(dequantize_blocks(raw, kind).reshape(shape))
+        return torch.from_numpy(_decode_file(file, nbytes, kind).reshape(shape))
 
 
 def _read_header(
@@ -159,7 +159,9 @@ def _read_value(file: BinaryIO, code: int) -> Any:
 
 # Quantized blocks of GGUF: 32 or 256 numbers share a scale, and are turned back into float32.
 
-PIECE = 1 << 20  # numbers that are decoded at once
+# Numbers that are read and decoded at once. Pieces of many megabytes would stay with the process: an allocator that has
+# once given back a large piece of memory keeps as much for the next.
+PIECE = 1 << 18
 Rows = UInt8[np.ndarray, "blocks bytes"]
 Numbers = Float[np.ndarray, "blocks numbers"]
 
@@ -175,13 +177,18 @@ class QuantBlock:
 
 
 def dequantize_blocks(raw: bytes, kind: int) -> Float[np.ndarray, "numbers"]:
-    """All numbers of a tensor from its bytes, some at a time: decoding takes several times the memory of what it makes."""
+    """All numbers of a tensor from its bytes."""
+    return _decode_file(BytesIO(raw), len(raw), kind)
+
+
+def _decode_file(file: BinaryIO, nbytes: int, kind: int) -> Float[np.ndarray, "numbers"]:
+    """The numbers in the next `nbytes`, some at a time: decoding takes several times the memory of what it makes."""
     block = BLOCKS[kind]
-    rows = np.frombuffer(raw, np.uint8).reshape(-1, block.nbytes)
-    numbers = np.empty((len(rows), block.count), np.float32)
-    size = max(1, PIECE // block.count)
-    for at in range(0, len(rows), size):
-        numbers[at : at + size] = block.decode(rows[at : at + size])
+    total, size = nbytes // block.nbytes, max(1, PIECE // block.count)
+    numbers = np.empty((total, block.count), np.float32)
+    for at in range(0, total, size):
+        raw = file.read(min(size, total - at) * block.nbytes)
+        numbers[at : at + size] = block.decode(np.frombuffer(raw, np.uint8).reshape(-1, block.nbytes))
     return numbers.reshape(-1)
 
 
