@@ -1,6 +1,7 @@
 """Whole folders, in memory and streamed: the same masks, loadable results, everything beside them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -157,3 +158,17 @@ def test_a_text_that_was_named_is_scored_as_a_whole(folders, corpus, tmp_path, m
         prune_folder(replace(job, out=tmp_path / "other", stream=True))
     with pytest.raises(NotFound, match="There is no text 'wikitext3'"):
         prune_folder(replace(job, out=tmp_path / "third", evaluation="wikitext3"))
+
+
+def test_a_folder_of_an_unknown_architecture_is_pruned_by_magnitude_alone(folders, corpus, tmp_path):
+    """Its weights are matrices all the same; everything beside them comes back, and what looks at inputs says why not."""
+    odd = tmp_path / "odd"
+    shutil.copytree(folders / "llama", odd)
+    config = json.loads((odd / "config.json").read_text()) | {"model_type": "frobnicator"}
+    (odd / "config.json").write_text(json.dumps(config))
+    job = PruneJob(str(odd), tmp_path / "out", Recipe("magnitude"))
+    done = prune_folder(job)
+    assert len(done.ledger) >= 14 and all(0.45 < line.sparsity < 0.55 for line in done.ledger)
+    assert json.loads((tmp_path / "out" / "config.json").read_text()) == config
+    with pytest.raises(UsageError, match="which looks at inputs: The architecture 'frobnicator' of"):
+        prune_folder(replace(job, recipe=Recipe(), text=str(corpus), out=tmp_path / "other"))

@@ -251,6 +251,8 @@ def _prune_loose(job: PruneJob, opened: Opened, tell: Tell | None, say: Say) -> 
         masks.check_model({linear.name: tuple(linear.weight.shape) for linear in maps}, fingerprint)
     ledger = prune_maps(maps, job.recipe, masks, tell)
     write_weights(job.out / "model.safetensors", weights.state())
+    if opened.folder is not None:
+        copy_side_files(opened.folder, job.out)
     return _write_outcome(job, ledger, None, None, fingerprint, None, None, (note,))
 
 

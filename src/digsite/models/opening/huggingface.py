@@ -31,6 +31,10 @@ MANY_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 Load = Callable[[Any, type], nn.Module]
 
 
+class UnknownArchitecture(UsageError):
+    """A folder names an architecture that transformers does not have; its weights can be read all the same."""
+
+
 def read_config(folder: Path) -> Any:
     """The folder's config as transformers reads it; a model that brings its own code is refused here."""
     transformers = require_package("transformers", extra="hub")
@@ -42,9 +46,10 @@ def read_config(folder: Path) -> Any:
         brings = (
             f" It brings its own code ({code[0]}), which is never run." if code or "auto_map" in given else ""
         )
-        raise UsageError(
-            f"The architecture '{kind}' of '{folder}' is not one that transformers {transformers.__version__} has.{brings}",
-            hint=name_nearest(kind, known),
+        near = name_nearest(kind, known)
+        near = f" (d{near[1:]})" if near.startswith("Did you mean") else ""
+        raise UnknownArchitecture(
+            f"The architecture '{kind}' of '{folder}' is not one that transformers {transformers.__version__} has{near}.{brings}"
         )
     with one_sentence(f"Reading the config of '{folder}'"):
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -116,7 +116,11 @@ def open_model(reference: str) -> Opened:
     notes = tuple(say_unread(bundle))
     folder = Path(str(bundle.meta.get("path", "."))) if "path" in bundle.meta else None
     if "model_type" in bundle.meta.get("config", {}) and folder is not None and folder.is_dir():
-        return _of_folder(reference, bundle, folder, notes)
+        try:
+            return _of_folder(reference, bundle, folder, notes)
+        except huggingface.UnknownArchitecture as error:
+            why = error.message.rstrip(".")
+            return Opened(reference, "weights", None, bundle, folder=folder, why_not=why, notes=notes)
     return _of_layout(reference, bundle, folder, notes)
 
 
