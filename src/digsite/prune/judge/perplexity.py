@@ -79,7 +79,7 @@ def logits_of(model: nn.Module, tokens: Int[Tensor, "n tokens"]) -> Float[Tensor
 
 # How far a pruned model's own output has moved from the dense model's, for models that predict no next token.
 
-MOST_NUMBERS = 20_000_000  # of logits that are kept for the comparison; positions are thinned out beyond
+MOST_NUMBERS = 10_000_000  # of logits that are kept for the comparison; positions are thinned out beyond
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def outputs_of(model: nn.Module, batch: Batch, at_once: int = 1) -> Tensor:
         outputs = torch.cat(rows) if len(rows) > 1 else rows[0]
     model.train(was_training)
     if outputs.ndim == 3 and outputs.numel() > MOST_NUMBERS:
-        outputs = outputs[:, :: -(-outputs.numel() // MOST_NUMBERS)]
+        outputs = outputs[:, :: -(-outputs.numel() // MOST_NUMBERS)].clone()  # a view would hold them all
     return outputs
 
 

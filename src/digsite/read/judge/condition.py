@@ -23,8 +23,8 @@ LEVEL = 0.01
 _ROWS_READ = 4096  # rows of a matrix that rows' own grids are looked for in
 _NULL_DRAWS = 400
 _READ = 1 << 20  # numbers of a matrix that are tried on a coarser format
-_BLOCK = 1 << 21  # numbers that are held in float32 at once
-_SAMPLE = 65_536  # entries of a matrix that are compared with those of another
+_BLOCK = 1 << 19  # numbers that are held in float32 at once
+_SAMPLE = 16_384  # entries of a matrix that are compared with those of another
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Twins:
 def find_twins(tensors: Iterable[tuple[str, Tensor]]) -> list[Twins]:
     """Pairs of matrices of one shape whose cosine is beyond chance: a layer that was copied, or never moved apart.
 
-    `tensors` are names with weights and may be read one at a time: of each, at most 65,536 entries at fixed places are
+    `tensors` are names with weights and may be read one at a time: of each, at most 16,384 entries at fixed places are
     kept. The null is exact enough: the cosine of two independent centered samples of n entries is normal with spread
     1 / sqrt(n). The p-value is corrected for the number of pairs that were looked at.
     """
