@@ -154,7 +154,7 @@ def test_a_text_that_was_named_is_scored_as_a_whole(folders, corpus, tmp_path, m
         measure_perplexity(language.model, windows).perplexity, rel=1e-5
     )
     assert done.before.context == language.context and any(f"in {n} windows of" in line for line in said)
-    with pytest.raises(UsageError, match="A streamed model is not scored, so 'wikitext2' would not be read"):
+    with pytest.raises(UsageError, match="A streamed model is not scored, so 'wikitext2' is not read"):
         prune_folder(replace(job, out=tmp_path / "other", stream=True))
     with pytest.raises(NotFound, match="There is no text 'wikitext3'"):
         prune_folder(replace(job, out=tmp_path / "third", evaluation="wikitext3"))

@@ -195,10 +195,8 @@ def _run_job(job: PruneJob, language: Language, batch: Batch | None, **how: Any)
 def _prune_streamed(job: PruneJob, tell: Tell | None, say: Say) -> PruneOutcome:
     """One layer in memory at a time. Scoring would read everything twice more, so it is left to the result."""
     if job.evaluation:
-        raise UsageError(
-            f"A streamed model is not scored, so '{job.evaluation}' would not be read.",
-            hint="Leave out --evaluation, and score the folder that comes out.",
-        )
+        hint = "Leave out --evaluation, and score the folder that comes out."
+        raise UsageError(f"A streamed model is not scored, so '{job.evaluation}' is not read.", hint=hint)
     folder = Path(locate_model(job.reference).removeprefix("file:"))
     language, stored = open_streamed(folder)
     chosen = _chosen_maps(job, language.model)
