@@ -37,6 +37,7 @@ _SETTLED_NS = (
 @dataclass(slots=True)
 class Entry:
     run: RunDir
+    key: str  # study/id, kept because a filter asks for it of every run and a path is slow to take apart
     status: Status
     modified: int
     version: int
@@ -46,10 +47,6 @@ class Entry:
     marks: Marks = _UNMARKED
     marked: int = 0  # when its marks were last changed
     is_read: bool = False  # not yet: state and date are guesses from the name
-
-    @property
-    def key(self) -> str:
-        return f"{self.run.path.parent.name}/{self.run.id}"
 
 
 @dataclass(slots=True)
@@ -136,7 +133,7 @@ class Index:
 
     def _sort_entries(self) -> None:
         everything = [entry for runs in self._entries.values() for entry in runs.values()]
-        self._sorted = sorted(everything, key=lambda e: (e.status.created, e.run.id), reverse=True)
+        self._sorted = sorted(everything, key=lambda e: (e.status.created, e.key), reverse=True)
         if self._unread:  # the thread reads what a person sees first
             self._unread = {entry.key: entry for entry in self._sorted if not entry.is_read}
 
@@ -148,6 +145,9 @@ class Index:
     def _refresh_study(self, study: Path) -> None:
         known, old = self._entries.setdefault(study, {}), self._folders.get(study)
         folder = self._folders[study] = self._scan_study(study)
+        status_of = (
+            f"{study}/{{}}/{RunDir(study).status_file.name}".format
+        )  # text: thousands of paths take longer than their stats
         for gone in known.keys() - folder.names:
             self._forget([known.pop(gone)])
         for name in folder.names:
@@ -156,7 +156,7 @@ class Index:
                 if (path := study / name) not in self._hollow or has_launch(path):
                     self._meet_run(study, name)
             elif entry.is_read and (
-                (entry.status.state != "finished" and _modified_at(entry.run.status_file) != entry.modified)
+                (entry.status.state != "finished" and _modified_at(status_of(name)) != entry.modified)
                 or (folder is not old and _modified_at(entry.run.path / MARKS) != entry.marked)
             ):
                 self._read_entry(entry)
@@ -164,7 +164,8 @@ class Index:
     def _meet_run(self, study: Path, name: str) -> None:
         """A new name: what it says is believed until the run is read."""
         run = RunDir(study / name)
-        entry = Entry(run, Status("planned", study.name, name, created=_date_of(name)), 0, self.version)
+        status = Status("planned", study.name, name, created=_date_of(name))
+        entry = Entry(run, f"{study.name}/{name}", status, 0, self.version)
         self._entries[study][name] = self._unread[entry.key] = entry
         self.version += 1
 
@@ -216,8 +217,8 @@ def _visible_folders(path: Path) -> Iterator[Path]:
         return
 
 
-def _modified_at(path: Path) -> int:
+def _modified_at(path: Path | str) -> int:
     try:
-        return path.stat().st_mtime_ns
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - a text stays one
     except OSError:
         return 0

@@ -94,7 +94,10 @@ def list_page(index: Index, query: Query) -> Listing:
     asks = (query.state, query.tag, query.where, query.q, query.group, query.up, query.sort != "started")
     by_name = not any(asks)
     entries = index.entries() if by_name else index.read_all()
-    fitting = [e for e in entries if _fits_status(e, query) and _fits_launch(index, e, query.tag, conditions)]
+    words = query.q.lower().split()
+    fitting = [
+        e for e in entries if _fits_status(e, query, words) and _fits_launch(index, e, query.tag, conditions)
+    ]
     if (query.sort, query.up) != ("started", False):
         fitting = _sort_entries(index, fitting, query)
     groups: dict[str, int] = {}
@@ -177,17 +180,17 @@ def _sort_entries(index: Index, entries: list[Entry], query: Query) -> list[Entr
     return [*having, *(entry for entry in entries if keys[entry.key][0] == 2)]
 
 
-def _fits_status(entry: Entry, query: Query) -> bool:
+def _fits_status(entry: Entry, query: Query, words: list[str]) -> bool:
     status = entry.status
     if query.study and status.study != query.study:
         return False
     if query.state and status.shown_state != query.state:
         return False
-    if not query.q:
+    if not words:
         return True
     marks = entry.marks
     text = f"{entry.key} {status.message} {status.stage} {marks.note} {' '.join(marks.tags)}".lower()
-    return all(word in text for word in query.q.lower().split())
+    return all(word in text for word in words)
 
 
 def _fits_launch(index: Index, entry: Entry, tag: str, conditions: tuple[Condition, ...]) -> bool:
