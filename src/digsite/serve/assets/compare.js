@@ -29,7 +29,7 @@ function onceTable() {
   const runs = new Map(once.flatMap(([, lines]) => lines.map((line) => [line.index, line.label])));
   const cells = (lines) => [...runs.keys()].map((index) => el("td", { class: "num" }, number(lines.find((line) => line.index === index)?.y[0] ?? null)));
   const heads = [...runs].map(([index, label]) => el("th", { scope: "col", class: "num" }, el("i", { class: `dot dot-${index % 8}` }), label));
-  const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "measured once"), ...heads)), el("tbody", {}, ...once.map(([name, lines]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells(lines)))));
+  const table = el("table", { class: "once-table" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "measured once"), ...heads)), el("tbody", {}, ...once.map(([name, lines]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells(lines)))));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Measured once" }, table);
 }
 
