@@ -22,7 +22,9 @@ from digsite.weights.bundle import WeightBundle, bundle_module, untie_tensors
 
 @public_method()
 def write_weights(
-    path: Path, weights: nn.Module | WeightBundle | Mapping[str, Tensor], meta: dict[str, Any] | None = None
+    path: Path | str,
+    weights: nn.Module | WeightBundle | Mapping[str, Tensor],
+    meta: dict[str, Any] | None = None,
 ) -> WeightBundle:
     """Write tensors and metadata; names that share memory become one tensor and an alias.
 
@@ -41,6 +43,7 @@ def write_weights(
     clash = texts.keys() & bundle.tied.keys()
     assert not clash, f"metadata and tied tensors share the names {clash}"
     tensors = {name: _own_memory(tensor) for name, tensor in bundle.tensors.items()}
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary:
         save_tensors(tensors, temporary, {"format": "pt", **texts, **bundle.tied})

@@ -159,6 +159,17 @@ def check_statements(subject):
             assert one.null is not None or one.p is not None or "no null" in one.beside, one
 
 
+def test_a_pattern_that_as_many_zeros_keep_by_chance_is_none():
+    module = fresh()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(torch.rand(parameter.shape) < 0.05)
+            parameter.view(-1)[1::2] = 0.0
+        module[2].weight[2:] = 0.0
+    told = said(condition.examine(OnModule(module), PLENTY))
+    assert told["zeros"].text.startswith("It was pruned or is sparse")
+
+
 def test_all_zero_weights_are_no_failure():
     module = fresh()
     with torch.no_grad():

@@ -109,12 +109,13 @@ def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
     share = sum(condition.zeros * size for condition, size in zip(matrices, sizes, strict=True)) / max(
         sum(sizes), 1.0
     )
-    patterns = Counter(condition.pattern for condition in matrices if condition.pattern)
+    kept = [condition for condition in matrices if condition.pattern and condition.pattern_p < LEVEL]
+    patterns = Counter(condition.pattern for condition in kept)
     text = f"{share:.1%} of the numbers in its matrices are exactly zero"
     pattern, count = patterns.most_common(1)[0] if patterns else ("", 0)
     sparse = sum(condition.zeros > 0.05 for condition in matrices)
     if count and 2 * count > sparse:  # else most of what is sparse is so for other reasons
-        p = max(condition.pattern_p for condition in matrices if condition.pattern)
+        p = max(condition.pattern_p for condition in kept)
         return [
             Statement(
                 "zeros",
@@ -127,32 +128,25 @@ def _say_zeros(conditions: list[TensorCondition]) -> list[Statement]:
                 quote=True,
             )
         ]
-    sentence = f"It was pruned or is sparse: {text}." if 0.05 < share < 1 else f"{text}."
-    dead = sum(condition.dead_rows for condition in matrices)
-    more = (
-        [
-            Statement(
-                "dead",
-                "rows of zeros",
-                f"{count_words(dead, 'row is', 'rows are')} zero throughout: outputs that nothing feeds.",
-                value=float(dead),
-            )
-        ]
-        if dead
-        else []
-    )
     return [
         Statement(
             "zeros",
             "share of weights that are exactly zero",
-            sentence,
+            f"It was pruned or is sparse: {text}." if 0.05 < share < 1 else f"{text}.",
             "random weights hold no zeros",
             share,
             null=0.0,
             quote=share > 0.05,
         ),
-        *more,
+        *_say_dead_rows(sum(condition.dead_rows for condition in matrices)),
     ]
+
+
+def _say_dead_rows(dead: int) -> list[Statement]:
+    if not dead:
+        return []
+    text = f"{count_words(dead, 'row is', 'rows are')} zero throughout: outputs that nothing feeds."
+    return [Statement("dead", "rows of zeros", text, value=float(dead))]
 
 
 def _say_grid(conditions: list[TensorCondition]) -> list[Statement]:
