@@ -96,3 +96,12 @@ def test_the_usual_order_may_not_hold_and_few_sets_tell_nothing():
     few = losses(sparsegpt=[1.0, 1.1], wanda=[2.0, 2.2], magnitude=[3.0, 3.0])
     assert tell_apart(few).ties == ("wanda", "magnitude") and tell_apart(few).order == "cannot be told"
     assert tell_apart(losses(wanda=[1.0, 1.1])).ties == ()
+
+
+def test_large_outputs_are_thinned_out_as_they_come_and_all_rows_alike(monkeypatch):
+    """Every few positions of every row, whatever number of rows is run together; a part that is kept is no view of the whole."""
+    model, rows = nn.Embedding(11, 6), torch.randint(0, 11, (5, 12))
+    monkeypatch.setattr("digsite.prune.judge.perplexity.MOST_NUMBERS", 100)
+    for at_once in (1, 2, 5):
+        kept = outputs_of(model, rows, at_once)
+        assert torch.equal(kept, model(rows)[:, ::4]) and kept.untyped_storage().nbytes() == 4 * kept.numel()

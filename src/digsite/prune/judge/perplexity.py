@@ -110,19 +110,21 @@ class Drift:
 @torch.no_grad()
 def outputs_of(model: nn.Module, batch: Batch, at_once: int = 1) -> Tensor:
     """The main output of every row: logits where there are any, else the last hidden states, else what comes out.
-    `at_once` rows are run together."""
+    `at_once` rows are run together; of large outputs, positions are thinned out row by row, so that not all are ever held."""
     was_training = model.training
     model.eval()
-    rows = []
+    rows, n = [], n_rows_of(batch)
     with one_sentence("Running the model on held-out data", "Check that the data is what this model takes."):
-        for i in range(0, n_rows_of(batch), at_once):
+        for i in range(0, n, at_once):
             here = slice(i, i + at_once)
             part = batch[here] if isinstance(batch, Tensor) else {k: v[here] for k, v in batch.items()}
-            rows.append(main_output(run_batch(model, part)).float().cpu())
+            answer = main_output(run_batch(model, part)).float().cpu()
+            size = answer.numel() // len(answer) * n  # of all rows
+            thin = answer.ndim == 3 and size > MOST_NUMBERS
+            rows.append(answer[:, :: -(-size // MOST_NUMBERS)].clone() if thin else answer)
+            del answer  # or it would lie beside the next one
         outputs = torch.cat(rows) if len(rows) > 1 else rows[0]
     model.train(was_training)
-    if outputs.ndim == 3 and outputs.numel() > MOST_NUMBERS:
-        outputs = outputs[:, :: -(-outputs.numel() // MOST_NUMBERS)].clone()  # a view would hold them all
     return outputs
 
 
