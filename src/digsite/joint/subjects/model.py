@@ -185,9 +185,7 @@ class Subject:
             raise UsageError(
                 f"There is nothing to feed '{self.reference}'.", hint="Name it: --text FILE or --data SET."
             )
-        at_once = (
-            1 if self.streamed is None else ROWS // 2
-        )  # each call reads every layer; logits of all rows are large
+        at_once = 1 if self.streamed is None else ROWS
         with torch.no_grad():
             return outputs_of(self.opened.need_module("be run"), batch, at_once)
 
