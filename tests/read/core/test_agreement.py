@@ -4,6 +4,7 @@ import read_networks
 import torch
 from torch import nn
 
+from digsite.read.core import agreement
 from digsite.read.core.agreement import center_maps, end_to_end, learn_agreements, map_group
 from digsite.read.core.graph import to_canonical_form, weigh_graph
 from digsite.read.core.population import stack_models
@@ -59,3 +60,13 @@ def test_centering_removes_what_a_softmax_cannot_see():
     raw, unit = center_maps(maps + torch.randn(2, 1, 5))
     assert torch.allclose(raw, center_maps(maps)[0])
     assert torch.allclose(unit.flatten(1).norm(dim=1), torch.ones(2, dtype=torch.float64))
+
+
+def test_maps_of_whole_images_have_the_same_principal_directions(monkeypatch):
+    flat = torch.randn(50, 90, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    flat *= torch.linspace(3, 0.1, 90)
+    squared = agreement._principal_maps(flat)
+    monkeypatch.setattr(agreement, "MOST_SQUARED", 10)
+    by_members = agreement._principal_maps(flat)
+    assert by_members.shape == squared.shape == (agreement.N_COMPONENTS, 90)
+    assert torch.allclose((by_members * squared).sum(1).abs(), torch.ones(agreement.N_COMPONENTS).double())

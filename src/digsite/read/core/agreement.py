@@ -12,6 +12,7 @@ from digsite.read.core.graph import Graph, GraphWeights, to_canonical_form, weig
 from digsite.read.core.population import NetworkGroup, Population
 
 N_COMPONENTS = 40
+MOST_SQUARED = 2000  # numbers of a map whose Gram matrix is still small
 MIN_INPUTS = 8  # fewer inputs (the channels of an image) have no map worth comparing
 
 
@@ -81,17 +82,13 @@ def learn_agreements(
 
 
 def _agree_on_maps(pool: list[tuple[Maps, Tensor]]) -> ZooAgreement:
-    """One agreement from a `pool` of groups, each with the weights of its members.
-
-    The principal maps come from the Gram matrix of (outputs x inputs) numbers, which is smaller than the member count
-    squared in every zoo that is made here.
-    """
+    """One agreement from a `pool` of groups, each with the weights of its members."""
     unit = torch.cat([m.unit for m, _ in pool])
     weight = torch.cat([w for _, w in pool]).double()
     weight = weight / weight.sum() if weight.sum() > 0 else torch.full_like(weight, 1 / len(weight))
     template = torch.einsum("n,noi->oi", weight, unit)
     flat = unit.flatten(1)
-    components = torch.linalg.eigh(flat.T @ flat)[1].flip(1).T[:N_COMPONENTS]
+    components = _principal_maps(flat)
     scatter = sum(torch.einsum("n,nri,nrj->ij", w.double(), m.first, m.first) for m, w in pool)
     columns = torch.cat([column_norms(m.first) for m, _ in pool])
     center, column_center = unit.median(0).values, columns.median(0).values
@@ -105,6 +102,17 @@ def _agree_on_maps(pool: list[tuple[Maps, Tensor]]) -> ZooAgreement:
         column_center,
         _robust_spread(columns - column_center),
     )
+
+
+def _principal_maps(flat: Tensor) -> Tensor:
+    """The directions (N_COMPONENTS, outputs x inputs) in which the maps (members, ...) differ most.
+
+    From the Gram matrix of the numbers of a map; of maps of whole images from that of the members, since 7,840 numbers
+    squared took five minutes.
+    """
+    if flat.shape[1] <= MOST_SQUARED:
+        return torch.linalg.eigh(flat.T @ flat)[1].flip(1).T[:N_COMPONENTS]
+    return torch.linalg.svd(flat, full_matrices=False).Vh[:N_COMPONENTS]
 
 
 def column_norms(first: Tensor) -> Tensor:
