@@ -180,3 +180,16 @@ def test_as_many_neurons_as_features_leave_nothing_to_save():
 def test_losses_are_taken_once_at_a_step():
     with pytest.raises(UsageError, match="at most 61 checkpoints"):
         plan_run(find_study("hidden-breakthroughs"), size="smoke", overrides=["checkpoints=64"])
+
+
+@pytest.mark.parametrize(
+    ("study", "given", "sentence"),
+    [
+        ("dig", f"model={'x' * 300}", "Looking for what 'model' names failed"),
+        ("mask-clusters-single", f"model={'x' * 300}", "too long"),
+        ("graft-injection", "methods=[[]]", "'methods.0' cannot be"),
+    ],
+)
+def test_what_the_system_or_a_list_of_names_cannot_hold_is_a_sentence(study, given, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        plan_run(find_study(study), size="smoke", overrides=[given])

@@ -183,7 +183,8 @@ class CompareConfig(TaskConfig):
         """`@surgery`, `@nulls` and `@honest` stand for lists."""
         if not isinstance(value, list):
             return value
-        return [m for entry in value for m in (list_texts(SETS[entry]) if entry in SETS else [entry])]
+        names = [entry if isinstance(entry, str) and entry in SETS else None for entry in value]
+        return [m for name, entry in zip(names, value) for m in (list_texts(SETS[name]) if name else [entry])]
 
     @field_validator("grids", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import UsageError, one_sentence
 from digsite.config import resolve, yamlio
 from digsite.config.model import Config, NamesData, NamesModel, list_marks
 from digsite.config.overrides import find_path, leaf_paths
@@ -85,15 +85,22 @@ def _refuse_missing(planned: Plan) -> None:
     """A model, text, zoo or image set that somebody names and that is not there is a slip, and no failed run to be resumed."""
     given = set(planned.given_paths())
     for path, reference, where in _list_named(planned.config):
-        if isinstance(where, NamesData):
-            if path in given or where.always:
-                where.refuse_missing(reference)
-        elif path in given and reference and reference not in where.words:
-            from digsite.data.fetch import find_file
-            from digsite.weights import refuse_missing
+        with one_sentence(
+            f"Looking for what '{path}' names"
+        ):  # a system refuses some names: too long, or no text
+            _refuse_missing_one(reference, where, path in given)
 
-            if not (where.folder and find_file(f"{where.folder}/{reference}", "model.safetensors")):
-                refuse_missing(reference)
+
+def _refuse_missing_one(reference: str, where: NamesModel | NamesData, asked: bool) -> None:
+    if isinstance(where, NamesData):
+        if asked or where.always:
+            where.refuse_missing(reference)
+    elif asked and reference and reference not in where.words:
+        from digsite.data.fetch import find_file
+        from digsite.weights import refuse_missing
+
+        if not (where.folder and find_file(f"{where.folder}/{reference}", "model.safetensors")):
+            refuse_missing(reference)
 
 
 def _list_named(config: Config, prefix: str = "") -> Iterator[tuple[str, str, NamesModel | NamesData]]:
