@@ -33,6 +33,7 @@ from digsite.weights.formats.folder import INDEXES, SINGLES
 LARGE = 50_000_000  # parameters; larger models are not trained through, nor compared whole, and leave their weights on disk where they can
 PRACTICE = 64  # inputs that a decomposition is trained on, none of which it is judged by
 ROWS = 8  # inputs that a model is run on: enough to see what a change does, few enough for a large model
+TOGETHER = 2  # of them, where layers are read for each call: more are faster, and their logits over a whole vocabulary lie beside the head
 TOKENS = 48
 SERIES = 5  # files with steps in their names: from here on a folder is a training and no model
 ALONE = (
@@ -185,7 +186,7 @@ class Subject:
             raise UsageError(
                 f"There is nothing to feed '{self.reference}'.", hint="Name it: --text FILE or --data SET."
             )
-        at_once = 1 if self.streamed is None else ROWS
+        at_once = 1 if self.streamed is None else TOGETHER
         with torch.no_grad():
             return outputs_of(self.opened.need_module("be run"), batch, at_once)
 

@@ -102,7 +102,7 @@ def add_noise(share: float, seed: int) -> Change:
     def change(name: str, weight: Tensor) -> None:
         if weight.ndim > 1:
             draw = torch.Generator().manual_seed(derive_seed(seed, f"noise/{name}"))
-            size = float(weight.square().mean(dtype=torch.float32).sqrt())
+            size = float(torch.linalg.vector_norm(weight, dtype=torch.float32)) / weight.numel() ** 0.5
             for rows in weight.flatten(1).split(ROWS):
                 rows += torch.randn(rows.shape, generator=draw).to(rows) * (share * size)
 
