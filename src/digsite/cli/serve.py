@@ -2,8 +2,6 @@
 
 import json
 import os
-import secrets
-import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
@@ -41,6 +39,8 @@ def serve_command(
     port: int, host: str, allow_host: tuple[str, ...], with_token: bool, may_write: bool, root: Path
 ) -> None:
     """A dashboard over every run, in the browser; no run is changed, unless --write allows marks."""
+    import secrets
+
     from digsite.serve.listen import LOOPBACK, serve_folder
 
     token = secrets.token_urlsafe(24) if with_token or host not in LOOPBACK else None
@@ -68,6 +68,8 @@ def _list_studies(name: str) -> list[dict[str, Any]]:
     Planning some studies loads PyTorch, a dashboard never does: settings come from a process of their own. Nor could it be
     loaded half: an import that fails on the way, for want of a descriptor, cannot be tried again.
     """
+    import subprocess
+
     from digsite.studies import all_studies
     from digsite.studies.settings import brief_study
 
@@ -98,6 +100,8 @@ READ_BY = "import sys; from digsite.cli.serve import read_bounded; read_bounded(
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     """As `digsite read PATH --json`, in a process of its own: what a file makes it do ends there, in memory and time."""
+    import subprocess  # `--help` imports this file, and this would be a tenth of its time
+
     by_hand = "On the command line: digsite read FILE."
     try:
         done = subprocess.run(
