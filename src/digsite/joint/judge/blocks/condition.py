@@ -184,7 +184,7 @@ def _say_outliers(conditions: list[TensorCondition]) -> Statement:
     text = (
         f"In {beyond} of {len(matrices)} matrices a row stands out, {where}."
         if beyond
-        else f"No row stands out beyond chance; {where}."
+        else f"No row stands out at p < {LEVEL}; {where}."
     )
     beside = "the largest of as many random rows, corrected for the number of matrices"
     return Statement(
