@@ -77,6 +77,7 @@ def test_a_name_breaks_between_its_parts_and_is_escaped():
     assert break_name("losses.recon_layer.lr") == "losses.<wbr>recon_<wbr>layer.<wbr>lr"
     assert break_name("recon_layer.lr") == "recon_layer.lr"  # fits anywhere
     assert break_name("<b>_a_long_name_of_it") == "&lt;b&gt;_<wbr>a_<wbr>long_<wbr>name_<wbr>of_<wbr>it"
+    assert break_name(5) == "5"
 
 
 def test_small_things():

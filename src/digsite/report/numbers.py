@@ -106,10 +106,13 @@ def show_cell(text: str) -> str:
         return text
 
 
-def break_name(name: str) -> Markup:
-    """A long name of parts, which may break after a dot, a slash or an underscore and nowhere inside of a word."""
+def break_name(name: Any) -> Markup:
+    """A long name of parts, which may break after a dot, a slash or an underscore and nowhere inside of a word.
+
+    Of a record that somebody edited a name may be anything.
+    """
     text = str(escape(name))
-    return Markup(re.sub(r"(?<=[._/])(?=\w)", "<wbr>", text) if len(name) > NAME else text)
+    return Markup(re.sub(r"(?<=[._/])(?=\w)", "<wbr>", text) if len(text) > NAME else text)
 
 
 def show_setting(value: Any) -> str:
