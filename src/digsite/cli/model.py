@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from digsite.base.atomic import read_json_or
 from digsite.cli._options import complete_model, device_option, json_option, runs_option
 
 
@@ -124,6 +123,8 @@ def _text_settings(model: str, size: str | None) -> list[str]:
 
 def _answers_in_tokens(model: str) -> bool:
     """What the folder's config names has a language-model head; where nothing is named, the study finds out."""
+    from digsite.base.atomic import read_json_or
+
     folder = Path(model.removeprefix("file:")).expanduser()
     names = read_json_or(folder / "config.json", {}).get("architectures")
     return not isinstance(names, list) or not names or any("LM" in str(name) for name in names)

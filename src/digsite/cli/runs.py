@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from digsite.base.stored import Damaged
 from digsite.cli._options import complete_run, json_option, run_argument, runs_option
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ def ls_command(study, state, limit, root, as_json):
 
 def _judge_launch(run, status):
     """A run whose launch file cannot be believed is damaged, whatever its status says."""
+    from digsite.base.stored import Damaged
+
     asked = run.read_asked()
     return replace(status, state="damaged", message=asked.reason) if isinstance(asked, Damaged) else status
 
