@@ -88,10 +88,10 @@ def _refuse_missing(planned: Plan) -> None:
         with one_sentence(
             f"Looking for what '{path}' names"
         ):  # a system refuses some names: too long, or no text
-            _refuse_missing_one(reference, where, path in given)
+            _refuse_reference(reference, where, path in given)
 
 
-def _refuse_missing_one(reference: str, where: NamesModel | NamesData, asked: bool) -> None:
+def _refuse_reference(reference: str, where: NamesModel | NamesData, asked: bool) -> None:
     if isinstance(where, NamesData):
         if asked or where.always:
             where.refuse_missing(reference)
