@@ -2,7 +2,7 @@
 
 import argparse
 
-from _studies import tell
+from _studies import tell, tell_costs
 
 STUDIES = (
     "prune-repairs",
@@ -21,7 +21,8 @@ def main() -> None:
         print(f"quality tables, no speeds: {', '.join(STUDIES)} run with --full")
         return
     for study in STUDIES:
-        tell(study, first=24)
+        tell(study, first=100)
+        tell_costs(study)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,18 @@
+from dataclasses import fields
+
 import pytest
 from pydantic import ValidationError
 
 from digsite.config import Config
-from digsite.graft.config import CONFIGS, CompareConfig, list_group, list_texts
+from digsite.graft.config import (
+    CONFIGS,
+    MERGE_NUMBERS,
+    CompareConfig,
+    MergeStoriesConfig,
+    list_group,
+    list_texts,
+)
+from digsite.graft.core.merges import MergeSettings
 
 
 def test_sets_stand_for_lists():
@@ -70,3 +80,13 @@ def test_each_choice_is_a_task_of_its_own_and_all_else_is_the_studys():
     assert (nine.data, nine.old, nine.shared, nine.new, nine.foreign) == ("usps", [5, 6], [6], [9, 7], [])
     alone = CompareConfig.model_validate({})
     assert alone.list_tasks() == [("", alone)]
+
+
+@pytest.mark.parametrize("text", ["scale=x", "scale", "nonsense=3", "scale=nan"])
+def test_settings_of_merges_are_named_numbers(text):
+    """Refused with the config, not after the training; the names are those of the settings."""
+    with pytest.raises(ValueError, match="no NAME=NUMBER"):
+        MergeStoriesConfig.model_validate({"methods": {"ties": [text]}})
+    with pytest.raises(ValueError, match="methods"):
+        MergeStoriesConfig.model_validate({"methods": {}})
+    assert set(MERGE_NUMBERS) == {field.name for field in fields(MergeSettings)} - {"shares"}

@@ -1,5 +1,6 @@
 """Configs of the graft room; nothing here loads torch."""
 
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, field_validator, model_validator
@@ -259,10 +260,30 @@ class StoriesConfig(Config):
     held: int = Field(300, gt=0, description="fresh windows to score on")
 
 
+MERGE_NUMBERS = ("scale", "keep", "drop", "shrink", "steps", "rate", "by_row", "seed")
+
+
+def check_numbers(text: str) -> str:
+    """Settings of a merge, 'scale=0.8 keep=0.5': each a known name and a finite number."""
+    for word in text.split():
+        name, _, number = word.partition("=")
+        try:
+            finite = isfinite(float(number))
+        except ValueError:
+            finite = False
+        if name not in MERGE_NUMBERS or not finite:
+            raise ValueError(f"'{word}' is no NAME=NUMBER; names are {', '.join(MERGE_NUMBERS)}")
+    return text
+
+
+MergeName = Annotated[str, named_member("merge", "digsite.graft.core.merges")]
+MergeNumbers = Annotated[str, AfterValidator(check_numbers)]
+
+
 class MergeStoriesConfig(StoriesConfig):
     """Two skills merged in every way."""
 
-    methods: dict[Annotated[str, named_member("merge", "digsite.graft.core.merges")], list[str]] = Field(
+    methods: dict[MergeName, list[MergeNumbers]] = Field(
         {
             "average": [],
             "slerp": [],
@@ -273,6 +294,7 @@ class MergeStoriesConfig(StoriesConfig):
             "regmean": [f"shrink={s}" for s in (0.7, 0.9, 1.0)],
             "imitation": ["by_row=0", "by_row=1"],
         },
+        min_length=1,
         description="ways to merge, each with the settings to choose from on a member that is not reported",
     )
     evidence: int = Field(64, gt=0, description="windows that Fisher information and X^T X are measured on")

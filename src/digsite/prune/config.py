@@ -226,6 +226,9 @@ class QualityConfig(Pruning):
     learning_rate: float = Field(
         3e-3, gt=0, description="peak rate of those steps; 3e-4 for models of 100 million"
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of those steps and of the passes beside the dense model; bfloat16 is cheaper"
+    )
     evaluations: int = Field(200, gt=1, description="models that '+evolution' may try")
 
     @model_validator(mode="after")

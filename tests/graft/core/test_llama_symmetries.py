@@ -139,6 +139,16 @@ def test_a_published_model_in_another_basis_is_brought_back(data_dir):
     assert measure_barrier(loss_of, weights, back).height < 1e-4
 
 
+def test_models_of_two_architectures_have_no_common_basis():
+    other = llama()
+    with torch.no_grad():
+        other.lm_head.weight = torch.nn.Parameter(other.lm_head.weight[:-1])
+    with pytest.raises(UsageError, match="of the two models and"):
+        rebase_llama(llama(), other, rows(), LlamaShape.of_config(other.config))
+    with pytest.raises(UsageError, match="no way to match called 'rotate'. Did you mean 'rotation'"):
+        rebase_llama(other, other, rows(), LlamaShape.of_config(other.config), "rotate")
+
+
 def test_gains_cannot_be_rotated():
     model = llama()
     shape = LlamaShape.of_config(model.config)

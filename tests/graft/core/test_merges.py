@@ -155,7 +155,7 @@ def test_what_cannot_be_merged_is_said():
         merge_models("ties", [a, b])
     with pytest.raises(UsageError, match="not of one architecture: 1 weights are in one only, first 'c'"):
         merge_models("average", [a, {**b, "c": torch.zeros(1)}])
-    with pytest.raises(UsageError, match=r"'w' is \(4, 3\) in one parent and \(2, 3\)"):
+    with pytest.raises(UsageError, match=r"'w' is \(4, 3\) in one of the parents and \(2, 3\)"):
         merge_models("average", [a, {**b, "w": torch.zeros(2, 3)}])
     with pytest.raises(UsageError, match="NaN"):
         merge_models("average", [a, {**b, "b": b["b"] * torch.nan}])
@@ -163,3 +163,27 @@ def test_what_cannot_be_merged_is_said():
         merge_models("average", [a])
     with pytest.raises(UsageError, match="3 were given"):
         merge_models("slerp", [a, b, start])
+
+
+def test_a_tied_head_is_merged_with_a_tied_head_only():
+    _, a, b = states()
+    square = torch.randn(4, 4)
+    tied, untied = {**a, "in": square, "out": square}, {**b, "in": square.clone(), "out": square.clone()}
+    with pytest.raises(UsageError, match="'in' is tied to another weight in one only"):
+        merge_models("average", [tied, untied])
+    assert set(merge_models("average", [tied, tied])) == set(tied)
+
+
+def test_a_start_of_another_kind_is_said():
+    """Before, only the weights that the start has were merged, without a word."""
+    start, a, b = states()
+    with pytest.raises(UsageError, match="start and parents are not of one architecture"):
+        merge_models("ties", [a, b], Evidence({"w": start["w"]}))
+    with pytest.raises(UsageError, match="start and parents holds NaN"):
+        merge_models("ties", [a, b], Evidence({**start, "b": start["b"] * torch.nan}))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_settings_are_finite_numbers(number):
+    with pytest.raises(UsageError, match="'scale' is .* not a finite number"):
+        MergeSettings(scale=number)

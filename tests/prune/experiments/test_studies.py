@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from digsite.base.errors import UsageError
 from digsite.prune.config import CONFIGS
-from digsite.prune.experiments import masks
+from digsite.prune.experiments import masks, quality
 from digsite.prune.subjects.maskstore import read_masks, write_masks
 from digsite.record import read_results
 
@@ -154,3 +154,16 @@ def test_a_killed_study_ends_in_the_same_bytes(smoke):
     assert execute_run(first, How(device="cpu", quiet=True)) == 0
     assert first.results.read_bytes() == before
     shutil.rmtree(first.path)
+
+
+def test_an_allocation_is_left_out_where_a_pattern_fixes_one_share(smoke):
+    """And where nothing else is asked for, one sentence says so."""
+    asked = ('methods=["wanda", "wanda+owl", "wanda+evolution"]', 'levels=["2:4", "50%"]', "draws=1")
+    run = smoke("prune-repairs", *asked)
+    names = {name for name in claims(run) if "/" in name}
+    assert {"2:4/wanda", "50%/wanda", "50%/wanda+owl", "50%/wanda+evolution"} <= names
+    assert not any(name.startswith("2:4/wanda+") for name in names)
+    config = CONFIGS["quality"].model_validate({"methods": ["wanda+owl"], "levels": ["2:4"]})
+    heard = type("Heard", (), {"say": print})()
+    with pytest.raises(UsageError, match="Nothing is left to prune"):
+        quality._list_cells(["2:4"], config, heard)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from digsite.base.errors import UsageError, name_nearest
 from digsite.graft.core.llama_symmetries import (
     LayerSymmetry,
     LlamaShape,
@@ -23,6 +24,7 @@ from digsite.graft.core.llama_symmetries import (
     rotary_places,
 )
 from digsite.graft.core.maps import assign_units, correlate_units
+from digsite.graft.core.merges import check_alike
 
 
 @dataclass
@@ -183,6 +185,9 @@ def rebase_llama(
 
     For rotations both models must have their norms folded already (load `folded` weights into untied modules).
     """
+    if kind not in KINDS:
+        raise UsageError(f"There is no way to match called '{kind}'. {name_nearest(kind, KINDS)}")
     target, theirs = (dict(m.state_dict()) for m in (model, other))
+    check_alike([target, theirs], "two models")
     symmetry = match_llamas(watch_llama(model, rows), watch_llama(other, rows), target, shape, theirs, kind)
     return target, apply_symmetry(theirs, symmetry, shape), symmetry

@@ -22,6 +22,7 @@ from digsite.prune.core.layers import LayerBlock, LinearMap, list_blocks
 from digsite.prune.core.packed import PackedMask, pack
 from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.repair import RepairSettings, level_of, repair_named, repairs_at
+from digsite.prune.core.repair.maps import UNDER, say_short
 from digsite.prune.core.repairing import Chosen, Repaired, prune_and_repair
 from digsite.prune.core.scores import Given
 from digsite.prune.core.scores.wanda import Wanda
@@ -147,7 +148,7 @@ def prune_model(
         **how,
     )
     _name_missed(blocks, missed, ledger.tell)
-    return [_after_repair(line, repaired.get(line.name), recipe) for line in ledger.lines]
+    return [_after_repair(line, repaired.get(line.name), recipe, inputs) for line in ledger.lines]
 
 
 @dataclass
@@ -252,12 +253,15 @@ def prune_maps(
     return ledger
 
 
-def _after_repair(line: PrunedMap, repaired: Repaired | None, recipe: Recipe) -> PrunedMap:
+def _after_repair(line: PrunedMap, repaired: Repaired | None, recipe: Recipe, inputs: Batch) -> PrunedMap:
     """The ledger's line with the mask and the error that the repairs left."""
-    later = [name for name in recipe.repair if level_of(name) != "map"]
+    later = [repair_named(name) for name in recipe.repair if level_of(name) != "map"]
     if not later or repaired is None:
         return line
-    note = "; ".join(filter(None, [line.note, f"then {', '.join(later)}"]))
+    n_tokens = inputs.numel() if isinstance(inputs, Tensor) else line.mask.n_bits
+    short = "sub_block" in later and n_tokens < line.mask.n_bits and UNDER not in line.note
+    ridge = say_short(n_tokens) if short else ""
+    note = "; ".join(filter(None, [line.note, ridge, f"then {', '.join(later)}"]))
     mask = pack(repaired.keep.cpu().numpy())
     sparsity = 1.0 - float(repaired.keep.float().mean())
     return replace(line, mask=mask, sparsity=sparsity, relative_error=repaired.relative_error, note=note)

@@ -16,6 +16,7 @@ from digsite.prune.core import hamming, layers
 from digsite.prune.core.layers import LinearMap
 from digsite.prune.core.model import PrunedMap
 from digsite.prune.core.patterns import SparsityPattern, count_violations
+from digsite.prune.core.repair.maps import UNDER
 from digsite.prune.core.walk import n_rows_of
 
 
@@ -206,10 +207,10 @@ def say_result(ledger: Sequence[PrunedMap]) -> list[str]:
     size = sum(_count_weights(line) for line in ledger)
     gone = sum(line.sparsity * _count_weights(line) for line in ledger)
     lines = [f"pruned: {gone / max(size, 1):.2%} of the {size:,} weights of {len(ledger)} maps"]
-    for note in sorted(
-        {line.note for line in ledger if line.note.startswith(("left", "no calibration token"))}
-    ):
-        named = [line for line in ledger if line.note == note]
+    clauses = [(line, clause) for line in ledger for clause in line.note.split("; ")]
+    worth_saying = ("left", "no calibration token", UNDER)
+    for note in sorted({clause for _, clause in clauses if clause.startswith(worth_saying)}):
+        named = [line for line, clause in clauses if clause == note]
         share = sum(_count_weights(line) for line in named) / max(size, 1)
         lines.append(f"{len(named)} maps ({share:.1%} of these weights), first {named[0].name}: {note}")
     return lines

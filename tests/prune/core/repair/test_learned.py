@@ -13,6 +13,7 @@ from digsite.prune.core.patterns import parse_pattern
 from digsite.prune.core.repair import FAMILY, RepairSettings, level_of, repair_named
 from digsite.prune.core.repair.sub_block import find_writers
 from digsite.prune.core.two_streams import Passage, groups_of_readers, walk_both
+from digsite.prune.judge.cost import say_result
 
 REPAIRS = families.list_members(FAMILY)
 QUICK = RepairSettings(epochs=2, rows=2, learning_rate=1e-3, every=2)
@@ -156,6 +157,17 @@ def test_too_few_tokens_are_said():
         repair=["least_squares"],
     )
     assert "under-determined: 8 tokens" in done.note and done.weight.isfinite().all()
+
+
+def test_too_few_tokens_are_said_of_a_block_too(llama, tokens):
+    """And once for all maps in the summary."""
+    ledger = prune_model(llama(), tokens(1), Recipe("wanda", repair=("sub_block",)))
+    short = [line for line in ledger if line.mask.n_bits > tokens(1).numel()]
+    assert short and all(("under-determined" in line.note) == (line in short) for line in ledger)
+    assert [line for line in say_result(ledger) if line.startswith(f"{len(short)} maps")]
+    assert not any(
+        "under-determined" in line.note for line in prune_model(llama(), tokens(1), Recipe("wanda"))
+    )
 
 
 def test_what_cannot_be_repaired_is_said(trained, tokens):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import ClassVar
 
 from torch import Tensor
@@ -42,6 +43,12 @@ class MergeSettings:
     shares: tuple[float, ...] = field(default=())  # of the parents, equal if empty
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(number, int | float) and isfinite(number) for number in numbers):
+                raise UsageError(f"The merge's setting '{name}' is {value!r}, which is not a finite number.")
+
     def split_shares(self, n: int) -> list[float]:
         """What each of `n` parents counts; the shares sum to 1."""
         given = self.shares or (1 / n,) * n
@@ -80,8 +87,10 @@ def merge_models(
     known, name = families.list_members(FAMILY), method.replace("-", "_")
     if name not in known:
         raise UsageError(f"There is no way to merge called '{method}'. {name_nearest(name, known)}")
-    _check_alike(parents)
     member, evidence = families.scan_member(FAMILY, name), evidence or Evidence()
+    check_alike(parents)
+    if "start" in member.NEEDS and evidence.start is not None:
+        check_alike([evidence.start, *parents], "start and parents")
     for need in member.NEEDS:
         if getattr(evidence, need) in (None, (), []):
             raise UsageError(
@@ -91,25 +100,38 @@ def merge_models(
     return member.merge_states([dict(parent) for parent in parents], evidence, settings or MergeSettings())
 
 
-def _check_alike(parents: Sequence[State]) -> None:
-    """Parents of one architecture and finite, or one sentence with the first weight that differs."""
-    if len(parents) < 2:
-        raise UsageError(f"A merge takes two models or more, and {len(parents)} was given.")
-    first = parents[0]
-    for other in parents[1:]:
+def check_alike(models: Sequence[State], called: str = "parents") -> None:
+    """Models of one architecture and finite, or one sentence with the first weight that differs."""
+    if len(models) < 2:
+        raise UsageError(f"A merge takes two models or more, and {len(models)} was given.")
+    first = models[0]
+    for other in models[1:]:
         odd = sorted(set(first) ^ set(other))
         if odd:
             raise UsageError(
-                f"The parents are not of one architecture: {len(odd)} weights are in one only, first '{odd[0]}'.",
+                f"The {called} are not of one architecture: {len(odd)} weights are in one only, first '{odd[0]}'.",
                 hint="Models of different depth, or with tied and untied embeddings, cannot be merged weight by weight.",
+            )
+        if tied := _list_tied(first) ^ _list_tied(other):
+            raise UsageError(
+                f"The {called} are not of one architecture: '{min(min(tied))}' is tied to another weight in one only.",
+                hint="Untie both, or neither: a tied weight cannot be merged in two ways.",
             )
         for name, weight in first.items():
             if weight.shape != other[name].shape:
                 raise UsageError(
-                    f"The weight '{name}' is {tuple(weight.shape)} in one parent and {tuple(other[name].shape)} in another.",
+                    f"The weight '{name}' is {tuple(weight.shape)} in one of the {called} and {tuple(other[name].shape)} in another.",
                     hint="Another width or tokenizer cannot be merged weight by weight.",
                 )
             if not (weight.isfinite().all() and other[name].isfinite().all()):
                 raise UsageError(
-                    f"The weight '{name}' of a parent holds NaN or infinity; nothing was merged."
+                    f"The weight '{name}' of one of the {called} holds NaN or infinity; nothing was merged."
                 )
+
+
+def _list_tied(state: State) -> set[tuple[str, ...]]:
+    """Groups of names that are one and the same tensor in memory, as a tied head and its embedding are."""
+    by_place: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    for name, weight in state.items():
+        by_place.setdefault((weight.data_ptr(), tuple(weight.shape)), []).append(name)
+    return {tuple(sorted(names)) for names in by_place.values() if len(names) > 1}

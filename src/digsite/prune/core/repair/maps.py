@@ -22,6 +22,14 @@ PAIR_BUDGET = 1 << 24  # exchanges weighed at once
 PROMISING = 32  # inputs on either side of the exchanges that are weighed first
 
 
+UNDER = "under-determined"
+
+
+def say_short(n_tokens: int) -> str:
+    """The clause of the ledger where a map has more inputs than the calibration has tokens."""
+    return f"{UNDER}: {n_tokens} tokens for more inputs, so the ridge decides"
+
+
 class LeastSquares(Repair):
     """Every map for itself: the kept weights that reproduce the dense map's output on the inputs it now gets."""
 
@@ -47,7 +55,7 @@ class LeastSquares(Repair):
         ).to(dense.dtype)
         note = pruned.note
         if inputs.n_tokens < inputs.n_inputs:  # the ridge then decides what the tokens leave open
-            note = "; ".join(filter(None, [note, f"under-determined: {inputs.n_tokens} tokens, ridge"]))
+            note = "; ".join(filter(None, [note, say_short(inputs.n_tokens)]))
         return Decision(pruned.keep, weight, note)
 
 
