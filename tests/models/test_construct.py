@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -69,3 +71,15 @@ def test_a_generator_is_used_and_moves_on():
 def test_an_unknown_scheme_answers_with_the_nearest():
     with pytest.raises(UsageError, match=r"no initialization scheme 'ortogonal'\. Did you mean 'orthogonal'"):
         init(build(WIDE), 0, "ortogonal")
+
+
+def test_a_network_without_memory_loads_no_compiler():
+    code = (
+        "import sys, torch\n"
+        "from digsite.models.construct import empty, without_memory\n"
+        "from digsite.models.configs.language import LlamaConfig\n"
+        "with without_memory(): model = empty(LlamaConfig(vocab=9, d_model=8, d_mlp=8, n_layers=1))\n"
+        "print('torch._dynamo' in sys.modules, {p.device.type for p in model.parameters()})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "{'meta'}"]

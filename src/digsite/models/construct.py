@@ -5,10 +5,13 @@ by a checkpoint) and what it starts from (`init`). Every draw comes from a gener
 from a seed: torch's global generator stays where it was, so building a model changes nobody's random numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from digsite.base import families
 from digsite.base.contract import public_method
@@ -40,6 +43,23 @@ def empty(config: Config) -> nn.Module:
         model = families.scan_member("digsite.models.architectures", kind)(config)
     model.config = config  # so that a saved model says how to build it again
     return model
+
+
+class _NoDraws(TorchFunctionMode):
+    """Normal draws are left out: on the meta device torch imports its compiler for them, 1.5 seconds for no number."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is nn.init.normal_:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Modules made inside have names and shapes, and no numbers."""
+    with torch.device("meta"), _NoDraws():
+        yield
 
 
 # Seeded initial weights: each module's own scheme, or a named one on every weight matrix.

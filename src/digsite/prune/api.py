@@ -22,6 +22,7 @@ from digsite.prune.core.layers import LinearMap
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.model import PrunedMap, Recipe, prune_maps, prune_model
 from digsite.prune.core.patterns import parse_pattern
+from digsite.prune.core.walk import blocks_in
 from digsite.prune.judge import cost, perplexity
 from digsite.prune.judge.cost import say_cost, say_coverage, say_result
 from digsite.prune.judge.perplexity import Drift, has_logits, measure_drift, outputs_of
@@ -170,10 +171,10 @@ def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -
         say(
             f"'{job.evaluation}' is scored before and after, in {len(held.tokens)} windows of {held.tokens.shape[1]} tokens"
         )
-    before, dense = _score_model(language, held, job.device)
+    before, dense = _score_model(language, held, job.device, job.precision)
     progress = _open_progress(job, fingerprint, batch, say)
     ledger = _run_job(job, language, batch, masks=masks, on_map=tell, progress=progress)
-    after, pruned = _score_model(language, held, job.device)
+    after, pruned = _score_model(language, held, job.device, job.precision)
     drift = None
     if dense is not None and pruned is not None:
         drift = measure_drift(dense, pruned, has_logits(language.model))
@@ -297,20 +298,20 @@ def _given_masks(job: PruneJob, language: Language, fingerprint: str) -> StoredM
 
 
 def _score_model(
-    language: Language, held: Windows | Batch | None, device: str
+    language: Language, held: Windows | Batch | None, device: str, precision: str = "float32"
 ) -> tuple[perplexity.Perplexity | None, Tensor | None]:
     """Perplexity of a causal model on text, the main output of any other."""
     if held is None:
         return None, None
-    if isinstance(held, Windows):
-        return perplexity.measure_perplexity(
-            language.model, held.tokens.to(device), n_bytes=held.n_bytes
-        ), None
-    return None, outputs_of(language.model, move_batch(held, device))  # pyright: ignore[reportArgumentType]
+    model = language.model
+    with blocks_in(model, precision):
+        if isinstance(held, Windows):
+            return perplexity.measure_perplexity(model, held.tokens.to(device), n_bytes=held.n_bytes), None
+        return None, outputs_of(model, move_batch(held, device))  # pyright: ignore[reportArgumentType]
 
 
 def _open_progress(job: PruneJob, fingerprint: str, batch: Batch | None, say: Say) -> KeptProgress:
-    marks = f"{fingerprint} {job.recipe} {job.precision} {job.masks} {hash_batch(batch)}"
+    marks = f"bits {fingerprint} {job.recipe} {job.precision} {job.masks} {hash_batch(batch)}"
     whose = tensor_hash([torch.tensor(list(marks.encode()))])
     progress = KeptProgress(job.out, whose)
     if n := progress.n_finished:

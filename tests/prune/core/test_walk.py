@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from digsite.base.errors import UsageError
+from digsite.models.opening import open_model
 from digsite.prune.core import layers
-from digsite.prune.core.walk import walk_blocks
+from digsite.prune.core.walk import blocks_in, walk_blocks
 
 
 def by_hand(model, tokens, name):
@@ -107,3 +108,37 @@ def test_passes_in_bfloat16_are_the_same_up_to_its_eight_bits_and_sums_stay_floa
     )
     with pytest.raises(UsageError, match="The precision 'half' is unknown; accepted are float32, bfloat16"):
         walk_blocks(model, layers.list_blocks(model), tokens(6), lambda *_: None, precision="half")
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral", "mamba", "gpt2"])
+def test_every_map_is_seen_in_bfloat16_too_and_weights_are_what_they_were(family_folders, family):
+    """Maps that no module calls are known by the memory of their weights, of which a cast makes another."""
+    model, found = open_model(str(family_folders[family])).module, {}
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    blocks, ids = layers.list_blocks(model), torch.randint(0, 90, (6, 16))
+    for precision in ("float32", "bfloat16"):
+        seen = found[precision] = {}
+        walk_blocks(model, blocks, ids, lambda _, made, seen=seen: seen.update(made), precision=precision)
+    assert len(found["float32"]) > 4
+    assert {n: s.n_tokens for n, s in found["bfloat16"].items() if "expert" not in n} == {
+        n: s.n_tokens for n, s in found["float32"].items() if "expert" not in n
+    }
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+def test_blocks_in_bfloat16_answer_nearly_the_same_and_leave_the_head_alone(llama, tokens):
+    model, batch = llama().eval(), tokens()
+    heads = []
+    model.lm_head.register_forward_pre_hook(lambda m, args: heads.append((args[0].dtype, m.weight.dtype)))
+    with torch.no_grad():
+        exact = model(batch)
+        with blocks_in(model, "bfloat16"):
+            rounded = model(batch)
+        assert torch.equal(model(batch), exact), "nothing is left of it"
+        with blocks_in(model, "float32"):
+            assert torch.equal(model(batch), exact)
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.1, atol=0.02)
+    assert set(heads) == {(torch.float32, torch.float32)}
+    with pytest.raises(UsageError, match="The precision 'half' is unknown"), blocks_in(model, "half"):
+        pass

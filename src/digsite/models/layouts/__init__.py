@@ -7,14 +7,13 @@ refused by name.
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor, nn
 
 from digsite.base import families
 from digsite.base.errors import DigsiteError
 from digsite.config import Config
 from digsite.models.architectures.language import Gpt2, Llama
-from digsite.models.construct import empty
+from digsite.models.construct import empty, without_memory
 from digsite.weights import WeightBundle
 from digsite.weights.bundle import empty_tensors
 
@@ -70,7 +69,7 @@ def assemble_hollow(bundle: WeightBundle) -> nn.Module | None:
     if layout is None or not layout.AS_STORED:
         return None
     config, _ = layout.translate_bundle(WeightBundle(empty_tensors(bundle.tensors), bundle.meta, bundle.tied))
-    with torch.device("meta"):
+    with without_memory():
         model = empty(config).eval()
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     return model if shapes == {name: bundle.shape(name) for name in bundle.tensors} else None
@@ -89,7 +88,7 @@ def fill_module(config: Config, state: dict[str, Tensor]) -> nn.Module:
     gigabytes is never allocated twice. Tied weights are tied again afterwards, because assigning separates
     them.
     """
-    with torch.device("meta"):
+    with without_memory():
         model = empty(config)
     try:
         model.load_state_dict(state, assign=True)

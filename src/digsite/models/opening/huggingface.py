@@ -20,6 +20,7 @@ from torch import nn
 
 from digsite.base.errors import UsageError, name_nearest, one_sentence, require_package
 from digsite.data.tokenizers import Tokenizer, load_tokenizer
+from digsite.models.construct import without_memory
 from digsite.weights import WeightBundle
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -122,7 +123,7 @@ def _refuse_larger(folder: Path, config: Any, made: Any, bundle: WeightBundle) -
         raise UsageError(
             f"The config of '{folder}' says that it has {layers} layers, and its files hold {len(bundle.tensors)} tensors."
         )
-    with torch.device("meta"):
+    with without_memory():
         needed = sum(parameter.numel() for parameter in made(deepcopy(config)).parameters())
     held = sum(_count_numbers(bundle.shape(name)) for name in bundle.tensors)
     if needed > MOST * held + SMALL:

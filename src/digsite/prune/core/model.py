@@ -180,7 +180,7 @@ class _ModelLedger:
                 self._prune(linear, _seen_or_unknown(linear, statistics, self.has_data)) for linear in wanted
             ]
             self.done.keep(block, made)
-        return {line.name: Chosen(line.keep, self._pattern(line.name)) for line in made}
+        return {line.name: Chosen(line.mask, self._pattern(line.name)) for line in made}
 
     def _pattern(self, name: str) -> SparsityPattern:
         """The map's own sparsity where an allocation gave it one."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from digsite.base import families
 from digsite.base.errors import UsageError
 from digsite.prune.core.layers import LayerBlock, linear_map
 from digsite.prune.core.matrix import output_error
+from digsite.prune.core.packed import PackedMask
 from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.repair import FAMILY, PrunedSubject, RepairSettings, repairs_at
 from digsite.prune.core.two_streams import Passage, walk_both
@@ -22,10 +24,15 @@ from digsite.prune.core.walk import Batch, Residency, Statistics, walk_blocks
 
 @dataclass(frozen=True)
 class Chosen:
-    """What pruning one map decided: its mask, and the pattern that the mask obeys."""
+    """What pruning one map decided: its mask, and the pattern that the mask obeys. Bits: those of a whole model are held."""
 
-    keep: Bool[Tensor, "out in"]
+    mask: PackedMask
     pattern: SparsityPattern
+
+    @property
+    def keep(self) -> Bool[Tensor, "out in"]:
+        """The mask, unpacked."""
+        return torch.from_numpy(self.mask.unpack())
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ def prune_and_repair(
         else:
             walks |= {"gram": gram, "sample": sample, "residency": residency}
             walk_blocks(model, blocks, inputs, visit, **walks)
+    if not at_blocks and not at_model:
+        return {}  # the lines that pruning wrote stand
     keeps = {name: linear.keep for name, (linear, _) in chosen.items()}
     patterns = {name: linear.pattern for name, (linear, _) in chosen.items()}
     maps = {linear.name: linear for block in blocks for linear in block.maps}

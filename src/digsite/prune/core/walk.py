@@ -6,7 +6,7 @@ bounds the memory by one block's activations: single short sequences leave a pro
 fit into its caches.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import signature
 from itertools import pairwise
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
 from digsite.prune.core.inputs import InputStatistics, WeightCalls, collect_inputs
-from digsite.prune.core.layers import LayerBlock, LinearMap, linear_map
+from digsite.prune.core.layers import LayerBlock, LinearMap, linear_map, list_blocks
 
 Statistics = dict[str, InputStatistics]
 Visit = Callable[[LayerBlock, Statistics], None]
@@ -30,11 +30,16 @@ AT_ONCE = 1024  # tokens of short sequences that a block takes together
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
-def in_precision(forward: Callable[..., Any], precision: str) -> Callable[..., Any]:
-    """The same function with its matrix products in the named precision; what is summed up of inputs stays float32."""
+def _kind_of(precision: str) -> torch.dtype | None:
+    """The type that products are made in; None leaves them as they are."""
     if precision not in PRECISIONS:
         raise UsageError(f"The precision '{precision}' is unknown; accepted are {', '.join(PRECISIONS)}.")
-    kind = PRECISIONS[precision]
+    return PRECISIONS[precision]
+
+
+def in_precision(forward: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """The same function with its matrix products in the named precision; what is summed up of inputs stays float32."""
+    kind = _kind_of(precision)
     if kind is None:
         return forward
 
@@ -44,6 +49,38 @@ def in_precision(forward: Callable[..., Any], precision: str) -> Callable[..., A
             return forward(*args, **kwargs)
 
     return cast
+
+
+@contextmanager
+def matrices_in(maps: Sequence[LinearMap], precision: str) -> Iterator[None]:
+    """While it is open the matrices of `maps` lie in `precision`: left to autocast, each would be cast anew for every call."""
+    kind = _kind_of(precision)
+    wide = {} if kind is None else {id(linear.tensor): (linear.tensor, linear.tensor.data) for linear in maps}
+    try:
+        for parameter, data in wide.values():
+            parameter.data = data.to(kind)
+        yield
+    finally:
+        for parameter, data in wide.values():
+            parameter.data = data
+
+
+@contextmanager
+def blocks_in(model: nn.Module, precision: str) -> Iterator[None]:
+    """While it is open the model's blocks multiply in `precision`; the vocabulary and the loss stay as they are."""
+    if _kind_of(precision) is None:
+        yield
+        return
+    blocks = list_blocks(model)
+
+    def step(_block: LayerBlock, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        return in_precision(forward, precision)(*args, **kwargs)
+
+    with (
+        matrices_in([linear for block in blocks for linear in block.maps], precision),
+        _redirect_blocks(blocks, step),
+    ):
+        yield
 
 
 class Residency(Protocol):
@@ -114,12 +151,16 @@ def walk_blocks(
             measured = sum(group.stop <= n_sequences for group in groups)
         statistics: Statistics = {}
         if block.maps and not known(block):
-            statistics = _collect_statistics(block, forward, slices[:measured], gram, -(-sample // measured))
+            with matrices_in(block.maps, precision):
+                statistics = _collect_statistics(
+                    block, forward, slices[:measured], gram, -(-sample // measured)
+                )
         visit(block, statistics)
         if not todo:
             store.release(block)
             raise _BlocksDone
-        result = _join_outputs([forward(*a, **k) for a, k in slices])
+        with matrices_in(block.maps, precision):
+            result = _join_outputs([forward(*a, **k) for a, k in slices])
         store.release(block)
         return result
 
