@@ -143,18 +143,14 @@ def walk_blocks(
         todo.discard(block.name)
         store.load(block)
         forward = in_precision(forward, precision)
-        one_piece = block.whole or in_order
         slices, measured = [(args, kwargs)], 1
-        if not one_piece:
-            groups = _group_sequences(n_sequences, n_rows_of(inputs), args, kwargs)
-            slices = list(_cut_sequences(n_rows_of(inputs), groups, args, kwargs))
-            measured = sum(group.stop <= n_sequences for group in groups)
+        if not (block.whole or in_order):
+            slices, measured = _cut_sequences(n_sequences, n_rows_of(inputs), args, kwargs)
         statistics: Statistics = {}
         if block.maps and not known(block):
             with matrices_in(block.maps, precision):
-                statistics = _collect_statistics(
-                    block, forward, slices[:measured], gram, -(-sample // measured)
-                )
+                seen = slices[:measured]
+                statistics = _collect_statistics(block, forward, seen, gram, -(-sample // measured))
         visit(block, statistics)
         if not todo:
             store.release(block)
@@ -372,9 +368,11 @@ def _group_sequences(measured: int, n: int, args: tuple, kwargs: dict[str, Any])
 
 
 def _cut_sequences(
-    n: int, groups: list[slice], args: tuple, kwargs: dict[str, Any]
-) -> Iterator[tuple[tuple, dict[str, Any]]]:
-    """The arguments of one group at a time: tensors whose first axis is the batch are cut, all others kept."""
+    measured: int, n: int, args: tuple, kwargs: dict[str, Any]
+) -> tuple[list[tuple[tuple, dict[str, Any]]], int]:
+    """The arguments group by group, those that are `measured` first, and how many groups these are: tensors whose first
+    axis is the batch are cut, all others kept.
+    """
 
     def cut(value: Any, here: slice) -> Any:
         if isinstance(value, Tensor):
@@ -383,8 +381,9 @@ def _cut_sequences(
             return type(value)(cut(item, here) for item in value)
         return {key: cut(item, here) for key, item in value.items()} if type(value) is dict else value
 
-    for group in groups:
-        yield cut(args, group), cut(kwargs, group)
+    groups = _group_sequences(measured, n, args, kwargs)
+    pieces = [(cut(args, group), cut(kwargs, group)) for group in groups]
+    return pieces, sum(group.stop <= measured for group in groups)
 
 
 def _join_outputs(results: list[Any]) -> Any:
