@@ -177,4 +177,5 @@ def test_tags_are_whole_words():
 
 
 def test_what_is_no_condition_is_said():
+    assert "'lr>>' is not a condition" in parse_conditions("seed=0 lr>>")[1]
     assert "'lr' is not a condition" in parse_conditions("seed=0 lr")[1]

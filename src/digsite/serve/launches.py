@@ -46,8 +46,8 @@ def parse_conditions(text: str) -> tuple[tuple[Condition, ...], str]:
     conditions = []
     for word in text.split():
         match = _CONDITION.match(word)
-        if not match:
-            return (), f"'{word}' is not a condition: write key=value, key>value or key!=value."
+        if not match or (match[2] not in ("=", "!=") and _number_or_none(match[3]) is None):
+            return (), f"'{word}' is not a condition: write key=value, key>number or key!=value."
         conditions.append(Condition(*match.groups()))
     return tuple(conditions), ""
 
