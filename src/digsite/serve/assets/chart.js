@@ -84,7 +84,8 @@ function chartMenu(host, { look, hasTimes, redraw, plot, title }) {
   const press = (name, key) => el("button", { type: "button", "aria-pressed": String(look[key]), "data-key": key, onclick: () => { look[key] = !look[key]; show(); redraw(); } }, name);
   const smooth = el("input", { type: "range", min: 0, max: 0.99, step: 0.01, value: look.smooth, "aria-label": "smoothing", oninput: () => { look.smooth = Number(smooth.value); redraw(); } });
   const end = (key, label) => el("input", { type: "number", step: "any", placeholder: label, "aria-label": label, onchange: (event) => { look[key] = event.target.value === "" ? null : Number(event.target.value); redraw(); } });
-  const reset = el("button", { type: "button", class: "unzoom", hidden: true, onclick: () => { plot().zoomedY = false; redraw(); } }, "reset zoom");
+  // As a double click: charts that were zoomed together go back together.
+  const reset = el("button", { type: "button", class: "unzoom", hidden: true, onclick: () => plot().over.dispatchEvent(new MouseEvent("dblclick")) }, "reset zoom");
   const box = el("details", { class: "chart-menu" }, el("summary", {}, el("span", {}, "chart"), el("span", { class: "hidden" }, ` ${title}`)), el("div", { class: "tools" },
     el("label", {}, "smooth", smooth), press("log y", "logY"), press("log x", "logX"), hasTimes ? press("by time", "byTime") : null,
     el("label", {}, "y", end("low", "lowest y"), end("high", "highest y")),

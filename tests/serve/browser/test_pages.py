@@ -3,132 +3,20 @@
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PLUGIN = Path(__file__).parents[1] / "plugin"
 SHOTS = os.environ.get("DIGSITE_SCREENSHOTS")  # a folder for people to look at; none by default
-
-
-def digsite(*words, root):
-    path = os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])
-    return [sys.executable, "-m", "digsite", *map(str, words), "--runs", str(root)], {
-        **os.environ,
-        "PYTHONPATH": path,
-    }
-
-
-def start(*words, root, **options):
-    command, env = digsite(*words, root=root)
-    return subprocess.Popen(command, env=env, text=True, **options)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Runs of three rooms, a sweep and a zoo, all made by the command line."""
-    root = tmp_path_factory.mktemp("browser") / "runs"
-    studies = ("--studies", PLUGIN / "studies")
-    jobs = [
-        start("run", "tms_5-2,mlp-digits,lm_mlp", "--smoke", "--quiet", root=root),
-        start(
-            "run",
-            "showcase",
-            "--smoke",
-            "--quiet",
-            "mask_rows=1024",
-            "mask_columns=2752",
-            *studies,
-            root=root,
-        ),
-        start(
-            "sweep",
-            "showcase",
-            "lr=0.01,0.03",
-            "seed=0..1",
-            "steps=40",
-            "--on",
-            "local:1",
-            *studies,
-            root=root,
-            stdout=subprocess.DEVNULL,
-        ),
-    ]
-    assert [job.wait(250) for job in jobs] == [0, 0, 0]
-    return root
-
-
-@pytest.fixture(scope="module")
-def site(root):
-    server = start("serve", "--port", 0, root=root, stdout=subprocess.PIPE, bufsize=1)
-    assert server.stdout is not None
-    found = re.search(r"http://[\d.:]+/", server.stdout.readline())
-    assert found
-    yield found[0].rstrip("/")
-    server.terminate()
-    server.communicate(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(chromium, site):
-    """Open a path; a script error, a refused resource or a foreign address fails the test at its end."""
-    contexts, problems = [], []
-
-    def go(path="/", **context):
-        contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "request",
-            lambda r: None if r.url.startswith((site, "data:", "blob:")) else problems.append(r.url),
-        )
-        page.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-        page.goto(site + path)
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert not problems
 
 
 def shot(page, name):
     if SHOTS:
         Path(SHOTS).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-
-
-def newest(root, study):
-    return f"/runs/{study}/{max(p.name for p in (root / study).iterdir() if p.name.startswith('20'))}"
 
 
 def ready(page):
@@ -154,8 +42,8 @@ def test_filter_sort_and_open(open_page, root):
     assert page.locator("h1").inner_text().startswith("How many sparse features")
 
 
-def test_every_kind_of_view_is_drawn(open_page, root):
-    page = open_page(newest(root, "showcase"))
+def test_every_kind_of_view_is_drawn(open_page, newest):
+    page = open_page(newest("showcase"))
     page.locator("#metrics summary").click()
     page.wait_for_selector(".charts .uplot canvas")
     page.evaluate("document.querySelectorAll('details.more').forEach((folded) => { folded.open = true; })")
@@ -175,9 +63,9 @@ def test_every_kind_of_view_is_drawn(open_page, root):
 
 
 @pytest.mark.parametrize("study", ["tms_5-2", "mlp-digits", "lm_mlp", "showcase"])
-def test_a_finished_page_is_no_longer_than_four_screens(open_page, root, study):
+def test_a_finished_page_is_no_longer_than_four_screens(open_page, newest, study):
     """At most 4,000 pixels at 1440, everything loaded; what is folded opens by click."""
-    page = open_page(newest(root, study), viewport={"width": 1440, "height": 900})
+    page = open_page(newest(study), viewport={"width": 1440, "height": 900})
     for _ in range(8):
         page.mouse.wheel(0, 600)
         page.wait_for_timeout(150)
@@ -189,8 +77,8 @@ def test_a_finished_page_is_no_longer_than_four_screens(open_page, root, study):
     assert page.locator("#config dl").is_visible()
 
 
-def test_what_is_folded_is_there_without_scripts(open_page, root):
-    page = open_page(newest(root, "showcase"), java_script_enabled=False)
+def test_what_is_folded_is_there_without_scripts(open_page, newest):
+    page = open_page(newest("showcase"), java_script_enabled=False)
     assert not page.locator("#metrics a").is_visible()
     page.locator("#metrics summary").click()
     assert page.locator("#metrics a").inner_text() == "metrics.jsonl"
@@ -198,19 +86,19 @@ def test_what_is_folded_is_there_without_scripts(open_page, root):
     assert page.locator("#views .view a").last.is_visible()
 
 
-def test_a_graph_and_a_table_answer_to_keys(open_page, root):
-    page = open_page(newest(root, "showcase") + "/views/who%20disturbs%20whom")
+def test_a_graph_and_a_table_answer_to_keys(open_page, newest):
+    page = open_page(newest("showcase") + "/views/who%20disturbs%20whom")
     page.locator("svg.graph g[tabindex]").nth(1).focus()
     assert "edges" in page.locator(".readout").inner_text()
-    page = open_page(newest(root, "showcase") + "/views/overlaps")
+    page = open_page(newest("showcase") + "/views/overlaps")
     page.locator("th button", has_text="inner product").press("Enter")
     page.wait_for_selector("th[aria-sort=ascending]")
     cells = [float(t) for t in page.locator("tbody td:nth-child(3)").all_inner_texts()]
     assert cells == sorted(cells)
 
 
-def test_a_mask_is_zoomed_to_its_cells_and_neighbors_are_shown(open_page, root):
-    page = open_page(newest(root, "showcase") + "/views/mask")
+def test_a_mask_is_zoomed_to_its_cells_and_neighbors_are_shown(open_page, newest):
+    page = open_page(newest("showcase") + "/views/mask")
     ready(page)
     canvas = page.locator(".matrix canvas")
     assert int(canvas.get_attribute("data-level")) >= 1
@@ -231,16 +119,16 @@ def test_a_mask_is_zoomed_to_its_cells_and_neighbors_are_shown(open_page, root):
     shot(page, "mask")
 
 
-def test_named_rows_carry_their_names(open_page, root):
-    page = open_page(newest(root, "showcase") + "/views/W")
+def test_named_rows_carry_their_names(open_page, newest):
+    page = open_page(newest("showcase") + "/views/W")
     ready(page)
     assert page.locator(".row-names span").first.inner_text() == "unit 0"
     page.locator("label", has_text="rows by").locator("select").select_option("size")
     page.wait_for_function("() => document.querySelectorAll('.row-names span').length === 0")
 
 
-def test_two_masks_and_their_difference_move_together(open_page, root):
-    page = open_page(newest(root, "showcase") + "/views/two%20masks")
+def test_two_masks_and_their_difference_move_together(open_page, newest):
+    page = open_page(newest("showcase") + "/views/two%20masks")
     page.wait_for_function("() => document.querySelectorAll('.panels canvas[data-ready=true]').length === 3")
     panels = page.locator(".panels figure")
     assert "differ in" in panels.nth(2).locator(".readout[role=status]").inner_text()
@@ -309,8 +197,8 @@ def drop_file(page, file):
         page.dispatch_event("main", kind, {"dataTransfer": data})
 
 
-def test_a_mask_sorted_by_cluster_looks_sorted(open_page, root):
-    page = open_page(newest(root, "showcase") + "/views/mask")
+def test_a_mask_sorted_by_cluster_looks_sorted(open_page, newest):
+    page = open_page(newest("showcase") + "/views/mask")
     ready(page)
     before = page.locator(".matrix canvas").evaluate("c => c.toDataURL()")
     page.locator("label", has_text="rows by").locator("select").select_option("cluster")
@@ -319,8 +207,8 @@ def test_a_mask_sorted_by_cluster_looks_sorted(open_page, root):
     shot(page, "mask-sorted")
 
 
-def test_a_matrix_answers_to_keys(open_page, root):
-    page = open_page(newest(root, "showcase") + "/views/mask")
+def test_a_matrix_answers_to_keys(open_page, newest):
+    page = open_page(newest("showcase") + "/views/mask")
     ready(page)
     canvas = page.locator(".matrix canvas")
     canvas.focus()
@@ -332,8 +220,8 @@ def test_a_matrix_answers_to_keys(open_page, root):
     assert int(canvas.get_attribute("data-level")) >= 1
 
 
-def test_switching_a_component_off_changes_the_outputs(open_page, root):
-    page = open_page(newest(root, "tms_5-2") + "/views/components%20of%20linear1")
+def test_switching_a_component_off_changes_the_outputs(open_page, newest):
+    page = open_page(newest("tms_5-2") + "/views/components%20of%20linear1")
     page.wait_for_selector(".components .cell")
     readout = page.locator(".components .readout")
     assert "0 components off; largest change of an output 0." in readout.inner_text()
@@ -353,8 +241,8 @@ def test_switching_a_component_off_changes_the_outputs(open_page, root):
     shot(page, "components")
 
 
-def test_one_component_of_a_language_model_is_switched_off(open_page, root):
-    path = newest(root, "lm_mlp")
+def test_one_component_of_a_language_model_is_switched_off(open_page, root, newest):
+    path = newest("lm_mlp")
     views = json.loads((root / path[6:] / "views.json").read_text())
     name = next(view["name"] for view in views if "kl" in view)
     page = open_page(f"{path}/views/{quote(name, safe='')}")
@@ -370,16 +258,16 @@ def test_one_component_of_a_language_model_is_switched_off(open_page, root):
     shot(page, "prompts")
 
 
-def test_the_address_of_a_component_leads_to_its_view_also_where_that_is_folded(open_page, root):
-    run = newest(root, "lm_mlp")
+def test_the_address_of_a_component_leads_to_its_view_also_where_that_is_folded(open_page, root, newest):
+    run = newest("lm_mlp")
     views = json.loads((root / run.removeprefix("/runs/") / "views.json").read_text())
     page = open_page(f"{run}#{views[1]['name'].removeprefix('components of ')}/0")
     page.locator("#views .view").nth(1).locator(".cell").first.wait_for()
     assert page.locator("#views > details").get_attribute("open") is not None
 
 
-def test_a_slider_goes_through_the_steps(open_page, root):
-    page = open_page(newest(root, "showcase") + "/views/singular%20values%20while%20training")
+def test_a_slider_goes_through_the_steps(open_page, newest):
+    page = open_page(newest("showcase") + "/views/singular%20values%20while%20training")
     slider = page.get_by_role("slider", name="training step")
     slider.wait_for()
     before = page.locator(".uplot canvas").evaluate("c => c.toDataURL()")
@@ -391,8 +279,8 @@ def test_a_slider_goes_through_the_steps(open_page, root):
     shot(page, "scrub")
 
 
-def test_slices_of_a_matrix_are_chosen_by_name(open_page, root):
-    page = open_page(newest(root, "showcase") + "/views/products")
+def test_slices_of_a_matrix_are_chosen_by_name(open_page, newest):
+    page = open_page(newest("showcase") + "/views/products")
     ready(page)
     before = page.locator(".matrix canvas").evaluate("c => c.toDataURL()")
     page.select_option("select[name=slice]", label="absolute")
@@ -457,8 +345,8 @@ def test_a_zoo_from_map_to_weights(open_page, root):
     shot(page, "member")
 
 
-def test_a_running_run_moves_by_itself(open_page, root):
-    job = start(
+def test_a_running_run_moves_by_itself(open_page, root, start_digsite):
+    job = start_digsite(
         "run",
         "showcase",
         "--smoke",
@@ -466,8 +354,6 @@ def test_a_running_run_moves_by_itself(open_page, root):
         "steps=150",
         "sleep_s=0.08",
         "label=live",
-        "--studies",
-        PLUGIN / "studies",
         root=root,
         stdout=subprocess.DEVNULL,
     )
@@ -544,8 +430,8 @@ def test_axes_are_chosen_and_stand_in_the_address(open_page, root):
 
 
 @pytest.mark.parametrize("path", ["/", "/sweeps", "/zoo", "/read", "run", "view", "table", "compare"])
-def test_pages_work_without_scripts(open_page, root, path):
-    run = newest(root, "showcase")
+def test_pages_work_without_scripts(open_page, newest, path):
+    run = newest("showcase")
     named = {
         "run": run,
         "view": f"{run}/views/mask",
@@ -568,11 +454,11 @@ def test_pages_work_without_scripts(open_page, root, path):
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (3840, 2160)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_phone_and_wall(open_page, root, width, height, scheme):
+def test_phone_and_wall(open_page, newest, width, height, scheme):
     for path, name in (
         ("/", "runs"),
-        (newest(root, "showcase"), "run"),
-        (newest(root, "showcase") + "/views/mask", "mask"),
+        (newest("showcase"), "run"),
+        (newest("showcase") + "/views/mask", "mask"),
     ):
         page = open_page(path, viewport={"width": width, "height": height}, color_scheme=scheme)
         page.wait_for_timeout(600)
@@ -583,17 +469,17 @@ def test_phone_and_wall(open_page, root, width, height, scheme):
         shot(page, f"{name}-{width}-{scheme}")
 
 
-def test_the_report_is_a_paper(open_page, root):
-    page = open_page(newest(root, "tms_5-2"))
+def test_the_report_is_a_paper(open_page, newest):
+    page = open_page(newest("tms_5-2"))
     page.click("nav.contents >> text=Report")
     assert page.locator("h2").first.inner_text() == "What was found"
     page.emulate_media(media="print")
     shot(page, "report")
 
 
-def test_the_report_has_curves_that_answer(open_page, root):
+def test_the_report_has_curves_that_answer(open_page, newest):
     """Its own script runs, on this server as in a mail; without scripts the same curves stand there."""
-    page = open_page(newest(root, "showcase") + "/report")
+    page = open_page(newest("showcase") + "/report")
     plot, told = page.locator("figure.curve .plot").first, page.locator("figure.curve output").first
     before = plot.locator("path").get_attribute("d")
     plot.scroll_into_view_if_needed()
@@ -606,23 +492,23 @@ def test_the_report_has_curves_that_answer(open_page, root):
     assert plot.locator("path").get_attribute("d") != before
     plot.press("0")
     ends = page.locator("figure.curve").first.locator("[data-end]").all_inner_texts()
-    plain = open_page(newest(root, "showcase") + "/report", java_script_enabled=False)
+    plain = open_page(newest("showcase") + "/report", java_script_enabled=False)
     assert plain.locator("figure.curve").first.locator("[data-end]").all_inner_texts()[2:] == ends[2:]
     assert plain.locator("figure.curve path").first.get_attribute("d") == before
     shot(page, "report-curves")
 
 
-def kinds_of_pages(root):
+def kinds_of_pages(root, newest):
     """One address of every kind of page."""
-    run = newest(root, "tms_5-2")
-    showcase = newest(root, "showcase")
+    run = newest("tms_5-2")
+    showcase = newest("showcase")
     several = [
         path.name for path in sorted((root / "showcase").iterdir()) if (path / "launch.yaml").exists()
     ][:2]
     (sweep,) = (root / ".sweeps").iterdir()
     view = json.loads((root / showcase.removeprefix("/runs/") / "views.json").read_text())[0]["name"]
     table = next((root / showcase.removeprefix("/runs/") / "tables").glob("*.csv")).stem
-    zoo = "/zoo" + newest(root, "mlp-digits").removeprefix("/runs")
+    zoo = "/zoo" + newest("mlp-digits").removeprefix("/runs")
     return {
         "runs": "/",
         "run": run,
