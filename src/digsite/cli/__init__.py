@@ -10,6 +10,7 @@ import io
 import re
 import sys
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,16 +20,31 @@ from digsite.base import settings
 from digsite.base.errors import DigsiteError, name_nearest
 from digsite.base.version import read_version
 
+# A verb at the top of a file, what its decorator says beside the name, and the docstring of its function.
+_VERB = re.compile(
+    r'^@click\.(?:command|group)\("([\w-]+)"([^\n]*)$(?:(?!^def ).)*^def \w+\(.*?^    """(.*?)"""',
+    re.M | re.S,
+)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What the text of a file says about one verb, read without importing it: a help of all verbs needs no more."""
+
+    file: str
+    help: str
+    hidden: bool
+
 
 @cache
-def find_verbs() -> dict[str, str]:
-    """Verb -> the file of this folder that has it; a file that begins with an underscore has none."""
+def find_verbs() -> dict[str, Verb]:
+    """The verbs of this folder; a file that begins with an underscore has none."""
     files = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("_"))
-    heads = (
-        (path, re.findall(r'^@click\.(?:command|group)\("([\w-]+)"', path.read_text(), re.M))
+    return {
+        name: Verb(path.stem, text, "hidden=True" in options)
         for path in files
-    )
-    return {verb: path.stem for path, verbs in heads for verb in verbs}
+        for name, options, text in _VERB.findall(path.read_text(encoding="utf-8"))
+    }
 
 
 class _Verbs(click.Group):
@@ -40,28 +56,20 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in find_verbs():
             return None
-        module = importlib.import_module(f"digsite.cli.{find_verbs()[cmd_name]}")
+        module = importlib.import_module(f"digsite.cli.{find_verbs()[cmd_name].file}")
         return next(c for c in vars(module).values() if isinstance(c, click.Command) and c.name == cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """By what a person wants to do; a verb that no section names stands under the last one."""
-        left = [
-            name for name in self.list_commands(ctx) if (c := self.get_command(ctx, name)) and not c.hidden
-        ]
+        left = [name for name in self.list_commands(ctx) if not find_verbs()[name].hidden]
         width = max(map(len, left))
         for heading, names in {**SECTIONS, "And": left}.items():
             own = [name for name in names if name in left]
             left = [name for name in left if name not in own]
-            rows = [
-                (name.ljust(width), self._say_verb(ctx, name, formatter.width - width - 6)) for name in own
-            ]
+            rows = [(name.ljust(width), _say_verb(name, formatter.width - width - 6)) for name in own]
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)
-
-    def _say_verb(self, ctx: click.Context, name: str, limit: int) -> str:
-        command = self.get_command(ctx, name)
-        return command.get_short_help_str(limit) if command else ""
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         """`help VERB` is `VERB --help`, and words that other tools have are answered with the verb that does it here."""
@@ -75,6 +83,10 @@ class _Verbs(click.Group):
         if args and args[0] not in find_verbs() and not args[0].startswith("-"):
             raise click.UsageError(f"There is no verb '{args[0]}'. {name_nearest(args[0], find_verbs())}")
         return super().resolve_command(ctx, args)
+
+
+def _say_verb(name: str, limit: int) -> str:
+    return click.Command(name, help=find_verbs()[name].help).get_short_help_str(limit)
 
 
 ELSEWHERE = {
