@@ -533,12 +533,12 @@ def kinds_of_pages(root, newest):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_kind_of_page_has_a_violation_that_axe_finds(open_page, root, scheme):
+def test_no_kind_of_page_has_a_violation_that_axe_finds(open_page, root, newest, scheme):
     """axe-core is not ours to ship: the package that carries it is installed for the tests (group `browser`)."""
     carrier = pytest.importorskip("axe_playwright_python")
     axe = next(Path(carrier.__file__).parent.rglob("axe.min.js")).read_text()
     found = {}
-    for kind, path in kinds_of_pages(root).items():
+    for kind, path in kinds_of_pages(root, newest).items():
         page = open_page(path, color_scheme=scheme, bypass_csp=True)
         page.wait_for_load_state("load")
         page.evaluate(axe)
