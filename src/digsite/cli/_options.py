@@ -102,6 +102,15 @@ def complete_member(package: str) -> Any:
     return complete
 
 
+def find_named_model(ctx: click.Context, param: click.Parameter, reference: str | None) -> str | None:
+    """A trained model of the data folder by its bare name (`stories260K`); anything else as it was given."""
+    if not reference or "/" in reference or ":" in reference or Path(reference).exists():
+        return reference
+    from digsite.data.fetch import find_file
+
+    return str(find_file(f"lm/{reference}", "model.safetensors") or reference)
+
+
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
     """References of models: schemes, the zoos of this machine behind `zoo:`, runs behind `run:`, files otherwise."""
     from click.shell_completion import CompletionItem

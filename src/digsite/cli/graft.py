@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from digsite.cli._options import complete_member, complete_model, json_option, runs_option
+from digsite.cli._options import complete_member, complete_model, find_named_model, json_option, runs_option
 
 
 def parse_classes(text: str) -> tuple[int, ...]:
@@ -18,8 +18,8 @@ def parse_classes(text: str) -> tuple[int, ...]:
 
 
 @click.command("graft")
-@click.argument("donor", required=False, shell_complete=complete_model)
-@click.argument("receiver", required=False, shell_complete=complete_model)
+@click.argument("donor", required=False, callback=find_named_model, shell_complete=complete_model)
+@click.argument("receiver", required=False, callback=find_named_model, shell_complete=complete_model)
 @click.option(
     "--inspect", "inspected", metavar="MODEL", help="Say which rows look as if they came from elsewhere."
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from digsite.cli._options import complete_model, device_option, json_option, runs_option
+from digsite.cli._options import complete_model, device_option, find_named_model, json_option, runs_option
 
 
 @click.command("dig")
@@ -49,7 +49,7 @@ def dig_command(model, text, data, relatives, budget, skip, root, device, as_jso
 
 
 @click.command("decompose")
-@click.argument("model", metavar="MODEL", shell_complete=complete_model)
+@click.argument("model", metavar="MODEL", callback=find_named_model, shell_complete=complete_model)
 @click.argument("overrides", nargs=-1, metavar="[key.path=value ...]")
 @click.option(
     "--modules",

@@ -118,7 +118,9 @@ def prune_command(
     from digsite.prune.core.matrix import method_named
     from digsite.prune.core.model import Recipe
     from digsite.prune.core.scores import FAMILY
+    from digsite.train.fit import tune_allocator
 
+    tune_allocator()  # activations and logits are large and short-lived: half a million page faults less
     _refuse_both(sparsity, pattern, masks)
     how = patterns.parse_pattern(sparsity, pattern)
     _check_bits(bits, method_named(method))

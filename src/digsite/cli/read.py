@@ -2,14 +2,14 @@
 
 import click
 
-from digsite.cli._options import complete_model, json_option, runs_option
+from digsite.cli._options import complete_model, find_named_model, json_option, runs_option
 
 _ROWS = 12  # of a table: the four answers and the tables stay on one page
 
 
 @click.command("read")
-@click.argument("model", shell_complete=complete_model)
-@click.argument("other", required=False, shell_complete=complete_model)
+@click.argument("model", callback=find_named_model, shell_complete=complete_model)
+@click.argument("other", required=False, callback=find_named_model, shell_complete=complete_model)
 @click.option(
     "--reader", "reader_path", help="A saved reader; without one, the shipped reader of this shape."
 )

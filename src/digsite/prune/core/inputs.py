@@ -80,7 +80,9 @@ class InputStatistics:
             step, length = max(1, columns.shape[1] // self.per_batch), max(1, columns.shape[1] // batch)
             token = torch.arange(columns.shape[1], device=columns.device)
             # Other places in every sequence: a first token is unlike all others.
-            some = columns.t()[(token % length - self.n_sequences - token // length) % step == 0].float()
+            some = columns.t()[(token % length - self.n_sequences - token // length) % step == 0]
+            # An error is a ratio of two sums: kept in the precision of the pass, it costs no more than the pass does.
+            some = some.to(_precision_of_pass(columns.device.type))
             self.sample = some.clone() if self.sample is None else torch.cat([self.sample, some])
         self.n_sequences = seen
         self.n_tokens += columns.shape[1]
@@ -99,6 +101,12 @@ class InputStatistics:
                 hint="Look for NaN or overflow in the model or its data type; pruning on them would mean nothing.",
             )
         return self
+
+
+def _precision_of_pass(device: str) -> torch.dtype:
+    """What products are made in here and now."""
+    low = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    return torch.bfloat16 if low else torch.float32
 
 
 def _outer_sum(columns: Float[Tensor, "inputs tokens"]) -> Float[Tensor, "inputs inputs"]:

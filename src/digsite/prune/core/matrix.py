@@ -122,7 +122,8 @@ def output_error(before: Tensor, after: Tensor, inputs: InputStatistics | None) 
         return None
     rows = inputs.sample.t()
     size, lost = (
-        float(((w @ rows) ** 2).sum(dtype=torch.float64)) for w in (before.float(), (before - after).float())
+        float((w.to(rows.dtype) @ rows).float().square_().sum(dtype=torch.float64))
+        for w in (before, before - after)
     )
     return lost / size if size > 0 else 0.0
 

@@ -44,8 +44,10 @@ class MapCost:
 def measure_cost(name: str, keep: Bool[np.ndarray, "out in"], value_bytes: int) -> MapCost:
     """Bytes of a mask in the formats that people use."""
     kept, size = int(keep.sum()), keep.size
-    valid = (
-        keep.shape[1] % 4 == 0 and count_violations(torch.from_numpy(keep), SparsityPattern(0.5, 2, 4)) == 0
+    pattern = SparsityPattern(0.5, 2, 4)
+    some = (keep[:16], keep)  # the first rows say no for nearly all masks that are not
+    valid = keep.shape[1] % 4 == 0 and all(
+        count_violations(torch.from_numpy(part), pattern) == 0 for part in some
     )
     columns = np.ascontiguousarray(keep.T)
     return MapCost(

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
+from math import prod
 
 from torch import Tensor
 
@@ -10,17 +12,19 @@ from digsite.read.core.plan import Draft
 
 _BIAS = r"(\.bias|b_[A-Z]\w*|\.b)$"
 _ROLES = {
-    "q": r"(q_proj\.weight|query\.weight|\bwq\.weight|W_Q)$",
-    "k": r"(k_proj\.weight|key\.weight|\bwk\.weight|W_K)$",
-    "v": r"(v_proj\.weight|value\.weight|\bwv\.weight|W_V)$",
-    "o": r"(o_proj\.weight|out_proj\.weight|attn\.c_proj\.weight|\bwo\.weight|W_O|attn\.proj\.weight)$",
+    "q": r"(q_proj\.weight|query\.weight|\bwq\.weight|Attention\.q\.weight|W_Q)$",
+    "k": r"(k_proj\.weight|key\.weight|\bwk\.weight|Attention\.k\.weight|W_K)$",
+    "v": r"(v_proj\.weight|value\.weight|\bwv\.weight|Attention\.v\.weight|W_V)$",
+    "o": r"(o_proj\.weight|(?<!mixer\.)out_proj\.weight|attn\.c_proj\.weight|\bw?o\.weight|W_O|attn\.proj\.weight"
+    r"|attention\.(output\.)?dense\.weight)$",
     "mlp_in": r"(up_proj\.weight|gate_proj\.weight|mlp_in\.weight|c_fc\.weight|fc1\.weight|linear1\.weight|W_in|W_gate"
-    r"|\bw[13]\.weight|(mlp|ffn|feed_forward)\.(0|up|gate|inner)\.weight)$",
+    r"|\bw[13]\.weight|(mlp|ffn|feed_forward)\.(0|up|gate|inner)\.weight|intermediate\.dense\.weight"
+    r"|dense_h_to_4h\.weight|Dense\.wi(_[01])?\.weight)$",
     "mlp_out": r"(down_proj\.weight|mlp_out\.weight|mlp\.c_proj\.weight|fc2\.weight|linear2\.weight|W_out|\bw2\.weight"
-    r"|(mlp|ffn|feed_forward)\.(2|down|outer)\.weight)$",
+    r"|(mlp|ffn|feed_forward)\.(2|down|outer)\.weight|\d\.output\.dense\.weight|dense_4h_to_h\.weight|Dense\.wo\.weight)$",
     "position": r"(wpe\.weight|W_pos|pos\w*(\.weight)?)$",
-    "unembed": r"(lm_head\.weight|unembed\w*\.(weight|W_U)|W_U|head\.weight|classifier\.weight|output\.weight)$",
-    "embed": r"(embed\w*(\.\w+)?(\.weight|W_E)|wte\.weight|W_E|patch\w*(\.\w+)*\.weight|stem\.weight)$",
+    "unembed": r"(lm_head\.weight|embed_out\.weight|unembed\w*\.(weight|W_U)|W_U|head\.weight|classifier\.weight|output\.weight)$",
+    "embed": r"(embed\w*(\.\w+)?(\.weight|W_E)|wte\.weight|W_E|patch\w*(\.\w+)*\.weight|stem\.weight|^shared\.weight)$",
 }
 _PRENORM = re.compile(
     r"(ln_?\d|ln_f|ln_final|input_layernorm|post_attention_layernorm|attn_?norm|attention_norm|mlp_norm|ffn_norm|final_norm|(^|\.)norm(_f)?)\.(weight|w)$"
@@ -47,6 +51,43 @@ def role_of(name: str) -> str:
     if re.search(_BIAS, name):
         return "bias"
     return next((role for role, pattern in _ROLES.items() if re.search(pattern, name)), "")
+
+
+_ROLE_WORDS = {
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "o": "attention output",
+    "mlp_in": "feed-forward in",
+    "mlp_out": "feed-forward out",
+    "position": "position",
+    "unembed": "output",
+    "embed": "embedding",
+}
+_MORE_WORDS = {
+    "query, key and value": r"(query_key_value|qkv|c_attn|in_proj)\w*(\.weight)?$",
+    "position": r"relative_attention_bias|rel_pos",
+    "router": r"(router|moe\.gate|mlp\.gate)\.weight$",
+}
+_STATE_SPACE = re.compile(r"(^|\.)(A_log|mixer\.(in|out|x|dt)_proj\.weight|mixer\.conv1d\.weight)$")
+
+
+def is_state_space(name: str) -> bool:
+    """Whether a tensor belongs to a state-space block (Mamba), by its name."""
+    return bool(_STATE_SPACE.search(name))
+
+
+def kind_by_name(name: str, n_sides: int) -> str:
+    """What a tensor of `n_sides` sides is called in the blocks of known families; "" where its name says nothing."""
+    expert = "expert " if "experts." in name else ""
+    if is_state_space(name):
+        return "state space"
+    if n_sides > 2 and (not expert or "conv" in name):
+        return "convolution"
+    more = next((word for word, pattern in _MORE_WORDS.items() if re.search(pattern, name)), "")
+    role = role_of(name)
+    word = "feed-forward gate" if role == "mlp_in" and _is_gate(name) else _ROLE_WORDS.get(role, "")
+    return more or f"{expert}{word}".strip()
 
 
 def plan_transformer(
@@ -88,7 +129,9 @@ def _explain_skip(name: str, role: str, tensor: Tensor) -> str:
 
 def _place_embedding(draft: Draft, tensors: Mapping, roles: Mapping, width: int) -> int:
     """The input set and the stream; returns the input set."""
-    name = next((n for n, r in roles.items() if r == "embed" and width in tensors[n].shape[1:]), None)
+    named = [n for n, r in roles.items() if r == "embed" and width in tensors[n].shape[1:]]
+    # Types of tokens have a table too: the vocabulary's is the larger one.
+    name = max(named, key=lambda n: prod(tensors[n].shape[1:]), default=None)
     if name is None:
         draft.notes.append("no token embedding found: the stream has no input block")
         draft.add("stream", width, "stream")
@@ -128,21 +171,40 @@ def _place_block(draft: Draft, prefix: str, tensors: Mapping, roles: Mapping, he
     inside = [n for n in tensors if n.startswith(prefix)]
     by_role = {r: [n for n in inside if roles[n] == r] for r in _ROLES}
     first, second = _find_norms(inside, tensors, draft.nodes[stream].size)
-    q, k, v, o = (next(iter(by_role[r]), "") for r in "qkvo")
-    if q and k:
-        draft.blocks.append(WeightBlock("qk", stream, stream, (q, k), "qk", heads, gain=first))
-    if v and o:
-        draft.blocks.append(WeightBlock("vo", stream, stream, (o, v), "vo", heads, gain=first))
-        _place_bias(draft, o, stream, tensors)
-    if by_role["mlp_in"]:
-        hidden = draft.add(f"{prefix}mlp", tensors[by_role["mlp_in"][0]].shape[1])
-        for i, name in enumerate(by_role["mlp_in"]):
-            kind = "mlp_gate" if "gate" in name or name.endswith("w1.weight") else f"mlp_in{i or ''}"
+    for q, k, v, o in zip_longest(*(by_role[r] for r in "qkvo"), fillvalue=""):  # a decoder attends twice
+        if q and k:
+            heads = _fitting_heads(heads, tensors[q].shape[1], tensors[k].shape[1])
+            draft.blocks.append(WeightBlock("qk", stream, stream, (q, k), "qk", heads, gain=first))
+        if v and o:
+            draft.blocks.append(WeightBlock("vo", stream, stream, (o, v), "vo", heads, gain=first))
+            _place_bias(draft, o, stream, tensors)
+    for expert in dict.fromkeys(_expert_of(name) for name in by_role["mlp_in"]):
+        ins, outs = ([n for n in by_role[r] if _expert_of(n) == expert] for r in ("mlp_in", "mlp_out"))
+        hidden = draft.add(f"{prefix}{expert}mlp", tensors[ins[0]].shape[1])
+        for i, name in enumerate(ins):
+            kind = "mlp_gate" if _is_gate(name) else f"mlp_in{i or ''}"
             draft.blocks.append(WeightBlock(kind, stream, hidden, (name,), "oi", gain=second))
             _place_bias(draft, name, hidden, tensors)
-        for name in by_role["mlp_out"]:
+        for name in outs:
             draft.blocks.append(WeightBlock("mlp_out", hidden, stream, (name,), "oi"))
             _place_bias(draft, name, stream, tensors)
+
+
+def _fitting_heads(heads: tuple[int, int], queries: int, keys: int) -> tuple[int, int]:
+    """As many query heads to each key head as the rows of both say, where nothing else told how many heads there are."""
+    fits = queries % heads[0] == keys % heads[1] == 0 and queries // heads[0] == keys // heads[1]
+    return heads if fits or queries % keys else (queries // keys, 1)
+
+
+def _is_gate(name: str) -> bool:
+    """Of the maps into the neurons, the one that an activation follows, where there are two."""
+    return "gate" in name or name.endswith(("w1.weight", "wi_0.weight"))
+
+
+def _expert_of(name: str) -> str:
+    """`experts.3.` where a feed-forward map is one of several; each has neurons of its own."""
+    expert = re.search(r"experts\.\d+\.", name)
+    return expert[0] if expert else ""
 
 
 def _find_norms(names: list[str], tensors: Mapping, width: int) -> tuple[str, str]:

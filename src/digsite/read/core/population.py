@@ -116,7 +116,7 @@ def known_of(model: Mapping[str, Any], tied: Mapping[str, str] | None = None) ->
     if "activations" in model:
         activation = tuple(model["activations"])
     skeleton = build(parse(dict(model))).eval() if model.get("kind") in MODELS else None
-    return Known(activation, _find_heads(model), dict(tied or {}), skeleton, tuple(model.get("skips") or ()))
+    return Known(activation, find_heads(model), dict(tied or {}), skeleton, tuple(model.get("skips") or ()))
 
 
 def _published_activation(config: Mapping[str, Any]) -> str:
@@ -163,11 +163,11 @@ def _from_module(model: nn.Module) -> ModelSource:
         activation = activations[0]
     bundle = bundle_module(model)
     skips = tuple(getattr(config, "skips", None) or ())
-    known = Known(activation or "", _find_heads(config, model), bundle.tied, model, skips)
+    known = Known(activation or "", find_heads(config, model), bundle.tied, model, skips)
     return ModelSource(_tensors_only(bundle.tensors), known)
 
 
-def _find_heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] | None:
+def find_heads(config: Any, model: nn.Module | None = None) -> tuple[int, int] | None:
     """(query heads, key heads) as configs call them; None where nothing says."""
 
     def get(key: str) -> Any:

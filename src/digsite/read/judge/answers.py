@@ -11,6 +11,7 @@ from typing import Any
 
 from digsite.base.errors import DigsiteError
 from digsite.read.core.graph import Graph
+from digsite.read.core.plan_transformer import is_state_space, kind_by_name
 from digsite.read.core.population import NetworkGroup
 from digsite.read.judge.condition import Training
 from digsite.read.judge.edge_kinds import judge_edge
@@ -56,17 +57,23 @@ class StrangerAnswer:
 def say_what_it_is(group: NetworkGroup, share: float) -> str:
     """Family, size, and how much of it the graph reads: `share` is the part of the weights that the graph uses."""
     count = sum(prod(shape_of(group.stored, name)[1:]) for name in group.stored)
-    return f"{_name_family(group.graph)} of {count:,} weights, {share:.0%} of them placed in its graph."
+    return f"{_name_family(group.graph, list(group.stored))} of {count:,} weights, {share:.0%} of them placed in its graph."
 
 
-def _name_family(graph: Graph) -> str:
-    """From the kinds of blocks: no config is needed."""
+def _name_family(graph: Graph, names: Sequence[str]) -> str:
+    """From the kinds of blocks, and from `names` where no block stands for what they say: no config is needed."""
     kinds = {b.kind for b in graph.blocks}
     if kinds & {"qk", "vo"}:
         attentions = graph.blocks_of("qk")
         heads = attentions[0].heads if attentions else (1, 1)
         shown = f" with {heads[0]} heads" if heads[0] > 1 else ""
         return f"a transformer of {len(attentions)} attention layers{shown}"
+    if n_mixers := len({name.rpartition("mixer.")[0] for name in names if is_state_space(name)}):
+        return f"a state-space network of {n_mixers} layers"
+    if n_fused := sum(
+        kind_by_name(name, 2) == "query, key and value" for name in names if "bias" not in name
+    ):
+        return f"a transformer of {n_fused} attention layers"
     if any(k.startswith("gate_") for k in kinds):
         return "a recurrent network"
     if "conv" in kinds:
@@ -205,6 +212,8 @@ def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
         feeding = before[-1] if before and before[-1] in network.matrices else None
         return inside[out[-1].tensors[0]], feeding
     named = [k for k in network.matrices if _HEADS.search(k) and len(network.shape(k)) == 2]
+    if not named and graph.blocks_of("qk"):
+        return None  # its last matrix writes hidden states
     flat = named or [k for k in network.matrices if len(network.shape(k)) == 2 and not _RECURRENT.search(k)]
     return (flat[-1], None) if flat else None
 

@@ -15,6 +15,7 @@ from digsite.base.errors import UsageError, name_nearest
 from digsite.read.core.feature_engine import find_extractor, learns_from_zoo
 from digsite.read.core.graph import Graph
 from digsite.read.core.plain import to_plain_names, view_plain
+from digsite.read.core.plan_transformer import kind_by_name
 from digsite.read.core.population import Population, stack_models, tabulate_features
 from digsite.read.core.reader import list_readers
 from digsite.read.core.readers.spectra import as_matrices, singular_values
@@ -88,6 +89,9 @@ _IN_ATTENTION = {
 }
 
 
+_SPEAKING = {"query", "query, key and value", "state space"}
+
+
 def listed_tensors(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Every matrix with what it is: products of two list both factors, and matrices outside of the graph are listed too."""
     listed: dict[str, str] = {}
@@ -95,9 +99,16 @@ def listed_tensors(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, str
         words = _IN_ATTENTION.get(block.kind, (block.kind,) * len(block.tensors))
         for name, kind in zip(block.tensors, words):
             listed.setdefault(name, kind)
+    named = {name: kind_by_name(name, tensor.ndim - 1) for name, tensor in tensors.items()}
+    # A plain chain may call its maps what it likes; with attention or a state space among them, names mean what they say.
+    speaks = bool(_SPEAKING & set(named.values()))
+    listed = {
+        name: named.get(name, "") if speaks and named.get(name) else kind for name, kind in listed.items()
+    }
     for name, tensor in tensors.items():
         if tensor.ndim > 2 and min(tensor.shape[1], tensor[0, 0].numel()) > 1:
-            listed.setdefault(name, "not placed in the graph")
+            word = named[name] if speaks or named[name] == "convolution" else ""
+            listed.setdefault(name, f"{word}, not placed in the graph".removeprefix(", "))
     return listed
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from digsite.base.errors import DigsiteError
 from digsite.read.core.correspondence import NumberingTest, agreement_of_tensors, combine_p_values
 from digsite.read.core.graph import Graph, GraphWeights, to_canonical_form, weigh_graph
-from digsite.read.core.population import Known, group_networks
+from digsite.read.core.population import Known, find_heads, group_networks
 from digsite.read.judge.traces import find_rescaling
 from digsite.read.subjects.network import Network, pair_names
 
@@ -55,8 +55,11 @@ def match_networks(first: Network, second: Network, names: dict[str, str]) -> Ne
     for coordinates, activation in (("order", ""), ("scale", "relu"), ("sign", "tanh")):
         try:
             own_group, other = (
-                _as_group(n, activation)
-                for n in (first.weights, {k: second.weights[j] for k, j in names.items()})
+                _as_group(weights, activation, network)
+                for network, weights in (
+                    (first, first.weights),
+                    (second, {k: second.weights[j] for k, j in names.items()}),
+                )
             )
         except (DigsiteError, RuntimeError, StopIteration, KeyError, IndexError):
             return None
@@ -68,8 +71,9 @@ def match_networks(first: Network, second: Network, names: dict[str, str]) -> Ne
     return min(matches, key=lambda m: (m.p > 1e-3, m.distance))
 
 
-def _as_group(weights: Mapping[str, Tensor], activation: str):
-    return group_networks({k: t[None] for k, t in weights.items()}, np.arange(1), Known(activation))
+def _as_group(weights: Mapping[str, Tensor], activation: str, network: Network):
+    known = Known(activation, find_heads(network.config))
+    return group_networks({k: t[None] for k, t in weights.items()}, np.arange(1), known)
 
 
 def _match_groups(own_group, other, coordinates: str) -> NeuronMatch:
