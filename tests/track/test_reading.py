@@ -1,16 +1,17 @@
 """A run, checkpoints, or results: told apart, read, and judged; the verb prints it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from digsite.base.errors import UsageError
-from digsite.track.api import read_target
+from digsite.track.api import read_target, track
 
 
 def journal(folder: Path) -> Path:
@@ -58,3 +59,18 @@ def test_results_and_the_verb(tmp_path: Path) -> None:
 def test_a_probe_needs_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no checkpoints"):
         read_target(tmp_path, [], "edge", "digits")
+
+
+def test_small_language_models_are_run_on_repeated_tokens_unless_told_not_to(
+    family_folders, tmp_path: Path
+) -> None:
+    for step in (0, 10, 20):
+        shutil.copytree(family_folders["llama"], tmp_path / f"checkpoint-{step}")
+        weights = load_file(tmp_path / f"checkpoint-{step}" / "model.safetensors")
+        moved = {name: tensor + step * 1e-3 * torch.randn_like(tensor) for name, tensor in weights.items()}
+        save_file(moved, tmp_path / f"checkpoint-{step}" / "model.safetensors", {"format": "pt"})
+    usual, alone = track(tmp_path), track(tmp_path, probe="none")
+    assert usual.probe == "repeated" and usual.short > alone.short and not alone.probe
+    assert "activations on 'repeated'" in " ".join(usual.lines())
+    (tmp_path / "checkpoint-10" / "config.json").write_text('{"model_type": "llama"}')
+    assert track(tmp_path).short == alone.short, "weights are read where a network cannot be run"

@@ -113,14 +113,12 @@ def prune_command(
     when the same command is given again.
     """
     from digsite.base.families import scan_member
-    from digsite.prune.api import PruneJob, prune_folder
+    from digsite.prune.api import PruneJob
     from digsite.prune.core import patterns
     from digsite.prune.core.matrix import method_named
     from digsite.prune.core.model import Recipe
     from digsite.prune.core.scores import FAMILY
-    from digsite.train.fit import tune_allocator
 
-    tune_allocator()  # activations and logits are large and short-lived: half a million page faults less
     _refuse_both(sparsity, pattern, masks)
     how = patterns.parse_pattern(sparsity, pattern)
     _check_bits(bits, method_named(method))
@@ -130,8 +128,16 @@ def prune_command(
     recipe = Recipe(method_named(method), how, include, exclude, swap, owl, **after)
     where = {"device": _device_named(device), "precision": precision, "evaluation": evaluation}
     job = PruneJob(model, out, recipe, calibration, sequences, length, seed, stream, masks, **where)
-    done = prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True))
-    _show_and_keep(done, model, out, root, as_json)
+    _show_and_keep(_prune_job(job), model, out, root, as_json)
+
+
+def _prune_job(job):
+    """Activations and logits are large and short-lived: an allocator that keeps their pages saves half a million faults."""
+    from digsite.prune.api import prune_folder
+    from digsite.train.fit import tune_allocator
+
+    tune_allocator()
+    return prune_folder(job, _print_matrix, lambda line: click.echo(line, err=True))
 
 
 def _show_and_keep(done, model, out, root, as_json) -> None:

@@ -15,7 +15,8 @@ from digsite.cli._options import json_option, runs_option
 @click.option(
     "--probe",
     default="",
-    help="Run checkpoints on an image set by name, on stories, or on repeated tokens: activations besides weights.",
+    help="Run checkpoints on an image set by name, on stories, or on repeated tokens: activations besides weights. "
+    "Small language models are run on repeated tokens; with none, weights alone are read.",
 )
 @click.option("--detector", default="edge", show_default=True, help="edge, zscore, trailing, pelt or kernel.")
 @click.option("--audit", is_flag=True, help="Only say whether a series of checkpoints is what its names say.")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from torch import nn
 
-from digsite.base.errors import UsageError
+from digsite.base.errors import DigsiteError, UsageError
 from digsite.record.journal import read_series
 from digsite.track.core.detect import ALL_CHANGES, LEVEL, Finds, finds_of_all
 from digsite.track.core.jumps import Jump
@@ -33,6 +33,7 @@ class Reading:
     short: int = 0
     findings: list[table_checks.Finding] = field(default_factory=list)
     series_audit: SeriesAudit | None = None
+    probe: str = ""  # on which activations were taken beside the weights
 
     def as_json(self) -> dict[str, Any]:
         jumps = [_describe_jump(s, j) for s, finds in self.found for j in finds.jumps]
@@ -64,7 +65,8 @@ class Reading:
         if not self.found and not self.short:
             return audited
         constant = sum(s.constant for s, _ in self.found)
-        head = f"{self.kind}: {len(self.found)} series, {constant} constant, {self.short} too short for jumps"
+        kind = f"{self.kind} (weights, and activations on '{self.probe}')" if self.probe else self.kind
+        head = f"{kind}: {len(self.found)} series, {constant} constant, {self.short} too short for jumps"
         return [
             *audited,
             head,
@@ -90,13 +92,28 @@ def read_target(path: Path, measures: Sequence[str], detector: str, probe: str =
     if path.is_dir() and _looks_like_checkpoints(path):
         checked, stored = _audit_stored(checkpoints.checkpoint_steps(path))
         stored_series = checkpoints.series_of(checkpoints.weight_table(stored))
-        stored_series += checkpoints.activation_series(stored, probe) if probe else []
-        return replace(_judge_stored("checkpoints", stored_series, measures, detector), series_audit=checked)
+        seen, activations = _see_activations(stored, probe)
+        stored_series += activations
+        judged = _judge_stored("checkpoints", stored_series, measures, detector)
+        return replace(judged, series_audit=checked, probe=seen)
     if probe:
         raise UsageError(
             f"'{path}' holds no checkpoints, so there is nothing to see the probe '{probe}' with."
         )
     return Reading("results", findings=table_checks.check_folder(path))
+
+
+def _see_activations(stored: Sequence[tuple[int, Path]], probe: str) -> tuple[str, list[Series]]:
+    """The probe that was used, and its series. Where nobody named one, weights are enough if the networks cannot be run."""
+    if probe == checkpoints.NO_PROBE:
+        return "", []
+    if probe:
+        return probe, checkpoints.activation_series(stored, probe)
+    usual = checkpoints.default_probe(stored)
+    try:
+        return usual, checkpoints.activation_series(stored, usual) if usual else []
+    except DigsiteError:
+        return "", []
 
 
 def track(what: Any, *, measures: Sequence[str] = (), detector: str = "edge", probe: str = "") -> Reading:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from digsite.base import families
-from digsite.base.errors import DigsiteError
+from digsite.base.errors import DigsiteError, one_sentence
 from digsite.config import Config
 from digsite.models.architectures.language import Gpt2, Llama
 from digsite.models.construct import empty, without_memory
@@ -56,7 +56,8 @@ def assemble_module(bundle: WeightBundle) -> nn.Module | None:
     """
     for layout in families.scan_family(LAYOUTS).values():
         if layout.fits_tensors(bundle):
-            return fill_module(*layout.translate_bundle(bundle)).eval()
+            with one_sentence(f"Building the network that the config of '{_place_of(bundle)}' describes"):
+                return fill_module(*layout.translate_bundle(bundle)).eval()
     return None
 
 
@@ -75,10 +76,14 @@ def assemble_hollow(bundle: WeightBundle) -> nn.Module | None:
     return model if shapes == {name: bundle.shape(name) for name in bundle.tensors} else None
 
 
+def _place_of(bundle: WeightBundle) -> object:
+    return bundle.meta.get("path", "this model")
+
+
 def say_unknown_use(bundle: WeightBundle) -> str:
     """Why tensors alone are no network."""
     names = ", ".join(list(bundle.tensors)[:3])
-    return f"The weights of '{bundle.meta.get('path', 'this model')}' ({names}, ...) do not say how they are used."
+    return f"The weights of '{_place_of(bundle)}' ({names}, ...) do not say how they are used."
 
 
 def fill_module(config: Config, state: dict[str, Tensor]) -> nn.Module:

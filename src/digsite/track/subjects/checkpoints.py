@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from digsite.track.core.series import Series, make_series
 from digsite.track.core.tracker import Tracker
 from digsite.weights import WeightBundle, open_weights
 
+LANGUAGE = ("llama", "gpt2")  # kinds of networks that read tokens
+SMALL = 30_000_000  # numbers of all checkpoints together that are run without being asked for
+NO_PROBE = "none"
 FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf", ".h5", ".keras")
 
 
@@ -94,6 +98,15 @@ def series_of(table: pd.DataFrame) -> list[Series]:
         make_series(part["value"], part["step"], layer=layer, measure=measure, depth=depth[layer])
         for (layer, measure), part in groups
     ]
+
+
+def default_probe(stored: Sequence[tuple[int, Path]]) -> str:
+    """'repeated' for small language models, which every one of them reads in seconds; nothing for all others."""
+    bundle = open_weights(stored[0][1])
+    config = bundle.meta.get("config") or bundle.meta.get("model") or {}
+    kind = config.get("model_type") or config.get("kind") if isinstance(config, Mapping) else None
+    numbers = len(stored) * sum(prod(bundle.shape(name)) for name in bundle.tensors)
+    return "repeated" if kind in LANGUAGE and numbers <= SMALL else ""
 
 
 def activation_series(checkpoints: Iterable[tuple[int, Path]], probe: str) -> list[Series]:
