@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -247,7 +248,14 @@ def memory() -> None:
             )
 
 
-def big_model(folder: Path, n_layers: int = 24, d: int = 512, wide: int = 1408, vocab: int = 512) -> int:
+def big_model(
+    folder: Path,
+    n_layers: int = 24,
+    d: int = 512,
+    wide: int = 1408,
+    vocab: int = 512,
+    dtype: torch.dtype = torch.float32,
+) -> int:
     folder.mkdir(parents=True)
     config = {
         "model_type": "llama",
@@ -260,7 +268,7 @@ def big_model(folder: Path, n_layers: int = 24, d: int = 512, wide: int = 1408, 
         "vocab_size": vocab,
         "max_position_embeddings": 128,
         "tie_word_embeddings": True,
-        "torch_dtype": "float32",
+        "torch_dtype": str(dtype).removeprefix("torch."),
     }
     (folder / "config.json").write_text(json.dumps(config))
     pieces = ["<unk>\t0", "<s>\t0", "</s>\t0", *(f"<0x{byte:02X}>\t0" for byte in range(256))]
@@ -277,15 +285,17 @@ def big_model(folder: Path, n_layers: int = 24, d: int = 512, wide: int = 1408, 
     total = 0
     for i in range(n_layers):
         layer = {
-            f"model.layers.{i}.{name}.weight": torch.randn(shape) * 0.02 for name, shape in sizes.items()
+            f"model.layers.{i}.{name}.weight": (torch.randn(shape) * 0.02).to(dtype)
+            for name, shape in sizes.items()
         }
         layer |= {
-            f"model.layers.{i}.{name}.weight": torch.ones(d)
+            f"model.layers.{i}.{name}.weight": torch.ones(d, dtype=dtype)
             for name in ("input_layernorm", "post_attention_layernorm")
         }
         save_file(layer, folder / f"model-{i:05d}.safetensors", {"format": "pt"})
         total += sum(t.nbytes for t in layer.values())
-    rest = {"model.embed_tokens.weight": torch.randn(vocab, d) * 0.02, "model.norm.weight": torch.ones(d)}
+    embedding = (torch.randn(vocab, d) * 0.02).to(dtype)
+    rest = {"model.embed_tokens.weight": embedding, "model.norm.weight": torch.ones(d, dtype=dtype)}
     save_file(rest, folder / "model-rest.safetensors", {"format": "pt"})
     files = {name: f"model-{i:05d}.safetensors" for i in range(n_layers) for name in _names(i, sizes)}
     files |= dict.fromkeys(rest, "model-rest.safetensors")
@@ -345,14 +355,80 @@ def limited(folder: str, out: str, budget: int, stream: bool) -> None:
     )
 
 
-def quality() -> None:
-    """What each method costs both TinyStories models, bits per byte with intervals; an interrupted table is resumed."""
-    for model in ("stories260K", "tinystories_char_0.9M"):
-        root = RUNS / f"prune-quality-{model}"
-        begun = list(runs_in(root))
-        words = (
-            ["resume", str(begun[0].path)] if begun else ["run", "prune-quality", f"model={model}", *QUALITY]
+SEVEN = {"d": 4096, "wide": 11008, "vocab": 32000}  # Llama of 7 billion parameters, which has 32 layers
+LAW_ROWS = 32  # windows of 128 tokens
+
+
+def law() -> None:
+    """What pruning 7 billion parameters from disk takes: one layer of its true size is measured, and there are 32 of them."""
+    with tempfile.TemporaryDirectory() as root:
+        taken = []
+        for n_layers in (1, 2):
+            folder = Path(root) / f"layers-{n_layers}"
+            big_model(folder, n_layers, **SEVEN, dtype=torch.bfloat16)
+            words = [sys.executable, __file__, "--streamed", str(folder)]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            taken.append([float(word) for word in done.stdout.split()[-2:]])
+            shutil.rmtree(folder)
+            print(
+                f"{n_layers} of 32 layers, {LAW_ROWS * 128} tokens: {taken[-1][0]:.0f} CPU-s, {taken[-1][1]:.2f} GB",
+                flush=True,
+            )
+        (first, small), (second, peak) = taken
+        print(
+            f"7B, streamed in bfloat16, Wanda: {second - first:.0f} CPU-s a layer, so {first + 31 * (second - first):.0f} for all; "
+            f"{peak:.2f} GB with two layers on disk, {small:.2f} with one: memory does not grow with depth but by "
+            f"{max(0.0, peak - small):.2f} GB a layer",
+            flush=True,
         )
+
+
+def streamed(folder: str) -> None:
+    """In a process of its own, so that its peak is its own."""
+    from digsite.prune.api import PruneJob, prune_folder
+    from digsite.prune.core.model import Recipe
+
+    text = Path(folder) / "text.txt"
+    text.write_text("Once upon a time there was a small dog. " * (8 * LAW_ROWS))
+    job = PruneJob(
+        folder,
+        Path(folder) / "pruned",
+        Recipe("wanda"),
+        str(text),
+        LAW_ROWS,
+        128,
+        stream=True,
+        precision="bfloat16",
+    )
+    prune_folder(job)
+    print(process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+
+
+SMOLLM2 = (  # one calibration set; settings of the small model, but for the rate
+    *(
+        "calibration.text=tinystories_v2",
+        "calibration.sequences=48",
+        "calibration.length=128",
+        "windows=32",
+        "draws=1",
+    ),
+    *("learning_rate=3e-4", "precision=bfloat16", 'levels=["50%", "2:4"]'),
+    'methods=["wanda", "sparsegpt", "wanda+sub_block+block"]',
+)
+
+
+def quality() -> None:
+    """What each method costs both TinyStories models, bits per byte with intervals, and what repairs win back on SmolLM2
+    where DIGSITE_SMOLLM2 names it; an interrupted table is resumed."""
+    tables = [("prune-quality", model, QUALITY) for model in ("stories260K", "tinystories_char_0.9M")]
+    if named := os.environ.get("DIGSITE_SMOLLM2"):
+        tables.append(("prune-repairs", named, SMOLLM2))
+    else:
+        print("SmolLM2: skipped, DIGSITE_SMOLLM2 names no copy of it (docs/prune.md says where there is one)")
+    for study, model, settings in tables:
+        root = RUNS / f"{study}-{Path(model).name}"
+        begun = list(runs_in(root))
+        words = ["resume", str(begun[0].path)] if begun else ["run", study, f"model={model}", *settings]
         if not begun or not begun[0].results.is_file():
             subprocess.run(
                 [sys.executable, "-m", "digsite", *words, "--runs", str(root), "--quiet"], check=True
@@ -371,6 +447,8 @@ def print_quality(model: str, run: RunDir) -> None:
     dense = results["dense"]
     print(f"\n{model}: dense {dense.value:.4f} {dense.unit}, {dense.note}; +- is 95 % over calibration draws")
     print(table.pivot(index="method", columns="level", values="shown").to_string(), flush=True)
+    print(f"perplexity at context {table['context'].iloc[0]}:")
+    print(table.pivot(index="method", columns="level", values="perplexity").round(2).to_string(), flush=True)
     print(results.verdict)
 
 
@@ -396,7 +474,10 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the quality tables too")
     parser.add_argument("--only", nargs="*", default=[], help="only these sections")
     parser.add_argument("--limited", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--streamed", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.streamed:
+        return streamed(arguments.streamed)
     if arguments.limited:
         folder, out, budget, stream = arguments.limited
         return limited(folder, out, int(budget), stream == "1")
@@ -405,7 +486,7 @@ def main() -> None:
     setting()
     compiled.measure_all(np.zeros((5, 1), np.uint64))  # compile outside of the clock
     sections = [graphs, curveball, wanda_mask, sparsegpt, study, memory] + (
-        [quality] if arguments.full else []
+        [law, quality] if arguments.full else []
     )
     for section in sections:
         if not arguments.only or section.__name__ in arguments.only:
