@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 
 from digsite.base.errors import DigsiteError
 from digsite.cli import cli
+from digsite.models import build, parse, save_model
 
 VERBS = ("read", "prune", "decompose", "track", "graft")
 
@@ -64,6 +66,16 @@ def family_cases(root: Path, data: dict[str, str], transformers: object) -> Iter
         feed = ("--data", source) if family in given else ("--text", source)
         words = ("--calibration", source, "--sequences", "4", "--length", length)
         yield Case(family, str(folder), PATTERNS[family], words, feed, "Hugging Face folder")
+    shards = write_shards(root / "shards", root / "llama", transformers)
+    words = ("--calibration", data["text"], "--sequences", "4", "--length", "16", "--stream")
+    yield Case(
+        "shards",
+        str(shards),
+        PATTERNS["llama"],
+        words,
+        ("--text", data["text"]),
+        "bfloat16, in shards, streamed",
+    )
 
 
 def format_cases(root: Path, data: dict[str, str]) -> Iterator[Case]:
@@ -77,6 +89,8 @@ def format_cases(root: Path, data: dict[str, str]) -> Iterator[Case]:
     def case(name: str, what: str, *prune: str) -> Case:
         return Case(name, str(root / name), "fc1", prune or rows, ("--data", data["rows"]), what)
 
+    save_model(root / "saved.safetensors", build(parse({"kind": "mlp", "sizes": [6, 8, 7]})))
+    yield case("saved.safetensors", "a network that was saved with its config")
     save_file(state, root / "plain.safetensors")
     yield case("plain.safetensors", "tensors whose use is not said")
     yield case("plain.safetensors", "the same by magnitude", "--method", "magnitude")
@@ -120,6 +134,15 @@ def format_cases(root: Path, data: dict[str, str]) -> Iterator[Case]:
         "a factory that raises",
     )
     yield Case("missing", str(root / "missing"), "0", rows, ("--data", data["rows"]), "no such file")
+
+
+def write_shards(folder: Path, source: Path, transformers: Any) -> Path:
+    """The same network in bfloat16, cut into files of 20 kB, with its tokenizer beside."""
+    shutil.copytree(source, folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    return folder
 
 
 def tiny_mlp() -> torch.nn.Module:

@@ -76,7 +76,7 @@ from digsite.cli._options import complete_member, complete_model, device_option,
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="Of the calibration passes; bfloat16 halves their cost where the processor has it.",
+    help="Of the passes that calibrate and score; bfloat16 halves their cost where the processor has it.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result.")
 @runs_option
@@ -188,7 +188,10 @@ def _print_pruning(done, out) -> None:
     for when, measured in (("before", done.before), ("after", done.after)):
         if measured is not None:
             bits = f", {measured.bits_per_byte:.4f} bits per byte" if measured.bits_per_byte else ""
-            click.echo(f"{when:>6}: perplexity {measured.perplexity:.3f} at context {measured.context}{bits}")
+            how = "" if done.provenance["precision"] == "float32" else f", in {done.provenance['precision']}"
+            click.echo(
+                f"{when:>6}: perplexity {measured.perplexity:.3f} at context {measured.context}{bits}{how}"
+            )
     if done.drift is not None:
         click.echo(done.drift.sentence())
     for line in done.notes[-3:]:

@@ -22,9 +22,9 @@ from digsite.prune.core.layers import LinearMap
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.model import PrunedMap, Recipe, prune_maps, prune_model
 from digsite.prune.core.patterns import parse_pattern
-from digsite.prune.core.walk import blocks_in
+from digsite.prune.core.walk import PRECISIONS, blocks_in
 from digsite.prune.judge import cost, perplexity
-from digsite.prune.judge.cost import say_cost, say_coverage, say_result
+from digsite.prune.judge.cost import say_coverage, say_result
 from digsite.prune.judge.perplexity import Drift, has_logits, measure_drift, outputs_of
 from digsite.prune.subjects.data import (
     PruneJob,
@@ -149,9 +149,7 @@ def prune(
         with one_sentence("Running the model on the data", "Check that it is what this model takes."):
             ledger = prune_model(language.model, move_batch(batch, device), recipe)
         after, pruned = _score_model(language, held, device)
-    drift = (
-        None if dense is None or pruned is None else measure_drift(dense, pruned, has_logits(language.model))
-    )
+    drift = _drift_between(language, dense, pruned)
     notes = (*opened.notes, say_coverage(language.model, language.kind, chosen), *say_result(ledger))
     return Pruned(language.model, ledger, notes, before, after, drift)
 
@@ -164,8 +162,7 @@ def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -
     masks = _given_masks(job, language, fingerprint)
     batch = calibration_data(job, language)
     language.model.to(job.device)
-    if batch is not None:
-        say(say_cost(batch, chosen, _needs_gram(job), job.device, job.sequences or PUBLISHED[0]))
+    _announce_cost(job, batch, chosen, say)
     held = held_out_data(job, language)
     if job.evaluation and isinstance(held, Windows):
         say(
@@ -175,9 +172,7 @@ def _in_memory(job: PruneJob, language: Language, tell: Tell | None, say: Say) -
     progress = _open_progress(job, fingerprint, batch, say)
     ledger = _run_job(job, language, batch, masks=masks, on_map=tell, progress=progress)
     after, pruned = _score_model(language, held, job.device, job.precision)
-    drift = None
-    if dense is not None and pruned is not None:
-        drift = measure_drift(dense, pruned, has_logits(language.model))
+    drift = _drift_between(language, dense, pruned)
     language.model.to("cpu")
     write_pruned(job.out, language)
     done = _write_outcome(job, ledger, before, after, fingerprint, batch, drift, notes)
@@ -207,8 +202,7 @@ def _prune_streamed(job: PruneJob, tell: Tell | None, say: Say) -> PruneOutcome:
     residency = StreamedWeights(language.model, stored, writer, job.device)
     fingerprint = model_hash(residency.read_maps())
     masks = _given_masks(job, language, fingerprint)
-    if batch is not None:
-        say(say_cost(batch, chosen, _needs_gram(job), job.device, job.sequences or PUBLISHED[0]))
+    _announce_cost(job, batch, chosen, say)
     progress = _open_progress(job, fingerprint, batch, say)
     ledger = _run_job(job, language, batch, masks=masks, residency=residency, on_map=tell, progress=progress)
     residency.write_rest()
@@ -285,8 +279,11 @@ def _announce_coverage(language: Language, chosen: Sequence[LinearMap], say: Say
     return (*(language.opened.notes if language.opened is not None else ()), note)
 
 
-def _needs_gram(job: PruneJob) -> bool:
-    return matrix.need_of(job.recipe.method) == "gram" or bool(job.recipe.swap)
+def _announce_cost(job: PruneJob, batch: Batch | None, chosen: Sequence[LinearMap], say: Say) -> None:
+    if batch is not None:
+        exact = matrix.need_of(job.recipe.method) == "gram" or bool(job.recipe.swap)
+        wanted, kind = job.sequences or PUBLISHED[0], PRECISIONS[job.precision]
+        say(cost.say_cost(batch, chosen, exact, job.device, wanted, kind))
 
 
 def _given_masks(job: PruneJob, language: Language, fingerprint: str) -> StoredMasks | None:
@@ -308,6 +305,12 @@ def _score_model(
         if isinstance(held, Windows):
             return perplexity.measure_perplexity(model, held.tokens.to(device), n_bytes=held.n_bytes), None
         return None, outputs_of(model, move_batch(held, device))  # pyright: ignore[reportArgumentType]
+
+
+def _drift_between(language: Language, dense: Tensor | None, pruned: Tensor | None) -> Drift | None:
+    if dense is None or pruned is None:
+        return None
+    return measure_drift(dense, pruned, has_logits(language.model))
 
 
 def _open_progress(job: PruneJob, fingerprint: str, batch: Batch | None, say: Say) -> KeptProgress:
@@ -352,8 +355,8 @@ def _write_outcome(
         "provenance": provenance,
         "notes": list(notes),
         "ledger": rows,
-        "before": _list_perplexity(before),
-        "after": _list_perplexity(after),
+        "before": before.facts if before else None,
+        "after": after.facts if after else None,
         "drift": vars(drift) if drift else None,
     }
     atomic.write_text(job.out / "pruning.json", json.dumps(summary, indent=2) + "\n")
@@ -379,17 +382,6 @@ def _collect_provenance(job: PruneJob, fingerprint: str, batch: Batch | None) ->
         "settings": dict(job.recipe.settings),
         "precision": job.precision,
         "versions": {name: _version_of(name) for name in PACKAGES},
-    }
-
-
-def _list_perplexity(measured: perplexity.Perplexity | None) -> dict[str, Any] | None:
-    if measured is None:
-        return None
-    return {
-        "nats_per_token": measured.nats,
-        "perplexity": measured.perplexity,
-        "context": measured.context,
-        "bits_per_byte": measured.bits_per_byte,
     }
 
 

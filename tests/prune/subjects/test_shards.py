@@ -49,3 +49,17 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"\xff" * 50)
     with pytest.raises(DigsiteError, match="not a safetensors file"):
         list_stored(tmp_path)
+
+
+def test_a_missing_shard_and_an_index_that_leaves_its_folder_are_refused(tmp_path):
+    save_file({"a": torch.ones(2, 2)}, tmp_path / "model-1.safetensors")
+    table = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": table}))
+    with pytest.raises(NotFound, match="lacks 1 of its 2 weight files, the first is 'model-2.safetensors'"):
+        list_stored(tmp_path)
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {**table, "b": "model-1.safetensors"}}))
+    with pytest.raises(DigsiteError, match="1 of 2 tensors that its index lists are in none of its files"):
+        list_stored(tmp_path)
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": "../model-1.safetensors"}}))
+    with pytest.raises(DigsiteError, match="points outside of its folder"):
+        list_stored(tmp_path)

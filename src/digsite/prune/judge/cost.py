@@ -166,10 +166,18 @@ def say_coverage(model: torch.nn.Module, kind: str, chosen: Sequence[LinearMap])
     )
 
 
-def say_cost(batch: Batch, chosen: Sequence[LinearMap], exact: bool, device: str, wanted: int) -> str:
+def say_cost(
+    batch: Batch,
+    chosen: Sequence[LinearMap],
+    exact: bool,
+    device: str,
+    wanted: int,
+    kind: torch.dtype | None = None,
+) -> str:
     """Rows and tokens of the calibration, and the time they take by the speed of one matrix product here.
 
-    `exact` methods also make X^T X; `wanted` is how many rows were asked for, where the data may have had fewer.
+    `exact` methods also make X^T X; `wanted` is how many rows were asked for, where the data may have had fewer; `kind` is
+    the type in which products are made.
     """
     first = batch if isinstance(batch, Tensor) else next(iter(batch.values()))
     rows = n_rows_of(batch)
@@ -183,14 +191,16 @@ def say_cost(batch: Batch, chosen: Sequence[LinearMap], exact: bool, device: str
     short = f" (the text has no more; {wanted} were wanted)" if rows < wanted else ""
     return (
         f"calibration: {rows} sequences of {tokens // rows} tokens{short}: {tokens:,} tokens, about "
-        f"{_say_duration(OVERHEAD * work / measure_throughput(device))} on this machine; fewer or shorter sequences cost less in "
+        f"{_say_duration(OVERHEAD * work / measure_throughput(device, kind=kind))} on this machine; fewer or shorter sequences cost less in "
         "proportion"
     )
 
 
-def measure_throughput(device: Any, size: int = 512, repeats: int = 4) -> float:
+def measure_throughput(
+    device: Any, size: int = 512, repeats: int = 4, kind: torch.dtype | None = None
+) -> float:
     """Operations per second of a matrix product."""
-    a = torch.rand(size, size, device=device)
+    a = torch.rand(size, size, device=device, dtype=kind)
     (a @ a).sum().item()
     start = time.perf_counter()
     for _ in range(repeats):

@@ -5,6 +5,7 @@ predicts no text has moved.
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,16 @@ class Perplexity:
     def bits_per_byte(self) -> float | None:
         """Comparable across tokenizers; None where the text is not known."""
         return float(self.losses.sum()) / math.log(2) / self.n_bytes if self.n_bytes else None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For a file that others read."""
+        return {
+            "nats_per_token": self.nats,
+            "perplexity": self.perplexity,
+            "context": self.context,
+            "bits_per_byte": self.bits_per_byte,
+        }
 
 
 @torch.no_grad()

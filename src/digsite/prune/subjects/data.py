@@ -35,7 +35,7 @@ class PruneJob:
     masks: Path | None = None  # apply these instead of making new ones
     evaluation_windows: int = 32
     device: str = "cpu"
-    precision: str = "float32"  # of the calibration passes
+    precision: str = "float32"  # of the passes that calibrate and score
     evaluation: str = (
         ""  # a text or a published standard that is scored as a whole, in place of held-out windows
     )

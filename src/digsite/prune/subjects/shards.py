@@ -19,7 +19,7 @@ from digsite.base import atomic
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights.bundle import DTYPES as STORED
 from digsite.weights.bundle import WeightBundle, read_apart
-from digsite.weights.formats.folder import refuse_special_file
+from digsite.weights.formats.folder import list_weight_files, refuse_incomplete, refuse_special_file
 
 # fp8 means nothing without its scales, which are not pruned along: such files are refused.
 DTYPES = {name: kind for name, kind in STORED.items() if not name.startswith("F8")}
@@ -71,14 +71,17 @@ def list_decoded(bundle: WeightBundle) -> dict[str, DecodedTensor]:
 
 
 def list_stored(folder: Path) -> dict[str, StoredTensor]:
-    """Every tensor of a folder's safetensors files, by name."""
-    files = sorted(folder.glob("*.safetensors"))
+    """Every tensor of a folder's safetensors files, by name; what its index lists must be there."""
+    names = list_weight_files(folder) if any(folder.glob("*.safetensors")) else []
+    files = [folder / name for name in names if name.endswith(".safetensors")]
     if not files:
         raise NotFound(
             f"The folder '{folder}' holds no safetensors files.",
             hint="Streaming reads safetensors; convert .bin weights first.",
         )
-    return {name: entry for file in files for name, entry in _read_table(file).items()}
+    stored = {name: entry for file in files for name, entry in _read_table(file).items()}
+    refuse_incomplete(folder, stored)
+    return stored
 
 
 def _read_table(file: Path) -> dict[str, StoredTensor]:

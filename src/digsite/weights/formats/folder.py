@@ -33,14 +33,14 @@ class Folder(Format):
     def read_path(path: Path) -> WeightBundle:
         name = next((name for name in CONFIGS if (path / name).is_file()), "")
         config = _read_json_object(path / name) if name else {}
-        parts = [_read_file(path / name) for name in _list_files(path)]
+        parts = [_read_file(path / name) for name in list_weight_files(path)]
         tensors: dict[str, StoredTensor] = {}
         for part in parts:
             tensors |= {name: _describe_tensor(part, name) for name in part.tensors}
         tied = {alias: name for part in parts for alias, name in part.tied.items()}
         tied |= _find_tied_head(config, tensors)
         unread = {name: entry for part in parts for name, entry in part.meta.get("unread", {}).items()}
-        _refuse_incomplete(path, [*tensors, *tied, *unread])
+        refuse_incomplete(path, [*tensors, *tied, *unread])
         own = parts[0].meta if len(parts) == 1 else {}
         said = {"config": config, "unread": unread, "own_code": _list_own_code(path, config)}
         meta = {**own, "format": "folder", "files": len(parts), **{k: v for k, v in said.items() if v}}
@@ -52,7 +52,7 @@ def _list_own_code(path: Path, config: dict[str, Any]) -> list[str]:
     return sorted(file.name for file in path.glob("*.py")) if "auto_map" in config else []
 
 
-def _refuse_incomplete(path: Path, names: Collection[str]) -> None:
+def refuse_incomplete(path: Path, names: Collection[str]) -> None:
     """Every tensor that an index lists must be in the files."""
     for index in INDEXES:
         if (path / index).is_file():
@@ -67,7 +67,7 @@ def _refuse_incomplete(path: Path, names: Collection[str]) -> None:
             return
 
 
-def _list_files(path: Path) -> list[str]:
+def list_weight_files(path: Path) -> list[str]:
     """Files of weights by what the folder says: an index, the last checkpoint of a decomposition, a usual name, or the
     only file there is.
     """
