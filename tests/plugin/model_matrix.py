@@ -90,7 +90,15 @@ def format_cases(root: Path, data: dict[str, str]) -> Iterator[Case]:
         return Case(name, str(root / name), "fc1", prune or rows, ("--data", data["rows"]), what)
 
     save_model(root / "saved.safetensors", build(parse({"kind": "mlp", "sizes": [6, 8, 7]})))
-    yield case("saved.safetensors", "a network that was saved with its config")
+    feed = ("--data", data["rows"])
+    yield Case(
+        "saved.safetensors",
+        str(root / "saved.safetensors"),
+        "layers.0",
+        rows,
+        feed,
+        "a network saved with its config",
+    )
     save_file(state, root / "plain.safetensors")
     yield case("plain.safetensors", "tensors whose use is not said")
     yield case("plain.safetensors", "the same by magnitude", "--method", "magnitude")

@@ -18,11 +18,12 @@ from digsite.models.opening import Opened, of_module, one_batch, one_sentence, o
 from digsite.models.opening.feeding import Batch
 from digsite.models.opening.opened import locate_model
 from digsite.prune.core import layers, matrix
+from digsite.prune.core.inputs import kind_of
 from digsite.prune.core.layers import LinearMap
 from digsite.prune.core.matrix import method_named
 from digsite.prune.core.model import PrunedMap, Recipe, prune_maps, prune_model
 from digsite.prune.core.patterns import parse_pattern
-from digsite.prune.core.walk import PRECISIONS, blocks_in
+from digsite.prune.core.walk import blocks_in
 from digsite.prune.judge import cost, perplexity
 from digsite.prune.judge.cost import say_coverage, say_result
 from digsite.prune.judge.perplexity import Drift, has_logits, measure_drift, outputs_of
@@ -282,7 +283,7 @@ def _announce_coverage(language: Language, chosen: Sequence[LinearMap], say: Say
 def _announce_cost(job: PruneJob, batch: Batch | None, chosen: Sequence[LinearMap], say: Say) -> None:
     if batch is not None:
         exact = matrix.need_of(job.recipe.method) == "gram" or bool(job.recipe.swap)
-        wanted, kind = job.sequences or PUBLISHED[0], PRECISIONS[job.precision]
+        wanted, kind = job.sequences or PUBLISHED[0], kind_of(job.precision)
         say(cost.say_cost(batch, chosen, exact, job.device, wanted, kind))
 
 

@@ -5,7 +5,8 @@ kernel takes) the matrix products themselves are watched.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +131,46 @@ def collect_inputs(
     for sequence in inputs if inputs.ndim == 3 else inputs[None]:
         statistics.update(sequence)
     return statistics.checked(name)
+
+
+# In which precision a pass through the blocks multiplies.
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+def kind_of(precision: str) -> torch.dtype | None:
+    """The type that products are made in; None leaves them as they are."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"The precision '{precision}' is unknown; accepted are {', '.join(PRECISIONS)}.")
+    return PRECISIONS[precision]
+
+
+def in_precision(forward: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """The same function with its matrix products in the named precision; what is summed up of inputs stays float32."""
+    kind = kind_of(precision)
+    if kind is None:
+        return forward
+
+    def cast(*args: Any, **kwargs: Any) -> Any:
+        where = next((a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), "cpu")
+        with torch.autocast(where, kind):
+            return forward(*args, **kwargs)
+
+    return cast
+
+
+@contextmanager
+def matrices_in(maps: Sequence[LinearMap], precision: str) -> Iterator[None]:
+    """While it is open the matrices of `maps` lie in `precision`: left to autocast, each would be cast anew for every call."""
+    kind = kind_of(precision)
+    wide = {} if kind is None else {id(linear.tensor): (linear.tensor, linear.tensor.data) for linear in maps}
+    try:
+        for parameter, data in wide.values():
+            parameter.data = data.to(kind)
+        yield
+    finally:
+        for parameter, data in wide.values():
+            parameter.data = data
 
 
 # Inputs of maps that are not called as modules: experts of a fused stack, weights that a kernel takes.

@@ -6,7 +6,7 @@ bounds the memory by one block's activations: single short sequences leave a pro
 fit into its caches.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import signature
 from itertools import pairwise
@@ -16,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from digsite.base.errors import UsageError
-from digsite.prune.core.inputs import InputStatistics, WeightCalls, collect_inputs
+from digsite.prune.core.inputs import (
+    InputStatistics,
+    WeightCalls,
+    collect_inputs,
+    in_precision,
+    kind_of,
+    matrices_in,
+)
 from digsite.prune.core.layers import LayerBlock, LinearMap, linear_map, list_blocks
 
 Statistics = dict[str, InputStatistics]
@@ -27,48 +34,10 @@ Batch = Tensor | Mapping[str, Any]
 AT_ONCE = 1024  # tokens of short sequences that a block takes together
 
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-
-
-def _kind_of(precision: str) -> torch.dtype | None:
-    """The type that products are made in; None leaves them as they are."""
-    if precision not in PRECISIONS:
-        raise UsageError(f"The precision '{precision}' is unknown; accepted are {', '.join(PRECISIONS)}.")
-    return PRECISIONS[precision]
-
-
-def in_precision(forward: Callable[..., Any], precision: str) -> Callable[..., Any]:
-    """The same function with its matrix products in the named precision; what is summed up of inputs stays float32."""
-    kind = _kind_of(precision)
-    if kind is None:
-        return forward
-
-    def cast(*args: Any, **kwargs: Any) -> Any:
-        where = next((a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), "cpu")
-        with torch.autocast(where, kind):
-            return forward(*args, **kwargs)
-
-    return cast
-
-
-@contextmanager
-def matrices_in(maps: Sequence[LinearMap], precision: str) -> Iterator[None]:
-    """While it is open the matrices of `maps` lie in `precision`: left to autocast, each would be cast anew for every call."""
-    kind = _kind_of(precision)
-    wide = {} if kind is None else {id(linear.tensor): (linear.tensor, linear.tensor.data) for linear in maps}
-    try:
-        for parameter, data in wide.values():
-            parameter.data = data.to(kind)
-        yield
-    finally:
-        for parameter, data in wide.values():
-            parameter.data = data
-
-
 @contextmanager
 def blocks_in(model: nn.Module, precision: str) -> Iterator[None]:
     """While it is open the model's blocks multiply in `precision`; the vocabulary and the loss stay as they are."""
-    if _kind_of(precision) is None:
+    if kind_of(precision) is None:
         yield
         return
     blocks = list_blocks(model)
@@ -387,12 +356,17 @@ def _cut_sequences(
 
 
 def _join_outputs(results: list[Any]) -> Any:
-    """The outputs of all sequences, in the structure of one."""
+    """The outputs of all sequences, in the structure of one; tensors leave the list as they are joined."""
     first = results[0]
     if len(results) == 1:
         return first
     if isinstance(first, Tensor):
-        return torch.cat(results)
+        whole, at = first.new_empty((sum(map(len, results)), *first.shape[1:])), 0
+        while results:
+            part = results.pop(0)
+            whole[at : at + len(part)] = part
+            at += len(part)
+        return whole
     if isinstance(first, tuple | list):
         return type(first)(_join_outputs(list(parts)) for parts in zip(*results, strict=True))
     return first
