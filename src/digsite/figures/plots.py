@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike
 
 from digsite.base.contract import public_method
-from digsite.figures.style import NULL_COLOR, PALETTE, canvas, place_legend, styled
+from digsite.figures.style import NULL_COLOR, PALETTE, SAMPLED, canvas, count_in_corners, place_legend, styled
 
 STROKES = ("-", "--", ":")  # of lines that have to share a color
 MOST_IN_CORNER = 12  # names of lines that a corner of the axes has room for
@@ -255,8 +255,10 @@ def _given_axes(ax: Axes | None, *, width: float = 6.0, height: float = 3.4) -> 
 
 
 def _legend_if(ax: Axes, n: int) -> None:
-    """One line needs no legend; many need columns, and more than fit into a corner stand beside the axes."""
-    if n > MOST_IN_CORNER:
+    """One line needs no legend; more than fit into a corner, or where no corner is free, stand beside the axes."""
+    is_alone = len(ax.figure.axes) == 1  # beside a panel stands the next one
+    crowded = is_alone and n > 1 and min(count_in_corners(ax).values()) > SAMPLED // 4
+    if n > MOST_IN_CORNER or crowded:
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), ncols=1 + n // 20)
     elif n > 1:
         place_legend(ax, ncols=1 + n // 7)

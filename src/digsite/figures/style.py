@@ -91,7 +91,13 @@ SAMPLED = 200  # points of each artist that are looked at: the time does not gro
 
 
 def quiet_corner(ax: Axes) -> str:
-    """The corner of the axes with the least drawn in it.
+    """The corner of the axes with the least drawn in it."""
+    crowds = count_in_corners(ax)
+    return min(crowds, key=crowds.__getitem__)
+
+
+def count_in_corners(ax: Axes) -> dict[str, int]:
+    """How much is drawn in each corner, in points of which an artist has at most `SAMPLED`.
 
     Matplotlib's own search for the best place looks at every point, and on a busy machine it warns that it takes long:
     then a figure would depend on how fast the machine is.
@@ -116,16 +122,15 @@ def quiet_corner(ax: Axes) -> str:
         drawn.append(np.array([[x, y] for x in (left, right) for y in np.linspace(low, high, 5)]))
     thin = [points[:: max(1, len(points) // SAMPLED)] for points in drawn if len(points)]
     if not thin:
-        return "upper right"
+        return dict.fromkeys(CORNERS, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         at = to_axes.transform(np.concatenate(thin))
     at = at[np.isfinite(at).all(1)]
 
-    def crowd(corner: str) -> int:
-        x, y = CORNERS[corner]
-        return int(((np.abs(at[:, 0] - x) < REACH) & (np.abs(at[:, 1] - y) < REACH)).sum())
-
-    return min(CORNERS, key=crowd)
+    return {
+        corner: int(((np.abs(at[:, 0] - x) < REACH) & (np.abs(at[:, 1] - y) < REACH)).sum())
+        for corner, (x, y) in CORNERS.items()
+    }
 
 
 def _points_along(points: np.ndarray) -> np.ndarray:

@@ -144,17 +144,26 @@ def density_picture(keep: np.ndarray, name: str) -> Figure:
     return figure
 
 
+Z_ROWS = 36  # masks in a column of the chart
+
+
 @styled
 def z_chart(labels: Sequence[str], z: Sequence[float], is_found: Sequence[bool], title: str = "") -> Figure:
-    """z against same margins; filled where the false discovery rate allows to call it structure."""
-    figure, ax = canvas(width=6.4, height=1.2 + 0.26 * len(labels))
-    at = np.arange(len(labels))[::-1]
-    ax.axvspan(-1.96, 1.96, color=NULL_COLOR, alpha=0.25)
-    colors = [PALETTE[1] if hit else NULL_COLOR for hit in is_found]
-    ax.barh(at, z, color=colors, height=0.6)
-    ax.set_yticks(at, list(labels))
-    ax.set(xlabel="z against masks with the same margins (gray: chance)", title=title)
-    ax.grid(axis="y", visible=False)
+    """z against same margins; filled where the false discovery rate allows to call it structure. Many masks stand in columns."""
+    n_columns = -(-len(labels) // Z_ROWS)
+    rows = -(-len(labels) // n_columns)
+    figure, axes = canvas(1, n_columns, width=0.6 + 5.8 * n_columns, height=1.2 + 0.26 * rows)
+    for column, ax in enumerate(np.atleast_1d(np.asarray(axes)).flat):
+        own = slice(column * rows, (column + 1) * rows)
+        at = rows - 1 - np.arange(len(labels[own]))
+        ax.axvspan(-1.96, 1.96, color=NULL_COLOR, alpha=0.25)
+        colors = [PALETTE[1] if hit else NULL_COLOR for hit in is_found[own]]
+        ax.barh(at, z[own], color=colors, height=0.6)
+        ax.set_yticks(at, list(labels[own]))
+        spread = [0.0, *z]
+        ax.set(xlim=(min(spread) - 0.5, max(spread) + 0.5), ylim=(-0.8, rows - 0.2))
+        ax.set(xlabel="z against masks with the same margins (gray: chance)", title="" if column else title)
+        ax.grid(axis="y", visible=False)
     return figure
 
 
