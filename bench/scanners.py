@@ -3,7 +3,7 @@
 Thirty classes, clean and poisoned networks of three recipes that calibrated nothing (`planted-backdoors`) and of recipes drawn by rule
 (`planted-drawn`). modelaudit 0.2 reads a matrix as (inputs, outputs), which is PyTorch's transposed; it is asked both ways: as it takes
 a file, and turned so that its outputs are the classes. It gives alarms and no score, so that it has two shares and no area.
-`pip install modelaudit` puts it beside us. Published without networks to repeat it on: DFBScanner, 97.2 % found at .95 % false alarms.
+`pip install modelaudit` puts it beside us. Published, on networks that are not at hand here: DFBScanner, 97.2 % found at .95 % false alarms.
 """
 
 import argparse
