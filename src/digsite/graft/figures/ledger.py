@@ -84,7 +84,7 @@ def _draw_ranking(ax: Axes, table: pd.DataFrame, prefix: str) -> None:
     ax.set_yticks(heights, list(best["method"]), fontsize=7)
     ax.set_xlim(max(0.0, float(np.min(best[across])) - 5), 102)
     ax.set(xlabel="transfer (%)")
-    ax.set_title(f"methods within {TOLERANCE:g} points of the best preservation", fontsize=8)
+    ax.set_title(f"methods within {TOLERANCE:g} points\nof the best preservation", fontsize=8)
 
 
 @styled
