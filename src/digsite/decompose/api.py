@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from digsite.decompose.core.fit import Fit, Problem
 from digsite.decompose.core.guarding import train_fit
 from digsite.decompose.core.recipes import OWN, choose_config, find_dense_layers, make_room, update_config
 from digsite.decompose.subjects.inputs import make_sampler, sample_opened
-from digsite.models.opening import answer_for_a_while, of_module, open_model
+from digsite.models.opening import answer_for_a_while, fed_by_rows, of_module, one_batch, open_model
 
 OnStep = Callable[[int, dict[str, Tensor]], None]
 
@@ -67,9 +67,12 @@ def decompose(
             return _decompose_one(
                 module, modules, data, config, recipe, seed, identity, output, device, on_step, settings
             )
-    return _decompose_one(
-        model, modules, data, config, recipe, seed, identity, output, device, on_step, settings
-    )
+    given = (config, recipe, seed, identity, output, device, on_step, settings)
+    named = one_batch(data) if isinstance(data, Mapping) else None
+    if isinstance(named, dict) and len(named) > 1:
+        with fed_by_rows(model, {name: value.to(device) for name, value in named.items()}) as rows:
+            return _decompose_one(model, modules, rows, *given)
+    return _decompose_one(model, modules, data, *given)
 
 
 def _decompose_one(

@@ -18,6 +18,7 @@ from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import list_members
 from digsite.decompose.core.layers import PACKAGE, Layer, find_layer
 from digsite.decompose.core.layers.kinds import Linear
+from digsite.models.opening.answering import main_output
 
 IDENTITY = ".pre_identity"
 Weights = Mapping[str, Tensor]
@@ -114,11 +115,13 @@ class Target:
 
 
 def pick_output(answer: Any, output: str) -> Tensor:
-    """The tensor to compare: the output itself, one of its attributes, or `idx_n` of a tuple."""
+    """The tensor to compare: one of the output's attributes, `idx_n` of a tuple, or its main one where nothing is named."""
     if output.startswith("idx_"):
         answer = answer[int(output.removeprefix("idx_"))]
     elif output:
         answer = getattr(answer, output)
+    elif not isinstance(answer, Tensor):
+        answer = main_output(answer)
     if not isinstance(answer, Tensor):
         accepted = [key for key in dir(answer) if isinstance(getattr(answer, key, None), Tensor)]
         raise UsageError(

@@ -5,7 +5,7 @@ fail for different reasons: no weights, no module for them, nothing that fits as
 sentence.
 """
 
-from digsite.models.opening.answering import answer_for_a_while, answer_one_input, main_output
+from digsite.models.opening.answering import answer_for_a_while, answer_one_input, fed_by_rows, main_output
 from digsite.models.opening.feeding import (
     feed_images,
     feed_sound,
@@ -21,6 +21,7 @@ __all__ = [
     "Opened",
     "answer_for_a_while",
     "answer_one_input",
+    "fed_by_rows",
     "feed_images",
     "feed_sound",
     "feed_tokens",

@@ -75,6 +75,25 @@ def answer_for_a_while(opened: Any) -> Iterator[nn.Module]:
                 config._attn_implementation = implementation
 
 
+@contextmanager
+def fed_by_rows(module: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[Tensor]:
+    """Several named inputs as one: for a while the module is called with numbers of rows of `batch`, which are given."""
+    own = vars(module).get("forward")
+    module.forward = partial(
+        _answer_rows, module.forward, batch
+    )  # a copy of the module answers with its own parts
+    try:
+        yield torch.arange(len(next(iter(batch.values()))))
+    finally:
+        del module.forward
+        if own is not None:
+            module.forward = own
+
+
+def _answer_rows(original: Callable[..., Any], batch: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+    return main_output(original(**{name: value[rows] for name, value in batch.items()}))
+
+
 def _use_plain_attention(module: nn.Module) -> list[tuple[Any, str]]:
     """Fused attention has no rule for stacked members: torch would take them one by one and warn each time."""
     # What else has no rule (routing counts) is taken one by one too; that it is slower is no news for a reader.
