@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -67,12 +68,21 @@ def decompose(
             return _decompose_one(
                 module, modules, data, config, recipe, seed, identity, output, device, on_step, settings
             )
-    given = (config, recipe, seed, identity, output, device, on_step, settings)
+    with _one_input(model, data, device) as rows:
+        return _decompose_one(
+            model, modules, rows, config, recipe, seed, identity, output, device, on_step, settings
+        )
+
+
+@contextmanager
+def _one_input(model: nn.Module, data: Any, device: str | torch.device) -> Iterator[Any]:
+    """The data as it is, or, of a batch with several inputs by name, the numbers of its rows."""
     named = one_batch(data) if isinstance(data, Mapping) else None
-    if isinstance(named, dict) and len(named) > 1:
-        with fed_by_rows(model, {name: value.to(device) for name, value in named.items()}) as rows:
-            return _decompose_one(model, modules, rows, *given)
-    return _decompose_one(model, modules, data, *given)
+    if not isinstance(named, dict) or len(named) < 2:
+        yield data
+        return
+    with fed_by_rows(model, {name: value.to(device) for name, value in named.items()}) as rows:
+        yield rows
 
 
 def _decompose_one(

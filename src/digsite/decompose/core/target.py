@@ -120,7 +120,7 @@ def pick_output(answer: Any, output: str) -> Tensor:
         answer = answer[int(output.removeprefix("idx_"))]
     elif output:
         answer = getattr(answer, output)
-    elif not isinstance(answer, Tensor):
+    elif isinstance(answer, Mapping | tuple | list):
         answer = main_output(answer)
     if not isinstance(answer, Tensor):
         accepted = [key for key in dir(answer) if isinstance(getattr(answer, key, None), Tensor)]

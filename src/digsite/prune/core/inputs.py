@@ -72,7 +72,10 @@ class InputStatistics:
         columns = inputs.reshape(-1, inputs.shape[-1]).t()
         seen = self.n_sequences + batch
         self.square_norms *= self.n_sequences / seen
-        self.square_norms += torch.norm(columns.float(), p=2, dim=1) ** 2 / seen
+        low = _precision_of_pass(columns.device.type) != torch.float32
+        # Nothing published sums in bfloat16's order, and this way is five times as fast.
+        squares = columns.float().square().sum(1) if low else torch.norm(columns.float(), p=2, dim=1) ** 2
+        self.square_norms += squares / seen
         if self.hessian is not None:
             scaled = math.sqrt(2 / seen) * columns.float()
             self.hessian *= self.n_sequences / seen
