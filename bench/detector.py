@@ -13,13 +13,16 @@ from collections.abc import Callable
 from time import process_time
 
 import numpy as np
+from scipy.linalg import toeplitz
 
-from digsite.track.core import jumptest, noise
+from digsite.track.core import jumptest, likelihood, noise, whittle
+from digsite.track.core.contrasts import rise_profile
 from digsite.track.core.detect import judge_jumps
 from digsite.track.core.detectors import edge
 from digsite.track.core.detectors.rivals import Pelt
 from digsite.track.judge import planted_jumps
 
+ORACLE = 500  # series that set the oracle's limit
 FEW = 25  # series a cell for the rivals
 NEAR = 5
 
@@ -47,11 +50,12 @@ def false_jumps(size: int, count: int, seed: int, only: str) -> None:
         "built on": planted_jumps.draw_build_families,
         "judged by": planted_jumps.draw_judge_families,
         "kept back": planted_jumps.draw_kept_families,
+        "fresh": planted_jumps.draw_fresh_families,
     }
     for word, draw in sets.items():
         if only and only not in word:
             continue
-        print(f"\nn = {size}, families it was {word} ({count} series; rivals {min(FEW, count)})")
+        print(f"\nn = {size}, families: {word} ({count} series; rivals {min(FEW, count)})")
         print(
             f"{'null':<34}{'edge':>6}{'rise':>6}{'answers':>9}{'SN-CUSUM':>10}{'ruptures':>10}{'skchange':>10}"
         )
@@ -79,17 +83,63 @@ def false_jumps(size: int, count: int, seed: int, only: str) -> None:
         )
 
 
+def known_noise(base: str) -> whittle.NoiseModel:
+    """What `planted_jumps.draw_base` draws from."""
+    root = np.exp(-1 / 20)
+    if base == "AR .8":
+        return whittle.NoiseModel(0.8, 0, 1 - 0.8**2, 0)
+    if base == "process + noise":
+        return whittle.NoiseModel(root, 0, (1 - root**2) / 1.09, 0.09 / 1.09)
+    return whittle.NoiseModel(0, 0, 0, 1.0)
+
+
+def filtered_gains(
+    rows: np.ndarray, noise: whittle.NoiseModel, width: int, half: int, slope: bool
+) -> np.ndarray:
+    """Squared size over its variance at each place, by least squares in a window, the base a level or a straight line."""
+    covariance = noise.increment_covariance(2 * half - 1)
+    inverse = np.linalg.inv(toeplitz(covariance) + 1e-9 * covariance[0] * np.eye(2 * half - 1))
+    if slope:
+        side = inverse.sum(1)
+        inverse = inverse - np.outer(side, side) / side.sum()
+    profile = np.diff(rise_profile(np.arange(-half, half) + 0.5, width))
+    weights = inverse @ profile
+    return np.stack([np.correlate(np.diff(row), weights, "valid") for row in rows]) ** 2 / (profile @ weights)
+
+
+def oracle_recall(base: str, width: int, size: int, seed: int, slope: bool) -> float:
+    """Recall of a filter that knows noise, trend and width, held at 5 % a series on that very noise."""
+    half = 32 if size >= 200 else 16
+    trend = 10 * np.exp(-np.arange(size) / 40) if base == "decay" else 0
+    nulls = planted_jumps.draw_base(base, size, ORACLE, np.random.default_rng(seed + 1)) - trend
+    rows, places = planted_jumps.plant_jumps(base, width, size, ORACLE // 5, np.random.default_rng(seed))
+    noise = known_noise(base)
+    limit = np.quantile(filtered_gains(nulls, noise, width, half, slope).max(1), 0.95)
+    hits = []
+    for row, truth in zip(
+        filtered_gains(rows - trend, noise, width, half, slope), places - half, strict=True
+    ):
+        for place in truth:
+            start = max(place - 20, 0)
+            best = start + int(row[start : place + 21].argmax())
+            hits.append(row[best] > limit and abs(best - place) <= NEAR)
+    return float(np.mean(hits))
+
+
 def recall(size: int, count: int, seed: int) -> None:
     print(
         f"\nn = {size}, jumps of 5 sd ({count} series): recall within {NEAR} samples; false finds per series;"
     )
-    print("share of intervals that hold the place")
+    print(
+        "share of intervals that hold the place; recall of a filter that knows the noise, base level / straight"
+    )
     for base in planted_jumps.BASES:
         for width in (1, 10):
             rows, places = planted_jumps.plant_jumps(base, width, size, count, np.random.default_rng(seed))
             found = planted_jumps.measure_recall(edge.Edge.detect, rows, places)
             print(
-                f"{base:<18} over {width:>2}: {found.recall:.3f}; {found.false_per_series:.2f}; {found.covered:.2f}",
+                f"{base:<18} over {width:>2}: {found.recall:.3f}; {found.false_per_series:.2f}; {found.covered:.2f}; "
+                f"{' / '.join(f'{oracle_recall(base, width, size, seed, slope):.3f}' for slope in (False, True))}",
                 flush=True,
             )
 
@@ -104,6 +154,26 @@ def draw_table(size: int, count: int, seed: int) -> None:
             every.append(max((e for e in evidences(search)), default=0.0))
     levels = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
     print(size, [round(float(np.quantile(every, 1 - level)), 2) for level in levels], flush=True)
+
+
+def draw_likely_table(size: int, count: int, seed: int) -> None:
+    """Gains of one change and of two that 5 % reach, and quantiles of the larger of both beyond these."""
+    families = planted_jumps.draw_build_families(size, count, np.random.default_rng(seed))
+    zeros, gains = np.zeros(size), []
+    for row in (row for name in planted_jumps.PROCESSES for row in families[name]):
+        values = noise.cut_spikes(row[None])[0]
+        weighed = likelihood.weigh_changes(values, jumptest.increment_scale(np.diff(values)), (-1e9, -1e9))
+        assert weighed is not None
+        gains.append([(likely.gain, likely.evidence(zeros)) for likely in weighed])
+    at = np.quantile(np.array(gains)[:, :, 0], 0.95, axis=0)
+    beyond = (np.array(gains)[:, :, 1] - at).max(1)
+    levels = (0.2, 0.1, 0.05, 0.02, 0.01)
+    print(
+        size,
+        at.round(1).tolist(),
+        [round(float(np.quantile(beyond, 1 - level)), 2) for level in levels],
+        flush=True,
+    )
 
 
 def evidences(search: jumptest.JumpSearch):
@@ -132,13 +202,14 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[60, 300])
     parser.add_argument("--count", type=int, default=50, help="series a cell; a quarter of it from n = 1,000")
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--only", default="", help="built, judged, kept, recall, speed or table")
+    parser.add_argument("--only", default="", help="built, judged, kept, fresh, recall, speed or table")
     arguments = parser.parse_args()
     for size in arguments.sizes:
         count = arguments.count if size < 1000 else max(arguments.count // 4, 10)
         if arguments.only == "table":
             draw_table(size, count, arguments.seed)
-        if arguments.only in ("", "built", "judged", "kept"):
+            draw_likely_table(size, count, arguments.seed)
+        if arguments.only in ("", "built", "judged", "kept", "fresh"):
             false_jumps(size, count, arguments.seed, arguments.only)
         if arguments.only in ("", "recall"):
             recall(size, count, arguments.seed)

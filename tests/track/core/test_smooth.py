@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from digsite.track import detect_jumps
-from digsite.track.core import bumps, smooth
+from digsite.track.core import smooth
 from digsite.track.core.detect import judge_jumps
 
 T = np.arange(200)
@@ -46,8 +46,8 @@ def test_an_abrupt_jump_is_no_transition() -> None:
 
 def test_excess_is_over_the_larger_flank() -> None:
     increments = np.r_[np.zeros(20), np.ones(10), np.full(20, 0.25)]
-    excess, contrast = bumps.excess_speed(increments[None], 10)
-    places = np.arange(excess.shape[2]) + bumps.flank_length(10)
+    excess, contrast = smooth.excess_speed(increments[None], 10)
+    places = np.arange(excess.shape[2]) + smooth.flank_length(10)
     assert excess[0, 0].max() <= 1 and places[int(excess[0, 0].argmax())] in range(18, 23)
     assert contrast.shape == (1, excess.shape[2]) and (excess[1] <= 0).all()
 

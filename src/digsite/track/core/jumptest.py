@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digsite.track.core import contrasts, noise, shapes, surrogates, whittle
+from digsite.track.core import contrasts, likelihood, noise, shapes, surrogates, whittle
 from digsite.track.core.shapes import FittedChange
 
 TABLE = Path(__file__).with_name("jumptest_null.json")
@@ -26,9 +26,14 @@ SHORT = 150  # samples; in a shorter series a suspect is most of what there is
 MARGIN = 8
 WIDE_MARGIN = 16
 MISSES = 12  # places that bend, or say too little, before the search is given up
-LOOSE = 0.5  # of surrogates: a place that more of them reach is not looked at
+LOOSE = 0.3  # of surrogates: a place that more of them reach is not looked at
 TRUST = 0.5  # in the noise model: its share of a log-likelihood ratio that counts
 MOST_GAIN = 80.0  # beyond, the model's word is not believed to the letter
+LEAST = 40  # samples from which a noise can be told from another
+LIKELY_SHARE = 0.6  # of the error that is spent on changes by likelihood, the rest on the search
+LATER = 0.2  # of that error beside earlier finds: what they take along leaves too calm a rest
+NOT_YET = 4.0  # below the 5 %, with Gaussian noise, where Student's may still gain a little more
+BENT = 15.0  # gain of a smooth course beside the changes below which the base is level
 
 
 @dataclass(frozen=True)
@@ -143,14 +148,93 @@ class JumpSearch:
 def find_changes(
     values: np.ndarray, quantum: np.ndarray, alpha: float, most: int, floor: float
 ) -> list[FoundChange]:
-    """Changes with family-wise error `alpha`, at most `most`, none smaller than `floor`.
+    """Changes with family-wise error `alpha`, at most `most`, none smaller than `floor`: by likelihood, then by search."""
+    if len(values) < LEAST:
+        return search_changes(values, quantum, alpha, most, floor, [])
+    changes: list[FoundChange] = []
+    left = values
+    while len(changes) < most:
+        share = LIKELY_SHARE * (LATER if changes else 1)
+        more = [
+            FoundChange(c.change, c.p / share)
+            for c in likely_changes(left, quantum, share * alpha, floor)
+            if all(abs(c.change.index - o.change.index) >= MARGIN for o in changes)
+        ]
+        if not more:
+            break
+        changes = (changes + more)[:most]
+        left = left - sum(c.change.profile(len(values)) for c in more)
+    rest = 1 - LIKELY_SHARE
+    more = search_changes(
+        left, quantum, rest * alpha, most - len(changes), floor, [(c.change.index, False) for c in changes]
+    )
+    return changes + [replace(c, p=min(c.p / rest, 1.0)) for c in more]
+
+
+def likely_changes(values: np.ndarray, quantum: np.ndarray, level: float, floor: float) -> list[FoundChange]:
+    """At this level the change, or else the two changes, that are likelier than any noise and any smooth course without them."""
+    scale = increment_scale(np.diff(values))
+    null = likely_null(len(values))
+    weighed = likelihood.weigh_changes(values, scale, (null.single - NOT_YET, null.double - NOT_YET))
+    if weighed is None:
+        return []
+    p = [
+        null.tail_probability(likely.evidence(quantum) - at)
+        for likely, at in zip(weighed, (null.single, null.double), strict=True)
+    ]
+    # Two that hide each other are only seen together; a second beside a clear one has to be clear itself.
+    beside = null.tail_probability(weighed[1].gain - weighed[0].gain - null.single) if p[0] <= level else 0.0
+    pair = p[1] <= level and beside <= level
+    likely = weighed[pair]
+    if min(p) > level or float(np.abs(likely.sizes).min()) <= floor:
+        return []
+    likeliest = [FoundChange(change, min(p)) for change in shaped_changes(values, likely, scale)]
+    if pair and p[0] <= level and likeliest:
+        first = min(likeliest, key=lambda c: abs(c.change.index - int(weighed[0].places[0])))
+        likeliest = [c if c is first else replace(c, p=max(c.p, beside)) for c in likeliest]
+    return likeliest
+
+
+def shaped_changes(
+    values: np.ndarray, likely: likelihood.LikelyChanges, scale: np.ndarray
+) -> list[FittedChange]:
+    """Each change where the noise without all of them says, or none if one only bends.
+
+    Where no smooth course is left beside the changes there is nothing that could bend, and nobody is asked.
+    """
+    profiles = likely.profiles(len(values))
+    rest = np.diff(values - profiles.sum(0)) / scale
+    rest = rest - rest.mean()
+    covariance = whittle.fit_noise(rest).increment_covariance(2 * shapes.FAR)
+    out = []
+    for start, profile in zip(likely.places.tolist(), profiles, strict=True):
+        level = np.cumsum(np.r_[0.0, rest + np.diff(profile) / scale])
+        change = shapes.fit_change(level, start, covariance, 0, breaks=likely.bent < BENT)
+        if change.shape in ("bend", "kink"):
+            return []
+        out.append(
+            replace(change, size=change.size * float(scale[min(max(change.index - 1, 0), len(scale) - 1)]))
+        )
+    return out
+
+
+def search_changes(
+    values: np.ndarray,
+    quantum: np.ndarray,
+    alpha: float,
+    most: int,
+    floor: float,
+    settled: list[tuple[int, bool]],
+) -> list[FoundChange]:
+    """Changes one at a time, by surrogates and noise model; `settled` places (and whether they bend) are not asked about.
 
     After each find the noise is learned anew from what is left, as the jump no longer hides it; places that said too
     little before are then asked again.
     """
     search = JumpSearch(values, quantum)
+    for at, bends in settled:
+        search.bar_place(at, bends)
     changes: list[FoundChange] = []
-    settled: list[tuple[int, bool]] = []
     left = values
     misses = 0
     while len(changes) < most and misses < MISSES:
@@ -160,7 +244,7 @@ def find_changes(
         index, change, evidence = candidate
         p = corrected_jump_p(evidence, len(values))
         if p <= alpha and change.shape != "bend" and abs(change.size) > floor:
-            settled += [(index, False), (change.index, False)]
+            settled = [*settled, (index, False), (change.index, False)]
             left = left - change.profile(len(values))
             changes.append(FoundChange(change, p))
             search = JumpSearch(left, quantum)
@@ -168,7 +252,7 @@ def find_changes(
                 search.bar_place(at, bends)
         else:
             misses += 1
-            settled += [(index, True)] if change.shape == "bend" else []
+            settled = [*settled, (index, True)] if change.shape == "bend" else settled
             search.bar_place(index, bends=True)
     return changes
 
@@ -214,6 +298,36 @@ def null_knots(samples: int) -> tuple[np.ndarray, np.ndarray]:
     sizes, levels, knots = _jump_null_table()
     x = np.log(samples)
     return np.array([np.interp(x, np.log(sizes), column) for column in knots.T]), levels
+
+
+@dataclass(frozen=True)
+class LikelyNull:
+    """Gains of a `single` change and of a `double` one that 5 % of series without jumps reach, and how far beyond some shares get."""
+
+    single: float
+    double: float
+    beyond: np.ndarray
+    levels: np.ndarray
+
+    def tail_probability(self, beyond: float) -> float:
+        """The share of series without jumps in which the gain of one or of two is so far beyond those."""
+        y = -np.log(self.levels)
+        if beyond >= self.beyond[-1]:
+            slope = (y[-1] - y[0]) / (self.beyond[-1] - self.beyond[0])
+            return float(np.exp(-(y[-1] + slope * (beyond - self.beyond[-1]))))
+        return float(np.exp(-np.interp(beyond, self.beyond, y))) if beyond >= self.beyond[0] else 1.0
+
+
+@lru_cache(maxsize=16)
+def likely_null(samples: int) -> LikelyNull:
+    """Its null distribution at this length, simulated once and stored."""
+    stored = json.loads(TABLE.read_text())["likelihood"]
+    x, at = np.log(samples), np.log(stored["sizes"])
+    single, double, *beyond = (
+        float(np.interp(x, at, column))
+        for column in (stored["one"], stored["two"], *np.array(stored["beyond"]).T)
+    )
+    return LikelyNull(single, double, np.array(beyond), np.array(stored["levels"]))
 
 
 @lru_cache(maxsize=1)

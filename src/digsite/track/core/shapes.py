@@ -7,7 +7,7 @@ left to the search for smooth transitions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -77,8 +77,10 @@ def open_window(series: np.ndarray, covariance: np.ndarray, start: int, stop: in
     return WhitenedWindow(start, stop, root, solve_triangular(root, np.diff(series[start:stop]), lower=True))
 
 
-def fit_change(series: np.ndarray, index: int, covariance: np.ndarray, degree: int = 1) -> FittedChange:
-    """The best change near `index` in `series` (n,), and what it is.
+def fit_change(
+    series: np.ndarray, index: int, covariance: np.ndarray, degree: int = 1, breaks: bool = False
+) -> FittedChange:
+    """The best change near `index` in `series` (n,), and what it is; `breaks`: known to be no kink and no bend.
 
     `degree` of the base is that of the filter that found it: on a level course a free slope would take most of a gradual
     change for itself (with memory of .8 and ten samples a size of five deviations is known to 1.4 with it, to .7 without).
@@ -91,9 +93,13 @@ def fit_change(series: np.ndarray, index: int, covariance: np.ndarray, degree: i
     gain, size, grid = rise_gains(near, base, places)
     low, middle, high = central_interval(gain, grid[:, 0])
     best = int(np.where(grid[:, 0] == middle, gain, -np.inf).argmax())
+    width = int(grid[best, 1])
+    shape: Shape = "step" if width <= 3 else "ramp"
+    change = FittedChange(middle, low, high, width, float(size[best]), shape, float(gain.max()))
+    if breaks:
+        return change
     bends = np.arange(max(index - KINK_REACH, near.start + 4), min(index + KINK_REACH + 1, near.stop - 3))
     kink_gain, kink_size, kink_at = kink_gains(near, line, bends)
-    width = int(grid[best, 1])
     broken = squared_residue(near.target, line) - kink_gain
     if broken < squared_residue(near.target, base) - gain.max():
         smooth = min(
@@ -102,10 +108,8 @@ def fit_change(series: np.ndarray, index: int, covariance: np.ndarray, degree: i
         kind: Shape = "kink" if broken < smooth else "bend"
         low, high = kink_at - MARGIN_KINK, kink_at + MARGIN_KINK
         return FittedChange(kink_at, low, high, 1, kink_size, kind, kink_gain)
-    shape: Shape = "step" if width <= 3 else "ramp"
-    if not breaks_course(series, covariance, near, line, middle, width):
-        shape = "bend"
-    return FittedChange(middle, low, high, width, float(size[best]), shape, float(gain.max()))
+    broken_off = breaks_course(series, covariance, near, line, middle, width)
+    return change if broken_off else replace(change, shape="bend")
 
 
 def breaks_course(

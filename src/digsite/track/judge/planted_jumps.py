@@ -6,7 +6,7 @@ the cumulative deviations on either side of it, so that the long-run variance ca
 
 Of the series without jumps, `draw_build_families` are those the jump test was built on. `draw_judge_families` were drawn when
 its first form was finished, and what they showed (skewed shocks) has been mended since, so they are seen now; `draw_kept_families`
-were drawn when the present form was finished. The table of corrections is that of PROCESSES among the first.
+were drawn when its second form was finished, `draw_fresh_families` when changes by likelihood had joined it. The table of corrections is that of PROCESSES among the first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import median_filter
 from scipy.signal import lfilter
 
 from digsite.track.core.jumps import Change
@@ -210,6 +211,46 @@ def draw_kept_families(n: int, count: int, rng: Rng) -> dict[str, np.ndarray]:
         "log of a squared process": np.log(0.05 + draw_process(0.9, count, n, rng) ** 2),
         "accuracy of 200, slow rise": rng.binomial(200, 0.3 + 0.5 * t / n, (count, n)) / 200,
         "two walks, one measured": 0.2 * draw_process(1, count, n, rng) + draw_process(0.7, count, n, rng),
+    }
+
+
+def draw_fresh_families(n: int, count: int, rng: Rng) -> dict[str, np.ndarray]:
+    """The families that were written down when changes by likelihood had joined the test: (count, n) each."""
+    t = np.arange(n)
+    white = lambda: rng.standard_normal((count, n))  # noqa: E731
+    slow = lambda root: draw_process(root, count, n, rng)  # noqa: E731
+    tails = lambda freedom: rng.standard_t(freedom, (count, n + BURN_IN))  # noqa: E731
+    recursion = lambda top, below, shocks: np.asarray(lfilter(top, below, shocks, axis=1))[:, -n:]  # noqa: E731
+    phase = rng.uniform(0, 2 * np.pi, (count, 1))
+    uniform = rng.uniform(-1, 1, (count, n + BURN_IN))
+    return {
+        "AR .6 with t5 shocks": recursion([1], [1, -0.6], tails(5)),
+        "roots .95 and .5, moving average .4": recursion([1, 0.4], [1, -1.45, 0.475], tails(50)),
+        "noise of waving strength, root .7": slow(0.7) * (1.5 + np.sin(2 * np.pi * t / n + phase)),
+        "log growth + process of .9": 2 * np.log1p(t) + slow(0.9),
+        "decay of 100 deviations": 100 * np.exp(-t / 30) + white(),
+        "power law, relative noise of root .8": 3 * (1 + t / 5) ** -0.4 * np.exp(0.03 * slow(0.8)),
+        "level, then a straight fall, root .5": -8 * np.maximum(t / n - 0.7, 0) / 0.3 + slow(0.5),
+        "period 33 and its half, root .7": 2 * np.sin(2 * np.pi * t / 33 + phase)
+        + np.sin(4 * np.pi * t / 33)
+        + 0.5 * slow(0.7),
+        "whole numbers on a walk": np.round(0.7 * slow(1)),
+        "accuracy of 1,000, slow rise": rng.binomial(
+            1000, 0.1 + 0.8 / (1 + np.exp(-6 * (t / n - 0.5))), (count, n)
+        )
+        / 1000,
+        "walk, process and noise": 0.1 * slow(1) + slow(0.5) + 0.5 * white(),
+        "uniform noise, mean of 5": recursion(np.ones(5) / 5, [1], uniform),
+        "smooth, length 8, + process of .95": draw_smooth(8, count, n, rng) + slow(0.95),
+        "slow average of t3 noise": recursion([0.1], [1, -0.9], tails(3)),
+        "size of a process of .97": np.abs(slow(0.97)) + 0.05 * white(),
+        "gamma shocks, root .5": recursion([1], [1, -0.5], rng.gamma(2.0, size=(count, n + BURN_IN)) - 2),
+        "two seasons on a process": slow(0.95)
+        + np.sin(2 * np.pi * t / 24 + phase)
+        + 0.5 * np.sin(2 * np.pi * t / 7),
+        "loss of .9 times itself, t6 noise": 4 * np.exp(-t / 60) + 0.2 * recursion([1], [1, -0.9], tails(6)),
+        "median of 7 of a process": median_filter(slow(0.8), size=(1, 7)),
+        "noise on every fourth value of a walk": slow(1) * 0.3 + white() * (t % 4 == 0),
     }
 
 

@@ -185,6 +185,8 @@ def judge_values(
     values: np.ndarray, *, alpha: float = 0.05, max_changes: int = 20, min_relative: float = 1e-6
 ) -> Verdict:
     """As `Edge.judge`, with its options by name."""
+    # A power of two changes no digit, and squares of 1e300 or of 1e-300 are no numbers.
+    values = np.ldexp(values, -int(np.frexp(np.abs(values).max())[1]))
     ready = prepare_values(values)
     if ready.because:
         return Verdict([], ready.because)
@@ -242,9 +244,13 @@ def grows_with_level(values: np.ndarray) -> bool:
         return False
     middle = (values[1:] + values[:-1]) / 2
     wobble = np.abs(np.diff(values) - np.median(np.diff(values)))
+    if np.ptp(wobble) == 0:
+        return False
     plain = float(spearmanr(wobble, middle).statistic)
     relative = np.abs(np.diff(np.log(values)) - np.median(np.diff(np.log(values))))
-    return plain > LEVEL_LINK and abs(float(spearmanr(relative, middle).statistic)) < plain
+    if plain <= LEVEL_LINK or np.ptp(relative) == 0:
+        return plain > LEVEL_LINK
+    return abs(float(spearmanr(relative, middle).statistic)) < plain
 
 
 def placed_change(found_change: jumptest.FoundChange, places: np.ndarray) -> Change:
