@@ -1,6 +1,7 @@
-"""The test for jumps: is the largest contrast of a series larger than its own increments can make it?
+"""The test for jumps: is a series likelier with one or two, and is its largest contrast larger than its own increments can make it?
 
-Each filter's output is divided by its own spread along the series and the largest quotient is judged by surrogates, which
+The first question is that of likelihood, and knows any noise that is stationary or a walk (`likelihood`). For the second each
+filter's output is divided by its own spread along the series and the largest quotient is judged by surrogates, which
 knows any spectrum but a slow one badly; the change is then fitted under the noise model, whose gain knows a slow process well but
 not what no model describes. Their sum of evidence is held against the table of how it falls out on series without jumps
 (`jumptest_null.json`). What is larger must also break and not bend. Then it is taken out and the search goes on.
@@ -32,6 +33,8 @@ MOST_GAIN = 80.0  # beyond, the model's word is not believed to the letter
 LEAST = 40  # samples from which a noise can be told from another
 LIKELY_SHARE = 0.6  # of the error that is spent on changes by likelihood, the rest on the search
 LATER = 0.2  # of that error beside earlier finds: what they take along leaves too calm a rest
+PAIR_LEVEL = 0.06  # chance at which a single change would gain what the second of two adds
+LONGEST = 700  # samples up to which filters of sixteen samples know the slow part of a noise
 NOT_YET = 4.0  # below the 5 %, with Gaussian noise, where Student's may still gain a little more
 BENT = 15.0  # gain of a smooth course beside the changes below which the base is level
 
@@ -149,7 +152,7 @@ def find_changes(
     values: np.ndarray, quantum: np.ndarray, alpha: float, most: int, floor: float
 ) -> list[FoundChange]:
     """Changes with family-wise error `alpha`, at most `most`, none smaller than `floor`: by likelihood, then by search."""
-    if len(values) < LEAST:
+    if not LEAST <= len(values) <= LONGEST:
         return search_changes(values, quantum, alpha, most, floor, [])
     changes: list[FoundChange] = []
     left = values
@@ -182,17 +185,22 @@ def likely_changes(values: np.ndarray, quantum: np.ndarray, level: float, floor:
         null.tail_probability(likely.evidence(quantum) - at)
         for likely, at in zip(weighed, (null.single, null.double), strict=True)
     ]
-    # Two that hide each other are only seen together; a second beside a clear one has to be clear itself.
-    beside = null.tail_probability(weighed[1].gain - weighed[0].gain - null.single) if p[0] <= level else 0.0
-    pair = p[1] <= level and beside <= level
-    likely = weighed[pair]
-    if min(p) > level or float(np.abs(likely.sizes).min()) <= floor:
+    if min(p) > level:
         return []
-    likeliest = [FoundChange(change, min(p)) for change in shaped_changes(values, likely, scale)]
-    if pair and p[0] <= level and likeliest:
-        first = min(likeliest, key=lambda c: abs(c.change.index - int(weighed[0].places[0])))
-        likeliest = [c if c is first else replace(c, p=max(c.p, beside)) for c in likeliest]
-    return likeliest
+    # Two that hide each other are only seen together, but a second has to add what a single one would need.
+    beside = null.tail_probability(weighed[1].gain - weighed[0].gain - null.single)
+    likely = weighed[p[1] <= level and beside <= PAIR_LEVEL]
+    if float(np.abs(likely.sizes).min()) <= floor:
+        return []
+    changes = [FoundChange(change, min(p)) for change in shaped_changes(values, likely, scale)]
+    if len(changes) > 1 and p[0] <= level:
+        first = min(changes, key=lambda c: abs(c.change.index - int(weighed[0].places[0])))
+        changes = [
+            c if c is first else replace(c, p=max(c.p, beside))
+            for c in changes
+            if c is first or beside <= level
+        ]
+    return changes
 
 
 def shaped_changes(
