@@ -194,6 +194,8 @@ def quality_curves(table: pd.DataFrame, dense: float, unit: str) -> Figure:
     """Loss of each method at each level, with intervals; the dense model is the gray line."""
     levels = list(dict.fromkeys(table["level"]))
     methods = list(dict.fromkeys(table["method"]))
+    if len(levels) == 1:
+        return _loss_rows(table.sort_values("loss", ascending=False), dense, unit)
     figure, ax = canvas(width=7.2, height=3.8)
     for position, method in enumerate(methods):
         part = table[table["method"] == method].set_index("level").reindex(levels)
@@ -206,6 +208,21 @@ def quality_curves(table: pd.DataFrame, dense: float, unit: str) -> Figure:
     ax.set_xticks(range(len(levels)), levels)
     ax.set(xlabel="share pruned, or n:m", ylabel=unit)
     ax.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))  # nine entries leave no corner free
+    return figure
+
+
+def _loss_rows(table: pd.DataFrame, dense: float, unit: str) -> Figure:
+    """One level: a row for each method under its name, the lowest loss on top."""
+    figure, ax = canvas(width=7.2, height=1.0 + 0.3 * len(table))
+    at = np.arange(len(table))
+    error = np.nan_to_num(np.abs(np.stack([table["loss"] - table["low"], table["high"] - table["loss"]])))
+    ax.errorbar(table["loss"], at, xerr=error, fmt="o", capsize=2, markersize=5, color=PALETTE[0])
+    ax.axvline(dense, color=NULL_COLOR, linestyle="--")
+    ax.annotate(
+        "dense", (dense, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
+    )
+    ax.set_yticks(at, list(table["method"]))
+    ax.set(xlabel=f"{unit} at {table['level'].iloc[0]}", ylim=(-0.6, len(table) - 0.2))
     return figure
 
 
