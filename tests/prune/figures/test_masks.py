@@ -39,7 +39,10 @@ def test_every_picture_shows_its_data_and_names_its_axes():
         (figures.z_chart(["a", "b"], [1.0, 5.0], [False, True]), 1),
         (figures.mask_pair([KEEP, ~KEEP, KEEP[::-1]], ["a", "b", "a − b", "a − null draw"]), 4),
         (figures.quality_curves(table, 0.8, "bits"), 1),
-        (figures.quality_curves(table[table["level"] == "2:4"], 0.8, "bits"), 1),  # rows with names, no legend
+        (
+            figures.quality_curves(table[table["level"] == "2:4"], 0.8, "bits"),
+            1,
+        ),  # rows with names, no legend
         (figures.stacked_shares(["a", "b"], shares), 1),
     ):
         axes = drawn(figure)
