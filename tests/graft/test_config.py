@@ -22,6 +22,16 @@ def test_sets_stand_for_lists():
     assert CompareConfig.model_validate(config.model_dump()) == config
 
 
+def test_a_grid_of_its_own_replaces_the_original_one():
+    own = {"method": "continual", "options": ["order=4 steps=40"]}
+    config = CompareConfig.model_validate({"grids": ["@framework", own]})
+    assert {g.method: g.options for g in config.grids} == {
+        **list_group("injection"),
+        "continual": own["options"],
+    }
+    assert len(config.grids) == 9
+
+
 def test_the_nine_have_the_originals_grid_sizes():
     assert {k: len(v) for k, v in list_group("injection").items()} == {
         "precomputed_alignment": 13,

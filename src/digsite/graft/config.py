@@ -171,10 +171,7 @@ class CompareConfig(TaskConfig):
         """A title and the config of every choice; of one task alone the title is empty."""
         plain = self.model_dump() | {"choices": []}
         return [
-            (
-                f"{choice.data}_{'_'.join(map(str, choice.new))}",
-                CompareConfig.model_validate(plain | choice.model_dump()),
-            )
+            (choice.title, CompareConfig.model_validate(plain | choice.model_dump()))
             for choice in self.choices
         ] or [("", self)]
 
@@ -190,11 +187,12 @@ class CompareConfig(TaskConfig):
     @field_validator("grids", mode="before")
     @classmethod
     def _expand_framework(cls, value: Any) -> Any:
-        """`@framework` stands for the nine methods with the original's grids."""
+        """`@framework` stands for the nine methods with the original's grids; a method that has one of its own beside it keeps that."""
         if not isinstance(value, list):
             return value
+        own = [entry.get("method") for entry in value if isinstance(entry, dict)]
         nine = (
-            [{"method": k, "options": v} for k, v in list_group("injection").items()]
+            [{"method": k, "options": v} for k, v in list_group("injection").items() if k not in own]
             if "@framework" in value
             else []
         )
