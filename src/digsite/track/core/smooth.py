@@ -336,31 +336,26 @@ def bump_null(calm: np.ndarray) -> BumpNull:
 
 def fastest_stretch(increments: np.ndarray, null: BumpNull, barred: np.ndarray) -> Stretch | None:
     """The stretch of the largest weighted excess outside of what is barred (n,)."""
+    return _largest_stretch(increments, 1 / (null.spread * null.weights), barred)
+
+
+def farthest_stretch(increments: np.ndarray, barred: np.ndarray) -> Stretch | None:
+    """The stretch that carries the series farthest by what is faster than its flanks, outside of what is barred (n,)."""
+    return _largest_stretch(increments, np.array(stretch_lengths(len(increments)), dtype=float), barred)
+
+
+def _largest_stretch(increments: np.ndarray, factors: np.ndarray, barred: np.ndarray) -> Stretch | None:
+    """The stretch of the largest excess over its flanks, times the factor of its length, outside of what is barred (n,)."""
     best: Stretch | None = None
-    for k, length in enumerate(stretch_lengths(len(increments))):
+    for length, factor in zip(stretch_lengths(len(increments)), factors, strict=True):
         excess, _ = excess_speed(increments[None], length)
-        z = excess[:, 0] / (null.spread[k] * null.weights[k])
+        z = excess[:, 0] * factor
         flank = flank_length(length)
         z[:, np.convolve(barred, np.ones(length), "valid")[flank : flank + z.shape[1]] > 0] = 0
         sign, begin = np.unravel_index(int(z.argmax()), z.shape)
         if z[sign, begin] > (best.z if best else 0.0):
             start = int(begin) + flank
             best = Stretch(start, start + length, 1 - 2 * int(sign), float(z[sign, begin]))
-    return best
-
-
-def farthest_stretch(increments: np.ndarray, barred: np.ndarray) -> Stretch | None:
-    """The stretch that carries the series farthest by what is faster than its flanks, outside of what is barred (n,)."""
-    best: Stretch | None = None
-    for length in stretch_lengths(len(increments)):
-        excess, _ = excess_speed(increments[None], length)
-        way = excess[:, 0] * length
-        flank = flank_length(length)
-        way[:, np.convolve(barred, np.ones(length), "valid")[flank : flank + way.shape[1]] > 0] = 0
-        sign, begin = np.unravel_index(int(way.argmax()), way.shape)
-        if way[sign, begin] > (best.z if best else 0.0):
-            start = int(begin) + flank
-            best = Stretch(start, start + length, 1 - 2 * int(sign), float(way[sign, begin]))
     return best
 
 
