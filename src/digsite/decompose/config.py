@@ -456,6 +456,12 @@ class ExamConfig(Config):
         min_length=1,
         description="steps at which the attack on the masks is scored",
     )
+    compress: bool = Field(
+        default=False, description="squeeze the stream until variables share directions, before padding"
+    )
+    exhaustive: int = Field(
+        default=8, ge=0, le=16, description="parts left to choose up to which every mask is tried"
+    )
     budget: float = Field(
         default=600.0, gt=0, description="CPU seconds an entry may take; a slower one is not scored"
     )

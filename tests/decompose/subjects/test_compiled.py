@@ -10,7 +10,7 @@ import torch
 from digsite.base import settings
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.decompose.subjects import compiled
-from digsite.decompose.subjects.compiled import load_program, pad_program, rotate_program
+from digsite.decompose.subjects.compiled import compress_program, load_program, pad_program, rotate_program
 
 
 def test_hist_counts_how_often_each_symbol_occurs():
@@ -35,6 +35,29 @@ def test_a_hidden_or_padded_basis_changes_no_answer(name):
         torch.testing.assert_close(
             changed.basis @ changed.basis.T, torch.eye(len(changed.basis)), atol=1e-5, rtol=0
         )
+
+
+@pytest.mark.parametrize(("name", "width"), [("hist", 15), ("frac_prevs", 11), ("neighbours", 16)])
+def test_a_compressed_stream_answers_the_same_while_variables_share_its_directions(name, width):
+    program = load_program(name)
+    small = compress_program(program)
+    assert small.truth["width"] == width == small.basis.shape[1] < len(small.basis)
+    shared = small.basis @ small.basis.T - torch.eye(len(small.basis))
+    assert shared.abs().max() > 0.1
+    for changed in (small, rotate_program(pad_program(small, 4, 1), 2)):
+        for ids in program.domain:
+            assert program.is_right(changed.model(ids), program.wanted(ids)).all()
+    for site in program.sites:
+        weight = small.model.get_submodule(site).weight
+        assert small.rank(site) == torch.linalg.matrix_rank(weight, rtol=1e-5) <= program.rank(site)
+
+
+def test_a_compressed_stream_still_says_what_it_holds_of_each_label():
+    program = load_program("frac_prevs")
+    small = compress_program(program)
+    ids = program.domain[-1]
+    held = [p.model.embed(ids) + p.model.pos.weight[: ids.shape[1]] for p in (program, small)]
+    torch.testing.assert_close(held[1] @ small.basis.T, held[0], atol=1e-4, rtol=0)
 
 
 def test_what_is_written_of_a_variable_lies_in_its_rotated_subspace():

@@ -18,6 +18,7 @@ from digsite.decompose.subjects import groups, targets, verified
 from digsite.decompose.subjects.compiled import (
     NAMED,
     CompiledProgram,
+    compress_program,
     known_programs,
     load_program,
     pad_program,
@@ -93,7 +94,7 @@ def sit_exam(config: ExamConfig, who: str, name: str, rotation: int) -> Row:
         row["cpu_s"] = time.process_time() - start
         if row["cpu_s"] > config.budget:
             raise OverBudget(f"It took longer than its budget of {config.budget:.3g} CPU seconds.")
-        return row | mark_entry(entry, config.ladder)
+        return row | mark_entry(entry, config.ladder, config.exhaustive)
     except DigsiteError as error:
         row["cpu_s"] = row["cpu_s"] or time.process_time() - start
         if who.startswith("py:") or isinstance(error, OverBudget):
@@ -131,9 +132,10 @@ def stop_after(seconds: float) -> Iterator[None]:
 def prepare_program(config: ExamConfig, name: str, rotation: int) -> CompiledProgram:
     """A program with its basis hidden."""
     trained = name in (verified.NAME, *groups.GROUPS, *targets.TOYS)
-    if trained and config.pad:
+    if trained and (config.pad or config.compress):
         raise UsageError(
-            f"'{name}' was trained, and cannot be padded.", hint="Compiled programs can: pad=0 here."
+            f"'{name}' was trained, and cannot be padded or compressed.",
+            hint="Compiled programs can: pad=0 compress=false here.",
         )
     if name == verified.NAME:
         return verified.rotate_network(verified.load_verified(), rotation)
@@ -142,6 +144,8 @@ def prepare_program(config: ExamConfig, name: str, rotation: int) -> CompiledPro
     if name in targets.TOYS:
         return targets.load_toy(name, rotation)
     program = load_program(name, most_inputs=config.most_inputs)
+    if config.compress:
+        program = compress_program(program)
     if config.pad:
         program = pad_program(program, config.pad, rotation)
     return rotate_program(program, rotation)

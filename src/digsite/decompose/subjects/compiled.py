@@ -269,7 +269,66 @@ def pad_program(program: CompiledProgram, n: int, seed: int) -> CompiledProgram:
             wide[weight.shape[0] :, :width] = torch.randn(n, width, generator=generator) / width**0.5
         state[name] = wide
     model.load_state_dict(state)
-    return replace(program, model=model, truth=truth, basis=torch.eye(width + n))
+    basis = torch.block_diag(program.basis, torch.eye(n))
+    return replace(program, model=model, truth=truth, basis=basis)
+
+
+def compress_program(program: CompiledProgram) -> CompiledProgram:
+    """The same function in a narrower stream in which variables share directions; compress before padding and rotating.
+
+    What the stream holds over the whole domain spans fewer directions than there are labels (the values of a one-hot
+    variable add up to a constant), so it can be written in its principal axes; then as many of the weakest are dropped as
+    leave every answer what it was. Nothing is trained again. `basis` (labels, width) is no longer square: `x @ basis.T` is
+    what the stream holds of each label.
+    """
+    axes, width = find_axes(program)
+    smallest = _project(program, axes[:, :width])
+    for narrower in range(width - 1, 0, -1):
+        candidate = _project(program, axes[:, :narrower])
+        if not all(
+            program.is_right(candidate.model(ids), program.wanted(ids)).all() for ids in program.domain
+        ):
+            break
+        smallest = candidate
+    return smallest
+
+
+@torch.no_grad()
+def find_axes(program: CompiledProgram) -> tuple[Tensor, int]:
+    """Principal axes (width, width) of all that the stream holds on the domain, strongest first, and how many there are."""
+    gram = torch.zeros(len(program.basis), len(program.basis), dtype=torch.float64)
+
+    def add(_: nn.Module, read: tuple[Tensor], __: Tensor) -> None:
+        x = read[0].flatten(0, -2).double()
+        gram.add_(x.T @ x)
+
+    # each state of the stream once: keys and values read what queries read
+    readers = [site for site in program.sites if site.endswith((".q", ".in", "unembed"))]
+    hooks = [program.model.get_submodule(site).register_forward_hook(add) for site in readers]
+    for ids in program.batches(1024):
+        program.model(ids)
+    for hook in hooks:
+        hook.remove()
+    values, vectors = torch.linalg.eigh(gram)
+    return vectors.flip(1), int((values > values.max() * 1e-10).sum())
+
+
+def _project(program: CompiledProgram, axes: Tensor) -> CompiledProgram:
+    """The program with its stream written in these axes (width, fewer); ranks are counted again."""
+    truth = deepcopy(program.truth)
+    truth["width"] = axes.shape[1]
+    state = {}
+    for name, weight in program.model.state_dict().items():
+        writes = name.endswith((".o.weight", ".out.weight"))
+        narrow = axes.T @ weight.double() if writes else weight.double() @ axes
+        known = truth["matrices"][name]
+        known["shape"] = list(narrow.shape)
+        if known.get("rank"):
+            known["rank"] = int(torch.linalg.matrix_rank(narrow, rtol=1e-6))
+        state[name] = narrow.float()
+    model = CompiledTransformer(truth)
+    model.load_state_dict(state)
+    return replace(program, model=model, truth=truth, basis=(program.basis.double() @ axes).float())
 
 
 def enumerate_domain(truth: dict[str, Any], most: int) -> tuple[tuple[Tensor, ...], bool]:

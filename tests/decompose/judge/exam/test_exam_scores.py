@@ -1,9 +1,13 @@
 """Scores of entries whose right answers are known: the program's own parts, nothing at all, and strangers' mistakes."""
 
+import math
+from itertools import product
+
 import pytest
 import torch
 
 from digsite.base.errors import UsageError
+from digsite.decompose.core.masks import Masks
 from digsite.decompose.judge import contestants
 from digsite.decompose.judge.contestants import enter_contestant
 from digsite.decompose.judge.exam import entry_from_parts, marks, parts
@@ -72,6 +76,49 @@ def test_a_longer_attack_is_never_kinder(program):
     entry = entry_from_parts(program, true_parts(program))
     ladder = marks.climb_ladder(entry, (0, 2, 5))
     assert list(ladder) == [0, 2, 5] and all(0 <= share <= 1 for share in ladder.values())
+
+
+def draw_importance(program, seed, sure):
+    """Importances of zero or one, `sure` parts of the first site of the MLP being important nowhere and the others everywhere."""
+    made = true_parts(program)
+    generator = torch.Generator().manual_seed(seed)
+    sizes = {site: v.shape[1] for site, (v, _) in made.items()}
+    dropped = torch.randperm(sizes["blocks.0.mlp.in"], generator=generator)[:sure]
+
+    def importances(ids):
+        held = {site: torch.ones(*ids.shape, n) for site, n in sizes.items()}
+        held["blocks.0.mlp.in"][..., dropped] = 0.0
+        return held
+
+    return entry_from_parts(program, made, importances), dropped
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_mask_is_what_trying_each_by_hand_gives(program, seed):
+    entry, dropped = draw_importance(program, seed, 4)
+    site = "blocks.0.mlp.in"
+    shares = []
+    for choice in product((0.0, 1.0), repeat=4):
+        with torch.no_grad():
+            right = 0
+            for ids in program.batches(1024):
+                scene = entry.observe_inputs(ids)
+                masks = dict(scene.importance.lower) | {site: scene.importance.lower[site].clone()}
+                masks[site][..., dropped] = torch.tensor(choice)
+                right += int(program.is_right(scene.forward(Masks(masks)), program.wanted(ids)).sum())
+        shares.append(right / sum(len(ids) for ids in program.domain))
+    assert marks.try_every_mask(entry, 4) == pytest.approx(min(shares), abs=1e-6)
+
+
+def test_an_attack_by_ascent_finds_the_worst_of_all_masks(program):
+    entry = enter_contestant("singular", program, seed=1, steps=0)
+    worst = marks.try_every_mask(entry, 4)
+    assert worst < 0.95 and marks.climb_ladder(entry, [40])[40] == pytest.approx(worst)
+
+
+def test_the_worst_of_all_masks_is_not_sought_where_too_much_is_left_to_choose(program):
+    entry, _ = draw_importance(program, 0, 14)
+    assert math.isnan(marks.try_every_mask(entry, 0)) and marks.try_every_mask(entry, 8) < 0.5
 
 
 @pytest.mark.parametrize("name", ["singular", "singular_all", "neurons", "dictionary", "random"])

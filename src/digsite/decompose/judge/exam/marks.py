@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -103,6 +104,62 @@ def share_right_under(entry: Entry, source: dict[str, Tensor]) -> float:
     return right / total
 
 
+# The worst case itself, where few enough parts are left to choose.
+#
+# A choice matters only for parts that are active where they are not important. Those are listed, every choice among them is
+# tried, and parts that become active under any of these choices join the list until none does. Whatever is done to the
+# others then moves no site's output by more than a trace.
+
+STIRS = 1e-4  # share of a site's largest output below which a part counts as not active
+
+
+@torch.no_grad()
+def try_every_mask(entry: Entry, most: int) -> float:
+    """Share of all inputs right under the worst of all masks of zeros and ones, shared by every input and position.
+
+    NaN where more than `most` parts are left to choose. The ladder's masks may lie between zero and one, so either of the
+    two may be the worse.
+    """
+    sites = entry.program.sites
+    listed = {site: torch.zeros(entry.decomposition.components(site).V.shape[1]).bool() for site in sites}
+    while sum(int(these.sum()) for these in listed.values()) <= most:
+        worst, active = try_choices(entry, listed)
+        if not any((active[site] & ~listed[site]).any() for site in sites):
+            return worst
+        listed = {site: listed[site] | active[site] for site in sites}
+    return math.nan
+
+
+def try_choices(entry: Entry, listed: dict[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
+    """The smallest share of inputs right over all choices among the listed parts, and which parts were ever active where
+    they are not important. Parts that are not listed stay at their importance."""
+    places = [(site, c) for site, these in listed.items() for c in these.nonzero().flatten().tolist()]
+    choices = list(product((0.0, 1.0), repeat=len(places)))
+    right = torch.zeros(len(choices))
+    active = {site: torch.zeros_like(these) for site, these in listed.items()}
+    for ids in entry.program.batches(1024):
+        scene = entry.observe_inputs(ids)
+        wanted = entry.program.wanted(ids)
+        for k, choice in enumerate(choices):
+            source = {site: torch.zeros(len(these)) for site, these in listed.items()}
+            for (site, c), on in zip(places, choice, strict=True):
+                source[site][c] = on
+            inner: dict[str, Tensor] = {}
+            output = scene.forward(place_between(scene, source), inner=inner)
+            right[k] += float(entry.program.is_right(output, wanted).sum())
+            for site, acts in inner.items():
+                active[site] |= find_stirring(scene, site, acts)
+    return float(right.min()) / sum(len(ids) for ids in entry.program.domain), active
+
+
+def find_stirring(scene: Scene, site: str, acts: Tensor) -> Tensor:
+    """(C,) whether a part puts out more than a trace at any place where it is not wholly important."""
+    written = acts.abs() * scene.factors[site][1].norm(dim=1)
+    trace = STIRS * float(scene.outputs[site].norm(dim=-1).max())
+    stirs = (written > max(trace, 1e-6)) & (scene.importance.lower[site] < 1)
+    return stirs.flatten(0, -2).any(0)
+
+
 RIGHT = 0.99  # share of all inputs that must be answered rightly
 CLOSE = 0.005  # purity below that of singular vectors by less than this is not below
 COLUMNS = {
@@ -117,6 +174,7 @@ COLUMNS = {
     "stochastic": "share of inputs right with random masks between importance and one",
     "zero": "share of inputs right with all parts off: what is right by itself",
     "worst_N": "share of inputs right under the worst shared masks of N steps of ascent",
+    "worst_all": "share of inputs right under the worst of all masks of zeros and ones; empty where too many parts are left to choose",
     "l0": "parts in use per position, over all sites",
     "alive": "parts important anywhere",
     "rank": "exact rank, summed over sites",
@@ -157,8 +215,8 @@ class Mark:
     null: float | None
 
 
-def mark_entry(entry: Entry, ladder: Sequence[int]) -> Row:
-    """All scores of one entry, in the columns' names."""
+def mark_entry(entry: Entry, ladder: Sequence[int], exhaustive: int = 0) -> Row:
+    """All scores of one entry, in the columns' names; every mask is tried where at most `exhaustive` parts can be chosen."""
     alive = entry.find_alive()
     parts = score_parts(entry, alive)
     use, graph = UseScores(math.nan, math.nan, 0), GraphScores(math.nan, math.nan, math.nan, 0)
@@ -166,6 +224,7 @@ def mark_entry(entry: Entry, ladder: Sequence[int]) -> Row:
         use, graph = score_use(entry, alive), score_graph(entry, alive)
     row: Row = {"failed": "", "whole_domain": int(entry.program.is_whole), **share_right(entry)}
     row |= {f"worst_{steps}": share for steps, share in climb_ladder(entry, ladder).items()}
+    row["worst_all"] = try_every_mask(entry, exhaustive)
     row |= {
         key: getattr(parts, key)
         for key in ("alive", "rank", "dead_alive", "dead_sites", "purity", "coverage")
