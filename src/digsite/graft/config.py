@@ -318,10 +318,10 @@ class DictionaryTruthConfig(Config):
     reseeds: int = Field(
         3, gt=0, description="trainings of every dictionary on one world: the reseeding noise"
     )
-    worlds: list[Literal["independent", "correlated", "hierarchical"]] = Field(
-        ["independent", "correlated", "hierarchical"],
+    worlds: list[Literal["independent", "correlated", "hierarchical", "two_models", "map"]] = Field(
+        ["independent", "correlated", "hierarchical", "two_models", "map"],
         min_length=1,
-        description="how features are on together",
+        description="how features are on together; in the last two crosscoders and transcoders are trained",
     )
     n_features: int = Field(64, gt=3, description="true features")
     width: int = Field(32, gt=1, description="dimensions; fewer than features is superposition")
@@ -334,11 +334,12 @@ class DictionaryTruthConfig(Config):
     lr: float = Field(3e-3, gt=0, description="learning rate of Adam")
     knobs: dict[str, list[float]] = Field(
         {
-            "l1": [0.1, 0.3, 1.0],
+            "l1": [0.3, 1.0, 2.0],
             "topk": [3, 4, 6],
             "batch_topk": [3, 4, 6],
-            "jumprelu": [0.1, 0.3, 1.0],
-            "bottleneck": [0.01, 0.1],
+            "jumprelu": [0.3, 1.0, 10.0],
+            "bottleneck": [0.01, 0.1, 0.3],
+            "crosscoder": [0.3, 1.0, 2.0],
         },
         description="sparsities of every kind to choose from, on a world that is not scored",
     )

@@ -1,9 +1,9 @@
-"""dictionary-truth: every kind of dictionary on activations whose features are known, over worlds and reseeds."""
+"""dictionary-truth: autoencoders, crosscoders and transcoders of every kind where the features are known, over worlds and reseeds."""
 
 import math
 from collections.abc import Callable
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from digsite.base.intervals import Interval, seed_interval
 from digsite.figures import bars
+from digsite.figures.style import canvas
 from digsite.graft.config import DictionariesConfig, DictionaryTruthConfig
 from digsite.graft.core.dictionaries import (
     Sae,
@@ -30,10 +31,11 @@ from digsite.graft.judge.dictionaries import (
     draw_random_directions,
     find_principal_directions,
     score_directions,
+    score_owners,
     score_truth,
 )
 from digsite.graft.judge.summary import group_rows
-from digsite.graft.subjects.known_features import FeatureWorld, draw_activations, draw_world
+from digsite.graft.subjects.known_features import FeatureWorld, draw_activations, draw_inputs, draw_world
 from digsite.graft.subjects.sae_files import in_saelens, save_saelens, save_sparsify
 from digsite.graft.subjects.theatre import open_theatre
 from digsite.record.verdict import cite
@@ -42,8 +44,14 @@ from digsite.worker.run import Run
 if TYPE_CHECKING:
     from digsite.worker.run import Run
 
-SCORES = ("mcc", "f1", "explained", "open_codes")
-LIMITS = {"mcc": (0.0, 1.0), "f1": (0.0, 1.0), "explained": (-math.inf, 1.0), "open_codes": (0.0, math.inf)}
+SCORES = ("mcc", "f1", "explained", "open_codes", "owners")
+LIMITS = {
+    "mcc": (0.0, 1.0),
+    "f1": (0.0, 1.0),
+    "explained": (-math.inf, 1.0),
+    "open_codes": (0.0, math.inf),
+    "owners": (0.0, 1.0),
+}
 NULLS = ("random directions", "principal directions")
 
 
@@ -82,15 +90,48 @@ def _draw_named_world(
 def _choose_knobs(config: DictionaryTruthConfig, run: "Run", world_kind: str) -> dict[str, float]:
     """The sparsity of largest MCC on a world that is used for nothing else."""
     world = _draw_named_world(config, run, world_kind, 0, "development")
-    x, _ = draw_activations(world, config.samples, seed=run.derive("development-samples"))
-    best = {}
-    for kind in list_kinds():
+    sample = _draw_sample(world, config.samples, run.derive("development-samples"))
+    best, true = {}, world.directions[world.written]
+    for kind in list_kinds(world.models):
         knobs = config.knobs[kind]
         specs = [SaeSpec(kind, config.codes, knob, 0) for knob in knobs]
-        saes = train_saes(x, specs, steps=config.steps, lr=config.lr, batch=config.batch, seed=0)
-        scores = [score_directions(directions_of(sae, x), world.directions) for sae in saes]
+        saes = _train_on(world, sample, specs, config, 0)
+        scores = [score_directions(directions_of(sae, sample.x), true) for sae in saes]
         best[kind] = knobs[int(np.argmax(scores))]
     return best
+
+
+class _Sample(NamedTuple):
+    """What a dictionary reads, what it should rebuild, and how strongly every feature is on."""
+
+    x: Tensor
+    wanted: Tensor
+    codes: Tensor
+
+
+def _draw_sample(world: FeatureWorld, n: int, seed: int) -> _Sample:
+    """Activations to rebuild, or inputs and outputs of the world's map."""
+    wanted, codes = draw_activations(world, n, seed)
+    inputs = draw_inputs(world, codes, seed)
+    return _Sample(wanted if inputs is None else inputs, wanted, codes)
+
+
+def _train_on(
+    world: FeatureWorld, sample: _Sample, specs: list[SaeSpec], config: DictionaryTruthConfig, seed: int
+) -> list[Sae]:
+    """Autoencoders, or what this world asks for: crosscoders of two models, transcoders of a map."""
+    wanted = None if world.read is None else sample.wanted
+    sizes = {"steps": config.steps, "lr": config.lr, "batch": config.batch}
+    return train_saes(sample.x, specs, wanted=wanted, streams=world.models, seed=seed, **sizes)
+
+
+def _fit_linearly(sample: _Sample) -> Callable[[Tensor], Tensor]:
+    """What a map's outputs are by least squares from its inputs; where nothing is mapped, the inputs themselves."""
+    if sample.x is sample.wanted:
+        return lambda x: x
+    at, to = sample.x.mean(0), sample.wanted.mean(0)
+    weight = torch.linalg.lstsq(sample.x - at, sample.wanted - to).solution
+    return lambda x: (x - at) @ weight + to
 
 
 def _score_world(
@@ -98,45 +139,35 @@ def _score_world(
 ) -> list[dict]:
     """All kinds with several reseeds on one fresh world, and both nulls, as rows of the table."""
     world = _draw_named_world(config, run, world_kind, seed, "world")
-    x, _ = draw_activations(world, config.samples, seed=run.derive("samples", seed))
-    held, codes = draw_activations(world, config.held, seed=run.derive("held-out", seed))
+    sample = _draw_sample(world, config.samples, run.derive("samples", seed))
+    held = _draw_sample(world, config.held, run.derive("held-out", seed))
+    true, on = world.directions[world.written], held.codes[:, world.written] > 0
+    guess = _fit_linearly(sample)
+    x, guessed = guess(sample.x), guess(held.x)
     rows = []
 
-    def scored(
-        name: str, reseed: int, directions: Tensor, encode: Callable[[Tensor], Tensor], rebuilt: Tensor
-    ) -> None:
-        score = score_truth(directions, encode(held), rebuilt, held, world.directions, codes > 0)
-        rows.append({"world": world_kind, "seed": seed, "dictionary": name, "reseed": reseed, **vars(score)})
+    def scored(name: str, reseed: int, directions: Tensor, codes: Tensor, rebuilt: Tensor) -> None:
+        score = score_truth(directions, codes, rebuilt, held.wanted, true, on)
+        row = {"world": world_kind, "seed": seed, "dictionary": name, "reseed": reseed, **vars(score)}
+        if world.models > 1:
+            row["owners"] = score_owners(directions, true, world.owners)
+        rows.append(row)
 
-    for kind in list_kinds():
+    for kind in list_kinds(world.models):
         specs = [
             SaeSpec(kind, config.codes, knobs[kind], run.derive("reseed", seed, r))
             for r in range(config.reseeds)
         ]
-        saes = train_saes(x, specs, steps=config.steps, lr=config.lr, batch=config.batch, seed=seed)
-        for reseed, sae in enumerate(saes):
+        for reseed, sae in enumerate(_train_on(world, sample, specs, config, seed)):
             with torch.no_grad():
-                scored(kind, reseed, directions_of(sae, x), sae.encode, sae(held))
-    for reseed in range(config.reseeds):
-        rows_of = draw_random_directions(
-            config.width, config.codes, run.generator("random-directions", seed, reseed)
-        )
-        scored(
-            NULLS[0],
-            reseed,
-            rows_of,
-            lambda h, d=rows_of: h @ d.T,
-            _project_back(held, x, rows_of[: config.width // 2]),
-        )
+                scored(kind, reseed, directions_of(sae, sample.x), sae.encode(held.x), sae(held.x))
+    width = true.shape[1]
     axes = find_principal_directions(x, config.codes)
     for reseed in range(config.reseeds):
-        scored(
-            NULLS[1],
-            reseed,
-            axes,
-            lambda h: (h - x.mean(0)) @ axes.T,
-            _project_back(held, x, axes[: config.width // 2]),
-        )
+        drawn = draw_random_directions(width, config.codes, run.generator("random-directions", seed, reseed))
+        scored(NULLS[0], reseed, drawn, guessed @ drawn.T, _project_back(guessed, x, drawn[: width // 2]))
+        back = _project_back(guessed, x, axes[: width // 2])
+        scored(NULLS[1], reseed, axes, (guessed - x.mean(0)) @ axes.T, back)
     return rows
 
 
@@ -155,6 +186,8 @@ def _conclude_truth(run: "Run", frame: pd.DataFrame) -> None:
         for name, group in part.groupby("dictionary", sort=False):
             line: dict = {"world": world, "dictionary": name}
             for score in SCORES:
+                if score not in group or not group[score].notna().any():  # pyright: ignore[reportGeneralTypeIssues]
+                    continue  # who knows a feature is asked of two models only
                 per_world = group.groupby("seed")[score]
                 reseeded = len(group["reseed"].unique()) > 1
                 noise = float(np.sqrt(per_world.var(ddof=1).mean())) if reseeded else None
@@ -173,7 +206,7 @@ def _conclude_truth(run: "Run", frame: pd.DataFrame) -> None:
         "found",
         _draw_found(table),
         table,
-        caption="Features found by kind of dictionary and world; gray: nulls.",
+        caption="Features found by kind of dictionary, a panel for each kind of world; gray: the better of random and principal directions.",
     )
     run.headline(
         [f"{world}/{_find_best(part)}/mcc" for world, part in table.groupby("world", sort=False)],
@@ -186,7 +219,11 @@ WORDS = {
     "mcc": "True features found (mean cosine of matched directions)",
     "f1": "Codes that open where their feature is on (F1)",
     "explained": "Variance of held-out activations explained",
+    "owners": "Features said to be the right model's, by the directions alone",
 }
+
+
+LABELS = {"two_models": "two models (crosscoders)", "map": "a map (transcoders)"}
 
 
 def _claim_score(
@@ -195,7 +232,7 @@ def _claim_score(
     """A score over worlds beside directions that saw nothing or only variance."""
     world, kind, score = name.split("/")
     note = "" if noise is None else f"reseeding alone moves it by {noise:.3f} (sd)"
-    title = f"{WORDS[score]}, '{kind}', {world} worlds"
+    title = f"{WORDS[score]}, '{kind}', {LABELS.get(world, f'{world} worlds')}"
     run.claim(name, interval=over, kind="median", better="higher", rivals=rivals, title=title, note=note)
 
 
@@ -206,14 +243,33 @@ def _find_best(part: pd.DataFrame) -> str:
 
 
 def _draw_found(table: pd.DataFrame) -> Figure:
-    """MCC of every kind and world as bars, the nulls gray."""
-    several = table["world"].nunique() > 1
-    names = [
-        f"{row.dictionary}, {row.world}" if several else str(row.dictionary)  # pyright: ignore[reportGeneralTypeIssues]
-        for row in table.itertuples()  # pyright: ignore[reportGeneralTypeIssues]
-    ]
-    gray = [name for name in names if name.startswith(NULLS)]
-    return bars(dict(zip(names, table["mcc"], strict=True)), y="true features found (MCC)", gray=gray)
+    """MCC of every kind with its interval, a panel for each kind of world; the gray tick is the better of both nulls."""
+    worlds = list(table.groupby("world", sort=False))
+    columns = min(3, len(worlds))
+    rows = -(-len(worlds) // columns)
+    figure, axes = canvas(rows, columns, width=4.2 * columns, height=3.6 * rows, sharey=True, squeeze=False)
+    for ax, (world, part) in zip(axes.flat, worlds):
+        chance = float(part.loc[part["dictionary"].isin(NULLS), "mcc"].max())
+        lines = part[~part["dictionary"].isin(NULLS)].set_index("dictionary").to_dict("index")
+        scores, lows, highs = (
+            {str(name): float(line[key]) for name, line in lines.items()}
+            for key in ("mcc", "mcc low", "mcc high")
+        )
+        nulls = dict.fromkeys(scores, chance)
+        label = LABELS.get(str(world), str(world))
+        drawn = (
+            {"lows": lows, "highs": highs}
+            if all(map(math.isfinite, [*lows.values(), *highs.values()]))
+            else {}
+        )
+        bars(scores, y="true features found (MCC)", title=label, nulls=nulls, ax=ax, **drawn)
+    for ax in axes.flat[len(worlds) :]:
+        ax.set_axis_off()
+    for ax in axes.flat[1:]:
+        ax.set_ylabel("")
+        if legend := ax.get_legend():
+            legend.remove()
+    return figure
 
 
 def _say_truth(table: pd.DataFrame) -> str:
@@ -230,7 +286,7 @@ def _say_truth(table: pd.DataFrame) -> str:
         )
         claim = f"{world}/{best}/mcc"
         parts.append(
-            f"{world}: '{best}' finds most (MCC {cite(claim, style='.2f')}, F1 {cite(f'{world}/{best}/f1', style='.2f')}; "
+            f"{LABELS.get(str(world), world)}: '{best}' finds most (MCC {cite(claim, style='.2f')}, F1 {cite(f'{world}/{best}/f1', style='.2f')}; "
             f"directions that saw nothing or only variance {cite(claim, 'null', '.2f')}), {same}"
         )
     return ". ".join(parts) + "."

@@ -241,4 +241,5 @@ def _claim_kept(run: "Run", name: str, scores: pd.DataFrame, nulls: dict[str, fl
 def _draw_kept(table: pd.DataFrame) -> Figure:
     """What every merge keeps of its worse skill, as bars; nulls are gray."""
     values = dict(zip(table["merge"], table["worse kept"], strict=True))
-    return bars(values, y="% of the worse skill kept", gray=[name for name in values if name in NULLS])
+    gray = [name for name in values if name in NULLS or name == "start" or name.startswith("parent")]
+    return bars(values, y="% of the worse skill kept", gray=gray)

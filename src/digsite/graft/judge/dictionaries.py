@@ -12,7 +12,12 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from digsite.graft.subjects.known_features import BOTH, FIRST, SECOND
+
 THRESHOLDS = 24  # tried for a latent on the fitting half
+SHARE = (
+    0.7  # of a row's length that makes a feature one model's own, as published comparisons of models cut it
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,26 @@ def score_truth(
         float(1 - left),
         float((codes.abs() > 1e-9).float().sum(1).mean()),
     )
+
+
+def score_owners(
+    learned: Float[Tensor, "latents width"],
+    true: Float[Tensor, "features width"],
+    owners: Int[Tensor, "features"],
+) -> float:
+    """How often the learned directions alone say which of two models knows a feature, mean over both, first and second.
+
+    The share of the first model in the lengths of a latent's two halves says it: above `SHARE` the first one's own, below
+    the rest the second one's. Always saying "both" scores 1/3; a feature without a partner is not told.
+    """
+    latents, features, _ = match_directions(learned, true)
+    first, second = learned.unflatten(1, (2, -1)).norm(dim=2).T
+    share = (first / (first + second).clamp_min(1e-12))[torch.from_numpy(latents)]
+    said = torch.full_like(owners, -1)
+    said[torch.from_numpy(features)] = torch.where(
+        share > SHARE, FIRST, torch.where(share < 1 - SHARE, SECOND, BOTH)
+    )
+    return float(np.mean([float((said == who)[owners == who].float().mean()) for who in owners.unique()]))
 
 
 def draw_random_directions(width: int, n: int, draw: torch.Generator) -> Float[Tensor, "n width"]:

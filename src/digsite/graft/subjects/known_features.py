@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from digsite.base.errors import UsageError
@@ -18,23 +18,31 @@ from digsite.base.streams import derive_seed
 
 
 class Structure(NamedTuple):
-    """What ties the features of a group: a common cause, or a parent without which none is on."""
+    """What ties the features of a group: a common cause, or a parent without which none is on. And what is read: the
+    activations of one model, of two side by side that share most features, or what goes into a map and what comes out."""
 
     causes: bool = False
     parents: bool = False
+    models: int = 1
+    maps: bool = False
 
 
 KINDS = {
     "independent": Structure(),
     "correlated": Structure(causes=True),
     "hierarchical": Structure(parents=True),
+    "two_models": Structure(models=2),
+    "map": Structure(maps=True),
 }
+BOTH, FIRST, SECOND = 0, 1, 2  # who knows a feature
 
 
 @dataclass(frozen=True)
 class FeatureWorld:
     """`directions` are unit rows; `rates` how often a feature is on; `groups` which features share a common cause;
-    `parents` names each feature's parent, -1 for none."""
+    `parents` names each feature's parent, -1 for none. With two models a row is both models' unit directions side by
+    side, zeros where one does not know the feature, and `owners` says who does. In a map `directions` are what each
+    feature writes, zeros where it writes nothing, and `read` those of the inputs."""
 
     kind: str
     directions: Float[Tensor, "features width"]
@@ -44,6 +52,18 @@ class FeatureWorld:
     parents: Int[Tensor, "features"]
     correlation: float
     noise: float
+    owners: Int[Tensor, "features"]
+    read: Float[Tensor, "features width"] | None = None
+
+    @property
+    def models(self) -> int:
+        """How many models' activations lie side by side."""
+        return KINDS[self.kind].models
+
+    @property
+    def written(self) -> Bool[Tensor, "features"]:
+        """Features that can be found in what is rebuilt; those that a map does not use cannot."""
+        return self.directions.norm(dim=1) > 0
 
     @property
     def n_features(self) -> int:
@@ -69,7 +89,8 @@ def draw_world(
     if n_features < group or width < 2:
         raise UsageError(f"A world of {n_features} features in {width} dimensions holds no group of {group}.")
     draw = torch.Generator().manual_seed(derive_seed(seed, f"graft/world/{kind}"))
-    directions = torch.randn(n_features, width, generator=draw)
+    models = KINDS[kind].models
+    directions = torch.randn(n_features, models * width, generator=draw)
     rates = 1.0 / (torch.arange(n_features) + 3.0) ** 0.7
     rates = (rates * mean_on / rates.sum()).clamp(max=0.5)[torch.randperm(n_features, generator=draw)]
     groups = torch.arange(n_features) // group
@@ -78,15 +99,29 @@ def draw_world(
         parents = torch.where(torch.arange(n_features) % group == 0, -1, groups * group)
         # A parent is on at least as often as all its children together would need it.
         rates[parents < 0] = rates[parents < 0].clamp(min=0.1)
+    owners = torch.arange(n_features) % 8 if models > 1 else torch.zeros(n_features, dtype=torch.long)
+    owners = torch.where(owners > SECOND, BOTH, owners)  # an eighth of all features is each model's own
+    each = directions.unflatten(1, (models, width))
+    each = each / each.norm(dim=2, keepdim=True)
+    for model, other in enumerate((SECOND, FIRST)[:models]):
+        each[owners == other, model] = 0.0
+    directions, read = each.flatten(1), None
+    if KINDS[
+        kind
+    ].maps:  # the same features in a basis of their own at the other end, a quarter of them read by nothing
+        read, written = directions, torch.randn(n_features, width, generator=draw)
+        directions = written / written.norm(dim=1, keepdim=True) * (torch.arange(n_features) % 4 > 0)[:, None]
     return FeatureWorld(
         kind,
-        directions / directions.norm(dim=1, keepdim=True),
+        directions,
         rates,
         0.75 + 0.5 * torch.rand(n_features, generator=draw),
         groups,
         parents,
         correlation if KINDS[kind].causes else 0.0,
         noise,
+        owners,
+        read,
     )
 
 
@@ -114,3 +149,13 @@ def draw_activations(
     draw = torch.Generator().manual_seed(derive_seed(seed, "graft/world-noise"))
     noise = world.noise * torch.randn(n, world.directions.shape[1], generator=draw)
     return codes @ world.directions + noise, codes
+
+
+def draw_inputs(
+    world: FeatureWorld, codes: Float[Tensor, "n features"], seed: int = 0
+) -> Float[Tensor, "n width"] | None:
+    """What goes into the world's map where the features are on like this; None where there is no map."""
+    if world.read is None:
+        return None
+    draw = torch.Generator().manual_seed(derive_seed(seed, "graft/world-inputs"))
+    return codes @ world.read + world.noise * torch.randn(len(codes), world.read.shape[1], generator=draw)
