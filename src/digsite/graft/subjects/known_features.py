@@ -89,8 +89,7 @@ def draw_world(
     if n_features < group or width < 2:
         raise UsageError(f"A world of {n_features} features in {width} dimensions holds no group of {group}.")
     draw = torch.Generator().manual_seed(derive_seed(seed, f"graft/world/{kind}"))
-    models = KINDS[kind].models
-    directions = torch.randn(n_features, models * width, generator=draw)
+    directions = torch.randn(n_features, KINDS[kind].models * width, generator=draw)
     rates = 1.0 / (torch.arange(n_features) + 3.0) ** 0.7
     rates = (rates * mean_on / rates.sum()).clamp(max=0.5)[torch.randperm(n_features, generator=draw)]
     groups = torch.arange(n_features) // group
@@ -99,18 +98,7 @@ def draw_world(
         parents = torch.where(torch.arange(n_features) % group == 0, -1, groups * group)
         # A parent is on at least as often as all its children together would need it.
         rates[parents < 0] = rates[parents < 0].clamp(min=0.1)
-    owners = torch.arange(n_features) % 8 if models > 1 else torch.zeros(n_features, dtype=torch.long)
-    owners = torch.where(owners > SECOND, BOTH, owners)  # an eighth of all features is each model's own
-    each = directions.unflatten(1, (models, width))
-    each = each / each.norm(dim=2, keepdim=True)
-    for model, other in enumerate((SECOND, FIRST)[:models]):
-        each[owners == other, model] = 0.0
-    directions, read = each.flatten(1), None
-    if KINDS[
-        kind
-    ].maps:  # the same features in a basis of their own at the other end, a quarter of them read by nothing
-        read, written = directions, torch.randn(n_features, width, generator=draw)
-        directions = written / written.norm(dim=1, keepdim=True) * (torch.arange(n_features) % 4 > 0)[:, None]
+    owners, read, directions = _place_features(kind, directions, draw)
     return FeatureWorld(
         kind,
         directions,
@@ -123,6 +111,25 @@ def draw_world(
         owners,
         read,
     )
+
+
+def _place_features(
+    kind: str, directions: Float[Tensor, "features width"], draw: torch.Generator
+) -> tuple[Int[Tensor, "features"], Float[Tensor, "features read"] | None, Float[Tensor, "features width"]]:
+    """Who knows each feature, its direction in the inputs of a map, and its direction where it is to be found."""
+    n, models = len(directions), KINDS[kind].models
+    owners = torch.arange(n) % 8 if models > 1 else torch.zeros(n, dtype=torch.long)
+    owners = torch.where(owners > SECOND, BOTH, owners)  # an eighth of all features is each model's own
+    each = directions.unflatten(1, (models, -1))
+    each = each / each.norm(dim=2, keepdim=True)
+    for model, other in enumerate((SECOND, FIRST)[:models]):
+        each[owners == other, model] = 0.0
+    if not KINDS[kind].maps:
+        return owners, None, each.flatten(1)
+    # The same features in a basis of their own at the other end; a quarter of them is read by nothing.
+    written = torch.randn(each.flatten(1).shape, generator=draw)
+    written = written / written.norm(dim=1, keepdim=True) * (torch.arange(n) % 4 > 0)[:, None]
+    return owners, each.flatten(1), written
 
 
 def draw_codes(world: FeatureWorld, n: int, seed: int = 0) -> Float[Tensor, "n features"]:
