@@ -87,6 +87,13 @@ def test_sorting_by_density_gains_what_it_should():
     assert hamming.report_groups(shuffled, "density").coherence > hamming.measure_coherence(shuffled)
 
 
+@pytest.mark.parametrize("shape", [(8, 1), (43, 17), (16, 64)])
+def test_an_empty_byte_is_an_empty_cell(shape):
+    keep = np.random.default_rng(5).random(shape) < 0.2
+    for either in (keep, np.asfortranarray(keep)):
+        assert hamming.measure_coherence(either) == hamming.report_groups(keep).coherence
+
+
 def test_coin_flips_give_p_to_the_eighth():
     coins = np.random.default_rng(2).random((800, 400)) < 0.3
     assert hamming.measure_coherence(coins) == pytest.approx(hamming.expected_coherence(coins), rel=0.1)

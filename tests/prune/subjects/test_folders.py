@@ -126,10 +126,13 @@ def test_weights_without_a_network_can_lose_their_smallest(tmp_path):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_interrupted_pruning_goes_on_and_ends_in_the_same_bytes(family_folders, data, tmp_path, stream):
-    def job(name):
+@pytest.mark.parametrize(("method", "another"), [("sparsegpt", "wanda"), ("wanda", "sparsegpt")])
+def test_an_interrupted_pruning_goes_on_and_ends_in_the_same_bytes(
+    family_folders, data, tmp_path, stream, method, another
+):
+    def job(name, method=method):
         return PruneJob(
-            str(family_folders["llama"]), tmp_path / name, Recipe("sparsegpt"), data[""], 4, 16, stream=stream
+            str(family_folders["llama"]), tmp_path / name, Recipe(method), data[""], 4, 16, stream=stream
         )
 
     whole = prune_folder(job("whole"))
@@ -141,17 +144,7 @@ def test_an_interrupted_pruning_goes_on_and_ends_in_the_same_bytes(family_folder
     with pytest.raises(KeyboardInterrupt):
         prune_folder(job("cut"), stop)
     with pytest.raises(UsageError, match="unfinished pruning with another model, data or settings"):
-        prune_folder(
-            PruneJob(
-                str(family_folders["llama"]),
-                tmp_path / "cut",
-                Recipe("wanda"),
-                data[""],
-                4,
-                16,
-                stream=stream,
-            )
-        )
+        prune_folder(job("cut", another))
     said = []
     again = prune_folder(job("cut"), say=said.append)
     assert "resumed: 1 layers were finished before" in said

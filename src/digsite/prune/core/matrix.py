@@ -17,22 +17,25 @@ from digsite.prune.core.patterns import SparsityPattern
 from digsite.prune.core.repair import FAMILY as REPAIRS
 from digsite.prune.core.repair import RepairSettings, repairs_at
 from digsite.prune.core.repair.maps import refine_mask
-from digsite.prune.core.scores import FAMILY, Decision, Given
+from digsite.prune.core.scores import FAMILY, Decision, Given, mask_weight
 
 
 @dataclass(frozen=True)
 class PrunedMatrix:
-    """`relative_error` is |X W^T - X W'^T|^2 / |X W^T|^2 on the calibration inputs; None without inputs."""
+    """`relative_error` is |X W^T - X W'^T|^2 / |X W^T|^2 on the calibration inputs; None without inputs. `moved`: whether
+    weights that stay may have changed.
+    """
 
     keep: Bool[Tensor, "out in"]
     weight: Float[Tensor, "out in"]
     relative_error: float | None
     note: str = ""
+    moved: bool = True
 
     @property
     def sparsity(self) -> float:
         """Share of weights that went, counted and not asked for."""
-        return 1.0 - float(self.keep.float().mean())
+        return 1.0 - int(self.keep.count_nonzero()) / self.keep.numel()
 
 
 def method_named(name: str) -> str:
@@ -94,7 +97,7 @@ def prune_matrix(
             weight.detach(), decision, statistics, chosen, repair, repair_settings, name
         )
     error = output_error(weight.detach(), decision.weight, statistics) if measure else None
-    return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
+    return PrunedMatrix(decision.keep, decision.weight, error, decision.note, decision.moved)
 
 
 def apply_mask(
@@ -107,11 +110,11 @@ def apply_mask(
     repair_settings: RepairSettings | None = None,
 ) -> PrunedMatrix:
     """A mask that was made before; weights that stay are left as they are, but for the named repairs."""
-    decision = Decision(keep, weight.masked_fill(~keep, 0))
+    decision = mask_weight(weight, ~keep)
     kind = pattern or SparsityPattern(1.0 - float(keep.float().mean()))
     decision = _repair_decision(weight, decision, inputs, kind, repair, repair_settings, "the matrix")
     error = output_error(weight, decision.weight, inputs)
-    return PrunedMatrix(decision.keep, decision.weight, error, decision.note)
+    return PrunedMatrix(decision.keep, decision.weight, error, decision.note, decision.moved)
 
 
 def output_error(before: Tensor, after: Tensor, inputs: InputStatistics | None) -> float | None:
@@ -156,7 +159,8 @@ def _check_statistics(
     """Statistics in the form that all methods read, or one sentence on what is missing or does not fit."""
     if weight.ndim != 2:
         raise UsageError(f"A weight is a matrix (out, in); {name} has shape {tuple(weight.shape)}.")
-    if not weight.isfinite().all():
+    # The sum of finite numbers is finite, but for an overflow; to look at each costs some times as much.
+    if not weight.sum().isfinite() and not weight.isfinite().all():
         raise UsageError(f"The weight of {name} holds NaN or infinity; nothing was pruned.")
     if inputs is None:
         if need or swap:
@@ -184,7 +188,8 @@ def _settle_decision(
     scores = weight.abs() if inputs is None else weight.abs() * inputs.norms
     keep = ~patterns.settle_count(scores, ~decision.keep, pattern.count)
     back = keep & ~decision.keep
-    return Decision(keep, torch.where(back, weight, decision.weight).masked_fill(~keep, 0), decision.note)
+    settled = torch.where(back, weight, decision.weight).masked_fill(~keep, 0)
+    return Decision(keep, settled, decision.note, decision.moved)
 
 
 def _repair_decision(
@@ -214,4 +219,4 @@ def _swap_decision(
     """Swaps start from the mask alone: the method's own weight update, if it had one, is for another mask."""
     keep, made = refine_mask(weight, decision.keep, inputs.gram, pattern, most)
     note = "; ".join(filter(None, [decision.note, f"{made} swaps"]))
-    return Decision(keep, weight.masked_fill(~keep, 0), note)
+    return mask_weight(weight, ~keep, note)

@@ -69,13 +69,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PrunedMap:
-    """One line of the ledger, and the mask it is about: in bits, since the masks of a whole model are held."""
+    """One line of the ledger, and the mask it is about: in bits, since the masks of a whole model are held. `moved`:
+    whether weights that stay may be others than the dense ones.
+    """
 
     name: str
     mask: PackedMask
     sparsity: float
     relative_error: float | None
     note: str = ""
+    moved: bool = True
 
     @property
     def keep(self) -> Bool[Tensor, "out in"]:
@@ -232,7 +235,9 @@ def _seen_or_unknown(linear: LinearMap, statistics: Statistics, data: bool) -> I
 
 def _leave_map(linear: LinearMap, reason: str) -> PrunedMap:
     """A line of the ledger that says why nothing was done."""
-    return PrunedMap(linear.name, pack(np.ones(tuple(linear.weight.shape), bool)), 0.0, None, reason)
+    return PrunedMap(
+        linear.name, pack(np.ones(tuple(linear.weight.shape), bool)), 0.0, None, reason, moved=False
+    )
 
 
 def prune_maps(
@@ -314,6 +319,7 @@ def _prune_map(
         done.sparsity,
         error,
         "; ".join(filter(None, [note, done.note])),
+        done.moved,
     )
 
 

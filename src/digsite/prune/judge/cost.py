@@ -49,16 +49,18 @@ def measure_cost(name: str, keep: Bool[np.ndarray, "out in"], value_bytes: int) 
     valid = keep.shape[1] % 4 == 0 and all(
         count_violations(torch.from_numpy(part), pattern) == 0 for part in some
     )
-    columns = np.ascontiguousarray(keep.T)
+    order = hamming.arrange_features(keep.T, "density")
     return MapCost(
         name=name,
         dense_bytes=size * value_bytes,
         mask_bytes=-(-size // 8),
         packed_bytes=kept * value_bytes + -(-size // 8),
         two_four_bytes=size // 2 * value_bytes + size // 8 if valid else None,
-        coherence=hamming.measure_coherence(columns),
-        expected_coherence=hamming.expected_coherence(columns),
-        density_order=hamming.measure_coherence(columns[hamming.arrange_features(columns, "density")]),
+        coherence=hamming.measure_coherence(keep.T),
+        expected_coherence=hamming.expected_coherence(keep),
+        density_order=hamming.measure_coherence(
+            np.take(keep, order, axis=1).T
+        ),  # many times as fast as keep.T[order]
     )
 
 

@@ -147,7 +147,9 @@ FOLDER = ".unfinished"
 
 
 class KeptProgress(PruneProgress):
-    """Files in `folder/.unfinished`: the weights and masks of every finished layer, and whose they are."""
+    """Files in `folder/.unfinished`: masks of every finished layer, weights where more than a mask changed, and whose they
+    are.
+    """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder = folder / FOLDER
@@ -171,13 +173,19 @@ class KeptProgress(PruneProgress):
         return bool(block.maps) and self._file(block).is_file()
 
     def keep(self, block: LayerBlock, lines: Sequence[PrunedMap]) -> None:
-        """Weights and masks of the block, and its lines."""
+        """Masks of the block, its lines, and the weights that a mask does not give back."""
         if not block.maps:
             return
-        tensors = {f"weight/{linear.name}": _narrow(linear.stored.cpu()) for linear in block.maps}
+        moved = {line.name for line in lines if line.moved}
+        tensors = {
+            f"weight/{linear.name}": _narrow(linear.stored.cpu())
+            for linear in block.maps
+            if linear.name in moved
+        }
         tensors |= {f"keep/{line.name}": torch.from_numpy(line.mask.words.view(np.uint8)) for line in lines}
         stored = [
-            [line.name, line.mask.n_bits, line.sparsity, line.relative_error, line.note] for line in lines
+            [line.name, line.mask.n_bits, line.sparsity, line.relative_error, line.note, line.moved]
+            for line in lines
         ]
         with atomic.replace_file(self._file(block)) as path:
             write_tensors(path, tensors, {"lines": json.dumps(stored)})
@@ -189,11 +197,17 @@ class KeptProgress(PruneProgress):
         tensors = load_file(self._file(block))
         with safe_open(self._file(block), "pt") as file:
             stored = json.loads(file.metadata()["lines"])
+        words = {name: tensors[f"keep/{name}"].numpy().view(np.uint64) for name, *_ in stored}
+        lines = [PrunedMap(name, PackedMask(words[name], bits), *rest) for name, bits, *rest in stored]
+        keeps = {line.name: line.keep for line in lines}
         with torch.no_grad():
             for linear in block.maps:
-                linear.stored.copy_(tensors[f"weight/{linear.name}"])
-        words = {name: tensors[f"keep/{name}"].numpy().view(np.uint64) for name, *_ in stored}
-        return [PrunedMap(name, PackedMask(words[name], bits), *rest) for name, bits, *rest in stored]
+                if (kept := tensors.get(f"weight/{linear.name}")) is not None:
+                    linear.stored.copy_(kept)
+                elif linear.name in keeps:
+                    gone = ~keeps[linear.name].to(linear.stored.device)
+                    linear.replace(linear.weight.masked_fill(gone, 0))
+        return lines
 
     def clear(self) -> None:
         """The pruning is done, so nothing is left to resume."""

@@ -44,16 +44,17 @@ def fill_settings(method: str, kind: type, given: Given) -> Any:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which weights stay, and what the weights are afterwards (changed only by methods that update them)."""
+    """Which weights stay, and what the weights are afterwards; `moved` where those that stay may be others than before."""
 
     keep: Bool[Tensor, "out in"]
     weight: Float[Tensor, "out in"]
     note: str = ""
+    moved: bool = True
 
 
 def mask_weight(weight: Float[Tensor, "out in"], pruned: Bool[Tensor, "out in"], note: str = "") -> Decision:
     """The decision of a method that updates nothing: `pruned` weights become zero, all others stay what they are."""
-    return Decision(~pruned, weight.masked_fill(pruned, 0), note)
+    return Decision(~pruned, weight.masked_fill(pruned, 0), note, moved=False)
 
 
 class WeightScore(ABC):
