@@ -169,6 +169,22 @@ def test_eight_bit_floats_are_multiplied_by_their_scales(tmp_path):
     wanted = small.float() * scale.repeat_interleave(128, 0).repeat_interleave(65, 1)
     torch.testing.assert_close(found.tensors["w"], wanted)
     torch.testing.assert_close(found.tensors["plain"], small.float())
+    assert say_unread(found)[0].startswith("no scales beside 1 weights of eight-bit floats, first 'plain'")
+
+
+def test_a_scale_may_lie_in_another_file_than_its_weight(tmp_path):
+    small = torch.randn(6, 4).to(torch.float8_e4m3fn)
+    parts = {
+        "1.safetensors": {"w": small},
+        "2.safetensors": {"w_scale": torch.tensor(3.0), "b": torch.ones(6)},
+    }
+    for name, tensors in parts.items():
+        save_file(tensors, tmp_path / name)
+    listed = {tensor: name for name, tensors in parts.items() for tensor in tensors}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": listed}))
+    opened = open_weights(tmp_path)
+    assert sorted(opened.tensors) == ["b", "w"] and not say_unread(opened)
+    assert torch.equal(opened.tensors["w"], 3 * small.float())
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 3), (5,), (0, 2), (9, 9)])

@@ -88,7 +88,7 @@ class WeightBundle:
     """`tied` maps each further name of a tensor to the name under which it is in `tensors`.
 
     `tensors` are the weights by name, read when they are asked for; `meta` is what the file says about itself,
-    with what was not understood under `unread`.
+    with what was not understood under `unread` and eight-bit floats without scales under `unscaled`.
     """
 
     tensors: Mapping[str, Tensor]
@@ -216,14 +216,19 @@ def say_unread(bundle: Any) -> list[str]:
     """What of a file was left out, with its share of the numbers in it: the first lines of any answer about it."""
     meta = getattr(bundle, "meta", {})
     left, code = meta.get("unread", {}), meta.get("own_code", [])
-    ran = [f"not run: the folder's own code ({', '.join(code)})"] if code else []
+    others = [f"not run: the folder's own code ({', '.join(code)})"] if code else []
+    if unscaled := meta.get("unscaled"):
+        others.append(
+            f"no scales beside {len(unscaled)} weights of eight-bit floats, first '{unscaled[0]}': they are read as stored, "
+            "which is right up to an unknown factor if they had some"
+        )
     if not left:
-        return ran
+        return others
     missing = sum(prod(entry.get("shape", ())) for entry in left.values())
     read = sum(prod(bundle.shape(name)) for name in bundle.tensors)
     first = next(iter(left))
     return [
         f"not understood: {len(left)} of {len(left) + len(bundle.tensors)} entries, {missing / max(read + missing, 1):.1%} "
         f"of the numbers, first '{first}' ({left[first]['reason']})",
-        *ran,
+        *others,
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.weights.bundle import LazyTensors, StoredTensor, WeightBundle
 from digsite.weights.formats import Format
-from digsite.weights.formats.safetensors import SCALES, Safetensors
+from digsite.weights.formats.safetensors import SCALES, Safetensors, scale_tensors
 from digsite.weights.formats.torch_file import TorchFile
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -41,8 +41,18 @@ class Folder(Format):
         tied |= _find_tied_head(config, tensors)
         unread = {name: entry for part in parts for name, entry in part.meta.get("unread", {}).items()}
         refuse_incomplete(path, [*tensors, *tied, *unread])
+        # A scale may lie in another file than its weight.
+        tensors, unscaled = scale_tensors(
+            tensors, [n for part in parts for n in part.meta.get("unscaled", [])]
+        )
         own = parts[0].meta if len(parts) == 1 else {}
-        said = {"config": config, "unread": unread, "own_code": _list_own_code(path, config)}
+        own = {key: value for key, value in own.items() if key != "unscaled"}
+        said = {
+            "config": config,
+            "unread": unread,
+            "unscaled": unscaled,
+            "own_code": _list_own_code(path, config),
+        }
         meta = {**own, "format": "folder", "files": len(parts), **{k: v for k, v in said.items() if v}}
         return WeightBundle(LazyTensors(tensors), meta, tied)
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -38,13 +38,13 @@ class Safetensors(Format):
             for name, view in views.items()
             if view.dtype in UNREADABLE
         }
-        tensors = dequantize_fp8({name: view for name, view in views.items() if name not in left})
+        tensors, unscaled = dequantize_fp8({name: view for name, view in views.items() if name not in left})
         texts = file.metadata() or {}
         # The convention of safetensors.torch.save_model: the name that was left out, and the one that was kept.
         tied = {alias: name for alias, name in texts.items() if name in tensors and alias not in tensors}
         meta = {key: _parse_metadata(text) for key, text in texts.items() if key not in tied}
-        unread = {"unread": left} if left else {}
-        return WeightBundle(LazyTensors(tensors), {"format": "safetensors", **meta, **unread}, tied)
+        said = {key: value for key, value in (("unread", left), ("unscaled", unscaled)) if value}
+        return WeightBundle(LazyTensors(tensors), {"format": "safetensors", **meta, **said}, tied)
 
 
 def _open_file(path: Path) -> Any:
@@ -132,22 +132,33 @@ UNREADABLE = (
 SCALES = ("_scale_inv", "_scale")  # both are factors: the stored number times its scale is the weight
 
 
-def dequantize_fp8(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """The same tensors with every eight-bit weight as float32, and without the scales that are used up by that.
+def dequantize_fp8(stored: Mapping[str, StoredTensor]) -> tuple[dict[str, StoredTensor], list[str]]:
+    """The same tensors with every eight-bit weight as float32, without the scales that are used up by that, and the names
+    of those that have none here.
 
     A scale may be one number, one for each row, or one for each block (DeepSeek's are 128 x 128).
     """
-    dequantized = dict(stored)
-    for name, tensor in stored.items():
-        if tensor.dtype not in KINDS:
+    eight = [name for name, tensor in stored.items() if tensor.dtype in KINDS]
+    plain = {
+        name: StoredTensor(stored[name].shape, "float32", partial(_load_scaled, stored[name], None))
+        for name in eight
+    }
+    return scale_tensors({**stored, **plain}, eight)
+
+
+def scale_tensors(
+    stored: Mapping[str, StoredTensor], names: Iterable[str]
+) -> tuple[dict[str, StoredTensor], list[str]]:
+    """`stored` with the scales of `names` applied and left out, and those of `names` that have no scale in it."""
+    scaled, missing = dict(stored), []
+    for name in names:
+        scale = next((name + end for end in SCALES if name + end in scaled), None)
+        if scale is None:
+            missing.append(name)
             continue
-        scale = next((name + end for end in SCALES if name + end in stored), None)
-        dequantized[name] = StoredTensor(
-            tensor.shape, "float32", partial(_load_scaled, tensor, stored[scale] if scale else None)
-        )
-        if scale:
-            dequantized.pop(scale, None)
-    return dequantized
+        load = partial(_load_scaled, stored[name], scaled.pop(scale))
+        scaled[name] = StoredTensor(stored[name].shape, "float32", load)
+    return scaled, missing
 
 
 def _load_scaled(tensor: StoredTensor, scale: StoredTensor | None) -> Tensor:
