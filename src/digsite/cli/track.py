@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from digsite.base.errors import NotFound
 from digsite.cli._options import json_option, runs_option
 
 
@@ -42,6 +43,8 @@ def track_command(what, measures, probe, detector, audit, root, as_json):
     else:
         path = Path(what[0])
         if not path.exists():
+            if "/" in what[0] and not what[0].startswith("run:"):
+                raise NotFound(f"There is no file or folder '{what[0]}'.")
             from digsite.record import find_run
 
             path = find_run(what[0], root).path
