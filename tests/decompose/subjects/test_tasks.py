@@ -12,6 +12,7 @@ from digsite.decompose.judge import answers
 from digsite.decompose.subjects import tasks
 from digsite.decompose.subjects.tasks import IGNORED
 from digsite.models import build, parse, to_huggingface
+from digsite.models.opening import Opened
 from digsite.models.parts import Pattern
 
 SMALL = {"kind": "llama", "d_model": 16, "d_mlp": 24, "n_layers": 1}
@@ -82,8 +83,8 @@ def test_a_model_that_only_hugging_face_has(tmp_path):
     )
     torch.manual_seed(0)
     transformers.GPTNeoXForCausalLM(settings).save_pretrained(tmp_path)
-    model, folder = tasks.load_target(f"file:{tmp_path}")
-    assert folder == tmp_path
+    model, opened = tasks.load_target(f"file:{tmp_path}")
+    assert opened.folder == tmp_path
     tokens = torch.randint(30, (4, 8), generator=torch.Generator().manual_seed(0))
     found = decompose(
         model, ["gpt_neox.layers.*.mlp.dense*"], data=tokens, C=5, steps=2, batch=4, compare="kl"
@@ -109,8 +110,18 @@ def test_what_is_missing_is_said(tmp_path):
     to_huggingface(tmp_path, made)
     with pytest.raises(UsageError, match="does not speak the story language"):
         tasks.load_task(config(model=f"file:{tmp_path}"))
-    with pytest.raises(UsageError, match="no tokenizer|tokenizer file"):
+    with pytest.raises(UsageError, match="comes without a tokenizer"):
         tasks.load_task(config(model=f"file:{tmp_path}", text={"source": "tinystories"}))
+
+
+def test_a_tokenizer_that_a_model_brings_is_used_and_one_that_is_named_goes_before(tmp_path):
+    own = object()
+    assert tasks.find_tokenizer("", Opened("a.gguf", "causal", tokenizer=own)) is own
+    with pytest.raises(UsageError, match="'a.gguf' comes without a tokenizer"):
+        tasks.find_tokenizer("", Opened("a.gguf", "causal"))
+    with pytest.raises(UsageError, match="no tokenizer file"):
+        (tmp_path / "words.txt").write_text("a b")
+        tasks.find_tokenizer(str(tmp_path / "words.txt"), Opened("a.gguf", "causal", tokenizer=own))
 
 
 # Strings with a period, and attention that is known by construction.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from digsite.data import stories, text
 from digsite.data.tokenizers import Tokenizer, load_tokenizer
 from digsite.decompose.config import LmConfig, Recipe, Text
 from digsite.models import build, empty
-from digsite.models.opening import locate_model, open_model
+from digsite.models.opening import Opened, locate_model, open_model
 from digsite.train import Examples, Member, train_ensemble
 from digsite.train.engines import Loss
 from digsite.weights.writer import read_or_compute
@@ -122,13 +122,13 @@ def draw_windows(chosen: Text, split: str, share: float = 1.0) -> Tensor:
 
 def load_task(config: LmConfig) -> Task:
     """A model that a reference names, on the text that the config names."""
-    model, folder = load_target(config.model)
+    model, opened = load_target(config.model)
     if config.text.source == "stories":
         raise UsageError(
             f"The model '{config.model}' does not speak the story language.",
             hint="Name its text, for example text.source=tinystories or text.source=hub:roneneldan/TinyStories.",
         )
-    tokenizer = find_tokenizer(config.text.tokenizer, folder, config.model)
+    tokenizer = find_tokenizer(config.text.tokenizer, opened)
     windows = text.cut_windows(read_documents(config.text), tokenizer, config.text.context)
     cut = max(1, round(len(windows) * HELD_OUT))
     batch = config.decompose.batch
@@ -153,19 +153,22 @@ def spell_token(tokenizer: Tokenizer, token: int) -> str:
     return inside or str(token)
 
 
-def load_target(reference: str) -> tuple[nn.Module, Path | None]:
-    """The module as a function from ids to logits, and the folder where its tokenizer may lie."""
+def load_target(reference: str) -> tuple[nn.Module, Opened]:
+    """The module as a function from ids to logits, and what it came with."""
     opened = open_model(locate_model(reference))
-    folder = opened.folder
-    model = opened.answering("be decomposed")
-    return model, folder if folder is None or folder.is_dir() else folder.parent
+    return opened.answering("be decomposed"), opened
 
 
-def find_tokenizer(path: str, folder: Path | None, model: str) -> Tokenizer:
-    """As named, or the one beside the model."""
-    if path or folder:
-        return load_tokenizer(Path(path) if path else folder or Path())
-    raise UsageError(f"The model '{model}' comes without a tokenizer.", hint="Name one: text.tokenizer=FILE.")
+def find_tokenizer(path: str, opened: Opened) -> Any:
+    """As named, or the model's own: in its file or beside it."""
+    if path:
+        return load_tokenizer(Path(path))
+    if opened.tokenizer is None:
+        raise UsageError(
+            f"The model '{opened.reference}' comes without a tokenizer.",
+            hint="Name one: text.tokenizer=FILE.",
+        )
+    return opened.tokenizer
 
 
 def read_documents(chosen: Text) -> list[str]:
