@@ -411,6 +411,8 @@ class LabelsConfig(Config):
         description="the network, one layer without biases, and the data it lives on",
     )
     batches: int = Field(default=16, gt=0, description="fresh batches that losses are measured on")
+    decomposed: int = Field(default=2, ge=0, description="networks of each kind that are taken apart too")
+    decompose: DecomposeConfig = Field(default=DecomposeConfig(), description="how to decompose")
 
     @model_validator(mode="after")
     def _check_neurons(self) -> "LabelsConfig":
