@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from digsite.track.core import likelihood
+from digsite.track.core import likelihood, whittle
 from digsite.track.core.jumptest import likely_changes, likely_null
 from digsite.track.judge.planted_jumps import draw_process, plant_jumps
 
@@ -40,9 +40,9 @@ def test_the_best_change_is_that_of_least_squares() -> None:
 
 def test_scores_are_those_of_the_student_distribution() -> None:
     errors = student.rvs(3, size=400, random_state=2)
-    scores = likelihood.student_scores(errors, np.ones(400))
+    scores = whittle.student_scores(errors, np.ones(400))
     _, scale = student.fit(errors, f0=3, floc=0)[1:]
-    three = 1 + likelihood.FREEDOMS.index(3.0)
+    three = 1 + whittle.TAILS.index(3.0)
     assert scores[three] == pytest.approx(2 * student.logpdf(errors, 3, 0, scale).sum(), abs=0.05)
     assert scores.argmax() != 0
 
@@ -60,6 +60,36 @@ def test_a_large_shock_of_a_walk_is_no_jump() -> None:
     walk = np.cumsum(np.random.default_rng(4).standard_normal(300))
     walk[150:] += 12
     assert likely_changes(walk, np.zeros(300), 0.0375, 0.0) == []
+
+
+def test_errors_of_a_measured_walk_are_those_of_its_steady_filter() -> None:
+    for share in (0.5, 2.0, 8.0):
+        before = (
+            1 + np.sqrt(1 + 4 * share)
+        ) / 2  # variance of the level before a sample, by Riccati's equation
+        assert likelihood.walk_error(share, 16) == pytest.approx(before + share, rel=0.02)
+
+
+def test_a_jump_gains_over_a_walk_with_heavy_steps_and_such_a_walk_does_not() -> None:
+    rng = np.random.default_rng(6)
+    scale = np.ones(299)
+    jump = 5.0 * (np.arange(300) >= 150)
+    flat = draw_process(np.exp(-1 / 20), 1, 300, rng)[0] + 0.3 * rng.standard_normal(300)
+    steps = rng.standard_normal(300)
+    steps[[60, 150, 220, 260]] = (5, -12, 6, -4)
+    heavy = np.cumsum(steps) + 1.5 * rng.standard_normal(300)
+    sure = likelihood.gain_over_shocks(flat + jump, scale, flat)
+    unsure = likelihood.gain_over_shocks(heavy, scale, heavy + 12 * (np.arange(300) >= 150))
+    assert sure > 24 > 20 > unsure
+
+
+def test_long_series_are_weighed_in_means_and_dated_in_samples() -> None:
+    rows, places = plant_jumps("process + noise", 10, 1501, 6, np.random.default_rng(7))
+    hits = 0
+    for row, truth in zip(rows, places, strict=True):
+        changes = likely_changes(row, np.zeros(1501), 0.0375, 0.0)
+        hits += sum(any(abs(c.change.index - place) <= 5 for c in changes) for place in truth)
+    assert hits >= 9  # of 12
 
 
 def test_probabilities_fall_with_the_gain_at_every_length() -> None:

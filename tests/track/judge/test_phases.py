@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from digsite.track.core.detect import jumps_of
+from digsite.track.core.series import make_series
 from digsite.track.figures import courses as figures
 from digsite.track.figures import dashboard
 from digsite.track.judge import hypotheses, phases
@@ -86,11 +88,23 @@ def test_false_alarms_late_in_noise_are_not_jumps() -> None:
     assert tested["jumps happen in the second half of training"].answer != "yes"
 
 
-def test_surrogates_keep_course_and_noise_and_lose_the_jump() -> None:
+def test_surrogates_keep_course_and_noise_and_no_jump() -> None:
     (series,) = [s for s in run(0, "cnn", True).series(MEASURE) if s.layer == "c"]
-    again = phases.surrogate_series(series, np.random.default_rng(1))
-    assert abs(again.values.mean() - series.values.mean()) < 0.1
+    again = phases.surrogate_series(series, jumps_of(series), np.random.default_rng(1))
+    assert abs(again.values.mean() - series.values[:60].mean()) < 0.1
     assert 0.05 < np.std(np.diff(again.values)) < 0.3
+
+
+def test_surrogates_of_a_jump_hold_no_jump() -> None:
+    rng = np.random.default_rng(2)
+    t = np.arange(200)
+    jumping = [3 * np.exp(-t / 40) + 2.0 * (t >= 120) + 0.2 * rng.standard_normal(200) for _ in range(12)]
+    series = [make_series(values) for values in jumping]
+    assert all(len(jumps_of(s)) == 1 for s in series)
+    again = [phases.surrogate_series(s, jumps_of(s), rng) for s in series]
+    assert sum(bool(jumps_of(s)) for s in again) <= 2
+    for before, after in zip(series, again, strict=True):
+        assert np.ptp(after.values) == pytest.approx(np.ptp(before.values), rel=0.7)
 
 
 def test_holes_become_null() -> None:

@@ -34,8 +34,10 @@ LEAST = 40  # samples from which a noise can be told from another
 LIKELY_SHARE = 0.6  # of the error that is spent on changes by likelihood, the rest on the search
 LATER = 0.2  # of that error beside earlier finds: what they take along leaves too calm a rest
 PAIR_LEVEL = 0.06  # chance at which a single change would gain what the second of two adds
-LONGEST = 700  # samples up to which filters of sixteen samples know the slow part of a noise
+LONGEST = 700  # samples up to which filters of sixteen samples know the slow part of a noise; longer series are averaged
+MOST_FOLD = 6  # samples in a mean: what is found in means is dated in samples, and so far around it is looked
 NOT_YET = 4.0  # below the 5 %, with Gaussian noise, where Student's may still gain a little more
+SHOCKED = ((60, 18.0), (300, 26.0))  # samples, and what changes must gain over a walk with heavy steps there
 BENT = 15.0  # gain of a smooth course beside the changes below which the base is level
 
 
@@ -152,7 +154,7 @@ def find_changes(
     values: np.ndarray, quantum: np.ndarray, alpha: float, most: int, floor: float
 ) -> list[FoundChange]:
     """Changes with family-wise error `alpha`, at most `most`, none smaller than `floor`: by likelihood, then by search."""
-    if not LEAST <= len(values) <= LONGEST:
+    if not is_weighable(len(values)):
         return search_changes(values, quantum, alpha, most, floor, [])
     changes: list[FoundChange] = []
     left = values
@@ -168,21 +170,50 @@ def find_changes(
         changes = (changes + more)[:most]
         left = left - sum(c.change.profile(len(values)) for c in more)
     rest = 1 - LIKELY_SHARE
-    more = search_changes(
-        left, quantum, rest * alpha, most - len(changes), floor, [(c.change.index, False) for c in changes]
-    )
+    fold = -(-len(values) // LONGEST)
+    near = range(-MARGIN * (fold - 1), MARGIN * fold, MARGIN)  # what means date badly leaves a rest around it
+    settled = [(c.change.index + away, False) for c in changes for away in near]
+    more = search_changes(left, quantum, rest * alpha, most - len(changes), floor, settled)
     return changes + [replace(c, p=min(c.p / rest, 1.0)) for c in more]
+
+
+def is_weighable(samples: int) -> bool:
+    """Whether changes are weighed by likelihood at this length."""
+    return LEAST <= samples <= LONGEST * MOST_FOLD
+
+
+def average_blocks(values: np.ndarray) -> np.ndarray:
+    """Means of as many samples as bring `values` (n,) down to LONGEST; what is over at the start is left out."""
+    fold = -(-len(values) // LONGEST)
+    return values[len(values) % fold :].reshape(-1, fold).mean(1)
+
+
+def may_be_shocks(values: np.ndarray, changes: list[FoundChange]) -> bool:
+    """Whether a walk with heavy steps, measured with noise, makes `values` (n,) as well as these level changes do.
+
+    The test then cannot tell: one large step of such a walk is a level change, and nothing that anyone did.
+    """
+    if not changes or not is_weighable(len(values)):
+        return False
+    left = average_blocks(values - sum(c.change.profile(len(values)) for c in changes))
+    values = average_blocks(values)
+    gain = likelihood.gain_over_shocks(values, increment_scale(np.diff(values)), left)
+    samples, limits = zip(*SHOCKED, strict=True)
+    return gain < float(np.interp(np.log(len(values)), np.log(samples), limits))
 
 
 def likely_changes(values: np.ndarray, quantum: np.ndarray, level: float, floor: float) -> list[FoundChange]:
     """At this level the change, or else the two changes, that are likelier than any noise and any smooth course without them."""
-    scale = increment_scale(np.diff(values))
-    null = likely_null(len(values))
-    weighed = likelihood.weigh_changes(values, scale, (null.single - NOT_YET, null.double - NOT_YET))
+    means = average_blocks(values)
+    null = likely_null(len(means))
+    weighed = likelihood.weigh_changes(
+        means, increment_scale(np.diff(means)), (null.single - NOT_YET, null.double - NOT_YET)
+    )
     if weighed is None:
         return []
+    step = average_blocks(quantum)
     p = [
-        null.tail_probability(likely.evidence(quantum) - at)
+        null.tail_probability(likely.evidence(step) - at)
         for likely, at in zip(weighed, (null.single, null.double), strict=True)
     ]
     if min(p) > level:
@@ -192,9 +223,14 @@ def likely_changes(values: np.ndarray, quantum: np.ndarray, level: float, floor:
     likely = weighed[p[1] <= level and beside <= PAIR_LEVEL]
     if float(np.abs(likely.sizes).min()) <= floor:
         return []
-    changes = [FoundChange(change, min(p)) for change in shaped_changes(values, likely, scale)]
+    fold = -(-len(values) // LONGEST)
+    fine = replace(
+        likely, places=likely.places * fold + len(values) % fold, widths=1 + (likely.widths - 1) * fold
+    )
+    changes = [FoundChange(change, min(p)) for change in shaped_changes(values, fine)]
     if len(changes) > 1 and p[0] <= level:
-        first = min(changes, key=lambda c: abs(c.change.index - int(weighed[0].places[0])))
+        at = int(weighed[0].places[0]) * fold + len(values) % fold
+        first = min(changes, key=lambda c: abs(c.change.index - at))
         changes = [
             c if c is first else replace(c, p=max(c.p, beside))
             for c in changes
@@ -203,13 +239,12 @@ def likely_changes(values: np.ndarray, quantum: np.ndarray, level: float, floor:
     return changes
 
 
-def shaped_changes(
-    values: np.ndarray, likely: likelihood.LikelyChanges, scale: np.ndarray
-) -> list[FittedChange]:
+def shaped_changes(values: np.ndarray, likely: likelihood.LikelyChanges) -> list[FittedChange]:
     """Each change where the noise without all of them says, or none if one only bends.
 
     Where no smooth course is left beside the changes there is nothing that could bend, and nobody is asked.
     """
+    scale = increment_scale(np.diff(values))
     profiles = likely.profiles(len(values))
     rest = np.diff(values - profiles.sum(0)) / scale
     rest = rest - rest.mean()

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
+from scipy.special import gammaln
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -110,8 +111,10 @@ def _process_shape(first: float, second: float, frequency: np.ndarray) -> np.nda
 # How heavy the tails of the innovations are, from quantiles that a handful of jumps does not move.
 
 FREEDOMS = (2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 30.0)
+TAILS = (2.0, 3.0, 4.0, 6.0, 10.0, 20.0)  # freedoms that a likelihood tries
 SHARES = np.array([0.9, 0.95, 0.975, 0.985])
 ORDER = 12
+ROUNDS = 8  # of reweighting, after which a spread no longer moves
 DOUBT = 1.0  # standard errors above the Gaussian before a tail is called heavy
 
 
@@ -161,3 +164,23 @@ def _gaussian_reference(count: int) -> tuple[float, float, np.ndarray]:
     exact = [np.mean(np.log(student.ppf(upper, f)[1:] / student.ppf(upper, f)[0])) for f in FREEDOMS]
     shift = float(ratios.mean() - np.mean(np.log(norm.ppf(upper)[1:] / norm.ppf(upper)[0])))
     return float(ratios.mean()), float(ratios.std()), np.array(exact) + shift
+
+
+def student_score(errors: np.ndarray, scale: np.ndarray) -> float:
+    """Twice the log-likelihood of white `errors` of relative strength `scale`, best over strength and tails."""
+    return float(student_scores(errors, scale).max())
+
+
+def student_scores(errors: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(1 + TAILS,) twice the log-likelihood of Gaussian errors and of each of these tails, at their best strength."""
+    e2 = (errors / scale) ** 2
+    count = len(e2)
+    mean = max(float(e2.mean()), 1e-300)
+    freedom = np.array(TAILS)[:, None]
+    spread = np.full((len(TAILS), 1), 0.6 * mean)
+    for _ in range(ROUNDS):
+        weight = (freedom + 1) / (freedom + e2 / spread)
+        spread = np.maximum((weight * e2).mean(1, keepdims=True), 1e-300)
+    constant = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * np.pi * spread)
+    tails = (freedom[:, 0] + 1) * np.log1p(e2 / (freedom * spread)).sum(1)
+    return np.r_[-count * (np.log(2 * np.pi * mean) + 1), 2 * count * constant[:, 0] - tails]

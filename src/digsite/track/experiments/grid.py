@@ -115,7 +115,7 @@ def train_cell(config: GridConfig, cell: Cell, run: Run) -> dict[str, Any]:
 
 
 def claims(run: Run, runs: list[TrackedRun], result: Phase1) -> None:
-    """Rates with intervals over networks, beside what the detector finds in smoothed series with new noise."""
+    """Rates with intervals over networks, beside what the detector finds in smooth courses with new noise."""
     claim_rates(run, result)
     run.claim("networks", len(runs), kind="count", title="Networks trained")
     phase = result.jumps.phase if len(result.jumps) else pd.Series(dtype=float)
@@ -134,7 +134,7 @@ def claim_rates(run: Run, result: Phase1) -> None:
     """Jumps per layer, by family and by detector."""
     table = result.detectors.set_index("detector")
     edge, zscore = table.loc["edge"], table.loc["zscore"]
-    null_is = "false alarms in smoothed series with new noise"
+    null_is = "false alarms in a cubic course of each series, what it leaves in new phases"
     false = {"null": float(edge.null_per_series), "null_is": null_is, "unit": "jumps"}
     for row in phases.rate_by(result.jumps, result.layers, "family").to_dict("records"):
         run.claim(
@@ -233,7 +233,7 @@ def grid_verdict(runs: list[TrackedRun], result: Phase1) -> str:
     )
     return (
         f"In {cite('networks')} networks the calibrated test finds {cite('jumps_per_layer/edge', style='.2f')} jumps per layer "
-        f"where smoothed series with new noise give {cite('jumps_per_layer/edge', 'null', '.2f')}; the original rule finds "
+        f"where smooth courses with the rest as new noise give {cite('jumps_per_layer/edge', 'null', '.2f')}; the original rule finds "
         f"{cite('jumps_per_layer/zscore', style='.1f')} against {cite('jumps_per_layer/zscore', 'null', '.1f')}. {late}"
     )
 

@@ -61,12 +61,12 @@ def architecture_page(result: Phase1) -> Figure:
 
 
 def _draw_rates(ax: Axes, table: pd.DataFrame, key: str, null: float) -> None:
-    """Jumps per layer beside smoothed series with new noise."""
+    """Jumps per layer beside smooth courses with new noise."""
     at = np.arange(len(table))
     ax.bar(at, table["median"], color=PALETTE[0], width=0.65)
     spread = np.nan_to_num(np.stack([table["median"] - table["low"], table["high"] - table["median"]]))
     ax.errorbar(at, table["median"], yerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=3)
-    ax.axhline(null, color=NULL_COLOR, linestyle="--", label="smoothed series, new noise")
+    ax.axhline(null, color=NULL_COLOR, linestyle="--", label="smooth courses, new noise")
     long = len(table) > 4
     ax.set_xticks(
         at, [str(x) for x in table[key]], rotation=40 if long else 0, ha="right" if long else "center"
@@ -212,7 +212,7 @@ def _top_layers(ax: Axes, rows: pd.DataFrame, result: Phase1, family: str) -> No
             float(per_layer * runs.mean()),
             color=NULL_COLOR,
             linestyle="--",
-            label="smoothed series, new noise",
+            label="smooth courses, new noise",
         )
         ax.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
     ax.set(xlabel="jumps over all runs", title=f"{family}: layers with most jumps")

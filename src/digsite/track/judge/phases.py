@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.signal import lfilter, savgol_filter
 
 from digsite.base.intervals import seed_interval
 from digsite.track.core import noise
@@ -208,10 +207,11 @@ def run_labels(run: TrackedRun) -> dict[str, Any]:
 
 
 def detector_table(runs: Sequence[TrackedRun], measure: str, edge: Found) -> pd.DataFrame:
-    """Jumps per layer series by every detector, beside its finds in surrogates of the same series without jumps."""
+    """Jumps per layer series by every detector, beside its finds in surrogates of the same series that hold none."""
     rng = np.random.default_rng(0)
     series = [s for s, _ in edge]
-    smooth = [surrogate_series(s, rng) for s in series[:: max(len(series) // 100, 1)] if not s.constant]
+    some = edge[:: max(len(edge) // 100, 1)]
+    smooth = [surrogate_series(s, jumps, rng) for s, jumps in some if not s.constant]
     rows = []
     for name in detector_family():
         per_series = [jumps for _, jumps in edge] if name == "edge" else [jumps_of(s, name) for s in series]
@@ -229,18 +229,28 @@ def detector_table(runs: Sequence[TrackedRun], measure: str, edge: Found) -> pd.
 PARTS = {"": (-np.inf, np.inf), "early_": (0.0, 0.1), "late_": (0.5, 1.01)}
 
 
-def surrogate_series(series: Series, rng: np.random.Generator) -> Series:
-    """The smoothed course of a series with new AR(1) noise of the old memory and local strength."""
+COURSE = 3  # degree of a surrogate's course, in time or in log time, whichever is nearer
+
+
+def surrogate_series(series: Series, jumps: Sequence[Jump], rng: np.random.Generator) -> Series:
+    """A cubic course of the series, and over it all that it and the `jumps` leave, in new phases and with the old local strength.
+
+    Nothing in it is at a place. (A smoothed course would keep each jump as a slope, which the test rightly finds, and a jump
+    that is left in the rest would come back as a slow process.)
+    """
     values = series.values
-    course = savgol_filter(values, min(41, len(values) // 2 * 2 - 1), 2)
-    rest = values - course
-    power = float(rest @ rest)
-    memory = float(np.clip(rest[1:] @ rest[:-1] / power, 0, 0.98)) if power > 0 else 0.0
-    shocks = noise.clipped_scale((rest[1:] - memory * rest[:-1])[None])[0] * rng.standard_normal(
-        len(values) - 1
-    )
-    again = lfilter([1.0], [1.0, -memory], np.r_[rest[0], shocks])
-    return Series(series.steps, course + np.asarray(again))
+    rises = [np.clip((series.steps - jump.step) / jump.width + 0.5, 0, 1) for jump in jumps]
+    fits = []
+    for clock in (np.arange(len(values)), np.log1p(np.arange(len(values)))):
+        course = np.polynomial.chebyshev.chebvander(2 * (clock - clock[0]) / np.ptp(clock) - 1, COURSE)
+        columns = np.column_stack([course, *rises])
+        size = np.linalg.lstsq(columns, values, rcond=None)[0]
+        fits.append((course @ size[: COURSE + 1], values - columns @ size))
+    course, rest = min(fits, key=lambda fit: float((fit[1] ** 2).sum()))
+    strength = np.maximum(noise.clipped_scale(rest[None])[0], 1e-9 * float(np.ptp(values)))
+    spectrum = np.abs(np.fft.rfft(rest / strength))
+    turns = np.exp(2j * np.pi * rng.random(len(spectrum)))
+    return Series(series.steps, course + strength * np.fft.irfft(spectrum * turns, len(values)))
 
 
 def rate_by(jumps: pd.DataFrame, layers: pd.DataFrame, key: str) -> pd.DataFrame:

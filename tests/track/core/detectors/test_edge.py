@@ -5,7 +5,9 @@ import pytest
 
 from digsite.track.core.detectors.edge import Edge, judge_values
 from digsite.track.judge.planted_jumps import (
+    BASES,
     draw_build_families,
+    keep_level_changes,
     measure_recall,
     plant_jumps,
     share_with_jumps,
@@ -85,3 +87,14 @@ def test_the_larger_a_jump_the_surer_it_is(n, size):
     values = np.random.default_rng(n).standard_normal(n) + size * (np.arange(n) >= n // 2)
     (change,) = (c for c in judge_values(values).changes if not c.is_spike)
     assert change.index == n // 2 and change.p is not None and change.p < 0.01
+
+
+def test_large_steps_of_a_measured_walk_are_refused_and_jumps_are_not() -> None:
+    rng = np.random.default_rng(11)
+    heavy = draw_build_families(300, 16, rng)["walk with t3 steps + noise"]
+    verdicts = [judge_values(row) for row in heavy]
+    assert any("wanders" in verdict.because for verdict in verdicts)
+    assert sum(bool(keep_level_changes(verdict.changes)) for verdict in verdicts) <= 3
+    for base in BASES:
+        rows, _ = plant_jumps(base, 1, 300, 8, rng)
+        assert sum(judge_values(row).applies for row in rows) >= 7, base

@@ -193,6 +193,11 @@ def judge_values(
     clean = noise.cut_spikes(ready.values[None])[0]
     floor = min_relative * float(np.abs(ready.values).max())
     changes = jumptest.find_changes(clean, ready.quantum, alpha, max_changes, floor)
+    if jumptest.may_be_shocks(clean, [c for c in changes if c.change.shape in ("step", "ramp")]):
+        return Verdict(
+            [],
+            "its level wanders, and one large step of such a walk cannot be told from a jump in this noise",
+        )
     kept = without_shadows([placed_change(change, ready.places) for change in changes])
     apart = [
         spike
