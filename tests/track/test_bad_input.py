@@ -54,6 +54,14 @@ def test_two_runs_in_one_folder(tmp_path: Path) -> None:
     assert found.left_out == (700, 1300, 2200) and len(found.kept) == 27
 
 
+def test_two_runs_of_different_networks(tmp_path: Path) -> None:
+    """Every second checkpoint has none of the tensors of the others."""
+    first = draw_states(0)
+    mixed = [state if i % 2 else {f"other.{n}": v for n, v in state.items()} for i, state in enumerate(first)]
+    kinds = {f.kind for f in audit_of(write_folder(tmp_path / "both", mixed)).findings}
+    assert "missing tensors" in kinds and "partly equal" not in kinds
+
+
 def test_the_same_steps_of_two_runs(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "both", draw_states(0, 5))
     save_file(draw_states(1, 1)[0], folder / "other-200.safetensors")

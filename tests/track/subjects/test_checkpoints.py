@@ -103,3 +103,9 @@ def test_probes_that_do_not_fit(tmp_path: Path, probe: str, message: str) -> Non
     saved(tmp_path, {"kind": "mlp", "sizes": [5, 4, 3]}, [0, 1])
     with pytest.raises(UsageError, match=message):
         activation_series(checkpoint_steps(tmp_path), probe)
+
+
+def test_images_for_a_language_model_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    saved(tmp_path, {"kind": "induction", "vocab": 9, "context": 64, "d_model": 8, "n_heads": 2}, [1, 2])
+    with pytest.raises(UsageError, match="made of images, and a .* reads tokens"):
+        activation_series(checkpoint_steps(tmp_path), "digits")

@@ -250,14 +250,13 @@ def shaped_changes(values: np.ndarray, likely: likelihood.LikelyChanges) -> list
     rest = rest - rest.mean()
     covariance = whittle.fit_noise(rest).increment_covariance(2 * shapes.FAR)
     out = []
-    for start, profile in zip(likely.places.tolist(), profiles, strict=True):
+    for start, size, profile in zip(likely.places.tolist(), likely.sizes.tolist(), profiles, strict=True):
         level = np.cumsum(np.r_[0.0, rest + np.diff(profile) / scale])
         change = shapes.fit_change(level, start, covariance, 0, breaks=likely.bent < BENT)
         if change.shape in ("bend", "kink"):
             return []
-        out.append(
-            replace(change, size=change.size * float(scale[min(max(change.index - 1, 0), len(scale) - 1)]))
-        )
+        # The size that the whole series says: what a window misses of it would be the next find of a long series.
+        out.append(replace(change, size=size))
     return out
 
 

@@ -215,9 +215,9 @@ def _partial_copies(
         if len(set(prints[left[0]].values[name].tolist())) < 8:
             continue
         seen: dict[str, int] = {}
-        for i in left:
-            own = digests[i].get(name, "")
-            if own in seen and any(digests[k].get(name) != own for k in left if seen[own] < k < i):
+        for i in (i for i in left if name in digests[i]):
+            own = digests[i][name]
+            if own in seen and any(digests[k].get(name, own) != own for k in left if seen[own] < k < i):
                 shared[seen[own], i].append(name)
             seen[own] = i
     for (a, b), names in shared.items():

@@ -162,8 +162,19 @@ def named_probe(name: str, model: nn.Module) -> Probe:
         draw = torch.Generator().manual_seed(0)
         tokens = sequences.draw_repeated(SEQUENCES, HALF, _vocabulary_size(model), draw)
         return _fit_probe(name, model, Probe(tokens, n_rows=ROWS))
+    if reads_tokens(model):
+        raise UsageError(
+            f"The probe '{name}' is made of images, and a {type(model).__name__} reads tokens.",
+            hint="Name a probe of tokens: --probe repeated, or --probe stories",
+        )
     images = load(name)
     return _fit_probe(name, model, Probe(images.x_test[:ROWS], images.y_test[:ROWS], n_rows=ROWS))
+
+
+def reads_tokens(model: nn.Module) -> bool:
+    """Whether the first layer that holds numbers looks up whole numbers in a table."""
+    first = next((m for m in model.modules() if list(m.parameters(recurse=False))), None)
+    return isinstance(first, nn.Embedding)
 
 
 def _vocabulary_size(model: nn.Module) -> int:
