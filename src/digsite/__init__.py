@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from digsite.base.public import lazy_names
-from digsite.base.version import read_version
+from digsite.base.settings import read_version
 
 if TYPE_CHECKING:
     # The rooms can be called: digsite.prune(model, data)

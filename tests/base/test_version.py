@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import digsite
-from digsite.base.version import read_version
+from digsite.base.settings import read_version
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ import pytest
 
 from digsite.base.errors import DigsiteError, NotFound
 from digsite.base.families import scan_member
-from digsite.config.folders import cache_dir
+from digsite.base.settings import cache_dir
 from digsite.data import load
 from digsite.data.fetch import Source, find_file, locate_file
 from digsite.data.sets.handwritten import Mnist

@@ -2,7 +2,7 @@ import re
 
 import torch
 
-from digsite.config.folders import cache_dir
+from digsite.base.settings import cache_dir
 from digsite.weights.writer import find_address, read_or_compute
 
 

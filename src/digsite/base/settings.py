@@ -1,4 +1,7 @@
-"""The environment variables that digsite reads, all in one place; configs never come from here."""
+"""What is given from outside: the environment variables that digsite reads, its cache folder, the installed version.
+
+Configs never come from here.
+"""
 
 import os
 import re
@@ -82,3 +85,26 @@ def go_offline() -> None:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ[name] = "1"
     os.environ["WANDB_MODE"] = "offline"
+
+
+def cache_dir() -> Path:
+    """Where digsite keeps what it may fetch or make again: DIGSITE_CACHE, or the system's own place for caches
+    (~/.cache/digsite on Linux, ~/Library/Caches on a Mac).
+    """
+    from platformdirs import user_cache_path
+
+    chosen = os.environ.get("DIGSITE_CACHE")
+    return Path(chosen) if chosen else user_cache_path("digsite", appauthor=False)
+
+
+def read_version() -> str:
+    """Of what is installed: the build reads it from the tags of git, so no file names it.
+
+    A function and no constant: `importlib.metadata` costs as much as all that `digsite --help` needs beside it.
+    """
+    from importlib import metadata
+
+    try:
+        return metadata.version("digsite")
+    except metadata.PackageNotFoundError:  # the source tree alone, on a path
+        return "0+unknown"

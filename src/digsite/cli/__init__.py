@@ -18,7 +18,7 @@ import click
 
 from digsite.base import settings
 from digsite.base.errors import DigsiteError, name_nearest
-from digsite.base.version import read_version
+from digsite.base.settings import read_version
 
 # A verb at the top of a file, what its decorator says beside the name, and the docstring of its function.
 _VERB = re.compile(

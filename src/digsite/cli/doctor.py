@@ -84,7 +84,7 @@ def _find_schedulers() -> dict[str, str]:
 def _find_folders(root) -> dict[str, str]:
     from digsite.base import settings
     from digsite.base.errors import DigsiteError
-    from digsite.config.folders import cache_dir
+    from digsite.base.settings import cache_dir
 
     try:
         writable = _write_test(root)

@@ -6,7 +6,7 @@ from typing import Any
 
 from digsite.base import settings
 from digsite.base.errors import DigsiteError, NotFound
-from digsite.config.folders import cache_dir
+from digsite.base.settings import cache_dir
 
 TIMEOUT_S = 30
 

@@ -248,3 +248,15 @@ class AnswerConfig(Config):
 
 
 CONFIGS = FoundStudies("digsite.joint", "settings")
+
+
+class ProgramsConfig(Config):
+    """Compiled transformers in a hidden basis, and what may have happened to them before they are read."""
+
+    seed: int = Field(0, ge=0, description="seed of rotations, padding and noise")
+    programs: list[str] = Field([], description="compiled programs by name; none named: all that are at hand")
+    rotations: int = Field(3, ge=1, description="hidden bases of each program")
+    pad: int = Field(8, ge=1, description="directions and neurons that cannot matter")
+    noise: list[float] = Field(
+        [1e-4, 1e-2, 0.3], description="noise on every weight, as a share of its matrix's spread"
+    )

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from digsite.base import atomic
-from digsite.base.version import read_version
+from digsite.base.settings import read_version
 from digsite.record.journal import read_series
 from digsite.record.layout import RunDir
 from digsite.report import numbers

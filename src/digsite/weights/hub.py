@@ -18,8 +18,8 @@ import yaml
 from digsite.base import atomic, errors, settings
 from digsite.base.contract import public_method
 from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.base.settings import read_version
 from digsite.base.stored import Damaged, read_json
-from digsite.base.version import read_version
 from digsite.record.layout import RunDir
 from digsite.record.provenance import read_provenance
 from digsite.record.results import Claim, Results

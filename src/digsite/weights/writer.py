@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from digsite.base.atomic import replace_file
 from digsite.base.contract import public_method
-from digsite.base.version import read_version
-from digsite.config.folders import cache_dir
+from digsite.base.settings import cache_dir, read_version
 from digsite.weights.bundle import WeightBundle, bundle_module, untie_tensors
 
 

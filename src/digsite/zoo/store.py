@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from digsite.base import atomic, settings
 from digsite.base.errors import DigsiteError, NotFound, UsageError, name_nearest
-from digsite.config.folders import cache_dir
+from digsite.base.settings import cache_dir
 from digsite.weights.bundle import WeightBundle
 
 SCHEMA = 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from digsite.base.errors import MissingExtra, NotFound, UsageError
-from digsite.config.folders import cache_dir
+from digsite.base.settings import cache_dir
 from digsite.weights import read_weights, write_weights
 from digsite.weights.sources import remote
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from digsite.base import errors, settings
 from digsite.base.errors import DigsiteError, NotFound, UsageError
-from digsite.config.folders import cache_dir
+from digsite.base.settings import cache_dir
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reader import open_weights
 from digsite.weights.sources import Scheme
