@@ -195,9 +195,14 @@ def compile_drawn(seed: int) -> CompiledProgram:
     assert dims, "the answer is in the stream under its name"
     state, heads, key_size = read_weights(made, dims)
     truth = {
-        "name": f"drawn_{seed}", "steps": keep_needed(drawn.steps, answer), "encoding": encoding,
-        "symbols": list(range(n_symbols)), "layers": sum(n.endswith("mlp.in.weight") for n in state),
-        "heads": heads, "key_size": key_size, "width": len(labels),
+        "name": f"drawn_{seed}",
+        "steps": keep_needed(drawn.steps, answer),
+        "encoding": encoding,
+        "symbols": list(range(n_symbols)),
+        "layers": sum(n.endswith("mlp.in.weight") for n in state),
+        "heads": heads,
+        "key_size": key_size,
+        "width": len(labels),
         "output": {"variable": answer, "kind": "numerical" if answer in drawn.numerical else "categorical"},
         "matrices": {name: {"shape": list(w.shape)} for name, w in state.items()},
     }
@@ -216,8 +221,12 @@ def read_weights(made: Any, dims: list[int]) -> tuple[dict[str, torch.Tensor], i
     n = 0
     while f"transformer/layer_{n}/attn/query" in tensor:
         for ours, theirs in (
-            ("attn.q", "attn/query"), ("attn.k", "attn/key"), ("attn.v", "attn/value"), ("attn.o", "attn/linear"),
-            ("mlp.in", "mlp/linear_1"), ("mlp.out", "mlp/linear_2"),
+            ("attn.q", "attn/query"),
+            ("attn.k", "attn/key"),
+            ("attn.v", "attn/value"),
+            ("attn.o", "attn/linear"),
+            ("mlp.in", "mlp/linear_1"),
+            ("mlp.out", "mlp/linear_2"),
         ):
             layer = tensor[f"transformer/layer_{n}/{theirs}"]
             assert not layer["b"].any()
