@@ -69,7 +69,7 @@ def _name_family(graph: Graph, names: Sequence[str]) -> str:
         shown = f" with {heads[0]} heads" if heads[0] > 1 else ""
         return f"a transformer of {len(attentions)} attention layers{shown}"
     if n_mixers := len({name.rpartition("mixer.")[0] for name in names if is_state_space(name)}):
-        return f"a state-space network of {n_mixers} layers"
+        return f"a state-space network of {_count_layers(n_mixers)}"
     if n_fused := sum(
         kind_by_name(name, 2) == "query, key and value" for name in names if "bias" not in name
     ):
@@ -77,8 +77,12 @@ def _name_family(graph: Graph, names: Sequence[str]) -> str:
     if any(k.startswith("gate_") for k in kinds):
         return "a recurrent network"
     if "conv" in kinds:
-        return f"a convolutional network of {len(graph.blocks)} layers"
-    return f"a fully connected network of {len(graph.blocks)} layers"
+        return f"a convolutional network of {_count_layers(len(graph.blocks))}"
+    return f"a fully connected network of {_count_layers(len(graph.blocks))}"
+
+
+def _count_layers(n: int) -> str:
+    return "one layer" if n == 1 else f"{n} layers"
 
 
 def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAnswer:
