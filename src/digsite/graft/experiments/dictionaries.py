@@ -252,7 +252,7 @@ def _draw_found(table: pd.DataFrame) -> Figure:
         chance = float(part.loc[part["dictionary"].isin(NULLS), "mcc"].max())
         lines = part[~part["dictionary"].isin(NULLS)].set_index("dictionary").to_dict("index")
         scores, lows, highs = (
-            {str(name): float(line[key]) for name, line in lines.items()}
+            {str(name): math.nan if line[key] is None else float(line[key]) for name, line in lines.items()}
             for key in ("mcc", "mcc low", "mcc high")
         )
         nulls = dict.fromkeys(scores, chance)
