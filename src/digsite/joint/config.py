@@ -23,6 +23,28 @@ class SurvivalConfig(TaskConfig):
     bits: list[int] = Field([8, 4], description="bits that weights are rounded to")
 
 
+class GraftProgramConfig(Config):
+    """Steps of compiled programs moved into transformers that were trained on another task."""
+
+    seed: int = Field(
+        1, ge=0, description="seed of receivers, halves and nulls; sizes were settled on seed 0"
+    )
+    seeds: int = Field(5, ge=1, description="receivers of every width, that intervals are over")
+    programs: list[str] = Field(
+        ["hist", "neighbours", "frac_prevs"],
+        min_length=1,
+        description="names of compiled programs; these three are always there, others with DIGSITE_DATA",
+    )
+    widths: list[Annotated[int, Field(ge=2)]] = Field(
+        [8, 16, 32], min_length=1, description="receivers' streams"
+    )
+    heads: int = Field(2, ge=1, description="the receivers' heads, each of the program's key size")
+    neurons: int = Field(32, ge=1, description="the receivers' neurons in a block")
+    steps: int = Field(500, ge=1, description="training steps of a receiver")
+    batch: int = Field(128, ge=1, description="inputs of a step")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate")
+
+
 StoredModel = Annotated[str, NamesModel(folder="lm")]
 Block = Annotated[str, named_member("question", "digsite.joint.judge.blocks")]
 

@@ -1,10 +1,14 @@
-"""What a graft leaves behind: an edited copy of the receiver, or the receiver with one more part beside it."""
+"""What a graft leaves behind: an edited copy of the receiver, the receiver with one more part beside it, or two transformers in one."""
 
+from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from digsite.base.errors import UsageError
 from digsite.graft.core.nets import (
     Acts,
     Composite,
@@ -144,3 +148,92 @@ def _deepen_chain(
     eye = [torch.eye(width).to(weights[0])] * missing
     zero = [weights[0].new_zeros(width)] * missing
     return [*weights[:-1], *eye, weights[-1]], [*biases[:-1], *zero, biases[-1]]
+
+
+@dataclass(frozen=True)
+class UnitedTransformer:
+    """`state`: weights by name. `moved`: where each of the donor's matrices lies in it, as name, rows and columns.
+    `fitted`: rows and columns, by name, that a reader takes up."""
+
+    state: dict[str, Tensor]
+    moved: dict[str, tuple[str, slice, slice]]
+    fitted: dict[str, tuple[slice, slice]]
+
+
+def unite_transformers(
+    receiver: Mapping[str, Tensor],
+    donor: Mapping[str, Tensor],
+    key_size: int,
+    *,
+    at: int = 0,
+    reader: Float[Tensor, "theirs own"] | None = None,
+) -> UnitedTransformer:
+    """Two transformers without norms and biases in one: streams, heads, neurons and outputs of both side by side.
+
+    Weights have the names of compiled programs (`embed`, `pos`, `blocks.i.attn.q`, `unembed`, ...), heads are of `key_size`.
+    The donor's first block comes to the receiver's block `at`. Without a `reader` the donor's embedding moves along. With
+    one nothing of it does: in the block before, neurons write what the reader says of the receiver's stream into the
+    donor's directions, and the donor's blocks go on from there.
+    """
+    check_unitable(receiver, donor, key_size, at, reader is not None)
+    own, theirs = (s["embed.weight"].shape[1] for s in (receiver, donor))
+    inner = {
+        part: len(donor[f"blocks.0.{name}.weight"]) for part, name in (("attn", "attn.q"), ("mlp", "mlp.in"))
+    }
+    inner["mlp"] = max(inner["mlp"], 0 if reader is None else 2 * theirs)
+    state: dict[str, Tensor] = {}
+    moved: dict[str, tuple[str, slice, slice]] = {}
+    for name, weight in receiver.items():
+        words, (rows, columns) = name.split("."), weight.shape
+        shared = words[0] in ("embed", "pos")  # a token, or a position, has one row for both
+        if words[0] == "blocks":
+            more, writes = inner[words[2]], words[3] in ("o", "out")
+            wide = weight.new_zeros(
+                own + theirs if writes else rows + more, columns + more if writes else own + theirs
+            )
+        else:
+            wide = weight.new_zeros(rows if shared else rows + len(donor[name]), own + theirs)
+        wide[:rows, :columns] = weight
+        state[name] = wide
+        source = ".".join(["blocks", str(int(words[1]) - at), *words[2:]]) if words[0] == "blocks" else name
+        if source in donor and not (shared and reader is not None):
+            part, top = donor[source], 0 if shared else rows
+            where = slice(top, top + part.shape[0]), slice(columns, columns + part.shape[1])
+            wide[where] = part
+            moved[source] = (name, *where)
+    fitted = {} if reader is None else _write_reader(state, receiver, reader, at - 1)
+    return UnitedTransformer(state, moved, fitted)
+
+
+def _write_reader(
+    state: dict[str, Tensor], receiver: Mapping[str, Tensor], reader: Float[Tensor, "theirs own"], block: int
+) -> dict[str, tuple[slice, slice]]:
+    """Neurons of one block that write what the reader says into the donor's directions, in place: x = relu(x) - relu(-x)."""
+    theirs, own = reader.shape
+    into, out = (f"blocks.{block}.mlp.{side}.weight" for side in ("in", "out"))
+    neurons = slice(len(receiver[into]), len(receiver[into]) + 2 * theirs)
+    state[into][neurons, :own] = torch.cat([reader, -reader])
+    state[out][own:, neurons] = torch.cat([torch.eye(theirs), -torch.eye(theirs)], 1)
+    return {into: (neurons, slice(own)), out: (slice(own, own + theirs), neurons)}
+
+
+def check_unitable(
+    receiver: Mapping[str, Tensor], donor: Mapping[str, Tensor], key_size: int, at: int, reads: bool
+) -> None:
+    """One sentence where two transformers have no common tokens, positions or head size, or the donor is too deep for its place."""
+    for name, what in (("embed.weight", "tokens"), ("pos.weight", "positions")):
+        if len(receiver[name]) != len(donor[name]):
+            raise UsageError(
+                f"The receiver has {len(receiver[name])} {what} and the donor {len(donor[name])}; both need the same."
+            )
+    own, theirs = (len({n.split(".")[1] for n in s if n.startswith("blocks.")}) for s in (receiver, donor))
+    if own < at + theirs or at < int(reads):
+        raise UsageError(
+            f"A donor of {theirs} blocks does not fit at block {at} of a receiver of {own}"
+            + (", where its reader needs the block before." if reads else "."),
+            hint="Give a deeper receiver or another block.",
+        )
+    if any(s["blocks.0.attn.q.weight"].shape[0] % key_size for s in (receiver, donor)):
+        raise UsageError(
+            f"Both transformers need heads of {key_size} rows; another size would rescale the donor's scores."
+        )

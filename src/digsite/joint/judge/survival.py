@@ -1,11 +1,22 @@
-"""Graft, take out again, compare; and whether a graft lives through pruning and quantization."""
+"""Grafts looked at: taken out again and compared, pruned and quantized, and a program's step answered for, entry by entry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from digsite.graft.core.edits import ReadingGraft, Shifted, copy_model, widen_head
+from digsite.base.errors import UsageError
+from digsite.decompose.subjects.compiled import CompiledProgram, CompiledTransformer
+from digsite.graft.core.edits import (
+    ReadingGraft,
+    Shifted,
+    UnitedTransformer,
+    copy_model,
+    unite_transformers,
+    widen_head,
+)
 from digsite.graft.core.nets import find_head, find_head_name, has_same_shape, list_layers, predict_logits
 from digsite.prune import prune_matrix
 
@@ -72,3 +83,149 @@ def quantized(model: nn.Module, bits: int) -> nn.Module:
         scale = flat.abs().amax(1, keepdim=True).clamp_min(1e-12) / steps
         layer.weight.copy_(((flat / scale).round() * scale).reshape(layer.weight.shape))
     return copy
+
+
+# A compiled program's step in a network that was trained on something else.
+
+WAYS = {"whole": "with its embedding", "step": "its blocks alone, reading what the receiver holds"}
+TOLERANCE = 0.01  # of a number that is an answer, less than half of the gap between any two
+RIDGE = 1e-9  # of a fitted reader, relative to the mean square of what it reads
+
+
+def build_transformer(shapes: Mapping[str, tuple[int, ...]], key_size: int) -> CompiledTransformer:
+    """A network with a compiled program's forward pass, from the shapes of its weights by name."""
+    depth = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("blocks."))
+    known = {
+        "matrices": {name: {"shape": list(shape)} for name, shape in shapes.items()},
+        "width": shapes["embed.weight"][1],
+        "heads": shapes["blocks.0.attn.q.weight"][0] // key_size,
+        "key_size": key_size,
+        "layers": depth,
+    }
+    return CompiledTransformer(known)
+
+
+def fit_reader(
+    x: Float[Tensor, "... own"], wanted: Float[Tensor, "... theirs"]
+) -> Float[Tensor, "theirs own"]:
+    """The linear map that makes `wanted` of `x` by least squares, in double precision."""
+    x, wanted = x.flatten(0, -2).double(), wanted.flatten(0, -2).double()
+    gram = x.T @ x
+    gram += RIDGE * gram.diag().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    return torch.linalg.solve(gram, x.T @ wanted).T.float()
+
+
+def shuffle_donor(donor: Mapping[str, Tensor], draw: torch.Generator) -> dict[str, Tensor]:
+    """A null: the program's own numbers at other places of their matrices; what is read out in the end stays."""
+    return {
+        name: w
+        if name.startswith("unembed")
+        else w.flatten()[torch.randperm(w.numel(), generator=draw)].view_as(w)
+        for name, w in donor.items()
+    }
+
+
+def redraw_donor(donor: Mapping[str, Tensor], draw: torch.Generator) -> dict[str, Tensor]:
+    """A null: random numbers of each matrix's spread; what is read out in the end stays."""
+    return {
+        name: w if name.startswith("unembed") else w.std() * torch.randn(w.shape, generator=draw)
+        for name, w in donor.items()
+    }
+
+
+class ProgramBench:
+    """A program and a trained receiver with its tokens. Readers are fitted on the inputs `seen`, answers counted on `held`."""
+
+    def __init__(
+        self,
+        program: CompiledProgram,
+        receiver: CompiledTransformer,
+        seen: Int[Tensor, "n t"],
+        held: Int[Tensor, "m t"],
+    ) -> None:
+        self.program, self.receiver, self.seen, self.held = program, receiver, seen, held
+        self.state = {name: w.detach() for name, w in receiver.state_dict().items()}
+
+    def score_old(self) -> float:
+        """Percent of the receiver's own answers that are right: the symbol before each one."""
+        said = self.receiver(self.held).argmax(-1)
+        return 100 * float((said[:, 1:] == self.held[:, :-1]).float().mean())
+
+    def unite(self, donor: Mapping[str, Tensor], way: str) -> UnitedTransformer:
+        """The donor in the receiver: `whole` beside it from the first block on, or as a `step` that reads its stream."""
+        if way not in WAYS:
+            raise UsageError(f"There is no way '{way}' to graft a program; accepted are {', '.join(WAYS)}.")
+        key = self.program.truth["key_size"]
+        if way == "whole":
+            return unite_transformers(self.state, donor, key)
+        first, ids = self.receiver.blocks[0], self.seen
+        x = self.receiver.embed(ids) + self.receiver.pos.weight[: ids.shape[1]]
+        wanted = donor["embed.weight"][ids] + donor["pos.weight"][: ids.shape[1]]
+        reader = fit_reader(x + first.get_submodule("attn")(x), wanted)
+        return unite_transformers(self.state, donor, key, at=1, reader=reader)
+
+    @torch.no_grad()
+    def score(self, donor: Mapping[str, Tensor], way: str) -> dict[str, float]:
+        """Percent of the program's answers that the graft gives, as it is and through a fitted reader of its whole stream;
+        what became of the receiver's own; and the ledger: entries moved, added, fitted, bytes."""
+        united = self.unite(donor, way)
+        model = build_transformer(
+            {k: tuple(w.shape) for k, w in united.state.items()}, self.program.truth["key_size"]
+        )
+        model.load_state_dict(united.state)
+        before, after = self.receiver(self.held), model(self.held)
+        own = before.shape[-1]
+        same = (after[..., :own].argmax(-1) == before.argmax(-1))[:, 1:]
+        return {
+            "right": self._count_right(after[..., own:]),
+            "refitted": self.refit(model),
+            "kept": 100 * float(same.float().mean()),
+            "largest change": float((after[..., :own] - before).abs().max()),
+            **self.account(united, donor),
+        }
+
+    def account(self, united: UnitedTransformer, donor: Mapping[str, Tensor]) -> dict[str, float]:
+        """The ledger, read from the weights: what came from where, and whether each entry is what it should be."""
+        rest, differing = {name: w.clone() for name, w in united.state.items()}, 0
+        for name, weight in self.state.items():
+            here = rest[name][: weight.shape[0], : weight.shape[1]]
+            differing += int((here != weight).sum())
+            here.zero_()
+        moved = {source: donor[source] for source in united.moved}
+        for source, (name, *where) in united.moved.items():
+            differing += int((united.state[name][tuple(where)] != donor[source]).sum())
+            rest[name][tuple(where)] = 0.0
+        for name, where in united.fitted.items():
+            rest[name][where] = 0.0
+        return {
+            "moved entries": sum(int(w.count_nonzero()) for w in moved.values()),
+            "bytes": sum(w.numel() * w.element_size() for w in moved.values()),
+            "fitted": sum(united.state[n][where].numel() for n, where in list(united.fitted.items())[:1])
+            // 2,
+            "added": sum(w.numel() for w in united.state.values())
+            - sum(w.numel() for w in self.state.values()),
+            "differing": differing,
+            "stray": sum(int(w.count_nonzero()) for w in rest.values()),
+        }
+
+    @torch.no_grad()
+    def refit(self, model: CompiledTransformer) -> float:
+        """Percent of the program's answers that a linear reader of the model's last stream gives, fitted on the seen half."""
+        reader = fit_reader(_run_stream(model, self.seen), self.program.wanted(self.seen))
+        return self._count_right(_run_stream(model, self.held) @ reader.T)
+
+    def _count_right(self, said: Float[Tensor, "m t out"]) -> float:
+        """Percent of the positions with an answer at which it is given."""
+        said, wanted = said[:, 1:], self.program.wanted(self.held)[:, 1:]
+        if self.program.truth["output"]["kind"] == "categorical":
+            decided = wanted.amax(-1) > 0.5
+            return 100 * float((said.argmax(-1) == wanted.argmax(-1))[decided].float().mean())
+        return 100 * float(((said - wanted).abs() < TOLERANCE).float().mean())
+
+
+def _run_stream(model: CompiledTransformer, ids: Int[Tensor, "n t"]) -> Float[Tensor, "n t width"]:
+    """What stands in the stream after the last block."""
+    x = model.embed(ids) + model.pos.weight[: ids.shape[1]]
+    for block in model.blocks:
+        x = block(x)
+    return x
