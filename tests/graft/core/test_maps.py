@@ -1,4 +1,7 @@
+from itertools import pairwise
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,12 +10,14 @@ from sklearn.linear_model import Ridge
 
 from digsite.graft.core.maps import (
     assign_units,
+    carry_widths,
     fit_quality,
     fit_ridge,
     fit_rotation,
     match_by_activations,
     match_by_weights,
     permute_units,
+    transport_units,
 )
 from digsite.graft.core.nets import collect_acts, make_plain_net
 
@@ -96,3 +101,51 @@ def test_activations_undo_a_permutation():
 
 def test_assign_takes_the_best_total():
     assert assign_units(torch.tensor([[3.0, 2.0], [2.9, 0.0]])).tolist() == [1, 0]
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(1, 7))
+def test_transport_between_equal_widths_is_an_assignment(seed, n):
+    score = torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    plan, pairs = transport_units(score), assign_units(score)
+    assert float((plan * score).sum()) * n == pytest.approx(
+        float(score[torch.arange(n), pairs].sum()), abs=1e-9
+    )
+
+
+@given(seed=st.integers(0, 1000), rows=st.integers(1, 6), columns=st.integers(1, 6))
+def test_a_plan_shares_out_all_mass_and_no_other_does_better(seed, rows, columns):
+    """Rows and columns repeated to their common multiple make it an assignment, which scipy solves by another way."""
+    score = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    plan = transport_units(score)
+    torch.testing.assert_close(plan.sum(1), torch.full((rows,), 1 / rows, dtype=torch.float64))
+    torch.testing.assert_close(plan.sum(0), torch.full((columns,), 1 / columns, dtype=torch.float64))
+    common = np.lcm(rows, columns)
+    big = score.repeat_interleave(common // rows, 0).repeat_interleave(common // columns, 1)
+    best = float(big[torch.arange(common), assign_units(big)].sum()) / common
+    assert float((plan * score).sum()) == pytest.approx(best, abs=1e-9)
+
+
+@given(seed=st.integers(0, 200), copies=st.integers(1, 3))
+def test_a_chain_whose_units_were_multiplied_comes_back(seed, copies):
+    g = torch.Generator().manual_seed(seed)
+    sizes = [5, 6, 4, 3]
+    weights = [torch.randn(o, i, generator=g) for i, o in pairwise(sizes)]
+    biases = [torch.randn(o, generator=g) for o in sizes[1:]]
+    wide_w, wide_b, x = (
+        [w.clone() for w in weights],
+        [b.clone() for b in biases],
+        torch.randn(40, 5, generator=g),
+    )
+    for i, width in enumerate(sizes[1:-1]):
+        order = torch.randperm(width * copies, generator=g)
+        wide_w[i] = wide_w[i].repeat_interleave(copies, 0)[order]
+        wide_b[i] = wide_b[i].repeat_interleave(copies)[order]
+        wide_w[i + 1] = wide_w[i + 1].repeat_interleave(copies, 1)[:, order] / copies
+    small, large = make_plain_net(weights, biases), make_plain_net(wide_w, wide_b)
+    torch.testing.assert_close(large(x), small(x), rtol=1e-4, atol=1e-4)
+    ours, theirs = (collect_acts(net, x).hidden for net in (small, large))
+    plans = [transport_units(-torch.cdist(a.T, b.T)) for a, b in zip(ours, theirs, strict=True)]
+    back = make_plain_net(
+        *carry_widths(wide_w, wide_b, plans)
+    )  # units that are never on are not told apart, and do nothing
+    torch.testing.assert_close(back(x), small(x), rtol=1e-4, atol=1e-4)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import eye_array, kron, vstack
 from torch import Tensor, nn
 
 
@@ -137,3 +138,36 @@ def permute_units(
         ws[i], bs[i] = ws[i][order], bs[i][order]
         ws[i + 1] = ws[i + 1][:, order]
     return ws, bs
+
+
+# Neurons of networks of two widths: mass is shared out instead of units being paired (optimal-transport fusion).
+
+
+def transport_units(score: Tensor) -> Tensor:
+    """The plan (rows, columns) of largest total `score`, each row giving 1 / rows and each column taking 1 / columns: exact,
+    by linear programming. Between equal widths it is an assignment.
+    """
+    rows, columns = score.shape
+    ones_r, ones_c = np.ones((1, rows)), np.ones((1, columns))
+    marginals = [kron(eye_array(rows), ones_c), kron(ones_r, eye_array(columns))]
+    masses = [np.full(rows, 1 / rows), np.full(columns, 1 / columns)]
+    both = {"A_eq": vstack(marginals), "b_eq": np.concatenate(masses)}
+    done = linprog(-score.double().numpy().ravel(), bounds=(0, None), method="highs", **both)
+    assert done.success, done.message  # marginals of equal mass always have a plan
+    return torch.from_numpy(done.x.reshape(rows, columns))
+
+
+def carry_widths(
+    weights: list[Tensor], biases: list[Tensor], plans: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """A chain in the widths of another one: `plans` (their units, own units) by hidden layer.
+
+    A unit there becomes the mean of the units that it is given, and what read one of these reads the mean of the units that it
+    went to. So a chain whose units were doubled comes back as it was.
+    """
+    ws, bs = [w.double() for w in weights], [b.double() for b in biases]
+    for i, plan in enumerate(plans):
+        gathered, spread = plan * len(plan), plan.T * plan.shape[1]
+        ws[i], bs[i] = gathered @ ws[i], gathered @ bs[i]
+        ws[i + 1] = ws[i + 1] @ spread
+    return [w.to(weights[0]) for w in ws], [b.to(weights[0]) for b in bs]
