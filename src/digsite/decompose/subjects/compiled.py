@@ -233,14 +233,26 @@ def rotate_program(program: CompiledProgram, seed: int) -> CompiledProgram:
     generator = torch.Generator().manual_seed(seed)
     width = program.truth["width"]
     rotation = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0]
-    model = CompiledTransformer(program.truth)
-    state = {}
-    for name, weight in program.model.state_dict().items():
-        writes = name.endswith((".o.weight", ".out.weight"))
-        turned = rotation.T @ weight.double() if writes else weight.double() @ rotation
-        state[name] = turned.float()
-    model.load_state_dict(state)
-    return replace(program, model=model, basis=(program.basis.double() @ rotation).float())
+    return _with_weights(program, _turn_weights(program, rotation), rotation, program.truth)
+
+
+def _turn_weights(program: CompiledProgram, axes: Tensor) -> dict[str, Tensor]:
+    """The weights, in float64, with the stream written in `axes` (width, as many or fewer)."""
+    return {
+        name: axes.T @ weight.double()
+        if writes_to_stream(name.removesuffix(".weight"))
+        else weight.double() @ axes
+        for name, weight in program.model.state_dict().items()
+    }
+
+
+def _with_weights(
+    program: CompiledProgram, weights: dict[str, Tensor], axes: Tensor, truth: dict[str, Any]
+) -> CompiledProgram:
+    """The program with turned weights, of the shapes that `truth` has."""
+    model = CompiledTransformer(truth)
+    model.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return replace(program, model=model, truth=truth, basis=(program.basis.double() @ axes).float())
 
 
 def pad_program(program: CompiledProgram, n: int, seed: int) -> CompiledProgram:
@@ -317,18 +329,13 @@ def _project(program: CompiledProgram, axes: Tensor) -> CompiledProgram:
     """The program with its stream written in these axes (width, fewer); ranks are counted again."""
     truth = deepcopy(program.truth)
     truth["width"] = axes.shape[1]
-    state = {}
-    for name, weight in program.model.state_dict().items():
-        writes = name.endswith((".o.weight", ".out.weight"))
-        narrow = axes.T @ weight.double() if writes else weight.double() @ axes
+    weights = _turn_weights(program, axes)
+    for name, weight in weights.items():
         known = truth["matrices"][name]
-        known["shape"] = list(narrow.shape)
+        known["shape"] = list(weight.shape)
         if known.get("rank"):
-            known["rank"] = int(torch.linalg.matrix_rank(narrow, rtol=1e-6))
-        state[name] = narrow.float()
-    model = CompiledTransformer(truth)
-    model.load_state_dict(state)
-    return replace(program, model=model, truth=truth, basis=(program.basis.double() @ axes).float())
+            known["rank"] = int(torch.linalg.matrix_rank(weight, rtol=1e-6))
+    return _with_weights(program, weights, axes, truth)
 
 
 def enumerate_domain(truth: dict[str, Any], most: int) -> tuple[tuple[Tensor, ...], bool]:

@@ -281,25 +281,21 @@ def _same_selection(
 def _match_table(
     step: Mapping[str, Any], candidate: Step, reading: Program, named: Mapping[str, dict[Any, Any]]
 ) -> dict[Any, Any] | None:
-    """The output's values as the candidate has them, where every line of the true table agrees on them."""
+    """The output's values as the candidate has them, where every line of the true table agrees on them.
+
+    `named` has the values of each input under its name in the candidate, in the order of the true step.
+    """
+    assert candidate.table is not None
     written = reading.variables[candidate.output]
     matched: dict[Any, Any] = {}
-    for line in _lines_of(step, named):
-        *inputs, output = line
-        states = dict(zip(step["args"], inputs, strict=True))
-        at = []
-        for name in candidate.inputs:
-            true_name = next(t for t, (n, _) in zip(step["args"], [(n, 0) for n in named]) if n == name)
-            at.append(_place_of(states[true_name], named[name], reading.variables[name]))
+    for *inputs, output in _lines_of(step, named):
+        states = dict(zip(named, inputs, strict=True))
+        at = [_place_of(states[name], named[name], reading.variables[name]) for name in candidate.inputs]
         if None in at:
             return None
-        assert candidate.table is not None
         here = candidate.table[tuple(at)].item()
-        if written.is_numerical:
-            matched.setdefault(output, here)
-            if abs(matched[output] - here) > NEAR:
-                return None
-        elif matched.setdefault(output, int(here)) != int(here):
+        apart = NEAR if written.is_numerical else 0
+        if abs(matched.setdefault(output, here) - here) > apart:
             return None
     return matched if _is_faithful(matched, written) else None
 
