@@ -79,7 +79,7 @@ def headline_lines(results: Results, width: int, most: int) -> list[str]:
     for claim in results.leading:
         value, ends, null = (text.replace("\u00a0", " ") for text in claim_texts(claim))
         if not ends and len(claim.points) > 1:
-            ends = f"{len(claim.points)} seeds"
+            ends = f"n = {len(claim.points)}"  # seeds, or batches of one seed
         cells.append(
             (claim.say_value, value, f"({ends})" if ends else "", f"null {null}" if null else "no null")
         )

@@ -5,7 +5,7 @@ from digsite.base.errors import UsageError
 from digsite.decompose.core.explain import (
     attribute_components,
     cut_context,
-    describe_use,
+    describe_uses,
     pick_places,
     rank_tokens,
 )
@@ -61,8 +61,9 @@ def test_a_part_is_described_by_where_it_is_used_and_what_it_promotes():
     parts = {"next": (torch.eye(4), model.next.weight.T.contiguous())}
     found = entry_from_parts(program, parts).decomposition
     ids = torch.tensor([[0, 2, 1, 3], [3, 3, 0, 0], [1, 1, 1, 1]])
-    g = (ids == 2).float()
-    use = describe_use(found, "next", 2, ids, g)
+    importance = torch.nn.functional.one_hot(ids, 4).float().flatten(0, 1)
+    use = describe_uses(found, [ids[:2], ids[2:]], {"next": importance}, {"next": [2, 0, 1]})["next"][2]
+    assert torch.equal(importance[:, 2].reshape(ids.shape), (ids == 2).float())
     assert [t for t, _, _ in use.tokens] == [2] and use.share == pytest.approx(1 / 12)
     (context,) = use.contexts  # one text uses it
     assert context.tokens[context.at] == 2

@@ -8,7 +8,15 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from digsite.base.errors import UsageError
-from digsite.decompose.core.target import Products, Target, find_sites, pick_output
+from digsite.decompose.core.target import (
+    Early,
+    Products,
+    Site,
+    Target,
+    check_deterministic,
+    find_sites,
+    pick_output,
+)
 
 
 def conv() -> nn.Module:
@@ -95,3 +103,56 @@ def test_sums_of_products_multiply_like_the_matrix_they_stand_for(seed):
     total = Products(((a, b),)) + Products(((c, d),))
     torch.testing.assert_close(total @ weight, (a @ b + c @ d) @ weight)
     torch.testing.assert_close((total * rows).write_out(), (a @ b + c @ d) * rows)
+
+
+class Block(nn.Module):
+    """Remembers something of what it read last."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.note = nn.Linear(4, 4), torch.zeros(4)
+
+    def forward(self, x):
+        self.note = x.mean((0, 1))
+        return x + self.dense(x).tanh()
+
+
+class Tower(nn.Module):
+    """Blocks above each other; `on_the_side` they tell the head something besides."""
+
+    def __init__(self, on_the_side: bool = False):
+        super().__init__()
+        self.embed, self.head, self.on_the_side = nn.Embedding(7, 4), nn.Linear(4, 7), on_the_side
+        self.blocks = nn.ModuleList(Block() for _ in range(4))
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x + self.blocks[0].note if self.on_the_side else x)
+
+
+@pytest.mark.parametrize(
+    ("site", "kept"), [("blocks.2.dense", 2), ("blocks.0.dense", 0), ("embed", 0), ("head", 4)]
+)
+def test_blocks_before_the_first_site_run_once(site, kept):
+    torch.manual_seed(0)
+    ids, model = torch.randint(7, (5, 3)), Tower().eval()
+    target = Target(model, [site])
+    check_deterministic(target, ids)
+    assert target.replays == (kept > 0)
+    early, own = Early(), {site: Site.answer_itself}
+    wanted = model(ids)
+    assert torch.equal(target(None, ids, own, early), wanted) and len(early.outputs) == kept
+    for i in range(kept):  # whoever runs again would give something else
+        target.model.blocks[i].dense.weight.data.zero_()
+    assert torch.equal(target(None, ids, own, early), wanted)
+    assert kept == 0 or not torch.equal(target(None, ids, own), wanted)
+    halved = {site: lambda s, x: 0.5 * s.answer_itself(x)}
+    assert not torch.equal(target(None, ids, halved, early), wanted)
+
+
+def test_blocks_that_speak_on_the_side_always_run():
+    target = Target(Tower(on_the_side=True).eval(), ["blocks.2.dense"])
+    check_deterministic(target, torch.randint(7, (5, 3)))
+    assert not target.replays

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +96,7 @@ def find_nearest_singular(direction: Tensor, weight: Tensor) -> tuple[int, float
 
 # --- what a component of a token model is used for, for a page that a person reads -----------------------------
 
+Place = tuple[int, int]  # (row, position)
 AROUND = 8  # tokens shown on either side of a place
 BINS = 20  # of the histogram of importances
 
@@ -125,16 +128,37 @@ class Use:
 
 
 @torch.no_grad()
-def describe_use(
-    decomposition: Decomposed, module: str, component: int, ids: Tensor, g: Tensor, n: int = 6
-) -> Use:
-    """From token numbers (batch, positions) and the component's importance `g` (batch, positions) there."""
-    used = find_used(g)
-    places = pick_places(ids, g, used, n)
-    change = measure_promotion(decomposition, module, component, ids, places)
-    order = change.argsort(descending=True).tolist() if len(places) else []
+def describe_uses(
+    decomposition: Decomposed,
+    batches: Sequence[Tensor],
+    importance: Mapping[str, Tensor],
+    chosen: Mapping[str, Sequence[int]],
+    n: int = 6,
+) -> dict[str, dict[int, Use]]:
+    """A Use for each of the `chosen` components by module, from batches of token numbers (rows, positions) of one length and
+    the importances (all positions, C) there.
+    """
+    ids = torch.cat(list(batches))
+    spread = {m: importance[m].reshape(*ids.shape, -1) for m in chosen}
+    places = {
+        m: {c: pick_places(ids, spread[m][..., c], find_used(spread[m][..., c]), n) for c in numbers}
+        for m, numbers in chosen.items()
+    }
+    changes = measure_promotions(decomposition, batches, places)
+    return {
+        m: {
+            c: make_use(ids, spread[m][..., c], at, changes[m].get(c, torch.zeros(0)), n)
+            for c, at in of.items()
+        }
+        for m, of in places.items()
+    }
+
+
+def make_use(ids: Tensor, g: Tensor, places: list[Place], change: Tensor, n: int) -> Use:
+    """One component's Use, from its importance `g` (rows, positions), its places, and what it adds to the logits there."""
+    order = change.argsort(descending=True).tolist()
     return Use(
-        float(used.float().mean()),
+        float(find_used(g).float().mean()),
         rank_tokens(ids, g, n),
         [cut_context(ids[row], g[row], at) for row, at in places],
         [(i, float(change[i])) for i in order[:n]],
@@ -143,7 +167,7 @@ def describe_use(
     )
 
 
-def pick_places(ids: Tensor, g: Tensor, used: Tensor, n: int) -> list[tuple[int, int]]:
+def pick_places(ids: Tensor, g: Tensor, used: Tensor, n: int) -> list[Place]:
     """The (row, position) of most importance in each of n different rows, where it is used; a text that was drawn twice
     counts once.
     """
@@ -170,25 +194,52 @@ def cut_context(ids: Tensor, g: Tensor, at: int) -> Context:
     return Context(ids[low:high].tolist(), importance, at - low)
 
 
-def measure_promotion(
-    decomposition: Decomposed, module: str, component: int, ids: Tensor, places: list[tuple[int, int]]
-) -> Tensor:
-    """(tokens,): by how much the component raises each next token's logit above the average token's, mean over places.
+def measure_promotions(
+    decomposition: Decomposed, batches: Sequence[Tensor], places: Mapping[str, Mapping[int, list[Place]]]
+) -> dict[str, dict[int, Tensor]]:
+    """(tokens,) for every component of each module: by how much it raises each next token's logit above the average token's,
+    mean over its places.
 
-    Everything else is left alone. Not log probabilities: where each place has another favorite, all of them fall.
+    Everything else is left alone. Not log probabilities: where each place has another favorite, all of them fall. A batch is
+    looked at once; its rows know nothing of each other, so in one pass each can go without another component.
     """
-    if not places:
-        return torch.zeros(0)
-    scene = decomposition.scene(ids[[row for row, _ in places]])
-    mask = torch.ones_like(scene.importance.lower[module])
-    rest = {module: torch.ones_like(mask[..., :1])}
-    spoken = []
-    for value in (1.0, 0.0):
-        mask[..., component] = value
-        spoken.append(scene.forward(Masks({module: mask.clone()}, rest)).float())
-    change = spoken[0] - spoken[1]
-    change = change - change.mean(-1, keepdim=True)
-    return torch.stack([change[i, at] for i, (_, at) in enumerate(places)]).mean(0)
+    sums: dict[str, dict[int, Tensor]] = {module: {} for module in places}
+    first = 0
+    for batch in batches:
+        span = range(first, first + len(batch))
+        inside = {
+            module: [(c, row - first, at) for c, listed in of.items() for row, at in listed if row in span]
+            for module, of in places.items()
+        }
+        if any(inside.values()):
+            scene = decomposition.scene(batch)
+            for module, asked in inside.items():
+                for c, change in switch_off_by_row(scene, module, asked):
+                    share = change / len(places[module][c])
+                    sums[module][c] = sums[module][c] + share if c in sums[module] else share
+        first += len(batch)
+    return sums
+
+
+def switch_off_by_row(
+    scene: Any, module: str, asked: Sequence[tuple[int, int, int]]
+) -> Iterator[tuple[int, Tensor]]:
+    """For each (component, row, position): the component, and what it adds to the logits (tokens,) at that position."""
+    rounds: list[list[tuple[int, int, int]]] = []
+    of_row: Counter[int] = Counter()
+    for each in asked:
+        if of_row[each[1]] == len(rounds):
+            rounds.append([])
+        rounds[of_row[each[1]]].append(each)
+        of_row[each[1]] += 1
+    for together in rounds:
+        mask = torch.ones_like(scene.importance.lower[module])
+        for c, row, _ in together:
+            mask[row, ..., c] = 0
+        spoken = scene.forward(Masks({module: mask}, {module: torch.ones_like(mask[..., :1])}))
+        for c, row, at in together:
+            change = (scene.output[row, at] - spoken[row, at]).float()
+            yield c, change - change.mean()
 
 
 # --- which components feed which: gradient times activation, to later modules' components --------------------

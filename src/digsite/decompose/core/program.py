@@ -264,7 +264,7 @@ class FoldedResidMlp(Target):
         self._plugs = {}
         self._runner = _Stream(target.model)
 
-    def __call__(self, weights: Any, x: Any, plugs: Any = None) -> Tensor:
+    def __call__(self, weights: Any, x: Any, plugs: Any = None, early: Any = None) -> Tensor:
         """The folded model under the target's own names of weights."""
         from torch.func import functional_call
 

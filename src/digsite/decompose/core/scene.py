@@ -22,7 +22,7 @@ from digsite.decompose.core.masks import (
     mask_between,
     squash_logits,
 )
-from digsite.decompose.core.target import Products, Site, Target, Weights
+from digsite.decompose.core.target import Early, Products, Site, Target, Weights
 
 IS_EXACT = "A"  # a site with this parameter keeps its sum: see `get_factors`
 MASKINGS = ("ci", "rounded", "stochastic", "random", "unmasked", "zero")
@@ -61,6 +61,7 @@ class Scene:
     factors: dict[str, tuple[Tensor, Tensor]]
     residuals: dict[str, Tensor]
     importance: Importance
+    early: Early | None = None  # what comes before the first site, which every masked pass shares
 
     def forward(
         self, masks: Masks, caught: dict[str, Any] | None = None, inner: dict[str, Tensor] | None = None
@@ -79,7 +80,7 @@ class Scene:
                 inner[site.name] = acts
             return y
 
-        return self.plan.target(self.weights, self.x, dict.fromkeys(masks.parts, plug))
+        return self.plan.target(self.weights, self.x, dict.fromkeys(masks.parts, plug), self.early)
 
     def compare_output(self, output: Tensor) -> Tensor:
         """How far an output is from the target's, a scalar."""
@@ -207,7 +208,8 @@ def observe_batch(
         outputs[site.name] = y = answer_as_target(plan, site, x)
         return y
 
-    output = plan.target(weights, x, dict.fromkeys(plan.target.sites, record))
+    early = Early() if plan.target.replays else None
+    output = plan.target(weights, x, dict.fromkeys(plan.target.sites, record), early)
     inputs, matrices = ({name: values[name] for name in plan.target.sites} for values in (inputs, matrices))
     factors = {name: get_factors(params, plan.owners, name) for name in inputs}
     inner = {
@@ -231,6 +233,7 @@ def observe_batch(
         factors,
         residuals,
         importance,
+        early,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
 from typing import Any
@@ -58,10 +58,25 @@ class Site:
 Plug = Callable[[Site, Any], Any]
 
 
+@dataclass
+class Early:
+    """What the blocks before the first site put out on one input: kept by a first pass, handed out by all that follow.
+
+    No mask changes them, and of a late block of a large model they are most of a pass.
+    """
+
+    outputs: list[Any] = field(default_factory=list)
+    is_kept: bool = False
+
+
 class Target:
     """The copy: call it with weights, an input and the sites to be answered by plugs."""
 
     folded = False
+    replays = False  # whether later passes may take early blocks from the first; see `can_replay`
+    _early: Early | None = None
+    _calls = 0  # of blocks without a site, in the pass that runs
+    _met = False  # whether a site was reached in it
 
     def __init__(
         self, model: nn.Module, patterns: Sequence[str], *, identity: Sequence[str] = (), output: str = ""
@@ -74,6 +89,8 @@ class Target:
             module = self.model.get_submodule(path)
             # On the instance, so that parameter names stay what they are.
             module.forward = partial(self._answer, path, module.forward)  # type: ignore[method-assign]
+        for block in list_plain_blocks(self.model, [site.path for site in self.sites.values()]):
+            block.forward = partial(self._pass_block, block.forward)  # type: ignore[method-assign]
 
     def list_weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by name, as functional calls take them."""
@@ -83,35 +100,76 @@ class Target:
         """Every site's matrix (d_in, d_out)."""
         return {name: site.get_matrix().detach() for name, site in self.sites.items()}
 
-    def __call__(self, weights: Weights | None, x: Any, plugs: Mapping[str, Plug] | None = None) -> Tensor:
+    def __call__(
+        self,
+        weights: Weights | None,
+        x: Any,
+        plugs: Mapping[str, Plug] | None = None,
+        early: Early | None = None,
+    ) -> Tensor:
         """The main output on x, with `plugs` answering at their sites and `weights` in place of the model's
-        own.
+        own; `early` is of this input and these weights.
         """
-        with self._plugged(plugs or {}):
+        with self._plugged(plugs or {}, early):
             args = x if isinstance(x, tuple) else (x,)
             answer = (
                 self.model(*args) if weights is None else functional_call(self.model, dict(weights), args)
             )
+        if early is not None:
+            early.is_kept = True
         return pick_output(answer, self.output)
 
     @contextmanager
-    def _plugged(self, plugs: Mapping[str, Plug]) -> Iterator[None]:
+    def _plugged(self, plugs: Mapping[str, Plug], early: Early | None = None) -> Iterator[None]:
         """Hooks are installed once and look here: replacing forwards call by call would defeat a compiler."""
         before, self._plugs = self._plugs, plugs
+        self._early, self._calls, self._met = early, 0, False
         fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)  # torch's fused encoder layer never calls its parts
         try:
             yield
         finally:
-            self._plugs = before
+            self._plugs, self._early = before, None
             torch.backends.mha.set_fastpath_enabled(fast)
 
     def _answer(self, path: str, original: Callable[[Any], Any], x: Any) -> Any:
         """What is plugged in at this place, or the module itself."""
+        self._met = True
         before = path + IDENTITY
         if before in self._plugs:
             x = self._plugs[before](self.sites[before], x)
         return self._plugs[path](self.sites[path], x) if path in self._plugs else original(x)
+
+    def _pass_block(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A block without a site: before the first site it puts out the same in every pass over an input."""
+        early = self._early
+        if early is None:
+            return original(*args, **kwargs)
+        self._calls += 1
+        if early.is_kept:
+            known = self._calls <= len(early.outputs)
+            return early.outputs[self._calls - 1] if known else original(*args, **kwargs)
+        answer = original(*args, **kwargs)
+        if not self._met:
+            early.outputs.append(answer)
+        return answer
+
+
+def list_plain_blocks(model: nn.Module, sites: Sequence[str]) -> list[nn.Module]:
+    """Members of the model's outermost lists of layers that neither are nor hold a site."""
+    lists = [name for name, m in model.named_modules() if isinstance(m, nn.ModuleList | nn.Sequential)]
+    outer = [name for name in lists if not any(is_inside(name, other) for other in lists if other != name)]
+    members = [
+        (f"{name}.{key}".removeprefix("."), block)
+        for name in outer
+        for key, block in model.get_submodule(name).named_children()
+    ]
+    return [block for path, block in members if not any(is_inside(site, path) for site in sites)]
+
+
+def is_inside(path: str, other: str) -> bool:
+    """Whether a module is another one, or one of its parts."""
+    return not other or path == other or path.startswith(f"{other}.")
 
 
 def pick_output(answer: Any, output: str) -> Tensor:
@@ -182,12 +240,27 @@ def insert_identity(path: str, module: nn.Module) -> nn.Linear:
 def check_deterministic(target: Target, x: Any) -> None:
     """A target that answers differently twice has dropout or the like switched on."""
     with torch.no_grad():
-        same = torch.equal(target(None, x), target(None, x))
+        wanted = target(None, x)
+        same = torch.equal(wanted, target(None, x))
     if not same:
         raise UsageError(
             "The target gives two different outputs for the same input.",
             hint="Call model.eval() first: dropout must be off.",
         )
+    target.replays = can_replay(target, x, wanted)
+
+
+@torch.no_grad()
+def can_replay(target: Target, x: Any, wanted: Tensor) -> bool:
+    """Whether a pass that takes its early blocks from another answers the same: tried, with another input in between, as
+    somebody's blocks may also tell each other something on the side.
+    """
+    early, plugs = Early(), dict.fromkeys(target.sites, Site.answer_itself)
+    target(None, x, plugs, early)
+    if not early.outputs:
+        return False
+    target(None, tuple(part.roll(1, -1) for part in x) if isinstance(x, tuple) else x.roll(1, -1))
+    return torch.equal(target(None, x, plugs, early), wanted)
 
 
 # --- sums of low-rank products kept as factors, so that a wide residual stream is never written out -----------

@@ -11,7 +11,7 @@ from digsite.base.errors import UsageError, name_nearest
 from digsite.base.families import scan_family
 from digsite.decompose.core.components import ModuleMatch, compare
 from digsite.decompose.core.decomposition import Decomposition, list_contents
-from digsite.decompose.core.explain import Use, describe_use
+from digsite.decompose.core.explain import Use, describe_uses
 from digsite.decompose.judge import answers
 from digsite.decompose.judge.metrics import View
 
@@ -79,18 +79,23 @@ def keep_pages(run: Run, view: View, twins: Sequence[Decomposition]) -> None:
 
     A module that is used once for a whole row, as where two numbers are added, has no places and so no pages.
     """
-    ids = torch.cat(list(view.draw_batches()))
+    batches = list(view.draw_batches())
+    n_places = sum(batch.numel() for batch in batches)
+    chosen = {
+        module: values.mean(0).argsort(descending=True, stable=True)[:PAGES].tolist()
+        for module, values in view.importance.items()
+        if len(values) == n_places
+    }
     matched = [compare(view.decomposition, twin) for twin in twins]
-    pages: dict[str, dict[str, Any]] = {}
-    for module in view.decomposition.modules:
-        importance = view.importance[module]
-        pages[module] = {}
-        if len(importance) != ids.numel():
-            continue
-        for c in importance.mean(0).argsort(descending=True, stable=True)[:PAGES].tolist():
-            use = describe_use(view.decomposition, module, c, ids, importance[:, c].reshape(ids.shape))
-            if use.contexts:
-                pages[module][str(c)] = word_page(use, view.words) | {"twins": find_twins(matched, module, c)}
+    uses = describe_uses(view.decomposition, batches, view.importance, chosen)
+    pages = {
+        module: {
+            str(c): word_page(use, view.words) | {"twins": find_twins(matched, module, c)}
+            for c, use in uses.get(module, {}).items()
+            if use.contexts
+        }
+        for module in view.decomposition.modules
+    }
     run.json("pages", pages)
 
 
