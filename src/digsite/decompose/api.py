@@ -140,7 +140,7 @@ def decompose_seeds(
     chosen = choose_config(models[0], look, settings, config=config, recipe=recipe, output=output)
     patterns = list(modules) if modules is not None else find_dense_layers(models[0])
     if config is None and recipe == "auto":
-        chosen = make_room(chosen, models[0], patterns)
+        chosen = make_room(chosen, models[0], patterns, may_learn="faithful" not in settings)
     if isinstance(data, Tensor):  # a stream is opened once: some can be read only once
         sample = make_sampler(data, chosen.batch)
     problem = Problem(list(models), patterns, sample, tuple(identity), output)

@@ -131,6 +131,10 @@ def test_a_model_that_reads_tokens_gets_the_recipe_for_transformers():
     assert (found.config.init, found.config.compare) == ("sparse", "relative")
     few = decompose(model().float(), data=torch.randint(7, (40, 4)), C=3, steps=2, compile="never")
     assert (few.config.faithful, few.config.delta) == ("learned", True)
+    with pytest.raises(UsageError, match="cannot add up"):  # who asks for exact parts does not get others
+        decompose(
+            model().float(), data=torch.randint(7, (40, 4)), C=3, steps=2, faithful="exact", init="singular"
+        )
     speaking = nn.Sequential(nn.Embedding(99, 6), nn.Linear(6, 99))
     spoken = decompose(speaking, data=torch.randint(7, (40, 4)), steps=2, compile="never").config
     assert (spoken.compare, spoken.faithful, spoken.gate.kind) == ("kl", "learned", "shared"), (

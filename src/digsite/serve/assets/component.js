@@ -33,12 +33,13 @@ export class ComponentPage {
       el("h4", {}, `Component ${c} of ${this.module} `, el("a", { class: "read", href: this.address(c) }, "address"), " ", close),
       el("p", {}, `Important at ${percent(page.share)} of the positions looked at. ${page.twins.map(twin).join(" ")}`),
       el("div", { class: "two" },
-        block("Used most here", ...page.contexts.map(context)),
+        el("div", {},
+          block("Used most here", ...page.contexts.map(context)),
+          block("Importance, over all positions", histogram(page.histogram))),
         el("div", {},
           block("Tokens it is used on", table(["token", "uses", "of its places"], page.tokens.map(([word, uses, share]) => [shown(word), number(uses), percent(share)]))),
           block("What it does to the next token there", el("div", { class: "two" }, moved("more likely", page.promoted), moved("less likely", page.suppressed)),
-            el("p", { class: "note" }, "Change of the logit by the component, against the average token; mean over the places shown. Everything else stays.")),
-          block("Importance, over all positions", histogram(page.histogram)))),
+            el("p", { class: "note" }, "Change of the logit by the component, against the average token; mean over the places shown. Everything else stays.")))),
     ];
   }
 }
@@ -78,5 +79,5 @@ function histogram(counts) {
   });
   const text = (x, label, anchor) => svg("text", { x, y: height - 3, "text-anchor": anchor }, label);
   return el("div", {}, svg("svg", { class: "parallel small", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "histogram of the importance" }, ...bars, text(0, "0", "start"), text(width / 2, "importance", "middle"), text(width, "1", "end")),
-    el("p", { class: "note" }, `${number(counts[0])} of ${number(counts.reduce((a, b) => a + b, 0))} positions are in the first bin; heights are logarithms.`));
+    el("p", { class: "note" }, `${number(counts[0])} of ${number(counts.reduce((a, b) => a + b, 0))} positions have less than ${number(1 / counts.length, 2)}; heights are logarithms.`));
 }

@@ -68,14 +68,16 @@ def choose_config(
     return update_config(None, read_recipe(base) | settings)
 
 
-def make_room(config: DecomposeConfig, model: nn.Module, modules: Sequence[str]) -> DecomposeConfig:
+def make_room(
+    config: DecomposeConfig, model: nn.Module, modules: Sequence[str], *, may_learn: bool = True
+) -> DecomposeConfig:
     """Parts that are only mixed cannot make up a matrix of a higher rank than their number; where C is that small, they
-    learn instead, and the residual takes part. A gate that reads vectors gives way to one of numbers where an embedding is
+    learn instead (if they `may_learn`: nobody asked for exact ones), and the residual takes part. A gate that reads vectors gives way to one of numbers where an embedding is
     among the modules, which is given none.
     """
     if config.gate.NEEDS_INPUTS and not all(s.layer.READS_VECTORS for s in find_sites(model, modules)):
         config = update_config(config, {"gate": {"kind": "mlp", "hidden": [8]}})
-    if config.faithful == "learned" or config.C == "rank":
+    if not may_learn or config.faithful == "learned" or config.C == "rank":
         return config
     matrices = {site.name: site.get_matrix().detach()[None] for site in find_sites(model, modules)}
     counts = count_components(config.C, list(matrices))
