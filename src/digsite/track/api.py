@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +48,11 @@ class Reading:
                 for s, finds in self.found
                 if finds.because
             ],
+            "undated": [
+                {"layer": s.layer, "measure": s.measure, "because": finds.undated}
+                for s, finds in self.found
+                if finds.undated
+            ],
             "findings": [finding.row() for finding in self.findings],
         } | ({} if self.series_audit is None else {"audit": self.series_audit.as_json()})
 
@@ -75,12 +80,20 @@ class Reading:
         ]
 
     def list_unanswered(self) -> list[str]:
-        """One line per reason for which series could not be judged, with how many of them there are."""
-        reasons = Counter(finds.because.partition(":")[0] for _, finds in self.found if finds.because)
-        examples = {f.because.partition(":")[0]: (s, f.because) for s, f in reversed(self.found) if f.because}
+        """One line per reason for which series could not be judged or dated, with how many of them there are."""
         return [
-            f"the jump test does not apply to {count} series, as in {examples[reason][0].layer or 'model'} "
-            f"{examples[reason][0].measure}: {examples[reason][1]}"
+            *self._count_reasons("the jump test does not apply to", lambda finds: finds.because),
+            *self._count_reasons("a rise stands out and is no transition in", lambda finds: finds.undated),
+        ]
+
+    def _count_reasons(self, what: str, reason_of: Callable[[Finds], str]) -> list[str]:
+        """A line for each reason, with the first series that has it."""
+        pairs = [(s, reason_of(finds)) for s, finds in self.found if reason_of(finds)]
+        reasons = Counter(reason.partition(":")[0] for _, reason in pairs)
+        examples = {reason.partition(":")[0]: (s, reason) for s, reason in reversed(pairs)}
+        return [
+            f"{what} {count} series, as in {examples[reason][0].layer or 'model'} {examples[reason][0].measure}: "
+            f"{examples[reason][1]}"
             for reason, count in reasons.items()
         ]
 

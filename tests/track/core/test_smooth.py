@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from digsite.track import detect_jumps
-from digsite.track.core import smooth
+from digsite.track.core import shapes, smooth
 from digsite.track.core.detect import judge_jumps
 
 T = np.arange(200)
@@ -34,7 +34,7 @@ def test_a_bend_without_an_onset_is_none(kind: str) -> None:
         "line": 0.1 * T,
         "straight noise": 0.0 * T,
     }[kind]
-    found = [smooth.find_smooth_changes(course + rng.standard_normal(200), 0.05, 3) for _ in range(10)]
+    found = [smooth.find_smooth_changes(course + rng.standard_normal(200), 0.05, 3)[0] for _ in range(10)]
     assert sum(map(bool, found)) <= 3  # ten series at .05 give four or more with probability .001
 
 
@@ -50,6 +50,39 @@ def test_excess_is_over_the_larger_flank() -> None:
     places = np.arange(excess.shape[2]) + smooth.flank_length(10)
     assert excess[0, 0].max() <= 1 and places[int(excess[0, 0].argmax())] in range(18, 23)
     assert contrast.shape == (1, excess.shape[2]) and (excess[1] <= 0).all()
+
+
+@pytest.mark.parametrize(("n", "period"), [(60, 50), (60, 21), (200, 90), (200, 33)])
+@pytest.mark.parametrize("wave", ["sine", "sawtooth"])
+def test_what_swings_has_no_transition(n: int, period: int, wave: str) -> None:
+    if wave == "sawtooth" and period > n / 2:
+        pytest.skip("one drop and no other")
+    for phase in np.arange(4) / 4:
+        turns = np.arange(n) / period + phase
+        course = (
+            np.sin(2 * np.pi * turns) if wave == "sine" else np.convolve(turns % 1, np.ones(6) / 6, "same")
+        )
+        values = course + 0.03 * np.random.default_rng(int(4 * phase)).standard_normal(n)
+        assert not judge_jumps(values, kinds=("transition",)).jumps
+
+
+def test_why_a_rise_is_no_transition() -> None:
+    rise = lambda middle, width=40: logistic(middle, width)  # noqa: E731
+    assert shapes.why_no_transition(rise(100), (80, 120), 1.0) == ""
+    assert shapes.why_no_transition(-3 * rise(100), (80, 120), -1.0) == ""
+    assert shapes.why_no_transition(np.exp(-T / 10) + rise(140), (120, 160), 1.0) == ""
+    assert "too little" in shapes.why_no_transition(rise(20), (0, 40), 1.0)
+    assert "goes back" in shapes.why_no_transition(rise(100) - rise(140), (80, 120), 1.0)
+    assert "take turns" in shapes.why_no_transition(np.sin(2 * np.pi * T / 80), (88, 112), -1.0)
+    assert [
+        shapes.count_swings(np.array(x, dtype=float), 1.0) for x in ([0, 0.9], [0, 2, 1.5, 3], [0, 1, 0, 1])
+    ] == [0, 1, 3]
+
+
+def test_a_series_that_swings_says_so() -> None:
+    values = np.sin(2 * np.pi * np.arange(60) / 50) + 0.05 * np.random.default_rng(0).standard_normal(60)
+    told = judge_jumps(values, kinds=("transition",))
+    assert told.jumps == [] and told.undated
 
 
 def test_answers_say_why_there_is_none() -> None:

@@ -28,10 +28,14 @@ NEAR = 5  # samples beyond a transition that still belong to it
 
 @dataclass(frozen=True)
 class Finds:
-    """What was found in a series, or why the test for jumps does not apply to it (then `because` says so)."""
+    """What was found in a series, or why the test for jumps does not apply to it (then `because` says so).
+
+    `undated` says why a smooth rise that stands out is no transition, where none is dated.
+    """
 
     jumps: list[Jump]
     because: str = ""
+    undated: str = ""
 
 
 @cache
@@ -89,32 +93,34 @@ def finds_of(
     changes, because = verdict.changes, verdict.because
     wanted = [change for change in changes if change.kind in kinds]
     jumps = [measure_change(change, series.values, series.steps, wanted) for change in wanted]
+    undated = ""
     if "transition" in kinds and rule.DATES_TRANSITIONS and verdict.applies:
         levels = [c for c in changes if c.kind in LEVEL_CHANGES]
-        smooth_ones, shadows = find_transitions(series, levels)
+        smooth_ones, shadows, undated = find_transitions(series, levels)
         jumps = [jump for jump in jumps if jump.index not in shadows] + smooth_ones
-    return Finds(sorted(jumps, key=lambda jump: jump.step), because)
+    return Finds(sorted(jumps, key=lambda jump: jump.step), because, undated)
 
 
-def find_transitions(series: Series, levels: Sequence[Change]) -> tuple[list[Jump], set[int]]:
-    """Smooth transitions of a series, and the indices of the level changes that are only a part of one.
+def find_transitions(series: Series, levels: Sequence[Change]) -> tuple[list[Jump], set[int], str]:
+    """Smooth transitions of a series, the indices of the level changes that are only a part of one, and why none is dated.
 
     Where an abrupt change and a transition overlap, the one that explains the series better stays.
     """
     ready = edge.prepare_values(series.values, logarithms=False)
     if ready.because:
-        return [], set()
+        return [], set(), ""
     values = noise.cut_spikes(ready.values[None])[0]
     kept: list[Jump] = []
     shadows: set[int] = set()
-    for change in smooth.find_smooth_changes(values, LEVEL, MOST_TRANSITIONS, float(ready.quantum.max())):
+    changes, undated = smooth.find_smooth_changes(values, LEVEL, MOST_TRANSITIONS, float(ready.quantum.max()))
+    for change in changes:
         onset, end = (float(np.interp(x, np.arange(len(values)), ready.places)) for x in change.fit.span)
         inside = [c for c in levels if onset - NEAR <= c.index <= end + NEAR]
         profiles = [rise_profile(ready.places - c.index + 0.5, c.width) for c in inside]
         if all(smooth.fits_better(values, change.fit, profile) for profile in profiles):
             kept.append(measured_transition(change, series.steps[ready.places]))
             shadows |= {c.index for c in inside}
-    return kept, shadows
+    return kept, shadows, undated
 
 
 def jumps_of_all(

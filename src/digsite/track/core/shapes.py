@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular, toeplitz
+from scipy.ndimage import uniform_filter1d
 
 from digsite.track.core.contrasts import KINK_SCALE, rise_profile
 
@@ -191,3 +192,46 @@ def central_interval(gain: np.ndarray, places: np.ndarray) -> tuple[int, int, in
     mass = np.cumsum(np.bincount(inverse, weights=weight) / weight.sum())
     at = [order[min(int(np.searchsorted(mass, share)), len(order) - 1)] for share in (0.025, 0.5, 0.975)]
     return int(at[0]), int(at[1]), int(at[2])
+
+
+# A smooth transition goes from one level to another. What is seen of the series has to hold both.
+
+TURN_SHARE = 0.55  # of the rise: by so much a series that swings comes back within half of its period
+TURN_REACH = 1.5  # widths (10 to 90 %) in which it does; a sine of any period has done so after 1.3
+LEVEL_REACH = 0.6  # widths that have to be seen on either side
+SWING_SHARE = 0.35  # of the rise
+MOST_SWINGS = 3  # a loss falls, rises and falls; what takes turns more often oscillates
+
+
+def why_no_transition(values: np.ndarray, span: tuple[float, float], sign: float) -> str:
+    """Why the rise (fall for a negative `sign`) of `values` (n,) over this `span` of samples leads to no level; "" if it does.
+
+    Read on means over half of its width, so that noise has no turns, and measured in what the means rise there: a straight
+    base that is fitted along takes a part of the size, or adds to it.
+    """
+    onset, end = span
+    width = max(end - onset, 1.0)
+    if min(onset, len(values) - 1 - end) < LEVEL_REACH * width:
+        return "too little of the series lies before or after it"
+    course = np.sign(sign) * uniform_filter1d(values, max(round(width / 2), 1), mode="nearest")
+    at = np.arange(len(values))
+    rise = float(np.ptp(course[(at >= onset - width / 2) & (at <= end + width / 2)]))
+    if count_swings(course, SWING_SHARE * rise) > MOST_SWINGS:
+        return "rises and falls of its size take turns in the series"
+    after = course[(at >= (onset + end) / 2) & (at <= end + TURN_REACH * width)]
+    before = -course[(at <= (onset + end) / 2) & (at >= onset - TURN_REACH * width)][::-1]
+    back = max(float((np.maximum.accumulate(side) - side).max()) for side in (before, after))
+    return "it comes from, or goes back to, where it leads" if back > TURN_SHARE * rise else ""
+
+
+def count_swings(course: np.ndarray, least: float) -> int:
+    """How often `course` (n,) moves by at least this much, up and down in turn."""
+    swings, direction = 0, 0
+    low = high = float(course[0])
+    for value in course.tolist():
+        low, high = min(low, value), max(high, value)
+        if (direction >= 0 and high - value >= least) or (direction <= 0 and value - low >= least):
+            direction = 1 if value - low >= least and direction <= 0 else -1
+            swings += 1
+            low = high = value
+    return swings

@@ -19,6 +19,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.special import expit
 
 from digsite.track.core import noise
+from digsite.track.core.shapes import why_no_transition
 from digsite.track.core.surrogates import random_phases
 
 TABLE = Path(__file__).with_name("smooth_null.json")
@@ -70,23 +71,30 @@ class SmoothChange:
 
 def find_smooth_changes(
     values: np.ndarray, alpha: float, most: int, quantum: float = 0.0
-) -> list[SmoothChange]:
-    """Transitions of `values` (n,) with family-wise error `alpha`, at most `most`, in the order they were found."""
+) -> tuple[list[SmoothChange], str]:
+    """Transitions of `values` (n,) with family-wise error `alpha`, at most `most`, in the order they were found.
+
+    And, where none is left of those that stand out, why: one that leads to no level, as in a series that swings, is none.
+    """
     changes: list[SmoothChange] = []
-    left = values
+    left, because = values, ""
     barred = np.zeros(len(values) - 1, dtype=bool)
     if len(values) < SHORTEST_SERIES:
-        return changes
+        return changes, because
     for _ in range(most):
         change = strongest_change(left, barred)
         if change is None or change.p > alpha:
             break
         if abs(change.fit.size) < max(LEAST_SHARE * float(np.ptp(values)), 2 * quantum):
             break
-        changes.append(change)
-        left = left - change.fit.profile(len(values))
+        doubt = why_no_transition(left, change.fit.span, change.fit.size)
+        if doubt:
+            because = because or doubt
+        else:
+            changes.append(change)
+            left = left - change.fit.profile(len(values))
         barred[int(max(change.fit.onset[1], 0)) : int(max(change.fit.end[1], 0)) + 1] = True
-    return changes
+    return changes, "" if changes else because
 
 
 def strongest_change(values: np.ndarray, barred: np.ndarray) -> SmoothChange | None:
