@@ -316,6 +316,11 @@ class WarningConfig(Config):
     seeds: int = Field(
         2, gt=0, description="networks of each weight decay and share, and with random answers"
     )
+    controls: int = Field(
+        7,
+        ge=0,
+        description="more networks with random answers, of each judged modulus and weight decay; false alarms are counted on them too",
+    )
     width: int = Field(48, gt=1, description="hidden width")
     steps: int = Field(1000, gt=0, description="training steps")
     every: int = Field(20, gt=0, description="training steps between samples")

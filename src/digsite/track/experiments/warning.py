@@ -35,7 +35,8 @@ NEVER = 0.2  # test accuracy below which a network has not begun to generalize
 class WatchedRun:
     """One training as the warning sees it; `window` is the rise of its test accuracy, None where there is none.
 
-    `late` networks rise after the end of the record: an alarm about them is right, and none is too.
+    `late` networks rise after the end of the record: an alarm about them is right, and none is too. A `control` has random
+    answers, and only its alarms are counted.
     """
 
     name: str
@@ -45,11 +46,13 @@ class WatchedRun:
     test_accuracy: np.ndarray
     window: RiseWindow | None
     late: bool = False
+    control: bool = False
 
 
 def study_warning(config: WarningConfig, run: Run) -> None:
     """Learns on some primes, judges on others, and then on curves by others."""
-    early, late = (_watch_networks(config, run, primes) for primes in (config.learn_on, config.judge_on))
+    early = _watch_networks(config, run, config.learn_on, 0)
+    late = _watch_networks(config, run, config.judge_on, config.controls)
     if not all(_both_kinds(runs) for runs in (early, late)):
         return _say_one_kind(run, [*early, *late])
     model = _learn_model(early, CHEAP)
@@ -73,15 +76,15 @@ def _both_kinds(runs: list[WatchedRun]) -> bool:
     return any(net.window for net in runs) and any(not net.window and not net.late for net in runs)
 
 
-def _watch_networks(config: WarningConfig, run: Run, primes: list[int]) -> list[WatchedRun]:
+def _watch_networks(config: WarningConfig, run: Run, primes: list[int], controls: int) -> list[WatchedRun]:
     """Networks that grok, and networks that never do; what has only begun to generalize at the end is neither."""
     watched = []
     for p in primes:
         shape = GridShape(p, config.width, config.steps, config.every, 0.01)
         run.stage(f"training modulo {p}")
         grid: dict[str, Any] = run.once(
-            f"grid-{p}",
-            lambda s=shape: train_grid(s, config.decays, config.shares, config.seeds, config.seed),
+            f"grid-{p}-{controls}",
+            lambda s=shape: train_grid(s, config.decays, config.shares, config.seeds, config.seed, controls),
         )
         late = _choose_followed(config, run, shape)
         for i, label in enumerate(grid["labels"]):
@@ -103,6 +106,7 @@ def _watch_networks(config: WarningConfig, run: Run, primes: list[int]) -> list[
                     curves["test_accuracy"],
                     window,
                     window is None and (begun or _shape_key(label) in late),
+                    label["control"],
                 )
             )
     return watched
@@ -179,7 +183,7 @@ def _lead_auroc(
 ) -> float | None:
     """Over pairs of a run that groks, at this share of training before its middle, and one that never does, at the same step."""
     wins, pairs = 0.0, 0
-    quiet = [net for net in runs if net.window is None and not net.late]
+    quiet = [net for net in runs if net.window is None and not net.late and not net.control]
     for net in runs:
         if net.window is None:
             continue
@@ -223,7 +227,7 @@ def _claim_areas(
     run: Run, late: list[WatchedRun], scores: dict[str, dict[str, np.ndarray]], signs: dict[str, float]
 ) -> None:
     """How well each score tells runs that will grok from runs that never do, a tenth and a fifth of training ahead."""
-    groks, quiet = [r for r in late if r.window], [r for r in late if not r.window and not r.late]
+    groks, quiet = [r for r in late if r.window], [r for r in late if not (r.window or r.late or r.control)]
     rng = run.rng("bootstrap")
     for name in (OURS, *RIVALS):
         for lead in (0.1, 0.2):
@@ -375,15 +379,8 @@ def _judge_published(run: Run, early: list[WatchedRun]) -> None:
         window = rise_window(steps, c["test_acc"])
         alarm = first_alarm(steps, scores, model.threshold)
         lead = (window.middle - alarm) / steps[-1] if window and alarm is not None else None
-        rows.append(
-            {
-                "run": published.name,
-                "alarm": alarm,
-                "onset": window.low if window else None,
-                "middle": window.middle if window else None,
-                "lead": lead,
-            }
-        )
+        onset, middle = (window.low, window.middle) if window else (None, None)
+        rows.append({"run": published.name, "alarm": alarm, "onset": onset, "middle": middle, "lead": lead})
     table = pd.DataFrame(rows)
     run.table("published", table)
     rising = table[table.middle.notna()]

@@ -43,12 +43,18 @@ class GridShape:
 
 
 def train_grid(
-    shape: GridShape, decays: Sequence[float], shares: Sequence[float], seeds: int, seed: int
+    shape: GridShape,
+    decays: Sequence[float],
+    shares: Sequence[float],
+    seeds: int,
+    seed: int,
+    controls: int = 0,
 ) -> dict[str, Tensor | list[Any]]:
     """Trains every weight decay and share of the pairs with several seeds, and as many networks with random answers.
 
-    shape: modulus, width, steps. decays, shares: the grid. seeds: networks per point. seed: of everything. Returns curves
-    (members, samples) by name, `share` and `cosine` (members, samples, frequencies), and one label per member.
+    shape: modulus, width, steps. decays, shares: the grid. seeds: networks per point. seed: of everything. controls: networks
+    with random answers and each weight decay beyond these. Returns curves (members, samples) by name, `share` and `cosine`
+    (members, samples, frequencies), and one label per member.
     """
     x, y = sequences.modular_addition(shape.modulus)
     parts: list[dict[str, Tensor]] = []
@@ -58,6 +64,8 @@ def train_grid(
         train, test = sequences.split_indices(len(x), share or max(shares), draw)
         answers = y if share else y[torch.randperm(len(y), generator=draw)]
         chosen = [(d, i) for d in (decays if share else decays[-1:]) for i in range(seeds)]
+        if not share:
+            chosen += [(d, seeds + i) for d in decays for i in range(controls)]
         members = [
             Member(
                 seed=derive_seed(seed, "member", shape.modulus, i, round(100 * d)) % 2**31,
@@ -70,7 +78,10 @@ def train_grid(
             for d, i in chosen
         ]
         parts.append(_record_training(shape, x, answers, train, test, members))
-        labels += [{"modulus": shape.modulus, "decay": d, "share": share, "seed": i} for d, i in chosen]
+        labels += [
+            {"modulus": shape.modulus, "decay": d, "share": share, "seed": i, "control": i >= seeds}
+            for d, i in chosen
+        ]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} | {"labels": labels}
 
 
