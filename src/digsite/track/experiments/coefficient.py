@@ -41,12 +41,13 @@ def study_coefficient(config: CoefficientConfig, run: Run) -> None:
     run.figure(
         "linear",
         scatter(
-            {"networks": (table.closed_form, table.value), "equal": (table.closed_form, table.closed_form)},
-            x="closed form",
-            y="estimate",
+            {"networks": (table.closed_form, table.value)},
+            x="learning coefficient, closed form",
+            y="learning coefficient, estimate",
+            diagonal=True,
         ),
         data=table,
-        caption="Learning coefficients of deep linear networks: estimates against the closed form; on the diagonal is right.",
+        caption="Learning coefficients of deep linear networks: estimates against the closed form; on the dashed line both agree.",
     )
     run.figure(
         "training",

@@ -60,7 +60,7 @@ def study_sample_losses(config: SampleLossConfig, run: Run) -> None:
     run.figure(
         "losses",
         draw_clusters(steps, shown[0], shown[1], task),
-        caption="Mean loss (gray), and the mean loss of the clusters that are found without being told the skills.",
+        caption="Mean loss of the clusters that are found without being told the skills, and of the skills; gray: of all samples.",
     )
     run.view("clusters", "table", "tables/clusters.csv")
 
@@ -170,7 +170,7 @@ def draw_clusters(steps: np.ndarray, losses: np.ndarray, clusters: SampleCluster
                 linewidth=1,
                 label=f"{own.sum()}",
             )
-        ax.plot(steps, losses.mean(1), color=NULL_COLOR, linewidth=2)
+        ax.plot(steps, losses.mean(1), color=NULL_COLOR, linewidth=2, label=f"{len(labels)}: mean of all")
         ax.set(xlabel="training step", title=title)
         ax.legend(title="samples", fontsize=6, loc="upper right")
     axes[0].set_ylabel("loss")

@@ -66,7 +66,7 @@ def study_warning(config: WarningConfig, run: Run) -> None:
         run.figure(
             "warning",
             draw_warnings(late, {n: s[OURS] for n, s in scores.items()}, model.threshold),
-            caption="The score over training for networks that grok (their test accuracy dotted) and that never do; dashed: the alarm.",
+            caption="The score over training for networks that grok, and for those that do not within the record; dashed: the alarm.",
         )
     run.view("runs", "table", "tables/runs.csv")
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from digsite.figures import NULL_COLOR, PALETTE, canvas, place_legend, styled
 from digsite.track.core.jumps import Jump
@@ -39,7 +41,7 @@ def recorded_and_repaired(
     """The published column minus one, and the true stable rank of the same layer."""
     figure, axes = canvas(2, 1, width=6.4, height=4.4, sharex=True)
     axes[0].plot(steps, recorded - 1, color=NULL_COLOR)
-    axes[0].set(ylabel="recorded value - 1", title=f"{layer}: the recorded stable rank is one up to rounding")
+    axes[0].set(ylabel="recorded value - 1", title=f"{layer}:\nrecorded stable rank, one up to rounding")
     axes[1].plot(steps, repaired, color=PALETTE[0])
     axes[1].set(xlabel="training step", ylabel="stable rank", title="the same layer repaired")
     return figure
@@ -167,17 +169,18 @@ def transition_figure(
     sure = [(s.measure, s.layer) for s, _ in sorted(confirmed, key=lambda pair: pair[1].p or 0)]
     keys = list(dict.fromkeys([*courses[:3], *sure[:2]]))
     keys = keys or [(measure, run.layers[-1]) for measure in list(run.values)[:2]]
-    rows = -(-(1 + len(keys)) // 2)
-    figure, panels = canvas(rows, 2, width=9.6, height=2.1 * rows, sharex=True, squeeze=False)
-    axes = list(panels.flat)[: 1 + len(keys)]
+    above = behavior is not None
+    rows = -(-(above + len(keys)) // 2)
+    figure, panels = canvas(rows, 2, width=9.6, height=2.1 * rows + 0.3, sharex=True, squeeze=False)
+    axes = list(panels.flat)[: above + len(keys)]
     for spare in list(panels.flat)[len(axes) :]:
         spare.set_visible(False)
     if behavior is not None:
         for color, name, row in zip(_pick_colors(len(channels)), channels, behavior, strict=True):
             axes[0].plot(run.steps, row, color=color, label=name)
-        place_legend(axes[0])
-    axes[0].set(ylabel="behavior", title=f"what the network can do ({run.name})")
-    for ax, (measure, layer) in zip(axes[1:], keys, strict=True):
+        place_legend(axes[0], frameon=True, framealpha=0.8, edgecolor="none")
+        axes[0].set(ylabel="behavior", title=f"what the network can do ({run.name})")
+    for ax, (measure, layer) in zip(axes[above:], keys, strict=True):
         series = next(s for s in run.series(measure) if s.layer == layer)
         ax.plot(series.steps, series.values, color=PALETTE[0])
         for jump in (j for s, j in confirmed if (s.measure, s.layer) == (measure, layer)):
@@ -190,7 +193,19 @@ def transition_figure(
     for ax in axes[-2:]:
         ax.tick_params(labelbottom=True)
         ax.set_xlabel("training step")
+    name_bands(figure, rises=bool(windows), changes=bool(confirmed))
     return figure
+
+
+def name_bands(figure: Figure, *, rises: bool, changes: bool) -> None:
+    """One legend below all panels for what the bands mean, of those that are there."""
+    bands = []
+    if rises:
+        bands.append(Patch(color=NULL_COLOR, alpha=0.3, label="a rise of behavior, 10 to 90 %"))
+    if changes:
+        bands.append(Patch(color=PALETTE[1], alpha=0.5, label="a confirmed change, 95 % of its place"))
+    if bands:
+        figure.legend(handles=bands, loc="outside lower center", ncols=2, fontsize=8)
 
 
 # A score over training for networks that grok and for networks that never do, with the alarm's level.
@@ -198,26 +213,24 @@ def transition_figure(
 
 @styled
 def draw_warnings(runs: list[Any], scores: dict[str, np.ndarray], threshold: float) -> Any:
-    """Scores of runs that grok above, of runs that never do below.
+    """Scores of runs that grok above, of all others below; there those that rise after the record have their own color.
 
-    `runs`: with `window`, `steps` and `name`; `scores`: by name of run; `threshold`: where the alarm is.
+    `runs`: with `window`, `late`, `steps` and `name`; `scores`: by name of run; `threshold`: where the alarm is.
     """
     figure, axes = canvas(2, 1, width=6.8, height=5.0, sharex=True, sharey=True)
     for net in runs:
         ax = axes[0 if net.window else 1]
-        line = ax.plot(
-            net.steps, scores[net.name], linewidth=0.9, alpha=0.8, color=PALETTE[0 if net.window else 3]
-        )
+        color = PALETTE[0 if net.window else 1 if net.late else 3]
+        ax.plot(net.steps, scores[net.name], linewidth=0.9, alpha=0.8, color=color)
         if net.window:
-            ax.plot(
-                net.window.middle,
-                np.interp(net.window.middle, net.steps, scores[net.name]),
-                "o",
-                markersize=3,
-                color=line[0].get_color(),
-            )
-    for ax, title in zip(axes, ("networks that grok (dot: middle of the rise)", "networks that never do")):
+            at = net.window.middle
+            ax.plot(at, np.interp(at, net.steps, scores[net.name]), "o", markersize=3, color=color)
+    for ax, title in zip(axes, ("networks that grok (dot: middle of the rise)", "networks that do not")):
         ax.axhline(threshold, color=NULL_COLOR, linestyle="--", linewidth=1)
         ax.set(ylabel="score", title=title)
+    kinds = [("alarm", NULL_COLOR, "--"), ("never rise", PALETTE[3], "-")]
+    kinds += [("rise after the record", PALETTE[1], "-")] if any(net.late for net in runs) else []
+    handles = [Line2D([], [], color=color, linestyle=style, label=name) for name, color, style in kinds]
+    axes[1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes[1].set_xlabel("training step")
     return figure

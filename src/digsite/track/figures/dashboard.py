@@ -55,7 +55,11 @@ def architecture_page(result: Phase1) -> Figure:
     figure, axes = canvas(2, 3, width=13.5, height=7.6)
     for k, family in enumerate(FAMILIES):
         own_jumps: Any = result.jumps[result.jumps.family == family]
-        _draw_phases(axes[0, k], own_jumps.phase.to_numpy(float), f"{family}: {len(own_jumps)} jumps")
+        _draw_phases(
+            axes[0, k],
+            own_jumps.phase.to_numpy(float),
+            f"{family}: {len(own_jumps)} jump{'s'[: len(own_jumps) != 1]}",
+        )
         _top_layers(axes[1, k], own_jumps, result, family)
     return figure
 
@@ -116,9 +120,8 @@ def _draw_phases(ax: Axes, phase: np.ndarray, title: str) -> None:
     """When jumps come."""
     ax.hist(phase, bins=np.linspace(0, 1, 51).tolist(), color=PALETTE[0])
     ax.axhline(len(phase) / 50, color=NULL_COLOR, linestyle="--", label="even spread")
-    for line in (0.1, 0.5):
-        ax.axvline(line, color="black", linewidth=0.6, linestyle=":")
-    early = f", {np.mean(phase < 0.1):.0%} before 0.1" if len(phase) else ""
+    ax.axvline(0.1, color="black", linewidth=0.8, linestyle=":", label="early: before 0.1")
+    early = f", {np.mean(phase < 0.1):.0%} early" if len(phase) else ""
     ax.set(xlabel="share of training done", ylabel="jumps", title=title + early)
     place_legend(ax)
 
