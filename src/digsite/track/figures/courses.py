@@ -228,7 +228,7 @@ def draw_warnings(runs: list[Any], scores: dict[str, np.ndarray], threshold: flo
     for ax, title in zip(axes, ("networks that grok (dot: middle of the rise)", "networks that do not")):
         ax.axhline(threshold, color=NULL_COLOR, linestyle="--", linewidth=1)
         ax.set(ylabel="score", title=title)
-    kinds = [("alarm", NULL_COLOR, "--"), ("never rise", PALETTE[3], "-")]
+    kinds: list[tuple[str, str, Any]] = [("alarm", NULL_COLOR, "--"), ("never rise", PALETTE[3], "-")]
     kinds += [("rise after the record", PALETTE[1], "-")] if any(net.late for net in runs) else []
     handles = [Line2D([], [], color=color, linestyle=style, label=name) for name, color, style in kinds]
     axes[1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
