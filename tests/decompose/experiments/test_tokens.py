@@ -74,6 +74,18 @@ def test_the_dashboard_gets_what_each_component_changes(finished):
     assert sum(view["kind"] == "components" for view in views) == 4
 
 
+def test_a_card_names_the_tokens_of_its_page(finished):
+    from digsite.serve.views import find_view, read_view
+
+    pages = json.loads((finished.artifacts / "pages.json").read_text())
+    name = next(module for module, of in pages.items() if of)
+    cards = read_view(find_view(finished, f"components of {name}"), {})["components"]
+    for card in cards:
+        page = pages[name].get(str(card["number"]), {"tokens": []})
+        assert card["words"] == [row[0] for row in page["tokens"]][:3]
+    assert any(card["words"] for card in cards)
+
+
 def test_one_seed_has_intervals_over_batches(tmp_path):
     run = planned(tmp_path, seeds=1, metrics={}, figures=[])
     assert execute_run(run, CPU) == 0

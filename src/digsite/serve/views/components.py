@@ -80,6 +80,9 @@ class Components(ViewKind):
             answer |= effects.without(_switched_off(params, len(strength)))
         pages = _pages_of(view, parts.module)
         answer["paged"] = sorted(int(c) for c in pages)
+        answer["components"] = [
+            {**c, "words": _words_of(pages.get(str(c["number"]), {}))} for c in answer["components"]
+        ]
         if asked := pages.get(str(params.get("page", ""))):
             answer["page"] = asked
         return answer
@@ -185,6 +188,13 @@ def _pages_of(view: View, module: str) -> dict[str, Any]:
     if not isinstance(module_pages, dict):
         raise UsageError(f"'{path.name}' holds no pages of '{module}'.")
     return {c: page for c, page in module_pages.items() if c.isdigit() and isinstance(page, dict)}
+
+
+def _words_of(page: dict[str, Any]) -> list[str]:
+    """The three tokens that a component is used on most, as its page has them."""
+    rows = page.get("tokens")
+    rows = rows if isinstance(rows, list) else []
+    return [row[0] for row in rows[:3] if isinstance(row, list) and row and isinstance(row[0], str)]
 
 
 def _optional_tensor(view: View, name: str) -> np.ndarray | None:
