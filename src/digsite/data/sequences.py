@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from digsite.base.errors import UsageError
-from digsite.data.sparse_config import SparseFeatures
+from digsite.data.config import SparseFeatures
 
 
 def draw_induction(n: int, length: int, vocab: int, generator: torch.Generator) -> Int[Tensor, "n length"]:

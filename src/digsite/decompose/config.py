@@ -8,9 +8,9 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from digsite.base.errors import name_nearest
 from digsite.base.families import FoundStudies, list_members, scan_family
 from digsite.config import Config, Field
-from digsite.config.model import CorpusName, NamesModel, check_settings, named_member
+from digsite.config.model import NamesModel, check_settings, named_member
 from digsite.config.resolve import current_value
-from digsite.data.sparse_config import Kind
+from digsite.data.config import Sparse, Text
 from digsite.models.configs.dense import ModularMlpConfig, ResidMlpConfig, TmsConfig
 from digsite.models.configs.language import Gpt2Config, LlamaConfig
 from digsite.models.configs.sequence import InductionConfig
@@ -167,15 +167,10 @@ class DecomposeConfig(Config):
     )
 
 
-class ToyTarget(Config):
+class ToyTarget(Sparse):
     """A toy model and how it is trained before it is decomposed."""
 
     model: Toy = Field(default=TmsConfig(), description="architecture of the target")  # pyright: ignore[reportCallIssue]
-    active: Kind = Field(default="at_least_zero_active", description="how many features of an input are on")
-    probability: float = Field(default=0.05, gt=0, le=1, description="probability that a feature is on")
-    low: float = Field(default=0.0, description="smallest value of a feature that is on")
-    high: float = Field(default=1.0, description="largest value of a feature that is on")
-    synced: list[list[int]] = Field(default=[], description="groups of features that switch on together")
     steps: int = Field(default=10_000, gt=0, description="training steps")
     batch: int = Field(default=1024, gt=0, description="inputs per step")
     lr: float = Field(default=5e-3, gt=0, description="AdamW learning rate")
@@ -296,21 +291,6 @@ class Recipe(Config):
     )
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
     warmup: int = Field(default=50, ge=0, description="steps in which the rate rises")
-
-
-class Text(Config):
-    """What a language model reads."""
-
-    source: CorpusName = Field(
-        default="stories", description="the story language, a corpus by name, a file, or hub:DATASET"
-    )
-    column: str = Field(default="text", description="column of a hub dataset")
-    tokenizer: str = Field(
-        default="", description="file or folder of the tokenizer; none: beside the model's weights"
-    )
-    context: int = Field(default=64, gt=1, description="tokens in a row")
-    documents: int = Field(default=400, gt=0, description="texts of a corpus that are read")
-    rows: int = Field(default=4000, gt=0, description="rows of stories that are told")
 
 
 class LmConfig(TokenStudy):

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from digsite.base.errors import UsageError
 from digsite.config import Config
 from digsite.data import stories, text
+from digsite.data.config import Text
 from digsite.data.tokenizers import Tokenizer, load_tokenizer
-from digsite.decompose.config import LmConfig, Recipe, Text
+from digsite.decompose.config import LmConfig, Recipe
 from digsite.models import build, empty
 from digsite.models.opening import Opened, locate_model, open_model
 from digsite.train import Examples, Member, train_ensemble
