@@ -1,11 +1,17 @@
 """What people hand over by mistake gets one sentence, and what can be used of it is used."""
 
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from digsite.base.errors import UsageError
 from digsite.track import detect_jumps, estimate_coefficient
@@ -133,3 +139,79 @@ def test_runs_in_folders_of_their_own_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no checkpoint") as caught:
         audit_target([str(tmp_path)])
     assert str(tmp_path / "a") in str(caught.value.hint)
+
+
+class Suite(BaseHTTPRequestHandler):
+    """A hub on loopback with a revision `step0`, `step1`, ... for each checkpoint; what it answers with instead is by step."""
+
+    protocol_version = "HTTP/1.1"
+    asked = ("revision", "tree", "resolve")
+    instead: ClassVar[dict[int, int]] = {}
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        parts = self.path.partition("?")[0].split(
+            "/"
+        )  # .../revision/stepN, .../tree/SHA, .../resolve/SHA/FILE
+        asked, at = next((word, parts[i + 1]) for i, word in enumerate(parts) if word in self.asked)
+        step = int(at.removeprefix("step")) if asked == "revision" else int(at, 16)
+        sha = f"{step:040x}"
+        body = save(draw_states(0, step + 1)[step])
+        headers = {"etag": f'"{hashlib.sha1(body).hexdigest()}"', "x-repo-commit": sha}
+        if asked != "resolve":
+            file = {"rfilename": "model.safetensors"}
+            about = {"id": "org/suite", "sha": sha, "siblings": [file], "tags": []}
+            listed = [{"type": "file", "path": "model.safetensors", "size": len(body), "oid": "0"}]
+            body = json.dumps(about if asked == "revision" else listed).encode()
+        status = self.instead.get(step, 200)
+        if status != 200:
+            body, headers = b"{}", {"x-error-code": "RevisionNotFound"} if status == 404 else {}
+        self.send_response(status)
+        for name, text in {"content-length": str(len(body)), **headers}.items():
+            self.send_header(name, text)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Suite]]:
+    pytest.importorskip("huggingface_hub")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Suite)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    for name in ("HF_HUB_OFFLINE", "DIGSITE_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    constants = {
+        "ENDPOINT": address,
+        "HUGGINGFACE_CO_URL_TEMPLATE": address + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+        "HF_HUB_OFFLINE": False,
+    }
+    for name, value in constants.items():
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+    yield Suite
+    Suite.instead = {}
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_hub_that_fails_after_the_tenth_revision(suite: type[Suite]) -> None:
+    suite.instead = dict.fromkeys(range(10, 40), 500)
+    found = audit_target([f"hub:org/suite@step{i}" for i in range(16)]).series_audit
+    assert found is not None and found.kept == tuple(range(10))
+    text = "\n".join(found.lines())
+    assert "step 11: The model 'org/suite@step11' is not in the local cache and the hub" in text
+    assert "steps 12, 13, 14 and 15: was not asked for: the hub had stopped answering" in text
+
+
+def test_a_revision_that_is_not_there_is_an_answer(suite: type[Suite]) -> None:
+    """Two in a row do not silence the hub."""
+    suite.instead = {3: 404, 4: 404, 5: 404}
+    found = audit_target([f"hub:org/suite@step{i}" for i in range(8)]).series_audit
+    assert found is not None and found.kept == (0, 1, 2, 6, 7)
+    assert "The hub has no model 'org/suite@step4'" in "\n".join(found.lines())

@@ -41,6 +41,10 @@ class NotFound(DigsiteError):
     exit_code = 3
 
 
+class Unreachable(NotFound):
+    """A hub that says nothing, or nothing but errors: what it may hold is not known, and asking again may cost as long a wait."""
+
+
 class ExpectationFailed(DigsiteError):
     """A result is outside of what `expected.json` allows."""
 

@@ -160,7 +160,7 @@ def test_frozen_weights_are_a_doubt(tmp_path: Path) -> None:
 
 
 def test_a_hub_that_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    from digsite.base.errors import NotFound
+    from digsite.base.errors import Unreachable
     from digsite.track.subjects import checkpoint_prints
     from digsite.weights import WeightBundle
 
@@ -169,7 +169,7 @@ def test_a_hub_that_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(reference: str) -> WeightBundle:
         asked.append(reference)
         if len(asked) > 10:
-            raise NotFound("The model is not in the local cache and the hub does not answer.")
+            raise Unreachable("The model is not in the local cache and the hub does not answer.")
         return WeightBundle(walk(0)[len(asked) - 1])
 
     monkeypatch.setattr(checkpoint_prints, "read_weights", answer)

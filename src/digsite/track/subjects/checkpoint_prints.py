@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digsite.base.errors import DigsiteError, NotFound
+from digsite.base.errors import DigsiteError, Unreachable
 from digsite.base.streams import derive_seed
 from digsite.weights import WeightBundle, parse_reference, read_weights
 from digsite.weights.bundle import LazyTensors
@@ -73,7 +73,7 @@ def read_prints(checkpoints: Iterable[tuple[int, str | Path]]) -> Iterator[Check
             silent = 0
             yield take_print(step, str(source), bundle, places)
         except DigsiteError as error:
-            silent += remote and isinstance(error, NotFound)
+            silent = silent + 1 if isinstance(error, Unreachable) else 0
             yield CheckpointPrint(step, str(source), problem=error.message.rstrip("."))
 
 

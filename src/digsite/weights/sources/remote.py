@@ -1,9 +1,10 @@
 """A model on the Hugging Face hub: `hub:org/name`, `hub:org/name@revision`."""
 
+import sys
 from pathlib import Path
 
 from digsite.base import errors, settings
-from digsite.base.errors import DigsiteError, NotFound, UsageError
+from digsite.base.errors import DigsiteError, NotFound, Unreachable, UsageError
 from digsite.base.settings import cache_dir
 from digsite.weights.bundle import WeightBundle
 from digsite.weights.reader import open_weights
@@ -36,21 +37,30 @@ def fetch_snapshot(target: str) -> Path:
         path = Path(hub.snapshot_download(name, allow_patterns=PATTERNS, **options))
         if not list(path.glob("*.safetensors")):
             path = Path(hub.snapshot_download(name, allow_patterns=PICKLES, **options))
-    except hub.errors.LocalEntryNotFoundError:
-        state = "DIGSITE_OFFLINE is set" if settings.is_offline() else "the hub does not answer"
-        raise NotFound(
-            f"The model '{target}' is not in the local cache and {state}.",
-            hint="Name a local folder with file:, or train one on the generated stories.",
-        ) from None
     except (
         hub.errors.RepositoryNotFoundError,
         hub.errors.RevisionNotFoundError,
         hub.errors.HFValidationError,
     ):
         raise NotFound(f"The hub has no model '{target}' that this machine may read.") from None
+    except (hub.errors.LocalEntryNotFoundError, *transport_errors()) as error:
+        kind, state = Unreachable, "the hub does not answer"
+        if settings.is_offline():
+            kind, state = NotFound, "DIGSITE_OFFLINE is set"
+        elif (answer := getattr(error, "response", None)) is not None:
+            state = f"the hub answers with an error ({answer.status_code})"
+        raise kind(
+            f"The model '{target}' is not in the local cache and {state}.",
+            hint="Name a local folder with file:, or train one on the generated stories.",
+        ) from None
     except OSError as error:
         raise DigsiteError(f"The model '{target}' could not be fetched from the hub ({error}).") from None
     return path
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """What the hub's library lets through where a connection breaks: of whichever HTTP package it has loaded."""
+    return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
 
 
 # Files of a Weights & Biases run: `wandb:entity/project/runs/id#file`, or an artifact `entity/project/name:v0`.
