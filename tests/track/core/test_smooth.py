@@ -1,5 +1,7 @@
 """Transitions over many samples are dated; what bends without an onset is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,11 @@ def test_why_a_rise_is_no_transition() -> None:
     assert [
         shapes.count_swings(np.array(x, dtype=float), 1.0) for x in ([0, 0.9], [0, 2, 1.5, 3], [0, 1, 0, 1])
     ] == [0, 1, 3]
+
+
+def test_a_middle_that_could_be_anywhere_is_no_date() -> None:
+    known = smooth.LogisticFit((80, 80, 80), (90, 100, 110), (120, 120, 120), 0.0, 1.0, 0.1)
+    assert known.is_dated and not replace(known, middle=(60, 100, 110)).is_dated
 
 
 def test_a_series_that_swings_says_so() -> None:

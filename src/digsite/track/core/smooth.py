@@ -55,6 +55,11 @@ class LogisticFit:
         """From 10 to 90 % of the way."""
         return self.onset[1], self.end[1]
 
+    @property
+    def is_dated(self) -> bool:
+        """Whether the middle is known to within the transition's own width."""
+        return self.middle[2] - self.middle[0] <= max(self.end[1] - self.onset[1], 1.0)
+
     def profile(self, samples: int) -> np.ndarray:
         """The curve at every sample."""
         scale = max(self.end[1] - self.onset[1], 1e-9) / TEN_TO_NINETY
@@ -88,6 +93,7 @@ def find_smooth_changes(
         if abs(change.fit.size) < max(LEAST_SHARE * float(np.ptp(values)), 2 * quantum):
             break
         doubt = why_no_transition(left, change.fit.span, change.fit.size)
+        doubt = doubt or ("" if change.fit.is_dated else "its middle is not known to within its own width")
         if doubt:
             because = because or doubt
         else:
