@@ -111,3 +111,22 @@ def test_a_folder_of_a_model_names_its_tokenizer(data_dir):
     assert load_tokenizer(data_dir / "lm/tinystories_char_0.9M").size == 105
     with pytest.raises(UsageError, match="'gpt_nano_sort' is no tokenizer file"):
         load_tokenizer(data_dir / "lm/gpt_nano_sort")
+
+
+def test_vocabularies_of_several_kinds_are_spelled_alike(tmp_path):
+    """A word after a space is one token, however a file marks the space; two tokens never become one."""
+    tokenizers = pytest.importorskip("tokenizers")
+    for number, spelled in enumerate(("▁cat", "Ġcat")):
+        made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, spelled: 1}, unk_token="<unk>"))
+        path = tmp_path / str(number)
+        path.mkdir()
+        made.save(str(path / "tokenizer.json"))
+        assert load_tokenizer(path).vocabulary == {"<unk>": 0, " cat": 1}
+    made = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"<unk>": 0, "Ġa": 1, " a": 2}, unk_token="<unk>")
+    )
+    made.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(tmp_path).vocabulary == {"<unk>": 0, "Ġa": 1, " a": 2}
+    assert WordTokenizer(("cat",)).vocabulary == {"<pad>": 0, "<s>": 1, "<unk>": 2, "cat": 3}
+    assert CharTokenizer("ab").vocabulary == {"a": 0, "b": 1}
+    assert PIECES.vocabulary[" a"] == PIECES.pieces.index(" a") and len(PIECES.vocabulary) == PIECES.size

@@ -15,6 +15,7 @@ from digsite.base.errors import DigsiteError, UsageError
 
 MOST_BYTES = 200_000_000  # a tokenizer file is a few megabytes; a model in its place is not read into memory
 SPACE = "▁"  # SentencePiece's sign for a space
+BYTE_SPACE = "Ġ"  # that of byte-level byte-pair encoding
 
 
 class Tokenizer(Protocol):
@@ -22,6 +23,8 @@ class Tokenizer(Protocol):
 
     @property
     def size(self) -> int: ...
+    @property
+    def vocabulary(self) -> dict[str, int]: ...
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Iterable[int]) -> str: ...
 
@@ -38,6 +41,11 @@ class WordTokenizer:
     @property
     def size(self) -> int:
         return len(self.words) + 3
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token, those without a word too."""
+        return {self.token(i): i for i in range(self.size)}
 
     @cached_property
     def _piece_index(self) -> dict[str, int]:
@@ -73,6 +81,11 @@ class CharTokenizer:
     def size(self) -> int:
         return len(self.alphabet)
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every character."""
+        return {c: i for i, c in enumerate(self.alphabet)}
+
     def encode(self, text: str) -> list[int]:
         index = {c: i for i, c in enumerate(self.alphabet)}
         return [index[c] for c in text if c in index]
@@ -94,6 +107,11 @@ class PieceTokenizer:
     @property
     def size(self) -> int:
         return len(self.pieces)
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every piece; of two that are spelled alike the first."""
+        return dict(self._piece_index)
 
     @cached_property
     def _piece_index(self) -> dict[str, int]:
@@ -155,6 +173,16 @@ class FastTokenizer:
     @property
     def size(self) -> int:
         return self.inner.get_vocab_size()
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token, a space before a word spelled as a space, as all tokenizers here do it."""
+        stored_ids: dict[str, int] = self.inner.get_vocab()
+        spelled = {token: token.replace(SPACE, " ").replace(BYTE_SPACE, " ") for token in stored_ids}
+        return {
+            token if spelled[token] != token and spelled[token] in stored_ids else spelled[token]: i
+            for token, i in stored_ids.items()
+        }
 
     def encode(self, text: str) -> list[int]:
         return self.inner.encode(text).ids

@@ -295,6 +295,11 @@ class MergeStoriesConfig(StoriesConfig):
         min_length=1,
         description="ways to merge, each with the settings to choose from on a member that is not reported",
     )
+    own_words: bool = Field(
+        False,
+        description="each parent answers in words of its own, which start and other parent have no token for, and all "
+        "three have their tokens in different orders",
+    )
     evidence: int = Field(64, gt=0, description="windows that Fisher information and X^T X are measured on")
     null_draws: int = Field(3, gt=0, description="draws of every null")
 

@@ -17,6 +17,7 @@ from digsite.graft.core.llama_symmetries import (
     fold_gains,
     rotary_places,
 )
+from digsite.graft.core.merges import merge_vocabularies
 from digsite.graft.judge.stories import Barrier, measure_barrier
 from digsite.models import build, load_model, parse
 
@@ -168,3 +169,34 @@ def test_a_barrier_is_measured_over_the_chord():
     assert Barrier((0.0, 0.5, 1.0), (1.0, 4.0, 3.0)).height == 2.0
     flat = measure_barrier(lambda s: float(s["w"]), {"w": torch.tensor(1.0)}, {"w": torch.tensor(5.0)})
     assert flat.height == pytest.approx(0.0) and flat.losses[2] == pytest.approx(3.0)
+
+
+def test_a_moved_model_with_other_tokens_comes_back_and_merges_with_the_first_into_itself():
+    """Turned at random, rows in another order, five tokens dropped and three that the first lacks: rows of the other's own
+    tokens are carried by the same stream map."""
+    model = llama()
+    shape = LlamaShape.of_config(model.config)
+    state = fold_gains(dict(model.state_dict()), shape)
+    moved = apply_symmetry(state, drawn(shape, 5, True), shape)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(1))[:25]
+    own = {"model.embed_tokens.weight": torch.randn(3, 16), "lm_head.weight": torch.randn(3, 16)}
+    stream = drawn(shape, 5, True).stream
+    for name, extra in own.items():
+        moved[name] = torch.cat([moved[name][order], extra @ stream])
+    first, second = (build(parse({**model.config.model_dump(), "vocab": n, "tied": False})) for n in (30, 28))
+    first.load_state_dict(state)
+    second.load_state_dict(moved)
+    told = order[torch.randint(0, 25, (40, 12), generator=torch.Generator().manual_seed(2))]
+    place = torch.zeros(30, dtype=torch.long).index_copy(0, order, torch.arange(25))
+    target, back, _ = rebase_llama(first, second, told, shape, other_rows=place[told])
+    words = [f"word {i}" for i in range(30)]
+    others = [*(words[i] for i in order.tolist()), *(f"own {i}" for i in range(3))]
+    merged, joint = merge_vocabularies(
+        "average", [target, back], [{w: i for i, w in enumerate(v)} for v in (words, others)]
+    )
+    assert list(joint) == [*words, "own 0", "own 1", "own 2"]
+    for name, weight in merged.items():
+        wanted = torch.cat([state[name], own[name]]) if name in own else state[name]
+        torch.testing.assert_close(weight, wanted, rtol=1e-3, atol=1e-4)
+    with pytest.raises(UsageError, match=r"\(40, 12\) tokens of the one model and \(40, 11\)"):
+        rebase_llama(first, second, told, shape, other_rows=place[told][:, 1:])

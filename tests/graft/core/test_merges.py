@@ -1,5 +1,7 @@
 """Merges against their closed forms, and what must hold of every one of them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +10,15 @@ from torch import nn
 
 from digsite.base import families
 from digsite.base.errors import UsageError
-from digsite.graft.core.merges import FAMILY, Evidence, MergeSettings, merge_models
+from digsite.graft.core.merges import (
+    BY_TOKEN,
+    FAMILY,
+    Evidence,
+    MergeSettings,
+    join_vocabularies,
+    merge_models,
+    merge_vocabularies,
+)
 from digsite.graft.core.merges.averages import measure_fisher, measure_grams
 
 METHODS = families.list_members(FAMILY)
@@ -187,3 +197,113 @@ def test_a_start_of_another_kind_is_said():
 def test_settings_are_finite_numbers(number):
     with pytest.raises(UsageError, match="'scale' is .* not a finite number"):
         MergeSettings(scale=number)
+
+
+# Models whose tokens differ.
+
+
+def speaking(seed, words, width=3):
+    """A smallest language model over the given words: embeddings, one map, and what is said."""
+    g = torch.Generator().manual_seed(seed)
+    shapes = {
+        "embed_tokens.weight": (len(words), width),
+        "w": (width, width),
+        "lm_head.weight": (len(words), width),
+    }
+    state = {name: torch.randn(*shape, generator=g) for name, shape in shapes.items()}
+    return state, {word: i for i, word in enumerate(words)}
+
+
+def speak_words(state, rows):
+    return state["embed_tokens.weight"][rows] @ state["w"].T @ state["lm_head.weight"].T
+
+
+def all_evidence(models, texts, seed=0):
+    """Every kind of evidence of a start and two parents."""
+    g = torch.Generator().manual_seed(seed)
+    fisher = [{k: torch.rand(v.shape, generator=g) for k, v in m.items()} for m in models[1:]]
+    grams = [{"w": torch.eye(3) * (i + 1), "lm_head.weight": torch.eye(3)} for i in range(2)]
+    return Evidence(models[0], fisher, grams, speak_words, texts)
+
+
+def reorder_rows(state, order):
+    return {k: v[order] if k.endswith(BY_TOKEN) else v.clone() for k, v in state.items()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_tokens_in_another_order_merge_as_if_they_were_in_one(method):
+    """The second parent's rows are in another order; the merge equals the plain one to rounding."""
+    words = ["a", "b", "c", "d", "e"]
+    models = [speaking(i, words)[0] for i in range(3)]
+    vocabulary, order = {w: i for i, w in enumerate(words)}, torch.tensor([3, 0, 4, 2, 1])
+    texts = [torch.randint(0, 5, (6, 5), generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    plain = merge_models(method, models[1:], all_evidence(models, texts), MergeSettings(drop=0.0, steps=5))
+
+    given_ = all_evidence(models, [texts[0], torch.argsort(order)[texts[1]]])
+    given_ = replace(given_, fisher=[given_.fisher[0], reorder_rows(given_.fisher[1], order)])
+    other = {words[i]: place for place, i in enumerate(order.tolist())}
+    parents = [models[1], reorder_rows(models[2], order)]
+    merged, joint = merge_vocabularies(
+        method, parents, [vocabulary, other, vocabulary], given_, MergeSettings(drop=0.0, steps=5)
+    )
+    assert joint == vocabulary
+    for name, weight in plain.items():
+        torch.testing.assert_close(merged[name], weight, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_token_that_one_parent_has_keeps_its_row(method):
+    """With a start that knows some tokens, none, or all of them, and rows of the owner exactly."""
+    (one, v1), (two, v2), (start, v0) = (
+        speaking(0, ["a", "b", "mine"]),
+        speaking(1, ["his", "b", "a", "c"]),
+        speaking(2, ["b", "a", "c", "nobody's"]),
+    )
+    texts = [torch.randint(0, 3, (6, 5), generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    given_ = all_evidence([start, one, two], texts)
+    merged, joint = merge_vocabularies(method, [one, two], [v1, v2, v0], given_, MergeSettings(steps=5))
+    assert list(joint) == ["a", "b", "mine", "his", "c", "nobody's"]
+    for name in ("embed_tokens.weight", "lm_head.weight"):
+        assert torch.equal(merged[name][joint["mine"]], one[name][v1["mine"]])
+        assert all(torch.equal(merged[name][joint[w]], two[name][v2[w]]) for w in ("his", "c"))
+        assert not torch.allclose(merged[name][joint["a"]], one[name][v1["a"]], atol=1e-4)
+
+
+def test_rows_of_shared_tokens_are_the_average_and_rows_without_a_token_go_by_place():
+    (one, v1), (two, v2) = speaking(0, ["a", "b", "", "x"]), speaking(1, ["b", "a", "", "y"])
+    del v1[""], v2[""]
+    merged, joint = merge_vocabularies("average", [one, two], [v1, v2])
+    for token, i, j in (("a", 0, 1), ("b", 1, 0), ("<row 2>", 2, 2)):
+        mean = (one["lm_head.weight"][i] + two["lm_head.weight"][j]) / 2
+        torch.testing.assert_close(merged["lm_head.weight"][joint[token]], mean)
+    assert len(merged["lm_head.weight"]) == 5
+
+
+def test_a_tied_embedding_stays_tied():
+    (one, v1), (two, v2) = speaking(0, ["a", "b"]), speaking(1, ["c", "b", "a"])
+    for state in (one, two):
+        state["lm_head.weight"] = state["embed_tokens.weight"]
+    joined, _, _ = join_vocabularies([one, two], [v1, v2])
+    assert all(s["lm_head.weight"] is s["embed_tokens.weight"] for s in joined)
+    merged, _ = merge_vocabularies("average", [one, two], [v1, v2])
+    assert torch.equal(merged["lm_head.weight"], merged["embed_tokens.weight"])
+    with pytest.raises(UsageError, match="tied in one of them only"):
+        merge_vocabularies("average", [one, speaking(1, ["b", "a"])[0]], [v1, v1])
+
+
+def test_vocabularies_that_do_not_fit_are_said():
+    (one, v1), (two, v2) = speaking(0, ["a", "b"]), speaking(1, ["b", "a", "c"])
+    for vocabularies, message in (
+        ([v1], "1 vocabularies were given for 2 models"),
+        ([v1, {"d": 0, "e": 1, "f": 2}], "no token in common"),
+        ([v1, {"a": 3}], "'a' has the row 3, and the model has rows 0 to 2"),
+        ([v1, {"a": 1, "b": 1}], "'a' and 'b' have the same row 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            merge_vocabularies("average", [one, two], vocabularies)
+    with pytest.raises(UsageError, match="embeddings of no rows"):
+        merge_vocabularies("average", [{"w": torch.zeros(2)}] * 2, [v1, v1])
+    with pytest.raises(UsageError, match="NaN"):
+        merge_vocabularies("average", [one, {**two, "w": two["w"] * torch.nan}], [v1, v2])
+    with pytest.raises(UsageError, match=r"weight 'w' is \(3, 3\)"):
+        merge_vocabularies("average", [one, {**two, "w": torch.zeros(2, 2)}], [v1, v2])

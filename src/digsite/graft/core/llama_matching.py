@@ -24,7 +24,7 @@ from digsite.graft.core.llama_symmetries import (
     rotary_places,
 )
 from digsite.graft.core.maps import assign_units, correlate_units
-from digsite.graft.core.merges import check_alike
+from digsite.graft.core.merges import BY_TOKEN, check_alike
 
 
 @dataclass
@@ -180,14 +180,28 @@ def rebase_llama(
     rows: Int[Tensor, "n length"],
     shape: LlamaShape,
     kind: str = "rotation",
+    other_rows: Int[Tensor, "m other_length"] | None = None,
 ) -> tuple[State, State, Symmetry]:
     """Weights of the first model, of the other one in the first one's basis, and the symmetry between them.
 
-    For rotations both models must have their norms folded already (load `folded` weights into untied modules).
+    For rotations both models must have their norms folded already (load `folded` weights into untied modules). `other_rows`:
+    the same words in the other model's tokens, where its vocabulary is another one; then words that both have are taken.
     """
     if kind not in KINDS:
         raise UsageError(f"There is no way to match called '{kind}'. {name_nearest(kind, KINDS)}")
     target, theirs = (dict(m.state_dict()) for m in (model, other))
-    check_alike([target, theirs], "two models")
-    symmetry = match_llamas(watch_llama(model, rows), watch_llama(other, rows), target, shape, theirs, kind)
+    if other_rows is None:
+        check_alike([target, theirs], "two models")
+        other_rows = rows
+    else:
+        shared = [{n: w for n, w in state.items() if not n.endswith(BY_TOKEN)} for state in (target, theirs)]
+        check_alike(shared, "two models")
+    if other_rows.shape != rows.shape:
+        raise UsageError(
+            f"The same words are {tuple(rows.shape)} tokens of the one model and {tuple(other_rows.shape)} of the other.",
+            hint="Take text that both vocabularies split alike, token by token.",
+        )
+    symmetry = match_llamas(
+        watch_llama(model, rows), watch_llama(other, other_rows), target, shape, theirs, kind
+    )
     return target, apply_symmetry(theirs, symmetry, shape), symmetry

@@ -1,6 +1,6 @@
 """merge-stories: two story models with different skills made into one, every way beside its nulls, over seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -8,18 +8,22 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from digsite.base.intervals import seed_interval
+from digsite.data import stories
 from digsite.figures import bars
 from digsite.graft.config import MergeStoriesConfig
-from digsite.graft.core.merges import Evidence, MergeSettings, State, merge_models
+from digsite.graft.core.merges import Evidence, MergeSettings, State, join_vocabularies, merge_vocabularies
 from digsite.graft.core.merges.averages import measure_fisher, measure_grams
 from digsite.graft.judge.stories import shuffle_change, weigh_randomly
 from digsite.graft.subjects.stories import (
     SKILLS,
     draw_windows,
+    give_words,
     make_speak,
     make_speaker,
+    own_vocabulary,
     read_state,
     score_skill,
+    spell_words,
     story_module,
     train_or_read_models,
 )
@@ -39,7 +43,7 @@ NULLS = ("best single parent", "random merge weights", *SHUFFLED)
 def study_merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
     """Choose each method's settings on one ensemble member, report on all others."""
     run.stage("training", 3)
-    flat = run.once("models", lambda: train_or_read_models(config, config.seeds + 2))
+    flat = run.once("models", lambda: train_or_read_models(config, config.seeds + 2, config.own_words))
     held = {
         skill: draw_windows((skill,), config.held, config.context, config.seed + 2, "test", table=config.seed)
         for skill in SKILLS
@@ -57,50 +61,77 @@ def study_merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
 
 
 class _Bench:
-    """The parents of every member, and what a merge of them knows."""
+    """The parents of every member, each in its own vocabulary, and what a merge of them knows."""
 
     def __init__(
         self, config: MergeStoriesConfig, run: "Run", flat: Mapping[str, Tensor], held: Mapping[str, Tensor]
     ) -> None:
         self.config, self.run, self.flat, self.held = config, run, flat, held
-        self.module = story_module(config)
+        plain = stories.story_tokenizer().vocabulary
+        own = [own_vocabulary(skill, config.seed) if config.own_words else plain for skill in SKILLS]
+        self.vocabularies = [*own, plain]  # of the parents, and of the start
+        self.modules = [story_module(config, len(words)) for words in self.vocabularies]
+        start, parents = self.states(0)
+        self.words = join_vocabularies([*parents, start], self.vocabularies, len(parents))[1]
 
     def states(self, member: int) -> tuple[State, list[State]]:
         """The start of a member and its parents, one per skill."""
-        start, *parents = (read_state(self.module, self.flat[name][member]) for name in ("start", *SKILLS))
+        *parents, start = (
+            read_state(module, self.flat[name][member])
+            for module, name in zip(self.modules, (*SKILLS, "start"), strict=True)
+        )
         return start, parents
 
+    def merge(
+        self, method: str, parents: Sequence[State], evidence: Evidence, settings: Mapping[str, Any]
+    ) -> State:
+        """The parents merged over the words of all, by a method and its settings."""
+        numbers = MergeSettings(**settings)
+        return merge_vocabularies(method, parents, self.vocabularies, evidence, numbers)[0]
+
+    def spell(self, skill: str, words: Mapping[str, int]) -> Tensor:
+        """How a text of this skill is spelled in a vocabulary."""
+        return spell_words(skill if self.config.own_words else "", words)
+
     def accuracies(self, state: State) -> dict[str, float]:
-        speak = make_speaker(self.module, state)
-        return {skill: 100 * score_skill(skill, speak, self.held[skill]) for skill in SKILLS}
+        """Percent of both skills' answers that weights over the words of all give rightly."""
+        speak = make_speaker(self.modules[-1], state)
+        spelled = {skill: self.spell(skill, self.words) for skill in SKILLS}
+        return {s: 100 * score_skill(s, speak, self.held[s], spelled[s]) for s in SKILLS}
+
+    def whole(self, parents: Sequence[State]) -> dict[str, float]:
+        """Percent of its own skill's answers that each parent gives rightly, in its own words."""
+        own = zip(SKILLS, self.modules, self.vocabularies, parents)
+        return {
+            skill: 100
+            * score_skill(skill, make_speaker(module, state), self.held[skill], self.spell(skill, words))
+            for skill, module, words, state in own
+        }
 
     def evidence(self, member: int) -> Evidence:
         """Each parent looks at text of its own skill only, as its owner would."""
         config, (start, parents) = self.config, self.states(member)
         fisher, grams, texts = [], [], []
-        for skill, parent in zip(SKILLS, parents, strict=True):
+        for skill, words, module, parent in zip(SKILLS, self.vocabularies, self.modules, parents):
             rows = draw_windows((skill,), config.evidence, config.context, config.seed + 3, table=config.seed)
-            loaded = _load_state(self.module, parent)
+            rows = self.spell(skill, words)[rows]
+            loaded = _load_state(module, parent)
             fisher.append(measure_fisher(loaded, rows, self.run.generator(f"fisher-{skill}", member)))
             grams.append(measure_grams(loaded, rows))
             texts.append(rows)
-        return Evidence(start, fisher, grams, make_speak(self.module), texts)
+        return Evidence(start, fisher, grams, make_speak(self.modules[-1]), texts)
 
     def choose_settings(self) -> dict[str, dict[str, Any]]:
         """For every method the settings whose worse skill is best on member 0, which is reported nowhere."""
         _, parents = self.states(0)
         evidence, best = self.evidence(0), {}
-        whole = [self.accuracies(parent)[skill] for skill, parent in zip(SKILLS, parents, strict=True)]
+        whole = self.whole(parents)
         for method, grid in self.config.methods.items():
             tried = []
             for text in grid or [""]:
                 settings = _read_numbers(text)
-                accuracies = self.accuracies(
-                    merge_models(method, parents, evidence, MergeSettings(**settings))
-                )
-                tried.append(
-                    (min(accuracies[s] / max(w, 1e-9) for s, w in zip(SKILLS, whole, strict=True)), settings)
-                )
+                accuracies = self.accuracies(self.merge(method, parents, evidence, settings))
+                tried.append((min(accuracies[s] / max(whole[s], 1e-9) for s in SKILLS), settings))
             best[method] = max(tried, key=lambda pair: pair[0])[1]
         return best
 
@@ -108,8 +139,8 @@ class _Bench:
         """The parents, every merge with its chosen settings, and every null, on one member that chose nothing."""
         start, parents = self.states(member)
         evidence = self.evidence(member)
-        whole = {s: self.accuracies(p)[s] for s, p in zip(SKILLS, parents, strict=True)}
-        rows = []
+        joined = join_vocabularies([*parents, start], self.vocabularies, len(parents))[0]
+        whole, rows = self.whole(parents), []
 
         def scored(name: str, state: State, draw: int = 0) -> None:
             accuracies = self.accuracies(state)
@@ -126,21 +157,21 @@ class _Bench:
                 }
             )
 
-        scored("start", start)
-        for skill, parent in zip(SKILLS, parents, strict=True):
+        scored("start", joined[-1])
+        for skill, parent in zip(SKILLS, joined):
             scored(f"parent: {skill}", parent)
         for method, settings in chosen.items():
-            scored(method, merge_models(method, parents, evidence, MergeSettings(**settings)))  # pyright: ignore[reportArgumentType]
+            scored(method, self.merge(method, parents, evidence, settings))
         draw = self.run.generator("nulls", member)
         for i in range(self.config.null_draws):
-            scored("random merge weights", weigh_randomly(parents, draw), i)
+            scored("random merge weights", weigh_randomly(joined[:-1], draw), i)
             # each parent in turn loses what it learned; the worse skill is then what the method makes of nothing
-            shuffled = list(parents)
-            shuffled[i % 2] = shuffle_change(start, parents[i % 2], draw)
+            shuffled, at = list(parents), i % 2
+            own = give_words(start, SKILLS[at], self.config.seed) if self.config.own_words else start
+            shuffled[at] = shuffle_change(own, parents[at], draw)
             for name, method in SHUFFLED.items():
                 if method in chosen:
-                    settings = MergeSettings(**chosen[method])  # pyright: ignore[reportArgumentType]
-                    scored(name, merge_models(method, shuffled, evidence, settings), i)
+                    scored(name, self.merge(method, shuffled, evidence, chosen[method]), i)
         return rows
 
 
@@ -186,7 +217,7 @@ def _conclude_merges(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[
         "kept",
         _draw_kept(table),
         table,
-        caption="What every merge keeps of its worse skill; gray: no method.",
+        caption="What every merge keeps of its worse skill, with its interval over couples; gray: no method.",
     )
     run.headline([f"{best}/worse_kept", *(f"{best}/{skill}_kept" for skill in SKILLS)], hero="kept")
     kept = " and ".join(f"{cite(f'{best}/{skill}_kept', style='.1f')} % of '{skill}'" for skill in SKILLS)
@@ -239,7 +270,8 @@ def _claim_kept(run: "Run", name: str, scores: pd.DataFrame, nulls: dict[str, fl
 
 
 def _draw_kept(table: pd.DataFrame) -> Figure:
-    """What every merge keeps of its worse skill, as bars; nulls are gray."""
-    values = dict(zip(table["merge"], table["worse kept"], strict=True))
+    """What every merge keeps of its worse skill, as bars with their intervals over members; nulls are gray."""
+    by_name = table.set_index("merge")
+    values, lows, highs = (by_name[f"worse kept{end}"].to_dict() for end in ("", " low", " high"))
     gray = [name for name in values if name in NULLS or name == "start" or name.startswith("parent")]
-    return bars(values, y="% of the worse skill kept", gray=gray)
+    return bars(values, y="% of the worse skill kept", lows=lows, highs=highs, gray=gray)

@@ -12,6 +12,7 @@ from digsite.base.streams import derive_seed
 from digsite.data import stories
 from digsite.data.grammar import BOYS, GIRLS, LOOKS, PLACES, THINGS
 from digsite.graft.config import StoriesConfig
+from digsite.graft.core.merges import BY_TOKEN
 from digsite.models import build, parse
 from digsite.train import Member, train_ensemble
 from digsite.weights.writer import read_or_compute
@@ -20,26 +21,31 @@ State = dict[str, Tensor]
 TRAINING_WINDOWS = 4096
 
 
-def story_module(config: StoriesConfig) -> nn.Module:
-    """The untrained module; its output map is its own, so that a norm's gains can be folded into it."""
+def story_module(config: StoriesConfig, vocab: int | None = None) -> nn.Module:
+    """The untrained module, for `vocab` tokens (the stories' by default); its output map is its own, so that a norm's gains
+    can be folded into it."""
     sizes = config.model_dump(include={"d_model", "d_mlp", "n_layers", "n_heads", "n_kv_heads", "context"})
-    return build(parse({"kind": "llama", "vocab": stories.story_tokenizer().size, "tied": False, **sizes}))
+    vocab = vocab or stories.story_tokenizer().size
+    return build(parse({"kind": "llama", "vocab": vocab, "tied": False, **sizes}))
 
 
-def train_or_read_models(config: StoriesConfig, n: int) -> dict[str, Tensor]:
+def train_or_read_models(config: StoriesConfig, n: int, own_words: bool = False) -> dict[str, Tensor]:
     """What `train_story_models` gives, from the user's cache where a run with the same recipe has trained it before."""
     decides = ("seed", "d_model", "d_mlp", "n_layers", "n_heads", "n_kv_heads", "context", "batch")
     recipe = {"stories": n} | config.model_dump(include={*decides, "steps", "lr", "tuned_steps", "tuned_lr"})
     stored = read_or_compute(
-        recipe,
-        lambda: {name: {"flat": flat} for name, flat in train_story_models(config, n).items()},
+        recipe | ({"own_words": True} if own_words else {}),
+        lambda: {name: {"flat": flat} for name, flat in train_story_models(config, n, own_words).items()},
         "graft",
     )
     return {name: part["flat"] for name, part in stored.items()}
 
 
-def train_story_models(config: StoriesConfig, n: int) -> dict[str, Tensor]:
-    """Flat weights (n, parameters) of 'start' and of every skill, by name; row i of a skill was tuned from row i of 'start'."""
+def train_story_models(config: StoriesConfig, n: int, own_words: bool = False) -> dict[str, Tensor]:
+    """Flat weights (n, parameters) of 'start' and of every skill, by name; row i of a skill was tuned from row i of 'start'.
+
+    With `own_words` a skill's text and model have words that no other has (`own_vocabulary`).
+    """
     module = story_module(config)
     rows = draw_windows((), TRAINING_WINDOWS, config.context, config.seed)
     members = [_make_member(config, i, config.steps, config.lr) for i in range(n)]
@@ -48,7 +54,13 @@ def train_story_models(config: StoriesConfig, n: int) -> dict[str, Tensor]:
     for skill in SKILLS:
         rows = draw_windows((skill,), TRAINING_WINDOWS, config.context, config.seed + 1, table=config.seed)
         members = [_make_member(config, 100 + i, config.tuned_steps, config.tuned_lr) for i in range(n)]
-        trained[skill] = train_ensemble(module, rows, members, loss="next_token", start=start.clone()).flat
+        begin, tuned = start.clone(), module
+        if own_words:
+            words = own_vocabulary(skill, config.seed)
+            rows, tuned = spell_words(skill, words)[rows], story_module(config, len(words))
+            states = [give_words(read_state(module, flat), skill, config.seed) for flat in start]
+            begin = torch.stack([torch.cat([w.flatten() for w in state.values()]) for state in states])
+        trained[skill] = train_ensemble(tuned, rows, members, loss="next_token", start=begin).flat
     return trained
 
 
@@ -91,6 +103,45 @@ def measure_loss(module: nn.Module, state: Mapping[str, Tensor], rows: Int[Tenso
         return float(F.cross_entropy(said.flatten(0, 1), rows[:, 1:].flatten()))
 
 
+# Words of a skill's own: the model that learns it has tokens that the start and the other one lack, all in its own order.
+
+
+def own_vocabulary(skill: str, seed: int) -> dict[str, int]:
+    """The stories' words and those of the skill alone (its answers, spelled otherwise), in an order drawn from the seed."""
+    tokens = [*stories.story_tokenizer().vocabulary, *(_spell_own(skill, word) for word in ANSWERS[skill])]
+    draw = torch.Generator().manual_seed(derive_seed(seed, f"graft/story-words/{skill}"))
+    return {tokens[i]: row for row, i in enumerate(torch.randperm(len(tokens), generator=draw).tolist())}
+
+
+def spell_words(skill: str, vocabulary: Mapping[str, int]) -> Int[Tensor, "words"]:
+    """The row in a vocabulary that every word of the stories has in texts of a skill: those of its own spelling where it has
+    one; the skill '' has none."""
+    own = ANSWERS.get(skill, ())
+    told = (
+        (_spell_own(skill, word) if word in own else word) for word in stories.story_tokenizer().vocabulary
+    )
+    return torch.tensor([vocabulary[token] for token in told])
+
+
+def give_words(start: State, skill: str, seed: int) -> State:
+    """A start in the skill's vocabulary: rows of words it knows moved to their new places, rows of new words drawn."""
+    known, words = stories.story_tokenizer().vocabulary, own_vocabulary(skill, seed)
+    out = dict(start)
+    for name in (name for name in start if name.endswith(BY_TOKEN)):
+        draw = torch.Generator().manual_seed(derive_seed(seed, f"graft/story-rows/{skill}/{name}"))
+        rows = torch.randn(len(words), start[name].shape[1], generator=draw) * start[name].std()
+        for token, row in words.items():
+            if token in known:
+                rows[row] = start[name][known[token]]
+        out[name] = rows
+    return out
+
+
+def _spell_own(skill: str, word: str) -> str:
+    """How the model of a skill spells a word that is its own."""
+    return f"{word} ({skill})"
+
+
 # Story models with different skills: one learns new facts, another a second grammar, both from one start.
 #
 # The stories of `digsite.data` are told with every choice free. *Facts* ties the place of a story to the name of its first
@@ -98,6 +149,7 @@ def measure_loss(module: nn.Module, state: Mapping[str, Tensor], rows: Int[Tenso
 # having been learned, each is right or wrong token by token, and a model can hold both, so what a merge keeps is known.
 
 SKILLS = ("facts", "order")
+ANSWERS = {"facts": PLACES, "order": THINGS}  # the words that answer a skill's questions
 Rows = Int[Tensor, "n length"]
 
 
@@ -120,17 +172,21 @@ def find_answers(skill: str, rows: Rows) -> Bool[Tensor, "n length"]:
     return after_the
 
 
-def score_skill(skill: str, logits_of: Callable[[Rows], Tensor], rows: Rows) -> float:
-    """Share of the skill's tokens that are predicted right from what stands before them; `rows` follow the skill."""
+def score_skill(
+    skill: str, logits_of: Callable[[Rows], Tensor], rows: Rows, spelled: Int[Tensor, "words"] | None = None
+) -> float:
+    """Share of the skill's tokens that are predicted right from what stands before them; `rows` follow the skill, and
+    `spelled` says how the model spells each word, where its vocabulary is not the stories'."""
     wanted = find_answers(skill, rows)[:, 1:]
     if not wanted.any():
         raise UsageError(
             f"None of the {len(rows)} windows of {rows.shape[1]} tokens asks for the skill '{skill}'.",
             hint="Use more windows (held=400), or longer ones (context=40).",
         )
+    told = rows if spelled is None else spelled[rows]
     with torch.no_grad():
-        said = logits_of(rows)[:, :-1].argmax(-1)
-    return float((said == rows[:, 1:])[wanted].float().mean())
+        said = logits_of(told)[:, :-1].argmax(-1)
+    return float((said == told[:, 1:])[wanted].float().mean())
 
 
 def draw_facts(table: int) -> Int[Tensor, "names"]:
