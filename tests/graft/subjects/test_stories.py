@@ -10,14 +10,18 @@ from digsite.data import stories
 from digsite.data.grammar import BOYS, GIRLS, LOOKS, THINGS
 from digsite.graft.config import StoriesConfig
 from digsite.graft.subjects.stories import (
+    ANSWERS,
     SKILLS,
     draw_facts,
     draw_windows,
     find_answers,
+    give_words,
     make_speaker,
     measure_loss,
+    own_vocabulary,
     read_state,
     score_skill,
+    spell_words,
     story_module,
     train_story_models,
 )
@@ -104,3 +108,39 @@ def test_what_has_no_answer_is_said():
         draw_windows(("rhyme",), 2, 36, 0)
     with pytest.raises(UsageError, match="None of the 1 windows"):
         score_skill("facts", lambda rows: rows, draw_windows((), 1, 36, 0)[:, :5])
+
+
+# Words of a skill's own.
+
+
+def test_own_words_are_the_answers_and_only_those():
+    plain = stories.story_tokenizer().vocabulary
+    for skill in SKILLS:
+        own = own_vocabulary(skill, 0)
+        assert set(own) > set(plain) and sorted(own.values()) == list(range(len(own)))
+        assert [own[w] for w in plain] != list(plain.values()), "in an order of its own"
+        rows = draw_windows((skill,), 40, 36, 0)
+        names = {row: token for token, row in own.items()}
+        told = [names[i] for i in spell_words(skill, own)[rows].flatten().tolist()]
+        assert all(
+            (token != word) == (word in ANSWERS[skill])
+            for token, word in zip(told, (word for row in words(rows) for word in row), strict=True)
+            if word
+        )
+
+
+def test_a_start_with_more_words_says_the_same_in_those_it_knows():
+    module, skill = story_module(CONFIG), "order"
+    state, own = dict(module.state_dict()), own_vocabulary("order", 0)
+    rows = draw_windows((), 4, CONFIG.context, 0)
+    wide = give_words(state, skill, 0)
+    place = spell_words("", own)
+    said = make_speaker(story_module(CONFIG, len(own)), wide)(place[rows])[..., place]
+    torch.testing.assert_close(said, make_speaker(module, state)(rows))
+
+
+def test_parents_with_own_words_have_rows_for_them():
+    flat = train_story_models(CONFIG, 2, own_words=True)
+    for skill in SKILLS:
+        more = 2 * CONFIG.d_model * len(ANSWERS[skill])
+        assert flat[skill].shape[1] == flat["start"].shape[1] + more
