@@ -117,10 +117,10 @@ def spell_words(skill: str, vocabulary: Mapping[str, int]) -> Int[Tensor, "words
     """The row in a vocabulary that every word of the stories has in texts of a skill: those of its own spelling where it has
     one; the skill '' has none."""
     own = ANSWERS.get(skill, ())
-    told = (
+    spoken = (
         (_spell_own(skill, word) if word in own else word) for word in stories.story_tokenizer().vocabulary
     )
-    return torch.tensor([vocabulary[token] for token in told])
+    return torch.tensor([vocabulary[token] for token in spoken])
 
 
 def give_words(start: State, skill: str, seed: int) -> State:
@@ -144,7 +144,7 @@ def _spell_own(skill: str, word: str) -> str:
 
 # Story models with different skills: one learns new facts, another a second grammar, both from one start.
 #
-# The stories of `digsite.data` are told with every choice free. *Facts* ties the place of a story to the name of its first
+# The stories of `digsite.data` are spoken with every choice free. *Facts* ties the place of a story to the name of its first
 # person by a table that is drawn from a seed; *order* puts the adjective behind its noun. Neither can be guessed without
 # having been learned, each is right or wrong token by token, and a model can hold both, so what a merge keeps is known.
 
@@ -183,10 +183,10 @@ def score_skill(
             f"None of the {len(rows)} windows of {rows.shape[1]} tokens asks for the skill '{skill}'.",
             hint="Use more windows (held=400), or longer ones (context=40).",
         )
-    told = rows if spelled is None else spelled[rows]
+    spoken = rows if spelled is None else spelled[rows]
     with torch.no_grad():
-        said = logits_of(told)[:, :-1].argmax(-1)
-    return float((said == told[:, 1:])[wanted].float().mean())
+        said = logits_of(spoken)[:, :-1].argmax(-1)
+    return float((said == spoken[:, 1:])[wanted].float().mean())
 
 
 def draw_facts(table: int) -> Int[Tensor, "names"]:
