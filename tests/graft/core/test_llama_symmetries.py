@@ -1,6 +1,7 @@
 """A symmetry changes weights and no answer; a model that was moved by one is brought back exactly."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from digsite.base.errors import UsageError
 from digsite.data.tokenizers import load_tokenizer
-from digsite.graft.core.llama_matching import rebase_llama
+from digsite.graft.core.llama_matching import carry_llama, plan_widths, rebase_llama, watch_llama
 from digsite.graft.core.llama_symmetries import (
     LayerSymmetry,
     LlamaShape,
@@ -200,3 +201,73 @@ def test_a_moved_model_with_other_tokens_comes_back_and_merges_with_the_first_in
         torch.testing.assert_close(weight, wanted, rtol=1e-3, atol=1e-4)
     with pytest.raises(UsageError, match=r"\(40, 12\) tokens of the one model and \(40, 11\)"):
         rebase_llama(first, second, told, shape, other_rows=place[told][:, 1:])
+
+
+# Two widths.
+
+
+def doubled(state, shape):
+    """The same function at twice the width: every group, neuron and place of the stream there twice, whoever reads halved."""
+    out, again = {}, lambda w, size: torch.cat([w.unflatten(0, (-1, size))] * 2).flatten(0, 1)
+    size = {"q": shape.per_group * shape.d_head, "k": shape.d_head, "v": shape.d_head}
+    for name, w in state.items():
+        if name.endswith("norm.weight"):
+            out[name] = torch.ones(2 * len(w))
+            continue
+        reads = "embed" not in name
+        if "embed" in name:
+            w = torch.cat([w, w], 1)
+        elif "o_proj" in name:
+            w = again(w.T, size["q"]).T / 2
+        elif "down" in name:
+            w = torch.cat([w, w], 1) / 2
+        elif "_proj" in name:
+            part = name.split("_proj")[0][-1]
+            w = again(w, size[part]) if part in size else torch.cat([w, w])
+        if "o_proj" in name or "down" in name:
+            w = torch.cat([w, w])
+        elif reads:
+            w = torch.cat([w, w], 1) / 2
+        out[name] = w
+    return out
+
+
+@pytest.mark.parametrize("kind", ["rotation", "transport"])
+def test_a_model_of_doubled_width_comes_back_as_it_was(kind):
+    """Twice the stream, groups, heads and neurons, then moved at random: the transport finds what belongs together."""
+    model = llama()
+    shape, sizes = LlamaShape.of_config(model.config), model.config.model_dump() | {"tied": False}
+    state = fold_gains(dict(model.state_dict()), shape)
+    wide = build(parse(sizes | {"d_model": 32, "d_mlp": 48, "n_heads": 8, "n_kv_heads": 4}))
+    first, wide_shape = build(parse(sizes)), LlamaShape.of_config(wide.config)
+    first.load_state_dict(state)
+    wide.load_state_dict(doubled(state, shape))
+    torch.testing.assert_close(wide(rows()), first(rows()), rtol=1e-4, atol=1e-4)
+
+    g = torch.Generator().manual_seed(4)
+    order = lambda n: torch.randperm(n, generator=g)  # noqa: E731
+    turn = lambda n: torch.linalg.qr(torch.randn(n, n, generator=g)).Q  # noqa: E731
+    stream = turn(32) if kind == "rotation" else torch.eye(32)[order(32)]
+    heads, values = torch.stack([order(2) for _ in range(4)]), torch.stack([turn(4) for _ in range(4)])
+    layer = LayerSymmetry(order(4), heads, values, torch.rand(4, 2, generator=g) * 6, order(48))
+    moved = apply_symmetry(dict(wide.state_dict()), Symmetry(stream, (layer, layer)), wide_shape)
+    wide.load_state_dict(moved)
+    seen = watch_llama(first, rows()), watch_llama(wide, rows())
+    plan = plan_widths(*seen, state, moved, shape, wide_shape, kind)
+    back = carry_llama(moved, plan, shape)
+    for name, weight in state.items():
+        torch.testing.assert_close(back[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_what_cannot_change_its_width_is_said():
+    model = llama()
+    shape = LlamaShape.of_config(model.config)
+    seen = watch_llama(model, rows())
+    state = dict(model.state_dict())
+    with pytest.raises(UsageError, match="3 blocks cannot be carried into one with 2"):
+        plan_widths(seen, seen, state, state, shape, replace(shape, n_layers=3))
+    with pytest.raises(UsageError, match="4 queries in a group cannot be carried into one with 2"):
+        plan_widths(seen, seen, state, state, shape, replace(shape, n_heads=8))
+    plan = plan_widths(seen, seen, state, state, shape, shape)
+    with pytest.raises(UsageError, match="has gains"):
+        carry_llama(state, plan, shape)

@@ -2,7 +2,7 @@
 
 The stream first, from what both carry after every block; then in each layer groups of heads and heads inside them by what
 they write into the (matched) stream, the value spaces and rotary planes inside a head, and the neurons of the MLP by when
-they fire. Every step is an assignment or a Procrustes problem and is solved exactly; no gradient is taken.
+they fire. Every step is an assignment, a transport or a Procrustes problem and is solved exactly; no gradient is taken.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from digsite.base.errors import UsageError, name_nearest
 from digsite.graft.core.llama_symmetries import (
+    EMBEDDING,
+    HEAD,
     LayerSymmetry,
     LlamaShape,
     State,
@@ -22,8 +24,9 @@ from digsite.graft.core.llama_symmetries import (
     apply_symmetry,
     identity_symmetry,
     rotary_places,
+    turn_matrices,
 )
-from digsite.graft.core.maps import assign_units, correlate_units
+from digsite.graft.core.maps import assign_units, correlate_units, transport_units
 from digsite.graft.core.merges import BY_TOKEN, check_alike
 
 
@@ -205,3 +208,134 @@ def rebase_llama(
         watch_llama(model, rows), watch_llama(other, other_rows), target, shape, theirs, kind
     )
     return target, apply_symmetry(theirs, symmetry, shape), symmetry
+
+
+# Llamas of two widths: the stream is rotated or shared out, neurons and groups of heads share out their mass.
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Shares of mass of groups and of neurons, and for every pair of groups how the other one's heads are ordered and turned."""
+
+    groups: Float[Tensor, "kv their_kv"]
+    heads: Int[Tensor, "kv their_kv per_group"]
+    values: Float[Tensor, "kv their_kv size size"]
+    turns: Float[Tensor, "kv their_kv half"]
+    neurons: Float[Tensor, "mlp their_mlp"]
+
+
+@dataclass(frozen=True)
+class WidthPlan:
+    """`gather` takes the other model's stream x to gather @ x, `spread` back; with the layers' plans between."""
+
+    gather: Float[Tensor, "width their_width"]
+    spread: Float[Tensor, "their_width width"]
+    layers: tuple[LayerPlan, ...]
+
+
+def plan_widths(
+    target: SeenLlama,
+    theirs: SeenLlama,
+    weights: State,
+    other: State,
+    shape: LlamaShape,
+    other_shape: LlamaShape,
+    kind: str = "rotation",
+) -> WidthPlan:
+    """How the other model (`theirs`, `other`, `other_shape`) comes into the widths of the first one, from the same tokens.
+
+    `kind`: 'rotation' maps the stream by the nearest rotation into, or out of, more dimensions; 'transport' shares its units out
+    like neurons. Depth, the size of a head and the queries of a group must agree; stream, neurons and groups need not.
+    """
+    for name, called in (
+        ("n_layers", "blocks"),
+        ("d_head", "places in a head"),
+        ("per_group", "queries in a group"),
+    ):
+        ours, others = getattr(shape, name), getattr(other_shape, name)
+        if ours != others:
+            raise UsageError(
+                f"A Llama with {others} {called} cannot be carried into one with {ours}: only widths may differ."
+            )
+    a, b = _stack_streams(target.stream), _stack_streams(theirs.stream)
+    if kind == "transport":
+        shares = transport_units(correlate_units(a, b)).to(a.dtype)
+        gather, spread = shares * len(shares), shares.T * shares.shape[1]
+    else:
+        u, _, v = torch.linalg.svd(b.T @ a, full_matrices=False)
+        grows = (
+            a.shape[1] / b.shape[1]
+        ) ** 0.5  # of equal size where a norm sees them: as a mean over the stream's places
+        gather, spread = (u @ v).T * grows, (u @ v) / grows
+    args = (target, theirs, weights, other, shape, other_shape, gather)
+    return WidthPlan(gather, spread, tuple(_plan_layer(i, *args) for i in range(shape.n_layers)))
+
+
+def _plan_layer(
+    i: int,
+    target: SeenLlama,
+    theirs: SeenLlama,
+    weights: State,
+    other: State,
+    shape: LlamaShape,
+    other_shape: LlamaShape,
+    gather: Tensor,
+) -> LayerPlan:
+    """Layer `i`: groups share their mass by how alike their best-paired heads write, neurons by when they fire."""
+    name = f"model.layers.{i}.self_attn.o_proj.weight"
+    writes = _head_writes(target.mixed[i], weights[name], shape).flatten(2)
+    comes = _head_writes(theirs.mixed[i], gather @ other[name], other_shape).flatten(2)
+    kv, their_kv, size = shape.n_kv_heads, other_shape.n_kv_heads, shape.d_head
+    score, heads = torch.zeros(kv, their_kv), torch.zeros(kv, their_kv, shape.per_group, dtype=torch.long)
+    values, turns = torch.zeros(kv, their_kv, size, size), torch.zeros(kv, their_kv, size // 2)
+    (k_ours, v_ours), (k_theirs, v_theirs) = (
+        [seen.said[n][i].unflatten(1, (-1, size)) for n in "kv"] for seen in (target, theirs)
+    )
+    for a in range(kv):
+        for b in range(their_kv):
+            alike = correlate_units(writes[a].T, comes[b].T)
+            heads[a, b] = assign_units(alike)
+            score[a, b] = alike[torch.arange(shape.per_group), heads[a, b]].sum()
+            values[a, b] = _turn_basis(v_ours[:, a], v_theirs[:, b]).T
+            turns[a, b] = _match_angles(k_ours[:, a], k_theirs[:, b], shape)
+    neurons = transport_units(correlate_units(target.fired[i], theirs.fired[i]))
+    return LayerPlan(transport_units(score).float(), heads, values, turns, neurons.float())
+
+
+def carry_llama(state: State, plan: WidthPlan, shape: LlamaShape) -> State:
+    """Folded weights in the widths of another Llama of `shape`: units become means of those given to them, and what read one
+    reads the mean of those it went to. A model whose neurons, groups or stream were doubled comes back as it was."""
+    for name in (n for n in state if n.endswith("norm.weight")):
+        if not torch.allclose(state[name], torch.ones_like(state[name])):
+            raise UsageError(
+                f"'{name}' has gains; a stream can change its width only when they are folded: call fold_gains first."
+            )
+    gather, spread = plan.gather, plan.spread
+    out = {n: torch.ones(len(gather)) if n.endswith("norm.weight") else w.clone() for n, w in state.items()}
+    out[EMBEDDING], out[HEAD] = state[EMBEDDING] @ gather.T, state[HEAD] @ spread
+    for i, layer in enumerate(plan.layers):
+        at, mlp = f"model.layers.{i}.self_attn.", f"model.layers.{i}.mlp."
+        _carry_attention(out, at, layer, shape, plan)
+        for name in ("gate_proj", "up_proj"):
+            rows = layer.neurons * len(layer.neurons)
+            out[f"{mlp}{name}.weight"] = rows @ state[f"{mlp}{name}.weight"] @ spread
+        columns = layer.neurons.T * layer.neurons.shape[1]
+        out[f"{mlp}down_proj.weight"] = gather @ state[f"{mlp}down_proj.weight"] @ columns
+    return out
+
+
+def _carry_attention(out: State, at: str, layer: LayerPlan, shape: LlamaShape, plan: WidthPlan) -> None:
+    """Query, key, value and output maps of one layer, in place of `out`: every pair of groups turned onto each other, then shared."""
+    kv, their_kv = layer.groups.shape
+    per, size = shape.per_group, shape.d_head
+    q, k, v, o = (f"{at}{name}_proj.weight" for name in "qkvo")
+    rows, columns = layer.groups * kv, layer.groups.T * their_kv
+    turn = torch.stack([turn_matrices(turns, shape) for turns in layer.turns])
+    order = torch.arange(their_kv)[None, :, None]
+    queries = (out[q] @ plan.spread).unflatten(0, (their_kv, per, size))[order, layer.heads]
+    out[q] = torch.einsum("ab,abij,abpjw->apiw", rows, turn, queries).flatten(0, 2)
+    for name, moves in ((k, turn), (v, layer.values)):
+        said = (out[name] @ plan.spread).unflatten(0, (their_kv, size))
+        out[name] = torch.einsum("ab,abij,bjw->aiw", rows, moves, said).flatten(0, 1)
+    written = (plan.gather @ out[o]).T.unflatten(0, (their_kv, per, size))[order, layer.heads]
+    out[o] = torch.einsum("ba,abij,abpjw->apiw", columns, layer.values, written).flatten(0, 2).T
