@@ -9,14 +9,17 @@ import pandas as pd
 import torch
 
 from digsite.base.errors import DigsiteError
-from digsite.base.intervals import Interval
+from digsite.base.intervals import Interval, seed_interval
 from digsite.data import load
-from digsite.graft.config import CompareConfig, ForensicsConfig
+from digsite.graft.config import CompareConfig, ForensicsConfig, StoriesConfig
+from digsite.graft.core.llama_matching import LayerPlan, WidthPlan, carry_llama, plan_widths, watch_llama
+from digsite.graft.core.llama_symmetries import LlamaShape, fold_gains
 from digsite.graft.core.maps import carry_widths, correlate_units, transport_units
 from digsite.graft.core.metrics import percent_interval
 from digsite.graft.core.nets import collect_acts, make_plain_net, read_matrices
 from digsite.graft.judge.compare import compare_on_couple
 from digsite.graft.judge.forensics import plant_on_couple as forensic_job
+from digsite.graft.subjects.stories import draw_windows, measure_loss, read_state, story_module
 from digsite.models import build
 from digsite.models.configs.dense import MlpConfig
 from digsite.studies import find_study
@@ -146,6 +149,101 @@ def widths(seeds: int) -> None:
         print(f"{name!s:<58}{with_interval(at)}")
 
 
+STORY_WIDTHS = (
+    {"d_model": 48, "d_mlp": 96, "n_heads": 6, "n_kv_heads": 3},
+    {"d_model": 64, "d_mlp": 128, "n_heads": 8, "n_kv_heads": 4},
+)
+MORE_STEPS = 60  # of training after a model was carried
+
+
+def story_widths(seeds: int) -> None:
+    """Nats per token of story models carried into another width, both ways; nothing was chosen on any of them."""
+    print(f"\nstory models carried into another width, {seeds} couple(s): nats per held-out token")
+    configs = [StoriesConfig.model_validate({"seed": 21, "steps": 500, **sizes}) for sizes in STORY_WIDTHS]
+    modules = [story_module(config) for config in configs]
+    trained = [train_stories(*both, seeds, 500) for both in zip(modules, configs)]
+    states = [
+        [fold_gains(read_state(module, flat), LlamaShape.of_config(module.config)) for flat in flats]
+        for module, flats in zip(modules, trained)
+    ]
+    for to, of in ((0, 1), (1, 0)):
+        rows = [
+            carry_stories(modules[to], modules[of], states[to][i], states[of][i], configs[to], i)
+            for i in range(seeds)
+        ]
+        print(f"width {configs[of].d_model} into {configs[to].d_model}")
+        for name, values in pd.DataFrame(rows).items():
+            at = seed_interval(values.tolist(), "median")
+            shown = "" if at.low is None else f"({at.low:.2f} to {at.high:.2f})"
+            print(f"  {name!s:<56}{at.value:>7.2f} {shown}")
+
+
+def train_stories(module, config, n: int, steps: int, start: torch.Tensor | None = None) -> torch.Tensor:
+    """Flat weights of `n` story models, from scratch or from a start."""
+    rows = draw_windows((), 4096, config.context, config.seed)
+    members = [
+        Member(seed=100 * config.seed + i, lr=3e-3, batch=32, steps=steps, schedule="cosine", warmup=20)
+        for i in range(n)
+    ]
+    return train_ensemble(module, rows, members, loss="next_token", start=start).flat
+
+
+def carry_stories(module, other, state, theirs, config, couple: int) -> dict[str, float]:
+    """One couple: the receiver, the donor, and the donor carried by every way: alone, in the mean of both, and trained on."""
+    held = draw_windows((), 300, config.context, config.seed + 5, "test")
+    shown = draw_windows((), 128, config.context, config.seed + 4)
+    shape, other_shape = (LlamaShape.of_config(m.config) for m in (module, other))
+    module.load_state_dict(state)
+    other.load_state_dict(theirs)
+    draw = torch.Generator().manual_seed(couple)
+    ours, seen = watch_llama(module, shown), watch_llama(other, shown)
+    shuffled = watch_llama(
+        other, shown.flatten()[torch.randperm(shown.numel(), generator=draw)].view_as(shown)
+    )
+    match = (state, theirs, shape, other_shape)
+    plans = {
+        "stream rotated, the rest by transport": plan_widths(ours, seen, *match),
+        "all by transport": plan_widths(ours, seen, *match, "transport"),
+        "matched on shuffled text": plan_widths(ours, shuffled, *match),
+        "cropped or padded": crop_plan(plan_widths(ours, seen, *match)),
+    }
+    out = {"receiver": measure_loss(module, state, held), "donor": measure_loss(other, theirs, held)}
+    out[f"receiver's size from scratch, {MORE_STEPS} steps"] = trained_on(module, config, None, held)
+    for name, plan in plans.items():
+        carried = carry_llama(theirs, plan, shape)
+        middle = {n: (w + carried[n]) / 2 for n, w in state.items()}
+        out[name] = measure_loss(module, carried, held)
+        out[f"{name}: mean with the receiver"] = measure_loss(module, middle, held)
+        out[f"{name}: {MORE_STEPS} steps more"] = trained_on(module, config, carried, held)
+    return out
+
+
+def crop_plan(plan: WidthPlan) -> WidthPlan:
+    """The first units of everything, zeros where there are none."""
+
+    def first(of: torch.Tensor) -> torch.Tensor:
+        return torch.eye(*of.shape)
+
+    layers = tuple(
+        LayerPlan(
+            first(layer.groups) / len(layer.groups),
+            torch.arange(layer.heads.shape[2]).expand(layer.heads.shape),
+            torch.eye(layer.values.shape[2]).expand(layer.values.shape),
+            torch.zeros_like(layer.turns),
+            first(layer.neurons) / len(layer.neurons),
+        )
+        for layer in plan.layers
+    )
+    return WidthPlan(first(plan.gather), first(plan.spread), layers)
+
+
+def trained_on(module, config, state, held: torch.Tensor) -> float:
+    """Loss after some more steps from these weights, or from none."""
+    start = None if state is None else torch.cat([w.flatten() for w in state.values()])[None]
+    flat = train_stories(module, config, 1, MORE_STEPS, start)[0]
+    return measure_loss(module, read_state(module, flat), held)
+
+
 def train_chain(sizes: tuple[int, ...], x: torch.Tensor, y: torch.Tensor, seed: int) -> torch.nn.Module:
     """A ReLU network on the images, 600 steps of Adam."""
     net = build(MlpConfig.model_validate({"sizes": sizes}), seed=seed)
@@ -184,6 +282,7 @@ def main() -> None:
             print(f"MNIST is not here ({error}); digits instead")
             data = "digits"
         widths(seeds)
+        story_widths(seeds)
         quality(data, seeds)
         forensics(data, seeds)
         speed(data)

@@ -144,7 +144,7 @@ def _spell_own(skill: str, word: str) -> str:
 
 # Story models with different skills: one learns new facts, another a second grammar, both from one start.
 #
-# The stories of `digsite.data` are spoken with every choice free. *Facts* ties the place of a story to the name of its first
+# The stories of `digsite.data` are told with every choice free. *Facts* ties the place of a story to the name of its first
 # person by a table that is drawn from a seed; *order* puts the adjective behind its noun. Neither can be guessed without
 # having been learned, each is right or wrong token by token, and a model can hold both, so what a merge keeps is known.
 
